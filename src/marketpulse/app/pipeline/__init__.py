@@ -1,0 +1,1 @@
+"""The only wiring: one module per process, each putting rooms together through their ports."""

@@ -1,0 +1,1 @@
+"""The pure operators, `(state, batch) -> (state, batch)`, and the one loop that drives them."""

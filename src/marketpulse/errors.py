@@ -1,0 +1,43 @@
+"""Everything MarketPulse raises on purpose, told apart by what the reader does next.
+
+MarketPulseError
+├── Retryable          wait, then do the same again
+├── RejectedRecord     to the dead letters; the stream goes on
+└── Fatal              stop; a person must look
+    ├── ParameterError     an argument is wrong: change it
+    ├── SettingsError      the configuration is wrong: change it
+    ├── EnvironmentProblem the machine lacks something: Java, a free port, disk
+    └── QueryRefused       the SQL is not one plain SELECT
+"""
+
+
+class MarketPulseError(Exception):
+    """Base of all. The message says what happened, where, and what to do next."""
+
+
+class Retryable(MarketPulseError):
+    """A fault that passes: the broker is away, a store does not answer. Nothing was lost."""
+
+
+class RejectedRecord(MarketPulseError):
+    """One record cannot be used. It goes to the dead letters whole, with this reason."""
+
+
+class Fatal(MarketPulseError):
+    """Going on would lose or falsify data, or cannot work at all."""
+
+
+class ParameterError(Fatal, ValueError):
+    """An argument is outside what the function is defined for."""
+
+
+class SettingsError(Fatal):
+    """A setting is missing, misspelt or contradicts another."""
+
+
+class EnvironmentProblem(Fatal):
+    """The machine cannot run this as it is; the message says how to change that."""
+
+
+class QueryRefused(Fatal):
+    """The query is more than one SELECT over the stored tables."""

@@ -1,0 +1,1 @@
+"""What flows through the pipeline: rows, batches, timeframes, sessions. No behaviour beyond that."""

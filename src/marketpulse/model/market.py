@@ -1,0 +1,218 @@
+"""What flows in `market`: everything that the engine hears, as columns in log order.
+
+Two shapes of the same rows:
+
+- `MarketBatch`, numpy columns with interned strings: what the decoder hands to the engine.
+- Arrow schemas by contract name (`TRADE`, `QUOTE`, `BAR_IN`, `EVENT`): what sources hand to the
+  log and the log hands to the stores.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+class Kind(IntEnum):
+    """The record's `type`. Up to CLOCK they are hot: decoded into columns; the rest are rare."""
+
+    TRADE = 0
+    QUOTE = 1
+    BAR = 2
+    HEARTBEAT = 3
+    CLOCK = 4
+    CORRECTION = 5
+    CANCEL = 6
+    SPLIT = 7
+    DIVIDEND = 8
+    GAP = 9
+    HALT = 10
+    RESUME = 11
+    HELLO = 12
+    GOODBYE = 13
+    REBUILD = 14
+    CONTROL = 15
+
+
+KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}
+WITHOUT_SYMBOL = frozenset({Kind.HEARTBEAT, Kind.CLOCK, Kind.HELLO, Kind.GOODBYE, Kind.CONTROL})
+
+ABSENT = -1  # an interned string, a count or a time that the record does not carry
+COMPLETE = 2**63 - 1  # a goodbye's final watermark: nothing more will come, close what is open
+
+# Times outside 1970-01-02 .. 2200-01-01 cannot be: they are seconds or milliseconds given as
+# nanoseconds, or a broken clock.
+EARLIEST_TIME_NS = 86_400 * 10**9
+LATEST_TIME_NS = 7_258_118_400 * 10**9
+
+SYMBOL_BYTES_MAX = 64
+RECORD_BYTES_MAX = 1_000_000  # a JSON object larger than this is not market data
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Ids = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+
+
+class StringTable:
+    """Interned strings: a dense id for each symbol, source, venue and timeframe name met so far.
+
+    It only grows, so an id means the same string for the life of its owner.
+    """
+
+    __slots__ = ("_ids", "_texts")
+
+    def __init__(self, texts: list[str] | None = None) -> None:
+        self._texts: list[str] = list(texts or [])
+        self._ids = {text: i for i, text in enumerate(self._texts)}
+
+    def intern(self, text: str) -> int:
+        found = self._ids.get(text)
+        if found is None:
+            found = self._ids[text] = len(self._texts)
+            self._texts.append(text)
+        return found
+
+    def __getitem__(self, index: int) -> str:
+        return self._texts[index]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def texts(self) -> list[str]:
+        """All strings by id. The table's own list: read it, do not change it."""
+        return self._texts
+
+
+@dataclass(slots=True)
+class MarketBatch:
+    """Rows of one partition of `market` in the order of the log; n rows, every column (n,).
+
+    A column holds a value only where the row's kind has that field; elsewhere its content is
+    undefined. Optional fields that are missing hold ABSENT (ids, counts, times) or NaN (floats).
+    The four value columns carry, by kind:
+
+        kind    a      b          c     d          e       f
+        TRADE   price  size
+        QUOTE   bid    bid_size   ask   ask_size
+        BAR     open   high       low   close      volume  vwap (NaN when missing)
+    """
+
+    topic: str
+    partition: int
+    strings: StringTable
+    kind: NDArray[np.int8]
+    symbol: Ids
+    source: Ids
+    venue: Ids
+    event_time_ns: Ints
+    ingest_time_ns: Ints
+    a: Floats
+    b: Floats
+    c: Floats
+    d: Floats
+    e: Floats
+    f: Floats
+    timeframe: Ids  # BAR: interned name
+    open_time_ns: Ints  # BAR
+    close_time_ns: Ints  # BAR
+    trade_count: Ints  # BAR
+    final: NDArray[np.int8]  # BAR: 0 while the source may still change it
+    session_date: Ids  # BAR: days since 1970-01-01 when the source gave a date only
+    trade_id_start: Ints  # TRADE: where in `data` its id lies
+    trade_id_length: Ids  # TRADE: ABSENT without an id
+    offset: Ints
+    row: Ids  # 0 for a JSON record, the row's place in an Arrow frame
+    log_time_ns: Ints  # the broker's append time; defined for HEARTBEAT and CLOCK only
+    data: Bytes  # the bytes that spans point into
+    rare: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """The whole decoded object of each row whose kind is above CLOCK, by row index; for trades with
+    `conditions`, `{"conditions": [...]}`."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    @classmethod
+    def empty(
+        cls, topic: str, partition: int, strings: StringTable, n: int, data: Bytes | None = None
+    ) -> "MarketBatch":
+        """Columns for n rows, their content undefined but for the optional fields, which are missing."""
+        i64, i32, i8, f64 = np.int64, np.int32, np.int8, np.float64
+        return cls(
+            topic, partition, strings,
+            kind=np.empty(n, i8), symbol=np.full(n, ABSENT, i32), source=np.full(n, ABSENT, i32),
+            venue=np.full(n, ABSENT, i32), event_time_ns=np.empty(n, i64), ingest_time_ns=np.full(n, ABSENT, i64),
+            a=np.empty(n, f64), b=np.empty(n, f64), c=np.empty(n, f64), d=np.empty(n, f64), e=np.empty(n, f64),
+            f=np.full(n, np.nan, f64), timeframe=np.full(n, ABSENT, i32), open_time_ns=np.empty(n, i64),
+            close_time_ns=np.empty(n, i64), trade_count=np.full(n, ABSENT, i64), final=np.ones(n, i8),
+            session_date=np.full(n, ABSENT, i32), trade_id_start=np.zeros(n, i64),
+            trade_id_length=np.full(n, ABSENT, i32), offset=np.empty(n, i64), row=np.zeros(n, i32),
+            log_time_ns=np.empty(n, i64), data=np.empty(0, np.uint8) if data is None else data,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record, or one row of a frame, set aside whole with its reason and its place.
+
+    `row` is ABSENT when the whole record is meant. `value` is the record's own bytes (for a frame's
+    row: that row as JSON).
+    """
+
+    reason: str  # one of REASONS
+    detail: str  # one sentence for a person
+    topic: str
+    partition: int
+    offset: int
+    row: int
+    key: bytes | None
+    value: bytes | None
+    symbol: str | None = None
+    timeframes: tuple[str, ...] = ()  # too_late: which refused it
+
+
+REASONS = {
+    "not_json": "the value is not a JSON object",
+    "unreadable_frame": "the Arrow frame cannot be read",
+    "too_large": "the record is larger than market data can be",
+    "unknown_type": "the field `type` is missing or unknown",
+    "missing_field": "a required field is missing",
+    "wrong_type": "a field has the wrong type",
+    "bad_symbol": "the symbol is empty, too long or not printable",
+    "bad_price": "a price is not above 0 and finite",
+    "bad_size": "a size or volume is negative or not finite",
+    "bad_time": "a time cannot be",
+    "bad_bar": "open, high, low, close or the bar's times contradict each other",
+    "unknown_timeframe": "the engine does not build this timeframe",
+    "other_origin": "the symbol's bars are built from another kind of record",
+    "future_time": "the event time is ahead of the log by more than max_skew",
+    "past_time": "the event time of a live source is behind the log by more than max_age",
+    "too_late": "the bar has closed",
+    "too_many_symbols": "the engine's cap on symbols is reached",
+}
+
+_str, _i64, _f64 = pa.string(), pa.int64(), pa.float64()
+
+TRADE = pa.schema([
+    ("type", _str), ("symbol", _str), ("source", _str), ("event_time_ns", _i64), ("venue", _str), ("price", _f64),
+    ("size", _f64), ("trade_id", _str), ("conditions", pa.list_(_str)), ("ingest_time_ns", _i64),
+])  # fmt: skip
+QUOTE = pa.schema([
+    ("type", _str), ("symbol", _str), ("source", _str), ("event_time_ns", _i64), ("venue", _str), ("bid", _f64),
+    ("bid_size", _f64), ("ask", _f64), ("ask_size", _f64), ("ingest_time_ns", _i64),
+])  # fmt: skip
+BAR_IN = pa.schema([
+    ("type", _str), ("symbol", _str), ("source", _str), ("event_time_ns", _i64), ("venue", _str), ("timeframe", _str),
+    ("open_time_ns", _i64), ("close_time_ns", _i64), ("open", _f64), ("high", _f64), ("low", _f64), ("close", _f64),
+    ("volume", _f64), ("vwap", _f64), ("trade_count", _i64), ("final", pa.bool_()), ("session_date", pa.date32()),
+    ("ingest_time_ns", _i64),
+])  # fmt: skip
+EVENT = pa.schema(
+    [("type", _str), ("symbol", _str), ("source", _str), ("event_time_ns", _i64), ("body", _str)]
+)
+"""Everything rare. `body` is the whole record as JSON text."""
+
+SCHEMA_OF_TYPE = {"trade": TRADE, "quote": QUOTE, "bar": BAR_IN}

@@ -1,0 +1,353 @@
+"""Every setting, its default and its meaning, in one typed tree.
+
+    marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
+
+Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
+`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are understood too. Secrets (the Kafka
+client's passwords, API keys) come from the environment or `.env` only, never from the file.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from marketpulse.errors import ParameterError, SettingsError
+from marketpulse.model.timeframe import Timeframe, parse_timeframes
+
+DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
+SECRET_WORDS = ("password", "secret", "jaas", "token", "oauthbearer.client.secret")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    bootstrap_servers: str | None = Field(
+        None, description="host:port[,…] of a cluster; unset: the embedded broker"
+    )
+    topic_prefix: str = Field("", description="put before every topic's name, such as `dev.`")
+    partitions: int = Field(12, ge=1, le=10_000, description="partitions of each topic that we create")
+    replication_factor: int = Field(1, ge=1, description="copies of each topic that we create")
+    wire: Literal["json", "arrow"] = Field(
+        "json", description="how our sources write `market`: objects or frames"
+    )
+    client: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="any property of librdkafka, or its Java-style name, for every client",
+    )
+
+    @field_validator("client")
+    @classmethod
+    def _texts(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {str(k): v for k, v in value.items()}
+
+
+class BrokerSettings(Section):
+    port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="the embedded broker's port on 127.0.0.1; 0: the last one used, else a free one",
+    )
+    heap_mb: int = Field(384, ge=192, le=512, description="the embedded broker's heap in MiB")
+    java: Path | None = Field(
+        None, description="the Java to use; unset: the machine's if 17 or newer, else the package's"
+    )
+    start_timeout_s: float = Field(90, gt=0, description="how long the broker may take to be ready")
+
+
+class EngineSettings(Section):
+    timeframes: tuple[str, ...] = Field(
+        ("1s", "1m", "5m", "1h", "1d"), description="bars to build; 100t: every 100 trades"
+    )
+    indicators: str = Field(DEFAULT_INDICATORS, description="what to compute on every closed bar")
+    calendar: str = Field(
+        "24x7", description="the calendar of a symbol whose venue is unknown: a MIC, or 24x7"
+    )
+    venue_calendars: dict[str, str] = Field(
+        default_factory=dict, description="the calendar of a venue, where it is not its own MIC"
+    )
+    lateness_ms: int = Field(
+        2_000, ge=0, description="how far behind its newest row a source may still bring older ones"
+    )
+    source_timeout_s: float = Field(
+        30, gt=0, description="silence after which a live source no longer holds up its symbols"
+    )
+    max_age_s: float = Field(86_400, gt=0, description="live rows older than this are dead letters")
+    max_skew_s: float = Field(5, gt=0, description="rows further ahead of the log than this are dead letters")
+    auction_grace_s: float = Field(
+        300, ge=0, description="how long after the session's close prints still belong to it"
+    )
+    fill: Literal["none", "previous"] = Field(
+        "none", description="`previous` emits a flat bar where nothing traded"
+    )
+    bars_from: Literal["first", "trades", "source"] = Field(
+        "first", description="what a symbol's bars are made from when both trades and bars arrive"
+    )
+    symbols_max: int = Field(20_000, ge=1, description="most symbols in one partition; more are dead letters")
+
+    @field_validator("timeframes")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_timeframes(value)
+        return value
+
+    def parsed_timeframes(self) -> tuple[Timeframe, ...]:
+        return parse_timeframes(self.timeframes)
+
+
+class ProcessSettings(Section):
+    workers: int = Field(1, ge=1, le=64, description="engine processes that `up` starts")
+    group: str = Field("marketpulse-process", description="consumer group of the engine")
+    commit_ms: int = Field(100, ge=5, le=60_000, description="outputs and offsets commit this often")
+    snapshot_records: int = Field(
+        500_000, ge=1, description="records of a partition between two snapshots of its state"
+    )
+    live_per_s: float = Field(
+        4, ge=0, description="forming bars are shown at most this often per symbol; 0: never"
+    )
+    clock_ms: int = Field(
+        250, ge=10, le=10_000, description="clock records and heartbeats are written this often"
+    )
+    static_membership: bool = Field(True, description="a worker keeps its partitions over a quick restart")
+
+
+class Mapping(Section):
+    """How a foreign file's or topic's fields become ours. Unset names are guessed."""
+
+    record: Literal["auto", "trade", "quote", "bar"] = Field("auto", description="what a row is")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description='our field = their column, such as price = "last"'
+    )
+    symbol: str | None = Field(
+        None, description="the symbol where no column has one; unset: from the file's name"
+    )
+    venue: str | None = Field(None, description="the venue (MIC) of the rows, where no column has one")
+    timezone: str = Field("UTC", description="the zone of times without one, such as America/New_York")
+    time_format: str | None = Field(None, description="strptime format, where guessing is not enough")
+    timeframe: str | None = Field(None, description="the length of the rows' bars; unset: from their spacing")
+
+
+class ReplaySettings(Section):
+    kind: Literal["replay"] = "replay"
+    files: tuple[str, ...] = Field(description="CSV, JSON lines or Parquet; globs and directories are taken")
+    mapping: Mapping = Field(default_factory=Mapping)
+    speed: str = Field(
+        "recorded", description="`recorded`, `20x` (times faster), `500/s` (rows a second) or `max`"
+    )
+    loop: bool = Field(False, description="begin again at the end, with later times")
+    sample: bool = Field(False, description="send random rows, one a second, as many tutorials do")
+    seed: int = Field(1, description="of the random rows")
+
+
+class SimulateSettings(Section):
+    kind: Literal["simulate"] = "simulate"
+    symbols: int = Field(24, ge=1, le=50_000, description="how many symbols trade")
+    rate: float = Field(200, gt=0, description="trades a second over all symbols, on average")
+    seed: int = Field(7, description="the same seed, the same market")
+    quotes: bool = Field(True, description="quotes around the trades")
+    duration_s: float | None = Field(None, gt=0, description="stop after this; unset: never")
+    start: str | None = Field(
+        None, description="simulate history from this ISO time on, as fast as possible; unset: now, live"
+    )
+
+
+class KafkaSourceSettings(Section):
+    kind: Literal["kafka"] = "kafka"
+    topic: str = Field(description="an existing topic with foreign JSON")
+    bootstrap_servers: str | None = Field(None, description="its cluster, where it is another")
+    mapping: Mapping = Field(default_factory=Mapping)
+    mode: Literal["auto", "live", "historical"] = Field(
+        "auto", description="auto: live when the first rows are younger than max_age"
+    )
+
+
+AnySource = Annotated[ReplaySettings | SimulateSettings | KafkaSourceSettings, Field(discriminator="kind")]
+
+
+class LakeSettings(Section):
+    enabled: bool = Field(True, description="keep Parquet files")
+    url: str | None = Field(
+        None, description="a directory or any fsspec URL; unset: `lake` in the data directory"
+    )
+    flush_s: float = Field(10, gt=0, description="rows are durable at the latest after this")
+    flush_rows: int = Field(500_000, ge=1, description="… or when this many are waiting")
+
+
+class ArchiveSettings(Section):
+    enabled: bool = Field(False, description="keep every row as JSON lines too")
+    url: str | None = Field(
+        None, description="a directory or any fsspec URL; unset: `archive` in the data directory"
+    )
+    flush_s: float = Field(10, gt=0, description="rows are durable at the latest after this")
+    flush_rows: int = Field(500_000, ge=1, description="… or when this many are waiting")
+
+
+class SinkSettings(Section):
+    lake: LakeSettings = Field(default_factory=LakeSettings)
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+
+
+class SqlSettings(Section):
+    memory_limit_mb: int = Field(1_024, ge=64, description="memory that one query may use")
+    timeout_s: float = Field(60, gt=0, description="time that one query may take")
+
+
+class ServeSettings(Section):
+    host: str = Field("127.0.0.1", description="the address that the page is served on")
+    port: int = Field(8080, ge=0, le=65_535, description="the page's port; 0: a free one")
+    allowed_hosts: tuple[str, ...] = Field((), description="Host names accepted beside the loopback ones")
+    history_bars: int = Field(
+        500, ge=10, le=10_000, description="bars per symbol and timeframe kept for the page"
+    )
+    frames_per_s: float = Field(10, gt=0, le=60, description="updates a second to each page, at most")
+
+
+class TelemetrySettings(Section):
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="what goes to the log"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: console on a terminal, else JSON"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Prometheus and health port of this process; 0: a free one"
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree. Frozen: a process reads it once."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="MARKETPULSE_", env_nested_delimiter="__", env_file=".env",
+        env_ignore_empty=True,
+    )  # fmt: skip
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("marketpulse", appauthor=False)),
+        description="where everything that is written goes",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="downloaded parts; unset: the user's cache, or `cache` in a data directory that was set",
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    process: ProcessSettings = Field(default_factory=ProcessSettings)
+    sources: dict[str, AnySource] = Field(
+        default_factory=dict, description="what `up` and `produce NAME` feed in"
+    )
+    sinks: SinkSettings = Field(default_factory=SinkSettings)
+    sql: SqlSettings = Field(default_factory=SqlSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    def topic(self, name: str) -> str:
+        """The topic's name on the broker."""
+        return self.kafka.topic_prefix + name
+
+    def resolved_cache_dir(self) -> Path:
+        if self.cache_dir is not None:
+            return self.cache_dir
+        if "data_dir" in self.model_fields_set:
+            return self.data_dir / "cache"
+        return Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
+
+    def lake_url(self) -> str:
+        return self.sinks.lake.url or str(self.data_dir / "lake")
+
+    def archive_url(self) -> str:
+        return self.sinks.archive.url or str(self.data_dir / "archive")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            env_settings,
+            dotenv_settings,
+            _WellKnownNames(settings_cls),
+            _TomlFile(settings_cls),
+        )
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the tree. `config` must exist when it is named; the default file may be missing.
+
+    `overrides` are nested dictionaries from the command line and win over everything.
+    Raises SettingsError with one line per fault.
+    """
+    path = Path("marketpulse.toml") if config is None else config
+    if config is not None and not path.is_file():
+        raise SettingsError(f"configuration file {path} does not exist: check --config")
+    _TomlFile.path = path
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("configuration: " + "; ".join(lines)) from None
+    except (ParameterError, ValueError) as error:
+        raise SettingsError(f"configuration {path}: {error}") from None
+
+
+class _TomlFile(TomlConfigSettingsSource):
+    """`marketpulse.toml`, without secrets."""
+
+    path = Path("marketpulse.toml")
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, toml_file=self.path)
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        for name in values.get("kafka", {}).get("client", {}):
+            if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
+                raise SettingsError(
+                    f"kafka.client.{name} is a secret: remove it from {self.path} and set "
+                    f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
+                )
+        return values
+
+
+class _WellKnownNames(PydanticBaseSettingsSource):
+    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        known = {**_dotenv(), **os.environ}
+        found: dict[str, Any] = {}
+        if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
+            found["kafka"] = {"bootstrap_servers": servers}
+        if topic := known.get("KAFKA_TOPIC"):
+            found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
+        if bucket := known.get("AWS_S3_BUCKET"):
+            found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
+        return found
+
+
+def _dotenv() -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    return {k: v for k, v in dotenv_values(".env").items() if v is not None}

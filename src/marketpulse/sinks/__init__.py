@@ -1,0 +1,1 @@
+"""Where batches come to rest: one file each, one conformance suite over all."""

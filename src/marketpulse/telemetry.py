@@ -1,0 +1,163 @@
+"""What a process says about itself: every metric's name, the logs, and the health endpoints.
+
+Prometheus text at /metrics; /live answers while the process turns; /ready once it does its work.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+from marketpulse.errors import EnvironmentProblem
+
+REGISTRY = CollectorRegistry()
+_LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Counter:
+    return Counter(f"marketpulse_{name}", meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
+    return Gauge(f"marketpulse_{name}", meaning, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, meaning: str, *labels: str) -> Histogram:
+    return Histogram(f"marketpulse_{name}", meaning, labels, buckets=_LATENCIES_S, registry=REGISTRY)
+
+
+# Sources
+ROWS_PRODUCED = _counter("rows_produced", "Rows written to `market`", "source", "type")
+INPUT_REJECTED = _counter(
+    "input_rejected", "Rows of a source's input that were set aside", "source", "reason"
+)
+SOURCE_ERRORS = _counter("source_errors", "Faults of a source's far end", "source")
+# The log
+RECORDS_CONSUMED = _counter("records_consumed", "Records read", "topic")
+DEAD_LETTERS = _counter("dead_letters", "Records and rows set aside", "reason")
+BROKER_ERRORS = _counter("broker_errors", "Errors that the Kafka client reported", "code")
+TRANSACTIONS = _counter("transactions", "Transactions by their end", "end")
+COMMIT_SECONDS = _histogram("commit_seconds", "Time of one transaction's commit")
+# The engine
+ROWS_TAKEN = _counter("rows_taken", "Rows of `market` that the engine took in", "type")
+BARS_CLOSED = _counter("bars_closed", "Closed bars", "timeframe")
+OUT_OF_SESSION = _counter("out_of_session", "Trades outside their session: kept, in no bar")
+LATE_TRADES = _counter("late_trades", "Trades whose bar had closed")
+SYMBOLS = _gauge("symbols", "Symbols that this worker holds")
+STATE_BYTES = _gauge("state_bytes", "Size of the engine's state")
+STATE_SNAPSHOTS = _counter("state_snapshots", "Snapshots written to `state`")
+STEP_SECONDS = _histogram("step_seconds", "Time of one engine step")
+EVENT_LATENCY_SECONDS = _histogram("event_latency_seconds", "From a trade's ingest to its live row")
+# Sinks
+ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
+SINK_ERRORS = _counter("sink_errors", "Faults of a store", "sink")
+FLUSH_SECONDS = _histogram("flush_seconds", "Time of one flush", "sink")
+# The page
+PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
+PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
+REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
+# The tree
+CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
+
+
+def configure_logging(process: str, level: str = "warning", style: str = "auto") -> None:
+    """Structured logs on standard error: JSON lines, or columns on a terminal."""
+    plain = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    renderer: Any = structlog.processors.JSONRenderer() if plain else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def get_logger() -> Any:
+    """The process's logger: `log.warning("event_name", field=value)`."""
+    return structlog.get_logger()
+
+
+class Health:
+    """Whether this process turns (`beat`) and does its work (`ready`)."""
+
+    def __init__(self, stale_after_s: float = 30) -> None:
+        self._beat = time.monotonic()
+        self._stale_after_s = stale_after_s
+        self._reason = "starting"
+
+    def beat(self) -> None:
+        self._beat = time.monotonic()
+
+    def set_ready(self) -> None:
+        self.beat()
+        self._reason = ""
+
+    def set_not_ready(self, reason: str) -> None:
+        self._reason = reason
+
+    def live(self) -> tuple[bool, str]:
+        age = time.monotonic() - self._beat
+        return age < self._stale_after_s, f"last turn {age:.1f} s ago"
+
+    def ready(self) -> tuple[bool, str]:
+        return not self._reason, self._reason or "ready"
+
+
+class TelemetryServer:
+    """Serves /metrics, /live and /ready on loopback from a thread of its own."""
+
+    def __init__(self, health: Health, port: int = 0, host: str = "127.0.0.1") -> None:
+        checks: dict[str, Callable[[], tuple[bool, str]]] = {"/live": health.live, "/ready": health.ready}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/metrics":
+                    self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+                elif check := checks.get(self.path):
+                    good, why = check()
+                    self._answer(200 if good else 503, f"{why}\n".encode(), "text/plain; charset=utf-8")
+                else:
+                    self._answer(404, b"/metrics, /live or /ready\n", "text/plain; charset=utf-8")
+
+            def _answer(self, status: int, body: bytes, content_type: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Requests are not logged."""
+
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"metrics port {port} on {host} cannot be opened ({error.strerror}): set telemetry.metrics_port to another, or 0"
+            ) from None
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, name="telemetry", daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

