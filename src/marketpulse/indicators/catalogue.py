@@ -1,0 +1,21 @@
+"""Every indicator by name. A new one is one file beside this, one line here and one page in docs/formulas."""
+
+from collections.abc import Iterable
+
+from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
+from marketpulse.indicators.notation import parse
+from marketpulse.indicators.sma import SMA
+
+__all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
+
+_DECLARED = (SMA,)
+
+CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}
+
+
+def parse_indicators(text: str | Iterable[str]) -> tuple[Spec, ...]:
+    """`"sma(20),rsi,macd(12,26,9)"`, or a list of such texts -> what to compute, in that order.
+
+    Raises ParameterError that shows the place of the fault (notation.py has the grammar).
+    """
+    return parse(text if isinstance(text, str) else ",".join(text), CATALOGUE)

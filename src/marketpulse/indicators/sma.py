@@ -1,0 +1,42 @@
+"""Simple moving average of the close (docs/formulas/sma.md)."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.compiled import kernel
+from marketpulse.indicators.bar_columns import CLOSE
+from marketpulse.indicators.declaration import Floats, Indicator, period
+from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
+
+
+@kernel
+def update(
+    state: Floats,
+    series: NDArray[np.int64],
+    bars: Floats,
+    _session: NDArray[np.int32],
+    parameters: Floats,
+    out: Floats,
+) -> None:
+    """Row: the window (rolling.sum_push)."""
+    length = int(parameters[0])
+    for i in range(len(series)):
+        full, high, low = sum_push(state[series[i]], 0, length, bars[i, CLOSE])
+        value = mean(high, low, length)
+        out[i, 0] = value if full and math.isfinite(value) else math.nan
+
+
+SMA = Indicator(
+    name="sma",
+    title="Simple moving average",
+    group="trend",
+    update=update,
+    parameters=(period(20),),
+    state_width=lambda p: SUM_HEAD + int(p[0]),
+    warm_up=lambda p: int(p[0]) - 1,
+    pane="price",
+    formula="mean of the last `period` closes",
+    source="TA-Lib SMA",
+)
