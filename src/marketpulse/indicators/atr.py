@@ -1,0 +1,54 @@
+"""Average true range (docs/formulas/atr.md)."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.compiled import kernel
+from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
+from marketpulse.indicators.declaration import Floats, Indicator, period
+from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
+
+_STARTED = 0  # 1 once there is a previous close
+_PREVIOUS = 1
+_RANGE = 2
+_WIDTH = _RANGE + AVERAGE_WIDTH
+
+
+@kernel
+def update(
+    state: Floats,
+    series: NDArray[np.int64],
+    bars: Floats,
+    _session: NDArray[np.int32],
+    parameters: Floats,
+    out: Floats,
+) -> None:
+    """Row: started, previous close, average true range (smoothing.wilder_push)."""
+    length = int(parameters[0])
+    for i in range(len(series)):
+        row = state[series[i]]
+        high, low, previous = bars[i, HIGH], bars[i, LOW], row[_PREVIOUS]
+        out[i, 0] = math.nan
+        if row[_STARTED] != 0.0:
+            true_range = max(high - low, abs(high - previous), abs(low - previous))
+            known, value = wilder_push(row, _RANGE, length, true_range)
+            if known and math.isfinite(value):
+                out[i, 0] = value
+        row[_STARTED] = 1.0
+        row[_PREVIOUS] = bars[i, CLOSE]
+
+
+ATR = Indicator(
+    name="atr",
+    title="Average true range",
+    group="volatility",
+    update=update,
+    parameters=(period(14),),
+    state_width=lambda _: _WIDTH,
+    warm_up=lambda p: int(p[0]),
+    reads=("high", "low", "close"),
+    formula="Wilder average of max(high - low, |high - previous close|, |low - previous close|)",
+    source="TA-Lib ATR (Wilder 1978)",
+)

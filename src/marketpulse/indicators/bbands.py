@@ -1,0 +1,65 @@
+"""Bollinger bands (docs/formulas/bbands.md)."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.compiled import kernel
+from marketpulse.indicators.bar_columns import CLOSE
+from marketpulse.indicators.declaration import Floats, Indicator, Parameter, period
+from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
+
+
+@kernel
+def population_deviation(window: Floats, centre: float) -> float:
+    """Square root of the mean squared distance from the window's mean.
+
+    Distances are taken from `centre`, which is that mean but for its rounding; what the rounding
+    adds is taken off again. Squares of prices are never subtracted, so nothing cancels.
+    """
+    total, squares = 0.0, 0.0
+    for value in window:
+        distance = value - centre
+        total += distance
+        squares += distance * distance
+    count = len(window)
+    variance = (squares - total * total / count) / count
+    return math.sqrt(variance) if variance > 0.0 else 0.0
+
+
+@kernel
+def update(
+    state: Floats,
+    series: NDArray[np.int64],
+    bars: Floats,
+    _session: NDArray[np.int32],
+    parameters: Floats,
+    out: Floats,
+) -> None:
+    """Row: the window (rolling.sum_push). Costs one pass over the window per bar."""
+    length, deviations = int(parameters[0]), parameters[1]
+    for i in range(len(series)):
+        row = state[series[i]]
+        full, high, low = sum_push(row, 0, length, bars[i, CLOSE])
+        out[i, 0] = out[i, 1] = out[i, 2] = math.nan
+        if full:
+            middle = mean(high, low, length)
+            width = deviations * population_deviation(row[SUM_HEAD : SUM_HEAD + length], middle)
+            if math.isfinite(middle) and math.isfinite(width):
+                out[i, 0], out[i, 1], out[i, 2] = middle + width, middle, middle - width
+
+
+BBANDS = Indicator(
+    name="bbands",
+    title="Bollinger bands",
+    group="volatility",
+    update=update,
+    parameters=(period(20, minimum=2), Parameter("deviations", 2, "float", 0, 100)),
+    outputs=("upper", "middle", "lower"),
+    state_width=lambda p: SUM_HEAD + int(p[0]),
+    warm_up=lambda p: int(p[0]) - 1,
+    pane="price",
+    formula="middle = sma(period); upper, lower = middle ± deviations * population standard deviation",
+    source="TA-Lib BBANDS",
+)

@@ -1,0 +1,57 @@
+"""Relative strength index (docs/formulas/rsi.md)."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.compiled import kernel
+from marketpulse.indicators.bar_columns import CLOSE
+from marketpulse.indicators.declaration import Floats, Indicator, period
+from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
+
+_STARTED = 0  # 1 once there is a previous close
+_PREVIOUS = 1
+_GAIN = 2
+_LOSS = _GAIN + AVERAGE_WIDTH
+_WIDTH = _LOSS + AVERAGE_WIDTH
+
+
+@kernel
+def update(
+    state: Floats,
+    series: NDArray[np.int64],
+    bars: Floats,
+    _session: NDArray[np.int32],
+    parameters: Floats,
+    out: Floats,
+) -> None:
+    """Row: started, previous close, average gain, average loss (smoothing.wilder_push)."""
+    length = int(parameters[0])
+    for i in range(len(series)):
+        row = state[series[i]]
+        close = bars[i, CLOSE]
+        out[i, 0] = math.nan
+        if row[_STARTED] != 0.0:
+            change = close - row[_PREVIOUS]
+            _, gain = wilder_push(row, _GAIN, length, max(change, 0.0))
+            known, loss = wilder_push(row, _LOSS, length, max(-change, 0.0))
+            moved = gain + loss
+            value = 100.0 * (gain / moved) if moved > 0.0 else 0.0
+            if known and math.isfinite(moved):
+                out[i, 0] = value
+        row[_STARTED] = 1.0
+        row[_PREVIOUS] = close
+
+
+RSI = Indicator(
+    name="rsi",
+    title="Relative strength index",
+    group="momentum",
+    update=update,
+    parameters=(period(14, minimum=2),),
+    state_width=lambda _: _WIDTH,
+    warm_up=lambda p: int(p[0]),
+    formula="100 * gain / (gain + loss), Wilder averages of the rises and of the falls; 0 when nothing moved",
+    source="TA-Lib RSI (Wilder 1978)",
+)
