@@ -44,11 +44,15 @@ LIVE_HEAD = pa.schema([
 """The forming bar; `event_time_ns` and `ingest_time_ns` (0: unknown) are its newest trade's."""
 
 
+LIVE_NAME = {"vwap": "session_vwap"}
+"""An indicator's name in a live row, where the forming bar has a column of its own by that name."""
+
+
 def live_schema(names: list[str]) -> pa.Schema:
-    """The forming bar, then one nullable float64 per indicator name."""
+    """The forming bar, then one nullable float64 per indicator name (`vwap`: see LIVE_NAME)."""
     schema = LIVE_HEAD
     for name in names:
-        schema = schema.append(pa.field(name, _f64))
+        schema = schema.append(pa.field(LIVE_NAME.get(name, name), _f64))
     return schema
 
 

@@ -1,0 +1,292 @@
+"""Everything a page may ask for, in memory: fed with rows of the log, bounded, read under a lock."""
+
+import math
+import threading
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from marketpulse.clock import Clock, SystemClock
+from marketpulse.model.rows import BAR, INDICATORS_HEAD, LIVE_HEAD, LIVE_NAME
+from marketpulse.model.timeframe import Cut, Timeframe
+from marketpulse.ports import FeedBatch, PipelineStats
+from marketpulse.web import columns
+from marketpulse.web.figures import Figures
+from marketpulse.web.quote import DAY_NS, Quote, Seen
+from marketpulse.web.series import BAR_COLUMNS, Series
+
+SYMBOLS_MAX = 2_000
+ROWS_MAX = 500_000  # about 300 bytes each
+_ROWS_MIN = 60  # even with very many series, a page has this many bars
+_TRIM_BELOW = 0.8  # series are cut in steps of a fifth, not by one bar at each new series
+SPARK_POINTS = 60
+_SPARK_EVERY_NS = 5 * 10**9  # a spark-line of 1s bars is renewed this often
+_SPARK_PREFERENCE = ("1m", "5m", "1s", "1h", "1d")
+_HEADS = {"bars": set(BAR.names), "indicators": set(INDICATORS_HEAD.names), "live": set(LIVE_HEAD.names)}
+
+
+class SymbolState:
+    """What the board holds of one symbol."""
+
+    __slots__ = (
+        "newest_ingest_ns",
+        "quote",
+        "seq",
+        "series",
+        "simulated",
+        "spark_seq",
+        "spark_time_ns",
+        "venue",
+    )
+
+    def __init__(self) -> None:
+        self.series: dict[str, Series] = {}
+        self.quote = Quote()
+        self.seq = 0
+        self.spark_seq = 0
+        self.spark_time_ns = 0
+        self.simulated = False
+        self.venue: str | None = None
+        self.newest_ingest_ns = 0
+
+
+class Board:
+    """The newest bars, quotes and figures. Every method may be called from any thread.
+
+    `seq` numbers the changes: a reader that has seen everything up to one number asks for what
+    came after it. `generation` changes when names or symbols went or came in a way that a reader
+    can only follow by reading the whole again.
+    """
+
+    def __init__(
+        self,
+        history: int = 500,
+        *,
+        symbols_max: int = SYMBOLS_MAX,
+        rows_max: int = ROWS_MAX,
+        clock: Clock | None = None,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.seq = 0
+        self.generation = 0
+        self.names: list[str] = []  # of indicators, in the order of first appearance
+        self.timeframes: list[str] = []  # tick bars, then by length
+        self._clock = clock or SystemClock()
+        self._figures = Figures(self._clock)
+        self._symbols: dict[str, SymbolState] = {}  # least recently fed first
+        self._history = self._wanted_history = history
+        self._series_count = 0
+        self._symbols_max = symbols_max
+        self._rows_max = rows_max
+
+    # Feeding
+
+    def take(self, batch: FeedBatch) -> None:
+        """Rows of one output topic. Alerts and dead letters only move the clock of the newest row."""
+        with self.lock:
+            self._figures.take_append_time(batch.append_time_ms)
+            if batch.rows.num_rows == 0 or batch.topic not in _HEADS:
+                return
+            self.seq += 1
+            if batch.topic == "bars":
+                self._take_bars(batch.rows)
+            elif batch.topic == "indicators":
+                self._take_indicators(batch.rows)
+            else:
+                self._take_live(batch.rows)
+
+    def take_stats(self, stats: PipelineStats) -> None:
+        with self.lock:
+            self._figures.take_stats(stats)
+
+    def _take_bars(self, rows: pa.RecordBatch) -> None:
+        ties = columns.ties(rows)
+        revisions = columns.floats(rows, "revision")
+        for i, (symbol, timeframe, open_ns, close_ns, date, prices, origin) in enumerate(columns.bars(rows)):
+            state, series = self._series(symbol, timeframe)
+            row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, revisions[i]))
+            if not series.take_bar(open_ns, row, ties[i], self.seq, self._history):
+                continue
+            self._observe(state, origin, timeframe, date, open_ns, close_ns, prices)
+            if timeframe == self._spark_timeframe(state) and (
+                timeframe != "1s" or close_ns - state.spark_time_ns >= _SPARK_EVERY_NS
+            ):
+                state.spark_seq, state.spark_time_ns = self.seq, close_ns
+
+    def _take_indicators(self, rows: pa.RecordBatch) -> None:
+        values, ties = self._values(rows, "indicators"), columns.ties(rows)
+        revisions = rows.column("revision").to_pylist()
+        opens = rows.column("open_time_ns").to_pylist()
+        for i, (symbol, timeframe) in enumerate(columns.keys(rows)):
+            _, series = self._series(symbol, timeframe)
+            series.take_values(opens[i], revisions[i], values[i], ties[i], self.seq, self._history)
+
+    def _take_live(self, rows: pa.RecordBatch) -> None:
+        """Only the newest row of each symbol, timeframe and bar counts: the others are overtaken."""
+        opens: list[int] = rows.column("open_time_ns").to_pylist()
+        newest = {(*key, opens[i]): i for i, key in enumerate(columns.keys(rows))}
+        rows = rows.take(pa.array(sorted(newest.values()), pa.int64()))
+        values = self._values(rows, "live")
+        event_times: list[int] = rows.column("event_time_ns").to_pylist()
+        ingest_times: list[int | None] = rows.column("ingest_time_ns").to_pylist()
+        for i, (symbol, timeframe, open_ns, close_ns, date, prices, origin) in enumerate(columns.bars(rows)):
+            state, series = self._series(symbol, timeframe)
+            ingest = ingest_times[i] or 0
+            if ingest > state.newest_ingest_ns:  # each trade is measured once, not once per timeframe
+                state.newest_ingest_ns = ingest
+                self._figures.take_latency(ingest)
+            row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, 0.0))
+            if series.take_forming(open_ns, row, values[i], self.seq, self._history):
+                self._observe(state, origin, timeframe, date, open_ns, event_times[i], prices)
+
+    def _observe(
+        self,
+        state: SymbolState,
+        origin: tuple[str | None, str | None],
+        timeframe: str,
+        date: int | None,
+        open_ns: int,
+        time_ns: int,
+        prices: Sequence[float],
+    ) -> None:
+        source, venue = origin
+        state.simulated = (source or "").startswith("simulate")
+        state.venue = venue
+        state.seq = self.seq
+        open_, high, low, close, volume = prices[:5]
+        state.quote.take(
+            Seen(
+                open_ns // DAY_NS if date is None else date, open_ns, time_ns, open_, high, low, close, volume,
+                timeframe == "1d",
+            )
+        )  # fmt: skip
+
+    def _series(self, symbol: str, timeframe: str) -> tuple[SymbolState, Series]:
+        state = self._symbols.pop(symbol, None)
+        if state is None:
+            state = SymbolState()
+            if len(self._symbols) >= self._symbols_max:
+                oldest = self._symbols.pop(next(iter(self._symbols)))
+                self._series_count -= len(oldest.series)
+                self.generation += 1
+        self._symbols[symbol] = state
+        series = state.series.get(timeframe)
+        if series is None:
+            frame = Timeframe.parse(timeframe)
+            series = state.series[timeframe] = Series(ticks=frame.cut is Cut.TICKS)
+            series.whole_seq = self.seq
+            self._series_count += 1
+            self._share_rows()
+            if timeframe not in self.timeframes:
+                frames = [Timeframe.parse(name) for name in [*self.timeframes, timeframe]]
+                self.timeframes = [
+                    f.name for f in sorted(frames, key=lambda f: (f.cut != Cut.TICKS, f.length))
+                ]
+                self.generation += 1
+        return state, series
+
+    def _share_rows(self) -> None:
+        """Many series share the room: each then keeps fewer bars than were wished for."""
+        history = min(self._wanted_history, max(_ROWS_MIN, self._rows_max // self._series_count))
+        if history >= _TRIM_BELOW * self._history:
+            return
+        self._history = history
+        for state in self._symbols.values():
+            for series in state.series.values():
+                series.trim(history)
+
+    def _values(self, rows: pa.RecordBatch, topic: str) -> "list[array[float]]":
+        """Each row's indicator values in the order of `names`; NaN where the row has none."""
+        own_name = {shown: name for name, shown in LIVE_NAME.items()} if topic == "live" else {}
+        found: dict[str, list[float]] = {}
+        for field in rows.schema:
+            name = own_name.get(field.name, field.name)
+            if field.name in _HEADS[topic] or not pa.types.is_floating(field.type):
+                continue
+            found[name] = columns.floats(rows, field.name)
+            if name not in self.names:
+                self.names.append(name)
+                self.generation += 1
+        missing = [math.nan] * rows.num_rows
+        ordered = [found.get(name, missing) for name in self.names]
+        if not ordered:
+            return [array("d") for _ in range(rows.num_rows)]
+        return [array("d", row) for row in zip(*ordered, strict=True)]
+
+    # Reading
+
+    def symbols(self) -> list[str]:
+        with self.lock:
+            return sorted(self._symbols)
+
+    def quote_rows(self, since: int = -1) -> list[list[Any]]:
+        """[symbol, last, last_time_ms, reference, reference_kind, simulated, venue] of each that changed."""
+        with self.lock:
+            found = [(name, state) for name, state in self._symbols.items() if state.seq > max(since, 0)]
+            return [
+                [
+                    name, state.quote.last, state.quote.last_time_ns / 1e6, state.quote.reference,
+                    state.quote.reference_kind, state.simulated, state.venue,
+                ]
+                for name, state in sorted(found, key=lambda pair: pair[0])
+            ]  # fmt: skip
+
+    def sparks(self, since: int = -1) -> dict[str, dict[str, Any]]:
+        """Spark-lines that changed: the newest closes of a symbol, and of which timeframe they are."""
+        with self.lock:
+            return {
+                name: {"timeframe": timeframe, "closes": state.series[timeframe].closes(SPARK_POINTS)}
+                for name, state in self._symbols.items()
+                if state.spark_seq > since and (timeframe := self._spark_timeframe(state))
+            }
+
+    def chart(
+        self, symbol: str, timeframe: str, since: int = -1, limit: int | None = None
+    ) -> dict[str, Any] | None:
+        """Rows of one chart, as `columns` names them, all or those that changed after `since`.
+
+        None when the symbol or the timeframe is not known. `session` is the symbol's session so far.
+        """
+        with self.lock:
+            state = self._symbols.get(symbol)
+            series = state.series.get(timeframe) if state else None
+            if state is None or series is None:
+                return None
+            whole = since < series.whole_seq
+            width = len(self.names)
+            return {
+                "symbol": symbol,
+                "timeframe": timeframe,
+                "whole": whole,
+                "rows": series.rows(width, limit) if whole else series.rows_since(since, width),
+                "session": _session(state.quote),
+            }
+
+    def columns(self) -> list[str]:
+        """What the numbers of a chart's row are. The bar has a `vwap`: the session's is `session_vwap`."""
+        with self.lock:
+            return [*BAR_COLUMNS, *(LIVE_NAME.get(name, name) for name in self.names)]
+
+    def figures(self) -> dict[str, Any]:
+        with self.lock:
+            return {**self._figures.shown(), "symbols": len(self._symbols)}
+
+    def _spark_timeframe(self, state: SymbolState) -> str | None:
+        """The first preferred timeframe with a third of the points, else the one with most bars."""
+        known = state.series
+        for name in _SPARK_PREFERENCE:
+            if name in known and len(known[name]) >= SPARK_POINTS // 3:
+                return name
+        return max(known, key=lambda name: len(known[name]), default=None)
+
+
+def _session(quote: Quote) -> dict[str, Any] | None:
+    session = quote.session
+    if session is None:
+        return None
+    return {
+        "date": session.date, "open": session.open, "high": session.high, "low": session.low,
+        "close": session.close, "volume": session.volume,
+    }  # fmt: skip
