@@ -48,6 +48,9 @@ COMPLETE = 2**63 - 1  # a goodbye's final watermark: nothing more will come, clo
 EARLIEST_TIME_NS = 86_400 * 10**9
 LATEST_TIME_NS = 7_258_118_400 * 10**9
 
+PRICE_MAX = 1e18  # above these, numbers are faults, and exact sums need not hold them
+SIZE_MAX = 1e18
+
 SYMBOL_BYTES_MAX = 64
 RECORD_BYTES_MAX = 1_000_000  # a JSON object larger than this is not market data
 
@@ -75,6 +78,10 @@ class StringTable:
             found = self._ids[text] = len(self._texts)
             self._texts.append(text)
         return found
+
+    def find(self, text: str) -> int:
+        """The string's id, ABSENT when it has not been met."""
+        return self._ids.get(text, ABSENT)
 
     def __getitem__(self, index: int) -> str:
         return self._texts[index]
@@ -182,8 +189,8 @@ REASONS = {
     "missing_field": "a required field is missing",
     "wrong_type": "a field has the wrong type",
     "bad_symbol": "the symbol is empty, too long or not printable",
-    "bad_price": "a price is not above 0 and finite",
-    "bad_size": "a size or volume is negative or not finite",
+    "bad_price": "a price is not above 0 and finite, or above 1e18",
+    "bad_size": "a size or volume is negative, not finite, or above 1e18",
     "bad_time": "a time cannot be",
     "bad_bar": "open, high, low, close or the bar's times contradict each other",
     "unknown_timeframe": "the engine does not build this timeframe",
@@ -191,6 +198,7 @@ REASONS = {
     "future_time": "the event time is ahead of the log by more than max_skew",
     "past_time": "the event time of a live source is behind the log by more than max_age",
     "too_late": "the bar has closed",
+    "not_applied": "the engine keeps corrections and cancels, but does not apply them yet",
     "too_many_symbols": "the engine's cap on symbols is reached",
 }
 

@@ -1,0 +1,94 @@
+"""What the engine computes and by which rules: fixed for the life of a worker."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from marketpulse.engine.layout import ORIGIN_BARS, ORIGIN_NONE, ORIGIN_TRADES, Plan
+from marketpulse.errors import ParameterError
+from marketpulse.indicators.catalogue import Spec, all_columns
+from marketpulse.model.session import SessionTable, around_the_clock
+from marketpulse.model.timeframe import Cut, Timeframe
+
+ORIGINS = {"first": ORIGIN_NONE, "trades": ORIGIN_TRADES, "source": ORIGIN_BARS}
+FRAMES_MAX = 32
+
+
+def no_other_calendar(name: str) -> SessionTable | None:
+    """The calendars of an engine that only knows venues which never close."""
+    return around_the_clock() if name == "24x7" else None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Durations in nanoseconds. `sessions_of` gives a calendar's sessions by name (a MIC or `24x7`),
+    None when there is no such calendar; the same name must give the same sessions always."""
+
+    frames: tuple[Timeframe, ...]  # as model.timeframe.parse_timeframes orders them
+    indicators: tuple[Spec, ...] = ()
+    sessions_of: Callable[[str], SessionTable | None] = no_other_calendar
+    calendar: str = "24x7"
+    venue_calendars: Mapping[str, str] = field(default_factory=dict)
+    lateness_ns: int = 2_000_000_000
+    source_timeout_ns: int = 30_000_000_000
+    max_age_ns: int = 86_400_000_000_000
+    max_skew_ns: int = 5_000_000_000
+    grace_ns: int = 300_000_000_000
+    fill: bool = False
+    bars_from: str = "first"
+    symbols_max: int = 20_000
+
+    def __post_init__(self) -> None:
+        if len(self.frames) > FRAMES_MAX:
+            raise ParameterError(f"timeframes: at most {FRAMES_MAX}, found {len(self.frames)}")
+        if self.sessions_of(self.calendar) is None:
+            raise ParameterError(f"calendar {self.calendar!r} is unknown: use a MIC such as XNYS, or 24x7")
+
+    @property
+    def ticks(self) -> int:
+        """How many of the timeframes are cut by count; they stand first."""
+        return sum(frame.cut == Cut.TICKS for frame in self.frames)
+
+    def columns(self) -> list[str]:
+        """The names of all indicator values, in order."""
+        return all_columns(self.indicators)
+
+    def calendar_of_venue(self, venue: str | None) -> str | None:
+        """The calendar that a venue trades by, None when nothing is known of it."""
+        name = self.venue_calendars.get(venue, venue) if venue else None
+        return name if name is not None and self.sessions_of(name) is not None else None
+
+    def plan(self) -> Plan:
+        """The same for the kernels."""
+        return Plan(
+            length=np.array([frame.length for frame in self.frames], np.int64),
+            is_session=np.array([frame.cut == Cut.SESSION for frame in self.frames], np.int8),
+            parent=_parents(self.frames),
+            ticks=self.ticks,
+            source_timeout_ns=self.source_timeout_ns,
+            max_age_ns=self.max_age_ns,
+            max_skew_ns=self.max_skew_ns,
+            grace_ns=self.grace_ns,
+            fill=int(self.fill),
+            origin=ORIGINS[self.bars_from],
+            lateness_ns=self.lateness_ns,
+        )
+
+
+def _parents(frames: tuple[Timeframe, ...]) -> np.ndarray:
+    """parent[o, f]: the largest timeframe below f that divides it, among those built when o is the smallest."""
+    n = len(frames)
+    parents = np.full((n, n), -1, np.int64)
+    for base in range(n):
+        if frames[base].cut == Cut.TICKS:
+            continue
+        built = [base]
+        for f in range(base + 1, n):
+            whole = [
+                p for p in built if frames[f].cut == Cut.SESSION or frames[f].length % frames[p].length == 0
+            ]
+            if whole:
+                parents[base, f] = whole[-1]
+                built.append(f)
+    return parents

@@ -1,0 +1,213 @@
+"""How the engine's state lies in memory: one row per source, symbol, group and open bar.
+
+Plain structured arrays, so that kernels loop over them and a snapshot is their bytes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEVER = -(2**63)  # a time before all times: not known yet
+
+# What a source said of itself
+MODE_UNKNOWN, MODE_LIVE, MODE_HISTORICAL = 0, 1, 2
+
+# What a symbol's bars are made from
+ORIGIN_NONE, ORIGIN_TRADES, ORIGIN_BARS = 0, 1, 2
+
+SOURCE = np.dtype([
+    ("watermark_ns", "i8"),
+    ("lateness_ns", "i8"),
+    ("last_log_ns", "i8"),  # log time at its last record
+    ("live", "i1"),
+    ("mode", "i1"),
+    ("calendar", "i4"),  # index into the calendars; -1: follows the venue
+])  # fmt: skip
+
+SYMBOL = np.dtype([
+    ("feeds", "u8"),  # bit per source that has fed it
+    ("group", "i4"),
+    ("rank", "i4"),  # its place among the partition's symbols in alphabetical order
+    ("floor_ns", "i8"),  # its watermark when it joined its group
+    ("calendar", "i4"),
+    ("session", "i4"),  # the session found last, in the calendar's table
+    ("origin", "i1"),
+    ("base", "i4"),  # the smallest timeframe that its bars are built in
+    ("dirty", "i1"),  # changed since it was shown last
+    ("event_ns", "i8"),  # of its newest accepted row
+    ("ingest_ns", "i8"),
+])  # fmt: skip
+
+GROUP = np.dtype([
+    ("feeds", "u8"),  # the sources that feed the symbols of this group
+    ("watermark_ns", "i8"),
+    ("size", "i8"),  # open bars in its heap
+])  # fmt: skip
+"""Symbols fed by the same set of sources share one watermark, and one heap of bars that wait for it."""
+
+BAR = np.dtype([
+    ("symbol", "i4"),
+    ("frame", "i4"),
+    ("open_ns", "i8"),
+    ("close_ns", "i8"),
+    ("due_ns", "i8"),  # the watermark that closes it: close_ns, at the session's end the grace later
+    ("parts", "i8"),  # trades or smaller bars in it; 0: nothing yet
+    ("open", "f8"),
+    ("high", "f8"),
+    ("low", "f8"),
+    ("close", "f8"),
+    ("first_event_ns", "i8"),  # of the trade that gave the open
+    ("last_event_ns", "i8"),  # of the trade that gave the close
+    ("trade_count", "i8"),  # -1: a part did not say
+    ("has_vwap", "i1"),  # 0: a part came without one
+    ("source", "i4"),
+    ("venue", "i4"),
+    ("session_date", "i4"),
+    ("first_offset", "i8"),
+    ("first_row", "i4"),
+    ("last_offset", "i8"),
+    ("last_row", "i4"),
+    ("next", "i4"),  # the next older open bar of the same series, or the next free slot
+])  # fmt: skip
+
+CLOSED = np.dtype([
+    ("symbol", "i4"),
+    ("frame", "i4"),
+    ("open_ns", "i8"),
+    ("close_ns", "i8"),
+    ("open", "f8"),
+    ("high", "f8"),
+    ("low", "f8"),
+    ("close", "f8"),
+    ("volume", "f8"),
+    ("notional", "f8"),  # Σ price·size; for bars without vwap: typical price × volume
+    ("vwap", "f8"),
+    ("trade_count", "i8"),
+    ("source", "i4"),
+    ("venue", "i4"),
+    ("session_date", "i4"),
+    ("first_offset", "i8"),
+    ("first_row", "i4"),
+    ("last_offset", "i8"),
+    ("last_row", "i4"),
+    ("late_count", "i8"),
+])  # fmt: skip
+"""One bar as it leaves the bar builder, in order of emission."""
+
+REJECT = np.dtype([("row", "i8"), ("reason", "i4"), ("frames", "u8")])
+"""One row that the engine refuses: its index in the batch, why, and which timeframes (a bit each)."""
+
+REASON_NAMES = (
+    "future_time",
+    "past_time",
+    "too_late",
+    "other_origin",
+    "unknown_timeframe",
+    "too_many_symbols",
+)
+FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS = range(6)
+
+# The single numbers of a partition's state, by place in `Tables.registers`
+(
+    LOG_TIME,
+    FREE_BAR,
+    N_SOURCES,
+    N_SYMBOLS,
+    N_GROUPS,
+    N_CLOSED,
+    N_REJECTED,
+    OUT_OF_SESSION,
+    LATE,
+    N_REGISTERS,
+) = range(10)
+COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
+"""These begin at 0 in every step; the others are state."""
+
+SOURCES_MAX = 64
+
+
+class Tables(NamedTuple):
+    """Everything that the kernels read and write, for one partition.
+
+    F timeframes, of which the first K are cut by count; S symbol rows; B bar slots; G groups.
+    """
+
+    registers: NDArray[np.int64]  # (N_REGISTERS,)
+    sources: NDArray[np.void]  # (SOURCES_MAX,) SOURCE
+    symbols: NDArray[np.void]  # (S,) SYMBOL
+    groups: NDArray[np.void]  # (G,) GROUP
+    heaps: NDArray[np.int32]  # (G, B) bar slots, each row a heap by due time
+    bars: NDArray[np.void]  # (B,) BAR
+    volume: NDArray[np.int64]  # (B, DIGITS) exact sums
+    notional: NDArray[np.int64]  # (B, DIGITS)
+    heads: NDArray[np.int32]  # (S, F) newest open bar of each series, -1: none
+    closed_until: NDArray[np.int64]  # (S, F) close time of the last closed bar of each series
+    last_close: NDArray[np.float64]  # (S, F) its close
+
+
+class MarketColumns(NamedTuple):
+    """The columns of a model.MarketBatch, and what its interned ids mean in this partition.
+
+    `symbol_of`, `source_of`, `venue_of`, `frame_of`: the decoder's id -> ours; see engine.translate.
+    """
+
+    kind: NDArray[np.int8]
+    symbol: NDArray[np.int32]
+    source: NDArray[np.int32]
+    venue: NDArray[np.int32]
+    event_time_ns: NDArray[np.int64]
+    ingest_time_ns: NDArray[np.int64]
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    c: NDArray[np.float64]
+    d: NDArray[np.float64]
+    e: NDArray[np.float64]
+    f: NDArray[np.float64]
+    timeframe: NDArray[np.int32]
+    open_time_ns: NDArray[np.int64]
+    close_time_ns: NDArray[np.int64]
+    trade_count: NDArray[np.int64]
+    final: NDArray[np.int8]
+    session_date: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    row: NDArray[np.int32]
+    log_time_ns: NDArray[np.int64]
+    symbol_of: NDArray[np.int32]
+    source_of: NDArray[np.int32]
+    venue_of: NDArray[np.int32]
+    frame_of: NDArray[np.int32]
+
+
+class Output(NamedTuple):
+    """Where a step's kernels write: closed bars and refusals, up to the counts in the registers."""
+
+    closed: NDArray[np.void]
+    rejected: NDArray[np.void]
+    scratch: NDArray[np.int32]  # bars that close at one row
+
+
+class Sessions(NamedTuple):
+    """All calendars' sessions, one after the other; calendar c owns rows [start[c], start[c + 1])."""
+
+    start: NDArray[np.int64]
+    open_ns: NDArray[np.int64]
+    close_ns: NDArray[np.int64]
+    date: NDArray[np.int32]
+
+
+class Plan(NamedTuple):
+    """What the configuration means to the kernels. `parent[o, f]`: the timeframe whose closed bars
+    build f, for a symbol whose smallest one is o; -1: f is not built for it (or takes the input itself)."""
+
+    length: NDArray[np.int64]  # (F,) nanoseconds, or trades for the first `ticks`
+    is_session: NDArray[np.int8]  # (F,)
+    parent: NDArray[np.int64]  # (F, F)
+    ticks: int
+    source_timeout_ns: int
+    max_age_ns: int
+    max_skew_ns: int
+    grace_ns: int
+    fill: int
+    origin: int  # ORIGIN_NONE: the first to arrive wins
+    lateness_ns: int

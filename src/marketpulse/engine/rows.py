@@ -1,0 +1,120 @@
+"""The engine's results as the rows that leave it: Arrow batches of bars, indicators and live rows."""
+
+import numpy as np
+import pyarrow as pa
+
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.state import PartitionState
+from marketpulse.indicators.declaration import Floats
+from marketpulse.model.market import StringTable
+from marketpulse.model.rows import BAR, ENGINE_VERSION, RECEIPT, indicators_schema, live_schema
+
+_RECEIPT_NAMES = [RECEIPT.field(i).name for i in range(RECEIPT.num_fields)]
+
+
+def bar_rows(
+    state: PartitionState, config: EngineConfig, closed: np.ndarray, topic: str, partition: int
+) -> pa.RecordBatch:
+    """Closed bars (n) as rows of BAR, in the same order."""
+    return pa.RecordBatch.from_arrays(
+        [
+            *_head(state, config, closed),
+            *(pa.array(closed[name]) for name in ("open", "high", "low", "close", "volume")),
+            _nullable(closed["vwap"]),
+            _nullable_count(closed["trade_count"]),
+            _revisions(closed),
+            _names(state.sources, closed["source"]),
+            _names(state.venues, closed["venue"]),
+            pa.array(closed["session_date"]).cast(pa.date32()),
+            receipts(closed, topic, partition),
+        ],
+        schema=BAR,
+    )
+
+
+def indicator_rows(
+    state: PartitionState,
+    config: EngineConfig,
+    closed: np.ndarray,
+    values: Floats,
+    topic: str,
+    partition: int,
+) -> pa.RecordBatch:
+    """The same bars with their indicator values (n, columns); NaN leaves as null."""
+    return pa.RecordBatch.from_arrays(
+        [
+            *_head(state, config, closed),
+            pa.array(closed["close"]),
+            _revisions(closed),
+            *(_nullable(values[:, j]) for j in range(values.shape[1])),
+            receipts(closed, topic, partition),
+        ],
+        schema=indicators_schema(config.columns()),
+    )
+
+
+def live_rows(
+    state: PartitionState, config: EngineConfig, forming: np.ndarray, values: Floats
+) -> pa.RecordBatch:
+    """Forming bars with their provisional values."""
+    newest = state.tables.symbols[forming["symbol"]]
+    return pa.RecordBatch.from_arrays(
+        [
+            *_head(state, config, forming),
+            *(pa.array(forming[name]) for name in ("open", "high", "low", "close", "volume")),
+            _nullable(forming["vwap"]),
+            _nullable_count(forming["trade_count"]),
+            _names(state.sources, forming["source"]),
+            _names(state.venues, forming["venue"]),
+            pa.array(forming["session_date"]).cast(pa.date32()),
+            pa.array(newest["event_ns"]),
+            pa.array(np.maximum(newest["ingest_ns"], 0)),
+            *(_nullable(values[:, j]) for j in range(values.shape[1])),
+        ],
+        schema=live_schema(config.columns()),
+    )
+
+
+def receipts(closed: np.ndarray, topic: str, partition: int) -> pa.StructArray:
+    """The span of the log behind each bar. A bar that was only filled in names no record: nulls."""
+    n = len(closed)
+    made_of_nothing = closed["first_offset"] < 0
+    return pa.StructArray.from_arrays(
+        [
+            pa.array([topic]).take(pa.array(np.zeros(n, np.int32))),
+            pa.array(np.full(n, partition, np.int32)),
+            *(
+                pa.array(closed[name], mask=made_of_nothing)
+                for name in ("first_offset", "first_row", "last_offset", "last_row")
+            ),
+            pa.array(closed["late_count"]),
+            pa.array([ENGINE_VERSION]).take(pa.array(np.zeros(n, np.int32))),
+        ],
+        names=_RECEIPT_NAMES,
+    )
+
+
+def _head(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> list[pa.Array]:
+    frames = pa.array([frame.name for frame in config.frames])
+    return [
+        _names(state.symbols, closed["symbol"]),
+        frames.take(pa.array(closed["frame"])),
+        pa.array(closed["open_ns"]),
+        pa.array(closed["close_ns"]),
+    ]
+
+
+def _names(table: StringTable, ids: np.ndarray) -> pa.Array:
+    return pa.array(table.texts(), pa.string()).take(pa.array(ids, mask=ids < 0))
+
+
+def _nullable(values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _nullable_count(counts: np.ndarray) -> pa.Array:
+    return pa.array(counts, mask=counts < 0)
+
+
+def _revisions(closed: np.ndarray) -> pa.Array:
+    return pa.array(np.zeros(len(closed), np.int64))

@@ -1,0 +1,335 @@
+"""The way of one row through the bar builder, top to bottom (SEMANTICS 8).
+
+    check -> log time and liveness -> watermark -> closings -> the row's own trade or bar
+
+`take_rows` walks a batch. Where it needs something that only the host can give (a new symbol, more
+room), it stops *before* the row has changed anything that counts and says so; the host helps and
+calls it again at the same row.
+"""
+
+import numpy as np
+
+from marketpulse.compiled import kernel
+from marketpulse.engine.check import check_time, refuse
+from marketpulse.engine.closing import DONE, build_larger, close_due, emit_bar
+from marketpulse.engine.exact_sum import add_exact
+from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, put_trade
+from marketpulse.engine.layout import (
+    FREE_BAR,
+    LATE,
+    N_CLOSED,
+    N_GROUPS,
+    N_REJECTED,
+    ORIGIN_BARS,
+    ORIGIN_NONE,
+    ORIGIN_TRADES,
+    OTHER_ORIGIN,
+    OUT_OF_SESSION,
+    TOO_LATE,
+    TOO_MANY_SYMBOLS,
+    UNKNOWN_TIMEFRAME,
+    MarketColumns,
+    Output,
+    Plan,
+    Sessions,
+    Tables,
+)
+from marketpulse.engine.sessions import bar_span, due_time, find_session, session_of_date
+from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source, watermark_of
+from marketpulse.model.market import Kind
+
+FINISHED, RARE, NEW_SOURCE, NEW_VENUE, NEW_SYMBOL, NEW_FRAME, NEED_ROOM, NEED_BARS, NEED_GROUPS = range(9)
+
+_TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
+    int(Kind.TRADE),
+    int(Kind.QUOTE),
+    int(Kind.BAR),
+    int(Kind.HEARTBEAT),
+    int(Kind.CLOCK),
+)
+UNMAPPED = -3  # an id of the decoder that the host has not translated yet
+REFUSED_SYMBOL = -4  # beyond the cap
+
+
+@kernel
+def take_rows(
+    tables: Tables, sessions: Sessions, plan: Plan, rows: MarketColumns, output: Output, start: int
+) -> tuple[int, int]:
+    """Take the batch's rows from `start` on. Returns (why it stopped, at which row)."""
+    frames = plan.length.size
+    for i in range(start, rows.kind.size):
+        kind = rows.kind[i]
+        if kind > _CLOCK:
+            return RARE, i
+        if output.rejected.size - tables.registers[N_REJECTED] < 1:
+            return NEED_ROOM, i
+        if output.closed.size - tables.registers[N_CLOSED] < frames + 1:
+            return NEED_ROOM, i
+        if kind == _CLOCK:
+            move_log_time(tables, plan, rows.log_time_ns[i])
+            if close_due(tables, sessions, plan, output) != DONE:
+                return NEED_ROOM, i
+            continue
+        source = rows.source_of[rows.source[i]]
+        if source == UNMAPPED:
+            return NEW_SOURCE, i
+        reason = check_time(tables, plan, source, rows.event_time_ns[i])
+        if reason >= 0:
+            refuse(tables, output, i, reason, 0)
+            continue
+        if kind == _HEARTBEAT:
+            move_log_time(tables, plan, rows.log_time_ns[i])
+            hear_source(tables, source)
+            move_source(tables, plan, source, rows.event_time_ns[i])
+            if close_due(tables, sessions, plan, output) != DONE:
+                return NEED_ROOM, i
+            continue
+        if rows.venue[i] >= 0 and rows.venue_of[rows.venue[i]] == UNMAPPED:
+            return NEW_VENUE, i
+        symbol = rows.symbol_of[rows.symbol[i]]
+        if symbol == UNMAPPED:
+            return NEW_SYMBOL, i
+        if symbol == REFUSED_SYMBOL:
+            refuse(tables, output, i, TOO_MANY_SYMBOLS, 0)
+            continue
+        if tables.groups.size - tables.registers[N_GROUPS] < 1:
+            return NEED_GROUPS, i
+        if not has_free_bars(tables, frames + 1):
+            return NEED_BARS, i
+        hear_source(tables, source)
+        feed_symbol(tables, plan, symbol, source)
+        move_source(tables, plan, source, rows.event_time_ns[i] - tables.sources[source].lateness_ns)
+        if close_due(tables, sessions, plan, output) != DONE:
+            return NEED_ROOM, i
+        if kind == _TRADE:
+            take_trade(tables, sessions, plan, rows, output, i, symbol, source)
+        elif kind == _BAR:
+            if rows.frame_of[rows.timeframe[i]] == UNMAPPED:
+                return NEW_FRAME, i
+            take_bar(tables, sessions, plan, rows, output, i, symbol, source)
+    return FINISHED, rows.kind.size
+
+
+@kernel
+def has_free_bars(tables: Tables, wanted: int) -> bool:
+    slot = tables.registers[FREE_BAR]
+    for _ in range(wanted):
+        if slot < 0:
+            return False
+        slot = tables.bars[slot].next
+    return True
+
+
+@kernel
+def accepts(tables: Tables, plan: Plan, symbol: int, origin: int, base: int) -> bool:
+    """Whether the symbol's bars are made from this kind of record (SEMANTICS 5); the first one decides."""
+    who = tables.symbols[symbol]
+    if who.origin == ORIGIN_NONE and (plan.origin in (ORIGIN_NONE, origin)):
+        who.origin, who.base = origin, base
+    return who.origin == origin and who.base == base
+
+
+@kernel
+def take_trade(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    rows: MarketColumns,
+    output: Output,
+    i: int,
+    symbol: int,
+    source: int,
+) -> None:
+    """One trade into its tick bars and its smallest time bar; late when that one has closed."""
+    frames = plan.length.size
+    if not accepts(tables, plan, symbol, ORIGIN_TRADES, plan.ticks):
+        refuse(tables, output, i, OTHER_ORIGIN, 0)
+        return
+    time, price, size = rows.event_time_ns[i], rows.a[i], rows.b[i]
+    opened, closed, date = find_session(tables, sessions, plan, symbol, time)
+    if opened == closed:
+        tables.registers[OUT_OF_SESSION] += 1
+        return
+    offset, row = rows.offset[i], rows.row[i]
+    venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
+    who = tables.symbols[symbol]
+    who.dirty = 1
+    who.event_ns, who.ingest_ns = time, rows.ingest_time_ns[i]
+    late_time = False
+    slot = -1
+    if plan.ticks < frames:
+        slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time)
+        late_time = slot < 0
+        if late_time:
+            tables.registers[LATE] += 1
+            timed = (1 << frames) - (1 << plan.ticks)
+            refuse(tables, output, i, TOO_LATE, timed)
+        else:
+            put_trade(tables, slot, time, price, size, source, venue, offset, row)
+    for frame in range(plan.ticks):
+        slot = tables.heads[symbol, frame]
+        if slot < 0:
+            slot = open_bar(tables, symbol, frame, time, time, time, date, False)
+        put_trade(tables, slot, time, price, size, source, venue, offset, row)
+        bar = tables.bars[slot]
+        bar.close, bar.close_ns = price, time  # cut by count: the log's order is theirs
+        if bar.parts == plan.length[frame]:
+            emit_bar(tables, output, slot, 0)
+            tables.last_close[symbol, frame] = price
+            free_bar(tables, slot)
+
+
+@kernel
+def time_bar(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    symbol: int,
+    opened: int,
+    closed: int,
+    date: int,
+    time: int,
+) -> int:
+    """The smallest time bar that takes a trade of the session [opened, closed), -1 when it has closed."""
+    base = plan.ticks
+    slot = open_slot(tables, symbol, base, time)
+    if slot >= 0:
+        return slot
+    if is_closed(tables, sessions, plan, symbol, base, opened, closed, time):
+        return -1
+    open_ns, close_ns = bar_span(plan, base, opened, closed, time)
+    slot = find_bar(tables, symbol, base, open_ns)
+    if slot >= 0:
+        return slot
+    open_larger(tables, sessions, plan, symbol, base, opened, closed, date, time)
+    due = due_time(tables, sessions, plan, symbol, close_ns, closed)
+    return open_bar(tables, symbol, base, open_ns, close_ns, due, date, True)
+
+
+@kernel
+def open_slot(tables: Tables, symbol: int, frame: int, time: int) -> int:
+    """The series' newest open bar when it holds `time`: nearly always the one."""
+    slot = tables.heads[symbol, frame]
+    if slot >= 0 and tables.bars[slot].open_ns <= time < tables.bars[slot].close_ns:
+        return slot
+    return -1
+
+
+@kernel
+def is_closed(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    symbol: int,
+    frame: int,
+    opened: int,
+    closed: int,
+    time: int,
+) -> bool:
+    """Whether the watermark has passed the bar of `frame` that `time` belongs to."""
+    _, close_ns = bar_span(plan, frame, opened, closed, time)
+    return due_time(tables, sessions, plan, symbol, close_ns, closed) <= watermark_of(tables, symbol)
+
+
+@kernel
+def take_bar(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    rows: MarketColumns,
+    output: Output,
+    i: int,
+    symbol: int,
+    source: int,
+) -> None:
+    """One bar of a source that only has bars: it enters where the bars that we build do."""
+    frame = rows.frame_of[rows.timeframe[i]]
+    if frame < plan.ticks:
+        refuse(tables, output, i, UNKNOWN_TIMEFRAME, 0)
+        return
+    if not accepts(tables, plan, symbol, ORIGIN_BARS, frame):
+        refuse(tables, output, i, OTHER_ORIGIN, 1 << frame)
+        return
+    open_ns, close_ns = rows.open_time_ns[i], rows.close_time_ns[i]
+    if rows.session_date[i] >= 0:
+        opened, closed = session_of_date(tables, sessions, symbol, rows.session_date[i])
+        if opened < closed:
+            open_ns, close_ns = opened, closed
+    if open_ns < tables.closed_until[symbol, frame]:
+        tables.registers[LATE] += 1
+        refuse(tables, output, i, TOO_LATE, 1 << frame)
+        return
+    who = tables.symbols[symbol]
+    who.dirty = 1
+    who.event_ns, who.ingest_ns = rows.event_time_ns[i], rows.ingest_time_ns[i]
+    slot = source_bar(tables, sessions, plan, rows, i, symbol, source, frame, open_ns, close_ns)
+    if not rows.final[i]:
+        return
+    late = late_above(tables, plan, slot, frame)
+    if late:
+        tables.registers[LATE] += 1
+        refuse(tables, output, i, TOO_LATE, late)
+    emit_bar(tables, output, slot, 0)
+    tables.closed_until[symbol, frame] = close_ns
+    tables.last_close[symbol, frame] = tables.bars[slot].close
+    build_larger(tables, plan, slot)
+    free_bar(tables, slot)
+
+
+@kernel
+def source_bar(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    rows: MarketColumns,
+    i: int,
+    symbol: int,
+    source: int,
+    frame: int,
+    open_ns: int,
+    close_ns: int,
+) -> int:
+    """The source's values in a slot of their own, and the larger bars above it opened.
+
+    It waits in no heap: a source's bar closes when the source says that it is final.
+    """
+    inside = open_ns
+    opened, closed, date = find_session(tables, sessions, plan, symbol, inside)
+    if opened == closed:  # outside every session: the source's own times stand, nothing is built from it
+        opened, closed, date = open_ns, close_ns, open_ns // 86_400_000_000_000
+    else:
+        open_larger(tables, sessions, plan, symbol, frame, opened, closed, date, inside)
+    slot = find_bar(tables, symbol, frame, open_ns)
+    if slot < 0:
+        slot = open_bar(tables, symbol, frame, open_ns, close_ns, close_ns, date, False)
+    bar = tables.bars[slot]
+    offset, row = rows.offset[i], rows.row[i]
+    if bar.parts == 0:
+        bar.first_offset, bar.first_row = offset, row
+    bar.parts = 1
+    bar.open, bar.high, bar.low, bar.close = rows.a[i], rows.b[i], rows.c[i], rows.d[i]
+    bar.trade_count = rows.trade_count[i]
+    bar.source = source
+    bar.venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
+    bar.last_offset, bar.last_row = offset, row
+    volume, vwap = rows.e[i], rows.f[i]
+    bar.has_vwap = not np.isnan(vwap)
+    tables.volume[slot, :] = 0
+    tables.notional[slot, :] = 0
+    add_exact(tables.volume[slot], volume)
+    typical = vwap if bar.has_vwap else (bar.high + bar.low + bar.close) / 3.0
+    add_exact(tables.notional[slot], typical * volume)
+    return slot
+
+
+@kernel
+def late_above(tables: Tables, plan: Plan, slot: int, base: int) -> int:
+    """A bit for each larger timeframe whose bar over this one has closed already."""
+    late = 0
+    bar = tables.bars[slot]
+    for frame in range(base + 1, plan.length.size):
+        if plan.parent[base, frame] < 0:
+            continue
+        if larger_bar(tables, frame, slot) < 0 and bar.open_ns < tables.closed_until[bar.symbol, frame]:
+            late |= 1 << frame
+    return late
