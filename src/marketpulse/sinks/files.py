@@ -1,0 +1,259 @@
+"""A sink that keeps rows in files, exactly once: the one machinery behind the lake and the archive.
+
+Rows wait in memory, by partition, until `flush`; then each partition's rows and offsets become
+visible in one commit (commits.py). What was not committed is read from the topic again.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketpulse.clock import Clock
+from marketpulse.errors import Fatal, MarketPulseError, Retryable
+from marketpulse.model.commit_log import PartitionState, StoredFile, position
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.sinks.commits import PartitionLog, read_states
+from marketpulse.sinks.compaction import Merge, plan
+from marketpulse.sinks.filing import Place, split_by_period
+from marketpulse.sinks.storage import Storage
+from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
+
+_THREADS = 4  # partitions flushed at a time: they wait for the disk or the network, not for each other
+
+Key = tuple[str, int]  # topic, partition
+
+
+class FileFormat(Protocol):
+    """How rows stand in a file."""
+
+    suffix: str
+
+    def encode(self, rows: pa.Table) -> bytes: ...
+
+    def merge(self, files: list[bytes]) -> tuple[bytes, int]:
+        """One file with the rows of all, in this order, and how many they are."""
+        ...
+
+
+class FileSink:
+    """ports.Sink over a store of files. One process owns a partition at a time; a second is fenced off."""
+
+    def __init__(
+        self,
+        name: str,
+        storage: Storage,
+        file_format: FileFormat,
+        clock: Clock,
+        tables: Iterable[str] = TABLES,
+    ) -> None:
+        self.name = name
+        self._storage, self._format, self._clock = storage, file_format, clock
+        self._tables = tuple(tables)
+        self._waiting: dict[Key, dict[str, list[SinkBatch]]] = defaultdict(dict)
+        self._known: dict[Key, Mapping[str, int]] = {}  # next offsets, as last seen in the store
+        self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
+        self.waiting_rows = 0
+
+    def resume(self) -> dict[Key, int]:
+        """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
+        self._waiting.clear()
+        self._logs.clear()
+        self.waiting_rows = 0
+        states = read_states(self._storage)
+        self._known = {key: state.next_offsets for key, state in states.items()}
+        found = {key: position(state, self._tables_beside(state)) for key, state in states.items()}
+        return {key: offset for key, offset in found.items() if offset is not None}
+
+    def write(self, batch: SinkBatch) -> None:
+        """Take rows in. Rows that are stored or waiting already are dropped."""
+        if batch.table not in self._tables:
+            raise Fatal(
+                f"{self.name} does not store the table {batch.table!r}, only {', '.join(self._tables)}"
+            )
+        key = batch.topic, batch.partition
+        earlier = self._waiting[key].get(batch.table)
+        have = earlier[-1].next_offset if earlier else self._known.get(key, {}).get(batch.table)
+        rest = _from_offset(batch, have)
+        if rest is not None:
+            self._waiting[key].setdefault(batch.table, []).append(rest)
+            self.waiting_rows += rest.rows.num_rows
+
+    def flush(self) -> None:
+        """Make all that waits durable. Partitions succeed one by one; raises the first one's fault.
+
+        A partition that failed keeps its rows and is claimed anew by the next flush.
+        """
+        began = time.perf_counter()
+        keys = [key for key, tables in self._waiting.items() if tables]
+        try:
+            self._claim([key for key in keys if key not in self._logs])
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix=self.name) as pool:
+                faults = [fault for fault in pool.map(self._store, keys) if fault is not None]
+            if faults:
+                raise faults[0]
+        except MarketPulseError:
+            SINK_ERRORS.labels(self.name).inc()
+            raise
+        finally:
+            self.waiting_rows = sum(
+                batch.rows.num_rows
+                for tables in self._waiting.values()
+                for batches in tables.values()
+                for batch in batches
+            )
+        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
+
+    def close(self) -> None:
+        """Rows that were not flushed are forgotten: their offsets are not stored either."""
+        self._waiting.clear()
+        self._logs.clear()
+        self.waiting_rows = 0
+
+    def _tables_beside(self, state: PartitionState) -> list[str]:
+        """All tables that are fed by the topic of these: a position holds for them together."""
+        topics = {TABLES[table][0] for table in state.next_offsets if table in TABLES}
+        return [table for table in self._tables if TABLES[table][0] in topics]
+
+    def _claim(self, keys: list[Key]) -> None:
+        """Take partitions over and remove what their last owners left unfinished."""
+        if not keys:
+            return
+        claimed = {key: PartitionLog(self._storage, *key) for key in keys}
+        for log in claimed.values():
+            log.claim()
+        paths = self._storage.find()
+        for key, log in claimed.items():
+            log.clean(paths)
+            behind = {t for t, n in self._known.get(key, {}).items() if log.state.next_offsets.get(t, -1) < n}
+            if behind:
+                del self._waiting[key]
+                raise Retryable(
+                    f"{self.name}: the store has lost rows of {log.name} that it held before: reading them again"
+                )
+            self._logs[key] = log
+
+    def _store(self, key: Key) -> MarketPulseError | None:
+        """One partition's flush. Its fault is handed back, so that the other partitions go on."""
+        log = self._logs[key]
+        try:
+            self._commit_rows(log, key)
+            self._compact(log)
+        except MarketPulseError as fault:
+            self._logs.pop(key, None)
+            return fault
+        return None
+
+    def _commit_rows(self, log: PartitionLog, key: Key) -> None:
+        stored = log.state.next_offsets
+        try:
+            fresh = {
+                table: [rest for b in batches if (rest := _from_offset(b, stored.get(table))) is not None]
+                for table, batches in self._waiting[key].items()
+            }
+        except Retryable:
+            del self._waiting[key]
+            raise
+        new = {table: batches for table, batches in fresh.items() if batches}
+        if new:
+            files = dict(self._encoded(table, batches) for table, batches in new.items())
+            added = [file for contents in files.values() for file, _ in contents]
+            self._storage.put({f.path: data for contents in files.values() for f, data in contents}, log.name)
+            log.commit(
+                {**stored, **{table: batches[-1].next_offset for table, batches in new.items()}}, added
+            )
+            for file in added:
+                ROWS_STORED.labels(self.name, file.table).inc(file.rows)
+        self._known[key] = log.state.next_offsets
+        del self._waiting[key]
+
+    def _encoded(self, table: str, batches: list[SinkBatch]) -> tuple[str, list[tuple[StoredFile, bytes]]]:
+        """The files of one table's rows, one per period, with their content."""
+        rows = pa.concat_tables([pa.Table.from_batches([b.rows]) for b in batches], promote_options="default")
+        where = Place(
+            table,
+            "",
+            batches[0].topic,
+            batches[0].partition,
+            batches[0].first_offset,
+            batches[-1].next_offset,
+        )
+        files = []
+        for period, part in split_by_period(table, rows, self._clock.now_ns()).items():
+            data = self._format.encode(part)
+            files.append(
+                (self._stored(replace(where, period=period), part.num_rows, data, _extra(table, part)), data)
+            )
+        return table, files
+
+    def _stored(self, place: Place, rows: int, data: bytes, columns: tuple[str, ...]) -> StoredFile:
+        return StoredFile(
+            place.path(self._format.suffix), place.table, place.period, place.first_offset, place.next_offset,
+            rows, len(data), columns,
+        )  # fmt: skip
+
+    def _compact(self, log: PartitionLog) -> None:
+        """Merge small files, where there are many. Each merge is one commit; the rows stay the same."""
+        for merge in plan(log.state.files.values()):
+            try:
+                contents = [self._storage.read(file.path) for file in merge.sources]
+            except FileNotFoundError as error:
+                # A person removed old data. The commits follow, so that the rest goes on being merged.
+                get_logger().warning("stored_file_is_gone", sink=self.name, fault=str(error))
+                self._forget_missing(log, merge)
+                continue
+            data, rows = self._format.merge(contents)
+            if rows != sum(file.rows for file in merge.sources):
+                raise Fatal(
+                    f"{self.name}: the files of {merge.table} {merge.period} ({log.name}) hold {rows} rows, "
+                    f"their commits say {sum(f.rows for f in merge.sources)}: a file was changed; nothing was merged"
+                )
+            first, end = merge.span
+            place = Place(
+                merge.table, merge.period, log.topic, log.partition, first, end, log.state.number + 1
+            )
+            columns = tuple(dict.fromkeys(c for file in merge.sources for c in file.columns))
+            file = self._stored(place, rows, data, columns)
+            self._storage.put({file.path: data}, log.name)
+            gone = [source.path for source in merge.sources]
+            log.commit(log.state.next_offsets, [file], gone)
+            self._storage.delete(gone)
+
+    def _forget_missing(self, log: PartitionLog, merge: Merge) -> None:
+        there = set(self._storage.find())
+        gone = [file.path for file in merge.sources if file.path not in there]
+        log.commit(log.state.next_offsets, (), gone)
+
+
+def _extra(table: str, rows: pa.Table) -> tuple[str, ...]:
+    """Columns beyond the table's schema: the names of indicators."""
+    return tuple(
+        name for name in rows.column_names if name not in TABLES[table][1].names and name != "receipt"
+    )
+
+
+def _from_offset(batch: SinkBatch, have: int | None) -> SinkBatch | None:
+    """What of the batch lies at or after the offset `have`; None when nothing does.
+
+    Raises Retryable when the batch begins before and ends after it, and its rows do not say which
+    offsets they are from: then the reader must seek to what `resume` says.
+    """
+    if have is None or batch.first_offset >= have:
+        return batch
+    if batch.next_offset <= have:
+        return None
+    rows = batch.rows
+    if rows.num_rows:
+        if TABLES[batch.table][0] != "market":
+            raise Retryable(
+                f"{batch.table} of {batch.topic}/{batch.partition} came from offset {batch.first_offset} on, "
+                f"stored is up to {have}: reading again from there"
+            )
+        rows = rows.filter(pc.greater_equal(rows.column("offset"), have))
+    return replace(batch, first_offset=have, rows=rows)

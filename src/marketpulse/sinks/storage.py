@@ -1,0 +1,265 @@
+"""Where files go: a local directory, or any store that fsspec knows.
+
+Both keep the two promises that the commit log rests on: a file appears whole or not at all, and of
+two writers that create the same name one is told that it came second.
+"""
+
+import contextlib
+import errno
+import importlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from fsspec.core import url_to_fs
+
+from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
+from marketpulse.model.commit_log import TEMPORARY_DIRECTORY
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class Storage(Protocol):
+    """Files by their path below the root, with `/` between the parts.
+
+    Every method raises Retryable while the store is away or full, Fatal when it forbids the access.
+    `owner` names the partition that a file is written for, so that what an interrupted write left
+    behind can be told from another partition's write in progress.
+    """
+
+    def put(self, files: Mapping[str, bytes], owner: str) -> None:
+        """Write these files, replacing what is there. Durable on return."""
+        ...
+
+    def create(self, path: str, data: bytes, owner: str) -> bool:
+        """Write a file that is not there yet. Durable on return; False when it is there."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """A file's content. Raises FileNotFoundError."""
+        ...
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory; none when it does not exist."""
+        ...
+
+    def find(self) -> list[str]:
+        """The paths of all data files: those under no directory whose name begins with `_`."""
+        ...
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove these files; one that is not there is no fault."""
+        ...
+
+    def clear_interrupted(self, owner: str) -> None:
+        """Remove what interrupted writes of this owner left behind."""
+        ...
+
+
+def open_storage(url: str | Path) -> Storage:
+    """The store at this place. Raises EnvironmentProblem when its driver is missing."""
+    text = str(url)
+    if "://" not in text or text.startswith("file://"):
+        return LocalStorage(Path(text.removeprefix("file://")).expanduser().absolute())
+    try:
+        return RemoteStorage(text)
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"{text} needs a driver that is not installed ({error}): for s3:// `pip install 'marketpulse[s3]'`, "
+            "else the fsspec driver of that store"
+        ) from None
+    except ValueError as error:
+        raise EnvironmentProblem(f"{text}: {error}; name a directory or a URL that fsspec knows") from None
+
+
+class LocalStorage:
+    """A directory. Files are written aside, forced to disk, and moved into place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, files: Mapping[str, bytes], owner: str) -> None:
+        with _explained(str(self.root)):
+            for path, data in files.items():
+                with self._written_aside(data, owner) as temporary:
+                    self._make_directory((self.root / path).parent)
+                    temporary.replace(self.root / path)
+            for directory in sorted({(self.root / path).parent for path in files}):
+                _force(directory)
+
+    def create(self, path: str, data: bytes, owner: str) -> bool:
+        target = self.root / path
+        with _explained(str(self.root)), self._written_aside(data, owner) as temporary:
+            self._make_directory(target.parent)
+            if not _link(temporary, target):
+                return False
+            _force(target.parent)
+            return True
+
+    def read(self, path: str) -> bytes:
+        with _explained(str(self.root), reading=True):
+            return (self.root / path).read_bytes()
+
+    def names(self, directory: str) -> list[str]:
+        with _explained(str(self.root)):
+            try:
+                return [path.name for path in (self.root / directory).iterdir()]
+            except FileNotFoundError:
+                return []
+
+    def find(self) -> list[str]:
+        found: list[str] = []
+        with _explained(str(self.root)):
+            for directory, below, names in os.walk(self.root):
+                below[:] = [name for name in below if not name.startswith("_")]
+                relative = Path(directory).relative_to(self.root)
+                found += [(relative / name).as_posix() for name in names]
+        return found
+
+    def delete(self, paths: Iterable[str]) -> None:
+        with _explained(str(self.root)):
+            for path in paths:
+                (self.root / path).unlink(missing_ok=True)
+
+    def clear_interrupted(self, owner: str) -> None:
+        aside = f"{TEMPORARY_DIRECTORY}/{owner}"
+        self.delete(f"{aside}/{name}" for name in self.names(aside))
+
+    @contextlib.contextmanager
+    def _written_aside(self, data: bytes, owner: str) -> Iterator[Path]:
+        """The data, on disk, under a name that no reader looks at; gone at the end."""
+        temporary = self.root / TEMPORARY_DIRECTORY / owner / uuid.uuid4().hex
+        self._make_directory(temporary.parent)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _make_directory(self, directory: Path) -> None:
+        """Create it, and force every new directory's entry to disk."""
+        missing = [d for d in (directory, *directory.parents) if not d.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            _force(made.parent)
+
+
+class RemoteStorage:
+    """A store behind an fsspec URL, such as s3://bucket/prefix: an object appears when its PUT ends."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, root = url_to_fs(url, use_listings_cache=False)
+        self._root = str(root).rstrip("/")
+        self._faults = _faults_of(url)
+
+    def put(self, files: Mapping[str, bytes], owner: str) -> None:  # noqa: ARG002
+        with _explained(self.url, self._faults):
+            for path, data in files.items():
+                self._fs.pipe_file(self._at(path), data)
+
+    def create(self, path: str, data: bytes, owner: str) -> bool:  # noqa: ARG002
+        with _explained(self.url, self._faults):
+            try:
+                self._fs.pipe_file(self._at(path), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+    def read(self, path: str) -> bytes:
+        with _explained(self.url, self._faults, reading=True):
+            return bytes(self._fs.cat_file(self._at(path)))
+
+    def names(self, directory: str) -> list[str]:
+        with _explained(self.url, self._faults):
+            try:
+                found = self._fs.ls(self._at(directory), detail=False)
+            except FileNotFoundError:
+                return []
+        return [str(path).rstrip("/").rpartition("/")[2] for path in found]
+
+    def find(self) -> list[str]:
+        with _explained(self.url, self._faults):
+            try:
+                found = [str(path) for path in self._fs.find(self._root)]
+            except FileNotFoundError:
+                return []
+        paths = [path.removeprefix(self._root + "/") for path in found]
+        return [path for path in paths if not path.startswith("_")]
+
+    def delete(self, paths: Iterable[str]) -> None:
+        with _explained(self.url, self._faults):
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.rm_file(self._at(path))
+
+    def clear_interrupted(self, owner: str) -> None:
+        """Nothing to do: an object that was not finished never appears."""
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def _link(temporary: Path, target: Path) -> bool:
+    """Give the file its name unless that is taken; whether it was free."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # A file system without hard links (exFAT, some network mounts) cannot refuse a second writer
+        # by itself: look first. Kafka gives a partition to one process, so this is the second lock.
+        if target.exists():
+            return False
+        temporary.replace(target)
+    return True
+
+
+def _force(directory: Path) -> None:
+    """Make a directory's entries survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _faults_of(url: str) -> tuple[type[Exception], ...]:
+    """What this store's driver raises beside OSError."""
+    if not url.startswith(("s3://", "s3a://")):
+        return ()
+    botocore = importlib.import_module("botocore.exceptions")  # there with the driver, in the extra `s3`
+    return (botocore.BotoCoreError, botocore.ClientError)
+
+
+@contextlib.contextmanager
+def _explained(
+    where: str, faults: tuple[type[Exception], ...] = (), *, reading: bool = False
+) -> Iterator[None]:
+    """Turn a store's fault into what the reader does next."""
+    expected: tuple[type[Exception], ...] = (OSError, *faults)
+    try:
+        yield
+    except expected as error:
+        number = getattr(error, "errno", None)
+        if reading and isinstance(error, FileNotFoundError):
+            raise
+        if isinstance(error, PermissionError) or number in _FORBIDDEN:
+            raise Fatal(
+                f"{where} cannot be written or read ({error}): give this user access, or set another url; "
+                "nothing is lost, the rows are still in the topics"
+            ) from error
+        if number in _FULL:
+            raise Retryable(
+                f"{where} is full ({error}): free some space; nothing is lost, storing goes on by itself"
+            ) from error
+        raise Retryable(f"{where} does not answer ({error}): trying again, nothing is lost") from error
