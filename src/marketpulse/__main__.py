@@ -1,0 +1,5 @@
+"""`python -m marketpulse` is the command line."""
+
+from marketpulse.app.cli import main
+
+main()

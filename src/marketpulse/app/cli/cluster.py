@@ -1,0 +1,56 @@
+"""What looks at the log: topics and tail."""
+
+from typing import Annotated
+
+import typer
+
+from marketpulse.app.cli.common import Config, read_settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(topics)
+    app.command()(tail)
+
+
+def topics(
+    show: Annotated[bool, typer.Option("--print", help="Only print the commands that create them.")] = False,
+    config: Config = None,
+) -> None:
+    """Create the topics, or print how to.
+
+    Existing topics are never changed; where they differ from the contract, it is said.
+
+    \b
+    marketpulse topics
+    marketpulse topics --print      for a cluster where someone else creates topics
+    """
+    settings = read_settings(config)
+    from marketpulse.kafka.topics import ensure_topics, print_commands, topic_specs
+
+    if show:
+        typer.echo(print_commands(settings), nl=False)
+        return
+    differences = ensure_topics(settings)
+    for difference in differences:
+        typer.echo(f"differs: {difference}")
+    typer.echo(f"{', '.join(spec.name for spec in topic_specs(settings))}: there")
+
+
+def tail(
+    topic: Annotated[str, typer.Argument(help="Such as bars, indicators, market, dead-letters.")],
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Begin with what is there.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many rows.")] = None,
+    config: Config = None,
+) -> None:
+    """Print a topic's rows as they pass.
+
+    \b
+    marketpulse tail bars
+    marketpulse tail dead-letters --from-beginning --limit 5
+    """
+    settings = read_settings(config)
+    from marketpulse.kafka.tail import tail as follow
+
+    follow(settings, topic, from_beginning=from_beginning, limit=limit)

@@ -1,0 +1,123 @@
+"""What needs no broker: sql, compute, indicators, doctor."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marketpulse.app.cli.columns import (
+    Columns,
+    RecordKind,
+    Symbol,
+    TimeFormat,
+    Timezone,
+    Venue,
+    mapping_of,
+)
+from marketpulse.app.cli.common import Config, read_settings
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def register(app: typer.Typer) -> None:
+    for command in (sql, compute, indicators, doctor):
+        app.command()(command)
+
+
+def sql(
+    query: Annotated[
+        str, typer.Argument(metavar="SELECT", help="One SELECT over trades, quotes, bars, indicators …")
+    ],
+    format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.TABLE,  # noqa: A002  (the option's name)
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file, not to the terminal.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Ask what is stored, in SQL.
+
+    \b
+    marketpulse sql "SELECT * FROM bars WHERE timeframe = '1m' ORDER BY open_time_ns DESC LIMIT 5"
+    marketpulse sql "SELECT symbol, count(*) FROM trades GROUP BY symbol" --format csv
+    marketpulse sql "SELECT * FROM stock_data" --format parquet --out trades.parquet
+    """
+    settings = read_settings(config)
+    from marketpulse.query.duck import LakeQuery
+    from marketpulse.query.formats import write
+
+    lake = LakeQuery(settings)
+    try:
+        write(lake.run(query), format.value, out)
+    finally:
+        lake.close()
+
+
+def compute(
+    file: Annotated[Path, typer.Argument(help="Trades or bars: CSV, JSON lines or Parquet.")],
+    timeframe: Annotated[str, typer.Option(help="The bars to build, such as 1m, 1h, 1d or 100t.")] = "1d",
+    indicators: Annotated[str, typer.Option(help="What to compute; see `marketpulse indicators`.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".csv, .jsonl or .parquet. Default: CSV to the terminal.")
+    ] = None,
+    record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
+    time_format: TimeFormat = None, venue: Venue = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Bars and indicators of a file.
+
+    By the engine's own operators, without a broker: the same bits as live.
+
+    \b
+    marketpulse compute prices.csv --timeframe 1d --indicators "sma(20),rsi(14),macd(12,26,9)"
+    marketpulse compute ticks.parquet --timeframe 5m --indicators "vwap" --out bars.parquet
+    """
+    settings = read_settings(config)
+    from marketpulse.app.compute import compute_file
+    from marketpulse.settings import Mapping
+
+    mapping = Mapping(**mapping_of(record, symbol, timezone, columns, time_format=time_format, venue=venue))
+    compute_file(settings, file, timeframe, indicators, out, mapping)
+
+
+def indicators(
+    name: Annotated[str | None, typer.Argument(help="Only this one, in full.")] = None,
+) -> None:
+    """The catalogue of what can be computed.
+
+    \b
+    marketpulse indicators
+    marketpulse indicators macd
+    """
+    from marketpulse.indicators import describe
+
+    typer.echo(describe(name))
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+    config: Config = None,
+) -> None:
+    """Check this machine, and say what to do.
+
+    Exits with 1 when something fails.
+
+    \b
+    marketpulse doctor
+    marketpulse doctor --json
+    """
+    from marketpulse.app import doctor as checks
+
+    findings = checks.examine(lambda: read_settings(config))
+    if as_json:
+        typer.echo(checks.as_json(findings))
+    else:
+        for line in checks.lines(findings):
+            typer.echo(line)
+    raise typer.Exit(int(any(finding.level == checks.Level.FAIL for finding in findings)))

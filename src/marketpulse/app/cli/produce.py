@@ -1,0 +1,177 @@
+"""`produce`: feed market data in, from a configured source, files, the simulator or a foreign topic."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from marketpulse.app.cli.columns import (
+    BarLength,
+    Columns,
+    RecordKind,
+    Symbol,
+    TimeFormat,
+    Timezone,
+    Venue,
+    mapping_of,
+)
+from marketpulse.app.cli.common import Config, parse_duration, read_settings, without_none
+from marketpulse.errors import ParameterError
+
+if TYPE_CHECKING:
+    from marketpulse.settings import Settings
+
+
+class _NameOrKind(TyperGroup):
+    """`produce NAME` is `produce named NAME`, unless NAME is one of the kinds."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["named", *args]
+        return super().parse_args(ctx, args)
+
+
+kinds = typer.Typer(cls=_NameOrKind, no_args_is_help=True, rich_markup_mode=None)
+
+Again = Annotated[bool, typer.Option("--again", help="Feed it in again, although it has been fed in before.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(kinds, name="produce")
+
+
+@kinds.callback()
+def produce() -> None:
+    """Feed market data into the log.
+
+    \b
+    marketpulse produce NAME                               a source of the configuration
+    marketpulse produce replay prices.csv --speed max      files
+    marketpulse produce simulate --symbols 50              a simulated market
+    marketpulse produce kafka --topic foreign              an existing topic
+    """
+
+
+@kinds.command(hidden=True)
+def named(name: str, again: Again = False, config: Config = None) -> None:
+    """Feed in a source that the configuration (or, without one, the first run's defaults) names."""
+    settings = read_settings(config)
+    from marketpulse.app.feeds import configured_sources
+
+    known = configured_sources(settings)
+    if name not in known:
+        raise ParameterError(
+            f"there is no source {name!r}: the configuration has {', '.join(known) or 'none'}; "
+            "files, the simulator and topics are fed in with `produce replay`, `produce simulate`, `produce kafka`"
+        )
+    _feed(settings, name, known[name], again)
+
+
+@kinds.command()
+def replay(
+    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories and globs too.")],
+    speed: Annotated[str | None, typer.Option(help="recorded, 20x (times faster), 500/s (rows a second) or max.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with later times.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Send random rows, one a second.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the random rows.")] = None,
+    record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
+    time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,
+    again: Again = False, config: Config = None,
+) -> None:  # fmt: skip
+    """Replay files of trades, quotes or bars.
+
+    \b
+    marketpulse produce replay prices.csv --speed max
+    marketpulse produce replay ticks.jsonl --speed 20x --symbol AAPL --map price=last --record trade
+    marketpulse produce replay bars.csv --timezone America/New_York --timeframe 1m --venue XNYS
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import ReplaySettings
+
+    mapping = mapping_of(
+        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
+    )
+    given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
+    source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
+    _feed(settings, f"replay-{Path(files[0]).stem}", source, again)
+
+
+@kinds.command()
+def simulate(
+    symbols: Annotated[int | None, typer.Option(help="How many symbols trade.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Trades a second over all symbols, on average.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same market.")] = None,
+    quotes: Annotated[bool | None, typer.Option("--quotes/--no-quotes", help="Quotes around the trades.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after this, such as 30s. Default: never.")] = None,
+    start: Annotated[str | None, typer.Option(help="Simulate history from this ISO time on, as fast as possible.")] = None,
+    again: Again = False, config: Config = None,
+) -> None:  # fmt: skip
+    """Simulate a market of several symbols.
+
+    The same seed gives the same market. It is labelled as simulated wherever it is shown.
+
+    \b
+    marketpulse produce simulate
+    marketpulse produce simulate --symbols 50 --rate 1000 --seed 7 --duration 30s
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import SimulateSettings
+
+    seconds = None if duration is None else parse_duration(duration)
+    given = {
+        "symbols": symbols,
+        "rate": rate,
+        "seed": seed,
+        "quotes": quotes,
+        "duration_s": seconds,
+        "start": start,
+    }
+    _feed(settings, "simulate", _checked(SimulateSettings, without_none(given)), again)
+
+
+@kinds.command()
+def kafka(
+    topic: Annotated[str, typer.Option(help="An existing topic with foreign JSON.")],
+    bootstrap_servers: Annotated[str | None, typer.Option(help="Its cluster, where it is another.")] = None,
+    record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
+    time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,
+    again: Again = False, config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in an existing topic with foreign JSON.
+
+    Keyed or not: the rows are keyed by symbol on their way in.
+
+    \b
+    marketpulse produce kafka --topic stock-prices
+    marketpulse produce kafka --topic ticks --map symbol=ticker --map price=last --record trade
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import KafkaSourceSettings
+
+    mapping = mapping_of(
+        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
+    )
+    given = without_none({"topic": topic, "bootstrap_servers": bootstrap_servers, "mapping": mapping})
+    _feed(settings, topic, _checked(KafkaSourceSettings, given), again)
+
+
+def _checked(kind: Any, values: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise ParameterError("; ".join(faults)) from None
+
+
+def _feed(settings: "Settings", name: str, source: Any, again: bool) -> None:
+    from marketpulse.app.feeds import process_name
+    from marketpulse.app.lifecycle import lifecycle
+    from marketpulse.app.patience import await_broker
+    from marketpulse.app.pipeline.produce import run
+
+    with lifecycle(settings, process_name(name)) as life:
+        await_broker(settings, life)
+        run(settings, life, source, name, again)

@@ -1,0 +1,35 @@
+"""`up`: everything at once."""
+
+from typing import Annotated
+
+import typer
+
+from marketpulse.app.cli.common import Config, parse_duration, read_settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+
+
+def up(
+    run_for: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop by itself after this, such as 30s.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
+    source: Annotated[list[str] | None, typer.Option(help="Feed in only this source. May be given again.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The page's port; 0: a free one.")] = None,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """Start everything and open the page; Ctrl-C stops it.
+
+    Broker, sources, engine, stores and the page, each a process of its own.
+
+    \b
+    marketpulse up
+    marketpulse up --for 30s --no-browser
+    KAFKA_BOOTSTRAP_SERVERS=kafka:9092 marketpulse up
+    """
+    settings = read_settings(config)
+    from marketpulse.app.up import UpOptions, run_up
+
+    seconds = None if run_for is None else parse_duration(run_for)
+    options = UpOptions(config, seconds, not no_browser, tuple(source or ()), port)
+    raise typer.Exit(run_up(settings, options))

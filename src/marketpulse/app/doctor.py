@@ -1,0 +1,242 @@
+"""`doctor`: what this machine and this configuration lack, and what to do about it."""
+
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from marketpulse.app.port import is_free
+from marketpulse.errors import MarketPulseError
+from marketpulse.kafka.client import resolve_bootstrap
+from marketpulse.kafka.jars import jar_lock
+from marketpulse.kafka.java import find_java
+from marketpulse.settings import Settings
+from marketpulse.web.pages import load_assets
+
+PYTHON_MIN = (3, 11)
+DISK_FAIL_BYTES = 500_000_000
+DISK_WARN_BYTES = 5_000_000_000
+BROKER_WITHIN_S = 5.0
+
+
+class Level(StrEnum):
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to one question. `advice` is empty when all is well."""
+
+    check: str
+    level: Level
+    found: str
+    advice: str = ""
+
+
+def examine(read: Callable[[], Settings]) -> list[Finding]:
+    """All findings, in the order in which a start would meet them."""
+    findings = [python_version()]
+    try:
+        settings = read()
+    except MarketPulseError as error:
+        findings.append(Finding("configuration", Level.FAIL, str(error), "correct it, then run doctor again"))
+        return findings
+    findings.append(Finding("configuration", Level.OK, describe_settings(settings)))
+    embedded = settings.kafka.bootstrap_servers is None
+    checks: list[Callable[[Settings], Finding]] = [data_directory, disk_space, built_pages, page_port]
+    if embedded:
+        checks += [java, broker_parts, broker_port]
+    checks += [broker, processes]
+    findings += [check(settings) for check in checks]
+    return findings
+
+
+def describe_settings(settings: Settings) -> str:
+    where = settings.kafka.bootstrap_servers or "embedded broker"
+    return f"valid; {where}, sources: {', '.join(settings.sources) or 'bundled'}"
+
+
+def python_version() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= PYTHON_MIN:
+        return Finding("Python", Level.OK, found)
+    return Finding("Python", Level.FAIL, found, f"install Python {'.'.join(map(str, PYTHON_MIN))} or newer")
+
+
+def data_directory(settings: Settings) -> Finding:
+    """Whether files can be made there."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"can this be written?")
+    except OSError as error:
+        advice = "make it writable, or name another with MARKETPULSE_DATA_DIR"
+        return Finding("data directory", Level.FAIL, f"{folder}: {error.strerror}", advice)
+    return Finding("data directory", Level.OK, str(folder))
+
+
+def disk_space(settings: Settings) -> Finding:
+    folder = nearest_existing(settings.data_dir)
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1e9:,.1f} GB free at {folder}"
+    if free < DISK_FAIL_BYTES:
+        return Finding(
+            "disk", Level.FAIL, found, "free some space, or move MARKETPULSE_DATA_DIR to another disk"
+        )
+    if free < DISK_WARN_BYTES:
+        return Finding("disk", Level.WARN, found, "the log and the lake grow: keep an eye on it")
+    return Finding("disk", Level.OK, found)
+
+
+def nearest_existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def built_pages(settings: Settings) -> Finding:  # noqa: ARG001  (one shape for all checks)
+    if assets := load_assets():
+        return Finding("pages", Level.OK, f"built, {len(assets)} files")
+    return Finding("pages", Level.WARN, "not built", "run `make ui`; until then `serve` only has its API")
+
+
+def java(settings: Settings) -> Finding:
+    try:
+        found = find_java(settings)
+    except MarketPulseError as error:
+        return Finding("Java", Level.FAIL, "no Java for the embedded broker", str(error))
+    return Finding("Java", Level.OK, f"{found.version} at {found.path}")
+
+
+def broker_parts(settings: Settings) -> Finding:
+    """Whether the broker's jars are in the cache; a missing one is fetched at the next start."""
+    lock = jar_lock()
+    home = settings.resolved_cache_dir() / f"kafka-{lock.kafka}"
+    missing = sum(not (home / jar.file).is_file() for jar in lock.jars)
+    if missing:
+        found = f"Apache Kafka {lock.kafka}: {missing} of {len(lock.jars)} jars are not in {home}"
+        return Finding(
+            "broker's jars", Level.WARN, found, "the next start fetches them; it needs the network once"
+        )
+    return Finding("broker's jars", Level.OK, f"Apache Kafka {lock.kafka} in {home}")
+
+
+def page_port(settings: Settings) -> Finding:
+    serve = settings.serve
+    url = run_facts(settings, "serve").get("url")
+    if url:
+        return Finding("page's port", Level.OK, f"the page is on {url}")
+    if serve.port == 0 or is_free(serve.host, serve.port):
+        return Finding("page's port", Level.OK, f"{serve.port or 'a free one'} on {serve.host}")
+    if "port" in serve.model_fields_set:
+        advice = "stop the program that holds it, or set serve.port to another"
+        return Finding("page's port", Level.FAIL, f"{serve.port} on {serve.host} is taken", advice)
+    return Finding(
+        "page's port", Level.WARN, f"{serve.port} on {serve.host} is taken", "the next free one is used"
+    )
+
+
+def broker_port(settings: Settings) -> Finding:
+    port = settings.broker.port
+    servers = run_facts(settings, "broker").get("bootstrap_servers")
+    if servers:
+        return Finding("broker's port", Level.OK, f"the broker is on {servers}")
+    if port == 0 or is_free("127.0.0.1", port):
+        return Finding("broker's port", Level.OK, f"{port or 'a free one'} on 127.0.0.1")
+    advice = "stop the program that holds it, or set broker.port to another, or 0 for a free one"
+    return Finding("broker's port", Level.FAIL, f"{port} on 127.0.0.1 is taken", advice)
+
+
+def broker(settings: Settings) -> Finding:
+    """Whether the broker answers, and its topics are as the contract has them."""
+    from marketpulse.kafka.topics import inspect_topics
+
+    try:
+        servers = resolve_bootstrap(settings)
+    except MarketPulseError:
+        return Finding("broker", Level.OK, "not running now; `marketpulse up` starts it")
+    try:
+        missing, differences = inspect_topics(settings, timeout_s=BROKER_WITHIN_S)
+    except MarketPulseError as error:
+        return Finding("broker", Level.FAIL, f"{servers} does not answer as it should", str(error))
+    if differences:
+        found = "; ".join(map(str, differences))
+        return Finding(
+            "topics", Level.WARN, found, "they work, but not as declared: `marketpulse topics --print`"
+        )
+    if missing:
+        found = f"{servers} answers; not there yet: {', '.join(missing)}"
+        return Finding(
+            "topics", Level.WARN, found, "`marketpulse topics` creates them, and so does the next start"
+        )
+    return Finding("broker", Level.OK, f"{servers} answers, all topics are there")
+
+
+def processes(settings: Settings) -> Finding:
+    """What runs on this data directory now, and whether it does its work."""
+    troubled: list[str] = []
+    names: list[str] = []
+    for path in sorted((settings.data_dir / "run").glob("*.json")):
+        facts = run_facts(settings, path.stem)
+        if not facts:
+            continue
+        names.append(path.stem)
+        if (why := not_ready(facts)) is not None:
+            troubled.append(f"{path.stem}: {why}")
+    if troubled:
+        advice = f"look at its log in {settings.data_dir / 'logs'}"
+        return Finding("processes", Level.WARN, "; ".join(troubled), advice)
+    return Finding(
+        "processes", Level.OK, f"{', '.join(names)} run and are ready" if names else "none runs now"
+    )
+
+
+def run_facts(settings: Settings, name: str) -> dict[str, Any]:
+    """What a process announced; empty when it does not run."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        facts = json.loads((settings.data_dir / "run" / f"{name}.json").read_text())
+        if psutil.pid_exists(int(facts["pid"])):
+            return dict(facts)
+    return {}
+
+
+def not_ready(facts: dict[str, Any]) -> str | None:
+    """Why the process says that it is not ready; None when it is."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{facts['metrics_port']}/ready", timeout=2):
+            return None
+    except urllib.error.HTTPError as answer:
+        return answer.read().decode(errors="replace").strip() or f"status {answer.code}"
+    except OSError as error:
+        return f"does not answer ({error})"
+
+
+def lines(findings: list[Finding]) -> Iterator[str]:
+    """For a terminal: one line each, and what to do on the next."""
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        yield f"{finding.level:<5} {finding.check:<{width}}  {finding.found}"
+        if finding.advice:
+            yield f"{'':<5} {'':<{width}}  -> {finding.advice}"
+
+
+def as_json(findings: list[Finding]) -> str:
+    """The same for a program."""
+    return json.dumps(
+        [{"check": f.check, "level": f.level, "found": f.found, "advice": f.advice} for f in findings]
+    )

@@ -1,0 +1,317 @@
+"""One process tree: starts children, restarts those that die, stops them in order, leaves none behind.
+
+Each child runs in a session of its own, so Ctrl-C in the terminal reaches only the supervisor, which
+then stops the stages one after the other. Each holds the reading end of a pipe that ends with the
+supervisor (app/parent.py). What a child prints goes to `logs/NAME.log` in the data directory.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+from marketpulse.app import parent
+from marketpulse.clock import Clock, SystemClock
+from marketpulse.errors import EnvironmentProblem
+from marketpulse.telemetry import CHILD_RESTARTS
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 30.0
+STABLE_S = 60.0  # a child that ran this long starts its backoff anew
+FAILING_DEATHS = 3  # deaths in a row from which on a child is called failing
+LOG_BYTES_MAX = 10_000_000  # then the log moves to NAME.log.1
+LOG_CHECK_S = 10.0
+
+
+class Stage(IntEnum):
+    """In this order children are stopped: what feeds the log first, the log itself last."""
+
+    SOURCE = 0
+    ENGINE = 1
+    READER = 2
+    BROKER = 3
+
+
+STOP_WITHIN_S = {Stage.SOURCE: 5.0, Stage.ENGINE: 10.0, Stage.READER: 10.0, Stage.BROKER: 15.0}
+
+
+class State(StrEnum):
+    """What a child does now."""
+
+    STARTING = "starting"
+    READY = "ready"  # it announced that it does its work
+    WAITING = "restarting"  # it died and is started again soon
+    FAILING = "failing"  # it died again and again, and is still started again
+    DONE = "done"  # it finished by itself
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What to run: a name (also of its log and run file), its command line, its place in the order of stopping."""
+
+    name: str
+    command: Sequence[str]
+    stage: Stage
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log: str = ""  # its log's file name; empty: NAME.log
+
+
+@dataclass(slots=True)
+class Child:
+    """One child and its history."""
+
+    spec: ChildSpec
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    state: State = State.STARTING
+    started_at: float = 0.0
+    start_again_at: float = 0.0
+    deaths_in_a_row: int = 0
+    restarts: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What it announced: `url`, `bootstrap_servers`, `metrics_port` …"""
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def last_words(self, lines: int = 5) -> list[str]:
+        """The end of its log."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 8_000))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a person wants to see: a child was ready, died, was started again …"""
+
+    child: str
+    what: str
+    bad: bool = False
+    details: Sequence[str] = ()
+
+
+class Supervisor:
+    """Owns the children. One thread calls `start`, then `tick` again and again, then `stop`."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        specs: Sequence[ChildSpec],
+        say: Callable[[Event], None],
+        clock: Clock | None = None,
+    ) -> None:
+        self._run_dir = data_dir / "run"
+        self._say = say
+        self._clock = clock or SystemClock()
+        self._log_check_at = 0.0
+        self._stopping = False
+        self._pipe_read, self._pipe_write = os.pipe()
+        logs = data_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        self.children = [Child(spec, logs / (spec.log or f"{spec.name}.log")) for spec in specs]
+
+    def start(self) -> None:
+        """Start all children at once; those that need the broker wait for it themselves."""
+        for child in self.children:
+            self._start(child)
+
+    def tick(self) -> None:
+        """Look after the children once: who became ready, who died, who is due to start again."""
+        now = self._clock.monotonic()
+        for child in self.children:
+            if child.process is None:
+                if child.state in (State.WAITING, State.FAILING) and now >= child.start_again_at:
+                    self._start(child)
+            elif (code := child.process.poll()) is not None:
+                self._ended(child, code, now)
+            elif not child.facts:
+                self._read_announcement(child, child.process.pid)
+        if now >= self._log_check_at:
+            self._log_check_at = now + LOG_CHECK_S
+            for child in self.children:
+                bound_log(child.log)
+
+    def child(self, name: str) -> Child | None:
+        return next((child for child in self.children if child.spec.name == name), None)
+
+    def all_ready(self) -> bool:
+        return all(child.state in (State.READY, State.DONE) for child in self.children)
+
+    def stop(self, between: Callable[[Stage], None] = lambda _: None) -> bool:
+        """Stop stage after stage; `between` runs after each (to let the next one catch up).
+
+        Returns False when a child had to be killed.
+        """
+        self._stopping = True
+        clean = True
+        for stage in Stage:
+            members = [child for child in self.children if child.spec.stage == stage]
+            for child in members:
+                self._ask(child, signal.SIGTERM)
+            clean &= self._await(members, STOP_WITHIN_S[stage])
+            between(stage)
+        return clean
+
+    def kill(self) -> None:
+        """End everything at once."""
+        self._stopping = True
+        for child in self.children:
+            self._kill(child)
+
+    def close(self) -> None:
+        """Let the pipe go: a child that should still run notices, and ends."""
+        for end in (self._pipe_read, self._pipe_write):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+    # --- one child ---
+
+    def _start(self, child: Child) -> None:
+        if child.deaths_in_a_row:
+            child.restarts += 1
+            CHILD_RESTARTS.labels(child.spec.name).inc()
+        (self._run_dir / f"{child.spec.name}.json").unlink(missing_ok=True)
+        bound_log(child.log)
+        environment = {**os.environ, **child.spec.environment, parent.VARIABLE: str(self._pipe_read)}
+        with child.log.open("ab") as log:
+            child.process = subprocess.Popen(
+                child.spec.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                pass_fds=(self._pipe_read,),
+            )
+        child.state = State.FAILING if child.deaths_in_a_row >= FAILING_DEATHS else State.STARTING
+        child.started_at = self._clock.monotonic()
+        child.facts = {}
+
+    def _read_announcement(self, child: Child, pid: int) -> None:
+        try:
+            facts = json.loads((self._run_dir / f"{child.spec.name}.json").read_text())
+        except (OSError, ValueError):
+            return
+        if facts.get("pid") != pid:
+            return  # left behind by an earlier life
+        child.facts = facts
+        again = child.deaths_in_a_row > 0
+        child.state = State.READY
+        self._say(Event(child.spec.name, "is back" if again else "is ready"))
+
+    def _ended(self, child: Child, code: int, now: float) -> None:
+        self._kill(child)  # whatever it had started and left behind in its session
+        child.process = None
+        if code == 0 and child.spec.stage == Stage.SOURCE:
+            child.state = State.DONE
+            self._say(Event(child.spec.name, "has finished"))
+            return
+        if now - child.started_at >= STABLE_S:
+            child.deaths_in_a_row = 0
+        child.deaths_in_a_row += 1
+        wait = backoff_s(child.deaths_in_a_row)
+        child.start_again_at = now + wait
+        failing = child.deaths_in_a_row >= FAILING_DEATHS
+        child.state = State.FAILING if failing else State.WAITING
+        what = f"ended with {how_it_ended(code)}; starting it again in {wait:.1f} s"
+        if failing:
+            what = f"fails again and again ({child.deaths_in_a_row} times; log: {child.log}); {what}"
+        self._say(Event(child.spec.name, what, bad=True, details=child.last_words()))
+
+    def _ask(self, child: Child, number: int) -> None:
+        if child.process is not None and child.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.send_signal(number)
+
+    def _await(self, members: Sequence[Child], within_s: float) -> bool:
+        """Wait until all have ended; kill and name those that do not."""
+        deadline = self._clock.monotonic() + within_s
+        while any(child.alive for child in members) and self._clock.monotonic() < deadline:
+            self._clock.sleep(0.02)
+        clean = True
+        for child in members:
+            if child.alive:
+                clean = False
+                self._say(
+                    Event(child.spec.name, f"did not stop within {within_s:.0f} s and was killed", bad=True)
+                )
+            self._kill(child)
+            child.process = None
+            child.state = State.DONE if child.state == State.DONE else State.STOPPED
+        return clean
+
+    def _kill(self, child: Child) -> None:
+        """End the child's whole process group, the child itself included."""
+        if child.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        child.process.wait()
+
+
+def backoff_s(deaths_in_a_row: int) -> float:
+    """0.5, 1, 2, 4 … 30 seconds."""
+    return float(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(deaths_in_a_row - 1, 16)))
+
+
+def how_it_ended(code: int) -> str:
+    """`exit code 1`, or the name of the signal that ended it."""
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def bound_log(path: Path) -> None:
+    """Keep the log below its bound: the full one moves to NAME.log.1, over the one before it.
+
+    Its writer has it open for appending, so it is copied and emptied, not renamed.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > LOG_BYTES_MAX:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
+
+
+@contextlib.contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: a second supervisor over the same one is refused.
+
+    The lock goes with the process, so a killed one leaves none. Raises EnvironmentProblem.
+    """
+    run = data_dir / "run"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock: IO[str] = (run / "up.lock").open("a+")
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the data directory {data_dir} cannot be written ({error.strerror}): "
+            "make it writable, or name another with MARKETPULSE_DATA_DIR"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise EnvironmentProblem(
+                f"MarketPulse already runs on {data_dir} (process {lock.read().strip() or 'unknown'}): "
+                "stop that one, or name another directory with MARKETPULSE_DATA_DIR"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,248 @@
+"""`up`: everything in one process tree. Decides what to start, shows how it goes, stops it in order."""
+
+import json
+import os
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marketpulse.app import patience
+from marketpulse.app.console import Opening, Screen, Status, open_screen
+from marketpulse.app.feeds import configured_sources, process_name
+from marketpulse.app.lifecycle import Lifecycle, lifecycle
+from marketpulse.app.port import free_port
+from marketpulse.app.supervisor import ChildSpec, Stage, State, Supervisor, only_one
+from marketpulse.errors import EnvironmentProblem, ParameterError
+from marketpulse.settings import Settings
+
+TURN_S = 0.1
+STATUS_EVERY_S = 1.0
+CATCH_UP_S = 5.0  # how long the engine may take, at the end, for what the sources had written
+READY_WITHIN_S = 120.0  # `--for` counts from here on at the latest
+PORTS_TRIED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What the command line said."""
+
+    config: Path | None = None
+    run_for_s: float | None = None  # counted from when everything is ready
+    browser: bool = True
+    sources: tuple[str, ...] = ()  # empty: all
+    port: int | None = None  # the page's; unset: as configured
+
+
+def run_up(settings: Settings, options: UpOptions) -> int:
+    """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing."""
+    with only_one(settings.data_dir), lifecycle(settings, "up") as life:
+        screen = open_screen()
+        specs = plan(settings, options)
+        supervisor = Supervisor(settings.data_dir, specs, screen.event)
+        screen.starting([spec.name for spec in specs])
+        good = True
+        try:
+            supervisor.start()
+            watch(settings, options, life, supervisor, screen)
+        finally:
+            good = not any(child.state == State.FAILING for child in supervisor.children)
+            good = stop(supervisor, life, screen) and good
+            supervisor.close()
+            screen.closed(good, settings.data_dir)
+        return 0 if good else 1
+
+
+def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
+    """The children that these settings ask for. Raises ParameterError for an unknown source."""
+    known = configured_sources(settings)
+    for name in options.sources:
+        if name not in known:
+            raise ParameterError(f"there is no source {name!r}: the configuration has {', '.join(known)}")
+    names = options.sources or tuple(known)
+    embedded = settings.kafka.bootstrap_servers is None
+    jobs: list[tuple[str, Sequence[str], Stage]] = []
+    if embedded:
+        jobs.append(("broker", ("broker",), Stage.BROKER))
+    jobs += [
+        (f"process-{slot}", ("process", "--slot", str(slot)), Stage.ENGINE)
+        for slot in range(settings.process.workers)
+    ]
+    jobs.append(("serve", ("serve", "--port", str(page_port(settings, options.port))), Stage.READER))
+    jobs += [(process_name(name), ("produce", "named", name), Stage.SOURCE) for name in names]
+    if settings.sinks.lake.enabled:
+        jobs.append(("sink-lake", ("sink", "lake"), Stage.READER))
+    if settings.sinks.archive.enabled:
+        jobs.append(("sink-archive", ("sink", "archive"), Stage.READER))
+    return [
+        ChildSpec(
+            name,
+            command(words, options.config),
+            stage,
+            environment(settings, number, embedded),
+            log="broker-process.log" if stage == Stage.BROKER else "",  # broker.log is Kafka's own
+        )
+        for number, (name, words, stage) in enumerate(jobs, start=1)
+    ]
+
+
+def command(words: Sequence[str], config: Path | None) -> list[str]:
+    """The command line of one child."""
+    named = [] if config is None else ["--config", str(config)]
+    return [sys.executable, "-m", "marketpulse", *words, *named]
+
+
+def environment(settings: Settings, number: int, embedded: bool) -> dict[str, str]:
+    """What a child finds in its environment beside ours. A fixed metrics port belongs to `up`; its
+    children take the ports behind it, in the order in which they are listed."""
+    base = settings.telemetry.metrics_port
+    variables = {"MARKETPULSE_TELEMETRY__METRICS_PORT": str(base + number if base else 0)}
+    if embedded:
+        variables[patience.VARIABLE] = "1"
+    return variables
+
+
+def page_port(settings: Settings, asked: int | None) -> int:
+    """The page's port, chosen once, so that a restarted `serve` is where it was.
+
+    A port that someone asked for must be free; the default makes way for what is there.
+    Raises EnvironmentProblem.
+    """
+    host = settings.serve.host
+    wanted = settings.serve.port if asked is None else asked
+    if (found := free_port(host, wanted)) is not None:
+        return found
+    if asked is not None or "port" in settings.serve.model_fields_set:
+        raise EnvironmentProblem(
+            f"port {wanted} on {host} is taken by another program: stop that one, or choose another with --port"
+        )
+    for number in (*range(wanted + 1, min(wanted + PORTS_TRIED, 65_536)), 0):
+        if (found := free_port(host, number)) is not None:
+            return found
+    raise EnvironmentProblem(f"no port can be opened on {host}: check serve.host")
+
+
+def watch(
+    settings: Settings, options: UpOptions, life: Lifecycle, supervisor: Supervisor, screen: Screen
+) -> None:
+    """The long middle: look after the children and show what happens."""
+    began = time.monotonic()
+    opened = False
+    status_at = ends_at = 0.0
+    poll = HealthPoll()
+    while not life.stop.is_set():
+        now = time.monotonic()
+        life.health.beat()
+        supervisor.tick()
+        page = supervisor.child("serve")
+        url = page.facts.get("url") if page is not None else None
+        if not opened and url:
+            opened = True
+            screen.opened(opening(settings, supervisor, str(url)))
+            if options.browser and has_display():
+                threading.Thread(target=webbrowser.open, args=(str(url),), daemon=True).start()
+        if not ends_at and (supervisor.all_ready() or now - began > READY_WITHIN_S):
+            life.announce(url=url)
+            ends_at = now + (options.run_for_s or float("inf"))
+        if ends_at and now >= ends_at:
+            return
+        if now >= status_at:
+            status_at = now + STATUS_EVERY_S
+            poll.url = str(url) if url else None
+            screen.status(status(supervisor, poll.latest()))
+        life.stop.wait(TURN_S)
+
+
+def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:
+    """What runs where, for the first screen."""
+    broker = supervisor.child("broker")
+    servers = (
+        broker.facts.get("bootstrap_servers", "starting") if broker else settings.kafka.bootstrap_servers
+    )
+    prefix = settings.kafka.topic_prefix
+    return Opening(
+        url=url,
+        bootstrap_servers=str(servers) + (" (embedded)" if broker else ""),
+        topics=[prefix + name for name in ("market", "bars", "indicators", "live", "dead-letters")],
+        sources=[
+            c.spec.name.removeprefix("produce-") for c in supervisor.children if c.spec.stage == Stage.SOURCE
+        ],
+        data_dir=settings.data_dir,
+        default_sources=not settings.sources,
+    )
+
+
+def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
+    """The line that moves."""
+    in_state = {
+        state: [child.spec.name for child in supervisor.children if child.state == state] for state in State
+    }
+    return Status(
+        starting=in_state[State.STARTING],
+        troubled=in_state[State.WAITING] + in_state[State.FAILING],
+        restarts=sum(child.restarts for child in supervisor.children),
+        health=health,
+    )
+
+
+def stop(supervisor: Supervisor, life: Lifecycle, screen: Screen) -> bool:
+    """Sources first; then the engine, when it has taken in what they wrote; then the readers; the broker last."""
+    screen.stopping()
+    life.health.set_not_ready("stopping")
+    page = supervisor.child("serve")
+    poll = HealthPoll()
+    poll.url = str(page.facts["url"]) if page is not None and "url" in page.facts else None
+
+    def between(stage: Stage) -> None:
+        if stage == Stage.SOURCE and poll.url:
+            deadline = time.monotonic() + CATCH_UP_S
+            while time.monotonic() < deadline:
+                health = poll.ask()
+                if health is None or not health.get("lag_records"):
+                    return
+                time.sleep(TURN_S)
+
+    return supervisor.stop(between)
+
+
+def has_display() -> bool:
+    """Whether a browser can show anything to anyone here."""
+    if sys.platform == "darwin":
+        return not os.environ.get("SSH_CONNECTION")
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"))
+
+
+class HealthPoll:
+    """Asks the page's server how the pipeline is, without ever holding up the supervisor."""
+
+    def __init__(self) -> None:
+        self.url: str | None = None
+        self._latest: dict[str, Any] | None = None
+        self._asking: threading.Thread | None = None
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest answer; asks for the next one in the background."""
+        if self.url and (self._asking is None or not self._asking.is_alive()):
+            self._asking = threading.Thread(target=self._ask_once, name="health", daemon=True)
+            self._asking.start()
+        return self._latest
+
+    def _ask_once(self) -> None:
+        self._latest = self.ask()
+
+    def ask(self) -> dict[str, Any] | None:
+        """Ask now, waiting at most two seconds. None: no answer."""
+        if self.url is None:
+            return None
+        try:
+            with urllib.request.urlopen(f"{self.url.rstrip('/')}/api/health", timeout=2) as answer:  # noqa: S310  (our own loopback URL)
+                found = json.loads(answer.read())
+        except (OSError, ValueError, urllib.error.URLError):
+            return None
+        return found if isinstance(found, dict) else None
