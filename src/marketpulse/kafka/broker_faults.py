@@ -1,0 +1,80 @@
+"""Why the broker did not start, or died: what its log says, turned into what a person can do."""
+
+import shutil
+from pathlib import Path
+
+from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
+
+FREE_BYTES_MIN = 256 * 1024 * 1024
+_TAIL_BYTES = 64 * 1024
+_SHOWN_LINES = 8
+
+
+def check_disk(directory: Path) -> None:
+    """Raises EnvironmentProblem when the disk of `directory` has less than 256 MiB left."""
+    free = shutil.disk_usage(directory).free
+    if free < FREE_BYTES_MIN:
+        raise disk_full(directory, free)
+
+
+def disk_full(directory: Path, free: int | None = None) -> EnvironmentProblem:
+    left = "" if free is None else f" ({free / 1024**2:.0f} MiB left, {FREE_BYTES_MIN // 1024**2} needed)"
+    return EnvironmentProblem(
+        f"the disk of {directory} is full{left}: free some space, or set MARKETPULSE_DATA_DIR to another disk"
+    )
+
+
+def port_taken(port: int) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"port {port} on 127.0.0.1 is taken by another program: set broker.port to another (0: a free one), or stop that program"
+    )
+
+
+def tail(path: Path, lines: int = 200) -> list[str]:
+    """The last lines of a file, none when it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []
+
+
+def since(lines: list[str], started: str) -> list[str]:
+    """The lines from the last one that holds `started` on; all when none does."""
+    for i in range(len(lines) - 1, -1, -1):
+        if started in lines[i]:
+            return lines[i:]
+    return lines
+
+
+def explain(said: list[str], what: str, *, data_dir: Path, port: int, log: Path) -> MarketPulseError:
+    """The error for a broker that is gone. `said` are the last lines of its log and its output; `what` says how it ended."""
+    text = "\n".join(said)
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return disk_full(data_dir)
+    if "Address already in use" in text:
+        return port_taken(port)
+    if "Failed to acquire lock" in text:
+        return EnvironmentProblem(
+            f"another broker uses {data_dir}: stop it, or set MARKETPULSE_DATA_DIR to another directory"
+        )
+    if "OutOfMemoryError" in text:
+        return EnvironmentProblem(f"the broker ran out of heap: raise broker.heap_mb (up to 512); log: {log}")
+    if (
+        "Could not reserve enough space" in text
+        or "Cannot allocate memory" in text
+        or "Error occurred during initialization of VM" in text
+    ):
+        return EnvironmentProblem(
+            f"Java cannot start: {_last(said)}; free memory, lower broker.heap_mb, or name another Java with broker.java"
+        )
+    if "Permission denied" in text or "AccessDeniedException" in text or "Read-only file system" in text:
+        return EnvironmentProblem(
+            f"the broker may not write to {data_dir}: make it writable, or set MARKETPULSE_DATA_DIR; log: {log}"
+        )
+    return Retryable(f"the broker {what}; the end of {log}:\n" + "\n".join(said[-_SHOWN_LINES:]))
+
+
+def _last(lines: list[str]) -> str:
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,184 @@
+"""How every Kafka client of ours is configured, what its errors mean, and where the broker is."""
+
+import importlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+from confluent_kafka import KafkaError, KafkaException
+
+from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
+from marketpulse.kafka.client_names import Role, Value, understand
+from marketpulse.settings import Settings
+from marketpulse.telemetry import BROKER_ERRORS, get_logger
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # the largest topic's max.message.bytes (dead-letters)
+
+_DEFAULTS: dict[Role, dict[str, Value]] = {
+    "producer": {
+        "compression.type": "lz4",
+        "linger.ms": 2,
+        "message.max.bytes": MESSAGE_BYTES_MAX,
+        "queue.buffering.max.kbytes": 65_536,
+    },
+    "consumer": {
+        "fetch.wait.max.ms": 10,  # the broker answers a quiet partition's fetch at the latest then
+        "fetch.queue.backoff.ms": 2,
+        "queued.max.messages.kbytes": 65_536,
+    },
+    "admin": {},
+}
+_ALWAYS: dict[Role, dict[str, Value]] = {
+    "producer": {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"},
+    "consumer": {"enable.auto.commit": False, "enable.auto.offset.store": False},
+    "admin": {},
+}
+_BOTH: dict[str, Value] = {
+    "client.id": "marketpulse",
+    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.max.ms": 1_000,  # a restarted broker is found again within a second
+    "log.connection.close": False,
+    "enable.metrics.push": False,
+    "allow.auto.create.topics": False,
+}
+_QUIET_S = 10.0  # the same error is logged at most this often
+
+
+def client_config(settings: Settings, role: Role, **overrides: Any) -> dict[str, Any]:
+    """The configuration of one confluent-kafka client.
+
+    Our defaults < `[kafka.client]` < what correctness rests on < `overrides`, which are properties
+    with `_` for `.`, such as `group_id="g"`, or callbacks such as `stats_cb`.
+
+    Raises SettingsError for a property that is unknown or cannot be used, EnvironmentProblem when
+    there is no broker to talk to.
+    """
+    understood = understand(settings.kafka.client, role)
+    for name, reason in understood.left_out.items():
+        get_logger().debug("client_property_left_out", name=name, role=role, reason=reason)
+    config: dict[str, Any] = {**_BOTH, **_DEFAULTS[role], **understood.properties, **_ALWAYS[role]}
+    config.update({_property(name): value for name, value in overrides.items()})
+    if "bootstrap.servers" not in config:
+        config["bootstrap.servers"] = resolve_bootstrap(settings)
+    config["error_cb"] = _count_error
+    config["logger"] = _LOGGER
+    if understood.oauth_cb is not None:
+        config["oauth_cb"] = _load_callback(understood.oauth_cb)
+    return config
+
+
+def _property(keyword: str) -> str:
+    return keyword if keyword.endswith("_cb") or keyword == "on_delivery" else keyword.replace("_", ".")
+
+
+def resolve_bootstrap(settings: Settings) -> str:
+    """Where the broker is: configured, or the embedded one that runs on this data directory now.
+
+    Raises EnvironmentProblem when there is neither.
+    """
+    if settings.kafka.bootstrap_servers:
+        return settings.kafka.bootstrap_servers
+    run_file = settings.data_dir / "run" / "broker.json"
+    try:
+        facts = json.loads(run_file.read_text())
+        if psutil.pid_exists(int(facts["pid"])):
+            return str(facts["bootstrap_servers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise EnvironmentProblem(
+        f"no broker runs on {settings.data_dir}: start it with `marketpulse broker` or `marketpulse up`, "
+        "or set KAFKA_BOOTSTRAP_SERVERS"
+    )
+
+
+def _load_callback(name: str) -> Callable[..., Any]:
+    """`package.module:function` -> the function that signs in to the cluster."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"[kafka.client] oauth_cb = {name!r} cannot be loaded ({error}): write package.module:function"
+        ) from None
+    if not callable(found):
+        raise SettingsError(f"[kafka.client] oauth_cb = {name!r} is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+class _ToStructlog(logging.Handler):
+    """The client library's own log lines, into the process's log. They name hosts, never secrets."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger().info("kafka_client", text=record.getMessage())
+
+
+_LOGGER = logging.Logger("marketpulse.kafka.client", logging.INFO)
+_LOGGER.addHandler(_ToStructlog())
+
+_said: dict[str, float] = {}
+_said_lock = threading.Lock()
+
+
+def _count_error(error: KafkaError) -> None:
+    """What the client reports beside its answers: a broker that is away, a refused login …"""
+    code = str(error.name())
+    BROKER_ERRORS.labels(code).inc()
+    with _said_lock:
+        now = time.monotonic()
+        if now - _said.get(code, -_QUIET_S) < _QUIET_S:
+            return
+        _said[code] = now
+    get_logger().warning("kafka_error", code=code, text=str(error_of(error)))
+
+
+_E = KafkaError
+_AWAY = {
+    _E._TRANSPORT, _E._ALL_BROKERS_DOWN, _E._TIMED_OUT, _E._MSG_TIMED_OUT, _E._TIMED_OUT_QUEUE, _E._WAIT_COORD,
+    _E._RETRY, _E._DESTROY, _E.REQUEST_TIMED_OUT, _E.NETWORK_EXCEPTION, _E.BROKER_NOT_AVAILABLE,
+    _E.LEADER_NOT_AVAILABLE, _E.NOT_LEADER_FOR_PARTITION, _E.COORDINATOR_NOT_AVAILABLE, _E.NOT_COORDINATOR,
+    _E.COORDINATOR_LOAD_IN_PROGRESS, _E.NOT_ENOUGH_REPLICAS, _E.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    _E.REPLICA_NOT_AVAILABLE, _E.CONCURRENT_TRANSACTIONS, _E.THROTTLING_QUOTA_EXCEEDED, _E._QUEUE_FULL,
+}  # fmt: skip
+_WHAT_TO_DO: dict[int, str] = {
+    _E._AUTHENTICATION: "the login was refused: check security.protocol, sasl.mechanism, user and password in [kafka.client]",
+    _E.SASL_AUTHENTICATION_FAILED: "the login was refused: check user and password in [kafka.client]",
+    _E.UNSUPPORTED_SASL_MECHANISM: "the broker does not know this sasl.mechanism: ask for the right one",
+    _E._SSL: "TLS failed: check ssl.ca.location (PEM) and whether security.protocol fits this port",
+    _E.TOPIC_AUTHORIZATION_FAILED: "this user may not use the topic: grant READ, WRITE and DESCRIBE on it",
+    _E.GROUP_AUTHORIZATION_FAILED: "this user may not use the consumer group: grant READ on groups `marketpulse-`*",
+    _E.CLUSTER_AUTHORIZATION_FAILED: "this user may not do that on the cluster: grant IDEMPOTENT_WRITE, or CREATE for topics",
+    _E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "this user may not use transactions: grant WRITE on transactional ids `marketpulse-`*",
+    _E.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it with `marketpulse topics`",
+    _E._UNKNOWN_TOPIC: "the topic does not exist: create it with `marketpulse topics`",
+    _E._UNKNOWN_PARTITION: "the topic has fewer partitions than it had: restart, or check who changed it",
+    _E.MSG_SIZE_TOO_LARGE: "a record is larger than the topic takes: raise the topic's max.message.bytes",
+    _E.OFFSET_METADATA_TOO_LARGE: "the position is longer than the broker keeps: raise its offset.metadata.max.bytes",
+    _E._FENCED: "another process with the same name took over: run only one, or give the source another name",
+    _E.PRODUCER_FENCED: "another process with the same name took over: run only one, or give the source another name",
+    _E.INVALID_PRODUCER_EPOCH: "another process with the same name took over: run only one, or give the source another name",
+    _E.POLICY_VIOLATION: "the cluster's policy forbids it: create the topics by hand, see `marketpulse topics --print`",
+    _E.INVALID_TRANSACTION_TIMEOUT: "the cluster allows only shorter transactions: raise its transaction.max.timeout.ms",
+}
+
+
+def error_of(error: KafkaError | KafkaException) -> Retryable | Fatal:
+    """What a client's error means for the caller: wait and do the same again, or stop with a sentence for a person."""
+    kafka_error: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+    code, said = kafka_error.code(), f"{kafka_error.str()} ({kafka_error.name()})"
+    if code in _WHAT_TO_DO:
+        return Fatal(f"{_WHAT_TO_DO[code]}; the broker said: {said}")
+    if code == _E._FATAL or kafka_error.fatal():
+        return Fatal(f"the Kafka client gave up: {said}; restart this process")
+    if code == _E._RESOLVE:
+        return Retryable(
+            f"a broker's name cannot be resolved: check the bootstrap servers and the network; {said}"
+        )
+    if code == _E.KAFKA_STORAGE_ERROR:
+        return Retryable(f"the broker cannot write: look at its disk and its log; {said}")
+    if code in _AWAY or kafka_error.retriable() or kafka_error.txn_requires_abort():
+        return Retryable(f"the broker is away or busy: {said}")
+    return Fatal(f"the broker refused: {said}")

@@ -1,0 +1,244 @@
+"""The client's properties by the names people have in their notes: Java's, kafka-python's and librdkafka's own.
+
+Pure: names and texts in, librdkafka's names out. What is unknown is refused with the nearest name.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from marketpulse.errors import SettingsError
+
+Role = Literal["producer", "consumer", "admin"]
+Value = str | int | float | bool
+
+_OURS = {
+    "acks": "every write waits for all replicas",
+    "auto.commit.enable": "offsets are stored with the results",
+    "auto.offset.reset": "where reading starts follows from what is stored",
+    "enable.auto.commit": "offsets are stored with the results",
+    "enable.auto.offset.store": "offsets are stored with the results",
+    "enable.gapless.guarantee": "every write is idempotent",
+    "enable.idempotence": "every write is idempotent",
+    "enable.partition.eof": "the readers decide it",
+    "group.id": "set process.group for the engine's group",
+    "group.instance.id": "set process.static_membership",
+    "group.protocol": "the engine's loop depends on it",
+    "isolation.level": "readers that store read committed rows only",
+    "partition.assignment.strategy": "the engine's loop depends on it",
+    "partitioner": "a symbol must be in the partition where Java clients put it",
+    "request.required.acks": "every write waits for all replicas",
+    "transactional.id": "it follows from the process's name",
+}
+"""Properties that correctness rests on, with the reason why we set them ourselves."""
+
+_SAME_AS = {
+    "max.request.size": "message.max.bytes",
+    "fetch.max.wait.ms": "fetch.wait.max.ms",
+    "send.buffer.bytes": "socket.send.buffer.bytes",
+    "receive.buffer.bytes": "socket.receive.buffer.bytes",
+    "socket.connection.setup.timeout.max.ms": "socket.connection.setup.timeout.ms",
+    "ssl.truststore.certificates": "ssl.ca.pem",
+    "ssl.keystore.certificate.chain": "ssl.certificate.pem",
+    "ssl.keystore.key": "ssl.key.pem",
+    "sasl.plain.username": "sasl.username",
+    "sasl.plain.password": "sasl.password",
+    "ssl.cafile": "ssl.ca.location",
+    "ssl.certfile": "ssl.certificate.location",
+    "ssl.keyfile": "ssl.key.location",
+    "ssl.password": "ssl.key.password",
+    "max.block.ms": "",  # read by max_block_s
+}
+_WITHOUT_MEANING = re.compile(
+    r"(key|value)\.(de)?serializer(\..*)?|specific\.avro\.reader|schema\.registry\..*|basic\.auth\..*|auto\.register\.schemas"
+    r"|interceptor\.classes|metric\.reporters|metrics\..*|partitioner\.(class|ignore\.keys|adaptive\..*|availability\..*)"
+    r"|default\.api\.timeout\.ms|exclude\.internal\.topics|api\.version(\.auto\.timeout\.ms)?|group\.remote\.assignor"
+    r"|ssl\.(protocol|enabled\.protocols|provider|trustmanager\.algorithm|keymanager\.algorithm|secure\.random\.implementation)"
+    r"|ssl\.(truststore|keystore)\.type|ssl\.truststore\.password|sasl\.login\..*|security\.providers|auto\.include\.jmx\.reporter"
+    r"|max\.poll\.records|consumer\.timeout\.ms"
+)
+"""Understood, and of no use to this client (a Java class, or something that is set elsewhere)."""
+
+_JAAS = re.compile(r'(\w+)\s*=\s*"((?:[^"\\]|\\.)*)"')
+_ROLE_PREFIXES: tuple[Role, ...] = ("producer", "consumer", "admin")
+
+
+@dataclass(slots=True)
+class Understood:
+    """What a table of properties comes to: librdkafka's properties, and what was left out and why."""
+
+    properties: dict[str, Value] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    oauth_cb: str | None = None
+
+
+@cache
+def known_properties() -> dict[str, str]:
+    """Every property of the client library by name: `both`, `producer` or `consumer`."""
+    raw = resources.files("marketpulse.kafka").joinpath("client_properties.json").read_bytes()
+    return {name: scope for scope, names in json.loads(raw).items() for name in names}
+
+
+def understand(given: dict[str, Value], role: Role, where: str = "[kafka.client]") -> Understood:
+    """Sort the properties of `where` for a client of this role.
+
+    A name may carry the prefix `producer.`, `consumer.` or `admin.` and is then for that role only.
+    Raises SettingsError for a name that nobody knows, or a value that this client cannot use.
+    """
+    result = Understood()
+    for full_name, value in given.items():
+        scope, name = _split_role(full_name.strip())
+        if scope is not None and scope != role:
+            result.left_out[full_name] = f"for {scope}s"
+            continue
+        _take(_normal(name), value, result, role, f"{where} {full_name}")
+    return result
+
+
+def _split_role(name: str) -> tuple[Role | None, str]:
+    for role in _ROLE_PREFIXES:
+        if name.startswith(f"{role}."):
+            return role, name.removeprefix(f"{role}.")
+    return None, name
+
+
+def _normal(name: str) -> str:
+    """`linger_ms`, as kafka-python has it, is `linger.ms`; `log_level` is the library's own spelling."""
+    return name if name in known_properties() or name == "oauth_cb" else name.replace("_", ".")
+
+
+def _take(name: str, value: Value, result: Understood, role: Role, where: str) -> None:
+    if name in _OURS:
+        result.left_out[name] = f"decided by MarketPulse: {_OURS[name]}"
+    elif name == "oauth_cb":
+        result.oauth_cb = str(value)
+    elif translate := _TRANSLATE.get(name):
+        _add(translate(value, where), result, role)
+    elif name in _SAME_AS:
+        if same := _SAME_AS[name]:
+            _add({same: value}, result, role)
+    elif _WITHOUT_MEANING.fullmatch(name):
+        result.left_out[name] = "has no meaning for this client"
+    elif name in known_properties():
+        _add({name: value}, result, role)
+    else:
+        raise SettingsError(
+            f"{where}: unknown property{_nearest(name)} (librdkafka's names and Java's are understood)"
+        )
+
+
+def _add(properties: dict[str, Value], result: Understood, role: Role) -> None:
+    for name, value in properties.items():
+        scope = known_properties()[name]
+        if scope in ("both", role):
+            result.properties[name] = value
+        else:
+            result.left_out[name] = f"for {scope}s"
+
+
+def _nearest(name: str) -> str:
+    names = [*known_properties(), *_SAME_AS, *_TRANSLATE]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _buffer_memory(value: Value, where: str) -> dict[str, Value]:
+    """Bytes -> the library's KiB."""
+    try:
+        return {"queue.buffering.max.kbytes": max(1, int(value) // 1024)}
+    except ValueError:
+        raise SettingsError(f"{where} is a number of bytes, found {value!r}") from None
+
+
+def _jaas(value: Value, where: str) -> dict[str, Value]:
+    """`…LoginModule required username="u" password="p";` -> user and password; a signer's module is refused with the way out."""
+    text = str(value)
+    found = {key: re.sub(r"\\(.)", r"\1", quoted) for key, quoted in _JAAS.findall(text)}
+    if "username" in found and "password" in found:
+        return {"sasl.username": found["username"], "sasl.password": found["password"]}
+    if "clientId" in found and "clientSecret" in found:
+        return {
+            "sasl.oauthbearer.client.id": found["clientId"],
+            "sasl.oauthbearer.client.secret": found["clientSecret"],
+        }
+    if "keyTab" in found:
+        return {
+            "sasl.kerberos.keytab": found["keyTab"],
+            "sasl.kerberos.principal": found.get("principal", ""),
+        }
+    raise SettingsError(
+        f"{where}: no username and password in it. For a cloud's signer set sasl.mechanism = OAUTHBEARER "
+        "and oauth_cb = package.module:function, which returns (token, expiry in seconds since 1970)"
+    )
+
+
+def _truststore(value: Value, where: str) -> dict[str, Value]:
+    path = Path(str(value))
+    if path.suffix.lower() in (".jks", ".p12", ".pfx", ".truststore"):
+        raise SettingsError(
+            f"{where}: {path.name} is a Java store; this client reads PEM. Make one with `keytool -exportcert -rfc -keystore "
+            f"{path.name} -file ca.pem` and set ssl.ca.location = ca.pem"
+        )
+    return {"ssl.ca.location": str(path)}
+
+
+def _keystore(value: Value, where: str) -> dict[str, Value]:
+    """PKCS#12 is read as it is; a PEM file holds certificate and key; a Java store is refused."""
+    path = Path(str(value))
+    if path.suffix.lower() in (".jks", ".keystore"):
+        raise SettingsError(
+            f"{where}: {path.name} is a Java store; convert it with `keytool -importkeystore -srckeystore {path.name} "
+            "-destkeystore client.p12 -deststoretype PKCS12` and set ssl.keystore.location = client.p12"
+        )
+    if path.suffix.lower() == ".pem":
+        return {"ssl.certificate.location": str(path), "ssl.key.location": str(path)}
+    return {"ssl.keystore.location": str(path)}
+
+
+def _endpoint(value: Value, where: str) -> dict[str, Value]:  # noqa: ARG001
+    return {"ssl.endpoint.identification.algorithm": str(value).lower() or "none"}
+
+
+def _check_hostname(value: Value, where: str) -> dict[str, Value]:  # noqa: ARG001
+    yes = str(value).lower() not in ("false", "0", "no")
+    return {"ssl.endpoint.identification.algorithm": "https" if yes else "none"}
+
+
+def _mechanism(value: Value, where: str) -> dict[str, Value]:
+    if str(value).upper() == "AWS_MSK_IAM":
+        raise SettingsError(
+            f"{where}: AWS_MSK_IAM exists in Java only; set sasl.mechanism = OAUTHBEARER and "
+            "oauth_cb = package.module:function with the signer of your cloud"
+        )
+    return {"sasl.mechanism": value}
+
+
+_TRANSLATE: dict[str, Callable[[Value, str], dict[str, Value]]] = {
+    "buffer.memory": _buffer_memory,
+    "sasl.jaas.config": _jaas,
+    "sasl.mechanism": _mechanism,
+    "sasl.mechanisms": _mechanism,
+    "ssl.truststore.location": _truststore,
+    "ssl.keystore.location": _keystore,
+    "ssl.endpoint.identification.algorithm": _endpoint,
+    "ssl.check.hostname": _check_hostname,
+}
+
+
+def max_block_s(given: dict[str, Value], default: float = 5.0) -> float:
+    """`max.block.ms`: how long a write waits for room before it says Retryable; seconds."""
+    for name in ("max.block.ms", "max_block_ms", "producer.max.block.ms"):
+        if name in given:
+            try:
+                return float(given[name]) / 1000
+            except ValueError:
+                raise SettingsError(
+                    f"[kafka.client] {name} is a number of milliseconds, found {given[name]!r}"
+                ) from None
+    return default
