@@ -1,0 +1,75 @@
+import io
+from pathlib import Path
+
+from marketpulse.app.console import Opening, PlainScreen, Status, farewell, health_parts
+from marketpulse.app.supervisor import Event
+
+HEALTH = {
+    "events_per_s": 1212.4, "bars_per_s": 31.0, "latency_p50_ms": 6.14, "latency_p99_ms": 18.26, "lag_records": 0,
+    "dead_letters": 2, "broker_reachable": True,
+}  # fmt: skip
+OPENING = Opening(
+    url="http://127.0.0.1:8080/", bootstrap_servers="127.0.0.1:9092 (embedded)", topics=["market", "bars"],
+    sources=["daily", "simulate"], data_dir=Path("/data"), default_sources=True,
+)  # fmt: skip
+
+
+def test_the_status_line_reads_as_a_person_would_say_it() -> None:
+    line = Status(starting=[], troubled=[], restarts=0, health=HEALTH).text()
+    assert line == "1,212 events/s · 31 bars/s · 6.14 ms p50, 18.3 ms p99 · lag 0 · dead letters 2"
+
+
+def test_what_is_in_trouble_comes_first() -> None:
+    line = Status(starting=["serve"], troubled=["sink-lake"], restarts=3, health=None).text()
+    assert line == "in trouble: sink-lake · starting: serve · restarts 3"
+
+
+def test_figures_that_are_not_known_yet_are_left_out() -> None:
+    assert health_parts({**HEALTH, "events_per_s": None, "latency_p50_ms": None, "bars_per_s": None}) == [
+        "lag 0",
+        "dead letters 2",
+    ]
+    assert health_parts({**HEALTH, "broker_reachable": False}) == ["the broker does not answer"]
+
+
+def test_the_first_screen_says_what_runs_where_and_how_to_stop() -> None:
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    screen.starting(["broker", "serve"])
+    screen.opened(OPENING)
+    text = out.getvalue()
+    for wanted in (
+        "http://127.0.0.1:8080/",
+        "127.0.0.1:9092",
+        "market, bars",
+        "/data/logs",
+        "Ctrl-C",
+        "bundled",
+    ):
+        assert wanted in text
+
+
+def test_a_fault_is_shown_with_the_childs_last_words_and_a_quiet_event_is_not() -> None:
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    screen.opened(OPENING)
+    before = out.getvalue()
+    screen.event(Event("serve", "is ready"))
+    assert out.getvalue() == before
+    screen.event(Event("serve", "ended with exit code 1", bad=True, details=["port 8080 is taken"]))
+    assert out.getvalue() == before + "serve ended with exit code 1\n    | port 8080 is taken\n"
+
+
+def test_off_a_terminal_the_status_is_printed_rarely() -> None:
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    screen.opened(OPENING)
+    before = out.getvalue().count("\n")
+    for _ in range(100):
+        screen.status(Status([], [], 0, HEALTH))
+    assert out.getvalue().count("\n") == before + 1
+
+
+def test_the_last_line_says_where_the_data_or_the_fault_is() -> None:
+    assert "/data" in farewell(True, Path("/data"))
+    assert "/data/logs" in farewell(False, Path("/data"))

@@ -1,0 +1,263 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from marketpulse.app import supervisor as module
+from marketpulse.app.supervisor import (
+    Child,
+    ChildSpec,
+    Event,
+    Stage,
+    State,
+    Supervisor,
+    backoff_s,
+    bound_log,
+    how_it_ended,
+    only_one,
+)
+from marketpulse.errors import EnvironmentProblem
+from marketpulse.telemetry import CHILD_RESTARTS
+
+WORKS = """
+import json, os, pathlib, signal, sys, time
+run, name, journal = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+def stop(number, frame):
+    with journal.open("a") as file:
+        file.write(name + "\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+(run / f"{name}.json").write_text(json.dumps({"pid": os.getpid(), "url": "http://here"}))
+while True:
+    time.sleep(0.02)
+"""
+DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(60)"
+
+
+class Tree:
+    """A supervisor over small scripts, and what it said."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.journal = home / "journal"
+        self.events: list[Event] = []
+        self.specs: list[ChildSpec] = []
+
+    def add(self, name: str, script: str = WORKS, stage: Stage = Stage.ENGINE) -> None:
+        command = [sys.executable, "-c", script, str(self.home / "run"), name, str(self.journal)]
+        self.specs.append(ChildSpec(name, command, stage))
+
+    def start(self) -> Supervisor:
+        self.supervisor = Supervisor(self.home, self.specs, self.events.append)
+        self.supervisor.start()
+        return self.supervisor
+
+    def until(self, condition: Callable[[], bool], within_s: float = 20) -> None:
+        deadline = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not come to that; events: {self.events}"
+            self.supervisor.tick()
+            time.sleep(0.01)
+
+    def child(self, name: str) -> Child:
+        found = self.supervisor.child(name)
+        assert found is not None
+        return found
+
+    def pid(self, name: str) -> int:
+        process = self.child(name).process
+        assert process is not None
+        return process.pid
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    tree = Tree(tmp_path)
+    yield tree
+    tree.supervisor.kill()
+    tree.supervisor.close()
+
+
+def test_a_child_is_ready_once_it_announces_itself(tree: Tree) -> None:
+    tree.add("engine")
+    supervisor = tree.start()
+    assert not supervisor.all_ready()
+    tree.until(supervisor.all_ready)
+    assert tree.child("engine").facts["url"] == "http://here"
+    assert tree.events == [Event("engine", "is ready")]
+
+
+def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing(tree: Tree) -> None:
+    tree.add("engine", "import time; time.sleep(60)")
+    supervisor = tree.start()
+    (tree.home / "run" / "engine.json").write_text('{"pid": 1}')
+    for _ in range(5):
+        supervisor.tick()
+    assert not supervisor.all_ready()
+
+
+def test_a_killed_child_is_started_again_visibly(tree: Tree) -> None:
+    tree.add("engine")
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    before = CHILD_RESTARTS.labels("engine")._value.get()
+    first = tree.pid("engine")
+    os.kill(first, signal.SIGKILL)
+    tree.until(lambda: tree.child("engine").state == State.WAITING)
+    tree.until(supervisor.all_ready)
+    assert tree.pid("engine") != first
+    assert tree.child("engine").restarts == 1
+    assert CHILD_RESTARTS.labels("engine")._value.get() == before + 1
+    died, back = tree.events[-2:]
+    assert died.bad
+    assert "SIGKILL" in died.what
+    assert back.what == "is back"
+
+
+def test_a_source_that_finishes_is_done_but_an_engine_that_returns_is_started_again(tree: Tree) -> None:
+    tree.add("replay", "pass", Stage.SOURCE)
+    tree.add("engine", "pass", Stage.ENGINE)
+    tree.start()
+    tree.until(lambda: tree.child("replay").state == State.DONE and tree.child("engine").restarts >= 1)
+    assert tree.child("replay").restarts == 0
+
+
+def test_a_child_that_dies_again_and_again_is_called_failing_with_its_last_words(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    tree.add("engine", "import sys; sys.exit('the disk is full')")
+    tree.start()
+    tree.until(lambda: tree.child("engine").state == State.FAILING)
+    assert "fails again and again (3 times" in tree.events[-1].what
+    assert tree.events[-1].details[-1] == "the disk is full"
+    restarts = tree.child("engine").restarts
+    tree.until(lambda: tree.child("engine").restarts > restarts)
+
+
+def test_the_backoff_doubles_up_to_thirty_seconds() -> None:
+    assert [backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_stages_are_stopped_one_after_the_other_and_the_broker_last(tree: Tree) -> None:
+    for name, stage in (
+        ("broker", Stage.BROKER), ("lake", Stage.READER), ("engine", Stage.ENGINE), ("replay", Stage.SOURCE),
+    ):  # fmt: skip
+        tree.add(name, stage=stage)
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    pauses: list[Stage] = []
+    assert supervisor.stop(pauses.append)
+    assert tree.journal.read_text().split() == ["replay", "engine", "lake", "broker"]
+    assert pauses == list(Stage)
+
+
+def test_a_child_that_does_not_stop_is_killed_and_that_is_said(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.STOP_WITHIN_S, Stage.ENGINE, 0.2)
+    tree.add("engine", DEAF)
+    supervisor = tree.start()
+    tree.until(lambda: tree.child("engine").last_words() == ["deaf"])
+    pid = tree.pid("engine")
+    assert not supervisor.stop()
+    assert not psutil.pid_exists(pid)
+    assert "was killed" in tree.events[-1].what
+
+
+def test_what_a_dead_child_had_started_ends_with_it(tree: Tree) -> None:
+    tree.add(
+        "engine",
+        "import subprocess, sys, time\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True)\n"
+        "time.sleep(60)",
+    )
+    tree.start()
+    tree.until(lambda: bool(tree.child("engine").last_words()))
+    grandchild = int(tree.child("engine").last_words()[0])
+    os.kill(tree.pid("engine"), signal.SIGKILL)
+    tree.until(lambda: not is_running(grandchild))
+
+
+def test_when_the_supervisor_is_killed_its_children_end_too(tmp_path: Path) -> None:
+    child = "from marketpulse.app import parent; import os, time; parent.watch(); print(os.getpid(), flush=True); time.sleep(60)"
+    script = (
+        "import pathlib, sys, time\n"
+        "from marketpulse.app.supervisor import ChildSpec, Stage, Supervisor\n"
+        f"specs = [ChildSpec(n, [sys.executable, '-c', {child!r}], Stage.ENGINE) for n in ('a', 'b')]\n"
+        "s = Supervisor(pathlib.Path(sys.argv[1]), specs, print)\n"
+        "s.start()\n"
+        "time.sleep(60)\n"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        pids = [int(wait_for_text(tmp_path / "logs" / f"{name}.log")) for name in ("a", "b")]
+        assert all(is_running(pid) for pid in pids)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+    deadline = time.monotonic() + 10
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a child outlived its supervisor"
+        time.sleep(0.05)
+
+
+def test_a_second_supervisor_over_the_same_directory_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys, time\nfrom marketpulse.app.supervisor import only_one\n"
+        "with only_one(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(EnvironmentProblem, match=f"already runs on .*{holder.pid}"), only_one(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with only_one(tmp_path):  # a killed one leaves no lock behind
+        pass
+
+
+def test_a_full_log_moves_aside_and_the_newest_part_stays_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES_MAX", 10)
+    log = tmp_path / "engine.log"
+    with log.open("ab") as writer:
+        writer.write(b"0123456789ABC\n")
+        writer.flush()
+        bound_log(log)
+        writer.write(b"next\n")
+    assert (tmp_path / "engine.log.1").read_bytes() == b"0123456789ABC\n"
+    assert log.read_bytes() == b"next\n"
+
+
+def test_an_end_is_named_by_its_signal_or_its_code() -> None:
+    assert how_it_ended(3) == "exit code 3"
+    assert how_it_ended(-9) == "SIGKILL"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_text(path: Path, within_s: float = 20) -> str:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if path.is_file() and (text := path.read_text()).endswith("\n"):
+            return text
+        time.sleep(0.02)
+    raise AssertionError(f"{path} stayed empty")
