@@ -1,5 +1,6 @@
 """What every process does around its work: logs, signals, health, metrics, and its run file."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health, TelemetryServer, configure_logging
@@ -49,11 +52,20 @@ def lifecycle(settings: Settings, name: str) -> Iterator[Lifecycle]:
         life.stop.set()
 
     previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    life.run_file.unlink(missing_ok=True)
+    _remove_own_or_stale(life.run_file)
     try:
         yield life
     finally:
-        life.run_file.unlink(missing_ok=True)
+        _remove_own_or_stale(life.run_file)
         server.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _remove_own_or_stale(run_file: Path) -> None:
+    """A second process of the same name (it will refuse to run) must not take the first one's file away."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        pid = int(json.loads(run_file.read_text())["pid"])
+        if pid != os.getpid() and psutil.pid_exists(pid):
+            return
+    run_file.unlink(missing_ok=True)

@@ -95,6 +95,12 @@ def resolve_bootstrap(settings: Settings) -> str:
     )
 
 
+def connected_to(settings: Settings, bootstrap_servers: str) -> Settings:
+    """The same settings, for the broker at this address."""
+    kafka = settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
+    return settings.model_copy(update={"kafka": kafka})
+
+
 def _load_callback(name: str) -> Callable[..., Any]:
     """`package.module:function` -> the function that signs in to the cluster."""
     module, _, attribute = name.partition(":")

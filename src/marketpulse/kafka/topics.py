@@ -83,17 +83,33 @@ def ensure_topics(settings: Settings, *, timeout_s: float = _TIMEOUT_S) -> list[
         admin = AdminClient(client_config(settings, "admin"))
         partitions = _partitions_by_topic(admin, timeout_s)
         missing = [spec for spec in specs if spec.name not in partitions]
-        existing = [spec for spec in specs if spec.name in partitions]
         if missing:
             _create(admin, missing, settings.kafka.replication_factor, timeout_s)
             _wait_for_leaders(admin, missing, timeout_s)
-        differences = _differences(admin, existing, partitions, timeout_s) if existing else []
+        differences = _differences(admin, specs, partitions, timeout_s)
     except KafkaException as error:
         raise error_of(error) from None
     for difference in differences:
         get_logger().warning("topic_differs", topic=difference.topic, setting=difference.setting,
                              wanted=difference.wanted, found=difference.found)  # fmt: skip
     return differences
+
+
+def inspect_topics(
+    settings: Settings, *, timeout_s: float = _TIMEOUT_S
+) -> tuple[list[str], list[Difference]]:
+    """The names of the topics that are missing, and where existing ones differ. Changes nothing.
+
+    Raises as `ensure_topics` does.
+    """
+    specs = topic_specs(settings)
+    try:
+        admin = AdminClient(client_config(settings, "admin"))
+        partitions = _partitions_by_topic(admin, timeout_s)
+        differences = _differences(admin, specs, partitions, timeout_s)
+    except KafkaException as error:
+        raise error_of(error) from None
+    return [spec.name for spec in specs if spec.name not in partitions], differences
 
 
 def print_commands(settings: Settings) -> str:
@@ -173,7 +189,11 @@ def _wait_for_leaders(admin: AdminClient, specs: Sequence[TopicSpec], timeout_s:
 def _differences(
     admin: AdminClient, specs: Sequence[TopicSpec], partitions: dict[str, int], timeout_s: float
 ) -> list[Difference]:
+    """Compare the topics that existed (those in `partitions`) with what is declared."""
     found: list[Difference] = []
+    specs = [spec for spec in specs if spec.name in partitions]
+    if not specs:
+        return found
     running = admin.describe_configs([ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs])
     configs = {resource.name: future for resource, future in running.items()}
     for spec in specs:
