@@ -2,14 +2,14 @@
 # directory. Works with GNU make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test test-ui lint format bench ui lock clean
+.PHONY: help setup dev run test test-ui lint format bench ui docs lock clean
 
 # The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
 PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 BIN = .venv/bin
-PYTHON_CODE = src tests bench requirements/install.py
+PYTHON_CODE = src tests bench docs requirements/install.py
 LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
 
@@ -20,6 +20,7 @@ help:
 	@echo "make bench   measure, side by side with the bare Kafka client"
 	@echo "make setup   only make .venv and the pages"
 	@echo "make ui      build the pages"
+	@echo "make docs    write the pages that follow from the code"
 	@echo "make lock    renew the lock files                 (LOCK_ARGS=--upgrade)"
 	@echo "make clean   remove everything that make made; stored data stays"
 
@@ -47,7 +48,7 @@ test-ui: dev
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)
 	@$(BIN)/ruff format --check $(PYTHON_CODE)
-	@$(BIN)/mypy src tests requirements/install.py
+	@$(BIN)/mypy src tests docs requirements/install.py
 
 format: dev
 	@$(BIN)/ruff check --fix-only --quiet $(PYTHON_CODE)
@@ -57,6 +58,9 @@ bench: dev
 	@$(BIN)/python -m bench $(ARGS)
 
 ui: setup
+
+docs: dev
+	@$(BIN)/python docs/write_settings.py
 
 lock: dev
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt

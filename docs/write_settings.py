@@ -1,0 +1,242 @@
+"""Write docs/settings.md, marketpulse.example.toml and .env.example from the settings themselves.
+
+    .venv/bin/python docs/write_settings.py            (or: make docs)
+
+A test fails when they are not what this would write, so a setting cannot go undocumented.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from marketpulse.settings import (
+    KafkaSourceSettings,
+    ReplaySettings,
+    Section,
+    Settings,
+    SimulateSettings,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+EXAMPLES: dict[str, Any] = {
+    "data_dir": "/srv/marketpulse",
+    "cache_dir": "/var/cache/marketpulse",
+    "kafka.bootstrap_servers": "kafka-1:9092,kafka-2:9092",
+    "kafka.client": {"linger.ms": 5, "security.protocol": "SASL_SSL"},
+    "broker.java": "/usr/lib/jvm/java-21/bin/java",
+    "engine.venue_calendars": {"IEXG": "XNYS"},
+    "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
+    "sinks.archive.url": "/mnt/archive",
+    "serve.allowed_hosts": ["market.example.org"],
+    "files": ["data/*.csv"],
+    "topic": "stock-prices",
+    "bootstrap_servers": "other-cluster:9092",
+    "duration_s": 600,
+    "start": "2026-01-05T14:30:00Z",
+    "mapping.columns": {"price": "last", "size": "qty"},
+    "mapping.symbol": "AAPL",
+    "mapping.venue": "XNYS",
+    "mapping.time_format": "%d.%m.%Y %H:%M:%S",
+    "mapping.timeframe": "1m",
+}
+"""What an unset or empty setting may look like, by its place."""
+
+SOURCES: tuple[tuple[str, type[Section], str], ...] = (
+    ("my-files", ReplaySettings, "files of trades, quotes or bars"),
+    ("my-market", SimulateSettings, "a simulated market"),
+    ("my-topic", KafkaSourceSettings, "an existing topic with foreign JSON"),
+)
+
+
+INTRODUCTION = """\
+# Settings
+
+Written by `make docs` from `src/marketpulse/settings.py`; a test fails when the two differ.
+
+`marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
+`MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are
+understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One leaf of the tree: its place below its section, and what it is."""
+
+    name: str
+    field: FieldInfo
+
+    @property
+    def default(self) -> Any:
+        if self.field.default_factory is not None:
+            return self.field.default_factory()  # type: ignore[call-arg]
+        return self.field.default
+
+    @property
+    def example(self) -> Any:
+        """The default, or where there is none to show, a value that could stand there."""
+        default = self.default
+        if self.name in EXAMPLES or default in (None, PydanticUndefined):
+            return EXAMPLES[self.name]
+        return default
+
+
+def leaves(model: type[BaseModel], place: str = "") -> Iterator[Setting]:
+    """Every setting below a section, sections inside it included."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if name == "kind" or (place == "" and name == "sources"):
+            continue
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from leaves(inner, f"{place}{name}.")
+        else:
+            yield Setting(place + name, field)
+
+
+def sections() -> Iterator[tuple[str, list[Setting]]]:
+    """The tree's sections by name, the settings outside any section first."""
+    grouped: dict[str, list[Setting]] = {}
+    for setting in leaves(Settings):
+        grouped.setdefault(setting.name.rpartition(".")[0], []).append(setting)
+    yield from sorted(grouped.items(), key=lambda item: item[0] != "")
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if value == {}:
+        return "{}"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{k}" = {toml(v)}' for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def shown_default(setting: Setting) -> str:
+    default = setting.default
+    if setting.name == "data_dir":
+        return "the user's data directory"
+    if default is PydanticUndefined:
+        return "required"
+    if default is None:
+        return "unset"
+    return f"`{toml(default)}`"
+
+
+def values_of(setting: Setting) -> str:
+    """The choices of a setting that has some, and the bounds of a number."""
+    options = [option for option in get_args(setting.field.annotation) if isinstance(option, str)]
+    if options:
+        return " (" + ", ".join(f"`{option}`" for option in options) + ")"
+    bounds = [
+        f"{words} {getattr(rule, key)}"
+        for rule in setting.field.metadata
+        for key, words in (("ge", "from"), ("gt", "above"), ("le", "to"))
+        if getattr(rule, key, None) is not None
+    ]
+    return f" ({', '.join(bounds)})" if bounds else ""
+
+
+def table(settings: list[Setting], strip: str = "") -> str:
+    rows = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
+    for setting in settings:
+        meaning = f"{setting.field.description}{values_of(setting)}".replace("|", "\\|")
+        rows.append(f"| `{setting.name.removeprefix(strip)}` | {shown_default(setting)} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    parts = [INTRODUCTION]
+    for section, settings in sections():
+        title = f"`[{section}]`" if section else "Outside any section"
+        parts.append(f"## {title}\n\n" + table(settings, f"{section}." if section else ""))
+    parts.append(
+        "## `[sources.NAME]`\n\nWhat `marketpulse up` and `marketpulse produce NAME` feed in; `kind` says what it is.\n"
+        "Without any, `up` feeds in the bundled data and the simulator.\n"
+    )
+    for _, model, what in SOURCES:
+        kind = model.model_fields["kind"].default
+        parts.append(f'### `kind = "{kind}"`: {what}\n\n' + table(list(leaves(model, " ")), " "))
+    return "\n".join(parts)
+
+
+def example_toml() -> str:
+    """marketpulse.example.toml: every setting, commented out, with its default or an example."""
+    lines = [
+        "## Copy to marketpulse.toml and take the # off what you want to change (## only explains). Every",
+        "## setting is here with its default, or where it has none with an example. Secrets do not belong",
+        "## here: see .env.example.",
+    ]
+    for section, settings in sections():
+        lines += ["", f"# [{section}]"] if section else [""]
+        for setting in settings:
+            lines += setting_lines(setting, f"{section}." if section else "")
+    for name, model, what in SOURCES:
+        kind = model.model_fields["kind"].default
+        lines += ["", f"## {what}", f"# [sources.{name}]", f'# kind = "{kind}"']
+        for setting in leaves(model, " "):
+            lines += setting_lines(Setting(setting.name.strip(), setting.field), "")
+    return "\n".join(lines) + "\n"
+
+
+def setting_lines(setting: Setting, strip: str) -> list[str]:
+    return [
+        f"## {setting.field.description}{values_of(setting)}",
+        f"# {setting.name.removeprefix(strip)} = {toml(setting.example)}",
+    ]
+
+
+def env_example() -> str:
+    """.env.example: what belongs into the environment."""
+    return """\
+# Copy to .env. What stands here wins over marketpulse.toml; the process's own environment wins over this.
+
+## Where everything that is written goes (default: the user's data directory)
+# MARKETPULSE_DATA_DIR=/srv/marketpulse
+
+## An existing Kafka cluster instead of the embedded broker
+# KAFKA_BOOTSTRAP_SERVERS=kafka-1:9092,kafka-2:9092
+
+## Its login. Secrets belong here, never into marketpulse.toml
+# MARKETPULSE_KAFKA__CLIENT='{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "…"}'
+
+## An existing topic with foreign JSON to feed in
+# KAFKA_TOPIC=stock-prices
+
+## A bucket for the lake (needs `pip install 'marketpulse[s3]'` and the usual AWS credentials)
+# AWS_S3_BUCKET=my-bucket
+
+## Any setting of docs/settings.md, its sections joined by two underscores
+# MARKETPULSE_SERVE__PORT=9000
+# MARKETPULSE_ENGINE__TIMEFRAMES='["1m", "1h", "1d"]'
+"""
+
+
+def pages() -> dict[Path, str]:
+    return {
+        ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "marketpulse.example.toml": example_toml(),
+        ROOT / ".env.example": env_example(),
+    }
+
+
+def main() -> None:
+    for path, text in pages().items():
+        path.write_text(text)
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
