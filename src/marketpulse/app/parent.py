@@ -2,6 +2,9 @@
 
 The supervisor holds the writing end of a pipe and never writes. The child reads: the read ends only
 when the last writer is gone. That needs no polling and works alike on Linux and macOS.
+
+Nobody is left then to stop the children in order, so each waits a moment of its own first: the
+sources none, the broker longest.
 """
 
 import os
@@ -10,22 +13,30 @@ import threading
 import time
 
 VARIABLE = "MARKETPULSE_PARENT_PIPE"
-GRACE_S = 10.0  # to finish in order; then the child ends itself for good
+GRACE_S = 14.0  # to finish; then the child ends itself for good
+
+
+def variable(pipe: int, delay_s: float) -> dict[str, str]:
+    """What the supervisor puts into a child's environment: the pipe, and how long the child waits first."""
+    return {VARIABLE: f"{pipe},{delay_s}"}
 
 
 def watch(grace_s: float = GRACE_S) -> None:
     """Start watching, if this process was started by a supervisor."""
-    number = os.environ.pop(VARIABLE, None)
-    if number is not None:
-        threading.Thread(target=_wait, args=(int(number), grace_s), name="parent", daemon=True).start()
+    found = os.environ.pop(VARIABLE, None)
+    if found is not None:
+        pipe, delay_s = found.split(",")
+        arguments = (int(pipe), float(delay_s), grace_s)
+        threading.Thread(target=_wait, args=arguments, name="parent", daemon=True).start()
 
 
-def _wait(pipe: int, grace_s: float) -> None:
+def _wait(pipe: int, delay_s: float, grace_s: float) -> None:
     try:
         while os.read(pipe, 1):
             pass
     except OSError:
         return  # not a pipe of ours
+    time.sleep(delay_s)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_s)
     # Whatever this process started is in its session too: leave nothing behind.

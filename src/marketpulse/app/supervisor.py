@@ -40,6 +40,7 @@ class Stage(IntEnum):
     BROKER = 3
 
 
+ORPHAN_WAITS_S = {Stage.SOURCE: 0.0, Stage.ENGINE: 1.0, Stage.READER: 2.0, Stage.BROKER: 4.0}
 STOP_WITHIN_S = {Stage.SOURCE: 5.0, Stage.ENGINE: 10.0, Stage.READER: 10.0, Stage.BROKER: 15.0}
 
 
@@ -188,7 +189,8 @@ class Supervisor:
             CHILD_RESTARTS.labels(child.spec.name).inc()
         (self._run_dir / f"{child.spec.name}.json").unlink(missing_ok=True)
         bound_log(child.log)
-        environment = {**os.environ, **child.spec.environment, parent.VARIABLE: str(self._pipe_read)}
+        watching = parent.variable(self._pipe_read, ORPHAN_WAITS_S[child.spec.stage])
+        environment = {**os.environ, **child.spec.environment, **watching}
         with child.log.open("ab") as log:
             child.process = subprocess.Popen(
                 child.spec.command,

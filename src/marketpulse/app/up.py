@@ -18,8 +18,8 @@ from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.feeds import configured_sources, process_name
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.port import free_port
-from marketpulse.app.supervisor import ChildSpec, Stage, State, Supervisor, only_one
-from marketpulse.errors import EnvironmentProblem, ParameterError
+from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor, only_one
+from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
 from marketpulse.settings import Settings
 
 TURN_S = 0.1
@@ -50,6 +50,8 @@ def run_up(settings: Settings, options: UpOptions) -> int:
         good = True
         try:
             supervisor.start()
+            if settings.kafka.bootstrap_servers:
+                threading.Thread(target=report_topics, args=(settings, screen), daemon=True).start()
             watch(settings, options, life, supervisor, screen)
         finally:
             good = not any(child.state == State.FAILING for child in supervisor.children)
@@ -157,6 +159,17 @@ def watch(
             poll.url = str(url) if url else None
             screen.status(status(supervisor, poll.latest()))
         life.stop.wait(TURN_S)
+
+
+def report_topics(settings: Settings, screen: Screen) -> None:
+    """Say where a cluster's existing topics differ from the contract; the children create what is missing."""
+    from marketpulse.kafka.topics import ensure_topics
+
+    try:
+        for difference in ensure_topics(settings):
+            screen.event(Event("topics", str(difference), bad=True))
+    except MarketPulseError as error:
+        screen.event(Event("topics", str(error), bad=True))
 
 
 def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:

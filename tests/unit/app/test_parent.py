@@ -17,7 +17,7 @@ STUBBORN = (
 
 
 def start(script: str, pipe: int | None) -> subprocess.Popen[str]:
-    variables = {parent.VARIABLE: str(pipe)} if pipe is not None else {}
+    variables = parent.variable(pipe, 0.1) if pipe is not None else {}
     child = subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, **variables}, pass_fds=() if pipe is None else (pipe,),
         stdout=subprocess.PIPE, text=True, start_new_session=True,
