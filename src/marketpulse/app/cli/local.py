@@ -1,5 +1,7 @@
 """What needs no broker: sql, compute, indicators, doctor."""
 
+import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +18,7 @@ from marketpulse.app.cli.columns import (
     mapping_of,
 )
 from marketpulse.app.cli.common import Config, read_settings
+from marketpulse.errors import ParameterError
 
 
 class Format(StrEnum):
@@ -51,13 +54,28 @@ def sql(
     """
     settings = read_settings(config)
     from marketpulse.query.duck import LakeQuery
-    from marketpulse.query.formats import write
+    from marketpulse.query.formats import render
 
     lake = LakeQuery(settings)
     try:
-        write(lake.run(query), format.value, out)
+        write(render(lake.run(query), format.value), out)
     finally:
         lake.close()
+
+
+def write(data: bytes, out: Path | None) -> None:
+    """To the file, or to standard output. Raises ParameterError when the file cannot be written, and
+    for bytes that are no text when standard output is a terminal."""
+    if out is None:
+        if sys.stdout.isatty() and data[:4] == b"PAR1":
+            raise ParameterError("Parquet is not for a terminal: add --out FILE")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise ParameterError(f"{out} cannot be written ({error.strerror}): name another --out") from None
 
 
 def compute(
@@ -87,17 +105,29 @@ def compute(
 
 
 def indicators(
-    name: Annotated[str | None, typer.Argument(help="Only this one, in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Only this one, in full, such as macd or macd(5,35,5).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole catalogue for programs.")] = False,
 ) -> None:
     """The catalogue of what can be computed.
 
     \b
     marketpulse indicators
-    marketpulse indicators macd
+    marketpulse indicators "macd(5,35,5)"
     """
-    from marketpulse.indicators import describe
+    from marketpulse.indicators.describe import catalogue_table, describe
 
-    typer.echo(describe(name))
+    if name is not None:
+        typer.echo(describe(name))
+        return
+    rows = catalogue_table()
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    width = max(len(row["notation"]) for row in rows)
+    for row in rows:
+        typer.echo(f"{row['notation']:<{width}}  {row['title']} -> {', '.join(row['columns'])}")
 
 
 def doctor(
