@@ -1,0 +1,102 @@
+"""Which files of the lake are visible now: its commit logs, read (model/commit_log.py)."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
+from marketpulse.model.commit_log import (
+    COMMITS_DIRECTORY,
+    PartitionState,
+    StoredFile,
+    commit_name,
+    commit_numbers,
+    decode_commit,
+    wanted,
+)
+
+_ATTEMPTS = 8
+
+
+@dataclass(slots=True)
+class CommittedFiles:
+    """The reading end of a lake's commit logs. Remembers what it has read: commits never change."""
+
+    url: str
+    fs: Any
+    root: str
+    _states: dict[str, PartitionState] = field(default_factory=dict)
+
+    def read(self) -> dict[str, list[StoredFile]]:
+        """The visible files by table, oldest first. An empty or missing lake has none.
+
+        Raises Retryable while the store does not answer, Fatal when a commit is damaged.
+        """
+        with _explained(self.url):
+            partitions = self._names(COMMITS_DIRECTORY)
+            self._states = {name: self._state(name) for name in sorted(partitions)}
+        files: dict[str, list[StoredFile]] = {}
+        for state in self._states.values():
+            for file in state.files.values():
+                files.setdefault(file.table, []).append(file)
+        return files
+
+    @property
+    def local(self) -> bool:
+        """Whether the files lie on this machine."""
+        return "file" in self.fs.protocol
+
+    def at(self, path: str) -> str:
+        """The path of a file for the file system `fs`."""
+        return f"{self.root}/{path}"
+
+    def _state(self, name: str) -> PartitionState:
+        directory = f"{COMMITS_DIRECTORY}/{name}"
+        for _ in range(_ATTEMPTS):
+            state = self._states.get(name, PartitionState())
+            numbers = wanted(commit_numbers(self._names(directory)))
+            known = state.number in numbers
+            if not known:
+                state = PartitionState()
+            try:
+                for number in range(state.number + 1, numbers.stop) if known else numbers:
+                    path = f"{directory}/{commit_name(number)}"
+                    state = state.after(decode_commit(self.fs.cat_file(self.at(path)), path))
+            except FileNotFoundError:
+                continue  # the log was restated meanwhile
+            return state
+        raise Retryable(f"{self.url}: the commits in {directory} have gaps; try again")
+
+    def _names(self, directory: str) -> list[str]:
+        try:
+            found = self.fs.ls(self.at(directory), detail=False)
+        except FileNotFoundError:
+            return []
+        return [str(path).rstrip("/").rpartition("/")[2] for path in found]
+
+
+def open_committed(url: str | Path) -> CommittedFiles:
+    """The lake at this directory or URL. Raises EnvironmentProblem when its driver is missing."""
+    text = str(url)
+    try:
+        fs, root = url_to_fs(text, use_listings_cache=False) if "://" in text else url_to_fs(text)
+    except (ImportError, ValueError) as error:
+        raise EnvironmentProblem(
+            f"{text} cannot be opened ({error}): for s3:// `pip install 'marketpulse[s3]'`, "
+            "else name a directory or a URL that fsspec knows"
+        ) from None
+    return CommittedFiles(text, fs, str(root).rstrip("/"))
+
+
+@contextlib.contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise Fatal(f"the lake {url} cannot be read ({error}): give this user access") from error
+    except OSError as error:
+        raise Retryable(f"the lake {url} does not answer ({error}): try again") from error

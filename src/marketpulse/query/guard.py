@@ -1,0 +1,136 @@
+"""Which SQL is let in: one SELECT over the stored tables, and functions that only compute.
+
+DuckDB's own parser reads the text; the tree that it gives is walked, and what is not on a list is
+refused. The second wall, in duck.py, is that the database that runs it can open nothing at all.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+from marketpulse.errors import QueryRefused
+
+TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree"})
+"""Functions that may stand in FROM: they make rows of their arguments alone."""
+
+TEXT_MAX = 100_000  # characters of one query
+
+_NODES = frozenset({
+    "SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE",
+    "BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "TABLE_FUNCTION", "PIVOT", "COLUMN_DATA",
+    "ORDER_MODIFIER", "DISTINCT_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER",
+    "ASCENDING", "DESCENDING", "ORDER_DEFAULT",
+})  # fmt: skip
+_VOLATILE_ALLOWED = frozenset({
+    "now", "today", "current_date", "get_current_time", "get_current_timestamp", "transaction_timestamp",
+    "current_localtime", "current_localtimestamp", "random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "error",
+})  # fmt: skip
+_REFUSED = frozenset({
+    "json_serialize_sql", "json_serialize_plan", "json_deserialize_sql", "json_execute_serialized_sql",
+    "pg_sleep", "getenv", "read_text", "read_blob", "which_secret", "parse_duckdb_log_message",
+})  # fmt: skip
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Guard:
+    """Knows the tables and the functions; asks DuckDB for its functions once."""
+
+    def __init__(self, tables: frozenset[str]) -> None:
+        self.tables = tables
+        self._parser = duckdb.connect(
+            ":memory:", config={"enable_external_access": "false", "lock_configuration": "true"}
+        )
+        self._refused = _REFUSED | _impure_functions(self._parser)
+
+    def check(self, sql: str) -> str:
+        """The statement, ready to run. Raises QueryRefused unless it is one plain SELECT."""
+        if len(sql) > TEXT_MAX:
+            raise QueryRefused(f"the query is longer than {TEXT_MAX:,} characters")
+        with self._parser.cursor() as parser:
+            try:
+                statements = parser.extract_statements(sql)
+                if len(statements) != 1:
+                    raise QueryRefused(f"give exactly one SELECT, found {len(statements)} statements")
+                query = str(statements[0].query).strip().removesuffix(";")
+                answer = parser.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
+            except duckdb.Error as error:
+                raise QueryRefused(str(error).strip()) from None
+        try:
+            tree = json.loads(answer[0][0])
+        except RecursionError:
+            raise QueryRefused("the query is nested too deeply: write it with WITH") from None
+        if tree["error"]:
+            raise QueryRefused("only SELECT (or WITH … SELECT) is run here: nothing can be changed or loaded")
+        self._check_tree(tree["statements"])
+        return query
+
+    def _check_tree(self, tree: Any) -> None:
+        named = {name.lower() for name in _common_tables(tree)}
+        for name in named:
+            if not _PLAIN_NAME.fullmatch(name):
+                raise QueryRefused(f"WITH {name!r}: name it in plain letters, digits and underscores")
+        for node in _dictionaries(tree):
+            kind = node.get("type")
+            if "class" in node:
+                self._check_expression(node)
+            elif isinstance(kind, str) and kind not in _NODES:
+                raise QueryRefused(f"{kind} is not allowed here: write a plain SELECT")
+            if kind == "BASE_TABLE":
+                self._check_table(node, named)
+            elif kind == "TABLE_FUNCTION":
+                self._check_table_function(node["function"])
+
+    def _check_table(self, node: dict[str, Any], named: set[str]) -> None:
+        name = str(node["table_name"])
+        plain_place = not node.get("catalog_name") and node.get("schema_name", "") in ("", "main")
+        if not plain_place or (name.lower() not in self.tables and name.lower() not in named):
+            raise QueryRefused(
+                f"there is no table {name!r}: the tables are {', '.join(sorted(self.tables))}; files cannot be read"
+            )
+
+    def _check_table_function(self, function: dict[str, Any]) -> None:
+        name = str(function.get("function_name", "")).lower()
+        if name not in TABLE_FUNCTIONS:
+            raise QueryRefused(
+                f"{name or 'this'} is not allowed in FROM: only {', '.join(sorted(TABLE_FUNCTIONS))} and the tables"
+            )
+
+    def _check_expression(self, node: dict[str, Any]) -> None:
+        if node["class"] == "PARAMETER":
+            raise QueryRefused("parameters (? and $1) have no value here: write the value itself")
+        name = str(node.get("function_name", "")).lower()
+        if name in self._refused or name.startswith(("__internal", "duckdb_", "pragma_")):
+            raise QueryRefused(
+                f"the function {name} is not allowed: it does more than compute on its arguments"
+            )
+
+
+def _impure_functions(parser: Any) -> frozenset[str]:
+    """The functions that read or change something beside their arguments."""
+    rows = parser.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'scalar' "
+        "AND (stability <> 'CONSISTENT' OR has_side_effects)"
+    ).fetchall()
+    return frozenset(str(name) for (name,) in rows) - _VOLATILE_ALLOWED
+
+
+def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            yield node
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            stack.extend(node)
+
+
+def _common_tables(tree: Any) -> Iterator[str]:
+    """The names that WITH gives, anywhere in the query."""
+    for node in _dictionaries(tree):
+        if "cte_map" in node:
+            for entry in node["cte_map"]["map"]:
+                yield str(entry["key"])
