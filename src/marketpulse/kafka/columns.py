@@ -1,0 +1,100 @@
+"""The columns of a MarketBatch while it is being decoded: four matrices that kernels write into.
+
+A row of a matrix is one column of the batch, so a batch is made without a copy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.model.market import ABSENT, Bytes, Floats, Ids, Ints, MarketBatch, StringTable
+
+# Rows of `floats`: a … f of MarketBatch.
+A, B, C, D, E, F = range(6)
+# Rows of `longs`.
+EVENT_TIME, INGEST_TIME, OPEN_TIME, CLOSE_TIME, TRADE_COUNT, TRADE_ID_START, OFFSET, LOG_TIME = range(8)
+CONDITIONS_START, CONDITIONS_END = OPEN_TIME, CLOSE_TIME  # of trades, between the scan and their parsing
+# Rows of `ids`.
+SYMBOL, SOURCE, VENUE, TIMEFRAME, SESSION_DATE, TRADE_ID_LENGTH, ROW = range(7)
+# Rows of `flags`.
+KIND, FINAL = range(2)
+
+
+@dataclass(slots=True)
+class Columns:
+    """n rows: floats (6, n), longs (8, n), ids (7, n), flags (2, n), and the bytes that spans point into."""
+
+    floats: Floats
+    longs: Ints
+    ids: Ids
+    flags: NDArray[np.int8]
+    data: Bytes
+    rare: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.flags.shape[1])
+
+    @classmethod
+    def undefined(cls, n: int, data: Bytes) -> "Columns":
+        """Columns whose content is still to be written, all of it but row numbers."""
+        ids = np.empty((7, n), np.int32)
+        ids[ROW] = 0
+        return cls(np.empty((6, n)), np.empty((8, n), np.int64), ids, np.empty((2, n), np.int8), data)
+
+    @classmethod
+    def missing(cls, n: int, data: Bytes) -> "Columns":
+        """Columns whose optional fields are missing; the rest is undefined."""
+        columns = cls.undefined(n, data)
+        columns.blank(slice(None))
+        return columns
+
+    def blank(self, rows: Any) -> None:
+        """Make every optional field of these rows missing."""
+        self.floats[:, rows] = np.nan
+        self.longs[:OFFSET, rows] = ABSENT
+        self.ids[:ROW, rows] = ABSENT
+        self.flags[FINAL, rows] = 1
+
+    def taken(self, rows: Ints) -> "Columns":
+        """These rows, in this order."""
+        rare = self.rare
+        if rare:
+            place = {int(old): new for new, old in enumerate(rows)}
+            rare = {place[old]: value for old, value in rare.items() if old in place}
+        return Columns(
+            self.floats[:, rows], self.longs[:, rows], self.ids[:, rows], self.flags[:, rows], self.data, rare
+        )
+
+    def to_batch(self, topic: str, partition: int, strings: StringTable) -> MarketBatch:
+        """The same memory as a MarketBatch."""
+        floats, longs, ids, flags = self.floats, self.longs, self.ids, self.flags
+        return MarketBatch(
+            topic, partition, strings, kind=flags[KIND], symbol=ids[SYMBOL], source=ids[SOURCE], venue=ids[VENUE],
+            event_time_ns=longs[EVENT_TIME], ingest_time_ns=longs[INGEST_TIME], a=floats[A], b=floats[B],
+            c=floats[C], d=floats[D], e=floats[E], f=floats[F], timeframe=ids[TIMEFRAME],
+            open_time_ns=longs[OPEN_TIME], close_time_ns=longs[CLOSE_TIME], trade_count=longs[TRADE_COUNT],
+            final=flags[FINAL], session_date=ids[SESSION_DATE], trade_id_start=longs[TRADE_ID_START],
+            trade_id_length=ids[TRADE_ID_LENGTH], offset=longs[OFFSET], row=ids[ROW],
+            log_time_ns=longs[LOG_TIME], data=self.data, rare=self.rare,
+        )  # fmt: skip
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """All rows of all parts in the order of the log; rows of one offset stand in one part, in order."""
+    longs = np.concatenate([p.longs for p in parts], axis=1)
+    rare: dict[int, dict[str, Any]] = {}
+    rows, size = 0, 0
+    for part in parts:
+        end = rows + len(part)
+        longs[TRADE_ID_START, rows:end] += size
+        rare.update({rows + i: value for i, value in part.rare.items()})
+        rows, size = end, size + len(part.data)
+    whole = Columns(
+        np.concatenate([p.floats for p in parts], axis=1), longs,
+        np.concatenate([p.ids for p in parts], axis=1), np.concatenate([p.flags for p in parts], axis=1),
+        np.concatenate([p.data for p in parts]), rare,
+    )  # fmt: skip
+    return whole.taken(np.argsort(longs[OFFSET], kind="stable"))

@@ -1,0 +1,169 @@
+"""The columns of one Arrow frame, each converted and checked by its rule, whole columns at a time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from marketpulse.kafka.market_contract import Rule, is_name
+from marketpulse.model.market import (
+    ABSENT,
+    EARLIEST_TIME_NS,
+    LATEST_TIME_NS,
+    PRICE_MAX,
+    SIZE_MAX,
+    Bytes,
+    Ints,
+    StringTable,
+)
+from marketpulse.model.timeframe import DAY_NS
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One field of n rows: whether it is there, whether it keeps its rule, and its values."""
+
+    present: Mask
+    good: Mask
+    values: NDArray[Any]
+
+
+class FrameColumns:
+    """A frame's fields by name. A column of a type that no rule takes has no good rows."""
+
+    def __init__(self, table: pa.Table, strings: StringTable) -> None:
+        self._table, self._strings = table, strings
+        self._names = frozenset(table.column_names)
+        self._held: dict[str, Checked] = {}
+
+    def held(self, name: str) -> Checked | None:
+        """The field as it was checked; None when the frame has no such column."""
+        return self._held.get(name)
+
+    def values(self, name: str) -> NDArray[Any]:
+        return self._held[name].values
+
+    def checked(self, name: str, rule: Rule) -> Checked | None:
+        """Convert and check a column, once; None when the frame has none of this name."""
+        if name not in self._held and name in self._names:
+            self._held[name] = self._check(self._array(name), rule, name)
+        return self._held.get(name)
+
+    def texts(self, name: str) -> tuple[list[str], Ints]:
+        """The column's different texts, and per row which one it holds: -1 for none."""
+        n = self._table.num_rows
+        if name not in self._names or not _is_text(array := self._array(name)):
+            return [], np.full(n, -1, np.int64)
+        encoded = pc.dictionary_encode(array.cast(pa.string()))
+        return encoded.dictionary.to_pylist(), _numpy(encoded.indices.fill_null(-1), np.int64)
+
+    def trade_id_bytes(self) -> Bytes:
+        """The bytes that trade ids lie in; their spans become the fields `trade_id`, `trade_id.length`."""
+        nothing = np.empty(0, np.uint8)
+        if "trade_id" not in self._names:
+            return nothing
+        array = self._array("trade_id")
+        present = _present(array)
+        if not (_is_text(array) or pa.types.is_integer(array.type)):
+            self._held["trade_id"] = _unusable(present)
+            return nothing
+        array = array.cast(pa.string())
+        _, ends, content = array.buffers()
+        spans = np.frombuffer(ends, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+        length = np.diff(spans)
+        there = present & (length > 0)
+        self._held["trade_id"] = Checked(there, there, spans[:-1])
+        self._held["trade_id.length"] = Checked(there, there, length)
+        return nothing if content is None else np.frombuffer(content, np.uint8)
+
+    def conditions(self, rows: Mask) -> dict[int, dict[str, Any]]:
+        """`{"conditions": [...]}` of each of these rows that has any."""
+        held = self._held.get("conditions")
+        if held is None:
+            return {}
+        chosen = np.flatnonzero(rows & held.good & (held.values > 0))
+        lists = self._array("conditions").take(pa.array(chosen)).to_pylist()
+        return {row: {"conditions": texts} for row, texts in zip(chosen.tolist(), lists, strict=True)}
+
+    def _array(self, name: str) -> pa.Array:
+        array = self._table.column(name).combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        return array
+
+    def _check(self, array: pa.Array, rule: Rule, name: str) -> Checked:
+        present = _present(array)
+        if rule in (Rule.SYMBOL, Rule.NAME):
+            return self._check_names(name, array, present)
+        if rule in (Rule.PRICE, Rule.SIZE):
+            return _check_numbers(array, present, rule)
+        if rule in (Rule.TIME, Rule.COUNT):
+            return _check_wholes(array, present, rule)
+        if rule == Rule.FLAG and pa.types.is_boolean(array.type):
+            return Checked(present, present, _numpy(array.fill_null(True), np.int8))
+        if rule == Rule.DATE and pa.types.is_date32(array.type):
+            days = _numpy(array.cast(pa.int32()).fill_null(0), np.int32)
+            return Checked(present, present & (days > 0) & (days < LATEST_TIME_NS // DAY_NS), days)
+        if rule == Rule.TEXTS and _is_list_of_texts(array):
+            lengths = _numpy(pc.list_value_length(array).fill_null(0), np.int64)
+            whole = array.flatten().null_count == 0
+            return Checked(present, present if whole else np.zeros_like(present), lengths)
+        return _unusable(present)
+
+    def _check_names(self, name: str, array: pa.Array, present: Mask) -> Checked:
+        if not _is_text(array):
+            return _unusable(present)
+        texts, places = self.texts(name)
+        known = [self._strings.intern(text) if is_name(text) else ABSENT for text in texts]
+        ids = np.array([*known, ABSENT], np.int32)[places]
+        return Checked(present, ids != ABSENT, ids)
+
+
+def _check_numbers(array: pa.Array, present: Mask, rule: Rule) -> Checked:
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        return _unusable(present)
+    values = _numpy(array.fill_null(0), np.float64) + 0.0  # -0.0 becomes 0.0
+    if rule == Rule.PRICE:
+        return Checked(present, present & (values > 0) & (values <= PRICE_MAX), values)
+    return Checked(present, present & (values >= 0) & (values <= SIZE_MAX), values)
+
+
+def _check_wholes(array: pa.Array, present: Mask, rule: Rule) -> Checked:
+    if not pa.types.is_integer(array.type):
+        return _unusable(present)
+    values = _numpy(array.fill_null(0), np.int64)  # beyond int64 they turn negative, which no rule takes
+    if rule == Rule.TIME:
+        return Checked(present, present & (values >= EARLIEST_TIME_NS) & (values <= LATEST_TIME_NS), values)
+    return Checked(present, present & (values >= 0), values)
+
+
+def _unusable(present: Mask) -> Checked:
+    """A column of a type that its rule does not take: none of its rows is good."""
+    return Checked(present, np.zeros_like(present), np.zeros(len(present), np.int64))
+
+
+def _present(array: pa.Array) -> Mask:
+    return _numpy(array.is_valid(), np.bool_)
+
+
+def _numpy(array: pa.Array, kind: Any) -> NDArray[Any]:
+    return np.asarray(array.to_numpy(zero_copy_only=False)).astype(kind, copy=False)
+
+
+def _is_text(array: pa.Array) -> bool:
+    kind = array.type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_list_of_texts(array: pa.Array) -> bool:
+    kind = array.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
