@@ -9,7 +9,7 @@ PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 BIN = .venv/bin
-PYTHON_CODE = src tests bench docs requirements/install.py
+PYTHON_CODE = src tests bench docs .ci requirements/install.py
 LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
 

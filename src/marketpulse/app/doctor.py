@@ -202,7 +202,7 @@ def processes(settings: Settings) -> Finding:
         advice = f"look at its log in {settings.data_dir / 'logs'}"
         return Finding("processes", Level.WARN, "; ".join(troubled), advice)
     return Finding(
-        "processes", Level.OK, f"{', '.join(names)} run and are ready" if names else "none runs now"
+        "processes", Level.OK, f"running and ready: {', '.join(names)}" if names else "none runs now"
     )
 
 
