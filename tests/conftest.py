@@ -1,0 +1,59 @@
+"""What tests of several kinds share: one real broker per test process, and settings with topics of their own.
+
+With pytest-xdist every worker has its own broker (about 200 MB each): they need nothing from each
+other, and none has to be the last one to stop it.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from marketpulse.kafka.broker import EmbeddedBroker
+from marketpulse.kafka.topics import ensure_topics, topic_specs
+from marketpulse.settings import Settings
+
+
+def jars_cache() -> Path:
+    """The user's cache, so that a test run fetches the broker's jars once per machine, not per run."""
+    named = os.environ.get("MARKETPULSE_CACHE_DIR")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
+
+
+@pytest.fixture(scope="session")
+def broker_cache() -> Path:
+    """Where tests that start brokers of their own find the jars."""
+    return jars_cache()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+    """The real broker; `broker.bootstrap` is its address."""
+    home = tmp_path_factory.mktemp("broker")
+    settings = Settings(data_dir=home, cache_dir=jars_cache(), broker={"heap_mb": 256, "port": 0})
+    with EmbeddedBroker(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka_settings(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a data directory and topics of their own (4 partitions), on the shared broker."""
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        cache_dir=jars_cache(),
+        kafka={
+            "bootstrap_servers": broker.bootstrap,
+            "topic_prefix": f"t{uuid.uuid4().hex[:8]}-",
+            "partitions": 4,
+        },
+    )
+    ensure_topics(settings)
+    yield settings
+    if broker.alive():
+        names = [spec.name for spec in topic_specs(settings)]
+        for done in AdminClient({"bootstrap.servers": broker.bootstrap}).delete_topics(names).values():
+            done.exception(10)
