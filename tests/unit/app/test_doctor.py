@@ -47,9 +47,7 @@ def test_a_data_directory_that_cannot_be_made_fails(home: Path) -> None:
 
 def test_a_full_disk_fails_and_a_nearly_full_one_warns(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for free, level in ((10**6, Level.FAIL), (10**9, Level.WARN), (10**12, Level.OK)):
-        monkeypatch.setattr(
-            doctor.shutil, "disk_usage", lambda _, free=free: type("Usage", (), {"free": free})
-        )
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
         assert doctor.disk_space(settings_of(home)).level == level
 
 
