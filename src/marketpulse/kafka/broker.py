@@ -18,7 +18,7 @@ from types import TracebackType
 import psutil
 
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
-from marketpulse.kafka.broker_faults import check_disk, disk_full, explain, port_taken, since, tail
+from marketpulse.kafka.broker_faults import check_disk, disk_full, explain, port_taken, tail
 from marketpulse.kafka.broker_jvm import (
     BrokerFiles,
     ClassArchive,
@@ -56,7 +56,7 @@ class EmbeddedBroker:
         self._process: psutil.Process | None = None
         self._archive: ClassArchive | None = None
         self._port = 0
-        self._began = ""
+        self._log_begin = 0  # where this start's part of the log begins
 
     @property
     def bootstrap(self) -> str:
@@ -126,8 +126,11 @@ class EmbeddedBroker:
         how = "has ended"
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        said = since(tail(self._files.log), self._began) + tail(self._files.output)
+        said = self._said() + tail(self._files.output)
         return explain(said, how, data_dir=self._data_dir, port=self._port, log=self._files.log)
+
+    def _said(self) -> list[str]:
+        return tail(self._files.log, begin=self._log_begin)
 
     def check_disk(self) -> None:
         """Raises EnvironmentProblem when the disk is about to be full: the broker would give up next."""
@@ -198,8 +201,7 @@ class EmbeddedBroker:
                 self._wait_until_ready()
                 return
             except EnvironmentProblem:
-                said = since(tail(self._files.log), self._began)
-                if turn == _PORT_TRIES or not any("Address already in use" in line for line in said):
+                if turn == _PORT_TRIES or not any("Address already in use" in line for line in self._said()):
                     raise
                 self._owner.forget()
                 if self._settings.broker.port:
@@ -233,7 +235,7 @@ class EmbeddedBroker:
 
     def _spawn(self, command: list[str]) -> None:
         """Start Java in a session of its own: a Ctrl-C in the terminal reaches us, and we stop it in order."""
-        self._began = time.strftime("%Y-%m-%dT%H:%M:%S")
+        self._log_begin = self._files.log.stat().st_size if self._files.log.exists() else 0
         with self._files.output.open("wb") as output:
             self._process = psutil.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -252,7 +254,7 @@ class EmbeddedBroker:
                 self._end(patience_s=5)
                 raise EnvironmentProblem(
                     f"the broker was not ready after {timeout_s:g} s: raise broker.start_timeout_s on a slow machine, "
-                    f"or look at {self._files.log}:\n" + "\n".join(tail(self._files.log, 5))
+                    f"or look at {self._files.log}:\n" + "\n".join(self._said()[-5:])
                 )
             time.sleep(0.01)
         raise self.why_it_died()

@@ -30,22 +30,18 @@ def port_taken(port: int) -> EnvironmentProblem:
     )
 
 
-def tail(path: Path, lines: int = 200) -> list[str]:
-    """The last lines of a file, none when it is not there."""
+def tail(path: Path, lines: int = 200, begin: int = 0) -> list[str]:
+    """The last lines of a file behind its byte `begin`; none when it is not there.
+
+    A file shorter than `begin` was rolled over: all of it is newer.
+    """
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            size = path.stat().st_size
+            file.seek(max(begin if begin <= size else 0, size - _TAIL_BYTES))
             return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []
-
-
-def since(lines: list[str], started: str) -> list[str]:
-    """The lines from the last one that holds `started` on; all when none does."""
-    for i in range(len(lines) - 1, -1, -1):
-        if started in lines[i]:
-            return lines[i:]
-    return lines
 
 
 def explain(said: list[str], what: str, *, data_dir: Path, port: int, log: Path) -> MarketPulseError:

@@ -1,0 +1,203 @@
+"""The broker's parts that need no Java: storage, properties, class archive, and what a log's end means."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from marketpulse.errors import EnvironmentProblem, Retryable
+from marketpulse.kafka import broker_faults
+from marketpulse.kafka.broker_faults import check_disk, explain, tail
+from marketpulse.kafka.broker_jvm import BrokerFiles, ClassArchive, log_properties, server_properties
+from marketpulse.kafka.broker_storage import cluster_id, prepare_storage, read_properties
+from marketpulse.kafka.java import Java
+
+WHOLE = "version=1\ncluster.id=abc\nnode.id=1\ndirectory.id=def\n"
+
+
+def format_storage(directory: Path, cluster: str) -> None:
+    """What Kafka's tool leaves behind, in its order."""
+    (directory / "bootstrap.checkpoint").write_bytes(b"features")
+    (directory / "meta.properties").write_text(
+        f"version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id=d\n"
+    )
+
+
+def refuse_to_format(directory: Path, cluster: str) -> None:
+    raise AssertionError(f"{directory} must not be formatted: it holds data")
+
+
+def put(path: Path, content: bytes = b"records") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_storage_is_formatted_once(tmp_path: Path) -> None:
+    storage = prepare_storage(tmp_path, format_storage)
+    first = (storage / "meta.properties").read_text()
+    assert prepare_storage(tmp_path, refuse_to_format) == storage
+    assert (storage / "meta.properties").read_text() == first
+
+
+def test_a_format_that_was_killed_leaves_no_storage_and_the_next_start_formats_anew(tmp_path: Path) -> None:
+    def killed(directory: Path, cluster: str) -> None:
+        (directory / "bootstrap.checkpoint").write_bytes(b"feat")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_storage(tmp_path, killed)
+    assert not (tmp_path / "storage").exists()
+    storage = prepare_storage(tmp_path, format_storage)
+    assert (storage / "bootstrap.checkpoint").read_bytes() == b"features"
+
+
+@pytest.mark.parametrize("meta", [None, b"", b"version=1\ncluster.id=a", b"\xff\xfe\x00"])
+def test_half_written_storage_without_topics_is_formatted_again(tmp_path: Path, meta: bytes | None) -> None:
+    put(tmp_path / "storage" / "bootstrap.checkpoint", b"fe")
+    put(tmp_path / "storage" / "__cluster_metadata-0" / "00000000000000000000.log", b"")
+    if meta is not None:
+        put(tmp_path / "storage" / "meta.properties", meta)
+    storage = prepare_storage(tmp_path, format_storage)
+    assert (storage / "bootstrap.checkpoint").read_bytes() == b"features"
+    assert read_properties(storage / "meta.properties")["node.id"] == "1"
+
+
+@pytest.mark.parametrize("torn", [None, b"", b"version=1\ncluster"])
+def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(tmp_path: Path, torn: bytes | None) -> None:
+    storage = prepare_storage(tmp_path, format_storage)
+    identity = read_properties(storage / "meta.properties")
+    put(storage / "__cluster_metadata-0" / "00000000000000000000.log")
+    put(storage / "market-3" / "00000000000000000000.log")
+    (storage / "meta.properties").unlink()
+    if torn is not None:
+        put(storage / "meta.properties", torn)
+    assert prepare_storage(tmp_path, refuse_to_format) == storage
+    assert read_properties(storage / "meta.properties") == identity
+    assert (storage / "market-3" / "00000000000000000000.log").read_bytes() == b"records"
+
+
+def test_topics_whose_metadata_is_gone_are_never_given_to_the_broker(tmp_path: Path) -> None:
+    storage = prepare_storage(tmp_path, format_storage)
+    put(storage / "dead-letters-3" / "00000000000000000000.log")
+    with pytest.raises(EnvironmentProblem, match="topics dead-letters but not the metadata"):
+        prepare_storage(tmp_path, refuse_to_format)
+
+
+def test_a_torn_vote_of_the_only_voter_is_forgotten(tmp_path: Path) -> None:
+    storage = prepare_storage(tmp_path, format_storage)
+    state = storage / "__cluster_metadata-0" / "quorum-state"
+    put(state, b'{"leaderId":1,"leaderEp')
+    prepare_storage(tmp_path, refuse_to_format)
+    assert not state.exists()
+    put(state, b'{"leaderId":1,"leaderEpoch":3}')
+    prepare_storage(tmp_path, refuse_to_format)
+    assert state.exists()
+
+
+def test_a_cluster_id_is_16_bytes_in_kafkas_alphabet_and_no_option() -> None:
+    ids = {cluster_id() for _ in range(500)}
+    assert len(ids) == 500
+    assert all(len(text) == 22 and not text.startswith("-") for text in ids)
+
+
+def test_the_broker_listens_on_loopback_only(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text(server_properties(tmp_path, 9092, 9093))
+    values = read_properties(tmp_path / "p")
+    assert values["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
+    assert values["auto.create.topics.enable"] == "false"
+    assert int(values["group.min.session.timeout.ms"]) <= 6_000
+    assert int(values["group.consumer.min.session.timeout.ms"]) <= 6_000
+    assert values["message.max.bytes"] == str(16 * 2**20)
+
+
+def test_the_log_has_a_bound(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text(log_properties(BrokerFiles(tmp_path / "broker", tmp_path / "logs")))
+    values = read_properties(tmp_path / "p")
+    assert values["appender.file.fileName"] == str(tmp_path / "logs" / "broker.log")
+    assert values["appender.file.policies.size.size"] == "8MB"
+    assert values["appender.file.strategy.max"] == "2"
+
+
+def jars(tmp_path: Path) -> list[Path]:
+    jar = tmp_path / "a.jar"
+    jar.write_bytes(b"classes")
+    return [jar]
+
+
+@pytest.mark.parametrize(
+    ("major", "make", "use"),
+    [(17, "ArchiveClassesAtExit", "SharedArchiveFile"), (25, "AOTCacheOutput", "AOTCache")],
+)
+def test_the_class_archive_is_made_once_and_then_used(
+    tmp_path: Path, major: int, make: str, use: str
+) -> None:
+    archive = ClassArchive.of(Java(Path("/usr/bin/java"), major, f"{major}.0.1"), jars(tmp_path))
+    assert archive.options(may_make=False) == []
+    assert archive.options(may_make=True) == [f"-XX:{make}={archive.partial}"]
+    archive.keep()  # nothing was made
+    assert not archive.path.exists()
+    archive.partial.write_bytes(b"archive")
+    archive.keep()
+    assert archive.options(may_make=True) == [f"-XX:{use}={archive.path}"]
+
+
+def test_an_archive_is_only_for_the_java_and_jars_that_it_was_made_from(tmp_path: Path) -> None:
+    paths = jars(tmp_path)
+    names = {ClassArchive.of(Java(Path("/usr/bin/java"), 17, v), paths).path for v in ("17.0.1", "17.0.2")}
+    os.utime(paths[0], ns=(1, 1))
+    names.add(ClassArchive.of(Java(Path("/usr/bin/java"), 17, "17.0.1"), paths).path)
+    assert len(names) == 3
+
+
+def test_a_kept_archive_replaces_those_of_other_javas_and_dead_processes(tmp_path: Path) -> None:
+    archive = ClassArchive.of(Java(Path("/usr/bin/java"), 17, "17.0.1"), jars(tmp_path))
+    stale, dead = tmp_path / "classes-0123.jsa", tmp_path / f"classes-4567.jsa.{2**22 + 1}.partial"
+    busy = tmp_path / f"classes-89ab.jsa.{os.getpid()}.partial"
+    for path in (stale, dead, busy, archive.partial):
+        path.write_bytes(b"x")
+    archive.keep()
+    assert sorted(tmp_path.glob("classes-*")) == sorted([archive.path, busy])
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "advice"),
+    [
+        ("java.io.IOException: No space left on device", EnvironmentProblem, "free some space"),
+        ("KafkaException: Socket server failed to bind to 127.0.0.1:9092: Address already in use.",
+         EnvironmentProblem, "set broker.port to another"),
+        ("Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory.",
+         EnvironmentProblem, "another broker uses"),
+        ("Terminating due to java.lang.OutOfMemoryError: Java heap space", EnvironmentProblem, "broker.heap_mb"),
+        ("Error occurred during initialization of VM\nCould not reserve enough space for object heap",
+         EnvironmentProblem, "lower broker.heap_mb"),
+        ("java.nio.file.AccessDeniedException: /d/market-0", EnvironmentProblem, "make it writable"),
+        ("ERROR something that nobody has seen before", Retryable, "nobody has seen before"),
+    ],
+)  # fmt: skip
+def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: str, tmp_path: Path) -> None:
+    error = explain(said.splitlines(), "ended with code 1", data_dir=tmp_path, port=9092, log=tmp_path / "l")
+    assert type(error) is kind
+    assert advice in str(error)
+
+
+def test_a_nearly_full_disk_is_refused_before_the_broker_fails_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_disk(tmp_path)
+    usage = {tmp_path: SimpleNamespace(free=255 * 2**20)}
+    monkeypatch.setattr(broker_faults, "shutil", SimpleNamespace(disk_usage=usage.__getitem__))
+    with pytest.raises(EnvironmentProblem, match=r"is full \(255 MiB left, 256 needed\): free some space"):
+        check_disk(tmp_path)
+
+
+def test_only_what_this_start_logged_counts(tmp_path: Path) -> None:
+    log = tmp_path / "broker.log"
+    assert tail(log) == []
+    log.write_text("No space left on device\n")
+    begin = log.stat().st_size
+    with log.open("a") as file:
+        file.write("Starting\nmore\n")
+    assert tail(log, begin=begin) == ["Starting", "more"]
+    log.write_text("after a rollover\n")
+    assert tail(log, begin=begin) == ["after a rollover"]

@@ -1,0 +1,217 @@
+"""How clients are configured, what errors mean, and where the broker is."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from prometheus_client import generate_latest
+
+from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
+from marketpulse.kafka.client import client_config, error_of, resolve_bootstrap
+from marketpulse.kafka.client_names import known_properties, max_block_s
+from marketpulse.settings import Settings
+from marketpulse.telemetry import REGISTRY
+
+
+def settings(tmp_path: Path, **client: str | int | float | bool) -> Settings:
+    return Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9", "client": client})
+
+
+def config(tmp_path: Path, role: Any, properties: dict[str, Any]) -> dict[str, Any]:
+    return client_config(settings(tmp_path, **properties), role)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"buffer.memory": 33_554_432}, {"queue.buffering.max.kbytes": 32_768}),
+        ({"batch.size": 16_384}, {"batch.size": 16_384}),
+        ({"linger.ms": 5}, {"linger.ms": 5}),
+        ({"linger_ms": 5}, {"linger.ms": 5}),
+        ({"compression.type": "zstd"}, {"compression.type": "zstd"}),
+        ({"max.request.size": 1_048_576}, {"message.max.bytes": 1_048_576}),
+        ({"producer.linger.ms": 7}, {"linger.ms": 7}),
+        ({"ssl.truststore.location": "/etc/ca.pem"}, {"ssl.ca.location": "/etc/ca.pem"}),
+        (
+            {"ssl.keystore.location": "/etc/me.pem"},
+            {"ssl.certificate.location": "/etc/me.pem", "ssl.key.location": "/etc/me.pem"},
+        ),
+        ({"ssl.keystore.location": "/etc/me.p12"}, {"ssl.keystore.location": "/etc/me.p12"}),
+        ({"ssl.endpoint.identification.algorithm": ""}, {"ssl.endpoint.identification.algorithm": "none"}),
+        (
+            {
+                "sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required "
+                'username="alice" password="say \\"please\\"";'
+            },
+            {"sasl.username": "alice", "sasl.password": 'say "please"'},
+        ),
+        (
+            {"sasl_plain_username": "alice", "sasl_plain_password": "s3"},
+            {"sasl.username": "alice", "sasl.password": "s3"},
+        ),
+    ],
+)
+def test_the_names_in_peoples_notes_are_understood(
+    tmp_path: Path, theirs: dict[str, Any], ours: dict[str, Any]
+) -> None:
+    made = config(tmp_path, "producer", theirs)
+    assert {name: made.get(name) for name in ours} == ours
+    assert not (set(theirs) - set(ours)) & set(made)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"],
+)
+def test_a_property_of_java_without_meaning_here_is_left_out(tmp_path: Path, name: str) -> None:
+    assert name not in config(tmp_path, "consumer", {name: "x"})
+
+
+def test_an_unknown_property_is_named_with_the_nearest_and_its_place(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\[kafka\.client\] linger\.mss: .*did you mean linger\.ms\?"):
+        config(tmp_path, "producer", {"linger.mss": 5})
+
+
+def test_a_property_goes_only_to_the_clients_that_have_it(tmp_path: Path) -> None:
+    both = {"linger.ms": 5, "fetch.max.wait.ms": 50, "consumer.client.rack": "a"}
+    producer, consumer = config(tmp_path, "producer", both), config(tmp_path, "consumer", both)
+    assert producer["linger.ms"] == 5
+    assert "fetch.wait.max.ms" not in producer
+    assert "client.rack" not in producer
+    assert consumer["fetch.wait.max.ms"] == 50
+    assert consumer["client.rack"] == "a"
+    assert "linger.ms" not in consumer
+
+
+def test_what_correctness_rests_on_cannot_be_changed(tmp_path: Path) -> None:
+    loose = {"acks": "1", "enable.idempotence": False, "partitioner": "random", "enable.auto.commit": True}
+    producer, consumer = config(tmp_path, "producer", loose), config(tmp_path, "consumer", loose)
+    assert (producer["acks"], producer["enable.idempotence"]) == ("all", True)
+    assert producer["partitioner"] == "murmur2_random"
+    assert consumer["enable.auto.commit"] is False
+
+
+@pytest.mark.parametrize(
+    ("properties", "way_out"),
+    [
+        ({"ssl.truststore.location": "kafka.jks"}, "keytool -exportcert"),
+        ({"ssl.keystore.location": "kafka.jks"}, "keytool -importkeystore"),
+        ({"sasl.mechanism": "AWS_MSK_IAM"}, "OAUTHBEARER"),
+        ({"sasl.jaas.config": "software.amazon.msk.auth.iam.IAMLoginModule required;"}, "oauth_cb"),
+        ({"buffer.memory": "64 MB"}, "number of bytes"),
+    ],
+)
+def test_what_this_client_cannot_use_is_refused_with_the_way_out(
+    tmp_path: Path, properties: dict[str, Any], way_out: str
+) -> None:
+    with pytest.raises(SettingsError, match=way_out):
+        config(tmp_path, "producer", properties)
+
+
+def test_a_secret_is_never_in_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        config(tmp_path, "producer", {"sasl.jaas.config": 'Module required token="hunter2";'})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_clouds_signer_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = ModuleType("a_clouds_signer")
+    signer.__dict__["token"] = lambda text: (f"token for {text}", 0.0)
+    monkeypatch.setitem(sys.modules, "a_clouds_signer", signer)
+    made = config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:token"})
+    assert made["oauth_cb"]("me") == ("token for me", 0.0)
+    with pytest.raises(SettingsError, match=r"package\.module:function"):
+        config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:tokens"})
+
+
+def test_max_block_ms_is_how_long_a_write_waits() -> None:
+    assert max_block_s({"max.block.ms": 1_500}) == 1.5
+    assert max_block_s({}) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("role", "client"), [("producer", Producer), ("consumer", Consumer), ("admin", AdminClient)]
+)
+def test_the_client_library_takes_the_configuration(tmp_path: Path, role: Any, client: Any) -> None:
+    extra = {"group_id": "g"} if role == "consumer" else {}
+    client(client_config(settings(tmp_path, **{"linger.ms": 3, "fetch.max.wait.ms": 9}), role, **extra))
+
+
+def said_about(name: str, scope: str) -> str:
+    """What the library says to a value that no property takes; nothing when it takes it."""
+    base = {"group.id": "g"} if scope == "consumer" else {}
+    try:
+        (Consumer if scope == "consumer" else Producer)({**base, name: "no value has this form"})
+    except (KafkaException, TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def test_every_property_that_we_know_is_one_of_the_library() -> None:
+    unknown = "No such configuration property"
+    assert unknown in said_about("linger.mss", "producer")
+    assert [n for n, scope in known_properties().items() if unknown in said_about(n, scope)] == []
+
+
+def test_the_address_comes_from_the_settings_first(tmp_path: Path) -> None:
+    assert resolve_bootstrap(settings(tmp_path)) == "127.0.0.1:9"
+
+
+def test_the_address_comes_from_the_broker_that_runs_on_this_directory(tmp_path: Path) -> None:
+    here = Settings(data_dir=tmp_path)
+    with pytest.raises(EnvironmentProblem, match="start it with `marketpulse broker`"):
+        resolve_bootstrap(here)
+    run_file = tmp_path / "run" / "broker.json"
+    run_file.parent.mkdir()
+    run_file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": "127.0.0.1:5"}))
+    assert resolve_bootstrap(here) == "127.0.0.1:5"
+
+
+def test_the_file_of_a_killed_broker_is_no_address(tmp_path: Path) -> None:
+    run_file = tmp_path / "run" / "broker.json"
+    run_file.parent.mkdir()
+    run_file.write_text(json.dumps({"pid": 2**22 + 1, "bootstrap_servers": "127.0.0.1:5"}))
+    with pytest.raises(EnvironmentProblem):
+        resolve_bootstrap(Settings(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "says"),
+    [
+        (KafkaError._TRANSPORT, Retryable, "away or busy"),
+        (KafkaError._ALL_BROKERS_DOWN, Retryable, "away or busy"),
+        (KafkaError._RESOLVE, Retryable, "bootstrap servers"),
+        (KafkaError.NOT_ENOUGH_REPLICAS, Retryable, "away or busy"),
+        (KafkaError.KAFKA_STORAGE_ERROR, Retryable, "disk"),
+        (KafkaError._AUTHENTICATION, Fatal, "sasl.mechanism"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Fatal, "grant"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, Fatal, "marketpulse topics"),
+        (KafkaError._FENCED, Fatal, "took over"),
+        (KafkaError.MSG_SIZE_TOO_LARGE, Fatal, "max.message.bytes"),
+        (KafkaError.INVALID_REQUIRED_ACKS, Fatal, "refused"),
+    ],
+)
+def test_an_error_says_whether_to_wait_or_what_to_change(code: int, kind: type, says: str) -> None:
+    judged = error_of(KafkaException(KafkaError(code)))
+    assert type(judged) is kind
+    assert says in str(judged)
+
+
+def test_an_error_of_a_lost_transaction_can_be_tried_again() -> None:
+    assert isinstance(error_of(KafkaError(KafkaError._STATE, "aborted", False, False, True)), Retryable)
+
+
+def test_a_fatal_error_of_the_client_is_fatal_whatever_its_code() -> None:
+    assert isinstance(error_of(KafkaError(KafkaError._TIMED_OUT, "gap", True)), Fatal)
+
+
+def test_the_clients_errors_are_counted(tmp_path: Path) -> None:
+    made = config(tmp_path, "producer", {})
+    made["error_cb"](KafkaError(KafkaError._TRANSPORT))
+    assert b'marketpulse_broker_errors_total{code="_TRANSPORT"}' in generate_latest(REGISTRY)
