@@ -12,10 +12,16 @@ from pathlib import Path
 import platformdirs
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
+
+# Kernels compile at their first call, which says nothing about the code's speed.
+hypothesis_settings.register_profile("marketpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("marketpulse")
 
 
 def jars_cache() -> Path:

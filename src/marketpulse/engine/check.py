@@ -15,21 +15,28 @@ from marketpulse.engine.layout import (
 )
 
 
-@kernel
-def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int) -> int:
-    """-1 when the row may enter, else the reason why not.
+ENTER, ASK = -1, -2
 
+
+@kernel
+def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int, appended_ns: int) -> int:
+    """ENTER, or the reason why the row may not; ASK when that hangs on its own append time.
+
+    Log time stands still while neither heartbeats nor clocks are written; a row that seems to come
+    from the future is therefore held against its own append time (NEVER: not asked yet) too.
     A source that never said hello may bring the past (it may be history), but never the future.
     """
     log_time = tables.registers[LOG_TIME]
     mode = tables.sources[s].mode
     if log_time == NEVER or mode == MODE_HISTORICAL:
-        return -1
+        return ENTER
     if event_time_ns > log_time + plan.max_skew_ns:
-        return FUTURE_TIME
+        if appended_ns == NEVER:
+            return ASK
+        return FUTURE_TIME if event_time_ns > appended_ns + plan.max_skew_ns else ENTER
     if mode == MODE_LIVE and event_time_ns < log_time - plan.max_age_ns:
         return PAST_TIME
-    return -1
+    return ENTER
 
 
 @kernel

@@ -13,11 +13,13 @@ from marketpulse.indicators.declaration import Floats
 
 
 def changed_symbols(state: PartitionState) -> np.ndarray:
-    """The symbols that have changed since they were shown last; they count as shown now."""
-    dirty = state.tables.symbols["dirty"][: state.tables.registers[N_SYMBOLS]]
-    symbols = np.flatnonzero(dirty)
-    dirty[symbols] = 0
-    return symbols
+    """The symbols that have changed since they were shown last."""
+    return np.flatnonzero(state.tables.symbols["dirty"][: state.tables.registers[N_SYMBOLS]])
+
+
+def mark_shown(state: PartitionState, symbols: np.ndarray) -> None:
+    """These symbols count as shown as they are now."""
+    state.tables.symbols["dirty"][symbols] = 0
 
 
 def forming_bars(

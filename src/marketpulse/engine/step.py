@@ -30,6 +30,7 @@ from marketpulse.engine.layout import (
 from marketpulse.engine.state import PartitionState, grow_bars, grow_groups
 from marketpulse.engine.taking import (
     FINISHED,
+    NEED_APPEND_TIME,
     NEED_BARS,
     NEED_GROUPS,
     NEED_ROOM,
@@ -130,6 +131,8 @@ class Stepper:
             grow_bars(state)
         elif why == NEED_GROUPS:
             grow_groups(state)
+        elif why == NEED_APPEND_TIME:
+            batch.log_time_ns[row] = batch.append_time_of(int(batch.offset[row]))
 
     def _take_rare(self, taken: "_Taken", known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""

@@ -10,7 +10,7 @@ calls it again at the same row.
 import numpy as np
 
 from marketpulse.compiled import kernel
-from marketpulse.engine.check import check_time, refuse
+from marketpulse.engine.check import ASK, ENTER, check_time, refuse
 from marketpulse.engine.closing import DONE, build_larger, close_due, emit_bar
 from marketpulse.engine.exact_sum import add_exact
 from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, put_trade
@@ -20,6 +20,7 @@ from marketpulse.engine.layout import (
     N_CLOSED,
     N_GROUPS,
     N_REJECTED,
+    NEVER,
     ORIGIN_BARS,
     ORIGIN_NONE,
     ORIGIN_TRADES,
@@ -38,7 +39,7 @@ from marketpulse.engine.sessions import bar_span, due_time, find_session, sessio
 from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source, watermark_of
 from marketpulse.model.market import Kind
 
-FINISHED, RARE, NEW_SOURCE, NEW_VENUE, NEW_SYMBOL, NEW_FRAME, NEED_ROOM, NEED_BARS, NEED_GROUPS = range(9)
+FINISHED, RARE, NEW_SOURCE, NEW_VENUE, NEW_SYMBOL, NEW_FRAME, NEED_ROOM, NEED_BARS, NEED_GROUPS, NEED_APPEND_TIME = range(10)
 
 _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
     int(Kind.TRADE),
@@ -73,8 +74,10 @@ def take_rows(
         source = rows.source_of[rows.source[i]]
         if source == UNMAPPED:
             return NEW_SOURCE, i
-        reason = check_time(tables, plan, source, rows.event_time_ns[i])
-        if reason >= 0:
+        reason = check_time(tables, plan, source, rows.event_time_ns[i], rows.log_time_ns[i])
+        if reason == ASK:
+            return NEED_APPEND_TIME, i
+        if reason != ENTER:
             refuse(tables, output, i, reason, 0)
             continue
         if kind == _HEARTBEAT:
@@ -170,9 +173,10 @@ def take_trade(
         slot = tables.heads[symbol, frame]
         if slot < 0:
             slot = open_bar(tables, symbol, frame, time, time, time, date, False)
-        put_trade(tables, slot, time, price, size, source, venue, offset, row)
         bar = tables.bars[slot]
-        bar.close, bar.close_ns = price, time  # cut by count: the log's order is theirs
+        bar.first_event_ns = bar.last_event_ns = NEVER  # cut by count: the log's order is theirs
+        put_trade(tables, slot, time, price, size, source, venue, offset, row)
+        bar.close_ns = time
         if bar.parts == plan.length[frame]:
             emit_bar(tables, output, slot, 0)
             tables.last_close[symbol, frame] = price

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from marketpulse.model.market import ABSENT, Bytes, Floats, Ids, Ints, MarketBatch, StringTable
+from marketpulse.model.market import ABSENT, NOT_ASKED, Bytes, Floats, Ids, Ints, MarketBatch, StringTable
 
 # Rows of `floats`: a … f of MarketBatch.
 A, B, C, D, E, F = range(6)
@@ -39,10 +39,12 @@ class Columns:
 
     @classmethod
     def undefined(cls, n: int, data: Bytes) -> "Columns":
-        """Columns whose content is still to be written, all of it but row numbers."""
+        """Columns whose content is still to be written, all of it but row numbers and append times."""
         ids = np.empty((7, n), np.int32)
         ids[ROW] = 0
-        return cls(np.empty((6, n)), np.empty((8, n), np.int64), ids, np.empty((2, n), np.int8), data)
+        longs = np.empty((8, n), np.int64)
+        longs[LOG_TIME] = NOT_ASKED
+        return cls(np.empty((6, n)), longs, ids, np.empty((2, n), np.int8), data)
 
     @classmethod
     def missing(cls, n: int, data: Bytes) -> "Columns":

@@ -7,6 +7,7 @@ Two shapes of the same rows:
   log and the log hands to the stores.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -41,6 +42,9 @@ KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}
 WITHOUT_SYMBOL = frozenset({Kind.HEARTBEAT, Kind.CLOCK, Kind.HELLO, Kind.GOODBYE, Kind.CONTROL})
 
 ABSENT = -1  # an interned string, a count or a time that the record does not carry
+NOT_ASKED = -(2**63)
+NO_APPEND_TIME = -(2**62)  # there is no broker behind these rows
+
 COMPLETE = 2**63 - 1  # a goodbye's final watermark: nothing more will come, close what is open
 
 # Times outside 1970-01-02 .. 2200-01-01 cannot be: they are seconds or milliseconds given as
@@ -133,11 +137,14 @@ class MarketBatch:
     trade_id_length: Ids  # TRADE: ABSENT without an id
     offset: Ints
     row: Ids  # 0 for a JSON record, the row's place in an Arrow frame
-    log_time_ns: Ints  # the broker's append time; defined for HEARTBEAT and CLOCK only
+    log_time_ns: Ints  # the broker's append time of a HEARTBEAT or CLOCK; NOT_ASKED for other rows
     data: Bytes  # the bytes that spans point into
     rare: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The whole decoded object of each row whose kind is above CLOCK, by row index; for trades with
     `conditions`, `{"conditions": [...]}`."""
+
+    append_time_of: Callable[[int], int] = lambda _: NO_APPEND_TIME
+    """The broker's append time (ns) of the record at an offset: asking costs, and few rows need it."""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -157,7 +164,7 @@ class MarketBatch:
             close_time_ns=np.empty(n, i64), trade_count=np.full(n, ABSENT, i64), final=np.ones(n, i8),
             session_date=np.full(n, ABSENT, i32), trade_id_start=np.zeros(n, i64),
             trade_id_length=np.full(n, ABSENT, i32), offset=np.empty(n, i64), row=np.zeros(n, i32),
-            log_time_ns=np.empty(n, i64), data=np.empty(0, np.uint8) if data is None else data,
+            log_time_ns=np.full(n, NOT_ASKED, i64), data=np.empty(0, np.uint8) if data is None else data,
         )  # fmt: skip
 
 

@@ -1,0 +1,138 @@
+"""Builds batches of `market` rows for the engine's tests, and reads its results back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.state import PartitionState
+from marketpulse.engine.step import Stepper, StepResult
+from marketpulse.indicators.catalogue import parse_indicators
+from marketpulse.model.market import KIND_OF_TYPE, Kind, MarketBatch, StringTable
+from marketpulse.model.timeframe import parse_timeframes
+
+MIDNIGHT_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
+Row = dict[str, Any]
+
+
+def at(seconds: float) -> int:
+    """Seconds after midnight -> nanoseconds."""
+    return MIDNIGHT_NS + round(seconds * 10**9)
+
+
+def trade(symbol: str, seconds: float, price: float, size: float, source: str = "feed", **more: Any) -> Row:
+    return {
+        "type": "trade",
+        "symbol": symbol,
+        "source": source,
+        "event_time_ns": at(seconds),
+        "price": price,
+        "size": size,
+        **more,
+    }
+
+
+def heartbeat(seconds: float, source: str = "feed", log: float | None = None) -> Row:
+    return {
+        "type": "heartbeat",
+        "source": source,
+        "event_time_ns": at(seconds),
+        "log_time_ns": at(seconds if log is None else log),
+    }
+
+
+def clock(log: float) -> Row:
+    return {"type": "clock", "log_time_ns": at(log), "event_time_ns": 0}
+
+
+def hello(source: str = "feed", mode: str = "live", **more: Any) -> Row:
+    return {"type": "hello", "source": source, "mode": mode, "run_id": "1", "event_time_ns": 0, **more}
+
+
+def goodbye(source: str = "feed", **more: Any) -> Row:
+    return {"type": "goodbye", "source": source, "event_time_ns": 0, **more}
+
+
+def bar(
+    symbol: str,
+    timeframe: str,
+    opens: float,
+    closes: float,
+    ohlcv: Sequence[float],
+    source: str = "feed",
+    **more: Any,
+) -> Row:
+    return {
+        "type": "bar", "symbol": symbol, "source": source, "timeframe": timeframe, "event_time_ns": at(closes),
+        "open_time_ns": at(opens), "close_time_ns": at(closes), "ohlcv": tuple(ohlcv), **more,
+    }  # fmt: skip
+
+
+def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> MarketBatch:
+    """The rows as records one after the other."""
+    batch = MarketBatch.empty("market", 0, strings, len(rows))
+    for i, row in enumerate(rows):
+        kind = KIND_OF_TYPE[row["type"]]
+        batch.kind[i] = kind
+        for name in ("symbol", "source", "venue", "timeframe"):
+            if row.get(name) is not None:
+                getattr(batch, name)[i] = strings.intern(row[name])
+        batch.event_time_ns[i] = row["event_time_ns"]
+        if "log_time_ns" in row:
+            batch.log_time_ns[i] = row["log_time_ns"]
+        batch.offset[i] = first_offset + i
+        if kind == Kind.TRADE:
+            batch.a[i], batch.b[i] = row["price"], row["size"]
+            batch.ingest_time_ns[i] = row.get("ingest_time_ns", -1)
+        elif kind == Kind.BAR:
+            batch.a[i], batch.b[i], batch.c[i], batch.d[i], batch.e[i] = row["ohlcv"]
+            batch.f[i] = row.get("vwap", float("nan"))
+            batch.open_time_ns[i], batch.close_time_ns[i] = row["open_time_ns"], row["close_time_ns"]
+            batch.trade_count[i] = row.get("trade_count", -1)
+            batch.final[i] = row.get("final", True)
+            batch.session_date[i] = row.get("session_date", -1)
+        elif kind > Kind.CLOCK:
+            batch.rare[i] = row
+    return batch
+
+
+def config_of(frames: Sequence[str], indicators: str = "", **more: Any) -> EngineConfig:
+    return EngineConfig(parse_timeframes(list(frames)), parse_indicators(indicators), **more)
+
+
+class Engine:
+    """A stepper with a state and a log of its own: `feed` appends rows and returns what they gave."""
+
+    def __init__(self, config: EngineConfig, state: PartitionState | None = None) -> None:
+        from marketpulse.engine.state import new_state
+
+        self.config, self.stepper, self.strings = config, Stepper(config), StringTable()
+        self.state = new_state(config) if state is None else state
+        self.offset = 0
+
+    def step(self, rows: Sequence[Row]) -> StepResult:
+        batch = batch_of(rows, self.offset, self.strings)
+        self.offset += len(rows)
+        self.state, result = self.stepper.step(self.state, batch)
+        return result
+
+    def feed(self, *rows: Row) -> list[dict[str, Any]]:
+        """The bars that these rows closed."""
+        result = self.step(rows)
+        found: list[dict[str, Any]] = bar_rows(
+            self.state, self.config, result.closed, "market", 0
+        ).to_pylist()
+        return found
+
+    def values(self, *rows: Row) -> list[dict[str, Any]]:
+        """The indicator rows that these rows gave."""
+        result = self.step(rows)
+        found: list[dict[str, Any]] = indicator_rows(
+            self.state, self.config, result.closed, result.values, "market", 0
+        ).to_pylist()
+        return found
+
+
+def span(bar: dict[str, Any]) -> tuple[float, float]:
+    """A bar's [open, close) in seconds after midnight."""
+    return (bar["open_time_ns"] - MIDNIGHT_NS) / 1e9, (bar["close_time_ns"] - MIDNIGHT_NS) / 1e9
