@@ -1,16 +1,18 @@
 """A live feed that moves without a broker: a seeded walk of a few symbols, with history.
 
 It keeps the promises of ports.LiveFeed with the contract's schemas, so whatever reads a feed can
-be driven by it. Indicator values are computed with pandas; they only have to look like the real ones.
+be driven by it. Its indicator values only have to look like the real ones: nothing is checked
+against them but that the page shows what the feed said.
 """
 
+import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from marketpulse.model.rows import BAR, LIVE_NAME, indicators_schema, live_schema
@@ -28,56 +30,94 @@ MARKET = {
     "META": (563.7, "simulate"), "MSFT": (417.8, "simulate"), "NFLX": (884.2, "simulate"), "NVDA": (146.7, "simulate"),
     "SPY": (593.1, "replay"), "TSLA": (342.0, "simulate"), "XOM": (121.4, "simulate"),
 }  # fmt: skip
+RECEIPT = {
+    "topic": "market", "partition": 0, "first_offset": 0, "first_row": 0, "last_offset": 9, "last_row": 0,
+    "late_count": 0, "engine_version": "1",
+}  # fmt: skip
+
+
+@dataclass
+class _Bar:
+    open_s: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = 0.0
+    value: float = 0.0
+    trades: int = 0
+
+
+@dataclass
+class _Averages:
+    """What the indicators remember of one series."""
+
+    closes: deque[float] = field(default_factory=lambda: deque(maxlen=21))
+    volumes: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+    ema: dict[str, float] = field(default_factory=dict)
+    day: int = -1
+    value: float = 0.0
+    volume: float = 0.0
+    bars: int = 0
+
+    def step(self, bar: _Bar, *, keep: bool) -> list[float | None]:
+        """The values after this bar, in the order of NAMES; the bar is remembered when `keep`."""
+        closes = deque([*self.closes, bar.close], maxlen=21)
+        volumes = deque([*self.volumes, bar.volume], maxlen=20)
+        before = self.closes[-1] if self.closes else bar.close
+        move, ema = bar.close - before, dict(self.ema)
+
+        def smooth(name: str, value: float, k: float) -> float:
+            ema[name] = ema.get(name, value) + k * (value - ema.get(name, value))
+            return ema[name]
+
+        fast, slow = smooth("12", bar.close, 2 / 13), smooth("26", bar.close, 2 / 27)
+        signal = smooth("signal", fast - slow, 2 / 10)
+        gain, loss = smooth("gain", max(move, 0), 1 / 14), smooth("loss", max(-move, 0), 1 / 14)
+        reach = smooth("reach", max(bar.high, before) - min(bar.low, before), 1 / 14)
+        same_day = bar.open_s // 86_400 == self.day
+        value, volume = (self.value, self.volume) if same_day else (0.0, 0.0)
+        value, volume = value + bar.value, volume + bar.volume
+        last = np.array(list(closes)[-20:])
+        middle, spread = float(last.mean()), 2 * float(last.std())
+        returns = np.diff(np.log(np.array(closes)))
+        if keep:
+            self.closes, self.volumes, self.ema = closes, volumes, ema
+            self.day, self.value, self.volume = bar.open_s // 86_400, value, volume
+            self.bars += 1
+        ready = [19, 11, 25, 14, 33, 33, 33, 19, 19, 19, 0, 14, 20, 19]
+        values = [
+            middle, fast, slow, 100 * gain / (gain + loss) if gain + loss else 50.0, fast - slow, signal,
+            fast - slow - signal, middle + spread, middle, middle - spread, value / volume if volume else math.nan,
+            reach, float(returns.std(ddof=1)) if len(returns) > 1 else math.nan, float(np.mean(volumes)),
+        ]  # fmt: skip
+        return [
+            v if self.bars > n and not math.isnan(v) else None for v, n in zip(values, ready, strict=True)
+        ]
 
 
 @dataclass
 class _Market:
-    """One symbol: closed bars and the forming bar of each timeframe."""
-
     price: float
     source: str
-    bars: dict[str, list[list[float]]] = field(default_factory=dict)  # open_s o h l c volume value trades
-    forming: dict[str, list[float]] = field(default_factory=dict)
-
-
-def indicator_values(bars: list[list[float]]) -> pd.DataFrame:
-    table = pd.DataFrame(bars, columns=["t", "o", "h", "l", "c", "v", "value", "n"])
-    close, out = table.c, {}
-    out["sma_20"] = close.rolling(20).mean()
-    for n in (12, 26):
-        out[f"ema_{n}"] = close.ewm(span=n, adjust=False).mean().where(close.index >= n - 1)
-    move = close.diff()
-    gain, loss = (move.clip(lower=0)).ewm(alpha=1 / 14).mean(), (-move.clip(upper=0)).ewm(alpha=1 / 14).mean()
-    out["rsi_14"] = (100 * gain / (gain + loss)).where(close.index >= 14)
-    macd = out["ema_12"] - out["ema_26"]
-    signal = macd.ewm(span=9, adjust=False).mean()
-    out |= {"macd_12_26_9": macd, "macd_12_26_9_signal": signal, "macd_12_26_9_hist": macd - signal}
-    deviation = close.rolling(20).std(ddof=0)
-    out["bbands_20_2_upper"] = out["sma_20"] + 2 * deviation
-    out["bbands_20_2_middle"] = out["sma_20"]
-    out["bbands_20_2_lower"] = out["sma_20"] - 2 * deviation
-    day = (table.t // 86_400).astype(int)
-    out["vwap"] = table.value.groupby(day).cumsum() / table.v.groupby(day).cumsum()
-    spread = np.maximum(table.h, close.shift()) - np.minimum(table.l, close.shift())
-    out["atr_14"] = spread.ewm(alpha=1 / 14).mean().where(close.index >= 14)
-    out["realized_volatility_20"] = np.log(close).diff().rolling(20).std()
-    out["volume_sma_20"] = table.v.rolling(20).mean()
-    return pd.DataFrame(out)[NAMES]
+    forming: dict[str, _Bar] = field(default_factory=dict)
+    averages: dict[str, _Averages] = field(default_factory=dict)
+    history: dict[str, list[tuple[_Bar, list[float | None]]]] = field(default_factory=dict)
 
 
 class MovingFeed:
     """Implements LiveFeed. `away` plays a broker that is away; `frozen` a market where nothing trades."""
 
-    def __init__(self, symbols: int = 14, history: int = 420, seed: int = 7, empty: bool = False) -> None:
+    def __init__(self, symbols: int = 14, history: int = 400, seed: int = 7) -> None:
         self.away = self.frozen = False
         self.dead_letters = 3
         self._random = np.random.default_rng(seed)
         self._records, self._bars = 184_220, 9_310
         self._now = int(time.time())
-        names = list(MARKET) + [f"SYM{i:03d}" for i in range(max(0, symbols - len(MARKET)))]
+        names = list(MARKET) + [f"SYM{i:04d}" for i in range(max(0, symbols - len(MARKET)))]
         self._market = {
-            name: _Market(*MARKET.get(name, (float(self._random.uniform(5, 400)), "simulate")))
-            for name in ([] if empty else names[:symbols])
+            name: _Market(*MARKET.get(name, (round(float(self._random.uniform(5, 400)), 2), "simulate")))
+            for name in names[:symbols]
         }
         for market in self._market.values():
             for timeframe in SECONDS:
@@ -91,8 +131,8 @@ class MovingFeed:
         if self._untold:
             self._untold = False
             for name, market in self._market.items():
-                for timeframe, bars in market.bars.items():
-                    yield from self._closed(name, timeframe, bars[-400:], indicator_values(bars).iloc[-400:])
+                for timeframe, bars in market.history.items():
+                    yield from self._closed(name, timeframe, bars)
         if self._market and not self.frozen:
             yield from self._trade()
 
@@ -104,92 +144,84 @@ class MovingFeed:
         self.away = True
 
     def _make_history(self, market: _Market, timeframe: str, bars: int) -> None:
-        """Bars that end at the present price, with clustered volatility and a daily swell of volume."""
+        """Bars that end at the present price, with clustered volatility and volume."""
         length, draw = SECONDS[timeframe], self._random
         calm = np.exp(0.35 * np.convolve(draw.normal(size=bars + 30), np.ones(30) / 5.5, "valid")[:bars])
-        steps = draw.standard_t(5, bars) * calm * 0.00022 * length**0.5 / 2.2 + 0.000004 * length**0.5
-        closes = market.price * np.exp(np.cumsum(steps) - steps.sum())
-        opens = np.concatenate([[closes[0] * (1 - steps[0])], closes[:-1]])
-        reach = np.abs(draw.normal(size=(2, bars))) * np.abs(steps).mean() * closes * 0.7
-        volumes = draw.lognormal(4.5 + np.log(length) * 0.7, 0.55, bars) * (0.6 + calm * 0.6)
+        steps = draw.standard_t(5, bars) * calm * 0.0001 * length**0.5 + 0.000004 * length**0.5
+        closes = np.round(market.price * np.exp(np.cumsum(steps) - steps.sum()), 2)
+        opens = np.concatenate([closes[:1], closes[:-1]])
+        reach = np.round(np.abs(draw.normal(size=(2, bars))) * np.abs(steps).mean() * closes * 0.7, 2)
+        volumes = np.round(draw.lognormal(4.5 + np.log(length) * 0.7, 0.55, bars) * (0.6 + calm * 0.6))
         last = (self._now // length) * length
-        rows = []
-        for i in range(bars):
-            o, c = float(opens[i]), float(closes[i])
+        averages = market.averages[timeframe] = _Averages()
+        told = market.history[timeframe] = []
+        for i, (o, c, v) in enumerate(zip(opens.tolist(), closes.tolist(), volumes.tolist(), strict=True)):
             high, low = max(o, c) + float(reach[0, i]), min(o, c) - float(reach[1, i])
-            v = float(np.round(volumes[i]))
-            rows.append(
-                [float(last - (bars - i) * length), o, high, low, c, v, v * (o + c + high + low) / 4, v // 9]
+            bar = _Bar(
+                last - (bars - i) * length, o, high, low, c, v, v * (o + c + high + low) / 4, int(v) // 9
             )
-        market.bars[timeframe] = rows
+            told.append((bar, averages.step(bar, keep=True)))
 
     def _trade(self) -> Iterator[FeedBatch]:
         now_ns, draw = time.time_ns(), self._random
         self._now = now_ns // 10**9
         self._records += int(draw.integers(180, 260))
-        traded = [name for name in self._market if draw.random() < 0.45]
         rows: list[dict[str, Any]] = []
         for name, market in self._market.items():
             for timeframe in SECONDS:
                 yield from self._close_what_is_over(name, market, timeframe)
-        for name in traded:
-            market = self._market[name]
-            market.price *= float(np.exp(draw.standard_t(5) * 0.00012))
+            if draw.random() >= 0.45:
+                continue
+            market.price = round(market.price * float(np.exp(draw.standard_t(5) * 0.00012)), 2)
             size = float(np.ceil(draw.lognormal(3, 1)))
             for timeframe in SECONDS:
-                self._add(market, timeframe, market.price, size)
-                rows.append(self._live_row(name, market, timeframe, now_ns))
+                bar = self._add(market, timeframe, market.price, size)
+                rows.append(self._live_row(name, market, timeframe, bar))
         if rows:
             yield FeedBatch("live", pa.RecordBatch.from_pylist(rows, live_schema(NAMES)), now_ns // 10**6)
 
-    def _add(self, market: _Market, timeframe: str, price: float, size: float) -> None:
-        open_s = float(self._now // SECONDS[timeframe] * SECONDS[timeframe])
-        bar = market.forming.setdefault(timeframe, [open_s, price, price, price, price, 0.0, 0.0, 0.0])
-        bar[2], bar[3], bar[4] = max(bar[2], price), min(bar[3], price), price
-        bar[5] += size
-        bar[6] += size * price
-        bar[7] += 1
+    def _add(self, market: _Market, timeframe: str, price: float, size: float) -> _Bar:
+        open_s = self._now // SECONDS[timeframe] * SECONDS[timeframe]
+        bar = market.forming.setdefault(timeframe, _Bar(open_s, price, price, price, price))
+        bar.high, bar.low, bar.close = max(bar.high, price), min(bar.low, price), price
+        bar.volume += size
+        bar.value += size * price
+        bar.trades += 1
+        return bar
 
     def _close_what_is_over(self, name: str, market: _Market, timeframe: str) -> Iterator[FeedBatch]:
         bar = market.forming.get(timeframe)
-        if bar is not None and bar[0] + SECONDS[timeframe] <= self._now:
+        if bar is not None and bar.open_s + SECONDS[timeframe] <= self._now:
             del market.forming[timeframe]
-            market.bars[timeframe] = [*market.bars[timeframe][-500:], bar]
-            yield from self._closed(
-                name, timeframe, [bar], indicator_values(market.bars[timeframe][-90:]).iloc[-1:]
-            )
+            values = market.averages[timeframe].step(bar, keep=True)
+            yield from self._closed(name, timeframe, [(bar, values)])
 
-    def _live_row(self, name: str, market: _Market, timeframe: str, now_ns: int) -> dict[str, Any]:
-        bar = market.forming[timeframe]
-        values = indicator_values([*market.bars[timeframe][-90:], bar]).iloc[-1].to_dict()
+    def _live_row(self, name: str, market: _Market, timeframe: str, bar: _Bar) -> dict[str, Any]:
+        values = market.averages[timeframe].step(bar, keep=False)
+        now_ns = time.time_ns()
         row = self._head(name, market, timeframe, bar)
         row |= {"event_time_ns": now_ns, "ingest_time_ns": now_ns - int(self._random.gamma(4, 3e6))}
-        return row | {LIVE_NAME.get(str(k), str(k)): None if v != v else float(v) for k, v in values.items()}
+        return row | {LIVE_NAME.get(k, k): v for k, v in zip(NAMES, values, strict=True)}
 
-    def _head(self, name: str, market: _Market, timeframe: str, bar: list[float]) -> dict[str, Any]:
-        open_ns = int(bar[0]) * 10**9
+    def _head(self, name: str, market: _Market, timeframe: str, bar: _Bar) -> dict[str, Any]:
+        open_ns = bar.open_s * 10**9
         return {
             "symbol": name, "timeframe": timeframe, "open_time_ns": open_ns,
-            "close_time_ns": open_ns + SECONDS[timeframe] * 10**9, "open": bar[1], "high": bar[2], "low": bar[3],
-            "close": bar[4], "volume": bar[5], "vwap": bar[6] / bar[5] if bar[5] else None, "trade_count": int(bar[7]),
-            "revision": 0, "source": market.source, "venue": None if "." in name else "XNAS",
-            "session_date": int(bar[0]) // 86_400,
+            "close_time_ns": open_ns + SECONDS[timeframe] * 10**9, "open": bar.open, "high": bar.high, "low": bar.low,
+            "close": bar.close, "volume": bar.volume, "vwap": bar.value / bar.volume if bar.volume else None,
+            "trade_count": bar.trades, "revision": 0, "source": market.source,
+            "venue": None if "." in name else "XNAS", "session_date": bar.open_s // 86_400,
         }  # fmt: skip
 
     def _closed(
-        self, name: str, timeframe: str, bars: list[list[float]], values: pd.DataFrame
+        self, name: str, timeframe: str, bars: list[tuple[_Bar, list[float | None]]]
     ) -> Iterator[FeedBatch]:
         market, now_ms = self._market[name], time.time_ns() // 10**6
         self._bars += len(bars)
-        heads = [
-            self._head(name, market, timeframe, bar)
-            | {"receipt": {"topic": "market", "partition": 0, "first_offset": 0, "first_row": 0, "last_offset": 9,
-                           "last_row": 0, "late_count": 0, "engine_version": "1"}}
-            for bar in bars
-        ]  # fmt: skip
+        heads = [self._head(name, market, timeframe, bar) | {"receipt": RECEIPT} for bar, _ in bars]
         yield FeedBatch("bars", pa.RecordBatch.from_pylist(heads, BAR), now_ms)
         rows = [
-            head | {k: None if v != v else float(v) for k, v in row.items()}
-            for head, row in zip(heads, values.to_dict("records"), strict=True)
+            head | dict(zip(NAMES, values, strict=True))
+            for head, (_, values) in zip(heads, bars, strict=True)
         ]
         yield FeedBatch("indicators", pa.RecordBatch.from_pylist(rows, indicators_schema(NAMES)), now_ms)

@@ -73,8 +73,8 @@ def create_app(board: Board, serve: ServeSettings, assets: dict[str, Asset] | No
             Route("/api/health", api.health),
             Route("/api/symbols", api.symbols),
             Route("/api/bars", api.bars),
-            WebSocketRoute("/ws", Stream(board, serve.frames_per_s)),
-            Route("/{path:path}", pages.__call__),
+            WebSocketRoute("/ws", Stream(board, serve.frames_per_s).attend),
+            Route("/{path:path}", pages.answer),
         ]
     )
     return Guard(app, serve.allowed_hosts)

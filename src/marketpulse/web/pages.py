@@ -56,7 +56,7 @@ class Pages:
     def __init__(self, assets: dict[str, Asset]) -> None:
         self._assets = assets
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         asset = self._assets.get(request.url.path)
         if asset is None:
             if request.url.path == "/" and not self._assets:

@@ -58,7 +58,7 @@ class WebServer:
             uvicorn.Config(
                 app, ws="websockets-sansio", ws_max_size=WISH_BYTES_MAX, ws_max_queue=4, ws_ping_interval=20,
                 ws_ping_timeout=20, ws_per_message_deflate=False, lifespan="off", log_config=None, log_level="error",
-                access_log=False, server_header=False, date_header=True, timeout_graceful_shutdown=_STOP_S,
+                access_log=False, server_header=False, proxy_headers=False, date_header=True, timeout_graceful_shutdown=_STOP_S,
             )
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

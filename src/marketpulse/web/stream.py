@@ -45,7 +45,7 @@ class Stream:
     frames_per_s: float
     pages: int = 0
 
-    async def __call__(self, socket: WebSocket) -> None:
+    async def attend(self, socket: WebSocket) -> None:
         if self.pages >= PAGES_MAX:
             REQUESTS_REFUSED.labels("pages").inc()
             await socket.close(TOO_MANY_PAGES)
@@ -54,12 +54,12 @@ class Stream:
         PAGES_CONNECTED.inc()
         try:
             await socket.accept()
-            await self._attend(socket)
+            await self._converse(socket)
         finally:
             self.pages -= 1
             PAGES_CONNECTED.dec()
 
-    async def _attend(self, socket: WebSocket) -> None:
+    async def _converse(self, socket: WebSocket) -> None:
         view, wished = PageView(), asyncio.Event()
         tasks = [
             asyncio.create_task(self._listen(socket, view, wished)),

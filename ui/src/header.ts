@@ -1,0 +1,102 @@
+/** The chosen symbol: name, price, change, session; and the switches for timeframe and indicators. */
+
+import { byId, el, say, set } from "./dom.ts";
+import { ARROW, compact, day, direction, percent, price, signed } from "./format.ts";
+import type { Group } from "./indicators.ts";
+import type { Place } from "./link.ts";
+import { changeOf } from "./store.ts";
+import type { Quote, Store } from "./store.ts";
+
+const DAY_MS = 86_400_000;
+
+export function showSymbol(store: Store, place: Place, decimals: number): void {
+  const quote = store.quotes.get(place.symbol);
+  say(byId("symbol-text"), place.symbol);
+  say(byId("venue"), quote?.venue ?? "");
+  byId("simulated").hidden = !quote?.simulated;
+  showPrice(quote, decimals);
+  const session = store.chart?.symbol === place.symbol ? store.chart.session : null;
+  say(byId("s-open"), price(session?.open, decimals));
+  say(byId("s-low"), price(session?.low, decimals));
+  say(byId("s-high"), price(session?.high, decimals));
+  say(byId("s-volume"), compact(session?.volume));
+  say(byId("s-reference-name"), quote?.referenceKind === "session_open" ? "Change since open" : "Previous close");
+  say(byId("s-reference"), price(quote?.reference, decimals));
+  set(byId("session"), "title", session ? `Session of ${day(session.date * DAY_MS)}` : "");
+  const track = byId("track");
+  if (session && session.high > session.low) {
+    const at = (100 * ((quote?.last ?? session.close) - session.low)) / (session.high - session.low);
+    track.style.setProperty("--at", String(Math.min(100, Math.max(0, at))));
+  }
+  set(track, "aria-label", session ? `between ${price(session.low, decimals)} and ${price(session.high, decimals)}` : "");
+}
+
+function showPrice(quote: Quote | undefined, decimals: number): void {
+  const change = quote ? changeOf(quote) : null;
+  const way = direction(change?.percent);
+  say(byId("last"), price(quote?.last, decimals));
+  const node = byId("change");
+  set(node, "class", `change ${way}`);
+  const from = quote?.referenceKind === "session_open" ? "since the session's open" : "against the previous session's close";
+  set(node, "title", change ? from : "");
+  say(node, change ? `${ARROW[way]} ${signed(change.difference, decimals)} (${percent(change.percent)})` : "");
+}
+
+export function titleOf(store: Store, place: Place | null, decimals: number): string {
+  const quote = place ? store.quotes.get(place.symbol) : undefined;
+  if (!quote || quote.last === null) return "MarketPulse";
+  const change = changeOf(quote);
+  const way = direction(change?.percent);
+  const moved = change ? ` ${ARROW[way]} ${percent(change.percent)}` : "";
+  return `${quote.symbol} ${price(quote.last, decimals)}${moved} · MarketPulse`;
+}
+
+/** The timeframe switch: a radio group that arrow keys move in. */
+export class Timeframes {
+  readonly #root = byId("timeframes");
+  #names: readonly string[] = [];
+
+  constructor(private readonly onChoose: (timeframe: string) => void) {
+    this.#root.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      const at = this.#names.indexOf((document.activeElement as HTMLElement).dataset["timeframe"] ?? "");
+      const next = this.#names[(at + by + this.#names.length) % this.#names.length];
+      if (next) {
+        this.onChoose(next);
+        this.#root.querySelector<HTMLElement>(`[data-timeframe="${next}"]`)?.focus();
+      }
+    });
+  }
+
+  show(names: readonly string[], chosen: string): void {
+    if (this.#names.join() !== names.join()) {
+      this.#names = [...names];
+      this.#root.replaceChildren(
+        ...names.map((name) => {
+          const button = el("button", { type: "button", role: "radio", "data-timeframe": name }, name);
+          button.addEventListener("click", () => this.onChoose(name));
+          return button;
+        }),
+      );
+    }
+    for (const button of this.#root.children) {
+      const on = (button as HTMLElement).dataset["timeframe"] === chosen;
+      set(button, "aria-checked", String(on));
+      set(button, "tabindex", on ? "0" : "-1");
+    }
+  }
+}
+
+export function showChips(groups: Group[], on: ReadonlySet<string>, color: (group: Group) => string, toggle: (id: string) => void): void {
+  byId("chips").replaceChildren(
+    ...groups.map((group) => {
+      const dot = el("i", { "aria-hidden": "true" });
+      dot.style.setProperty("--of", color(group));
+      const chip = el("button", { type: "button", "aria-pressed": String(on.has(group.id)) }, dot, group.label);
+      chip.addEventListener("click", () => toggle(group.id));
+      return chip;
+    }),
+  );
+}

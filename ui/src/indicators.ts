@@ -1,0 +1,78 @@
+/** Which indicator columns are drawn together, where, and how they are called. */
+
+import { BAR_WIDTH } from "./protocol.ts";
+
+/** How a column is drawn. `band` marks the two edges of a band that is filled between. */
+export interface Line {
+  column: number;
+  label: string;
+  style: "line" | "thin" | "histogram";
+}
+
+export interface Group {
+  /** Stable name, such as `bbands_20_2`: remembered when a person switches it on or off. */
+  id: string;
+  label: string;
+  place: "price" | "volume" | "pane";
+  lines: Line[];
+  band: [number, number] | null;
+  levels: number[];
+  onAtFirst: boolean;
+  /** Its place among the groups of the same place: its colour stays when others are switched off. */
+  order: number;
+}
+
+const TITLES: Record<string, string> = {
+  sma: "SMA",
+  ema: "EMA",
+  bbands: "BB",
+  session_vwap: "VWAP",
+  vwap: "VWAP",
+  rsi: "RSI",
+  macd: "MACD",
+  atr: "ATR",
+  realized_volatility: "Volatility",
+  volume_sma: "Vol SMA",
+};
+const ON_PRICE = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "wma", "dema", "tema", "kama"]);
+const ON_AT_FIRST = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "volume_sma", "rsi"]);
+const PARTS: Record<string, string> = { upper: "upper", middle: "middle", lower: "lower", signal: "signal", hist: "hist" };
+
+/** `macd_12_26_9_signal` -> kind `macd`, parameters `12,26,9`, part `signal`. */
+export function readName(name: string): { kind: string; parameters: string; part: string } {
+  const match = /^([a-z][a-z_]*?)((?:_\d+(?:\.\d+)?)*)(?:_([a-z]+))?$/.exec(name);
+  if (!match) return { kind: name, parameters: "", part: "" };
+  const [, kind = name, numbers = "", part = ""] = match;
+  if (numbers === "" && part !== "") return { kind: `${kind}_${part}`, parameters: "", part: "" };
+  return { kind, parameters: numbers.split("_").filter(Boolean).join(","), part };
+}
+
+/** The groups of a page's columns, in the order in which they are offered. */
+export function groupsOf(columns: readonly string[]): Group[] {
+  const groups = new Map<string, Group>();
+  for (let column = BAR_WIDTH; column < columns.length; column++) {
+    const { kind, parameters, part } = readName(columns[column]!);
+    const id = parameters ? `${kind}_${parameters.replaceAll(",", "_")}` : kind;
+    let group = groups.get(id);
+    if (!group) {
+      const title = TITLES[kind] ?? kind.replaceAll("_", " ");
+      const place = ON_PRICE.has(kind) ? "price" : kind === "volume_sma" ? "volume" : "pane";
+      group = {
+        id, label: parameters ? `${title} ${parameters.replaceAll(",", " ")}` : title, place, lines: [], band: null,
+        levels: kind === "rsi" ? [30, 70] : [], onAtFirst: ON_AT_FIRST.has(kind),
+        order: [...groups.values()].filter((g) => g.place === place).length,
+      };
+      groups.set(id, group);
+    }
+    const style = part === "hist" ? "histogram" : part === "upper" || part === "lower" ? "thin" : "line";
+    group.lines.push({ column, label: PARTS[part] ?? part, style });
+    if (part === "upper" || part === "lower") {
+      group.band = part === "upper" ? [column, group.band?.[1] ?? column] : [group.band?.[0] ?? column, column];
+    }
+  }
+  const rank = { price: 0, volume: 1, pane: 2 };
+  // Bands come first: they are drawn under the lines.
+  return [...groups.values()].sort(
+    (a, b) => rank[a.place] - rank[b.place] || Number(b.band !== null) - Number(a.band !== null),
+  );
+}

@@ -1,0 +1,69 @@
+/** What the server sends over /ws: the JSON of marketpulse/web/frames.py. Times are milliseconds UTC. */
+
+/** symbol, last, last_time_ms, reference, reference_kind, simulated, venue */
+export type QuoteRow = [
+  string,
+  number | null,
+  number,
+  number | null,
+  "previous_close" | "session_open",
+  boolean,
+  string | null,
+];
+
+export interface Spark {
+  timeframe: string;
+  closes: number[];
+}
+
+/** The symbol's session so far; `volume` is null where no session bar is built. */
+export interface Session {
+  date: number;
+  open: number;
+  high: number;
+  low: number;
+  close: number;
+  volume: number | null;
+}
+
+/** One number per column; null where there is no value. */
+export type Row = (number | null)[];
+
+export interface ChartPart {
+  symbol: string;
+  timeframe: string;
+  whole: boolean;
+  rows: Row[];
+  session: Session | null;
+}
+
+export interface Figures {
+  events_per_s: number | null;
+  bars_per_s: number | null;
+  latency_p50_ms: number | null;
+  latency_p99_ms: number | null;
+  lag_records: number | null;
+  dead_letters: number | null;
+  broker_reachable: boolean;
+  newest_row_ms: number | null;
+  now_ms: number;
+  symbols: number;
+}
+
+export interface Frame {
+  seq: number;
+  /** The frame that this one builds on; null: forget everything, this is the whole. */
+  after: number | null;
+  columns?: string[];
+  timeframes?: string[];
+  quotes?: QuoteRow[];
+  sparks?: Record<string, Spark>;
+  chart?: ChartPart;
+  figures?: Figures;
+}
+
+/** The columns that every row begins with; indicator values follow. */
+export const COL = { open: 2, high: 3, low: 4, close: 5, volume: 6, vwap: 7, trades: 8, revision: 9 } as const;
+export const BAR_WIDTH = 10;
+/** The revision of a bar that has not closed yet. */
+export const FORMING = -1;

@@ -1,0 +1,47 @@
+/** How the connection is, in one word at the top, and in a sentence when something is wrong. */
+
+import type { Link } from "./connection.ts";
+import { byId, say, set } from "./dom.ts";
+import { clock, duration } from "./format.ts";
+import type { Figures } from "./protocol.ts";
+
+const QUIET_MS = 15_000;
+
+export interface Status {
+  state: "connecting" | "live" | "quiet" | "away" | "lost";
+  word: string;
+  sentence: string;
+}
+
+/** `nowMs` is this machine's clock: only used for the countdown; ages come from the server's own clock. */
+export function statusOf(link: Link, figures: Figures | null, nowMs: number): Status {
+  const newest = figures?.newest_row_ms ?? null;
+  const since = newest === null ? "" : ` What you see is as of ${clock(newest)} UTC.`;
+  if (link.state === "waiting") {
+    const wait = Math.max(0, Math.ceil((link.untilMs - nowMs) / 1000));
+    return { state: "lost", word: "Disconnected", sentence: `The connection to MarketPulse is lost; next try ${wait ? `in ${wait} s` : "now"}.${since}` };
+  }
+  if (link.state === "connecting") {
+    return figures
+      ? { state: "lost", word: "Reconnecting", sentence: `Connecting again …${since}` }
+      : { state: "connecting", word: "Connecting", sentence: "" };
+  }
+  if (!figures) return { state: "connecting", word: "Connecting", sentence: "" };
+  if (!figures.broker_reachable) {
+    return { state: "away", word: "Log is away", sentence: `The log (Kafka) does not answer. This page goes on by itself when it is back.${since}` };
+  }
+  if (newest === null) return { state: "connecting", word: "Waiting for data", sentence: "" };
+  if (figures.now_ms - newest > QUIET_MS) {
+    return { state: "quiet", word: `Quiet for ${duration(figures.now_ms - newest)}`, sentence: "" };
+  }
+  return { state: "live", word: "Live", sentence: "" };
+}
+
+export function showStatus(status: Status): void {
+  set(byId("link"), "data-state", status.state);
+  say(byId("link-text"), status.word);
+  byId("banner").hidden = status.sentence === "";
+  say(byId("banner-text"), status.sentence);
+  byId("retry").hidden = status.state !== "lost";
+  document.body.toggleAttribute("data-old", status.state === "lost" || status.state === "away");
+}

@@ -1,0 +1,126 @@
+/** What the page knows, built from frames. Pure: no DOM, no socket. */
+
+import type { ChartPart, Figures, Frame, Row, Session, Spark } from "./protocol.ts";
+
+export interface Quote {
+  symbol: string;
+  last: number | null;
+  lastTimeMs: number;
+  reference: number | null;
+  referenceKind: "previous_close" | "session_open";
+  simulated: boolean;
+  venue: string | null;
+}
+
+/** What a frame changed, so that only that is drawn again. */
+export interface Changes {
+  quotes: Set<string>;
+  sparks: boolean;
+  symbols: boolean;
+  columns: boolean;
+  figures: boolean;
+  chart: "none" | "rows" | "whole";
+  rows: Row[];
+}
+
+export interface FigureSample {
+  atMs: number;
+  eventsPerS: number | null;
+  p50: number | null;
+  p99: number | null;
+  deadLetters: number | null;
+}
+
+const SAMPLES_MAX = 120;
+
+export class Store {
+  seq: number | null = null;
+  columns: string[] = [];
+  timeframes: string[] = [];
+  quotes = new Map<string, Quote>();
+  sparks = new Map<string, Spark>();
+  figures: Figures | null = null;
+  samples: FigureSample[] = [];
+  chart: { symbol: string; timeframe: string; rows: Row[]; session: Session | null } | null = null;
+
+  /** Take a frame in. Null when it does not follow the last one: ask for the whole again. */
+  apply(frame: Frame): Changes | null {
+    if (frame.after !== null && frame.after !== this.seq) return null;
+    const changes: Changes = {
+      quotes: new Set(),
+      sparks: frame.sparks !== undefined,
+      symbols: false,
+      columns: frame.columns !== undefined,
+      figures: frame.figures !== undefined,
+      chart: "none",
+      rows: [],
+    };
+    if (frame.after === null) {
+      changes.symbols = true;
+      this.quotes.clear();
+      this.sparks.clear();
+    }
+    this.seq = frame.seq;
+    if (frame.columns) this.columns = frame.columns;
+    if (frame.timeframes) this.timeframes = frame.timeframes;
+    for (const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue] of frame.quotes ?? []) {
+      if (!this.quotes.has(symbol)) changes.symbols = true;
+      this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue });
+      changes.quotes.add(symbol);
+    }
+    for (const [symbol, spark] of Object.entries(frame.sparks ?? {})) this.sparks.set(symbol, spark);
+    if (frame.chart) this.#applyChart(frame.chart, changes);
+    if (frame.figures) this.#applyFigures(frame.figures);
+    return changes;
+  }
+
+  #applyChart(part: ChartPart, changes: Changes): void {
+    const chart = this.chart;
+    if (part.whole || !chart || chart.symbol !== part.symbol || chart.timeframe !== part.timeframe) {
+      this.chart = { symbol: part.symbol, timeframe: part.timeframe, rows: part.rows, session: part.session };
+      changes.chart = "whole";
+      return;
+    }
+    chart.session = part.session;
+    changes.chart = upsertRows(chart.rows, part.rows) ? "rows" : "whole";
+    changes.rows = part.rows;
+  }
+
+  #applyFigures(figures: Figures): void {
+    this.figures = figures;
+    this.samples.push({
+      atMs: figures.now_ms,
+      eventsPerS: figures.events_per_s,
+      p50: figures.latency_p50_ms,
+      p99: figures.latency_p99_ms,
+      deadLetters: figures.dead_letters,
+    });
+    if (this.samples.length > SAMPLES_MAX) this.samples.shift();
+  }
+}
+
+/**
+ * Put rows into their places by open time (the first column), replacing rows that are there.
+ * Both are sorted. False when a row had to go in between others.
+ */
+export function upsertRows(rows: Row[], changed: Row[]): boolean {
+  let inOrder = true;
+  for (const row of changed) {
+    const time = row[0] as number;
+    let at = rows.length;
+    while (at > 0 && (rows[at - 1]![0] as number) >= time) at--;
+    if (at < rows.length && rows[at]![0] === time) rows[at] = row;
+    else {
+      if (at < rows.length) inOrder = false;
+      rows.splice(at, 0, row);
+    }
+  }
+  return inOrder;
+}
+
+/** The change against the reference, as a difference and in percent. Null where one is not known. */
+export function changeOf(quote: Quote): { difference: number; percent: number } | null {
+  if (quote.last === null || quote.reference === null || quote.reference === 0) return null;
+  const difference = quote.last - quote.reference;
+  return { difference, percent: (100 * difference) / quote.reference };
+}
