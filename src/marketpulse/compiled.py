@@ -3,15 +3,17 @@
 No fast-math, so the bits are the same on every machine; without the interpreter's lock, so other
 threads go on; compiled once per machine and version, never per start.
 
-A kernel calls kernels of other files, and numba's own cache only watches the calling file. So the
-cache's folder is named after the size and time of every source file here: any change starts a new one.
+A kernel calls kernels of other files of its room, and numba's own cache only watches the calling
+file. So each room's cache folder is named after the size and time of all its source files: a change
+of any starts a new one.
 """
 
-import contextlib
 import hashlib
+import inspect
 import os
 import shutil
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,39 +26,38 @@ _PACKAGE = Path(__file__).parent
 _CACHES_KEPT = 4
 
 
-def _cache_folder() -> Path:
-    stamp = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(
-        [
-            _PACKAGE / "compiled.py",
-            *(p for room in ("engine", "indicators", "kafka") for p in (_PACKAGE / room).glob("*.py")),
-        ]
-    ):
+def _cache_folder(room: Path) -> Path:
+    stamp = hashlib.sha256(f"{numba.__version__} {room}".encode())
+    for path in sorted([Path(__file__), *room.glob("*.py"), *(_PACKAGE / "model").glob("*.py")]):
         facts = path.stat()
         stamp.update(f"{path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     named = os.environ.get("MARKETPULSE_CACHE_DIR")
     base = Path(named) if named else Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
-    return base / "kernels" / stamp.hexdigest()[:16]
+    return base / "kernels" / room.name / stamp.hexdigest()[:16]
 
 
-def _use_cache(folder: Path) -> None:
-    """Point numba at the folder; drop the oldest ones of earlier versions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(folder)
-    others = sorted((p for p in folder.parent.iterdir() if p != folder), key=lambda p: p.stat().st_mtime)
+@lru_cache
+def _use_cache(room: Path) -> str | None:
+    """The folder for a room's kernels; drops the oldest ones of earlier versions.
+
+    With no place to write there is None: numba falls back to a folder of its own, or compiles at each start.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return os.environ["NUMBA_CACHE_DIR"]
+    try:
+        folder = _cache_folder(room)
+        folder.mkdir(parents=True, exist_ok=True)
+        others = sorted((p for p in folder.parent.iterdir() if p != folder), key=lambda p: p.stat().st_mtime)
+    except OSError:
+        return None
     for old in others[: max(0, len(others) - _CACHES_KEPT)]:
         shutil.rmtree(old, ignore_errors=True)
-
-
-if "NUMBA_CACHE_DIR" not in os.environ:
-    # With no place to write, numba falls back to a folder of its own, or compiles at each start.
-    with contextlib.suppress(OSError):
-        _use_cache(_cache_folder())
+    return str(folder)
 
 
 def kernel(function: F) -> F:
     """Compile a loop over arrays at its first call (`@kernel`)."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compiled(function)
 
 
 def bare_kernel(function: F) -> F:
@@ -65,10 +66,16 @@ def bare_kernel(function: F) -> F:
     Counting costs two locked instructions per array and call; in a scan over bytes that is most of
     the time (0.13 against 0.47 µs a record in the JSON scanner).
     """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    return _compiled(function, _nrt=False)
 
 
 def inlined(function: F) -> F:
     """A helper that becomes part of each bare kernel that calls it; it makes no arrays either."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
-    return cast(F, numba.njit(**options)(function))
+    return _compiled(function, _nrt=False, forceinline=True)
+
+
+def _compiled(function: F, **options: bool) -> F:
+    folder = _use_cache(Path(inspect.getfile(function)).parent)
+    if folder is not None:
+        numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made from the environment at import
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
