@@ -1,0 +1,215 @@
+"""`produce`: one source into `market`.
+
+    start from the committed position -> hello -> rows, heartbeats between them -> goodbye
+
+A source that can resume is written exactly once: its rows and its position commit together. A far
+end or a broker that is away is waited for; nothing is lost meanwhile.
+"""
+
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.clock import Clock, SystemClock
+from marketpulse.errors import Retryable
+from marketpulse.kafka.foreign import KafkaForeignTopic
+from marketpulse.kafka.producer import KafkaMarketLog
+from marketpulse.ports import Hello, MarketLog, Polled, Source
+from marketpulse.settings import AnySource, ReplaySettings, Settings, SimulateSettings
+from marketpulse.sources.defaults import source_name
+from marketpulse.sources.kafka_topic import KafkaTopicSource
+from marketpulse.sources.replay import ReplaySource, begin_again
+from marketpulse.sources.sample import SampleSource
+from marketpulse.sources.simulate import SimulateSource
+from marketpulse.telemetry import SOURCE_ERRORS, get_logger
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_PROGRESS_S = 1.0
+T = TypeVar("T")
+
+
+def run(
+    settings: Settings, life: Lifecycle, source_settings: AnySource, name: str, *, again: bool = False
+) -> int:
+    """Feed the source called `name` into `market` until it ends or `life.stop`; returns the exit code.
+
+    `again`: begin at the source's start although it was replayed before, as a run of its own.
+    """
+    clock = SystemClock()
+    source, resumable = open_source(settings, source_settings, name, clock, life.health.beat)
+    log = KafkaMarketLog(settings, source=name, exactly_once=resumable)
+    try:
+        return Production(settings, life, source, log, name, clock, resumable).run(again)
+    finally:
+        source.close()
+
+
+def open_source(
+    settings: Settings, source_settings: AnySource, name: str, clock: Clock, alive: Callable[[], None]
+) -> tuple[Source, bool]:
+    """(the source, whether it can resume after the rows that were committed)."""
+    engine = settings.engine
+    carried = source_name(source_settings.kind, name)
+    lateness_ns = engine.lateness_ms * 1_000_000
+    if isinstance(source_settings, SimulateSettings):
+        simulated = SimulateSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock)
+        return simulated, simulated.resumable
+    if isinstance(source_settings, ReplaySettings):
+        kind = SampleSource if source_settings.sample else ReplaySource
+        return kind(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), (
+            not source_settings.sample
+        )
+    topic = KafkaForeignTopic(settings, source_settings.topic, source_settings.bootstrap_servers)
+    return KafkaTopicSource(source_settings, topic, carried, engine, clock=clock, alive=alive), True
+
+
+@dataclass
+class Production:
+    """One source, its log, and where they stand."""
+
+    settings: Settings
+    life: Lifecycle
+    source: Source
+    log: MarketLog
+    name: str
+    clock: Clock
+    resumable: bool
+
+    def run(self, again: bool) -> int:
+        position = self._patiently(self.log.last_position) if self.resumable else None
+        hello = self._patiently(lambda: self.source.start(begin_again(position) if again else position))
+        if hello is None:
+            return 0  # asked to stop while the broker was away
+        if _finished_before(self.source):
+            self._say(f"{self.name} was replayed completely before; use --again to feed it in once more")
+            get_logger().warning("replayed_completely_before", source=self.name, todo="use --again")
+            self.life.announce(source=hello.source, ended=True)
+            return 0
+        self.life.announce(source=hello.source, mode=hello.mode, simulated=hello.simulated)
+        ended = self._pump(hello)
+        self._close(ended, hello)
+        return 0
+
+    def _pump(self, hello: Hello) -> bool:
+        """Poll and write until the source ends (True) or the process shall stop (False)."""
+        beat_s = self.settings.process.clock_ms / 1e3
+        unsaid: Hello | None = hello
+        next_beat = self.clock.monotonic() + beat_s
+        progress = _Progress(self.name, self.source, self.clock)
+        while not self.life.stop.is_set():
+            left = max(0.0, next_beat - self.clock.monotonic())
+            polled = self._patiently(lambda left=left: self.source.poll(left))  # type: ignore[misc]
+            if polled is None:
+                break
+            if (
+                polled.batches
+                or polled.rejected
+                or polled.hello is not None
+                or polled.goodbye_watermark_ns is not None
+            ):
+                if unsaid is not None:  # hello comes before the first row, in the same transaction
+                    polled, unsaid = replace(polled, hello=polled.hello or unsaid), None
+                if self._write(polled) is None:
+                    break
+            if polled.ended:
+                progress.show(last=True)
+                return True
+            if self.clock.monotonic() >= next_beat:
+                next_beat = self.clock.monotonic() + beat_s
+                self._beat(hello.source, silent=unsaid is not None)
+                progress.show()
+            self.life.health.beat()
+        return False
+
+    def _beat(self, carried: str, *, silent: bool) -> None:
+        """A heartbeat with what the source can promise; without a promise, only what is due commits."""
+        watermark = None if silent else self.source.watermark_ns()
+        if watermark is None:
+            self._write(Polled())
+        else:
+            self._patiently(lambda: self.log.heartbeat(carried, watermark) or True)  # type: ignore[func-returns-value]
+
+    def _write(self, polled: Polled) -> bool | None:
+        """The same rows until the log has them; None: asked to stop before that."""
+        return self._patiently(lambda: self.log.write(polled) is None)  # type: ignore[func-returns-value]
+
+    def _close(self, ended: bool, hello: Hello) -> None:
+        """Say goodbye with what can be promised, and make everything durable.
+
+        While the broker is away this gives up: what was not committed is read again at the next start.
+        """
+        try:
+            watermark = None if ended else self.source.watermark_ns()
+            if watermark is not None:
+                self.log.write(Polled(goodbye_watermark_ns=watermark))
+            self.log.flush()
+            self.log.close()
+        except Retryable as error:
+            lost = (
+                "nothing is lost: it begins again where it was"
+                if self.resumable
+                else "its last rows are lost"
+            )
+            get_logger().warning(
+                "source_closed_without_broker", source=hello.source, error=str(error), note=lost
+            )
+
+    def _patiently(self, call: Callable[[], T]) -> T | None:
+        """The call's answer, asked for again with growing pauses while the far end is away; None: stop."""
+        wait = _FIRST_WAIT_S
+        waited = False
+        while not self.life.stop.is_set():
+            try:
+                answer = call()
+            except Retryable as error:
+                SOURCE_ERRORS.labels(self.name).inc()
+                self.life.health.beat()
+                self.life.health.set_not_ready(str(error))
+                get_logger().warning("waiting", source=self.name, error=str(error), retry_in_s=round(wait, 1))
+                self.life.stop.wait(wait * random.uniform(0.5, 1.5))
+                wait, waited = min(2 * wait, _LONGEST_WAIT_S), True
+            else:
+                if waited:
+                    self.life.health.set_ready()
+                return answer
+        return None
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
+
+def _finished_before(source: Source) -> bool:
+    return isinstance(source, ReplaySource | SimulateSource) and source.finished_before
+
+
+class _Progress:
+    """One line on a terminal that says how far a long replay is."""
+
+    def __init__(self, name: str, source: Source, clock: Clock) -> None:
+        self._name = name
+        self._source = source if isinstance(source, ReplaySource) else None
+        self._clock = clock
+        self._shown_s = self._begun_s = clock.monotonic()
+        self._first = self._source.progress()[0] if self._source else 0
+        self._wrote = False
+
+    def show(self, last: bool = False) -> None:
+        now = self._clock.monotonic()
+        if (
+            self._source is None
+            or not sys.stderr.isatty()
+            or (now - self._shown_s < _PROGRESS_S and not last)
+        ):
+            return
+        if last and not self._wrote:
+            return
+        done, total = self._source.progress()
+        rate = max(0, done - self._first) / max(now - self._begun_s, 1e-9)
+        sys.stderr.write(
+            f"\r{self._name}: {done:,} of {total:,} rows, {rate:,.0f} rows/s" + ("\n" if last else "")
+        )
+        sys.stderr.flush()
+        self._shown_s, self._wrote = now, True

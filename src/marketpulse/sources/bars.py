@@ -1,0 +1,127 @@
+"""What a bar's label means: its timeframe, where it opens and closes, which session it is.
+
+An intraday label is the bar's open; it closes one timeframe later. A bar of a day stands for a
+session: it covers `[midnight UTC of its date, +24 h)` and carries the date. A bar is known when it
+has closed, so its event time is its close. Where a row gives its own `close_time_ns`, that holds.
+"""
+
+import re
+
+import numpy as np
+import polars as pl
+
+from marketpulse.errors import Fatal, ParameterError
+from marketpulse.model.market import Ints
+from marketpulse.model.timeframe import DAY_NS, SECOND_NS, Timeframe
+from marketpulse.settings import Mapping
+from marketpulse.sources.normalise import Rows
+from marketpulse.sources.times import Mask
+
+_WORDS = re.compile(r"(\d*)[ _-]?(s|sec|second|m|min|minute|h|hour|d|day|daily)s?", re.IGNORECASE)
+
+
+def infer_timeframe(rows: Rows) -> str | None:
+    """The timeframe that bars are spaced at: the commonest step between two labels of a symbol.
+
+    None when no symbol has two labels and they are not plain dates. Raises ParameterError when the
+    rows are further apart than days, or at no whole number of seconds.
+    """
+    symbols = rows.frame["symbol"].rank("dense").to_numpy()
+    order = np.lexsort((rows.time_ns, symbols))
+    steps = np.diff(rows.time_ns[order])[np.diff(symbols[order].astype(np.int64)) == 0]
+    steps = steps[steps > 0]
+    if not steps.size:
+        return "1d" if len(rows) and bool(np.all(rows.local_ns % DAY_NS == 0)) else None
+    lengths, counts = np.unique(steps, return_counts=True)
+    return _name(int(lengths[counts.argmax()]))
+
+
+def _name(length: int) -> str:
+    if length >= 5 * DAY_NS:
+        raise ParameterError(
+            f"its bars are {length // DAY_NS} days apart, and of bars longer than an hour only days are known:"
+            " set mapping.timeframe to 1d if each row is one session all the same"
+        )
+    if length > 20 * 3_600 * SECOND_NS:
+        return "1d"
+    for unit, size in (("h", 3_600), ("m", 60), ("s", 1)):
+        if length % (size * SECOND_NS) == 0:
+            return f"{length // (size * SECOND_NS)}{unit}"
+    raise ParameterError(f"its bars are {length / SECOND_NS} s apart: set mapping.timeframe")
+
+
+def timeframe_of_rows(
+    rows: Rows, mapping: Mapping, known: str | None, where: str
+) -> tuple[list[Timeframe], Ints]:
+    """(timeframes, index into them of each row): its own, else the configured, else `known`, else inferred.
+
+    Raises Fatal when it is needed and cannot be told.
+    """
+    own = rows.frame["timeframe"]
+    names = {text: _own_name(text) for text in own.unique().drop_nulls().to_list()}
+    usual = mapping.timeframe or known
+    if usual is None and (own.null_count() or None in names.values()):
+        try:
+            usual = infer_timeframe(rows)
+        except ParameterError as error:
+            raise Fatal(f"{where}: {error}") from None
+        if usual is None:
+            raise Fatal(
+                f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe"
+            )
+    frames = [
+        Timeframe.parse(name)
+        for name in dict.fromkeys([*(n or usual for n in names.values()), usual])
+        if name
+    ]
+    place = {frame.name: i for i, frame in enumerate(frames)}
+    default = place[Timeframe.parse(usual).name] if usual else 0
+    texts = {text: place[Timeframe.parse(name).name] if name else default for text, name in names.items()}
+    index = (
+        own.replace_strict(texts, default=default, return_dtype=pl.Int64)
+        if texts
+        else pl.repeat(default, len(own), eager=True, dtype=pl.Int64)
+    )
+    return frames, index.to_numpy()
+
+
+def _own_name(text: str) -> str | None:
+    """A timeframe as a row writes it (`1m`, `1Min`, `day`), or None when it is none that we know."""
+    match = _WORDS.fullmatch(text.strip())
+    try:
+        if match is not None:
+            return Timeframe.parse(f"{match[1] or 1}{match[2][0].lower()}").name
+        return Timeframe.parse(text).name
+    except ParameterError:
+        return None
+
+
+def finish(rows: Rows, mapping: Mapping, where: str, known: str | None = None) -> Rows:
+    """Rows with `timeframe`, `open_time_ns`, `close_time_ns`, `final`, `session_date`; `time_ns` is their close."""
+    frames, index = timeframe_of_rows(rows, mapping, known, where)
+    length = np.array([frame.length for frame in frames], np.int64)[index]
+    given = rows.frame["close_time_ns"].fill_null(0).to_numpy()
+    own_close = given > rows.time_ns
+    dated: Mask = (length == DAY_NS) & ~own_close
+    date = _local_date(rows, mapping.timezone)
+    open_ns = np.where(dated, date * DAY_NS, rows.time_ns)
+    close_ns = np.where(own_close, given, open_ns + length)
+    names = pl.Series([frame.name for frame in frames])[index.astype(np.uint32)]
+    frame = rows.frame.with_columns(
+        timeframe=names,
+        open_time_ns=pl.Series(open_ns),
+        close_time_ns=pl.Series(close_ns),
+        final=pl.lit(True),
+        session_date=pl.Series(date.astype(np.int32)).set(pl.Series(~dated), None).cast(pl.Date),
+    )
+    return Rows(frame, close_ns, rows.local_ns, rows.raw)
+
+
+def _local_date(rows: Rows, zone: str) -> Ints:
+    """(n,) the date of each label: as written, or, for a time with a zone or a number, in the mapping's zone."""
+    if zone == "UTC":
+        return np.floor_divide(rows.local_ns, DAY_NS)
+    utc = pl.Series(rows.time_ns).cast(pl.Datetime("ns", "UTC"))
+    there = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("ns").to_numpy()
+    midnight = rows.local_ns % DAY_NS == 0
+    return np.floor_divide(np.where(midnight, rows.local_ns, there), DAY_NS)

@@ -1,0 +1,123 @@
+"""Files -> one tape: opened by what they contain, understood by their header, merged by event time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from marketpulse.errors import Fatal
+from marketpulse.ports import RejectedInput
+from marketpulse.settings import Mapping
+from marketpulse.sources import bars
+from marketpulse.sources.csv_rows import read_csv
+from marketpulse.sources.files import open_bytes, stem
+from marketpulse.sources.json_rows import read_json
+from marketpulse.sources.mapping import Plan, guess
+from marketpulse.sources.normalise import Reader, Rows
+from marketpulse.sources.parquet_rows import read_parquet
+from marketpulse.sources.raw import RawRows
+from marketpulse.sources.tape import Tape, build
+from marketpulse.sources.times import looks_day_first
+
+_HEAD_ROWS = 10_000  # rows that the meaning of the columns is guessed from
+
+
+@dataclass(slots=True)
+class Dataset:
+    """All rows of some files in order of time, and what was set aside."""
+
+    tape: Tape
+    rejected: list[RejectedInput] = field(default_factory=list)
+    venues: bool = False  # whether any row names its venue
+
+
+def load(paths: list[Path], mapping: Mapping, alive: Callable[[], None] = lambda: None) -> Dataset:
+    """Read every file. `alive` is called now and then: large files take seconds.
+
+    Symbol: its column, else mapping.symbol, else the file's name without suffix in upper case.
+    Raises Fatal, naming the file, when one cannot be understood or has no usable row at all.
+    """
+    parts: dict[str, list[Rows]] = {}
+    rejected: list[RejectedInput] = []
+    for path in paths:
+        own, faults = _load_one(path, mapping, alive)
+        rejected += faults
+        for kind, blocks in own.items():
+            parts.setdefault(kind, []).extend(blocks)
+    venues = any(
+        rows.frame["venue"].null_count() < len(rows) for k, b in parts.items() if k != "event" for rows in b
+    )
+    return Dataset(build(parts), rejected, venues)
+
+
+def _load_one(
+    path: Path, mapping: Mapping, alive: Callable[[], None]
+) -> tuple[dict[str, list[Rows]], list[RejectedInput]]:
+    parts: dict[str, list[Rows]] = {}
+    rejected: list[RejectedInput] = []
+    reader: Reader | None = None
+    for raw in _blocks(path):
+        alive()
+        if reader is None:
+            if not len(raw.frame):
+                rejected += raw.broken
+                continue
+            reader = reader_for(raw, mapping, str(path), stem(path).upper())
+        block = reader.read(raw)
+        rejected += block.rejected
+        for kind, rows in block.rows.items():
+            parts.setdefault(kind, []).append(rows)
+    if not parts:
+        first = f": {rejected[0].detail} (line {rejected[0].row})" if rejected else ""
+        raise Fatal(f"{path}: no usable row{first}. If a column is misread, name it: --map price=COLUMN")
+    if "bar" in parts:
+        whole = _concat(parts["bar"])
+        parts["bar"] = [bars.finish(whole, mapping, str(path))]
+    return parts, rejected
+
+
+def reader_for(raw: RawRows, mapping: Mapping, where: str, fallback_symbol: str) -> Reader:
+    """Guess what the columns of a file or topic mean from its first rows."""
+    head = raw.frame.head(_HEAD_ROWS)
+    plan = guess(head, mapping, where)
+    return Reader(plan, mapping, fallback_symbol, _decimal_comma(head, plan), _day_first(raw.frame, plan))
+
+
+def _day_first(frame: pl.DataFrame, plan: Plan) -> bool | None:
+    return looks_day_first(frame[plan.columns.get("date", plan.columns["time"])])
+
+
+def _decimal_comma(head: pl.DataFrame, plan: Plan) -> bool:
+    """Whether `12,5` is twelve and a half: some price has a comma that cannot group thousands."""
+    for name in ("price", "close", "open", "bid"):
+        column = plan.columns.get(name)
+        if column is not None and head[column].dtype == pl.String:
+            texts = head[column].str.strip_chars()
+            if texts.str.contains(r"^-?\d{1,3}(\.\d{3})*,\d+$|^-?\d+,\d+$").any():
+                return (
+                    bool(texts.str.contains(r",(\d{1,2}|\d{4,})$").any())
+                    and not texts.str.contains(r",.*\.").any()
+                )
+    return False
+
+
+def _concat(blocks: list[Rows]) -> Rows:
+    if len(blocks) == 1:
+        return blocks[0]
+    return Rows(
+        pl.concat([rows.frame for rows in blocks]),
+        *(
+            np.concatenate([getattr(rows, name) for rows in blocks])
+            for name in ("time_ns", "local_ns", "raw")
+        ),
+    )
+
+
+def _blocks(path: Path) -> Iterator[RawRows]:
+    with open_bytes(path) as stream:
+        head = stream.read(4096)
+    if head.startswith(b"PAR1"):
+        return read_parquet(path)
+    return read_json(path) if head.lstrip()[:1] in {b"{", b"["} else read_csv(path)

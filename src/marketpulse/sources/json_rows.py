@@ -1,0 +1,199 @@
+"""JSON of other people -> raw rows: lines, arrays, one object per file, many objects in one record.
+
+The good path hands whole blocks to a compiled reader. Where that fails (a line that is no JSON, a
+field that is a number here and a text there, objects nested in a list) the block is decoded value
+by value, and only what cannot be read is set aside.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from marketpulse.errors import Fatal
+from marketpulse.ports import RejectedInput
+from marketpulse.sources.files import BLOCK_BYTES, Lines, blocks_of_lines, open_bytes
+from marketpulse.sources.raw import RawRows
+
+LISTS = (
+    "data",
+    "results",
+    "trades",
+    "quotes",
+    "bars",
+    "values",
+    "candles",
+    "records",
+    "items",
+    "rows",
+    "ticks",
+)
+"""Fields under which an object carries a list of rows; its other fields belong to each of them."""
+
+_DECODER = json.JSONDecoder()
+Located = tuple[int, bytes]  # row or line number from 1, and the bytes
+
+
+def read_json(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[RawRows]:
+    """The file's rows in blocks. A file with one value (an array, an object over many lines) is one block."""
+    with open_bytes(path) as stream:
+        line, seen = 1, False
+        for block in blocks_of_lines(stream, path, block_bytes):
+            if not block.strip():
+                line += block.count(b"\n")
+                continue
+            if not seen and not _first_line_is_whole(block):
+                yield _document(block + stream.read(), path)
+                return
+            seen = True
+            yield _from_lines(block, path, line)
+            line += block.count(b"\n")
+        if not seen:
+            raise Fatal(f"{path} is empty: nothing to replay")
+
+
+def from_records(values: Sequence[bytes], origin: str, numbers: Sequence[int]) -> tuple[RawRows, list[int]]:
+    """Rows of a topic's records, and for each row the index of its record. `numbers` locate the records."""
+
+    def locate_record(i: int) -> Located:
+        return numbers[i], values[i]
+
+    if values and not any(b"\n" in value for value in values):
+        frame = _fast(b"\n".join(values))
+        if frame is not None and len(frame) == len(values):
+            return RawRows(frame, origin, locate_record), list(range(len(values)))
+    objects, of_record, broken = _decode(range(len(values)), locate_record, origin)
+    rows = RawRows(_frame(objects), origin, lambda i: locate_record(of_record[i]), broken)
+    return rows, of_record
+
+
+def _first_line_is_whole(block: bytes) -> bool:
+    first = block.lstrip().split(b"\n", 1)[0].strip()
+    if not first.startswith(b"{"):
+        return not first.startswith(b"[")
+    # A first line that is cut or spoilt is told from an object over many lines by its ending.
+    return first.endswith(b"}") and len(first) > 2
+
+
+def _from_lines(block: bytes, path: Path, first_line: int) -> RawRows:
+    lines = Lines(block, first_line, quoted=False)
+    frame = _fast(block)
+    if frame is not None and len(frame) == lines.count():
+        return RawRows(frame, str(path), lines.at)
+    objects, of_line, broken = _decode(range(lines.count()), lines.at, str(path))
+    return RawRows(_frame(objects), str(path), lambda i: lines.at(of_line[i]), broken)
+
+
+def _document(text: bytes, path: Path) -> RawRows:
+    """One JSON value: an array of rows, or an object that is a row or holds rows."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Fatal(f"{path} is not JSON: {error}; one object a line, or one array, is taken") from None
+    elements = value if isinstance(value, list) else [value]
+
+    def locate(i: int) -> Located:
+        return i + 1, orjson.dumps(elements[i])
+
+    objects, of_element, broken = _unwrapped(enumerate(elements), locate, str(path))
+    return RawRows(_frame(objects), str(path), lambda i: locate(of_element[i]), broken)
+
+
+def _fast(block: bytes) -> pl.DataFrame | None:
+    """A frame when every line is one flat object whose fields keep their types, else None."""
+    try:
+        frame = pl.read_ndjson(block, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    nested = any(name in LISTS and isinstance(kind, pl.List) for name, kind in frame.schema.items())
+    return None if nested else frame
+
+
+def _decode(
+    numbers: range, locate: Callable[[int], Located], origin: str
+) -> tuple[list[dict[str, Any]], list[int], list[RejectedInput]]:
+    values: list[tuple[int, Any]] = []
+    broken: list[RejectedInput] = []
+    for i in numbers:
+        number, text = locate(i)
+        try:
+            values.append((i, orjson.loads(text)))
+        except orjson.JSONDecodeError as error:
+            several = _several(text)
+            values += [(i, value) for value in several]
+            if not several:
+                broken.append(RejectedInput("not_json", f"not JSON: {error}", origin, number, text))
+    objects, of_value, wrong = _unwrapped(values, locate, origin)
+    return objects, of_value, broken + wrong
+
+
+def _several(text: bytes) -> list[Any]:
+    """`{…}{…}`: objects written one behind the other, as some delivery streams do; [] if it is not that."""
+    found: list[Any] = []
+    try:
+        rest = text.decode().strip()
+        while rest:
+            value, end = _DECODER.raw_decode(rest)
+            if not isinstance(value, dict):
+                return []
+            found.append(value)
+            rest = rest[end:].lstrip(" ,\r\n\t")
+    except ValueError:
+        return []
+    return found
+
+
+def _unwrapped(
+    values: Iterable[tuple[int, Any]], locate: Callable[[int], Located], origin: str
+) -> tuple[list[dict[str, Any]], list[int], list[RejectedInput]]:
+    """Every object in the values, lists opened: (objects, the value each came from, what is no object)."""
+    objects: list[dict[str, Any]] = []
+    sources: list[int] = []
+    broken: list[RejectedInput] = []
+    for i, value in values:
+        for element in value if isinstance(value, list) else [value]:
+            if not isinstance(element, dict):
+                number, text = locate(i)
+                detail = f"a row must be a JSON object, found {type(element).__name__}"
+                broken.append(RejectedInput("not_json", detail, origin, number, text))
+                continue
+            some = _opened(element)
+            objects += some
+            sources += [i] * len(some)
+    return objects, sources, broken
+
+
+def _opened(value: dict[str, Any]) -> list[dict[str, Any]]:
+    for name in LISTS:
+        inner = value.get(name)
+        if isinstance(inner, list) and inner and all(isinstance(row, dict) for row in inner):
+            shared = {k: v for k, v in value.items() if k != name and not isinstance(v, dict | list)}
+            return [{**shared, **row} for row in inner]
+        if name == "data" and isinstance(inner, dict):
+            return [{**{k: v for k, v in value.items() if k != name}, **inner}]
+    return [value]
+
+
+def _frame(objects: list[dict[str, Any]]) -> pl.DataFrame:
+    """Columns of numbers where every value is one, of texts elsewhere."""
+    names = dict.fromkeys(name for row in objects for name in row)
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in objects]
+        kinds = {type(value) for value in values} - {type(None)}
+        if kinds == {int} and all(abs(v) < 2**63 for v in values if v is not None):
+            columns[name] = pl.Series(values, dtype=pl.Int64)
+        elif kinds and kinds <= {int, float}:
+            columns[name] = pl.Series([None if v is None else float(v) for v in values], dtype=pl.Float64)
+        else:
+            columns[name] = pl.Series([_text(v) for v in values], dtype=pl.String)
+    return pl.DataFrame(columns)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) else orjson.dumps(value).decode()
