@@ -73,11 +73,15 @@ class EmbeddedBroker:
         return None if self._process is None else self._process.pid
 
     def start(self) -> str:
-        """Start it, or take over one that lost its owner; returns the bootstrap address once it answers.
+        """Start it (again, if it died), or take over one that lost its owner; returns the bootstrap
+        address once it answers.
 
         Raises EnvironmentProblem (no Java, port taken, disk full, a live broker on this data
         directory …) or Retryable (the jars cannot be fetched now, it died while starting).
         """
+        if self.alive():
+            return self.bootstrap
+        self.stop()  # what is left of one that died
         try:
             for directory in (self._files.home, self._files.logs):
                 directory.mkdir(parents=True, exist_ok=True)
