@@ -28,16 +28,16 @@ def update(
     """Row: started, previous close, average true range (smoothing.wilder_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        row = state[series[i]]
-        high, low, previous = bars[i, HIGH], bars[i, LOW], row[_PREVIOUS]
+        row = series[i]
+        high, low, previous = bars[i, HIGH], bars[i, LOW], state[row, _PREVIOUS]
         out[i, 0] = math.nan
-        if row[_STARTED] != 0.0:
+        if state[row, _STARTED] != 0.0:
             true_range = max(high - low, abs(high - previous), abs(low - previous))
-            known, value = wilder_push(row, _RANGE, length, true_range)
+            known, value = wilder_push(state, row, _RANGE, length, true_range)
             if known and math.isfinite(value):
                 out[i, 0] = value
-        row[_STARTED] = 1.0
-        row[_PREVIOUS] = bars[i, CLOSE]
+        state[row, _STARTED] = 1.0
+        state[row, _PREVIOUS] = bars[i, CLOSE]
 
 
 ATR = Indicator(

@@ -12,18 +12,17 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 
 @kernel
-def population_deviation(window: Floats, centre: float) -> float:
-    """Square root of the mean squared distance from the window's mean.
+def population_deviation(state: Floats, row: int, at: int, count: int, centre: float) -> float:
+    """Square root of the mean squared distance of `state[row, at:at + count]` from its mean.
 
     Distances are taken from `centre`, which is that mean but for its rounding; what the rounding
     adds is taken off again. Squares of prices are never subtracted, so nothing cancels.
     """
     total, squares = 0.0, 0.0
-    for value in window:
-        distance = value - centre
+    for place in range(at, at + count):
+        distance = state[row, place] - centre
         total += distance
         squares += distance * distance
-    count = len(window)
     variance = (squares - total * total / count) / count
     return math.sqrt(variance) if variance > 0.0 else 0.0
 
@@ -40,12 +39,12 @@ def update(
     """Row: the window (rolling.sum_push). Costs one pass over the window per bar."""
     length, deviations = int(parameters[0]), parameters[1]
     for i in range(len(series)):
-        row = state[series[i]]
-        full, high, low = sum_push(row, 0, length, bars[i, CLOSE])
+        row = series[i]
+        full, high, low = sum_push(state, row, 0, length, bars[i, CLOSE])
         out[i, 0] = out[i, 1] = out[i, 2] = math.nan
         if full:
             middle = mean(high, low, length)
-            width = deviations * population_deviation(row[SUM_HEAD : SUM_HEAD + length], middle)
+            width = deviations * population_deviation(state, row, SUM_HEAD, length, middle)
             if math.isfinite(middle) and math.isfinite(width):
                 out[i, 0], out[i, 1], out[i, 2] = middle + width, middle, middle - width
 

@@ -24,7 +24,7 @@ def update(
     length = int(parameters[0])
     weight = 2.0 / (length + 1)
     for i in range(len(series)):
-        known, value = ema_push(state[series[i]], 0, length, weight, bars[i, CLOSE])
+        known, value = ema_push(state, series[i], 0, length, weight, bars[i, CLOSE])
         out[i, 0] = value if known and math.isfinite(value) else math.nan
 
 

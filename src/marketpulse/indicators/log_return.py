@@ -5,7 +5,8 @@ accurate for small moves, where dividing first would round part of the move away
 
 With the two prices scaled by powers of two to within a factor √2 of each other,
 price / previous = 2^k (1 + s) / (1 - s) for s = (price - previous) / (price + previous), |s| < 0.172, and
-ln((1 + s) / (1 - s)) = 2 (s + s³/3 + s⁵/5 + …), of which twelve terms reach the last bit.
+ln((1 + s) / (1 - s)) = 2 (s + s³/3 + s⁵/5 + …), of which twelve terms reach the last bit, and
+five while |s| < 0.022 (a move below 4.5 %).
 """
 
 import math
@@ -17,6 +18,8 @@ _SQRT2 = math.sqrt(2)
 _LN2_UPPER = 2977044471 / 2**32
 _LN2_LOWER = 1.9082149292705877e-10
 _TERMS = 12
+_TERMS_OF_SMALL_MOVE = 5
+_SMALL_SQUARE = 2.0**-11
 
 
 @kernel
@@ -36,8 +39,12 @@ def log_return(previous: float, price: float) -> float:
     s = (price - previous) / (price + previous)
     squared = s * s
     series = 0.0
-    for term in range(_TERMS - 1, 0, -1):
-        series = (series + 1.0 / (2 * term + 1)) * squared
+    if squared < _SMALL_SQUARE:
+        for term in range(_TERMS_OF_SMALL_MOVE - 1, 0, -1):
+            series = (series + 1.0 / (2 * term + 1)) * squared
+    else:
+        for term in range(_TERMS - 1, 0, -1):
+            series = (series + 1.0 / (2 * term + 1)) * squared
     logarithm = 2.0 * (s + s * series)
     if power == 0:
         return logarithm

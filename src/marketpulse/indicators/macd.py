@@ -32,17 +32,17 @@ def update(
     fast, slow, signal = int(parameters[0]), int(parameters[1]), int(parameters[2])
     fast_weight, slow_weight, signal_weight = 2.0 / (fast + 1), 2.0 / (slow + 1), 2.0 / (signal + 1)
     for i in range(len(series)):
-        row = state[series[i]]
+        row = series[i]
         close = bars[i, CLOSE]
         out[i, 0] = out[i, 1] = out[i, 2] = math.nan
-        if row[_SLOW] < slow - fast:
-            ema_push(row, _SLOW, slow, slow_weight, close)
+        if state[row, _SLOW] < slow - fast:
+            ema_push(state, row, _SLOW, slow, slow_weight, close)
             continue
-        known, slow_value = ema_push(row, _SLOW, slow, slow_weight, close)
-        _, fast_value = ema_push(row, _FAST, fast, fast_weight, close)
+        known, slow_value = ema_push(state, row, _SLOW, slow, slow_weight, close)
+        _, fast_value = ema_push(state, row, _FAST, fast, fast_weight, close)
         if known:
             line = fast_value - slow_value
-            known, average = ema_push(row, _SIGNAL, signal, signal_weight, line)
+            known, average = ema_push(state, row, _SIGNAL, signal, signal_weight, line)
             if known and math.isfinite(average):
                 out[i, 0], out[i, 1], out[i, 2] = line, average, line - average
 

@@ -28,16 +28,16 @@ def update(
     """Row: started, previous close, window of squared returns (rolling.positive_sum_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        row = state[series[i]]
+        row = series[i]
         close = bars[i, CLOSE]
         out[i, 0] = math.nan
-        if row[_STARTED] != 0.0:
-            change = log_return(row[_PREVIOUS], close)
-            full, variance = positive_sum_push(row, _SQUARES, length, change * change)
+        if state[row, _STARTED] != 0.0:
+            change = log_return(state[row, _PREVIOUS], close)
+            full, variance = positive_sum_push(state, row, _SQUARES, length, change * change)
             if full:
                 out[i, 0] = math.sqrt(variance)
-        row[_STARTED] = 1.0
-        row[_PREVIOUS] = close
+        state[row, _STARTED] = 1.0
+        state[row, _PREVIOUS] = close
 
 
 REALIZED_VOLATILITY = Indicator(

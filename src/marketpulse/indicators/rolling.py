@@ -6,6 +6,9 @@ Two ways, both a constant cost per bar on average:
   sums the ring afresh each time it wraps. For means: a flat price gives exactly that price.
 - `positive_sum_push` never subtracts: the older part of the window is kept as sums from each value to
   the part's end. For terms that are never negative: a window of zeros gives exactly 0.
+
+The functions take the whole state and a row number, not a view of the row: counting the references
+to such a view cost more than the arithmetic (27 ns against 13 ns a bar for `sma(20)`).
 """
 
 from marketpulse.compiled import kernel
@@ -17,11 +20,18 @@ _SPLITTER = 134_217_729.0  # 2^27 + 1 cuts a double into two halves of 26 bits
 
 
 @kernel
+def two_sum(a: float, b: float) -> tuple[float, float]:
+    """a + b rounded, and exactly what the rounding took away."""
+    total = a + b
+    virtual = total - a
+    return total, (a - (total - virtual)) + (b - virtual)
+
+
+@kernel
 def add(high: float, low: float, value: float) -> tuple[float, float]:
-    """(high + low) + value as a double-double; both results finite unless the sum overflows."""
-    total = high + value
-    virtual = total - high
-    low += (high - (total - virtual)) + (value - virtual)
+    """(high + low) + value as a double-double."""
+    total, error = two_sum(high, value)
+    low += error
     rounded = total + low
     return rounded, low - (rounded - total)
 
@@ -37,52 +47,60 @@ def mean(high: float, low: float, count: int) -> float:
 
 
 @kernel
-def sum_push(row: Floats, at: int, period: int, value: float) -> tuple[bool, float, float]:
-    """Take a value into the window at `row[at:]` (SUM_HEAD + period slots).
+def sum_push(state: Floats, row: int, at: int, period: int, value: float) -> tuple[bool, float, float]:
+    """Take a value into the window at `state[row, at:]` (SUM_HEAD + period slots).
 
     Returns whether the window is full, and its sum as a double-double.
     """
-    seen = int(row[at])
+    seen = int(state[row, at])
     full = seen >= period
     head = seen - period if full else seen
     ring = at + SUM_HEAD
-    high, low = row[at + 1], row[at + 2]
-    if full:
-        high, low = add(high, low, -row[ring + head])
-    high, low = add(high, low, value)
-    row[ring + head] = value
+    leaving = state[row, ring + head]
+    state[row, ring + head] = value
     seen += 1
     if head == period - 1:
         seen = period
         high, low = 0.0, 0.0
         for place in range(ring, ring + period):
-            high, low = add(high, low, row[place])
-    row[at], row[at + 1], row[at + 2] = seen, high, low
+            high, error = two_sum(high, state[row, place])
+            low += error
+        high, low = two_sum(high, low)
+    else:
+        high, low = state[row, at + 1], state[row, at + 2]
+        if full:
+            high, error = two_sum(high, -leaving)
+            low += error
+        high, low = add(high, low, value)
+    state[row, at] = seen
+    state[row, at + 1] = high
+    state[row, at + 2] = low
     return seen >= period, high, low
 
 
 @kernel
-def positive_sum_push(row: Floats, at: int, period: int, value: float) -> tuple[bool, float]:
-    """Take a value >= 0 into the window at `row[at:]` (POSITIVE_SUM_HEAD + period slots).
+def positive_sum_push(state: Floats, row: int, at: int, period: int, value: float) -> tuple[bool, float]:
+    """Take a value >= 0 into the window at `state[row, at:]` (POSITIVE_SUM_HEAD + period slots).
 
     Returns whether the window is full, and its sum. Slots before the head hold the newer values; from
     the head on they hold, of the older values, the sum of this one and all after it.
     """
-    seen = int(row[at])
+    seen = int(state[row, at])
     full = seen >= period
     head = seen - period if full else seen
     ring = at + POSITIVE_SUM_HEAD
-    newer = row[at + 1] + value
+    newer = state[row, at + 1] + value
     total = newer
-    row[ring + head] = value
+    state[row, ring + head] = value
     seen += 1
     if head == period - 1:
         older = 0.0
         for place in range(ring + period - 1, ring - 1, -1):
-            older += row[place]
-            row[place] = older
+            older += state[row, place]
+            state[row, place] = older
         seen, newer = period, 0.0
     elif full:
-        total += row[ring + head + 1]
-    row[at], row[at + 1] = seen, newer
+        total += state[row, ring + head + 1]
+    state[row, at] = seen
+    state[row, at + 1] = newer
     return seen >= period, total

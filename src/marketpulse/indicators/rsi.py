@@ -29,19 +29,19 @@ def update(
     """Row: started, previous close, average gain, average loss (smoothing.wilder_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        row = state[series[i]]
+        row = series[i]
         close = bars[i, CLOSE]
         out[i, 0] = math.nan
-        if row[_STARTED] != 0.0:
-            change = close - row[_PREVIOUS]
-            _, gain = wilder_push(row, _GAIN, length, max(change, 0.0))
-            known, loss = wilder_push(row, _LOSS, length, max(-change, 0.0))
+        if state[row, _STARTED] != 0.0:
+            change = close - state[row, _PREVIOUS]
+            _, gain = wilder_push(state, row, _GAIN, length, max(change, 0.0))
+            known, loss = wilder_push(state, row, _LOSS, length, max(-change, 0.0))
             moved = gain + loss
             value = 100.0 * (gain / moved) if moved > 0.0 else 0.0
             if known and math.isfinite(moved):
                 out[i, 0] = value
-        row[_STARTED] = 1.0
-        row[_PREVIOUS] = close
+        state[row, _STARTED] = 1.0
+        state[row, _PREVIOUS] = close
 
 
 RSI = Indicator(

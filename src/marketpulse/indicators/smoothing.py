@@ -12,32 +12,36 @@ AVERAGE_WIDTH = 3
 
 
 @kernel
-def seed_push(row: Floats, at: int, length: int, value: float) -> tuple[bool, float]:
+def seed_push(state: Floats, row: int, at: int, length: int, value: float) -> tuple[bool, float]:
     """Take one of the first `length` values; with the last one the slot holds their mean."""
-    seen = int(row[at]) + 1
-    high, low = add(row[at + 1], row[at + 2], value)
+    seen = int(state[row, at]) + 1
+    high, low = add(state[row, at + 1], state[row, at + 2], value)
     if seen == length:
         high, low = mean(high, low, length), 0.0
-    row[at], row[at + 1], row[at + 2] = seen, high, low
+    state[row, at] = seen
+    state[row, at + 1] = high
+    state[row, at + 2] = low
     return seen == length, high
 
 
 @kernel
-def ema_push(row: Floats, at: int, length: int, weight: float, value: float) -> tuple[bool, float]:
+def ema_push(
+    state: Floats, row: int, at: int, length: int, weight: float, value: float
+) -> tuple[bool, float]:
     """Exponential average: it moves by `weight` of the way to each new value."""
-    if row[at] < length:
-        return seed_push(row, at, length, value)
-    average = row[at + 1]
+    if state[row, at] < length:
+        return seed_push(state, row, at, length, value)
+    average = state[row, at + 1]
     average += (value - average) * weight
-    row[at + 1] = average
+    state[row, at + 1] = average
     return True, average
 
 
 @kernel
-def wilder_push(row: Floats, at: int, length: int, value: float) -> tuple[bool, float]:
+def wilder_push(state: Floats, row: int, at: int, length: int, value: float) -> tuple[bool, float]:
     """Wilder's average: (length - 1) parts of the old one and one part of the new value."""
-    if row[at] < length:
-        return seed_push(row, at, length, value)
-    average = (row[at + 1] * (length - 1) + value) / length
-    row[at + 1] = average
+    if state[row, at] < length:
+        return seed_push(state, row, at, length, value)
+    average = (state[row, at + 1] * (length - 1) + value) / length
+    state[row, at + 1] = average
     return True, average

@@ -23,7 +23,7 @@ def update(
     """Row: the window (rolling.sum_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        full, high, low = sum_push(state[series[i]], 0, length, bars[i, VOLUME])
+        full, high, low = sum_push(state, series[i], 0, length, bars[i, VOLUME])
         value = mean(high, low, length)
         out[i, 0] = value if full and math.isfinite(value) else math.nan
 

@@ -10,11 +10,10 @@ from marketpulse.indicators.bar_columns import NOTIONAL, VOLUME
 from marketpulse.indicators.declaration import Floats, Indicator
 from marketpulse.indicators.rolling import add
 
-_STARTED = 0  # 1 once there is a session
-_SESSION = 1
-_NOTIONAL = 2  # sum and its low part
-_VOLUME = 4  # sum and its low part
-_WIDTH = 6
+_SESSION = 0
+_NOTIONAL = 1  # sum and its low part
+_VOLUME = 3  # sum and its low part
+_WIDTH = 5
 
 
 @kernel
@@ -26,20 +25,16 @@ def update(
     _parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: started, session date, Σ notional, Σ volume (double-double sums, rolling.add)."""
+    """Row: session date, Σ notional, Σ volume (double-double sums, rolling.add)."""
     for i in range(len(series)):
-        row = state[series[i]]
-        if row[_STARTED] == 0.0 or row[_SESSION] != session[i]:
-            row[_STARTED], row[_SESSION] = 1.0, session[i]
-            row[_NOTIONAL], row[_NOTIONAL + 1], row[_VOLUME], row[_VOLUME + 1] = 0.0, 0.0, 0.0, 0.0
-        notional, notional_low = add(row[_NOTIONAL], row[_NOTIONAL + 1], bars[i, NOTIONAL])
-        volume, volume_low = add(row[_VOLUME], row[_VOLUME + 1], bars[i, VOLUME])
-        row[_NOTIONAL], row[_NOTIONAL + 1], row[_VOLUME], row[_VOLUME + 1] = (
-            notional,
-            notional_low,
-            volume,
-            volume_low,
-        )
+        row = series[i]
+        if state[row, _SESSION] != session[i]:
+            state[row, :] = 0.0
+            state[row, _SESSION] = session[i]
+        notional, low = add(state[row, _NOTIONAL], state[row, _NOTIONAL + 1], bars[i, NOTIONAL])
+        state[row, _NOTIONAL], state[row, _NOTIONAL + 1] = notional, low
+        volume, low = add(state[row, _VOLUME], state[row, _VOLUME + 1], bars[i, VOLUME])
+        state[row, _VOLUME], state[row, _VOLUME + 1] = volume, low
         value = notional / volume
         out[i, 0] = value if volume > 0.0 and math.isfinite(value) else math.nan
 

@@ -10,6 +10,8 @@ import talib
 from numpy.typing import NDArray
 
 from marketpulse.indicators.bar_columns import CLOSE
+from marketpulse.indicators.bbands import population_deviation
+from marketpulse.indicators.rolling import add, mean
 
 Floats = NDArray[np.float64]
 Compute = Callable[..., Floats]
@@ -51,11 +53,19 @@ def test_bbands_have_their_width_where_prices_are_large_against_their_moves_or_t
         assert (found[i, 0] - found[i, 2]) / 2 == pytest.approx(exact, rel=1e-12, abs=2e-16 * level)
 
 
+def test_the_deviation_is_exact_where_prices_differ_by_their_last_bit_only() -> None:
+    price = 1e13
+    last_bit = np.spacing(price)
+    window = np.array([[price, price + last_bit]])
+    high, low = add(price, 0.0, price + last_bit)
+    assert population_deviation(window, 0, 0, 2, mean(high, low, 2)) == last_bit / 2
+
+
 def test_bbands_with_factor_zero_are_the_mean(compute: Compute, daily: Floats) -> None:
     found = compute("bbands(20,0)", daily)
-    mean = compute("sma(20)", daily)[:, 0]
+    middle = compute("sma(20)", daily)[:, 0]
     for column in range(3):
-        np.testing.assert_array_equal(found[:, column], mean)
+        np.testing.assert_array_equal(found[:, column], middle)
 
 
 def test_bbands_of_a_single_bar_are_null(compute: Compute, closes: Closes) -> None:

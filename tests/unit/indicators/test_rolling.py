@@ -47,9 +47,9 @@ def test_the_mean_of_equal_values_is_the_value(value: float, count: int) -> None
 @FIRST_CALL_COMPILES
 @given(values=lists(PRICES, min_size=1, max_size=60), period=integers(1, 8))
 def test_the_rolling_sum_is_that_of_the_window(values: list[float], period: int) -> None:
-    row = np.zeros(SUM_HEAD + period)
+    state = np.zeros((1, SUM_HEAD + period))
     for i, value in enumerate(values):
-        full, high, low = sum_push(row, 0, period, value)
+        full, high, low = sum_push(state, 0, 0, period, value)
         assert full == (i >= period - 1)
         if full:
             exact = sum(map(Fraction, values[i - period + 1 : i + 1]))
@@ -60,9 +60,9 @@ def test_the_rolling_sum_is_that_of_the_window(values: list[float], period: int)
 @FIRST_CALL_COMPILES
 @given(values=lists(PRICES, min_size=1, max_size=60), period=integers(1, 8))
 def test_the_positive_rolling_sum_cancels_nothing(values: list[float], period: int) -> None:
-    row = np.zeros(POSITIVE_SUM_HEAD + period)
+    state = np.zeros((1, POSITIVE_SUM_HEAD + period))
     for i, value in enumerate(values):
-        full, total = positive_sum_push(row, 0, period, value)
+        full, total = positive_sum_push(state, 0, 0, period, value)
         assert full == (i >= period - 1)
         if full:
             assert total == pytest.approx(math.fsum(values[i - period + 1 : i + 1]), rel=1e-15 * period)
@@ -72,10 +72,10 @@ def test_the_positive_rolling_sum_cancels_nothing(values: list[float], period: i
 @given(values=lists(PRICES, min_size=1, max_size=40), period=integers(1, 8), at=integers(0, 3))
 def test_windows_stay_inside_their_slots(values: list[float], period: int, at: int) -> None:
     for push, head in ((sum_push, SUM_HEAD), (positive_sum_push, POSITIVE_SUM_HEAD)):
-        width = head + period
-        row = np.full(at + width + 3, -7.0)
-        row[at : at + width] = 0.0
+        state = np.full((3, at + head + period + 3), -7.0)
+        slots = (1, slice(at, at + head + period))
+        state[slots] = 0.0
         for value in values:
-            push(row, at, period, value)
-        assert (row[:at] == -7.0).all()
-        assert (row[at + width :] == -7.0).all()
+            push(state, 1, at, period, value)
+        state[slots] = -7.0
+        assert (state == -7.0).all()

@@ -1,0 +1,99 @@
+"""What the indicators cost: bars per second over many interleaved series, beside TA-Lib in the same run.
+
+Our kernels take the bars as a log brings them, all series mixed, and keep a state per series. TA-Lib is
+called once per series on closes that already lie side by side: the shape that suits it best.
+Prints one JSON object per line. Needs about 20 seconds.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import talib
+from numpy.typing import NDArray
+
+from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
+from marketpulse.indicators.catalogue import CATALOGUE, Spec
+
+Floats = NDArray[np.float64]
+
+BARS = 1_000_000
+SERIES = 500
+ROUNDS = 5
+
+TALIB: dict[str, Callable[[Floats], Any]] = {
+    "sma": lambda b: talib.SMA(b[CLOSE], 20),
+    "ema": lambda b: talib.EMA(b[CLOSE], 20),
+    "macd": lambda b: talib.MACD(b[CLOSE], 12, 26, 9),
+    "rsi": lambda b: talib.RSI(b[CLOSE], 14),
+    "bbands": lambda b: talib.BBANDS(b[CLOSE], 20, 2, 2),
+    "atr": lambda b: talib.ATR(b[HIGH], b[LOW], b[CLOSE], 14),
+    "volume_sma": lambda b: talib.SMA(b[VOLUME], 20),
+}
+
+
+def market() -> tuple[NDArray[np.int64], Floats, NDArray[np.int32]]:
+    """Random walks, one bar of each series in turn, ten sessions."""
+    rng = np.random.default_rng(1)
+    steps = np.exp(rng.normal(0, 0.001, (BARS // SERIES, SERIES)).cumsum(axis=0))
+    close = (100 * steps).ravel()
+    bars = np.empty((BARS, WIDTH))
+    bars[:, OPEN], bars[:, CLOSE] = close, close
+    bars[:, HIGH], bars[:, LOW] = (
+        close * (1 + rng.random(BARS) * 0.001),
+        close * (1 - rng.random(BARS) * 0.001),
+    )
+    bars[:, VOLUME] = rng.integers(1, 10_000, BARS)
+    bars[:, NOTIONAL] = close * bars[:, VOLUME]
+    session = np.repeat(np.arange(10, dtype=np.int32), BARS // 10)
+    return np.tile(np.arange(SERIES), BARS // SERIES), bars, session
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    series, bars, session = market()
+    by_series = [np.ascontiguousarray(bars[i::SERIES].T) for i in range(SERIES)]
+    specs = [Spec(indicator, indicator.defaults()) for indicator in CATALOGUE.values()]
+    ours = {spec.indicator.name: float("inf") for spec in specs}
+    theirs = dict.fromkeys(TALIB, float("inf"))
+    for _ in range(ROUNDS + 1):  # the first round may compile; the best of all counts
+        for spec in specs:
+            name = spec.indicator.name
+            state, out = spec.fresh_state(SERIES), np.empty((BARS, len(spec.columns)))
+            took = seconds(lambda s=spec, st=state, o=out: s.update(st, series, bars, session, o))
+            ours[name] = min(ours[name], took)
+            if call := TALIB.get(name):
+                theirs[name] = min(theirs[name], seconds(lambda c=call: [c(b) for b in by_series]))
+    for name, took in ours.items():
+        report(name, BARS / took, theirs.get(name, 0.0) / took)
+    shared = sum(ours[name] for name in TALIB)
+    report("all that TA-Lib has", BARS / shared, sum(theirs.values()) / shared)
+    report("all", BARS / sum(ours.values()), 0.0)
+
+
+def report(name: str, bars_per_s: float, ratio: float) -> None:
+    """One line; `ratio` is our speed over TA-Lib's, 0 where TA-Lib has no such function."""
+    row = {
+        "name": f"indicators: {name}",
+        "value": round(bars_per_s),
+        "unit": "bars/s",
+        "ratio": round(ratio, 3) if ratio else None,
+        "ratio_to": f"TA-Lib {talib.__version__} per series" if ratio else None,
+        "command": "python " + " ".join(sys.argv),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
