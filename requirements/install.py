@@ -73,10 +73,15 @@ def main(level: str) -> None:
     ensure_venv()
     record = Record()
     ensure_packages(record, level)
-    ensure_pages(record)
-    if level == "dev":
-        ensure_chromium(record)
-    ensure_kernels(record)
+    kernels = start_kernels(record)  # one busy core, while the rest mostly waits for the network
+    try:
+        ensure_pages(record)
+        if level == "dev":
+            ensure_chromium(record)
+    except BaseException:
+        kernels.abandon()
+        raise
+    kernels.finish(record)
 
 
 # --- the environment ------------------------------------------------------------------------------
@@ -254,17 +259,50 @@ def ensure_chromium(record: Record) -> None:
     command("fetching a Chromium for the tests", [str(BIN / "playwright"), "install", "chromium"])
 
 
-def ensure_kernels(record: Record) -> None:
+def start_kernels(record: Record) -> "Kernels":
     """The engine's machine code, compiled once after it changed, so that the first start does not wait for it."""
     source = ROOT / "src" / "marketpulse"
     if not (source / "engine" / "warm.py").is_file():
-        return
+        return Kernels("", None)
     rooms = ("engine", "indicators", "kafka", "model")
-    digest = digest_of([source / "compiled.py"], *(sorted((source / room).rglob("*.py")) for room in rooms))
+    digest = digest_of([source / "compiled.py"], *((source / room).rglob("*.py") for room in rooms))
     if record.parts.get("kernels") == digest:
-        return
-    command("compiling the engine", [str(BIN / "python"), "-m", "marketpulse.engine.warm"])
-    record.done("kernels", digest)
+        return Kernels(digest, None)
+    with (VENV / "kernels.log").open("wb") as log:
+        return Kernels(
+            digest,
+            subprocess.Popen(
+                [str(BIN / "python"), "-m", "marketpulse.engine.warm"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
+            ),
+        )  # fmt: skip
+
+
+class Kernels:
+    """The compilation that runs beside the other parts; without a process there is nothing to do."""
+
+    def __init__(self, digest: str, process: "subprocess.Popen[bytes] | None") -> None:
+        self._digest, self._process = digest, process
+        self._began = time.monotonic()
+
+    def finish(self, record: Record) -> None:
+        """Wait for its end. A failure is no obstacle: what is missing is compiled when it is first used."""
+        if self._process is None:
+            return
+        print("  compiling the engine …", end="", flush=True)
+        try:
+            code = self._process.wait()
+        except BaseException:
+            self.abandon()
+            raise
+        print(f" {time.monotonic() - self._began:.1f} s" + (" (failed: .venv/kernels.log)" if code else ""))
+        if code == 0:
+            record.done("kernels", self._digest)
+
+    def abandon(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 # --- small parts ----------------------------------------------------------------------------------
