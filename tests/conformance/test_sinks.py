@@ -1,0 +1,710 @@
+"""Every promise of ports.Sink, tried on every sink that keeps files.
+
+Run as a program, this file is the process that gets killed: it reads lines of JSON, forks a child for
+each, which stores rows and kills itself with -9 before its n-th call that changes the disk.
+"""
+
+import errno
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from marketpulse.clock import ManualClock
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.model import commit_log
+from marketpulse.model.rows import indicators_schema
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.sinks import commits, compaction
+from marketpulse.sinks.archive import JsonLinesFormat
+from marketpulse.sinks.commits import read_states
+from marketpulse.sinks.files import FileFormat, FileSink
+from marketpulse.sinks.lake import ParquetFormat
+from marketpulse.sinks.storage import Storage, open_storage
+
+HOUR_NS = 3_600 * 10**9
+START_NS = 1_714_521_600 * 10**9  # 2024-05-01T00:00:00Z
+NOW_NS = 1_715_000_000 * 10**9
+TOPICS = {"market": ("trades", "quotes", "events"), "bars": ("bars",)}
+FORMATS: dict[str, FileFormat] = {"lake": ParquetFormat(), "archive": JsonLinesFormat()}
+
+
+def open_sink(kind: str, storage: Storage) -> FileSink:
+    return FileSink(kind, storage, FORMATS[kind], ManualClock(NOW_NS))
+
+
+# The topics: what stands at an offset follows from the offset, so every cut can be checked.
+
+
+def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
+    """The row of this table at this offset; None where another table's row, a marker or nothing stands."""
+    time_ns = START_NS + offset * 3 * HOUR_NS
+    symbol = f"S{partition}{offset % 3}"
+    head = {"symbol": symbol, "source": "test", "event_time_ns": time_ns}
+    place = {"partition": partition, "offset": offset, "row": 0}
+    match table, offset % 5:
+        case "trades", 0 | 1:
+            return {
+                **head,
+                "type": "trade",
+                "price": 0.1 + offset,
+                "size": 1e22,
+                "trade_id": str(offset),
+                **place,
+            }
+        case "quotes", 2:
+            return {
+                **head,
+                "type": "quote",
+                "bid": 1.0 / 3,
+                "bid_size": 1.0,
+                "ask": 2.0,
+                "ask_size": 5e-324,
+                **place,
+            }
+        case "events", 3:
+            return {**head, "type": "halt", "body": '{"type":"halt"}\n', **place}
+        case "bars", 0 | 1 | 2 | 3:
+            receipt = {
+                "topic": "market",
+                "partition": partition,
+                "first_offset": offset,
+                "last_offset": offset,
+            }
+            return {
+                "symbol": symbol, "timeframe": "1h", "open_time_ns": time_ns, "close_time_ns": time_ns + HOUR_NS,
+                "close": float(offset), "trade_count": 2**63 - 1, "revision": 0, "receipt": receipt,
+            }  # fmt: skip
+    return None
+
+
+def batch(table: str, partition: int, first: int, end: int) -> SinkBatch:
+    rows = [row for offset in range(first, end) if (row := record(table, partition, offset)) is not None]
+    topic, schema = TABLES[table]
+    return SinkBatch(table, topic, partition, first, end, pa.RecordBatch.from_pylist(rows, schema=schema))
+
+
+def stretch(topic: str, partition: int, first: int, end: int) -> list[SinkBatch]:
+    return [batch(table, partition, first, end) for table in TOPICS[topic]]
+
+
+def expected(table: str, partitions: Iterable[int], end: int) -> list[str]:
+    rows = (batch(table, p, 0, end).rows.to_pylist() for p in partitions)
+    return sorted(json.dumps(row, sort_keys=True) for some in rows for row in some)
+
+
+def store(sink: FileSink, end: int, cut: int, partitions: Iterable[int] = (0, 1)) -> None:
+    """Store every topic up to the offset `end`, `cut` offsets a flush, from where the sink wants it."""
+    wanted = sink.resume()
+    for first in range(0, end, cut):
+        for topic in TOPICS:
+            for partition in partitions:
+                begin = max(first, wanted.get((topic, partition), 0))
+                for one in (
+                    stretch(topic, partition, begin, min(first + cut, end)) if begin < first + cut else []
+                ):
+                    sink.write(one)
+        sink.flush()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sink's kind and where it stores; reads it as any tool would: all files, no commit log."""
+
+    kind: str
+    url: str
+
+    def open(self, storage: Storage | None = None) -> FileSink:
+        return open_sink(self.kind, storage or open_storage(self.url))
+
+    def files(self) -> list[str]:
+        return sorted(open_storage(self.url).find())
+
+    def rows(self, table: str, files: Iterable[str] | None = None) -> list[str]:
+        storage = open_storage(self.url)
+        chosen = [f for f in (self.files() if files is None else files) if f.startswith(f"table={table}/")]
+        found = [row for path in chosen for row in self._parse(storage.read(path))]
+        return sorted(json.dumps(row, sort_keys=True) for row in found)
+
+    def committed_rows(self, table: str) -> list[str]:
+        states = read_states(open_storage(self.url)).values()
+        return self.rows(table, [path for state in states for path in state.files])
+
+    def _parse(self, data: bytes) -> list[dict[str, Any]]:
+        if self.kind == "lake":
+            rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
+            return rows
+        return [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
+
+
+@pytest.fixture(params=["lake on a disk", "lake in a store", "archive on a disk"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "lake in a store":
+        yield Place("lake", f"memory:/{tmp_path}")
+        open_storage(f"memory:/{tmp_path}").delete(
+            path.removeprefix(f"{tmp_path}/") for path in fsspec.filesystem("memory").find(str(tmp_path))
+        )
+    else:
+        yield Place(request.param.split()[0], str(tmp_path / "store"))
+
+
+@pytest.fixture(params=["lake", "archive"])
+def local_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(request.param, str(tmp_path / "store"))
+
+
+def assert_stored(place: Place, end: int, partitions: Iterable[int] = (0, 1)) -> None:
+    for table in ("trades", "quotes", "events", "bars"):
+        assert place.rows(table) == expected(table, partitions, end), table
+        assert place.committed_rows(table) == expected(table, partitions, end), table
+
+
+# What is written is stored once.
+
+
+def test_what_is_written_and_flushed_is_stored_row_for_row(place: Place) -> None:
+    store(place.open(), end=50, cut=50)
+    assert_stored(place, 50)
+    assert place.open().resume() == {(t, p): 50 for t in TOPICS for p in (0, 1)}
+
+
+def test_the_same_batch_twice_changes_nothing(place: Place) -> None:
+    sink = place.open()
+    for one in stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20):
+        sink.write(one)
+        sink.write(one)
+    sink.flush()
+    for again in (sink, place.open()):  # the second has never asked where to resume
+        for one in stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20):
+            again.write(one)
+        again.flush()
+    assert_stored(place, 20, [0])
+
+
+@pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (11, 7), (40, 3), (1, 40)])
+def test_a_restart_may_cut_the_stream_elsewhere(place: Place, first_cut: int, second_cut: int) -> None:
+    store(place.open(), end=23, cut=first_cut)
+    store(place.open(), end=40, cut=second_cut)
+    assert_stored(place, 40)
+
+
+def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset(place: Place) -> None:
+    store(place.open(), end=20, cut=20, partitions=[0])
+    sink = place.open()
+    for one in stretch("market", 0, 5, 33):
+        sink.write(one)
+    sink.flush()
+    for table in TOPICS["market"]:
+        assert place.rows(table) == expected(table, [0], 33)
+
+
+def test_an_overlap_that_cannot_be_cut_is_asked_for_again(place: Place) -> None:
+    store(place.open(), end=20, cut=20, partitions=[0])
+    sink = place.open()
+    sink.resume()
+    with pytest.raises(Retryable, match="stored is up to 20"):
+        sink.write(batch("bars", 0, 10, 30))
+    store(sink, end=30, cut=30, partitions=[0])
+    assert_stored(place, 30, [0])
+
+
+def test_rows_that_were_not_flushed_are_wanted_again(place: Place) -> None:
+    sink = place.open()
+    store(sink, end=10, cut=10)
+    for one in stretch("market", 0, 10, 20):
+        sink.write(one)
+    sink.close()
+    assert place.open().resume()["market", 0] == 10
+    assert_stored(place, 10)
+
+
+def test_a_flush_between_two_tables_of_a_stretch_loses_neither(place: Place) -> None:
+    trades, quotes, events = stretch("market", 0, 0, 20)
+    sink = place.open()
+    sink.write(trades)
+    sink.flush()
+    assert place.open().resume() == {}  # quotes and events of these offsets are not stored yet
+    again = place.open()
+    again.resume()
+    for one in (trades, quotes, events):
+        again.write(one)
+    again.flush()
+    assert [place.rows(t) for t in TOPICS["market"]] == [expected(t, [0], 20) for t in TOPICS["market"]]
+    assert again.resume() == {("market", 0): 20}
+
+
+def test_batches_without_rows_move_the_position(place: Place) -> None:
+    sink = place.open()
+    for one in stretch("market", 3, 0, 20):
+        sink.write(SinkBatch(one.table, one.topic, 3, 0, 20, one.rows.slice(0, 0)))
+    sink.flush()
+    assert place.open().resume() == {("market", 3): 20}
+    assert place.files() == []
+
+
+def test_a_flush_with_nothing_new_writes_nothing(local_place: Place) -> None:
+    sink = local_place.open()
+    store(sink, end=10, cut=10)
+    before = sorted(Path(local_place.url).rglob("*"))
+    sink.flush()
+    for one in stretch("market", 0, 0, 10):
+        sink.write(one)
+    sink.flush()
+    assert sorted(Path(local_place.url).rglob("*")) == before
+
+
+def test_a_table_that_is_not_known_is_refused(place: Place) -> None:
+    rows = pa.RecordBatch.from_pylist([], schema=pa.schema([("a", pa.int64())]))
+    with pytest.raises(Fatal, match="does not store the table 'secrets'"):
+        place.open().write(SinkBatch("secrets", "market", 0, 0, 1, rows))
+
+
+def test_a_dead_letter_is_filed_under_the_day_of_writing(place: Place) -> None:
+    rows = pa.RecordBatch.from_pylist([{"reason": "not_json"}], schema=TABLES["dead_letters"][1])
+    sink = place.open()
+    sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
+    sink.flush()
+    day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()
+    suffix = FORMATS[place.kind].suffix
+    assert place.files() == [
+        f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{suffix}"
+    ]
+
+
+# Files: their names, their number, their schemas.
+
+
+def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> None:
+    sink = place.open()
+    for one in stretch("market", 3, 0, 8):
+        sink.write(one)
+    sink.flush()
+    suffix = FORMATS[place.kind].suffix
+    name = f"date=2024-05-01/market-03-000000000000-000000000008{suffix}"
+    assert place.files() == [f"table={table}/{name}" for table in ("events", "quotes", "trades")]
+
+
+def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
+    sink = place.open()
+    sink.resume()
+    for first in range(100):
+        day = [
+            SinkBatch(b.table, b.topic, 0, first, first + 1, b.rows)
+            for b in stretch("market", 0, first, first + 1)
+        ]
+        for one in day:
+            sink.write(one)
+        sink.flush()
+    for table in TOPICS["market"]:
+        assert place.rows(table) == place.committed_rows(table) == expected(table, [0], 100)
+    # 40 trades lie on 13 days, so there are at most 4 a day: nothing to merge. The same in one day:
+    same_day = place.open()
+    for first in range(100, 200):
+        rows = pa.RecordBatch.from_pylist(
+            [{"symbol": "A", "event_time_ns": START_NS + first, "offset": first, "partition": 0}],
+            schema=TABLES["trades"][1],
+        )
+        same_day.write(SinkBatch("trades", "market", 0, first, first + 1, rows))
+        same_day.flush()
+    merged = [f for f in place.files() if f.startswith("table=trades/date=2024-05-01/")]
+    assert len(merged) <= compaction.FILES_MAX
+    assert len(place.rows("trades")) == 40 + 100
+
+
+def test_thirty_years_of_daily_bars_are_some_thirty_files_and_every_row(place: Place) -> None:
+    day_ns, days = 24 * HOUR_NS, 30 * 365
+    rows = [
+        {"symbol": "SPX", "timeframe": "1d", "open_time_ns": START_NS - n * day_ns, "close": float(n)}
+        for n in range(days)
+    ]
+    sink = place.open()
+    sink.write(
+        SinkBatch("bars", "bars", 0, 0, days, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1]))
+    )
+    sink.flush()
+    assert sorted(json.loads(row)["close"] for row in place.rows("bars")) == [float(n) for n in range(days)]
+    assert len(place.files()) < 40  # a year each, and the last days, which are not settled, on their own
+    for path in place.files():
+        if "-year" not in path:
+            assert path.split("/")[1] >= "date=2024-04-28"
+
+
+def test_slow_history_gathers_in_its_years(place: Place) -> None:
+    sink = place.open()
+    sink.resume()
+    for n in range(200):
+        time_ns = START_NS + n * 24 * HOUR_NS
+        rows = [{"symbol": "A", "timeframe": "1d", "open_time_ns": time_ns, "close": float(n)}]
+        sink.write(
+            SinkBatch("bars", "bars", 0, n, n + 1, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1]))
+        )
+        sink.flush()
+    assert sorted(json.loads(row)["close"] for row in place.rows("bars")) == [float(n) for n in range(200)]
+    assert place.rows("bars") == place.committed_rows("bars")
+    assert len(place.files()) < 60
+
+
+def indicator_batch(first: int, names: list[str]) -> SinkBatch:
+    row = {
+        "symbol": "A",
+        "timeframe": "1m",
+        "open_time_ns": START_NS,
+        "close": 1.0,
+        "receipt": {"topic": "market"},
+    }
+    row |= dict.fromkeys(names, 0.1 + first)
+    schema = indicators_schema(names)
+    return SinkBatch(
+        "indicators", "indicators", 0, first, first + 1, pa.RecordBatch.from_pylist([row], schema=schema)
+    )
+
+
+@pytest.mark.parametrize("count", [3, 20])  # 20: merged with each other
+def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Place, count: int) -> None:
+    sink = place.open()
+    sink.write(indicator_batch(0, ["sma_20"]))
+    sink.write(indicator_batch(1, ["sma_20", "ema_12"]))  # within one flush
+    sink.flush()
+    for n in range(2, count):
+        sink.write(indicator_batch(n, ["ema_12", f"rsi_{n}"]))
+        sink.flush()
+    rows = [json.loads(row) for row in place.rows("indicators")]
+    assert Counter(key for row in rows for key, value in row.items() if key[:3] in ("sma", "ema", "rsi") and value) == {
+        "sma_20": 2, "ema_12": count - 1, **{f"rsi_{n}": 1 for n in range(2, count)},
+    }  # fmt: skip
+    assert all(row["receipt"]["topic"] == "market" for row in rows)
+
+
+# Two processes.
+
+
+def test_two_processes_store_different_partitions_side_by_side(place: Place) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda p: store(place.open(), end=60, cut=5, partitions=[p]), (0, 1)))
+    assert_stored(place, 60)
+
+
+def test_an_owner_that_was_replaced_stores_nothing_more(place: Place) -> None:
+    first, second = place.open(), place.open()
+    store(first, end=10, cut=10, partitions=[0])
+    second.resume()
+    for sink in (first, second):
+        for one in stretch("market", 0, 10, 20):
+            sink.write(one)
+    second.flush()
+    with pytest.raises(Retryable, match="took market-00 over"):
+        first.flush()
+    first.flush()  # claims anew, and finds all of it stored
+    for table in TOPICS["market"]:
+        assert place.rows(table) == place.committed_rows(table) == expected(table, [0], 20)
+
+
+def test_an_owner_that_froze_between_its_files_and_its_commit_changes_nothing(place: Place) -> None:
+    def freeze(action: str, path: str) -> None:
+        if action == "create" and path.endswith("000000000001.json") and "market" in path:
+            store(place.open(), end=25, cut=25, partitions=[0])  # meanwhile another takes over
+
+    frozen = place.open(Watched(open_storage(place.url), freeze))
+    for one in stretch("market", 0, 0, 20):
+        frozen.write(one)
+    with pytest.raises(Retryable, match="took market-00 over"):
+        frozen.flush()
+    store(place.open(), end=30, cut=30, partitions=[0])
+    assert_stored(place, 30, [0])
+
+
+def test_a_store_that_was_emptied_is_filled_again(local_place: Place) -> None:
+    sink = local_place.open()
+    store(sink, end=10, cut=10)
+    subprocess.run(["rm", "-r", local_place.url], check=True)
+    for one in stretch("market", 0, 10, 20):
+        sink.write(one)
+    with pytest.raises(Retryable):
+        sink.flush()
+    with pytest.raises(Retryable, match="lost rows"):
+        sink.flush()
+    store(sink, end=20, cut=20)
+    assert_stored(local_place, 20)
+
+
+# Faults of the store.
+
+
+class Watched:
+    """A store that tells `watch` what it is about to do."""
+
+    def __init__(self, storage: Storage, watch: Callable[[str, str], None]) -> None:
+        self._storage, self._watch = storage, watch
+
+    def put(self, files: Mapping[str, bytes], owner: str) -> None:
+        for path, data in files.items():
+            self._watch("put", path)
+            self._storage.put({path: data}, owner)
+
+    def create(self, path: str, data: bytes, owner: str) -> bool:
+        self._watch("create", path)
+        return self._storage.create(path, data, owner)
+
+    def read(self, path: str) -> bytes:
+        return self._storage.read(path)
+
+    def names(self, directory: str) -> list[str]:
+        return self._storage.names(directory)
+
+    def find(self) -> list[str]:
+        return self._storage.find()
+
+    def delete(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._watch("delete", path)
+            self._storage.delete([path])
+
+    def clear_interrupted(self, owner: str) -> None:
+        self._storage.clear_interrupted(owner)
+
+
+class StoppedHereError(BaseException):
+    """The process ends here: nothing of it goes on, nothing is caught."""
+
+
+def stop_before(number: int) -> Callable[[str, str], None]:
+    count, lock = [0], threading.Lock()
+
+    def watch(action: str, path: str) -> None:
+        with lock:
+            count[0] += 1
+            if count[0] >= number:
+                raise StoppedHereError(action)
+
+    return watch
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merge and restate so often that a short run does both."""
+    _make_busy(monkeypatch.setattr)
+
+
+def _make_busy(setattr_: Callable[[Any, str, Any], None]) -> None:
+    setattr_(compaction, "FILES_MAX", 2)
+    setattr_(commit_log, "COMPLETE_EVERY", 3)
+    setattr_(commits, "COMPLETE_EVERY", 3)
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_process_that_ends_at_any_step_loses_and_doubles_nothing(place: Place, tmp_path: Path) -> None:
+    for step in range(1, 1_000):
+        here = Place(place.kind, f"{place.url}/{step}")
+        try:
+            store(
+                here.open(Watched(open_storage(here.url), stop_before(step))), end=16, cut=4, partitions=[0]
+            )
+        except StoppedHereError:
+            for table in TABLES:
+                seen = here.committed_rows(table)
+                assert len(seen) == len(set(seen))  # a reader of commits sees each row once, at every moment
+            store(here.open(), end=19, cut=5, partitions=[0])
+            assert_stored(here, 19, [0])
+            continue
+        break
+    assert 30 < step < 900
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_store_that_fails_at_any_step_is_tried_again_until_it_answers(place: Place) -> None:
+    for step in range(1, 60, 4):
+        failures = [step]
+
+        def fail_once(action: str, path: str, failures: list[int] = failures) -> None:
+            failures[0] -= 1
+            if failures[0] == 0:
+                raise Retryable("the store is away")
+
+        here = Place(place.kind, f"{place.url}/{step}")
+        sink = here.open(Watched(open_storage(here.url), fail_once))
+        for first in range(0, 16, 4):
+            for topic in TOPICS:
+                for one in stretch(topic, 0, first, first + 4):
+                    sink.write(one)
+            try:
+                sink.flush()
+            except Retryable:
+                sink.flush()  # the rows were kept
+        assert_stored(here, 16, [0])
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
+    def full(action: str, path: str) -> None:
+        raise_for_full()
+
+    def raise_for_full() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+        try:
+            open_storage(local_place.url).put({"table=x/too-large": bytes(1_000)}, "x-00")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        sink = local_place.open(Watched(open_storage(local_place.url), full))
+        sink.resume()
+        for one in stretch("market", 0, 0, 20):
+            sink.write(one)
+        with pytest.raises(Retryable, match=r"is full .*free some space"):
+            sink.flush()
+    finally:
+        signal.signal(signal.SIGXFSZ, previous)
+    store(local_place.open(), end=20, cut=20)
+    assert_stored(local_place, 20)
+
+
+def test_a_place_that_cannot_be_written_stops_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    sink = Place("lake", str(tmp_path / "file" / "lake")).open()
+    with pytest.raises(Fatal, match="give this user access, or set another url"):
+        store(sink, end=10, cut=10)
+
+
+def test_access_denied_is_fatal_and_a_full_store_is_not(
+    local_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, kind in (
+        (errno.EACCES, Fatal),
+        (errno.EROFS, Fatal),
+        (errno.ENOSPC, Retryable),
+        (errno.EIO, Retryable),
+    ):
+
+        def fail(*args: object, number: int = number, **more: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", fail)
+            with pytest.raises(kind, match="nothing is lost"):
+                store(local_place.open(), end=10, cut=10)
+    store(local_place.open(), end=10, cut=10)
+    assert_stored(local_place, 10)
+
+
+def test_files_that_a_person_removed_do_not_stop_the_others(local_place: Place) -> None:
+    sink = local_place.open()
+    for n in range(compaction.FILES_MAX - 1):
+        sink.write(indicator_batch(n, ["sma_20"]))
+        sink.flush()
+    (Path(local_place.url) / local_place.files()[3]).unlink()
+    for n in range(compaction.FILES_MAX - 1, 2 * compaction.FILES_MAX):
+        sink.write(indicator_batch(n, ["sma_20"]))
+        sink.flush()
+    assert len(local_place.rows("indicators")) == 2 * compaction.FILES_MAX - 1
+    assert local_place.rows("indicators") == local_place.committed_rows("indicators")
+
+
+# Killed with -9, for real.
+
+
+class StoringProcess:
+    """The other end of this file run as a program."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, place: Place, end: int, cut: int, kill_at: int) -> int:
+        """Store in a child that dies at its n-th call (0: never); how it ended, -9 or 0."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"kind": place.kind, "url": place.url, "end": end, "cut": cut, "kill_at": kill_at}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def storing_process() -> Iterator[StoringProcess]:
+    process = StoringProcess()
+    yield process
+    process.close()
+
+
+@pytest.mark.chaos
+def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
+    local_place: Place, storing_process: StoringProcess
+) -> None:
+    stride = 3  # every third call; the phase differs between the two sinks
+    kills = 0
+    for kill_at in range(1 + (local_place.kind == "archive"), 2_000, stride):
+        here = Place(local_place.kind, f"{local_place.url}/{kill_at}")
+        ended = storing_process.run(here, end=12, cut=4, kill_at=kill_at)
+        store(here.open(), end=15, cut=5, partitions=[0])
+        assert_stored(here, 15, [0])
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+        kills += 1
+    assert kills > 25
+
+
+@pytest.mark.chaos
+def test_killed_again_and_again_it_gets_there(local_place: Place, storing_process: StoringProcess) -> None:
+    for n in range(1, 20):
+        storing_process.run(local_place, end=5 * n, cut=1 + n % 4, kill_at=3 + (n * 17) % 60)
+    assert storing_process.run(local_place, end=100, cut=9, kill_at=0) == 0
+    assert_stored(local_place, 100, [0])
+    left = [path for path in (Path(local_place.url) / "_tmp").rglob("*") if path.is_file()]
+    assert left == []
+
+
+def _store_until_killed(order: dict[str, Any]) -> None:
+    _make_busy(setattr)
+    calls, lock = [0], threading.Lock()
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count_then_call(*args: Any, **more: Any) -> Any:
+            with lock:
+                calls[0] += 1
+                if calls[0] == order["kill_at"]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **more)
+
+        return count_then_call
+
+    for name in ("fsync", "link", "replace", "unlink", "mkdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    store(Place(order["kind"], order["url"]).open(), order["end"], order["cut"], partitions=[0])
+
+
+def _serve_orders() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _store_until_killed(json.loads(line))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve_orders()
