@@ -79,8 +79,10 @@ def write(data: bytes, out: Path | None) -> None:
 
 
 def compute(
-    file: Annotated[Path, typer.Argument(help="Trades or bars: CSV, JSON lines or Parquet.")],
-    timeframe: Annotated[str, typer.Option(help="The bars to build, such as 1m, 1h, 1d or 100t.")] = "1d",
+    file: Annotated[Path, typer.Argument(help="Trades or bars: CSV, JSON lines or Parquet; a directory or glob too.")],
+    timeframe: Annotated[
+        str | None, typer.Option(help="Such as 1m, 1h, 1d, 100t. Default: that of the bars; 1m for trades.")
+    ] = None,
     indicators: Annotated[str, typer.Option(help="What to compute; see `marketpulse indicators`.")] = "",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help=".csv, .jsonl or .parquet. Default: CSV to the terminal.")
@@ -97,11 +99,20 @@ def compute(
     marketpulse compute ticks.parquet --timeframe 5m --indicators "vwap" --out bars.parquet
     """
     settings = read_settings(config)
-    from marketpulse.app.compute import compute_file
+    from marketpulse.app.compute import compute_file, write_table
+    from marketpulse.query.formats import render
     from marketpulse.settings import Mapping
 
     mapping = Mapping(**mapping_of(record, symbol, timezone, columns, time_format=time_format, venue=venue))
-    compute_file(settings, file, timeframe, indicators, out, mapping)
+    table, rejected = compute_file(settings, file, timeframe, indicators, mapping)
+    if out is None:
+        write(render(table, "csv"), None)
+    else:
+        write_table(table, out)
+    if rejected:
+        first = rejected[0]
+        where = f"{first.origin} row {first.row}: {first.detail}"
+        typer.echo(f"{len(rejected):,} rows were set aside; the first: {where}", err=True)
 
 
 def indicators(

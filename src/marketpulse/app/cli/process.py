@@ -58,7 +58,7 @@ def process(
 
     with lifecycle(settings, f"process-{slot}") as life:
         await_broker(settings, life)
-        run(settings, life, slot)
+        raise typer.Exit(run(settings, life, slot))
 
 
 def sink(
@@ -78,7 +78,7 @@ def sink(
 
     with lifecycle(settings, f"sink-{which}") as life:
         await_broker(settings, life)
-        run(settings, life, which.value)
+        raise typer.Exit(run(settings, life, which.value))
 
 
 def serve(
@@ -99,4 +99,4 @@ def serve(
 
     with lifecycle(settings, "serve") as life:
         await_broker(settings, life)
-        run(settings, life)
+        raise typer.Exit(run(settings, life))

@@ -174,4 +174,4 @@ def _feed(settings: "Settings", name: str, source: Any, again: bool) -> None:
 
     with lifecycle(settings, process_name(name)) as life:
         await_broker(settings, life)
-        run(settings, life, source, name, again)
+        raise typer.Exit(run(settings, life, source, name, again=again))
