@@ -157,6 +157,7 @@ class TerminalScreen:
     def starting(self, names: Sequence[str]) -> None:
         self._console.print(f"[bold]MarketPulse[/] {__version__}", highlight=False)
         self._live.start()
+        self._console.show_cursor(True)  # a second Ctrl-C ends us at once: leave no terminal without one
         self._show("starting: " + ", ".join(names))
 
     def opened(self, opening: Opening) -> None:
