@@ -16,12 +16,14 @@ from pathlib import Path
 
 import psutil
 
+from marketpulse.clock import SystemClock
 from marketpulse.kafka.broker_storage import NODE_ID
 from marketpulse.kafka.client import MESSAGE_BYTES_MAX
 from marketpulse.kafka.java import Java
 
 _AOT_SINCE = 25  # from here on one option makes a cache of loaded and linked classes
 _LOG_MIB, _LOG_FILES = 8, 3
+_ARCHIVE_KEPT_NS = 30 * 86_400 * 10**9
 
 # The first-stage compiler alone is quick at once, and a broker mostly waits for the disk; the
 # serial collector needs the least memory and start-up.
@@ -111,21 +113,23 @@ class ClassArchive:
         return [f"-XX:AOTCacheOutput={self.partial}" if aot else f"-XX:ArchiveClassesAtExit={self.partial}"]
 
     def keep(self) -> None:
-        """After a clean end: give the new archive its name, and drop those of other Javas and killed processes."""
+        """After a clean end: give the new archive its name, and drop what killed processes left and old archives."""
         if self.partial.is_file() and self.partial.stat().st_size > 0:
             self.partial.replace(self.path)
             for other in self.path.parent.glob("classes-*"):
-                if other != self.path and not _is_being_made(other):
-                    with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):
+                    if other != self.path and _is_waste(other):
                         other.unlink()
 
     def drop_partial(self) -> None:
         self.partial.unlink(missing_ok=True)
 
 
-def _is_being_made(path: Path) -> bool:
-    match = re.search(r"\.(\d+)\.partial", path.name)
-    return match is not None and psutil.pid_exists(int(match[1]))
+def _is_waste(path: Path) -> bool:
+    """Half an archive of a process that is gone; a whole one is kept a month, another Java may use it."""
+    if match := re.search(r"\.(\d+)\.partial", path.name):
+        return not psutil.pid_exists(int(match[1]))
+    return SystemClock().now_ns() - path.stat().st_mtime_ns > _ARCHIVE_KEPT_NS
 
 
 def server_properties(storage: Path, port: int, controller_port: int) -> str:

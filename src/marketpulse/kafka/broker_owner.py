@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import time
+import uuid
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -71,7 +71,7 @@ class Ownership:
 
     def watch_over(self, running: Running) -> None:
         """Record the broker as ours, and set a guard that stops it should we be killed."""
-        owner = f"owner-{os.getpid()}-{time.time_ns()}"
+        owner = f"owner-{uuid.uuid4().hex}"
         process = running.process
         facts = {
             "pid": process.pid,

@@ -150,14 +150,15 @@ def test_an_archive_is_only_for_the_java_and_jars_that_it_was_made_from(tmp_path
     assert len(names) == 3
 
 
-def test_a_kept_archive_replaces_those_of_other_javas_and_dead_processes(tmp_path: Path) -> None:
+def test_a_kept_archive_clears_away_what_nobody_uses(tmp_path: Path) -> None:
     archive = ClassArchive.of(Java(Path("/usr/bin/java"), 17, "17.0.1"), jars(tmp_path))
-    stale, dead = tmp_path / "classes-0123.jsa", tmp_path / f"classes-4567.jsa.{2**22 + 1}.partial"
-    busy = tmp_path / f"classes-89ab.jsa.{os.getpid()}.partial"
-    for path in (stale, dead, busy, archive.partial):
+    old, dead = tmp_path / "classes-0123.jsa", tmp_path / f"classes-4567.jsa.{2**22 + 1}.partial"
+    recent, busy = tmp_path / "classes-cdef.aot", tmp_path / f"classes-89ab.jsa.{os.getpid()}.partial"
+    for path in (old, dead, recent, busy, archive.partial):
         path.write_bytes(b"x")
+    os.utime(old, (1e9, 1e9))
     archive.keep()
-    assert sorted(tmp_path.glob("classes-*")) == sorted([archive.path, busy])
+    assert sorted(tmp_path.glob("classes-*")) == sorted([archive.path, recent, busy])
 
 
 @pytest.mark.parametrize(
