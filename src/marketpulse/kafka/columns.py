@@ -57,6 +57,7 @@ class Columns:
         """Make every optional field of these rows missing."""
         self.floats[:, rows] = np.nan
         self.longs[:OFFSET, rows] = ABSENT
+        self.longs[LOG_TIME, rows] = NOT_ASKED
         self.ids[:ROW, rows] = ABSENT
         self.flags[FINAL, rows] = 1
 

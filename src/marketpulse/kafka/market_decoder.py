@@ -25,7 +25,16 @@ from marketpulse.kafka.market_contract import Refused
 from marketpulse.kafka.names import NameTable
 from marketpulse.kafka.one_record import Writer, read_object
 from marketpulse.kafka.words import PADDING
-from marketpulse.model.market import ABSENT, Bytes, DeadLetter, Ints, Kind, MarketBatch, StringTable
+from marketpulse.model.market import (
+    ABSENT,
+    NOT_ASKED,
+    Bytes,
+    DeadLetter,
+    Ints,
+    Kind,
+    MarketBatch,
+    StringTable,
+)
 
 _REFUSED = 3  # a record's status once its dead letter is written
 
@@ -131,6 +140,7 @@ class MarketDecoder:
 
     @staticmethod
     def _set_log_times(columns: Columns, status: NDArray[np.int8], log_time_ns: Callable[[int], int]) -> None:
+        columns.longs[LOG_TIME] = NOT_ASKED
         kind = columns.flags[KIND]
         marks = ((kind == Kind.HEARTBEAT) | (kind == Kind.CLOCK)) & (status == TAKEN)
         for record in np.flatnonzero(marks).tolist():
