@@ -25,10 +25,10 @@ NAMES = [
     "volume_sma_20",
 ]  # fmt: skip
 MARKET = {
-    "AAPL": (227.4, "simulate"), "AMZN": (201.2, "simulate"), "BTC-USD.COINBASE": (97_412.5, "simulate"),
-    "GOOG": (178.1, "simulate"), "IBM": (221.9, "simulate"), "JPM": (243.6, "simulate"), "KO": (62.3, "simulate"),
-    "META": (563.7, "simulate"), "MSFT": (417.8, "simulate"), "NFLX": (884.2, "simulate"), "NVDA": (146.7, "simulate"),
-    "SPY": (593.1, "replay"), "TSLA": (342.0, "simulate"), "XOM": (121.4, "simulate"),
+    "AAPL": (227.4, "simulate"), "BTC-USD.COINBASE": (97_412.5, "simulate"), "GOOG": (178.1, "simulate"),
+    "JPM": (243.6, "simulate"), "KO": (62.3, "simulate"), "META": (563.7, "simulate"), "MSFT": (417.8, "simulate"),
+    "SPY": (593.1, "replay"), "AMZN": (201.2, "simulate"), "IBM": (221.9, "simulate"), "NFLX": (884.2, "simulate"),
+    "NVDA": (146.7, "simulate"), "TSLA": (342.0, "simulate"), "XOM": (121.4, "simulate"),
 }  # fmt: skip
 RECEIPT = {
     "topic": "market", "partition": 0, "first_offset": 0, "first_row": 0, "last_offset": 9, "last_row": 0,

@@ -1,0 +1,34 @@
+"""A real Chromium, and the real server fed by a feed that moves."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from browser_stage import FLAGS, Stage, Visit, find_browser
+from marketpulse.web.pages import STATIC
+from moving_feed import MovingFeed
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    assert (STATIC / "index.html").is_file(), "the pages are not built: run `make setup`"
+    stage = Stage(MovingFeed(symbols=8, history=120))
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:
+    context = chromium.new_context(viewport={"width": 1400, "height": 900}, color_scheme="dark")
+    context.set_default_timeout(20_000)
+    yield Visit(context)
+    context.close()

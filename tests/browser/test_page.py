@@ -1,0 +1,215 @@
+"""The real page in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from browser_stage import Stage, Visit
+from moving_feed import MovingFeed
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+SIZES = {"phone": (390, 844), "laptop": (1400, 900), "wide": (2560, 1440)}
+
+
+def test_the_candle_and_the_price_move_and_nothing_complains(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url)
+    shown = page.evaluate(
+        """async () => {
+            const seen = new Set();
+            for (let i = 0; i < 60; i++) {
+                seen.add(document.querySelector('#legends .legend').textContent);
+                await new Promise((done) => setTimeout(done, 50));
+            }
+            return [...seen];
+        }"""
+    )
+    assert len(shown) > 3
+    assert page.locator("#chart canvas").count() > 0
+    expect(page.locator("#link-text")).to_have_text("Live")
+    assert visit.complaints == []
+
+
+def test_the_page_shows_the_boards_figures(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    page.wait_for_timeout(1_500)
+    quotes = {row[0]: row for row in stage.board.quote_rows()}
+    last, reference = quotes["AAPL"][1], quotes["AAPL"][3]
+    chart = stage.board.chart("AAPL", "1m", limit=1)
+    assert chart is not None
+    columns = dict(zip(stage.board.columns(), chart["rows"][0], strict=True))
+
+    expect(page.locator("#last")).to_have_text(f"{last:,.2f}")
+    percent = f"{abs(100 * (last - reference) / reference):.2f}%"
+    expect(page.locator("#change")).to_contain_text(percent)
+    expect(page).to_have_title(re.compile(rf"^AAPL {last:,.2f} "))
+    legend = page.locator("#legends .legend").first.inner_text()
+    for name in ("open", "high", "low", "close", "sma_20", "ema_26", "session_vwap"):
+        assert f"{columns[name]:,.2f}" in legend, name
+    row = page.get_by_role("option", name=re.compile(r"^GOOG,"))
+    expect(row.locator(".watch-last")).to_have_text(f"{quotes['GOOG'][1]:,.2f}")
+    expect(page.locator("#watch-count")).to_have_text("8 symbols")
+    expect(page.get_by_title(re.compile("set aside")).first).to_contain_text("3")
+
+
+def test_simulated_symbols_are_said_to_be_and_others_are_not(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    expect(page.locator("#simulated")).to_be_visible()
+    page.get_by_role("option", name=re.compile(r"^SPY,")).click()
+    expect(page.locator("#symbol-text")).to_have_text("SPY")
+    expect(page.locator("#simulated")).to_be_hidden()
+
+
+def test_a_server_that_comes_back_is_found_again(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#META/5m")
+    stage.server.stop()
+    expect(page.locator("#link-text")).to_have_text(re.compile("Disconnected|Reconnecting"))
+    expect(page.locator("#banner-text")).to_contain_text("as of")
+    stage.restart_server()
+    expect(page.locator("#link-text")).to_have_text("Live")
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("#symbol-text")).to_have_text("META")
+    before = page.locator("#last").inner_text()
+    expect(page.locator("#last")).not_to_have_text(before)
+
+
+def test_a_log_that_is_away_is_said_so_until_it_is_back(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url)
+    stage.feed.away = True
+    expect(page.locator("#link-text")).to_have_text("Log is away")
+    expect(page.locator("#banner-text")).to_contain_text("goes on by itself")
+    stage.feed.away = False
+    expect(page.locator("#link-text")).to_have_text("Live")
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_before_the_first_bar_the_page_says_what_it_waits_for(stage: Stage, visit: Visit) -> None:
+    empty = Stage(MovingFeed(symbols=0))
+    try:
+        visit.page.goto(empty.server.url)
+        expect(visit.page.get_by_role("heading", name="Waiting for the first bar")).to_be_visible()
+        empty.feed = MovingFeed(symbols=3, history=30)
+        expect(visit.page.locator("body")).to_have_attribute("data-state", "shown")
+        expect(visit.page.locator("#watch-count")).to_have_text("3 symbols")
+    finally:
+        empty.close()
+
+
+def test_a_link_opens_its_chart_and_follows_what_is_chosen(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#META/1h")
+    expect(page.locator("#symbol-text")).to_have_text("META")
+    expect(page.get_by_role("radio", name="1h", exact=True)).to_be_checked()
+    page.get_by_role("radio", name="5m", exact=True).click()
+    expect(page).to_have_url(re.compile("#META/5m$"))
+    page.keyboard.press("/")
+    page.keyboard.type("jp")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#JPM/5m$"))
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#symbol-text")).to_have_text("KO")
+    page.go_back()
+    expect(page.locator("#symbol-text")).to_have_text("JPM")
+
+
+def test_panes_come_and_go_with_their_switch_and_the_choice_is_kept(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url)
+    macd = page.get_by_role("button", name="MACD 12 26 9")
+    expect(page.locator("#legends .legend")).to_have_count(3)  # price, volume, RSI
+    macd.click()
+    expect(page.locator("#legends .legend")).to_have_count(4)
+    page.reload()
+    expect(page.locator("#legends .legend")).to_have_count(4)
+    macd.click()
+    expect(page.locator("#legends .legend")).to_have_count(3)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_overflows(stage: Stage, chromium: Browser, size: str, theme: str) -> None:
+    width, height = SIZES[size]
+    context = chromium.new_context(
+        viewport={"width": width, "height": height}, color_scheme="light" if theme == "light" else "dark"
+    )
+    visit = Visit(context)
+    page = visit.open(stage.server.url + "#BTC-USD.COINBASE/1m")
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width,
+        height,
+    ]
+    outside = page.evaluate(
+        """() => ['#symbol-text', '#last', '#change', '#link', '#theme', '#timeframes', '#chart', '#strip', '#s-volume']
+            .filter((name) => {
+                const box = document.querySelector(name).getBoundingClientRect();
+                return box.width === 0 || box.left < 0 || box.right > innerWidth + 0.5 || box.bottom > innerHeight + 0.5;
+            })"""
+    )
+    assert outside == []
+    chart = page.locator("#chart").bounding_box()
+    assert chart is not None
+    assert chart["height"] > 0.4 * height
+    assert visit.complaints == []
+    context.close()
+
+
+def test_on_a_phone_the_watch_list_is_a_drawer(stage: Stage, chromium: Browser) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844})
+    page = Visit(context).open(stage.server.url + "#AAPL/1m")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    page.get_by_role("button", name="Watch list").click()
+    page.get_by_role("option", name=re.compile(r"^GOOG,")).click()
+    expect(page.locator("#symbol-text")).to_have_text("GOOG")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    context.close()
+
+
+def test_a_chosen_theme_outlives_the_page(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url)
+    page.get_by_role("button", name="Switch to light").click()
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(243, 245, 248)"
+
+
+def test_the_security_policy_stops_inline_scripts_and_foreign_requests(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url)
+    assert visit.complaints == []
+    page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.broken = true';
+            document.body.append(script);
+            document.body.insertAdjacentHTML('beforeend', '<img src="x" onerror="window.broken = true">');
+        }"""
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.broken") is None
+    with pytest.raises(Exception, match="Failed to fetch"):
+        page.evaluate("fetch('http://127.0.0.1:9/')")
+
+
+def test_a_page_of_another_origin_gets_neither_socket_nor_data(stage: Stage, visit: Visit) -> None:
+    other = Stage(MovingFeed(symbols=1, history=30))
+    try:
+        page = visit.page
+        # The API's JSON carries no policy of its own against connecting, so it can play the foreign page.
+        page.route("**/foreign", lambda route: route.fulfill(body="<p>", content_type="text/html"))
+        page.goto(other.server.url + "foreign")
+        refused = page.evaluate(
+            """(address) => new Promise((done) => {
+                const socket = new WebSocket(address);
+                socket.onopen = () => done('opened');
+                socket.onerror = () => done('refused');
+            })""",
+            stage.server.url.replace("http", "ws") + "ws",
+        )
+        assert refused == "refused"
+        read = page.evaluate(
+            "(a) => fetch(a).then((r) => r.text()).catch(() => 'refused')",
+            stage.server.url + "api/symbols",
+        )
+        assert read == "refused"
+    finally:
+        other.close()

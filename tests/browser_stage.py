@@ -1,0 +1,92 @@
+"""What the browser tests stand on: a browser of this machine, a server fed by a feed that moves, a visit."""
+
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page
+
+from marketpulse.settings import ServeSettings
+from marketpulse.web.api import create_app
+from marketpulse.web.board import Board
+from marketpulse.web.server import WebServer
+from moving_feed import MovingFeed
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+]  # fmt: skip
+ON_PATH = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ON_MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+def find_browser() -> str:
+    """MARKETPULSE_BROWSER, else what `make dev` brought, else the machine's own Chromium or Chrome."""
+    named = os.environ.get("MARKETPULSE_BROWSER")
+    if named:
+        return named
+    brought = Path(sys.prefix) / "bin" / "chromium"
+    if brought.exists():
+        return str(brought)
+    for name in ON_PATH:
+        if found := shutil.which(name):
+            return found
+    if ON_MACOS.exists():
+        return str(ON_MACOS)
+    raise FileNotFoundError(
+        "no Chromium: `make dev` brings one on Linux x86-64; elsewhere install Chromium or Chrome, "
+        "or name it in MARKETPULSE_BROWSER"
+    )
+
+
+class Stage:
+    """The page's server on a free port, its board, and a thread that carries rows from a feed to it."""
+
+    def __init__(self, feed: MovingFeed) -> None:
+        self.feed = feed
+        self.board = Board(400)
+        self.server = self._serve(0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    def restart_server(self) -> None:
+        """A server that was stopped comes back on its port, with what the board holds."""
+        self.server = self._serve(self.server.port)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.server.stop()
+
+    def _serve(self, port: int) -> WebServer:
+        serve = ServeSettings(port=port)
+        server = WebServer(create_app(self.board, serve), serve)
+        server.start()
+        return server
+
+    def _carry(self) -> None:
+        while not self._stop.is_set():
+            self.board.take_stats(self.feed.stats())
+            for batch in self.feed.batches(0.1):
+                self.board.take(batch)
+
+
+class Visit:
+    """A page in a context of its own, with everything that its console complained about."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.page: Page = context.new_page()
+        self.complaints: list[str] = []
+        self.page.on(
+            "console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, url: str) -> Page:
+        self.page.goto(url)
+        self.page.wait_for_selector("body[data-state=shown]")
+        return self.page
