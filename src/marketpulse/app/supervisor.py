@@ -75,9 +75,11 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     state: State = State.STARTING
     started_at: float = 0.0
+    log_begin: int = 0  # where in its log its present life begins
     start_again_at: float = 0.0
     deaths_in_a_row: int = 0
     restarts: int = 0
+    said: list[str] = field(default_factory=list)  # its last words when it last died: shown once
     facts: dict[str, Any] = field(default_factory=dict)
     """What it announced: `url`, `bootstrap_servers`, `metrics_port` …"""
 
@@ -86,10 +88,12 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def last_words(self, lines: int = 5) -> list[str]:
-        """The end of its log."""
+        """The end of what it has said since it was last started."""
         try:
             with self.log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - 8_000))
+                size = log.seek(0, os.SEEK_END)
+                begin = self.log_begin if self.log_begin <= size else 0
+                log.seek(max(begin, size - 8_000))
                 text = log.read().decode(errors="replace")
         except OSError:
             return []
@@ -192,6 +196,7 @@ class Supervisor:
         watching = parent.variable(self._pipe_read, ORPHAN_WAITS_S[child.spec.stage])
         environment = {**os.environ, **child.spec.environment, **watching}
         with child.log.open("ab") as log:
+            child.log_begin = log.tell()
             child.process = subprocess.Popen(
                 child.spec.command,
                 stdin=subprocess.DEVNULL,
@@ -234,7 +239,9 @@ class Supervisor:
         what = f"ended with {how_it_ended(code)}; starting it again in {wait:.1f} s"
         if failing:
             what = f"fails again and again ({child.deaths_in_a_row} times; log: {child.log}); {what}"
-        self._say(Event(child.spec.name, what, bad=True, details=child.last_words()))
+        words = child.last_words()
+        self._say(Event(child.spec.name, what, bad=True, details=words if words != child.said else ()))
+        child.said = words
 
     def _ask(self, child: Child, number: int) -> None:
         if child.process is not None and child.process.poll() is None:
