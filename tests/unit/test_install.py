@@ -1,0 +1,111 @@
+"""requirements/install.py: what is set up again, and when."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "requirements" / "install.py"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, looking at an empty checkout of its own."""
+    spec = importlib.util.spec_from_file_location("install_under_test", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    venv = tmp_path / ".venv"
+    venv.mkdir()
+    for name, value in {
+        "ROOT": tmp_path,
+        "VENV": venv,
+        "RECORD": venv / "installed.json",
+        "LOG": venv / "log",
+    }.items():
+        monkeypatch.setattr(module, name, value)
+    return module
+
+
+def program(folder: Path, name: str, says: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "good"),
+    [
+        ("java", 'openjdk version "17.0.15" 2025-04-15', True),
+        ("java", 'java version "25" 2025-09-16', True),
+        ("java", 'java version "1.8.0_402"', False),
+        ("java", "The operation couldn’t be completed. Unable to locate a Java Runtime.", False),
+        ("node", "v20.19.2", True),
+        ("node", "v20.11.0", False),
+        ("node", "v21.7.3", False),
+        ("node", "v22.12.0", True),
+        ("node", "v24.1.0", True),
+    ],
+)
+def test_the_machines_own_program_is_used_where_its_version_will_do(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str, good: bool
+) -> None:
+    program(tmp_path / "bin", name, says)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert install.machine_has(name, install.Record()) is good
+
+
+def test_a_machine_without_java_and_node_gets_both_as_packages_and_keeps_them(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    bare = install.wanted_locks([], "run", install.Record())
+    assert bare == ["build.txt", "java.txt", "node.txt", "run.txt"]
+    for name, says in (("java", 'version "21.0.1"'), ("node", "v22.12.0")):
+        program(tmp_path / "bin", name, says)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
+    assert install.wanted_locks([], "run", install.Record()) == ["build.txt", "run.txt"]
+    assert install.wanted_locks(bare, "run", install.Record()) == bare
+
+
+def test_run_keeps_what_the_tests_had_installed(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "machine_has", lambda *_: True)
+    assert install.wanted_locks(["build.txt", "dev.txt"], "run", install.Record()) == ["build.txt", "dev.txt"]
+
+
+def test_packages_are_installed_once_and_again_when_a_lock_changes(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = tmp_path / "requirements"
+    locks.mkdir()
+    (tmp_path / "pyproject.toml").write_text("")
+    for name in ("build.txt", "run.txt"):
+        (locks / name).write_text("one==1")
+    said: list[str] = []
+    monkeypatch.setattr(install, "LOCKS", locks)
+    monkeypatch.setattr(install, "machine_has", lambda *_: True)
+    monkeypatch.setattr(install, "ensure_uv", lambda: ["uv"])
+    monkeypatch.setattr(install, "command", lambda what, *_: said.append(what))
+    for _ in range(2):
+        install.ensure_packages(install.Record(), "run")
+    assert said == ["installing packages", "installing marketpulse"]
+    (locks / "run.txt").write_text("one==2")
+    install.ensure_packages(install.Record(), "run")
+    assert len(said) == 4
+
+
+def test_a_step_that_fails_shows_its_last_lines_and_names_the_whole_output(install: ModuleType) -> None:
+    with pytest.raises(install.Problem, match=r"(?s)fetching failed \(exit 3\).*no route to host"):
+        install.command("fetching", [sys.executable, "-c", "print('no route to host'); raise SystemExit(3)"])
+    assert "no route to host" in install.LOG.read_text()
+
+
+def test_a_damaged_record_means_that_nothing_is_known(install: ModuleType) -> None:
+    install.RECORD.write_text("{half")
+    assert install.Record().parts == {}
