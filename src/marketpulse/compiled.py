@@ -74,7 +74,7 @@ def inlined(function: F) -> F:
     return _compiled(function, _nrt=False, forceinline=True)
 
 
-def _compiled(function: F, **options: bool) -> F:
+def _compiled(function: F, **options: Any) -> F:
     folder = _use_cache(Path(inspect.getfile(function)).parent)
     if folder is not None:
         numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made from the environment at import

@@ -257,6 +257,10 @@ class Settings(BaseSettings):
         """The topic's name on the broker."""
         return self.kafka.topic_prefix + name
 
+    def group(self, name: str) -> str:
+        """A consumer group's name on the broker: as the topics', so that two pipelines never share one."""
+        return self.kafka.topic_prefix + name
+
     def resolved_cache_dir(self) -> Path:
         if self.cache_dir is not None:
             return self.cache_dir

@@ -14,7 +14,6 @@ from marketpulse.engine.layout import (
     Tables,
 )
 
-
 ENTER, ASK = -1, -2
 
 

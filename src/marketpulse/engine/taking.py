@@ -101,7 +101,10 @@ def take_rows(
             return NEED_BARS, i
         hear_source(tables, source)
         feed_symbol(tables, plan, symbol, source)
-        move_source(tables, plan, source, rows.event_time_ns[i] - tables.sources[source].lateness_ns)
+        seen = rows.event_time_ns[i]
+        if kind == _BAR:  # a bar tells of the time before its close: those of others may still come
+            seen = min(seen, rows.close_time_ns[i] - 1)
+        move_source(tables, plan, source, seen - tables.sources[source].lateness_ns)
         if close_due(tables, sessions, plan, output) != DONE:
             return NEED_ROOM, i
         if kind == _TRADE:

@@ -145,6 +145,14 @@ def test_a_source_that_only_has_bars_feeds_the_larger_ones() -> None:
     assert bars[-1] == ("5m", 0, 300, 10, 24, 1, 15, 500)
 
 
+def test_bars_of_other_symbols_that_end_together_are_all_in_before_a_larger_one_closes() -> None:
+    engine = Engine(config_of(["1m", "5m"]))
+    rows = [bar(s, "1m", 60 * i, 60 * i + 60, (1, 1, 1, 1, 100)) for i in range(6) for s in "ABC"]
+    result = engine.step([hello(mode="historical", lateness_ns=0), *rows])
+    assert result.refused == []
+    assert [b["volume"] for b in result.closed if b["frame"] == 1] == [500, 500, 500]
+
+
 def test_a_bar_without_vwap_or_count_leaves_both_empty_above_it() -> None:
     engine = Engine(config_of(["1m", "5m"]))
     known = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)

@@ -1,0 +1,29 @@
+"""The engine's configuration from the settings; the same for `process` and `compute`."""
+
+from marketpulse.app.calendars import sessions_of
+from marketpulse.engine.config import EngineConfig
+from marketpulse.errors import ParameterError, SettingsError
+from marketpulse.indicators.catalogue import parse_indicators
+from marketpulse.settings import EngineSettings
+
+
+def engine_config(settings: EngineSettings) -> EngineConfig:
+    """Raises SettingsError that names the setting at fault."""
+    try:
+        return EngineConfig(
+            frames=settings.parsed_timeframes(),
+            indicators=parse_indicators(settings.indicators),
+            sessions_of=sessions_of,
+            calendar=settings.calendar,
+            venue_calendars=dict(settings.venue_calendars),
+            lateness_ns=settings.lateness_ms * 1_000_000,
+            source_timeout_ns=round(settings.source_timeout_s * 1e9),
+            max_age_ns=round(settings.max_age_s * 1e9),
+            max_skew_ns=round(settings.max_skew_s * 1e9),
+            grace_ns=round(settings.auction_grace_s * 1e9),
+            fill=settings.fill == "previous",
+            bars_from=settings.bars_from,
+            symbols_max=settings.symbols_max,
+        )
+    except ParameterError as error:
+        raise SettingsError(f"engine: {error}") from None

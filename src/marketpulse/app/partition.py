@@ -1,0 +1,39 @@
+"""One partition in a worker's hands: its state, how far it has come, and when it was shown and saved."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from marketpulse.engine.provisional import changed_symbols
+from marketpulse.engine.state import PartitionState
+from marketpulse.kafka.snapshot import Pointer
+
+
+@dataclass(slots=True)
+class OwnedPartition:
+    """`next_offset` is the next record to take; those before `muted_until` are only replayed."""
+
+    number: int
+    state: PartitionState
+    next_offset: int
+    muted_until: int
+    pointer: Pointer | None
+    moved: bool = False  # since the last commit
+    unsaved: int = 0  # records since the last snapshot
+    shown_at: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def muted(self) -> bool:
+        return self.next_offset < self.muted_until
+
+    def due_to_show(self, now: float, interval_s: float) -> np.ndarray:
+        """Changed symbols that were not shown within the interval; they count as shown now."""
+        symbols = changed_symbols(self.state)
+        if not symbols.size:
+            return symbols
+        missing = int(symbols[-1]) + 1 - self.shown_at.size
+        if missing > 0:
+            self.shown_at = np.concatenate([self.shown_at, np.full(missing + 64, -np.inf)])
+        due = symbols[now - self.shown_at[symbols] >= interval_s]
+        self.shown_at[due] = now
+        return due

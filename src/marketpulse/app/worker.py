@@ -1,0 +1,228 @@
+"""One engine worker: reads its partitions of `market`, steps the engine, and commits exactly once.
+
+poll -> decode -> step -> write rows -> (every commit_ms) snapshots, offsets, outputs: one transaction
+                       └> live rows, outside transactions, conflated by the wall clock
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from marketpulse.app.partition import OwnedPartition
+from marketpulse.clock import Clock
+from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_to_bytes
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.provisional import forming_bars, mark_shown
+from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows
+from marketpulse.engine.state import new_state
+from marketpulse.engine.step import Stepper, StepResult
+from marketpulse.errors import Fatal
+from marketpulse.kafka.clock_writer import ClockWriter
+from marketpulse.kafka.codec import encode_rows
+from marketpulse.kafka.live_writer import LiveWriter
+from marketpulse.kafka.market_reader import Decoded, MarketReader
+from marketpulse.kafka.snapshot import Pointer
+from marketpulse.kafka.transaction import AbortedTransaction, PartitionRecords, Taken, TransactionalLog
+from marketpulse.model.market import DeadLetter
+from marketpulse.settings import Settings
+from marketpulse.telemetry import (
+    BARS_CLOSED,
+    DEAD_LETTERS,
+    LATE_TRADES,
+    OUT_OF_SESSION,
+    RECORDS_CONSUMED,
+    STATE_BYTES,
+    STEP_SECONDS,
+    SYMBOLS,
+    get_logger,
+)
+
+_MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small enough to commit on time
+_POLL_S = 0.02
+_IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
+_SHOW_EVERY_S = 0.02
+
+
+class Worker:
+    """Owns the partitions that the group gives it. `turn` does one round; nothing runs in between."""
+
+    def __init__(self, settings: Settings, config: EngineConfig, slot: int, clock: Clock) -> None:
+        self._settings, self._config, self._clock = settings, config, clock
+        self._stepper = Stepper(config)
+        self._owned: dict[int, OwnedPartition] = {}
+        self._reader = MarketReader(settings.topic("market"))
+        self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
+        self._live = LiveWriter(settings) if settings.process.live_per_s else None
+        self._pipeline_clock = ClockWriter(settings)
+        self._wrote_at: float | None = None
+        self._committed_at = clock.monotonic()
+        self._showed_at = clock.monotonic()
+        self._stopping = False
+
+    def start(self) -> None:
+        self._log.start()
+
+    @property
+    def partitions(self) -> list[int]:
+        return sorted(self._owned)
+
+    def turn(self) -> int:
+        """Take what has come, commit when it is time, show what forms. Returns the records taken."""
+        try:
+            taken = 0
+            for records in self._log.poll(_POLL_S, _MOST_RECORDS):
+                taken += self._take_records(records)
+            self._log.serve()
+            now = self._clock.monotonic()
+            self._commit_when_due(now)
+        except AbortedTransaction as error:
+            get_logger().warning("transaction_aborted", reason=str(error))
+            self._log.take_again(self.partitions)
+            self._wrote_at = None
+            return 0
+        if self._live is not None and taken < _MOST_RECORDS and now - self._showed_at >= _SHOW_EVERY_S:
+            self._show(now)
+        return taken
+
+    def stop(self) -> None:
+        """Save every state, commit, and leave the group."""
+        self._stopping = True
+        self._pipeline_clock.close()
+        try:
+            if any(p.unsaved or p.moved for p in self._owned.values()):
+                self._log.begin()
+                self._log.commit()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave without committing."""
+        self._pipeline_clock.close()
+        self._log.close()
+        if self._live is not None:
+            self._live.close()
+
+    def _take(self, partitions: Sequence[Taken]) -> dict[int, int]:
+        for taken in partitions:
+            owned = self._owned[taken.partition] = self._recover(taken)
+            if owned.muted:
+                get_logger().info(
+                    "replaying", partition=taken.partition, records=owned.muted_until - owned.next_offset
+                )
+        self._pipeline_clock.run(0 in self._owned)
+        self._measure()
+        return {taken.partition: self._owned[taken.partition].next_offset for taken in partitions}
+
+    def _recover(self, taken: Taken) -> OwnedPartition:
+        """The snapshot that the commit names, or the log from its start; muted up to the commit."""
+        committed, pointer = taken.committed, taken.pointer
+        if pointer is not None and committed is not None:
+            try:
+                state = state_from_bytes(self._log.read_snapshot(taken.partition, pointer), self._config)
+                return OwnedPartition(taken.partition, state, pointer.covered, committed, pointer)
+            except ForeignState as error:
+                get_logger().warning("rebuilding_state", partition=taken.partition, reason=str(error))
+        earliest = self._log.earliest(taken.partition)
+        return OwnedPartition(taken.partition, new_state(self._config), earliest, committed or earliest, None)
+
+    def _give(self, partitions: Sequence[int]) -> None:
+        for number in partitions:
+            if (owned := self._owned.pop(number, None)) is not None:
+                self._stepper.forget(owned.state)
+        self._pipeline_clock.run(0 in self._owned)
+        self._measure()
+
+    def _take_records(self, records: PartitionRecords) -> int:
+        owned = self._owned.get(records.partition)
+        if owned is None:
+            raise Fatal(f"records of partition {records.partition} came, which this worker does not own")
+        for decoded in self._reader.decode(records, owned.next_offset, owned.muted_until):
+            self._step(owned, decoded)
+        return len(records.messages)
+
+    def _step(self, owned: OwnedPartition, decoded: Decoded) -> None:
+        with STEP_SECONDS.time():
+            owned.state, result = self._stepper.step(owned.state, decoded.batch)
+        muted = owned.muted
+        owned.next_offset = decoded.next_offset
+        owned.unsaved += decoded.records
+        owned.moved = True
+        if muted:
+            return
+        RECORDS_CONSUMED.labels("market").inc(decoded.records)
+        self._write_rows(owned, result)
+        refused = (decoded.dead_letter(r.row, r.reason, r.timeframes) for r in result.refused)
+        self._write_dead_letters([*decoded.rejected, *refused])
+
+    def _write_rows(self, owned: OwnedPartition, result: StepResult) -> None:
+        if result.late or result.out_of_session:
+            LATE_TRADES.inc(result.late)
+            OUT_OF_SESSION.inc(result.out_of_session)
+        if not len(result.closed):
+            return
+        for frame, count in enumerate(
+            np.bincount(result.closed["frame"], minlength=len(self._config.frames))
+        ):
+            BARS_CLOSED.labels(self._config.frames[frame].name).inc(int(count))
+        topic = self._settings.topic("market")
+        self._write("bars", bar_rows(owned.state, self._config, result.closed, topic, owned.number))
+        values = indicator_rows(owned.state, self._config, result.closed, result.values, topic, owned.number)
+        self._write("indicators", values)
+
+    def _write(self, topic: str, rows: pa.RecordBatch) -> None:
+        self._log.write(topic, encode_rows(rows))
+        self._note_written()
+
+    def _write_dead_letters(self, letters: list[DeadLetter]) -> None:
+        if not letters:
+            return
+        for letter in letters:
+            DEAD_LETTERS.labels(letter.reason).inc()
+        self._log.write("dead-letters", self._reader.encode_dead_letters(letters))
+        self._note_written()
+
+    def _note_written(self) -> None:
+        if self._wrote_at is None:
+            self._wrote_at = self._clock.monotonic()
+
+    def _commit_when_due(self, now: float) -> None:
+        if self._wrote_at is not None:
+            due = now - self._wrote_at >= self._settings.process.commit_ms / 1_000
+        else:
+            due = now - self._committed_at >= _IDLE_COMMIT_S and any(p.moved for p in self._owned.values())
+        if due:
+            self._log.begin()
+            self._log.commit()
+            self._wrote_at, self._committed_at = None, now
+            self._measure()
+
+    def _places(self) -> dict[int, tuple[int, Pointer | None]]:
+        """Called inside the commit: saves what is due, and says how far each partition has come."""
+        places: dict[int, tuple[int, Pointer | None]] = {}
+        for owned in self._owned.values():
+            if owned.muted or not (owned.moved or self._stopping):
+                continue
+            if owned.unsaved >= self._settings.process.snapshot_records or (self._stopping and owned.unsaved):
+                data = state_to_bytes(owned.state, self._config)
+                owned.pointer = self._log.write_snapshot(owned.number, owned.next_offset, data)
+                owned.unsaved = 0
+            owned.moved = False
+            places[owned.number] = (owned.next_offset, owned.pointer)
+        return places
+
+    def _show(self, now: float) -> None:
+        self._showed_at = now
+        interval = 1 / self._settings.process.live_per_s
+        for owned in self._owned.values():
+            if owned.muted or self._live is None:
+                continue
+            symbols = owned.due_to_show(now, interval)
+            if symbols.size:
+                forming, values = forming_bars(owned.state, self._config, symbols)
+                mark_shown(owned.state, symbols)
+                self._live.write(live_rows(owned.state, self._config, forming, values), self._clock.now_ns())
+
+    def _measure(self) -> None:
+        SYMBOLS.set(sum(len(p.state.symbols) for p in self._owned.values()))
+        STATE_BYTES.set(sum(p.state.size_bytes() for p in self._owned.values()))

@@ -1,0 +1,51 @@
+"""The pipeline's clock: `clock` records in every partition of `market`."""
+
+import threading
+
+from confluent_kafka import Producer
+
+from marketpulse.kafka.client import client_config
+from marketpulse.settings import Settings
+
+_CALL_S = 30.0
+
+
+class ClockWriter:
+    """Writes a `clock` record into every partition of `market`, from a thread of its own.
+
+    Log time moves by them even when every source is dead. One clock per pipeline: the worker that
+    owns partition 0 runs it; two for a moment do no harm.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._running = threading.Event()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def run(self, wanted: bool) -> None:
+        """Start or pause."""
+        if wanted:
+            self._running.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name="clock", daemon=True)
+                self._thread.start()
+        else:
+            self._running.clear()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._running.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _write(self) -> None:
+        producer = Producer(client_config(self._settings, "producer", linger_ms=0, message_timeout_ms=5_000))
+        topic = self._settings.topic("market")
+        count = len(producer.list_topics(topic, timeout=_CALL_S).topics[topic].partitions)
+        while not self._closed.wait(self._settings.process.clock_ms / 1_000):
+            if self._running.is_set():
+                for partition in range(count):
+                    producer.produce(topic, b'{"type":"clock"}', partition=partition)
+                producer.poll(0)
+        producer.flush(2)

@@ -1,0 +1,84 @@
+"""Snapshots of the engine's state in the compacted `state` topic: chunks, and the pointer to the first."""
+
+import struct
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, TopicPartition
+
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka.client import client_config
+from marketpulse.settings import Settings
+
+CHUNK_BYTES = 900_000  # below every broker's default record limit
+_CHUNK = struct.Struct("<IIq")  # index, count, covered offset
+_CALL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Where a partition's newest snapshot lies in `state`, and the `market` offset that it covers."""
+
+    state_offset: int
+    covered: int
+
+    def __str__(self) -> str:
+        return f"{self.state_offset}:{self.covered}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Pointer | None":
+        if not text:
+            return None
+        state_offset, covered = text.split(":")
+        return cls(int(state_offset), int(covered))
+
+
+def chunks_of(group: str, partition: int, covered: int, data: bytes) -> list[tuple[bytes, bytes]]:
+    """A state as (key, value) records; a newer snapshot of the same partition compacts them away."""
+    count = max(1, -(-len(data) // CHUNK_BYTES))
+    return [
+        (
+            f"{group}/{partition}/{index}".encode(),
+            _CHUNK.pack(index, count, covered) + data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES],
+        )
+        for index in range(count)
+    ]
+
+
+class SnapshotReader:
+    """Reads single snapshots out of the `state` topic, by place."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topic("state")
+        self._consumer = Consumer(
+            client_config(
+                settings, "consumer", group_id=settings.group(f"{settings.process.group}-state"), isolation_level="read_committed",
+                auto_offset_reset="error", enable_partition_eof=True, fetch_wait_max_ms=5,
+            )
+        )  # fmt: skip
+
+    def read(self, partition: int, pointer: Pointer) -> bytes:
+        self._consumer.assign([TopicPartition(self._topic, partition, pointer.state_offset)])
+        chunks: dict[int, bytes] = {}
+        try:
+            while True:
+                message = self._consumer.poll(_CALL_S)
+                if message is None:
+                    raise Retryable(
+                        f"the state of partition {partition} could not be read in {_CALL_S:.0f} s"
+                    )
+                if message.error() is not None:
+                    raise Fatal(
+                        f"the state of partition {partition} at {pointer} is gone ({message.error().str()}): "
+                        "rebuild it from the log with `marketpulse process --rebuild`"
+                    )
+                value = message.value() or b""
+                index, count, covered = _CHUNK.unpack_from(value)
+                if covered == pointer.covered:
+                    chunks[index] = value[_CHUNK.size :]
+                    if len(chunks) == count:
+                        return b"".join(chunks[i] for i in range(count))
+        finally:
+            self._consumer.unassign()
+
+    def close(self) -> None:
+        self._consumer.close()

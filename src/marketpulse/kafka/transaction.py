@@ -1,0 +1,324 @@
+"""Exactly once: read `market`, write outputs, and commit both with the state's place in one transaction.
+
+    poll -> (the engine) -> write -> commit: snapshots, offsets with pointers, outputs: all or nothing
+
+What keeps it exact, learnt by killing it:
+
+- The input is read `read_committed`, so the group's offsets are stable before they are fetched.
+- One `transactional.id` per worker slot: a restarted worker fences its former self at once.
+- Each commit carries, as the offset's metadata, where the newest snapshot of that partition lies and
+  which offset it covers. Recovery reads it, loads the snapshot and replays with its outputs muted.
+- An aborted transaction makes every state in memory wrong; all of them are loaded again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka.client import client_config
+from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
+from marketpulse.settings import Settings
+from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
+
+_SESSION_MS = 6_000
+_TRANSACTION_MS = 10_000
+_CALL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A partition that this worker owns from now on.
+
+    `committed` is the next offset whose outputs are not committed yet (None: nothing was ever
+    committed); everything before it must be replayed muted. `pointer` names the snapshot.
+    """
+
+    partition: int
+    committed: int | None
+    pointer: Pointer | None
+
+
+@dataclass(slots=True)
+class PartitionRecords:
+    """Records of one partition in order; accessors of single records are asked only where needed."""
+
+    partition: int
+    messages: list[Message] = field(default_factory=list)
+
+
+class AbortedTransaction(Retryable):
+    """Nothing of the open transaction counts; every state must be loaded again."""
+
+
+class TransactionalLog:
+    """One worker's hold on the log. All methods are called from one thread.
+
+    `on_take` is called with partitions that come, and returns the offset to read from for each;
+    `on_give` is called with those that go, after their transaction was committed (or aborted, when
+    they were lost).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        slot: int,
+        on_take: Callable[[Sequence[Taken]], dict[int, int]],
+        on_give: Callable[[Sequence[int]], None],
+        before_commit: Callable[[], dict[int, tuple[int, Pointer | None]]],
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.topic("market")
+        self._state_topic = settings.topic("state")
+        self._group = settings.group(settings.process.group)
+        self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
+        self._fault: BaseException | None = None
+        self._in_transaction = False
+        self._undelivered: KafkaError | None = None
+        member = {"group_instance_id": f"{self._group}-{slot}"} if settings.process.static_membership else {}
+        self._producer = Producer(
+            client_config(
+                settings, "producer", transactional_id=f"{self._group}-{slot}",
+                transaction_timeout_ms=_TRANSACTION_MS,
+            )
+        )  # fmt: skip
+        self._consumer = Consumer(
+            client_config(
+                settings, "consumer", group_id=self._group, isolation_level="read_committed",
+                auto_offset_reset="error", session_timeout_ms=_SESSION_MS, heartbeat_interval_ms=500,
+                partition_assignment_strategy="cooperative-sticky", max_poll_interval_ms=300_000, **member,
+            )
+        )  # fmt: skip
+        self._snapshots = SnapshotReader(settings)
+
+    def start(self) -> None:
+        """Fence a former self and join the group. Raises Retryable while the broker is away."""
+        try:
+            self._producer.init_transactions(_CALL_S)
+        except KafkaException as error:
+            raise _judge(error, "init_transactions") from None
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=self._guarded(self._assigned),
+            on_revoke=self._guarded(self._revoked),
+            on_lost=self._guarded(self._lost),
+        )
+
+    def poll(self, timeout_s: float, most: int) -> list[PartitionRecords]:
+        """What has come: waits for a first record, then drains. Records keep each partition's order."""
+        first = self._consumer.poll(timeout_s)
+        self._raise_fault()
+        if first is None:
+            return []
+        if (error := first.error()) is not None:
+            raise Retryable(f"the log could not be read: {error.str()}")
+        messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
+        self._raise_fault()
+        found: dict[int, PartitionRecords] = {}
+        last: int | None = None
+        into: list[Message] = []
+        for message, partition in zip(messages, [m.partition() for m in messages], strict=True):
+            if partition != last and partition is not None:
+                last = partition
+                into = found.setdefault(partition, PartitionRecords(partition)).messages
+            into.append(message)
+        return list(found.values())
+
+    def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
+        """Put output records into the open transaction; begins one when none is open."""
+        self.begin()
+        produce, name = self._producer.produce, self._settings.topic(topic)
+        for key, value in rows:
+            while True:
+                try:
+                    produce(name, value, key, on_delivery=self._delivered)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+
+    def begin(self) -> None:
+        """Open a transaction if none is open."""
+        if not self._in_transaction:
+            self._producer.begin_transaction()
+            self._in_transaction = True
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._in_transaction
+
+    def serve(self) -> None:
+        """Let the client report deliveries; raises AbortedTransaction when an output was refused."""
+        self._producer.poll(0)
+        if self._undelivered is not None:
+            error, self._undelivered = self._undelivered, None
+            if self._in_transaction:
+                self.abort()
+            raise AbortedTransaction(f"an output was not written: {error.str()}")
+
+    def commit(self) -> None:
+        """Commit outputs, snapshots and input offsets together.
+
+        `before_commit` writes the snapshots that are due and gives, per partition, the next offset
+        and its pointer. Raises AbortedTransaction when nothing of it counts, Fatal when fenced.
+        """
+        if not self._in_transaction:
+            return
+        try:
+            with COMMIT_SECONDS.time():
+                places = self._before_commit()
+                offsets = [
+                    TopicPartition(self._topic, partition, offset, metadata=str(pointer) if pointer else "")
+                    for partition, (offset, pointer) in places.items()
+                ]
+                if offsets:
+                    self._producer.send_offsets_to_transaction(
+                        offsets, self._consumer.consumer_group_metadata(), _CALL_S
+                    )
+                self._producer.commit_transaction(_CALL_S)
+            self._in_transaction = False
+            TRANSACTIONS.labels("committed").inc()
+        except KafkaException as error:
+            self._abort_after(error)
+
+    def abort(self) -> None:
+        """Give the open transaction up."""
+        if self._in_transaction:
+            try:
+                self._producer.abort_transaction(_CALL_S)
+            except KafkaException as error:
+                raise _judge(error, "abort_transaction") from None
+            finally:
+                self._in_transaction = False
+            TRANSACTIONS.labels("aborted").inc()
+
+    def write_snapshot(self, partition: int, covered: int, data: bytes) -> Pointer:
+        """Write a state in chunks into the open transaction; returns where it begins."""
+        self.begin()
+        places: list[int] = []
+        faults: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            place = message.offset()
+            if error is None and place is not None:
+                places.append(place)
+            elif error is not None:
+                faults.append(error)
+
+        chunks = chunks_of(self._group, partition, covered, data)
+        for key, value in chunks:
+            self._producer.produce(self._state_topic, value, key, partition=partition, on_delivery=delivered)
+        self._producer.flush(_CALL_S)
+        if faults or len(places) != len(chunks):
+            self.abort()
+            raise AbortedTransaction(
+                f"the state of partition {partition} was not written: {faults or 'timed out'}"
+            )
+        STATE_SNAPSHOTS.inc()
+        return Pointer(min(places), covered)
+
+    def read_snapshot(self, partition: int, pointer: Pointer) -> bytes:
+        """The state that a commit pointed at. Raises Fatal when it is not there any more."""
+        return self._snapshots.read(partition, pointer)
+
+    def take_again(self, partitions: Sequence[int]) -> None:
+        """After an abort: ask for the committed places again and read on from the snapshots'."""
+        for partition, offset in self._on_take(self._committed(partitions)).items():
+            self._consumer.seek(TopicPartition(self._topic, partition, offset))
+
+    def earliest(self, partition: int) -> int:
+        """The first offset that the log still holds."""
+        low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)
+        return int(low)
+
+    def close(self) -> None:
+        """Leave. An open transaction is given up; commit first."""
+        try:
+            self.abort()
+        finally:
+            self._consumer.close()
+            self._snapshots.close()
+
+    def _committed(self, partitions: Sequence[int]) -> list[Taken]:
+        asked = [TopicPartition(self._topic, p) for p in partitions]
+        taken = []
+        for found in self._consumer.committed(asked, timeout=_CALL_S):
+            if found.error is not None:
+                raise KafkaException(found.error)
+            known = found.offset >= 0
+            taken.append(
+                Taken(
+                    found.partition,
+                    found.offset if known else None,
+                    Pointer.parse(found.metadata) if known else None,
+                )
+            )
+        return taken
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            consumer.incremental_assign([])
+            return
+        self.commit()  # new partitions never join a half-done transaction
+        offsets = self._on_take(self._committed([tp.partition for tp in partitions]))
+        consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            self.commit()
+            self._on_give([tp.partition for tp in partitions])
+        consumer.incremental_unassign(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.abort()
+        self._on_give([tp.partition for tp in partitions])
+        consumer.incremental_unassign(partitions)
+        if self._fault is None:
+            self._fault = AbortedTransaction("the group gave this worker's partitions to another")
+
+    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """Exceptions inside the client's callbacks would lose their cause: keep them for `poll`."""
+
+        def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            try:
+                callback(consumer, partitions)
+            except BaseException as error:  # noqa: BLE001  (raised again by the next poll)
+                self._fault = error
+
+        return call
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            if isinstance(fault, KafkaException):
+                raise _judge(fault, "rebalance") from fault
+            raise fault
+
+    def _abort_after(self, error: KafkaException) -> None:
+        fault: KafkaError = error.args[0]
+        get_logger().warning("commit_failed", error=fault.str(), code=fault.name())
+        if fault.fatal():
+            raise Fatal(f"another worker took this one's place ({fault.str()}): it stops here") from None
+        self.abort()
+        raise AbortedTransaction(f"commit failed: {fault.str()}") from None
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002
+        if error is not None and error.code() not in _PURGED:
+            self._undelivered = error
+
+
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
+
+def _judge(error: KafkaException, during: str) -> Exception:
+    fault: KafkaError = error.args[0]
+    if fault.fatal():
+        return Fatal(f"{during}: {fault.str()}")
+    return Retryable(f"{during}: {fault.str()}")

@@ -1,0 +1,196 @@
+"""The engine's process on the real broker: a bare client writes, a bare client reads what was committed."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from market_rows import at
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline.process import run
+from marketpulse.settings import Settings
+from marketpulse.telemetry import Health
+
+pytestmark = pytest.mark.integration
+
+HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
+
+
+def trade(symbol: str, seconds: float, price: float, size: float, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "trade",
+        "symbol": symbol,
+        "source": "test",
+        "event_time_ns": at(seconds),
+        "price": price,
+        "size": size,
+        **more,
+    }
+
+
+def heartbeat(seconds: float) -> dict[str, Any]:
+    return {"type": "heartbeat", "source": "test", "event_time_ns": at(seconds)}
+
+
+def write(settings: Settings, records: list[dict[str, Any] | bytes], partition: int = 0) -> None:
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    for record in records:
+        value = record if isinstance(record, bytes) else json.dumps(record).encode()
+        producer.produce(settings.topic("market"), value, partition=partition)
+    assert producer.flush(10) == 0
+
+
+def read(settings: Settings, topic: str, wanted: int, timeout_s: float = 40) -> list[dict[str, Any]]:
+    """At least `wanted` committed rows of a topic, or what came in time, partition after partition."""
+    consumer = Consumer({
+        "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "reader", "enable.auto.commit": False,
+        "isolation.level": "read_committed", "auto.offset.reset": "earliest",
+    })  # fmt: skip
+    consumer.assign([TopicPartition(settings.topic(topic), p, 0) for p in range(settings.kafka.partitions)])
+    rows: list[tuple[int, int, dict[str, Any]]] = []
+    deadline, quiet = time.monotonic() + timeout_s, 0
+    while time.monotonic() < deadline and (len(rows) < wanted or quiet < 3):
+        message = consumer.poll(0.2)
+        if message is None:
+            quiet += 1
+            continue
+        assert message.error() is None
+        rows.append((message.partition() or 0, message.offset() or 0, json.loads(message.value() or b"")))
+    consumer.close()
+    return [row for _, _, row in sorted(rows, key=lambda r: r[:2])]
+
+
+class Running:
+    """The process's work in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._life = Lifecycle(
+            "process", threading.Event(), Health(), settings.data_dir / "run" / "process.json", 0
+        )
+        self._done: Future[int] = Future()
+        threading.Thread(target=self._run, args=(settings,)).start()
+
+    def _run(self, settings: Settings) -> None:
+        try:
+            self._done.set_result(run(settings, self._life))
+        except BaseException as error:
+            self._done.set_exception(error)
+
+    def stop(self) -> None:
+        self._life.stop.set()
+        assert self._done.result(60) == 0
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings) -> Settings:
+    engine = kafka_settings.engine.model_copy(
+        update={"timeframes": ("1s", "1m"), "indicators": "sma(2),vwap"}
+    )
+    return kafka_settings.model_copy(update={"engine": engine})
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Iterator[Running]:
+    running = Running(settings)
+    yield running
+    running.stop()
+
+
+def test_the_worked_example_written_by_a_bare_client_gives_exactly_its_rows(settings: Settings) -> None:
+    rows = [
+        trade("AAA", 10.2, 5, 1),
+        trade("AAA", 10.9, 7, 3),
+        trade("AAA", 12.5, 6, 2),
+        trade("AAA", 10.4, 4, 1),
+    ]
+    write(settings, [*rows, heartbeat(13.0)])
+    running = Running(settings)
+    bars = [b for b in read(settings, "bars", 2) if b["timeframe"] == "1s"]
+    running.stop()
+    names = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
+    assert [(b["open_time_ns"] - at(0)) / 1e9 for b in bars] == [10, 12]
+    assert [tuple(b[n] for n in names) for b in bars] == [
+        (5, 7, 4, 7, 5, 6.0, 3, 0),
+        (6, 6, 6, 6, 2, 6.0, 1, 0),
+    ]
+    spans = [(b["receipt"]["first_offset"], b["receipt"]["last_offset"]) for b in bars]
+    assert spans == [(0, 3), (2, 2)]
+    assert {b["receipt"]["topic"] for b in bars} == {settings.topic("market")}
+
+
+def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(
+    settings: Settings, worker: Running
+) -> None:
+    write(settings, [HELLO, *(trade("AAA", t, 10 + t, 1) for t in range(4)), heartbeat(4)])
+    rows = [r for r in read(settings, "indicators", 4) if r["timeframe"] == "1s"]
+    assert [(r["close"], r["sma_2"], r["vwap"]) for r in rows] == [
+        (10, None, 10),
+        (11, 10.5, 10.5),
+        (12, 11.5, 11),
+        (13, 12.5, 11.5),
+    ]
+
+
+def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Settings, worker: Running) -> None:
+    bad = trade("AAA", 1, 0, 1)
+    write(settings, [HELLO, b"not json", bad, trade("AAA", 5, 10, 1), heartbeat(60), trade("AAA", 2, 10, 1)])
+    letters = read(settings, "dead-letters", 3)
+    assert [(d["reason"], d["partition"], d["offset"]) for d in letters if d["reason"] == "not_json"] == [
+        ("not_json", 0, 1)
+    ]
+    by_reason = {d["reason"]: d for d in letters}
+    assert json.loads(by_reason["bad_price"]["value"]) == bad
+    assert by_reason["too_late"]["offset"] == 5
+    assert by_reason["too_late"]["timeframes"] == ["1s", "1m"]
+    assert {d["topic"] for d in letters} == {settings.topic("market")}
+
+
+def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_never_stopped(
+    settings: Settings,
+) -> None:
+    first = Running(settings)
+    write(settings, [HELLO, trade("AAA", 1, 10, 1), trade("AAA", 2, 11, 1), heartbeat(2.5)])
+    assert len(read(settings, "bars", 1)) == 1
+    first.stop()
+    write(settings, [trade("AAA", 2.7, 12, 4), heartbeat(60)])
+    second = Running(settings)
+    bars = read(settings, "bars", 3)
+    second.stop()
+    assert [(b["timeframe"], b["close"], b["volume"]) for b in bars] == [
+        ("1s", 10, 1),
+        ("1s", 12, 5),
+        ("1m", 12, 6),
+    ]
+    values = read(settings, "indicators", 3)
+    assert [r["sma_2"] for r in values if r["timeframe"] == "1s"] == [None, 11]
+
+
+def test_forming_bars_are_shown_before_they_close(settings: Settings, worker: Running) -> None:
+    write(settings, [HELLO, trade("AAA", 1, 10, 1), trade("AAA", 1.5, 12, 2)])
+    rows = read(settings, "live", 2)
+    newest = [r for r in rows if r["timeframe"] == "1m"][-1]
+    assert (newest["open"], newest["close"], newest["volume"], newest["sma_2"]) == (10, 12, 3, None)
+
+
+def test_the_pipelines_clock_closes_bars_of_a_dead_source(settings: Settings) -> None:
+    engine = settings.engine.model_copy(update={"source_timeout_s": 1.0})
+    running = Running(settings.model_copy(update={"engine": engine}))
+    now = time.time_ns()
+    live = {**HELLO, "mode": "live"}
+    record = {
+        "type": "trade",
+        "symbol": "AAA",
+        "source": "test",
+        "event_time_ns": now,
+        "price": 10,
+        "size": 1,
+    }
+    write(settings, [live, record])
+    (bar,) = [b for b in read(settings, "bars", 1) if b["timeframe"] == "1s"]
+    running.stop()
+    assert (bar["close"], bar["trade_count"]) == (10, 1)
