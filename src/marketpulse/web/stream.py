@@ -83,8 +83,10 @@ class Stream:
 
     async def _listen(self, socket: WebSocket, view: PageView, wished: asyncio.Event) -> None:
         while True:
-            text = await socket.receive_text()
-            view.wanted = read_wish(text)
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            view.wanted = read_wish(message.get("text") or "")  # bytes are no wish
             wished.set()
             await asyncio.sleep(1 / WISHES_PER_S_MAX)
 

@@ -1,0 +1,98 @@
+import asyncio
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from marketpulse.errors import SettingsError
+from marketpulse.settings import ServeSettings
+from marketpulse.telemetry import REGISTRY
+from marketpulse.web.guard import Guard, check_binding, host_name
+
+
+async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+def ask(headers: dict[str, str] | list[tuple[str, str]], allowed: tuple[str, ...] = ()) -> httpx.Response:
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(app=Guard(behind, allowed))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+            return await client.get("/", headers=headers)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8080", "localhost", "LOCALHOST:9", "[::1]:8080", "127.0.0.53", "Ticks.Example.org:443"],
+)
+def test_loopback_names_and_the_allowed_ones_are_served(host: str) -> None:
+    assert ask({"host": host}, ("ticks.example.org",)).text == "inside"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "10.0.0.1",
+        "192.168.1.4",
+    ],
+)
+def test_foreign_hosts_are_misdirected(host: str) -> None:
+    refused = REGISTRY.get_sample_value("marketpulse_requests_refused_total", {"why": "host"}) or 0
+    assert ask({"host": host}).status_code == 421
+    assert REGISTRY.get_sample_value("marketpulse_requests_refused_total", {"why": "host"}) == refused + 1
+
+
+@pytest.mark.parametrize("host", ["", "localhost/evil", "user@localhost", "localhost:port", "local host"])
+def test_malformed_hosts_are_bad_requests_or_foreign(host: str) -> None:
+    assert ask({"host": host}).status_code in {400, 421}
+
+
+def test_two_hosts_are_one_too_many() -> None:
+    assert ask([("host", "localhost"), ("host", "localhost")]).status_code == 400
+
+
+def test_only_the_very_same_origin_may_ask() -> None:
+    host = {"host": "localhost:8080"}
+    assert ask(host | {"origin": "http://localhost:8080"}).status_code == 200
+    for origin in (
+        "http://localhost:8081",
+        "http://127.0.0.1:8080",
+        "null",
+        "http://evil.example",
+        "file://",
+        "http://[",
+    ):
+        assert ask(host | {"origin": origin}).status_code == 403, origin
+
+
+def test_every_answer_carries_the_policy_and_none_allows_other_sites() -> None:
+    for answer in (ask({"host": "localhost"}), ask({"host": "evil.example"})):
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_binding_that_others_reach_needs_a_list_of_names() -> None:
+    for host in ("::", "10.0.0.1", "192.168.1.4"):
+        with pytest.raises(SettingsError, match="allowed_hosts"):
+            check_binding(ServeSettings(host=host))
+        check_binding(ServeSettings(host=host, allowed_hosts=("ticks.example.org",)))
+    for host in ("127.0.0.1", "localhost", "::1"):
+        check_binding(ServeSettings(host=host))
+
+
+def test_a_hosts_name_is_read_without_its_port() -> None:
+    assert host_name("Example.org:80") == "example.org"
+    assert host_name("[::1]:80") == "::1"
+    assert host_name("example.org:x") is None

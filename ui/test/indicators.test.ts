@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { groupsOf, readName } from "../src/indicators.ts";
+
+const BAR = ["open_time_ms", "close_time_ms", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision"];
+
+test("a column's name tells indicator, parameters and part", () => {
+  assert.deepEqual(readName("macd_12_26_9_signal"), { kind: "macd", parameters: "12,26,9", part: "signal" });
+  assert.deepEqual(readName("sma_20"), { kind: "sma", parameters: "20", part: "" });
+  assert.deepEqual(readName("bbands_20_2.5_upper"), { kind: "bbands", parameters: "20,2.5", part: "upper" });
+  assert.deepEqual(readName("realized_volatility_20"), { kind: "realized_volatility", parameters: "20", part: "" });
+  assert.deepEqual(readName("session_vwap"), { kind: "session_vwap", parameters: "", part: "" });
+});
+
+test("columns of one indicator belong together, and to the right pane", () => {
+  const groups = groupsOf([
+    ...BAR, "sma_20", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist", "bbands_20_2_upper",
+    "bbands_20_2_middle", "bbands_20_2_lower", "session_vwap", "volume_sma_20", "rsi_14",
+  ]);
+  assert.deepEqual(
+    groups.map((g) => [g.id, g.place, g.lines.length]),
+    [
+      ["bbands_20_2", "price", 3], // bands first: they are drawn under the lines
+      ["sma_20", "price", 1],
+      ["session_vwap", "price", 1],
+      ["volume_sma_20", "volume", 1],
+      ["macd_12_26_9", "pane", 3],
+      ["rsi_14", "pane", 1],
+    ],
+  );
+  const [bands] = groups;
+  assert.deepEqual(bands?.band, [14, 16]);
+  assert.deepEqual(groups.at(-1)?.levels, [30, 70]);
+});
+
+test("an indicator that the page has never heard of gets a pane of its own", () => {
+  const [group] = groupsOf([...BAR, "money_flow_14"]);
+  assert.deepEqual([group?.place, group?.label, group?.onAtFirst], ["pane", "money flow 14", false]);
+});

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import type { Frame, QuoteRow, Row } from "../src/protocol.ts";
+import { Store, changeOf, upsertRows } from "../src/store.ts";
+
+function bar(time: number, close: number, revision = 0): Row {
+  return [time, time + 60_000, 1, 2, 0.5, close, 10, close, 3, revision];
+}
+
+function quote(symbol: string, last: number): QuoteRow {
+  return [symbol, last, 1_000, 100, "previous_close", true, null];
+}
+
+const whole: Frame = {
+  seq: 7,
+  after: null,
+  columns: ["open_time_ms"],
+  timeframes: ["1m"],
+  quotes: [quote("AAPL", 110), quote("KO", 50)],
+  chart: { symbol: "AAPL", timeframe: "1m", whole: true, rows: [bar(0, 1), bar(60_000, 2)], session: null },
+};
+
+test("a frame that does not follow the last one is refused", () => {
+  const store = new Store();
+  store.apply(whole);
+  assert.equal(store.apply({ seq: 10, after: 8, quotes: [] }), null);
+  assert.notEqual(store.apply({ seq: 8, after: 7, quotes: [] }), null);
+  assert.equal(store.seq, 8);
+});
+
+test("a whole frame forgets symbols that are gone", () => {
+  const store = new Store();
+  store.apply(whole);
+  store.apply({ seq: 9, after: null, quotes: [quote("MSFT", 1)] });
+  assert.deepEqual([...store.quotes.keys()], ["MSFT"]);
+});
+
+test("a closed bar takes the place of the forming one, and a new one comes behind it", () => {
+  const store = new Store();
+  store.apply(whole);
+  const changes = store.apply({
+    seq: 8,
+    after: 7,
+    chart: { symbol: "AAPL", timeframe: "1m", whole: false, rows: [bar(60_000, 5), bar(120_000, 6, -1)], session: null },
+  });
+  assert.equal(changes?.chart, "rows");
+  assert.deepEqual(store.chart?.rows.map((row) => row[5]), [1, 5, 6]);
+});
+
+test("a chart of another symbol replaces the one before", () => {
+  const store = new Store();
+  store.apply(whole);
+  const changes = store.apply({
+    seq: 8,
+    after: 7,
+    chart: { symbol: "KO", timeframe: "1m", whole: false, rows: [bar(0, 9)], session: null },
+  });
+  assert.equal(changes?.chart, "whole");
+  assert.deepEqual(store.chart?.rows, [bar(0, 9)]);
+});
+
+test("only what a frame changed is named", () => {
+  const store = new Store();
+  store.apply(whole);
+  const changes = store.apply({ seq: 8, after: 7, quotes: [quote("KO", 51)] });
+  assert.deepEqual([...(changes?.quotes ?? [])], ["KO"]);
+  assert.equal(changes?.symbols, false);
+  assert.equal(changes?.chart, "none");
+});
+
+test("the figures' samples are bounded", () => {
+  const store = new Store();
+  store.apply(whole);
+  for (let i = 0; i < 500; i++) {
+    store.apply({
+      seq: 7,
+      after: 7,
+      figures: {
+        events_per_s: i, bars_per_s: 0, latency_p50_ms: 1, latency_p99_ms: 2, lag_records: 0, dead_letters: 0,
+        broker_reachable: true, newest_row_ms: null, now_ms: i, symbols: 2,
+      },
+    });
+  }
+  assert.equal(store.samples.length, 120);
+  assert.equal(store.samples.at(-1)?.eventsPerS, 499);
+});
+
+test("rows are put in by their open time", () => {
+  const rows = [bar(0, 1), bar(120_000, 3)];
+  assert.equal(upsertRows(rows, [bar(120_000, 4), bar(180_000, 5)]), true);
+  assert.equal(upsertRows(rows, [bar(60_000, 2)]), false);
+  assert.deepEqual(rows.map((row) => row[5]), [1, 2, 4, 5]);
+});
+
+test("110 against 100 is +10, which is 10 %", () => {
+  const store = new Store();
+  store.apply(whole);
+  assert.deepEqual(changeOf(store.quotes.get("AAPL")!), { difference: 10, percent: 10 });
+  assert.equal(changeOf({ ...store.quotes.get("AAPL")!, reference: null }), null);
+});
