@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -72,14 +72,7 @@ class Running:
         self._life = Lifecycle(
             "process", threading.Event(), Health(), settings.data_dir / "run" / "process.json", 0
         )
-        self._done: Future[int] = Future()
-        threading.Thread(target=self._run, args=(settings,)).start()
-
-    def _run(self, settings: Settings) -> None:
-        try:
-            self._done.set_result(run(settings, self._life))
-        except BaseException as error:
-            self._done.set_exception(error)
+        self._done = ThreadPoolExecutor(1).submit(run, settings, self._life)
 
     def stop(self) -> None:
         self._life.stop.set()
