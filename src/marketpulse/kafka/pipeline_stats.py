@@ -1,0 +1,124 @@
+"""What the log says about the pipeline: counted from offsets, asked for in the background."""
+
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from marketpulse.kafka.client import client_config
+from marketpulse.ports import PipelineStats
+from marketpulse.settings import Settings
+
+_FRESH_S = 1.0
+_AWAY_S = 3.0  # no answer for so long: the broker counts as away
+_FIRST_WAIT_S = 0.3
+_CALL_S = 2.0
+_COUNTED = ("market", "bars", "dead-letters")
+
+_LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_Answers = dict[TopicPartition, "Future[Any]"]
+
+
+class StatsProbe:
+    """Asks for offsets and never waits for them: an answer is used by the first call after it came.
+
+    Records are counted by offsets, in which the end marks of transactions are included.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._topics = {name: settings.topic(name) for name in _COUNTED}
+        self._group = settings.group(settings.process.group)
+        self._admin = AdminClient(client_config(settings, "admin"))
+        self._places: list[TopicPartition] = []
+        self._asked_at = float("-inf")
+        self._latest: _Answers = {}
+        self._committed: Future[Any] | None = None
+        self._known = PipelineStats(0, 0, 0, 0, broker_reachable=False)
+        self._answered_at = float("-inf")
+
+    def stats(self) -> PipelineStats:
+        """The newest counts. `broker_reachable` says whether the broker answered lately."""
+        now = time.monotonic()
+        if self._pending():
+            self._take_answers()
+        elif now - self._asked_at >= _FRESH_S:
+            self._ask()
+            if self._answered_at == float("-inf"):
+                self._wait(_FIRST_WAIT_S)
+        reachable = time.monotonic() - self._answered_at < _FRESH_S + _AWAY_S
+        known = self._known
+        return PipelineStats(
+            known.market_records, known.engine_lag_records, known.dead_letters, known.bars, reachable
+        )
+
+    def close(self) -> None:
+        self._latest, self._committed = {}, None
+
+    def _pending(self) -> bool:
+        return bool(self._latest) or self._committed is not None
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic()
+        try:
+            if not self._places and not self._find_places():
+                return
+            market = [p for p in self._places if p.topic == self._topics["market"]]
+            self._latest = self._admin.list_offsets(
+                dict.fromkeys(self._places, _LATEST), request_timeout=_AWAY_S
+            )
+            asked = self._admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(self._group, market)], request_timeout=_AWAY_S
+            )
+            self._committed = asked[self._group]
+        except KafkaException:
+            self.close()
+
+    def _find_places(self) -> bool:
+        found = self._admin.list_topics(timeout=_CALL_S).topics
+        for topic in self._topics.values():
+            if topic in found:
+                self._places += [TopicPartition(topic, p) for p in sorted(found[topic].partitions)]
+        return bool(self._places)
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._pending() and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self._take_answers()
+
+    def _take_answers(self) -> None:
+        futures = [*self._latest.values(), *([self._committed] if self._committed else [])]
+        if not all(future.done() for future in futures):
+            return
+        latest, committed = self._latest, self._committed
+        self.close()
+        try:
+            ends = {(p.topic, p.partition): f.result().offset for p, f in latest.items()}
+        except KafkaException:
+            self._places = []  # perhaps the topics were made anew
+            return
+        self._answered_at = time.monotonic()
+        count = {
+            name: sum(end for (t, _), end in ends.items() if t == topic)
+            for name, topic in self._topics.items()
+        }
+        lag = self._lag(ends, committed)
+        self._known = PipelineStats(count["market"], lag, count["dead-letters"], count["bars"], True)
+
+    def _lag(self, ends: dict[tuple[str, int], int], committed: "Future[Any] | None") -> int:
+        """Records that the engine's group has not committed. A difference of one in a partition is the
+        end mark of the last transaction."""
+        done: dict[int, int] = {}
+        if committed is not None:
+            try:
+                done = {p.partition: p.offset for p in committed.result().topic_partitions if p.offset >= 0}
+            except KafkaException:
+                return self._known.engine_lag_records
+        behind = [
+            end - done.get(partition, 0)
+            for (topic, partition), end in ends.items()
+            if topic == self._topics["market"]
+        ]
+        return sum(n for n in behind if n > 1)

@@ -1,0 +1,320 @@
+"""The reading ends against the real broker: what stores, pages and `tail` see."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pyarrow as pa
+import pytest
+from confluent_kafka import Producer
+
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka.client import client_config
+from marketpulse.kafka.codec import FRAME_HEADERS, encode_market, encode_rows
+from marketpulse.kafka.consumer import TableReader
+from marketpulse.kafka.feed import KafkaLiveFeed
+from marketpulse.kafka.tail import tail
+from marketpulse.model.market import EVENT, TRADE
+from marketpulse.model.rows import BAR
+from marketpulse.ports import FeedBatch, SinkBatch
+from marketpulse.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+T0 = 1_768_600_000_000_000_000
+
+
+def trades(count: int, symbol: str = "AAA", first: int = 0) -> pa.RecordBatch:
+    rows = [
+        {
+            "type": "trade",
+            "symbol": symbol,
+            "source": "t",
+            "event_time_ns": T0 + i,
+            "price": 1.0 + i,
+            "size": 1.0,
+        }
+        for i in range(first, first + count)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=TRADE)
+
+
+def bars(count: int, symbol: str = "AAA") -> pa.RecordBatch:
+    rows = [
+        {"symbol": symbol, "timeframe": "1s", "open_time_ns": T0 + i, "close": 0.1 + i, "revision": 0}
+        for i in range(count)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=BAR)
+
+
+class Writer:
+    """A plain producer for records of our topics, with or without transactions."""
+
+    def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
+        extra = {} if transactional_id is None else {"transactional_id": transactional_id}
+        self._settings = settings
+        self._producer = Producer(client_config(settings, "producer", **extra))
+        self._transactional = transactional_id is not None
+        if self._transactional:
+            self._producer.init_transactions(30)
+
+    def market(self, batch: pa.RecordBatch, wire: str = "json", *, abort: bool = False) -> None:
+        self._begin()
+        for record in encode_market(batch, wire=wire, partitions=4):  # type: ignore[arg-type]
+            partition = -1 if record.partition is None else record.partition
+            self._producer.produce(
+                self._settings.topic("market"),
+                record.value,
+                record.key,
+                partition,
+                headers=list(record.headers or []),
+            )
+        self._end(abort)
+
+    def rows(self, topic: str, batch: pa.RecordBatch, *, abort: bool = False) -> None:
+        self._begin()
+        for key, value in encode_rows(batch):
+            self._producer.produce(self._settings.topic(topic), value, key)
+        self._end(abort)
+
+    def raw(self, topic: str, value: bytes, partition: int = 0) -> None:
+        self._producer.produce(self._settings.topic(topic), value, partition=partition)
+        self._producer.flush(10)
+
+    def _begin(self) -> None:
+        if self._transactional:
+            self._producer.begin_transaction()
+
+    def _end(self, abort: bool) -> None:
+        if not self._transactional:
+            assert self._producer.flush(10) == 0
+        elif abort:
+            self._producer.flush(10)
+            self._producer.abort_transaction(10)
+        else:
+            self._producer.commit_transaction(10)
+
+
+def collect(
+    reader: TableReader, done: Callable[[list[SinkBatch]], bool], seconds: float = 20
+) -> list[SinkBatch]:
+    batches: list[SinkBatch] = []
+    end = time.monotonic() + seconds
+    while not done(batches) and time.monotonic() < end:
+        try:
+            batches += reader.poll(0.2)
+        except Retryable:
+            time.sleep(0.2)
+    assert done(batches), batches
+    return batches
+
+
+def rows_of(batches: list[SinkBatch], table: str) -> pa.Table:
+    return pa.concat_tables([pa.Table.from_batches([b.rows]) for b in batches if b.table == table])
+
+
+def has(table: str, count: int) -> Callable[[list[SinkBatch]], bool]:
+    return lambda batches: sum(b.rows.num_rows for b in batches if b.table == table) >= count
+
+
+@pytest.fixture
+def reader_of(kafka_settings: Settings) -> Iterator[Callable[..., TableReader]]:
+    opened: list[TableReader] = []
+
+    def open_reader(tables: list[str], start: object = None, group: str = "sink-a") -> TableReader:
+        opened.append(TableReader(kafka_settings, tables, group, start or {}))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_reader
+    for reader in opened:
+        reader.close()
+
+
+def test_a_reader_gives_trades_of_both_wires_with_their_positions(
+    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+) -> None:
+    writer = Writer(kafka_settings)
+    writer.market(trades(3))
+    writer.market(trades(2, first=3), "arrow")
+    table = rows_of(collect(reader_of(["trades"]), has("trades", 5)), "trades")
+    assert table.column("price").to_pylist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert table.column("offset").to_pylist() == [0, 1, 2, 3, 3]
+    assert table.column("row").to_pylist() == [0, 0, 0, 0, 1]
+
+
+def test_stretches_follow_each_other_without_a_gap_over_marks_and_aborted_records(
+    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+) -> None:
+    writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "w")
+    writer.market(trades(2))  # offsets 0, 1 and the mark 2
+    writer.market(trades(5), abort=True)  # 3 … 7 and the mark 8
+    writer.market(trades(1, first=7))  # 9 and the mark 10
+    batches = collect(reader_of(["trades"]), lambda found: bool(found) and found[-1].next_offset == 11)
+    assert batches[0].first_offset == 0
+    assert all(a.next_offset == b.first_offset for a, b in pairwise(batches))
+    assert rows_of(batches, "trades").column("offset").to_pylist() == [0, 1, 9]
+
+
+def test_a_reader_starts_where_the_store_stands_and_refused_records_only_move_the_position(
+    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+) -> None:
+    writer = Writer(kafka_settings)
+    writer.market(trades(6))
+    place = next(
+        b for b in collect(reader_of(["trades"], group="probe"), has("trades", 6)) if b.rows.num_rows
+    )
+    writer.raw("market", b"not json", place.partition)
+    start = {(place.topic, place.partition): 4}
+    batches = collect(
+        reader_of(["trades", "quotes"], start),
+        lambda found: any(b.next_offset == 7 and b.partition == place.partition for b in found),
+    )
+    mine = [b for b in batches if b.partition == place.partition and b.table == "trades"]
+    assert mine[0].first_offset == 4
+    assert rows_of(mine, "trades").column("offset").to_pylist() == [4, 5]
+    assert {b.table for b in batches} == {"trades", "quotes"}
+
+
+def test_a_position_beyond_the_end_of_the_topic_stops_the_reader(
+    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+) -> None:
+    reader = reader_of(["bars"], {(kafka_settings.topic("bars"), 0): 99})
+    with pytest.raises(Fatal, match="made anew"):
+        collect(reader, has("bars", 1))
+
+
+def test_what_is_held_is_flushed_before_partitions_move_and_positions_are_asked_again(
+    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+) -> None:
+    Writer(kafka_settings).rows("bars", bars(4))
+    stored: dict[tuple[str, int], int] = {}
+    held: dict[tuple[str, int], int] = {}
+    first = reader_of(["bars"], lambda: dict(stored))
+    first.on_revoke(lambda: stored.update(held))
+    for batch in collect(first, has("bars", 4)):
+        held[batch.topic, batch.partition] = batch.next_offset
+    second = reader_of(["bars"], lambda: dict(stored))
+    second.on_revoke(lambda: stored.update(held))
+
+    def poll_both(done: Callable[[], bool]) -> list[list[SinkBatch]]:
+        got: list[list[SinkBatch]] = [[], []]
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not done():
+            for mine, reader in zip(got, (first, second), strict=True):
+                found = reader.poll(0.1)
+                held.update({(b.topic, b.partition): b.next_offset for b in found})
+                mine += found
+        assert done()
+        return got
+
+    again = poll_both(lambda: bool(stored))
+    for name in "BCDEFGHIJKLMNOPQ":
+        Writer(kafka_settings).rows("bars", bars(1, name))
+    everything = poll_both(lambda: sum(held.values()) == 4 + 16)
+    symbols = [[s for b in mine for s in b.rows.column("symbol").to_pylist()] for mine in everything]
+    assert [b for mine in again for b in mine if b.rows.num_rows] == []
+    assert sorted(symbols[0] + symbols[1]) == list("BCDEFGHIJKLMNOPQ")
+    assert symbols[0]
+    assert symbols[1]
+    first.commit()
+
+
+def test_lag_counts_what_stands_behind_the_last_poll(
+    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+) -> None:
+    writer = Writer(kafka_settings)
+    writer.rows("bars", bars(4))
+    reader = reader_of(["bars"])
+    collect(reader, has("bars", 4))
+    assert reader.lag() == 0
+
+
+def feed_rows(feed: KafkaLiveFeed, count: int, seconds: float = 20) -> list[FeedBatch]:
+    found: list[FeedBatch] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and sum(b.rows.num_rows for b in found) < count:
+        found += feed.batches(0.2)
+    return found
+
+
+def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafka_settings: Settings) -> None:
+    Writer(kafka_settings).rows("bars", bars(5))
+    feed = KafkaLiveFeed(kafka_settings, history=100)
+    try:
+        recent = feed_rows(feed, 5)
+        assert sum(b.rows.num_rows for b in recent) == 5
+        producer = Producer(
+            client_config(
+                kafka_settings, "producer", transactional_id=kafka_settings.kafka.topic_prefix + "f"
+            )
+        )
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for key, value in encode_rows(bars(2, "BBB")):
+            producer.produce(kafka_settings.topic("bars"), value, key)
+        producer.flush(10)
+        open_rows = feed_rows(feed, 2)
+        producer.abort_transaction(10)
+        assert [r["symbol"] for b in open_rows for r in b.rows.to_pylist()] == ["BBB", "BBB"]
+        assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
+    finally:
+        feed.close()
+
+
+def test_the_feed_counts_records_and_the_engines_lag(kafka_settings: Settings) -> None:
+    writer = Writer(kafka_settings)
+    writer.market(trades(7))
+    writer.rows("bars", bars(3))
+    feed = KafkaLiveFeed(kafka_settings, history=10)
+    try:
+        end = time.monotonic() + 15
+        while not (stats := feed.stats()).broker_reachable or stats.market_records < 7:
+            assert time.monotonic() < end, stats
+            time.sleep(0.1)
+        assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (
+            7,
+            3,
+            0,
+            7,
+        )
+        began = time.monotonic()
+        feed.stats()
+        assert time.monotonic() - began < 0.5
+    finally:
+        feed.close()
+
+
+def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settings: Settings) -> None:
+    writer = Writer(kafka_settings)
+    writer.market(trades(2))
+    writer.market(trades(2, first=2), "arrow")
+    writer.raw("market", b"\xffnot json")
+    rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
+    good = [r for r in rows if "unreadable" not in r]
+    assert sorted(r["price"] for r in good) == [1.0, 2.0, 3.0, 4.0]
+    assert [(r["offset"], r["row"]) for r in sorted(good, key=lambda r: r["price"])] == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (2, 1),
+    ]
+    assert [r["value"] for r in rows if "unreadable" in r] == ["\\xffnot json"]
+    assert len(list(tail(kafka_settings, "market", from_beginning=True, limit=3))) == 3
+    with pytest.raises(Fatal, match="there is no topic"):
+        next(tail(kafka_settings, "nonsense"))
+
+
+def test_an_event_without_a_symbol_goes_into_every_partition(kafka_settings: Settings) -> None:
+    hello = {
+        "type": "hello",
+        "source": "t",
+        "body": '{"type":"hello","source":"t","mode":"live","run_id":"1"}',
+    }
+    Writer(kafka_settings).market(pa.RecordBatch.from_pylist([hello], schema=EVENT))
+    rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
+    assert sorted(r["partition"] for r in rows) == [0, 1, 2, 3]
+    assert {r["type"] for r in rows} == {"hello"}
+
+
+def test_a_frames_header_names_the_arrow_stream() -> None:
+    assert FRAME_HEADERS == [("content-type", b"application/vnd.apache.arrow.stream")]
