@@ -4,6 +4,7 @@ import glob
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -90,8 +91,10 @@ def open_bytes(path: Path) -> IO[bytes]:
         stream: IO[bytes] = path.open("rb")
         if stream.peek(2)[:2] == b"\x1f\x8b":  # type: ignore[attr-defined]
             stream.close()
-            stream = io.BufferedReader(gzip.open(path, "rb"))
+            stream = io.BufferedReader(gzip.open(path, "rb"))  # noqa: SIM115  the caller closes it
         head: bytes = stream.peek(4)[:4]  # type: ignore[attr-defined]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Fatal(f"{path} is damaged: {error}; fetch it again") from None
     except OSError as error:
         raise EnvironmentProblem(f"{path} cannot be read: {error.strerror or error}") from None
     if head.startswith(b"\xef\xbb\xbf"):
@@ -112,7 +115,7 @@ def blocks_of_lines(stream: IO[bytes], path: Path, block_bytes: int = BLOCK_BYTE
     while True:
         try:
             fresh = stream.read(block_bytes)
-        except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        except (OSError, EOFError, zlib.error) as error:
             raise Fatal(f"{path} is damaged: {error}; fetch it again") from None
         block = rest + fresh
         if len(fresh) < block_bytes:

@@ -73,8 +73,10 @@ class Block:
 
     def take(self, where: Ints | NDArray[np.bool_], halts: list[Halt]) -> "Block":
         """Some of the trades, with these halts."""
-        columns = (self.at_s, self.number, self.symbol, self.price, self.size, self.bid, self.ask)
-        return Block(*(c[where] for c in (*columns, self.bid_size, self.ask_size)), halts)
+        return Block(
+            self.at_s[where], self.number[where], self.symbol[where], self.price[where], self.size[where],
+            self.bid[where], self.ask[where], self.bid_size[where], self.ask_size[where], halts,
+        )  # fmt: skip
 
 
 class Market:
@@ -87,14 +89,14 @@ class Market:
         random = np.random.default_rng([seed, 0])
         weights = 1.0 / (np.arange(symbols) + 3.0) ** 0.8
         self._cumulative = np.cumsum(weights) / weights.sum()
-        start = np.clip(np.exp(random.normal(np.log(60.0), 0.9, symbols)), 3.0, 900.0)
+        start = np.clip(np.exp(random.normal(np.log(80.0), 0.8, symbols)), 4.0, 900.0)
         self._base = np.log(start)
         self._per_tick = np.where(start < 5.0, 1_000.0, 100.0)  # ticks of a tenth of a cent, or a cent
         self._lot = np.where(start > 400.0, 10.0, 100.0)
         self._beta = random.normal(1.0, 0.3, symbols)
         self._sector = random.integers(0, _SECTORS, symbols)
-        self._own_volatility = random.uniform(0.008, 0.02, symbols) / _ROOT_DAY
-        self._spread = random.uniform(1.0, 4.0, symbols) * 1e-4
+        self._own_volatility = random.uniform(0.004, 0.012, symbols) / _ROOT_DAY
+        self._spread = random.uniform(0.5, 2.5, symbols) * 1e-4
         self._own = np.zeros(symbols)  # each symbol's own part of the log price
         self._newest_s = np.zeros(symbols)
         self._halted_until_s = np.zeros(symbols)
@@ -139,7 +141,7 @@ class Market:
         """(log prices before the spread, halts that begin)."""
         elapsed = at[-1] - self._now_s
         steps = np.diff(np.append(self._now_s, at[_STEP - 1 :: _STEP]))
-        scale = np.array([0.006] + [0.004] * _SECTORS)[:, None] / _ROOT_DAY
+        scale = np.array([0.008] + [0.004] * _SECTORS)[:, None] / _ROOT_DAY
         moves = (
             scale * np.sqrt(steps) * np.exp(heat - 0.125) * random.standard_normal((1 + _SECTORS, len(steps)))
         )

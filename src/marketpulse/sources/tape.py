@@ -50,7 +50,7 @@ class Tape:
                 self._batch(self.only, start, stop, times, self.time_ns[start:stop], source, now_ns, again)
             ]
         kinds = self.kind_of[start:stop]
-        order = np.lexsort((kinds, times // window_ns)) if window_ns else np.arange(stop - start)
+        order = _grouped(kinds, times // window_ns) if window_ns else np.arange(stop - start)
         edges = np.flatnonzero(np.diff(kinds[order])) + 1
         row = {kind: int(np.count_nonzero(self.kind_of[:start] == i)) for i, kind in enumerate(KINDS)}
         found = []
@@ -69,6 +69,13 @@ class Tape:
     ) -> pa.RecordBatch:
         rows = self.tables[kind].slice(start, stop - start)
         return stamp(kind, rows, times, source, now_ns, shift_ns=times - own, again=again)
+
+
+def _grouped(kinds: NDArray[np.int8], window: Ints) -> Ints:
+    """An order in which rows of one kind lie together within each window; an event keeps its place."""
+    event = kinds == KINDS.index("event")
+    stretch = np.cumsum(event) + np.cumsum(np.append(False, event[:-1]))
+    return np.lexsort((kinds, window, stretch))
 
 
 def stamp(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from marketpulse.errors import SettingsError
 from marketpulse.model.market import EARLIEST_TIME_NS, LATEST_TIME_NS, Floats, Ints
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS
+from marketpulse.sources.iso_times import days_of, read_iso
 
 Mask = NDArray[np.bool_]
 
@@ -160,7 +161,7 @@ def _from_texts(texts: pl.Series, day_first: bool | None) -> Times:
     found = Times(
         np.zeros(n, np.int64), np.full(n, NAIVE, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     )
-    for read in (_year_first, _compact, _epoch, _year_last, _day_name, _name_day):
+    for read in (_iso, _year_first, _compact, _epoch, _year_last, _day_name, _name_day):
         left = np.flatnonzero(~found.valid & texts.is_not_null().to_numpy())
         if not left.size:
             break
@@ -171,6 +172,11 @@ def _from_texts(texts: pl.Series, day_first: bool | None) -> Times:
         ):  # fmt: skip
             target[left] = values
     return found
+
+
+def _iso(texts: pl.Series, day_first: bool | None) -> Times:  # noqa: ARG001
+    local, offset, zoned, clock, found = read_iso(texts)
+    return _checked(local, np.where(zoned, offset, NAIVE), clock, found)
 
 
 def _year_first(texts: pl.Series, day_first: bool | None) -> Times:  # noqa: ARG001
@@ -246,7 +252,7 @@ def _from_parts(
     years = years.zip_with(
         (years >= 100).fill_null(True), years + pl.Series([1900]) + (years < 70).cast(pl.Int64) * 100
     )
-    days, real = _days(*(c.fill_null(0).to_numpy() for c in (years, number(month), number(day))))
+    days, real = days_of(*(c.fill_null(0).to_numpy() for c in (years, number(month), number(day))))
     hour = clock("hour")
     half = parts.field("half").str.to_lowercase().str.slice(0, 1) if "half" in parts.fields else None
     if half is not None:
@@ -260,16 +266,6 @@ def _from_parts(
     ns = np.where(far, 0, days) * DAY_NS + seconds * SECOND_NS + fraction.to_numpy()
     has_clock = parts.field("hour").is_not_null().to_numpy()
     return _checked(ns, _offsets(parts.field("zone")), has_clock, real & ~far)
-
-
-def _days(year: Ints, month: Ints, day: Ints) -> tuple[Ints, Mask]:
-    """(days since 1970-01-01, whether there is such a date)."""
-    real = (year > 0) & (year < 10_000) & (month >= 1) & (month <= 12) & (day >= 1)
-    months = np.where(real, (year - 1970) * 12 + month - 1, 0)
-    begins, ends = (
-        m.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) for m in (months, months + 1)
-    )
-    return begins + np.where(real, day - 1, 0), real & (day <= ends - begins)
 
 
 def _offsets(zone: pl.Series) -> Ints:
