@@ -41,16 +41,25 @@ def tail(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Begin with what is there.")
     ] = False,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="Stop at the end instead of waiting for more.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many rows.")] = None,
     config: Config = None,
 ) -> None:
     """Print a topic's rows as they pass.
+
+    One JSON object a line, with the row's place in the log; Ctrl-C ends it.
 
     \b
     marketpulse tail bars
     marketpulse tail dead-letters --from-beginning --limit 5
     """
     settings = read_settings(config)
-    from marketpulse.kafka.tail import tail as follow
+    import orjson
 
-    follow(settings, topic, from_beginning=from_beginning, limit=limit)
+    from marketpulse.kafka.tail import tail as rows_of
+
+    rows = rows_of(settings, topic, follow=not no_follow, from_beginning=from_beginning, limit=limit)
+    for row in rows:
+        typer.echo(orjson.dumps(row, default=str).decode())
