@@ -119,7 +119,7 @@ class _ToStructlog(logging.Handler):
     """The client library's own log lines, into the process's log. They name hosts, never secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        get_logger().info("kafka_client", text=record.getMessage())
+        get_logger().debug("kafka_client", text=record.getMessage())
 
 
 _LOGGER = logging.Logger("marketpulse.kafka.client", logging.INFO)

@@ -1,0 +1,138 @@
+"""Reading a topic that others write, on the real broker."""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
+
+from marketpulse.errors import Fatal
+from marketpulse.kafka import foreign
+from marketpulse.kafka.broker import EmbeddedBroker
+from marketpulse.kafka.foreign import KafkaForeignTopic
+from marketpulse.ports import ForeignRecords
+from marketpulse.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def topic(broker: EmbeddedBroker) -> Iterator[str]:
+    """A foreign topic with two partitions."""
+    name = f"foreign-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(10)
+    yield name
+    admin.delete_topics([name])[name].result(10)
+
+
+@pytest.fixture
+def settings(broker: EmbeddedBroker, topic: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("data"),
+        kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": "ours-"},
+    )
+
+
+def write(settings: Settings, topic: str, partition: int, values: list[bytes]) -> None:
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    for value in values:
+        producer.produce(topic, value, partition=partition, timestamp=1_700_000_000_000)
+    assert producer.flush(10) == 0
+
+
+def drain(reader: KafkaForeignTopic, seconds: float = 15) -> dict[int, list[tuple[int, bytes | None]]]:
+    """Everything up to the end, by partition."""
+    found: dict[int, list[tuple[int, bytes | None]]] = {}
+    deadline = time.monotonic() + seconds
+    while not reader.at_end() and time.monotonic() < deadline:
+        for records in reader.poll(0.1):
+            assert set(records.timestamps_ms) == {1_700_000_000_000}
+            found.setdefault(records.partition, []).extend(zip(records.offsets, records.values, strict=True))
+    assert reader.at_end()
+    return found
+
+
+def test_all_partitions_are_read_from_the_beginning_in_order(settings: Settings, topic: str) -> None:
+    write(settings, topic, 0, [b"a", b"b"])
+    write(settings, topic, 1, [b"c"])
+    reader = KafkaForeignTopic(settings, topic)
+    reader.seek({})
+    assert not reader.at_end()
+    assert drain(reader) == {0: [(0, b"a"), (1, b"b")], 1: [(0, b"c")]}
+    write(settings, topic, 1, [b"d"])
+    deadline = time.monotonic() + 10
+    found: list[ForeignRecords] = []
+    while not found and time.monotonic() < deadline:
+        found = list(reader.poll(0.5))
+    assert [(r.topic, r.partition, list(r.offsets), list(r.values)) for r in found] == [
+        (topic, 1, [1], [b"d"])
+    ]
+    reader.close()
+
+
+def test_reading_goes_on_at_the_offsets_that_were_kept(settings: Settings, topic: str) -> None:
+    write(settings, topic, 0, [b"a", b"b", b"c"])
+    write(settings, topic, 1, [b"d"])
+    reader = KafkaForeignTopic(settings, topic)
+    reader.seek({0: 2})
+    assert drain(reader) == {0: [(2, b"c")], 1: [(0, b"d")]}
+    reader.close()
+
+
+def test_rows_of_an_open_or_aborted_transaction_are_not_read(settings: Settings, topic: str) -> None:
+    producer = Producer(
+        {
+            "bootstrap.servers": str(settings.kafka.bootstrap_servers),
+            "transactional.id": f"t-{uuid.uuid4().hex}",
+        }
+    )
+    producer.init_transactions(20)
+    for value, keep in ((b"no", False), (b"yes", True)):
+        producer.begin_transaction()
+        producer.produce(topic, value, partition=0, timestamp=1_700_000_000_000)
+        producer.flush(10)
+        (producer.commit_transaction if keep else producer.abort_transaction)(10)
+    reader = KafkaForeignTopic(settings, topic)
+    assert [value for _, value in drain(reader)[0]] == [b"yes"]
+    reader.close()
+
+
+def test_a_new_partition_is_noticed(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(settings, topic, 0, [b"a"])
+    reader = KafkaForeignTopic(settings, topic)
+    assert drain(reader) == {0: [(0, b"a")]}
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(10)
+    write(settings, topic, 2, [b"new"])
+    monkeypatch.setattr(foreign, "_LOOK_S", 0.2)
+    deadline = time.monotonic() + 15
+    found: list[ForeignRecords] = []
+    while not found and time.monotonic() < deadline:
+        found = list(reader.poll(0.3))
+    assert [(r.partition, list(r.values)) for r in found] == [(2, [b"new"])]
+    reader.close()
+
+
+def test_a_topic_that_does_not_exist_is_said(settings: Settings) -> None:
+    reader = KafkaForeignTopic(settings, "no-such-topic")
+    with pytest.raises(Fatal, match=r"no-such-topic does not exist: check its name \(KAFKA_TOPIC\)"):
+        reader.poll(0.1)
+    reader.close()
+
+
+def test_an_offset_that_is_gone_stops_instead_of_skipping(settings: Settings, topic: str) -> None:
+    write(settings, topic, 0, [b"a"])
+    reader = KafkaForeignTopic(settings, topic)
+    reader.seek({0: 17})
+    deadline = time.monotonic() + 10
+
+    def read() -> None:
+        while time.monotonic() < deadline:
+            reader.poll(0.2)
+
+    with pytest.raises(Fatal, match="no longer holds the offset where we stopped"):
+        read()
+    reader.close()
