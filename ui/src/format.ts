@@ -92,6 +92,11 @@ export function day(ms: number): string {
   return `${t.getUTCDate()} ${MONTHS[t.getUTCMonth()]} ${t.getUTCFullYear()}`;
 }
 
+/** "31 Dec 2014" when a time lies more than a day back, else nothing. */
+export function asOf(ms: number, nowMs: number): string {
+  return ms > 0 && nowMs - ms > 2 * 86_400_000 ? day(ms) : "";
+}
+
 /** A bar's time as its timeframe needs it: the day, the minute or the second. */
 export function barTime(ms: number, timeframe: string): string {
   if (timeframe.endsWith("d")) return day(ms);

@@ -1,7 +1,7 @@
 /** The chosen symbol: name, price, change, session; and the switches for timeframe and indicators. */
 
 import { byId, el, say, set } from "./dom.ts";
-import { ARROW, compact, day, direction, percent, price, signed } from "./format.ts";
+import { ARROW, asOf, compact, day, direction, percent, price, signed } from "./format.ts";
 import type { Group } from "./indicators.ts";
 import type { Place } from "./link.ts";
 import { changeOf } from "./store.ts";
@@ -12,7 +12,8 @@ const DAY_MS = 86_400_000;
 export function showSymbol(store: Store, place: Place, decimals: number): void {
   const quote = store.quotes.get(place.symbol);
   say(byId("symbol-text"), place.symbol);
-  say(byId("venue"), quote?.venue ?? "");
+  const old = quote ? asOf(quote.lastTimeMs, Date.now()) : "";
+  say(byId("venue"), [quote?.venue, old && `as of ${old}`].filter(Boolean).join(" · "));
   byId("simulated").hidden = !quote?.simulated;
   showPrice(quote, decimals);
   const session = store.chart?.symbol === place.symbol ? store.chart.session : null;
@@ -70,7 +71,7 @@ export class Timeframes {
     });
   }
 
-  show(names: readonly string[], chosen: string): void {
+  show(names: readonly string[], has: readonly string[], chosen: string): void {
     if (this.#names.join() !== names.join()) {
       this.#names = [...names];
       this.#root.replaceChildren(
@@ -84,6 +85,8 @@ export class Timeframes {
     for (const button of this.#root.children) {
       const on = (button as HTMLElement).dataset["timeframe"] === chosen;
       set(button, "aria-checked", String(on));
+      const missing = has.length > 0 && !has.includes((button as HTMLElement).dataset["timeframe"] ?? "");
+      button.toggleAttribute("disabled", missing && !on);
       set(button, "tabindex", on ? "0" : "-1");
     }
   }

@@ -15,14 +15,14 @@ import { Timeframes, showChips, showSymbol, titleOf } from "./header.ts";
 import { groupsOf } from "./indicators.ts";
 import type { Group } from "./indicators.ts";
 import { showLegends } from "./legend.ts";
-import { readLink, usualTimeframe, writeLink } from "./link.ts";
+import { possibleTimeframe, readLink, usualTimeframe, writeLink } from "./link.ts";
 import type { Place } from "./link.ts";
 import { readPalette } from "./palette.ts";
 import { Pipeline } from "./pipeline.ts";
 import { COL } from "./protocol.ts";
 import type { Frame, Row } from "./protocol.ts";
 import { showStatus, statusOf } from "./status.ts";
-import { Store } from "./store.ts";
+import { Store, worthwhile } from "./store.ts";
 import { startTheme } from "./theme.ts";
 import { Values } from "./values.ts";
 import { WatchList } from "./watch.ts";
@@ -32,6 +32,10 @@ const pipeline = new Pipeline();
 const values = new Values();
 const asked: Partial<Place> = readLink(location.hash);
 let place: Place | null = null;
+/** The timeframe that was chosen; a symbol without it is shown in another one. */
+let wanted: string | null = null;
+/** Nobody chose the symbol: a better one may still come. */
+let settledAlone = false;
 let groups: Group[] = [];
 let switched = readSwitches();
 let decimals = 2;
@@ -42,8 +46,12 @@ let due = { list: false, arrange: false, figures: false, header: false, whole: f
 let scheduled = false;
 
 const chart = new Chart(byId("chart"), readPalette(), () => look(), (atNewest) => (byId("to-now").hidden = atNewest));
-const watch = new WatchList(store, (symbol) => go({ symbol, timeframe: place?.timeframe ?? usualTimeframe(store.timeframes) }));
-const timeframes = new Timeframes((timeframe) => place && go({ symbol: place.symbol, timeframe }));
+const watch = new WatchList(store, (symbol) => chooseSymbol(symbol));
+const timeframes = new Timeframes((timeframe) => {
+  if (!place) return;
+  wanted = timeframe;
+  go({ symbol: place.symbol, timeframe });
+});
 const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 const connection = new Connection(address, take, (now) => {
   link = now;
@@ -61,7 +69,7 @@ function take(frame: Frame): boolean {
   due.header ||= changes.chart !== "none" || (place !== null && changes.quotes.has(place.symbol));
   due.whole ||= changes.chart === "whole" || (changes.columns && store.chart !== null);
   if (changes.chart === "rows") due.rows.push(...changes.rows);
-  if (changes.symbols && !place && store.quotes.size) settle();
+  if (changes.quotes.size && (!place || settledAlone)) settle();
   schedule();
   return true;
 }
@@ -104,7 +112,7 @@ function showWhole(): void {
   chart.show(on, place, decimals, rows);
   showChips(groups, new Set(on.map((g) => g.id)), (g) => chart.colorOf(g, 0), toggle);
   values.arrange(groups, chart);
-  timeframes.show(store.timeframes, place.timeframe);
+  timeframes.show(store.timeframes, store.quotes.get(place.symbol)?.timeframes ?? [], place.timeframe);
   set(byId("chart"), "aria-label", `Candle chart of ${place.symbol}, ${place.timeframe} bars, ${rows.length} shown`);
   look();
 }
@@ -136,14 +144,26 @@ function sayEmpty(title: string, text: string[]): void {
 /** The first place: what the address asks for, else the last one seen, else the first symbol. */
 function settle(): void {
   const kept = readLink(remembered("place") ?? "");
-  const symbols = [...store.quotes.keys()];
-  const symbol = asked.symbol ?? (kept.symbol && store.quotes.has(kept.symbol) ? kept.symbol : symbols[0]!);
-  const known = (t: string | undefined): t is string => t !== undefined && store.timeframes.includes(t);
-  const timeframe = asked.timeframe ?? (known(kept.timeframe) ? kept.timeframe : usualTimeframe(store.timeframes));
-  go({ symbol, timeframe }, false);
+  const named = asked.symbol ?? (kept.symbol && store.quotes.has(kept.symbol) ? kept.symbol : null);
+  settledAlone = named === null;
+  const symbol = named ?? worthwhile(store.quotes.values());
+  if (symbol === null) return;
+  wanted ??= asked.timeframe ?? kept.timeframe ?? null;
+  go({ symbol, timeframe: asked.timeframe ?? timeframeOf(symbol) }, false, !settledAlone);
 }
 
-function go(next: Place, record = true): void {
+function timeframeOf(symbol: string): string {
+  const has = store.quotes.get(symbol)?.timeframes ?? [];
+  return possibleTimeframe(wanted ?? usualTimeframe(store.timeframes), has);
+}
+
+function chooseSymbol(symbol: string): void {
+  settledAlone = false;
+  go({ symbol, timeframe: timeframeOf(symbol) });
+  closeList();
+}
+
+function go(next: Place, record = true, keep = true): void {
   const same = place?.symbol === next.symbol && place.timeframe === next.timeframe;
   place = next;
   const address = writeLink(next);
@@ -151,10 +171,9 @@ function go(next: Place, record = true): void {
     if (record) history.pushState(null, "", address);
     else history.replaceState(null, "", address);
   }
-  remember("place", address);
+  if (keep) remember("place", address);
   watch.choose(next.symbol);
-  timeframes.show(store.timeframes, next.timeframe);
-  closeList();
+  timeframes.show(store.timeframes, store.quotes.get(next.symbol)?.timeframes ?? [], next.timeframe);
   if (same) return;
   connection.want(next);
   due.header = true;
@@ -163,7 +182,10 @@ function go(next: Place, record = true): void {
 
 window.addEventListener("popstate", () => {
   const { symbol, timeframe } = readLink(location.hash);
-  if (symbol) go({ symbol, timeframe: timeframe ?? place?.timeframe ?? usualTimeframe(store.timeframes) }, false);
+  if (symbol) {
+    settledAlone = false;
+    go({ symbol, timeframe: timeframe ?? timeframeOf(symbol) }, false);
+  }
 });
 
 function readSwitches(): Record<string, boolean> {

@@ -1,6 +1,6 @@
 /** What the server sends over /ws: the JSON of marketpulse/web/frames.py. Times are milliseconds UTC. */
 
-/** symbol, last, last_time_ms, reference, reference_kind, simulated, venue */
+/** symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes */
 export type QuoteRow = [
   string,
   number | null,
@@ -9,6 +9,7 @@ export type QuoteRow = [
   "previous_close" | "session_open",
   boolean,
   string | null,
+  string[],
 ];
 
 export interface Spark {
@@ -44,7 +45,8 @@ export interface Figures {
   latency_p99_ms: number | null;
   lag_records: number | null;
   dead_letters: number | null;
-  broker_reachable: boolean;
+  /** Null: not known yet. */
+  broker_reachable: boolean | null;
   newest_row_ms: number | null;
   now_ms: number;
   symbols: number;

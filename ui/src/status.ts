@@ -27,7 +27,7 @@ export function statusOf(link: Link, figures: Figures | null, nowMs: number): St
       : { state: "connecting", word: "Connecting", sentence: "" };
   }
   if (!figures) return { state: "connecting", word: "Connecting", sentence: "" };
-  if (!figures.broker_reachable) {
+  if (figures.broker_reachable === false) {
     return { state: "away", word: "Log is away", sentence: `The log (Kafka) does not answer. This page goes on by itself when it is back.${since}` };
   }
   if (newest === null) return { state: "connecting", word: "Waiting for data", sentence: "" };

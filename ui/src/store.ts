@@ -10,6 +10,8 @@ export interface Quote {
   referenceKind: "previous_close" | "session_open";
   simulated: boolean;
   venue: string | null;
+  /** The timeframes that it has bars of. */
+  timeframes: string[];
 }
 
 /** What a frame changed, so that only that is drawn again. */
@@ -63,9 +65,9 @@ export class Store {
     this.seq = frame.seq;
     if (frame.columns) this.columns = frame.columns;
     if (frame.timeframes) this.timeframes = frame.timeframes;
-    for (const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue] of frame.quotes ?? []) {
+    for (const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes] of frame.quotes ?? []) {
       if (!this.quotes.has(symbol)) changes.symbols = true;
-      this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue });
+      this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes });
       changes.quotes.add(symbol);
     }
     for (const [symbol, spark] of Object.entries(frame.sparks ?? {})) this.sparks.set(symbol, spark);
@@ -116,6 +118,15 @@ export function upsertRows(rows: Row[], changed: Row[]): boolean {
     }
   }
   return inOrder;
+}
+
+const FRESH_MS = 120_000;
+
+/** What to look at when nobody said: the first symbol by name that moved lately, else the first. */
+export function worthwhile(quotes: Iterable<Quote>): string | null {
+  const all = [...quotes].sort((a, b) => (a.symbol < b.symbol ? -1 : 1));
+  const newest = Math.max(...all.map((q) => q.lastTimeMs));
+  return (all.find((q) => q.lastTimeMs > newest - FRESH_MS) ?? all[0])?.symbol ?? null;
 }
 
 /** The change against the reference, as a difference and in percent. Null where one is not known. */

@@ -1,7 +1,7 @@
 /** The watch list. Only the rows in view exist, so thousands of symbols cost as much as twenty. */
 
 import { byId, el, remember, remembered, say, set, svg } from "./dom.ts";
-import { ARROW, decimalsOf, direction, percent, price } from "./format.ts";
+import { ARROW, asOf, decimalsOf, direction, percent, price } from "./format.ts";
 import { linePath } from "./path.ts";
 import { changeOf } from "./store.ts";
 import type { Quote, Store } from "./store.ts";
@@ -150,7 +150,7 @@ export class WatchList {
     view.lastPrice = quote.last;
     set(view.change, "class", `watch-change ${way}`);
     say(view.change, change ? `${ARROW[way]} ${percent(change.percent)}` : "–");
-    say(view.under, quote.simulated ? "Simulated" : (quote.venue ?? ""));
+    say(view.under, quote.simulated ? "Simulated" : [quote.venue, asOf(quote.lastTimeMs, Date.now())].filter(Boolean).join(" · "));
     if (other || view.sparkOf !== spark) {
       view.sparkOf = spark;
       set(view.spark, "d", spark ? linePath(spark.closes, SPARK.width, SPARK.height) : "");

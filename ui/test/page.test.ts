@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { patience } from "../src/connection.ts";
-import { readLink, usualTimeframe, writeLink } from "../src/link.ts";
+import { possibleTimeframe, readLink, usualTimeframe, writeLink } from "../src/link.ts";
 import { linePath } from "../src/path.ts";
 import { statusOf } from "../src/status.ts";
 
@@ -28,6 +28,12 @@ test("patience doubles up to ten seconds, spread so that pages do not come back 
   assert.equal(patience(30, 0.5), 10_000);
   assert.equal(patience(0, 0), 375);
   assert.ok(patience(0, 0.999) < 625);
+});
+
+test("a symbol without the wanted timeframe is shown in what it has", () => {
+  assert.equal(possibleTimeframe("1m", ["1s", "1m"]), "1m");
+  assert.equal(possibleTimeframe("1m", ["1d"]), "1d");
+  assert.equal(possibleTimeframe("1m", []), "1m");
 });
 
 test("a line fills its box, the highest value at the top, a gap where a value is missing", () => {

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Frame, QuoteRow, Row } from "../src/protocol.ts";
-import { Store, changeOf, upsertRows } from "../src/store.ts";
+import { Store, changeOf, upsertRows, worthwhile } from "../src/store.ts";
 
 function bar(time: number, close: number, revision = 0): Row {
   return [time, time + 60_000, 1, 2, 0.5, close, 10, close, 3, revision];
 }
 
 function quote(symbol: string, last: number): QuoteRow {
-  return [symbol, last, 1_000, 100, "previous_close", true, null];
+  return [symbol, last, 1_000, 100, "previous_close", true, null, ["1m"]];
 }
 
 const whole: Frame = {
@@ -98,4 +98,13 @@ test("110 against 100 is +10, which is 10 %", () => {
   store.apply(whole);
   assert.deepEqual(changeOf(store.quotes.get("AAPL")!), { difference: 10, percent: 10 });
   assert.equal(changeOf({ ...store.quotes.get("AAPL")!, reference: null }), null);
+});
+
+test("what moved lately is worth looking at first, whatever its name", () => {
+  const store = new Store();
+  const old = quote("AAPL", 110);
+  const moving = (symbol: string): QuoteRow => quote(symbol, 1).with(2, 9_000_000) as QuoteRow;
+  store.apply({ seq: 1, after: null, quotes: [old, moving("SIM-B"), moving("SIM-A")] });
+  assert.equal(worthwhile(store.quotes.values()), "SIM-A");
+  assert.equal(worthwhile([]), null);
 });

@@ -35,11 +35,12 @@ class Api:
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         figures = self._board.figures()
-        return _json({"status": "ok" if figures["broker_reachable"] else "log_away", **figures})
+        status = {True: "ok", False: "log_away", None: "starting"}[figures["broker_reachable"]]
+        return _json({"status": status, **figures})
 
     async def symbols(self, request: Request) -> Response:  # noqa: ARG002
         names = (
-            "symbol", "last", "last_time_ms", "reference", "reference_kind", "simulated", "venue",
+            "symbol", "last", "last_time_ms", "reference", "reference_kind", "simulated", "venue", "timeframes",
         )  # fmt: skip
         quotes = [dict(zip(names, row, strict=True)) for row in self._board.quote_rows()]
         return _json(

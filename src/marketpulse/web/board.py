@@ -222,13 +222,13 @@ class Board:
             return sorted(self._symbols)
 
     def quote_rows(self, since: int = -1) -> list[list[Any]]:
-        """[symbol, last, last_time_ms, reference, reference_kind, simulated, venue] of each that changed."""
+        """[symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes] of each that changed."""
         with self.lock:
             found = [(name, state) for name, state in self._symbols.items() if state.seq > max(since, 0)]
             return [
                 [
                     name, state.quote.last, state.quote.last_time_ns / 1e6, state.quote.reference,
-                    state.quote.reference_kind, state.simulated, state.venue,
+                    state.quote.reference_kind, state.simulated, state.venue, [t for t in self.timeframes if t in state.series],
                 ]
                 for name, state in sorted(found, key=lambda pair: pair[0])
             ]  # fmt: skip

@@ -94,7 +94,7 @@ class Figures:
         self._newest_append_ms = max(self._newest_append_ms, append_time_ms)
 
     def shown(self) -> dict[str, Any]:
-        """Rates a second over 5 s, latencies in ms over 10 s, times in ms; None: not known yet."""
+        """Rates a second over 5 s, latencies in ms over 10 s, times in ms; None: not known yet (before the first stats)."""
         p50, p99 = self._latencies.percentiles_ms((0.5, 0.99), self._clock.monotonic())
         newest = self._samples[-1].stats if self._samples else None
         return {
@@ -104,7 +104,7 @@ class Figures:
             "latency_p99_ms": p99,
             "lag_records": newest.engine_lag_records if newest else None,
             "dead_letters": newest.dead_letters if newest else None,
-            "broker_reachable": newest.broker_reachable if newest else False,
+            "broker_reachable": newest.broker_reachable if newest else None,
             "newest_row_ms": self._newest_append_ms or None,
             "now_ms": self._clock.now_ns() // 1_000_000,
         }

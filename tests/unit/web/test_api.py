@@ -42,12 +42,13 @@ def test_symbols_come_with_last_price_and_reference(board: Board) -> None:
     assert answer["symbols"] == [
         {
             "symbol": "AAPL", "last": 5.0, "last_time_ms": 300_000, "reference": 1.0,
-            "reference_kind": "session_open", "simulated": False, "venue": None,
+            "reference_kind": "session_open", "simulated": False, "venue": None, "timeframes": ["1m"],
         }
     ]  # fmt: skip
 
 
 def test_health_says_whether_the_log_is_there(board: Board) -> None:
+    assert get(board, "/api/health").json()["status"] == "starting"
     board.take_stats(PipelineStats(10, 0, 0, 5, broker_reachable=True))
     assert get(board, "/api/health").json()["status"] == "ok"
     board.take_stats(PipelineStats(0, 0, 0, 0, broker_reachable=False))

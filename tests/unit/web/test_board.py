@@ -74,7 +74,7 @@ def test_a_revision_of_a_shown_bar_replaces_it() -> None:
 def test_the_quote_compares_with_the_previous_sessions_close() -> None:
     board = Board()
     board.take(bars(row("AAPL", "1d", 0, 100.0), row("AAPL", "1d", DAY, 110.0)))
-    symbol, last, time_ms, reference, kind, simulated, _ = quotes(board)["AAPL"]
+    symbol, last, time_ms, reference, kind, simulated, *_ = quotes(board)["AAPL"]
     assert (symbol, last, time_ms, reference, kind, simulated) == (
         "AAPL", 110.0, 2 * DAY * 1_000, 100.0, "previous_close", False,
     )  # fmt: skip
@@ -162,6 +162,12 @@ def test_timeframes_are_offered_tick_bars_first_then_by_length() -> None:
     board = Board()
     board.take(bars(*(row("AAPL", t, 0, 1.0) for t in ("1d", "1m", "1t", "1s"))))
     assert board.timeframes == ["1t", "1s", "1m", "1d"]
+
+
+def test_a_symbol_says_which_timeframes_it_has() -> None:
+    board = Board()
+    board.take(bars(row("AAPL", "1d", 0, 1.0), row("KO", "1d", 0, 1.0), row("KO", "1m", 0, 1.0)))
+    assert {name: values[7] for name, values in quotes(board).items()} == {"AAPL": ["1d"], "KO": ["1m", "1d"]}
 
 
 def test_trades_of_one_nanosecond_are_tick_bars_of_their_own() -> None:

@@ -42,7 +42,7 @@ def test_the_server_answers_once_started_and_stops_within_two_seconds_with_pages
     serve = ServeSettings(port=0)
     server = WebServer(create_app(Board(), serve, {}), serve)
     server.start()
-    assert httpx.get(server.url + "api/health").json()["status"] == "log_away"
+    assert httpx.get(server.url + "api/health").json()["status"] == "starting"
 
     async def stop_with_pages_open() -> float:
         address = f"ws://127.0.0.1:{server.port}/ws"
