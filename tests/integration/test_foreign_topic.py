@@ -104,7 +104,7 @@ def test_a_new_partition_is_noticed(settings: Settings, topic: str, monkeypatch:
     write(settings, topic, 0, [b"a"])
     reader = KafkaForeignTopic(settings, topic)
     assert drain(reader) == {0: [(0, b"a")]}
-    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
     admin.create_partitions([NewPartitions(topic, 3)])[topic].result(10)
     write(settings, topic, 2, [b"new"])
     monkeypatch.setattr(foreign, "_LOOK_S", 0.2)
