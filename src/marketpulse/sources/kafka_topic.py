@@ -67,6 +67,11 @@ class _Place:
         return cls(**{"start": {}, **found})
 
 
+def begin_again(position: str | None) -> str | None:
+    """The position that reads the topic from its beginning once more, as a run of its own."""
+    return None if position is None else _Place({}, run=_Place.parse(position).run + 1).text()
+
+
 class KafkaTopicSource:
     """A `Source` over a `ForeignTopic`. Rows that do not map are set aside with their offset as row."""
 

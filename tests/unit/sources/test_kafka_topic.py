@@ -11,7 +11,7 @@ from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.market import COMPLETE
 from marketpulse.ports import ForeignRecords, Polled
 from marketpulse.settings import EngineSettings, KafkaSourceSettings, Mapping
-from marketpulse.sources.kafka_topic import KafkaTopicSource
+from marketpulse.sources.kafka_topic import KafkaTopicSource, begin_again
 
 NOW_S = 1_767_366_000
 SECOND = 10**9
@@ -257,3 +257,18 @@ def test_a_topic_of_something_else_says_which_flags_would_help(topic: TopicInMem
     topic.send(0, {"foo": 1, "bar": 2})
     with pytest.raises(Fatal, match=r"topic prices.*foo, bar.*--map"):
         opened(topic)
+
+
+def test_beginning_again_reads_everything_once_more_as_another_run(topic: TopicInMemory) -> None:
+    for i in range(4):
+        topic.send(i % 2, trade(-5_000_000 + i))
+    position = [p.position for p in drained(opened(topic))[1] if p.position][-1]
+    assert drained(opened(topic, position))[0] == []
+    assert len(drained(opened(topic, begin_again(position)))[0]) == 4
+    runs = {
+        KafkaTopicSource(KafkaSourceSettings(topic="prices"), topic, "k", EngineSettings(), clock=topic.clock)
+        .start(p)
+        .run_id
+        for p in (position, begin_again(position))
+    }
+    assert len(runs) == 2

@@ -11,7 +11,7 @@ from marketpulse.sources.mapping import Plan, guess
 def plan(header: str, values: str, **mapping: object) -> Plan:
     names, row = header.split(","), values.split(",")
     frame = pl.DataFrame({n: [v] for n, v in zip(names, row, strict=True)})
-    return guess(frame, Mapping(**mapping), "x.csv")  # type: ignore[arg-type]
+    return guess(frame, Mapping(**mapping), "x.csv")
 
 
 BAR = ("open", "high", "low", "close")

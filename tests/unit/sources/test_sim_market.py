@@ -24,7 +24,8 @@ def minute_returns(blocks: list[Block], symbol: int) -> np.ndarray:
     at, middle = column(blocks, "at_s")[own], (column(blocks, "bid") + column(blocks, "ask"))[own]
     minutes = np.arange(at[0] + 60, at[-1], 60)
     returns = np.diff(np.log(middle[np.searchsorted(at, minutes) - 1]))
-    return np.clip(returns, *np.quantile(returns, [0.02, 0.98]))  # news aside
+    low, high = np.quantile(returns, [0.02, 0.98])
+    return np.asarray(np.clip(returns, low, high))  # news aside
 
 
 def test_the_same_seed_is_the_same_market_and_another_is_not() -> None:

@@ -19,9 +19,10 @@ from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.kafka.producer import KafkaMarketLog
 from marketpulse.ports import Hello, MarketLog, Polled, Source
 from marketpulse.settings import AnySource, ReplaySettings, Settings, SimulateSettings
+from marketpulse.sources import kafka_topic, replay
 from marketpulse.sources.defaults import source_name
 from marketpulse.sources.kafka_topic import KafkaTopicSource
-from marketpulse.sources.replay import ReplaySource, begin_again
+from marketpulse.sources.replay import ReplaySource
 from marketpulse.sources.sample import SampleSource
 from marketpulse.sources.simulate import SimulateSource
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
@@ -40,7 +41,7 @@ def run(
     """
     clock = SystemClock()
     source, resumable = open_source(settings, source_settings, name, clock, life.health.beat)
-    log = KafkaMarketLog(settings, source=name, exactly_once=resumable)
+    log = KafkaMarketLog(settings, source=source_name(source_settings.kind, name), exactly_once=resumable)
     try:
         return Production(settings, life, source, log, name, clock, resumable).run(again)
     finally:
@@ -77,10 +78,11 @@ class Production:
     name: str
     clock: Clock
     resumable: bool
+    introduced: bool = False  # hello stands in the log
 
     def run(self, again: bool) -> int:
         position = self._patiently(self.log.last_position) if self.resumable else None
-        hello = self._patiently(lambda: self.source.start(begin_again(position) if again else position))
+        hello = self._patiently(lambda: self.source.start(self._again(position) if again else position))
         if hello is None:
             return 0  # asked to stop while the broker was away
         if _finished_before(self.source):
@@ -93,10 +95,17 @@ class Production:
         self._close(ended, hello)
         return 0
 
+    def _again(self, position: str | None) -> str | None:
+        """The source's beginning, as a run of its own where it has been run before."""
+        if isinstance(self.source, SimulateSource):
+            return None
+        if isinstance(self.source, KafkaTopicSource):
+            return kafka_topic.begin_again(position)
+        return replay.begin_again(position)
+
     def _pump(self, hello: Hello) -> bool:
         """Poll and write until the source ends (True) or the process shall stop (False)."""
         beat_s = self.settings.process.clock_ms / 1e3
-        unsaid: Hello | None = hello
         next_beat = self.clock.monotonic() + beat_s
         progress = _Progress(self.name, self.source, self.clock)
         while not self.life.stop.is_set():
@@ -110,23 +119,24 @@ class Production:
                 or polled.hello is not None
                 or polled.goodbye_watermark_ns is not None
             ):
-                if unsaid is not None:  # hello comes before the first row, in the same transaction
-                    polled, unsaid = replace(polled, hello=polled.hello or unsaid), None
+                if not self.introduced:  # hello comes before the first row, in the same transaction
+                    polled = replace(polled, hello=polled.hello or hello)
                 if self._write(polled) is None:
                     break
+                self.introduced = True
             if polled.ended:
                 progress.show(last=True)
                 return True
             if self.clock.monotonic() >= next_beat:
                 next_beat = self.clock.monotonic() + beat_s
-                self._beat(hello.source, silent=unsaid is not None)
+                self._beat(hello.source)
                 progress.show()
             self.life.health.beat()
         return False
 
-    def _beat(self, carried: str, *, silent: bool) -> None:
+    def _beat(self, carried: str) -> None:
         """A heartbeat with what the source can promise; without a promise, only what is due commits."""
-        watermark = None if silent else self.source.watermark_ns()
+        watermark = self.source.watermark_ns() if self.introduced else None
         if watermark is None:
             self._write(Polled())
         else:
@@ -142,7 +152,7 @@ class Production:
         While the broker is away this gives up: what was not committed is read again at the next start.
         """
         try:
-            watermark = None if ended else self.source.watermark_ns()
+            watermark = self.source.watermark_ns() if self.introduced and not ended else None
             if watermark is not None:
                 self.log.write(Polled(goodbye_watermark_ns=watermark))
             self.log.flush()
@@ -161,7 +171,7 @@ class Production:
         """The call's answer, asked for again with growing pauses while the far end is away; None: stop."""
         wait = _FIRST_WAIT_S
         waited = False
-        while not self.life.stop.is_set():
+        while True:
             try:
                 answer = call()
             except Retryable as error:
@@ -171,11 +181,12 @@ class Production:
                 get_logger().warning("waiting", source=self.name, error=str(error), retry_in_s=round(wait, 1))
                 self.life.stop.wait(wait * random.uniform(0.5, 1.5))
                 wait, waited = min(2 * wait, _LONGEST_WAIT_S), True
+                if self.life.stop.is_set():
+                    return None
             else:
                 if waited:
                     self.life.health.set_ready()
                 return answer
-        return None
 
     def _say(self, text: str) -> None:
         sys.stderr.write(f"{text}\n")

@@ -1,0 +1,177 @@
+"""`produce` on the real broker: a file through kills, a foreign topic, a simulated market, a second start."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline.produce import run
+from marketpulse.model.market import COMPLETE
+from marketpulse.settings import AnySource, KafkaSourceSettings, ReplaySettings, Settings, SimulateSettings
+from marketpulse.sources.defaults import bundled
+from marketpulse.telemetry import Health
+
+pytestmark = pytest.mark.integration
+
+CHILD = """
+import sys
+from marketpulse.app.lifecycle import lifecycle
+from marketpulse.app.pipeline.produce import run
+from marketpulse.settings import ReplaySettings, Settings
+settings = Settings.model_validate_json(sys.argv[1])
+with lifecycle(settings, "produce-x") as life:
+    raise SystemExit(run(settings, life, ReplaySettings.model_validate_json(sys.argv[2]), "x"))
+"""
+
+
+def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict[str, Any]]]:
+    """(partition, record) of every committed record, in the order of each partition."""
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "look", "isolation.level": "read_committed",
+         "enable.partition.eof": True, "enable.auto.commit": False}
+    )  # fmt: skip
+    name = settings.topic(topic)
+    try:
+        partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
+        consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions])
+        found, ended = [], 0
+        while ended < len(partitions):
+            message = consumer.poll(10)
+            assert message is not None, "the topic does not end"
+            if (error := message.error()) is not None:
+                assert error.code() == KafkaError._PARTITION_EOF
+                ended += 1
+            else:
+                found.append((message.partition() or 0, orjson.loads(message.value() or b"")))
+        return found
+    finally:
+        consumer.close()
+
+
+def produced(
+    settings: Settings, source: AnySource, name: str, *, seconds: float | None = None, again: bool = False
+) -> None:
+    """Run `produce` in this process until it ends, or for so long."""
+    life = Lifecycle(name, threading.Event(), Health(), settings.data_dir / f"{name}.json", 0)
+    if seconds is not None:
+        threading.Timer(seconds, life.stop.set).start()
+    assert run(settings, life, source, name, again=again) == 0
+
+
+def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
+    kafka_settings: Settings, tmp_path: Path
+) -> None:
+    count = 6_000
+    file = tmp_path / "ticks.csv"
+    lines = [f"{1_767_366_000 + i},S{i % 7},{i + 1},{i}\n" for i in range(count)]
+    lines.insert(3, "not,a,row\n")
+    file.write_text("time,symbol,price,trade_id\n" + "".join(lines))
+    source = ReplaySettings(files=(str(file),), speed="1500/s")
+    command = [sys.executable, "-c", CHILD, kafka_settings.model_dump_json(), source.model_dump_json()]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
+    kills, pause = 0, random.Random(4)
+    deadline = time.monotonic() + 150
+    while True:
+        child = subprocess.Popen(command, env=clean, cwd=tmp_path)
+        try:
+            assert child.wait(timeout=pause.uniform(2.2, 3.5) if kills < 3 else 120) == 0
+            break
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            kills += 1
+        assert time.monotonic() < deadline
+    assert kills == 3
+    records = committed(kafka_settings)
+    trades = [r for _, r in records if r["type"] == "trade"]
+    assert sorted(int(r["trade_id"]) for r in trades) == list(range(count))
+    assert all(r["price"] == int(r["trade_id"]) + 1 and r["source"] == "replay-x" for r in trades)
+    for partition in {p for p, _ in records}:
+        own = [r for p, r in records if p == partition]
+        ids = [int(r["trade_id"]) for r in own if r["type"] == "trade"]
+        assert ids == sorted(ids)
+        assert own[0]["type"] == "hello", "hello comes before the first row"
+        assert [r["watermark_ns"] for r in own if r["type"] == "goodbye"] == [COMPLETE]
+        assert {r["source"] for r in own} == {"replay-x"}, (
+            "hello, rows, heartbeats and goodbye are one source's"
+        )
+        promised = 0
+        for record in own:  # heartbeats never promise more than what follows keeps
+            promised = max(promised, record["event_time_ns"]) if record["type"] == "heartbeat" else promised
+            assert record["type"] != "trade" or record["event_time_ns"] > promised
+    assert len({r["run_id"] for _, r in records if r["type"] == "hello"}) == 1
+    (letter,) = [r for _, r in committed(kafka_settings, "dead-letters")]
+    assert letter["value"] == "not,a,row"
+
+
+def test_the_bundled_days_arrive_whole_and_a_second_start_adds_nothing(
+    kafka_settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = ReplaySettings(files=(str(bundled("daily")),), speed="max")
+    produced(kafka_settings, source, "daily")
+    records = [r for _, r in committed(kafka_settings)]
+    assert Counter(r["type"] for r in records if r["type"] not in {"heartbeat"}) == {
+        "hello": 4, "goodbye": 4, "bar": 3_016, "dividend": 46, "split": 2,
+    }  # fmt: skip
+    aapl = [r for r in records if r["type"] == "bar" and r["symbol"] == "AAPL"]
+    assert aapl[0]["close"] == 58.747143
+    assert (aapl[0]["venue"], aapl[0]["session_date"], aapl[0]["timeframe"]) == ("XNAS", "2012-01-03", "1d")
+    produced(kafka_settings, source, "daily")
+    assert "use --again" in capfd.readouterr().err
+    assert len(committed(kafka_settings)) == len(records)
+    produced(kafka_settings, source, "daily", again=True)
+    twice = [r for _, r in committed(kafka_settings)]
+    assert sum(r["type"] == "bar" for r in twice) == 2 * 3_016
+    assert len({r["run_id"] for r in twice if r["type"] == "hello"}) == 2
+
+
+def test_unkeyed_foreign_json_arrives_keyed_by_symbol_in_order_of_time(kafka_settings: Settings) -> None:
+    name = f"{kafka_settings.kafka.topic_prefix}foreign"
+    servers = kafka_settings.kafka.bootstrap_servers
+    assert servers is not None
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic(name, 5, 1)])[name].result(10)
+    producer = Producer({"bootstrap.servers": servers})
+    for i in range(500):
+        row = {"symbol": f"S{i % 3}", "price": f"{i + 1}.50", "volume": 2, "timestamp": 1_600_000_000 + i}
+        producer.produce(name, json.dumps(row), partition=i * 7 % 5)
+    producer.produce(name, b"no json", partition=0)
+    assert producer.flush(10) == 0
+    source = KafkaSourceSettings(topic=name)
+    produced(kafka_settings, source, "foreign", seconds=8)
+    produced(kafka_settings, source, "foreign", seconds=6)  # goes on behind what it had
+    records = committed(kafka_settings)
+    trades = [r for _, r in records if r["type"] == "trade"]
+    assert sorted(r["price"] for r in trades) == [i + 1.5 for i in range(500)]
+    assert {r["mode"] for _, r in records if r["type"] == "hello"} == {"historical"}
+    for symbol in ("S0", "S1", "S2"):
+        own = [(p, r["event_time_ns"]) for p, r in records if r.get("symbol") == symbol]
+        assert len({p for p, _ in own}) == 1
+        assert own == sorted(own)
+    assert [r["offset"] for _, r in committed(kafka_settings, "dead-letters")] == [100]
+
+
+def test_a_live_simulated_market_runs_and_stops_with_a_promise_that_it_kept(kafka_settings: Settings) -> None:
+    produced(kafka_settings, SimulateSettings(rate=300, symbols=6), "market", seconds=6)
+    records = committed(kafka_settings)
+    assert {r["source"] for _, r in records if "source" in r} == {"simulate-market"}
+    assert all(r["simulated"] and r["mode"] == "live" for _, r in records if r["type"] == "hello")
+    trades = [r for _, r in records if r["type"] == "trade"]
+    assert len(trades) > 200
+    newest = max(r["event_time_ns"] for r in trades)
+    goodbyes = [r["watermark_ns"] for _, r in records if r["type"] == "goodbye"]
+    assert len(goodbyes) == 4
+    assert all(newest <= w < newest + 5 * 10**9 for w in goodbyes)
