@@ -10,7 +10,7 @@ import { Chart } from "./chart.ts";
 import { Connection } from "./connection.ts";
 import type { Link } from "./connection.ts";
 import { byId, el, remember, remembered, say, set } from "./dom.ts";
-import { clock, decimalsOf } from "./format.ts";
+import { clock, compact, decimalsOf } from "./format.ts";
 import { Timeframes, showChips, showSymbol, titleOf } from "./header.ts";
 import { groupsOf } from "./indicators.ts";
 import type { Group } from "./indicators.ts";
@@ -20,7 +20,7 @@ import type { Place } from "./link.ts";
 import { readPalette } from "./palette.ts";
 import { Pipeline } from "./pipeline.ts";
 import { COL } from "./protocol.ts";
-import type { Frame, Row } from "./protocol.ts";
+import type { Figures, Frame, Row } from "./protocol.ts";
 import { showStatus, statusOf } from "./status.ts";
 import { Store, worthwhile } from "./store.ts";
 import { startTheme } from "./theme.ts";
@@ -129,14 +129,22 @@ function showState(): void {
   const waiting = !nothing && !isShown();
   document.body.dataset["state"] = nothing ? "empty" : waiting ? "loading" : rowless ? "rowless" : "shown";
   byId("empty").hidden = !nothing && !rowless;
-  if (nothing) sayEmpty("Waiting for the first bar", ["Nothing has come through the log yet. Feed it with ", "marketpulse produce", ", or run everything with ", "marketpulse up", "."]);
+  if (nothing) sayEmpty("Waiting for the first bar", waitingText(store.figures));
   else if (rowless) sayEmpty(`No ${place!.timeframe} bars of ${place!.symbol} yet`, ["They appear here by themselves as soon as the first one forms."]);
 }
 
+/** What the wait is for: every second text is code. */
+function waitingText(figures: Figures | null): string[] {
+  if (figures?.lag_records) return [`Data comes in; the engine has ${compact(figures.lag_records)} records to go through.`];
+  if (figures?.events_per_s) return ["Data comes in; the first bar shows as soon as it forms."];
+  return ["Nothing has come through the log yet. Feed it with ", "marketpulse produce", ", or run everything with ", "marketpulse up", "."];
+}
+
 function sayEmpty(title: string, text: string[]): void {
-  if (byId("empty-title").textContent === title && byId("empty-text").childNodes.length) return;
+  const node = byId("empty-text");
+  if (byId("empty-title").textContent === title && node.textContent === text.join("")) return;
   say(byId("empty-title"), title);
-  byId("empty-text").replaceChildren(...text.map((part, i) => (i % 2 ? el("code", {}, part) : part)));
+  node.replaceChildren(...text.map((part, i) => (i % 2 ? el("code", {}, part) : part)));
 }
 
 // What a person chooses
