@@ -15,7 +15,7 @@ from marketpulse.errors import Fatal
 
 COMMITS_DIRECTORY = "_commits"
 TEMPORARY_DIRECTORY = "_tmp"
-COMPLETE_EVERY = 32
+COMPLETE_EVERY = 32  # part of the format: readers begin at a multiple of it
 VERSION = 1
 
 

@@ -59,13 +59,12 @@ class FileSink:
         self._waiting: dict[Key, dict[str, list[SinkBatch]]] = defaultdict(dict)
         self._known: dict[Key, Mapping[str, int]] = {}  # next offsets, as last seen in the store
         self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
+        self._failed: set[Key] = set()  # to be claimed and cleaned by the next flush, rows or not
         self.waiting_rows = 0
 
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
-        self._waiting.clear()
-        self._logs.clear()
-        self.waiting_rows = 0
+        self.close()
         states = read_states(self._storage)
         self._known = {key: state.next_offsets for key, state in states.items()}
         found = {key: position(state, self._tables_beside(state)) for key, state in states.items()}
@@ -91,7 +90,7 @@ class FileSink:
         A partition that failed keeps its rows and is claimed anew by the next flush.
         """
         began = time.perf_counter()
-        keys = [key for key, tables in self._waiting.items() if tables]
+        keys = sorted({key for key, tables in self._waiting.items() if tables} | self._failed)
         try:
             self._claim([key for key in keys if key not in self._logs])
             with ThreadPoolExecutor(_THREADS, thread_name_prefix=self.name) as pool:
@@ -114,6 +113,7 @@ class FileSink:
         """Rows that were not flushed are forgotten: their offsets are not stored either."""
         self._waiting.clear()
         self._logs.clear()
+        self._failed.clear()
         self.waiting_rows = 0
 
     def _tables_beside(self, state: PartitionState) -> list[str]:
@@ -133,7 +133,7 @@ class FileSink:
             log.clean(paths)
             behind = {t for t, n in self._known.get(key, {}).items() if log.state.next_offsets.get(t, -1) < n}
             if behind:
-                del self._waiting[key]
+                self._waiting.pop(key, None)
                 raise Retryable(
                     f"{self.name}: the store has lost rows of {log.name} that it held before: reading them again"
                 )
@@ -147,7 +147,9 @@ class FileSink:
             self._compact(log)
         except MarketPulseError as fault:
             self._logs.pop(key, None)
+            self._failed.add(key)
             return fault
+        self._failed.discard(key)
         return None
 
     def _commit_rows(self, log: PartitionLog, key: Key) -> None:
@@ -158,7 +160,7 @@ class FileSink:
                 for table, batches in self._waiting[key].items()
             }
         except Retryable:
-            del self._waiting[key]
+            self._waiting.pop(key)
             raise
         new = {table: batches for table, batches in fresh.items() if batches}
         if new:
