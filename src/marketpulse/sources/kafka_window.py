@@ -18,10 +18,10 @@ from marketpulse.settings import Mapping
 from marketpulse.sources import bars
 from marketpulse.sources.dataset import reader_for
 from marketpulse.sources.json_rows import from_records
+from marketpulse.sources.local_clock import LocalClock
 from marketpulse.sources.normalise import Reader, Rows
 from marketpulse.sources.raw import RawRows
 from marketpulse.sources.tape import Tape, build
-from marketpulse.sources.times import LocalClock
 
 
 @dataclass(slots=True)

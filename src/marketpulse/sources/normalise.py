@@ -15,10 +15,11 @@ from marketpulse.model.market import Floats, Ints
 from marketpulse.model.timeframe import DAY_NS
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
+from marketpulse.sources.local_clock import LocalClock
 from marketpulse.sources.mapping import NEEDED, Plan
 from marketpulse.sources.numbers import to_floats
 from marketpulse.sources.raw import RawRows
-from marketpulse.sources.times import LocalClock, Mask, Times, parse_times
+from marketpulse.sources.times import Mask, Times, parse_times
 
 
 @dataclass(frozen=True, slots=True)
