@@ -152,7 +152,8 @@ export class Chart {
   }
 
   toNow(): void {
-    const bars = Math.max(40, Math.floor(this.host.clientWidth / 8.5));
+    const fitting = Math.max(40, Math.floor(this.host.clientWidth / 8.5));
+    const bars = Math.min(fitting, Math.max(50, this.#rows.length + 5));
     const to = this.#rows.length + 5;
     this.#chart.timeScale().setVisibleLogicalRange({ from: to - bars, to });
   }

@@ -14,12 +14,12 @@ function fixed(value: number, decimals: number): string {
 export function decimalsOf(prices: readonly (number | null)[]): number {
   const known = prices.filter((p): p is number => p !== null && p > 0);
   if (known.length === 0) return 2;
-  for (let decimals = 2; decimals <= 6; decimals++) {
+  const typical = known[Math.floor(known.length / 2)]!;
+  const [usual, most] = typical >= 20 ? [2, 3] : typical >= 1 ? [2, 5] : typical >= 0.01 ? [4, 6] : [8, 8];
+  for (let decimals = 2; decimals <= most; decimals++) {
     if (known.every((p) => Math.abs(p - Number(p.toFixed(decimals))) <= 1e-12 * p)) return decimals;
   }
-  const typical = known[Math.floor(known.length / 2)]!;
-  if (typical >= 1) return 2;
-  return typical >= 0.01 ? 4 : 8;
+  return usual;
 }
 
 export function price(value: number | null | undefined, decimals: number): string {

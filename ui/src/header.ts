@@ -21,7 +21,7 @@ export function showSymbol(store: Store, place: Place, decimals: number): void {
   say(byId("s-low"), price(session?.low, decimals));
   say(byId("s-high"), price(session?.high, decimals));
   say(byId("s-volume"), compact(session?.volume));
-  say(byId("s-reference-name"), quote?.referenceKind === "session_open" ? "Change since open" : "Previous close");
+  byId("reference").hidden = quote?.referenceKind === "session_open"; // it stands there as the open already
   say(byId("s-reference"), price(quote?.reference, decimals));
   set(byId("session"), "title", session ? `Session of ${day(session.date * DAY_MS)}` : "");
   const track = byId("track");

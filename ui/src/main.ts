@@ -50,6 +50,7 @@ const watch = new WatchList(store, (symbol) => chooseSymbol(symbol));
 const timeframes = new Timeframes((timeframe) => {
   if (!place) return;
   wanted = timeframe;
+  remember("timeframe", timeframe);
   go({ symbol: place.symbol, timeframe });
 });
 const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
@@ -156,13 +157,14 @@ function settle(): void {
   settledAlone = named === null;
   const symbol = named ?? worthwhile(store.quotes.values());
   if (symbol === null) return;
-  wanted ??= asked.timeframe ?? kept.timeframe ?? null;
+  wanted ??= asked.timeframe ?? remembered("timeframe");
   go({ symbol, timeframe: asked.timeframe ?? timeframeOf(symbol) }, false, !settledAlone);
 }
 
 function timeframeOf(symbol: string): string {
   const has = store.quotes.get(symbol)?.timeframes ?? [];
-  return possibleTimeframe(wanted ?? usualTimeframe(store.timeframes), has);
+  // Nobody chose: what the spark-line is drawn of has enough bars for a chart.
+  return possibleTimeframe(wanted ?? store.sparks.get(symbol)?.timeframe ?? usualTimeframe(has), has);
 }
 
 function chooseSymbol(symbol: string): void {

@@ -2,10 +2,11 @@
 
 import type { Link } from "./connection.ts";
 import { byId, say, set } from "./dom.ts";
-import { clock, duration } from "./format.ts";
+import { clock, compact, duration } from "./format.ts";
 import type { Figures } from "./protocol.ts";
 
 const QUIET_MS = 15_000;
+const BEHIND = 1_000; // records
 
 export interface Status {
   state: "connecting" | "live" | "quiet" | "away" | "lost";
@@ -31,6 +32,10 @@ export function statusOf(link: Link, figures: Figures | null, nowMs: number): St
     return { state: "away", word: "Log is away", sentence: `The log (Kafka) does not answer. This page goes on by itself when it is back.${since}` };
   }
   if (newest === null) return { state: "connecting", word: "Waiting for data", sentence: "" };
+  if (figures.now_ms - newest > QUIET_MS && (figures.lag_records ?? 0) > BEHIND) {
+    const behind = `The engine has ${compact(figures.lag_records)} records of the log still to go through.`;
+    return { state: "away", word: "Engine is behind", sentence: behind + since };
+  }
   if (figures.now_ms - newest > QUIET_MS) {
     return { state: "quiet", word: `Quiet for ${duration(figures.now_ms - newest)}`, sentence: "" };
   }

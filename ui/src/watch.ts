@@ -150,7 +150,7 @@ export class WatchList {
     view.lastPrice = quote.last;
     set(view.change, "class", `watch-change ${way}`);
     say(view.change, change ? `${ARROW[way]} ${percent(change.percent)}` : "–");
-    say(view.under, quote.simulated ? "Simulated" : [quote.venue, asOf(quote.lastTimeMs, Date.now())].filter(Boolean).join(" · "));
+    say(view.under, quote.simulated ? "Simulated" : asOf(quote.lastTimeMs, Date.now()) || (quote.venue ?? ""));
     if (other || view.sparkOf !== spark) {
       view.sparkOf = spark;
       set(view.spark, "d", spark ? linePath(spark.closes, SPARK.width, SPARK.height) : "");

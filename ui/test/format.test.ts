@@ -9,6 +9,7 @@ test("prices carry as many decimals as the data has", () => {
   assert.equal(decimalsOf([97_412.5]), 2);
   assert.equal(decimalsOf([201.225213471, 199.123456789]), 2); // longer than any tick: by size
   assert.equal(decimalsOf([0.0712345678, 0.0723456789]), 4);
+  assert.equal(decimalsOf([110.379997, 109.951234]), 2); // a file of 32 bit floats
   assert.equal(decimalsOf([null]), 2);
 });
 

@@ -52,6 +52,8 @@ test("the status says what is wrong, and since when", () => {
   assert.equal(statusOf({ state: "open" }, figures, 0).state, "live");
   assert.equal(statusOf({ state: "open" }, { ...figures, now_ms: 1_200_000 }, 0).word, "Quiet for 3\u202fmin");
   assert.equal(statusOf({ state: "open" }, { ...figures, newest_row_ms: null }, 0).word, "Waiting for data");
+  const behind = statusOf({ state: "open" }, { ...figures, now_ms: 1_200_000, lag_records: 34_100 }, 0);
+  assert.match(behind.sentence, /34.1\u202fk records/);
   const away = statusOf({ state: "open" }, { ...figures, broker_reachable: false }, 0);
   assert.equal(away.state, "away");
   assert.match(away.sentence, /as of 00:16:40 UTC/);
