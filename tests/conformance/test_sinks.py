@@ -225,6 +225,18 @@ def test_an_overlap_that_cannot_be_cut_is_asked_for_again(place: Place) -> None:
     assert_stored(place, 30, [0])
 
 
+def test_rows_that_leave_a_gap_are_refused(place: Place) -> None:
+    sink = place.open()
+    store(sink, end=10, cut=10)
+    for one in stretch("market", 0, 10, 15):
+        sink.write(one)
+    for early in (11, 16, 99):
+        with pytest.raises(Retryable, match="rows before it are not stored"):
+            sink.write(batch("bars", 0, early, 120))
+    with pytest.raises(Retryable, match="rows before it are not stored"):
+        sink.write(batch("trades", 0, 16, 120))
+
+
 def test_rows_that_were_not_flushed_are_wanted_again(place: Place) -> None:
     sink = place.open()
     store(sink, end=10, cut=10)
@@ -440,6 +452,8 @@ def test_a_store_that_was_emptied_is_filled_again(local_place: Place) -> None:
         sink.flush()
     with pytest.raises(Retryable, match="lost rows"):
         sink.flush()
+    with pytest.raises(Retryable, match="rows before it are not stored"):
+        sink.write(batch("trades", 0, 20, 30))
     store(sink, end=20, cut=20)
     assert_stored(local_place, 20)
 

@@ -60,6 +60,7 @@ class FileSink:
         self._known: dict[Key, Mapping[str, int]] = {}  # next offsets, as last seen in the store
         self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
         self._failed: set[Key] = set()  # to be claimed and cleaned by the next flush, rows or not
+        self._read_again: set[Key] = set()  # their rows were dropped: nothing follows until `resume`
         self.waiting_rows = 0
 
     def resume(self) -> dict[Key, int]:
@@ -71,7 +72,10 @@ class FileSink:
         return {key: offset for key, offset in found.items() if offset is not None}
 
     def write(self, batch: SinkBatch) -> None:
-        """Take rows in. Rows that are stored or waiting already are dropped."""
+        """Take rows in. Rows that are stored or waiting already are dropped.
+
+        Raises Retryable when rows before these are missing: go on from what `resume` says.
+        """
         if batch.table not in self._tables:
             raise Fatal(
                 f"{self.name} does not store the table {batch.table!r}, only {', '.join(self._tables)}"
@@ -79,6 +83,11 @@ class FileSink:
         key = batch.topic, batch.partition
         earlier = self._waiting[key].get(batch.table)
         have = earlier[-1].next_offset if earlier else self._known.get(key, {}).get(batch.table)
+        if key in self._read_again or (have is not None and batch.first_offset > have):
+            raise Retryable(
+                f"{self.name}: {batch.table} of {batch.topic}/{batch.partition} came from offset {batch.first_offset} "
+                f"on, rows before it are not stored: reading them again"
+            )
         rest = _from_offset(batch, have)
         if rest is not None:
             self._waiting[key].setdefault(batch.table, []).append(rest)
@@ -114,7 +123,13 @@ class FileSink:
         self._waiting.clear()
         self._logs.clear()
         self._failed.clear()
+        self._read_again.clear()
         self.waiting_rows = 0
+
+    def _drop(self, key: Key) -> None:
+        """Forget rows that cannot be stored on top of what the store holds."""
+        self._waiting.pop(key, None)
+        self._read_again.add(key)
 
     def _tables_beside(self, state: PartitionState) -> list[str]:
         """All tables that are fed by the topic of these: a position holds for them together."""
@@ -133,7 +148,7 @@ class FileSink:
             log.clean(paths)
             behind = {t for t, n in self._known.get(key, {}).items() if log.state.next_offsets.get(t, -1) < n}
             if behind:
-                self._waiting.pop(key, None)
+                self._drop(key)
                 raise Retryable(
                     f"{self.name}: the store has lost rows of {log.name} that it held before: reading them again"
                 )
@@ -160,7 +175,7 @@ class FileSink:
                 for table, batches in self._waiting[key].items()
             }
         except Retryable:
-            self._waiting.pop(key)
+            self._drop(key)
             raise
         new = {table: batches for table, batches in fresh.items() if batches}
         if new:

@@ -1,0 +1,104 @@
+"""`sink`: from the topics to a store, each row once."""
+
+import random
+import time
+
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.errors import Retryable
+from marketpulse.kafka.consumer import TableReader
+from marketpulse.model.tables import TABLES
+from marketpulse.settings import ArchiveSettings, LakeSettings, Settings
+from marketpulse.sinks import FileSink, open_sink, place_of, settings_of
+from marketpulse.telemetry import get_logger
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_PATIENCE_S = (
+    30.0  # rows are held this long for a store that is away; then they are read again when it is back
+)
+_POLL_S = 0.25
+
+
+def run(settings: Settings, life: Lifecycle, which: str) -> int:
+    """Store until `life.stop`; returns the exit code. A broker or a store that is away is waited for.
+
+    After a fault the reader begins anew where the store stands, so nothing is lost or doubled.
+    """
+    sink = open_sink(settings, which)
+    limits = settings_of(settings, which)
+    wait = _FIRST_WAIT_S
+    while not life.stop.is_set():
+        try:
+            reader = TableReader(
+                settings, list(TABLES), settings.topic(f"marketpulse-sink-{which}"), sink.resume
+            )
+            reader.on_revoke(sink.flush)
+            storing = _Storing(reader, sink, life, limits)
+            try:
+                storing.turn()
+                life.announce(url=str(place_of(settings, which)), tables=list(TABLES))
+                while not life.stop.is_set():
+                    if storing.turn():
+                        wait = _FIRST_WAIT_S
+                storing.finish()
+                return 0
+            finally:
+                sink.close()  # what was not stored is read again: closing the reader must not flush it
+                reader.close()
+        except Retryable as error:
+            life.health.set_not_ready(str(error))
+            get_logger().warning("storing_waits", sink=which, error=str(error), retry_in_s=round(wait, 1))
+        life.stop.wait(wait * random.uniform(0.5, 1.5))
+        wait = min(2 * wait, _LONGEST_WAIT_S)
+    return 0
+
+
+class _Storing:
+    """One reader and the sink that it feeds."""
+
+    def __init__(
+        self, reader: TableReader, sink: FileSink, life: Lifecycle, limits: LakeSettings | ArchiveSettings
+    ) -> None:
+        self._reader, self._sink, self._life, self._limits = reader, sink, life, limits
+        self._waiting_since: float | None = None
+
+    def turn(self) -> bool:
+        """Take what has come; flush when it is due. Whether anything came."""
+        batches = self._reader.poll(_POLL_S)
+        for batch in batches:
+            self._sink.write(batch)
+        if batches and self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        if self._is_due():
+            self._flush()
+        self._life.health.beat()
+        return bool(batches)
+
+    def finish(self) -> None:
+        """Store what is held, once more."""
+        self._sink.flush()
+        self._reader.commit()
+
+    def _is_due(self) -> bool:
+        if self._waiting_since is None:
+            return False
+        age_s = time.monotonic() - self._waiting_since
+        return age_s >= self._limits.flush_s or self._sink.waiting_rows >= self._limits.flush_rows
+
+    def _flush(self) -> None:
+        """1. rows and offsets are durable in the store; 2. tell Kafka, for the lag."""
+        give_up, wait = time.monotonic() + _PATIENCE_S, _FIRST_WAIT_S
+        while True:
+            try:
+                self._sink.flush()
+                break
+            except Retryable as error:
+                if self._life.stop.is_set() or time.monotonic() > give_up:
+                    raise
+                self._life.health.set_not_ready(str(error))
+                get_logger().warning("flush_waits", sink=self._sink.name, error=str(error))
+                self._life.health.beat()
+                self._life.stop.wait(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+        self._life.health.set_ready()
+        self._reader.commit()
+        self._waiting_since = None
