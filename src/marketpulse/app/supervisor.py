@@ -41,7 +41,7 @@ class Stage(IntEnum):
 
 
 ORPHAN_WAITS_S = {Stage.SOURCE: 0.0, Stage.ENGINE: 1.0, Stage.READER: 2.0, Stage.BROKER: 4.0}
-STOP_WITHIN_S = {Stage.SOURCE: 5.0, Stage.ENGINE: 10.0, Stage.READER: 10.0, Stage.BROKER: 15.0}
+STOP_WITHIN_S = {Stage.SOURCE: 10.0, Stage.ENGINE: 15.0, Stage.READER: 15.0, Stage.BROKER: 20.0}
 
 
 class State(StrEnum):

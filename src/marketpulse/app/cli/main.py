@@ -3,6 +3,7 @@
 Exit codes: 0 good, 1 failed, 2 wrong usage (an argument or the configuration has to change).
 """
 
+import faulthandler
 import os
 import sys
 from typing import Annotated
@@ -55,6 +56,7 @@ for group in (up, process, produce, cluster, local):
 def main() -> None:
     """Run the command that the arguments name; leaves by SystemExit."""
     parent.watch()
+    faulthandler.enable()  # a crash inside a compiled library says where
     try:
         app()
     except MarketPulseError as error:
