@@ -47,7 +47,7 @@ from marketpulse.kafka.json_tables import (
 )
 from marketpulse.kafka.names import FULL, NameTable
 from marketpulse.kafka.words import load_byte, load_word
-from marketpulse.model.market import Bytes, Floats, Ids, Ints
+from marketpulse.model.market import RECORD_BYTES_MAX, Bytes, Floats, Ids, Ints
 
 NO_OBJECT = 2
 """A record's status beside TAKEN (it is in the columns) and ODD: its first byte opens no object."""
@@ -223,6 +223,8 @@ def scan_records(
         if place >= end or load_byte(data, place) != OPENS:
             continue
         status[row] = ODD
+        if end - begin > RECORD_BYTES_MAX:
+            continue
         plain, text, whole, number, true, false, texts = _scan_object(
             data, place, end, keys, shapes, after, spans, wholes, reals
         )

@@ -90,7 +90,9 @@ class MarketDecoder:
         frames: list[Columns] = []
         if status.any():
             frames = self._take_rest(values, columns, status, is_frame, refuse)
-        self._set_log_times(columns, status, log_time_ns)
+        _set_log_times(columns, np.flatnonzero(_marks(columns) & (status == TAKEN)), log_time_ns)
+        for frame in frames:
+            self._set_frame_log_times(frame, offsets, log_time_ns)
         if frames or status.any():
             columns = joined([columns.taken(np.flatnonzero(status == TAKEN)), *frames])
         return columns.to_batch(topic, partition, self.strings), letters
@@ -139,12 +141,23 @@ class MarketDecoder:
         return frames
 
     @staticmethod
-    def _set_log_times(columns: Columns, status: NDArray[np.int8], log_time_ns: Callable[[int], int]) -> None:
-        columns.longs[LOG_TIME] = NOT_ASKED
-        kind = columns.flags[KIND]
-        marks = ((kind == Kind.HEARTBEAT) | (kind == Kind.CLOCK)) & (status == TAKEN)
-        for record in np.flatnonzero(marks).tolist():
-            columns.longs[LOG_TIME, record] = log_time_ns(record)
+    def _set_frame_log_times(frame: Columns, offsets: Ints, log_time_ns: Callable[[int], int]) -> None:
+        rows = np.flatnonzero(_marks(frame))
+        if len(rows):
+            record = int(np.searchsorted(offsets, frame.longs[OFFSET, rows[0]]))
+            frame.longs[LOG_TIME, rows] = log_time_ns(record)
+
+
+def _marks(columns: Columns) -> NDArray[np.bool_]:
+    """(n,) which rows are heartbeats or clocks."""
+    kind = columns.flags[KIND]
+    return np.asarray((kind == Kind.HEARTBEAT) | (kind == Kind.CLOCK))
+
+
+def _set_log_times(columns: Columns, rows: Ints, log_time_ns: Callable[[int], int]) -> None:
+    columns.longs[LOG_TIME] = NOT_ASKED
+    for record in rows.tolist():
+        columns.longs[LOG_TIME, record] = log_time_ns(record)
 
 
 def _parse_conditions(columns: Columns, status: NDArray[np.int8]) -> None:
