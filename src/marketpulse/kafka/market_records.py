@@ -40,6 +40,7 @@ class MarketRecords:
         found: list[Outgoing] = []
         if polled.hello is not None:
             found += self._everywhere(_hello(polled.hello), partitions)
+            found += self._everywhere({"type": "clock"}, partitions)  # log time may have stood still for long
         for batch in polled.batches:
             for encoded in encode_market(batch, wire=self._wire, partitions=partitions):
                 place = -1 if encoded.partition is None else encoded.partition
