@@ -36,6 +36,8 @@ let place: Place | null = null;
 let wanted: string | null = null;
 /** Nobody chose the symbol: a better one may still come. */
 let settledAlone = false;
+const SETTLING_MS = 15_000;
+let settleUntil = Infinity;
 let groups: Group[] = [];
 let switched = readSwitches();
 let decimals = 2;
@@ -61,7 +63,7 @@ const connection = new Connection(address, take, (now) => {
 
 /** Take a frame in; false when it does not follow the last one. */
 function take(frame: Frame): boolean {
-  const changes = store.apply(frame);
+  const changes = store.apply(frame, performance.now());
   if (!changes) return false;
   if (changes.columns) groups = groupsOf(store.columns);
   due.list ||= changes.quotes.size > 0 || changes.sparks;
@@ -70,7 +72,7 @@ function take(frame: Frame): boolean {
   due.header ||= changes.chart !== "none" || (place !== null && changes.quotes.has(place.symbol));
   due.whole ||= changes.chart === "whole" || (changes.columns && store.chart !== null);
   if (changes.chart === "rows") due.rows.push(...changes.rows);
-  if (changes.quotes.size && (!place || settledAlone)) settle();
+  if (changes.quotes.size && (!place || (settledAlone && performance.now() < settleUntil))) settle();
   schedule();
   return true;
 }
@@ -155,7 +157,8 @@ function settle(): void {
   const kept = readLink(remembered("place") ?? "");
   const named = asked.symbol ?? (kept.symbol && store.quotes.has(kept.symbol) ? kept.symbol : null);
   settledAlone = named === null;
-  const symbol = named ?? worthwhile(store.quotes.values());
+  const symbol = named ?? worthwhile(store, place?.symbol ?? null, performance.now());
+  settleUntil = Math.min(settleUntil, performance.now() + SETTLING_MS);
   if (symbol === null) return;
   wanted ??= asked.timeframe ?? remembered("timeframe");
   go({ symbol, timeframe: asked.timeframe ?? timeframeOf(symbol) }, false, !settledAlone);

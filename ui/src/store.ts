@@ -41,12 +41,14 @@ export class Store {
   timeframes: string[] = [];
   quotes = new Map<string, Quote>();
   sparks = new Map<string, Spark>();
+  /** How often each symbol's price was seen to change, and when last. */
+  moves = new Map<string, { count: number; lastMs: number }>();
   figures: Figures | null = null;
   samples: FigureSample[] = [];
   chart: { symbol: string; timeframe: string; rows: Row[]; session: Session | null } | null = null;
 
   /** Take a frame in. Null when it does not follow the last one: ask for the whole again. */
-  apply(frame: Frame): Changes | null {
+  apply(frame: Frame, nowMs = 0): Changes | null {
     if (frame.after !== null && frame.after !== this.seq) return null;
     const changes: Changes = {
       quotes: new Set(),
@@ -66,7 +68,9 @@ export class Store {
     if (frame.columns) this.columns = frame.columns;
     if (frame.timeframes) this.timeframes = frame.timeframes;
     for (const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes] of frame.quotes ?? []) {
-      if (!this.quotes.has(symbol)) changes.symbols = true;
+      const before = this.quotes.get(symbol);
+      if (!before) changes.symbols = true;
+      else if (before.last !== last) this.moves.set(symbol, { count: (this.moves.get(symbol)?.count ?? 0) + 1, lastMs: nowMs });
       this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes });
       changes.quotes.add(symbol);
     }
@@ -121,12 +125,24 @@ export function upsertRows(rows: Row[], changed: Row[]): boolean {
 }
 
 const FRESH_MS = 120_000;
+const LIVELY_MOVES = 5;
+const LIVELY_MS = 3_000;
 
-/** What to look at when nobody said: the first symbol by name that moved lately, else the first. */
-export function worthwhile(quotes: Iterable<Quote>): string | null {
-  const all = [...quotes].sort((a, b) => (a.symbol < b.symbol ? -1 : 1));
-  const newest = Math.max(...all.map((q) => q.lastTimeMs));
-  return (all.find((q) => q.lastTimeMs > newest - FRESH_MS) ?? all[0])?.symbol ?? null;
+/**
+ * What to look at when nobody said: real data that moves, then simulated data that moves, then any.
+ * Among equals the one that is looked at already, else the first by name. `nowMs`: as given to `apply`.
+ */
+export function worthwhile(store: Store, looked: string | null, nowMs: number): string | null {
+  const quotes = [...store.quotes.values()];
+  const newest = Math.max(...quotes.map((q) => q.lastTimeMs));
+  const rank = (q: Quote): number => {
+    const moves = store.moves.get(q.symbol);
+    const moving = moves !== undefined && moves.count >= LIVELY_MOVES && nowMs - moves.lastMs < LIVELY_MS;
+    return (moving || q.lastTimeMs > newest - FRESH_MS ? 2 : 0) + (q.simulated ? 0 : 1);
+  };
+  const first = (q: Quote): number => (q.symbol === looked ? 0 : 1);
+  quotes.sort((a, b) => rank(b) - rank(a) || first(a) - first(b) || (a.symbol < b.symbol ? -1 : 1));
+  return quotes[0]?.symbol ?? null;
 }
 
 /** The change against the reference, as a difference and in percent. Null where one is not known. */

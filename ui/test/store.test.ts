@@ -100,11 +100,20 @@ test("110 against 100 is +10, which is 10 %", () => {
   assert.equal(changeOf({ ...store.quotes.get("AAPL")!, reference: null }), null);
 });
 
-test("what moved lately is worth looking at first, whatever its name", () => {
+test("real data that moves is looked at first, then simulated data that moves, then any", () => {
   const store = new Store();
-  const old = quote("AAPL", 110);
-  const moving = (symbol: string): QuoteRow => quote(symbol, 1).with(2, 9_000_000) as QuoteRow;
-  store.apply({ seq: 1, after: null, quotes: [old, moving("SIM-B"), moving("SIM-A")] });
-  assert.equal(worthwhile(store.quotes.values()), "SIM-A");
-  assert.equal(worthwhile([]), null);
+  const told = (symbol: string, last: number, timeMs: number, simulated: boolean): QuoteRow =>
+    [symbol, last, timeMs, 100, "previous_close", simulated, null, ["1m"]];
+  const old = told("AAPL", 110, 1_000, false);
+  store.apply({ seq: 1, after: null, quotes: [old, told("SIM-B", 1, 9e6, true), told("SIM-A", 1, 9e6, true)] });
+  assert.equal(worthwhile(store, null, 0), "SIM-A");
+  assert.equal(worthwhile(store, "SIM-B", 0), "SIM-B", "what is looked at stays among equals");
+  for (let i = 1; i <= 5; i++) {
+    store.apply({ seq: 1 + i, after: i, quotes: [told("SPY", 300 + i, 2_000 + i, false)] }, 100 * i);
+  }
+  assert.equal(worthwhile(store, "SIM-B", 600), "SIM-B", "four changes are not moving yet");
+  store.apply({ seq: 7, after: 6, quotes: [told("SPY", 290, 2_010, false)] }, 600);
+  assert.equal(worthwhile(store, "SIM-B", 600), "SPY");
+  assert.equal(worthwhile(store, "SIM-B", 9_000), "SIM-B", "it has stopped moving");
+  assert.equal(worthwhile(new Store(), null, 0), null);
 });
