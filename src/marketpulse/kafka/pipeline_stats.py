@@ -1,10 +1,10 @@
 """What the log says about the pipeline: counted from offsets, asked for in the background."""
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from marketpulse.kafka.client import client_config
@@ -25,12 +25,20 @@ class StatsProbe:
     """Asks for offsets and never waits for them: an answer is used by the first call after it came.
 
     Records are counted by offsets, in which the end marks of transactions are included.
+
+    What the group has committed is asked for by a consumer that never joins it: the admin client's
+    call of the same name ends the process (librdkafka 2.16, SIGSEGV in rd_kafka_cgrp_op) when the
+    broker answers that its coordinator is still loading, as it does right after a start.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._topics = {name: settings.topic(name) for name in _COUNTED}
         self._group = settings.group(settings.process.group)
         self._admin = AdminClient(client_config(settings, "admin"))
+        self._observer = Consumer(
+            client_config(settings, "consumer", group_id=self._group, isolation_level="read_uncommitted")
+        )
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="lag")
         self._places: list[TopicPartition] = []
         self._asked_at = float("-inf")
         self._latest: _Answers = {}
@@ -54,6 +62,11 @@ class StatsProbe:
         )
 
     def close(self) -> None:
+        self._forget()
+        self._asking.shutdown(cancel_futures=True)
+        self._observer.close()
+
+    def _forget(self) -> None:
         self._latest, self._committed = {}, None
 
     def _pending(self) -> bool:
@@ -68,12 +81,9 @@ class StatsProbe:
             self._latest = self._admin.list_offsets(
                 dict.fromkeys(self._places, _LATEST), request_timeout=_AWAY_S
             )
-            asked = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(self._group, market)], request_timeout=_AWAY_S
-            )
-            self._committed = asked[self._group]
+            self._committed = self._asking.submit(self._observer.committed, market, _AWAY_S)
         except KafkaException:
-            self.close()
+            self._forget()
 
     def _find_places(self) -> bool:
         found = self._admin.list_topics(timeout=_CALL_S).topics
@@ -93,7 +103,7 @@ class StatsProbe:
         if not all(future.done() for future in futures):
             return
         latest, committed = self._latest, self._committed
-        self.close()
+        self._forget()
         try:
             ends = {(p.topic, p.partition): f.result().offset for p, f in latest.items()}
         except KafkaException:
@@ -113,7 +123,7 @@ class StatsProbe:
         done: dict[int, int] = {}
         if committed is not None:
             try:
-                done = {p.partition: p.offset for p in committed.result().topic_partitions if p.offset >= 0}
+                done = {p.partition: p.offset for p in committed.result() if p.offset >= 0}
             except KafkaException:
                 return self._known.engine_lag_records
         behind = [
