@@ -1,6 +1,6 @@
 """The door: rows of live sources whose clock cannot be right do not move any watermark (SEMANTICS 9)."""
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import (
     FUTURE_TIME,
     LOG_TIME,
@@ -17,7 +17,7 @@ from marketpulse.engine.layout import (
 ENTER, ASK = -1, -2
 
 
-@kernel
+@inlined
 def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int, appended_ns: int) -> int:
     """ENTER, or the reason why the row may not; ASK when that hangs on its own append time.
 
@@ -38,7 +38,7 @@ def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int, appended_
     return ENTER
 
 
-@kernel
+@bare_kernel
 def refuse(tables: Tables, output: Output, row: int, reason: int, frames: int) -> None:
     """Note a row for the dead letters."""
     n = tables.registers[N_REJECTED]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.exact_sum import read_sum
 from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, put_bar
 from marketpulse.engine.heap import pop_bar, push_bar
@@ -13,7 +13,17 @@ from marketpulse.model.timeframe import DAY_NS
 DONE, OUTPUT_FULL = 0, 1
 
 
-@kernel
+@inlined
+def anything_due(tables: Tables) -> bool:
+    """Whether some bar's watermark has been reached."""
+    for g in range(tables.registers[N_GROUPS]):
+        group = tables.groups[g]
+        if group.size > 0 and tables.bars[tables.heaps[g, 0]].due_ns <= group.watermark_ns:
+            return True
+    return False
+
+
+@bare_kernel
 def close_due(tables: Tables, sessions: Sessions, plan: Plan, output: Output) -> int:
     """Close every bar that its watermark has reached. OUTPUT_FULL: nothing was closed, call again with room."""
     while True:
@@ -39,7 +49,7 @@ def close_due(tables: Tables, sessions: Sessions, plan: Plan, output: Output) ->
             close_bar(tables, sessions, plan, output, output.scratch[i])
 
 
-@kernel
+@inlined
 def closes_before(tables: Tables, left: int, right: int) -> bool:
     a, b = tables.bars[left], tables.bars[right]
     if a.close_ns != b.close_ns:
@@ -49,7 +59,7 @@ def closes_before(tables: Tables, left: int, right: int) -> bool:
     return a.frame < b.frame
 
 
-@kernel
+@bare_kernel
 def sort_closing(tables: Tables, slots: np.ndarray, n: int) -> None:
     """Shell sort: the lists are short, and nothing is allocated."""
     gap = 1
@@ -66,7 +76,7 @@ def sort_closing(tables: Tables, slots: np.ndarray, n: int) -> None:
         gap //= 3
 
 
-@kernel
+@inlined
 def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, slot: int) -> None:
     """Emit one bar, put it into the larger ones that it builds, and free its slot."""
     bar = tables.bars[slot]
@@ -85,7 +95,7 @@ def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, sl
         open_next(tables, sessions, plan, symbol, frame, close_ns)
 
 
-@kernel
+@inlined
 def build_larger(tables: Tables, plan: Plan, slot: int) -> None:
     """Put a finished bar into every larger open bar that is made of its timeframe."""
     bar = tables.bars[slot]
@@ -97,7 +107,7 @@ def build_larger(tables: Tables, plan: Plan, slot: int) -> None:
                 put_bar(tables, above, slot)
 
 
-@kernel
+@bare_kernel
 def emit_bar(tables: Tables, output: Output, slot: int, late_count: int) -> None:
     """One row of CLOSED from a bar with parts."""
     bar = tables.bars[slot]
@@ -117,7 +127,7 @@ def emit_bar(tables: Tables, output: Output, slot: int, late_count: int) -> None
     row.late_count = late_count
 
 
-@kernel
+@bare_kernel
 def fill_bar(tables: Tables, output: Output, slot: int) -> None:
     """A flat bar where nothing traded: volume 0, at the last close; its receipt names no record (-1)."""
     bar = tables.bars[slot]
@@ -130,7 +140,7 @@ def fill_bar(tables: Tables, output: Output, slot: int) -> None:
     emit_bar(tables, output, slot, 0)
 
 
-@kernel
+@bare_kernel
 def open_next(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, frame: int, after_ns: int) -> None:
     """With `fill`: the empty bar that follows the one closed at `after_ns`, in the same or the next session."""
     calendar = tables.symbols[symbol].calendar

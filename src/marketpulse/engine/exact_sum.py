@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 
 DIGITS = 10
 LOWEST_BIT = -160
@@ -21,7 +21,7 @@ _MASK = (1 << 32) - 1
 Sum = NDArray[np.int64]
 
 
-@kernel
+@inlined
 def add_exact(total: Sum, term: float) -> None:
     """total += term, exactly. `total` is (DIGITS,), `term` is 0 or more and finite."""
     if term == 0.0:
@@ -41,7 +41,7 @@ def add_exact(total: Sum, term: float) -> None:
     total[digit + 2] += rest >> _BASE_BITS
 
 
-@kernel
+@bare_kernel
 def carry(total: Sum) -> None:
     """Bring every digit below 2^32, so that 2^31 more terms fit."""
     for i in range(DIGITS - 1):
@@ -49,7 +49,7 @@ def carry(total: Sum) -> None:
         total[i] &= _MASK
 
 
-@kernel
+@bare_kernel
 def add_sum(total: Sum, other: Sum) -> None:
     """total += other, exactly; both are carried first."""
     carry(total)
@@ -58,7 +58,7 @@ def add_sum(total: Sum, other: Sum) -> None:
         total[i] += other[i]
 
 
-@kernel
+@bare_kernel
 def read_sum(total: Sum) -> float:
     """The double nearest to the sum, ties to even."""
     carry(total)

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.exact_sum import add_exact, add_sum, carry
 from marketpulse.engine.heap import push_bar
-from marketpulse.engine.layout import FREE_BAR, NEVER, Plan, Sessions, Tables
+from marketpulse.engine.layout import FREE_BAR, FREE_BARS, NEVER, Plan, Sessions, Tables
 from marketpulse.engine.sessions import bar_span, due_time
 from marketpulse.engine.watermark import watermark_of
 
 _CARRY_EVERY = (1 << 28) - 1
 
 
-@kernel
+@bare_kernel
 def find_bar(tables: Tables, symbol: int, frame: int, open_ns: int) -> int:
     """The slot of the series' open bar that begins at `open_ns`, -1: none. Chains are a bar or three long."""
     slot = tables.heads[symbol, frame]
@@ -21,7 +21,7 @@ def find_bar(tables: Tables, symbol: int, frame: int, open_ns: int) -> int:
     return slot
 
 
-@kernel
+@bare_kernel
 def open_bar(
     tables: Tables,
     symbol: int,
@@ -36,6 +36,7 @@ def open_bar(
     slot = tables.registers[FREE_BAR]
     bar = tables.bars[slot]
     tables.registers[FREE_BAR] = bar.next
+    tables.registers[FREE_BARS] -= 1
     bar.symbol, bar.frame = symbol, frame
     bar.open_ns, bar.close_ns, bar.due_ns = open_ns, close_ns, due_ns
     bar.parts, bar.trade_count, bar.has_vwap = 0, 0, 1
@@ -49,7 +50,7 @@ def open_bar(
     return slot
 
 
-@kernel
+@inlined
 def free_bar(tables: Tables, slot: int) -> None:
     """Take the bar out of its series; its slot is free again. (Its heap has given it out already.)"""
     bar = tables.bars[slot]
@@ -63,9 +64,10 @@ def free_bar(tables: Tables, slot: int) -> None:
         tables.bars[at].next = after
     bar.next = tables.registers[FREE_BAR]
     tables.registers[FREE_BAR] = slot
+    tables.registers[FREE_BARS] += 1
 
 
-@kernel
+@bare_kernel
 def open_larger(
     tables: Tables,
     sessions: Sessions,
@@ -92,7 +94,7 @@ def open_larger(
             open_bar(tables, symbol, frame, open_ns, close_ns, due, date, True)
 
 
-@kernel
+@inlined
 def put_trade(
     tables: Tables,
     slot: int,
@@ -128,7 +130,7 @@ def put_trade(
         carry(tables.notional[slot])
 
 
-@kernel
+@bare_kernel
 def put_bar(tables: Tables, slot: int, part: int) -> None:
     """A smaller bar, closed or still forming, into a larger one; parts come in order of time."""
     bar, smaller = tables.bars[slot], tables.bars[part]
@@ -158,7 +160,7 @@ def put_bar(tables: Tables, slot: int, part: int) -> None:
     add_sum(tables.notional[slot], tables.notional[part])
 
 
-@kernel
+@inlined
 def larger_bar(tables: Tables, frame: int, part: int) -> int:
     """The open bar of timeframe `frame` that the smaller bar lies in, -1: none."""
     smaller = tables.bars[part]
@@ -171,7 +173,7 @@ def larger_bar(tables: Tables, frame: int, part: int) -> int:
     return -1
 
 
-@kernel
+@bare_kernel
 def series_start(tables: Tables, symbol: int, frames: int) -> None:
     """A new symbol: no open bars, nothing closed."""
     for frame in range(frames):

@@ -1,10 +1,10 @@
 """A group's open bars, smallest due time first: a binary heap of bar slots."""
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import Tables
 
 
-@kernel
+@bare_kernel
 def push_bar(tables: Tables, group: int, slot: int) -> None:
     """Put a bar among those that wait for the group's watermark."""
     heap, bars = tables.heaps[group], tables.bars
@@ -20,7 +20,7 @@ def push_bar(tables: Tables, group: int, slot: int) -> None:
     heap[at] = slot
 
 
-@kernel
+@inlined
 def pop_bar(tables: Tables, group: int) -> int:
     """Take the bar with the smallest due time out; the heap must hold one."""
     heap, bars = tables.heaps[group], tables.bars

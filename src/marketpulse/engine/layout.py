@@ -110,17 +110,9 @@ FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMB
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (
-    LOG_TIME,
-    FREE_BAR,
-    N_SOURCES,
-    N_SYMBOLS,
-    N_GROUPS,
-    N_CLOSED,
-    N_REJECTED,
-    OUT_OF_SESSION,
-    LATE,
+    LOG_TIME, FREE_BAR, FREE_BARS, N_SOURCES, N_SYMBOLS, N_GROUPS, N_CLOSED, N_REJECTED, OUT_OF_SESSION, LATE,
     N_REGISTERS,
-) = range(10)
+) = range(11)  # fmt: skip
 COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
 """These begin at 0 in every step; the others are state."""
 

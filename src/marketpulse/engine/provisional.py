@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel
 from marketpulse.engine.closing import emit_bar
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.forming import put_bar
 from marketpulse.engine.indicate import indicate_forming
 from marketpulse.engine.layout import CLOSED, FREE_BAR, N_CLOSED, N_SYMBOLS, Output, Plan, Tables
@@ -40,7 +41,7 @@ def forming_bars(
     return forming, indicate_forming(state, config, forming)
 
 
-@kernel
+@bare_kernel
 def look(tables: Tables, plan: Plan, symbols: np.ndarray, output: Output) -> None:
     """One row per symbol and timeframe with something in it, in the order of both."""
     spare = tables.registers[FREE_BAR]
@@ -56,7 +57,7 @@ def look(tables: Tables, plan: Plan, symbols: np.ndarray, output: Output) -> Non
                 emit_bar(tables, output, spare, 0)
 
 
-@kernel
+@bare_kernel
 def newest_bar(tables: Tables, symbol: int, frame: int) -> int:
     slot = tables.heads[symbol, frame]
     found = slot
@@ -67,17 +68,18 @@ def newest_bar(tables: Tables, symbol: int, frame: int) -> int:
     return found
 
 
-@kernel
+@bare_kernel
 def copy_bar(tables: Tables, slot: int, spare: int) -> None:
     """The bar's content into a free slot, which stays free."""
     after = tables.bars[spare].next
     tables.bars[spare] = tables.bars[slot]
     tables.bars[spare].next = after
-    tables.volume[spare, :] = tables.volume[slot]
-    tables.notional[spare, :] = tables.notional[slot]
+    for digit in range(DIGITS):
+        tables.volume[spare, digit] = tables.volume[slot, digit]
+        tables.notional[spare, digit] = tables.notional[slot, digit]
 
 
-@kernel
+@bare_kernel
 def gather(tables: Tables, plan: Plan, symbol: int, frame: int, spare: int, slots: np.ndarray) -> None:
     """Add the smaller bars that are still open inside a larger one, in order of time.
 
@@ -104,7 +106,7 @@ def gather(tables: Tables, plan: Plan, symbol: int, frame: int, spare: int, slot
         put_bar(tables, spare, slots[i])
 
 
-@kernel
+@bare_kernel
 def comes_before(tables: Tables, left: int, right: int) -> bool:
     """By time; of two that open together the larger holds the older parts."""
     a, b = tables.bars[left], tables.bars[right]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import Plan, Sessions, Tables
 from marketpulse.model.session import SessionTable
 from marketpulse.model.timeframe import DAY_NS
@@ -22,7 +22,7 @@ def join_sessions(tables: list[SessionTable]) -> Sessions:
     )
 
 
-@kernel
+@inlined
 def find_session(
     tables: Tables, sessions: Sessions, plan: Plan, symbol: int, time_ns: int
 ) -> tuple[int, int, int]:
@@ -50,7 +50,7 @@ def find_session(
     return sessions.open_ns[at], sessions.close_ns[at], sessions.date[at]
 
 
-@kernel
+@bare_kernel
 def session_of_date(tables: Tables, sessions: Sessions, symbol: int, date: int) -> tuple[int, int]:
     """The session of a date, (open_ns, close_ns); (0, 0) when the calendar has none on that day."""
     calendar = tables.symbols[symbol].calendar
@@ -63,7 +63,7 @@ def session_of_date(tables: Tables, sessions: Sessions, symbol: int, date: int) 
     return sessions.open_ns[at], sessions.close_ns[at]
 
 
-@kernel
+@inlined
 def bar_span(plan: Plan, frame: int, opened_ns: int, closed_ns: int, time_ns: int) -> tuple[int, int]:
     """The bar [open_ns, close_ns) of a timeframe that a time of the session [opened, closed) belongs to.
 
@@ -77,7 +77,7 @@ def bar_span(plan: Plan, frame: int, opened_ns: int, closed_ns: int, time_ns: in
     return open_ns, min(open_ns + length, closed_ns)
 
 
-@kernel
+@bare_kernel
 def due_time(
     tables: Tables, sessions: Sessions, plan: Plan, symbol: int, close_ns: int, session_close_ns: int
 ) -> int:

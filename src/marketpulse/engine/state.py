@@ -14,6 +14,7 @@ from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.layout import (
     BAR,
     FREE_BAR,
+    FREE_BARS,
     GROUP,
     LOG_TIME,
     N_GROUPS,
@@ -62,7 +63,7 @@ def new_state(config: EngineConfig) -> PartitionState:
     registers[LOG_TIME] = NEVER
     bars = np.zeros(_FIRST_BARS, BAR)
     bars["next"] = np.append(np.arange(1, _FIRST_BARS), -1)
-    registers[FREE_BAR] = 0
+    registers[FREE_BAR], registers[FREE_BARS] = 0, _FIRST_BARS
     tables = Tables(
         registers=registers,
         sources=np.zeros(SOURCES_MAX, SOURCE),
@@ -88,6 +89,7 @@ def grow_bars(state: PartitionState) -> None:
     bars = np.concatenate([t.bars, np.zeros(old, BAR)])
     bars["next"][old:] = np.append(np.arange(old + 1, 2 * old), t.registers[FREE_BAR])
     t.registers[FREE_BAR] = old
+    t.registers[FREE_BARS] += old
     state.tables = t._replace(
         bars=bars,
         volume=_doubled(t.volume),

@@ -9,13 +9,13 @@ calls it again at the same row.
 
 import numpy as np
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.check import ASK, ENTER, check_time, refuse
-from marketpulse.engine.closing import DONE, build_larger, close_due, emit_bar
+from marketpulse.engine.closing import DONE, anything_due, build_larger, close_due, emit_bar
 from marketpulse.engine.exact_sum import add_exact
 from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, put_trade
 from marketpulse.engine.layout import (
-    FREE_BAR,
+    FREE_BARS,
     LATE,
     N_CLOSED,
     N_GROUPS,
@@ -39,7 +39,18 @@ from marketpulse.engine.sessions import bar_span, due_time, find_session, sessio
 from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source, watermark_of
 from marketpulse.model.market import Kind
 
-FINISHED, RARE, NEW_SOURCE, NEW_VENUE, NEW_SYMBOL, NEW_FRAME, NEED_ROOM, NEED_BARS, NEED_GROUPS, NEED_APPEND_TIME = range(10)
+(
+    FINISHED,
+    RARE,
+    NEW_SOURCE,
+    NEW_VENUE,
+    NEW_SYMBOL,
+    NEW_FRAME,
+    NEED_ROOM,
+    NEED_BARS,
+    NEED_GROUPS,
+    NEED_APPEND_TIME,
+) = range(10)
 
 _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
     int(Kind.TRADE),
@@ -52,7 +63,7 @@ UNMAPPED = -3  # an id of the decoder that the host has not translated yet
 REFUSED_SYMBOL = -4  # beyond the cap
 
 
-@kernel
+@bare_kernel
 def take_rows(
     tables: Tables, sessions: Sessions, plan: Plan, rows: MarketColumns, output: Output, start: int
 ) -> tuple[int, int]:
@@ -68,7 +79,7 @@ def take_rows(
             return NEED_ROOM, i
         if kind == _CLOCK:
             move_log_time(tables, plan, rows.log_time_ns[i])
-            if close_due(tables, sessions, plan, output) != DONE:
+            if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
                 return NEED_ROOM, i
             continue
         source = rows.source_of[rows.source[i]]
@@ -84,7 +95,7 @@ def take_rows(
             move_log_time(tables, plan, rows.log_time_ns[i])
             hear_source(tables, source)
             move_source(tables, plan, source, rows.event_time_ns[i])
-            if close_due(tables, sessions, plan, output) != DONE:
+            if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
                 return NEED_ROOM, i
             continue
         if rows.venue[i] >= 0 and rows.venue_of[rows.venue[i]] == UNMAPPED:
@@ -97,15 +108,16 @@ def take_rows(
             continue
         if tables.groups.size - tables.registers[N_GROUPS] < 1:
             return NEED_GROUPS, i
-        if not has_free_bars(tables, frames + 1):
+        if tables.registers[FREE_BARS] <= frames:
             return NEED_BARS, i
         hear_source(tables, source)
-        feed_symbol(tables, plan, symbol, source)
+        if not tables.symbols[symbol].feeds & (np.uint64(1) << np.uint64(source)):
+            feed_symbol(tables, plan, symbol, source)
         seen = rows.event_time_ns[i]
         if kind == _BAR:  # a bar tells of the time before its close: those of others may still come
             seen = min(seen, rows.close_time_ns[i] - 1)
         move_source(tables, plan, source, seen - tables.sources[source].lateness_ns)
-        if close_due(tables, sessions, plan, output) != DONE:
+        if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
             return NEED_ROOM, i
         if kind == _TRADE:
             take_trade(tables, sessions, plan, rows, output, i, symbol, source)
@@ -116,17 +128,7 @@ def take_rows(
     return FINISHED, rows.kind.size
 
 
-@kernel
-def has_free_bars(tables: Tables, wanted: int) -> bool:
-    slot = tables.registers[FREE_BAR]
-    for _ in range(wanted):
-        if slot < 0:
-            return False
-        slot = tables.bars[slot].next
-    return True
-
-
-@kernel
+@inlined
 def accepts(tables: Tables, plan: Plan, symbol: int, origin: int, base: int) -> bool:
     """Whether the symbol's bars are made from this kind of record (SEMANTICS 5); the first one decides."""
     who = tables.symbols[symbol]
@@ -135,7 +137,7 @@ def accepts(tables: Tables, plan: Plan, symbol: int, origin: int, base: int) -> 
     return who.origin == origin and who.base == base
 
 
-@kernel
+@inlined
 def take_trade(
     tables: Tables,
     sessions: Sessions,
@@ -186,7 +188,7 @@ def take_trade(
             free_bar(tables, slot)
 
 
-@kernel
+@bare_kernel
 def time_bar(
     tables: Tables,
     sessions: Sessions,
@@ -213,7 +215,7 @@ def time_bar(
     return open_bar(tables, symbol, base, open_ns, close_ns, due, date, True)
 
 
-@kernel
+@inlined
 def open_slot(tables: Tables, symbol: int, frame: int, time: int) -> int:
     """The series' newest open bar when it holds `time`: nearly always the one."""
     slot = tables.heads[symbol, frame]
@@ -222,7 +224,7 @@ def open_slot(tables: Tables, symbol: int, frame: int, time: int) -> int:
     return -1
 
 
-@kernel
+@bare_kernel
 def is_closed(
     tables: Tables,
     sessions: Sessions,
@@ -238,7 +240,7 @@ def is_closed(
     return due_time(tables, sessions, plan, symbol, close_ns, closed) <= watermark_of(tables, symbol)
 
 
-@kernel
+@bare_kernel
 def take_bar(
     tables: Tables,
     sessions: Sessions,
@@ -283,7 +285,7 @@ def take_bar(
     free_bar(tables, slot)
 
 
-@kernel
+@bare_kernel
 def source_bar(
     tables: Tables,
     sessions: Sessions,
@@ -329,7 +331,7 @@ def source_bar(
     return slot
 
 
-@kernel
+@bare_kernel
 def late_above(tables: Tables, plan: Plan, slot: int, base: int) -> int:
     """A bit for each larger timeframe whose bar over this one has closed already."""
     late = 0

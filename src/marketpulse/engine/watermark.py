@@ -5,7 +5,7 @@ Every function here only ever moves time forward, so doing one twice changes not
 
 import numpy as np
 
-from marketpulse.compiled import kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.heap import push_bar
 from marketpulse.engine.layout import (
     LOG_TIME,
@@ -18,7 +18,7 @@ from marketpulse.engine.layout import (
 )
 
 
-@kernel
+@bare_kernel
 def move_log_time(tables: Tables, plan: Plan, log_time_ns: int) -> None:
     """A heartbeat or clock record was appended at `log_time_ns`: silent sources leave the minimum."""
     registers = tables.registers
@@ -37,7 +37,7 @@ def move_log_time(tables: Tables, plan: Plan, log_time_ns: int) -> None:
         move_group(tables, plan, g)
 
 
-@kernel
+@inlined
 def hear_source(tables: Tables, s: int) -> None:
     """A record of this source: it is live from here on."""
     source = tables.sources[s]
@@ -45,7 +45,7 @@ def hear_source(tables: Tables, s: int) -> None:
     source.live = 1
 
 
-@kernel
+@inlined
 def move_source(tables: Tables, plan: Plan, s: int, promised_ns: int) -> None:
     """No older row than `promised_ns` is expected from this source."""
     source = tables.sources[s]
@@ -58,7 +58,7 @@ def move_source(tables: Tables, plan: Plan, s: int, promised_ns: int) -> None:
             move_group(tables, plan, g)
 
 
-@kernel
+@bare_kernel
 def move_group(tables: Tables, plan: Plan, g: int) -> None:
     """The lowest watermark over the group's live sources; without one, log time behind the timeout."""
     group = tables.groups[g]
@@ -78,20 +78,18 @@ def move_group(tables: Tables, plan: Plan, g: int) -> None:
         group.watermark_ns = lowest
 
 
-@kernel
+@bare_kernel
 def watermark_of(tables: Tables, symbol: int) -> int:
     """The symbol's watermark: its group's, or the one it had when it joined the group."""
     who = tables.symbols[symbol]
     return max(who.floor_ns, tables.groups[who.group].watermark_ns)
 
 
-@kernel
+@bare_kernel
 def feed_symbol(tables: Tables, plan: Plan, symbol: int, s: int) -> None:
-    """From this row on, source `s` is one of those that feed the symbol. Room for a group must be free."""
+    """From this row on, source `s` feeds the symbol too. Room for one more group must be free."""
     bit = np.uint64(1) << np.uint64(s)
     who = tables.symbols[symbol]
-    if who.feeds & bit:
-        return
     old = who.group
     who.feeds |= bit
     found = -1
@@ -111,11 +109,11 @@ def feed_symbol(tables: Tables, plan: Plan, symbol: int, s: int) -> None:
         move_bars(tables, symbol, old, found)
 
 
-@kernel
+@bare_kernel
 def move_bars(tables: Tables, symbol: int, old: int, new: int) -> None:
     """The symbol's open bars wait for another group's watermark now."""
     size = tables.groups[old].size
     tables.groups[old].size = 0
-    slots = tables.heaps[old][:size].copy()
-    for slot in slots:
+    for i in range(size):  # place i is read before a push can reach it
+        slot = tables.heaps[old, i]
         push_bar(tables, new if tables.bars[slot].symbol == symbol else old, slot)
