@@ -87,6 +87,9 @@ class Columns:
 
 def joined(parts: Sequence[Columns]) -> Columns:
     """All rows of all parts in the order of the log; rows of one offset stand in one part, in order."""
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if len(parts) == 1:
+        return parts[0]
     longs = np.concatenate([p.longs for p in parts], axis=1)
     rare: dict[int, dict[str, Any]] = {}
     rows, size = 0, 0
@@ -100,4 +103,5 @@ def joined(parts: Sequence[Columns]) -> Columns:
         np.concatenate([p.ids for p in parts], axis=1), np.concatenate([p.flags for p in parts], axis=1),
         np.concatenate([p.data for p in parts]), rare,
     )  # fmt: skip
-    return whole.taken(np.argsort(longs[OFFSET], kind="stable"))
+    in_order = bool((np.diff(longs[OFFSET]) >= 0).all())
+    return whole if in_order else whole.taken(np.argsort(longs[OFFSET], kind="stable"))

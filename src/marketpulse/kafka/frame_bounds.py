@@ -38,6 +38,7 @@ def bounded_table(value: bytes) -> pa.Table:
                 )
         table = pa.ipc.open_stream(value).read_all()
         table.validate(full=True)
+        table = table.unify_dictionaries()
     except _UNREADABLE as error:
         text = " ".join(str(error).split())[:200]
         raise Refused(

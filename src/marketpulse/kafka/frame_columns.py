@@ -51,16 +51,24 @@ class FrameColumns:
     def checked(self, name: str, rule: Rule) -> Checked | None:
         """Convert and check a column, once; None when the frame has none of this name."""
         if name not in self._held and name in self._names:
-            self._held[name] = self._check(self._array(name), rule, name)
+            self._held[name] = self._check(name, rule)
         return self._held.get(name)
 
     def texts(self, name: str) -> tuple[list[str], Ints]:
         """The column's different texts, and per row which one it holds: -1 for none."""
         n = self._table.num_rows
-        if name not in self._names or not _is_text(array := self._array(name)):
+        encoded = self._encoded(name) if name in self._names else None
+        if encoded is None or not _is_text(encoded.dictionary):
             return [], np.full(n, -1, np.int64)
-        encoded = pc.dictionary_encode(array.cast(pa.string()))
-        return encoded.dictionary.to_pylist(), _numpy(encoded.indices.fill_null(-1), np.int64)
+        texts = encoded.dictionary.cast(pa.string()).to_pylist()
+        places = _numpy(_filled(encoded.indices, -1), np.int64)
+        used = np.bincount(places + 1, minlength=len(texts) + 1)[1:]
+        if None in texts or len(set(texts)) < len(texts) or not used.all():
+            encoded = (
+                encoded.dictionary_decode().cast(pa.string()).dictionary_encode()
+            )  # a foreign one, with spares
+            texts, places = encoded.dictionary.to_pylist(), _numpy(_filled(encoded.indices, -1), np.int64)
+        return texts, places
 
     def trade_id_bytes(self) -> Bytes:
         """The bytes that trade ids lie in; their spans become the fields `trade_id`, `trade_id.length`."""
@@ -90,24 +98,39 @@ class FrameColumns:
         lists = self._array("conditions").take(pa.array(chosen)).to_pylist()
         return {row: {"conditions": texts} for row, texts in zip(chosen.tolist(), lists, strict=True)}
 
-    def _array(self, name: str) -> pa.Array:
-        array = self._table.column(name).combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    def _encoded(self, name: str) -> pa.DictionaryArray | None:
+        """The column as a dictionary, as it came or made; None for a type without one."""
+        array = self._single(name)
         if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        return array
+            return array
+        return array.dictionary_encode() if _is_text(array) else None
 
-    def _check(self, array: pa.Array, rule: Rule, name: str) -> Checked:
-        present = _present(array)
+    def _single(self, name: str) -> pa.Array:
+        """The column as one array."""
+        column = self._table.column(name)
+        if column.num_chunks == 1:
+            return column.chunk(0)
+        column = column.combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        return column
+
+    def _array(self, name: str) -> pa.Array:
+        """The column as one array without a dictionary."""
+        array = self._single(name)
+        return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+    def _check(self, name: str, rule: Rule) -> Checked:
         if rule in (Rule.SYMBOL, Rule.NAME):
-            return self._check_names(name, array, present)
+            return self._check_names(name)
+        array = self._array(name)
+        present = _present(array)
         if rule in (Rule.PRICE, Rule.SIZE):
             return _check_numbers(array, present, rule)
         if rule in (Rule.TIME, Rule.COUNT):
             return _check_wholes(array, present, rule)
         if rule == Rule.FLAG and pa.types.is_boolean(array.type):
-            return Checked(present, present, _numpy(array.fill_null(True), np.int8))
+            return Checked(present, present, _numpy(_filled(array, True), np.int8))
         if rule == Rule.DATE and pa.types.is_date32(array.type):
             days = _numpy(array.cast(pa.int32()).fill_null(0), np.int32)
             return Checked(present, present & (days > 0) & (days < LATEST_TIME_NS // DAY_NS), days)
@@ -117,9 +140,8 @@ class FrameColumns:
             return Checked(present, present if whole else np.zeros_like(present), lengths)
         return _unusable(present)
 
-    def _check_names(self, name: str, array: pa.Array, present: Mask) -> Checked:
-        if not _is_text(array):
-            return _unusable(present)
+    def _check_names(self, name: str) -> Checked:
+        present = _present(self._single(name))
         texts, places = self.texts(name)
         known = [self._strings.intern(text) if is_name(text) else ABSENT for text in texts]
         ids = np.array([*known, ABSENT], np.int32)[places]
@@ -129,7 +151,7 @@ class FrameColumns:
 def _check_numbers(array: pa.Array, present: Mask, rule: Rule) -> Checked:
     if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
         return _unusable(present)
-    values = _numpy(array.fill_null(0), np.float64) + 0.0  # -0.0 becomes 0.0
+    values = _numpy(_filled(array, 0), np.float64) + 0.0  # -0.0 becomes 0.0
     if rule == Rule.PRICE:
         return Checked(present, present & (values > 0) & (values <= PRICE_MAX), values)
     return Checked(present, present & (values >= 0) & (values <= SIZE_MAX), values)
@@ -138,7 +160,7 @@ def _check_numbers(array: pa.Array, present: Mask, rule: Rule) -> Checked:
 def _check_wholes(array: pa.Array, present: Mask, rule: Rule) -> Checked:
     if not pa.types.is_integer(array.type):
         return _unusable(present)
-    values = _numpy(array.fill_null(0), np.int64)  # beyond int64 they turn negative, which no rule takes
+    values = _numpy(_filled(array, 0), np.int64)  # beyond int64 they turn negative, which no rule takes
     if rule == Rule.TIME:
         return Checked(present, present & (values >= EARLIEST_TIME_NS) & (values <= LATEST_TIME_NS), values)
     return Checked(present, present & (values >= 0), values)
@@ -150,7 +172,13 @@ def _unusable(present: Mask) -> Checked:
 
 
 def _present(array: pa.Array) -> Mask:
+    if array.null_count == 0:
+        return np.ones(len(array), np.bool_)
     return _numpy(array.is_valid(), np.bool_)
+
+
+def _filled(array: pa.Array, value: object) -> pa.Array:
+    return array.fill_null(value) if array.null_count else array
 
 
 def _numpy(array: pa.Array, kind: Any) -> NDArray[Any]:

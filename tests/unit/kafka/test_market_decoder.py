@@ -425,3 +425,38 @@ def test_both_wires_of_the_encoder_give_the_same_columns() -> None:
         assert getattr(a, column).tolist() == getattr(b, column).tolist()
     assert a.rare == b.rare == {1: {"conditions": ["@", "T"]}}
     assert QUOTE.names[0] == "type"
+
+
+def test_a_foreign_dictionary_with_spares_and_repeats_interns_only_what_rows_hold() -> None:
+    dictionary = pa.DictionaryArray.from_arrays(
+        pa.array([3, 1, None]), pa.array(["SPARE", "AAA", None, "AAA"])
+    )
+    columns = {
+        "type": pa.array(["trade"] * 3), "symbol": dictionary, "source": pa.array(["s"] * 3),
+        "event_time_ns": pa.array([T0] * 3), "price": pa.array([1.0, 2.0, 3.0]), "size": pa.array([1.0] * 3),
+    }  # fmt: skip
+    batch, letters = decode([write_frame(pa.RecordBatch.from_pydict(columns))], frames=[0])
+    assert [letter.reason for letter in letters] == ["missing_field"]
+    assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
+    assert "SPARE" not in batch.strings.texts()
+
+
+def test_several_frames_and_objects_of_one_poll_keep_their_order() -> None:
+    values = [
+        write_frame(trades([1.0, 2.0])),
+        text(GOOD_TRADE),
+        write_frame(trades([4.0])),
+        write_frame(trades([5.0])),
+    ]
+    batch, letters = decode(values, frames=[0, 2, 3])
+    assert letters == []
+    assert batch.a.tolist() == [1.0, 2.0, 101.25, 4.0, 5.0]
+    assert batch.offset.tolist() == [100, 100, 101, 102, 103]
+    ids = zip(batch.trade_id_start.tolist(), batch.trade_id_length.tolist(), strict=True)
+    assert [batch.data[a : a + n].tobytes() if n > 0 else None for a, n in ids] == [
+        b"t0",
+        b"t1",
+        None,
+        b"t0",
+        b"t0",
+    ]
