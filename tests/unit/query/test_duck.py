@@ -1,0 +1,315 @@
+"""SQL over a real lake."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from marketpulse.errors import QueryRefused
+from marketpulse.model.commit_log import COMMITS_DIRECTORY, Commit, StoredFile, encode_commit
+from marketpulse.model.rows import indicators_schema
+from marketpulse.model.tables import TABLES
+from marketpulse.query.duck import VIEWS, LakeQuery
+from marketpulse.settings import Settings
+
+DAY_NS = 86_400 * 10**9
+MAY_1_NS = 19_844 * DAY_NS  # 2024-05-01T00:00:00Z
+TUTORIAL = (
+    "SELECT symbol, date(timestamp) AS trading_day, ROUND(AVG(price), 2) AS avg_daily_price FROM stock_data "
+    "GROUP BY symbol, trading_day ORDER BY trading_day DESC"
+)
+
+
+class Lake:
+    """A lake laid out by hand, file by file, to the letter of the format."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._number = 0
+
+    def add(
+        self,
+        table: str,
+        rows: list[dict[str, Any]],
+        columns: tuple[str, ...] = (),
+        removed: tuple[str, ...] = (),
+    ) -> str:
+        schema = indicators_schema(list(columns)) if table == "indicators" else TABLES[table][1]
+        path = f"table={table}/date=2024-05-01/market-00-{self._number:012d}-{self._number + 1:012d}.parquet"
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        duckdb.from_arrow(pa.Table.from_pylist(rows, schema=schema)).write_parquet(str(target))
+        size = target.stat().st_size
+        file = StoredFile(path, table, "2024-05-01", self._number, self._number + 1, len(rows), size, columns)
+        self.commit((file,), removed)
+        return path
+
+    def commit(self, added: tuple[StoredFile, ...], removed: tuple[str, ...] = ()) -> None:
+        target = self.root / COMMITS_DIRECTORY / "market-00" / f"{self._number:012d}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(
+            encode_commit(Commit(self._number, {"trades": self._number}, added, removed, "test"))
+        )
+        self._number += 1
+
+
+def trade(symbol: str, seconds: float, price: float, size: float = 1.0) -> dict[str, Any]:
+    return {"symbol": symbol, "event_time_ns": MAY_1_NS + round(seconds * 1e9), "price": price, "size": size}
+
+
+def settings_for(directory: Path, **sql: Any) -> Settings:
+    return Settings(data_dir=directory, sql=sql)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Iterator[LakeQuery]:
+    opened = LakeQuery(settings_for(tmp_path, memory_limit_mb=256, timeout_s=30))
+    yield opened
+    opened.close()
+
+
+def test_the_tutorials_query_runs_as_it_stands(lake: Lake, query: LakeQuery) -> None:
+    lake.add(
+        "trades", [trade("AAA", 10, 5), trade("AAA", 20, 6), trade("AAA", 86_400, 9), trade("BBB", 1, 1.005)]
+    )
+    rows = query.run(TUTORIAL).to_pylist()
+    assert rows[0] == {"symbol": "AAA", "trading_day": date(2024, 5, 2), "avg_daily_price": 9.0}
+    assert sorted(rows[1:], key=lambda r: r["symbol"]) == [
+        {"symbol": "AAA", "trading_day": date(2024, 5, 1), "avg_daily_price": 5.5},
+        {
+            "symbol": "BBB",
+            "trading_day": date(2024, 5, 1),
+            "avg_daily_price": 1.0,
+        },  # DuckDB rounds 1.005 down
+    ]
+
+
+def test_stock_data_has_the_contracts_columns(lake: Lake, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", 0.000001, 5, 3)])
+    rows = query.run("SELECT * FROM stock_data")
+    assert [(f.name, str(f.type)) for f in rows.schema] == [
+        ("symbol", "string"), ("timestamp", "timestamp[us]"), ("price", "double"), ("volume", "double"),
+    ]  # fmt: skip
+    assert rows.to_pylist() == [
+        {"symbol": "AAA", "timestamp": datetime(2024, 5, 1, 0, 0, 0, 1), "price": 5.0, "volume": 3.0}
+    ]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UTC"])
+def test_times_are_utc_whatever_the_machines_zone(lake: Lake, tmp_path: Path, zone: str) -> None:
+    lake.add("trades", [trade("AAA", 1, 5)])  # one second after midnight UTC: still April 30 in New York
+    program = (
+        "import sys; from pathlib import Path; from marketpulse.query import LakeQuery, render; "
+        "from marketpulse.settings import Settings; query = LakeQuery(Settings(data_dir=Path(sys.argv[1]))); "
+        "sys.stdout.buffer.write(render(query.run('SELECT timestamp, date(timestamp) AS d, "
+        "timestamp::TIMESTAMPTZ AS z, extract(hour FROM now()) AS h FROM stock_data'), 'csv'))"
+    )
+    before = datetime.now(UTC).hour
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "TZ": zone},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    hours = {before, datetime.now(UTC).hour}
+    head, row = answer.splitlines()
+    assert head == "timestamp,d,z,h"
+    assert row.rpartition(",")[0] == "2024-05-01 00:00:01,2024-05-01,2024-05-01 00:00:01Z"
+    assert int(row.rpartition(",")[2]) in hours
+
+
+@pytest.mark.parametrize("view", sorted(VIEWS))
+def test_an_empty_lake_has_every_view_with_its_columns_and_no_rows(query: LakeQuery, view: str) -> None:
+    rows = query.run(f"SELECT * FROM {view}")  # noqa: S608  (one of VIEWS)
+    assert rows.num_rows == 0
+    if view in TABLES:
+        assert set(TABLES[view][1].names) <= set(rows.column_names)
+
+
+def test_only_committed_files_are_seen(lake: Lake, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", 1, 5)])
+    seen = lake.root / "table=trades/date=2024-05-01/market-00-000000000000-000000000001.parquet"
+    (seen.parent / "market-00-000000000001-000000000002.parquet").write_bytes(seen.read_bytes())
+    assert query.run("SELECT count(*) AS n FROM trades").to_pylist() == [{"n": 1}]
+
+
+def test_new_commits_are_seen_by_the_next_query_and_removed_files_are_not(
+    lake: Lake, query: LakeQuery
+) -> None:
+    old = [lake.add("trades", [trade("AAA", n, n + 1)]) for n in range(3)]
+    assert query.run("SELECT sum(price) AS s FROM trades").to_pylist() == [{"s": 6.0}]
+    lake.add("trades", [trade("AAA", n, n + 1) for n in range(3)], removed=tuple(old))
+    for path in old:
+        (lake.root / path).unlink()
+    assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
+
+
+def test_a_file_that_was_removed_by_hand_does_not_stop_the_others(lake: Lake, query: LakeQuery) -> None:
+    gone = lake.add("trades", [trade("AAA", 1, 5)])
+    lake.add("trades", [trade("AAA", 2, 7)])
+    (lake.root / gone).unlink()
+    assert query.run("SELECT price FROM trades").to_pylist() == [{"price": 7.0}]
+
+
+def test_indicator_columns_are_joined_by_name(lake: Lake, query: LakeQuery) -> None:
+    row = {
+        "symbol": "AAA",
+        "timeframe": "1m",
+        "open_time_ns": MAY_1_NS,
+        "close_time_ns": MAY_1_NS + 60 * 10**9,
+        "close": 1.0,
+    }
+    lake.add("indicators", [{**row, "sma_20": 1.5}], columns=("sma_20",))
+    lake.add("indicators", [{**row, "ema_12": 2.5}], columns=("ema_12",))
+    rows = query.run(
+        "SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST"
+    )
+    times = {"open_time": datetime(2024, 5, 1), "close_time": datetime(2024, 5, 1, 0, 1)}
+    assert rows.to_pylist() == [
+        {"sma_20": 1.5, "ema_12": None, **times},
+        {"sma_20": None, "ema_12": 2.5, **times},
+    ]
+
+
+def test_a_mistake_shows_where_it_is(query: LakeQuery) -> None:
+    with pytest.raises(QueryRefused) as refusal:
+        query.run("SELECT prize FROM trades")
+    assert 'column "prize" not found' in str(refusal.value)
+    line, caret = str(refusal.value).split("\n")[-2:]
+    assert line[caret.index("^") : caret.rindex("^") + 1] == "prize"
+
+
+def test_a_value_that_cannot_be_converted_is_a_refusal_too(lake: Lake, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", 1, 5)])
+    with pytest.raises(QueryRefused, match="Conversion Error"):
+        query.run("SELECT CAST(symbol AS INT) FROM trades")
+
+
+def test_a_query_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    query = LakeQuery(settings_for(tmp_path, timeout_s=0.5))
+    began = time.monotonic()
+    with pytest.raises(QueryRefused, match=r"took longer than 0\.5 s.*sql\.timeout_s"):
+        query.run("SELECT count(*) FROM range(1000000000) a, range(1000000000) b")
+    assert time.monotonic() - began < 20
+    query.close()
+
+
+def test_a_result_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    query = LakeQuery(settings_for(tmp_path, memory_limit_mb=64))
+    with pytest.raises(QueryRefused, match="larger than 64 MB: add LIMIT"):
+        query.run("SELECT i, i AS j, i AS k FROM range(100000000) t(i)")
+    query.close()
+
+
+def test_a_query_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
+    query = LakeQuery(settings_for(tmp_path, memory_limit_mb=64))
+    with pytest.raises(QueryRefused, match=r"more than 64 MB.*sql\.memory_limit_mb"):
+        query.run("SELECT string_agg(i::VARCHAR || repeat('x', 1000), '') FROM range(10000000) t(i)")
+    query.close()
+
+
+def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
+    query = LakeQuery(settings_for(tmp_path, memory_limit_mb=64))
+    query.run("SELECT count(*) AS n FROM (SELECT DISTINCT md5(i::VARCHAR) FROM range(1000000) t(i))")
+    query.close()
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_queries_may_overlap(lake: Lake, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", n, n) for n in range(1_000)])
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(lambda _: query.run("SELECT sum(price) AS s FROM trades").to_pylist(), range(8))
+        )
+    assert answers == [[{"s": 499_500.0}]] * 8
+
+
+def test_the_second_wall_stands_without_the_first(
+    lake: Lake, query: LakeQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lake.root / lake.add("trades", [trade("AAA", 1, 5)])
+    outside = tmp_path / "secret.csv"
+    outside.write_text("a\n1\n")
+    monkeypatch.setattr(query._guard, "check", lambda sql: sql)
+    assert query.run("SELECT price FROM trades").num_rows == 1
+    variable = pa.table({"a": [1]})  # a Python variable must not be a table
+    assert variable.num_rows == 1
+    places = {"OUTSIDE": str(outside), "COMMITTED": str(path), "HERE": str(tmp_path)}
+    for attack in (
+        "SELECT * FROM read_csv('OUTSIDE')",
+        "SELECT * FROM 'OUTSIDE'",
+        "SELECT * FROM read_text('OUTSIDE')",
+        "SELECT * FROM read_parquet('COMMITTED')",
+        "SELECT * FROM 'COMMITTED'",
+        "SELECT * FROM glob('HERE/*')",
+        "COPY trades TO 'HERE/out.csv'",
+        "ATTACH 'HERE/x.db'",
+        "EXPORT DATABASE 'HERE/x'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SELECT * FROM 'https://example.com/x.csv'",
+        "SET enable_external_access = true",
+        "SET lock_configuration = false",
+        "SET memory_limit = '100GB'",
+        "SET python_enable_replacements = true",
+        "SELECT * FROM variable",
+        "CREATE PERSISTENT SECRET (TYPE http)",
+    ):
+        for name, place in places.items():
+            attack = attack.replace(name, place)
+        with pytest.raises(QueryRefused):
+            query.run(attack)
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("sql-")) == [
+        "lake",
+        "secret.csv",
+    ]
+
+
+def test_a_compaction_during_the_query_is_answered_from_the_new_files(
+    lake: Lake, query: LakeQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [lake.add("trades", [trade("AAA", n, n + 1)]) for n in range(3)]
+    read, calls = query._files.read, threading.Semaphore(1)
+
+    def read_then_compact() -> dict[str, list[StoredFile]]:
+        files = read()
+        if calls.acquire(blocking=False):  # after the first snapshot, the files that it names go away
+            lake.add("trades", [trade("AAA", n, n + 1) for n in range(3)], removed=tuple(old))
+            for path in old:
+                (lake.root / path).unlink()
+        return files
+
+    monkeypatch.setattr(type(query._files), "read", lambda _: read_then_compact())
+    assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
+
+
+def test_a_lake_in_a_remote_store_is_read_through_fsspec(tmp_path: Path) -> None:
+    local = Lake(tmp_path / "copy")
+    local.add("trades", [trade("AAA", 1, 5)])
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in (p for p in local.root.rglob("*") if p.is_file()):
+        memory.pipe_file(f"{tmp_path}/remote/{path.relative_to(local.root)}", path.read_bytes())
+    settings = Settings(data_dir=tmp_path / "data", sinks={"lake": {"url": f"memory:/{tmp_path}/remote"}})
+    query = LakeQuery(settings)
+    assert query.run("SELECT price, timestamp FROM trades").to_pylist() == [
+        {"price": 5.0, "timestamp": datetime(2024, 5, 1, 0, 0, 1)}
+    ]
+    query.close()
