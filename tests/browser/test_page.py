@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
+from board_rows import bars, row
 from browser_stage import Stage, Visit
 from moving_feed import MovingFeed
 
@@ -48,10 +49,29 @@ def test_the_page_shows_the_boards_figures(stage: Stage, visit: Visit) -> None:
     legend = page.locator("#legends .legend").first.inner_text()
     for name in ("open", "high", "low", "close", "sma_20", "ema_26", "session_vwap"):
         assert f"{columns[name]:,.2f}" in legend, name
-    row = page.get_by_role("option", name=re.compile(r"^GOOG,"))
-    expect(row.locator(".watch-last")).to_have_text(f"{quotes['GOOG'][1]:,.2f}")
+    listed = page.get_by_role("option", name=re.compile(r"^GOOG,"))
+    expect(listed.locator(".watch-last")).to_have_text(f"{quotes['GOOG'][1]:,.2f}")
     expect(page.locator("#watch-count")).to_have_text("8 symbols")
     expect(page.get_by_title(re.compile("set aside")).first).to_contain_text("3")
+
+
+def test_several_bars_and_a_revision_in_one_step_are_all_drawn(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    page.wait_for_timeout(1_000)
+    newest = stage.board.chart("AAPL", "1m", limit=1)
+    assert newest is not None
+    start = round(newest["rows"][0][0] / 1e3)
+    stage.board.take(bars(*(row("AAPL", "1m", start + 60 * i, 300.0 + i, revision=1) for i in range(4))))
+    legend = page.locator("#legends .legend").first
+    expect(legend).to_contain_text("C303.00")
+    stage.board.take(
+        bars(row("AAPL", "1m", start + 60, 299.5, revision=2), row("AAPL", "1m", start + 240, 304.0))
+    )
+    expect(legend).to_contain_text("C304.00")
+    stage.board.take(bars(*(row("AAPL", "1m", start + 300 + 60 * i, 310.0 + i) for i in range(90))))
+    expect(legend).to_contain_text("C399.00")
+    assert visit.complaints == []
 
 
 def test_simulated_symbols_are_said_to_be_and_others_are_not(stage: Stage, visit: Visit) -> None:

@@ -55,6 +55,7 @@ export class Chart {
   #timeframe = "1m";
   #decimals = 2;
   #shownRows = 0;
+  #drawnTo = 0; // the time of the newest candle that the chart has
   #pointed: Row | null = null;
 
   constructor(
@@ -135,9 +136,9 @@ export class Chart {
       this.onLook();
       return;
     }
-    const last = this.#rows.at(-1)?.[0] ?? 0;
     for (const row of changed) {
-      const older = row !== this.#rows.at(-1) && (row[0] as number) < (last as number);
+      const older = timeOf(row) < this.#drawnTo;
+      this.#drawnTo = Math.max(this.#drawnTo, timeOf(row));
       this.#byTime.set(timeOf(row), row);
       if (this.#pointed && this.#pointed[0] === row[0]) this.#pointed = row;
       this.#candles.update(candleOf(row), older);
@@ -263,6 +264,7 @@ export class Chart {
   }
 
   #fill(): void {
+    this.#drawnTo = this.#rows.length ? timeOf(this.#rows.at(-1)!) : 0;
     this.#byTime = new Map(this.#rows.map((row) => [timeOf(row), row]));
     this.#candles.setData(this.#rows.map(candleOf));
     this.#volume.setData(this.#rows.map((row) => this.#volumeOf(row)));
