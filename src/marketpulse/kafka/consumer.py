@@ -59,6 +59,7 @@ class TableReader:
         self._decoder = MarketDecoder()
         self._next: dict[Place, int | None] = {}  # assigned places; None until the first record
         self._unplaced: list[Place] = []  # assigned, but not begun yet
+        self._generation = 0  # counts what moved
         self._fault: BaseException | None = None
         self._consumer = Consumer(
             client_config(
@@ -91,8 +92,12 @@ class TableReader:
         self._raise_fault()
         if first is None:
             return []
+        generation = self._generation
         messages = [first, *self._consumer.consume(_RECORDS_MAX - 1, 0)]
         self._raise_fault()
+        if self._generation != generation:  # some of them are from before partitions moved: read all again
+            self._unplaced = list(self._next)
+            return []
         batches: list[SinkBatch] = []
         ordered = sorted(messages, key=_place)  # stable: each place keeps its order
         for place, run in groupby(ordered, key=_place):
@@ -127,17 +132,17 @@ class TableReader:
     def _batches(self, place: Place, run: list[Message]) -> list[SinkBatch]:
         topic, partition = place
         records: list[Message] = []
-        end = self._next[place] or 0
+        begin = self._next[place]
+        end = begin or 0
         for message in run:
-            error = message.error()
+            error, offset = message.error(), cast(int, message.offset())
             if error is None:
                 records.append(message)
-                end = max(end, cast(int, message.offset()) + 1)
+                end = max(end, offset + 1)
             elif error.code() == KafkaError._PARTITION_EOF:
-                end = max(end, cast(int, message.offset()))  # behind the marks of transactions
+                end = max(end, offset)  # behind the marks of transactions
             else:
                 raise error_of(error)
-        begin = self._next[place]
         if begin is None:
             begin = cast(int, records[0].offset()) if records else end
         self._next[place] = end
@@ -227,6 +232,7 @@ class TableReader:
         """The client turns an exception of a callback into one without a cause: keep it for the loop."""
 
         def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            self._generation += 1
             try:
                 callback(consumer, partitions)
             except Exception as error:  # noqa: BLE001 - raised again by the poll that called us
