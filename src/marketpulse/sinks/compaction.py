@@ -1,8 +1,8 @@
 """Which small files become one. Pure: files in, merges out.
 
-A flush every ten seconds leaves thousands of small files a day. Files of one size class are merged
-FILES_MAX at a time, so a row is rewritten once per class, a partition's day keeps at most FILES_MAX
-files of a class, and files of the last class are never touched again.
+A flush every ten seconds leaves thousands of small files a day. FILES_MAX files of one size class
+are merged, so a partition's day keeps fewer than that of a class, what is rewritten again and again
+is small, and a file that has grown beyond the last class is never touched again.
 """
 
 from collections import defaultdict

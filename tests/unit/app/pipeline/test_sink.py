@@ -1,0 +1,234 @@
+"""The sink's loop, with a topic in memory and a store that may be away; the real ones are in tests/integration."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline import sink as sink_process
+from marketpulse.clock import ManualClock
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.settings import Settings
+from marketpulse.sinks.commits import read_states
+from marketpulse.sinks.files import FileSink
+from marketpulse.sinks.lake import ParquetFormat
+from marketpulse.sinks.storage import LocalStorage
+from marketpulse.telemetry import Health
+
+MARKET = [table for table, (topic, _) in TABLES.items() if topic == "market"]
+
+
+class Topic:
+    """One partition of `market`: a trade at every offset. `faults` are raised by the next polls."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.faults: list[Exception] = []
+        self.opened = self.closed = 0
+        self.committed: list[int] = []
+        self.at_commit: Callable[[int], None] = lambda _: None
+
+    def batches(self, first: int, end: int) -> list[SinkBatch]:
+        rows = [
+            {"symbol": "A", "event_time_ns": 10**18 + n, "offset": n, "partition": 0}
+            for n in range(first, end)
+        ]
+        return [
+            SinkBatch(
+                table, "market", 0, first, end,
+                pa.RecordBatch.from_pylist(rows if table == "trades" else [], schema=TABLES[table][1]),
+            )
+            for table in MARKET
+        ]  # fmt: skip
+
+    def reader(
+        self,
+        _settings: Settings,
+        tables: Sequence[str],
+        _group: str,
+        start: Callable[[], Mapping[tuple[str, int], int]],
+    ) -> "TopicReader":
+        assert list(tables) == list(TABLES)
+        self.opened += 1
+        return TopicReader(self, start)
+
+
+class TopicReader:
+    """As kafka.consumer.TableReader does: positions come from `start`, stretches follow without a gap."""
+
+    def __init__(self, topic: Topic, start: Callable[[], Mapping[tuple[str, int], int]]) -> None:
+        self._topic, self._start = topic, start
+        self._next: int | None = None
+        self._flush: Callable[[], None] = lambda: None
+
+    def on_revoke(self, callback: Callable[[], None]) -> None:
+        self._flush = callback
+
+    def poll(self, _timeout_s: float) -> list[SinkBatch]:
+        if self._topic.faults:
+            raise self._topic.faults.pop(0)
+        if self._next is None:
+            self._next = self._start().get(("market", 0), 0)
+        first, end = self._next, min(self._next + 10, self._topic.end)
+        if first == end:
+            time.sleep(0.01)
+            return []
+        self._next = end
+        return self._topic.batches(first, end)
+
+    def commit(self) -> None:
+        assert self._next is not None
+        self._topic.at_commit(self._next)
+        self._topic.committed.append(self._next)
+
+    def close(self) -> None:
+        self._topic.closed += 1
+        self._flush()
+
+
+class Running:
+    """`run` in a thread, on a topic in memory and a real directory."""
+
+    def __init__(
+        self, topic: Topic, directory: Path, patch: pytest.MonkeyPatch, flush_s: float = 0.02
+    ) -> None:
+        self.topic, self.storage = topic, LocalStorage(directory / "lake")
+        settings = Settings(data_dir=directory, sinks={"lake": {"flush_s": flush_s}})
+        sink = FileSink("lake", self.storage, ParquetFormat(), ManualClock())
+        patch.setattr(sink_process, "TableReader", topic.reader)
+        patch.setattr(sink_process, "open_sink", lambda *_: sink)
+        self.life = Lifecycle("sink-lake", threading.Event(), Health(), directory / "run" / "sink.json", 0)
+        self.result: Future[int] = ThreadPoolExecutor(1).submit(sink_process.run, settings, self.life, "lake")
+
+    def position(self) -> int:
+        state = read_states(self.storage).get(("market", 0))
+        return min(state.next_offsets.values()) if state and state.next_offsets else 0
+
+    def wait_for(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not reached():
+            assert not self.result.done(), self.result.result()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def stop(self) -> int:
+        self.life.stop.set()
+        return self.result.result(30)
+
+    def offsets(self) -> list[int]:
+        files = [pq.ParquetFile(self.storage.root / path).read() for path in self.storage.find()]
+        return sorted(offset for file in files for offset in file["offset"].to_pylist())
+
+
+@pytest.fixture
+def topic() -> Topic:
+    return Topic(end=100)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(sink_process, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(sink_process, "_LONGEST_WAIT_S", 0.05)
+    return monkeypatch
+
+
+def test_offsets_are_committed_only_after_their_rows_are_stored(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    stored: list[tuple[int, int]] = []
+    running = Running(topic, tmp_path, quick)
+    topic.at_commit = lambda offset: stored.append((running.position(), offset))
+    running.wait_for(lambda: running.position() == 100)
+    assert running.stop() == 0
+    assert running.offsets() == list(range(100))
+    assert all(position >= offset for position, offset in stored)
+    assert topic.committed[-1] == 100
+
+
+def test_what_is_held_is_stored_when_it_is_asked_to_stop(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    running = Running(topic, tmp_path, quick, flush_s=1_000)
+    running.wait_for(lambda: running.life.run_file.exists())
+    time.sleep(0.3)
+    assert running.position() == 0
+    assert running.stop() == 0
+    assert running.offsets() == list(range(running.position()))
+    assert running.position() > 0
+
+
+def test_a_broker_that_is_away_is_waited_for(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
+    topic.faults = [Retryable("the broker is away")] * 3
+    running = Running(topic, tmp_path, quick)
+    running.wait_for(lambda: running.position() == 100)
+    assert running.life.health.ready()[0]
+    assert running.stop() == 0
+    assert running.offsets() == list(range(100))
+    assert topic.opened == topic.closed == 4
+
+
+def test_a_store_that_is_away_for_a_moment_costs_no_new_reader(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    running = Running(topic, tmp_path, quick)
+    running.wait_for(lambda: running.position() > 0)
+    _take_away(running.storage, quick, times=4)
+    topic.end = 200
+    running.wait_for(lambda: running.position() == 200)
+    assert running.stop() == 0
+    assert running.offsets() == list(range(200))
+    assert topic.opened == 1
+
+
+def test_a_store_that_stays_away_is_read_for_again(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    quick.setattr(sink_process, "_PATIENCE_S", 0.05)
+    running = Running(topic, tmp_path, quick)
+    running.wait_for(lambda: running.position() > 0)
+    _take_away(running.storage, quick, times=30)
+    topic.end = 200
+    running.wait_for(lambda: running.position() == 200)
+    assert running.stop() == 0
+    assert running.offsets() == list(range(200))
+    assert topic.opened > 1
+
+
+def test_what_a_person_must_look_at_ends_the_process(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    topic.faults = [Fatal("the topic was made anew")]
+    running = Running(topic, tmp_path, quick)
+    with pytest.raises(Fatal, match="made anew"):
+        running.result.result(30)
+    assert topic.closed == 1
+
+
+def test_it_says_where_it_stores_once_it_reads(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    running = Running(topic, tmp_path, quick)
+    running.wait_for(lambda: running.life.run_file.exists())
+    assert str(tmp_path / "lake") in running.life.run_file.read_text()
+    assert running.stop() == 0
+
+
+def _take_away(storage: LocalStorage, patch: pytest.MonkeyPatch, times: int) -> None:
+    """The next writes of data files fail."""
+    put, left = storage.put, [times]
+
+    def fail_then_put(files: Mapping[str, bytes], owner: str) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise Retryable("the store is away")
+        put(files, owner)
+
+    patch.setattr(storage, "put", fail_then_put)
