@@ -262,7 +262,7 @@ def ensure_chromium(record: Record) -> None:
 def start_kernels(record: Record) -> "Kernels":
     """The engine's machine code, compiled once after it changed, so that the first start does not wait for it."""
     source = ROOT / "src" / "marketpulse"
-    if not (source / "engine" / "warm.py").is_file():
+    if not (source / "app" / "warm.py").is_file():
         return Kernels("", None)
     rooms = ("engine", "indicators", "kafka", "model")
     digest = digest_of([source / "compiled.py"], *((source / room).rglob("*.py") for room in rooms))
@@ -272,7 +272,7 @@ def start_kernels(record: Record) -> "Kernels":
         return Kernels(
             digest,
             subprocess.Popen(
-                [str(BIN / "python"), "-m", "marketpulse.engine.warm"],
+                [str(BIN / "python"), "-m", "marketpulse.app.warm"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
             ),
         )  # fmt: skip

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from market_rows import at
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.process import run
+from marketpulse.app.warm import warm_up
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
 
@@ -77,6 +78,12 @@ class Running:
     def stop(self) -> None:
         self._life.stop.set()
         assert self._done.result(60) == 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """Compiled before the clock of any test runs."""
+    warm_up()
 
 
 @pytest.fixture

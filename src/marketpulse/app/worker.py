@@ -23,7 +23,13 @@ from marketpulse.kafka.codec import encode_rows
 from marketpulse.kafka.live_writer import LiveWriter
 from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.snapshot import Pointer
-from marketpulse.kafka.transaction import AbortedTransaction, PartitionRecords, Taken, TransactionalLog
+from marketpulse.kafka.transaction import (
+    BEGINNING,
+    AbortedTransaction,
+    PartitionRecords,
+    Taken,
+    TransactionalLog,
+)
 from marketpulse.model.market import DeadLetter
 from marketpulse.settings import Settings
 from marketpulse.telemetry import (
@@ -112,7 +118,9 @@ class Worker:
                 )
         self._pipeline_clock.run(0 in self._owned)
         self._measure()
-        return {taken.partition: self._owned[taken.partition].next_offset for taken in partitions}
+        return {
+            taken.partition: self._owned[taken.partition].next_offset or BEGINNING for taken in partitions
+        }
 
     def _recover(self, taken: Taken) -> OwnedPartition:
         """The snapshot that the commit names, or the log from its start; muted up to the commit."""
@@ -123,8 +131,7 @@ class Worker:
                 return OwnedPartition(taken.partition, state, pointer.covered, committed, pointer)
             except ForeignState as error:
                 get_logger().warning("rebuilding_state", partition=taken.partition, reason=str(error))
-        earliest = self._log.earliest(taken.partition)
-        return OwnedPartition(taken.partition, new_state(self._config), earliest, committed or earliest, None)
+        return OwnedPartition(taken.partition, new_state(self._config), 0, committed or 0, None)
 
     def _give(self, partitions: Sequence[int]) -> None:
         for number in partitions:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -32,6 +33,10 @@ from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS,
 _SESSION_MS = 6_000
 _TRANSACTION_MS = 10_000
 _CALL_S = 30.0
+
+
+BEGINNING = OFFSET_BEGINNING
+"""Read from the first record that the log still holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +237,6 @@ class TransactionalLog:
         """After an abort: ask for the committed places again and read on from the snapshots'."""
         for partition, offset in self._on_take(self._committed(partitions)).items():
             self._consumer.seek(TopicPartition(self._topic, partition, offset))
-
-    def earliest(self, partition: int) -> int:
-        """The first offset that the log still holds."""
-        low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)
-        return int(low)
 
     def close(self) -> None:
         """Leave. An open transaction is given up; commit first."""
