@@ -78,11 +78,18 @@ def health_parts(health: dict[str, Any]) -> list[str]:
         if health.get(key) is not None:
             parts.append(f"{health[key]:,.0f} {words}")
     if health.get("latency_p50_ms") is not None and health.get("latency_p99_ms") is not None:
-        parts.append(f"{health['latency_p50_ms']:,.3g} ms p50, {health['latency_p99_ms']:,.3g} ms p99")
+        parts.append(f"{latency(health['latency_p50_ms'])} p50, {latency(health['latency_p99_ms'])} p99")
     for key, words in (("lag_records", "lag"), ("dead_letters", "dead letters")):
         if health.get(key) is not None:
             parts.append(f"{words} {health[key]:,}")
     return parts
+
+
+def latency(milliseconds: float) -> str:
+    """`6.1 ms`, `18 ms`, `2.4 s`."""
+    if milliseconds >= 1_000:
+        return f"{milliseconds / 1_000:,.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
 
 
 class Screen(Protocol):
@@ -119,7 +126,7 @@ class PlainScreen:
         self._opened = True
 
     def event(self, event: Event) -> None:
-        if event.bad or not self._opened:
+        if not (self._opened and event.what == "is ready"):
             self._print(f"{event.child} {event.what}")
         for line in event.details if event.bad else ():
             self._print(f"    | {line}")

@@ -1,7 +1,7 @@
 import io
 from pathlib import Path
 
-from marketpulse.app.console import Opening, PlainScreen, Status, farewell, health_parts
+from marketpulse.app.console import Opening, PlainScreen, Status, farewell, health_parts, latency
 from marketpulse.app.supervisor import Event
 
 HEALTH = {
@@ -16,7 +16,17 @@ OPENING = Opening(
 
 def test_the_status_line_reads_as_a_person_would_say_it() -> None:
     line = Status(starting=[], troubled=[], restarts=0, health=HEALTH).text()
-    assert line == "1,212 events/s · 31 bars/s · 6.14 ms p50, 18.3 ms p99 · lag 0 · dead letters 2"
+    assert line == "1,212 events/s · 31 bars/s · 6.1 ms p50, 18 ms p99 · lag 0 · dead letters 2"
+
+
+def test_latencies_are_written_in_the_unit_that_reads_well() -> None:
+    assert [latency(ms) for ms in (0.04, 9.96, 12.4, 999, 2_449)] == [
+        "0.0 ms",
+        "10.0 ms",
+        "12 ms",
+        "999 ms",
+        "2.4 s",
+    ]
 
 
 def test_what_is_in_trouble_comes_first() -> None:
@@ -49,7 +59,7 @@ def test_the_first_screen_says_what_runs_where_and_how_to_stop() -> None:
         assert wanted in text
 
 
-def test_a_fault_is_shown_with_the_childs_last_words_and_a_quiet_event_is_not() -> None:
+def test_a_fault_is_shown_with_the_childs_last_words_a_return_too_and_a_first_readiness_is_not() -> None:
     out = io.StringIO()
     screen = PlainScreen(out)
     screen.opened(OPENING)
@@ -58,6 +68,8 @@ def test_a_fault_is_shown_with_the_childs_last_words_and_a_quiet_event_is_not() 
     assert out.getvalue() == before
     screen.event(Event("serve", "ended with exit code 1", bad=True, details=["port 8080 is taken"]))
     assert out.getvalue() == before + "serve ended with exit code 1\n    | port 8080 is taken\n"
+    screen.event(Event("serve", "is back"))
+    assert out.getvalue().endswith("\nserve is back\n")
 
 
 def test_off_a_terminal_the_status_is_printed_rarely() -> None:

@@ -1,0 +1,194 @@
+"""`marketpulse up` as a person starts it: the whole tree, its page, its lake, its end, and its orphans."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from marketpulse.query.duck import LakeQuery
+from marketpulse.settings import Settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+CHILDREN = ("broker", "process-0", "produce-market", "serve", "sink-lake")
+
+
+class Up:
+    """One running `marketpulse up` with the simulated market only."""
+
+    def __init__(self, data_dir: Path, cache: Path) -> None:
+        self.data_dir = data_dir
+        self.output = data_dir.parent / "up.out"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))},
+            "MARKETPULSE_DATA_DIR": str(data_dir),
+            "MARKETPULSE_CACHE_DIR": str(cache),
+            "MARKETPULSE_KAFKA__PARTITIONS": "3",
+            "MARKETPULSE_SINKS__LAKE__FLUSH_S": "2",
+            "MARKETPULSE_BROKER__HEAP_MB": "256",
+        }
+        self.process: subprocess.Popen[bytes]
+
+    def start(self, *options: str) -> "Up":
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(*options), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=self.environment, cwd=self.data_dir.parent, start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    def command(self, *options: str) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "marketpulse",
+            "up",
+            "--no-browser",
+            "--source",
+            "market",
+            "--port",
+            "0",
+            *options,
+        ]
+
+    def facts(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.data_dir / "run" / f"{name}.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def until(self, what: str, condition: Callable[[], Any], within_s: float = 90) -> Any:
+        deadline = time.monotonic() + within_s
+        while not (found := condition()):
+            assert self.process.poll() is None, f"up has ended while waiting for: {what}\n{self.said()}"
+            assert time.monotonic() < deadline, f"not within {within_s} s: {what}\n{self.said()}"
+            time.sleep(0.05)
+        return found
+
+    def until_ready(self) -> str:
+        return str(self.until("everything is ready", lambda: self.facts("up").get("url")))
+
+    def until_back(self, name: str, old_pid: int) -> None:
+        self.until(f"{name} is back", lambda: self.facts(name).get("pid", old_pid) != old_pid)
+
+    def get(self, path: str) -> bytes:
+        """The page's answer; empty while it has none."""
+        try:
+            answer = httpx.get(self.facts("up")["url"].rstrip("/") + path, timeout=10)
+            return answer.raise_for_status().content
+        except (httpx.HTTPError, KeyError):
+            return b""
+
+    def is_moving(self) -> bool:
+        return (json.loads(self.get("/api/health") or b"{}").get("events_per_s") or 0) > 0
+
+    def symbols(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.get("/api/symbols") or b"{}").get("symbols", []))
+
+    def tree(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def said(self) -> str:
+        logs = sorted((self.data_dir / "logs").glob("*.log"))
+        tails = [
+            f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}"
+            for log in logs
+            if log.name != "broker.log"
+        ]
+        return "\n".join([self.output.read_text(), *tails])
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        lake = LakeQuery(Settings(data_dir=self.data_dir))
+        try:
+            return list(lake.run(sql).to_pylist())
+        finally:
+            lake.close()
+
+
+@pytest.fixture
+def up(tmp_path: Path, broker_cache: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "data", broker_cache)
+    yield running
+    tree = running.tree() if running.process.poll() is None else []
+    running.process.kill()
+    running.process.wait()
+    for process in tree:
+        if process.is_running():
+            process.kill()
+
+
+def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_up_for_a_while_fills_the_lake_and_stops_cleanly_by_itself(up: Up) -> None:
+    up.start("--for", "15s")
+    up.until_ready()
+    tree = up.tree()
+    assert len(tree) >= len(CHILDREN) + 1  # and the JVM
+    assert up.process.wait(120) == 0, up.said()
+    assert still_running(tree) == []
+    assert up.rows("SELECT count(*) AS n FROM trades")[0]["n"] > 0
+    assert up.rows("SELECT count(*) AS n FROM bars WHERE timeframe = '1s'")[0]["n"] > 0
+    assert "Stopped. Everything is kept in" in up.output.read_text()
+
+
+def test_every_killed_child_comes_back_and_the_lake_has_every_row_once(up: Up) -> None:
+    up.start()
+    up.until_ready()
+    up.until("there is a page", lambda: b"<html" in up.get("/").lower())
+    up.until("the page has symbols", up.symbols)
+    for name in CHILDREN:
+        up.until("the pipeline moves", up.is_moving)
+        before = up.facts(name)["pid"]
+        os.kill(before, signal.SIGKILL)
+        up.until_back(name, before)
+    up.until("the pipeline moves again", up.is_moving)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.said()
+    said = up.output.read_text()
+    for name in CHILDREN:
+        assert f"{name} ended with SIGKILL; starting it again" in said
+        assert f"{name} is back" in said
+    for table, key in (
+        ("trades", 'partition, "offset", row'),
+        ("bars", "symbol, timeframe, open_time_ns, revision"),
+    ):
+        found = up.rows(f"SELECT count(*) AS n, count(DISTINCT ({key})) AS d FROM {table}")[0]  # noqa: S608
+        assert found["n"] == found["d"] > 0, table
+
+
+def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) -> None:
+    up.start()
+    up.until("the first one runs", lambda: (up.data_dir / "run" / "up.lock").is_file())
+    second = subprocess.run(
+        up.command(), capture_output=True, text=True, env=up.environment, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert f"already runs on {up.data_dir} (process {up.process.pid})" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_goes_on(up: Up) -> None:
+    up.start()
+    up.until_ready()
+    up.until("the pipeline moves", up.is_moving)
+    tree = up.tree()
+    up.process.kill()
+    up.process.wait()
+    gone, alive = psutil.wait_procs(tree, timeout=60)
+    assert alive == [], f"orphans: {[p.cmdline() for p in alive]}"
+    assert len(gone) == len(tree)
+    stored = up.rows("SELECT count(*) AS n FROM trades")[0]["n"]
+    up.start("--for", "6s")
+    assert up.process.wait(120) == 0, up.said()
+    assert up.rows("SELECT count(*) AS n FROM trades")[0]["n"] > stored
