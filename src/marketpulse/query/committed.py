@@ -1,6 +1,7 @@
 """Which files of the lake are visible now: its commit logs, read (model/commit_log.py)."""
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +95,15 @@ def open_committed(url: str | Path) -> CommittedFiles:
 
 @contextlib.contextmanager
 def _explained(url: str) -> Iterator[None]:
+    faults: tuple[type[Exception], ...] = (OSError,)
+    denied: tuple[type[Exception], ...] = (PermissionError,)
+    if url.startswith(("s3://", "s3a://")):
+        botocore = importlib.import_module("botocore.exceptions")  # there with the driver
+        faults += (botocore.BotoCoreError, botocore.ClientError)
+        denied += (botocore.NoCredentialsError, botocore.PartialCredentialsError)
     try:
         yield
-    except PermissionError as error:
-        raise Fatal(f"the lake {url} cannot be read ({error}): give this user access") from error
-    except OSError as error:
+    except faults as error:
+        if isinstance(error, denied):
+            raise Fatal(f"the lake {url} cannot be read ({error}): give this user access") from error
         raise Retryable(f"the lake {url} does not answer ({error}): try again") from error

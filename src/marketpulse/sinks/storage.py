@@ -10,6 +10,7 @@ import importlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -233,27 +234,37 @@ def _force(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _faults_of(url: str) -> tuple[type[Exception], ...]:
-    """What this store's driver raises beside OSError."""
+@dataclass(frozen=True, slots=True)
+class _Faults:
+    """What a store's driver raises beside OSError: any fault, and those that access is denied by."""
+
+    any: tuple[type[Exception], ...] = ()
+    denied: tuple[type[Exception], ...] = ()
+
+
+def _faults_of(url: str) -> _Faults:
     if not url.startswith(("s3://", "s3a://")):
-        return ()
+        return _Faults()
     botocore = importlib.import_module("botocore.exceptions")  # there with the driver, in the extra `s3`
-    return (botocore.BotoCoreError, botocore.ClientError)
+    return _Faults(
+        (botocore.BotoCoreError, botocore.ClientError),
+        (botocore.NoCredentialsError, botocore.PartialCredentialsError),
+    )
 
 
 @contextlib.contextmanager
-def _explained(
-    where: str, faults: tuple[type[Exception], ...] = (), *, reading: bool = False
-) -> Iterator[None]:
+def _explained(where: str, faults: _Faults = _Faults(), *, reading: bool = False) -> Iterator[None]:
     """Turn a store's fault into what the reader does next."""
-    expected: tuple[type[Exception], ...] = (OSError, *faults)
+    expected: tuple[type[Exception], ...] = (OSError, *faults.any)
     try:
         yield
     except expected as error:
         number = getattr(error, "errno", None)
         if reading and isinstance(error, FileNotFoundError):
             raise
-        if isinstance(error, PermissionError) or number in _FORBIDDEN:
+        if isinstance(error, FileNotFoundError) and "://" in where:
+            raise Fatal(f"{where} does not exist ({error}): create the bucket, or set another url") from error
+        if isinstance(error, (PermissionError, *faults.denied)) or number in _FORBIDDEN:
             raise Fatal(
                 f"{where} cannot be written or read ({error}): give this user access, or set another url; "
                 "nothing is lost, the rows are still in the topics"

@@ -83,6 +83,20 @@ def test_a_damaged_commit_is_fatal(tmp_path: Path) -> None:
         open_committed(tmp_path).read()
 
 
+@pytest.mark.parametrize(("fault", "kind"), [(PermissionError("no"), Fatal), (OSError("away"), Retryable)])
+def test_a_fault_of_the_store_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, kind: type[Exception]
+) -> None:
+    committed = open_committed(f"memory:/{tmp_path}")
+
+    def fail(*args: object, **more: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(committed.fs, "ls", fail)
+    with pytest.raises(kind, match=r"access|try again"):
+        committed.read()
+
+
 def test_a_store_without_a_driver_says_what_to_install() -> None:
     with pytest.raises(EnvironmentProblem, match="fsspec"):
         open_committed("nosuchstore://x")

@@ -105,6 +105,17 @@ def test_a_fault_says_what_to_do_next(
         storage.put({"x": b""}, "a")
 
 
+def test_a_bucket_that_is_not_there_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*args: object, **more: object) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    storage = RemoteStorage(f"memory:/{tmp_path}")
+    monkeypatch.setattr(storage._fs, "pipe_file", missing)
+    for write in (lambda: storage.put({"x": b""}, "a"), lambda: storage.create("x", b"", "a")):
+        with pytest.raises(Fatal, match="create the bucket"):
+            write()
+
+
 @pytest.mark.parametrize("url", ["nosuchstore://x", "gs://bucket/x"])
 def test_a_url_without_a_driver_says_what_to_install(url: str) -> None:
     with pytest.raises(EnvironmentProblem, match="fsspec"):
