@@ -6,21 +6,19 @@ supervisor (app/parent.py). What a child prints goes to `logs/NAME.log` in the d
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from marketpulse.app import parent
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.errors import EnvironmentProblem
 from marketpulse.telemetry import CHILD_RESTARTS
 
 BACKOFF_FIRST_S = 0.5
@@ -29,6 +27,7 @@ STABLE_S = 60.0  # a child that ran this long starts its backoff anew
 FAILING_DEATHS = 3  # deaths in a row from which on a child is called failing
 LOG_BYTES_MAX = 10_000_000  # then the log moves to NAME.log.1
 LOG_CHECK_S = 10.0
+PATIENCE_S = 10.0  # then patient children start too, whatever the others do
 
 
 class Stage(IntEnum):
@@ -47,6 +46,7 @@ STOP_WITHIN_S = {Stage.SOURCE: 10.0, Stage.ENGINE: 15.0, Stage.READER: 15.0, Sta
 class State(StrEnum):
     """What a child does now."""
 
+    PLANNED = "planned"  # it starts when the others are ready
     STARTING = "starting"
     READY = "ready"  # it announced that it does its work
     WAITING = "restarting"  # it died and is started again soon
@@ -64,6 +64,7 @@ class ChildSpec:
     stage: Stage
     environment: Mapping[str, str] = field(default_factory=dict)
     log: str = ""  # its log's file name; empty: NAME.log
+    patient: bool = False  # start it when the others are ready: nobody waits for it
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Child:
     spec: ChildSpec
     log: Path
     process: subprocess.Popen[bytes] | None = None
-    state: State = State.STARTING
+    state: State = State.PLANNED
     started_at: float = 0.0
     log_begin: int = 0  # where in its log its present life begins
     start_again_at: float = 0.0
@@ -124,7 +125,7 @@ class Supervisor:
         self._say = say
         self._clock = clock or SystemClock()
         self._log_check_at = 0.0
-        self._stopping = False
+        self._patient_until = 0.0
         self._pipe_read, self._pipe_write = os.pipe()
         logs = data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -132,16 +133,20 @@ class Supervisor:
         self.children = [Child(spec, logs / (spec.log or f"{spec.name}.log")) for spec in specs]
 
     def start(self) -> None:
-        """Start all children at once; those that need the broker wait for it themselves."""
+        """Start all children at once, but for the patient ones; those that need the broker wait for it themselves."""
+        self._patient_until = self._clock.monotonic() + PATIENCE_S
         for child in self.children:
-            self._start(child)
+            if not child.spec.patient:
+                self._start(child)
 
     def tick(self) -> None:
         """Look after the children once: who became ready, who died, who is due to start again."""
         now = self._clock.monotonic()
+        patience_ends = now >= self._patient_until or self._others_are_ready()
         for child in self.children:
             if child.process is None:
-                if child.state in (State.WAITING, State.FAILING) and now >= child.start_again_at:
+                again = child.state in (State.WAITING, State.FAILING) and now >= child.start_again_at
+                if again or (child.state == State.PLANNED and patience_ends):
                     self._start(child)
             elif (code := child.process.poll()) is not None:
                 self._ended(child, code, now)
@@ -158,12 +163,15 @@ class Supervisor:
     def all_ready(self) -> bool:
         return all(child.state in (State.READY, State.DONE) for child in self.children)
 
+    def _others_are_ready(self) -> bool:
+        others = [child for child in self.children if not child.spec.patient]
+        return all(child.state in (State.READY, State.DONE) for child in others)
+
     def stop(self, between: Callable[[Stage], None] = lambda _: None) -> bool:
         """Stop stage after stage; `between` runs after each (to let the next one catch up).
 
         Returns False when a child had to be killed.
         """
-        self._stopping = True
         clean = True
         for stage in Stage:
             members = [child for child in self.children if child.spec.stage == stage]
@@ -175,7 +183,6 @@ class Supervisor:
 
     def kill(self) -> None:
         """End everything at once."""
-        self._stopping = True
         for child in self.children:
             self._kill(child)
 
@@ -293,34 +300,3 @@ def bound_log(path: Path) -> None:
         if path.stat().st_size > LOG_BYTES_MAX:
             shutil.copyfile(path, path.with_suffix(".log.1"))
             os.truncate(path, 0)
-
-
-@contextlib.contextmanager
-def only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory: a second supervisor over the same one is refused.
-
-    The lock goes with the process, so a killed one leaves none. Raises EnvironmentProblem.
-    """
-    run = data_dir / "run"
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock: IO[str] = (run / "up.lock").open("a+")
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"the data directory {data_dir} cannot be written ({error.strerror}): "
-            "make it writable, or name another with MARKETPULSE_DATA_DIR"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            raise EnvironmentProblem(
-                f"MarketPulse already runs on {data_dir} (process {lock.read().strip() or 'unknown'}): "
-                "stop that one, or name another directory with MARKETPULSE_DATA_DIR"
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield

@@ -17,8 +17,9 @@ from marketpulse.app import patience
 from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.feeds import configured_sources, process_name
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
+from marketpulse.app.lock import only_one
 from marketpulse.app.port import free_port
-from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor, only_one
+from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
 from marketpulse.settings import Settings
 
@@ -89,6 +90,7 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             stage,
             environment(settings, number, embedded),
             log="broker-process.log" if stage == Stage.BROKER else "",  # broker.log is Kafka's own
+            patient=name.startswith("sink-"),  # the log keeps the rows for them; the page comes first
         )
         for number, (name, words, stage) in enumerate(jobs, start=1)
     ]
@@ -197,7 +199,7 @@ def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
         state: [child.spec.name for child in supervisor.children if child.state == state] for state in State
     }
     return Status(
-        starting=in_state[State.STARTING],
+        starting=in_state[State.STARTING] + in_state[State.PLANNED],
         troubled=in_state[State.WAITING] + in_state[State.FAILING],
         restarts=sum(child.restarts for child in supervisor.children),
         health=health,

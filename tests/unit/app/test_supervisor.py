@@ -20,9 +20,7 @@ from marketpulse.app.supervisor import (
     backoff_s,
     bound_log,
     how_it_ended,
-    only_one,
 )
-from marketpulse.errors import EnvironmentProblem
 from marketpulse.telemetry import CHILD_RESTARTS
 
 WORKS = """
@@ -49,9 +47,9 @@ class Tree:
         self.events: list[Event] = []
         self.specs: list[ChildSpec] = []
 
-    def add(self, name: str, script: str = WORKS, stage: Stage = Stage.ENGINE) -> None:
+    def add(self, name: str, script: str = WORKS, stage: Stage = Stage.ENGINE, patient: bool = False) -> None:
         command = [sys.executable, "-c", script, str(self.home / "run"), name, str(self.journal)]
-        self.specs.append(ChildSpec(name, command, stage))
+        self.specs.append(ChildSpec(name, command, stage, patient=patient))
 
     def start(self) -> Supervisor:
         self.supervisor = Supervisor(self.home, self.specs, self.events.append)
@@ -100,6 +98,22 @@ def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing(tree:
     for _ in range(5):
         supervisor.tick()
     assert not supervisor.all_ready()
+
+
+def test_a_patient_child_starts_when_the_others_are_ready(tree: Tree) -> None:
+    tree.add("lake", stage=Stage.READER, patient=True)
+    tree.add("engine")
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    assert [event.child for event in tree.events] == ["engine", "lake"]
+
+
+def test_patience_has_an_end(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.2)
+    tree.add("lake", stage=Stage.READER, patient=True)
+    tree.add("engine", "import time; time.sleep(60)")
+    tree.start()
+    tree.until(lambda: tree.child("lake").state == State.READY)
 
 
 def test_a_killed_child_is_started_again_visibly(tree: Tree) -> None:
@@ -206,26 +220,6 @@ def test_when_the_supervisor_is_killed_its_children_end_too(tmp_path: Path) -> N
     while any(is_running(pid) for pid in pids):
         assert time.monotonic() < deadline, "a child outlived its supervisor"
         time.sleep(0.05)
-
-
-def test_a_second_supervisor_over_the_same_directory_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
-    script = (
-        "import pathlib, sys, time\nfrom marketpulse.app.supervisor import only_one\n"
-        "with only_one(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(EnvironmentProblem, match=f"already runs on .*{holder.pid}"), only_one(tmp_path):
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
-    with only_one(tmp_path):  # a killed one leaves no lock behind
-        pass
 
 
 def test_a_full_log_moves_aside_and_the_newest_part_stays_readable(
