@@ -119,8 +119,6 @@ class SinkProcesses:
             "KAFKA_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers),
             "MARKETPULSE_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
             "MARKETPULSE_KAFKA__PARTITIONS": str(kafka.partitions),
-            # A killed member's partitions are given on after this; the client's default is 45 s.
-            "MARKETPULSE_KAFKA__CLIENT": '{"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}',
             f"MARKETPULSE_SINKS__{self._which.upper()}__FLUSH_S": "0.2",
         }
         process = subprocess.Popen(

@@ -66,6 +66,8 @@ class TableReader:
                 settings, "consumer", group_id=group, isolation_level="read_committed",
                 auto_offset_reset="earliest", enable_partition_eof=True,
                 partition_assignment_strategy="roundrobin", max_poll_interval_ms=300_000,
+                # A killed member's partitions are given on after this; the client's own default is 45 s.
+                session_timeout_ms=6_000, heartbeat_interval_ms=1_000,
             )
         )  # fmt: skip
         self._consumer.subscribe(
