@@ -7,4 +7,19 @@
 Kafka is the only road between processes; `app/pipeline/` is the only place that wires rooms together.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marketpulse.app.compute import compute
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "compute"]
+
+
+def __getattr__(name: str) -> Any:
+    """`compute` is loaded at its first use: it brings the engine with it."""
+    if name == "compute":
+        from marketpulse.app.compute import compute
+
+        return compute
+    raise AttributeError(f"module 'marketpulse' has no attribute {name!r}")

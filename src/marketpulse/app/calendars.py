@@ -24,7 +24,7 @@ def sessions_of(name: str) -> SessionTable | None:
         calendar = exchange_calendars.get_calendar(name)
     return SessionTable(
         name,
-        calendar.opens.to_numpy("datetime64[ns]").astype(np.int64),
-        calendar.closes.to_numpy("datetime64[ns]").astype(np.int64),
+        calendar.opens.dt.tz_convert(None).to_numpy("datetime64[ns]").astype(np.int64),
+        calendar.closes.dt.tz_convert(None).to_numpy("datetime64[ns]").astype(np.int64),
         calendar.sessions.to_numpy("datetime64[D]").astype(np.int32),
     )

@@ -25,10 +25,9 @@ from marketpulse.model.market import COMPLETE, REASONS, Kind, MarketBatch, Strin
 from marketpulse.model.timeframe import Cut, Timeframe, parse_timeframes
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import EngineSettings, Mapping, Settings
-from marketpulse.sources.dataset import load, reader_for
+from marketpulse.sources.dataset import load, load_frame
 from marketpulse.sources.files import expand
-from marketpulse.sources.raw import RawRows
-from marketpulse.sources.tape import Tape, build
+from marketpulse.sources.tape import Tape
 
 _SOURCE = "compute"
 _ROWS_A_STEP = 200_000
@@ -63,9 +62,7 @@ def compute(
     """
     table, back = _as_polars(frame)
     mapping = Mapping(symbol=symbol, venue=venue, timezone=timezone, columns=columns or {})
-    raw = RawRows(table, "frame", lambda i: (i + 1, repr(table.row(i)).encode()))
-    read = reader_for(raw, mapping, "frame", symbol).read(raw)
-    tape = build({kind: [rows] for kind, rows in read.rows.items()})
+    tape = load_frame(table, mapping, symbol).tape
     text = indicators if isinstance(indicators, str) else ",".join(indicators)
     return back(compute_tape(tape, EngineSettings(calendar=calendar), timeframe, text)[0])
 

@@ -162,13 +162,18 @@ def put_bar(tables: Tables, slot: int, part: int) -> None:
 
 @inlined
 def larger_bar(tables: Tables, frame: int, part: int) -> int:
-    """The open bar of timeframe `frame` that the smaller bar lies in, -1: none."""
+    """The open bar of timeframe `frame` that the smaller bar lies in, -1: none.
+
+    A session's last bar also takes what a source labels within the grace after the close.
+    """
     smaller = tables.bars[part]
     slot = tables.heads[smaller.symbol, frame]
     while slot >= 0:
         bar = tables.bars[slot]
-        if bar.open_ns <= smaller.open_ns and smaller.close_ns <= bar.close_ns:
-            return slot
+        if bar.open_ns <= smaller.open_ns:
+            within_grace = bar.close_ns <= smaller.open_ns and smaller.open_ns < bar.due_ns
+            if smaller.close_ns <= bar.close_ns or within_grace:
+                return slot
         slot = bar.next
     return -1
 

@@ -339,6 +339,6 @@ def late_above(tables: Tables, plan: Plan, slot: int, base: int) -> int:
     for frame in range(base + 1, plan.length.size):
         if plan.parent[base, frame] < 0:
             continue
-        if larger_bar(tables, frame, slot) < 0 and bar.open_ns < tables.closed_until[bar.symbol, frame]:
+        if larger_bar(tables, frame, slot) < 0 and bar.open_ns <= tables.closed_until[bar.symbol, frame]:
             late |= 1 << frame
     return late

@@ -52,6 +52,16 @@ def load(paths: list[Path], mapping: Mapping, alive: Callable[[], None] = lambda
     return Dataset(build(parts), rejected, venues)
 
 
+def load_frame(frame: pl.DataFrame, mapping: Mapping, symbol: str) -> Dataset:
+    """The same from a frame in memory; `symbol` names the rows where no column and no mapping does."""
+    raw = RawRows(frame, "frame", lambda i: (i + 1, repr(frame.row(i)).encode()))
+    block = reader_for(raw, mapping, "the frame", symbol).read(raw)
+    parts = {kind: [rows] for kind, rows in block.rows.items()}
+    if "bar" in parts:
+        parts["bar"] = [bars.finish(parts["bar"][0], mapping, "the frame")]
+    return Dataset(build(parts), block.rejected)
+
+
 def _load_one(
     path: Path, mapping: Mapping, alive: Callable[[], None]
 ) -> tuple[dict[str, list[Rows]], list[RejectedInput]]:

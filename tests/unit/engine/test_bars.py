@@ -153,6 +153,18 @@ def test_bars_of_other_symbols_that_end_together_are_all_in_before_a_larger_one_
     assert [b["volume"] for b in result.closed if b["frame"] == 1] == [500, 500, 500]
 
 
+def test_a_source_bar_labelled_within_the_grace_belongs_to_the_sessions_last_bar() -> None:
+    engine = Engine(config_of(["1m", "1h", "1d"], calendar="XNYS", sessions_of=sessions_of))
+    close = 86_400 + 21 * HOUR
+    rows = [
+        bar("S", "1m", close - 60, close, (10, 12, 9, 11, 100)),
+        bar("S", "1m", close, close + 60, (11, 13, 11, 13, 50)),
+    ]
+    bars = closed(engine, *rows, heartbeat(close + 300))
+    assert [b[0] for b in bars] == ["1m", "1m", "1h", "1d"]
+    assert [b[3:] for b in bars[2:]] == [(10, 13, 9, 13, 150)] * 2
+
+
 def test_a_bar_without_vwap_or_count_leaves_both_empty_above_it() -> None:
     engine = Engine(config_of(["1m", "5m"]))
     known = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)

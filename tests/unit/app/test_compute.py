@@ -1,0 +1,107 @@
+"""`compute` over files and frames; expected values are TA-Lib's and hand sums."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import talib
+
+import marketpulse
+from marketpulse.app.compute import compute_file, write_table
+from marketpulse.errors import Fatal, ParameterError
+from marketpulse.settings import Mapping, Settings
+from marketpulse.sources.defaults import bundled
+
+DAYS = Path(__file__).parents[2] / "data" / "daily_bars" / "default_502.csv"
+ASKED = "sma(20),rsi(14),macd(12,26,9)"
+CLOSE = pd.read_csv(DAYS)["close"].to_numpy(np.float64)
+
+
+def same(found: np.ndarray, expected: np.ndarray) -> bool:
+    return bool(np.allclose(found, expected, rtol=0, atol=1e-9, equal_nan=True))
+
+
+def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib() -> None:
+    table, refused = compute_file(Settings(), DAYS, "1d", ASKED, Mapping())
+    frame = pl.DataFrame(table)
+    assert refused == []
+    assert frame["close"].to_numpy().tolist() == CLOSE.tolist()
+    macd, signal, hist = talib.MACD(CLOSE, 12, 26, 9)
+    for name, expected in {
+        "sma_20": talib.SMA(CLOSE, 20), "rsi_14": talib.RSI(CLOSE, 14), "macd_12_26_9": macd,
+        "macd_12_26_9_signal": signal, "macd_12_26_9_hist": hist,
+    }.items():  # fmt: skip
+        if not name.startswith("macd"):
+            assert same(frame[name].to_numpy(), expected), name
+        else:
+            assert same(frame[name].to_numpy()[33:], expected[33:]), name
+    assert frame["sma_20"].null_count() == 19, "empty during the warm-up, nothing made up"
+
+
+def test_the_same_from_python_in_pandas_polars_and_arrow() -> None:
+    days = pd.read_csv(DAYS)
+    from_pandas = marketpulse.compute(days, ["sma(20)"])
+    from_polars = marketpulse.compute(pl.from_pandas(days), "sma(20)")
+    from_arrow = marketpulse.compute(pa.Table.from_pandas(days), "sma(20)")
+    assert isinstance(from_pandas, pd.DataFrame)
+    assert isinstance(from_polars, pl.DataFrame)
+    assert isinstance(from_arrow, pa.Table)
+    assert same(from_pandas["sma_20"].to_numpy(), talib.SMA(CLOSE, 20))
+    assert from_polars.equals(pl.DataFrame(from_arrow))
+
+
+def test_minutes_build_hours_of_the_session() -> None:
+    mapping = Mapping(symbol="SPY", venue="XNYS", timezone="America/New_York")
+    table, refused = compute_file(Settings(), bundled("minutes/SPY.csv"), "1h", "", mapping)
+    frame, minutes = pl.DataFrame(table), pl.read_csv(bundled("minutes/SPY.csv"))
+    assert refused == []
+    assert len(frame) == 4 * 7, "six whole hours and a half one, on four days"
+    assert frame["volume"].sum() == minutes["volume"].sum()
+    first = minutes.head(60)
+    assert frame.row(0, named=True)["high"] == first["high"].max()
+    assert frame.row(0, named=True)["close"] == first["close"][-1]
+
+
+def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(
+        "symbol,timestamp,price,size\nA,2026-01-05T10:00:30Z,11,2\nA,2026-01-05T10:00:01Z,10,1\nA,2026-01-05T10:02:00Z,12,3\n"
+    )
+    frame = pl.DataFrame(compute_file(Settings(), file, "1m", "vwap", Mapping())[0])
+    assert frame.select("open", "close", "volume").rows() == [(10, 11, 3), (12, 12, 3)]
+    assert frame["vwap"].to_list() == [32 / 3, 68 / 6]
+
+
+def test_a_broken_row_is_left_out_and_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(
+        "date,open,high,low,close,volume\n2026-01-05,1,2,1,2,5\n2026-01-06,1,2,1,oops,5\n2026-01-07,1,2,1,2,5\n"
+    )
+    table, refused = compute_file(Settings(), file, None, "", Mapping())
+    assert table.num_rows == 2
+    assert [r.row for r in refused] == [3]
+
+
+def test_what_cannot_be_is_said() -> None:
+    with pytest.raises(ParameterError, match="cannot be built from"):
+        compute_file(Settings(), DAYS, "1m", "", Mapping())
+    with pytest.raises(Fatal):
+        marketpulse.compute(pl.DataFrame({"a": [1]}), "sma")
+    with pytest.raises(ParameterError, match="pandas, Polars or Arrow"):
+        marketpulse.compute([1, 2], "sma")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_results_are_written_by_the_names_ending(tmp_path: Path, suffix: str) -> None:
+    table = compute_file(Settings(), DAYS, "1d", "sma(20)", Mapping())[0]
+    out = tmp_path / f"out{suffix}"
+    write_table(table, out)
+    readers: dict[str, Any] = {".csv": pl.read_csv, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet}
+    read = readers[suffix](out)
+    assert read["sma_20"].to_list()[-1] == pl.DataFrame(table)["sma_20"].to_list()[-1]
+    assert math.isclose(read["sma_20"].to_list()[-1], talib.SMA(CLOSE, 20)[-1], abs_tol=1e-9)
