@@ -16,6 +16,7 @@ _PATIENCE_S = (
     30.0  # rows are held this long for a store that is away; then they are read again when it is back
 )
 _POLL_S = 0.25
+_DRAIN_S = 3.0  # of a stop: a pipeline that stops from its sources on leaves nothing behind
 
 
 def run(settings: Settings, life: Lifecycle, which: str) -> int:
@@ -63,20 +64,27 @@ class _Storing:
 
     def turn(self) -> bool:
         """Take what has come; flush when it is due. Whether anything came."""
+        came = self._take()
+        if self._is_due():
+            self._flush()
+        self._life.health.beat()
+        return came
+
+    def finish(self) -> None:
+        """Store what stands in the topics still, as far as `_DRAIN_S` allows, and what is held."""
+        give_up = time.monotonic() + _DRAIN_S
+        while self._take() and time.monotonic() < give_up:
+            if self._is_due():
+                self._flush()
+        self._flush()
+
+    def _take(self) -> bool:
         batches = self._reader.poll(_POLL_S)
         for batch in batches:
             self._sink.write(batch)
         if batches and self._waiting_since is None:
             self._waiting_since = time.monotonic()
-        if self._is_due():
-            self._flush()
-        self._life.health.beat()
         return bool(batches)
-
-    def finish(self) -> None:
-        """Store what is held, once more."""
-        self._sink.flush()
-        self._reader.commit()
 
     def _is_due(self) -> bool:
         if self._waiting_since is None:

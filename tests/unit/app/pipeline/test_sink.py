@@ -153,13 +153,24 @@ def test_offsets_are_committed_only_after_their_rows_are_stored(
     assert topic.committed[-1] == 100
 
 
-def test_what_is_held_is_stored_when_it_is_asked_to_stop(
+def test_what_stands_in_the_topic_is_stored_when_it_is_asked_to_stop(
     topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
 ) -> None:
     running = Running(topic, tmp_path, quick, flush_s=1_000)
     running.wait_for(lambda: running.life.run_file.exists())
-    time.sleep(0.3)
     assert running.position() == 0
+    topic.end = 500
+    assert running.stop() == 0
+    assert running.offsets() == list(range(500))
+
+
+def test_a_topic_that_never_ends_does_not_hold_up_the_stop(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    quick.setattr(sink_process, "_DRAIN_S", 0.2)
+    topic.end = 10**9
+    running = Running(topic, tmp_path, quick, flush_s=1_000)
+    running.wait_for(lambda: running.life.run_file.exists())
     assert running.stop() == 0
     assert running.offsets() == list(range(running.position()))
     assert running.position() > 0
