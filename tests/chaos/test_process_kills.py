@@ -147,7 +147,7 @@ def test_a_process_killed_again_and_again_leaves_exactly_the_rows_of_the_clean_r
     assert found == expected
     assert len(values) == total
     keys = {
-        (v["symbol"], v["timeframe"], v["receipt"]["first_offset"], v["receipt"]["last_offset"])
-        for v in values
+        (row["symbol"], row["timeframe"], row["receipt"]["first_offset"], row["receipt"]["last_offset"])
+        for _, row in values
     }
     assert len(keys) == total
