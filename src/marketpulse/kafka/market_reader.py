@@ -70,7 +70,7 @@ class MarketReader:
         batch, rejected = self._decoder.decode(
             self._topic,
             partition,
-            [m.value() for m in messages],
+            list(map(Message.value, messages)),
             offsets,
             lambda i: messages[i].timestamp()[1] * 1_000_000,
             lambda i: messages[i].key(),

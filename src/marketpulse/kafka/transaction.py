@@ -11,9 +11,11 @@ What keeps it exact, learnt by killing it:
 - An aborted transaction makes every state in memory wrong; all of them are loaded again.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -127,14 +129,12 @@ class TransactionalLog:
             raise Retryable(f"the log could not be read: {error.str()}")
         messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
         self._raise_fault()
+        partitions = np.array(list(map(Message.partition, messages)), np.int64)
+        edges = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(messages)]
         found: dict[int, PartitionRecords] = {}
-        last: int | None = None
-        into: list[Message] = []
-        for message, partition in zip(messages, [m.partition() for m in messages], strict=True):
-            if partition != last and partition is not None:
-                last = partition
-                into = found.setdefault(partition, PartitionRecords(partition)).messages
-            into.append(message)
+        for start, end in itertools.pairwise(edges):
+            number = int(partitions[start])
+            found.setdefault(number, PartitionRecords(number)).messages.extend(messages[start:end])
         return list(found.values())
 
     def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
