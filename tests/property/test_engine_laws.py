@@ -112,7 +112,12 @@ def test_looking_at_the_forming_bars_changes_nothing(rows: list[Row], data: st.D
 
 @settings(max_examples=100)
 @given(
-    st.lists(st.tuples(st.integers(0, 59_900).map(lambda ms: ms / 1_000), prices, sizes), min_size=1, max_size=30, unique_by=lambda t: t[0]),
+    st.lists(
+        st.tuples(st.integers(0, 59_900).map(lambda ms: ms / 1_000), prices, sizes),
+        min_size=1,
+        max_size=30,
+        unique_by=lambda t: t[0],
+    ),
     st.randoms(),
 )
 def test_the_order_of_arrival_inside_an_open_bar_does_not_matter(

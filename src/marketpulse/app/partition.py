@@ -34,6 +34,6 @@ class OwnedPartition:
         missing = int(symbols[-1]) + 1 - self.shown_at.size
         if missing > 0:
             self.shown_at = np.concatenate([self.shown_at, np.full(missing + 64, -np.inf)])
-        due = symbols[now - self.shown_at[symbols] >= interval_s]
+        due: np.ndarray = symbols[now - self.shown_at[symbols] >= interval_s]
         self.shown_at[due] = now
         return due

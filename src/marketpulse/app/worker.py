@@ -22,7 +22,7 @@ from marketpulse.kafka.clock_writer import ClockWriter
 from marketpulse.kafka.codec import encode_rows
 from marketpulse.kafka.live_writer import LiveWriter
 from marketpulse.kafka.market_reader import Decoded, MarketReader
-from marketpulse.kafka.snapshot import Pointer
+from marketpulse.kafka.snapshot import Pointer, SnapshotGone
 from marketpulse.kafka.transaction import (
     BEGINNING,
     AbortedTransaction,
@@ -129,7 +129,7 @@ class Worker:
             try:
                 state = state_from_bytes(self._log.read_snapshot(taken.partition, pointer), self._config)
                 return OwnedPartition(taken.partition, state, pointer.covered, committed, pointer)
-            except ForeignState as error:
+            except (ForeignState, SnapshotGone) as error:
                 get_logger().warning("rebuilding_state", partition=taken.partition, reason=str(error))
         return OwnedPartition(taken.partition, new_state(self._config), 0, committed or 0, None)
 

@@ -43,9 +43,7 @@ class Decoded:
 
 def is_frame(message: Message) -> bool:
     """Whether the record says that it is an Arrow frame."""
-    return any(
-        name == "content-type" and value == FRAME_CONTENT_TYPE for name, value in message.headers() or ()
-    )
+    return dict(message.headers() or {}).get("content-type") == FRAME_CONTENT_TYPE
 
 
 class MarketReader:

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, TopicPartition
 
-from marketpulse.errors import Fatal, Retryable
+from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.kafka.client import client_config
 from marketpulse.settings import Settings
 
 CHUNK_BYTES = 900_000  # below every broker's default record limit
 _CHUNK = struct.Struct("<IIq")  # index, count, covered offset
 _CALL_S = 30.0
+
+
+class SnapshotGone(MarketPulseError):
+    """The state that a commit pointed at is not in the log any more: rebuild it from `market`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,9 @@ class SnapshotReader:
                     raise Retryable(
                         f"the state of partition {partition} could not be read in {_CALL_S:.0f} s"
                     )
-                if message.error() is not None:
-                    raise Fatal(
-                        f"the state of partition {partition} at {pointer} is gone ({message.error().str()}): "
-                        "rebuild it from the log with `marketpulse process --rebuild`"
+                if (error := message.error()) is not None:
+                    raise SnapshotGone(
+                        f"the state of partition {partition} at {pointer} is gone: {error.str()}"
                     )
                 value = message.value() or b""
                 index, count, covered = _CHUNK.unpack_from(value)

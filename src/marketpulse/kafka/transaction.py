@@ -230,7 +230,7 @@ class TransactionalLog:
         return Pointer(min(places), covered)
 
     def read_snapshot(self, partition: int, pointer: Pointer) -> bytes:
-        """The state that a commit pointed at. Raises Fatal when it is not there any more."""
+        """The state that a commit pointed at. Raises SnapshotGone when it is not there any more."""
         return self._snapshots.read(partition, pointer)
 
     def take_again(self, partitions: Sequence[int]) -> None:
