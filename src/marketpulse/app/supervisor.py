@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from marketpulse.app import parent
+from marketpulse.app.nursery import ForkedChild, Nursery
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
 
@@ -65,6 +66,7 @@ class ChildSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     log: str = ""  # its log's file name; empty: NAME.log
     patient: bool = False  # start it when the others are ready: nobody waits for it
+    forked: bool = False  # `command` is `python -m marketpulse …`, and may be forked from the nursery
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class Child:
 
     spec: ChildSpec
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | ForkedChild | None = None
     state: State = State.PLANNED
     started_at: float = 0.0
     log_begin: int = 0  # where in its log its present life begins
@@ -120,10 +122,12 @@ class Supervisor:
         specs: Sequence[ChildSpec],
         say: Callable[[Event], None],
         clock: Clock | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         self._run_dir = data_dir / "run"
         self._say = say
         self._clock = clock or SystemClock()
+        self._nursery = nursery
         self._log_check_at = 0.0
         self._patient_until = 0.0
         self._pipe_read, self._pipe_write = os.pipe()
@@ -133,20 +137,22 @@ class Supervisor:
         self.children = [Child(spec, logs / (spec.log or f"{spec.name}.log")) for spec in specs]
 
     def start(self) -> None:
-        """Start all children at once, but for the patient ones; those that need the broker wait for it themselves."""
+        """Start the children, but for those that `tick` starts when their time has come.
+
+        Nobody waits for the broker here: those that need it wait for it themselves.
+        """
         self._patient_until = self._clock.monotonic() + PATIENCE_S
         for child in self.children:
-            if not child.spec.patient:
+            if self._may_start(child):
                 self._start(child)
 
     def tick(self) -> None:
         """Look after the children once: who became ready, who died, who is due to start again."""
         now = self._clock.monotonic()
-        patience_ends = now >= self._patient_until or self._others_are_ready()
         for child in self.children:
             if child.process is None:
                 again = child.state in (State.WAITING, State.FAILING) and now >= child.start_again_at
-                if again or (child.state == State.PLANNED and patience_ends):
+                if again or (child.state == State.PLANNED and self._may_start(child)):
                     self._start(child)
             elif (code := child.process.poll()) is not None:
                 self._ended(child, code, now)
@@ -162,6 +168,13 @@ class Supervisor:
 
     def all_ready(self) -> bool:
         return all(child.state in (State.READY, State.DONE) for child in self.children)
+
+    def _may_start(self, child: Child) -> bool:
+        """Whether nothing is left to wait for: the nursery, or for a patient child the others."""
+        if child.spec.forked and self._nursery is not None and not self._nursery.settled():
+            return False
+        patience_ends = self._clock.monotonic() >= self._patient_until
+        return not child.spec.patient or patience_ends or self._others_are_ready()
 
     def _others_are_ready(self) -> bool:
         others = [child for child in self.children if not child.spec.patient]
@@ -204,7 +217,7 @@ class Supervisor:
         environment = {**os.environ, **child.spec.environment, **watching}
         with child.log.open("ab") as log:
             child.log_begin = log.tell()
-            child.process = subprocess.Popen(
+            child.process = self._forked(child, environment, log.fileno()) or subprocess.Popen(
                 child.spec.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -216,6 +229,13 @@ class Supervisor:
         child.state = State.FAILING if child.deaths_in_a_row >= FAILING_DEATHS else State.STARTING
         child.started_at = self._clock.monotonic()
         child.facts = {}
+
+    def _forked(self, child: Child, environment: Mapping[str, str], log: int) -> ForkedChild | None:
+        """The child, forked from the nursery where that can be had."""
+        if not child.spec.forked or self._nursery is None:
+            return None
+        arguments = child.spec.command[child.spec.command.index("marketpulse") + 1 :]
+        return self._nursery.spawn(arguments, environment, log, self._pipe_read)
 
     def _read_announcement(self, child: Child, pid: int) -> None:
         try:

@@ -18,6 +18,7 @@ from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.feeds import configured_sources, process_name
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
+from marketpulse.app.nursery import Nursery
 from marketpulse.app.port import free_port
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
@@ -41,12 +42,12 @@ class UpOptions:
     port: int | None = None  # the page's; unset: as configured
 
 
-def run_up(settings: Settings, options: UpOptions) -> int:
+def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = None) -> int:
     """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing."""
     with only_one(settings.data_dir), lifecycle(settings, "up") as life:
         screen = open_screen()
         specs = plan(settings, options)
-        supervisor = Supervisor(settings.data_dir, specs, screen.event)
+        supervisor = Supervisor(settings.data_dir, specs, screen.event, nursery=nursery)
         screen.starting([spec.name for spec in specs])
         good = True
         try:
@@ -90,6 +91,7 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             stage,
             environment(settings, number, embedded),
             log="broker-process.log" if stage == Stage.BROKER else "",  # broker.log is Kafka's own
+            forked=stage != Stage.BROKER,  # the broker is not kept waiting for the nursery
             patient=name.startswith("sink-"),  # the log keeps the rows for them; the page comes first
         )
         for number, (name, words, stage) in enumerate(jobs, start=1)

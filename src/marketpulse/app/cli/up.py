@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from marketpulse.app.cli.common import Config, parse_duration, read_settings
+from marketpulse.app.nursery import Nursery
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +28,14 @@ def up(
     marketpulse up --for 30s --no-browser
     KAFKA_BOOTSTRAP_SERVERS=kafka:9092 marketpulse up
     """
-    settings = read_settings(config)
-    from marketpulse.app.up import UpOptions, run_up
-
     seconds = None if run_for is None else parse_duration(run_for)
-    options = UpOptions(config, seconds, not no_browser, tuple(source or ()), port)
-    raise typer.Exit(run_up(settings, options))
+    nursery = Nursery.open()  # first of all: it imports while we read the settings
+    try:
+        settings = read_settings(config)
+        from marketpulse.app.up import UpOptions, run_up
+
+        options = UpOptions(config, seconds, not no_browser, tuple(source or ()), port)
+        raise typer.Exit(run_up(settings, options, nursery))
+    finally:
+        if nursery is not None:
+            nursery.close()

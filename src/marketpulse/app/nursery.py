@@ -1,0 +1,267 @@
+"""A short start: one process imports what all children need, and forks each child from there (Linux).
+
+Seven processes that each import the same libraries keep two cores busy for ten seconds; importing
+once and forking takes a third of that, and they share the memory of the code
+(docs/decisions/005-nursery.md).
+
+    supervisor ── socket ──> nursery (one thread, everything imported)
+                                └─ fork ──> marketpulse process, serve, sink …
+
+A fork copies one thread only, so it is safe only where no other thread can hold a lock. The nursery
+looks before it offers itself: with any thread beside its own (but the allocator's, which knows about
+forks) it withdraws, and the children are started as processes of their own. So they are on macOS,
+and when the nursery dies.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PRELOADED = (
+    "marketpulse.app.cli.main",
+    "marketpulse.app.pipeline.process",
+    "marketpulse.app.pipeline.serve",
+    "marketpulse.app.pipeline.sink",
+    "marketpulse.kafka.producer",
+)
+"""Imported before the first fork. Polars is not among them: it starts a thread when it is imported."""
+
+_FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
+_MESSAGE_BYTES_MAX = 256_000
+_ANSWER_WITHIN_S = 5.0
+_SETTLED_WITHIN_S = 30.0
+UNKNOWN_END = -int(signal.SIGKILL)  # how a child ended whose nursery was gone by then
+
+
+class Nursery:
+    """The supervisor's end. All methods are called from one thread."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),), start_new_session=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+        theirs.close()
+        ours.setblocking(False)
+        self._socket = ours
+        self._settled_by = time.monotonic() + _SETTLED_WITHIN_S
+        self._ready = False
+        self._gone = False
+        self._born: list[int] = []
+        self._ends: dict[int, int] = {}
+
+    @classmethod
+    def open(cls) -> "Nursery | None":
+        """A nursery, where the system has what it takes."""
+        return cls() if sys.platform == "linux" else None
+
+    def settled(self) -> bool:
+        """Whether it is known if children can be had from it."""
+        self._listen()
+        return self._ready or self._gone or time.monotonic() > self._settled_by
+
+    def spawn(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: int, pipe: int
+    ) -> "ForkedChild | None":
+        """`marketpulse ARGUMENTS…` as a new process in a session of its own; None when it cannot be had here.
+
+        `log` becomes its output; `pipe` is the descriptor that tells of the supervisor's end, whose
+        number in the child stands in the environment variable that it is named by there.
+        """
+        if not self._ready or self._gone:
+            return None
+        message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
+        try:
+            socket.send_fds(self._socket, [message], [log, pipe])
+        except OSError:
+            self._gone = True
+            return None
+        deadline = time.monotonic() + _ANSWER_WITHIN_S
+        while not self._born and not self._gone and time.monotonic() < deadline:
+            select.select([self._socket], [], [], 0.05)
+            self._listen()
+        if not self._born:
+            self._gone = True
+            return None
+        return ForkedChild(self, self._born.pop())
+
+    def end_of(self, pid: int) -> int | None:
+        """How the child ended, as Popen says it; None while it runs."""
+        self._listen()
+        if pid in self._ends:
+            return self._ends[pid]
+        if self._gone and not _runs(pid):
+            return self._ends.setdefault(pid, UNKNOWN_END)
+        return None
+
+    def close(self) -> None:
+        """Let it end. Children that still run go on."""
+        self._gone = True
+        self._socket.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _listen(self) -> None:
+        while not self._gone:
+            try:
+                data = self._socket.recv(_MESSAGE_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._gone = True
+                return
+            self._take(json.loads(data))
+
+    def _take(self, said: dict[str, Any]) -> None:
+        self._ready = self._ready or "ready" in said
+        if "born" in said:
+            self._born.append(int(said["born"]))
+        if "ended" in said:
+            self._ends[int(said["ended"])] = int(said["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class ForkedChild:
+    """A child of the nursery, with those methods of Popen that the supervisor uses."""
+
+    nursery: Nursery
+    pid: int
+
+    def poll(self) -> int | None:
+        return self.nursery.end_of(self.pid)
+
+    def wait(self) -> int:
+        while (code := self.poll()) is None:
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process exists and is more than a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+# --- the other end --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a forked process is to become."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    log: int
+    pipe: int
+
+
+def nurse(control: socket.socket) -> Birth | None:
+    """Fork children as they are asked for. Returns in each child with its Birth, at the end with None."""
+    import setproctitle
+
+    setproctitle.getproctitle()  # finds its place in memory, which it cannot once the environment has changed
+    for name in PRELOADED:
+        importlib.import_module(name)
+    if not may_fork():
+        return None
+    control.send(b'{"ready": true}')
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    while True:
+        ready, _, _ = select.select([control.fileno(), wake_read], [], [])
+        if wake_read in ready:
+            os.read(wake_read, 4_096)
+            _report_ends(control)
+        if control.fileno() in ready:
+            data, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_BYTES_MAX, 2)
+            if not data:
+                return None
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for end in (wake_read, wake_write):
+                    os.close(end)
+                control.close()
+                return Birth(**json.loads(data), log=descriptors[0], pipe=descriptors[1])
+            for descriptor in descriptors:
+                os.close(descriptor)
+            control.send(json.dumps({"born": pid}).encode())
+
+
+def may_fork() -> bool:
+    """Whether this process has no thread that a fork would tear out of its work."""
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return len([name for name in names if name not in _FORK_SAFE_THREADS]) == 1
+
+
+def _report_ends(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        with contextlib.suppress(OSError):
+            control.send(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
+
+
+def become(birth: Birth) -> None:
+    """Turn the forked process into what it would be had it been started by itself."""
+    os.setsid()
+    os.dup2(birth.log, 1)
+    os.dup2(birth.log, 2)
+    os.close(birth.log)
+    os.environ.clear()
+    os.environ.update(birth.environment)
+    from marketpulse.app import parent
+
+    if (watched := os.environ.get(parent.VARIABLE)) is not None:
+        os.environ.update(parent.variable(birth.pipe, float(watched.split(",")[1])))
+    import setproctitle
+
+    sys.argv = ["marketpulse", *birth.arguments]
+    setproctitle.setproctitle(f"{sys.executable} -m marketpulse {' '.join(birth.arguments)}")
+
+
+def run(control: socket.socket) -> None:
+    """The nursery's whole life, and in each child the command that it was born for."""
+    birth = nurse(control)
+    if birth is None:
+        return
+    become(birth)
+    from marketpulse.app.cli.main import main
+
+    main()
+
+
+if __name__ == "__main__":
+    run(socket.socket(fileno=int(sys.argv[1])))
