@@ -95,7 +95,7 @@ class Market:
         self._lot = np.where(start > 400.0, 10.0, 100.0)
         self._beta = random.normal(1.0, 0.3, symbols)
         self._sector = random.integers(0, _SECTORS, symbols)
-        self._own_volatility = random.uniform(0.004, 0.012, symbols) / _ROOT_DAY
+        self._own_volatility = random.uniform(0.016, 0.048, symbols) / _ROOT_DAY
         self._spread = random.uniform(0.5, 2.5, symbols) * 1e-4
         self._own = np.zeros(symbols)  # each symbol's own part of the log price
         self._newest_s = np.zeros(symbols)
@@ -141,7 +141,7 @@ class Market:
         """(log prices before the spread, halts that begin)."""
         elapsed = at[-1] - self._now_s
         steps = np.diff(np.append(self._now_s, at[_STEP - 1 :: _STEP]))
-        scale = np.array([0.008] + [0.004] * _SECTORS)[:, None] / _ROOT_DAY
+        scale = np.array([0.032] + [0.016] * _SECTORS)[:, None] / _ROOT_DAY
         moves = (
             scale * np.sqrt(steps) * np.exp(heat - 0.125) * random.standard_normal((1 + _SECTORS, len(steps)))
         )
