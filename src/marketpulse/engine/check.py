@@ -1,4 +1,4 @@
-"""The door: rows of live sources whose clock cannot be right do not move any watermark (SEMANTICS 9)."""
+"""The door: rows of live sources whose clock cannot be right do not move any watermark (docs/semantics.md, 9)."""
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import (

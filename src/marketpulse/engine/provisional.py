@@ -1,4 +1,4 @@
-"""What the forming bars would be if they closed now (SEMANTICS 16). Looking changes nothing that is kept."""
+"""What the forming bars would be if they closed now (docs/semantics.md, 16). Looking changes nothing that is kept."""
 
 import numpy as np
 

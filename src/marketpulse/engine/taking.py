@@ -1,4 +1,4 @@
-"""The way of one row through the bar builder, top to bottom (SEMANTICS 8).
+"""The way of one row through the bar builder, top to bottom (docs/semantics.md, 8).
 
     check -> log time and liveness -> watermark -> closings -> the row's own trade or bar
 
@@ -130,7 +130,7 @@ def take_rows(
 
 @inlined
 def accepts(tables: Tables, plan: Plan, symbol: int, origin: int, base: int) -> bool:
-    """Whether the symbol's bars are made from this kind of record (SEMANTICS 5); the first one decides."""
+    """Whether the symbol's bars are made from this kind of record (docs/semantics.md, 5); the first one decides."""
     who = tables.symbols[symbol]
     if who.origin == ORIGIN_NONE and (plan.origin in (ORIGIN_NONE, origin)):
         who.origin, who.base = origin, base

@@ -1,4 +1,4 @@
-"""How far time has come: log time, who is live, and each group's watermark (SEMANTICS 6, 7).
+"""How far time has come: log time, who is live, and each group's watermark (docs/semantics.md, 6, 7).
 
 Every function here only ever moves time forward, so doing one twice changes nothing.
 """
