@@ -20,7 +20,9 @@ from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
 
 # Kernels compile at their first call, which says nothing about the code's speed.
-hypothesis_settings.register_profile("marketpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile(
+    "marketpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile("marketpulse")
 
 
