@@ -100,7 +100,7 @@ def _is_whole(meta: Path) -> bool:
 
 
 def _new_identity() -> str:
-    """For a storage that lost its identity and our copy. The broker adopts the logs it finds into the new directory id."""
+    """For a storage that lost its identity and our copy. Known fault: the topics in it could not be read afterwards."""
     return f"version=1\ncluster.id={cluster_id()}\nnode.id={NODE_ID}\ndirectory.id={cluster_id()}\n"
 
 
