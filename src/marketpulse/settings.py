@@ -8,6 +8,7 @@ client's passwords, API keys) come from the environment or `.env` only, never fr
 """
 
 import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -280,13 +282,13 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (
             init_settings,
             env_settings,
-            dotenv_settings,
+            _DotEnv(settings_cls),
             _WellKnownNames(settings_cls),
             _TomlFile(settings_cls),
         )
@@ -301,7 +303,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     path = Path("marketpulse.toml") if config is None else config
     if config is not None and not path.is_file():
         raise SettingsError(f"configuration file {path} does not exist: check --config")
-    _TomlFile.path = path
+    reading = _FILE.set(path)
     try:
         return Settings(**overrides)
     except ValidationError as error:
@@ -312,25 +314,38 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError("configuration: " + "; ".join(lines)) from None
     except (ParameterError, ValueError) as error:
         raise SettingsError(f"configuration {path}: {error}") from None
+    finally:
+        _FILE.reset(reading)
+
+
+_FILE: ContextVar[Path | None] = ContextVar("configuration file", default=None)
+"""The file of the `load_settings` that is running; a bare `Settings(…)` reads none."""
 
 
 class _TomlFile(TomlConfigSettingsSource):
     """`marketpulse.toml`, without secrets."""
 
-    path = Path("marketpulse.toml")
-
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls, toml_file=self.path)
+        super().__init__(settings_cls, toml_file=_FILE.get())
 
     def __call__(self) -> dict[str, Any]:
         values = super().__call__()
         for name in values.get("kafka", {}).get("client", {}):
             if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
                 raise SettingsError(
-                    f"kafka.client.{name} is a secret: remove it from {self.path} and set "
+                    f"kafka.client.{name} is a secret: remove it from {_FILE.get()} and set "
                     f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
                 )
         return values
+
+
+class _DotEnv(DotEnvSettingsSource):
+    """Our names in `.env`: others stand there for other programs, but a misspelt one of ours is a mistake."""
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        ours = str(self.env_prefix).lower()
+        return {k: v for k, v in super().__call__().items() if k in fields or k.lower().startswith(ours)}
 
 
 class _WellKnownNames(PydanticBaseSettingsSource):

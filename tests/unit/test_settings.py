@@ -1,0 +1,135 @@
+"""Where a setting comes from, which source wins, and what a mistake in it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from marketpulse.errors import SettingsError
+from marketpulse.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of every test here, with none of our names in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "AWS_S3_BUCKET", "MARKETPULSE_KAFKA__PARTITIONS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def _partitions(directory: Path, number: int, name: str = "marketpulse.toml") -> Path:
+    path = directory / name
+    path.write_text(f"[kafka]\npartitions = {number}\n")
+    return path
+
+
+def test_the_file_of_the_working_directory_is_read(tmp_path: Path) -> None:
+    _partitions(tmp_path, 24)
+    assert load_settings().kafka.partitions == 24
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert load_settings().kafka.partitions == 12
+
+
+def test_a_named_file_is_read_instead_of_the_default_one(tmp_path: Path) -> None:
+    _partitions(tmp_path, 24)
+    assert load_settings(_partitions(tmp_path, 6, "mine.toml")).kafka.partitions == 6
+
+
+def test_what_one_load_read_is_forgotten_by_the_next_and_by_settings_made_in_code(tmp_path: Path) -> None:
+    load_settings(_partitions(tmp_path, 6, "mine.toml"))
+    assert load_settings().kafka.partitions == 12
+    assert Settings().kafka.partitions == 12
+
+
+def test_a_file_that_was_refused_is_forgotten_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        load_settings(_partitions(tmp_path, -1, "mine.toml"))
+    assert Settings().kafka.partitions == 12
+
+
+def test_the_environment_wins_over_dotenv_and_dotenv_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _partitions(tmp_path, 24)
+    (tmp_path / ".env").write_text("MARKETPULSE_KAFKA__PARTITIONS=25\n")
+    assert load_settings().kafka.partitions == 25
+    monkeypatch.setenv("MARKETPULSE_KAFKA__PARTITIONS", "26")
+    assert load_settings().kafka.partitions == 26
+
+
+def test_the_command_line_wins_over_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _partitions(tmp_path, 24)
+    monkeypatch.setenv("MARKETPULSE_KAFKA__PARTITIONS", "26")
+    assert load_settings(kafka={"partitions": 27}).kafka.partitions == 27
+
+
+def test_a_group_keeps_what_another_source_does_not_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _partitions(tmp_path, 24)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092")
+    kafka = load_settings(kafka={"topic_prefix": "desk-"}).kafka
+    assert (kafka.partitions, kafka.bootstrap_servers, kafka.topic_prefix) == (24, "kafka-1:9092", "desk-")
+
+
+def test_the_names_of_existing_projects_are_understood_in_dotenv(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "KAFKA_BOOTSTRAP_SERVERS=kafka-1:9092\nKAFKA_TOPIC=prices\nAWS_S3_BUCKET=mine\n"
+    )
+    settings = load_settings()
+    assert settings.kafka.bootstrap_servers == "kafka-1:9092"
+    assert settings.sources["prices"].kind == "kafka"
+    assert settings.lake_url() == "s3://mine/marketpulse/lake"
+
+
+def test_names_of_other_programs_in_dotenv_are_passed_over_and_a_misspelt_one_of_ours_is_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".env").write_text("EDITOR_THEME=dark\nSQL=postgres://x\nMARKETPULSE_KAFKA__PARTITIONS=25\n")
+    assert load_settings().kafka.partitions == 25
+    (tmp_path / ".env").write_text("MARKETPULSE_KAFKAA__PARTITIONS=25\n")
+    with pytest.raises(SettingsError, match="marketpulse_kafkaa__partitions"):
+        load_settings()
+
+
+def test_the_example_of_dotenv_is_read_once_its_comments_are_taken_off(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    (tmp_path / ".env").write_text(re.sub(r"^# (?=[A-Z_]+=)", "", text, flags=re.MULTILINE))
+    settings = load_settings()
+    assert settings.serve.port == 9000
+    assert settings.kafka.client["sasl.username"] == "me"
+    assert settings.engine.timeframes == ("1m", "1h", "1d")
+    assert "stock-prices" in settings.sources
+
+
+def test_a_secret_in_the_file_is_refused_without_showing_it(tmp_path: Path) -> None:
+    path = tmp_path / "marketpulse.toml"
+    path.write_text('[kafka.client]\n"sasl.password" = "hunter2"\n')
+    with pytest.raises(SettingsError, match=r"kafka\.client\.sasl\.password is a secret") as caught:
+        load_settings()
+    assert "marketpulse.toml" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_value_is_named_by_its_place_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETPULSE_KAFKA__PARTITIONS", "many")
+    with pytest.raises(SettingsError, match=r"kafka\.partitions") as caught:
+        load_settings()
+    assert "many" not in str(caught.value)
+
+
+def test_a_name_that_is_not_a_setting_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "marketpulse.toml").write_text("[kafka]\npartition = 3\n")
+    with pytest.raises(SettingsError, match=r"kafka\.partition\b"):
+        load_settings()
+
+
+def test_a_file_that_does_not_exist_or_is_not_toml_is_said() -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml does not exist"):
+        load_settings(Path("nowhere.toml"))
+    Path("marketpulse.toml").write_text("[kafka\n")
+    with pytest.raises(SettingsError, match=r"marketpulse\.toml"):
+        load_settings()
