@@ -120,11 +120,14 @@ def test_a_killed_broker_is_noticed_and_its_restart_keeps_topics_and_data(home: 
     broker.stop()
 
 
-def test_storage_that_lost_its_identity_keeps_its_topics(home: Home) -> None:
+@pytest.mark.parametrize("also_our_copy", [False, True])
+def test_storage_that_lost_its_identity_keeps_its_topics(home: Home, also_our_copy: bool) -> None:
     settings = home()
     with EmbeddedBroker(settings) as broker:
         values = fill(broker, settings)
     (settings.data_dir / "broker" / "storage" / "meta.properties").write_text("version=1\nclus")
+    if also_our_copy:
+        (settings.data_dir / "broker" / "identity.properties").unlink()
     with EmbeddedBroker(settings) as broker:
         assert read(broker.bootstrap, "market", 3) == values
         write(broker.bootstrap, "market", [b"four"])

@@ -27,7 +27,14 @@ from marketpulse.kafka.broker_jvm import (
     server_properties,
 )
 from marketpulse.kafka.broker_owner import Ownership, Running, end, runs
-from marketpulse.kafka.broker_probe import accepts, answers, free_port, is_free, make_coordinator_topics
+from marketpulse.kafka.broker_probe import (
+    accepts,
+    answers,
+    elect_missing_leaders,
+    free_port,
+    is_free,
+    make_coordinator_topics,
+)
 from marketpulse.kafka.broker_storage import prepare_storage, write_atomically
 from marketpulse.kafka.jars import Progress, kafka_jars, no_progress
 from marketpulse.kafka.java import find_java
@@ -82,25 +89,25 @@ class EmbeddedBroker:
         if self.alive():
             return self.bootstrap
         self.stop()  # what is left of one that died
-        try:
-            for directory in (self._files.home, self._files.logs):
-                directory.mkdir(parents=True, exist_ok=True)
-            self._owner.take()
-            if not self._take_over():
-                check_disk(self._data_dir)
-                self._start_new()
-            make_coordinator_topics(self._port)
-        except OSError as error:
-            self.stop()
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise disk_full(self._data_dir) from None
-            raise EnvironmentProblem(
-                f"the broker cannot keep its data in {self._data_dir} ({error.strerror}): "
-                "make it writable, or set MARKETPULSE_DATA_DIR to another directory"
-            ) from None
-        except BaseException:
-            self.stop()
-            raise
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.stop)  # unless all of it succeeds: a Ctrl-C leaves no Java behind either
+            try:
+                for directory in (self._files.home, self._files.logs):
+                    directory.mkdir(parents=True, exist_ok=True)
+                self._owner.take()
+                if not self._take_over():
+                    check_disk(self._data_dir)
+                    self._start_new()
+                make_coordinator_topics(self._port)
+                elect_missing_leaders(self._port)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise disk_full(self._data_dir) from None
+                raise EnvironmentProblem(
+                    f"the broker cannot keep its data in {self._data_dir} ({error.strerror}): "
+                    "make it writable, or set MARKETPULSE_DATA_DIR to another directory"
+                ) from None
+            undo.pop_all()
         return self.bootstrap
 
     def stop(self) -> None:

@@ -30,7 +30,8 @@ def prepare_storage(home: Path, format_storage: Format) -> Path:
     """The directory that the broker keeps its log in, whole: `home/storage`.
 
     Whole: as it is. No metadata and no topics in it: an interrupted format, formatted anew. Metadata
-    but no (or a torn) meta.properties: that file is restored, the topics stay.
+    but no (or a torn) meta.properties: that file is restored, with new ids if our copy is gone too;
+    the topics stay.
 
     Raises EnvironmentProblem when topics hold data but the metadata that names them is gone: the
     broker would delete them as strays.
@@ -44,7 +45,9 @@ def prepare_storage(home: Path, format_storage: Format) -> Path:
         return storage
     if _has_metadata(storage):
         get_logger().warning("broker_storage_mended", file=str(storage / _META))
-        write_atomically(storage / _META, copy.read_text() if _is_whole(copy) else _new_identity())
+        if not _is_whole(copy):
+            write_atomically(copy, _new_identity())
+        write_atomically(storage / _META, copy.read_text())
         return storage
     _refuse_topics_without_metadata(storage)
     if storage.exists():
@@ -100,7 +103,8 @@ def _is_whole(meta: Path) -> bool:
 
 
 def _new_identity() -> str:
-    """For a storage that lost its identity and our copy. Known fault: the topics in it could not be read afterwards."""
+    """For a storage that lost its identity and our copy. The old ids stand nowhere else in plain text; with new
+    ones the partitions have no leader until broker_probe.elect_missing_leaders asks for one."""
     return f"version=1\ncluster.id={cluster_id()}\nnode.id={NODE_ID}\ndirectory.id={cluster_id()}\n"
 
 

@@ -77,6 +77,24 @@ def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(tmp_path: Path,
     assert (storage / "market-3" / "00000000000000000000.log").read_bytes() == b"records"
 
 
+def test_storage_that_lost_its_identity_and_our_copy_gets_new_ids_in_both_and_keeps_its_topics(
+    tmp_path: Path,
+) -> None:
+    storage = prepare_storage(tmp_path, format_storage)
+    old = read_properties(storage / "meta.properties")
+    put(storage / "__cluster_metadata-0" / "00000000000000000000.log")
+    put(storage / "market-3" / "00000000000000000000.log")
+    (storage / "meta.properties").unlink()
+    (tmp_path / "identity.properties").unlink()
+    assert prepare_storage(tmp_path, refuse_to_format) == storage
+    new = read_properties(storage / "meta.properties")
+    assert new == read_properties(tmp_path / "identity.properties")
+    assert new.keys() == old.keys()
+    assert new["node.id"] == old["node.id"]
+    assert new["directory.id"] != old["directory.id"]
+    assert (storage / "market-3" / "00000000000000000000.log").read_bytes() == b"records"
+
+
 def test_topics_whose_metadata_is_gone_are_never_given_to_the_broker(tmp_path: Path) -> None:
     storage = prepare_storage(tmp_path, format_storage)
     put(storage / "dead-letters-3" / "00000000000000000000.log")
