@@ -219,6 +219,20 @@ def test_what_is_held_is_flushed_before_partitions_move_and_positions_are_asked_
     first.commit()
 
 
+def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(
+    kafka_settings: Settings,
+) -> None:
+    def fails() -> None:
+        raise Retryable("the store is away")
+
+    Writer(kafka_settings).rows("bars", bars(1))
+    reader = TableReader(kafka_settings, ["bars"], "sink-a", {})
+    reader.on_revoke(fails)
+    collect(reader, has("bars", 1))
+    with pytest.raises(Retryable, match="the store is away"):
+        reader.close()
+
+
 def test_lag_counts_what_stands_behind_the_last_poll(
     kafka_settings: Settings, reader_of: Callable[..., TableReader]
 ) -> None:

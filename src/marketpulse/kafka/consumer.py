@@ -60,7 +60,6 @@ class TableReader:
         self._next: dict[Place, int | None] = {}  # assigned places; None until the first record
         self._unplaced: list[Place] = []  # assigned, but not begun yet
         self._generation = 0  # counts what moved
-        self._fault: BaseException | None = None
         self._consumer = Consumer(
             client_config(
                 settings, "consumer", group_id=group, isolation_level="read_committed",
@@ -72,9 +71,9 @@ class TableReader:
         )  # fmt: skip
         self._consumer.subscribe(
             list(self._tables),
-            on_assign=self._guarded(self._assigned),
-            on_revoke=self._guarded(self._revoked),
-            on_lost=self._guarded(self._lost),
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
         )
 
     def on_revoke(self, callback: Callable[[], None]) -> None:
@@ -91,12 +90,10 @@ class TableReader:
         if self._unplaced:
             self._place()
         first = self._consumer.poll(timeout_s)
-        self._raise_fault()
         if first is None:
             return []
         generation = self._generation
         messages = [first, *self._consumer.consume(_RECORDS_MAX - 1, 0)]
-        self._raise_fault()
         if self._generation != generation:  # some of them are from before partitions moved: read all again
             self._unplaced = list(self._next)
             return []
@@ -129,7 +126,6 @@ class TableReader:
     def close(self) -> None:
         """Leave the group; the callback of `on_revoke` is called for what is still held."""
         self._consumer.close()
-        self._raise_fault()
 
     def _batches(self, place: Place, run: list[Message]) -> list[SinkBatch]:
         topic, partition = place
@@ -182,6 +178,7 @@ class TableReader:
         }
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._generation += 1
         consumer.assign([])  # else the client begins at the committed offsets by itself
         self._unplaced = [(place.topic, place.partition) for place in partitions]
         self._place()
@@ -218,6 +215,7 @@ class TableReader:
             )
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002
+        self._generation += 1
         self._unplaced = []
         try:
             self._flush()
@@ -226,26 +224,8 @@ class TableReader:
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002
         """Another member may own them already: what is held is forgotten, and read again by whoever does."""
+        self._generation += 1
         self._next, self._unplaced = {}, []
-
-    def _guarded(
-        self, callback: Callable[[Consumer, list[TopicPartition]], None]
-    ) -> Callable[[Consumer, list[TopicPartition]], None]:
-        """The client turns an exception of a callback into one without a cause: keep it for the loop."""
-
-        def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            self._generation += 1
-            try:
-                callback(consumer, partitions)
-            except Exception as error:  # noqa: BLE001 - raised again by the poll that called us
-                self._fault = error
-
-        return call
-
-    def _raise_fault(self) -> None:
-        if self._fault is not None:
-            fault, self._fault = self._fault, None
-            raise fault
 
 
 def _place(message: Message) -> Place:

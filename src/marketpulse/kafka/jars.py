@@ -135,9 +135,8 @@ def _complete(home: Path, lock: JarLock, progress: Progress, fetch: Fetch) -> No
                     done.result()
                     have += 1
                     progress(have, len(lock.jars))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            finally:  # after a fault or a Ctrl-C, what has not begun is not begun
+                pool.shutdown(wait=False, cancel_futures=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     marker = home / f"{_MARKER}.{os.getpid()}.tmp"
