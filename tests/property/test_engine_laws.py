@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from market_rows import Engine, Row, bar, batch_of, clock, config_of, goodbye, heartbeat, hello, trade
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.provisional import changed_symbols, forming_bars
+from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.model.market import COMPLETE, StringTable
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3)"
 CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS)
+LOOKER = Looker(CONFIG)
 
 prices = st.floats(0.01, 1e6, allow_subnormal=False)
 sizes = st.floats(0, 1e6, allow_subnormal=False).filter(lambda s: s == 0 or s > 1e-9)
@@ -101,7 +102,7 @@ def test_looking_at_the_forming_bars_changes_nothing(rows: list[Row], data: st.D
     cut = data.draw(st.integers(0, len(rows)))
     engine = Engine(CONFIG)
     first = engine.step(rows[:cut])
-    forming_bars(engine.state, CONFIG, changed_symbols(engine.state))
+    LOOKER.forming_bars(engine.state, changed_symbols(engine.state))
     second = engine.step(rows[cut:])
     looked = (
         np.concatenate([first.closed, second.closed]).tobytes(),
@@ -143,7 +144,7 @@ def test_what_forms_is_what_would_close_now(rows: list[Row]) -> None:
     """The forming bar and its values equal the rows that closing everything at once then gives."""
     engine = Engine(CONFIG)
     engine.step(rows)
-    forming, values = forming_bars(engine.state, CONFIG, np.arange(len(engine.state.symbols)))
+    forming, values = LOOKER.forming_bars(engine.state, np.arange(len(engine.state.symbols)))
     newest = {(int(b["symbol"]), int(b["frame"])): (b, v) for b, v in zip(forming, values, strict=True)}
     done = [goodbye(s, watermark_ns=COMPLETE) for s in ("x", "y")]
     batch = batch_of(done, engine.offset, StringTable())

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.provisional import changed_symbols, forming_bars
+from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.indicators.catalogue import CATALOGUE, Spec
@@ -30,7 +30,7 @@ def warm_engine() -> None:
     config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators)
     stepper, state = Stepper(config), new_state(config)
     state, _ = stepper.step(state, _batch())
-    forming_bars(state, config, changed_symbols(state))
+    Looker(config).forming_bars(state, changed_symbols(state))
 
 
 def _batch() -> MarketBatch:

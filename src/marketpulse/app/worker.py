@@ -13,7 +13,7 @@ from marketpulse.app.partition import OwnedPartition
 from marketpulse.clock import Clock
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.provisional import forming_bars, mark_shown
+from marketpulse.engine.provisional import Looker, mark_shown
 from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper, StepResult
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, settings: Settings, config: EngineConfig, slot: int, clock: Clock) -> None:
         self._settings, self._config, self._clock = settings, config, clock
-        self._stepper = Stepper(config)
+        self._stepper, self._looker = Stepper(config), Looker(config)
         self._owned: dict[int, OwnedPartition] = {}
         self._reader = MarketReader(settings.topic("market"))
         self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
@@ -226,7 +226,7 @@ class Worker:
                 continue
             symbols = owned.due_to_show(now, interval)
             if symbols.size:
-                forming, values = forming_bars(owned.state, self._config, symbols)
+                forming, values = self._looker.forming_bars(owned.state, symbols)
                 mark_shown(owned.state, symbols)
                 self._live.write(live_rows(owned.state, self._config, forming, values), self._clock.now_ns())
 

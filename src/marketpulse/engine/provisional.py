@@ -23,22 +23,28 @@ def mark_shown(state: PartitionState, symbols: np.ndarray) -> None:
     state.tables.symbols["dirty"][symbols] = 0
 
 
-def forming_bars(
-    state: PartitionState, config: EngineConfig, symbols: np.ndarray
-) -> tuple[np.ndarray, Floats]:
-    """The newest forming bar of each symbol and timeframe that holds something, and its indicator values."""
-    frames = len(config.frames)
-    if state.tables.registers[FREE_BAR] < 0:
-        grow_bars(state)
-    most = len(symbols) * frames
-    output = Output(np.empty(most, CLOSED), np.empty(0, np.int8), np.empty(state.tables.bars.size, np.int32))
-    registers = state.tables.registers
-    kept = registers[N_CLOSED]
-    registers[N_CLOSED] = 0
-    look(state.tables, config.plan(), symbols, output)
-    forming = output.closed[: registers[N_CLOSED]].copy()
-    registers[N_CLOSED] = kept
-    return forming, indicate_forming(state, config, forming)
+class Looker:
+    """Looks at forming bars; holds only the plan, no state of the stream."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._plan: Plan = config.plan()
+
+    def forming_bars(self, state: PartitionState, symbols: np.ndarray) -> tuple[np.ndarray, Floats]:
+        """The newest forming bar of each symbol and timeframe that holds something, and its indicator values."""
+        registers = state.tables.registers
+        if registers[FREE_BAR] < 0:
+            grow_bars(state)
+        most = len(symbols) * len(self._config.frames)
+        output = Output(
+            np.empty(most, CLOSED), np.empty(0, np.int8), np.empty(state.tables.bars.size, np.int32)
+        )
+        kept = registers[N_CLOSED]
+        registers[N_CLOSED] = 0
+        look(state.tables, self._plan, symbols, output)
+        forming = output.closed[: registers[N_CLOSED]].copy()
+        registers[N_CLOSED] = kept
+        return forming, indicate_forming(state, self._config, forming)
 
 
 @bare_kernel

@@ -1,6 +1,7 @@
 """Simple moving average of the close (docs/formulas/sma.md)."""
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 
 @kernel
-def update(
+def average_of(
+    column: int,
     state: Floats,
     series: NDArray[np.int64],
     bars: Floats,
@@ -20,10 +22,10 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: the window (rolling.sum_push)."""
+    """The kernel of each indicator that is the mean of one column. Row: the window (rolling.sum_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        full, high, low = sum_push(state, series[i], 0, length, bars[i, CLOSE])
+        full, high, low = sum_push(state, series[i], 0, length, bars[i, column])
         value = mean(high, low, length)
         out[i, 0] = value if full and math.isfinite(value) else math.nan
 
@@ -32,7 +34,7 @@ SMA = Indicator(
     name="sma",
     title="Simple moving average",
     group="trend",
-    update=update,
+    update=partial(average_of, CLOSE),
     parameters=(period(20),),
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
