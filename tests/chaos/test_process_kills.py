@@ -11,8 +11,9 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bare_clients import BareTopic
+from bare_clients import rows as rows_of
 from market_rows import Engine, config_of, heartbeat, hello, trade
 from marketpulse.app.warm import warm_up
 from marketpulse.kafka.partitioner import partitions_of
@@ -38,18 +39,22 @@ def stream() -> list[dict[str, Any]]:
     return rows
 
 
+def of_partition(rows: list[dict[str, Any]], partition: int, partitions: int) -> list[dict[str, Any]]:
+    """The partition's part of the stream: its symbols, and what has none and goes into every partition."""
+    return [
+        row
+        for row in rows
+        if "symbol" not in row or int(partitions_of([row["symbol"].encode()], partitions)[0]) == partition
+    ]
+
+
 def clean_run(
     rows: list[dict[str, Any]], partitions: int
 ) -> dict[tuple[int, str, str], list[tuple[Any, ...]]]:
     """What each series' bars must be, by the operators alone."""
     expected: dict[tuple[int, str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for partition in range(partitions):
-        mine = [
-            r
-            for r in rows
-            if "symbol" not in r or int(partitions_of([r["symbol"].encode()], partitions)[0]) == partition
-        ]
-        for bar in Engine(config_of(FRAMES, INDICATORS)).feed(*mine):
+        for bar in Engine(config_of(FRAMES, INDICATORS)).feed(*of_partition(rows, partition, partitions)):
             expected[partition, bar["symbol"], bar["timeframe"]].append(_facts(bar))
     return expected
 
@@ -84,37 +89,10 @@ def start(settings: Settings) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-m", "marketpulse", "process"], env=environment)
 
 
-def committed(
-    settings: Settings, topic: str, wanted: int, timeout_s: float
-) -> list[tuple[int, dict[str, Any]]]:
-    consumer = Consumer({
-        "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "reader", "enable.auto.commit": False,
-        "isolation.level": "read_committed", "auto.offset.reset": "earliest",
-    })  # fmt: skip
-    consumer.assign([TopicPartition(settings.topic(topic), p, 0) for p in range(settings.kafka.partitions)])
-    rows: list[tuple[int, dict[str, Any]]] = []
-    deadline, quiet = time.monotonic() + timeout_s, 0
-    while time.monotonic() < deadline and (len(rows) < wanted or quiet < 5):
-        message = consumer.poll(0.2)
-        quiet = quiet + 1 if message is None else 0
-        if message is not None and message.error() is None:
-            rows.append((message.partition() or 0, json.loads(message.value() or b"")))
-    consumer.close()
-    return rows
-
-
 def write(settings: Settings, rows: list[dict[str, Any]]) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
-    partitions = settings.kafka.partitions
-    for row in rows:
-        record = {k: v for k, v in row.items() if k != "log_time_ns"}
-        if "symbol" in row:
-            places = [int(partitions_of([row["symbol"].encode()], partitions)[0])]
-        else:
-            places = list(range(partitions))
-        for place in places:
-            producer.produce(settings.topic("market"), json.dumps(record).encode(), partition=place)
-    assert producer.flush(20) == 0
+    records = [{k: v for k, v in row.items() if k != "log_time_ns"} for row in rows]
+    for partition in range(settings.kafka.partitions):
+        BareTopic.of(settings).write(of_partition(records, partition, settings.kafka.partitions), partition)
 
 
 def test_a_process_killed_again_and_again_leaves_exactly_the_rows_of_the_clean_run(
@@ -137,17 +115,18 @@ def test_a_process_killed_again_and_again_leaves_exactly_the_rows_of_the_clean_r
             process = start(kafka_settings)
     assert kills == KILLS
     total = sum(map(len, expected.values()))
-    bars = committed(kafka_settings, "bars", total, 120)
-    values = committed(kafka_settings, "indicators", total, 60)
+    bars = BareTopic.of(kafka_settings, "bars").wait_for(total, 120, quiet_s=1)
+    values = BareTopic.of(kafka_settings, "indicators").wait_for(total, 60, quiet_s=1)
     process.terminate()
     assert process.wait(30) == 0
     found: dict[tuple[int, str, str], list[tuple[Any, ...]]] = defaultdict(list)
-    for partition, bar in bars:
-        found[partition, bar["symbol"], bar["timeframe"]].append(_facts(bar))
+    for record in bars:
+        bar = record.row
+        found[record.partition, bar["symbol"], bar["timeframe"]].append(_facts(bar))
     assert found == expected
     assert len(values) == total
     keys = {
         (row["symbol"], row["timeframe"], row["receipt"]["first_offset"], row["receipt"]["last_offset"])
-        for _, row in values
+        for row in rows_of(values)
     }
     assert len(keys) == total

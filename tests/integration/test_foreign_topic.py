@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
+from bare_clients import BareTopic, bare_producer, transaction
 from marketpulse.errors import Fatal
 from marketpulse.kafka import foreign
 from marketpulse.kafka.broker import EmbeddedBroker
@@ -17,15 +17,16 @@ from marketpulse.settings import Settings
 
 pytestmark = pytest.mark.integration
 
+T0_MS = 1_700_000_000_000
+
 
 @pytest.fixture
 def topic(broker: EmbeddedBroker) -> Iterator[str]:
     """A foreign topic with two partitions."""
-    name = f"foreign-{uuid.uuid4().hex[:8]}"
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.create_topics([NewTopic(name, 2, 1)])[name].result(10)
-    yield name
-    admin.delete_topics([name])[name].result(10)
+    foreign_topic = BareTopic(broker.bootstrap, f"foreign-{uuid.uuid4().hex[:8]}")
+    foreign_topic.make(2)
+    yield foreign_topic.name
+    foreign_topic.delete()
 
 
 @pytest.fixture
@@ -37,10 +38,7 @@ def settings(broker: EmbeddedBroker, topic: str, tmp_path_factory: pytest.TempPa
 
 
 def write(settings: Settings, topic: str, partition: int, values: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
-    for value in values:
-        producer.produce(topic, value, partition=partition, timestamp=1_700_000_000_000)
-    assert producer.flush(10) == 0
+    BareTopic(settings.kafka.bootstrap_servers, topic).write(values, partition, timestamp_ms=T0_MS)
 
 
 def drain(reader: KafkaForeignTopic, seconds: float = 15) -> dict[int, list[tuple[int, bytes | None]]]:
@@ -49,7 +47,7 @@ def drain(reader: KafkaForeignTopic, seconds: float = 15) -> dict[int, list[tupl
     deadline = time.monotonic() + seconds
     while not reader.at_end() and time.monotonic() < deadline:
         for records in reader.poll(0.1):
-            assert set(records.timestamps_ms) == {1_700_000_000_000}
+            assert set(records.timestamps_ms) == {T0_MS}
             found.setdefault(records.partition, []).extend(zip(records.offsets, records.values, strict=True))
     assert reader.at_end()
     return found
@@ -83,18 +81,10 @@ def test_reading_goes_on_at_the_offsets_that_were_kept(settings: Settings, topic
 
 
 def test_rows_of_an_open_or_aborted_transaction_are_not_read(settings: Settings, topic: str) -> None:
-    producer = Producer(
-        {
-            "bootstrap.servers": str(settings.kafka.bootstrap_servers),
-            "transactional.id": f"t-{uuid.uuid4().hex}",
-        }
-    )
-    producer.init_transactions(20)
+    producer = bare_producer(settings.kafka.bootstrap_servers, f"t-{uuid.uuid4().hex}")
     for value, keep in ((b"no", False), (b"yes", True)):
-        producer.begin_transaction()
-        producer.produce(topic, value, partition=0, timestamp=1_700_000_000_000)
-        producer.flush(10)
-        (producer.commit_transaction if keep else producer.abort_transaction)(10)
+        with transaction(producer, keep=keep):
+            producer.produce(topic, value, partition=0, timestamp=T0_MS)
     reader = KafkaForeignTopic(settings, topic)
     assert [value for _, value in drain(reader)[0]] == [b"yes"]
     reader.close()

@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from bare_clients import BareTopic, Record, rows
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to
@@ -52,35 +51,16 @@ def trades(numbers: range, symbols: tuple[str, ...] = ("AAA", "BBB", "CCC", "DDD
     )
 
 
-def records(settings: Settings, topic: str = "market") -> dict[int, list[Message]]:
+def records(settings: Settings, topic: str = "market") -> dict[int, list[Record]]:
     """Every committed record of a topic, by partition in order."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "reader", "log_level": 0,
-            "isolation.level": "read_committed", "enable.partition.eof": True, "enable.auto.commit": False,
-        }
-    )  # fmt: skip
-    name = settings.topic(topic)
-    partitions = list(consumer.list_topics(name, timeout=10).topics[name].partitions)
-    consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions])
-    found: dict[int, list[Message]] = {p: [] for p in partitions}
-    open_ends = set(partitions)
-    while open_ends:
-        message = consumer.poll(10)
-        assert message is not None, "the topic's end did not come"
-        error, partition = message.error(), message.partition()
-        assert partition is not None
-        if error is None:
-            found[partition].append(message)
-        else:
-            assert error.code() == KafkaError._PARTITION_EOF, error.str()
-            open_ends.discard(partition)
-    consumer.close()
+    found: dict[int, list[Record]] = {p: [] for p in range(settings.kafka.partitions)}
+    for record in BareTopic.of(settings, topic).committed():
+        found[record.partition].append(record)
     return found
 
 
 def objects(settings: Settings, topic: str = "market") -> dict[int, list[dict[str, Any]]]:
-    return {p: [orjson.loads(m.value() or b"") for m in run] for p, run in records(settings, topic).items()}
+    return {partition: rows(run) for partition, run in records(settings, topic).items()}
 
 
 def prices(settings: Settings) -> list[float]:
@@ -136,7 +116,7 @@ def test_an_event_without_a_symbol_reaches_every_partition(kafka_settings: Setti
     log = KafkaMarketLog(kafka_settings, "replay", exactly_once=False)
     log.write(Polled(batches=[batch]))
     log.close()
-    assert [[m.value() for m in run] for run in records(kafka_settings).values()] == [[body]] * 4
+    assert [[r.value for r in run] for run in records(kafka_settings).values()] == [[body]] * 4
 
 
 def test_a_rejected_input_row_is_a_dead_letter_with_its_file_and_line(kafka_settings: Settings) -> None:
@@ -156,14 +136,14 @@ def test_the_arrow_wire_writes_frames_that_say_so(kafka_settings: Settings) -> N
     log.write(Polled(batches=[trades(range(100), ("21", "foobar", "abc"))]))
     log.close()
     symbols: dict[int, set[str]] = {}
-    rows = 0
+    count = 0
     for partition, run in records(settings).items():
-        for message in run:
-            assert dict(message.headers() or ())["content-type"] == b"application/vnd.apache.arrow.stream"
-            table = pa.ipc.open_stream(message.value()).read_all()
-            rows += table.num_rows
+        for record in run:
+            assert record.headers["content-type"] == b"application/vnd.apache.arrow.stream"
+            table = pa.ipc.open_stream(record.value).read_all()
+            count += table.num_rows
             symbols.setdefault(partition, set()).update(table.column("symbol").to_pylist())
-    assert rows == 100
+    assert count == 100
     assert symbols == {0: {"21"}, 2: {"foobar"}, 3: {"abc"}}
 
 
@@ -276,7 +256,7 @@ WRITER = """
     import sys
     import time
     from pathlib import Path
-    sys.path.insert(0, sys.argv[4])
+    sys.path[:0] = sys.argv[4:]
     from test_market_log import trades
     from marketpulse.kafka.producer import KafkaMarketLog
     from marketpulse.ports import Polled
@@ -298,12 +278,13 @@ WRITER = """
 def test_a_source_killed_again_and_again_writes_every_row_once(
     kafka_settings: Settings, tmp_path: Path
 ) -> None:
-    here = str(Path(__file__).parent)
+    here = Path(__file__).parent
     arguments = [
         str(kafka_settings.kafka.bootstrap_servers),
         kafka_settings.kafka.topic_prefix,
         str(tmp_path),
-        here,
+        str(here),
+        str(here.parent),
     ]
     chance = random.Random(5)
     starts: list[int] = []

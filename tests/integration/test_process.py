@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
+import market_rows
+from bare_clients import BareTopic, rows
 from market_rows import at
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.process import run
@@ -22,48 +24,20 @@ pytestmark = pytest.mark.integration
 HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
 
 
-def trade(symbol: str, seconds: float, price: float, size: float, **more: Any) -> dict[str, Any]:
-    return {
-        "type": "trade",
-        "symbol": symbol,
-        "source": "test",
-        "event_time_ns": at(seconds),
-        "price": price,
-        "size": size,
-        **more,
-    }
+trade = partial(market_rows.trade, source="test")
 
 
 def heartbeat(seconds: float) -> dict[str, Any]:
     return {"type": "heartbeat", "source": "test", "event_time_ns": at(seconds)}
 
 
-def write(settings: Settings, records: list[dict[str, Any] | bytes], partition: int = 0) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
-    for record in records:
-        value = record if isinstance(record, bytes) else json.dumps(record).encode()
-        producer.produce(settings.topic("market"), value, partition=partition)
-    assert producer.flush(10) == 0
+def write(settings: Settings, records: list[dict[str, Any] | bytes]) -> None:
+    BareTopic.of(settings).write(records)
 
 
-def read(settings: Settings, topic: str, wanted: int, timeout_s: float = 40) -> list[dict[str, Any]]:
+def read(settings: Settings, topic: str, wanted: int) -> list[dict[str, Any]]:
     """At least `wanted` committed rows of a topic, or what came in time, partition after partition."""
-    consumer = Consumer({
-        "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "reader", "enable.auto.commit": False,
-        "isolation.level": "read_committed", "auto.offset.reset": "earliest",
-    })  # fmt: skip
-    consumer.assign([TopicPartition(settings.topic(topic), p, 0) for p in range(settings.kafka.partitions)])
-    rows: list[tuple[int, int, dict[str, Any]]] = []
-    deadline, quiet = time.monotonic() + timeout_s, 0
-    while time.monotonic() < deadline and (len(rows) < wanted or quiet < 3):
-        message = consumer.poll(0.2)
-        if message is None:
-            quiet += 1
-            continue
-        assert message.error() is None
-        rows.append((message.partition() or 0, message.offset() or 0, json.loads(message.value() or b"")))
-    consumer.close()
-    return [row for _, _, row in sorted(rows, key=lambda r: r[:2])]
+    return rows(BareTopic.of(settings, topic).wait_for(wanted))
 
 
 class Running:

@@ -1,6 +1,5 @@
 """`produce` on the real broker: a file through kills, a foreign topic, a simulated market, a second start."""
 
-import json
 import os
 import random
 import signal
@@ -12,11 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from bare_clients import BareTopic
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.produce import run
 from marketpulse.model.market import COMPLETE
@@ -39,26 +36,7 @@ with lifecycle(settings, "produce-x") as life:
 
 def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict[str, Any]]]:
     """(partition, record) of every committed record, in the order of each partition."""
-    consumer = Consumer(
-        {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "look", "isolation.level": "read_committed",
-         "enable.partition.eof": True, "enable.auto.commit": False}
-    )  # fmt: skip
-    name = settings.topic(topic)
-    try:
-        partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
-        consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions])
-        found, ended = [], 0
-        while ended < len(partitions):
-            message = consumer.poll(10)
-            assert message is not None, "the topic does not end"
-            if (error := message.error()) is not None:
-                assert error.code() == KafkaError._PARTITION_EOF
-                ended += 1
-            else:
-                found.append((message.partition() or 0, orjson.loads(message.value() or b"")))
-        return found
-    finally:
-        consumer.close()
+    return [(record.partition, record.row) for record in BareTopic.of(settings, topic).committed()]
 
 
 def produced(
@@ -140,16 +118,15 @@ def test_the_bundled_days_arrive_whole_and_a_second_start_adds_nothing(
 
 def test_unkeyed_foreign_json_arrives_keyed_by_symbol_in_order_of_time(kafka_settings: Settings) -> None:
     name = f"{kafka_settings.kafka.topic_prefix}foreign"
-    servers = kafka_settings.kafka.bootstrap_servers
-    assert servers is not None
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([NewTopic(name, 5, 1)])[name].result(10)
-    producer = Producer({"bootstrap.servers": servers})
+    topic = BareTopic(kafka_settings.kafka.bootstrap_servers, name)
+    topic.make(5)
+    written: dict[int, list[dict[str, Any] | bytes]] = {partition: [] for partition in range(5)}
     for i in range(500):
         row = {"symbol": f"S{i % 3}", "price": f"{i + 1}.50", "volume": 2, "timestamp": 1_600_000_000 + i}
-        producer.produce(name, json.dumps(row), partition=i * 7 % 5)
-    producer.produce(name, b"no json", partition=0)
-    assert producer.flush(10) == 0
+        written[i * 7 % 5].append(row)
+    written[0].append(b"no json")
+    for partition, values in written.items():
+        topic.write(values, partition)
     source = KafkaSourceSettings(topic=name)
     produced(kafka_settings, source, "foreign", seconds=8)
     produced(kafka_settings, source, "foreign", seconds=6)  # goes on behind what it had

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 
 import pyarrow as pa
 import pytest
-from confluent_kafka import Producer
 
+from bare_clients import BareTopic, bare_producer, transaction
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka.client import client_config
 from marketpulse.kafka.codec import FRAME_HEADERS, encode_market, encode_rows
 from marketpulse.kafka.consumer import TableReader
 from marketpulse.kafka.feed import KafkaLiveFeed
@@ -48,51 +48,46 @@ def bars(count: int, symbol: str = "AAA") -> pa.RecordBatch:
 
 
 class Writer:
-    """A plain producer for records of our topics, with or without transactions."""
+    """Writes records of our topics, with or without transactions."""
 
     def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
-        extra = {} if transactional_id is None else {"transactional_id": transactional_id}
         self._settings = settings
-        self._producer = Producer(client_config(settings, "producer", **extra))
+        self._producer = bare_producer(settings.kafka.bootstrap_servers, transactional_id)
         self._transactional = transactional_id is not None
-        if self._transactional:
-            self._producer.init_transactions(30)
 
-    def market(self, batch: pa.RecordBatch, wire: str = "json", *, abort: bool = False) -> None:
-        self._begin()
-        for record in encode_market(batch, wire=wire, partitions=4):  # type: ignore[arg-type]
-            partition = -1 if record.partition is None else record.partition
-            self._producer.produce(
-                self._settings.topic("market"),
-                record.value,
-                record.key,
-                partition,
-                headers=list(record.headers or []),
-            )
-        self._end(abort)
+    def market(self, batch: pa.RecordBatch, wire: str = "json", *, keep: bool = True) -> None:
+        with self._written(keep=keep):
+            for record in encode_market(batch, wire=wire, partitions=4):  # type: ignore[arg-type]
+                partition = -1 if record.partition is None else record.partition
+                self._producer.produce(
+                    self._settings.topic("market"),
+                    record.value,
+                    record.key,
+                    partition,
+                    headers=list(record.headers or []),
+                )
 
-    def rows(self, topic: str, batch: pa.RecordBatch, *, abort: bool = False) -> None:
-        self._begin()
+    def rows(self, topic: str, batch: pa.RecordBatch, *, keep: bool = True) -> None:
+        with self._written(keep=keep):
+            self._produce_rows(topic, batch)
+
+    @contextmanager
+    def open_rows(self, topic: str, batch: pa.RecordBatch) -> Iterator[None]:
+        """Rows of a transaction that is open meanwhile, and then taken back."""
+        with transaction(self._producer, keep=False):
+            self._produce_rows(topic, batch)
+            assert self._producer.flush(10) == 0
+            yield
+
+    def _produce_rows(self, topic: str, batch: pa.RecordBatch) -> None:
         for key, value in encode_rows(batch):
             self._producer.produce(self._settings.topic(topic), value, key)
-        self._end(abort)
 
-    def raw(self, topic: str, value: bytes, partition: int = 0) -> None:
-        self._producer.produce(self._settings.topic(topic), value, partition=partition)
-        self._producer.flush(10)
-
-    def _begin(self) -> None:
-        if self._transactional:
-            self._producer.begin_transaction()
-
-    def _end(self, abort: bool) -> None:
-        if not self._transactional:
-            assert self._producer.flush(10) == 0
-        elif abort:
-            self._producer.flush(10)
-            self._producer.abort_transaction(10)
-        else:
-            self._producer.commit_transaction(10)
+    @contextmanager
+    def _written(self, *, keep: bool) -> Iterator[None]:
+        with transaction(self._producer, keep=keep) if self._transactional else nullcontext():
+            yield
+        assert self._producer.flush(10) == 0
 
 
 def collect(
@@ -147,7 +142,7 @@ def test_stretches_follow_each_other_without_a_gap_over_marks_and_aborted_record
 ) -> None:
     writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "w")
     writer.market(trades(2))  # offsets 0, 1 and the mark 2
-    writer.market(trades(5), abort=True)  # 3 … 7 and the mark 8
+    writer.market(trades(5), keep=False)  # 3 … 7 and the mark 8
     writer.market(trades(1, first=7))  # 9 and the mark 10
     batches = collect(reader_of(["trades"]), lambda found: bool(found) and found[-1].next_offset == 11)
     assert batches[0].first_offset == 0
@@ -163,7 +158,7 @@ def test_a_reader_starts_where_the_store_stands_and_refused_records_only_move_th
     place = next(
         b for b in collect(reader_of(["trades"], group="probe"), has("trades", 6)) if b.rows.num_rows
     )
-    writer.raw("market", b"not json", place.partition)
+    BareTopic.of(kafka_settings).write([b"not json"], place.partition)
     start = {(place.topic, place.partition): 4}
     batches = collect(
         reader_of(["trades", "quotes"], start),
@@ -257,18 +252,9 @@ def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafk
     try:
         recent = feed_rows(feed, 5)
         assert sum(b.rows.num_rows for b in recent) == 5
-        producer = Producer(
-            client_config(
-                kafka_settings, "producer", transactional_id=kafka_settings.kafka.topic_prefix + "f"
-            )
-        )
-        producer.init_transactions(30)
-        producer.begin_transaction()
-        for key, value in encode_rows(bars(2, "BBB")):
-            producer.produce(kafka_settings.topic("bars"), value, key)
-        producer.flush(10)
-        open_rows = feed_rows(feed, 2)
-        producer.abort_transaction(10)
+        writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "f")
+        with writer.open_rows("bars", bars(2, "BBB")):
+            open_rows = feed_rows(feed, 2)
         assert [r["symbol"] for b in open_rows for r in b.rows.to_pylist()] == ["BBB", "BBB"]
         assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
     finally:
@@ -302,7 +288,7 @@ def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settin
     writer = Writer(kafka_settings)
     writer.market(trades(2))
     writer.market(trades(2, first=2), "arrow")
-    writer.raw("market", b"\xffnot json")
+    BareTopic.of(kafka_settings).write([b"\xffnot json"])
     rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
     good = [r for r in rows if "unreadable" not in r]
     assert sorted(r["price"] for r in good) == [1.0, 2.0, 3.0, 4.0]

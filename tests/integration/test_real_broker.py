@@ -15,9 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from bare_clients import BareTopic
 from marketpulse.errors import EnvironmentProblem
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to, resolve_bootstrap
@@ -45,10 +46,7 @@ def home(tmp_path: Path, broker_cache: Path) -> Iterator[Home]:
 
 
 def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
-    for value in values:
-        producer.produce(topic, value, partition=0)
-    assert producer.flush(20) == 0
+    BareTopic(bootstrap, topic).write(values)
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:

@@ -3,8 +3,9 @@
 import time
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
+from bare_clients import BareTopic
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.topics import Difference, ensure_topics, inspect_topics, topic_specs
@@ -43,7 +44,7 @@ def test_an_existing_topic_that_differs_is_reported_and_left_alone(
     market = settings.topic("market")
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     theirs = {"retention.ms": "1000000", "message.timestamp.type": "CreateTime"}
-    admin.create_topics([NewTopic(market, 7, 1, config=theirs)])[market].result(10)
+    BareTopic.of(settings).make(7, **theirs)
     while market not in admin.list_topics(timeout=10).topics:  # the broker learns of it a moment later
         time.sleep(0.02)
     missing, seen = inspect_topics(settings)

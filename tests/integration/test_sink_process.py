@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bare_clients import BareTopic, Record, as_bytes, bare_producer, rows, transaction
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 from marketpulse.sinks.commits import read_states
@@ -58,49 +58,17 @@ class Writer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._producer = Producer(
-            {
-                "bootstrap.servers": settings.kafka.bootstrap_servers,
-                "transactional.id": settings.topic("test-writer"),
-            }
-        )
-        self._producer.init_transactions(30)
+        self._producer = bare_producer(settings.kafka.bootstrap_servers, settings.topic("test-writer"))
         self._n = 0
 
     def write(self, transactions: int, records: int) -> None:
         for _ in range(transactions):
             self._n += 1
-            self._producer.begin_transaction()
-            for n in range(self._n * records, (self._n + 1) * records):
-                for topic, record in (("market", market_record(n)), ("bars", bar_record(n))):
-                    value = json.dumps(record).encode()
-                    self._producer.produce(self._settings.topic(topic), value, partition=n % 4)
-            if self._n % 4 == 0:
-                self._producer.flush(10)
-                self._producer.abort_transaction(30)
-            else:
-                self._producer.commit_transaction(30)
-
-
-def committed(settings: Settings, topic: str) -> tuple[list[tuple[int, int, Row]], dict[int, int]]:
-    """What a plain client reads from the whole topic: (partition, offset, row), and where partitions end."""
-    consumer = Consumer({
-        "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "reader", "enable.auto.commit": False,
-        "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.partition.eof": True,
-    })  # fmt: skip
-    consumer.assign([TopicPartition(settings.topic(topic), p, 0) for p in range(4)])
-    rows: list[tuple[int, int, Row]] = []
-    ends: dict[int, int] = {}
-    while len(ends) < 4:
-        message = consumer.poll(10)
-        assert message is not None
-        partition, offset = message.partition() or 0, message.offset() or 0
-        if message.error() is not None:
-            ends[partition] = offset
-        else:
-            rows.append((partition, offset, json.loads(message.value() or b"")))
-    consumer.close()
-    return rows, ends
+            with transaction(self._producer, keep=self._n % 4 != 0):
+                for n in range(self._n * records, (self._n + 1) * records):
+                    for topic, record in (("market", market_record(n)), ("bars", bar_record(n))):
+                        value = as_bytes(record)
+                        self._producer.produce(self._settings.topic(topic), value, partition=n % 4)
 
 
 class SinkProcesses:
@@ -138,11 +106,12 @@ class SinkProcesses:
             assert time.monotonic() < deadline, f"the {self._which} stands at {self.stands_at()}"
             time.sleep(0.1)
 
-    def wait_until_stored(self, ends: dict[str, dict[int, int]]) -> None:
+    def wait_until_stored(self, *topics: str) -> None:
+        """Until the store stands at the end of these topics, as they end now."""
         wanted = {
-            (self._settings.topic(t), p): end
-            for t, by_partition in ends.items()
-            for p, end in by_partition.items()
+            (topic.name, partition): end
+            for topic in (BareTopic.of(self._settings, name) for name in topics)
+            for partition, end in topic.ends().items()
         }
         self.wait_for(lambda: all(self.stands_at().get(key, 0) >= end for key, end in wanted.items()))
 
@@ -178,16 +147,15 @@ def parquet_rows(directory: Path, table: str) -> list[Row]:
     ]
 
 
-def assert_market_is_stored(
-    rows: list[Row], records: list[tuple[int, int, Row]], kind: str, *fields: str
-) -> None:
-    stored = Counter((r["partition"], r["offset"], *(r[f] for f in fields)) for r in rows)
-    assert stored == Counter((p, o, *(r[f] for f in fields)) for p, o, r in records if r["type"] == kind)
+def assert_market_is_stored(stored: list[Row], records: list[Record], kind: str, *fields: str) -> None:
+    found = Counter((r["partition"], r["offset"], *(r[f] for f in fields)) for r in stored)
+    assert found == Counter(
+        (r.partition, r.offset, *(r.row[f] for f in fields)) for r in records if r.row["type"] == kind
+    )
 
 
 def assert_lake_is_the_topics(settings: Settings, lake: SinkProcesses) -> None:
-    market, _ = committed(settings, "market")
-    bars, _ = committed(settings, "bars")
+    market, bars = BareTopic.of(settings).committed(), BareTopic.of(settings, "bars").committed()
     head = ("symbol", "source", "event_time_ns")
     assert_market_is_stored(
         parquet_rows(lake.directory, "trades"), market, "trade", *head, "price", "size", "trade_id"
@@ -200,7 +168,7 @@ def assert_lake_is_the_topics(settings: Settings, lake: SinkProcesses) -> None:
         json.dumps({**b, "session_date": str(b["session_date"])})
         for b in parquet_rows(lake.directory, "bars")
     ]
-    assert Counter(stored) == Counter(json.dumps(b) for _, _, b in bars)
+    assert Counter(stored) == Counter(json.dumps(b) for b in rows(bars))
 
 
 @pytest.mark.chaos
@@ -220,7 +188,7 @@ def test_killed_at_random_moments_the_lake_is_the_topic_row_for_row(
         process.wait()
     last = lake.start()
     writer.write(2, 100)
-    lake.wait_until_stored({topic: committed(kafka_settings, topic)[1] for topic in ("market", "bars")})
+    lake.wait_until_stored("market", "bars")
     last.terminate()
     assert last.wait(20) == 0
     assert_lake_is_the_topics(kafka_settings, lake)
@@ -230,8 +198,7 @@ def test_killed_at_random_moments_the_lake_is_the_topic_row_for_row(
         'SELECT count(*) AS n, count(DISTINCT (partition, "offset")) AS d FROM trades'
     ).to_pylist()
     query.close()
-    market, _ = committed(kafka_settings, "market")
-    n = sum(record["type"] == "trade" for _, _, record in market)
+    n = sum(row["type"] == "trade" for row in rows(BareTopic.of(kafka_settings).committed()))
     assert trades == [{"n": n, "d": n}]
 
 
@@ -249,7 +216,7 @@ def test_partitions_that_move_between_processes_are_stored_once(
     first.terminate()
     assert first.wait(20) == 0
     writer.write(4, 100)
-    lake.wait_until_stored({topic: committed(kafka_settings, topic)[1] for topic in ("market", "bars")})
+    lake.wait_until_stored("market", "bars")
     second.terminate()
     assert second.wait(20) == 0
     assert_lake_is_the_topics(kafka_settings, lake)
@@ -259,7 +226,7 @@ def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings, archiv
     writer = Writer(kafka_settings)
     writer.write(6, 50)
     process = archive.start()
-    archive.wait_until_stored({topic: committed(kafka_settings, topic)[1] for topic in ("market", "bars")})
+    archive.wait_until_stored("market", "bars")
     process.terminate()
     assert process.wait(20) == 0
     lines = [
@@ -267,5 +234,5 @@ def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings, archiv
         for path in archive.directory.glob("table=bars/*/*.jsonl.gz")
         for line in gzip.decompress(path.read_bytes()).decode().splitlines()
     ]
-    bars, _ = committed(kafka_settings, "bars")
-    assert sorted(json.dumps(json.loads(line)) for line in lines) == sorted(json.dumps(b) for _, _, b in bars)
+    bars = rows(BareTopic.of(kafka_settings, "bars").committed())
+    assert sorted(json.dumps(json.loads(line)) for line in lines) == sorted(json.dumps(b) for b in bars)
