@@ -1,12 +1,15 @@
 """Builds batches of `market` rows for the engine's tests, and reads its results back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.step import Stepper, StepResult
+from marketpulse.engine.step import CLOSED_MOST, Stepper, StepResult
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.model.market import KIND_OF_TYPE, Kind, MarketBatch, StringTable
 from marketpulse.model.timeframe import parse_timeframes
@@ -103,18 +106,34 @@ def config_of(frames: Sequence[str], indicators: str = "", **more: Any) -> Engin
 class Engine:
     """A stepper with a state and a log of its own: `feed` appends rows and returns what they gave."""
 
-    def __init__(self, config: EngineConfig, state: PartitionState | None = None) -> None:
+    def __init__(
+        self, config: EngineConfig, state: PartitionState | None = None, closed_most: int = CLOSED_MOST
+    ) -> None:
         from marketpulse.engine.state import new_state
 
-        self.config, self.stepper, self.strings = config, Stepper(config), StringTable()
+        self.config, self.stepper, self.strings = config, Stepper(config, closed_most), StringTable()
         self.state = new_state(config) if state is None else state
         self.offset = 0
 
-    def step(self, rows: Sequence[Row]) -> StepResult:
+    def steps(self, rows: Sequence[Row]) -> Iterator[StepResult]:
+        """What each step gives that these rows need."""
         batch = batch_of(rows, self.offset, self.strings)
         self.offset += len(rows)
-        self.state, result = self.stepper.step(self.state, batch)
-        return result
+        for state, result in self.stepper.steps(self.state, batch):
+            self.state = state
+            yield result
+
+    def step(self, rows: Sequence[Row]) -> StepResult:
+        """What they give together."""
+        parts = list(self.steps(rows))
+        return replace(
+            parts[-1],
+            closed=np.concatenate([part.closed for part in parts]),
+            values=np.concatenate([part.values for part in parts]),
+            refused=[refusal for part in parts for refusal in part.refused],
+            out_of_session=sum(part.out_of_session for part in parts),
+            late=sum(part.late for part in parts),
+        )
 
     def feed(self, *rows: Row) -> list[dict[str, Any]]:
         """The bars that these rows closed."""

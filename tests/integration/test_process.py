@@ -13,9 +13,12 @@ import pytest
 import market_rows
 from bare_clients import BareTopic, rows
 from market_rows import at
+from marketpulse.app import worker as worker_module
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.process import run
 from marketpulse.app.warm import warm_up
+from marketpulse.engine.step import Stepper
+from marketpulse.kafka.transaction import AbortedTransaction, TransactionalLog
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
 
@@ -142,6 +145,45 @@ def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_neve
     ]
     values = read(settings, "indicators", 3)
     assert [r["sma_2"] for r in values if r["timeframe"] == "1s"] == [None, 11]
+
+
+def test_a_long_silence_is_filled_in_several_commits_and_a_fault_between_them_doubles_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offsets: list[int] = []
+    commit = TransactionalLog.commit
+
+    def faulty(log: TransactionalLog) -> None:
+        if not log.in_transaction:
+            return
+        if len(offsets) == 2:
+            offsets.append(-1)
+            log.abort()
+            raise AbortedTransaction("the test says so")
+        commit(log)
+        (place,) = [p for p in log._committed(range(4)) if p.partition == 0]
+        offsets.append(place.committed or 0)
+
+    monkeypatch.setattr(TransactionalLog, "commit", faulty)
+    monkeypatch.setattr(worker_module, "_MIDWAY_S", 0.0)
+    monkeypatch.setattr(worker_module, "Stepper", partial(Stepper, closed_most=1))
+    engine = settings.engine.model_copy(update={"fill": "previous", "timeframes": ("1s",)})
+    hours = 2 * 3_600
+    trades = [trade(symbol, 0.5, 10, 1) for symbol in ("AAA", "BBB", "CCC")]
+    write(settings, [HELLO, *trades, b"not json", heartbeat(hours), trade("AAA", hours + 0.5, 11, 1)])
+    running = Running(settings.model_copy(update={"engine": engine}))
+    bars, values = read(settings, "bars", 3 * hours), read(settings, "indicators", 3 * hours)
+    letters = read(settings, "dead-letters", 1)
+    running.stop()
+    assert -1 in offsets
+    assert offsets.count(5) > 2, "the heartbeat's bars came in one commit"
+    for found in (bars, values):
+        places = [(row["symbol"], (row["open_time_ns"] - at(0)) // 10**9) for row in found]
+        assert sorted(places) == [
+            (symbol, second) for symbol in ("AAA", "BBB", "CCC") for second in range(hours)
+        ]
+    assert [r["sma_2"] for r in values if r["symbol"] == "BBB"] == [None] + [10] * (hours - 1)
+    assert [letter["offset"] for letter in letters] == [4]
 
 
 def test_forming_bars_are_shown_before_they_close(settings: Settings, worker: Running) -> None:

@@ -10,10 +10,12 @@ from market_rows import Engine, Row, bar, batch_of, clock, config_of, goodbye, h
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, changed_symbols
+from marketpulse.engine.step import CLOSED_MOST
 from marketpulse.model.market import COMPLETE, StringTable
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3)"
 CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS)
+FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap", fill=True)
 LOOKER = Looker(CONFIG)
 
 prices = st.floats(0.01, 1e6, allow_subnormal=False)
@@ -49,10 +51,14 @@ def streams(draw: st.DrawFn) -> list[Row]:
 
 
 def outcome(
-    config: EngineConfig, rows: list[Row], cuts: list[int], restart: bool = False
+    config: EngineConfig,
+    rows: list[Row],
+    cuts: list[int],
+    restart: bool = False,
+    closed_most: int = CLOSED_MOST,
 ) -> tuple[bytes, bytes, list[Any]]:
     """Every bit that leaves the engine when the stream is cut at `cuts`."""
-    engine = Engine(config)
+    engine = Engine(config, closed_most=closed_most)
     closed, values, refused = [], [], []
     for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         result = engine.step(rows[start:end])
@@ -77,6 +83,16 @@ def _restarted(engine: Engine) -> Engine:
 def test_any_cut_of_the_stream_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
     assert outcome(CONFIG, rows, cuts) == outcome(CONFIG, rows, [])
+
+
+@settings(max_examples=100)
+@given(rows=streams(), most=st.integers(1, 20), data=st.data())
+def test_steps_that_stop_in_the_middle_of_a_row_give_the_same_bits(
+    rows: list[Row], most: int, data: st.DataObject
+) -> None:
+    for config in (CONFIG, FILLED):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3)))
+        assert outcome(config, rows, cuts, closed_most=most) == outcome(config, rows, [])
 
 
 @settings(max_examples=100)

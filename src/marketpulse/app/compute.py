@@ -102,15 +102,16 @@ def compute_tape(
     parts, refused = [], []
     for batch, letters in _batches(tape):
         refused += letters
-        state, result = stepper.step(state, batch)
-        refused += [
-            RejectedInput(r.reason, REASONS[r.reason], _SOURCE, int(batch.offset[r.row]) + 1, b"")
-            for r in result.refused
-        ]
-        mine = np.flatnonzero(result.closed["frame"] == wanted)
-        bars = bar_rows(state, config, result.closed[mine], _SOURCE, 0)
-        values = indicator_rows(state, config, result.closed[mine], result.values[mine], _SOURCE, 0)
-        parts.append(_joined(bars, values, config.columns()))
+        for after, result in stepper.steps(state, batch):
+            state = after
+            refused += [
+                RejectedInput(r.reason, REASONS[r.reason], _SOURCE, int(batch.offset[r.row]) + 1, b"")
+                for r in result.refused
+            ]
+            mine = np.flatnonzero(result.closed["frame"] == wanted)
+            bars = bar_rows(state, config, result.closed[mine], _SOURCE, 0)
+            values = indicator_rows(state, config, result.closed[mine], result.values[mine], _SOURCE, 0)
+            parts.append(_joined(bars, values, config.columns()))
     table = pa.concat_tables(parts)
     return table.sort_by([("open_time_ns", "ascending"), ("symbol", "ascending")]).combine_chunks(), refused
 

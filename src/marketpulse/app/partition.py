@@ -19,6 +19,7 @@ class OwnedPartition:
     muted_until: int
     pointer: Pointer | None
     moved: bool = False  # since the last commit
+    midway: bool = False  # the state holds a part of what its next record closes: it must be saved with it
     unsaved: int = 0  # records since the last snapshot
     shown_at: np.ndarray = field(default_factory=lambda: np.empty(0))
 

@@ -48,6 +48,7 @@ _MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small e
 _POLL_S = 0.02
 _IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
 _SHOW_EVERY_S = 0.02
+_MIDWAY_S = 2.0  # a row whose bars take longer is committed in parts: the broker gives a transaction 10 s
 
 
 class Worker:
@@ -149,18 +150,41 @@ class Worker:
         return len(records.messages)
 
     def _step(self, owned: OwnedPartition, decoded: Decoded) -> None:
-        with STEP_SECONDS.time():
-            owned.state, result = self._stepper.step(owned.state, decoded.batch)
-        muted = owned.muted
+        muted, letters = owned.muted, decoded.rejected
+        row, more = 0, True
+        while more:  # one row may close more bars than should be held, or than a transaction may take
+            with STEP_SECONDS.time():
+                owned.state, result = self._stepper.step(owned.state, decoded.batch, row)
+            row, more = result.next_row, result.more
+            if muted:
+                continue
+            self._write_rows(owned, result)
+            self._write_dead_letters(
+                [decoded.dead_letter(r.row, r.reason, r.timeframes) for r in result.refused]
+            )
+            if more and (offset := decoded.record_before(row)) is not None and self._is_long_open():
+                self._write_dead_letters([letter for letter in letters if letter.offset < offset])
+                letters = [letter for letter in letters if letter.offset >= offset]
+                self._commit_midway(owned, offset)
+        if not muted:
+            self._write_dead_letters(letters)
         owned.next_offset = decoded.next_offset
         owned.unsaved += decoded.records
         owned.moved = True
-        if muted:
-            return
-        RECORDS_CONSUMED.labels("market").inc(decoded.records)
-        self._write_rows(owned, result)
-        refused = (decoded.dead_letter(r.row, r.reason, r.timeframes) for r in result.refused)
-        self._write_dead_letters([*decoded.rejected, *refused])
+        if not muted:
+            RECORDS_CONSUMED.labels("market").inc(decoded.records)
+
+    def _is_long_open(self) -> bool:
+        return self._wrote_at is not None and self._clock.monotonic() - self._wrote_at >= _MIDWAY_S
+
+    def _commit_midway(self, owned: OwnedPartition, next_offset: int) -> None:
+        """Commit while the record `next_offset` is half done, with the state as it stands: who recovers
+        goes on with the closings that are left, since a step begins with what is due."""
+        owned.next_offset, owned.moved, owned.midway = next_offset, True, True
+        self._log.begin()
+        self._log.commit()
+        owned.midway = False
+        self._wrote_at, self._committed_at = None, self._clock.monotonic()
 
     def _write_rows(self, owned: OwnedPartition, result: StepResult) -> None:
         if result.late or result.out_of_session:
@@ -210,7 +234,8 @@ class Worker:
         for owned in self._owned.values():
             if owned.muted or not (owned.moved or self._stopping):
                 continue
-            if owned.unsaved >= self._settings.process.snapshot_records or (self._stopping and owned.unsaved):
+            due = owned.unsaved >= self._settings.process.snapshot_records
+            if due or owned.midway or (self._stopping and owned.unsaved):
                 data = state_to_bytes(owned.state, self._config)
                 owned.pointer = self._log.write_snapshot(owned.number, owned.next_offset, data)
                 owned.unsaved = 0

@@ -4,8 +4,12 @@
 
 The result depends on the rows alone: however the log is cut into batches, the same rows come out,
 bit for bit and in the same order.
+
+One row can close very many bars (with `fill`, a heartbeat after a night of silence: each second of it
+for each symbol). So a step stops after some tens of thousands, and the next one goes on there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +52,7 @@ from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import ABSENT, Kind, MarketBatch
 
 _ROOM = 4_096
+CLOSED_MOST = 50_000  # a step's bars, but for what one round closes: some 15 MB with their rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +66,72 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step gives: n closed bars in order of emission and their indicator values (n, columns)."""
+    """What one step gives: n closed bars in order of emission and their indicator values (n, columns).
+
+    `next_row` is the first row of the batch that is not done, `more` whether a step must go on with it
+    (or with bars that are still due behind the last one).
+    """
 
     closed: np.ndarray
     values: Floats
     refused: list[Refusal]
     out_of_session: int
     late: int
+    next_row: int
+    more: bool
 
 
 class Stepper:
     """Drives the operators over batches; holds only working space, no state of the stream."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, closed_most: int = CLOSED_MOST) -> None:
         self.config = config
+        self._closed_most = closed_most
         self._plan: Plan = config.plan()
         self._translations: dict[tuple[int, int], Translation] = {}
         self._output: Output | None = None
 
-    def step(self, state: PartitionState, batch: MarketBatch) -> tuple[PartitionState, StepResult]:
-        """Take a batch in. The state passed in is spent; go on with the one returned."""
+    def steps(self, state: PartitionState, batch: MarketBatch) -> Iterator[tuple[PartitionState, StepResult]]:
+        """Take a whole batch in, in as many steps as it needs: at least one."""
+        row, more = 0, True
+        while more:
+            state, result = self.step(state, batch, row)
+            row, more = result.next_row, result.more
+            yield state, result
+
+    def step(
+        self, state: PartitionState, batch: MarketBatch, first: int = 0
+    ) -> tuple[PartitionState, StepResult]:
+        """Take in the batch from row `first` on, or the part of it that closes `closed_most` bars.
+
+        The state passed in is spent; go on with the one returned.
+        """
         registers = state.tables.registers
         registers[COUNTS_OF_A_STEP] = 0
         translation = self._translation(state, batch)
         taken = _Taken(self.config, state)
-        at = 0
-        while True:
+        row, more = first, True
+        while more and taken.bars < self._closed_most:
             output = self._room_for(state)
-            why, at = take_rows(
-                state.tables, state.sessions, self._plan, translation.columns(batch), output, at
+            # What an earlier step or a rare record has left to close comes before the next row.
+            if close_due(state.tables, state.sessions, self._plan, output) != DONE:
+                taken.drain(output)
+                continue
+            why, row = take_rows(
+                state.tables, state.sessions, self._plan, translation.columns(batch), output, row
             )
             taken.drain(output)
             if why == FINISHED:
-                break
-            if why == RARE:
-                self._take_rare(taken, translation, batch, at)
-                at += 1
+                more = False
+            elif why == RARE:
+                self._take_rare(taken, translation, batch, row)
+                row += 1
             elif why != NEED_ROOM:
-                self._help(state, translation, batch, why, at)
+                self._help(state, translation, batch, why, row)
         closed = np.concatenate(taken.closed) if taken.closed else np.empty(0, CLOSED)
         state, values = indicate(state, self.config, closed)
         late, outside = int(registers[LATE]), int(registers[OUT_OF_SESSION])
-        return state, StepResult(closed, values, taken.refused, outside, late)
+        return state, StepResult(closed, values, taken.refused, outside, late, row, more)
 
     def forget(self, state: PartitionState) -> None:
         """The state is given up; drop what was kept for it."""
@@ -144,12 +173,6 @@ class Stepper:
             _RARE.get(kind, _hear)(state, self.config, source, batch.rare[row])
         if kind in _NOT_APPLIED:
             taken.refused.append(Refusal(row, "not_applied", ()))
-        while True:
-            output = self._room_for(state)
-            done = close_due(state.tables, state.sessions, self._plan, output) == DONE
-            taken.drain(output)
-            if done:
-                return
 
     def _room_for(self, state: PartitionState) -> Output:
         """Working space in which everything that is open may close at one row."""
@@ -169,11 +192,13 @@ class _Taken:
     state: PartitionState
     closed: list[np.ndarray] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    bars: int = 0
 
     def drain(self, output: Output) -> None:
         registers = self.state.tables.registers
         if registers[N_CLOSED]:
             self.closed.append(output.closed[: registers[N_CLOSED]].copy())
+            self.bars += int(registers[N_CLOSED])
         for row in output.rejected[: registers[N_REJECTED]]:
             names = tuple(f.name for i, f in enumerate(self.config.frames) if int(row["frames"]) >> i & 1)
             self.refused.append(Refusal(int(row["row"]), REASON_NAMES[row["reason"]], names))

@@ -25,6 +25,13 @@ class Decoded:
     records: int
     next_offset: int
 
+    def record_before(self, row: int) -> int | None:
+        """The offset at which reading goes on when all rows before `row` are done; None inside a frame."""
+        offsets = self.batch.offset
+        if row == len(offsets):
+            return self.next_offset
+        return int(offsets[row]) if row == 0 or offsets[row - 1] != offsets[row] else None
+
     def dead_letter(self, row: int, reason: str, timeframes: tuple[str, ...]) -> DeadLetter:
         """A row of the batch that the engine refuses, whole, with its place."""
         batch = self.batch

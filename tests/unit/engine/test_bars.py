@@ -235,6 +235,24 @@ def test_fill_previous_emits_flat_bars_where_nothing_traded() -> None:
     assert (one["open"], one["volume"]) == (11, 1)
 
 
+def test_a_night_of_flat_bars_comes_in_steps_of_bounded_size_and_in_the_order_of_one_step() -> None:
+    night = [trade(symbol, 0.5, 10, 1) for symbol in "ABC"] + [
+        clock(1),
+        heartbeat(8 * HOUR),
+        heartbeat(8 * HOUR + 1),
+    ]
+    config = config_of(["1s", "1m"], fill=True)
+    engine = Engine(config, closed_most=1_000)
+    steps = list(engine.steps(night))
+    sizes = [len(step.closed) for step in steps]
+    room = 2 * engine.state.tables.bars.size + 4_096
+    assert max(sizes) < 1_000 + room
+    assert sum(sizes) == 3 * (8 * HOUR + 1 + 8 * 60)
+    assert [step.more for step in steps] == [True] * (len(steps) - 1) + [False]
+    whole = Engine(config, closed_most=10**9).step(night)
+    assert np.concatenate([step.closed for step in steps]).tobytes() == whole.closed.tobytes()
+
+
 def test_a_complete_goodbye_closes_everything_and_later_data_is_still_welcome() -> None:
     engine = Engine(config_of(["1s", "1d"]))
     bars = closed(engine, hello(mode="historical"), trade("A", 5, 10, 1), goodbye(watermark_ns=COMPLETE))
