@@ -60,7 +60,7 @@ class Worker:
         self._owned: dict[int, OwnedPartition] = {}
         self._reader = MarketReader(settings.topic("market"))
         self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
-        self._live = LiveWriter(settings) if settings.process.live_per_s else None
+        self._live = LiveWriter(settings, clock.now_ns()) if settings.process.live_per_s else None
         self._pipeline_clock = ClockWriter(settings)
         self._wrote_at: float | None = None
         self._committed_at = clock.monotonic()

@@ -14,7 +14,9 @@ _QUEUE_MAX = 20_000
 class LiveWriter:
     """Rows that cannot be sent at once are dropped: the next ones are newer anyway."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, began_ns: int) -> None:
+        """Trades of before `began_ns` are not measured: they waited for this process."""
+        self._began_ns = began_ns
         self._topic = settings.topic("live")
         self._producer = Producer(
             client_config(
@@ -30,7 +32,7 @@ class LiveWriter:
                 self._producer.produce(self._topic, value, key)
         self._producer.poll(0)
         for ingested in rows.column("ingest_time_ns").unique().to_pylist():
-            if ingested:
+            if ingested and ingested >= self._began_ns:
                 EVENT_LATENCY_SECONDS.observe(max(0.0, (now_ns - ingested) / 1e9))
 
     def close(self) -> None:

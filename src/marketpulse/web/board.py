@@ -74,6 +74,7 @@ class Board:
         self.names: list[str] = []  # of indicators, in the order of first appearance
         self.timeframes: list[str] = []  # tick bars, then by length
         self._clock = clock or SystemClock()
+        self._began_ns = self._clock.now_ns()
         self._figures = Figures(self._clock)
         self._symbols: dict[str, SymbolState] = {}  # least recently fed first
         self._history = self._wanted_history = history
@@ -136,7 +137,8 @@ class Board:
             ingest = ingest_times[i] or 0
             if ingest > state.newest_ingest_ns:  # each trade is measured once, not once per timeframe
                 state.newest_ingest_ns = ingest
-                self._figures.take_latency(ingest)
+                if ingest >= self._began_ns:  # an older trade was held up by what was not running
+                    self._figures.take_latency(ingest)
             row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, 0.0))
             if series.take_forming(open_ns, row, values[i], self.seq, self._history):
                 self._observe(state, origin, timeframe, date, open_ns, event_times[i], prices)

@@ -112,9 +112,20 @@ def test_the_session_so_far_comes_with_the_chart() -> None:
     }
 
 
+def test_trades_of_before_the_page_began_are_not_measured() -> None:
+    clock = ManualClock(1_000 * SECOND_NS)
+    board = Board(clock=clock)
+    board.take(live([], row("AAPL", "1m", 960, 1.0, ingest_time_ns=clock.now_ns() - 1)))
+    clock.sleep(1)
+    assert board.figures()["latency_p50_ms"] is None
+    board.take(live([], row("AAPL", "1m", 960, 1.0, ingest_time_ns=clock.now_ns() - 40_000_000)))
+    assert board.figures()["latency_p50_ms"] == pytest.approx(40, rel=0.06)
+
+
 def test_a_trade_is_measured_once_not_once_per_timeframe() -> None:
     clock = ManualClock(1_000 * SECOND_NS)
     board = Board(clock=clock)
+    clock.sleep(1)
     ingest = clock.now_ns() - 20_000_000
     rows = [row("AAPL", t, 960, 1.0, ingest_time_ns=ingest) for t in ("1s", "1m", "5m")]
     board.take(live([], *rows))
