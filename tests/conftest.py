@@ -63,5 +63,6 @@ def kafka_settings(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Settings]
     yield settings
     if broker.alive():
         names = [spec.name for spec in topic_specs(settings)]
-        for done in AdminClient({"bootstrap.servers": broker.bootstrap}).delete_topics(names).values():
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})  # must outlive its answers
+        for done in admin.delete_topics(names).values():
             done.exception(10)
