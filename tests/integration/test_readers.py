@@ -10,6 +10,7 @@ import pytest
 
 from bare_clients import BareTopic, bare_producer, transaction
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka import feed as feed_module
 from marketpulse.kafka.codec import FRAME_HEADERS, encode_market, encode_rows
 from marketpulse.kafka.consumer import TableReader
 from marketpulse.kafka.feed import KafkaLiveFeed
@@ -259,6 +260,32 @@ def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafk
         assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
     finally:
         feed.close()
+
+
+def test_the_feed_begins_where_the_stored_rows_end_or_as_far_back_as_is_bearable(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Writer(kafka_settings).rows("bars", bars(40))
+    (place,) = [(t, p) for (t, p), end in _ends(kafka_settings).items() if end]
+    monkeypatch.setattr(feed_module, "_BACK_PER_BAR", 1)
+    monkeypatch.setattr(feed_module, "_BACK_MAX", 4 * 30)
+    for stored, wanted in (
+        ({}, 30),
+        ({place: 39}, 5),
+        ({place: 20}, 20),
+        ({place: 2}, 30),
+        ({place: 99}, 30),
+    ):
+        feed = KafkaLiveFeed(kafka_settings, history=5, stored=stored)
+        try:
+            assert sum(b.rows.num_rows for b in feed_rows(feed, 40, seconds=3)) == wanted, stored
+        finally:
+            feed.close()
+
+
+def _ends(settings: Settings) -> dict[tuple[str, int], int]:
+    topic = BareTopic.of(settings, "bars")
+    return {(topic.name, partition): end for partition, end in topic.ends().items()}
 
 
 def test_the_feed_counts_records_and_the_engines_lag(kafka_settings: Settings) -> None:

@@ -17,6 +17,7 @@ from marketpulse.model.commit_log import (
     commit_name,
     commit_numbers,
     decode_commit,
+    parse_partition_name,
     wanted,
 )
 
@@ -45,6 +46,14 @@ class CommittedFiles:
             for file in state.files.values():
                 files.setdefault(file.table, []).append(file)
         return files
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """As last read: by (topic, partition), the next offset that no table fed by it holds."""
+        found: dict[tuple[str, int], int] = {}
+        for name, state in self._states.items():
+            if state.next_offsets:
+                found[parse_partition_name(name)] = min(state.next_offsets.values())
+        return found
 
     @property
     def local(self) -> bool:

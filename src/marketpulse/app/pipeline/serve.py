@@ -1,10 +1,12 @@
-"""`serve`: rows of the log -> board -> pages."""
+"""`serve`: what is stored, then rows of the log -> board -> pages."""
+
+from collections.abc import Iterable, Iterator
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.errors import EnvironmentProblem, Retryable
+from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import LiveFeed, PipelineStats
+from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
@@ -19,17 +21,43 @@ _AWAY = PipelineStats(0, 0, 0, 0, broker_reachable=False)
 
 def run(settings: Settings, life: Lifecycle) -> int:
     """Serve the page until `life.stop`; the log may come, go and come back meanwhile."""
-    return serve_feed(KafkaLiveFeed(settings, history=settings.serve.history_bars), settings, life)
+    history = settings.serve.history_bars
+    positions, stored = _stored(settings, history)
+    return serve_feed(KafkaLiveFeed(settings, history, positions), settings, life, stored)
 
 
-def serve_feed(feed: LiveFeed, settings: Settings, life: Lifecycle) -> int:
-    """Serve what any feed brings."""
+def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
+    """How far the lake holds the topics, and its newest rows. Nothing, when it has none or cannot be read."""
+    lake = settings.sinks.lake
+    if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
+        return {}, ()
+    from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
+
+    recent = RecentRows(settings, history)
+    try:
+        positions = recent.positions()
+    except MarketPulseError as fault:
+        get_logger().warning("stored_bars_unread", fault=str(fault))
+        return {}, ()
+    return positions, as_far_as_possible(recent.batches())
+
+
+def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:
+    """The page goes without what cannot be read: the log brings the newest rows."""
+    try:
+        yield from batches
+    except MarketPulseError as fault:
+        get_logger().warning("stored_bars_unread", fault=str(fault))
+
+
+def serve_feed(feed: LiveFeed, settings: Settings, life: Lifecycle, stored: Iterable[FeedBatch] = ()) -> int:
+    """Serve `stored` rows, then what any feed brings."""
     board = Board(settings.serve.history_bars)
     server = WebServer(create_app(board, settings.serve), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
-        _follow(feed, board, server, life)
+        _follow(feed, stored, board, server, life)
     finally:
         server.stop()
         feed.close()
@@ -37,7 +65,12 @@ def serve_feed(feed: LiveFeed, settings: Settings, life: Lifecycle) -> int:
 
 
 def _follow(
-    feed: LiveFeed, board: Board, server: WebServer, life: Lifecycle, clock: Clock | None = None
+    feed: LiveFeed,
+    stored: Iterable[FeedBatch],
+    board: Board,
+    server: WebServer,
+    life: Lifecycle,
+    clock: Clock | None = None,
 ) -> None:
     clock = clock or SystemClock()
     log = get_logger()
@@ -50,6 +83,11 @@ def _follow(
             board.take_stats(feed.stats())
             stats_due = clock.monotonic() + STATS_EVERY_S
 
+    for batch in stored:
+        board.take(batch)
+        turn()
+        if life.stop.is_set():
+            return
     while not life.stop.is_set():
         if not server.alive():
             raise EnvironmentProblem(

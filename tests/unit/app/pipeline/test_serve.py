@@ -1,15 +1,16 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from board_rows import bars, row
 from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.pipeline.serve import serve_feed
-from marketpulse.errors import Fatal, MarketPulseError, Retryable
+from marketpulse.app.pipeline.serve import as_far_as_possible, serve_feed
+from marketpulse.errors import Fatal, MarketPulseError, QueryRefused, Retryable
 from marketpulse.ports import FeedBatch, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
@@ -19,17 +20,17 @@ from moving_feed import MovingFeed
 class Running:
     """`serve` in a thread, until it is told to stop."""
 
-    def __init__(self, feed: Any, folder: Path) -> None:
+    def __init__(self, feed: Any, folder: Path, stored: Iterable[FeedBatch] = ()) -> None:
         self.life = Lifecycle("serve", threading.Event(), Health(), folder / "run" / "serve.json", 0)
         self.settings = Settings(data_dir=folder, serve={"port": 0})
         self.raised: MarketPulseError | None = None
-        self._feed = feed
+        self._feed, self._stored = feed, stored
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            serve_feed(self._feed, self.settings, self.life)
+            serve_feed(self._feed, self.settings, self.life, self._stored)
         except MarketPulseError as error:
             self.raised = error
 
@@ -63,6 +64,30 @@ def test_it_says_where_the_page_is_and_stops_within_two_seconds(tmp_path: Path) 
     running.life.stop.set()
     running.wait(5)
     assert time.monotonic() - began < 2
+    assert running.raised is None
+
+
+class Silent(MovingFeed):
+    """A feed that brings nothing."""
+
+    def batches(self, timeout_s: float) -> Iterator[FeedBatch]:
+        time.sleep(timeout_s)
+        yield from ()
+
+
+def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is_outlived(
+    tmp_path: Path,
+) -> None:
+    def stored() -> Iterator[FeedBatch]:
+        yield bars(*(row("AAPL", "1m", 60 * i, 10.0) for i in range(300)))
+        raise QueryRefused("the query took longer than 5 s")
+
+    running = Running(Silent(symbols=2, history=30), tmp_path, as_far_as_possible(stored()))
+    running.health_until("ok")
+    answer = httpx.get(running.url() + "api/bars?symbol=AAPL&timeframe=1m").json()
+    assert len(answer["rows"]) == 300
+    running.life.stop.set()
+    running.wait(5)
     assert running.raised is None
 
 
