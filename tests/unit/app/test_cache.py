@@ -1,0 +1,49 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+STARTS = "import marketpulse.app.cli, sys; print(sys.pycache_prefix, sys.dont_write_bytecode)"
+
+
+def start(cache: Path, **environment: str) -> str:
+    """A start of the command line in an interpreter of its own; what it says about bytecode."""
+    without = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPYCACHE", "PYTHONDONTWRITE"))}
+    variables = {**without, "MARKETPULSE_CACHE_DIR": str(cache), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS], env=variables, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def libraries_have_bytecode() -> bool:
+    import numba
+
+    return Path(numba.__file__).with_name("__pycache__").is_dir()
+
+
+def test_bytecode_goes_to_the_cache_where_python_may_not_write_it_beside_the_sources(tmp_path: Path) -> None:
+    said = start(tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    if libraries_have_bytecode():  # the installer's is as good: it stays in use
+        assert said == "None True"
+        assert not any(tmp_path.iterdir())
+    else:
+        assert said == f"{tmp_path / 'bytecode'} False"
+        assert any((tmp_path / "bytecode").rglob("typer/__init__.*.pyc"))
+
+
+def test_a_place_for_bytecode_that_somebody_named_stays(tmp_path: Path) -> None:
+    named = str(tmp_path / "theirs")
+    said = start(tmp_path / "ours", PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=named)
+    assert said == f"{named} True"
+    assert not (tmp_path / "ours").exists()
+
+
+def test_where_python_writes_bytecode_by_itself_nothing_changes(tmp_path: Path) -> None:
+    script = STARTS.replace("import ", "import sys; sys.dont_write_bytecode = False; import ", 1)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "MARKETPULSE_CACHE_DIR": str(tmp_path),
+        "PYTHONPYCACHEPREFIX": str(tmp_path / "here")}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == f"{tmp_path / 'here'} False"
+    assert not (tmp_path / "bytecode").exists()
