@@ -8,6 +8,7 @@ file. So each room's cache folder is named after the size and time of all its so
 of any starts a new one.
 """
 
+import contextlib
 import hashlib
 import inspect
 import os
@@ -19,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
+from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,14 +28,20 @@ _PACKAGE = Path(__file__).parent
 _CACHES_KEPT = 4
 
 
-def _cache_folder(room: Path) -> Path:
-    stamp = hashlib.sha256(f"{numba.__version__} {room}".encode())
+@lru_cache
+def _stamp(room: Path) -> str:
+    """What the room's machine code is made from, and for which processor."""
+    stamp = hashlib.sha256(f"{numba.__version__} {get_host_cpu_name()} {room}".encode())
     for path in sorted([Path(__file__), *room.glob("*.py"), *(_PACKAGE / "model").glob("*.py")]):
         facts = path.stat()
         stamp.update(f"{path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return stamp.hexdigest()[:16]
+
+
+def _cache_folder(room: Path) -> Path:
     named = os.environ.get("MARKETPULSE_CACHE_DIR")
     base = Path(named) if named else Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
-    return base / "kernels" / room.name / stamp.hexdigest()[:16]
+    return base / "kernels" / room.name / _stamp(room)
 
 
 @lru_cache
@@ -53,6 +61,28 @@ def _use_cache(room: Path) -> str | None:
     for old in others[: max(0, len(others) - _CACHES_KEPT)]:
         shutil.rmtree(old, ignore_errors=True)
     return str(folder)
+
+
+def has_kernels(*rooms: str) -> bool:
+    """Whether all kernels of the rooms (`engine`, `kafka` …), as their sources are now, were compiled before."""
+    marks = [_mark(_PACKAGE / room) for room in rooms]
+    return all(mark is not None and mark.is_file() for mark in marks)
+
+
+def note_kernels(*rooms: str) -> None:
+    """Say that all kernels of the rooms are compiled and kept."""
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return
+    for mark in (_mark(_PACKAGE / room) for room in rooms):
+        if mark is not None:
+            with contextlib.suppress(OSError):
+                mark.touch()
+
+
+def _mark(room: Path) -> Path | None:
+    """Stands beside the kernels from when the last one is there: a stopped compiler leaves some of them."""
+    folder = _use_cache(room)
+    return None if folder is None else Path(folder) / f"{room.name}-{_stamp(room)}.complete"
 
 
 def kernel(function: F) -> F:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ import psutil
 
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health, TelemetryServer, configure_logging
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_OVER = b"\0"  # no signal has this number
+_BEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def lifecycle(settings: Settings, name: str) -> Iterator[Lifecycle]:
             os._exit(128 + number)
         life.stop.set()
 
-    previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, ask_to_stop) for number in _STOP_SIGNALS}
     _remove_own_or_stale(life.run_file)
     try:
         yield life
@@ -60,6 +65,42 @@ def lifecycle(settings: Settings, name: str) -> Iterator[Lifecycle]:
         server.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_at_once(life: Lifecycle, doing: str) -> Iterator[None]:
+    """Inside, a stop signal ends the process at once, with exit code 0.
+
+    For what comes before the work, holds nothing that could be lost, and cannot be asked to stop. A
+    signal's handler waits until the compiler's C code returns, so a thread listens for the signal itself.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    previous = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    life.health.set_not_ready(doing)
+
+    def listen() -> None:
+        while True:
+            ready, _, _ = select.select([read], [], [], _BEAT_S)
+            life.health.beat()
+            heard = os.read(read, 1) if ready else b""
+            if heard == _OVER:
+                return
+            if heard and heard[0] in _STOP_SIGNALS:
+                os._exit(0)
+
+    listener = threading.Thread(target=listen, name="stop", daemon=True)
+    listener.start()
+    try:
+        if life.stop.is_set():  # it came just before
+            os._exit(0)
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.write(write, _OVER)
+        listener.join()
+        for end in (read, write):
+            os.close(end)
 
 
 def _remove_own_or_stale(run_file: Path) -> None:

@@ -1,88 +1,89 @@
 """Compile every kernel once per machine, so that no first batch waits: `python -m marketpulse.app.warm`.
 
 The engine's kernels and the wire's compile side by side, each in a process of its own. With a warm
-cache this takes a second.
+cache this takes a second. A process that finds the cache cold compiles what it needs before its work
+begins, and one of several that need the same does it for all.
 """
 
+import contextlib
+import fcntl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Literal
 
-import numpy as np
-import pyarrow as pa
+from marketpulse.app.cache import cache_dir, keep_bytecode
+from marketpulse.app.lifecycle import Lifecycle, ending_at_once
 
-from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.provisional import Looker, changed_symbols
-from marketpulse.engine.state import new_state
-from marketpulse.engine.step import Stepper
-from marketpulse.indicators.catalogue import CATALOGUE, Spec
-from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows, to_tables
-from marketpulse.model.market import TRADE, Kind, MarketBatch, StringTable
-from marketpulse.model.rows import BAR
-from marketpulse.model.timeframe import DAY_NS, SECOND_NS, parse_timeframes
-
-_TIME = 20_000 * DAY_NS
+Part = Literal["engine", "wire"]
+_ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators"), "wire": ("kafka",)}
+"""Where the kernels are that are needed together."""
 
 
-def warm_engine() -> None:
-    """Run one small batch of every hot kind through all operators."""
-    indicators = tuple(Spec(declared, declared.defaults()) for declared in CATALOGUE.values())
-    config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators)
-    stepper, state = Stepper(config), new_state(config)
-    state, _ = stepper.step(state, _batch())
-    Looker(config).forming_bars(state, changed_symbols(state))
+def load(*parts: Part) -> bool:
+    """Bring the machine code of these parts in, where it is kept (0.4 s). Whether it all is."""
+    from marketpulse.compiled import has_kernels
+
+    kept = [part for part in parts if has_kernels(*_ROOMS[part])]
+    for part in kept:
+        _exercise(part)
+    return len(kept) == len(parts)
 
 
-def _batch() -> MarketBatch:
-    kinds = [Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.HEARTBEAT, Kind.CLOCK]
-    batch = MarketBatch.empty("market", 0, StringTable(["WARM", "BAR", "warm-up", "1m"]), len(kinds))
-    batch.kind[:] = kinds
-    batch.symbol[:] = [0, 0, 1, -1, -1]
-    batch.source[:] = 2
-    batch.timeframe[:] = 3
-    batch.event_time_ns[:] = _TIME + np.array([0, 0, 60, 300, 0]) * SECOND_NS
-    batch.open_time_ns[:], batch.close_time_ns[:] = _TIME, _TIME + 60 * SECOND_NS
-    for column in (batch.a, batch.b, batch.c, batch.d, batch.e):
-        column[:] = 1.0
-    batch.offset[:] = np.arange(len(kinds))
-    batch.log_time_ns[:] = _TIME
-    return batch
+def prepare(life: Lifecycle, *parts: Part) -> None:
+    """Have these kernels ready before the work begins: load them, or compile them, which takes a minute.
+
+    A stop signal meanwhile ends the process at once: it holds nothing yet, and a compiler cannot be asked.
+    """
+    if load(*parts):
+        return
+    with ending_at_once(life, "compiling, once on this machine"):
+        for part in parts:
+            compile_part(part)
 
 
-def warm_wire() -> None:
-    """Encode and decode one row of every kind, on both wires."""
-    decoder = MarketDecoder()
-    offsets = np.zeros(1, np.int64)
-    trade = {
-        "type": "trade",
-        "symbol": "WARM",
-        "source": "warm-up",
-        "event_time_ns": _TIME,
-        "price": 1.5,
-        "size": 1.0,
-    }
-    rows = pa.RecordBatch.from_pylist([trade], schema=TRADE)
-    for wire in ("json", "arrow"):
-        for encoded in encode_market(rows, wire=wire, partitions=2):
-            batch, _ = decoder.decode(
-                "market", 0, [encoded.value], offsets, lambda _: 0, lambda _: None, lambda _: True
-            )
-            to_tables(batch)
-    bar = pa.RecordBatch.from_pylist([{"symbol": "WARM", "timeframe": "1m", "open": 1.5}], schema=BAR)
-    encode_rows(bar)
-    encode_rows(bar, wire="arrow", partitions=2)
+def compile_part(part: Part) -> None:
+    """Compile and keep the kernels, unless another process does it: then load them when it has."""
+    from marketpulse.compiled import note_kernels
+
+    with _alone(part):
+        _exercise(part)
+        note_kernels(*_ROOMS[part])
 
 
-_PARTS: dict[str, Callable[[], None]] = {"engine": warm_engine, "wire": warm_wire}
+def _exercise(part: Part) -> None:
+    from marketpulse.app.exercise import exercise_engine, exercise_wire
+
+    exercise_engine() if part == "engine" else exercise_wire()
+
+
+@contextlib.contextmanager
+def _alone(part: Part) -> Iterator[None]:
+    """One process at a time; without a place for the lock, each for itself."""
+    try:
+        folder = cache_dir() / "kernels"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f"{part}.lock").open("a")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def warm_up() -> None:
     """Everything, in parallel processes. Raises RuntimeError when a kernel does not compile."""
-    running = [subprocess.Popen([sys.executable, "-m", "marketpulse.app.warm", part]) for part in _PARTS]
+    running = [subprocess.Popen([sys.executable, "-m", "marketpulse.app.warm", part]) for part in _ROOMS]
     codes = [child.wait() for child in running]
     if any(codes):
         raise RuntimeError("a kernel does not compile on this machine: see above")
 
 
 if __name__ == "__main__":
-    _PARTS[sys.argv[1]]() if len(sys.argv) > 1 else warm_up()
+    keep_bytecode()
+    named = [part for part in _ROOMS if part in sys.argv[1:]]
+    for part in named:
+        compile_part(part)
+    if not named:
+        warm_up()

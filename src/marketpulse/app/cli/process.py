@@ -55,8 +55,10 @@ def process(
     from marketpulse.app.lifecycle import lifecycle
     from marketpulse.app.patience import await_broker
     from marketpulse.app.pipeline.process import run
+    from marketpulse.app.warm import prepare
 
     with lifecycle(settings, f"process-{slot}") as life:
+        prepare(life, "engine", "wire")
         await_broker(settings, life)
         raise typer.Exit(run(settings, life, slot))
 
@@ -75,8 +77,10 @@ def sink(
     from marketpulse.app.lifecycle import lifecycle
     from marketpulse.app.patience import await_broker
     from marketpulse.app.pipeline.sink import run
+    from marketpulse.app.warm import prepare
 
     with lifecycle(settings, f"sink-{which}") as life:
+        prepare(life, "wire")
         await_broker(settings, life)
         raise typer.Exit(run(settings, life, which.value))
 

@@ -171,7 +171,9 @@ def _feed(settings: "Settings", name: str, source: Any, again: bool) -> None:
     from marketpulse.app.lifecycle import lifecycle
     from marketpulse.app.patience import await_broker
     from marketpulse.app.pipeline.produce import run
+    from marketpulse.app.warm import prepare
 
     with lifecycle(settings, process_name(name)) as life:
+        prepare(life, "wire")
         await_broker(settings, life)
         raise typer.Exit(run(settings, life, source, name, again=again))

@@ -1,0 +1,65 @@
+"""One call of every kernel, with small batches of every kind: it makes the compiler compile, or load, them all."""
+
+import numpy as np
+import pyarrow as pa
+
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.provisional import Looker, changed_symbols
+from marketpulse.engine.state import new_state
+from marketpulse.engine.step import Stepper
+from marketpulse.indicators.catalogue import CATALOGUE, Spec
+from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows, to_tables
+from marketpulse.model.market import TRADE, Kind, MarketBatch, StringTable
+from marketpulse.model.rows import BAR
+from marketpulse.model.timeframe import DAY_NS, SECOND_NS, parse_timeframes
+
+_TIME = 20_000 * DAY_NS
+
+
+def exercise_engine() -> None:
+    """Run one small batch of every hot kind through all operators."""
+    indicators = tuple(Spec(declared, declared.defaults()) for declared in CATALOGUE.values())
+    config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators)
+    stepper, state = Stepper(config), new_state(config)
+    state, _ = stepper.step(state, _batch())
+    Looker(config).forming_bars(state, changed_symbols(state))
+
+
+def _batch() -> MarketBatch:
+    kinds = [Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.HEARTBEAT, Kind.CLOCK]
+    batch = MarketBatch.empty("market", 0, StringTable(["WARM", "BAR", "warm-up", "1m"]), len(kinds))
+    batch.kind[:] = kinds
+    batch.symbol[:] = [0, 0, 1, -1, -1]
+    batch.source[:] = 2
+    batch.timeframe[:] = 3
+    batch.event_time_ns[:] = _TIME + np.array([0, 0, 60, 300, 0]) * SECOND_NS
+    batch.open_time_ns[:], batch.close_time_ns[:] = _TIME, _TIME + 60 * SECOND_NS
+    for column in (batch.a, batch.b, batch.c, batch.d, batch.e):
+        column[:] = 1.0
+    batch.offset[:] = np.arange(len(kinds))
+    batch.log_time_ns[:] = _TIME
+    return batch
+
+
+def exercise_wire() -> None:
+    """Encode and decode one row of every kind, on both wires."""
+    decoder = MarketDecoder()
+    offsets = np.zeros(1, np.int64)
+    trade = {
+        "type": "trade",
+        "symbol": "WARM",
+        "source": "warm-up",
+        "event_time_ns": _TIME,
+        "price": 1.5,
+        "size": 1.0,
+    }
+    rows = pa.RecordBatch.from_pylist([trade], schema=TRADE)
+    for wire in ("json", "arrow"):
+        for encoded in encode_market(rows, wire=wire, partitions=2):
+            batch, _ = decoder.decode(
+                "market", 0, [encoded.value], offsets, lambda _: 0, lambda _: None, lambda _: True
+            )
+            to_tables(batch)
+    bar = pa.RecordBatch.from_pylist([{"symbol": "WARM", "timeframe": "1m", "open": 1.5}], schema=BAR)
+    encode_rows(bar)
+    encode_rows(bar, wire="arrow", partitions=2)
