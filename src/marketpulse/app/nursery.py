@@ -1,7 +1,7 @@
 """A short start: one process imports what all children need, and forks each child from there (Linux).
 
-Seven processes that each import the same libraries keep two cores busy for ten seconds; importing
-once and forking takes a third of that, and they share the memory of the code
+Seven processes that each import the same libraries and load the same machine code keep two cores busy
+for ten seconds; doing it once and forking takes a third of that, and they share the memory of the code
 (docs/decisions/005-nursery.md).
 
     supervisor ── socket ──> nursery (one thread, everything imported)
@@ -23,19 +23,34 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PRELOADED = (
+from marketpulse.app.cache import keep_bytecode
+
+LIGHT = (
     "marketpulse.app.cli.main",
+    "marketpulse.settings",
+    "marketpulse.app.lifecycle",
+    "marketpulse.app.pipeline.broker",
+)
+"""Imported first: all that the broker's process needs, which is not kept waiting for the rest."""
+HEAVY = (
+    "numpy",
+    "pyarrow",
+    "numba",
     "marketpulse.app.pipeline.process",
     "marketpulse.app.pipeline.serve",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
+    "uvicorn.lifespan.off",
     "marketpulse.app.pipeline.sink",
     "marketpulse.kafka.producer",
 )
-"""Imported before the first fork. Polars is not among them: it starts a thread when it is imported."""
+"""What the others need. Polars is not among them: it starts a thread when it is imported."""
 
 _FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
 _MESSAGE_BYTES_MAX = 256_000
@@ -59,7 +74,7 @@ class Nursery:
         ours.setblocking(False)
         self._socket = ours
         self._settled_by = time.monotonic() + _SETTLED_WITHIN_S
-        self._ready = False
+        self._ready: str | None = None
         self._gone = False
         self._born: list[int] = []
         self._ends: dict[int, int] = {}
@@ -69,10 +84,13 @@ class Nursery:
         """A nursery, where the system has what it takes."""
         return cls() if sys.platform == "linux" else None
 
-    def settled(self) -> bool:
-        """Whether it is known if children can be had from it."""
+    def settled(self, light: bool = False) -> bool:
+        """Whether it is known if children can be had from it; `light`: those that need little."""
         self._listen()
-        return self._ready or self._gone or time.monotonic() > self._settled_by
+        return self._is_ready(light) or self._gone or time.monotonic() > self._settled_by
+
+    def _is_ready(self, light: bool) -> bool:
+        return self._ready == "heavy" or (light and self._ready == "light")
 
     def spawn(
         self, arguments: Sequence[str], environment: Mapping[str, str], log: int, pipe: int
@@ -82,7 +100,7 @@ class Nursery:
         `log` becomes its output; `pipe` is the descriptor that tells of the supervisor's end, whose
         number in the child stands in the environment variable that it is named by there.
         """
-        if not self._ready or self._gone:
+        if self._ready is None or self._gone:
             return None
         message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
         try:
@@ -132,7 +150,7 @@ class Nursery:
             self._take(json.loads(data))
 
     def _take(self, said: dict[str, Any]) -> None:
-        self._ready = self._ready or "ready" in said
+        self._ready = said.get("ready", self._ready)
         if "born" in said:
             self._born.append(int(said["born"]))
         if "ended" in said:
@@ -181,21 +199,20 @@ class Birth:
 
 
 def nurse(control: socket.socket) -> Birth | None:
-    """Fork children as they are asked for. Returns in each child with its Birth, at the end with None."""
+    """Fork children as they are asked for, between imports too. Returns in each child with its Birth, at
+    the end with None."""
+    keep_bytecode()
     import setproctitle
 
     setproctitle.getproctitle()  # finds its place in memory, which it cannot once the environment has changed
-    for name in PRELOADED:
-        importlib.import_module(name)
-    if not may_fork():
-        return None
-    control.send(b'{"ready": true}')
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    growing = _grow(control)
+    grown = False
     while True:
-        ready, _, _ = select.select([control.fileno(), wake_read], [], [])
+        ready, _, _ = select.select([control.fileno(), wake_read], [], [], None if grown else 0)
         if wake_read in ready:
             os.read(wake_read, 4_096)
             _report_ends(control)
@@ -214,6 +231,26 @@ def nurse(control: socket.socket) -> Birth | None:
             for descriptor in descriptors:
                 os.close(descriptor)
             control.send(json.dumps({"born": pid}).encode())
+        elif not grown:
+            safe = next(growing, None)
+            if safe is False:
+                return None
+            grown = safe is None
+
+
+def _grow(control: socket.socket) -> Iterator[bool]:
+    """Import step by step, and say how far it is; yields whether this process may fork still."""
+    for names, size in ((LIGHT, "light"), (HEAVY, "heavy")):
+        for name in names:
+            importlib.import_module(name)
+            yield True
+        if size == "heavy":
+            from marketpulse.app import warm
+
+            warm.load("wire", "engine")  # a second for each child; what was never compiled is left to them
+        if not may_fork():
+            yield False
+        control.send(json.dumps({"ready": size}).encode())
 
 
 def may_fork() -> bool:

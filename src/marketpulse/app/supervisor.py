@@ -67,6 +67,7 @@ class ChildSpec:
     log: str = ""  # its log's file name; empty: NAME.log
     patient: bool = False  # start it when the others are ready: nobody waits for it
     forked: bool = False  # `command` is `python -m marketpulse …`, and may be forked from the nursery
+    light: bool = False  # … as soon as the nursery has what the broker needs
 
 
 @dataclass(slots=True)
@@ -171,7 +172,7 @@ class Supervisor:
 
     def _may_start(self, child: Child) -> bool:
         """Whether nothing is left to wait for: the nursery, or for a patient child the others."""
-        if child.spec.forked and self._nursery is not None and not self._nursery.settled():
+        if child.spec.forked and self._nursery is not None and not self._nursery.settled(child.spec.light):
             return False
         patience_ends = self._clock.monotonic() >= self._patient_until
         return not child.spec.patient or patience_ends or self._others_are_ready()

@@ -25,6 +25,7 @@ from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterEr
 from marketpulse.settings import Settings
 
 TURN_S = 0.1
+STARTING_TURN_S = 0.02  # until everything is ready: children wait for each other then
 STATUS_EVERY_S = 1.0
 CATCH_UP_S = 5.0  # how long the engine may take, at the end, for what the sources had written
 READY_WITHIN_S = 120.0  # `--for` counts from here on at the latest
@@ -91,7 +92,8 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             stage,
             environment(settings, number, embedded),
             log="broker-process.log" if stage == Stage.BROKER else "",  # broker.log is Kafka's own
-            forked=stage != Stage.BROKER,  # the broker is not kept waiting for the nursery
+            forked=True,
+            light=stage == Stage.BROKER,
             patient=name.startswith("sink-"),  # the log keeps the rows for them; the page comes first
         )
         for number, (name, words, stage) in enumerate(jobs, start=1)
@@ -162,7 +164,7 @@ def watch(
             status_at = now + STATUS_EVERY_S
             poll.url = str(url) if url else None
             screen.status(status(supervisor, poll.latest()))
-        life.stop.wait(TURN_S)
+        life.stop.wait(TURN_S if ends_at else STARTING_TURN_S)
 
 
 def report_topics(settings: Settings, screen: Screen) -> None:

@@ -86,6 +86,22 @@ def test_a_forked_child_looks_and_stops_like_one_that_was_started(
     assert child.wait() in (0, -signal.SIGTERM)
 
 
+def test_a_light_child_is_born_before_the_nursery_has_everything(
+    pipe: tuple[int, int], tmp_path: Path
+) -> None:
+    nursery = Nursery.open()
+    assert nursery is not None
+    until(lambda: nursery.settled(light=True), 120)
+    assert not nursery.settled()
+    log = tmp_path / "log"
+    child = spawn(nursery, log, pipe[0], "--version")
+    until(nursery.settled, 120)
+    assert child.wait() == 0
+    assert log.read_text().startswith("marketpulse ")
+    assert spawn(nursery, log, pipe[0], "indicators", "macd").wait() == 0
+    nursery.close()
+
+
 def test_a_killed_child_is_reported_as_killed(opened: Nursery, pipe: tuple[int, int], tmp_path: Path) -> None:
     child = waiting(opened, tmp_path / "log", pipe[0])
     os.kill(child.pid, signal.SIGKILL)
