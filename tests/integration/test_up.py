@@ -167,6 +167,21 @@ def test_every_killed_child_comes_back_and_the_lake_has_every_row_once(up: Up) -
         assert found["n"] == found["d"] > 0, table
 
 
+def test_a_stop_while_kernels_are_compiled_is_clean_and_takes_seconds(up: Up, tmp_path: Path) -> None:
+    kernels = tmp_path / "kernels"
+    up.environment["NUMBA_CACHE_DIR"] = str(kernels)
+    up.start()
+    up.until("kernels are being compiled", lambda: any(kernels.rglob("*.nbi")))
+    assert not up.facts("process-0"), "nothing was left to compile"
+    began = time.monotonic()
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.said()
+    assert time.monotonic() - began < 20
+    said = up.output.read_text()
+    assert "Stopped. Everything is kept in" in said
+    assert "killed" not in said
+
+
 def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) -> None:
     up.start()
     up.until("the first one runs", lambda: (up.data_dir / "run" / "up.lock").is_file())
