@@ -223,11 +223,12 @@ def own_broker(tmp_path: Path, broker_cache: Path) -> Iterator[tuple[EmbeddedBro
         yield broker, connected
 
 
-def test_a_broker_that_is_killed_while_live_rows_come_loses_and_doubles_none(
-    own_broker: tuple[EmbeddedBroker, Settings],
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_broker_that_is_killed_while_rows_come_loses_and_doubles_none(
+    own_broker: tuple[EmbeddedBroker, Settings], exactly_once: bool
 ) -> None:
     broker, settings = own_broker
-    log = KafkaMarketLog(settings, "replay", exactly_once=False)
+    log = KafkaMarketLog(settings, "replay", exactly_once=exactly_once)
     refused = 0
 
     def insist(call: Callable[[], None]) -> None:
@@ -245,10 +246,12 @@ def test_a_broker_that_is_killed_while_live_rows_come_loses_and_doubles_none(
         if begin == 300:
             assert broker.pid is not None
             os.kill(broker.pid, signal.SIGKILL)
-        insist(partial(log.write, Polled(batches=[trades(range(begin, begin + 20))])))
+        position = str(begin + 20) if exactly_once else None
+        insist(partial(log.write, Polled(batches=[trades(range(begin, begin + 20))], position=position)))
     insist(log.flush)
     assert refused > 0
     assert prices(settings) == [float(i) for i in range(1, 601)]
+    assert log.last_position() == ("600" if exactly_once else None)
     log.close()
 
 

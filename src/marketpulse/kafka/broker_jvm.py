@@ -146,7 +146,9 @@ def server_properties(storage: Path, port: int, controller_port: int) -> str:
         # One voter has nobody to wait for.
         "controller.quorum.election.timeout.ms": 200,
         "controller.quorum.fetch.timeout.ms": 2_000,
+        # A broker that was killed may register again when its old session has ended.
         "broker.heartbeat.interval.ms": 500,
+        "broker.session.timeout.ms": 3_000,
         "metadata.max.idle.interval.ms": 5_000,
         # Topics are declared (topics.py), never made by a misspelt name.
         "auto.create.topics.enable": "false",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka.client_names import Role, Value, understand
@@ -39,6 +39,9 @@ _ALWAYS: dict[Role, dict[str, Value]] = {
 }
 _BOTH: dict[str, Value] = {
     "client.id": "marketpulse",
+    # When no broker answers, the client would drop all it knows and begin anew; the handle of a dropped
+    # broker that coordinates a transaction then spins for as long as the process lives.
+    "metadata.recovery.strategy": "none",
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1_000,  # a restarted broker is found again within a second
     "log.connection.close": False,
@@ -69,6 +72,18 @@ def client_config(settings: Settings, role: Role, **overrides: Any) -> dict[str,
     if understood.oauth_cb is not None:
         config["oauth_cb"] = _load_callback(understood.oauth_cb)
     return config
+
+
+def deliver(producer: Producer, timeout_s: float) -> None:
+    """Wait until every record is acknowledged, or refused.
+
+    It comes before the offsets of a transaction: when records are refused while the client waits for
+    the answer to those, `send_offsets_to_transaction` never returns.
+
+    Raises KafkaException (_TIMED_OUT) when the broker has not answered for all of them.
+    """
+    if left := producer.flush(timeout_s):
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{left} records are not acknowledged"))
 
 
 def _property(keyword: str) -> str:

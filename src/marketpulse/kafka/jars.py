@@ -1,7 +1,7 @@
 """The broker's jars: Apache Kafka by exact coordinates and hashes, fetched once per user.
 
-    cache_dir/kafka-4.3.1/            complete when `complete` holds this lock's digest
-        kafka-clients-4.3.1.jar …
+    cache_dir/kafka-4.2.1/            complete when `complete` holds this lock's digest
+        kafka-clients-4.2.1.jar …
         complete
 
 Nothing is resolved transitively: the lock names every jar, so the class path is the same everywhere.

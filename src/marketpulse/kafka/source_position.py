@@ -13,7 +13,7 @@ from typing import NoReturn
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.client import client_config, deliver, error_of
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, TRANSACTIONS, get_logger
 
@@ -23,8 +23,9 @@ _CALL_S = 5.0
 _INIT_S = 15.0
 
 _LOST = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH,
-         KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # fmt: skip
-"""The transaction is gone: it timed out while the broker was away, or another process took over."""
+         KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._STATE, KafkaError._FATAL}  # fmt: skip
+"""The transaction is gone: it timed out while the broker was away, or another process took over. The last
+two say that the client had noticed before it was asked; its reason stands in the log."""
 
 
 class PositionedTransactions:
@@ -168,6 +169,7 @@ class PositionedTransactions:
 
     def _commit(self, producer: Producer, commits: int, position: str) -> None:
         place = TopicPartition(self._place, 0, commits, metadata=f"{self._owner}:{position}")
+        deliver(producer, _CALL_S)
         producer.send_offsets_to_transaction([place], self._consumer.consumer_group_metadata(), _CALL_S)
         self._asked = True
         producer.commit_transaction(_CALL_S)
