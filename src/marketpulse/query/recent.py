@@ -22,7 +22,7 @@ _TABLES: tuple[Literal["bars", "indicators"], ...] = ("bars", "indicators")
 _SINCE = """
     SELECT timeframe, min(since) AS since
     FROM (SELECT timeframe, list_min(max(open_time_ns, {count})) AS since FROM bars GROUP BY symbol, timeframe)
-    GROUP BY timeframe"""
+    GROUP BY timeframe ORDER BY since DESC"""
 _NEWEST = """
     SELECT * EXCLUDE (open_time, close_time) FROM {table}
     WHERE timeframe = '{timeframe}' AND open_time_ns >= {since}
