@@ -33,6 +33,7 @@ EXAMPLES: dict[str, Any] = {
     "kafka.client": {"linger.ms": 5, "security.protocol": "SASL_SSL"},
     "broker.java": "/usr/lib/jvm/java-21/bin/java",
     "engine.venue_calendars": {"IEXG": "XNYS"},
+    "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
     "sinks.archive.url": "/mnt/archive",
     "serve.allowed_hosts": ["market.example.org"],

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from marketpulse.errors import ParameterError, SettingsError
+from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
 
 DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
@@ -79,6 +80,14 @@ class EngineSettings(Section):
     venue_calendars: dict[str, str] = Field(
         default_factory=dict, description="the calendar of a venue, where it is not its own MIC"
     )
+    sessions: Literal["regular", "extended", "24x7"] = Field(
+        "regular",
+        description="a venue's day: its regular hours, pre- and post-market with them, or the UTC day",
+    )
+    extended_hours: dict[str, tuple[str, str]] = Field(
+        default_factory=dict,
+        description="a calendar's day from pre- to post-market by its own clock, where ours is not yours",
+    )
     lateness_ms: int = Field(
         2_000, ge=0, description="how far behind its newest row a source may still bring older ones"
     )
@@ -104,8 +113,18 @@ class EngineSettings(Section):
         parse_timeframes(value)
         return value
 
+    @field_validator("extended_hours")
+    @classmethod
+    def _spans(cls, value: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        for span in value.values():
+            DaySpan.parse(span)
+        return value
+
     def parsed_timeframes(self) -> tuple[Timeframe, ...]:
         return parse_timeframes(self.timeframes)
+
+    def parsed_extended_hours(self) -> dict[str, DaySpan]:
+        return {name: DaySpan.parse(span) for name, span in self.extended_hours.items()}
 
 
 class ProcessSettings(Section):

@@ -1,6 +1,6 @@
 """The engine's configuration from the settings; the same for `process` and `compute`."""
 
-from marketpulse.app.calendars import sessions_of
+from marketpulse.app.calendars import sessions_by, sessions_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.indicators.catalogue import parse_indicators
@@ -9,11 +9,17 @@ from marketpulse.settings import EngineSettings
 
 def engine_config(settings: EngineSettings) -> EngineConfig:
     """Raises SettingsError that names the setting at fault."""
+    hours = settings.parsed_extended_hours() if settings.sessions == "extended" else {}
+    for name in hours:
+        if sessions_of(name) is None or name == "24x7":
+            raise SettingsError(
+                f"engine.extended_hours: calendar {name!r} is unknown: use a MIC such as XNYS"
+            )
     try:
         return EngineConfig(
             frames=settings.parsed_timeframes(),
             indicators=parse_indicators(settings.indicators),
-            sessions_of=sessions_of,
+            sessions_of=sessions_by(settings.sessions, hours),
             calendar=settings.calendar,
             venue_calendars=dict(settings.venue_calendars),
             lateness_ns=settings.lateness_ms * 1_000_000,

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marketpulse.app.calendars import sessions_of
+from marketpulse.app.calendars import regular_days, sessions_by, sessions_of
 from marketpulse.model.session import SessionTable
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MARKETPULSE_CACHE_DIR", str(tmp_path / "cache"))
-    sessions_of.cache_clear()
+    regular_days.cache_clear()
     yield tmp_path / "cache"
-    sessions_of.cache_clear()
+    regular_days.cache_clear()
 
 
 def kept_files(cache: Path) -> list[Path]:
@@ -23,7 +23,7 @@ def kept_files(cache: Path) -> list[Path]:
 
 
 def asked_again(name: str) -> SessionTable:
-    sessions_of.cache_clear()
+    regular_days.cache_clear()
     table = sessions_of(name)
     assert table is not None
     return table
@@ -43,6 +43,16 @@ def test_a_kept_table_is_the_one_that_was_worked_out(cache: Path) -> None:
     at = kept.date.tolist().index(day)
     hours = [int(t - day * 86_400_000_000_000) / 3.6e12 for t in (kept.open_ns[at], kept.close_ns[at])]
     assert hours == [13.5, 17.0]
+
+
+def test_a_kept_table_gives_the_extended_hours_too() -> None:
+    find = sessions_by("extended", {})
+    worked_out = find("XNYS")
+    regular_days.cache_clear()
+    kept = sessions_by("extended", {})("XNYS")
+    assert worked_out is not None
+    assert kept is not None
+    assert as_numbers(kept) == as_numbers(worked_out)
 
 
 def test_a_kept_table_is_read_without_the_library_that_made_it() -> None:
