@@ -1,0 +1,184 @@
+"""The engine's bars, row by row, against a slow oracle that only knows the semantics, over real exchange calendars."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import exchange_calendars
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bar_oracle import DAY, SECOND, Oracle, Session
+from market_rows import Engine, Row, config_of
+from marketpulse.app.calendars import sessions_by
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.rows import bar_rows
+
+FRAMES = ("1s", "1m", "30m", "1h", "1d")
+WINDOWS = (  # around half-days, holidays, both clock changes, a longer day in Tokyo, a year's end
+    ("XNYS", "2025-11-26", "2025-12-01"),
+    ("XNYS", "2025-12-23", "2025-12-26"),
+    ("XNYS", "2025-12-31", "2026-01-05"),
+    ("XNYS", "2026-03-06", "2026-03-09"),
+    ("XNYS", "2026-10-30", "2026-11-02"),
+    ("XLON", "2025-12-24", "2025-12-31"),
+    ("XLON", "2026-03-27", "2026-03-30"),
+    ("XTKS", "2024-11-01", "2024-11-06"),
+    ("24x7", "2025-12-31", "2026-01-02"),
+)
+NO_WINDOW: dict[str, Any] = {"window_ns": 0} if "window_ns" in EngineConfig.__dataclass_fields__ else {}
+"""Late trades are refused here; what they revise has its own tests."""
+
+after_a_moment = st.one_of(
+    st.just(0), st.integers(1, 40).map(lambda s: s * SECOND), st.integers(1, 3 * SECOND)
+)
+"""How far time moves from row to row inside a burst."""
+
+
+def days(day: date) -> int:
+    """Since 1970."""
+    return day.toordinal() - date(1970, 1, 1).toordinal()
+
+
+@cache
+def sessions_of(name: str, first: str, last: str, around: int = 0) -> tuple[Session, ...] | None:
+    """From the library itself, not from the tables that the engine is given; with some days around them."""
+    if name == "24x7":
+        return None
+    margin = timedelta(days=around)
+    start, end = date.fromisoformat(first) - margin, date.fromisoformat(last) + margin
+    schedule = exchange_calendars.get_calendar(name, start="2024-01-01").schedule.loc[str(start) : str(end)]
+    return tuple(
+        Session(row.open.value, row.close.value, row.Index.value // DAY) for row in schedule.itertuples()
+    )
+
+
+@cache
+def moments(name: str, first: str, last: str) -> tuple[int, ...]:
+    """Times at which something may go wrong: around opens, closes, hours, the grace, lunch, midnight."""
+    sessions = sessions_of(name, first, last)
+    if sessions is None:
+        edges = [
+            days(date.fromisoformat(first)) * DAY + i * DAY + h * 3_600 * SECOND
+            for i in range(3)
+            for h in (0, 1, 12, 23)
+        ]
+    else:
+        edges = [edge for s in sessions for edge in (s.opens, s.closes, s.closes + 300 * SECOND)]
+        edges += [s.opens + m * 60 * SECOND for s in sessions for m in (1, 60, 150, 180)]
+    around = (-(10**10), -1, 0, 1, SECOND, 4 * SECOND, 31 * SECOND, 290 * SECOND)
+    return tuple(sorted(edge + shift for edge in edges for shift in around))
+
+
+def trade(source: str, symbol: str, venue: str, time: int, price: float, size: float) -> Row:
+    return {
+        "type": "trade", "source": source, "symbol": symbol, "venue": venue, "event_time_ns": time,
+        "price": price, "size": size,
+    }  # fmt: skip
+
+
+@st.composite
+def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
+    """Bursts of rows of two sources around such moments: quiet symbols, late prints, wrong clocks, silence, goodbyes."""
+    rows: list[Row] = []
+    behind = {"x": 0, "y": draw(st.sampled_from([0, 0, 3_600 * SECOND]))}  # y's clock
+    burst = st.lists(st.tuples(st.sampled_from("tttttthhhcclgw"), after_a_moment), min_size=1, max_size=10)
+    now = 0
+    for start in sorted(draw(st.lists(st.sampled_from(moments(venue, first, last)), min_size=1, max_size=8))):
+        now = max(now, start)
+        rows.append({"type": "clock", "event_time_ns": 0, "log_time_ns": now})
+        for kind, step in draw(burst):
+            now += step
+            source = draw(st.sampled_from("xxy"))
+            time = now - behind[source]
+            if kind == "t":
+                late = draw(st.sampled_from([0, 0, 0, SECOND, 5 * SECOND, 61 * SECOND, 3_600 * SECOND]))
+                symbol = draw(st.sampled_from(["A", "B", "Q"] if source == "x" else ["B", "C"]))
+                price, size = draw(st.integers(1, 99)) / 8, draw(st.integers(0, 5)) / 4
+                rows.append(trade(source, symbol, venue, time - late, price, size))
+            elif kind == "h":
+                rows.append(
+                    {"type": "heartbeat", "source": source, "event_time_ns": time, "log_time_ns": now}
+                )
+            elif kind == "c":
+                rows.append({"type": "clock", "event_time_ns": 0, "log_time_ns": now})
+            elif kind == "l":
+                lateness = draw(st.sampled_from([0, 2 * SECOND, 60 * SECOND]))
+                rows.append({
+                    "type": "hello", "source": source, "mode": "live", "run_id": "1", "event_time_ns": time,
+                    "lateness_ns": lateness,
+                })  # fmt: skip
+            elif kind == "g":
+                final = draw(st.sampled_from([None, time]))
+                rows.append(
+                    {"type": "goodbye", "source": source, "event_time_ns": time, "watermark_ns": final}
+                )
+            else:  # an hour ahead
+                rows.append(trade(source, "W", venue, now + 3_600 * SECOND, 1.0, 1.0))
+    return [*rows, {"type": "clock", "event_time_ns": 0, "log_time_ns": now + 5 * DAY}]
+
+
+def as_oracle(bar: dict[str, Any]) -> dict[str, Any]:
+    """An emitted row with the fields that the oracle tells."""
+    names = [
+        "symbol", "timeframe", "open_time_ns", "close_time_ns", "open", "high", "low", "close", "volume", "vwap",
+        "trade_count",
+    ]  # fmt: skip
+    places = {name: bar["receipt"][name] for name in ("first_offset", "last_offset")}
+    return {**{name: bar[name] for name in names}, "session_date": days(bar["session_date"]), **places}
+
+
+def assert_same(config: EngineConfig, oracle: Oracle, rows: Sequence[Row]) -> None:
+    """Row for row: the same bars in the same order, the same rows refused, the same counted as out of session."""
+    engine = Engine(config)
+    refused: list[tuple[int, str]] = []
+    outside = 0
+    for i, row in enumerate(rows):
+        result = engine.step([dict(row)])
+        refused += [(i, refusal.reason) for refusal in result.refused]
+        outside += result.out_of_session
+        bars = bar_rows(engine.state, config, result.closed, "market", 0).to_pylist()
+        found = [as_oracle(bar) for bar in bars]
+        assert found == oracle.take(row), f"row {i}: {row}"
+    assert refused == oracle.refused
+    assert outside == oracle.outside
+
+
+@pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_every_row_closes_what_the_semantics_say(
+    venue: str, first: str, last: str, data: st.DataObject
+) -> None:
+    config = config_of(FRAMES, sessions_of=sessions_by("regular", {}), **NO_WINDOW)
+    oracle = Oracle(FRAMES, {venue: sessions_of(venue, first, last, around=9)})
+    assert_same(config, oracle, data.draw(streams(venue, first, last)))
+
+
+def quiet_days(draw: st.DrawFn, venue: str, first: str, last: str, every: int) -> list[Row]:
+    """A few trades over the window's days, in order, and a heartbeat `every` so often."""
+    start, end = moments(venue, first, last)[0], moments(venue, first, last)[-1]
+    inside = draw(st.lists(st.integers(start, end), min_size=1, max_size=6))
+    traded = draw(st.lists(st.sampled_from(moments(venue, first, last)), max_size=6)) + inside
+    rows = [trade("x", draw(st.sampled_from("AB")), venue, time, time % 97 / 8 + 1, 1.0) for time in traded]
+    beats = range(start // every * every, end + every, every)
+    rows += [{"type": "heartbeat", "source": "x", "event_time_ns": t, "log_time_ns": t} for t in beats]
+    hello = {
+        "type": "hello", "source": "x", "mode": "historical", "run_id": "1", "event_time_ns": 0, "lateness_ns": 0,
+    }  # fmt: skip
+    return [hello, *sorted(rows, key=lambda row: row["event_time_ns"])]
+
+
+@pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_with_fill_every_span_of_every_session_has_its_bar(
+    venue: str, first: str, last: str, data: st.DataObject
+) -> None:
+    frames = ("30m", "1h", "1d")
+    config = config_of(frames, sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
+    oracle = Oracle(frames, {venue: sessions_of(venue, first, last, around=9)}, fill=True)
+    rows = data.draw(st.composite(quiet_days)(venue, first, last, 1_800 * SECOND))
+    assert_same(config, oracle, rows)
