@@ -21,7 +21,10 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One visible file. `path` is relative to the store; `columns` are those beyond the table's schema."""
+    """One visible file. `path` is relative to the store; `columns` are those beyond the table's schema.
+
+    `revised` counts its rows of a revision above 0: a query looks for what they replace, and nowhere else.
+    """
 
     path: str
     table: str
@@ -31,6 +34,7 @@ class StoredFile:
     rows: int
     size_bytes: int
     columns: tuple[str, ...] = ()
+    revised: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,9 @@ def wanted(numbers: list[int]) -> range:
 def encode_commit(commit: Commit) -> bytes:
     body: dict[str, Any] = {"version": VERSION, **asdict(commit)}
     for file in body["added"]:
-        if not file["columns"]:
-            del file["columns"]
+        for name in ("columns", "revised"):
+            if not file[name]:
+                del file[name]
     return json.dumps(body, separators=(",", ":")).encode()
 
 

@@ -1,6 +1,7 @@
 """The newest bars of every series out of the lake, so that a page that starts has more than a topic's last records.
 
 A topic is read from its end, where a thousand 1s bars stand beside each 1m bar; the lake is asked by series.
+Of a bar that was revised its last revision is given, of one that was withdrawn nothing.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ _SINCE = """
 _NEWEST = """
     SELECT * EXCLUDE (open_time, close_time) FROM {table}
     WHERE timeframe = '{timeframe}' AND open_time_ns >= {since}
-    QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY open_time_ns DESC, revision DESC) <= {count}
+    QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY open_time_ns DESC) <= {count}
     ORDER BY open_time_ns"""
 
 

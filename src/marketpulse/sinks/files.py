@@ -204,9 +204,8 @@ class FileSink:
         files = []
         for period, part in split_by_period(table, rows, self._clock.now_ns()).items():
             data = self._format.encode(part)
-            files.append(
-                (self._stored(replace(where, period=period), part.num_rows, data, _extra(table, part)), data)
-            )
+            stored = self._stored(replace(where, period=period), part.num_rows, data, _extra(table, part))
+            files.append((replace(stored, revised=_revised(part)), data))
         return table, files
 
     def _stored(self, place: Place, rows: int, data: bytes, columns: tuple[str, ...]) -> StoredFile:
@@ -236,7 +235,8 @@ class FileSink:
                 merge.table, merge.period, log.topic, log.partition, first, end, log.state.number + 1
             )
             columns = tuple(dict.fromkeys(c for file in merge.sources for c in file.columns))
-            file = self._stored(place, rows, data, columns)
+            revised = sum(file.revised for file in merge.sources)
+            file = replace(self._stored(place, rows, data, columns), revised=revised)
             self._storage.put({file.path: data}, log.name)
             gone = [source.path for source in merge.sources]
             log.commit(log.state.next_offsets, [file], gone)
@@ -253,6 +253,13 @@ def _extra(table: str, rows: pa.Table) -> tuple[str, ...]:
     return tuple(
         name for name in rows.column_names if name not in TABLES[table][1].names and name != "receipt"
     )
+
+
+def _revised(rows: pa.Table) -> int:
+    """How many of the rows replace an earlier one."""
+    if "revision" not in rows.column_names:
+        return 0
+    return int(pc.sum(pc.greater(rows.column("revision"), 0)).as_py() or 0)
 
 
 def _from_offset(batch: SinkBatch, have: int | None) -> SinkBatch | None:

@@ -32,6 +32,13 @@ def test_a_commit_reads_back_as_it_was_written() -> None:
     assert decode_commit(encode_commit(commit), "here") == commit
 
 
+def test_a_file_says_how_many_of_its_rows_are_revised_and_one_of_before_has_none() -> None:
+    file = StoredFile("a", "bars", "2024-05-01", 0, 10, 7, 1_000, revised=3)
+    data = encode_commit(Commit(7, {"bars": 10}, (file, stored("b")), (), "me"))
+    assert [found.revised for found in decode_commit(data, "here").added] == [3, 0]
+    assert data.count(b"revised") == 1
+
+
 def test_a_commit_is_json_that_other_programs_can_read() -> None:
     body = json.loads(encode_commit(Commit(7, {"trades": 10}, (stored("a"),), ("c",), "me")))
     assert body == {

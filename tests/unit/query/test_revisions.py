@@ -1,0 +1,152 @@
+"""Rows that come again, corrected: through the sink and its compaction to the current picture."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from board_rows import row
+from marketpulse.clock import ManualClock
+from marketpulse.model.rows import BAR, indicators_schema
+from marketpulse.ports import SinkBatch
+from marketpulse.query.duck import LakeQuery
+from marketpulse.query.recent import RecentRows
+from marketpulse.settings import Settings
+from marketpulse.sinks import open_sink
+from marketpulse.sinks.compaction import FILES_MAX
+
+Rows = list[dict[str, Any]]
+NAMES = ["sma_20"]
+WITHDRAWN = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {
+    "volume": 0.0,
+    "trade_count": 0,
+}
+
+
+class Topics:
+    """The topics `bars` and `indicators`, a record each row, and a lake behind them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.settings = Settings(data_dir=directory)
+        self.end = 0
+
+    def store(self, bars: Rows, values: Rows | None = None) -> None:
+        """One flush of a sink that has just been started."""
+        sink = open_sink(self.settings, "lake", ManualClock(10**18))
+        sink.resume()
+        rows = {
+            "bars": (bars, BAR),
+            "indicators": (bars if values is None else values, indicators_schema(NAMES)),
+        }
+        end = self.end + max(len(own) for own, _ in rows.values())
+        for table, (own, schema) in rows.items():
+            sink.write(
+                SinkBatch(table, table, 0, self.end, end, pa.RecordBatch.from_pylist(own, schema=schema))
+            )
+        sink.flush()
+        sink.close()
+        self.end = end
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        query = LakeQuery(self.settings)
+        try:
+            return [tuple(found.values()) for found in query.run(sql).to_pylist()]
+        finally:
+            query.close()
+
+    def files(self) -> list[Path]:
+        return sorted((self.settings.data_dir / "lake" / "table=bars").rglob("*.parquet"))
+
+
+@pytest.fixture
+def topics(tmp_path: Path) -> Topics:
+    return Topics(tmp_path)
+
+
+def minute(number: int, close: float, revision: int = 0, **other: Any) -> dict[str, Any]:
+    return row("AAA", "1m", 60 * number, close, revision=revision, sma_20=close / 2, **other)
+
+
+def withdrawn(number: int, revision: int) -> dict[str, Any]:
+    return minute(number, 1.0, revision) | WITHDRAWN
+
+
+CURRENT = "SELECT open_time_ns // 60000000000 AS m, close, revision FROM {} ORDER BY open_time_ns"
+
+
+@pytest.mark.parametrize("flushes", [1, 7])
+def test_the_last_revision_is_shown_in_its_place_and_a_withdrawn_row_is_not(
+    topics: Topics, flushes: int
+) -> None:
+    rows = [
+        minute(1, 10.0), minute(2, 20.0), minute(4, 40.0), minute(1, 11.0, 1), withdrawn(2, 1), minute(3, 30.0),
+        minute(1, 12.0, 2),
+    ]  # fmt: skip
+    for n in range(flushes):
+        topics.store(rows[n * len(rows) // flushes : (n + 1) * len(rows) // flushes])
+    assert topics.ask(CURRENT.format("bars")) == [(1, 12.0, 2), (3, 30.0, 0), (4, 40.0, 0)]
+    assert topics.ask(CURRENT.format("indicators")) == [(1, 12.0, 2), (3, 30.0, 0), (4, 40.0, 0)]
+    for table in ("bars", "indicators"):
+        history = topics.ask(
+            f"SELECT open_time_ns // 60000000000 AS m, close, revision FROM {table}_history ORDER BY m, revision"  # noqa: S608
+        )
+        assert history == sorted(
+            [(r["open_time_ns"] // 60_000_000_000, r["close"], r["revision"]) for r in rows],
+            key=lambda found: (found[0], found[2]),
+        )
+
+
+def test_bars_and_indicator_rows_count_their_revisions_apart(topics: Topics) -> None:
+    topics.store([minute(1, 10.0)], [minute(1, 10.0), minute(1, 10.0, 1) | {"sma_20": 7.0}])
+    assert topics.ask("SELECT revision, close FROM bars") == [(0, 10.0)]
+    assert topics.ask("SELECT revision, sma_20 FROM indicators") == [(1, 7.0)]
+
+
+def test_a_bar_that_comes_back_after_it_was_withdrawn_is_shown(topics: Topics) -> None:
+    topics.store([minute(1, 10.0), withdrawn(1, 1)])
+    assert topics.ask(CURRENT.format("bars")) == []
+    topics.store([minute(1, 9.0, 2)])
+    assert topics.ask(CURRENT.format("bars")) == [(1, 9.0, 2)]
+
+
+def test_a_revision_replaces_no_bar_of_another_symbol_or_timeframe(topics: Topics) -> None:
+    others = [row("BBB", "1m", 60, 5.0, sma_20=1.0), row("AAA", "1s", 60, 6.0, sma_20=1.0)]
+    topics.store([minute(1, 10.0), *others, withdrawn(1, 1)])
+    assert topics.ask("SELECT symbol, timeframe FROM bars ORDER BY symbol") == [("AAA", "1s"), ("BBB", "1m")]
+
+
+def test_tick_bars_that_open_together_all_stay(topics: Topics) -> None:
+    ticks = [row("AAA", "1t", 60, float(n), sma_20=1.0) for n in range(3)]
+    topics.store([*ticks, minute(1, 10.0), minute(1, 11.0, 1)])
+    assert topics.ask("SELECT close FROM bars WHERE timeframe = '1t' ORDER BY close") == [
+        (0.0,),
+        (1.0,),
+        (2.0,),
+    ]
+
+
+def test_compaction_and_restarts_keep_every_revision_once_and_in_the_order_of_the_log(topics: Topics) -> None:
+    count = 2 * FILES_MAX + 3
+    for n in range(count):  # each flush is a sink started anew: a new bar, and a revision of the second
+        topics.store([minute(10 + n, float(n)), minute(1, float(n), n)])
+    assert len(topics.files()) < count / 2, "small files were merged"
+    history = "SELECT revision, close FROM bars_history WHERE open_time_ns = 60000000000 ORDER BY revision"
+    assert topics.ask(history) == [(n, float(n)) for n in range(count)]
+    assert topics.ask("SELECT count(*) AS n FROM bars_history") == [(2 * count,)]
+    for path in topics.files():
+        found = [r for r in pa.parquet.read_table(path).to_pylist() if r["open_time_ns"] == 60 * 10**9]
+        assert [r["revision"] for r in found] == sorted(r["revision"] for r in found)
+    assert topics.ask("SELECT revision, close FROM bars WHERE open_time_ns = 60000000000") == [
+        (count - 1, float(count - 1))
+    ]
+    assert topics.ask("SELECT count(*) AS n FROM indicators") == [(count + 1,)]
+
+
+def test_a_page_that_starts_gets_the_last_revisions_and_as_many_bars_as_without_them(topics: Topics) -> None:
+    topics.store([minute(n, float(n)) for n in range(1, 9)])
+    topics.store([withdrawn(8, 1), *(minute(7, 70.0 + r, r) for r in range(1, 40))])
+    for batch in RecentRows(topics.settings, 3).batches():
+        found = [(r["close"], r["revision"]) for r in batch.rows.to_pylist()]
+        assert found == [(5.0, 0), (6.0, 0), (109.0, 39)]
