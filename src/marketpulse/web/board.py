@@ -13,9 +13,10 @@ from marketpulse.model.rows import BAR, INDICATORS_HEAD, LIVE_HEAD, LIVE_NAME
 from marketpulse.model.timeframe import Cut, Timeframe
 from marketpulse.ports import FeedBatch, PipelineStats
 from marketpulse.web import columns
+from marketpulse.web.corrections import correct
 from marketpulse.web.figures import Figures
 from marketpulse.web.quote import DAY_NS, Quote, Seen
-from marketpulse.web.series import BAR_COLUMNS, Series
+from marketpulse.web.series import BAR_COLUMNS, CLOSE, Series
 
 SYMBOLS_MAX = 2_000
 ROWS_MAX = 500_000  # about 300 bytes each
@@ -33,6 +34,7 @@ class SymbolState:
     __slots__ = (
         "newest_ingest_ns",
         "quote",
+        "revised_to_ns",
         "seq",
         "series",
         "simulated",
@@ -44,6 +46,9 @@ class SymbolState:
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
         self.quote = Quote()
+        self.revised_to_ns: int | None = (
+            None  # close time of revised bars that the quote has not followed yet
+        )
         self.seq = 0
         self.spark_seq = 0
         self.spark_time_ns = 0
@@ -110,11 +115,15 @@ class Board:
             row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, revisions[i]))
             if not series.take_bar(open_ns, row, ties[i], self.seq, self._history):
                 continue
-            self._observe(state, origin, timeframe, date, open_ns, close_ns, prices)
+            revised = revisions[i] > 0
+            if revised:
+                state.seq, state.revised_to_ns = self.seq, max(state.revised_to_ns or 0, close_ns)
+            if not math.isnan(row[CLOSE]):
+                self._observe(state, origin, timeframe, date, open_ns, close_ns, prices)
             if timeframe == self._spark_timeframe(state) and (
-                timeframe != "1s" or close_ns - state.spark_time_ns >= _SPARK_EVERY_NS
+                revised or timeframe != "1s" or close_ns - state.spark_time_ns >= _SPARK_EVERY_NS
             ):
-                state.spark_seq, state.spark_time_ns = self.seq, close_ns
+                state.spark_seq, state.spark_time_ns = self.seq, max(close_ns, state.spark_time_ns)
 
     def _take_indicators(self, rows: pa.RecordBatch) -> None:
         values, ties = self._values(rows, "indicators"), columns.ties(rows)
@@ -227,6 +236,8 @@ class Board:
         """[symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes] of each that changed."""
         with self.lock:
             found = [(name, state) for name, state in self._symbols.items() if state.seq > max(since, 0)]
+            for _, state in found:
+                self._correct(state)
             return [
                 [
                     name, state.quote.last, state.quote.last_time_ns / 1e6, state.quote.reference,
@@ -256,6 +267,7 @@ class Board:
             series = state.series.get(timeframe) if state else None
             if state is None or series is None:
                 return None
+            self._correct(state)
             whole = since < series.whole_seq
             width = len(self.names)
             return {
@@ -274,6 +286,12 @@ class Board:
     def figures(self) -> dict[str, Any]:
         with self.lock:
             return {**self._figures.shown(), "symbols": len(self._symbols)}
+
+    def _correct(self, state: SymbolState) -> None:
+        """Let the quote follow revised bars: when it is read, since many of them come together."""
+        if state.revised_to_ns is not None:
+            correct(state.quote, state.series.values(), state.revised_to_ns, self._history)
+            state.revised_to_ns = None
 
     def _spark_timeframe(self, state: SymbolState) -> str | None:
         """The first preferred timeframe with a third of the points, else the one with most bars."""

@@ -65,6 +65,11 @@ class Quote:
             _grow(self._before, seen)
 
     @property
+    def before(self) -> Session | None:
+        """The session before."""
+        return self._before
+
+    @property
     def reference(self) -> float:
         if self._before is not None:
             return self._before.close

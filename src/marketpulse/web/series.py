@@ -1,20 +1,25 @@
 """One symbol in one timeframe: its last bars, closed and forming, with their indicator values."""
 
+import math
 from array import array
-from bisect import insort
+from bisect import bisect_left, insort
+from collections.abc import Iterator
 
 BAR_COLUMNS = (
     "open_time_ms", "close_time_ms", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision",
 )  # fmt: skip
-CLOSE, REVISION = BAR_COLUMNS.index("close"), BAR_COLUMNS.index("revision")
+CLOSE_TIME, OPEN, HIGH, LOW, CLOSE, REVISION = (
+    BAR_COLUMNS.index(name) for name in ("close_time_ms", "open", "high", "low", "close", "revision")
+)
 FORMING = -1.0  # the revision of a row that may still change
 _TIE_STEP_NS = 1_000  # tick bars that open at the same time are shown a microsecond apart
 _FORMING_MAX = 64  # open bars of one series at once: a lateness of 2 s and 1s bars make three
 
 
 class Series:
-    """The last bars by open time, each replaced by its own higher revisions.
+    """The last bars by open time, each replaced by its own higher revisions, and gone when one withdraws it.
 
+    A revision that is known already, or a lower one, changes nothing: a log may hand its rows out twice.
     A row's key is its open time in nanoseconds. Every change carries a sequence number of the
     caller, which only grows, so that a reader can ask for what changed since the last one it saw.
     """
@@ -27,6 +32,7 @@ class Series:
         "_last_closed",
         "_rows",
         "_values",
+        "_withdrawn",
         "ticks",
         "whole_seq",
     )
@@ -39,6 +45,7 @@ class Series:
         self._values: dict[int, tuple[int, array[float]]] = {}
         self._changed: dict[int, int] = {}  # in order of change
         self._forming: set[int] = set()
+        self._withdrawn: dict[int, float] = {}  # the revisions of bars that are gone
         self._last_closed = -1
         self._key_of_tie: dict[int, int] = {}
 
@@ -46,19 +53,23 @@ class Series:
         return len(self._keys)
 
     def take_bar(self, open_time_ns: int, row: "array[float]", tie: int, seq: int, history: int) -> bool:
-        """A closed bar. False when a higher revision of it is known already."""
+        """A closed bar; a row without a close withdraws it. False when this revision of it is known already."""
         key = self._key(open_time_ns, tie)
         known = self._rows.get(key)
-        if known is None:
-            if len(self._keys) >= history and key < self._keys[0]:
-                return False
-            insort(self._keys, key)
-        elif known[REVISION] > row[REVISION]:
+        if row[REVISION] <= (known[REVISION] if known is not None else self._withdrawn.get(key, FORMING)):
             return False
-        self._rows[key] = row
-        self._forming.discard(key)
+        if known is None and len(self._keys) >= history and key < self._keys[0]:
+            return False
         self._last_closed = max(self._last_closed, key)
-        self._touch(key, seq)
+        if math.isnan(row[CLOSE]):
+            self._withdraw(key, row[REVISION], seq, history)
+        else:
+            if known is None:
+                insort(self._keys, key)
+            self._rows[key] = row
+            self._forming.discard(key)
+            self._withdrawn.pop(key, None)
+            self._touch(key, seq)
         self._drop_overtaken(seq)
         self.trim(history)
         return True
@@ -69,7 +80,7 @@ class Series:
         """The indicator values of a closed bar; they may come before the bar or after it."""
         key = self._key(open_time_ns, tie)
         known = self._values.get(key)
-        if known is not None and known[0] > revision:
+        if known is not None and known[0] >= revision:
             return False
         if len(self._keys) >= history and key < self._keys[0]:
             return False
@@ -83,8 +94,12 @@ class Series:
     def take_forming(
         self, open_time_ns: int, row: "array[float]", values: "array[float]", seq: int, history: int
     ) -> bool:
-        """What a bar would be if it closed now. False when it has closed."""
+        """What a bar would be if it closed now. False when it has closed, or has no trade any more."""
         if open_time_ns <= self._last_closed:
+            return False
+        if math.isnan(row[CLOSE]):
+            if open_time_ns in self._forming:
+                self._remove(open_time_ns, seq)  # every trade of it was cancelled
             return False
         row[REVISION] = FORMING
         if open_time_ns not in self._rows:
@@ -116,6 +131,22 @@ class Series:
                 break
             keys.append(key)
         return [self._row(key, width) for key in sorted(keys)]
+
+    def bars_from(self, open_time_ns: int) -> "Iterator[tuple[int, array[float]]]":
+        """The bars that open at this time or later, closed and forming, oldest first: (open time, row)."""
+        for key in self._keys[bisect_left(self._keys, open_time_ns) :]:
+            yield key, self._rows[key]
+
+    def newest_before(self, open_time_ns: int) -> "array[float] | None":
+        """The last closed bar that opens before this time."""
+        for key in reversed(self._keys[: bisect_left(self._keys, open_time_ns)]):
+            if key not in self._forming:
+                return self._rows[key]
+        return None
+
+    @property
+    def begins_ns(self) -> int | None:
+        return self._keys[0] if self._keys else None
 
     def closes(self, limit: int) -> list[float]:
         """The newest `limit` closes of closed bars, oldest first."""
@@ -156,6 +187,17 @@ class Series:
         """Bars close in order, so a forming bar before the newest closed one will never close."""
         for key in [k for k in self._forming if k < self._last_closed]:
             self._remove(key, seq)
+
+    def _withdraw(self, key: int, revision: float, seq: int, history: int) -> None:
+        """The bar goes; its revision and its values' stay known, so that no older row brings it back."""
+        values = self._values.get(key)
+        if key in self._rows:
+            self._remove(key, seq)
+        if values is not None:
+            self._values[key] = values
+        self._withdrawn[key] = revision
+        if len(self._withdrawn) > history:
+            del self._withdrawn[min(self._withdrawn)]
 
     def _remove(self, key: int, seq: int) -> None:
         self._keys.remove(key)

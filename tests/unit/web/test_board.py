@@ -71,6 +71,65 @@ def test_a_revision_of_a_shown_bar_replaces_it() -> None:
     assert (changed["open_time_ms"], changed["close"], changed["revision"]) == (60_000, 10.5, 1)
 
 
+def withdrawn(symbol: str, timeframe: str, open_s: int, revision: int) -> dict[str, Any]:
+    empty = dict.fromkeys(("open", "high", "low", "close", "vwap"))
+    return row(symbol, timeframe, open_s, 0.0, revision=revision, volume=0.0, trade_count=0) | empty
+
+
+def test_a_withdrawn_bar_disappears_and_takes_its_price_and_extremes_along() -> None:
+    board = Board()
+    board.take(bars(*(row("AAPL", "1m", 60 * i, 10.0 + i) for i in range(3)), row("AAPL", "1m", 180, 99.0)))
+    seen = board.seq
+    assert quotes(board)["AAPL"][1] == 99.0
+    board.take(bars(withdrawn("AAPL", "1m", 180, 1)))
+    (changed,) = board.quote_rows(seen)
+    assert changed[1:3] == [12.0, 180_000]
+    chart = board.chart("AAPL", "1m", since=seen)
+    assert chart is not None
+    assert (chart["whole"], [values[0] for values in chart["rows"]]) == (True, [0, 60_000, 120_000])
+    assert (chart["session"]["high"], chart["session"]["low"]) == (13.0, 9.0)
+    assert board.sparks()["AAPL"]["closes"] == [10.0, 11.0, 12.0]
+
+
+def test_a_cancelled_high_is_undone_in_the_session() -> None:
+    board = Board()
+    board.take(bars(*(row("AAPL", "1m", 60 * i, 10.0, high=50.0 if i == 1 else 11.0) for i in range(3))))
+    board.take(bars(row("AAPL", "1m", 60, 10.0, revision=1)))
+    chart = board.chart("AAPL", "1m")
+    assert chart is not None
+    assert (chart["session"]["high"], chart["session"]["open"]) == (11.0, 10.0)
+
+
+def test_a_withdrawn_first_bar_gives_the_session_another_open() -> None:
+    board = Board()
+    board.take(
+        bars(row("AAPL", "1m", DAY - 60, 7.0), *(row("AAPL", "1m", DAY + 60 * i, 10.0 + i) for i in (0, 1)))
+    )
+    board.take(bars(withdrawn("AAPL", "1m", DAY, 1), row("AAPL", "1m", DAY - 60, 7.5, revision=1)))
+    chart = board.chart("AAPL", "1m")
+    assert chart is not None
+    assert chart["session"]["open"] == 11.0
+    assert quotes(board)["AAPL"][3:5] == [7.5, "previous_close"]
+
+
+def test_a_price_that_is_newer_than_the_revised_bar_stays() -> None:
+    board = Board()
+    board.take(bars(row("AAPL", "1s", 0, 10.0), row("AAPL", "1s", 1, 11.0)))
+    board.take(live([], row("AAPL", "1m", 0, 12.0) | {"event_time_ns": 30 * SECOND_NS}))
+    board.take(bars(withdrawn("AAPL", "1s", 1, 1)))
+    assert quotes(board)["AAPL"][1] == 12.0
+
+
+def test_revised_indicator_values_replace_the_older_ones_of_a_bar_that_stays_as_it_is() -> None:
+    board = Board()
+    board.take(bars(row("AAPL", "1m", 60, 10.0), row("AAPL", "1m", 120, 11.0)))
+    board.take(indicators(["sma_20"], row("AAPL", "1m", 60, 10.0, sma_20=1.0)))
+    seen = board.seq
+    board.take(indicators(["sma_20"], row("AAPL", "1m", 60, 10.0, sma_20=2.0, revision=1)))
+    (changed,) = shown(board, since=seen)
+    assert (changed["open_time_ms"], changed["sma_20"], changed["revision"]) == (60_000, 2.0, 0)
+
+
 def test_the_quote_compares_with_the_previous_sessions_close() -> None:
     board = Board()
     board.take(bars(row("AAPL", "1d", 0, 100.0), row("AAPL", "1d", DAY, 110.0)))

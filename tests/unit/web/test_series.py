@@ -34,6 +34,52 @@ def test_a_higher_revision_replaces_its_bar_and_a_lower_one_does_not() -> None:
     assert shown(series) == [(0, 6.0, 2)]
 
 
+def test_a_row_that_is_known_already_changes_nothing() -> None:
+    series = Series()
+    closed(series, 0, 5.0, 1, revision=1)
+    assert not closed(series, 0, 5.0, 2, revision=1)
+    assert not series.rows_since(1, 0)
+
+
+def test_a_bar_that_comes_between_older_ones_goes_there() -> None:
+    series = Series()
+    for seq, open_s in enumerate((0, 120, 180), start=1):
+        closed(series, open_s, 1.0, seq)
+    closed(series, 60, 2.0, 4)
+    assert [row[0] for row in shown(series)] == [0, 60, 120, 180]
+    assert [row[5] for row in series.rows_since(3, 0)] == [2.0]
+
+
+def test_a_withdrawn_bar_goes_and_only_a_higher_revision_brings_it_back() -> None:
+    series = Series()
+    for seq, open_s in enumerate((0, 60, 120), start=1):
+        closed(series, open_s, 1.0, seq)
+    series.take_values(60 * S, 1, array("d", [9.0]), 0, 3, 100)
+    assert closed(series, 60, math.nan, 4, revision=2)
+    assert [row[0] for row in shown(series)] == [0, 120]
+    assert series.whole_seq == 4
+    assert not closed(series, 60, 1.0, 5), "the first row again"
+    assert not series.take_values(60 * S, 0, array("d", [8.0]), 0, 5, 100)
+    assert not forming(series, 60, 1.0, 5)
+    assert closed(series, 60, 3.0, 6, revision=3)
+    assert shown(series) == [(0, 1.0, 0), (60, 3.0, 3), (120, 1.0, 0)]
+
+
+def test_withdrawn_bars_do_not_pile_up() -> None:
+    series = Series()
+    for i in range(100):
+        closed(series, 60 * i, math.nan, i, revision=1, history=10)
+    assert len(series) == 0
+    assert len(series._withdrawn) <= 10
+
+
+def test_a_forming_bar_whose_trades_were_all_cancelled_goes() -> None:
+    series = Series()
+    forming(series, 60, 5.0, 1)
+    assert not forming(series, 60, math.nan, 2)
+    assert shown(series) == []
+
+
 def test_bars_stand_in_order_of_open_time_however_they_come() -> None:
     series = Series()
     for open_s in (120, 0, 60):
