@@ -132,8 +132,7 @@ export class Chart {
   /** The same rows, some of them changed. */
   update(changed: Row[]): void {
     if (changed.length > MANY) {
-      this.#keepingPlace(true, () => this.#fill());
-      this.onLook();
+      this.refill();
       return;
     }
     for (const row of changed) {
@@ -149,6 +148,13 @@ export class Chart {
     }
     this.#fillBands();
     this.#colorPriceLine();
+    this.onLook();
+  }
+
+  /** The same chart, rows between others or fewer of them. */
+  refill(): void {
+    this.#keepingPlace(true, () => this.#fill());
+    if (this.#pointed) this.#pointed = this.#byTime.get(timeOf(this.#pointed)) ?? null;
     this.onLook();
   }
 

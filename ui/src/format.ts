@@ -97,6 +97,12 @@ export function asOf(ms: number, nowMs: number): string {
   return ms > 0 && nowMs - ms > 2 * 86_400_000 ? day(ms) : "";
 }
 
+/** What is said of a bar beside its numbers; nothing of one that stands as it closed. */
+export function revisionText(revision: number): string {
+  if (revision < 0) return "forming";
+  return revision === 0 ? "" : revision === 1 ? "revised" : `revised ×${revision}`;
+}
+
 /** A bar's time as its timeframe needs it: the day, the minute or the second. */
 export function barTime(ms: number, timeframe: string): string {
   if (timeframe.endsWith("d")) return day(ms);

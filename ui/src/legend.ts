@@ -2,9 +2,9 @@
 
 import type { Chart } from "./chart.ts";
 import { byId, el } from "./dom.ts";
-import { barTime, compact, direction, percent, price, value } from "./format.ts";
+import { barTime, compact, direction, percent, price, revisionText, value } from "./format.ts";
 import type { Group } from "./indicators.ts";
-import { COL, FORMING } from "./protocol.ts";
+import { COL } from "./protocol.ts";
 import type { Row } from "./protocol.ts";
 
 function item(label: string, text: string, color = "", extra = ""): HTMLElement {
@@ -19,7 +19,7 @@ function bar(row: Row, timeframe: string, decimals: number, pointing: boolean): 
   const change = open ? (100 * (close - open)) / open : 0;
   const color = `var(--${direction(change) === "down" ? "down" : "up"})`;
   const of = (column: number): string => price(row[column], decimals);
-  const state = row[COL.revision] === FORMING ? "forming" : row[COL.revision] ? `revision ${row[COL.revision]}` : "";
+  const state = revisionText(row[COL.revision] ?? 0);
   return [
     el("span", { class: pointing ? "mark" : "mark quiet" }, barTime(row[0] as number, timeframe)),
     item("O", of(COL.open), color),
@@ -27,7 +27,7 @@ function bar(row: Row, timeframe: string, decimals: number, pointing: boolean): 
     item("L", of(COL.low), color),
     item("C", of(COL.close), color),
     item("", percent(change), color, "quiet"),
-    ...(state ? [el("span", { class: "mark quiet" }, state)] : []),
+    ...(state ? [el("span", { class: (row[COL.revision] ?? 0) > 0 ? "mark revised" : "mark quiet" }, state)] : []),
   ];
 }
 

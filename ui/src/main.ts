@@ -44,7 +44,7 @@ let decimals = 2;
 let link: Link = { state: "connecting" };
 
 /** What has to be drawn at the next animation frame. */
-let due = { list: false, arrange: false, figures: false, header: false, whole: false, rows: [] as Row[] };
+let due = { list: false, arrange: false, figures: false, header: false, whole: false, between: false, rows: [] as Row[] };
 let scheduled = false;
 
 const chart = new Chart(byId("chart"), readPalette(), () => look(), (atNewest) => (byId("to-now").hidden = atNewest));
@@ -71,6 +71,7 @@ function take(frame: Frame): boolean {
   due.figures ||= changes.figures;
   due.header ||= changes.chart !== "none" || (place !== null && changes.quotes.has(place.symbol));
   due.whole ||= changes.chart === "whole" || (changes.columns && store.chart !== null);
+  due.between ||= changes.chart === "between";
   if (changes.chart === "rows") due.rows.push(...changes.rows);
   if (changes.quotes.size && (!place || (settledAlone && performance.now() < settleUntil))) settle();
   schedule();
@@ -86,8 +87,9 @@ function schedule(): void {
 function draw(): void {
   scheduled = false;
   const now = due;
-  due = { list: false, arrange: false, figures: false, header: false, whole: false, rows: [] };
+  due = { list: false, arrange: false, figures: false, header: false, whole: false, between: false, rows: [] };
   if (now.whole) showWhole();
+  else if (now.between && isShown()) chart.refill();
   else if (now.rows.length && isShown()) chart.update(now.rows);
   if (now.list || now.arrange) watch.refresh(now.arrange);
   if (now.figures) {

@@ -21,7 +21,8 @@ export interface Changes {
   symbols: boolean;
   columns: boolean;
   figures: boolean;
-  chart: "none" | "rows" | "whole";
+  /** `between`: rows went in between others, so that all are to be drawn again, in the same chart. */
+  chart: "none" | "rows" | "between" | "whole";
   rows: Row[];
 }
 
@@ -82,13 +83,20 @@ export class Store {
 
   #applyChart(part: ChartPart, changes: Changes): void {
     const chart = this.chart;
-    if (part.whole || !chart || chart.symbol !== part.symbol || chart.timeframe !== part.timeframe) {
+    const same = chart?.symbol === part.symbol && chart.timeframe === part.timeframe;
+    if (part.whole && same && chart.rows.length && part.rows.length) {
+      chart.session = part.session; // bars were withdrawn, or others were missed: in the chart that is there
+      chart.rows.splice(0, chart.rows.length, ...part.rows);
+      changes.chart = "between";
+      return;
+    }
+    if (part.whole || !chart || !same) {
       this.chart = { symbol: part.symbol, timeframe: part.timeframe, rows: part.rows, session: part.session };
       changes.chart = "whole";
       return;
     }
     chart.session = part.session;
-    changes.chart = upsertRows(chart.rows, part.rows) ? "rows" : "whole";
+    changes.chart = upsertRows(chart.rows, part.rows) ? "rows" : "between";
     changes.rows = part.rows;
   }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { barTime, compact, decimalsOf, direction, duration, percent, price, signed, value } from "../src/format.ts";
+import { barTime, compact, decimalsOf, direction, duration, percent, price, revisionText, signed, value } from "../src/format.ts";
 
 test("prices carry as many decimals as the data has", () => {
   assert.equal(decimalsOf([187.25, 190, 3.5]), 2);
@@ -59,4 +59,8 @@ test("times are UTC, as fine as the timeframe", () => {
   assert.equal(barTime(t, "1m"), "21 Nov 2026 15:04");
   assert.equal(barTime(t, "1s"), "21 Nov 2026 15:04:05");
   assert.equal(barTime(t, "100t"), "21 Nov 2026 15:04:05");
+});
+
+test("a bar that was revised says so, and how often", () => {
+  assert.deepEqual([-1, 0, 1, 4].map(revisionText), ["forming", "", "revised", "revised ×4"]);
 });

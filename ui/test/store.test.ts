@@ -93,6 +93,26 @@ test("rows are put in by their open time", () => {
   assert.deepEqual(rows.map((row) => row[5]), [1, 2, 4, 5]);
 });
 
+test("a revised bar takes the place of the one before it, and an older one goes in between", () => {
+  const store = new Store();
+  store.apply(structuredClone(whole));
+  const part = (rows: Row[]): Frame["chart"] => ({ symbol: "AAPL", timeframe: "1m", whole: false, rows, session: null });
+  assert.equal(store.apply({ seq: 8, after: 7, chart: part([bar(0, 1.5, 1)])! })?.chart, "rows");
+  assert.deepEqual(store.chart?.rows, [bar(0, 1.5, 1), bar(60_000, 2)]);
+  assert.equal(store.apply({ seq: 9, after: 8, chart: part([bar(30_000, 7)])! })?.chart, "between");
+  assert.deepEqual(store.chart?.rows.map((row) => row[0]), [0, 30_000, 60_000]);
+});
+
+test("a withdrawn bar is gone with the next whole, which changes the rows of the chart that is there", () => {
+  const store = new Store();
+  store.apply(structuredClone(whole));
+  const rows = store.chart?.rows;
+  const chart = { symbol: "AAPL", timeframe: "1m", whole: true, rows: [bar(60_000, 2)], session: null };
+  assert.equal(store.apply({ seq: 8, after: 7, chart })?.chart, "between");
+  assert.equal(store.chart?.rows, rows);
+  assert.deepEqual(rows, [bar(60_000, 2)]);
+});
+
 test("110 against 100 is +10, which is 10 %", () => {
   const store = new Store();
   store.apply(whole);
