@@ -42,6 +42,23 @@ def test_rows_without_a_receipt_keep_its_null() -> None:
     assert decode_rows("bars", [value for _, value in encode_rows(batch)]).equals(batch)
 
 
+@pytest.mark.parametrize("wire", ["json", "arrow"])
+@pytest.mark.parametrize("beside", [[], [BAR_ROW]])
+def test_a_withdrawn_bar_and_its_values_keep_their_nulls(wire: str, beside: list[dict[str, Any]]) -> None:
+    gone = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {
+        "trade_count": 0,
+        "revision": 2,
+    }
+    rows = [*beside, BAR_ROW | gone]
+    for topic, schema in (("bars", BAR), ("indicators", indicators_schema(["sma_20"]))):
+        batch = pa.RecordBatch.from_pylist(rows, schema=schema)
+        if wire == "arrow":
+            values = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
+        else:
+            values = [value for _, value in encode_rows(batch)]
+        assert decode_rows(topic, values, lambda _: wire == "arrow").equals(batch)
+
+
 def test_names_of_all_rows_become_columns_before_the_receipt() -> None:
     a = pa.RecordBatch.from_pylist([{"symbol": "A", "sma_20": 0.1}], schema=indicators_schema(["sma_20"]))
     b = pa.RecordBatch.from_pylist([{"symbol": "B", "rsi_14": 50.0}], schema=indicators_schema(["rsi_14"]))

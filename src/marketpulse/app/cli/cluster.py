@@ -49,7 +49,8 @@ def tail(
 ) -> None:
     """Print a topic's rows as they pass.
 
-    One JSON object a line, with the row's place in the log; Ctrl-C ends it.
+    One JSON object a line, with the row's place in the log; Ctrl-C ends it. A row of bars or indicators
+    with a revision above 0 replaces the one before it; one without a close says that the bar is no more.
 
     \b
     marketpulse tail bars
