@@ -3,7 +3,6 @@
 from typing import Any
 
 from market_rows import Engine, at, clock, config_of, goodbye, heartbeat, hello, span, trade
-
 from marketpulse.engine.config import EngineConfig
 
 REFUSE_LATE: dict[str, Any] = {"window_ns": 0} if "window_ns" in EngineConfig.__dataclass_fields__ else {}
