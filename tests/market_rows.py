@@ -35,6 +35,21 @@ def trade(symbol: str, seconds: float, price: float, size: float, source: str = 
     }
 
 
+def correction(
+    symbol: str, trade_id: str, price: float, size: float, seconds: float = 0, source: str = "feed"
+) -> Row:
+    return {
+        "type": "correction", "symbol": symbol, "source": source, "event_time_ns": at(seconds),
+        "trade_id": trade_id, "price": price, "size": size,
+    }  # fmt: skip
+
+
+def cancel(symbol: str, trade_id: str, seconds: float = 0, source: str = "feed") -> Row:
+    return {
+        "type": "cancel", "symbol": symbol, "source": source, "event_time_ns": at(seconds), "trade_id": trade_id,
+    }  # fmt: skip
+
+
 def heartbeat(seconds: float, source: str = "feed", log: float | None = None) -> Row:
     return {
         "type": "heartbeat",
@@ -74,6 +89,7 @@ def bar(
 def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> MarketBatch:
     """The rows as records one after the other."""
     batch = MarketBatch.empty("market", 0, strings, len(rows))
+    ids = b""
     for i, row in enumerate(rows):
         kind = KIND_OF_TYPE[row["type"]]
         batch.kind[i] = kind
@@ -87,6 +103,9 @@ def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> Ma
         if kind == Kind.TRADE:
             batch.a[i], batch.b[i] = row["price"], row["size"]
             batch.ingest_time_ns[i] = row.get("ingest_time_ns", -1)
+            if (name := row.get("trade_id")) is not None:
+                batch.trade_id_start[i], batch.trade_id_length[i] = len(ids), len(name)
+                ids += name.encode()
         elif kind == Kind.BAR:
             batch.a[i], batch.b[i], batch.c[i], batch.d[i], batch.e[i] = row["ohlcv"]
             batch.f[i] = row.get("vwap", float("nan"))
@@ -96,6 +115,7 @@ def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> Ma
             batch.session_date[i] = row.get("session_date", -1)
         elif kind > Kind.CLOCK:
             batch.rare[i] = row
+    batch.data = np.frombuffer(ids, np.uint8)
     return batch
 
 
@@ -129,10 +149,12 @@ class Engine:
         return replace(
             parts[-1],
             closed=np.concatenate([part.closed for part in parts]),
+            indicated=np.concatenate([part.indicated for part in parts]),
             values=np.concatenate([part.values for part in parts]),
             refused=[refusal for part in parts for refusal in part.refused],
             out_of_session=sum(part.out_of_session for part in parts),
             late=sum(part.late for part in parts),
+            duplicates=sum(part.duplicates for part in parts),
         )
 
     def feed(self, *rows: Row) -> list[dict[str, Any]]:
@@ -147,7 +169,7 @@ class Engine:
         """The indicator rows that these rows gave."""
         result = self.step(rows)
         found: list[dict[str, Any]] = indicator_rows(
-            self.state, self.config, result.closed, result.values, "market", 0
+            self.state, self.config, result.indicated, result.values, "market", 0
         ).to_pylist()
         return found
 

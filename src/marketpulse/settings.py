@@ -105,6 +105,18 @@ class EngineSettings(Section):
     bars_from: Literal["first", "trades", "source"] = Field(
         "first", description="what a symbol's bars are made from when both trades and bars arrive"
     )
+    correction_window_s: float = Field(
+        900,
+        ge=0,
+        description="how far behind its symbol's watermark a late or corrected trade still revises bars",
+    )
+    correction_trades: int = Field(
+        100_000, ge=2, description="most trades of a symbol that are kept for that; at least half of them are"
+    )
+    revise_every: Literal["heartbeat", "row"] = Field(
+        "heartbeat",
+        description="when revised rows leave: with the next heartbeat or clock record, or after each row",
+    )
     symbols_max: int = Field(20_000, ge=1, description="most symbols in one partition; more are dead letters")
 
     @field_validator("timeframes")

@@ -85,18 +85,23 @@ def test_the_worked_example_written_by_a_bare_client_gives_exactly_its_rows(sett
         trade("AAA", 12.5, 6, 2),
         trade("AAA", 10.4, 4, 1),
     ]
-    write(settings, [*rows, heartbeat(13.0)])
+    late = [trade("AAA", 11.5, 9, 1), trade("AAA", 10.95, 8, 5)]
+    write(settings, [*rows, heartbeat(13.0), *late, heartbeat(13.5)])
     running = Running(settings)
-    bars = [b for b in read(settings, "bars", 2) if b["timeframe"] == "1s"]
+    bars = [b for b in read(settings, "bars", 4) if b["timeframe"] == "1s"]
     running.stop()
     names = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
-    assert [(b["open_time_ns"] - at(0)) / 1e9 for b in bars] == [10, 12]
+    assert [(b["open_time_ns"] - at(0)) / 1e9 for b in bars] == [10, 12, 10, 11]
     assert [tuple(b[n] for n in names) for b in bars] == [
         (5, 7, 4, 7, 5, 6.0, 3, 0),
         (6, 6, 6, 6, 2, 6.0, 1, 0),
+        (5, 8, 4, 8, 10, 7.0, 4, 1),
+        (9, 9, 9, 9, 1, 9.0, 1, 0),
     ]
-    spans = [(b["receipt"]["first_offset"], b["receipt"]["last_offset"]) for b in bars]
-    assert spans == [(0, 3), (2, 2)]
+    receipts = [b["receipt"] for b in bars]
+    assert [(r["first_offset"], r["last_offset"], r["late_count"]) for r in receipts] == [
+        (0, 3, 0), (2, 2, 0), (0, 6, 1), (5, 5, 1),
+    ]  # fmt: skip
     assert {b["receipt"]["topic"] for b in bars} == {settings.topic("market")}
 
 
@@ -115,7 +120,9 @@ def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(
 
 def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Settings, worker: Running) -> None:
     bad = trade("AAA", 1, 0, 1)
-    write(settings, [HELLO, b"not json", bad, trade("AAA", 5, 10, 1), heartbeat(60), trade("AAA", 2, 10, 1)])
+    write(
+        settings, [HELLO, b"not json", bad, trade("AAA", 5, 10, 1), heartbeat(1_000), trade("AAA", 2, 10, 1)]
+    )
     letters = read(settings, "dead-letters", 3)
     assert [(d["reason"], d["partition"], d["offset"]) for d in letters if d["reason"] == "not_json"] == [
         ("not_json", 0, 1)

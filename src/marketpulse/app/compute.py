@@ -110,7 +110,7 @@ def compute_tape(
             ]
             mine = np.flatnonzero(result.closed["frame"] == wanted)
             bars = bar_rows(state, config, result.closed[mine], _SOURCE, 0)
-            values = indicator_rows(state, config, result.closed[mine], result.values[mine], _SOURCE, 0)
+            values = indicator_rows(state, config, result.indicated[mine], result.values[mine], _SOURCE, 0)
             parts.append(_joined(bars, values, config.columns()))
     table = pa.concat_tables(parts)
     return table.sort_by([("open_time_ns", "ascending"), ("symbol", "ascending")]).combine_chunks(), refused

@@ -30,6 +30,9 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             fill=settings.fill == "previous",
             bars_from=settings.bars_from,
             symbols_max=settings.symbols_max,
+            window_ns=round(settings.correction_window_s * 1e9),
+            window_trades=settings.correction_trades,
+            revise_each=settings.revise_every == "row",
         )
     except ParameterError as error:
         raise SettingsError(f"engine: {error}") from None

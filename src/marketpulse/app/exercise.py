@@ -17,27 +17,41 @@ _TIME = 20_000 * DAY_NS
 
 
 def exercise_engine() -> None:
-    """Run one small batch of every hot kind through all operators."""
+    """Run one small batch of every hot kind, and of a late and a cancelled trade, through all operators."""
     indicators = tuple(Spec(declared, declared.defaults()) for declared in CATALOGUE.values())
     config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators)
     stepper, state = Stepper(config), new_state(config)
     state, _ = stepper.step(state, _batch())
+    state, _ = stepper.step(state, _cancel())
+    state = stepper.trim(state)
     Looker(config).forming_bars(state, changed_symbols(state))
 
 
 def _batch() -> MarketBatch:
-    kinds = [Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.HEARTBEAT, Kind.CLOCK]
+    kinds = [Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.HEARTBEAT, Kind.TRADE, Kind.CLOCK]
     batch = MarketBatch.empty("market", 0, StringTable(["WARM", "BAR", "warm-up", "1m"]), len(kinds))
     batch.kind[:] = kinds
-    batch.symbol[:] = [0, 0, 1, -1, -1]
+    batch.symbol[:] = [0, 0, 1, -1, 0, -1]
+    batch.trade_id_start[:], batch.trade_id_length[:], batch.data = (
+        [0, 0, 0, 0, 1, 0],
+        1,
+        np.frombuffer(b"ab", np.uint8),
+    )
     batch.source[:] = 2
     batch.timeframe[:] = 3
-    batch.event_time_ns[:] = _TIME + np.array([0, 0, 60, 300, 0]) * SECOND_NS
+    batch.event_time_ns[:] = _TIME + np.array([0, 0, 60, 300, 1, 0]) * SECOND_NS
     batch.open_time_ns[:], batch.close_time_ns[:] = _TIME, _TIME + 60 * SECOND_NS
     for column in (batch.a, batch.b, batch.c, batch.d, batch.e):
         column[:] = 1.0
     batch.offset[:] = np.arange(len(kinds))
     batch.log_time_ns[:] = _TIME
+    return batch
+
+
+def _cancel() -> MarketBatch:
+    batch = MarketBatch.empty("market", 0, StringTable(["WARM", "warm-up"]), 1)
+    batch.kind[0], batch.symbol[0], batch.source[0], batch.offset[0] = Kind.CANCEL, 0, 1, 9
+    batch.rare[0] = {"symbol": "WARM", "trade_id": "a", "event_time_ns": _TIME}
     return batch
 
 

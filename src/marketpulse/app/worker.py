@@ -15,7 +15,7 @@ from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, mark_shown
 from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows
-from marketpulse.engine.state import new_state
+from marketpulse.engine.state import kept_trades, new_state
 from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.errors import Fatal
 from marketpulse.kafka.clock_writer import ClockWriter
@@ -34,13 +34,16 @@ from marketpulse.model.market import DeadLetter
 from marketpulse.settings import Settings
 from marketpulse.telemetry import (
     BARS_CLOSED,
+    BARS_REVISED,
     DEAD_LETTERS,
+    DUPLICATE_TRADES,
     LATE_TRADES,
     OUT_OF_SESSION,
     RECORDS_CONSUMED,
     STATE_BYTES,
     STEP_SECONDS,
     SYMBOLS,
+    WINDOW_TRADES,
     get_logger,
 )
 
@@ -187,18 +190,23 @@ class Worker:
         self._wrote_at, self._committed_at = None, self._clock.monotonic()
 
     def _write_rows(self, owned: OwnedPartition, result: StepResult) -> None:
-        if result.late or result.out_of_session:
+        if result.late or result.out_of_session or result.duplicates:
             LATE_TRADES.inc(result.late)
             OUT_OF_SESSION.inc(result.out_of_session)
-        if not len(result.closed):
+            DUPLICATE_TRADES.inc(result.duplicates)
+        if not len(result.indicated):
             return
+        revised = result.closed["revision"] > 0
+        BARS_REVISED.inc(int(np.count_nonzero(revised)))
         for frame, count in enumerate(
-            np.bincount(result.closed["frame"], minlength=len(self._config.frames))
+            np.bincount(result.closed["frame"][~revised], minlength=len(self._config.frames))
         ):
             BARS_CLOSED.labels(self._config.frames[frame].name).inc(int(count))
         topic = self._settings.topic("market")
         self._write("bars", bar_rows(owned.state, self._config, result.closed, topic, owned.number))
-        values = indicator_rows(owned.state, self._config, result.closed, result.values, topic, owned.number)
+        values = indicator_rows(
+            owned.state, self._config, result.indicated, result.values, topic, owned.number
+        )
         self._write("indicators", values)
 
     def _write(self, topic: str, rows: pa.RecordBatch) -> None:
@@ -236,6 +244,7 @@ class Worker:
                 continue
             due = owned.unsaved >= self._settings.process.snapshot_records
             if due or owned.midway or (self._stopping and owned.unsaved):
+                owned.state = self._stepper.trim(owned.state)
                 data = state_to_bytes(owned.state, self._config)
                 owned.pointer = self._log.write_snapshot(owned.number, owned.next_offset, data)
                 owned.unsaved = 0
@@ -258,3 +267,4 @@ class Worker:
     def _measure(self) -> None:
         SYMBOLS.set(sum(len(p.state.symbols) for p in self._owned.values()))
         STATE_BYTES.set(sum(p.state.size_bytes() for p in self._owned.values()))
+        WINDOW_TRADES.set(sum(len(kept_trades(p.state)) for p in self._owned.values()))

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import BAR, GROUP, SOURCE, SYMBOL, Tables
+from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, SOURCE, SYMBOL, Tables
 from marketpulse.engine.sessions import join_sessions
-from marketpulse.engine.state import PartitionState, rebuild_sessions
+from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told, rebuild_sessions
+from marketpulse.engine.trade_ids import index_ids
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS1"
+_MAGIC = b"MPS2"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),
@@ -32,6 +33,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "heads": np.dtype("i4"),
     "closed_until": np.dtype("i8"),
     "last_close": np.dtype("f8"),
+    "window": KEPT,
+    "ids": np.dtype("i4"),
 }
 
 
@@ -48,13 +51,14 @@ def computation(config: EngineConfig) -> str:
         "calendar": [config.calendar, sorted(config.venue_calendars.items())],
         "times": [config.source_timeout_ns, config.max_age_ns, config.max_skew_ns, config.grace_ns],
         "bars": [config.fill, config.bars_from, config.lateness_ns],
+        "window": [config.window_ns, config.window_trades, config.revise_each],
     }
     return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
 
 
 def state_to_bytes(state: PartitionState, config: EngineConfig) -> bytes:
     """Everything that `state_from_bytes` needs."""
-    arrays = [*state.tables, *state.indicators]
+    arrays = _arrays(state, config)
     head = json.dumps({
         "computation": computation(config),
         "symbols": state.symbols.texts(),
@@ -79,21 +83,52 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         raise ForeignState("made by another engine version, or with other timeframes, indicators or rules")
     at = start + length
     arrays = []
-    dtypes = [*(_DTYPES[name] for name in Tables._fields), *(np.dtype("f8") for _ in config.indicators)]
-    for dtype, shape in zip(dtypes, head["shapes"], strict=True):
+    for dtype, shape in zip(_dtypes(config), head["shapes"], strict=True):
         count = int(np.prod(shape))
         arrays.append(np.frombuffer(data, dtype, count, at).reshape(shape).copy())
         at += count * dtype.itemsize
-    n = len(Tables._fields)
+    n, specs = len(Tables._fields), len(config.indicators)
+    tables, indicators = arrays[:n], arrays[n : n + specs]
+    anchored, rest = arrays[n + specs : n + specs + len(ANCHORED)], arrays[n + specs + len(ANCHORED) :]
     state = PartitionState(
-        tables=Tables(*arrays[:n]),
+        tables=Tables(*tables),
         symbols=StringTable(head["symbols"]),
         sources=StringTable(head["sources"]),
         venues=StringTable(head["venues"]),
         calendars=head["calendars"],
         sessions=join_sessions([]),
-        indicators=arrays[n:],
+        indicators=indicators,
+        anchor=Anchor(*anchored, indicators=rest[:specs]),
+        told=Told([(rest[specs], rest[specs + 1], rest[specs + 2])]),
         alphabet=sorted(head["symbols"]),
     )
     rebuild_sessions(state, config)
+    _make_room_for_ids(state)
     return state
+
+
+def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
+    """In the order of `_dtypes`. Of the window and its ids, only what is used."""
+    kept = int(state.tables.registers[N_KEPT])
+    tables = state.tables._replace(window=state.tables.window[:kept], ids=np.empty(0, np.int32))
+    anchor = [getattr(state.anchor, name) for name in ANCHORED]
+    told = state.told.rows(len(config.columns()))
+    return [*tables, *state.indicators, *anchor, *state.anchor.indicators, *told]
+
+
+def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
+    floats = [np.dtype("f8") for _ in config.indicators]
+    return [
+        *(_DTYPES[name] for name in Tables._fields), *floats, *(_DTYPES[name] for name in ANCHORED), *floats,
+        CLOSED, np.dtype("f8"), np.dtype("i8"),
+    ]  # fmt: skip
+
+
+def _make_room_for_ids(state: PartitionState) -> None:
+    """The window at the size of its next power of two, and its ids found again."""
+    kept = state.tables.window
+    size = max(1_024, 1 << int(kept.size).bit_length())
+    window = np.zeros(size, KEPT)
+    window[: kept.size] = kept
+    state.tables = state.tables._replace(window=window, ids=np.full(2 * size, -1, np.int32))
+    index_ids(state.tables)

@@ -15,12 +15,26 @@ DONE, OUTPUT_FULL = 0, 1
 
 @inlined
 def anything_due(tables: Tables) -> bool:
-    """Whether some bar's watermark has been reached."""
+    """Whether some bar's watermark has been reached; if not, all are closed up to their watermarks."""
     for g in range(tables.registers[N_GROUPS]):
         group = tables.groups[g]
         if group.size > 0 and tables.bars[tables.heaps[g, 0]].due_ns <= group.watermark_ns:
             return True
+    note_closed(tables)
     return False
+
+
+@inlined
+def note_closed(tables: Tables) -> None:
+    for g in range(tables.registers[N_GROUPS]):
+        tables.groups[g].closed_ns = tables.groups[g].watermark_ns
+
+
+@bare_kernel
+def closed_up_to(tables: Tables, symbol: int) -> int:
+    """The symbol's watermark when its bars were closed last."""
+    who = tables.symbols[symbol]
+    return max(who.floor_ns, tables.groups[who.group].closed_ns)
 
 
 @bare_kernel
@@ -38,6 +52,7 @@ def close_due(tables: Tables, sessions: Sessions, plan: Plan, output: Output) ->
                 output.scratch[n] = pop_bar(tables, g)
                 n += 1
         if n == 0 and not full:
+            note_closed(tables)
             return DONE
         if full or tables.registers[N_CLOSED] + n > output.closed.size:
             for i in range(n):
@@ -46,7 +61,7 @@ def close_due(tables: Tables, sessions: Sessions, plan: Plan, output: Output) ->
             return OUTPUT_FULL
         sort_closing(tables, output.scratch, n)
         for i in range(n):
-            close_bar(tables, sessions, plan, output, output.scratch[i])
+            close_bar(tables, sessions, plan, output, output.scratch[i], True)
 
 
 @inlined
@@ -76,23 +91,51 @@ def sort_closing(tables: Tables, slots: np.ndarray, n: int) -> None:
         gap //= 3
 
 
+@bare_kernel
+def close_symbol(
+    tables: Tables, sessions: Sessions, plan: Plan, output: Output, symbol: int, watermark: int
+) -> int:
+    """Close the symbol's own bars as `close_due` would for this watermark; they wait in no heap.
+
+    OUTPUT_FULL: some were closed; call again with room.
+    """
+    while True:
+        first = -1
+        for frame in range(plan.ticks, plan.length.size):
+            slot = tables.heads[symbol, frame]
+            while slot >= 0:
+                if tables.bars[slot].due_ns <= watermark and (
+                    first < 0 or closes_before(tables, slot, first)
+                ):
+                    first = slot
+                slot = tables.bars[slot].next
+        if first < 0:
+            return DONE
+        if tables.registers[N_CLOSED] == output.closed.size:
+            return OUTPUT_FULL
+        close_bar(tables, sessions, plan, output, first, False)
+
+
 @inlined
-def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, slot: int) -> None:
-    """Emit one bar, put it into the larger ones that it builds, and free its slot."""
+def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, slot: int, waits: bool) -> None:
+    """Emit one bar, put it into the larger ones that it builds, and free its slot.
+
+    `waits`: with `fill`, the empty bar that follows it waits in its group's heap.
+    """
     bar = tables.bars[slot]
     symbol, frame = bar.symbol, bar.frame
     tables.closed_until[symbol, frame] = bar.close_ns
     if bar.parts > 0:
-        emit_bar(tables, output, slot, 0)
+        emit_bar(tables, output, slot)
         tables.last_close[symbol, frame] = bar.close
         build_larger(tables, plan, slot)
-    elif plan.fill:
-        fill_bar(tables, output, slot)
     close_ns = bar.close_ns
     filled = plan.fill and not np.isnan(tables.last_close[symbol, frame])
+    if filled and bar.parts == 0:
+        fill_bar(tables, output, slot)
     free_bar(tables, slot)
     if filled:
-        open_next(tables, sessions, plan, symbol, frame, close_ns)
+        open_next(tables, sessions, plan, symbol, frame, close_ns, waits)
 
 
 @inlined
@@ -108,7 +151,7 @@ def build_larger(tables: Tables, plan: Plan, slot: int) -> None:
 
 
 @bare_kernel
-def emit_bar(tables: Tables, output: Output, slot: int, late_count: int) -> None:
+def emit_bar(tables: Tables, output: Output, slot: int) -> None:
     """One row of CLOSED from a bar with parts."""
     bar = tables.bars[slot]
     n = tables.registers[N_CLOSED]
@@ -124,7 +167,7 @@ def emit_bar(tables: Tables, output: Output, slot: int, late_count: int) -> None
     row.source, row.venue, row.session_date = bar.source, bar.venue, bar.session_date
     row.first_offset, row.first_row = bar.first_offset, bar.first_row
     row.last_offset, row.last_row = bar.last_offset, bar.last_row
-    row.late_count = late_count
+    row.late_count, row.revision = bar.late_count, 0
 
 
 @bare_kernel
@@ -137,11 +180,13 @@ def fill_bar(tables: Tables, output: Output, slot: int) -> None:
     bar.first_row = bar.last_row = 0
     bar.source = bar.venue = -1
     bar.has_vwap = 0
-    emit_bar(tables, output, slot, 0)
+    emit_bar(tables, output, slot)
 
 
 @bare_kernel
-def open_next(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, frame: int, after_ns: int) -> None:
+def open_next(
+    tables: Tables, sessions: Sessions, plan: Plan, symbol: int, frame: int, after_ns: int, waits: bool
+) -> None:
     """With `fill`: the empty bar that follows the one closed at `after_ns`, in the same or the next session."""
     calendar = tables.symbols[symbol].calendar
     start, end = sessions.start[calendar], sessions.start[calendar + 1]
@@ -156,4 +201,4 @@ def open_next(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, frame
     open_ns, close_ns = bar_span(plan, frame, opened, closed, max(after_ns, opened))
     if find_bar(tables, symbol, frame, open_ns) < 0:
         due = due_time(tables, sessions, plan, symbol, close_ns, closed)
-        open_bar(tables, symbol, frame, open_ns, close_ns, due, date, True)
+        open_bar(tables, symbol, frame, open_ns, close_ns, due, date, waits)

@@ -38,6 +38,9 @@ class EngineConfig:
     fill: bool = False
     bars_from: str = "first"
     symbols_max: int = 20_000
+    window_ns: int = 900_000_000_000
+    window_trades: int = 100_000
+    revise_each: bool = False
 
     def __post_init__(self) -> None:
         if len(self.frames) > FRAMES_MAX:
@@ -73,6 +76,9 @@ class EngineConfig:
             fill=int(self.fill),
             origin=ORIGINS[self.bars_from],
             lateness_ns=self.lateness_ns,
+            window_ns=self.window_ns,
+            window_trades=self.window_trades,
+            revise_each=int(self.revise_each),
         )
 
 

@@ -7,9 +7,9 @@ from marketpulse.engine.exact_sum import add_exact, add_sum, carry
 from marketpulse.engine.heap import push_bar
 from marketpulse.engine.layout import FREE_BAR, FREE_BARS, NEVER, Plan, Sessions, Tables
 from marketpulse.engine.sessions import bar_span, due_time
-from marketpulse.engine.watermark import watermark_of
 
 _CARRY_EVERY = (1 << 28) - 1
+_AFTER_ALL = 2**63 - 1
 
 
 @bare_kernel
@@ -39,7 +39,8 @@ def open_bar(
     tables.registers[FREE_BARS] -= 1
     bar.symbol, bar.frame = symbol, frame
     bar.open_ns, bar.close_ns, bar.due_ns = open_ns, close_ns, due_ns
-    bar.parts, bar.trade_count, bar.has_vwap = 0, 0, 1
+    bar.parts, bar.trade_count, bar.has_vwap, bar.late_count = 0, 0, 1, 0
+    bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, -1, 0
     bar.session_date = session_date
     bar.next = tables.heads[symbol, frame]
     tables.heads[symbol, frame] = slot
@@ -78,20 +79,31 @@ def open_larger(
     closed: int,
     date: int,
     time: int,
+    watermark: int,
+    waits: bool,
 ) -> None:
     """Open the larger bars over `time` that are missing and that the watermark has not passed.
 
     They exist from their first part on, so that the forming ones can be shown. [opened, closed) is
     the session, `base` the smallest timeframe of the symbol.
     """
-    watermark = watermark_of(tables, symbol)
     for frame in range(base + 1, plan.length.size):
         if plan.parent[base, frame] < 0:
             continue
         open_ns, close_ns = bar_span(plan, frame, opened, closed, time)
         due = due_time(tables, sessions, plan, symbol, close_ns, closed)
         if due > watermark and find_bar(tables, symbol, frame, open_ns) < 0:
-            open_bar(tables, symbol, frame, open_ns, close_ns, due, date, True)
+            open_bar(tables, symbol, frame, open_ns, close_ns, due, date, waits)
+
+
+@inlined
+def stretch(tables: Tables, slot: int, offset: int, row: int) -> None:
+    """The bar's receipt covers this place in the log too."""
+    bar = tables.bars[slot]
+    if offset < bar.first_offset or (offset == bar.first_offset and row < bar.first_row):
+        bar.first_offset, bar.first_row = offset, row
+    if offset > bar.last_offset or (offset == bar.last_offset and row > bar.last_row):
+        bar.last_offset, bar.last_row = offset, row
 
 
 @inlined
@@ -112,15 +124,15 @@ def put_trade(
         bar.open = bar.high = bar.low = bar.close = price
         bar.first_event_ns = bar.last_event_ns = time_ns
         bar.source, bar.venue = source, venue
-        bar.first_offset, bar.first_row = offset, row
     else:
         bar.high = max(bar.high, price)
         bar.low = min(bar.low, price)
         if time_ns < bar.first_event_ns:
             bar.open, bar.first_event_ns = price, time_ns
+            bar.source, bar.venue = source, venue
         if time_ns >= bar.last_event_ns:
             bar.close, bar.last_event_ns = price, time_ns
-    bar.last_offset, bar.last_row = offset, row
+    stretch(tables, slot, offset, row)
     bar.parts += 1
     bar.trade_count += 1
     add_exact(tables.volume[slot], size)
@@ -137,19 +149,11 @@ def put_bar(tables: Tables, slot: int, part: int) -> None:
     if bar.parts == 0:
         bar.open, bar.high, bar.low = smaller.open, smaller.high, smaller.low
         bar.source, bar.venue = smaller.source, smaller.venue
-        bar.first_offset, bar.first_row = smaller.first_offset, smaller.first_row
-        bar.last_offset, bar.last_row = smaller.last_offset, smaller.last_row
     else:
         bar.high = max(bar.high, smaller.high)
         bar.low = min(bar.low, smaller.low)
-        if smaller.first_offset < bar.first_offset or (
-            smaller.first_offset == bar.first_offset and smaller.first_row < bar.first_row
-        ):
-            bar.first_offset, bar.first_row = smaller.first_offset, smaller.first_row
-        if smaller.last_offset > bar.last_offset or (
-            smaller.last_offset == bar.last_offset and smaller.last_row > bar.last_row
-        ):
-            bar.last_offset, bar.last_row = smaller.last_offset, smaller.last_row
+    stretch(tables, slot, smaller.first_offset, smaller.first_row)
+    stretch(tables, slot, smaller.last_offset, smaller.last_row)
     bar.close = smaller.close
     bar.parts += 1
     bar.trade_count = (

@@ -14,7 +14,12 @@ def indicate(
     state: PartitionState, config: EngineConfig, closed: np.ndarray
 ) -> tuple[PartitionState, Floats]:
     """Values (n, columns) of n closed bars; NaN where there is none. The state moves on."""
-    return state, _values(state.indicators, config, closed, _series(config, closed))
+    return state, values_of(state.indicators, config, closed)
+
+
+def values_of(rows: list[Floats], config: EngineConfig, bars: np.ndarray) -> Floats:
+    """Values (n, columns) of n bars, with the indicators' states `rows` (series, width), which move on."""
+    return _values(rows, config, bars, _series(config, bars))
 
 
 def indicate_forming(state: PartitionState, config: EngineConfig, forming: np.ndarray) -> Floats:

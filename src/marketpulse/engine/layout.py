@@ -35,13 +35,23 @@ SYMBOL = np.dtype([
     ("origin", "i1"),
     ("base", "i4"),  # the smallest timeframe that its bars are built in
     ("dirty", "i1"),  # changed since it was shown last
+    ("stale", "i1"),  # STALE_NOT, STALE_BARS or STALE_TOLD
+    ("taken", "i8"),  # trades that entered its bars
+    ("newest_ns", "i8"),  # the largest event time among them
+    ("next_floor_ns", "i8"),  # newest_ns when half the window's number of trades had come last
+    ("floor_by_count_ns", "i8"),  # and the time before: older ones left the window by number
     ("event_ns", "i8"),  # of its newest accepted row
     ("ingest_ns", "i8"),
 ])  # fmt: skip
 
+# How far a symbol's bars are from what its trades say (engine.revise)
+STALE_NOT, STALE_BARS, STALE_TOLD = 0, 1, 2
+"""The bars lack a change; or they hold it, and those who read were not told yet."""
+
 GROUP = np.dtype([
     ("feeds", "u8"),  # the sources that feed the symbols of this group
     ("watermark_ns", "i8"),
+    ("closed_ns", "i8"),  # the watermark up to which its bars have been closed
     ("size", "i8"),  # open bars in its heap
 ])  # fmt: skip
 """Symbols fed by the same set of sources share one watermark, and one heap of bars that wait for it."""
@@ -68,6 +78,7 @@ BAR = np.dtype([
     ("first_row", "i4"),
     ("last_offset", "i8"),
     ("last_row", "i4"),
+    ("late_count", "i8"),  # trades that came, or were changed, after it had closed
     ("next", "i4"),  # the next older open bar of the same series, or the next free slot
 ])  # fmt: skip
 
@@ -92,8 +103,28 @@ CLOSED = np.dtype([
     ("last_offset", "i8"),
     ("last_row", "i4"),
     ("late_count", "i8"),
+    ("revision", "i8"),
 ])  # fmt: skip
 """One bar as it leaves the bar builder, in order of emission."""
+
+KEPT = np.dtype([
+    ("symbol", "i4"),
+    ("source", "i4"),
+    ("venue", "i4"),
+    ("cancelled", "i1"),
+    ("has_id", "i1"),
+    ("id_high", "i8"),
+    ("id_low", "i8"),
+    ("event_ns", "i8"),
+    ("price", "f8"),
+    ("size", "f8"),
+    ("offset", "i8"),
+    ("row", "i4"),
+    ("changed_offset", "i8"),  # of the correction or cancel that changed it last; -1: none
+    ("changed_row", "i4"),
+    ("late_frames", "u4"),  # a bit for each timeframe whose bar had closed when it came or was changed
+])  # fmt: skip
+"""One trade inside the correction window, in order of the log."""
 
 REJECT = np.dtype([("row", "i8"), ("reason", "i4"), ("frames", "u8")])
 """One row that the engine refuses: its index in the batch, why, and which timeframes (a bit each)."""
@@ -105,14 +136,17 @@ REASON_NAMES = (
     "other_origin",
     "unknown_timeframe",
     "too_many_symbols",
+    "unknown_trade",
 )
-FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS = range(6)
+(
+    FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS, UNKNOWN_TRADE,
+) = range(7)  # fmt: skip
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (
-    LOG_TIME, FREE_BAR, FREE_BARS, N_SOURCES, N_SYMBOLS, N_GROUPS, N_CLOSED, N_REJECTED, OUT_OF_SESSION, LATE,
-    N_REGISTERS,
-) = range(11)  # fmt: skip
+    LOG_TIME, FREE_BAR, FREE_BARS, N_SOURCES, N_SYMBOLS, N_GROUPS, N_KEPT, N_STALE, N_UNTOLD,
+    N_CLOSED, N_REJECTED, OUT_OF_SESSION, LATE, DUPLICATES, N_REGISTERS,
+) = range(15)  # fmt: skip
 COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
 """These begin at 0 in every step; the others are state."""
 
@@ -122,7 +156,7 @@ SOURCES_MAX = 64
 class Tables(NamedTuple):
     """Everything that the kernels read and write, for one partition.
 
-    F timeframes, of which the first K are cut by count; S symbol rows; B bar slots; G groups.
+    F timeframes, of which the first K are cut by count; S symbol rows; B bar slots; G groups; W kept trades.
     """
 
     registers: NDArray[np.int64]  # (N_REGISTERS,)
@@ -136,6 +170,8 @@ class Tables(NamedTuple):
     heads: NDArray[np.int32]  # (S, F) newest open bar of each series, -1: none
     closed_until: NDArray[np.int64]  # (S, F) close time of the last closed bar of each series
     last_close: NDArray[np.float64]  # (S, F) its close
+    window: NDArray[np.void]  # (W,) KEPT: the trades of the correction window, in order of the log
+    ids: NDArray[np.int32]  # (power of two,) places in `window` by trade id, -1: free (engine.trade_ids)
 
 
 class MarketColumns(NamedTuple):
@@ -162,6 +198,9 @@ class MarketColumns(NamedTuple):
     trade_count: NDArray[np.int64]
     final: NDArray[np.int8]
     session_date: NDArray[np.int32]
+    trade_id_start: NDArray[np.int64]
+    trade_id_length: NDArray[np.int32]
+    data: NDArray[np.uint8]
     offset: NDArray[np.int64]
     row: NDArray[np.int32]
     log_time_ns: NDArray[np.int64]
@@ -203,3 +242,6 @@ class Plan(NamedTuple):
     fill: int
     origin: int  # ORIGIN_NONE: the first to arrive wins
     lateness_ns: int
+    window_ns: int  # the correction window: behind the symbol's watermark
+    window_trades: int  # and its trades
+    revise_each: int  # 1: revisions leave after each row, not with the next heartbeat or clock

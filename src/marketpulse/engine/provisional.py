@@ -60,7 +60,7 @@ def look(tables: Tables, plan: Plan, symbols: np.ndarray, output: Output) -> Non
             if frame >= plan.ticks:
                 gather(tables, plan, symbol, frame, spare, output.scratch)
             if tables.bars[spare].parts > 0:
-                emit_bar(tables, output, spare, 0)
+                emit_bar(tables, output, spare)
 
 
 @bare_kernel

@@ -15,14 +15,15 @@ _RECEIPT_NAMES = [RECEIPT.field(i).name for i in range(RECEIPT.num_fields)]
 def bar_rows(
     state: PartitionState, config: EngineConfig, closed: np.ndarray, topic: str, partition: int
 ) -> pa.RecordBatch:
-    """Closed bars (n) as rows of BAR, in the same order."""
+    """Closed or revised bars (n) as rows of BAR, in the same order; a withdrawn one has no prices."""
     return pa.RecordBatch.from_arrays(
         [
             *_head(state, config, closed),
-            *(pa.array(closed[name]) for name in ("open", "high", "low", "close", "volume")),
+            *(_nullable(closed[name]) for name in ("open", "high", "low", "close")),
+            pa.array(closed["volume"]),
             _nullable(closed["vwap"]),
             _nullable_count(closed["trade_count"]),
-            _revisions(closed),
+            pa.array(closed["revision"]),
             _names(state.sources, closed["source"]),
             _names(state.venues, closed["venue"]),
             pa.array(closed["session_date"]).cast(pa.date32()),
@@ -40,12 +41,12 @@ def indicator_rows(
     topic: str,
     partition: int,
 ) -> pa.RecordBatch:
-    """The same bars with their indicator values (n, columns); NaN leaves as null."""
+    """Bars with their indicator values (n, columns), and the revisions of these rows; NaN leaves as null."""
     return pa.RecordBatch.from_arrays(
         [
             *_head(state, config, closed),
-            pa.array(closed["close"]),
-            _revisions(closed),
+            _nullable(closed["close"]),
+            pa.array(closed["revision"]),
             *(_nullable(values[:, j]) for j in range(values.shape[1])),
             receipts(closed, topic, partition),
         ],
@@ -114,7 +115,3 @@ def _nullable(values: np.ndarray) -> pa.Array:
 
 def _nullable_count(counts: np.ndarray) -> pa.Array:
     return pa.array(counts, mask=counts < 0)
-
-
-def _revisions(closed: np.ndarray) -> pa.Array:
-    return pa.array(np.zeros(len(closed), np.int64))

@@ -13,11 +13,14 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.layout import (
     BAR,
+    CLOSED,
     FREE_BAR,
     FREE_BARS,
     GROUP,
+    KEPT,
     LOG_TIME,
     N_GROUPS,
+    N_KEPT,
     N_REGISTERS,
     N_SOURCES,
     N_SYMBOLS,
@@ -33,7 +36,66 @@ from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
 from marketpulse.model.session import SessionTable, around_the_clock
 
-_FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS = 16, 256, 4
+_FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT = 16, 256, 4, 1_024
+
+
+@dataclass(slots=True)
+class Anchor:
+    """Where a symbol's time bars are built again from: what they were before the trades of the window.
+
+    The arrays of the same names in `Tables`, and the indicators' state, without the window's part.
+    """
+
+    registers: np.ndarray
+    bars: np.ndarray
+    volume: np.ndarray
+    notional: np.ndarray
+    heads: np.ndarray
+    closed_until: np.ndarray
+    last_close: np.ndarray
+    indicators: list[Floats]
+
+    def tables(self, live: Tables) -> Tables:
+        """As the kernels read it: with the symbols and the window of the live tables."""
+        return live._replace(**{name: getattr(self, name) for name in ANCHORED})
+
+
+ANCHORED = ("registers", "bars", "volume", "notional", "heads", "closed_until", "last_close")
+
+
+@dataclass(slots=True)
+class Told:
+    """The rows of time bars made from trades that have left since the anchor, as their readers know them.
+
+    n bars of CLOSED with their revisions, their indicator values (n, columns), and the revisions of those.
+    Rows come in chunks and are joined when they are asked for.
+    """
+
+    chunks: list[tuple[np.ndarray, Floats, np.ndarray]] = field(default_factory=list)
+
+    def add(self, bars: np.ndarray, values: Floats) -> None:
+        """Rows that have left for the first time."""
+        if len(bars):
+            self.chunks.append((bars, values, np.zeros(len(bars), np.int64)))
+
+    def rows(self, columns: int) -> tuple[np.ndarray, Floats, np.ndarray]:
+        if len(self.chunks) != 1:
+            empty = (np.empty(0, CLOSED), np.empty((0, columns)), np.empty(0, np.int64))
+            parts = self.chunks or [empty]
+            self.chunks = [
+                (
+                    np.concatenate([bars for bars, _, _ in parts]),
+                    np.concatenate([values for _, values, _ in parts]),
+                    np.concatenate([revisions for _, _, revisions in parts]),
+                )
+            ]
+        return self.chunks[0]
+
+    def replace(self, bars: np.ndarray, values: Floats, revisions: np.ndarray) -> None:
+        self.chunks = [(bars, values, revisions)]
+
+    def size_bytes(self) -> int:
+        return sum(array.nbytes for chunk in self.chunks for array in chunk)
 
 
 @dataclass(slots=True)
@@ -50,20 +112,22 @@ class PartitionState:
     calendars: list[str]
     sessions: Sessions
     indicators: list[Floats]
+    anchor: Anchor
+    told: Told = field(default_factory=Told)
     alphabet: list[str] = field(default_factory=list)  # the symbols, sorted
 
     def size_bytes(self) -> int:
-        return sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
+        """All of it, the correction window included."""
+        live = sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
+        anchor = sum(getattr(self.anchor, name).nbytes for name in ANCHORED)
+        return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + self.told.size_bytes()
 
 
 def new_state(config: EngineConfig) -> PartitionState:
     """The state before the first record."""
     frames = len(config.frames)
-    registers = np.zeros(N_REGISTERS, np.int64)
+    registers, bars = _fresh_bars()
     registers[LOG_TIME] = NEVER
-    bars = np.zeros(_FIRST_BARS, BAR)
-    bars["next"] = np.append(np.arange(1, _FIRST_BARS), -1)
-    registers[FREE_BAR], registers[FREE_BARS] = 0, _FIRST_BARS
     tables = Tables(
         registers=registers,
         sources=np.zeros(SOURCES_MAX, SOURCE),
@@ -76,22 +140,67 @@ def new_state(config: EngineConfig) -> PartitionState:
         heads=np.full((_FIRST_SYMBOLS, frames), -1, np.int32),
         closed_until=np.full((_FIRST_SYMBOLS, frames), NEVER, np.int64),
         last_close=np.full((_FIRST_SYMBOLS, frames), np.nan),
+        window=np.zeros(_FIRST_KEPT, KEPT),
+        ids=np.full(2 * _FIRST_KEPT, -1, np.int32),
     )
-    indicators = [spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators]
-    sessions = join_sessions([around_the_clock()])
-    return PartitionState(tables, StringTable(), StringTable(), StringTable(), ["24x7"], sessions, indicators)
+    registers, bars = _fresh_bars()
+    anchor = Anchor(
+        registers, bars, *(getattr(tables, name).copy() for name in ANCHORED[2:]),
+        indicators=[spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
+    )  # fmt: skip
+    return PartitionState(
+        tables=tables,
+        symbols=StringTable(),
+        sources=StringTable(),
+        venues=StringTable(),
+        calendars=["24x7"],
+        sessions=join_sessions([around_the_clock()]),
+        indicators=[spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
+        anchor=anchor,
+    )
+
+
+def _fresh_bars() -> tuple[np.ndarray, np.ndarray]:
+    """Registers, and slots for open bars that are all free."""
+    registers, bars = np.zeros(N_REGISTERS, np.int64), np.zeros(_FIRST_BARS, BAR)
+    bars["next"] = np.append(np.arange(1, _FIRST_BARS), -1)
+    registers[FREE_BAR], registers[FREE_BARS] = 0, _FIRST_BARS
+    return registers, bars
+
+
+def grow_anchor(state: PartitionState) -> None:
+    """Twice as many slots for the bars that are open at the anchor."""
+    a = state.anchor
+    a.bars = _more_slots(a.registers, a.bars)
+    a.volume, a.notional = _doubled(a.volume), _doubled(a.notional)
+
+
+def grow_window(state: PartitionState) -> None:
+    """Room for twice as many kept trades; their ids must be indexed again (trade_ids.index_ids)."""
+    t = state.tables
+    state.tables = t._replace(window=_doubled(t.window), ids=np.full(2 * t.ids.size, -1, np.int32))
+
+
+def kept_trades(state: PartitionState) -> np.ndarray:
+    """The trades of the correction window, in order of the log."""
+    kept: np.ndarray = state.tables.window[: state.tables.registers[N_KEPT]]
+    return kept
+
+
+def _more_slots(registers: np.ndarray, bars: np.ndarray) -> np.ndarray:
+    old = bars.size
+    more = np.concatenate([bars, np.zeros(old, BAR)])
+    more["next"][old:] = np.append(np.arange(old + 1, 2 * old), registers[FREE_BAR])
+    registers[FREE_BAR] = old
+    registers[FREE_BARS] += old
+    return more
 
 
 def grow_bars(state: PartitionState) -> None:
     """Twice as many slots for open bars."""
     t = state.tables
-    old = t.bars.size
-    bars = np.concatenate([t.bars, np.zeros(old, BAR)])
-    bars["next"][old:] = np.append(np.arange(old + 1, 2 * old), t.registers[FREE_BAR])
-    t.registers[FREE_BAR] = old
-    t.registers[FREE_BARS] += old
     state.tables = t._replace(
-        bars=bars,
+        bars=_more_slots(t.registers, t.bars),
         volume=_doubled(t.volume),
         notional=_doubled(t.notional),
         heaps=np.concatenate([t.heaps, np.zeros_like(t.heaps)], axis=1),
@@ -108,14 +217,18 @@ def grow_groups(state: PartitionState) -> None:
 
 def grow_symbols(state: PartitionState) -> None:
     """Twice as many symbols, their indicators' rows included."""
-    t = state.tables
+    t, a = state.tables, state.anchor
     state.tables = t._replace(
         symbols=_doubled(t.symbols),
         heads=np.concatenate([t.heads, np.full_like(t.heads, -1)]),
         closed_until=np.concatenate([t.closed_until, np.full_like(t.closed_until, NEVER)]),
         last_close=np.concatenate([t.last_close, np.full_like(t.last_close, np.nan)]),
     )
+    a.heads = np.concatenate([a.heads, np.full_like(a.heads, -1)])
+    a.closed_until = np.concatenate([a.closed_until, np.full_like(a.closed_until, NEVER)])
+    a.last_close = np.concatenate([a.last_close, np.full_like(a.last_close, np.nan)])
     state.indicators = [_doubled(rows) for rows in state.indicators]
+    a.indicators = [_doubled(rows) for rows in a.indicators]
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
@@ -153,6 +266,7 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     row = state.tables.symbols[index]
     row["feeds"], row["group"], row["floor_ns"] = 0, -1, NEVER
     row["calendar"], row["session"] = place, -1
+    row["newest_ns"] = row["next_floor_ns"] = row["floor_by_count_ns"] = NEVER
     state.tables.registers[N_SYMBOLS] = index + 1
     rank = bisect_left(state.alphabet, name)
     state.alphabet.insert(rank, name)

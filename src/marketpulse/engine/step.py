@@ -3,7 +3,8 @@
     (state, batch) -> (state, StepResult)
 
 The result depends on the rows alone: however the log is cut into batches, the same rows come out,
-bit for bit and in the same order.
+bit for bit and in the same order. Revised rows leave between the others, at the heartbeat or clock
+record that follows the change (engine.revise).
 
 One row can close very many bars (with `fill`, a heartbeat after a night of silence: each second of it
 for each symbol). So a step stops after some tens of thousands, and the next one goes on there.
@@ -16,21 +17,28 @@ from typing import Any
 import numpy as np
 
 from marketpulse.engine.announcements import hear_goodbye, hear_hello
-from marketpulse.engine.closing import DONE, close_due
+from marketpulse.engine.changes import take_change
+from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import indicate
 from marketpulse.engine.layout import (
     CLOSED,
     COUNTS_OF_A_STEP,
+    DUPLICATES,
     LATE,
     N_CLOSED,
     N_REJECTED,
+    N_STALE,
+    N_UNTOLD,
+    ORIGIN_TRADES,
     OUT_OF_SESSION,
     REASON_NAMES,
     REJECT,
     Output,
     Plan,
 )
+from marketpulse.engine.revise import refresh, tell
+from marketpulse.engine.rewind import make_room, move_anchor
 from marketpulse.engine.state import PartitionState, grow_bars, grow_groups
 from marketpulse.engine.taking import (
     FINISHED,
@@ -38,11 +46,14 @@ from marketpulse.engine.taking import (
     NEED_BARS,
     NEED_GROUPS,
     NEED_ROOM,
+    NEED_WINDOW,
     NEW_FRAME,
     NEW_SOURCE,
     NEW_SYMBOL,
     NEW_VENUE,
     RARE,
+    REFRESH,
+    REVISE,
     UNMAPPED,
     take_rows,
 )
@@ -66,17 +77,20 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step gives: n closed bars in order of emission and their indicator values (n, columns).
+    """What one step gives: n bars in order of emission, closed (revision 0) or revised; and the m bars
+    that have an indicator row, with its revision and values (m, columns). Without revisions both are the same.
 
     `next_row` is the first row of the batch that is not done, `more` whether a step must go on with it
     (or with bars that are still due behind the last one).
     """
 
     closed: np.ndarray
+    indicated: np.ndarray
     values: Floats
     refused: list[Refusal]
     out_of_session: int
     late: int
+    duplicates: int
     next_row: int
     more: bool
 
@@ -109,14 +123,16 @@ class Stepper:
         registers = state.tables.registers
         registers[COUNTS_OF_A_STEP] = 0
         translation = self._translation(state, batch)
-        taken = _Taken(self.config, state)
+        taken = _Taken(self.config, self._plan, state)
         row, more = first, True
         while more and taken.bars < self._closed_most:
             output = self._room_for(state)
             # What an earlier step or a rare record has left to close comes before the next row.
-            if close_due(state.tables, state.sessions, self._plan, output) != DONE:
-                taken.drain(output)
-                continue
+            if anything_due(state.tables):
+                taken.refresh()
+                if close_due(state.tables, state.sessions, self._plan, output) != DONE:
+                    taken.drain(output)
+                    continue
             why, row = take_rows(
                 state.tables, state.sessions, self._plan, translation.columns(batch), output, row
             )
@@ -126,12 +142,31 @@ class Stepper:
             elif why == RARE:
                 self._take_rare(taken, translation, batch, row)
                 row += 1
+            elif why == REVISE:
+                taken.tell()
+            elif why == REFRESH:
+                taken.refresh()
+            elif why == NEED_WINDOW:
+                taken.make_room()
             elif why != NEED_ROOM:
                 self._help(state, translation, batch, why, row)
-        closed = np.concatenate(taken.closed) if taken.closed else np.empty(0, CLOSED)
-        state, values = indicate(state, self.config, closed)
-        late, outside = int(registers[LATE]), int(registers[OUT_OF_SESSION])
-        return state, StepResult(closed, values, taken.refused, outside, late, row, more)
+        taken.indicate()
+        return state, StepResult(
+            closed=_joined(taken.bars_out, np.empty(0, CLOSED)),
+            indicated=_joined(taken.indicated, np.empty(0, CLOSED)),
+            values=_joined(taken.values, np.empty((0, len(self.config.columns())))),
+            refused=taken.refused,
+            out_of_session=int(registers[OUT_OF_SESSION]),
+            late=int(registers[LATE]),
+            duplicates=int(registers[DUPLICATES]),
+            next_row=row,
+            more=more,
+        )
+
+    def trim(self, state: PartitionState) -> PartitionState:
+        """Let go of what the correction window has left behind, as before a snapshot."""
+        move_anchor(state, self.config, self._plan)
+        return state
 
     def forget(self, state: PartitionState) -> None:
         """The state is given up; drop what was kept for it."""
@@ -166,13 +201,20 @@ class Stepper:
     def _take_rare(self, taken: "_Taken", known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""
         state, kind = taken.state, Kind(int(batch.kind[row]))
-        if batch.source[row] != ABSENT:
-            source = int(known.source_of[batch.source[row]])
-            if source == UNMAPPED:
-                source = known.learn_source(self.config, int(batch.source[row]))
-            _RARE.get(kind, _hear)(state, self.config, source, batch.rare[row])
-        if kind in _NOT_APPLIED:
-            taken.refused.append(Refusal(row, "not_applied", ()))
+        if batch.source[row] == ABSENT:
+            return
+        source = int(known.source_of[batch.source[row]])
+        if source == UNMAPPED:
+            source = known.learn_source(self.config, int(batch.source[row]))
+        record = batch.rare[row]
+        _RARE.get(kind, _hear)(state, self.config, source, record)
+        if kind in (Kind.CORRECTION, Kind.CANCEL):
+            place = (int(batch.offset[row]), int(batch.row[row]))
+            reason = take_change(state, self.config, self._plan, kind, source, record, place)
+            if reason is not None:
+                taken.refused.append(Refusal(row, reason, ()))
+            elif self.config.revise_each:
+                taken.tell()
 
     def _room_for(self, state: PartitionState) -> Output:
         """Working space in which everything that is open may close at one row."""
@@ -184,17 +226,27 @@ class Stepper:
         return self._output
 
 
+def _joined(parts: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts) if parts else empty
+
+
 @dataclass(slots=True)
 class _Taken:
-    """What one step has given so far, copied out of the working space."""
+    """What one step has given so far. Closed bars wait in `closed` until their indicators are due: at the
+    step's end, and before anything goes back in time."""
 
     config: EngineConfig
+    plan: Plan
     state: PartitionState
     closed: list[np.ndarray] = field(default_factory=list)
+    bars_out: list[np.ndarray] = field(default_factory=list)
+    indicated: list[np.ndarray] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     bars: int = 0
 
     def drain(self, output: Output) -> None:
+        """Copy closed bars and refusals out of the working space."""
         registers = self.state.tables.registers
         if registers[N_CLOSED]:
             self.closed.append(output.closed[: registers[N_CLOSED]].copy())
@@ -204,6 +256,42 @@ class _Taken:
             self.refused.append(Refusal(int(row["row"]), REASON_NAMES[row["reason"]], names))
         registers[N_CLOSED] = registers[N_REJECTED] = 0
 
+    def indicate(self) -> None:
+        """The indicators of the bars that have closed; from here on their readers know them."""
+        if not self.closed:
+            return
+        closed = np.concatenate(self.closed)
+        self.closed.clear()
+        self.state, values = indicate(self.state, self.config, closed)
+        self._give(closed, closed, values)
+        revisable = closed["frame"] >= self.plan.ticks
+        revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
+        self.state.told.add(closed[revisable], values[revisable])
+
+    def refresh(self) -> None:
+        """Bars are about to close: those that lack a change are built again first."""
+        if self.state.tables.registers[N_STALE]:
+            self.indicate()
+            self.state = refresh(self.state, self.config, self.plan)
+
+    def tell(self) -> None:
+        """Every row that a change has made another."""
+        if self.state.tables.registers[N_UNTOLD]:
+            self.indicate()
+            self.state, told = tell(self.state, self.config, self.plan)
+            self._give(told.bars, told.indicated, told.values)
+            self.bars += len(told.bars)
+
+    def make_room(self) -> None:
+        """The window is full."""
+        self.indicate()
+        make_room(self.state, self.config, self.plan)
+
+    def _give(self, bars: np.ndarray, indicated: np.ndarray, values: Floats) -> None:
+        self.bars_out.append(bars)
+        self.indicated.append(indicated)
+        self.values.append(values)
+
 
 def _hear(state: PartitionState, config: EngineConfig, source: int, record: dict[str, Any]) -> None:  # noqa: ARG001
     """The record says that its source lives, and no more to the bars."""
@@ -211,5 +299,3 @@ def _hear(state: PartitionState, config: EngineConfig, source: int, record: dict
 
 
 _RARE = {Kind.HELLO: hear_hello, Kind.GOODBYE: hear_goodbye}
-_NOT_APPLIED = {Kind.CORRECTION, Kind.CANCEL}
-"""They revise closed bars, which engine version 1 does not do: kept whole in the dead letters."""

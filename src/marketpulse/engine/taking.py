@@ -13,13 +13,25 @@ from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.check import ASK, ENTER, check_time, refuse
 from marketpulse.engine.closing import DONE, anything_due, build_larger, close_due, emit_bar
 from marketpulse.engine.exact_sum import add_exact
-from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, put_trade
+from marketpulse.engine.forming import (
+    find_bar,
+    free_bar,
+    larger_bar,
+    open_bar,
+    open_larger,
+    put_trade,
+    stretch,
+)
 from marketpulse.engine.layout import (
+    DUPLICATES,
     FREE_BARS,
     LATE,
     N_CLOSED,
     N_GROUPS,
+    N_KEPT,
     N_REJECTED,
+    N_STALE,
+    N_UNTOLD,
     NEVER,
     ORIGIN_BARS,
     ORIGIN_NONE,
@@ -36,7 +48,9 @@ from marketpulse.engine.layout import (
     Tables,
 )
 from marketpulse.engine.sessions import bar_span, due_time, find_session, session_of_date
+from marketpulse.engine.trade_ids import find_trade, key_of
 from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source, watermark_of
+from marketpulse.engine.window import keep_trade, mark_stale, window_floor
 from marketpulse.model.market import Kind
 
 (
@@ -50,7 +64,10 @@ from marketpulse.model.market import Kind
     NEED_BARS,
     NEED_GROUPS,
     NEED_APPEND_TIME,
-) = range(10)
+    NEED_WINDOW,
+    REFRESH,
+    REVISE,
+) = range(13)
 
 _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
     int(Kind.TRADE),
@@ -79,6 +96,8 @@ def take_rows(
             return NEED_ROOM, i
         if kind == _CLOCK:
             move_log_time(tables, plan, rows.log_time_ns[i])
+            if tables.registers[N_UNTOLD]:
+                return REVISE, i
             if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
                 return NEED_ROOM, i
             continue
@@ -95,6 +114,8 @@ def take_rows(
             move_log_time(tables, plan, rows.log_time_ns[i])
             hear_source(tables, source)
             move_source(tables, plan, source, rows.event_time_ns[i])
+            if tables.registers[N_UNTOLD]:
+                return REVISE, i
             if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
                 return NEED_ROOM, i
             continue
@@ -110,6 +131,8 @@ def take_rows(
             return NEED_GROUPS, i
         if tables.registers[FREE_BARS] <= frames:
             return NEED_BARS, i
+        if tables.registers[N_KEPT] == tables.window.size:
+            return NEED_WINDOW, i
         hear_source(tables, source)
         if not tables.symbols[symbol].feeds & (np.uint64(1) << np.uint64(source)):
             feed_symbol(tables, plan, symbol, source)
@@ -117,10 +140,15 @@ def take_rows(
         if kind == _BAR:  # a bar tells of the time before its close: those of others may still come
             seen = min(seen, rows.close_time_ns[i] - 1)
         move_source(tables, plan, source, seen - tables.sources[source].lateness_ns)
-        if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
-            return NEED_ROOM, i
+        if anything_due(tables):
+            if tables.registers[N_STALE]:
+                return REFRESH, i
+            if close_due(tables, sessions, plan, output) != DONE:
+                return NEED_ROOM, i
         if kind == _TRADE:
             take_trade(tables, sessions, plan, rows, output, i, symbol, source)
+            if plan.revise_each and tables.registers[N_UNTOLD]:
+                return REVISE, i + 1
         elif kind == _BAR:
             if rows.frame_of[rows.timeframe[i]] == UNMAPPED:
                 return NEW_FRAME, i
@@ -148,7 +176,8 @@ def take_trade(
     symbol: int,
     source: int,
 ) -> None:
-    """One trade into its tick bars and its smallest time bar; late when that one has closed."""
+    """One trade into its tick bars, its smallest time bar and the window; late when that bar has closed:
+    then its symbol's bars are built again before they are used (engine.rewind)."""
     frames = plan.length.size
     if not accepts(tables, plan, symbol, ORIGIN_TRADES, plan.ticks):
         refuse(tables, output, i, OTHER_ORIGIN, 0)
@@ -158,22 +187,51 @@ def take_trade(
     if opened == closed:
         tables.registers[OUT_OF_SESSION] += 1
         return
+    high, low = np.int64(0), np.int64(0)
+    has_id = rows.trade_id_length[i] > 0
+    if has_id:
+        high, low = key_of(rows.data, rows.trade_id_start[i], rows.trade_id_length[i])
+        floor = window_floor(tables, plan, symbol)
+        if find_trade(tables, symbol, source, high, low, floor) >= 0:
+            tables.registers[DUPLICATES] += 1
+            return
     offset, row = rows.offset[i], rows.row[i]
     venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
     who = tables.symbols[symbol]
     who.dirty = 1
     who.event_ns, who.ingest_ns = time, rows.ingest_time_ns[i]
-    late_time = False
-    slot = -1
+    late_frames, within = 0, True
     if plan.ticks < frames:
-        slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time)
-        late_time = slot < 0
-        if late_time:
-            tables.registers[LATE] += 1
-            timed = (1 << frames) - (1 << plan.ticks)
-            refuse(tables, output, i, TOO_LATE, timed)
-        else:
+        slot = time_bar(
+            tables, sessions, plan, symbol, opened, closed, date, time, watermark_of(tables, symbol), True
+        )
+        if slot >= 0:
             put_trade(tables, slot, time, price, size, source, venue, offset, row)
+        else:
+            tables.registers[LATE] += 1
+            within = time >= window_floor(tables, plan, symbol)
+            if within:
+                late_frames = closed_frames(tables, sessions, plan, symbol, opened, closed, time)
+                mark_stale(tables, symbol)
+            else:
+                refuse(tables, output, i, TOO_LATE, (1 << frames) - (1 << plan.ticks))
+    if within:
+        keep_trade(
+            tables,
+            plan,
+            symbol,
+            source,
+            venue,
+            time,
+            price,
+            size,
+            offset,
+            row,
+            late_frames,
+            has_id,
+            high,
+            low,
+        )
     for frame in range(plan.ticks):
         slot = tables.heads[symbol, frame]
         if slot < 0:
@@ -183,7 +241,7 @@ def take_trade(
         put_trade(tables, slot, time, price, size, source, venue, offset, row)
         bar.close_ns = time
         if bar.parts == plan.length[frame]:
-            emit_bar(tables, output, slot, 0)
+            emit_bar(tables, output, slot)
             tables.last_close[symbol, frame] = price
             free_bar(tables, slot)
 
@@ -198,21 +256,26 @@ def time_bar(
     closed: int,
     date: int,
     time: int,
+    watermark: int,
+    waits: bool,
 ) -> int:
-    """The smallest time bar that takes a trade of the session [opened, closed), -1 when it has closed."""
+    """The smallest time bar that takes a trade of the session [opened, closed), -1 when it has closed.
+
+    `waits`: the bars that are opened wait in the group's heap.
+    """
     base = plan.ticks
     slot = open_slot(tables, symbol, base, time)
     if slot >= 0:
         return slot
-    if is_closed(tables, sessions, plan, symbol, base, opened, closed, time):
+    if is_closed(tables, sessions, plan, symbol, base, opened, closed, time, watermark):
         return -1
     open_ns, close_ns = bar_span(plan, base, opened, closed, time)
     slot = find_bar(tables, symbol, base, open_ns)
     if slot >= 0:
         return slot
-    open_larger(tables, sessions, plan, symbol, base, opened, closed, date, time)
+    open_larger(tables, sessions, plan, symbol, base, opened, closed, date, time, watermark, waits)
     due = due_time(tables, sessions, plan, symbol, close_ns, closed)
-    return open_bar(tables, symbol, base, open_ns, close_ns, due, date, True)
+    return open_bar(tables, symbol, base, open_ns, close_ns, due, date, waits)
 
 
 @inlined
@@ -234,10 +297,25 @@ def is_closed(
     opened: int,
     closed: int,
     time: int,
+    watermark: int,
 ) -> bool:
     """Whether the watermark has passed the bar of `frame` that `time` belongs to."""
     _, close_ns = bar_span(plan, frame, opened, closed, time)
-    return due_time(tables, sessions, plan, symbol, close_ns, closed) <= watermark_of(tables, symbol)
+    return due_time(tables, sessions, plan, symbol, close_ns, closed) <= watermark
+
+
+@bare_kernel
+def closed_frames(
+    tables: Tables, sessions: Sessions, plan: Plan, symbol: int, opened: int, closed: int, time: int
+) -> int:
+    """A bit for each timeframe whose bar over `time` the watermark has passed."""
+    frames = 0
+    watermark = watermark_of(tables, symbol)
+    for frame in range(plan.ticks, plan.length.size):
+        if frame == plan.ticks or plan.parent[plan.ticks, frame] >= 0:
+            if is_closed(tables, sessions, plan, symbol, frame, opened, closed, time, watermark):
+                frames |= 1 << frame
+    return frames
 
 
 @bare_kernel
@@ -278,7 +356,7 @@ def take_bar(
     if late:
         tables.registers[LATE] += 1
         refuse(tables, output, i, TOO_LATE, late)
-    emit_bar(tables, output, slot, 0)
+    emit_bar(tables, output, slot)
     tables.closed_until[symbol, frame] = close_ns
     tables.last_close[symbol, frame] = tables.bars[slot].close
     build_larger(tables, plan, slot)
@@ -307,20 +385,18 @@ def source_bar(
     if opened == closed:  # outside every session: the source's own times stand, nothing is built from it
         opened, closed, date = open_ns, close_ns, open_ns // 86_400_000_000_000
     else:
-        open_larger(tables, sessions, plan, symbol, frame, opened, closed, date, inside)
+        watermark = watermark_of(tables, symbol)
+        open_larger(tables, sessions, plan, symbol, frame, opened, closed, date, inside, watermark, True)
     slot = find_bar(tables, symbol, frame, open_ns)
     if slot < 0:
         slot = open_bar(tables, symbol, frame, open_ns, close_ns, close_ns, date, False)
     bar = tables.bars[slot]
-    offset, row = rows.offset[i], rows.row[i]
-    if bar.parts == 0:
-        bar.first_offset, bar.first_row = offset, row
     bar.parts = 1
     bar.open, bar.high, bar.low, bar.close = rows.a[i], rows.b[i], rows.c[i], rows.d[i]
     bar.trade_count = rows.trade_count[i]
     bar.source = source
     bar.venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
-    bar.last_offset, bar.last_row = offset, row
+    stretch(tables, slot, rows.offset[i], rows.row[i])
     volume, vwap = rows.e[i], rows.f[i]
     bar.has_vwap = not np.isnan(vwap)
     tables.volume[slot, :] = 0

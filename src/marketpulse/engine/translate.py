@@ -47,7 +47,8 @@ class Translation:
         b = batch
         return MarketColumns(
             b.kind, b.symbol, b.source, b.venue, b.event_time_ns, b.ingest_time_ns, b.a, b.b, b.c, b.d, b.e, b.f,
-            b.timeframe, b.open_time_ns, b.close_time_ns, b.trade_count, b.final, b.session_date, b.offset, b.row,
+            b.timeframe, b.open_time_ns, b.close_time_ns, b.trade_count, b.final, b.session_date,
+            b.trade_id_start, b.trade_id_length, b.data, b.offset, b.row,
             b.log_time_ns, self.symbol_of, self.source_of, self.venue_of, self.frame_of,
         )  # fmt: skip
 

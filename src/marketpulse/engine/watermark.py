@@ -100,7 +100,7 @@ def feed_symbol(tables: Tables, plan: Plan, symbol: int, s: int) -> None:
         found = tables.registers[N_GROUPS]
         tables.registers[N_GROUPS] = found + 1
         tables.groups[found].feeds = who.feeds
-        tables.groups[found].watermark_ns = NEVER
+        tables.groups[found].watermark_ns = tables.groups[found].closed_ns = NEVER
         tables.groups[found].size = 0
         move_group(tables, plan, found)
     who.group = found

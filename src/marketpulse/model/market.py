@@ -204,8 +204,8 @@ REASONS = {
     "other_origin": "the symbol's bars are built from another kind of record",
     "future_time": "the event time is ahead of the log by more than max_skew",
     "past_time": "the event time of a live source is behind the log by more than max_age",
-    "too_late": "the bar has closed",
-    "not_applied": "the engine keeps corrections and cancels, but does not apply them yet",
+    "too_late": "the bar has closed and the correction window is past it",
+    "unknown_trade": "no trade with this id is in the correction window",
     "too_many_symbols": "the engine's cap on symbols is reached",
 }
 

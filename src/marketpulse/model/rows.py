@@ -5,7 +5,7 @@ Every stored row carries a receipt: the span of the log that it was made from.
 
 import pyarrow as pa
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 _str, _i32, _i64, _f64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
 

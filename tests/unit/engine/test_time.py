@@ -3,9 +3,8 @@
 from typing import Any
 
 from market_rows import Engine, at, clock, config_of, goodbye, heartbeat, hello, span, trade
-from marketpulse.engine.config import EngineConfig
 
-REFUSE_LATE: dict[str, Any] = {"window_ns": 0} if "window_ns" in EngineConfig.__dataclass_fields__ else {}
+REFUSE_LATE: dict[str, Any] = {"window_ns": 0}
 """Without a correction window; what is late there has its own tests."""
 
 
@@ -59,7 +58,7 @@ def test_a_goodbye_takes_the_source_out_after_its_final_watermark() -> None:
 
 
 def test_a_returning_source_is_live_again_and_what_it_brings_from_behind_is_late() -> None:
-    engine = Engine(config_of(["1s"]))
+    engine = Engine(config_of(["1s"], window_ns=0))
     engine.feed(clock(10), hello(), trade("A", 10, 1, 1), clock(60))
     result = engine.step([trade("A", 29, 1, 1)])
     assert [r.reason for r in result.refused] == ["too_late"]
@@ -227,9 +226,3 @@ def test_a_rows_own_trade_comes_after_the_closings_that_it_causes() -> None:
     assert spans(engine, goodbye("y", watermark_ns=None)) == [("A", (1, 2))]
     result = engine.step([trade("A", 1.7, 1, 1, source="x")])
     assert [refusal.reason for refusal in result.refused] == ["too_late"]
-
-
-def test_corrections_are_kept_whole_until_they_can_be_applied() -> None:
-    engine = Engine(config_of(["1s"]))
-    cancel = {"type": "cancel", "symbol": "A", "source": "feed", "trade_id": "1", "event_time_ns": 0}
-    assert [r.reason for r in engine.step([cancel]).refused] == ["not_applied"]

@@ -1,4 +1,4 @@
-"""The worked example of the semantics (docs/semantics.md), up to offset 4, and what follows until there are revisions."""
+"""The worked example of the semantics (docs/semantics.md), and what late trades come to beside it."""
 
 from market_rows import Engine, config_of, heartbeat, span, trade
 
@@ -20,10 +20,36 @@ def test_the_worked_example_gives_exactly_its_rows() -> None:
         second[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
     ] == [6, 6, 6, 6, 2, 6.0, 1, 0]
     assert (second["receipt"]["first_offset"], second["receipt"]["last_offset"]) == (2, 2)
+    assert engine.feed(trade("AAA", 11.5, 9, 1)) == []
+    assert engine.feed(trade("AAA", 10.95, 8, 5)) == []
+    revised, late = engine.feed(heartbeat(13.5))
+    assert span(revised) == (10, 11)
+    assert [
+        revised[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
+    ] == [5, 8, 4, 8, 10, 7.0, 4, 1]
+    assert (revised["receipt"]["first_offset"], revised["receipt"]["last_offset"]) == (0, 6)
+    assert revised["receipt"]["late_count"] == 1
+    assert span(late) == (11, 12)
+    assert [
+        late[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
+    ] == [9, 9, 9, 9, 1, 9.0, 1, 0]
+    assert late["receipt"]["late_count"] == 1
 
 
-def test_a_trade_behind_its_closed_bar_is_refused_with_the_timeframes_that_did() -> None:
-    engine = Engine(config_of(["1s", "1m"]))
+def test_the_indicator_rows_of_the_worked_example_are_revised_where_their_bits_change() -> None:
+    engine = Engine(config_of(["1s"], "sma(2)"))
+    rows = engine.values(
+        trade("AAA", 10.2, 5, 1), trade("AAA", 10.9, 7, 3), trade("AAA", 12.5, 6, 2), trade("AAA", 10.4, 4, 1),
+        heartbeat(13.0),
+    )  # fmt: skip
+    assert [(r["close"], r["sma_2"], r["revision"]) for r in rows] == [(7, None, 0), (6, 6.5, 0)]
+    rows = engine.values(trade("AAA", 11.5, 9, 1), trade("AAA", 10.95, 8, 5), heartbeat(13.5))
+    assert [(r["close"], r["sma_2"], r["revision"]) for r in rows] == [(8, None, 1), (9, 8.5, 0), (6, 7.5, 1)]
+    assert engine.values(heartbeat(14.0)) == []
+
+
+def test_a_trade_behind_the_window_is_refused_with_the_timeframes_that_did() -> None:
+    engine = Engine(config_of(["1s", "1m"], window_ns=0))
     engine.feed(trade("AAA", 10.2, 5, 1), trade("AAA", 12.5, 6, 2), heartbeat(13.0))
     for late in (11.5, 10.95):
         result = engine.step([trade("AAA", late, 9, 1)])

@@ -1,0 +1,143 @@
+"""What a change inside the correction window means to those who read (docs/semantics.md, 10).
+
+    the trades as they are now -> (rewind) -> bars and values  -  what readers know  =  the rows to tell
+
+`refresh` brings the bars up to date before they are used; `tell` gives the rows that differ, each with
+its next revision.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.layout import N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
+from marketpulse.engine.rewind import rewind
+from marketpulse.engine.state import PartitionState, kept_trades
+from marketpulse.indicators.declaration import Floats
+
+_PRICES = ("open", "high", "low", "close", "vwap")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Rows to tell, in order of (close time, symbol, timeframe): n bars, and the m bars whose indicator
+    row is told, with their values (m, columns). Bars and indicator rows count their revisions apart."""
+
+    bars: np.ndarray
+    indicated: np.ndarray
+    values: Floats
+
+
+def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> PartitionState:
+    """Build the bars again that lack a change. Nobody is told yet."""
+    if state.tables.registers[N_STALE]:
+        rewind(state, config, plan, np.flatnonzero(state.tables.symbols["stale"] == STALE_BARS))
+    return state
+
+
+def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[PartitionState, Told]:
+    """The rows that differ from what readers know, who know them from here on."""
+    symbols = np.flatnonzero(state.tables.symbols["stale"] != STALE_NOT)
+    bars, values = rewind(state, config, plan, symbols)
+    known, known_values, known_revisions = state.told.rows(len(config.columns()))
+    theirs = np.isin(known["symbol"], symbols)
+    told = _compare(
+        state, config, (bars, values), (known[theirs], known_values[theirs], known_revisions[theirs])
+    )
+    new_bars, new_values, new_revisions, bar_differs, row_differs = told
+    state.told.replace(
+        np.concatenate([known[~theirs], new_bars]),
+        np.concatenate([known_values[~theirs], new_values]),
+        np.concatenate([known_revisions[~theirs], new_revisions]),
+    )
+    state.tables.symbols["stale"][symbols] = STALE_NOT
+    state.tables.registers[N_UNTOLD] = 0
+    order = np.lexsort(
+        (new_bars["frame"], state.tables.symbols["rank"][new_bars["symbol"]], new_bars["close_ns"])
+    )
+    first, second = order[bar_differs[order]], order[row_differs[order]]
+    indicated = new_bars[second].copy()
+    indicated["revision"] = new_revisions[second]
+    return state, Told(new_bars[first].copy(), indicated, new_values[second])
+
+
+def _compare(
+    state: PartitionState,
+    config: EngineConfig,
+    now: tuple[np.ndarray, Floats],
+    before: tuple[np.ndarray, Floats, NDArray[np.int64]],
+) -> tuple[np.ndarray, Floats, NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """All rows with their revisions, and which bars and which indicator rows differ from before.
+
+    A row of before that is no more stays as a withdrawn one: its bar has lost all its trades.
+    """
+    (bars, values), (old, old_values, old_revisions) = now, before
+    bars = bars.copy()
+    mine, known = _matches(config, bars, old)
+    bar_differs, row_differs = np.ones(len(bars), np.bool_), np.ones(len(bars), np.bool_)
+    revisions = np.zeros(len(bars), np.int64)
+    bars["revision"][mine] = old["revision"][known]
+    bar_differs[mine] = ~_same(bars[mine], old[known])
+    row_differs[mine] = bar_differs[mine] | ~_same(values[mine], old_values[known])
+    bars["revision"][mine] += bar_differs[mine]
+    revisions[mine] = old_revisions[known] + row_differs[mine]
+
+    lost = np.setdiff1d(np.arange(len(old)), known)
+    newly = ~np.isnan(old["open"][lost])
+    gone, gone_revisions = old[lost].copy(), old_revisions[lost] + newly
+    _withdraw(state, gone, newly)
+    return (
+        np.concatenate([bars, gone]),
+        np.concatenate([values, np.full((len(gone), values.shape[1]), np.nan)]),
+        np.concatenate([revisions, gone_revisions]),
+        np.concatenate([bar_differs, newly]),
+        np.concatenate([row_differs, newly]),
+    )
+
+
+def _matches(
+    config: EngineConfig, bars: np.ndarray, old: np.ndarray
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places of the bars that both have: of the same symbol, timeframe and open time."""
+    both = np.concatenate([bars[["symbol", "frame", "open_ns"]], old[["symbol", "frame", "open_ns"]]])
+    series = both["symbol"].astype(np.int64) * len(config.frames) + both["frame"]
+    order = np.lexsort((np.arange(len(both)), both["open_ns"], series))
+    same = (series[order][1:] == series[order][:-1]) & (
+        both["open_ns"][order][1:] == both["open_ns"][order][:-1]
+    )
+    first = np.flatnonzero(same)
+    return order[first], order[first + 1] - len(bars)
+
+
+def _same(left: np.ndarray, right: np.ndarray) -> NDArray[np.bool_]:
+    """Whether the rows have the same bits."""
+    if not len(left):
+        return np.zeros(0, np.bool_)
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    bits = (left.view(np.uint8).reshape(len(left), -1), right.view(np.uint8).reshape(len(right), -1))
+    same: NDArray[np.bool_] = (bits[0] == bits[1]).all(axis=1)
+    return same
+
+
+def _withdraw(state: PartitionState, gone: np.ndarray, newly: NDArray[np.bool_]) -> None:
+    """Empty rows, one revision on; their receipts reach to the change that took the last trade."""
+    rows = gone[newly]
+    for name in _PRICES:
+        rows[name] = np.nan
+    rows["volume"] = rows["notional"] = 0.0
+    rows["trade_count"] = 0
+    rows["revision"] += 1
+    kept = kept_trades(state)
+    changed = kept[kept["changed_offset"] >= 0]
+    for row in rows:
+        inside = (
+            (changed["symbol"] == row["symbol"])
+            & (changed["event_ns"] >= row["open_ns"])
+            & (changed["event_ns"] < row["close_ns"])
+        )
+        places = changed[inside][["changed_offset", "changed_row"]]
+        if len(places):
+            row["last_offset"], row["last_row"] = max(places.tolist())
+    gone[newly] = rows

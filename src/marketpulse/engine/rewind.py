@@ -1,0 +1,314 @@
+"""Building a symbol's time bars again from its trades: from the anchor forward, in order of time.
+
+    anchor + the window's trades, sorted by (event time, place in the log)  ->  bars and indicators
+
+This is what a late trade, a correction or a cancel comes to: what was open or closed since the anchor
+is dropped, the anchor's bars take its place, and the trades go in as if they had come in order.
+Moving the anchor forward is the same walk over the trades that the window has left behind.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.compiled import bare_kernel
+from marketpulse.engine.closing import DONE, close_symbol, closed_up_to
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.exact_sum import DIGITS
+from marketpulse.engine.forming import find_bar, free_bar, open_bar, put_trade, stretch
+from marketpulse.engine.heap import push_bar
+from marketpulse.engine.indicate import values_of
+from marketpulse.engine.layout import (
+    CLOSED,
+    FREE_BARS,
+    N_CLOSED,
+    N_GROUPS,
+    N_KEPT,
+    N_STALE,
+    N_SYMBOLS,
+    NEVER,
+    STALE_BARS,
+    STALE_NOT,
+    STALE_TOLD,
+    Output,
+    Plan,
+    Sessions,
+    Tables,
+)
+from marketpulse.engine.sessions import bar_span, find_session
+from marketpulse.engine.state import (
+    PartitionState,
+    grow_anchor,
+    grow_bars,
+    grow_window,
+    kept_trades,
+)
+from marketpulse.engine.taking import time_bar
+from marketpulse.engine.trade_ids import index_ids
+from marketpulse.engine.window import window_floor
+from marketpulse.indicators.declaration import Floats
+
+_ROOM = 4_096
+_NONE = np.empty(0, np.int32)
+
+Places = NDArray[np.int64]
+
+
+def rewind(
+    state: PartitionState, config: EngineConfig, plan: Plan, symbols: NDArray[np.int64]
+) -> tuple[np.ndarray, Floats]:
+    """Build the time bars of these symbols again. Returns the n bars that are closed since the anchor, in
+    order of closing by series, and their indicator values (n, columns)."""
+    tables = state.tables
+    marks = np.zeros(tables.symbols.size, np.int8)
+    marks[symbols] = 1
+    leave_heaps(tables, marks)
+    for symbol in symbols:
+        while tables.registers[FREE_BARS] < _slots_of(state, plan, int(symbol)):
+            grow_bars(state)
+            tables = state.tables
+        return_to_anchor(tables, state.anchor.tables(tables), plan, symbol)
+    for rows, anchored in zip(state.indicators, state.anchor.indicators, strict=True):
+        series = _series(config, plan, symbols)
+        rows[series] = anchored[series]
+    kept = kept_trades(state)
+    trades = _sorted(kept, np.flatnonzero(marks[kept["symbol"]]))
+    until = np.full(tables.symbols.size, NEVER)
+    until[symbols] = [closed_up_to(tables, symbol) for symbol in symbols]
+    closed = _replay(state, plan, trades, symbols, until, at_anchor=False)
+    for symbol in symbols:
+        wait_again(state.tables, plan, symbol)
+    stale = state.tables.symbols["stale"]
+    state.tables.registers[N_STALE] -= np.count_nonzero(stale[symbols] == STALE_BARS)
+    stale[symbols] = STALE_TOLD
+    return closed, values_of(state.indicators, config, closed)
+
+
+def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
+    """Let go of the trades that nothing can change any more, and of the rows that are made of them only.
+
+    Symbols whose readers have not been told of a change yet stay where they are.
+    """
+    tables = state.tables
+    known = np.arange(tables.registers[N_SYMBOLS])
+    floors = np.full(tables.symbols.size, NEVER)
+    floors[known] = [_floor(tables, plan, symbol) for symbol in known]
+    kept = kept_trades(state)
+    gone = kept["event_ns"] < floors[kept["symbol"]] if len(kept) else np.zeros(0, np.bool_)
+    moving = known[floors[known] > NEVER]
+    closed = _replay(state, plan, _sorted(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
+    values_of(state.anchor.indicators, config, closed)
+    rest = kept[~gone]
+    tables.window[: len(rest)] = rest
+    tables.registers[N_KEPT] = len(rest)
+    index_ids(tables)
+    _forget_told(state, config, closed)
+
+
+def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
+    """The window is full: move the anchor, and where that frees less than half, grow."""
+    move_anchor(state, config, plan)
+    if 2 * state.tables.registers[N_KEPT] > state.tables.window.size:
+        grow_window(state)
+        index_ids(state.tables)
+
+
+def _floor(tables: Tables, plan: Plan, symbol: int) -> int:
+    who = tables.symbols[symbol]
+    if who["stale"] != STALE_NOT or who["group"] < 0:
+        return NEVER
+    # No further than what is closed: the anchor never knows more than the bars themselves.
+    return min(int(window_floor(tables, plan, symbol)), int(closed_up_to(tables, symbol)))
+
+
+def _sorted(kept: np.ndarray, places: Places) -> Places:
+    """Places in the window by (event time, place in the log)."""
+    order: Places = places[np.argsort(kept["event_ns"][places], kind="stable")]
+    return order
+
+
+def _series(config: EngineConfig, plan: Plan, symbols: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The indicators' rows of the symbols' time bars."""
+    frames = len(config.frames)
+    rows: NDArray[np.int64] = (symbols[:, None] * frames + np.arange(plan.ticks, frames)).ravel()
+    return rows
+
+
+def _slots_of(state: PartitionState, plan: Plan, symbol: int) -> int:
+    """Slots that a return to the anchor may take, and the row after it."""
+    frames = plan.length.size
+    return int(count_open(state.anchor.tables(state.tables), plan, symbol)) + 2 * frames + 2
+
+
+def _replay(
+    state: PartitionState,
+    plan: Plan,
+    order: Places,
+    symbols: NDArray[np.int64],
+    until_ns: NDArray[np.int64],
+    *,
+    at_anchor: bool,
+) -> np.ndarray:
+    """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
+    Returns the closed bars."""
+    output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, np.int8), _NONE)
+    parts: list[np.ndarray] = []
+    live = state.tables.registers
+    kept_count, live[N_CLOSED] = live[N_CLOSED], 0
+    state.anchor.registers[N_CLOSED] = 0
+    done = at = 0
+    while done < order.size or at < symbols.size:
+        tables = state.anchor.tables(state.tables) if at_anchor else state.tables
+        if tables.registers[FREE_BARS] <= 2 * plan.length.size:
+            (grow_anchor if at_anchor else grow_bars)(state)
+            continue
+        if done < order.size:
+            done = replay_trades(
+                tables, state.sessions, plan, state.tables.window, order, done, until_ns, output
+            )
+        else:
+            at = close_symbols(tables, state.sessions, plan, symbols, until_ns, at, output)
+        if count := int(tables.registers[N_CLOSED]):
+            parts.append(output.closed[:count].copy())
+            tables.registers[N_CLOSED] = 0
+    live[N_CLOSED] = kept_count
+    return np.concatenate(parts) if parts else np.empty(0, CLOSED)
+
+
+def _forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> None:
+    """The anchor has these bars behind it now: so have those who read."""
+    frames = len(config.frames)
+    behind = np.full(state.tables.symbols.size * frames, NEVER)
+    np.maximum.at(behind, closed["symbol"].astype(np.int64) * frames + closed["frame"], closed["open_ns"])
+    bars, values, revisions = state.told.rows(len(config.columns()))
+    stay = bars["open_ns"] > behind[bars["symbol"].astype(np.int64) * frames + bars["frame"]]
+    state.told.replace(bars[stay], values[stay], revisions[stay])
+
+
+@bare_kernel
+def leave_heaps(tables: Tables, marks: NDArray[np.int8]) -> None:
+    """Take every bar of the marked symbols out of the heaps."""
+    for g in range(tables.registers[N_GROUPS]):
+        size = tables.groups[g].size
+        tables.groups[g].size = 0
+        for i in range(size):  # place i is read before a push can reach it
+            slot = tables.heaps[g, i]
+            if not marks[tables.bars[slot].symbol]:
+                push_bar(tables, g, slot)
+
+
+@bare_kernel
+def return_to_anchor(tables: Tables, anchor: Tables, plan: Plan, symbol: int) -> None:
+    """Drop the symbol's open time bars, and take those that were open at the anchor."""
+    for frame in range(plan.ticks, plan.length.size):
+        while tables.heads[symbol, frame] >= 0:
+            free_bar(tables, tables.heads[symbol, frame])
+        tables.closed_until[symbol, frame] = anchor.closed_until[symbol, frame]
+        tables.last_close[symbol, frame] = anchor.last_close[symbol, frame]
+        slot = anchor.heads[symbol, frame]
+        while slot >= 0:  # the order within a series does not matter
+            old = anchor.bars[slot]
+            new = open_bar(
+                tables, symbol, frame, old.open_ns, old.close_ns, old.due_ns, old.session_date, False
+            )
+            after = tables.bars[new].next
+            tables.bars[new] = old
+            tables.bars[new].next = after
+            for digit in range(DIGITS):
+                tables.volume[new, digit] = anchor.volume[slot, digit]
+                tables.notional[new, digit] = anchor.notional[slot, digit]
+            slot = old.next
+
+
+@bare_kernel
+def count_open(tables: Tables, plan: Plan, symbol: int) -> int:
+    """How many time bars of the symbol are open."""
+    n = 0
+    for frame in range(plan.ticks, plan.length.size):
+        slot = tables.heads[symbol, frame]
+        while slot >= 0:
+            n += 1
+            slot = tables.bars[slot].next
+    return n
+
+
+@bare_kernel
+def wait_again(tables: Tables, plan: Plan, symbol: int) -> None:
+    """The symbol's open time bars wait for its group's watermark."""
+    for frame in range(plan.ticks, plan.length.size):
+        slot = tables.heads[symbol, frame]
+        while slot >= 0:
+            push_bar(tables, tables.symbols[symbol].group, slot)
+            slot = tables.bars[slot].next
+
+
+@bare_kernel
+def replay_trades(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    window: NDArray[np.void],
+    order: Places,
+    start: int,
+    until_ns: NDArray[np.int64],
+    output: Output,
+) -> int:
+    """Put trades into their bars, oldest first, closing what ends before each (but nothing that its symbol's
+    watermark has not closed yet). Returns where it stopped: for room in the output or among the slots, or at
+    the end."""
+    frames, base = plan.length.size, plan.ticks
+    if base == frames:
+        return order.size
+    for k in range(start, order.size):
+        trade = window[order[k]]
+        symbol, time = trade.symbol, trade.event_ns
+        if tables.registers[FREE_BARS] <= 2 * frames:
+            return k
+        if close_symbol(tables, sessions, plan, output, symbol, min(time, until_ns[symbol])) != DONE:
+            return k
+        opened, closed, date = find_session(tables, sessions, plan, symbol, time)
+        slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time, NEVER, False)
+        if not trade.cancelled:
+            put_trade(
+                tables,
+                slot,
+                time,
+                trade.price,
+                trade.size,
+                trade.source,
+                trade.venue,
+                trade.offset,
+                trade.row,
+            )
+        if trade.changed_offset >= 0 or trade.late_frames:
+            for frame in range(base, frames):
+                if frame > base and plan.parent[base, frame] < 0:
+                    continue
+                open_ns, _ = bar_span(plan, frame, opened, closed, time)
+                over = find_bar(tables, symbol, frame, open_ns)
+                if over < 0:
+                    continue
+                if trade.late_frames >> frame & 1:
+                    tables.bars[over].late_count += 1
+                if trade.changed_offset >= 0:
+                    stretch(tables, over, trade.offset, trade.row)
+                    stretch(tables, over, trade.changed_offset, trade.changed_row)
+    return order.size
+
+
+@bare_kernel
+def close_symbols(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    symbols: NDArray[np.int64],
+    until_ns: NDArray[np.int64],
+    start: int,
+    output: Output,
+) -> int:
+    """Close each symbol's bars up to its time. Returns where it stopped for room, or the end."""
+    for k in range(start, symbols.size):
+        if tables.registers[FREE_BARS] <= 2 * plan.length.size:
+            return k
+        if close_symbol(tables, sessions, plan, output, symbols[k], until_ns[symbols[k]]) != DONE:
+            return k
+    return symbols.size

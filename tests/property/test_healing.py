@@ -1,0 +1,169 @@
+"""Whatever order the trades of the window come in, and however they are corrected: in the end every row is
+what the sorted, corrected log would have given, bit for bit (docs/semantics.md, 10 and 12)."""
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from market_rows import MIDNIGHT_NS, Engine, Row, cancel, clock, config_of, correction, heartbeat, trade
+from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.rows import bar_rows, indicator_rows
+
+INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3)"
+ANY_CLOCK = 10**13  # the log's own time plays no part here
+PLAIN = config_of(["1s", "5s", "1m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK)
+FILLED = config_of(["5s", "1m"], "sma(3),ema(3),vwap", fill=True, max_skew_ns=ANY_CLOCK)
+EACH = config_of(["1s", "1m"], "ema(3)", revise_each=True, max_skew_ns=ANY_CLOCK)
+COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK)
+
+Key = tuple[str, str, int]
+END_S = 400.0
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
+    """(as it came, as it should have come): trades with delays, some twice, some corrected or cancelled."""
+    arrivals: list[tuple[float, int, Row]] = []
+    meant: dict[int, Row] = {}
+    for i in range(draw(st.integers(1, 40))):
+        time = draw(st.floats(10, 200).map(lambda s: round(s, 2)))
+        row = trade(
+            draw(st.sampled_from(["A", "B"])), time, draw(st.integers(1, 50)) / 4,
+            draw(st.sampled_from([0.0, 0.1, 1.0, 3.7])), trade_id=f"{i}", venue=draw(st.sampled_from(["X", "Y"])),
+        )  # fmt: skip
+        came = time + draw(st.sampled_from([0.0, 0.0, 0.0, 0.5, 3.0, 20.0, 90.0]))
+        arrivals.append((came, len(arrivals), row))
+        meant[i] = row
+        if draw(st.booleans()) and draw(st.booleans()):
+            arrivals.append((came + draw(st.floats(0, 50)), len(arrivals), row))
+        if draw(st.integers(0, 5)) == 0:
+            later = came + draw(st.sampled_from([0.1, 2.0, 30.0, 100.0]))
+            price, size = draw(st.integers(1, 50)) / 4, draw(st.sampled_from([0.0, 0.1, 9.0]))
+            arrivals.append((later, len(arrivals), correction(row["symbol"], f"{i}", price, size, time)))
+            meant[i] = {**row, "price": price, "size": size}
+            if draw(st.booleans()):
+                arrivals.append((later + 1, len(arrivals), cancel(row["symbol"], f"{i}", time)))
+                del meant[i]
+    came = [row for _, _, row in sorted(arrivals, key=lambda a: a[:2])]
+    rows: list[Row] = []
+    for time, _, row in sorted(arrivals, key=lambda a: a[:2]):
+        rows.append(row)
+        if draw(st.booleans()):
+            rows.append(
+                draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)]))
+            )
+    order = {row["trade_id"]: i for i, row in reversed(list(enumerate(came))) if row["type"] == "trade"}
+    sorted_rows = sorted(meant.values(), key=lambda r: (r["event_time_ns"], order[r["trade_id"]]))
+    return [*rows, heartbeat(END_S), clock(END_S)], [*sorted_rows, heartbeat(END_S), clock(END_S)]
+
+
+def last_rows(
+    config: EngineConfig, rows: list[Row], cuts: list[int], *, restart: bool = False
+) -> tuple[dict[Key, dict[str, Any]], dict[Key, dict[str, Any]]]:
+    """The last revision of every bar and of every indicator row; revisions must come one after the other."""
+    engine = Engine(config)
+    bars: dict[Key, dict[str, Any]] = {}
+    values: dict[Key, dict[str, Any]] = {}
+    for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+        result = engine.step(rows[start:end])
+        assert result.refused == []
+        for known, table in (
+            (bars, bar_rows(engine.state, config, result.closed, "market", 0)),
+            (values, indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)),
+        ):
+            for row in table.to_pylist():
+                key = (row["symbol"], row["timeframe"], row["open_time_ns"])
+                if row["timeframe"].endswith("t"):
+                    continue  # cut by count: never revised, and two may begin at one time
+                assert row["revision"] == (known[key]["revision"] + 1 if key in known else 0)
+                known[key] = row
+        if restart:
+            state = state_from_bytes(state_to_bytes(engine.state, config), config)
+            engine = Engine(config, state)
+            engine.offset = end
+    return bars, values
+
+
+def shown(rows: dict[Key, dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+    """What a reader of last revisions sees: the rows that are not withdrawn, without their history."""
+    return {
+        key: {k: v for k, v in row.items() if k not in ("revision", "receipt")}
+        for key, row in rows.items()
+        if row["close"] is not None
+    }
+
+
+@settings(max_examples=200)
+@given(history=histories(), data=st.data())
+def test_any_order_and_any_correction_end_as_the_sorted_log(
+    history: tuple[list[Row], list[Row]], data: st.DataObject
+) -> None:
+    came, meant = history
+    for config in (PLAIN, FILLED, EACH, COARSE):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(came)), max_size=3)))
+        bars, values = last_rows(config, came, cuts, restart=data.draw(st.booleans()))
+        whole_bars, whole_values = last_rows(config, meant, [])
+        assert shown(bars) == shown(whole_bars)
+        assert shown(values) == shown(whole_values)
+
+
+@settings(max_examples=100)
+@given(history=histories(), data=st.data())
+def test_any_cut_and_restart_gives_the_same_revisions(
+    history: tuple[list[Row], list[Row]], data: st.DataObject
+) -> None:
+    came, _ = history
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(came)), max_size=5)))
+    assert last_rows(PLAIN, came, cuts, restart=True) == last_rows(PLAIN, came, [])
+
+
+@settings(max_examples=100)
+@given(history=histories())
+def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]) -> None:
+    came, meant = history
+    bars, _ = last_rows(PLAIN, came, [])
+    for name, length in (("1s", 10**9), ("5s", 5 * 10**9), ("1m", 60 * 10**9)):
+        groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
+        for row in meant:
+            if row["type"] == "trade":
+                groups[row["symbol"], row["event_time_ns"] // length * length].append(row)
+        assert {(s, o) for s, f, o in shown(bars) if f == name} == set(groups)
+        for (symbol, opens), parts in groups.items():
+            row = bars[symbol, name, opens]
+            prices, sizes = [p["price"] for p in parts], [p["size"] for p in parts]
+            assert (row["open"], row["high"], row["low"], row["close"]) == (
+                prices[0], max(prices), min(prices), prices[-1],
+            )  # fmt: skip
+            assert row["volume"] == math.fsum(sizes)
+            assert row["trade_count"] == len(parts)
+            if row["volume"]:
+                assert (
+                    row["vwap"] == math.fsum(map(math.prod, zip(prices, sizes, strict=True))) / row["volume"]
+                )
+
+
+def test_the_window_lets_go_of_what_it_has_left() -> None:
+    config = config_of(["1s", "1m"], "ema(3)", window_ns=30 * 10**9, max_skew_ns=ANY_CLOCK)
+    engine = Engine(config)
+    rng = np.random.default_rng(1)
+    for start in range(0, 200_000, 20_000):
+        engine.step(
+            [
+                trade("A", 10 + (start + i) / 100 - (2.5 if rng.random() < 0.1 else 0), 1 + i % 7, 1)
+                for i in range(20_000)
+            ]
+        )
+    kept = engine.state.tables.window["event_ns"][: engine.state.tables.registers[6]]
+    assert len(engine.state.tables.window) <= 16_384
+    assert kept.min() > MIDNIGHT_NS
+    engine.state = engine.stepper.trim(engine.state)
+    newest = MIDNIGHT_NS + 2_010 * 10**9
+    assert (
+        engine.state.tables.window["event_ns"][: engine.state.tables.registers[6]].min()
+        >= newest - 33 * 10**9
+    )
