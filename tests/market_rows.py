@@ -103,9 +103,9 @@ def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> Ma
         if kind == Kind.TRADE:
             batch.a[i], batch.b[i] = row["price"], row["size"]
             batch.ingest_time_ns[i] = row.get("ingest_time_ns", -1)
-            if (name := row.get("trade_id")) is not None:
-                batch.trade_id_start[i], batch.trade_id_length[i] = len(ids), len(name)
-                ids += name.encode()
+            if (trade_id := row.get("trade_id")) is not None:
+                batch.trade_id_start[i], batch.trade_id_length[i] = len(ids), len(trade_id)
+                ids += trade_id.encode()
         elif kind == Kind.BAR:
             batch.a[i], batch.b[i], batch.c[i], batch.d[i], batch.e[i] = row["ohlcv"]
             batch.f[i] = row.get("vwap", float("nan"))

@@ -28,7 +28,7 @@ WINDOWS = (  # around half-days, holidays, both clock changes, a longer day in T
     ("XTKS", "2024-11-01", "2024-11-06"),
     ("24x7", "2025-12-31", "2026-01-02"),
 )
-NO_WINDOW: dict[str, Any] = {"window_ns": 0} if "window_ns" in EngineConfig.__dataclass_fields__ else {}
+NO_WINDOW: dict[str, Any] = {"window_ns": 0}
 """Late trades are refused here; what they revise has its own tests."""
 
 after_a_moment = st.one_of(
@@ -182,3 +182,12 @@ def test_with_fill_every_span_of_every_session_has_its_bar(
     oracle = Oracle(frames, {venue: sessions_of(venue, first, last, around=9)}, fill=True)
     rows = data.draw(st.composite(quiet_days)(venue, first, last, 1_800 * SECOND))
     assert_same(config, oracle, rows)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_with_fill_time_may_move_by_many_bars_at_a_row(data: st.DataObject) -> None:
+    frames, window = ("30m", "1h", "1d"), ("XNYS", "2025-11-26", "2025-12-01")
+    config = config_of(frames, sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
+    oracle = Oracle(frames, {"XNYS": sessions_of(*window, around=9)}, fill=True)
+    assert_same(config, oracle, data.draw(st.composite(quiet_days)(*window, 6 * 3_600 * SECOND)))

@@ -36,13 +36,13 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
             draw(st.sampled_from(["A", "B"])), time, draw(st.integers(1, 50)) / 4,
             draw(st.sampled_from([0.0, 0.1, 1.0, 3.7])), trade_id=f"{i}", venue=draw(st.sampled_from(["X", "Y"])),
         )  # fmt: skip
-        came = time + draw(st.sampled_from([0.0, 0.0, 0.0, 0.5, 3.0, 20.0, 90.0]))
-        arrivals.append((came, len(arrivals), row))
+        arrived = time + draw(st.sampled_from([0.0, 0.0, 0.0, 0.5, 3.0, 20.0, 90.0]))
+        arrivals.append((arrived, len(arrivals), row))
         meant[i] = row
         if draw(st.booleans()) and draw(st.booleans()):
-            arrivals.append((came + draw(st.floats(0, 50)), len(arrivals), row))
+            arrivals.append((arrived + draw(st.floats(0, 50)), len(arrivals), row))
         if draw(st.integers(0, 5)) == 0:
-            later = came + draw(st.sampled_from([0.1, 2.0, 30.0, 100.0]))
+            later = arrived + draw(st.sampled_from([0.1, 2.0, 30.0, 100.0]))
             price, size = draw(st.integers(1, 50)) / 4, draw(st.sampled_from([0.0, 0.1, 9.0]))
             arrivals.append((later, len(arrivals), correction(row["symbol"], f"{i}", price, size, time)))
             meant[i] = {**row, "price": price, "size": size}

@@ -54,6 +54,11 @@ def sessions_by(kind: SessionKind, hours: Mapping[str, DaySpan]) -> Callable[[st
     return find
 
 
+def session_rules(kind: SessionKind, hours: Mapping[str, DaySpan]) -> str:
+    """All that decides these sessions beside their calendars' names, as text: the library's version too."""
+    return f"{kind} {sorted({**EXTENDED_HOURS, **hours}.items())} {version('exchange_calendars')}"
+
+
 @lru_cache(maxsize=64)
 def regular_days(name: str) -> RegularDays | None:
     """A venue's regular sessions by MIC, None for an unknown one."""

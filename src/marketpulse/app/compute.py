@@ -108,6 +108,7 @@ def compute_tape(
                 RejectedInput(r.reason, REASONS[r.reason], _SOURCE, int(batch.offset[r.row]) + 1, b"")
                 for r in result.refused
             ]
+            # A tape is in order of time, so nothing is late, and nothing is ever revised.
             mine = np.flatnonzero(result.closed["frame"] == wanted)
             bars = bar_rows(state, config, result.closed[mine], _SOURCE, 0)
             values = indicator_rows(state, config, result.indicated[mine], result.values[mine], _SOURCE, 0)

@@ -1,6 +1,6 @@
 """The engine's configuration from the settings; the same for `process` and `compute`."""
 
-from marketpulse.app.calendars import sessions_by, sessions_of
+from marketpulse.app.calendars import session_rules, sessions_by, sessions_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.indicators.catalogue import parse_indicators
@@ -20,6 +20,7 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             frames=settings.parsed_timeframes(),
             indicators=parse_indicators(settings.indicators),
             sessions_of=sessions_by(settings.sessions, hours),
+            session_rules=session_rules(settings.sessions, hours),
             calendar=settings.calendar,
             venue_calendars=dict(settings.venue_calendars),
             lateness_ns=settings.lateness_ms * 1_000_000,

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import REASON_NAMES, TOO_LATE, UNKNOWN_TRADE, Plan
 from marketpulse.engine.sessions import find_session
 from marketpulse.engine.state import PartitionState
@@ -16,7 +15,6 @@ from marketpulse.model.market import Kind
 
 def take_change(
     state: PartitionState,
-    config: EngineConfig,
     plan: Plan,
     kind: Kind,
     source: int,

@@ -27,7 +27,11 @@ def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int, appended_
     """
     log_time = tables.registers[LOG_TIME]
     mode = tables.sources[s].mode
-    if log_time == NEVER or mode == MODE_HISTORICAL:
+    if mode == MODE_HISTORICAL:
+        return ENTER
+    if log_time == NEVER:  # before the partition's first heartbeat or clock: a heartbeat knows its own
+        if appended_ns != NEVER and event_time_ns > appended_ns + plan.max_skew_ns:
+            return FUTURE_TIME
         return ENTER
     if event_time_ns > log_time + plan.max_skew_ns:
         if appended_ns == NEVER:

@@ -48,7 +48,7 @@ def computation(config: EngineConfig) -> str:
         "engine": ENGINE_VERSION,
         "frames": [frame.name for frame in config.frames],
         "indicators": [spec.text for spec in config.indicators],
-        "calendar": [config.calendar, sorted(config.venue_calendars.items())],
+        "calendar": [config.session_rules, config.calendar, sorted(config.venue_calendars.items())],
         "times": [config.source_timeout_ns, config.max_age_ns, config.max_skew_ns, config.grace_ns],
         "bars": [config.fill, config.bars_from, config.lateness_ns],
         "window": [config.window_ns, config.window_trades, config.revise_each],
@@ -98,7 +98,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         calendars=head["calendars"],
         sessions=join_sessions([]),
         indicators=indicators,
-        anchor=Anchor(*anchored, indicators=rest[:specs]),
+        anchor=Anchor(**dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs]),
         told=Told([(rest[specs], rest[specs + 1], rest[specs + 2])]),
         alphabet=sorted(head["symbols"]),
     )

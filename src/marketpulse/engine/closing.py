@@ -11,6 +11,7 @@ from marketpulse.engine.sessions import bar_span, due_time
 from marketpulse.model.timeframe import DAY_NS
 
 DONE, OUTPUT_FULL = 0, 1
+_FAR = 2**63 - 1
 
 
 @inlined
@@ -60,8 +61,15 @@ def close_due(tables: Tables, sessions: Sessions, plan: Plan, output: Output) ->
                 push_bar(tables, tables.symbols[tables.bars[slot].symbol].group, slot)
             return OUTPUT_FULL
         sort_closing(tables, output.scratch, n)
+        # With `fill` each bar opens the empty one behind it, which may be due too: then it is its turn
+        # before the later ones of this list, which wait for the next round.
+        behind_ns = _FAR
         for i in range(n):
-            close_bar(tables, sessions, plan, output, output.scratch[i], True)
+            slot = output.scratch[i]
+            if tables.bars[slot].close_ns >= behind_ns:
+                push_bar(tables, tables.symbols[tables.bars[slot].symbol].group, slot)
+            else:
+                behind_ns = min(behind_ns, close_bar(tables, sessions, plan, output, slot, True))
 
 
 @inlined
@@ -117,10 +125,11 @@ def close_symbol(
 
 
 @inlined
-def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, slot: int, waits: bool) -> None:
+def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, slot: int, waits: bool) -> int:
     """Emit one bar, put it into the larger ones that it builds, and free its slot.
 
-    `waits`: with `fill`, the empty bar that follows it waits in its group's heap.
+    Returns when the empty bar that `fill` opens behind it closes, far away without one; `waits`: that
+    bar waits in its group's heap.
     """
     bar = tables.bars[slot]
     symbol, frame = bar.symbol, bar.frame
@@ -135,7 +144,8 @@ def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, sl
         fill_bar(tables, output, slot)
     free_bar(tables, slot)
     if filled:
-        open_next(tables, sessions, plan, symbol, frame, close_ns, waits)
+        return open_next(tables, sessions, plan, symbol, frame, close_ns, waits)
+    return _FAR
 
 
 @inlined
@@ -186,8 +196,11 @@ def fill_bar(tables: Tables, output: Output, slot: int) -> None:
 @bare_kernel
 def open_next(
     tables: Tables, sessions: Sessions, plan: Plan, symbol: int, frame: int, after_ns: int, waits: bool
-) -> None:
-    """With `fill`: the empty bar that follows the one closed at `after_ns`, in the same or the next session."""
+) -> int:
+    """With `fill`: the empty bar that follows the one closed at `after_ns`, in the same or the next session.
+
+    Returns when it closes, far away without one.
+    """
     calendar = tables.symbols[symbol].calendar
     start, end = sessions.start[calendar], sessions.start[calendar + 1]
     if start == end:
@@ -196,9 +209,10 @@ def open_next(
     else:
         at = start + np.searchsorted(sessions.close_ns[start:end], after_ns, side="right")
         if at == end:
-            return
+            return _FAR
         opened, closed, date = sessions.open_ns[at], sessions.close_ns[at], sessions.date[at]
     open_ns, close_ns = bar_span(plan, frame, opened, closed, max(after_ns, opened))
     if find_bar(tables, symbol, frame, open_ns) < 0:
         due = due_time(tables, sessions, plan, symbol, close_ns, closed)
         open_bar(tables, symbol, frame, open_ns, close_ns, due, date, waits)
+    return close_ns

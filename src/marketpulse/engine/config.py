@@ -28,6 +28,7 @@ class EngineConfig:
     frames: tuple[Timeframe, ...]  # as model.timeframe.parse_timeframes orders them
     indicators: tuple[Spec, ...] = ()
     sessions_of: Callable[[str], SessionTable | None] = no_other_calendar
+    session_rules: str = ""  # what else decides the sessions that `sessions_of` gives
     calendar: str = "24x7"
     venue_calendars: Mapping[str, str] = field(default_factory=dict)
     lateness_ns: int = 2_000_000_000

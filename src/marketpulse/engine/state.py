@@ -143,10 +143,10 @@ def new_state(config: EngineConfig) -> PartitionState:
         window=np.zeros(_FIRST_KEPT, KEPT),
         ids=np.full(2 * _FIRST_KEPT, -1, np.int32),
     )
-    registers, bars = _fresh_bars()
     anchor = Anchor(
-        registers, bars, *(getattr(tables, name).copy() for name in ANCHORED[2:]),
-        indicators=[spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
+        *_fresh_bars(), tables.volume.copy(), tables.notional.copy(), tables.heads.copy(),
+        tables.closed_until.copy(), tables.last_close.copy(),
+        [spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
     )  # fmt: skip
     return PartitionState(
         tables=tables,

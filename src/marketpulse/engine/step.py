@@ -18,6 +18,7 @@ import numpy as np
 
 from marketpulse.engine.announcements import hear_goodbye, hear_hello
 from marketpulse.engine.changes import take_change
+from marketpulse.engine.check import ASK, ENTER, check_time
 from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import indicate
@@ -30,6 +31,7 @@ from marketpulse.engine.layout import (
     N_REJECTED,
     N_STALE,
     N_UNTOLD,
+    NEVER,
     ORIGIN_TRADES,
     OUT_OF_SESSION,
     REASON_NAMES,
@@ -60,7 +62,7 @@ from marketpulse.engine.taking import (
 from marketpulse.engine.translate import Translation
 from marketpulse.engine.watermark import hear_source
 from marketpulse.indicators.declaration import Floats
-from marketpulse.model.market import ABSENT, Kind, MarketBatch
+from marketpulse.model.market import ABSENT, COMPLETE, Kind, MarketBatch
 
 _ROOM = 4_096
 CLOSED_MOST = 50_000  # a step's bars, but for what one round closes: some 15 MB with their rows
@@ -206,15 +208,29 @@ class Stepper:
         source = int(known.source_of[batch.source[row]])
         if source == UNMAPPED:
             source = known.learn_source(self.config, int(batch.source[row]))
+        if kind == Kind.GOODBYE and (reason := self._wrong_goodbye(state, source, batch, row)):
+            taken.refused.append(Refusal(row, reason, ()))
+            return
         record = batch.rare[row]
         _RARE.get(kind, _hear)(state, self.config, source, record)
         if kind in (Kind.CORRECTION, Kind.CANCEL):
             place = (int(batch.offset[row]), int(batch.row[row]))
-            reason = take_change(state, self.config, self._plan, kind, source, record, place)
+            reason = take_change(state, self._plan, kind, source, record, place)
             if reason is not None:
                 taken.refused.append(Refusal(row, reason, ()))
             elif self.config.revise_each:
                 taken.tell()
+
+    def _wrong_goodbye(self, state: PartitionState, source: int, batch: MarketBatch, row: int) -> str | None:
+        """A final watermark is a promise as good as the clock that made it: the same door as for rows."""
+        final = batch.rare[row].get("watermark_ns")
+        if final is None or final == COMPLETE:
+            return None
+        verdict = check_time(state.tables, self._plan, source, final, NEVER)
+        if verdict == ASK:
+            appended = batch.append_time_of(int(batch.offset[row]))
+            verdict = check_time(state.tables, self._plan, source, final, appended)
+        return None if verdict == ENTER else str(REASON_NAMES[verdict])
 
     def _room_for(self, state: PartitionState) -> Output:
         """Working space in which everything that is open may close at one row."""

@@ -312,9 +312,9 @@ def closed_frames(
     frames = 0
     watermark = watermark_of(tables, symbol)
     for frame in range(plan.ticks, plan.length.size):
-        if frame == plan.ticks or plan.parent[plan.ticks, frame] >= 0:
-            if is_closed(tables, sessions, plan, symbol, frame, opened, closed, time, watermark):
-                frames |= 1 << frame
+        built = frame == plan.ticks or plan.parent[plan.ticks, frame] >= 0
+        if built and is_closed(tables, sessions, plan, symbol, frame, opened, closed, time, watermark):
+            frames |= 1 << frame
     return frames
 
 

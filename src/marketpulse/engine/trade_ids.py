@@ -42,12 +42,11 @@ def mixed(x: np.uint64) -> np.uint64:
 
 
 @inlined
-def first_place(tables: Tables, symbol: int, source: int, high: np.int64, low: np.int64) -> int:
+def first_place(tables: Tables, symbol: int, source: int, high: np.int64, low: np.int64) -> np.int64:
     """Where the search for a key begins."""
     who = np.uint64(symbol) << np.uint64(32) | np.uint64(source)
-    return np.int64(
-        mixed(np.uint64(low) ^ mixed(np.uint64(high) ^ mixed(who))) & np.uint64(tables.ids.size - 1)
-    )
+    spread = mixed(np.uint64(low) ^ mixed(np.uint64(high) ^ mixed(who)))
+    return np.int64(spread & np.uint64(tables.ids.size - 1))
 
 
 @bare_kernel

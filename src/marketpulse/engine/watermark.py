@@ -62,16 +62,16 @@ def move_source(tables: Tables, plan: Plan, s: int, promised_ns: int) -> None:
 def move_group(tables: Tables, plan: Plan, g: int) -> None:
     """The lowest watermark over the group's live sources; without one, log time behind the timeout."""
     group = tables.groups[g]
-    lowest, anyone, history = np.int64(0), False, False
+    lowest, anyone, timed = np.int64(0), False, False
     for s in range(tables.registers[N_SOURCES]):
         if not group.feeds & (np.uint64(1) << np.uint64(s)):
             continue
         source = tables.sources[s]
-        history = history or source.mode == MODE_HISTORICAL
+        timed = timed or source.mode != MODE_HISTORICAL
         if source.live and (not anyone or source.watermark_ns < lowest):
             lowest, anyone = source.watermark_ns, True
     if not anyone:
-        if history or tables.registers[LOG_TIME] == NEVER:
+        if not timed or tables.registers[LOG_TIME] == NEVER:
             return
         lowest = tables.registers[LOG_TIME] - plan.source_timeout_ns
     if lowest > group.watermark_ns:

@@ -6,6 +6,7 @@ import pytest
 
 from market_rows import MIDNIGHT_NS, Engine, heartbeat, trade
 from marketpulse.app.engine_config import engine_config
+from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import SettingsError
 from marketpulse.settings import EngineSettings
 
@@ -63,3 +64,25 @@ def test_hours_of_an_unknown_calendar_are_named() -> None:
 def test_hours_that_are_no_span_are_named_by_their_setting() -> None:
     with pytest.raises(ValueError, match=r"extended_hours[\s\S]*two times of one day"):
         EngineSettings(extended_hours={"XNYS": ("20:00", "04:00")})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sessions": "extended"},
+        {"sessions": "24x7"},
+        {"sessions": "extended", "extended_hours": {"XNYS": ("07:00", "20:00")}},
+        {"correction_window_s": 60},
+        {"correction_trades": 10},
+    ],
+)
+def test_a_state_of_other_rules_is_another_computation(other: dict[str, object]) -> None:
+    base = EngineSettings(calendar="XNYS", indicators="sma(3)")
+    changed = EngineSettings.model_validate({"calendar": "XNYS", "indicators": "sma(3)", **other})
+    assert computation(engine_config(changed)) != computation(engine_config(base))
+
+
+def test_a_state_of_another_calendar_library_is_another_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = computation(engine_config(EngineSettings(indicators="sma(3)")))
+    monkeypatch.setattr("marketpulse.app.calendars.version", lambda _: "0.0")
+    assert computation(engine_config(EngineSettings(indicators="sma(3)"))) != here

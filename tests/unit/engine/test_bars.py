@@ -278,3 +278,18 @@ def test_many_symbols_and_open_bars_only_make_the_state_grow() -> None:
     assert len(bars) == 4 * n
     assert {b["symbol"] for b in bars} == {f"S{i:04d}" for i in range(n)}
     assert MIDNIGHT_NS > 0
+
+
+def test_flat_bars_between_two_trades_stand_at_the_earlier_one_and_come_once() -> None:
+    engine = Engine(config_of(["1s"], fill=True))
+    rows = [hello(lateness_ns=10 * 10**9), trade("A", 1, 10, 1), trade("A", 5.5, 20, 1), heartbeat(8)]
+    bars = [(*span(b), b["close"], b["volume"]) for b in engine.feed(*rows)]
+    flat = [(second, second + 1, 10, 0) for second in (2, 3, 4)]
+    assert bars == [(1, 2, 10, 1), *flat, (5, 6, 20, 1), (6, 7, 20, 0), (7, 8, 20, 0)]
+
+
+def test_flat_bars_leave_by_close_time_then_timeframe() -> None:
+    engine = Engine(config_of(["1s", "5s"], fill=True))
+    bars = engine.feed(trade("A", 1, 10, 1), heartbeat(7))
+    seconds = [("1s", second, second + 1) for second in range(1, 7)]
+    assert [(b["timeframe"], *span(b)) for b in bars] == [*seconds[:4], ("5s", 0, 5), *seconds[4:]]

@@ -226,3 +226,24 @@ def test_a_rows_own_trade_comes_after_the_closings_that_it_causes() -> None:
     assert spans(engine, goodbye("y", watermark_ns=None)) == [("A", (1, 2))]
     result = engine.step([trade("A", 1.7, 1, 1, source="x")])
     assert [refusal.reason for refusal in result.refused] == ["too_late"]
+
+
+def test_a_live_source_that_dies_after_history_of_its_symbol_closes_by_log_time() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.feed(clock(100), hello("tape", "historical"), trade("A", 1, 1, 1, source="tape"), goodbye("tape"))
+    engine.feed(hello("feed"), trade("A", 100, 2, 1))
+    assert spans(engine, clock(200))[-1:] == [("A", (100, 101))]
+
+
+def test_a_live_sources_goodbye_from_the_future_moves_no_watermark() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.feed(clock(100), hello(), trade("A", 100, 1, 1))
+    result = engine.step([{**goodbye(watermark_ns=at(3_700)), "event_time_ns": at(3_700)}])
+    assert [refusal.reason for refusal in result.refused] == ["future_time"]
+    assert len(result.closed) == 0
+
+
+def test_the_first_heartbeat_of_a_partition_from_the_future_moves_no_watermark() -> None:
+    engine = Engine(config_of(["1s"]))
+    result = engine.step([hello(), heartbeat(3_600, log=0), trade("A", 1, 1, 1)])
+    assert [refusal.reason for refusal in result.refused] == ["future_time"]
