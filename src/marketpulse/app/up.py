@@ -168,7 +168,8 @@ def watch(
         supervisor.tick()
         page = supervisor.child("serve")
         url = page.facts.get("url") if page is not None else None
-        if not opened and url:
+        broker = supervisor.child("broker")
+        if not opened and url and (broker is None or broker.facts):
             opened = True
             screen.opened(opening(settings, supervisor, str(url)))
             if options.browser and has_display():
