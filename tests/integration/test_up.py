@@ -114,6 +114,13 @@ class Up:
             lake.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kernels(broker_cache: Path) -> None:
+    """Compiled before, as `make setup` does: it takes minutes on a busy machine, and a start waits for it."""
+    variables = {**os.environ, "MARKETPULSE_CACHE_DIR": str(broker_cache)}
+    subprocess.run([sys.executable, "-m", "marketpulse.app.warm"], env=variables, timeout=280, check=True)
+
+
 @pytest.fixture
 def up(tmp_path: Path, broker_cache: Path) -> Iterator[Up]:
     running = Up(tmp_path / "data", broker_cache)
