@@ -114,6 +114,13 @@ class Up:
             lake.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kernels(broker_cache: Path) -> None:
+    """Compiled before, as `make setup` does: it takes minutes on a busy machine, and a start waits for it."""
+    variables = {**os.environ, "MARKETPULSE_CACHE_DIR": str(broker_cache)}
+    subprocess.run([sys.executable, "-m", "marketpulse.app.warm"], env=variables, timeout=280, check=True)
+
+
 @pytest.fixture
 def up(tmp_path: Path, broker_cache: Path) -> Iterator[Up]:
     running = Up(tmp_path / "data", broker_cache)
@@ -180,6 +187,62 @@ def test_a_stop_while_kernels_are_compiled_is_clean_and_takes_seconds(up: Up, tm
     said = up.output.read_text()
     assert "Stopped. Everything is kept in" in said
     assert "killed" not in said
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 500 MiB that a test may fill."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=False)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "filling").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(65_536))
+        except OSError:
+            return
+
+
+def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_once(
+    up: Up, small_disk: Path
+) -> None:
+    up.data_dir = small_disk / "data"
+    up.environment["MARKETPULSE_DATA_DIR"] = str(up.data_dir)
+    up.start()
+    up.until("the pipeline moves", up.is_moving)
+    fill(small_disk)
+    up.until("it is said", lambda: "goes on by itself" in up.output.read_text())
+    said = up.output.read_text()
+    assert f"the disk of {up.data_dir} is full" in said
+    assert "free some space" in said
+    up.until("everything rests", lambda: len(up.tree()) <= 1)  # the nursery waits too
+    (small_disk / "filling").unlink()
+    up.until("the pipeline moves again", lambda: "broker is back" in up.output.read_text() or up.is_moving())
+    up.until("the pipeline moves again", up.is_moving)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.said()
+    for table, key in (
+        ("trades", 'partition, "offset", row'),
+        ("bars", "symbol, timeframe, open_time_ns, revision"),
+    ):
+        found = up.rows(f"SELECT count(*) AS n, count(DISTINCT ({key})) AS d FROM {table}")[0]  # noqa: S608
+        assert found["n"] == found["d"] > 0, table
+    fill(small_disk)
+    refused = subprocess.run(
+        up.command(), capture_output=True, text=True, env=up.environment, timeout=60, check=False
+    )
+    assert refused.returncode == 1
+    assert "is full" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from marketpulse import __version__
+from marketpulse.app.disk import lossy
 from marketpulse.app.supervisor import Event
 
 PLAIN_EVERY_S = 10.0
@@ -144,8 +145,9 @@ class PlainScreen:
         self._print(farewell(good, data_dir))
 
     def _print(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        with lossy():
+            self._out.write(text + "\n")
+            self._out.flush()
 
 
 class TerminalScreen:

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from marketpulse.app.disk import LossyText
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health, TelemetryServer, configure_logging
 
@@ -46,6 +48,8 @@ class Lifecycle:
 @contextmanager
 def lifecycle(settings: Settings, name: str) -> Iterator[Lifecycle]:
     """Run a process's work inside: SIGTERM and Ctrl-C set `stop`; a second one ends it at once."""
+    if not isinstance(sys.stderr, LossyText):  # a full disk shall not end a process for its log's sake
+        sys.stderr = LossyText(sys.stderr)
     configure_logging(name, settings.telemetry.log_level, settings.telemetry.log_format)
     health = Health()
     server = TelemetryServer(health, settings.telemetry.metrics_port)

@@ -49,6 +49,7 @@ HEAVY = (
     "uvicorn.lifespan.off",
     "marketpulse.app.pipeline.sink",
     "marketpulse.kafka.producer",
+    "marketpulse.query",
 )
 """What the others need. Polars is not among them: it starts a thread when it is imported."""
 

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from marketpulse.app import parent
+from marketpulse.app.disk import lossy
 from marketpulse.app.nursery import ForkedChild, Nursery
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
@@ -138,13 +139,17 @@ class Supervisor:
         self.children = [Child(spec, logs / (spec.log or f"{spec.name}.log")) for spec in specs]
 
     def start(self) -> None:
-        """Start the children, but for those that `tick` starts when their time has come.
+        """Start the children (again, after `stop`), but for those that `tick` starts when their time has
+        come, and for sources that have finished.
 
         Nobody waits for the broker here: those that need it wait for it themselves.
         """
         self._patient_until = self._clock.monotonic() + PATIENCE_S
         for child in self.children:
-            if self._may_start(child):
+            if child.state == State.STOPPED:
+                child.state, child.deaths_in_a_row = State.PLANNED, 0
+        for child in self.children:
+            if child.state == State.PLANNED and self._may_start(child):
                 self._start(child)
 
     def tick(self) -> None:
@@ -216,7 +221,7 @@ class Supervisor:
         bound_log(child.log)
         watching = parent.variable(self._pipe_read, ORPHAN_WAITS_S[child.spec.stage])
         environment = {**os.environ, **child.spec.environment, **watching}
-        with child.log.open("ab") as log:
+        with open_log(child.log) as log:
             child.log_begin = log.tell()
             child.process = self._forked(child, environment, log.fileno()) or subprocess.Popen(
                 child.spec.command,
@@ -310,6 +315,13 @@ def backoff_s(deaths_in_a_row: int) -> float:
 def how_it_ended(code: int) -> str:
     """`exit code 1`, or the name of the signal that ended it."""
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """The log, to write behind its end; nowhere, when there is no space for one."""
+    with lossy():
+        return path.open("ab")
+    return Path(os.devnull).open("ab")
 
 
 def bound_log(path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from marketpulse.app import patience
 from marketpulse.app.console import Opening, Screen, Status, open_screen
+from marketpulse.app.disk import Disk, Space, lossy, naming_a_full_disk
 from marketpulse.app.feeds import configured_sources, process_name
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
@@ -45,7 +46,14 @@ class UpOptions:
 
 def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = None) -> int:
     """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing."""
-    with only_one(settings.data_dir), lifecycle(settings, "up") as life:
+    with (
+        naming_a_full_disk(settings.data_dir),
+        only_one(settings.data_dir),
+        lifecycle(settings, "up") as life,
+    ):
+        disk = Disk(settings.data_dir)
+        if settings.kafka.bootstrap_servers is None and disk.look(time.monotonic()):
+            raise disk.problem()
         screen = open_screen()
         specs = plan(settings, options)
         supervisor = Supervisor(settings.data_dir, specs, screen.event, nursery=nursery)
@@ -55,7 +63,7 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
             supervisor.start()
             if settings.kafka.bootstrap_servers:
                 threading.Thread(target=report_topics, args=(settings, screen), daemon=True).start()
-            watch(settings, options, life, supervisor, screen)
+            watch(settings, options, life, supervisor, screen, disk)
         finally:
             good = not any(child.state == State.FAILING for child in supervisor.children)
             good = stop(supervisor, life, screen) and good
@@ -137,7 +145,12 @@ def page_port(settings: Settings, asked: int | None) -> int:
 
 
 def watch(
-    settings: Settings, options: UpOptions, life: Lifecycle, supervisor: Supervisor, screen: Screen
+    settings: Settings,
+    options: UpOptions,
+    life: Lifecycle,
+    supervisor: Supervisor,
+    screen: Screen,
+    disk: Disk,
 ) -> None:
     """The long middle: look after the children and show what happens."""
     began = time.monotonic()
@@ -147,16 +160,23 @@ def watch(
     while not life.stop.is_set():
         now = time.monotonic()
         life.health.beat()
+        if (space := disk.look(now)) is not None:
+            screen.event(disk_event(disk, space))
+        if space == Space.NONE and settings.kafka.bootstrap_servers is None:
+            rest(life, supervisor, screen, disk)
+            continue
         supervisor.tick()
         page = supervisor.child("serve")
         url = page.facts.get("url") if page is not None else None
-        if not opened and url:
+        broker = supervisor.child("broker")
+        if not opened and url and (broker is None or broker.facts):
             opened = True
             screen.opened(opening(settings, supervisor, str(url)))
             if options.browser and has_display():
                 threading.Thread(target=webbrowser.open, args=(str(url),), daemon=True).start()
         if not ends_at and (supervisor.all_ready() or now - began > READY_WITHIN_S):
-            life.announce(url=url)
+            with lossy():
+                life.announce(url=url)
             ends_at = now + (options.run_for_s or float("inf"))
         if ends_at and now >= ends_at:
             return
@@ -165,6 +185,30 @@ def watch(
             poll.url = str(url) if url else None
             screen.status(status(supervisor, poll.latest()))
         life.stop.wait(TURN_S if ends_at else STARTING_TURN_S)
+
+
+def rest(life: Lifecycle, supervisor: Supervisor, screen: Screen, disk: Disk) -> None:
+    """Stop everything in order, and start it again when there is space: Kafka would die of the full disk."""
+    life.health.set_not_ready(str(disk.problem()))
+    screen.stopping()
+    supervisor.stop()
+    while not life.stop.wait(TURN_S):
+        life.health.beat()
+        if disk.look(time.monotonic()) == Space.ENOUGH:
+            screen.event(disk_event(disk, Space.ENOUGH))
+            supervisor.start()
+            return
+
+
+def disk_event(disk: Disk, space: Space) -> Event:
+    """What to say when the space has changed."""
+    if space == Space.ENOUGH:
+        return Event("disk", "has space again: going on")
+    then = {
+        Space.LITTLE: "below 64 MiB everything stops until then",
+        Space.NONE: "everything rests until then",
+    }
+    return Event("disk", f"{disk.problem()}; {then[space]}, and goes on by itself", bad=True)
 
 
 def report_topics(settings: Settings, screen: Screen) -> None:

@@ -172,6 +172,23 @@ def test_stages_are_stopped_one_after_the_other_and_the_broker_last(tree: Tree) 
     assert pauses == list(Stage)
 
 
+def test_after_a_stop_everything_can_be_started_again_but_what_had_finished(tree: Tree) -> None:
+    tree.add("replay", "pass", Stage.SOURCE)
+    tree.add("lake", stage=Stage.READER, patient=True)
+    tree.add("engine")
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    first = tree.pid("engine")
+    assert supervisor.stop()
+    assert {tree.child(name).state for name in ("lake", "engine")} == {State.STOPPED}
+    supervisor.start()
+    tree.until(supervisor.all_ready)
+    assert tree.pid("engine") != first
+    assert tree.child("replay").process is None
+    assert [child.restarts for child in supervisor.children] == [0, 0, 0]
+    assert [event.child for event in tree.events].count("replay") == 1
+
+
 def test_a_child_that_does_not_stop_is_killed_and_that_is_said(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

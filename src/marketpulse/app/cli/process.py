@@ -98,9 +98,7 @@ def serve(
     """
     settings = read_settings(config, serve={"port": port, "host": host})
     from marketpulse.app.lifecycle import lifecycle
-    from marketpulse.app.patience import await_broker
     from marketpulse.app.pipeline.serve import run
 
     with lifecycle(settings, "serve") as life:
-        await_broker(settings, life)
         raise typer.Exit(run(settings, life))

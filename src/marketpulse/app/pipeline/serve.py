@@ -1,8 +1,9 @@
 """`serve`: what is stored, then rows of the log -> board -> pages."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.patience import await_broker
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
@@ -20,10 +21,16 @@ _AWAY = PipelineStats(0, 0, 0, 0, broker_reachable=False)
 
 
 def run(settings: Settings, life: Lifecycle) -> int:
-    """Serve the page until `life.stop`; the log may come, go and come back meanwhile."""
+    """Serve the page until `life.stop`: what is stored at once, the log as soon as there is a broker. The
+    log may come, go and come back meanwhile."""
     history = settings.serve.history_bars
     positions, stored = _stored(settings, history)
-    return serve_feed(KafkaLiveFeed(settings, history, positions), settings, life, stored)
+
+    def connect() -> LiveFeed | None:
+        await_broker(settings, life)
+        return None if life.stop.is_set() else KafkaLiveFeed(settings, history, positions)
+
+    return serve_feed(connect, settings, life, stored)
 
 
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
@@ -50,27 +57,37 @@ def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:
         get_logger().warning("stored_bars_unread", fault=str(fault))
 
 
-def serve_feed(feed: LiveFeed, settings: Settings, life: Lifecycle, stored: Iterable[FeedBatch] = ()) -> int:
-    """Serve `stored` rows, then what any feed brings."""
+def serve_feed(
+    connect: Callable[[], LiveFeed | None],
+    settings: Settings,
+    life: Lifecycle,
+    stored: Iterable[FeedBatch] = (),
+) -> int:
+    """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     board = Board(settings.serve.history_bars)
     server = WebServer(create_app(board, settings.serve), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
-        _follow(feed, stored, board, server, life)
+        for batch in stored:
+            board.take(batch)
+            life.health.beat()
+            if life.stop.is_set():
+                return 0
+        if (feed := connect()) is None:
+            return 0
+        life.health.set_ready()
+        try:
+            _follow(feed, board, server, life)
+        finally:
+            feed.close()
     finally:
         server.stop()
-        feed.close()
     return 0
 
 
 def _follow(
-    feed: LiveFeed,
-    stored: Iterable[FeedBatch],
-    board: Board,
-    server: WebServer,
-    life: Lifecycle,
-    clock: Clock | None = None,
+    feed: LiveFeed, board: Board, server: WebServer, life: Lifecycle, clock: Clock | None = None
 ) -> None:
     clock = clock or SystemClock()
     log = get_logger()
@@ -83,11 +100,6 @@ def _follow(
             board.take_stats(feed.stats())
             stats_due = clock.monotonic() + STATS_EVERY_S
 
-    for batch in stored:
-        board.take(batch)
-        turn()
-        if life.stop.is_set():
-            return
     while not life.stop.is_set():
         if not server.alive():
             raise EnvironmentProblem(

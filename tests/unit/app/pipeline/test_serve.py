@@ -1,7 +1,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ class Running:
         self.life = Lifecycle("serve", threading.Event(), Health(), folder / "run" / "serve.json", 0)
         self.settings = Settings(data_dir=folder, serve={"port": 0})
         self.raised: MarketPulseError | None = None
-        self._feed, self._stored = feed, stored
+        self._connect: Callable[[], Any] = feed if callable(feed) else lambda: feed
+        self._stored = stored
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            serve_feed(self._feed, self.settings, self.life, self._stored)
+            serve_feed(self._connect, self.settings, self.life, self._stored)
         except MarketPulseError as error:
             self.raised = error
 
@@ -87,6 +88,37 @@ def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is
     answer = httpx.get(running.url() + "api/bars?symbol=AAPL&timeframe=1m").json()
     assert len(answer["rows"]) == 300
     running.life.stop.set()
+    running.wait(5)
+    assert running.raised is None
+
+
+def test_the_page_is_there_with_what_is_stored_while_the_log_is_waited_for(tmp_path: Path) -> None:
+    come = threading.Event()
+
+    def connect() -> MovingFeed:
+        come.wait(20)
+        return MovingFeed(symbols=2, history=30)
+
+    running = Running(connect, tmp_path, [bars(row("AAPL", "1m", 60, 10.0))])
+    running.health_until("starting")
+    assert len(httpx.get(running.url() + "api/bars?symbol=AAPL&timeframe=1m").json()["rows"]) == 1
+    come.set()
+    running.health_until("ok")
+    running.life.stop.set()
+    running.wait(5)
+    assert running.raised is None
+
+
+def test_a_stop_while_the_log_is_waited_for_ends_it(tmp_path: Path) -> None:
+    told = threading.Event()
+
+    def connect() -> None:
+        told.wait(20)
+
+    running = Running(connect, tmp_path)
+    running.health_until("starting")
+    running.life.stop.set()
+    told.set()
     running.wait(5)
     assert running.raised is None
 
