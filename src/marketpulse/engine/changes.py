@@ -44,9 +44,11 @@ def take_change(
     else:
         trade["price"], trade["size"] = record["price"], record["size"]
     trade["changed_offset"], trade["changed_row"] = place
+    who = tables.symbols[symbol]
+    who["changed_offset"], who["changed_row"] = place
     time = int(trade["event_ns"])
     opened, closed, _ = find_session(tables, state.sessions, plan, symbol, time)
     trade["late_frames"] |= closed_frames(tables, state.sessions, plan, symbol, opened, closed, time)
     mark_stale(tables, symbol)
-    tables.symbols["dirty"][symbol] = 1
+    who["dirty"] = 1
     return None

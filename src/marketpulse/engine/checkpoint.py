@@ -99,7 +99,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         sessions=join_sessions([]),
         indicators=indicators,
         anchor=Anchor(**dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs]),
-        told=Told([(rest[specs], rest[specs + 1], rest[specs + 2])]),
+        told=Told([(rest[specs], rest[specs + 1], rest[specs + 2])], [(rest[specs + 3], rest[specs + 4])]),
         alphabet=sorted(head["symbols"]),
     )
     rebuild_sessions(state, config)
@@ -112,15 +112,17 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     kept = int(state.tables.registers[N_KEPT])
     tables = state.tables._replace(window=state.tables.window[:kept], ids=np.empty(0, np.int32))
     anchor = [getattr(state.anchor, name) for name in ANCHORED]
-    told = state.told.rows(len(config.columns()))
-    return [*tables, *state.indicators, *anchor, *state.anchor.indicators, *told]
+    columns = len(config.columns())
+    told, passed = state.told.rows(columns), state.told.take_passed(columns)
+    state.told.passed = [passed]
+    return [*tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed]
 
 
 def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
     floats = [np.dtype("f8") for _ in config.indicators]
     return [
         *(_DTYPES[name] for name in Tables._fields), *floats, *(_DTYPES[name] for name in ANCHORED), *floats,
-        CLOSED, np.dtype("f8"), np.dtype("i8"),
+        CLOSED, np.dtype("f8"), np.dtype("i8"), CLOSED, np.dtype("f8"),
     ]  # fmt: skip
 
 

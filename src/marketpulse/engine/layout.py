@@ -40,6 +40,8 @@ SYMBOL = np.dtype([
     ("newest_ns", "i8"),  # the largest event time among them
     ("next_floor_ns", "i8"),  # newest_ns when half the window's number of trades had come last
     ("floor_by_count_ns", "i8"),  # and the time before: older ones left the window by number
+    ("changed_offset", "i8"),  # of its newest correction or cancel; -1: none
+    ("changed_row", "i4"),
     ("event_ns", "i8"),  # of its newest accepted row
     ("ingest_ns", "i8"),
 ])  # fmt: skip

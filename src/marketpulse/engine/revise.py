@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
-from marketpulse.engine.rewind import rewind
-from marketpulse.engine.state import PartitionState, kept_trades
+from marketpulse.engine.rewind import forget_told, rewind
+from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 
 _PRICES = ("open", "high", "low", "close", "vwap")
@@ -40,7 +40,9 @@ def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> Partitio
 def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[PartitionState, Told]:
     """The rows that differ from what readers know, who know them from here on."""
     symbols = np.flatnonzero(state.tables.symbols["stale"] != STALE_NOT)
+    passed, passed_values = state.told.take_passed(len(config.columns()))
     bars, values = rewind(state, config, plan, symbols)
+    bars, values = np.concatenate([passed, bars]), np.concatenate([passed_values, values])
     known, known_values, known_revisions = state.told.rows(len(config.columns()))
     theirs = np.isin(known["symbol"], symbols)
     told = _compare(
@@ -52,6 +54,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
         np.concatenate([known_values[~theirs], new_values]),
         np.concatenate([known_revisions[~theirs], new_revisions]),
     )
+    forget_told(state, config, passed)
     state.tables.symbols["stale"][symbols] = STALE_NOT
     state.tables.registers[N_UNTOLD] = 0
     order = np.lexsort(
@@ -122,22 +125,16 @@ def _same(left: np.ndarray, right: np.ndarray) -> NDArray[np.bool_]:
 
 
 def _withdraw(state: PartitionState, gone: np.ndarray, newly: NDArray[np.bool_]) -> None:
-    """Empty rows, one revision on; their receipts reach to the change that took the last trade."""
+    """Empty rows, one revision on; their receipts reach to the symbol's newest change."""
     rows = gone[newly]
     for name in _PRICES:
         rows[name] = np.nan
     rows["volume"] = rows["notional"] = 0.0
     rows["trade_count"] = 0
     rows["revision"] += 1
-    kept = kept_trades(state)
-    changed = kept[kept["changed_offset"] >= 0]
-    for row in rows:
-        inside = (
-            (changed["symbol"] == row["symbol"])
-            & (changed["event_ns"] >= row["open_ns"])
-            & (changed["event_ns"] < row["close_ns"])
-        )
-        places = changed[inside][["changed_offset", "changed_row"]]
-        if len(places):
-            row["last_offset"], row["last_row"] = max(places.tolist())
+    who = state.tables.symbols[rows["symbol"]]
+    further = who["changed_offset"] > rows["last_offset"]
+    further |= (who["changed_offset"] == rows["last_offset"]) & (who["changed_row"] > rows["last_row"])
+    rows["last_offset"] = np.where(further, who["changed_offset"], rows["last_offset"])
+    rows["last_row"] = np.where(further, who["changed_row"], rows["last_row"])
     gone[newly] = rows

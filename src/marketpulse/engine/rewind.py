@@ -86,7 +86,7 @@ def rewind(
 def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
     """Let go of the trades that nothing can change any more, and of the rows that are made of them only.
 
-    Symbols whose readers have not been told of a change yet stay where they are.
+    Where readers have not been told of a change yet, the rows as they should be are kept for that.
     """
     tables = state.tables
     known = np.arange(tables.registers[N_SYMBOLS])
@@ -96,12 +96,15 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     gone = kept["event_ns"] < floors[kept["symbol"]] if len(kept) else np.zeros(0, np.bool_)
     moving = known[floors[known] > NEVER]
     closed = _replay(state, plan, _sorted(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
-    values_of(state.anchor.indicators, config, closed)
+    values = values_of(state.anchor.indicators, config, closed)
     rest = kept[~gone]
     tables.window[: len(rest)] = rest
     tables.registers[N_KEPT] = len(rest)
     index_ids(tables)
-    _forget_told(state, config, closed)
+    untold = tables.symbols["stale"][closed["symbol"]] != STALE_NOT
+    if untold.any():
+        state.told.passed.append((closed[untold], values[untold]))
+    forget_told(state, config, closed[~untold])
 
 
 def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
@@ -113,8 +116,7 @@ def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
 
 
 def _floor(tables: Tables, plan: Plan, symbol: int) -> int:
-    who = tables.symbols[symbol]
-    if who["stale"] != STALE_NOT or who["group"] < 0:
+    if tables.symbols[symbol]["group"] < 0:
         return NEVER
     # No further than what is closed: the anchor never knows more than the bars themselves.
     return min(int(window_floor(tables, plan, symbol)), int(closed_up_to(tables, symbol)))
@@ -174,7 +176,7 @@ def _replay(
     return np.concatenate(parts) if parts else np.empty(0, CLOSED)
 
 
-def _forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> None:
+def forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> None:
     """The anchor has these bars behind it now: so have those who read."""
     frames = len(config.frames)
     behind = np.full(state.tables.symbols.size * frames, NEVER)

@@ -68,10 +68,12 @@ class Told:
     """The rows of time bars made from trades that have left since the anchor, as their readers know them.
 
     n bars of CLOSED with their revisions, their indicator values (n, columns), and the revisions of those.
-    Rows come in chunks and are joined when they are asked for.
+    Rows come in chunks and are joined when they are asked for. `passed` are rows, as they should be, that
+    the anchor has gone past while their readers were still to be told of a change.
     """
 
     chunks: list[tuple[np.ndarray, Floats, np.ndarray]] = field(default_factory=list)
+    passed: list[tuple[np.ndarray, Floats]] = field(default_factory=list)
 
     def add(self, bars: np.ndarray, values: Floats) -> None:
         """Rows that have left for the first time."""
@@ -91,11 +93,17 @@ class Told:
             ]
         return self.chunks[0]
 
+    def take_passed(self, columns: int) -> tuple[np.ndarray, Floats]:
+        """The rows that the anchor has gone past; they are told now."""
+        parts = [(np.empty(0, CLOSED), np.empty((0, columns))), *self.passed]
+        self.passed = []
+        return np.concatenate([bars for bars, _ in parts]), np.concatenate([values for _, values in parts])
+
     def replace(self, bars: np.ndarray, values: Floats, revisions: np.ndarray) -> None:
         self.chunks = [(bars, values, revisions)]
 
     def size_bytes(self) -> int:
-        return sum(array.nbytes for chunk in self.chunks for array in chunk)
+        return sum(array.nbytes for chunk in (*self.chunks, *self.passed) for array in chunk)
 
 
 @dataclass(slots=True)
@@ -266,6 +274,7 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     row = state.tables.symbols[index]
     row["feeds"], row["group"], row["floor_ns"] = 0, -1, NEVER
     row["calendar"], row["session"] = place, -1
+    row["changed_offset"] = -1
     row["newest_ns"] = row["next_floor_ns"] = row["floor_by_count_ns"] = NEVER
     state.tables.registers[N_SYMBOLS] = index + 1
     rank = bisect_left(state.alphabet, name)
