@@ -78,7 +78,7 @@ class Oracle:
         """8: check; log time and liveness; watermark; closings; then the row's own trade."""
         self.offset += 1
         kind = row["type"]
-        if kind in ("trade", "heartbeat") and (reason := self._check(row)):
+        if kind in ("trade", "heartbeat", "goodbye") and (reason := self._check(row)):
             self.refused.append((self.offset, reason))
             return []
         if kind in ("heartbeat", "clock"):
@@ -95,11 +95,14 @@ class Oracle:
 
     def _check(self, row: Row) -> str | None:
         mode = self.sources.get(row["source"], Source()).mode
-        if self.log_time is None or mode == "historical":
+        if mode == "historical":
             return None
-        now = max(self.log_time, row.get("log_time_ns", self.log_time))
-        if row["event_time_ns"] > now + MAX_SKEW:
+        known = [time for time in (self.log_time, row.get("log_time_ns")) if time is not None]
+        says = row["watermark_ns"] if row["type"] == "goodbye" else row["event_time_ns"]
+        if known and says is not None and says > max(known) + MAX_SKEW:
             return "future_time"
+        if self.log_time is None or row["type"] == "goodbye":
+            return None
         if mode == "live" and row["event_time_ns"] < self.log_time - MAX_AGE:
             return "past_time"
         return None

@@ -18,7 +18,7 @@ import numpy as np
 
 from marketpulse.engine.announcements import hear_goodbye, hear_hello
 from marketpulse.engine.changes import take_change
-from marketpulse.engine.check import ASK, ENTER, check_time
+from marketpulse.engine.check import ASK, check_time
 from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import indicate
@@ -26,6 +26,7 @@ from marketpulse.engine.layout import (
     CLOSED,
     COUNTS_OF_A_STEP,
     DUPLICATES,
+    FUTURE_TIME,
     LATE,
     N_CLOSED,
     N_REJECTED,
@@ -230,7 +231,7 @@ class Stepper:
         if verdict == ASK:
             appended = batch.append_time_of(int(batch.offset[row]))
             verdict = check_time(state.tables, self._plan, source, final, appended)
-        return None if verdict == ENTER else str(REASON_NAMES[verdict])
+        return REASON_NAMES[FUTURE_TIME] if verdict == FUTURE_TIME else None
 
     def _room_for(self, state: PartitionState) -> Output:
         """Working space in which everything that is open may close at one row."""
