@@ -2,7 +2,7 @@
 # directory. Works with GNU make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test test-ui lint format bench ui docs lock clean
+.PHONY: help setup dev run test test-ui soak lint format bench ui docs lock clean
 
 # The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
 PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -17,6 +17,7 @@ help:
 	@echo "make run     start everything and open the page   (ARGS=\"--for 30s --no-browser\" passes options)"
 	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest)"
 	@echo "make lint    ruff and mypy"
+	@echo "make soak    kill the engine for hours               (SEEDS=200; ARGS as for test)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
 	@echo "make setup   only make .venv and the pages"
 	@echo "make ui      build the pages"
@@ -44,6 +45,11 @@ test: dev
 
 test-ui: dev
 	@if test -f ui/package.json; then $(BIN)/python -I requirements/install.py npm run check; fi
+
+SEEDS = 100
+
+soak: dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/chaos -v $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)

@@ -17,7 +17,7 @@ from marketpulse.engine.provisional import Looker, mark_shown
 from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows
 from marketpulse.engine.state import kept_trades, new_state
 from marketpulse.engine.step import Stepper, StepResult
-from marketpulse.errors import Fatal
+from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.clock_writer import ClockWriter
 from marketpulse.kafka.codec import encode_rows
 from marketpulse.kafka.live_writer import LiveWriter
@@ -25,7 +25,6 @@ from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
 from marketpulse.kafka.transaction import (
     BEGINNING,
-    AbortedTransaction,
     PartitionRecords,
     Taken,
     TransactionalLog,
@@ -51,6 +50,7 @@ _MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small e
 _POLL_S = 0.02
 _IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
 _SHOW_EVERY_S = 0.02
+_SILENCE_S = 15.0  # the clock of the worker with partition 0 writes four records a second everywhere
 _MIDWAY_S = 2.0  # a row whose bars take longer is committed in parts: the broker gives a transaction 10 s
 
 
@@ -68,6 +68,7 @@ class Worker:
         self._wrote_at: float | None = None
         self._committed_at = clock.monotonic()
         self._showed_at = clock.monotonic()
+        self._heard_at = clock.monotonic()
         self._stopping = False
 
     def start(self) -> None:
@@ -78,19 +79,22 @@ class Worker:
         return sorted(self._owned)
 
     def turn(self) -> int:
-        """Take what has come, commit when it is time, show what forms. Returns the records taken."""
-        try:
-            taken = 0
-            for records in self._log.poll(_POLL_S, _MOST_RECORDS):
-                taken += self._take_records(records)
-            self._log.serve()
-            now = self._clock.monotonic()
-            self._commit_when_due(now)
-        except AbortedTransaction as error:
-            get_logger().warning("transaction_aborted", reason=str(error))
-            self._log.take_again(self.partitions)
-            self._wrote_at = None
-            return 0
+        """Take what has come, commit when it is time, show what forms. Returns the records taken.
+
+        Raises Retryable when nothing of the open transaction counts, or when the log has fallen silent:
+        a new worker then begins at the last commit. (A client that was in the middle of a rebalance when
+        its broker was killed may own partitions and never fetch from them again.)
+        """
+        taken = 0
+        for records in self._log.poll(_POLL_S, _MOST_RECORDS):
+            taken += self._take_records(records)
+        self._log.serve()
+        now = self._clock.monotonic()
+        self._commit_when_due(now)
+        if taken or not self._owned:
+            self._heard_at = now
+        elif now - self._heard_at > _SILENCE_S:
+            raise Retryable(f"nothing has come for {_SILENCE_S:g} s, though the pipeline's clock writes")
         if self._live is not None and taken < _MOST_RECORDS and now - self._showed_at >= _SHOW_EVERY_S:
             self._show(now)
         return taken

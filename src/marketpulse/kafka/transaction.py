@@ -8,7 +8,7 @@ What keeps it exact, learnt by killing it:
 - One `transactional.id` per worker slot: a restarted worker fences its former self at once.
 - Each commit carries, as the offset's metadata, where the newest snapshot of that partition lies and
   which offset it covers. Recovery reads it, loads the snapshot and replays with its outputs muted.
-- An aborted transaction makes every state in memory wrong; all of them are loaded again.
+- An aborted transaction makes every state in memory wrong; a new worker loads them again.
 """
 
 import itertools
@@ -63,7 +63,7 @@ class PartitionRecords:
 
 
 class AbortedTransaction(Retryable):
-    """Nothing of the open transaction counts; every state must be loaded again."""
+    """Nothing of the open transaction counts; every state must be loaded again, by a new worker."""
 
 
 class TransactionalLog:
@@ -233,11 +233,6 @@ class TransactionalLog:
     def read_snapshot(self, partition: int, pointer: Pointer) -> bytes:
         """The state that a commit pointed at. Raises SnapshotGone when it is not there any more."""
         return self._snapshots.read(partition, pointer)
-
-    def take_again(self, partitions: Sequence[int]) -> None:
-        """After an abort: ask for the committed places again and read on from the snapshots'."""
-        for partition, offset in self._on_take(self._committed(partitions)).items():
-            self._consumer.seek(TopicPartition(self._topic, partition, offset))
 
     def close(self) -> None:
         """Leave. An open transaction is given up; commit first."""
