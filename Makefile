@@ -49,7 +49,7 @@ test-ui: dev
 SEEDS = 100
 
 soak: dev
-	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/chaos -v $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/chaos tests/soak -v $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)
