@@ -212,6 +212,11 @@ def fill(disk: Path) -> None:
             return
 
 
+def stored(up: Up, table: str) -> bool:
+    """Whether the lake holds rows of the table by now."""
+    return bool(up.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608
+
+
 def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_once(
     up: Up, small_disk: Path
 ) -> None:
@@ -228,6 +233,7 @@ def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_on
     (small_disk / "filling").unlink()
     up.until("the pipeline moves again", lambda: "broker is back" in up.output.read_text() or up.is_moving())
     up.until("the pipeline moves again", up.is_moving)
+    up.until("the lake has rows", lambda: stored(up, "trades") and stored(up, "bars"))
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0, up.said()
     for table, key in (
