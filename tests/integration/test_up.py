@@ -159,6 +159,8 @@ def test_every_killed_child_comes_back_and_the_lake_has_every_row_once(up: Up) -
         before = up.facts(name)["pid"]
         os.kill(before, signal.SIGKILL)
         up.until_back(name, before)
+        said_back = f"{name} is back"
+        up.until("it is said", lambda said_back=said_back: said_back in up.output.read_text())  # type: ignore[misc]
     up.until("the pipeline moves again", up.is_moving)
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0, up.said()
