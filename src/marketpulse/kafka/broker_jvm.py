@@ -170,10 +170,7 @@ def server_properties(storage: Path, port: int, controller_port: int) -> str:
         "group.consumer.min.heartbeat.interval.ms": 500,
         "group.consumer.heartbeat.interval.ms": 2_000,
         "transaction.max.timeout.ms": 300_000,
-        # Not before a broker that died has registered again, which takes up to 8 s: Kafka 4.3.1 leaves the abort
-        # marks of a transaction out while partitions have no leader (KAFKA-20734), and its rows would count
-        # with the next commit. Whoever comes back ends his own transaction at once.
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 20_000,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
         "message.max.bytes": MESSAGE_BYTES_MAX,
         "compression.type": "producer",
         # Index files are allocated ahead: 1 MiB each, and segments that fit them.
