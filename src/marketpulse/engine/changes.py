@@ -7,8 +7,8 @@ import numpy as np
 from marketpulse.engine.layout import REASON_NAMES, TOO_LATE, UNKNOWN_TRADE, Plan
 from marketpulse.engine.sessions import find_session
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.taking import closed_frames
 from marketpulse.engine.trade_ids import find_trade, key_of
+from marketpulse.engine.trades import closed_frames
 from marketpulse.engine.window import mark_stale, window_floor
 from marketpulse.model.market import Kind
 

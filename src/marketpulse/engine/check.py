@@ -1,4 +1,5 @@
-"""The door: rows of live sources whose clock cannot be right do not move any watermark (docs/semantics.md, 9)."""
+"""The door: rows of live sources whose clock cannot be right do not move any watermark (docs/semantics.md, 9),
+and bars are made of one kind of record a symbol (5)."""
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import (
@@ -8,6 +9,7 @@ from marketpulse.engine.layout import (
     MODE_LIVE,
     N_REJECTED,
     NEVER,
+    ORIGIN_NONE,
     PAST_TIME,
     Output,
     Plan,
@@ -40,6 +42,15 @@ def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int, appended_
     if mode == MODE_LIVE and event_time_ns < log_time - plan.max_age_ns:
         return PAST_TIME
     return ENTER
+
+
+@inlined
+def accepts(tables: Tables, plan: Plan, symbol: int, origin: int, base: int) -> bool:
+    """Whether the symbol's bars are made from this kind of record (docs/semantics.md, 5); the first one decides."""
+    who = tables.symbols[symbol]
+    if who.origin == ORIGIN_NONE and (plan.origin in (ORIGIN_NONE, origin)):
+        who.origin, who.base = origin, base
+    return who.origin == origin and who.base == base
 
 
 @bare_kernel

@@ -113,8 +113,7 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     tables = state.tables._replace(window=state.tables.window[:kept], ids=np.empty(0, np.int32))
     anchor = [getattr(state.anchor, name) for name in ANCHORED]
     columns = len(config.columns())
-    told, passed = state.told.rows(columns), state.told.take_passed(columns)
-    state.told.passed = [passed]
+    told, passed = state.told.rows(columns), state.told.passed_rows(columns)
     return [*tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed]
 
 

@@ -1,11 +1,9 @@
 """Bars that are still open: finding one, opening one, putting a trade or a smaller bar into it."""
 
-import numpy as np
-
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.exact_sum import add_exact, add_sum, carry
 from marketpulse.engine.heap import push_bar
-from marketpulse.engine.layout import FREE_BAR, FREE_BARS, NEVER, Plan, Sessions, Tables
+from marketpulse.engine.layout import FREE_BAR, FREE_BARS, Plan, Sessions, Tables
 from marketpulse.engine.sessions import bar_span, due_time
 
 _CARRY_EVERY = (1 << 28) - 1
@@ -180,12 +178,3 @@ def larger_bar(tables: Tables, frame: int, part: int) -> int:
                 return slot
         slot = bar.next
     return -1
-
-
-@bare_kernel
-def series_start(tables: Tables, symbol: int, frames: int) -> None:
-    """A new symbol: no open bars, nothing closed."""
-    for frame in range(frames):
-        tables.heads[symbol, frame] = -1
-        tables.closed_until[symbol, frame] = NEVER
-        tables.last_close[symbol, frame] = np.nan

@@ -21,7 +21,7 @@ _PRICES = ("open", "high", "low", "close", "vwap")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Revisions:
     """Rows to tell, in order of (close time, symbol, timeframe): n bars, and the m bars whose indicator
     row is told, with their values (m, columns). Bars and indicator rows count their revisions apart."""
 
@@ -37,10 +37,11 @@ def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> Partitio
     return state
 
 
-def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[PartitionState, Told]:
+def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[PartitionState, Revisions]:
     """The rows that differ from what readers know, who know them from here on."""
     symbols = np.flatnonzero(state.tables.symbols["stale"] != STALE_NOT)
-    passed, passed_values = state.told.take_passed(len(config.columns()))
+    passed, passed_values = state.told.passed_rows(len(config.columns()))
+    state.told.passed.clear()
     bars, values = rewind(state, config, plan, symbols)
     bars, values = np.concatenate([passed, bars]), np.concatenate([passed_values, values])
     known, known_values, known_revisions = state.told.rows(len(config.columns()))
@@ -63,7 +64,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     first, second = order[bar_differs[order]], order[row_differs[order]]
     indicated = new_bars[second].copy()
     indicated["revision"] = new_revisions[second]
-    return state, Told(new_bars[first].copy(), indicated, new_values[second])
+    return state, Revisions(new_bars[first].copy(), indicated, new_values[second])
 
 
 def _compare(

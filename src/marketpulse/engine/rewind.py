@@ -10,18 +10,12 @@ Moving the anchor forward is the same walk over the trades that the window has l
 import numpy as np
 from numpy.typing import NDArray
 
-from marketpulse.compiled import bare_kernel
-from marketpulse.engine.closing import DONE, close_symbol, closed_up_to
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.exact_sum import DIGITS
-from marketpulse.engine.forming import find_bar, free_bar, open_bar, put_trade, stretch
-from marketpulse.engine.heap import push_bar
 from marketpulse.engine.indicate import values_of
 from marketpulse.engine.layout import (
     CLOSED,
     FREE_BARS,
     N_CLOSED,
-    N_GROUPS,
     N_KEPT,
     N_STALE,
     N_SYMBOLS,
@@ -31,10 +25,18 @@ from marketpulse.engine.layout import (
     STALE_TOLD,
     Output,
     Plan,
-    Sessions,
-    Tables,
 )
-from marketpulse.engine.sessions import bar_span, find_session
+from marketpulse.engine.replay import (
+    Places,
+    anchor_floors,
+    close_symbols,
+    count_open,
+    leave_heaps,
+    read_closed_times,
+    replay_trades,
+    return_to_anchor,
+    wait_again,
+)
 from marketpulse.engine.state import (
     PartitionState,
     grow_anchor,
@@ -42,15 +44,11 @@ from marketpulse.engine.state import (
     grow_window,
     kept_trades,
 )
-from marketpulse.engine.taking import time_bar
 from marketpulse.engine.trade_ids import index_ids
-from marketpulse.engine.window import window_floor
 from marketpulse.indicators.declaration import Floats
 
 _ROOM = 4_096
 _NONE = np.empty(0, np.int32)
-
-Places = NDArray[np.int64]
 
 
 def rewind(
@@ -73,7 +71,7 @@ def rewind(
     kept = kept_trades(state)
     trades = _sorted(kept, np.flatnonzero(marks[kept["symbol"]]))
     until = np.full(tables.symbols.size, NEVER)
-    until[symbols] = [closed_up_to(tables, symbol) for symbol in symbols]
+    read_closed_times(tables, symbols, until)
     closed = _replay(state, plan, trades, symbols, until, at_anchor=False)
     for symbol in symbols:
         wait_again(state.tables, plan, symbol)
@@ -91,7 +89,7 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     tables = state.tables
     known = np.arange(tables.registers[N_SYMBOLS])
     floors = np.full(tables.symbols.size, NEVER)
-    floors[known] = [_floor(tables, plan, symbol) for symbol in known]
+    anchor_floors(tables, plan, floors)
     kept = kept_trades(state)
     gone = kept["event_ns"] < floors[kept["symbol"]] if len(kept) else np.zeros(0, np.bool_)
     moving = known[floors[known] > NEVER]
@@ -113,13 +111,6 @@ def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
     if 2 * state.tables.registers[N_KEPT] > state.tables.window.size:
         grow_window(state)
         index_ids(state.tables)
-
-
-def _floor(tables: Tables, plan: Plan, symbol: int) -> int:
-    if tables.symbols[symbol]["group"] < 0:
-        return NEVER
-    # No further than what is closed: the anchor never knows more than the bars themselves.
-    return min(int(window_floor(tables, plan, symbol)), int(closed_up_to(tables, symbol)))
 
 
 def _sorted(kept: np.ndarray, places: Places) -> Places:
@@ -184,133 +175,3 @@ def forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray)
     bars, values, revisions = state.told.rows(len(config.columns()))
     stay = bars["open_ns"] > behind[bars["symbol"].astype(np.int64) * frames + bars["frame"]]
     state.told.replace(bars[stay], values[stay], revisions[stay])
-
-
-@bare_kernel
-def leave_heaps(tables: Tables, marks: NDArray[np.int8]) -> None:
-    """Take every bar of the marked symbols out of the heaps."""
-    for g in range(tables.registers[N_GROUPS]):
-        size = tables.groups[g].size
-        tables.groups[g].size = 0
-        for i in range(size):  # place i is read before a push can reach it
-            slot = tables.heaps[g, i]
-            if not marks[tables.bars[slot].symbol]:
-                push_bar(tables, g, slot)
-
-
-@bare_kernel
-def return_to_anchor(tables: Tables, anchor: Tables, plan: Plan, symbol: int) -> None:
-    """Drop the symbol's open time bars, and take those that were open at the anchor."""
-    for frame in range(plan.ticks, plan.length.size):
-        while tables.heads[symbol, frame] >= 0:
-            free_bar(tables, tables.heads[symbol, frame])
-        tables.closed_until[symbol, frame] = anchor.closed_until[symbol, frame]
-        tables.last_close[symbol, frame] = anchor.last_close[symbol, frame]
-        slot = anchor.heads[symbol, frame]
-        while slot >= 0:  # the order within a series does not matter
-            old = anchor.bars[slot]
-            new = open_bar(
-                tables, symbol, frame, old.open_ns, old.close_ns, old.due_ns, old.session_date, False
-            )
-            after = tables.bars[new].next
-            tables.bars[new] = old
-            tables.bars[new].next = after
-            for digit in range(DIGITS):
-                tables.volume[new, digit] = anchor.volume[slot, digit]
-                tables.notional[new, digit] = anchor.notional[slot, digit]
-            slot = old.next
-
-
-@bare_kernel
-def count_open(tables: Tables, plan: Plan, symbol: int) -> int:
-    """How many time bars of the symbol are open."""
-    n = 0
-    for frame in range(plan.ticks, plan.length.size):
-        slot = tables.heads[symbol, frame]
-        while slot >= 0:
-            n += 1
-            slot = tables.bars[slot].next
-    return n
-
-
-@bare_kernel
-def wait_again(tables: Tables, plan: Plan, symbol: int) -> None:
-    """The symbol's open time bars wait for its group's watermark."""
-    for frame in range(plan.ticks, plan.length.size):
-        slot = tables.heads[symbol, frame]
-        while slot >= 0:
-            push_bar(tables, tables.symbols[symbol].group, slot)
-            slot = tables.bars[slot].next
-
-
-@bare_kernel
-def replay_trades(
-    tables: Tables,
-    sessions: Sessions,
-    plan: Plan,
-    window: NDArray[np.void],
-    order: Places,
-    start: int,
-    until_ns: NDArray[np.int64],
-    output: Output,
-) -> int:
-    """Put trades into their bars, oldest first, closing what ends before each (but nothing that its symbol's
-    watermark has not closed yet). Returns where it stopped: for room in the output or among the slots, or at
-    the end."""
-    frames, base = plan.length.size, plan.ticks
-    if base == frames:
-        return order.size
-    for k in range(start, order.size):
-        trade = window[order[k]]
-        symbol, time = trade.symbol, trade.event_ns
-        if tables.registers[FREE_BARS] <= 2 * frames:
-            return k
-        if close_symbol(tables, sessions, plan, output, symbol, min(time, until_ns[symbol])) != DONE:
-            return k
-        opened, closed, date = find_session(tables, sessions, plan, symbol, time)
-        slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time, NEVER, False)
-        if not trade.cancelled:
-            put_trade(
-                tables,
-                slot,
-                time,
-                trade.price,
-                trade.size,
-                trade.source,
-                trade.venue,
-                trade.offset,
-                trade.row,
-            )
-        if trade.changed_offset >= 0 or trade.late_frames:
-            for frame in range(base, frames):
-                if frame > base and plan.parent[base, frame] < 0:
-                    continue
-                open_ns, _ = bar_span(plan, frame, opened, closed, time)
-                over = find_bar(tables, symbol, frame, open_ns)
-                if over < 0:
-                    continue
-                if trade.late_frames >> frame & 1:
-                    tables.bars[over].late_count += 1
-                if trade.changed_offset >= 0:
-                    stretch(tables, over, trade.offset, trade.row)
-                    stretch(tables, over, trade.changed_offset, trade.changed_row)
-    return order.size
-
-
-@bare_kernel
-def close_symbols(
-    tables: Tables,
-    sessions: Sessions,
-    plan: Plan,
-    symbols: NDArray[np.int64],
-    until_ns: NDArray[np.int64],
-    start: int,
-    output: Output,
-) -> int:
-    """Close each symbol's bars up to its time. Returns where it stopped for room, or the end."""
-    for k in range(start, symbols.size):
-        if tables.registers[FREE_BARS] <= 2 * plan.length.size:
-            return k
-        if close_symbol(tables, sessions, plan, output, symbols[k], until_ns[symbols[k]]) != DONE:
-            return k
-    return symbols.size

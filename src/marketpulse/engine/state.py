@@ -93,10 +93,9 @@ class Told:
             ]
         return self.chunks[0]
 
-    def take_passed(self, columns: int) -> tuple[np.ndarray, Floats]:
-        """The rows that the anchor has gone past; they are told now."""
+    def passed_rows(self, columns: int) -> tuple[np.ndarray, Floats]:
+        """The rows that the anchor has gone past."""
         parts = [(np.empty(0, CLOSED), np.empty((0, columns))), *self.passed]
-        self.passed = []
         return np.concatenate([bars for bars, _ in parts]), np.concatenate([values for _, values in parts])
 
     def replace(self, bars: np.ndarray, values: Floats, revisions: np.ndarray) -> None:
