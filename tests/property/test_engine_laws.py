@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from market_rows import Engine, Row, bar, batch_of, clock, config_of, goodbye, heartbeat, hello, trade
@@ -155,6 +155,9 @@ def test_the_order_of_arrival_inside_an_open_bar_does_not_matter(
 
 
 @settings(max_examples=60)
+@example(  # late for its second, not for its minute
+    rows=[trade("A", 10, 1.0, 1.0, "x"), heartbeat(10, "x"), trade("A", 9, 2.0, 1.0, "x")]
+)
 @given(rows=streams())
 def test_what_forms_is_what_would_close_now(rows: list[Row]) -> None:
     """The forming bar and its values equal the rows that closing everything at once then gives."""

@@ -1,4 +1,4 @@
-"""What the forming bars would be if they closed now (docs/semantics.md, 16). Looking changes nothing that is kept."""
+"""What the forming bars would be if they closed now (docs/semantics.md, 16). Looking changes no outcome."""
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.forming import put_bar
 from marketpulse.engine.indicate import indicate_forming
 from marketpulse.engine.layout import CLOSED, FREE_BAR, N_CLOSED, N_SYMBOLS, Output, Plan, Tables
+from marketpulse.engine.revise import refresh
 from marketpulse.engine.state import PartitionState, grow_bars
 from marketpulse.indicators.declaration import Floats
 
@@ -32,6 +33,7 @@ class Looker:
 
     def forming_bars(self, state: PartitionState, symbols: np.ndarray) -> tuple[np.ndarray, Floats]:
         """The newest forming bar of each symbol and timeframe that holds something, and its indicator values."""
+        state = refresh(state, self._config, self._plan)  # a late trade is in the larger bar over it at once
         registers = state.tables.registers
         if registers[FREE_BAR] < 0:
             grow_bars(state)
