@@ -139,10 +139,13 @@ REASON_NAMES = (
     "unknown_timeframe",
     "too_many_symbols",
     "unknown_trade",
+    "too_many_sources",
+    "too_many_venues",
 )
 (
     FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS, UNKNOWN_TRADE,
-) = range(7)  # fmt: skip
+    TOO_MANY_SOURCES, TOO_MANY_VENUES,
+) = range(9)  # fmt: skip
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (
@@ -153,6 +156,8 @@ COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
 """These begin at 0 in every step; the others are state."""
 
 SOURCES_MAX = 64
+VENUES_MAX = 4_096
+"""Most in one partition. The cap on symbols is a setting."""
 
 
 class Tables(NamedTuple):

@@ -243,12 +243,12 @@ def _doubled(array: np.ndarray) -> np.ndarray:
 
 
 def add_source(state: PartitionState, config: EngineConfig, name: str) -> int:
-    """A source's row; new ones start with the configured lateness. Raises OverflowError past SOURCES_MAX."""
+    """A source's row; new ones start with the configured lateness. -1 past SOURCES_MAX."""
     known = len(state.sources)
+    if known == SOURCES_MAX:
+        return state.sources.find(name)
     index = state.sources.intern(name)
     if index == known:
-        if index >= SOURCES_MAX:
-            raise OverflowError(f"more than {SOURCES_MAX} sources feed one partition")
         state.tables.registers[N_SOURCES] = index + 1
         state.tables.sources[index] = (NEVER, config.lateness_ns, NEVER, 0, 0, -1)
     return index

@@ -37,6 +37,7 @@ from marketpulse.engine.layout import (
     OUT_OF_SESSION,
     REASON_NAMES,
     REJECT,
+    TOO_MANY_SOURCES,
     Output,
     Plan,
 )
@@ -56,6 +57,7 @@ from marketpulse.engine.taking import (
     NEW_VENUE,
     RARE,
     REFRESH,
+    REFUSED,
     REVISE,
     UNMAPPED,
     take_rows,
@@ -105,7 +107,7 @@ class Stepper:
         self.config = config
         self._closed_most = closed_most
         self._plan: Plan = config.plan()
-        self._translations: dict[tuple[int, int], Translation] = {}
+        self._translations: dict[int, Translation] = {}
         self._output: Output | None = None
 
     def steps(self, state: PartitionState, batch: MarketBatch) -> Iterator[tuple[PartitionState, StepResult]]:
@@ -173,13 +175,12 @@ class Stepper:
 
     def forget(self, state: PartitionState) -> None:
         """The state is given up; drop what was kept for it."""
-        self._translations = {key: t for key, t in self._translations.items() if key[0] != id(state)}
+        self._translations.pop(id(state), None)
 
     def _translation(self, state: PartitionState, batch: MarketBatch) -> Translation:
-        key = (id(state), id(batch.strings))
-        found = self._translations.get(key)
+        found = self._translations.get(id(state))
         if found is None or found.strings is not batch.strings or found.state is not state:
-            found = self._translations[key] = Translation(batch.strings, state)
+            found = self._translations[id(state)] = Translation(batch.strings, state)
         return found
 
     def _help(
@@ -209,6 +210,9 @@ class Stepper:
         source = int(known.source_of[batch.source[row]])
         if source == UNMAPPED:
             source = known.learn_source(self.config, int(batch.source[row]))
+        if source == REFUSED:
+            taken.refused.append(Refusal(row, REASON_NAMES[TOO_MANY_SOURCES], ()))
+            return
         if kind == Kind.GOODBYE and (reason := self._wrong_goodbye(state, source, batch, row)):
             taken.refused.append(Refusal(row, reason, ()))
             return

@@ -20,7 +20,9 @@ from marketpulse.engine.layout import (
     N_REJECTED,
     N_STALE,
     N_UNTOLD,
+    TOO_MANY_SOURCES,
     TOO_MANY_SYMBOLS,
+    TOO_MANY_VENUES,
     MarketColumns,
     Output,
     Plan,
@@ -56,7 +58,7 @@ _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
     int(Kind.CLOCK),
 )
 UNMAPPED = -3  # an id of the decoder that the host has not translated yet
-REFUSED_SYMBOL = -4  # beyond the cap
+REFUSED = -4  # a symbol, source or venue beyond its cap
 
 
 @bare_kernel
@@ -83,6 +85,9 @@ def take_rows(
         source = rows.source_of[rows.source[i]]
         if source == UNMAPPED:
             return NEW_SOURCE, i
+        if source == REFUSED:
+            refuse(tables, output, i, TOO_MANY_SOURCES, 0)
+            continue
         reason = check_time(tables, plan, source, rows.event_time_ns[i], rows.log_time_ns[i])
         if reason == ASK:
             return NEED_APPEND_TIME, i
@@ -98,12 +103,17 @@ def take_rows(
             if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
                 return NEED_ROOM, i
             continue
-        if rows.venue[i] >= 0 and rows.venue_of[rows.venue[i]] == UNMAPPED:
-            return NEW_VENUE, i
+        if rows.venue[i] >= 0:
+            venue = rows.venue_of[rows.venue[i]]
+            if venue == UNMAPPED:
+                return NEW_VENUE, i
+            if venue == REFUSED:
+                refuse(tables, output, i, TOO_MANY_VENUES, 0)
+                continue
         symbol = rows.symbol_of[rows.symbol[i]]
         if symbol == UNMAPPED:
             return NEW_SYMBOL, i
-        if symbol == REFUSED_SYMBOL:
+        if symbol == REFUSED:
             refuse(tables, output, i, TOO_MANY_SYMBOLS, 0)
             continue
         if tables.groups.size - tables.registers[N_GROUPS] < 1:

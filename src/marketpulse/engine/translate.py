@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import MarketColumns
+from marketpulse.engine.layout import VENUES_MAX, MarketColumns
 from marketpulse.engine.state import PartitionState, add_source, add_symbol
-from marketpulse.engine.taking import REFUSED_SYMBOL, UNMAPPED
+from marketpulse.engine.taking import REFUSED, UNMAPPED
 from marketpulse.model.market import MarketBatch, StringTable
 
 UNKNOWN_FRAME = -1
@@ -53,11 +53,15 @@ class Translation:
         )  # fmt: skip
 
     def learn_source(self, config: EngineConfig, known: int) -> int:
-        index = self.source_of[known] = add_source(self.state, config, self.strings[known])
-        return int(index)
+        """Give the source its place, or refuse it when the partition is full."""
+        index = add_source(self.state, config, self.strings[known])
+        self.source_of[known] = index if index >= 0 else REFUSED
+        return int(self.source_of[known])
 
     def learn_venue(self, known: int) -> None:
-        self.venue_of[known] = self.state.venues.intern(self.strings[known])
+        venues, name = self.state.venues, self.strings[known]
+        index = venues.intern(name) if len(venues) < VENUES_MAX else venues.find(name)
+        self.venue_of[known] = index if index >= 0 else REFUSED
 
     def learn_frame(self, config: EngineConfig, known: int) -> None:
         names = [frame.name for frame in config.frames]
@@ -73,4 +77,4 @@ class Translation:
             venue = int(batch.venue[row])
             source = int(self.source_of[batch.source[row]])
             index = add_symbol(self.state, config, name, self.strings[venue] if venue >= 0 else None, source)
-        self.symbol_of[known] = index if index >= 0 else REFUSED_SYMBOL
+        self.symbol_of[known] = index if index >= 0 else REFUSED

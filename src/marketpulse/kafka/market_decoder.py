@@ -36,16 +36,19 @@ from marketpulse.model.market import (
     StringTable,
 )
 
+STRINGS_MAX = 300_000  # all symbols of twelve partitions at the default cap, and some
 _REFUSED = 3  # a record's status once its dead letter is written
 
 
 class MarketDecoder:
     """Decodes the records of `market`, partition by partition, with one table of strings for all.
 
-    `strings` only grows, so an id means the same for the decoder's life; ids say nothing about order.
+    Ids mean what the batch's own `strings` says, and nothing about order. A table of more than
+    `strings_max` strings is left behind for a new one, so that a flood of names does not stay in memory.
     """
 
-    def __init__(self, strings: StringTable | None = None) -> None:
+    def __init__(self, strings: StringTable | None = None, strings_max: int = STRINGS_MAX) -> None:
+        self._strings_max = strings_max
         self.strings = StringTable() if strings is None else strings
         self._names = NameTable(self.strings)
         self._tables = ScanTables()
@@ -66,6 +69,9 @@ class MarketDecoder:
         `log_time_ns` for heartbeats and clocks, `keys` for refused records, `is_frame` (whether the
         content-type header names an Arrow stream) for values that begin like no JSON object.
         """
+        if len(self.strings) > self._strings_max:
+            self.strings = StringTable()
+            self._names = NameTable(self.strings)
         columns, status = self._scan(values)
         columns.longs[OFFSET] = offsets
         letters: list[DeadLetter] = []

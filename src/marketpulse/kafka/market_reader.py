@@ -54,7 +54,7 @@ def is_frame(message: Message) -> bool:
 
 
 class MarketReader:
-    """Decodes for one worker. Its string table serves all partitions and only grows."""
+    """Decodes for one worker. One table of strings serves all partitions."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic

@@ -89,7 +89,6 @@ class NameTable:
         self.slots: Ids = np.full(4_096, -1, np.int32)
         self.pool: Bytes = np.zeros(16 * 1_024, np.uint8)
         self.counts: Ints = np.zeros(2, np.int64)
-        self._texts: set[str] = set()
 
     def pull(self) -> None:
         """Take in the strings that others have interned since."""

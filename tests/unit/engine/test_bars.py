@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from market_rows import MIDNIGHT_NS, Engine, at, bar, clock, config_of, goodbye, heartbeat, hello, span, trade
+from marketpulse.engine.layout import VENUES_MAX
 from marketpulse.model.market import COMPLETE
 from marketpulse.model.session import SessionTable, around_the_clock
 
@@ -267,6 +268,40 @@ def test_the_cap_on_symbols_refuses_the_next_one_by_name() -> None:
     engine = Engine(config_of(["1s"], symbols_max=2))
     result = engine.step([trade(s, 1, 1, 1) for s in "ABCA"])
     assert [(r.row, r.reason) for r in result.refused] == [(2, "too_many_symbols")]
+
+
+def test_a_sixty_fifth_source_is_refused_with_all_it_writes_and_the_others_go_on() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.step([trade("A", 1, 1, 1, f"source-{i}") for i in range(64)])
+    more = [
+        hello("one-more"),
+        trade("A", 1, 9, 1, "one-more"),
+        heartbeat(60, "one-more"),
+        goodbye("one-more"),
+    ]
+    result = engine.step([*more, trade("A", 1.5, 2, 1, "source-0")])
+    assert [(r.row, r.reason) for r in result.refused] == [(i, "too_many_sources") for i in range(4)]
+    (bar,) = engine.feed(*[goodbye(f"source-{i}", watermark_ns=COMPLETE) for i in range(64)])
+    assert (bar["trade_count"], bar["high"], bar["close"]) == (65, 2, 2)
+
+
+def test_a_flood_of_venues_is_refused_beyond_the_cap_and_known_ones_go_on() -> None:
+    engine = Engine(config_of(["1s"]))
+    flood = [trade("A", 1, 1, 1, venue=f"V{i}") for i in range(VENUES_MAX + 2)]
+    result = engine.step([*flood, trade("A", 1, 1, 1, venue="V7")])
+    assert [(r.row, r.reason) for r in result.refused] == [
+        (VENUES_MAX, "too_many_venues"),
+        (VENUES_MAX + 1, "too_many_venues"),
+    ]
+
+
+def test_a_flood_of_symbols_beyond_the_cap_does_not_grow_the_state() -> None:
+    engine = Engine(config_of(["1s"], symbols_max=10))
+    engine.step([trade(f"S{i}", 1, 1, 1) for i in range(10)])
+    before = engine.state.size_bytes()
+    result = engine.step([trade(f"FLOOD{i}", 1, 1, 1) for i in range(20_000)])
+    assert len(result.refused) == 20_000
+    assert engine.state.size_bytes() == before
 
 
 def test_many_symbols_and_open_bars_only_make_the_state_grow() -> None:

@@ -293,6 +293,17 @@ def test_more_names_than_the_tables_hold_make_them_grow() -> None:
     assert [batch.strings[i] for i in batch.symbol] == symbols
 
 
+def test_a_flood_of_names_is_left_behind_and_each_batch_reads_by_its_own_table() -> None:
+    decoder = MarketDecoder(strings_max=100)
+    batches = [
+        decode([text({**GOOD_TRADE, "symbol": f"S{n}-{i}"}) for i in range(60)], decoder=decoder)[0]
+        for n in range(5)
+    ]
+    for n, batch in enumerate(batches):
+        assert [name(batch, batch.symbol, i) for i in range(60)] == [f"S{n}-{i}" for i in range(60)]
+    assert max(len(batch.strings) for batch in batches) <= 100 + 62
+
+
 def test_refused_records_intern_nothing() -> None:
     batch, _ = decode([text({**GOOD_TRADE, "symbol": "NEVER", "price": 0})])
     assert batch.strings.texts() == []
