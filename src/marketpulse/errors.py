@@ -10,6 +10,8 @@ MarketPulseError
     └── QueryRefused       the SQL is not one plain SELECT
 """
 
+import errno
+
 
 class MarketPulseError(Exception):
     """Base of all. The message says what happened, where, and what to do next."""
@@ -41,3 +43,8 @@ class EnvironmentProblem(Fatal):
 
 class QueryRefused(Fatal):
     """The query is more than one SELECT over the stored tables."""
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether there was no space left to write, on the disk or in the user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -5,19 +5,17 @@ still enough left for that, and nobody has to be there when somebody makes space
 """
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
-from marketpulse.errors import EnvironmentProblem
+from marketpulse.errors import EnvironmentProblem, disk_is_full
 from marketpulse.kafka.broker_faults import FREE_BYTES_MIN, disk_full
 
 REST_BELOW_BYTES = 64 * 1024 * 1024  # a stop in order writes a few MiB: states, the lake's last files
 LOOK_EVERY_S = 1.0
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Space(Enum):
@@ -59,7 +57,7 @@ def naming_a_full_disk(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if disk_is_full(error):
             raise disk_full(directory) from None
         raise
 
@@ -89,5 +87,5 @@ def lossy() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_SPACE:
+        if not disk_is_full(error):
             raise

@@ -8,7 +8,6 @@ makes the difference stands in broker_jvm.py.
 """
 
 import contextlib
-import errno
 import signal
 import subprocess
 import time
@@ -17,7 +16,7 @@ from types import TracebackType
 
 import psutil
 
-from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
+from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable, disk_is_full
 from marketpulse.kafka.broker_faults import check_disk, disk_full, explain, port_taken, tail
 from marketpulse.kafka.broker_jvm import (
     BrokerFiles,
@@ -101,7 +100,7 @@ class EmbeddedBroker:
                 make_coordinator_topics(self._port)
                 elect_missing_leaders(self._port)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if disk_is_full(error):
                     raise disk_full(self._data_dir) from None
                 raise EnvironmentProblem(
                     f"the broker cannot keep its data in {self._data_dir} ({error.strerror}): "

@@ -7,7 +7,6 @@
 Nothing is resolved transitively: the lock names every jar, so the class path is the same everywhere.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -22,7 +21,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from marketpulse.errors import EnvironmentProblem, Retryable
+from marketpulse.errors import EnvironmentProblem, Retryable, disk_is_full
 from marketpulse.telemetry import get_logger
 
 _AT_ONCE = 8
@@ -153,7 +152,7 @@ def _bring(jar: Jar, home: Path, work: Path, fetch: Fetch) -> None:
             found = fetch(jar, into)
             digest = _hash_of(found)
         except (OSError, RuntimeError) as error:  # network errors are OSErrors too
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, OSError) and disk_is_full(error):
                 raise
             fault = str(error)
             get_logger().info("jar_fetch_failed", jar=jar.file, turn=turn, error=fault)
@@ -183,7 +182,7 @@ def _hash_of(path: Path) -> str:
 
 
 def _unwritable(home: Path, error: OSError) -> EnvironmentProblem:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return EnvironmentProblem(
             f"the disk of {home} is full: free 200 MB, or set MARKETPULSE_CACHE_DIR to another disk"
         )
