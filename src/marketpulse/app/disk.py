@@ -19,10 +19,10 @@ LOOK_EVERY_S = 1.0
 
 
 class Space(Enum):
-    """How much is left."""
+    """What the space that is left is enough for."""
 
     ENOUGH = "enough"  # to start
-    LITTLE = "little"  # to go on, for now
+    LITTLE = "little"  # for what runs to go on, but not to start
     NONE = "none"  # to do anything but stop
 
 
