@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka.client_names import Role, Value, understand
@@ -74,16 +74,21 @@ def client_config(settings: Settings, role: Role, **overrides: Any) -> dict[str,
     return config
 
 
-def deliver(producer: Producer, timeout_s: float) -> None:
-    """Wait until every record is acknowledged, or refused.
+def send_offsets(
+    producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float
+) -> None:
+    """Put the consumer's offsets into the open transaction, once all its records are acknowledged or refused.
 
-    It comes before the offsets of a transaction: when records are refused while the client waits for
-    the answer to those, `send_offsets_to_transaction` never returns.
+    The records come first: when some are refused while the client waits for the answer to the
+    offsets, `send_offsets_to_transaction` never returns. The consumer's place in its group is asked
+    for after that: the group may have changed meanwhile.
 
-    Raises KafkaException (_TIMED_OUT) when the broker has not answered for all of them.
+    Each of the two waits `timeout_s` at most. Raises KafkaException: _TIMED_OUT when the broker has
+    not answered for all records, and what it says to the offsets.
     """
     if left := producer.flush(timeout_s):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{left} records are not acknowledged"))
+    producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), timeout_s)
 
 
 def _property(keyword: str) -> str:

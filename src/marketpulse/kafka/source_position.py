@@ -13,7 +13,7 @@ from typing import NoReturn
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.kafka.client import client_config, deliver, error_of
+from marketpulse.kafka.client import client_config, error_of, send_offsets
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, TRANSACTIONS, get_logger
 
@@ -169,8 +169,7 @@ class PositionedTransactions:
 
     def _commit(self, producer: Producer, commits: int, position: str) -> None:
         place = TopicPartition(self._place, 0, commits, metadata=f"{self._owner}:{position}")
-        deliver(producer, _CALL_S)
-        producer.send_offsets_to_transaction([place], self._consumer.consumer_group_metadata(), _CALL_S)
+        send_offsets(producer, [place], self._consumer, _CALL_S)
         self._asked = True
         producer.commit_transaction(_CALL_S)
         self._asked = False

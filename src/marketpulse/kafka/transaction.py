@@ -27,7 +27,7 @@ from confluent_kafka import (
 )
 
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka.client import client_config, deliver
+from marketpulse.kafka.client import client_config, send_offsets
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
@@ -184,10 +184,7 @@ class TransactionalLog:
                     for partition, (offset, pointer) in places.items()
                 ]
                 if offsets:
-                    deliver(self._producer, _CALL_S)
-                    self._producer.send_offsets_to_transaction(
-                        offsets, self._consumer.consumer_group_metadata(), _CALL_S
-                    )
+                    send_offsets(self._producer, offsets, self._consumer, _CALL_S)
                 self._producer.commit_transaction(_CALL_S)
             self._in_transaction = False
             TRANSACTIONS.labels("committed").inc()
