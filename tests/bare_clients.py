@@ -70,6 +70,10 @@ class BareTopic:
 
     def committed(self) -> list[Record]:
         """Every committed record up to the end, partition after partition."""
+        return [Record.of(message) for messages in self.messages().values() for message in messages]
+
+    def messages(self) -> dict[int, list[Message]]:
+        """Every committed record up to the end, by partition and in order, as the client hands it over."""
         return self._read_to_the_end()[0]
 
     def ends(self) -> dict[int, int]:
@@ -95,20 +99,20 @@ class BareTopic:
         consumer.close()
         return sorted(found, key=_place)
 
-    def _read_to_the_end(self) -> tuple[list[Record], dict[int, int]]:
+    def _read_to_the_end(self) -> tuple[dict[int, list[Message]], dict[int, int]]:
         consumer, partitions = self._reader()
-        found: list[Record] = []
+        found: dict[int, list[Message]] = {p: [] for p in sorted(partitions)}
         ends: dict[int, int] = {}
         while len(ends) < len(partitions):
             message = consumer.poll(10)
             assert message is not None, "the topic's end did not come"
             if (error := message.error()) is None:
-                found.append(Record.of(message))
+                found[message.partition() or 0].append(message)
             else:
                 assert error.code() == KafkaError._PARTITION_EOF, error.str()
                 ends[message.partition() or 0] = message.offset() or 0
         consumer.close()
-        return sorted(found, key=_place), ends
+        return found, ends
 
     def _reader(self) -> tuple[Consumer, list[int]]:
         """A reader of committed records at the beginning of all partitions, and which these are."""

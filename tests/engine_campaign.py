@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from bare_clients import BareTopic
 from market_rows import cancel, correction, heartbeat, hello, trade
@@ -139,34 +139,12 @@ def wait_until_taken(settings: Settings, workers: Workers) -> None:
     group.close()
 
 
-def messages_of(settings: Settings) -> dict[int, list[Message]]:
-    """The log as it stands, by partition."""
-    consumer = Consumer({
-        "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "chaos", "enable.partition.eof": True,
-        "enable.auto.commit": False, "isolation.level": "read_committed", "log_level": 0,
-    })  # fmt: skip
-    partitions = range(settings.kafka.partitions)
-    consumer.assign([TopicPartition(settings.topic("market"), p, OFFSET_BEGINNING) for p in partitions])
-    found: dict[int, list[Message]] = {p: [] for p in partitions}
-    ended = 0
-    while ended < len(partitions):
-        message = consumer.poll(10)
-        assert message is not None
-        if (error := message.error()) is not None:
-            assert error.code() == KafkaError._PARTITION_EOF
-            ended += 1
-        else:
-            found[message.partition() or 0].append(message)
-    consumer.close()
-    return found
-
-
 def clean_run(settings: Settings) -> Outputs:
     """What the same log gives when nothing is ever killed: one pass of the operators over it."""
     engine = settings.engine.model_copy(update={"timeframes": FRAMES, "indicators": INDICATORS})
     config, topic = engine_config(engine), settings.topic("market")
     outputs: Outputs = defaultdict(list)
-    for partition, messages in messages_of(settings).items():
+    for partition, messages in BareTopic.of(settings).messages().items():
         stepper, state = Stepper(config), new_state(config)
         for decoded in MarketReader(topic).decode(PartitionRecords(partition, messages), 0, 0):
             for after, result in stepper.steps(state, decoded.batch):
