@@ -171,23 +171,26 @@ def quiet_days(draw: st.DrawFn, venue: str, first: str, last: str, every: int) -
     return [hello, *sorted(rows, key=lambda row: row["event_time_ns"])]
 
 
+def assert_filled_as_the_oracle_says(
+    data: st.DataObject, venue: str, first: str, last: str, every: int
+) -> None:
+    """With fill, over quiet days with a heartbeat `every` so often."""
+    frames = ("30m", "1h", "1d")
+    config = config_of(frames, sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
+    oracle = Oracle(frames, {venue: sessions_of(venue, first, last, around=9)}, fill=True)
+    assert_same(config, oracle, data.draw(st.composite(quiet_days)(venue, first, last, every)))
+
+
 @pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
 @settings(max_examples=10)
 @given(data=st.data())
 def test_with_fill_every_span_of_every_session_has_its_bar(
     venue: str, first: str, last: str, data: st.DataObject
 ) -> None:
-    frames = ("30m", "1h", "1d")
-    config = config_of(frames, sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
-    oracle = Oracle(frames, {venue: sessions_of(venue, first, last, around=9)}, fill=True)
-    rows = data.draw(st.composite(quiet_days)(venue, first, last, 1_800 * SECOND))
-    assert_same(config, oracle, rows)
+    assert_filled_as_the_oracle_says(data, venue, first, last, 1_800 * SECOND)
 
 
 @settings(max_examples=15)
 @given(data=st.data())
 def test_with_fill_time_may_move_by_many_bars_at_a_row(data: st.DataObject) -> None:
-    frames, window = ("30m", "1h", "1d"), ("XNYS", "2025-11-26", "2025-12-01")
-    config = config_of(frames, sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
-    oracle = Oracle(frames, {"XNYS": sessions_of(*window, around=9)}, fill=True)
-    assert_same(config, oracle, data.draw(st.composite(quiet_days)(*window, 6 * 3_600 * SECOND)))
+    assert_filled_as_the_oracle_says(data, "XNYS", "2025-11-26", "2025-12-01", 6 * 3_600 * SECOND)
