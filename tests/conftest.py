@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from marketpulse.app.warm import warm_up
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
@@ -45,6 +46,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
     settings = Settings(data_dir=home, cache_dir=jars_cache(), broker={"heap_mb": 256, "port": 0})
     with EmbeddedBroker(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def kernels() -> None:
+    """Compiled before the clock of a test or of a worker runs."""
+    warm_up()
 
 
 @pytest.fixture

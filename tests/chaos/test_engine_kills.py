@@ -5,16 +5,14 @@ import random
 import pytest
 
 from engine_campaign import SEEDS, Workers, campaign
-from marketpulse.app.warm import warm_up
 from marketpulse.settings import Settings
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> None:
-    """Compiled before a worker's clock runs."""
-    warm_up()
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.chaos,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("kernels"),
+]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -16,13 +16,12 @@ from market_rows import at
 from marketpulse.app import worker as worker_module
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.process import run
-from marketpulse.app.warm import warm_up
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka.transaction import AbortedTransaction, TransactionalLog
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
 HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
 
@@ -55,12 +54,6 @@ class Running:
     def stop(self) -> None:
         self._life.stop.set()
         assert self._done.result(60) == 0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> None:
-    """Compiled before the clock of any test runs."""
-    warm_up()
 
 
 @pytest.fixture
