@@ -4,18 +4,17 @@ With pytest-xdist every worker has its own broker (about 200 MB each): they need
 other, and none has to be the last one to stop it.
 """
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 import pytest
 from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from marketpulse.app.warm import warm_up
+from marketpulse.cache import cache_dir
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
@@ -27,23 +26,17 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("marketpulse")
 
 
-def jars_cache() -> Path:
-    """The user's cache, so that a test run fetches the broker's jars once per machine, not per run."""
-    named = os.environ.get("MARKETPULSE_CACHE_DIR")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
-
-
 @pytest.fixture(scope="session")
 def broker_cache() -> Path:
-    """Where tests that start brokers of their own find the jars."""
-    return jars_cache()
+    """The user's cache, so that a test run fetches the broker's jars once per machine, not per run."""
+    return cache_dir()
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+def broker(tmp_path_factory: pytest.TempPathFactory, broker_cache: Path) -> Iterator[EmbeddedBroker]:
     """The real broker; `broker.bootstrap` is its address."""
     home = tmp_path_factory.mktemp("broker")
-    settings = Settings(data_dir=home, cache_dir=jars_cache(), broker={"heap_mb": 256, "port": 0})
+    settings = Settings(data_dir=home, cache_dir=broker_cache, broker={"heap_mb": 256, "port": 0})
     with EmbeddedBroker(settings) as running:
         yield running
 
@@ -55,11 +48,11 @@ def kernels() -> None:
 
 
 @pytest.fixture
-def kafka_settings(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Settings]:
+def kafka_settings(broker: EmbeddedBroker, broker_cache: Path, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a data directory and topics of their own (4 partitions), on the shared broker."""
     settings = Settings(
         data_dir=tmp_path / "data",
-        cache_dir=jars_cache(),
+        cache_dir=broker_cache,
         kafka={
             "bootstrap_servers": broker.bootstrap,
             "topic_prefix": f"t{uuid.uuid4().hex[:8]}-",

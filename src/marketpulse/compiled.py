@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-import platformdirs
 from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
+
+from marketpulse.cache import cache_dir
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,9 +40,7 @@ def _stamp(room: Path) -> str:
 
 
 def _cache_folder(room: Path) -> Path:
-    named = os.environ.get("MARKETPULSE_CACHE_DIR")
-    base = Path(named) if named else Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
-    return base / "kernels" / room.name / _stamp(room)
+    return cache_dir() / "kernels" / room.name / _stamp(room)
 
 
 @lru_cache

@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from marketpulse.cache import cache_dir
 from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
@@ -299,7 +300,7 @@ class Settings(BaseSettings):
             return self.cache_dir
         if "data_dir" in self.model_fields_set:
             return self.data_dir / "cache"
-        return Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))
+        return cache_dir()
 
     def lake_url(self) -> str:
         return self.sinks.lake.url or str(self.data_dir / "lake")

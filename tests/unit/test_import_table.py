@@ -8,13 +8,14 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
 
 MODEL = {"errors", "model"}
-BASE = MODEL | {"clock", "settings", "telemetry", "ports", "compiled"}
+BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
-    "compiled": set(),
+    "cache": set(),
+    "compiled": {"cache"},
     "clock": MODEL,
-    "settings": MODEL,
+    "settings": MODEL | {"cache"},
     "telemetry": MODEL,
     "ports": MODEL,
     "indicators": MODEL | {"compiled"},

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from marketpulse.app.cache import cache_dir
 from marketpulse.app.extended_hours import EXTENDED_HOURS, RegularDays, extend
+from marketpulse.cache import cache_dir
 from marketpulse.model.session import DaySpan, SessionTable, around_the_clock
 
 if TYPE_CHECKING:

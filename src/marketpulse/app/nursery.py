@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marketpulse.app.cache import keep_bytecode
+from marketpulse.cache import keep_bytecode
 
 LIGHT = (
     "marketpulse.app.cli.main",

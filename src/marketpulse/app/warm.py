@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import Literal
 
-from marketpulse.app.cache import cache_dir, keep_bytecode
 from marketpulse.app.lifecycle import Lifecycle, ending_at_once
+from marketpulse.cache import cache_dir, keep_bytecode
 
 Part = Literal["engine", "wire"]
 _ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators"), "wire": ("kafka",)}

@@ -1,6 +1,6 @@
 """The command line: one small module per group of commands. Nothing heavy is imported before a command runs."""
 
-from marketpulse.app.cache import keep_bytecode
+from marketpulse.cache import keep_bytecode
 
 keep_bytecode()  # before the first of the larger imports
 
