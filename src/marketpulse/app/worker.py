@@ -113,9 +113,11 @@ class Worker:
     def close(self) -> None:
         """Leave without committing."""
         self._pipeline_clock.close()
-        self._log.close()
-        if self._live is not None:
-            self._live.close()
+        try:
+            self._log.close()
+        finally:
+            if self._live is not None:
+                self._live.close()
 
     def _take(self, partitions: Sequence[Taken]) -> dict[int, int]:
         for taken in partitions:

@@ -11,6 +11,7 @@ What keeps it exact, learnt by killing it:
 - An aborted transaction makes every state in memory wrong; a new worker loads them again.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +88,6 @@ class TransactionalLog:
         self._state_topic = settings.topic("state")
         self._group = settings.group(settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
-        self._fault: BaseException | None = None
         self._in_transaction = False
         self._undelivered: KafkaError | None = None
         member = {"group_instance_id": f"{self._group}-{slot}"} if settings.process.static_membership else {}
@@ -114,21 +114,26 @@ class TransactionalLog:
             raise _judge(error, "init_transactions") from None
         self._consumer.subscribe(
             [self._topic],
-            on_assign=self._guarded(self._assigned),
-            on_revoke=self._guarded(self._revoked),
-            on_lost=self._guarded(self._lost),
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
         )
 
     def poll(self, timeout_s: float, most: int) -> list[PartitionRecords]:
-        """What has come: waits for a first record, then drains. Records keep each partition's order."""
-        first = self._consumer.poll(timeout_s)
-        self._raise_fault()
-        if first is None:
-            return []
-        if (error := first.error()) is not None:
-            raise Retryable(f"the log could not be read: {error.str()}")
-        messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
-        self._raise_fault()
+        """What has come: waits for a first record, then drains. Records keep each partition's order.
+
+        Raises Retryable while the log cannot be read, AbortedTransaction when partitions were lost,
+        and whatever `on_take`, `on_give` and `before_commit` raise while partitions move.
+        """
+        try:
+            first = self._consumer.poll(timeout_s)
+            if first is None:
+                return []
+            if (fault := first.error()) is not None:
+                raise Retryable(f"the log could not be read: {fault.str()}")
+            messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
+        except KafkaException as error:  # out of a callback: the client raises what those raise
+            raise _judge(error, "rebalance") from error
         partitions = np.array(list(map(Message.partition, messages)), np.int64)
         edges = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(messages)]
         found: dict[int, PartitionRecords] = {}
@@ -232,11 +237,16 @@ class TransactionalLog:
         return self._snapshots.read(partition, pointer)
 
     def close(self) -> None:
-        """Leave. An open transaction is given up; commit first."""
+        """Leave. An open transaction is given up; commit first. Raises what `on_give` raises."""
         try:
-            self.abort()
+            try:
+                self.abort()
+            finally:
+                with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
+                    self._consumer.close()
+        except KafkaException as error:
+            raise _judge(error, "leaving the group") from error
         finally:
-            self._consumer.close()
             self._snapshots.close()
 
     def _committed(self, partitions: Sequence[int]) -> list[Taken]:
@@ -273,26 +283,7 @@ class TransactionalLog:
         self.abort()
         self._on_give([tp.partition for tp in partitions])
         consumer.incremental_unassign(partitions)
-        if self._fault is None:
-            self._fault = AbortedTransaction("the group gave this worker's partitions to another")
-
-    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """Exceptions inside the client's callbacks would lose their cause: keep them for `poll`."""
-
-        def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            try:
-                callback(consumer, partitions)
-            except BaseException as error:  # noqa: BLE001  (raised again by the next poll)
-                self._fault = error
-
-        return call
-
-    def _raise_fault(self) -> None:
-        if self._fault is not None:
-            fault, self._fault = self._fault, None
-            if isinstance(fault, KafkaException):
-                raise _judge(fault, "rebalance") from fault
-            raise fault
+        raise AbortedTransaction("the group gave this worker's partitions to another")
 
     def _abort_after(self, error: KafkaException) -> None:
         fault: KafkaError = error.args[0]

@@ -1,0 +1,184 @@
+"""What callbacks raise while partitions move, on the real broker: the client raises it out of the call that served them."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from bare_clients import BareTopic
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka import transaction
+from marketpulse.kafka.client import client_config
+from marketpulse.kafka.client_names import Role
+from marketpulse.kafka.snapshot import Pointer
+from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
+from marketpulse.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+
+class Sentinel(BaseException):
+    """Nothing of ours or the client's: whoever raises it anew, or catches `Exception`, is seen."""
+
+
+class Member:
+    """A worker's hold on the log without an engine: it takes what it is given, and raises what it is told to."""
+
+    def __init__(self, settings: Settings, slot: int = 0) -> None:
+        self.on_take: BaseException | None = None
+        self.on_give: BaseException | None = None
+        self.before_commit: BaseException | None = None
+        self.owned: set[int] = set()
+        self.log = TransactionalLog(settings, slot, self._take, self._give, self._places)
+        self.log.start()
+
+    def poll_until(self, done: Callable[[], bool], *others: "Member") -> None:
+        deadline = time.monotonic() + 30
+        while not done():
+            assert time.monotonic() < deadline
+            for member in (self, *others):
+                member.log.poll(0.1, 100)
+
+    def _take(self, taken: Sequence[Taken]) -> dict[int, int]:
+        _raise(self.on_take)
+        self.owned |= {one.partition for one in taken}
+        return {one.partition: one.committed or BEGINNING for one in taken}
+
+    def _give(self, partitions: Sequence[int]) -> None:
+        _raise(self.on_give)
+        self.owned -= set(partitions)
+
+    def _places(self) -> dict[int, tuple[int, Pointer | None]]:
+        _raise(self.before_commit)
+        return {}
+
+
+def _raise(error: BaseException | None) -> None:
+    if error is not None:
+        raise error
+
+
+@contextmanager
+def member(settings: Settings, slot: int = 0) -> Iterator[Member]:
+    joined = Member(settings, slot)
+    try:
+        yield joined
+    finally:
+        joined.on_give = None
+        joined.log.close()
+
+
+def never() -> bool:
+    return False
+
+
+def ask_for(seconds: float, ask: Callable[[], object]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ask()
+
+
+@pytest.mark.parametrize("call", ["poll", "consume"])
+def test_the_client_raises_what_a_callback_raised_as_it_is(kafka_settings: Settings, call: str) -> None:
+    sentinel = Sentinel()
+
+    def assigned(*_: object) -> NoReturn:
+        raise sentinel
+
+    consumer = Consumer({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers, "group.id": "g" + call})
+    consumer.subscribe([kafka_settings.topic("market")], on_assign=assigned)
+    ask: Callable[[], object] = {
+        "poll": lambda: consumer.poll(0.1),
+        "consume": lambda: consumer.consume(10, 0.1),
+    }[call]
+    with pytest.raises(Sentinel) as caught:
+        ask_for(30, ask)
+    assert caught.value is sentinel
+    consumer.close()
+
+
+def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(kafka_settings: Settings) -> None:
+    with member(kafka_settings) as worker:
+        worker.on_take = Sentinel()
+        with pytest.raises(Sentinel) as caught:
+            worker.poll_until(never)
+    assert caught.value is worker.on_take
+
+
+def test_what_is_raised_in_the_commit_before_a_partition_goes_comes_out_of_poll_as_it_is(
+    kafka_settings: Settings,
+) -> None:
+    with member(kafka_settings) as worker:
+        worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
+        worker.log.begin()
+        worker.before_commit = Sentinel()
+        with member(kafka_settings, slot=1) as other, pytest.raises(Sentinel) as caught:
+            worker.poll_until(never, other)
+    assert caught.value is worker.before_commit
+
+
+@pytest.mark.parametrize(
+    ("fault", "judged"),
+    [
+        (KafkaError(KafkaError._TIMED_OUT, "slow"), Retryable),
+        (KafkaError(KafkaError._FENCED, "fenced", fatal=True), Fatal),
+    ],
+)
+def test_a_fault_of_the_client_in_a_callback_is_judged_by_whether_it_passes(
+    kafka_settings: Settings, fault: KafkaError, judged: type[Exception]
+) -> None:
+    with member(kafka_settings) as worker:
+        worker.on_take = KafkaException(fault)
+        with pytest.raises(judged, match=f"rebalance: {fault.str()}") as caught:
+            worker.poll_until(never)
+    assert caught.value.__cause__ is worker.on_take
+
+
+def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_settings: Settings) -> None:
+    worker = Member(kafka_settings)
+    worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
+    worker.on_give = Sentinel()
+    with pytest.raises(Sentinel) as caught:
+        worker.log.close()
+    assert caught.value is worker.on_give
+
+
+def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_quietly(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured = client_config
+
+    def impatient(settings: Settings, role: Role, **overrides: Any) -> dict[str, Any]:
+        """Away for six seconds is too long: the group asks for no less."""
+        limits = {"max_poll_interval_ms": 6_000} if "max_poll_interval_ms" in overrides else {}
+        return configured(settings, role, **{**overrides, **limits})
+
+    monkeypatch.setattr(transaction, "client_config", impatient)
+    worker = Member(kafka_settings)
+    worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
+    worker.log.begin()
+    time.sleep(7)
+    with pytest.raises(Retryable):
+        worker.poll_until(never)
+    worker.log.close()
+    assert worker.owned == set()
+    assert not worker.log.in_transaction
+
+
+def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(
+    kafka_settings: Settings,
+) -> None:
+    BareTopic.of(kafka_settings).write([b"1", b"2", b"3"])
+    with member(kafka_settings) as worker:
+        worker.on_take = Retryable("its state cannot be read")
+        with pytest.raises(Retryable, match="its state cannot be read"):
+            worker.poll_until(never)
+    read: list[bytes | None] = []
+    with member(kafka_settings) as follower:
+        deadline = time.monotonic() + 30
+        while len(read) < 3 and time.monotonic() < deadline:
+            read += [m.value() for records in follower.log.poll(0.1, 100) for m in records.messages]
+    assert read == [b"1", b"2", b"3"]
