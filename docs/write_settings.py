@@ -60,7 +60,7 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
 INTRODUCTION = """\
 # Settings
 
-Written by `make docs` from `src/marketpulse/settings.py`; a test fails when the two differ.
+Written by `make docs` from `src/marketpulse/settings/`; a test fails when the two differ.
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is

@@ -96,7 +96,7 @@ def test_names_of_other_programs_in_dotenv_are_passed_over_and_a_misspelt_one_of
 
 
 def test_the_example_of_dotenv_is_read_once_its_comments_are_taken_off(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    text = (Path(__file__).parents[3] / ".env.example").read_text()
     (tmp_path / ".env").write_text(re.sub(r"^# (?=[A-Z_]+=)", "", text, flags=re.MULTILINE))
     settings = load_settings()
     assert settings.serve.port == 9000

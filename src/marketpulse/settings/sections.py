@@ -1,34 +1,14 @@
-"""Every setting, its default and its meaning, in one typed tree.
+"""The sections of the tree: every setting with its default, its bounds and its meaning."""
 
-    marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
-
-Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
-`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are understood too. Secrets (the Kafka
-client's passwords, API keys) come from the environment or `.env` only, never from the file.
-"""
-
-import os
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from marketpulse.cache import cache_dir
-from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
 
 DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
-SECRET_WORDS = ("password", "secret", "jaas", "token", "oauthbearer.client.secret")
 
 
 class Section(BaseModel):
@@ -257,148 +237,3 @@ class TelemetrySettings(Section):
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Prometheus and health port of this process; 0: a free one"
     )
-
-
-class Settings(BaseSettings):
-    """The whole tree. Frozen: a process reads it once."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="MARKETPULSE_", env_nested_delimiter="__", env_file=".env",
-        env_ignore_empty=True,
-    )  # fmt: skip
-
-    data_dir: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("marketpulse", appauthor=False)),
-        description="where everything that is written goes",
-    )
-    cache_dir: Path | None = Field(
-        None,
-        description="downloaded parts; unset: the user's cache, or `cache` in a data directory that was set",
-    )
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    broker: BrokerSettings = Field(default_factory=BrokerSettings)
-    engine: EngineSettings = Field(default_factory=EngineSettings)
-    process: ProcessSettings = Field(default_factory=ProcessSettings)
-    sources: dict[str, AnySource] = Field(
-        default_factory=dict, description="what `up` and `produce NAME` feed in"
-    )
-    sinks: SinkSettings = Field(default_factory=SinkSettings)
-    sql: SqlSettings = Field(default_factory=SqlSettings)
-    serve: ServeSettings = Field(default_factory=ServeSettings)
-    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
-
-    def topic(self, name: str) -> str:
-        """The topic's name on the broker."""
-        return self.kafka.topic_prefix + name
-
-    def group(self, name: str) -> str:
-        """A consumer group's name on the broker: as the topics', so that two pipelines never share one."""
-        return self.kafka.topic_prefix + name
-
-    def resolved_cache_dir(self) -> Path:
-        if self.cache_dir is not None:
-            return self.cache_dir
-        if "data_dir" in self.model_fields_set:
-            return self.data_dir / "cache"
-        return cache_dir()
-
-    def lake_url(self) -> str:
-        return self.sinks.lake.url or str(self.data_dir / "lake")
-
-    def archive_url(self) -> str:
-        return self.sinks.archive.url or str(self.data_dir / "archive")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (
-            init_settings,
-            env_settings,
-            _DotEnv(settings_cls),
-            _WellKnownNames(settings_cls),
-            _TomlFile(settings_cls),
-        )
-
-
-def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
-    """Read the tree. `config` must exist when it is named; the default file may be missing.
-
-    `overrides` are nested dictionaries from the command line and win over everything.
-    Raises SettingsError with one line per fault.
-    """
-    path = Path("marketpulse.toml") if config is None else config
-    if config is not None and not path.is_file():
-        raise SettingsError(f"configuration file {path} does not exist: check --config")
-    reading = _FILE.set(path)
-    try:
-        return Settings(**overrides)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}"
-            for e in error.errors(include_input=False, include_url=False)
-        ]
-        raise SettingsError("configuration: " + "; ".join(lines)) from None
-    except (ParameterError, ValueError) as error:
-        raise SettingsError(f"configuration {path}: {error}") from None
-    finally:
-        _FILE.reset(reading)
-
-
-_FILE: ContextVar[Path | None] = ContextVar("configuration file", default=None)
-"""The file of the `load_settings` that is running; a bare `Settings(…)` reads none."""
-
-
-class _TomlFile(TomlConfigSettingsSource):
-    """`marketpulse.toml`, without secrets."""
-
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls, toml_file=_FILE.get())
-
-    def __call__(self) -> dict[str, Any]:
-        values = super().__call__()
-        for name in values.get("kafka", {}).get("client", {}):
-            if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
-                raise SettingsError(
-                    f"kafka.client.{name} is a secret: remove it from {_FILE.get()} and set "
-                    f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
-                )
-        return values
-
-
-class _DotEnv(DotEnvSettingsSource):
-    """Our names in `.env`: others stand there for other programs, but a misspelt one of ours is a mistake."""
-
-    def __call__(self) -> dict[str, Any]:
-        fields = self.settings_cls.model_fields
-        ours = str(self.env_prefix).lower()
-        return {k: v for k, v in super().__call__().items() if k in fields or k.lower().startswith(ours)}
-
-
-class _WellKnownNames(PydanticBaseSettingsSource):
-    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        known = {**_dotenv(), **os.environ}
-        found: dict[str, Any] = {}
-        if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
-            found["kafka"] = {"bootstrap_servers": servers}
-        if topic := known.get("KAFKA_TOPIC"):
-            found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
-        if bucket := known.get("AWS_S3_BUCKET"):
-            found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
-        return found
-
-
-def _dotenv() -> dict[str, str]:
-    from dotenv import dotenv_values
-
-    return {k: v for k, v in dotenv_values(".env").items() if v is not None}

@@ -1,0 +1,51 @@
+"""Every setting, its default and its meaning, in one typed tree.
+
+    marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
+
+Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
+`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are understood too. Secrets (the Kafka
+client's passwords, API keys) come from the environment or `.env` only, never from the file.
+"""
+
+from marketpulse.settings.sections import (
+    DEFAULT_INDICATORS,
+    AnySource,
+    ArchiveSettings,
+    BrokerSettings,
+    EngineSettings,
+    KafkaSettings,
+    KafkaSourceSettings,
+    LakeSettings,
+    Mapping,
+    ProcessSettings,
+    ReplaySettings,
+    Section,
+    ServeSettings,
+    SimulateSettings,
+    SinkSettings,
+    SqlSettings,
+    TelemetrySettings,
+)
+from marketpulse.settings.tree import Settings, load_settings
+
+__all__ = [
+    "DEFAULT_INDICATORS",
+    "AnySource",
+    "ArchiveSettings",
+    "BrokerSettings",
+    "EngineSettings",
+    "KafkaSettings",
+    "KafkaSourceSettings",
+    "LakeSettings",
+    "Mapping",
+    "ProcessSettings",
+    "ReplaySettings",
+    "Section",
+    "ServeSettings",
+    "Settings",
+    "SimulateSettings",
+    "SinkSettings",
+    "SqlSettings",
+    "TelemetrySettings",
+    "load_settings",
+]

@@ -1,0 +1,81 @@
+"""Where values come from, beside the command line and the environment: the file, `.env`, the names of other projects."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    TomlConfigSettingsSource,
+)
+
+from marketpulse.errors import SettingsError
+
+SECRET_WORDS = ("password", "secret", "jaas", "token", "oauthbearer.client.secret")
+
+_file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Trees that are made inside read this file, if it exists; others read none."""
+    before = _file.set(file)
+    try:
+        yield
+    finally:
+        _file.reset(before)
+
+
+class TomlFile(TomlConfigSettingsSource):
+    """`marketpulse.toml`, without secrets."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, toml_file=_file.get())
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        for name in values.get("kafka", {}).get("client", {}):
+            if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
+                raise SettingsError(
+                    f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
+                    f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
+                )
+        return values
+
+
+class DotEnv(DotEnvSettingsSource):
+    """Our names in `.env`: others stand there for other programs, but a misspelt one of ours is a mistake."""
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        ours = str(self.env_prefix).lower()
+        return {k: v for k, v in super().__call__().items() if k in fields or k.lower().startswith(ours)}
+
+
+class WellKnownNames(PydanticBaseSettingsSource):
+    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        known = {**_dotenv(), **os.environ}
+        found: dict[str, Any] = {}
+        if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
+            found["kafka"] = {"bootstrap_servers": servers}
+        if topic := known.get("KAFKA_TOPIC"):
+            found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
+        if bucket := known.get("AWS_S3_BUCKET"):
+            found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
+        return found
+
+
+def _dotenv() -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    return {k: v for k, v in dotenv_values(".env").items() if v is not None}

@@ -1,0 +1,112 @@
+"""The whole tree, and how it is read."""
+
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from marketpulse.cache import cache_dir
+from marketpulse.errors import ParameterError, SettingsError
+from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, reading
+from marketpulse.settings.sections import (
+    AnySource,
+    BrokerSettings,
+    EngineSettings,
+    KafkaSettings,
+    ProcessSettings,
+    ServeSettings,
+    SinkSettings,
+    SqlSettings,
+    TelemetrySettings,
+)
+
+
+class Settings(BaseSettings):
+    """The whole tree. Frozen: a process reads it once."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="MARKETPULSE_", env_nested_delimiter="__", env_file=".env",
+        env_ignore_empty=True,
+    )  # fmt: skip
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("marketpulse", appauthor=False)),
+        description="where everything that is written goes",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="downloaded parts; unset: the user's cache, or `cache` in a data directory that was set",
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    process: ProcessSettings = Field(default_factory=ProcessSettings)
+    sources: dict[str, AnySource] = Field(
+        default_factory=dict, description="what `up` and `produce NAME` feed in"
+    )
+    sinks: SinkSettings = Field(default_factory=SinkSettings)
+    sql: SqlSettings = Field(default_factory=SqlSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    def topic(self, name: str) -> str:
+        """The topic's name on the broker."""
+        return self.kafka.topic_prefix + name
+
+    def group(self, name: str) -> str:
+        """A consumer group's name on the broker: as the topics', so that two pipelines never share one."""
+        return self.kafka.topic_prefix + name
+
+    def resolved_cache_dir(self) -> Path:
+        if self.cache_dir is not None:
+            return self.cache_dir
+        if "data_dir" in self.model_fields_set:
+            return self.data_dir / "cache"
+        return cache_dir()
+
+    def lake_url(self) -> str:
+        return self.sinks.lake.url or str(self.data_dir / "lake")
+
+    def archive_url(self) -> str:
+        return self.sinks.archive.url or str(self.data_dir / "archive")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            env_settings,
+            DotEnv(settings_cls),
+            WellKnownNames(settings_cls),
+            TomlFile(settings_cls),
+        )
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the tree. `config` must exist when it is named; the default file may be missing.
+
+    `overrides` are nested dictionaries from the command line and win over everything.
+    Raises SettingsError with one line per fault.
+    """
+    path = Path("marketpulse.toml") if config is None else config
+    if config is not None and not path.is_file():
+        raise SettingsError(f"configuration file {path} does not exist: check --config")
+    try:
+        with reading(path):
+            return Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("configuration: " + "; ".join(lines)) from None
+    except (ParameterError, ValueError) as error:
+        raise SettingsError(f"configuration {path}: {error}") from None
