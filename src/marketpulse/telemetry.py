@@ -49,6 +49,9 @@ SOURCE_ERRORS = _counter("source_errors", "Faults of a source's far end", "sourc
 RECORDS_CONSUMED = _counter("records_consumed", "Records read", "topic")
 DEAD_LETTERS = _counter("dead_letters", "Records and rows set aside", "reason")
 BROKER_ERRORS = _counter("broker_errors", "Errors that the Kafka client reported", "code")
+CLIENTS_LEFT_BEHIND = _counter(
+    "clients_left_behind", "Kafka clients that did not close when they were asked to"
+)
 TRANSACTIONS = _counter("transactions", "Transactions by their end", "end")
 COMMIT_SECONDS = _histogram("commit_seconds", "Time of one transaction's commit")
 # The engine

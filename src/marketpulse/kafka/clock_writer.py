@@ -2,12 +2,13 @@
 
 import threading
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
-from marketpulse.kafka.client import client_config
+from marketpulse.kafka.client import client_config, error_of
 from marketpulse.settings import Settings
+from marketpulse.telemetry import get_logger
 
-_CALL_S = 30.0
+_CALL_S = 5.0
 
 
 class ClockWriter:
@@ -41,11 +42,20 @@ class ClockWriter:
 
     def _write(self) -> None:
         producer = Producer(client_config(self._settings, "producer", linger_ms=0, message_timeout_ms=5_000))
-        topic = self._settings.topic("market")
-        count = len(producer.list_topics(topic, timeout=_CALL_S).topics[topic].partitions)
+        topic, count = self._settings.topic("market"), 0
         while not self._closed.wait(self._settings.process.clock_ms / 1_000):
+            count = count or _count_partitions(producer, topic)
             if self._running.is_set():
                 for partition in range(count):
                     producer.produce(topic, b'{"type":"clock"}', partition=partition)
                 producer.poll(0)
         producer.flush(2)
+
+
+def _count_partitions(producer: Producer, topic: str) -> int:
+    """0 while the broker is away: then it is asked again."""
+    try:
+        return len(producer.list_topics(topic, timeout=_CALL_S).topics[topic].partitions)
+    except KafkaException as error:
+        get_logger().info("clock_waits", error=str(error_of(error)))
+        return 0

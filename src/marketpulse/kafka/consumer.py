@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import FRAME_CONTENT_TYPE, MarketDecoder, decode_rows, to_tables
+from marketpulse.kafka.group import leave
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
@@ -125,7 +126,7 @@ class TableReader:
 
     def close(self) -> None:
         """Leave the group; the callback of `on_revoke` is called for what is still held."""
-        self._consumer.close()
+        leave(self._consumer)
 
     def _batches(self, place: Place, run: list[Message]) -> list[SinkBatch]:
         topic, partition = place

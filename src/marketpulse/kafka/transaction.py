@@ -29,6 +29,7 @@ from confluent_kafka import (
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import client_config, send_offsets
+from marketpulse.kafka.group import leave
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
@@ -243,7 +244,7 @@ class TransactionalLog:
                 self.abort()
             finally:
                 with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
-                    self._consumer.close()
+                    leave(self._consumer)
         except KafkaException as error:
             raise _judge(error, "leaving the group") from error
         finally:

@@ -1,0 +1,48 @@
+"""Leaving a consumer group in bounded time."""
+
+import threading
+import time
+
+from confluent_kafka import Consumer
+
+from marketpulse.telemetry import CLIENTS_LEFT_BEHIND, get_logger
+
+_CLOSE_S = 10.0
+_GIVE_BACK_S = 5.0
+
+
+def leave(consumer: Consumer, close_s: float = _CLOSE_S) -> None:
+    """Give the partitions back and close the consumer. What its callbacks raise comes out of here.
+
+    The callbacks run in the calling thread, before the client begins to close: once it has begun, it may
+    never answer them when its broker died in the middle of a rebalance
+    (https://github.com/confluentinc/librdkafka/issues/4884). A client that does not close within
+    `close_s` is left behind, with its threads, counted and logged: the group forgets it when its session
+    ends, and a process does not wait for it to end.
+    """
+    try:
+        consumer.unsubscribe()
+        deadline = time.monotonic() + _GIVE_BACK_S
+        while consumer.assignment() and time.monotonic() < deadline:
+            consumer.poll(0.05)
+    finally:
+        _close(consumer, close_s)
+
+
+def _close(consumer: Consumer, within_s: float) -> None:
+    raised: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            consumer.close()
+        except BaseException as error:  # noqa: BLE001  (raised again by the caller's thread)
+            raised.append(error)
+
+    closing = threading.Thread(target=close, name="leave group", daemon=True)
+    closing.start()
+    closing.join(within_s)
+    if closing.is_alive():
+        CLIENTS_LEFT_BEHIND.inc()
+        get_logger().warning("client_left_behind", after_s=within_s)
+    if raised:
+        raise raised[0]
