@@ -61,7 +61,7 @@ class FileSink:
         self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
         self._failed: set[Key] = set()  # to be claimed and cleaned by the next flush, rows or not
         self._read_again: set[Key] = set()  # their rows were dropped: nothing follows until `resume`
-        self.waiting_rows = 0
+        self.waiting_rows = self.waiting_bytes = 0
 
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
@@ -92,6 +92,7 @@ class FileSink:
         if rest is not None:
             self._waiting[key].setdefault(batch.table, []).append(rest)
             self.waiting_rows += rest.rows.num_rows
+            self.waiting_bytes += rest.rows.nbytes
 
     def flush(self) -> None:
         """Make all that waits durable. Partitions succeed one by one; raises the first one's fault.
@@ -110,12 +111,14 @@ class FileSink:
             SINK_ERRORS.labels(self.name).inc()
             raise
         finally:
-            self.waiting_rows = sum(
-                batch.rows.num_rows
+            waiting = [
+                batch.rows
                 for tables in self._waiting.values()
                 for batches in tables.values()
                 for batch in batches
-            )
+            ]
+            self.waiting_rows = sum(rows.num_rows for rows in waiting)
+            self.waiting_bytes = sum(rows.nbytes for rows in waiting)
         FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
 
     def close(self) -> None:
@@ -124,7 +127,7 @@ class FileSink:
         self._logs.clear()
         self._failed.clear()
         self._read_again.clear()
-        self.waiting_rows = 0
+        self.waiting_rows = self.waiting_bytes = 0
 
     def _drop(self, key: Key) -> None:
         """Forget rows that cannot be stored on top of what the store holds."""

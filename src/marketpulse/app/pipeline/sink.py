@@ -15,6 +15,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _PATIENCE_S = (
     30.0  # rows are held this long for a store that is away; then they are read again when it is back
 )
+_HELD_BYTES_MAX = 64 * 1024 * 1024  # whatever the rows are; a poll brings as much again at most
 _POLL_S = 0.25
 _DRAIN_S = 3.0  # of a stop: a pipeline that stops from its sources on leaves nothing behind
 
@@ -90,7 +91,10 @@ class _Storing:
         if self._waiting_since is None:
             return False
         age_s = time.monotonic() - self._waiting_since
-        return age_s >= self._limits.flush_s or self._sink.waiting_rows >= self._limits.flush_rows
+        full = (
+            self._sink.waiting_rows >= self._limits.flush_rows or self._sink.waiting_bytes >= _HELD_BYTES_MAX
+        )
+        return full or age_s >= self._limits.flush_s
 
     def _flush(self) -> None:
         """1. rows and offsets are durable in the store; 2. tell Kafka, for the lag."""

@@ -102,7 +102,7 @@ class Running:
     ) -> None:
         self.topic, self.storage = topic, LocalStorage(directory / "lake")
         settings = Settings(data_dir=directory, sinks={"lake": {"flush_s": flush_s}})
-        sink = FileSink("lake", self.storage, ParquetFormat(), ManualClock())
+        sink = self.sink = FileSink("lake", self.storage, ParquetFormat(), ManualClock())
         patch.setattr(sink_process, "TableReader", topic.reader)
         patch.setattr(sink_process, "open_sink", lambda *_: sink)
         self.life = Lifecycle("sink-lake", threading.Event(), Health(), directory / "run" / "sink.json", 0)
@@ -174,6 +174,28 @@ def test_a_topic_that_never_ends_does_not_hold_up_the_stop(
     assert running.stop() == 0
     assert running.offsets() == list(range(running.position()))
     assert running.position() > 0
+
+
+def test_a_flood_into_a_slow_store_is_never_held_beyond_the_bound(
+    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+) -> None:
+    quick.setattr(sink_process, "_HELD_BYTES_MAX", 20_000)
+    held: list[int] = []
+    topic.end = 3_000
+    running = Running(topic, tmp_path, quick, flush_s=1_000)
+    put = running.storage.put
+
+    def slow(files: Mapping[str, bytes], owner: str) -> None:
+        held.append(running.sink.waiting_bytes)
+        time.sleep(0.01)
+        put(files, owner)
+
+    quick.setattr(running.storage, "put", slow)
+    running.wait_for(lambda: running.position() > 2_000)
+    one_poll = sum(batch.rows.nbytes for batch in topic.batches(0, 10))
+    assert running.stop() == 0
+    assert running.offsets() == list(range(3_000))
+    assert 0 < max(held) <= 20_000 + one_poll
 
 
 def test_a_broker_that_is_away_is_waited_for(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
