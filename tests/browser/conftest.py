@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser_stage import FLAGS, Stage, Visit, find_browser
 from marketpulse.web.pages import STATIC
 from moving_feed import MovingFeed
+
+_PATIENCE_MS = 20_000  # a machine that does other work too shows things later
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +32,6 @@ def stage() -> Iterator[Stage]:
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[Visit]:
     context = chromium.new_context(viewport={"width": 1400, "height": 900}, color_scheme="dark")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(_PATIENCE_MS)
     yield Visit(context)
     context.close()
