@@ -4,6 +4,7 @@ import random
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.watchdog import Watchdog
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.errors import Retryable
@@ -11,6 +12,7 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_STUCK_S = 300.0  # every call to the broker gives up long before
 
 
 def run(settings: Settings, life: Lifecycle, slot: int = 0) -> int:
@@ -18,6 +20,11 @@ def run(settings: Settings, life: Lifecycle, slot: int = 0) -> int:
 
     After a fault of the log the worker begins anew from its last commit, so nothing is lost or doubled.
     """
+    with Watchdog(_STUCK_S) as watchdog:
+        return _work(settings, life, slot, watchdog)
+
+
+def _work(settings: Settings, life: Lifecycle, slot: int, watchdog: Watchdog) -> int:
     config = engine_config(settings.engine)
     clock = SystemClock()
     wait = _FIRST_WAIT_S
@@ -31,6 +38,7 @@ def run(settings: Settings, life: Lifecycle, slot: int = 0) -> int:
                 if worker.turn():
                     wait = _FIRST_WAIT_S
                 life.health.beat()
+                watchdog.turned()
             worker.stop()
             return 0
         except Retryable as error:
@@ -38,6 +46,7 @@ def run(settings: Settings, life: Lifecycle, slot: int = 0) -> int:
             get_logger().warning("log_away", error=str(error), retry_in_s=round(wait, 1))
             if worker is not None:
                 _abandon(worker)
+        watchdog.turned()
         life.stop.wait(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT_S)
     return 0
