@@ -1,4 +1,4 @@
-"""The broker is killed with -9 under the engine, again and again, by seed. Part of `make soak` only: see the README's known faults."""
+"""The broker is killed with -9 under the engine, again and again, by seed."""
 
 import os
 import random
