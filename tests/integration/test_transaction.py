@@ -1,4 +1,4 @@
-"""What callbacks raise while partitions move, on the real broker: the client raises it out of the call that served them."""
+"""What callbacks raise while partitions move, on the real broker: it comes out of the call that served them."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -135,6 +135,15 @@ def test_a_fault_of_the_client_in_a_callback_is_judged_by_whether_it_passes(
         with pytest.raises(judged, match=f"rebalance: {fault.str()}") as caught:
             worker.poll_until(never)
     assert caught.value.__cause__ is worker.on_take
+
+
+def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with member(kafka_settings) as worker:
+        monkeypatch.setattr(transaction, "_CALL_S", 0.000_001)  # the group's offsets are not told so soon
+        with pytest.raises(Retryable, match=r"rebalance: .*Timed out"):
+            worker.poll_until(never)
 
 
 def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_settings: Settings) -> None:

@@ -115,9 +115,9 @@ class TransactionalLog:
             raise _judge(error, "init_transactions") from None
         self._consumer.subscribe(
             [self._topic],
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._lost,
+            on_assign=_judging(self._assigned),
+            on_revoke=_judging(self._revoked),
+            on_lost=_judging(self._lost),
         )
 
     def poll(self, timeout_s: float, most: int) -> list[PartitionRecords]:
@@ -126,15 +126,12 @@ class TransactionalLog:
         Raises Retryable while the log cannot be read, AbortedTransaction when partitions were lost,
         and whatever `on_take`, `on_give` and `before_commit` raise while partitions move.
         """
-        try:
-            first = self._consumer.poll(timeout_s)
-            if first is None:
-                return []
-            if (fault := first.error()) is not None:
-                raise Retryable(f"the log could not be read: {fault.str()}")
-            messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
-        except KafkaException as error:  # out of a callback: the client raises what those raise
-            raise _judge(error, "rebalance") from error
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        if (error := first.error()) is not None:
+            raise Retryable(f"the log could not be read: {error.str()}")
+        messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
         partitions = np.array(list(map(Message.partition, messages)), np.int64)
         edges = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(messages)]
         found: dict[int, PartitionRecords] = {}
@@ -240,15 +237,13 @@ class TransactionalLog:
     def close(self) -> None:
         """Leave. An open transaction is given up; commit first. Raises what `on_give` raises."""
         try:
+            self.abort()
+        finally:
             try:
-                self.abort()
-            finally:
                 with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
                     leave(self._consumer)
-        except KafkaException as error:
-            raise _judge(error, "leaving the group") from error
-        finally:
-            self._snapshots.close()
+            finally:
+                self._snapshots.close()
 
     def _committed(self, partitions: Sequence[int]) -> list[Taken]:
         asked = [TopicPartition(self._topic, p) for p in partitions]
@@ -307,3 +302,17 @@ def _judge(error: KafkaException, during: str) -> Exception:
     if fault.fatal():
         return Fatal(f"{during}: {fault.str()}")
     return Retryable(f"{during}: {fault.str()}")
+
+
+def _judging(callback: Callable[..., None]) -> Callable[..., None]:
+    """The client raises what a callback raises, but before Python 3.12 only if Python code raised it:
+    what its own methods raise there (`committed` while the broker is away) comes out as a bare
+    KafkaError, which is no exception and which no `except` catches. So it is judged inside."""
+
+    def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            callback(consumer, partitions)
+        except KafkaException as error:
+            raise _judge(error, "rebalance") from error
+
+    return call
