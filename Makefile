@@ -71,7 +71,7 @@ docs: dev
 lock: dev
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
 	@$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/run.txt
-	@for group in uv build java node; do \
+	@for group in uv build java node spark; do \
 		$(LOCK) --group pyproject.toml:$$group --output-file requirements/$$group.txt || exit 1; done
 
 clean:

@@ -142,7 +142,9 @@ def ensure_packages(record: Record, level: str) -> None:
     uv = ensure_uv()
     env = {"VIRTUAL_ENV": str(VENV), "UV_PYTHON": str(BIN / "python")}
     files = [str(LOCKS / name) for name in locks]
-    command("installing packages", [*uv, "pip", "sync", "--quiet", "--require-hashes", *files], env)
+    # Those that come as source are built with what a lock names, not with the newest that is there.
+    built_with = ["--build-constraints", str(LOCKS / "spark.txt")] if "spark.txt" in locks else []
+    command("installing packages", [*uv, "pip", "sync", "--quiet", "--require-hashes", *built_with, *files], env)
     command(
         "installing marketpulse",
         [*uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
@@ -154,6 +156,8 @@ def ensure_packages(record: Record, level: str) -> None:
 def wanted_locks(before: list[str], level: str, record: Record) -> list[str]:
     """The lock files to install. What an earlier call added stays: `make run` keeps the tests' packages."""
     locks = {"build.txt", "dev.txt" if level == "dev" or "dev.txt" in before else "run.txt"}
+    if level == "dev" or "spark.txt" in before:
+        locks.add("spark.txt")
     if "java.txt" in before or not machine_has("java", record):
         locks.add("java.txt")
     if "node.txt" in before or not machine_has("node", record):

@@ -12,7 +12,7 @@ NPM_LOCKS = [ROOT / place / "package-lock.json" for place in ("ui", "tests/brows
 
 
 def test_all_locks_are_looked_at() -> None:
-    assert {path.stem for path in PYTHON_LOCKS} == {"build", "dev", "java", "node", "run", "uv"}
+    assert {path.stem for path in PYTHON_LOCKS} == {"build", "dev", "java", "node", "run", "spark", "uv"}
     assert all(path.is_file() for path in NPM_LOCKS)
 
 
