@@ -36,7 +36,7 @@ def write_file(folder: Path, number: int, messages: list[Message]) -> None:
         {
             "key": m.key(), "value": m.value(), "topic": m.topic(), "partition": m.partition(),
             "offset": m.offset(), "timestamp": m.timestamp()[1] * 1_000, "timestampType": 1,
-            "headers": [{"key": k, "value": v} for k, v in m.headers() or ()] or None,
+            "headers": [{"key": k, "value": v} for k, v in dict(m.headers() or ()).items()] or None,
         }
         for m in messages
     ]  # fmt: skip

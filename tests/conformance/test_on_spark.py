@@ -121,7 +121,7 @@ def messages_of(partition: int, rows: list[dict[str, Any]], random_: random.Rand
     messages: list[Message] = []
     now_ns, at = 0, 0
 
-    def append(value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+    def append(value: bytes, key: bytes | None, headers: list[tuple[str, str | bytes | None]]) -> None:
         messages.append(
             Message(
                 topic="market", partition=partition, offset=len(messages), key=key, value=value, headers=headers,

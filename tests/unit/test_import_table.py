@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sinks": BASE,
     "query": BASE,
     "web": BASE,
-    "spark": {"model", "engine"},
+    "spark": MODEL | {"engine"},
 }
 ONLY_IN: dict[str, str | set[str]] = {
     "confluent_kafka": "kafka",
@@ -41,6 +41,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "rich": "app",
     "psycopg": "sinks",
     "pyspark": "spark",
+    "py4j": "spark",
     "prometheus_client": "telemetry",
     "structlog": "telemetry",
     "pydantic_settings": "settings",

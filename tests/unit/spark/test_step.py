@@ -1,0 +1,104 @@
+"""A partition's step with nothing kept in between but bytes: any cut, any order in a batch, any process."""
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from market_rows import MIDNIGHT_NS, at
+from marketpulse.app.pipeline.spark import make_step
+from marketpulse.errors import Fatal
+from marketpulse.settings import Settings
+from marketpulse.spark.step import Kept, LogRecord, OutputRow
+
+SETTINGS = Settings(engine={"timeframes": ("1s",), "indicators": "sma(2)"})
+STEP = make_step(SETTINGS)()
+
+
+def record(offset: int, seconds: float, row: dict[str, Any]) -> LogRecord:
+    value = json.dumps({"source": "feed", "event_time_ns": at(seconds), **row}).encode()
+    return LogRecord(offset, (MIDNIGHT_NS + round(seconds * 1e9)) // 1_000_000, b"AAA", value, None)
+
+
+def trade(offset: int, seconds: float, price: float, size: float) -> LogRecord:
+    return record(offset, seconds, {"type": "trade", "symbol": "AAA", "price": price, "size": size})
+
+
+def heartbeat(offset: int, seconds: float) -> LogRecord:
+    return record(offset, seconds, {"type": "heartbeat"})
+
+
+WORKED_EXAMPLE = [  # docs/semantics.md, its last table
+    trade(0, 10.2, 5, 1), trade(1, 10.9, 7, 3), trade(2, 12.5, 6, 2), trade(3, 10.4, 4, 1), heartbeat(4, 13.0),
+    trade(5, 11.5, 9, 1), trade(6, 10.95, 8, 5), heartbeat(7, 13.5),
+]  # fmt: skip
+
+
+def run(batches: Sequence[Sequence[LogRecord]]) -> list[OutputRow]:
+    kept: Kept | None = None
+    found: list[OutputRow] = []
+    for batch in batches:
+        kept, rows = STEP(3, kept, batch)
+        found += rows
+    return found
+
+
+def test_the_worked_example_comes_out_when_every_record_is_a_batch_of_its_own() -> None:
+    rows = run([[record] for record in WORKED_EXAMPLE])
+    bars = [json.loads(row.value) for row in rows if row.topic == "bars"]
+    names = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
+    assert [tuple(bar[name] for name in names) for bar in bars] == [
+        (5, 7, 4, 7, 5, 6.0, 3, 0),
+        (6, 6, 6, 6, 2, 6.0, 1, 0),
+        (5, 8, 4, 8, 10, 7.0, 4, 1),
+        (9, 9, 9, 9, 1, 9.0, 1, 0),
+    ]
+    assert (bars[0]["receipt"]["first_offset"], bars[0]["receipt"]["last_offset"]) == (0, 3)
+    assert [bar["receipt"]["late_count"] for bar in bars] == [0, 0, 1, 1]
+    assert {bar["receipt"]["partition"] for bar in bars} == {3}
+
+
+def test_any_cut_and_any_order_inside_a_batch_give_the_same_rows_with_the_same_numbers() -> None:
+    whole = run([WORKED_EXAMPLE])
+    assert [row.sequence for row in whole] == list(range(len(whole)))
+    random_ = random.Random(5)
+    for _ in range(20):
+        cuts = sorted(random_.choices(range(len(WORKED_EXAMPLE) + 1), k=3))
+        batches = [
+            list(WORKED_EXAMPLE[a:b]) for a, b in zip([0, *cuts], [*cuts, len(WORKED_EXAMPLE)], strict=True)
+        ]
+        for batch in batches:
+            random_.shuffle(batch)
+        assert run(batches) == whole
+
+
+def test_the_same_batch_again_from_what_was_kept_gives_the_same_again() -> None:
+    kept, _ = STEP(0, None, WORKED_EXAMPLE[:4])
+    assert STEP(0, kept, WORKED_EXAMPLE[4:]) == STEP(0, kept, WORKED_EXAMPLE[4:])
+
+
+def test_a_refused_record_leaves_as_a_dead_letter_with_its_place() -> None:
+    (row,) = run([[LogRecord(8, 0, b"k", b"no market data", None)]])
+    letter = json.loads(row.value)
+    assert (row.topic, row.key) == ("dead-letters", b"k")
+    assert (letter["reason"], letter["partition"], letter["offset"]) == ("not_json", 3, 8)
+
+
+def test_no_records_change_nothing() -> None:
+    kept, _ = STEP(0, None, WORKED_EXAMPLE)
+    assert STEP(0, kept, []) == (kept, [])
+
+
+def test_records_that_were_taken_before_are_refused() -> None:
+    kept, _ = STEP(0, None, WORKED_EXAMPLE[:3])
+    with pytest.raises(Fatal, match=r"record 3 was expected, 2 came.*new checkpoint"):
+        STEP(0, kept, WORKED_EXAMPLE[2:])
+
+
+def test_a_state_of_another_computation_is_refused() -> None:
+    kept, _ = STEP(0, None, WORKED_EXAMPLE)
+    other = make_step(Settings(engine={"timeframes": ("1s",), "indicators": "sma(3)"}))()
+    with pytest.raises(Fatal, match=r"other timeframes, indicators or rules.*new checkpoint"):
+        other(0, kept, [heartbeat(8, 14.0)])
