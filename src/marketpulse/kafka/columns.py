@@ -67,13 +67,18 @@ class Columns:
         if rare:
             place = {int(old): new for new, old in enumerate(rows)}
             rare = {place[old]: value for old, value in rare.items() if old in place}
-        return Columns(
-            self.floats[:, rows], self.longs[:, rows], self.ids[:, rows], self.flags[:, rows], self.data, rare
+        # Not `[:, rows]`: that lays the columns out one beside the other.
+        floats, longs, ids, flags = (
+            np.take(matrix, rows, axis=1) for matrix in (self.floats, self.longs, self.ids, self.flags)
         )
+        return Columns(floats, longs, ids, flags, self.data, rare)
 
     def to_batch(self, topic: str, partition: int, strings: StringTable) -> MarketBatch:
-        """The same memory as a MarketBatch."""
+        """The same memory as a MarketBatch: every column in one piece and `data` read-only, whatever the records
+        were. The engine's kernels are compiled for each layout that they meet, which takes many seconds."""
         floats, longs, ids, flags = self.floats, self.longs, self.ids, self.flags
+        data = self.data.view()
+        data.flags.writeable = False
         return MarketBatch(
             topic, partition, strings, kind=flags[KIND], symbol=ids[SYMBOL], source=ids[SOURCE], venue=ids[VENUE],
             event_time_ns=longs[EVENT_TIME], ingest_time_ns=longs[INGEST_TIME], a=floats[A], b=floats[B],
@@ -81,7 +86,7 @@ class Columns:
             open_time_ns=longs[OPEN_TIME], close_time_ns=longs[CLOSE_TIME], trade_count=longs[TRADE_COUNT],
             final=flags[FINAL], session_date=ids[SESSION_DATE], trade_id_start=longs[TRADE_ID_START],
             trade_id_length=ids[TRADE_ID_LENGTH], offset=longs[OFFSET], row=ids[ROW],
-            log_time_ns=longs[LOG_TIME], data=self.data, rare=self.rare,
+            log_time_ns=longs[LOG_TIME], data=data, rare=self.rare,
         )  # fmt: skip
 
 

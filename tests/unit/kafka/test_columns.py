@@ -1,0 +1,47 @@
+"""The layout of decoded batches: one for all, since kernels are compiled for each."""
+
+from dataclasses import fields
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from market_rows import at, trade
+from marketpulse.kafka.codec import MarketDecoder, encode_market
+from marketpulse.model.market import TRADE, MarketBatch
+
+ROWS = pa.RecordBatch.from_pylist(
+    [trade("A", 1.0 + i, 5.0, 2.0, venue="X", trade_id=f"{i}") for i in range(3)], TRADE
+)
+JSON = [record.value for record in encode_market(ROWS, wire="json", partitions=1)]
+FRAME = encode_market(ROWS, wire="arrow", partitions=1)[0].value
+
+
+def decode(values: list[bytes]) -> MarketBatch:
+    batch, _ = MarketDecoder().decode(
+        "market", 0, values, np.arange(len(values)), lambda _: at(9), lambda _: None,
+        lambda i: values[i] is FRAME,
+    )  # fmt: skip
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        (JSON, 3),
+        ([JSON[0], b"no market data", JSON[1]], 2),
+        ([FRAME], 3),
+        ([JSON[0], FRAME, JSON[1], FRAME], 8),
+        ([FRAME, b"no market data"], 3),
+    ],
+    ids=["json", "json and a refused record", "a frame", "both wires", "a frame and a refused record"],
+)
+def test_every_column_is_in_one_piece_and_the_bytes_are_read_only(values: list[bytes], rows: int) -> None:
+    batch = decode(values)
+    assert len(batch) == rows
+    columns = [getattr(batch, field.name) for field in fields(batch)]
+    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    assert len(arrays) > 20
+    assert all(array.flags.c_contiguous for array in arrays)
+    assert not batch.data.flags.writeable
+    assert batch.a.tolist() == [5.0] * rows
