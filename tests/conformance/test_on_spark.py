@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 import spark_query
@@ -37,6 +38,8 @@ Log = dict[int, list[Message]]
 Outputs = dict[tuple[str, int], list[tuple[bytes | None, bytes]]]
 
 
+@pytest.mark.timeout(600)  # two sessions of Spark and their Python workers
+@pytest.mark.usefixtures("kernels")
 def test_spark_gives_the_local_engines_rows_to_the_byte_through_a_stop_and_a_kill(tmp_path: Path) -> None:
     log = market_log(SEED)
     for number, messages in enumerate(cut(log, SEED)):

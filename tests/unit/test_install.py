@@ -79,6 +79,15 @@ def test_run_keeps_what_the_tests_had_installed(install: ModuleType, monkeypatch
     assert install.wanted_locks(["build.txt", "dev.txt"], "run", install.Record()) == ["build.txt", "dev.txt"]
 
 
+def test_spark_comes_with_the_tests_and_not_with_what_runs(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "machine_has", lambda *_: True)
+    assert "spark.txt" in install.wanted_locks([], "dev", install.Record())
+    assert "spark.txt" not in install.wanted_locks([], "run", install.Record())
+    assert "spark.txt" in install.wanted_locks(["build.txt", "dev.txt", "spark.txt"], "run", install.Record())
+
+
 def test_packages_are_installed_once_and_again_when_a_lock_changes(
     install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

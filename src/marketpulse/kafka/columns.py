@@ -68,9 +68,8 @@ class Columns:
             place = {int(old): new for new, old in enumerate(rows)}
             rare = {place[old]: value for old, value in rare.items() if old in place}
         # Not `[:, rows]`: that lays the columns out one beside the other.
-        floats, longs, ids, flags = (
-            np.take(matrix, rows, axis=1) for matrix in (self.floats, self.longs, self.ids, self.flags)
-        )
+        floats, longs = self.floats.take(rows, axis=1), self.longs.take(rows, axis=1)
+        ids, flags = self.ids.take(rows, axis=1), self.flags.take(rows, axis=1)
         return Columns(floats, longs, ids, flags, self.data, rare)
 
     def to_batch(self, topic: str, partition: int, strings: StringTable) -> MarketBatch:
