@@ -70,7 +70,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
-    """A record for the topic `topic`; `sequence` counts the partition's rows from 0, in order of emission."""
+    """A record for the topic `topic`; `sequence` counts the partition's rows from 0, in order of emission.
+
+    Within each topic that order is the log's, for any cut; how the topics' rows alternate depends on the cut."""
 
     sequence: int
     topic: str
