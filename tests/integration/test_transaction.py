@@ -146,6 +146,14 @@ def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
             worker.poll_until(never)
 
 
+def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(kafka_settings: Settings) -> None:
+    with member(kafka_settings) as first:
+        first.poll_until(lambda: first.owned == {0, 1, 2, 3})
+        first.log.write("bars", [(b"A", b"{}")])
+        with member(kafka_settings), pytest.raises(Fatal, match="newer producer instance"):
+            ask_for(30, lambda: (first.log.write("bars", [(b"A", b"{}")]), first.log.serve()))
+
+
 def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_settings: Settings) -> None:
     worker = Member(kafka_settings)
     worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})

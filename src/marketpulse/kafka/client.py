@@ -74,6 +74,30 @@ def client_config(settings: Settings, role: Role, **overrides: Any) -> dict[str,
     return config
 
 
+class LogProducer(Producer):
+    """The library's producer, but all that its callbacks meet comes out as KafkaException.
+
+    Where the client gives up while more callbacks wait in the same call, the library loses its own
+    exception, and Python says SystemError.
+    """
+
+    def poll(self, timeout: float = -1) -> int:
+        try:
+            return super().poll(timeout)
+        except SystemError as error:
+            raise _gave_up() from error
+
+    def flush(self, timeout: float = -1) -> int:
+        try:
+            return super().flush(timeout)
+        except SystemError as error:
+            raise _gave_up() from error
+
+
+def _gave_up() -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._FATAL, "the client gave up; its log says why"))
+
+
 def send_offsets(
     producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float
 ) -> None:

@@ -3,12 +3,13 @@
 import threading
 import time
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from marketpulse.telemetry import CLIENTS_LEFT_BEHIND, get_logger
 
 _CLOSE_S = 10.0
 _GIVE_BACK_S = 5.0
+_FENCED_CLOSE_S = 1.0  # a client that was fenced often does not close at all
 
 
 def leave(consumer: Consumer, close_s: float = _CLOSE_S) -> None:
@@ -21,7 +22,11 @@ def leave(consumer: Consumer, close_s: float = _CLOSE_S) -> None:
     ends, and a process does not wait for it to end.
     """
     try:
-        consumer.unsubscribe()
+        try:
+            consumer.unsubscribe()
+        except KafkaException as error:  # its place in the group was taken: there is nothing to give back
+            get_logger().info("left_already", error=str(error))
+            close_s = min(close_s, _FENCED_CLOSE_S)
         deadline = time.monotonic() + _GIVE_BACK_S
         while consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(0.05)

@@ -13,7 +13,7 @@ from typing import cast
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.client import LogProducer, client_config, error_of
 from marketpulse.kafka.client_names import max_block_s
 from marketpulse.kafka.market_records import MarketRecords, Outgoing, count_by_type
 from marketpulse.kafka.source_position import PositionedTransactions, is_lost
@@ -64,7 +64,7 @@ class KafkaMarketLog:
         else:
             # 0: a record waits for the broker as long as it takes; the queue's bound stops the source.
             config = client_config(settings, "producer", linger_ms=1, message_timeout_ms=0)
-            self._queue = Producer(
+            self._queue = LogProducer(
                 {**config, "delivery.report.only.error": True, "on_delivery": self._delivered}
             )
 
@@ -110,10 +110,16 @@ class KafkaMarketLog:
         self._settle()
         self._send()
         self._commit()
-        if self._queue is not None and (left := self._queue.flush(_FLUSH_S)):
+        if self._queue is None:
+            return
+        try:
+            left = self._queue.flush(_FLUSH_S)
+        except KafkaException as error:
             self._raise_failure()
-            raise Retryable(f"{left} records are not acknowledged yet: the broker is away or slow")
+            raise error_of(error) from None
         self._raise_failure()
+        if left:
+            raise Retryable(f"{left} records are not acknowledged yet: the broker is away or slow")
 
     def close(self) -> None:
         """Flush, and let go. What could not be flushed raises: with positions it is read again by the
@@ -207,8 +213,7 @@ class KafkaMarketLog:
                 )
                 self._sent += 1
             except BufferError:
-                client.poll(0.05)
-                self._raise_failure()
+                self._serve(client, 0.05)
                 if time.monotonic() > deadline:
                     raise Retryable(
                         f"the queue to the broker has been full for {self._block_s:g} s: it is away or slow"
@@ -218,10 +223,20 @@ class KafkaMarketLog:
                 if self._transactions is not None:
                     self._transactions.fail(error, "write")
                 raise error_of(error) from None
-        client.poll(0)
-        self._raise_failure()
+        self._serve(client, 0)
         if self._transactions is None:
             self._forget_pending()
+
+    def _serve(self, client: Producer, timeout_s: float) -> None:
+        """Let the client report what became of its records."""
+        try:
+            client.poll(timeout_s)
+        except KafkaException as error:
+            self._raise_failure()
+            if self._transactions is not None:
+                self._transactions.fail(error, "write")
+            raise error_of(error) from None
+        self._raise_failure()
 
     def _commit(self) -> None:
         if self._transactions is None or not self._transactions.is_open():

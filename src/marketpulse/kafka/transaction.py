@@ -15,6 +15,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 from confluent_kafka import (
@@ -23,12 +24,11 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka.client import client_config, send_offsets
+from marketpulse.kafka.client import LogProducer, client_config, send_offsets
 from marketpulse.kafka.group import leave
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
 from marketpulse.settings import Settings
@@ -92,7 +92,7 @@ class TransactionalLog:
         self._in_transaction = False
         self._undelivered: KafkaError | None = None
         member = {"group_instance_id": f"{self._group}-{slot}"} if settings.process.static_membership else {}
-        self._producer = Producer(
+        self._producer = LogProducer(
             client_config(
                 settings, "producer", transactional_id=f"{self._group}-{slot}",
                 transaction_timeout_ms=_TRANSACTION_MS,
@@ -141,21 +141,30 @@ class TransactionalLog:
         return list(found.values())
 
     def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
-        """Put output records into the open transaction; begins one when none is open."""
+        """Put output records into the open transaction; begins one when none is open.
+
+        Raises AbortedTransaction when nothing of it counts any more, Fatal when fenced.
+        """
         self.begin()
         produce, name = self._producer.produce, self._settings.topic(topic)
-        for key, value in rows:
-            while True:
-                try:
-                    produce(name, value, key, on_delivery=self._delivered)
-                    break
-                except BufferError:
-                    self._producer.poll(0.05)
+        try:
+            for key, value in rows:
+                while True:
+                    try:
+                        produce(name, value, key, on_delivery=self._delivered)
+                        break
+                    except BufferError:
+                        self._producer.poll(0.05)
+        except KafkaException as error:
+            self._abort_after(error, "write")
 
     def begin(self) -> None:
         """Open a transaction if none is open."""
         if not self._in_transaction:
-            self._producer.begin_transaction()
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                self._abort_after(error, "begin")
             self._in_transaction = True
 
     @property
@@ -164,12 +173,15 @@ class TransactionalLog:
 
     def serve(self) -> None:
         """Let the client report deliveries; raises AbortedTransaction when an output was refused."""
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            self._abort_after(error, "write")
         if self._undelivered is not None:
-            error, self._undelivered = self._undelivered, None
+            refused, self._undelivered = self._undelivered, None
             if self._in_transaction:
                 self.abort()
-            raise AbortedTransaction(f"an output was not written: {error.str()}")
+            raise AbortedTransaction(f"an output was not written: {refused.str()}")
 
     def commit(self) -> None:
         """Commit outputs, snapshots and input offsets together.
@@ -192,7 +204,7 @@ class TransactionalLog:
             self._in_transaction = False
             TRANSACTIONS.labels("committed").inc()
         except KafkaException as error:
-            self._abort_after(error)
+            self._abort_after(error, "commit")
 
     def abort(self) -> None:
         """Give the open transaction up."""
@@ -281,13 +293,13 @@ class TransactionalLog:
         consumer.incremental_unassign(partitions)
         raise AbortedTransaction("the group gave this worker's partitions to another")
 
-    def _abort_after(self, error: KafkaException) -> None:
+    def _abort_after(self, error: KafkaException, during: str) -> NoReturn:
         fault: KafkaError = error.args[0]
-        get_logger().warning("commit_failed", error=fault.str(), code=fault.name())
+        get_logger().warning("transaction_failed", during=during, error=fault.str(), code=fault.name())
         if fault.fatal():
             raise Fatal(f"another worker took this one's place ({fault.str()}): it stops here") from None
         self.abort()
-        raise AbortedTransaction(f"commit failed: {fault.str()}") from None
+        raise AbortedTransaction(f"{during} failed: {fault.str()}") from None
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002
         if error is not None and error.code() not in _PURGED:
