@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -78,7 +78,10 @@ def write(settings: Settings, rows: list[dict[str, Any]]) -> None:
 class Workers:
     """Engine processes, one a slot; `care` starts those that have ended again, as the supervisor does."""
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(
+        self, settings: Settings, count: int, program: Sequence[str] = ("-m", "marketpulse")
+    ) -> None:
+        self._command = [sys.executable, *program]
         self._environment = {
             **os.environ,
             "MARKETPULSE_DATA_DIR": str(settings.data_dir),
@@ -86,14 +89,14 @@ class Workers:
             "MARKETPULSE_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
             "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(FRAMES),
             "MARKETPULSE_ENGINE__INDICATORS": INDICATORS,
-            "MARKETPULSE_PROCESS__SNAPSHOT_RECORDS": "300",
+            "MARKETPULSE_PROCESS__SNAPSHOT_RECORDS": "200",
+            "MARKETPULSE_KAFKA__PARTITIONS": str(settings.kafka.partitions),
             "MARKETPULSE_PROCESS__COMMIT_MS": "20",
         }
         self._running = [self._start(slot) for slot in range(count)]
 
     def _start(self, slot: int) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "marketpulse", "process", "--slot", str(slot)]
-        return subprocess.Popen(command, env=self._environment)
+        return subprocess.Popen([*self._command, "process", "--slot", str(slot)], env=self._environment)
 
     def care(self) -> None:
         self._running = [
@@ -104,6 +107,10 @@ class Workers:
     def kill(self, slot: int) -> None:
         self._running[slot].send_signal(signal.SIGKILL)
         self._running[slot].wait()
+
+    def wait_until_dead(self, slot: int) -> None:
+        """A worker that kills itself."""
+        assert self._running[slot].wait(60) == -signal.SIGKILL
 
     def leave(self, slot: int) -> None:
         """A clean stop: its partitions go to the others."""
@@ -176,6 +183,11 @@ def campaign(
         workers.stop()
     finally:
         workers.abandon()
+    assert_as_the_clean_run(settings)
+
+
+def assert_as_the_clean_run(settings: Settings) -> None:
+    """What committed readers see is what one pass over the log gives, byte for byte."""
     expected = clean_run(settings)
     revised = sum(b'"revision":0' not in value for value in expected["bars", 0])
     assert revised > 20, "the stream has late and changed trades"

@@ -1,10 +1,22 @@
 """The engine's workers are killed with -9 at random, by seed, while records come, and partitions move between them."""
 
+import itertools
 import random
+from pathlib import Path
 
 import pytest
 
-from engine_campaign import SEEDS, Workers, campaign
+import dying_worker
+from dying_worker import STEPS
+from engine_campaign import (
+    SEEDS,
+    Workers,
+    assert_as_the_clean_run,
+    campaign,
+    stream,
+    wait_until_taken,
+    write,
+)
 from marketpulse.settings import Settings
 
 pytestmark = [
@@ -21,6 +33,28 @@ def test_a_worker_killed_again_and_again_leaves_exactly_the_rows_of_the_clean_ru
 ) -> None:
     workers = Workers(kafka_settings, 1)
     campaign(kafka_settings, seed, workers, lambda _: workers.kill(0))
+
+
+def test_a_worker_that_dies_at_every_step_of_its_work_leaves_exactly_the_rows_of_the_clean_run(
+    kafka_settings: Settings, tmp_path: Path
+) -> None:
+    deaths = tmp_path / "deaths"
+    workers = Workers(kafka_settings, 1, [dying_worker.__file__, str(deaths)])
+    rows = stream(seed=7)
+    cuts = [len(rows) * i // (len(STEPS) + 1) for i in range(len(STEPS) + 2)]
+    pieces = [rows[begin:end] for begin, end in itertools.pairwise(cuts)]
+    try:
+        for piece in pieces[:-1]:
+            write(kafka_settings, piece)
+            workers.wait_until_dead(0)
+            workers.care()
+        write(kafka_settings, pieces[-1])
+        wait_until_taken(kafka_settings, workers)
+        workers.stop()
+    finally:
+        workers.abandon()
+    assert deaths.read_text().splitlines() == list(STEPS)
+    assert_as_the_clean_run(kafka_settings)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

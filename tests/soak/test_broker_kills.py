@@ -37,7 +37,9 @@ def test_a_broker_killed_under_the_engine_leaves_exactly_the_rows_of_the_clean_r
         def disturb(random_: random.Random) -> None:
             assert broker.pid is not None
             os.kill(broker.pid, signal.SIGKILL)
-            assert broker.wait(30)  # a process that dies slowly would still count as one that need not be started
+            assert broker.wait(
+                30
+            )  # a process that dies slowly would still count as one that need not be started
             time.sleep(random_.uniform(0, 2))
             broker.start()
 

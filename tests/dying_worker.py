@@ -1,0 +1,129 @@
+"""An engine worker that kills itself with -9 at a step of its work: `dying_worker.py DEATHS process --slot 0`.
+
+Each life dies at the next of STEPS and writes its name into the file DEATHS; after the last it lives on.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+
+from marketpulse.app import worker
+from marketpulse.app.cli import main
+from marketpulse.engine.step import Stepper
+from marketpulse.kafka import transaction
+from marketpulse.kafka.client import LogProducer
+
+STEPS = {
+    "after init_transactions": 1,
+    "before its partitions are assigned": 1,
+    "after its partitions are assigned": 1,
+    "after the first batch": 1,
+    "after begin_transaction": 2,
+    "between two outputs": 7,
+    "after a chunk of a snapshot was sent": 1,
+    "after a snapshot was acknowledged": 1,
+    "before the offsets are sent": 2,
+    "after the offsets were sent": 2,
+    "before commit_transaction": 2,
+    "after commit_transaction": 2,
+    "after a snapshot was read": 1,
+    "between two snapshots read": 2,
+    "after the first batch of another life": 1,
+    "before the third commit": 3,
+}
+"""Where to die, and at which time of passing there."""
+SAME = {
+    "after the first batch of another life": "after the first batch",
+    "between two snapshots read": "after a snapshot was read",
+    "before the third commit": "before commit_transaction",
+}
+
+
+class Fate:
+    """Where this life ends."""
+
+    def __init__(self, deaths: Path) -> None:
+        self._deaths = deaths
+        lives = len(deaths.read_text().splitlines()) if deaths.exists() else 0
+        self._name = [*STEPS, ""][lives]
+        self._step, self._left = SAME.get(self._name, self._name), STEPS.get(self._name, 0)
+
+    def at(self, step: str) -> None:
+        if step != self._step:
+            return
+        self._left -= 1
+        if self._left == 0:
+            with self._deaths.open("a") as deaths:
+                deaths.write(self._name + "\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def doom(fate: Fate) -> None:
+    """Put the fate's eyes into the worker's clients and its engine."""
+
+    class DyingProducer(LogProducer):
+        def init_transactions(self, *args: Any) -> None:
+            super().init_transactions(*args)
+            fate.at("after init_transactions")
+
+        def begin_transaction(self) -> None:
+            super().begin_transaction()
+            fate.at("after begin_transaction")
+
+        def produce(self, topic: str, *args: Any, **more: Any) -> None:
+            super().produce(topic, *args, **more)
+            fate.at(
+                "after a chunk of a snapshot was sent" if topic.endswith("state") else "between two outputs"
+            )
+
+        def send_offsets_to_transaction(self, *args: Any) -> None:
+            fate.at("before the offsets are sent")
+            super().send_offsets_to_transaction(*args)
+            fate.at("after the offsets were sent")
+
+        def commit_transaction(self, *args: Any) -> None:
+            fate.at("before commit_transaction")
+            super().commit_transaction(*args)
+            fate.at("after commit_transaction")
+
+    class DyingConsumer(confluent_kafka.Consumer):
+        def incremental_assign(self, partitions: Any) -> None:
+            fate.at("before its partitions are assigned")
+            super().incremental_assign(partitions)
+            fate.at("after its partitions are assigned")
+
+    class DyingLog(transaction.TransactionalLog):
+        def write_snapshot(self, *args: Any) -> Any:
+            pointer = super().write_snapshot(*args)
+            fate.at("after a snapshot was acknowledged")
+            return pointer
+
+        def read_snapshot(self, *args: Any) -> bytes:
+            data = super().read_snapshot(*args)
+            fate.at("after a snapshot was read")
+            return data
+
+    class DyingStepper(Stepper):
+        def step(self, *args: Any) -> Any:
+            result = super().step(*args)
+            fate.at("after the first batch")
+            return result
+
+    names: list[tuple[Any, str, type]] = [
+        (transaction, "LogProducer", DyingProducer),
+        (transaction, "Consumer", DyingConsumer),
+        (worker, "TransactionalLog", DyingLog),
+        (worker, "Stepper", DyingStepper),
+    ]
+    for module, name, replacement in names:
+        setattr(module, name, replacement)
+
+
+if __name__ == "__main__":
+    doom(Fate(Path(sys.argv[1])))
+    sys.argv = ["marketpulse", *sys.argv[2:]]
+    main()
