@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import FRAME_CONTENT_TYPE, MarketDecoder, decode_rows, to_tables
-from marketpulse.kafka.group import leave
+from marketpulse.kafka.group import judging, leave
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
@@ -72,9 +72,9 @@ class TableReader:
         )  # fmt: skip
         self._consumer.subscribe(
             list(self._tables),
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._lost,
+            on_assign=judging(self._assigned, error_of),
+            on_revoke=judging(self._revoked, error_of),
+            on_lost=judging(self._lost, error_of),
         )
 
     def on_revoke(self, callback: Callable[[], None]) -> None:

@@ -1,15 +1,36 @@
-"""Leaving a consumer group in bounded time."""
+"""Being a member of a consumer group: what its callbacks raise, and leaving it in bounded time."""
 
 import threading
 import time
+from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from marketpulse.telemetry import CLIENTS_LEFT_BEHIND, get_logger
 
 _CLOSE_S = 10.0
 _GIVE_BACK_S = 5.0
 _FENCED_CLOSE_S = 1.0  # a client that was fenced often does not close at all
+
+
+Rebalanced = Callable[[Consumer, list[TopicPartition]], None]
+
+
+def judging(callback: Rebalanced, judge: Callable[[KafkaException], Exception]) -> Rebalanced:
+    """The callback, but a KafkaException in it comes out of `poll` as what `judge` makes of it.
+
+    The client raises what a callback raises, but before Python 3.12 only if Python code raised it: what
+    its own methods raise there (`committed` while the broker is away) comes out as a bare KafkaError,
+    which is no exception and which no `except` catches. So it is judged inside.
+    """
+
+    def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            callback(consumer, partitions)
+        except KafkaException as error:
+            raise judge(error) from error
+
+    return call
 
 
 def leave(consumer: Consumer, close_s: float = _CLOSE_S) -> None:

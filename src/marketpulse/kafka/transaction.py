@@ -29,7 +29,7 @@ from confluent_kafka import (
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import LogProducer, client_config, send_offsets
-from marketpulse.kafka.group import leave
+from marketpulse.kafka.group import judging, leave
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
@@ -115,9 +115,9 @@ class TransactionalLog:
             raise _judge(error, "init_transactions") from None
         self._consumer.subscribe(
             [self._topic],
-            on_assign=_judging(self._assigned),
-            on_revoke=_judging(self._revoked),
-            on_lost=_judging(self._lost),
+            on_assign=judging(self._assigned, _of_rebalance),
+            on_revoke=judging(self._revoked, _of_rebalance),
+            on_lost=judging(self._lost, _of_rebalance),
         )
 
     def poll(self, timeout_s: float, most: int) -> list[PartitionRecords]:
@@ -297,6 +297,7 @@ class TransactionalLog:
         fault: KafkaError = error.args[0]
         get_logger().warning("transaction_failed", during=during, error=fault.str(), code=fault.name())
         if fault.fatal():
+            self._in_transaction = False  # there is nothing left to abort
             raise Fatal(f"another worker took this one's place ({fault.str()}): it stops here") from None
         self.abort()
         raise AbortedTransaction(f"{during} failed: {fault.str()}") from None
@@ -316,15 +317,5 @@ def _judge(error: KafkaException, during: str) -> Exception:
     return Retryable(f"{during}: {fault.str()}")
 
 
-def _judging(callback: Callable[..., None]) -> Callable[..., None]:
-    """The client raises what a callback raises, but before Python 3.12 only if Python code raised it:
-    what its own methods raise there (`committed` while the broker is away) comes out as a bare
-    KafkaError, which is no exception and which no `except` catches. So it is judged inside."""
-
-    def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        try:
-            callback(consumer, partitions)
-        except KafkaException as error:
-            raise _judge(error, "rebalance") from error
-
-    return call
+def _of_rebalance(error: KafkaException) -> Exception:
+    return _judge(error, "rebalance")
