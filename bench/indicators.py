@@ -17,7 +17,19 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
+from marketpulse.indicators.bar_columns import (
+    ASK,
+    ASK_SIZE,
+    BID,
+    BID_SIZE,
+    CLOSE,
+    HIGH,
+    LOW,
+    NOTIONAL,
+    OPEN,
+    VOLUME,
+    WIDTH,
+)
 from marketpulse.indicators.catalogue import CATALOGUE, Spec
 
 Floats = NDArray[np.float64]
@@ -50,6 +62,8 @@ def market() -> tuple[NDArray[np.int64], Floats, NDArray[np.int32]]:
     )
     bars[:, VOLUME] = rng.integers(1, 10_000, BARS)
     bars[:, NOTIONAL] = close * bars[:, VOLUME]
+    bars[:, BID], bars[:, ASK] = close - 0.01, close + 0.01
+    bars[:, BID_SIZE], bars[:, ASK_SIZE] = rng.integers(1, 900, (2, BARS))
     session = np.repeat(np.arange(10, dtype=np.int32), BARS // 10)
     return np.tile(np.arange(SERIES), BARS // SERIES), bars, session
 

@@ -1,4 +1,4 @@
-"""Bars by the letter of docs/semantics.md (1 to 9), slowly and plainly: what the engine's are held against.
+"""Bars and the quotes at their closes by the letter of docs/semantics.md (1 to 9, 17), slowly and plainly: what the engine's are held against.
 
 It knows nothing of the engine: lists, sorting and the standard library's exact sum. Every row looks at
 everything again; nothing is kept up to date.
@@ -51,12 +51,16 @@ class Symbol:
     feeds: set[str] = field(default_factory=set)
     watermark: int | None = None
     trades: list[tuple[int, int, float, float]] = field(default_factory=list)  # (time, offset, price, size)
+    quotes: list[tuple[int, int]] = field(default_factory=list)  # (time, offset)
     closed: dict[str, list[Place]] = field(default_factory=dict)  # by timeframe
     last_close: dict[str, float] = field(default_factory=dict)
 
 
 class Oracle:
-    """`take` one row of the log after the other; it gives the bars that the row closes, in their order."""
+    """`take` one row of the log after the other; it gives the bars that the row closes, in their order.
+
+    Its correction window is empty: what comes behind the watermark is too late.
+    """
 
     def __init__(
         self, frames: Sequence[str], venues: Mapping[str, Sequence[Session] | None], *, fill: bool = False
@@ -73,12 +77,13 @@ class Oracle:
         self.offset = -1
         self.refused: list[tuple[int, str]] = []
         self.outside = 0
+        self.outside_quotes = self.late_quotes = 0
 
     def take(self, row: Row) -> list[Row]:
-        """8: check; log time and liveness; watermark; closings; then the row's own trade."""
+        """8: check; log time and liveness; watermark; closings; then the row's own trade or quote."""
         self.offset += 1
         kind = row["type"]
-        if kind in ("trade", "heartbeat", "goodbye") and (reason := self._check(row)):
+        if kind in ("trade", "quote", "heartbeat", "goodbye") and (reason := self._check(row)):
             self.refused.append((self.offset, reason))
             return []
         if kind in ("heartbeat", "clock"):
@@ -89,6 +94,8 @@ class Oracle:
         bars = self._close_due()
         if kind == "trade":
             self._take_trade(row)
+        if kind == "quote":
+            self._take_quote(row)
         return bars
 
     # --- 9: the door
@@ -125,13 +132,14 @@ class Oracle:
             source.mode = row["mode"]
             source.lateness = row.get("lateness_ns", LATENESS)
             return
-        if row["type"] == "trade":
+        if row["type"] in ("trade", "quote"):
             symbol = self.symbols.get(row["symbol"])
             if symbol is None:
                 symbol = self.symbols[row["symbol"]] = Symbol(row["symbol"], self.venues[row["venue"]])
             symbol.feeds.add(row["source"])
         promised = {
             "trade": row["event_time_ns"] - source.lateness,
+            "quote": row["event_time_ns"] - source.lateness,
             "heartbeat": row["event_time_ns"],
             "goodbye": row.get("watermark_ns"),
         }[row["type"]]
@@ -238,6 +246,7 @@ class Oracle:
             "vwap": math.fsum(price * size for _, _, price, size in inside) / volume if volume else None,
             "trade_count": len(inside),
             "first_offset": min(offsets, default=None), "last_offset": max(offsets, default=None),
+            "quote_offset": self._quote_at(symbol, place),
         }  # fmt: skip
 
     # --- 8, 11: the row's own trade
@@ -253,6 +262,23 @@ class Oracle:
             self.refused.append((self.offset, "too_late"))
             return
         symbol.trades.append((time, self.offset, row["price"], row["size"]))
+
+    # --- 17: quotes
+
+    def _take_quote(self, row: Row) -> None:
+        symbol, time = self.symbols[row["symbol"]], row["event_time_ns"]
+        session = self._session_of(symbol, time)
+        if session is None or time >= session.closes:
+            self.outside_quotes += 1
+        elif symbol.watermark is not None and time < symbol.watermark:
+            self.late_quotes += 1
+        else:
+            symbol.quotes.append((time, self.offset))
+
+    def _quote_at(self, symbol: Symbol, place: Place) -> int | None:
+        """The offset of the last quote of the bar's session before its close."""
+        before = [quote for quote in symbol.quotes if place.session.opens <= quote[0] < place.closes]
+        return max(before)[1] if before else None
 
 
 def _later(before: int | None, now: int | None) -> int | None:

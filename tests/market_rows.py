@@ -9,7 +9,7 @@ import numpy as np
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.step import CLOSED_MOST, Stepper, StepResult
+from marketpulse.engine.step import CLOSED_MOST, QuoteCounts, Stepper, StepResult
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.model.market import KIND_OF_TYPE, Kind, MarketBatch, StringTable
 from marketpulse.model.timeframe import parse_timeframes
@@ -33,6 +33,22 @@ def trade(symbol: str, seconds: float, price: float, size: float, source: str = 
         "size": size,
         **more,
     }
+
+
+def quote(
+    symbol: str,
+    seconds: float,
+    bid: float,
+    ask: float,
+    sizes: tuple[float, float] = (1.0, 1.0),
+    source: str = "feed",
+    **more: Any,
+) -> Row:
+    """`sizes` are the bid's and the ask's."""
+    return {
+        "type": "quote", "symbol": symbol, "source": source, "event_time_ns": at(seconds), "bid": bid,
+        "bid_size": sizes[0], "ask": ask, "ask_size": sizes[1], **more,
+    }  # fmt: skip
 
 
 def correction(
@@ -106,6 +122,11 @@ def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> Ma
             if (trade_id := row.get("trade_id")) is not None:
                 batch.trade_id_start[i], batch.trade_id_length[i] = len(ids), len(trade_id)
                 ids += trade_id.encode()
+        elif kind == Kind.QUOTE:
+            batch.a[i], batch.b[i], batch.c[i], batch.d[i] = (
+                row[name] for name in ("bid", "bid_size", "ask", "ask_size")
+            )
+            batch.ingest_time_ns[i] = row.get("ingest_time_ns", -1)
         elif kind == Kind.BAR:
             batch.a[i], batch.b[i], batch.c[i], batch.d[i], batch.e[i] = row["ohlcv"]
             batch.f[i] = row.get("vwap", float("nan"))
@@ -155,6 +176,7 @@ class Engine:
             out_of_session=sum(part.out_of_session for part in parts),
             late=sum(part.late for part in parts),
             duplicates=sum(part.duplicates for part in parts),
+            quotes=QuoteCounts(*map(sum, zip(*(part.quotes for part in parts), strict=True))),
         )
 
     def feed(self, *rows: Row) -> list[dict[str, Any]]:

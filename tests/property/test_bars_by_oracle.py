@@ -1,4 +1,4 @@
-"""The engine's bars, row by row, against a slow oracle that only knows the semantics, over real exchange calendars."""
+"""The engine's bars and the quotes at their closes, row by row, against a slow oracle that only knows the semantics, over real exchange calendars."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -79,12 +79,19 @@ def trade(source: str, symbol: str, venue: str, time: int, price: float, size: f
     }  # fmt: skip
 
 
+def quote(source: str, symbol: str, venue: str, time: int, bid: float, ask: float) -> Row:
+    return {
+        "type": "quote", "source": source, "symbol": symbol, "venue": venue, "event_time_ns": time,
+        "bid": bid, "bid_size": 1.0, "ask": ask, "ask_size": 2.0,
+    }  # fmt: skip
+
+
 @st.composite
 def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
     """Bursts of rows of two sources around such moments: quiet symbols, late prints, wrong clocks, silence, goodbyes."""
     rows: list[Row] = []
     behind = {"x": 0, "y": draw(st.sampled_from([0, 0, 3_600 * SECOND]))}  # y's clock
-    burst = st.lists(st.tuples(st.sampled_from("tttttthhhcclgw"), after_a_moment), min_size=1, max_size=10)
+    burst = st.lists(st.tuples(st.sampled_from("tttttqqqhhhcclgw"), after_a_moment), min_size=1, max_size=10)
     now = 0
     for start in sorted(draw(st.lists(st.sampled_from(moments(venue, first, last)), min_size=1, max_size=8))):
         now = max(now, start)
@@ -98,6 +105,10 @@ def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
                 symbol = draw(st.sampled_from(["A", "B", "Q"] if source == "x" else ["B", "C"]))
                 price, size = draw(st.integers(1, 99)) / 8, draw(st.integers(0, 5)) / 4
                 rows.append(trade(source, symbol, venue, time - late, price, size))
+            elif kind == "q":
+                early = draw(st.sampled_from([0, 0, 0, -SECOND, SECOND, 5 * SECOND, 290 * SECOND]))
+                symbol = draw(st.sampled_from(["A", "B", "Q"] if source == "x" else ["B", "C"]))
+                rows.append(quote(source, symbol, venue, time - early, 9.0, draw(st.integers(1, 99)) / 8))
             elif kind == "h":
                 rows.append(
                     {"type": "heartbeat", "source": source, "event_time_ns": time, "log_time_ns": now}
@@ -120,30 +131,38 @@ def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
     return [*rows, {"type": "clock", "event_time_ns": 0, "log_time_ns": now + 5 * DAY}]
 
 
-def as_oracle(bar: dict[str, Any]) -> dict[str, Any]:
+def as_oracle(bar: dict[str, Any], quote_offset: int) -> dict[str, Any]:
     """An emitted row with the fields that the oracle tells."""
     names = [
         "symbol", "timeframe", "open_time_ns", "close_time_ns", "open", "high", "low", "close", "volume", "vwap",
         "trade_count",
     ]  # fmt: skip
     places = {name: bar["receipt"][name] for name in ("first_offset", "last_offset")}
-    return {**{name: bar[name] for name in names}, "session_date": days(bar["session_date"]), **places}
+    return {
+        **{name: bar[name] for name in names}, "session_date": days(bar["session_date"]), **places,
+        "quote_offset": None if quote_offset < 0 else quote_offset,
+    }  # fmt: skip
 
 
 def assert_same(config: EngineConfig, oracle: Oracle, rows: Sequence[Row]) -> None:
     """Row for row: the same bars in the same order, the same rows refused, the same counted as out of session."""
     engine = Engine(config)
     refused: list[tuple[int, str]] = []
-    outside = 0
+    outside = outside_quotes = late_quotes = 0
     for i, row in enumerate(rows):
         result = engine.step([dict(row)])
         refused += [(i, refusal.reason) for refusal in result.refused]
         outside += result.out_of_session
+        outside_quotes += result.quotes.out_of_session
+        late_quotes += result.quotes.too_late
         bars = bar_rows(engine.state, config, result.closed, "market", 0).to_pylist()
-        found = [as_oracle(bar) for bar in bars]
+        assert len(result.indicated) == len(bars)
+        quotes = result.closed["quote_offset"].tolist()
+        found = [as_oracle(bar, at) for bar, at in zip(bars, quotes, strict=True)]
         assert found == oracle.take(row), f"row {i}: {row}"
     assert refused == oracle.refused
     assert outside == oracle.outside
+    assert (outside_quotes, late_quotes) == (oracle.outside_quotes, oracle.late_quotes)
 
 
 @pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
@@ -152,17 +171,21 @@ def assert_same(config: EngineConfig, oracle: Oracle, rows: Sequence[Row]) -> No
 def test_every_row_closes_what_the_semantics_say(
     venue: str, first: str, last: str, data: st.DataObject
 ) -> None:
-    config = config_of(FRAMES, sessions_of=sessions_by("regular", {}), **NO_WINDOW)
+    config = config_of(FRAMES, "spread", sessions_of=sessions_by("regular", {}), **NO_WINDOW)
     oracle = Oracle(FRAMES, {venue: sessions_of(venue, first, last, around=9)})
     assert_same(config, oracle, data.draw(streams(venue, first, last)))
 
 
 def quiet_days(draw: st.DrawFn, venue: str, first: str, last: str, every: int) -> list[Row]:
-    """A few trades over the window's days, in order, and a heartbeat `every` so often."""
+    """A few trades and quotes over the window's days, in order, and a heartbeat `every` so often."""
     start, end = moments(venue, first, last)[0], moments(venue, first, last)[-1]
     inside = draw(st.lists(st.integers(start, end), min_size=1, max_size=6))
     traded = draw(st.lists(st.sampled_from(moments(venue, first, last)), max_size=6)) + inside
     rows = [trade("x", draw(st.sampled_from("AB")), venue, time, time % 97 / 8 + 1, 1.0) for time in traded]
+    quoted = draw(
+        st.lists(st.one_of(st.integers(start, end), st.sampled_from(moments(venue, first, last))), max_size=9)
+    )
+    rows += [quote("x", draw(st.sampled_from("AB")), venue, time, 9.0, 10.0) for time in quoted]
     beats = range(start // every * every, end + every, every)
     rows += [{"type": "heartbeat", "source": "x", "event_time_ns": t, "log_time_ns": t} for t in beats]
     hello = {
@@ -176,7 +199,7 @@ def assert_filled_as_the_oracle_says(
 ) -> None:
     """With fill, over quiet days with a heartbeat `every` so often."""
     frames = ("30m", "1h", "1d")
-    config = config_of(frames, sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
+    config = config_of(frames, "spread", sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
     oracle = Oracle(frames, {venue: sessions_of(venue, first, last, around=9)}, fill=True)
     assert_same(config, oracle, data.draw(st.composite(quiet_days)(venue, first, last, every)))
 

@@ -6,16 +6,17 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from market_rows import Engine, Row, bar, batch_of, clock, config_of, goodbye, heartbeat, hello, trade
+from market_rows import Engine, Row, bar, batch_of, clock, config_of, goodbye, heartbeat, hello, quote, trade
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.engine.step import CLOSED_MOST
 from marketpulse.model.market import COMPLETE, StringTable
 
-INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3)"
+INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3),"
+INDICATORS += "mid,spread,microprice,imbalance"
 CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS)
-FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap", fill=True)
+FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap,spread", fill=True)
 LOOKER = Looker(CONFIG)
 
 prices = st.floats(0.01, 1e6, allow_subnormal=False)
@@ -27,15 +28,18 @@ steps = st.floats(-1.5, 4.0)
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[Row]:
-    """Trades out of order, heartbeats, silence, sources that come and go, bars of a source."""
+    """Trades and quotes out of order, heartbeats, silence, sources that come and go, bars of a source."""
     rows: list[Row] = []
     now = 10.0
-    for kind in draw(st.lists(st.sampled_from("ttttttthcbgl"), max_size=60)):
+    for kind in draw(st.lists(st.sampled_from("ttttttqqqhcbgl"), max_size=60)):
         now += draw(steps)
         now = max(now, 1.0)
         source = draw(sources)
         if kind == "t":
             rows.append(trade(draw(symbols), now, draw(prices), draw(sizes), source=source))
+        elif kind == "q":
+            of = draw(st.sampled_from(["A", "B", "C", "S"]))
+            rows.append(quote(of, now, draw(prices), draw(prices), (draw(sizes), draw(sizes)), source=source))
         elif kind == "h":
             rows.append(heartbeat(now, source=source))
         elif kind == "c":

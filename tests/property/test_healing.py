@@ -1,4 +1,4 @@
-"""Whatever order the trades of the window come in, and however they are corrected: in the end every row is
+"""Whatever order the trades and quotes of the window come in, and however they are corrected: in the end every row is
 what the sorted, corrected log would have given, bit for bit (docs/semantics.md, 10 and 12)."""
 
 import math
@@ -9,17 +9,28 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_rows import MIDNIGHT_NS, Engine, Row, cancel, clock, config_of, correction, heartbeat, trade
+from market_rows import (
+    MIDNIGHT_NS,
+    Engine,
+    Row,
+    cancel,
+    clock,
+    config_of,
+    correction,
+    heartbeat,
+    quote,
+    trade,
+)
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import kept_trades
 
-INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3)"
+INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance"
 ANY_CLOCK = 10**13  # the log's own time plays no part here
 PLAIN = config_of(["1s", "5s", "1m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK)
-FILLED = config_of(["5s", "1m"], "sma(3),ema(3),vwap", fill=True, max_skew_ns=ANY_CLOCK)
-EACH = config_of(["1s", "1m"], "ema(3)", revise_each=True, max_skew_ns=ANY_CLOCK)
+FILLED = config_of(["5s", "1m"], "sma(3),ema(3),vwap,spread", fill=True, max_skew_ns=ANY_CLOCK)
+EACH = config_of(["1s", "1m"], "ema(3),spread", revise_each=True, max_skew_ns=ANY_CLOCK)
 COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK)
 
 SHORT = config_of(
@@ -32,7 +43,8 @@ END_S = 400.0
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
-    """(as it came, as it should have come): trades with delays, some twice, some corrected or cancelled."""
+    """(as it came, as it should have come): trades with delays, some twice, some corrected or cancelled; quotes
+    with delays."""
     arrivals: list[tuple[float, int, Row]] = []
     meant: dict[int, Row] = {}
     for i in range(draw(st.integers(1, 40))):
@@ -54,6 +66,17 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
             if draw(st.booleans()):
                 arrivals.append((later + 1, len(arrivals), cancel(row["symbol"], f"{i}", time)))
                 del meant[i]
+    for i in range(draw(st.integers(0, 40))):
+        time = draw(st.floats(10, 200).map(lambda s: round(s, 2)))
+        sizes = (draw(st.sampled_from([0.0, 1.0, 7.5])), draw(st.sampled_from([0.0, 2.0])))
+        symbol, bid, ask = (
+            draw(st.sampled_from(["A", "B"])),
+            draw(st.integers(1, 50)),
+            draw(st.integers(1, 50)),
+        )
+        row = quote(symbol, time, bid / 4, ask / 4, sizes, quote_id=f"q{i}")
+        arrivals.append((time + draw(st.sampled_from([0.0, 0.0, 0.5, 3.0, 20.0, 90.0])), len(arrivals), row))
+        meant[-1 - i] = row
     came = [row for _, _, row in sorted(arrivals, key=lambda a: a[:2])]
     rows: list[Row] = []
     for time, _, row in sorted(arrivals, key=lambda a: a[:2]):
@@ -62,9 +85,15 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
             rows.append(
                 draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)]))
             )
-    order = {row["trade_id"]: i for i, row in reversed(list(enumerate(came))) if row["type"] == "trade"}
-    sorted_rows = sorted(meant.values(), key=lambda r: (r["event_time_ns"], order[r["trade_id"]]))
+    order = {
+        name_of(row): i for i, row in reversed(list(enumerate(came))) if row["type"] in ("trade", "quote")
+    }
+    sorted_rows = sorted(meant.values(), key=lambda r: (r["event_time_ns"], order[name_of(r)]))
     return [*rows, heartbeat(END_S), clock(END_S)], [*sorted_rows, heartbeat(END_S), clock(END_S)]
+
+
+def name_of(row: Row) -> str:
+    return str(row.get("trade_id", row.get("quote_id")))
 
 
 def last_rows(
@@ -133,7 +162,7 @@ def test_any_cut_and_restart_gives_the_same_revisions(
 @given(history=histories())
 def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]) -> None:
     came, meant = history
-    bars, _ = last_rows(PLAIN, came, [])
+    bars, values = last_rows(PLAIN, came, [])
     for name, length in (("1s", 10**9), ("5s", 5 * 10**9), ("1m", 60 * 10**9)):
         groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in meant:
@@ -148,10 +177,20 @@ def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]
             )  # fmt: skip
             assert row["volume"] == math.fsum(sizes)
             assert row["trade_count"] == len(parts)
+            quotes = [q for q in meant if q["type"] == "quote" and q["symbol"] == symbol]
+            before = [q for q in quotes if q["event_time_ns"] < opens + length]
+            found = [values[symbol, name, opens][column] for column in ("mid", "spread", "imbalance")]
+            assert found == (by_hand(before[-1]) if before else [None] * 3)
             if row["volume"]:
                 assert (
                     row["vwap"] == math.fsum(map(math.prod, zip(prices, sizes, strict=True))) / row["volume"]
                 )
+
+
+def by_hand(row: Row) -> list[float | None]:
+    bid, ask, bid_size, ask_size = (row[name] for name in ("bid", "ask", "bid_size", "ask_size"))
+    both = bid_size + ask_size
+    return [(bid + ask) / 2, ask - bid, (bid_size - ask_size) / both if both else None]
 
 
 def test_the_window_lets_go_of_what_it_has_left() -> None:

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
 from numpy.typing import NDArray
 
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
+from marketpulse.indicators.bar_columns import ASK, BID, CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
 from marketpulse.indicators.catalogue import CATALOGUE, Indicator, Spec
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ class Stream:
 
 @composite
 def streams(draw: DrawFn, *, size_min: int = 0, size_max: int = 240) -> Stream:
-    """Flat stretches, volume 0, jumps over many decades, sessions of any length."""
+    """Flat stretches, volume 0, jumps over many decades, sessions of any length, quotes and bars without one."""
     n = draw(integers(size_min, size_max))
     seed = draw(integers(0, 2**32 - 1))
     scale = draw(sampled_from([1e-8, 1.0, 1e13]))
@@ -51,6 +51,9 @@ def streams(draw: DrawFn, *, size_min: int = 0, size_max: int = 240) -> Stream:
     bars[:, LOW] = bars[:, [OPEN, CLOSE]].min(axis=1) * (1 - rng.random(n) * 0.01)
     bars[:, VOLUME] = rng.choice([0.0, 1.0, 1e6], size=n) * rng.random(n)
     bars[:, NOTIONAL] = bars[:, CLOSE] * bars[:, VOLUME]
+    bars[:, BID : ASK + 2] = rng.choice([0.0, 1.0, 1e6], size=(n, 4)) * rng.random((n, 4))
+    bars[:, [BID, ASK]] = close[:, np.newaxis] * (1 + rng.normal(0, 0.001, (n, 2)))
+    bars[rng.random(n) < 0.2, BID:] = np.nan
     session = np.cumsum(rng.random(n) < 0.1).astype(np.int32)
     return Stream(rng.integers(0, N_SERIES, n), bars, session)
 
@@ -126,6 +129,7 @@ def test_what_comes_later_changes_nothing_before(indicator: Indicator, data: Str
 @given(spec=sampled_from(list(CATALOGUE.values())).flatmap(specs), data=streams(size_min=40))
 def test_the_first_value_comes_after_the_declared_warm_up(spec: Spec, data: Stream) -> None:
     data.bars[:, VOLUME] += 1.0  # without any volume some values cannot be, however long the stream
+    data.bars[:, BID:] = np.nan_to_num(data.bars[:, BID:]) + 1.0  # nor others without a quote
     one = Stream(np.zeros(len(data), np.int64), data.bars, data.session)
     out = advance(spec, spec.fresh_state(1), one)
     assert np.isnan(out[: spec.warm_up]).any(axis=1).all()

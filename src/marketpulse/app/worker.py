@@ -15,8 +15,8 @@ from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, mark_shown
 from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows
-from marketpulse.engine.state import kept_trades, new_state
-from marketpulse.engine.step import Stepper, StepResult
+from marketpulse.engine.state import kept_quotes, kept_trades, new_state
+from marketpulse.engine.step import QuoteCounts, Stepper, StepResult
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.clock_writer import ClockWriter
 from marketpulse.kafka.codec import encode_rows
@@ -34,14 +34,18 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import (
     BARS_CLOSED,
     BARS_REVISED,
+    CROSSED_QUOTES,
     DEAD_LETTERS,
+    DROPPED_QUOTES,
     DUPLICATE_TRADES,
+    LATE_QUOTES,
     LATE_TRADES,
     OUT_OF_SESSION,
     RECORDS_CONSUMED,
     STATE_BYTES,
     STEP_SECONDS,
     SYMBOLS,
+    WINDOW_QUOTES,
     WINDOW_TRADES,
     get_logger,
 )
@@ -200,6 +204,8 @@ class Worker:
             LATE_TRADES.inc(result.late)
             OUT_OF_SESSION.inc(result.out_of_session)
             DUPLICATE_TRADES.inc(result.duplicates)
+        if any(result.quotes):
+            _count_quotes(result.quotes)
         if not len(result.indicated):
             return
         revised = result.closed["revision"] > 0
@@ -274,3 +280,12 @@ class Worker:
         SYMBOLS.set(sum(len(p.state.symbols) for p in self._owned.values()))
         STATE_BYTES.set(sum(p.state.size_bytes() for p in self._owned.values()))
         WINDOW_TRADES.set(sum(len(kept_trades(p.state)) for p in self._owned.values()))
+        WINDOW_QUOTES.set(sum(kept_quotes(p.state) for p in self._owned.values()))
+
+
+def _count_quotes(counts: QuoteCounts) -> None:
+    CROSSED_QUOTES.labels("crossed").inc(counts.crossed)
+    CROSSED_QUOTES.labels("locked").inc(counts.locked)
+    LATE_QUOTES.inc(counts.late)
+    DROPPED_QUOTES.labels("too_late").inc(counts.too_late)
+    DROPPED_QUOTES.labels("out_of_session").inc(counts.out_of_session)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, SOURCE, SYMBOL, Tables
+from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, SOURCE, SYMBOL, Tables
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told, rebuild_sessions
 from marketpulse.engine.trade_ids import index_ids
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS2"
+_MAGIC = b"MPS3"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),
@@ -35,6 +35,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "last_close": np.dtype("f8"),
     "window": KEPT,
     "ids": np.dtype("i4"),
+    "quotes": QUOTE,
+    "last_quotes": QUOTE,
 }
 
 

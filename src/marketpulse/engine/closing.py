@@ -7,6 +7,7 @@ from marketpulse.engine.exact_sum import read_sum
 from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, put_bar
 from marketpulse.engine.heap import pop_bar, push_bar
 from marketpulse.engine.layout import N_CLOSED, N_GROUPS, Output, Plan, Sessions, Tables
+from marketpulse.engine.prevailing import quote_closed
 from marketpulse.engine.sessions import bar_span, due_time
 from marketpulse.model.timeframe import DAY_NS
 
@@ -63,13 +64,15 @@ def close_due(tables: Tables, sessions: Sessions, plan: Plan, output: Output) ->
         sort_closing(tables, output.scratch, n)
         # With `fill` each bar opens the empty one behind it, which may be due too: then it is its turn
         # before the later ones of this list, which wait for the next round.
-        behind_ns = _FAR
+        behind_ns, first = _FAR, tables.registers[N_CLOSED]
         for i in range(n):
             slot = output.scratch[i]
             if tables.bars[slot].close_ns >= behind_ns:
                 push_bar(tables, tables.symbols[tables.bars[slot].symbol].group, slot)
             else:
                 behind_ns = min(behind_ns, close_bar(tables, sessions, plan, output, slot, True))
+        if plan.quotes:
+            quote_closed(tables, output, first)
 
 
 @inlined
@@ -162,7 +165,7 @@ def build_larger(tables: Tables, plan: Plan, slot: int) -> None:
 
 @bare_kernel
 def emit_bar(tables: Tables, output: Output, slot: int) -> None:
-    """One row of CLOSED from a bar with parts."""
+    """One row of CLOSED from a bar with parts; it has no quote yet."""
     bar = tables.bars[slot]
     n = tables.registers[N_CLOSED]
     tables.registers[N_CLOSED] = n + 1
@@ -178,6 +181,8 @@ def emit_bar(tables: Tables, output: Output, slot: int) -> None:
     row.first_offset, row.first_row = bar.first_offset, bar.first_row
     row.last_offset, row.last_row = bar.last_offset, bar.last_row
     row.late_count, row.revision = bar.late_count, 0
+    row.bid = row.bid_size = row.ask = row.ask_size = np.nan
+    row.quote_offset, row.quote_row = -1, 0
 
 
 @bare_kernel

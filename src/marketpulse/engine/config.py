@@ -54,6 +54,11 @@ class EngineConfig:
         """How many of the timeframes are cut by count; they stand first."""
         return sum(frame.cut == Cut.TICKS for frame in self.frames)
 
+    @property
+    def reads_quotes(self) -> bool:
+        """Whether an indicator needs the quote at the bar's close; else none is kept for that."""
+        return any(spec.reads_quotes for spec in self.indicators)
+
     def columns(self) -> list[str]:
         """The names of all indicator values, in order."""
         return all_columns(self.indicators)
@@ -80,6 +85,7 @@ class EngineConfig:
             window_ns=self.window_ns,
             window_trades=self.window_trades,
             revise_each=int(self.revise_each),
+            quotes=int(self.reads_quotes),
         )
 
 

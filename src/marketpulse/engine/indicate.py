@@ -4,10 +4,8 @@ import numpy as np
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import PartitionState
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
+from marketpulse.indicators.bar_columns import NAMES, WIDTH
 from marketpulse.indicators.declaration import Floats
-
-_FIELDS = {OPEN: "open", HIGH: "high", LOW: "low", CLOSE: "close", VOLUME: "volume", NOTIONAL: "notional"}
 
 
 def indicate(
@@ -35,7 +33,7 @@ def _series(config: EngineConfig, bars: np.ndarray) -> np.ndarray:
 
 def _values(rows: list[Floats], config: EngineConfig, bars: np.ndarray, series: np.ndarray) -> Floats:
     matrix = np.empty((len(bars), WIDTH))
-    for column, name in _FIELDS.items():
+    for column, name in enumerate(NAMES):
         matrix[:, column] = bars[name]
     session = np.ascontiguousarray(bars["session_date"])
     parts = []

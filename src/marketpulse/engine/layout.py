@@ -34,7 +34,7 @@ SYMBOL = np.dtype([
     ("session", "i4"),  # the session found last, in the calendar's table
     ("origin", "i1"),
     ("base", "i4"),  # the smallest timeframe that its bars are built in
-    ("dirty", "i1"),  # changed since it was shown last
+    ("dirty", "i1"),  # changed since it was shown last, by a trade or a quote
     ("stale", "i1"),  # STALE_NOT, STALE_BARS or STALE_TOLD
     ("taken", "i8"),  # trades that entered its bars
     ("newest_ns", "i8"),  # the largest event time among them
@@ -42,8 +42,9 @@ SYMBOL = np.dtype([
     ("floor_by_count_ns", "i8"),  # and the time before: older ones left the window by number
     ("changed_offset", "i8"),  # of its newest correction or cancel; -1: none
     ("changed_row", "i4"),
-    ("event_ns", "i8"),  # of its newest accepted row
-    ("ingest_ns", "i8"),
+    ("event_ns", "i8"),  # of its newest accepted trade or bar
+    ("ingest_ns", "i8"),  # of its newest accepted row of any kind
+    ("quote_head", "i4"),  # the newest of its kept quotes (engine.quotes); -1: none
 ])  # fmt: skip
 
 # How far a symbol's bars are from what its trades say (engine.revise)
@@ -106,8 +107,17 @@ CLOSED = np.dtype([
     ("last_row", "i4"),
     ("late_count", "i8"),
     ("revision", "i8"),
+    ("bid", "f8"),  # from here on: of the quote that prevails at the close; NaN: none
+    ("bid_size", "f8"),
+    ("ask", "f8"),
+    ("ask_size", "f8"),
+    ("quote_offset", "i8"),  # -1: none
+    ("quote_row", "i4"),
 ])  # fmt: skip
-"""One bar as it leaves the bar builder, in order of emission."""
+"""One bar as it leaves the bar builder, in order of emission, and the quote at its close."""
+
+BAR_BYTES: int = CLOSED.fields["bid"][1]  # type: ignore[index]
+"""How many bytes of a row of CLOSED are the bar; the quote lies behind them."""
 
 KEPT = np.dtype([
     ("symbol", "i4"),
@@ -127,6 +137,24 @@ KEPT = np.dtype([
     ("late_frames", "u4"),  # a bit for each timeframe whose bar had closed when it came or was changed
 ])  # fmt: skip
 """One trade inside the correction window, in order of the log."""
+
+QUOTE = np.dtype([
+    ("event_ns", "i8"),
+    ("slot_end_ns", "i8"),  # when the smallest time bar over it closes
+    ("session_date", "i4"),
+    ("bid", "f8"),
+    ("bid_size", "f8"),
+    ("ask", "f8"),
+    ("ask_size", "f8"),
+    ("offset", "i8"),  # -1: there is none
+    ("row", "i4"),
+    ("next", "i4"),  # the next older kept quote of the same symbol, or the next free place
+])  # fmt: skip
+"""One quote: the last of its slot, a bar of the smallest timeframe."""
+
+# Of a symbol's two places in `Tables.last_quotes`
+NEWEST, LOGGED = 0, 1
+"""The newest quote by (event time, place in the log), and the last one of the log."""
 
 REJECT = np.dtype([("row", "i8"), ("reason", "i4"), ("frames", "u8")])
 """One row that the engine refuses: its index in the batch, why, and which timeframes (a bit each)."""
@@ -149,11 +177,13 @@ REASON_NAMES = (
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (
-    LOG_TIME, FREE_BAR, FREE_BARS, N_SOURCES, N_SYMBOLS, N_GROUPS, N_KEPT, N_STALE, N_UNTOLD,
-    N_CLOSED, N_REJECTED, OUT_OF_SESSION, LATE, DUPLICATES, N_REGISTERS,
-) = range(15)  # fmt: skip
+    LOG_TIME, FREE_BAR, FREE_BARS, FREE_QUOTE, FREE_QUOTES, N_SOURCES, N_SYMBOLS, N_GROUPS, N_KEPT, N_STALE,
+    N_UNTOLD, N_CLOSED, N_REJECTED, OUT_OF_SESSION, LATE, DUPLICATES, QUOTES_CROSSED, QUOTES_LOCKED, QUOTES_LATE,
+    QUOTES_TOO_LATE, QUOTES_OUT_OF_SESSION, N_REGISTERS,
+) = range(22)  # fmt: skip
 COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
 """These begin at 0 in every step; the others are state."""
+COUNTS_OF_QUOTES = slice(QUOTES_CROSSED, N_REGISTERS)
 
 SOURCES_MAX = 64
 VENUES_MAX = 4_096
@@ -163,7 +193,8 @@ VENUES_MAX = 4_096
 class Tables(NamedTuple):
     """Everything that the kernels read and write, for one partition.
 
-    F timeframes, of which the first K are cut by count; S symbol rows; B bar slots; G groups; W kept trades.
+    F timeframes, of which the first K are cut by count; S symbol rows; B bar slots; G groups; W kept trades;
+    Q kept quotes.
     """
 
     registers: NDArray[np.int64]  # (N_REGISTERS,)
@@ -179,6 +210,8 @@ class Tables(NamedTuple):
     last_close: NDArray[np.float64]  # (S, F) its close
     window: NDArray[np.void]  # (W,) KEPT: the trades of the correction window, in order of the log
     ids: NDArray[np.int32]  # (power of two,) places in `window` by trade id, -1: free (engine.trade_ids)
+    quotes: NDArray[np.void]  # (Q,) QUOTE: of each symbol a chain, newest first (engine.quotes)
+    last_quotes: NDArray[np.void]  # (2 S,) QUOTE: NEWEST and LOGGED of symbol s at 2 s and 2 s + 1
 
 
 class MarketColumns(NamedTuple):
@@ -252,3 +285,4 @@ class Plan(NamedTuple):
     window_ns: int  # the correction window: behind the symbol's watermark
     window_trades: int  # and its trades
     revise_each: int  # 1: revisions leave after each row, not with the next heartbeat or clock
+    quotes: int  # 1: an indicator reads the quote at the bar's close

@@ -9,6 +9,7 @@ from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.forming import put_bar
 from marketpulse.engine.indicate import indicate_forming
 from marketpulse.engine.layout import CLOSED, FREE_BAR, N_CLOSED, N_SYMBOLS, Output, Plan, Tables
+from marketpulse.engine.prevailing import quote_forming
 from marketpulse.engine.revise import refresh
 from marketpulse.engine.state import PartitionState, grow_bars
 from marketpulse.indicators.declaration import Floats
@@ -32,7 +33,8 @@ class Looker:
         self._plan: Plan = config.plan()
 
     def forming_bars(self, state: PartitionState, symbols: np.ndarray) -> tuple[np.ndarray, Floats]:
-        """The newest forming bar of each symbol and timeframe that holds something, and its indicator values."""
+        """The newest forming bar of each symbol and timeframe that holds something, with the symbol's newest
+        quote, and its indicator values."""
         state = refresh(state, self._config, self._plan)  # a late trade is in the larger bar over it at once
         registers = state.tables.registers
         if registers[FREE_BAR] < 0:
@@ -46,6 +48,7 @@ class Looker:
         look(state.tables, self._plan, symbols, output)
         forming = output.closed[: registers[N_CLOSED]].copy()
         registers[N_CLOSED] = kept
+        quote_forming(state.tables, forming)
         return forming, indicate_forming(state, self._config, forming)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
+from marketpulse.engine.layout import BAR_BYTES, N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
+from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.rewind import forget_told, rewind
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
@@ -75,7 +76,8 @@ def _compare(
 ) -> tuple[np.ndarray, Floats, NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """All rows with their revisions, and which bars and which indicator rows differ from before.
 
-    A row of before that is no more stays as a withdrawn one: its bar has lost all its trades.
+    A row of before that is no more stays as a withdrawn one: its bar has lost all its trades. The quote at a
+    bar's close is no part of the bar: with another one, only the indicator row differs.
     """
     (bars, values), (old, old_values, old_revisions) = now, before
     bars = bars.copy()
@@ -83,8 +85,9 @@ def _compare(
     bar_differs, row_differs = np.ones(len(bars), np.bool_), np.ones(len(bars), np.bool_)
     revisions = np.zeros(len(bars), np.int64)
     bars["revision"][mine] = old["revision"][known]
-    bar_differs[mine] = ~_same(bars[mine], old[known])
-    row_differs[mine] = bar_differs[mine] | ~_same(values[mine], old_values[known])
+    now_bytes, old_bytes = _bytes(bars[mine]), _bytes(old[known])
+    bar_differs[mine] = ~_same(now_bytes[:, :BAR_BYTES], old_bytes[:, :BAR_BYTES])
+    row_differs[mine] = ~_same(now_bytes, old_bytes) | ~_same(_bytes(values[mine]), _bytes(old_values[known]))
     bars["revision"][mine] += bar_differs[mine]
     revisions[mine] = old_revisions[known] + row_differs[mine]
 
@@ -115,13 +118,16 @@ def _matches(
     return order[first], order[first + 1] - len(bars)
 
 
-def _same(left: np.ndarray, right: np.ndarray) -> NDArray[np.bool_]:
+def _bytes(rows: np.ndarray) -> NDArray[np.uint8]:
+    """The rows' bits (n, bytes of a row)."""
+    if not rows.size:
+        return np.empty((len(rows), 0), np.uint8)
+    return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+
+
+def _same(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Whether the rows have the same bits."""
-    if not len(left):
-        return np.zeros(0, np.bool_)
-    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    bits = (left.view(np.uint8).reshape(len(left), -1), right.view(np.uint8).reshape(len(right), -1))
-    same: NDArray[np.bool_] = (bits[0] == bits[1]).all(axis=1)
+    same: NDArray[np.bool_] = (left == right).all(axis=1)
     return same
 
 
@@ -133,6 +139,7 @@ def _withdraw(state: PartitionState, gone: np.ndarray, newly: NDArray[np.bool_])
     rows["volume"] = rows["notional"] = 0.0
     rows["trade_count"] = 0
     rows["revision"] += 1
+    blank_quotes(rows)
     who = state.tables.symbols[rows["symbol"]]
     further = who["changed_offset"] > rows["last_offset"]
     further |= (who["changed_offset"] == rows["last_offset"]) & (who["changed_row"] > rows["last_row"])

@@ -15,6 +15,7 @@ from marketpulse.engine.indicate import values_of
 from marketpulse.engine.layout import (
     CLOSED,
     FREE_BARS,
+    FREE_QUOTES,
     N_CLOSED,
     N_KEPT,
     N_STALE,
@@ -26,6 +27,7 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
+from marketpulse.engine.prevailing import forget_quotes, quote_rebuilt
 from marketpulse.engine.replay import (
     Places,
     anchor_floors,
@@ -41,6 +43,7 @@ from marketpulse.engine.state import (
     PartitionState,
     grow_anchor,
     grow_bars,
+    grow_quotes,
     grow_window,
     kept_trades,
 )
@@ -99,6 +102,7 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     tables.window[: len(rest)] = rest
     tables.registers[N_KEPT] = len(rest)
     index_ids(tables)
+    forget_quotes(tables, floors)
     untold = tables.symbols["stale"][closed["symbol"]] != STALE_NOT
     if untold.any():
         state.told.passed.append((closed[untold], values[untold]))
@@ -111,6 +115,13 @@ def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
     if 2 * state.tables.registers[N_KEPT] > state.tables.window.size:
         grow_window(state)
         index_ids(state.tables)
+
+
+def make_room_for_quotes(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
+    """No place is free for a quote: move the anchor, and where that frees less than half, grow."""
+    move_anchor(state, config, plan)
+    if 2 * state.tables.registers[FREE_QUOTES] < state.tables.quotes.size:
+        grow_quotes(state)
 
 
 def _sorted(kept: np.ndarray, places: Places) -> Places:
@@ -142,7 +153,7 @@ def _replay(
     at_anchor: bool,
 ) -> np.ndarray:
     """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
-    Returns the closed bars."""
+    Returns the closed bars with their quotes."""
     output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, np.int8), _NONE)
     parts: list[np.ndarray] = []
     live = state.tables.registers
@@ -164,7 +175,10 @@ def _replay(
             parts.append(output.closed[:count].copy())
             tables.registers[N_CLOSED] = 0
     live[N_CLOSED] = kept_count
-    return np.concatenate(parts) if parts else np.empty(0, CLOSED)
+    closed = np.concatenate(parts) if parts else np.empty(0, CLOSED)
+    if plan.quotes:
+        quote_rebuilt(state.tables, closed)
+    return closed
 
 
 def forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> None:

@@ -41,14 +41,16 @@ def indicator_rows(
     topic: str,
     partition: int,
 ) -> pa.RecordBatch:
-    """Bars with their indicator values (n, columns), and the revisions of these rows; NaN leaves as null."""
+    """Bars with their indicator values (n, columns), and the revisions of these rows; NaN leaves as null.
+
+    Their receipts cover the quotes that they used as well."""
     return pa.RecordBatch.from_arrays(
         [
             *_head(state, config, closed),
             _nullable(closed["close"]),
             pa.array(closed["revision"]),
             *(_nullable(values[:, j]) for j in range(values.shape[1])),
-            receipts(closed, topic, partition),
+            receipts(_with_quotes(closed), topic, partition),
         ],
         schema=indicators_schema(config.columns()),
     )
@@ -57,7 +59,7 @@ def indicator_rows(
 def live_rows(
     state: PartitionState, config: EngineConfig, forming: np.ndarray, values: Floats
 ) -> pa.RecordBatch:
-    """Forming bars with their provisional values."""
+    """Forming bars with their symbols' newest quotes and their provisional values."""
     newest = state.tables.symbols[forming["symbol"]]
     return pa.RecordBatch.from_arrays(
         [
@@ -70,6 +72,7 @@ def live_rows(
             pa.array(forming["session_date"]).cast(pa.date32()),
             pa.array(newest["event_ns"]),
             pa.array(np.maximum(newest["ingest_ns"], 0)),
+            *(_nullable(forming[name]) for name in ("bid", "bid_size", "ask", "ask_size")),
             *(_nullable(values[:, j]) for j in range(values.shape[1])),
         ],
         schema=live_schema(config.columns()),
@@ -93,6 +96,28 @@ def receipts(closed: np.ndarray, topic: str, partition: int) -> pa.StructArray:
         ],
         names=_RECEIPT_NAMES,
     )
+
+
+def _with_quotes(closed: np.ndarray) -> np.ndarray:
+    """The bars, their spans of the log stretched over their quotes'."""
+    used = closed["quote_offset"] >= 0
+    if not used.any():
+        return closed
+    rows = closed.copy()
+    offset, row = rows["quote_offset"], rows["quote_row"]
+    nothing = rows["first_offset"] < 0  # a bar that was only filled in
+    earlier = nothing | _before((offset, row), (rows["first_offset"], rows["first_row"]))
+    later = _before((rows["last_offset"], rows["last_row"]), (offset, row))
+    for end, beyond in (("first", used & earlier), ("last", used & later)):
+        rows[f"{end}_offset"][beyond] = offset[beyond]
+        rows[f"{end}_row"][beyond] = row[beyond]
+    return rows
+
+
+def _before(left: tuple[np.ndarray, np.ndarray], right: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Which of the places (offset, row) on the left come before those on the right."""
+    found: np.ndarray = (left[0] < right[0]) | ((left[0] == right[0]) & (left[1] < right[1]))
+    return found
 
 
 def _head(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> list[pa.Array]:

@@ -9,6 +9,7 @@ from marketpulse.engine.exact_sum import add_exact
 from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, stretch
 from marketpulse.engine.layout import (
     LATE,
+    N_CLOSED,
     ORIGIN_BARS,
     OTHER_ORIGIN,
     TOO_LATE,
@@ -19,8 +20,10 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
+from marketpulse.engine.prevailing import quote_closed
 from marketpulse.engine.sessions import find_session, session_of_date
 from marketpulse.engine.watermark import watermark_of
+from marketpulse.engine.window import window_floor
 
 
 @bare_kernel
@@ -62,6 +65,8 @@ def take_bar(
         tables.registers[LATE] += 1
         refuse(tables, output, i, TOO_LATE, late)
     emit_bar(tables, output, slot)
+    if plan.quotes and close_ns >= window_floor(tables, plan, symbol):  # before that, quotes may be gone
+        quote_closed(tables, output, tables.registers[N_CLOSED] - 1)
     tables.closed_until[symbol, frame] = close_ns
     tables.last_close[symbol, frame] = tables.bars[slot].close
     build_larger(tables, plan, slot)

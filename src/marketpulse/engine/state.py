@@ -16,6 +16,8 @@ from marketpulse.engine.layout import (
     CLOSED,
     FREE_BAR,
     FREE_BARS,
+    FREE_QUOTE,
+    FREE_QUOTES,
     GROUP,
     KEPT,
     LOG_TIME,
@@ -25,6 +27,7 @@ from marketpulse.engine.layout import (
     N_SOURCES,
     N_SYMBOLS,
     NEVER,
+    QUOTE,
     SOURCE,
     SOURCES_MAX,
     SYMBOL,
@@ -36,7 +39,7 @@ from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
 from marketpulse.model.session import SessionTable, around_the_clock
 
-_FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT = 16, 256, 4, 1_024
+_FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT, _FIRST_QUOTES = 16, 256, 4, 1_024, 1_024
 
 
 @dataclass(slots=True)
@@ -149,7 +152,10 @@ def new_state(config: EngineConfig) -> PartitionState:
         last_close=np.full((_FIRST_SYMBOLS, frames), np.nan),
         window=np.zeros(_FIRST_KEPT, KEPT),
         ids=np.full(2 * _FIRST_KEPT, -1, np.int32),
+        quotes=_chained(np.zeros(_FIRST_QUOTES, QUOTE)),
+        last_quotes=np.zeros(2 * _FIRST_SYMBOLS, QUOTE),
     )
+    registers[FREE_QUOTES] = _FIRST_QUOTES
     anchor = Anchor(
         *_fresh_bars(), tables.volume.copy(), tables.notional.copy(), tables.heads.copy(),
         tables.closed_until.copy(), tables.last_close.copy(),
@@ -169,16 +175,21 @@ def new_state(config: EngineConfig) -> PartitionState:
 
 def _fresh_bars() -> tuple[np.ndarray, np.ndarray]:
     """Registers, and slots for open bars that are all free."""
-    registers, bars = np.zeros(N_REGISTERS, np.int64), np.zeros(_FIRST_BARS, BAR)
-    bars["next"] = np.append(np.arange(1, _FIRST_BARS), -1)
+    registers, bars = np.zeros(N_REGISTERS, np.int64), _chained(np.zeros(_FIRST_BARS, BAR))
     registers[FREE_BAR], registers[FREE_BARS] = 0, _FIRST_BARS
     return registers, bars
+
+
+def _chained(places: np.ndarray) -> np.ndarray:
+    """All free: each names the next."""
+    places["next"] = np.append(np.arange(1, places.size), -1)
+    return places
 
 
 def grow_anchor(state: PartitionState) -> None:
     """Twice as many slots for the bars that are open at the anchor."""
     a = state.anchor
-    a.bars = _more_slots(a.registers, a.bars)
+    a.bars = _more_places(a.registers, a.bars, FREE_BAR, FREE_BARS)
     a.volume, a.notional = _doubled(a.volume), _doubled(a.notional)
 
 
@@ -194,20 +205,32 @@ def kept_trades(state: PartitionState) -> np.ndarray:
     return kept
 
 
-def _more_slots(registers: np.ndarray, bars: np.ndarray) -> np.ndarray:
-    old = bars.size
-    more = np.concatenate([bars, np.zeros(old, BAR)])
-    more["next"][old:] = np.append(np.arange(old + 1, 2 * old), registers[FREE_BAR])
-    registers[FREE_BAR] = old
-    registers[FREE_BARS] += old
+def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, free: int) -> np.ndarray:
+    """Twice as many places; the new ones are free. The registers say which is the first free one, and how many."""
+    old = places.size
+    more = _doubled(places)
+    more["next"][old:] = np.append(np.arange(old + 1, 2 * old), registers[first_free])
+    registers[first_free] = old
+    registers[free] += old
     return more
+
+
+def grow_quotes(state: PartitionState) -> None:
+    """Twice as many places for kept quotes."""
+    t = state.tables
+    state.tables = t._replace(quotes=_more_places(t.registers, t.quotes, FREE_QUOTE, FREE_QUOTES))
+
+
+def kept_quotes(state: PartitionState) -> int:
+    """How many quotes are kept for the bars of the correction window, and as the last one before it."""
+    return int(state.tables.quotes.size - state.tables.registers[FREE_QUOTES])
 
 
 def grow_bars(state: PartitionState) -> None:
     """Twice as many slots for open bars."""
     t = state.tables
     state.tables = t._replace(
-        bars=_more_slots(t.registers, t.bars),
+        bars=_more_places(t.registers, t.bars, FREE_BAR, FREE_BARS),
         volume=_doubled(t.volume),
         notional=_doubled(t.notional),
         heaps=np.concatenate([t.heaps, np.zeros_like(t.heaps)], axis=1),
@@ -230,6 +253,7 @@ def grow_symbols(state: PartitionState) -> None:
         heads=np.concatenate([t.heads, np.full_like(t.heads, -1)]),
         closed_until=np.concatenate([t.closed_until, np.full_like(t.closed_until, NEVER)]),
         last_close=np.concatenate([t.last_close, np.full_like(t.last_close, np.nan)]),
+        last_quotes=_doubled(t.last_quotes),
     )
     a.heads = np.concatenate([a.heads, np.full_like(a.heads, -1)])
     a.closed_until = np.concatenate([a.closed_until, np.full_like(a.closed_until, NEVER)])
@@ -273,7 +297,8 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     row = state.tables.symbols[index]
     row["feeds"], row["group"], row["floor_ns"] = 0, -1, NEVER
     row["calendar"], row["session"] = place, -1
-    row["changed_offset"] = -1
+    row["changed_offset"] = row["quote_head"] = -1
+    state.tables.last_quotes["offset"][2 * index : 2 * index + 2] = -1
     row["newest_ns"] = row["next_floor_ns"] = row["floor_by_count_ns"] = NEVER
     state.tables.registers[N_SYMBOLS] = index + 1
     rank = bisect_left(state.alphabet, name)

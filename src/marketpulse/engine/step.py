@@ -12,7 +12,7 @@ for each symbol). So a step stops after some tens of thousands, and the next one
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from marketpulse.engine.indicate import indicate
 from marketpulse.engine.layout import (
     CLOSED,
     COUNTS_OF_A_STEP,
+    COUNTS_OF_QUOTES,
     DUPLICATES,
     FUTURE_TIME,
     LATE,
@@ -42,13 +43,14 @@ from marketpulse.engine.layout import (
     Plan,
 )
 from marketpulse.engine.revise import refresh, tell
-from marketpulse.engine.rewind import make_room, move_anchor
+from marketpulse.engine.rewind import make_room, make_room_for_quotes, move_anchor
 from marketpulse.engine.state import PartitionState, grow_bars, grow_groups
 from marketpulse.engine.taking import (
     FINISHED,
     NEED_APPEND_TIME,
     NEED_BARS,
     NEED_GROUPS,
+    NEED_QUOTES,
     NEED_ROOM,
     NEED_WINDOW,
     NEW_FRAME,
@@ -80,6 +82,17 @@ class Refusal:
     timeframes: tuple[str, ...]
 
 
+class QuoteCounts(NamedTuple):
+    """Quotes of a step: with the bid above the ask or at it; whose bar had closed; and those that entered
+    nothing, for they came behind the correction window or lie outside their session."""
+
+    crossed: int = 0
+    locked: int = 0
+    late: int = 0
+    too_late: int = 0
+    out_of_session: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What one step gives: n bars in order of emission, closed (revision 0) or revised; and the m bars
@@ -96,6 +109,7 @@ class StepResult:
     out_of_session: int
     late: int
     duplicates: int
+    quotes: QuoteCounts
     next_row: int
     more: bool
 
@@ -153,6 +167,8 @@ class Stepper:
                 taken.refresh()
             elif why == NEED_WINDOW:
                 taken.make_room()
+            elif why == NEED_QUOTES:
+                taken.make_room_for_quotes()
             elif why != NEED_ROOM:
                 self._help(state, translation, batch, why, row)
         taken.indicate()
@@ -164,6 +180,7 @@ class Stepper:
             out_of_session=int(registers[OUT_OF_SESSION]),
             late=int(registers[LATE]),
             duplicates=int(registers[DUPLICATES]),
+            quotes=QuoteCounts(*registers[COUNTS_OF_QUOTES].tolist()),
             next_row=row,
             more=more,
         )
@@ -307,6 +324,11 @@ class _Taken:
         """The window is full."""
         self.indicate()
         make_room(self.state, self.config, self.plan)
+
+    def make_room_for_quotes(self) -> None:
+        """No place is free for a quote."""
+        self.indicate()
+        make_room_for_quotes(self.state, self.config, self.plan)
 
     def _give(self, bars: np.ndarray, indicated: np.ndarray, values: Floats) -> None:
         self.bars_out.append(bars)

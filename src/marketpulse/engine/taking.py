@@ -1,6 +1,6 @@
 """The way of one row through the bar builder, top to bottom (docs/semantics.md, 8).
 
-    check -> log time and liveness -> watermark -> closings -> the row's own trade or bar
+    check -> log time and liveness -> watermark -> closings -> the row's own trade, quote or bar
 
 `take_rows` walks a batch. Where it needs something that only the host can give (a new symbol, more
 room), it stops *before* the row has changed anything that counts and says so; the host helps and
@@ -14,6 +14,7 @@ from marketpulse.engine.check import ASK, ENTER, check_time, refuse
 from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.layout import (
     FREE_BARS,
+    FREE_QUOTES,
     N_CLOSED,
     N_GROUPS,
     N_KEPT,
@@ -29,6 +30,7 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
+from marketpulse.engine.quotes import take_quote
 from marketpulse.engine.source_bars import take_bar
 from marketpulse.engine.trades import take_trade
 from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source
@@ -46,9 +48,10 @@ from marketpulse.model.market import Kind
     NEED_GROUPS,
     NEED_APPEND_TIME,
     NEED_WINDOW,
+    NEED_QUOTES,
     REFRESH,
     REVISE,
-) = range(13)
+) = range(14)
 
 _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
     int(Kind.TRADE),
@@ -136,6 +139,12 @@ def take_rows(
                 return NEED_ROOM, i
         if kind == _TRADE:
             take_trade(tables, sessions, plan, rows, output, i, symbol, source)
+            if plan.revise_each and tables.registers[N_UNTOLD]:
+                return REVISE, i + 1
+        elif kind == _QUOTE:
+            if plan.quotes and tables.registers[FREE_QUOTES] == 0:
+                return NEED_QUOTES, i
+            take_quote(tables, sessions, plan, rows, i, symbol)
             if plan.revise_each and tables.registers[N_UNTOLD]:
                 return REVISE, i + 1
         elif kind == _BAR:

@@ -20,6 +20,7 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
+from marketpulse.engine.prevailing import quote_tick_bar
 from marketpulse.engine.sessions import bar_span, due_time, find_session
 from marketpulse.engine.trade_ids import find_trade, key_of
 from marketpulse.engine.watermark import watermark_of
@@ -103,6 +104,8 @@ def take_trade(
         bar.close_ns = time
         if bar.parts == plan.length[frame]:
             emit_bar(tables, output, slot)
+            if plan.quotes:
+                quote_tick_bar(tables, output, symbol, date)
             tables.last_close[symbol, frame] = price
             free_bar(tables, slot)
 

@@ -15,6 +15,7 @@ from marketpulse.engine.layout import (
     NEVER,
     STALE_BARS,
     STALE_NOT,
+    STALE_TOLD,
     Plan,
     Tables,
 )
@@ -63,6 +64,15 @@ def keep_trade(
     if who.taken % plan.window_trades == 0 or who.taken % plan.window_trades == plan.window_trades // 2:
         # Two counts of half a window's trades: between half of them and all are kept.
         who.floor_by_count_ns, who.next_floor_ns = who.next_floor_ns, who.newest_ns
+
+
+@bare_kernel
+def mark_untold(tables: Tables, symbol: int) -> None:
+    """The symbol's rows hold a change from here on that those who read were not told."""
+    who = tables.symbols[symbol]
+    if who.stale == STALE_NOT:
+        who.stale = STALE_TOLD
+        tables.registers[N_UNTOLD] += 1
 
 
 @bare_kernel

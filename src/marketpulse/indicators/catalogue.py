@@ -6,17 +6,24 @@ from marketpulse.indicators.atr import ATR
 from marketpulse.indicators.bbands import BBANDS
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
 from marketpulse.indicators.ema import EMA
+from marketpulse.indicators.imbalance import IMBALANCE
 from marketpulse.indicators.macd import MACD
+from marketpulse.indicators.microprice import MICROPRICE
+from marketpulse.indicators.mid import MID
 from marketpulse.indicators.notation import parse
 from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
 from marketpulse.indicators.rsi import RSI
 from marketpulse.indicators.sma import SMA
+from marketpulse.indicators.spread import SPREAD
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vwap import VWAP
 
 __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
 
-_DECLARED = (SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA)
+_DECLARED = (
+    SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
+    MICROPRICE, IMBALANCE,
+)  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}
 

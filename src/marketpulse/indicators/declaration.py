@@ -5,7 +5,7 @@ An indicator is one file that holds its compiled `update` and its declaration. A
 
     state       (n_series, state_width) float64: one row per symbol × timeframe; all zeros is fresh
     series      (n,) int64: the state row that bar i belongs to
-    bars        (n, 6) float64, finite, C order: the columns of bar_columns.py
+    bars        (n, 10) float64, C order: the columns of bar_columns.py; finite, but for a missing quote's
     session     (n,) int32: the bar's session date, days since 1970-01-01
     parameters  (p,) float64: the values in the declared order
     out         (n, k) float64, written whole: NaN where there is no value (warm-up, or undefined)
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.errors import ParameterError
+from marketpulse.indicators.bar_columns import OF_QUOTE
 
 Floats = NDArray[np.float64]
 Params = tuple[float, ...]
@@ -67,7 +68,7 @@ class Indicator:
 
     name: str
     title: str
-    group: Literal["trend", "momentum", "volatility", "volume"]
+    group: Literal["trend", "momentum", "volatility", "volume", "quote"]
     update: Update
     state_width: Callable[[Params], int]
     warm_up: Callable[[Params], int]
@@ -122,6 +123,11 @@ class Spec:
     @property
     def state_width(self) -> int:
         return self.indicator.state_width(self.parameters)
+
+    @property
+    def reads_quotes(self) -> bool:
+        """Whether its values hang on the quote at the bar's close too."""
+        return not OF_QUOTE.isdisjoint(self.indicator.reads)
 
     @property
     def warm_up(self) -> int:

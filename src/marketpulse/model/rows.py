@@ -5,7 +5,7 @@ Every stored row carries a receipt: the span of the log that it was made from.
 
 import pyarrow as pa
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 
 _str, _i32, _i64, _f64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
@@ -39,9 +39,10 @@ LIVE_HEAD = pa.schema([
     ("symbol", _str), ("timeframe", _str), ("open_time_ns", _i64), ("close_time_ns", _i64), ("open", _f64),
     ("high", _f64), ("low", _f64), ("close", _f64), ("volume", _f64), ("vwap", _f64), ("trade_count", _i64),
     ("source", _str), ("venue", _str), ("session_date", pa.date32()), ("event_time_ns", _i64),
-    ("ingest_time_ns", _i64),
+    ("ingest_time_ns", _i64), ("bid", _f64), ("bid_size", _f64), ("ask", _f64), ("ask_size", _f64),
 ])  # fmt: skip
-"""The forming bar; `event_time_ns` and `ingest_time_ns` (0: unknown) are its newest trade's."""
+"""The forming bar and the symbol's newest quote (null: none in this session). `event_time_ns` is its newest
+trade's, `ingest_time_ns` (0: unknown) that of the newest trade or quote."""
 
 
 LIVE_NAME = {"vwap": "session_vwap"}

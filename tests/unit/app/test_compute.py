@@ -105,3 +105,25 @@ def test_results_are_written_by_the_names_ending(tmp_path: Path, suffix: str) ->
     read = readers[suffix](out)
     assert read["sma_20"].to_list()[-1] == pl.DataFrame(table)["sma_20"].to_list()[-1]
     assert math.isclose(read["sma_20"].to_list()[-1], talib.SMA(CLOSE, 20)[-1], abs_tol=1e-9)
+
+
+def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close() -> None:
+    none, times = None, ("10:00:10", "10:00:20", "10:00:50", "10:01:00", "10:01:30")
+    frame = pd.DataFrame({
+        "time": pd.to_datetime([f"2026-01-05T{time}Z" for time in times]), "price": [10.0, none, none, none, 12.0],
+        "size": [1.0, none, none, none, 1.0], "bid": [none, 9.0, 10.5, 11.0, none],
+        "ask": [none, 11.0, 11.5, 14.0, none], "bid_size": [none, 1.0, 1.0, 0.0, none],
+        "ask_size": [none, 1.0, 3.0, 0.0, none],
+    })  # fmt: skip
+    found = marketpulse.compute(frame, "spread,mid,microprice,imbalance", timeframe="1m")
+    assert found["spread"].tolist() == [1, 3]
+    assert found["mid"].tolist() == [11, 12.5]
+    assert found["microprice"].tolist()[0] == (10.5 * 3 + 11.5) / 4
+    assert found["imbalance"].tolist()[0] == -0.5
+    assert found[["microprice", "imbalance"]].iloc[1].isna().all()
+
+
+def test_without_quotes_their_values_are_empty() -> None:
+    found = marketpulse.compute(pd.read_csv(DAYS), "spread,imbalance")
+    assert len(found) == len(CLOSE)
+    assert found[["spread", "imbalance"]].isna().all(axis=None)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
+from marketpulse.indicators.bar_columns import BID, CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
 from marketpulse.indicators.catalogue import parse_indicators
 
 Floats = NDArray[np.float64]
@@ -19,9 +19,10 @@ DAILY_FILES = sorted((DATA / "daily_bars").glob("*.csv"))
 
 
 def read_bars(path: Path) -> tuple[Floats, NDArray[np.int32]]:
-    """A CSV of bars without vwap: the kernel's bars (n, 6), and each bar's own date."""
+    """A CSV of bars without vwap and quotes: the kernel's bars (n, 10), and each bar's own date."""
     frame = pd.read_csv(path, encoding="utf-8-sig")
     bars = np.empty((len(frame), WIDTH))
+    bars[:, BID:] = np.nan
     for column, name in (
         (OPEN, "open"),
         (HIGH, "high"),
@@ -38,13 +39,13 @@ def read_bars(path: Path) -> tuple[Floats, NDArray[np.int32]]:
 
 @pytest.fixture(params=DAILY_FILES, ids=lambda path: path.stem)
 def daily(request: pytest.FixtureRequest) -> Floats:
-    """Daily bars (n, 6) of each real file in turn."""
+    """Daily bars (n, 10) of each real file in turn."""
     return read_bars(request.param)[0]
 
 
 @pytest.fixture(scope="session")
 def minutes() -> tuple[Floats, NDArray[np.int32]]:
-    """One-minute bars (n, 6) of four sessions, and the session date of each."""
+    """One-minute bars (n, 10) of four sessions, and the session date of each."""
     return read_bars(DATA / "intraday_bars" / "spy_like_1m.csv")
 
 

@@ -1,0 +1,38 @@
+"""Bid-ask spread of the quote at the bar's close (docs/formulas/spread.md)."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marketpulse.compiled import kernel
+from marketpulse.indicators.bar_columns import ASK, BID
+from marketpulse.indicators.declaration import Floats, Indicator
+
+
+@kernel
+def update(
+    _state: Floats,
+    series: NDArray[np.int64],
+    bars: Floats,
+    _session: NDArray[np.int32],
+    _parameters: Floats,
+    out: Floats,
+) -> None:
+    """It remembers nothing: a bar's value is of its own quote."""
+    for i in range(len(series)):
+        value = bars[i, ASK] - bars[i, BID]
+        out[i, 0] = value if math.isfinite(value) else math.nan
+
+
+SPREAD = Indicator(
+    name="spread",
+    title="Bid-ask spread",
+    group="quote",
+    update=update,
+    state_width=lambda _: 0,
+    warm_up=lambda _: 0,
+    reads=("bid", "ask"),
+    formula="ask - bid",
+    source="the field's definition (the quoted spread)",
+)

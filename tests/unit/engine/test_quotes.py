@@ -1,0 +1,256 @@
+"""The quote at a bar's close, by hand: which one prevails, what is told again, what enters nothing (docs/semantics.md, 17)."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from market_rows import Engine, at, bar, cancel, config_of, heartbeat, hello, quote, trade
+from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
+from marketpulse.engine.provisional import Looker, changed_symbols, mark_shown
+from marketpulse.engine.rows import live_rows
+from marketpulse.engine.state import kept_quotes
+from marketpulse.model.session import SessionTable
+
+ALL = "mid,spread,microprice,imbalance"
+HOUR = 3_600
+
+
+def two_sessions(name: str) -> SessionTable:
+    """A venue that is open from 01:00 to 02:00 on two days."""
+    opens = np.array([at(HOUR), at(25 * HOUR)])
+    return SessionTable(name, opens, opens + HOUR * 10**9, (opens // (86_400 * 10**9)).astype(np.int32))
+
+
+def venue(frames: list[str]) -> Engine:
+    return Engine(config_of(frames, "spread", sessions_of=two_sessions, calendar="X", max_skew_ns=10**15))
+
+
+def told(rows: list[dict[str, Any]], name: str = "spread") -> list[tuple[str, float, float | None, int]]:
+    return [(r["timeframe"], (r["open_time_ns"] - at(0)) / 1e9, r[name], r["revision"]) for r in rows]
+
+
+def test_the_four_values_are_those_of_the_last_quote_before_the_close() -> None:
+    engine = Engine(config_of(["10s"], ALL))
+    (row,) = engine.values(
+        quote("A", 1, 9, 10), trade("A", 2, 10, 1), quote("A", 9.9, 9, 11, (1, 3)), quote("A", 10, 1, 2), heartbeat(10)
+    )  # fmt: skip
+    assert [row[name] for name in ALL.split(",")] == [10, 2, (9 * 3 + 11 * 1) / 4, -0.5]
+
+
+def test_a_quote_prevails_over_bars_in_which_none_came_but_not_into_another_day() -> None:
+    engine = Engine(config_of(["1s"], "spread", max_skew_ns=10**15))
+    times = (5.5, 9.5, 86_399.5, 86_400.5)
+    rows = engine.values(quote("A", 5, 9, 12), *(trade("A", t, 10, 1) for t in times), heartbeat(86_402))
+    assert [r["spread"] for r in rows] == [3, 3, 3, None]
+
+
+def test_before_the_first_quote_there_is_no_value() -> None:
+    engine = Engine(config_of(["1s"], ALL))
+    (row,) = engine.values(trade("A", 1, 10, 1), quote("B", 1, 9, 12), heartbeat(9))
+    assert [row[name] for name in ALL.split(",")] == [None] * 4
+
+
+def test_of_two_quotes_of_one_time_the_later_in_the_log_prevails_whatever_came_between() -> None:
+    engine = Engine(config_of(["1s"], "spread"))
+    rows = [quote("A", 1.5, 9, 10), quote("A", 1.7, 9, 11), quote("A", 1.7, 9, 12), quote("A", 1.6, 9, 13)]
+    (row,) = engine.values(*rows, trade("A", 1.2, 10, 1), heartbeat(9))
+    assert row["spread"] == 3
+    assert (row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (2, 4)
+
+
+def test_every_timeframe_has_the_quote_of_its_own_close() -> None:
+    engine = Engine(config_of(["4s", "8s", "12s"], "spread"))
+    quotes = [quote("A", second + 0.5, 100, 101 + second) for second in range(13)]
+    rows = engine.values(*quotes, trade("A", 1, 10, 1), heartbeat(20))
+    assert told(rows) == [("4s", 0, 4, 0), ("8s", 0, 8, 0), ("12s", 0, 12, 0)]
+
+
+def test_the_receipt_of_the_bar_stays_its_trades_and_that_of_the_indicators_covers_the_quote() -> None:
+    engine = Engine(config_of(["1s"], "spread,sma(2)"))
+    result = engine.step([quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), trade("A", 1.2, 10, 1), heartbeat(9)])
+    assert (result.closed["first_offset"][0], result.closed["last_offset"][0]) == (1, 2)
+    later = engine.values(
+        trade("A", 9.1, 10, 1), quote("A", 9.3, 9, 10), trade("A", 9.2, 10, 1), heartbeat(19)
+    )
+    assert [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in later] == [(4, 6)]
+    bars = engine.feed(quote("A", 20, 9, 10), trade("A", 20, 1, 1), quote("A", 20.1, 9, 10), heartbeat(29))
+    assert [(b["receipt"]["first_offset"], b["receipt"]["last_offset"]) for b in bars] == [(9, 9)]
+
+
+def test_without_an_indicator_that_reads_quotes_none_is_kept_and_no_receipt_covers_one() -> None:
+    engine = Engine(config_of(["1s"], "sma(1)"))
+    (row,) = engine.values(quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), heartbeat(9))
+    assert row["receipt"]["first_offset"] == 1
+    assert kept_quotes(engine.state) == 0
+
+
+def test_a_late_quote_revises_the_indicator_rows_that_it_changes_and_no_bar() -> None:
+    engine = Engine(config_of(["1s", "5s"], "spread,ema(2)"))
+    engine.feed(
+        quote("A", 1, 9, 10), *(trade("A", second + 0.5, 10, 1) for second in range(6)), heartbeat(10)
+    )
+    result = engine.step([quote("A", 3.2, 9, 12), heartbeat(11)])
+    assert len(result.closed) == 0
+    assert result.quotes.late == 1
+    opens = (result.indicated["open_ns"] - at(0)) // 10**9
+    assert list(zip(opens, result.values[:, 0], result.indicated["revision"], strict=True)) == [
+        (3, 3, 1), (4, 3, 1), (0, 3, 1), (5, 3, 1), (5, 3, 1),
+    ]  # fmt: skip
+
+
+def test_a_later_quote_of_the_slot_takes_over_again_and_an_earlier_one_changes_nothing() -> None:
+    engine = Engine(config_of(["1s"], "spread"))
+    engine.feed(trade("A", 1.5, 10, 1), quote("A", 1.6, 9, 10), heartbeat(10))
+    assert engine.values(quote("A", 1.3, 9, 12), heartbeat(11)) == []
+    assert told(engine.values(quote("A", 1.6, 9, 13), heartbeat(12))) == [("1s", 1, 4, 1)]
+    (row,) = engine.values(quote("A", 1.9, 9, 14), heartbeat(13))
+    assert (row["spread"], row["revision"], row["receipt"]["last_offset"]) == (5, 2, 7)
+
+
+def test_with_revise_each_a_late_quote_tells_at_once() -> None:
+    engine = Engine(config_of(["1s"], "spread", revise_each=True))
+    engine.feed(trade("A", 1.5, 10, 1), heartbeat(10))
+    assert told(engine.values(quote("A", 1.3, 9, 12))) == [("1s", 1, 3, 1)]
+
+
+def test_a_late_trade_and_a_late_quote_revise_together() -> None:
+    engine = Engine(config_of(["1s"], "spread"))
+    engine.feed(trade("A", 1.5, 10, 1, trade_id="x"), quote("A", 1.2, 9, 10), heartbeat(10))
+    rows = engine.values(trade("A", 1.7, 20, 1), quote("A", 1.8, 9, 13), heartbeat(11))
+    assert [(r["close"], r["spread"], r["revision"]) for r in rows] == [(20, 4, 1)]
+
+
+def test_a_withdrawn_bar_has_no_quote_and_gets_it_back_with_its_next_trade() -> None:
+    engine = Engine(config_of(["1s"], "spread"))
+    engine.feed(quote("A", 1, 9, 10), trade("A", 1.5, 10, 1, trade_id="x"), heartbeat(10))
+    assert told(engine.values(cancel("A", "x", 1.5), heartbeat(11))) == [("1s", 1, None, 1)]
+    assert engine.values(quote("A", 1.2, 9, 11), heartbeat(12)) == []
+    assert told(engine.values(trade("A", 1.6, 10, 1), heartbeat(13))) == [("1s", 1, 2, 2)]
+
+
+def test_a_quote_behind_the_window_enters_nothing_and_is_counted() -> None:
+    engine = Engine(config_of(["1s"], "spread", window_ns=5 * 10**9))
+    engine.feed(trade("A", 3.5, 10, 1), trade("A", 7.5, 10, 1), heartbeat(10))
+    result = engine.step([quote("A", 4.9, 9, 10), heartbeat(11)])
+    assert (result.quotes.too_late, result.quotes.late, result.refused, len(result.indicated)) == (
+        1,
+        0,
+        [],
+        0,
+    )
+    assert told(engine.values(quote("A", 6, 9, 10), heartbeat(12))) == [("1s", 7, 1, 1)]
+
+
+def test_outside_its_session_a_quote_enters_nothing_and_the_grace_is_not_its() -> None:
+    engine = venue(["1h"])
+    rows = [
+        quote("A", HOUR - 1, 9, 19), quote("A", 2 * HOUR - 1, 9, 10), quote("A", 2 * HOUR, 9, 15),
+        quote("A", 2 * HOUR + 60, 9, 16), trade("A", 2 * HOUR + 30, 10, 1), quote("A", 24 * HOUR, 9, 17),
+    ]  # fmt: skip
+    result = engine.step([hello(lateness_ns=0), *rows, heartbeat(24 * HOUR)])
+    assert result.quotes.out_of_session == 4
+    assert (result.values.tolist(), result.closed["quote_offset"].tolist()) == ([[1]], [2])
+
+
+def test_yesterdays_quote_does_not_prevail_today() -> None:
+    engine = venue(["30m"])
+    rows = engine.values(
+        hello(lateness_ns=0), quote("A", HOUR + 5, 9, 10), trade("A", 2 * HOUR - 5, 10, 1), trade("A", 25 * HOUR + 5, 10, 1),
+        quote("A", 25 * HOUR + 1_805, 9, 12), trade("A", 26 * HOUR - 5, 10, 1), heartbeat(27 * HOUR),
+    )  # fmt: skip
+    assert [r["spread"] for r in rows] == [1, None, 3]
+
+
+def test_a_tick_bar_has_the_quote_that_the_log_said_last_when_it_was_cut() -> None:
+    engine = Engine(config_of(["2t"], "spread"))
+    rows = engine.values(
+        quote("A", 3, 9, 10), quote("A", 2, 9, 12), trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 4, 9, 14),
+        trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 5, 9, 15),
+    )  # fmt: skip
+    assert [r["spread"] for r in rows] == [3, 5]
+    assert [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows] == [(1, 3), (4, 6)]
+
+
+def test_a_bar_of_a_source_has_the_quote_at_its_close_and_is_not_revised() -> None:
+    engine = Engine(config_of(["1s", "2s"], "spread"))
+    rows = engine.values(
+        quote("A", 0.9, 9, 10), quote("A", 1.1, 9, 12), bar("A", "1s", 0, 1, (1, 1, 1, 1, 1)),
+        bar("A", "1s", 1, 2, (1, 1, 1, 1, 1)), heartbeat(2),
+    )  # fmt: skip
+    assert told(rows) == [("1s", 0, 1, 0), ("1s", 1, 3, 0), ("2s", 0, 3, 0)]
+    assert engine.values(quote("A", 1.5, 9, 13), heartbeat(3)) == []
+
+
+def test_a_flat_bar_of_fill_has_its_quote_and_the_quotes_receipt() -> None:
+    engine = Engine(config_of(["1s"], "spread", fill=True))
+    rows = engine.values(trade("A", 1.5, 10, 1), quote("A", 2.5, 9, 12), heartbeat(3))
+    assert [(r["spread"], r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows] == [
+        (None, 0, 0),
+        (3, 1, 1),
+    ]
+
+
+def test_quotes_alone_make_no_bars() -> None:
+    engine = Engine(config_of(["1t", "1s"], "spread", fill=True))
+    assert engine.feed(quote("A", 1, 9, 10), quote("A", 5, 9, 10), heartbeat(60)) == []
+
+
+def test_crossed_and_locked_books_give_their_values_and_are_counted() -> None:
+    engine = Engine(config_of(["1s"], ALL))
+    rows = [
+        quote("A", 1.5, 11, 9), trade("A", 1.6, 10, 1), quote("A", 2.5, 10, 10, (2, 6)), trade("A", 2.6, 10, 1),
+        quote("A", 3.5, 9, 10, (0, 0)), trade("A", 3.6, 10, 1),
+    ]  # fmt: skip
+    result = engine.step([*rows, heartbeat(9)])
+    assert (result.quotes.crossed, result.quotes.locked) == (1, 1)
+    np.testing.assert_array_equal(
+        result.values, [[10, -2, 10, 0], [10, 0, 10, -0.5], [9.5, 1, np.nan, np.nan]]
+    )
+
+
+def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_symbol() -> None:
+    engine = Engine(config_of(["1s", "1m"], "spread"))
+    looker = Looker(engine.config)
+
+    def live() -> list[dict[str, Any]]:
+        symbols = changed_symbols(engine.state)
+        forming, values = looker.forming_bars(engine.state, symbols)
+        mark_shown(engine.state, symbols)
+        found: list[dict[str, Any]] = live_rows(engine.state, engine.config, forming, values).to_pylist()
+        return found
+
+    engine.feed(trade("A", 1.5, 10, 1, ingest_time_ns=7))
+    names = ("bid", "bid_size", "ask", "ask_size", "spread", "ingest_time_ns")
+    assert [[row[n] for n in names] for row in live()] == [[None] * 5 + [7]] * 2
+    assert live() == []
+    engine.feed(quote("A", 1.7, 9, 12, (2, 3), ingest_time_ns=8))
+    rows = live()
+    assert [[row[n] for n in names] for row in rows] == [[9, 2, 12, 3, 3, 8]] * 2
+    assert [row["event_time_ns"] for row in rows] == [at(1.5)] * 2
+    engine.feed(quote("A", 1.6, 9, 19))
+    assert [row["spread"] for row in live()] == [3, 3]
+
+
+def test_kept_quotes_are_one_for_each_slot_of_the_window_and_the_last_before_it() -> None:
+    engine = Engine(config_of(["1s", "1m"], "spread", window_ns=30 * 10**9, max_skew_ns=10**15))
+    for start in range(0, 5_000, 50):
+        rows = [quote("A", start + i / 20, 9, 10 + i) for i in range(1_000)]
+        engine.step([*rows, trade("A", start + 49.99, 10, 1), heartbeat(start + 50)])
+    assert engine.state.tables.quotes.size == 1_024, "30 s have 30 slots"
+    state = engine.stepper.trim(engine.state)
+    assert kept_quotes(state) == 31
+
+
+@pytest.mark.parametrize("symbols", [1, 40])
+def test_many_slots_find_room_and_survive_a_snapshot(symbols: int) -> None:
+    config = config_of(["1s"], "spread", max_skew_ns=10**15)
+    engine = Engine(config)
+    for second in range(200):
+        engine.step([quote(f"S{s}", second + 0.5, 9, 10 + s + second) for s in range(symbols)])
+    assert kept_quotes(engine.state) == 200 * symbols
+    again = Engine(config, state_from_bytes(state_to_bytes(engine.state, config), config))
+    rows = [trade(f"S{s}", 100.2, 10, 1) for s in range(symbols)]
+    values = again.values(*rows, heartbeat(300))
+    assert [r["spread"] for r in values] == [1 + int(r["symbol"][1:]) + 100 for r in values]
+    assert len(values) == symbols
