@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from bare_clients import BareTopic
-from market_rows import cancel, correction, heartbeat, hello, trade
+from market_rows import cancel, correction, heartbeat, hello, quote, trade
 from marketpulse.app.engine_config import engine_config
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import new_state
@@ -27,7 +27,7 @@ from marketpulse.kafka.transaction import PartitionRecords
 from marketpulse.settings import Settings
 
 TRADES, SYMBOLS, DISTURBED = 6_000, 9, 4
-FRAMES, INDICATORS = ("1t", "1s", "1m"), "sma(3),ema(5),vwap"
+FRAMES, INDICATORS = ("1t", "1s", "1m"), "sma(3),ema(5),vwap,spread,imbalance"
 SEEDS = range(11, 11 + int(os.environ.get("MARKETPULSE_SOAK_SEEDS", "1")))
 """`make soak` runs many."""
 
@@ -36,7 +36,8 @@ Outputs = dict[tuple[str, int], list[bytes]]
 
 
 def stream(seed: int) -> list[dict[str, Any]]:
-    """Trades of a few symbols: out of order, late, doubled, corrected and cancelled; heartbeats between them."""
+    """Trades of a few symbols: out of order, late, doubled, corrected and cancelled; quotes, some of them late;
+    heartbeats between them."""
     random_ = random.Random(seed)
     rows: list[dict[str, Any]] = [hello("test", "historical")]
     for i in range(TRADES):
@@ -44,6 +45,10 @@ def stream(seed: int) -> list[dict[str, Any]]:
         price = round(50 + random_.random() * 10, 2)
         symbol, size = f"S{random_.randrange(SYMBOLS)}", random_.randrange(1, 500)
         rows.append(trade(symbol, 40 + i / 40 - delay, price, size, "test", trade_id=f"{i}"))
+        if random_.random() < 0.5:
+            behind = random_.random() if random_.random() < 0.95 else random_.uniform(2, 30)
+            sizes = (float(random_.randrange(9)), float(random_.randrange(9)))
+            rows.append(quote(symbol, 40 + i / 40 - behind, price - 0.5, price + 0.25, sizes, "test"))
         if random_.random() < 0.03:
             old = rows[-random_.randrange(1, min(len(rows), 200))]
             if old["type"] == "trade":

@@ -200,6 +200,10 @@ class MovingFeed:
         values = market.averages[timeframe].step(bar, keep=False)
         now_ns = time.time_ns()
         row = self._head(name, market, timeframe, bar)
+        if name != "KO":  # a symbol without quotes
+            half = round(max(0.01, market.price * 0.0001), 2)
+            book = (market.price - half, 300.0, market.price + half, 1_200.0)
+            row |= dict(zip(("bid", "bid_size", "ask", "ask_size"), book, strict=True))
         row |= {"event_time_ns": now_ns, "ingest_time_ns": now_ns - int(self._random.gamma(4, 3e6))}
         return row | {LIVE_NAME.get(k, k): v for k, v in zip(NAMES, values, strict=True)}
 

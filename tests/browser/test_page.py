@@ -55,6 +55,25 @@ def test_the_page_shows_the_boards_figures(stage: Stage, visit: Visit) -> None:
     expect(page.get_by_title(re.compile("set aside")).first).to_contain_text("3")
 
 
+def test_bid_ask_and_spread_stand_under_the_price_of_a_symbol_that_has_them(
+    stage: Stage, visit: Visit
+) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    expect(page.locator("#book")).to_be_visible()
+    stage.feed.frozen = True
+    page.wait_for_timeout(1_500)
+    row = next(row for row in stage.board.quote_rows() if row[0] == "AAPL")
+    bid, bid_size, ask, ask_size = row[8:]
+    assert (bid_size, ask_size) == (300, 1_200)
+    expect(page.locator("#bid")).to_have_text(f"{bid:,.2f}")
+    expect(page.locator("#ask")).to_have_text(f"{ask:,.2f}")
+    expect(page.locator("#spread")).to_have_text(f"{ask - bid:,.2f}")
+    expect(page.locator("#book")).to_have_attribute("title", re.compile(r"× 300, ask .* × 1.20"))
+    page.get_by_role("option", name=re.compile(r"^KO,")).click()
+    expect(page.locator("#symbol-text")).to_have_text("KO")
+    expect(page.locator("#book")).to_be_hidden()
+
+
 def test_several_bars_and_a_revision_in_one_step_are_all_drawn(stage: Stage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.feed.frozen = True
@@ -154,13 +173,14 @@ def test_nothing_overflows(stage: Stage, chromium: Browser, size: str, theme: st
     )
     visit = Visit(context)
     page = visit.open(stage.server.url + "#BTC-USD.COINBASE/1m")
+    expect(page.locator("#book")).to_be_visible()
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
         width,
         height,
     ]
     outside = page.evaluate(
-        """() => ['#symbol-text', '#last', '#change', '#link', '#theme', '#timeframes', '#chart', '#strip', '#s-volume']
+        """() => ['#symbol-text', '#last', '#change', '#book', '#link', '#theme', '#timeframes', '#chart', '#strip', '#s-volume']
             .filter((name) => {
                 const box = document.querySelector(name).getBoundingClientRect();
                 return box.width === 0 || box.left < 0 || box.right > innerWidth + 0.5 || box.bottom > innerHeight + 0.5;

@@ -27,6 +27,7 @@ HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1",
 
 
 trade = partial(market_rows.trade, source="test")
+quote = partial(market_rows.quote, source="test")
 
 
 def heartbeat(seconds: float) -> dict[str, Any]:
@@ -96,6 +97,24 @@ def test_the_worked_example_written_by_a_bare_client_gives_exactly_its_rows(sett
         (0, 3, 0), (2, 2, 0), (0, 6, 1), (5, 5, 1),
     ]  # fmt: skip
     assert {b["receipt"]["topic"] for b in bars} == {settings.topic("market")}
+
+
+def test_quotes_give_their_values_at_each_close_and_in_live_rows(settings: Settings) -> None:
+    engine = settings.engine.model_copy(update={"indicators": "spread,imbalance"})
+    own = settings.model_copy(update={"engine": engine})
+    quotes = [quote("AAA", 10.3, 9, 10, (1, 3)), quote("AAA", 11.2, 9, 11, (0, 0))]
+    write(own, [HELLO, trade("AAA", 10.2, 5, 1), *quotes, trade("AAA", 11.4, 5, 1), heartbeat(15)])
+    running = Running(own)
+    found = [r for r in read(own, "indicators", 2) if r["timeframe"] == "1s"]
+    shown = next(r for r in read(own, "live", 1) if r["timeframe"] == "1m")
+    write(own, [quote("AAA", 10.5, 9, 13, (3, 1)), heartbeat(16)])
+    revised = [r for r in read(own, "indicators", 3) if r["revision"]]
+    running.stop()
+    assert [(r["spread"], r["imbalance"]) for r in found] == [(1, -0.5), (2, None)]
+    assert [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in found] == [(1, 2), (3, 4)]
+    assert [shown[name] for name in ("bid", "bid_size", "ask", "ask_size", "spread")] == [9, 0, 11, 0, 2]
+    assert [(r["spread"], r["imbalance"], r["open_time_ns"]) for r in revised] == [(4, 0.5, at(10))]
+    assert revised[0]["receipt"]["last_offset"] > 5, "the late quote's place, among the clock's records"
 
 
 def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(

@@ -1,7 +1,7 @@
 /** The chosen symbol: name, price, change, session; and the switches for timeframe and indicators. */
 
 import { byId, el, say, set } from "./dom.ts";
-import { ARROW, asOf, compact, day, direction, percent, price, signed } from "./format.ts";
+import { ARROW, asOf, compact, day, decimalsOf, direction, percent, price, signed } from "./format.ts";
 import type { Group } from "./indicators.ts";
 import type { Place } from "./link.ts";
 import { changeOf } from "./store.ts";
@@ -16,6 +16,7 @@ export function showSymbol(store: Store, place: Place, decimals: number): void {
   say(byId("venue"), [quote?.venue, old && `as of ${old}`].filter(Boolean).join(" · "));
   byId("simulated").hidden = !quote?.simulated;
   showPrice(quote, decimals);
+  showBook(quote, decimals);
   const session = store.chart?.symbol === place.symbol ? store.chart.session : null;
   say(byId("s-open"), price(session?.open, decimals));
   say(byId("s-low"), price(session?.low, decimals));
@@ -41,6 +42,22 @@ function showPrice(quote: Quote | undefined, decimals: number): void {
   const from = quote?.referenceKind === "session_open" ? "since the session's open" : "against the previous session's close";
   set(node, "title", change ? from : "");
   say(node, change ? `${ARROW[way]} ${signed(change.difference, decimals)} (${percent(change.percent)})` : "");
+}
+
+/** The newest bid and ask with the spread between them; sizes on hovering. */
+function showBook(quote: Quote | undefined, decimals: number): void {
+  const node = byId("book");
+  const { bid = null, bidSize = null, ask = null, askSize = null } = quote ?? {};
+  node.hidden = bid === null || ask === null;
+  if (bid === null || ask === null) return;
+  const fine = Math.max(decimals, decimalsOf([bid, ask]));
+  const spread = price(ask - bid, fine);
+  say(byId("bid"), price(bid, fine));
+  say(byId("spread"), spread);
+  say(byId("ask"), price(ask, fine));
+  const words = `Bid ${price(bid, fine)} × ${compact(bidSize)}, ask ${price(ask, fine)} × ${compact(askSize)}, spread ${spread}`;
+  set(node, "title", words);
+  set(node, "aria-label", words);
 }
 
 export function titleOf(store: Store, place: Place | null, decimals: number): string {

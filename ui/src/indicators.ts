@@ -33,8 +33,12 @@ const TITLES: Record<string, string> = {
   atr: "ATR",
   realized_volatility: "Volatility",
   volume_sma: "Vol SMA",
+  mid: "Mid",
+  spread: "Spread",
+  microprice: "Microprice",
+  imbalance: "Imbalance",
 };
-const ON_PRICE = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "wma", "dema", "tema", "kama"]);
+const ON_PRICE = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "wma", "dema", "tema", "kama", "mid", "microprice"]);
 const ON_AT_FIRST = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "volume_sma", "rsi"]);
 const PARTS: Record<string, string> = { upper: "upper", middle: "middle", lower: "lower", signal: "signal", hist: "hist" };
 

@@ -1,6 +1,6 @@
 /** What the server sends over /ws: the JSON of marketpulse/web/frames.py. Times are milliseconds UTC. */
 
-/** symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes */
+/** symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes, and the newest bid, its size, ask, its size */
 export type QuoteRow = [
   string,
   number | null,
@@ -10,6 +10,10 @@ export type QuoteRow = [
   boolean,
   string | null,
   string[],
+  number | null,
+  number | null,
+  number | null,
+  number | null,
 ];
 
 export interface Spark {

@@ -12,6 +12,11 @@ export interface Quote {
   venue: string | null;
   /** The timeframes that it has bars of. */
   timeframes: string[];
+  /** The newest best bid and ask; null where no quote is known. */
+  bid: number | null;
+  bidSize: number | null;
+  ask: number | null;
+  askSize: number | null;
 }
 
 /** What a frame changed, so that only that is drawn again. */
@@ -68,11 +73,12 @@ export class Store {
     this.seq = frame.seq;
     if (frame.columns) this.columns = frame.columns;
     if (frame.timeframes) this.timeframes = frame.timeframes;
-    for (const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes] of frame.quotes ?? []) {
+    for (const row of frame.quotes ?? []) {
+      const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes, bid, bidSize, ask, askSize] = row;
       const before = this.quotes.get(symbol);
       if (!before) changes.symbols = true;
       else if (before.last !== last) this.moves.set(symbol, { count: (this.moves.get(symbol)?.count ?? 0) + 1, lastMs: nowMs });
-      this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes });
+      this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes, bid, bidSize, ask, askSize });
       changes.quotes.add(symbol);
     }
     for (const [symbol, spark] of Object.entries(frame.sparks ?? {})) this.sparks.set(symbol, spark);

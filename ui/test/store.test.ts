@@ -9,7 +9,7 @@ function bar(time: number, close: number, revision = 0): Row {
 }
 
 function quote(symbol: string, last: number): QuoteRow {
-  return [symbol, last, 1_000, 100, "previous_close", true, null, ["1m"]];
+  return [symbol, last, 1_000, 100, "previous_close", true, null, ["1m"], null, null, null, null];
 }
 
 const whole: Frame = {
@@ -123,7 +123,7 @@ test("110 against 100 is +10, which is 10 %", () => {
 test("real data that moves is looked at first, then simulated data that moves, then any", () => {
   const store = new Store();
   const told = (symbol: string, last: number, timeMs: number, simulated: boolean): QuoteRow =>
-    [symbol, last, timeMs, 100, "previous_close", simulated, null, ["1m"]];
+    [symbol, last, timeMs, 100, "previous_close", simulated, null, ["1m"], null, null, null, null];
   const old = told("AAPL", 110, 1_000, false);
   store.apply({ seq: 1, after: null, quotes: [old, told("SIM-B", 1, 9e6, true), told("SIM-A", 1, 9e6, true)] });
   assert.equal(worthwhile(store, null, 0), "SIM-A");
@@ -136,4 +136,11 @@ test("real data that moves is looked at first, then simulated data that moves, t
   assert.equal(worthwhile(store, "SIM-B", 600), "SPY");
   assert.equal(worthwhile(store, "SIM-B", 9_000), "SIM-B", "it has stopped moving");
   assert.equal(worthwhile(new Store(), null, 0), null);
+});
+
+test("the newest bid and ask come with the quotes", () => {
+  const store = new Store();
+  store.apply({ ...whole, quotes: [["AAPL", 110, 1_000, 100, "previous_close", true, null, ["1m"], 109.9, 300, 110.1, null]] });
+  const quote = store.quotes.get("AAPL");
+  assert.deepEqual([quote?.bid, quote?.bidSize, quote?.ask, quote?.askSize], [109.9, 300, 110.1, null]);
 });

@@ -41,6 +41,7 @@ class Api:
     async def symbols(self, request: Request) -> Response:  # noqa: ARG002
         names = (
             "symbol", "last", "last_time_ms", "reference", "reference_kind", "simulated", "venue", "timeframes",
+            "bid", "bid_size", "ask", "ask_size",
         )  # fmt: skip
         quotes = [dict(zip(names, row, strict=True)) for row in self._board.quote_rows()]
         return _json(

@@ -28,10 +28,14 @@ _SPARK_PREFERENCE = ("1m", "5m", "1s", "1h", "1d")
 _HEADS = {"bars": set(BAR.names), "indicators": set(INDICATORS_HEAD.names), "live": set(LIVE_HEAD.names)}
 
 
+NO_BOOK = (math.nan,) * len(columns.BOOK)
+
+
 class SymbolState:
     """What the board holds of one symbol."""
 
     __slots__ = (
+        "book",
         "newest_ingest_ns",
         "quote",
         "revised_to_ns",
@@ -46,6 +50,7 @@ class SymbolState:
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
         self.quote = Quote()
+        self.book: Sequence[float] = NO_BOOK  # bid, bid_size, ask, ask_size
         self.revised_to_ns: int | None = (
             None  # close time of revised bars that the quote has not followed yet
         )
@@ -138,7 +143,7 @@ class Board:
         opens: list[int] = rows.column("open_time_ns").to_pylist()
         newest = {(*key, opens[i]): i for i, key in enumerate(columns.keys(rows))}
         rows = rows.take(pa.array(sorted(newest.values()), pa.int64()))
-        values = self._values(rows, "live")
+        values, books = self._values(rows, "live"), columns.books(rows)
         event_times: list[int] = rows.column("event_time_ns").to_pylist()
         ingest_times: list[int | None] = rows.column("ingest_time_ns").to_pylist()
         for i, (symbol, timeframe, open_ns, close_ns, date, prices, origin) in enumerate(columns.bars(rows)):
@@ -150,6 +155,7 @@ class Board:
                     self._figures.take_latency(ingest)
             row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, 0.0))
             if series.take_forming(open_ns, row, values[i], self.seq, self._history):
+                state.book = books[i]
                 self._observe(state, origin, timeframe, date, open_ns, event_times[i], prices)
 
     def _observe(
@@ -233,7 +239,8 @@ class Board:
             return sorted(self._symbols)
 
     def quote_rows(self, since: int = -1) -> list[list[Any]]:
-        """[symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes] of each that changed."""
+        """[symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes, bid, bid_size, ask,
+        ask_size] of each that changed."""
         with self.lock:
             found = [(name, state) for name, state in self._symbols.items() if state.seq > max(since, 0)]
             for _, state in found:
@@ -242,6 +249,7 @@ class Board:
                 [
                     name, state.quote.last, state.quote.last_time_ns / 1e6, state.quote.reference,
                     state.quote.reference_kind, state.simulated, state.venue, [t for t in self.timeframes if t in state.series],
+                    *state.book,
                 ]
                 for name, state in sorted(found, key=lambda pair: pair[0])
             ]  # fmt: skip

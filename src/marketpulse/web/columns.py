@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from marketpulse.errors import ParameterError
 
+BOOK = ("bid", "bid_size", "ask", "ask_size")
 PRICES = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
 
 
@@ -36,6 +37,11 @@ def bars(
         zip(rows.column("source").to_pylist(), rows.column("venue").to_pylist(), strict=True),
         strict=True,
     )
+
+
+def books(rows: pa.RecordBatch) -> "list[tuple[float, ...]]":
+    """The newest quote of each live row, as BOOK; NaN where its symbol has none."""
+    return list(zip(*(floats(rows, name) for name in BOOK), strict=True))
 
 
 def ties(rows: pa.RecordBatch) -> list[int]:

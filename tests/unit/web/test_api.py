@@ -43,6 +43,7 @@ def test_symbols_come_with_last_price_and_reference(board: Board) -> None:
         {
             "symbol": "AAPL", "last": 5.0, "last_time_ms": 300_000, "reference": 1.0,
             "reference_kind": "session_open", "simulated": False, "venue": None, "timeframes": ["1m"],
+            "bid": None, "bid_size": None, "ask": None, "ask_size": None,
         }
     ]  # fmt: skip
 

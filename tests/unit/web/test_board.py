@@ -302,3 +302,19 @@ def test_readers_and_the_feeder_do_not_disturb_each_other() -> None:
     for reader in readers:
         reader.join()
     assert failures == []
+
+
+def test_the_newest_quote_comes_with_live_rows_and_goes_with_one_that_has_none() -> None:
+    board = Board()
+    board.take(
+        live(
+            [],
+            row("AAPL", "1m", 60, 5.0, bid=4.5, bid_size=3.0, ask=5.5, ask_size=7.0),
+            row("KO", "1m", 60, 1.0),
+        )
+    )
+    assert quotes(board)["AAPL"][8:] == [4.5, 3.0, 5.5, 7.0]
+    assert all(math.isnan(value) for value in quotes(board)["KO"][8:])
+    board.take(live([], row("AAPL", "1m", 120, 5.0)))
+    assert all(math.isnan(value) for value in quotes(board)["AAPL"][8:])
+    assert board.names == []
