@@ -19,7 +19,7 @@ from marketpulse.app.pipeline.process import run
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka.transaction import AbortedTransaction, TransactionalLog
 from marketpulse.settings import Settings
-from marketpulse.telemetry import Health
+from marketpulse.telemetry import REGISTRY, Health
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
@@ -32,6 +32,15 @@ quote = partial(market_rows.quote, source="test")
 
 def heartbeat(seconds: float) -> dict[str, Any]:
     return {"type": "heartbeat", "source": "test", "event_time_ns": at(seconds)}
+
+
+COUNTED: dict[str, dict[str, str]] = {
+    "crossed_quotes": {"book": "crossed"}, "late_quotes": {}, "dropped_quotes": {"why": "too_late"},
+}  # fmt: skip
+
+
+def counted(metric: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"marketpulse_{metric}_total", labels) or 0.0
 
 
 def write(settings: Settings, records: list[dict[str, Any] | bytes]) -> None:
@@ -107,7 +116,9 @@ def test_quotes_give_their_values_at_each_close_and_in_live_rows(settings: Setti
     running = Running(own)
     found = [r for r in read(own, "indicators", 2) if r["timeframe"] == "1s"]
     shown = next(r for r in read(own, "live", 1) if r["timeframe"] == "1m")
-    write(own, [quote("AAA", 10.5, 9, 13, (3, 1)), heartbeat(16)])
+    before = {name: counted(name, **labels) for name, labels in COUNTED.items()}
+    crossed = quote("BBB", 15.5, 9, 8)
+    write(own, [quote("AAA", 10.5, 9, 13, (3, 1)), crossed, heartbeat(16)])
     revised = [r for r in read(own, "indicators", 3) if r["revision"]]
     running.stop()
     assert [(r["spread"], r["imbalance"]) for r in found] == [(1, -0.5), (2, None)]
@@ -115,6 +126,10 @@ def test_quotes_give_their_values_at_each_close_and_in_live_rows(settings: Setti
     assert [shown[name] for name in ("bid", "bid_size", "ask", "ask_size", "spread")] == [9, 0, 11, 0, 2]
     assert [(r["spread"], r["imbalance"], r["open_time_ns"]) for r in revised] == [(4, 0.5, at(10))]
     assert revised[0]["receipt"]["last_offset"] > 5, "the late quote's place, among the clock's records"
+    now = {name: counted(name, **labels) for name, labels in COUNTED.items()}
+    assert {name: now[name] - before[name] for name in COUNTED} == {
+        "crossed_quotes": 1, "late_quotes": 1, "dropped_quotes": 0,
+    }  # fmt: skip
 
 
 def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(
