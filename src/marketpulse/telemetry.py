@@ -70,7 +70,9 @@ SYMBOLS = _gauge("symbols", "Symbols that this worker holds")
 STATE_BYTES = _gauge("state_bytes", "Size of the engine's state")
 STATE_SNAPSHOTS = _counter("state_snapshots", "Snapshots written to `state`")
 STEP_SECONDS = _histogram("step_seconds", "Time of one engine step")
-EVENT_LATENCY_SECONDS = _histogram("event_latency_seconds", "From a trade's or quote's ingest to its live row")
+EVENT_LATENCY_SECONDS = _histogram(
+    "event_latency_seconds", "From a trade's or quote's ingest to its live row"
+)
 # Sinks
 ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
 SINK_ERRORS = _counter("sink_errors", "Faults of a store", "sink")

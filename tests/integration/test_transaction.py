@@ -150,8 +150,13 @@ def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(kafka_sett
     with member(kafka_settings) as first:
         first.poll_until(lambda: first.owned == {0, 1, 2, 3})
         first.log.write("bars", [(b"A", b"{}")])
+
+        def go_on() -> None:
+            first.log.write("bars", [(b"A", b"{}")])
+            first.log.serve()
+
         with member(kafka_settings), pytest.raises(Fatal, match="newer producer instance"):
-            ask_for(30, lambda: (first.log.write("bars", [(b"A", b"{}")]), first.log.serve()))
+            ask_for(30, go_on)
 
 
 def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_settings: Settings) -> None:
