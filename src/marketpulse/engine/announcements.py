@@ -6,7 +6,8 @@ import numpy as np
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import MODE_HISTORICAL, MODE_LIVE
-from marketpulse.engine.state import PartitionState, add_calendar, groups_of
+from marketpulse.engine.registry import add_calendar, groups_of
+from marketpulse.engine.state import PartitionState
 from marketpulse.engine.watermark import hear_source, move_group, move_source
 from marketpulse.model.market import COMPLETE
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, SOURCE, SYMBOL, Tables
+from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
-from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told, rebuild_sessions
+from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told
 from marketpulse.engine.trade_ids import index_ids
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION

@@ -7,11 +7,12 @@ from marketpulse.engine.closing import emit_bar
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.forming import put_bar
+from marketpulse.engine.growth import grow_bars
 from marketpulse.engine.indicate import indicate_forming
 from marketpulse.engine.layout import CLOSED, FREE_BAR, N_CLOSED, N_SYMBOLS, Output, Plan, Tables
 from marketpulse.engine.prevailing import quote_forming
 from marketpulse.engine.revise import refresh
-from marketpulse.engine.state import PartitionState, grow_bars
+from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.growth import grow_anchor, grow_bars, grow_quotes, grow_window
 from marketpulse.engine.indicate import values_of
 from marketpulse.engine.layout import (
     CLOSED,
@@ -39,14 +40,7 @@ from marketpulse.engine.replay import (
     return_to_anchor,
     wait_again,
 )
-from marketpulse.engine.state import (
-    PartitionState,
-    grow_anchor,
-    grow_bars,
-    grow_quotes,
-    grow_window,
-    kept_trades,
-)
+from marketpulse.engine.state import PartitionState, kept_trades
 from marketpulse.engine.trade_ids import index_ids
 from marketpulse.indicators.declaration import Floats
 

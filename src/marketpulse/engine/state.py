@@ -4,7 +4,6 @@ It is handed from step to step; whoever passes it in has spent it. It grows with
 never holds a clock, a socket or a file.
 """
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,16 +15,12 @@ from marketpulse.engine.layout import (
     CLOSED,
     FREE_BAR,
     FREE_BARS,
-    FREE_QUOTE,
     FREE_QUOTES,
     GROUP,
     KEPT,
     LOG_TIME,
-    N_GROUPS,
     N_KEPT,
     N_REGISTERS,
-    N_SOURCES,
-    N_SYMBOLS,
     NEVER,
     QUOTE,
     SOURCE,
@@ -37,7 +32,7 @@ from marketpulse.engine.layout import (
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
-from marketpulse.model.session import SessionTable, around_the_clock
+from marketpulse.model.session import around_the_clock
 
 _FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT, _FIRST_QUOTES = 16, 256, 4, 1_024, 1_024
 
@@ -186,152 +181,12 @@ def _chained(places: np.ndarray) -> np.ndarray:
     return places
 
 
-def grow_anchor(state: PartitionState) -> None:
-    """Twice as many slots for the bars that are open at the anchor."""
-    a = state.anchor
-    a.bars = _more_places(a.registers, a.bars, FREE_BAR, FREE_BARS)
-    a.volume, a.notional = _doubled(a.volume), _doubled(a.notional)
-
-
-def grow_window(state: PartitionState) -> None:
-    """Room for twice as many kept trades; their ids must be indexed again (trade_ids.index_ids)."""
-    t = state.tables
-    state.tables = t._replace(window=_doubled(t.window), ids=np.full(2 * t.ids.size, -1, np.int32))
-
-
 def kept_trades(state: PartitionState) -> np.ndarray:
     """The trades of the correction window, in order of the log."""
     kept: np.ndarray = state.tables.window[: state.tables.registers[N_KEPT]]
     return kept
 
 
-def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, free: int) -> np.ndarray:
-    """Twice as many places; the new ones are free. The registers say which is the first free one, and how many."""
-    old = places.size
-    more = _doubled(places)
-    more["next"][old:] = np.append(np.arange(old + 1, 2 * old), registers[first_free])
-    registers[first_free] = old
-    registers[free] += old
-    return more
-
-
-def grow_quotes(state: PartitionState) -> None:
-    """Twice as many places for kept quotes."""
-    t = state.tables
-    state.tables = t._replace(quotes=_more_places(t.registers, t.quotes, FREE_QUOTE, FREE_QUOTES))
-
-
 def kept_quotes(state: PartitionState) -> int:
     """How many quotes are kept for the bars of the correction window, and as the last one before it."""
     return int(state.tables.quotes.size - state.tables.registers[FREE_QUOTES])
-
-
-def grow_bars(state: PartitionState) -> None:
-    """Twice as many slots for open bars."""
-    t = state.tables
-    state.tables = t._replace(
-        bars=_more_places(t.registers, t.bars, FREE_BAR, FREE_BARS),
-        volume=_doubled(t.volume),
-        notional=_doubled(t.notional),
-        heaps=np.concatenate([t.heaps, np.zeros_like(t.heaps)], axis=1),
-    )
-
-
-def grow_groups(state: PartitionState) -> None:
-    """Twice as many sets of sources."""
-    t = state.tables
-    state.tables = t._replace(
-        groups=_doubled(t.groups), heaps=np.concatenate([t.heaps, np.zeros_like(t.heaps)])
-    )
-
-
-def grow_symbols(state: PartitionState) -> None:
-    """Twice as many symbols, their indicators' rows included."""
-    t, a = state.tables, state.anchor
-    state.tables = t._replace(
-        symbols=_doubled(t.symbols),
-        heads=np.concatenate([t.heads, np.full_like(t.heads, -1)]),
-        closed_until=np.concatenate([t.closed_until, np.full_like(t.closed_until, NEVER)]),
-        last_close=np.concatenate([t.last_close, np.full_like(t.last_close, np.nan)]),
-        last_quotes=_doubled(t.last_quotes),
-    )
-    a.heads = np.concatenate([a.heads, np.full_like(a.heads, -1)])
-    a.closed_until = np.concatenate([a.closed_until, np.full_like(a.closed_until, NEVER)])
-    a.last_close = np.concatenate([a.last_close, np.full_like(a.last_close, np.nan)])
-    state.indicators = [_doubled(rows) for rows in state.indicators]
-    a.indicators = [_doubled(rows) for rows in a.indicators]
-
-
-def _doubled(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([array, np.zeros_like(array)])
-
-
-def add_source(state: PartitionState, config: EngineConfig, name: str) -> int:
-    """A source's row; new ones start with the configured lateness. -1 past SOURCES_MAX."""
-    known = len(state.sources)
-    if known == SOURCES_MAX:
-        return state.sources.find(name)
-    index = state.sources.intern(name)
-    if index == known:
-        state.tables.registers[N_SOURCES] = index + 1
-        state.tables.sources[index] = (NEVER, config.lateness_ns, NEVER, 0, 0, -1)
-    return index
-
-
-def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: str | None, source: int) -> int:
-    """A new symbol's row, with the calendar of its venue, else its source's, else the default.
-
-    -1 when the cap is reached.
-    """
-    index = len(state.symbols)
-    if index >= config.symbols_max:
-        return -1
-    if index == state.tables.symbols.size:
-        grow_symbols(state)
-    state.symbols.intern(name)
-    of_source = int(state.tables.sources[source]["calendar"])
-    calendar = config.calendar_of_venue(venue)
-    place = add_calendar(state, config, calendar) if calendar else of_source
-    if place < 0:
-        place = add_calendar(state, config, config.calendar)
-    row = state.tables.symbols[index]
-    row["feeds"], row["group"], row["floor_ns"] = 0, -1, NEVER
-    row["calendar"], row["session"] = place, -1
-    row["changed_offset"] = row["quote_head"] = -1
-    state.tables.last_quotes["offset"][2 * index : 2 * index + 2] = -1
-    row["newest_ns"] = row["next_floor_ns"] = row["floor_by_count_ns"] = NEVER
-    state.tables.registers[N_SYMBOLS] = index + 1
-    rank = bisect_left(state.alphabet, name)
-    state.alphabet.insert(rank, name)
-    ranks = state.tables.symbols["rank"]
-    ranks[:index] += ranks[:index] >= rank
-    ranks[index] = rank
-    return index
-
-
-def add_calendar(state: PartitionState, config: EngineConfig, name: str) -> int:
-    """The calendar's place in `sessions`; an unknown one is the default's."""
-    if name not in state.calendars and config.sessions_of(name) is None:
-        name = config.calendar
-    if name not in state.calendars:
-        state.calendars.append(name)
-        state.sessions = join_sessions([_table(config, known) for known in state.calendars])
-    return state.calendars.index(name)
-
-
-def _table(config: EngineConfig, name: str) -> SessionTable:
-    table = config.sessions_of(name)
-    if table is None:
-        raise LookupError(f"calendar {name} was known when this state was made, and is not now")
-    return table
-
-
-def rebuild_sessions(state: PartitionState, config: EngineConfig) -> None:
-    """Fill `sessions` again from the calendars' names, after a state was read back."""
-    state.sessions = join_sessions([_table(config, known) for known in state.calendars])
-
-
-def groups_of(state: PartitionState, source: int) -> list[int]:
-    """The groups that a source feeds."""
-    feeds = state.tables.groups["feeds"][: state.tables.registers[N_GROUPS]]
-    return [g for g, mask in enumerate(feeds.tolist()) if mask >> source & 1]

@@ -11,7 +11,7 @@ for each symbol). So a step stops after some tens of thousands, and the next one
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from marketpulse.engine.changes import take_change
 from marketpulse.engine.check import ASK, check_time
 from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.indicate import indicate
+from marketpulse.engine.growth import grow_bars, grow_groups
 from marketpulse.engine.layout import (
     CLOSED,
     COUNTS_OF_A_STEP,
@@ -29,12 +29,7 @@ from marketpulse.engine.layout import (
     DUPLICATES,
     FUTURE_TIME,
     LATE,
-    N_CLOSED,
-    N_REJECTED,
-    N_STALE,
-    N_UNTOLD,
     NEVER,
-    ORIGIN_TRADES,
     OUT_OF_SESSION,
     REASON_NAMES,
     REJECT,
@@ -42,9 +37,9 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
-from marketpulse.engine.revise import refresh, tell
-from marketpulse.engine.rewind import make_room, make_room_for_quotes, move_anchor
-from marketpulse.engine.state import PartitionState, grow_bars, grow_groups
+from marketpulse.engine.rewind import move_anchor
+from marketpulse.engine.state import PartitionState
+from marketpulse.engine.step_rows import Refusal, StepRows
 from marketpulse.engine.taking import (
     FINISHED,
     NEED_APPEND_TIME,
@@ -73,15 +68,6 @@ _ROOM = 4_096
 CLOSED_MOST = 50_000  # a step's bars, but for what one round closes: some 15 MB with their rows
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One row that the engine refuses: its index in the batch, the reason, and the timeframes that did."""
-
-    row: int
-    reason: str
-    timeframes: tuple[str, ...]
-
-
 class QuoteCounts(NamedTuple):
     """Quotes of a step: with the bid above the ask or at it; whose bar had closed; and those that entered
     nothing, for they came behind the correction window or lie outside their session."""
@@ -91,6 +77,10 @@ class QuoteCounts(NamedTuple):
     late: int = 0
     too_late: int = 0
     out_of_session: int = 0
+
+
+def _joined(parts: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts) if parts else empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +132,7 @@ class Stepper:
         registers = state.tables.registers
         registers[COUNTS_OF_A_STEP] = 0
         translation = self._translation(state, batch)
-        taken = _Taken(self.config, self._plan, state)
+        taken = StepRows(self.config, self._plan, state)
         row, more = first, True
         while more and taken.bars < self._closed_most:
             output = self._room_for(state)
@@ -219,7 +209,7 @@ class Stepper:
         elif why == NEED_APPEND_TIME:
             batch.log_time_ns[row] = batch.append_time_of(int(batch.offset[row]))
 
-    def _take_rare(self, taken: "_Taken", known: Translation, batch: MarketBatch, row: int) -> None:
+    def _take_rare(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""
         state, kind = taken.state, Kind(int(batch.kind[row]))
         if batch.source[row] == ABSENT:
@@ -262,78 +252,6 @@ class Stepper:
                 np.empty(2 * bars + _ROOM, CLOSED), np.empty(_ROOM, REJECT), np.empty(bars, np.int32)
             )
         return self._output
-
-
-def _joined(parts: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
-    return np.concatenate(parts) if parts else empty
-
-
-@dataclass(slots=True)
-class _Taken:
-    """What one step has given so far. Closed bars wait in `closed` until their indicators are due: at the
-    step's end, and before anything goes back in time."""
-
-    config: EngineConfig
-    plan: Plan
-    state: PartitionState
-    closed: list[np.ndarray] = field(default_factory=list)
-    bars_out: list[np.ndarray] = field(default_factory=list)
-    indicated: list[np.ndarray] = field(default_factory=list)
-    values: list[Floats] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    bars: int = 0
-
-    def drain(self, output: Output) -> None:
-        """Copy closed bars and refusals out of the working space."""
-        registers = self.state.tables.registers
-        if registers[N_CLOSED]:
-            self.closed.append(output.closed[: registers[N_CLOSED]].copy())
-            self.bars += int(registers[N_CLOSED])
-        for row in output.rejected[: registers[N_REJECTED]]:
-            names = tuple(f.name for i, f in enumerate(self.config.frames) if int(row["frames"]) >> i & 1)
-            self.refused.append(Refusal(int(row["row"]), REASON_NAMES[row["reason"]], names))
-        registers[N_CLOSED] = registers[N_REJECTED] = 0
-
-    def indicate(self) -> None:
-        """The indicators of the bars that have closed; from here on their readers know them."""
-        if not self.closed:
-            return
-        closed = np.concatenate(self.closed)
-        self.closed.clear()
-        self.state, values = indicate(self.state, self.config, closed)
-        self._give(closed, closed, values)
-        revisable = closed["frame"] >= self.plan.ticks
-        revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
-        self.state.told.add(closed[revisable], values[revisable])
-
-    def refresh(self) -> None:
-        """Bars are about to close: those that lack a change are built again first."""
-        if self.state.tables.registers[N_STALE]:
-            self.indicate()
-            self.state = refresh(self.state, self.config, self.plan)
-
-    def tell(self) -> None:
-        """Every row that a change has made another."""
-        if self.state.tables.registers[N_UNTOLD]:
-            self.indicate()
-            self.state, told = tell(self.state, self.config, self.plan)
-            self._give(told.bars, told.indicated, told.values)
-            self.bars += len(told.bars)
-
-    def make_room(self) -> None:
-        """The window is full."""
-        self.indicate()
-        make_room(self.state, self.config, self.plan)
-
-    def make_room_for_quotes(self) -> None:
-        """No place is free for a quote."""
-        self.indicate()
-        make_room_for_quotes(self.state, self.config, self.plan)
-
-    def _give(self, bars: np.ndarray, indicated: np.ndarray, values: Floats) -> None:
-        self.bars_out.append(bars)
-        self.indicated.append(indicated)
-        self.values.append(values)
 
 
 def _hear(state: PartitionState, config: EngineConfig, source: int, record: dict[str, Any]) -> None:  # noqa: ARG001

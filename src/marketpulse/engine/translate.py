@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import VENUES_MAX, MarketColumns
-from marketpulse.engine.state import PartitionState, add_source, add_symbol
+from marketpulse.engine.registry import add_source, add_symbol
+from marketpulse.engine.state import PartitionState
 from marketpulse.engine.taking import REFUSED, UNMAPPED
 from marketpulse.model.market import MarketBatch, StringTable
 

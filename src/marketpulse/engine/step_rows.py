@@ -1,0 +1,99 @@
+"""The rows of one step, in the order in which they leave."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.indicate import indicate
+from marketpulse.engine.layout import (
+    N_CLOSED,
+    N_REJECTED,
+    N_STALE,
+    N_UNTOLD,
+    ORIGIN_TRADES,
+    REASON_NAMES,
+    Output,
+    Plan,
+)
+from marketpulse.engine.revise import refresh, tell
+from marketpulse.engine.rewind import make_room, make_room_for_quotes
+from marketpulse.engine.state import PartitionState
+from marketpulse.indicators.declaration import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row that the engine refuses: its index in the batch, the reason, and the timeframes that did."""
+
+    row: int
+    reason: str
+    timeframes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class StepRows:
+    """What one step has given so far. Closed bars wait in `closed` until their indicators are due: at the
+    step's end, and before anything goes back in time."""
+
+    config: EngineConfig
+    plan: Plan
+    state: PartitionState
+    closed: list[np.ndarray] = field(default_factory=list)
+    bars_out: list[np.ndarray] = field(default_factory=list)
+    indicated: list[np.ndarray] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    bars: int = 0
+
+    def drain(self, output: Output) -> None:
+        """Copy closed bars and refusals out of the working space."""
+        registers = self.state.tables.registers
+        if registers[N_CLOSED]:
+            self.closed.append(output.closed[: registers[N_CLOSED]].copy())
+            self.bars += int(registers[N_CLOSED])
+        for row in output.rejected[: registers[N_REJECTED]]:
+            names = tuple(f.name for i, f in enumerate(self.config.frames) if int(row["frames"]) >> i & 1)
+            self.refused.append(Refusal(int(row["row"]), REASON_NAMES[row["reason"]], names))
+        registers[N_CLOSED] = registers[N_REJECTED] = 0
+
+    def indicate(self) -> None:
+        """The indicators of the bars that have closed; from here on their readers know them."""
+        if not self.closed:
+            return
+        closed = np.concatenate(self.closed)
+        self.closed.clear()
+        self.state, values = indicate(self.state, self.config, closed)
+        self._give(closed, closed, values)
+        revisable = closed["frame"] >= self.plan.ticks
+        revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
+        self.state.told.add(closed[revisable], values[revisable])
+
+    def refresh(self) -> None:
+        """Bars are about to close: those that lack a change are built again first."""
+        if self.state.tables.registers[N_STALE]:
+            self.indicate()
+            self.state = refresh(self.state, self.config, self.plan)
+
+    def tell(self) -> None:
+        """Every row that a change has made another."""
+        if self.state.tables.registers[N_UNTOLD]:
+            self.indicate()
+            self.state, told = tell(self.state, self.config, self.plan)
+            self._give(told.bars, told.indicated, told.values)
+            self.bars += len(told.bars)
+
+    def make_room(self) -> None:
+        """The window is full."""
+        self.indicate()
+        make_room(self.state, self.config, self.plan)
+
+    def make_room_for_quotes(self) -> None:
+        """No place is free for a quote."""
+        self.indicate()
+        make_room_for_quotes(self.state, self.config, self.plan)
+
+    def _give(self, bars: np.ndarray, indicated: np.ndarray, values: Floats) -> None:
+        self.bars_out.append(bars)
+        self.indicated.append(indicated)
+        self.values.append(values)
