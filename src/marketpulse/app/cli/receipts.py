@@ -23,7 +23,46 @@ class Form(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
+    app.command()(explain)
     app.command()(verify)
+
+
+def explain(
+    symbol: Annotated[str, typer.Argument(help="Such as AAPL.")],
+    timeframe: Annotated[str, typer.Argument(help="Such as 1m.")],
+    open_time: Annotated[str, typer.Argument(help="When the bar opens: 2026-01-05T14:30:00Z, or nanoseconds.")],
+    name: Annotated[str, typer.Argument(help="bar, one of its columns such as close or vwap, or an indicator's such as rsi_14.")] = "bar",
+    every: Annotated[bool, typer.Option("--all", help="Show every input.")] = False,
+    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.TEXT,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """Show where one value comes from.
+
+    Its inputs, the state before, the arithmetic and the revisions, by replaying just that slice of the log.
+    Exits with 1 when the replay gives another value than is stored.
+
+    \b
+    marketpulse explain AAPL 1m 2026-01-05T14:30:00Z rsi_14
+    marketpulse explain AAPL 1m 2026-01-05T14:30:00Z bar --format json
+    """
+    settings = read_settings(config)
+    import orjson
+
+    from marketpulse.app.receipts import explain_text
+    from marketpulse.app.receipts.explain import explain as run
+    from marketpulse.app.receipts.times import parse_time
+    from marketpulse.app.receipts.trace import Ask
+
+    ask = Ask(symbol, timeframe, parse_time(open_time, "OPEN_TIME"), name)
+    found = run(settings, ask, _show_records)
+    _end_progress()
+    if form == Form.JSON:
+        typer.echo(orjson.dumps(explain_text.as_object(found), default=str).decode())
+    else:
+        shown = {"inputs_shown": len(found.trace.inputs)} if every else {}
+        for line in explain_text.lines(found, **shown):
+            typer.echo(line)
+    raise typer.Exit(int(not found.same))
 
 
 def verify(
@@ -66,6 +105,11 @@ def verify(
         for line in report_text.lines(report, limit):
             typer.echo(line)
     raise typer.Exit(int(bool(report.drift)))
+
+
+def _show_records(done: int, end: int) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done:,} of {end:,} records\x1b[K", nl=False, err=True)
 
 
 def _show_progress(progress: "Progress") -> None:

@@ -79,7 +79,8 @@ def recompute(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Itera
 
 
 def without_doubles(inputs: LakeInputs, window_ns: int) -> pa.Table:
-    """The trades, each once, with a column `late`: of the same source, symbol and id within the window the first stays."""
+    """The trades, each once, with a column `late`: of the same source, symbol and id within the window the first
+    stays. One that came too late is in no window: it neither has a double nor is one."""
     trades = inputs.trades.append_column("late", pa.array(inputs.late))
     ids = trades.column("trade_id")
     if ids.null_count == trades.num_rows:
@@ -88,7 +89,7 @@ def without_doubles(inputs: LakeInputs, window_ns: int) -> pa.Table:
     keep = np.ones(trades.num_rows, np.bool_)
     columns = ["source", "symbol", "trade_id", "event_time_ns"]
     for place, row in enumerate(trades.select(columns).to_pylist()):
-        if row["trade_id"] is None:
+        if row["trade_id"] is None or inputs.late[place]:
             continue
         key, time = (row["source"], row["symbol"], row["trade_id"]), row["event_time_ns"]
         if key in seen and abs(time - seen[key]) <= window_ns:
