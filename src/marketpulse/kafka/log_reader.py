@@ -116,6 +116,12 @@ class LogReader:
             self._snapshots = SnapshotReader(self._settings)
         return self._snapshots.read(partition, pointer)
 
+    def appended_ms(self, partition: int, offset: int) -> int | None:
+        """When the first record at or behind the offset was appended; None when there is none yet."""
+        for decoded in self.read(partition, offset, self.span(partition).end):
+            return int(decoded.messages[0].timestamp()[1])
+        return None
+
     def first_after(self, topic: str, time_ms: int) -> dict[int, int]:
         """By partition, the first offset whose record was appended at or after the time (its end: none was)."""
         name = self._settings.topic(topic)

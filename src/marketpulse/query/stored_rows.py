@@ -68,6 +68,10 @@ class StoredRows:
         """The visible files by table, oldest first."""
         return self._files.read()
 
+    def files_of(self, topic: str, partition: int) -> list[StoredFile]:
+        """As last listed: the files of one partition of a topic, oldest first."""
+        return sorted(self._files.of(partition_name(topic, partition)), key=lambda f: f.next_offset)
+
     def table(self, table: str, wanted: Wanted) -> Stored:
         """The rows of `bars`, `indicators` or `trades`."""
         time = str(EVENT_TIME_COLUMN[table])

@@ -11,6 +11,7 @@ from marketpulse.errors import ParameterError
 
 if TYPE_CHECKING:
     from marketpulse.app.receipts.verify import Progress
+    from marketpulse.settings import Settings
 
 _EVER = (-(2**62), 2**62)
 
@@ -71,6 +72,7 @@ def verify(
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol. May be given again.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many differences to show.")] = 20,
     form: Annotated[Form, typer.Option("--format", help="How to write the result.")] = Form.TEXT,
+    follow: Annotated[bool, typer.Option("--follow", help="Check what comes, at low priority, until stopped; as `up` does.")] = False,
     config: Config = None,
 ) -> None:  # fmt: skip
     """Compute stored bars and indicators again, and compare every bit.
@@ -83,6 +85,10 @@ def verify(
     marketpulse verify --symbol AAPL --format json
     """
     settings = read_settings(config)
+    if follow:
+        if begin or end or symbol:
+            raise ParameterError("--follow checks everything that comes: leave --from, --to and --symbol out")
+        _follow(settings)
     import orjson
 
     from marketpulse.app.receipts import report_text
@@ -105,6 +111,18 @@ def verify(
         for line in report_text.lines(report, limit):
             typer.echo(line)
     raise typer.Exit(int(bool(report.drift)))
+
+
+def _follow(settings: "Settings") -> None:
+    from marketpulse.app.lifecycle import lifecycle
+    from marketpulse.app.patience import await_broker
+    from marketpulse.app.pipeline.verify import run
+    from marketpulse.app.warm import prepare
+
+    with lifecycle(settings, "verify") as life:
+        prepare(life, "engine", "wire")
+        await_broker(settings, life)
+        raise typer.Exit(run(settings, life))
 
 
 def _show_records(done: int, end: int) -> None:
