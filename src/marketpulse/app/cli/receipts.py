@@ -51,7 +51,7 @@ def explain(
 
     from marketpulse.app.receipts import explain_text
     from marketpulse.app.receipts.explain import explain as run
-    from marketpulse.app.receipts.times import parse_time
+    from marketpulse.app.receipts.time_text import parse_time
     from marketpulse.app.receipts.trace import Ask
 
     ask = Ask(symbol, timeframe, parse_time(open_time, "OPEN_TIME"), name)
@@ -92,7 +92,7 @@ def verify(
     import orjson
 
     from marketpulse.app.receipts import report_text
-    from marketpulse.app.receipts.times import parse_time
+    from marketpulse.app.receipts.time_text import parse_time
     from marketpulse.app.receipts.verify import verify as run
     from marketpulse.query.stored_rows import Wanted
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from marketpulse.app.receipts.times import show_time
+from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Input
 from marketpulse.indicators.arithmetic import listed, shown
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from marketpulse.app.receipts.compare import Table
-from marketpulse.app.receipts.times import show_time
+from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from marketpulse.app.receipts.compare import Difference
-from marketpulse.app.receipts.times import show_time
+from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.verify import Report, Tally
 
 SHOWN = 20
