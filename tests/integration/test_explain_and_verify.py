@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 import market_rows
@@ -116,13 +116,14 @@ class Pipeline:
             command, capture_output=True, text=True, env=environment, timeout=120, check=False
         )
 
-    def tamper(self, table: str, column: str) -> dict[str, Any]:
-        """Change the last digit of one value in a file of the lake; gives the row as it was."""
+    def tamper(self, table: str, column: str, since: float = 0) -> dict[str, Any]:
+        """Change the last digit of one value (of a bar that opens since then) in a file of the lake; gives the row
+        as it was."""
         for path in sorted((self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")):
             stored = pq.read_table(path, partitioning=None)
             values = stored[column].to_pylist()
             for place, value in enumerate(values):
-                if value is not None:
+                if value is not None and stored["open_time_ns"][place].as_py() >= at(since):
                     values[place] = value * (1 + 2**-52)
                     changed = pa.array(values, pa.float64())
                     pq.write_table(
@@ -173,8 +174,8 @@ def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> N
     place = TopicPartition(pipeline.settings.topic("market"), 0, 25)
     admin.delete_records([place])[place].result(20)
     good = pipeline.marketpulse("verify", "--format", "json")
-    found = json.loads(good.stdout)
     assert good.returncode == 0, good.stdout + good.stderr
+    found = json.loads(good.stdout)
     bars = found["tables"]["bars"]
     assert bars["from_lake"] == bars["same"] > 0
     shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:05Z", "ema_3")
@@ -197,8 +198,8 @@ def test_explain_shows_late_doubled_corrected_and_cancelled_trades(pipeline: Pip
     assert late["same"]
     assert late["late_count_same"]
     assert late["values"][0]["worked_out"] == (13 * 2 + 20) / 3
-    told = [(t["table"], t["revision"], t["offset"]) for t in late["revisions"]]
-    assert told[0] == ("bars", 0, 21)
+    told = [(t["table"], t["values"]["revision"], t["offset"]) for t in late["revisions"]]
+    assert told[0] == ("bars", 0, 13), "the trade at 6.5 s moves the watermark past its end"
     assert ("bars", 1, 26) in told
     doubled = explained(pipeline, "1s", "00:00:04", "trade_count")
     assert [(i["marks"], i["counts"]) for i in doubled["inputs"]] == [([], True), (["duplicate"], False)]
@@ -267,13 +268,12 @@ def test_the_continuous_check_passes_over_good_rows_and_finds_a_forged_message(
 
 
 def test_the_continuous_check_finds_a_changed_file_of_the_lake(pipeline: Pipeline) -> None:
-    was, log = pipeline.tamper("bars", "high"), LogReader(pipeline.settings)
-    admin = AdminClient({"bootstrap.servers": str(pipeline.settings.kafka.bootstrap_servers)})
-    consumer = f"{pipeline.settings.kafka.topic_prefix}marketpulse-process"
-    places = [TopicPartition(pipeline.settings.topic("market"), 0, log.committed()[0][0])]
-    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(consumer, places)])[consumer].result(20)
+    log = LogReader(pipeline.settings)
     watch = Watch(pipeline.settings, engine_config(pipeline.settings.engine), log)
-    found = watch.look(lambda: True)  # the commit names no snapshot now: it begins with the log
-    assert found.drift_rows == 1
+    assert watch.look(lambda: True).drift == []
+    pipeline.run([trade("AAA", 61.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)])
+    was = pipeline.tamper("bars", "high", since=61)
+    found = watch.look(lambda: True)
+    assert found.checked > found.drift_rows == 1
     assert [(d.column, d.recomputed) for d in found.drift] == [("high", was["high"])]
     log.close()

@@ -18,6 +18,7 @@ from marketpulse.telemetry import PARITY_DRIFT_ROWS, PARITY_ROWS_CHECKED, PARITY
 
 _NICE = 19
 _BEAT_S = 1.0
+_SHORTEST_S = 0.001  # shorter rests are none
 
 
 def run(settings: Settings, life: Lifecycle, clock: Clock | None = None) -> int:
@@ -82,5 +83,7 @@ class Pace:
     def wait(self, seconds: float) -> None:
         """Wait, or until the process shall stop."""
         until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > 0 and not self._life.stop.wait(min(left, _BEAT_S)):
+        while (left := until - self._clock.monotonic()) > _SHORTEST_S:
+            if self._life.stop.wait(min(left, _BEAT_S)):
+                return
             self._life.health.beat()

@@ -161,6 +161,8 @@ def differing(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
 
 def only_one_side(table: Table, rows: pa.Table, places: Ints, *, stored: bool) -> list[Difference]:
     """Differences of rows that the other side does not have: `stored` or recomputed ones."""
+    if not len(places):
+        return []
     there, missing = ("there", None) if stored else (None, "there")
     chosen = rows.select(list(KEY)).take(pa.array(places)).to_pylist()
     return [Difference(table, **row, column="", stored=there, recomputed=missing) for row in chosen]
