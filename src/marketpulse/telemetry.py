@@ -77,6 +77,12 @@ EVENT_LATENCY_SECONDS = _histogram(
 ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
 SINK_ERRORS = _counter("sink_errors", "Faults of a store", "sink")
 FLUSH_SECONDS = _histogram("flush_seconds", "Time of one flush", "sink")
+# Receipts
+PARITY_ROWS_CHECKED = _counter("parity_rows_checked", "Stored rows that were computed again")
+PARITY_DRIFT_ROWS = _gauge(
+    "parity_drift_rows", "Rows found, since this process began, that are not what the log gives"
+)
+PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the check left out to keep up")
 # The page
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")

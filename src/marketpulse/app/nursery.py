@@ -48,6 +48,7 @@ HEAVY = (
     "uvicorn.protocols.websockets.websockets_sansio_impl",
     "uvicorn.lifespan.off",
     "marketpulse.app.pipeline.sink",
+    "marketpulse.app.pipeline.verify",
     "marketpulse.kafka.producer",
     "marketpulse.query",
 )

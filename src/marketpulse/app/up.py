@@ -93,6 +93,8 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
         jobs.append(("sink-lake", ("sink", "lake"), Stage.READER))
     if settings.sinks.archive.enabled:
         jobs.append(("sink-archive", ("sink", "archive"), Stage.READER))
+    if settings.parity.enabled and settings.sinks.lake.enabled:
+        jobs.append(("verify", ("verify", "--follow"), Stage.READER))
     return [
         ChildSpec(
             name,
@@ -102,7 +104,8 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             log="broker-process.log" if stage == Stage.BROKER else "",  # broker.log is Kafka's own
             forked=True,
             light=stage == Stage.BROKER,
-            patient=name.startswith("sink-"),  # the log keeps the rows for them; the page comes first
+            # The log keeps the rows for them; the page comes first.
+            patient=name.startswith("sink-") or name == "verify",
         )
         for number, (name, words, stage) in enumerate(jobs, start=1)
     ]

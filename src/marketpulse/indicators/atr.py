@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import shown, wilder_step
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
-from marketpulse.indicators.declaration import Floats, Indicator, period
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
 
 _STARTED = 0  # 1 once there is a previous close
@@ -40,11 +41,27 @@ def update(
         state[row, _PREVIOUS] = bars[i, CLOSE]
 
 
+def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
+    """The bar's true range, and its average."""
+    high, low, none = float(bar[HIGH]), float(bar[LOW]), (math.nan,)
+    if before[0, _STARTED] == 0.0:
+        return Explained(("the first bar has no close before it, and so no true range",), none)
+    previous = float(before[0, _PREVIOUS])
+    true_range = max(high - low, abs(high - previous), abs(low - previous))
+    distances = f"{shown(high)} - {shown(low)}, |{shown(high)} - {shown(previous)}|, |{shown(low)} - {shown(previous)}|"
+    lines = [
+        f"true range = max(high - low, |high - close before|, |low - close before|) = max({distances}) = {shown(true_range)}"
+    ]
+    more, value = wilder_step(before, _RANGE, int(parameters[0]), true_range, "atr", "true range")
+    return Explained((*lines, *more), (value,) if value is not None and math.isfinite(value) else none)
+
+
 ATR = Indicator(
     name="atr",
     title="Average true range",
     group="volatility",
     update=update,
+    explain=explain,
     parameters=(period(14),),
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: int(p[0]),

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import mean_of_window, shown
 from marketpulse.indicators.bar_columns import CLOSE
-from marketpulse.indicators.declaration import Floats, Indicator, Parameter, period
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Parameter, Params, period
 from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 
@@ -49,11 +50,33 @@ def update(
                 out[i, 0], out[i, 1], out[i, 2] = middle + width, middle, middle - width
 
 
+def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
+    """The window's mean, how far its closes lie from it, and the bands at that distance."""
+    length, deviations, none = int(parameters[0]), float(parameters[1]), (math.nan, math.nan, math.nan)
+    lines, middle = mean_of_window(before, 0, length, float(bar[CLOSE]), "closes")
+    if middle is None:
+        return Explained(tuple(lines), none)
+    deviation = float(population_deviation(before, 0, SUM_HEAD, length, middle))
+    width = deviations * deviation
+    if not (math.isfinite(middle) and math.isfinite(width)):
+        return Explained(tuple(lines), none)
+    upper, lower = middle + width, middle - width
+    lines.append(f"deviation = sqrt(mean of (close - mean)²) = {shown(deviation)}")
+    lines.append(
+        f"upper = mean + {deviations:g} * deviation = {shown(middle)} + {shown(width)} = {shown(upper)}"
+    )
+    lines.append(
+        f"lower = mean - {deviations:g} * deviation = {shown(middle)} - {shown(width)} = {shown(lower)}"
+    )
+    return Explained(tuple(lines), (upper, middle, lower))
+
+
 BBANDS = Indicator(
     name="bbands",
     title="Bollinger bands",
     group="volatility",
     update=update,
+    explain=explain,
     parameters=(period(20, minimum=2), Parameter("deviations", 2, "float", 0, 100)),
     outputs=("upper", "middle", "lower"),
     state_width=lambda p: SUM_HEAD + int(p[0]),

@@ -34,6 +34,19 @@ PERIOD_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """How one bar's values came about: `lines` with the numbers that went in, and the values, one per column (NaN:
+    there is none). They are worked out from the state before, beside the kernel, and have its bits."""
+
+    lines: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+Explain = Callable[[Floats, Floats, int, Params], Explained]
+"""(state before (1, state_width), which is spent; bar (6,) as in bar_columns; session date; parameters)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """One number that a user may set, with the range in which the formula is defined."""
 
@@ -59,7 +72,8 @@ def period(default: int, *, name: str = "period", minimum: int = 1) -> Parameter
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """One formula: what it is called, what it takes, how wide its state is, and the kernel that computes it.
+    """One formula: what it is called, what it takes, how wide its state is, the kernel that computes it,
+    and the words that explain it.
 
     `outputs` are the suffixes of its columns; the empty suffix is the indicator's own name.
     `warm_up` is the number of bars, from the start of a series, before the first row in which every
@@ -70,6 +84,7 @@ class Indicator:
     title: str
     group: Literal["trend", "momentum", "volatility", "volume", "quote"]
     update: Update
+    explain: Explain
     state_width: Callable[[Params], int]
     warm_up: Callable[[Params], int]
     formula: str  # one line, as on the formula page
@@ -148,6 +163,10 @@ class Spec:
     ) -> None:
         """Run the kernel: fills `out` (n, len(columns)) and advances `state` in place."""
         self.indicator.update(state, series, bars, session, self.values, out)
+
+    def explain(self, before: Floats, bar: Floats, session: int) -> Explained:
+        """The arithmetic of one bar: `before` (state_width,) is the state that it came upon, and stays."""
+        return self.indicator.explain(before.reshape(1, -1).copy(), bar, session, self.parameters)
 
     def fresh_state(self, n_series: int) -> Floats:
         return np.zeros((n_series, self.state_width))

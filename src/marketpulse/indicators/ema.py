@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import ema_step
 from marketpulse.indicators.bar_columns import CLOSE
-from marketpulse.indicators.declaration import Floats, Indicator, period
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, ema_push
 
 
@@ -28,11 +29,19 @@ def update(
         out[i, 0] = value if known and math.isfinite(value) else math.nan
 
 
+def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
+    """The step from the average before."""
+    length = int(parameters[0])
+    lines, value = ema_step(before, 0, length, 2.0 / (length + 1), float(bar[CLOSE]), "ema", "close")
+    return Explained(tuple(lines), (math.nan if value is None or not math.isfinite(value) else value,))
+
+
 EMA = Indicator(
     name="ema",
     title="Exponential moving average",
     group="trend",
     update=update,
+    explain=explain,
     parameters=(period(20),),
     state_width=lambda _: AVERAGE_WIDTH,
     warm_up=lambda p: int(p[0]) - 1,

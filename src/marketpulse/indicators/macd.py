@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import ema_step, shown
 from marketpulse.indicators.bar_columns import CLOSE
-from marketpulse.indicators.declaration import Floats, Indicator, Params, period
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, ema_push
 
 _SLOW = 0
@@ -47,6 +48,30 @@ def update(
                 out[i, 0], out[i, 1], out[i, 2] = line, average, line - average
 
 
+def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
+    """The slow and the fast average, their distance, its average, and what is between these."""
+    fast, slow, signal = (int(value) for value in parameters)
+    close, none = float(bar[CLOSE]), (math.nan, math.nan, math.nan)
+    waits = before[0, _SLOW] < slow - fast
+    lines, slow_value = ema_step(before, _SLOW, slow, 2.0 / (slow + 1), close, f"ema({slow})", "close")
+    if waits:
+        return Explained((*lines, f"ema({fast}) begins {slow - fast} bars later: no value yet"), none)
+    more, fast_value = ema_step(before, _FAST, fast, 2.0 / (fast + 1), close, f"ema({fast})", "close")
+    lines += more
+    if slow_value is None or fast_value is None:
+        return Explained(tuple(lines), none)
+    line = fast_value - slow_value
+    lines.append(
+        f"macd = ema({fast}) - ema({slow}) = {shown(fast_value)} - {shown(slow_value)} = {shown(line)}"
+    )
+    more, average = ema_step(before, _SIGNAL, signal, 2.0 / (signal + 1), line, "signal", "macd")
+    lines += more
+    if average is None or not math.isfinite(average):
+        return Explained(tuple(lines), none)
+    lines.append(f"hist = macd - signal = {shown(line)} - {shown(average)} = {shown(line - average)}")
+    return Explained(tuple(lines), (line, average, line - average))
+
+
 def _check(parameters: Params) -> str | None:
     fast, slow, _ = parameters
     if fast >= slow:
@@ -59,6 +84,7 @@ MACD = Indicator(
     title="Moving average convergence divergence",
     group="momentum",
     update=update,
+    explain=explain,
     parameters=(
         period(12, name="fast", minimum=2),
         period(26, name="slow", minimum=3),

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import shown, wilder_step
 from marketpulse.indicators.bar_columns import CLOSE
-from marketpulse.indicators.declaration import Floats, Indicator, period
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
 
 _STARTED = 0  # 1 once there is a previous close
@@ -44,11 +45,34 @@ def update(
         state[row, _PREVIOUS] = close
 
 
+def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
+    """The change since the close before, the averages of rises and falls, and the rises' share."""
+    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
+    if before[0, _STARTED] == 0.0:
+        return Explained((f"close {shown(close)} is the first: no change yet",), none)
+    previous = float(before[0, _PREVIOUS])
+    change = close - previous
+    lines = [f"change = close - close before = {shown(close)} - {shown(previous)} = {shown(change)}"]
+    more, gain = wilder_step(before, _GAIN, length, max(change, 0.0), "gain", "rise")
+    lines += more
+    more, loss = wilder_step(before, _LOSS, length, max(-change, 0.0), "loss", "fall")
+    lines += more
+    if gain is None or loss is None or not math.isfinite(gain + loss):
+        return Explained(tuple(lines), none)
+    moved = gain + loss
+    if not moved > 0.0:
+        return Explained((*lines, "nothing moved: rsi = 0"), (0.0,))
+    value = 100.0 * (gain / moved)
+    lines.append(f"rsi = 100 * gain / (gain + loss) = 100 * {shown(gain)} / {shown(moved)} = {shown(value)}")
+    return Explained(tuple(lines), (value,))
+
+
 RSI = Indicator(
     name="rsi",
     title="Relative strength index",
     group="momentum",
     update=update,
+    explain=explain,
     parameters=(period(14, minimum=2),),
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: int(p[0]),

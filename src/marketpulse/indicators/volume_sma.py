@@ -4,13 +4,14 @@ from functools import partial
 
 from marketpulse.indicators.bar_columns import VOLUME
 from marketpulse.indicators.declaration import Indicator
-from marketpulse.indicators.sma import SMA, average_of
+from marketpulse.indicators.sma import SMA, average_of, explain_average
 
 VOLUME_SMA = Indicator(
     name="volume_sma",
     title="Simple moving average of the volume",
     group="volume",
     update=partial(average_of, VOLUME),
+    explain=partial(explain_average, VOLUME, "volumes"),
     parameters=SMA.parameters,
     state_width=SMA.state_width,
     warm_up=SMA.warm_up,

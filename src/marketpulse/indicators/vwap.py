@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.bar_columns import NOTIONAL, VOLUME
-from marketpulse.indicators.declaration import Floats, Indicator
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 from marketpulse.indicators.rolling import add
 
 _SESSION = 0
@@ -39,11 +40,33 @@ def update(
         out[i, 0] = value if volume > 0.0 and math.isfinite(value) else math.nan
 
 
+def explain(before: Floats, bar: Floats, session: int, _parameters: Params) -> Explained:
+    """The session's sums with this bar, and the one divided by the other."""
+    lines = []
+    if before[0, _SESSION] != session:
+        before[0, :] = 0.0
+        lines.append("a new session begins: its sums begin at 0")
+    sums = []
+    for name, at, term in (("price * size", _NOTIONAL, bar[NOTIONAL]), ("size", _VOLUME, bar[VOLUME])):
+        total, low = add(before[0, at], before[0, at + 1], term)
+        lines.append(f"sum of {name} = {shown(before[0, at])} + {shown(term)} (this bar) = {shown(total)}")
+        if low:
+            lines[-1] += f", and {shown(low)} that rounding took away"
+        sums.append(float(total))
+    notional, volume = sums
+    if not volume > 0.0 or not math.isfinite(notional / volume):
+        return Explained((*lines, "nothing has traded in the session: no value"), (math.nan,))
+    value = notional / volume
+    lines.append(f"vwap = {shown(notional)} / {shown(volume)} = {shown(value)}")
+    return Explained(tuple(lines), (value,))
+
+
 VWAP = Indicator(
     name="vwap",
     title="Volume-weighted average price of the session",
     group="volume",
     update=update,
+    explain=explain,
     state_width=lambda _: _WIDTH,
     warm_up=lambda _: 0,
     reads=("notional", "volume"),

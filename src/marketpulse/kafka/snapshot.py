@@ -48,6 +48,22 @@ def chunks_of(group: str, partition: int, covered: int, data: bytes) -> list[tup
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a snapshot: number `index` of `count`, of the state that covers `covered` offsets."""
+
+    index: int
+    count: int
+    covered: int
+    content: bytes
+
+
+def chunk_of(value: bytes) -> Chunk:
+    """A record of `state`. Raises struct.error for bytes that are none."""
+    index, count, covered = _CHUNK.unpack_from(value)
+    return Chunk(index, count, covered, value[_CHUNK.size :])
+
+
 class SnapshotReader:
     """Reads single snapshots out of the `state` topic, by place."""
 
@@ -74,12 +90,11 @@ class SnapshotReader:
                     raise SnapshotGone(
                         f"the state of partition {partition} at {pointer} is gone: {error.str()}"
                     )
-                value = message.value() or b""
-                index, count, covered = _CHUNK.unpack_from(value)
-                if covered == pointer.covered:
-                    chunks[index] = value[_CHUNK.size :]
-                    if len(chunks) == count:
-                        return b"".join(chunks[i] for i in range(count))
+                chunk = chunk_of(message.value() or b"")
+                if chunk.covered == pointer.covered:
+                    chunks[chunk.index] = chunk.content
+                    if len(chunks) == chunk.count:
+                        return b"".join(chunks[i] for i in range(chunk.count))
         finally:
             self._consumer.unassign()
 

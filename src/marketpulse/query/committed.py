@@ -55,6 +55,11 @@ class CommittedFiles:
                 found[parse_partition_name(name)] = min(state.next_offsets.values())
         return found
 
+    def of(self, name: str) -> list[StoredFile]:
+        """As last read: the visible files of one partition, such as `market-03`, oldest first."""
+        state = self._states.get(name)
+        return [] if state is None else list(state.files.values())
+
     @property
     def local(self) -> bool:
         """Whether the files lie on this machine."""

@@ -212,6 +212,14 @@ class SinkSettings(Section):
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
 
 
+class ParitySettings(Section):
+    enabled: bool = Field(True, description="check stored rows against the log while `up` runs")
+    every_s: float = Field(
+        60, gt=0, description="seconds between two looks; the first comes after one of them"
+    )
+    cpu_percent: float = Field(5, gt=0, le=100, description="share of one core that the check may take")
+
+
 class SqlSettings(Section):
     memory_limit_mb: int = Field(1_024, ge=64, description="memory that one query may use")
     timeout_s: float = Field(60, gt=0, description="time that one query may take")

@@ -15,6 +15,7 @@ from marketpulse.settings.sections import (
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
+    ParitySettings,
     ProcessSettings,
     ServeSettings,
     SinkSettings,
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="what `up` and `produce NAME` feed in"
     )
     sinks: SinkSettings = Field(default_factory=SinkSettings)
+    parity: ParitySettings = Field(default_factory=ParitySettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)

@@ -34,7 +34,7 @@ def test_by_default_everything_is_started(tmp_path: Path) -> None:
     assert names(specs, Stage.BROKER) == ["broker"]
     assert names(specs, Stage.SOURCE) == ["produce-mine", "produce-other"]
     assert names(specs, Stage.ENGINE) == ["process-0"]
-    assert names(specs, Stage.READER) == ["serve", "sink-lake"]
+    assert names(specs, Stage.READER) == ["serve", "sink-lake", "verify"]
     assert all(spec.environment[patience.VARIABLE] == "1" for spec in specs)
     assert [spec.log for spec in specs if spec.stage == Stage.BROKER] == ["broker-process.log"]
 
@@ -53,6 +53,16 @@ def test_workers_and_sinks_follow_the_settings(tmp_path: Path) -> None:
     specs = plan(settings, UpOptions())
     assert names(specs, Stage.ENGINE) == ["process-0", "process-1", "process-2"]
     assert names(specs, Stage.READER) == ["serve", "sink-archive"]
+
+
+def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check(
+    tmp_path: Path,
+) -> None:
+    (check,) = [s for s in plan(settings_of(tmp_path), UpOptions()) if s.name == "verify"]
+    assert check.patient
+    assert check.command[-2:] == ["verify", "--follow"]
+    for off in ({"parity": {"enabled": False}}, {"sinks": {"lake": {"enabled": False}}}):
+        assert "verify" not in names(plan(settings_of(tmp_path, **off), UpOptions()), Stage.READER)
 
 
 def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
@@ -75,9 +85,9 @@ def test_a_fixed_metrics_port_gives_each_child_one_of_its_own(tmp_path: Path) ->
     def ports(settings: Settings) -> list[str]:
         return [s.environment["MARKETPULSE_TELEMETRY__METRICS_PORT"] for s in plan(settings, UpOptions())]
 
-    assert ports(settings_of(tmp_path)) == ["0"] * 6
+    assert ports(settings_of(tmp_path)) == ["0"] * 7
     fixed = settings_of(tmp_path, telemetry={"metrics_port": 9100})
-    assert ports(fixed) == ["9101", "9102", "9103", "9104", "9105", "9106"]
+    assert ports(fixed) == ["9101", "9102", "9103", "9104", "9105", "9106", "9107"]
 
 
 def test_the_default_page_port_makes_way_and_an_asked_one_is_refused(tmp_path: Path) -> None:

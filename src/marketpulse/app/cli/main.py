@@ -12,7 +12,7 @@ import typer
 
 from marketpulse import __version__
 from marketpulse.app import parent
-from marketpulse.app.cli import cluster, local, process, produce, up
+from marketpulse.app.cli import cluster, local, process, produce, receipts, up
 from marketpulse.errors import MarketPulseError, ParameterError, SettingsError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -49,7 +49,7 @@ def root(
     """
 
 
-for group in (up, process, produce, cluster, local):
+for group in (up, process, produce, cluster, local, receipts):
     group.register(app)
 
 

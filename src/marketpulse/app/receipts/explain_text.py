@@ -1,0 +1,117 @@
+"""An explanation as a person reads it, and as a program does."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from marketpulse.app.receipts.explain import Explanation, Value
+from marketpulse.app.receipts.time_text import show_time
+from marketpulse.app.receipts.trace import Input, Telling
+
+INPUTS_SHOWN = 40
+_STATE_SHOWN = 12
+
+
+def lines(found: Explanation, inputs_shown: int = INPUTS_SHOWN) -> Iterator[str]:
+    """Top to bottom: the row, its receipt, inputs, state before, arithmetic, revisions, verdict."""
+    ask, bar = found.ask, (found.known.rows["bars"] or found.known.rows["indicators"])[-1]
+    yield f"{ask.symbol} {ask.timeframe} [{show_time(bar['open_time_ns'])}, {show_time(bar['close_time_ns'])}) {ask.name}"
+    yield f"  known from   {found.known.where}"
+    yield f"  receipt      {receipt_text(found.receipt)}"
+    yield f"  replayed     {found.trace.way}"
+    yield ""
+    yield from _inputs(found.trace.inputs, inputs_shown)
+    for value in found.values:
+        yield ""
+        yield from _value(value)
+    yield ""
+    yield from _revisions(found.trace.tellings, found)
+    yield ""
+    yield _verdict(found)
+
+
+def receipt_text(receipt: dict[str, Any]) -> str:
+    """The span of the log behind a row."""
+    if receipt["first_offset"] is None:
+        span = "no record: filled in"
+    else:
+        rows = f"{receipt['first_offset']}.{receipt['first_row']} to {receipt['last_offset']}.{receipt['last_row']}"
+        span = f"offsets {rows}"
+    return (
+        f"{receipt['topic']}/{receipt['partition']} {span}, {receipt['late_count']} late, "
+        f"engine version {receipt['engine_version']}"
+    )
+
+
+def as_object(found: Explanation) -> dict[str, Any]:
+    """The whole explanation for programs."""
+    return {
+        "symbol": found.ask.symbol, "timeframe": found.ask.timeframe, "open_time_ns": found.ask.open_ns,
+        "name": found.ask.name, "same": found.same, "known_from": found.known.where, "receipt": found.receipt,
+        "late_count_same": found.late_same, "replayed": found.trace.way,
+        "inputs": [asdict(record) for record in found.trace.inputs],
+        "values": [{**asdict(value), "same": value.same} for value in found.values],
+        "revisions": [asdict(telling) for telling in found.trace.tellings],
+        "known": found.known.rows,
+    }  # fmt: skip
+
+
+def _inputs(inputs: list[Input], most: int) -> Iterator[str]:
+    yield f"inputs ({sum(r.counts for r in inputs)} count, of {len(inputs)})"
+    shown = inputs if len(inputs) <= most else [*inputs[: most // 2], *inputs[len(inputs) - most // 2 :]]
+    for place, record in enumerate(shown):
+        if len(shown) < len(inputs) and place == most // 2:
+            yield f"  … {len(inputs) - len(shown)} more: --all shows them"
+        marks = f"  [{'; '.join(record.marks)}]" if record.marks else ""
+        sign = " " if record.counts else "-"
+        what = f"{record.price!r} x {record.size!r}" if record.kind == "trade" else f"bar {record.bar}"
+        yield f" {sign} {record.offset}.{record.row}  {show_time(record.event_time_ns)}  {what}  {record.source}{marks}"
+
+
+def _value(value: Value) -> Iterator[str]:
+    if value.before:
+        state = value.before["state"]
+        numbers = ", ".join(repr(x) for x in state[:_STATE_SHOWN]) + (
+            " …" if len(state) > _STATE_SHOWN else ""
+        )
+        bar = ", ".join(f"{name} {x!r}" for name, x in value.before["bar"].items())
+        yield f"state before {value.name} ({value.before['bars_before']} bars of the series are in it)"
+        yield f"  {numbers}"
+        yield f"  the bar: {bar}"
+        yield f"arithmetic: {value.before['indicator']}, {value.before['formula']}"
+    else:
+        yield f"arithmetic: {value.name}"
+    yield from (f"  {line}" for line in value.lines)
+    same = "the same to the bit" if value.same else "NOT THE SAME"
+    yield f"  known {_shown(value.known)}, replayed {_shown(value.replayed)}, by these words {_shown(value.worked_out)}: {same}"
+
+
+def _revisions(tellings: list[Telling], found: Explanation) -> Iterator[str]:
+    yield "revisions"
+    for telling in tellings:
+        row = telling.values
+        upon = f"upon {telling.record} {telling.offset}.{telling.row}" if telling.offset >= 0 else "the last"
+        what = "bar" if telling.table == "bars" else "indicators"
+        if row["close"] is None:
+            content = "withdrawn"
+        elif telling.table == "bars":
+            content = ", ".join(
+                f"{n} {row[n]!r}" for n in ("open", "high", "low", "close", "volume", "trade_count")
+            )
+        else:
+            names = [v.name for v in found.values if v.before]
+            content = (
+                ", ".join(f"{n} {_shown(row.get('vwap' if n == 'session_vwap' else n))}" for n in names)
+                or f"close {row['close']!r}"
+            )
+        yield f"  {what} revision {telling.revision}  {upon}: {content}"
+
+
+def _verdict(found: Explanation) -> str:
+    if found.same:
+        return "The replay gives the row that readers know, to the bit."
+    return "THE REPLAY GIVES ANOTHER ROW than readers know: `marketpulse verify` names every such row."
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)

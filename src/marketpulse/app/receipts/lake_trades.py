@@ -1,0 +1,220 @@
+"""Rows again from the lake's own trades, where the log no longer holds them.
+
+    accepted trades, corrected, in order of time -> the engine's operators -> the last revision of every row
+
+The lake has neither heartbeats nor clocks, so it cannot say when a row was told or how often it was revised.
+It need not: after the last revision every row is, bit for bit, what the sorted log gives (docs/semantics.md, 10).
+Bars cut by count, and bars of a source, go in as the log had them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketpulse.app.receipts.replay import Replay, Rows
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.state import new_state
+from marketpulse.kafka.codec import MarketDecoder
+from marketpulse.model.market import COMPLETE, TRADE, Kind, MarketBatch
+from marketpulse.model.timeframe import Cut
+from marketpulse.query.stored_rows import StoredRows, Wanted
+
+_ROWS_A_STEP = 200_000
+_FRESH = pa.schema([f for f in TRADE if f.name not in ("trade_id", "conditions", "ingest_time_ns")])
+
+
+@dataclass(frozen=True, slots=True)
+class LakeInputs:
+    """One partition's market data as the lake has it: trades that the engine took, in order of the log, with
+    what became of them; the `late` ones were too late for bars of time. `events` are the other records."""
+
+    topic: str
+    partition: int
+    trades: pa.Table
+    late: np.ndarray  # (n,) bool
+    events: pa.Table
+    refused: frozenset[tuple[int, int]]  # (offset, row) of everything that went to the dead letters whole
+
+
+def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozenset[str] | None) -> LakeInputs:
+    """What the lake holds of a partition. Raises what StoredRows does."""
+    trades = stored.of_partition("trades", topic, partition)
+    events = stored.of_partition("events", topic, partition)
+    if trades.num_rows and symbols is not None:
+        trades = trades.filter(pc.is_in(trades["symbol"], pa.array(sorted(symbols), pa.string())))
+    return sift(topic, partition, trades, events, stored.whole("dead_letters"))
+
+
+def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters: pa.Table) -> LakeInputs:
+    """The trades without those that the engine has refused, as the dead letters name them."""
+    reasons: dict[tuple[int, int], str] = {}
+    if letters.num_rows:
+        own = pc.and_(pc.equal(letters["topic"], topic), pc.equal(letters["partition"], partition))
+        for row in letters.filter(own).select(["offset", "row", "reason"]).to_pylist():
+            reasons[row["offset"], row["row"] or 0] = row["reason"]
+    late = frozenset(place for place, reason in reasons.items() if reason == "too_late")
+    refused = frozenset(reasons)
+    if trades.num_rows:
+        trades = trades.sort_by([("offset", "ascending"), ("row", "ascending")])
+        trades = trades.filter(pa.array(~_at(trades, refused - late)))
+    return LakeInputs(topic, partition, trades, _at(trades, late), events, refused)
+
+
+def recompute(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Iterator[Rows]:
+    """The rows of all symbols that `wanted` names, each once, as it is after its last revision."""
+    timed = tuple(f for f in config.frames if f.cut != Cut.TICKS)
+    counted = tuple(f for f in config.frames if f.cut == Cut.TICKS)
+    trades = without_doubles(inputs, config.window_ns) if inputs.trades.num_rows else None
+    if trades is not None and timed:
+        whole = changed(inputs, trades.filter(pc.invert(trades["late"])))
+        order = [("event_time_ns", "ascending"), ("offset", "ascending"), ("row", "ascending")]
+        yield from _run(replace(config, frames=timed), inputs, whole.sort_by(order), wanted)
+    if trades is not None and counted:
+        yield from _run(replace(config, frames=counted), inputs, trades, wanted)
+    yield from _source_bars(config, inputs, wanted)
+
+
+def without_doubles(inputs: LakeInputs, window_ns: int) -> pa.Table:
+    """The trades, each once, with a column `late`: of the same source, symbol and id within the window the first
+    stays. One that came too late is in no window: it neither has a double nor is one."""
+    trades = inputs.trades.append_column("late", pa.array(inputs.late))
+    ids = trades.column("trade_id")
+    if ids.null_count == trades.num_rows:
+        return trades
+    seen: dict[tuple[str, str, str], int] = {}
+    keep = np.ones(trades.num_rows, np.bool_)
+    columns = ["source", "symbol", "trade_id", "event_time_ns"]
+    for place, row in enumerate(trades.select(columns).to_pylist()):
+        if row["trade_id"] is None or inputs.late[place]:
+            continue
+        key, time = (row["source"], row["symbol"], row["trade_id"]), row["event_time_ns"]
+        if key in seen and abs(time - seen[key]) <= window_ns:
+            keep[place] = False
+        else:
+            seen[key] = time
+    return trades.filter(pa.array(keep))
+
+
+def changes_of(inputs: LakeInputs) -> list[dict[str, object]]:
+    """The corrections and cancels that the engine took, in order of the log, with their place."""
+    if not inputs.events.num_rows:
+        return []
+    mask = pc.is_in(inputs.events["type"], pa.array(["correction", "cancel"]))
+    events = inputs.events.filter(mask).sort_by([("offset", "ascending"), ("row", "ascending")])
+    return [
+        {**orjson.loads(event["body"]), "offset": event["offset"], "row": event["row"]}
+        for event in events.select(["body", "offset", "row"]).to_pylist()
+        if (event["offset"], event["row"]) not in inputs.refused
+    ]
+
+
+def changed(inputs: LakeInputs, trades: pa.Table) -> pa.Table:
+    """The trades as their corrections and cancels left them."""
+    changes = changes_of(inputs)
+    if not changes:
+        return trades
+    prices, sizes = trades["price"].to_numpy().copy(), trades["size"].to_numpy().copy()
+    places = {
+        (row["source"], row["symbol"], row["trade_id"]): place
+        for place, row in enumerate(trades.select(["source", "symbol", "trade_id"]).to_pylist())
+        if row["trade_id"] is not None
+    }
+    gone = np.zeros(trades.num_rows, np.bool_)
+    for change in changes:
+        place = places.get((str(change["source"]), str(change["symbol"]), str(change["trade_id"])), -1)
+        if place < 0 or gone[place]:
+            continue
+        if change["type"] == "cancel":
+            gone[place] = True
+        else:
+            prices[place], sizes[place] = change["price"], change["size"]
+    for name, values in (("price", prices), ("size", sizes)):
+        trades = trades.set_column(trades.column_names.index(name), name, pa.array(values))
+    return trades.filter(pa.array(~gone))
+
+
+def _run(config: EngineConfig, inputs: LakeInputs, trades: pa.Table, wanted: Wanted) -> Iterator[Rows]:
+    """The trades through an engine of their own: sources of history that say hello, and goodbye at the end."""
+    decoder = MarketDecoder()
+    run = Replay(config, inputs.topic, inputs.partition, new_state(config), wanted)
+    sources = sorted(set(trades["source"].unique().to_pylist()))
+    calendars = _calendars(inputs)
+    for source in sources:
+        hello = {"mode": "historical", "lateness_ns": 0, "calendar": calendars.get(source)}
+        yield from run.take(_announcement(inputs, decoder, Kind.HELLO, source, hello))
+    for begin in range(0, trades.num_rows, _ROWS_A_STEP):
+        yield from run.take(_batch_of(inputs, decoder, trades.slice(begin, _ROWS_A_STEP)))
+    for source in sources:
+        yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
+
+
+def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Iterator[Rows]:
+    """Bars of sources that only have bars, and the larger ones over them."""
+    if not inputs.events.num_rows or not pc.any(pc.equal(inputs.events["type"], "bar")).as_py():
+        return
+    events = inputs.events.filter(pc.is_in(inputs.events["type"], pa.array(["bar", "hello", "goodbye"])))
+    events = events.sort_by([("offset", "ascending"), ("row", "ascending")])
+    events = events.filter(pa.array(~_at(events, inputs.refused)))
+    decoder = MarketDecoder()
+    run = Replay(config, inputs.topic, inputs.partition, new_state(config), wanted)
+    values = [body.encode() for body in events["body"].to_pylist()]
+    offsets = events["offset"].to_numpy().astype(np.int64)
+    for begin in range(0, len(values), _ROWS_A_STEP):
+        part = slice(begin, begin + _ROWS_A_STEP)
+        batch, _ = decoder.decode(
+            inputs.topic,
+            inputs.partition,
+            values[part],
+            offsets[part],
+            lambda _: 0,
+            lambda _: None,
+            lambda _: False,
+        )
+        yield from run.take(batch)
+    for source in sorted(set(events["source"].unique().to_pylist())):
+        yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
+
+
+def _batch_of(inputs: LakeInputs, decoder: MarketDecoder, trades: pa.Table) -> MarketBatch:
+    """Trades as the engine takes them, each with its own place in the log."""
+    rows = trades.select(_FRESH.names).cast(_FRESH).combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, _FRESH) as stream:
+        stream.write_table(rows)
+    value, none = bytes(sink.getvalue()), np.zeros(1, np.int64)
+    batch, _ = decoder.decode(
+        inputs.topic, inputs.partition, [value], none, lambda _: 0, lambda _: None, lambda _: True
+    )
+    batch.offset[:] = trades["offset"].to_numpy()[batch.row]
+    batch.row[:] = trades["row"].to_numpy()[batch.row]
+    return batch
+
+
+def _announcement(
+    inputs: LakeInputs, decoder: MarketDecoder, kind: Kind, source: str, record: dict[str, object]
+) -> MarketBatch:
+    batch = MarketBatch.empty(inputs.topic, inputs.partition, decoder.strings, 1)
+    batch.kind[0], batch.source[0], batch.offset[0] = kind, decoder.strings.intern(source), 0
+    batch.rare[0] = record
+    return batch
+
+
+def _calendars(inputs: LakeInputs) -> dict[str, str]:
+    """The calendar that each source has named in its hello, where it has."""
+    if not inputs.events.num_rows:
+        return {}
+    hellos = inputs.events.filter(pc.equal(inputs.events["type"], "hello"))
+    bodies = [orjson.loads(body) for body in hellos["body"].to_pylist()]
+    return {body["source"]: body["calendar"] for body in reversed(bodies) if body.get("calendar")}
+
+
+def _at(rows: pa.Table, places: frozenset[tuple[int, int]]) -> np.ndarray:
+    """(n,) which rows stand at one of these places."""
+    if not places or not rows.num_rows:
+        return np.zeros(rows.num_rows, np.bool_)
+    offsets, numbers = rows["offset"].to_pylist(), rows["row"].to_pylist()
+    return np.array([place in places for place in zip(offsets, numbers, strict=True)], np.bool_)

@@ -1,0 +1,122 @@
+"""A partition's engine, run again: from the log's beginning, or from a snapshot that lies before what is asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pyarrow as pa
+
+from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.state import PartitionState, new_state
+from marketpulse.engine.step import Refusal, Stepper, StepResult
+from marketpulse.kafka.log_reader import LogReader
+from marketpulse.kafka.snapshot import SnapshotGone
+from marketpulse.model.market import ABSENT, MarketBatch
+from marketpulse.query.stored_rows import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A state, and the first record that it has not seen."""
+
+    state: PartitionState
+    offset: int
+    from_snapshot: bool
+
+
+def find_start(
+    log: LogReader, config: EngineConfig, partition: int, before: int | None = None
+) -> Start | None:
+    """The latest sound start for what follows the record `before` (None: the earliest there is).
+
+    The log's beginning is one while nothing was deleted from it; so is a snapshot of this very computation
+    whose next record the log still holds. None: there is neither.
+    """
+    held = log.span(partition)
+    whole = held.first == 0
+    if whole and not before:
+        return Start(new_state(config), 0, from_snapshot=False)
+    usable = [
+        p
+        for p in log.snapshots(partition)
+        if p.covered >= held.first and (before is None or p.covered <= before)
+    ]
+    for pointer in reversed(usable) if before is not None else usable:
+        try:
+            state = state_from_bytes(log.read_snapshot(partition, pointer), config)
+        except (ForeignState, SnapshotGone):
+            continue
+        return Start(state, pointer.covered, from_snapshot=True)
+    return Start(new_state(config), 0, from_snapshot=False) if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one step gave, in order of emission: bars and indicator rows as they are stored."""
+
+    bars: pa.RecordBatch
+    indicators: pa.RecordBatch
+    result: StepResult
+
+
+class Replay:
+    """Steps one partition's engine over its log. `wanted` keeps only rows that someone asks for."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        topic: str,
+        partition: int,
+        state: PartitionState,
+        wanted: Wanted | None = None,
+    ) -> None:
+        self.config, self.state = config, state
+        self._topic, self._partition, self._wanted = topic, partition, wanted
+        self._stepper = Stepper(config)
+
+    def take(self, batch: MarketBatch) -> Iterator[Rows]:
+        """Take a batch in; its rows as they come."""
+        for state, result in self._stepper.steps(self.state, batch):
+            self.state = state
+            bars, row = self._asked_for(result.closed), self._asked_for(result.indicated)
+            yield Rows(
+                bar_rows(state, self.config, result.closed[bars], self._topic, self._partition),
+                indicator_rows(
+                    state,
+                    self.config,
+                    result.indicated[row],
+                    result.values[row],
+                    self._topic,
+                    self._partition,
+                ),
+                result,
+            )
+
+    def _asked_for(self, closed: np.ndarray) -> np.ndarray:
+        if self._wanted is None:
+            return np.ones(len(closed), np.bool_)
+        mask = (closed["open_ns"] >= self._wanted.from_ns) & (closed["open_ns"] < self._wanted.to_ns)
+        if self._wanted.symbols is not None:
+            ids = [self.state.symbols.find(symbol) for symbol in self._wanted.symbols]
+            mask &= np.isin(closed["symbol"], [i for i in ids if i != ABSENT])
+        found: np.ndarray = mask
+        return found
+
+
+_PER_ROW = tuple(
+    f.name
+    for f in fields(MarketBatch)
+    if f.name not in {"topic", "partition", "strings", "data", "rare", "append_time_of"}
+)
+
+
+def part_of(batch: MarketBatch, begin: int, end: int) -> MarketBatch:
+    """The rows [begin, end) of a batch, on the same memory."""
+    columns = {name: getattr(batch, name)[begin:end] for name in _PER_ROW}
+    rare = {row - begin: record for row, record in batch.rare.items() if begin <= row < end}
+    return replace(batch, **columns, rare=rare)
+
+
+__all__ = ["Refusal", "Replay", "Rows", "Start", "find_start", "part_of"]

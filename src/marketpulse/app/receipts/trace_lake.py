@@ -1,0 +1,92 @@
+"""One bar again from the lake's trades, where the log no longer holds them: its last revision only."""
+
+import numpy as np
+
+from marketpulse.app.receipts.lake_trades import (
+    LakeInputs,
+    changes_of,
+    read_inputs,
+    recompute,
+    without_doubles,
+)
+from marketpulse.app.receipts.trace import Input, Series, Telling, Trace
+from marketpulse.app.receipts.trace_log import Sought, apply_change
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.state import new_state
+from marketpulse.model.market import Kind
+from marketpulse.query.stored_rows import StoredRows, Wanted
+
+_EVER = 2**62
+
+
+def trace_lake(stored: StoredRows, config: EngineConfig, sought: Sought) -> Trace | None:
+    """The bar as the sorted, corrected trades give it; None when the lake does not have them."""
+    ask, symbols = sought.ask, frozenset({sought.ask.symbol})
+    inputs = read_inputs(stored, sought.topic, sought.partition, symbols)
+    frame = [f.name for f in config.frames].index(ask.timeframe)
+    by_count = frame < config.ticks
+    series = Series.of(new_state(config), config, ask.symbol, frame)
+    tellings: list[Telling] = []
+    last = None
+    for rows in recompute(config, inputs, Wanted(-_EVER, _EVER, symbols)):
+        names = rows.bars["timeframe"].to_pylist()
+        closed = rows.result.closed
+        mine = np.array([name == ask.timeframe for name in names], np.bool_)
+        if len(names) != len(closed):  # rows of other symbols were left out: there are none
+            return None
+        series.take(closed[mine], by_count=by_count)
+        for table, batch in (("bars", rows.bars), ("indicators", rows.indicators)):
+            for place, row in enumerate(batch.to_pylist()):
+                if (
+                    row["timeframe"] == ask.timeframe
+                    and row["open_time_ns"] == ask.open_ns
+                    and _begins(sought, row)
+                ):
+                    tellings.append(Telling(table, -1, 0, "", row))  # type: ignore[arg-type]
+                    last = closed[place] if table == "bars" else last
+    if last is None:
+        return None
+    way = f"the lake's trades of {sought.topic}/{sought.partition}, sorted and corrected: the last revision"
+    trace = Trace(way, [], tellings, series.up_to(last), series.base)
+    trace.inputs = _inputs(inputs, config, trace, by_count=by_count)
+    return trace
+
+
+def _begins(sought: Sought, row: dict[str, dict[str, int]]) -> bool:
+    receipt = row["receipt"]
+    return sought.begins_at is None or sought.begins_at == (receipt["first_offset"], receipt["first_row"])
+
+
+def _inputs(inputs: LakeInputs, config: EngineConfig, trace: Trace, *, by_count: bool) -> list[Input]:
+    """The trades of the bar; the grace behind a session's end counts where the bar has more trades than without."""
+    if not inputs.trades.num_rows:
+        return []
+    kept = without_doubles(inputs, config.window_ns)
+    singles = set(zip(kept["offset"].to_pylist(), kept["row"].to_pylist(), strict=True))
+    row = trace.tellings[0].values
+    receipt, opens, closes = row["receipt"], row["open_time_ns"], row["close_time_ns"]
+    found: list[Input] = []
+    names = ["offset", "row", "event_time_ns", "source", "price", "size", "trade_id"]
+    for trade, late in zip(inputs.trades.select(names).to_pylist(), inputs.late.tolist(), strict=True):
+        place = (trade["offset"], trade["row"])
+        inside = opens <= trade["event_time_ns"] < closes + config.grace_ns
+        if by_count:
+            first = (receipt["first_offset"], receipt["first_row"])
+            inside = first <= place <= (receipt["last_offset"], receipt["last_row"])
+        if not inside:
+            continue
+        record = Input("trade", **trade)
+        if late and not by_count:
+            record.marks.append("refused: it came behind the correction window")
+            record.counts = False
+        elif place not in singles:
+            record.marks.append("duplicate")
+            record.counts = False
+        found.append(record)
+    for change in changes_of(inputs):
+        kind = Kind.CANCEL if change["type"] == "cancel" else Kind.CORRECTION
+        where = (int(str(change["offset"])), int(str(change["row"])))
+        apply_change(found, where, kind, change, late=False, counts=not by_count)
+    if not by_count and sum(r.counts for r in found) != row["trade_count"]:
+        found = [r for r in found if r.event_time_ns < closes]
+    return found

@@ -1,0 +1,296 @@
+"""One bar again from the log: replayed twice, first to find where it was told, then step by step there.
+
+start (a snapshot, or the log's beginning) -> its inputs -> the record that closed it -> those that revised it
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from marketpulse.app.receipts.replay import Replay, Start, find_start, part_of
+from marketpulse.app.receipts.trace import Ask, Input, Series, Telling, Trace
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.sessions import bar_span, find_session
+from marketpulse.engine.state import PartitionState
+from marketpulse.engine.step import StepResult
+from marketpulse.kafka.log_reader import LogReader
+from marketpulse.model.market import REASONS, Kind, MarketBatch
+
+_ROWS_A_STEP = 2_000
+Say = Callable[[int, int], None]
+Place = tuple[int, int]  # offset, row
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """The bar, where its records lie, and the last revisions (of the bar, of its row) that readers know."""
+
+    ask: Ask
+    topic: str
+    partition: int
+    first_offset: int | None  # None: the bar names no record
+    last_revisions: tuple[int, int]
+    begins_at: Place | None = None  # of a bar cut by count: its first record
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the first replay has seen."""
+
+    trades: list[Input] = field(default_factory=list)
+    again: set[Place] = field(default_factory=set)  # trades whose id had come before
+    ids: set[tuple[str, str]] = field(default_factory=set)
+    changes: list[tuple[Place, Kind, dict[str, Any]]] = field(default_factory=list)
+    refused: dict[Place, str] = field(default_factory=dict)
+    told_in: set[int] = field(default_factory=set)  # numbers of the parts in which the bar was told
+
+
+def trace_log(log: LogReader, config: EngineConfig, sought: Sought, say: Say) -> Trace | None:
+    """The bar as the log gives it; None when the log does not hold what it needs."""
+    start = find_start(log, config, sought.partition, sought.first_offset)
+    if start is None:
+        return None
+    found, state = _first_pass(log, config, sought, start, say)
+    again = find_start(log, config, sought.partition, sought.first_offset)
+    if again is None or again.offset != start.offset:
+        return None
+    trace = _second_pass(log, config, sought, again, found)
+    trace.inputs = _inputs(config, sought, found, state, trace)
+    return trace
+
+
+def _parts(log: LogReader, partition: int, start: Start, say: Say) -> Iterator[tuple[int, MarketBatch]]:
+    """The log from there on, in numbered parts that are the same in every pass."""
+    end, number = log.span(partition).end, 0
+    for decoded in log.read(partition, start.offset, end):
+        for begin in range(0, len(decoded.batch), _ROWS_A_STEP):
+            yield number, part_of(decoded.batch, begin, min(begin + _ROWS_A_STEP, len(decoded.batch)))
+            number += 1
+        say(decoded.next_offset, end)
+
+
+def _first_pass(
+    log: LogReader, config: EngineConfig, sought: Sought, start: Start, say: Say
+) -> tuple[_Found, PartitionState]:
+    """Collect what might be inputs, and the parts in which the bar was told."""
+    run = Replay(config, sought.topic, sought.partition, start.state)
+    frame = _frame(config, sought.ask)
+    found, left = _Found(), {("bars", r) for r in range(sought.last_revisions[0] + 1)}
+    left |= {("indicators", r) for r in range(sought.last_revisions[1] + 1)}
+    for number, batch in _parts(log, sought.partition, start, say):
+        _gather(found, sought.ask, batch)
+        for rows in run.take(batch):
+            for refusal in rows.result.refused:
+                found.refused[_place(batch, refusal.row)] = refusal.reason
+            told = _told(run.state, config, sought, rows.result, frame)
+            left -= {(table, int(row["revision"])) for table, row in told}
+            if told:
+                found.told_in.add(number)
+        if not left:
+            break
+    return found, run.state
+
+
+def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: Start, found: _Found) -> Trace:
+    """The same again, single-stepped where the bar was told and where an id comes twice."""
+    frame, last = _frame(config, sought.ask), max(found.told_in, default=-1)
+    way = f"{sought.topic}/{sought.partition} from offset {start.offset}" + (
+        " (a snapshot)" if start.from_snapshot else ""
+    )
+    series = Series.of(start.state, config, sought.ask.symbol, frame)
+    run, tellings, bar = Replay(config, sought.topic, sought.partition, start.state), [], None
+    left = sum(sought.last_revisions) + 2
+    for number, batch in _parts(log, sought.partition, start, lambda *_: None):
+        if number > last or not left:
+            break
+        for begin, end in _cuts(batch, found, single=number in found.told_in):
+            part = part_of(batch, begin, end)
+            for rows in run.take(part):
+                if rows.result.duplicates and end - begin == 1:
+                    found.refused[_place(part, 0)] = "duplicate"
+                own = rows.result.closed[_own(run.state, config, sought.ask, rows.result.closed, frame)]
+                series.take(own, by_count=frame < config.ticks)
+                for table, row in _told(run.state, config, sought, rows.result, frame):
+                    offset, place = _place(part, 0)
+                    kind = Kind(int(part.kind[0])).name.lower()
+                    tellings.append(Telling(table, offset, place, kind, row))  # type: ignore[arg-type]
+                    left -= 1
+                for row in own[_is_sought(own, sought)]:
+                    bar = row
+            if not left:
+                break
+    known = None if bar is None or np.isnan(bar["open"]) else bar
+    return Trace(way, [], tellings, series.up_to(known), series.base)
+
+
+def _cuts(batch: MarketBatch, found: _Found, *, single: bool) -> list[tuple[int, int]]:
+    """The part in pieces: each row alone, or only those whose id had come before."""
+    n = len(batch)
+    if single:
+        return [(i, i + 1) for i in range(n)]
+    alone = sorted(i for i in range(n) if _place(batch, i) in found.again) if found.again else []
+    edges = sorted({0, n, *alone, *(i + 1 for i in alone)})
+    return list(itertools.pairwise(edges))
+
+
+def _gather(found: _Found, ask: Ask, batch: MarketBatch) -> None:
+    """Trades and bars of the symbol, and its changes."""
+    symbol = batch.strings.find(ask.symbol)
+    for row in np.flatnonzero((batch.symbol == symbol) & (batch.kind == Kind.TRADE)).tolist():
+        source, trade_id = batch.strings[int(batch.source[row])], _trade_id(batch, row)
+        if trade_id is not None:
+            if (source, trade_id) in found.ids:
+                found.again.add(_place(batch, row))
+            found.ids.add((source, trade_id))
+        found.trades.append(
+            Input(
+                "trade", *_place(batch, row), int(batch.event_time_ns[row]), source, float(batch.a[row]),
+                float(batch.b[row]), trade_id,
+            )
+        )  # fmt: skip
+    for row in np.flatnonzero((batch.symbol == symbol) & (batch.kind == Kind.BAR)).tolist():
+        found.trades.append(_source_bar(batch, row))
+    for row, record in batch.rare.items():
+        kind = Kind(int(batch.kind[row]))
+        if kind in (Kind.CORRECTION, Kind.CANCEL) and record["symbol"] == ask.symbol:
+            found.changes.append((_place(batch, row), kind, record))
+
+
+def _source_bar(batch: MarketBatch, row: int) -> Input:
+    names = ("open", "high", "low", "close", "volume", "vwap")
+    bar: dict[str, Any] = {
+        n: float(c[row])
+        for n, c in zip(names, (batch.a, batch.b, batch.c, batch.d, batch.e, batch.f), strict=True)
+    }
+    bar |= {"trade_count": int(batch.trade_count[row]), "open_ns": int(batch.open_time_ns[row])}
+    bar |= {"close_ns": int(batch.close_time_ns[row]), "timeframe": batch.strings[int(batch.timeframe[row])]}
+    return Input(
+        "bar", *_place(batch, row), int(batch.open_time_ns[row]), batch.strings[int(batch.source[row])],
+        bar["close"], bar["volume"], bar=bar, counts=bool(batch.final[row]),
+    )  # fmt: skip
+
+
+def _inputs(
+    config: EngineConfig, sought: Sought, found: _Found, state: PartitionState, trace: Trace
+) -> list[Input]:
+    """The records of the bar, with what became of each, up to where it was told last."""
+    told = [t for t in trace.tellings if t.table == "bars"]
+    if not told:
+        return []
+    closed_at, last_at = (told[0].offset, told[0].row), max((t.offset, t.row) for t in trace.tellings)
+    frame = _frame(config, sought.ask)
+    chosen = [
+        i for i in found.trades
+        if (i.offset, i.row) <= last_at and _belongs(config, state, sought.ask, frame, i, told[-1].values)
+    ]  # fmt: skip
+    for record in chosen:
+        place = (record.offset, record.row)
+        if (reason := found.refused.get(place)) is not None:
+            record.counts = False
+            record.marks.append("duplicate" if reason == "duplicate" else f"refused: {REASONS[reason]}")
+        elif place > closed_at and frame >= config.ticks:
+            record.marks.append("late")
+    for place, kind, change in found.changes:
+        if place <= last_at and place not in found.refused:
+            apply_change(
+                chosen,
+                place,
+                kind,
+                change,
+                late=place > closed_at and frame >= config.ticks,
+                counts=frame >= config.ticks,
+            )
+    return chosen
+
+
+def apply_change(
+    inputs: list[Input], place: Place, kind: Kind, change: dict[str, Any], *, late: bool, counts: bool
+) -> None:
+    """Mark the trade that a correction or cancel names; where it `counts`, the trade is another from then on."""
+    for record in inputs:
+        named = (record.source, record.trade_id) == (change["source"], str(change["trade_id"]))
+        if (
+            not named
+            or not record.counts
+            or any(m.startswith(("duplicate", "refused")) for m in record.marks)
+        ):
+            continue
+        when = f"at {place[0]}" + (", after it had closed" if late else "")
+        if kind == Kind.CANCEL:
+            record.marks.append(f"cancelled {when}")
+            record.counts = not counts
+        else:
+            record.marks.append(f"corrected {when}: was {record.price!r} x {record.size!r}")
+            if counts:
+                record.price, record.size = float(change["price"]), float(change["size"])
+
+
+def _belongs(
+    config: EngineConfig, state: PartitionState, ask: Ask, frame: int, record: Input, row: dict[str, Any]
+) -> bool:
+    """Whether the record's time (for bars cut by count: its place) lies in the bar."""
+    receipt = row["receipt"]
+    if frame < config.ticks:
+        first = (receipt["first_offset"], receipt["first_row"])
+        return bool(first <= (record.offset, record.row) <= (receipt["last_offset"], receipt["last_row"]))
+    if record.bar is not None:
+        return bool(row["open_time_ns"] <= record.event_time_ns < row["close_time_ns"])
+    if not row["open_time_ns"] <= record.event_time_ns < row["close_time_ns"] + config.grace_ns:
+        return False
+    symbol, plan = state.symbols.find(ask.symbol), config.plan()
+    opened, closed, _ = find_session(state.tables, state.sessions, plan, symbol, record.event_time_ns)
+    if opened == closed:
+        return False
+    return bool(bar_span(plan, frame, opened, closed, record.event_time_ns)[0] == row["open_time_ns"])
+
+
+def _told(
+    state: PartitionState, config: EngineConfig, sought: Sought, result: StepResult, frame: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of the bar that a step has told."""
+    rows: list[tuple[str, dict[str, Any]]] = []
+    bars = result.closed[_own(state, config, sought.ask, result.closed, frame)]
+    bars = bars[_is_sought(bars, sought)]
+    if len(bars):
+        rows += [
+            ("bars", r) for r in bar_rows(state, config, bars, sought.topic, sought.partition).to_pylist()
+        ]
+    mask = _own(state, config, sought.ask, result.indicated, frame) & _is_sought(result.indicated, sought)
+    if mask.any():
+        values = indicator_rows(
+            state, config, result.indicated[mask], result.values[mask], sought.topic, sought.partition
+        )
+        rows += [("indicators", r) for r in values.to_pylist()]
+    return rows
+
+
+def _own(state: PartitionState, config: EngineConfig, ask: Ask, closed: np.ndarray, frame: int) -> np.ndarray:  # noqa: ARG001
+    mask: np.ndarray = (closed["symbol"] == state.symbols.find(ask.symbol)) & (closed["frame"] == frame)
+    return mask
+
+
+def _is_sought(bars: np.ndarray, sought: Sought) -> np.ndarray:
+    mask: np.ndarray = bars["open_ns"] == sought.ask.open_ns
+    if sought.begins_at is not None:
+        mask &= (bars["first_offset"] == sought.begins_at[0]) & (bars["first_row"] == sought.begins_at[1])
+    return mask
+
+
+def _frame(config: EngineConfig, ask: Ask) -> int:
+    return [frame.name for frame in config.frames].index(ask.timeframe)
+
+
+def _place(batch: MarketBatch, row: int) -> Place:
+    return int(batch.offset[row]), int(batch.row[row])
+
+
+def _trade_id(batch: MarketBatch, row: int) -> str | None:
+    length = int(batch.trade_id_length[row])
+    if length <= 0:
+        return None
+    begin = int(batch.trade_id_start[row])
+    return batch.data[begin : begin + length].tobytes().decode()

@@ -1,0 +1,224 @@
+"""The continuous check: what the engine tells and the lake stores, again from the log, a little at a time.
+
+    new files of the lake -> how far the engine has committed -> replay up to there -> compare
+
+The lake is listed before the engine's place is asked for, so every row listed was told by then. A recomputed row
+waits until the lake has it; one that the lake has passed over is missing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketpulse.app.receipts.compare import Difference, Table, compare, flat, only_one_side
+from marketpulse.app.receipts.replay import Replay, Start
+from marketpulse.app.receipts.verify import TABLES, Gathered, Known, missing_rows
+from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.state import new_state
+from marketpulse.kafka.log_reader import LogReader
+from marketpulse.kafka.snapshot import Pointer, SnapshotGone
+from marketpulse.model.rows import ENGINE_VERSION
+from marketpulse.query.stored_rows import Stored, StoredRows, united
+from marketpulse.settings import Settings
+
+BEHIND_MOST = 2_000_000  # records of a partition; further behind, it goes on at the engine's newest snapshot
+WAITING_MOST = 1_000_000  # recomputed rows of a partition that the lake does not have yet
+_SLACK_MS = 60_000  # between the clocks of those who wrote a record and its row
+_MIXED = "mixed"  # whether a row's file also holds rows that were read before
+_SUSPECT = "suspect"  # whether it was given by nothing at the last look already
+
+Rest = Callable[[], bool]
+"""Called after each piece of work; says whether to go on."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What one look has found."""
+
+    checked: int = 0
+    skipped_records: int = 0
+    drift: list[Difference] = field(default_factory=list)  # one for each row, and column of it, that differs
+    drift_rows: int = 0
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One partition of `market`: its replay, the rows that wait for the lake, and what was told before."""
+
+    run: Replay
+    next_offset: int
+    known: Known  # at the start, or where rows were last let go
+    checked: Known  # at the end of the last look
+    waiting: dict[Table, pa.Table]
+    stored: dict[Table, list[pa.Table]] = field(default_factory=lambda: {table: [] for table in TABLES})
+
+
+class Watch:
+    """Looks again and again. All methods are called from one thread; they raise what LogReader and StoredRows do."""
+
+    def __init__(self, settings: Settings, config: EngineConfig, log: LogReader) -> None:
+        self._settings, self._config, self._log = settings, config, log
+        self._topic = settings.topic("market")
+        self._lake = StoredRows(settings)
+        self._watched: dict[int, _Watched] = {}
+        self._seen: dict[tuple[Table, int], int] = {}  # from where an output partition's files are read on
+        self._read_to: dict[tuple[Table, int], int] = {}  # and up to where they ever were
+        self._shapes: list[tuple[str, ...]] = []
+
+    def look(self, rest: Rest) -> Found:
+        """Check what is new. Ends early when `rest` says so; the next look goes on there."""
+        found = Found()
+        self._lake.files()  # 1. what is stored
+        committed = self._log.committed()  # 2. how far the engine has told
+        for partition, (offset, pointer) in sorted(committed.items()):
+            if partition not in self._watched and not self._begin(partition, offset, pointer):
+                continue
+            if not rest():
+                return found
+        self._read_lake()
+        for partition, (offset, pointer) in sorted(committed.items()):
+            if (watched := self._watched.get(partition)) is None:
+                continue
+            if (
+                offset - watched.next_offset > BEHIND_MOST
+                and pointer
+                and pointer.covered > watched.next_offset
+            ):
+                found.skipped_records += pointer.covered - watched.next_offset
+                del self._watched[partition]
+                self._begin(partition, offset, pointer)
+                continue
+            if not self._advance(partition, watched, offset, rest):  # 3. the same again
+                return found
+            self._check(watched, found)  # 4. held against each other
+        return found
+
+    def _begin(self, partition: int, committed: int, pointer: Pointer | None) -> bool:
+        """Start a partition: at the engine's own snapshot, else at the log's beginning. A state of another
+        computation cannot be gone on with: then what was told until now is passed over."""
+        start, muted = None, False
+        if pointer is not None:
+            try:
+                state = state_from_bytes(self._log.read_snapshot(partition, pointer), self._config)
+                start = Start(state, pointer.covered, from_snapshot=True)
+            except (ForeignState, SnapshotGone):
+                muted = True
+        if start is None:
+            if self._log.span(partition).first > 0:
+                return False  # until the engine's next snapshot
+            start = Start(new_state(self._config), 0, from_snapshot=False)
+        run = Replay(self._config, self._topic, partition, start.state)
+        offset = start.offset
+        if muted:
+            for decoded in self._log.read(partition, 0, committed):
+                for _ in run.take(decoded.batch):
+                    pass
+            offset = committed
+        known = Known.of(Start(run.state, offset, from_snapshot=start.from_snapshot or muted), self._config)
+        self._watched[partition] = _Watched(
+            run, offset, known, known, {table: pa.table({}) for table in TABLES}
+        )
+        self._look_back(partition, offset)
+        return True
+
+    def _look_back(self, partition: int, offset: int) -> None:
+        """Read the lake from where rows of this record on may stand."""
+        appended = self._log.appended_ms(partition, offset) if offset else 0
+        for table in TABLES:
+            if appended is None:
+                places = {p: self._log.span(p, table).end for p in range(self._log.partitions(table))}
+            else:
+                places = self._log.first_after(table, max(0, appended - _SLACK_MS))
+            for number, place in places.items():
+                self._seen[table, number] = min(place, self._seen.get((table, number), place))
+
+    def _read_lake(self) -> None:
+        """Give the rows of files that were not read yet to the partitions of `market` that they are from."""
+        for table, number in sorted(self._seen):
+            seen = self._seen[table, number]
+            for file in self._lake.files_of(self._settings.topic(table), number):
+                if file.next_offset <= seen:
+                    continue
+                try:
+                    rows = self._lake.read(file)
+                except FileNotFoundError:
+                    break  # merged meanwhile: the next look finds its rows elsewhere
+                if file.columns not in self._shapes:
+                    self._shapes.append(file.columns)
+                read_before = file.first_offset < self._read_to.get((table, number), 0)
+                mixed = pa.array(np.full(rows.num_rows, read_before))
+                self._hand_out(
+                    table,
+                    united([(c, rows if c == file.columns else rows.slice(0, 0)) for c in self._shapes]),
+                    mixed,
+                )
+                self._seen[table, number] = file.next_offset
+                self._read_to[table, number] = max(self._read_to.get((table, number), 0), file.next_offset)
+
+    def _hand_out(self, table: Table, stored: Stored, mixed: pa.Array) -> None:
+        rows = flat(stored.rows).append_column(_MIXED, mixed)
+        rows = rows.append_column(_SUSPECT, pa.array(np.zeros(rows.num_rows, np.bool_)))
+        rows = rows.filter(pc.and_(
+            pc.equal(rows["receipt.topic"], self._topic), pc.equal(rows["receipt.engine_version"], ENGINE_VERSION),
+        ))  # fmt: skip
+        for partition in rows["receipt.partition"].unique().to_pylist():
+            if (watched := self._watched.get(partition)) is not None:
+                watched.stored[table].append(rows.filter(pc.equal(rows["receipt.partition"], partition)))
+
+    def _advance(self, partition: int, watched: _Watched, end: int, rest: Rest) -> bool:
+        """Replay up to `end`; whether it came there."""
+        gathered = Gathered()
+        try:
+            for decoded in self._log.read(partition, watched.next_offset, end):
+                for rows in watched.run.take(decoded.batch):
+                    gathered.take(rows)
+                watched.next_offset = decoded.next_offset
+                if not rest():
+                    return False
+            watched.next_offset = max(watched.next_offset, end)
+            return True
+        finally:
+            for table in TABLES:
+                parts = [watched.waiting[table], gathered.table(table)]
+                watched.waiting[table] = pa.concat_tables(
+                    [p for p in parts if p.num_columns] or [pa.table({})]
+                )
+
+    def _check(self, watched: _Watched, found: Found) -> None:
+        outputs = self._log.partitions("bars")
+        for table in TABLES:
+            parts, watched.stored[table] = watched.stored[table], []
+            waiting = watched.waiting[table]
+            if not parts:
+                continue
+            stored = pa.concat_tables(parts, promote_options="default")
+            result = compare(table, waiting, stored, self._shapes)
+            missing = missing_rows(waiting, result, outputs)
+            rest = stored.take(pa.array(result.only_stored))
+            old = watched.known.before(rest)
+            old |= rest[_MIXED].to_numpy() & watched.checked.before(rest)
+            # A long record's rows may be told before its offset is committed: they have one look's time.
+            suspect = rest[_SUSPECT].to_numpy()
+            watched.stored[table] = [_as_suspects(rest.take(pa.array(np.flatnonzero(~old & ~suspect))))]
+            extra = np.flatnonzero(~old & suspect)
+            found.checked += result.same + result.differing
+            found.drift_rows += result.differing + len(missing) + len(extra)
+            found.drift += result.differences
+            found.drift += only_one_side(table, waiting, missing, stored=False)
+            found.drift += only_one_side(table, rest, extra, stored=True)
+            watched.waiting[table] = waiting.take(pa.array(np.setdiff1d(result.only_recomputed, missing)))
+        watched.checked = Known.of(
+            Start(watched.run.state, watched.next_offset, from_snapshot=True), self._config
+        )
+        if sum(rows.num_rows for rows in watched.waiting.values()) > WAITING_MOST:
+            watched.known = watched.checked
+            watched.waiting = {table: pa.table({}) for table in TABLES}
+
+
+def _as_suspects(rows: pa.Table) -> pa.Table:
+    every = pa.array(np.ones(rows.num_rows, np.bool_))
+    return rows.set_column(rows.column_names.index(_SUSPECT), _SUSPECT, every)

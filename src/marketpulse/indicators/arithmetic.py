@@ -1,0 +1,96 @@
+"""The arithmetic of indicators in words: the numbers that went in, and what came out, every digit shown.
+
+What an indicator's `explain` has in common with others. Each function does with plain numbers what the
+kernel of the same name does, and moves the state on alike; a test holds them to the same bits.
+"""
+
+from collections.abc import Sequence
+
+from marketpulse.indicators.declaration import Floats
+from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
+from marketpulse.indicators.smoothing import seed_push
+
+_SHOWN_MOST = 60
+
+
+def shown(value: float) -> str:
+    """The shortest text that gives this double again."""
+    return repr(float(value))
+
+
+def listed(values: Sequence[float]) -> str:
+    """Numbers one after the other; of very many the first and last."""
+    texts = [shown(value) for value in values]
+    if len(texts) > _SHOWN_MOST:
+        half = _SHOWN_MOST // 2
+        texts = [*texts[:half], f"… {len(values) - 2 * half} more …", *texts[-half:]]
+    return ", ".join(texts)
+
+
+def window_before(state: Floats, at: int, length: int) -> list[float]:
+    """What the window at `state[0, at:]` (rolling.sum_push) holds, the oldest first."""
+    seen = int(state[0, at])
+    ring: list[float] = state[0, at + SUM_HEAD : at + SUM_HEAD + length].tolist()
+    head = seen - length
+    return ring[:seen] if head < 0 else ring[head:] + ring[:head]
+
+
+def mean_of_window(
+    state: Floats, at: int, length: int, value: float, of: str
+) -> tuple[list[str], float | None]:
+    """The mean of the last `length` values, this one included; None while there are fewer."""
+    window = window_before(state, at, length)
+    total = float(state[0, at + 1])
+    full, high, low = sum_push(state, 0, at, length, value)
+    held = [*window[len(window) + 1 - length :], value] if len(window) >= length else [*window, value]
+    lines = [f"the last {len(held)} {of}, the oldest first: {listed(held)}"]
+    if not full:
+        return [*lines, f"{length} are needed: no value yet"], None
+    if len(window) == length:
+        lines.append(
+            f"sum = {shown(total)} - {shown(window[0])} (leaves) + {shown(value)} (enters) = {shown(high)}"
+        )
+    else:
+        lines.append(f"sum = {shown(high)}")
+    if low:
+        lines[-1] += f", and {shown(low)} that rounding took away"
+    result = float(mean(high, low, length))
+    return [*lines, f"mean = sum / {length} = {shown(result)}"], result
+
+
+def ema_step(
+    state: Floats, at: int, length: int, weight: float, value: float, name: str, of: str
+) -> tuple[list[str], float | None]:
+    """An exponential average (smoothing.ema_push); None before its seed."""
+    if state[0, at] < length:
+        return _seed(state, at, length, value, name, of)
+    before = float(state[0, at + 1])
+    result = before + (value - before) * weight
+    state[0, at + 1] = result
+    moved = f"{shown(before)} + ({shown(value)} - {shown(before)}) * {shown(weight)}"
+    return [f"{name} = before + ({of} - before) * 2 / ({length} + 1) = {moved} = {shown(result)}"], result
+
+
+def wilder_step(
+    state: Floats, at: int, length: int, value: float, name: str, of: str
+) -> tuple[list[str], float | None]:
+    """Wilder's average (smoothing.wilder_push); None before its seed."""
+    if state[0, at] < length:
+        return _seed(state, at, length, value, name, of)
+    before = float(state[0, at + 1])
+    result = (before * (length - 1) + value) / length
+    state[0, at + 1] = result
+    parts = f"({shown(before)} * {length - 1} + {shown(value)}) / {length}"
+    return [f"{name} = (before * {length - 1} + {of}) / {length} = {parts} = {shown(result)}"], result
+
+
+def _seed(
+    state: Floats, at: int, length: int, value: float, name: str, of: str
+) -> tuple[list[str], float | None]:
+    seen, total = int(state[0, at]), float(state[0, at + 1])
+    known, high = seed_push(state, 0, at, length, value)
+    if known:
+        begins = f"{name} begins as the mean of the first {length} values"
+        return [f"{begins}: ({shown(total)} + {shown(value)}) / {length} = {shown(high)}"], float(high)
+    summed = f"sum {shown(total)} + {of} {shown(value)} = {shown(high)}"
+    return [f"{name} gathers its first {length} values: {seen + 1} of them, {summed}: no value yet"], None

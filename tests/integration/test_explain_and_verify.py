@@ -1,0 +1,279 @@
+"""Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+import market_rows
+from bare_clients import BareTopic, rows
+from market_rows import at
+from marketpulse.app.engine_config import engine_config
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline import process, sink
+from marketpulse.app.pipeline.verify import tell
+from marketpulse.app.receipts.explain import explain
+from marketpulse.app.receipts.explain_text import as_object
+from marketpulse.app.receipts.report_text import difference_text
+from marketpulse.app.receipts.time_text import parse_time
+from marketpulse.app.receipts.trace import Ask
+from marketpulse.app.receipts.watch import Watch
+from marketpulse.app.warm import warm_up
+from marketpulse.kafka.log_reader import LogReader
+from marketpulse.model.rows import RECEIPT
+from marketpulse.settings import Settings
+from marketpulse.telemetry import PARITY_DRIFT_ROWS, Health
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
+trade = partial(market_rows.trade, source="test")
+
+
+def heartbeat(seconds: float) -> dict[str, Any]:
+    return {"type": "heartbeat", "source": "test", "event_time_ns": at(seconds)}
+
+
+def the_log() -> list[dict[str, Any]]:
+    """Ten seconds of two symbols; then a late, a doubled, a corrected and a cancelled trade; a minute's end."""
+    ticks = [trade(s, t + 0.5, 10 + t, 2, trade_id=f"{s}{t}") for t in range(10) for s in ("AAA", "BBB")]
+    changes = [
+        trade("AAA", 3.9, 20, 1, trade_id="late"), trade("AAA", 4.5, 14, 2, trade_id="AAA4"),
+        market_rows.correction("AAA", "AAA5", 99, 3, 5.5, "test"), market_rows.cancel("AAA", "AAA7", 7.5, "test"),
+    ]  # fmt: skip
+    return [HELLO, *ticks, heartbeat(20), *changes, heartbeat(21), heartbeat(60)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """Compiled before the clock of any test runs."""
+    warm_up()
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings) -> Settings:
+    engine = kafka_settings.engine.model_copy(
+        update={"timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap"}
+    )
+    sinks = kafka_settings.sinks.model_copy(
+        update={"lake": kafka_settings.sinks.lake.model_copy(update={"flush_s": 0.2})}
+    )
+    return kafka_settings.model_copy(update={"engine": engine, "sinks": sinks})
+
+
+class Pipeline:
+    """Engine and lake in threads of their own, until everything written is stored."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self, records: list[Any]) -> None:
+        BareTopic.of(self.settings).write(records)
+        lives = [
+            Lifecycle(n, threading.Event(), Health(), self.settings.data_dir / "run" / f"{n}.json", 0)
+            for n in "ab"
+        ]
+        pool = ThreadPoolExecutor(2)
+        running = [
+            pool.submit(process.run, self.settings, lives[0]),
+            pool.submit(sink.run, self.settings, lives[1], "lake"),
+        ]
+        end = BareTopic.of(self.settings).ends()[0]
+        log = LogReader(self.settings)
+        waited = threading.Event()
+        for _ in range(600):
+            if log.committed().get(0, (0, None))[0] >= end:
+                break
+            waited.wait(0.1)
+        log.close()
+        for life, done in zip(lives, running, strict=True):
+            life.stop.set()
+            assert done.result(60) == 0
+        pool.shutdown()
+
+    def marketpulse(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command, as a person runs it."""
+        s = self.settings
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))},
+            "MARKETPULSE_DATA_DIR": str(s.data_dir), "MARKETPULSE_KAFKA__BOOTSTRAP_SERVERS": str(s.kafka.bootstrap_servers),
+            "MARKETPULSE_KAFKA__TOPIC_PREFIX": s.kafka.topic_prefix,
+            "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(s.engine.timeframes),
+            "MARKETPULSE_ENGINE__INDICATORS": s.engine.indicators,
+        }  # fmt: skip
+        command = [sys.executable, "-m", "marketpulse", *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=120, check=False
+        )
+
+    def tamper(self, table: str, column: str, since: float = 0) -> dict[str, Any]:
+        """Change the last digit of one value (of a bar that opens since then) in a file of the lake; gives the row
+        as it was."""
+        for path in sorted((self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")):
+            stored = pq.read_table(path, partitioning=None)
+            values = stored[column].to_pylist()
+            for place, value in enumerate(values):
+                if value is not None and stored["open_time_ns"][place].as_py() >= at(since):
+                    values[place] = value * (1 + 2**-52)
+                    changed = pa.array(values, pa.float64())
+                    pq.write_table(
+                        stored.set_column(stored.column_names.index(column), column, changed), path
+                    )
+                    return dict(stored.slice(place, 1).to_pylist()[0])
+        raise AssertionError("the lake has no such value")
+
+
+@pytest.fixture
+def pipeline(settings: Settings) -> Pipeline:
+    running = Pipeline(settings)
+    running.run(the_log())
+    return running
+
+
+def test_every_row_carries_its_whole_receipt(pipeline: Pipeline) -> None:
+    names = {RECEIPT.field(i).name for i in range(RECEIPT.num_fields)}
+    for topic in ("bars", "indicators"):
+        told = rows(BareTopic.of(pipeline.settings, topic).committed())
+        assert told
+        for row in told:
+            assert set(row["receipt"]) == names
+            assert None not in row["receipt"].values()
+
+
+def test_verify_finds_every_row_equal_and_names_the_one_that_was_changed(pipeline: Pipeline) -> None:
+    good = pipeline.marketpulse("verify")
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "Every checked row has the bits that its inputs give." in good.stdout
+    tallies = json.loads(pipeline.marketpulse("verify", "--format", "json").stdout)["tables"]
+    for name in ("bars", "indicators"):
+        told = rows(BareTopic.of(pipeline.settings, name).committed())
+        assert tallies[name]["stored"] == tallies[name]["same"] == len(told)
+        assert sum(row["revision"] > 0 for row in told) > 0
+    was = pipeline.tamper("indicators", "ema_3")
+    bad = pipeline.marketpulse("verify")
+    assert bad.returncode == 1, bad.stdout + bad.stderr
+    assert f"indicators {was['symbol']} {was['timeframe']}" in bad.stdout
+    assert f"recomputed {was['ema_3']!r}" in bad.stdout
+    assert "1 rows differ." in bad.stdout
+    elsewhere = pipeline.marketpulse("verify", "--symbol", "BBB" if was["symbol"] == "AAA" else "AAA")
+    assert elsewhere.returncode == 0, elsewhere.stdout
+
+
+def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> None:
+    admin = AdminClient({"bootstrap.servers": str(pipeline.settings.kafka.bootstrap_servers)})
+    place = TopicPartition(pipeline.settings.topic("market"), 0, 25)
+    admin.delete_records([place])[place].result(20)
+    good = pipeline.marketpulse("verify", "--format", "json")
+    assert good.returncode == 0, good.stdout + good.stderr
+    found = json.loads(good.stdout)
+    bars = found["tables"]["bars"]
+    assert bars["from_lake"] == bars["same"] > 0
+    shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:05Z", "ema_3")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "the lake's trades" in shown.stdout
+    assert "corrected" in shown.stdout
+    pipeline.tamper("bars", "vwap")
+    assert pipeline.marketpulse("verify").returncode == 1
+
+
+def explained(pipeline: Pipeline, timeframe: str, time: str, name: str) -> dict[str, Any]:
+    """What the command shows of AAA, for programs."""
+    ask = Ask("AAA", timeframe, parse_time(f"2026-01-01T{time}Z", "time"), name)
+    return as_object(explain(pipeline.settings, ask))
+
+
+def test_explain_shows_late_doubled_corrected_and_cancelled_trades(pipeline: Pipeline) -> None:
+    late = explained(pipeline, "1s", "00:00:03", "vwap")
+    assert [(i["offset"], i["marks"]) for i in late["inputs"]] == [(7, []), (22, ["late"])]
+    assert late["same"]
+    assert late["late_count_same"]
+    assert late["values"][0]["worked_out"] == (13 * 2 + 20) / 3
+    told = [(t["table"], t["values"]["revision"], t["offset"]) for t in late["revisions"]]
+    assert told[0] == ("bars", 0, 13), "the trade at 6.5 s moves the watermark past its end"
+    assert ("bars", 1, 26) in told
+    doubled = explained(pipeline, "1s", "00:00:04", "trade_count")
+    assert [(i["marks"], i["counts"]) for i in doubled["inputs"]] == [([], True), (["duplicate"], False)]
+    corrected = explained(pipeline, "1s", "00:00:05", "close")
+    assert corrected["inputs"][0]["marks"] == ["corrected at 24, after it had closed: was 15.0 x 2.0"]
+    assert corrected["values"][0]["worked_out"] == 99
+    gone = explained(pipeline, "1s", "00:00:07", "bar")
+    assert gone["inputs"][0]["marks"] == ["cancelled at 25, after it had closed"]
+    assert gone["known"]["bars"][-1]["close"] is None
+
+
+def test_every_indicator_of_every_timeframe_is_explained_to_the_bit(pipeline: Pipeline) -> None:
+    for timeframe, time in (("1s", "00:00:08"), ("1m", "00:00:00"), ("2t", "00:00:02.5")):
+        for name in ("sma_2", "ema_3", "rsi_2", "session_vwap"):
+            found = explained(pipeline, timeframe, time, name)
+            assert found["same"], (timeframe, name)
+            assert found["values"][0]["before"]["state"]
+
+
+def test_explain_says_what_there_is_where_there_is_nothing(pipeline: Pipeline) -> None:
+    for words, code, said in (
+        (("ZZZ", "1s", "2026-01-01T00:00:03Z", "bar"), 1, "there is no symbol 'ZZZ': choose one of AAA, BBB"),
+        (("AAA", "1s", "2026-01-01T01:00:00Z", "bar"), 1, "no 1s bar of AAA opens at 2026-01-01T01:00:00Z"),
+        (
+            ("AAA", "1s", "2026-01-01T00:00:03Z", "rsi_9"),
+            2,
+            "'rsi_9' is not computed: choose one of bar, open",
+        ),
+        (
+            ("AAA", "7m", "2026-01-01T00:00:03Z", "bar"),
+            2,
+            "timeframe '7m' is not built: choose one of 2t, 1s, 1m",
+        ),
+        (("AAA", "1s", "yesterday", "bar"), 2, "OPEN_TIME 'yesterday' is no time"),
+    ):
+        done = pipeline.marketpulse("explain", *words)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_continuous_check_passes_over_good_rows_and_finds_a_forged_message(
+    settings: Settings,
+) -> None:
+    pipeline, log = Pipeline(settings), LogReader(settings)
+    pipeline.run(the_log())
+    watch = Watch(settings, engine_config(settings.engine), log)
+    found = watch.look(lambda: True)
+    assert found.drift == []
+    more = [trade("AAA", 61.5, 30, 2), trade("BBB", 62.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)]
+    pipeline.run([*more, heartbeat(130)])
+    forged = json.dumps({**rows(BareTopic.of(settings, "bars").committed())[-1], "revision": 7})
+    producer = Producer(
+        {"bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random"}
+    )
+    producer.produce(settings.topic("bars"), forged.encode(), b"AAA")
+    assert producer.flush(20) == 0
+    pipeline.run([heartbeat(131)])
+    first, second = watch.look(lambda: True), watch.look(lambda: True)
+    assert first.drift_rows == 0, "a new row has one look's time"
+    assert [d.revision for d in second.drift] == [7]
+    before = PARITY_DRIFT_ROWS._value.get()
+    tell(second)
+    assert PARITY_DRIFT_ROWS._value.get() == before + 1
+    assert "revision 7: is stored, and nothing gives it" in difference_text(second.drift[0])
+    log.close()
+
+
+def test_the_continuous_check_finds_a_changed_file_of_the_lake(pipeline: Pipeline) -> None:
+    log = LogReader(pipeline.settings)
+    watch = Watch(pipeline.settings, engine_config(pipeline.settings.engine), log)
+    assert watch.look(lambda: True).drift == []
+    pipeline.run([trade("AAA", 61.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)])
+    was = pipeline.tamper("bars", "high", since=61)
+    found = watch.look(lambda: True)
+    assert found.checked > found.drift_rows == 1
+    assert [(d.column, d.recomputed) for d in found.drift] == [("high", was["high"])]
+    log.close()

@@ -1,0 +1,221 @@
+"""What was told can be computed again, from any cut of the log, from a snapshot, and from the lake's trades;
+and one wrong bit is found."""
+
+import itertools
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, trade
+from marketpulse.app.receipts.compare import Table, compare, flat
+from marketpulse.app.receipts.lake_trades import recompute, sift
+from marketpulse.app.receipts.replay import Replay, Start, part_of
+from marketpulse.app.receipts.verify import Gathered, Known, last_revisions, missing_rows
+from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.state import new_state
+from marketpulse.kafka.codec import to_tables
+from marketpulse.model.market import StringTable
+from marketpulse.model.rows import DEAD_LETTER
+from marketpulse.query.stored_rows import Wanted
+
+CONFIG = config_of(
+    ["3t", "1s", "5s", "1m"], "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3)",
+    max_skew_ns=10**13, window_ns=60 * 10**9,
+)  # fmt: skip
+FILLED = config_of(["5s", "1m"], "ema(3),vwap", fill=True, max_skew_ns=10**13)
+ALL = Wanted(-(2**62), 2**62)
+KINDS: tuple[Table, ...] = ("bars", "indicators")
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Row]:
+    """Trades that come late, twice, corrected, cancelled and far too late; heartbeats and clocks between them."""
+    rows: list[tuple[float, int, Row]] = []
+    for i in range(draw(st.integers(2, 40))):
+        time = draw(st.floats(100, 250).map(lambda s: round(s, 2)))
+        symbol = draw(st.sampled_from(["A", "B"]))
+        row = trade(
+            symbol, time, draw(st.integers(1, 60)) / 4, draw(st.sampled_from([0.0, 0.1, 2.5])),
+            draw(st.sampled_from(["feed", "other"])), trade_id=f"{i}",
+        )  # fmt: skip
+        came = time + draw(st.sampled_from([0.0, 0.0, 0.3, 3.0, 30.0, 90.0]))
+        rows.append((came, len(rows), row))
+        what = draw(st.sampled_from("....2cx"))
+        after, about = came + draw(st.floats(0.1, 40)), (symbol, f"{i}")
+        if what == "2":
+            rows.append((after, len(rows), row))
+        elif what == "c":
+            changed = correction(*about, draw(st.integers(1, 60)) / 4, 1.5, time, row["source"])
+            rows.append((after, len(rows), changed))
+        elif what == "x":
+            rows.append((after, len(rows), cancel(*about, time, row["source"])))
+    found: list[Row] = []
+    for time, _, row in sorted(rows, key=lambda r: r[:2]):
+        found.append(row)
+        found += draw(
+            st.sampled_from([[], [], [heartbeat(time - 1, log=time)], [heartbeat(time)], [clock(time)]])
+        )
+    ends = [heartbeat(400, source, log=400) for source in ("feed", "other")]
+    return [*found, *ends, clock(460)]
+
+
+@dataclass
+class Told:
+    """What an engine has told of a log, as it lies in a store, and what it has refused."""
+
+    tables: dict[Table, pa.Table]
+    letters: pa.Table
+
+
+def told(config: EngineConfig, rows: list[Row]) -> Told:
+    engine = Engine(config)
+    result = engine.step(rows)
+    bars = bar_rows(engine.state, config, result.closed, "market", 0)
+    values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
+    letters = [
+        {"reason": r.reason, "topic": "market", "partition": 0, "offset": r.row, "row": None}
+        for r in result.refused
+    ]
+    return Told(
+        {"bars": flat(pa.table(bars)), "indicators": flat(pa.table(values))},
+        pa.Table.from_pylist(letters, DEAD_LETTER),
+    )
+
+
+def again(config: EngineConfig, rows: list[Row], cuts: list[int], start: Start | None = None) -> Gathered:
+    """A replay of the log, cut at these rows."""
+    begin = 0 if start is None else start.offset
+    batch = batch_of(rows, 0, StringTable())
+    run = Replay(config, "market", 0, new_state(config) if start is None else start.state)
+    gathered = Gathered()
+    places = [begin, *(cut for cut in cuts if cut > begin), len(rows)]
+    for first, end in itertools.pairwise(places):
+        for found in run.take(part_of(batch, first, end)):
+            gathered.take(found)
+    return gathered
+
+
+cuts_of = st.lists(st.integers(0, 200), max_size=4).map(sorted)
+
+
+@settings(max_examples=80)
+@given(rows=logs(), cuts=cuts_of)
+def test_every_row_comes_again_from_any_cut_of_the_log(rows: list[Row], cuts: list[int]) -> None:
+    for config in (CONFIG, FILLED):
+        stored = told(config, rows)
+        gathered = again(config, rows, [cut for cut in cuts if cut < len(rows)])
+        for table in KINDS:
+            found = compare(table, gathered.table(table), stored.tables[table])
+            assert found.differences == []
+            assert found.same == stored.tables[table].num_rows
+            assert len(found.only_recomputed) == len(found.only_stored) == 0
+
+
+@settings(max_examples=80)
+@given(rows=logs(), data=st.data())
+def test_from_a_snapshot_what_was_told_later_comes_again_and_the_rest_is_known_to_be_older(
+    rows: list[Row], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(rows)))
+    engine = Engine(CONFIG)
+    engine.step(rows[:cut])
+    state = engine.stepper.trim(engine.state)
+    start = Start(state_from_bytes(state_to_bytes(state, CONFIG), CONFIG), cut, from_snapshot=True)
+    known, stored = Known.of(start, CONFIG), told(CONFIG, rows)
+    before = told(CONFIG, rows[:cut])
+    gathered = again(CONFIG, rows, [], start)
+    for table in KINDS:
+        recomputed = gathered.table(table)
+        if not recomputed.num_columns:
+            continue
+        found = compare(table, recomputed, stored.tables[table])
+        assert found.differences == []
+        assert len(found.only_recomputed) == 0
+        rest = stored.tables[table].take(pa.array(found.only_stored))
+        assert rest.num_rows == before.tables[table].num_rows
+        assert known.before(rest).all()
+
+
+@settings(max_examples=100)
+@given(rows=logs(), data=st.data())
+def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject) -> None:
+    stored, gathered = told(CONFIG, rows), again(CONFIG, rows, [])
+    table: Table = data.draw(st.sampled_from(KINDS))
+    good = stored.tables[table]
+    name = data.draw(st.sampled_from([f.name for f in good.schema if pa.types.is_floating(f.type)]))
+    values = good[name].to_pylist()
+    there = [i for i, value in enumerate(values) if value is not None]
+    assume(there)
+    place = data.draw(st.sampled_from(there))
+    (bits,) = struct.unpack("<q", struct.pack("<d", values[place]))
+    (values[place],) = struct.unpack("<d", struct.pack("<q", bits ^ (1 << data.draw(st.integers(0, 51)))))
+    wrong = good.set_column(good.column_names.index(name), name, pa.array(values, pa.float64()))
+    found = compare(table, gathered.table(table), wrong)
+    assert [(d.column, d.stored) for d in found.differences] == [(name, values[place])]
+    key = {n: good[n][place].as_py() for n in ("symbol", "timeframe", "open_time_ns", "revision")}
+    assert {n: getattr(found.differences[0], n) for n in key} == key
+    assert found.same == good.num_rows - 1
+
+
+@settings(max_examples=60)
+@given(rows=logs(), data=st.data())
+def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(
+    rows: list[Row], data: st.DataObject
+) -> None:
+    stored, gathered = told(CONFIG, rows).tables["bars"], again(CONFIG, rows, []).table("bars")
+    assume(stored.num_rows > 1)
+    place = data.draw(st.integers(0, stored.num_rows - 2))
+    lost = stored.filter(pa.array(np.arange(stored.num_rows) != place))
+    found = compare("bars", gathered, lost)
+    assert missing_rows(gathered, found, 1).tolist() == found.only_recomputed.tolist() != []
+    doubled = pa.concat_tables([stored, stored.slice(place, 1)])
+    found = compare("bars", gathered, doubled)
+    assert (len(found.only_stored), len(found.only_recomputed)) == (1, 0)
+
+
+@settings(max_examples=80)
+@given(rows=logs())
+def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) -> None:
+    batch = batch_of(rows, 0, StringTable())
+    tables = to_tables(batch)
+    events = tables.get("events")
+    for config in (CONFIG, FILLED):
+        stored = told(config, rows)
+        inputs = sift(
+            "market", 0, pa.table(tables["trades"]),
+            pa.table({}) if events is None else pa.table(events), stored.letters,
+        )  # fmt: skip
+        gathered = Gathered()
+        for found in recompute(config, inputs, ALL):
+            gathered.take(found)
+        for table in KINDS:
+            last = stored.tables[table].filter(pa.array(last_revisions(stored.tables[table])))
+            expected, actual = _by_key(last), _by_key(gathered.table(table))
+            if config is FILLED:  # it goes on until the last heartbeat; the lake's trades end before
+                expected = {
+                    key: row for key, row in expected.items() if key in actual or row["close"] is None
+                }
+            assert actual == {key: row for key, row in expected.items() if row["close"] is not None}
+
+
+def _by_key(rows: pa.Table) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Values by symbol, timeframe, open time, and number among bars that share these; NaN-free."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    if not rows.num_columns:
+        return found
+    names = [n for n in rows.column_names if not n.startswith("receipt.") and n != "revision"]
+    for row in rows.select(names).to_pylist():
+        number = 0
+        while (key := (row["symbol"], row["timeframe"], row["open_time_ns"], number)) in found:
+            number += 1
+        assert not any(isinstance(v, float) and math.isnan(v) for v in row.values())
+        found[key] = row
+    return found

@@ -1,0 +1,70 @@
+from typing import Any
+
+import pyarrow as pa
+
+from marketpulse.app.receipts.compare import compare, flat, match
+from marketpulse.app.receipts.verify import last_revisions, missing_rows
+from marketpulse.model.rows import indicators_schema
+from marketpulse.query.stored_rows import SHAPE
+
+SCHEMA = indicators_schema(["ema_3", "rsi_2"])
+
+
+def rows(*given: dict[str, Any]) -> pa.Table:
+    """Indicator rows; each differs from a plain one by what is given."""
+    receipt = {
+        "topic": "market", "partition": 0, "first_offset": 1, "first_row": 0, "last_offset": 2, "last_row": 0,
+        "late_count": 0, "engine_version": "2",
+    }  # fmt: skip
+    plain = {
+        "symbol": "A", "timeframe": "1s", "open_time_ns": 0, "close_time_ns": 1, "close": 1.0, "revision": 0,
+        "ema_3": 0.5, "rsi_2": None,
+    }  # fmt: skip
+    listed = [
+        {**plain, **row, "receipt": {**receipt, **{k: v for k, v in row.items() if k in receipt}}}
+        for row in given
+    ]
+    return flat(pa.Table.from_pylist(listed, SCHEMA))
+
+
+def test_rows_are_matched_by_key_in_whatever_order_they_stand() -> None:
+    left = rows({"open_time_ns": 1}, {"open_time_ns": 2}, {"symbol": "B"})
+    right = rows({"symbol": "B"}, {"open_time_ns": 2}, {"open_time_ns": 3})
+    mine, theirs = match(left, right)
+    assert sorted(zip(mine.tolist(), theirs.tolist(), strict=True)) == [(1, 1), (2, 0)]
+
+
+def test_bars_by_count_that_begin_at_one_time_are_told_apart_by_their_first_record() -> None:
+    left = rows({"timeframe": "3t", "first_offset": 5}, {"timeframe": "3t", "first_offset": 8})
+    right = rows({"timeframe": "3t", "first_offset": 8})
+    mine, theirs = match(left, right)
+    assert (mine.tolist(), theirs.tolist()) == ([1], [0])
+
+
+def test_a_null_beside_a_value_and_a_receipt_that_differs_are_differences() -> None:
+    found = compare("indicators", rows({"ema_3": None}), rows({"last_offset": 3}))
+    assert [(d.column, d.stored, d.recomputed) for d in found.differences] == [
+        ("ema_3", 0.5, None),
+        ("receipt.last_offset", 3, 2),
+    ]
+    assert (found.same, found.differing) == (0, 1)
+
+
+def test_a_column_that_the_rows_file_did_not_have_is_passed_over() -> None:
+    stored = rows({"ema_3": None}, {"open_time_ns": 9, "ema_3": None})
+    stored = stored.append_column(SHAPE, pa.array([0, 1], pa.int32()))
+    shapes = [("rsi_2",), ("ema_3", "rsi_2")]
+    found = compare("indicators", rows({}, {"open_time_ns": 9}), stored, shapes)
+    assert [(d.open_time_ns, d.column) for d in found.differences] == [(9, "ema_3")]
+
+
+def test_a_row_is_missing_only_when_a_later_one_is_stored() -> None:
+    given = rows(*({"open_time_ns": t} for t in range(4)))
+    found = compare("indicators", given, rows({"open_time_ns": 0}, {"open_time_ns": 2}))
+    assert found.only_recomputed.tolist() == [1, 3]
+    assert missing_rows(given, found, 1).tolist() == [1]
+
+
+def test_the_last_revision_of_a_row_is_the_one_that_none_replaces() -> None:
+    given = rows({}, {"revision": 1}, {"open_time_ns": 5}, {"revision": 2})
+    assert last_revisions(given).tolist() == [False, False, True, True]
