@@ -4,9 +4,10 @@ What an indicator's `explain` has in common with others. Each function does with
 kernel of the same name does, and moves the state on alike; a test holds them to the same bits.
 """
 
+import math
 from collections.abc import Sequence
 
-from marketpulse.indicators.declaration import Floats
+from marketpulse.indicators.declaration import Explained, Floats
 from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 from marketpulse.indicators.smoothing import seed_push
 
@@ -82,6 +83,13 @@ def wilder_step(
     state[0, at + 1] = result
     parts = f"({shown(before)} * {length - 1} + {shown(value)}) / {length}"
     return [f"{name} = (before * {length - 1} + {of}) / {length} = {parts} = {shown(result)}"], result
+
+
+def of_quote(name: str, formula: str, numbers: str, value: float) -> Explained:
+    """A value of the quote at the bar's close, from nothing else."""
+    if math.isfinite(value):
+        return Explained((f"{name} = {formula} = {numbers} = {shown(value)}",), (value,))
+    return Explained((f"{name} = {formula} = {numbers}: no value (nan: there is no quote)",), (math.nan,))
 
 
 def _seed(

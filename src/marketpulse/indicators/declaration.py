@@ -43,7 +43,7 @@ class Explained:
 
 
 Explain = Callable[[Floats, Floats, int, Params], Explained]
-"""(state before (1, state_width), which is spent; bar (6,) as in bar_columns; session date; parameters)."""
+"""(state before (1, state_width), which is spent; bar (10,) as in bar_columns; session date; parameters)."""
 
 
 @dataclass(frozen=True, slots=True)

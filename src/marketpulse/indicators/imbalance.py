@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import of_quote, shown
 from marketpulse.indicators.bar_columns import ASK_SIZE, BID_SIZE
-from marketpulse.indicators.declaration import Floats, Indicator
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 
 
 @kernel
@@ -26,11 +27,21 @@ def update(
         out[i, 0] = value if math.isfinite(value) else math.nan
 
 
+def explain(_state: Floats, bar: Floats, _session: int, _parameters: Params) -> Explained:
+    """`update` for one bar, in words."""
+    bid_size, ask_size = float(bar[BID_SIZE]), float(bar[ASK_SIZE])
+    sizes = bid_size + ask_size
+    value = (bid_size - ask_size) / sizes if sizes else math.nan
+    parts = f"({shown(bid_size)} - {shown(ask_size)}) / ({shown(bid_size)} + {shown(ask_size)})"
+    return of_quote("imbalance", IMBALANCE.formula, parts, value)
+
+
 IMBALANCE = Indicator(
     name="imbalance",
     title="Order imbalance at the best prices",
     group="quote",
     update=update,
+    explain=explain,
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
     reads=("bid_size", "ask_size"),

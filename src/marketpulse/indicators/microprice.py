@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import of_quote, shown
 from marketpulse.indicators.bar_columns import ASK, ASK_SIZE, BID, BID_SIZE
-from marketpulse.indicators.declaration import Floats, Indicator
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 
 
 @kernel
@@ -26,11 +27,22 @@ def update(
         out[i, 0] = value if math.isfinite(value) else math.nan
 
 
+def explain(_state: Floats, bar: Floats, _session: int, _parameters: Params) -> Explained:
+    """`update` for one bar, in words."""
+    bid, bid_size, ask, ask_size = (float(bar[i]) for i in (BID, BID_SIZE, ASK, ASK_SIZE))
+    sizes = bid_size + ask_size
+    value = (bid * ask_size + ask * bid_size) / sizes if sizes else math.nan
+    parts = f"({shown(bid)} * {shown(ask_size)} + {shown(ask)} * {shown(bid_size)})"
+    numbers = f"{parts} / ({shown(bid_size)} + {shown(ask_size)})"
+    return of_quote("microprice", MICROPRICE.formula, numbers, value)
+
+
 MICROPRICE = Indicator(
     name="microprice",
     title="Microprice",
     group="quote",
     update=update,
+    explain=explain,
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
     reads=("bid", "bid_size", "ask", "ask_size"),

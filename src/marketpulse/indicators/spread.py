@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import of_quote, shown
 from marketpulse.indicators.bar_columns import ASK, BID
-from marketpulse.indicators.declaration import Floats, Indicator
+from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 
 
 @kernel
@@ -25,11 +26,18 @@ def update(
         out[i, 0] = value if math.isfinite(value) else math.nan
 
 
+def explain(_state: Floats, bar: Floats, _session: int, _parameters: Params) -> Explained:
+    """`update` for one bar, in words."""
+    bid, ask = float(bar[BID]), float(bar[ASK])
+    return of_quote("spread", "ask - bid", f"{shown(ask)} - {shown(bid)}", ask - bid)
+
+
 SPREAD = Indicator(
     name="spread",
     title="Bid-ask spread",
     group="quote",
     update=update,
+    explain=explain,
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
     reads=("bid", "ask"),

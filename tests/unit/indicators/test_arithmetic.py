@@ -6,12 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketpulse.indicators.arithmetic import ema_step, listed, mean_of_window, shown, wilder_step
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
+from marketpulse.indicators.bar_columns import BID, CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
 from marketpulse.indicators.catalogue import CATALOGUE, Spec, parse_indicators
 from marketpulse.indicators.declaration import Floats
 
-SMALL = {"macd": "macd(2,4,3)", "bbands": "bbands(3,1.5)", "vwap": "vwap"}
-SPECS = [parse_indicators(SMALL.get(name, f"{name}(3)"))[0] for name in CATALOGUE]
+SMALL = {"macd": "macd(2,4,3)", "bbands": "bbands(3,1.5)"}
+SPECS = [
+    parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]
+    for name, declared in CATALOGUE.items()
+]
 
 prices = st.floats(0.01, 1e6, allow_subnormal=False)
 flat_or_not = st.one_of(prices, st.sampled_from([10.0, 10.0, 20.0]))
@@ -19,7 +22,7 @@ flat_or_not = st.one_of(prices, st.sampled_from([10.0, 10.0, 20.0]))
 
 @st.composite
 def series(draw: st.DrawFn) -> tuple[Floats, list[int]]:
-    """Bars (n, 6) and their session dates."""
+    """Bars (n, 10) and their session dates."""
     closes = draw(st.lists(flat_or_not, min_size=1, max_size=25))
     bars = np.empty((len(closes), WIDTH))
     sessions, day = [], 20_000
@@ -28,6 +31,8 @@ def series(draw: st.DrawFn) -> tuple[Floats, list[int]]:
         bars[i, OPEN], bars[i, HIGH], bars[i, LOW], bars[i, CLOSE] = close, close + spread, close, close
         bars[i, VOLUME] = draw(st.sampled_from([0.0, 0.1, 3.0, 1e5]))
         bars[i, NOTIONAL] = bars[i, VOLUME] * close
+        quoted, sizes = draw(st.booleans()), st.sampled_from([0.0, 0.0, 3.0, 7.5])
+        bars[i, BID:] = (close, draw(sizes), close + spread, draw(sizes)) if quoted else np.nan
         day += draw(st.sampled_from([0, 0, 0, 1]))
         sessions.append(day)
     return bars, sessions

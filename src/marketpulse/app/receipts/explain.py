@@ -126,11 +126,10 @@ def _assembled(config: EngineConfig, ask: Ask, column: str | None, known: Known,
     ]
     receipt = known.rows["bars"][-1]["receipt"] if known.rows["bars"] else told["receipt"]
     late = sum(any(m == "late" or "after it had closed" in m for m in r.marks) for r in trace.inputs)
-    from_log = bool(trace.tellings) and trace.tellings[0].offset >= 0
     return Explanation(
         ask, known, trace, values, receipt,
-        row_same=_same_row(told, again, whole=from_log),
-        late_same=late == receipt["late_count"] if from_log else None,
+        row_same=_same_row(told, again, whole=trace.from_log),
+        late_same=late == receipt["late_count"] if trace.from_log else None,
     )  # fmt: skip
 
 
@@ -159,6 +158,10 @@ def _indicator(
     place, spec = next((i, s) for i, s in enumerate(config.indicators) if column in s.columns)
     if not len(trace.series):
         return Value(name, told.get(column), again.get(column), None, ["the bar is withdrawn: no values"])
+    if spec.reads_quotes and not trace.from_log:
+        raise Fatal(
+            f"{name} hangs on a quote, and the log no longer holds it: only the log tells which quotes were in time"
+        )
     before = states_before(config, trace)[place]
     bar = trace.series[-1]
     inputs = np.array([float(bar[field]) for field in BAR_INPUTS])

@@ -4,7 +4,8 @@
 
 The lake has neither heartbeats nor clocks, so it cannot say when a row was told or how often it was revised.
 It need not: after the last revision every row is, bit for bit, what the sorted log gives (docs/semantics.md, 10).
-Bars cut by count, and bars of a source, go in as the log had them.
+Bars cut by count, and bars of a source, go in as the log had them. What hangs on quotes is left out: which of them
+came too late is written nowhere.
 """
 
 from collections.abc import Iterator
@@ -65,7 +66,9 @@ def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters
 
 
 def recompute(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Iterator[Rows]:
-    """The rows of all symbols that `wanted` names, each once, as it is after its last revision."""
+    """The rows of all symbols that `wanted` names, each once, as it is after its last revision, without the
+    columns that hang on quotes."""
+    config = replace(config, indicators=tuple(spec for spec in config.indicators if not spec.reads_quotes))
     timed = tuple(f for f in config.frames if f.cut != Cut.TICKS)
     counted = tuple(f for f in config.frames if f.cut == Cut.TICKS)
     trades = without_doubles(inputs, config.window_ns) if inputs.trades.num_rows else None

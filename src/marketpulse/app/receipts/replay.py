@@ -10,7 +10,7 @@ from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import PartitionState, new_state
-from marketpulse.engine.step import Refusal, Stepper, StepResult
+from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.snapshot import SnapshotGone
 from marketpulse.model.market import ABSENT, MarketBatch
@@ -117,6 +117,3 @@ def part_of(batch: MarketBatch, begin: int, end: int) -> MarketBatch:
     columns = {name: getattr(batch, name)[begin:end] for name in _PER_ROW}
     rare = {row - begin: record for row, record in batch.rare.items() if begin <= row < end}
     return replace(batch, **columns, rare=rare)
-
-
-__all__ = ["Refusal", "Replay", "Rows", "Start", "find_start", "part_of"]

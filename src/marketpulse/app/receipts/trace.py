@@ -66,6 +66,11 @@ class Trace:
     series: np.ndarray  # (n,) CLOSED, the bar itself last; empty when it is withdrawn or was not found
     base: list[Floats]
 
+    @property
+    def from_log(self) -> bool:
+        """Whether the log itself was replayed, and not the lake's trades."""
+        return bool(self.tellings) and self.tellings[0].offset >= 0
+
 
 @dataclass(slots=True)
 class Series:
