@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, quote, trade
 from marketpulse.app.receipts.compare import Table, compare, flat
 from marketpulse.app.receipts.lake_trades import recompute, sift
+from marketpulse.app.receipts.recomputed import Gathered, Known, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start, part_of
-from marketpulse.app.receipts.verify import Gathered, Known, last_revisions, missing_rows
+from marketpulse.app.receipts.verify import last_revisions
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows

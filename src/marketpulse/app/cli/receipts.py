@@ -10,7 +10,7 @@ from marketpulse.app.cli.common import Config, read_settings
 from marketpulse.errors import ParameterError
 
 if TYPE_CHECKING:
-    from marketpulse.app.receipts.verify import Progress
+    from marketpulse.app.receipts.report import Progress
     from marketpulse.settings import Settings
 
 _EVER = (-(2**62), 2**62)

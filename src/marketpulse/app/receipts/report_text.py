@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from marketpulse.app.receipts.compare import Difference
+from marketpulse.app.receipts.report import Report, Tally
 from marketpulse.app.receipts.time_text import show_time
-from marketpulse.app.receipts.verify import Report, Tally
 
 SHOWN = 20
 

@@ -4,8 +4,7 @@ stored rows by partition -> replay of that partition -> compare -> a tally, and 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,6 @@ import pyarrow.compute as pc
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.receipts.compare import (
     KEY,
-    Comparison,
-    Difference,
-    Ints,
     Mask,
     Table,
     compare,
@@ -24,75 +20,20 @@ from marketpulse.app.receipts.compare import (
     only_one_side,
 )
 from marketpulse.app.receipts.lake_trades import read_inputs, recompute
-from marketpulse.app.receipts.replay import Replay, Rows, Start, find_start
+from marketpulse.app.receipts.recomputed import Gathered, Known, missing_rows
+from marketpulse.app.receipts.replay import Replay, find_start
+from marketpulse.app.receipts.report import TABLES, Progress, Report
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import NEVER
-from marketpulse.engine.state import PartitionState
 from marketpulse.errors import EnvironmentProblem, Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import ENGINE_VERSION
-from marketpulse.model.timeframe import Cut
 from marketpulse.query.stored_rows import SHAPE, Stored, StoredRows, Wanted
 from marketpulse.settings import Settings
 
-DIFFERENCES_KEPT = 1_000
-TABLES: tuple[Table, ...] = get_args(Table)
 _WHEN_TOLD = frozenset({
     "receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row", "receipt.late_count",
 })  # fmt: skip
 """What the lake's trades cannot say again: spans reach to corrections, and lateness is a matter of heartbeats."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """Rows of one table. `same` + `differing` + `extra` + `unchecked` are the stored ones; `missing` are not
-    stored although later ones are; of the same ones, `from_lake` were recomputed from the lake's trades."""
-
-    stored: int = 0
-    same: int = 0
-    differing: int = 0
-    missing: int = 0
-    extra: int = 0
-    unchecked: int = 0
-    from_lake: int = 0
-
-    @property
-    def drift(self) -> int:
-        return self.differing + self.missing + self.extra
-
-
-@dataclass(slots=True)
-class Report:
-    """What a verification found; at most DIFFERENCES_KEPT of the differences stand in it."""
-
-    tallies: dict[Table, Tally] = field(default_factory=lambda: {table: Tally() for table in TABLES})
-    differences: list[Difference] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    not_computed: set[str] = field(
-        default_factory=set
-    )  # stored columns that this configuration does not compute
-
-    @property
-    def drift(self) -> int:
-        return sum(tally.drift for tally in self.tallies.values())
-
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def add(self, differences: list[Difference]) -> None:
-        self.differences += differences[: max(0, DIFFERENCES_KEPT - len(self.differences))]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a verification is: records of the log that were replayed, in the partition at hand."""
-
-    partition: int
-    partitions: int
-    records: int
-    of_records: int
-    same: int
 
 
 Say = Callable[[Progress], None]
@@ -170,7 +111,7 @@ class _Partition:
         for table in TABLES:
             self._account(table, gathered.table(table), known, outputs)
 
-    def _account(self, table: Table, recomputed: pa.Table, known: "Known", outputs: int) -> None:
+    def _account(self, table: Table, recomputed: pa.Table, known: Known, outputs: int) -> None:
         held, tally = self._left[table], self._report.tallies[table]
         found = compare(table, recomputed, held.rows, held.shapes)
         tally.same += found.same
@@ -224,85 +165,6 @@ class _Partition:
     def _note_columns(self, stored: pa.Table, recomputed: pa.Table) -> None:
         if stored.num_rows and recomputed.num_columns:
             self._report.not_computed |= set(stored.column_names) - set(recomputed.column_names) - {SHAPE}
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What was told before a replay's first record: nothing, where it began with the log."""
-
-    offset: int
-    closed_until: dict[tuple[str, str], int]
-    counted: frozenset[str]  # timeframes cut by count, whose bars have no time at which they are closed
-
-    @classmethod
-    def of(cls, start: Start, config: EngineConfig) -> "Known":
-        counted = frozenset(f.name for f in config.frames if f.cut == Cut.TICKS)
-        return cls(start.offset, closed_until(start.state, config) if start.from_snapshot else {}, counted)
-
-    def before(self, rows: pa.Table) -> Mask:
-        """(n,) which stored rows may have been told before: their inputs and their bars' ends lie before."""
-        if not self.closed_until or not rows.num_rows:
-            return np.zeros(rows.num_rows, np.bool_)
-        reaches = pc.fill_null(rows["receipt.last_offset"], -1).to_numpy() < self.offset
-        columns = (rows[name].to_pylist() for name in ("symbol", "timeframe", "close_time_ns"))
-        closed = np.array([
-            frame in self.counted or close <= self.closed_until.get((symbol, frame), NEVER)
-            for symbol, frame, close in zip(*columns, strict=True)
-        ])  # fmt: skip
-        mask: Mask = reaches & closed
-        return mask
-
-
-def closed_until(state: PartitionState, config: EngineConfig) -> dict[tuple[str, str], int]:
-    """By symbol and timeframe, up to where bars have closed."""
-    until = state.tables.closed_until
-    return {
-        (symbol, frame.name): int(until[i, f])
-        for i, symbol in enumerate(state.symbols.texts())
-        for f, frame in enumerate(config.frames)
-    }
-
-
-@dataclass(slots=True)
-class Gathered:
-    """Recomputed rows, in order of emission."""
-
-    bars: list[pa.RecordBatch] = field(default_factory=list)
-    indicators: list[pa.RecordBatch] = field(default_factory=list)
-
-    def take(self, rows: Rows) -> None:
-        for mine, batch in ((self.bars, rows.bars), (self.indicators, rows.indicators)):
-            if batch.num_rows or not mine:
-                mine.append(batch)
-
-    def table(self, table: Table) -> pa.Table:
-        """All of them, flat."""
-        batches = self.bars if table == "bars" else self.indicators
-        return flat(pa.Table.from_batches(batches)) if batches else pa.table({})
-
-
-def missing_rows(recomputed: pa.Table, found: Comparison, outputs: int) -> Ints:
-    """Places of recomputed rows that are not stored although a later one of the same output partition is: a
-    store holds the beginning of each partition, without a gap. What comes behind is not stored yet."""
-    if not len(found.only_recomputed):
-        return found.only_recomputed
-    groups = output_partitions(recomputed["symbol"], outputs)
-    newest = np.full(int(groups.max()) + 1, -1)
-    np.maximum.at(newest, groups[found.matched], found.matched)
-    return found.only_recomputed[found.only_recomputed < newest[groups[found.only_recomputed]]]
-
-
-def output_partitions(symbols: pa.ChunkedArray, outputs: int) -> Ints:
-    """(n,) where the rows of these symbols go to; each to a place of its own where the topic is unknown."""
-    from marketpulse.kafka.partitioner import partitions_of
-
-    encoded = pc.dictionary_encode(symbols.combine_chunks())
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    names = [text.encode() for text in encoded.dictionary.to_pylist()]
-    numbers = partitions_of(names, outputs) if outputs else np.arange(len(names))
-    found: Ints = numbers.astype(np.int64)[encoded.indices.to_numpy()]
-    return found
 
 
 def last_revisions(rows: pa.Table) -> Mask:

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.receipts.compare import Difference, Table, compare, flat, only_one_side
+from marketpulse.app.receipts.recomputed import Gathered, Known, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start
-from marketpulse.app.receipts.verify import TABLES, Gathered, Known, missing_rows
+from marketpulse.app.receipts.report import TABLES
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state

@@ -3,7 +3,8 @@ from typing import Any
 import pyarrow as pa
 
 from marketpulse.app.receipts.compare import compare, flat, match
-from marketpulse.app.receipts.verify import last_revisions, missing_rows
+from marketpulse.app.receipts.recomputed import missing_rows
+from marketpulse.app.receipts.verify import last_revisions
 from marketpulse.model.rows import indicators_schema
 from marketpulse.query.stored_rows import SHAPE
 

@@ -1,6 +1,6 @@
 from marketpulse.app.receipts.compare import Difference
+from marketpulse.app.receipts.report import Report
 from marketpulse.app.receipts.report_text import as_object, difference_text, lines
-from marketpulse.app.receipts.verify import Report
 
 WRONG = Difference("bars", "AAA", "1m", 1_767_623_400_000_000_000, 1, "vwap", 2.5, 2.0)
 
