@@ -161,6 +161,21 @@ def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Setting
     assert {d["topic"] for d in letters} == {settings.topic("market")}
 
 
+def test_a_flood_of_symbols_beyond_the_cap_is_set_aside_and_the_known_ones_go_on(settings: Settings) -> None:
+    engine = settings.engine.model_copy(update={"symbols_max": 1})
+    running = Running(settings.model_copy(update={"engine": engine}))
+    write(settings, [HELLO, trade("AAA", 1, 10, 1)])
+    write(settings, [trade(f"FLOOD-{i}", 1, 10, 1) for i in range(5_000)])
+    write(settings, [trade("AAA", 1.5, 11, 2), heartbeat(60)])
+    letters = read(settings, "dead-letters", 5_000)
+    bars = read(settings, "bars", 2)
+    running.stop()
+    assert {(d["reason"], d["symbol"][:6]) for d in letters} == {("too_many_symbols", "FLOOD-")}
+    assert len(letters) == 5_000
+    assert "engine.symbols_max" in letters[0]["detail"]
+    assert [(b["symbol"], b["timeframe"], b["volume"]) for b in bars] == [("AAA", "1s", 3), ("AAA", "1m", 3)]
+
+
 def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_never_stopped(
     settings: Settings,
 ) -> None:

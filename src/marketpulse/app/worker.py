@@ -29,7 +29,7 @@ from marketpulse.kafka.transaction import (
     Taken,
     TransactionalLog,
 )
-from marketpulse.model.market import DeadLetter
+from marketpulse.model.market import CAPS, DeadLetter
 from marketpulse.settings import Settings
 from marketpulse.telemetry import (
     BARS_CLOSED,
@@ -74,6 +74,7 @@ class Worker:
         self._showed_at = clock.monotonic()
         self._heard_at = clock.monotonic()
         self._stopping = False
+        self._caps_told: set[str] = set()
 
     def start(self) -> None:
         self._log.start()
@@ -230,6 +231,9 @@ class Worker:
             return
         for letter in letters:
             DEAD_LETTERS.labels(letter.reason).inc()
+            if letter.reason in CAPS and letter.reason not in self._caps_told:
+                self._caps_told.add(letter.reason)  # once: a flood is no reason to flood the log
+                get_logger().warning(letter.reason, partition=letter.partition, detail=letter.detail)
         self._log.write("dead-letters", self._reader.encode_dead_letters(letters))
         self._note_written()
 

@@ -211,6 +211,9 @@ REASONS = {
     "too_many_venues": "more than 4,096 venues have fed this partition: look who writes them",
 }
 
+CAPS = frozenset({"too_many_symbols", "too_many_sources", "too_many_venues"})
+"""Reasons that a person should hear of: something writes more than this pipeline was set up for."""
+
 _str, _i64, _f64 = pa.string(), pa.int64(), pa.float64()
 
 TRADE = pa.schema([
