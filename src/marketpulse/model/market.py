@@ -150,10 +150,11 @@ class MarketBatch:
         return len(self.kind)
 
     @classmethod
-    def empty(
-        cls, topic: str, partition: int, strings: StringTable, n: int, data: Bytes | None = None
-    ) -> "MarketBatch":
-        """Columns for n rows, their content undefined but for the optional fields, which are missing."""
+    def empty(cls, topic: str, partition: int, strings: StringTable, n: int) -> "MarketBatch":
+        """Columns for n rows, their content undefined but for the optional fields, which are missing.
+
+        `data` is read-only as it is in all batches: kernels are compiled for one kind of it.
+        """
         i64, i32, i8, f64 = np.int64, np.int32, np.int8, np.float64
         return cls(
             topic, partition, strings,
@@ -164,7 +165,7 @@ class MarketBatch:
             close_time_ns=np.empty(n, i64), trade_count=np.full(n, ABSENT, i64), final=np.ones(n, i8),
             session_date=np.full(n, ABSENT, i32), trade_id_start=np.zeros(n, i64),
             trade_id_length=np.full(n, ABSENT, i32), offset=np.empty(n, i64), row=np.zeros(n, i32),
-            log_time_ns=np.full(n, NOT_ASKED, i64), data=np.empty(0, np.uint8) if data is None else data,
+            log_time_ns=np.full(n, NOT_ASKED, i64), data=np.frombuffer(b"", np.uint8),
         )  # fmt: skip
 
 
