@@ -10,6 +10,7 @@ from marketpulse.app.receipts.trace import Input, Telling
 
 INPUTS_SHOWN = 40
 _STATE_SHOWN = 12
+_OF_BAR = ("open", "high", "low", "close", "volume")
 
 
 def lines(found: Explanation, inputs_shown: int = INPUTS_SHOWN) -> Iterator[str]:
@@ -64,8 +65,13 @@ def _inputs(inputs: list[Input], most: int) -> Iterator[str]:
             yield f"  … {len(inputs) - len(shown)} more: --all shows them"
         marks = f"  [{'; '.join(record.marks)}]" if record.marks else ""
         sign = " " if record.counts else "-"
-        what = f"{record.price!r} x {record.size!r}" if record.kind == "trade" else f"bar {record.bar}"
-        yield f" {sign} {record.offset}.{record.row}  {show_time(record.event_time_ns)}  {what}  {record.source}{marks}"
+        yield f" {sign} {record.offset}.{record.row}  {show_time(record.event_time_ns)}  {_what(record)}  {record.source}{marks}"
+
+
+def _what(record: Input) -> str:
+    if record.bar is None:
+        return f"{record.price!r} x {record.size!r}"
+    return "bar " + ", ".join(f"{name} {record.bar[name]!r}" for name in _OF_BAR)
 
 
 def _value(value: Value) -> Iterator[str]:
