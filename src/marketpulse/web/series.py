@@ -13,6 +13,7 @@ CLOSE_TIME, OPEN, HIGH, LOW, CLOSE, REVISION = (
 )
 FORMING = -1.0  # the revision of a row that may still change
 _TIE_STEP_NS = 1_000  # tick bars that open at the same time are shown a microsecond apart
+_UNKNOWN = (-1, array("d"))  # no values of a closed bar: three topics are read, in no order between them
 _FORMING_MAX = 64  # open bars of one series at once: a lateness of 2 s and 1s bars make three
 
 
@@ -95,7 +96,7 @@ class Series:
         self, open_time_ns: int, row: "array[float]", values: "array[float]", seq: int, history: int
     ) -> bool:
         """What a bar would be if it closed now. False when it has closed, or has no trade any more."""
-        if open_time_ns <= self._last_closed:
+        if open_time_ns <= self._last_closed or self._values.get(open_time_ns, _UNKNOWN)[0] >= 0:
             return False
         if math.isnan(row[CLOSE]):
             if open_time_ns in self._forming:

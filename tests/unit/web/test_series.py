@@ -143,6 +143,17 @@ def test_indicator_values_find_their_bar_in_either_order(values_first: bool) -> 
     assert series.rows_since(1, 1)[0][len(BAR_COLUMNS) :] == [1.5]
 
 
+def test_a_forming_row_read_between_a_bars_values_and_the_bar_leaves_the_values() -> None:
+    """Topics are read in no order between them: the bar has closed, although its own row is not here yet."""
+    series = Series()
+    forming(series, 60, 4.0, 1)
+    series.take_values(60 * S, 0, array("d", [1.5]), 0, 2, 100)
+    assert not forming(series, 60, 4.5, 3)
+    closed(series, 60, 5.0, 4)
+    assert series.rows(1)[0][5] == 5.0
+    assert series.rows(1)[0][-1] == 1.5
+
+
 def test_older_indicator_values_do_not_replace_newer_ones() -> None:
     series = Series()
     closed(series, 60, 5.0, 1)
