@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE
 from marketpulse.model.rows import RECEIPT, indicators_schema
 
@@ -56,9 +57,7 @@ def batches_of(values: list[bytes]) -> Iterator[list[bytes]]:
 def with_marketpulse(values: list[bytes]) -> None:
     decoder = MarketDecoder()
     for batch in batches_of(values):
-        decoded, letters = decoder.decode(
-            "market", 0, batch, np.arange(len(batch)), lambda _: 0, lambda _: None, lambda _: False
-        )
+        decoded, letters = decoder.decode("market", records_of(batch))
         assert len(decoded) == len(batch)
         assert not letters
 
@@ -66,7 +65,7 @@ def with_marketpulse(values: list[bytes]) -> None:
 def with_frames(frames: list[bytes]) -> None:
     decoder = MarketDecoder()
     for frame in frames:
-        decoder.decode("market", 0, [frame], np.arange(1), lambda _: 0, lambda _: None, lambda _: True)
+        decoder.decode("market", records_of([frame], frames=True))
 
 
 def with_orjson(values: list[bytes]) -> None:

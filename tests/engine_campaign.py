@@ -23,7 +23,7 @@ from marketpulse.engine.step import Stepper
 from marketpulse.kafka.codec import encode_rows
 from marketpulse.kafka.market_reader import MarketReader
 from marketpulse.kafka.partitioner import partitions_of
-from marketpulse.kafka.transaction import PartitionRecords
+from marketpulse.kafka.records import records_of_messages
 from marketpulse.settings import Settings
 
 TRADES, SYMBOLS, DISTURBED = 6_000, 9, 4
@@ -158,7 +158,7 @@ def clean_run(settings: Settings) -> Outputs:
     outputs: Outputs = defaultdict(list)
     for partition, messages in BareTopic.of(settings).messages().items():
         stepper, state = Stepper(config), new_state(config)
-        for decoded in MarketReader(topic).decode(PartitionRecords(partition, messages), 0, 0):
+        for decoded in MarketReader(topic).decode(records_of_messages(partition, messages), 0, 0):
             for after, result in stepper.steps(state, decoded.batch):
                 state = after
                 bars = bar_rows(state, config, result.closed, topic, partition)

@@ -29,7 +29,7 @@ from marketpulse.kafka.codec import encode_market, encode_rows
 from marketpulse.kafka.dead_letter import encode_dead_letter
 from marketpulse.kafka.java import find_java
 from marketpulse.kafka.market_reader import MarketReader
-from marketpulse.kafka.transaction import PartitionRecords
+from marketpulse.kafka.records import records_of_messages
 from marketpulse.model.market import TRADE
 from marketpulse.spark.session import local_session
 
@@ -89,7 +89,7 @@ def local_run(log: Log) -> Outputs:
     outputs: Outputs = defaultdict(list)
     for partition, messages in log.items():
         stepper, state = Stepper(config), new_state(config)
-        for decoded in MarketReader(topic).decode(PartitionRecords(partition, messages), 0, 0):
+        for decoded in MarketReader(topic).decode(records_of_messages(partition, messages), 0, 0):
             letters = list(decoded.rejected)
             for after, result in stepper.steps(state, decoded.batch):
                 state = after

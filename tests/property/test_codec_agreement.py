@@ -16,6 +16,7 @@ from marketpulse.kafka.json_kernel import TAKEN, ScanTables
 from marketpulse.kafka.market_contract import Refused
 from marketpulse.kafka.names import NameTable
 from marketpulse.kafka.one_record import Writer, read_object
+from marketpulse.kafka.records import records_of
 from marketpulse.kafka.words import PADDING
 from marketpulse.model.market import ABSENT, Kind, StringTable
 
@@ -171,7 +172,7 @@ def test_damaged_records_are_never_taken_for_others(value: bytes) -> None:
 @given(st.lists(st.one_of(texts(), mutated()), max_size=8))
 def test_neighbours_in_the_joined_bytes_change_nothing(values: list[bytes]) -> None:
     batch, letters = MarketDecoder().decode(
-        "m", 0, values, np.arange(len(values)), lambda _: T0, lambda _: None, lambda _: False
+        "m", records_of(values, appended_ms=np.full(len(values), T0 // 10**6))
     )
     refused = {letter.offset: letter.reason for letter in letters}
     assert sorted([*batch.offset.tolist(), *refused]) == list(range(len(values)))

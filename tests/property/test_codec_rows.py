@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from marketpulse.kafka.codec import MarketDecoder, decode_rows, encode_market, encode_rows, to_tables
 from marketpulse.kafka.json_lines import json_rows
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE
 from marketpulse.model.rows import BAR, RECEIPT, indicators_schema
 from marketpulse.model.tables import with_position
@@ -113,9 +114,7 @@ def test_trades_come_through_the_log_to_the_bit_in_both_wires(rows: list[dict[st
     wanted = sorted(map(repr, bits(batch)))
     for wire in ("json", "arrow"):
         values = [record.value for record in encode_market(batch, wire=wire, partitions=3)]
-        decoded, letters = MarketDecoder().decode(
-            "m", 0, values, np.arange(len(values)), lambda _: T0, lambda _: None, lambda _: True
-        )
+        decoded, letters = MarketDecoder().decode("m", records_of(values, frames=True))
         assert letters == []
         tables = to_tables(decoded)
         back = tables["trades"] if rows else pa.RecordBatch.from_pylist([], schema=with_position(TRADE))

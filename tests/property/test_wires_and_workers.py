@@ -16,6 +16,7 @@ from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE
 
 CONFIG = config_of(["2t", "1s", "1m"], "ema(3),vwap,spread", max_skew_ns=10**13)
@@ -97,10 +98,11 @@ class Worker:
     def take(self, partition: "Partition", records: Sequence[Record]) -> None:
         offsets = np.arange(partition.offset, partition.offset + len(records))
         partition.offset += len(records)
-        batch, letters = self._decoder.decode(
-            "market", partition.number, [r.value for r in records], offsets, lambda i: records[i].log_time_ns,
-            lambda _: None, lambda i: records[i].framed,
+        laid_out = records_of(
+            [r.value for r in records], partition.number, offsets, frames=[r.framed for r in records],
+            appended_ms=np.array([r.log_time_ns // 10**6 for r in records], np.int64),
         )  # fmt: skip
+        batch, letters = self._decoder.decode("market", laid_out)
         assert letters == []
         batch.append_time_of = lambda _: at(0)
         for state, result in self._stepper.steps(partition.state, batch):

@@ -21,6 +21,7 @@ from marketpulse.engine.step import Stepper
 from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.kafka.codec import MarketDecoder
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import COMPLETE, REASONS, Kind, MarketBatch, StringTable
 from marketpulse.model.timeframe import Cut, Timeframe, parse_timeframes
 from marketpulse.ports import RejectedInput
@@ -149,8 +150,7 @@ def _batches(tape: Tape) -> Iterator[tuple[MarketBatch, list[RejectedInput]]]:
     for start in range(0, len(tape), _ROWS_A_STEP):
         for rows in tape.batches(start, min(start + _ROWS_A_STEP, len(tape)), _SOURCE, 0):
             frame = _frame(rows.drop_columns(["ingest_time_ns"]))
-            offsets = np.array([offset], np.int64)
-            batch, letters = decoder.decode(_SOURCE, 0, [frame], offsets, _no_time, _no_key, _always)
+            batch, letters = decoder.decode(_SOURCE, records_of([frame], frames=True))
             batch.offset[:] = offset + batch.row
             rejected = [
                 RejectedInput(d.reason, d.detail, _SOURCE, offset + d.row + 1, d.value or b"")
@@ -179,18 +179,6 @@ def _announcement(strings: StringTable, kind: Kind, record: dict[str, Any]) -> M
     batch.kind[0], batch.source[0], batch.offset[0] = kind, strings.intern(_SOURCE), 0
     batch.rare[0] = record
     return batch
-
-
-def _no_time(_: int) -> int:
-    return 0
-
-
-def _no_key(_: int) -> bytes | None:
-    return None
-
-
-def _always(_: int) -> bool:
-    return True
 
 
 def _as_polars(frame: Any) -> tuple[pl.DataFrame, Callable[[pa.Table], Any]]:

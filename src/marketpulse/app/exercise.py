@@ -9,6 +9,7 @@ from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.indicators.catalogue import CATALOGUE, Spec
 from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows, to_tables
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE, Kind, MarketBatch, StringTable
 from marketpulse.model.rows import BAR
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS, parse_timeframes
@@ -58,7 +59,6 @@ def _cancel() -> MarketBatch:
 def exercise_wire() -> None:
     """Encode and decode one row of every kind, on both wires."""
     decoder = MarketDecoder()
-    offsets = np.zeros(1, np.int64)
     trade = {
         "type": "trade",
         "symbol": "WARM",
@@ -70,9 +70,7 @@ def exercise_wire() -> None:
     rows = pa.RecordBatch.from_pylist([trade], schema=TRADE)
     for wire in ("json", "arrow"):
         for encoded in encode_market(rows, wire=wire, partitions=2):
-            batch, _ = decoder.decode(
-                "market", 0, [encoded.value], offsets, lambda _: 0, lambda _: None, lambda _: True
-            )
+            batch, _ = decoder.decode("market", records_of([encoded.value], frames=True))
             to_tables(batch)
     bar = pa.RecordBatch.from_pylist([{"symbol": "WARM", "timeframe": "1m", "open": 1.5}], schema=BAR)
     encode_rows(bar)

@@ -19,13 +19,13 @@ from marketpulse.engine.state import kept_quotes, kept_trades, new_state
 from marketpulse.engine.step import QuoteCounts, Stepper, StepResult
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.clock_writer import ClockWriter
-from marketpulse.kafka.codec import encode_rows
+from marketpulse.kafka.codec import lay_out_rows
 from marketpulse.kafka.live_writer import LiveWriter
 from marketpulse.kafka.market_reader import Decoded, MarketReader
+from marketpulse.kafka.records import Records
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
 from marketpulse.kafka.transaction import (
     BEGINNING,
-    PartitionRecords,
     Taken,
     TransactionalLog,
 )
@@ -155,13 +155,13 @@ class Worker:
         self._pipeline_clock.run(0 in self._owned)
         self._measure()
 
-    def _take_records(self, records: PartitionRecords) -> int:
+    def _take_records(self, records: Records) -> int:
         owned = self._owned.get(records.partition)
         if owned is None:
             raise Fatal(f"records of partition {records.partition} came, which this worker does not own")
         for decoded in self._reader.decode(records, owned.next_offset, owned.muted_until):
             self._step(owned, decoded)
-        return len(records.messages)
+        return len(records)
 
     def _step(self, owned: OwnedPartition, decoded: Decoded) -> None:
         muted, letters = owned.muted, decoded.rejected
@@ -183,10 +183,10 @@ class Worker:
         if not muted:
             self._write_dead_letters(letters)
         owned.next_offset = decoded.next_offset
-        owned.unsaved += decoded.records
+        owned.unsaved += len(decoded.records)
         owned.moved = True
         if not muted:
-            RECORDS_CONSUMED.labels("market").inc(decoded.records)
+            RECORDS_CONSUMED.labels("market").inc(len(decoded.records))
 
     def _is_long_open(self) -> bool:
         return self._wrote_at is not None and self._clock.monotonic() - self._wrote_at >= _MIDWAY_S
@@ -223,7 +223,7 @@ class Worker:
         self._write("indicators", values)
 
     def _write(self, topic: str, rows: pa.RecordBatch) -> None:
-        self._log.write(topic, encode_rows(rows))
+        self._log.write_rows(topic, lay_out_rows(rows))
         self._note_written()
 
     def _write_dead_letters(self, letters: list[DeadLetter]) -> None:

@@ -78,4 +78,6 @@ def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, fre
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([array, np.zeros_like(array)])
+    more = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    more[: len(array)] = array
+    return more

@@ -85,17 +85,16 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     """
     tables = state.tables
     known = np.arange(tables.registers[N_SYMBOLS])
-    floors = np.full(tables.symbols.size, NEVER)
-    anchor_floors(tables, plan, floors)
+    floors, gone = _left_behind(state, plan)
     kept = kept_trades(state)
-    gone = kept["event_ns"] < floors[kept["symbol"]] if len(kept) else np.zeros(0, np.bool_)
     moving = known[floors[known] > NEVER]
     closed = _replay(state, plan, _sorted(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
     values = values_of(state.anchor.indicators, config, closed)
-    rest = kept[~gone]
-    tables.window[: len(rest)] = rest
-    tables.registers[N_KEPT] = len(rest)
-    index_ids(tables)
+    if gone.any():
+        rest = kept[~gone]
+        tables.window[: len(rest)] = rest
+        tables.registers[N_KEPT] = len(rest)
+        index_ids(tables)
     forget_quotes(tables, floors)
     untold = tables.symbols["stale"][closed["symbol"]] != STALE_NOT
     if untold.any():
@@ -104,9 +103,11 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
 
 
 def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
-    """The window is full: move the anchor, and where that frees less than half, grow."""
-    move_anchor(state, config, plan)
-    if 2 * state.tables.registers[N_KEPT] > state.tables.window.size:
+    """The window is full: move the anchor where that frees half of it, else grow: so each trade is walked once."""
+    _, gone = _left_behind(state, plan)
+    if 2 * np.count_nonzero(gone) >= state.tables.window.size:
+        move_anchor(state, config, plan)
+    else:
         grow_window(state)
         index_ids(state.tables)
 
@@ -116,6 +117,14 @@ def make_room_for_quotes(state: PartitionState, config: EngineConfig, plan: Plan
     move_anchor(state, config, plan)
     if 2 * state.tables.registers[FREE_QUOTES] < state.tables.quotes.size:
         grow_quotes(state)
+
+
+def _left_behind(state: PartitionState, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """By symbol, the time up to which the anchor may move; and which of the kept trades come before it."""
+    floors = np.full(state.tables.symbols.size, NEVER)
+    anchor_floors(state.tables, plan, floors)
+    kept = kept_trades(state)
+    return floors, kept["event_ns"] < floors[kept["symbol"]]
 
 
 def _sorted(kept: np.ndarray, places: Places) -> Places:

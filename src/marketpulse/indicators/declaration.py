@@ -16,7 +16,7 @@ not depend on how the stream is cut, and a provisional value needs only a copy o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -119,21 +119,21 @@ class Spec:
 
     indicator: Indicator
     parameters: Params
+    columns: tuple[str, ...] = field(
+        init=False, compare=False
+    )  # asked for at every batch, so worked out once
 
     def __post_init__(self) -> None:
         fault = self.indicator.fault(self.parameters)
         if fault is not None:
             raise ParameterError(f"{self.indicator.name}: {fault}")
+        object.__setattr__(self, "columns", self.indicator.columns(self.parameters))
 
     @property
     def text(self) -> str:
         """The notation that gives this again, such as `sma(20)`; `vwap` where there is nothing to set."""
         values = ",".join(number(value) for value in self.parameters)
         return f"{self.indicator.name}({values})" if values else self.indicator.name
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.indicator.columns(self.parameters)
 
     @property
     def state_width(self) -> int:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
-import numpy as np
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
-from marketpulse.kafka.codec import FRAME_CONTENT_TYPE, MarketDecoder, decode_rows, to_tables
+from marketpulse.kafka.codec import MarketDecoder, decode_rows, to_tables
 from marketpulse.kafka.group import judging, leave
+from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
@@ -25,12 +25,6 @@ from marketpulse.telemetry import RECORDS_CONSUMED, get_logger
 Place = tuple[str, int]  # topic, as the broker names it, and partition
 _RECORDS_MAX = 20_000
 _CALL_S = 10.0
-
-
-def is_frame(message: Message) -> bool:
-    """Whether the record says that it is an Arrow frame."""
-    headers = cast(list[tuple[str, bytes]], message.headers() or [])
-    return ("content-type", FRAME_CONTENT_TYPE) in headers
 
 
 class TableReader:
@@ -153,25 +147,17 @@ class TableReader:
 
     def _rows(self, topic: str, partition: int, records: list[Message]) -> dict[str, pa.RecordBatch]:
         """The records' rows by table; a table without rows has an empty batch."""
-        values = [message.value() for message in records]
         if self._name[topic] != "market":
             unreadable: list[int] = []
+            values = [message.value() for message in records]
             rows = decode_rows(self._name[topic], values, lambda i: is_frame(records[i]), unreadable)
             if unreadable:
                 get_logger().warning(
                     "rows_unreadable", topic=topic, partition=partition, records=len(unreadable)
                 )
             return dict.fromkeys(self._tables[topic], rows)
-        offsets = np.array([message.offset() for message in records], np.int64)
-        batch, _ = self._decoder.decode(
-            topic,
-            partition,
-            values,
-            offsets,
-            lambda i: records[i].timestamp()[1] * 1_000_000,
-            lambda _: None,  # the engine writes the dead letters
-            lambda i: is_frame(records[i]),
-        )
+        batch, _ = self._decoder.decode(topic, records_of_messages(partition, records))
+        # What was refused the engine writes to the dead letters.
         found = to_tables(batch)
         return {
             table: found[table] if table in found else pa.RecordBatch.from_pylist([], schema=TABLES[table][1])

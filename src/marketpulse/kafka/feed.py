@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import decode_rows
-from marketpulse.kafka.consumer import is_frame
 from marketpulse.kafka.pipeline_stats import StatsProbe
+from marketpulse.kafka.records import is_frame
 from marketpulse.ports import FeedBatch, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import RECORDS_CONSUMED, get_logger

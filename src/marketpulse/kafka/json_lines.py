@@ -39,8 +39,13 @@ def json_rows(batch: pa.RecordBatch, *, nulls: bool) -> list[bytes]:
     `nulls`: write `"name":null`; else leave the field out. Floats are the shortest that read back
     the same; dates are "YYYY-MM-DD"; structs become objects.
     """
+    return json_lines(batch, nulls=nulls)[0].tobytes().split(b"\n")[:-1]
+
+
+def json_lines(batch: pa.RecordBatch, *, nulls: bool) -> tuple[Bytes, Ints]:
+    """The rows of `json_rows` end to end, each with a line feed, and where each ends, behind a 0: (n + 1,)."""
     if batch.num_rows == 0:
-        return []
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
     plan = _Plan(nulls)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         plan.add(name, column)
@@ -87,7 +92,7 @@ class _Plan:
         self._prefixes += text
         self._pending = b"," if self._nulls else b""
 
-    def write(self, rows: int) -> list[bytes]:
+    def write(self, rows: int) -> tuple[Bytes, Ints]:
         """All rows, a buffer at a time: it stays in the processor's cache."""
         closing = self._pending.removesuffix(b",") + b"}\n"
         fixed = len(self._prefixes) + len(self._lines) * (NUMBER_BYTES_MAX + 1) + len(closing) + SCRATCH_BYTES
@@ -95,18 +100,17 @@ class _Plan:
         plan = np.array(self._lines, np.int64).reshape(-1, 7)
         plan[:, _PREFIX] += texts.ctypes.data
         end = (texts.ctypes.data + len(self._prefixes), len(closing))
-        out = np.empty(max(_BUFFER_BYTES, fixed), np.uint8)
-        lines: list[bytes] = []
+        out, ends = np.empty(max(_BUFFER_BYTES, fixed), np.uint8), np.zeros(rows + 1, np.int64)
+        parts: list[Bytes] = []
         row = 0
         while row < rows:
-            done, size = _write_rows(plan, row, rows, self._nulls, end, fixed, out)
+            done, size = _write_rows(plan, row, rows, self._nulls, end, fixed, out, ends)
             if done == row:
                 out = np.empty(2 * len(out), np.uint8)
                 continue
             row = done
-            lines += out[:size].tobytes().split(b"\n")
-            lines.pop()
-        return lines
+            parts.append(out[:size].copy())
+        return np.concatenate(parts), ends
 
 
 def _plain(column: pa.Array) -> tuple[int, pa.Array]:
@@ -168,10 +172,10 @@ def _text_bytes(plan: Ints, row: int) -> int:
 
 @bare_kernel
 def _write_rows(
-    plan: Ints, first: int, rows: int, nulls: bool, closing: tuple[int, int], fixed: int, out: Bytes
-) -> tuple[int, int]:
+    plan: Ints, first: int, rows: int, nulls: bool, closing: tuple[int, int], fixed: int, out: Bytes, ends: Ints
+) -> tuple[int, int]:  # fmt: skip
     """Write rows, each with a line feed, until `out` may be full: (the next row, how many bytes)."""
-    place = 0
+    place, written = 0, ends[first]
     for row in range(first, rows):
         if place + fixed + _text_bytes(plan, row) > len(out):
             return row, place
@@ -189,4 +193,5 @@ def _write_rows(
             place = put_padded(out, place, plan[line, _PREFIX], plan[line, _PREFIX_LENGTH])
             place = _put_cell(plan, line, row, out, place) if there else put_null(out, place)
         place = put_padded(out, place, closing[0], closing[1])
+        ends[row + 1] = written + place
     return rows, place

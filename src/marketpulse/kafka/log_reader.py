@@ -14,11 +14,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, error_of
-from marketpulse.kafka.consumer import is_frame
 from marketpulse.kafka.market_reader import Decoded, MarketReader
+from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.kafka.row_codec import decode_rows
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunk_of
-from marketpulse.kafka.transaction import PartitionRecords
 from marketpulse.ports import FeedBatch
 from marketpulse.settings import Settings
 
@@ -79,7 +78,7 @@ class LogReader:
     def read(self, partition: int, begin: int, end: int) -> Iterator[Decoded]:
         """The committed records of [begin, end), in order; fewer where the log ends before."""
         for messages in self._messages(self._topic, partition, begin, end):
-            yield from self._decoder.decode(PartitionRecords(partition, messages), begin, 0)
+            yield from self._decoder.decode(records_of_messages(partition, messages), begin, 0)
 
     def rows(self, topic: Literal["bars", "indicators"], partition: int, key: bytes) -> Iterator[FeedBatch]:
         """The committed rows of one symbol in `bars` or `indicators`, batch by batch in order."""
@@ -119,7 +118,7 @@ class LogReader:
     def appended_ms(self, partition: int, offset: int) -> int | None:
         """When the first record at or behind the offset was appended; None when there is none yet."""
         for decoded in self.read(partition, offset, self.span(partition).end):
-            return int(decoded.messages[0].timestamp()[1])
+            return int(decoded.records.appended_ms[0])
         return None
 
     def first_after(self, topic: str, time_ms: int) -> dict[int, int]:

@@ -4,7 +4,7 @@ JSON objects go through the compiled scanner; what it leaves goes through the au
 Arrow frames are read as columns. What cannot be used becomes a dead letter and the rest goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import orjson
@@ -24,11 +24,9 @@ from marketpulse.kafka.json_kernel import NO_OBJECT, TAKEN, ScanTables
 from marketpulse.kafka.market_contract import Refused
 from marketpulse.kafka.names import NameTable
 from marketpulse.kafka.one_record import Writer, read_object
-from marketpulse.kafka.words import PADDING
+from marketpulse.kafka.records import Records
 from marketpulse.model.market import (
     ABSENT,
-    NOT_ASKED,
-    Bytes,
     DeadLetter,
     Ints,
     Kind,
@@ -53,41 +51,26 @@ class MarketDecoder:
         self._names = NameTable(self.strings)
         self._tables = ScanTables()
 
-    def decode(
-        self,
-        topic: str,
-        partition: int,
-        values: Sequence[bytes | None],
-        offsets: Ints,
-        log_time_ns: Callable[[int], int],
-        keys: Callable[[int], bytes | None],
-        is_frame: Callable[[int], bool],
-    ) -> tuple[MarketBatch, list[DeadLetter]]:
-        """The rows of n records in the order of the log, and a dead letter for each that was refused.
-
-        offsets (n,) int64. The functions are asked by the record's index, and only where it matters:
-        `log_time_ns` for heartbeats and clocks, `keys` for refused records, `is_frame` (whether the
-        content-type header names an Arrow stream) for values that begin like no JSON object.
-        """
+    def decode(self, topic: str, records: Records) -> tuple[MarketBatch, list[DeadLetter]]:
+        """The rows of n records in the order of the log, and a dead letter for each that was refused."""
         if len(self.strings) > self._strings_max:
             self.strings = StringTable()
             self._names = NameTable(self.strings)
-        columns, status = self._scan(values)
-        columns.longs[OFFSET] = offsets
+        columns, status = self._scan(records)
+        columns.longs[OFFSET] = records.offsets
         letters: list[DeadLetter] = []
 
         def refuse(record: int, refusal: Refused, row: int = ABSENT, value: bytes | None = None) -> None:
-            whole = values[record] if row == ABSENT else value
             letters.append(
                 DeadLetter(
                     refusal.reason,
                     refusal.detail,
                     topic,
-                    partition,
-                    int(offsets[record]),
+                    records.partition,
+                    int(records.offsets[record]),
                     row,
-                    keys(record),
-                    whole,
+                    records.key(record),
+                    records.value(record) if row == ABSENT else value,
                     refusal.symbol,
                 )
             )
@@ -95,42 +78,40 @@ class MarketDecoder:
         _parse_conditions(columns, status)
         frames: list[Columns] = []
         if status.any():
-            frames = self._take_rest(values, columns, status, is_frame, refuse)
-        _set_log_times(columns, np.flatnonzero(_marks(columns) & (status == TAKEN)), log_time_ns)
+            frames = self._take_rest(records, columns, status, refuse)
+        _set_log_times(columns, np.flatnonzero(_marks(columns) & (status == TAKEN)), records)
         for frame in frames:
-            self._set_frame_log_times(frame, offsets, log_time_ns)
+            _set_log_times(frame, np.flatnonzero(_marks(frame)), records)
         if frames or status.any():
             columns = joined([columns.taken(np.flatnonzero(status == TAKEN)), *frames])
-        return columns.to_batch(topic, partition, self.strings), letters
+        return columns.to_batch(topic, records.partition, self.strings), letters
 
-    def _scan(self, values: Sequence[bytes | None]) -> tuple[Columns, NDArray[np.int8]]:
+    def _scan(self, records: Records) -> tuple[Columns, NDArray[np.int8]]:
         """Columns with every plain JSON record in its place, and each record's status."""
-        n = len(values)
-        ends, data = _laid_out(values)
-        columns, status = Columns.undefined(n, data), np.empty(n, np.int8)
+        n = len(records)
+        columns, status = Columns.undefined(n, records.data), np.empty(n, np.int8)
         self._names.pull()
-        done = self._tables.scan(data, ends, 0, status, columns, self._names)
+        done = self._tables.scan(records.data, records.ends, 0, status, columns, self._names)
         while done < n:
             self._names.grow()
-            done = self._tables.scan(data, ends, done, status, columns, self._names)
+            done = self._tables.scan(records.data, records.ends, done, status, columns, self._names)
         self._names.push()
         return columns, status
 
     def _take_rest(
         self,
-        values: Sequence[bytes | None],
+        records: Records,
         columns: Columns,
         status: NDArray[np.int8],
-        is_frame: Callable[[int], bool],
         refuse: Callable[..., None],
     ) -> list[Columns]:
         """Put what the scan left into its place; returns the rows of the Arrow frames."""
         frames: list[Columns] = []
         writer = Writer(columns, self.strings)
         for record in np.flatnonzero(status).tolist():
-            value = values[record]
+            value = records.value(record)
             try:
-                if status[record] == NO_OBJECT and value is not None and is_frame(record):
+                if status[record] == NO_OBJECT and value is not None and records.is_frame(record):
                     frame, refused_rows = read_frame(value, self.strings)
                     frame.longs[OFFSET] = columns.longs[OFFSET, record]
                     frames.append(frame)
@@ -146,13 +127,6 @@ class MarketDecoder:
         writer.finish()
         return frames
 
-    @staticmethod
-    def _set_frame_log_times(frame: Columns, offsets: Ints, log_time_ns: Callable[[int], int]) -> None:
-        rows = np.flatnonzero(_marks(frame))
-        if len(rows):
-            record = int(np.searchsorted(offsets, frame.longs[OFFSET, rows[0]]))
-            frame.longs[LOG_TIME, rows] = log_time_ns(record)
-
 
 def _marks(columns: Columns) -> NDArray[np.bool_]:
     """(n,) which rows are heartbeats or clocks."""
@@ -160,10 +134,10 @@ def _marks(columns: Columns) -> NDArray[np.bool_]:
     return np.asarray((kind == Kind.HEARTBEAT) | (kind == Kind.CLOCK))
 
 
-def _set_log_times(columns: Columns, rows: Ints, log_time_ns: Callable[[int], int]) -> None:
-    columns.longs[LOG_TIME] = NOT_ASKED
-    for record in rows.tolist():
-        columns.longs[LOG_TIME, record] = log_time_ns(record)
+def _set_log_times(columns: Columns, rows: Ints, records: Records) -> None:
+    """When the records of these rows were appended."""
+    places = np.searchsorted(records.offsets, columns.longs[OFFSET, rows])
+    columns.longs[LOG_TIME, rows] = records.appended_ms[places] * 1_000_000
 
 
 def _parse_conditions(columns: Columns, status: NDArray[np.int8]) -> None:
@@ -183,14 +157,3 @@ def _parse_conditions(columns: Columns, status: NDArray[np.int8]) -> None:
             conditions = parsed[text] = orjson.loads(text)
         if conditions:
             columns.rare[row] = {"conditions": conditions}
-
-
-def _laid_out(values: Sequence[bytes | None]) -> tuple[Ints, Bytes]:
-    """Where each value ends in the joined bytes (behind a 0), and these with their padding."""
-    try:
-        lengths = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
-    except TypeError:  # a tombstone: rare, so it is not looked for beforehand
-        return _laid_out([value or b"" for value in values])
-    ends = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    return ends, np.frombuffer(b"".join([*values, PADDING]), np.uint8)  # type: ignore[list-item]

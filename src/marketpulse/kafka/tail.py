@@ -16,9 +16,9 @@ from confluent_kafka import (
 
 from marketpulse.errors import Fatal, ParameterError
 from marketpulse.kafka.client import client_config, error_of
-from marketpulse.kafka.consumer import is_frame
 from marketpulse.kafka.frame_bounds import bounded_table
 from marketpulse.kafka.market_contract import Refused
+from marketpulse.kafka.records import is_frame
 from marketpulse.settings import Settings
 
 _CALL_S = 10.0

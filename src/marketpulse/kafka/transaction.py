@@ -12,12 +12,10 @@ What keeps it exact, learnt by killing it:
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
-import numpy as np
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -29,7 +27,11 @@ from confluent_kafka import (
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import LogProducer, client_config, send_offsets
+from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.group import judging, leave
+from marketpulse.kafka.record_queue import RecordQueue
+from marketpulse.kafka.records import Records
+from marketpulse.kafka.row_sender import RowSender
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
@@ -54,14 +56,6 @@ class Taken:
     partition: int
     committed: int | None
     pointer: Pointer | None
-
-
-@dataclass(slots=True)
-class PartitionRecords:
-    """Records of one partition in order; accessors of single records are asked only where needed."""
-
-    partition: int
-    messages: list[Message] = field(default_factory=list)
 
 
 class AbortedTransaction(Retryable):
@@ -105,6 +99,8 @@ class TransactionalLog:
                 partition_assignment_strategy="cooperative-sticky", max_poll_interval_ms=300_000, **member,
             )
         )  # fmt: skip
+        self._queue = RecordQueue(self._consumer)
+        self._sender = RowSender(self._producer)
         self._snapshots = SnapshotReader(settings)
 
     def start(self) -> None:
@@ -120,31 +116,32 @@ class TransactionalLog:
             on_lost=judging(self._lost, _of_rebalance),
         )
 
-    def poll(self, timeout_s: float, most: int) -> list[PartitionRecords]:
-        """What has come: waits for a first record, then drains. Records keep each partition's order.
+    def poll(self, timeout_s: float, most: int) -> list[Records]:
+        """What has come: waits for a first record, then drains. The records of each partition in order.
 
         Raises Retryable while the log cannot be read, AbortedTransaction when partitions were lost,
         and whatever `on_take`, `on_give` and `before_commit` raise while partitions move.
         """
-        first = self._consumer.poll(timeout_s)
-        if first is None:
-            return []
-        if (error := first.error()) is not None:
+        beside = self._consumer.poll(0)  # what is no record: partitions that move, faults
+        if beside is not None and (error := beside.error()) is not None:
             raise Retryable(f"the log could not be read: {error.str()}")
-        messages = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
-        partitions = np.array(list(map(Message.partition, messages)), np.int64)
-        edges = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(messages)]
-        found: dict[int, PartitionRecords] = {}
-        for start, end in itertools.pairwise(edges):
-            number = int(partitions[start])
-            found.setdefault(number, PartitionRecords(number)).messages.extend(messages[start:end])
-        return list(found.values())
+        if beside is not None:
+            raise Fatal(f"partition {beside.partition()}: a record came past the queue of its partition")
+        return self._queue.take(timeout_s, most)
 
-    def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
-        """Put output records into the open transaction; begins one when none is open.
+    def write_rows(self, topic: str, rows: RowRecords) -> None:
+        """Put rows into the open transaction; begins one when none is open.
 
         Raises AbortedTransaction when nothing of it counts any more, Fatal when fenced.
         """
+        self.begin()
+        try:
+            self._sender.send(self._settings.topic(topic), rows)
+        except KafkaException as error:
+            self._abort_after(error, "write")
+
+    def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
+        """As write_rows, for single records."""
         self.begin()
         produce, name = self._producer.produce, self._settings.topic(topic)
         try:
@@ -252,6 +249,8 @@ class TransactionalLog:
             self.abort()
         finally:
             try:
+                self._sender.close()
+                self._queue.close()
                 with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
                     leave(self._consumer)
             finally:
@@ -279,6 +278,7 @@ class TransactionalLog:
             return
         self.commit()  # new partitions never join a half-done transaction
         offsets = self._on_take(self._committed([tp.partition for tp in partitions]))
+        self._queue.lead_here(self._topic, offsets)
         consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

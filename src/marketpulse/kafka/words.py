@@ -19,6 +19,7 @@ PADDING = bytes(16)
 
 
 _proxy = cast(Callable[[Any], Any], cgutils.create_struct_proxy)
+_copy = cast(Callable[..., Any], cgutils.raw_memcpy)
 
 
 def _load_word(typing_context: Any, data: Any, index: Any) -> Any:  # noqa: ARG001
@@ -68,6 +69,16 @@ def _loader(bits: int) -> Any:
     return load
 
 
+def _copy_bytes(typing_context: Any, target: Any, source: Any, length: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        byte = ir.PointerType(ir.IntType(8))
+        target, source = (builder.inttoptr(address, byte) for address in arguments[:2])
+        _copy(builder, target, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
 def _double_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.load(builder.inttoptr(arguments[0], ir.PointerType(ir.DoubleType())), align=1)
@@ -108,6 +119,9 @@ half_word_at = cast(Callable[[int], int], intrinsic(_loader(32)))
 
 byte_at = cast(Callable[[int], int], intrinsic(_loader(8)))
 """`byte_at(address)`: one byte of memory as a signed number."""
+
+copy_bytes = cast(Callable[[int, int, int], None], intrinsic(_copy_bytes))
+"""`copy_bytes(target, source, length)`: memory from one address to another; they must not overlap."""
 
 double_at = cast(Callable[[int], float], intrinsic(_double_at))
 """`double_at(address)`: eight bytes of memory as a float."""

@@ -8,6 +8,7 @@ import pytest
 
 from market_rows import at, trade
 from marketpulse.kafka.codec import MarketDecoder, encode_market
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE, MarketBatch
 
 ROWS = pa.RecordBatch.from_pylist(
@@ -18,10 +19,9 @@ FRAME = encode_market(ROWS, wire="arrow", partitions=1)[0].value
 
 
 def decode(values: list[bytes]) -> MarketBatch:
-    batch, _ = MarketDecoder().decode(
-        "market", 0, values, np.arange(len(values)), lambda _: at(9), lambda _: None,
-        lambda i: values[i] is FRAME,
-    )  # fmt: skip
+    times = np.full(len(values), at(9) // 10**6)
+    records = records_of(values, appended_ms=times, frames=[value is FRAME for value in values])
+    batch, _ = MarketDecoder().decode("market", records)
     return batch
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from marketpulse.kafka.codec import MarketDecoder, encode_market
 from marketpulse.kafka.frame_writer import write_frame
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import (
     ABSENT,
     COMPLETE,
@@ -36,10 +37,11 @@ GOOD_BAR: dict[str, Any] = {
 def decode(
     values: Sequence[bytes | None], frames: Sequence[int] = (), decoder: MarketDecoder | None = None
 ) -> tuple[MarketBatch, list[DeadLetter]]:
-    return (decoder or MarketDecoder()).decode(
-        "market", 3, values, np.arange(100, 100 + len(values)), lambda i: T0 + i, lambda i: b"key%d" % i,
-        lambda i: i in frames,
+    records = records_of(
+        values, 3, np.arange(100, 100 + len(values)), keys=[b"key%d" % i for i in range(len(values))],
+        appended_ms=T0 // 10**6 + np.arange(len(values)), frames=[i in frames for i in range(len(values))],
     )  # fmt: skip
+    return (decoder or MarketDecoder()).decode("market", records)
 
 
 def text(record: dict[str, Any]) -> bytes:
@@ -103,18 +105,10 @@ def test_a_bar_of_a_date_only_stands_on_that_day() -> None:
 
 
 @pytest.mark.parametrize("write", [text, odd])
-def test_the_broker_is_asked_for_its_time_by_heartbeats_and_clocks_only(write: Any) -> None:
-    asked: list[int] = []
-
-    def log_time(index: int) -> int:
-        asked.append(index)
-        return T0 + index
-
+def test_heartbeats_and_clocks_bear_the_time_of_their_append(write: Any) -> None:
     heartbeat = {"type": "heartbeat", "source": "s", "event_time_ns": T0}
-    values = [write(GOOD_TRADE), write(heartbeat), write({"type": "clock"}), write(GOOD_QUOTE)]
-    batch, _ = MarketDecoder().decode("m", 0, values, np.arange(4), log_time, lambda _: None, lambda _: False)
-    assert asked == [1, 2]
-    assert batch.log_time_ns.tolist() == [NOT_ASKED, T0 + 1, T0 + 2, NOT_ASKED]
+    batch, _ = decode([write(GOOD_TRADE), write(heartbeat), write({"type": "clock"}), write(GOOD_QUOTE)])
+    assert batch.log_time_ns.tolist() == [NOT_ASKED, T0 + 10**6, T0 + 2 * 10**6, NOT_ASKED]
     assert (batch.event_time_ns[2], batch.source[2]) == (ABSENT, ABSENT)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 
 from marketpulse.kafka.codec import MarketDecoder, row_as_json, to_tables
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import MarketBatch
 from marketpulse.model.tables import TABLES
 
@@ -27,9 +28,7 @@ RECORDS: list[dict[str, Any]] = [
 
 def batch() -> MarketBatch:
     values = [json.dumps(record).encode() for record in RECORDS]
-    found, letters = MarketDecoder().decode(
-        "market", 3, values, np.arange(10, 10 + len(values)), lambda _: T0, lambda _: None, lambda _: False
-    )
+    found, letters = MarketDecoder().decode("market", records_of(values, 3, np.arange(10, 10 + len(values))))
     assert letters == []
     return found
 
@@ -66,5 +65,5 @@ def test_each_row_can_be_shown_as_its_object() -> None:
 
 
 def test_a_batch_without_rows_has_no_tables() -> None:
-    found, _ = MarketDecoder().decode("m", 0, [], np.arange(0), lambda _: 0, lambda _: None, lambda _: False)
+    found, _ = MarketDecoder().decode("m", records_of([]))
     assert to_tables(found) == {}

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import decode_rows, encode_rows
+from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows
 from marketpulse.kafka.frame_writer import write_frame
 from marketpulse.model.rows import BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
 
@@ -123,3 +123,17 @@ def test_only_our_output_topics_have_rows() -> None:
         decode_rows("market", [])
     with pytest.raises(ParameterError, match="partitions"):
         encode_rows(pa.RecordBatch.from_pylist([BAR_ROW], schema=BAR), wire="arrow")
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 0), (0, 1), (0, 5_000), (17, 100)])
+def test_rows_laid_out_in_memory_are_the_records(first: int, count: int) -> None:
+    rows = [{**BAR_ROW, "symbol": f"Ä{i}", "source": "two\nlines" * (i % 50)} for i in range(first + count)]
+    batch = pa.RecordBatch.from_pylist(rows, schema=BAR).slice(first)
+    laid_out = lay_out_rows(batch)
+    values, keys = laid_out.values.tobytes(), laid_out.keys.tobytes()
+    value_ends, key_ends = laid_out.value_ends.tolist(), laid_out.key_ends.tolist()
+    assert len(laid_out) == count
+    assert [
+        (keys[key_ends[i] : key_ends[i + 1]], values[value_ends[i] : value_ends[i + 1] - 1])
+        for i in range(count)
+    ] == encode_rows(batch)

@@ -6,12 +6,13 @@ engine_rows(log, make_step(settings)) -> the engine's rows, as records for their
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
+import numpy as np
+
 from marketpulse.app.engine_config import engine_config
-from marketpulse.kafka.codec import encode_rows
+from marketpulse.kafka.codec import FRAME_CONTENT_TYPE, encode_rows
 from marketpulse.kafka.dead_letter import encode_dead_letter
 from marketpulse.kafka.market_reader import Decoded, MarketReader
-from marketpulse.kafka.relayed import relayed_message
-from marketpulse.kafka.transaction import PartitionRecords
+from marketpulse.kafka.records import records_of
 from marketpulse.settings import EngineSettings, Settings
 from marketpulse.spark.step import LogRecord, PartitionStep, Wire
 
@@ -26,15 +27,17 @@ def _step_of(topic: str, engine: str) -> PartitionStep:
     """Once in each of Spark's Python workers."""
     config = engine_config(EngineSettings.model_validate_json(engine))
     reader = MarketReader(topic)
-    return PartitionStep(
-        config, topic, Wire(partial(_decode, reader, topic), encode_rows, encode_dead_letter)
+    return PartitionStep(config, topic, Wire(partial(_decode, reader), encode_rows, encode_dead_letter))
+
+
+def _decode(reader: MarketReader, partition: int, records: Sequence[LogRecord]) -> Decoded:
+    laid_out = records_of(
+        [record.value for record in records],
+        partition,
+        np.array([record.offset for record in records], np.int64),
+        keys=[record.key for record in records],
+        appended_ms=np.array([record.append_time_ms for record in records], np.int64),
+        frames=[record.content_type == FRAME_CONTENT_TYPE for record in records],
     )
-
-
-def _decode(reader: MarketReader, topic: str, partition: int, records: Sequence[LogRecord]) -> Decoded:
-    messages = [
-        relayed_message(topic, partition, r.offset, r.append_time_ms, r.key, r.value, r.content_type)
-        for r in records
-    ]
-    (decoded,) = reader.decode(PartitionRecords(partition, messages), 0, 0)
+    (decoded,) = reader.decode(laid_out, 0, 0)
     return decoded

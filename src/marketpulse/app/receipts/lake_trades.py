@@ -20,6 +20,7 @@ from marketpulse.app.receipts.replay import Replay, Rows
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
+from marketpulse.kafka.records import records_of
 from marketpulse.model.market import COMPLETE, TRADE, Kind, MarketBatch
 from marketpulse.model.timeframe import Cut
 from marketpulse.query.stored_rows import StoredRows, Wanted
@@ -168,15 +169,7 @@ def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> It
     offsets = events["offset"].to_numpy().astype(np.int64)
     for begin in range(0, len(values), _ROWS_A_STEP):
         part = slice(begin, begin + _ROWS_A_STEP)
-        batch, _ = decoder.decode(
-            inputs.topic,
-            inputs.partition,
-            values[part],
-            offsets[part],
-            lambda _: 0,
-            lambda _: None,
-            lambda _: False,
-        )
+        batch, _ = decoder.decode(inputs.topic, records_of(values[part], inputs.partition, offsets[part]))
         yield from run.take(batch)
     for source in sorted(set(events["source"].unique().to_pylist())):
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
@@ -188,10 +181,8 @@ def _batch_of(inputs: LakeInputs, decoder: MarketDecoder, trades: pa.Table) -> M
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, _FRESH) as stream:
         stream.write_table(rows)
-    value, none = bytes(sink.getvalue()), np.zeros(1, np.int64)
-    batch, _ = decoder.decode(
-        inputs.topic, inputs.partition, [value], none, lambda _: 0, lambda _: None, lambda _: True
-    )
+    frame = records_of([bytes(sink.getvalue())], inputs.partition, frames=True)
+    batch, _ = decoder.decode(inputs.topic, frame)
     batch.offset[:] = trades["offset"].to_numpy()[batch.row]
     batch.row[:] = trades["row"].to_numpy()[batch.row]
     return batch

@@ -1,0 +1,181 @@
+"""Records in and out past the Python client, held against the Python client, on the real broker."""
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pytest
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from bare_clients import BareTopic
+from marketpulse.errors import Retryable
+from marketpulse.kafka.client import client_config
+from marketpulse.kafka.codec import FRAME_CONTENT_TYPE, encode_rows, lay_out_rows
+from marketpulse.kafka.record_queue import RecordQueue
+from marketpulse.kafka.records import Records, records_of_messages
+from marketpulse.kafka.row_sender import RowSender
+from marketpulse.model.rows import BAR
+from marketpulse.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+
+@contextmanager
+def reader(settings: Settings, partitions: int, offset: int = 0) -> Iterator[tuple[Consumer, RecordQueue]]:
+    consumer = Consumer(client_config(settings, "consumer", group_id="columnar", auto_offset_reset="error"))
+    queue, topic = RecordQueue(consumer), settings.topic("market")
+    queue.lead_here(topic, range(partitions))
+    consumer.assign([TopicPartition(topic, p, offset) for p in range(partitions)])
+    try:
+        yield consumer, queue
+    finally:
+        queue.close()
+        consumer.close()
+
+
+def taken(consumer: Consumer, queue: RecordQueue, count: int, most: int = 1_000) -> list[Records]:
+    found: list[Records] = []
+    deadline = time.monotonic() + 20
+    while sum(map(len, found)) < count:
+        assert time.monotonic() < deadline
+        assert consumer.poll(0) is None, "everything comes through the queue"
+        found += queue.take(0.1, most)
+    return found
+
+
+def seen(parts: list[Records]) -> dict[int, list[tuple[object, ...]]]:
+    rows: dict[int, list[tuple[object, ...]]] = {}
+    for part in sorted(parts, key=lambda records: records.partition):
+        rows.setdefault(part.partition, []).extend(
+            (int(part.offsets[i]), part.key(i), part.value(i), part.is_frame(i), int(part.appended_ms[i]))
+            for i in range(len(part))
+        )
+    return rows
+
+
+@pytest.mark.parametrize("most", [1, 7, 1_000])
+def test_every_record_comes_as_the_python_client_gives_it(kafka_settings: Settings, most: int) -> None:
+    topic = BareTopic.of(kafka_settings)
+    producer = Producer({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers})
+    values = [b'{"a":1}', b"", None, b"  {}", b"ARROW", b"\x00", b"x" * 100_000]
+    for i, (value, key) in enumerate(itertools.product(values, [b"k", b"", None])):
+        kind = FRAME_CONTENT_TYPE if value == b"ARROW" and key else b"text"
+        headers: list[tuple[str, str | bytes | None]] = [("content-type", kind), ("a", None)]
+        producer.produce(topic.name, value, key, partition=i % 3, headers=headers)
+    assert producer.flush(20) == 0
+    with reader(kafka_settings, 3) as (consumer, queue):
+        parts = taken(consumer, queue, 3 * len(values), most)
+    wanted = [records_of_messages(p, messages) for p, messages in topic.messages().items() if messages]
+    assert seen(parts) == seen(wanted)
+
+
+def test_partitions_that_went_come_back_where_they_are_asked_to(kafka_settings: Settings) -> None:
+    topic, name = BareTopic.of(kafka_settings), kafka_settings.topic("market")
+    topic.write([b"0", b"1", b"2", b"3"], partition=1)
+    with reader(kafka_settings, 2) as (consumer, queue):
+        taken(consumer, queue, 4)
+        for offset in (2, 0, 3):
+            consumer.incremental_unassign([TopicPartition(name, 1)])
+            time.sleep(0.2)
+            queue.lead_here(name, [1])
+            consumer.incremental_assign([TopicPartition(name, 1, offset)])
+            (records,) = taken(consumer, queue, 4 - offset)
+            assert records.offsets.tolist() == list(range(offset, 4))
+
+
+def test_a_place_that_the_log_does_not_have_is_said_and_the_consumer_still_closes(
+    kafka_settings: Settings,
+) -> None:
+    BareTopic.of(kafka_settings).write([b"0"])
+    with (
+        reader(kafka_settings, 1, offset=1_000) as (consumer, queue),
+        pytest.raises(Retryable, match="could not be read"),
+    ):
+        taken(consumer, queue, 1)
+
+
+def test_a_consumer_closes_with_records_still_in_the_queue(kafka_settings: Settings) -> None:
+    """The library would wait for ever for whoever holds a record or a queue of its."""
+    BareTopic.of(kafka_settings).write([b"%d" % i for i in range(1_000)])
+    with reader(kafka_settings, 1) as (consumer, queue):
+        taken(consumer, queue, 1, most=1)
+        time.sleep(0.5)
+    with pytest.raises(RuntimeError, match="closed"):
+        consumer.poll(0)
+
+
+def rows(count: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(
+        [
+            {"symbol": f"S{i % 17}", "timeframe": "1m", "open_time_ns": i, "close": i / 7}
+            for i in range(count)
+        ],
+        schema=BAR,
+    )
+
+
+@pytest.mark.parametrize("queue_max", [100_000, 50])
+def test_rows_stand_in_the_log_as_the_python_client_writes_them(
+    kafka_settings: Settings, queue_max: int
+) -> None:
+    """In the same partitions, in the same order, also when the client's queue is full again and again."""
+    batch = rows(3_000).slice(1_000)
+    ours, theirs = BareTopic.of(kafka_settings, "bars"), BareTopic.of(kafka_settings, "indicators")
+    producer = Producer(client_config(kafka_settings, "producer", queue_buffering_max_messages=queue_max))
+    sender = RowSender(producer)
+    sender.send(ours.name, lay_out_rows(batch.slice(0, 0)))
+    sender.send(ours.name, lay_out_rows(batch))
+    assert producer.flush(20) == 0
+    sender.close()
+    python = Producer(client_config(kafka_settings, "producer"))
+    for key, value in encode_rows(batch):
+        python.produce(theirs.name, value, key)
+    assert python.flush(20) == 0
+    written, wanted = ours.messages(), theirs.messages()
+    assert [(p, m.key(), m.value()) for p in written for m in written[p]] == [
+        (p, m.key(), m.value()) for p in wanted for m in wanted[p]
+    ]
+    assert sum(map(len, written.values())) == 2_000
+
+
+def test_a_row_that_the_client_refuses_is_its_error(kafka_settings: Settings) -> None:
+    producer = Producer(client_config(kafka_settings, "producer", message_max_bytes=1_000))
+    sender = RowSender(producer)
+    large = pa.RecordBatch.from_pylist(
+        [{"symbol": "A", "timeframe": "1m"}, {"symbol": "B" * 2_000}], schema=BAR
+    )
+    with pytest.raises(KafkaException, match="size"):
+        sender.send(kafka_settings.topic("bars"), lay_out_rows(large))
+    sender.close()
+
+
+ENDS_OPEN = """
+import sys
+import pyarrow as pa
+from confluent_kafka import Consumer, Producer, TopicPartition
+from marketpulse.kafka.codec import lay_out_rows
+from marketpulse.kafka.record_queue import RecordQueue
+from marketpulse.kafka.row_sender import RowSender
+from marketpulse.model.rows import BAR
+bootstrap, market, bars = sys.argv[1:]
+consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g"})
+queue = RecordQueue(consumer)
+queue.lead_here(market, [0])
+consumer.assign([TopicPartition(market, 0, 0)])
+sender = RowSender(Producer({"bootstrap.servers": bootstrap}))
+sender.send(bars, lay_out_rows(pa.RecordBatch.from_pylist([{"symbol": "A", "timeframe": "1m"}], schema=BAR)))
+while not queue.take(1, 1):
+    pass
+raise SystemExit(7)
+"""
+
+
+def test_a_process_that_ends_without_closing_them_ends(kafka_settings: Settings) -> None:
+    BareTopic.of(kafka_settings).write([b"%d" % i for i in range(1_000)])
+    names = [kafka_settings.topic(name) for name in ("market", "bars")]
+    program = [sys.executable, "-c", ENDS_OPEN, str(kafka_settings.kafka.bootstrap_servers), *names]
+    assert subprocess.run(program, timeout=60, check=False).returncode == 7
