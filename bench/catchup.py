@@ -1,29 +1,35 @@
-"""How fast one engine worker catches up, beside a loop that only consumes the same records.
+"""How fast the engine catches up, beside a loop that only reads the same records.
 
-    python bench/catchup.py [--trades 1000000] [--symbols 500] [--rounds 2]
+    python bench/catchup.py [--trades 3000000] [--symbols 500] [--rounds 2]
 
-Full work: check, four timeframes, the default indicators, exactly once. The bare loop is the same
-client's `consume()` over the same topic; both are timed in turn, in one run, on the embedded broker.
+Full work: check, four timeframes, the default indicators, exactly once. The loops beside it are the same
+client's `consume()`, and, for Arrow frames, one that also opens them; all in turn, in one run, on the
+embedded broker. Two workers are two processes of one group, timed while both work.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.kafka.broker import EmbeddedBroker
+from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.codec import encode_market
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.model.market import TRADE
@@ -54,24 +60,27 @@ def trades(first: int, n: int, symbols: int) -> pa.RecordBatch:
     )  # fmt: skip
 
 
-def write(settings: Settings, count: int, symbols: int) -> None:
+def write(settings: Settings, count: int, symbols: int, wire: Literal["json", "arrow"]) -> int:
+    """Returns how many records the log holds then."""
     producer = Producer({
         "bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random", "linger.ms": 20,
         "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000,
     })  # fmt: skip
-    topic = settings.topic("market")
-    for partition in range(settings.kafka.partitions):
+    topic, partitions = settings.topic("market"), settings.kafka.partitions
+    for partition in range(partitions):
         producer.produce(topic, HELLO, partition=partition)
+    written = partitions
     for first in range(0, count, BLOCK):
-        for record in encode_market(
-            trades(first, BLOCK, symbols), wire="json", partitions=settings.kafka.partitions
-        ):
-            producer.produce(topic, record.value, record.key)
+        for record in encode_market(trades(first, BLOCK, symbols), wire=wire, partitions=partitions):
+            place = -1 if record.partition is None else record.partition
+            producer.produce(topic, record.value, record.key, partition=place, headers=record.headers or [])
+            written += 1
         producer.flush(60)
+    return written
 
 
-def bare(settings: Settings, count: int) -> float:
-    """Seconds that the client needs to hand over the records, from the first one on."""
+def bare(settings: Settings, records: int, look: Callable[[Message], object] | None = None) -> float:
+    """Seconds that the client needs to hand over the records, from the first one on, and to look at each."""
     consumer = Consumer({
         "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "bare", "enable.auto.commit": False,
         "isolation.level": "read_committed", "auto.offset.reset": "earliest",
@@ -81,14 +90,23 @@ def bare(settings: Settings, count: int) -> float:
     )
     seen = len(consumer.consume(1, 10))
     began = time.perf_counter()
-    while seen < count:
-        seen += len(consumer.consume(50_000, 0.1))
+    while seen < records:
+        found = consumer.consume(50_000, 0.1)
+        seen += len(found)
+        if look is not None:
+            for message in found:
+                look(message)
     seconds = time.perf_counter() - began
     consumer.close()
     return seconds
 
 
-def engine(settings: Settings, count: int) -> float:
+def opened(message: Message) -> object:
+    """The frame's columns; other records are left."""
+    return message.headers() and pa.ipc.open_stream(message.value()).read_all()
+
+
+def one_worker(settings: Settings, records: int) -> float:
     """Seconds that a worker needs for the same, from its first record to its last commit."""
     worker = Worker(settings, engine_config(settings.engine), 0, SystemClock())
     worker.start()
@@ -96,42 +114,102 @@ def engine(settings: Settings, count: int) -> float:
     while not seen:
         seen = worker.turn()
     began = time.perf_counter()
-    while seen < count:
+    while seen < records:
         seen += worker.turn()
     worker.stop()
     return time.perf_counter() - began
 
 
+def two_workers(settings: Settings, records: int) -> float:
+    """Seconds that two would need, by what they take from when both own half of the partitions to the end."""
+    context = multiprocessing.get_context("spawn")
+    seen, owned, over = context.Array("q", 2), context.Array("q", 2), context.Event()
+    processes = [context.Process(target=_work, args=(settings, slot, seen, owned, over)) for slot in range(2)]
+    for process in processes:
+        process.start()
+    while min(owned[:]) < settings.kafka.partitions // 2:
+        time.sleep(0.001)
+    began, before = time.perf_counter(), sum(seen[:])
+    while sum(seen[:]) < records:
+        time.sleep(0.001)
+    seconds = time.perf_counter() - began
+    over.set()
+    for process in processes:
+        process.join()
+    return seconds * records / (records - before)
+
+
+def _work(settings: Settings, slot: int, seen: Any, owned: Any, over: Any) -> None:
+    worker = Worker(settings, engine_config(settings.engine), slot, SystemClock())
+    worker.start()
+    while not over.is_set():
+        seen[slot] += worker.turn()
+        owned[slot] = len(worker.partitions)
+    worker.stop()
+
+
+Timing = Callable[[Settings, int], float]
+
+
+def compare(
+    settings: Settings, count: int, records: int, rounds: int, ours: dict[str, Timing], beside: Timing
+) -> Iterator[dict[str, Any]]:
+    """The best of some rounds, by ratio, of each way of ours; the first round compiles and warms."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ours}
+    for turn in range(rounds + 1):
+        for name, timing in ours.items():
+            process = settings.process.model_copy(update={"group": f"{name}-{turn}", "live_per_s": 0.0})
+            own = settings.model_copy(update={"process": process})
+            alone, worked = beside(own, records), timing(own, records)
+            if turn:
+                found[name].append((count / worked, count / alone))
+    for name, rates in found.items():
+        rate, other = max(rates, key=lambda pair: pair[0] / pair[1])
+        yield {
+            "name": name, "value": round(rate), "unit": "trades/s", "ratio": round(rate / other, 3),
+            "ratio_to": f"{other:,.0f} trades/s", "command": " ".join(["python", *sys.argv]), "machine": machine(),
+        }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trades", type=int, default=1_000_000)
+    parser.add_argument("--trades", type=int, default=3_000_000)
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
+    for wire in ("json", "arrow"):
+        for row in measure(given, wire):
+            print(json.dumps(row), flush=True)
+
+
+def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterator[dict[str, Any]]:
+    """All figures of one wire, on a broker of its own."""
     home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
     base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
-    rows: list[dict[str, Any]] = []
-    with EmbeddedBroker(base) as broker:
-        settings = base.model_copy(
-            update={
-                "kafka": base.kafka.model_copy(update={"bootstrap_servers": broker.bootstrap}),
-                "engine": base.engine.model_copy(update={"timeframes": ("1s", "1m", "5m", "1h")}),
-            }
-        )
-        ensure_topics(settings)
-        write(settings, given.trades, given.symbols)
-        for turn in range(given.rounds + 1):  # the first one compiles and warms
-            process = settings.process.model_copy(update={"group": f"bench-{turn}", "live_per_s": 0.0})
-            own = settings.model_copy(update={"process": process})
-            alone, worked = bare(own, given.trades), engine(own, given.trades)
-            if turn:
-                rows.append({"bare": given.trades / alone, "engine": given.trades / worked})
-    best = max(rows, key=lambda row: row["engine"] / row["bare"])
-    print(json.dumps({
-        "name": "json_catchup_one_worker_vs_consume", "value": round(best["engine"]), "unit": "trades/s",
-        "ratio": round(best["engine"] / best["bare"], 3), "ratio_to": f"consume() at {best['bare']:,.0f} trades/s",
-        "command": " ".join(["python", *sys.argv]), "machine": machine(),
-    }))  # fmt: skip
+    try:
+        with EmbeddedBroker(base) as broker:
+            engine = base.engine.model_copy(update={"timeframes": ("1s", "1m", "5m", "1h")})
+            settings = connected_to(base.model_copy(update={"engine": engine}), broker.bootstrap)
+            ensure_topics(settings)
+            records = write(settings, given.trades, given.symbols, wire)
+            if wire == "json":
+                ours: dict[str, Timing] = {
+                    "json_catchup_one_worker_vs_consume": one_worker,
+                    "json_catchup_two_workers_vs_consume": two_workers,
+                }
+                yield from compare(settings, given.trades, records, given.rounds, ours, bare)
+            else:
+                beside = partial(bare, look=opened)
+                yield from compare(
+                    settings,
+                    given.trades,
+                    records,
+                    given.rounds,
+                    {"arrow_catchup_vs_decode": one_worker},
+                    beside,
+                )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,18 @@ def test_every_record_comes_as_the_python_client_gives_it(kafka_settings: Settin
     assert seen(parts) == seen(wanted)
 
 
+def test_no_more_is_taken_at_once_than_its_bytes_allow(kafka_settings: Settings) -> None:
+    BareTopic.of(kafka_settings).write([b"x" * 100_000] * 200)
+    with reader(kafka_settings, 1) as (consumer, queue):
+        taken(consumer, queue, 1, most=1)
+        time.sleep(1)  # all of it lies in the client
+        counts: list[int] = []
+        while sum(counts) < 199:
+            assert consumer.poll(0) is None
+            counts += [len(records) for records in queue.take(0.1, 10_000, 500_000)]
+    assert max(counts) == 5
+
+
 def test_partitions_that_went_come_back_where_they_are_asked_to(kafka_settings: Settings) -> None:
     topic, name = BareTopic.of(kafka_settings), kafka_settings.topic("market")
     topic.write([b"0", b"1", b"2", b"3"], partition=1)

@@ -22,7 +22,12 @@ from marketpulse.kafka.records import FRAME, NO_KEY, NO_VALUE, Records
 from marketpulse.kafka.words import PADDING, byte_at, copy_bytes, half_word_at, word_at
 from marketpulse.model.market import Bytes, Ints
 
+BYTES_MOST = 8_000_000
+"""What is taken at once: 50,000 JSON records, or the 100,000 trades of nine Arrow frames. A turn of the engine is not
+long then, and its transaction is closed in time."""
+
 _ASK = 8  # a mark for the time of a call: the value begins like no JSON object, so the headers are asked
+_GROWTH, _ASKED_MOST = 4, 1_024  # the first records need not be like those behind them
 _OPENS, _SPACE = ord("{"), ord(" ")
 _CONTENT_TYPE = b"content-type"
 
@@ -47,18 +52,25 @@ class RecordQueue:
             native.queue_destroy(own)
             self._partitions = max(self._partitions, partition + 1)
 
-    def take(self, timeout_s: float, most: int) -> list[Records]:
-        """What has come: waits for a first record, then drains. The records of each partition in order.
+    def take(self, timeout_s: float, most: int, most_bytes: int = BYTES_MOST) -> list[Records]:
+        """What has come: waits for a first record, then drains, until it has `most` records or about `most_bytes`.
+        The records of each partition in order.
 
         Raises Retryable when the log cannot be read; then nothing of it was taken.
         """
         if len(self._pointers) < most:
             self._pointers = np.empty(most, np.int64)
-        pointers = self._pointers
-        count = native.consume(self._queue, math.ceil(timeout_s * 1_000), pointers.ctypes.data, 1)
-        if count == 1 and most > 1:
-            count += max(0, native.consume(self._queue, 0, pointers.ctypes.data + 8, most - 1))
-        return self._laid_out(pointers[:count]) if count > 0 else []
+        count = size = 0
+        wait_ms, asked = math.ceil(timeout_s * 1_000), 1
+        while asked > 0:  # as many as fit, by the size of those that came
+            end = self._pointers[count : count + asked]
+            found = native.consume(self._queue, wait_ms, end.ctypes.data, asked)
+            if found <= 0:
+                break
+            count, size = count + found, size + _bytes(end[:found])
+            wait_ms, asked = 0, min(most - count, (most_bytes - size) * count // max(size, 1))
+            asked = min(asked, _GROWTH * count, _ASKED_MOST)
+        return self._laid_out(self._pointers[:count]) if count else []
 
     def close(self) -> None:
         """Let go of what is still in the queue."""
@@ -122,6 +134,15 @@ def _content_type(message: int) -> bytes | None:
         return None
     found = native.last_header(headers, _CONTENT_TYPE, ctypes.byref(value), ctypes.byref(size))
     return None if found != 0 or value.value is None else ctypes.string_at(value.value, size.value)
+
+
+@bare_kernel
+def _bytes(pointers: Ints) -> int:
+    """The length of all these messages' values."""
+    size = 0
+    for message in pointers:
+        size += word_at(message + native.LENGTH)
+    return size
 
 
 @bare_kernel
