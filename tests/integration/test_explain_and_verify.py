@@ -109,7 +109,7 @@ class Pipeline:
             "MARKETPULSE_DATA_DIR": str(s.data_dir), "MARKETPULSE_KAFKA__BOOTSTRAP_SERVERS": str(s.kafka.bootstrap_servers),
             "MARKETPULSE_KAFKA__TOPIC_PREFIX": s.kafka.topic_prefix,
             "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(s.engine.timeframes),
-            "MARKETPULSE_ENGINE__INDICATORS": s.engine.indicators,
+            "MARKETPULSE_ENGINE__INDICATORS": s.engine.indicators, "MARKETPULSE_ENGINE__FILL": s.engine.fill,
         }  # fmt: skip
         command = [sys.executable, "-m", "marketpulse", *words]
         return subprocess.run(
@@ -186,9 +186,11 @@ def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> N
     assert pipeline.marketpulse("verify").returncode == 1
 
 
-def explained(pipeline: Pipeline, timeframe: str, time: str, name: str) -> dict[str, Any]:
+def explained(
+    pipeline: Pipeline, timeframe: str, time: str, name: str, day: str = "2026-01-01"
+) -> dict[str, Any]:
     """What the command shows of AAA, for programs."""
-    ask = Ask("AAA", timeframe, parse_time(f"2026-01-01T{time}Z", "time"), name)
+    ask = Ask("AAA", timeframe, parse_time(f"{day}T{time}Z", "time"), name)
     return as_object(explain(pipeline.settings, ask))
 
 
@@ -217,6 +219,31 @@ def test_every_indicator_of_every_timeframe_is_explained_to_the_bit(pipeline: Pi
             found = explained(pipeline, timeframe, time, name)
             assert found["same"], (timeframe, name)
             assert found["values"][0]["before"]["state"]
+
+
+def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(
+    settings: Settings,
+) -> None:
+    """The last seconds of the session of 2 January 2026 on XNYS, which ends at 21:00 UTC."""
+    engine = settings.engine.model_copy(update={"fill": "previous", "timeframes": ("1s", "1m")})
+    pipeline = Pipeline(settings.model_copy(update={"engine": engine}))
+    close = 86_400 + 21 * 3_600
+    pipeline.run([
+        {**HELLO, "event_time_ns": at(close - 5)},
+        *(trade("AAA", close + t, price, 2, venue="XNYS") for t, price in ((-3.5, 10), (-1.5, 11), (-0.5, 12), (30, 15))),
+        heartbeat(close + 301), heartbeat(close + 303),
+    ])  # fmt: skip
+    filled = explained(pipeline, "1s", "20:59:57", "bar", "2026-01-02")
+    assert (filled["inputs"], filled["same"]) == ([], True)
+    bar = filled["known"]["bars"][-1]
+    assert [bar[name] for name in ("open", "close", "volume", "trade_count")] == [10, 10, 0, 0]
+    average = explained(pipeline, "1s", "20:59:57", "sma_2", "2026-01-02")
+    assert (average["same"], average["values"][0]["worked_out"]) == (True, 10.0)
+    for timeframe, opens in (("1s", "20:59:59"), ("1m", "20:59:00")):
+        last = explained(pipeline, timeframe, opens, "close", "2026-01-02")
+        assert (last["same"], last["values"][0]["worked_out"]) == (True, 15.0), timeframe
+        assert last["inputs"][-1]["offset"] == 4, "the print of the auction, half a minute after the close"
+    assert pipeline.marketpulse("verify").returncode == 0
 
 
 def test_explain_says_what_there_is_where_there_is_nothing(pipeline: Pipeline) -> None:
