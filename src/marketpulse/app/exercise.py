@@ -1,4 +1,7 @@
-"""One call of every kernel, with small batches of every kind: it makes the compiler compile, or load, them all."""
+"""One call of every kernel, with small batches of every kind: it makes the compiler compile, or load, them all.
+
+Of the catalogue's indicators only those that are computed: all of them would take minutes.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -7,25 +10,40 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
-from marketpulse.indicators.catalogue import CATALOGUE, Spec
-from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows, to_tables
+from marketpulse.indicators.bar_columns import WIDTH
+from marketpulse.indicators.catalogue import Spec, parse_indicators
+from marketpulse.indicators.mid import MID
+from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows, lay_out_rows, to_tables
+from marketpulse.kafka.record_queue import bytes_of, laid_out
 from marketpulse.kafka.records import records_of
+from marketpulse.kafka.row_sender import send_from
 from marketpulse.model.market import TRADE, Kind, MarketBatch, StringTable
 from marketpulse.model.rows import BAR
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS, parse_timeframes
+from marketpulse.settings import DEFAULT_INDICATORS
 
 _TIME = 20_000 * DAY_NS
 
 
 def exercise_engine() -> None:
     """Run one small batch of every hot kind, and of a late and a cancelled trade, through all operators."""
-    indicators = tuple(Spec(declared, declared.defaults()) for declared in CATALOGUE.values())
+    of_quotes = Spec(MID, MID.defaults())  # with one of them the engine's kernels for quotes run too
+    indicators = (*parse_indicators(DEFAULT_INDICATORS), of_quotes)
     config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators)
     stepper, state = Stepper(config), new_state(config)
     state, _ = stepper.step(state, _batch())
     state, _ = stepper.step(state, _cancel())
     state = stepper.trim(state)
     Looker(config).forming_bars(state, changed_symbols(state))
+
+
+def exercise_indicators(indicators: str) -> None:
+    """Run one bar through each of these."""
+    series, session = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    for spec in parse_indicators(indicators):
+        spec.update(
+            spec.fresh_state(1), series, np.ones((1, WIDTH)), session, np.empty((1, len(spec.columns)))
+        )
 
 
 def _batch() -> MarketBatch:
@@ -73,5 +91,9 @@ def exercise_wire() -> None:
             batch, _ = decoder.decode("market", records_of([encoded.value], frames=True))
             to_tables(batch)
     bar = pa.RecordBatch.from_pylist([{"symbol": "WARM", "timeframe": "1m", "open": 1.5}], schema=BAR)
-    encode_rows(bar)
+    rows = lay_out_rows(bar)
+    send_from(len(rows), rows, 0)
+    none = np.empty(0, np.int64)
+    bytes_of(none)
+    laid_out(none, 1)
     encode_rows(bar, wire="arrow", partitions=2)

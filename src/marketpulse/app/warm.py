@@ -30,16 +30,27 @@ def load(*parts: Part) -> bool:
     return len(kept) == len(parts)
 
 
-def prepare(life: Lifecycle, *parts: Part) -> None:
-    """Have these kernels ready before the work begins: load them, or compile them, which takes a minute.
+def prepare(life: Lifecycle, *parts: Part, indicators: str = "") -> None:
+    """Have these kernels, and those of the indicators, ready before the work begins: load them, or compile them,
+    which takes a minute.
 
     A stop signal meanwhile ends the process at once: it holds nothing yet, and a compiler cannot be asked.
     """
-    if load(*parts):
-        return
+    kept = load(*parts)
     with ending_at_once(life, "compiling, once on this machine"):
-        for part in parts:
-            compile_part(part)
+        if not kept:
+            for part in parts:
+                compile_part(part)
+        if indicators:
+            _compile_indicators(indicators)
+
+
+def _compile_indicators(indicators: str) -> None:
+    """A second for each that was never asked for on this machine, else some milliseconds."""
+    from marketpulse.app.exercise import exercise_indicators
+
+    with _alone("indicators"):
+        exercise_indicators(indicators)
 
 
 def compile_part(part: Part) -> None:
@@ -58,7 +69,7 @@ def _exercise(part: Part) -> None:
 
 
 @contextlib.contextmanager
-def _alone(part: Part) -> Iterator[None]:
+def _alone(part: str) -> Iterator[None]:
     """One process at a time; without a place for the lock, each for itself."""
     try:
         folder = cache_dir() / "kernels"

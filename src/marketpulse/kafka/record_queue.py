@@ -67,51 +67,53 @@ class RecordQueue:
             found = native.consume(self._queue, wait_ms, end.ctypes.data, asked)
             if found <= 0:
                 break
-            count, size = count + found, size + _bytes(end[:found])
+            count, size = count + found, size + bytes_of(end[:found])
             wait_ms, asked = 0, min(most - count, (most_bytes - size) * count // max(size, 1))
             asked = min(asked, _GROWTH * count, _ASKED_MOST)
-        return self._laid_out(self._pointers[:count]) if count else []
+        return laid_out(self._pointers[:count], self._partitions) if count else []
 
     def close(self) -> None:
         """Let go of what is still in the queue."""
         self._let_go()
 
-    def _laid_out(self, pointers: Ints) -> list[Records]:
-        counts, sizes, key_sizes = np.zeros((3, self._partitions), np.int64)
-        fault = _measure(pointers, counts, sizes, key_sizes)
-        if fault >= 0:
-            text = native.message_error(int(pointers[fault])).decode(errors="replace")
-            for pointer in pointers.tolist():
-                native.message_destroy(pointer)
-            raise Retryable(f"the log could not be read: {text}")
-        found = np.flatnonzero(counts)
-        counts, sizes, key_sizes = counts[found], sizes[found] + len(PADDING), key_sizes[found] + len(PADDING)
-        slots = np.zeros(self._partitions, np.int64)
-        slots[found] = np.arange(len(found))
-        rows, first, key_first = _begins(counts), _begins(sizes), _begins(key_sizes)
-        n, places = len(pointers), np.empty(len(pointers), np.int64)
-        data, keys = np.empty(first[-1], np.uint8), np.empty(key_first[-1], np.uint8)
-        ends, key_ends = np.empty((2, n + len(found)), np.int64)
-        offsets, appended_ms = np.empty((2, n), np.int64)
-        marks = np.empty(n, np.int8)
-        _lay_out(
-            pointers, slots, rows[:-1].copy(), first[:-1], key_first[:-1], data, ends, keys, key_ends, offsets, appended_ms,
-            marks, places, _TIMESTAMP, _DESTROY,
-        )  # fmt: skip
-        _ask_headers(pointers, places, marks)
-        data.flags.writeable = keys.flags.writeable = False
-        return [
-            Records(
-                int(partition), data[first[i] : first[i + 1]], ends[rows[i] + i : rows[i + 1] + i + 1],
-                keys[key_first[i] : key_first[i + 1]], key_ends[rows[i] + i : rows[i + 1] + i + 1],
-                offsets[rows[i] : rows[i + 1]], appended_ms[rows[i] : rows[i + 1]], marks[rows[i] : rows[i + 1]],
-            )
-            for i, partition in enumerate(found)
-        ]  # fmt: skip
-
 
 _TIMESTAMP = native.address_of(native.message_timestamp)
 _DESTROY = native.address_of(native.message_destroy)
+
+
+def laid_out(pointers: Ints, partitions: int) -> list[Records]:
+    """Messages of the client (n,), by address, of partitions below `partitions`, as columns; they are gone then."""
+    counts, sizes, key_sizes = np.zeros((3, partitions), np.int64)
+    fault = _measure(pointers, counts, sizes, key_sizes)
+    if fault >= 0:
+        text = native.message_error(int(pointers[fault])).decode(errors="replace")
+        for pointer in pointers.tolist():
+            native.message_destroy(pointer)
+        raise Retryable(f"the log could not be read: {text}")
+    found = np.flatnonzero(counts)
+    counts, sizes, key_sizes = counts[found], sizes[found] + len(PADDING), key_sizes[found] + len(PADDING)
+    slots = np.zeros(partitions, np.int64)
+    slots[found] = np.arange(len(found))
+    rows, first, key_first = _begins(counts), _begins(sizes), _begins(key_sizes)
+    n, places = len(pointers), np.empty(len(pointers), np.int64)
+    data, keys = np.empty(first[-1], np.uint8), np.empty(key_first[-1], np.uint8)
+    ends, key_ends = np.empty((2, n + len(found)), np.int64)
+    offsets, appended_ms = np.empty((2, n), np.int64)
+    marks = np.empty(n, np.int8)
+    _lay_out(
+        pointers, slots, rows[:-1].copy(), first[:-1], key_first[:-1], data, ends, keys, key_ends, offsets, appended_ms,
+        marks, places, _TIMESTAMP, _DESTROY,
+    )  # fmt: skip
+    _ask_headers(pointers, places, marks)
+    data.flags.writeable = keys.flags.writeable = False
+    return [
+        Records(
+            int(partition), data[first[i] : first[i + 1]], ends[rows[i] + i : rows[i + 1] + i + 1],
+            keys[key_first[i] : key_first[i + 1]], key_ends[rows[i] + i : rows[i + 1] + i + 1],
+            offsets[rows[i] : rows[i + 1]], appended_ms[rows[i] : rows[i + 1]], marks[rows[i] : rows[i + 1]],
+        )
+        for i, partition in enumerate(found)
+    ]  # fmt: skip
 
 
 def _begins(sizes: Ints) -> Ints:
@@ -137,7 +139,7 @@ def _content_type(message: int) -> bytes | None:
 
 
 @bare_kernel
-def _bytes(pointers: Ints) -> int:
+def bytes_of(pointers: Ints) -> int:
     """The length of all these messages' values."""
     size = 0
     for message in pointers:

@@ -70,7 +70,7 @@ def lay_out_rows(batch: pa.RecordBatch) -> RowRecords:
     _, places, texts = symbols.buffers()
     begin, end = symbols.offset, symbols.offset + len(symbols) + 1
     key_ends = np.frombuffer(places, np.int32)[begin:end].astype(np.int64) if len(symbols) else value_ends
-    keys = np.empty(0, np.uint8) if texts is None else np.frombuffer(texts, np.uint8)
+    keys = np.frombuffer(texts or b"", np.uint8)
     return RowRecords(values, value_ends, keys, key_ends)
 
 

@@ -32,7 +32,7 @@ class RowSender:
             place = self._topics[topic] = native.topic_new(handle, topic.encode(), None)
         done = 0
         while True:
-            done = _send(_PRODUCE, place, rows.values, rows.value_ends, rows.keys, rows.key_ends, done)
+            done = send_from(done, rows, place)
             if done == len(rows):
                 return
             if (code := native.last_error()) != KafkaError._QUEUE_FULL:
@@ -46,6 +46,11 @@ class RowSender:
 _PRODUCE = native.address_of(native.produce)
 
 
+def send_from(first: int, rows: RowRecords, topic: int) -> int:
+    """Send the rows from `first` on to the library's topic; the one that was refused, or n."""
+    return _send(_PRODUCE, topic, rows.values, rows.value_ends, rows.keys, rows.key_ends, first)
+
+
 def _destroy(topics: dict[str, int]) -> None:
     for place in topics.values():
         native.topic_destroy(place)
@@ -56,7 +61,7 @@ def _destroy(topics: dict[str, int]) -> None:
 def _send(
     produce: int, topic: int, values: Bytes, value_ends: Ints, keys: Bytes, key_ends: Ints, first: int
 ) -> int:
-    """Send the rows from `first` on, each without its line feed; the one that was refused, or n."""
+    """Each row goes without its line feed."""
     for row in range(first, len(key_ends) - 1):
         value, key = value_ends[row], key_ends[row]
         refused = call_produce(
