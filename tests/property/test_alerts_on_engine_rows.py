@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
 
-from market_rows import Engine, Row, bar, clock, config_of, heartbeat, trade
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, clock, config_of, heartbeat, trade
 from marketpulse.alerts.closed_rows import alert_rows
 from marketpulse.alerts.evaluate import evaluate
 from marketpulse.alerts.inputs import inputs_of
@@ -104,3 +104,18 @@ def events_of(config: EngineConfig, rows: list[Row], cuts: list[int], closed_mos
         events["row"] = 0
         found += [event.tobytes() for event in events]
     return found
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])
+def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in_the_log(
+    cuts: list[int],
+) -> None:
+    config = config_of(["1s", "5s"])
+    rules = rule_set(inputs_of([], config.frames), [Rule("r", "close@5s > 0")])
+    rows = [bar("S", "1s", 14, 15, (2, 3, 1, 2, 1)), heartbeat(15), bar("S", "1s", 15, 16, (2, 3, 1, 2, 1))]
+    state, raised = new_state(rules), []
+    for result, together, names in steps_of(config, rows, cuts, CLOSED_MOST):
+        state = learn_symbols(state, rules, names)
+        state, events = evaluate(state, rules, alert_rows(result.indicated, result.values, together))
+        raised += [(e["close_ns"] - MIDNIGHT_NS) / 1e9 for e in result.indicated[events["row"]]]
+    assert raised == [16.0]
