@@ -16,6 +16,7 @@ from marketpulse.alerts.rule_set import rule_set
 from marketpulse.alerts.state import learn_symbols, new_state
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import ORIGIN_TRADES
+from marketpulse.engine.rewind import rewind
 from marketpulse.engine.step import CLOSED_MOST, StepResult
 
 PLAIN = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)")
@@ -104,6 +105,36 @@ def events_of(config: EngineConfig, rows: list[Row], cuts: list[int], closed_mos
         events["row"] = 0
         found += [event.tobytes() for event in events]
     return found
+
+
+@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@given(rows=logs())
+def test_the_rows_of_a_rewind_give_the_events_of_the_live_ones(config: EngineConfig, rows: list[Row]) -> None:
+    """The window holds the whole log, so the anchor is the first row; bars built from trades come again."""
+    rules = rule_set(inputs_of(config.columns(), config.frames), [r for r in RULES if r.name != "ticks"])
+    engine, state, live = Engine(config), new_state(rules), []
+    for result in engine.steps(rows):
+        built = engine.state.tables.symbols["origin"][result.indicated["symbol"]] == ORIGIN_TRADES
+        built &= result.indicated["frame"] >= config.ticks
+        state = learn_symbols(state, rules, engine.state.symbols.texts())
+        state, events = evaluate(
+            state, rules, alert_rows(result.indicated[built], result.values[built], built[built])
+        )
+        live += in_order(events)
+    names = engine.state.symbols.texts()
+    symbols = np.flatnonzero(engine.state.tables.symbols["origin"][: len(names)] == ORIGIN_TRADES)
+    closed, values = rewind(engine.state, config, config.plan(), symbols)
+    again = learn_symbols(new_state(rules), rules, names)
+    again, events = evaluate(again, rules, alert_rows(closed, values, np.ones(len(closed), np.bool_)))
+    assert in_order(events) == sorted(live)
+    assert again.life[symbols].tobytes() == state.life[symbols].tobytes()
+
+
+def in_order(events: np.ndarray) -> list[tuple[int, ...]]:
+    """(event time, symbol, rule, state, bits of the value), sorted."""
+    names = ["event_time_ns", "symbol", "rule", "state"]
+    bits = events["value"].copy().view(np.int64).tolist()
+    return sorted((*(int(e[name]) for name in names), b) for e, b in zip(events, bits, strict=True))
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])

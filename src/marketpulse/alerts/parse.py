@@ -36,7 +36,7 @@ BARS_BACK_MAX = 1_000
 DEPTH_MAX = 40
 FUNCTIONS = ("abs", "min", "max", "prev", "change_pct")
 
-_Rule = Callable[[], Node]
+_Reading = Callable[[], Node]
 _WRITE_INSTEAD = {"=": "==", "&": "and", "|": "or", "!": "not"}
 
 
@@ -64,8 +64,8 @@ class _Parser:
         self._frame = frame
         self._depth = 0
 
-    def truth(self, of: _Rule) -> Node:
-        """What the rule of the grammar gives, which must be a truth."""
+    def truth(self, of: _Reading) -> Node:
+        """What this line of the grammar gives, which must be a truth."""
         start = self.reader.at
         node = of()
         if not is_truth(node):
@@ -74,8 +74,8 @@ class _Parser:
             raise self.reader.fault("expected a condition, such as close > 100, found a number", start)
         return node
 
-    def number(self, of: _Rule) -> Node:
-        """What the rule of the grammar gives, which must be a number."""
+    def number(self, of: _Reading) -> Node:
+        """What this line of the grammar gives, which must be a number."""
         start = self.reader.at
         node = of()
         if is_truth(node):
@@ -88,7 +88,7 @@ class _Parser:
     def _also(self) -> Node:
         return self._joined("and", self._negated)
 
-    def _joined(self, word: str, of: _Rule) -> Node:
+    def _joined(self, word: str, of: _Reading) -> Node:
         start = self.reader.at
         left = of()
         while self.reader.stands_at(word):
@@ -127,7 +127,7 @@ class _Parser:
     def _product(self) -> Node:
         return self._calculated(("*", "/"), self._signed)
 
-    def _calculated(self, signs: tuple[str, str], of: _Rule) -> Node:
+    def _calculated(self, signs: tuple[str, str], of: _Reading) -> Node:
         start = self.reader.at
         left = of()
         while self.reader.stands_at(*signs):
@@ -220,7 +220,7 @@ class _Parser:
             raise self.reader.fault("this number is too large", at)
         return Number(at, value)
 
-    def _deeper(self, of: _Rule) -> Node:
+    def _deeper(self, of: _Reading) -> Node:
         """One level further in; a text that nests too deep is refused before it costs anything."""
         self._depth += 1
         if self._depth > DEPTH_MAX:

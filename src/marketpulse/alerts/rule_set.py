@@ -15,11 +15,15 @@ from marketpulse.alerts.rule import Rule
 from marketpulse.errors import ParameterError
 
 RULES_MAX = 1_000
+MEMORY_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Rules over these inputs, in order of their numbers. Make one with `rule_set` or `with_rule`."""
+    """Rules over these inputs, in order of their numbers. Make one with `rule_set` or `with_rule`.
+
+    Raises ParameterError when they remember more of a symbol than MEMORY_MAX numbers.
+    """
 
     inputs: Inputs
     compiled: tuple[CompiledRule, ...] = ()
@@ -27,7 +31,13 @@ class RuleSet:
     program: Program = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "program", assemble(self.compiled, len(self.inputs.frames)))
+        program = assemble(self.compiled, len(self.inputs.frames))
+        if program.width > MEMORY_MAX:
+            raise ParameterError(
+                f"alert rules: they remember {program.width:,} numbers of each symbol, at most {MEMORY_MAX:,}: "
+                "look fewer bars back"
+            )
+        object.__setattr__(self, "program", program)
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -51,8 +51,9 @@ def learn_symbols(state: AlertState, rules: RuleSet, names: Sequence[str]) -> Al
     if more:
         state.life = np.concatenate([state.life, _fresh_life(more, rules.program)])
         state.memory = np.concatenate([state.memory, np.full((more, state.memory.shape[1]), np.nan)])
+    every = rules.rules
     for symbol in range(state.symbols, len(names)):
-        state.life["watched"][symbol] = [rule.takes(names[symbol]) for rule in rules.rules]
+        state.life["watched"][symbol] = [rule.takes(names[symbol]) for rule in every]
     state.symbols = max(state.symbols, len(names))
     return state
 

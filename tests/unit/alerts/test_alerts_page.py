@@ -13,7 +13,7 @@ from marketpulse.alerts.inputs import inputs_of
 from marketpulse.alerts.parse import BARS_BACK_MAX, FUNCTIONS, parse_condition
 from marketpulse.alerts.rule import SEVERITIES, Rule
 from marketpulse.alerts.rule_json import change_from_json, rule_from_json
-from marketpulse.alerts.rule_set import rule_set
+from marketpulse.alerts.rule_set import MEMORY_MAX, RULES_MAX, rule_set
 from marketpulse.alerts.tree import COMPARISONS, CROSSINGS, LOGIC, Node, Number, Operation
 from marketpulse.errors import ParameterError
 from marketpulse.model.timeframe import parse_timeframes
@@ -82,7 +82,10 @@ def test_every_word_of_the_language_stands_there() -> None:
     words = " ".join(what for what, _, _ in table("what", "binds", "meaning"))
     for word in (*FUNCTIONS, *COMPARISONS, *CROSSINGS, *LOGIC, "+", "-", "*", "/", "@"):
         assert word in words
-    assert f"from 1 to\n{BARS_BACK_MAX}" in PAGE
+    text = " ".join(PAGE.split())
+    assert f"a whole number from 1 to {BARS_BACK_MAX}." in text
+    assert f"at most {MEMORY_MAX:,} numbers of a symbol" in text
+    assert f"at most {RULES_MAX:,} rules" in text
 
 
 def test_what_binds_closer_goes_first() -> None:

@@ -96,3 +96,9 @@ def test_there_is_a_most_of_rules() -> None:
     assert many.with_rule(Rule("r0", "close > 2")).numbers[-1] == RULES_MAX + 1
     with pytest.raises(ParameterError, match="at most 1,000, found 1,001"):
         rule_set(INPUTS, [*many.rules, LOW])
+
+
+def test_there_is_a_most_that_rules_remember() -> None:
+    ten = rule_set(INPUTS, [Rule(f"r{i}", "change_pct(close, 1000) > 1") for i in range(10)])
+    with pytest.raises(ParameterError, match="they remember 10,001 numbers of each symbol, at most 10,000"):
+        ten.with_rule(Rule("more", "prev(close) > 1"))
