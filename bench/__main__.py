@@ -1,6 +1,6 @@
 """Every benchmark in turn: `make bench`. Rows also go to bench/results/<name>.json.
 
-python -m bench [catchup|decode|indicators …]
+python -m bench [alerts|catchup|decode|indicators …]
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("catchup", "decode", "indicators")
+NAMES = ("alerts", "catchup", "decode", "indicators")
 
 
 def main() -> int:

@@ -1,0 +1,77 @@
+"""What an alert says: the rule's template with the numbers of its row.
+
+`{symbol}`, `{rule}`, `{severity}`, `{state}`, `{time}` and `{value}` are of the event; every other name is a
+column of the row. A brace that shall stay is written twice.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from marketpulse.alerts.events import STATE_NAMES
+from marketpulse.alerts.inputs import Inputs
+from marketpulse.alerts.rule import Rule
+from marketpulse.alerts.tokens import fault
+
+OF_EVENT = ("symbol", "rule", "severity", "state", "time", "value")
+
+_PART = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])")
+_SECOND_NS = 1_000_000_000
+
+
+def check_message(rule: Rule, inputs: Inputs) -> None:
+    """Raises ParameterError for a name that no message knows, and for a brace without its other one."""
+    where = f"rule {rule.name!r}, message"
+    for part in _PART.finditer(rule.message):
+        if part["stray"]:
+            raise fault(where, "a brace stands alone: write it twice to keep it", rule.message, part.start())
+        name = part["name"]
+        if name is not None and name not in OF_EVENT and inputs.column(name) is None:
+            raise fault(
+                where,
+                f"unknown name {name!r}: write one of {', '.join(OF_EVENT)}, or a column{inputs.near(name)}",
+                rule.message,
+                part.start("name"),
+            )
+
+
+def message_of(
+    rule: Rule, symbol: str, event: np.void, columns: Sequence[str], row: Sequence[float] | None
+) -> str:
+    """The message of one event of EVENT. `row` has the numbers of the columns; None: the row is no more.
+
+    Numbers are the shortest that give the same double again; what is not known is `null`.
+    """
+    facts = {
+        "symbol": symbol,
+        "rule": rule.name,
+        "severity": rule.severity,
+        "state": STATE_NAMES[int(event["state"])],
+        "time": _time_text(int(event["event_time_ns"])),
+        "value": _number_text(float(event["value"])),
+    }
+
+    def said(part: re.Match[str]) -> str:
+        if part["brace"]:
+            return part["brace"][0]
+        name = part["name"]
+        if name in facts:
+            return facts[name]
+        return _number_text(np.nan if row is None else float(row[columns.index(name)]))
+
+    return _PART.sub(said, rule.message)
+
+
+def _number_text(value: float) -> str:
+    if np.isnan(value):
+        return "null"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _time_text(time_ns: int) -> str:
+    """ISO 8601 in UTC, with as many decimals of the second as there are."""
+    seconds, rest = divmod(time_ns, _SECOND_NS)
+    decimals = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{decimals}Z"

@@ -1,0 +1,376 @@
+"""Laws of alert rules, over expressions and streams of any kind; the oracle has the whole semantics."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import given
+from hypothesis.strategies import (
+    DrawFn,
+    SearchStrategy,
+    composite,
+    integers,
+    lists,
+    none,
+    sampled_from,
+    tuples,
+)
+
+from alert_oracle import OracleRule, Row, Tree, happened
+from alert_rows import MINUTE
+from marketpulse.alerts.differences import differences
+from marketpulse.alerts.evaluate import AlertRows, evaluate
+from marketpulse.alerts.events import CLEARED, RAISED, STATE_NAMES, WITHDRAWN, no_events
+from marketpulse.alerts.inputs import Inputs
+from marketpulse.alerts.rule import Rule
+from marketpulse.alerts.rule_set import RuleSet, rule_set
+from marketpulse.alerts.state import AlertState, change_rules, learn_symbols, new_state, return_to
+from marketpulse.model.timeframe import parse_timeframes
+
+INPUTS = Inputs(("close", "low", "sma_3"), parse_timeframes(["10t", "1m", "5m", "15m"]))
+TICKS, TIMED = "10t", ("1m", "5m", "15m")
+SYMBOLS = ["AAA", "BBB", "SRC"]  # the last one's bars come from a source that only has bars
+LENGTH_MAX = 60
+
+
+class Stated(NamedTuple):
+    """A rule as a person writes it, and as the oracle reads it."""
+
+    written: Rule
+    meant: OracleRule
+
+
+def text_of(tree: Tree, own: str) -> str:
+    """The tree as a person would write it, with all parentheses."""
+    operator, *parts = tree
+    if operator == "number":
+        return str(parts[0])
+    if operator == "column":
+        return parts[0] if parts[1] == own else f"{parts[0]}@{parts[1]}"
+    if operator in ("prev", "change_pct"):
+        return f"{operator}({text_of(parts[0], own)}, {parts[1]})"
+    inner = [text_of(part, own) for part in parts]
+    if operator in ("abs", "min", "max"):
+        return f"{operator}({', '.join(inner)})"
+    if operator in ("not", "negate"):
+        return f"({'-' if operator == 'negate' else 'not'} {inner[0]})"
+    return f"({inner[0]} {operator} {inner[1]})"
+
+
+@composite
+def numbers(draw: DrawFn, frames: Sequence[str], depth: int) -> Tree:
+    """Trees that are numbers."""
+    kind = (
+        draw(sampled_from(["column", "column", "number", "two", "one", "three", "back"]))
+        if depth
+        else "column"
+    )
+    if kind == "column":
+        return "column", draw(sampled_from(INPUTS.columns)), draw(sampled_from(frames))
+    if kind == "number":
+        return "number", draw(sampled_from([0, 1, 1, 2, 2, 0.5, 3e307]))
+    inner = numbers(frames, depth - 1)
+    if kind == "back":
+        return draw(sampled_from(["prev", "change_pct"])), draw(inner), draw(integers(1, 4))
+    if kind == "one":
+        return draw(sampled_from(["negate", "abs"])), draw(inner)
+    if kind == "two":
+        return draw(sampled_from(["+", "-", "*", "/", "min", "max"])), draw(inner), draw(inner)
+    return draw(sampled_from(["min", "max"])), draw(inner), draw(inner), draw(inner)
+
+
+@composite
+def truths(draw: DrawFn, frames: Sequence[str], depth: int) -> Tree:
+    """Trees that are true, false or unknown."""
+    kind = draw(sampled_from(["compared", "compared", "joined", "not"])) if depth else "compared"
+    if kind == "compared":
+        sign = draw(sampled_from(["<", "<=", ">", ">=", "==", "!=", "crosses_above", "crosses_below"]))
+        return sign, draw(numbers(frames, 2)), draw(numbers(frames, 1))
+    inner = truths(frames, depth - 1)
+    if kind == "not":
+        return "not", draw(inner)
+    return draw(sampled_from(["and", "or"])), draw(inner), draw(inner)
+
+
+def reads_a_column(tree: Tree) -> bool:
+    return tree[0] == "column" or any(reads_a_column(part) for part in tree if isinstance(part, tuple))
+
+
+@composite
+def stated(draw: DrawFn, name: str = "rule", *, ticks: bool = True) -> Stated:
+    """A rule on any timeframe; one on tick bars reads no others."""
+    own = draw(sampled_from([*TIMED, TICKS] if ticks else TIMED))
+    some_truth = truths([own] if own == TICKS else TIMED, 2).filter(reads_a_column)
+    condition, clear = draw(some_truth), draw(none() | some_truth)
+    held, cooldown = draw(sampled_from([0, 0, 0, 1, 2, 5])), draw(sampled_from([0, 0, 3, 20]))
+    symbols = draw(sampled_from([(), (), ("AAA",), ("AAA", "SRC")]))
+    written = Rule(
+        name, text_of(condition, own), timeframe=own, clear=text_of(clear, own) if clear else "",
+        for_s=60.0 * held, cooldown_s=60.0 * cooldown, symbols=symbols,
+    )  # fmt: skip
+    meant = OracleRule(
+        condition, own, clear, held * MINUTE, cooldown * MINUTE, frozenset(symbols) if symbols else None
+    )
+    return Stated(written, meant)
+
+
+def some_stated(*, ticks: bool = True) -> SearchStrategy[tuple[Stated, ...]]:
+    return tuples(*(stated(name, ticks=ticks) for name in ("a", "b", "c")))
+
+
+@composite
+def streams(draw: DrawFn) -> list[Row]:
+    """Closed rows as the engine gives them: quiet minutes, unknown and equal numbers, tick bars between the
+    instants, and a source whose larger bars close after its small ones."""
+    rng = np.random.default_rng(draw(integers(0, 2**32 - 1)))
+    known = draw(sampled_from([0.9, 1.0]))
+    rows: list[Row] = []
+    waiting: list[Row] = []
+
+    def row(symbol: str, timeframe: str, minute: float) -> Row:
+        numbers = rng.integers(-1, 4, len(INPUTS.columns)).astype(float)
+        numbers[rng.random(len(numbers)) > known] = np.nan
+        columns = dict(zip(INPUTS.columns, numbers.tolist(), strict=True))
+        together = symbol != "SRC" and timeframe != TICKS
+        return Row(symbol, timeframe, round(minute * MINUTE), together, columns)
+
+    for minute in range(1, draw(sampled_from([0, 20, LENGTH_MAX, LENGTH_MAX])) + 1):
+        rows += waiting
+        waiting = []
+        for symbol in SYMBOLS:
+            ends = [frame for frame, minutes in zip(TIMED, (1, 5, 15), strict=True) if minute % minutes == 0]
+            closing = [row(symbol, frame, minute) for frame in ends if rng.random() < 0.85]
+            if symbol == "SRC":
+                waiting = [bar for bar in closing if bar.timeframe != "1m"]
+                closing = [bar for bar in closing if bar.timeframe == "1m"]
+            rows += closing
+            if rng.random() < 0.4:
+                rows.append(row(symbol, TICKS, minute + float(rng.integers(-3, 4))))
+    return rows
+
+
+def alert_rows(rows: Sequence[Row]) -> AlertRows:
+    frames = [frame.name for frame in INPUTS.frames]
+    close_ns = np.array([row.close_time for row in rows], np.int64)
+    return AlertRows(
+        symbol=np.array([SYMBOLS.index(row.symbol) for row in rows], np.int32),
+        frame=np.array([frames.index(row.timeframe) for row in rows], np.int32),
+        open_ns=close_ns - MINUTE,
+        close_ns=close_ns,
+        together=np.array([row.together for row in rows], np.bool_),
+        values=np.array([list(row.columns.values()) for row in rows], np.float64).reshape(
+            len(rows), len(INPUTS.columns)
+        ),
+    )
+
+
+def started(rules: RuleSet) -> AlertState:
+    return learn_symbols(new_state(rules), rules, SYMBOLS)
+
+
+def rules_of(some: Sequence[Stated]) -> RuleSet:
+    return rule_set(INPUTS, [each.written for each in some])
+
+
+def run(state: AlertState, rules: RuleSet, rows: Sequence[Row], first: int = 0) -> np.ndarray:
+    """The events, their rows counted from the stream's begin; `first` is where these rows stand in it."""
+    _, events = evaluate(state, rules, alert_rows(rows))
+    events["row"] += first
+    return events
+
+
+def whole_instants(rows: Sequence[Row], cuts: Sequence[int]) -> list[int]:
+    """The cuts, moved on to where no rows that close as one are parted, from 0 to the end."""
+    edges = {0, len(rows)}
+    for cut in cuts:
+        at = min(cut, len(rows))
+        while (
+            0 < at < len(rows)
+            and rows[at].together
+            and rows[at - 1].together
+            and ((rows[at].symbol, rows[at].close_time) == (rows[at - 1].symbol, rows[at - 1].close_time))
+        ):
+            at += 1
+        edges.add(at)
+    return sorted(edges)
+
+
+def as_the_oracle_says(events: np.ndarray, number: int) -> list[tuple[int, str, float | None]]:
+    mine = events[events["rule"] == number]
+    return [
+        (int(e["row"]), STATE_NAMES[e["state"]], None if np.isnan(e["value"]) else float(e["value"]))
+        for e in mine
+    ]
+
+
+@given(some=some_stated(), rows=streams())
+def test_rules_do_what_the_oracle_says(some: tuple[Stated, ...], rows: list[Row]) -> None:
+    rules = rules_of(some)
+    events = run(started(rules), rules, rows)
+    for number, each in zip(rules.numbers, some, strict=True):
+        assert as_the_oracle_says(events, number) == happened(each.meant, rows)
+    for event in events:
+        assert event["event_time_ns"] == rows[event["row"]].close_time
+        assert SYMBOLS[event["symbol"]] == rows[event["row"]].symbol
+    assert events["row"].tolist() == sorted(events["row"].tolist())
+
+
+@given(some=some_stated(), rows=streams(), cuts=lists(integers(0, 300), max_size=6))
+def test_the_bits_are_the_same_however_the_stream_is_cut(
+    some: tuple[Stated, ...], rows: list[Row], cuts: list[int]
+) -> None:
+    rules = rules_of(some)
+    whole_state, state = started(rules), started(rules)
+    whole = run(whole_state, rules, rows)
+    parts = [run(state, rules, rows[a:b], a) for a, b in pairwise(whole_instants(rows, cuts))]
+    assert np.concatenate([no_events(), *parts]).tobytes() == whole.tobytes()
+    assert state.life.tobytes() == whole_state.life.tobytes()
+    assert state.memory.tobytes() == whole_state.memory.tobytes()
+
+
+@given(some=some_stated(), rows=streams(), end=integers(0, 300))
+def test_what_comes_later_changes_nothing_before(some: tuple[Stated, ...], rows: list[Row], end: int) -> None:
+    rules = rules_of(some)
+    (*_, last) = whole_instants(rows[:end] if end < len(rows) else rows, [])
+    last = next(edge for edge in whole_instants(rows, [last]) if edge >= last)
+    whole = run(started(rules), rules, rows)
+    past = run(started(rules), rules, rows[:last])
+    assert past.tobytes() == whole[whole["row"] < last].tobytes()
+
+
+@given(some=some_stated(), rows=streams())
+def test_rules_and_symbols_do_not_know_of_each_other(some: tuple[Stated, ...], rows: list[Row]) -> None:
+    rules = rules_of(some)
+    events = run(started(rules), rules, rows)
+    for number, each in zip(rules.numbers, some, strict=True):
+        for symbol, name in enumerate(SYMBOLS):
+            alone = rules_of([each])
+            places = [i for i, row in enumerate(rows) if row.symbol == name]
+            found = run(started(alone), alone, [rows[i] for i in places])
+            theirs = events[(events["rule"] == number) & (events["symbol"] == symbol)]
+            assert [places[i] for i in found["row"]] == theirs["row"].tolist()
+            assert found["state"].tolist() == theirs["state"].tolist()
+            assert found["value"].tobytes() == theirs["value"].tobytes()
+
+
+@given(some=some_stated(), rows=streams())
+def test_an_alert_is_raised_and_cleared_in_turn(some: tuple[Stated, ...], rows: list[Row]) -> None:
+    rules = rules_of(some)
+    events = run(started(rules), rules, rows)
+    for number in rules.numbers:
+        for symbol in range(len(SYMBOLS)):
+            states = events[(events["rule"] == number) & (events["symbol"] == symbol)]["state"].tolist()
+            assert states == [RAISED, CLEARED] * (len(states) // 2) + [RAISED] * (len(states) % 2)
+
+
+def timed(rows: Sequence[Row]) -> list[Row]:
+    """The rows that a revision builds again."""
+    return [row for row in rows if row.together]
+
+
+@composite
+def revised_streams(draw: DrawFn) -> tuple[list[Row], list[Row], int]:
+    """Rows in order of time, the same with some of them changed, gone or come since a place, and that place."""
+    rows, other = timed(draw(streams())), timed(draw(streams()))
+    at = draw(sampled_from(whole_instants(rows, draw(lists(integers(0, 100), max_size=2)))[:-1] or [0]))
+    rng = np.random.default_rng(draw(integers(0, 2**32 - 1)))
+    share = draw(sampled_from([0.02, 0.1, 0.5]))
+    later = {
+        (r.close_time, r.symbol, TIMED.index(r.timeframe)): r for r in rows[at:] if rng.random() > share / 2
+    }
+    since = rows[at - 1].close_time if at else 0
+    later |= {
+        (r.close_time, r.symbol, TIMED.index(r.timeframe)): r
+        for r in other
+        if r.close_time > since and rng.random() < share
+    }
+    return rows, [*rows[:at], *(later[key] for key in sorted(later))], at
+
+
+@given(some=some_stated(ticks=False), streams=revised_streams())
+def test_readers_of_the_differences_know_what_the_sorted_stream_would_have_given(
+    some: tuple[Stated, ...], streams: tuple[list[Row], list[Row], int]
+) -> None:
+    """The state goes back to the anchor, and the rows since then run again as they are now."""
+    rules = rules_of(some)
+    rows, revised, at = streams
+    anchored = started(rules)
+    before = run(anchored, rules, rows[:at])
+    state = anchored.copy()
+    old = run(state, rules, rows[at:], at)
+
+    state = return_to(state, anchored, rules, np.arange(len(SYMBOLS)))
+    new = run(state, rules, revised[at:], at)
+    told, known = differences(old, new)
+    healed = started(rules)
+    sorted_stream = run(healed, rules, revised)
+    assert np.concatenate([before, new]).tobytes() == sorted_stream.tobytes()
+    assert state.life.tobytes() == healed.life.tobytes()
+
+    books = {key_of(event): event for event in old}
+    for event in told:
+        if event["state"] == WITHDRAWN:
+            assert books.pop(key_of(event))["state"] == event["was"]
+        else:
+            assert (event["was"] == 0) == (key_of(event) not in books)
+            books[key_of(event)] = event
+    assert {(k, int(e["state"]), e["value"].tobytes()) for k, e in books.items()} == {
+        (key_of(e), int(e["state"]), e["value"].tobytes()) for e in new
+    }
+    assert {key_of(e) for e in known if e["late"]} == {key_of(e) for e in told if e["late"] and not e["was"]}
+    unchanged = {(*key_of(e), int(e["state"]), e["value"].tobytes()) for e in old}
+    unchanged &= {(*key_of(e), int(e["state"]), e["value"].tobytes()) for e in new}
+    assert not unchanged & {(*key_of(e), int(e["state"]), e["value"].tobytes()) for e in told}
+
+
+def key_of(event: np.void) -> tuple[int, int, int]:
+    return int(event["rule"]), int(event["symbol"]), int(event["event_time_ns"])
+
+
+@given(
+    some=some_stated(ticks=False),
+    rows=streams(),
+    puts=lists(integers(0, 200), min_size=3, max_size=3),
+    removal=integers(0, 200),
+)
+def test_a_replay_from_the_first_row_meets_every_rule_where_it_was_put(
+    some: tuple[Stated, ...], rows: list[Row], puts: list[int], removal: int
+) -> None:
+    """Rules come at three places of the stream, and the first one goes again. What a rule does hangs on where it
+    came, and on no other rule; a replay with all of them begins at the first row and does the same."""
+    rows = timed(rows)
+    changes = [(whole_instants(rows, [put])[1:-1] or [0], i) for i, put in enumerate(puts)]
+    gone_at = max((whole_instants(rows, [removal])[1:-1] or [len(rows)])[0], changes[0][0][0])
+    rules = rule_set(INPUTS)
+    state, replayed = started(rules), started(rules)
+    parts, at, numbers, begins = [no_events()], 0, {}, {}
+    for where, what in sorted([*((place[0], i) for place, i in changes), (gone_at, 3)]):
+        parts.append(run(state, rules, rows[at:where], at))
+        at = where
+        closed_until = np.array([newest(rows[:where], symbol) for symbol in SYMBOLS])
+        after = rules.without_rule(some[0].written.name) if what == 3 else rules.with_rule(some[what].written)
+        state = change_rules(state, rules, after, SYMBOLS, closed_until)
+        replayed = change_rules(replayed, rules, after, SYMBOLS, closed_until)
+        rules = after
+        if what < 3:
+            numbers[what] = rules.numbers[-1]
+            begins[what] = dict(zip(SYMBOLS, closed_until.tolist(), strict=True))
+    parts.append(run(state, rules, rows[at:], at))
+    live = np.concatenate(parts)
+
+    for i, each in enumerate(some):
+        meant = OracleRule(
+            each.meant.condition, each.meant.timeframe, each.meant.clear, each.meant.held, each.meant.cooldown,
+            each.meant.symbols, begins[i],
+        )  # fmt: skip
+        expected = [h for h in happened(meant, rows) if i > 0 or h.row < gone_at]
+        assert as_the_oracle_says(live, numbers[i]) == expected
+    again = run(replayed, rules, rows)
+    assert again.tobytes() == live[np.isin(live["rule"], rules.numbers)].tobytes()
+    assert replayed.life.tobytes() == state.life.tobytes()
+    np.testing.assert_array_equal(replayed.memory, state.memory)
+
+
+def newest(rows: Sequence[Row], symbol: str) -> int:
+    return max((row.close_time for row in rows if row.symbol == symbol), default=-(2**63))

@@ -1,0 +1,152 @@
+"""Rules on the rows that the engine closes: they come as rules need them, and give the same events however cut."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
+
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, clock, config_of, heartbeat, trade
+from marketpulse.alerts.closed_rows import alert_rows
+from marketpulse.alerts.evaluate import evaluate
+from marketpulse.alerts.inputs import inputs_of
+from marketpulse.alerts.rule import Rule
+from marketpulse.alerts.rule_set import rule_set
+from marketpulse.alerts.state import learn_symbols, new_state
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.layout import ORIGIN_TRADES
+from marketpulse.engine.rewind import rewind
+from marketpulse.engine.step import CLOSED_MOST, StepResult
+
+PLAIN = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)")
+FILLED = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)", fill=True)
+RULES = (
+    Rule("crossing", "close crosses_above sma_3"),
+    Rule("minute", "close > close@1m or close < sma_3@5s", clear="close@5s == close@1m"),
+    Rule("spike", "volume > 2 * prev(volume) and rsi_3 > 50", timeframe="5s", cooldown_s=20),
+    Rule("ticks", "abs(change_pct(close, 1)) > 10", timeframe="2t"),
+    Rule("quiet", "trade_count == 1 or trade_count == 0", for_s=3, symbols=("A",)),
+)
+
+
+@composite
+def logs(draw: DrawFn) -> list[Row]:
+    """Trades in order of time, silence, and bars of a source that close as they arrive."""
+    rows: list[Row] = []
+    now = 10.0
+    for kind in draw(lists(sampled_from("tttttthcb"), min_size=20, max_size=80)):
+        now += draw(floats(0.0, 4.0))
+        if kind == "t":
+            rows.append(trade(draw(sampled_from("ABC")), now, draw(sampled_from([8.0, 10.0, 12.0])), 1.0))
+        elif kind == "h":
+            rows.append(heartbeat(now))
+        elif kind == "c":
+            rows.append(clock(now))
+        else:
+            opens = float(int(now)) - 1
+            rows.append(
+                bar("S", "1s", opens, opens + 1, (2, 3, 1, draw(sampled_from([1, 2, 3])), 1), source="bars")
+            )
+    return [*rows, heartbeat(now + 90), clock(now + 90)]
+
+
+def steps_of(
+    config: EngineConfig, rows: list[Row], cuts: list[int], closed_most: int
+) -> list[tuple[StepResult, np.ndarray, list[str]]]:
+    """Each step's rows, which of them close together, and the symbols then."""
+    engine, found = Engine(config, closed_most=closed_most), []
+    for a, b in pairwise([0, *cuts, len(rows)]):
+        for result in engine.steps(rows[a:b]):
+            closed = result.indicated
+            timed = closed["frame"] >= config.ticks
+            together = timed & (engine.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES)
+            found.append((result, together, engine.state.symbols.texts()))
+    return found
+
+
+@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@given(rows=logs(), cuts=lists(integers(0, 80), max_size=4), most=integers(1, 9))
+def test_rows_of_one_instant_stand_side_by_side_in_one_step(
+    config: EngineConfig, rows: list[Row], cuts: list[int], most: int
+) -> None:
+    newest: dict[int, int] = {}
+    for result, together, _ in steps_of(config, rows, sorted(min(c, len(rows)) for c in cuts), most):
+        places: dict[tuple[int, int], list[int]] = {}
+        for place in np.flatnonzero(together).tolist():
+            row = result.indicated[place]
+            places.setdefault((int(row["symbol"]), int(row["close_ns"])), []).append(place)
+        for (symbol, close_ns), stand in places.items():
+            assert stand == list(range(stand[0], stand[0] + len(stand)))
+            frames = result.indicated["frame"][stand].tolist()
+            assert frames == sorted(set(frames))
+            assert close_ns > newest.get(symbol, -1)
+            newest[symbol] = close_ns
+
+
+@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@given(rows=logs(), cuts=lists(integers(0, 80), max_size=4), most=integers(1, 9))
+def test_the_events_are_the_same_however_the_log_is_cut_and_stepped(
+    config: EngineConfig, rows: list[Row], cuts: list[int], most: int
+) -> None:
+    cut = sorted(min(c, len(rows)) for c in cuts)
+    whole = events_of(config, rows, [], CLOSED_MOST)
+    assert events_of(config, rows, cut, most) == whole
+
+
+def events_of(config: EngineConfig, rows: list[Row], cuts: list[int], closed_most: int) -> list[bytes]:
+    """Every bit of every event, but for its row's place in the step."""
+    rules = rule_set(inputs_of(config.columns(), config.frames), RULES)
+    state, found = new_state(rules), []
+    for result, together, names in steps_of(config, rows, cuts, closed_most):
+        state = learn_symbols(state, rules, names)
+        state, events = evaluate(state, rules, alert_rows(result.indicated, result.values, together))
+        assert (result.indicated["close_ns"][events["row"]] == events["event_time_ns"]).all()
+        events["row"] = 0
+        found += [event.tobytes() for event in events]
+    return found
+
+
+@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@given(rows=logs())
+def test_the_rows_of_a_rewind_give_the_events_of_the_live_ones(config: EngineConfig, rows: list[Row]) -> None:
+    """The window holds the whole log, so the anchor is the first row; bars built from trades come again."""
+    rules = rule_set(inputs_of(config.columns(), config.frames), [r for r in RULES if r.name != "ticks"])
+    engine, state, live = Engine(config), new_state(rules), []
+    for result in engine.steps(rows):
+        built = engine.state.tables.symbols["origin"][result.indicated["symbol"]] == ORIGIN_TRADES
+        built &= result.indicated["frame"] >= config.ticks
+        state = learn_symbols(state, rules, engine.state.symbols.texts())
+        state, events = evaluate(
+            state, rules, alert_rows(result.indicated[built], result.values[built], built[built])
+        )
+        live += in_order(events)
+    names = engine.state.symbols.texts()
+    symbols = np.flatnonzero(engine.state.tables.symbols["origin"][: len(names)] == ORIGIN_TRADES)
+    closed, values = rewind(engine.state, config, config.plan(), symbols)
+    again = learn_symbols(new_state(rules), rules, names)
+    again, events = evaluate(again, rules, alert_rows(closed, values, np.ones(len(closed), np.bool_)))
+    assert in_order(events) == sorted(live)
+    assert again.life[symbols].tobytes() == state.life[symbols].tobytes()
+
+
+def in_order(events: np.ndarray) -> list[tuple[int, ...]]:
+    """(event time, symbol, rule, state, bits of the value), sorted."""
+    names = ["event_time_ns", "symbol", "rule", "state"]
+    bits = events["value"].copy().view(np.int64).tolist()
+    return sorted((*(int(e[name]) for name in names), b) for e, b in zip(events, bits, strict=True))
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])
+def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in_the_log(
+    cuts: list[int],
+) -> None:
+    config = config_of(["1s", "5s"])
+    rules = rule_set(inputs_of([], config.frames), [Rule("r", "close@5s > 0")])
+    rows = [bar("S", "1s", 14, 15, (2, 3, 1, 2, 1)), heartbeat(15), bar("S", "1s", 15, 16, (2, 3, 1, 2, 1))]
+    state, raised = new_state(rules), []
+    for result, together, names in steps_of(config, rows, cuts, CLOSED_MOST):
+        state = learn_symbols(state, rules, names)
+        state, events = evaluate(state, rules, alert_rows(result.indicated, result.values, together))
+        raised += [(e["close_ns"] - MIDNIGHT_NS) / 1e9 for e in result.indicated[events["row"]]]
+    assert raised == [16.0]

@@ -1,0 +1,169 @@
+"""What rules remember when symbols and rules come and go, and at the anchor."""
+
+import numpy as np
+import pytest
+
+from alert_rows import INPUTS, MINUTE, Closed, alert_rows_of, minutes, readable, started
+from marketpulse.alerts.evaluate import evaluate
+from marketpulse.alerts.events import RAISED
+from marketpulse.alerts.life import LIFE, NEVER
+from marketpulse.alerts.rule import Rule
+from marketpulse.alerts.rule_set import RuleSet, rule_set
+from marketpulse.alerts.state import (
+    AlertState,
+    change_rules,
+    learn_symbols,
+    new_state,
+    raised_alerts,
+    return_to,
+)
+from marketpulse.errors import ParameterError
+
+RISEN = Rule("risen", "prev(close) < close")
+HIGH = Rule("high", "close > 10", symbols=("A*",))
+NAMES = ["AAA", "BBB", "CCC"]
+
+
+def run(state: AlertState, rules: RuleSet, closed: list[Closed]) -> list[tuple[float, str, str]]:
+    _, events = evaluate(state, rules, alert_rows_of(closed))
+    return readable(rules, events)
+
+
+def until(minute: float) -> np.ndarray:
+    return np.full(len(NAMES), int(minute * MINUTE))
+
+
+def test_symbols_are_learned_in_any_number_of_portions() -> None:
+    rules = rule_set(INPUTS, [RISEN, HIGH])
+    names = [f"{letter}{i}" for i in range(40) for letter in "AB"]
+    one = learn_symbols(new_state(rules), rules, names)
+    many = new_state(rules)
+    for n in (0, 1, 1, 15, 16, 17, 50, 80):
+        many = learn_symbols(many, rules, names[:n])
+    assert (one.symbols, many.symbols) == (80, 80)
+    assert one.life[:80].tobytes() == many.life[:80].tobytes()
+    assert one.memory[:80].tobytes() == many.memory[:80].tobytes()
+    assert one.life["watched"][:80, 1].tolist() == [1, 0] * 40
+
+
+def test_learning_keeps_what_is_remembered() -> None:
+    rules = rule_set(INPUTS, [RISEN])
+    state = started(rules)
+    assert run(state, rules, minutes(close=[5])) == []
+    state = learn_symbols(state, rules, [*NAMES, *(f"S{i}" for i in range(100))])
+    assert run(state, rules, [Closed(2, {"close": 6})]) == [(2, "risen", "raised")]
+
+
+def test_a_state_is_plain_arrays_that_their_bytes_give_again() -> None:
+    rules = rule_set(INPUTS, [RISEN, HIGH])
+    state = started(rules)
+    run(state, rules, minutes(close=[5, 11]))
+    again = AlertState(
+        np.frombuffer(state.life.tobytes(), LIFE).reshape(state.life.shape).copy(),
+        np.frombuffer(state.memory.tobytes()).reshape(state.memory.shape).copy(),
+        state.symbols,
+    )
+    later = [Closed(3, {"close": 7}), Closed(4, {"close": 8})]
+    assert run(again, rules, later) == run(state, rules, later) == [
+        (3, "risen", "cleared"), (3, "high", "cleared"), (4, "risen", "raised"),
+    ]  # fmt: skip
+
+
+def test_a_rule_that_stays_goes_on_and_a_new_one_begins() -> None:
+    before = rule_set(INPUTS, [HIGH, RISEN])
+    state = started(before)
+    run(state, before, minutes(close=[5, 11]))
+    after = before.without_rule("high").with_rule(Rule("fell", "prev(close) > close"))
+    state = change_rules(state, before, after, NAMES, until(2))
+    assert run(state, after, [Closed(3, {"close": 10})]) == [(3, "risen", "cleared")]
+    assert run(state, after, [Closed(4, {"close": 9})]) == [(4, "fell", "raised")]
+
+
+def test_a_replay_meets_a_rule_where_it_was_put() -> None:
+    before = rule_set(INPUTS, [RISEN])
+    anchor = started(before)
+    state = anchor.copy()
+    run(state, before, minutes(close=[5, 11, 12]))
+    after = before.with_rule(HIGH)
+    anchor = change_rules(anchor, before, after, NAMES, until(3))
+    state = change_rules(state, before, after, NAMES, until(3))
+    assert run(state, after, [Closed(4, {"close": 13})]) == [(4, "high", "raised")]
+    replayed = run(anchor, after, minutes(close=[5, 11, 12, 13]))
+    assert replayed == [(2, "risen", "raised"), (4, "high", "raised")]
+    assert anchor.life.tobytes() == state.life.tobytes()
+    np.testing.assert_array_equal(anchor.memory, state.memory)
+
+
+def test_a_new_rule_hears_of_other_timeframes_from_then_on_only() -> None:
+    nothing = rule_set(INPUTS)
+    rules = nothing.with_rule(Rule("r", "close@1h > 0"))
+    state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
+    closed = [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]
+    assert run(state, rules, closed) == []
+    assert run(state, rules, [Closed(120, {"close": 1}), Closed(120, {"close": 1}, "1h")]) == [
+        (120, "r", "raised")
+    ]
+
+
+def test_a_new_rule_on_tick_bars_begins_with_the_next_one_whatever_its_time() -> None:
+    nothing = rule_set(INPUTS)
+    rules = nothing.with_rule(Rule("r", "close > 1", timeframe="100t"))
+    state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
+    assert run(state, rules, [Closed(59, {"close": 2}, "100t", together=False)]) == [(59, "r", "raised")]
+
+
+def test_a_symbol_that_comes_later_is_seen_from_its_first_row() -> None:
+    nothing = rule_set(INPUTS)
+    rules = nothing.with_rule(HIGH)
+    state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
+    state = learn_symbols(state, rules, [*NAMES, "AND"])
+    assert run(state, rules, [Closed(5, {"close": 11}, symbol=3)]) == [(5, "high", "raised")]
+
+
+def test_a_changed_rule_begins_anew_and_one_with_other_words_does_not() -> None:
+    before = rule_set(INPUTS, [Rule("high", "close > 10")])
+    state = started(before)
+    run(state, before, minutes(close=[11]))
+    worded = before.with_rule(Rule("high", "close > 10", message="{close}"))
+    assert run(change_rules(state, before, worded, NAMES, until(1)), worded, [Closed(2, {"close": 12})]) == []
+    other = before.with_rule(Rule("high", "close > 9"))
+    assert run(change_rules(state, before, other, NAMES, until(1)), other, [Closed(2, {"close": 12})]) == [
+        (2, "high", "raised")
+    ]
+
+
+def test_a_change_of_another_state_is_refused() -> None:
+    before = rule_set(INPUTS, [RISEN])
+    with pytest.raises(ParameterError, match="this state is not of these rules and symbols"):
+        change_rules(started(rule_set(INPUTS)), before, before, NAMES, until(1))
+    with pytest.raises(ParameterError, match="this state is not of these rules and symbols"):
+        change_rules(started(before), before, before, ["AAA"], until(1))
+
+
+def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() -> None:
+    rules = rule_set(INPUTS, [RISEN, Rule("ticks", "close > 1", timeframe="100t")])
+    anchor = started(rules)
+    state = anchor.copy()
+    first = [Closed(1, {"close": 5}, symbol=s) for s in (0, 1)]
+    first.append(Closed(1, {"close": 2}, "100t", together=False))
+    run(state, rules, first)
+    state = return_to(state, anchor, rules, np.array([0]))
+    then = [Closed(2, {"close": 6}, symbol=s) for s in (0, 1)]
+    then.append(Closed(2, {"close": 2}, "100t", together=False))
+    _, events = evaluate(state, rules, alert_rows_of(then))
+    assert events[["symbol", "rule"]].tolist() == [(1, 1)]
+
+
+def test_the_alerts_that_are_raised_now_can_be_asked_for() -> None:
+    rules = rule_set(INPUTS, [RISEN, HIGH])
+    state = started(rules)
+    run(state, rules, minutes(close=[5, 11, 12]))
+    events = raised_alerts(state, rules)
+    assert events[["symbol", "rule", "event_time_ns", "state", "row"]].tolist() == [
+        (0, 1, 2 * MINUTE, RAISED, -1),
+        (0, 2, 2 * MINUTE, RAISED, -1),
+    ]
+    assert events["open_ns"].tolist() == [NEVER, NEVER]
+    assert np.isnan(events["value"]).all()
+    run(state, rules, [Closed(4, {"close": 10})])
+    assert len(raised_alerts(state, rules)) == 0
