@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+from marketpulse.indicators.alma import ALMA
 from marketpulse.indicators.atr import ATR
 from marketpulse.indicators.bbands import BBANDS
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
+from marketpulse.indicators.dema import DEMA
 from marketpulse.indicators.ema import EMA
+from marketpulse.indicators.hma import HMA
 from marketpulse.indicators.imbalance import IMBALANCE
 from marketpulse.indicators.macd import MACD
 from marketpulse.indicators.microprice import MICROPRICE
@@ -15,14 +18,18 @@ from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
 from marketpulse.indicators.rsi import RSI
 from marketpulse.indicators.sma import SMA
 from marketpulse.indicators.spread import SPREAD
+from marketpulse.indicators.t3 import T3
+from marketpulse.indicators.tema import TEMA
+from marketpulse.indicators.trima import TRIMA
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vwap import VWAP
+from marketpulse.indicators.wma import WMA
 
 __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
 
 _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
-    MICROPRICE, IMBALANCE,
+    MICROPRICE, IMBALANCE, WMA, DEMA, TEMA, TRIMA, T3, HMA, ALMA,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}
