@@ -3,19 +3,28 @@
 from collections.abc import Iterable
 
 from marketpulse.indicators.alma import ALMA
+from marketpulse.indicators.aroon import AROON
+from marketpulse.indicators.aroonosc import AROONOSC
 from marketpulse.indicators.atr import ATR
 from marketpulse.indicators.bbands import BBANDS
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
 from marketpulse.indicators.dema import DEMA
+from marketpulse.indicators.donchian import DONCHIAN
 from marketpulse.indicators.ema import EMA
 from marketpulse.indicators.hma import HMA
+from marketpulse.indicators.ichimoku import ICHIMOKU
 from marketpulse.indicators.imbalance import IMBALANCE
+from marketpulse.indicators.kama import KAMA
 from marketpulse.indicators.macd import MACD
 from marketpulse.indicators.microprice import MICROPRICE
 from marketpulse.indicators.mid import MID
+from marketpulse.indicators.midpoint import MIDPOINT
+from marketpulse.indicators.midprice import MIDPRICE
 from marketpulse.indicators.notation import parse
 from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
+from marketpulse.indicators.rma import RMA
 from marketpulse.indicators.rsi import RSI
+from marketpulse.indicators.sar import SAR
 from marketpulse.indicators.sma import SMA
 from marketpulse.indicators.spread import SPREAD
 from marketpulse.indicators.t3 import T3
@@ -23,13 +32,16 @@ from marketpulse.indicators.tema import TEMA
 from marketpulse.indicators.trima import TRIMA
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vwap import VWAP
+from marketpulse.indicators.vwma import VWMA
 from marketpulse.indicators.wma import WMA
+from marketpulse.indicators.zlema import ZLEMA
 
 __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
 
 _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
-    MICROPRICE, IMBALANCE, WMA, DEMA, TEMA, TRIMA, T3, HMA, ALMA,
+    MICROPRICE, IMBALANCE, WMA, DEMA, TEMA, TRIMA, T3, HMA, ALMA, KAMA, RMA, ZLEMA, VWMA, MIDPOINT,
+    MIDPRICE, DONCHIAN, ICHIMOKU, SAR, AROON, AROONOSC,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from marketpulse.indicators.bar_columns import CLOSE
+from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 
 Floats = NDArray[np.float64]
 Compute = Callable[..., Floats]
@@ -49,10 +49,51 @@ def t3(bars: Floats) -> Floats:
     return values
 
 
+def zlema(bars: Floats) -> Floats:
+    close = bars[:, CLOSE]
+    lagged = np.concatenate([np.full(9, np.nan), close[:-9]])
+    return ema(2 * close - lagged, 20)
+
+
+def kama(bars: Floats) -> Floats:
+    """As scripts have it: the average before the first one is 0."""
+    close = bars[:, CLOSE]
+    out, average = np.full(len(close), np.nan), 0.0
+    for i in range(30, len(close)):
+        path = np.abs(np.diff(close[i - 30 : i + 1])).sum()
+        efficiency = abs(close[i] - close[i - 30]) / path if path else 1.0
+        average += (efficiency * (2 / 3 - 2 / 31) + 2 / 31) ** 2 * (close[i] - average)
+        out[i] = average
+    return out
+
+
+def sar(bars: Floats) -> Floats:
+    """The manual's: the second close against the first gives the side, and a stop that is only touched holds."""
+    high, low, close = bars[:, HIGH], bars[:, LOW], bars[:, CLOSE]
+    out = np.full(len(bars), np.nan)
+    up = close[1] > close[0]
+    stop, extreme, factor = (low[0], high[1], 0.02) if up else (high[0], low[1], 0.02)
+    for i in range(1, len(bars)):
+        stop += factor * (extreme - stop)
+        turns = stop > low[i] if up else stop < high[i]
+        if turns:
+            stop = max(high[i], extreme) if up else min(low[i], extreme)
+            up, factor = not up, 0.02
+            extreme = high[i] if up else low[i]
+        elif i > 1 and (high[i] > extreme if up else low[i] < extreme):
+            extreme, factor = high[i] if up else low[i], min(factor + 0.02, 0.2)
+        before = slice(max(i - 2, 0), i)
+        stop = min(stop, low[before].min()) if up else max(stop, high[before].max())
+        out[i] = stop
+    return out
+
+
 THEIRS: dict[str, tuple[Callable[[Floats], Floats], int]] = {
     "dema(30)": (dema, 171),
     "tema(30)": (tema, 241),
     "t3(5,0.7)": (t3, 43),
+    "kama(30)": (kama, 291),
+    "zlema(20)": (zlema, 139),
 }
 
 
@@ -68,3 +109,12 @@ def test_both_are_the_same_to_two_decimals_from_the_bar_that_the_page_names(
     assert last == bar
     page = (PAGES / f"{text.split('(')[0]}.md").read_text(encoding="utf-8")
     assert f"the same to two decimals from bar {bar} on" in " ".join(page.split())
+
+
+def test_the_parabolic_stops_are_the_same_on_as_many_bars_as_the_page_says(
+    compute: Compute, every_daily: list[Floats]
+) -> None:
+    apart = [np.abs(compute("sar", bars)[:, 0] - sar(bars))[1:] >= 0.005 for bars in every_daily]
+    page = (PAGES / "sar.md").read_text(encoding="utf-8")
+    same, bars = sum(int((~found).sum()) for found in apart), sum(len(found) for found in apart)
+    assert f"the same to two decimals on {same:,} of {bars:,} bars" in " ".join(page.split())
