@@ -15,6 +15,7 @@ SMALL = {
     "bbands": "bbands(3,1.5)",
     "ichimoku": "ichimoku(2,3,5)",
     "sar": "sar(0.02,0.2)",
+    "keltner": "keltner(3,2,1.5)",
 }
 SPECS = [
     parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]

@@ -88,12 +88,75 @@ def sar(bars: Floats) -> Floats:
     return out
 
 
+def rma(values: Floats, length: int) -> Floats:
+    """From the mean of the first `length` values on."""
+    out = np.full(len(values), np.nan)
+    first = int(np.flatnonzero(~np.isnan(values))[0]) + length - 1
+    average = out[first] = values[first - length + 1 : first + 1].mean()
+    for i in range(first + 1, len(values)):
+        average = out[i] = average + (values[i] - average) / length
+    return out
+
+
+def true_range(bars: Floats) -> Floats:
+    """That of the first bar is its own range."""
+    before = np.concatenate([bars[:1, CLOSE], bars[:-1, CLOSE]])
+    found: Floats = np.maximum(bars[:, HIGH], before) - np.minimum(bars[:, LOW], before)
+    found[0] = bars[0, HIGH] - bars[0, LOW]
+    return found
+
+
+def directional(bars: Floats, side: str) -> Floats:
+    """plus_di or minus_di (14): quotients of `ta.rma`, which begin with the second bar."""
+    up, down = np.diff(bars[:, HIGH], prepend=np.nan), -np.diff(bars[:, LOW], prepend=np.nan)
+    moved, other = (up, down) if side == "plus" else (down, up)
+    ranged = true_range(bars)
+    ranged[0] = np.nan
+    counted = np.where(np.isnan(moved), np.nan, np.where((moved > other) & (moved > 0), moved, 0.0))
+    return 100 * rma(counted, 14) / rma(ranged, 14)
+
+
+def dx(bars: Floats) -> Floats:
+    plus, minus = directional(bars, "plus"), directional(bars, "minus")
+    moved = plus + minus
+    return 100 * np.abs(plus - minus) / np.where(moved == 0, 1.0, moved)
+
+
+def adx(bars: Floats) -> Floats:
+    return rma(dx(bars), 14)
+
+
+def supertrend(bars: Floats) -> Floats:
+    """The manual's: bands only come nearer, and the first one is the upper."""
+    width, centre = 3 * rma(true_range(bars), 10), (bars[:, HIGH] + bars[:, LOW]) / 2
+    out, rises = np.full(len(bars), np.nan), False
+    upper, lower = centre + width, centre - width
+    for i in range(9, len(bars)):
+        if i > 9:
+            before = bars[i - 1, CLOSE]
+            upper[i] = upper[i] if upper[i] < upper[i - 1] or before > upper[i - 1] else upper[i - 1]
+            lower[i] = lower[i] if lower[i] > lower[i - 1] or before < lower[i - 1] else lower[i - 1]
+            rises = not bars[i, CLOSE] < lower[i] if rises else bool(bars[i, CLOSE] > upper[i])
+        out[i] = lower[i] if rises else upper[i]
+    return out
+
+
+def keltner(bars: Floats) -> Floats:
+    return ema(bars[:, CLOSE], 20) + 2 * rma(true_range(bars), 10)
+
+
 THEIRS: dict[str, tuple[Callable[[Floats], Floats], int]] = {
     "dema(30)": (dema, 171),
     "tema(30)": (tema, 241),
     "t3(5,0.7)": (t3, 43),
     "kama(30)": (kama, 291),
     "zlema(20)": (zlema, 139),
+    "plus_di(14)": (lambda bars: directional(bars, "plus"), 102),
+    "minus_di(14)": (lambda bars: directional(bars, "minus"), 102),
+    "dx(14)": (dx, 115),
+    "adx(14)": (adx, 136),
+    "supertrend(10,3)": (supertrend, 79),
+    "keltner(20,10,2)": (keltner, 112),
 }
 
 
