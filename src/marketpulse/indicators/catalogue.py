@@ -15,10 +15,15 @@ from marketpulse.indicators.donchian import DONCHIAN
 from marketpulse.indicators.dx import DX
 from marketpulse.indicators.ema import EMA
 from marketpulse.indicators.hma import HMA
+from marketpulse.indicators.ht_trendline import HT_TRENDLINE
 from marketpulse.indicators.ichimoku import ICHIMOKU
 from marketpulse.indicators.imbalance import IMBALANCE
 from marketpulse.indicators.kama import KAMA
 from marketpulse.indicators.keltner import KELTNER
+from marketpulse.indicators.linearreg import LINEARREG
+from marketpulse.indicators.linearreg_angle import LINEARREG_ANGLE
+from marketpulse.indicators.linearreg_intercept import LINEARREG_INTERCEPT
+from marketpulse.indicators.linearreg_slope import LINEARREG_SLOPE
 from marketpulse.indicators.macd import MACD
 from marketpulse.indicators.microprice import MICROPRICE
 from marketpulse.indicators.mid import MID
@@ -39,6 +44,7 @@ from marketpulse.indicators.supertrend import SUPERTREND
 from marketpulse.indicators.t3 import T3
 from marketpulse.indicators.tema import TEMA
 from marketpulse.indicators.trima import TRIMA
+from marketpulse.indicators.tsf import TSF
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vwap import VWAP
 from marketpulse.indicators.vwma import VWMA
@@ -51,7 +57,8 @@ _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
     MICROPRICE, IMBALANCE, WMA, DEMA, TEMA, TRIMA, T3, HMA, ALMA, KAMA, RMA, ZLEMA, VWMA, MIDPOINT,
     MIDPRICE, DONCHIAN, ICHIMOKU, SAR, AROON, AROONOSC, PLUS_DM, MINUS_DM, PLUS_DI, MINUS_DI, DX,
-    ADX, ADXR, SUPERTREND, KELTNER,
+    ADX, ADXR, SUPERTREND, KELTNER, LINEARREG, LINEARREG_SLOPE, LINEARREG_ANGLE,
+    LINEARREG_INTERCEPT, TSF, HT_TRENDLINE,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}
