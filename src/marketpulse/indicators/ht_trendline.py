@@ -9,7 +9,7 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
-from marketpulse.indicators.dominant_cycle import CYCLE_WIDTH, SMOOTH_PERIOD, cycle_push
+from marketpulse.indicators.dominant_cycle import CYCLE_WIDTH, SMOOTH_PERIOD, cycle_push, shift_in
 from marketpulse.indicators.window import WINDOW_HEAD, earlier, window_push
 
 _LONGEST = 50
@@ -40,9 +40,8 @@ def trendline_push(state: Floats, row: int, close: float) -> tuple[bool, int]:
     state[row, _BARS] = min(seen + 1.0, _FIRST_VALUE)
     if not cycle_push(state, row, close):
         return False, 0
-    for slot in range(_MEANS + 3, _MEANS, -1):
-        state[row, slot] = state[row, slot - 1]
-    state[row, _MEANS], length = cycle_mean(state, row, newest)
+    mean, length = cycle_mean(state, row, newest)
+    shift_in(state, row, _MEANS, 4, mean)
     return seen >= _FIRST_VALUE, length
 
 
