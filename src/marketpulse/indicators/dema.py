@@ -41,7 +41,9 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         return one_value(lines, None)
     one, two = averages
     value = one + (one - two)
-    lines.append(f"dema = 2 * ema 1 - ema 2 = 2 * {shown(one)} - {shown(two)} = {shown(value)}")
+    lines.append(
+        f"dema = ema 1 + (ema 1 - ema 2) = {shown(one)} + ({shown(one)} - {shown(two)}) = {shown(value)}"
+    )
     return one_value(lines, value)
 
 

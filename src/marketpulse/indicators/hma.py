@@ -51,7 +51,8 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     whole = float(weighted_mean(before, 0, 0, length, newest, linear_weights(length)))
     quick = half + (half - whole)
     lines.append(
-        f"quick = 2 * wma({length // 2}) - wma({length}) = 2 * {shown(half)} - {shown(whole)} = {shown(quick)}"
+        f"quick = wma({length // 2}) + (wma({length // 2}) - wma({length})) = "
+        f"{shown(half)} + ({shown(half)} - {shown(whole)}) = {shown(quick)}"
     )
     more, newest = window_entered(before, second, root, quick, "quick")
     lines += more

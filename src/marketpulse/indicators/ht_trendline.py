@@ -78,13 +78,13 @@ def explain(before: Floats, bar: Floats, _session: int, _parameters: Params) -> 
         )
     means = [float(value) for value in before[0, _MEANS : _MEANS + 4]]
     value = float(smoothed(*means))
-    parts = " + ".join(f"{weight} * {shown(mean)}" for weight, mean in zip((4, 3, 2, 1), means, strict=True))
+    newest, one, two, three = (shown(mean) for mean in means)
+    parts = f"3 * ({one} - {newest}) + 2 * ({two} - {newest}) + ({three} - {newest})"
     return one_value(
         [
             f"cycle: {shown(before[0, SMOOTH_PERIOD])} bars, rounded {length}",
-            f"mean of the last {length} closes = {shown(means[0])}; of the three bars before: "
-            + ", ".join(shown(mean) for mean in means[1:]),
-            f"ht_trendline = ({parts}) / 10 = {shown(value)}",
+            f"mean of the last {length} closes = {newest}; that of the three bars before: {one}, {two}, {three}",
+            f"ht_trendline = {newest} + ({parts}) / 10 = {shown(value)}",
         ],
         value,
     )

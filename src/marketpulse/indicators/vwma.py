@@ -59,7 +59,9 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     value, volume = (float(found) for found in volume_weighted(before, 0, length, newest))
     if not volume > 0.0:
         return one_value([*lines, "nothing has traded in the window: no value"], None)
-    lines.append(f"vwma = sum of volume * close / sum of volume ({shown(volume)}) = {shown(value)}")
+    lines.append(
+        f"vwma = newest + sum of volume * (close - newest) / {shown(volume)} (sum of volume) = {shown(value)}"
+    )
     return one_value(lines, value)
 
 

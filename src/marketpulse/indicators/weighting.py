@@ -109,5 +109,5 @@ def explain_weighted(
     weights = weights_of(kind, np.array(parameters))
     value = float(weighted_mean(before, 0, 0, length, newest, weights))
     lines.append(f"their weights: {listed(weights[::-1].tolist())}")
-    lines.append(f"{name} = sum of weight * close / sum of weights = {shown(value)}")
+    lines.append(f"{name} = newest + sum of weight * (close - newest) / sum of weights = {shown(value)}")
     return one_value(lines, value)
