@@ -2,7 +2,7 @@
 
 Our kernels take the bars as a log brings them, all series mixed, and keep a state per series. TA-Lib is
 called once per series on closes that already lie side by side: the shape that suits it best.
-Prints one JSON object per line. Needs about 20 seconds.
+Prints one JSON object per line. Needs about 40 seconds.
 """
 
 import json
@@ -46,6 +46,30 @@ TALIB: dict[str, Callable[[Floats], Any]] = {
     "bbands": lambda b: talib.BBANDS(b[CLOSE], 20, 2, 2),
     "atr": lambda b: talib.ATR(b[HIGH], b[LOW], b[CLOSE], 14),
     "volume_sma": lambda b: talib.SMA(b[VOLUME], 20),
+    "wma": lambda b: talib.WMA(b[CLOSE], 30),
+    "dema": lambda b: talib.DEMA(b[CLOSE], 30),
+    "tema": lambda b: talib.TEMA(b[CLOSE], 30),
+    "trima": lambda b: talib.TRIMA(b[CLOSE], 30),
+    "t3": lambda b: talib.T3(b[CLOSE], 5, 0.7),
+    "kama": lambda b: talib.KAMA(b[CLOSE], 30),
+    "midpoint": lambda b: talib.MIDPOINT(b[CLOSE], 14),
+    "midprice": lambda b: talib.MIDPRICE(b[HIGH], b[LOW], 14),
+    "sar": lambda b: talib.SAR(b[HIGH], b[LOW], 0.02, 0.2),
+    "aroon": lambda b: talib.AROON(b[HIGH], b[LOW], 14),
+    "aroonosc": lambda b: talib.AROONOSC(b[HIGH], b[LOW], 14),
+    "plus_dm": lambda b: talib.PLUS_DM(b[HIGH], b[LOW], 14),
+    "minus_dm": lambda b: talib.MINUS_DM(b[HIGH], b[LOW], 14),
+    "plus_di": lambda b: talib.PLUS_DI(b[HIGH], b[LOW], b[CLOSE], 14),
+    "minus_di": lambda b: talib.MINUS_DI(b[HIGH], b[LOW], b[CLOSE], 14),
+    "dx": lambda b: talib.DX(b[HIGH], b[LOW], b[CLOSE], 14),
+    "adx": lambda b: talib.ADX(b[HIGH], b[LOW], b[CLOSE], 14),
+    "adxr": lambda b: talib.ADXR(b[HIGH], b[LOW], b[CLOSE], 14),
+    "linearreg": lambda b: talib.LINEARREG(b[CLOSE], 14),
+    "linearreg_slope": lambda b: talib.LINEARREG_SLOPE(b[CLOSE], 14),
+    "linearreg_angle": lambda b: talib.LINEARREG_ANGLE(b[CLOSE], 14),
+    "linearreg_intercept": lambda b: talib.LINEARREG_INTERCEPT(b[CLOSE], 14),
+    "tsf": lambda b: talib.TSF(b[CLOSE], 14),
+    "ht_trendline": lambda b: talib.HT_TRENDLINE(b[CLOSE]),
 }
 
 

@@ -37,18 +37,55 @@ const TITLES: Record<string, string> = {
   spread: "Spread",
   microprice: "Microprice",
   imbalance: "Imbalance",
+  wma: "WMA",
+  dema: "DEMA",
+  tema: "TEMA",
+  trima: "TRIMA",
+  t3: "T3",
+  hma: "HMA",
+  alma: "ALMA",
+  kama: "KAMA",
+  rma: "RMA",
+  zlema: "ZLEMA",
+  vwma: "VWMA",
+  midpoint: "Midpoint",
+  midprice: "Midprice",
+  donchian: "Donchian",
+  ichimoku: "Ichimoku",
+  sar: "SAR",
+  aroon: "Aroon",
+  aroonosc: "Aroon osc",
+  plus_dm: "+DM",
+  minus_dm: "−DM",
+  plus_di: "+DI",
+  minus_di: "−DI",
+  dx: "DX",
+  adx: "ADX",
+  adxr: "ADXR",
+  supertrend: "Supertrend",
+  keltner: "Keltner",
+  linearreg: "Lin reg",
+  linearreg_slope: "Lin reg slope",
+  linearreg_angle: "Lin reg angle",
+  linearreg_intercept: "Lin reg start",
+  tsf: "TSF",
+  ht_trendline: "HT trendline",
 };
-const ON_PRICE = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "wma", "dema", "tema", "kama", "mid", "microprice"]);
+const ON_PRICE = new Set([
+  "sma", "ema", "bbands", "session_vwap", "vwap", "mid", "microprice", "wma", "dema", "tema", "trima", "t3", "hma", "alma", "kama",
+  "rma", "zlema", "vwma", "midpoint", "midprice", "donchian", "ichimoku", "sar", "supertrend", "keltner", "linearreg",
+  "linearreg_intercept", "tsf", "ht_trendline",
+]);
 const ON_AT_FIRST = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "volume_sma", "rsi"]);
 const PARTS: Record<string, string> = { upper: "upper", middle: "middle", lower: "lower", signal: "signal", hist: "hist" };
 
 /** `macd_12_26_9_signal` -> kind `macd`, parameters `12,26,9`, part `signal`. */
 export function readName(name: string): { kind: string; parameters: string; part: string } {
-  const match = /^([a-z][a-z_]*?)((?:_\d+(?:\.\d+)?)*)(?:_([a-z]+))?$/.exec(name);
+  const match = /^([a-z][a-z0-9_]*?)((?:_\d+(?:[.p]\d+)?)*)(?:_([a-z]+(?:_[a-z]+)*))?$/.exec(name);
   if (!match) return { kind: name, parameters: "", part: "" };
   const [, kind = name, numbers = "", part = ""] = match;
   if (numbers === "" && part !== "") return { kind: `${kind}_${part}`, parameters: "", part: "" };
-  return { kind, parameters: numbers.split("_").filter(Boolean).join(","), part };
+  return { kind, parameters: numbers.replaceAll("p", ".").split("_").filter(Boolean).join(","), part };
 }
 
 /** The groups of a page's columns, in the order in which they are offered. */
@@ -56,6 +93,7 @@ export function groupsOf(columns: readonly string[]): Group[] {
   const groups = new Map<string, Group>();
   for (let column = BAR_WIDTH; column < columns.length; column++) {
     const { kind, parameters, part } = readName(columns[column]!);
+    if (part === "direction") continue; // 1 or -1: nothing to draw beside prices
     const id = parameters ? `${kind}_${parameters.replaceAll(",", "_")}` : kind;
     let group = groups.get(id);
     if (!group) {
@@ -69,7 +107,7 @@ export function groupsOf(columns: readonly string[]): Group[] {
       groups.set(id, group);
     }
     const style = part === "hist" ? "histogram" : part === "upper" || part === "lower" ? "thin" : "line";
-    group.lines.push({ column, label: PARTS[part] ?? part, style });
+    group.lines.push({ column, label: PARTS[part] ?? part.replaceAll("_", " "), style });
     if (part === "upper" || part === "lower") {
       group.band = part === "upper" ? [column, group.band?.[1] ?? column] : [group.band?.[0] ?? column, column];
     }

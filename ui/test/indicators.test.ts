@@ -9,6 +9,10 @@ test("a column's name tells indicator, parameters and part", () => {
   assert.deepEqual(readName("macd_12_26_9_signal"), { kind: "macd", parameters: "12,26,9", part: "signal" });
   assert.deepEqual(readName("sma_20"), { kind: "sma", parameters: "20", part: "" });
   assert.deepEqual(readName("bbands_20_2.5_upper"), { kind: "bbands", parameters: "20,2.5", part: "upper" });
+  assert.deepEqual(readName("bbands_20_2p5_upper"), { kind: "bbands", parameters: "20,2.5", part: "upper" });
+  assert.deepEqual(readName("t3_5_0p7"), { kind: "t3", parameters: "5,0.7", part: "" });
+  assert.deepEqual(readName("ichimoku_9_26_52_span_a"), { kind: "ichimoku", parameters: "9,26,52", part: "span_a" });
+  assert.deepEqual(readName("plus_dm_14"), { kind: "plus_dm", parameters: "14", part: "" });
   assert.deepEqual(readName("realized_volatility_20"), { kind: "realized_volatility", parameters: "20", part: "" });
   assert.deepEqual(readName("session_vwap"), { kind: "session_vwap", parameters: "", part: "" });
 });
@@ -37,4 +41,9 @@ test("columns of one indicator belong together, and to the right pane", () => {
 test("an indicator that the page has never heard of gets a pane of its own", () => {
   const [group] = groupsOf([...BAR, "money_flow_14"]);
   assert.deepEqual([group?.place, group?.label, group?.onAtFirst], ["pane", "money flow 14", false]);
+});
+
+test("a direction of 1 or -1 is not drawn beside the prices that it comes with", () => {
+  const [group, ...others] = groupsOf([...BAR, "supertrend_10_3", "supertrend_10_3_direction"]);
+  assert.deepEqual([group?.place, group?.lines.length, others.length], ["price", 1, 0]);
 });

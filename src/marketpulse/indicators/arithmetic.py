@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from marketpulse.indicators.declaration import Explained, Floats
 from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 from marketpulse.indicators.smoothing import seed_push
+from marketpulse.indicators.window import WINDOW_HEAD, window_push
 
 _SHOWN_MOST = 60
 
@@ -28,19 +29,30 @@ def listed(values: Sequence[float]) -> str:
     return ", ".join(texts)
 
 
-def window_before(state: Floats, at: int, length: int) -> list[float]:
-    """What the window at `state[0, at:]` (rolling.sum_push) holds, the oldest first."""
+def window_held(state: Floats, at: int, length: int, slots_before: int = SUM_HEAD) -> list[float]:
+    """What the window at `state[0, at:]` (rolling.sum_push, window.window_push) holds, the oldest first."""
     seen = int(state[0, at])
-    ring: list[float] = state[0, at + SUM_HEAD : at + SUM_HEAD + length].tolist()
+    ring: list[float] = state[0, at + slots_before : at + slots_before + length].tolist()
     head = seen - length
     return ring[:seen] if head < 0 else ring[head:] + ring[:head]
+
+
+def window_entered(
+    state: Floats, at: int, length: int, value: float, of: str
+) -> tuple[list[str], int | None]:
+    """A window with this value (window.window_push), and the value's place; None while it is not full."""
+    held, place = window_push(state, 0, at, length, value)
+    lines = [f"the last {held} {of}, the oldest first: {listed(window_held(state, at, length, WINDOW_HEAD))}"]
+    if held < length:
+        return [*lines, f"{length} are needed: no value yet"], None
+    return lines, int(place)
 
 
 def mean_of_window(
     state: Floats, at: int, length: int, value: float, of: str
 ) -> tuple[list[str], float | None]:
     """The mean of the last `length` values, this one included; None while there are fewer."""
-    window = window_before(state, at, length)
+    window = window_held(state, at, length)
     total = float(state[0, at + 1])
     full, high, low = sum_push(state, 0, at, length, value)
     held = [*window[len(window) + 1 - length :], value] if len(window) >= length else [*window, value]
@@ -83,6 +95,11 @@ def wilder_step(
     state[0, at + 1] = result
     parts = f"({shown(before)} * {length - 1} + {shown(value)}) / {length}"
     return [f"{name} = (before * {length - 1} + {of}) / {length} = {parts} = {shown(result)}"], result
+
+
+def one_value(lines: Sequence[str], value: float | None) -> Explained:
+    """What a single column's lines come to: no value where there is none, nor where no double holds it."""
+    return Explained(tuple(lines), (math.nan if value is None or not math.isfinite(value) else value,))
 
 
 def of_quote(name: str, formula: str, numbers: str, value: float) -> Explained:

@@ -15,8 +15,8 @@ from marketpulse.compiled import kernel
 
 _SQRT2 = math.sqrt(2)
 # ln 2 in two parts: the first has 32 bits, so that its product with a power of two's exponent is exact.
-_LN2_UPPER = 2977044471 / 2**32
-_LN2_LOWER = 1.9082149292705877e-10
+LN2_UPPER = 2977044471 / 2**32
+LN2_LOWER = 1.9082149292705877e-10
 _TERMS = 12
 _TERMS_OF_SMALL_MOVE = 5
 _SMALL_SQUARE = 2.0**-11
@@ -48,4 +48,4 @@ def log_return(previous: float, price: float) -> float:
     logarithm = 2.0 * (s + s * series)
     if power == 0:
         return logarithm
-    return power * _LN2_UPPER + (logarithm + power * _LN2_LOWER)
+    return power * LN2_UPPER + (logarithm + power * LN2_LOWER)

@@ -18,7 +18,7 @@ from marketpulse.indicators.declaration import Indicator, Spec, number
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>[-+]?[0-9.][\w.]*(?:(?<=[eE])[-+]\d+)?)|(?P<sign>\S))"
 )
-_COLUMN = re.compile(r"([a-z_]+?)((?:_\d+(?:p\d+)?)+)(?:_[a-z]+)?")
+_COLUMN = re.compile(r"([a-z][a-z0-9_]*?)((?:_\d+(?:p\d+)?)+)(?:_[a-z_]+)?")
 
 
 def parse(text: str, catalogue: Mapping[str, Indicator]) -> tuple[Spec, ...]:

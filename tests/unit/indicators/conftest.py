@@ -44,6 +44,12 @@ def daily(request: pytest.FixtureRequest) -> Floats:
 
 
 @pytest.fixture(scope="session")
+def every_daily() -> list[Floats]:
+    """Daily bars (n, 10) of all real files at once."""
+    return [read_bars(path)[0] for path in DAILY_FILES]
+
+
+@pytest.fixture(scope="session")
 def minutes() -> tuple[Floats, NDArray[np.int32]]:
     """One-minute bars (n, 10) of four sessions, and the session date of each."""
     return read_bars(DATA / "intraday_bars" / "spy_like_1m.csv")

@@ -12,12 +12,13 @@ from marketpulse.indicators.declaration import Indicator, Spec
 from marketpulse.settings import DEFAULT_INDICATORS
 
 ROOM = Path(marketpulse.indicators.__file__).parent
+PAGE = Path(__file__).parents[3] / "ui" / "src" / "indicators.ts"
 EVERY = pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(CATALOGUE))
 
 
 def test_every_file_that_declares_an_indicator_is_in_the_catalogue() -> None:
     declaring = {
-        p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z_]+ = Indicator\(", p.read_text(), re.M)
+        p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)
     }
     assert declaring == set(CATALOGUE)
 
@@ -41,6 +42,12 @@ def test_a_declaration_is_complete(indicator: Indicator) -> None:
     assert set(indicator.reads) <= set(NAMES)
     assert len(set(indicator.outputs)) == len(indicator.outputs) > 0
     assert len({p.name for p in indicator.parameters}) == len(indicator.parameters)
+
+
+def test_the_page_draws_over_the_prices_what_declares_to_be_there() -> None:
+    (listed,) = re.findall(r"const ON_PRICE = new Set\(\[(.*?)\]\)", PAGE.read_text(encoding="utf-8"), re.S)
+    drawn = set(re.findall(r'"(\w+)"', listed))
+    assert drawn & set(CATALOGUE) == {name for name, found in CATALOGUE.items() if found.pane == "price"}
 
 
 def test_no_two_indicators_share_a_column() -> None:

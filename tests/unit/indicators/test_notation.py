@@ -42,6 +42,12 @@ def test_the_text_of_a_spec_gives_the_spec_again() -> None:
         ("sma(20),smaa(14)", "unknown indicator 'smaa'; did you mean 'sma'?", 8),
         ("qqq", "unknown indicator 'qqq'; `marketpulse indicators` lists them all", 0),
         ("sma_20", "unknown indicator 'sma_20': write sma(20)", 0),
+        (
+            "ichimoku_9_26_52_span_a",
+            "unknown indicator 'ichimoku_9_26_52_span_a': write ichimoku(9,26,52)",
+            0,
+        ),
+        ("t3_5_0p7", "unknown indicator 't3_5_0p7': write t3(5,0.7)", 0),
         ("bbands_20_2p5_upper", "unknown indicator 'bbands_20_2p5_upper': write bbands(20,2.5)", 0),
         (
             "realized_volatility_5",
