@@ -4,25 +4,34 @@ from collections.abc import Iterable
 
 from marketpulse.indicators.atr import ATR
 from marketpulse.indicators.bbands import BBANDS
+from marketpulse.indicators.cmo import CMO
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
 from marketpulse.indicators.ema import EMA
 from marketpulse.indicators.imbalance import IMBALANCE
 from marketpulse.indicators.macd import MACD
 from marketpulse.indicators.microprice import MICROPRICE
 from marketpulse.indicators.mid import MID
+from marketpulse.indicators.mom import MOM
 from marketpulse.indicators.notation import parse
 from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
+from marketpulse.indicators.roc import ROC
+from marketpulse.indicators.rocp import ROCP
+from marketpulse.indicators.rocr import ROCR
 from marketpulse.indicators.rsi import RSI
 from marketpulse.indicators.sma import SMA
 from marketpulse.indicators.spread import SPREAD
+from marketpulse.indicators.stoch import STOCH
+from marketpulse.indicators.stochf import STOCHF
+from marketpulse.indicators.stochrsi import STOCHRSI
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vwap import VWAP
+from marketpulse.indicators.willr import WILLR
 
 __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
 
 _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
-    MICROPRICE, IMBALANCE,
+    MICROPRICE, IMBALANCE, MOM, ROCP, ROC, ROCR, STOCHF, STOCH, STOCHRSI, WILLR, CMO,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}

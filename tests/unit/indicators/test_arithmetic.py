@@ -10,7 +10,11 @@ from marketpulse.indicators.bar_columns import BID, CLOSE, HIGH, LOW, NOTIONAL, 
 from marketpulse.indicators.catalogue import CATALOGUE, Spec, parse_indicators
 from marketpulse.indicators.declaration import Floats
 
-SMALL = {"macd": "macd(2,4,3)", "bbands": "bbands(3,1.5)"}
+SMALL = {
+    "macd": "macd(2,4,3)",
+    "bbands": "bbands(3,1.5)",
+    "stochrsi": "stochrsi(3,3,2)",
+}
 SPECS = [
     parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]
     for name, declared in CATALOGUE.items()
