@@ -2,17 +2,23 @@
 
 from collections.abc import Iterable
 
+from marketpulse.indicators.apo import APO
 from marketpulse.indicators.atr import ATR
 from marketpulse.indicators.bbands import BBANDS
+from marketpulse.indicators.bop import BOP
+from marketpulse.indicators.cci import CCI
 from marketpulse.indicators.cmo import CMO
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
+from marketpulse.indicators.dpo import DPO
 from marketpulse.indicators.ema import EMA
 from marketpulse.indicators.imbalance import IMBALANCE
 from marketpulse.indicators.macd import MACD
+from marketpulse.indicators.mfi import MFI
 from marketpulse.indicators.microprice import MICROPRICE
 from marketpulse.indicators.mid import MID
 from marketpulse.indicators.mom import MOM
 from marketpulse.indicators.notation import parse
+from marketpulse.indicators.ppo import PPO
 from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
 from marketpulse.indicators.roc import ROC
 from marketpulse.indicators.rocp import ROCP
@@ -23,6 +29,9 @@ from marketpulse.indicators.spread import SPREAD
 from marketpulse.indicators.stoch import STOCH
 from marketpulse.indicators.stochf import STOCHF
 from marketpulse.indicators.stochrsi import STOCHRSI
+from marketpulse.indicators.trix import TRIX
+from marketpulse.indicators.tsi import TSI
+from marketpulse.indicators.ultosc import ULTOSC
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vwap import VWAP
 from marketpulse.indicators.willr import WILLR
@@ -31,7 +40,8 @@ __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_
 
 _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
-    MICROPRICE, IMBALANCE, MOM, ROCP, ROC, ROCR, STOCHF, STOCH, STOCHRSI, WILLR, CMO,
+    MICROPRICE, IMBALANCE, MOM, ROCP, ROC, ROCR, STOCHF, STOCH, STOCHRSI, WILLR, CMO, CCI, APO, PPO,
+    TRIX, ULTOSC, BOP, MFI, TSI, DPO,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}

@@ -4,6 +4,7 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.declaration import Floats
 from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_step, lowest_push, lowest_step
+from marketpulse.indicators.tie import tied
 
 
 def fast_k_width(length: int) -> int:
@@ -13,16 +14,12 @@ def fast_k_width(length: int) -> int:
 
 @kernel
 def fast_k_push(
-    state: Floats, row: int, at: int, length: int, high: float, low: float, close: float, still: float
+    state: Floats, row: int, at: int, length: int, high: float, low: float, close: float
 ) -> tuple[bool, float]:
-    """Take a bar into the windows at `state[row, at:]`; whether they are full, and %K.
-
-    Where the range is not above `still` nothing moved, and %K is 0: 0 for prices, for computed values their rounding.
-    """
+    """Take a bar into the windows at `state[row, at:]`; whether they are full, and %K (0 where nothing moved)."""
     _, highest = highest_push(state, row, at, length, high)
     full, lowest = lowest_push(state, row, at + EXTREME_HEAD + length, length, low)
-    span = highest - lowest
-    return full, 100.0 * ((close - lowest) / span) if span > still else 0.0
+    return full, 0.0 if tied(highest, lowest) else 100.0 * ((close - lowest) / (highest - lowest))
 
 
 def fast_k_step(
@@ -31,7 +28,6 @@ def fast_k_step(
     length: int,
     bar: tuple[float, float, float],
     of: tuple[str, str, str],
-    still: float = 0.0,
 ) -> tuple[list[str], float | None]:
     """`fast_k_push` in words: the bar's high, low and close, and `of` what these are."""
     high, low, close = bar
@@ -41,9 +37,8 @@ def fast_k_step(
     lines += more
     if highest is None or lowest is None:
         return lines, None
-    span = highest - lowest
-    if not span > still:
-        return [*lines, f"highest - lowest = {shown(span)}: nothing moved, %K = 0"], 0.0
-    value = 100.0 * ((close - lowest) / span)
+    if tied(highest, lowest):
+        return [*lines, "highest = lowest: %K = 0"], 0.0
+    value = 100.0 * ((close - lowest) / (highest - lowest))
     parts = f"100 * ({shown(close)} - {shown(lowest)}) / ({shown(highest)} - {shown(lowest)})"
     return [*lines, f"%K = 100 * ({now} - lowest) / (highest - lowest) = {parts} = {shown(value)}"], value

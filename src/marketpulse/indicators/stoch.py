@@ -29,9 +29,7 @@ def update(
     for i in range(len(series)):
         row = series[i]
         out[i, 0] = out[i, 1] = math.nan
-        known, raw = fast_k_push(
-            state, row, windows, length, bars[i, HIGH], bars[i, LOW], bars[i, CLOSE], 0.0
-        )
+        known, raw = fast_k_push(state, row, windows, length, bars[i, HIGH], bars[i, LOW], bars[i, CLOSE])
         if not known:
             continue
         known, high, low = sum_push(state, row, 0, slow_k, raw)

@@ -28,7 +28,7 @@ def update(
         row = series[i]
         out[i, 0] = out[i, 1] = math.nan
         known, k = fast_k_push(
-            state, row, SUM_HEAD + smoothing, length, bars[i, HIGH], bars[i, LOW], bars[i, CLOSE], 0.0
+            state, row, SUM_HEAD + smoothing, length, bars[i, HIGH], bars[i, LOW], bars[i, CLOSE]
         )
         if known:
             full, high, low = sum_push(state, row, 0, smoothing, k)

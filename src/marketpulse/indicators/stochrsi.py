@@ -14,8 +14,6 @@ from marketpulse.indicators.rises_and_falls import RISES_WIDTH
 from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 from marketpulse.indicators.rsi import rsi_push, rsi_step
 
-_STILL = 1e-9  # of 100: while the price stands still the index moves by its rounding, of about 1e-14
-
 
 @kernel
 def update(
@@ -34,9 +32,7 @@ def update(
         known, index = rsi_push(state, row, 0, length, bars[i, CLOSE])
         if not known:
             continue
-        known, k = fast_k_push(
-            state, row, RISES_WIDTH + SUM_HEAD + fast_d, fast_k, index, index, index, _STILL
-        )
+        known, k = fast_k_push(state, row, RISES_WIDTH + SUM_HEAD + fast_d, fast_k, index, index, index)
         if known:
             full, high, low = sum_push(state, row, RISES_WIDTH, fast_d, k)
             if full:
@@ -50,7 +46,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     k = d = None
     if index is not None:
         at, of = RISES_WIDTH + SUM_HEAD + fast_d, ("rsi", "rsi", "rsi")
-        more, k = fast_k_step(before, at, fast_k, (index, index, index), of, _STILL)
+        more, k = fast_k_step(before, at, fast_k, (index, index, index), of)
         lines += more
     if k is not None:
         more, d = mean_of_window(before, RISES_WIDTH, fast_d, k, "%K")

@@ -10,6 +10,7 @@ from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_step, lowest_push, lowest_step
+from marketpulse.indicators.tie import tied
 
 
 @kernel
@@ -27,8 +28,8 @@ def update(
         row = series[i]
         _, highest = highest_push(state, row, 0, length, bars[i, HIGH])
         full, lowest = lowest_push(state, row, EXTREME_HEAD + length, length, bars[i, LOW])
-        span = highest - lowest
-        value = -100.0 * ((highest - bars[i, CLOSE]) / span) if span != 0.0 else 0.0
+        value = -100.0 * ((highest - bars[i, CLOSE]) / (highest - lowest))
+        value = 0.0 if tied(highest, lowest) else value
         out[i, 0] = value if full and math.isfinite(value) else math.nan
 
 
@@ -40,10 +41,9 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     lines += more
     if highest is None or lowest is None:
         return Explained(tuple(lines), none)
-    span = highest - lowest
-    if span == 0.0:
+    if tied(highest, lowest):
         return Explained((*lines, "highest = lowest: willr = 0"), (0.0,))
-    value = -100.0 * ((highest - close) / span)
+    value = -100.0 * ((highest - close) / (highest - lowest))
     parts = f"-100 * ({shown(highest)} - {shown(close)}) / ({shown(highest)} - {shown(lowest)})"
     lines.append(f"willr = -100 * (highest - close) / (highest - lowest) = {parts} = {shown(value)}")
     return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))

@@ -14,6 +14,10 @@ SMALL = {
     "macd": "macd(2,4,3)",
     "bbands": "bbands(3,1.5)",
     "stochrsi": "stochrsi(3,3,2)",
+    "apo": "apo(2,4)",
+    "ppo": "ppo(2,4)",
+    "ultosc": "ultosc(4,2,3)",
+    "tsi": "tsi(3,2)",
 }
 SPECS = [
     parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]
