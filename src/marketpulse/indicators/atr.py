@@ -6,15 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown, wilder_step
+from marketpulse.indicators.arithmetic import wilder_step
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
+from marketpulse.indicators.true_range import TRUE_RANGE_WIDTH, true_range_push, true_range_step
 
-_STARTED = 0  # 1 once there is a previous close
-_PREVIOUS = 1
-_RANGE = 2
+_RANGE = TRUE_RANGE_WIDTH
 _WIDTH = _RANGE + AVERAGE_WIDTH
+
+
+@kernel
+def atr_push(
+    state: Floats, row: int, length: int, high: float, low: float, close: float
+) -> tuple[bool, float]:
+    """Take a bar into a row: whether there is an average of its true ranges, and that."""
+    known, true_range = true_range_push(state, row, 0, high, low, close)
+    if not known:
+        return False, math.nan
+    return wilder_push(state, row, _RANGE, length, true_range)
 
 
 @kernel
@@ -26,34 +36,26 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: started, previous close, average true range (smoothing.wilder_push)."""
+    """Row: previous close (true_range.true_range_push), average true range (smoothing.wilder_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        row = series[i]
-        high, low, previous = bars[i, HIGH], bars[i, LOW], state[row, _PREVIOUS]
-        out[i, 0] = math.nan
-        if state[row, _STARTED] != 0.0:
-            true_range = max(high - low, abs(high - previous), abs(low - previous))
-            known, value = wilder_push(state, row, _RANGE, length, true_range)
-            if known and math.isfinite(value):
-                out[i, 0] = value
-        state[row, _STARTED] = 1.0
-        state[row, _PREVIOUS] = bars[i, CLOSE]
+        known, value = atr_push(state, series[i], length, bars[i, HIGH], bars[i, LOW], bars[i, CLOSE])
+        out[i, 0] = value if known and math.isfinite(value) else math.nan
+
+
+def atr_step(state: Floats, length: int, bar: Floats) -> tuple[list[str], float | None]:
+    """The bar's true range, and its average; None while there is none."""
+    line, true_range = true_range_step(state, 0, float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE]))
+    if true_range is None:
+        return [line], None
+    more, value = wilder_step(state, _RANGE, length, true_range, "atr", "true range")
+    return [line, *more], value
 
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The bar's true range, and its average."""
-    high, low, none = float(bar[HIGH]), float(bar[LOW]), (math.nan,)
-    if before[0, _STARTED] == 0.0:
-        return Explained(("the first bar has no close before it, and so no true range",), none)
-    previous = float(before[0, _PREVIOUS])
-    true_range = max(high - low, abs(high - previous), abs(low - previous))
-    distances = f"{shown(high)} - {shown(low)}, |{shown(high)} - {shown(previous)}|, |{shown(low)} - {shown(previous)}|"
-    lines = [
-        f"true range = max(high - low, |high - close before|, |low - close before|) = max({distances}) = {shown(true_range)}"
-    ]
-    more, value = wilder_step(before, _RANGE, int(parameters[0]), true_range, "atr", "true range")
-    return Explained((*lines, *more), (value,) if value is not None and math.isfinite(value) else none)
+    lines, value = atr_step(before, int(parameters[0]), bar)
+    return Explained(tuple(lines), (value if value is not None and math.isfinite(value) else math.nan,))
 
 
 ATR = Indicator(

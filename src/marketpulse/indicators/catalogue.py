@@ -2,22 +2,36 @@
 
 from collections.abc import Iterable
 
+from marketpulse.indicators.ad import AD
+from marketpulse.indicators.adosc import ADOSC
 from marketpulse.indicators.apo import APO
 from marketpulse.indicators.atr import ATR
+from marketpulse.indicators.avgprice import AVGPRICE
 from marketpulse.indicators.bbands import BBANDS
 from marketpulse.indicators.bop import BOP
 from marketpulse.indicators.cci import CCI
+from marketpulse.indicators.cmf import CMF
 from marketpulse.indicators.cmo import CMO
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
 from marketpulse.indicators.dpo import DPO
+from marketpulse.indicators.drawdown import DRAWDOWN
 from marketpulse.indicators.ema import EMA
+from marketpulse.indicators.eom import EOM
+from marketpulse.indicators.force_index import FORCE_INDEX
+from marketpulse.indicators.garman_klass import GARMAN_KLASS
 from marketpulse.indicators.imbalance import IMBALANCE
 from marketpulse.indicators.macd import MACD
+from marketpulse.indicators.max import MAX
+from marketpulse.indicators.medprice import MEDPRICE
 from marketpulse.indicators.mfi import MFI
 from marketpulse.indicators.microprice import MICROPRICE
 from marketpulse.indicators.mid import MID
+from marketpulse.indicators.min import MIN
 from marketpulse.indicators.mom import MOM
+from marketpulse.indicators.natr import NATR
 from marketpulse.indicators.notation import parse
+from marketpulse.indicators.obv import OBV
+from marketpulse.indicators.parkinson import PARKINSON
 from marketpulse.indicators.ppo import PPO
 from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
 from marketpulse.indicators.roc import ROC
@@ -29,11 +43,15 @@ from marketpulse.indicators.spread import SPREAD
 from marketpulse.indicators.stoch import STOCH
 from marketpulse.indicators.stochf import STOCHF
 from marketpulse.indicators.stochrsi import STOCHRSI
+from marketpulse.indicators.trange import TRANGE
 from marketpulse.indicators.trix import TRIX
 from marketpulse.indicators.tsi import TSI
+from marketpulse.indicators.typprice import TYPPRICE
 from marketpulse.indicators.ultosc import ULTOSC
 from marketpulse.indicators.volume_sma import VOLUME_SMA
+from marketpulse.indicators.vpt import VPT
 from marketpulse.indicators.vwap import VWAP
+from marketpulse.indicators.wclprice import WCLPRICE
 from marketpulse.indicators.willr import WILLR
 
 __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
@@ -41,7 +59,8 @@ __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_
 _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
     MICROPRICE, IMBALANCE, MOM, ROCP, ROC, ROCR, STOCHF, STOCH, STOCHRSI, WILLR, CMO, CCI, APO, PPO,
-    TRIX, ULTOSC, BOP, MFI, TSI, DPO,
+    TRIX, ULTOSC, BOP, MFI, TSI, DPO, OBV, AD, ADOSC, CMF, FORCE_INDEX, EOM, VPT, NATR, TRANGE,
+    TYPPRICE, MEDPRICE, AVGPRICE, WCLPRICE, MAX, MIN, DRAWDOWN, PARKINSON, GARMAN_KLASS,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}

@@ -18,6 +18,7 @@ SMALL = {
     "ppo": "ppo(2,4)",
     "ultosc": "ultosc(4,2,3)",
     "tsi": "tsi(3,2)",
+    "adosc": "adosc(2,4)",
 }
 SPECS = [
     parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]
