@@ -10,6 +10,7 @@ from marketpulse.indicators.avgprice import AVGPRICE
 from marketpulse.indicators.bbands import BBANDS
 from marketpulse.indicators.bop import BOP
 from marketpulse.indicators.cci import CCI
+from marketpulse.indicators.close_volume_correl import CLOSE_VOLUME_CORREL
 from marketpulse.indicators.cmf import CMF
 from marketpulse.indicators.cmo import CMO
 from marketpulse.indicators.declaration import Indicator, Parameter, Spec, all_columns
@@ -20,6 +21,7 @@ from marketpulse.indicators.eom import EOM
 from marketpulse.indicators.force_index import FORCE_INDEX
 from marketpulse.indicators.garman_klass import GARMAN_KLASS
 from marketpulse.indicators.imbalance import IMBALANCE
+from marketpulse.indicators.kurtosis import KURTOSIS
 from marketpulse.indicators.macd import MACD
 from marketpulse.indicators.max import MAX
 from marketpulse.indicators.medprice import MEDPRICE
@@ -32,14 +34,17 @@ from marketpulse.indicators.natr import NATR
 from marketpulse.indicators.notation import parse
 from marketpulse.indicators.obv import OBV
 from marketpulse.indicators.parkinson import PARKINSON
+from marketpulse.indicators.percent_rank import PERCENT_RANK
 from marketpulse.indicators.ppo import PPO
 from marketpulse.indicators.realized_volatility import REALIZED_VOLATILITY
 from marketpulse.indicators.roc import ROC
 from marketpulse.indicators.rocp import ROCP
 from marketpulse.indicators.rocr import ROCR
 from marketpulse.indicators.rsi import RSI
+from marketpulse.indicators.skew import SKEW
 from marketpulse.indicators.sma import SMA
 from marketpulse.indicators.spread import SPREAD
+from marketpulse.indicators.stddev import STDDEV
 from marketpulse.indicators.stoch import STOCH
 from marketpulse.indicators.stochf import STOCHF
 from marketpulse.indicators.stochrsi import STOCHRSI
@@ -48,11 +53,13 @@ from marketpulse.indicators.trix import TRIX
 from marketpulse.indicators.tsi import TSI
 from marketpulse.indicators.typprice import TYPPRICE
 from marketpulse.indicators.ultosc import ULTOSC
+from marketpulse.indicators.var import VAR
 from marketpulse.indicators.volume_sma import VOLUME_SMA
 from marketpulse.indicators.vpt import VPT
 from marketpulse.indicators.vwap import VWAP
 from marketpulse.indicators.wclprice import WCLPRICE
 from marketpulse.indicators.willr import WILLR
+from marketpulse.indicators.zscore import ZSCORE
 
 __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_indicators"]
 
@@ -60,7 +67,8 @@ _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
     MICROPRICE, IMBALANCE, MOM, ROCP, ROC, ROCR, STOCHF, STOCH, STOCHRSI, WILLR, CMO, CCI, APO, PPO,
     TRIX, ULTOSC, BOP, MFI, TSI, DPO, OBV, AD, ADOSC, CMF, FORCE_INDEX, EOM, VPT, NATR, TRANGE,
-    TYPPRICE, MEDPRICE, AVGPRICE, WCLPRICE, MAX, MIN, DRAWDOWN, PARKINSON, GARMAN_KLASS,
+    TYPPRICE, MEDPRICE, AVGPRICE, WCLPRICE, MAX, MIN, DRAWDOWN, PARKINSON, GARMAN_KLASS, STDDEV,
+    VAR, ZSCORE, SKEW, KURTOSIS, CLOSE_VOLUME_CORREL, PERCENT_RANK,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}

@@ -4,9 +4,13 @@ As rolling.positive_sum_push does it: the older part of the window is kept as th
 to the part's end, so that nothing is looked for when the highest leaves.
 """
 
+from collections.abc import Callable
+
 from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.declaration import Floats
+
+Step = Callable[[Floats, int, int, float, str], tuple[list[str], float | None]]
 
 EXTREME_HEAD = 2  # slots before the ring: seen, highest of the newer part
 

@@ -1,6 +1,7 @@
 """Highest close (docs/formulas/max.md)."""
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 from marketpulse.compiled import kernel
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_step
+from marketpulse.indicators.extremes import EXTREME_HEAD, Step, highest_push, highest_step
 
 
 @kernel
-def update(
+def extreme_close(
+    sign: float,
     state: Floats,
     series: NDArray[np.int64],
     bars: Floats,
@@ -20,16 +22,16 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: the window (extremes.highest_push)."""
+    """The kernel of the highest close and, with sign -1, of the lowest. Row: the window (extremes.highest_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        full, value = highest_push(state, series[i], 0, length, bars[i, CLOSE])
-        out[i, 0] = value if full else math.nan
+        full, value = highest_push(state, series[i], 0, length, sign * bars[i, CLOSE])
+        out[i, 0] = sign * value if full else math.nan
 
 
-def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
-    """The highest close of the window."""
-    lines, value = highest_step(before, 0, int(parameters[0]), float(bar[CLOSE]), "closes")
+def explain_extreme(step: Step, before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
+    """The highest, or the lowest, close of the window."""
+    lines, value = step(before, 0, int(parameters[0]), float(bar[CLOSE]), "closes")
     return Explained(tuple(lines), (math.nan if value is None else value,))
 
 
@@ -37,8 +39,8 @@ MAX = Indicator(
     name="max",
     title="Highest close",
     group="statistics",
-    update=update,
-    explain=explain,
+    update=partial(extreme_close, 1.0),
+    explain=partial(explain_extreme, highest_step),
     parameters=(period(30),),
     state_width=lambda p: EXTREME_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,

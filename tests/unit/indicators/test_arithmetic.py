@@ -19,6 +19,7 @@ SMALL = {
     "ultosc": "ultosc(4,2,3)",
     "tsi": "tsi(3,2)",
     "adosc": "adosc(2,4)",
+    "kurtosis": "kurtosis(4)",
 }
 SPECS = [
     parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]
