@@ -54,10 +54,8 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     ease, empty = 0.0, length
     line = "the bar has no volume: it has no ease, and none has a value that counts it"
     if volume > 0.0:
-        ease, empty = (
-            _SCALE * ((middle - previous) * (high - low) / volume),
-            max(int(before[0, _EMPTY]) - 1, 0),
-        )
+        ease = _SCALE * ((middle - previous) * (high - low) / volume)
+        empty = max(int(before[0, _EMPTY]) - 1, 0)
         parts = f"{_SCALE:g} * ({shown(middle)} - {shown(previous)}) * ({shown(high)} - {shown(low)}) / {shown(volume)}"
         line = (
             f"ease = {_SCALE:g} * (middle - middle before) * (high - low) / volume = {parts} = {shown(ease)}"

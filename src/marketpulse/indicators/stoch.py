@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window
+from marketpulse.indicators.arithmetic import mean_of_window, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.fast_k import fast_k_push, fast_k_step, fast_k_width
@@ -56,7 +56,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         lines += more
     if k is None or d is None or not math.isfinite(d):
         return Explained(tuple(lines), (math.nan, math.nan))
-    return Explained((*lines, f"k = mean of %K = {k!r}; d = mean of k = {d!r}"), (k, d))
+    return Explained((*lines, f"k = mean of %K = {shown(k)}; d = mean of k = {shown(d)}"), (k, d))
 
 
 STOCH = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window
+from marketpulse.indicators.arithmetic import mean_of_window, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.fast_k import fast_k_push, fast_k_step, fast_k_width
@@ -53,7 +53,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         lines += more
     if k is None or d is None:
         return Explained(tuple(lines), (math.nan, math.nan))
-    return Explained((*lines, f"k = %K = {k!r}; d = mean of %K = {d!r}"), (k, d))
+    return Explained((*lines, f"k = %K = {shown(k)}; d = mean of %K = {shown(d)}"), (k, d))
 
 
 STOCHRSI = Indicator(
