@@ -38,6 +38,18 @@ test("columns of one indicator belong together, and to the right pane", () => {
   assert.deepEqual(groups.at(-1)?.levels, [30, 70]);
 });
 
+test("a price of the bar and the extremes of closes are drawn on the price, a stochastic below it", () => {
+  const groups = groupsOf([...BAR, "stoch_5_3_3_k", "stoch_5_3_3_d", "typprice", "max_30"]);
+  assert.deepEqual(
+    groups.map((g) => [g.id, g.label, g.place, g.lines.length]),
+    [
+      ["typprice", "Typical price", "price", 1],
+      ["max_30", "Highest close 30", "price", 1],
+      ["stoch_5_3_3", "Stoch 5 3 3", "pane", 2],
+    ],
+  );
+});
+
 test("an indicator that the page has never heard of gets a pane of its own", () => {
   const [group] = groupsOf([...BAR, "money_flow_14"]);
   assert.deepEqual([group?.place, group?.label, group?.onAtFirst], ["pane", "money flow 14", false]);

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from marketpulse.indicators.declaration import Explained, Floats
-from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
+from marketpulse.indicators.rolling import SUM_HEAD, mean, positive_sum_push, sum_push
 from marketpulse.indicators.smoothing import seed_push
 from marketpulse.indicators.window import WINDOW_HEAD, window_push
 
@@ -69,6 +69,16 @@ def mean_of_window(
         lines[-1] += f", and {shown(low)} that rounding took away"
     result = float(mean(high, low, length))
     return [*lines, f"mean = sum / {length} = {shown(result)}"], result
+
+
+def positive_sum_of_window(
+    state: Floats, at: int, length: int, value: float, of: str
+) -> tuple[list[str], float | None]:
+    """The sum of the last `length` values >= 0 (rolling.positive_sum_push); None while there are fewer."""
+    full, total = positive_sum_push(state, 0, at, length, value)
+    if not full:
+        return [f"sum of {of}, with {shown(value)}: {length} are needed: no value yet"], None
+    return [f"sum of the last {length} {of}, with {shown(value)} = {shown(total)}"], float(total)
 
 
 def ema_step(

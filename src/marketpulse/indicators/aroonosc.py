@@ -10,7 +10,7 @@ from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.aroon import AROON, explain_recency, recency
 from marketpulse.indicators.bar_columns import HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
-from marketpulse.indicators.extremes import range_push
+from marketpulse.indicators.price_range import range_push
 
 
 @kernel
@@ -22,7 +22,7 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: `period + 1` bars (extremes.range_push)."""
+    """Row: `period + 1` bars (price_range.range_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
         row = series[i]

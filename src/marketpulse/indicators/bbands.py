@@ -9,23 +9,8 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import mean_of_window, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Parameter, Params, period
+from marketpulse.indicators.moments import population_deviation
 from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
-
-
-@kernel
-def population_deviation(state: Floats, row: int, at: int, count: int, centre: float) -> float:
-    """Square root of the mean squared distance of `state[row, at:at + count]` from its mean.
-
-    Distances are taken from `centre`, which is that mean but for its rounding; what the rounding
-    adds is taken off again. Squares of prices are never subtracted, so nothing cancels.
-    """
-    total, squares = 0.0, 0.0
-    for place in range(at, at + count):
-        distance = state[row, place] - centre
-        total += distance
-        squares += distance * distance
-    variance = (squares - total * total / count) / count
-    return math.sqrt(variance) if variance > 0.0 else 0.0
 
 
 @kernel

@@ -9,7 +9,7 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.bar_columns import HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.extremes import highest, lowest, range_push, range_width, range_words
+from marketpulse.indicators.price_range import highest, lowest, range_push, range_width, range_words
 
 
 @kernel
@@ -21,7 +21,7 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: the bars (extremes.range_push)."""
+    """Row: the bars (price_range.range_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
         row = series[i]

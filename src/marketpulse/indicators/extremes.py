@@ -1,71 +1,71 @@
-"""The highest high and the lowest low of the last bars, and how long ago they were.
+"""The highest and the lowest of the last `period` values, a constant cost per bar on average.
 
-Slots: a window of highs, then one of lows (window.window_push), of `size` bars each. One pass over the bars asked for.
+As rolling.positive_sum_push does it: the older part of the window is kept as the highest from each value
+to the part's end, so that nothing is looked for when the highest leaves.
 """
+
+from collections.abc import Callable
 
 from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.declaration import Floats
-from marketpulse.indicators.window import WINDOW_HEAD, earlier, window_push
 
+Step = Callable[[Floats, int, int, float, str], tuple[list[str], float | None]]
 
-def range_width(size: int) -> int:
-    """Slots that the highs and lows of `size` bars take."""
-    return 2 * (WINDOW_HEAD + size)
+EXTREME_HEAD = 2  # slots before the ring: seen, highest of the newer part
 
 
 @kernel
-def range_push(state: Floats, row: int, at: int, size: int, high: float, low: float) -> tuple[int, int]:
-    """Take a bar into the windows at `state[row, at:]` (range_width slots).
+def highest_push(state: Floats, row: int, at: int, period: int, value: float) -> tuple[bool, float]:
+    """Take a value into the window at `state[row, at:]` (EXTREME_HEAD + period slots).
 
-    Returns how many bars they hold now, and the place of this one.
+    Returns whether the window is full, and its highest value.
     """
-    window_push(state, row, at + WINDOW_HEAD + size, size, low)
-    return window_push(state, row, at, size, high)
+    seen = int(state[row, at])
+    full = seen >= period
+    head = seen - period if full else seen
+    ring = at + EXTREME_HEAD
+    newer = value if head == 0 else max(state[row, at + 1], value)
+    highest = newer
+    state[row, ring + head] = value
+    seen += 1
+    if head == period - 1:
+        older = value
+        for place in range(ring + period - 1, ring - 1, -1):
+            older = max(older, state[row, place])
+            state[row, place] = older
+        seen = period
+    elif full:
+        highest = max(newer, state[row, ring + head + 1])
+    state[row, at] = seen
+    state[row, at + 1] = newer
+    return seen >= period, highest
 
 
 @kernel
-def highest(state: Floats, row: int, at: int, size: int, newest: int, count: int) -> tuple[float, int]:
-    """The highest of the newest `count` highs, and how many bars ago it was; of equal ones the newest."""
-    ring = at + WINDOW_HEAD
-    found: float = state[row, ring + newest]
-    since = 0
-    for age in range(1, count):
-        value = state[row, ring + earlier(newest, size, age)]
-        if value > found:
-            found, since = value, age
-    return found, since
+def lowest_push(state: Floats, row: int, at: int, period: int, value: float) -> tuple[bool, float]:
+    """As `highest_push`, for the lowest value: the highest one below the zero line."""
+    full, highest = highest_push(state, row, at, period, -value)
+    return full, -highest
 
 
-@kernel
-def lowest(state: Floats, row: int, at: int, size: int, newest: int, count: int) -> tuple[float, int]:
-    """The lowest of the newest `count` lows, and how many bars ago it was; of equal ones the newest."""
-    ring = at + 2 * WINDOW_HEAD + size
-    found: float = state[row, ring + newest]
-    since = 0
-    for age in range(1, count):
-        value = state[row, ring + earlier(newest, size, age)]
-        if value < found:
-            found, since = value, age
-    return found, since
+def highest_step(
+    state: Floats, at: int, length: int, value: float, of: str
+) -> tuple[list[str], float | None]:
+    """The highest of the last `length` values, this one included; None while there are fewer."""
+    full, highest = highest_push(state, 0, at, length, value)
+    return _said("highest", full, highest, length, value, of)
 
 
-@kernel
-def middle(state: Floats, row: int, at: int, size: int, newest: int, count: int) -> float:
-    """Half way between the lowest low and the highest high of the newest `count` bars."""
-    high, _ = highest(state, row, at, size, newest, count)
-    low, _ = lowest(state, row, at, size, newest, count)
-    return (high + low) / 2.0
+def lowest_step(state: Floats, at: int, length: int, value: float, of: str) -> tuple[list[str], float | None]:
+    """The lowest of the last `length` values, this one included; None while there are fewer."""
+    full, lowest = lowest_push(state, 0, at, length, value)
+    return _said("lowest", full, lowest, length, value, of)
 
 
-def range_words(
-    state: Floats, at: int, size: int, newest: int, count: int, of: tuple[str, str] = ("highs", "lows")
-) -> tuple[list[str], float, float]:
-    """Both extremes of the newest `count` bars, in words and as numbers."""
-    high, high_since = highest(state, 0, at, size, newest, count)
-    low, low_since = lowest(state, 0, at, size, newest, count)
-    lines = [
-        f"highest of the last {count} {of[0]} = {shown(high)}, {high_since} bars ago",
-        f"lowest of the last {count} {of[1]} = {shown(low)}, {low_since} bars ago",
-    ]
-    return lines, float(high), float(low)
+def _said(
+    which: str, full: bool, found: float, length: int, value: float, of: str
+) -> tuple[list[str], float | None]:
+    if not full:
+        return [f"{which} of {of}, with {shown(value)}: {length} are needed: no value yet"], None
+    return [f"{which} of the last {length} {of}, with {shown(value)} = {shown(found)}"], float(found)

@@ -9,7 +9,7 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.bar_columns import HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.extremes import middle, range_push, range_width, range_words
+from marketpulse.indicators.price_range import middle, range_push, range_width, range_words
 
 
 @kernel
@@ -21,7 +21,7 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: as many bars as the longest line looks back on (extremes.range_push)."""
+    """Row: as many bars as the longest line looks back on (price_range.range_push)."""
     short, medium, long = int(parameters[0]), int(parameters[1]), int(parameters[2])
     size = max(short, medium, long)
     for i in range(len(series)):

@@ -10,7 +10,7 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.extremes import middle, range_push, range_width, range_words
+from marketpulse.indicators.price_range import middle, range_push, range_width, range_words
 
 
 @kernel
@@ -24,7 +24,7 @@ def middle_of(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """The kernel of each indicator that is the middle of a range. Row: the bars (extremes.range_push)."""
+    """The kernel of each indicator that is the middle of a range. Row: the bars (price_range.range_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
         row = series[i]

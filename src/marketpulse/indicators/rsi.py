@@ -6,16 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown, wilder_step
+from marketpulse.indicators.arithmetic import shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
+from marketpulse.indicators.rises_and_falls import RISES_WIDTH, rises_push, rises_step
 
-_STARTED = 0  # 1 once there is a previous close
-_PREVIOUS = 1
-_GAIN = 2
-_LOSS = _GAIN + AVERAGE_WIDTH
-_WIDTH = _LOSS + AVERAGE_WIDTH
+
+@kernel
+def rsi_push(state: Floats, row: int, at: int, length: int, value: float) -> tuple[bool, float]:
+    """Take a value into `state[row, at:]` (RISES_WIDTH slots): whether there is an index of it, and that."""
+    known, gain, loss = rises_push(state, row, at, length, value)
+    moved = gain + loss
+    return known and math.isfinite(moved), 100.0 * (gain / moved) if moved > 0.0 else 0.0
 
 
 @kernel
@@ -27,44 +29,31 @@ def update(
     parameters: Floats,
     out: Floats,
 ) -> None:
-    """Row: started, previous close, average gain, average loss (smoothing.wilder_push)."""
+    """Row: previous close, average gain, average loss (rises_and_falls.rises_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
-        row = series[i]
-        close = bars[i, CLOSE]
-        out[i, 0] = math.nan
-        if state[row, _STARTED] != 0.0:
-            change = close - state[row, _PREVIOUS]
-            _, gain = wilder_push(state, row, _GAIN, length, max(change, 0.0))
-            known, loss = wilder_push(state, row, _LOSS, length, max(-change, 0.0))
-            moved = gain + loss
-            value = 100.0 * (gain / moved) if moved > 0.0 else 0.0
-            if known and math.isfinite(moved):
-                out[i, 0] = value
-        state[row, _STARTED] = 1.0
-        state[row, _PREVIOUS] = close
+        known, value = rsi_push(state, series[i], 0, length, bars[i, CLOSE])
+        out[i, 0] = value if known else math.nan
+
+
+def rsi_step(state: Floats, at: int, length: int, value: float, of: str) -> tuple[list[str], float | None]:
+    """The change since the value before, the averages of rises and falls, and the rises' share."""
+    lines, averages = rises_step(state, at, length, value, of)
+    if averages is None or not math.isfinite(sum(averages)):
+        return lines, None
+    gain, loss = averages
+    moved = gain + loss
+    if not moved > 0.0:
+        return [*lines, "nothing moved: rsi = 0"], 0.0
+    share = 100.0 * (gain / moved)
+    parts = f"100 * {shown(gain)} / {shown(moved)}"
+    return [*lines, f"rsi = 100 * gain / (gain + loss) = {parts} = {shown(share)}"], share
 
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
-    """The change since the close before, the averages of rises and falls, and the rises' share."""
-    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
-    if before[0, _STARTED] == 0.0:
-        return Explained((f"close {shown(close)} is the first: no change yet",), none)
-    previous = float(before[0, _PREVIOUS])
-    change = close - previous
-    lines = [f"change = close - close before = {shown(close)} - {shown(previous)} = {shown(change)}"]
-    more, gain = wilder_step(before, _GAIN, length, max(change, 0.0), "gain", "rise")
-    lines += more
-    more, loss = wilder_step(before, _LOSS, length, max(-change, 0.0), "loss", "fall")
-    lines += more
-    if gain is None or loss is None or not math.isfinite(gain + loss):
-        return Explained(tuple(lines), none)
-    moved = gain + loss
-    if not moved > 0.0:
-        return Explained((*lines, "nothing moved: rsi = 0"), (0.0,))
-    value = 100.0 * (gain / moved)
-    lines.append(f"rsi = 100 * gain / (gain + loss) = 100 * {shown(gain)} / {shown(moved)} = {shown(value)}")
-    return Explained(tuple(lines), (value,))
+    """The close's change, its averages, and the index."""
+    lines, value = rsi_step(before, 0, int(parameters[0]), float(bar[CLOSE]), "close")
+    return Explained(tuple(lines), (math.nan if value is None else value,))
 
 
 RSI = Indicator(
@@ -74,7 +63,7 @@ RSI = Indicator(
     update=update,
     explain=explain,
     parameters=(period(14, minimum=2),),
-    state_width=lambda _: _WIDTH,
+    state_width=lambda _: RISES_WIDTH,
     warm_up=lambda p: int(p[0]),
     formula="100 * gain / (gain + loss), Wilder averages of the rises and of the falls; 0 when nothing moved",
     source="TA-Lib RSI (Wilder 1978)",

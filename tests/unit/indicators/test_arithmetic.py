@@ -16,6 +16,13 @@ SMALL = {
     "ichimoku": "ichimoku(2,3,5)",
     "sar": "sar(0.02,0.2)",
     "keltner": "keltner(3,2,1.5)",
+    "stochrsi": "stochrsi(3,3,2)",
+    "apo": "apo(2,4)",
+    "ppo": "ppo(2,4)",
+    "ultosc": "ultosc(4,2,3)",
+    "tsi": "tsi(3,2)",
+    "adosc": "adosc(2,4)",
+    "kurtosis": "kurtosis(4)",
 }
 SPECS = [
     parse_indicators(SMALL.get(name, f"{name}(3)") if declared.parameters else name)[0]

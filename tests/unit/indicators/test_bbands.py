@@ -10,7 +10,7 @@ import talib
 from numpy.typing import NDArray
 
 from marketpulse.indicators.bar_columns import CLOSE
-from marketpulse.indicators.bbands import population_deviation
+from marketpulse.indicators.moments import population_deviation
 from marketpulse.indicators.rolling import add, mean
 
 Floats = NDArray[np.float64]

@@ -1,0 +1,44 @@
+"""Rate of change as a ratio against TA-Lib and by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import talib
+from numpy.typing import NDArray
+
+from marketpulse.indicators.bar_columns import CLOSE
+
+Floats = NDArray[np.float64]
+Compute = Callable[..., Floats]
+Closes = Callable[[object], Floats]
+Check = Callable[..., None]
+
+
+@pytest.mark.parametrize("period", [1, 10, 100])
+def test_rocr_equals_talib_on_real_daily_bars(
+    compute: Compute, daily: Floats, assert_close: Check, period: int
+) -> None:
+    assert_close(compute(f"rocr({period})", daily)[:, 0], talib.ROCR(daily[:, CLOSE].copy(), period))
+
+
+def test_rocr_by_hand(compute: Compute, closes: Closes) -> None:
+    found = compute("rocr(1)", closes([1, 4, 2, 2.5]))[:, 0]
+    np.testing.assert_array_equal(found, [np.nan, 4.0, 0.5, 1.25])
+
+
+@pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8])
+def test_rocr_of_a_flat_price_is_1(compute: Compute, closes: Closes, price: float) -> None:
+    np.testing.assert_array_equal(compute("rocr", closes(np.full(40, price)))[10:, 0], 1.0)
+
+
+@pytest.mark.parametrize("scale", [1e13, 1e-8])
+def test_rocr_does_not_depend_on_the_scale_of_prices(compute: Compute, closes: Closes, scale: float) -> None:
+    prices = 100 + np.random.default_rng(1).normal(size=100)
+    np.testing.assert_allclose(
+        compute("rocr", closes(prices * scale)), compute("rocr", closes(prices)), rtol=1e-11, atol=1e-11
+    )
+
+
+def test_rocr_of_a_single_bar_is_null(compute: Compute, closes: Closes) -> None:
+    assert np.isnan(compute("rocr(1)", closes([7.0]))).all()
