@@ -73,7 +73,8 @@ def write(settings: Settings, count: int, symbols: int, wire: Literal["json", "a
     for first in range(0, count, BLOCK):
         for record in encode_market(trades(first, BLOCK, symbols), wire=wire, partitions=partitions):
             place = -1 if record.partition is None else record.partition
-            producer.produce(topic, record.value, record.key, partition=place, headers=record.headers or [])
+            headers: list[tuple[str, str | bytes | None]] = [*(record.headers or ())]
+            producer.produce(topic, record.value, record.key, partition=place, headers=headers)
             written += 1
         producer.flush(60)
     return written
@@ -136,7 +137,7 @@ def two_workers(settings: Settings, records: int) -> float:
     over.set()
     for process in processes:
         process.join()
-    return seconds * records / (records - before)
+    return seconds * records / float(records - before)
 
 
 def _work(settings: Settings, slot: int, seen: Any, owned: Any, over: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import listed, positive_sum_of_window, shown, window_before
+from marketpulse.indicators.arithmetic import listed, positive_sum_of_window, shown, window_held
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, VOLUME
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.money_flow import money_flow_step, money_flow_volume
@@ -37,7 +37,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     """The window's money flow volume as a share of its volume."""
     length, volume, none = int(parameters[0]), float(bar[VOLUME]), (math.nan,)
     line, flow = money_flow_step(float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE]), volume)
-    earlier = window_before(before, 0, length)
+    earlier = window_held(before, 0, length)
     full, total, _ = sum_push(before, 0, 0, length, flow)
     lines = [line, f"the {len(earlier)} flows before, the oldest first: {listed(earlier)}"]
     more, volumes = positive_sum_of_window(before, SUM_HEAD + length, length, volume, "volumes")
