@@ -13,11 +13,10 @@ from marketpulse.indicators.price_range import highest, lowest, range_push, rang
 
 
 @kernel
-def recency(state: Floats, row: int, length: int, newest: int) -> tuple[float, float]:
-    """How new the lowest low and the highest high of `length + 1` bars are: 100 for this bar, 0 for the oldest."""
-    size = length + 1
-    _, low_since = lowest(state, row, 0, size, newest, size)
-    _, high_since = highest(state, row, 0, size, newest, size)
+def recency(state: Floats, row: int, length: int, newest: int, held: int) -> tuple[float, float]:
+    """How new the lowest low and the highest high of the `held` bars are: 100 for this bar, 0 for one `length` ago."""
+    _, low_since = lowest(state, row, 0, length + 1, newest, held, 0)
+    _, high_since = highest(state, row, 0, length + 1, newest, held, 0)
     return 100.0 * (length - low_since) / length, 100.0 * (length - high_since) / length
 
 
@@ -35,9 +34,10 @@ def update(
     for i in range(len(series)):
         row = series[i]
         held, newest = range_push(state, row, 0, length + 1, bars[i, HIGH], bars[i, LOW])
+        down, up = recency(state, row, length, newest, held)
         out[i, 0] = out[i, 1] = math.nan
         if held == length + 1:
-            out[i, 0], out[i, 1] = recency(state, row, length, newest)
+            out[i, 0], out[i, 1] = down, up
 
 
 def explain_recency(before: Floats, bar: Floats, length: int) -> tuple[list[str], float, float]:
@@ -45,8 +45,8 @@ def explain_recency(before: Floats, bar: Floats, length: int) -> tuple[list[str]
     held, newest = range_push(before, 0, 0, length + 1, float(bar[HIGH]), float(bar[LOW]))
     if held <= length:
         return [f"{held} of {length + 1} bars are there: no value yet"], math.nan, math.nan
-    lines, _, _ = range_words(before, 0, length + 1, newest, length + 1)
-    down, up = recency(before, 0, length, newest)
+    down, up = recency(before.copy(), 0, length, newest, held)
+    lines, _, _ = range_words(before, length + 1, newest, held)
     lines.append(
         f"100 * ({length} - bars ago) / {length}: down (lowest) = {shown(down)}, up (highest) = {shown(up)}"
     )

@@ -27,10 +27,8 @@ def update(
     for i in range(len(series)):
         row = series[i]
         held, newest = range_push(state, row, 0, length + 1, bars[i, HIGH], bars[i, LOW])
-        out[i, 0] = math.nan
-        if held == length + 1:
-            down, up = recency(state, row, length, newest)
-            out[i, 0] = up - down
+        down, up = recency(state, row, length, newest, held)
+        out[i, 0] = up - down if held == length + 1 else math.nan
 
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:

@@ -26,13 +26,12 @@ def update(
     for i in range(len(series)):
         row = series[i]
         held, newest = range_push(state, row, 0, length, bars[i, HIGH], bars[i, LOW])
+        upper, _ = highest(state, row, 0, length, newest, held, 0)
+        lower, _ = lowest(state, row, 0, length, newest, held, 0)
+        middle = (upper + lower) / 2.0
         out[i, 0] = out[i, 1] = out[i, 2] = math.nan
-        if held == length:
-            upper, _ = highest(state, row, 0, length, newest, length)
-            lower, _ = lowest(state, row, 0, length, newest, length)
-            middle = (upper + lower) / 2.0
-            if math.isfinite(middle):
-                out[i, 0], out[i, 1], out[i, 2] = upper, middle, lower
+        if held == length and math.isfinite(middle):
+            out[i, 0], out[i, 1], out[i, 2] = upper, middle, lower
 
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
@@ -41,7 +40,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     held, newest = range_push(before, 0, 0, length, float(bar[HIGH]), float(bar[LOW]))
     if held < length:
         return Explained((f"{held} of {length} bars are there: no value yet",), none)
-    lines, upper, lower = range_words(before, 0, length, newest, length)
+    lines, upper, lower = range_words(before, length, newest, length)
     middle = (upper + lower) / 2.0
     lines.append(f"upper = {shown(upper)}, lower = {shown(lower)}, middle = their mean = {shown(middle)}")
     return Explained(tuple(lines), (upper, middle, lower) if math.isfinite(middle) else none)

@@ -28,9 +28,9 @@ def update(
         row = series[i]
         held, newest = range_push(state, row, 0, size, bars[i, HIGH], bars[i, LOW])
         out[i, 0] = out[i, 1] = out[i, 2] = out[i, 3] = math.nan
-        conversion = middle(state, row, 0, size, newest, min(short, held))
-        base = middle(state, row, 0, size, newest, min(medium, held))
-        span_b = middle(state, row, 0, size, newest, min(long, held))
+        conversion = middle(state, row, 0, size, newest, min(short, held), 0)
+        base = middle(state, row, 0, size, newest, min(medium, held), 1)
+        span_b = middle(state, row, 0, size, newest, min(long, held), 2)
         span_a = (conversion + base) / 2.0
         if held >= short and math.isfinite(conversion):
             out[i, 0] = conversion
@@ -48,12 +48,12 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     size = max(lengths)
     held, newest = range_push(before, 0, 0, size, float(bar[HIGH]), float(bar[LOW]))
     lines, middles = [], []
-    for name, length in zip(("conversion", "base", "span_b"), lengths, strict=True):
+    for nth, (name, length) in enumerate(zip(("conversion", "base", "span_b"), lengths, strict=True)):
         if held < length:
             lines.append(f"{name}: {held} of {length} bars are there: no value yet")
             middles.append(math.nan)
             continue
-        more, high, low = range_words(before, 0, size, newest, length)
+        more, high, low = range_words(before, size, newest, length, nth)
         middles.append((high + low) / 2.0)
         lines += [*more, f"{name} = (highest + lowest) / 2 = {shown(middles[-1])}"]
     conversion, base, span_b = middles
@@ -77,7 +77,7 @@ ICHIMOKU = Indicator(
         period(52, name="span_b"),
     ),
     outputs=("conversion", "base", "span_a", "span_b"),
-    state_width=lambda p: range_width(int(max(p))),
+    state_width=lambda p: range_width(int(max(p)), len(p)),
     warm_up=lambda p: int(max(p)) - 1,
     reads=("high", "low"),
     pane="price",

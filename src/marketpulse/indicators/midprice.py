@@ -29,11 +29,8 @@ def middle_of(
     for i in range(len(series)):
         row = series[i]
         held, newest = range_push(state, row, 0, length, bars[i, high_column], bars[i, low_column])
-        out[i, 0] = math.nan
-        if held == length:
-            value = middle(state, row, 0, length, newest, length)
-            if math.isfinite(value):
-                out[i, 0] = value
+        value = middle(state, row, 0, length, newest, held, 0)
+        out[i, 0] = value if held == length and math.isfinite(value) else math.nan
 
 
 def explain_middle(
@@ -50,7 +47,7 @@ def explain_middle(
     held, newest = range_push(before, 0, 0, length, float(bar[columns[0]]), float(bar[columns[1]]))
     if held < length:
         return one_value([f"{held} of {length} bars are there: no value yet"], None)
-    lines, high, low = range_words(before, 0, length, newest, length, of)
+    lines, high, low = range_words(before, length, newest, length, 0, of)
     value = (high + low) / 2.0
     lines.append(f"{name} = (highest + lowest) / 2 = {shown(value)}")
     return one_value(lines, value)

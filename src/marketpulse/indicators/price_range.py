@@ -1,6 +1,8 @@
 """The highest high and the lowest low of the last bars, and how long ago they were.
 
-Slots: a window of highs, then one of lows (window.window_push), of `size` bars each. One pass over the bars asked for.
+Slots: a window of highs, then one of lows (window.window_push), of `size` bars each; then, for each range that is asked for,
+how many bars ago its highest and its lowest were. The bars are gone through again only when an extreme has left its range,
+so a range must be asked for on every bar, the first ones too.
 """
 
 from marketpulse.compiled import kernel
@@ -9,9 +11,9 @@ from marketpulse.indicators.declaration import Floats
 from marketpulse.indicators.window import WINDOW_HEAD, earlier, window_push
 
 
-def range_width(size: int) -> int:
-    """Slots that the highs and lows of `size` bars take."""
-    return 2 * (WINDOW_HEAD + size)
+def range_width(size: int, ranges: int = 1) -> int:
+    """Slots that the highs and lows of `size` bars take, with so many ranges among them."""
+    return 2 * (WINDOW_HEAD + size) + 2 * ranges
 
 
 @kernel
@@ -25,45 +27,56 @@ def range_push(state: Floats, row: int, at: int, size: int, high: float, low: fl
 
 
 @kernel
-def highest(state: Floats, row: int, at: int, size: int, newest: int, count: int) -> tuple[float, int]:
-    """The highest of the newest `count` highs, and how many bars ago it was; of equal ones the newest."""
-    ring = at + WINDOW_HEAD
+def highest(
+    state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int
+) -> tuple[float, int]:
+    """The highest of the newest `count` highs, and how many bars ago it was; of equal ones the newest.
+
+    `nth` is the range's number among those at `state[row, at:]`.
+    """
+    ring, slot = at + WINDOW_HEAD, at + 2 * (WINDOW_HEAD + size) + 2 * nth
     found: float = state[row, ring + newest]
-    since = 0
-    for age in range(1, count):
-        value = state[row, ring + earlier(newest, size, age)]
+    since, age = 0, int(state[row, slot]) + 1
+    first, last = (age, age + 1) if age < count else (1, count)
+    for back in range(first, last):
+        value = state[row, ring + earlier(newest, size, back)]
         if value > found:
-            found, since = value, age
+            found, since = value, back
+    state[row, slot] = since
     return found, since
 
 
 @kernel
-def lowest(state: Floats, row: int, at: int, size: int, newest: int, count: int) -> tuple[float, int]:
-    """The lowest of the newest `count` lows, and how many bars ago it was; of equal ones the newest."""
-    ring = at + 2 * WINDOW_HEAD + size
+def lowest(
+    state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int
+) -> tuple[float, int]:
+    """The lowest of the newest `count` lows, and how many bars ago it was; otherwise as `highest`."""
+    ring, slot = at + 2 * WINDOW_HEAD + size, at + 2 * (WINDOW_HEAD + size) + 2 * nth + 1
     found: float = state[row, ring + newest]
-    since = 0
-    for age in range(1, count):
-        value = state[row, ring + earlier(newest, size, age)]
+    since, age = 0, int(state[row, slot]) + 1
+    first, last = (age, age + 1) if age < count else (1, count)
+    for back in range(first, last):
+        value = state[row, ring + earlier(newest, size, back)]
         if value < found:
-            found, since = value, age
+            found, since = value, back
+    state[row, slot] = since
     return found, since
 
 
 @kernel
-def middle(state: Floats, row: int, at: int, size: int, newest: int, count: int) -> float:
+def middle(state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int) -> float:
     """Half way between the lowest low and the highest high of the newest `count` bars."""
-    high, _ = highest(state, row, at, size, newest, count)
-    low, _ = lowest(state, row, at, size, newest, count)
+    high, _ = highest(state, row, at, size, newest, count, nth)
+    low, _ = lowest(state, row, at, size, newest, count, nth)
     return (high + low) / 2.0
 
 
 def range_words(
-    state: Floats, at: int, size: int, newest: int, count: int, of: tuple[str, str] = ("highs", "lows")
+    state: Floats, size: int, newest: int, count: int, nth: int = 0, of: tuple[str, str] = ("highs", "lows")
 ) -> tuple[list[str], float, float]:
-    """Both extremes of the newest `count` bars, in words and as numbers."""
-    high, high_since = highest(state, 0, at, size, newest, count)
-    low, low_since = lowest(state, 0, at, size, newest, count)
+    """Both extremes of the newest `count` bars at `state[0]`, in words and as numbers."""
+    high, high_since = highest(state, 0, 0, size, newest, count, nth)
+    low, low_since = lowest(state, 0, 0, size, newest, count, nth)
     lines = [
         f"highest of the last {count} {of[0]} = {shown(high)}, {high_since} bars ago",
         f"lowest of the last {count} {of[1]} = {shown(low)}, {low_since} bars ago",
