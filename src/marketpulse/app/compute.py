@@ -13,13 +13,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from marketpulse.app.engine_config import engine_config
+from marketpulse.app.engine_config import engine_config, specs_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError
-from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.kafka.codec import MarketDecoder
 from marketpulse.kafka.records import records_of
 from marketpulse.model.market import COMPLETE, REASONS, Kind, MarketBatch, StringTable
@@ -138,7 +137,7 @@ def _plan(
     config = dataclasses.replace(
         engine_config(settings),
         frames=parse_timeframes([*needed, target.name]),
-        indicators=parse_indicators(indicators),
+        indicators=specs_of(settings, indicators),
     )
     return [frame.name for frame in config.frames].index(target.name), config
 

@@ -3,8 +3,15 @@
 from marketpulse.app.calendars import session_rules, sessions_by, sessions_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError, SettingsError
-from marketpulse.indicators.catalogue import parse_indicators
+from marketpulse.indicators.catalogue import Spec, parse_indicators
+from marketpulse.indicators.own import own_indicators
 from marketpulse.settings import EngineSettings
+
+
+def specs_of(settings: EngineSettings, indicators: str | None = None) -> tuple[Spec, ...]:
+    """What is to be computed: the settings' indicators, or these; of the catalogue and of the user's files."""
+    text = settings.indicators if indicators is None else indicators
+    return parse_indicators(text, own_indicators(settings.indicator_files))
 
 
 def engine_config(settings: EngineSettings) -> EngineConfig:
@@ -18,7 +25,7 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
     try:
         return EngineConfig(
             frames=settings.parsed_timeframes(),
-            indicators=parse_indicators(settings.indicators),
+            indicators=specs_of(settings),
             sessions_of=sessions_by(settings.sessions, hours),
             session_rules=session_rules(settings.sessions, hours),
             calendar=settings.calendar,

@@ -3,6 +3,8 @@
 Of the catalogue's indicators only those that are computed: all of them would take minutes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -37,10 +39,10 @@ def exercise_engine() -> None:
     Looker(config).forming_bars(state, changed_symbols(state))
 
 
-def exercise_indicators(indicators: str) -> None:
+def exercise_indicators(indicators: Sequence[Spec]) -> None:
     """Run one bar through each of these."""
     series, session = np.zeros(1, np.int64), np.zeros(1, np.int32)
-    for spec in parse_indicators(indicators):
+    for spec in indicators:
         spec.update(
             spec.fresh_state(1), series, np.ones((1, WIDTH)), session, np.empty((1, len(spec.columns)))
         )

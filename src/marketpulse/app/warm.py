@@ -14,6 +14,7 @@ from typing import Literal
 
 from marketpulse.app.lifecycle import Lifecycle, ending_at_once
 from marketpulse.cache import cache_dir, keep_bytecode
+from marketpulse.settings import EngineSettings
 
 Part = Literal["engine", "wire"]
 _ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators"), "wire": ("kafka",)}
@@ -30,7 +31,7 @@ def load(*parts: Part) -> bool:
     return len(kept) == len(parts)
 
 
-def prepare(life: Lifecycle, *parts: Part, indicators: str = "") -> None:
+def prepare(life: Lifecycle, *parts: Part, indicators: EngineSettings | None = None) -> None:
     """Have these kernels, and those of the indicators, ready before the work begins: load them, or compile them,
     which takes a minute.
 
@@ -41,16 +42,17 @@ def prepare(life: Lifecycle, *parts: Part, indicators: str = "") -> None:
         if not kept:
             for part in parts:
                 compile_part(part)
-        if indicators:
+        if indicators is not None:
             _compile_indicators(indicators)
 
 
-def _compile_indicators(indicators: str) -> None:
+def _compile_indicators(settings: EngineSettings) -> None:
     """A second for each that was never asked for on this machine, else some milliseconds."""
+    from marketpulse.app.engine_config import specs_of
     from marketpulse.app.exercise import exercise_indicators
 
     with _alone("indicators"):
-        exercise_indicators(indicators)
+        exercise_indicators(specs_of(settings))
 
 
 def compile_part(part: Part) -> None:

@@ -51,6 +51,7 @@ def computation(config: EngineConfig) -> str:
         "engine": ENGINE_VERSION,
         "frames": [frame.name for frame in config.frames],
         "indicators": [spec.text for spec in config.indicators],
+        "own": [spec.indicator.source for spec in config.indicators if spec.indicator.group == "own"],
         "calendar": [config.session_rules, config.calendar, sorted(config.venue_calendars.items())],
         "times": [config.source_timeout_ns, config.max_age_ns, config.max_skew_ns, config.grace_ns],
         "bars": [config.fill, config.bars_from, config.lateness_ns],

@@ -1,6 +1,6 @@
 """Every indicator by name. A new one is one file beside this, one line here and one page in docs/formulas."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from marketpulse.indicators.ad import AD
 from marketpulse.indicators.adosc import ADOSC
@@ -111,9 +111,11 @@ _DECLARED = (
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}
 
 
-def parse_indicators(text: str | Iterable[str]) -> tuple[Spec, ...]:
+def parse_indicators(
+    text: str | Iterable[str], own: Mapping[str, Indicator] | None = None
+) -> tuple[Spec, ...]:
     """`"sma(20),rsi,macd(12,26,9)"`, or a list of such texts -> what to compute, in that order.
 
-    Raises ParameterError that shows the place of the fault (notation.py has the grammar).
+    `own` are those of a user, by name (own.own_indicators). Raises ParameterError that shows the place of the fault (notation.py has the grammar).
     """
-    return parse(text if isinstance(text, str) else ",".join(text), CATALOGUE)
+    return parse(text if isinstance(text, str) else ",".join(text), {**CATALOGUE, **(own or {})})

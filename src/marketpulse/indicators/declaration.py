@@ -82,7 +82,7 @@ class Indicator:
 
     name: str
     title: str
-    group: Literal["trend", "momentum", "volatility", "volume", "price", "statistics", "quote"]
+    group: Literal["trend", "momentum", "volatility", "volume", "price", "statistics", "quote", "own"]
     update: Update
     explain: Explain
     state_width: Callable[[Params], int]

@@ -58,7 +58,7 @@ def process(
     from marketpulse.app.warm import prepare
 
     with lifecycle(settings, f"process-{slot}") as life:
-        prepare(life, "engine", "wire", indicators=settings.engine.indicators)
+        prepare(life, "engine", "wire", indicators=settings.engine)
         await_broker(settings, life)
         raise typer.Exit(run(settings, life, slot))
 

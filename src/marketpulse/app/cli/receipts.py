@@ -120,7 +120,7 @@ def _follow(settings: "Settings") -> None:
     from marketpulse.app.warm import prepare
 
     with lifecycle(settings, "verify") as life:
-        prepare(life, "engine", "wire", indicators=settings.engine.indicators)
+        prepare(life, "engine", "wire", indicators=settings.engine)
         await_broker(settings, life)
         raise typer.Exit(run(settings, life))
 
