@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, quote, trade
 from marketpulse.app.receipts.compare import Table, compare, flat
 from marketpulse.app.receipts.lake_trades import recompute, sift
-from marketpulse.app.receipts.recomputed import Gathered, Known, missing_rows
+from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start, part_of
 from marketpulse.app.receipts.verify import last_revisions
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
@@ -25,14 +25,14 @@ from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import to_tables
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import DEAD_LETTER
-from marketpulse.query.stored_rows import Wanted
+from marketpulse.query.stored_rows import ALWAYS, Wanted
 
 CONFIG = config_of(
     ["3t", "1s", "5s", "1m"], "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),spread,imbalance",
     max_skew_ns=10**13, window_ns=60 * 10**9,
 )  # fmt: skip
 FILLED = config_of(["5s", "1m"], "ema(3),vwap", fill=True, max_skew_ns=10**13)
-ALL = Wanted(-(2**62), 2**62)
+ALL = Wanted(*ALWAYS)
 KINDS: tuple[Table, ...] = ("bars", "indicators")
 
 
@@ -135,7 +135,7 @@ def test_from_a_snapshot_what_was_told_later_comes_again_and_the_rest_is_known_t
     engine.step(rows[:cut])
     state = engine.stepper.trim(engine.state)
     start = Start(state_from_bytes(state_to_bytes(state, CONFIG), CONFIG), cut, from_snapshot=True)
-    known, stored = Known.of(start, CONFIG), told(CONFIG, rows)
+    known, stored = ToldBefore.of(start, CONFIG), told(CONFIG, rows)
     before = told(CONFIG, rows[:cut])
     gathered = again(CONFIG, rows, [], start)
     for table in KINDS:

@@ -139,7 +139,7 @@ def _plan(
         frames=parse_timeframes([*needed, target.name]),
         indicators=specs_of(settings, indicators),
     )
-    return [frame.name for frame in config.frames].index(target.name), config
+    return config.frame_index(target.name), config
 
 
 def _batches(tape: Tape) -> Iterator[tuple[MarketBatch, list[RejectedInput]]]:

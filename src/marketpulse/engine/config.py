@@ -59,6 +59,10 @@ class EngineConfig:
         """Whether an indicator needs the quote at the bar's close; else none is kept for that."""
         return any(spec.reads_quotes for spec in self.indicators)
 
+    def frame_index(self, name: str) -> int:
+        """The number of the timeframe of this name, by which rows of the engine name it. Raises ValueError."""
+        return [frame.name for frame in self.frames].index(name)
+
     def columns(self) -> list[str]:
         """The names of all indicator values, in order."""
         return all_columns(self.indicators)

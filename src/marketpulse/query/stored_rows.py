@@ -32,6 +32,10 @@ class Stored:
     shapes: Sequence[tuple[str, ...]]
 
 
+ALWAYS = (-(2**62), 2**62)
+"""Nanoseconds that every bar opens between."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which rows: those whose time lies in [from_ns, to_ns), of these symbols (None: of all)."""

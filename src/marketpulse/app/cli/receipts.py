@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from marketpulse.app.receipts.report import Progress
     from marketpulse.settings import Settings
 
-_EVER = (-(2**62), 2**62)
-
 
 class Form(StrEnum):
     """How a result is written."""
@@ -94,11 +92,11 @@ def verify(
     from marketpulse.app.receipts import report_text
     from marketpulse.app.receipts.time_text import parse_time
     from marketpulse.app.receipts.verify import verify as run
-    from marketpulse.query.stored_rows import Wanted
+    from marketpulse.query.stored_rows import ALWAYS, Wanted
 
     wanted = Wanted(
-        _EVER[0] if begin is None else parse_time(begin, "--from"),
-        _EVER[1] if end is None else parse_time(end, "--to"),
+        ALWAYS[0] if begin is None else parse_time(begin, "--from"),
+        ALWAYS[1] if end is None else parse_time(end, "--to"),
         frozenset(symbol) if symbol else None,
     )
     if wanted.from_ns >= wanted.to_ns:

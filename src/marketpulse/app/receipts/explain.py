@@ -136,7 +136,7 @@ def _assembled(config: EngineConfig, ask: Ask, column: str | None, known: Known,
 def _bar_column(
     config: EngineConfig, ask: Ask, trace: Trace, told: dict[str, Any], again: dict[str, Any], name: str
 ) -> Value:
-    by_count = [f.name for f in config.frames].index(ask.timeframe) < config.ticks
+    by_count = config.frame_index(ask.timeframe) < config.ticks
     lines, value = explain_column(name, trace.inputs, by_count=by_count)
     if not any(record.counts for record in trace.inputs) and told.get("close") is not None:
         value = _of_filled(name, trace)  # the engine fills it in: its close is the one before
@@ -196,7 +196,7 @@ def _sought(known: Known, ask: Ask, config: EngineConfig) -> Sought:
     bars, rows = known.rows["bars"], known.rows["indicators"]
     newest = (bars or rows)[-1]
     receipt = (bars or rows)[0]["receipt"]
-    by_count = [f.name for f in config.frames].index(ask.timeframe) < config.ticks
+    by_count = config.frame_index(ask.timeframe) < config.ticks
     return Sought(
         ask, receipt["topic"], receipt["partition"],
         min((r["receipt"]["first_offset"] for r in [*bars, *rows] if r["receipt"]["first_offset"] is not None), default=None),

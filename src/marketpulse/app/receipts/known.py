@@ -11,10 +11,9 @@ from marketpulse.app.receipts.trace import Ask
 from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.partitioner import partitions_of
-from marketpulse.query.stored_rows import SHAPE, StoredRows, Wanted
+from marketpulse.query.stored_rows import ALWAYS, SHAPE, StoredRows, Wanted
 from marketpulse.settings import Settings
 
-_EVER = 2**62
 _NAMED_MOST = 20
 
 
@@ -83,7 +82,7 @@ def _order(row: dict[str, Any]) -> tuple[int, int, int]:
 
 def _what_there_is(stored: StoredRows, ask: Ask) -> str:
     """The sentence for a row that is not there."""
-    rows = stored.table("bars", Wanted(-_EVER, _EVER)).rows
+    rows = stored.table("bars", Wanted(*ALWAYS)).rows
     if not rows.num_rows:
         return (
             "nothing is stored yet, and no topic tells of this bar: start the pipeline with `marketpulse up`"

@@ -16,7 +16,7 @@ from marketpulse.model.timeframe import Cut
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ToldBefore:
     """What was told before a replay's first record: nothing, where it began with the log."""
 
     offset: int
@@ -24,7 +24,7 @@ class Known:
     counted: frozenset[str]  # timeframes cut by count, whose bars have no time at which they are closed
 
     @classmethod
-    def of(cls, start: Start, config: EngineConfig) -> "Known":
+    def of(cls, start: Start, config: EngineConfig) -> "ToldBefore":
         counted = frozenset(f.name for f in config.frames if f.cut == Cut.TICKS)
         return cls(start.offset, closed_until(start.state, config) if start.from_snapshot else {}, counted)
 

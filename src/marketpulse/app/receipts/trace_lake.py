@@ -14,21 +14,19 @@ from marketpulse.app.receipts.trace_log import Sought, apply_change
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.model.market import Kind
-from marketpulse.query.stored_rows import StoredRows, Wanted
-
-_EVER = 2**62
+from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 
 
 def trace_lake(stored: StoredRows, config: EngineConfig, sought: Sought) -> Trace | None:
     """The bar as the sorted, corrected trades give it; None when the lake does not have them."""
     ask, symbols = sought.ask, frozenset({sought.ask.symbol})
     inputs = read_inputs(stored, sought.topic, sought.partition, symbols)
-    frame = [f.name for f in config.frames].index(ask.timeframe)
+    frame = config.frame_index(ask.timeframe)
     by_count = frame < config.ticks
     series = Series.of(new_state(config), config, ask.symbol, frame)
     tellings: list[Telling] = []
     last = None
-    for rows in recompute(config, inputs, Wanted(-_EVER, _EVER, symbols)):
+    for rows in recompute(config, inputs, Wanted(*ALWAYS, symbols)):
         names = rows.bars["timeframe"].to_pylist()
         closed = rows.result.closed
         mine = np.array([name == ask.timeframe for name in names], np.bool_)

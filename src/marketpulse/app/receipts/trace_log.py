@@ -78,7 +78,7 @@ def _first_pass(
 ) -> tuple[_Found, PartitionState]:
     """Collect what might be inputs, and the parts in which the bar was told."""
     run = Replay(config, sought.topic, sought.partition, start.state)
-    frame = _frame(config, sought.ask)
+    frame = config.frame_index(sought.ask.timeframe)
     found, left = _Found(), {("bars", r) for r in range(sought.last_revisions[0] + 1)}
     left |= {("indicators", r) for r in range(sought.last_revisions[1] + 1)}
     for number, batch in _parts(log, sought.partition, start, say):
@@ -97,7 +97,7 @@ def _first_pass(
 
 def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: Start, found: _Found) -> Trace:
     """The same again, single-stepped where the bar was told and where an id comes twice."""
-    frame, last = _frame(config, sought.ask), max(found.told_in, default=-1)
+    frame, last = config.frame_index(sought.ask.timeframe), max(found.told_in, default=-1)
     way = f"{sought.topic}/{sought.partition} from offset {start.offset}" + (
         " (a snapshot)" if start.from_snapshot else ""
     )
@@ -112,7 +112,7 @@ def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: St
             for rows in run.take(part):
                 if rows.result.duplicates and end - begin == 1:
                     found.refused[_place(part, 0)] = "duplicate"
-                own = rows.result.closed[_own(run.state, config, sought.ask, rows.result.closed, frame)]
+                own = rows.result.closed[_own(run.state, sought.ask, rows.result.closed, frame)]
                 series.take(own, by_count=frame < config.ticks)
                 for table, row in _told(run.state, config, sought, rows.result, frame):
                     offset, place = _place(part, 0)
@@ -182,7 +182,7 @@ def _inputs(
     if not told:
         return []
     closed_at, last_at = (told[0].offset, told[0].row), max((t.offset, t.row) for t in trace.tellings)
-    frame = _frame(config, sought.ask)
+    frame = config.frame_index(sought.ask.timeframe)
     chosen = [
         i for i in found.trades
         if (i.offset, i.row) <= last_at and _belongs(config, state, sought.ask, frame, i, told[-1].values)
@@ -253,13 +253,13 @@ def _told(
 ) -> list[tuple[str, dict[str, Any]]]:
     """The rows of the bar that a step has told."""
     rows: list[tuple[str, dict[str, Any]]] = []
-    bars = result.closed[_own(state, config, sought.ask, result.closed, frame)]
+    bars = result.closed[_own(state, sought.ask, result.closed, frame)]
     bars = bars[_is_sought(bars, sought)]
     if len(bars):
         rows += [
             ("bars", r) for r in bar_rows(state, config, bars, sought.topic, sought.partition).to_pylist()
         ]
-    mask = _own(state, config, sought.ask, result.indicated, frame) & _is_sought(result.indicated, sought)
+    mask = _own(state, sought.ask, result.indicated, frame) & _is_sought(result.indicated, sought)
     if mask.any():
         values = indicator_rows(
             state, config, result.indicated[mask], result.values[mask], sought.topic, sought.partition
@@ -268,7 +268,7 @@ def _told(
     return rows
 
 
-def _own(state: PartitionState, config: EngineConfig, ask: Ask, closed: np.ndarray, frame: int) -> np.ndarray:  # noqa: ARG001
+def _own(state: PartitionState, ask: Ask, closed: np.ndarray, frame: int) -> np.ndarray:
     mask: np.ndarray = (closed["symbol"] == state.symbols.find(ask.symbol)) & (closed["frame"] == frame)
     return mask
 
@@ -278,10 +278,6 @@ def _is_sought(bars: np.ndarray, sought: Sought) -> np.ndarray:
     if sought.begins_at is not None:
         mask &= (bars["first_offset"] == sought.begins_at[0]) & (bars["first_row"] == sought.begins_at[1])
     return mask
-
-
-def _frame(config: EngineConfig, ask: Ask) -> int:
-    return [frame.name for frame in config.frames].index(ask.timeframe)
 
 
 def _place(batch: MarketBatch, row: int) -> Place:

@@ -20,7 +20,7 @@ from marketpulse.app.receipts.compare import (
     only_one_side,
 )
 from marketpulse.app.receipts.lake_trades import read_inputs, recompute
-from marketpulse.app.receipts.recomputed import Gathered, Known, missing_rows
+from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, find_start
 from marketpulse.app.receipts.report import TABLES, Progress, Report
 from marketpulse.engine.config import EngineConfig
@@ -100,7 +100,7 @@ class _Partition:
             )
             return
         end = log.span(self._partition).end
-        known = Known.of(start, self._config)
+        known = ToldBefore.of(start, self._config)
         run = Replay(self._config, self._topic, self._partition, start.state, self._wanted)
         gathered = Gathered()
         for decoded in log.read(self._partition, start.offset, end):
@@ -111,7 +111,7 @@ class _Partition:
         for table in TABLES:
             self._account(table, gathered.table(table), known, outputs)
 
-    def _account(self, table: Table, recomputed: pa.Table, known: Known, outputs: int) -> None:
+    def _account(self, table: Table, recomputed: pa.Table, known: ToldBefore, outputs: int) -> None:
         held, tally = self._left[table], self._report.tallies[table]
         found = compare(table, recomputed, held.rows, held.shapes)
         tally.same += found.same

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.receipts.compare import Difference, Table, compare, flat, only_one_side
-from marketpulse.app.receipts.recomputed import Gathered, Known, missing_rows
+from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start
 from marketpulse.app.receipts.report import TABLES
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
@@ -52,8 +52,8 @@ class _Watched:
 
     run: Replay
     next_offset: int
-    known: Known  # at the start, or where rows were last let go
-    checked: Known  # at the end of the last look
+    known: ToldBefore  # at the start, or where rows were last let go
+    checked: ToldBefore  # at the end of the last look
     waiting: dict[Table, pa.Table]
     stored: dict[Table, list[pa.Table]] = field(default_factory=lambda: {table: [] for table in TABLES})
 
@@ -119,7 +119,9 @@ class Watch:
                 for _ in run.take(decoded.batch):
                     pass
             offset = committed
-        known = Known.of(Start(run.state, offset, from_snapshot=start.from_snapshot or muted), self._config)
+        known = ToldBefore.of(
+            Start(run.state, offset, from_snapshot=start.from_snapshot or muted), self._config
+        )
         self._watched[partition] = _Watched(
             run, offset, known, known, {table: pa.table({}) for table in TABLES}
         )
@@ -212,7 +214,7 @@ class Watch:
             found.drift += only_one_side(table, waiting, missing, stored=False)
             found.drift += only_one_side(table, rest, extra, stored=True)
             watched.waiting[table] = waiting.take(pa.array(np.setdiff1d(result.only_recomputed, missing)))
-        watched.checked = Known.of(
+        watched.checked = ToldBefore.of(
             Start(watched.run.state, watched.next_offset, from_snapshot=True), self._config
         )
         if sum(rows.num_rows for rows in watched.waiting.values()) > WAITING_MOST:
