@@ -139,6 +139,7 @@ def _plan(
         engine_config(settings),
         frames=parse_timeframes([*needed, target.name]),
         indicators=parse_indicators(indicators),
+        alerts=(),
     )
     return [frame.name for frame in config.frames].index(target.name), config
 
