@@ -16,7 +16,7 @@ from marketpulse.app.lifecycle import Lifecycle, ending_at_once
 from marketpulse.cache import cache_dir, keep_bytecode
 
 Part = Literal["engine", "wire"]
-_ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators"), "wire": ("kafka",)}
+_ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators", "alerts"), "wire": ("kafka",)}
 """Where the kernels are that are needed together."""
 
 
