@@ -33,6 +33,7 @@ EXAMPLES: dict[str, Any] = {
     "kafka.client": {"linger.ms": 5, "security.protocol": "SASL_SSL"},
     "broker.java": "/usr/lib/jvm/java-21/bin/java",
     "engine.venue_calendars": {"IEXG": "XNYS"},
+    "engine.alerts": [{"name": "dip", "expression": "rsi_14 < 30", "timeframe": "5m"}],
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
     "sinks.archive.url": "/mnt/archive",

@@ -270,7 +270,7 @@ def start_kernels(record: Record) -> "Kernels":
     source = ROOT / "src" / "marketpulse"
     if not (source / "app" / "warm.py").is_file():
         return Kernels("", None)
-    rooms = ("engine", "indicators", "kafka", "model")
+    rooms = ("engine", "indicators", "alerts", "kafka", "model")
     digest = digest_of([source / "compiled.py"], *((source / room).rglob("*.py") for room in rooms))
     if record.parts.get("kernels") == digest:
         return Kernels(digest, None)

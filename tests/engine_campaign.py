@@ -15,9 +15,9 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from bare_clients import BareTopic
-from market_rows import cancel, correction, heartbeat, hello, quote, trade
+from market_rows import cancel, control, correction, heartbeat, hello, quote, trade
 from marketpulse.app.engine_config import engine_config
-from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka.codec import encode_rows
@@ -28,6 +28,11 @@ from marketpulse.settings import Settings
 
 TRADES, SYMBOLS, DISTURBED = 6_000, 9, 4
 FRAMES, INDICATORS = ("1t", "1s", "1m"), "sma(3),ema(5),vwap,spread,imbalance"
+ALERTS: tuple[dict[str, Any], ...] = (
+    {"name": "above", "expression": "close > sma_3", "timeframe": "1s"},
+    {"name": "wide", "expression": "high - low > 8", "timeframe": "1m", "for_s": 60, "severity": "critical"},
+)
+PUT = {"name": "put", "expression": "close crosses_above ema_5", "timeframe": "1s", "cooldown_s": 5}
 SEEDS = range(11, 11 + int(os.environ.get("MARKETPULSE_SOAK_SEEDS", "1")))
 """`make soak` runs many."""
 
@@ -37,7 +42,7 @@ Outputs = dict[tuple[str, int], list[bytes]]
 
 def stream(seed: int) -> list[dict[str, Any]]:
     """Trades of a few symbols: out of order, late, doubled, corrected and cancelled; quotes, some of them late;
-    heartbeats between them."""
+    heartbeats between them; in the middle a rule is put, and another one near the end removed."""
     random_ = random.Random(seed)
     rows: list[dict[str, Any]] = [hello("test", "historical")]
     for i in range(TRADES):
@@ -61,6 +66,10 @@ def stream(seed: int) -> list[dict[str, Any]]:
                 )  # fmt: skip
         if i % 50 == 49:
             rows.append(heartbeat(40 + i / 40 - 1, "test"))
+        if i == TRADES // 2:
+            rows.append(control("put_rule", rule=PUT))
+        if i == TRADES - 500:
+            rows.append(control("remove_rule", name="above"))
     rows.append(heartbeat(40 + TRADES / 40 + 60, "test"))
     return rows
 
@@ -94,6 +103,7 @@ class Workers:
             "MARKETPULSE_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
             "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(FRAMES),
             "MARKETPULSE_ENGINE__INDICATORS": INDICATORS,
+            "MARKETPULSE_ENGINE__ALERTS": json.dumps(ALERTS),
             "MARKETPULSE_PROCESS__SNAPSHOT_RECORDS": "200",
             "MARKETPULSE_KAFKA__PARTITIONS": str(settings.kafka.partitions),
             "MARKETPULSE_PROCESS__COMMIT_MS": "20",
@@ -153,7 +163,9 @@ def wait_until_taken(settings: Settings, workers: Workers) -> None:
 
 def clean_run(settings: Settings) -> Outputs:
     """What the same log gives when nothing is ever killed: one pass of the operators over it."""
-    engine = settings.engine.model_copy(update={"timeframes": FRAMES, "indicators": INDICATORS})
+    engine = settings.engine.model_copy(
+        update={"timeframes": FRAMES, "indicators": INDICATORS, "alerts": ALERTS}
+    )
     config, topic = engine_config(engine), settings.topic("market")
     outputs: Outputs = defaultdict(list)
     for partition, messages in BareTopic.of(settings).messages().items():
@@ -163,7 +175,8 @@ def clean_run(settings: Settings) -> Outputs:
                 state = after
                 bars = bar_rows(state, config, result.closed, topic, partition)
                 values = indicator_rows(state, config, result.indicated, result.values, topic, partition)
-                for name, rows in (("bars", bars), ("indicators", values)):
+                alerts = [told_alert_rows(state, config, told, topic, partition) for told in result.alerts]
+                for name, rows in (("bars", bars), ("indicators", values), *(("alerts", a) for a in alerts)):
                     outputs[name, partition] += [value for _, value in encode_rows(rows)]
     return outputs
 
@@ -196,8 +209,11 @@ def assert_as_the_clean_run(settings: Settings) -> None:
     expected = clean_run(settings)
     revised = sum(b'"revision":0' not in value for value in expected["bars", 0])
     assert revised > 20, "the stream has late and changed trades"
+    told = b"".join(value for place, values in expected.items() if place[0] == "alerts" for value in values)
+    for words in (b'"rule":"above"', b'"rule":"put"', b'"state":"withdrawn"', b'"late":true'):
+        assert words in told
     found: Outputs = defaultdict(list)
-    for name in ("bars", "indicators"):
+    for name in ("bars", "indicators", "alerts"):
         for record in BareTopic.of(settings, name).committed():
             found[name, record.partition].append(record.value)
     assert {place: len(values) for place, values in found.items()} == {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.step import CLOSED_MOST, QuoteCounts, Stepper, StepResult
 from marketpulse.indicators.catalogue import parse_indicators
@@ -85,6 +85,11 @@ def hello(source: str = "feed", mode: str = "live", **more: Any) -> Row:
 
 def goodbye(source: str = "feed", **more: Any) -> Row:
     return {"type": "goodbye", "source": source, "event_time_ns": 0, **more}
+
+
+def control(action: str, **more: Any) -> Row:
+    """A change of the alert rules: `put_rule` with `rule`, or `remove_rule` with `name`."""
+    return {"type": "control", "event_time_ns": at(0), "change": {"action": action, **more}}
 
 
 def bar(
@@ -172,12 +177,21 @@ class Engine:
             closed=np.concatenate([part.closed for part in parts]),
             indicated=np.concatenate([part.indicated for part in parts]),
             values=np.concatenate([part.values for part in parts]),
+            alerts=[told for part in parts for told in part.alerts],
             refused=[refusal for part in parts for refusal in part.refused],
             out_of_session=sum(part.out_of_session for part in parts),
             late=sum(part.late for part in parts),
             duplicates=sum(part.duplicates for part in parts),
             quotes=QuoteCounts(*map(sum, zip(*(part.quotes for part in parts), strict=True))),
         )
+
+    def alerts(self, *rows: Row) -> list[dict[str, Any]]:
+        """What these rows told of alerts."""
+        return self.alert_rows(self.step(rows))
+
+    def alert_rows(self, result: StepResult) -> list[dict[str, Any]]:
+        told = [told_alert_rows(self.state, self.config, part, "market", 0) for part in result.alerts]
+        return [row for batch in told for row in batch.to_pylist()]
 
     def feed(self, *rows: Row) -> list[dict[str, Any]]:
         """The bars that these rows closed."""

@@ -61,6 +61,11 @@ OUT_OF_SESSION = _counter("out_of_session", "Trades outside their session: kept,
 LATE_TRADES = _counter("late_trades", "Trades whose bar had closed")
 DUPLICATE_TRADES = _counter("duplicate_trades", "Trades dropped because their id had come before")
 BARS_REVISED = _counter("bars_revised", "Bars that a late or changed trade made another")
+ALERTS_RAISED = _counter("alerts_raised", "Alerts raised", "severity")
+ALERTS_CLEARED = _counter("alerts_cleared", "Alerts cleared", "severity")
+ALERTS_WITHDRAWN = _counter(
+    "alerts_withdrawn", "Raised or cleared alerts that a revision took back", "severity"
+)
 CROSSED_QUOTES = _counter("crossed_quotes", "Quotes whose bid was above their ask, or at it", "book")
 LATE_QUOTES = _counter("late_quotes", "Quotes whose bar had closed")
 DROPPED_QUOTES = _counter("dropped_quotes", "Quotes that entered nothing", "why")

@@ -22,7 +22,7 @@ import spark_query
 from engine_campaign import of_partition, stream
 from market_rows import clock
 from marketpulse.app.engine_config import engine_config
-from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka.codec import encode_market, encode_rows
@@ -80,7 +80,11 @@ def assert_is_worth_comparing(expected: Outputs) -> None:
         assert sum(bar["revision"] > 0 for bar in bars) > 20
         assert len(expected["indicators", partition]) > len(bars) / 2
         reasons.update(json.loads(value)["reason"] for _, value in expected["dead-letters", partition])
-    assert {"not_json", "bad_price", "future_time", "too_late", "unknown_trade"} <= set(reasons)
+    told = b"".join(value for p in range(PARTITIONS) for _, value in expected["alerts", p])
+    assert b'"state":"withdrawn"' in told
+    assert {"bad_control", "not_json", "bad_price", "future_time", "too_late", "unknown_trade"} <= set(
+        reasons
+    )
 
 
 def local_run(log: Log) -> Outputs:
@@ -97,7 +101,12 @@ def local_run(log: Log) -> Outputs:
                 values = indicator_rows(state, config, result.indicated, result.values, topic, partition)
                 outputs["bars", partition] += encode_rows(bars)
                 outputs["indicators", partition] += encode_rows(values)
-                letters += [decoded.dead_letter(r.row, r.reason, r.timeframes) for r in result.refused]
+                for told in result.alerts:
+                    rows = told_alert_rows(state, config, told, topic, partition)
+                    outputs["alerts", partition] += encode_rows(rows)
+                letters += [
+                    decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused
+                ]
             letters.sort(key=lambda letter: (letter.offset, letter.row))
             outputs["dead-letters", partition] += map(encode_dead_letter, letters)
     return outputs

@@ -6,7 +6,21 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from market_rows import Engine, Row, bar, batch_of, clock, config_of, goodbye, heartbeat, hello, quote, trade
+from market_rows import (
+    Engine,
+    Row,
+    bar,
+    batch_of,
+    clock,
+    config_of,
+    control,
+    goodbye,
+    heartbeat,
+    hello,
+    quote,
+    trade,
+)
+from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NEWEST
@@ -17,8 +31,13 @@ from marketpulse.model.market import COMPLETE, StringTable
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3),"
 INDICATORS += "mid,spread,microprice,imbalance"
 OF_QUOTES = 4  # columns
-CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS)
-FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap,spread", fill=True)
+RULES = (
+    Rule("cross", "close crosses_above sma_3"),
+    Rule("ticks", "change_pct(close, 1) > 0", timeframe="1t"),
+    Rule("minute", "close > close@1m", for_s=2, clear="close < prev(close)"),
+)
+CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS, alerts=RULES)
+FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap,spread", fill=True, alerts=RULES)
 LOOKER = Looker(CONFIG)
 
 prices = st.floats(0.01, 1e6, allow_subnormal=False)
@@ -26,14 +45,24 @@ sizes = st.floats(0, 1e6, allow_subnormal=False).filter(lambda s: s == 0 or s > 
 symbols = st.sampled_from(["A", "B", "C"])
 sources = st.sampled_from(["x", "y"])
 steps = st.floats(-1.5, 4.0)
+changes = st.sampled_from(
+    [
+        control("put_rule", rule={"name": "low", "expression": "close < 1000 or close > prev(close)"}),
+        control("put_rule", rule={"name": "cross", "expression": "close > ema_3", "timeframe": "1m"}),
+        control("put_rule", rule={"name": "wide", "expression": "high > low", "timeframe": "3t"}),
+        control("remove_rule", name="low"),
+        control("remove_rule", name="minute"),
+    ]
+)
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[Row]:
-    """Trades and quotes out of order, heartbeats, silence, sources that come and go, bars of a source."""
+    """Trades and quotes out of order, heartbeats, silence, sources that come and go, bars of a source, rules that are
+    put and removed."""
     rows: list[Row] = []
     now = 10.0
-    for kind in draw(st.lists(st.sampled_from("ttttttqqqhcbgl"), max_size=60)):
+    for kind in draw(st.lists(st.sampled_from("ttttttqqqhcbglp"), max_size=60)):
         now += draw(steps)
         now = max(now, 1.0)
         source = draw(sources)
@@ -51,6 +80,8 @@ def streams(draw: st.DrawFn) -> list[Row]:
             rows.append(bar("S", "1s", opens, opens + 1, (2, 3, 1, 2, draw(sizes)), source=source))
         elif kind == "g":
             rows.append(goodbye(source, watermark_ns=draw(st.sampled_from([None, COMPLETE]))))
+        elif kind == "p":
+            rows.append(draw(changes))
         else:
             rows.append(hello(source, draw(st.sampled_from(["live", "historical"]))))
     return rows
@@ -62,18 +93,28 @@ def outcome(
     cuts: list[int],
     restart: bool = False,
     closed_most: int = CLOSED_MOST,
-) -> tuple[bytes, bytes, list[Any]]:
+) -> tuple[bytes, bytes, list[Any], list[dict[str, Any]]]:
     """Every bit that leaves the engine when the stream is cut at `cuts`."""
     engine = Engine(config, closed_most=closed_most)
-    closed, values, refused = [], [], []
+    closed, values, refused, alerts = [], [], [], []
     for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         result = engine.step(rows[start:end])
         closed.append(result.closed)
         values.append(result.values)
+        alerts += engine.alert_rows(result)
         refused += [(start + r.row, r.reason, r.timeframes) for r in result.refused]
         if restart:
             engine = _restarted(engine)
-    return np.concatenate(closed).tobytes(), np.concatenate(values).tobytes(), refused
+    return (
+        np.concatenate(closed).tobytes(),
+        np.concatenate(values).tobytes(),
+        refused,
+        [bits(row) for row in alerts],
+    )
+
+
+def bits(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.hex() if isinstance(value, float) else value for name, value in row.items()}
 
 
 def _restarted(engine: Engine) -> Engine:
@@ -116,6 +157,7 @@ def test_the_future_changes_nothing_in_the_past(rows: list[Row], data: st.DataOb
     assert whole[0].startswith(part[0])
     assert whole[1].startswith(part[1])
     assert whole[2][: len(part[2])] == part[2]
+    assert whole[3][: len(part[3])] == part[3]
 
 
 @settings(max_examples=100)

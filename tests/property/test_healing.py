@@ -21,6 +21,7 @@ from market_rows import (
     quote,
     trade,
 )
+from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
@@ -28,16 +29,29 @@ from marketpulse.engine.state import kept_trades
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance"
 ANY_CLOCK = 10**13  # the log's own time plays no part here
-PLAIN = config_of(["1s", "5s", "1m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK)
-FILLED = config_of(["5s", "1m"], "sma(3),ema(3),vwap,spread", fill=True, max_skew_ns=ANY_CLOCK)
-EACH = config_of(["1s", "1m"], "ema(3),spread", revise_each=True, max_skew_ns=ANY_CLOCK)
-COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK)
+RULES = (
+    Rule("cross", "close crosses_above ema_3"),
+    Rule("high", "close > 6", for_s=2, cooldown_s=20),
+    Rule("minute", "close > close@1m or volume > prev(volume)", clear="close < 4"),
+    Rule("swing", "abs(change_pct(close, 1)) > 20", timeframe="1m", symbols=("A",)),
+    Rule("few", "trade_count < 3", severity="info"),
+)
+PLAIN = config_of(["1s", "5s", "1m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK, alerts=RULES)
+FILLED = config_of(["5s", "1m"], "sma(3),ema(3),vwap,spread", fill=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
+EACH = config_of(["1s", "1m"], "ema(3),spread", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
+COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK, alerts=RULES)
 
 SHORT = config_of(
-    ["1s", "5s", "1m"], INDICATORS, max_skew_ns=ANY_CLOCK, window_ns=25 * 10**9, window_trades=12
+    ["1s", "5s", "1m"],
+    INDICATORS,
+    max_skew_ns=ANY_CLOCK,
+    window_ns=25 * 10**9,
+    window_trades=12,
+    alerts=RULES,
 )
 
 Key = tuple[str, str, int]
+Last = dict[Key, dict[str, Any]]
 END_S = 400.0
 
 
@@ -98,11 +112,12 @@ def name_of(row: Row) -> str:
 
 def last_rows(
     config: EngineConfig, rows: list[Row], cuts: list[int], *, restart: bool = False
-) -> tuple[dict[Key, dict[str, Any]], dict[Key, dict[str, Any]]]:
-    """The last revision of every bar and of every indicator row; revisions must come one after the other."""
+) -> tuple[Last, Last, Last]:
+    """The last revision of every bar, indicator row and change of an alert; revisions must come one after the other."""
     engine = Engine(config)
-    bars: dict[Key, dict[str, Any]] = {}
-    values: dict[Key, dict[str, Any]] = {}
+    bars: Last = {}
+    values: Last = {}
+    alerts: Last = {}
     for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         result = engine.step(rows[start:end])
         assert config is SHORT or result.refused == []
@@ -116,20 +131,27 @@ def last_rows(
                     continue  # cut by count: never revised, and two may begin at one time
                 assert row["revision"] == (known[key]["revision"] + 1 if key in known else 0)
                 known[key] = row
+        for row in engine.alert_rows(result):
+            key = (row["symbol"], row["rule"], row["event_time_ns"])
+            before = alerts.get(key, {"revision": -1, "state": "withdrawn"})
+            assert row["revision"] == before["revision"] + 1
+            assert row["was"] == (None if before["state"] == "withdrawn" else before["state"])
+            assert row["was"] in (None, row["state"]) or row["state"] == "withdrawn"
+            alerts[key] = row
         if restart:
             engine.state = engine.stepper.trim(engine.state)
             state = state_from_bytes(state_to_bytes(engine.state, config), config)
             engine = Engine(config, state)
             engine.offset = end
-    return bars, values
+    return bars, values, alerts
 
 
-def shown(rows: dict[Key, dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+def shown(rows: Last) -> Last:
     """What a reader of last revisions sees: the rows that are not withdrawn, without their history."""
     return {
-        key: {k: v for k, v in row.items() if k not in ("revision", "receipt")}
+        key: {k: v for k, v in row.items() if k not in ("revision", "receipt", "was", "late")}
         for key, row in rows.items()
-        if row["close"] is not None
+        if row.get("close") is not None or row.get("state") in ("raised", "cleared")
     }
 
 
@@ -141,10 +163,9 @@ def test_any_order_and_any_correction_end_as_the_sorted_log(
     came, meant = history
     for config in (PLAIN, FILLED, EACH, COARSE):
         cuts = sorted(data.draw(st.lists(st.integers(0, len(came)), max_size=3)))
-        bars, values = last_rows(config, came, cuts, restart=data.draw(st.booleans()))
-        whole_bars, whole_values = last_rows(config, meant, [])
-        assert shown(bars) == shown(whole_bars)
-        assert shown(values) == shown(whole_values)
+        healed = last_rows(config, came, cuts, restart=data.draw(st.booleans()))
+        for found, whole in zip(healed, last_rows(config, meant, []), strict=True):
+            assert shown(found) == shown(whole)
 
 
 @settings(max_examples=100)
@@ -162,7 +183,7 @@ def test_any_cut_and_restart_gives_the_same_revisions(
 @given(history=histories())
 def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]) -> None:
     came, meant = history
-    bars, values = last_rows(PLAIN, came, [])
+    bars, values, _ = last_rows(PLAIN, came, [])
     for name, length in (("1s", 10**9), ("5s", 5 * 10**9), ("1m", 60 * 10**9)):
         groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in meant:

@@ -138,6 +138,7 @@ def _plan(
         engine_config(settings),
         frames=parse_timeframes([*needed, target.name]),
         indicators=specs_of(settings, indicators),
+        alerts=(),
     )
     return config.frame_index(target.name), config
 

@@ -1,5 +1,6 @@
 """The engine's configuration from the settings; the same for `process` and `compute`."""
 
+from marketpulse.alerts.rule_json import rule_from_json
 from marketpulse.app.calendars import session_rules, sessions_by, sessions_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError, SettingsError
@@ -41,6 +42,7 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             window_ns=round(settings.correction_window_s * 1e9),
             window_trades=settings.correction_trades,
             revise_each=settings.revise_every == "row",
+            alerts=tuple(rule_from_json(rule) for rule in settings.alerts),
         )
     except ParameterError as error:
         raise SettingsError(f"engine: {error}") from None

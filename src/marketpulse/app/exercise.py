@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from marketpulse.alerts.rule import Rule
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.engine.state import new_state
@@ -28,10 +29,11 @@ _TIME = 20_000 * DAY_NS
 
 
 def exercise_engine() -> None:
-    """Run one small batch of every hot kind, and of a late and a cancelled trade, through all operators."""
+    """Run one small batch of every hot kind, and of a late and a cancelled trade, through all operators and a rule."""
     of_quotes = Spec(MID, MID.defaults())  # with one of them the engine's kernels for quotes run too
     indicators = (*parse_indicators(DEFAULT_INDICATORS), of_quotes)
-    config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators)
+    rule = Rule("warm", "close > 0")
+    config = EngineConfig(parse_timeframes(("1t", "1s", "1m", "1d")), indicators, alerts=(rule,))
     stepper, state = Stepper(config), new_state(config)
     state, _ = stepper.step(state, _batch())
     state, _ = stepper.step(state, _cancel())

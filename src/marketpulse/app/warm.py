@@ -17,7 +17,7 @@ from marketpulse.cache import cache_dir, keep_bytecode
 from marketpulse.settings import EngineSettings
 
 Part = Literal["engine", "wire"]
-_ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators"), "wire": ("kafka",)}
+_ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators", "alerts"), "wire": ("kafka",)}
 """Where the kernels are that are needed together."""
 
 

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from marketpulse.app.counts import count_alerts, count_rows
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.clock import Clock
+from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, mark_shown
-from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows
+from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows, told_alert_rows
 from marketpulse.engine.state import kept_quotes, kept_trades, new_state
-from marketpulse.engine.step import QuoteCounts, Stepper, StepResult
+from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.clock_writer import ClockWriter
 from marketpulse.kafka.codec import lay_out_rows
@@ -34,13 +36,7 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import (
     BARS_CLOSED,
     BARS_REVISED,
-    CROSSED_QUOTES,
     DEAD_LETTERS,
-    DROPPED_QUOTES,
-    DUPLICATE_TRADES,
-    LATE_QUOTES,
-    LATE_TRADES,
-    OUT_OF_SESSION,
     RECORDS_CONSUMED,
     STATE_BYTES,
     STEP_SECONDS,
@@ -174,7 +170,7 @@ class Worker:
                 continue
             self._write_rows(owned, result)
             self._write_dead_letters(
-                [decoded.dead_letter(r.row, r.reason, r.timeframes) for r in result.refused]
+                [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]
             )
             if more and (offset := decoded.record_before(row)) is not None and self._is_long_open():
                 self._write_dead_letters([letter for letter in letters if letter.offset < offset])
@@ -201,12 +197,9 @@ class Worker:
         self._wrote_at, self._committed_at = None, self._clock.monotonic()
 
     def _write_rows(self, owned: OwnedPartition, result: StepResult) -> None:
-        if result.late or result.out_of_session or result.duplicates:
-            LATE_TRADES.inc(result.late)
-            OUT_OF_SESSION.inc(result.out_of_session)
-            DUPLICATE_TRADES.inc(result.duplicates)
-        if any(result.quotes):
-            _count_quotes(result.quotes)
+        count_rows(result)
+        for told in result.alerts:
+            self._write_alerts(owned, told)
         if not len(result.indicated):
             return
         revised = result.closed["revision"] > 0
@@ -221,6 +214,11 @@ class Worker:
             owned.state, self._config, result.indicated, result.values, topic, owned.number
         )
         self._write("indicators", values)
+
+    def _write_alerts(self, owned: OwnedPartition, told: ToldAlerts) -> None:
+        rows = told_alert_rows(owned.state, self._config, told, self._settings.topic("market"), owned.number)
+        count_alerts(rows)
+        self._write("alerts", rows)
 
     def _write(self, topic: str, rows: pa.RecordBatch) -> None:
         self._log.write_rows(topic, lay_out_rows(rows))
@@ -285,11 +283,3 @@ class Worker:
         STATE_BYTES.set(sum(p.state.size_bytes() for p in self._owned.values()))
         WINDOW_TRADES.set(sum(len(kept_trades(p.state)) for p in self._owned.values()))
         WINDOW_QUOTES.set(sum(kept_quotes(p.state) for p in self._owned.values()))
-
-
-def _count_quotes(counts: QuoteCounts) -> None:
-    CROSSED_QUOTES.labels("crossed").inc(counts.crossed)
-    CROSSED_QUOTES.labels("locked").inc(counts.locked)
-    LATE_QUOTES.inc(counts.late)
-    DROPPED_QUOTES.labels("too_late").inc(counts.too_late)
-    DROPPED_QUOTES.labels("out_of_session").inc(counts.out_of_session)

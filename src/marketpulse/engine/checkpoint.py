@@ -1,7 +1,8 @@
 """A partition's state as bytes and back, so that another worker can go on where this one stood.
 
-The bytes name the engine version and the computation (timeframes, indicators, rules). A state made
-by another version or computation is refused: it would not continue the same stream.
+The bytes name the engine version and the computation (timeframes, indicators, rules of time). A state made
+by another version or computation is refused: it would not continue the same stream. Alert rules may differ: those
+that were put in the configuration since begin there, and those that were taken out of it end.
 """
 
 import hashlib
@@ -11,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from marketpulse.alerts.events import EVENT
+from marketpulse.alerts.life import LIFE
+from marketpulse.alerts.rule_json import rule_from_json, rule_to_json, rules_from_json, rules_to_json
+from marketpulse.alerts.state import AlertState
+from marketpulse.engine.alerting import RETOLD, Alerting
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.control import reconfigure
 from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, SOURCE, SYMBOL, Tables
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
@@ -20,7 +27,7 @@ from marketpulse.engine.trade_ids import index_ids
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS3"
+_MAGIC = b"MPS4"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),
@@ -69,6 +76,11 @@ def state_to_bytes(state: PartitionState, config: EngineConfig) -> bytes:
         "sources": state.sources.texts(),
         "venues": state.venues.texts(),
         "calendars": state.calendars,
+        "alerts": {
+            "rules": rules_to_json(state.alerts.rules),
+            "configured": [rule_to_json(rule) for rule in config.alerts],
+            "symbols": [state.alerts.live.symbols, state.alerts.anchor.symbols],
+        },
         "shapes": [array.shape for array in arrays],
     }).encode()  # fmt: skip
     return b"".join(
@@ -94,6 +106,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
     n, specs = len(Tables._fields), len(config.indicators)
     tables, indicators = arrays[:n], arrays[n : n + specs]
     anchored, rest = arrays[n + specs : n + specs + len(ANCHORED)], arrays[n + specs + len(ANCHORED) :]
+    told, alerts = rest[specs : specs + 5], rest[specs + 5 :]
     state = PartitionState(
         tables=Tables(*tables),
         symbols=StringTable(head["symbols"]),
@@ -103,12 +116,24 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         sessions=join_sessions([]),
         indicators=indicators,
         anchor=Anchor(**dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs]),
-        told=Told([(rest[specs], rest[specs + 1], rest[specs + 2])], [(rest[specs + 3], rest[specs + 4])]),
+        alerts=_alerting(head["alerts"], alerts, config),
+        told=Told([(told[0], told[1], told[2])], [(told[3], told[4])]),
         alphabet=sorted(head["symbols"]),
     )
     rebuild_sessions(state, config)
     _make_room_for_ids(state)
+    reconfigure(state, config, [rule_from_json(rule) for rule in head["alerts"]["configured"]])
     return state
+
+
+def _alerting(head: dict[str, Any], arrays: list[np.ndarray], config: EngineConfig) -> Alerting:
+    """The rules of the state, which are not always those of the configuration, and what they remember."""
+    rules = rules_from_json(head["rules"], config.alert_rules().inputs)
+    live, anchor = (
+        AlertState(life, memory, symbols)
+        for life, memory, symbols in zip(arrays[0:4:2], arrays[1:4:2], head["symbols"], strict=True)
+    )
+    return Alerting(rules, live, anchor, [arrays[4]], arrays[5], [arrays[6]])
 
 
 def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
@@ -118,7 +143,12 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     anchor = [getattr(state.anchor, name) for name in ANCHORED]
     columns = len(config.columns())
     told, passed = state.told.rows(columns), state.told.passed_rows(columns)
-    return [*tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed]
+    alerts = state.alerts
+    memory = [alerts.live.life, alerts.live.memory, alerts.anchor.life, alerts.anchor.memory]
+    events = [alerts.known_events(), alerts.retold, alerts.passed_events()]
+    return [
+        *tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed, *memory, *events,
+    ]  # fmt: skip
 
 
 def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
@@ -126,6 +156,7 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
     return [
         *(_DTYPES[name] for name in Tables._fields), *floats, *(_DTYPES[name] for name in ANCHORED), *floats,
         CLOSED, np.dtype("f8"), np.dtype("i8"), CLOSED, np.dtype("f8"),
+        LIFE, np.dtype("f8"), LIFE, np.dtype("f8"), EVENT, RETOLD, EVENT,
     ]  # fmt: skip
 
 

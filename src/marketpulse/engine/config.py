@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from marketpulse.alerts.inputs import inputs_of
+from marketpulse.alerts.rule import Rule
+from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.engine.layout import ORIGIN_BARS, ORIGIN_NONE, ORIGIN_TRADES, Plan
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.catalogue import Spec, all_columns
@@ -42,12 +45,14 @@ class EngineConfig:
     window_ns: int = 900_000_000_000
     window_trades: int = 100_000
     revise_each: bool = False
+    alerts: tuple[Rule, ...] = ()  # those that run before a control record changes them
 
     def __post_init__(self) -> None:
         if len(self.frames) > FRAMES_MAX:
             raise ParameterError(f"timeframes: at most {FRAMES_MAX}, found {len(self.frames)}")
         if self.sessions_of(self.calendar) is None:
             raise ParameterError(f"calendar {self.calendar!r} is unknown: use a MIC such as XNYS, or 24x7")
+        self.alert_rules()
 
     @property
     def ticks(self) -> int:
@@ -66,6 +71,10 @@ class EngineConfig:
     def columns(self) -> list[str]:
         """The names of all indicator values, in order."""
         return all_columns(self.indicators)
+
+    def alert_rules(self) -> RuleSet:
+        """The configured alert rules, read. Raises ParameterError for one that cannot be."""
+        return rule_set(inputs_of(self.columns(), self.frames), self.alerts)
 
     def calendar_of_venue(self, venue: str | None) -> str | None:
         """The calendar that a venue trades by, None when nothing is known of it."""

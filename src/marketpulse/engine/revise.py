@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from marketpulse.engine.alerting import ToldAlerts, tell_again, watch_again
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import BAR_BYTES, N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
 from marketpulse.engine.prevailing import blank_quotes
@@ -24,17 +25,20 @@ _PRICES = ("open", "high", "low", "close", "vwap")
 @dataclass(frozen=True, slots=True)
 class Revisions:
     """Rows to tell, in order of (close time, symbol, timeframe): n bars, and the m bars whose indicator
-    row is told, with their values (m, columns). Bars and indicator rows count their revisions apart."""
+    row is told, with their values (m, columns); and the alerts (None: none). Each counts its revisions apart."""
 
     bars: np.ndarray
     indicated: np.ndarray
     values: Floats
+    alerts: ToldAlerts | None
 
 
 def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> PartitionState:
     """Build the bars again that lack a change. Nobody is told yet."""
     if state.tables.registers[N_STALE]:
-        rewind(state, config, plan, np.flatnonzero(state.tables.symbols["stale"] == STALE_BARS))
+        symbols = np.flatnonzero(state.tables.symbols["stale"] == STALE_BARS)
+        bars, values = rewind(state, config, plan, symbols)
+        watch_again(state.alerts, state.symbols.texts(), symbols, bars, values)
     return state
 
 
@@ -44,6 +48,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     passed, passed_values = state.told.passed_rows(len(config.columns()))
     state.told.passed.clear()
     bars, values = rewind(state, config, plan, symbols)
+    events = watch_again(state.alerts, state.symbols.texts(), symbols, bars, values)
     bars, values = np.concatenate([passed, bars]), np.concatenate([passed_values, values])
     known, known_values, known_revisions = state.told.rows(len(config.columns()))
     theirs = np.isin(known["symbol"], symbols)
@@ -56,6 +61,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
         np.concatenate([known_values[~theirs], new_values]),
         np.concatenate([known_revisions[~theirs], new_revisions]),
     )
+    alerts = tell_again(state.alerts, symbols, events, new_bars, new_values)
     forget_told(state, config, passed)
     state.tables.symbols["stale"][symbols] = STALE_NOT
     state.tables.registers[N_UNTOLD] = 0
@@ -65,7 +71,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     first, second = order[bar_differs[order]], order[row_differs[order]]
     indicated = new_bars[second].copy()
     indicated["revision"] = new_revisions[second]
-    return state, Revisions(new_bars[first].copy(), indicated, new_values[second])
+    return state, Revisions(new_bars[first].copy(), indicated, new_values[second], alerts)
 
 
 def _compare(

@@ -10,6 +10,7 @@ Moving the anchor forward is the same walk over the trades that the window has l
 import numpy as np
 from numpy.typing import NDArray
 
+from marketpulse.engine.alerting import forget_events, pass_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.growth import grow_anchor, grow_bars, grow_quotes, grow_window
 from marketpulse.engine.indicate import values_of
@@ -97,6 +98,7 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
         index_ids(tables)
     forget_quotes(tables, floors)
     untold = tables.symbols["stale"][closed["symbol"]] != STALE_NOT
+    pass_by(state.alerts, state.symbols.texts(), closed, values, untold)
     if untold.any():
         state.told.passed.append((closed[untold], values[untold]))
     forget_told(state, config, closed[~untold])
@@ -192,3 +194,4 @@ def forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray)
     bars, values, revisions = state.told.rows(len(config.columns()))
     stay = bars["open_ns"] > behind[bars["symbol"].astype(np.int64) * frames + bars["frame"]]
     state.told.replace(bars[stay], values[stay], revisions[stay])
+    forget_events(state.alerts, behind.reshape(-1, frames))

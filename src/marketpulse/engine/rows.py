@@ -1,13 +1,17 @@
-"""The engine's results as the rows that leave it: Arrow batches of bars, indicators and live rows."""
+"""The engine's results as the rows that leave it: Arrow batches of bars, indicators, alerts and live rows."""
 
 import numpy as np
 import pyarrow as pa
 
+from marketpulse.alerts.closed_rows import alert_rows
+from marketpulse.alerts.events import STATE_NAMES
+from marketpulse.alerts.message import message_of
+from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
-from marketpulse.model.rows import BAR, ENGINE_VERSION, RECEIPT, indicators_schema, live_schema
+from marketpulse.model.rows import ALERT, BAR, ENGINE_VERSION, RECEIPT, indicators_schema, live_schema
 
 _RECEIPT_NAMES = [RECEIPT.field(i).name for i in range(RECEIPT.num_fields)]
 
@@ -53,6 +57,43 @@ def indicator_rows(
             receipts(_with_quotes(closed), topic, partition),
         ],
         schema=indicators_schema(config.columns()),
+    )
+
+
+def told_alert_rows(
+    state: PartitionState, config: EngineConfig, alerts: ToldAlerts, topic: str, partition: int
+) -> pa.RecordBatch:
+    """Changes of alerts (m) as rows of ALERT, in the same order. Their receipts are those of the indicator rows of
+    their bars."""
+    events, bars = alerts.events, alerts.bars
+    by_number = dict(zip(alerts.rules.numbers, alerts.rules.rules, strict=True))
+    rules = [by_number[number] for number in events["rule"].tolist()]
+    symbol, timeframe, opened, _ = _head(state, config, bars)
+    names, columns = symbol.to_pylist(), alerts.rules.inputs.columns
+    numbers = alert_rows(bars, alerts.values, np.ones(len(bars), np.bool_)).values
+    return pa.RecordBatch.from_arrays(
+        [
+            symbol,
+            pa.array([rule.name for rule in rules], pa.string()),
+            pa.array([rule.severity for rule in rules], pa.string()),
+            timeframe,
+            opened,
+            pa.array(events["event_time_ns"]),
+            pa.array(STATE_NAMES).take(pa.array(events["state"])),
+            pa.array([None, *STATE_NAMES[1:]]).take(pa.array(events["was"])),
+            pa.array(events["late"] != 0),
+            _nullable(events["value"]),
+            pa.array(
+                [
+                    message_of(rule, name, event, columns, row.tolist())
+                    for rule, name, event, row in zip(rules, names, events, numbers, strict=True)
+                ],
+                pa.string(),
+            ),
+            pa.array(alerts.revisions),
+            receipts(_with_quotes(bars), topic, partition),
+        ],
+        schema=ALERT,
     )
 
 

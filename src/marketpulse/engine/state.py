@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from marketpulse.engine.alerting import Alerting, new_alerting
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.layout import (
@@ -118,6 +119,7 @@ class PartitionState:
     sessions: Sessions
     indicators: list[Floats]
     anchor: Anchor
+    alerts: Alerting
     told: Told = field(default_factory=Told)
     alphabet: list[str] = field(default_factory=list)  # the symbols, sorted
 
@@ -125,7 +127,8 @@ class PartitionState:
         """All of it, the correction window included."""
         live = sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
         anchor = sum(getattr(self.anchor, name).nbytes for name in ANCHORED)
-        return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + self.told.size_bytes()
+        beside = self.told.size_bytes() + self.alerts.size_bytes()
+        return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + beside
 
 
 def new_state(config: EngineConfig) -> PartitionState:
@@ -165,6 +168,7 @@ def new_state(config: EngineConfig) -> PartitionState:
         sessions=join_sessions([around_the_clock()]),
         indicators=[spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
         anchor=anchor,
+        alerts=new_alerting(config.alert_rules()),
     )
 
 

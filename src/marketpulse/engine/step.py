@@ -1,4 +1,4 @@
-"""The one loop: a batch of one partition's log through check, bars and indicators.
+"""The one loop: a batch of one partition's log through check, bars, indicators and alerts.
 
     (state, batch) -> (state, StepResult)
 
@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.announcements import hear_goodbye, hear_hello
 from marketpulse.engine.changes import take_change
 from marketpulse.engine.check import ASK, check_time
 from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.control import take_control
 from marketpulse.engine.growth import grow_bars, grow_groups
 from marketpulse.engine.layout import (
     CLOSED,
@@ -61,10 +63,12 @@ from marketpulse.engine.taking import (
 )
 from marketpulse.engine.translate import Translation
 from marketpulse.engine.watermark import hear_source
+from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import ABSENT, COMPLETE, Kind, MarketBatch
 
 _ROOM = 4_096
+_BAD_CONTROL = "bad_control"
 CLOSED_MOST = 50_000  # a step's bars, but for what one round closes: some 15 MB with their rows
 
 
@@ -87,6 +91,7 @@ def _joined(parts: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
 class StepResult:
     """What one step gives: n bars in order of emission, closed (revision 0) or revised; and the m bars
     that have an indicator row, with its revision and values (m, columns). Without revisions both are the same.
+    `alerts` are the changes of alerts, in order, those of the same rules together.
 
     `next_row` is the first row of the batch that is not done, `more` whether a step must go on with it
     (or with bars that are still due behind the last one).
@@ -95,6 +100,7 @@ class StepResult:
     closed: np.ndarray
     indicated: np.ndarray
     values: Floats
+    alerts: list[ToldAlerts]
     refused: list[Refusal]
     out_of_session: int
     late: int
@@ -166,6 +172,7 @@ class Stepper:
             closed=_joined(taken.bars_out, np.empty(0, CLOSED)),
             indicated=_joined(taken.indicated, np.empty(0, CLOSED)),
             values=_joined(taken.values, np.empty((0, len(self.config.columns())))),
+            alerts=taken.alerts,
             refused=taken.refused,
             out_of_session=int(registers[OUT_OF_SESSION]),
             late=int(registers[LATE]),
@@ -212,6 +219,8 @@ class Stepper:
     def _take_rare(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""
         state, kind = taken.state, Kind(int(batch.kind[row]))
+        if kind == Kind.CONTROL:
+            self._take_control(taken, batch, row)
         if batch.source[row] == ABSENT:
             return
         source = int(known.source_of[batch.source[row]])
@@ -232,6 +241,15 @@ class Stepper:
                 taken.refused.append(Refusal(row, reason, ()))
             elif self.config.revise_each:
                 taken.tell()
+
+    def _take_control(self, taken: StepRows, batch: MarketBatch, row: int) -> None:
+        """What closed before it belongs to the rules before it."""
+        taken.indicate()
+        taken.refresh()
+        try:
+            take_control(taken.state, self.config, batch.rare[row])
+        except ParameterError as error:
+            taken.refused.append(Refusal(row, _BAD_CONTROL, (), str(error)))
 
     def _wrong_goodbye(self, state: PartitionState, source: int, batch: MarketBatch, row: int) -> str | None:
         """A final watermark is a promise as good as the clock that made it: the same door as for rows."""

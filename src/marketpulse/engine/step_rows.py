@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from marketpulse.engine.alerting import ToldAlerts, watch
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import indicate
 from marketpulse.engine.layout import (
@@ -24,11 +25,13 @@ from marketpulse.indicators.declaration import Floats
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One row that the engine refuses: its index in the batch, the reason, and the timeframes that did."""
+    """One row that the engine refuses: its index in the batch, the reason, and the timeframes that did.
+    `detail`: what else there is to say of it."""
 
     row: int
     reason: str
     timeframes: tuple[str, ...]
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class StepRows:
     bars_out: list[np.ndarray] = field(default_factory=list)
     indicated: list[np.ndarray] = field(default_factory=list)
     values: list[Floats] = field(default_factory=list)
+    alerts: list[ToldAlerts] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     bars: int = 0
 
@@ -68,6 +72,7 @@ class StepRows:
         revisable = closed["frame"] >= self.plan.ticks
         revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
         self.state.told.add(closed[revisable], values[revisable])
+        self._alert(watch(self.state.alerts, self.state.symbols.texts(), closed, values, revisable))
 
     def refresh(self) -> None:
         """Bars are about to close: those that lack a change are built again first."""
@@ -81,6 +86,7 @@ class StepRows:
             self.indicate()
             self.state, told = tell(self.state, self.config, self.plan)
             self._give(told.bars, told.indicated, told.values)
+            self._alert(told.alerts)
             self.bars += len(told.bars)
 
     def make_room(self) -> None:
@@ -97,3 +103,7 @@ class StepRows:
         self.bars_out.append(bars)
         self.indicated.append(indicated)
         self.values.append(values)
+
+    def _alert(self, alerts: ToldAlerts | None) -> None:
+        if alerts is not None:
+            self.alerts.append(alerts)

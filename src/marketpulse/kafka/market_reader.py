@@ -26,14 +26,17 @@ class Decoded:
             return self.next_offset
         return int(offsets[row]) if row == 0 or offsets[row - 1] != offsets[row] else None
 
-    def dead_letter(self, row: int, reason: str, timeframes: tuple[str, ...]) -> DeadLetter:
-        """A row of the batch that the engine refuses, whole, with its place."""
+    def dead_letter(
+        self, row: int, reason: str, timeframes: tuple[str, ...], further: str = ""
+    ) -> DeadLetter:
+        """A row of the batch that the engine refuses, whole, with its place. `further` goes behind the reason's words."""
         batch, records = self.batch, self.records
         offset, in_frame = int(batch.offset[row]), int(batch.row[row])
         record = records.at(offset)
         symbol = int(batch.symbol[row])
         framed = records.is_frame(record)
         detail = REASONS[reason] + (f" in {', '.join(timeframes)}" if timeframes else "")
+        detail += f": {further}" if further else ""
         return DeadLetter(
             reason=reason, detail=detail, topic=batch.topic, partition=batch.partition, offset=offset,
             row=in_frame if framed else ABSENT, key=records.key(record),

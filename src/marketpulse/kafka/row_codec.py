@@ -17,12 +17,13 @@ from marketpulse.kafka.frame_writer import frames_by_partition
 from marketpulse.kafka.json_lines import json_lines, json_rows
 from marketpulse.kafka.market_contract import Refused
 from marketpulse.model.market import Bytes, Ints
-from marketpulse.model.rows import BAR, DEAD_LETTER, INDICATORS_HEAD, LIVE_HEAD, RECEIPT
+from marketpulse.model.rows import ALERT, BAR, DEAD_LETTER, INDICATORS_HEAD, LIVE_HEAD, RECEIPT
 
-Topic = Literal["bars", "indicators", "live", "dead-letters"]
+Topic = Literal["bars", "indicators", "alerts", "live", "dead-letters"]
 _HEADS: dict[str, tuple[pa.Schema, bool]] = {
     "bars": (BAR, False),
     "indicators": (INDICATORS_HEAD.append(pa.field("receipt", RECEIPT)), True),
+    "alerts": (ALERT, False),
     "live": (LIVE_HEAD, True),
     "dead-letters": (DEAD_LETTER, False),
 }

@@ -207,6 +207,7 @@ REASONS = {
     "past_time": "the event time of a live source is behind the log by more than max_age",
     "too_late": "the bar has closed and the correction window is past it",
     "unknown_trade": "no trade with this id is in the correction window",
+    "bad_control": "the change that the control record states cannot be made",
     "too_many_symbols": "the engine's cap on symbols is reached: raise engine.symbols_max, or look who writes them",
     "too_many_sources": "more than 64 sources have fed this partition: let feeds share a source name",
     "too_many_venues": "more than 4,096 venues have fed this partition: look who writes them",

@@ -1,4 +1,4 @@
-"""What the engine writes: Arrow schemas of bars, indicators, live rows and dead letters.
+"""What the engine writes: Arrow schemas of bars, indicators, alerts, live rows and dead letters.
 
 Every stored row carries a receipt: the span of the log that it was made from.
 """
@@ -33,6 +33,17 @@ def indicators_schema(names: list[str]) -> pa.Schema:
     for name in names:
         schema = schema.append(pa.field(name, _f64))
     return schema.append(pa.field("receipt", RECEIPT))
+
+
+ALERT = pa.schema([
+    ("symbol", _str), ("rule", _str), ("severity", _str), ("timeframe", _str), ("open_time_ns", _i64),
+    ("event_time_ns", _i64), ("state", _str), ("was", _str), ("late", pa.bool_()), ("value", _f64),
+    ("message", _str), ("revision", _i64), ("receipt", RECEIPT),
+])  # fmt: skip
+"""One change of an alert: `state` is raised, cleared or withdrawn. It happened on the bar that opens at
+`open_time_ns`, when that closed (`event_time_ns`), and the receipt is that bar's. `was` is the state that
+readers knew there before (null: none), `late` that a revision brought it. Of the same symbol, rule and event time the
+highest revision is the truth, and a withdrawn one says that there is nothing."""
 
 
 LIVE_HEAD = pa.schema([

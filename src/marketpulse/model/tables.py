@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from marketpulse.model.market import EVENT, QUOTE, TRADE
-from marketpulse.model.rows import BAR, DEAD_LETTER, INDICATORS_HEAD
+from marketpulse.model.rows import ALERT, BAR, DEAD_LETTER, INDICATORS_HEAD
 
 _POSITION = [("partition", pa.int32()), ("offset", pa.int64()), ("row", pa.int32())]
 
@@ -21,6 +21,7 @@ TABLES: dict[str, tuple[str, pa.Schema]] = {
     "events": ("market", with_position(EVENT)),
     "bars": ("bars", BAR),
     "indicators": ("indicators", INDICATORS_HEAD),
+    "alerts": ("alerts", ALERT),
     "dead_letters": ("dead-letters", DEAD_LETTER),
 }
 """Table -> (topic, schema). `events` holds the rest of `market` as JSON text (bars of a source among
@@ -33,6 +34,7 @@ EVENT_TIME_COLUMN = {
     "events": "event_time_ns",
     "bars": "open_time_ns",
     "indicators": "open_time_ns",
+    "alerts": "event_time_ns",
     "dead_letters": None,
 }
 """The column whose UTC date a row is filed under; None: the date of writing."""

@@ -27,7 +27,7 @@ from marketpulse.query.guard import Guard
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
-REVISED = ("bars", "indicators")
+REVISED = ("bars", "indicators", "alerts")
 """The tables whose rows come again, corrected: the highest revision of a key is the truth."""
 
 _EVERY_REVISION = """
@@ -45,6 +45,8 @@ _CURRENT = (
               AND own.open_time_ns = later.open_time_ns AND own.revision < later.below"""
 )
 
+_EVERY_ALERT = "SELECT make_timestamp(event_time_ns // 1000) AS event_time, * FROM alerts_rows"
+
 VIEWS = {
     "trades": "SELECT make_timestamp(event_time_ns // 1000) AS timestamp, * FROM trades_rows",
     "quotes": "SELECT make_timestamp(event_time_ns // 1000) AS timestamp, * FROM quotes_rows",
@@ -53,6 +55,13 @@ VIEWS = {
     "bars_history": _EVERY_REVISION.format(table="bars"),
     "indicators": _CURRENT.format(table="indicators"),
     "indicators_history": _EVERY_REVISION.format(table="indicators"),
+    "alerts": _EVERY_ALERT  # noqa: S608  (the last revision of each, as above: a withdrawn one is below itself)
+    + """ AS own ANTI JOIN (
+        SELECT symbol, rule, event_time_ns, revision + (state = 'withdrawn')::BIGINT AS below
+        FROM alerts_revised WHERE revision > 0
+    ) AS later ON own.symbol = later.symbol AND own.rule = later.rule
+              AND own.event_time_ns = later.event_time_ns AND own.revision < later.below""",
+    "alerts_history": _EVERY_ALERT,
     "dead_letters": "SELECT * FROM dead_letters_rows",
     "stock_data": """
         SELECT symbol, make_timestamp(event_time_ns // 1000) AS timestamp, price, size AS volume

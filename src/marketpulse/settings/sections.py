@@ -102,6 +102,9 @@ class EngineSettings(Section):
         description="when revised rows leave: with the next heartbeat or clock record, or after each row",
     )
     symbols_max: int = Field(20_000, ge=1, description="most symbols in one partition; more are dead letters")
+    alerts: tuple[dict[str, Any], ...] = Field(
+        (), description="alert rules, each a table `[[engine.alerts]]` with the fields of docs/alerts.md"
+    )
 
     @field_validator("timeframes")
     @classmethod

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.errors import Fatal
@@ -39,7 +39,9 @@ class Decoded(Protocol):
     def batch(self) -> MarketBatch: ...
     @property
     def rejected(self) -> Sequence[DeadLetter]: ...
-    def dead_letter(self, row: int, reason: str, timeframes: tuple[str, ...]) -> DeadLetter: ...
+    def dead_letter(
+        self, row: int, reason: str, timeframes: tuple[str, ...], further: str = ""
+    ) -> DeadLetter: ...
 
 
 Record = tuple[bytes | None, bytes]
@@ -136,9 +138,12 @@ class PartitionStep:
             values = indicator_rows(
                 state, self.config, result.indicated, result.values, self.topic, partition
             )
-            for topic, rows in (("bars", bars), ("indicators", values)):
+            alerts = [
+                told_alert_rows(state, self.config, told, self.topic, partition) for told in result.alerts
+            ]
+            for topic, rows in (("bars", bars), ("indicators", values), *(("alerts", a) for a in alerts)):
                 found += [(topic, record) for record in self.wire.encode_rows(rows)]
-            letters += [decoded.dead_letter(r.row, r.reason, r.timeframes) for r in result.refused]
+            letters += [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]
         letters.sort(key=lambda letter: (letter.offset, letter.row))
         found += [("dead-letters", self.wire.encode_dead_letter(letter)) for letter in letters]
         return stepper.trim(state), found

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from market_rows import MIDNIGHT_NS, Engine, heartbeat, trade
+from marketpulse.alerts.rule import Rule
 from marketpulse.app.engine_config import engine_config
 from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import SettingsError
@@ -80,6 +81,37 @@ def test_a_state_of_other_rules_is_another_computation(other: dict[str, object])
     base = EngineSettings(calendar="XNYS", indicators="sma(3)")
     changed = EngineSettings.model_validate({"calendar": "XNYS", "indicators": "sma(3)", **other})
     assert computation(engine_config(changed)) != computation(engine_config(base))
+
+
+def test_alert_rules_have_the_fields_of_their_json_form() -> None:
+    rules = ({"name": "dip", "expression": "sma_3 < 9", "timeframe": "1m", "for_s": 60, "symbols": ["A*"]},)
+    config = engine_config(EngineSettings(indicators="sma(3)", alerts=rules))
+    assert config.alerts == (Rule("dip", "sma_3 < 9", timeframe="1m", for_s=60.0, symbols=("A*",)),)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (
+            [{"name": "dip", "expression": "rsi_15 < 30"}],
+            "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^",
+        ),
+        ([{"name": "dip"}], "engine: alert rule: expression is missing"),
+        ([{"name": "dip", "expression": "close > 1", "for": 3}], "engine: alert rule: unknown field 'for'"),
+        ([{"name": "dip", "expression": "close > 1"}] * 2, "engine: alert rules: 'dip' stands twice"),
+    ],
+)
+def test_a_wrong_alert_rule_is_refused_with_its_place(rules: list[dict[str, object]], said: str) -> None:
+    settings = EngineSettings.model_validate({"indicators": "rsi(14)", "alerts": rules})
+    with pytest.raises(SettingsError) as caught:
+        engine_config(settings)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_state_of_other_alert_rules_is_the_same_computation() -> None:
+    base = EngineSettings(indicators="sma(3)")
+    ruled = EngineSettings(indicators="sma(3)", alerts=({"name": "dip", "expression": "close < 9"},))
+    assert computation(engine_config(ruled)) == computation(engine_config(base))
 
 
 def test_a_state_of_another_calendar_library_is_another_computation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from marketpulse.errors import ParameterError
 from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows
 from marketpulse.kafka.frame_writer import write_frame
-from marketpulse.model.rows import BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
+from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
 
 T0 = 1_768_600_000_000_000_000
 RECEIPT_ROW = {
@@ -26,6 +26,23 @@ def test_a_bar_is_one_object_with_its_nulls_and_its_receipt() -> None:
     ((key, value),) = encode_rows(pa.RecordBatch.from_pylist([BAR_ROW], schema=BAR))
     assert key == b"AAA"
     assert json.loads(value) == {**BAR_ROW, "session_date": "2026-01-16"}
+
+
+@pytest.mark.parametrize("wire", ["json", "arrow"])
+def test_an_alert_keeps_its_flag_and_its_nulls(wire: str) -> None:
+    raised = {
+        "symbol": "AAA", "rule": "dip", "severity": "critical", "timeframe": "1m", "open_time_ns": T0,
+        "event_time_ns": T0 + 60, "state": "raised", "was": None, "late": True, "value": 0.1,
+        "message": "AAA: \u00e9 {", "revision": 0, "receipt": RECEIPT_ROW,
+    }  # fmt: skip
+    withdrawn = {**raised, "state": "withdrawn", "was": "raised", "late": False, "value": None, "revision": 1}
+    batch = pa.RecordBatch.from_pylist([raised, withdrawn], schema=ALERT)
+    if wire == "json":
+        assert json.loads(encode_rows(batch)[0][1]) == raised
+        back = decode_rows("alerts", [value for _, value in encode_rows(batch)])
+    else:
+        back = decode_rows("alerts", [write_frame(batch)], lambda _: True)
+    assert back.to_pylist() == [raised, withdrawn]
 
 
 def test_not_a_number_is_null_on_the_wire() -> None:

@@ -163,5 +163,7 @@ def test_a_mistake_is_shown_with_duckdbs_caret(guard: Guard) -> None:
 
 
 def test_a_refused_table_says_which_there_are(guard: Guard) -> None:
-    with pytest.raises(QueryRefused, match=r"no table 'trade': the tables are bars, .* trades; files cannot"):
+    with pytest.raises(
+        QueryRefused, match=r"no table 'trade': the tables are alerts, .* trades; files cannot"
+    ):
         guard.check("SELECT * FROM trade")

@@ -9,7 +9,7 @@ import pytest
 
 from board_rows import row
 from marketpulse.clock import ManualClock
-from marketpulse.model.rows import BAR, indicators_schema
+from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.ports import SinkBatch
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.recent import RecentRows
@@ -32,13 +32,14 @@ class Topics:
         self.settings = Settings(data_dir=directory)
         self.end = 0
 
-    def store(self, bars: Rows, values: Rows | None = None) -> None:
+    def store(self, bars: Rows, values: Rows | None = None, alerts: Rows | None = None) -> None:
         """One flush of a sink that has just been started."""
         sink = open_sink(self.settings, "lake", ManualClock(10**18))
         sink.resume()
         rows = {
             "bars": (bars, BAR),
             "indicators": (bars if values is None else values, indicators_schema(NAMES)),
+            "alerts": (alerts or [], ALERT),
         }
         end = self.end + max(len(own) for own, _ in rows.values())
         for table, (own, schema) in rows.items():
@@ -150,3 +151,21 @@ def test_a_page_that_starts_gets_the_last_revisions_and_as_many_bars_as_without_
     for batch in RecentRows(topics.settings, 3).batches():
         found = [(r["close"], r["revision"]) for r in batch.rows.to_pylist()]
         assert found == [(5.0, 0), (6.0, 0), (109.0, 39)]
+
+
+def alert(time: int, state: str, revision: int = 0, symbol: str = "AAA", rule: str = "dip") -> dict[str, Any]:
+    return {"symbol": symbol, "rule": rule, "event_time_ns": time, "state": state, "revision": revision}
+
+
+def test_of_an_alert_its_last_revision_counts_and_a_withdrawn_one_is_left_out(tmp_path: Path) -> None:
+    topics = Topics(tmp_path)
+    topics.store(
+        [], alerts=[alert(1_000, "raised"), alert(2_000, "cleared"), alert(1_000, "raised", rule="up")]
+    )
+    topics.store([], alerts=[alert(1_000, "withdrawn", 1), alert(2_000, "withdrawn", 1)])
+    topics.store([], alerts=[alert(2_000, "raised", 2), alert(3_000, "raised"), alert(3_000, "raised", 1)])
+    asked = "SELECT rule, event_time_ns, state, revision FROM {} ORDER BY ALL"
+    assert topics.ask(asked.format("alerts")) == [
+        ("dip", 2_000, "raised", 2), ("dip", 3_000, "raised", 1), ("up", 1_000, "raised", 0),
+    ]  # fmt: skip
+    assert len(topics.ask(asked.format("alerts_history"))) == 8

@@ -24,6 +24,15 @@ def _partitions(directory: Path, number: int, name: str = "marketpulse.toml") ->
     return path
 
 
+def test_alert_rules_are_tables_of_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "marketpulse.toml"
+    config.write_text(
+        '[[engine.alerts]]\nname = "dip"\nexpression = "close < 9"\n\n[[engine.alerts]]\nname = "up"\nfor_s = 60\n'
+    )
+    rules = load_settings(config).engine.alerts
+    assert rules == ({"name": "dip", "expression": "close < 9"}, {"name": "up", "for_s": 60})
+
+
 def test_the_file_of_the_working_directory_is_read(tmp_path: Path) -> None:
     _partitions(tmp_path, 24)
     assert load_settings().kafka.partitions == 24

@@ -94,6 +94,31 @@ def test_a_refused_record_leaves_as_a_dead_letter_with_its_place() -> None:
     assert (letter["reason"], letter["partition"], letter["offset"]) == ("not_json", 3, 8)
 
 
+def control(offset: int, change: dict[str, Any]) -> LogRecord:
+    return record(offset, 10.0, {"type": "control", "source": None, "change": change})
+
+
+def test_alerts_of_a_rule_that_a_record_puts_leave_beside_the_bars() -> None:
+    put = control(0, {"action": "put_rule", "rule": {"name": "high", "expression": "close > 6.5"}})
+    rows = run([[put], [trade(1, 10.2, 7, 1), trade(2, 11.5, 6, 2)], [heartbeat(3, 13.0)]])
+    assert {row.topic for row in rows} == {"alerts", "bars", "indicators"}
+    alerts = [json.loads(row.value) for row in rows if row.topic == "alerts"]
+    assert [(a["rule"], a["state"], a["message"], a["receipt"]["first_offset"]) for a in alerts] == [
+        ("high", "raised", "AAA: high is raised at 7", 1),
+        ("high", "cleared", "AAA: high is cleared at 6", 2),
+    ]
+
+
+def test_a_control_record_that_cannot_be_done_is_a_dead_letter_that_says_why() -> None:
+    (row,) = run([[control(4, {"action": "put_rule", "rule": {"name": "high", "expression": "clse > 6"}})]])
+    letter = json.loads(row.value)
+    assert (row.topic, letter["reason"], letter["offset"]) == ("dead-letters", "bad_control", 4)
+    assert letter["detail"].startswith(
+        "the change that the control record states cannot be made: rule 'high'"
+    )
+    assert letter["detail"].endswith("did you mean 'close'?\n  clse > 6\n  ^")
+
+
 def test_no_records_change_nothing() -> None:
     kept, _ = STEP(0, None, WORKED_EXAMPLE)
     assert STEP(0, kept, []) == (kept, [])

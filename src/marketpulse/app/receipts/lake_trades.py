@@ -69,7 +69,8 @@ def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters
 def recompute(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Iterator[Rows]:
     """The rows of all symbols that `wanted` names, each once, as it is after its last revision, without the
     columns that hang on quotes."""
-    config = replace(config, indicators=tuple(spec for spec in config.indicators if not spec.reads_quotes))
+    of_trades = tuple(spec for spec in config.indicators if not spec.reads_quotes)
+    config = replace(config, indicators=of_trades, alerts=())
     timed = tuple(f for f in config.frames if f.cut != Cut.TICKS)
     counted = tuple(f for f in config.frames if f.cut == Cut.TICKS)
     trades = without_doubles(inputs, config.window_ns) if inputs.trades.num_rows else None

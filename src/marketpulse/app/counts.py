@@ -1,0 +1,40 @@
+"""What a worker counts of the engine's steps: late, doubled and odd rows, and alerts."""
+
+import pyarrow as pa
+
+from marketpulse.engine.step import StepResult
+from marketpulse.telemetry import (
+    ALERTS_CLEARED,
+    ALERTS_RAISED,
+    ALERTS_WITHDRAWN,
+    CROSSED_QUOTES,
+    DROPPED_QUOTES,
+    DUPLICATE_TRADES,
+    LATE_QUOTES,
+    LATE_TRADES,
+    OUT_OF_SESSION,
+)
+
+_ALERTS = {"raised": ALERTS_RAISED, "cleared": ALERTS_CLEARED, "withdrawn": ALERTS_WITHDRAWN}
+
+
+def count_rows(result: StepResult) -> None:
+    """Trades and quotes that did not just enter their bars."""
+    if result.late or result.out_of_session or result.duplicates:
+        LATE_TRADES.inc(result.late)
+        OUT_OF_SESSION.inc(result.out_of_session)
+        DUPLICATE_TRADES.inc(result.duplicates)
+    if any(counts := result.quotes):
+        CROSSED_QUOTES.labels("crossed").inc(counts.crossed)
+        CROSSED_QUOTES.labels("locked").inc(counts.locked)
+        LATE_QUOTES.inc(counts.late)
+        DROPPED_QUOTES.labels("too_late").inc(counts.too_late)
+        DROPPED_QUOTES.labels("out_of_session").inc(counts.out_of_session)
+
+
+def count_alerts(rows: pa.RecordBatch) -> None:
+    """Rows of ALERT, but for those that tell another value and no other state."""
+    columns = (rows.column(name).to_pylist() for name in ("state", "was", "severity"))
+    for state, was, severity in zip(*columns, strict=True):
+        if state != was:
+            _ALERTS[state].labels(severity).inc()

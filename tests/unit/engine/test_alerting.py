@@ -1,0 +1,154 @@
+"""Alerts as the engine tells them: on closed bars, again after a revision, and over a restart."""
+
+from typing import Any
+
+import pytest
+
+from market_rows import Engine, Row, cancel, clock, config_of, heartbeat, span, trade
+from marketpulse.alerts.rule import Rule
+from marketpulse.engine.alerting import forget_events
+from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
+from marketpulse.engine.config import EngineConfig
+
+HIGH = Rule("high", "close > 10", severity="critical", message="{symbol} {state} at {close}, {volume}")
+
+
+def engine_of(*rules: Rule, **more: Any) -> Engine:
+    return Engine(config_of(["1s", "5s"], "sma(2)", alerts=rules, **more))
+
+
+def brief(row: dict[str, Any]) -> tuple[Any, ...]:
+    """(rule, seconds at which its bar closed, state, what readers knew, late, revision, value)."""
+    at = span({"open_time_ns": row["open_time_ns"], "close_time_ns": row["event_time_ns"]})[1]
+    return row["rule"], at, row["state"], row["was"], row["late"], row["revision"], row["value"]
+
+
+def told(engine: Engine, *rows: Row) -> list[tuple[Any, ...]]:
+    return [brief(row) for row in engine.alerts(*rows)]
+
+
+def day(*prices: float) -> list[Row]:
+    """One trade a second from 10 s on, and a heartbeat that closes them all."""
+    rows = [trade("A", 10.5 + i, price, 2.0, trade_id=f"{i}") for i, price in enumerate(prices)]
+    return [*rows, heartbeat(11.0 + len(prices))]
+
+
+def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt() -> None:
+    raised, cleared = engine_of(HIGH).alerts(*day(9, 11, 12, 8))
+    receipt = raised.pop("receipt")
+    assert (receipt["topic"], receipt["partition"]) == ("market", 0)
+    assert (receipt["first_offset"], receipt["last_offset"]) == (1, 1)
+    assert span({"open_time_ns": raised["open_time_ns"], "close_time_ns": raised["event_time_ns"]}) == (
+        11,
+        12,
+    )
+    assert raised == {
+        "symbol": "A", "rule": "high", "severity": "critical", "timeframe": "1s",
+        "open_time_ns": raised["open_time_ns"], "event_time_ns": raised["event_time_ns"], "state": "raised",
+        "was": None, "late": False, "value": 11.0, "message": "A raised at 11, 2", "revision": 0,
+    }  # fmt: skip
+    assert brief(cleared) == ("high", 14.0, "cleared", None, False, 0, 8.0)
+
+
+def test_a_receipt_covers_the_quote_of_an_indicator() -> None:
+    engine = Engine(config_of(["1s"], "mid", alerts=(Rule("wide", "mid > 1"),)))
+    quote = {"type": "quote", "symbol": "A", "source": "feed", "event_time_ns": trade("A", 10.1, 1, 1)["event_time_ns"],
+             "bid": 2.0, "bid_size": 1.0, "ask": 4.0, "ask_size": 1.0}  # fmt: skip
+    (row,) = engine.alerts(quote, heartbeat(10.2), trade("A", 10.5, 1.0, 1.0), heartbeat(11))
+    assert (row["value"], row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (3.0, 0, 2)
+
+
+def test_a_late_trade_withdraws_what_is_untrue_and_raises_what_is_true_late() -> None:
+    engine = engine_of(HIGH)
+    assert [row[:3] for row in told(engine, *day(9, 11, 9))] == [
+        ("high", 12.0, "raised"),
+        ("high", 13.0, "cleared"),
+    ]
+    late = [trade("A", 11.9, 7.0, 1.0), trade("A", 12.9, 15.0, 1.0), clock(15)]
+    assert told(engine, *late) == [
+        ("high", 12.0, "withdrawn", "raised", False, 1, 11.0),
+        ("high", 13.0, "withdrawn", "cleared", False, 1, 9.0),
+        ("high", 13.0, "raised", None, True, 2, 15.0),
+    ]
+
+
+def test_a_value_that_alone_changes_is_told_as_known() -> None:
+    engine = engine_of(HIGH)
+    told(engine, *day(9, 11))
+    assert told(engine, trade("A", 11.9, 12.0, 1.0), clock(14)) == [
+        ("high", 12.0, "raised", "raised", False, 1, 12.0)
+    ]
+    assert told(engine, trade("A", 11.1, 3.0, 1.0), clock(15)) == [], (
+        "the close, and so the value, is the same"
+    )
+
+
+def test_what_is_taken_back_may_come_again_with_the_next_revision() -> None:
+    engine = engine_of(HIGH)
+    told(engine, *day(9, 11))
+    (gone,) = engine.alerts(cancel("A", "1", 11.5), clock(14))
+    assert brief(gone) == ("high", 12.0, "withdrawn", "raised", False, 1, 11.0)
+    assert gone["message"] == "A withdrawn at null, 0", "its bar has lost all its trades"
+    assert gone["receipt"]["last_offset"] == 3, "the cancel's"
+    assert told(engine, trade("A", 11.7, 13.0, 1.0), clock(15)) == [
+        ("high", 12.0, "raised", None, True, 2, 13.0)
+    ]
+
+
+def test_what_a_rule_remembers_rewinds_too() -> None:
+    """The cooldown of a raise that is no more does not count."""
+    engine = engine_of(Rule("high", "close > 10", cooldown_s=60))
+    assert [row[1:3] for row in told(engine, *day(11, 9, 12))] == [(11.0, "raised"), (12.0, "cleared")]
+    assert told(engine, cancel("A", "0", 10.5), clock(14)) == [
+        ("high", 11.0, "withdrawn", "raised", False, 1, 11.0),
+        ("high", 12.0, "withdrawn", "cleared", False, 1, 9.0),
+        ("high", 13.0, "raised", None, True, 0, 12.0),
+    ]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
+    rules = (Rule("steps", "close > prev(close, 3)"), Rule("hour", "close > close@5s"), HIGH)
+    engine = engine_of(*rules, window_ns=5 * 10**9)
+    first = told(engine, *day(9, 11, 9, 8, 7, 6, 5, 4, 3, 2, 1, 12))
+    assert [row[:3] for row in first if row[0] == "steps"] == [("steps", 22.0, "raised")]
+    engine.state = engine.stepper.trim(engine.state)
+    assert len(engine.state.alerts.known_events()) < len(first), "what lies behind the window is let go"
+    if restart:
+        engine = restarted(engine, engine.config)
+    assert told(engine, trade("A", 21.9, 3.5, 1.0), clock(30)) == [
+        ("steps", 22.0, "raised", "raised", False, 1, 3.5),
+        ("hour", 22.0, "raised", "raised", False, 1, 3.5),
+        ("high", 22.0, "withdrawn", "raised", False, 1, 12.0),
+    ]
+
+
+def restarted(engine: Engine, config: EngineConfig) -> Engine:
+    fresh = Engine(config, state_from_bytes(state_to_bytes(engine.state, engine.config), config))
+    fresh.offset = engine.offset
+    return fresh
+
+
+def test_of_rules_that_were_configured_anew_the_others_go_on() -> None:
+    low, some = Rule("low", "close < 5"), Rule("some", "volume > 0", for_s=1)
+    engine = engine_of(HIGH, some)
+    assert [row[:3] for row in told(engine, *day(9, 11))] == [
+        ("high", 12.0, "raised"),
+        ("some", 12.0, "raised"),
+    ]
+    config = config_of(["1s", "5s"], "sma(2)", alerts=(low, HIGH))
+    engine = restarted(engine, config)
+    assert [rule.name for rule in engine.state.alerts.rules.rules] == ["high", "low"]
+    late = [trade("A", 11.9, 4.0, 1.0), clock(14), trade("A", 13.5, 3.0, 1.0), heartbeat(14)]
+    assert told(engine, *late) == [
+        ("high", 12.0, "withdrawn", "raised", False, 1, 11.0),
+        ("low", 14.0, "raised", None, False, 0, 3.0),
+    ], "the new rule sees what closes behind the newest bar"
+
+
+def test_without_rules_nothing_is_remembered() -> None:
+    engine = engine_of()
+    assert told(engine, *day(9, 11), trade("A", 10.9, 3.0, 1.0), clock(20)) == []
+    assert engine.state.alerts.known_events().size == 0
+    forget_events(engine.state.alerts, engine.state.tables.closed_until)
+    assert engine.state.alerts.live.life.shape[1] == 0
