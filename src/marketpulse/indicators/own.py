@@ -18,6 +18,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -70,15 +71,31 @@ def own_indicators(files: Iterable[Path]) -> dict[str, Indicator]:
     """The indicators of these files by name. Raises ParameterError that names the file and what to do."""
     found: dict[str, Indicator] = {}
     for path in files:
-        own = [getattr(value, _MARK) for value in vars(_loaded(path)).values() if hasattr(value, _MARK)]
-        if not own:
-            raise ParameterError(f"{path} holds no indicator: write @indicator over its function")
-        for one in own:
-            if one.name in CATALOGUE or one.name in found:
+        for one in _of_file(path, _changed_at(path)):
+            if one.name in found:
                 raise ParameterError(f"{path}: {one.name} exists already: give the function another name")
-            _compile(one, path)
             found[one.name] = one
     return found
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+@lru_cache
+def _of_file(path: Path, changed_at_ns: int) -> tuple[Indicator, ...]:  # noqa: ARG001
+    """Compiled once for each change of the file, however often the configuration is read."""
+    own = [getattr(value, _MARK) for value in vars(_loaded(path)).values() if hasattr(value, _MARK)]
+    if not own:
+        raise ParameterError(f"{path} holds no indicator: write @indicator over its function")
+    for one in own:
+        if one.name in CATALOGUE:
+            raise ParameterError(f"{path}: {one.name} exists already: give the function another name")
+        _compile(one, path)
+    return tuple(own)
 
 
 def _loaded(path: Path) -> ModuleType:
@@ -89,8 +106,6 @@ def _loaded(path: Path) -> ModuleType:
             raise ParameterError(f"{path} is no Python file: name one that ends in .py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    except OSError as error:
-        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
     except ParameterError as error:
         raise ParameterError(f"{path}: {error}") from None
     except Exception as error:  # whatever a user's file raises

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def test_the_rule_of_the_page_is_a_rule() -> None:
     rule = rule_from_json(json.loads(blocks("json")[0]))
     assert rule_set(INPUTS, [rule]).rules == (rule,)
     assert rule.severity == "critical"
+
+
+def test_the_rule_of_the_configuration_is_a_rule() -> None:
+    (shown,) = tomllib.loads(blocks("toml")[0])["engine"]["alerts"]
+    assert rule_set(INPUTS, [rule_from_json(shown)]).rules[0].cooldown_s == 3600
 
 
 def test_every_field_stands_there_with_its_default() -> None:

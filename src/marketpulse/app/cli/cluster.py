@@ -37,7 +37,7 @@ def topics(
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(help="Such as bars, indicators, market, dead-letters.")],
+    topic: Annotated[str, typer.Argument(help="Such as bars, indicators, alerts, market, dead-letters.")],
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Begin with what is there.")
     ] = False,
@@ -50,10 +50,12 @@ def tail(
     """Print a topic's rows as they pass.
 
     One JSON object a line, with the row's place in the log; Ctrl-C ends it. A row of bars or indicators
-    with a revision above 0 replaces the one before it; one without a close says that the bar is no more.
+    with a revision above 0 replaces the one before it; one without a close says that the bar is no more. An
+    alert with the state "withdrawn" says that what was told there is not so.
 
     \b
     marketpulse tail bars
+    marketpulse tail alerts
     marketpulse tail dead-letters --from-beginning --limit 5
     """
     settings = read_settings(config)

@@ -45,19 +45,21 @@ def process(
     slot: Annotated[int, typer.Option(min=0, help="This worker's number; each of several has its own.")] = 0,
     config: Config = None,
 ) -> None:
-    """Run the engine: market -> bars, indicators.
+    """Run the engine: market -> bars, indicators, alerts.
 
     \b
     marketpulse process
     marketpulse process --slot 1        a second worker, beside the one of slot 0
     """
     settings = read_settings(config)
+    from marketpulse.app.engine_config import engine_config
     from marketpulse.app.lifecycle import lifecycle
     from marketpulse.app.patience import await_broker
     from marketpulse.app.pipeline.process import run
     from marketpulse.app.warm import prepare
 
     with lifecycle(settings, f"process-{slot}") as life:
+        engine_config(settings.engine)  # what is wrong in it is said before anything is waited for
         prepare(life, "engine", "wire", indicators=settings.engine)
         await_broker(settings, life)
         raise typer.Exit(run(settings, life, slot))

@@ -99,3 +99,18 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert time.monotonic() - began < 5
+
+
+def test_a_wrong_alert_rule_ends_the_engine_before_it_looks_for_a_broker(tmp_path: Path) -> None:
+    config = tmp_path / "marketpulse.toml"
+    config.write_text(
+        f'data_dir = "{tmp_path}"\n[[engine.alerts]]\nname = "dip"\nexpression = "rsi_15 < 30"\n'
+        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n'
+    )
+    done = marketpulse("process", cwd=tmp_path)
+    assert done.returncode == 2
+    assert (
+        "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"
+        in done.stderr
+    )
+    assert "broker" not in done.stderr
