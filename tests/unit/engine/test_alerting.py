@@ -109,6 +109,7 @@ def test_what_a_rule_remembers_rewinds_too() -> None:
 @pytest.mark.parametrize("restart", [False, True])
 def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     rules = (Rule("steps", "close > prev(close, 3)"), Rule("hour", "close > close@5s"), HIGH)
+    rules = (*rules, Rule("rare", "close > 10", cooldown_s=3_600))
     engine = engine_of(*rules, window_ns=5 * 10**9)
     first = told(engine, *day(9, 11, 9, 8, 7, 6, 5, 4, 3, 2, 1, 12))
     assert [row[:3] for row in first if row[0] == "steps"] == [("steps", 22.0, "raised")]
@@ -116,6 +117,9 @@ def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     assert len(engine.state.alerts.known_events()) < len(first), "what lies behind the window is let go"
     if restart:
         engine = restarted(engine, engine.config)
+    assert told(engine, trade("A", 20.9, 2.0, 1.0), clock(29)) == [], (
+        "the raise behind the window still counts"
+    )
     assert told(engine, trade("A", 21.9, 3.5, 1.0), clock(30)) == [
         ("steps", 22.0, "raised", "raised", False, 1, 3.5),
         ("hour", 22.0, "raised", "raised", False, 1, 3.5),
