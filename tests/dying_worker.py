@@ -16,6 +16,8 @@ from marketpulse.app.cli import main
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka import transaction
 from marketpulse.kafka.client import LogProducer
+from marketpulse.kafka.codec import RowRecords
+from marketpulse.kafka.row_sender import RowSender
 
 STEPS = {
     "after init_transactions": 1,
@@ -76,9 +78,8 @@ def doom(fate: Fate) -> None:
 
         def produce(self, topic: str, *args: Any, **more: Any) -> None:
             super().produce(topic, *args, **more)
-            fate.at(
-                "after a chunk of a snapshot was sent" if topic.endswith("state") else "between two outputs"
-            )
+            if topic.endswith("state"):
+                fate.at("after a chunk of a snapshot was sent")
 
         def send_offsets_to_transaction(self, *args: Any) -> None:
             fate.at("before the offsets are sent")
@@ -89,6 +90,13 @@ def doom(fate: Fate) -> None:
             fate.at("before commit_transaction")
             super().commit_transaction(*args)
             fate.at("after commit_transaction")
+
+    class DyingSender(RowSender):
+        def send(self, topic: str, rows: RowRecords) -> None:
+            for row in range(len(rows)):
+                value_ends, key_ends = rows.value_ends[row : row + 2], rows.key_ends[row : row + 2]
+                super().send(topic, RowRecords(rows.values, value_ends, rows.keys, key_ends))
+                fate.at("between two outputs")
 
     class DyingConsumer(confluent_kafka.Consumer):
         def incremental_assign(self, partitions: Any) -> None:
@@ -115,6 +123,7 @@ def doom(fate: Fate) -> None:
 
     names: list[tuple[Any, str, type]] = [
         (transaction, "LogProducer", DyingProducer),
+        (transaction, "RowSender", DyingSender),
         (transaction, "Consumer", DyingConsumer),
         (worker, "TransactionalLog", DyingLog),
         (worker, "Stepper", DyingStepper),
