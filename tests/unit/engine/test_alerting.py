@@ -108,8 +108,8 @@ def test_what_a_rule_remembers_rewinds_too() -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
-    rules = (Rule("steps", "close > prev(close, 3)"), Rule("hour", "close > close@5s"), HIGH)
-    rules = (*rules, Rule("rare", "close > 10", cooldown_s=3_600))
+    rare = Rule("rare", "close > 10", cooldown_s=3_600)
+    rules = (Rule("steps", "close > prev(close, 3)"), Rule("hour", "close > close@5s"), HIGH, rare)
     engine = engine_of(*rules, window_ns=5 * 10**9)
     first = told(engine, *day(9, 11, 9, 8, 7, 6, 5, 4, 3, 2, 1, 12))
     assert [row[:3] for row in first if row[0] == "steps"] == [("steps", 22.0, "raised")]
