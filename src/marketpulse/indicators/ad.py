@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import one_value
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, VOLUME
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 from marketpulse.indicators.money_flow import money_flow_step, money_flow_volume
@@ -32,7 +33,7 @@ def explain(before: Floats, bar: Floats, _session: int, _parameters: Params) -> 
     """The bar's money flow volume, and the sum."""
     line, term = money_flow_step(float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE]), float(bar[VOLUME]))
     said, value = total_step(before, 0, term, "ad")
-    return Explained((line, said), (value if math.isfinite(value) else math.nan,))
+    return one_value((line, said), value)
 
 
 AD = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import ema_step, shown
+from marketpulse.indicators.arithmetic import ema_step, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, ema_push
@@ -61,7 +61,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     lines.append(
         f"apo = ema({fast}) - ema({slow}) = {shown(averages[0])} - {shown(averages[1])} = {shown(value)}"
     )
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 def _check(parameters: Params) -> str | None:

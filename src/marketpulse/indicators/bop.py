@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, OPEN
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 
@@ -36,7 +36,7 @@ def explain(_state: Floats, bar: Floats, _session: int, _parameters: Params) -> 
     value = (close - start) / span
     parts = f"({shown(close)} - {shown(start)}) / ({shown(high)} - {shown(low)})"
     line = f"bop = (close - open) / (high - low) = {parts} = {shown(value)}"
-    return Explained((line,), (value if math.isfinite(value) else math.nan,))
+    return one_value((line,), value)
 
 
 BOP = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.moments import mean_absolute_deviation
@@ -43,7 +43,7 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The typical price's distance from its mean, in units of the usual distance."""
-    length, none = int(parameters[0]), (math.nan,)
+    length = int(parameters[0])
     high, low, close = float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE])
     typical = (high + low + close) / 3.0
     lines = [
@@ -52,7 +52,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     more, centre = mean_of_window(before, 0, length, typical, "typical prices")
     lines += more
     if centre is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     deviation = float(mean_absolute_deviation(before, 0, SUM_HEAD, length, centre))
     lines.append(f"deviation = mean of |typical - mean| = {shown(deviation)}")
     if negligible(typical - centre, abs(centre)) or negligible(deviation, abs(centre)):
@@ -60,7 +60,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     value = (typical - centre) / (_SCALE * deviation)
     parts = f"({shown(typical)} - {shown(centre)}) / ({_SCALE} * {shown(deviation)})"
     lines.append(f"cci = (typical - mean) / ({_SCALE} * deviation) = {parts} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 CCI = Indicator(

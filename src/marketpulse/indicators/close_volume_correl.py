@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, VOLUME
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.moments import correlation
@@ -39,17 +39,17 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """Both means, and how the distances from them go together."""
-    length, none = int(parameters[0]), (math.nan,)
+    length = int(parameters[0])
     lines, centre = mean_of_window(before, 0, length, float(bar[CLOSE]), "closes")
     more, volume = mean_of_window(before, SUM_HEAD + length, length, float(bar[VOLUME]), "volumes")
     lines += more
     if centre is None or volume is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     at = (SUM_HEAD, 2 * SUM_HEAD + length)
     value = float(correlation(before, 0, at, length, (centre, volume)))
     formula = "Σ (close - mean) (volume - mean) / sqrt(Σ (close - mean)² * Σ (volume - mean)²)"
     lines.append(f"close_volume_correl = {formula} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 CLOSE_VOLUME_CORREL = Indicator(

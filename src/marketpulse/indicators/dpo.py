@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -35,15 +35,15 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The window's mean, and how far the close in its middle lies from it."""
-    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
+    length, close = int(parameters[0]), float(bar[CLOSE])
     back = length // 2 + 1
     lines, centre = mean_of_window(before, 0, length, close, "closes")
     known, past = delay_push(before, 0, SUM_HEAD + length, back, close)
     if centre is None or not known:
-        return Explained((*lines, f"a mean and the close {back} bars ago are needed: no value yet"), none)
+        return one_value((*lines, f"a mean and the close {back} bars ago are needed: no value yet"), None)
     value = past - centre
     lines.append(f"dpo = close {back} bars ago - mean = {shown(past)} - {shown(centre)} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 DPO = Indicator(

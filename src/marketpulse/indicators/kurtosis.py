@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.moments import central_moments
@@ -44,21 +44,21 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The moments of the closes around their mean, and how they relate."""
-    length, none = int(parameters[0]), (math.nan,)
+    length = int(parameters[0])
     lines, centre = mean_of_window(before, 0, length, float(bar[CLOSE]), "closes")
     if centre is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     second, _, fourth = central_moments(before, 0, SUM_HEAD, length, centre)
     lines.append(
         f"in units of the largest distance from the mean: mean of distance² = {shown(second)}, of distance⁴ = {shown(fourth)}"
     )
     if second == 0.0:
-        return Explained((*lines, "nothing moved: no value"), none)
+        return one_value((*lines, "nothing moved: no value"), None)
     value = float(excess_kurtosis(second, fourth, length))
     lines.append(
         f"kurtosis = ({length + 1} * mean of distance⁴ / (mean of distance²)² - 3 * {length - 1}) * {length - 1} / ({length - 2} * {length - 3}) = {shown(value)}"
     )
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 KURTOSIS = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -32,13 +32,13 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The close, and the one `period` bars before."""
-    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
+    length, close = int(parameters[0]), float(bar[CLOSE])
     known, past = delay_push(before, 0, 0, length, close)
     if not known:
-        return Explained((f"there is no close of {length} bars ago: no value yet",), none)
+        return one_value((f"there is no close of {length} bars ago: no value yet",), None)
     value = close - past
     line = f"mom = close - close {length} bars ago = {shown(close)} - {shown(past)} = {shown(value)}"
-    return Explained((line,), (value if math.isfinite(value) else math.nan,))
+    return one_value((line,), value)
 
 
 MOM = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.atr import ATR
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
@@ -33,14 +33,14 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The average true range, in per cent of the close."""
-    close, none = float(bar[CLOSE]), (math.nan,)
+    close = float(bar[CLOSE])
     high, low = float(bar[HIGH]), float(bar[LOW])
     lines, average = atr_step(before, 0, int(parameters[0]), high, low, close)
     if average is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     value = 100.0 * (average / close)
     lines.append(f"natr = 100 * atr / close = 100 * {shown(average)} / {shown(close)} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 NATR = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, VOLUME
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -51,7 +51,7 @@ def explain(before: Floats, bar: Floats, _session: int, _parameters: Params) -> 
     else:
         line = f"close {shown(close)} is the first: term = volume = {shown(term)}"
     said, value = total_step(before, _TOTAL, term, "obv")
-    return Explained((line, said), (value if math.isfinite(value) else math.nan,))
+    return one_value((line, said), value)
 
 
 OBV = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import positive_sum_of_window, shown
+from marketpulse.indicators.arithmetic import one_value, positive_sum_of_window, shown
 from marketpulse.indicators.bar_columns import HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.log_return import log_return
@@ -35,7 +35,7 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The bar's own variance, and the root of the window's mean."""
-    length, high, low, none = int(parameters[0]), float(bar[HIGH]), float(bar[LOW]), (math.nan,)
+    length, high, low = int(parameters[0]), float(bar[HIGH]), float(bar[LOW])
     span = float(log_return(low, high))
     term = _PARKINSON * (span * span)
     lines = [
@@ -45,10 +45,10 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     more, total = positive_sum_of_window(before, 0, length, term, "terms")
     lines += more
     if total is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     value = math.sqrt(max(total, 0.0) / length)
     lines.append(f"parkinson = sqrt(sum / {length}) = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 PARKINSON = Indicator(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
 from marketpulse.indicators.apo import APO, averages_push, averages_step
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 
@@ -39,7 +39,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     value = 100.0 * ((fast_value - slow_value) / slow_value)
     parts = f"100 * ({shown(fast_value)} - {shown(slow_value)}) / {shown(slow_value)}"
     lines.append(f"ppo = 100 * (ema({fast}) - ema({slow})) / ema({slow}) = {parts} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 PPO = Indicator(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -36,16 +36,16 @@ def explain_change(
     unit: float, name: str, before: Floats, bar: Floats, _session: int, parameters: Params
 ) -> Explained:
     """The close, the one `period` bars before, and the one's distance from the other."""
-    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
+    length, close = int(parameters[0]), float(bar[CLOSE])
     known, past = delay_push(before, 0, 0, length, close)
     if not known:
-        return Explained((f"there is no close of {length} bars ago: no value yet",), none)
+        return one_value((f"there is no close of {length} bars ago: no value yet",), None)
     value = unit * ((close - past) / past)
     lines = (
         f"past = the close {length} bars ago = {shown(past)}",
         f"{name} = {unit:g} * (close - past) / past = {unit:g} * ({shown(close)} - {shown(past)}) / {shown(past)} = {shown(value)}",
     )
-    return Explained(lines, (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 ROCP = Indicator(

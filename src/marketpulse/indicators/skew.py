@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.moments import central_moments
@@ -43,21 +43,21 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The moments of the closes around their mean, and how they relate."""
-    length, none = int(parameters[0]), (math.nan,)
+    length = int(parameters[0])
     lines, centre = mean_of_window(before, 0, length, float(bar[CLOSE]), "closes")
     if centre is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     second, third, _ = central_moments(before, 0, SUM_HEAD, length, centre)
     lines.append(
         f"in units of the largest distance from the mean: mean of distance² = {shown(second)}, of distance³ = {shown(third)}"
     )
     if second == 0.0:
-        return Explained((*lines, "nothing moved: no value"), none)
+        return one_value((*lines, "nothing moved: no value"), None)
     value = float(skewness(second, third, length))
     lines.append(
         f"skew = mean of distance³ / (mean of distance²)^1.5 * sqrt({length} * {length - 1}) / {length - 2} = {shown(value)}"
     )
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 SKEW = Indicator(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
+from marketpulse.indicators.arithmetic import one_value
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 from marketpulse.indicators.true_range import TRUE_RANGE_WIDTH, true_range_push, true_range_step
@@ -30,7 +31,7 @@ def explain(before: Floats, bar: Floats, _session: int, _parameters: Params) -> 
     """The largest of the three distances."""
     high, low, close = float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE])
     line, value = true_range_step(before, 0, high, low, close, "trange")
-    return Explained((line,), (value if value is not None and math.isfinite(value) else math.nan,))
+    return one_value((line,), value)
 
 
 TRANGE = Indicator(

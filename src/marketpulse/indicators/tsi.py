@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import ema_step, shown
+from marketpulse.indicators.arithmetic import ema_step, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -53,10 +53,10 @@ def update(
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The change, and its twice smoothed average as a share of that of the sizes."""
     long, short = (int(value) for value in parameters)
-    close, none = float(bar[CLOSE]), (math.nan,)
+    close = float(bar[CLOSE])
     started, previous = delay_push(before, 0, 0, 1, close)
     if not started:
-        return Explained((f"close {shown(close)} is the first: no change yet",), none)
+        return one_value((f"close {shown(close)} is the first: no change yet",), None)
     change = close - previous
     lines = [f"change = close - close before = {shown(close)} - {shown(previous)} = {shown(change)}"]
     averages: list[float] = []
@@ -70,12 +70,12 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
             lines += more
             averages += [] if twice is None else [twice]
     if len(averages) < 2:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     moved, size = averages
     value = 100.0 * (moved / size) if size else math.nan
     parts = f"100 * {shown(moved)} / {shown(size)}"
     lines.append(f"tsi = 100 * smooth change / smooth size = {parts} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 TSI = Indicator(

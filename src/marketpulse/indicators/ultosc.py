@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import positive_sum_of_window, shown
+from marketpulse.indicators.arithmetic import one_value, positive_sum_of_window, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -62,10 +62,10 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The buying pressure's share of the true range over three periods, and their weighted mean."""
-    high, low, close, none = float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE]), (math.nan,)
+    high, low, close = float(bar[HIGH]), float(bar[LOW]), float(bar[CLOSE])
     started, previous = delay_push(before, 0, 0, 1, close)
     if not started:
-        return Explained((f"close {shown(close)} is the first: no true range yet",), none)
+        return one_value((f"close {shown(close)} is the first: no true range yet",), None)
     floor = min(low, previous)
     pressure, span = close - floor, max(high, previous) - floor
     lines = [
@@ -86,12 +86,12 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
             shares.append(pressures / spans if spans > 0.0 else 0.0)
             lines.append(f"share of {length} = pressures / true ranges = {shown(shares[-1])}")
     if len(shares) < len(parameters):
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     first, second, third = shares
     value = 100.0 * ((4.0 * first + 2.0 * second + third) / 7.0)
     parts = f"100 * (4 * {shown(first)} + 2 * {shown(second)} + {shown(third)}) / 7"
     lines.append(f"ultosc = {parts} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 ULTOSC = Indicator(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.moments import population_variance
@@ -41,16 +41,16 @@ def explain_dispersion(
     rooted: bool, before: Floats, bar: Floats, _session: int, parameters: Params
 ) -> Explained:
     """The window's mean, and the mean of the squared distances from it."""
-    length, none = int(parameters[0]), (math.nan,)
+    length = int(parameters[0])
     lines, centre = mean_of_window(before, 0, length, float(bar[CLOSE]), "closes")
     if centre is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     value = float(population_variance(before, 0, SUM_HEAD, length, centre))
     lines.append(f"var = mean of (close - mean)² = {shown(value)}")
     if rooted:
         value = math.sqrt(value)
         lines.append(f"stddev = sqrt(var) = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 VAR = Indicator(

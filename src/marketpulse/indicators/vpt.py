@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, VOLUME
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params
 from marketpulse.indicators.delay import DELAY_HEAD, delay_push
@@ -38,15 +38,15 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, _parameters: Params) -> Explained:
     """The volume times the close's relative change, and the sum."""
-    close, volume, none = float(bar[CLOSE]), float(bar[VOLUME]), (math.nan,)
+    close, volume = float(bar[CLOSE]), float(bar[VOLUME])
     known, previous = delay_push(before, 0, 0, 1, close)
     if not known:
-        return Explained((f"close {shown(close)} is the first: no change yet",), none)
+        return one_value((f"close {shown(close)} is the first: no change yet",), None)
     term = volume * ((close - previous) / previous)
     parts = f"{shown(volume)} * ({shown(close)} - {shown(previous)}) / {shown(previous)}"
     line = f"term = volume * (close - close before) / close before = {parts} = {shown(term)}"
     said, value = total_step(before, _TOTAL, term, "vpt")
-    return Explained((line, said), (value if math.isfinite(value) else math.nan,))
+    return one_value((line, said), value)
 
 
 VPT = Indicator(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, OPEN
 from marketpulse.indicators.declaration import Explained, Floats, Params
 
@@ -45,4 +45,4 @@ def explain_price(
         if weight
     )
     line = f"{name} = ({said}) / {sum(weights):g} = {shown(value)}"
-    return Explained((line,), (value if math.isfinite(value) else math.nan,))
+    return one_value((line,), value)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import shown
+from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_step, lowest_push, lowest_step
@@ -35,18 +35,18 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """How far the close is below the highest high, as a share of the window's range."""
-    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
+    length, close = int(parameters[0]), float(bar[CLOSE])
     lines, highest = highest_step(before, 0, length, float(bar[HIGH]), "highs")
     more, lowest = lowest_step(before, EXTREME_HEAD + length, length, float(bar[LOW]), "lows")
     lines += more
     if highest is None or lowest is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     if tied(highest, lowest):
         return Explained((*lines, "highest = lowest: willr = 0"), (0.0,))
     value = -100.0 * ((highest - close) / (highest - lowest))
     parts = f"-100 * ({shown(highest)} - {shown(close)}) / ({shown(highest)} - {shown(lowest)})"
     lines.append(f"willr = -100 * (highest - close) / (highest - lowest) = {parts} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 WILLR = Indicator(

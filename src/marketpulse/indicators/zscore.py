@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import kernel
-from marketpulse.indicators.arithmetic import mean_of_window, shown
+from marketpulse.indicators.arithmetic import mean_of_window, one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
 from marketpulse.indicators.moments import population_deviation
@@ -38,18 +38,18 @@ def update(
 
 def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The close's distance from the window's mean, in standard deviations."""
-    length, close, none = int(parameters[0]), float(bar[CLOSE]), (math.nan,)
+    length, close = int(parameters[0]), float(bar[CLOSE])
     lines, centre = mean_of_window(before, 0, length, close, "closes")
     if centre is None:
-        return Explained(tuple(lines), none)
+        return one_value(lines, None)
     deviation = float(population_deviation(before, 0, SUM_HEAD, length, centre))
     lines.append(f"deviation = sqrt(mean of (close - mean)²) = {shown(deviation)}")
     if deviation == 0.0:
-        return Explained((*lines, "nothing moved: no value"), none)
+        return one_value((*lines, "nothing moved: no value"), None)
     value = (close - centre) / deviation
     parts = f"({shown(close)} - {shown(centre)}) / {shown(deviation)}"
     lines.append(f"zscore = (close - mean) / deviation = {parts} = {shown(value)}")
-    return Explained(tuple(lines), (value if math.isfinite(value) else math.nan,))
+    return one_value(lines, value)
 
 
 ZSCORE = Indicator(
