@@ -235,7 +235,7 @@ def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:
     return Opening(
         url=url,
         bootstrap_servers=str(servers) + (" (embedded)" if broker else ""),
-        topics=[prefix + name for name in ("market", "bars", "indicators", "live", "dead-letters")],
+        topics=[prefix + name for name in ("market", "bars", "indicators", "alerts", "live", "dead-letters")],
         sources=[
             c.spec.name.removeprefix("produce-") for c in supervisor.children if c.spec.stage == Stage.SOURCE
         ],
