@@ -5,13 +5,12 @@ Prints one JSON object per line. Needs about 10 seconds.
 """
 
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
+from machine import machine
 
 from marketpulse.alerts.evaluate import AlertRows, evaluate
 from marketpulse.alerts.inputs import inputs_of
@@ -84,7 +83,7 @@ def report(name: str, rules_per_s: float) -> None:
         "ratio": None,
         "ratio_to": None,
         "command": "python " + " ".join(sys.argv),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(row), flush=True)
 

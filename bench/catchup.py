@@ -10,8 +10,6 @@ embedded broker. Two workers are two processes of one group, timed while both wo
 import argparse
 import json
 import multiprocessing
-import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from machine import machine
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
@@ -38,10 +37,6 @@ from marketpulse.settings import Settings, load_settings
 MIDNIGHT_NS = 1_767_225_600 * 10**9
 BLOCK = 50_000
 HELLO = b'{"type":"hello","source":"bench","mode":"historical","run_id":"1"}'
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def trades(first: int, n: int, symbols: int) -> pa.RecordBatch:

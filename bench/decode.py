@@ -9,8 +9,6 @@ them. The peers stop at Python objects or columns of texts; ours goes on to chec
 import argparse
 import io
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.json
+from machine import machine
 
 from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows
 from marketpulse.kafka.records import records_of
@@ -116,10 +115,6 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         best = min(best, time.process_time() - began)
     return best
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def main() -> None:

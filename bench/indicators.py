@@ -6,8 +6,6 @@ Prints one JSON object per line. Needs about 40 seconds.
 """
 
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import talib
+from machine import machine
 from numpy.typing import NDArray
 
 from marketpulse.indicators.bar_columns import (
@@ -158,7 +157,7 @@ def report(name: str, bars_per_s: float, ratio: float) -> None:
         "ratio": round(ratio, 3) if ratio else None,
         "ratio_to": f"TA-Lib {talib.__version__} per series" if ratio else None,
         "command": "python " + " ".join(sys.argv),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(row), flush=True)
 
