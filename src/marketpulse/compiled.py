@@ -19,7 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]
 from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from marketpulse.cache import cache_dir
 
@@ -27,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parent
 _CACHES_KEPT = 4
+_CACHE_LINE = 64  # bytes that a processor asks of memory at once
 
 
 @lru_cache
@@ -108,3 +113,29 @@ def _compiled(function: F, **options: Any) -> F:
     if folder is not None:
         numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made from the environment at import
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+
+
+def _prefetch(_typing: Any, array: Any, _index: Any) -> Any:
+    lines = 2 if array.ndim > 1 else -(-array.dtype.bitwidth // (8 * _CACHE_LINE))
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = signature.args[0]
+        view = context.make_array(kind)(context, builder, given[0])
+        index = [given[1], *[context.get_constant(types.intp, 0)] * (kind.ndim - 1)]
+        place = cgutils.get_item_pointer(context, builder, kind, view, index)  # type: ignore[no-untyped-call]
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        asks = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, asks, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+        read, keep, data = (ir.Constant(number, n) for n in (0, 3, 1))
+        start = builder.bitcast(place, byte)
+        for line in range(lines):
+            at = builder.gep(start, [ir.Constant(ir.IntType(64), line * _CACHE_LINE)])
+            builder.call(ask, [at, read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), code
+
+
+prefetch = cast("Callable[[Any, Any], None]", intrinsic(_prefetch))
+"""`prefetch(array, index)`, in a kernel: soon `array[index]` will be read or written, so that it may be asked of
+memory now. Of an array of two dimensions, the beginning of the row. Changes nothing."""

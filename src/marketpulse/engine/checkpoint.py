@@ -23,7 +23,7 @@ from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, S
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told
-from marketpulse.engine.trade_ids import index_ids
+from marketpulse.engine.trade_ids import index_ids, no_ids
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
@@ -42,7 +42,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "closed_until": np.dtype("i8"),
     "last_close": np.dtype("f8"),
     "window": KEPT,
-    "ids": np.dtype("i4"),
+    "ids": np.dtype("i8"),
     "quotes": QUOTE,
     "last_quotes": QUOTE,
 }
@@ -139,7 +139,7 @@ def _alerting(head: dict[str, Any], arrays: list[np.ndarray], config: EngineConf
 def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     """In the order of `_dtypes`. Of the window and its ids, only what is used."""
     kept = int(state.tables.registers[N_KEPT])
-    tables = state.tables._replace(window=state.tables.window[:kept], ids=np.empty(0, np.int32))
+    tables = state.tables._replace(window=state.tables.window[:kept], ids=no_ids(0))
     anchor = [getattr(state.anchor, name) for name in ANCHORED]
     columns = len(config.columns())
     told, passed = state.told.rows(columns), state.told.passed_rows(columns)
@@ -166,5 +166,5 @@ def _make_room_for_ids(state: PartitionState) -> None:
     size = max(1_024, 1 << int(kept.size).bit_length())
     window = np.zeros(size, KEPT)
     window[: kept.size] = kept
-    state.tables = state.tables._replace(window=window, ids=np.full(2 * size, -1, np.int32))
+    state.tables = state.tables._replace(window=window, ids=no_ids(2 * size))
     index_ids(state.tables)

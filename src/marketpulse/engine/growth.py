@@ -10,6 +10,7 @@ from marketpulse.engine.layout import (
     NEVER,
 )
 from marketpulse.engine.state import PartitionState
+from marketpulse.engine.trade_ids import no_ids
 
 
 def grow_anchor(state: PartitionState) -> None:
@@ -22,7 +23,9 @@ def grow_anchor(state: PartitionState) -> None:
 def grow_window(state: PartitionState) -> None:
     """Room for twice as many kept trades; their ids must be indexed again (trade_ids.index_ids)."""
     t = state.tables
-    state.tables = t._replace(window=_doubled(t.window), ids=np.full(2 * t.ids.size, -1, np.int32))
+    window = np.empty(2 * t.window.size, t.window.dtype)  # what lies behind the kept trades is never read
+    _put_bytes(t.window, window)
+    state.tables = t._replace(window=window, ids=no_ids(2 * t.ids.size))
 
 
 def grow_quotes(state: PartitionState) -> None:
@@ -79,5 +82,10 @@ def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, fre
 
 def _doubled(array: np.ndarray) -> np.ndarray:
     more = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
-    more[: len(array)] = array
+    _put_bytes(array, more)
     return more
+
+
+def _put_bytes(array: np.ndarray, into: np.ndarray) -> None:
+    """The array at the beginning of a larger one. (numpy copies records field by field, in twice the time.)"""
+    into.reshape(-1).view(np.uint8)[: array.nbytes] = array.reshape(-1).view(np.uint8)

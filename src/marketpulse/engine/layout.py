@@ -209,7 +209,7 @@ class Tables(NamedTuple):
     closed_until: NDArray[np.int64]  # (S, F) close time of the last closed bar of each series
     last_close: NDArray[np.float64]  # (S, F) its close
     window: NDArray[np.void]  # (W,) KEPT: the trades of the correction window, in order of the log
-    ids: NDArray[np.int32]  # (power of two,) places in `window` by trade id, -1: free (engine.trade_ids)
+    ids: NDArray[np.int64]  # (power of two,) places in `window` by trade id (engine.trade_ids)
     quotes: NDArray[np.void]  # (Q,) QUOTE: of each symbol a chain, newest first (engine.quotes)
     last_quotes: NDArray[np.void]  # (2 S,) QUOTE: NEWEST and LOGGED of symbol s at 2 s and 2 s + 1
 

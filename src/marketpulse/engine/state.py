@@ -31,6 +31,7 @@ from marketpulse.engine.layout import (
     Tables,
 )
 from marketpulse.engine.sessions import join_sessions
+from marketpulse.engine.trade_ids import no_ids
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
 from marketpulse.model.session import around_the_clock
@@ -149,7 +150,7 @@ def new_state(config: EngineConfig) -> PartitionState:
         closed_until=np.full((_FIRST_SYMBOLS, frames), NEVER, np.int64),
         last_close=np.full((_FIRST_SYMBOLS, frames), np.nan),
         window=np.zeros(_FIRST_KEPT, KEPT),
-        ids=np.full(2 * _FIRST_KEPT, -1, np.int32),
+        ids=no_ids(2 * _FIRST_KEPT),
         quotes=_chained(np.zeros(_FIRST_QUOTES, QUOTE)),
         last_quotes=np.zeros(2 * _FIRST_SYMBOLS, QUOTE),
     )

@@ -9,7 +9,7 @@ calls it again at the same row.
 
 import numpy as np
 
-from marketpulse.compiled import bare_kernel
+from marketpulse.compiled import bare_kernel, inlined, prefetch
 from marketpulse.engine.check import ASK, ENTER, check_time, refuse
 from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.layout import (
@@ -32,6 +32,7 @@ from marketpulse.engine.layout import (
 )
 from marketpulse.engine.quotes import take_quote
 from marketpulse.engine.source_bars import take_bar
+from marketpulse.engine.trade_ids import first_place, hash_of, key_of
 from marketpulse.engine.trades import take_trade
 from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source
 from marketpulse.model.market import Kind
@@ -53,6 +54,9 @@ from marketpulse.model.market import Kind
     REVISE,
 ) = range(14)
 
+_AHEAD = 8
+"""How many rows ahead memory is asked for: a look into the table of ids takes longer than some rows do."""
+
 _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
     int(Kind.TRADE),
     int(Kind.QUOTE),
@@ -62,6 +66,30 @@ _TRADE, _QUOTE, _BAR, _HEARTBEAT, _CLOCK = (
 )
 UNMAPPED = -3  # an id of the decoder that the host has not translated yet
 REFUSED = -4  # a symbol, source or venue beyond its cap
+
+
+@inlined
+def prefetch_rows(tables: Tables, rows: MarketColumns, i: int) -> None:
+    """Ask for what the trades some rows ahead will be looked up in, and put into."""
+    far, near = i + 2 * _AHEAD, i + _AHEAD
+    if far < rows.kind.size and rows.kind[far] == _TRADE:
+        symbol, source = rows.symbol_of[rows.symbol[far]], rows.source_of[rows.source[far]]
+        if symbol >= 0 and source >= 0:
+            prefetch(tables.symbols, symbol)
+            prefetch(tables.heads, symbol)
+            if rows.trade_id_length[far] > 0:
+                high, low = key_of(rows.data, rows.trade_id_start[far], rows.trade_id_length[far])
+                prefetch(tables.ids, first_place(tables, hash_of(symbol, source, high, low)))
+    if near < rows.kind.size and rows.kind[near] == _TRADE:
+        symbol = rows.symbol_of[rows.symbol[near]]
+        if symbol >= 0:
+            for frame in range(tables.heads.shape[1]):
+                slot = tables.heads[symbol, frame]
+                if slot >= 0:
+                    prefetch(tables.bars, slot)
+                    prefetch(tables.volume, slot)
+                    prefetch(tables.notional, slot)
+                    break
 
 
 @bare_kernel
@@ -74,6 +102,7 @@ def take_rows(
         kind = rows.kind[i]
         if kind > _CLOCK:
             return RARE, i
+        prefetch_rows(tables, rows, i)
         if output.rejected.size - tables.registers[N_REJECTED] < 1:
             return NEED_ROOM, i
         if output.closed.size - tables.registers[N_CLOSED] < frames + 1:

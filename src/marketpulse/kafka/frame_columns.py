@@ -54,6 +54,17 @@ class FrameColumns:
             self._held[name] = self._check(name, rule)
         return self._held.get(name)
 
+    def lacks(self, name: str) -> bool:
+        """Whether no row has the field."""
+        return name not in self._names or self._table.column(name).null_count == self._table.num_rows
+
+    def plain(self, name: str, kind: pa.DataType) -> NDArray[Any] | None:
+        """The column as it lies in memory, when it is of this type and every row has it; unchecked."""
+        if name not in self._names or self._table.schema.field(name).type != kind:
+            return None
+        array = self._single(name)
+        return None if array.null_count else array.to_numpy(zero_copy_only=True)
+
     def texts(self, name: str) -> tuple[list[str], Ints]:
         """The column's different texts, and per row which one it holds: -1 for none."""
         n = self._table.num_rows

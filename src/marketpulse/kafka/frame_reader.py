@@ -4,6 +4,8 @@ A frame is the bytes of an Arrow IPC stream whose columns are named as the contr
 vectorised checks let in what is plainly right; a row that looks odd to them goes to the authority.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -29,14 +31,22 @@ from marketpulse.kafka.columns import (
     VENUE,
     Columns,
 )
-from marketpulse.kafka.frame_bounds import bounded_table
 from marketpulse.kafka.frame_columns import FrameColumns, Mask
+from marketpulse.kafka.frame_trades import take_trades
 from marketpulse.kafka.market_contract import CONTRACT, Refused
 from marketpulse.kafka.one_record import FLOATS, Writer, read_object
 from marketpulse.model.market import KIND_OF_TYPE, Ints, Kind, StringTable
 
-RefusedRow = tuple[int, Refused, bytes]
-"""A row's number in its frame, why it was refused, and the row as JSON."""
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row that cannot be used: which frame it is of, its number there, why, and the row as JSON."""
+
+    frame: int
+    row: int
+    refusal: Refused
+    shown: bytes
+
 
 _LONGS = (
     (EVENT_TIME, "event_time_ns"),
@@ -54,29 +64,42 @@ _IDS = (
 )
 
 
-def read_frame(value: bytes, strings: StringTable) -> tuple[Columns, list[RefusedRow]]:
-    """The frame's good rows, with their row numbers, and the refused ones.
-
-    Raises Refused when the frame as a whole cannot be read.
-    """
-    table = bounded_table(value)
+def read_frames(tables: Sequence[pa.Table], strings: StringTable) -> tuple[Columns, Ints, list[RefusedRow]]:
+    """The good rows of frames that have one schema, with their row numbers; which frame each is of; and the
+    refused ones. Many small frames cost what one large one does."""
+    table = pa.concat_tables(tables).unify_dictionaries()
+    sizes = [part.num_rows for part in tables]
+    frame_of = np.repeat(np.arange(len(tables)), sizes)
     fields = FrameColumns(table, strings)
-    columns = Columns.missing(table.num_rows, fields.trade_id_bytes())
-    columns.ids[ROW] = np.arange(table.num_rows, dtype=np.int32)
+    columns = Columns.undefined(table.num_rows, fields.trade_id_bytes())
+    columns.ids[ROW] = np.arange(table.num_rows) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    odd = take_trades(fields, table.num_rows, columns)
+    if odd is None:
+        odd = _take_any(fields, table.num_rows, columns)
+    if not odd.any():
+        return columns, frame_of, []
+    kept = np.ones(table.num_rows, np.bool_)
+    refused = []
+    for row, refusal, shown in _take_odd(np.flatnonzero(odd), table, columns, strings):
+        kept[row] = False
+        refused.append(RefusedRow(int(frame_of[row]), int(columns.ids[ROW, row]), refusal, shown))
+    if refused:
+        columns, frame_of = columns.taken(np.flatnonzero(kept)), frame_of[kept]
+    return columns, frame_of, refused
+
+
+def _take_any(fields: FrameColumns, n: int, columns: Columns) -> Mask:
+    """Write the n rows, of whatever kinds, all but their places in the log; returns which of them look odd."""
+    columns.blank(slice(None))
     kinds = _kinds(fields)
     columns.flags[KIND] = kinds
-    odd = kinds < 0
+    odd: Mask = kinds < 0
     for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.HEARTBEAT, Kind.CLOCK):
         rows = kinds == kind
         if rows.any():
-            odd |= rows & ~_good_rows(kind, fields, table.num_rows)
+            odd |= rows & ~_good_rows(kind, fields, n)
             _write(kind, rows, fields, columns)
-    refused = _take_odd(np.flatnonzero(odd), table, columns, strings)
-    if refused:
-        kept = np.ones(table.num_rows, np.bool_)
-        kept[[row for row, _, _ in refused]] = False
-        columns = columns.taken(np.flatnonzero(kept))
-    return columns, refused
+    return odd
 
 
 def _kinds(fields: FrameColumns) -> Ints:
@@ -134,9 +157,11 @@ def _write(kind: Kind, rows: Mask, fields: FrameColumns, columns: Columns) -> No
         columns.rare.update(fields.conditions(rows))
 
 
-def _take_odd(rows: Ints, table: pa.Table, columns: Columns, strings: StringTable) -> list[RefusedRow]:
-    """Ask the authority about each of these rows; returns those that it refuses."""
-    refused: list[RefusedRow] = []
+def _take_odd(
+    rows: Ints, table: pa.Table, columns: Columns, strings: StringTable
+) -> list[tuple[int, Refused, bytes]]:
+    """Ask the authority about each of these rows; returns those that it refuses, with the row as JSON."""
+    refused: list[tuple[int, Refused, bytes]] = []
     writer = Writer(columns, strings)
     for row, cells in zip(rows.tolist(), table.take(rows).to_pylist(), strict=True):
         record = _record(cells)

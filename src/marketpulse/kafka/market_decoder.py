@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from marketpulse.kafka.columns import (
@@ -19,7 +20,8 @@ from marketpulse.kafka.columns import (
     Columns,
     joined,
 )
-from marketpulse.kafka.frame_reader import read_frame
+from marketpulse.kafka.frame_bounds import bounded_table
+from marketpulse.kafka.frame_reader import read_frames
 from marketpulse.kafka.json_kernel import NO_OBJECT, TAKEN, ScanTables
 from marketpulse.kafka.market_contract import Refused
 from marketpulse.kafka.names import NameTable
@@ -84,6 +86,7 @@ class MarketDecoder:
             _set_log_times(frame, np.flatnonzero(_marks(frame)), records)
         if frames or status.any():
             columns = joined([columns.taken(np.flatnonzero(status == TAKEN)), *frames])
+            letters.sort(key=lambda letter: (letter.offset, letter.row))
         return columns.to_batch(topic, records.partition, self.strings), letters
 
     def _scan(self, records: Records) -> tuple[Columns, NDArray[np.int8]]:
@@ -106,18 +109,15 @@ class MarketDecoder:
         refuse: Callable[..., None],
     ) -> list[Columns]:
         """Put what the scan left into its place; returns the rows of the Arrow frames."""
-        frames: list[Columns] = []
+        frames: dict[pa.Schema, list[tuple[int, pa.Table]]] = {}
         writer = Writer(columns, self.strings)
         for record in np.flatnonzero(status).tolist():
             value = records.value(record)
             try:
                 if status[record] == NO_OBJECT and value is not None and records.is_frame(record):
-                    frame, refused_rows = read_frame(value, self.strings)
-                    frame.longs[OFFSET] = columns.longs[OFFSET, record]
-                    frames.append(frame)
                     status[record] = _REFUSED
-                    for row, refusal, shown in refused_rows:
-                        refuse(record, refusal, row, shown)
+                    frame = bounded_table(value)
+                    frames.setdefault(frame.schema, []).append((record, frame))
                 else:
                     writer.take(record, read_object(value))
                     status[record] = TAKEN
@@ -125,7 +125,18 @@ class MarketDecoder:
                 status[record] = _REFUSED
                 refuse(record, refusal)
         writer.finish()
-        return frames
+        return [self._take_frames(alike, records, refuse) for alike in frames.values()]
+
+    def _take_frames(
+        self, frames: list[tuple[int, pa.Table]], records: Records, refuse: Callable[..., None]
+    ) -> Columns:
+        """The rows of frames of one schema, each with the number of its record."""
+        of_frame = np.array([record for record, _ in frames], np.int64)
+        columns, frame_of, refused = read_frames([table for _, table in frames], self.strings)
+        columns.longs[OFFSET] = records.offsets[of_frame[frame_of]]
+        for row in refused:
+            refuse(int(of_frame[row.frame]), row.refusal, row.row, row.shown)
+        return columns
 
 
 def _marks(columns: Columns) -> NDArray[np.bool_]:

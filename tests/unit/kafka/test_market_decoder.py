@@ -465,3 +465,47 @@ def test_several_frames_and_objects_of_one_poll_keep_their_order() -> None:
         b"t0",
         b"t0",
     ]
+
+
+def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
+    """Of one schema and of others, plain and with fields that only some rows have, with rows that are refused."""
+    some_ids = trades([6.0, -7.0, 8.0], trade_id=pa.array(["x", None, ""]))
+    some_venues = trades([9.0, 10.0], venue=pa.array([None, "XNAS"]))
+    conditions = trades([11.0], conditions=pa.array([["@", "T"]]))
+    untimed = trades([12.0, 13.0], ingest_time_ns=pa.array([T0, -1], pa.int64()))
+    stamped = trades(
+        [14.0, -0.0], size=pa.array([-0.0, 1.0]), ingest_time_ns=pa.array([T0, T0 + 1], pa.int64())
+    )
+    unnamed = trades([15.0, 16.0], symbol=pa.array(["", "BBB"]))
+    other = pa.RecordBatch.from_pylist([{**GOOD_QUOTE, "ask": 2.0}], schema=QUOTE)
+    batches = [
+        trades([1.0, 2.0]), some_ids, other, some_venues, trades([-3.0]), conditions, untimed, stamped, unnamed, other,
+    ]  # fmt: skip
+    frames = [write_frame(batch) for batch in batches]
+    whole, letters = decode(frames, frames=range(len(frames)))
+    alone = [decode([b"{}"] * i + [frame], frames=[i]) for i, frame in enumerate(frames)]
+    assert [_seen(whole, row) for row in range(len(whole.kind))] == [
+        _seen(batch, row) for batch, _ in alone for row in range(len(batch.kind))
+    ]
+    told = [(x.reason, x.offset, x.row, x.value) for x in letters]
+    assert told == [(x.reason, x.offset, x.row, x.value) for _, own in alone for x in own if x.value != b"{}"]
+    assert [reason for reason, *_ in told] == [
+        "bad_price",
+        "bad_price",
+        "bad_time",
+        "bad_price",
+        "bad_symbol",
+    ]
+
+
+def _seen(batch: MarketBatch, row: int) -> tuple[Any, ...]:
+    start, length = int(batch.trade_id_start[row]), int(batch.trade_id_length[row])
+    return (
+        int(batch.offset[row]), int(batch.row[row]), int(batch.kind[row]),
+        *(name(batch, ids, row) for ids in (batch.symbol, batch.source, batch.venue, batch.timeframe)),
+        *(float(values[row]).hex() for values in (batch.a, batch.b, batch.c, batch.d, batch.e, batch.f)),
+        int(batch.event_time_ns[row]), int(batch.ingest_time_ns[row]), int(batch.open_time_ns[row]),
+        int(batch.trade_count[row]), int(batch.final[row]), int(batch.session_date[row]),
+        int(batch.log_time_ns[row]), batch.rare.get(row),
+        batch.data[start : start + length].tobytes() if length > 0 else None,
+    )  # fmt: skip
