@@ -1,6 +1,6 @@
 """How long a trade takes to become a row that a reader sees, beside the same client's way from producer to consumer.
 
-    python bench/latency.py [--rates 10000 50000] [--seconds 15] [--symbols 100] [--rounds 3]
+    python bench/latency.py [--rates 10000 50000] [--seconds 15] [--warm 5] [--symbols 100] [--rounds 3]
 
 A source writes on a fixed schedule, and every latency counts from when a trade was due, not from when it was
 sent. Full work: two timeframes (`1t`, where each trade closes a bar, and `1s`), the default indicators, exactly once.
@@ -36,7 +36,6 @@ from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import COMMIT_SECONDS
 
-WARM_S = 5.0
 LEAD_S = 1.0  # between the last trade's encoding, as estimated, and the first one that is due
 ENCODED_PER_S = 250_000
 LOOK_S = 0.02  # shorter than between two commits
@@ -147,10 +146,10 @@ def closing_ns(arrivals: Arrivals, schedule: Schedule, settings: Settings) -> In
     return out
 
 
-def figures(stage: Stage, schedule: Schedule) -> dict[str, float]:
-    """One run, in milliseconds by name."""
+def figures(stage: Stage, schedule: Schedule, warm_s: float) -> dict[str, float]:
+    """One run, in milliseconds by name; what was due in its first seconds is left out."""
     arrivals, commits = stage.play(schedule)
-    warm_ns = schedule.start_ns + round(WARM_S * 1e9)
+    warm_ns = schedule.start_ns + round(warm_s * 1e9)
     out: dict[str, float] = {}
     for name, rows in arrivals.items():
         if name.startswith(("bare", "1t")) and len(rows.seen_ns) != schedule.count:
@@ -220,10 +219,10 @@ def measure(base: Settings, given: argparse.Namespace, rate: int, readers: tuple
             "engine": base.engine.model_copy(update={"timeframes": ("1t", "1s")}),
             "process": base.process.model_copy(update={"live_per_s": live_per_s}),
         })  # fmt: skip
-        count = round((WARM_S + given.seconds) * rate)
+        count = round((given.warm + given.seconds) * rate)
         stage = Stage(settings, readers)
         start_ns = time.time_ns() + round((LEAD_S + 1 + count / ENCODED_PER_S) * 1e9)
-        rounds.append(figures(stage, Schedule(start_ns, rate, count, given.symbols)))
+        rounds.append(figures(stage, Schedule(start_ns, rate, count, given.symbols), given.warm))
     return rounds
 
 
@@ -231,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rates", type=int, nargs="+", default=[10_000, 50_000])
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--warm", type=float, default=5, help="seconds before them that are not counted")
     parser.add_argument("--symbols", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
