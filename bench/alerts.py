@@ -4,13 +4,11 @@ The kernel takes closed rows as a log brings them, all symbols mixed, and keeps 
 Prints one JSON object per line. Needs about 10 seconds.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
-from machine import machine
+from results import report
 
 from marketpulse.alerts.evaluate import AlertRows, evaluate
 from marketpulse.alerts.inputs import inputs_of
@@ -69,23 +67,16 @@ def main() -> None:
         for _ in range(ROUNDS + 1):  # the first round may compile; the best of all counts
             state = learn_symbols(new_state(rules), rules, names)
             best = min(best, seconds(lambda s=state, r=rules: evaluate(s, r, rows)))
-        report(expression, EACH * ROWS / best)
+        tell(expression, EACH * ROWS / best)
         total += best
-    report("all", len(EXPRESSIONS) * EACH * ROWS / total)
+    tell("all", len(EXPRESSIONS) * EACH * ROWS / total)
 
 
-def report(name: str, rules_per_s: float) -> None:
-    """One line."""
-    row = {
-        "name": f"alerts: {name}",
-        "value": round(rules_per_s),
-        "unit": "rules/s of one core",
-        "ratio": None,
+def tell(name: str, rules_per_s: float) -> None:
+    report({
+        "name": f"alerts: {name}", "value": round(rules_per_s), "unit": "rules/s of one core", "ratio": None,
         "ratio_to": None,
-        "command": "python " + " ".join(sys.argv),
-        "machine": machine(),
-    }
-    print(json.dumps(row), flush=True)
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

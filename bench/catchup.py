@@ -8,10 +8,8 @@ embedded broker. Two workers are two processes of one group, timed while both wo
 """
 
 import argparse
-import json
 import multiprocessing
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from machine import machine
+from results import report
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
@@ -36,14 +34,15 @@ from marketpulse.settings import Settings, load_settings
 
 MIDNIGHT_NS = 1_767_225_600 * 10**9
 BLOCK = 50_000
+APART_NS = 200_000
 HELLO = b'{"type":"hello","source":"bench","mode":"historical","run_id":"1"}'
 
 
-def trades(first: int, n: int, symbols: int) -> pa.RecordBatch:
-    """n trades a fifth of a millisecond apart, over all symbols."""
+def trades(first: int, n: int, symbols: int, apart_ns: int = APART_NS) -> pa.RecordBatch:
+    """n trades so far apart, over all symbols."""
     random = np.random.default_rng(first)
     ids = random.integers(0, symbols, n)
-    times = MIDNIGHT_NS + (first + np.arange(n)) * 200_000
+    times = MIDNIGHT_NS + (first + np.arange(n)) * apart_ns
     return pa.RecordBatch.from_arrays(
         [
             pa.array(["trade"] * n), pa.array([f"SYM{i:03d}" for i in ids]), pa.array(["bench"] * n), pa.array(times),
@@ -55,7 +54,9 @@ def trades(first: int, n: int, symbols: int) -> pa.RecordBatch:
     )  # fmt: skip
 
 
-def write(settings: Settings, count: int, symbols: int, wire: Literal["json", "arrow"]) -> int:
+def write(
+    settings: Settings, count: int, symbols: int, wire: Literal["json", "arrow"], apart_ns: int = APART_NS
+) -> int:
     """Returns how many records the log holds then."""
     producer = Producer({
         "bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random", "linger.ms": 20,
@@ -66,7 +67,9 @@ def write(settings: Settings, count: int, symbols: int, wire: Literal["json", "a
         producer.produce(topic, HELLO, partition=partition)
     written = partitions
     for first in range(0, count, BLOCK):
-        for record in encode_market(trades(first, BLOCK, symbols), wire=wire, partitions=partitions):
+        for record in encode_market(
+            trades(first, min(BLOCK, count - first), symbols, apart_ns), wire=wire, partitions=partitions
+        ):
             place = -1 if record.partition is None else record.partition
             headers: list[tuple[str, str | bytes | None]] = [*(record.headers or ())]
             producer.produce(topic, record.value, record.key, partition=place, headers=headers)
@@ -163,7 +166,7 @@ def compare(
         rate, other = max(rates, key=lambda pair: pair[0] / pair[1])
         yield {
             "name": name, "value": round(rate), "unit": "trades/s", "ratio": round(rate / other, 3),
-            "ratio_to": f"{other:,.0f} trades/s", "command": " ".join(["python", *sys.argv]), "machine": machine(),
+            "ratio_to": f"{other:,.0f} trades/s",
         }  # fmt: skip
 
 
@@ -175,7 +178,7 @@ def main() -> None:
     given = parser.parse_args()
     for wire in ("json", "arrow"):
         for row in measure(given, wire):
-            print(json.dumps(row), flush=True)
+            report(row)
 
 
 def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,6 @@ them. The peers stop at Python objects or columns of texts; ours goes on to chec
 import argparse
 import io
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +18,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.json
-from machine import machine
+from results import report
 
 from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows
 from marketpulse.kafka.records import records_of
@@ -155,10 +154,7 @@ def main() -> None:
         work() if records == BATCH else None
         rates[name] = records / seconds(work, given.repeats if records > BATCH else 10 * given.repeats)
         ratio = {"ratio": round(rates[name] / rates[beside], 2), "ratio_to": beside} if beside else {}
-        print(json.dumps({
-            "name": name, "value": round(rates[name]), "unit": "records/s", **ratio,
-            "command": " ".join(["python", *sys.argv]), "machine": machine(),
-        }))  # fmt: skip
+        report({"name": name, "value": round(rates[name]), "unit": "records/s", **ratio})
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ called once per series on closes that already lie side by side: the shape that s
 Prints one JSON object per line. Needs about 40 seconds.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import talib
-from machine import machine
 from numpy.typing import NDArray
+from results import report
 
 from marketpulse.indicators.bar_columns import (
     ASK,
@@ -142,24 +140,19 @@ def main() -> None:
             if call := TALIB.get(name):
                 theirs[name] = min(theirs[name], seconds(lambda c=call: [c(b) for b in by_series]))
     for name, took in ours.items():
-        report(name, BARS / took, theirs.get(name, 0.0) / took)
+        tell(name, BARS / took, theirs.get(name, 0.0) / took)
     shared = sum(ours[name] for name in TALIB)
-    report("all that TA-Lib has", BARS / shared, sum(theirs.values()) / shared)
-    report("all", BARS / sum(ours.values()), 0.0)
+    tell("all that TA-Lib has", BARS / shared, sum(theirs.values()) / shared)
+    tell("all", BARS / sum(ours.values()), 0.0)
 
 
-def report(name: str, bars_per_s: float, ratio: float) -> None:
-    """One line; `ratio` is our speed over TA-Lib's, 0 where TA-Lib has no such function."""
-    row = {
-        "name": f"indicators: {name}",
-        "value": round(bars_per_s),
-        "unit": "bars/s",
+def tell(name: str, bars_per_s: float, ratio: float) -> None:
+    """`ratio` is our speed over TA-Lib's, 0 where TA-Lib has no such function."""
+    report({
+        "name": f"indicators: {name}", "value": round(bars_per_s), "unit": "bars/s",
         "ratio": round(ratio, 3) if ratio else None,
         "ratio_to": f"TA-Lib {talib.__version__} per series" if ratio else None,
-        "command": "python " + " ".join(sys.argv),
-        "machine": machine(),
-    }
-    print(json.dumps(row), flush=True)
+    })  # fmt: skip
 
 
 if __name__ == "__main__":
