@@ -2,9 +2,10 @@
 
     python bench/catchup.py [--trades 3000000] [--symbols 500] [--rounds 2]
 
-Full work: check, four timeframes, the default indicators, exactly once. The loops beside it are the same
+Full work: check, four timeframes, the default indicators, five alert rules, exactly once. The loops beside it are the same
 client's `consume()`, and, for Arrow frames, one that also opens them; all in turn, in one run, on the
-embedded broker. Two workers are two processes of one group, timed while both work.
+embedded broker. Once with bars from a second on, where every tenth trade closes one and so gives two rows to write,
+once with bars from a minute on. Two workers are two processes of one group, timed while both work.
 """
 
 import argparse
@@ -35,6 +36,15 @@ from marketpulse.settings import Settings, load_settings
 MIDNIGHT_NS = 1_767_225_600 * 10**9
 BLOCK = 50_000
 APART_NS = 200_000
+TIMEFRAMES = ("1s", "1m", "5m", "1h")
+MINUTES = ("1m", "5m", "15m", "1h")
+RULES: tuple[dict[str, Any], ...] = (
+    {"name": "oversold_turn", "expression": "rsi_14 < 30 and close crosses_above sma_20"},
+    {"name": "overbought", "expression": "rsi_14 > 80", "clear": "rsi_14 < 60"},
+    {"name": "move", "expression": "abs(change_pct(close, 5)) > 8", "cooldown_s": 60},
+    {"name": "volume_spike", "expression": "volume > 4 * volume_sma_20"},
+    {"name": "with_the_hour", "expression": "close > bbands_20_2_upper and close@1h > sma_20@1h", "for_s": 2},
+)
 HELLO = b'{"type":"hello","source":"bench","mode":"historical","run_id":"1"}'
 
 
@@ -185,30 +195,28 @@ def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterat
     """All figures of one wire, on a broker of its own."""
     home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
     base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
+    beside = bare if wire == "json" else partial(bare, look=opened)
     try:
         with EmbeddedBroker(base) as broker:
-            engine = base.engine.model_copy(update={"timeframes": ("1s", "1m", "5m", "1h")})
-            settings = connected_to(base.model_copy(update={"engine": engine}), broker.bootstrap)
+            settings = connected_to(_with(base, TIMEFRAMES), broker.bootstrap)
             ensure_topics(settings)
             records = write(settings, given.trades, given.symbols, wire)
+            ours: dict[str, Timing] = {"arrow_catchup_vs_decode": one_worker}
             if wire == "json":
-                ours: dict[str, Timing] = {
+                ours = {
                     "json_catchup_one_worker_vs_consume": one_worker,
                     "json_catchup_two_workers_vs_consume": two_workers,
                 }
-                yield from compare(settings, given.trades, records, given.rounds, ours, bare)
-            else:
-                beside = partial(bare, look=opened)
-                yield from compare(
-                    settings,
-                    given.trades,
-                    records,
-                    given.rounds,
-                    {"arrow_catchup_vs_decode": one_worker},
-                    beside,
-                )
+            yield from compare(settings, given.trades, records, given.rounds, ours, beside)
+            ours = {f"{wire}_catchup_from_minutes_vs_{'consume' if wire == 'json' else 'decode'}": one_worker}
+            yield from compare(_with(settings, MINUTES), given.trades, records, given.rounds, ours, beside)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _with(settings: Settings, timeframes: tuple[str, ...]) -> Settings:
+    engine = settings.engine.model_copy(update={"timeframes": timeframes, "alerts": RULES})
+    return settings.model_copy(update={"engine": engine})
 
 
 if __name__ == "__main__":
