@@ -65,7 +65,7 @@ def explain(
 
 
 def verify(
-    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Bars that open at or after this. Default: the first.")] = None,
+    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Bars that open at or after this, and alerts of then. Default: the first.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Bars that open before this. Default: the last.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol. May be given again.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many differences to show.")] = 20,
@@ -73,7 +73,7 @@ def verify(
     follow: Annotated[bool, typer.Option("--follow", help="Check what comes, at low priority, until stopped; as `up` does.")] = False,
     config: Config = None,
 ) -> None:  # fmt: skip
-    """Compute stored bars and indicators again, and compare every bit.
+    """Compute stored bars, indicators and alerts again, and compare every bit.
 
     From the log; past its retention, and without a broker, from the lake's trades. Exits with 0 when all
     rows are equal, with 1 when not.
