@@ -266,6 +266,9 @@ def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> N
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "the lake's trades" in shown.stdout
     assert "corrected" in shown.stdout
+    for second in (0, 1, 2, 3, 4, 5, 6, 8, 9):  # the only trade at 7 s was cancelled
+        for rule in ("rising", "alert:high"):
+            assert explained(pipeline, "1s", f"00:00:{second:02}", rule)["same"]
     pipeline.tamper("alerts", "value")
     bad = json.loads(pipeline.marketpulse("verify", "--format", "json").stdout)
     assert [d["table"] for d in bad["differences"]] == ["alerts"]
@@ -306,6 +309,40 @@ def test_every_indicator_of_every_timeframe_is_explained_to_the_bit(pipeline: Pi
             found = explained(pipeline, timeframe, time, name)
             assert found["same"], (timeframe, name)
             assert found["values"][0]["before"]["state"]
+
+
+def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipeline) -> None:
+    """A late trade makes the close at 3 s 20, a correction that at 5 s 99; the only trade at 7 s is cancelled."""
+    told = [
+        row for row in rows(BareTopic.of(pipeline.settings, "alerts").committed())
+        if (row["symbol"], row["timeframe"]) == ("AAA", "1s")
+    ]  # fmt: skip
+    assert {row["revision"] for row in told} > {0}
+    assert {"raised", "cleared", "withdrawn"} <= {row["state"] for row in told}
+    for second in range(10):
+        for rule in ("rising", "alert:high"):
+            found = explained(pipeline, "1s", f"00:00:{second:02}", rule)
+            mine = [
+                r for r in told if (r["rule"], r["open_time_ns"]) == (rule.removeprefix("alert:"), at(second))
+            ]
+            assert found["same"], found["alert"]
+            revisions = [t["values"] for t in found["revisions"] if t["table"] == "alerts"]
+            assert revisions == mine
+            last = mine[-1]["state"] if mine and mine[-1]["state"] != "withdrawn" else ""
+            assert found["alert"]["worked_out"]["state"] == last
+    shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:06Z", "rising")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "  prev(close) = 99.0\n  close > prev(close): 16.0 > 99.0, false\n" in shown.stdout
+    assert "  it is raised, and cleared now\n" in shown.stdout
+    assert "known cleared at 16.0, replayed cleared at 16.0, by these words cleared at 16.0" in shown.stdout
+    ticks = explained(pipeline, "2t", "00:00:02.5", "counted")
+    assert (ticks["same"], ticks["alert"]["worked_out"]["state"]) == (True, "raised")
+    assert pipeline.marketpulse("explain", "AAA", "1m", "2026-01-01T00:00:00Z", "alert:high").returncode == 2
+    was = pipeline.tamper("alerts", "value")
+    ask = Ask(was["symbol"], was["timeframe"], was["open_time_ns"], f"alert:{was['rule']}")
+    wrong = explain(pipeline.settings, ask)
+    assert wrong.alert is not None
+    assert (wrong.same, wrong.alert.same, wrong.alert.replayed.value) == (False, False, was["value"])
 
 
 def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(

@@ -30,7 +30,7 @@ def explain(
     symbol: Annotated[str, typer.Argument(help="Such as AAPL.")],
     timeframe: Annotated[str, typer.Argument(help="Such as 1m.")],
     open_time: Annotated[str, typer.Argument(help="When the bar opens: 2026-01-05T14:30:00Z, or nanoseconds.")],
-    name: Annotated[str, typer.Argument(help="bar, one of its columns such as close or vwap, or an indicator's such as rsi_14.")] = "bar",
+    name: Annotated[str, typer.Argument(help="bar, one of its columns such as close or vwap, an indicator's such as rsi_14, or an alert rule.")] = "bar",
     every: Annotated[bool, typer.Option("--all", help="Show every input.")] = False,
     form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.TEXT,
     config: Config = None,
