@@ -250,6 +250,47 @@ def test_alerts_of_rules_that_run_no_more_are_not_checked_and_those_of_a_new_one
     assert "alerts were passed over whose rule was another one then" in found["notes"][0]
 
 
+def test_a_rule_that_a_control_record_puts_is_verified_and_explained_also_past_the_logs_retention(
+    settings: Settings,
+) -> None:
+    pipeline = Pipeline(settings)
+    put = {
+        "action": "put_rule",
+        "rule": {"name": "mine", "expression": "close > prev(close)", "timeframe": "1s"},
+    }
+    pipeline.run([*the_log()[:16], {"type": "control", "change": put}, *the_log()[16:]])
+    told = [
+        row for row in rows(BareTopic.of(settings, "alerts").committed())
+        if (row["symbol"], row["rule"]) == ("AAA", "mine")
+    ]  # fmt: skip
+    assert [row["state"] for row in told]
+
+    def verified() -> dict[str, int]:
+        done = pipeline.marketpulse("verify", "--format", "json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, int] = json.loads(done.stdout)["tables"]["alerts"]
+        return found
+
+    tally = verified()
+    assert tally["same"] == tally["stored"] > len(told)
+    last = told[-1]
+    ask = Ask("AAA", "1s", last["open_time_ns"], "mine")
+    by_log = explain(settings, ask)
+    assert by_log.same
+    place = TopicPartition(settings.topic("market"), 0, 26)
+    admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
+    admin.delete_records([place])[place].result(20)
+    tally = verified()
+    assert tally["from_lake"] == tally["same"] > 0
+    by_lake = explain(settings, ask)
+    assert by_lake.same
+    assert not by_lake.trace.from_log
+    assert by_log.alert is not None
+    assert by_lake.alert is not None
+    assert by_lake.alert.before == by_log.alert.before
+    assert by_lake.alert.lines == by_log.alert.lines
+
+
 def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> None:
     admin = AdminClient({"bootstrap.servers": str(pipeline.settings.kafka.bootstrap_servers)})
     place = TopicPartition(pipeline.settings.topic("market"), 0, 25)
