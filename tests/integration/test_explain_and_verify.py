@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -37,6 +38,17 @@ from marketpulse.telemetry import PARITY_DRIFT_ROWS, Health
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
+ALERTS = (
+    {"name": "rising", "expression": "close > prev(close)", "message": "{symbol} at {close}, {volume}"},
+    {
+        "name": "high",
+        "expression": "close > 13 and rsi_2 > 0",
+        "clear": "close < 12",
+        "for_s": 1,
+        "timeframe": "1s",
+    },
+    {"name": "counted", "expression": "close > 12", "timeframe": "2t"},
+)
 trade = partial(market_rows.trade, source="test")
 
 
@@ -63,8 +75,10 @@ def kernels() -> None:
 @pytest.fixture
 def settings(kafka_settings: Settings) -> Settings:
     engine = kafka_settings.engine.model_copy(
-        update={"timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap"}
-    )
+        update={
+            "timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "alerts": ALERTS,
+        }
+    )  # fmt: skip
     sinks = kafka_settings.sinks.model_copy(
         update={"lake": kafka_settings.sinks.lake.model_copy(update={"flush_s": 0.2})}
     )
@@ -110,6 +124,7 @@ class Pipeline:
             "MARKETPULSE_KAFKA__TOPIC_PREFIX": s.kafka.topic_prefix,
             "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(s.engine.timeframes),
             "MARKETPULSE_ENGINE__INDICATORS": s.engine.indicators, "MARKETPULSE_ENGINE__FILL": s.engine.fill,
+            "MARKETPULSE_ENGINE__ALERTS": json.dumps(s.engine.alerts),
         }  # fmt: skip
         command = [sys.executable, "-m", "marketpulse", *words]
         return subprocess.run(
@@ -132,6 +147,14 @@ class Pipeline:
                     return dict(stored.slice(place, 1).to_pylist()[0])
         raise AssertionError("the lake has no such value")
 
+    def rewrite(self, table: str, change: Callable[[pa.Table], pa.Table]) -> pa.Table:
+        """Change the largest file of a table; gives its rows as they were."""
+        paths = (self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")
+        path = max(paths, key=lambda path: path.stat().st_size)
+        stored = pq.read_table(path, partitioning=None)
+        pq.write_table(change(stored), path)
+        return stored
+
 
 @pytest.fixture
 def pipeline(settings: Settings) -> Pipeline:
@@ -142,7 +165,7 @@ def pipeline(settings: Settings) -> Pipeline:
 
 def test_every_row_carries_its_whole_receipt(pipeline: Pipeline) -> None:
     names = {RECEIPT.field(i).name for i in range(RECEIPT.num_fields)}
-    for topic in ("bars", "indicators"):
+    for topic in ("bars", "indicators", "alerts"):
         told = rows(BareTopic.of(pipeline.settings, topic).committed())
         assert told
         for row in told:
@@ -155,7 +178,7 @@ def test_verify_finds_every_row_equal_and_names_the_one_that_was_changed(pipelin
     assert good.returncode == 0, good.stdout + good.stderr
     assert "Every checked row has the bits that its inputs give." in good.stdout
     tallies = json.loads(pipeline.marketpulse("verify", "--format", "json").stdout)["tables"]
-    for name in ("bars", "indicators"):
+    for name in ("bars", "indicators", "alerts"):
         told = rows(BareTopic.of(pipeline.settings, name).committed())
         assert tallies[name]["stored"] == tallies[name]["same"] == len(told)
         assert sum(row["revision"] > 0 for row in told) > 0
@@ -169,6 +192,105 @@ def test_verify_finds_every_row_equal_and_names_the_one_that_was_changed(pipelin
     assert elsewhere.returncode == 0, elsewhere.stdout
 
 
+def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is_forged(
+    pipeline: Pipeline,
+) -> None:
+    def said(change: Callable[[pa.Table], pa.Table]) -> tuple[dict[str, int], list[dict[str, Any]]]:
+        good = pipeline.rewrite("alerts", change)
+        done = pipeline.marketpulse("verify", "--format", "json")
+        assert done.returncode == 1, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        pipeline.rewrite("alerts", lambda _: good)
+        return {k: v for k, v in found["tables"]["alerts"].items() if v}, found["differences"]
+
+    def with_state(rows: pa.Table) -> pa.Table:
+        states = rows["state"].to_pylist()
+        states[0] = "cleared" if states[0] == "raised" else "raised"
+        return rows.set_column(rows.column_names.index("state"), "state", pa.array(states))
+
+    def with_one_more(rows: pa.Table) -> pa.Table:
+        late = pa.array([rows["revision"][0].as_py() + 7], pa.int64())
+        forged = rows.slice(0, 1).set_column(rows.column_names.index("revision"), "revision", late)
+        return pa.concat_tables([rows, forged])
+
+    good = pipeline.rewrite("alerts", lambda rows: rows)
+    tally, (changed,) = said(with_state)
+    assert tally["differing"] == 1
+    assert (changed["rule"], changed["column"]) == (good["rule"][0].as_py(), "state")
+    assert changed["recomputed"] == good["state"][0].as_py()
+    tally, (lost,) = said(lambda rows: rows.slice(1))
+    assert tally["missing"] == 1
+    assert (lost["symbol"], lost["rule"]) == (good["symbol"][0].as_py(), good["rule"][0].as_py())
+    tally, (forged,) = said(with_one_more)
+    assert tally["extra"] == 1
+    assert forged["revision"] == good["revision"][0].as_py() + 7
+
+
+def test_alerts_of_rules_that_run_no_more_are_not_checked_and_those_of_a_new_one_are(
+    pipeline: Pipeline,
+) -> None:
+    """A start with other rules: `high` is gone, `rising` is another one, and `low` is new."""
+    told = rows(BareTopic.of(pipeline.settings, "alerts").committed())
+    rules = (
+        {"name": "rising", "expression": "close > 30.5"}, ALERTS[2], {"name": "low", "expression": "close < 31"},
+    )  # fmt: skip
+    engine = pipeline.settings.engine.model_copy(update={"alerts": rules})
+    changed = Pipeline(pipeline.settings.model_copy(update={"engine": engine}))
+    changed.run([
+        trade("AAA", 61.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70), trade("AAA", 62.9, 30, 2), heartbeat(130),
+    ])  # fmt: skip
+    since = rows(BareTopic.of(pipeline.settings, "alerts").committed())[len(told) :]
+    assert {"rising", "low"} <= {row["rule"] for row in since}
+    done = changed.marketpulse("verify", "--format", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    before = sum(row["rule"] != "counted" for row in told)
+    assert found["tables"]["alerts"]["unchecked"] == before > 0
+    assert found["tables"]["alerts"]["same"] == len(told) + len(since) - before
+    assert "alerts were passed over whose rule was another one then" in found["notes"][0]
+
+
+def test_a_rule_that_a_control_record_puts_is_verified_and_explained_also_past_the_logs_retention(
+    settings: Settings,
+) -> None:
+    pipeline = Pipeline(settings)
+    put = {
+        "action": "put_rule",
+        "rule": {"name": "mine", "expression": "close > prev(close)", "timeframe": "1s"},
+    }
+    pipeline.run([*the_log()[:16], {"type": "control", "change": put}, *the_log()[16:]])
+    told = [
+        row for row in rows(BareTopic.of(settings, "alerts").committed())
+        if (row["symbol"], row["rule"]) == ("AAA", "mine")
+    ]  # fmt: skip
+    assert [row["state"] for row in told]
+
+    def verified() -> dict[str, int]:
+        done = pipeline.marketpulse("verify", "--format", "json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, int] = json.loads(done.stdout)["tables"]["alerts"]
+        return found
+
+    tally = verified()
+    assert tally["same"] == tally["stored"] > len(told)
+    last = told[-1]
+    ask = Ask("AAA", "1s", last["open_time_ns"], "mine")
+    by_log = explain(settings, ask)
+    assert by_log.same
+    place = TopicPartition(settings.topic("market"), 0, 26)
+    admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
+    admin.delete_records([place])[place].result(20)
+    tally = verified()
+    assert tally["from_lake"] == tally["same"] > 0
+    by_lake = explain(settings, ask)
+    assert by_lake.same
+    assert not by_lake.trace.from_log
+    assert by_log.alert is not None
+    assert by_lake.alert is not None
+    assert by_lake.alert.before == by_log.alert.before
+    assert by_lake.alert.lines == by_log.alert.lines
+
+
 def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> None:
     admin = AdminClient({"bootstrap.servers": str(pipeline.settings.kafka.bootstrap_servers)})
     place = TopicPartition(pipeline.settings.topic("market"), 0, 25)
@@ -178,10 +300,19 @@ def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> N
     found = json.loads(good.stdout)
     bars = found["tables"]["bars"]
     assert bars["from_lake"] == bars["same"] > 0
+    alerts = found["tables"]["alerts"]
+    assert alerts["from_lake"] == alerts["same"] > 0
+    assert alerts["unchecked"] == alerts["stored"] - alerts["same"]
     shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:05Z", "ema_3")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "the lake's trades" in shown.stdout
     assert "corrected" in shown.stdout
+    for second in (0, 1, 2, 3, 4, 5, 6, 8, 9):  # the only trade at 7 s was cancelled
+        for rule in ("rising", "alert:high"):
+            assert explained(pipeline, "1s", f"00:00:{second:02}", rule)["same"]
+    pipeline.tamper("alerts", "value")
+    bad = json.loads(pipeline.marketpulse("verify", "--format", "json").stdout)
+    assert [d["table"] for d in bad["differences"]] == ["alerts"]
     pipeline.tamper("bars", "vwap")
     assert pipeline.marketpulse("verify").returncode == 1
 
@@ -221,11 +352,47 @@ def test_every_indicator_of_every_timeframe_is_explained_to_the_bit(pipeline: Pi
             assert found["values"][0]["before"]["state"]
 
 
+def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipeline) -> None:
+    """A late trade makes the close at 3 s 20, a correction that at 5 s 99; the only trade at 7 s is cancelled."""
+    told = [
+        row for row in rows(BareTopic.of(pipeline.settings, "alerts").committed())
+        if (row["symbol"], row["timeframe"]) == ("AAA", "1s")
+    ]  # fmt: skip
+    assert {row["revision"] for row in told} > {0}
+    assert {"raised", "cleared", "withdrawn"} <= {row["state"] for row in told}
+    for second in range(10):
+        for rule in ("rising", "alert:high"):
+            found = explained(pipeline, "1s", f"00:00:{second:02}", rule)
+            mine = [
+                r for r in told if (r["rule"], r["open_time_ns"]) == (rule.removeprefix("alert:"), at(second))
+            ]
+            assert found["same"], found["alert"]
+            revisions = [t["values"] for t in found["revisions"] if t["table"] == "alerts"]
+            assert revisions == mine
+            last = mine[-1]["state"] if mine and mine[-1]["state"] != "withdrawn" else ""
+            assert found["alert"]["worked_out"]["state"] == last
+    shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:06Z", "rising")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "  prev(close) = 99.0\n  close > prev(close): 16.0 > 99.0, false\n" in shown.stdout
+    assert "  it is raised, and cleared now\n" in shown.stdout
+    assert "known cleared at 16.0, replayed cleared at 16.0, by these words cleared at 16.0" in shown.stdout
+    ticks = explained(pipeline, "2t", "00:00:02.5", "counted")
+    assert (ticks["same"], ticks["alert"]["worked_out"]["state"]) == (True, "raised")
+    assert pipeline.marketpulse("explain", "AAA", "1m", "2026-01-01T00:00:00Z", "alert:high").returncode == 2
+    was = pipeline.tamper("alerts", "value")
+    ask = Ask(was["symbol"], was["timeframe"], was["open_time_ns"], f"alert:{was['rule']}")
+    wrong = explain(pipeline.settings, ask)
+    assert wrong.alert is not None
+    assert (wrong.same, wrong.alert.same, wrong.alert.replayed.value) == (False, False, was["value"])
+
+
 def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(
     settings: Settings,
 ) -> None:
     """The last seconds of the session of 2 January 2026 on XNYS, which ends at 21:00 UTC."""
-    engine = settings.engine.model_copy(update={"fill": "previous", "timeframes": ("1s", "1m")})
+    engine = settings.engine.model_copy(
+        update={"fill": "previous", "timeframes": ("1s", "1m"), "alerts": ALERTS[:2]}
+    )
     pipeline = Pipeline(settings.model_copy(update={"engine": engine}))
     close = 86_400 + 21 * 3_600
     pipeline.run([
@@ -298,9 +465,16 @@ def test_the_continuous_check_finds_a_changed_file_of_the_lake(pipeline: Pipelin
     log = LogReader(pipeline.settings)
     watch = Watch(pipeline.settings, engine_config(pipeline.settings.engine), log)
     assert watch.look(lambda: True).drift == []
-    pipeline.run([trade("AAA", 61.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)])
-    was = pipeline.tamper("bars", "high", since=61)
+    pipeline.run([trade("AAA", 61.5, 9, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)])
+    was, alert = pipeline.tamper("bars", "high", since=61), pipeline.tamper("alerts", "value", since=61)
     found = watch.look(lambda: True)
-    assert found.checked > found.drift_rows == 1
-    assert [(d.column, d.recomputed) for d in found.drift] == [("high", was["high"])]
+    assert found.checked > found.drift_rows == 2
+    assert [(d.column, d.recomputed) for d in found.drift] == [
+        ("high", was["high"]),
+        ("value", alert["value"]),
+    ]
+    assert found.drift[1].rule == alert["rule"]
+    before = PARITY_DRIFT_ROWS._value.get()
+    tell(found)
+    assert PARITY_DRIFT_ROWS._value.get() == before + 2
     log.close()

@@ -1,6 +1,7 @@
 """Laws of alert rules, over expressions and streams of any kind; the oracle has the whole semantics."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ from marketpulse.alerts.inputs import Inputs
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.alerts.state import AlertState, change_rules, learn_symbols, new_state, return_to
+from marketpulse.alerts.tree_text import text_of as text_of_tree
+from marketpulse.app.receipts.alert_words import Memory, Words
+from marketpulse.app.receipts.explain import same_bits
 from marketpulse.model.timeframe import parse_timeframes
 
 INPUTS = Inputs(("close", "low", "sma_3"), parse_timeframes(["10t", "1m", "5m", "15m"]))
@@ -214,6 +218,39 @@ def test_rules_do_what_the_oracle_says(some: tuple[Stated, ...], rows: list[Row]
         assert event["event_time_ns"] == rows[event["row"]].close_time
         assert SYMBOLS[event["symbol"]] == rows[event["row"]].symbol
     assert events["row"].tolist() == sorted(events["row"].tolist())
+
+
+@given(each=stated(), rows=streams())
+def test_the_words_of_an_explanation_come_to_what_the_kernel_does(each: Stated, rows: list[Row]) -> None:
+    rules = rules_of([each])
+    state, compiled = started(rules), rules.compiled[0]
+    edges = whole_instants(rows, range(len(rows)))
+    for begin, end in pairwise(edges):
+        instant, symbol = alert_rows(rows[begin:end]), SYMBOLS.index(rows[begin].symbol)
+        life, memory = state.life[symbol, 0].copy(), state.memory[symbol].tolist()
+        together = {
+            (int(frame), column): float(value)
+            for frame, values in zip(instant.frame, instant.values, strict=True)
+            for column, value in enumerate(values)
+        }
+        state, events = evaluate(state, rules, instant)
+        for place in np.flatnonzero(instant.frame == compiled.frame).tolist():
+            words = Words(compiled, INPUTS, Memory(life, memory, together), instant.values[place].tolist())
+            said = words.change(int(instant.close_ns[place]))
+            found = [(STATE_NAMES[e["state"]], float(e["value"])) for e in events if e["row"] == place]
+            assert [said.state] == ([state for state, _ in found] or [""]), words.lines
+            for _, value in found:
+                assert same_bits(said.value, None if np.isnan(value) else value), words.lines
+
+
+@given(each=stated())
+def test_a_tree_written_as_text_reads_as_the_same_tree(each: Stated) -> None:
+    compiled = rules_of([each]).compiled[0]
+    written = replace(each.written, expression=text_of_tree(compiled.condition, INPUTS, compiled.frame))
+    again = rule_set(INPUTS, [written])
+    assert again.program.code.tolist() == rules_of([each]).program.code.tolist()
+    assert again.program.constants.tolist() == rules_of([each]).program.constants.tolist()
+    assert len(written.expression) <= len(each.written.expression)
 
 
 @given(some=some_stated(), rows=streams(), cuts=lists(integers(0, 300), max_size=6))

@@ -13,7 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, quote, trade
-from marketpulse.app.receipts.compare import Table, compare, flat
+from marketpulse.alerts.rule import Rule
+from marketpulse.app.receipts.compare import Table, compare, flat, key_of
+from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import recompute, sift
 from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start, part_of
@@ -24,16 +26,27 @@ from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import to_tables
 from marketpulse.model.market import StringTable
-from marketpulse.model.rows import DEAD_LETTER
+from marketpulse.model.rows import ALERT, DEAD_LETTER
 from marketpulse.query.stored_rows import ALWAYS, Wanted
 
+RULES = (
+    Rule("crossing", "close crosses_above sma_3", message="{close} beside {spread}"),
+    Rule(
+        "minute", "close@1m > prev(close) and volume >= 0", timeframe="5s", clear="close@1m < close", for_s=5
+    ),
+    Rule("ticks", "abs(change_pct(close, 1)) > 10", timeframe="3t"),
+    Rule("resting", "close > 8", cooldown_s=20, symbols=("A",)),
+    Rule("quoted", "spread > 0.1"),
+)
 CONFIG = config_of(
     ["3t", "1s", "5s", "1m"], "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),spread,imbalance",
-    max_skew_ns=10**13, window_ns=60 * 10**9,
+    max_skew_ns=10**13, window_ns=60 * 10**9, alerts=RULES,
 )  # fmt: skip
-FILLED = config_of(["5s", "1m"], "ema(3),vwap", fill=True, max_skew_ns=10**13)
+FILLED = config_of(
+    ["5s", "1m"], "ema(3),vwap", fill=True, max_skew_ns=10**13, alerts=(Rule("rising", "close > ema_3"),)
+)
 ALL = Wanted(*ALWAYS)
-KINDS: tuple[Table, ...] = ("bars", "indicators")
+KINDS: tuple[Table, ...] = ("bars", "indicators", "alerts")
 
 
 @st.composite
@@ -91,7 +104,11 @@ def told(config: EngineConfig, rows: list[Row]) -> Told:
         for r in result.refused
     ]
     return Told(
-        {"bars": flat(pa.table(bars)), "indicators": flat(pa.table(values))},
+        {
+            "bars": flat(pa.table(bars)),
+            "indicators": flat(pa.table(values)),
+            "alerts": flat(pa.Table.from_pylist(engine.alert_rows(result), ALERT)),
+        },
         pa.Table.from_pylist(letters, DEAD_LETTER),
     )
 
@@ -166,7 +183,7 @@ def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject
     wrong = good.set_column(good.column_names.index(name), name, pa.array(values, pa.float64()))
     found = compare(table, gathered.table(table), wrong)
     assert [(d.column, d.stored) for d in found.differences] == [(name, values[place])]
-    key = {n: good[n][place].as_py() for n in ("symbol", "timeframe", "open_time_ns", "revision")}
+    key = {n: good[n][place].as_py() for n in key_of(table)}
     assert {n: getattr(found.differences[0], n) for n in key} == key
     assert found.same == good.num_rows - 1
 
@@ -176,14 +193,15 @@ def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject
 def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(
     rows: list[Row], data: st.DataObject
 ) -> None:
-    stored, gathered = told(CONFIG, rows).tables["bars"], again(CONFIG, rows, []).table("bars")
+    table: Table = data.draw(st.sampled_from(KINDS))
+    stored, gathered = told(CONFIG, rows).tables[table], again(CONFIG, rows, []).table(table)
     assume(stored.num_rows > 1)
     place = data.draw(st.integers(0, stored.num_rows - 2))
     lost = stored.filter(pa.array(np.arange(stored.num_rows) != place))
-    found = compare("bars", gathered, lost)
+    found = compare(table, gathered, lost)
     assert missing_rows(gathered, found, 1).tolist() == found.only_recomputed.tolist() != []
     doubled = pa.concat_tables([stored, stored.slice(place, 1)])
-    found = compare("bars", gathered, doubled)
+    found = compare(table, gathered, doubled)
     assert (len(found.only_stored), len(found.only_recomputed)) == (1, 0)
 
 
@@ -200,10 +218,13 @@ def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) ->
             pa.table({}) if events is None else pa.table(events), stored.letters,
         )  # fmt: skip
         gathered = Gathered()
-        for found in recompute(config, inputs, ALL):
+        rules = lake_rules(config, inputs, None)
+        for found in recompute(config, inputs, ALL, rules):
             gathered.take(found)
-        for table in KINDS:
-            last = stored.tables[table].filter(pa.array(last_revisions(stored.tables[table])))
+        assert [rule.name for rule in config.alerts if rule.name != "quoted"] == [r.name for r in rules.rules]
+        _assert_same_alerts(stored.tables["alerts"], gathered.table("alerts"), config)
+        for table in ("bars", "indicators"):
+            last = stored.tables[table].filter(pa.array(last_revisions(table, *[stored.tables[table]] * 2)))
             of_quotes = [name for name in ("spread", "imbalance") if name in last.column_names]
             expected, actual = _by_key(last.drop(of_quotes)), _by_key(gathered.table(table))
             if config is FILLED:  # it goes on until the last heartbeat; the lake's trades end before
@@ -211,6 +232,19 @@ def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) ->
                     key: row for key, row in expected.items() if key in actual or row["close"] is None
                 }
             assert actual == {key: row for key, row in expected.items() if row["close"] is not None}
+
+
+def _assert_same_alerts(stored: pa.Table, recomputed: pa.Table, config: EngineConfig) -> None:
+    """Those that stand after the last revision, as sets: no two are of one rule, symbol and bar."""
+    names = ["symbol", "rule", "timeframe", "open_time_ns", "event_time_ns", "state", "value"]
+    last = stored.filter(pa.array(last_revisions("alerts", stored, stored)))
+    expected = {tuple(row[n] for n in names) for row in last.to_pylist() if row["state"] != "withdrawn"}
+    expected = {row for row in expected if row[1] != "quoted"}
+    actual = {tuple(row.values()) for row in recomputed.select(names).to_pylist()}
+    if config is FILLED:  # see above
+        assert actual <= expected
+    else:
+        assert actual == expected
 
 
 def _by_key(rows: pa.Table) -> dict[tuple[Any, ...], dict[str, Any]]:

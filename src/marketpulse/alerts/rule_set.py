@@ -4,7 +4,7 @@ Each rule has a number that no other rule of the set's history has had, so that 
 replays mean the same rule. A rule keeps it while what it computes stays the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from marketpulse.alerts.inputs import Inputs
@@ -22,12 +22,17 @@ MEMORY_MAX = 10_000
 class RuleSet:
     """Rules over these inputs, in order of their numbers. Make one with `rule_set` or `with_rule`.
 
+    `begins`: of a rule (its number) and a symbol that it has yet to meet, the close time after which it sees the
+    symbol's rows; those not named it sees from the first. So a replay has a rule begin where it did, though it runs
+    with it from the start.
+
     Raises ParameterError when they remember more of a symbol than MEMORY_MAX numbers.
     """
 
     inputs: Inputs
     compiled: tuple[CompiledRule, ...] = ()
     next_number: int = 1
+    begins: Mapping[tuple[int, str], int] = field(default_factory=dict, compare=False)
     program: Program = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +69,7 @@ class RuleSet:
         others = tuple(c for c in self.compiled if c is not known)
         if len(others) >= RULES_MAX:
             raise ParameterError(f"alert rules: at most {RULES_MAX:,}; remove one first")
-        if known is not None and _computes(known.rule) == _computes(rule):
+        if known is not None and computes_of(known.rule) == computes_of(rule):
             kept = compile_rule(rule, known.id, self.inputs)
             return replace(self, compiled=tuple(kept if c is known else c for c in self.compiled))
         added = compile_rule(rule, self.next_number, self.inputs)
@@ -105,6 +110,6 @@ def compile_rule(rule: Rule, number: int, inputs: Inputs) -> CompiledRule:
     return CompiledRule(number, rule, frame, condition, clear)
 
 
-def _computes(rule: Rule) -> Rule:
+def computes_of(rule: Rule) -> Rule:
     """The rule without what does not change its events."""
     return replace(rule, severity="info", message="")

@@ -54,6 +54,9 @@ def learn_symbols(state: AlertState, rules: RuleSet, names: Sequence[str]) -> Al
     every = rules.rules
     for symbol in range(state.symbols, len(names)):
         state.life["watched"][symbol] = [rule.takes(names[symbol]) for rule in every]
+        if rules.begins:
+            begins = [rules.begins.get((number, names[symbol]), NEVER) for number in rules.numbers]
+            state.life["begins_ns"][symbol] = begins
     state.symbols = max(state.symbols, len(names))
     return state
 

@@ -80,8 +80,10 @@ class LogReader:
         for messages in self._messages(self._topic, partition, begin, end):
             yield from self._decoder.decode(records_of_messages(partition, messages), begin, 0)
 
-    def rows(self, topic: Literal["bars", "indicators"], partition: int, key: bytes) -> Iterator[FeedBatch]:
-        """The committed rows of one symbol in `bars` or `indicators`, batch by batch in order."""
+    def rows(
+        self, topic: Literal["bars", "indicators", "alerts"], partition: int, key: bytes
+    ) -> Iterator[FeedBatch]:
+        """The committed rows of one symbol in a topic that the engine writes, batch by batch in order."""
         name = self._settings.topic(topic)
         for messages in self._messages(name, partition, OFFSET_BEGINNING, None):
             own = [m for m in messages if m.key() == key or is_frame(m)]

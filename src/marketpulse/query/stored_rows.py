@@ -77,7 +77,7 @@ class StoredRows:
         return sorted(self._files.of(partition_name(topic, partition)), key=lambda f: f.next_offset)
 
     def table(self, table: str, wanted: Wanted) -> Stored:
-        """The rows of `bars`, `indicators` or `trades`."""
+        """The rows of a table whose rows have a time (model.tables.EVENT_TIME_COLUMN) and a symbol."""
         time = str(EVENT_TIME_COLUMN[table])
 
         def collect() -> Stored:

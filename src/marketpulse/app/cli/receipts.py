@@ -30,7 +30,7 @@ def explain(
     symbol: Annotated[str, typer.Argument(help="Such as AAPL.")],
     timeframe: Annotated[str, typer.Argument(help="Such as 1m.")],
     open_time: Annotated[str, typer.Argument(help="When the bar opens: 2026-01-05T14:30:00Z, or nanoseconds.")],
-    name: Annotated[str, typer.Argument(help="bar, one of its columns such as close or vwap, or an indicator's such as rsi_14.")] = "bar",
+    name: Annotated[str, typer.Argument(help="bar, one of its columns such as close or vwap, an indicator's such as rsi_14, or an alert rule.")] = "bar",
     every: Annotated[bool, typer.Option("--all", help="Show every input.")] = False,
     form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.TEXT,
     config: Config = None,
@@ -65,7 +65,7 @@ def explain(
 
 
 def verify(
-    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Bars that open at or after this. Default: the first.")] = None,
+    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Bars that open at or after this, and alerts of then. Default: the first.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Bars that open before this. Default: the last.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol. May be given again.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many differences to show.")] = 20,
@@ -73,7 +73,7 @@ def verify(
     follow: Annotated[bool, typer.Option("--follow", help="Check what comes, at low priority, until stopped; as `up` does.")] = False,
     config: Config = None,
 ) -> None:  # fmt: skip
-    """Compute stored bars and indicators again, and compare every bit.
+    """Compute stored bars, indicators and alerts again, and compare every bit.
 
     From the log; past its retention, and without a broker, from the lake's trades. Exits with 0 when all
     rows are equal, with 1 when not.

@@ -2,8 +2,8 @@
 
     (recomputed, stored) -> which belong together, which columns differ, what only one side has
 
-A row is known by symbol, timeframe, open time and revision; bars cut by count, which may share these, by the
-record that they begin with as well.
+A row is known by symbol, timeframe, open time and revision, an alert by its rule as well; rows of bars cut by
+count, which may share these, also by the record that the bar begins with.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,24 @@ from numpy.typing import NDArray
 from marketpulse.model.tables import TABLES
 from marketpulse.query.stored_rows import SHAPE
 
-Table = Literal["bars", "indicators"]
+Table = Literal["bars", "indicators", "alerts"]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-KEY = ("symbol", "timeframe", "open_time_ns", "revision")
+PLACES: dict[Table, tuple[str, ...]] = {
+    "bars": ("symbol", "timeframe", "open_time_ns"),
+    "indicators": ("symbol", "timeframe", "open_time_ns"),
+    "alerts": ("symbol", "timeframe", "rule", "open_time_ns"),
+}
+"""What all revisions of a row have in common. A rule tells of a bar at most once, but for revisions; whether it
+raised or cleared may itself be revised, so the state is no part of it."""
 _BEGINS = ("receipt.first_offset", "receipt.first_row")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One stored row that is not what the log gives. `column` is empty when only one side has the row."""
+    """One stored row that is not what the log gives. `column` is empty when only one side has the row, `rule`
+    where it is no alert."""
 
     table: Table
     symbol: str
@@ -38,6 +45,7 @@ class Difference:
     column: str
     stored: Any
     recomputed: Any
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,11 @@ class Comparison:
     only_stored: Ints
 
 
+def key_of(table: Table) -> tuple[str, ...]:
+    """The columns that tell one row of the table from all others."""
+    return (*PLACES[table], "revision")
+
+
 def flat(rows: pa.Table) -> pa.Table:
     """The rows with the fields of the receipt as columns, `receipt.topic` …"""
     return rows.flatten() if "receipt" in rows.column_names else rows
@@ -66,9 +79,10 @@ def compare(
     ignoring: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Compare flat rows. Columns that a stored row's file does not have, and those `ignoring` names, are passed over."""
-    mine, theirs = match(recomputed, stored)
+    mine, theirs = match(table, recomputed, stored)
     left, right = recomputed.take(pa.array(mine)), stored.take(pa.array(theirs))
-    names = [n for n in left.column_names if n in right.column_names and n not in ignoring and n not in KEY]
+    passed_over = {*ignoring, *key_of(table)}
+    names = [n for n in left.column_names if n in right.column_names and n not in passed_over]
     shape = right.column(SHAPE).to_numpy() if SHAPE in right.column_names else None
     differs = np.zeros(len(mine), np.bool_)
     by_column: list[tuple[str, Mask]] = []
@@ -97,12 +111,12 @@ def compare(
     )
 
 
-def match(recomputed: pa.Table, stored: pa.Table) -> tuple[Ints, Ints]:
+def match(table: Table, recomputed: pa.Table, stored: pa.Table) -> tuple[Ints, Ints]:
     """Places of the rows that both have."""
     if not recomputed.num_rows or not stored.num_rows:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     split = recomputed.num_rows
-    keys = _keys((recomputed, stored))
+    keys = _keys(table, (recomputed, stored))
     side = np.arange(len(keys[0])) >= split
     # The n-th row of a key on one side belongs to the n-th on the other: there is one, unless a row is there twice.
     order = np.lexsort((side, *reversed(keys)))
@@ -116,17 +130,20 @@ def match(recomputed: pa.Table, stored: pa.Table) -> tuple[Ints, Ints]:
     return order[first].astype(np.int64), order[first + 1].astype(np.int64) - split
 
 
-def _keys(sides: tuple[pa.Table, pa.Table]) -> list[NDArray[Any]]:
-    """What a row of both tables is known by, as columns of numbers, one table behind the other."""
-    texts = [
-        pc.dictionary_encode(
-            pa.chunked_array([c for t in sides for c in t.column(n).chunks], pa.string()).combine_chunks()
-        )
-        for n in KEY[:2]
-    ]
-    keys = [text.indices.to_numpy() for text in texts]
-    keys += [np.concatenate([t.column(n).to_numpy() for t in sides]) for n in KEY[2:]]
-    by_count = np.array([name.endswith("t") for name in texts[1].dictionary.to_pylist()], np.bool_)[keys[1]]
+def _keys(table: Table, sides: tuple[pa.Table, pa.Table]) -> list[NDArray[Any]]:
+    """What a row of both sides is known by, as columns of numbers, one side behind the other."""
+    keys: list[NDArray[Any]] = []
+    by_count = np.zeros(sum(t.num_rows for t in sides), np.bool_)
+    for name in key_of(table):
+        both = pa.chunked_array([chunk for t in sides for chunk in t.column(name).chunks])
+        if not pa.types.is_string(both.type):
+            keys.append(both.to_numpy())
+            continue
+        text = pc.dictionary_encode(both.combine_chunks())
+        keys.append(text.indices.to_numpy())
+        if name == "timeframe":
+            ends = [frame.endswith("t") for frame in text.dictionary.to_pylist()]
+            by_count = np.array(ends, np.bool_)[keys[-1]]
     for name in _BEGINS:
         place = np.concatenate([pc.fill_null(t.column(name), -1).to_numpy() for t in sides])
         keys.append(np.where(by_count, place, 0))
@@ -164,11 +181,11 @@ def only_one_side(table: Table, rows: pa.Table, places: Ints, *, stored: bool) -
     if not len(places):
         return []
     there, missing = ("there", None) if stored else (None, "there")
-    chosen = rows.select(list(KEY)).take(pa.array(places)).to_pylist()
+    chosen = rows.select(list(key_of(table))).take(pa.array(places)).to_pylist()
     return [Difference(table, **row, column="", stored=there, recomputed=missing) for row in chosen]
 
 
 def _difference(table: Table, left: pa.Table, right: pa.Table, place: int, column: str) -> Difference:
-    key = {name: left.column(name)[place].as_py() for name in KEY}
+    key = {name: left.column(name)[place].as_py() for name in key_of(table)}
     values = right.column(column)[place].as_py(), left.column(column)[place].as_py()
     return Difference(table, **key, column=column, stored=values[0], recomputed=values[1])

@@ -7,23 +7,29 @@ what the words come to.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from marketpulse.alerts.rule import Rule
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.receipts.alert_words import Change, Words, life_lines
 from marketpulse.app.receipts.bar_arithmetic import COLUMNS, explain_column
+from marketpulse.app.receipts.compare import Table
 from marketpulse.app.receipts.known import Known, find_known
+from marketpulse.app.receipts.running_rules import running_rules
+from marketpulse.app.receipts.sought import Sought
 from marketpulse.app.receipts.trace import Ask, Trace, states_before
 from marketpulse.app.receipts.trace_lake import trace_lake
-from marketpulse.app.receipts.trace_log import Say, Sought, trace_log
+from marketpulse.app.receipts.trace_log import Say, trace_log
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError
 from marketpulse.indicators.bar_columns import NAMES as BAR_INPUTS
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import LIVE_NAME
-from marketpulse.query.stored_rows import StoredRows
+from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import Settings
 
 _SHARED = {
@@ -48,6 +54,27 @@ class Value:
 
 
 @dataclass(slots=True)
+class Alert:
+    """A rule on the row: the change of its alert three times, and the words."""
+
+    rule: Rule
+    columns: dict[str, float | None]  # what it reads of the row
+    before: list[str]
+    rows_before: int
+    lines: list[str]
+    known: Change
+    replayed: Change
+    worked_out: Change
+
+    @property
+    def same(self) -> bool:
+        return all(
+            self.known.state == other.state and same_bits(self.known.value, other.value)
+            for other in (self.replayed, self.worked_out)
+        )
+
+
+@dataclass(slots=True)
 class Explanation:
     """Everything that `explain` shows."""
 
@@ -60,26 +87,30 @@ class Explanation:
     late_same: (
         bool | None
     )  # whether as many inputs are marked late as the receipt counts; None: cannot be told
+    alert: Alert | None = None
 
     @property
     def same(self) -> bool:
-        return self.row_same and all(value.same for value in self.values)
+        alert = self.alert is None or self.alert.same
+        return self.row_same and alert and all(value.same for value in self.values)
 
 
 def explain(settings: Settings, ask: Ask, say: Say = lambda *_: None) -> Explanation:
     """Explain one value. Raises ParameterError for what this configuration does not compute, Fatal when there is
     no such row or its inputs are gone, Retryable while the log or the lake does not answer."""
     config = engine_config(settings.engine)
-    column = checked_name(config, ask)
-    log = _open_log(settings)
     stored = StoredRows(settings)
+    rules = rule_names(stored, config, ask)
+    column = checked_name(config, ask, rules)
+    log = _open_log(settings)
     try:
         known = find_known(settings, stored, log, ask)
-        sought = _sought(known, ask, config)
-        trace = None
+        sought = _sought(known, ask, config, ask.rule if column is None and ask.name != "bar" else "")
+        trace, running = None, None
         if log is not None and sought.topic == settings.topic("market"):
-            trace = trace_log(log, config, sought, say)
-        trace = trace or trace_lake(stored, config, sought)
+            running = running_rules(log, config, sought.partition) if sought.rule else None
+            trace = trace_log(log, config, sought, running, say)
+        trace = trace or trace_lake(stored, config, sought, running)
     finally:
         if log is not None:
             log.close()
@@ -88,11 +119,22 @@ def explain(settings: Settings, ask: Ask, say: Say = lambda *_: None) -> Explana
             f"the inputs of {ask.symbol} {ask.timeframe} are gone: the log {sought.topic}/{sought.partition} no longer "
             "holds them, no snapshot lies before them, and the lake has no trades that give this bar"
         )
-    return _assembled(config, ask, column, known, trace)
+    return _assembled(config, sought, column, known, trace)
 
 
-def checked_name(config: EngineConfig, ask: Ask) -> str | None:
-    """The column that NAME means; None for the whole bar. `vwap` is the bar's; the session's is `session_vwap`."""
+def rule_names(stored: StoredRows, config: EngineConfig, ask: Ask) -> list[str]:
+    """The rules that NAME may mean: the configured ones, and those that have told of the symbol. Columns go first."""
+    configured = [rule.name for rule in config.alerts]
+    if ask.rule in configured or ask.name in {"bar", *COLUMNS, *config.columns(), *_SHARED}:
+        return configured
+    told = stored.table("alerts", Wanted(*ALWAYS, frozenset({ask.symbol}))).rows
+    others = set(told["rule"].unique().to_pylist()) if told.num_rows else set()
+    return [*configured, *sorted(others - set(configured))]
+
+
+def checked_name(config: EngineConfig, ask: Ask, rules: Sequence[str] = ()) -> str | None:
+    """The column that NAME means; None for the whole bar and for one of the rules. `vwap` is the bar's; the session's
+    is `session_vwap`."""
     frames = [frame.name for frame in config.frames]
     if ask.timeframe not in frames:
         raise ParameterError(f"timeframe {ask.timeframe!r} is not built: choose one of {', '.join(frames)}")
@@ -101,8 +143,12 @@ def checked_name(config: EngineConfig, ask: Ask) -> str | None:
     columns = config.columns()
     if ask.name in COLUMNS or ask.name in columns or _SHARED.get(ask.name) in columns:
         return ask.name
+    if ask.rule in rules:
+        return None
     others = [LIVE_NAME.get(name, name) for name in columns]
-    raise ParameterError(f"{ask.name!r} is not computed: choose one of bar, {', '.join([*COLUMNS, *others])}")
+    raise ParameterError(
+        f"{ask.name!r} is not computed: choose one of bar, {', '.join([*COLUMNS, *others, *rules])}"
+    )
 
 
 def same_bits(left: float | None, right: float | None) -> bool:
@@ -112,24 +158,52 @@ def same_bits(left: float | None, right: float | None) -> bool:
     return struct.pack("<d", left) == struct.pack("<d", right)
 
 
-def _assembled(config: EngineConfig, ask: Ask, column: str | None, known: Known, trace: Trace) -> Explanation:
+def _assembled(
+    config: EngineConfig, sought: Sought, column: str | None, known: Known, trace: Trace
+) -> Explanation:
+    ask = sought.ask
     last = {t.table: t.values for t in trace.tellings}
     of_indicators = column is not None and column not in COLUMNS
-    told = known.rows["indicators" if of_indicators else "bars"][-1]
-    again = last.get("indicators" if of_indicators else "bars", {})
-    names = COLUMNS if column is None else (column,)
+    table: Table = (
+        "alerts" if known.rows["alerts"] and sought.rule else "indicators" if of_indicators else "bars"
+    )
+    told, again = known.rows[table][-1], last.get(table, {})
+    names = () if sought.rule else COLUMNS if column is None else (column,)
     values = [
         _indicator(config, trace, told, again, name)
         if of_indicators
         else _bar_column(config, ask, trace, told, again, name)
         for name in names
     ]
+    row_same = _same_row(told, again, whole=trace.from_log)
+    if table == "alerts" and not trace.from_log and told["state"] == "withdrawn":
+        row_same = not again  # the sorted trades never gave it
     receipt = known.rows["bars"][-1]["receipt"] if known.rows["bars"] else told["receipt"]
     late = sum(any(m == "late" or "after it had closed" in m for m in r.marks) for r in trace.inputs)
     return Explanation(
         ask, known, trace, values, receipt,
-        row_same=_same_row(told, again, whole=trace.from_log),
+        row_same=row_same,
         late_same=late == receipt["late_count"] if trace.from_log else None,
+        alert=_alert(config, sought, known, trace) if sought.rule else None,
+    )  # fmt: skip
+
+
+def _alert(config: EngineConfig, sought: Sought, known: Known, trace: Trace) -> Alert:
+    told = known.rows["alerts"][-1] if known.rows["alerts"] else None
+    change = (
+        Change() if told is None or told["state"] == "withdrawn" else Change(told["state"], told["value"])
+    )
+    alert = trace.alert
+    if alert is None:
+        rule = next((rule for rule in config.alerts if rule.name == sought.rule), Rule(sought.rule, ""))
+        return Alert(
+            rule, {}, [], 0, ["the bar is withdrawn: no rule runs on it"], change, Change(), Change()
+        )
+    words = Words(alert.compiled, alert.inputs, alert.memory, alert.row)
+    worked_out = words.change(alert.close_ns)
+    return Alert(
+        alert.compiled.rule, words.columns, life_lines(alert.memory.life), int(alert.memory.life["rows"]), words.lines,
+        change, alert.change, worked_out,
     )  # fmt: skip
 
 
@@ -181,7 +255,7 @@ def _indicator(
 def _same_row(told: dict[str, Any], again: dict[str, Any], *, whole: bool) -> bool:
     """Whether both have the same bits; what only the log can tell is left out unless `whole`. Columns that the
     stored row lacks were not computed then."""
-    passed_over = set() if whole else {"revision", "receipt"}
+    passed_over = set() if whole else {"revision", "receipt", "late", "was", "message", "severity"}
     for name in set(told) & set(again) - passed_over:
         left, right = told[name], again[name]
         same = (
@@ -192,7 +266,7 @@ def _same_row(told: dict[str, Any], again: dict[str, Any], *, whole: bool) -> bo
     return bool(again)
 
 
-def _sought(known: Known, ask: Ask, config: EngineConfig) -> Sought:
+def _sought(known: Known, ask: Ask, config: EngineConfig, rule: str) -> Sought:
     bars, rows = known.rows["bars"], known.rows["indicators"]
     newest = (bars or rows)[-1]
     receipt = (bars or rows)[0]["receipt"]
@@ -200,8 +274,9 @@ def _sought(known: Known, ask: Ask, config: EngineConfig) -> Sought:
     return Sought(
         ask, receipt["topic"], receipt["partition"],
         min((r["receipt"]["first_offset"] for r in [*bars, *rows] if r["receipt"]["first_offset"] is not None), default=None),
-        (bars[-1]["revision"] if bars else -1, rows[-1]["revision"] if rows else -1),
+        {t: found[-1]["revision"] if found else -1 for t, found in known.rows.items() if rule or t != "alerts"},
         (newest["receipt"]["first_offset"], newest["receipt"]["first_row"]) if by_count else None,
+        rule,
     )  # fmt: skip
 
 

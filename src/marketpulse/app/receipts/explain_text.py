@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from marketpulse.app.receipts.explain import Explanation, Value
+from marketpulse.app.receipts.alert_words import Change
+from marketpulse.app.receipts.explain import Alert, Explanation, Value
 from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Input, Telling
 
@@ -25,6 +26,9 @@ def lines(found: Explanation, inputs_shown: int = INPUTS_SHOWN) -> Iterator[str]
     for value in found.values:
         yield ""
         yield from _value(value)
+    if found.alert is not None:
+        yield ""
+        yield from _alert(found.alert)
     yield ""
     yield from _revisions(found.trace.tellings, found)
     yield ""
@@ -52,6 +56,7 @@ def as_object(found: Explanation) -> dict[str, Any]:
         "late_count_same": found.late_same, "replayed": found.trace.way,
         "inputs": [asdict(record) for record in found.trace.inputs],
         "values": [{**asdict(value), "same": value.same} for value in found.values],
+        "alert": None if found.alert is None else {**asdict(found.alert), "same": found.alert.same},
         "revisions": [asdict(telling) for telling in found.trace.tellings],
         "known": found.known.rows,
     }  # fmt: skip
@@ -92,13 +97,35 @@ def _value(value: Value) -> Iterator[str]:
     yield f"  known {_shown(value.known)}, replayed {_shown(value.replayed)}, by these words {_shown(value.worked_out)}: {same}"
 
 
+def _alert(alert: Alert) -> Iterator[str]:
+    rule = alert.rule
+    yield f"state before {rule.name} ({alert.rows_before} rows are in it)"
+    yield from (f"  {line}" for line in alert.before)
+    if alert.columns:
+        yield "  the bar: " + ", ".join(f"{name} {_shown(x)}" for name, x in alert.columns.items())
+    more = [f"cleared when {rule.clear}"] if rule.clear else []
+    more += [f"held for {rule.for_s!r} s"] if rule.for_s else []
+    more += [f"cooldown {rule.cooldown_s!r} s"] if rule.cooldown_s else []
+    yield f"rule: {'; '.join([rule.expression, *more])}"
+    yield from (f"  {line}" for line in alert.lines)
+    same = "the same to the bit" if alert.same else "NOT THE SAME"
+    changes = [_change(each) for each in (alert.known, alert.replayed, alert.worked_out)]
+    yield f"  known {changes[0]}, replayed {changes[1]}, by these words {changes[2]}: {same}"
+
+
+def _change(change: Change) -> str:
+    return f"{change.state} at {_shown(change.value)}" if change.state else "no change"
+
+
 def _revisions(tellings: list[Telling], found: Explanation) -> Iterator[str]:
     yield "revisions"
     for telling in tellings:
         row = telling.values
         upon = f"upon {telling.record} {telling.offset}.{telling.row}" if telling.offset >= 0 else "the last"
-        what = "bar" if telling.table == "bars" else "indicators"
-        if row["close"] is None:
+        what = {"bars": "bar", "indicators": "indicators", "alerts": "alert"}[telling.table]
+        if telling.table == "alerts":
+            content = f"{row['state']}{', late' if row['late'] else ''}, value {_shown(row['value'])}, {row['message']!r}"
+        elif row["close"] is None:
             content = "withdrawn"
         elif telling.table == "bars":
             content = ", ".join(

@@ -1,7 +1,7 @@
 """What readers know of one row: all its revisions, as the lake stores them or else as the topic told them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -19,7 +19,8 @@ _NAMED_MOST = 20
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The revisions of the bar and of its indicator row, oldest first, and where they were found."""
+    """The revisions of the bar, of its indicator row and of the rule's alert on it, oldest first, and where they
+    were found."""
 
     where: str
     rows: dict[Table, list[dict[str, Any]]]
@@ -28,17 +29,27 @@ class Known:
 def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, ask: Ask) -> Known:
     """Raises Fatal when there is no such row, with what there is instead."""
     wanted = Wanted(ask.open_ns, ask.open_ns + 1, frozenset({ask.symbol}))
-    found = {table: _mine(_listed(stored, table, wanted), ask) for table in _TABLES}
-    if any(found.values()):
+    found: dict[Table, list[dict[str, Any]]] = {
+        table: _mine(_listed(stored, table, wanted), ask) for table in _OF_EVERY_BAR
+    }
+    if bars := found["bars"] or found["indicators"]:
+        closes = bars[0]["close_time_ns"]
+        wanted = Wanted(closes, closes + 1, frozenset({ask.symbol}))
+        found["alerts"] = _of_rule(_mine(_listed(stored, "alerts", wanted), ask), ask)
         return Known(settings.lake_url(), found)
     if log is not None:
-        found = {table: _mine(_on_topic(log, table, ask), ask) for table in _TABLES}
+        found = {table: _mine(_on_topic(log, table, ask), ask) for table in (*_OF_EVERY_BAR, "alerts")}
+        found["alerts"] = _of_rule(found["alerts"], ask)
         if any(found.values()):
             return Known(f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found)
     raise Fatal(_what_there_is(stored, ask))
 
 
-_TABLES: tuple[Table, ...] = ("bars", "indicators")
+_OF_EVERY_BAR: tuple[Literal["bars"], Literal["indicators"]] = ("bars", "indicators")
+
+
+def _of_rule(rows: list[dict[str, Any]], ask: Ask) -> list[dict[str, Any]]:
+    return [row for row in rows if row["rule"] == ask.rule and row["open_time_ns"] == ask.open_ns]
 
 
 def _listed(stored: StoredRows, table: Table, wanted: Wanted) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@
 The lake has neither heartbeats nor clocks, so it cannot say when a row was told or how often it was revised.
 It need not: after the last revision every row is, bit for bit, what the sorted log gives (docs/semantics.md, 10).
 Bars cut by count, and bars of a source, go in as the log had them. What hangs on quotes is left out: which of them
-came too late is written nowhere.
+came too late is written nowhere. So are alert rules of which it is not known since when they run (lake_rules).
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.receipts.replay import Replay, Rows
+from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
@@ -66,21 +67,24 @@ def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters
     return LakeInputs(topic, partition, trades, _at(trades, late), events, refused)
 
 
-def recompute(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Iterator[Rows]:
+def recompute(
+    config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules | None = None
+) -> Iterator[Rows]:
     """The rows of all symbols that `wanted` names, each once, as it is after its last revision, without the
-    columns that hang on quotes."""
+    columns that hang on quotes; and the alerts of these rules (`lake_rules`; None: of none), without messages."""
     of_trades = tuple(spec for spec in config.indicators if not spec.reads_quotes)
     config = replace(config, indicators=of_trades, alerts=())
+    rules = rules or RunningRules((), {})
     timed = tuple(f for f in config.frames if f.cut != Cut.TICKS)
     counted = tuple(f for f in config.frames if f.cut == Cut.TICKS)
     trades = without_doubles(inputs, config.window_ns) if inputs.trades.num_rows else None
     if trades is not None and timed:
         whole = changed(inputs, trades.filter(pc.invert(trades["late"])))
         order = [("event_time_ns", "ascending"), ("offset", "ascending"), ("row", "ascending")]
-        yield from _run(replace(config, frames=timed), inputs, whole.sort_by(order), wanted)
+        yield from _run(replace(config, frames=timed), inputs, whole.sort_by(order), wanted, rules)
     if trades is not None and counted:
-        yield from _run(replace(config, frames=counted), inputs, trades, wanted)
-    yield from _source_bars(config, inputs, wanted)
+        yield from _run(replace(config, frames=counted), inputs, trades, wanted, rules)
+    yield from _source_bars(config, inputs, wanted, rules)
 
 
 def without_doubles(inputs: LakeInputs, window_ns: int) -> pa.Table:
@@ -142,10 +146,21 @@ def changed(inputs: LakeInputs, trades: pa.Table) -> pa.Table:
     return trades.filter(pa.array(~gone))
 
 
-def _run(config: EngineConfig, inputs: LakeInputs, trades: pa.Table, wanted: Wanted) -> Iterator[Rows]:
+def _replay(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules) -> Replay:
+    """An engine before its first record, with those of the rules that run on its timeframes."""
+    frames = {frame.name for frame in config.frames}
+    config = replace(config, alerts=tuple(rule for rule in rules.rules if rule.timeframe in frames))
+    state = new_state(config)
+    begin_as(state, rules)
+    return Replay(config, inputs.topic, inputs.partition, state, wanted)
+
+
+def _run(
+    config: EngineConfig, inputs: LakeInputs, trades: pa.Table, wanted: Wanted, rules: RunningRules
+) -> Iterator[Rows]:
     """The trades through an engine of their own: sources of history that say hello, and goodbye at the end."""
     decoder = MarketDecoder()
-    run = Replay(config, inputs.topic, inputs.partition, new_state(config), wanted)
+    run = _replay(config, inputs, wanted, rules)
     sources = sorted(set(trades["source"].unique().to_pylist()))
     calendars = _calendars(inputs)
     for source in sources:
@@ -157,7 +172,9 @@ def _run(config: EngineConfig, inputs: LakeInputs, trades: pa.Table, wanted: Wan
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
 
 
-def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> Iterator[Rows]:
+def _source_bars(
+    config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules
+) -> Iterator[Rows]:
     """Bars of sources that only have bars, and the larger ones over them."""
     if not inputs.events.num_rows or not pc.any(pc.equal(inputs.events["type"], "bar")).as_py():
         return
@@ -165,7 +182,7 @@ def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted) -> It
     events = events.sort_by([("offset", "ascending"), ("row", "ascending")])
     events = events.filter(pa.array(~_at(events, inputs.refused)))
     decoder = MarketDecoder()
-    run = Replay(config, inputs.topic, inputs.partition, new_state(config), wanted)
+    run = _replay(config, inputs, wanted, rules)
     values = [body.encode() for body in events["body"].to_pylist()]
     offsets = events["offset"].to_numpy().astype(np.int64)
     for begin in range(0, len(values), _ROWS_A_STEP):

@@ -12,6 +12,7 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NEVER
 from marketpulse.engine.state import PartitionState
 from marketpulse.kafka.partitioner import partitions_of
+from marketpulse.model.rows import ALERT
 from marketpulse.model.timeframe import Cut
 
 
@@ -33,7 +34,10 @@ class ToldBefore:
         if not self.closed_until or not rows.num_rows:
             return np.zeros(rows.num_rows, np.bool_)
         reaches = pc.fill_null(rows["receipt.last_offset"], -1).to_numpy() < self.offset
-        columns = (rows[name].to_pylist() for name in ("symbol", "timeframe", "close_time_ns"))
+        end = (
+            "close_time_ns" if "close_time_ns" in rows.column_names else "event_time_ns"
+        )  # of an alert's bar
+        columns = (rows[name].to_pylist() for name in ("symbol", "timeframe", end))
         closed = np.array([
             frame in self.counted or close <= self.closed_until.get((symbol, frame), NEVER)
             for symbol, frame, close in zip(*columns, strict=True)
@@ -52,21 +56,26 @@ def closed_until(state: PartitionState, config: EngineConfig) -> dict[tuple[str,
     }
 
 
+_NO_ALERTS = pa.RecordBatch.from_pylist([], ALERT)
+
+
 @dataclass(slots=True)
 class Gathered:
     """Recomputed rows, in order of emission."""
 
     bars: list[pa.RecordBatch] = field(default_factory=list)
     indicators: list[pa.RecordBatch] = field(default_factory=list)
+    alerts: list[pa.RecordBatch] = field(default_factory=lambda: [_NO_ALERTS])
 
     def take(self, rows: Rows) -> None:
         for mine, batch in ((self.bars, rows.bars), (self.indicators, rows.indicators)):
             if batch.num_rows or not mine:
                 mine.append(batch)
+        self.alerts += rows.alerts
 
     def table(self, table: Table) -> pa.Table:
         """All of them, flat."""
-        batches = self.bars if table == "bars" else self.indicators
+        batches = {"bars": self.bars, "indicators": self.indicators, "alerts": self.alerts}[table]
         return flat(pa.Table.from_batches(batches)) if batches else pa.table({})
 
 

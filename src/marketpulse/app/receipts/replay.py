@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pyarrow as pa
 
+from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.kafka.log_reader import LogReader
@@ -54,15 +55,17 @@ def find_start(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What one step gave, in order of emission: bars and indicator rows as they are stored."""
+    """What one step gave, in order of emission: bars, indicator rows and alerts as they are stored."""
 
     bars: pa.RecordBatch
     indicators: pa.RecordBatch
+    alerts: list[pa.RecordBatch]
     result: StepResult
 
 
 class Replay:
-    """Steps one partition's engine over its log. `wanted` keeps only rows that someone asks for."""
+    """Steps one partition's engine over its log. `wanted` keeps only rows that someone asks for. `rules` are the
+    names of all alert rules that ran."""
 
     def __init__(
         self,
@@ -75,11 +78,16 @@ class Replay:
         self.config, self.state = config, state
         self._topic, self._partition, self._wanted = topic, partition, wanted
         self._stepper = Stepper(config)
+        self._last_rules = state.alerts.rules
+        self.rules = {rule.name for rule in self._last_rules.rules}
 
     def take(self, batch: MarketBatch) -> Iterator[Rows]:
         """Take a batch in; its rows as they come."""
         for state, result in self._stepper.steps(self.state, batch):
             self.state = state
+            if state.alerts.rules is not self._last_rules:
+                self._last_rules = state.alerts.rules
+                self.rules |= {rule.name for rule in self._last_rules.rules}
             bars, row = self._asked_for(result.closed), self._asked_for(result.indicated)
             yield Rows(
                 bar_rows(state, self.config, result.closed[bars], self._topic, self._partition),
@@ -91,16 +99,27 @@ class Replay:
                     self._topic,
                     self._partition,
                 ),
+                [
+                    told_alert_rows(state, self.config, told, self._topic, self._partition)
+                    for told in self._alerts(result)
+                ],
                 result,
             )
 
-    def _asked_for(self, closed: np.ndarray) -> np.ndarray:
+    def _alerts(self, result: StepResult) -> Iterator[ToldAlerts]:
+        """Those that are asked for, by the times of their events."""
+        for told in result.alerts:
+            mask = self._asked_for(told.events, "event_time_ns")
+            if mask.any():
+                yield ToldAlerts(told.rules, *(column[mask] for column in told[1:]))
+
+    def _asked_for(self, rows: np.ndarray, time: str = "open_ns") -> np.ndarray:
         if self._wanted is None:
-            return np.ones(len(closed), np.bool_)
-        mask = (closed["open_ns"] >= self._wanted.from_ns) & (closed["open_ns"] < self._wanted.to_ns)
+            return np.ones(len(rows), np.bool_)
+        mask = (rows[time] >= self._wanted.from_ns) & (rows[time] < self._wanted.to_ns)
         if self._wanted.symbols is not None:
             ids = [self.state.symbols.find(symbol) for symbol in self._wanted.symbols]
-            mask &= np.isin(closed["symbol"], [i for i in ids if i != ABSENT])
+            mask &= np.isin(rows["symbol"], [i for i in ids if i != ABSENT])
         found: np.ndarray = mask
         return found
 

@@ -31,7 +31,8 @@ def lines(report: Report, shown: int = SHOWN) -> Iterator[str]:
 
 def difference_text(found: Difference) -> str:
     """One difference: the row, the column, and both values."""
-    row = f"{found.table} {found.symbol} {found.timeframe} {show_time(found.open_time_ns)} revision {found.revision}"
+    which = f"{found.timeframe} {found.rule}" if found.rule else found.timeframe
+    row = f"{found.table} {found.symbol} {which} {show_time(found.open_time_ns)} revision {found.revision}"
     if found.column:
         return f"{row}: {found.column} is stored as {_shown(found.stored)}, recomputed {_shown(found.recomputed)}"
     if found.stored is not None:

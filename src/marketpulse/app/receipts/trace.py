@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from marketpulse.app.receipts.alert_trace import AlertTrace
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import values_of
 from marketpulse.engine.layout import CLOSED, ORIGIN_TRADES
@@ -14,12 +15,18 @@ from marketpulse.indicators.declaration import Floats
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One value: `name` is `bar`, a column of bars, or a column of indicators."""
+    """One value: `name` is `bar`, a column of bars, a column of indicators, or an alert rule. A rule that is named as
+    a column is asked for as `alert:high`."""
 
     symbol: str
     timeframe: str
     open_ns: int
     name: str
+
+    @property
+    def rule(self) -> str:
+        """The rule that is meant, if one is."""
+        return self.name.removeprefix("alert:")
 
 
 @dataclass(slots=True)
@@ -42,9 +49,9 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """One revision of the bar or of its indicator row, and the record upon which it left."""
+    """One revision of the bar, of its indicator row or of a rule's alert on it, and the record upon which it left."""
 
-    table: Literal["bars", "indicators"]
+    table: Literal["bars", "indicators", "alerts"]
     offset: int
     row: int
     record: str  # its type
@@ -65,6 +72,7 @@ class Trace:
     tellings: list[Telling]
     series: np.ndarray  # (n,) CLOSED, the bar itself last; empty when it is withdrawn or was not found
     base: list[Floats]
+    alert: AlertTrace | None = None  # of the rule that was asked for
 
     @property
     def from_log(self) -> bool:

@@ -10,31 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from marketpulse.app.receipts.alert_trace import AlertSeries, rule_at
 from marketpulse.app.receipts.replay import Replay, Start, find_start, part_of
+from marketpulse.app.receipts.running_rules import RunningRules, begin_as
+from marketpulse.app.receipts.sought import Place, Sought, is_sought, own_bars, told_rows
 from marketpulse.app.receipts.trace import Ask, Input, Series, Telling, Trace
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.sessions import bar_span, find_session
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.step import StepResult
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.market import REASONS, Kind, MarketBatch
 
 _ROWS_A_STEP = 2_000
 Say = Callable[[int, int], None]
-Place = tuple[int, int]  # offset, row
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """The bar, where its records lie, and the last revisions (of the bar, of its row) that readers know."""
-
-    ask: Ask
-    topic: str
-    partition: int
-    first_offset: int | None  # None: the bar names no record
-    last_revisions: tuple[int, int]
-    begins_at: Place | None = None  # of a bar cut by count: its first record
 
 
 @dataclass(slots=True)
@@ -49,15 +37,21 @@ class _Found:
     told_in: set[int] = field(default_factory=set)  # numbers of the parts in which the bar was told
 
 
-def trace_log(log: LogReader, config: EngineConfig, sought: Sought, say: Say) -> Trace | None:
-    """The bar as the log gives it; None when the log does not hold what it needs."""
+def trace_log(
+    log: LogReader, config: EngineConfig, sought: Sought, running: RunningRules | None, say: Say
+) -> Trace | None:
+    """The bar as the log gives it; None when the log does not hold what it needs. `running`: see begin_as."""
     start = find_start(log, config, sought.partition, sought.first_offset)
     if start is None:
         return None
+    if running is not None:
+        begin_as(start.state, running)
     found, state = _first_pass(log, config, sought, start, say)
     again = find_start(log, config, sought.partition, sought.first_offset)
     if again is None or again.offset != start.offset:
         return None
+    if running is not None:
+        begin_as(again.state, running)
     trace = _second_pass(log, config, sought, again, found)
     trace.inputs = _inputs(config, sought, found, state, trace)
     return trace
@@ -79,14 +73,14 @@ def _first_pass(
     """Collect what might be inputs, and the parts in which the bar was told."""
     run = Replay(config, sought.topic, sought.partition, start.state)
     frame = config.frame_index(sought.ask.timeframe)
-    found, left = _Found(), {("bars", r) for r in range(sought.last_revisions[0] + 1)}
-    left |= {("indicators", r) for r in range(sought.last_revisions[1] + 1)}
+    found = _Found()
+    left = {(table, r) for table, last in sought.last_revisions.items() for r in range(last + 1)}
     for number, batch in _parts(log, sought.partition, start, say):
         _gather(found, sought.ask, batch)
         for rows in run.take(batch):
             for refusal in rows.result.refused:
                 found.refused[_place(batch, refusal.row)] = refusal.reason
-            told = _told(run.state, config, sought, rows.result, frame)
+            told = told_rows(run.state, config, sought, rows.result, frame)
             left -= {(table, int(row["revision"])) for table, row in told}
             if told:
                 found.told_in.add(number)
@@ -103,7 +97,8 @@ def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: St
     )
     series = Series.of(start.state, config, sought.ask.symbol, frame)
     run, tellings, bar = Replay(config, sought.topic, sought.partition, start.state), [], None
-    left = sum(sought.last_revisions) + 2
+    left = sum(last + 1 for last in sought.last_revisions.values())
+    alerts = AlertSeries.of(start.state, config, sought.ask.symbol, by_count=frame < config.ticks)
     for number, batch in _parts(log, sought.partition, start, lambda *_: None):
         if number > last or not left:
             break
@@ -112,19 +107,26 @@ def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: St
             for rows in run.take(part):
                 if rows.result.duplicates and end - begin == 1:
                     found.refused[_place(part, 0)] = "duplicate"
-                own = rows.result.closed[_own(run.state, sought.ask, rows.result.closed, frame)]
+                own = rows.result.closed[own_bars(run.state, sought.ask, rows.result.closed, frame)]
                 series.take(own, by_count=frame < config.ticks)
-                for table, row in _told(run.state, config, sought, rows.result, frame):
+                if sought.rule:
+                    alerts.take_step(run.state, config, rows.result)
+                for table, row in told_rows(run.state, config, sought, rows.result, frame):
                     offset, place = _place(part, 0)
                     kind = Kind(int(part.kind[0])).name.lower()
-                    tellings.append(Telling(table, offset, place, kind, row))  # type: ignore[arg-type]
+                    tellings.append(Telling(table, offset, place, kind, row))
                     left -= 1
-                for row in own[_is_sought(own, sought)]:
+                for row in own[is_sought(own, sought)]:
                     bar = row
             if not left:
                 break
     known = None if bar is None or np.isnan(bar["open"]) else bar
-    return Trace(way, [], tellings, series.up_to(known), series.base)
+    trace = Trace(way, [], tellings, series.up_to(known), series.base)
+    if sought.rule and tellings:
+        told = next(t for t in tellings if t.table == "bars").values
+        compiled, begins_ns = rule_at(run.state, config, sought.rule, sought.ask.symbol, sought.ask.timeframe)
+        trace.alert = alerts.trace(compiled, begins_ns, told)
+    return trace
 
 
 def _cuts(batch: MarketBatch, found: _Found, *, single: bool) -> list[tuple[int, int]]:
@@ -246,38 +248,6 @@ def _belongs(
     if opened == closed:
         return False
     return bool(bar_span(plan, frame, opened, closed, record.event_time_ns)[0] == row["open_time_ns"])
-
-
-def _told(
-    state: PartitionState, config: EngineConfig, sought: Sought, result: StepResult, frame: int
-) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of the bar that a step has told."""
-    rows: list[tuple[str, dict[str, Any]]] = []
-    bars = result.closed[_own(state, sought.ask, result.closed, frame)]
-    bars = bars[_is_sought(bars, sought)]
-    if len(bars):
-        rows += [
-            ("bars", r) for r in bar_rows(state, config, bars, sought.topic, sought.partition).to_pylist()
-        ]
-    mask = _own(state, sought.ask, result.indicated, frame) & _is_sought(result.indicated, sought)
-    if mask.any():
-        values = indicator_rows(
-            state, config, result.indicated[mask], result.values[mask], sought.topic, sought.partition
-        )
-        rows += [("indicators", r) for r in values.to_pylist()]
-    return rows
-
-
-def _own(state: PartitionState, ask: Ask, closed: np.ndarray, frame: int) -> np.ndarray:
-    mask: np.ndarray = (closed["symbol"] == state.symbols.find(ask.symbol)) & (closed["frame"] == frame)
-    return mask
-
-
-def _is_sought(bars: np.ndarray, sought: Sought) -> np.ndarray:
-    mask: np.ndarray = bars["open_ns"] == sought.ask.open_ns
-    if sought.begins_at is not None:
-        mask &= (bars["first_offset"] == sought.begins_at[0]) & (bars["first_row"] == sought.begins_at[1])
-    return mask
 
 
 def _place(batch: MarketBatch, row: int) -> Place:

@@ -12,17 +12,19 @@ import pyarrow.compute as pc
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.receipts.compare import (
-    KEY,
+    PLACES,
     Mask,
     Table,
     compare,
     flat,
     only_one_side,
 )
+from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import read_inputs, recompute
 from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, find_start
 from marketpulse.app.receipts.report import TABLES, Progress, Report
+from marketpulse.app.receipts.running_rules import RunningRules, begin_as, running_rules, told_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import EnvironmentProblem, Fatal
 from marketpulse.kafka.log_reader import LogReader
@@ -32,9 +34,10 @@ from marketpulse.settings import Settings
 
 _WHEN_TOLD = frozenset({
     "receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row", "receipt.late_count",
+    "late", "was", "message", "severity",
 })  # fmt: skip
-"""What the lake's trades cannot say again: spans reach to corrections, and lateness is a matter of heartbeats."""
-
+"""What the lake's trades cannot say again: spans reach to corrections, lateness is a matter of heartbeats, and an
+alert's words are those of when it was told."""
 
 Say = Callable[[Progress], None]
 
@@ -49,7 +52,7 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     places = _places(held)
     if not places:
         raise Fatal(
-            f"{settings.lake_url()} holds no bars or indicator rows of this range and these symbols: "
+            f"{settings.lake_url()} holds no bars, indicator rows or alerts of this range and these symbols: "
             "look with `marketpulse sql` for what `bars` holds"
         )
     config = engine_config(settings.engine)
@@ -57,9 +60,11 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     try:
         for number, (topic, partition) in enumerate(places, start=1):
             own = {table: _of_place(rows, topic, partition) for table, rows in held.items()}
-            work = _Partition(config, wanted, topic, partition, own, report)
-            if log is not None and topic == settings.topic("market"):
-                work.from_log(log, lambda done, end, n=number: say(  # type: ignore[misc]
+            its_log = log if topic == settings.topic("market") else None
+            running = running_rules(its_log, config, partition) if its_log is not None else None
+            work = _Partition(config, wanted, topic, partition, own, running, report)
+            if its_log is not None:
+                work.from_log(its_log, lambda done, end, n=number: say(  # type: ignore[misc]
                     Progress(n, len(places), done, end, sum(t.same for t in report.tallies.values()))
                 ))  # fmt: skip
             work.from_lake(stored)
@@ -82,11 +87,12 @@ class _Partition:
         topic: str,
         partition: int,
         held: dict[Table, Stored],
+        running: RunningRules | None,
         report: Report,
     ) -> None:
         self._config, self._wanted, self._report = config, wanted, report
-        self._topic, self._partition = topic, partition
-        self._left = held
+        self._topic, self._partition, self._running = topic, partition, running
+        self._held, self._left = held, dict(held)
         for table, rows in held.items():
             report.tallies[table].stored += rows.rows.num_rows
 
@@ -101,17 +107,22 @@ class _Partition:
             return
         end = log.span(self._partition).end
         known = ToldBefore.of(start, self._config)
+        begins = {} if self._running is None else begin_as(start.state, self._running)
         run = Replay(self._config, self._topic, self._partition, start.state, self._wanted)
         gathered = Gathered()
         for decoded in log.read(self._partition, start.offset, end):
             for rows in run.take(decoded.batch):
                 gathered.take(rows)
             say(decoded.next_offset, end)
-        outputs = log.partitions("bars")
         for table in TABLES:
-            self._account(table, gathered.table(table), known, outputs)
+            extra = self._account(table, gathered.table(table), known, log.partitions(table))
+            if table == "alerts":
+                extra = self._pass_over(extra, told_by(extra, run.rules, begins))
+            self._report.tallies[table].extra += extra.num_rows
+            self._report.add(only_one_side(table, extra, np.arange(extra.num_rows), stored=True))
 
-    def _account(self, table: Table, recomputed: pa.Table, known: ToldBefore, outputs: int) -> None:
+    def _account(self, table: Table, recomputed: pa.Table, known: ToldBefore, outputs: int) -> pa.Table:
+        """The stored rows that should have come again and have not."""
         held, tally = self._left[table], self._report.tallies[table]
         found = compare(table, recomputed, held.rows, held.shapes)
         tally.same += found.same
@@ -123,10 +134,19 @@ class _Partition:
         self._report.add(only_one_side(table, recomputed, missing, stored=False))
         rest = held.rows.take(pa.array(found.only_stored))
         before = known.before(rest)
-        extra = np.flatnonzero(~before)
-        tally.extra += len(extra)
-        self._report.add(only_one_side(table, rest, extra, stored=True))
         self._left[table] = Stored(rest.filter(pa.array(before)), held.shapes)
+        return rest.filter(pa.array(~before))
+
+    def _pass_over(self, alerts: pa.Table, checkable: Mask) -> pa.Table:
+        """The checkable ones of these alerts."""
+        others = int(np.count_nonzero(~checkable))
+        if others:
+            self._report.tallies["alerts"].unchecked += others
+            self._report.note(
+                "alerts were passed over whose rule was another one then, runs no more, reads quotes that only the log "
+                "can judge, or began at a place that only the log knows"
+            )
+        return alerts.filter(pa.array(checkable))
 
     def from_lake(self, stored: StoredRows) -> None:
         """Account for the rest by the lake's trades: the last revision of each row."""
@@ -136,19 +156,24 @@ class _Partition:
         symbols = frozenset(s for rows in rest.values() for s in rows["symbol"].unique().to_pylist())
         wanted = Wanted(self._wanted.from_ns, self._wanted.to_ns, symbols)
         gathered = Gathered()
-        for rows in recompute(
-            self._config, read_inputs(stored, self._topic, self._partition, symbols), wanted
-        ):
+        inputs = read_inputs(stored, self._topic, self._partition, symbols)
+        rules = lake_rules(self._config, inputs, self._running)
+        for rows in recompute(self._config, inputs, wanted, rules):
             gathered.take(rows)
+        if "alerts" in rest:
+            names = [rule.name for rule in rules.rules]
+            rest["alerts"] = self._pass_over(rest["alerts"], told_by(rest["alerts"], names, rules.begins_ns))
         for table, rows in rest.items():
             self._account_last(table, gathered.table(table), rows, self._left[table])
 
     def _account_last(self, table: Table, recomputed: pa.Table, rows: pa.Table, held: Stored) -> None:
         tally = self._report.tallies[table]
-        last = last_revisions(rows)
+        last = last_revisions(table, rows, self._held[table].rows)
         tally.unchecked += int(np.count_nonzero(~last))
         rows = rows.filter(pa.array(last))
-        withdrawn = np.asarray(pc.is_null(rows["close"]))
+        withdrawn = np.asarray(
+            pc.equal(rows["state"], "withdrawn") if table == "alerts" else pc.is_null(rows["close"])
+        )
         found = compare(table, recomputed, _as_first(rows), held.shapes, _WHEN_TOLD)
         tally.same += found.same
         tally.from_lake += found.same
@@ -167,13 +192,15 @@ class _Partition:
             self._report.not_computed |= set(stored.column_names) - set(recomputed.column_names) - {SHAPE}
 
 
-def last_revisions(rows: pa.Table) -> Mask:
-    """(n,) which rows no later revision replaces; bars cut by count that share an open time all are."""
-    newest = rows.group_by(list(KEY[:3])).aggregate([("revision", "max")])
-    highest = {tuple(row[n] for n in KEY[:3]): row["revision_max"] for row in newest.to_pylist()}
-    keys = zip(*(rows[n].to_pylist() for n in KEY), strict=True)
+def last_revisions(table: Table, rows: pa.Table, among: pa.Table) -> Mask:
+    """(n,) which rows no later one `among` these replaces; those of bars cut by count that share an open time are
+    all the last."""
+    newest = among.group_by(list(PLACES[table])).aggregate([("revision", "max")])
+    highest = {tuple(row[n] for n in PLACES[table]): row["revision_max"] for row in newest.to_pylist()}
+    places = zip(*(rows[n].to_pylist() for n in PLACES[table]), strict=True)
+    revisions = rows["revision"].to_pylist()
     mask: Mask = np.array(
-        [revision == highest[symbol, frame, at] for symbol, frame, at, revision in keys], np.bool_
+        [revision == highest[place] for place, revision in zip(places, revisions, strict=True)], np.bool_
     )
     return mask
 

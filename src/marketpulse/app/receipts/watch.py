@@ -17,6 +17,7 @@ from marketpulse.app.receipts.compare import Difference, Table, compare, flat, o
 from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start
 from marketpulse.app.receipts.report import TABLES
+from marketpulse.app.receipts.running_rules import told_by
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
@@ -192,7 +193,6 @@ class Watch:
                 )
 
     def _check(self, watched: _Watched, found: Found) -> None:
-        outputs = self._log.partitions("bars")
         for table in TABLES:
             parts, watched.stored[table] = watched.stored[table], []
             waiting = watched.waiting[table]
@@ -200,12 +200,14 @@ class Watch:
                 continue
             stored = pa.concat_tables(parts, promote_options="default")
             result = compare(table, waiting, stored, self._shapes)
-            missing = missing_rows(waiting, result, outputs)
+            missing = missing_rows(waiting, result, self._log.partitions(table))
             rest = stored.take(pa.array(result.only_stored))
             old = watched.known.before(rest)
             old |= rest[_MIXED].to_numpy() & watched.checked.before(rest)
             # A long record's rows may be told before its offset is committed: they have one look's time.
             suspect = rest[_SUSPECT].to_numpy()
+            if table == "alerts":  # of rules that a start of the pipeline has ended
+                old |= ~told_by(rest, watched.run.rules, {})
             watched.stored[table] = [_as_suspects(rest.take(pa.array(np.flatnonzero(~old & ~suspect))))]
             extra = np.flatnonzero(~old & suspect)
             found.checked += result.same + result.differing

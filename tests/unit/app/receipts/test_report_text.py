@@ -11,6 +11,13 @@ def test_a_difference_names_the_row_the_column_and_both_values() -> None:
     )
 
 
+def test_a_difference_of_an_alert_names_its_rule() -> None:
+    lost = Difference("alerts", "AAA", "1m", 1_767_623_400_000_000_000, 0, "", None, "there", "high")
+    assert difference_text(lost) == (
+        "alerts AAA 1m high 2026-01-05T14:30:00Z revision 0: is not stored, though later rows are"
+    )
+
+
 def test_a_report_says_what_was_compared_and_its_verdict() -> None:
     report = Report()
     report.tallies["bars"].stored, report.tallies["bars"].same = 1_200, 1_200
