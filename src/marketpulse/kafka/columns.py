@@ -65,8 +65,9 @@ class Columns:
         """These rows, in this order."""
         rare = self.rare
         if rare:
-            place = {int(old): new for new, old in enumerate(rows)}
-            rare = {place[old]: value for old, value in rare.items() if old in place}
+            place = np.full(len(self), ABSENT)
+            place[rows] = np.arange(len(rows))
+            rare = {int(place[old]): value for old, value in rare.items() if place[old] != ABSENT}
         # Not `[:, rows]`: that lays the columns out one beside the other.
         floats, longs = self.floats.take(rows, axis=1), self.longs.take(rows, axis=1)
         ids, flags = self.ids.take(rows, axis=1), self.flags.take(rows, axis=1)
