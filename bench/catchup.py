@@ -34,7 +34,7 @@ from marketpulse.model.market import TRADE
 from marketpulse.settings import Settings, load_settings
 
 MIDNIGHT_NS = 1_767_225_600 * 10**9
-BLOCK = 50_000
+BLOCK = 250_000  # as a replay at full speed reads them: frames of Arrow come out full
 APART_NS = 200_000
 TIMEFRAMES = ("1s", "1m", "5m", "1h")
 MINUTES = ("1m", "5m", "15m", "1h")

@@ -10,7 +10,7 @@ from marketpulse.engine.layout import (
     NEVER,
 )
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.trade_ids import no_ids
+from marketpulse.engine.trade_ids import move_ids, no_ids
 
 
 def grow_anchor(state: PartitionState) -> None:
@@ -21,11 +21,13 @@ def grow_anchor(state: PartitionState) -> None:
 
 
 def grow_window(state: PartitionState) -> None:
-    """Room for twice as many kept trades; their ids must be indexed again (trade_ids.index_ids)."""
+    """Room for twice as many kept trades, and their ids."""
     t = state.tables
     window = np.empty(2 * t.window.size, t.window.dtype)  # what lies behind the kept trades is never read
     _put_bytes(t.window, window)
-    state.tables = t._replace(window=window, ids=no_ids(2 * t.ids.size))
+    ids = no_ids(2 * t.ids.size)
+    move_ids(t.ids, ids)
+    state.tables = t._replace(window=window, ids=ids)
 
 
 def grow_quotes(state: PartitionState) -> None:

@@ -111,7 +111,6 @@ def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
         move_anchor(state, config, plan)
     else:
         grow_window(state)
-        index_ids(state.tables)
 
 
 def make_room_for_quotes(state: PartitionState, config: EngineConfig, plan: Plan) -> None:

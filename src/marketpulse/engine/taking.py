@@ -79,7 +79,7 @@ def prefetch_rows(tables: Tables, rows: MarketColumns, i: int) -> None:
             prefetch(tables.heads, symbol)
             if rows.trade_id_length[far] > 0:
                 high, low = key_of(rows.data, rows.trade_id_start[far], rows.trade_id_length[far])
-                prefetch(tables.ids, first_place(tables, hash_of(symbol, source, high, low)))
+                prefetch(tables.ids, first_place(tables.ids, hash_of(symbol, source, high, low)))
     if near < rows.kind.size and rows.kind[near] == _TRADE:
         symbol = rows.symbol_of[rows.symbol[near]]
         if symbol >= 0:

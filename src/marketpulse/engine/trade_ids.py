@@ -1,7 +1,7 @@
 """Finding a trade of the window by its id: an open hash table of places in `Tables.window`.
 
-Beside each place stand 31 bits of the id's hash, so that the window, which is far larger than the processor's
-caches, is only looked into where the id is most likely there. An id of up to 15 bytes is its own key, so those are compared exactly; of a longer one the key is a
+Beside each place stand 32 bits of the id's hash. So the window, which is far larger than the processor's caches, is
+only looked into where the id is most likely there, and not at all where the table grows. An id of up to 15 bytes is its own key, so those are compared exactly; of a longer one the key is a
 hash of 120 bits.
 """
 
@@ -15,7 +15,7 @@ _EXACT_BYTES = 15
 _HASHED = 255  # in the place of the length
 _FREE = -1
 _PLACE_BITS = 32
-_PLACE = (1 << _PLACE_BITS) - 1
+_LOW = (1 << _PLACE_BITS) - 1
 
 
 def no_ids(size: int) -> NDArray[np.int64]:
@@ -50,30 +50,31 @@ def mixed(x: np.uint64) -> np.uint64:
 
 
 @inlined
-def hash_of(symbol: int, source: int, high: np.int64, low: np.int64) -> np.uint64:
-    """Of a key, and of whose it is."""
+def hash_of(symbol: int, source: int, high: np.int64, low: np.int64) -> np.int64:
+    """32 bits of a key and of whose it is."""
     who = np.uint64(symbol) << np.uint64(32) | np.uint64(source)
-    return mixed(
+    spread = mixed(
         np.uint64(low)
         ^ np.uint64(high) * np.uint64(0x9E3779B97F4A7C15)
         ^ (who + np.uint64(1)) * np.uint64(0xD1B54A32D192ED03)
     )
+    return np.int64(spread >> np.uint64(32))
 
 
 @inlined
-def first_place(tables: Tables, spread: np.uint64) -> np.int64:
+def first_place(ids: NDArray[np.int64], spread: np.int64) -> np.int64:
     """Where the search for a key of this hash begins."""
-    return np.int64(spread & np.uint64(tables.ids.size - 1))
+    return spread & (ids.size - 1)
 
 
 @bare_kernel
 def find_trade(tables: Tables, symbol: int, source: int, high: np.int64, low: np.int64, floor_ns: int) -> int:
     """The place in the window of the source's trade with this id, not older than `floor_ns`; -1: none."""
     spread = hash_of(symbol, source, high, low)
-    at, tag = first_place(tables, spread), np.int64(spread >> np.uint64(33))
+    at = first_place(tables.ids, spread)
     while tables.ids[at] != _FREE:
-        if tables.ids[at] >> _PLACE_BITS == tag:
-            place = tables.ids[at] & _PLACE
+        if tables.ids[at] >> _PLACE_BITS & _LOW == spread:
+            place = tables.ids[at] & _LOW
             kept = tables.window[place]
             same = kept.id_low == low and kept.id_high == high
             if same and kept.symbol == symbol and kept.source == source and kept.event_ns >= floor_ns:
@@ -86,11 +87,24 @@ def find_trade(tables: Tables, symbol: int, source: int, high: np.int64, low: np
 def remember_id(tables: Tables, place: int) -> None:
     """Make the trade at this place of the window one that can be found. Half of the table is always free."""
     kept = tables.window[place]
-    spread = hash_of(kept.symbol, kept.source, kept.id_high, kept.id_low)
-    at, tag = first_place(tables, spread), np.int64(spread >> np.uint64(33))
-    while tables.ids[at] != _FREE:
-        at = (at + 1) & (tables.ids.size - 1)
-    tables.ids[at] = tag << _PLACE_BITS | place
+    put_id(tables.ids, hash_of(kept.symbol, kept.source, kept.id_high, kept.id_low), place)
+
+
+@inlined
+def put_id(ids: NDArray[np.int64], spread: np.int64, place: int | np.int64) -> None:
+    """A place and its hash, where the next search for the key will come by."""
+    at = first_place(ids, spread)
+    while ids[at] != _FREE:
+        at = (at + 1) & (ids.size - 1)
+    ids[at] = spread << _PLACE_BITS | place
+
+
+@bare_kernel
+def move_ids(ids: NDArray[np.int64], larger: NDArray[np.int64]) -> None:
+    """All that a table holds into a larger, empty one."""
+    for entry in ids:
+        if entry != _FREE:
+            put_id(larger, entry >> _PLACE_BITS & _LOW, entry & _LOW)
 
 
 @bare_kernel
