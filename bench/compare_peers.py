@@ -143,6 +143,8 @@ def run(peer: Peer, settings: Settings, trades: int, work: Path) -> dict[str, An
             said.seek(0)
             raise Unlike(f"no result (exit status {process.returncode}):\n{said.read()[-3_000:]}")
     found: dict[str, Any] = json.loads(lines[-1])
+    if 2 * found["timed"] < found["rows"]:
+        raise Unlike("most rows came in the first batch, which is not timed: give it more trades")
     return found
 
 

@@ -34,6 +34,8 @@ class Peer:
 
 CLIENT = ("confluent-kafka==2.16.1", "orjson==3.13.0")
 IN_MEMORY = "state is in memory only; offsets are not committed; rows are counted, not written"
+NO_CHECKPOINT = "checkpoints are off; rows are counted, not written"
+FLINK_KAFKA = ("org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",)
 
 PEERS = (
     Peer(
@@ -72,5 +74,13 @@ PEERS = (
     Peer(
         "csp", "csp", "csp_graph.py", ("csp==0.19.1",),
         Promises("no", "no", "no", "no", IN_MEMORY), slow=True,
+    ),
+    Peer(
+        "faust", "Faust", "faust_agent.py", ("faust-streaming==0.15.3", "aiokafka[lz4]==0.14.0"),
+        Promises("can", "no", "no", "no", "state is in memory, not in its tables; rows are counted, not written"), slow=True,
+    ),
+    Peer(
+        "flink_process", "PyFlink DataStream, parallelism 1", "flink_process.py", ("apache-flink==2.2.0",),
+        Promises("can", "no", "can", "no", NO_CHECKPOINT), slow=True, jars=FLINK_KAFKA,
     ),
 )  # fmt: skip
