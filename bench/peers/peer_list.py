@@ -83,4 +83,8 @@ PEERS = (
         "flink_process", "PyFlink DataStream, parallelism 1", "flink_process.py", ("apache-flink==2.2.0",),
         Promises("can", "no", "can", "no", NO_CHECKPOINT), slow=True, jars=FLINK_KAFKA,
     ),
+    Peer(
+        "deephaven", "Deephaven", "deephaven_tables.py", ("deephaven-server==42.7",),
+        Promises("no", "no", "no", "no", IN_MEMORY),
+    ),
 )  # fmt: skip
