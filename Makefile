@@ -19,7 +19,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make soak    kill the engine and the broker for hours (SEEDS=200; ARGS as for test)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
-	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 5 GB)"
+	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 3.5 GB)"
 	@echo "make setup   only make .venv and the pages"
 	@echo "make ui      build the pages"
 	@echo "make docs    write the pages that follow from the code"

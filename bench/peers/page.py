@@ -18,12 +18,14 @@ The last values of 25 symbols, or of those that came in time, are compared with 
 something else is not listed.
 
 Rates of different promises are not the same good. `yes` is as run here; `can` is what the peer offers by a setting or
-connector that is not on here, and would cost it something; ours runs with all of its promises on, and alone writes its rows.
+connector that is not on here, and would cost it something; ours runs with all of its promises on, and writes its rows to Kafka.
 """
 
 FOOT = """
 Peers whose arithmetic is by hand run the same plain Python (`bench/peers/arithmetic.py`); it gives a symbol's first 34 trades
 no values, where ours gives each indicator as soon as it is known.
+Where rows come in batches, the first batch is not timed; but Deephaven reads on while its tables are made, and is timed
+with that, from before them, as is every row of it.
 """
 
 
