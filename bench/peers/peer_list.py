@@ -80,6 +80,21 @@ PEERS = (
         Promises("can", "no", "no", "no", "state is in memory, not in its tables; rows are counted, not written"), slow=True,
     ),
     Peer(
+        "spark", "Spark Structured Streaming, stateful pandas", "spark_stream.py",
+        ("pyspark==4.0.0", "pandas==2.3.3", "pyarrow==21.0.0"),
+        Promises("can", "no", "yes", "no", "rows are counted, not written"), slow=True,
+        jars=(
+            "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0",
+            "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.0.0",
+            "org.apache.kafka:kafka-clients:3.9.0", "org.apache.commons:commons-pool2:2.12.0",
+        ),
+    ),
+    Peer(
+        "flink_sql", "Flink SQL, parallelism 1", "flink_sql.py", ("apache-flink==2.2.0", *CLIENT),
+        Promises("can", "no", "can", "no", "checkpoints are off; rows are written without transactions"), slow=True, jars=FLINK_KAFKA,
+        values=("sma_20", "bbands_20_2_upper", "bbands_20_2_middle", "bbands_20_2_lower", "roc_10", "vwap"),
+    ),
+    Peer(
         "flink_process", "PyFlink DataStream, parallelism 1", "flink_process.py", ("apache-flink==2.2.0",),
         Promises("can", "no", "can", "no", NO_CHECKPOINT), slow=True, jars=FLINK_KAFKA,
     ),
