@@ -2,7 +2,7 @@
 # directory. Works with GNU make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test test-ui soak lint format bench ui docs lock clean
+.PHONY: help setup dev run test test-ui soak lint format bench bench-peers ui docs lock clean
 
 # The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
 PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -19,6 +19,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make soak    kill the engine and the broker for hours (SEEDS=200; ARGS as for test)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
+	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 3.5 GB)"
 	@echo "make setup   only make .venv and the pages"
 	@echo "make ui      build the pages"
 	@echo "make docs    write the pages that follow from the code"
@@ -62,6 +63,9 @@ format: dev
 
 bench: dev
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-peers: dev
+	@$(BIN)/python bench/compare_peers.py $(ARGS)
 
 ui: setup
 
