@@ -64,7 +64,7 @@ def main() -> int:
         parser.error(
             f"--trades and --slow-trades must be {FEWEST} or more, the slow ones no more than the others"
         )
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     failed = measure(given, [peer for peer in PEERS if not given.peers or peer.name in given.peers])
     if given.write_docs:
         files = {peer.name: RESULTS / f"peers_{peer.name}.json" for peer in PEERS}

@@ -3,25 +3,31 @@
 import time
 from pathlib import Path
 
-from counting_sink import finish, given
+from counting_sink import Given, finish, given
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
-from marketpulse.settings import load_settings
+from marketpulse.settings import Settings, load_settings
 
 INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),roc(10),vwap"
+
+
+def settings_of(asked: Given, group: str) -> Settings:
+    """Timeframe 1t and the eight indicators, on the bench's broker; no live rows."""
+    base = load_settings(data_dir=Path(asked.work))
+    kafka = {"bootstrap_servers": asked.bootstrap, "topic_prefix": asked.topic.removesuffix("market")}
+    return base.model_copy(update={
+        "kafka": base.kafka.model_copy(update=kafka),
+        "engine": base.engine.model_copy(update={"timeframes": ("1t",), "indicators": INDICATORS}),
+        "process": base.process.model_copy(update={"live_per_s": 0.0, "group": group}),
+    })  # fmt: skip
 
 
 def main() -> None:
     """Timed from the end of the first turn to the last commit."""
     asked = given()
-    base = load_settings(data_dir=Path(asked.work))
-    settings = base.model_copy(update={
-        "kafka": base.kafka.model_copy(update={"bootstrap_servers": asked.bootstrap, "topic_prefix": asked.topic.removesuffix("market")}),
-        "engine": base.engine.model_copy(update={"timeframes": ("1t",), "indicators": INDICATORS}),
-        "process": base.process.model_copy(update={"live_per_s": 0.0, "group": "ours"}),
-    })  # fmt: skip
+    settings = settings_of(asked, "ours")
     worker = Worker(settings, engine_config(settings.engine), 0, SystemClock())
     worker.start()
     before = 0

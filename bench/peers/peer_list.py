@@ -43,6 +43,14 @@ PEERS = (
         Promises("yes", "yes", "yes", "yes", "–"),
     ),
     Peer(
+        "marketpulse_counting", "MarketPulse, one worker, rows counted", "marketpulse_counting.py", (),
+        Promises("no", "yes", "yes", "no", "rows are counted, not written"),
+    ),
+    Peer(
+        "hand_loop_writing", "hand-written loop that writes its rows", "hand_loop_writing.py", CLIENT,
+        Promises("no", "no", "no", "no", "state is in memory only; offsets are not committed"),
+    ),
+    Peer(
         "hand_loop", "hand-written loop, confluent-kafka", "hand_loop.py", CLIENT,
         Promises("no", "no", "no", "no", IN_MEMORY),
     ),
