@@ -198,7 +198,7 @@ def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterat
     beside = bare if wire == "json" else partial(bare, look=opened)
     try:
         with EmbeddedBroker(base) as broker:
-            settings = connected_to(_with(base, TIMEFRAMES), broker.bootstrap)
+            settings = connected_to(with_timeframes(base, TIMEFRAMES), broker.bootstrap)
             ensure_topics(settings)
             records = write(settings, given.trades, given.symbols, wire)
             ours: dict[str, Timing] = {"arrow_catchup_vs_decode": one_worker}
@@ -209,12 +209,14 @@ def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterat
                 }
             yield from compare(settings, given.trades, records, given.rounds, ours, beside)
             ours = {f"{wire}_catchup_from_minutes_vs_{'consume' if wire == 'json' else 'decode'}": one_worker}
-            yield from compare(_with(settings, MINUTES), given.trades, records, given.rounds, ours, beside)
+            yield from compare(
+                with_timeframes(settings, MINUTES), given.trades, records, given.rounds, ours, beside
+            )
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _with(settings: Settings, timeframes: tuple[str, ...]) -> Settings:
+def with_timeframes(settings: Settings, timeframes: tuple[str, ...]) -> Settings:
     engine = settings.engine.model_copy(update={"timeframes": timeframes, "alerts": RULES})
     return settings.model_copy(update={"engine": engine})
 

@@ -8,6 +8,7 @@ that were put in the configuration since begin there, and those that were taken 
 import hashlib
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from marketpulse.engine.alerting import RETOLD, Alerting
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.control import reconfigure
 from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, SOURCE, SYMBOL, Tables
+from marketpulse.engine.records import copied, put
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told
@@ -101,7 +103,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
     arrays = []
     for dtype, shape in zip(_dtypes(config), head["shapes"], strict=True):
         count = int(np.prod(shape))
-        arrays.append(np.frombuffer(data, dtype, count, at).reshape(shape).copy())
+        arrays.append(_array(np.frombuffer(data, dtype, count, at), shape))
         at += count * dtype.itemsize
     n, specs = len(Tables._fields), len(config.indicators)
     tables, indicators = arrays[:n], arrays[n : n + specs]
@@ -160,11 +162,16 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
     ]  # fmt: skip
 
 
+def _array(read: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A copy that may be written, of what was read."""
+    return (copied(read) if read.dtype.names else read.copy()).reshape(shape)
+
+
 def _make_room_for_ids(state: PartitionState) -> None:
     """The window at the size of its next power of two, and its ids found again."""
     kept = state.tables.window
     size = max(1_024, 1 << int(kept.size).bit_length())
-    window = np.zeros(size, KEPT)
-    window[: kept.size] = kept
+    window = np.empty(size, KEPT)
+    put(kept, window)
     state.tables = state.tables._replace(window=window, ids=no_ids(2 * size))
     index_ids(state.tables)

@@ -9,6 +9,7 @@ from marketpulse.engine.layout import (
     FREE_QUOTES,
     NEVER,
 )
+from marketpulse.engine.records import put
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.trade_ids import move_ids, no_ids
 
@@ -24,7 +25,7 @@ def grow_window(state: PartitionState) -> None:
     """Room for twice as many kept trades, and their ids."""
     t = state.tables
     window = np.empty(2 * t.window.size, t.window.dtype)  # what lies behind the kept trades is never read
-    _put_bytes(t.window, window)
+    put(t.window, window)
     ids = no_ids(2 * t.ids.size)
     move_ids(t.ids, ids)
     state.tables = t._replace(window=window, ids=ids)
@@ -84,10 +85,8 @@ def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, fre
 
 def _doubled(array: np.ndarray) -> np.ndarray:
     more = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
-    _put_bytes(array, more)
+    if array.dtype.names:
+        put(array, more)
+    else:
+        more[: len(array)] = array
     return more
-
-
-def _put_bytes(array: np.ndarray, into: np.ndarray) -> None:
-    """The array at the beginning of a larger one. (numpy copies records field by field, in twice the time.)"""
-    into.reshape(-1).view(np.uint8)[: array.nbytes] = array.reshape(-1).view(np.uint8)

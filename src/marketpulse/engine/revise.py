@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from marketpulse.engine.alerting import ToldAlerts, tell_again, watch_again
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import BAR_BYTES, N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
+from marketpulse.engine.layout import BAR_BYTES, CLOSED, N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
 from marketpulse.engine.prevailing import blank_quotes
+from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.rewind import forget_told, rewind
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
@@ -49,15 +50,15 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     state.told.passed.clear()
     bars, values = rewind(state, config, plan, symbols)
     events = watch_again(state.alerts, state.symbols.texts(), symbols, bars, values)
-    bars, values = np.concatenate([passed, bars]), np.concatenate([passed_values, values])
+    bars, values = joined([passed, bars], CLOSED), np.concatenate([passed_values, values])
     known, known_values, known_revisions = state.told.rows(len(config.columns()))
     theirs = np.isin(known["symbol"], symbols)
     told = _compare(
-        state, config, (bars, values), (known[theirs], known_values[theirs], known_revisions[theirs])
+        state, config, (bars, values), (chosen(known, theirs), known_values[theirs], known_revisions[theirs])
     )
     new_bars, new_values, new_revisions, bar_differs, row_differs = told
     state.told.replace(
-        np.concatenate([known[~theirs], new_bars]),
+        joined([chosen(known, ~theirs), new_bars], CLOSED),
         np.concatenate([known_values[~theirs], new_values]),
         np.concatenate([known_revisions[~theirs], new_revisions]),
     )
@@ -69,9 +70,9 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
         (new_bars["frame"], state.tables.symbols["rank"][new_bars["symbol"]], new_bars["close_ns"])
     )
     first, second = order[bar_differs[order]], order[row_differs[order]]
-    indicated = new_bars[second].copy()
+    indicated = chosen(new_bars, second)
     indicated["revision"] = new_revisions[second]
-    return state, Revisions(new_bars[first].copy(), indicated, new_values[second], alerts)
+    return state, Revisions(chosen(new_bars, first), indicated, new_values[second], alerts)
 
 
 def _compare(
@@ -86,12 +87,12 @@ def _compare(
     bar's close is no part of the bar: with another one, only the indicator row differs.
     """
     (bars, values), (old, old_values, old_revisions) = now, before
-    bars = bars.copy()
+    bars = copied(bars)
     mine, known = _matches(config, bars, old)
     bar_differs, row_differs = np.ones(len(bars), np.bool_), np.ones(len(bars), np.bool_)
     revisions = np.zeros(len(bars), np.int64)
     bars["revision"][mine] = old["revision"][known]
-    now_bytes, old_bytes = _bytes(bars[mine]), _bytes(old[known])
+    now_bytes, old_bytes = _bytes(chosen(bars, mine)), _bytes(chosen(old, known))
     bar_differs[mine] = ~_same(now_bytes[:, :BAR_BYTES], old_bytes[:, :BAR_BYTES])
     row_differs[mine] = ~_same(now_bytes, old_bytes) | ~_same(_bytes(values[mine]), _bytes(old_values[known]))
     bars["revision"][mine] += bar_differs[mine]
@@ -99,10 +100,10 @@ def _compare(
 
     lost = np.setdiff1d(np.arange(len(old)), known)
     newly = ~np.isnan(old["open"][lost])
-    gone, gone_revisions = old[lost].copy(), old_revisions[lost] + newly
+    gone, gone_revisions = chosen(old, lost), old_revisions[lost] + newly
     _withdraw(state, gone, newly)
     return (
-        np.concatenate([bars, gone]),
+        joined([bars, gone], CLOSED),
         np.concatenate([values, np.full((len(gone), values.shape[1]), np.nan)]),
         np.concatenate([revisions, gone_revisions]),
         np.concatenate([bar_differs, newly]),

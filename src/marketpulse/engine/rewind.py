@@ -30,6 +30,7 @@ from marketpulse.engine.layout import (
     Plan,
 )
 from marketpulse.engine.prevailing import forget_quotes, quote_rebuilt
+from marketpulse.engine.records import chosen, copied, joined, put
 from marketpulse.engine.replay import (
     Places,
     anchor_floors,
@@ -92,8 +93,8 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     closed = _replay(state, plan, _sorted(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
     values = values_of(state.anchor.indicators, config, closed)
     if gone.any():
-        rest = kept[~gone]
-        tables.window[: len(rest)] = rest
+        rest = chosen(kept, ~gone)
+        put(rest, tables.window)
         tables.registers[N_KEPT] = len(rest)
         index_ids(tables)
     forget_quotes(tables, floors)
@@ -176,10 +177,10 @@ def _replay(
         else:
             at = close_symbols(tables, state.sessions, plan, symbols, until_ns, at, output)
         if count := int(tables.registers[N_CLOSED]):
-            parts.append(output.closed[:count].copy())
+            parts.append(copied(output.closed[:count]))
             tables.registers[N_CLOSED] = 0
     live[N_CLOSED] = kept_count
-    closed = np.concatenate(parts) if parts else np.empty(0, CLOSED)
+    closed = joined(parts, CLOSED)
     if plan.quotes:
         quote_rebuilt(state.tables, closed)
     return closed
@@ -192,5 +193,5 @@ def forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray)
     np.maximum.at(behind, closed["symbol"].astype(np.int64) * frames + closed["frame"], closed["open_ns"])
     bars, values, revisions = state.told.rows(len(config.columns()))
     stay = bars["open_ns"] > behind[bars["symbol"].astype(np.int64) * frames + bars["frame"]]
-    state.told.replace(bars[stay], values[stay], revisions[stay])
+    state.told.replace(chosen(bars, stay), values[stay], revisions[stay])
     forget_events(state.alerts, behind.reshape(-1, frames))

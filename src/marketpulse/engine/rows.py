@@ -8,6 +8,7 @@ from marketpulse.alerts.events import STATE_NAMES
 from marketpulse.alerts.message import message_of
 from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.records import copied
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
@@ -144,7 +145,7 @@ def _with_quotes(closed: np.ndarray) -> np.ndarray:
     used = closed["quote_offset"] >= 0
     if not used.any():
         return closed
-    rows = closed.copy()
+    rows = copied(closed)
     offset, row = rows["quote_offset"], rows["quote_row"]
     nothing = rows["first_offset"] < 0  # a bar that was only filled in
     earlier = nothing | _before((offset, row), (rows["first_offset"], rows["first_row"]))

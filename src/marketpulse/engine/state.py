@@ -30,6 +30,7 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
+from marketpulse.engine.records import joined
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.trade_ids import no_ids
 from marketpulse.indicators.declaration import Floats
@@ -86,7 +87,7 @@ class Told:
             parts = self.chunks or [empty]
             self.chunks = [
                 (
-                    np.concatenate([bars for bars, _, _ in parts]),
+                    joined([bars for bars, _, _ in parts], CLOSED),
                     np.concatenate([values for _, values, _ in parts]),
                     np.concatenate([revisions for _, _, revisions in parts]),
                 )
@@ -96,7 +97,7 @@ class Told:
     def passed_rows(self, columns: int) -> tuple[np.ndarray, Floats]:
         """The rows that the anchor has gone past."""
         parts = [(np.empty(0, CLOSED), np.empty((0, columns))), *self.passed]
-        return np.concatenate([bars for bars, _ in parts]), np.concatenate([values for _, values in parts])
+        return joined([bars for bars, _ in parts], CLOSED), np.concatenate([values for _, values in parts])
 
     def replace(self, bars: np.ndarray, values: Floats, revisions: np.ndarray) -> None:
         self.chunks = [(bars, values, revisions)]

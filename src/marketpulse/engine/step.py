@@ -39,6 +39,7 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
+from marketpulse.engine.records import joined
 from marketpulse.engine.rewind import move_anchor
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.step_rows import Refusal, StepRows
@@ -81,10 +82,6 @@ class QuoteCounts(NamedTuple):
     late: int = 0
     too_late: int = 0
     out_of_session: int = 0
-
-
-def _joined(parts: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
-    return np.concatenate(parts) if parts else empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +166,9 @@ class Stepper:
                 self._help(state, translation, batch, why, row)
         taken.indicate()
         return state, StepResult(
-            closed=_joined(taken.bars_out, np.empty(0, CLOSED)),
-            indicated=_joined(taken.indicated, np.empty(0, CLOSED)),
-            values=_joined(taken.values, np.empty((0, len(self.config.columns())))),
+            closed=joined(taken.bars_out, CLOSED),
+            indicated=joined(taken.indicated, CLOSED),
+            values=self._joined_values(taken.values),
             alerts=taken.alerts,
             refused=taken.refused,
             out_of_session=int(registers[OUT_OF_SESSION]),
@@ -181,6 +178,11 @@ class Stepper:
             next_row=row,
             more=more,
         )
+
+    def _joined_values(self, parts: list[Floats]) -> Floats:
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([np.empty((0, len(self.config.columns()))), *parts])
 
     def trim(self, state: PartitionState) -> PartitionState:
         """Let go of what the correction window has left behind, as before a snapshot."""

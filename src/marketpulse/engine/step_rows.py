@@ -8,6 +8,7 @@ from marketpulse.engine.alerting import ToldAlerts, watch
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import indicate
 from marketpulse.engine.layout import (
+    CLOSED,
     N_CLOSED,
     N_REJECTED,
     N_STALE,
@@ -17,6 +18,7 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
+from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.revise import refresh, tell
 from marketpulse.engine.rewind import make_room, make_room_for_quotes
 from marketpulse.engine.state import PartitionState
@@ -54,7 +56,7 @@ class StepRows:
         """Copy closed bars and refusals out of the working space."""
         registers = self.state.tables.registers
         if registers[N_CLOSED]:
-            self.closed.append(output.closed[: registers[N_CLOSED]].copy())
+            self.closed.append(copied(output.closed[: registers[N_CLOSED]]))
             self.bars += int(registers[N_CLOSED])
         for row in output.rejected[: registers[N_REJECTED]]:
             names = tuple(f.name for i, f in enumerate(self.config.frames) if int(row["frames"]) >> i & 1)
@@ -65,13 +67,13 @@ class StepRows:
         """The indicators of the bars that have closed; from here on their readers know them."""
         if not self.closed:
             return
-        closed = np.concatenate(self.closed)
+        closed = joined(self.closed, CLOSED)
         self.closed.clear()
         self.state, values = indicate(self.state, self.config, closed)
         self._give(closed, closed, values)
         revisable = closed["frame"] >= self.plan.ticks
         revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
-        self.state.told.add(closed[revisable], values[revisable])
+        self.state.told.add(chosen(closed, revisable), values[revisable])
         self._alert(watch(self.state.alerts, self.state.symbols.texts(), closed, values, revisable))
 
     def refresh(self) -> None:
