@@ -264,6 +264,19 @@ def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) ->
     assert "Traceback" not in second.stderr
 
 
+def test_a_wrong_setting_is_said_once_and_stops_everything_as_wrong_usage(up: Up) -> None:
+    up.environment["MARKETPULSE_ENGINE__INDICATORS"] = "sma(20),smaa(5)"
+    up.start()
+    up.process.wait(120)
+    said = up.output.read_text()
+    assert up.process.returncode == 2, up.said()
+    assert "process-0 cannot begin" in said
+    assert said.count("unknown indicator 'smaa'") == 1, said
+    assert "starting it again" not in said
+    assert "change what is said above" in said
+    assert not list((up.data_dir / "run").glob("*.json")), "nothing runs any more"
+
+
 def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_goes_on(up: Up) -> None:
     up.start()
     up.until_ready()

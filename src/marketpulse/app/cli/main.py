@@ -13,9 +13,8 @@ import typer
 from marketpulse import __version__
 from marketpulse.app import parent
 from marketpulse.app.cli import cluster, local, process, produce, receipts, up
+from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
 from marketpulse.errors import MarketPulseError, ParameterError, SettingsError
-
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="marketpulse",
