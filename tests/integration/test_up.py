@@ -264,14 +264,23 @@ def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) ->
     assert "Traceback" not in second.stderr
 
 
-def test_a_wrong_setting_is_said_once_and_stops_everything_as_wrong_usage(up: Up) -> None:
+def test_a_wrong_setting_of_the_engine_is_said_once_before_anything_starts(up: Up) -> None:
     up.environment["MARKETPULSE_ENGINE__INDICATORS"] = "sma(20),smaa(5)"
     up.start()
-    up.process.wait(120)
+    assert up.process.wait(60) == 2, up.said()
+    assert up.output.read_text() == (
+        "engine: indicators: unknown indicator 'smaa'; did you mean 'sma'?\n  sma(20),smaa(5)\n          ^\n"
+    )
+    assert not (up.data_dir / "logs").exists()
+
+
+def test_a_wrong_setting_that_a_child_finds_is_said_once_and_stops_everything(up: Up) -> None:
+    up.environment["MARKETPULSE_SOURCES"] = '{"market": {"kind": "simulate", "start": "soon"}}'
+    up.start()
+    assert up.process.wait(120) == 2, up.said()
     said = up.output.read_text()
-    assert up.process.returncode == 2, up.said()
-    assert "process-0 cannot begin" in said
-    assert said.count("unknown indicator 'smaa'") == 1, said
+    assert "produce-market cannot begin" in said
+    assert said.count("simulate.start 'soon' is not a time") == 1, said
     assert "starting it again" not in said
     assert "change what is said above" in said
     assert not list((up.data_dir / "run").glob("*.json")), "nothing runs any more"

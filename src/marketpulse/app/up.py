@@ -24,7 +24,7 @@ from marketpulse.app.nursery import Nursery
 from marketpulse.app.port import free_port
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
-from marketpulse.settings import Settings
+from marketpulse.settings import EngineSettings, Settings
 
 TURN_S = 0.1
 STARTING_TURN_S = 0.02  # until everything is ready: children wait for each other then
@@ -47,7 +47,8 @@ class UpOptions:
 
 def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = None) -> int:
     """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing, 2 when
-    a child could not begin with these settings."""
+    a child could not begin with these settings. Raises SettingsError before anything starts when the engine cannot."""
+    check_engine(settings)
     with (
         naming_a_full_disk(settings.data_dir),
         only_one(settings.data_dir),
@@ -73,6 +74,15 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
             supervisor.close()
             screen.closed(code, settings.data_dir)
         return code
+
+
+def check_engine(settings: Settings) -> None:
+    """Raises SettingsError that names the engine's setting at fault."""
+    if settings.engine == EngineSettings():
+        return  # these are good, and the check imports the whole engine
+    from marketpulse.app.engine_config import engine_config
+
+    engine_config(settings.engine)
 
 
 def exit_code(supervisor: Supervisor) -> int:
