@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException
 
 import market_rows
-from bare_clients import BareTopic, rows
+from bare_clients import BareTopic, bare_producer, rows
 from market_rows import at
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.process import run
@@ -115,6 +116,8 @@ def test_a_change_stands_once_in_control_and_once_in_every_partition_of_market(d
     assert desk.alerts("put", "--name", "high", "--expression", "close > 100").returncode == 0
     assert desk.alerts("remove", "low").returncode == 0
     rule = {"name": "high", "expression": "close > 100"}
+    table = desk.alerts("list").stdout.splitlines()
+    assert [line.split()[:2] for line in table] == [["name", "timeframe"], ["high", "1s"]]
     changes = [
         {"type": "control", "change": {"action": "put_rule", "rule": rule}},
         {"type": "control", "change": {"action": "remove_rule", "name": "low"}},
@@ -155,6 +158,19 @@ def test_what_is_listed_is_what_runs_also_after_a_restart_with_another_configura
     desk.start()
     desk.feed(trade("AAA", 3, 3.5, 1), heartbeat(4))
     assert desk.told(1) == [("low", "raised", 3.5)]
+
+
+def test_a_change_ends_what_a_killed_writer_has_left_open(desk: Desk) -> None:
+    kafka = desk.settings.kafka
+    killed = bare_producer(kafka.bootstrap_servers, f"{kafka.topic_prefix}marketpulse-control")
+    killed.begin_transaction()
+    killed.produce(desk.settings.topic("market"), b'{"type":"control","change":{}}', partition=0)
+    assert killed.flush(20) == 0
+    assert desk.alerts("put", "--name", "high", "--expression", "close > 100").returncode == 0
+    changes = [record.row["change"]["rule"]["name"] for record in BareTopic.of(desk.settings).committed()]
+    assert changes == ["high"] * 4, "also before the transaction that was open would have timed out"
+    with pytest.raises(KafkaException):
+        killed.commit_transaction(20)
 
 
 def test_what_changes_nothing_or_cannot_be_is_not_written(desk: Desk) -> None:

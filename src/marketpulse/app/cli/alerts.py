@@ -58,7 +58,7 @@ def list_rules(
         typer.echo("no alert rule runs: `marketpulse alerts put`, or [[engine.alerts]] in the configuration")
         return
     columns = ("name", "timeframe", "severity", "from", "expression")
-    table = [columns, *(tuple(str(rule[column]) for column in columns) for rule in rules)]
+    table = [columns, *(tuple(" ".join(rule[column].split()) for column in columns) for rule in rules)]
     widths = [max(len(row[i]) for row in table) for i in range(len(columns) - 1)]
     for row in table:
         typer.echo(
