@@ -264,6 +264,28 @@ def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) ->
     assert "Traceback" not in second.stderr
 
 
+def test_a_wrong_setting_of_the_engine_is_said_once_before_anything_starts(up: Up) -> None:
+    up.environment["MARKETPULSE_ENGINE__INDICATORS"] = "sma(20),smaa(5)"
+    up.start()
+    assert up.process.wait(60) == 2, up.said()
+    assert up.output.read_text() == (
+        "engine: indicators: unknown indicator 'smaa'; did you mean 'sma'?\n  sma(20),smaa(5)\n          ^\n"
+    )
+    assert not (up.data_dir / "logs").exists()
+
+
+def test_a_wrong_setting_that_a_child_finds_is_said_once_and_stops_everything(up: Up) -> None:
+    up.environment["MARKETPULSE_SOURCES"] = '{"market": {"kind": "simulate", "start": "soon"}}'
+    up.start()
+    assert up.process.wait(120) == 2, up.said()
+    said = up.output.read_text()
+    assert "produce-market cannot begin" in said
+    assert said.count("simulate.start 'soon' is not a time") == 1, said
+    assert "starting it again" not in said
+    assert "change what is said above" in said
+    assert not list((up.data_dir / "run").glob("*.json")), "nothing runs any more"
+
+
 def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_goes_on(up: Up) -> None:
     up.start()
     up.until_ready()

@@ -29,8 +29,8 @@ from marketpulse.engine.step import CLOSED_MOST
 from marketpulse.model.market import COMPLETE, StringTable
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3),"
-INDICATORS += "mid,spread,microprice,imbalance"
-OF_QUOTES = 4  # columns
+INDICATORS += "mid,spread,microprice,imbalance,ofi(2)"
+OF_QUOTES = 5  # columns
 RULES = (
     Rule("cross", "close crosses_above sma_3"),
     Rule("ticks", "change_pct(close, 1) > 0", timeframe="1t"),

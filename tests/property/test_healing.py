@@ -27,7 +27,9 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import kept_trades
 
-INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance"
+INDICATORS = (
+    "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
+)
 ANY_CLOCK = 10**13  # the log's own time plays no part here
 RULES = (
     Rule("cross", "close crosses_above ema_3"),

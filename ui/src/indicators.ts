@@ -37,6 +37,7 @@ const TITLES: Record<string, string> = {
   spread: "Spread",
   microprice: "Microprice",
   imbalance: "Imbalance",
+  ofi: "OFI",
   wma: "WMA",
   dema: "DEMA",
   tema: "TEMA",

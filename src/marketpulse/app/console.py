@@ -12,6 +12,7 @@ from typing import Any, Protocol, TextIO
 
 from marketpulse import __version__
 from marketpulse.app.disk import lossy
+from marketpulse.app.exit_codes import GOOD, WRONG_USAGE
 from marketpulse.app.supervisor import Event
 
 PLAIN_EVERY_S = 10.0
@@ -101,7 +102,7 @@ class Screen(Protocol):
     def event(self, event: Event) -> None: ...
     def status(self, status: Status) -> None: ...
     def stopping(self) -> None: ...
-    def closed(self, good: bool, data_dir: Path) -> None: ...
+    def closed(self, code: int, data_dir: Path) -> None: ...
 
 
 def open_screen(out: TextIO | None = None) -> Screen:
@@ -141,8 +142,8 @@ class PlainScreen:
     def stopping(self) -> None:
         self._print("stopping: sources, engine, readers, broker")
 
-    def closed(self, good: bool, data_dir: Path) -> None:
-        self._print(farewell(good, data_dir))
+    def closed(self, code: int, data_dir: Path) -> None:
+        self._print(farewell(code, data_dir))
 
     def _print(self, text: str) -> None:
         with lossy():
@@ -195,16 +196,18 @@ class TerminalScreen:
     def stopping(self) -> None:
         self._show("stopping: sources, engine, readers, broker …")
 
-    def closed(self, good: bool, data_dir: Path) -> None:
+    def closed(self, code: int, data_dir: Path) -> None:
         self._live.stop()
-        self._console.print(self._text(farewell(good, data_dir), style="" if good else "red"))
+        self._console.print(self._text(farewell(code, data_dir), style="red" if code else ""))
 
     def _show(self, text: str, style: str = "") -> None:
         self._live.update(self._text(f"▸ {text}", style=style or "dim", overflow="ellipsis", no_wrap=True))
 
 
-def farewell(good: bool, data_dir: Path) -> str:
-    """The last line."""
-    if good:
+def farewell(code: int, data_dir: Path) -> str:
+    """The last line, by the exit code."""
+    if code == GOOD:
         return f"Stopped. Everything is kept in {data_dir}; the next start goes on from there."
+    if code == WRONG_USAGE:
+        return "Stopped: change what is said above, then start again."
     return f"Stopped, but something had failed: see the logs in {data_dir / 'logs'}."

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from marketpulse.app import parent
 from marketpulse.app.disk import lossy
+from marketpulse.app.exit_codes import WRONG_USAGE
 from marketpulse.app.nursery import ForkedChild, Nursery
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
@@ -54,6 +55,7 @@ class State(StrEnum):
     WAITING = "restarting"  # it died and is started again soon
     FAILING = "failing"  # it died again and again, and is still started again
     DONE = "done"  # it finished by itself
+    REFUSED = "refused"  # what it was told is wrong, and stays so: it is not started again
     STOPPED = "stopped"
 
 
@@ -84,6 +86,7 @@ class Child:
     start_again_at: float = 0.0
     deaths_in_a_row: int = 0
     restarts: int = 0
+    was_ready: bool = False  # in this life or in one before
     said: list[str] = field(default_factory=list)  # its last words when it last died: shown once
     facts: dict[str, Any] = field(default_factory=dict)
     """What it announced: `url`, `bootstrap_servers`, `metrics_port` …"""
@@ -172,6 +175,10 @@ class Supervisor:
     def child(self, name: str) -> Child | None:
         return next((child for child in self.children if child.spec.name == name), None)
 
+    def refused(self) -> bool:
+        """Whether a child says that a setting has to change before it can begin: nothing is left but to stop."""
+        return any(child.state == State.REFUSED for child in self.children)
+
     def all_ready(self) -> bool:
         return all(child.state in (State.READY, State.DONE) for child in self.children)
 
@@ -252,7 +259,7 @@ class Supervisor:
             return  # left behind by an earlier life
         child.facts = facts
         again = child.deaths_in_a_row > 0
-        child.state = State.READY
+        child.state, child.was_ready = State.READY, True
         self._say(Event(child.spec.name, "is back" if again else "is ready"))
 
     def _ended(self, child: Child, code: int, now: float) -> None:
@@ -261,6 +268,10 @@ class Supervisor:
         if code == 0 and child.spec.stage == Stage.SOURCE:
             child.state = State.DONE
             self._say(Event(child.spec.name, "has finished"))
+            return
+        if code == WRONG_USAGE and not child.was_ready:  # later someone may be at the configuration just now
+            child.state = State.REFUSED
+            self._say(Event(child.spec.name, "cannot begin", bad=True, details=child.last_words()))
             return
         if now - child.started_at >= STABLE_S:
             child.deaths_in_a_row = 0
@@ -295,7 +306,8 @@ class Supervisor:
                 )
             self._kill(child)
             child.process = None
-            child.state = State.DONE if child.state == State.DONE else State.STOPPED
+            if child.state not in (State.DONE, State.REFUSED):
+                child.state = State.STOPPED
         return clean
 
     def _kill(self, child: Child) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from marketpulse.app import patience
 from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.disk import Disk, Space, lossy, naming_a_full_disk
+from marketpulse.app.exit_codes import FAILED, GOOD, WRONG_USAGE
 from marketpulse.app.feeds import configured_sources, process_name
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
@@ -23,7 +24,7 @@ from marketpulse.app.nursery import Nursery
 from marketpulse.app.port import free_port
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
-from marketpulse.settings import Settings
+from marketpulse.settings import EngineSettings, Settings
 
 TURN_S = 0.1
 STARTING_TURN_S = 0.02  # until everything is ready: children wait for each other then
@@ -45,7 +46,9 @@ class UpOptions:
 
 
 def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = None) -> int:
-    """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing."""
+    """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing, 2 when
+    a child could not begin with these settings. Raises SettingsError before anything starts when the engine cannot."""
+    check_engine(settings)
     with (
         naming_a_full_disk(settings.data_dir),
         only_one(settings.data_dir),
@@ -58,18 +61,35 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
         specs = plan(settings, options)
         supervisor = Supervisor(settings.data_dir, specs, screen.event, nursery=nursery)
         screen.starting([spec.name for spec in specs])
-        good = True
+        code = GOOD
         try:
             supervisor.start()
             if settings.kafka.bootstrap_servers:
                 threading.Thread(target=report_topics, args=(settings, screen), daemon=True).start()
             watch(settings, options, life, supervisor, screen, disk)
         finally:
-            good = not any(child.state == State.FAILING for child in supervisor.children)
-            good = stop(supervisor, life, screen) and good
+            code = exit_code(supervisor)
+            if not stop(supervisor, life, screen):
+                code = code or FAILED
             supervisor.close()
-            screen.closed(good, settings.data_dir)
-        return 0 if good else 1
+            screen.closed(code, settings.data_dir)
+        return code
+
+
+def check_engine(settings: Settings) -> None:
+    """Raises SettingsError that names the engine's setting at fault."""
+    if settings.engine == EngineSettings():
+        return  # these are good, and the check imports the whole engine
+    from marketpulse.app.engine_config import engine_config
+
+    engine_config(settings.engine)
+
+
+def exit_code(supervisor: Supervisor) -> int:
+    """What the children's states come to, before they are stopped."""
+    if supervisor.refused():
+        return WRONG_USAGE
+    return FAILED if any(child.state == State.FAILING for child in supervisor.children) else GOOD
 
 
 def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
@@ -169,6 +189,8 @@ def watch(
             rest(life, supervisor, screen, disk)
             continue
         supervisor.tick()
+        if supervisor.refused():
+            return
         page = supervisor.child("serve")
         url = page.facts.get("url") if page is not None else None
         broker = supervisor.child("broker")
@@ -266,7 +288,7 @@ def stop(supervisor: Supervisor, life: Lifecycle, screen: Screen) -> bool:
     poll.url = str(page.facts["url"]) if page is not None and "url" in page.facts else None
 
     def between(stage: Stage) -> None:
-        if stage == Stage.SOURCE and poll.url:
+        if stage == Stage.SOURCE and poll.url and not supervisor.refused():
             deadline = time.monotonic() + CATCH_UP_S
             while time.monotonic() < deadline:
                 health = poll.ask()

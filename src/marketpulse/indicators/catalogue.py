@@ -54,6 +54,7 @@ from marketpulse.indicators.mom import MOM
 from marketpulse.indicators.natr import NATR
 from marketpulse.indicators.notation import parse
 from marketpulse.indicators.obv import OBV
+from marketpulse.indicators.ofi import OFI
 from marketpulse.indicators.parkinson import PARKINSON
 from marketpulse.indicators.percent_rank import PERCENT_RANK
 from marketpulse.indicators.plus_di import PLUS_DI
@@ -98,7 +99,7 @@ __all__ = ["CATALOGUE", "Indicator", "Parameter", "Spec", "all_columns", "parse_
 
 _DECLARED = (
     SMA, EMA, MACD, RSI, BBANDS, ATR, REALIZED_VOLATILITY, VWAP, VOLUME_SMA, MID, SPREAD,
-    MICROPRICE, IMBALANCE, WMA, DEMA, TEMA, TRIMA, T3, HMA, ALMA, KAMA, RMA, ZLEMA, VWMA, MIDPOINT,
+    MICROPRICE, IMBALANCE, OFI, WMA, DEMA, TEMA, TRIMA, T3, HMA, ALMA, KAMA, RMA, ZLEMA, VWMA, MIDPOINT,
     MIDPRICE, DONCHIAN, ICHIMOKU, SAR, AROON, AROONOSC, PLUS_DM, MINUS_DM, PLUS_DI, MINUS_DI, DX,
     ADX, ADXR, SUPERTREND, KELTNER, LINEARREG, LINEARREG_SLOPE, LINEARREG_ANGLE,
     LINEARREG_INTERCEPT, TSF, HT_TRENDLINE,

@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.control_record import ControlRecord, control_record
 from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.kafka.row_codec import decode_rows
@@ -90,6 +91,17 @@ class LogReader:
             if own:
                 rows = decode_rows(topic, [m.value() for m in own], lambda i, own=own: is_frame(own[i]))  # type: ignore[misc]
                 yield FeedBatch(topic, rows, own[-1].timestamp()[1])
+
+    def changes(self) -> list[ControlRecord]:
+        """The newest change of each key in `control`, in the order in which they were made."""
+        newest: dict[str, ControlRecord] = {}
+        topic = self._settings.topic("control")
+        for partition in range(self.partitions("control")):
+            for messages in self._messages(topic, partition, OFFSET_BEGINNING, None):
+                for found in filter(None, map(control_record, messages)):
+                    newest.pop(found.key, None)  # its place is behind all others now
+                    newest[found.key] = found
+        return list(newest.values())
 
     def snapshots(self, partition: int) -> list[Pointer]:
         """The whole snapshots of a partition's state that the broker still has, oldest first."""

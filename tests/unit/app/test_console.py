@@ -83,5 +83,6 @@ def test_off_a_terminal_the_status_is_printed_rarely() -> None:
 
 
 def test_the_last_line_says_where_the_data_or_the_fault_is() -> None:
-    assert "/data" in farewell(True, Path("/data"))
-    assert "/data/logs" in farewell(False, Path("/data"))
+    assert "change what is said above" in farewell(2, Path("/data"))
+    assert "/data" in farewell(0, Path("/data"))
+    assert "/data/logs" in farewell(1, Path("/data"))

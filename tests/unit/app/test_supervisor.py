@@ -155,6 +155,41 @@ def test_a_child_that_dies_again_and_again_is_called_failing_with_its_last_words
     tree.until(lambda: tree.child("engine").restarts > restarts)
 
 
+def test_a_child_that_says_what_it_was_told_is_wrong_is_named_once_and_not_started_again(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    tree.add("engine", "import sys; print('unknown indicator', flush=True); sys.exit(2)")
+    tree.add("lake", stage=Stage.READER)
+    supervisor = tree.start()
+    tree.until(lambda: supervisor.refused() and tree.child("lake").state == State.READY)
+    for _ in range(20):
+        supervisor.tick()
+        time.sleep(0.01)
+    assert tree.child("engine").process is None
+    assert tree.child("engine").restarts == 0
+    said = [event for event in tree.events if event.child == "engine"]
+    assert said == [Event("engine", "cannot begin", bad=True, details=["unknown indicator"])]
+    assert supervisor.stop()
+    assert supervisor.refused(), "after the stop too"
+
+
+def test_a_child_that_has_worked_before_is_started_again_whatever_it_says(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    works_once = "marker = __import__('pathlib').Path(__import__('sys').argv[3] + '.once')\n"
+    works_once += "if marker.exists(): __import__('sys').exit(2)\n"
+    works_once += f"marker.touch()\n{WORKS}"
+    tree.add("engine", works_once)
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    os.kill(tree.pid("engine"), signal.SIGKILL)
+    tree.until(lambda: tree.child("engine").restarts >= 2)
+    assert not supervisor.refused()
+    assert "exit code 2; starting it again" in tree.events[-1].what
+
+
 def test_the_backoff_doubles_up_to_thirty_seconds() -> None:
     assert [backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 

@@ -7,8 +7,8 @@ import pytest
 
 from marketpulse.app import patience
 from marketpulse.app.supervisor import ChildSpec, Stage
-from marketpulse.app.up import UpOptions, has_display, page_port, plan
-from marketpulse.errors import EnvironmentProblem, ParameterError
+from marketpulse.app.up import UpOptions, check_engine, has_display, page_port, plan
+from marketpulse.errors import EnvironmentProblem, ParameterError, SettingsError
 from marketpulse.settings import Settings, load_settings
 
 SOURCES = {"mine": {"kind": "simulate"}, "other": {"kind": "simulate", "seed": 2}}
@@ -99,6 +99,15 @@ def test_the_default_page_port_makes_way_and_an_asked_one_is_refused(tmp_path: P
             page_port(settings_of(tmp_path, serve={"port": taken}), None)
     assert page_port(settings_of(tmp_path), taken) == taken
     assert page_port(settings_of(tmp_path), 0) > 0
+
+
+def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check(
+    tmp_path: Path,
+) -> None:
+    check_engine(settings_of(tmp_path))
+    check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
+    with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
+        check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
 
 
 def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.MonkeyPatch) -> None:

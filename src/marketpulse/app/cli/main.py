@@ -12,10 +12,9 @@ import typer
 
 from marketpulse import __version__
 from marketpulse.app import parent
-from marketpulse.app.cli import cluster, local, process, produce, receipts, up
+from marketpulse.app.cli import alerts, cluster, local, process, produce, receipts, up
+from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
 from marketpulse.errors import MarketPulseError, ParameterError, SettingsError
-
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="marketpulse",
@@ -49,7 +48,7 @@ def root(
     """
 
 
-for group in (up, process, produce, cluster, local, receipts):
+for group in (up, process, produce, alerts, cluster, local, receipts):
     group.register(app)
 
 

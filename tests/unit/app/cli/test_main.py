@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    "up", "broker", "produce", "process", "sink", "serve", "compute", "sql", "tail", "topics", "indicators", "doctor",
+    "up", "broker", "produce", "process", "sink", "serve", "compute", "sql", "tail", "topics", "indicators", "doctor", "alerts",
 )  # fmt: skip
 
 
@@ -20,7 +20,7 @@ def test_every_command_shows_examples_and_takes_config(command: str, tmp_path: P
     done = marketpulse(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"  marketpulse {command}" in done.stdout
-    if command not in ("produce", "indicators"):
+    if command not in ("produce", "indicators", "alerts"):
         assert "--config" in done.stdout
 
 
@@ -29,6 +29,14 @@ def test_every_kind_of_source_shows_examples(kind: str, tmp_path: Path) -> None:
     done = marketpulse("produce", kind, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"  marketpulse produce {kind}" in done.stdout
+
+
+@pytest.mark.parametrize("change", ["list", "put", "remove"])
+def test_every_change_of_the_alert_rules_shows_examples_and_takes_config(change: str, tmp_path: Path) -> None:
+    done = marketpulse("alerts", change, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"  marketpulse alerts {change}" in done.stdout
+    assert "--config" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -40,6 +48,9 @@ def test_every_kind_of_source_shows_examples(kind: str, tmp_path: Path) -> None:
         ("sink", "attic"),
         ("up", "--for", "soon"),
         ("produce", "no-such-source"),
+        ("alerts", "put"),
+        ("alerts", "put", "no-such-file"),
+        ("alerts", "put", "--name", "x", "--expression", "close > 1", "--timeframe", "7m"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_says_so_without_a_traceback(
@@ -70,6 +81,17 @@ def test_a_failure_exits_with_1_in_one_line_and_with_debug_shows_where(
     debugged = marketpulse("--debug", "topics", cwd=tmp_path)
     assert debugged.returncode == 1
     assert "Traceback" in debugged.stderr
+
+
+def test_the_alert_rules_of_a_broker_that_is_away_are_one_line_and_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    done = marketpulse("alerts", "list", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "the broker is away" in done.stderr
 
 
 def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
