@@ -114,6 +114,15 @@ def configure_logging(process: str, level: str = "warning", style: str = "auto")
     structlog.contextvars.bind_contextvars(process=process)
 
 
+if (
+    not structlog.is_configured()
+):  # a command that is no process, and a notebook: only what has failed, and never on stdout
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def get_logger() -> Any:
     """The process's logger: `log.warning("event_name", field=value)`."""
     return structlog.get_logger()

@@ -11,7 +11,7 @@ from marketpulse.app.cli.common import Config, read_settings, without_none
 from marketpulse.errors import ParameterError
 
 if TYPE_CHECKING:
-    from marketpulse.settings import Settings
+    pass
 
 changes = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -47,7 +47,7 @@ def list_rules(
     marketpulse alerts list
     marketpulse alerts list --json
     """
-    settings = _settings(config)
+    settings = read_settings(config)
     from marketpulse.app.alert_rules import described
 
     rules = described(settings)
@@ -94,7 +94,7 @@ def put(
         "name": name, "expression": expression, "timeframe": timeframe, "severity": severity, "message": message,
         "for_s": for_s, "cooldown_s": cooldown_s, "clear": clear, "symbols": symbols or None,
     }  # fmt: skip
-    settings = _settings(config)
+    settings = read_settings(config)
     from marketpulse.app.alert_rules import put_rule, read_fields
 
     fields = {} if file is None else read_fields(_text_of(file), "standard input" if file == "-" else file)
@@ -113,19 +113,10 @@ def remove(
     \b
     marketpulse alerts remove high
     """
-    settings = _settings(config)
+    settings = read_settings(config)
     from marketpulse.app.alert_rules import remove_rule
 
     typer.echo(remove_rule(settings, name))
-
-
-def _settings(config: Path | None) -> "Settings":
-    """The settings; from here on only what this command says itself is printed, and not the client's log."""
-    settings = read_settings(config)
-    from marketpulse.telemetry import configure_logging
-
-    configure_logging("alerts", "error")
-    return settings
 
 
 def _text_of(file: str) -> str:
