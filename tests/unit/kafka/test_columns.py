@@ -8,6 +8,7 @@ import pytest
 
 from market_rows import at, trade
 from marketpulse.kafka.codec import MarketDecoder, encode_market
+from marketpulse.kafka.columns import KIND, OFFSET, SYMBOL, TRADE_ID_START, A, Columns, joined
 from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE, MarketBatch
 
@@ -45,3 +46,25 @@ def test_every_column_is_in_one_piece_and_the_bytes_are_read_only(values: list[b
     assert all(array.flags.c_contiguous for array in arrays)
     assert not batch.data.flags.writeable
     assert batch.a.tolist() == [5.0] * rows
+
+
+@pytest.mark.parametrize("run", [1, 5, 40, 400])
+def test_parts_are_joined_in_the_order_of_the_log_however_long_their_runs(run: int) -> None:
+    """Three parts whose rows take turns, so many at a time; each row's bytes still begin where its part's do."""
+    owner = np.arange(1_000) // run % 3
+    parts = []
+    for number in range(3):
+        offsets = np.flatnonzero(owner == number)
+        part = Columns.missing(len(offsets), np.full(7 + number, number, np.uint8))
+        part.longs[OFFSET], part.longs[TRADE_ID_START], part.floats[A] = offsets, number, offsets * 0.5
+        part.ids[SYMBOL], part.flags[KIND] = number, number
+        part.rare[0] = {"of": number}
+        parts.append(part)
+    whole = joined(parts)
+    assert whole.longs[OFFSET].tolist() == list(range(1_000))
+    assert whole.floats[A].tolist() == [0.5 * offset for offset in range(1_000)]
+    assert whole.ids[SYMBOL].tolist() == whole.flags[KIND].tolist() == owner.tolist()
+    assert whole.data[whole.longs[TRADE_ID_START]].tolist() == owner.tolist()
+    assert whole.rare == {
+        int(np.flatnonzero(owner == n)[0]): {"of": n} for n in range(3) if (owner == n).any()
+    }
