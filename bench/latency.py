@@ -161,11 +161,16 @@ def figures(stage: Stage, schedule: Schedule, warm_s: float) -> dict[str, float]
         latency_ms = (rows.seen_ns - since)[since >= warm_ns] * TO_MS
         for percentile, share in PERCENTILES.items():
             out[f"{name}_{percentile}"] = float(np.percentile(latency_ms, share))
-    end = schedule.start_ns / 1e9 + schedule.count / schedule.rate
-    while_busy = commits[(commits[:, 0] >= warm_ns / 1e9) & (commits[:, 0] <= end)]
-    own_ms = while_busy[:, 1] * 1_000
-    out["commit_mean"], out["commit_p99"] = float(own_ms.mean()), float(np.percentile(own_ms, 99))
-    out["commit_interval"] = float(np.diff(while_busy[:, 0]).mean() * 1_000)
+    if "1t_committed" in arrivals:
+        end_ns = arrivals["1t_committed"].seen_ns[-1]
+        while_busy = commits[(commits[:, 0] >= warm_ns / 1e9) & (commits[:, 0] <= end_ns / 1e9)]
+        if len(while_busy) < 2:
+            raise AssertionError(
+                "the worker made fewer than two commits while trades came: ask for more --seconds"
+            )
+        own_ms = while_busy[:, 1] * 1_000
+        out["commit_mean"], out["commit_p99"] = float(own_ms.mean()), float(np.percentile(own_ms, 99))
+        out["commit_interval"] = float(np.diff(while_busy[:, 0]).mean() * 1_000)
     return out
 
 
