@@ -36,8 +36,6 @@ from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import COMMIT_SECONDS
 
-LEAD_S = 1.0  # between the last trade's encoding, as estimated, and the first one that is due
-ENCODED_PER_S = 250_000
 LOOK_S = 0.02  # shorter than between two commits
 CATCH_UP_S = 90.0
 PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p999": 99.9, "max": 100}
@@ -115,10 +113,15 @@ class Stage:
         self._answers.append(ours)
         self._processes.append(process)
 
-    def play(self, schedule: Schedule) -> tuple[dict[str, Arrivals], np.ndarray]:
-        """Write the trades; what all readers saw, and the worker's commits. Raises TimeoutError when rows are missing."""
-        source = self._context.Process(target=send, args=(self.settings, schedule), daemon=True)
+    def play(self, schedule: Schedule) -> tuple[Schedule, dict[str, Arrivals], np.ndarray]:
+        """Write the trades; the schedule as it was, what all readers saw, and the worker's commits.
+
+        Raises TimeoutError when rows are missing.
+        """
+        begun, theirs = self._context.Pipe(duplex=False)
+        source = self._context.Process(target=send, args=(self.settings, schedule, theirs), daemon=True)
         source.start()
+        schedule = begun.recv()
         source.join()
         deadline = time.monotonic() + CATCH_UP_S
         whole = [seen for reader, seen in zip(self._readers, self._seen, strict=True) if reader.whole]
@@ -131,7 +134,7 @@ class Stage:
         *found, commits = [answer.recv() for answer in self._answers]
         for process in self._processes:
             process.join()
-        return {name: arrivals for part in found for name, arrivals in part.items()}, commits
+        return schedule, {name: arrivals for part in found for name, arrivals in part.items()}, commits
 
 
 def closing_ns(arrivals: Arrivals, schedule: Schedule, settings: Settings) -> Ints:
@@ -148,7 +151,7 @@ def closing_ns(arrivals: Arrivals, schedule: Schedule, settings: Settings) -> In
 
 def figures(stage: Stage, schedule: Schedule, warm_s: float) -> dict[str, float]:
     """One run, in milliseconds by name; what was due in its first seconds is left out."""
-    arrivals, commits = stage.play(schedule)
+    schedule, arrivals, commits = stage.play(schedule)
     warm_ns = schedule.start_ns + round(warm_s * 1e9)
     out: dict[str, float] = {}
     for name, rows in arrivals.items():
@@ -158,11 +161,16 @@ def figures(stage: Stage, schedule: Schedule, warm_s: float) -> dict[str, float]
         latency_ms = (rows.seen_ns - since)[since >= warm_ns] * TO_MS
         for percentile, share in PERCENTILES.items():
             out[f"{name}_{percentile}"] = float(np.percentile(latency_ms, share))
-    end = schedule.start_ns / 1e9 + schedule.count / schedule.rate
-    while_busy = commits[(commits[:, 0] >= warm_ns / 1e9) & (commits[:, 0] <= end)]
-    own_ms = while_busy[:, 1] * 1_000
-    out["commit_mean"], out["commit_p99"] = float(own_ms.mean()), float(np.percentile(own_ms, 99))
-    out["commit_interval"] = float(np.diff(while_busy[:, 0]).mean() * 1_000)
+    if "1t_committed" in arrivals:
+        end_ns = arrivals["1t_committed"].seen_ns[-1]
+        while_busy = commits[(commits[:, 0] >= warm_ns / 1e9) & (commits[:, 0] <= end_ns / 1e9)]
+        if len(while_busy) < 2:
+            raise AssertionError(
+                "the worker made fewer than two commits while trades came: ask for more --seconds"
+            )
+        own_ms = while_busy[:, 1] * 1_000
+        out["commit_mean"], out["commit_p99"] = float(own_ms.mean()), float(np.percentile(own_ms, 99))
+        out["commit_interval"] = float(np.diff(while_busy[:, 0]).mean() * 1_000)
     return out
 
 
@@ -221,8 +229,7 @@ def measure(base: Settings, given: argparse.Namespace, rate: int, readers: tuple
         })  # fmt: skip
         count = round((given.warm + given.seconds) * rate)
         stage = Stage(settings, readers)
-        start_ns = time.time_ns() + round((LEAD_S + 1 + count / ENCODED_PER_S) * 1e9)
-        rounds.append(figures(stage, Schedule(start_ns, rate, count, given.symbols), given.warm))
+        rounds.append(figures(stage, Schedule(0, rate, count, given.symbols), given.warm))
     return rounds
 
 

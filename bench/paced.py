@@ -1,7 +1,8 @@
 """A source on a fixed schedule: when it falls behind, the trades that wait count from when they were due."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 
 import numpy as np
 from confluent_kafka import Producer
@@ -12,6 +13,7 @@ from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.settings import Settings
 
 HELLO = b'{"type":"hello","source":"bench","mode":"live","run_id":"1"}'
+LEAD_NS = 500_000_000
 _TICK_S = 0.000_5
 _WAIT_S = 0.001
 
@@ -47,32 +49,31 @@ def send_hello(settings: Settings) -> None:
     producer.flush(30)
 
 
-def send(settings: Settings, schedule: Schedule) -> None:
-    """Write all trades, each when it is due. They are encoded before the first one is."""
+def send(settings: Settings, schedule: Schedule, answer: Connection) -> None:
+    """Write all trades, each when it is due. The schedule begins when they are encoded, all but their times; it is
+    answered as it is then."""
     random = np.random.default_rng(1)
     prices = np.round(100 + random.random(schedule.count) * 10, 2).tolist()
-    records = [
-        (
-            b'{"type":"trade","symbol":"%s","source":"bench","event_time_ns":%d,"price":%.2f,"size":%d,"trade_id":"%d"}'
-            % (symbol, due, price, 100 + i % 9, i),
-            symbol,
-        )
-        for i, (due, price) in enumerate(zip(schedule.due_ns().tolist(), prices, strict=True))
-        for symbol in (schedule.symbol(i).encode(),)
-    ]
+    keys = [schedule.symbol(i).encode() for i in range(schedule.symbols)]
+    heads = [b'{"type":"trade","symbol":"%s","source":"bench","event_time_ns":' % key for key in keys]
+    tails = [b',"price":%.2f,"size":%d,"trade_id":"%d"}' % (p, 100 + i % 9, i) for i, p in enumerate(prices)]
     producer = Producer(client_config(settings, "producer"))
-    topic, sent = settings.topic("market"), 0
+    topic, sent, symbols = settings.topic("market"), 0, schedule.symbols
     producer.list_topics(topic, timeout=30)
+    schedule = replace(schedule, start_ns=time.time_ns() + LEAD_NS)
+    answer.send(schedule)
+    due_ns = schedule.due_ns().tolist()
     while sent < schedule.count:
         due = (time.time_ns() - schedule.start_ns) * schedule.rate // 1_000_000_000 + 1
-        for value, key in records[sent : max(sent, due)]:
+        for i in range(sent, min(due, schedule.count)):
+            value, key = b"%s%d%s" % (heads[i % symbols], due_ns[i], tails[i]), keys[i % symbols]
             while True:
                 try:
                     producer.produce(topic, value, key)
                     break
                 except BufferError:
                     producer.poll(_WAIT_S)
-            sent += 1
+            sent = i + 1
         producer.poll(0)
         time.sleep(_TICK_S)
     producer.flush(30)
