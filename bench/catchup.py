@@ -123,10 +123,11 @@ def one_worker(settings: Settings, records: int) -> float:
     while not seen:
         seen = worker.turn()
     began = time.perf_counter()
-    while seen < records:
+    while seen < records or worker.uncommitted:
         seen += worker.turn()
+    seconds = time.perf_counter() - began
     worker.stop()
-    return time.perf_counter() - began
+    return seconds
 
 
 def two_workers(settings: Settings, records: int) -> float:

@@ -20,12 +20,18 @@ class OwnedPartition:
     pointer: Pointer | None
     moved: bool = False  # since the last commit
     midway: bool = False  # the state holds a part of what its next record closes: it must be saved with it
-    unsaved: int = 0  # records since the last snapshot
+    unsaved: int = 0  # records since the last snapshot, those of a frame by its rows
     shown_at: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def muted(self) -> bool:
         return self.next_offset < self.muted_until
+
+    def take_in(self, next_offset: int, records: int, rows: int) -> None:
+        """The state holds the records before `next_offset` too: so many, which were so many rows."""
+        self.next_offset = next_offset
+        self.unsaved += max(records, rows)
+        self.moved = True
 
     def due_to_show(self, now: float, interval_s: float) -> np.ndarray:
         """Changed symbols that were not shown within the interval; they count as shown now."""

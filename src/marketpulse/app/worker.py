@@ -79,6 +79,11 @@ class Worker:
     def partitions(self) -> list[int]:
         return sorted(self._owned)
 
+    @property
+    def uncommitted(self) -> bool:
+        """Whether rows have been written that the next commit will make count."""
+        return self._wrote_at is not None
+
     def turn(self) -> int:
         """Take what has come, commit when it is time, show what forms. Returns the records taken.
 
@@ -178,9 +183,7 @@ class Worker:
                 self._commit_midway(owned, offset)
         if not muted:
             self._write_dead_letters(letters)
-        owned.next_offset = decoded.next_offset
-        owned.unsaved += len(decoded.records)
-        owned.moved = True
+        owned.take_in(decoded.next_offset, len(decoded.records), len(decoded.batch))
         if not muted:
             RECORDS_CONSUMED.labels("market").inc(len(decoded.records))
 

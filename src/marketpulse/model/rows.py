@@ -3,6 +3,9 @@
 Every stored row carries a receipt: the span of the log that it was made from.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import pyarrow as pa
 
 ENGINE_VERSION = "3"
@@ -27,8 +30,13 @@ INDICATORS_HEAD = pa.schema([
 ])  # fmt: skip
 
 
-def indicators_schema(names: list[str]) -> pa.Schema:
+def indicators_schema(names: Sequence[str]) -> pa.Schema:
     """Head, then one nullable float64 per indicator name, then the receipt."""
+    return _indicators_schema(tuple(names))
+
+
+@lru_cache(maxsize=16)  # it is asked for with each batch
+def _indicators_schema(names: tuple[str, ...]) -> pa.Schema:
     schema = INDICATORS_HEAD
     for name in names:
         schema = schema.append(pa.field(name, _f64))

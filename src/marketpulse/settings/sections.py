@@ -131,7 +131,9 @@ class ProcessSettings(Section):
     group: str = Field("marketpulse-process", description="consumer group of the engine")
     commit_ms: int = Field(100, ge=5, le=60_000, description="outputs and offsets commit this often")
     snapshot_records: int = Field(
-        500_000, ge=1, description="records of a partition between two snapshots of its state"
+        500_000,
+        ge=1,
+        description="records of a partition, or rows of its frames, between two snapshots of its state",
     )
     live_per_s: float = Field(
         4, ge=0, description="forming bars are shown at most this often per symbol; 0: never"
