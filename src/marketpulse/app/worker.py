@@ -48,6 +48,8 @@ from marketpulse.telemetry import (
 
 _MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small enough to commit on time
 _POLL_S = 0.02
+_BEHIND_BYTES = 2_000_000  # a turn that takes as much, or half of its most records, is one of catching up
+_BEHIND_COMMIT_S = 0.5  # then nobody waits for single rows, and each commit stops the loop for some tens of ms
 _IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
 _SHOW_EVERY_S = 0.02
 _SILENCE_S = 15.0  # the clock of the worker with partition 0 writes four records a second everywhere
@@ -69,6 +71,7 @@ class Worker:
         self._committed_at = clock.monotonic()
         self._showed_at = clock.monotonic()
         self._heard_at = clock.monotonic()
+        self._behind = False
         self._stopping = False
         self._caps_told: set[str] = set()
 
@@ -91,9 +94,11 @@ class Worker:
         a new worker then begins at the last commit. (A client that was in the middle of a rebalance when
         its broker was killed may own partitions and never fetch from them again.)
         """
-        taken = 0
+        taken = size = 0
         for records in self._log.poll(_POLL_S, _MOST_RECORDS):
             taken += self._take_records(records)
+            size += len(records.data)
+        self._behind = size >= _BEHIND_BYTES or taken >= _MOST_RECORDS // 2
         self._log.serve()
         now = self._clock.monotonic()
         self._commit_when_due(now)
@@ -244,7 +249,8 @@ class Worker:
 
     def _commit_when_due(self, now: float) -> None:
         if self._wrote_at is not None:
-            due = now - self._wrote_at >= self._settings.process.commit_ms / 1_000
+            patience = self._settings.process.commit_ms / 1_000
+            due = now - self._wrote_at >= (max(patience, _BEHIND_COMMIT_S) if self._behind else patience)
         else:
             due = now - self._committed_at >= _IDLE_COMMIT_S and any(p.moved for p in self._owned.values())
         if due:
