@@ -34,7 +34,10 @@ class RunningRules:
 
 
 def told_by(alerts: pa.Table, names: Collection[str], begins_ns: Begins) -> Mask:
-    """(n,) which stored alerts are of these very rules, and not of others that had a name of theirs before."""
+    """(n,) which stored alerts are of these very rules, and not of others that had a name of theirs before.
+    Where there is none, there need be no columns either."""
+    if not alerts.num_rows:
+        return np.empty(0, np.bool_)
     columns = (alerts[name].to_pylist() for name in ("rule", "symbol", "event_time_ns"))
     mask: Mask = np.array(
         [

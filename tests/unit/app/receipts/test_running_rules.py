@@ -107,3 +107,8 @@ def test_a_rule_that_a_control_record_puts_and_removes_has_run() -> None:
     for part in (put, remove):
         list(run.take(batch_of([part], 0, StringTable())))
     assert run.rules == {"high", "mine"}
+
+
+def test_where_no_alert_is_stored_none_is_told_by_anybody() -> None:
+    """A lake without the table, as it is until the first alert."""
+    assert told_by(pa.table({}), ("high",), {}).tolist() == []
