@@ -39,6 +39,9 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
     measured = [peer for peer in PEERS if peer.name in figures]
     measured.sort(key=lambda peer: -figures[peer.name]["ratio"])
     lines += [_line(peer, figures[peer.name]) for peer in measured]
+    others = [peer.title for peer in PEERS if peer.name not in figures]
+    if others:
+        lines += ["", f"Not in this run: {'; '.join(others)}."]
     machines = sorted({figure["machine"] for figure in figures.values()})
     commands = sorted({figure["command"] for figure in figures.values()})
     lines += [FOOT, "Measured on: " + "; ".join(machines) + ".", "", "Commands:", ""]
