@@ -10,28 +10,24 @@ once with bars from a minute on. Two workers are two processes of one group, tim
 
 import argparse
 import multiprocessing
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from own_broker import own_broker
 from results import report
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
-from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.codec import encode_market
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.model.market import TRADE
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import Settings
 
 MIDNIGHT_NS = 1_767_225_600 * 10**9
 BLOCK = 250_000  # as a replay at full speed reads them: frames of Arrow come out full
@@ -194,27 +190,22 @@ def main() -> None:
 
 def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterator[dict[str, Any]]:
     """All figures of one wire, on a broker of its own."""
-    home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
-    base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
     beside = bare if wire == "json" else partial(bare, look=opened)
-    try:
-        with EmbeddedBroker(base) as broker:
-            settings = connected_to(with_timeframes(base, TIMEFRAMES), broker.bootstrap)
-            ensure_topics(settings)
-            records = write(settings, given.trades, given.symbols, wire)
-            ours: dict[str, Timing] = {"arrow_catchup_vs_decode": one_worker}
-            if wire == "json":
-                ours = {
-                    "json_catchup_one_worker_vs_consume": one_worker,
-                    "json_catchup_two_workers_vs_consume": two_workers,
-                }
-            yield from compare(settings, given.trades, records, given.rounds, ours, beside)
-            ours = {f"{wire}_catchup_from_minutes_vs_{'consume' if wire == 'json' else 'decode'}": one_worker}
-            yield from compare(
-                with_timeframes(settings, MINUTES), given.trades, records, given.rounds, ours, beside
-            )
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with own_broker() as base:
+        settings = with_timeframes(base, TIMEFRAMES)
+        ensure_topics(settings)
+        records = write(settings, given.trades, given.symbols, wire)
+        ours: dict[str, Timing] = {"arrow_catchup_vs_decode": one_worker}
+        if wire == "json":
+            ours = {
+                "json_catchup_one_worker_vs_consume": one_worker,
+                "json_catchup_two_workers_vs_consume": two_workers,
+            }
+        yield from compare(settings, given.trades, records, given.rounds, ours, beside)
+        ours = {f"{wire}_catchup_from_minutes_vs_{'consume' if wire == 'json' else 'decode'}": one_worker}
+        yield from compare(
+            with_timeframes(settings, MINUTES), given.trades, records, given.rounds, ours, beside
+        )
 
 
 def with_timeframes(settings: Settings, timeframes: tuple[str, ...]) -> Settings:

@@ -11,31 +11,27 @@ import argparse
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import orjson
 from catchup import bare, write
 from confluent_kafka import Consumer, Producer, TopicPartition
-from machine import machine
+from own_broker import own_broker
 from peers.arithmetic import VALUES
 from peers.environment import environment, jars_of, python_of
 from peers.page import page
 from peers.peer_list import PEERS, Peer
+from results import FOLDER, report
 
-from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.model.market import COMPLETE
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import Settings
 
 HERE = Path(__file__).resolve().parent
-RESULTS = Path(os.environ.get("MARKETPULSE_BENCH_RESULTS", HERE / "results"))
 PAGE = HERE.parent / "docs" / "peers.md"
 SYMBOLS = 500
 COMPARED = tuple(f"SYM{i:03d}" for i in range(0, SYMBOLS, 20))
@@ -64,10 +60,9 @@ def main() -> int:
         parser.error(
             f"--trades and --slow-trades must be {FEWEST} or more, the slow ones no more than the others"
         )
-    RESULTS.mkdir(parents=True, exist_ok=True)
     failed = measure(given, [peer for peer in PEERS if not given.peers or peer.name in given.peers])
     if given.write_docs:
-        files = {peer.name: RESULTS / f"peers_{peer.name}.json" for peer in PEERS}
+        files = {peer.name: FOLDER / f"peers_{peer.name}.json" for peer in PEERS}
         PAGE.write_text(
             page({name: json.loads(f.read_text())[0] for name, f in files.items() if f.is_file()})
         )
@@ -76,36 +71,30 @@ def main() -> int:
 
 def measure(given: argparse.Namespace, wanted: list[Peer]) -> int:
     """Ours first, whose rows the others' are compared with. Returns how many failed."""
-    home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
-    base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
     failed = 0
-    try:
-        with EmbeddedBroker(base) as broker:
-            full = connected_to(base, broker.bootstrap)
-            kafka = full.kafka.model_copy(update={"topic_prefix": "slow."})
-            slow = full.model_copy(update={"kafka": kafka})
-            records = fill(full, given.trades)
-            fill(slow, given.slow_trades)
-            ours: Rows = {}
-            for peer in [PEERS[0], *(peer for peer in wanted if peer is not PEERS[0])]:
-                settings, count = (slow, given.slow_trades) if peer.slow else (full, given.trades)
-                try:
-                    before = bare(full, records)
-                    found = run(peer, settings, count, home / "work" / peer.name)
-                    beside = 2 * given.trades / (before + bare(full, records))
-                    if peer is PEERS[0]:
-                        ours = rows_of_ours(full, given.trades)
-                    else:
-                        compare(peer, found, ours)
-                    if peer in wanted:
-                        keep(peer, found["timed"] / found["seconds"], beside)
-                except (Unlike, subprocess.SubprocessError) as error:
-                    if peer is PEERS[0]:
-                        raise
-                    print(f"{peer.name}: {error}", file=sys.stderr, flush=True)
-                    failed += 1
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with own_broker() as full:
+        kafka = full.kafka.model_copy(update={"topic_prefix": "slow."})
+        slow = full.model_copy(update={"kafka": kafka})
+        records = fill(full, given.trades)
+        fill(slow, given.slow_trades)
+        ours: Rows = {}
+        for peer in [PEERS[0], *(peer for peer in wanted if peer is not PEERS[0])]:
+            settings, count = (slow, given.slow_trades) if peer.slow else (full, given.trades)
+            try:
+                before = bare(full, records)
+                found = run(peer, settings, count, full.data_dir / "work" / peer.name)
+                beside = 2 * given.trades / (before + bare(full, records))
+                if peer is PEERS[0]:
+                    ours = rows_of_ours(full, given.trades)
+                else:
+                    compare(peer, found, ours)
+                if peer in wanted:
+                    keep(peer, found["timed"] / found["seconds"], beside)
+            except (Unlike, subprocess.SubprocessError) as error:
+                if peer is PEERS[0]:
+                    raise
+                print(f"{peer.name}: {error}", file=sys.stderr, flush=True)
+                failed += 1
     return failed
 
 
@@ -196,12 +185,13 @@ def compare(peer: Peer, found: dict[str, Any], ours: Rows) -> None:
 
 
 def keep(peer: Peer, rate: float, beside: float) -> None:
-    row = {
-        "name": f"peers: {peer.title}", "value": round(rate), "unit": "trades/s", "ratio": round(rate / beside, 4),
-        "ratio_to": f"consume(), {beside:,.0f} trades/s", "command": " ".join(["python", *sys.argv]), "machine": machine(),
-    }  # fmt: skip
-    print(json.dumps(row), flush=True)
-    (RESULTS / f"peers_{peer.name}.json").write_text(json.dumps([row], indent=1) + "\n")
+    report(
+        {
+            "name": f"peers: {peer.title}", "value": round(rate), "unit": "trades/s", "ratio": round(rate / beside, 4),
+            "ratio_to": f"consume(), {beside:,.0f} trades/s",
+        },
+        f"peers_{peer.name}",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

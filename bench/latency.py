@@ -11,18 +11,15 @@ symbol's newest trade. Percentiles are of all rows behind the first seconds; the
 
 import argparse
 import multiprocessing
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from arrivals import BAR, FORMING, TICK_BAR, TRADE, Arrivals, Ints, Isolation, watch
+from own_broker import own_broker
 from paced import Schedule, send, send_hello
 from results import report
 
@@ -30,10 +27,8 @@ from marketpulse.app.engine_config import engine_config
 from marketpulse.app.warm import load
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
-from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.topics import ensure_topics
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS
 
 LOOK_S = 0.02  # shorter than between two commits
@@ -205,18 +200,6 @@ def tell(rounds: list[dict[str, float]], best_by: str, only: tuple[str, ...], ra
         })  # fmt: skip
 
 
-@contextmanager
-def broker() -> Iterator[Settings]:
-    """A broker of its own, gone with all that it holds."""
-    home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
-    base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
-    try:
-        with EmbeddedBroker(base) as running:
-            yield connected_to(base, running.bootstrap)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
 def measure(base: Settings, given: argparse.Namespace, rate: int, readers: tuple[Reader, ...], live_per_s: float) -> list[dict[str, float]]:  # fmt: skip
     """All rounds of one load, each on topics of its own."""
     rounds = []
@@ -241,7 +224,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    with broker() as base:
+    with own_broker() as base:
         for rate in given.rates:
             found = measure(base, given, rate, CLOSED, base.process.live_per_s)
             tell(found, "1t_uncommitted_p99", ("bare", "1t", "bar_", "commit"), rate)

@@ -12,17 +12,13 @@ it as snapshots in the log. The process's start is of `marketpulse process` on a
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from catchup import BLOCK, HELLO, one_worker, trades, write
 from confluent_kafka import Producer
+from own_broker import own_broker
 from results import report
 
 from marketpulse.app.engine_config import engine_config
@@ -32,8 +28,6 @@ from marketpulse.clock import SystemClock
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper
-from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.codec import MarketDecoder, encode_market
 from marketpulse.kafka.records import records_of
 from marketpulse.kafka.topics import ensure_topics
@@ -103,16 +97,6 @@ def tell_state(state: PartitionState, config: EngineConfig) -> None:
             "name": f"scale_{name}_bytes", "value": round(size / series),
             "unit": "bytes per symbol and timeframe", "ratio": None, "ratio_to": None,
         })  # fmt: skip
-
-
-@contextmanager
-def broker(home: Path) -> Iterator[Settings]:
-    """Settings for a broker of its own."""
-    base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
-    engine = base.engine.model_copy(update={"timeframes": FRAMES})
-    process = base.process.model_copy(update={"live_per_s": 0.0})
-    with EmbeddedBroker(base) as running:
-        yield connected_to(base.model_copy(update={"engine": engine, "process": process}), running.bootstrap)
 
 
 def on_topics(settings: Settings, prefix: str, group: str) -> Settings:
@@ -207,13 +191,11 @@ def main() -> None:
     engine = load_settings().engine.model_copy(update={"timeframes": FRAMES})
     config = engine_config(engine)
     tell_state(step_alone(given, config), config)
-    home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
-    try:
-        with broker(home) as settings:
-            start_with_state(whole_work(given, settings))
-            process_start(settings, given.rounds)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with own_broker() as base:
+        process = base.process.model_copy(update={"live_per_s": 0.0})
+        settings = base.model_copy(update={"engine": engine, "process": process})
+        start_with_state(whole_work(given, settings))
+        process_start(settings, given.rounds)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ and the broker are not in it.
 """
 
 import argparse
-import shutil
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from catchup import MINUTES, TIMEFRAMES, with_timeframes, write
+from own_broker import own_broker
 from results import report
 
 from marketpulse.app import worker as worker_module
@@ -26,12 +24,10 @@ from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.engine import rewind, step, step_rows
-from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.market_reader import MarketReader
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.kafka.transaction import TransactionalLog
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import Settings
 
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("consume", TransactionalLog, "poll"),
@@ -119,24 +115,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
     for wire in ("json", "arrow"):
-        home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
-        base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
-        try:
-            with EmbeddedBroker(base) as broker:
-                settings = connected_to(base, broker.bootstrap)
-                ensure_topics(settings)
-                records = write(settings, given.trades, given.symbols, wire)
-                for frames in (TIMEFRAMES, MINUTES):
-                    name = f"stages_{wire}_from_{frames[0]}"
-                    found = measure(with_timeframes(settings, frames), records, given.rounds, name)
-                    whole = sum(found.values())
-                    for stage, seconds in sorted(found.items(), key=lambda item: -item[1]):
-                        report({
-                            "name": f"{name}_{stage}", "value": round(seconds / given.trades * 1e6, 4), "unit": "us/trade",
-                            "ratio": round(seconds / whole, 3), "ratio_to": f"the thread's {whole / given.trades * 1e6:.3f} us/trade",
-                        })  # fmt: skip
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
+        with own_broker() as settings:
+            ensure_topics(settings)
+            records = write(settings, given.trades, given.symbols, wire)
+            for frames in (TIMEFRAMES, MINUTES):
+                name = f"stages_{wire}_from_{frames[0]}"
+                found = measure(with_timeframes(settings, frames), records, given.rounds, name)
+                whole = sum(found.values())
+                for stage, seconds in sorted(found.items(), key=lambda item: -item[1]):
+                    report({
+                        "name": f"{name}_{stage}", "value": round(seconds / given.trades * 1e6, 4), "unit": "us/trade",
+                        "ratio": round(seconds / whole, 3), "ratio_to": f"the thread's {whole / given.trades * 1e6:.3f} us/trade",
+                    })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,32 +1,11 @@
 """The loop by hand with talipp's indicator objects, eight per symbol."""
 
-import orjson
-from confluent_kafka import Consumer, TopicPartition
-from counting_sink import CountingSink, given
+from consume_loop import consume_trades
+from counting_sink import given
 from talipp.indicators import BB, EMA, MACD, ROC, RSI, SMA, VWAP
 from talipp.ohlcv import OHLCV
 
 KEPT = 200  # talipp keeps every value; this many are left when it has twice as many
-
-
-def main() -> None:
-    asked = given()
-    consumer = Consumer({
-        "bootstrap.servers": asked.bootstrap, "group.id": "talipp", "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-    })  # fmt: skip
-    consumer.assign([TopicPartition(asked.topic, p, 0) for p in range(asked.partitions)])
-    sink, symbols, loads = CountingSink(asked), {}, orjson.loads
-    while True:
-        for message in consumer.consume(10_000, 0.1):
-            event = loads(message.value())
-            if event["type"] != "trade":
-                continue
-            symbol = event["symbol"]
-            update = symbols.get(symbol)
-            if update is None:
-                update = symbols[symbol] = new_objects()
-            sink.take(symbol, update(event["price"], event["size"]))
 
 
 def new_objects():
@@ -53,4 +32,4 @@ def new_objects():
 
 
 if __name__ == "__main__":
-    main()
+    consume_trades(given(), "talipp", new_objects)

@@ -1,29 +1,8 @@
 """The loop by hand with wickra's indicator objects, eight per symbol."""
 
-import orjson
 import wickra
-from confluent_kafka import Consumer, TopicPartition
-from counting_sink import CountingSink, given
-
-
-def main() -> None:
-    asked = given()
-    consumer = Consumer({
-        "bootstrap.servers": asked.bootstrap, "group.id": "wickra", "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-    })  # fmt: skip
-    consumer.assign([TopicPartition(asked.topic, p, 0) for p in range(asked.partitions)])
-    sink, symbols, loads = CountingSink(asked), {}, orjson.loads
-    while True:
-        for message in consumer.consume(10_000, 0.1):
-            event = loads(message.value())
-            if event["type"] != "trade":
-                continue
-            symbol = event["symbol"]
-            update = symbols.get(symbol)
-            if update is None:
-                update = symbols[symbol] = new_objects()
-            sink.take(symbol, update(event["price"], event["size"]))
+from consume_loop import consume_trades
+from counting_sink import given
 
 
 def new_objects():
@@ -52,4 +31,4 @@ def new_objects():
 
 
 if __name__ == "__main__":
-    main()
+    consume_trades(given(), "wickra", new_objects)

@@ -118,7 +118,8 @@ def scanned(value: bytes) -> tuple[Columns, StringTable] | None:
     strings = StringTable()
     table = NameTable(strings)
     data = np.frombuffer(value + PADDING, np.uint8)
-    columns, status = Columns.missing(1, data), np.empty(1, np.int8)
+    columns, status = Columns.undefined(1, data), np.empty(1, np.int8)
+    columns.blank(slice(None))
     assert TABLES.scan(data, np.array([0, len(value)]), 0, status, columns, table) == 1
     table.push()
     return (columns, strings) if status[0] == TAKEN else None
@@ -126,7 +127,8 @@ def scanned(value: bytes) -> tuple[Columns, StringTable] | None:
 
 def by_authority(value: bytes) -> tuple[Columns, StringTable]:
     strings = StringTable()
-    columns = Columns.missing(1, np.empty(0, np.uint8))
+    columns = Columns.undefined(1, np.empty(0, np.uint8))
+    columns.blank(slice(None))
     writer = Writer(columns, strings)
     writer.take(0, read_object(value))
     writer.finish()

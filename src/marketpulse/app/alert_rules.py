@@ -12,12 +12,11 @@ from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_json import change_from_json, rule_from_json, rule_to_json
 from marketpulse.alerts.rule_set import RuleSet, computes_of
 from marketpulse.app.engine_config import engine_config
-from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
+from marketpulse.app.receipts.running_rules import newest_state
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError
 from marketpulse.kafka.control_writer import write_change
 from marketpulse.kafka.log_reader import LogReader
-from marketpulse.kafka.snapshot import SnapshotGone
 from marketpulse.settings import Settings
 
 _PARTITION = 0  # a change stands in all of them
@@ -39,7 +38,7 @@ def rules_that_run(settings: Settings, config: EngineConfig) -> RuleSet:
     """
     log = LogReader(settings)
     try:
-        rules, covered = _newest_state(log, config)
+        rules, covered = _newest_rules(log, config)
         for record in log.changes():
             if record.is_behind(_PARTITION, covered):
                 rules = _after(rules, record.change)
@@ -98,18 +97,14 @@ def _key(name: str) -> str:
     return f"rule/{name}"
 
 
-def _newest_state(log: LogReader, config: EngineConfig) -> tuple[RuleSet, int]:
+def _newest_rules(log: LogReader, config: EngineConfig) -> tuple[RuleSet, int]:
     """The rules of the engine's newest snapshot, and the offset that it covers; of an engine without one that can be
     gone on from, what it begins with: the configured rules, where the log begins."""
-    _, pointer = log.committed().get(_PARTITION, (0, None))
-    if pointer is not None:
-        try:
-            state = state_from_bytes(log.read_snapshot(_PARTITION, pointer), config)
-        except (ForeignState, SnapshotGone):
-            pass
-        else:
-            return state.alerts.rules, pointer.covered
-    return config.alert_rules(), log.span(_PARTITION).first
+    found = newest_state(log, config, _PARTITION)
+    if found is None:
+        return config.alert_rules(), log.span(_PARTITION).first
+    state, covered = found
+    return state.alerts.rules, covered
 
 
 def _after(rules: RuleSet, change: dict[str, Any]) -> RuleSet:

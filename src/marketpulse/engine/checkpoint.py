@@ -8,7 +8,6 @@ that were put in the configuration since begin there, and those that were taken 
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +102,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
     arrays = []
     for dtype, shape in zip(_dtypes(config), head["shapes"], strict=True):
         count = int(np.prod(shape))
-        arrays.append(_array(np.frombuffer(data, dtype, count, at), shape))
+        arrays.append(copied(np.frombuffer(data, dtype, count, at)).reshape(shape))
         at += count * dtype.itemsize
     n, specs = len(Tables._fields), len(config.indicators)
     tables, indicators = arrays[:n], arrays[n : n + specs]
@@ -160,11 +159,6 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
         CLOSED, np.dtype("f8"), np.dtype("i8"), CLOSED, np.dtype("f8"),
         LIFE, np.dtype("f8"), LIFE, np.dtype("f8"), EVENT, RETOLD, EVENT,
     ]  # fmt: skip
-
-
-def _array(read: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A copy that may be written, of what was read."""
-    return (copied(read) if read.dtype.names else read.copy()).reshape(shape)
 
 
 def _make_room_for_ids(state: PartitionState) -> None:

@@ -85,8 +85,5 @@ def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, fre
 
 def _doubled(array: np.ndarray) -> np.ndarray:
     more = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
-    if array.dtype.names:
-        put(array, more)
-    else:
-        more[: len(array)] = array
+    put(array, more)
     return more

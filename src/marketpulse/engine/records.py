@@ -1,4 +1,5 @@
-"""Arrays of records copied by their bytes: numpy itself copies them field by field, at a twentieth of the speed."""
+"""Arrays of records copied by their bytes: numpy itself copies them field by field, at a twentieth of the speed.
+Arrays of numbers pass through as they are."""
 
 from collections.abc import Sequence
 
@@ -29,4 +30,6 @@ def put(records: np.ndarray, into: np.ndarray) -> None:
 
 def _whole(records: np.ndarray) -> np.ndarray:
     """Each record as one piece of memory."""
+    if records.dtype.names is None:
+        return records
     return records.view(np.dtype((np.void, records.dtype.itemsize)))

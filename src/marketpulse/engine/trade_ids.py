@@ -1,8 +1,8 @@
 """Finding a trade of the window by its id: an open hash table of places in `Tables.window`.
 
 Beside each place stand 32 bits of the id's hash. So the window, which is far larger than the processor's caches, is
-only looked into where the id is most likely there, and not at all where the table grows. An id of up to 15 bytes is its own key, so those are compared exactly; of a longer one the key is a
-hash of 120 bits.
+only looked into where the id is most likely there, and not at all where the table grows. An id of up to 15 bytes is
+its own key, so those are compared exactly; of a longer one the key is a hash of 120 bits.
 """
 
 import numpy as np

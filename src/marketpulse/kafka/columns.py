@@ -48,13 +48,6 @@ class Columns:
         longs[LOG_TIME] = NOT_ASKED
         return cls(np.empty((6, n)), longs, ids, np.empty((2, n), np.int8), data)
 
-    @classmethod
-    def missing(cls, n: int, data: Bytes) -> "Columns":
-        """Columns whose optional fields are missing; the rest is undefined."""
-        columns = cls.undefined(n, data)
-        columns.blank(slice(None))
-        return columns
-
     def blank(self, rows: Any) -> None:
         """Make every optional field of these rows missing."""
         self.floats[:, rows] = np.nan

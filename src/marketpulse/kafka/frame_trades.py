@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from marketpulse.compiled import bare_kernel
 from marketpulse.kafka import columns as into
 from marketpulse.kafka.columns import Columns
-from marketpulse.kafka.frame_columns import FrameColumns, Mask
+from marketpulse.kafka.frame_columns import Checked, FrameColumns, Mask
 from marketpulse.kafka.market_contract import Rule
 from marketpulse.model.market import (
     ABSENT,
@@ -40,10 +40,9 @@ def take_trades(fields: FrameColumns, n: int, columns: Columns) -> Mask | None:
         return None
     has_ingested = not fields.lacks("ingest_time_ns")
     ingested = fields.plain("ingest_time_ns", pa.int64()) if has_ingested else _missing(n)
-    venue, starts, lengths = (
-        _everywhere(fields, name, column, n)
-        for name, column in (("venue", "venue"), ("trade_id", "trade_id"), ("trade_id", "trade_id.length"))
-    )
+    venue = _everywhere(fields, "venue", fields.checked("venue", Rule.NAME), n)
+    starts = _everywhere(fields, "trade_id", fields.held("trade_id"), n)
+    lengths = _everywhere(fields, "trade_id", fields.held("trade_id.length"), n)
     if ingested is None or venue is None or starts is None or lengths is None:
         return None
     odd = np.empty(n, np.bool_)
@@ -54,11 +53,10 @@ def take_trades(fields: FrameColumns, n: int, columns: Columns) -> Mask | None:
     return odd
 
 
-def _everywhere(fields: FrameColumns, name: str, column: str, n: int) -> NDArray[Any] | None:
+def _everywhere(fields: FrameColumns, name: str, field: Checked | None, n: int) -> NDArray[Any] | None:
     """An optional field that every row has, and rightly, or none has: then it is missing in all; else None."""
     if fields.lacks(name):
         return _missing(n)
-    field = fields.checked(column, Rule.NAME)
     return field.values if field is not None and field.good.all() else None
 
 

@@ -55,7 +55,8 @@ def test_parts_are_joined_in_the_order_of_the_log_however_long_their_runs(run: i
     parts = []
     for number in range(3):
         offsets = np.flatnonzero(owner == number)
-        part = Columns.missing(len(offsets), np.full(7 + number, number, np.uint8))
+        part = Columns.undefined(len(offsets), np.full(7 + number, number, np.uint8))
+        part.blank(slice(None))
         part.longs[OFFSET], part.longs[TRADE_ID_START], part.floats[A] = offsets, number, offsets * 0.5
         part.ids[SYMBOL], part.flags[KIND] = number, number
         part.rare[0] = {"of": number}

@@ -3,15 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from marketpulse.app.cli.common import Config, read_settings, without_none
 from marketpulse.errors import ParameterError
-
-if TYPE_CHECKING:
-    pass
 
 changes = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

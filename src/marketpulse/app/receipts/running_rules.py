@@ -63,11 +63,17 @@ def rules_of(state: PartitionState) -> RunningRules:
 
 def running_rules(log: LogReader, config: EngineConfig, partition: int) -> RunningRules | None:
     """Those that run in a partition now; None: no snapshot of this computation tells, so all began with the log."""
+    found = newest_state(log, config, partition)
+    return None if found is None else rules_of(found[0])
+
+
+def newest_state(log: LogReader, config: EngineConfig, partition: int) -> tuple[PartitionState, int] | None:
+    """The state that the newest commit names, and the offset that it covers; None: none of this computation."""
     _, pointer = log.committed().get(partition, (0, None))
     if pointer is None:
         return None
     try:
-        return rules_of(state_from_bytes(log.read_snapshot(partition, pointer), config))
+        return state_from_bytes(log.read_snapshot(partition, pointer), config), pointer.covered
     except (ForeignState, SnapshotGone):
         return None
 
