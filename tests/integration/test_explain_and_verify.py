@@ -1,17 +1,11 @@
 """Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -20,8 +14,6 @@ import market_rows
 from bare_clients import BareTopic, rows
 from market_rows import at
 from marketpulse.app.engine_config import engine_config
-from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.pipeline import process, sink
 from marketpulse.app.pipeline.verify import tell
 from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.explain_text import as_object
@@ -33,7 +25,8 @@ from marketpulse.app.warm import warm_up
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import RECEIPT
 from marketpulse.settings import Settings
-from marketpulse.telemetry import PARITY_DRIFT_ROWS, Health
+from marketpulse.telemetry import PARITY_DRIFT_ROWS
+from stored_pipeline import Pipeline
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -83,77 +76,6 @@ def settings(kafka_settings: Settings) -> Settings:
         update={"lake": kafka_settings.sinks.lake.model_copy(update={"flush_s": 0.2})}
     )
     return kafka_settings.model_copy(update={"engine": engine, "sinks": sinks})
-
-
-class Pipeline:
-    """Engine and lake in threads of their own, until everything written is stored."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def run(self, records: list[Any]) -> None:
-        BareTopic.of(self.settings).write(records)
-        lives = [
-            Lifecycle(n, threading.Event(), Health(), self.settings.data_dir / "run" / f"{n}.json", 0)
-            for n in "ab"
-        ]
-        pool = ThreadPoolExecutor(2)
-        running = [
-            pool.submit(process.run, self.settings, lives[0]),
-            pool.submit(sink.run, self.settings, lives[1], "lake"),
-        ]
-        end = BareTopic.of(self.settings).ends()[0]
-        log = LogReader(self.settings)
-        waited = threading.Event()
-        for _ in range(600):
-            if log.committed().get(0, (0, None))[0] >= end:
-                break
-            waited.wait(0.1)
-        log.close()
-        for life, done in zip(lives, running, strict=True):
-            life.stop.set()
-            assert done.result(60) == 0
-        pool.shutdown()
-
-    def marketpulse(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command, as a person runs it."""
-        s = self.settings
-        environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))},
-            "MARKETPULSE_DATA_DIR": str(s.data_dir), "MARKETPULSE_KAFKA__BOOTSTRAP_SERVERS": str(s.kafka.bootstrap_servers),
-            "MARKETPULSE_KAFKA__TOPIC_PREFIX": s.kafka.topic_prefix,
-            "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(s.engine.timeframes),
-            "MARKETPULSE_ENGINE__INDICATORS": s.engine.indicators, "MARKETPULSE_ENGINE__FILL": s.engine.fill,
-            "MARKETPULSE_ENGINE__ALERTS": json.dumps(s.engine.alerts),
-        }  # fmt: skip
-        command = [sys.executable, "-m", "marketpulse", *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=120, check=False
-        )
-
-    def tamper(self, table: str, column: str, since: float = 0) -> dict[str, Any]:
-        """Change the last digit of one value (of a bar that opens since then) in a file of the lake; gives the row
-        as it was."""
-        for path in sorted((self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")):
-            stored = pq.read_table(path, partitioning=None)
-            values = stored[column].to_pylist()
-            for place, value in enumerate(values):
-                if value is not None and stored["open_time_ns"][place].as_py() >= at(since):
-                    values[place] = value * (1 + 2**-52)
-                    changed = pa.array(values, pa.float64())
-                    pq.write_table(
-                        stored.set_column(stored.column_names.index(column), column, changed), path
-                    )
-                    return dict(stored.slice(place, 1).to_pylist()[0])
-        raise AssertionError("the lake has no such value")
-
-    def rewrite(self, table: str, change: Callable[[pa.Table], pa.Table]) -> pa.Table:
-        """Change the largest file of a table; gives its rows as they were."""
-        paths = (self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")
-        path = max(paths, key=lambda path: path.stat().st_size)
-        stored = pq.read_table(path, partitioning=None)
-        pq.write_table(change(stored), path)
-        return stored
 
 
 @pytest.fixture

@@ -94,6 +94,16 @@ def change_rules(
     return changed
 
 
+def forget_rows(state: AlertState, symbol: int) -> AlertState:
+    """This symbol as before its first row. Where each rule begins stays."""
+    life = state.life[symbol]
+    for name in ("raised", "rows"):
+        life[name] = 0
+    life["since_ns"] = life["raised_ns"] = NEVER
+    state.memory[symbol] = np.nan
+    return state
+
+
 def return_to(
     state: AlertState, anchor: AlertState, rules: RuleSet, symbols: NDArray[np.integer]
 ) -> AlertState:

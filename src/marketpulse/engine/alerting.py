@@ -18,7 +18,14 @@ from marketpulse.alerts.differences import differences
 from marketpulse.alerts.evaluate import evaluate
 from marketpulse.alerts.events import EVENT
 from marketpulse.alerts.rule_set import RuleSet
-from marketpulse.alerts.state import AlertState, change_rules, learn_symbols, new_state, return_to
+from marketpulse.alerts.state import (
+    AlertState,
+    change_rules,
+    forget_rows,
+    learn_symbols,
+    new_state,
+    return_to,
+)
 from marketpulse.indicators.declaration import Floats
 
 RETOLD = np.dtype(
@@ -106,6 +113,40 @@ def pass_by(
     held = events[untold[events["row"]]]
     if len(held):
         alerts.passed.append(held)
+
+
+def begin_again(alerts: Alerting, names: Sequence[str], symbol: int) -> None:
+    """At the anchor, the rules have seen no row of this symbol yet."""
+    alerts.anchor = learn_symbols(alerts.anchor, alerts.rules, names)
+    alerts.anchor = forget_rows(alerts.anchor, symbol)
+
+
+def know_past(
+    alerts: Alerting,
+    names: Sequence[str],
+    symbol: int,
+    bars: np.ndarray,
+    values: Floats,
+    rule_names: Sequence[str],
+    retold: np.ndarray,
+) -> None:
+    """Readers know the events of these bars, which the anchor goes past. `retold` (model.history.PAST_ALERT, with its
+    `rule_names`): what was told of them more than once."""
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, bars, values, _all_of(bars))
+    alerts.known.append(events)
+    numbers = dict(zip((rule.name for rule in alerts.rules.rules), alerts.rules.numbers, strict=True))
+    rules = np.array([numbers.get(name, -1) for name in rule_names], np.int32)[retold["rule"]]
+    again = np.zeros(len(retold), RETOLD)
+    again["symbol"], again["rule"] = symbol, rules
+    again["event_time_ns"], again["open_ns"] = retold["event_time_ns"], retold["open_time_ns"]
+    again["revision"] = retold["revision"]
+    mine = alerts.retold[alerts.retold["symbol"] == symbol]
+    there = set(zip(mine["rule"].tolist(), mine["event_time_ns"].tolist(), strict=True))
+    new = [
+        place not in there and place[0] >= 0
+        for place in zip(rules.tolist(), retold["event_time_ns"].tolist(), strict=True)
+    ]
+    alerts.retold = np.concatenate([alerts.retold, again[np.array(new, np.bool_)]])
 
 
 def tell_again(

@@ -25,10 +25,11 @@ from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told
 from marketpulse.engine.trade_ids import index_ids, no_ids
+from marketpulse.model.history import COLUMNS, History, Part
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS4"
+_MAGIC = b"MPS5"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),
@@ -82,6 +83,7 @@ def state_to_bytes(state: PartitionState, config: EngineConfig) -> bytes:
             "configured": [rule_to_json(rule) for rule in config.alerts],
             "symbols": [state.alerts.live.symbols, state.alerts.anchor.symbols],
         },
+        "rebuilds": [_part_head(part) for parts in state.rebuilds.values() for part in parts],
         "shapes": [array.shape for array in arrays],
     }).encode()  # fmt: skip
     return b"".join(
@@ -107,7 +109,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
     n, specs = len(Tables._fields), len(config.indicators)
     tables, indicators = arrays[:n], arrays[n : n + specs]
     anchored, rest = arrays[n + specs : n + specs + len(ANCHORED)], arrays[n + specs + len(ANCHORED) :]
-    told, alerts = rest[specs : specs + 5], rest[specs + 5 :]
+    told, alerts, history = rest[specs : specs + 5], rest[specs + 5 : specs + 12], rest[specs + 12 :]
     state = PartitionState(
         tables=Tables(*tables),
         symbols=StringTable(head["symbols"]),
@@ -120,6 +122,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         alerts=_alerting(head["alerts"], alerts, config),
         told=Told([(told[0], told[1], told[2])], [(told[3], told[4])]),
         alphabet=sorted(head["symbols"]),
+        rebuilds=_rebuilds(head["rebuilds"], history),
     )
     rebuild_sessions(state, config)
     _make_room_for_ids(state)
@@ -147,8 +150,13 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     alerts = state.alerts
     memory = [alerts.live.life, alerts.live.memory, alerts.anchor.life, alerts.anchor.memory]
     events = [alerts.known_events(), alerts.retold, alerts.passed_events()]
+    parts = [part.history.tables for parts in state.rebuilds.values() for part in parts]
+    history = [
+        np.concatenate([np.empty(0, dtype), *(tables[name] for tables in parts)])
+        for name, dtype in COLUMNS.items()
+    ]
     return [
-        *tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed, *memory, *events,
+        *tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed, *memory, *events, *history,
     ]  # fmt: skip
 
 
@@ -157,8 +165,33 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
     return [
         *(_DTYPES[name] for name in Tables._fields), *floats, *(_DTYPES[name] for name in ANCHORED), *floats,
         CLOSED, np.dtype("f8"), np.dtype("i8"), CLOSED, np.dtype("f8"),
-        LIFE, np.dtype("f8"), LIFE, np.dtype("f8"), EVENT, RETOLD, EVENT,
+        LIFE, np.dtype("f8"), LIFE, np.dtype("f8"), EVENT, RETOLD, EVENT, *COLUMNS.values(),
     ]  # fmt: skip
+
+
+def _part_head(part: Part) -> dict[str, Any]:
+    """A part of a rebuild without its rows, of which it says how many there are."""
+    history = part.history
+    return {
+        "id": part.id, "part": part.part, "parts": part.parts, "symbol": history.symbol,
+        "covers_offset": history.covers_offset, "names": history.names,
+        "rows": {name: len(rows) for name, rows in history.tables.items()},
+    }  # fmt: skip
+
+
+def _rebuilds(heads: list[dict[str, Any]], arrays: list[np.ndarray]) -> dict[str, list[Part]]:
+    """The inverse; `arrays` are the rows of all parts, one part behind the other."""
+    found: dict[str, list[Part]] = {}
+    at = dict.fromkeys(COLUMNS, 0)
+    for head in heads:
+        tables = {}
+        for name, rows in zip(COLUMNS, arrays, strict=True):
+            tables[name] = rows[at[name] : at[name] + head["rows"][name]]
+            at[name] += head["rows"][name]
+        names = {name: tuple(texts) for name, texts in head["names"].items()}
+        history = History(head["symbol"], head["covers_offset"], names, tables)
+        found.setdefault(history.symbol, []).append(Part(head["id"], head["part"], head["parts"], history))
+    return found
 
 
 def _make_room_for_ids(state: PartitionState) -> None:

@@ -47,11 +47,18 @@ def leave_heaps(tables: Tables, marks: NDArray[np.int8]) -> None:
 
 
 @bare_kernel
-def return_to_anchor(tables: Tables, anchor: Tables, plan: Plan, symbol: int) -> None:
-    """Drop the symbol's open time bars, and take those that were open at the anchor."""
+def drop_bars(tables: Tables, plan: Plan, symbol: int) -> None:
+    """Free the symbol's open time bars, which wait in no heap."""
     for frame in range(plan.ticks, plan.length.size):
         while tables.heads[symbol, frame] >= 0:
             free_bar(tables, tables.heads[symbol, frame])
+
+
+@bare_kernel
+def return_to_anchor(tables: Tables, anchor: Tables, plan: Plan, symbol: int) -> None:
+    """Drop the symbol's open time bars, and take those that were open at the anchor."""
+    drop_bars(tables, plan, symbol)
+    for frame in range(plan.ticks, plan.length.size):
         tables.closed_until[symbol, frame] = anchor.closed_until[symbol, frame]
         tables.last_close[symbol, frame] = anchor.last_close[symbol, frame]
         slot = anchor.heads[symbol, frame]

@@ -28,6 +28,7 @@ from marketpulse.engine.layout import (
     STALE_TOLD,
     Output,
     Plan,
+    Tables,
 )
 from marketpulse.engine.prevailing import forget_quotes, quote_rebuilt
 from marketpulse.engine.records import chosen, copied, joined, put
@@ -65,13 +66,13 @@ def rewind(
             tables = state.tables
         return_to_anchor(tables, state.anchor.tables(tables), plan, symbol)
     for rows, anchored in zip(state.indicators, state.anchor.indicators, strict=True):
-        series = _series(config, plan, symbols)
+        series = time_series(config, plan, symbols)
         rows[series] = anchored[series]
     kept = kept_trades(state)
-    trades = _sorted(kept, np.flatnonzero(marks[kept["symbol"]]))
+    trades = by_time(kept, np.flatnonzero(marks[kept["symbol"]]))
     until = np.full(tables.symbols.size, NEVER)
     read_closed_times(tables, symbols, until)
-    closed = _replay(state, plan, trades, symbols, until, at_anchor=False)
+    closed = build_bars(state, plan, trades, symbols, until, at_anchor=False)
     for symbol in symbols:
         wait_again(state.tables, plan, symbol)
     stale = state.tables.symbols["stale"]
@@ -90,8 +91,9 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     floors, gone = _left_behind(state, plan)
     kept = kept_trades(state)
     moving = known[floors[known] > NEVER]
-    closed = _replay(state, plan, _sorted(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
+    closed = build_bars(state, plan, by_time(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
     values = values_of(state.anchor.indicators, config, closed)
+    _note_passed(tables, kept[gone], closed)
     if gone.any():
         rest = chosen(kept, ~gone)
         put(rest, tables.window)
@@ -103,6 +105,13 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     if untold.any():
         state.told.passed.append((closed[untold], values[untold]))
     forget_told(state, config, closed[~untold])
+
+
+def _note_passed(tables: Tables, gone: np.ndarray, closed: np.ndarray) -> None:
+    """Up to which record of the log each symbol's trades and rows are known as results only."""
+    passed = tables.symbols["passed_offset"]
+    np.maximum.at(passed, gone["symbol"], np.maximum(gone["offset"], gone["changed_offset"]))
+    np.maximum.at(passed, closed["symbol"], np.maximum(closed["last_offset"], closed["quote_offset"]))
 
 
 def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
@@ -129,13 +138,13 @@ def _left_behind(state: PartitionState, plan: Plan) -> tuple[NDArray[np.int64], 
     return floors, kept["event_ns"] < floors[kept["symbol"]]
 
 
-def _sorted(kept: np.ndarray, places: Places) -> Places:
+def by_time(kept: np.ndarray, places: Places) -> Places:
     """Places in the window by (event time, place in the log)."""
     order: Places = places[np.argsort(kept["event_ns"][places], kind="stable")]
     return order
 
 
-def _series(config: EngineConfig, plan: Plan, symbols: NDArray[np.int64]) -> NDArray[np.int64]:
+def time_series(config: EngineConfig, plan: Plan, symbols: NDArray[np.int64]) -> NDArray[np.int64]:
     """The indicators' rows of the symbols' time bars."""
     frames = len(config.frames)
     rows: NDArray[np.int64] = (symbols[:, None] * frames + np.arange(plan.ticks, frames)).ravel()
@@ -148,7 +157,7 @@ def _slots_of(state: PartitionState, plan: Plan, symbol: int) -> int:
     return int(count_open(state.anchor.tables(state.tables), plan, symbol)) + 2 * frames + 2
 
 
-def _replay(
+def build_bars(
     state: PartitionState,
     plan: Plan,
     order: Places,

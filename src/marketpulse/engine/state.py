@@ -34,6 +34,7 @@ from marketpulse.engine.records import joined
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.trade_ids import no_ids
 from marketpulse.indicators.declaration import Floats
+from marketpulse.model.history import Part
 from marketpulse.model.market import StringTable
 from marketpulse.model.session import around_the_clock
 
@@ -124,12 +125,15 @@ class PartitionState:
     alerts: Alerting
     told: Told = field(default_factory=Told)
     alphabet: list[str] = field(default_factory=list)  # the symbols, sorted
+    rebuilds: dict[str, list[Part]] = field(default_factory=dict)
+    """By symbol, the parts that have come of a rebuild which is not whole yet (engine.rebuild)."""
 
     def size_bytes(self) -> int:
         """All of it, the correction window included."""
         live = sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
         anchor = sum(getattr(self.anchor, name).nbytes for name in ANCHORED)
         beside = self.told.size_bytes() + self.alerts.size_bytes()
+        beside += sum(part.size_bytes() for parts in self.rebuilds.values() for part in parts)
         return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + beside
 
 

@@ -39,6 +39,7 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
+from marketpulse.engine.rebuild import StaleHistory, is_last_part, take_rebuild
 from marketpulse.engine.records import joined
 from marketpulse.engine.rewind import move_anchor
 from marketpulse.engine.state import PartitionState
@@ -69,7 +70,7 @@ from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import ABSENT, COMPLETE, Kind, MarketBatch
 
 _ROOM = 4_096
-_BAD_CONTROL = "bad_control"
+_BAD_CONTROL, _BAD_REBUILD, _STALE_REBUILD = "bad_control", "bad_rebuild", "stale_rebuild"
 CLOSED_MOST = 50_000  # a step's bars, but for what one round closes: some 15 MB with their rows
 
 
@@ -223,6 +224,8 @@ class Stepper:
         state, kind = taken.state, Kind(int(batch.kind[row]))
         if kind == Kind.CONTROL:
             self._take_control(taken, batch, row)
+        elif kind == Kind.REBUILD:
+            self._take_rebuild(taken, batch, row)
         if batch.source[row] == ABSENT:
             return
         source = int(known.source_of[batch.source[row]])
@@ -252,6 +255,24 @@ class Stepper:
             take_control(taken.state, self.config, batch.rare[row])
         except ParameterError as error:
             taken.refused.append(Refusal(row, _BAD_CONTROL, (), str(error)))
+
+    def _take_rebuild(self, taken: StepRows, batch: MarketBatch, row: int) -> None:
+        """What is known before it is told before it; what it changes leaves as every revision does."""
+        record = batch.rare[row]
+        if is_last_part(record):
+            taken.indicate()
+            taken.refresh()
+            taken.tell()
+        place = (int(batch.offset[row]), int(batch.row[row]))
+        try:
+            take_rebuild(taken.state, self.config, self._plan, record, place)
+        except StaleHistory as error:
+            taken.refused.append(Refusal(row, _STALE_REBUILD, (), str(error)))
+        except ParameterError as error:
+            taken.refused.append(Refusal(row, _BAD_REBUILD, (), str(error)))
+        else:
+            if self.config.revise_each:
+                taken.tell()
 
     def _wrong_goodbye(self, state: PartitionState, source: int, batch: MarketBatch, row: int) -> str | None:
         """A final watermark is a promise as good as the clock that made it: the same door as for rows."""

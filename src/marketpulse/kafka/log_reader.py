@@ -8,8 +8,9 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Retryable
@@ -102,6 +103,22 @@ class LogReader:
                     newest.pop(found.key, None)  # its place is behind all others now
                     newest[found.key] = found
         return list(newest.values())
+
+    def letters(self, partition: int, begin: int) -> list[dict[str, Any]]:
+        """The dead letters of a partition of `dead-letters` from there on."""
+        topic = self._settings.topic("dead-letters")
+        found: list[dict[str, Any]] = []
+        for messages in self._messages(
+            topic, partition, max(begin, self.span(partition, "dead-letters").first), None
+        ):
+            found += [orjson.loads(message.value() or b"{}") for message in messages]
+        return found
+
+    def goes_on(self, topic: str, partition: int, begin: int) -> bool:
+        """Whether a committed record stands there or behind; marks of transactions are none."""
+        held = self.span(partition, topic)
+        begin = max(begin, held.first)
+        return begin < held.end and any(self._messages(self._settings.topic(topic), partition, begin, None))
 
     def snapshots(self, partition: int) -> list[Pointer]:
         """The whole snapshots of a partition's state that the broker still has, oldest first."""

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from marketpulse.errors import RejectedRecord
+from marketpulse.model.history import read_part
 from marketpulse.model.market import (
     COMPLETE,
     EARLIEST_TIME_NS,
@@ -279,6 +280,13 @@ def _check_interval(record: dict[str, Any]) -> None:
         raise Refused("bad_time", f"from_ns {begin} must not be after to_ns {end}")
 
 
+def _check_rebuild(record: dict[str, Any]) -> None:
+    try:
+        read_part(record)
+    except ValueError as error:
+        raise Refused("bad_rebuild", str(error)) from None
+
+
 _EMPTY_IS_MISSING = frozenset({Rule.NAME, Rule.ID})
 _CHECKS: dict[Rule, Callable[[str, object], None]] = {
     Rule.SYMBOL: _check_symbol, Rule.NAME: _check_name, Rule.PRICE: _check_price, Rule.SIZE: _check_size,
@@ -288,4 +296,5 @@ _CHECKS: dict[Rule, Callable[[str, object], None]] = {
 }  # fmt: skip
 _FURTHER: dict[Kind, Callable[[dict[str, Any]], None]] = {
     Kind.BAR: _check_bar, Kind.GAP: _check_interval, Kind.HALT: _check_interval, Kind.RESUME: _check_interval,
+    Kind.REBUILD: _check_rebuild,
 }  # fmt: skip

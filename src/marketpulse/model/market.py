@@ -208,6 +208,8 @@ REASONS = {
     "too_late": "the bar has closed and the correction window is past it",
     "unknown_trade": "no trade with this id is in the correction window",
     "bad_control": "the change that the control record states cannot be made",
+    "bad_rebuild": "the rebuild record is not whole, or nothing can be built from it",
+    "stale_rebuild": "the rebuild record's history ends before what the engine has forgotten: heal again",
     "too_many_symbols": "the engine's cap on symbols is reached: raise engine.symbols_max, or look who writes them",
     "too_many_sources": "more than 64 sources have fed this partition: let feeds share a source name",
     "too_many_venues": "more than 4,096 venues have fed this partition: look who writes them",

@@ -55,6 +55,13 @@ class CommittedFiles:
                 found[parse_partition_name(name)] = min(state.next_offsets.values())
         return found
 
+    def held_up_to(self, name: str) -> int:
+        """As last read: the offset of one partition, such as `market-03`, before which every row of every table is here.
+
+        What a partition's tables hold is committed together, so the furthest of them speaks for all."""
+        state = self._states.get(name)
+        return 0 if state is None else max(state.next_offsets.values(), default=0)
+
     def of(self, name: str) -> list[StoredFile]:
         """As last read: the visible files of one partition, such as `market-03`, oldest first."""
         state = self._states.get(name)

@@ -76,6 +76,10 @@ class StoredRows:
         """As last listed: the files of one partition of a topic, oldest first."""
         return sorted(self._files.of(partition_name(topic, partition)), key=lambda f: f.next_offset)
 
+    def held_up_to(self, topic: str, partition: int) -> int:
+        """As last listed: before which offset of a topic's partition all rows are stored."""
+        return self._files.held_up_to(partition_name(topic, partition))
+
     def table(self, table: str, wanted: Wanted) -> Stored:
         """The rows of a table whose rows have a time (model.tables.EVENT_TIME_COLUMN) and a symbol."""
         time = str(EVENT_TIME_COLUMN[table])

@@ -129,7 +129,7 @@ RARE: list[dict[str, Any]] = [
         "calendar": "XNYS",
     },
     {"type": "goodbye", "source": "s", "watermark_ns": COMPLETE},
-    {"type": "rebuild", "symbol": "AAA"},
+    {"type": "rebuild", "symbol": "AAA", "id": "1", "part": 0, "parts": 1, "covers_offset": 7},
     {"type": "control", "mute": {"rule": 3}},
 ]
 

@@ -8,14 +8,15 @@ Bars cut by count, and bars of a source, go in as the log had them. What hangs o
 came too late is written nowhere. So are alert rules of which it is not known since when they run (lake_rules).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from marketpulse.app.receipts.healed import Healed, Place, healed_trades
 from marketpulse.app.receipts.replay import Replay, Rows
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.engine.config import EngineConfig
@@ -40,7 +41,12 @@ class LakeInputs:
     trades: pa.Table
     late: np.ndarray  # (n,) bool
     events: pa.Table
-    refused: frozenset[tuple[int, int]]  # (offset, row) of everything that went to the dead letters whole
+    refused: frozenset[Place]  # of everything that went to the dead letters whole
+    healed: Mapping[Place, Healed] = field(default_factory=dict)  # what rebuilds have made of trades
+
+    def only(self, mask: np.ndarray) -> "LakeInputs":
+        """With these of the trades (n,)."""
+        return replace(self, trades=self.trades.filter(pa.array(mask)), late=self.late[mask])
 
 
 def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozenset[str] | None) -> LakeInputs:
@@ -54,17 +60,18 @@ def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozens
 
 def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters: pa.Table) -> LakeInputs:
     """The trades without those that the engine has refused, as the dead letters name them."""
-    reasons: dict[tuple[int, int], str] = {}
+    reasons: dict[Place, str] = {}
     if letters.num_rows:
         own = pc.and_(pc.equal(letters["topic"], topic), pc.equal(letters["partition"], partition))
         for row in letters.filter(own).select(["offset", "row", "reason"]).to_pylist():
             reasons[row["offset"], row["row"] or 0] = row["reason"]
-    late = frozenset(place for place, reason in reasons.items() if reason == "too_late")
     refused = frozenset(reasons)
+    healed = healed_trades(events, refused)
+    late = frozenset(place for place, reason in reasons.items() if reason == "too_late")
     if trades.num_rows:
         trades = trades.sort_by([("offset", "ascending"), ("row", "ascending")])
         trades = trades.filter(pa.array(~_at(trades, refused - late)))
-    return LakeInputs(topic, partition, trades, _at(trades, late), events, refused)
+    return LakeInputs(topic, partition, trades, _at(trades, late - healed.keys()), events, refused, healed)
 
 
 def recompute(
@@ -124,7 +131,7 @@ def changes_of(inputs: LakeInputs) -> list[dict[str, object]]:
 def changed(inputs: LakeInputs, trades: pa.Table) -> pa.Table:
     """The trades as their corrections and cancels left them."""
     changes = changes_of(inputs)
-    if not changes:
+    if not (changes or inputs.healed):
         return trades
     prices, sizes = trades["price"].to_numpy().copy(), trades["size"].to_numpy().copy()
     places = {
@@ -141,6 +148,9 @@ def changed(inputs: LakeInputs, trades: pa.Table) -> pa.Table:
             gone[place] = True
         else:
             prices[place], sizes[place] = change["price"], change["size"]
+    for place in np.flatnonzero(_at(trades, frozenset(inputs.healed))).tolist():
+        after = inputs.healed[trades["offset"][place].as_py(), trades["row"][place].as_py()]
+        prices[place], sizes[place], gone[place] = after.price, after.size, after.cancelled
     for name, values in (("price", prices), ("size", sizes)):
         trades = trades.set_column(trades.column_names.index(name), name, pa.array(values))
     return trades.filter(pa.array(~gone))
@@ -224,7 +234,7 @@ def _calendars(inputs: LakeInputs) -> dict[str, str]:
     return {body["source"]: body["calendar"] for body in reversed(bodies) if body.get("calendar")}
 
 
-def _at(rows: pa.Table, places: frozenset[tuple[int, int]]) -> np.ndarray:
+def _at(rows: pa.Table, places: frozenset[Place]) -> np.ndarray:
     """(n,) which rows stand at one of these places."""
     if not places or not rows.num_rows:
         return np.zeros(rows.num_rows, np.bool_)

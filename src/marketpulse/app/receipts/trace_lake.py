@@ -7,6 +7,7 @@ import numpy as np
 from marketpulse.alerts.life import NEVER
 from marketpulse.alerts.rule_set import compile_rule
 from marketpulse.app.receipts.alert_trace import AlertSeries, AlertTrace
+from marketpulse.app.receipts.healed import apply_heal
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import (
     LakeInputs,
@@ -121,6 +122,8 @@ def _inputs(inputs: LakeInputs, config: EngineConfig, trace: Trace, *, by_count:
         kind = Kind.CANCEL if change["type"] == "cancel" else Kind.CORRECTION
         where = (int(str(change["offset"])), int(str(change["row"])))
         apply_change(found, where, kind, change, late=False, counts=not by_count)
+    if not by_count:
+        apply_heal(found, inputs.healed)
     if not by_count and sum(r.counts for r in found) != row["trade_count"]:
         found = [r for r in found if r.event_time_ns < closes]
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from marketpulse.app.receipts.alert_trace import AlertSeries, rule_at
+from marketpulse.app.receipts.healed import apply_heal, healed_by
 from marketpulse.app.receipts.replay import Replay, Start, find_start, part_of
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.app.receipts.sought import Place, Sought, is_sought, own_bars, told_rows
@@ -33,6 +34,7 @@ class _Found:
     again: set[Place] = field(default_factory=set)  # trades whose id had come before
     ids: set[tuple[str, str]] = field(default_factory=set)
     changes: list[tuple[Place, Kind, dict[str, Any]]] = field(default_factory=list)
+    rebuilds: list[tuple[Place, dict[str, Any]]] = field(default_factory=list)
     refused: dict[Place, str] = field(default_factory=dict)
     told_in: set[int] = field(default_factory=set)  # numbers of the parts in which the bar was told
 
@@ -160,6 +162,8 @@ def _gather(found: _Found, ask: Ask, batch: MarketBatch) -> None:
         kind = Kind(int(batch.kind[row]))
         if kind in (Kind.CORRECTION, Kind.CANCEL) and record["symbol"] == ask.symbol:
             found.changes.append((_place(batch, row), kind, record))
+        elif kind == Kind.REBUILD and record["symbol"] == ask.symbol:
+            found.rebuilds.append((_place(batch, row), record))
 
 
 def _source_bar(batch: MarketBatch, row: int) -> Input:
@@ -206,6 +210,8 @@ def _inputs(
                 late=place > closed_at and frame >= config.ticks,
                 counts=frame >= config.ticks,
             )
+    if frame >= config.ticks:
+        apply_heal(chosen, healed_by((r for r in found.rebuilds if r[0] <= last_at), found.refused))
     return chosen
 
 

@@ -77,6 +77,22 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     return report
 
 
+def verify_by_lake(
+    stored: StoredRows,
+    config: EngineConfig,
+    wanted: Wanted,
+    topic: str,
+    partition: int,
+    running: RunningRules | None,
+) -> Report:
+    """The last revisions of one partition's rows, held against the lake's trades alone."""
+    report = Report()
+    held = {table: _this_version(report, table, stored.table(table, wanted)) for table in TABLES}
+    own = {table: _of_place(rows, topic, partition) for table, rows in held.items()}
+    _Partition(config, wanted, topic, partition, own, running, report).from_lake(stored)
+    return report
+
+
 class _Partition:
     """The stored rows of one partition of `market`, from which those go that are accounted for."""
 

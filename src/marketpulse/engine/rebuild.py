@@ -1,0 +1,231 @@
+"""A symbol's rows again from its whole past, with trades that came too late for the window (docs/semantics.md, 11).
+
+    parts of a history -> the rows as they were, the rows as they should be -> the anchor, and what is to be told
+
+The history ends where the correction window begins: what lies behind that is in the window already. So both builds
+go from nothing to the anchor. Of the first, readers know its rows; the second one takes the anchor's place. From
+there on it is a revision like any other (engine.revise): the window's trades go in again, and what differs is told.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from marketpulse.engine.alerting import begin_again, know_past, pass_by
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.indicate import values_of
+from marketpulse.engine.layout import CLOSED, KEPT, NEVER, ORIGIN_TRADES, QUOTE, VENUES_MAX, Plan
+from marketpulse.engine.past import place_quotes, place_trades
+from marketpulse.engine.prevailing import blank_quotes
+from marketpulse.engine.records import joined
+from marketpulse.engine.registry import add_source
+from marketpulse.engine.replay import anchor_floors, drop_bars
+from marketpulse.engine.rewind import build_bars, by_time, move_anchor, time_series
+from marketpulse.engine.state import PartitionState
+from marketpulse.engine.window import mark_stale
+from marketpulse.errors import ParameterError
+from marketpulse.indicators.declaration import Floats
+from marketpulse.model.history import HEALED, REPLACED, History, joined_parts, read_part
+from marketpulse.model.market import ABSENT
+
+Place = tuple[int, int]
+
+
+class StaleHistory(ParameterError):
+    """The history ends before what the engine knows the results of only."""
+
+
+def is_last_part(record: dict[str, Any]) -> bool:
+    """Whether the rebuild is whole with this record, so that all rows must be told before it is taken."""
+    return bool(record.get("part", -1) + 1 == record.get("parts"))
+
+
+def take_rebuild(
+    state: PartitionState, config: EngineConfig, plan: Plan, record: dict[str, Any], place: Place
+) -> None:
+    """One part; with the last one, whose place in the log is (offset, row), the symbol's rows are built again.
+
+    Raises StaleHistory, or ParameterError when parts are missing or nothing can be built; the rebuild is given up then.
+    """
+    try:
+        part = read_part(record)
+    except ValueError as error:
+        raise ParameterError(str(error)) from None
+    symbol = part.history.symbol
+    before = state.rebuilds.pop(symbol, [])
+    if part.part and not (before and part.follows(before[-1])):
+        raise ParameterError(f"part {part.part} of the rebuild {part.id!r} does not follow the one before it")
+    parts = [*before, part] if part.part else [part]
+    if not part.is_last:
+        state.rebuilds[symbol] = parts
+        return
+    _rebuild(state, config, plan, joined_parts(parts), place)
+
+
+def _rebuild(state: PartitionState, config: EngineConfig, plan: Plan, past: History, place: Place) -> None:
+    symbol = state.symbols.find(past.symbol)
+    if (
+        symbol == ABSENT
+        or state.tables.symbols["origin"][symbol] != ORIGIN_TRADES
+        or plan.ticks == plan.length.size
+    ):
+        raise ParameterError(f"no bar of {past.symbol} is made from trades and cut by time")
+    move_anchor(state, config, plan)
+    who = state.tables.symbols[symbol]
+    newest = max(int(who["passed_offset"]), int(who["rebuilt_offset"]))
+    if newest > past.covers_offset:
+        raise StaleHistory(
+            f"the history of {past.symbol} ends at offset {past.covers_offset}, and the window begins behind {newest}"
+        )
+    floors = np.full(state.tables.symbols.size, NEVER)
+    anchor_floors(state.tables, plan, floors)
+    floor = int(floors[symbol])
+    trades, side = _trades(state, config, past, symbol, place)
+    if np.any(trades["event_ns"][side == HEALED] >= floor):
+        raise ParameterError(
+            f"a trade of {past.symbol} that is to come in is not behind the correction window"
+        )
+    inside = place_trades(state.tables, state.sessions, plan, symbol, trades, side == HEALED)
+    inside &= trades["event_ns"] < floor
+    trades, side = trades[inside], side[inside]
+    quotes = _quotes(state, plan, past, symbol, floor)
+
+    known, known_values = _build(state, config, plan, symbol, trades[side != HEALED], quotes, floor)
+    _know(state, config, past, symbol, known, known_values)
+    after = _build(state, config, plan, symbol, trades[side != REPLACED], quotes, floor)
+    pass_by(state.alerts, state.symbols.texts(), *after, np.ones(len(after[0]), np.bool_))
+    state.told.passed.append(after)
+    who["changed_offset"], who["changed_row"] = place
+    who["rebuilt_offset"] = place[0]
+    who["dirty"] = 1
+    mark_stale(state.tables, symbol)
+
+
+def _trades(
+    state: PartitionState, config: EngineConfig, past: History, symbol: int, place: Place
+) -> tuple[np.ndarray, np.ndarray]:
+    """The history's trades (KEPT) in order of the log, and which side each is on. Those that come in now are changed here."""
+    rows = past.tables["trades"]
+    rows = rows[np.lexsort((rows["row"], rows["offset"]))]
+    kept = np.zeros(len(rows), KEPT)
+    kept["symbol"] = symbol
+    kept["source"] = _numbers([add_source(state, config, name) for name in past.names["sources"]])[
+        rows["source"]
+    ]
+    kept["venue"] = _numbers([*(_venue(state, name) for name in past.names["venues"]), ABSENT])[rows["venue"]]
+    kept["event_ns"] = rows["event_time_ns"]
+    for name in ("price", "size", "offset", "row", "cancelled", "changed_offset", "changed_row"):
+        kept[name] = rows[name]
+    healed = rows["side"] == HEALED
+    kept["changed_offset"][healed], kept["changed_row"][healed] = place
+    names = [frame.name for frame in config.frames]
+    for bit, name in enumerate(past.names["timeframes"]):
+        if name in names:
+            was_late = (rows["late"] >> np.uint32(bit) & 1).astype(np.uint32)
+            kept["late_frames"] |= was_late << np.uint32(names.index(name))
+    return kept, rows["side"]
+
+
+def _quotes(state: PartitionState, plan: Plan, past: History, symbol: int, floor: int) -> np.ndarray:
+    """The history's quotes (QUOTE) as one chain, newest first; there is always room for none."""
+    rows = past.tables["quotes"][: len(past.tables["quotes"]) if plan.quotes else 0]
+    rows = rows[np.lexsort((rows["row"], rows["offset"], rows["event_time_ns"]))][::-1]
+    chain = np.zeros(len(rows), QUOTE)
+    chain["event_ns"] = rows["event_time_ns"]
+    for name in ("bid", "bid_size", "ask", "ask_size", "offset", "row"):
+        chain[name] = rows[name]
+    inside = place_quotes(state.tables, state.sessions, plan, symbol, chain) & (chain["event_ns"] < floor)
+    chain = chain[inside]
+    chain["next"] = np.append(np.arange(1, len(chain)), -1)[: len(chain)]
+    return chain
+
+
+def _build(
+    state: PartitionState,
+    config: EngineConfig,
+    plan: Plan,
+    symbol: int,
+    trades: np.ndarray,
+    quotes: np.ndarray,
+    floor: int,
+) -> tuple[np.ndarray, Floats]:
+    """The symbol's bars from nothing up to the floor, in order of closing, with their values; the anchor goes on there."""
+    anchor, one = state.anchor, np.array([symbol])
+    drop_bars(anchor.tables(state.tables), plan, symbol)
+    anchor.closed_until[symbol, plan.ticks :] = NEVER
+    anchor.last_close[symbol, plan.ticks :] = np.nan
+    series = time_series(config, plan, one)
+    for spec, rows in zip(config.indicators, anchor.indicators, strict=True):
+        rows[series] = spec.fresh_state(len(series))
+    begin_again(state.alerts, state.symbols.texts(), symbol)
+
+    tables, head = state.tables, int(state.tables.symbols["quote_head"][symbol])
+    until = np.full(tables.symbols.size, NEVER)
+    until[symbol] = floor
+    state.tables = tables._replace(window=trades, quotes=quotes if plan.quotes else tables.quotes)
+    tables.symbols["quote_head"][symbol] = 0 if len(quotes) else -1
+    try:
+        closed = build_bars(state, plan, by_time(trades, np.arange(len(trades))), one, until, at_anchor=True)
+    finally:
+        state.tables = tables
+        tables.symbols["quote_head"][symbol] = head
+    return closed, values_of(anchor.indicators, config, closed)
+
+
+def _know(
+    state: PartitionState, config: EngineConfig, past: History, symbol: int, bars: np.ndarray, values: Floats
+) -> None:
+    """Readers know these rows, as often told again as the history says."""
+    alerts = past.tables["alerts"]
+    know_past(state.alerts, state.symbols.texts(), symbol, bars, values, past.names["rules"], alerts)
+    told, _, _ = state.told.rows(len(config.columns()))
+    told = told[told["symbol"] == symbol]
+    names = [frame.name for frame in config.frames]
+    revisions = np.zeros(len(bars), np.int64)
+    again, stay = past.tables["revisions"], np.ones(len(bars), np.bool_)
+    withdrawn = []
+    for number, name in enumerate(names):
+        mine, theirs = bars["frame"] == number, told["frame"] == number
+        stay[mine] = ~np.isin(bars["open_ns"][mine], told["open_ns"][theirs])
+        if name not in past.names["timeframes"]:
+            continue
+        rows = again[again["timeframe"] == past.names["timeframes"].index(name)]
+        rows = rows[np.argsort(rows["open_time_ns"], kind="stable")]
+        places = np.flatnonzero(mine)
+        if len(rows) and len(places):
+            at = np.minimum(np.searchsorted(rows["open_time_ns"], bars["open_ns"][places]), len(rows) - 1)
+            found = rows["open_time_ns"][at] == bars["open_ns"][places]
+            bars["revision"][places[found]] = rows["bar"][at[found]]
+            revisions[places[found]] = rows["indicators"][at[found]]
+        opens = np.concatenate([bars["open_ns"][places], told["open_ns"][theirs]])
+        withdrawn.append(_withdrawn(symbol, number, rows[~np.isin(rows["open_time_ns"], opens)]))
+    gone = [rows for rows, _ in withdrawn]
+    state.told.chunks.append(
+        (
+            joined([bars[stay], *gone], CLOSED),
+            np.concatenate([values[stay], np.full((sum(map(len, gone)), values.shape[1]), np.nan)]),
+            np.concatenate([revisions[stay], *(times for _, times in withdrawn)]),
+        )
+    )
+
+
+def _withdrawn(symbol: int, frame: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that had lost all their trades, of which the open time and the revisions are all that matters."""
+    gone = np.zeros(len(rows), CLOSED)
+    gone["symbol"], gone["frame"] = symbol, frame
+    gone["open_ns"] = gone["close_ns"] = rows["open_time_ns"]
+    for name in ("open", "high", "low", "close", "vwap"):
+        gone[name] = np.nan
+    gone["source"] = gone["venue"] = gone["first_offset"] = gone["last_offset"] = -1
+    gone["revision"] = rows["bar"]
+    blank_quotes(gone)
+    return gone, rows["indicators"].astype(np.int64)
+
+
+def _venue(state: PartitionState, name: str) -> int:
+    known = state.venues.find(name)
+    return state.venues.intern(name) if known == ABSENT and len(state.venues) < VENUES_MAX else known
+
+
+def _numbers(ids: list[int]) -> np.ndarray:
+    return np.array(ids, np.int32)

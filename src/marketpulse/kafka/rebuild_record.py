@@ -1,0 +1,28 @@
+"""A symbol's history as records of `market`, none of them too large, in order."""
+
+from dataclasses import replace
+
+import orjson
+
+from marketpulse.model.history import PARTS_MAX, History, Part, part_record
+
+ROWS_MOST = 5_000
+"""Rows in one record, which holds those of one table: at most some 140 bytes each, beside the names."""
+
+
+def rebuild_values(history: History, identity: str) -> list[bytes]:
+    """The records' values; all have the key of the symbol. Raises ValueError for a history of more rows than
+    PARTS_MAX records hold."""
+    pieces = [
+        {name: rows[begin : begin + ROWS_MOST]}
+        for name, rows in history.tables.items()
+        for begin in range(0, len(rows), ROWS_MOST)
+    ] or [{}]
+    if len(pieces) > PARTS_MAX:
+        rows = sum(len(table) for table in history.tables.values())
+        raise ValueError(f"{rows:,} rows are more than {PARTS_MAX:,} records of {ROWS_MOST:,} hold")
+    parts = [
+        Part(identity, number, len(pieces), replace(history, tables=piece))
+        for number, piece in enumerate(pieces)
+    ]
+    return [orjson.dumps(part_record(part)) for part in parts]
