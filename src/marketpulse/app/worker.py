@@ -16,6 +16,7 @@ from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, mark_shown
+from marketpulse.engine.rebuild import ends_a_rebuild
 from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows, told_alert_rows
 from marketpulse.engine.state import kept_quotes, kept_trades, new_state
 from marketpulse.engine.step import Stepper, StepResult
@@ -171,6 +172,8 @@ class Worker:
 
     def _step(self, owned: OwnedPartition, decoded: Decoded) -> None:
         muted, letters = owned.muted, decoded.rejected
+        if not muted and self._wrote_at is not None and ends_a_rebuild(decoded.batch):
+            self._commit()  # it takes long, and a transaction that is open meanwhile would run out
         row, more = 0, True
         while more:  # one row may close more bars than should be held, or than a transaction may take
             with STEP_SECONDS.time():
@@ -199,10 +202,8 @@ class Worker:
         """Commit while the record `next_offset` is half done, with the state as it stands: who recovers
         goes on with the closings that are left, since a step begins with what is due."""
         owned.next_offset, owned.moved, owned.midway = next_offset, True, True
-        self._log.begin()
-        self._log.commit()
+        self._commit()
         owned.midway = False
-        self._wrote_at, self._committed_at = None, self._clock.monotonic()
 
     def _write_rows(self, owned: OwnedPartition, result: StepResult) -> None:
         count_rows(result)
@@ -254,10 +255,13 @@ class Worker:
         else:
             due = now - self._committed_at >= _IDLE_COMMIT_S and any(p.moved for p in self._owned.values())
         if due:
-            self._log.begin()
-            self._log.commit()
-            self._wrote_at, self._committed_at = None, now
+            self._commit()
             self._measure()
+
+    def _commit(self) -> None:
+        self._log.begin()
+        self._log.commit()
+        self._wrote_at, self._committed_at = None, self._clock.monotonic()
 
     def _places(self) -> dict[int, tuple[int, Pointer | None]]:
         """Called inside the commit: saves what is due, and says how far each partition has come."""

@@ -26,7 +26,7 @@ from marketpulse.engine.window import mark_stale
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.history import HEALED, REPLACED, History, joined_parts, read_part
-from marketpulse.model.market import ABSENT
+from marketpulse.model.market import ABSENT, Kind, MarketBatch
 
 Place = tuple[int, int]
 
@@ -38,6 +38,11 @@ class StaleHistory(ParameterError):
 def is_last_part(record: dict[str, Any]) -> bool:
     """Whether the rebuild is whole with this record, so that all rows must be told before it is taken."""
     return bool(record.get("part", -1) + 1 == record.get("parts"))
+
+
+def ends_a_rebuild(batch: MarketBatch) -> bool:
+    """Whether the batch has the last record of a rebuild: then it takes long."""
+    return any(batch.kind[row] == Kind.REBUILD and is_last_part(record) for row, record in batch.rare.items())
 
 
 def take_rebuild(

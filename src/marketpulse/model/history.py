@@ -43,7 +43,8 @@ PAST_ALERT = np.dtype([("rule", "i4"), ("event_time_ns", "i8"), ("open_time_ns",
 
 COLUMNS = {"trades": PAST_TRADE, "quotes": PAST_QUOTE, "revisions": PAST_REVISION, "alerts": PAST_ALERT}
 NAMES = ("timeframes", "sources", "venues", "rules")
-PARTS_MAX = 1_000
+PARTS_MAX = 400
+"""With what a record holds, some 2 M rows: the engine builds them within the seconds that a transaction has."""
 _NAMES_MAX = 4_096
 
 
