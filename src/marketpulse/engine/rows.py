@@ -55,7 +55,7 @@ def indicator_rows(
             _nullable(closed["close"]),
             pa.array(closed["revision"]),
             *(_nullable(values[:, j]) for j in range(values.shape[1])),
-            receipts(_with_quotes(closed), topic, partition),
+            receipts(with_quotes(closed), topic, partition),
         ],
         schema=indicators_schema(config.columns()),
     )
@@ -92,7 +92,7 @@ def told_alert_rows(
                 pa.string(),
             ),
             pa.array(alerts.revisions),
-            receipts(_with_quotes(bars), topic, partition),
+            receipts(with_quotes(bars), topic, partition),
         ],
         schema=ALERT,
     )
@@ -140,7 +140,7 @@ def receipts(closed: np.ndarray, topic: str, partition: int) -> pa.StructArray:
     )
 
 
-def _with_quotes(closed: np.ndarray) -> np.ndarray:
+def with_quotes(closed: np.ndarray) -> np.ndarray:
     """The bars, their spans of the log stretched over their quotes'."""
     used = closed["quote_offset"] >= 0
     if not used.any():
