@@ -16,7 +16,7 @@ from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, mark_shown
 from marketpulse.engine.record_rows import ResultRows
-from marketpulse.engine.rows import live_rows, told_alert_rows
+from marketpulse.engine.rows import told_alert_rows
 from marketpulse.engine.state import kept_quotes, kept_trades, new_state
 from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.errors import Fatal, Retryable
@@ -70,7 +70,11 @@ class Worker:
         self._bar_writer = RowWriter(self._rows.bar_fields)
         self._indicator_writer = RowWriter(self._rows.indicator_fields)
         self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
-        self._live = LiveWriter(settings, clock.now_ns()) if settings.process.live_per_s else None
+        self._live = (
+            LiveWriter(settings, self._rows.live_fields, clock.now_ns())
+            if settings.process.live_per_s
+            else None
+        )
         self._pipeline_clock = ClockWriter(settings)
         self._wrote_at: float | None = None
         self._committed_at = clock.monotonic()
@@ -292,7 +296,8 @@ class Worker:
             if symbols.size:
                 forming, values = self._looker.forming_bars(owned.state, symbols)
                 mark_shown(owned.state, symbols)
-                self._live.write(live_rows(owned.state, self._config, forming, values), self._clock.now_ns())
+                rows, ingested_ns = self._rows.live(owned.state, forming, values)
+                self._live.write(rows, ingested_ns, self._clock.now_ns())
 
     def _measure(self) -> None:
         SYMBOLS.set(sum(len(p.state.symbols) for p in self._owned.values()))

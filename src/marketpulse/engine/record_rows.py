@@ -1,6 +1,7 @@
 """The engine's results as the rows that leave it, where they lie: what engine.rows says as Arrow columns, without a copy.
 
-26 columns cost 1.3 ms to make, however few rows they have; a worker's turn has few rows of many partitions.
+26 columns cost what they cost, however few rows they have, and a worker's turn has few rows of many partitions: with them
+it took four times as long (bench/small_turns.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,16 +15,19 @@ from marketpulse.engine.layout import CLOSED
 from marketpulse.engine.rows import with_quotes
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
-from marketpulse.model.market import StringTable
+from marketpulse.model.market import Ints, StringTable
 from marketpulse.model.record_rows import ALWAYS, RecordRows, RowField, ValueKind
-from marketpulse.model.rows import BAR, ENGINE_VERSION, indicators_schema
+from marketpulse.model.rows import BAR, ENGINE_VERSION, LIVE_NAME, indicators_schema, live_schema
 
 _BARS, _PLACE, _VALUES = range(3)
 """The blocks: bars as CLOSED, what all rows of a partition have in common, indicator values."""
+_TIMES = _PLACE
+"""Instead of it, of live rows: event time and ingest time of the symbol's newest rows, (n, 2) int64."""
 
 _ORIGIN_NAMES = ("topic", "engine_version", "partition")
 _ORIGIN = np.dtype([(name, "i4") for name in _ORIGIN_NAMES])
 _TABLES = {"symbol": 0, "timeframe": 1, "source": 2, "venue": 3, "topic": 4, "engine_version": 4}
+_OF_TIMES = {"event_time_ns": 0, "ingest_time_ns": 8}
 _NAMES = {"timeframe": "frame", "open_time_ns": "open_ns", "close_time_ns": "close_ns"}
 """Fields of CLOSED that have another name in a row."""
 _ABSENT = {
@@ -34,12 +38,17 @@ _ABSENT = {
 
 
 class ResultRows:
-    """Rows of BAR and of indicators, for a writer that was given `bar_fields` or `indicator_fields`."""
+    """Rows of BAR, of indicators and of `live`, for a writer that was given `bar_fields`, `indicator_fields` or
+    `live_fields`."""
 
     def __init__(self, config: EngineConfig, topic: str) -> None:
         """`topic`: what the engine reads."""
         self.bar_fields = list(_fields(BAR))
-        self.indicator_fields = list(_fields(indicators_schema(config.columns()), config.columns()))
+        columns = config.columns()
+        self.indicator_fields = list(_fields(indicators_schema(columns), columns))
+        self.live_fields = list(
+            _fields(live_schema(columns), [LIVE_NAME.get(name, name) for name in columns])
+        )
         self._frames = StringTable([frame.name for frame in config.frames])
         self._origin = StringTable([topic, ENGINE_VERSION])
 
@@ -54,6 +63,14 @@ class ResultRows:
         return RecordRows(
             (with_quotes(closed), _place(partition), np.ascontiguousarray(values)), self._tables(state)
         )
+
+    def live(self, state: PartitionState, forming: np.ndarray, values: Floats) -> tuple[RecordRows, Ints]:
+        """Forming bars with their symbols' newest quotes and their provisional values (n, columns); and (n,) when the
+        newest row of each one's symbol was first held, 0: unknown."""
+        symbols, of = state.tables.symbols, forming["symbol"]
+        times = np.stack([symbols["event_ns"][of], np.maximum(symbols["ingest_ns"][of], 0)], axis=1)
+        rows = RecordRows((forming, times, np.ascontiguousarray(values)), self._tables(state))
+        return rows, times[:, 1]
 
     def _tables(self, state: PartitionState) -> tuple[StringTable, ...]:
         return state.symbols, self._frames, state.sources, state.venues, self._origin
@@ -72,6 +89,8 @@ def _fields(schema: pa.Schema, columns: list[str] | None = None) -> Iterator[Row
                 yield _of_record(inner, field.name)
         elif field.name in of_value:
             yield RowField(field.name, ValueKind.DOUBLE, _VALUES, of_value[field.name])
+        elif field.name in _OF_TIMES:
+            yield RowField(field.name, ValueKind.LONG, _TIMES, _OF_TIMES[field.name])
         else:
             yield _of_record(field, "")
 

@@ -1,15 +1,14 @@
-"""Rows written from where they lie: JSON that its library reads back, and the bytes of the way over Arrow."""
+"""Rows written from where they lie: JSON that its library reads back as what the records say."""
 
 import json
 from datetime import date, timedelta
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.model.market import StringTable
 from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
+from written_rows import written
 
 RECORD = np.dtype([("name", "i4"), ("day", "i4"), ("count", "i8"), ("price", "f8")])
 FIELDS = [
@@ -21,21 +20,6 @@ FIELDS = [
     RowField("size", ValueKind.DOUBLE, 2, 8),
 ]
 NAMES = ["A", "", 'quoted "name"\\', "Ä\u2028\x01\n", "as long as a symbol may be and longer"]
-
-
-def written(writer: RowWriter, rows: RecordRows) -> tuple[list[bytes], list[bytes]]:
-    """All keys and values."""
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    done = 0
-    while done < len(rows):
-        records, done = writer.lay_out(rows, done)
-        for of, data, ends in (
-            (keys, records.keys, records.key_ends),
-            (values, records.values, records.value_ends),
-        ):
-            of += [data[begin:end].tobytes() for begin, end in pairwise(ends)]
-    return keys, values
 
 
 def sample(n: int, names: list[str]) -> RecordRows:
@@ -53,10 +37,9 @@ def sample(n: int, names: list[str]) -> RecordRows:
 def test_each_row_is_the_object_that_its_records_say(n: int) -> None:
     rows = sample(n, NAMES)
     records, _, sizes = rows.blocks
-    keys, values = written(RowWriter(FIELDS), rows)
-    assert keys == [NAMES[i].encode() for i in records["name"]]
-    assert all(value.endswith(b"}\n") for value in values)
-    assert [json.loads(value) for value in values] == [
+    found = written(FIELDS, rows)
+    assert [key for key, _ in found] == [NAMES[i].encode() for i in records["name"]]
+    assert [json.loads(value) for _, value in found] == [
         {
             "key": NAMES[record["name"]],
             "day": str(date(1970, 1, 1) + timedelta(int(record["day"]))),
@@ -70,15 +53,14 @@ def test_each_row_is_the_object_that_its_records_say(n: int) -> None:
 
 def test_names_that_are_larger_than_the_room_for_them_get_more() -> None:
     rows = sample(3, ["\x00" * 300_000])
-    keys, values = written(RowWriter(FIELDS), rows)
-    assert keys == [b"\x00" * 300_000] * 3
-    assert [json.loads(value)["key"] for value in values] == ["\x00" * 300_000] * 3
+    found = written(FIELDS, rows)
+    assert [key for key, _ in found] == [b"\x00" * 300_000] * 3
+    assert [json.loads(value)["key"] for _, value in found] == ["\x00" * 300_000] * 3
 
 
 def test_names_that_come_later_are_there() -> None:
     names = StringTable(["A"])
-    writer = RowWriter(FIELDS[:1])
     records = np.zeros(1, RECORD)
-    assert written(writer, RecordRows((records,), (names,))) == ([b"A"], [b'{"key":"A"}\n'])
+    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"A", b'{"key":"A"}')]
     records["name"] = names.intern("later")
-    assert written(writer, RecordRows((records,), (names,))) == ([b"later"], [b'{"key":"later"}\n'])
+    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"later", b'{"key":"later"}')]
