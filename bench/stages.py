@@ -24,7 +24,9 @@ from marketpulse.app.engine_config import engine_config
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.engine import rewind, step, step_rows
+from marketpulse.engine.record_rows import ResultRows
 from marketpulse.kafka.market_reader import MarketReader
+from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.kafka.transaction import TransactionalLog
 from marketpulse.settings import Settings
@@ -37,9 +39,10 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("window", step_rows, "make_room"),
     ("indicators", step_rows, "indicate"),
     ("alerts", step_rows, "watch"),
-    ("rows", worker_module, "bar_rows"),
-    ("rows", worker_module, "indicator_rows"),
+    ("rows", ResultRows, "bars"),
+    ("rows", ResultRows, "indicators"),
     ("rows", worker_module, "told_alert_rows"),
+    ("encode", RowWriter, "lay_out"),
     ("encode", worker_module, "lay_out_rows"),
     ("produce", TransactionalLog, "write_rows"),
     ("snapshots", rewind, "move_anchor"),

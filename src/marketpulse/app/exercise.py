@@ -16,11 +16,20 @@ from marketpulse.engine.step import Stepper
 from marketpulse.indicators.bar_columns import WIDTH
 from marketpulse.indicators.catalogue import Spec, parse_indicators
 from marketpulse.indicators.mid import MID
-from marketpulse.kafka.codec import MarketDecoder, encode_market, encode_rows, lay_out_rows, to_tables
+from marketpulse.kafka.codec import (
+    MarketDecoder,
+    RowRecords,
+    encode_market,
+    encode_rows,
+    lay_out_rows,
+    to_tables,
+)
 from marketpulse.kafka.record_queue import bytes_of, laid_out
 from marketpulse.kafka.records import records_of
 from marketpulse.kafka.row_sender import send_from
+from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.model.market import TRADE, Kind, MarketBatch, StringTable
+from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
 from marketpulse.model.rows import BAR
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS, parse_timeframes
 from marketpulse.settings import DEFAULT_INDICATORS
@@ -95,9 +104,15 @@ def exercise_wire() -> None:
             batch, _ = decoder.decode("market", records_of([encoded.value], frames=True))
             to_tables(batch)
     bar = pa.RecordBatch.from_pylist([{"symbol": "WARM", "timeframe": "1m", "open": 1.5}], schema=BAR)
-    rows = lay_out_rows(bar)
-    send_from(len(rows), rows, 0)
+    for records in (lay_out_rows(bar), _record()):
+        send_from(len(records), records, 0)
     none = np.empty(0, np.int64)
     bytes_of(none)
     laid_out(none, 1)
     encode_rows(bar, wire="arrow", partitions=2)
+
+
+def _record() -> RowRecords:
+    """One row of a name, written from where it lies."""
+    rows = RecordRows((np.zeros(1, np.int32),), (StringTable(["WARM"]),))
+    return RowWriter([RowField("symbol", ValueKind.NAME, 0, 0)]).lay_out(rows)[0]

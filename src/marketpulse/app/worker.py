@@ -7,7 +7,6 @@ poll -> decode -> step -> write rows -> (every commit_ms) snapshots, offsets, ou
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from marketpulse.app.counts import count_alerts, count_rows
 from marketpulse.app.partition import OwnedPartition
@@ -17,7 +16,8 @@ from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, mark_shown
 from marketpulse.engine.rebuild import ends_a_rebuild
-from marketpulse.engine.rows import bar_rows, indicator_rows, live_rows, told_alert_rows
+from marketpulse.engine.record_rows import ResultRows
+from marketpulse.engine.rows import told_alert_rows
 from marketpulse.engine.state import kept_quotes, kept_trades, new_state
 from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.errors import Fatal, Retryable
@@ -26,6 +26,7 @@ from marketpulse.kafka.codec import lay_out_rows
 from marketpulse.kafka.live_writer import LiveWriter
 from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import Records
+from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
 from marketpulse.kafka.transaction import (
     BEGINNING,
@@ -33,6 +34,7 @@ from marketpulse.kafka.transaction import (
     TransactionalLog,
 )
 from marketpulse.model.market import CAPS, DeadLetter
+from marketpulse.model.record_rows import RecordRows
 from marketpulse.settings import Settings
 from marketpulse.telemetry import (
     BARS_CLOSED,
@@ -65,8 +67,15 @@ class Worker:
         self._stepper, self._looker = Stepper(config), Looker(config)
         self._owned: dict[int, OwnedPartition] = {}
         self._reader = MarketReader(settings.topic("market"))
+        self._rows = ResultRows(config, settings.topic("market"))
+        self._bar_writer = RowWriter(self._rows.bar_fields)
+        self._indicator_writer = RowWriter(self._rows.indicator_fields)
         self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
-        self._live = LiveWriter(settings, clock.now_ns()) if settings.process.live_per_s else None
+        self._live = (
+            LiveWriter(settings, self._rows.live_fields, clock.now_ns())
+            if settings.process.live_per_s
+            else None
+        )
         self._pipeline_clock = ClockWriter(settings)
         self._wrote_at: float | None = None
         self._committed_at = clock.monotonic()
@@ -217,20 +226,22 @@ class Worker:
             np.bincount(result.closed["frame"][~revised], minlength=len(self._config.frames))
         ):
             BARS_CLOSED.labels(self._config.frames[frame].name).inc(int(count))
-        topic = self._settings.topic("market")
-        self._write("bars", bar_rows(owned.state, self._config, result.closed, topic, owned.number))
-        values = indicator_rows(
-            owned.state, self._config, result.indicated, result.values, topic, owned.number
-        )
-        self._write("indicators", values)
+        bars = self._rows.bars(owned.state, result.closed, owned.number)
+        self._write("bars", self._bar_writer, bars)
+        values = self._rows.indicators(owned.state, result.indicated, result.values, owned.number)
+        self._write("indicators", self._indicator_writer, values)
 
     def _write_alerts(self, owned: OwnedPartition, told: ToldAlerts) -> None:
         rows = told_alert_rows(owned.state, self._config, told, self._settings.topic("market"), owned.number)
         count_alerts(rows)
-        self._write("alerts", rows)
+        self._log.write_rows("alerts", lay_out_rows(rows))
+        self._note_written()
 
-    def _write(self, topic: str, rows: pa.RecordBatch) -> None:
-        self._log.write_rows(topic, lay_out_rows(rows))
+    def _write(self, topic: str, writer: RowWriter, rows: RecordRows) -> None:
+        done, count = 0, len(rows)
+        while done < count:
+            records, done = writer.lay_out(rows, done)
+            self._log.write_rows(topic, records)
         self._note_written()
 
     def _write_dead_letters(self, letters: list[DeadLetter]) -> None:
@@ -289,7 +300,8 @@ class Worker:
             if symbols.size:
                 forming, values = self._looker.forming_bars(owned.state, symbols)
                 mark_shown(owned.state, symbols)
-                self._live.write(live_rows(owned.state, self._config, forming, values), self._clock.now_ns())
+                rows, ingested_ns = self._rows.live(owned.state, forming, values)
+                self._live.write(rows, ingested_ns, self._clock.now_ns())
 
     def _measure(self) -> None:
         SYMBOLS.set(sum(len(p.state.symbols) for p in self._owned.values()))

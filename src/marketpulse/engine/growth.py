@@ -1,4 +1,5 @@
-"""Twice as much room in a partition's state, where it is full."""
+"""More room in a partition's state, where it is full: half as much again, since what is free is paid for too; but
+twice as much for the correction window, whose table of ids has a power of two of places."""
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from marketpulse.engine.trade_ids import move_ids, no_ids
 
 
 def grow_anchor(state: PartitionState) -> None:
-    """Twice as many slots for the bars that are open at the anchor."""
+    """More slots for the bars that are open at the anchor."""
     a = state.anchor
+    slots = _more(a.bars.size)
     a.bars = _more_places(a.registers, a.bars, FREE_BAR, FREE_BARS)
-    a.volume, a.notional = _doubled(a.volume), _doubled(a.notional)
+    a.volume, a.notional = _longer(a.volume, slots), _longer(a.notional, slots)
 
 
 def grow_window(state: PartitionState) -> None:
@@ -32,58 +34,67 @@ def grow_window(state: PartitionState) -> None:
 
 
 def grow_quotes(state: PartitionState) -> None:
-    """Twice as many places for kept quotes."""
+    """More places for kept quotes."""
     t = state.tables
     state.tables = t._replace(quotes=_more_places(t.registers, t.quotes, FREE_QUOTE, FREE_QUOTES))
 
 
 def grow_bars(state: PartitionState) -> None:
-    """Twice as many slots for open bars."""
+    """More slots for open bars."""
     t = state.tables
+    slots = _more(t.bars.size)
     state.tables = t._replace(
         bars=_more_places(t.registers, t.bars, FREE_BAR, FREE_BARS),
-        volume=_doubled(t.volume),
-        notional=_doubled(t.notional),
-        heaps=np.concatenate([t.heaps, np.zeros_like(t.heaps)], axis=1),
+        volume=_longer(t.volume, slots),
+        notional=_longer(t.notional, slots),
+        heaps=np.concatenate([t.heaps, np.zeros((len(t.heaps), slots - t.bars.size), np.int32)], axis=1),
     )
 
 
 def grow_groups(state: PartitionState) -> None:
-    """Twice as many sets of sources."""
+    """More sets of sources."""
     t = state.tables
-    state.tables = t._replace(
-        groups=_doubled(t.groups), heaps=np.concatenate([t.heaps, np.zeros_like(t.heaps)])
-    )
+    groups = _more(t.groups.size)
+    state.tables = t._replace(groups=_longer(t.groups, groups), heaps=_longer(t.heaps, groups))
 
 
 def grow_symbols(state: PartitionState) -> None:
-    """Twice as many symbols, their indicators' rows included."""
+    """More symbols, their indicators' rows included."""
     t, a = state.tables, state.anchor
+    symbols = _more(t.symbols.size)
     state.tables = t._replace(
-        symbols=_doubled(t.symbols),
-        heads=np.concatenate([t.heads, np.full_like(t.heads, -1)]),
-        closed_until=np.concatenate([t.closed_until, np.full_like(t.closed_until, NEVER)]),
-        last_close=np.concatenate([t.last_close, np.full_like(t.last_close, np.nan)]),
-        last_quotes=_doubled(t.last_quotes),
+        symbols=_longer(t.symbols, symbols),
+        heads=_longer(t.heads, symbols, -1),
+        closed_until=_longer(t.closed_until, symbols, NEVER),
+        last_close=_longer(t.last_close, symbols, np.nan),
+        last_quotes=_longer(t.last_quotes, 2 * symbols),
     )
-    a.heads = np.concatenate([a.heads, np.full_like(a.heads, -1)])
-    a.closed_until = np.concatenate([a.closed_until, np.full_like(a.closed_until, NEVER)])
-    a.last_close = np.concatenate([a.last_close, np.full_like(a.last_close, np.nan)])
-    state.indicators = [_doubled(rows) for rows in state.indicators]
-    a.indicators = [_doubled(rows) for rows in a.indicators]
+    a.heads = _longer(a.heads, symbols, -1)
+    a.closed_until = _longer(a.closed_until, symbols, NEVER)
+    a.last_close = _longer(a.last_close, symbols, np.nan)
+    series = symbols * t.heads.shape[1]
+    state.indicators = [_longer(rows, series) for rows in state.indicators]
+    a.indicators = [_longer(rows, series) for rows in a.indicators]
+
+
+def _more(size: int) -> int:
+    return size + size // 2
 
 
 def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, free: int) -> np.ndarray:
-    """Twice as many places; the new ones are free. The registers say which is the first free one, and how many."""
-    old = places.size
-    more = _doubled(places)
-    more["next"][old:] = np.append(np.arange(old + 1, 2 * old), registers[first_free])
+    """More places; the new ones are free. The registers say which is the first free one, and how many."""
+    old, size = places.size, _more(places.size)
+    more = _longer(places, size)
+    more["next"][old:] = np.append(np.arange(old + 1, size), registers[first_free])
     registers[first_free] = old
-    registers[free] += old
+    registers[free] += size - old
     return more
 
 
-def _doubled(array: np.ndarray) -> np.ndarray:
-    more = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+def _longer(array: np.ndarray, size: int, fill: float = 0) -> np.ndarray:
+    """The array with rows behind it that hold `fill`, so that it has `size`."""
+    more = np.zeros((size, *array.shape[1:]), array.dtype)
+    if fill:
+        more[len(array) :] = fill
     put(array, more)
     return more

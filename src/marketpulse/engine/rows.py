@@ -1,4 +1,4 @@
-"""The engine's results as the rows that leave it: Arrow batches of bars, indicators, alerts and live rows."""
+"""The engine's results as the rows that leave it: Arrow batches of bars, indicators and alerts."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from marketpulse.engine.records import copied
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.market import StringTable
-from marketpulse.model.rows import ALERT, BAR, ENGINE_VERSION, RECEIPT, indicators_schema, live_schema
+from marketpulse.model.rows import ALERT, BAR, ENGINE_VERSION, RECEIPT, indicators_schema
 
 _RECEIPT_NAMES = [RECEIPT.field(i).name for i in range(RECEIPT.num_fields)]
 
@@ -55,7 +55,7 @@ def indicator_rows(
             _nullable(closed["close"]),
             pa.array(closed["revision"]),
             *(_nullable(values[:, j]) for j in range(values.shape[1])),
-            receipts(_with_quotes(closed), topic, partition),
+            receipts(with_quotes(closed), topic, partition),
         ],
         schema=indicators_schema(config.columns()),
     )
@@ -92,32 +92,9 @@ def told_alert_rows(
                 pa.string(),
             ),
             pa.array(alerts.revisions),
-            receipts(_with_quotes(bars), topic, partition),
+            receipts(with_quotes(bars), topic, partition),
         ],
         schema=ALERT,
-    )
-
-
-def live_rows(
-    state: PartitionState, config: EngineConfig, forming: np.ndarray, values: Floats
-) -> pa.RecordBatch:
-    """Forming bars with their symbols' newest quotes and their provisional values."""
-    newest = state.tables.symbols[forming["symbol"]]
-    return pa.RecordBatch.from_arrays(
-        [
-            *_head(state, config, forming),
-            *(pa.array(forming[name]) for name in ("open", "high", "low", "close", "volume")),
-            _nullable(forming["vwap"]),
-            _nullable_count(forming["trade_count"]),
-            _names(state.sources, forming["source"]),
-            _names(state.venues, forming["venue"]),
-            pa.array(forming["session_date"]).cast(pa.date32()),
-            pa.array(newest["event_ns"]),
-            pa.array(np.maximum(newest["ingest_ns"], 0)),
-            *(_nullable(forming[name]) for name in ("bid", "bid_size", "ask", "ask_size")),
-            *(_nullable(values[:, j]) for j in range(values.shape[1])),
-        ],
-        schema=live_schema(config.columns()),
     )
 
 
@@ -140,7 +117,7 @@ def receipts(closed: np.ndarray, topic: str, partition: int) -> pa.StructArray:
     )
 
 
-def _with_quotes(closed: np.ndarray) -> np.ndarray:
+def with_quotes(closed: np.ndarray) -> np.ndarray:
     """The bars, their spans of the log stretched over their quotes'."""
     used = closed["quote_offset"] >= 0
     if not used.any():

@@ -70,11 +70,13 @@ class StringTable:
     It only grows, so an id means the same string for the life of its owner.
     """
 
-    __slots__ = ("_ids", "_texts")
+    __slots__ = ("_bytes", "_ends", "_ids", "_texts")
 
     def __init__(self, texts: list[str] | None = None) -> None:
         self._texts: list[str] = list(texts or [])
         self._ids = {text: i for i, text in enumerate(self._texts)}
+        self._bytes: Bytes = np.empty(0, np.uint8)
+        self._ends: Ints = np.zeros(1, np.int64)
 
     def intern(self, text: str) -> int:
         found = self._ids.get(text)
@@ -96,6 +98,15 @@ class StringTable:
     def texts(self) -> list[str]:
         """All strings by id. The table's own list: read it, do not change it."""
         return self._texts
+
+    def laid_out(self) -> tuple[Bytes, Ints]:
+        """All strings by id as UTF-8, end to end, and where each ends, behind a 0: (n + 1,). Read only."""
+        if len(self._ends) <= len(self._texts):
+            new = [text.encode() for text in self._texts[len(self._ends) - 1 :]]
+            ends = self._ends[-1] + np.cumsum([len(text) for text in new], dtype=np.int64)
+            self._bytes = np.concatenate([self._bytes, np.frombuffer(b"".join(new), np.uint8)])
+            self._ends = np.concatenate([self._ends, ends])
+        return self._bytes, self._ends
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """The quote at a bar's close, by hand: which one prevails, what is told again, what enters nothing (docs/semantics.md, 17)."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from market_rows import Engine, at, bar, cancel, config_of, heartbeat, hello, quote, trade
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.provisional import Looker, changed_symbols, mark_shown
-from marketpulse.engine.rows import live_rows
+from marketpulse.engine.record_rows import ResultRows
 from marketpulse.engine.state import kept_quotes
 from marketpulse.model.session import SessionTable
+from written_rows import written
 
 ALL = "mid,spread,microprice,imbalance"
 HOUR = 3_600
@@ -211,14 +213,14 @@ def test_crossed_and_locked_books_give_their_values_and_are_counted() -> None:
 
 def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_symbol() -> None:
     engine = Engine(config_of(["1s", "1m"], "spread"))
-    looker = Looker(engine.config)
+    looker, results = Looker(engine.config), ResultRows(engine.config, "market")
 
     def live() -> list[dict[str, Any]]:
         symbols = changed_symbols(engine.state)
         forming, values = looker.forming_bars(engine.state, symbols)
         mark_shown(engine.state, symbols)
-        found: list[dict[str, Any]] = live_rows(engine.state, engine.config, forming, values).to_pylist()
-        return found
+        rows, _ = results.live(engine.state, forming, values)
+        return [json.loads(value) for _, value in written(results.live_fields, rows)]
 
     engine.feed(trade("A", 1.5, 10, 1, ingest_time_ns=7))
     names = ("bid", "bid_size", "ask", "ask_size", "spread", "ingest_time_ns")

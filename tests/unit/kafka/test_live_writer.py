@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from board_rows import live, row
+import numpy as np
+
 from marketpulse.kafka.live_writer import LiveWriter
+from marketpulse.model.market import StringTable
+from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
 from marketpulse.settings import Settings
 from marketpulse.telemetry import REGISTRY
 
@@ -14,11 +17,12 @@ def measured() -> float:
 
 def test_trades_that_waited_for_this_process_are_not_measured(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9"})
-    writer = LiveWriter(settings, began_ns=1_000)
+    writer = LiveWriter(settings, [RowField("symbol", ValueKind.NAME, 0, 0)], began_ns=1_000)
+    rows = RecordRows((np.zeros(2, np.int32),), (StringTable(["A"]),))
     before = measured()
-    writer.write(live([], row("A", "1m", 0, 1.0, ingest_time_ns=999)).rows, now_ns=2_000)
-    writer.write(live([], row("A", "1m", 0, 1.0, ingest_time_ns=0)).rows, now_ns=2_000)
+    writer.write(rows, np.array([999, 0]), now_ns=2_000)
+    writer.write(rows, np.array([0, 0]), now_ns=2_000)
     assert measured() == before
-    writer.write(live([], row("A", "1m", 0, 1.0, ingest_time_ns=1_000)).rows, now_ns=2_000)
+    writer.write(rows, np.array([1_000, 0]), now_ns=2_000)
     assert measured() == before + 1
     writer.close()

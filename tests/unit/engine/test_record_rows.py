@@ -1,0 +1,128 @@
+"""Rows written from where they lie have the bytes that their Arrow columns give."""
+
+import json
+import math
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from market_rows import Engine, config_of, heartbeat, quote, trade
+from marketpulse.engine.layout import CLOSED
+from marketpulse.engine.record_rows import ResultRows
+from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.state import PartitionState, new_state
+from marketpulse.kafka.codec import encode_rows
+from written_rows import written
+
+CONFIG = config_of(["1t", "1s", "1d"], "sma(3),bbands(5,2),vwap()")
+NAMES = ["AAA", 'B"\\', "Ä\n", "FOUR"]
+WORDS = ("volume", "notional", "open", "high", "low", "close", "vwap", "bid", "bid_size", "ask", "ask_size")
+
+
+def state_with_names() -> PartitionState:
+    state = new_state(CONFIG)
+    for table in (state.symbols, state.sources, state.venues):
+        for name in NAMES:
+            table.intern(name)
+    return state
+
+
+def any_bars(n: int) -> np.ndarray:
+    """Bars of any bits, but for the ids, which are known or missing."""
+    random = np.random.default_rng(n)
+    bars = np.frombuffer(random.bytes(n * CLOSED.itemsize), CLOSED).copy()
+    for name in ("source", "venue"):
+        bars[name] = random.integers(-1, len(NAMES), n)
+    bars["symbol"] = random.integers(0, len(NAMES), n)
+    bars["frame"] = random.integers(0, len(CONFIG.frames), n)
+    for name in WORDS:
+        odd = random.choice([np.nan, np.inf, -np.inf, -0.0, 5e-324, 0.1, 100.0], n)
+        bars[name] = np.where(random.random(n) < 0.5, odd, bars[name])
+    for name in ("first_offset", "trade_count", "quote_offset"):
+        bars[name][random.random(n) < 0.3] = -1
+    bars["session_date"] = random.integers(-800_000, 3_000_000, n)
+    return bars
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 4_500])
+def test_bars_and_indicators_of_any_bits_have_the_bytes_of_their_columns(n: int) -> None:
+    state, bars, results = state_with_names(), any_bars(n), ResultRows(CONFIG, "a.market")
+    values = np.random.default_rng(n).integers(0, 2**63, (n, len(CONFIG.columns()))).view(np.float64)
+    assert written(results.bar_fields, results.bars(state, bars, 7)) == encode_rows(
+        bar_rows(state, CONFIG, bars, "a.market", 7)
+    )
+    assert written(results.indicator_fields, results.indicators(state, bars, values, 11)) == encode_rows(
+        indicator_rows(state, CONFIG, bars, values, "a.market", 11)
+    )
+
+
+def test_values_that_lie_by_columns_are_written_by_rows() -> None:
+    state, bars, results = state_with_names(), any_bars(3), ResultRows(CONFIG, "m")
+    values = np.asfortranarray(np.random.default_rng(1).random((3, len(CONFIG.columns()))))
+    rows = results.indicators(state, bars, values, 0)
+    assert written(results.indicator_fields, rows) == encode_rows(
+        indicator_rows(state, CONFIG, bars, values, "m", 0)
+    )
+
+
+@pytest.mark.parametrize("n", [0, 1, 4_500])
+def test_live_rows_of_any_bits_are_what_their_bars_quotes_and_values_say(n: int) -> None:
+    state, bars, results = state_with_names(), any_bars(n), ResultRows(CONFIG, "m")
+    bars["session_date"] %= 20_000
+    state.tables.symbols["event_ns"][:4] = event_ns = [5, 2**62, 0, 7]
+    state.tables.symbols["ingest_ns"][:4] = [1, -(2**63), 0, 2**62]
+    ingest_ns = [1, 0, 0, 2**62]
+    values = np.random.default_rng(n).integers(0, 2**63, (n, 5)).view(np.float64)
+    rows, ingested_ns = results.live(state, bars, values)
+    found = written(results.live_fields, rows)
+    assert ingested_ns.tolist() == [ingest_ns[symbol] for symbol in bars["symbol"]]
+    assert [key.decode() for key, _ in found] == [NAMES[symbol] for symbol in bars["symbol"]]
+    assert [json.loads(value) for _, value in found] == [
+        {
+            "symbol": NAMES[bar["symbol"]], "timeframe": ["1t", "1s", "1d"][bar["frame"]],
+            "open_time_ns": bar["open_ns"], "close_time_ns": bar["close_ns"],
+            **{name: finite(bar[name]) for name in ("open", "high", "low", "close", "volume", "vwap")},
+            "trade_count": bar["trade_count"] if bar["trade_count"] >= 0 else None,
+            "source": NAMES[bar["source"]] if bar["source"] >= 0 else None,
+            "venue": NAMES[bar["venue"]] if bar["venue"] >= 0 else None,
+            "session_date": str(date(1970, 1, 1) + timedelta(int(bar["session_date"]))),
+            "event_time_ns": event_ns[bar["symbol"]], "ingest_time_ns": ingest_ns[bar["symbol"]],
+            **{name: finite(bar[name]) for name in ("bid", "bid_size", "ask", "ask_size")},
+            "sma_3": finite(own[0]), "bbands_5_2_upper": finite(own[1]), "bbands_5_2_middle": finite(own[2]),
+            "bbands_5_2_lower": finite(own[3]), "session_vwap": finite(own[4]),
+        }
+        for bar, own in zip(bars, values, strict=True)
+    ]  # fmt: skip
+
+
+def finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def test_what_a_stream_with_late_trades_and_quotes_gives_has_the_bytes_of_its_columns() -> None:
+    config = config_of(["1s", "1m"], "sma(2),mid()")
+    engine, results, compared = Engine(config), ResultRows(config, "market"), 0
+    stream = [
+        [
+            trade("A", 10.2, 5, 1),
+            quote("A", 10.3, 4.5, 5.5),
+            trade("B", 10.9, 7, 3, venue="X"),
+            heartbeat(13),
+        ],
+        [quote("B", 14.0, 6.5, 7.5), trade("A", 10.4, 9, 2), trade("B", 12.1, 1, 1), heartbeat(20)],
+        [heartbeat(200)],
+    ]
+    for rows in stream:
+        for result in engine.steps(rows):
+            bars = bar_rows(engine.state, config, result.closed, "market", 0)
+            values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
+            assert written(results.bar_fields, results.bars(engine.state, result.closed, 0)) == encode_rows(
+                bars
+            )
+            assert written(
+                results.indicator_fields,
+                results.indicators(engine.state, result.indicated, result.values, 0),
+            ) == encode_rows(values)
+            compared += bars.num_rows + values.num_rows
+    assert compared > 10
