@@ -23,6 +23,7 @@ from marketpulse.engine.layout import (
     N_STALE,
     N_SYMBOLS,
     NEVER,
+    REJECT,
     STALE_BARS,
     STALE_NOT,
     STALE_TOLD,
@@ -168,7 +169,7 @@ def build_bars(
 ) -> np.ndarray:
     """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
     Returns the closed bars with their quotes."""
-    output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, np.int8), _NONE)
+    output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), _NONE)
     parts: list[np.ndarray] = []
     live = state.tables.registers
     kept_count, live[N_CLOSED] = live[N_CLOSED], 0
