@@ -132,11 +132,18 @@ def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_l
     assert explain(pipeline.settings, Ask("AAA", "1s", at(3), "vwap")).same
 
 
-def test_a_rebuild_waits_in_the_log_for_an_engine_that_is_down(pipeline: Pipeline) -> None:
+def test_without_an_engine_nothing_is_changed_and_it_is_said(pipeline: Pipeline) -> None:
     pipeline.run(the_log())
-    (done,) = healed(pipeline)
-    assert (done["outcome"], "no engine has come to it yet" in done["detail"]) == ("written", True)
-    pipeline.run([heartbeat(261)])
+    (dry,) = healed(pipeline, "--dry-run")
+    assert dry["outcome"] == "to heal"
+    done = pipeline.marketpulse("heal")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the engine does not come to where the log ends" in done.stderr
+    with pipeline.running():
+        (late,) = healed(pipeline)
+        assert late["outcome"] == "healed"
+        BareTopic.of(pipeline.settings).write([heartbeat(261)])
+        pipeline.wait_until_taken()
     assert last_bars(pipeline)[3]["volume"] == 3
     assert all(table["same"] == table["stored"] for table in verified(pipeline).values())
 
@@ -144,30 +151,33 @@ def test_a_rebuild_waits_in_the_log_for_an_engine_that_is_down(pipeline: Pipelin
 def test_nothing_is_rebuilt_from_a_lake_that_lacks_a_trade(pipeline: Pipeline) -> None:
     pipeline.run(the_log())
     pipeline.rewrite("trades", lambda trades: trades.slice(1))
-    done = pipeline.marketpulse("heal")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "AAA  refused" in done.stdout
-    assert "the lake does not hold all trades that they were made of" in done.stdout
-    pipeline.run([heartbeat(261)])
+    with pipeline.running():
+        done = pipeline.marketpulse("heal")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "AAA  refused" in done.stdout
+        assert "the lake does not hold all trades that they were made of" in done.stdout
+        BareTopic.of(pipeline.settings).write([heartbeat(261)])
+        pipeline.wait_until_taken()
     assert {row["revision"] for row in last_bars(pipeline).values()} == {0}
 
 
 def test_a_rebuild_record_that_is_not_whole_is_a_dead_letter_and_changes_nothing(pipeline: Pipeline) -> None:
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"type": "rebuild", "symbol": "AAA"},
+        {"type": "rebuild", "symbol": "AAA", "begins": True},
+        {"type": "rebuild", "symbol": "ZZZ", "id": "x", "begins": True},
         {"type": "rebuild", "symbol": "AAA", "id": "x", "part": 1, "parts": 2, "covers_offset": 5},
-        {"type": "rebuild", "symbol": "ZZZ", "id": "x", "part": 0, "parts": 1, "covers_offset": 5},
+        {"type": "rebuild", "symbol": "AAA", "id": "x", "part": 0, "parts": 1, "covers_offset": 5},
+        {"type": "rebuild", "symbol": "AAA", "id": "x", "begins": True},
+        {"type": "rebuild", "symbol": "AAA", "id": "y", "part": 0, "parts": 1, "covers_offset": 5},
+        {"type": "rebuild", "symbol": "AAA", "id": "x", "begins": True},
         {"type": "rebuild", "symbol": "AAA", "id": "x", "part": 0, "parts": 1, "covers_offset": 5},
     ]  # fmt: skip
     pipeline.run([*the_log(), *wrong, heartbeat(261)])
     letters = [
         row for row in rows(BareTopic.of(pipeline.settings, "dead-letters").committed()) if "rebuild" in row["reason"]
     ]  # fmt: skip
-    assert [row["reason"] for row in sorted(letters, key=lambda row: row["offset"])] == [
-        "bad_rebuild",
-        "bad_rebuild",
-        "bad_rebuild",
-        "stale_rebuild",
-    ]
+    reasons = [row["reason"] for row in sorted(letters, key=lambda row: row["offset"])]
+    assert reasons == [*["bad_rebuild"] * 6, "stale_rebuild"]
     assert {row["revision"] for row in last_bars(pipeline).values()} == {0}
     assert all(table["same"] == table["stored"] for table in verified(pipeline).values())

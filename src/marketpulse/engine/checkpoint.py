@@ -23,7 +23,7 @@ from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, S
 from marketpulse.engine.records import copied, put
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
-from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told
+from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told, WaitingRebuild
 from marketpulse.engine.trade_ids import index_ids, no_ids
 from marketpulse.model.history import COLUMNS, History, Part
 from marketpulse.model.market import StringTable
@@ -83,7 +83,7 @@ def state_to_bytes(state: PartitionState, config: EngineConfig) -> bytes:
             "configured": [rule_to_json(rule) for rule in config.alerts],
             "symbols": [state.alerts.live.symbols, state.alerts.anchor.symbols],
         },
-        "rebuilds": [_part_head(part) for parts in state.rebuilds.values() for part in parts],
+        "rebuilds": [_rebuild_head(symbol, waiting) for symbol, waiting in state.rebuilds.items()],
         "shapes": [array.shape for array in arrays],
     }).encode()  # fmt: skip
     return b"".join(
@@ -150,7 +150,7 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     alerts = state.alerts
     memory = [alerts.live.life, alerts.live.memory, alerts.anchor.life, alerts.anchor.memory]
     events = [alerts.known_events(), alerts.retold, alerts.passed_events()]
-    parts = [part.history.tables for parts in state.rebuilds.values() for part in parts]
+    parts = [part.history.tables for waiting in state.rebuilds.values() for part in waiting.parts]
     history = [
         np.concatenate([np.empty(0, dtype), *(tables[name] for tables in parts)])
         for name, dtype in COLUMNS.items()
@@ -169,28 +169,35 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
     ]  # fmt: skip
 
 
-def _part_head(part: Part) -> dict[str, Any]:
-    """A part of a rebuild without its rows, of which it says how many there are."""
-    history = part.history
+def _rebuild_head(symbol: str, waiting: WaitingRebuild) -> dict[str, Any]:
+    """A rebuild without the rows of its parts, of which it says how many there are."""
     return {
-        "id": part.id, "part": part.part, "parts": part.parts, "symbol": history.symbol,
-        "covers_offset": history.covers_offset, "names": history.names,
-        "rows": {name: len(rows) for name, rows in history.tables.items()},
+        "symbol": symbol, "place": waiting.symbol, "id": waiting.id, "offset": waiting.offset, "log_ns": waiting.log_ns,
+        "parts": [
+            {
+                "part": part.part, "parts": part.parts, "covers_offset": part.history.covers_offset,
+                "names": part.history.names, "rows": {n: len(rows) for n, rows in part.history.tables.items()},
+            }
+            for part in waiting.parts
+        ],
     }  # fmt: skip
 
 
-def _rebuilds(heads: list[dict[str, Any]], arrays: list[np.ndarray]) -> dict[str, list[Part]]:
+def _rebuilds(heads: list[dict[str, Any]], arrays: list[np.ndarray]) -> dict[str, WaitingRebuild]:
     """The inverse; `arrays` are the rows of all parts, one part behind the other."""
-    found: dict[str, list[Part]] = {}
+    found: dict[str, WaitingRebuild] = {}
     at = dict.fromkeys(COLUMNS, 0)
     for head in heads:
-        tables = {}
-        for name, rows in zip(COLUMNS, arrays, strict=True):
-            tables[name] = rows[at[name] : at[name] + head["rows"][name]]
-            at[name] += head["rows"][name]
-        names = {name: tuple(texts) for name, texts in head["names"].items()}
-        history = History(head["symbol"], head["covers_offset"], names, tables)
-        found.setdefault(history.symbol, []).append(Part(head["id"], head["part"], head["parts"], history))
+        waiting = WaitingRebuild(head["place"], head["id"], head["offset"], head["log_ns"])
+        for part in head["parts"]:
+            tables = {}
+            for name, rows in zip(COLUMNS, arrays, strict=True):
+                tables[name] = rows[at[name] : at[name] + part["rows"][name]]
+                at[name] += part["rows"][name]
+            names = {name: tuple(texts) for name, texts in part["names"].items()}
+            history = History(head["symbol"], part["covers_offset"], names, tables)
+            waiting.parts.append(Part(head["id"], part["part"], part["parts"], history))
+        found[head["symbol"]] = waiting
     return found
 
 

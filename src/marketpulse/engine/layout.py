@@ -45,9 +45,10 @@ SYMBOL = np.dtype([
     ("event_ns", "i8"),  # of its newest accepted trade or bar
     ("ingest_ns", "i8"),  # of its newest accepted row of any kind
     ("quote_head", "i4"),  # the newest of its kept quotes (engine.quotes); -1: none
-    ("passed_offset", "i8"),  # of the newest record that the anchor has gone past; -1: none
-    ("rebuilt_offset", "i8"),  # of the rebuild that its rows were built again by last; -1: none
+    ("pinned_ns", "i8"),  # its anchor stays here while a rebuild is on its way; UNPINNED: none is
 ])  # fmt: skip
+
+UNPINNED = 2**63 - 1
 
 # How far a symbol's bars are from what its trades say (engine.revise)
 STALE_NOT, STALE_BARS, STALE_TOLD = 0, 1, 2

@@ -1,9 +1,9 @@
 """A symbol's rows again from its whole past, with trades that came too late for the window (docs/semantics.md, 11).
 
-    parts of a history -> the rows as they were, the rows as they should be -> the anchor, and what is to be told
+    a beginning, the parts of a history -> the rows as they were, and as they should be -> the anchor, what is to be told
 
-The history ends where the correction window begins: what lies behind that is in the window already. So both builds
-go from nothing to the anchor. Of the first, readers know its rows; the second one takes the anchor's place. From
+At the beginning the symbol's anchor is moved up to its window, and pinned there. The history has what lies behind the anchor, and the
+engine knows what lies ahead of it: its trades, and its rows with their revisions. So both builds go from nothing to the anchor. Of the first, readers know its rows; the second one takes the anchor's place. From
 there on it is a revision like any other (engine.revise): the window's trades go in again, and what differs is told.
 """
 
@@ -14,29 +14,39 @@ import numpy as np
 from marketpulse.engine.alerting import begin_again, know_past, pass_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import values_of
-from marketpulse.engine.layout import CLOSED, KEPT, NEVER, ORIGIN_TRADES, QUOTE, VENUES_MAX, Plan
+from marketpulse.engine.layout import (
+    CLOSED,
+    KEPT,
+    LOG_TIME,
+    NEVER,
+    ORIGIN_TRADES,
+    QUOTE,
+    UNPINNED,
+    VENUES_MAX,
+    Plan,
+)
 from marketpulse.engine.past import place_quotes, place_trades
 from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.records import joined
 from marketpulse.engine.registry import add_source
 from marketpulse.engine.replay import anchor_floors, drop_bars
 from marketpulse.engine.rewind import build_bars, by_time, move_anchor, time_series
-from marketpulse.engine.state import PartitionState
+from marketpulse.engine.state import PartitionState, WaitingRebuild
 from marketpulse.engine.window import mark_stale
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Floats
-from marketpulse.model.history import HEALED, REPLACED, History, joined_parts, read_part
+from marketpulse.model.history import HEALED, REPLACED, History, joined_parts, read_id, read_part
 from marketpulse.model.market import ABSENT, Kind, MarketBatch
 
 Place = tuple[int, int]
 
 
 class StaleHistory(ParameterError):
-    """The history ends before what the engine knows the results of only."""
+    """The history ends before the rebuild has begun, or it began too long ago."""
 
 
 def is_last_part(record: dict[str, Any]) -> bool:
-    """Whether the rebuild is whole with this record, so that all rows must be told before it is taken."""
+    """Whether the rebuild is whole with this record."""
     return bool(record.get("part", -1) + 1 == record.get("parts"))
 
 
@@ -45,46 +55,75 @@ def ends_a_rebuild(batch: MarketBatch) -> bool:
     return any(batch.kind[row] == Kind.REBUILD and is_last_part(record) for row, record in batch.rare.items())
 
 
-def take_rebuild(
+def begin_rebuild(
+    state: PartitionState, config: EngineConfig, plan: Plan, record: dict[str, Any], place: Place
+) -> None:
+    """From here on the symbol's anchor stays. All that is known is told before: so whoever reads what was told up to
+    here knows every row behind the anchor, with its revision. Raises ParameterError when nothing can be built."""
+    name, identity = str(record["symbol"]), read_id(record)
+    symbol = state.symbols.find(name)
+    if (
+        symbol == ABSENT
+        or state.tables.symbols["origin"][symbol] != ORIGIN_TRADES
+        or plan.ticks == plan.length.size
+    ):
+        raise ParameterError(f"no bar of {name} is made from trades and cut by time")
+    _give_up(state, name)
+    move_anchor(state, config, plan)
+    floors = np.full(state.tables.symbols.size, NEVER)
+    anchor_floors(state.tables, plan, floors)
+    state.tables.symbols["pinned_ns"][symbol] = floors[symbol]
+    log_ns = int(state.tables.registers[LOG_TIME])
+    state.rebuilds[name] = WaitingRebuild(symbol, identity, place[0], log_ns)
+
+
+def take_part(
     state: PartitionState, config: EngineConfig, plan: Plan, record: dict[str, Any], place: Place
 ) -> None:
     """One part; with the last one, whose place in the log is (offset, row), the symbol's rows are built again.
 
     Raises StaleHistory, or ParameterError when parts are missing or nothing can be built; the rebuild is given up then.
     """
+    name = str(record["symbol"])
+    waiting = state.rebuilds.get(name)
     try:
         part = read_part(record)
+        if waiting is None or waiting.id != part.id:
+            raise ParameterError(f"the rebuild {part.id!r} has not begun, or another one of {name} has since")
+        if not (part.follows(waiting.parts[-1]) if waiting.parts else part.part == 0):
+            raise ParameterError(
+                f"part {part.part} of the rebuild {part.id!r} does not follow the one before it"
+            )
+        if part.history.covers_offset < waiting.offset:
+            raise StaleHistory(
+                f"the history of {name} ends at offset {part.history.covers_offset}, before the rebuild's "
+                f"beginning at {waiting.offset}"
+            )
+        if waiting.is_over(int(state.tables.registers[LOG_TIME])):
+            raise StaleHistory(f"the rebuild {part.id!r} of {name} began too long ago")
+        waiting.parts.append(part)
+        if part.is_last:
+            _rebuild(state, config, plan, joined_parts(waiting.parts), waiting.symbol, place)
+            _give_up(state, name)
+    except ParameterError:
+        _give_up(state, name)
+        raise
     except ValueError as error:
+        _give_up(state, name)
         raise ParameterError(str(error)) from None
-    symbol = part.history.symbol
-    before = state.rebuilds.pop(symbol, [])
-    if part.part and not (before and part.follows(before[-1])):
-        raise ParameterError(f"part {part.part} of the rebuild {part.id!r} does not follow the one before it")
-    parts = [*before, part] if part.part else [part]
-    if not part.is_last:
-        state.rebuilds[symbol] = parts
-        return
-    _rebuild(state, config, plan, joined_parts(parts), place)
 
 
-def _rebuild(state: PartitionState, config: EngineConfig, plan: Plan, past: History, place: Place) -> None:
-    symbol = state.symbols.find(past.symbol)
-    if (
-        symbol == ABSENT
-        or state.tables.symbols["origin"][symbol] != ORIGIN_TRADES
-        or plan.ticks == plan.length.size
-    ):
-        raise ParameterError(f"no bar of {past.symbol} is made from trades and cut by time")
-    move_anchor(state, config, plan)
+def _give_up(state: PartitionState, name: str) -> None:
+    """No rebuild of this symbol is on its way any more."""
+    if (waiting := state.rebuilds.pop(name, None)) is not None:
+        state.tables.symbols["pinned_ns"][waiting.symbol] = UNPINNED
+
+
+def _rebuild(
+    state: PartitionState, config: EngineConfig, plan: Plan, past: History, symbol: int, place: Place
+) -> None:
     who = state.tables.symbols[symbol]
-    newest = max(int(who["passed_offset"]), int(who["rebuilt_offset"]))
-    if newest > past.covers_offset:
-        raise StaleHistory(
-            f"the history of {past.symbol} ends at offset {past.covers_offset}, and the window begins behind {newest}"
-        )
-    floors = np.full(state.tables.symbols.size, NEVER)
-    anchor_floors(state.tables, plan, floors)
-    floor = int(floors[symbol])
+    floor = int(who["pinned_ns"])
     trades, side = _trades(state, config, past, symbol, place)
     if np.any(trades["event_ns"][side == HEALED] >= floor):
         raise ParameterError(
@@ -101,7 +140,6 @@ def _rebuild(state: PartitionState, config: EngineConfig, plan: Plan, past: Hist
     pass_by(state.alerts, state.symbols.texts(), *after, np.ones(len(after[0]), np.bool_))
     state.told.passed.append(after)
     who["changed_offset"], who["changed_row"] = place
-    who["rebuilt_offset"] = place[0]
     who["dirty"] = 1
     mark_stale(state.tables, symbol)
 

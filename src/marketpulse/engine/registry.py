@@ -10,6 +10,7 @@ from marketpulse.engine.layout import (
     N_SYMBOLS,
     NEVER,
     SOURCES_MAX,
+    UNPINNED,
 )
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import PartitionState
@@ -47,7 +48,8 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     row = state.tables.symbols[index]
     row["feeds"], row["group"], row["floor_ns"] = 0, -1, NEVER
     row["calendar"], row["session"] = place, -1
-    row["changed_offset"] = row["quote_head"] = row["passed_offset"] = row["rebuilt_offset"] = -1
+    row["changed_offset"] = row["quote_head"] = -1
+    row["pinned_ns"] = UNPINNED
     state.tables.last_quotes["offset"][2 * index : 2 * index + 2] = -1
     row["newest_ns"] = row["next_floor_ns"] = row["floor_by_count_ns"] = NEVER
     state.tables.registers[N_SYMBOLS] = index + 1

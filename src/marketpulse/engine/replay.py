@@ -20,11 +20,12 @@ Places = NDArray[np.int64]
 def anchor_floors(tables: Tables, plan: Plan, floors: NDArray[np.int64]) -> None:
     """By symbol, the event time up to which the anchor may move; symbols that nothing feeds keep theirs.
 
-    No further than what is closed: the anchor never knows more than the bars themselves.
+    No further than what is closed: the anchor never knows more than the bars themselves. Nor than where it is pinned.
     """
     for symbol in range(tables.registers[N_SYMBOLS]):
         if tables.symbols[symbol].group >= 0:
-            floors[symbol] = min(window_floor(tables, plan, symbol), closed_up_to(tables, symbol))
+            moving = min(window_floor(tables, plan, symbol), closed_up_to(tables, symbol))
+            floors[symbol] = min(moving, tables.symbols[symbol].pinned_ns)
 
 
 @bare_kernel

@@ -18,6 +18,7 @@ from marketpulse.engine.layout import (
     CLOSED,
     FREE_BARS,
     FREE_QUOTES,
+    LOG_TIME,
     N_CLOSED,
     N_KEPT,
     N_STALE,
@@ -27,9 +28,9 @@ from marketpulse.engine.layout import (
     STALE_BARS,
     STALE_NOT,
     STALE_TOLD,
+    UNPINNED,
     Output,
     Plan,
-    Tables,
 )
 from marketpulse.engine.prevailing import forget_quotes, quote_rebuilt
 from marketpulse.engine.records import chosen, copied, joined, put
@@ -88,13 +89,15 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     Where readers have not been told of a change yet, the rows as they should be are kept for that.
     """
     tables = state.tables
+    for waiting in state.rebuilds.values():
+        if waiting.is_over(int(tables.registers[LOG_TIME])):
+            tables.symbols["pinned_ns"][waiting.symbol] = UNPINNED
     known = np.arange(tables.registers[N_SYMBOLS])
     floors, gone = _left_behind(state, plan)
     kept = kept_trades(state)
     moving = known[floors[known] > NEVER]
     closed = build_bars(state, plan, by_time(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
     values = values_of(state.anchor.indicators, config, closed)
-    _note_passed(tables, kept[gone], closed)
     if gone.any():
         rest = chosen(kept, ~gone)
         put(rest, tables.window)
@@ -106,13 +109,6 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     if untold.any():
         state.told.passed.append((closed[untold], values[untold]))
     forget_told(state, config, closed[~untold])
-
-
-def _note_passed(tables: Tables, gone: np.ndarray, closed: np.ndarray) -> None:
-    """Up to which record of the log each symbol's trades and rows are known as results only."""
-    passed = tables.symbols["passed_offset"]
-    np.maximum.at(passed, gone["symbol"], np.maximum(gone["offset"], gone["changed_offset"]))
-    np.maximum.at(passed, closed["symbol"], np.maximum(closed["last_offset"], closed["quote_offset"]))
 
 
 def make_room(state: PartitionState, config: EngineConfig, plan: Plan) -> None:

@@ -38,6 +38,7 @@ from marketpulse.model.history import Part
 from marketpulse.model.market import StringTable
 from marketpulse.model.session import around_the_clock
 
+_REBUILD_WITHIN_NS = 600_000_000_000
 _FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT, _FIRST_QUOTES = 16, 256, 4, 1_024, 1_024
 
 
@@ -108,6 +109,21 @@ class Told:
 
 
 @dataclass(slots=True)
+class WaitingRebuild:
+    """A rebuild of a symbol that has begun: by which record, and when by log time; and the parts that have come."""
+
+    symbol: int
+    id: str
+    offset: int
+    log_ns: int
+    parts: list[Part] = field(default_factory=list)
+
+    def is_over(self, log_ns: int) -> bool:
+        """Whether it is given up by then: its symbol's trades are not kept for ever."""
+        return log_ns > self.log_ns + _REBUILD_WITHIN_NS
+
+
+@dataclass(slots=True)
 class PartitionState:
     """The arrays of engine.layout, the names behind their ids, and the indicators' state.
 
@@ -125,15 +141,15 @@ class PartitionState:
     alerts: Alerting
     told: Told = field(default_factory=Told)
     alphabet: list[str] = field(default_factory=list)  # the symbols, sorted
-    rebuilds: dict[str, list[Part]] = field(default_factory=dict)
-    """By symbol, the parts that have come of a rebuild which is not whole yet (engine.rebuild)."""
+    rebuilds: dict[str, WaitingRebuild] = field(default_factory=dict)
+    """By symbol, what has begun and is not whole yet (engine.rebuild)."""
 
     def size_bytes(self) -> int:
         """All of it, the correction window included."""
         live = sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
         anchor = sum(getattr(self.anchor, name).nbytes for name in ANCHORED)
         beside = self.told.size_bytes() + self.alerts.size_bytes()
-        beside += sum(part.size_bytes() for parts in self.rebuilds.values() for part in parts)
+        beside += sum(part.size_bytes() for waiting in self.rebuilds.values() for part in waiting.parts)
         return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + beside
 
 

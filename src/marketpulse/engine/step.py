@@ -39,7 +39,7 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
-from marketpulse.engine.rebuild import StaleHistory, is_last_part, take_rebuild
+from marketpulse.engine.rebuild import StaleHistory, begin_rebuild, take_part
 from marketpulse.engine.records import joined
 from marketpulse.engine.rewind import move_anchor
 from marketpulse.engine.state import PartitionState
@@ -67,6 +67,7 @@ from marketpulse.engine.translate import Translation
 from marketpulse.engine.watermark import hear_source
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Floats
+from marketpulse.model.history import begins_rebuild
 from marketpulse.model.market import ABSENT, COMPLETE, Kind, MarketBatch
 
 _ROOM = 4_096
@@ -257,15 +258,16 @@ class Stepper:
             taken.refused.append(Refusal(row, _BAD_CONTROL, (), str(error)))
 
     def _take_rebuild(self, taken: StepRows, batch: MarketBatch, row: int) -> None:
-        """What is known before it is told before it; what it changes leaves as every revision does."""
-        record = batch.rare[row]
-        if is_last_part(record):
-            taken.indicate()
-            taken.refresh()
-            taken.tell()
-        place = (int(batch.offset[row]), int(batch.row[row]))
+        """What it changes leaves as every revision does."""
+        record, place = batch.rare[row], (int(batch.offset[row]), int(batch.row[row]))
+        taken.indicate()
         try:
-            take_rebuild(taken.state, self.config, self._plan, record, place)
+            if begins_rebuild(record):
+                taken.refresh()
+                taken.tell()
+                begin_rebuild(taken.state, self.config, self._plan, record, place)
+            else:
+                take_part(taken.state, self.config, self._plan, record, place)
         except StaleHistory as error:
             taken.refused.append(Refusal(row, _STALE_REBUILD, (), str(error)))
         except ParameterError as error:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from marketpulse.errors import RejectedRecord
-from marketpulse.model.history import read_part
+from marketpulse.model.history import begins_rebuild, read_id, read_part
 from marketpulse.model.market import (
     COMPLETE,
     EARLIEST_TIME_NS,
@@ -282,7 +282,10 @@ def _check_interval(record: dict[str, Any]) -> None:
 
 def _check_rebuild(record: dict[str, Any]) -> None:
     try:
-        read_part(record)
+        if begins_rebuild(record):
+            read_id(record)
+        else:
+            read_part(record)
     except ValueError as error:
         raise Refused("bad_rebuild", str(error)) from None
 

@@ -10,6 +10,11 @@ ROWS_MOST = 5_000
 """Rows in one record, which holds those of one table: at most some 140 bytes each, beside the names."""
 
 
+def beginning_value(symbol: str, identity: str) -> bytes:
+    """The value of the record that begins a rebuild."""
+    return orjson.dumps({"type": "rebuild", "symbol": symbol, "id": identity, "begins": True})
+
+
 def rebuild_values(history: History, identity: str) -> list[bytes]:
     """The records' values; all have the key of the symbol. Raises ValueError for a history of more rows than
     PARTS_MAX records hold."""

@@ -1,5 +1,6 @@
-"""Writes a rebuild into `market`: all of its records in one transaction, in the symbol's partition."""
+"""Writes records of rebuilds into `market`, all in one transaction, each in its symbol's partition."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -11,21 +12,21 @@ _LONGEST_MS = 60_000
 _FLUSH_S = 50.0
 
 
-def write_rebuild(settings: Settings, partition: int, symbol: str, values: Sequence[bytes]) -> int:
-    """Returns the offset of the last record when all are committed. Raises as `short_transaction`."""
-    offsets: list[int] = []
+def write_rebuild(settings: Settings, records: Sequence[tuple[int, str, bytes]]) -> list[int]:
+    """(partition, symbol, value) each; returns their offsets when all are committed. Raises as `short_transaction`."""
+    offsets: dict[int, list[int]] = defaultdict(list)
     faults: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             faults.append(error)
         else:
-            offsets.append(message.offset() or 0)
+            offsets[message.partition() or 0].append(message.offset() or 0)
 
     with short_transaction(
         settings, "heal", _LONGEST_MS, "look with `marketpulse heal --dry-run`"
     ) as producer:
-        for value in values:
+        for partition, symbol, value in records:
             producer.produce(
                 settings.topic("market"), value, symbol, partition=partition, on_delivery=delivered
             )
@@ -34,4 +35,5 @@ def write_rebuild(settings: Settings, partition: int, symbol: str, values: Seque
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{left} records were not taken"))
         if faults:
             raise KafkaException(faults[0])
-    return max(offsets)
+    order = {partition: iter(sorted(found)) for partition, found in offsets.items()}
+    return [next(order[partition]) for partition, _, _ in records]

@@ -1,5 +1,6 @@
 """One symbol's past, as `rebuild` records carry it from a store back into the log (docs/semantics.md, 11).
 
+{"type": "rebuild", "symbol": "AAA", "id": "…", "begins": true}
 {"type": "rebuild", "symbol": "AAA", "id": "…", "part": 0, "parts": 2, "covers_offset": 811,
  "timeframes": ["1s", "1m"], "sources": ["feed"], "venues": ["XNYS"], "rules": ["high"],
  "trades": {"event_time_ns": [1767225610200000000], "price": [5.0], …}, "quotes": {…}, "revisions": {…}, "alerts": {…}}
@@ -83,6 +84,19 @@ class Part:
         return sum(rows.nbytes for rows in self.history.tables.values())
 
 
+def begins_rebuild(record: Mapping[str, Any]) -> bool:
+    """Whether a `rebuild` record says that one begins; the others are its parts."""
+    return record.get("begins") is True
+
+
+def read_id(record: Mapping[str, Any]) -> str:
+    """What all records of one rebuild share. Raises ValueError where there is none."""
+    identity = record.get("id")
+    if not isinstance(identity, str) or not identity:
+        raise ValueError("id must be a text that all records of one rebuild share")
+    return identity
+
+
 def read_part(record: Mapping[str, Any]) -> Part:
     """A `rebuild` record that has a symbol. Raises ValueError, with one sentence, for one that is not whole."""
     number, parts = _whole(record, "part"), _whole(record, "parts")
@@ -92,11 +106,8 @@ def read_part(record: Mapping[str, Any]) -> Part:
     tables = {name: _table(record, name, dtype) for name, dtype in COLUMNS.items()}
     _check_places(tables, names)
     _check_values(tables)
-    identity = record.get("id")
-    if not isinstance(identity, str) or not identity:
-        raise ValueError("id must be a text that all parts of one rebuild share")
     return Part(
-        identity,
+        read_id(record),
         number,
         parts,
         History(str(record["symbol"]), _whole(record, "covers_offset"), names, tables),

@@ -220,7 +220,7 @@ REASONS = {
     "unknown_trade": "no trade with this id is in the correction window",
     "bad_control": "the change that the control record states cannot be made",
     "bad_rebuild": "the rebuild record is not whole, or nothing can be built from it",
-    "stale_rebuild": "the rebuild record's history ends before what the engine has forgotten: heal again",
+    "stale_rebuild": "the rebuild's history ends before it began, or comes long after: heal again",
     "too_many_symbols": "the engine's cap on symbols is reached: raise engine.symbols_max, or look who writes them",
     "too_many_sources": "more than 64 sources have fed this partition: let feeds share a source name",
     "too_many_venues": "more than 4,096 venues have fed this partition: look who writes them",

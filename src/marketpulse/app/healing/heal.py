@@ -6,8 +6,8 @@ Nothing bypasses the log: the engine builds the rows again when it meets the reb
 """
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import orjson
 import pyarrow as pa
@@ -25,8 +25,9 @@ from marketpulse.app.receipts.running_rules import running_rules
 from marketpulse.app.receipts.verify import verify_by_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.engine.config import EngineConfig
+from marketpulse.errors import Retryable
 from marketpulse.kafka.log_reader import LogReader
-from marketpulse.kafka.rebuild_record import rebuild_values
+from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
 from marketpulse.kafka.rebuild_writer import write_rebuild
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import Settings
@@ -35,6 +36,7 @@ _REASONS = ("too_late", "unknown_trade")
 _PATIENCE_S = 60.0
 _TAKEN_S = 30.0
 _LOOK_EVERY_S = 0.2
+_ALL = 2**62  # further than any offset
 _CHECKS, _CHECK_EVERY_S = 3, 1.0
 
 Say = Callable[[str], None]
@@ -71,26 +73,28 @@ def heal(
     log = LogReader(settings)
     try:
         stored = StoredRows(settings)
-        symbols = {symbol: late[0].partition for symbol, late in _letters(settings, stored, wanted).items()}
-        if not symbols:
-            return []
+        letters = _letters(settings, stored, wanted)
+        symbols = {symbol: late[0].partition for symbol, late in letters.items()}
+        work = _Heal(settings, engine_config(settings.engine), log, stored, wanted, clock)
+        found = {symbol: work.look(symbol, letters[symbol]) for symbol in sorted(symbols)}
+        symbols = {symbol: symbols[symbol] for symbol, one in found.items() if one.outcome == "to heal"}
+        if dry_run or not symbols:
+            return list(found.values())
+        say(f"waiting until the engine has come to the beginning of {len(symbols)} rebuilds")
+        work.begin(symbols)
         say(f"waiting until the lake holds what was told of {len(symbols)} symbols")
         covered = wait_until_stored(settings, log, stored, symbols, clock, _PATIENCE_S)
-        work = _Heal(settings, engine_config(settings.engine), log, stored, wanted, covered, clock)
-        found = []
-        for number, (symbol, refused) in enumerate(
-            sorted(_letters(settings, stored, wanted).items()), start=1
-        ):
+        letters = _letters(settings, stored, wanted)
+        for number, (symbol, partition) in enumerate(symbols.items(), start=1):
             say(f"{symbol}, {number} of {len(symbols)}")
-            if symbol in symbols:
-                found.append(work.heal(symbol, refused, dry_run=dry_run))
-        return found
+            found[symbol] = work.heal(symbol, letters[symbol], covered[partition])
+        return list(found.values())
     finally:
         log.close()
 
 
 class _Heal:
-    """The symbols one after the other. `covered`: by partition, up to where the lake holds all."""
+    """The symbols one after the other."""
 
     def __init__(
         self,
@@ -99,45 +103,58 @@ class _Heal:
         log: LogReader,
         stored: StoredRows,
         wanted: Wanted,
-        covered: dict[int, int],
         clock: Clock,
     ) -> None:
         self._settings, self._config, self._log, self._stored = settings, config, log, stored
-        self._wanted, self._covered, self._clock = wanted, covered, clock
+        self._wanted, self._clock = wanted, clock
         self._topic = settings.topic("market")
         self._inputs: dict[int, tuple[pa.Table, pa.Table, pa.Table]] = {}
+        self._begun: dict[str, tuple[str, int]] = {}  # by symbol, its rebuild's id and where it begins
 
-    def heal(self, symbol: str, refused: list["_Letter"], *, dry_run: bool) -> Healing:
-        partition = refused[0].partition
-        past = self._past(symbol, partition, refused)
-        if past is None:
-            return Healing(symbol, 0, 0, 0, None, "nothing", "the lake holds no trade that they name")
-        trades = past.trades
-        late, begins_ns = trades.late - trades.doubles, None
-        if late or trades.changed:
-            begins_ns = trades.begins_ns
+    def begin(self, symbols: Mapping[str, int]) -> None:
+        """Have the rebuilds of these symbols, each with its partition, begin. Raises Retryable when no engine comes there."""
+        named = [(partition, symbol, uuid.uuid4().hex) for symbol, partition in symbols.items()]
+        offsets = write_rebuild(
+            self._settings,
+            [(partition, symbol, beginning_value(symbol, identity)) for partition, symbol, identity in named],
+        )
+        for (partition, symbol, identity), offset in zip(named, offsets, strict=True):
+            if not self._taken(partition, offset):
+                raise Retryable(
+                    "the engine does not come to where the log ends: `marketpulse process` is the engine, and runs in "
+                    "`marketpulse up`; nothing was changed; try again when it has caught up"
+                )
+            self._begun[symbol] = identity, offset
+        self._inputs.clear()  # the lake goes on
 
-        def done(outcome: str, detail: str = "") -> Healing:
-            return Healing(symbol, late, trades.changed, trades.doubles, begins_ns, outcome, detail)
+    def look(self, symbol: str, refused: list["_Letter"]) -> Healing:
+        """What there is to heal, by all that the lake holds now."""
+        past = self._past(symbol, refused[0].partition, refused, _ALL, _ALL)
+        found = _healing(symbol, past, "to heal")
+        if found.outcome == "nothing":
+            return found
+        fault = self._unlike(symbol, refused[0].partition)
+        return replace(found, outcome="refused", detail=fault) if fault else found
 
-        if begins_ns is None:
-            return done("nothing")
+    def heal(self, symbol: str, refused: list["_Letter"], end: int) -> Healing:
+        """What has begun; `end`: up to which offset the lake holds all."""
+        partition, (identity, begins) = refused[0].partition, self._begun[symbol]
+        past = self._past(symbol, partition, refused, begins, end)
+        found = _healing(symbol, past, "healed")
+        if past is None or found.outcome == "nothing":
+            return found
         if fault := self._unlike(symbol, partition):
-            return done("refused", fault)
+            return replace(found, outcome="refused", detail=fault)
         try:
-            values = rebuild_values(past.history, uuid.uuid4().hex)
+            values = rebuild_values(past.history, identity)
         except ValueError as error:
-            return done("refused", f"its history is too long: {error}")
-        if dry_run:
-            return done("to heal")
+            return replace(found, outcome="refused", detail=f"its history is too long: {error}")
         letters = {
             p: self._log.span(p, "dead-letters").end for p in range(self._log.partitions("dead-letters"))
         }
-        offset = write_rebuild(self._settings, partition, symbol, values)
+        offset = write_rebuild(self._settings, [(partition, symbol, value) for value in values])[-1]
         if not self._taken(partition, offset):
-            return done(
-                "written", "no engine has come to it yet: `marketpulse process` takes it, as `up` runs it"
-            )
+            return replace(found, outcome="written", detail="the engine has not come to it yet")
         for number, begin in letters.items():
             for letter in self._log.letters(number, begin):
                 if (letter["topic"], letter["partition"], letter["offset"]) == (
@@ -145,25 +162,26 @@ class _Heal:
                     partition,
                     offset,
                 ):
-                    return done("refused", letter["detail"])
-        return done("healed")
+                    return replace(found, outcome="refused", detail=letter["detail"])
+        return found
 
-    def _past(self, symbol: str, partition: int, refused: list["_Letter"]) -> Past | None:
-        """The symbol's history up to where the lake holds all; None where it has no trade of it."""
-        end = self._covered[partition]
+    def _past(
+        self, symbol: str, partition: int, refused: list["_Letter"], begins: int, end: int
+    ) -> Past | None:
+        """The symbol's history up to `end`, with what came too late before its rebuild `begins`; None where the lake has
+        no trade of it."""
         trades, events, quotes = (
             _until(own_rows(rows, symbol), end) for rows in self._of_partition(partition)
         )
         if not trades.num_rows:
             return None
-        inputs = self._within(
-            sift(self._topic, partition, trades, events, self._stored.whole("dead_letters"))
-        )
+        inputs = sift(self._topic, partition, trades, events, self._stored.whole("dead_letters"))
+        inputs = self._within(inputs, begins)
         rows = {
             table: flat(self._stored.table(table, Wanted(*ALWAYS, frozenset({symbol}))).rows)
             for table in TABLES
         }
-        letters = [Refused(one.place, one.reason, one.record) for one in refused if one.place[0] < end]
+        letters = [Refused(one.place, one.reason, one.record) for one in refused if one.place[0] < begins]
         return past_of(symbol, self._config, inputs, letters, rows, quotes, end - 1)
 
     def _of_partition(self, partition: int) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -179,10 +197,11 @@ class _Heal:
             }
         return self._inputs[partition]
 
-    def _within(self, inputs: LakeInputs) -> LakeInputs:
-        """Without the late trades that are not asked for."""
+    def _within(self, inputs: LakeInputs, begins: int) -> LakeInputs:
+        """Without the late trades that are not asked for, or came when the rebuild had begun."""
         times = inputs.trades["event_time_ns"].to_numpy()
         asked = (times >= self._wanted.from_ns) & (times < self._wanted.to_ns)
+        asked &= inputs.trades["offset"].to_numpy() < begins
         stay = ~inputs.late | asked
         return inputs.only(stay)
 
@@ -214,6 +233,17 @@ class _Heal:
                 return True
             self._clock.sleep(_LOOK_EVERY_S)
         return False
+
+
+def _healing(symbol: str, past: Past | None, outcome: str) -> Healing:
+    """Where there is something to heal, with this outcome."""
+    if past is None:
+        return Healing(symbol, 0, 0, 0, None, "nothing", "the lake holds no trade that they name")
+    trades = past.trades
+    late = trades.late - trades.doubles
+    if not (late or trades.changed):
+        return Healing(symbol, 0, 0, trades.doubles, None, "nothing")
+    return Healing(symbol, late, trades.changed, trades.doubles, trades.begins_ns, outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.receipts.trace import Input
-from marketpulse.model.history import HEALED, read_part
+from marketpulse.model.history import HEALED, begins_rebuild, read_part
 
 Place = tuple[int, int]  # (offset, row) in a partition of `market`
 
@@ -43,6 +43,8 @@ def healed_by(
     found: dict[Place, Healed] = {}
     waiting: dict[str, list[np.ndarray]] = {}
     for place, record in rebuilds:
+        if begins_rebuild(record):
+            continue
         part = read_part(record)
         trades = waiting.setdefault(part.id, [])
         trades.append(part.history.tables["trades"][part.history.tables["trades"]["side"] == HEALED])
