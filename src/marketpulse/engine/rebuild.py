@@ -2,9 +2,10 @@
 
     a beginning, the parts of a history -> the rows as they were, and as they should be -> the anchor, what is to be told
 
-At the beginning the symbol's anchor is moved up to its window, and pinned there. The history has what lies behind the anchor, and the
-engine knows what lies ahead of it: its trades, and its rows with their revisions. So both builds go from nothing to the anchor. Of the first, readers know its rows; the second one takes the anchor's place. From
-there on it is a revision like any other (engine.revise): the window's trades go in again, and what differs is told.
+At the beginning the symbol's anchor is moved up to its window, and pinned there. The history has what lies behind the anchor,
+and the engine knows what lies ahead of it: the trades that are newer or came since, and its rows with their revisions. So both
+builds go from nothing to the anchor. Of the first, readers know its rows; the second one takes the anchor's place. From there
+on it is a revision like any other (engine.revise): the window's trades go in again, and what differs is told.
 """
 
 from typing import Any
@@ -103,7 +104,7 @@ def take_part(
             raise StaleHistory(f"the rebuild {part.id!r} of {name} began too long ago")
         waiting.parts.append(part)
         if part.is_last:
-            _rebuild(state, config, plan, joined_parts(waiting.parts), waiting.symbol, place)
+            _rebuild(state, config, plan, joined_parts(waiting.parts), waiting, place)
             _give_up(state, name)
     except ParameterError:
         _give_up(state, name)
@@ -120,8 +121,14 @@ def _give_up(state: PartitionState, name: str) -> None:
 
 
 def _rebuild(
-    state: PartitionState, config: EngineConfig, plan: Plan, past: History, symbol: int, place: Place
+    state: PartitionState,
+    config: EngineConfig,
+    plan: Plan,
+    past: History,
+    waiting: WaitingRebuild,
+    place: Place,
 ) -> None:
+    symbol = waiting.symbol
     who = state.tables.symbols[symbol]
     floor = int(who["pinned_ns"])
     trades, side = _trades(state, config, past, symbol, place)
@@ -130,7 +137,7 @@ def _rebuild(
             f"a trade of {past.symbol} that is to come in is not behind the correction window"
         )
     inside = place_trades(state.tables, state.sessions, plan, symbol, trades, side == HEALED)
-    inside &= trades["event_ns"] < floor
+    inside &= (trades["event_ns"] < floor) & (trades["offset"] < waiting.offset)
     trades, side = trades[inside], side[inside]
     quotes = _quotes(state, plan, past, symbol, floor)
 

@@ -132,7 +132,11 @@ def _left_behind(state: PartitionState, plan: Plan) -> tuple[NDArray[np.int64], 
     floors = np.full(state.tables.symbols.size, NEVER)
     anchor_floors(state.tables, plan, floors)
     kept = kept_trades(state)
-    return floors, kept["event_ns"] < floors[kept["symbol"]]
+    gone = kept["event_ns"] < floors[kept["symbol"]]
+    for waiting in state.rebuilds.values():
+        # A bar that is open there may still take older ones: the rebuild's history has none that came since.
+        gone &= (kept["symbol"] != waiting.symbol) | (kept["offset"] < waiting.offset)
+    return floors, gone
 
 
 def by_time(kept: np.ndarray, places: Places) -> Places:
