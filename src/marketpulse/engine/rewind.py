@@ -134,8 +134,9 @@ def _left_behind(state: PartitionState, plan: Plan) -> tuple[NDArray[np.int64], 
     kept = kept_trades(state)
     gone = kept["event_ns"] < floors[kept["symbol"]]
     for waiting in state.rebuilds.values():
-        # A bar that is open there may still take older ones: the rebuild's history has none that came since.
-        gone &= (kept["symbol"] != waiting.symbol) | (kept["offset"] < waiting.offset)
+        if state.tables.symbols["pinned_ns"][waiting.symbol] != UNPINNED:
+            # A bar that is open there may still take older ones: the rebuild's history has none that came since.
+            gone &= (kept["symbol"] != waiting.symbol) | (kept["offset"] < waiting.offset)
     return floors, gone
 
 
