@@ -119,8 +119,9 @@ class WaitingRebuild:
     parts: list[Part] = field(default_factory=list)
 
     def is_over(self, log_ns: int) -> bool:
-        """Whether it is given up by then: its symbol's trades are not kept for ever."""
-        return log_ns > self.log_ns + _REBUILD_WITHIN_NS
+        """Whether it is given up by then: its symbol's trades are not kept for ever. One that began before the log's
+        time was known waits for its parts."""
+        return self.log_ns != NEVER and log_ns > self.log_ns + _REBUILD_WITHIN_NS
 
 
 @dataclass(slots=True)

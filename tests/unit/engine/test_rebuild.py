@@ -94,3 +94,10 @@ def test_what_does_not_fit_is_refused_and_gives_the_rebuild_up() -> None:
     assert reasons(begins(), clock(900), *whole) == ["stale_rebuild"], "it took more than ten minutes"
     assert reasons(begins(), *whole) == []
     assert engine.feed(clock(901)) == [], "nothing differs"
+
+
+def test_one_that_began_before_the_log_had_a_time_is_finished() -> None:
+    engine = Engine(CONFIG)
+    engine.step([trade("A", 200, 5, 1), trade("A", 90, 7, 1), begins(), clock(820)])
+    result = engine.step(parts(2, (200, 5, 0, 0), (90, 7, 1, 0)))
+    assert [r.reason for r in result.refused] == []
