@@ -33,6 +33,7 @@ from marketpulse.telemetry import COMMIT_SECONDS
 
 LOOK_S = 0.02  # shorter than between two commits
 CATCH_UP_S = 90.0
+QUIET_S = 2.0
 PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p999": 99.9, "max": 100}
 TO_MS = 1e-6
 
@@ -124,12 +125,19 @@ class Stage:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"of {schedule.count} trades the readers saw {[s.value for s in whole]}")
             time.sleep(0.05)
-        time.sleep(1)
+        self._wait_until_quiet()
         self._over.set()
         *found, commits = [answer.recv() for answer in self._answers]
         for process in self._processes:
             process.join()
         return schedule, {name: arrivals for part in found for name, arrivals in part.items()}, commits
+
+    def _wait_until_quiet(self) -> None:
+        """Readers count all rows of a topic, those of other timeframes too; `market` never rests."""
+        rows = [s for reader, s in zip(self._readers, self._seen, strict=True) if reader is not BARE]
+        before: list[int] = []
+        while before != (before := [seen.value for seen in rows]):
+            time.sleep(QUIET_S)
 
 
 def closing_ns(arrivals: Arrivals, schedule: Schedule, settings: Settings) -> Ints:
