@@ -77,7 +77,7 @@ PEERS = (
     ),
     Peer(
         "pathway", "Pathway", "pathway_table.py", ("pathway==0.33.0",),
-        Promises("no", "no", "can", "no", "state is not stored, as no persistence is set; rows are counted, not written"),
+        Promises("can", "can", "can", "no", "state is not stored, as no persistence is set; rows are counted, not written; exactly once is in its paid edition"),
     ),
     Peer(
         "csp", "csp", "csp_graph.py", ("csp==0.19.1",),
@@ -85,7 +85,7 @@ PEERS = (
     ),
     Peer(
         "faust", "Faust", "faust_agent.py", ("faust-streaming==0.15.3", "aiokafka[lz4]==0.14.0"),
-        Promises("can", "no", "no", "no", "state is in memory, not in its tables; rows are counted, not written"), slow=True,
+        Promises("can", "no", "can", "no", "state is in memory, not in its tables; rows are counted, not written"), slow=True,
     ),
     Peer(
         "spark", "Spark Structured Streaming, stateful pandas", "spark_stream.py",
@@ -104,10 +104,10 @@ PEERS = (
     ),
     Peer(
         "flink_process", "PyFlink DataStream, parallelism 1", "flink_process.py", ("apache-flink==2.2.0",),
-        Promises("can", "no", "can", "no", NO_CHECKPOINT), slow=True, jars=FLINK_KAFKA,
+        Promises("can", "can", "can", "no", NO_CHECKPOINT), slow=True, jars=FLINK_KAFKA,
     ),
     Peer(
         "deephaven", "Deephaven", "deephaven_tables.py", ("deephaven-server==42.7",),
-        Promises("no", "no", "no", "no", IN_MEMORY),
+        Promises("no", "can", "no", "no", IN_MEMORY),
     ),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """The columns of one Arrow frame, each converted and checked by its rule, whole columns at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from marketpulse.model.market import (
     PRICE_MAX,
     SIZE_MAX,
     Bytes,
+    Ids,
     Ints,
     StringTable,
 )
@@ -40,6 +42,7 @@ class FrameColumns:
         self._table, self._strings = table, strings
         self._names = frozenset(table.column_names)
         self._held: dict[str, Checked] = {}
+        self._arrays: dict[str, pa.Array] = {}
 
     def held(self, name: str) -> Checked | None:
         """The field as it was checked; None when the frame has no such column."""
@@ -68,8 +71,8 @@ class FrameColumns:
     def texts(self, name: str) -> tuple[list[str], Ints]:
         """The column's different texts, and per row which one it holds: -1 for none."""
         n = self._table.num_rows
-        encoded = self._encoded(name) if name in self._names else None
-        if encoded is None or not _is_text(encoded.dictionary):
+        encoded = self.encoded(name)
+        if encoded is None:
             return [], np.full(n, -1, np.int64)
         texts = encoded.dictionary.cast(pa.string()).to_pylist()
         places = _numpy(_filled(encoded.indices, -1), np.int64)
@@ -82,23 +85,29 @@ class FrameColumns:
         return texts, places
 
     def trade_id_bytes(self) -> Bytes:
-        """The bytes that trade ids lie in; their spans become the fields `trade_id`, `trade_id.length`."""
-        nothing = np.empty(0, np.uint8)
+        """The bytes that trade ids lie in."""
+        array = self._trade_ids()
+        content = None if array is None else array.buffers()[2]
+        return np.empty(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
+
+    def trade_id_ends(self) -> Ids | None:
+        """(n + 1,) where each row's id begins and ends in these bytes, when every row has one; unchecked."""
+        array = self._trade_ids()
+        return None if array is None or array.null_count else _ends(array)
+
+    def hold_trade_ids(self) -> None:
+        """The spans of the ids as the fields `trade_id` and `trade_id.length`."""
         if "trade_id" not in self._names:
-            return nothing
-        array = self._array("trade_id")
-        present = _present(array)
-        if not (_is_text(array) or pa.types.is_integer(array.type)):
-            self._held["trade_id"] = _unusable(present)
-            return nothing
-        array = array.cast(pa.string())
-        _, ends, content = array.buffers()
-        spans = np.frombuffer(ends, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+            return
+        array = self._trade_ids()
+        if array is None:
+            self._held["trade_id"] = _unusable(_present(self._array("trade_id")))
+            return
+        spans = _ends(array).astype(np.int64)
         length = np.diff(spans)
-        there = present & (length > 0)
+        there = _present(array) & (length > 0)
         self._held["trade_id"] = Checked(there, there, spans[:-1])
         self._held["trade_id.length"] = Checked(there, there, length)
-        return nothing if content is None else np.frombuffer(content, np.uint8)
 
     def conditions(self, rows: Mask) -> dict[int, dict[str, Any]]:
         """`{"conditions": [...]}` of each of these rows that has any."""
@@ -109,22 +118,34 @@ class FrameColumns:
         lists = self._array("conditions").take(pa.array(chosen)).to_pylist()
         return {row: {"conditions": texts} for row, texts in zip(chosen.tolist(), lists, strict=True)}
 
-    def _encoded(self, name: str) -> pa.DictionaryArray | None:
-        """The column as a dictionary, as it came or made; None for a type without one."""
+    def encoded(self, name: str) -> pa.DictionaryArray | None:
+        """The column as a dictionary of texts, as it came or made; None for another type, or no such column."""
+        if name not in self._names:
+            return None
         array = self._single(name)
-        if pa.types.is_dictionary(array.type):
-            return array
-        return array.dictionary_encode() if _is_text(array) else None
+        if not pa.types.is_dictionary(array.type):
+            return array.dictionary_encode() if _is_text(array) else None
+        return array if _is_text(array.dictionary) else None
+
+    def ids_of(self, texts: Sequence[str | None]) -> Ids:
+        """What names are called by here; ABSENT for None, and for texts that cannot name anything."""
+        known = [
+            self._strings.intern(text) if text is not None and is_name(text) else ABSENT for text in texts
+        ]
+        return np.array(known, np.int32)
+
+    def _trade_ids(self) -> pa.StringArray | None:
+        """The column `trade_id` as texts; None where there is none, or one of another type."""
+        if "trade_id" not in self._names:
+            return None
+        array = self._array("trade_id")
+        return array.cast(pa.string()) if _is_text(array) or pa.types.is_integer(array.type) else None
 
     def _single(self, name: str) -> pa.Array:
         """The column as one array."""
-        column = self._table.column(name)
-        if column.num_chunks == 1:
-            return column.chunk(0)
-        column = column.combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            return column.chunk(0) if column.num_chunks else pa.array([], column.type)
-        return column
+        if name not in self._arrays:
+            self._arrays[name] = _in_one(self._table.column(name))
+        return self._arrays[name]
 
     def _array(self, name: str) -> pa.Array:
         """The column as one array without a dictionary."""
@@ -154,8 +175,7 @@ class FrameColumns:
     def _check_names(self, name: str) -> Checked:
         present = _present(self._single(name))
         texts, places = self.texts(name)
-        known = [self._strings.intern(text) if is_name(text) else ABSENT for text in texts]
-        ids = np.array([*known, ABSENT], np.int32)[places]
+        ids = self.ids_of([*texts, None])[places]
         return Checked(present, ids != ABSENT, ids)
 
 
@@ -180,6 +200,22 @@ def _check_wholes(array: pa.Array, present: Mask, rule: Rule) -> Checked:
 def _unusable(present: Mask) -> Checked:
     """A column of a type that its rule does not take: none of its rows is good."""
     return Checked(present, np.zeros_like(present), np.zeros(len(present), np.int64))
+
+
+def _in_one(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
+    return combined
+
+
+def _ends(texts: pa.StringArray) -> Ids:
+    """(n + 1,) where each text begins, and the last one ends."""
+    if not len(texts):
+        return np.zeros(1, np.int32)
+    return np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4)
 
 
 def _present(array: pa.Array) -> Mask:

@@ -19,6 +19,7 @@ from marketpulse.kafka.columns import (
     FINAL,
     INGEST_TIME,
     KIND,
+    OFFSET,
     OPEN_TIME,
     ROW,
     SESSION_DATE,
@@ -64,33 +65,36 @@ _IDS = (
 )
 
 
-def read_frames(tables: Sequence[pa.Table], strings: StringTable) -> tuple[Columns, Ints, list[RefusedRow]]:
-    """The good rows of frames that have one schema, with their row numbers; which frame each is of; and the
-    refused ones. Many small frames cost what one large one does."""
+def read_frames(
+    tables: Sequence[pa.Table], offsets: Ints, strings: StringTable
+) -> tuple[Columns, list[RefusedRow]]:
+    """The good rows of frames that have one schema, with their places in the log, and the refused ones; `offsets` are
+    those of the frames' records. Many small frames cost what one large one does."""
     table = pa.concat_tables(tables).unify_dictionaries()
-    sizes = [part.num_rows for part in tables]
-    frame_of = np.repeat(np.arange(len(tables)), sizes)
+    begins = np.cumsum([0, *(part.num_rows for part in tables)])
     fields = FrameColumns(table, strings)
     columns = Columns.undefined(table.num_rows, fields.trade_id_bytes())
-    columns.ids[ROW] = np.arange(table.num_rows) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    odd = take_trades(fields, table.num_rows, columns)
+    odd = take_trades(fields, columns)
     if odd is None:
         odd = _take_any(fields, table.num_rows, columns)
+    for begin, end, offset in zip(begins[:-1].tolist(), begins[1:].tolist(), offsets.tolist(), strict=True):
+        columns.longs[OFFSET, begin:end] = offset
+        columns.ids[ROW, begin:end] = np.arange(end - begin)
     if not odd.any():
-        return columns, frame_of, []
+        return columns, []
     kept = np.ones(table.num_rows, np.bool_)
     refused = []
     for row, refusal, shown in _take_odd(np.flatnonzero(odd), table, columns, strings):
         kept[row] = False
-        refused.append(RefusedRow(int(frame_of[row]), int(columns.ids[ROW, row]), refusal, shown))
-    if refused:
-        columns, frame_of = columns.taken(np.flatnonzero(kept)), frame_of[kept]
-    return columns, frame_of, refused
+        frame = int(np.searchsorted(begins, row, side="right")) - 1
+        refused.append(RefusedRow(frame, row - int(begins[frame]), refusal, shown))
+    return (columns.taken(np.flatnonzero(kept)) if refused else columns), refused
 
 
 def _take_any(fields: FrameColumns, n: int, columns: Columns) -> Mask:
     """Write the n rows, of whatever kinds, all but their places in the log; returns which of them look odd."""
     columns.blank(slice(None))
+    fields.hold_trade_ids()
     kinds = _kinds(fields)
     columns.flags[KIND] = kinds
     odd: Mask = kinds < 0

@@ -1,5 +1,6 @@
 """Frames of nothing but plain trades, as nearly all are: checked and written in one pass over the rows."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,11 @@ from numpy.typing import NDArray
 from marketpulse.compiled import bare_kernel
 from marketpulse.kafka import columns as into
 from marketpulse.kafka.columns import Columns
-from marketpulse.kafka.frame_columns import Checked, FrameColumns, Mask
-from marketpulse.kafka.market_contract import Rule
+from marketpulse.kafka.frame_columns import FrameColumns, Mask
 from marketpulse.model.market import (
     ABSENT,
     EARLIEST_TIME_NS,
     LATEST_TIME_NS,
-    NOT_ASKED,
     PRICE_MAX,
     SIZE_MAX,
     Floats,
@@ -27,78 +26,120 @@ from marketpulse.model.market import (
 _TRADE = int(Kind.TRADE)
 
 
-def take_trades(fields: FrameColumns, n: int, columns: Columns) -> Mask | None:
-    """Write the n rows, all but their places in the log; returns which of them look odd. None, and nothing is
-    written, when the frame is not so plain: other kinds, other types, or fields that only some rows have."""
-    texts, kinds = fields.texts("type")
-    if texts != ["trade"] or kinds.min(initial=0) < 0 or not fields.lacks("conditions"):
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """A column of names as it lies in memory: (n,) each row's place in a list, and that list; None: no row is there."""
+
+    places: Ids
+    texts: list[str | None]
+
+
+def _none(kind: type) -> NDArray[Any]:
+    """What stands for a column that is not there; as Arrow's columns, it can only be read."""
+    nothing: NDArray[Any] = np.empty(0, kind)
+    nothing.flags.writeable = False
+    return nothing
+
+
+_NO_NAMES, _NO_TIMES, _NO_ENDS = _Names(_none(np.int32), []), _none(np.int64), _none(np.int32)
+
+
+def take_trades(fields: FrameColumns, columns: Columns) -> Mask | None:
+    """Write all rows, all but their places in the log; returns which of them look odd. None, and nothing that counts is
+    written, when the frames are not so plain: other kinds, other types, or fields that only some rows have."""
+    kind, symbol, source = _names(fields, "type"), _names(fields, "symbol"), _names(fields, "source")
+    if kind is None or symbol is None or source is None or {*kind.texts} - {None} != {"trade"}:
         return None
     price, size = fields.plain("price", pa.float64()), fields.plain("size", pa.float64())
     times = fields.plain("event_time_ns", pa.int64())
-    symbol, source = fields.checked("symbol", Rule.SYMBOL), fields.checked("source", Rule.NAME)
-    if price is None or size is None or times is None or symbol is None or source is None:
+    if price is None or size is None or times is None or not fields.lacks("conditions"):
         return None
-    has_ingested = not fields.lacks("ingest_time_ns")
-    ingested = fields.plain("ingest_time_ns", pa.int64()) if has_ingested else _missing(n)
-    venue = _everywhere(fields, "venue", fields.checked("venue", Rule.NAME), n)
-    starts = _everywhere(fields, "trade_id", fields.held("trade_id"), n)
-    lengths = _everywhere(fields, "trade_id", fields.held("trade_id.length"), n)
-    if ingested is None or venue is None or starts is None or lengths is None:
+    venue = _NO_NAMES if fields.lacks("venue") else _names(fields, "venue")
+    ingested = _NO_TIMES if fields.lacks("ingest_time_ns") else fields.plain("ingest_time_ns", pa.int64())
+    id_ends = _NO_ENDS if fields.lacks("trade_id") else fields.trade_id_ends()
+    if venue is None or ingested is None or id_ends is None:
         return None
-    odd = np.empty(n, np.bool_)
-    _take(
-        symbol.values, source.values, venue, times, has_ingested, ingested, price, size, starts, lengths,
+    odd = np.empty(len(columns), np.bool_)
+    plain = _take(
+        symbol.places, fields.ids_of(symbol.texts), source.places, fields.ids_of(source.texts), venue.places,
+        fields.ids_of(venue.texts), times, ingested, price, size, id_ends,
         columns.floats, columns.longs, columns.ids, columns.flags, odd,
     )  # fmt: skip
-    return odd
+    return odd if plain else None
 
 
-def _everywhere(fields: FrameColumns, name: str, field: Checked | None, n: int) -> NDArray[Any] | None:
-    """An optional field that every row has, and rightly, or none has: then it is missing in all; else None."""
-    if fields.lacks(name):
-        return _missing(n)
-    return field.values if field is not None and field.good.all() else None
+def _names(fields: FrameColumns, name: str) -> _Names | None:
+    """A column of texts that every row has; else None."""
+    encoded = fields.encoded(name)
+    if encoded is None or encoded.null_count or encoded.indices.type != pa.int32():
+        return None
+    places = encoded.indices.to_numpy(zero_copy_only=True)
+    used = np.zeros(len(encoded.dictionary), np.bool_)
+    _mark(places, used)
+    texts = encoded.dictionary.cast(pa.string()).to_pylist()
+    if None in (texts[place] for place in np.flatnonzero(used)):
+        return None
+    return _Names(places, [text if there else None for text, there in zip(texts, used, strict=True)])
 
 
-def _missing(n: int) -> Ints:
-    return np.full(n, ABSENT, np.int64)
+@bare_kernel
+def _mark(places: Ids, used: Mask) -> None:
+    for i in range(places.size):
+        used[places[i]] = True
 
 
 @bare_kernel
 def _take(
     symbol: Ids,
+    symbols: Ids,
     source: Ids,
-    venue: NDArray[Any],
+    sources: Ids,
+    venue: Ids,
+    venues: Ids,
     times: Ints,
-    has_ingested: bool,
     ingested: Ints,
     price: Floats,
     size: Floats,
-    id_start: Ints,
-    id_length: Ints,
+    id_ends: Ids,
     floats: Floats,
     longs: Ints,
     ids: Ids,
     flags: NDArray[np.int8],
     odd: Mask,
-) -> None:
-    """The columns of n trades into the matrices of Columns (kafka.columns says which row is what)."""
+) -> bool:
+    """The columns of n trades into the matrices of Columns (kafka.columns says which row is what). Whether each has a
+    right venue and an id, where any has."""
+    plain = True
     for i in range(symbol.size):
-        time, ingest = times[i], ingested[i]
+        time, symbol_id, source_id = times[i], symbols[symbol[i]], sources[source[i]]
         odd[i] = not (
-            symbol[i] != ABSENT
-            and source[i] != ABSENT
+            symbol_id != ABSENT
+            and source_id != ABSENT
             and 0.0 < price[i] <= PRICE_MAX
             and 0.0 <= size[i] <= SIZE_MAX
             and EARLIEST_TIME_NS <= time <= LATEST_TIME_NS
-            and (not has_ingested or EARLIEST_TIME_NS <= ingest <= LATEST_TIME_NS)
         )
         floats[into.A, i], floats[into.B, i] = price[i], size[i] + 0.0  # -0.0 becomes 0.0
         floats[into.C, i] = floats[into.D, i] = floats[into.E, i] = floats[into.F, i] = np.nan
-        longs[into.EVENT_TIME, i], longs[into.INGEST_TIME, i] = time, ingest
+        longs[into.EVENT_TIME, i] = time
         longs[into.OPEN_TIME, i] = longs[into.CLOSE_TIME, i] = longs[into.TRADE_COUNT, i] = ABSENT
-        longs[into.TRADE_ID_START, i], longs[into.LOG_TIME, i] = id_start[i], NOT_ASKED
-        ids[into.SYMBOL, i], ids[into.SOURCE, i], ids[into.VENUE, i] = symbol[i], source[i], venue[i]
+        ids[into.SYMBOL, i], ids[into.SOURCE, i] = symbol_id, source_id
         ids[into.TIMEFRAME, i] = ids[into.SESSION_DATE, i] = ABSENT
-        ids[into.TRADE_ID_LENGTH, i] = id_length[i]
         flags[into.KIND, i], flags[into.FINAL, i] = _TRADE, 1
+        if venue.size:
+            ids[into.VENUE, i] = venues[venue[i]]
+            plain &= venues[venue[i]] != ABSENT
+        else:
+            ids[into.VENUE, i] = ABSENT
+        if ingested.size:
+            longs[into.INGEST_TIME, i] = ingested[i]
+            odd[i] |= not EARLIEST_TIME_NS <= ingested[i] <= LATEST_TIME_NS
+        else:
+            longs[into.INGEST_TIME, i] = ABSENT
+        if id_ends.size:
+            longs[into.TRADE_ID_START, i] = id_ends[i]
+            ids[into.TRADE_ID_LENGTH, i] = id_ends[i + 1] - id_ends[i]
+            plain &= id_ends[i + 1] > id_ends[i]
+        else:
+            longs[into.TRADE_ID_START, i] = ids[into.TRADE_ID_LENGTH, i] = ABSENT
+    return plain

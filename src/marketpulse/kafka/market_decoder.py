@@ -38,6 +38,11 @@ from marketpulse.model.market import (
 
 STRINGS_MAX = 300_000  # all symbols of twelve partitions at the default cap, and some
 _REFUSED = 3  # a record's status once its dead letter is written
+_TRADE, _HEARTBEAT, _CLOCK = (
+    int(Kind.TRADE),
+    int(Kind.HEARTBEAT),
+    int(Kind.CLOCK),
+)  # numpy compares an enum slowly
 
 
 class MarketDecoder:
@@ -132,8 +137,8 @@ class MarketDecoder:
     ) -> Columns:
         """The rows of frames of one schema, each with the number of its record."""
         of_frame = np.array([record for record, _ in frames], np.int64)
-        columns, frame_of, refused = read_frames([table for _, table in frames], self.strings)
-        columns.longs[OFFSET] = records.offsets[of_frame[frame_of]]
+        offsets = records.offsets[of_frame]
+        columns, refused = read_frames([table for _, table in frames], offsets, self.strings)
         for row in refused:
             refuse(int(of_frame[row.frame]), row.refusal, row.row, row.shown)
         return columns
@@ -142,7 +147,7 @@ class MarketDecoder:
 def _marks(columns: Columns) -> NDArray[np.bool_]:
     """(n,) which rows are heartbeats or clocks."""
     kind = columns.flags[KIND]
-    return np.asarray((kind == Kind.HEARTBEAT) | (kind == Kind.CLOCK))
+    return np.asarray((kind == _HEARTBEAT) | (kind == _CLOCK))
 
 
 def _set_log_times(columns: Columns, rows: Ints, records: Records) -> None:
@@ -154,7 +159,7 @@ def _set_log_times(columns: Columns, rows: Ints, records: Records) -> None:
 def _parse_conditions(columns: Columns, status: NDArray[np.int8]) -> None:
     """Lists of conditions that the scan found: few different ones, so each is parsed once."""
     starts = columns.longs[CONDITIONS_START]
-    rows = np.flatnonzero((status == TAKEN) & (columns.flags[KIND] == Kind.TRADE) & (starts >= 0))
+    rows = np.flatnonzero((status == TAKEN) & (columns.flags[KIND] == _TRADE) & (starts >= 0))
     if not len(rows):
         return
     parsed: dict[bytes, list[str]] = {}

@@ -446,6 +446,16 @@ def test_a_foreign_dictionary_with_spares_and_repeats_interns_only_what_rows_hol
     assert "SPARE" not in batch.strings.texts()
 
 
+def test_plain_trades_of_such_a_dictionary_intern_only_what_rows_hold_too() -> None:
+    dictionary = pa.DictionaryArray.from_arrays(
+        pa.array([3, 1, 4], pa.int32()), pa.array(["SPARE", "AAA", None, "AAA", "B\n"])
+    )
+    batch, letters = decode([write_frame(trades([1.0, 2.0, 3.0], symbol=dictionary))], frames=[0])
+    assert [(letter.reason, letter.row) for letter in letters] == [("bad_symbol", 2)]
+    assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
+    assert not {"SPARE", "B\n"} & {*batch.strings.texts()}
+
+
 def test_several_frames_and_objects_of_one_poll_keep_their_order() -> None:
     values = [
         write_frame(trades([1.0, 2.0])),
