@@ -45,15 +45,15 @@ HELLO = b'{"type":"hello","source":"bench","mode":"historical","run_id":"1"}'
 
 
 def trades(first: int, n: int, symbols: int, apart_ns: int = APART_NS) -> pa.RecordBatch:
-    """n trades so far apart, over all symbols."""
-    random = np.random.default_rng(first)
-    ids = random.integers(0, symbols, n)
+    """n trades so far apart, over all symbols. Those of a block are the same ones, however many of them are asked for."""
+    random, drawn = np.random.default_rng(first), max(n, BLOCK)
+    ids = random.integers(0, symbols, drawn)[:n]
     times = MIDNIGHT_NS + (first + np.arange(n)) * apart_ns
     return pa.RecordBatch.from_arrays(
         [
             pa.array(["trade"] * n), pa.array([f"SYM{i:03d}" for i in ids]), pa.array(["bench"] * n), pa.array(times),
-            pa.nulls(n, pa.string()), pa.array(np.round(100 + random.random(n) * 10, 2)),
-            pa.array(random.integers(1, 500, n).astype(float)), pa.array([str(first + i) for i in range(n)]),
+            pa.nulls(n, pa.string()), pa.array(np.round(100 + random.random(drawn)[:n] * 10, 2)),
+            pa.array(random.integers(1, 500, drawn)[:n].astype(float)), pa.array([str(first + i) for i in range(n)]),
             pa.nulls(n, pa.list_(pa.string())), pa.nulls(n, pa.int64()),
         ],
         schema=TRADE,

@@ -81,7 +81,7 @@ PEERS = (
     ),
     Peer(
         "csp", "csp", "csp_graph.py", ("csp==0.19.1",),
-        Promises("no", "no", "no", "no", IN_MEMORY), slow=True,
+        Promises("no", "no", "no", "no", IN_MEMORY),
     ),
     Peer(
         "faust", "Faust", "faust_agent.py", ("faust-streaming==0.15.3", "aiokafka[lz4]==0.14.0"),
