@@ -24,7 +24,7 @@ from paced import Schedule, send, send_hello
 from results import report
 
 from marketpulse.app.engine_config import engine_config
-from marketpulse.app.warm import compile_part
+from marketpulse.app.warm import compile_parts
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.kafka.topics import ensure_topics
@@ -59,8 +59,7 @@ LIVE = (BARE, Reader("live", "read_uncommitted", {"live": FORMING}, whole=False)
 
 def work(settings: Settings, owned: Any, over: Any, answer: Connection) -> None:
     """The engine's worker until `over` is set; then its commits: (n, 2), when each was seen to be done, and its seconds."""
-    compile_part("engine")
-    compile_part("wire")
+    compile_parts("engine", "wire")
     worker = Worker(settings, engine_config(settings.engine), 0, SystemClock())
     worker.start()
     commits: list[tuple[float, float]] = []

@@ -22,7 +22,7 @@ from own_broker import own_broker
 from results import report
 
 from marketpulse.app.engine_config import engine_config
-from marketpulse.app.warm import compile_part
+from marketpulse.app.warm import compile_parts
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.engine.config import EngineConfig
@@ -187,8 +187,7 @@ def main() -> None:
     parser.add_argument("--apart-us", type=int, default=100_000, help="between two trades of a symbol")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    compile_part("engine")
-    compile_part("wire")
+    compile_parts("engine", "wire")
     engine = load_settings().engine.model_copy(update={"timeframes": FRAMES})
     config = engine_config(engine)
     tell_state(step_alone(given, config), config)

@@ -19,7 +19,7 @@ from results import report
 
 from marketpulse.app import worker as worker_module
 from marketpulse.app.engine_config import engine_config
-from marketpulse.app.warm import compile_part
+from marketpulse.app.warm import compile_parts
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
 from marketpulse.kafka.partitioner import partitions_of
@@ -103,8 +103,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=12)
     parser.add_argument("--symbols", type=int, default=100)
     given = parser.parse_args()
-    compile_part("engine")
-    compile_part("wire")
+    compile_parts("engine", "wire")
     base = load_settings()
     settings = base.model_copy(update={
         "engine": base.engine.model_copy(update={"timeframes": ("1t", "1s")}),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
@@ -90,6 +91,11 @@ def goodbye(source: str = "feed", **more: Any) -> Row:
 def control(action: str, **more: Any) -> Row:
     """A change of the alert rules: `put_rule` with `rule`, or `remove_rule` with `name`."""
     return {"type": "control", "event_time_ns": at(0), "change": {"action": action, **more}}
+
+
+def logged(value: bytes) -> Row:
+    """A rare record, by its value in the log."""
+    return {**orjson.loads(value), "event_time_ns": 0}
 
 
 def bar(

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, quote, trade
+from market_rows import (
+    Engine,
+    Row,
+    batch_of,
+    cancel,
+    clock,
+    config_of,
+    correction,
+    heartbeat,
+    logged,
+    quote,
+    trade,
+)
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
 from marketpulse.app.healing.past_trades import Refused
@@ -183,7 +194,7 @@ class Pipeline:
                 assert self.take([record], **how) == []
 
     def beginning(self, symbol: str, identity: str) -> Row:
-        return {**orjson.loads(beginning_value(symbol, identity)), "event_time_ns": 0}
+        return logged(beginning_value(symbol, identity))
 
     def records(self, symbol: str, identity: str, begins: int) -> list[Row]:
         """The rebuild that heals what there was to heal of the symbol when it began; none for nothing."""
@@ -198,9 +209,7 @@ class Pipeline:
         past = past_of(symbol, self.config, inputs, refused, stored, quotes, len(self.log) - 1)
         if not (past.trades.late - past.trades.doubles or past.trades.changed):
             return []
-        return [
-            {**orjson.loads(value), "event_time_ns": 0} for value in rebuild_values(past.history, identity)
-        ]
+        return [logged(value) for value in rebuild_values(past.history, identity)]
 
     def shown(self) -> dict[Table, dict[tuple[Any, ...], dict[str, Any]]]:
         """The last revision of every row, without its history; revisions come one after the other."""

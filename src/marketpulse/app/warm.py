@@ -40,8 +40,7 @@ def prepare(life: Lifecycle, *parts: Part, indicators: EngineSettings | None = N
     kept = load(*parts)
     with ending_at_once(life, "compiling, once on this machine"):
         if not kept:
-            for part in parts:
-                compile_part(part)
+            compile_parts(*parts)
         if indicators is not None:
             _compile_indicators(indicators)
 
@@ -55,13 +54,14 @@ def _compile_indicators(settings: EngineSettings) -> None:
         exercise_indicators(specs_of(settings))
 
 
-def compile_part(part: Part) -> None:
+def compile_parts(*parts: Part) -> None:
     """Compile and keep the kernels, unless another process does it: then load them when it has."""
     from marketpulse.compiled import note_kernels
 
-    with _alone(part):
-        _exercise(part)
-        note_kernels(*_ROOMS[part])
+    for part in parts:
+        with _alone(part):
+            _exercise(part)
+            note_kernels(*_ROOMS[part])
 
 
 def _exercise(part: Part) -> None:
@@ -96,7 +96,6 @@ def warm_up() -> None:
 if __name__ == "__main__":
     keep_bytecode()
     named = [part for part in _ROOMS if part in sys.argv[1:]]
-    for part in named:
-        compile_part(part)
+    compile_parts(*named)
     if not named:
         warm_up()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from marketpulse.compiled import bare_kernel
 from marketpulse.kafka.market_contract import Rule, is_name
 from marketpulse.model.market import (
     ABSENT,
@@ -18,7 +20,6 @@ from marketpulse.model.market import (
     SIZE_MAX,
     Bytes,
     Ids,
-    Ints,
     StringTable,
 )
 from marketpulse.model.timeframe import DAY_NS
@@ -68,38 +69,36 @@ class FrameColumns:
         array = self._single(name)
         return None if array.null_count else array.to_numpy(zero_copy_only=True)
 
-    def texts(self, name: str) -> tuple[list[str], Ints]:
-        """The column's different texts, and per row which one it holds: -1 for none."""
-        n = self._table.num_rows
+    def texts(self, name: str) -> tuple[list[str | None], Ids]:
+        """The column's texts, None for one that no row holds, and per row which one it holds: -1 for none."""
         encoded = self.encoded(name)
         if encoded is None:
-            return [], np.full(n, -1, np.int64)
+            return [], np.full(self._table.num_rows, -1, np.int32)
+        if encoded.dictionary.null_count:  # a foreign one: a row may point at nothing
+            encoded = encoded.dictionary_decode().dictionary_encode()
+        places = _numpy(_filled(encoded.indices.cast(pa.int32()), -1), np.int32)
+        places.flags.writeable = False  # as it lies in a frame: kernels are compiled for each of the two
+        held = np.zeros(len(encoded.dictionary), np.bool_)
+        _mark(places, held)
         texts = encoded.dictionary.cast(pa.string()).to_pylist()
-        places = _numpy(_filled(encoded.indices, -1), np.int64)
-        used = np.bincount(places + 1, minlength=len(texts) + 1)[1:]
-        if None in texts or len(set(texts)) < len(texts) or not used.all():
-            encoded = (
-                encoded.dictionary_decode().cast(pa.string()).dictionary_encode()
-            )  # a foreign one, with spares
-            texts, places = encoded.dictionary.to_pylist(), _numpy(_filled(encoded.indices, -1), np.int64)
-        return texts, places
+        return [text if there else None for text, there in zip(texts, held, strict=True)], places
 
     def trade_id_bytes(self) -> Bytes:
         """The bytes that trade ids lie in."""
-        array = self._trade_ids()
+        array = self._trade_ids
         content = None if array is None else array.buffers()[2]
         return np.empty(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
 
     def trade_id_ends(self) -> Ids | None:
         """(n + 1,) where each row's id begins and ends in these bytes, when every row has one; unchecked."""
-        array = self._trade_ids()
+        array = self._trade_ids
         return None if array is None or array.null_count else _ends(array)
 
     def hold_trade_ids(self) -> None:
         """The spans of the ids as the fields `trade_id` and `trade_id.length`."""
         if "trade_id" not in self._names:
             return
-        array = self._trade_ids()
+        array = self._trade_ids
         if array is None:
             self._held["trade_id"] = _unusable(_present(self._array("trade_id")))
             return
@@ -134,6 +133,7 @@ class FrameColumns:
         ]
         return np.array(known, np.int32)
 
+    @cached_property
     def _trade_ids(self) -> pa.StringArray | None:
         """The column `trade_id` as texts; None where there is none, or one of another type."""
         if "trade_id" not in self._names:
@@ -200,6 +200,14 @@ def _check_wholes(array: pa.Array, present: Mask, rule: Rule) -> Checked:
 def _unusable(present: Mask) -> Checked:
     """A column of a type that its rule does not take: none of its rows is good."""
     return Checked(present, np.zeros_like(present), np.zeros(len(present), np.int64))
+
+
+@bare_kernel
+def _mark(places: Ids, held: Mask) -> None:
+    """Mark the places that rows hold."""
+    for i in range(places.size):
+        if places[i] >= 0:
+            held[places[i]] = True
 
 
 def _in_one(column: pa.ChunkedArray) -> pa.Array:

@@ -109,7 +109,7 @@ def _take_any(fields: FrameColumns, n: int, columns: Columns) -> Mask:
 def _kinds(fields: FrameColumns) -> Ints:
     """(n,) the hot kind of each row; -1 for rare and unknown ones."""
     texts, places = fields.texts("type")
-    hot = [KIND_OF_TYPE.get(text, Kind.CONTROL) for text in texts]
+    hot = [KIND_OF_TYPE.get(text or "", Kind.CONTROL) for text in texts]
     of_text = np.array([int(kind) if kind <= Kind.CLOCK else -1 for kind in hot] + [-1], np.int64)
     return of_text[places]
 

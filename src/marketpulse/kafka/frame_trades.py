@@ -70,22 +70,8 @@ def take_trades(fields: FrameColumns, columns: Columns) -> Mask | None:
 
 def _names(fields: FrameColumns, name: str) -> _Names | None:
     """A column of texts that every row has; else None."""
-    encoded = fields.encoded(name)
-    if encoded is None or encoded.null_count or encoded.indices.type != pa.int32():
-        return None
-    places = encoded.indices.to_numpy(zero_copy_only=True)
-    used = np.zeros(len(encoded.dictionary), np.bool_)
-    _mark(places, used)
-    texts = encoded.dictionary.cast(pa.string()).to_pylist()
-    if None in (texts[place] for place in np.flatnonzero(used)):
-        return None
-    return _Names(places, [text if there else None for text, there in zip(texts, used, strict=True)])
-
-
-@bare_kernel
-def _mark(places: Ids, used: Mask) -> None:
-    for i in range(places.size):
-        used[places[i]] = True
+    texts, places = fields.texts(name)
+    return _Names(places, texts) if texts and places.min(initial=0) >= 0 else None
 
 
 @bare_kernel

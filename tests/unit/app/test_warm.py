@@ -41,8 +41,7 @@ def test_kernels_that_were_not_compiled_for_good_do_not_count(tmp_path: Path) ->
 
 
 def test_loaded_kernels_leave_a_process_that_may_fork() -> None:
-    warm.compile_part("wire")
-    warm.compile_part("engine")
+    warm.compile_parts("wire", "engine")
     assert has_kernels("engine", "indicators", "kafka")
     script = (
         "from marketpulse.app.nursery import may_fork\nfrom marketpulse.app.warm import load\n"

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 
-from market_rows import Engine, Row, at, cancel, clock, config_of, heartbeat, trade
+from market_rows import Engine, Row, at, cancel, clock, config_of, heartbeat, logged, trade
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.kafka.rebuild_record import ROWS_MOST, beginning_value, rebuild_values
 from marketpulse.model.history import HEALED, PAST_TRADE, History
@@ -16,7 +15,7 @@ NAMES = {"timeframes": ("1s", "1m"), "sources": ("feed",), "venues": (), "rules"
 
 
 def begins(symbol: str = "A", identity: str = "x") -> Row:
-    return {**orjson.loads(beginning_value(symbol, identity)), "event_time_ns": 0}
+    return logged(beginning_value(symbol, identity))
 
 
 def parts(
@@ -29,7 +28,7 @@ def parts(
         rows[place]["offset"], rows[place]["side"], rows[place]["venue"] = offset, side, -1
     rows["changed_offset"] = -1
     history = History("A", covers, NAMES, {"trades": rows})
-    return [{**orjson.loads(value), "event_time_ns": 0} for value in rebuild_values(history, identity)]
+    return [logged(value) for value in rebuild_values(history, identity)]
 
 
 def told(engine: Engine, rows: list[Row]) -> list[tuple[Any, ...]]:
