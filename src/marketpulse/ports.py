@@ -3,7 +3,7 @@
 Source -> MarketLog -> (the engine) -> Sink, LiveFeed;  Query reads what the sinks stored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -128,10 +128,29 @@ class SinkBatch:
 
 
 class Sink(Protocol):
-    """Where batches come to rest. Writing the same batch twice changes nothing."""
+    """Where batches come to rest. Writing the same batch twice changes nothing.
 
-    def resume(self) -> dict[tuple[str, int], int]:
-        """The next offset wanted, by (topic, partition), as stored with the data. Missing: from the start."""
+    `name` is its section in the settings, `where` its place, for people to read (never a secret), `tables`
+    those of model.tables.TABLES that it stores. `waiting_rows` and `waiting_bytes` tell what `flush` would store.
+    """
+
+    name: str
+    where: str
+
+    @property
+    def tables(self) -> Sequence[str]: ...
+    @property
+    def waiting_rows(self) -> int: ...
+    @property
+    def waiting_bytes(self) -> int: ...
+
+    def resume(self) -> Mapping[tuple[str, int], int] | None:
+        """The next offset wanted, by (topic, partition), as stored with the data. Missing: from the start.
+
+        None: this store keeps no offsets, so reading goes on where the reader has told Kafka that it is. Rows may
+        then come twice, and the store must be one in which that changes nothing. Forgets what was not flushed.
+        Raises Retryable while the store is away, Fatal when a person must look.
+        """
         ...
 
     def write(self, batch: SinkBatch) -> None:

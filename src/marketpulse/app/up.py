@@ -25,6 +25,7 @@ from marketpulse.app.port import free_port
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
 from marketpulse.settings import EngineSettings, Settings
+from marketpulse.sinks import SINKS, settings_of
 
 TURN_S = 0.1
 STARTING_TURN_S = 0.02  # until everything is ready: children wait for each other then
@@ -109,10 +110,11 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
     ]
     jobs.append(("serve", ("serve", "--port", str(page_port(settings, options.port))), Stage.READER))
     jobs += [(process_name(name), ("produce", "named", name), Stage.SOURCE) for name in names]
-    if settings.sinks.lake.enabled:
-        jobs.append(("sink-lake", ("sink", "lake"), Stage.READER))
-    if settings.sinks.archive.enabled:
-        jobs.append(("sink-archive", ("sink", "archive"), Stage.READER))
+    jobs += [
+        (f"sink-{which}", ("sink", which), Stage.READER)
+        for which in SINKS
+        if settings_of(settings, which).enabled
+    ]
     if settings.parity.enabled and settings.sinks.lake.enabled:
         jobs.append(("verify", ("verify", "--follow"), Stage.READER))
     return [

@@ -1,7 +1,7 @@
 """The reading end for stores: whole stretches of the log as rows of tables, from where each store stands.
 
 The store's own positions are the truth: they are asked for at every assignment, and what the group
-has committed only serves to show the lag. Partitions move all at once (the eager protocol): what is
+has committed only serves to show the lag. A store that keeps none goes on where the group has committed. Partitions move all at once (the eager protocol): what is
 held is flushed before they go, so nothing is stored twice or by two.
 """
 
@@ -31,7 +31,7 @@ class TableReader:
     """Rows of `tables`, shared among the members of `group`. All methods are called from one thread.
 
     `start` gives the next offset wanted by (topic, partition), as a sink's `resume` does; a place
-    that it does not name starts at the beginning. It is called at every assignment, after the
+    that it does not name starts at the beginning, and None leaves all to the group. It is called at every assignment, after the
     callback of `on_revoke` has made durable what was held.
     """
 
@@ -40,7 +40,7 @@ class TableReader:
         settings: Settings,
         tables: Sequence[str],
         group: str,
-        start: Mapping[Place, int] | Callable[[], Mapping[Place, int]],
+        start: Mapping[Place, int] | Callable[[], Mapping[Place, int] | None],
     ) -> None:
         self._tables: dict[str, list[str]] = {}  # by topic
         self._name: dict[str, str] = {}  # the contract's name of each topic
@@ -173,6 +173,8 @@ class TableReader:
     def _place(self) -> None:
         """Begin the partitions that came where the store stands. What fails is tried by the next poll."""
         wanted = self._start()
+        if wanted is None:
+            wanted = self._committed()
         for place in self._unplaced:
             if place in wanted:
                 self._check_offset(place, wanted[place])
@@ -184,6 +186,14 @@ class TableReader:
                 for p, offset in self._next.items()
             ]
         )
+
+    def _committed(self) -> dict[Place, int]:
+        """Where the group stands in the partitions that came."""
+        try:
+            places = self._consumer.committed([TopicPartition(*p) for p in self._unplaced], timeout=_CALL_S)
+        except KafkaException as error:
+            raise error_of(error) from None
+        return {(p.topic, p.partition): p.offset for p in places if p.offset >= 0}
 
     def _check_offset(self, place: Place, offset: int) -> None:
         try:

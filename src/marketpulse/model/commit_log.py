@@ -130,10 +130,3 @@ def decode_commit(data: bytes, where: str) -> Commit:
     except (ValueError, KeyError, TypeError) as error:
         raise Fatal(f"commit {where} is damaged ({error!r}): restore this file from a copy") from None
     raise Fatal(f"commit {where} has version {version}, this program knows {VERSION}: upgrade it")
-
-
-def position(state: PartitionState, tables: Iterable[str]) -> int | None:
-    """The lowest next offset over these tables; None when one of them has none: read from the start."""
-    offsets = [state.next_offsets.get(table) for table in tables]
-    known = [offset for offset in offsets if offset is not None]
-    return min(known) if known and len(known) == len(offsets) else None

@@ -25,6 +25,7 @@ from marketpulse.settings.sections import (
     SimulateSettings,
     SinkSettings,
     SqlSettings,
+    StoreSettings,
     TelemetrySettings,
 )
 from marketpulse.settings.tree import Settings, load_settings
@@ -48,6 +49,7 @@ __all__ = [
     "SimulateSettings",
     "SinkSettings",
     "SqlSettings",
+    "StoreSettings",
     "TelemetrySettings",
     "load_settings",
 ]

@@ -197,22 +197,26 @@ class KafkaSourceSettings(Section):
 AnySource = Annotated[ReplaySettings | SimulateSettings | KafkaSourceSettings, Field(discriminator="kind")]
 
 
-class LakeSettings(Section):
+class StoreSettings(Section):
+    """What every sink has."""
+
+    enabled: bool = Field(False, description="store rows here")
+    flush_s: float = Field(10, gt=0, description="rows are durable at the latest after this")
+    flush_rows: int = Field(500_000, ge=1, description="… or when this many are waiting")
+
+
+class LakeSettings(StoreSettings):
     enabled: bool = Field(True, description="keep Parquet files")
     url: str | None = Field(
         None, description="a directory or any fsspec URL; unset: `lake` in the data directory"
     )
-    flush_s: float = Field(10, gt=0, description="rows are durable at the latest after this")
-    flush_rows: int = Field(500_000, ge=1, description="… or when this many are waiting")
 
 
-class ArchiveSettings(Section):
+class ArchiveSettings(StoreSettings):
     enabled: bool = Field(False, description="keep every row as JSON lines too")
     url: str | None = Field(
         None, description="a directory or any fsspec URL; unset: `archive` in the data directory"
     )
-    flush_s: float = Field(10, gt=0, description="rows are durable at the latest after this")
-    flush_rows: int = Field(500_000, ge=1, description="… or when this many are waiting")
 
 
 class SinkSettings(Section):

@@ -1,37 +1,46 @@
 """Where batches come to rest: one file each, one conformance suite over all."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import ParameterError
-from marketpulse.settings import ArchiveSettings, LakeSettings, Settings
-from marketpulse.sinks.files import FileSink
+from marketpulse.ports import Sink
+from marketpulse.settings import Settings, StoreSettings
 
 
-def open_sink(settings: Settings, which: str, clock: Clock | None = None) -> FileSink:
-    """The sink `lake` or `archive`, at its place. Raises ParameterError for another name."""
+def _archive(settings: Settings, clock: Clock) -> Sink:
     from marketpulse.sinks.archive import open_archive
+
+    return open_archive(_place(settings.sinks.archive.url, settings, "archive"), clock)
+
+
+def _lake(settings: Settings, clock: Clock) -> Sink:
     from marketpulse.sinks.lake import open_lake
 
-    place = place_of(settings, which)
-    opener = {"lake": open_lake, "archive": open_archive}[which]
-    return opener(place, clock or SystemClock())
+    return open_lake(_place(settings.sinks.lake.url, settings, "lake"), clock)
 
 
-def settings_of(settings: Settings, which: str) -> LakeSettings | ArchiveSettings:
+SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {"lake": _lake, "archive": _archive}
+"""How each sink is opened, by its name in the settings. A client is imported only where its sink is used."""
+
+
+def open_sink(settings: Settings, which: str, clock: Clock | None = None) -> Sink:
+    """The sink with this name, at its place. Raises ParameterError for a name that there is not."""
+    settings_of(settings, which)
+    return SINKS[which](settings, clock or SystemClock())
+
+
+def settings_of(settings: Settings, which: str) -> StoreSettings:
     """The sink's section of the settings. Raises ParameterError for a sink that there is not."""
-    sections: dict[str, LakeSettings | ArchiveSettings] = {
-        "lake": settings.sinks.lake,
-        "archive": settings.sinks.archive,
-    }
-    if which not in sections:
-        raise ParameterError(f"there is no sink {which!r}: choose one of {', '.join(sections)}")
-    return sections[which]
+    if which not in SINKS:
+        raise ParameterError(f"there is no sink {which!r}: choose one of {', '.join(SINKS)}")
+    section: StoreSettings = getattr(settings.sinks, which)
+    return section
 
 
-def place_of(settings: Settings, which: str) -> str | Path:
-    """Where the sink stores: its `url`, or its directory in the data directory."""
-    return settings_of(settings, which).url or settings.data_dir / which
+def _place(url: str | None, settings: Settings, which: str) -> str | Path:
+    return url or settings.data_dir / which
 
 
-__all__ = ["FileSink", "open_sink", "place_of", "settings_of"]
+__all__ = ["SINKS", "open_sink", "settings_of"]

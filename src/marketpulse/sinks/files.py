@@ -5,8 +5,7 @@ visible in one commit (commits.py). What was not committed is read from the topi
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
@@ -16,18 +15,17 @@ import pyarrow.compute as pc
 
 from marketpulse.clock import Clock
 from marketpulse.errors import Fatal, MarketPulseError, Retryable
-from marketpulse.model.commit_log import PartitionState, StoredFile, position
+from marketpulse.model.commit_log import StoredFile
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.sinks.commits import PartitionLog, read_states
 from marketpulse.sinks.compaction import Merge, plan
 from marketpulse.sinks.filing import Place, split_by_period
+from marketpulse.sinks.held import HeldRows, Key, from_offset
 from marketpulse.sinks.storage import Storage
 from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
 
 _THREADS = 4  # partitions flushed at a time: they wait for the disk or the network, not for each other
-
-Key = tuple[str, int]  # topic, partition
 
 
 class FileFormat(Protocol):
@@ -55,44 +53,35 @@ class FileSink:
     ) -> None:
         self.name = name
         self._storage, self._format, self._clock = storage, file_format, clock
-        self._tables = tuple(tables)
-        self._waiting: dict[Key, dict[str, list[SinkBatch]]] = defaultdict(dict)
-        self._known: dict[Key, Mapping[str, int]] = {}  # next offsets, as last seen in the store
+        self.where = storage.where
+        self._held = HeldRows(name, tables)
         self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
         self._failed: set[Key] = set()  # to be claimed and cleaned by the next flush, rows or not
-        self._read_again: set[Key] = set()  # their rows were dropped: nothing follows until `resume`
-        self.waiting_rows = self.waiting_bytes = 0
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self._held.tables
+
+    @property
+    def waiting_rows(self) -> int:
+        return self._held.rows
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._held.bytes
 
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
         self.close()
         states = read_states(self._storage)
-        self._known = {key: state.next_offsets for key, state in states.items()}
-        found = {key: position(state, self._tables_beside(state)) for key, state in states.items()}
-        return {key: offset for key, offset in found.items() if offset is not None}
+        return self._held.begin({key: state.next_offsets for key, state in states.items()})
 
     def write(self, batch: SinkBatch) -> None:
         """Take rows in. Rows that are stored or waiting already are dropped.
 
         Raises Retryable when rows before these are missing: go on from what `resume` says.
         """
-        if batch.table not in self._tables:
-            raise Fatal(
-                f"{self.name} does not store the table {batch.table!r}, only {', '.join(self._tables)}"
-            )
-        key = batch.topic, batch.partition
-        earlier = self._waiting[key].get(batch.table)
-        have = earlier[-1].next_offset if earlier else self._known.get(key, {}).get(batch.table)
-        if key in self._read_again or (have is not None and batch.first_offset > have):
-            raise Retryable(
-                f"{self.name}: {batch.table} of {batch.topic}/{batch.partition} came from offset {batch.first_offset} "
-                f"on, rows before it are not stored: reading them again"
-            )
-        rest = _from_offset(batch, have)
-        if rest is not None:
-            self._waiting[key].setdefault(batch.table, []).append(rest)
-            self.waiting_rows += rest.rows.num_rows
-            self.waiting_bytes += rest.rows.nbytes
+        self._held.take(batch)
 
     def flush(self) -> None:
         """Make all that waits durable. Partitions succeed one by one; raises the first one's fault.
@@ -100,7 +89,7 @@ class FileSink:
         A partition that failed keeps its rows and is claimed anew by the next flush.
         """
         began = time.perf_counter()
-        keys = sorted({key for key, tables in self._waiting.items() if tables} | self._failed)
+        keys = sorted(set(self._held.keys()) | self._failed)
         try:
             self._claim([key for key in keys if key not in self._logs])
             with ThreadPoolExecutor(_THREADS, thread_name_prefix=self.name) as pool:
@@ -110,34 +99,13 @@ class FileSink:
         except MarketPulseError:
             SINK_ERRORS.labels(self.name).inc()
             raise
-        finally:
-            waiting = [
-                batch.rows
-                for tables in self._waiting.values()
-                for batches in tables.values()
-                for batch in batches
-            ]
-            self.waiting_rows = sum(rows.num_rows for rows in waiting)
-            self.waiting_bytes = sum(rows.nbytes for rows in waiting)
         FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
 
     def close(self) -> None:
         """Rows that were not flushed are forgotten: their offsets are not stored either."""
-        self._waiting.clear()
+        self._held.forget()
         self._logs.clear()
         self._failed.clear()
-        self._read_again.clear()
-        self.waiting_rows = self.waiting_bytes = 0
-
-    def _drop(self, key: Key) -> None:
-        """Forget rows that cannot be stored on top of what the store holds."""
-        self._waiting.pop(key, None)
-        self._read_again.add(key)
-
-    def _tables_beside(self, state: PartitionState) -> list[str]:
-        """All tables that are fed by the topic of these: a position holds for them together."""
-        topics = {TABLES[table][0] for table in state.next_offsets if table in TABLES}
-        return [table for table in self._tables if TABLES[table][0] in topics]
 
     def _claim(self, keys: list[Key]) -> None:
         """Take partitions over and remove what their last owners left unfinished."""
@@ -149,9 +117,9 @@ class FileSink:
         paths = self._storage.find()
         for key, log in claimed.items():
             log.clean(paths)
-            behind = {t for t, n in self._known.get(key, {}).items() if log.state.next_offsets.get(t, -1) < n}
+            behind = {t for t, n in self._held.known(key).items() if log.state.next_offsets.get(t, -1) < n}
             if behind:
-                self._drop(key)
+                self._held.drop(key)
                 raise Retryable(
                     f"{self.name}: the store has lost rows of {log.name} that it held before: reading them again"
                 )
@@ -174,11 +142,11 @@ class FileSink:
         stored = log.state.next_offsets
         try:
             fresh = {
-                table: [rest for b in batches if (rest := _from_offset(b, stored.get(table))) is not None]
-                for table, batches in self._waiting[key].items()
+                table: [rest for b in batches if (rest := from_offset(b, stored.get(table))) is not None]
+                for table, batches in self._held.of(key).items()
             }
         except Retryable:
-            self._drop(key)
+            self._held.drop(key)
             raise
         new = {table: batches for table, batches in fresh.items() if batches}
         if new:
@@ -190,8 +158,7 @@ class FileSink:
             )
             for file in added:
                 ROWS_STORED.labels(self.name, file.table).inc(file.rows)
-        self._known[key] = log.state.next_offsets
-        del self._waiting[key]
+        self._held.stored(key, log.state.next_offsets)
 
     def _encoded(self, table: str, batches: list[SinkBatch]) -> tuple[str, list[tuple[StoredFile, bytes]]]:
         """The files of one table's rows, one per period, with their content."""
@@ -263,24 +230,3 @@ def _revised(rows: pa.Table) -> int:
     if "revision" not in rows.column_names:
         return 0
     return int(pc.sum(pc.greater(rows.column("revision"), 0)).as_py() or 0)
-
-
-def _from_offset(batch: SinkBatch, have: int | None) -> SinkBatch | None:
-    """What of the batch lies at or after the offset `have`; None when nothing does.
-
-    Raises Retryable when the batch begins before and ends after it, and its rows do not say which
-    offsets they are from: then the reader must seek to what `resume` says.
-    """
-    if have is None or batch.first_offset >= have:
-        return batch
-    if batch.next_offset <= have:
-        return None
-    rows = batch.rows
-    if rows.num_rows:
-        if TABLES[batch.table][0] != "market":
-            raise Retryable(
-                f"{batch.table} of {batch.topic}/{batch.partition} came from offset {batch.first_offset} on, "
-                f"stored is up to {have}: reading again from there"
-            )
-        rows = rows.filter(pc.greater_equal(rows.column("offset"), have))
-    return replace(batch, first_offset=have, rows=rows)

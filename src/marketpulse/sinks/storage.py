@@ -32,6 +32,9 @@ class Storage(Protocol):
     behind can be told from another partition's write in progress.
     """
 
+    where: str
+    """The root, for people to read."""
+
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         """Write these files, replacing what is there. Durable on return."""
         ...
@@ -82,6 +85,7 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.where = str(root)
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         with _explained(str(self.root)):
@@ -156,18 +160,18 @@ class RemoteStorage:
     """A store behind an fsspec URL, such as s3://bucket/prefix: an object appears when its PUT ends."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.where = url
         self._fs, root = url_to_fs(url, use_listings_cache=False)
         self._root = str(root).rstrip("/")
         self._faults = _faults_of(url)
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:  # noqa: ARG002
-        with _explained(self.url, self._faults):
+        with _explained(self.where, self._faults):
             for path, data in files.items():
                 self._fs.pipe_file(self._at(path), data)
 
     def create(self, path: str, data: bytes, owner: str) -> bool:  # noqa: ARG002
-        with _explained(self.url, self._faults):
+        with _explained(self.where, self._faults):
             try:
                 self._fs.pipe_file(self._at(path), data, mode="create")
             except FileExistsError:
@@ -175,11 +179,11 @@ class RemoteStorage:
             return True
 
     def read(self, path: str) -> bytes:
-        with _explained(self.url, self._faults, reading=True):
+        with _explained(self.where, self._faults, reading=True):
             return bytes(self._fs.cat_file(self._at(path)))
 
     def names(self, directory: str) -> list[str]:
-        with _explained(self.url, self._faults):
+        with _explained(self.where, self._faults):
             try:
                 found = self._fs.ls(self._at(directory), detail=False)
             except FileNotFoundError:
@@ -187,7 +191,7 @@ class RemoteStorage:
         return [str(path).rstrip("/").rpartition("/")[2] for path in found]
 
     def find(self) -> list[str]:
-        with _explained(self.url, self._faults):
+        with _explained(self.where, self._faults):
             try:
                 found = [str(path) for path in self._fs.find(self._root)]
             except FileNotFoundError:
@@ -196,7 +200,7 @@ class RemoteStorage:
         return [path for path in paths if not path.startswith("_")]
 
     def delete(self, paths: Iterable[str]) -> None:
-        with _explained(self.url, self._faults):
+        with _explained(self.where, self._faults):
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):
                     self._fs.rm_file(self._at(path))

@@ -18,7 +18,6 @@ from marketpulse.model.commit_log import (
     encode_commit,
     parse_partition_name,
     partition_name,
-    position,
     wanted,
 )
 
@@ -101,11 +100,3 @@ def test_reading_from_the_last_complete_commit_gives_what_reading_all_gives(
     for number in wanted(list(range(len(commits)))):
         read = read.after(decode_commit(encode_commit(commits[number]), "x"))
     assert read == state
-
-
-def test_a_position_is_the_lowest_of_its_tables_and_none_while_one_is_missing() -> None:
-    state = PartitionState(0, {"trades": 12, "quotes": 10})
-    assert position(state, ["trades", "quotes"]) == 10
-    assert position(state, ["trades"]) == 12
-    assert position(state, ["trades", "quotes", "events"]) is None
-    assert position(PartitionState(), []) is None

@@ -1,18 +1,10 @@
 """The processes of the pipeline, one command each: broker, process, sink, serve."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from marketpulse.app.cli.common import Config, read_settings
-
-
-class Store(StrEnum):
-    """The sinks that there are."""
-
-    LAKE = "lake"
-    ARCHIVE = "archive"
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +58,12 @@ def process(
 
 
 def sink(
-    which: Annotated[Store, typer.Argument(help="Where the rows go.")] = Store.LAKE,
+    which: Annotated[
+        str, typer.Argument(help="Where the rows go: a section of `sinks` in the settings.")
+    ] = "lake",
     config: Config = None,
 ) -> None:
-    """Store rows as Parquet or JSON lines.
+    """Store rows in the lake, or in another store.
 
     \b
     marketpulse sink lake
@@ -80,11 +74,13 @@ def sink(
     from marketpulse.app.patience import await_broker
     from marketpulse.app.pipeline.sink import run
     from marketpulse.app.warm import prepare
+    from marketpulse.sinks import settings_of
 
+    settings_of(settings, which)  # a wrong name is said before anything is waited for
     with lifecycle(settings, f"sink-{which}") as life:
         prepare(life, "wire")
         await_broker(settings, life)
-        raise typer.Exit(run(settings, life, which.value))
+        raise typer.Exit(run(settings, life, which))
 
 
 def serve(

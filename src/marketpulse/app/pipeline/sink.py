@@ -6,9 +6,9 @@ import time
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.errors import Retryable
 from marketpulse.kafka.consumer import TableReader
-from marketpulse.model.tables import TABLES
-from marketpulse.settings import ArchiveSettings, LakeSettings, Settings
-from marketpulse.sinks import FileSink, open_sink, place_of, settings_of
+from marketpulse.ports import Sink
+from marketpulse.settings import Settings, StoreSettings
+from marketpulse.sinks import open_sink, settings_of
 from marketpulse.telemetry import get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -31,13 +31,13 @@ def run(settings: Settings, life: Lifecycle, which: str) -> int:
     while not life.stop.is_set():
         try:
             reader = TableReader(
-                settings, list(TABLES), settings.topic(f"marketpulse-sink-{which}"), sink.resume
+                settings, sink.tables, settings.topic(f"marketpulse-sink-{which}"), sink.resume
             )
             reader.on_revoke(sink.flush)
             storing = _Storing(reader, sink, life, limits)
             try:
                 storing.turn()
-                life.announce(url=str(place_of(settings, which)), tables=list(TABLES))
+                life.announce(url=sink.where, tables=list(sink.tables))
                 while not life.stop.is_set():
                     if storing.turn():
                         wait = _FIRST_WAIT_S
@@ -57,9 +57,7 @@ def run(settings: Settings, life: Lifecycle, which: str) -> int:
 class _Storing:
     """One reader and the sink that it feeds."""
 
-    def __init__(
-        self, reader: TableReader, sink: FileSink, life: Lifecycle, limits: LakeSettings | ArchiveSettings
-    ) -> None:
+    def __init__(self, reader: TableReader, sink: Sink, life: Lifecycle, limits: StoreSettings) -> None:
         self._reader, self._sink, self._life, self._limits = reader, sink, life, limits
         self._waiting_since: float | None = None
 

@@ -1,4 +1,4 @@
-"""Every promise of ports.Sink, tried on every sink that keeps files.
+"""What only sinks that keep files promise: their names, their merging, and every step that a kill can fall between.
 
 Run as a program, this file is the process that gets killed: it reads lines of JSON, forks a child for
 each, which stores rows and kills itself with -9 before its n-th call that changes the disk.
@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model import commit_log
@@ -39,75 +40,12 @@ from marketpulse.sinks.files import FileFormat, FileSink
 from marketpulse.sinks.lake import ParquetFormat
 from marketpulse.sinks.storage import Storage, open_storage
 
-HOUR_NS = 3_600 * 10**9
-START_NS = 1_714_521_600 * 10**9  # 2024-05-01T00:00:00Z
 NOW_NS = 1_715_000_000 * 10**9
-TOPICS = {"market": ("trades", "quotes", "events"), "bars": ("bars",)}
 FORMATS: dict[str, FileFormat] = {"lake": ParquetFormat(), "archive": JsonLinesFormat()}
 
 
 def open_sink(kind: str, storage: Storage) -> FileSink:
     return FileSink(kind, storage, FORMATS[kind], ManualClock(NOW_NS))
-
-
-# The topics: what stands at an offset follows from the offset, so every cut can be checked.
-
-
-def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
-    """The row of this table at this offset; None where another table's row, a marker or nothing stands."""
-    time_ns = START_NS + offset * 3 * HOUR_NS
-    symbol = f"S{partition}{offset % 3}"
-    head = {"symbol": symbol, "source": "test", "event_time_ns": time_ns}
-    place = {"partition": partition, "offset": offset, "row": 0}
-    match table, offset % 5:
-        case "trades", 0 | 1:
-            return {
-                **head,
-                "type": "trade",
-                "price": 0.1 + offset,
-                "size": 1e22,
-                "trade_id": str(offset),
-                **place,
-            }
-        case "quotes", 2:
-            return {
-                **head,
-                "type": "quote",
-                "bid": 1.0 / 3,
-                "bid_size": 1.0,
-                "ask": 2.0,
-                "ask_size": 5e-324,
-                **place,
-            }
-        case "events", 3:
-            return {**head, "type": "halt", "body": '{"type":"halt"}\n', **place}
-        case "bars", 0 | 1 | 2 | 3:
-            receipt = {
-                "topic": "market",
-                "partition": partition,
-                "first_offset": offset,
-                "last_offset": offset,
-            }
-            return {
-                "symbol": symbol, "timeframe": "1h", "open_time_ns": time_ns, "close_time_ns": time_ns + HOUR_NS,
-                "close": float(offset), "trade_count": 2**63 - 1, "revision": 0, "receipt": receipt,
-            }  # fmt: skip
-    return None
-
-
-def batch(table: str, partition: int, first: int, end: int) -> SinkBatch:
-    rows = [row for offset in range(first, end) if (row := record(table, partition, offset)) is not None]
-    topic, schema = TABLES[table]
-    return SinkBatch(table, topic, partition, first, end, pa.RecordBatch.from_pylist(rows, schema=schema))
-
-
-def stretch(topic: str, partition: int, first: int, end: int) -> list[SinkBatch]:
-    return [batch(table, partition, first, end) for table in TOPICS[topic]]
-
-
-def expected(table: str, partitions: Iterable[int], end: int) -> list[str]:
-    rows = (batch(table, p, 0, end).rows.to_pylist() for p in partitions)
-    return sorted(json.dumps(row, sort_keys=True) for some in rows for row in some)
 
 
 def store(sink: FileSink, end: int, cut: int, partitions: Iterable[int] = (0, 1)) -> None:
@@ -466,6 +404,7 @@ class Watched:
 
     def __init__(self, storage: Storage, watch: Callable[[str, str], None]) -> None:
         self._storage, self._watch = storage, watch
+        self.where = storage.where
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         for path, data in files.items():
@@ -639,7 +578,11 @@ class StoringProcess:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         )
 
     def run(self, place: Place, end: int, cut: int, kill_at: int) -> int:

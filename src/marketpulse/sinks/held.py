@@ -1,0 +1,129 @@
+"""Rows that a sink holds until its next flush, by partition and table, in the order of the log.
+
+What is stored already is dropped as it comes, and a gap is refused: so whatever a sink takes from here
+goes on exactly where its store stands.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import pyarrow.compute as pc
+
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+
+Key = tuple[str, int]  # topic, partition
+
+
+class HeldRows:
+    """The rows that wait. `name` and `tables` are the sink's."""
+
+    def __init__(self, name: str, tables: Iterable[str]) -> None:
+        self._name, self.tables = name, tuple(tables)
+        self._waiting: dict[Key, dict[str, list[SinkBatch]]] = defaultdict(dict)
+        self._known: dict[Key, Mapping[str, int]] = {}  # next offsets by table, as last seen in the store
+        self._read_again: set[Key] = set()  # their rows were dropped: nothing follows until `begin`
+
+    @property
+    def rows(self) -> int:
+        return sum(batch.rows.num_rows for batch in self._batches())
+
+    @property
+    def bytes(self) -> int:
+        return sum(batch.rows.nbytes for batch in self._batches())
+
+    def begin(self, known: Mapping[Key, Mapping[str, int]]) -> dict[Key, int]:
+        """Forget what waits: the store stands at these next offsets, by table. The offset wanted next of each
+        partition; one of which a table has none is wanted from the start, and not named."""
+        self.forget()
+        self._known = dict(known)
+        wanted = {key: position(offsets, self._beside(offsets)) for key, offsets in known.items()}
+        return {key: offset for key, offset in wanted.items() if offset is not None}
+
+    def forget(self) -> None:
+        """Let go of what waits. What the store was last known to hold stays known."""
+        self._waiting.clear()
+        self._read_again.clear()
+
+    def known(self, key: Key) -> Mapping[str, int]:
+        """The next offset of each of a partition's tables, as last seen in the store."""
+        return self._known.get(key, {})
+
+    def take(self, batch: SinkBatch) -> None:
+        """Hold a batch's rows. Those that are stored or held already are dropped.
+
+        Raises Retryable when rows before these are missing: go on from what the sink's `resume` says.
+        """
+        if batch.table not in self.tables:
+            raise Fatal(
+                f"{self._name} does not store the table {batch.table!r}, only {', '.join(self.tables)}"
+            )
+        key = batch.topic, batch.partition
+        earlier = self._waiting[key].get(batch.table)
+        have = earlier[-1].next_offset if earlier else self.known(key).get(batch.table)
+        if key in self._read_again or (have is not None and batch.first_offset > have):
+            raise Retryable(
+                f"{self._name}: {batch.table} of {batch.topic}/{batch.partition} came from offset {batch.first_offset} "
+                f"on, rows before it are not stored: reading them again"
+            )
+        rest = from_offset(batch, have)
+        if rest is not None:
+            self._waiting[key].setdefault(batch.table, []).append(rest)
+
+    def keys(self) -> list[Key]:
+        """The partitions that have something waiting, if only a position."""
+        return sorted(key for key, tables in self._waiting.items() if tables)
+
+    def of(self, key: Key) -> Mapping[str, list[SinkBatch]]:
+        """What waits of a partition, by table, oldest first."""
+        return self._waiting.get(key, {})
+
+    def stored(self, key: Key, next_offsets: Mapping[str, int]) -> None:
+        """What waited of the partition is durable; its tables now stand at these offsets."""
+        self._known[key] = next_offsets
+        self._waiting.pop(key, None)
+
+    def drop(self, key: Key) -> None:
+        """Forget rows that cannot be stored on top of what the store holds."""
+        self._waiting.pop(key, None)
+        self._read_again.add(key)
+
+    def _beside(self, offsets: Mapping[str, int]) -> list[str]:
+        """All tables that are fed by the topic of these: a position holds for them together."""
+        topics = {TABLES[table][0] for table in offsets if table in TABLES}
+        return [table for table in self.tables if TABLES[table][0] in topics]
+
+    def _batches(self) -> Iterator[SinkBatch]:
+        for tables in self._waiting.values():
+            for batches in tables.values():
+                yield from batches
+
+
+def position(offsets: Mapping[str, int], tables: Iterable[str]) -> int | None:
+    """The lowest next offset over these tables; None when one of them has none: read from the start."""
+    known = [offsets.get(table) for table in tables]
+    there = [offset for offset in known if offset is not None]
+    return min(there) if there and len(there) == len(known) else None
+
+
+def from_offset(batch: SinkBatch, have: int | None) -> SinkBatch | None:
+    """What of the batch lies at or after the offset `have`; None when nothing does.
+
+    Raises Retryable when the batch begins before and ends after it, and its rows do not say which
+    offsets they are from: then the reader must seek to what `resume` says.
+    """
+    if have is None or batch.first_offset >= have:
+        return batch
+    if batch.next_offset <= have:
+        return None
+    rows = batch.rows
+    if rows.num_rows:
+        if TABLES[batch.table][0] != "market":
+            raise Retryable(
+                f"{batch.table} of {batch.topic}/{batch.partition} came from offset {batch.first_offset} on, "
+                f"stored is up to {have}: reading again from there"
+            )
+        rows = rows.filter(pc.greater_equal(rows.column("offset"), have))
+    return replace(batch, first_offset=have, rows=rows)

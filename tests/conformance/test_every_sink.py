@@ -1,0 +1,264 @@
+"""Every promise of ports.Sink, on every sink, on its real service.
+
+A store joins by a fixture in its own module (sink_stores.py) and a line in STORES.
+"""
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from log_of_rows import HOUR_NS, START_NS, batch, stretch
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.model.rows import BAR, indicators_schema
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import Sink, SinkBatch
+from marketpulse.sinks import SINKS, open_sink
+from sink_stores import Row, Store, settings_for
+from storing_child import store
+
+pytestmark = pytest.mark.integration
+
+STORES: dict[str, str] = {}
+"""Name of the sink -> the fixture that gives a Store."""
+
+Open = Callable[[], Sink]
+
+
+@pytest.fixture(params=sorted(STORES))
+def place(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(STORES[request.param])
+    return found
+
+
+@pytest.fixture
+def opened(place: Store, tmp_path: Path) -> Open:
+    """Opens the sink at its place, each time anew, as another process would."""
+    return lambda: open_sink(settings_for(place.name, place.section(), tmp_path), place.name)
+
+
+def as_text(rows: Iterable[Row]) -> list[str]:
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
+
+
+def assert_stored(place: Store, tables: Iterable[str], end: int, partitions: Iterable[int] = (0, 1)) -> None:
+    """The store holds the known topics up to `end`: every row, once, and nothing else."""
+    for table in {"trades", "quotes", "events", "bars"} & set(tables):
+        rows = [row for p in partitions for row in batch(table, p, 0, end).rows.to_pylist()]
+        kept = [found for row in rows if (found := place.kept(table, row)) is not None]
+        assert as_text(place.rows(table)) == as_text(kept), table
+
+
+def test_every_sink_is_tried_here() -> None:
+    assert set(STORES) == set(SINKS)
+
+
+def test_what_is_written_and_flushed_is_stored_row_for_row(place: Store, opened: Open) -> None:
+    sink = opened()
+    store(sink, end=50, cut=50)
+    assert_stored(place, sink.tables, 50)
+    if place.keeps_offsets:
+        topics = {TABLES[table][0] for table in sink.tables} & {"market", "bars"}
+        assert opened().resume() == {(topic, p): 50 for topic in topics for p in (0, 1)}
+    else:
+        assert opened().resume() is None
+
+
+def test_the_same_batch_twice_changes_nothing(place: Store, opened: Open) -> None:
+    for sink in (opened(), opened()):
+        for _ in range(2):
+            for one in stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20):
+                if one.table in sink.tables:
+                    sink.write(one)
+            sink.flush()
+    assert_stored(place, sink.tables, 20, [0])
+
+
+@pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (40, 3)])
+def test_a_restart_may_cut_the_stream_elsewhere(
+    place: Store, opened: Open, first_cut: int, second_cut: int
+) -> None:
+    store(opened(), end=23, cut=first_cut)
+    sink = opened()
+    store(sink, end=40, cut=second_cut)
+    assert_stored(place, sink.tables, 40)
+
+
+def test_rows_that_were_not_flushed_are_wanted_again(place: Store, opened: Open) -> None:
+    sink = opened()
+    store(sink, end=10, cut=10)
+    for one in stretch("market", 0, 10, 20):
+        if one.table in sink.tables:
+            sink.write(one)
+    sink.close()
+    assert_stored(place, sink.tables, 10)
+    store(opened(), end=20, cut=20)
+    assert_stored(place, sink.tables, 20)
+
+
+def test_rows_that_leave_a_gap_are_refused(opened: Open) -> None:
+    sink = opened()
+    store(sink, end=10, cut=10)
+    with pytest.raises(Retryable, match="rows before it are not stored"):
+        sink.write(batch("bars", 0, 16, 120))
+
+
+def test_a_table_that_is_not_known_is_refused(opened: Open) -> None:
+    rows = pa.RecordBatch.from_pylist([], schema=pa.schema([("a", pa.int64())]))
+    with pytest.raises(Fatal, match="does not store the table 'secrets'"):
+        opened().write(SinkBatch("secrets", "market", 0, 0, 1, rows))
+
+
+def test_an_owner_that_was_replaced_doubles_nothing(place: Store, opened: Open) -> None:
+    first, second = opened(), opened()
+    store(first, end=10, cut=10, partitions=(0,))
+    second.resume()
+    for sink in (first, second):
+        for one in stretch("market", 0, 10, 20) + stretch("bars", 0, 10, 20):
+            if one.table in sink.tables:
+                sink.write(one)
+    second.flush()
+    try:
+        first.flush()
+    except Retryable:
+        store(first, end=20, cut=20, partitions=(0,))
+    assert_stored(place, first.tables, 20, [0])
+
+
+# Killed, away, refused.
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_moment_it_loses_and_doubles_nothing(
+    place: Store, opened: Open, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    end = 400
+    arguments = [place.name, json.dumps(dict(place.section())), str(tmp_path), str(end)]
+    here = Path(__file__).parents[1]
+    for _ in range(4):
+        child = subprocess.Popen(
+            [sys.executable, str(here / "storing_child.py"), *arguments, str(chance.choice((5, 20, 90)))],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(here)},
+        )  # fmt: skip
+        assert child.stdout is not None
+        with child, child.stdout as told:
+            for _ in range(chance.randint(1, 3)):
+                told.readline()
+            try:
+                child.wait(chance.random() * 0.1)
+            except subprocess.TimeoutExpired:
+                child.kill()
+    sink = opened()
+    store(sink, end=end, cut=60)
+    assert_stored(place, sink.tables, end)
+
+
+def test_a_service_that_is_away_is_waited_for(place: Store, opened: Open) -> None:
+    sink = opened()
+    store(sink, end=10, cut=10)
+    place.stop()
+    try:
+        for one in stretch("market", 0, 10, 20) + stretch("bars", 0, 10, 20):
+            if one.table in sink.tables:
+                sink.write(one)
+        with pytest.raises(Retryable, match="nothing is lost"):
+            sink.flush()
+        with pytest.raises(Retryable, match="nothing is lost"):
+            opened().resume()
+    finally:
+        place.start()
+    with contextlib.suppress(Retryable):  # a connection may take a moment to notice
+        sink.flush()  # the rows were kept
+    store(sink, end=20, cut=20)
+    assert_stored(place, sink.tables, 20)
+
+
+def test_a_refused_login_says_so_and_shows_no_secret(place: Store, tmp_path: Path) -> None:
+    section = place.refused()
+    if section is None:
+        assert place.name in {"lake", "archive"}, "only a directory has no login"
+        return
+    with pytest.raises(Fatal) as caught:
+        store(open_sink(settings_for(place.name, section, tmp_path), place.name), end=10, cut=10)
+    assert "nothing is lost" in str(caught.value)
+    for secret in (v for k, v in section.items() if k in ("password", "token", "secret")):
+        assert str(secret) not in str(caught.value)
+
+
+# Schemas and revisions.
+
+
+def indicators(first: int, names: dict[str, float | None], revision: int = 0) -> SinkBatch:
+    row: dict[str, Any] = {
+        "symbol": "A", "timeframe": "1m", "open_time_ns": START_NS + first * 60 * 10**9,
+        "close_time_ns": START_NS + (first + 1) * 60 * 10**9, "close": 1.5, "revision": revision,
+        "receipt": {"topic": "market", "partition": 0, "first_offset": first, "last_offset": first},
+        **names,
+    }  # fmt: skip
+    rows = pa.RecordBatch.from_pylist([row], schema=indicators_schema(list(names)))
+    return SinkBatch("indicators", "indicators", 0, first, first + 1, rows)
+
+
+def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Store, opened: Open) -> None:
+    sink = opened()
+    if "indicators" not in sink.tables:
+        return
+    written = [
+        indicators(0, {"sma_20": 0.5}),
+        indicators(1, {"sma_20": 1.5, "ema_12": 2.5}),
+        indicators(2, {"ema_12": None, "rsi_14": 3.5}),
+    ]
+    sink.write(written[0])
+    sink.write(written[1])
+    sink.flush()
+    again = opened()
+    again.resume()
+    again.write(written[2])
+    again.flush()
+    names = ("sma_20", "ema_12", "rsi_14")
+    found = sorted(tuple(row.get(name) for name in names) for row in place.rows("indicators"))
+    if place.name == "redis":  # it keeps the newest
+        assert found == [(None, None, 3.5)]
+    else:
+        assert sorted(found, key=str) == sorted(
+            [(0.5, None, None), (1.5, 2.5, None), (None, None, 3.5)], key=str
+        )
+
+
+def bar(offset: int, revision: int, close: float | None) -> SinkBatch:
+    row = {
+        "symbol": "A", "timeframe": "1h", "open_time_ns": START_NS, "close_time_ns": START_NS + HOUR_NS,
+        "open": close, "high": close, "low": close, "close": close, "volume": 1.0, "trade_count": 1,
+        "revision": revision,
+        "receipt": {"topic": "market", "partition": 0, "first_offset": 0, "last_offset": offset},
+    }  # fmt: skip
+    return SinkBatch("bars", "bars", 0, offset, offset + 1, pa.RecordBatch.from_pylist([row], schema=BAR))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_last_revision_is_what_a_reader_sees(place: Store, opened: Open, together: bool) -> None:
+    sink = opened()
+    for offset in range(3):
+        sink.write(bar(offset, revision=offset, close=float(offset)))
+        if not together:
+            sink.flush()
+    sink.flush()
+    assert [row["close"] for row in place.rows("bars")] == [2.0]
+
+
+def test_a_withdrawn_bar_is_not_seen(place: Store, opened: Open) -> None:
+    sink = opened()
+    sink.write(bar(0, revision=0, close=1.0))
+    sink.flush()
+    sink.write(bar(1, revision=1, close=None))
+    sink.flush()
+    assert place.rows("bars") == []

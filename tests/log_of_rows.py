@@ -1,0 +1,71 @@
+"""Topics whose content is known: what stands at an offset follows from the offset, so every cut can be checked."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+
+HOUR_NS = 3_600 * 10**9
+START_NS = 1_714_521_600 * 10**9  # 2024-05-01T00:00:00Z
+TOPICS = {"market": ("trades", "quotes", "events"), "bars": ("bars",)}
+
+
+def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
+    """The row of this table at this offset; None where another table's row, a marker or nothing stands."""
+    time_ns = START_NS + offset * 3 * HOUR_NS
+    symbol = f"S{partition}{offset % 3}"
+    head = {"symbol": symbol, "source": "test", "event_time_ns": time_ns}
+    place = {"partition": partition, "offset": offset, "row": 0}
+    match table, offset % 5:
+        case "trades", 0 | 1:
+            return {
+                **head,
+                "type": "trade",
+                "price": 0.1 + offset,
+                "size": 1e22,
+                "trade_id": str(offset),
+                **place,
+            }
+        case "quotes", 2:
+            return {
+                **head,
+                "type": "quote",
+                "bid": 1.0 / 3,
+                "bid_size": 1.0,
+                "ask": 2.0,
+                "ask_size": 5e-324,
+                **place,
+            }
+        case "events", 3:
+            return {**head, "type": "halt", "body": '{"type":"halt"}\n', **place}
+        case "bars", 0 | 1 | 2 | 3:
+            receipt = {
+                "topic": "market",
+                "partition": partition,
+                "first_offset": offset,
+                "last_offset": offset,
+            }
+            return {
+                "symbol": symbol, "timeframe": "1h", "open_time_ns": time_ns, "close_time_ns": time_ns + HOUR_NS,
+                "close": float(offset), "trade_count": 2**63 - 1, "revision": 0, "receipt": receipt,
+            }  # fmt: skip
+    return None
+
+
+def batch(table: str, partition: int, first: int, end: int) -> SinkBatch:
+    rows = [row for offset in range(first, end) if (row := record(table, partition, offset)) is not None]
+    topic, schema = TABLES[table]
+    return SinkBatch(table, topic, partition, first, end, pa.RecordBatch.from_pylist(rows, schema=schema))
+
+
+def stretch(topic: str, partition: int, first: int, end: int) -> list[SinkBatch]:
+    return [batch(table, partition, first, end) for table in TOPICS[topic]]
+
+
+def expected(table: str, partitions: Iterable[int], end: int) -> list[str]:
+    rows = (batch(table, p, 0, end).rows.to_pylist() for p in partitions)
+    return sorted(json.dumps(row, sort_keys=True) for some in rows for row in some)
