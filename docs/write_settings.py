@@ -37,6 +37,8 @@ EXAMPLES: dict[str, Any] = {
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
     "sinks.archive.url": "/mnt/archive",
+    "s3.endpoint_url": "http://127.0.0.1:9000",
+    "s3.region": "eu-central-1",
     "serve.allowed_hosts": ["market.example.org"],
     "files": ["data/*.csv"],
     "topic": "stock-prices",

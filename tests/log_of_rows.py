@@ -19,7 +19,7 @@ def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
     time_ns = START_NS + offset * 3 * HOUR_NS
     symbol = f"S{partition}{offset % 3}"
     head = {"symbol": symbol, "source": "test", "event_time_ns": time_ns}
-    place = {"partition": partition, "offset": offset, "row": 0}
+    place = {"topic": "market", "partition": partition, "offset": offset, "row": 0}
     match table, offset % 5:
         case "trades", 0 | 1:
             return {

@@ -116,7 +116,7 @@ class SinkBatch:
 
     It covers the offsets `[first_offset, next_offset)` of `topic`/`partition`, whole records only;
     `rows` may be empty (a stretch without rows for this table still moves the position). Market
-    tables carry the columns `partition`, `offset`, `row` behind their contract fields.
+    tables carry the columns `topic`, `partition`, `offset`, `row` behind their contract fields.
     """
 
     table: str  # one of model.tables.TABLES

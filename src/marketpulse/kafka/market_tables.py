@@ -126,6 +126,7 @@ def _with_position(
     fields: dict[str, Any], schema: pa.Schema, batch: MarketBatch, rows: Ints
 ) -> pa.RecordBatch:
     position = {
+        "topic": pa.repeat(batch.topic, len(rows)),
         "partition": pa.array(np.full(len(rows), batch.partition, np.int32)),
         "offset": pa.array(batch.offset[rows]),
         "row": pa.array(batch.row[rows]),

@@ -5,11 +5,13 @@ import pyarrow as pa
 from marketpulse.model.market import EVENT, QUOTE, TRADE
 from marketpulse.model.rows import ALERT, BAR, DEAD_LETTER, INDICATORS_HEAD
 
-_POSITION = [("partition", pa.int32()), ("offset", pa.int64()), ("row", pa.int32())]
+_POSITION = [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()), ("row", pa.int32())]
 
 
 def with_position(schema: pa.Schema) -> pa.Schema:
-    """The schema with the row's place in the log behind it: `partition`, `offset`, `row`."""
+    """The schema with the row's place in the log behind it: `topic`, `partition`, `offset`, `row`.
+
+    For rows that came from a file, `topic` names the file, and `offset` is the number of its line or row."""
     for name, kind in _POSITION:
         schema = schema.append(pa.field(name, kind))
     return schema

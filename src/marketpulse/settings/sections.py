@@ -205,6 +205,14 @@ class StoreSettings(Section):
     flush_rows: int = Field(500_000, ge=1, description="… or when this many are waiting")
 
 
+class S3Settings(Section):
+    endpoint_url: str | None = Field(
+        None, description="another S3 API than AWS's, such as a server of one's own"
+    )
+    region: str | None = Field(None, description="unset: as the usual AWS settings say")
+    path_style: bool = Field(False, description="the bucket in the path, not in the host's name")
+
+
 class LakeSettings(StoreSettings):
     enabled: bool = Field(True, description="keep Parquet files")
     url: str | None = Field(

@@ -17,6 +17,7 @@ from marketpulse.settings.sections import (
     KafkaSettings,
     ParitySettings,
     ProcessSettings,
+    S3Settings,
     ServeSettings,
     SinkSettings,
     SqlSettings,
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="what `up` and `produce NAME` feed in"
     )
     sinks: SinkSettings = Field(default_factory=SinkSettings)
+    s3: S3Settings = Field(default_factory=S3Settings)
     parity: ParitySettings = Field(default_factory=ParitySettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
