@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -37,6 +37,8 @@ EXAMPLES: dict[str, Any] = {
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
     "sinks.archive.url": "/mnt/archive",
+    "sinks.postgres.retention_days": {"quotes": 7, "trades": 90},
+    "sinks.postgres.reader_role": "dashboards",
     "s3.endpoint_url": "http://127.0.0.1:9000",
     "s3.region": "eu-central-1",
     "serve.allowed_hosts": ["market.example.org"],
@@ -67,8 +69,8 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are
-understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and
+`PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
 
@@ -84,6 +86,11 @@ class Setting:
         if self.field.default_factory is not None:
             return self.field.default_factory()  # type: ignore[call-arg]
         return self.field.default
+
+    @property
+    def secret(self) -> bool:
+        """Whether the file must not hold it."""
+        return SecretStr in get_args(self.field.annotation)
 
     @property
     def example(self) -> Any:
@@ -186,7 +193,8 @@ def example_toml() -> str:
     for section, settings in sections():
         lines += ["", f"# [{section}]"] if section else [""]
         for setting in settings:
-            lines += setting_lines(setting, f"{section}." if section else "")
+            if not setting.secret:
+                lines += setting_lines(setting, f"{section}." if section else "")
     for name, model, what in SOURCES:
         kind = model.model_fields["kind"].default
         lines += ["", f"## {what}", f"# [sources.{name}]", f'# kind = "{kind}"']
@@ -221,6 +229,10 @@ def env_example() -> str:
 
 ## A bucket for the lake (needs `pip install 'marketpulse[s3]'` and the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket
+
+## The login of PostgreSQL (its user stands in sinks.postgres.url), and of the role for dashboards
+# MARKETPULSE_SINKS__POSTGRES__PASSWORD=…
+# MARKETPULSE_SINKS__POSTGRES__READER_PASSWORD=…
 
 ## Any setting of docs/settings.md, its sections joined by two underscores
 # MARKETPULSE_SERVE__PORT=9000

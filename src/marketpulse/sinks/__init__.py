@@ -21,7 +21,17 @@ def _lake(settings: Settings, clock: Clock) -> Sink:
     return open_lake(_place(settings.sinks.lake.url, settings, "lake"), clock)
 
 
-SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {"lake": _lake, "archive": _archive}
+def _postgres(settings: Settings, clock: Clock) -> Sink:
+    from marketpulse.sinks.postgres import open_postgres
+
+    return open_postgres(settings.sinks.postgres, clock)
+
+
+SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {
+    "lake": _lake,
+    "archive": _archive,
+    "postgres": _postgres,
+}
 """How each sink is opened, by its name in the settings. A client is imported only where its sink is used."""
 
 
