@@ -210,7 +210,7 @@ def test_tick_bars_that_share_their_open_time_all_stay(place: PostgresPlace, ope
         one = bar("A", "1t", MONDAY_S, 0, f"{n} {n} {n} {n} 1")
         rows.append({**one, "receipt": {**one["receipt"], "last_offset": 7 + n // 2, "last_row": n % 2}})
     feed.store("bars", rows)
-    assert place.sql("SELECT close FROM marketpulse.bars ORDER BY tick_offset, tick_row") == [
+    assert place.sql("SELECT close FROM marketpulse.bars ORDER BY tick") == [
         "0",
         "1",
         "2",

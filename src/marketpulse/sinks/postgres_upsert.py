@@ -14,11 +14,13 @@ def put(session: Session, schema_name: str, table: Table, rows: pa.Table, *, asi
     `rows` are as Table.arrange gives them. Raises Conflict when a row that was to be new is there.
     """
     later = _others(table, rows) if not aside else pa.array([not table.generated] * rows.num_rows)
-    new, replacing = rows.filter(pc.invert(later)), rows.filter(later)
+    if not pc.any(later).as_py():
+        session.copy(table.name, rows, schema_name)
+        return
+    new, others = rows.filter(pc.invert(later)), rows.filter(later)
     if new.num_rows:
         session.copy(table.name, new, schema_name)
-    if replacing.num_rows:
-        _replace(session, schema_name, table, replacing)
+    _replace(session, schema_name, table, table.newest(others))
 
 
 def _others(table: Table, rows: pa.Table) -> pa.Array | pa.ChunkedArray:
