@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
 from log_of_rows import HOUR_NS, START_NS, batch, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR, indicators_schema

@@ -188,7 +188,7 @@ class _V2(_Version):
             return
         buckets = BucketsApi(self._connection.client)  # type: ignore[no-untyped-call]
         try:
-            found = buckets.find_bucket_by_name(self._name)  # type: ignore[no-untyped-call]
+            found = self._bucket(buckets)
             if found is None:
                 kept = _seconds(self._settings.retention)
                 rule = BucketRetentionRules(type="expire", every_seconds=kept)  # type: ignore[no-untyped-call]
@@ -205,7 +205,7 @@ class _V2(_Version):
             )
         except ApiException as error:
             answer = Answer(error.status or 0, error.body or "", dict(error.headers or {}))
-            if answer.status in (403, 404, 422):  # not allowed; hidden; made by another in between
+            if answer.status in (403, 422):  # not allowed; made by another in between
                 self._may_not_look(answer)
                 return
             raise self._connection.guarded(answer, "a look at its buckets") or Fatal(
@@ -220,6 +220,16 @@ class _V2(_Version):
             raise Retryable(
                 f"InfluxDB at {self._settings.url} does not answer ({type(error).__name__}); nothing is lost, it is tried again"
             ) from None
+
+    def _bucket(self, buckets: BucketsApi) -> Any:
+        """The bucket; None where there is none, which one server says with an empty list and another with 404."""
+        try:
+            found = buckets.find_buckets(name=self._name, org=self._settings.org).buckets  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            return None
+        return found[0] if found else None
 
     def write(self, lines: bytes) -> None:
         self._written(self._connection.post("/api/v2/write", lines, **self._place(), precision="ns"))
