@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -37,6 +37,9 @@ EXAMPLES: dict[str, Any] = {
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
     "sinks.archive.url": "/mnt/archive",
+    "sinks.influx.org": "trading",
+    "sinks.influx.user": "marketpulse",
+    "sinks.influx.retention": "30d",
     "s3.endpoint_url": "http://127.0.0.1:9000",
     "s3.region": "eu-central-1",
     "serve.allowed_hosts": ["market.example.org"],
@@ -67,8 +70,8 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are
-understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and
+`INFLUX_TOKEN` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
 
@@ -84,6 +87,11 @@ class Setting:
         if self.field.default_factory is not None:
             return self.field.default_factory()  # type: ignore[call-arg]
         return self.field.default
+
+    @property
+    def secret(self) -> bool:
+        """Whether the file must not hold it."""
+        return SecretStr in get_args(self.field.annotation)
 
     @property
     def example(self) -> Any:
@@ -186,7 +194,8 @@ def example_toml() -> str:
     for section, settings in sections():
         lines += ["", f"# [{section}]"] if section else [""]
         for setting in settings:
-            lines += setting_lines(setting, f"{section}." if section else "")
+            if not setting.secret:
+                lines += setting_lines(setting, f"{section}." if section else "")
     for name, model, what in SOURCES:
         kind = model.model_fields["kind"].default
         lines += ["", f"## {what}", f"# [sources.{name}]", f'# kind = "{kind}"']
@@ -221,6 +230,10 @@ def env_example() -> str:
 
 ## A bucket for the lake (needs `pip install 'marketpulse[s3]'` and the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket
+
+## The login of InfluxDB: a token (2.x, 3.x), or the password of sinks.influx.user (1.x)
+# INFLUX_TOKEN=…
+# MARKETPULSE_SINKS__INFLUX__PASSWORD=…
 
 ## Any setting of docs/settings.md, its sections joined by two underscores
 # MARKETPULSE_SERVE__PORT=9000

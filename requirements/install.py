@@ -78,6 +78,7 @@ def main(level: str) -> None:
         ensure_pages(record)
         if level == "dev":
             ensure_chromium(record)
+            ensure_time_series_servers()
     except BaseException:
         kernels.abandon()
         raise
@@ -263,6 +264,40 @@ def ensure_chromium(record: Record) -> None:
         command("unpacking Chromium", [node, "unpack.mjs", str(target), str(BIN / "chromium")], cwd=CHROMIUM)
         return
     command("fetching a Chromium for the tests", [str(BIN / "playwright"), "install", "chromium"])
+
+
+def ensure_time_series_servers() -> None:
+    """InfluxDB 1.x and VictoriaMetrics for the tests as .venv/bin/…, where the machine has none: Debian's packages,
+    unpacked and not installed, so that it needs no root and starts no service."""
+    for package, program in (("influxdb", "influxd"), ("victoria-metrics", "victoria-metrics")):
+        if (BIN / program).exists() or (shutil.which(program) and program != "influxd"):  # yours may be a 2.x
+            continue
+        if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+            print(
+                f"  no {program} on this machine, and no apt to fetch it with: the tests that need it are skipped"
+            )
+            continue
+        target = VENV / package
+        shutil.rmtree(target, ignore_errors=True)
+        (target / "lists" / "partial").mkdir(parents=True)
+        fetch = ["apt-get", "-q", "download", package]
+        if not succeeds([*fetch, "--print-uris"]):  # this machine has no lists of packages: have them beside
+            private = [
+                "-o",
+                f"Dir::State::lists={target / 'lists'}",
+                "-o",
+                f"Dir::Cache={target}",
+                "-o",
+                "APT::Sandbox::User=",
+            ]
+            fetch[1:1] = [*private, "-o", "Debug::NoLocking=1"]
+            command("reading Debian's list of packages", [*fetch[:-2], "update"])
+        command(f"fetching {program} for the tests", fetch, cwd=target)
+        parcel = next(target.glob("*.deb"))
+        command(f"unpacking {program}", ["dpkg-deb", "--extract", str(parcel), str(target)])
+        parcel.unlink()
+        shutil.rmtree(target / "lists")
+        (BIN / program).symlink_to(target / "usr" / "bin" / program)
 
 
 def start_kernels(record: Record) -> "Kernels":

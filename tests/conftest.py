@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
 from marketpulse.app.warm import warm_up
 from marketpulse.cache import cache_dir
 from marketpulse.kafka.broker import EmbeddedBroker

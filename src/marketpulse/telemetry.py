@@ -82,6 +82,9 @@ EVENT_LATENCY_SECONDS = _histogram(
 ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
 SINK_ERRORS = _counter("sink_errors", "Faults of a store", "sink")
 FLUSH_SECONDS = _histogram("flush_seconds", "Time of one flush", "sink")
+POINTS_REFUSED = _counter(
+    "points_refused", "Points that a store would not take, or that shared a key", "sink", "reason"
+)
 # Receipts
 PARITY_ROWS_CHECKED = _counter("parity_rows_checked", "Stored rows that were computed again")
 PARITY_DRIFT_ROWS = _gauge(

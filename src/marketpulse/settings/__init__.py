@@ -3,7 +3,7 @@
     marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
 
 Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
-`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are understood too. Secrets (the Kafka
+`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and `INFLUX_TOKEN` are understood too. Secrets (the Kafka
 client's passwords, API keys) come from the environment or `.env` only, never from the file.
 """
 
@@ -13,6 +13,7 @@ from marketpulse.settings.sections import (
     ArchiveSettings,
     BrokerSettings,
     EngineSettings,
+    InfluxSettings,
     KafkaSettings,
     KafkaSourceSettings,
     LakeSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "ArchiveSettings",
     "BrokerSettings",
     "EngineSettings",
+    "InfluxSettings",
     "KafkaSettings",
     "KafkaSourceSettings",
     "LakeSettings",

@@ -45,6 +45,11 @@ class TomlFile(TomlConfigSettingsSource):
                     f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
                     f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
                 )
+        for name in {"token", "password"} & set(values.get("sinks", {}).get("influx", {})):
+            raise SettingsError(
+                f"sinks.influx.{name} is a secret: remove it from {_file.get()} and set "
+                f"MARKETPULSE_SINKS__INFLUX__{name.upper()} in the environment or in .env"
+            )
         return values
 
 
@@ -58,7 +63,8 @@ class DotEnv(DotEnvSettingsSource):
 
 
 class WellKnownNames(PydanticBaseSettingsSource):
-    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET."""
+    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET,
+    INFLUX_TOKEN."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -72,6 +78,8 @@ class WellKnownNames(PydanticBaseSettingsSource):
             found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
         if bucket := known.get("AWS_S3_BUCKET"):
             found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
+        if token := known.get("INFLUX_TOKEN"):
+            found.setdefault("sinks", {})["influx"] = {"token": token}
         return found
 
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
@@ -227,9 +228,52 @@ class ArchiveSettings(StoreSettings):
     )
 
 
+InfluxTable = Literal["trades", "quotes", "bars", "indicators", "alerts"]
+
+
+class InfluxSettings(StoreSettings):
+    enabled: bool = Field(False, description="write points to InfluxDB, or to what speaks its line protocol")
+    url: str = Field("http://127.0.0.1:8086", description="the server, without a login in it")
+    api: Literal["auto", "v1", "v2", "v3"] = Field(
+        "auto", description="which HTTP API it has; auto: what it says of itself, v1 where it says nothing"
+    )
+    database: str = Field("marketpulse", min_length=1, description="the database; in 2.x the bucket")
+    org: str | None = Field(None, description="2.x: the organization that the bucket belongs to")
+    token: SecretStr | None = Field(
+        None, description="from the environment or .env only; INFLUX_TOKEN is understood too"
+    )
+    user: str | None = Field(None, description="1.x, or a proxy before the server: the login's name")
+    password: SecretStr | None = Field(None, description="from the environment or .env only")
+    retention: str | None = Field(
+        None, pattern=r"^[1-9][0-9]*[hdw]$", description="how long a new database keeps points, such as 30d"
+    )
+    tables: tuple[InfluxTable, ...] = Field(
+        ("bars", "indicators", "alerts"), min_length=1, description="what to write: see docs/influx.md"
+    )
+    trade_slots: int = Field(
+        64, ge=1, le=65_536, description="series per symbol that keep trades of one nanosecond apart"
+    )
+    body_bytes_max: int = Field(
+        4_000_000, ge=1_000, description="most bytes of text in one request, before it is compressed"
+    )
+    gzip: bool = Field(True, description="compress what is sent")
+    timeout_s: float = Field(30, gt=0, description="time that one request may take")
+
+    @field_validator("url")
+    @classmethod
+    def _without_login(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http://host:port or https://host:port")
+        if "@" in parts.netloc:
+            raise ValueError("must hold no login: set user, and password or token in the environment")
+        return value.rstrip("/")
+
+
 class SinkSettings(Section):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    influx: InfluxSettings = Field(default_factory=InfluxSettings)
 
 
 class ParitySettings(Section):
