@@ -40,6 +40,8 @@ EXAMPLES: dict[str, Any] = {
     "sinks.influx.org": "trading",
     "sinks.influx.user": "marketpulse",
     "sinks.influx.retention": "30d",
+    "sinks.postgres.retention_days": {"quotes": 7, "trades": 90},
+    "sinks.postgres.reader_role": "dashboards",
     "s3.endpoint_url": "http://127.0.0.1:9000",
     "s3.region": "eu-central-1",
     "serve.allowed_hosts": ["market.example.org"],
@@ -70,8 +72,8 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and
-`INFLUX_TOKEN` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `INFLUX_TOKEN` and
+`PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
 
@@ -234,6 +236,9 @@ def env_example() -> str:
 ## The login of InfluxDB: a token (2.x, 3.x), or the password of sinks.influx.user (1.x)
 # INFLUX_TOKEN=…
 # MARKETPULSE_SINKS__INFLUX__PASSWORD=…
+## The login of PostgreSQL (its user stands in sinks.postgres.url), and of the role for dashboards
+# MARKETPULSE_SINKS__POSTGRES__PASSWORD=…
+# MARKETPULSE_SINKS__POSTGRES__READER_PASSWORD=…
 
 ## Any setting of docs/settings.md, its sections joined by two underscores
 # MARKETPULSE_SERVE__PORT=9000

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic_settings import (
     BaseSettings,
@@ -45,12 +46,23 @@ class TomlFile(TomlConfigSettingsSource):
                     f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
                     f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
                 )
-        for name in {"token", "password"} & set(values.get("sinks", {}).get("influx", {})):
-            raise SettingsError(
-                f"sinks.influx.{name} is a secret: remove it from {_file.get()} and set "
-                f"MARKETPULSE_SINKS__INFLUX__{name.upper()} in the environment or in .env"
-            )
+        for name, section in values.get("sinks", {}).items():
+            _refuse_secrets(f"sinks.{name}", section)
         return values
+
+
+def _refuse_secrets(place: str, section: dict[str, Any]) -> None:
+    """Raises SettingsError when a sink's section in the file holds a password, or a url with one."""
+    for name, value in section.items():
+        url = isinstance(value, str) and "://" in value and urlsplit(value).password
+        if not url and not any(word in name.lower() for word in SECRET_WORDS):
+            continue
+        secret = f"{place}.password" if url else f"{place}.{name}"
+        variable = f"MARKETPULSE_{secret.replace('.', '__').upper()}"
+        raise SettingsError(
+            f"{place}.{name} {'has a password in it' if url else 'is a secret'}: remove it from {_file.get()} and set "
+            f"{variable}=… in the environment or in .env"
+        )
 
 
 class DotEnv(DotEnvSettingsSource):
@@ -63,8 +75,8 @@ class DotEnv(DotEnvSettingsSource):
 
 
 class WellKnownNames(PydanticBaseSettingsSource):
-    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET,
-    INFLUX_TOKEN."""
+    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, INFLUX_TOKEN,
+    PGPASSWORD."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -80,6 +92,8 @@ class WellKnownNames(PydanticBaseSettingsSource):
             found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
         if token := known.get("INFLUX_TOKEN"):
             found.setdefault("sinks", {})["influx"] = {"token": token}
+        if password := known.get("PGPASSWORD"):
+            found.setdefault("sinks", {})["postgres"] = {"password": password}
         return found
 
 

@@ -270,10 +270,52 @@ class InfluxSettings(StoreSettings):
         return value.rstrip("/")
 
 
+class PostgresSettings(StoreSettings):
+    enabled: bool = Field(False, description="keep typed tables in PostgreSQL")
+    flush_s: float = Field(2, gt=0, description="rows are durable at the latest after this")
+    flush_rows: int = Field(200_000, ge=1, description="… or when this many are waiting")
+    url: str = Field(
+        "postgresql://marketpulse@127.0.0.1:5432/marketpulse",
+        description="the database, without a password; libpq's parameters such as ?sslmode=verify-full are understood",
+    )
+    password: SecretStr | None = Field(
+        None,
+        description="of the url's user; in `.env` or the environment, where PGPASSWORD is understood too",
+    )
+    schema_name: str = Field(
+        "marketpulse",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="the schema that holds our tables",
+    )
+    partition: Literal["day", "week", "month"] = Field(
+        "week", description="what one partition of a large table covers"
+    )
+    retention_days: dict[
+        Literal["trades", "quotes", "events", "bars", "indicators", "alerts", "dead_letters"],
+        Annotated[float, Field(gt=0)],
+    ] = Field(
+        default_factory=dict,
+        description="rows of a table older than this many days are dropped, such as quotes = 7",
+    )
+    reader_role: str | None = Field(
+        None,
+        min_length=1,
+        max_length=63,
+        description="a role that may read everything and write nothing, for dashboards",
+    )
+    reader_password: SecretStr | None = Field(
+        None, description="its password, where the sink creates the role; in `.env` or the environment"
+    )
+    timeout_s: float = Field(
+        60, gt=0, description="a statement that takes longer is given up and tried again"
+    )
+
+
 class SinkSettings(Section):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     influx: InfluxSettings = Field(default_factory=InfluxSettings)
+    postgres: PostgresSettings = Field(default_factory=PostgresSettings)
 
 
 class ParitySettings(Section):

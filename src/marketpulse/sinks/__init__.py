@@ -27,7 +27,18 @@ def _influx(settings: Settings, clock: Clock) -> Sink:  # noqa: ARG001
     return open_influx(settings.sinks.influx)
 
 
-SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {"lake": _lake, "archive": _archive, "influx": _influx}
+def _postgres(settings: Settings, clock: Clock) -> Sink:
+    from marketpulse.sinks.postgres import open_postgres
+
+    return open_postgres(settings.sinks.postgres, clock)
+
+
+SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {
+    "lake": _lake,
+    "archive": _archive,
+    "postgres": _postgres,
+    "influx": _influx,
+}
 """How each sink is opened, by its name in the settings. A client is imported only where its sink is used."""
 
 

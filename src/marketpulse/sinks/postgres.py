@@ -1,0 +1,362 @@
+"""PostgreSQL: typed tables, each row exactly once, the newest revision of it.
+
+The steps of a flush, in one transaction, and why none of them can double or lose a row:
+
+    1. offsets move     only where this process still owns the partition; the others wait for its end
+    2. new rows         COPY straight into the table: behind the stored offset nothing can be there yet
+    3. revised rows     COPY aside, then INSERT … ON CONFLICT, and DELETE of what was withdrawn
+    4. commit
+
+A row that is there in spite of 2 (the offsets were removed by hand) takes all that waits the way of 3, once.
+"""
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketpulse.clock import Clock
+from marketpulse.errors import MarketPulseError, Retryable
+from marketpulse.model.commit_log import partition_name
+from marketpulse.model.tables import TABLES
+from marketpulse.model.timeframe import DAY_NS
+from marketpulse.ports import SinkBatch
+from marketpulse.settings import PostgresSettings
+from marketpulse.sinks.held import HeldRows, Key, from_offset
+from marketpulse.sinks.postgres_client import (
+    Address,
+    Client,
+    Conflict,
+    NotText,
+    Session,
+    identifier,
+)
+from marketpulse.sinks.postgres_periods import PARTITIONED, Layout, Period, wanted
+from marketpulse.sinks.postgres_schema import add_indicators, indicator_columns, open_to_reader, prepare
+from marketpulse.sinks.postgres_tables import ALL, Table, quoted, without_nul
+from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
+
+_TIDY_EVERY_S = 3_600.0  # old rows are dropped this often
+_FOREVER = dt.timedelta(days=100_000)
+
+
+def open_postgres(settings: PostgresSettings, clock: Clock) -> "PostgresSink":
+    """The sink for this section of the settings. Raises ParameterError when its url is none."""
+    password = settings.password.get_secret_value() if settings.password else None
+    return PostgresSink(settings, Client(Address.of(settings.url, password), settings.timeout_s), clock)
+
+
+class PostgresSink:
+    """ports.Sink over one schema. One process owns a partition at a time; one that was replaced stores nothing."""
+
+    name = "postgres"
+
+    def __init__(self, settings: PostgresSettings, client: Client, clock: Clock) -> None:
+        self._settings, self._client, self._clock = settings, client, clock
+        self._schema_name = settings.schema_name
+        self._schema = identifier(settings.schema_name)
+        self.where = f"{client.address.where} (schema {settings.schema_name})"
+        self._held = HeldRows(self.name, TABLES)
+        self._layout: Layout | None = None  # None: the schema is to be looked at before the next statement
+        self._indicators: frozenset[str] = frozenset()
+        self._periods: dict[str, set[Period]] = {}  # made ready already, by table
+        self._tidied = -_TIDY_EVERY_S
+        self._owner = ""
+        self._claimed: dict[Key, dict[str, int]] = {}  # next offsets of the partitions that are ours
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self._held.tables
+
+    @property
+    def waiting_rows(self) -> int:
+        return self._held.rows
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._held.bytes
+
+    def resume(self) -> dict[Key, int]:
+        """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
+        self.close()
+        try:
+            self._prepare()
+            known: dict[Key, dict[str, int]] = {}
+            with self._client.transaction() as session:
+                found = session.rows(
+                    f'SELECT topic, "partition", table_name, next_offset FROM {self._schema}.offsets'
+                )
+            for topic, partition, table, offset in found:
+                if offset is not None:
+                    known.setdefault((topic, partition), {})[table] = offset
+            return self._held.begin(known)
+        except MarketPulseError:
+            self._failed()
+            raise
+
+    def write(self, batch: SinkBatch) -> None:
+        """Take rows in. Rows that are stored or waiting already are dropped.
+
+        Raises Retryable when rows before these are missing: go on from what `resume` says.
+        """
+        self._held.take(batch)
+
+    def flush(self) -> None:
+        """Make all that waits durable, in one transaction: all of it or nothing."""
+        began = time.perf_counter()
+        keys = self._held.keys()
+        if not keys:
+            return
+        try:
+            self._prepare()
+            self._claim([key for key in keys if key not in self._claimed])
+            self._store(keys)
+            self._tidy()
+        except MarketPulseError:
+            self._failed()
+            raise
+        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
+
+    def close(self) -> None:
+        """Rows that were not flushed are forgotten: their offsets are not stored either."""
+        self._held.forget()
+        self._claimed.clear()
+        self._client.close()
+
+    def _failed(self) -> None:
+        """The next flush looks anew at who owns what, and at how far it was stored."""
+        SINK_ERRORS.labels(self.name).inc()
+        self._claimed.clear()
+        self._layout = None
+
+    def _prepare(self) -> None:
+        if self._layout is not None:
+            return
+        settings = self._settings
+        layout = prepare(self._client, self._schema_name, settings.partition)
+        if settings.reader_role is not None:
+            password = settings.reader_password
+            secret = password.get_secret_value() if password else None
+            open_to_reader(self._client, self._schema_name, settings.reader_role, secret)
+        with self._client.transaction() as session:
+            self._indicators = indicator_columns(session, self._schema_name)
+        self._periods.clear()
+        self._layout = layout
+
+    # Who owns a partition.
+
+    def _claim(self, keys: list[Key]) -> None:
+        """Take partitions over: from here on whoever held them before stores nothing more."""
+        if not keys:
+            return
+        self._owner = self._owner or uuid.uuid4().hex
+        places = [
+            (*key, table)
+            for key in keys
+            for table in self.tables
+            if TABLES[table][0] in _topics(self._held.of(key))
+        ]
+        claimed: dict[Key, dict[str, int]] = {key: {} for key in keys}
+        with self._client.transaction() as session:
+            found = session.rows(
+                f"""INSERT INTO {self._schema}.offsets AS o (topic, "partition", table_name, owner)
+                SELECT t, p, n, w FROM unnest($1, $2, $3, $4) AS mine(t, p, n, w) ORDER BY t, p, n
+                ON CONFLICT (topic, "partition", table_name) DO UPDATE SET owner = excluded.owner, epoch = o.epoch + 1
+                RETURNING topic, "partition", table_name, next_offset""",
+                [*_columns(places), ([self._owner] * len(places), pa.string())],
+            )
+        for topic, partition, table, offset in found:
+            if offset is not None:
+                claimed[topic, partition][table] = offset
+        for key, stored in claimed.items():
+            if any(stored.get(table, -1) < offset for table, offset in self._held.known(key).items()):
+                self._held.drop(key)
+                raise Retryable(
+                    f"{self.name}: the store has lost rows of {partition_name(*key)} that it held before: reading them again"
+                )
+        self._claimed |= claimed
+
+    def _move_offsets(self, session: Session, moved: dict[Key, dict[str, int]]) -> None:
+        """Raises Retryable when another process has taken one of the partitions over."""
+        places = [(*key, table) for key, offsets in moved.items() for table in offsets]
+        ends = [offset for offsets in moved.values() for offset in offsets.values()]
+        found = session.rows(
+            f"""UPDATE {self._schema}.offsets o SET next_offset = mine.e
+            FROM unnest($1, $2, $3, $4, $5) AS mine(t, p, n, e, w)
+            WHERE (o.topic, o."partition", o.table_name, o.owner) = (mine.t, mine.p, mine.n, mine.w)
+            RETURNING o.topic, o."partition", o.table_name""",
+            [*_columns(places), (ends, pa.int64()), ([self._owner] * len(places), pa.string())],
+        )
+        lost = {place[:2] for place in set(places) - set(found)}
+        for key in lost:
+            self._held.drop(key)
+        if lost:
+            names = ", ".join(sorted(partition_name(*key) for key in lost))
+            raise Retryable(f"another process took {names} over: reading again from where it stands")
+
+    # Rows.
+
+    def _store(self, keys: list[Key]) -> None:
+        moved, rows, counts = self._fresh(keys)
+        if moved:
+            tables = {name: ALL[name].arrange(one) for name, one in rows.items()}
+            self._make_room(tables)
+            self._commit(moved, tables)
+            for name, count in counts.items():
+                ROWS_STORED.labels(self.name, name).inc(count)
+        for key in keys:
+            self._claimed[key] |= moved.get(key, {})
+            self._held.stored(key, dict(self._claimed[key]))
+
+    def _fresh(
+        self, keys: list[Key]
+    ) -> tuple[dict[Key, dict[str, int]], dict[str, pa.Table], dict[str, int]]:
+        """What waits and is not stored yet: where each table's offsets move to, the rows of each, and their number."""
+        moved: dict[Key, dict[str, int]] = {}
+        waiting: dict[str, list[pa.RecordBatch]] = {}
+        for key in keys:
+            for table, batches in self._held.of(key).items():
+                try:
+                    fresh = [b for one in batches if (b := from_offset(one, self._claimed[key].get(table)))]
+                except Retryable:
+                    self._held.drop(key)
+                    raise
+                if fresh:
+                    moved.setdefault(key, {})[table] = fresh[-1].next_offset
+                    waiting.setdefault(table, []).extend(b.rows for b in fresh if b.rows.num_rows)
+        rows = {
+            table: pa.concat_tables([pa.Table.from_batches([b]) for b in batches], promote_options="default")
+            for table, batches in waiting.items()
+            if batches
+        }
+        return moved, rows, {table: one.num_rows for table, one in rows.items()}
+
+    def _commit(self, moved: dict[Key, dict[str, int]], tables: dict[str, pa.Table]) -> None:
+        aside = clean = False
+        while True:
+            try:
+                with self._client.transaction() as session:
+                    self._move_offsets(session, moved)
+                    for name, rows in tables.items():
+                        self._put(session, ALL[name], without_nul(rows) if clean else rows, aside)
+                return
+            except Conflict as fault:
+                if aside:
+                    raise
+                get_logger().warning("rows_were_stored_before", sink=self.name, fault=str(fault))
+                aside = True
+            except NotText as fault:
+                if clean:
+                    raise
+                get_logger().warning("nul_in_text_replaced", sink=self.name, fault=str(fault))
+                clean = True
+
+    def _put(self, session: Session, table: Table, rows: pa.Table, aside: bool) -> None:
+        """New rows by COPY; those that replace others, or (`aside`) all, by a table beside it."""
+        if table.revised:
+            replaces = pc.or_(pc.greater(pc.fill_null(rows.column("revision"), 0), 0), table.withdrawn(rows))
+            later = rows if aside else rows.filter(replaces)
+            rows = rows.slice(0, 0) if aside else rows.filter(pc.invert(replaces))
+        else:
+            later = rows if aside and not table.generated else rows.slice(0, 0)
+            rows = rows if later.num_rows == 0 else rows.slice(0, 0)
+        if rows.num_rows:
+            session.copy(table.name, rows, self._schema_name)
+        if later.num_rows:
+            self._replace(session, table, later)
+
+    def _replace(self, session: Session, table: Table, rows: pa.Table) -> None:
+        place, beside = f"{self._schema}.{table.name}", f"new_{table.name}"
+        columns = ", ".join(quoted(rows.column_names))
+        key = ", ".join(quoted(table.key))
+        session.run(f"CREATE TEMPORARY TABLE {beside} (LIKE {place}) ON COMMIT DROP")
+        session.copy(beside, rows, None)
+        if not table.revised:
+            session.run(
+                f"INSERT INTO {place} ({columns}) SELECT {columns} FROM {beside} ON CONFLICT DO NOTHING"
+            )
+            return
+        gone = "new.state = 'withdrawn'" if table.name == "alerts" else "new.close IS NULL"
+        same = " AND ".join(f"old.{name} = new.{name}" for name in quoted(table.key))
+        session.run(
+            f"DELETE FROM {place} old USING {beside} new WHERE {same} AND {gone} AND old.revision <= new.revision"
+        )
+        changed = ", ".join(
+            f"{name} = excluded.{name}" for name in quoted(rows.column_names) if name not in quoted(table.key)
+        )
+        session.run(
+            f"INSERT INTO {place} AS old ({columns}) SELECT {columns} FROM {beside} new WHERE NOT coalesce({gone}, false) "
+            f"ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE excluded.revision >= old.revision"
+        )
+
+    # Room for them, and the end of old ones.
+
+    def _make_room(self, tables: dict[str, pa.Table]) -> None:
+        """Columns of new indicators, and the partitions that these rows fall into."""
+        assert self._layout is not None  # noqa: S101  (`_prepare` has run)
+        if "indicators" in tables:
+            new = [n for n in tables["indicators"].column_names if n not in self._indicators]
+            if new:
+                with self._client.transaction() as session:
+                    add_indicators(session, self._schema_name, new)
+                    self._indicators = indicator_columns(session, self._schema_name)
+        now = dt.datetime.fromtimestamp(self._clock.now_ns() / 1e9, dt.UTC)
+        for table in PARTITIONED:
+            if table.name not in tables:
+                continue
+            days = pc.unique(
+                pc.divide(tables[table.name].column(table.times[table.time]), DAY_NS)
+            ).to_pylist()
+            times = [dt.datetime.fromtimestamp(day * DAY_NS // 10**9, dt.UTC) for day in days]
+            periods = wanted(times, now, self._settings.partition, self._keep(table) or _FOREVER)
+            if self._periods.setdefault(table.name, set()).issuperset(periods):
+                continue
+            with self._client.transaction() as session:
+                self._layout.make_ready(session, self._schema, table, periods)
+            self._periods[table.name].update(periods)
+
+    def _tidy(self) -> None:
+        """Drop what is older than its table keeps. What cannot be done now is done an hour later."""
+        if not self._settings.retention_days or self._clock.monotonic() - self._tidied < _TIDY_EVERY_S:
+            return
+        self._tidied = self._clock.monotonic()
+        now = dt.datetime.fromtimestamp(self._clock.now_ns() / 1e9, dt.UTC)
+        for table in ALL.values():
+            keep = self._keep(table)
+            if keep is None:
+                continue
+            try:
+                with self._client.transaction() as session:
+                    self._drop_old(session, table, now - keep)
+            except Retryable as fault:
+                SINK_ERRORS.labels(self.name).inc()
+                get_logger().warning(
+                    "old_rows_not_dropped", sink=self.name, table=table.name, fault=str(fault)
+                )
+
+    def _drop_old(self, session: Session, table: Table, before: dt.datetime) -> None:
+        assert self._layout is not None  # noqa: S101  (`_prepare` has run)
+        if table.partitioned:
+            self._layout.drop_old(session, self._schema, table, before)
+        else:
+            session.run(
+                f"DELETE FROM {self._schema}.{table.name} WHERE \"{table.time}\" < '{before.isoformat()}'"
+            )
+
+    def _keep(self, table: Table) -> dt.timedelta | None:
+        days = self._settings.retention_days.get(table.name)  # type: ignore[call-overload]  # its keys are our tables
+        return None if days is None else dt.timedelta(days=days)
+
+
+def _topics(tables: Iterable[str]) -> set[str]:
+    return {TABLES[table][0] for table in tables}
+
+
+def _columns(places: list[tuple[str, int, str]]) -> list[tuple[list[Any], pa.DataType]]:
+    """Places (topic, partition, table) as three arrays."""
+    kinds = (pa.string(), pa.int32(), pa.string())
+    return [([place[i] for place in places], kind) for i, kind in enumerate(kinds)]

