@@ -45,6 +45,13 @@ class TomlFile(TomlConfigSettingsSource):
                     f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
                     f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
                 )
+        for sink, section in values.get("sinks", {}).items():
+            for name in section if isinstance(section, dict) else ():
+                if any(word in name.lower() for word in SECRET_WORDS):
+                    raise SettingsError(
+                        f"sinks.{sink}.{name} is a secret: remove it from {_file.get()} and set "
+                        f"MARKETPULSE_SINKS__{sink.upper()}__{name.upper()} in the environment or in .env"
+                    )
         return values
 
 

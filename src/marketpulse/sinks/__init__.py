@@ -21,7 +21,13 @@ def _lake(settings: Settings, clock: Clock) -> Sink:
     return open_lake(_place(settings.sinks.lake.url, settings, "lake"), clock)
 
 
-SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {"lake": _lake, "archive": _archive}
+def _redis(settings: Settings, clock: Clock) -> Sink:  # noqa: ARG001
+    from marketpulse.sinks.redis_store import open_redis
+
+    return open_redis(settings.sinks.redis)
+
+
+SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {"lake": _lake, "archive": _archive, "redis": _redis}
 """How each sink is opened, by its name in the settings. A client is imported only where its sink is used."""
 
 
