@@ -42,7 +42,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "adbc_driver_manager": "sinks",
     "adbc_driver_postgresql": "sinks",
     "influxdb_client": "sinks",
-    "redis": "sinks",
+    "redis": {"sinks", "query"},
     "sqlglot": "query",
     "pyspark": "spark",
     "py4j": "spark",

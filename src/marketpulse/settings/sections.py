@@ -1,13 +1,14 @@
 """The sections of the tree: every setting with its default, its bounds and its meaning."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from marketpulse.model.session import DaySpan
-from marketpulse.model.timeframe import Timeframe, parse_timeframes
+from marketpulse.model.timeframe import Cut, Timeframe, parse_timeframes
 
 DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
 
@@ -311,11 +312,75 @@ class PostgresSettings(StoreSettings):
     )
 
 
+_EXPIRE = re.compile(r"([1-9][0-9]*)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class RedisSettings(StoreSettings):
+    enabled: bool = Field(False, description="keep the newest rows in Redis or Valkey, for fast readers")
+    flush_s: float = Field(0.2, gt=0, description="rows are to be read at the latest after this")
+    url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="the server; rediss:// for TLS, redis://user@host:6379/0 for a user other than `default`",
+    )
+    password: SecretStr | None = Field(
+        None,
+        description="of its user; from the environment or `.env` only: MARKETPULSE_SINKS__REDIS__PASSWORD",
+    )
+    prefix: str = Field("marketpulse:", min_length=1, description="put before every key and channel")
+    recent_bars: int = Field(
+        500,
+        ge=1,
+        le=100_000,
+        description="bars kept of each symbol and timeframe, with their indicator values",
+    )
+    day_timeframe: str = Field(
+        "1m", description="the day's figures and rankings follow these bars until the day's own bar is there"
+    )
+    expire: str = Field(
+        "7d", description="what was not written for so long goes (90s, 15m, 12h, 7d), or `never`"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.password is not None or {"password", "username"} & set(parse_qs(parts.query)):
+            raise ValueError(
+                "a password does not belong into the url: take it out, and set MARKETPULSE_SINKS__REDIS__PASSWORD "
+                "in the environment or in .env (a user's name may stay: redis://user@host)"
+            )
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("begin it with redis://, rediss:// (TLS) or unix://")
+        return value
+
+    @field_validator("day_timeframe")
+    @classmethod
+    def _by_time(cls, value: str) -> str:
+        if Timeframe.parse(value).cut is Cut.TICKS:
+            raise ValueError("bars by time, such as 1m: bars by number of trades have no session")
+        return value
+
+    @field_validator("expire")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        if value != "never" and not _EXPIRE.fullmatch(value):
+            raise ValueError("a number and one of s, m, h, d, such as 7d, or never")
+        return value
+
+    @property
+    def expire_s(self) -> int:
+        """Seconds; 0: never."""
+        found = _EXPIRE.fullmatch(self.expire)
+        return int(found[1]) * _SECONDS[found[2]] if found else 0
+
+
 class SinkSettings(Section):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     influx: InfluxSettings = Field(default_factory=InfluxSettings)
     postgres: PostgresSettings = Field(default_factory=PostgresSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
 
 
 class ParitySettings(Section):
@@ -339,6 +404,9 @@ class ServeSettings(Section):
         500, ge=10, le=10_000, description="bars per symbol and timeframe kept for the page"
     )
     frames_per_s: float = Field(10, gt=0, le=60, description="updates a second to each page, at most")
+    first_picture: Literal["lake", "redis"] = Field(
+        "lake", description="where a page that starts gets its bars from, before it follows the log"
+    )
 
 
 class TelemetrySettings(Section):

@@ -33,11 +33,18 @@ def _postgres(settings: Settings, clock: Clock) -> Sink:
     return open_postgres(settings.sinks.postgres, clock)
 
 
+def _redis(settings: Settings, clock: Clock) -> Sink:  # noqa: ARG001
+    from marketpulse.sinks.redis_store import open_redis
+
+    return open_redis(settings.sinks.redis)
+
+
 SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {
     "lake": _lake,
     "archive": _archive,
     "postgres": _postgres,
     "influx": _influx,
+    "redis": _redis,
 }
 """How each sink is opened, by its name in the settings. A client is imported only where its sink is used."""
 

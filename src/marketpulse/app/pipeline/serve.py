@@ -1,6 +1,7 @@
 """`serve`: what is stored, then rows of the log -> board -> pages."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.patience import await_broker
@@ -13,6 +14,9 @@ from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer
+
+if TYPE_CHECKING:
+    from marketpulse.query import RecentRows, RecentRowsOfRedis
 
 POLL_S = 0.1
 STATS_EVERY_S = 0.5
@@ -34,13 +38,20 @@ def run(settings: Settings, life: Lifecycle) -> int:
 
 
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
-    """How far the lake holds the topics, and its newest rows. Nothing, when it has none or cannot be read."""
-    lake = settings.sinks.lake
-    if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
-        return {}, ()
-    from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
+    """How far the store of the first picture holds the topics, and its newest rows. Nothing, when it has none or
+    cannot be read."""
+    recent: RecentRows | RecentRowsOfRedis
+    if settings.serve.first_picture == "redis":
+        from marketpulse.query import RecentRowsOfRedis
 
-    recent = RecentRows(settings, history)
+        recent = RecentRowsOfRedis(settings, history)
+    else:
+        lake = settings.sinks.lake
+        if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
+            return {}, ()
+        from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
+
+        recent = RecentRows(settings, history)
     try:
         positions = recent.positions()
     except MarketPulseError as fault:
