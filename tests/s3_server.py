@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +92,18 @@ class S3Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def client(self, **more: Any) -> Any:
+    @cached_property
+    def client(self) -> Any:
         """A bare client, for what a test puts there and looks at itself."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url, region_name=REGION,
             aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
             config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30, retries={"max_attempts": 0}),
-            **more,
         )  # fmt: skip
 
     def _await_ready(self) -> None:
-        client, deadline = self.client(), time.monotonic() + _READY_S
+        client, deadline = self.client, time.monotonic() + _READY_S
         probe = f"ready-{uuid.uuid4().hex[:12]}"
         while True:
             try:
@@ -138,17 +139,15 @@ class Bucket:
         return {"endpoint_url": self.server.endpoint_url, "region": REGION, "path_style": True}
 
     def keys(self, prefix: str = "") -> list[str]:
-        pages = (
-            self.server.client().get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-        )
+        pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def read(self, key: str) -> bytes:
-        data: bytes = self.server.client().get_object(Bucket=self.name, Key=key)["Body"].read()
+        data: bytes = self.server.client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return data
 
     def drop(self) -> None:
-        client = self.server.client()
+        client = self.server.client
         for key in self.keys():
             client.delete_object(Bucket=self.name, Key=key)
         client.delete_bucket(Bucket=self.name)
@@ -200,7 +199,7 @@ def s3_bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for name, value in aws_variables().items():
         monkeypatch.setenv(name, value)
     bucket = Bucket(f"test-{uuid.uuid4().hex[:16]}", s3_server)
-    s3_server.client().create_bucket(Bucket=bucket.name)
+    s3_server.client.create_bucket(Bucket=bucket.name)
     yield bucket
     s3_server.start()
     bucket.drop()

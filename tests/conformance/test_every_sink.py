@@ -16,26 +16,30 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from archive_store import archive_by_date, archive_by_symbol, archive_in_a_bucket  # noqa: F401
 from log_of_rows import HOUR_NS, START_NS, batch, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import SINKS, open_sink
+from s3_server import s3_bucket, s3_server  # noqa: F401
 from sink_stores import Row, Store, settings_for
 from storing_child import store
 
 pytestmark = pytest.mark.integration
 
-STORES: dict[str, str] = {}
-"""Name of the sink -> the fixture that gives a Store."""
+STORES: dict[str, tuple[str, ...]] = {
+    "archive": ("archive_by_date", "archive_by_symbol", "archive_in_a_bucket"),
+}
+"""Name of the sink -> the fixtures that give a Store."""
 
 Open = Callable[[], Sink]
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(fixture for fixtures in STORES.values() for fixture in fixtures))
 def place(request: pytest.FixtureRequest) -> Store:
-    found: Store = request.getfixturevalue(STORES[request.param])
+    found: Store = request.getfixturevalue(request.param)
     return found
 
 
@@ -225,7 +229,7 @@ def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Store, opened:
     again.write(written[2])
     again.flush()
     names = ("sma_20", "ema_12", "rsi_14")
-    found = sorted(tuple(row.get(name) for name in names) for row in place.rows("indicators"))
+    found = [tuple(row.get(name) for name in names) for row in place.rows("indicators")]
     if place.name == "redis":  # it keeps the newest
         assert found == [(None, None, 3.5)]
     else:
