@@ -230,7 +230,7 @@ def env_example() -> str:
 ## An existing topic with foreign JSON to feed in
 # KAFKA_TOPIC=stock-prices
 
-## A bucket for the lake (needs `pip install 'marketpulse[s3]'` and the usual AWS credentials)
+## A bucket for the lake and the archive (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket
 
 ## The login of InfluxDB: a token (2.x, 3.x), or the password of sinks.influx.user (1.x)

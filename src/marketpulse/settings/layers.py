@@ -89,7 +89,9 @@ class WellKnownNames(PydanticBaseSettingsSource):
         if topic := known.get("KAFKA_TOPIC"):
             found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
         if bucket := known.get("AWS_S3_BUCKET"):
-            found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
+            found["sinks"] = {
+                name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")
+            }
         if token := known.get("INFLUX_TOKEN"):
             found.setdefault("sinks", {})["influx"] = {"token": token}
         if password := known.get("PGPASSWORD"):

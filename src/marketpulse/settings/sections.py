@@ -213,6 +213,7 @@ class S3Settings(Section):
     )
     region: str | None = Field(None, description="unset: as the usual AWS settings say")
     path_style: bool = Field(False, description="the bucket in the path, not in the host's name")
+    timeout_s: float = Field(30, gt=0, description="how long the S3 API may take to answer a request")
 
 
 class LakeSettings(StoreSettings):
@@ -223,10 +224,16 @@ class LakeSettings(StoreSettings):
 
 
 class ArchiveSettings(StoreSettings):
-    enabled: bool = Field(False, description="keep every row as JSON lines too")
+    enabled: bool = Field(False, description="keep every row in plain files too")
     url: str | None = Field(
-        None, description="a directory or any fsspec URL; unset: `archive` in the data directory"
+        None,
+        description="a directory, s3://bucket/prefix or any fsspec URL; unset: `archive` in the data directory",
     )
+    format: Literal["json-lines", "parquet"] = Field("json-lines", description="how rows stand in a file")
+    layout: Literal["date", "symbol/date"] = Field(
+        "date", description="a directory for each day of a table, or for each symbol's days"
+    )
+    flush_s: float = Field(60, gt=0, description="rows are durable at the latest after this")
 
 
 InfluxTable = Literal["trades", "quotes", "bars", "indicators", "alerts"]

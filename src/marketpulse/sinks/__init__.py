@@ -12,7 +12,7 @@ from marketpulse.settings import Settings, StoreSettings
 def _archive(settings: Settings, clock: Clock) -> Sink:
     from marketpulse.sinks.archive import open_archive
 
-    return open_archive(_place(settings.sinks.archive.url, settings, "archive"), clock)
+    return open_archive(settings, clock)
 
 
 def _lake(settings: Settings, clock: Clock) -> Sink:
