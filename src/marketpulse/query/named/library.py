@@ -151,3 +151,10 @@ def _files() -> Iterator[NamedQuery]:
 
 NAMED: Mapping[str, NamedQuery] = MappingProxyType({query.name: query for query in _files()})
 """The library, by name."""
+
+
+def named(name: str) -> NamedQuery:
+    """Raises ParameterError for a name that the library does not have."""
+    if name not in NAMED:
+        raise ParameterError(f"there is no query named {name[:40]!r}: choose one of {', '.join(NAMED)}")
+    return NAMED[name]
