@@ -95,6 +95,10 @@ PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the ch
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
+# SQL
+SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
+SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")
+SQL_RUNNING = _gauge("sql_running", "Queries of the web API that run or wait")
 # The tree
 CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
 

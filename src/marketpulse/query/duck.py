@@ -6,6 +6,7 @@ extension. The rows come to it as Arrow data sets that this process made from th
 """
 
 import contextlib
+import hashlib
 import shutil
 import tempfile
 import threading
@@ -18,12 +19,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs
 
-from marketpulse.errors import QueryRefused, Retryable
+from marketpulse.errors import QueryLimit, QueryRefused, Retryable
 from marketpulse.model.commit_log import StoredFile
 from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.query.committed import CommittedFiles, open_committed
 from marketpulse.query.guard import Guard
+from marketpulse.query.how import AS_IT_IS, How, stopping, was_interrupted
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
@@ -84,11 +86,11 @@ class LakeQuery:
         self._spill = Path(tempfile.mkdtemp(prefix="sql-", dir=settings.data_dir))
         self._lock = threading.Lock()
 
-    def run(self, sql: str) -> pa.Table:
+    def run(self, sql: str, how: How = AS_IT_IS) -> pa.Table:
         """The rows of one SELECT.
 
-        Raises QueryRefused for anything else, for SQL that DuckDB rejects (with its caret), and for
-        a query that needs more time or memory than `[sql]` allows; Retryable while the lake is away.
+        Raises QueryRefused for anything else, for SQL that DuckDB rejects (with its caret), and, as QueryLimit, for
+        a query that needs more time or memory than `[sql]` allows; QueryCancelled; Retryable while the lake is away.
         """
         query = self._guard.check(sql)
         for attempt in range(1, _SNAPSHOTS + 1):
@@ -97,7 +99,7 @@ class LakeQuery:
             if attempt == _SNAPSHOTS:
                 files = self._without_missing(files)
             try:
-                return self._answer(query, files)
+                return self._answer(how.prefix + query, files, how)
             except FileNotFoundError:
                 continue
         raise Retryable("the lake's files change faster than they can be read: try again")
@@ -105,45 +107,55 @@ class LakeQuery:
     def close(self) -> None:
         shutil.rmtree(self._spill, ignore_errors=True)
 
-    def _answer(self, query: str, files: dict[str, list[StoredFile]]) -> pa.Table:
-        with self._connection(files) as connection, self._time_limit(connection):
+    def version(self) -> str:
+        """Of what is stored: another one as soon as a query might see other rows."""
+        with self._lock:
+            files = self._files.read()
+        names = sorted(file.path for each in files.values() for file in each)
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+    def _answer(self, query: str, files: dict[str, list[StoredFile]], how: How) -> pa.Table:
+        with (
+            self._connection(files, how) as connection,
+            stopping(connection, self._limits.timeout_s, how.cancelled),
+        ):
             try:
-                return self._fetch(_bound(connection, query))
-            except duckdb.InterruptException:
-                raise QueryRefused(
-                    f"the query took longer than {self._limits.timeout_s:g} s: narrow it, or raise sql.timeout_s"
-                ) from None
+                return self._fetch(_bound(connection, query), how)
             except duckdb.OutOfMemoryException:
-                raise QueryRefused(
+                raise QueryLimit(
                     f"the query needs more than {self._limits.memory_limit_mb} MB: narrow it, or raise "
                     "sql.memory_limit_mb"
                 ) from None
             except (duckdb.Error, OSError) as error:
+                if was_interrupted(error):
+                    raise
                 if _file_is_gone(error):
                     raise FileNotFoundError(str(error)) from None
                 raise QueryRefused(str(error).strip()) from None
 
-    def _fetch(self, relation: Any) -> pa.Table:
-        """All rows, as long as they fit."""
+    def _fetch(self, relation: Any, how: How) -> pa.Table:
+        """The wanted rows, as long as they fit."""
         reader = relation.to_arrow_reader(100_000)
         batches, size = [], 0
-        for batch in reader:
+        for batch in how.wanted(reader):
             batches.append(batch)
             size += batch.nbytes
             if size > self._limits.memory_limit_mb * _MEGABYTE:
-                raise QueryRefused(
+                raise QueryLimit(
                     f"the result is larger than {self._limits.memory_limit_mb} MB: add LIMIT, or raise "
                     "sql.memory_limit_mb"
                 )
         return pa.Table.from_batches(batches, schema=reader.schema)
 
     @contextlib.contextmanager
-    def _connection(self, files: dict[str, list[StoredFile]]) -> Iterator[Any]:
+    def _connection(self, files: dict[str, list[StoredFile]], how: How) -> Iterator[Any]:
         """A database that holds the views and is then locked."""
         with duckdb.connect(":memory:", config=self._config()) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             for table in TABLES:
-                connection.register(f"{table}_rows", self._rows(table, files.get(table, [])))
+                connection.register(
+                    f"{table}_rows", how.watched(table, self._rows(table, files.get(table, [])))
+                )
             for table in REVISED:
                 later = [file for file in files.get(table, []) if file.revised]
                 connection.register(f"{table}_revised", self._rows(table, later))
@@ -190,16 +202,6 @@ class LakeQuery:
         if gone:
             get_logger().warning("stored_files_are_gone", files=gone, lake=self._files.url)
         return kept
-
-    @contextlib.contextmanager
-    def _time_limit(self, connection: Any) -> Iterator[None]:
-        timer = threading.Timer(self._limits.timeout_s, connection.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
 
 def _schema(table: str, files: list[StoredFile]) -> pa.Schema:

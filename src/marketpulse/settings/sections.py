@@ -401,6 +401,30 @@ class ParitySettings(Section):
 class SqlSettings(Section):
     memory_limit_mb: int = Field(1_024, ge=64, description="memory that one query may use")
     timeout_s: float = Field(60, gt=0, description="time that one query may take")
+    at_once: int = Field(2, ge=1, le=64, description="queries of the web API that run at once")
+    waiting: int = Field(
+        8, ge=0, le=1_000, description="queries that wait for that; more are told to come again"
+    )
+    rows_max: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="most rows in one answer of the web API; the next follow on asking",
+    )
+
+
+class AthenaSettings(Section):
+    workgroup: str = Field("primary", description="the workgroup whose limits and result place hold")
+    database: str = Field("marketpulse", description="the database of the tables")
+    catalog: str = Field("AwsDataCatalog", description="the data catalogue that the database is in")
+    output_location: str | None = Field(
+        None, description="s3://bucket/prefix/ for results; unset: as the workgroup says"
+    )
+    timeout_s: float = Field(600, gt=0, description="time that one query may take there, waiting included")
+    usd_per_tb: float = Field(5, ge=0, description="what your region asks, for the cost that is shown")
+    endpoint_url: str | None = Field(
+        None, description="another Athena API than AWS's, such as a private endpoint"
+    )
 
 
 class ServeSettings(Section):

@@ -12,6 +12,7 @@ from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, reading
 from marketpulse.settings.sections import (
     AnySource,
+    AthenaSettings,
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     s3: S3Settings = Field(default_factory=S3Settings)
     parity: ParitySettings = Field(default_factory=ParitySettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
+    athena: AthenaSettings = Field(default_factory=AthenaSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

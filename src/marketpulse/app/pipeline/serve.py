@@ -8,12 +8,13 @@ from marketpulse.app.patience import await_broker
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats
+from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer
+from marketpulse.web.sql import SqlApi
 
 if TYPE_CHECKING:
     from marketpulse.query import RecentRows, RecentRowsOfRedis
@@ -76,7 +77,8 @@ def serve_feed(
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     board = Board(settings.serve.history_bars)
-    server = WebServer(create_app(board, settings.serve), settings.serve)
+    sql = SqlApi(lambda: _desk(settings), settings.sql)
+    server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
@@ -93,8 +95,15 @@ def serve_feed(
         finally:
             feed.close()
     finally:
+        sql.close()
         server.stop()
     return 0
+
+
+def _desk(settings: Settings) -> SqlDesk:
+    from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
+
+    return LakeDesk(settings)
 
 
 def _follow(
