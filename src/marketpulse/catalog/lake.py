@@ -39,7 +39,13 @@ class Lake:
 
     def exists(self) -> bool:
         """Whether there can be tables: False only where no SQLite catalogue has been made yet."""
-        return self.database is None or self._catalog is not None or self.database.exists()
+        if self.database is None or self._catalog is not None:
+            return True
+        try:
+            above = next(path for path in (self.database, *self.database.parents) if path.exists())
+        except OSError:
+            return True  # the one who opens it tells why
+        return above == self.database or not above.is_dir()
 
     def tables(self, names: Sequence[str]) -> "dict[str, Table]":
         """Those of these tables that there are, as they stand now."""
@@ -114,7 +120,12 @@ class Lake:
             logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # conflicts are told by who meets them
             # Of two writers that remove the same old metadata, one comes second.
             warnings.filterwarnings("ignore", message="Failed to delete old metadata")
-            self._catalog = load_catalog("marketpulse", **self.properties)
+            properties: dict[str, Any] = dict(self.properties)
+            if self.database is not None:
+                from sqlalchemy import URL
+
+                properties["uri"] = URL.create("sqlite", database=str(self.database), query={"timeout": str(_LOCKED_S)})
+            self._catalog = load_catalog("marketpulse", **properties)
         return self._catalog
 
 
@@ -134,7 +145,7 @@ def open_lake(settings: Settings) -> Lake:
     match catalog.kind:
         case "sqlite":
             database = (settings.data_dir.absolute() / "lake" if remote else Path(root)) / DATABASE
-            properties |= {"type": "sql", "uri": f"sqlite:///{database}?timeout={_LOCKED_S}"}
+            properties["type"] = "sql"
         case "rest":
             properties |= _rest(settings)
         case "glue":

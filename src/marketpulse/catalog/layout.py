@@ -95,6 +95,26 @@ def with_times(table: str, rows: pa.Table) -> pa.Table:
     return rows
 
 
+def plain(rows: pa.Table) -> pa.Table:
+    """The rows without the ids that files have in their columns' metadata."""
+    return rows.cast(pa.schema([_plain(field) for field in rows.schema]))
+
+
+def without_times(table: str, rows: pa.Table) -> pa.Table:
+    """The rows as the contract has them: the receipt stands last, and the times once."""
+    names = [name for name in rows.column_names if name not in TIMES[table] and name != "receipt"]
+    return rows.select([*names, "receipt"] if "receipt" in rows.column_names else names)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_plain(child) for child in kind])
+    elif pa.types.is_list(kind):
+        kind = pa.list_(kind.value_type)
+    return pa.field(field.name, kind)
+
+
 def sort_keys(table: str) -> list[tuple[str, str]]:
     return [(name, "ascending") for name in SORTED_BY[table]]
 

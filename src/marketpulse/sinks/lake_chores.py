@@ -53,7 +53,7 @@ class Chores:
     def __init__(self, lake: Lake, settings: Settings, clock: Clock) -> None:
         self._lake, self._limits, self._clock = lake, settings.sinks.lake, clock
         self._files = VisibleFiles(lake)
-        self._flushes = 0
+        self._flushes = _LOOK_EVERY - 1  # a process that never lives long looks too
         self._rarely_at = clock.monotonic()
 
     def step(self) -> None:

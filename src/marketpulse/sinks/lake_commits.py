@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.offsets import PROPERTY, Offsets
@@ -43,13 +43,19 @@ def commit(table: "Table", change: Change, offsets: Offsets, where: str, tell: C
     """
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-    text = offsets.encode()
-    transaction = table.transaction()
+    from marketpulse.sinks.lake_transaction import SinkTransaction, producer
+
+    text, removed = offsets.encode(), list(change.removed)
+    transaction = SinkTransaction(table)
     with explained(where):
         try:
-            producer = _producer(transaction, change, {PROPERTY: text, **change.properties})
-            tell(producer.snapshot_id)
-            producer.commit()
+            snapshot = producer(transaction, {PROPERTY: text, **change.properties}, removes=bool(removed))
+            for file in change.added:
+                snapshot.append_data_file(file)
+            for file in removed:
+                snapshot.delete_data_file(file)
+            tell(snapshot.snapshot_id)
+            snapshot.commit()
             transaction.set_properties({PROPERTY: text})
             transaction.commit_transaction()
         except (CommitFailedException, ValidationException) as error:
@@ -68,22 +74,3 @@ def retried(what: str, attempt: Callable[[], bool]) -> bool:
     raise Retryable(
         f"{what}: other writers keep coming in between: trying again, nothing is lost"
     )
-
-
-def _producer(transaction: Any, change: Change, properties: dict[str, str]) -> Any:
-    """pyiceberg's own ways to make a snapshot, but without its second try on top of what it has not looked at."""
-    from pyiceberg.exceptions import ValidationException
-    from pyiceberg.table.update.snapshot import UpdateSnapshot
-
-    def refuse() -> None:
-        raise ValidationException("the table has moved on")
-
-    updates: UpdateSnapshot = transaction.update_snapshot(snapshot_properties=properties)
-    removed = list(change.removed)
-    producer: Any = updates.overwrite() if removed else updates.merge_append()
-    producer._validate_concurrency = refuse
-    for file in change.added:
-        producer.append_data_file(file)
-    for file in removed:
-        producer.delete_data_file(file)
-    return producer

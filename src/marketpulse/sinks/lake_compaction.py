@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketpulse.catalog.faults import explained
+from marketpulse.catalog.layout import plain
 from marketpulse.catalog.offsets import Offsets
 from marketpulse.catalog.visible import StoredFile, filesystem, path_on
 from marketpulse.errors import Fatal
@@ -118,7 +119,7 @@ def read_rows(table: "Table", files: Iterable[StoredFile], where: str) -> pa.Tab
     with explained(where):
         fs = filesystem(table)
         parts = [pq.read_table(path_on(f.path), filesystem=fs, partitioning=None) for f in files]
-    return pa.concat_tables([_bare(part) for part in parts], promote_options="default")
+    return pa.concat_tables([plain(part) for part in parts], promote_options="default")
 
 
 def forget_missing(table: "Table", files: Sequence[StoredFile], where: str) -> bool:
@@ -134,17 +135,3 @@ def forget_missing(table: "Table", files: Sequence[StoredFile], where: str) -> b
     except Moved:
         return False
     return True
-
-
-def _bare(rows: pa.Table) -> pa.Table:
-    """Without the ids, which tables are told apart by."""
-    return rows.cast(pa.schema([_plain(field) for field in rows.schema]))
-
-
-def _plain(field: pa.Field) -> pa.Field:
-    kind = field.type
-    if pa.types.is_struct(kind):
-        kind = pa.struct([_plain(child) for child in kind])
-    elif pa.types.is_list(kind):
-        kind = pa.list_(_plain(kind.value_field))
-    return pa.field(field.name, kind)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.patience import await_broker
+from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
@@ -35,13 +36,14 @@ def run(settings: Settings, life: Lifecycle) -> int:
 
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
     """How far the lake holds the topics, and its newest rows. Nothing, when it has none or cannot be read."""
-    lake = settings.sinks.lake
-    if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
+    if not settings.sinks.lake.enabled:
         return {}, ()
-    from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
-
-    recent = RecentRows(settings, history)
     try:
+        if not open_lake(settings).exists():
+            return {}, ()
+        from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
+
+        recent = RecentRows(settings, history)
         positions = recent.positions()
     except MarketPulseError as fault:
         get_logger().warning("stored_bars_unread", fault=str(fault))
