@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 from archive_store import archive_by_date, archive_by_symbol, archive_in_a_bucket  # noqa: F401
+from lake_store import lake_store  # noqa: F401
 from log_of_rows import HOUR_NS, START_NS, batch, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR, indicators_schema
@@ -32,6 +33,7 @@ from valkey_store import valkey, valkey_store  # noqa: F401
 pytestmark = pytest.mark.integration
 
 STORES: dict[str, tuple[str, ...]] = {
+    "lake": ("lake_store",),
     "archive": ("archive_by_date", "archive_by_symbol", "archive_in_a_bucket"),
     "postgres": ("postgres_store",),
     "influx": ("influx_store",),

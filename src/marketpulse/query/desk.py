@@ -34,7 +34,10 @@ class LakeDesk:
     def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
         """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""
         reading = Reading()
-        rows, sql, _ = self._run(question, How(cancelled, prefix="EXPLAIN ANALYZE ", watched=reading.watched))
+        self._run(
+            question, How(cancelled, watched=reading.watched)
+        )  # by data sets, which tell what they leave out
+        rows, sql, _ = self._run(question, How(cancelled, prefix="EXPLAIN ANALYZE "))
         plan = str(rows.column(rows.num_columns - 1)[0].as_py())
         return "\n".join([sql.strip(), "", *reading.lines(), "", plan.strip(), ""])
 

@@ -15,8 +15,8 @@ from marketpulse.errors import QueryCancelled, QueryLimit
 _LOOK_S = 0.05  # how soon a query notices that it was cancelled
 
 
-def _unwatched(table: str, rows: Any) -> Any:  # noqa: ARG001
-    return rows
+Watched = Callable[[str, Any], Any]
+"""A table's name and its rows as a data set -> what is read instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class How:
     """Of one run. `cancelled` stops it when it is set, from any thread.
 
     `skip` rows are left out, then at most `limit` are given (None: all). `prefix` stands before the checked
-    query. `watched` is called with each table's name and rows and gives what DuckDB reads instead.
+    query. With `watched` the tables are read as the data sets that it gives.
     """
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     skip: int = 0
     limit: int | None = None
     prefix: str = ""
-    watched: Callable[[str, Any], Any] = _unwatched
+    watched: Watched | None = None
 
     def wanted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The wanted rows. Nothing more is computed than they need."""

@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from marketpulse.errors import SettingsError
 
-SECRET_WORDS = ("password", "secret", "jaas", "token", "oauthbearer.client.secret")
+SECRET_WORDS = ("password", "secret", "credential", "jaas", "token", "oauthbearer.client.secret")
 
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
 
@@ -54,6 +54,9 @@ class TomlFile(TomlConfigSettingsSource):
 def _refuse_secrets(place: str, section: dict[str, Any]) -> None:
     """Raises SettingsError when a sink's section in the file holds a password, or a url with one."""
     for name, value in section.items():
+        if isinstance(value, dict):
+            _refuse_secrets(f"{place}.{name}", value)
+            continue
         url = isinstance(value, str) and "://" in value and urlsplit(value).password
         if not url and not any(word in name.lower() for word in SECRET_WORDS):
             continue

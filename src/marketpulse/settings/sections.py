@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from marketpulse.model.session import DaySpan
+from marketpulse.model.tables import EVENT_TIME_COLUMN
 from marketpulse.model.timeframe import Cut, Timeframe, parse_timeframes
 
 DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
@@ -216,11 +217,60 @@ class S3Settings(Section):
     timeout_s: float = Field(30, gt=0, description="how long the S3 API may take to answer a request")
 
 
-class LakeSettings(StoreSettings):
-    enabled: bool = Field(True, description="keep Parquet files")
-    url: str | None = Field(
-        None, description="a directory or any fsspec URL; unset: `lake` in the data directory"
+class CatalogSettings(Section):
+    """Where the lake's tables are registered."""
+
+    kind: Literal["sqlite", "rest", "glue"] = Field(
+        "sqlite",
+        description="a file `catalog.db` beside the tables (in the data directory, when they lie on S3), an Iceberg REST "
+        "catalogue, or AWS Glue",
     )
+    uri: str | None = Field(
+        None, description="the REST catalogue's address; another Glue endpoint than AWS's"
+    )
+    warehouse: str | None = Field(
+        None, description="the REST catalogue's own name for the place of the tables"
+    )
+    namespace: str = Field(
+        "marketpulse", pattern=r"^[a-z][a-z0-9_]*$", description="the tables' namespace; a database in Glue"
+    )
+    token: SecretStr | None = Field(
+        None, description="of the REST catalogue; from the environment or `.env` only"
+    )
+    credential: SecretStr | None = Field(
+        None,
+        description="`client_id:client_secret` of the REST catalogue; from the environment or `.env` only",
+    )
+
+
+class LakeSettings(StoreSettings):
+    enabled: bool = Field(True, description="keep Iceberg tables")
+    url: str | None = Field(
+        None, description="a directory, or s3://bucket/path; unset: `lake` in the data directory"
+    )
+    catalog: CatalogSettings = Field(default_factory=CatalogSettings)
+    snapshots_s: float = Field(
+        900, ge=60, description="older pictures of the tables are kept this long, beside the newest"
+    )
+    orphans_h: float = Field(
+        6, ge=1, description="left-over files of interrupted commits are removed when they are this old"
+    )
+    file_mb: int = Field(64, ge=1, description="small files are merged until they are about this large")
+    retention: dict[str, str] = Field(
+        default_factory=dict,
+        description="how many days of a table are kept, such as `30d`; tables that are not named keep all",
+    )
+
+    @field_validator("retention")
+    @classmethod
+    def _days(cls, value: dict[str, str]) -> dict[str, str]:
+        for table, days in value.items():
+            if EVENT_TIME_COLUMN.get(table) is None:
+                known = ", ".join(name for name, time in EVENT_TIME_COLUMN.items() if time)
+                raise ValueError(f"{table!r} has no retention: choose among {known}")
+            if not re.fullmatch(r"[1-9][0-9]{0,5}d", days):
+                raise ValueError(f"{table}: {days!r} is no number of days such as 30d")
+        return value
 
 
 class ArchiveSettings(StoreSettings):

@@ -16,9 +16,9 @@ def _archive(settings: Settings, clock: Clock) -> Sink:
 
 
 def _lake(settings: Settings, clock: Clock) -> Sink:
-    from marketpulse.sinks.lake import open_lake
+    from marketpulse.sinks.lake import open_lake_sink
 
-    return open_lake(_place(settings.sinks.lake.url, settings, "lake"), clock)
+    return open_lake_sink(settings, clock)
 
 
 def _influx(settings: Settings, clock: Clock) -> Sink:  # noqa: ARG001

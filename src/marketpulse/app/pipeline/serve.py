@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.patience import await_broker
+from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
@@ -17,7 +18,7 @@ from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
 if TYPE_CHECKING:
-    from marketpulse.query import RecentRows, RecentRowsOfRedis
+    pass
 
 POLL_S = 0.1
 STATS_EVERY_S = 0.5
@@ -41,19 +42,18 @@ def run(settings: Settings, life: Lifecycle) -> int:
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
     """How far the store of the first picture holds the topics, and its newest rows. Nothing, when it has none or
     cannot be read."""
-    recent: RecentRows | RecentRowsOfRedis
-    if settings.serve.first_picture == "redis":
-        from marketpulse.query import RecentRowsOfRedis
-
-        recent = RecentRowsOfRedis(settings, history)
-    else:
-        lake = settings.sinks.lake
-        if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
-            return {}, ()
-        from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
-
-        recent = RecentRows(settings, history)
+    from_redis = settings.serve.first_picture == "redis"
+    if not from_redis and not settings.sinks.lake.enabled:
+        return {}, ()
     try:
+        if not from_redis and not open_lake(settings).exists():
+            return {}, ()
+        from marketpulse.query import (  # 0.2 s, which a first start does not need
+            RecentRows,
+            RecentRowsOfRedis,
+        )
+
+        recent = RecentRowsOfRedis(settings, history) if from_redis else RecentRows(settings, history)
         positions = recent.positions()
     except MarketPulseError as fault:
         get_logger().warning("stored_bars_unread", fault=str(fault))
