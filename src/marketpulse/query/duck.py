@@ -25,7 +25,7 @@ from marketpulse.catalog.visible import Picture, StoredFile, VisibleFiles, open_
 from marketpulse.errors import QueryLimit, QueryRefused, Retryable
 from marketpulse.model.tables import TABLES
 from marketpulse.query.guard import Guard
-from marketpulse.query.how import AS_IT_IS, How, Watched, stopping, was_interrupted
+from marketpulse.query.how import AS_IT_IS, How, Watched, stopping
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
@@ -125,23 +125,21 @@ class LakeQuery:
         files: Mapping[str, Sequence[StoredFile]],
         how: How,
     ) -> pa.Table:
-        with (
-            self._connection(views, pictures, files, how) as connection,
-            stopping(connection, self._limits.timeout_s, how.cancelled),
-        ):
-            try:
+        try:
+            with (
+                self._connection(views, pictures, files, how) as connection,
+                stopping(connection, self._limits.timeout_s, how.cancelled),
+            ):
                 return self._fetch(_bound(connection, query), how)
-            except duckdb.OutOfMemoryException:
-                raise QueryLimit(
-                    f"the query needs more than {self._limits.memory_limit_mb} MB: narrow it, or raise "
-                    "sql.memory_limit_mb"
-                ) from None
-            except (duckdb.Error, OSError) as error:
-                if was_interrupted(error):
-                    raise
-                if _file_is_gone(error):
-                    raise FileNotFoundError(str(error)) from None
-                raise QueryRefused(str(error).strip()) from None
+        except duckdb.OutOfMemoryException:
+            raise QueryLimit(
+                f"the query needs more than {self._limits.memory_limit_mb} MB: narrow it, or raise "
+                "sql.memory_limit_mb"
+            ) from None
+        except (duckdb.Error, OSError) as error:
+            if _file_is_gone(error):
+                raise FileNotFoundError(str(error)) from None
+            raise QueryRefused(str(error).strip()) from None
 
     def _fetch(self, relation: Any, how: How) -> pa.Table:
         """The wanted rows, as long as they fit."""
