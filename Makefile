@@ -71,6 +71,7 @@ ui: setup
 
 docs: dev
 	@$(BIN)/python docs/write_settings.py
+	@$(BIN)/python docs/write_influx_dashboard.py
 
 lock: dev
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt

@@ -7,7 +7,8 @@
 Runs on a bare Python 3.11+: standard library only. Every part remembers a digest of all that it was
 made from (`.venv/installed.json`), so an unchanged checkout costs a few file reads, and a part that
 was interrupted is simply done again. A Java, a Node and a Chromium of the machine are used where
-they are good enough; otherwise they come as locked packages into .venv, never into the system.
+they are good enough; otherwise they come as locked packages into .venv, never into the system. So do the
+time-series servers of the tests, from Debian's packages.
 """
 
 import hashlib
@@ -269,35 +270,31 @@ def ensure_chromium(record: Record) -> None:
 def ensure_time_series_servers() -> None:
     """InfluxDB 1.x and VictoriaMetrics for the tests as .venv/bin/…, where the machine has none: Debian's packages,
     unpacked and not installed, so that it needs no root and starts no service."""
-    for package, program in (("influxdb", "influxd"), ("victoria-metrics", "victoria-metrics")):
-        if (BIN / program).exists() or (shutil.which(program) and program != "influxd"):  # yours may be a 2.x
-            continue
-        if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-            print(
-                f"  no {program} on this machine, and no apt to fetch it with: the tests that need it are skipped"
-            )
-            continue
-        target = VENV / package
-        shutil.rmtree(target, ignore_errors=True)
-        (target / "lists" / "partial").mkdir(parents=True)
-        fetch = ["apt-get", "-q", "download", package]
-        if not succeeds([*fetch, "--print-uris"]):  # this machine has no lists of packages: have them beside
-            private = [
-                "-o",
-                f"Dir::State::lists={target / 'lists'}",
-                "-o",
-                f"Dir::Cache={target}",
-                "-o",
-                "APT::Sandbox::User=",
-            ]
-            fetch[1:1] = [*private, "-o", "Debug::NoLocking=1"]
-            command("reading Debian's list of packages", [*fetch[:-2], "update"])
-        command(f"fetching {program} for the tests", fetch, cwd=target)
-        parcel = next(target.glob("*.deb"))
-        command(f"unpacking {program}", ["dpkg-deb", "--extract", str(parcel), str(target)])
+    packages = {"influxd": "influxdb", "victoria-metrics": "victoria-metrics"}
+    yours = {name for name in packages if shutil.which(name)} - {"influxd"}  # that may be a 2.x
+    missing = [name for name in packages if not (BIN / name).exists() and name not in yours]
+    if not missing:
+        return
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        print(f"  no apt to fetch {' and '.join(missing)} with: tests that need them are skipped")
+        return
+    target = VENV / "debian"
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "lists" / "partial").mkdir(parents=True)
+    apt, fetch = ["apt-get", "-q"], ["download", *(packages[name] for name in missing)]
+    if not succeeds(
+        [*apt, *fetch], target
+    ):  # the machine's lists of packages are missing or old: have some beside
+        apt += ["-o", f"Dir::State::lists={target / 'lists'}", "-o", f"Dir::Cache={target}"]
+        apt += ["-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1"]
+        command("reading Debian's list of packages", [*apt, "update"])
+        command(f"fetching {' and '.join(missing)} for the tests", [*apt, *fetch], cwd=target)
+    for parcel in target.glob("*.deb"):
+        command(f"unpacking {parcel.name.split('_')[0]}", ["dpkg-deb", "--extract", str(parcel), str(target)])
         parcel.unlink()
-        shutil.rmtree(target / "lists")
-        (BIN / program).symlink_to(target / "usr" / "bin" / program)
+    shutil.rmtree(target / "lists")
+    for name in missing:
+        (BIN / name).symlink_to(target / "usr" / "bin" / name)
 
 
 def start_kernels(record: Record) -> "Kernels":
@@ -357,8 +354,8 @@ def digest_of(*groups: Iterable[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def succeeds(args: list[str]) -> bool:
-    return subprocess.run(args, capture_output=True, check=False).returncode == 0
+def succeeds(args: list[str], cwd: Path = ROOT) -> bool:
+    return subprocess.run(args, capture_output=True, check=False, cwd=cwd).returncode == 0
 
 
 def command(what: str, args: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:

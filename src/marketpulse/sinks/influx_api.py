@@ -1,6 +1,6 @@
 """InfluxDB's three HTTP APIs, as far as a sink needs them: make the database, write lines, remove points.
 
-1.x (and VictoriaMetrics, QuestDB), 2.x and 3.x differ in addresses, in how they name a database, and in what they can do:
+1.x (and VictoriaMetrics), 2.x and 3.x differ in addresses, in how they name a database, and in what they can do:
 
 | | write | database | remove a point |
 | --- | --- | --- | --- |
@@ -163,7 +163,7 @@ class _V1(_Version):
         if answer.status in (403, 404, 405):
             self._may_not_look(answer)
             return None
-        if fault := self._connection.guarded(answer, text.split(" ", 1)[0]):
+        if fault := self._connection.guarded(answer, f'"{text[:60]}"'):
             raise fault
         told = answer.json() if answer.status < 300 else None
         results: list[dict[str, Any]] = (

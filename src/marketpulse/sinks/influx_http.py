@@ -22,7 +22,7 @@ from marketpulse.errors import Fatal, MarketPulseError, Retryable
 from marketpulse.settings import InfluxSettings
 
 _BUSY = (429, 500, 502, 503, 504, 507)
-_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 300.0
 _SHOWN = 400  # characters of what a server says
 _FULL = re.compile(r"no space|disk (is )?full|insufficient storage|not enough space", re.IGNORECASE)
 
@@ -122,9 +122,11 @@ class Connection:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Any answer at all; raises Retryable when there is none."""
+        """Any answer at all; raises Retryable when there is none, and while the server wants to be left alone."""
         if (pause := self._not_before - time.monotonic()) > 0:
-            time.sleep(pause)
+            raise Retryable(
+                f"InfluxDB at {self._settings.url} has asked to be left alone for {pause:.0f} s more; nothing is lost, it is tried again"
+            )
         url = f"{self._settings.url}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         try:
             found = self.client.api_client.rest_client.request(  # type: ignore[no-untyped-call]

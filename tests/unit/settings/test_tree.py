@@ -142,3 +142,39 @@ def test_a_file_that_does_not_exist_or_is_not_toml_is_said() -> None:
     Path("marketpulse.toml").write_text("[kafka\n")
     with pytest.raises(SettingsError, match=r"marketpulse\.toml"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["token", "password"])
+def test_a_secret_of_influx_in_the_file_is_refused_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "marketpulse.toml").write_text(f'[sinks.influx]\n{name} = "hush"\n')
+    with pytest.raises(SettingsError, match=f"MARKETPULSE_SINKS__INFLUX__{name.upper()}") as caught:
+        load_settings()
+    assert "hush" not in str(caught.value)
+
+
+def test_influxs_token_comes_from_the_environment_under_two_names_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INFLUX_TOKEN", "hush")
+    monkeypatch.setenv("AWS_S3_BUCKET", "bucket")
+    settings = load_settings()
+    assert settings.sinks.influx.token is not None
+    assert settings.sinks.influx.token.get_secret_value() == "hush"
+    assert settings.sinks.lake.url == "s3://bucket/marketpulse/lake"
+    assert "hush" not in repr(settings)
+    monkeypatch.setenv("MARKETPULSE_SINKS__INFLUX__TOKEN", "ours")
+    again = load_settings().sinks.influx.token
+    assert again is not None
+    assert again.get_secret_value() == "ours"
+
+
+@pytest.mark.parametrize("url", ["http://me:hush@127.0.0.1:8086", "127.0.0.1:8086", "ftp://127.0.0.1"])
+def test_influxs_address_is_a_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"sinks\.influx\.url") as caught:
+        load_settings(sinks={"influx": {"url": url}})
+    assert "hush" not in str(caught.value)

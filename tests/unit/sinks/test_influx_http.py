@@ -1,6 +1,7 @@
 """What a server's answer means for whoever asked."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ from pydantic import SecretStr
 from influx_contract import TOKEN, Contract, serving
 from marketpulse.errors import Fatal, MarketPulseError, Retryable
 from marketpulse.settings import InfluxSettings
-from marketpulse.sinks import influx_http
 from marketpulse.sinks.influx_http import Answer, Connection
 
 
@@ -67,17 +67,17 @@ def test_a_fault_of_the_rows_is_left_to_whoever_wrote_them() -> None:
 
 
 def test_a_server_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(influx_http.time, "sleep", slept.append)
-    with serving(Contract(2)) as server:
+    with serving(Contract(2)) as server, monkeypatch.context() as clock:
         connection = Connection(InfluxSettings(url=server.url, token=SecretStr(TOKEN)))
-        assert connection.get("/ping").status == 204
-        assert slept == []
+        now = time.monotonic()
+        clock.setattr("marketpulse.sinks.influx_http.time.monotonic", lambda: now)
         busy = Answer(503, "", {"Retry-After": "7"})
         assert "it asks for 7 s" in str(connection.guarded(busy, "a write"))
-        connection.get("/ping")
-    (pause,) = slept
-    assert 0 < pause <= 7
+        with pytest.raises(Retryable, match="left alone for 7 s more; nothing is lost"):
+            connection.get("/ping")
+        assert server.asked == []
+        now += 7
+        assert connection.get("/ping").status == 204
 
 
 def test_no_answer_is_waited_for() -> None:
