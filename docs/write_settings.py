@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -84,6 +84,10 @@ class Setting:
         if self.field.default_factory is not None:
             return self.field.default_factory()  # type: ignore[call-arg]
         return self.field.default
+
+    @property
+    def is_secret(self) -> bool:
+        return SecretStr in get_args(self.field.annotation)
 
     @property
     def example(self) -> Any:
@@ -186,7 +190,8 @@ def example_toml() -> str:
     for section, settings in sections():
         lines += ["", f"# [{section}]"] if section else [""]
         for setting in settings:
-            lines += setting_lines(setting, f"{section}." if section else "")
+            if not setting.is_secret:
+                lines += setting_lines(setting, f"{section}." if section else "")
     for name, model, what in SOURCES:
         kind = model.model_fields["kind"].default
         lines += ["", f"## {what}", f"# [sources.{name}]", f'# kind = "{kind}"']
@@ -215,6 +220,9 @@ def env_example() -> str:
 
 ## Its login. Secrets belong here, never into marketpulse.toml
 # MARKETPULSE_KAFKA__CLIENT='{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "…"}'
+
+## The password of the Redis or Valkey that sinks.redis.url names
+# MARKETPULSE_SINKS__REDIS__PASSWORD=…
 
 ## An existing topic with foreign JSON to feed in
 # KAFKA_TOPIC=stock-prices

@@ -241,11 +241,15 @@ class RedisSettings(StoreSettings):
         description="the server; rediss:// for TLS, redis://user@host:6379/0 for a user other than `default`",
     )
     password: SecretStr | None = Field(
-        None, description="of its user; from the environment or `.env` only: MARKETPULSE_SINKS__REDIS__PASSWORD"
+        None,
+        description="of its user; from the environment or `.env` only: MARKETPULSE_SINKS__REDIS__PASSWORD",
     )
     prefix: str = Field("marketpulse:", min_length=1, description="put before every key and channel")
     recent_bars: int = Field(
-        500, ge=1, le=100_000, description="bars kept of each symbol and timeframe, with their indicator values"
+        500,
+        ge=1,
+        le=100_000,
+        description="bars kept of each symbol and timeframe, with their indicator values",
     )
     day_timeframe: str = Field(
         "1m", description="the day's figures and rankings follow these bars until the day's own bar is there"
@@ -258,7 +262,7 @@ class RedisSettings(StoreSettings):
     @classmethod
     def _reachable(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.password is not None or {"password", "username"} & set(parse_qs(parts.query)):
+        if parts.password is not None or "password" in parse_qs(parts.query):
             raise ValueError(
                 "a password does not belong into the url: take it out, and set MARKETPULSE_SINKS__REDIS__PASSWORD "
                 "in the environment or in .env (a user's name may stay: redis://user@host)"

@@ -84,7 +84,7 @@ class PartitionPlan:
                 known = stored.get((symbol, date))
                 if known is not None:
                     before = {int(ns): Part(*orjson.loads(text)) for ns, text in known.items()}
-                    parts = {**{ns: (part, 0) for ns, part in before.items()}, **parts}  # noqa: PLW2901
+                    parts = {**{ns: (part, 0) for ns, part in before.items()}, **parts}
                 self._sessions[symbol].take(date, [p for p, _ in parts.values()], anew=known is not None)
         for symbol in self._symbols_with_days():
             self._store_sessions(symbol)
@@ -108,11 +108,11 @@ class PartitionPlan:
 
     def _take_series(self, table: str, frame: pl.DataFrame) -> None:
         """The last revision of each bar, the newest bars of each series."""
-        ticks = [
-            t for t in frame["timeframe"].unique().to_list() if Timeframe.parse(t).cut is Cut.TICKS
-        ]
+        ticks = [t for t in frame["timeframe"].unique().to_list() if Timeframe.parse(t).cut is Cut.TICKS]
         place = pl.when(pl.col("timeframe").is_in(ticks)).then(
-            pl.struct(pl.col("receipt").struct.field("last_offset"), pl.col("receipt").struct.field("last_row"))
+            pl.struct(
+                pl.col("receipt").struct.field("last_offset"), pl.col("receipt").struct.field("last_row")
+            )
         )
         last = frame.with_columns(place.alias("place")).unique(
             ["symbol", "timeframe", "open_time_ns", "place"], keep="last", maintain_order=True
@@ -185,16 +185,20 @@ class PartitionPlan:
         pairs: list[str] = []
         for date in sorted(sessions.changed):
             session = sessions.held[date]
-            text = orjson.dumps(session.stored()).decode()
-            pairs += (date, text)
-            self._rank(symbol, date, session.figures() if session.traded else {})
-            self._operations.append(["publish", keys.channel("sessions"), _shown(symbol, session)])
+            figures = session.figures()
+            pairs += (date, _json({**figures, **session.state()}))
+            self._rank(symbol, date, figures if session.traded else {})
+            self._operations.append(
+                ["publish", keys.channel("sessions"), _json({"symbol": symbol, **figures})]
+            )
             self._store_parts(symbol, date, session)
         self._operations.append(["put", keys.sessions(symbol), gone, pairs])
         if (newest := sessions.newest) is not None:
             figures = newest.figures()
             missing = [name for name in _FIGURES if figures[name] is None]
-            self._operations.append(["put", keys.price(symbol), missing, ["symbol", symbol, *_pairs(figures)]])
+            self._operations.append(
+                ["put", keys.price(symbol), missing, ["symbol", symbol, *_pairs(figures)]]
+            )
         else:
             self._operations.append(["put", keys.price(symbol), list(_FIGURES), ["symbol", symbol]])
 
@@ -204,7 +208,9 @@ class PartitionPlan:
         if session.own_bar:
             self._call("DEL", key)
         elif parts := self._days.get(symbol, {}).get(date):
-            pairs = [t for ns, (part, _) in parts.items() for t in (str(ns), orjson.dumps(part.as_list()).decode())]
+            pairs = [
+                t for ns, (part, _) in parts.items() for t in (str(ns), orjson.dumps(part.as_list()).decode())
+            ]
             for i in range(0, len(pairs), 1_000):
                 self._operations.append(["put", key, [], pairs[i : i + 1_000]])
 
@@ -259,10 +265,10 @@ class _Series:
     def _newest(self, held: Sequence[Any]) -> str | None:
         """The newest row that is left, of those held and these."""
         own = set(self.scores)
-        left = [(float(s), text) for text, s in zip(held[::2], held[1::2], strict=True) if float(s) not in own]
-        left += [
-            (s, r) for s, r, w in zip(self.scores, self._rows, self.withdrawn, strict=True) if not w
+        left = [
+            (float(s), text) for text, s in zip(held[::2], held[1::2], strict=True) if float(s) not in own
         ]
+        left += [(s, r) for s, r, w in zip(self.scores, self._rows, self.withdrawn, strict=True) if not w]
         return max(left, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
@@ -280,8 +286,8 @@ def _lines(frame: pl.DataFrame) -> list[str]:
     return written.getvalue().decode().split("\n")[:-1]
 
 
-def _shown(symbol: str, session: Session) -> str:
-    return orjson.dumps({"symbol": symbol, **session.figures()}).decode()
+def _json(row: Mapping[str, Any]) -> str:
+    return orjson.dumps(row).decode()
 
 
 def _pairs(row: Mapping[str, Any]) -> list[str]:
@@ -291,11 +297,11 @@ def _pairs(row: Mapping[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str:
     """A value as a text that gives it back; nothing is the empty text."""
-    if value is None:
-        return ""
+    if isinstance(value, float):
+        return repr(value)
     if isinstance(value, str):
         return value
-    return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
+    return "" if value is None else orjson.dumps(value).decode()
 
 
 def asked(plans: Iterable[Sequence[Question]]) -> list[Question]:

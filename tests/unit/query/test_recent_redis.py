@@ -58,7 +58,12 @@ def random_stream(seed: int) -> list[Row]:
         symbol, timeframe = chance.choice(("AAA", "BTC/USD:X", "Ünïcode")), chance.choice(list(LENGTHS))
         if told and chance.random() < 0.15:
             old = told[chance.choice(list(told)[-30:])]
-            changed = {**old, "revision": old["revision"] + 1, "close": chance.random() / 3, "sma_20": float(n)}
+            changed = {
+                **old,
+                "revision": old["revision"] + 1,
+                "close": chance.random() / 3,
+                "sma_20": float(n),
+            }
             if chance.random() < 0.3:
                 gone = ("open", "high", "low", "close", "volume", "vwap", "sma_20")
                 changed |= dict.fromkeys(gone) | {"trade_count": 0}

@@ -40,24 +40,24 @@ def run(settings: Settings, life: Lifecycle) -> int:
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
     """How far the store of the first picture holds the topics, and its newest rows. Nothing, when it has none or
     cannot be read."""
-    recent: RecentRows | RecentRowsOfRedis
-    if settings.serve.first_picture == "redis":
-        from marketpulse.query import RecentRowsOfRedis
-
-        recent = RecentRowsOfRedis(settings, history)
-    else:
-        lake = settings.sinks.lake
-        if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
-            return {}, ()
-        from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
-
-        recent = RecentRows(settings, history)
+    if (recent := _first_picture(settings, history)) is None:
+        return {}, ()
     try:
         positions = recent.positions()
     except MarketPulseError as fault:
         get_logger().warning("stored_bars_unread", fault=str(fault))
         return {}, ()
     return positions, as_far_as_possible(recent.batches())
+
+
+def _first_picture(settings: Settings, history: int) -> "RecentRows | RecentRowsOfRedis | None":
+    lake = settings.sinks.lake
+    quick = settings.serve.first_picture == "redis"
+    if not quick and (not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir())):
+        return None
+    from marketpulse import query  # 0.2 s, which the first start of all does not need
+
+    return query.RecentRowsOfRedis(settings, history) if quick else query.RecentRows(settings, history)
 
 
 def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:
