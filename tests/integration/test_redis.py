@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
-from marketpulse.settings import RedisSettings
+from marketpulse.query.recent_redis import RecentRowsOfRedis
+from marketpulse.settings import RedisSettings, Settings
 from marketpulse.sinks.redis_plan import SPARE
 from marketpulse.sinks.redis_store import RedisSink, open_redis
 from valkey_store import PASSWORD, ValkeyServer, free_port, valkey  # noqa: F401
@@ -427,17 +429,22 @@ def test_a_user_without_permission_or_without_password_is_told_what_is_missing(v
     )
     place = Place(valkey, url=url, password="watching")
     assert "docs/redis.md" in fault(place, Fatal)
+    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text().replace("\\|", "|")
+    advised = re.search(r"`ACL SETUSER marketpulse on >… ~marketpulse:\* &marketpulse:\* (\+.*?)`", page)
+    assert advised is not None
+    only = [f"{place.settings.prefix}*"]
     client.acl_setuser(
-        "watcher", enabled=True, reset=True, passwords=["+watching"], keys=[f"{place.settings.prefix}*"],
-        channels=[f"{place.settings.prefix}*"],
-        commands=["+evalsha", "+script|load", "+multi", "+exec", "+@hash", "+@sortedset", "+sadd", "+expire", "+exists",
-                  "+del", "+publish"],
+        "watcher", enabled=True, reset=True, passwords=["+watching"], keys=only, channels=only,
+        commands=advised[1].split(),
     )  # fmt: skip
     allowed = Place(valkey, url=url, password="watching", prefix=place.settings.prefix)
     assert allowed.sink.resume() == {}
     allowed.store("trades", trade("A", 1, 1.0))
     allowed.store("bars", minute("A", 0, 1.0, 1.0, 1.0, 1.0), row("A", "1d", TODAY_S, 1.0))
     allowed.store("alerts", alert("raised", 60))
+    reader = RecentRowsOfRedis(Settings(sinks={"redis": allowed.settings}), 10)
+    assert reader.positions() == {("market", 0): 1, ("bars", 0): 2, ("alerts", 0): 1}
+    assert [batch.rows.num_rows for batch in reader.batches()] == [1, 1]
     assert "a login is needed: set MARKETPULSE_SINKS__REDIS__PASSWORD" in fault(
         Place(valkey, password=None), Fatal
     )
