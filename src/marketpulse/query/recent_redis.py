@@ -42,7 +42,7 @@ class RecentRowsOfRedis:
         """The next offset of each topic that is not held, by partition."""
         with self._client() as client:
             found = client.hgetall(self._keys.offsets)
-        return {_place(place): min(orjson.loads(text).values()) for place, text in found.items()}
+        return {_place(place): min(orjson.loads(text).values()) for place, text in found.items() if text}
 
     def batches(self) -> Iterator[FeedBatch]:
         """The rows, each series in order of time."""
@@ -71,7 +71,7 @@ class RecentRowsOfRedis:
         try:
             client = redis.Redis.from_url(
                 settings.url, password=password, decode_responses=True, protocol=2, socket_timeout=_TIMEOUT_S,
-                socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0), client_name="marketpulse-serve",
+                socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0),
             )  # fmt: skip
         except ValueError as error:
             raise ParameterError(

@@ -402,7 +402,7 @@ class RedisSettings(StoreSettings):
     @classmethod
     def _reachable(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.password is not None or {"password", "username"} & set(parse_qs(parts.query)):
+        if parts.password is not None or "password" in parse_qs(parts.query):
             raise ValueError(
                 "a password does not belong into the url: take it out, and set MARKETPULSE_SINKS__REDIS__PASSWORD "
                 "in the environment or in .env (a user's name may stay: redis://user@host)"

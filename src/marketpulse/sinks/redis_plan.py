@@ -185,10 +185,12 @@ class PartitionPlan:
         pairs: list[str] = []
         for date in sorted(sessions.changed):
             session = sessions.held[date]
-            text = orjson.dumps(session.stored()).decode()
-            pairs += (date, text)
-            self._rank(symbol, date, session.figures() if session.traded else {})
-            self._operations.append(["publish", keys.channel("sessions"), _shown(symbol, session)])
+            figures = session.figures()
+            pairs += (date, _json({**figures, **session.state()}))
+            self._rank(symbol, date, figures if session.traded else {})
+            self._operations.append(
+                ["publish", keys.channel("sessions"), _json({"symbol": symbol, **figures})]
+            )
             self._store_parts(symbol, date, session)
         self._operations.append(["put", keys.sessions(symbol), gone, pairs])
         if (newest := sessions.newest) is not None:
@@ -284,8 +286,8 @@ def _lines(frame: pl.DataFrame) -> list[str]:
     return written.getvalue().decode().split("\n")[:-1]
 
 
-def _shown(symbol: str, session: Session) -> str:
-    return orjson.dumps({"symbol": symbol, **session.figures()}).decode()
+def _json(row: Mapping[str, Any]) -> str:
+    return orjson.dumps(row).decode()
 
 
 def _pairs(row: Mapping[str, Any]) -> list[str]:
@@ -295,11 +297,11 @@ def _pairs(row: Mapping[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str:
     """A value as a text that gives it back; nothing is the empty text."""
-    if value is None:
-        return ""
+    if isinstance(value, float):
+        return repr(value)
     if isinstance(value, str):
         return value
-    return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
+    return "" if value is None else orjson.dumps(value).decode()
 
 
 def asked(plans: Iterable[Sequence[Question]]) -> list[Question]:

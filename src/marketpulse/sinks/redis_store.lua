@@ -4,6 +4,9 @@ local place, expected, following, expire = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local have = redis.call('HGET', KEYS[1], place) or ''
 if have == following then return 'stored' end
 if have ~= expected then return 'elsewhere' end
+-- A script that has written may go on beyond maxmemory, and the server lets it take things away when it is full. So it
+-- begins with a write that is refused then, and changes nothing.
+redis.call('HSET', KEYS[1], place, expected)
 
 local PUBLISHED = 500 -- rows of one message: a slow subscriber has a bounded buffer
 local published = {}

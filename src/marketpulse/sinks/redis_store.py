@@ -31,9 +31,15 @@ _SCRIPT = files("marketpulse.sinks").joinpath("redis_store.lua").read_text()
 _CONNECT_S, _ANSWER_S = 5.0, 30.0
 _KEPT = "nothing is lost, the rows are stored as soon as it takes them"
 _CODE = re.compile(
-    r"\b(OOM|READONLY|MISCONF|NOPERM|WRONGTYPE|MOVED|ASK|CROSSSLOT|CLUSTERDOWN|LOADING|MASTERDOWN|NOREPLICAS|BUSY|NOAUTH"
-    r"|WRONGPASS)\b"
+    r"\b(OOM|READONLY|MISCONF|NOPERM|WRONGTYPE|MOVED|ASK|CROSSSLOT|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|BUSY)\b"
 )
+_CODE_OF = {  # the client's library takes the code of some errors away
+    redis.exceptions.OutOfMemoryError: "OOM", redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.NoPermissionError: "NOPERM", redis.exceptions.BusyLoadingError: "LOADING",
+    redis.exceptions.MasterDownError: "MASTERDOWN", redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.ClusterCrossSlotError: "CROSSSLOT", redis.exceptions.AskError: "MOVED",
+    redis.exceptions.TryAgainError: "CLUSTERDOWN", redis.exceptions.AuthenticationError: "LOGIN",
+}  # fmt: skip
 
 
 class RedisSink:
@@ -48,6 +54,7 @@ class RedisSink:
         self._texts: dict[Key, str] = {}  # each partition's offsets, as they stand in the store
         self._client = _connect(settings)
         self._sha = ""
+        self._behind = False  # rows were dropped: said by every flush, until `resume` is asked what is wanted
 
     @property
     def tables(self) -> Sequence[str]:
@@ -70,7 +77,8 @@ class RedisSink:
         except MarketPulseError:
             SINK_ERRORS.labels(self.name).inc()
             raise
-        self._texts = {_key(place): text for place, text in found.items()}
+        self._behind = False
+        self._texts = {_key(place): text for place, text in found.items() if text}
         return self._held.begin({key: orjson.loads(text) for key, text in self._texts.items()})
 
     def write(self, batch: SinkBatch) -> None:
@@ -81,14 +89,14 @@ class RedisSink:
         dropped, and wanted again by `resume`."""
         began = time.perf_counter()
         keys = self._held.keys()
-        if not keys:
+        if not keys and not self._behind:
             return
         try:
             with explained(self._settings):
                 answers = self._store(keys)
             for key, answer in zip(keys, answers, strict=True):
                 self._settle(key, answer)
-            if "elsewhere" in answers:
+            if self._behind:
                 raise Retryable(
                     f"{self.name}: {self._settings.url} no longer stands where this process left it: another has stored "
                     "rows, or the server has lost some. Nothing is lost: reading again from where it stands"
@@ -119,10 +127,15 @@ class RedisSink:
             return self._call(calls)
 
     def _call(self, calls: Sequence[tuple[Any, ...]]) -> list[str]:
+        if not calls:
+            return []
         transaction = self._client.pipeline(transaction=True)
         for call in calls:
             transaction.evalsha(self._sha, 1, self._keys.offsets, *call)
-        return list(transaction.execute())
+        answers = list(transaction.execute(raise_on_error=False))
+        if (error := next((a for a in answers if isinstance(a, Exception)), None)) is not None:
+            raise error
+        return answers
 
     def _ask(self, questions: Sequence[Sequence[Question]]) -> list[list[Any]]:
         """The answers to each plan's questions, in one round trip."""
@@ -144,6 +157,7 @@ class RedisSink:
         if answer == "elsewhere":
             get_logger().warning("stands_elsewhere", sink=self.name, topic=key[0], partition=key[1])
             self._held.drop(key)
+            self._behind = True
             return
         for table, batches in self._held.of(key).items():
             ROWS_STORED.labels(self.name, table).inc(sum(batch.rows.num_rows for batch in batches))
@@ -161,7 +175,7 @@ def _connect(settings: RedisSettings) -> Any:
     try:
         return redis.Redis.from_url(
             settings.url, password=password, decode_responses=True, protocol=2, socket_timeout=_ANSWER_S,
-            socket_connect_timeout=_CONNECT_S, retry=Retry(NoBackoff(), 0), client_name="marketpulse-sink",
+            socket_connect_timeout=_CONNECT_S, retry=Retry(NoBackoff(), 0),
         )  # fmt: skip
     except ValueError as error:
         raise ParameterError(f"sinks.redis.url cannot be used ({error}): write redis://host:6379/0") from None
@@ -188,15 +202,16 @@ def explained(settings: RedisSettings) -> Iterator[None]:
 def fault_of(settings: RedisSettings, error: redis.RedisError) -> MarketPulseError:
     """What to do about an error of the client's library: Retryable where it passes by itself or by making room."""
     server, text = f"redis: {settings.url}", str(error)
-    found = _CODE.search(text)
-    code = found[1] if found else ""
-    if isinstance(error, redis.exceptions.AuthenticationError) or code in ("NOAUTH", "WRONGPASS"):
+    code = next((code for kind, code in _CODE_OF.items() if isinstance(error, kind)), "")
+    if not code and (found := _CODE.search(text)):
+        code = found[1]
+    if code == "LOGIN":
         how = "a login is needed" if settings.password is None else "the login is refused"
         return Fatal(
             f"{server}: {how}: set MARKETPULSE_SINKS__REDIS__PASSWORD in the environment or in .env to the password of "
             "the user in sinks.redis.url (without one: `default`), then start again; nothing is lost"
         )
-    if isinstance(error, redis.exceptions.NoPermissionError) or code == "NOPERM":
+    if code == "NOPERM":
         return Fatal(
             f"{server}: the user in sinks.redis.url may not do this ({text}): give it the commands, keys "
             f"(~{settings.prefix}*) and channels (&{settings.prefix}*) that docs/redis.md lists; nothing is lost"

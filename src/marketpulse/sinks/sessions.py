@@ -121,15 +121,16 @@ class Session:
             "change_percent": 100 * change / reference if change is not None and reference else None,
         }  # fmt: skip
 
-    def stored(self) -> dict[str, Any]:
-        """What `of_stored` needs beside the figures, which readers see too."""
+    def state(self) -> dict[str, Any]:
+        """What `of_stored` needs beside the figures."""
         return {
-            **self.figures(), "own_bar": self.own_bar, "bars": self.bars, "last_ns": self.last_ns,
-            "volume_parts": self.volume.parts, "value_parts": self.value.parts,
+            "own_bar": self.own_bar, "bars": self.bars, "last_ns": self.last_ns, "volume_parts": self.volume.parts,
+            "value_parts": self.value.parts,
         }  # fmt: skip
 
     @classmethod
     def of_stored(cls, row: Mapping[str, Any]) -> "Session":
+        """Of its figures and its state."""
         return cls(
             row["session_date"], row["own_bar"], row["bars"], row["last_ns"], row["open"], row["high"], row["low"],
             row["close"], Sum(row["volume_parts"]), Sum(row["value_parts"]), row["trade_count"],

@@ -42,23 +42,23 @@ def run(settings: Settings, life: Lifecycle) -> int:
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
     """How far the store of the first picture holds the topics, and its newest rows. Nothing, when it has none or
     cannot be read."""
-    from_redis = settings.serve.first_picture == "redis"
-    if not from_redis and not settings.sinks.lake.enabled:
-        return {}, ()
     try:
-        if not from_redis and not open_lake(settings).exists():
+        if (recent := _first_picture(settings, history)) is None:
             return {}, ()
-        from marketpulse.query import (  # 0.2 s, which a first start does not need
-            RecentRows,
-            RecentRowsOfRedis,
-        )
-
-        recent = RecentRowsOfRedis(settings, history) if from_redis else RecentRows(settings, history)
         positions = recent.positions()
     except MarketPulseError as fault:
         get_logger().warning("stored_bars_unread", fault=str(fault))
         return {}, ()
     return positions, as_far_as_possible(recent.batches())
+
+
+def _first_picture(settings: Settings, history: int) -> "RecentRows | RecentRowsOfRedis | None":
+    quick = settings.serve.first_picture == "redis"
+    if not quick and not (settings.sinks.lake.enabled and open_lake(settings).exists()):
+        return None
+    from marketpulse import query  # 0.2 s, which the first start of all does not need
+
+    return query.RecentRowsOfRedis(settings, history) if quick else query.RecentRows(settings, history)
 
 
 def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:
