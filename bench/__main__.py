@@ -1,6 +1,6 @@
 """Every benchmark in turn: `make bench`. Their figures also go to bench/results/<name>.json.
 
-python -m bench [alerts|catchup|decode|indicators|influx|latency|redis_store|scale|small_turns|stages …]
+python -m bench [NAME …]        such as catchup latency
 """
 
 import subprocess
@@ -15,6 +15,7 @@ NAMES = (
     "indicators",
     "influx",
     "latency",
+    "postgres",
     "redis_store",
     "scale",
     "small_turns",

@@ -196,7 +196,7 @@ def _as_contract(table: str, row: Row) -> Row:
     if "receipt" in schema.names or table == "indicators":
         found["receipt"] = {one.name: row[f"receipt_{one.name}"] for one in RECEIPT}
     if table == "indicators":
-        beside = {"open_time", "close_time", "tick_offset", "tick_row"}
+        beside = {"open_time", "close_time", "tick"}
         found |= {k: v for k, v in row.items() if k not in beside and not k.startswith("receipt_")}
     return found
 

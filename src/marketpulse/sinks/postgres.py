@@ -27,17 +27,12 @@ from marketpulse.model.timeframe import DAY_NS
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import PostgresSettings
 from marketpulse.sinks.held import HeldRows, Key, from_offset
-from marketpulse.sinks.postgres_client import (
-    Address,
-    Client,
-    Conflict,
-    NotText,
-    Session,
-    identifier,
-)
+from marketpulse.sinks.postgres_client import Client, Session
+from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, identifier
 from marketpulse.sinks.postgres_periods import PARTITIONED, Layout, Period, wanted
-from marketpulse.sinks.postgres_schema import add_indicators, indicator_columns, open_to_reader, prepare
-from marketpulse.sinks.postgres_tables import ALL, Table, quoted, without_nul
+from marketpulse.sinks.postgres_schema import add_indicators, indicator_columns, lock, open_to_reader, prepare
+from marketpulse.sinks.postgres_tables import ALL, Table, without_nul
+from marketpulse.sinks.postgres_upsert import put
 from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
 
 _TIDY_EVERY_S = 3_600.0  # old rows are dropped this often
@@ -242,7 +237,13 @@ class PostgresSink:
                 with self._client.transaction() as session:
                     self._move_offsets(session, moved)
                     for name, rows in tables.items():
-                        self._put(session, ALL[name], without_nul(rows) if clean else rows, aside)
+                        put(
+                            session,
+                            self._schema_name,
+                            ALL[name],
+                            without_nul(rows) if clean else rows,
+                            aside=aside,
+                        )
                 return
             except Conflict as fault:
                 if aside:
@@ -254,44 +255,6 @@ class PostgresSink:
                     raise
                 get_logger().warning("nul_in_text_replaced", sink=self.name, fault=str(fault))
                 clean = True
-
-    def _put(self, session: Session, table: Table, rows: pa.Table, aside: bool) -> None:
-        """New rows by COPY; those that replace others, or (`aside`) all, by a table beside it."""
-        if table.revised:
-            replaces = pc.or_(pc.greater(pc.fill_null(rows.column("revision"), 0), 0), table.withdrawn(rows))
-            later = rows if aside else rows.filter(replaces)
-            rows = rows.slice(0, 0) if aside else rows.filter(pc.invert(replaces))
-        else:
-            later = rows if aside and not table.generated else rows.slice(0, 0)
-            rows = rows if later.num_rows == 0 else rows.slice(0, 0)
-        if rows.num_rows:
-            session.copy(table.name, rows, self._schema_name)
-        if later.num_rows:
-            self._replace(session, table, later)
-
-    def _replace(self, session: Session, table: Table, rows: pa.Table) -> None:
-        place, beside = f"{self._schema}.{table.name}", f"new_{table.name}"
-        columns = ", ".join(quoted(rows.column_names))
-        key = ", ".join(quoted(table.key))
-        session.run(f"CREATE TEMPORARY TABLE {beside} (LIKE {place}) ON COMMIT DROP")
-        session.copy(beside, rows, None)
-        if not table.revised:
-            session.run(
-                f"INSERT INTO {place} ({columns}) SELECT {columns} FROM {beside} ON CONFLICT DO NOTHING"
-            )
-            return
-        gone = "new.state = 'withdrawn'" if table.name == "alerts" else "new.close IS NULL"
-        same = " AND ".join(f"old.{name} = new.{name}" for name in quoted(table.key))
-        session.run(
-            f"DELETE FROM {place} old USING {beside} new WHERE {same} AND {gone} AND old.revision <= new.revision"
-        )
-        changed = ", ".join(
-            f"{name} = excluded.{name}" for name in quoted(rows.column_names) if name not in quoted(table.key)
-        )
-        session.run(
-            f"INSERT INTO {place} AS old ({columns}) SELECT {columns} FROM {beside} new WHERE NOT coalesce({gone}, false) "
-            f"ON CONFLICT ({key}) DO UPDATE SET {changed} WHERE excluded.revision >= old.revision"
-        )
 
     # Room for them, and the end of old ones.
 
@@ -316,6 +279,7 @@ class PostgresSink:
             if self._periods.setdefault(table.name, set()).issuperset(periods):
                 continue
             with self._client.transaction() as session:
+                lock(session, self._schema_name)
                 self._layout.make_ready(session, self._schema, table, periods)
             self._periods[table.name].update(periods)
 
@@ -331,6 +295,7 @@ class PostgresSink:
                 continue
             try:
                 with self._client.transaction() as session:
+                    lock(session, self._schema_name)
                     self._drop_old(session, table, now - keep)
             except Retryable as fault:
                 SINK_ERRORS.labels(self.name).inc()

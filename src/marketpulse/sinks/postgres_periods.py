@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from marketpulse.sinks.postgres_client import Session, identifier, text
+from marketpulse.sinks.postgres_client import Session
+from marketpulse.sinks.postgres_faults import identifier, text
 from marketpulse.sinks.postgres_tables import ALL, Table
 
 Length = Literal["day", "week", "month"]

@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 
 from marketpulse.errors import Fatal
-from marketpulse.sinks.postgres_client import Client, Session, identifier, text
+from marketpulse.sinks.postgres_client import Client, Session
+from marketpulse.sinks.postgres_faults import identifier, text
 from marketpulse.sinks.postgres_periods import Layout, Length, choose_layout
 from marketpulse.sinks.postgres_tables import ALL, Table
 from marketpulse.sinks.postgres_views import VIEWS

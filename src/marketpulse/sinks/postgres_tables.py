@@ -21,10 +21,10 @@ _TYPES = {
     pa.bool_(): "boolean", pa.date32(): "date", pa.list_(pa.string()): "text[]", TIMESTAMP: "timestamptz",
 }  # fmt: skip
 _NAME_BYTES_MAX = 63  # of a column in PostgreSQL; longer ones it cuts off
-_TICKS = {"tick_offset": pa.int64(), "tick_row": pa.int32()}
+_ROWS_OF_A_RECORD = 2**20  # more than a record of the log can hold
 
 _MARKET_KEY = ("symbol", "timestamp", "partition", "offset", "row", "topic")
-_BAR_KEY = ("symbol", "timeframe", "open_time", "open_time_ns", "tick_offset", "tick_row")
+_BAR_KEY = ("symbol", "timeframe", "open_time", "tick")
 _BAR_TIMES = {"open_time": "open_time_ns", "close_time": "close_time_ns"}
 
 
@@ -49,7 +49,7 @@ class Table:
             if one.name != "receipt":
                 columns[one.name] = one.type
         if self.name in ("bars", "indicators"):
-            columns |= _TICKS
+            columns["tick"] = pa.int64()
         if self.revised:
             columns |= {f"receipt_{one.name}": one.type for one in RECEIPT}
         return columns
@@ -64,9 +64,9 @@ class Table:
         return [*columns, f"PRIMARY KEY ({', '.join(quoted(self.key))})"]
 
     def arrange(self, rows: pa.Table) -> pa.Table:
-        """The contract's rows as columns of this table, in the order of its key.
+        """The contract's rows as columns of this table, in the order of its key and of their revisions.
 
-        Of rows with one key the last stays, where they can come again.
+        Rows that come in the order of the key cost the server a third less than others.
         """
         columns = {name: _time(rows.column(ns)) for name, ns in self.times.items()}
         receipt = rows.column("receipt").combine_chunks() if "receipt" in rows.column_names else None
@@ -76,22 +76,15 @@ class Table:
         if receipt is not None:
             parts = {one.name: _of(receipt, one.name) for one in RECEIPT}
             if self.name in ("bars", "indicators"):
-                by_ticks = pc.fill_null(pc.ends_with(rows.column("timeframe"), "t"), False)
-                columns["tick_offset"] = pc.if_else(by_ticks, pc.fill_null(parts["last_offset"], 0), 0)
-                columns["tick_row"] = pc.if_else(
-                    by_ticks, pc.fill_null(parts["last_row"], 0), pa.scalar(0, pa.int32())
-                )
+                columns["tick"] = _tick(rows, parts)
             columns |= {f"receipt_{name}": values for name, values in parts.items()}
         arranged = pa.table(columns)
-        if not self.revised:
-            return (
-                arranged.sort_by([(name, "ascending") for name in self.key if name in columns])
-                if self.times
-                else arranged
-            )
-        order = [*((name, "ascending") for name in self.key), ("#", "ascending")]
-        arranged = arranged.append_column("#", pa.array(range(arranged.num_rows), pa.int64())).sort_by(order)
-        return arranged.filter(_is_last(arranged.select(self.key))).drop_columns(["#"])
+        order = [name for name in (*self.key, "revision") if name in columns]
+        return arranged.sort_by([(name, "ascending") for name in order]) if order else arranged
+
+    def newest(self, arranged: pa.Table) -> pa.Table:
+        """Of the rows that share a key the one with the highest revision."""
+        return arranged.filter(_is_last(arranged.select(self.key)))
 
     def withdrawn(self, rows: pa.Table) -> pa.ChunkedArray:
         """Which of the arranged rows say that there is nothing (any more)."""
@@ -159,6 +152,19 @@ def _time(ns: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.divide(ns, 1_000).cast(TIMESTAMP)  # no time is before 1970
 
 
+def _tick(rows: pa.Table, receipt: Mapping[str, pa.Array]) -> pa.Array:
+    """What tells bars apart that share symbol, timeframe and open_time.
+
+    Of bars by a number of trades the place of the last of them; of others the nanoseconds that open_time has not.
+    """
+    ns = rows.column("open_time_ns")
+    below = pc.subtract(ns, pc.multiply(pc.divide(ns, 1_000), 1_000))
+    offset, row = (pc.fill_null(receipt[name], 0) for name in ("last_offset", "last_row"))
+    place = pc.add(pc.multiply(offset, _ROWS_OF_A_RECORD), row.cast(pa.int64()))
+    by_trades = pc.fill_null(pc.ends_with(rows.column("timeframe"), "t"), False)
+    return pc.if_else(by_trades, place, below)
+
+
 def _of(receipt: pa.ChunkedArray | pa.StructArray, name: str) -> pa.Array:
     return pc.struct_field(receipt, name)
 
@@ -167,7 +173,7 @@ def _is_last(keys: pa.Table) -> pa.Array:
     """(n,): whether the next row has another key. The rows lie in the order of their keys."""
     rows = keys.num_rows
     if rows < 2:
-        return pa.array([True] * rows)
+        return pa.array([True] * rows, pa.bool_())
     differs = [pc.not_equal(column.slice(1), column.slice(0, rows - 1)) for column in keys.columns]
     other: pa.ChunkedArray = reduce(pc.or_, differs)
     return pa.chunked_array([*other.chunks, pa.array([True])])

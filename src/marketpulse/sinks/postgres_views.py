@@ -15,7 +15,7 @@ SELECT newest.* FROM series, LATERAL (
     SELECT b.symbol, b.timeframe, b.open_time, b.close_time, b.open, b.high, b.low, b.close, b.volume, b.vwap,
            b.trade_count, b.revision, b.source, b.venue, b.session_date
     FROM {s}.bars b WHERE b.symbol = series.symbol AND b.timeframe = series.timeframe
-    ORDER BY b.open_time DESC, b.open_time_ns DESC, b.tick_offset DESC, b.tick_row DESC LIMIT 1
+    ORDER BY b.open_time DESC, b.tick DESC LIMIT 1
 ) newest"""
 
 LATEST_PRICE = """

@@ -217,3 +217,27 @@ def test_influxs_address_is_a_plain_one(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SettingsError, match=r"sinks\.influx\.url") as caught:
         load_settings(sinks={"influx": {"url": url}})
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['password = "x1y2"', 'url = "postgresql://me:x1y2@127.0.0.1/d"', 'reader_password = "x1y2"'],
+)
+def test_a_password_of_postgres_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "marketpulse.toml"
+    file.write_text(f"[sinks.postgres]\n{line}\n")
+    with pytest.raises(SettingsError, match=r"MARKETPULSE_SINKS__POSTGRES__(READER_)?PASSWORD") as caught:
+        load_settings(file)
+    assert "x1y2" not in str(caught.value)
+
+
+def test_pgpassword_is_understood_and_ours_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "theirs")
+    settings = load_settings()
+    assert settings.sinks.postgres.password is not None
+    assert settings.sinks.postgres.password.get_secret_value() == "theirs"
+    assert "theirs" not in repr(settings)
+    monkeypatch.setenv("MARKETPULSE_SINKS__POSTGRES__PASSWORD", "ours")
+    password = load_settings().sinks.postgres.password
+    assert password is not None
+    assert password.get_secret_value() == "ours"

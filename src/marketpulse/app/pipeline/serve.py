@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.patience import await_broker

@@ -1,0 +1,713 @@
+"""What only the PostgreSQL sink promises, on the real server: its schema, views, roles, partitions and faults.
+
+What every sink promises is tried in conformance/test_every_sink.py.
+"""
+
+# ruff: noqa: S608  (SQL of our own)
+
+import datetime as dt
+import json
+import math
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pydantic import SecretStr
+
+from log_of_rows import batch
+from marketpulse.clock import ManualClock
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.model.rows import ALERT, BAR, DEAD_LETTER, indicators_schema
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.settings import PostgresSettings
+from marketpulse.sinks import postgres, postgres_client, postgres_schema
+from marketpulse.sinks.postgres import PostgresSink, open_postgres
+from postgres_store import PASSWORD, USER, PostgresPlace, PostgresServer, postgres_server, postgres_store  # noqa: F401
+from storing_child import store
+
+pytestmark = pytest.mark.integration
+
+SECOND_NS, DAY_S = 10**9, 86_400
+MONDAY_S = 1_714_953_600  # 2024-05-06T00:00:00Z
+Row = dict[str, Any]
+Open = Callable[..., PostgresSink]
+
+
+@pytest.fixture
+def place(postgres_store: PostgresPlace) -> PostgresPlace:  # noqa: F811
+    return postgres_store
+
+
+class Told:
+    """A logger that remembers."""
+
+    def __init__(self) -> None:
+        self.entries: list[Row] = []
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self.entries.append({"event": event, **fields})
+
+    info = warning
+
+    def of(self, event: str) -> list[Row]:
+        return [entry for entry in self.entries if entry["event"] == event]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    logger = Told()
+    for module in (postgres, postgres_schema):
+        monkeypatch.setattr(module, "get_logger", lambda: logger)
+    return logger
+
+
+@pytest.fixture
+def opened(place: PostgresPlace) -> Iterator[Open]:
+    """A sink at this place, at this time, with other settings where they are given."""
+    sinks = []
+
+    def make(now_s: float = MONDAY_S, **changed: Any) -> PostgresSink:
+        settings = PostgresSettings(**{**place.section(), **changed})
+        sinks.append(open_postgres(settings, ManualClock(round(now_s * 1e9))))
+        return sinks[-1]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+class Feed:
+    """Rows for a sink, each batch behind the one before."""
+
+    def __init__(self, sink: PostgresSink) -> None:
+        self.sink, self._next = (
+            sink,
+            dict.fromkeys(("market", "bars", "indicators", "alerts", "dead-letters"), 0),
+        )
+
+    def put(self, table: str, rows: list[Row], schema: pa.Schema | None = None) -> None:
+        topic, known = TABLES[table]
+        first = self._next[topic]
+        self._next[topic] += max(1, len(rows))
+        told = pa.RecordBatch.from_pylist(rows, schema=schema or known)
+        self.sink.write(SinkBatch(table, topic, 0, first, self._next[topic], told))
+
+    def store(self, table: str, rows: list[Row], schema: pa.Schema | None = None) -> None:
+        self.put(table, rows, schema)
+        self.sink.flush()
+
+
+def trade(symbol: str, at_s: float, price: float, offset: int, **more: Any) -> Row:
+    return {
+        "type": "trade", "symbol": symbol, "source": "test", "event_time_ns": round(at_s * 1e9), "price": price,
+        "size": 2.0, "topic": "market", "partition": 0, "offset": offset, "row": 0, **more,
+    }  # fmt: skip
+
+
+def bar(symbol: str, timeframe: str, open_s: float, length_s: float, prices: str, **more: Any) -> Row:
+    """A bar with the open, high, low and close in `prices`, and the volume behind them."""
+    first, high, low, last, volume = (float(word) for word in prices.split())
+    return {
+        "symbol": symbol, "timeframe": timeframe, "open_time_ns": round(open_s * 1e9),
+        "close_time_ns": round((open_s + length_s) * 1e9), "open": first, "high": high, "low": low, "close": last,
+        "volume": volume, "vwap": (high + low) / 2, "trade_count": 3, "revision": 0,
+        "session_date": dt.datetime.fromtimestamp(open_s, dt.UTC).date(),
+        "receipt": {"topic": "market", "partition": 0, "first_offset": 1, "first_row": 0, "last_offset": 5,
+                    "last_row": 2, "late_count": 0, "engine_version": "3"}, **more,
+    }  # fmt: skip
+
+
+# Tables.
+
+
+def test_every_table_of_the_contract_is_there_with_its_types_and_a_key(
+    place: PostgresPlace, opened: Open
+) -> None:
+    opened().resume()
+    columns = {
+        (c["table_name"], c["column_name"]): c["data_type"]
+        for c in place.found("SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'marketpulse'")
+    }  # fmt: skip
+    kinds = {"string": "text", "int64": "bigint", "int32": "integer", "double": "double precision",
+             "bool": "boolean", "date32[day]": "date", "list<item: string>": "ARRAY"}  # fmt: skip
+    keys = place.sql(
+        "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'p' AND conparentid = 0"
+    )
+    for table, (_, schema) in TABLES.items():
+        for field in schema:
+            if field.name != "receipt":
+                assert columns[table, field.name] == kinds[str(field.type)], (table, field.name)
+        assert f"marketpulse.{table}" in keys
+    for table, name in (
+        ("trades", "timestamp"),
+        ("bars", "open_time"),
+        ("bars", "close_time"),
+        ("alerts", "event_time"),
+    ):
+        assert columns[table, name] == "timestamp with time zone"
+
+
+def test_every_bit_is_kept_and_times_stand_in_both_ways(place: PostgresPlace, opened: Open) -> None:
+    feed = Feed(opened())
+    rows = [
+        trade("A", 0, 0.1 + 0.2, 0, event_time_ns=1_714_953_600_123_456_789, conditions=["@", None, "T"]),
+        trade("A", MONDAY_S, 5e-324, 1, size=1.7976931348623157e308),
+        trade("Ä/€", MONDAY_S, math.nan, 2, size=-0.0, ingest_time_ns=2**62),
+    ]
+    feed.store("trades", rows)
+    assert place.sql("SELECT float8send(price), float8send(size) FROM marketpulse.trades ORDER BY \"offset\"") == [
+        r"\x3fd3333333333334|\x4000000000000000", r"\x0000000000000001|\x7fefffffffffffff",
+        r"\x7ff8000000000000|\x8000000000000000",
+    ]  # fmt: skip
+    assert place.sql(
+        'SELECT "timestamp", event_time_ns, conditions FROM marketpulse.trades WHERE "offset" = 0'
+    ) == ["2024-05-06 00:00:00.123456+00|1714953600123456789|{@,NULL,T}"]
+    assert place.sql('SELECT symbol, ingest_time_ns FROM marketpulse.trades WHERE "offset" = 2') == [
+        f"Ä/€|{2**62}"
+    ]
+
+
+def test_a_receipt_lies_flat(place: PostgresPlace, opened: Open) -> None:
+    Feed(opened()).store("bars", [bar("A", "1m", MONDAY_S, 60, "1 2 0.5 1.5 9")])
+    (found,) = place.found("SELECT * FROM marketpulse.bars")
+    receipt = {k.removeprefix("receipt_"): v for k, v in found.items() if k.startswith("receipt_")}
+    assert receipt == {"topic": "market", "partition": 0, "first_offset": 1, "first_row": 0, "last_offset": 5,
+                       "last_row": 2, "late_count": 0, "engine_version": "3"}  # fmt: skip
+
+
+def test_text_with_nul_is_stored_with_the_sign_for_it_and_the_rest_as_it_is(
+    place: PostgresPlace, opened: Open, told: Told
+) -> None:
+    feed = Feed(opened())
+    feed.put("trades", [trade("A", MONDAY_S, 1.0, 0)])
+    letter = {
+        "reason": "not_json",
+        "topic": "market",
+        "partition": 0,
+        "offset": 3,
+        "value": "a\0b\0",
+        "timeframes": ["1\0m"],
+    }
+    feed.store("dead_letters", [letter, {**letter, "value": "plain"}], DEAD_LETTER)
+    assert [
+        row["value"] for row in place.found("SELECT value FROM marketpulse.dead_letters ORDER BY id")
+    ] == ["a␀b␀", "plain"]
+    assert place.sql("SELECT timeframes FROM marketpulse.dead_letters LIMIT 1") == ["{1␀m}"]
+    assert place.sql("SELECT count(*) FROM marketpulse.trades") == ["1"]
+    assert told.of("nul_in_text_replaced")
+
+
+def test_tick_bars_that_share_their_open_time_all_stay(place: PostgresPlace, opened: Open) -> None:
+    feed = Feed(opened())
+    rows = []
+    for n in range(4):
+        one = bar("A", "1t", MONDAY_S, 0, f"{n} {n} {n} {n} 1")
+        rows.append({**one, "receipt": {**one["receipt"], "last_offset": 7 + n // 2, "last_row": n % 2}})
+    feed.store("bars", rows)
+    assert place.sql("SELECT close FROM marketpulse.bars ORDER BY tick") == [
+        "0",
+        "1",
+        "2",
+        "3",
+    ]
+
+
+def test_an_indicator_with_a_long_name_has_a_column_of_its_own(place: PostgresPlace, opened: Open) -> None:
+    names = ["my_" + "x" * 80, "my_" + "x" * 81, 'odd "name']
+    row = {**bar("A", "1m", MONDAY_S, 60, "1 2 0.5 1.5 9"), **dict(zip(names, (1.0, 2.0, 3.0), strict=True))}
+    Feed(opened()).store("indicators", [row], indicators_schema(names))
+    (found,) = place.found("SELECT * FROM marketpulse.indicators")
+    assert sorted(v for k, v in found.items() if k.startswith(("my_", "odd"))) == [1, 2, 3]
+
+
+def test_a_revised_row_is_replaced_whole_and_an_older_one_never_comes_back(
+    place: PostgresPlace, opened: Open
+) -> None:
+    feed = Feed(opened())
+    head = bar("A", "1m", MONDAY_S, 60, "1 2 0.5 1.5 9")
+    feed.store(
+        "indicators", [{**head, "sma_20": 1.0, "ema_12": 2.0}], indicators_schema(["sma_20", "ema_12"])
+    )
+    feed.store("indicators", [{**head, "revision": 2, "sma_20": 3.0}], indicators_schema(["sma_20"]))
+    feed.store("indicators", [{**head, "revision": 1, "sma_20": 9.0}], indicators_schema(["sma_20"]))
+    assert place.sql("SELECT revision, sma_20, ema_12 FROM marketpulse.indicators") == ["2|3|"]
+
+
+def test_withdrawn_alerts_are_not_seen(place: PostgresPlace, opened: Open) -> None:
+    def alert(rule: str, state: str, revision: int) -> Row:
+        return {"symbol": "A", "rule": rule, "severity": "info", "timeframe": "1m", "open_time_ns": MONDAY_S * SECOND_NS,
+                "event_time_ns": (MONDAY_S + 60) * SECOND_NS, "state": state, "late": revision > 0, "revision": revision}  # fmt: skip
+
+    feed = Feed(opened())
+    feed.store(
+        "alerts",
+        [
+            alert("dip", "raised", 0),
+            alert("top", "raised", 0),
+            alert("gone", "raised", 0),
+            alert("gone", "withdrawn", 1),
+        ],
+        ALERT,
+    )
+    feed.store("alerts", [alert("dip", "withdrawn", 1)], ALERT)
+    assert place.sql("SELECT rule, state, event_time FROM marketpulse.alerts") == [
+        "top|raised|2024-05-06 00:01:00+00"
+    ]
+
+
+def test_offsets_that_were_removed_by_hand_double_nothing(
+    place: PostgresPlace, opened: Open, told: Told
+) -> None:
+    store(opened(), end=30, cut=30)
+    sink = opened()
+    sink.resume()
+    one = pa.RecordBatch.from_pylist([bar("A", "1m", MONDAY_S, 60, "1 2 0.5 1.5 9", revision=3)], schema=BAR)
+    sink.write(SinkBatch("bars", "bars", 0, 30, 31, one))
+    sink.flush()
+    place.sql("DELETE FROM marketpulse.offsets")
+    store(opened(), end=40, cut=40)
+    for table in ("trades", "quotes", "events", "bars"):
+        rows = [row for p in (0, 1) for row in batch(table, p, 0, 40).rows.to_pylist()]
+        found = [row for row in place.rows(table) if row["symbol"] != "A"]
+        assert Counter(json.dumps(r, default=str, sort_keys=True) for r in found) == Counter(
+            json.dumps(r, default=str, sort_keys=True) for r in rows
+        )
+    assert place.sql("SELECT revision FROM marketpulse.bars WHERE symbol = 'A'") == ["3"]
+    assert told.of("rows_were_stored_before")
+
+
+def test_a_schema_that_was_dropped_is_filled_again(place: PostgresPlace, opened: Open) -> None:
+    sink = opened()
+    store(sink, end=20, cut=20)
+    place.sql("DROP SCHEMA marketpulse CASCADE")
+    sink.write(batch("bars", 0, 20, 30))
+    with pytest.raises(Retryable, match="nothing is lost"):
+        sink.flush()
+    with pytest.raises(Retryable, match="has lost rows of bars-00"):
+        sink.flush()
+    store(sink, end=30, cut=10)
+    assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(2 * 24)]
+
+
+# Views, against numbers summed by hand.
+
+
+def test_stock_data_takes_the_query_that_people_write(place: PostgresPlace, opened: Open) -> None:
+    Feed(opened()).store(
+        "trades",
+        [
+            trade("A", MONDAY_S, 10.004, 0),
+            trade("A", MONDAY_S + 1, 10.005, 1),
+            trade("B", MONDAY_S + DAY_S, 7.0, 2),
+        ],
+    )
+    sql = "SET search_path = marketpulse; "
+    assert place.sql(sql + "SELECT ROUND(AVG(price), 2) FROM stock_data WHERE symbol = 'A'") == ["10.00"]
+    query = (
+        "SELECT symbol, date(timestamp) AS trading_day, ROUND(AVG(price), 2) AS avg_daily_price, sum(volume) FROM stock_data "
+        "GROUP BY symbol, trading_day ORDER BY trading_day DESC"
+    )
+    assert place.sql(sql + query) == ["B|2024-05-07|7.00|2", "A|2024-05-06|10.00|4"]
+
+
+def test_latest_price_is_the_newest_trade_or_else_the_newest_bar(place: PostgresPlace, opened: Open) -> None:
+    feed = Feed(opened())
+    feed.store(
+        "trades",
+        [
+            trade("A", MONDAY_S + 5, 2.0, 0),
+            trade("A", MONDAY_S + 9, 3.0, 1),
+            trade("A", MONDAY_S + 9, 4.0, 2),
+            trade("B", 90_000, 1.0, 3),
+        ],
+    )
+    feed.store(
+        "bars",
+        [
+            bar("A", "1m", MONDAY_S, 600, "9 9 9 9 9"),
+            bar("C", "1d", MONDAY_S - DAY_S, DAY_S, "1 1 1 5 1"),
+            bar("C", "1m", MONDAY_S, 60, "1 1 1 6 1"),
+        ],
+    )
+    assert place.sql("SELECT symbol, price, seen_in, extract(epoch FROM timestamp)::bigint FROM marketpulse.latest_price ORDER BY symbol") == [
+        f"A|4|trade|{MONDAY_S + 9}", "B|1|trade|90000", f"C|6|bar|{MONDAY_S + 60}",
+    ]  # fmt: skip
+    assert place.sql("SELECT symbol, timeframe, close FROM marketpulse.latest_bars ORDER BY 1, 2") == [
+        "A|1m|9",
+        "C|1d|5",
+        "C|1m|6",
+    ]
+
+
+def a_week(feed: Feed) -> None:
+    """A: closes 100, 110, 99 on three days, then two minutes of a day that has not closed. B: 50, 40. C: once."""
+    days = [("A", 0, "95 101 94 100 7"), ("A", 1, "100 112 99 110 8"), ("A", 2, "110 111 98 99 9"),
+            ("B", 1, "50 50 50 50 1"), ("B", 2, "50 50 39 40 1"), ("C", 2, "3 3 3 3 1")]  # fmt: skip
+    rows = [bar(symbol, "1d", MONDAY_S + n * DAY_S, DAY_S, prices) for symbol, n, prices in days]
+    today = MONDAY_S + 3 * DAY_S
+    rows += [bar("A", "1m", today - 60, 60, "1 1 1 1 1")]  # in the day that has closed
+    rows += [
+        bar("A", "1m", today, 60, "99 104 98 103 10"),
+        bar("A", "1m", today + 60, 60, "103 109 102 108.9 30"),
+    ]
+    feed.store("bars", rows)
+
+
+def test_daily_summary_has_the_closed_days_and_the_open_one(place: PostgresPlace, opened: Open) -> None:
+    a_week(Feed(opened()))
+    columns = "date, open, high, low, close, volume, vwap, trade_count, closed, previous_close, change, round(change_percent::numeric, 9)"
+    assert place.sql(f"SELECT {columns} FROM marketpulse.daily_summary WHERE symbol = 'A' ORDER BY date") == [
+        "2024-05-06|95|101|94|100|7|97.5|3|t|||",
+        "2024-05-07|100|112|99|110|8|105.5|3|t|100|10|10.000000000",
+        "2024-05-08|110|111|98|99|9|104.5|3|t|110|-11|-10.000000000",
+        "2024-05-09|99|109|98|108.9|40|104.375|6|f|99|9.900000000000006|10.000000000",  # (101·10 + 105.5·30) / 40
+    ]  # fmt: skip
+
+
+def test_gainers_and_losers_compare_the_newest_day_with_the_one_before(
+    place: PostgresPlace, opened: Open
+) -> None:
+    a_week(Feed(opened()))
+    sql = "SELECT rank, symbol, date, round(change_percent::numeric, 9), direction FROM marketpulse.gainers_losers"
+    assert place.sql(sql) == ["1|A|2024-05-09|10.000000000|gainer", "2|B|2024-05-08|-20.000000000|loser"]
+    assert place.sql("SELECT symbol FROM marketpulse.gainers") == ["A"]
+    assert place.sql("SELECT symbol FROM marketpulse.losers") == ["B"]
+
+
+def test_volatility_is_the_deviation_of_the_daily_log_returns(place: PostgresPlace, opened: Open) -> None:
+    a_week(Feed(opened()))
+    returns = [math.log(1.1), math.log(0.9)]  # 100 -> 110 -> 99; the open day is not in it
+    deviation = math.sqrt(sum((r - sum(returns) / 2) ** 2 for r in returns) / 1)
+    found = {row["symbol"]: row for row in place.found("SELECT * FROM marketpulse.volatility")}
+    assert found["A"]["sessions"] == 2
+    assert found["A"]["daily_volatility"] == pytest.approx(deviation, rel=1e-12)
+    assert found["A"]["annual_volatility"] == pytest.approx(deviation * math.sqrt(252), rel=1e-12)
+    assert found["B"]["daily_volatility"] is None  # one return has no deviation
+    assert "C" not in found
+
+
+# Who may read.
+
+
+def test_the_reader_reads_everything_and_writes_nothing(place: PostgresPlace, opened: Open) -> None:
+    reader = f"r_{place.database}"
+    place.sql(f"ALTER ROLE {USER} CREATEROLE")
+    try:
+        feed = Feed(opened(reader_role=reader, reader_password=SecretStr("look' only")))
+        feed.store("trades", [trade("A", MONDAY_S, 1.5, 0)])
+        assert place.sql("SELECT price FROM stock_data", reader, "look' only") == ["1.5"]
+        assert place.sql("SELECT symbol FROM latest_price", reader, "look' only") == ["A"]
+        feed.store("trades", [trade("A", MONDAY_S + 30 * DAY_S, 2.5, 1)])
+        assert place.sql("SELECT count(*) FROM trades", reader, "look' only") == ["2"]
+        for sql in ("DELETE FROM trades", "INSERT INTO trades SELECT * FROM trades", "UPDATE offsets SET next_offset = 0",
+                    "CREATE TABLE marketpulse.mine (a int)", "DROP VIEW stock_data", "TRUNCATE bars"):  # fmt: skip
+            with pytest.raises(subprocess.CalledProcessError) as refused:
+                place.sql(sql, reader, "look' only")
+            assert "permission denied" in refused.value.stderr or "must be owner" in refused.value.stderr
+        with pytest.raises(subprocess.CalledProcessError):
+            place.sql("SELECT 1", reader, "another")
+    finally:
+        place.sql(f"ALTER ROLE {USER} NOCREATEROLE")
+
+
+def test_who_may_not_make_the_reader_is_told_what_would(
+    place: PostgresPlace, opened: Open, told: Told
+) -> None:
+    reader = f'odd "{place.database}'
+    Feed(opened(reader_role=reader)).store("trades", [trade("A", MONDAY_S, 1.5, 0)])
+    (entry,) = told.of("reader_role_is_missing")
+    place.sql(entry["do"].replace("'…'", "'look'"))
+    assert place.sql("SELECT price FROM stock_data", reader, "look") == ["1.5"]
+
+
+# Made, and brought up to date.
+
+
+def test_two_processes_that_start_at_once_do_not_clash(place: PostgresPlace, opened: Open) -> None:
+    sinks = [opened() for _ in range(4)]
+    faults: list[BaseException] = []
+
+    def begin(sink: PostgresSink, partition: int) -> None:
+        try:
+            store(sink, end=10, cut=5, partitions=(partition,))
+            names = [f"i{partition}", "shared"]
+            rows = [{**bar(f"S{partition}", "1m", MONDAY_S, 60, "1 1 1 1 1"), **dict.fromkeys(names, 1.0)}]
+            told = pa.RecordBatch.from_pylist(rows, schema=indicators_schema(names))
+            sink.write(SinkBatch("indicators", "indicators", partition, 0, 1, told))
+            sink.flush()
+        except BaseException as fault:  # noqa: BLE001  (it is told to the test)
+            faults.append(fault)
+
+    threads = [threading.Thread(target=begin, args=(sink, n)) for n, sink in enumerate(sinks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(4 * 8)]
+    assert place.sql("SELECT sum(shared) FROM marketpulse.indicators") == ["4"]
+    assert place.sql("SELECT version FROM marketpulse.schema_version") == ["1"]
+
+
+def test_an_older_schema_is_brought_up_to_date_once(
+    place: PostgresPlace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(opened(), end=10, cut=10)
+    calls = []
+
+    def second(session: postgres_client.Session, schema: str, layout: object) -> None:
+        calls.append(schema)
+        session.run(f"ALTER TABLE {schema}.alerts ADD COLUMN seen boolean NOT NULL DEFAULT false")
+
+    monkeypatch.setattr(postgres_schema, "MIGRATIONS", (*postgres_schema.MIGRATIONS, second))
+    for end in (20, 30):
+        store(opened(), end=end, cut=10)
+    assert calls == ['"marketpulse"']
+    assert place.sql("SELECT version FROM marketpulse.schema_version ORDER BY 1") == ["1", "2"]
+    assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(2 * 24)]
+    monkeypatch.undo()
+    with pytest.raises(Fatal, match="made by a newer MarketPulse"):
+        opened().resume()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    place: PostgresPlace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(session: postgres_client.Session, schema: str, layout: object) -> None:
+        session.run(f"CREATE TABLE {schema}.half (a int)")
+        session.run("SELECT nonsense")
+
+    monkeypatch.setattr(postgres_schema, "MIGRATIONS", (*postgres_schema.MIGRATIONS, broken))
+    with pytest.raises((Fatal, Retryable)):
+        opened().resume()
+    assert place.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'marketpulse'") == ["0"]
+
+
+def test_a_database_that_cannot_hold_our_text_is_refused(place: PostgresPlace, opened: Open) -> None:
+    place.sql(f"CREATE DATABASE {place.database}_latin OWNER {USER} ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(Fatal, match="ENCODING 'UTF8'"):
+        opened(url=place.server.url(f"{place.database}_latin")).resume()
+
+
+# Partitions and retention.
+
+
+def partitions(place: PostgresPlace, table: str) -> dict[str, int]:
+    """Rows by partition."""
+    return {
+        row["name"]: row["rows"]
+        for row in place.found(
+            f"SELECT tableoid::regclass::text AS name, count(*) AS rows FROM marketpulse.{table} GROUP BY 1"
+        )
+    }
+
+
+def test_rows_lie_in_the_partition_of_their_time_and_old_ones_in_the_default(
+    place: PostgresPlace, opened: Open
+) -> None:
+    feed = Feed(opened(MONDAY_S + 2 * DAY_S))
+    times = [MONDAY_S - 1, MONDAY_S, MONDAY_S + 7 * DAY_S - 1e-6, MONDAY_S + 7 * DAY_S, 86_400.0]
+    feed.store("trades", [trade("A", at, 1.0, n) for n, at in enumerate(times)])
+    assert partitions(place, "trades") == {
+        "marketpulse.trades_p20240429": 1, "marketpulse.trades_p20240506": 2, "marketpulse.trades_p20240513": 1,
+        "marketpulse.trades_default": 1,
+    }  # fmt: skip
+    there = place.sql(
+        "SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'marketpulse.trades'::regclass ORDER BY 1"
+    )
+    assert there == [
+        "trades_default",
+        "trades_p20240429",
+        "trades_p20240506",
+        "trades_p20240513",
+        "trades_p20240520",
+    ]
+
+
+def test_a_partition_takes_the_rows_that_waited_in_the_default_one(
+    place: PostgresPlace, opened: Open
+) -> None:
+    feed = Feed(opened(MONDAY_S))
+    feed.store(
+        "trades", [trade("A", MONDAY_S + 60 * DAY_S, 1.0, 0), trade("A", MONDAY_S + 200 * DAY_S, 1.0, 1)]
+    )
+    assert partitions(place, "trades") == {"marketpulse.trades_default": 2}
+    feed.sink = opened(MONDAY_S + 60 * DAY_S)
+    feed.sink.resume()
+    feed.store("trades", [trade("A", MONDAY_S + 60 * DAY_S, 2.0, 2)])
+    assert partitions(place, "trades") == {"marketpulse.trades_default": 1, "marketpulse.trades_p20240701": 2}
+
+
+def test_another_length_of_partitions_goes_beside_those_that_are_there(
+    place: PostgresPlace, opened: Open
+) -> None:
+    feed = Feed(opened(MONDAY_S))
+    feed.store("trades", [trade("A", MONDAY_S, 1.0, 0)])
+    feed.sink = opened(MONDAY_S + 14 * DAY_S, partition="day")
+    feed.sink.resume()
+    feed.store("trades", [trade("A", MONDAY_S + n * DAY_S, 1.0, n) for n in (1, 20, 21)])
+    assert partitions(place, "trades") == {
+        "marketpulse.trades_p20240506": 2, "marketpulse.trades_p20240520": 1, "marketpulse.trades_default": 1,
+    }  # fmt: skip
+    feed.sink = opened(MONDAY_S + 21 * DAY_S, partition="day")
+    feed.sink.resume()
+    feed.store("trades", [trade("A", MONDAY_S + n * DAY_S, 1.0, n) for n in (22, 23)])
+    found = partitions(place, "trades")
+    assert {name[-5:]: rows for name, rows in found.items()} == {
+        "40506": 2,
+        "40520": 1,
+        "40527": 1,
+        "40528": 1,
+        "40529": 1,
+    }
+
+
+def test_what_is_older_than_the_retention_is_dropped(place: PostgresPlace, opened: Open) -> None:
+    feed = Feed(opened(MONDAY_S))
+    for table in ("trades", "quotes"):
+        name = {"trades": "trade", "quotes": "quote"}[table]
+        feed.store(
+            table, [{**trade("A", MONDAY_S - n * DAY_S, 1.0, n), "type": name} for n in (0, 20, 300, 4_000)]
+        )
+    feed.store(
+        "events", [{**trade("A", MONDAY_S - n * DAY_S, 1.0, n), "type": "halt", "body": "{}"} for n in (0, 4)]
+    )
+    feed.sink = opened(MONDAY_S, retention_days={"trades": 10, "events": 3})
+    feed.sink.resume()
+    feed.store("bars", [bar("A", "1m", MONDAY_S, 60, "1 1 1 1 1")])
+    assert sum(partitions(place, "trades").values()) == 1
+    assert sum(partitions(place, "quotes").values()) == 4
+    assert place.sql("SELECT count(*) FROM marketpulse.events") == ["1"]
+    assert place.sql(
+        "SELECT count(*) FROM pg_class WHERE relname IN ('trades_p20230710', 'quotes_p20230710') AND relkind = 'r'"
+    ) == ["1"]
+
+
+# Faults.
+
+
+def test_what_is_missing_is_told_with_the_statement_to_run(place: PostgresPlace, opened: Open) -> None:
+    server = place.server
+    wanted = {
+        server.url("nothing_here"): 'CREATE DATABASE "nothing_here" OWNER "marketpulse";',
+        server.url(place.database, "postgres").replace(
+            "postgres@", "nobody_there@"
+        ): "password authentication failed",
+    }
+    for url, told in wanted.items():
+        with pytest.raises(Fatal) as caught:
+            opened(url=url).resume()
+        assert told in str(caught.value)
+        assert "nothing is lost" in str(caught.value)
+        assert PASSWORD not in str(caught.value)
+    with pytest.raises(Fatal, match="MARKETPULSE_SINKS__POSTGRES__PASSWORD"):
+        opened(password=None).resume()
+    place.sql(f"ALTER DATABASE {place.database} OWNER TO postgres")
+    with pytest.raises(
+        Fatal, match=f'GRANT CREATE, TEMPORARY ON DATABASE "{place.database}" TO "marketpulse";'
+    ):
+        opened().resume()
+    place.sql(f"GRANT CREATE, TEMPORARY ON DATABASE {place.database} TO {USER}")
+    store(opened(), end=10, cut=10)
+
+
+def test_a_full_disk_is_waited_for(place: PostgresPlace, opened: Open) -> None:
+    sink = opened()
+    store(sink, end=10, cut=10)
+    place.sql(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION "
+        "'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$; "
+        "CREATE TRIGGER full_disk BEFORE INSERT ON marketpulse.bars FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    sink.write(batch("bars", 0, 10, 20))
+    sink.write(batch("trades", 0, 10, 20))
+    with pytest.raises(Retryable, match="free some space there; nothing is lost"):
+        sink.flush()
+    assert place.sql('SELECT count(*) FROM marketpulse.trades WHERE "offset" >= 10') == ["0"]
+    place.sql("DROP TRIGGER full_disk ON marketpulse.bars")
+    sink.flush()
+    assert place.sql("SELECT count(*) FROM marketpulse.bars WHERE receipt_first_offset >= 10") == ["8"]
+
+
+def test_a_statement_that_waits_too_long_is_given_up_and_tried_again(
+    place: PostgresPlace, opened: Open
+) -> None:
+    sink = opened(timeout_s=1)
+    store(sink, end=10, cut=10)
+    holder = threading.Thread(
+        target=place.sql, args=("BEGIN; LOCK TABLE marketpulse.bars; SELECT pg_sleep(4)",)
+    )
+    holder.start()
+    while place.sql(
+        "SELECT count(*) FROM pg_locks WHERE relation = 'marketpulse.bars'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+    ) == ["0"]:
+        time.sleep(0.05)
+    sink.write(batch("bars", 0, 10, 20))
+    with pytest.raises(Retryable, match="nothing is lost"):
+        sink.flush()
+    holder.join()
+    sink.flush()
+    assert place.sql("SELECT count(*) FROM marketpulse.bars WHERE receipt_first_offset >= 10") == ["8"]
+
+
+def test_a_server_that_hangs_is_noticed(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_client, "_GRACE_S", 0.5)
+    server = PostgresServer()
+    place = PostgresPlace(server)
+    try:
+        settings = PostgresSettings(**{**place.section(), "timeout_s": 1})
+        sink = open_postgres(settings, ManualClock(MONDAY_S * SECOND_NS))
+        store(sink, end=10, cut=10)
+        sink.write(batch("bars", 0, 10, 20))
+        server.freeze()
+        with pytest.raises(Retryable, match=r"has not answered for 1.5 s: trying again, nothing is lost"):
+            sink.flush()
+        server.thaw()
+        sink.flush()
+        assert place.sql("SELECT count(*) FROM marketpulse.bars WHERE receipt_first_offset >= 10") == ["8"]
+        sink.close()
+    finally:
+        server.close()
+
+
+def test_a_connection_that_is_cut_while_rows_are_stored_doubles_nothing(
+    place: PostgresPlace, opened: Open
+) -> None:
+    sink, stop = opened(), threading.Event()
+
+    def cut() -> None:
+        while not stop.wait(0.03):
+            place.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'marketpulse' AND datname = current_database()"
+            )
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    faults = 0
+    try:
+        deadline = time.monotonic() + 120
+        for end in range(20, 220, 20):
+            while True:
+                assert time.monotonic() < deadline
+                try:
+                    store(sink, end=end, cut=20)
+                    break
+                except Retryable:
+                    faults += 1
+            if faults > 12:
+                stop.set()
+    finally:
+        stop.set()
+        cutter.join()
+    assert faults
+    for table in ("trades", "bars"):
+        rows = [row for p in (0, 1) for row in batch(table, p, 0, 200).rows.to_pylist()]
+        assert Counter(json.dumps(r, sort_keys=True) for r in place.rows(table)) == Counter(
+            json.dumps(r, sort_keys=True) for r in rows
+        )
