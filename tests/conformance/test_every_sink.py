@@ -23,7 +23,6 @@ from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import SINKS, open_sink
-from s3_server import s3_bucket, s3_server  # noqa: F401
 from sink_stores import Row, Store, settings_for
 from storing_child import store
 
