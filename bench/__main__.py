@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 NAMES = (
     "alerts",
+    "archive",
     "catchup",
     "decode",
     "indicators",

@@ -1,8 +1,6 @@
 """A real S3 server (SeaweedFS) on free loopback ports, and a bucket of its own for each test.
 
-    from s3_server import Bucket, s3_bucket, s3_server  # noqa: F401
-
-`s3_bucket` sets the usual AWS variables for the test and the processes that it starts; the server may be killed,
+`s3_bucket` (a fixture of conftest.py) sets the usual AWS variables for the test and the processes that it starts; the server may be killed,
 frozen and started again at the same address. What it has acknowledged stays.
 """
 

@@ -25,7 +25,6 @@ from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import SINKS, open_sink
 from postgres_store import postgres_server, postgres_store  # noqa: F401  (fixtures)
-from s3_server import s3_bucket, s3_server  # noqa: F401
 from sink_stores import KeepsNewest, Row, Store, settings_for
 from storing_child import store
 from valkey_store import valkey, valkey_store  # noqa: F401

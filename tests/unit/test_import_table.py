@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kafka": BASE,
     "sinks": BASE,
     "query": BASE,
+    "aws": BASE,
     "web": BASE,
     "spark": MODEL | {"engine"},
 }
@@ -36,6 +37,8 @@ ONLY_IN: dict[str, str | set[str]] = {
     "starlette": "web",
     "uvicorn": "web",
     "fsspec": {"sinks", "query"},
+    "boto3": {"sinks", "query", "aws"},
+    "botocore": {"sinks", "query", "aws"},
     "exchange_calendars": "app",
     "typer": "app",
     "rich": "app",

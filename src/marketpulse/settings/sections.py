@@ -432,6 +432,44 @@ class RedisSettings(StoreSettings):
         return int(found[1]) * _SECONDS[found[2]] if found else 0
 
 
+class AwsSettings(Section):
+    database: str = Field(
+        "marketpulse",
+        pattern=r"^[a-z][a-z0-9_]{0,127}$",
+        description="the Glue database that the tables stand in",
+    )
+    table_prefix: str = Field(
+        "", pattern=r"^[a-z0-9_]*$", description="put before the names of the archive's tables"
+    )
+    workgroup: str = Field(
+        "marketpulse",
+        pattern=r"^[a-zA-Z0-9._-]{1,128}$",
+        description="the Athena workgroup that queries run in",
+    )
+    output_url: str | None = Field(
+        None,
+        pattern=r"^s3://",
+        description="where Athena writes results; unset: `athena` beside the archive or the lake",
+    )
+    bytes_scanned_max: int = Field(
+        10 * 1024**3, ge=10_000_000, description="a query that would read more is ended by Athena"
+    )
+    crawler: str = Field(
+        "marketpulse",
+        pattern=r"^[a-zA-Z0-9_-]{1,255}$",
+        description="the Glue crawler that finds new days and symbols",
+    )
+    crawler_role: str | None = Field(
+        None, description="the IAM role that it runs under, by name or ARN; unset: no crawler"
+    )
+    crawler_schedule: str | None = Field(
+        None,
+        pattern=r"^cron\(.+\)$",
+        description="when it runs, in UTC, such as cron(15 0 * * ? *); unset: when it is started",
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="tags of our own, for who pays")
+
+
 class SinkSettings(Section):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)

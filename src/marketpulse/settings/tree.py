@@ -13,6 +13,7 @@ from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, readin
 from marketpulse.settings.sections import (
     AnySource,
     AthenaSettings,
+    AwsSettings,
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     )
     sinks: SinkSettings = Field(default_factory=SinkSettings)
     s3: S3Settings = Field(default_factory=S3Settings)
+    aws: AwsSettings = Field(default_factory=AwsSettings)
     parity: ParitySettings = Field(default_factory=ParitySettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
     athena: AthenaSettings = Field(default_factory=AthenaSettings)

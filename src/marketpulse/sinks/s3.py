@@ -29,7 +29,7 @@ _REQUESTS = 8  # at a time, of one call of `put`
 _CONNECTIONS = 4 * _REQUESTS
 _DELETED_AT_A_TIME = 1_000  # as many as the API takes
 _PROBE = f"{TEMPORARY_DIRECTORY}/conditional-put"
-_TAKEN, _TWO_AT_ONCE = 412, 409
+_DENIED, _TAKEN, _TWO_AT_ONCE = 403, 412, 409
 
 
 def s3_client(settings: S3Settings) -> Any:
@@ -86,7 +86,7 @@ class S3Storage:
     def read(self, path: str) -> bytes:
         with explained(self.where, self._bucket):
             for attempt in range(1, ATTEMPTS + 1):
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._root + path)
+                answer = self._get(path)
                 try:
                     return bytes(answer["Body"].read())
                 except (
@@ -129,6 +129,15 @@ class S3Storage:
             for upload in (one for page in pages for one in page.get("Uploads", [])):
                 if filed_for(upload["Key"].removeprefix(self._root)) == owner:
                     self._abort(upload["Key"], upload["UploadId"])
+
+    def _get(self, path: str) -> Any:
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=self._root + path)
+        except ClientError as error:
+            # Who may list only the prefix is told "access denied" of an object that is not there.
+            if status_of(error) == _DENIED and self._root + path not in self._list(self._root + path):
+                raise FileNotFoundError(path) from error
+            raise
 
     def _put(self, path: str, data: bytes) -> None:
         key = self._root + path

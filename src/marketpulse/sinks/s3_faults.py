@@ -69,6 +69,8 @@ def explained(where: str, bucket: str) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError:
+        raise
     except (BotoCoreError, ClientError, OSError) as error:
         if is_missing(error):
             raise FileNotFoundError(where) from error

@@ -9,6 +9,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.model.commit_log import TEMPORARY_DIRECTORY
 from marketpulse.settings import S3Settings
 
+_WRITERS = 8  # files of one call that are written at a time: each waits until the disk has it
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -90,20 +92,22 @@ class LocalStorage:
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         with _explained(str(self.root)):
-            for path, data in files.items():
-                with self._written_aside(data, owner) as temporary:
-                    self._make_directory((self.root / path).parent)
-                    temporary.replace(self.root / path)
-            for directory in sorted({(self.root / path).parent for path in files}):
+            directories = {(self.root / path).parent for path in files}
+            changed = {entered for directory in sorted(directories) for entered in _make_directory(directory)}
+            with ThreadPoolExecutor(min(_WRITERS, len(files) or 1)) as pool:
+                for _ in pool.map(lambda item: self._put(item[0], item[1], owner), files.items()):
+                    pass
+            for directory in sorted(changed | directories):
                 _force(directory)
 
     def create(self, path: str, data: bytes, owner: str) -> bool:
         target = self.root / path
         with _explained(str(self.root)), self._written_aside(data, owner) as temporary:
-            self._make_directory(target.parent)
+            changed = _make_directory(target.parent)
             if not _link(temporary, target):
                 return False
-            _force(target.parent)
+            for directory in (*changed, target.parent):
+                _force(directory)
             return True
 
     def read(self, path: str) -> bytes:
@@ -139,7 +143,8 @@ class LocalStorage:
     def _written_aside(self, data: bytes, owner: str) -> Iterator[Path]:
         """The data, on disk, under a name that no reader looks at; gone at the end."""
         temporary = self.root / TEMPORARY_DIRECTORY / owner / uuid.uuid4().hex
-        self._make_directory(temporary.parent)
+        for directory in _make_directory(temporary.parent):
+            _force(directory)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -149,12 +154,9 @@ class LocalStorage:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _make_directory(self, directory: Path) -> None:
-        """Create it, and force every new directory's entry to disk."""
-        missing = [d for d in (directory, *directory.parents) if not d.exists()]
-        directory.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            _force(made.parent)
+    def _put(self, path: str, data: bytes, owner: str) -> None:
+        with self._written_aside(data, owner) as temporary:
+            temporary.replace(self.root / path)
 
 
 class RemoteStorage:
@@ -213,6 +215,13 @@ class RemoteStorage:
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+
+def _make_directory(directory: Path) -> list[Path]:
+    """Create it; the directories that have a new entry by that, which are to be forced to disk."""
+    missing = [d for d in (directory, *directory.parents) if not d.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    return [made.parent for made in reversed(missing)]
 
 
 def _link(temporary: Path, target: Path) -> bool:

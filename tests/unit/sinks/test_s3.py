@@ -16,7 +16,7 @@ from marketpulse.errors import Fatal, Retryable
 from marketpulse.settings import S3Settings
 from marketpulse.sinks import s3
 from marketpulse.sinks.s3 import S3Storage
-from s3_server import ACCESS_KEY, SECRET_KEY, Bucket, free_ports, s3_bucket, s3_server  # noqa: F401
+from s3_server import ACCESS_KEY, SECRET_KEY, Bucket, free_ports
 
 COMMIT = "_commits/market-00/000000000001.json"
 DATA = "table=trades/date=2024-05-01/market-00-000000000000-000000000010.parquet"
@@ -27,11 +27,11 @@ def opened(bucket: Bucket, **changes: Any) -> S3Storage:
 
 
 @pytest.fixture
-def storage(s3_bucket: Bucket) -> S3Storage:  # noqa: F811
+def storage(s3_bucket: Bucket) -> S3Storage:
     return opened(s3_bucket)
 
 
-def test_what_was_put_is_read_found_and_deleted(storage: S3Storage, s3_bucket: Bucket) -> None:  # noqa: F811
+def test_what_was_put_is_read_found_and_deleted(storage: S3Storage, s3_bucket: Bucket) -> None:
     storage.put({"table=a/x": b"1", "table=b/y": b"2"}, "a-00")
     storage.put({"table=a/x": b"3"}, "a-00")
     assert storage.read("table=a/x") == b"3"
@@ -67,7 +67,7 @@ def test_more_names_than_one_answer_holds_are_all_found_and_deleted(storage: S3S
     assert storage.find() == []
 
 
-def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:  # noqa: F811
+def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
     writers = [opened(s3_bucket) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda n: writers[n % 4].create(COMMIT, str(n).encode(), "a"), range(8)))
@@ -76,7 +76,7 @@ def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:  # noq
     assert writers[0].create(COMMIT, b"late", "a") is False
 
 
-def test_a_prefix_of_the_same_beginning_is_another_place(s3_bucket: Bucket) -> None:  # noqa: F811
+def test_a_prefix_of_the_same_beginning_is_another_place(s3_bucket: Bucket) -> None:
     beside = S3Storage(f"{s3_bucket.url}/a/bc", S3Settings(**s3_bucket.settings()))
     beside.put({"table=a/x": b"1"}, "a")
     assert opened(s3_bucket).find() == []
@@ -104,7 +104,7 @@ def test_a_large_file_goes_in_parts_and_reads_back(
 
 def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_only_its_own(
     storage: S3Storage,
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
 ) -> None:
     client = s3_bucket.server.client
     other = DATA.replace("market-00", "market-01")
@@ -123,7 +123,7 @@ def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_onl
 
 def test_a_killed_server_is_waited_for_and_has_what_it_acknowledged(
     storage: S3Storage,
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
 ) -> None:
     storage.put({DATA: b"kept"}, "market-00")
     s3_bucket.server.kill()
@@ -134,7 +134,7 @@ def test_a_killed_server_is_waited_for_and_has_what_it_acknowledged(
     assert storage.read(DATA) == b"kept"
 
 
-def test_a_server_that_answers_too_slowly_is_given_up_and_asked_again(s3_bucket: Bucket) -> None:  # noqa: F811
+def test_a_server_that_answers_too_slowly_is_given_up_and_asked_again(s3_bucket: Bucket) -> None:
     storage = opened(s3_bucket, timeout_s=0.2)
     storage.put({DATA: b"kept"}, "market-00")
     s3_bucket.server.freeze()
@@ -171,7 +171,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
 
 
 def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
 ) -> None:
     with answering(through=s3_bucket.server.endpoint_url, lose_put_of=COMMIT) as proxy:
         storage = opened(s3_bucket, endpoint_url=proxy)
@@ -182,7 +182,7 @@ def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twic
 # What a person must mend.
 
 
-def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:  # noqa: F811
+def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:
     storage = S3Storage("s3://never-made/x", S3Settings(**s3_bucket.settings()))
     for call in calls(storage):
         with pytest.raises(Fatal, match=r"bucket never-made does not exist: create it.*nothing is lost"):
@@ -190,7 +190,7 @@ def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:  # 
 
 
 def test_a_login_that_is_refused_says_so_and_shows_no_secret(
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-but-secret")
@@ -206,7 +206,7 @@ def test_a_login_that_is_refused_says_so_and_shows_no_secret(
 
 
 def test_no_login_says_where_one_is_looked_for(
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -219,7 +219,7 @@ def test_no_login_says_where_one_is_looked_for(
 
 
 def test_a_clock_that_is_wrong_is_named(
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
@@ -243,7 +243,7 @@ def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         S3Storage("s3://bucket", S3Settings(endpoint_url="no address"))
 
 
-def test_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:  # noqa: F811
+def test_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
     (port,) = free_ports(1)
     with pytest.raises(Retryable, match="does not answer"):
         opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()
@@ -254,7 +254,7 @@ def test_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:  # noqa: F81
 
 @pytest.mark.parametrize("answer", [200, 501])
 def test_a_server_without_conditional_puts_is_refused_before_anything_is_committed(
-    s3_bucket: Bucket,  # noqa: F811
+    s3_bucket: Bucket,
     answer: int,
 ) -> None:
     with answering(to_conditional=answer) as server:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
-from typing import TYPE_CHECKING
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.patience import await_broker
@@ -19,7 +18,7 @@ from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
 if TYPE_CHECKING:
-    pass
+    from marketpulse.query import RecentRows, RecentRowsOfRedis
 
 POLL_S = 0.1
 STATS_EVERY_S = 0.5
