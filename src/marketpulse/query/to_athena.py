@@ -14,6 +14,7 @@ Columns = Mapping[str, Sequence[str]]
 
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 _DAY_S = 86_400
+_PLAIN_MOMENTS = (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ)
 
 
 def to_athena(sql: str, columns: Columns) -> str:
@@ -209,7 +210,7 @@ def _counted(node: exp.Count) -> exp.Expr:
 def _microseconds(node: exp.Cast) -> exp.Expr:
     """Athena's TIMESTAMP alone has milliseconds."""
     kind = node.to
-    if kind.this == exp.DataType.Type.TIMESTAMP and not kind.expressions:
+    if kind.this in _PLAIN_MOMENTS and not kind.expressions:
         node.set("to", exp.DataType.build("TIMESTAMP(6)", dialect="trino"))
     return node
 
