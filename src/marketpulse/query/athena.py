@@ -143,7 +143,7 @@ def _client(settings: Settings) -> Any:
         connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}
     )
     with _said_plainly(settings.athena.workgroup):
-        return boto3.client(
+        return boto3.Session().client(
             "athena", region_name=settings.s3.region, endpoint_url=settings.athena.endpoint_url, config=config
         )
 
@@ -197,7 +197,7 @@ def _said_plainly(workgroup: str) -> Iterator[None]:
             "run `aws sso login`"
         ) from None
     except botocore.NoRegionError:
-        raise Fatal("AWS has no region: set s3.region, or AWS_REGION") from None
+        raise Fatal("AWS has no region: set s3.region, or AWS_DEFAULT_REGION") from None
     except botocore.ProfileNotFound as error:
         raise Fatal(f"{error}: correct AWS_PROFILE") from None
     except (botocore.ConnectionError, botocore.HTTPClientError) as error:

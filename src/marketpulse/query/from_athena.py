@@ -15,6 +15,7 @@ from marketpulse.errors import QueryRefused
 
 _DATE = exp.DataType.Type.DATE
 _WHOLE_DAYS = frozenset({"DAY", "WEEK", "MONTH", "QUARTER", "YEAR"})
+_MOMENTS = tuple(exp.DataType.Type[name] for name in ("TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPNTZ"))
 _NOT_HERE = {
     "parse_datetime": "write date_parse, whose format is MySQL's",
     "format_datetime": "write date_format, whose format is MySQL's",
@@ -88,7 +89,7 @@ def _at_zone(moment: Any, zone: Any) -> exp.Expr:
 def _cast(node: exp.Cast) -> exp.Expr:
     """DuckDB's TIMESTAMP(3) is another type, which not every function takes: its microseconds hold all."""
     kind = node.to
-    if kind.this in (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ) and kind.expressions:
+    if kind.this in _MOMENTS and kind.expressions:
         kind.set("expressions", [])
     return node
 
@@ -150,7 +151,7 @@ def _bucket(node: exp.WidthBucket) -> exp.Expr:
 def _reduced(node: exp.Reduce) -> exp.Expr:
     """The last argument, where it changes nothing, has no place in DuckDB."""
     finish = node.args.get("finish")
-    if isinstance(finish, exp.Lambda) and finish.this.name == finish.expressions[0].name:
+    if isinstance(finish, exp.Lambda) and finish.this == finish.expressions[0]:
         node.set("finish", None)
     return node
 

@@ -1,6 +1,6 @@
 """DuckDB's SQL, as Athena (Trino) takes it. What Athena has no word for is refused before it costs anything."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqlglot import exp
@@ -9,11 +9,12 @@ from sqlglot.errors import ErrorLevel, UnsupportedError
 from marketpulse.errors import QueryRefused
 from marketpulse.query.from_athena import parse_one
 
-Columns = Mapping[str, Collection[str]]
-"""The columns of each table that is known, in lower case."""
+Columns = Mapping[str, Sequence[str]]
+"""The columns of each table that is known, in their order."""
 
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 _DAY_S = 86_400
+_PLAIN_MOMENTS = (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ)
 
 
 def to_athena(sql: str, columns: Columns) -> str:
@@ -21,6 +22,13 @@ def to_athena(sql: str, columns: Columns) -> str:
     tree = parse_one(sql, "duckdb")
     for select in reversed(list(tree.find_all(exp.Select))):
         _spell_out(select, columns)
+    for select in reversed(list(tree.find_all(exp.Select))):
+        if select.args.get("qualify") is not None:
+            chosen = _chosen(select, columns)
+            if select is tree:
+                tree = chosen
+            else:
+                select.replace(chosen)
     for node in reversed(list(tree.walk())):
         change = _CHANGES.get(type(node))
         changed = node if change is None else change(node)
@@ -146,6 +154,46 @@ def _check(select: exp.Select) -> None:
             raise _no_word("COLUMNS(…) (name the columns)")
 
 
+def _chosen(select: exp.Select, columns: Columns) -> exp.Select:
+    """Without QUALIFY: the rows are numbered in an inner query, and chosen and ordered outside."""
+    if any(isinstance(p, exp.Star) for p in select.expressions):
+        table = select.args["from_"].this
+        known = columns.get(table.name.lower(), ()) if isinstance(table, exp.Table) else ()
+        if (
+            not known
+            or select.args.get("joins")
+            or len(select.expressions) > 1
+            or table.name.lower() == "indicators"
+        ):
+            raise _no_word("QUALIFY behind * (name the columns)")
+        select.set("expressions", [exp.column(name, quoted=True) for name in known])
+    names = select.named_selects
+    order = select.args.get("order")
+    for column in order.find_all(exp.Column) if order is not None else ():
+        if column.name not in names:
+            raise _no_word(f"QUALIFY with ORDER BY {column.name}, which is not in the SELECT list (add it)")
+        column.set("table", None)
+    outer = exp.Select(expressions=[exp.column(name, quoted=True) for name in names])
+    for part in ("order", "limit", "offset"):
+        outer.set(part, select.args.get(part))
+        select.set(part, None)
+    condition = select.args["qualify"].this
+    select.set("qualify", None)
+    for place, window in enumerate(list(condition.find_all(exp.Window))):
+        name = f"_window_{place}"
+        select.append("expressions", exp.alias_(window.copy(), name))
+        if window is condition:
+            condition = exp.column(name)
+        else:
+            window.replace(exp.column(name))
+    for column in condition.find_all(exp.Column):
+        if column.name not in select.named_selects:
+            raise _no_word(f"QUALIFY by {column.name}, which is not in the SELECT list (add it)")
+        column.set("table", None)
+    inner = exp.Subquery(this=select.copy(), alias=exp.TableAlias(this=exp.to_identifier("_numbered")))
+    return outer.from_(inner).where(condition)
+
+
 def _joined_text(node: exp.GroupConcat) -> exp.Expr:
     separator = node.args.get("separator") or exp.Literal.string(",")
     return exp.Anonymous(
@@ -162,7 +210,7 @@ def _counted(node: exp.Count) -> exp.Expr:
 def _microseconds(node: exp.Cast) -> exp.Expr:
     """Athena's TIMESTAMP alone has milliseconds."""
     kind = node.to
-    if kind.this == exp.DataType.Type.TIMESTAMP and not kind.expressions:
+    if kind.this in _PLAIN_MOMENTS and not kind.expressions:
         node.set("to", exp.DataType.build("TIMESTAMP(6)", dialect="trino"))
     return node
 

@@ -10,13 +10,13 @@ from marketpulse.settings import Settings
 
 
 @cache
-def view_columns() -> Mapping[str, frozenset[str]]:
+def view_columns() -> Mapping[str, tuple[str, ...]]:
     """By view; `indicators` without the indicators."""
     with tempfile.TemporaryDirectory() as folder:
         query = LakeQuery(Settings(data_dir=Path(folder), sinks={"lake": {"url": None}}))
         try:
             return {
-                view: frozenset(query.run(f"SELECT * FROM {view} LIMIT 0").column_names)  # noqa: S608  (one of VIEWS)
+                view: tuple(query.run(f"SELECT * FROM {view} LIMIT 0").column_names)  # noqa: S608  (one of VIEWS)
                 for view in VIEWS
             }
         finally:

@@ -122,7 +122,7 @@ def _whole(name: str, value: Any, least: int, most: int) -> int:
 def _form(request: Request, wanted: Any) -> str:
     """`format` goes before what the client says that it accepts."""
     if wanted is not None:
-        if wanted not in _FORMATS:
+        if not isinstance(wanted, str) or wanted not in _FORMATS:
             raise ParameterError(f"format is one of {', '.join(_FORMATS)}")
         return _FORMATS[wanted]
     accepted = request.headers.get("accept", "*/*").lower()

@@ -10,5 +10,5 @@ FROM bars
 WHERE timeframe = :timeframe AND symbol LIKE :symbol
   AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
 GROUP BY symbol
-ORDER BY sum(volume * coalesce(vwap, close)) DESC, symbol
+ORDER BY traded_value DESC, symbol
 LIMIT :limit
