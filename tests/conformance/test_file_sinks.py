@@ -23,7 +23,6 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
@@ -37,11 +36,10 @@ from marketpulse.sinks import commits, compaction
 from marketpulse.sinks.archive import JsonLinesFormat
 from marketpulse.sinks.commits import read_states
 from marketpulse.sinks.files import FileFormat, FileSink
-from marketpulse.sinks.lake import ParquetFormat
 from marketpulse.sinks.storage import Storage, open_storage
 
 NOW_NS = 1_715_000_000 * 10**9
-FORMATS: dict[str, FileFormat] = {"lake": ParquetFormat(), "archive": JsonLinesFormat()}
+FORMATS: dict[str, FileFormat] = {"archive": JsonLinesFormat()}
 
 
 def open_sink(kind: str, storage: Storage) -> FileSink:
@@ -86,16 +84,13 @@ class Place:
         return self.rows(table, [path for state in states for path in state.files])
 
     def _parse(self, data: bytes) -> list[dict[str, Any]]:
-        if self.kind == "lake":
-            rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
-            return rows
         return [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
 
 
-@pytest.fixture(params=["lake on a disk", "lake in a store", "archive on a disk"])
+@pytest.fixture(params=["archive on a disk", "archive in a store"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "lake in a store":
-        yield Place("lake", f"memory:/{tmp_path}")
+    if request.param == "archive in a store":
+        yield Place("archive", f"memory:/{tmp_path}")
         open_storage(f"memory:/{tmp_path}").delete(
             path.removeprefix(f"{tmp_path}/") for path in fsspec.filesystem("memory").find(str(tmp_path))
         )
@@ -103,7 +98,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield Place(request.param.split()[0], str(tmp_path / "store"))
 
 
-@pytest.fixture(params=["lake", "archive"])
+@pytest.fixture(params=["archive"])
 def local_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(request.param, str(tmp_path / "store"))
 
@@ -531,7 +526,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
 
 def test_a_place_that_cannot_be_written_stops_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
-    sink = Place("lake", str(tmp_path / "file" / "lake")).open()
+    sink = Place("archive", str(tmp_path / "file" / "archive")).open()
     with pytest.raises(Fatal, match="give this user access, or set another url"):
         store(sink, end=10, cut=10)
 
@@ -610,9 +605,9 @@ def storing_process() -> Iterator[StoringProcess]:
 def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
     local_place: Place, storing_process: StoringProcess
 ) -> None:
-    stride = 4  # every fourth call; the phase differs between the two sinks
+    stride = 4  # every fourth call
     kills = 0
-    for kill_at in range(1 + 2 * (local_place.kind == "archive"), 2_000, stride):
+    for kill_at in range(1, 2_000, stride):
         here = Place(local_place.kind, f"{local_place.url}/{kill_at}")
         ended = storing_process.run(here, end=12, cut=4, kill_at=kill_at)
         store(here.open(), end=15, cut=5, partitions=[0])

@@ -124,7 +124,9 @@ class Lake:
             if self.database is not None:
                 from sqlalchemy import URL
 
-                properties["uri"] = URL.create("sqlite", database=str(self.database), query={"timeout": str(_LOCKED_S)})
+                properties["uri"] = URL.create(
+                    "sqlite", database=str(self.database), query={"timeout": str(_LOCKED_S)}
+                )
             self._catalog = load_catalog("marketpulse", **properties)
         return self._catalog
 

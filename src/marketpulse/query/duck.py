@@ -101,7 +101,9 @@ class LakeQuery:
                 rows = self._answer(query, views, pictures, files)
             except FileNotFoundError:
                 continue
-            self.committed_ms = max((p.committed_ms for p in pictures.values() if p.committed_ms), default=None)
+            self.committed_ms = max(
+                (p.committed_ms for p in pictures.values() if p.committed_ms), default=None
+            )
             return rows
         raise Retryable("the lake's files change faster than they can be read: try again")
 
@@ -237,7 +239,8 @@ def _register(connection: Any, name: str, picture: Picture, files: Sequence[Stor
 def _mapped(schema: pa.Schema, ids: Mapping[str, int]) -> str:
     """The columns for DuckDB, by the ids that they have in the files: none is opened to learn its schema."""
     columns = (
-        f"{ids[f.name]}: {{name: {_text(f.name)}, type: {_text(_type(f.type))}, default_value: NULL}}" for f in schema
+        f"{ids[f.name]}: {{name: {_text(f.name)}, type: {_text(_type(f.type))}, default_value: NULL}}"
+        for f in schema
     )
     return f"MAP {{{', '.join(columns)}}}"
 

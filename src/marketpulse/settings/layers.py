@@ -45,7 +45,9 @@ class TomlFile(TomlConfigSettingsSource):
                     f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
                     f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
                 )
-        for name in {"token", "credential"} & values.get("sinks", {}).get("lake", {}).get("catalog", {}).keys():
+        for name in {"token", "credential"} & values.get("sinks", {}).get("lake", {}).get(
+            "catalog", {}
+        ).keys():
             raise SettingsError(
                 f"sinks.lake.catalog.{name} is a secret: remove it from {_file.get()} and set "
                 f"MARKETPULSE_SINKS__LAKE__CATALOG__{name.upper()} in the environment or in .env"

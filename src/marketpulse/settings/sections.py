@@ -223,8 +223,12 @@ class CatalogSettings(Section):
         description="a file `catalog.db` beside the tables (in the data directory, when they lie on S3), an Iceberg REST "
         "catalogue, or AWS Glue",
     )
-    uri: str | None = Field(None, description="the REST catalogue's address; another Glue endpoint than AWS's")
-    warehouse: str | None = Field(None, description="the REST catalogue's own name for the place of the tables")
+    uri: str | None = Field(
+        None, description="the REST catalogue's address; another Glue endpoint than AWS's"
+    )
+    warehouse: str | None = Field(
+        None, description="the REST catalogue's own name for the place of the tables"
+    )
     namespace: str = Field(
         "marketpulse", pattern=r"^[a-z][a-z0-9_]*$", description="the tables' namespace; a database in Glue"
     )
@@ -232,7 +236,8 @@ class CatalogSettings(Section):
         None, description="of the REST catalogue; from the environment or `.env` only"
     )
     credential: SecretStr | None = Field(
-        None, description="`client_id:client_secret` of the REST catalogue; from the environment or `.env` only"
+        None,
+        description="`client_id:client_secret` of the REST catalogue; from the environment or `.env` only",
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow.fs
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.lake import Lake
 from marketpulse.catalog.offsets import PROPERTY, Offsets
-from marketpulse.catalog.visible import VisibleFiles, filesystem, path_on
+from marketpulse.catalog.visible import CHORE, VisibleFiles, filesystem, path_on
 from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError
 from marketpulse.model.tables import EVENT_TIME_COLUMN, TABLES
@@ -122,7 +122,9 @@ class Chores:
         youngest = self._clock.now_ns() - round(self._limits.orphans_h * 3_600e9)
         with explained(self._lake.where):
             fs = filesystem(table)
-            selector = pyarrow.fs.FileSelector(path_on(table.metadata.location), recursive=True, allow_not_found=True)
+            selector = pyarrow.fs.FileSelector(
+                path_on(table.metadata.location), recursive=True, allow_not_found=True
+            )
             listed = [
                 info.path for info in fs.get_file_info(selector)
                 if info.is_file and info.mtime_ns is not None and info.mtime_ns < youngest
@@ -157,7 +159,11 @@ class Chores:
         if not gone:
             return None
         get_logger().warning(
-            "old_days_deleted", table=name, rows=gone[0].rows, first_day=gone[0].first_day, last_day=gone[0].last_day
+            "old_days_deleted",
+            table=name,
+            rows=gone[0].rows,
+            first_day=gone[0].first_day,
+            last_day=gone[0].last_day,
         )
         return gone[0]
 
@@ -184,14 +190,16 @@ class Chores:
                 rows += gone.num_rows
                 times += [pc.min(gone[column]).as_py(), pc.max(gone[column]).as_py()]
             flushed = (file.first_ms, file.last_ms)
-            added += [write_file(table, name, part, p, flushed, where, merged=True) for p, part in split(name, kept)]
+            added += [
+                write_file(table, name, part, p, flushed, where, merged=True) for p, part in split(name, kept)
+            ]
         if not rows:
             discard(table, added)
             return None
         removed = [f.data_file for f in old if f.data_file is not None]
         try:
             commit(
-                table, Change(added, removed, {"marketpulse.chore": "retention"}), Offsets.of(table.metadata, where),
+                table, Change(added, removed, {CHORE: "retention"}), Offsets.of(table.metadata, where),
                 where, lambda _: None,
             )  # fmt: skip
         except Moved:
@@ -267,5 +275,3 @@ def _named(table: "Table") -> Iterator[str]:
 
 def _day(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 10**9, UTC).date().isoformat()
-
-

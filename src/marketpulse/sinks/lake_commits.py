@@ -1,7 +1,7 @@
 """Commits of the lake: files come and go, and the offsets move with them, in one snapshot.
 
-    1. look      where the table stands now, and whether that is where this process thinks
-    2. snapshot  on top of what was seen; refused when another writer came in between: then look again
+1. look      where the table stands now, and whether that is where this process thinks
+2. snapshot  on top of what was seen; refused when another writer came in between: then look again
 """
 
 import random
@@ -31,7 +31,7 @@ class Change:
     properties: Mapping[str, str] = field(default_factory=dict)  # more for the snapshot's summary
 
 
-class Moved(Exception):  # noqa: N818  (for this room alone: the caller looks again)
+class Moved(Exception):
     """Another writer came first: nothing was committed."""
 
 
@@ -71,6 +71,4 @@ def retried(what: str, attempt: Callable[[], bool]) -> bool:
             return attempt()
         except Moved:
             time.sleep(random.uniform(0.2, 1) * _WAIT_S * min(number + 1, 10))
-    raise Retryable(
-        f"{what}: other writers keep coming in between: trying again, nothing is lost"
-    )
+    raise Retryable(f"{what}: other writers keep coming in between: trying again, nothing is lost")

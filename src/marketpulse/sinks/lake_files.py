@@ -125,9 +125,7 @@ def _typed(kind: pa.DataType, known: "IcebergType") -> pa.DataType:
     if isinstance(known, ListType):
         element = known.element_field
         identity = {b"PARQUET:field_id": str(element.field_id).encode()}
-        return pa.list_(
-            pa.field("element", _typed(kind.value_type, element.field_type), metadata=identity)
-        )
+        return pa.list_(pa.field("element", _typed(kind.value_type, element.field_type), metadata=identity))
     return kind
 
 

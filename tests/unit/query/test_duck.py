@@ -284,7 +284,9 @@ def test_a_compaction_during_the_query_is_answered_from_the_new_files(
 
     def read_then_compact(files: VisibleFiles, tables: Any) -> dict[str, Picture]:
         pictures = read(files, tables)
-        if files is query._files and calls.acquire(blocking=False):  # the files that the first picture names go away
+        if files is query._files and calls.acquire(
+            blocking=False
+        ):  # the files that the first picture names go away
             lake.merge("trades")
         return pictures
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +62,16 @@ def sql(
         write(render(lake.run(query), format.value), out)
     finally:
         lake.close()
+    typer.echo(picture_age(lake.committed_ms), err=True)
+
+
+def picture_age(committed_ms: int | None) -> str:
+    """The line on standard error behind a result."""
+    from marketpulse.app.lake import age_text
+
+    if committed_ms is None:
+        return "Nothing has been committed to these tables yet."
+    return f"As of the newest commit, {age_text(time.time() - committed_ms / 1_000)} ago."
 
 
 def write(data: bytes, out: Path | None) -> None:
