@@ -181,12 +181,14 @@ class SqlQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SqlAnswer:
-    """Its rows. `more`: there are others behind them. `sql` is what was run, in the dialect that ran it."""
+    """Its rows. `more`: there are others behind them. `sql` is what was run, in the dialect that ran it.
+    `committed_ms` is when the newest of what it has seen was stored (None: unknown, or there was nothing)."""
 
     rows: pa.Table
     more: bool
     sql: str
     dialect: Literal["duckdb", "athena"]
+    committed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

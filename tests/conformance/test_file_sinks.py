@@ -23,7 +23,6 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
@@ -630,7 +629,7 @@ def storing_process() -> Iterator[StoringProcess]:
 def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
     local_place: Place, storing_process: StoringProcess
 ) -> None:
-    stride = 4  # every fourth call; the phase differs between the two sinks
+    stride = 4  # every fourth call
     kills = 0
     for kill_at in range(1 + 2 * (local_place.kind == "lines by symbol"), 2_000, stride):
         here = Place(local_place.kind, f"{local_place.url}/{kill_at}")

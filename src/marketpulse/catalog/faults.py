@@ -3,6 +3,7 @@
 import contextlib
 import errno
 from collections.abc import Iterator
+from importlib import import_module
 
 from marketpulse.errors import Fatal, Retryable
 
@@ -20,14 +21,14 @@ def explained(where: str) -> Iterator[None]:
 
     A conflict with another writer is left alone, and so is a file that is not there: the caller knows what it means.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
     from pydantic import ValidationError
     from pyiceberg import exceptions as iceberg
     from sqlalchemy.exc import DatabaseError
 
+    botocore = import_module("botocore.exceptions")
     denied = (
         iceberg.UnauthorizedError, iceberg.ForbiddenError, iceberg.OAuthError, iceberg.AuthorizationExpiredError,
-        NoCredentialsError, PartialCredentialsError, PermissionError,
+        botocore.NoCredentialsError, botocore.PartialCredentialsError, PermissionError,
     )  # fmt: skip
     try:
         yield
@@ -35,14 +36,14 @@ def explained(where: str) -> Iterator[None]:
         raise
     except denied as error:
         raise _forbidden(where, error) from None
-    except (OSError, DatabaseError, ClientError) as error:
+    except (OSError, DatabaseError, botocore.ClientError) as error:
         raise _of_the_store(where, error) from error
     except ValidationError as error:
         raise Fatal(
             f"{where}: the table's metadata is damaged ({error.error_count()} faults): register the newest whole "
             "metadata file again (docs/lake.md)"
         ) from None
-    except (BotoCoreError, iceberg.RESTError, iceberg.CommitStateUnknownException) as error:
+    except (botocore.BotoCoreError, iceberg.RESTError, iceberg.CommitStateUnknownException) as error:
         raise _away(where, error) from error
 
 

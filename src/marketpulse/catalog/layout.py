@@ -5,7 +5,7 @@ The contract's columns come first; behind them the times once more, as `timestam
 
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -151,12 +151,12 @@ def iceberg_type(kind: pa.DataType, ids: "count[int]") -> "IcebergType":
 
 def partition_spec(table: str, schema: "Schema") -> "PartitionSpec":
     from pyiceberg.partitioning import PartitionField, PartitionSpec
-    from pyiceberg.transforms import DayTransform, MonthTransform
+    from pyiceberg.transforms import DayTransform, MonthTransform, Transform
 
     if not TIMES[table]:
         return PartitionSpec()
     time, period = next(iter(TIMES[table])), PERIOD[table]
-    transform = DayTransform() if period == "day" else MonthTransform()
+    transform: Transform[Any, Any] = DayTransform() if period == "day" else MonthTransform()
     name = f"{time.removesuffix('_time')}_{period}"
     return PartitionSpec(PartitionField(schema.find_field(time).field_id, 1000, transform, name))
 

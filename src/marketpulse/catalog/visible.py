@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 ALWAYS = 2**62
+CHORE = "marketpulse.chore"
+"""In the summary of a snapshot that brings no rows: which chore made it."""
 _NAME = re.compile(r"(\d{13})-(\d{13})-(rows|merged)-[0-9a-f]{32}\.parquet")
 _ATTEMPTS = 4
 
@@ -148,8 +150,7 @@ class VisibleFiles:
         return Picture(
             name, sorted(files, key=lambda f: (f.first_ms, f.last_ms, f.path)),
             Offsets.of(table.metadata, f"{self.lake.where}, table {name}"),
-            snapshot.snapshot_id if snapshot else None, snapshot.timestamp_ms if snapshot else None,
-            list(ids), ids, fs,
+            snapshot.snapshot_id if snapshot else None, _committed_ms(table), list(ids), ids, fs,
         )  # fmt: skip
 
     def _files_of(self, name: str, table: "Table", manifest: "ManifestFile") -> list[StoredFile]:
@@ -164,6 +165,16 @@ class VisibleFiles:
 
 def open_visible(settings: Settings) -> VisibleFiles:
     return VisibleFiles(open_lake(settings))
+
+
+def _committed_ms(table: "Table") -> int | None:
+    """When the table's rows were last told of: a chore tells nothing new."""
+    newest = snapshot = table.current_snapshot()
+    while snapshot is not None and snapshot.summary is not None and snapshot.summary.get(CHORE) is not None:
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.metadata.snapshot_by_id(parent)
+    found = snapshot or newest
+    return None if found is None else found.timestamp_ms
 
 
 def file_name(first_ms: int, last_ms: int, unique: str, *, merged: bool) -> str:

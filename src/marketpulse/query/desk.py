@@ -29,7 +29,7 @@ class LakeDesk:
         limit = None if question.limit is None else question.limit + 1
         rows, sql, dialect = self._run(question, How(cancelled, question.skip, limit))
         more = limit is not None and rows.num_rows == limit
-        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect)
+        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, self._query.committed_ms)
 
     def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
         """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""

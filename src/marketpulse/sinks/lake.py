@@ -13,8 +13,10 @@ The steps of a flush, and what a process killed between two of them leaves:
     4. chores        merge small files, expire old snapshots, remove left-over files: each a commit, or nothing
 """
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -69,6 +71,9 @@ class LakeSink:
     def resume(self) -> Mapping[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
         self.close()
+        if not self._lake.exists():
+            # The first flush, some seconds from now, finds the library there.
+            threading.Thread(target=import_module, args=("pyiceberg.catalog.sql",), daemon=True).start()
         stand = {name: self._offsets(table) for name, table in self._lake.tables(self.tables).items()}
         for name in self.tables:
             self._seen[name] = dict(stand.get(name, Offsets()).next)
@@ -110,10 +115,11 @@ class _Flush:
     def __init__(self, sink: LakeSink) -> None:
         self._sink, self._held, self._lake = sink, sink._held, sink._lake
         self._fault: MarketPulseError | None = None
+        self._keys = self._held.keys()
         self._reached: dict[Key, dict[str, int]] = {}  # how far each table holds all rows by now
 
     def run(self) -> None:
-        keys = self._held.keys()
+        keys = self._keys
         if not keys:
             return
         with_rows = [name for name in self._held.tables if self._has_rows(name)]
@@ -133,16 +139,14 @@ class _Flush:
             raise self._fault
 
     def _has_rows(self, name: str) -> bool:
-        return any(b.rows.num_rows for key in self._held.keys() for b in self._held.of(key).get(name, ()))
+        return any(b.rows.num_rows for key in self._keys for b in self._held.of(key).get(name, ()))
 
     def _tell_positions(self, told: set[str]) -> None:
         """Of topics that brought no row at all: at most once a minute, by the first of their tables."""
         now = self._sink._clock.monotonic()
         for topic in dict.fromkeys(TABLES[name][0] for name in self._held.tables):
             waits = [
-                name
-                for name in group_of_topic(topic)
-                if any(self._held.of(k).get(name) for k in self._held.keys())
+                name for name in group_of_topic(topic) if any(self._held.of(k).get(name) for k in self._keys)
             ]
             if not waits or topic in told:
                 continue
@@ -206,7 +210,7 @@ class _Flush:
         self._recognize(name, table)
         seen = self._sink._seen.setdefault(name, {})
         found: dict[Key, list[SinkBatch]] = {}
-        for key in self._held.keys():
+        for key in self._keys:
             waiting = self._held.of(key).get(name)
             if not waiting:
                 continue
@@ -245,9 +249,7 @@ class _Flush:
         return min(reached[other] for other in group) if all(other in reached for other in group) else None
 
     def _columns(self, name: str) -> list[str]:
-        batches = (
-            b for key in self._held.keys() for b in self._held.of(key).get(name, ()) if b.rows.num_rows
-        )
+        batches = (b for key in self._keys for b in self._held.of(key).get(name, ()) if b.rows.num_rows)
         return list(dict.fromkeys(column for b in batches for column in b.rows.schema.names))
 
 

@@ -14,7 +14,7 @@ import pyarrow.fs
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.lake import Lake
 from marketpulse.catalog.offsets import PROPERTY, Offsets
-from marketpulse.catalog.visible import VisibleFiles, filesystem, path_on
+from marketpulse.catalog.visible import CHORE, VisibleFiles, filesystem, path_on
 from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError
 from marketpulse.model.tables import EVENT_TIME_COLUMN, TABLES
@@ -199,7 +199,7 @@ class Chores:
         removed = [f.data_file for f in old if f.data_file is not None]
         try:
             commit(
-                table, Change(added, removed, {"marketpulse.chore": "retention"}), Offsets.of(table.metadata, where),
+                table, Change(added, removed, {CHORE: "retention"}), Offsets.of(table.metadata, where),
                 where, lambda _: None,
             )  # fmt: skip
         except Moved:

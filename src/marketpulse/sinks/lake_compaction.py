@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.layout import plain
 from marketpulse.catalog.offsets import Offsets
-from marketpulse.catalog.visible import StoredFile, filesystem, path_on
+from marketpulse.catalog.visible import CHORE, StoredFile, filesystem, path_on
 from marketpulse.errors import Fatal
 from marketpulse.sinks.lake_commits import Change, Moved, commit
 from marketpulse.sinks.lake_files import discard, write_file
@@ -105,7 +105,7 @@ def merge(table: "Table", name: str, planned: Merge, where: str) -> bool:
     removed = [f.data_file for f in sources if f.data_file is not None]
     try:
         commit(
-            table, Change([file], removed, {"marketpulse.chore": "compact"}), Offsets.of(table.metadata, where), where,
+            table, Change([file], removed, {CHORE: "compact"}), Offsets.of(table.metadata, where), where,
             lambda _: None,
         )  # fmt: skip
     except Moved:
@@ -129,7 +129,7 @@ def forget_missing(table: "Table", files: Sequence[StoredFile], where: str) -> b
     gone = [f.data_file for f, info in zip(files, there, strict=True) if info.type.name == "NotFound"]
     try:
         commit(
-            table, Change((), [f for f in gone if f is not None], {"marketpulse.chore": "forget"}),
+            table, Change((), [f for f in gone if f is not None], {CHORE: "forget"}),
             Offsets.of(table.metadata, where), where, lambda _: None,
         )  # fmt: skip
     except Moved:

@@ -1,6 +1,7 @@
 """`sql`: ask what is stored, here or at Athena."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
@@ -105,7 +106,9 @@ def _here(settings: "Settings", question: "SqlQuestion", explain: bool, form: st
         if explain:
             write(_until_done(lambda stop: desk.explain(question, stop), question).encode(), out)
         else:
-            write(render(_until_done(lambda stop: desk.answer(question, stop), question).rows, form), out)
+            answer = _until_done(lambda stop: desk.answer(question, stop), question)
+            write(render(answer.rows, form), out)
+            typer.echo(_age(answer.committed_ms), err=True)
     finally:
         desk.close()
 
@@ -146,6 +149,15 @@ def _until_done(run: "Callable[[threading.Event], T]", question: "SqlQuestion") 
             if question.sql and isinstance(refusal.mistake, SqlMistake):
                 raise QueryRefused(with_caret(question.sql, refusal.mistake)) from None
             raise
+
+
+def _age(committed_ms: int | None) -> str:
+    """How old the picture is: a line on standard error, behind the rows."""
+    from marketpulse.app.lake import age_text
+
+    if committed_ms is None:
+        return "Nothing has been committed to these tables yet."
+    return f"As of the newest commit, {age_text(time.time() - committed_ms / 1_000)} ago."
 
 
 def _values(options: list[str]) -> dict[str, str]:
