@@ -105,7 +105,9 @@ def without_place(rows: list[Row], *others: str) -> list[str]:
     found = [{k: v for k, v in row.items() if k not in left_out} for row in rows]
     for row in found:
         if row.get("timeframe") == "3t":
-            row.pop("spread", None)  # of the log's last quote, and a replay writes quotes before trades near them
+            row.pop(
+                "spread", None
+            )  # of the log's last quote, and a replay writes quotes before trades near them
     return sorted(json.dumps(row, default=str, sort_keys=True) for row in found)
 
 
@@ -201,9 +203,7 @@ def history() -> list[Row]:
 
 
 def live(begin: float) -> list[Row]:
-    ticks = [
-        trade(IN_FIRST[0], begin + n * 0.4, 11 + n % 8, 2.0, trade_id=f"l{n}") for n in range(300)
-    ]
+    ticks = [trade(IN_FIRST[0], begin + n * 0.4, 11 + n % 8, 2.0, trade_id=f"l{n}") for n in range(300)]
     return [hello("live"), *ticks, heartbeat(begin + 200)]
 
 
@@ -233,7 +233,11 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     for table in COMPUTED:
         assert without_place(stored(here, table)) == without_place(whole[table]), table
     market = here.topic("market")
-    seam = [b for b in stored(here, "bars") if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None]
+    seam = [
+        b
+        for b in stored(here, "bars")
+        if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None
+    ]
     assert {b["timeframe"] for b in seam} >= {"1m"}, "the bar at the file's end was completed by live trades"
     assert any(b["receipt"]["last_offset"] is not None for b in seam)
     done = pipeline.marketpulse("verify", "--format", "json")
@@ -350,9 +354,10 @@ def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(
     assert kills >= 2
     for table in ("trades", "quotes", "events", *COMPUTED):
         assert _in_order(stored(killed, table)) == _in_order(stored(undisturbed, table)), table
-    assert StoredRows(killed).whole("dead_letters").equals(pa.table({})) or not StoredRows(killed).whole(
-        "dead_letters"
-    ).num_rows
+    assert (
+        StoredRows(killed).whole("dead_letters").equals(pa.table({}))
+        or not StoredRows(killed).whole("dead_letters").num_rows
+    )
 
 
 def _in_order(rows: list[Row]) -> list[str]:
