@@ -16,6 +16,7 @@ NAMES = (
     "indicators",
     "influx",
     "latency",
+    "load",
     "postgres",
     "redis_store",
     "scale",

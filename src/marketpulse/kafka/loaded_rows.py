@@ -25,7 +25,11 @@ class LoadedRows:
         self._partition_of: Ids = np.empty(0, np.int32)  # by a string's id
 
     def batches(
-        self, tables: Sequence[pa.Table], numbers: Sequence[Ints], parts: Sequence[Ids], end_ns: Mapping[str, int]
+        self,
+        tables: Sequence[pa.Table],
+        numbers: Sequence[Ints],
+        parts: Sequence[Ids],
+        end_ns: Mapping[str, int],
     ) -> tuple[dict[int, MarketBatch], list[DeadLetter], int]:
         """One stretch of time: by kind, in the order of rank, tables with columns of TRADE, QUOTE, BAR_IN or EVENT,
         and the number of each row's line and its place among those of the same number.
@@ -56,12 +60,12 @@ class LoadedRows:
         if new:
             self._partition_of = np.concatenate([self._partition_of, self.partition_of(new)])
         partition = self._partition_of[whole.ids[SYMBOL]]
-        order = np.argsort(partition, kind="stable")
-        ends = np.searchsorted(partition[order], np.arange(self._partitions), side="right")
+        ends = np.cumsum(np.bincount(partition, minlength=self._partitions)).tolist()
+        sorted_out = whole.taken(np.argsort(partition, kind="stable"))
         found = []
-        for number, (begin, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)):
+        for number, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             if end > begin:
-                own = whole.taken(order[begin:end])
+                own = _slice(sorted_out, begin, end)
                 found.append((number, own.to_batch(self._topic, number, self.strings)))
         return found
 
@@ -77,6 +81,13 @@ class LoadedRows:
             row.refusal.reason, row.refusal.detail, self._topic, partition, int(number[row.row]),
             int(part[row.row]) or ABSENT, None, row.shown, symbol,
         )  # fmt: skip
+
+
+def _slice(whole: Columns, begin: int, end: int) -> Columns:
+    """These rows, on the same memory."""
+    rare = {row - begin: record for row, record in whole.rare.items() if begin <= row < end}
+    parts = (matrix[:, begin:end] for matrix in (whole.floats, whole.longs, whole.ids, whole.flags))
+    return Columns(*parts, whole.data, rare)
 
 
 def _merged(parts: list[Columns]) -> Columns:

@@ -122,7 +122,9 @@ class LogReader:
 
     def snapshots(self, partition: int) -> list[Pointer]:
         """The whole snapshots of a partition's state that the broker still has, oldest first."""
-        return sorted({pointer for pointer, _ in self._whole(partition)}, key=lambda p: (p.covered, p.state_offset))
+        return sorted(
+            {pointer for pointer, _ in self._whole(partition)}, key=lambda p: (p.covered, p.state_offset)
+        )
 
     def loads(self, partition: int) -> list[tuple[Pointer, str]]:
         """The states that loads of files have ended with, oldest first, and the names of these loads."""

@@ -36,9 +36,8 @@ def engine_runs(settings: Settings) -> bool:
     """Whether a process works as the engine now. Raises Retryable while the broker is away."""
     group = settings.group(settings.process.group)
     try:
-        asked = AdminClient(client_config(settings, "admin")).describe_consumer_groups(
-            [group], request_timeout=_CALL_S
-        )
+        admin = AdminClient(client_config(settings, "admin"))  # must outlive its answer
+        asked = admin.describe_consumer_groups([group], request_timeout=_CALL_S)
         found = asked[group].result(_CALL_S)
     except KafkaException as error:
         fault = error.args[0]

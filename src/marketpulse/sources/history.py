@@ -66,7 +66,12 @@ class LaidOut:
 
 
 def lay_out(
-    paths: Sequence[Path], mapping: Mapping, directory: Path, say: Say = lambda _: None, *, strict: bool = False
+    paths: Sequence[Path],
+    mapping: Mapping,
+    directory: Path,
+    say: Say = lambda _: None,
+    *,
+    strict: bool = False,
 ) -> LaidOut:
     """Read every file, and lay its rows aside in this directory. `say` is told of the rows of each block.
 

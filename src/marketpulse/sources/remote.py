@@ -98,5 +98,3 @@ def _shown(url: str) -> str:
     """The URL without what may be a secret in it: a login, a signed query."""
     parts = urllib.parse.urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-

@@ -18,7 +18,7 @@ from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper
-from marketpulse.errors import EnvironmentProblem, Fatal
+from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to, resolve_bootstrap
 from marketpulse.kafka.log_reader import LogReader
@@ -30,6 +30,7 @@ from marketpulse.settings import Settings
 
 _LEAVES_S = 8.0  # a killed engine is a member of its group for so long
 _LOOK_EVERY_S = 0.5
+_PATIENCE_S = 15.0
 
 
 @dataclass(slots=True)
@@ -73,6 +74,17 @@ def base_of(settings: Settings, config: EngineConfig) -> Base:
     """Where the pipeline stands. Raises Fatal while an engine works or where its state cannot be gone on with,
     Retryable while the broker is away."""
     _wait_for_rest(settings)
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:  # topics that were made a moment ago have no leader yet
+        try:
+            return _look(settings, config)
+        except Retryable:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _look(settings: Settings, config: EngineConfig) -> Base:
     log = LogReader(settings)
     try:
         base = Base(log.partitions())

@@ -93,9 +93,7 @@ class PartitionLoad:
         batch.rare[0] = record
         return self._run(batch, [], batch, muted=False)
 
-    def _run(
-        self, batch: MarketBatch, letters: list[DeadLetter], told: MarketBatch, *, muted: bool
-    ) -> Rows:
+    def _run(self, batch: MarketBatch, letters: list[DeadLetter], told: MarketBatch, *, muted: bool) -> Rows:
         parts: list[Rows] = []
         for state, result in self._stepper.steps(self.state, batch):
             self.state = state

@@ -35,7 +35,7 @@ from marketpulse.engine.checkpoint import computation, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import SOURCES_MAX
 from marketpulse.engine.state import new_state
-from marketpulse.errors import Fatal, ParameterError
+from marketpulse.errors import Fatal
 from marketpulse.kafka.dead_letter import encode_dead_letter
 from marketpulse.kafka.loaded_rows import LoadedRows
 from marketpulse.kafka.seat import Seat, StateOf
@@ -316,9 +316,7 @@ class _Load:
             engine.hear_hello(self._source, lateness_ns, self._request.calendar)
         return engine.take(batch, muted=muted)
 
-    def _batches(
-        self, end: int, found: Sequence[Given], letters: Sequence[DeadLetter]
-    ) -> list[SinkBatch]:
+    def _batches(self, end: int, found: Sequence[Given], letters: Sequence[DeadLetter]) -> list[SinkBatch]:
         """What is to be stored up to the position `end`: every table of each partition that has something, from where
         the partition stood before."""
         self._count(found, letters)
