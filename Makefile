@@ -2,7 +2,7 @@
 # directory. Works with GNU make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test test-ui soak lint format bench bench-peers ui docs lock clean
+.PHONY: help setup dev run test test-ui test-trino soak lint format bench bench-peers ui docs lock clean
 
 # The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
 PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -18,6 +18,7 @@ help:
 	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest)"
 	@echo "make lint    ruff and mypy"
 	@echo "make soak    kill the engine and the broker for hours (SEEDS=200; ARGS as for test)"
+	@echo "make test-trino  Athena's dialect on a real Trino    (fetches it, 820 MB)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
 	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 3.5 GB)"
 	@echo "make setup   only make .venv and the pages"
@@ -47,6 +48,10 @@ test: dev
 test-ui: dev
 	@if test -f ui/package.json; then $(BIN)/python -I requirements/install.py npm run check; fi
 
+test-trino: dev
+	@.venv/uv/bin/uv pip install --quiet --require-hashes --target .venv/java-packages -r requirements/java.txt
+	@PYTHONPATH=.venv/java-packages $(BIN)/pytest tests/trino -v $(ARGS)
+
 SEEDS = 100
 
 soak: dev
@@ -71,6 +76,7 @@ ui: setup
 
 docs: dev
 	@$(BIN)/python docs/write_settings.py
+	@$(BIN)/python docs/write_influx_dashboard.py
 
 lock: dev
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt

@@ -1,6 +1,6 @@
 """Every benchmark in turn: `make bench`. Their figures also go to bench/results/<name>.json.
 
-python -m bench [alerts|catchup|decode|indicators|latency|postgres|scale|small_turns|stages …]
+python -m bench [NAME …]        such as catchup latency
 """
 
 import subprocess
@@ -8,7 +8,21 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("alerts", "catchup", "decode", "indicators", "latency", "postgres", "scale", "small_turns", "stages")
+NAMES = (
+    "alerts",
+    "archive",
+    "catchup",
+    "decode",
+    "indicators",
+    "influx",
+    "latency",
+    "load",
+    "postgres",
+    "redis_store",
+    "scale",
+    "small_turns",
+    "stages",
+)
 
 
 def main() -> int:

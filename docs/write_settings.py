@@ -37,10 +37,19 @@ EXAMPLES: dict[str, Any] = {
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
     "sinks.archive.url": "/mnt/archive",
+    "sinks.influx.org": "trading",
+    "sinks.influx.user": "marketpulse",
+    "sinks.influx.retention": "30d",
     "sinks.postgres.retention_days": {"quotes": 7, "trades": 90},
     "sinks.postgres.reader_role": "dashboards",
     "s3.endpoint_url": "http://127.0.0.1:9000",
+    "athena.output_location": "s3://my-bucket/athena-results/",
+    "athena.endpoint_url": "https://vpce-0a1b.athena.eu-central-1.vpce.amazonaws.com",
     "s3.region": "eu-central-1",
+    "aws.output_url": "s3://my-bucket/athena/",
+    "aws.crawler_role": "marketpulse-crawler",
+    "aws.crawler_schedule": "cron(15 0 * * ? *)",
+    "aws.tags": {"team": "markets"},
     "serve.allowed_hosts": ["market.example.org"],
     "files": ["data/*.csv"],
     "topic": "stock-prices",
@@ -69,7 +78,7 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `INFLUX_TOKEN` and
 `PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
@@ -224,12 +233,18 @@ def env_example() -> str:
 ## Its login. Secrets belong here, never into marketpulse.toml
 # MARKETPULSE_KAFKA__CLIENT='{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "…"}'
 
+## The password of the Redis or Valkey that sinks.redis.url names
+# MARKETPULSE_SINKS__REDIS__PASSWORD=…
+
 ## An existing topic with foreign JSON to feed in
 # KAFKA_TOPIC=stock-prices
 
-## A bucket for the lake (needs `pip install 'marketpulse[s3]'` and the usual AWS credentials)
+## A bucket for the lake and the archive (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket
 
+## The login of InfluxDB: a token (2.x, 3.x), or the password of sinks.influx.user (1.x)
+# INFLUX_TOKEN=…
+# MARKETPULSE_SINKS__INFLUX__PASSWORD=…
 ## The login of PostgreSQL (its user stands in sinks.postgres.url), and of the role for dashboards
 # MARKETPULSE_SINKS__POSTGRES__PASSWORD=…
 # MARKETPULSE_SINKS__POSTGRES__READER_PASSWORD=…

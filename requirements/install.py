@@ -7,7 +7,8 @@
 Runs on a bare Python 3.11+: standard library only. Every part remembers a digest of all that it was
 made from (`.venv/installed.json`), so an unchanged checkout costs a few file reads, and a part that
 was interrupted is simply done again. A Java, a Node and a Chromium of the machine are used where
-they are good enough; otherwise they come as locked packages into .venv, never into the system.
+they are good enough; otherwise they come as locked packages into .venv, never into the system. So do the
+time-series servers of the tests, from Debian's packages.
 """
 
 import hashlib
@@ -78,6 +79,7 @@ def main(level: str) -> None:
         ensure_pages(record)
         if level == "dev":
             ensure_chromium(record)
+            ensure_time_series_servers()
     except BaseException:
         kernels.abandon()
         raise
@@ -265,6 +267,36 @@ def ensure_chromium(record: Record) -> None:
     command("fetching a Chromium for the tests", [str(BIN / "playwright"), "install", "chromium"])
 
 
+def ensure_time_series_servers() -> None:
+    """InfluxDB 1.x and VictoriaMetrics for the tests as .venv/bin/…, where the machine has none: Debian's packages,
+    unpacked and not installed, so that it needs no root and starts no service."""
+    packages = {"influxd": "influxdb", "victoria-metrics": "victoria-metrics"}
+    yours = {name for name in packages if shutil.which(name)} - {"influxd"}  # that may be a 2.x
+    missing = [name for name in packages if not (BIN / name).exists() and name not in yours]
+    if not missing:
+        return
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        print(f"  no apt to fetch {' and '.join(missing)} with: tests that need them are skipped")
+        return
+    target = VENV / "debian"
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "lists" / "partial").mkdir(parents=True)
+    apt, fetch = ["apt-get", "-q"], ["download", *(packages[name] for name in missing)]
+    if not succeeds(
+        [*apt, *fetch], target
+    ):  # the machine's lists of packages are missing or old: have some beside
+        apt += ["-o", f"Dir::State::lists={target / 'lists'}", "-o", f"Dir::Cache={target}"]
+        apt += ["-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1"]
+        command("reading Debian's list of packages", [*apt, "update"])
+        command(f"fetching {' and '.join(missing)} for the tests", [*apt, *fetch], cwd=target)
+    for parcel in target.glob("*.deb"):
+        command(f"unpacking {parcel.name.split('_')[0]}", ["dpkg-deb", "--extract", str(parcel), str(target)])
+        parcel.unlink()
+    shutil.rmtree(target / "lists")
+    for name in missing:
+        (BIN / name).symlink_to(target / "usr" / "bin" / name)
+
+
 def start_kernels(record: Record) -> "Kernels":
     """The engine's machine code, compiled once after it changed, so that the first start does not wait for it."""
     source = ROOT / "src" / "marketpulse"
@@ -322,8 +354,8 @@ def digest_of(*groups: Iterable[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def succeeds(args: list[str]) -> bool:
-    return subprocess.run(args, capture_output=True, check=False).returncode == 0
+def succeeds(args: list[str], cwd: Path = ROOT) -> bool:
+    return subprocess.run(args, capture_output=True, check=False, cwd=cwd).returncode == 0
 
 
 def command(what: str, args: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:

@@ -13,11 +13,14 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
+from aws_server import aws_account, aws_server  # noqa: F401  (fixtures that several rooms share)
 from marketpulse.app.warm import warm_up
 from marketpulse.cache import cache_dir
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
+from s3_server import s3_bucket, s3_server  # noqa: F401
 
 # Kernels compile at their first call, which says nothing about the code's speed.
 hypothesis_settings.register_profile(

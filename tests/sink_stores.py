@@ -4,9 +4,9 @@ Each store has a module `<name>_store.py` beside this one, with a fixture that s
 loopback port, once per test process, and gives each test a database (or bucket, or prefix) of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from marketpulse.settings import Settings
 
@@ -43,6 +43,15 @@ class Store(Protocol):
 
     def start(self) -> None:
         """It is back, at the same address."""
+        ...
+
+
+@runtime_checkable
+class KeepsNewest(Protocol):
+    """A Store that shows some of its rows only, such as the newest of each symbol."""
+
+    def expected(self, table: str, rows: Sequence[Row]) -> list[Row]:
+        """Those of all rows stored that it shows."""
         ...
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from bare_clients import BareTopic
 from market_rows import at
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline import process, sink
+from marketpulse.catalog import open_visible
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
@@ -44,6 +46,21 @@ class Pipeline:
                 break
             waited.wait(0.1)
         log.close()
+
+    def wait_until_stored(self) -> None:
+        """Until the lake holds every row that the topics hold now."""
+        wanted = {
+            (topic.name, record.partition): record.offset + 1
+            for topic in (BareTopic.of(self.settings, name) for name in ("market", "bars", "indicators", "alerts", "dead-letters"))
+            for record in topic.committed()
+        }  # fmt: skip
+        waited = threading.Event()
+        for _ in range(600):
+            lake = open_visible(self.settings)
+            lake.read()
+            if all(lake.held_up_to(*key) >= end for key, end in wanted.items()):
+                break
+            waited.wait(0.1)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -85,23 +102,24 @@ class Pipeline:
     def tamper(self, table: str, column: str, since: float = 0) -> dict[str, Any]:
         """Change the last digit of one value (of a bar that opens since then) in a file of the lake; gives the row
         as it was."""
-        for path in sorted((self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")):
+        for path in self._files(table):
             stored = pq.read_table(path, partitioning=None)
             values = stored[column].to_pylist()
             for place, value in enumerate(values):
                 if value is not None and stored["open_time_ns"][place].as_py() >= at(since):
                     values[place] = value * (1 + 2**-52)
                     changed = pa.array(values, pa.float64())
-                    pq.write_table(
-                        stored.set_column(stored.column_names.index(column), column, changed), path
-                    )
+                    field = stored.schema.field(column)
+                    pq.write_table(stored.set_column(stored.column_names.index(column), field, changed), path)
                     return dict(stored.slice(place, 1).to_pylist()[0])
         raise AssertionError("the lake has no such value")
 
     def rewrite(self, table: str, change: Callable[[pa.Table], pa.Table]) -> pa.Table:
         """Change the largest file of a table; gives its rows as they were."""
-        paths = (self.settings.data_dir / "lake").glob(f"table={table}/*/*.parquet")
-        path = max(paths, key=lambda path: path.stat().st_size)
+        path = max(self._files(table), key=lambda path: path.stat().st_size)
         stored = pq.read_table(path, partitioning=None)
         pq.write_table(change(stored), path)
         return stored
+
+    def _files(self, table: str) -> list[Path]:
+        return [Path(file.path) for file in open_visible(self.settings).read([table])[table].files]

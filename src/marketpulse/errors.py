@@ -7,7 +7,9 @@ MarketPulseError
     ├── ParameterError     an argument is wrong: change it
     ├── SettingsError      the configuration is wrong: change it
     ├── EnvironmentProblem the machine lacks something: Java, a free port, disk
-    └── QueryRefused       the SQL is not one plain SELECT
+    ├── QueryRefused       the SQL is not one plain SELECT, or has a mistake
+    │   └── QueryLimit         it needs more time or memory than the settings allow
+    └── QueryCancelled     somebody has stopped the query
 """
 
 import errno
@@ -42,7 +44,18 @@ class EnvironmentProblem(Fatal):
 
 
 class QueryRefused(Fatal):
-    """The query is more than one SELECT over the stored tables."""
+    """The query is more than one SELECT over the stored tables. `mistake`, where it is known, says where
+    (ports.SqlMistake)."""
+
+    mistake: object | None = None
+
+
+class QueryLimit(QueryRefused):
+    """The query was good, but more than the settings allow."""
+
+
+class QueryCancelled(Fatal):
+    """The query was stopped by who asked, or by who runs this."""
 
 
 def disk_is_full(error: OSError) -> bool:

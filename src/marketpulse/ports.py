@@ -3,9 +3,10 @@
 Source -> MarketLog -> (the engine) -> Sink, LiveFeed;  Query reads what the sinks stored.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -159,6 +160,64 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """Make all that was written durable, data and offsets together."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SqlQuestion:
+    """One query: its text, or the name and the parameters of a query of the library.
+
+    Of its rows `skip` are left out, then at most `limit` given (None: all)."""
+
+    sql: str = ""
+    named: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    dialect: Literal["auto", "duckdb", "athena"] = "auto"
+    skip: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAnswer:
+    """Its rows. `more`: there are others behind them. `sql` is what was run, in the dialect that ran it.
+    `committed_ms` is when the newest of what it has seen was stored (None: unknown, or there was nothing)."""
+
+    rows: pa.Table
+    more: bool
+    sql: str
+    dialect: Literal["duckdb", "athena"]
+    committed_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SqlMistake:
+    """What is wrong with a query, and where in it: line and column count from 1, None is unknown."""
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+class SqlDesk(Protocol):
+    """Where SQL is asked, by people and pages. Calls may overlap in threads."""
+
+    def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:
+        """Raises QueryRefused (with its `mistake`), QueryLimit among them, QueryCancelled once `cancelled` is
+        set, ParameterError for a parameter, Retryable while the store is away."""
+        ...
+
+    def version(self) -> str:
+        """Of what is stored: another one as soon as an answer might differ."""
+        ...
+
+    def library(self) -> Sequence[Mapping[str, Any]]:
+        """The named queries: name, title, meaning, sql, parameters (name, kind, default, meaning)."""
+        ...
+
+    def render(self, rows: pa.Table, form: str) -> bytes:
+        """`csv`, `json` (one object per row), `rows` (one JSON array per row), `parquet` or `arrow` (a stream)."""
         ...
 
     def close(self) -> None: ...

@@ -82,6 +82,9 @@ EVENT_LATENCY_SECONDS = _histogram(
 ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
 SINK_ERRORS = _counter("sink_errors", "Faults of a store", "sink")
 FLUSH_SECONDS = _histogram("flush_seconds", "Time of one flush", "sink")
+POINTS_REFUSED = _counter(
+    "points_refused", "Points that a store would not take, or that shared a key", "sink", "reason"
+)
 # Receipts
 PARITY_ROWS_CHECKED = _counter("parity_rows_checked", "Stored rows that were computed again")
 PARITY_DRIFT_ROWS = _gauge(
@@ -92,6 +95,10 @@ PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the ch
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
+# SQL
+SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
+SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")
+SQL_RUNNING = _gauge("sql_running", "Queries of the web API that run or wait")
 # The tree
 CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
 

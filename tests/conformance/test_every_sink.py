@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from archive_store import archive_by_date, archive_by_symbol, archive_in_a_bucket  # noqa: F401
+from lake_store import lake_store  # noqa: F401
 from log_of_rows import HOUR_NS, START_NS, batch, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR, indicators_schema
@@ -23,22 +25,27 @@ from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import SINKS, open_sink
 from postgres_store import postgres_server, postgres_store  # noqa: F401  (fixtures)
-from sink_stores import Row, Store, settings_for
+from sink_stores import KeepsNewest, Row, Store, settings_for
 from storing_child import store
+from valkey_store import valkey, valkey_store  # noqa: F401
 
 pytestmark = pytest.mark.integration
 
-STORES: dict[str, str] = {
-    "postgres": "postgres_store",
+STORES: dict[str, tuple[str, ...]] = {
+    "lake": ("lake_store",),
+    "archive": ("archive_by_date", "archive_by_symbol", "archive_in_a_bucket"),
+    "postgres": ("postgres_store",),
+    "influx": ("influx_store",),
+    "redis": ("valkey_store",),
 }
-"""Name of the sink -> the fixture that gives a Store."""
+"""Name of the sink -> the fixtures that give a Store."""
 
 Open = Callable[[], Sink]
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(fixture for fixtures in STORES.values() for fixture in fixtures))
 def place(request: pytest.FixtureRequest) -> Store:
-    found: Store = request.getfixturevalue(STORES[request.param])
+    found: Store = request.getfixturevalue(request.param)
     return found
 
 
@@ -56,6 +63,7 @@ def assert_stored(place: Store, tables: Iterable[str], end: int, partitions: Ite
     """The store holds the known topics up to `end`: every row, once, and nothing else."""
     for table in {"trades", "quotes", "events", "bars"} & set(tables):
         rows = [row for p in partitions for row in batch(table, p, 0, end).rows.to_pylist()]
+        rows = place.expected(table, rows) if isinstance(place, KeepsNewest) else rows
         kept = [found for row in rows if (found := place.kept(table, row)) is not None]
         assert as_text(place.rows(table)) == as_text(kept), table
 

@@ -23,7 +23,6 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
@@ -34,18 +33,25 @@ from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.sinks import commits, compaction
-from marketpulse.sinks.archive import JsonLinesFormat
 from marketpulse.sinks.commits import read_states
-from marketpulse.sinks.files import FileFormat, FileSink
-from marketpulse.sinks.lake import ParquetFormat
+from marketpulse.sinks.files import FileSink
+from marketpulse.sinks.filing import BY_DATE_ALONE, Layout, symbol_of
+from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import Storage, open_storage
 
 NOW_NS = 1_715_000_000 * 10**9
-FORMATS: dict[str, FileFormat] = {"lake": ParquetFormat(), "archive": JsonLinesFormat()}
+KINDS: dict[str, tuple[str, Layout]] = {
+    "lines by date": ("json-lines", "date"),
+    "lines by symbol": ("json-lines", "symbol/date"),
+    "parquet by date": ("parquet", "date"),
+    "parquet by symbol": ("parquet", "symbol/date"),
+}
+"""Format and layout."""
 
 
 def open_sink(kind: str, storage: Storage) -> FileSink:
-    return FileSink(kind, storage, FORMATS[kind], ManualClock(NOW_NS))
+    form, layout = KINDS[kind]
+    return FileSink("archive", storage, FORMATS[form], ManualClock(NOW_NS), layout=layout)
 
 
 def store(sink: FileSink, end: int, cut: int, partitions: Iterable[int] = (0, 1)) -> None:
@@ -78,32 +84,41 @@ class Place:
     def rows(self, table: str, files: Iterable[str] | None = None) -> list[str]:
         storage = open_storage(self.url)
         chosen = [f for f in (self.files() if files is None else files) if f.startswith(f"table={table}/")]
-        found = [row for path in chosen for row in self._parse(storage.read(path))]
+        found = [row for path in chosen for row in self._parse(path, storage.read(path))]
         return sorted(json.dumps(row, sort_keys=True) for row in found)
+
+    @property
+    def suffix(self) -> str:
+        return FORMATS[KINDS[self.kind][0]].suffix
+
+    def directory(self, table: str, symbol: str | None) -> str:
+        by_symbol = KINDS[self.kind][1] == "symbol/date" and table not in BY_DATE_ALONE
+        return f"table={table}/symbol={symbol}" if by_symbol else f"table={table}"
 
     def committed_rows(self, table: str) -> list[str]:
         states = read_states(open_storage(self.url)).values()
         return self.rows(table, [path for state in states for path in state.files])
 
-    def _parse(self, data: bytes) -> list[dict[str, Any]]:
-        if self.kind == "lake":
+    def _parse(self, path: str, data: bytes) -> list[dict[str, Any]]:
+        if path.endswith(".parquet"):
             rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
-            return rows
-        return [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
+        else:
+            rows = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
+        return [{"symbol": symbol_of(path), **row} for row in rows] if "/symbol=" in path else rows
 
 
-@pytest.fixture(params=["lake on a disk", "lake in a store", "archive on a disk"])
+@pytest.fixture(params=["lines by date", "parquet by symbol", "parquet by date in a store"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "lake in a store":
-        yield Place("lake", f"memory:/{tmp_path}")
+    if request.param.endswith("in a store"):
+        yield Place("parquet by date", f"memory:/{tmp_path}")
         open_storage(f"memory:/{tmp_path}").delete(
             path.removeprefix(f"{tmp_path}/") for path in fsspec.filesystem("memory").find(str(tmp_path))
         )
     else:
-        yield Place(request.param.split()[0], str(tmp_path / "store"))
+        yield Place(request.param, str(tmp_path / "store"))
 
 
-@pytest.fixture(params=["lake", "archive"])
+@pytest.fixture(params=["lines by symbol", "parquet by date"])
 def local_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(request.param, str(tmp_path / "store"))
 
@@ -232,9 +247,8 @@ def test_a_dead_letter_is_filed_under_the_day_of_writing(place: Place) -> None:
     sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
     sink.flush()
     day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()
-    suffix = FORMATS[place.kind].suffix
     assert place.files() == [
-        f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{suffix}"
+        f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{place.suffix}"
     ]
 
 
@@ -246,9 +260,13 @@ def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> N
     for one in stretch("market", 3, 0, 8):
         sink.write(one)
     sink.flush()
-    suffix = FORMATS[place.kind].suffix
-    name = f"date=2024-05-01/market-03-000000000000-000000000008{suffix}"
-    assert place.files() == [f"table={table}/{name}" for table in ("events", "quotes", "trades")]
+    name = f"date=2024-05-01/market-03-000000000000-000000000008{place.suffix}"
+    directories = {
+        place.directory(table, row["symbol"])
+        for table in TOPICS["market"]
+        for row in batch(table, 3, 0, 8).rows.to_pylist()
+    }
+    assert place.files() == sorted(f"{directory}/{name}" for directory in directories)
 
 
 def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
@@ -273,7 +291,8 @@ def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
         )
         same_day.write(SinkBatch("trades", "market", 0, first, first + 1, rows))
         same_day.flush()
-    merged = [f for f in place.files() if f.startswith("table=trades/date=2024-05-01/")]
+    merged = [f for f in place.files() if f.startswith(f"{place.directory('trades', 'A')}/date=2024-05-01/")]
+    assert merged
     assert len(merged) <= compaction.FILES_MAX
     assert len(place.rows("trades")) == 40 + 100
 
@@ -293,7 +312,7 @@ def test_thirty_years_of_daily_bars_are_some_thirty_files_and_every_row(place: P
     assert len(place.files()) < 40  # a year each, and the last days, which are not settled, on their own
     for path in place.files():
         if "-year" not in path:
-            assert path.split("/")[1] >= "date=2024-04-28"
+            assert path.split("/")[-2] >= "date=2024-04-28"
 
 
 def test_slow_history_gathers_in_its_years(place: Place) -> None:
@@ -531,7 +550,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
 
 def test_a_place_that_cannot_be_written_stops_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
-    sink = Place("lake", str(tmp_path / "file" / "lake")).open()
+    sink = Place("parquet by date", str(tmp_path / "file" / "archive")).open()
     with pytest.raises(Fatal, match="give this user access, or set another url"):
         store(sink, end=10, cut=10)
 
@@ -610,9 +629,9 @@ def storing_process() -> Iterator[StoringProcess]:
 def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
     local_place: Place, storing_process: StoringProcess
 ) -> None:
-    stride = 4  # every fourth call; the phase differs between the two sinks
+    stride = 4  # every fourth call
     kills = 0
-    for kill_at in range(1 + 2 * (local_place.kind == "archive"), 2_000, stride):
+    for kill_at in range(1 + 2 * (local_place.kind == "lines by symbol"), 2_000, stride):
         here = Place(local_place.kind, f"{local_place.url}/{kill_at}")
         ended = storing_process.run(here, end=12, cut=4, kill_at=kill_at)
         store(here.open(), end=15, cut=5, partitions=[0])

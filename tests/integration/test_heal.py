@@ -84,6 +84,7 @@ def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_l
     market.write(the_log())
     with pipeline.running():
         pipeline.wait_until_taken()
+        pipeline.wait_until_stored()
         before = last_bars(pipeline)
         assert {row["revision"] for row in before.values()} == {0}
         (dry,) = healed(pipeline, "--dry-run")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pyarrow as pa
@@ -23,6 +23,7 @@ from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.telemetry import Health
+from valkey_store import ValkeyServer, valkey  # noqa: F401
 
 pytestmark = pytest.mark.integration
 
@@ -42,10 +43,10 @@ def write(settings: Settings, first_s: int, seconds: int) -> None:
         BareTopic.of(settings, topic).write([value for _, value in encoded], partition=1)
 
 
-def store(settings: Settings) -> None:
-    """What `sink lake` does with everything that stands in the topics."""
-    sink = open_sink(settings, "lake")
-    reader = TableReader(settings, ["bars", "indicators"], "sink-lake", sink.resume)
+def store(settings: Settings, which: str) -> None:
+    """What `sink WHICH` does with everything that stands in the topics."""
+    sink = open_sink(settings, which)
+    reader = TableReader(settings, ["bars", "indicators"], f"sink-{which}", sink.resume)
     ends = {(t.name, p): end for t in topics(settings) for p, end in t.ends().items() if end}
     stored: dict[tuple[str, int], int] = {}
     deadline = time.monotonic() + 30
@@ -93,19 +94,24 @@ def shown(url: str, timeframe: str, newest_s: int) -> list[dict[str, Any]]:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("with_lake", [True, False])
+@pytest.mark.parametrize("held_by", ["lake", "redis", None])
 def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch, with_lake: bool
+    kafka_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    valkey: ValkeyServer,  # noqa: F811
+    held_by: Literal["lake", "redis"] | None,
 ) -> None:
-    """As far as the lake or the topic holds them; and trades of before the restart count for no latency."""
+    """As far as the lake, Redis or the topic holds them; and trades of before the restart count for no latency."""
     monkeypatch.setattr(feed, "_BACK_PER_BAR", 2)
     monkeypatch.setattr(feed, "_BACK_MAX", 4 * 9_000)
-    serve = kafka_settings.serve.model_copy(update={"port": 0, "history_bars": HISTORY})
-    settings = kafka_settings.model_copy(update={"serve": serve})
-    minutes = 250 if with_lake else 130
+    picture = {"port": 0, "history_bars": HISTORY, "first_picture": held_by or "lake"}
+    serve = kafka_settings.serve.model_copy(update=picture)
+    sinks = kafka_settings.sinks.model_copy(update={"redis": valkey.settings(recent_bars=HISTORY)})
+    settings = kafka_settings.model_copy(update={"serve": serve, "sinks": sinks})
+    minutes = 250 if held_by else 130
     write(settings, 0, 60 * minutes)
-    if with_lake:
-        store(settings)
+    if held_by:
+        store(settings, held_by)
         write(settings, 60 * minutes, 1_200)  # more than the feed goes back by itself: no hole may stay
         minutes += 20
     old = live(["sma_2"], row("AAA", "1m", T0_S, 1.0, ingest_time_ns=time.time_ns() - 5 * 10**9)).rows
@@ -119,3 +125,13 @@ def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
             ]
             assert all(r["sma_2"] is not None for r in rows)
         assert httpx.get(url + "api/health").json()["latency_p50_ms"] is None
+
+
+def test_a_first_picture_that_cannot_be_read_is_gone_without(kafka_settings: Settings) -> None:
+    serve = kafka_settings.serve.model_copy(update={"port": 0, "first_picture": "redis"})
+    away = kafka_settings.sinks.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})
+    sinks = kafka_settings.sinks.model_copy(update={"redis": away})
+    settings = kafka_settings.model_copy(update={"serve": serve, "sinks": sinks})
+    write(settings, 0, 60)
+    with served(settings) as url:
+        assert len(shown(url, "1s", 59)) == 60

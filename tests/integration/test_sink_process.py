@@ -10,13 +10,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from bare_clients import BareTopic, Record, as_bytes, bare_producer, rows, transaction
+from lake_store import LakeStore
+from marketpulse.catalog import open_visible
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 from marketpulse.sinks.commits import read_states
@@ -97,6 +97,10 @@ class SinkProcesses:
         return process
 
     def stands_at(self) -> dict[tuple[str, int], int]:
+        if self._which == "lake":
+            lake = open_visible(self._settings)
+            lake.read()
+            return lake.positions()
         states = read_states(LocalStorage(self.directory))
         return {key: min(state.next_offsets.values()) for key, state in states.items() if state.next_offsets}
 
@@ -107,12 +111,12 @@ class SinkProcesses:
             time.sleep(0.1)
 
     def wait_until_stored(self, *topics: str) -> None:
-        """Until the store stands at the end of these topics, as they end now."""
-        wanted = {
-            (topic.name, partition): end
-            for topic in (BareTopic.of(self._settings, name) for name in topics)
-            for partition, end in topic.ends().items()
-        }
+        """Until the store stands behind the last row of these topics, as they end now."""
+        wanted: dict[tuple[str, int], int] = {}
+        for topic in (BareTopic.of(self._settings, name) for name in topics):
+            for record in topic.committed():
+                key = topic.name, record.partition
+                wanted[key] = max(wanted.get(key, 0), record.offset + 1)
         self.wait_for(lambda: all(self.stands_at().get(key, 0) >= end for key, end in wanted.items()))
 
     def close(self) -> None:
@@ -138,13 +142,9 @@ def archive(kafka_settings: Settings) -> Iterator[SinkProcesses]:
     processes.close()
 
 
-def parquet_rows(directory: Path, table: str) -> list[Row]:
-    """Every file of the table, as a reader that knows of no commit log sees them."""
-    return [
-        row
-        for path in directory.glob(f"table={table}/*/*.parquet")
-        for row in pq.ParquetFile(path).read().to_pylist()
-    ]
+def lake_rows(lake: SinkProcesses, table: str) -> list[Row]:
+    """Every row of the table, as its own library reads it."""
+    return LakeStore(lake.directory).history(table)
 
 
 def assert_market_is_stored(stored: list[Row], records: list[Record], kind: str, *fields: str) -> None:
@@ -157,17 +157,10 @@ def assert_market_is_stored(stored: list[Row], records: list[Record], kind: str,
 def assert_lake_is_the_topics(settings: Settings, lake: SinkProcesses) -> None:
     market, bars = BareTopic.of(settings).committed(), BareTopic.of(settings, "bars").committed()
     head = ("symbol", "source", "event_time_ns")
-    assert_market_is_stored(
-        parquet_rows(lake.directory, "trades"), market, "trade", *head, "price", "size", "trade_id"
-    )
-    assert_market_is_stored(
-        parquet_rows(lake.directory, "quotes"), market, "quote", *head, "bid", "ask", "ask_size"
-    )
-    assert_market_is_stored(parquet_rows(lake.directory, "events"), market, "halt", *head)
-    stored = [
-        json.dumps({**b, "session_date": str(b["session_date"])})
-        for b in parquet_rows(lake.directory, "bars")
-    ]
+    assert_market_is_stored(lake_rows(lake, "trades"), market, "trade", *head, "price", "size", "trade_id")
+    assert_market_is_stored(lake_rows(lake, "quotes"), market, "quote", *head, "bid", "ask", "ask_size")
+    assert_market_is_stored(lake_rows(lake, "events"), market, "halt", *head)
+    stored = [json.dumps({**b, "session_date": str(b["session_date"])}) for b in lake_rows(lake, "bars")]
     assert Counter(stored) == Counter(json.dumps(b) for b in rows(bars))
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import psutil
 
 from marketpulse.app.port import is_free
-from marketpulse.errors import MarketPulseError
+from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.kafka.client import resolve_bootstrap
 from marketpulse.kafka.jars import jar_lock
 from marketpulse.kafka.java import find_java
 from marketpulse.settings import Settings
+from marketpulse.sinks import SINKS, open_sink, settings_of
 from marketpulse.web.pages import load_assets
 
 PYTHON_MIN = (3, 11)
@@ -60,6 +61,7 @@ def examine(read: Callable[[], Settings]) -> list[Finding]:
         checks += [java, broker_parts, broker_port]
     checks += [broker, processes]
     findings += [check(settings) for check in checks]
+    findings += [sink(settings, which) for which in SINKS if settings_of(settings, which).enabled]
     return findings
 
 
@@ -185,6 +187,25 @@ def broker(settings: Settings) -> Finding:
             "topics", Level.WARN, found, "`marketpulse topics` creates them, and so does the next start"
         )
     return Finding("broker", Level.OK, f"{servers} answers, all topics are there")
+
+
+def sink(settings: Settings, which: str) -> Finding:
+    """Whether the store answers, takes the login, and tells where it stands."""
+    name = f"sink {which}"
+    try:
+        store = open_sink(settings, which)
+        try:
+            wanted = store.resume()
+        finally:
+            store.close()
+    except Retryable as error:
+        return Finding(name, Level.FAIL, str(error), f"what [sinks.{which}] names must run and be reached")
+    except MarketPulseError as error:
+        return Finding(name, Level.FAIL, str(error), f"correct [sinks.{which}], then run doctor again")
+    if wanted is None:
+        return Finding(name, Level.OK, f"{store.where} answers")
+    held = f"holds rows of {len(wanted)} partitions" if wanted else "is empty"
+    return Finding(name, Level.OK, f"{store.where} answers, {held}")
 
 
 def processes(settings: Settings) -> Finding:

@@ -3,7 +3,7 @@
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.exact_sum import add_exact, add_sum, carry
 from marketpulse.engine.heap import push_bar
-from marketpulse.engine.layout import FREE_BAR, FREE_BARS, Plan, Sessions, Tables
+from marketpulse.engine.layout import FREE_BAR, FREE_BARS, NEVER, Plan, Sessions, Tables
 from marketpulse.engine.sessions import bar_span, due_time
 
 _CARRY_EVERY = (1 << 28) - 1
@@ -38,7 +38,7 @@ def open_bar(
     bar.symbol, bar.frame = symbol, frame
     bar.open_ns, bar.close_ns, bar.due_ns = open_ns, close_ns, due_ns
     bar.parts, bar.trade_count, bar.has_vwap, bar.late_count = 0, 0, 1, 0
-    bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, -1, 0
+    bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, NEVER, 0
     bar.session_date = session_date
     bar.next = tables.heads[symbol, frame]
     tables.heads[symbol, frame] = slot

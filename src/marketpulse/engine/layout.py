@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-NEVER = -(2**63)  # a time before all times: not known yet
+NEVER = -(2**63)  # a time before all times, and an offset before all offsets: not known yet
+NO_PLACE = -1  # instead of an offset: no record. Those of loaded history lie far below (model.market.LOADED)
 
 # What a source said of itself
 MODE_UNKNOWN, MODE_LIVE, MODE_HISTORICAL = 0, 1, 2

@@ -16,6 +16,7 @@ from marketpulse.engine.layout import (
     N_SYMBOLS,
     NEVER,
     NEWEST,
+    NO_PLACE,
     Output,
     Tables,
 )
@@ -54,7 +55,7 @@ def quote_tick_bar(tables: Tables, output: Output, symbol: int, session_date: in
     """The bar that a trade of this session has just cut gets the log's last quote."""
     at = 2 * symbol + LOGGED
     quote = tables.last_quotes[at]
-    if quote.offset >= 0 and quote.session_date == session_date:
+    if quote.offset != NO_PLACE and quote.session_date == session_date:
         copy_quote(tables.last_quotes, at, output.closed, tables.registers[N_CLOSED] - 1)
 
 
@@ -85,7 +86,7 @@ def walk_back(
 def quote_forming(tables: Tables, forming: np.ndarray) -> None:
     """Forming bars get their symbol's newest quote, unless it is of an earlier session."""
     newest = tables.last_quotes[2 * forming["symbol"] + NEWEST]
-    known = (newest["offset"] >= 0) & (newest["session_date"] >= forming["session_date"])
+    known = (newest["offset"] != NO_PLACE) & (newest["session_date"] >= forming["session_date"])
     for name in _OF_QUOTE:
         forming[name] = np.where(known, newest[name], np.nan)
 

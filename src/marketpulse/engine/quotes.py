@@ -15,6 +15,7 @@ from marketpulse.engine.layout import (
     FREE_QUOTES,
     LOGGED,
     NEWEST,
+    NO_PLACE,
     ORIGIN_TRADES,
     QUOTES_CROSSED,
     QUOTES_LATE,
@@ -54,7 +55,7 @@ def take_quote(
     who = tables.symbols[symbol]
     who.dirty, who.ingest_ns = 1, rows.ingest_time_ns[i]
     newest = tables.last_quotes[2 * symbol + NEWEST]
-    if newest.offset < 0 or time >= newest.event_ns:
+    if newest.offset == NO_PLACE or time >= newest.event_ns:
         write_quote(tables.last_quotes, 2 * symbol + NEWEST, rows, i, date)
     write_quote(tables.last_quotes, 2 * symbol + LOGGED, rows, i, date)
     if plan.quotes and plan.ticks < plan.length.size:
@@ -91,7 +92,7 @@ def keep_quote(
     if at < 0 or time < quotes[at].event_ns or time >= quotes[at].slot_end_ns:
         _, end_ns = bar_span(plan, plan.ticks, opened, closed, time)
         at = find_slot(tables, symbol, end_ns)
-        if quotes[at].offset >= 0 and time < quotes[at].event_ns:
+        if quotes[at].offset != NO_PLACE and time < quotes[at].event_ns:
             return
     write_quote(quotes, at, rows, i, date)
     if late and who.origin == ORIGIN_TRADES:

@@ -32,7 +32,7 @@ _NAMES = {"timeframe": "frame", "open_time_ns": "open_ns", "close_time_ns": "clo
 """Fields of CLOSED that have another name in a row."""
 _ABSENT = {
     **{name: name for name in ("trade_count", "source", "venue")},
-    **dict.fromkeys(("first_offset", "first_row", "last_offset", "last_row"), "first_offset"),
+    **{f"{end}_{part}": f"{end}_offset" for end in ("first", "last") for part in ("offset", "row")},
 }
 """Values that are null where the field of CLOSED is negative."""
 

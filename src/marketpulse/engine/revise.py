@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from marketpulse.engine.alerting import ToldAlerts, tell_again, watch_again
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import BAR_BYTES, CLOSED, N_STALE, N_UNTOLD, STALE_BARS, STALE_NOT, Plan
+from marketpulse.engine.layout import (
+    BAR_BYTES,
+    CLOSED,
+    N_STALE,
+    N_UNTOLD,
+    NO_PLACE,
+    STALE_BARS,
+    STALE_NOT,
+    Plan,
+)
 from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.rewind import forget_told, rewind
@@ -150,6 +159,7 @@ def _withdraw(state: PartitionState, gone: np.ndarray, newly: NDArray[np.bool_])
     who = state.tables.symbols[rows["symbol"]]
     further = who["changed_offset"] > rows["last_offset"]
     further |= (who["changed_offset"] == rows["last_offset"]) & (who["changed_row"] > rows["last_row"])
+    further &= who["changed_offset"] != NO_PLACE
     rows["last_offset"] = np.where(further, who["changed_offset"], rows["last_offset"])
     rows["last_row"] = np.where(further, who["changed_row"], rows["last_row"])
     gone[newly] = rows

@@ -8,6 +8,7 @@ from marketpulse.alerts.events import STATE_NAMES
 from marketpulse.alerts.message import message_of
 from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.layout import NO_PLACE
 from marketpulse.engine.records import copied
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
@@ -99,16 +100,17 @@ def told_alert_rows(
 
 
 def receipts(closed: np.ndarray, topic: str, partition: int) -> pa.StructArray:
-    """The span of the log behind each bar. A bar that was only filled in names no record: nulls."""
+    """The span of the log behind each bar. A bar that was only filled in names no record: nulls. So does an end that
+    lies in loaded history, before the log."""
     n = len(closed)
-    made_of_nothing = closed["first_offset"] < 0
     return pa.StructArray.from_arrays(
         [
             pa.array([topic]).take(pa.array(np.zeros(n, np.int32))),
             pa.array(np.full(n, partition, np.int32)),
             *(
-                pa.array(closed[name], mask=made_of_nothing)
-                for name in ("first_offset", "first_row", "last_offset", "last_row")
+                pa.array(closed[f"{end}_{part}"], mask=closed[f"{end}_offset"] < 0)
+                for end in ("first", "last")
+                for part in ("offset", "row")
             ),
             pa.array(closed["late_count"]),
             pa.array([ENGINE_VERSION]).take(pa.array(np.zeros(n, np.int32))),
@@ -119,12 +121,12 @@ def receipts(closed: np.ndarray, topic: str, partition: int) -> pa.StructArray:
 
 def with_quotes(closed: np.ndarray) -> np.ndarray:
     """The bars, their spans of the log stretched over their quotes'."""
-    used = closed["quote_offset"] >= 0
+    used = closed["quote_offset"] != NO_PLACE
     if not used.any():
         return closed
     rows = copied(closed)
     offset, row = rows["quote_offset"], rows["quote_row"]
-    nothing = rows["first_offset"] < 0  # a bar that was only filled in
+    nothing = rows["first_offset"] == NO_PLACE  # a bar that was only filled in
     earlier = nothing | _before((offset, row), (rows["first_offset"], rows["first_row"]))
     later = _before((rows["last_offset"], rows["last_row"]), (offset, row))
     for end, beyond in (("first", used & earlier), ("last", used & later)):

@@ -19,7 +19,7 @@ from marketpulse.kafka.control_record import ControlRecord, control_record
 from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.kafka.row_codec import decode_rows
-from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunk_of
+from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunk_of, load_of
 from marketpulse.ports import FeedBatch
 from marketpulse.settings import Settings
 
@@ -122,23 +122,31 @@ class LogReader:
 
     def snapshots(self, partition: int) -> list[Pointer]:
         """The whole snapshots of a partition's state that the broker still has, oldest first."""
-        found: dict[int, list[tuple[int, int]]] = defaultdict(list)  # covered -> (place, chunks in all)
-        wanted = f"{self._group}/{partition}/".encode()
-        state = self._settings.topic("state")
-        for messages in self._messages(state, partition, OFFSET_BEGINNING, None):
+        return sorted(
+            {pointer for pointer, _ in self._whole(partition)}, key=lambda p: (p.covered, p.state_offset)
+        )
+
+    def loads(self, partition: int) -> list[tuple[Pointer, str]]:
+        """The states that loads of files have ended with, oldest first, and the names of these loads."""
+        found = [(pointer, load) for pointer, load in self._whole(partition) if load]
+        return sorted(found, key=lambda one: one[0].state_offset)
+
+    def _whole(self, partition: int) -> Iterator[tuple[Pointer, str]]:
+        """Snapshots of which every chunk is there, and the load that each ends ("": none)."""
+        found: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)  # -> (place, chunks in all)
+        for messages in self._messages(self._settings.topic("state"), partition, OFFSET_BEGINNING, None):
             for message in messages:
-                if (message.key() or b"").startswith(wanted) and message.value():
-                    try:
-                        chunk = chunk_of(message.value() or b"")
-                    except struct.error:
-                        continue
-                    found[chunk.covered].append((cast(int, message.offset()), chunk.count))
-        whole = [
-            Pointer(min(place for place, _ in chunks), covered)
-            for covered, chunks in found.items()
-            if len(chunks) == chunks[0][1]
-        ]
-        return sorted(whole, key=lambda pointer: pointer.covered)
+                load = load_of(message.key() or b"", self._group, partition)
+                if load is None or not message.value():
+                    continue
+                try:
+                    chunk = chunk_of(message.value() or b"")
+                except struct.error:
+                    continue
+                found[chunk.covered, load].append((cast(int, message.offset()), chunk.count))
+        for (covered, load), chunks in found.items():
+            if len(chunks) == chunks[0][1]:
+                yield Pointer(min(place for place, _ in chunks), covered), load
 
     def read_snapshot(self, partition: int, pointer: Pointer) -> bytes:
         """A partition's state. Raises SnapshotGone when it is not there any more."""

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from marketpulse.compiled import bare_kernel
 from marketpulse.kafka.json_lines import json_rows
 from marketpulse.model.market import (
     ABSENT,
@@ -15,6 +15,7 @@ from marketpulse.model.market import (
     KIND_OF_TYPE,
     QUOTE,
     TRADE,
+    Bytes,
     Ids,
     Ints,
     Kind,
@@ -149,10 +150,19 @@ def _spans(batch: MarketBatch, rows: Ints) -> pa.Array:
     kept = np.where(there, lengths, 0)
     ends = np.zeros(len(rows) + 1, np.int32)
     np.cumsum(kept, out=ends[1:])
-    shifts = np.repeat(batch.trade_id_start[rows] - ends[:-1], kept)
-    content: NDArray[np.uint8] = batch.data[shifts + np.arange(int(ends[-1]))]
+    content = np.empty(int(ends[-1]), np.uint8)
+    _copy_spans(batch.data, batch.trade_id_start[rows], ends, content)
     buffers = [pa.array(there).buffers()[1], pa.py_buffer(ends), pa.py_buffer(content)]
     return pa.Array.from_buffers(pa.string(), len(rows), buffers)
+
+
+@bare_kernel
+def _copy_spans(data: Bytes, starts: Ints, ends: Ids, out: Bytes) -> None:
+    """The bytes of n spans end to end: span i begins at `starts[i]` in `data`, and lies in [ends[i], ends[i + 1]) of `out`."""
+    for i in range(starts.size):
+        shift = starts[i] - ends[i]
+        for place in range(ends[i], ends[i + 1]):
+            out[place] = data[place + shift]
 
 
 def _conditions(batch: MarketBatch, rows: Ints) -> pa.Array:

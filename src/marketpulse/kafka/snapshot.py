@@ -11,6 +11,7 @@ from marketpulse.settings import Settings
 
 CHUNK_BYTES = 900_000  # below every broker's default record limit
 _CHUNK = struct.Struct("<IIq")  # index, count, covered offset
+_LOADED = "loaded"
 _CALL_S = 30.0
 
 
@@ -36,16 +37,31 @@ class Pointer:
         return cls(int(state_offset), int(covered))
 
 
-def chunks_of(group: str, partition: int, covered: int, data: bytes) -> list[tuple[bytes, bytes]]:
-    """A state as (key, value) records; a newer snapshot of the same partition compacts them away."""
+def chunks_of(
+    group: str, partition: int, covered: int, data: bytes, load: str | None = None
+) -> list[tuple[bytes, bytes]]:
+    """A state as (key, value) records; a newer snapshot of the same partition compacts them away, but for the one that
+    the load of this name ended with: what the log goes on from there cannot be computed without it."""
     count = max(1, -(-len(data) // CHUNK_BYTES))
+    beginning = f"{group}/{partition}/" + (f"{_LOADED}/{load}/" if load else "")
     return [
         (
-            f"{group}/{partition}/{index}".encode(),
+            f"{beginning}{index}".encode(),
             _CHUNK.pack(index, count, covered) + data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES],
         )
         for index in range(count)
     ]
+
+
+def load_of(key: bytes, group: str, partition: int) -> str | None:
+    """Of the key of a chunk: the load that it is the end of, "" for a common snapshot of this partition, None for
+    another's."""
+    beginning = f"{group}/{partition}/"
+    text = key.decode(errors="replace")
+    if not text.startswith(beginning):
+        return None
+    kind, _, rest = text.removeprefix(beginning).partition("/")
+    return rest.rpartition("/")[0] if kind == _LOADED else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,8 +214,8 @@ class TransactionalLog:
                 self._in_transaction = False
             TRANSACTIONS.labels("aborted").inc()
 
-    def write_snapshot(self, partition: int, covered: int, data: bytes) -> Pointer:
-        """Write a state in chunks into the open transaction; returns where it begins."""
+    def write_snapshot(self, partition: int, covered: int, data: bytes, load: str | None = None) -> Pointer:
+        """Write a state in chunks into the open transaction; returns where it begins. `load`: which one it ends."""
         self.begin()
         places: list[int] = []
         faults: list[KafkaError] = []
@@ -227,7 +227,7 @@ class TransactionalLog:
             elif error is not None:
                 faults.append(error)
 
-        chunks = chunks_of(self._group, partition, covered, data)
+        chunks = chunks_of(self._group, partition, covered, data, load)
         for key, value in chunks:
             self._producer.produce(self._state_topic, value, key, partition=partition, on_delivery=delivered)
         self._producer.flush(_CALL_S)

@@ -1,4 +1,4 @@
-"""A query's rows as people and programs take them: a table for the eye, CSV, JSON, Parquet."""
+"""A query's rows as people and programs take them: a table for the eye, CSV, JSON, Parquet, Arrow."""
 
 import csv
 import io
@@ -82,11 +82,27 @@ def render_parquet(rows: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
+def render_arrow(rows: pa.Table) -> bytes:
+    """An Arrow stream (IPC)."""
+    buffer = pa.BufferOutputStream()
+    with pa.ipc.new_stream(buffer, rows.schema) as writer:
+        writer.write_table(rows)
+    return bytes(buffer.getvalue())
+
+
+def render_rows(rows: pa.Table) -> bytes:
+    """A JSON array of arrays, one per row, in the order of the columns."""
+    columns = [_plain_values(column) for column in rows.columns]
+    return json.dumps(list(zip(*columns, strict=True)), ensure_ascii=False, allow_nan=False).encode()
+
+
 _RENDERERS: dict[str, Callable[[pa.Table], bytes]] = {
     "table": render_table,
     "csv": render_csv,
     "json": render_json,
     "parquet": render_parquet,
+    "arrow": render_arrow,
+    "rows": render_rows,
 }
 FORMATS = tuple(_RENDERERS)
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 import pyarrow as pa
 
+from marketpulse.catalog.visible import open_visible
 from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.ports import FeedBatch
-from marketpulse.query.committed import open_committed
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 
@@ -45,8 +45,7 @@ class RecentRows:
 
     def positions(self) -> dict[Place, int]:
         """The next offset of `bars` and `indicators` that the lake does not hold, by partition."""
-        lake = self._settings.sinks.lake.url or self._settings.data_dir / "lake"
-        stored = open_committed(lake)
+        stored = open_visible(self._settings)
         stored.read()
         return stored.positions()
 

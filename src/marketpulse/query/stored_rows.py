@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs
 import pyarrow.parquet as pq
 
+from marketpulse.catalog.faults import explained
+from marketpulse.catalog.layout import plain, without_times
+from marketpulse.catalog.visible import Picture, StoredFile, VisibleFiles, open_visible, path_on
 from marketpulse.errors import Retryable
-from marketpulse.model.commit_log import StoredFile, partition_name
 from marketpulse.model.tables import EVENT_TIME_COLUMN
-from marketpulse.query.committed import CommittedFiles, open_committed
 from marketpulse.settings import Settings
 
 SHAPE = "file_shape"
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Rows of one table in the order of the log, with the column SHAPE behind theirs. `shapes[i]` names the
+    """Rows of one table, with the column SHAPE behind theirs. `shapes[i]` names the
     columns beyond the table's schema that the row's file has: what it lacks was not computed then."""
 
     rows: pa.Table
@@ -44,59 +44,56 @@ class Wanted:
     to_ns: int
     symbols: frozenset[str] | None = None
 
-    def covers(self, period: str) -> bool:
-        """Whether a file of this period (a UTC day or a year) may hold such rows."""
-        begin = np.datetime64(period)
-        span = (
-            begin.astype("datetime64[ns]").astype(np.int64),
-            (begin + 1).astype("datetime64[ns]").astype(np.int64),
-        )
-        return bool(span[0] < self.to_ns and span[1] > self.from_ns)
+    def covers(self, file: StoredFile, time: str) -> bool:
+        """Whether the file may hold such rows, by what its manifest says."""
+        if not file.may_hold(time, self.from_ns, self.to_ns - 1):
+            return False
+        return self.symbols is None or any(file.may_hold("symbol", s, s) for s in self.symbols)
 
-    def among(self, rows: pa.Table, time: str) -> pa.Table:
+    def filter(self, time: str) -> pc.Expression:
         """Those of the rows."""
-        times = rows.column(time)
-        mask = pc.and_(pc.greater_equal(times, self.from_ns), pc.less(times, self.to_ns))
-        if self.symbols is not None:
-            mask = pc.and_(mask, pc.is_in(rows.column("symbol"), pa.array(sorted(self.symbols), pa.string())))
-        return rows.filter(mask)
+        found = (pc.field(time) >= self.from_ns) & (pc.field(time) < self.to_ns)
+        return found if self.symbols is None else found & pc.field("symbol").isin(sorted(self.symbols))
 
 
 class StoredRows:
-    """Reads the lake by file. Its calls raise what CommittedFiles.read does."""
+    """Reads the lake by file. Its calls raise what VisibleFiles.read does."""
 
     def __init__(self, settings: Settings) -> None:
-        self._files: CommittedFiles = open_committed(settings.lake_url())
+        self._files: VisibleFiles = open_visible(settings)
+        self._pictures: dict[str, Picture] = {}
 
-    def files(self) -> dict[str, list[StoredFile]]:
+    def files(self) -> dict[str, Sequence[StoredFile]]:
         """The visible files by table, oldest first."""
-        return self._files.read()
-
-    def files_of(self, topic: str, partition: int) -> list[StoredFile]:
-        """As last listed: the files of one partition of a topic, oldest first."""
-        return sorted(self._files.of(partition_name(topic, partition)), key=lambda f: f.next_offset)
+        self._pictures = self._files.read()
+        return {table: picture.files for table, picture in self._pictures.items()}
 
     def held_up_to(self, topic: str, partition: int) -> int:
         """As last listed: before which offset of a topic's partition all rows are stored."""
-        return self._files.held_up_to(partition_name(topic, partition))
+        return self._files.held_up_to(topic, partition)
 
     def table(self, table: str, wanted: Wanted) -> Stored:
         """The rows of a table whose rows have a time (model.tables.EVENT_TIME_COLUMN) and a symbol."""
         time = str(EVENT_TIME_COLUMN[table])
 
         def collect() -> Stored:
-            chosen = [f for f in self.files().get(table, []) if wanted.covers(f.period)]
-            return united([(f.columns, wanted.among(self.read(f), time)) for f in chosen])
+            chosen = [f for f in self._listed(table) if wanted.covers(f, time)]
+            return united([(f.columns, self.read(f, wanted.filter(time))) for f in chosen])
 
         return self._whatever_moves(collect)
 
     def of_partition(self, table: str, topic: str, partition: int) -> pa.Table:
-        """All rows of one partition of `market`: trades, or events."""
+        """All rows of one partition of `market`, in the order of the log: trades, quotes or events."""
+        mine = (pc.field("topic") == topic) & (pc.field("partition") == partition)
 
         def collect() -> pa.Table:
-            self.files()
-            own = self._files.of(partition_name(topic, partition))
-            return united([(f.columns, self.read(f)) for f in own if f.table == table]).rows
+            chosen = [
+                f
+                for f in self._listed(table)
+                if f.may_hold("topic", topic, topic) and f.may_hold("partition", partition, partition)
+            ]
+            rows = united([(f.columns, self.read(f, mine)) for f in chosen]).rows
+            return rows.sort_by([("offset", "ascending"), ("row", "ascending")]) if rows.num_rows else rows
 
         return self._whatever_moves(collect)
 
@@ -104,13 +101,25 @@ class StoredRows:
         """All rows of a table."""
 
         def collect() -> pa.Table:
-            return united([(f.columns, self.read(f)) for f in self.files().get(table, [])]).rows
+            return united([(f.columns, self.read(f)) for f in self._listed(table)]).rows
 
         return self._whatever_moves(collect)
 
-    def read(self, file: StoredFile) -> pa.Table:
-        """One file's rows. Raises FileNotFoundError when a compaction has taken it away."""
-        return pq.read_table(self._files.at(file.path), filesystem=self._filesystem(), partitioning=None)
+    def read(self, file: StoredFile, chosen: pc.Expression | None = None) -> pa.Table:
+        """One file's rows, or those chosen. Raises FileNotFoundError when a compaction has taken it away."""
+        with explained(self._files.lake.where):
+            rows = pq.read_table(
+                path_on(file.path),
+                filesystem=self._pictures[file.table].fs,
+                filters=chosen,
+                partitioning=None,
+            )
+        return plain(without_times(file.table, rows))
+
+    def _listed(self, table: str) -> Sequence[StoredFile]:
+        found = self._files.read([table])
+        self._pictures |= found
+        return found[table].files
 
     def _whatever_moves(self, collect: Callable[[], T]) -> T:
         for _ in range(_SNAPSHOTS):
@@ -121,11 +130,6 @@ class StoredRows:
         raise Retryable(
             f"the lake names a file that is not there ({missing}): restore it; while `sink lake` runs, try again"
         )
-
-    def _filesystem(self) -> pa.fs.FileSystem:
-        if self._files.local:
-            return pa.fs.LocalFileSystem()
-        return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(self._files.fs))
 
 
 def united(parts: Sequence[tuple[tuple[str, ...], pa.Table]]) -> Stored:

@@ -3,7 +3,7 @@
     marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
 
 Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
-`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC` and `AWS_S3_BUCKET` are understood too. Secrets (the Kafka
+`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and `INFLUX_TOKEN` are understood too. Secrets (the Kafka
 client's passwords, API keys) come from the environment or `.env` only, never from the file.
 """
 
@@ -11,8 +11,12 @@ from marketpulse.settings.sections import (
     DEFAULT_INDICATORS,
     AnySource,
     ArchiveSettings,
+    AthenaSettings,
+    AwsSettings,
     BrokerSettings,
+    CatalogSettings,
     EngineSettings,
+    InfluxSettings,
     KafkaSettings,
     KafkaSourceSettings,
     LakeSettings,
@@ -20,6 +24,7 @@ from marketpulse.settings.sections import (
     ParitySettings,
     PostgresSettings,
     ProcessSettings,
+    RedisSettings,
     ReplaySettings,
     S3Settings,
     Section,
@@ -36,8 +41,12 @@ __all__ = [
     "DEFAULT_INDICATORS",
     "AnySource",
     "ArchiveSettings",
+    "AthenaSettings",
+    "AwsSettings",
     "BrokerSettings",
+    "CatalogSettings",
     "EngineSettings",
+    "InfluxSettings",
     "KafkaSettings",
     "KafkaSourceSettings",
     "LakeSettings",
@@ -45,6 +54,7 @@ __all__ = [
     "ParitySettings",
     "PostgresSettings",
     "ProcessSettings",
+    "RedisSettings",
     "ReplaySettings",
     "S3Settings",
     "Section",

@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from marketpulse.errors import SettingsError
 
-SECRET_WORDS = ("password", "secret", "jaas", "token", "oauthbearer.client.secret")
+SECRET_WORDS = ("password", "secret", "credential", "jaas", "token", "oauthbearer.client.secret")
 
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
 
@@ -54,6 +54,9 @@ class TomlFile(TomlConfigSettingsSource):
 def _refuse_secrets(place: str, section: dict[str, Any]) -> None:
     """Raises SettingsError when a sink's section in the file holds a password, or a url with one."""
     for name, value in section.items():
+        if isinstance(value, dict):
+            _refuse_secrets(f"{place}.{name}", value)
+            continue
         url = isinstance(value, str) and "://" in value and urlsplit(value).password
         if not url and not any(word in name.lower() for word in SECRET_WORDS):
             continue
@@ -75,7 +78,8 @@ class DotEnv(DotEnvSettingsSource):
 
 
 class WellKnownNames(PydanticBaseSettingsSource):
-    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, PGPASSWORD."""
+    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, INFLUX_TOKEN,
+    PGPASSWORD."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -88,7 +92,11 @@ class WellKnownNames(PydanticBaseSettingsSource):
         if topic := known.get("KAFKA_TOPIC"):
             found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
         if bucket := known.get("AWS_S3_BUCKET"):
-            found["sinks"] = {"lake": {"url": f"s3://{bucket}/marketpulse/lake"}}
+            found["sinks"] = {
+                name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")
+            }
+        if token := known.get("INFLUX_TOKEN"):
+            found.setdefault("sinks", {})["influx"] = {"token": token}
         if password := known.get("PGPASSWORD"):
             found.setdefault("sinks", {})["postgres"] = {"password": password}
         return found

@@ -12,6 +12,8 @@ from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, reading
 from marketpulse.settings.sections import (
     AnySource,
+    AthenaSettings,
+    AwsSettings,
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
@@ -50,8 +52,10 @@ class Settings(BaseSettings):
     )
     sinks: SinkSettings = Field(default_factory=SinkSettings)
     s3: S3Settings = Field(default_factory=S3Settings)
+    aws: AwsSettings = Field(default_factory=AwsSettings)
     parity: ParitySettings = Field(default_factory=ParitySettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
+    athena: AthenaSettings = Field(default_factory=AthenaSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

@@ -12,13 +12,19 @@ from marketpulse.settings import Settings, StoreSettings
 def _archive(settings: Settings, clock: Clock) -> Sink:
     from marketpulse.sinks.archive import open_archive
 
-    return open_archive(_place(settings.sinks.archive.url, settings, "archive"), clock)
+    return open_archive(settings, clock)
 
 
 def _lake(settings: Settings, clock: Clock) -> Sink:
-    from marketpulse.sinks.lake import open_lake
+    from marketpulse.sinks.lake import open_lake_sink
 
-    return open_lake(_place(settings.sinks.lake.url, settings, "lake"), clock)
+    return open_lake_sink(settings, clock)
+
+
+def _influx(settings: Settings, clock: Clock) -> Sink:  # noqa: ARG001
+    from marketpulse.sinks.influx import open_influx
+
+    return open_influx(settings.sinks.influx)
 
 
 def _postgres(settings: Settings, clock: Clock) -> Sink:
@@ -27,10 +33,18 @@ def _postgres(settings: Settings, clock: Clock) -> Sink:
     return open_postgres(settings.sinks.postgres, clock)
 
 
+def _redis(settings: Settings, clock: Clock) -> Sink:  # noqa: ARG001
+    from marketpulse.sinks.redis_store import open_redis
+
+    return open_redis(settings.sinks.redis)
+
+
 SINKS: dict[str, Callable[[Settings, Clock], Sink]] = {
     "lake": _lake,
     "archive": _archive,
     "postgres": _postgres,
+    "influx": _influx,
+    "redis": _redis,
 }
 """How each sink is opened, by its name in the settings. A client is imported only where its sink is used."""
 

@@ -1,39 +1,17 @@
-"""The archive: every row as a line of JSON, in gzip files that any tool opens, each exactly once.
+"""The archive: every row in plain files that any tool opens, each exactly once.
 
-Numbers keep every bit: floats are written as the shortest text that reads back the same, integers
-whole. A missing value is null. Gzip, because a line of JSON repeats its field names: about a tenth
-of the size, and `zcat` and DuckDB read it as it is.
+JSON lines or Parquet (formats.py), by date or by symbol and date (filing.py), in a directory or a bucket.
 """
 
-import gzip
-import io
-from pathlib import Path
-
-import polars as pl
-import pyarrow as pa
-
 from marketpulse.clock import Clock
+from marketpulse.settings import Settings
 from marketpulse.sinks.files import FileSink
+from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import open_storage
 
 
-class JsonLinesFormat:
-    """One JSON object a row, gzip around them."""
-
-    suffix = ".jsonl.gz"
-
-    def encode(self, rows: pa.Table) -> bytes:
-        lines = io.BytesIO()
-        frame = pl.from_arrow(rows)
-        assert isinstance(frame, pl.DataFrame)  # a pa.Table never gives a Series  # noqa: S101
-        frame.write_ndjson(lines)
-        return gzip.compress(lines.getvalue(), compresslevel=6, mtime=0)
-
-    def merge(self, files: list[bytes]) -> tuple[bytes, int]:
-        lines = b"".join(gzip.decompress(data) for data in files)
-        return gzip.compress(lines, compresslevel=6, mtime=0), lines.count(b"\n")
-
-
-def open_archive(url: str | Path, clock: Clock) -> FileSink:
-    """The archive at this directory or URL."""
-    return FileSink("archive", open_storage(url), JsonLinesFormat(), clock)
+def open_archive(settings: Settings, clock: Clock) -> FileSink:
+    """The archive at its place, in its format and layout."""
+    archive = settings.sinks.archive
+    storage = open_storage(settings.archive_url(), settings.s3)
+    return FileSink("archive", storage, FORMATS[archive.format], clock, layout=archive.layout)

@@ -11,6 +11,7 @@ The steps of a flush, and what a process killed between two of them leaves:
 
 import uuid
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.commit_log import (
@@ -29,13 +30,16 @@ from marketpulse.model.commit_log import (
 from marketpulse.sinks.filing import filed_for
 from marketpulse.sinks.storage import Storage
 
+READERS = 8  # partitions read at a time: a bucket's answers take their time
 _ATTEMPTS = 8
 
 
 def read_states(storage: Storage) -> dict[tuple[str, int], PartitionState]:
     """Every partition's state, as the store holds it now."""
     names = sorted(n for n in storage.names(COMMITS_DIRECTORY) if n.rpartition("-")[2].isdigit())
-    return {parse_partition_name(name): read_state(storage, name) for name in names}
+    with ThreadPoolExecutor(READERS) as pool:
+        states = pool.map(lambda name: read_state(storage, name), names)
+        return {parse_partition_name(name): state for name, state in zip(names, states, strict=True)}
 
 
 def read_state(storage: Storage, name: str) -> PartitionState:

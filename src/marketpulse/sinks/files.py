@@ -1,4 +1,4 @@
-"""A sink that keeps rows in files, exactly once: the one machinery behind the lake and the archive.
+"""A sink that keeps rows in files, exactly once.
 
 Rows wait in memory, by partition, until `flush`; then each partition's rows and offsets become
 visible in one commit (commits.py). What was not committed is read from the topic again.
@@ -8,36 +8,24 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.clock import Clock
-from marketpulse.errors import Fatal, MarketPulseError, Retryable
+from marketpulse.errors import Fatal, MarketPulseError, Retryable, SettingsError
 from marketpulse.model.commit_log import StoredFile
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
-from marketpulse.sinks.commits import PartitionLog, read_states
+from marketpulse.sinks.commits import READERS, PartitionLog, read_states
 from marketpulse.sinks.compaction import Merge, plan
-from marketpulse.sinks.filing import Place, split_by_period
+from marketpulse.sinks.filing import BY_DATE_ALONE, Layout, Place, series_of, split_by_period, split_by_series
+from marketpulse.sinks.formats import FileFormat
 from marketpulse.sinks.held import HeldRows, Key, from_offset
 from marketpulse.sinks.storage import Storage
 from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
 
 _THREADS = 4  # partitions flushed at a time: they wait for the disk or the network, not for each other
-
-
-class FileFormat(Protocol):
-    """How rows stand in a file."""
-
-    suffix: str
-
-    def encode(self, rows: pa.Table) -> bytes: ...
-
-    def merge(self, files: list[bytes]) -> tuple[bytes, int]:
-        """One file with the rows of all, in this order, and how many they are."""
-        ...
 
 
 class FileSink:
@@ -50,8 +38,10 @@ class FileSink:
         file_format: FileFormat,
         clock: Clock,
         tables: Iterable[str] = TABLES,
+        layout: Layout = "date",
     ) -> None:
         self.name = name
+        self._layout: Layout = layout
         self._storage, self._format, self._clock = storage, file_format, clock
         self.where = storage.where
         self._held = HeldRows(name, tables)
@@ -71,9 +61,18 @@ class FileSink:
         return self._held.bytes
 
     def resume(self) -> dict[Key, int]:
-        """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
+        """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten.
+
+        Raises SettingsError when the store holds files of another format or layout.
+        """
         self.close()
-        states = read_states(self._storage)
+        try:
+            states = read_states(self._storage)
+        except MarketPulseError:
+            SINK_ERRORS.labels(self.name).inc()
+            raise
+        for state in states.values():
+            self._check_files(state.files.values())
         return self._held.begin({key: state.next_offsets for key, state in states.items()})
 
     def write(self, batch: SinkBatch) -> None:
@@ -112,8 +111,8 @@ class FileSink:
         if not keys:
             return
         claimed = {key: PartitionLog(self._storage, *key) for key in keys}
-        for log in claimed.values():
-            log.claim()
+        with ThreadPoolExecutor(READERS, thread_name_prefix=self.name) as pool:
+            list(pool.map(PartitionLog.claim, claimed.values()))
         paths = self._storage.find()
         for key, log in claimed.items():
             log.clean(paths)
@@ -163,19 +162,16 @@ class FileSink:
     def _encoded(self, table: str, batches: list[SinkBatch]) -> tuple[str, list[tuple[StoredFile, bytes]]]:
         """The files of one table's rows, one per period, with their content."""
         rows = pa.concat_tables([pa.Table.from_batches([b.rows]) for b in batches], promote_options="default")
-        where = Place(
-            table,
-            "",
-            batches[0].topic,
-            batches[0].partition,
-            batches[0].first_offset,
-            batches[-1].next_offset,
-        )
+        first, end = batches[0].first_offset, batches[-1].next_offset
         files = []
-        for period, part in split_by_period(table, rows, self._clock.now_ns()).items():
-            data = self._format.encode(part)
-            stored = self._stored(replace(where, period=period), part.num_rows, data, _extra(table, part))
-            files.append((replace(stored, revised=_revised(part)), data))
+        for series, own in split_by_series(table, rows, self._layout).items():
+            for period, part in split_by_period(table, own, self._clock.now_ns()).items():
+                place = Place(
+                    table, period, batches[0].topic, batches[0].partition, first, end, series=series
+                )
+                data = self._format.encode(part)
+                stored = self._stored(place, part.num_rows, data, _extra(table, part))
+                files.append((replace(stored, revised=_revised(part)), data))
         return table, files
 
     def _stored(self, place: Place, rows: int, data: bytes, columns: tuple[str, ...]) -> StoredFile:
@@ -202,7 +198,14 @@ class FileSink:
                 )
             first, end = merge.span
             place = Place(
-                merge.table, merge.period, log.topic, log.partition, first, end, log.state.number + 1
+                merge.table,
+                merge.period,
+                log.topic,
+                log.partition,
+                first,
+                end,
+                log.state.number + 1,
+                merge.series,
             )
             columns = tuple(dict.fromkeys(c for file in merge.sources for c in file.columns))
             revised = sum(file.revised for file in merge.sources)
@@ -211,6 +214,17 @@ class FileSink:
             gone = [source.path for source in merge.sources]
             log.commit(log.state.next_offsets, [file], gone)
             self._storage.delete(gone)
+
+    def _check_files(self, files: Iterable[StoredFile]) -> None:
+        by_symbol = self._layout == "symbol/date"
+        for file in files:
+            known = file.path.endswith(self._format.suffix)
+            known &= file.table in BY_DATE_ALONE or bool(series_of(file.path)) == by_symbol
+            if not known:
+                raise SettingsError(
+                    f"{self.where} holds files of another format or layout, such as {file.path}: set sinks.{self.name}.format "
+                    f"and .layout as they were, or another sinks.{self.name}.url, which is then filled from the topics"
+                )
 
     def _forget_missing(self, log: PartitionLog, merge: Merge) -> None:
         there = set(self._storage.find())

@@ -1,5 +1,8 @@
 """Where a row is filed: `table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet`.
 
+In the layout `symbol/date` each symbol has directories of its own: `table=trades/symbol=AAPL/date=2024-05-01/…`. Then
+the path says the symbol, as Hive, Glue, Spark and DuckDB read it, and the file has no such column.
+
 The name of a flushed file follows from topic, partition and offsets alone; one that was merged from
 several names the commit that did it, so that no visible file is ever written over. `date` is the UTC
 date of the rows. Only history with few rows a day is filed by year, under the year's first day and
@@ -10,6 +13,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +28,12 @@ SPARSE_ROWS = 100  # a day with fewer rows is sparse …
 SPARSE_DAYS = 31  # … and more such days of one year share a file,
 SETTLED_DAYS = 3  # once they lie this far behind the newest day
 
+Layout = Literal["date", "symbol/date"]
+
+NO_SYMBOL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive's directories say for a missing value."""
+
+BY_DATE_ALONE = ("dead_letters",)  # what was set aside is no series, and its symbol may be anything
 _NAME = re.compile(r"(.+-\d{2,})-\d{12,}-\d{12,}(?:-year)?(?:-merged\d+)?\.[a-z.]+")
 
 
@@ -37,6 +48,7 @@ class Place:
     first_offset: int
     next_offset: int
     merged_by: int | None = None  # the number of the commit
+    series: str = ""  # what stands between table and date: `symbol=AAPL/`, or nothing
 
     def path(self, suffix: str) -> str:
         by_year = len(self.period) == 4
@@ -48,7 +60,28 @@ class Place:
             "-year" if by_year else "",
             "" if self.merged_by is None else f"-merged{self.merged_by}",
         )
-        return f"table={self.table}/date={date}/{name}{year}{merged}{suffix}"
+        return f"table={self.table}/{self.series}date={date}/{name}{year}{merged}{suffix}"
+
+
+def series_directory(symbol: str | None, *, spelt_out: bool = False) -> str:
+    """`BTC/USD` -> `symbol=BTC%2FUSD/`. What a path or a reader could mistake is `%` and two hexadecimal digits."""
+    if symbol is None:
+        return f"symbol={NO_SYMBOL}/"
+    if spelt_out or symbol in ("", NO_SYMBOL):
+        return f"symbol={''.join(f'%{byte:02X}' for byte in symbol.encode())}/"
+    return f"symbol={quote(symbol, safe='')}/"
+
+
+def series_of(path: str) -> str:
+    """`symbol=AAPL/` of a data file's path; nothing where its layout has no symbols."""
+    _, _, below = path.partition("/")
+    return below[: below.index("/") + 1] if below.startswith("symbol=") else ""
+
+
+def symbol_of(path: str) -> str | None:
+    """The symbol that a data file's path says; None where it says none."""
+    text = series_of(path)[len("symbol=") : -1]
+    return None if text in ("", NO_SYMBOL) else unquote(text)
 
 
 def filed_for(path: str) -> str | None:
@@ -67,6 +100,29 @@ def days_of(table: str, rows: pa.Table, now_ns: int) -> NDArray[np.int64]:
         return np.full(rows.num_rows, now_ns // DAY_NS, np.int64)
     times = rows.column(column).fill_null(now_ns).to_numpy()
     return np.asarray(times // DAY_NS, np.int64)
+
+
+def split_by_series(table: str, rows: pa.Table, layout: Layout) -> dict[str, pa.Table]:
+    """The rows by their directory between table and date, each in the order of the log. No rows, no directories."""
+    if not rows.num_rows:
+        return {}
+    if layout == "date" or table in BY_DATE_ALONE:
+        return {"": rows}
+    codes = rows.column("symbol").combine_chunks().dictionary_encode()
+    symbols = [*codes.dictionary.to_pylist(), None]
+    which = codes.indices.fill_null(len(symbols) - 1).to_numpy(zero_copy_only=False)
+    ordered = rows.drop_columns(["symbol"]).take(pa.array(np.argsort(which, kind="stable")))
+    parts: dict[str, pa.Table] = {}
+    begin, lower = 0, set()
+    for symbol, count in zip(symbols, np.bincount(which, minlength=len(symbols)).tolist(), strict=True):
+        if count:
+            directory = series_directory(symbol)
+            if directory.lower() in lower:  # a file system that ignores case would put one over the other
+                directory = series_directory(symbol, spelt_out=True)
+            lower.add(directory.lower())
+            parts[directory] = ordered.slice(begin, count)
+            begin += count
+    return parts
 
 
 def split_by_period(table: str, rows: pa.Table, now_ns: int) -> dict[str, pa.Table]:

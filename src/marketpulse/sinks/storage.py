@@ -1,16 +1,15 @@
-"""Where files go: a local directory, or any store that fsspec knows.
+"""Where files go: a local directory, a bucket behind an S3 API (s3.py), or any store that fsspec knows.
 
-Both keep the two promises that the commit log rests on: a file appears whole or not at all, and of
+All keep the two promises that the commit log rests on: a file appears whole or not at all, and of
 two writers that create the same name one is told that it came second.
 """
 
 import contextlib
 import errno
-import importlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +17,9 @@ from fsspec.core import url_to_fs
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.model.commit_log import TEMPORARY_DIRECTORY
+from marketpulse.settings import S3Settings
 
+_WRITERS = 8  # files of one call that are written at a time: each waits until the disk has it
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -64,20 +65,22 @@ class Storage(Protocol):
         ...
 
 
-def open_storage(url: str | Path) -> Storage:
+def open_storage(url: str | Path, s3: S3Settings | None = None) -> Storage:
     """The store at this place. Raises EnvironmentProblem when its driver is missing."""
     text = str(url)
     if "://" not in text or text.startswith("file://"):
         return LocalStorage(Path(text.removeprefix("file://")).expanduser().absolute())
+    if text.startswith(("s3://", "s3a://")):
+        from marketpulse.sinks.s3 import S3Storage  # its client takes a while to import
+
+        return S3Storage(text, s3 or S3Settings())
     try:
         return RemoteStorage(text)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise EnvironmentProblem(
-            f"{text} needs a driver that is not installed ({error}): for s3:// `pip install 'marketpulse[s3]'`, "
-            "else the fsspec driver of that store"
+            f"{text} cannot be opened ({error}): name a directory, s3://bucket/prefix, or a URL whose fsspec driver "
+            "is installed"
         ) from None
-    except ValueError as error:
-        raise EnvironmentProblem(f"{text}: {error}; name a directory or a URL that fsspec knows") from None
 
 
 class LocalStorage:
@@ -89,20 +92,22 @@ class LocalStorage:
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         with _explained(str(self.root)):
-            for path, data in files.items():
-                with self._written_aside(data, owner) as temporary:
-                    self._make_directory((self.root / path).parent)
-                    temporary.replace(self.root / path)
-            for directory in sorted({(self.root / path).parent for path in files}):
+            directories = {(self.root / path).parent for path in files}
+            changed = {entered for directory in sorted(directories) for entered in _make_directory(directory)}
+            with ThreadPoolExecutor(min(_WRITERS, len(files) or 1)) as pool:
+                for _ in pool.map(lambda item: self._put(item[0], item[1], owner), files.items()):
+                    pass
+            for directory in sorted(changed | directories):
                 _force(directory)
 
     def create(self, path: str, data: bytes, owner: str) -> bool:
         target = self.root / path
         with _explained(str(self.root)), self._written_aside(data, owner) as temporary:
-            self._make_directory(target.parent)
+            changed = _make_directory(target.parent)
             if not _link(temporary, target):
                 return False
-            _force(target.parent)
+            for directory in (*changed, target.parent):
+                _force(directory)
             return True
 
     def read(self, path: str) -> bytes:
@@ -138,7 +143,8 @@ class LocalStorage:
     def _written_aside(self, data: bytes, owner: str) -> Iterator[Path]:
         """The data, on disk, under a name that no reader looks at; gone at the end."""
         temporary = self.root / TEMPORARY_DIRECTORY / owner / uuid.uuid4().hex
-        self._make_directory(temporary.parent)
+        for directory in _make_directory(temporary.parent):
+            _force(directory)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -148,30 +154,29 @@ class LocalStorage:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _make_directory(self, directory: Path) -> None:
-        """Create it, and force every new directory's entry to disk."""
-        missing = [d for d in (directory, *directory.parents) if not d.exists()]
-        directory.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            _force(made.parent)
+    def _put(self, path: str, data: bytes, owner: str) -> None:
+        with self._written_aside(data, owner) as temporary:
+            temporary.replace(self.root / path)
 
 
 class RemoteStorage:
-    """A store behind an fsspec URL, such as s3://bucket/prefix: an object appears when its PUT ends."""
+    """A store behind another fsspec URL, such as gs://bucket/prefix: an object appears when its PUT ends.
+
+    Whether a name that is taken is refused, is the driver's business: Kafka's own assignment of partitions is the first lock.
+    """
 
     def __init__(self, url: str) -> None:
         self.where = url
         self._fs, root = url_to_fs(url, use_listings_cache=False)
         self._root = str(root).rstrip("/")
-        self._faults = _faults_of(url)
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:  # noqa: ARG002
-        with _explained(self.where, self._faults):
+        with _explained(self.where):
             for path, data in files.items():
                 self._fs.pipe_file(self._at(path), data)
 
     def create(self, path: str, data: bytes, owner: str) -> bool:  # noqa: ARG002
-        with _explained(self.where, self._faults):
+        with _explained(self.where):
             try:
                 self._fs.pipe_file(self._at(path), data, mode="create")
             except FileExistsError:
@@ -179,11 +184,11 @@ class RemoteStorage:
             return True
 
     def read(self, path: str) -> bytes:
-        with _explained(self.where, self._faults, reading=True):
+        with _explained(self.where, reading=True):
             return bytes(self._fs.cat_file(self._at(path)))
 
     def names(self, directory: str) -> list[str]:
-        with _explained(self.where, self._faults):
+        with _explained(self.where):
             try:
                 found = self._fs.ls(self._at(directory), detail=False)
             except FileNotFoundError:
@@ -191,7 +196,7 @@ class RemoteStorage:
         return [str(path).rstrip("/").rpartition("/")[2] for path in found]
 
     def find(self) -> list[str]:
-        with _explained(self.where, self._faults):
+        with _explained(self.where):
             try:
                 found = [str(path) for path in self._fs.find(self._root)]
             except FileNotFoundError:
@@ -200,7 +205,7 @@ class RemoteStorage:
         return [path for path in paths if not path.startswith("_")]
 
     def delete(self, paths: Iterable[str]) -> None:
-        with _explained(self.where, self._faults):
+        with _explained(self.where):
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):
                     self._fs.rm_file(self._at(path))
@@ -210,6 +215,13 @@ class RemoteStorage:
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+
+def _make_directory(directory: Path) -> list[Path]:
+    """Create it; the directories that have a new entry by that, which are to be forced to disk."""
+    missing = [d for d in (directory, *directory.parents) if not d.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    return [made.parent for made in reversed(missing)]
 
 
 def _link(temporary: Path, target: Path) -> bool:
@@ -238,37 +250,18 @@ def _force(directory: Path) -> None:
         os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class _Faults:
-    """What a store's driver raises beside OSError: any fault, and those that access is denied by."""
-
-    any: tuple[type[Exception], ...] = ()
-    denied: tuple[type[Exception], ...] = ()
-
-
-def _faults_of(url: str) -> _Faults:
-    if not url.startswith(("s3://", "s3a://")):
-        return _Faults()
-    botocore = importlib.import_module("botocore.exceptions")  # there with the driver, in the extra `s3`
-    return _Faults(
-        (botocore.BotoCoreError, botocore.ClientError),
-        (botocore.NoCredentialsError, botocore.PartialCredentialsError),
-    )
-
-
 @contextlib.contextmanager
-def _explained(where: str, faults: _Faults = _Faults(), *, reading: bool = False) -> Iterator[None]:
+def _explained(where: str, *, reading: bool = False) -> Iterator[None]:
     """Turn a store's fault into what the reader does next."""
-    expected: tuple[type[Exception], ...] = (OSError, *faults.any)
     try:
         yield
-    except expected as error:
-        number = getattr(error, "errno", None)
+    except OSError as error:
+        number = error.errno
         if reading and isinstance(error, FileNotFoundError):
             raise
         if isinstance(error, FileNotFoundError) and "://" in where:
             raise Fatal(f"{where} does not exist ({error}): create the bucket, or set another url") from error
-        if isinstance(error, (PermissionError, *faults.denied)) or number in _FORBIDDEN:
+        if isinstance(error, PermissionError) or number in _FORBIDDEN:
             raise Fatal(
                 f"{where} cannot be written or read ({error}): give this user access, or set another url; "
                 "nothing is lost, the rows are still in the topics"

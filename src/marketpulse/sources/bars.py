@@ -58,17 +58,8 @@ def timeframe_of_rows(
     Raises Fatal when it is needed and cannot be told.
     """
     own = rows.frame["timeframe"]
-    names = {text: _own_name(text) for text in own.unique().drop_nulls().to_list()}
-    usual = mapping.timeframe or known
-    if usual is None and (own.null_count() or None in names.values()):
-        try:
-            usual = infer_timeframe(rows)
-        except ParameterError as error:
-            raise Fatal(f"{where}: {error}") from None
-        if usual is None:
-            raise Fatal(
-                f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe"
-            )
+    names = _own_names(own)
+    usual = mapping.timeframe or known or usual_timeframe(rows, where)
     frames = [
         Timeframe.parse(name)
         for name in dict.fromkeys([*(n or usual for n in names.values()), usual])
@@ -83,6 +74,29 @@ def timeframe_of_rows(
         else pl.repeat(default, len(own), eager=True, dtype=pl.Int64)
     )
     return frames, index.to_numpy()
+
+
+def usual_timeframe(rows: Rows, where: str) -> str | None:
+    """The timeframe of the rows that do not name theirs, inferred; None where every row does.
+
+    Raises Fatal when it cannot be told.
+    """
+    own = rows.frame["timeframe"]
+    if not own.null_count() and None not in _own_names(own).values():
+        return None
+    try:
+        usual = infer_timeframe(rows)
+    except ParameterError as error:
+        raise Fatal(f"{where}: {error}") from None
+    if usual is None:
+        raise Fatal(
+            f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe"
+        )
+    return usual
+
+
+def _own_names(column: pl.Series) -> dict[str, str | None]:
+    return {text: _own_name(text) for text in column.unique().drop_nulls().to_list()}
 
 
 def _own_name(text: str) -> str | None:

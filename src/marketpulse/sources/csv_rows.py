@@ -128,7 +128,9 @@ def _parse(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRo
         RejectedInput("missing_field", _why(count, dialect), str(path), *lines.at(ordinal))
         for ordinal, count in ragged
     ]
-    return RawRows(frame, str(path), lambda i: lines.at(int(ordinals[i])), broken)
+    return RawRows(
+        frame, str(path), lambda i: lines.at(int(ordinals[i])), broken, lambda: lines.numbers()[ordinals]
+    )
 
 
 ABSENT_END = -1  # instead of a field count: the line has all its fields, but its end is missing

@@ -68,7 +68,7 @@ def _load_one(
     parts: dict[str, list[Rows]] = {}
     rejected: list[RejectedInput] = []
     reader: Reader | None = None
-    for raw in _blocks(path):
+    for raw in read_blocks(path):
         alive()
         if reader is None:
             if not len(raw.frame):
@@ -125,7 +125,8 @@ def _concat(blocks: list[Rows]) -> Rows:
     )
 
 
-def _blocks(path: Path) -> Iterator[RawRows]:
+def read_blocks(path: Path) -> Iterator[RawRows]:
+    """The file's rows in blocks, by what it contains. Raises what its reader does."""
     with open_bytes(path) as stream:
         head = stream.read(4096)
     if head.startswith(b"PAR1"):

@@ -168,6 +168,12 @@ class Lines:
     def count(self) -> int:
         return len((self._bounds or self._find())[0])
 
+    def numbers(self) -> NDArray[np.int64]:
+        """The line number in the file of every line that is not blank."""
+        starts, _ = self._bounds or self._find()
+        breaks = np.flatnonzero(np.frombuffer(self._block, np.uint8) == 10)
+        return self._first_line + np.searchsorted(breaks, starts)
+
     def start_of(self, ordinal: int) -> int:
         """Where the n-th line begins; the block's end when it has fewer."""
         starts, _ = self._bounds or self._find()

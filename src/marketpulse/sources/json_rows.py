@@ -82,7 +82,7 @@ def _from_lines(block: bytes, path: Path, first_line: int) -> RawRows:
     lines = Lines(block, first_line, quoted=False)
     frame = _fast(block)
     if frame is not None and len(frame) == lines.count():
-        return RawRows(frame, str(path), lines.at)
+        return RawRows(frame, str(path), lines.at, all_numbers=lines.numbers)
     objects, of_line, broken = _decode(range(lines.count()), lines.at, str(path))
     return RawRows(_frame(objects), str(path), lambda i: lines.at(of_line[i]), broken)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
@@ -23,7 +24,10 @@ def read_parquet(path: Path) -> Iterator[RawRows]:
             for batch in file.iter_batches(batch_size=_ROWS):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch gives a frame
-                yield RawRows(frame, str(path), partial(_locate, frame, before))
+                yield RawRows(
+                    frame, str(path), partial(_locate, frame, before),
+                    all_numbers=partial(np.arange, before + 1, before + len(frame) + 1),
+                )  # fmt: skip
                 before += len(frame)
     except (pa.ArrowInvalid, OSError) as error:
         raise Fatal(f"{path} is not a readable Parquet file: {error}") from None

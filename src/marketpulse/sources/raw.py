@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
+from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 
 
@@ -13,13 +15,21 @@ class RawRows:
     """n rows of a file or topic, their columns named as there, values as text or as they came.
 
     `locate(i)` gives row i's line or row number (from 1) and its bytes. `broken` are rows that
-    could not even be split into fields.
+    could not even be split into fields. `all_numbers` gives (n,) the numbers of all rows at once, where there is
+    a quick way.
     """
 
     frame: pl.DataFrame
     origin: str
     locate: Callable[[int], tuple[int, bytes]]
     broken: Sequence[RejectedInput] = field(default=())
+    all_numbers: Callable[[], Ints] | None = None
+
+    def numbers(self) -> Ints:
+        """(n,) each row's line or row number, as `locate` gives it."""
+        if self.all_numbers is not None:
+            return self.all_numbers()
+        return np.array([self.locate(i)[0] for i in range(len(self.frame))], np.int64)
 
     def rejected(self, index: int, reason: str, detail: str) -> RejectedInput:
         row, value = self.locate(index)

@@ -164,14 +164,14 @@ def build(parts: dict[str, list[Rows]]) -> Tape:
 
 def _sorted(kind: str, blocks: list[Rows]) -> tuple[pa.Table, Ints]:
     times = np.concatenate([rows.time_ns for rows in blocks])
-    table = pa.concat_tables([_table(kind, rows.frame) for rows in blocks])
+    table = pa.concat_tables([table_of(kind, rows.frame) for rows in blocks])
     if np.all(times[:-1] <= times[1:]):
         return table, times
     order = np.argsort(times, kind="stable")
     return table.combine_chunks().take(pa.array(order)), times[order]
 
 
-def _table(kind: str, frame: pl.DataFrame) -> pa.Table:
+def table_of(kind: str, frame: pl.DataFrame) -> pa.Table:
     """The kind's own columns as Arrow, without those that every row of a batch shares."""
     n = len(frame)
     columns = {}

@@ -13,6 +13,7 @@ from marketpulse.settings import ServeSettings
 from marketpulse.web.board import Board
 from marketpulse.web.guard import Guard
 from marketpulse.web.pages import Asset, Pages, load_assets
+from marketpulse.web.sql import SqlApi
 from marketpulse.web.stream import Stream
 
 LIMIT_MAX = 10_000
@@ -66,8 +67,10 @@ class Api:
         })  # fmt: skip
 
 
-def create_app(board: Board, serve: ServeSettings, assets: dict[str, Asset] | None = None) -> ASGIApp:
-    """The whole application behind its guard. `assets`: the pages; None reads the built ones."""
+def create_app(
+    board: Board, serve: ServeSettings, assets: dict[str, Asset] | None = None, sql: SqlApi | None = None
+) -> ASGIApp:
+    """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql."""
     api = Api(board)
     pages = Pages(load_assets() if assets is None else assets)
     app = Starlette(
@@ -75,6 +78,7 @@ def create_app(board: Board, serve: ServeSettings, assets: dict[str, Asset] | No
             Route("/api/health", api.health),
             Route("/api/symbols", api.symbols),
             Route("/api/bars", api.bars),
+            *(sql.routes() if sql is not None else ()),
             WebSocketRoute("/ws", Stream(board, serve.frames_per_s).attend),
             Route("/{path:path}", pages.answer),
         ]

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from marketpulse.app import doctor
 from marketpulse.app.doctor import Finding, Level
 from marketpulse.errors import SettingsError
 from marketpulse.settings import Settings, load_settings
+from marketpulse.sinks import open_sink
+from storing_child import store
+from valkey_store import ValkeyServer, valkey  # noqa: F401
 
 
 @pytest.fixture
@@ -66,6 +70,34 @@ def test_no_java_is_a_failure_with_a_way_out(home: Path, monkeypatch: pytest.Mon
     finding = doctor.java(settings_of(home, broker={"java": java}))
     assert finding.level == Level.FAIL
     assert "broker.java" in finding.advice
+
+
+def test_each_sink_that_is_on_is_asked_where_it_stands(home: Path) -> None:
+    settings = settings_of(home, sinks={"archive": {"enabled": True}})
+    names = [f.check for f in doctor.examine(lambda: settings) if f.check.startswith("sink ")]
+    assert names == ["sink lake", "sink archive"]
+    empty = doctor.sink(settings, "lake")
+    assert (empty.level, empty.found) == (Level.OK, f"{home / 'data' / 'lake'} answers, is empty")
+    lake = open_sink(settings, "lake")
+    store(lake, end=10, cut=10)
+    lake.close()
+    assert doctor.sink(settings, "lake").found.endswith("holds rows of 4 partitions")
+
+
+@pytest.mark.integration
+def test_a_sink_that_is_away_or_refuses_fails_with_a_way_out(home: Path, valkey: ValkeyServer) -> None:  # noqa: F811
+    def sink(**section: Any) -> Finding:
+        given = valkey.settings().model_copy(update=section)
+        return doctor.sink(settings_of(home, sinks={"redis": given}), "redis")
+
+    works = sink()
+    assert (works.level, "answers, is empty" in works.found) == (Level.OK, True)
+    away = sink(url="redis://127.0.0.1:1/0")
+    assert (away.level, "does not answer" in away.found) == (Level.FAIL, True)
+    assert "[sinks.redis]" in away.advice
+    refused = sink(password=SecretStr("a-wrong-one"))
+    assert (refused.level, "MARKETPULSE_SINKS__REDIS__PASSWORD" in refused.found) == (Level.FAIL, True)
+    assert "a-wrong-one" not in str(refused)
 
 
 def test_missing_jars_are_counted(home: Path) -> None:

@@ -11,13 +11,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pytest
 
+from lake_rows import LakeRows
+from marketpulse.catalog import Picture, VisibleFiles
 from marketpulse.errors import QueryRefused
-from marketpulse.model.commit_log import COMMITS_DIRECTORY, Commit, StoredFile, encode_commit
-from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.query.duck import VIEWS, LakeQuery
 from marketpulse.settings import Settings
@@ -30,39 +29,6 @@ TUTORIAL = (
 )
 
 
-class Lake:
-    """A lake laid out by hand, file by file, to the letter of the format."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._number = 0
-
-    def add(
-        self,
-        table: str,
-        rows: list[dict[str, Any]],
-        columns: tuple[str, ...] = (),
-        removed: tuple[str, ...] = (),
-    ) -> str:
-        schema = indicators_schema(list(columns)) if table == "indicators" else TABLES[table][1]
-        path = f"table={table}/date=2024-05-01/market-00-{self._number:012d}-{self._number + 1:012d}.parquet"
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        duckdb.from_arrow(pa.Table.from_pylist(rows, schema=schema)).write_parquet(str(target))
-        size = target.stat().st_size
-        file = StoredFile(path, table, "2024-05-01", self._number, self._number + 1, len(rows), size, columns)
-        self.commit((file,), removed)
-        return path
-
-    def commit(self, added: tuple[StoredFile, ...], removed: tuple[str, ...] = ()) -> None:
-        target = self.root / COMMITS_DIRECTORY / "market-00" / f"{self._number:012d}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(
-            encode_commit(Commit(self._number, {"trades": self._number}, added, removed, "test"))
-        )
-        self._number += 1
-
-
 def trade(symbol: str, seconds: float, price: float, size: float = 1.0) -> dict[str, Any]:
     return {"symbol": symbol, "event_time_ns": MAY_1_NS + round(seconds * 1e9), "price": price, "size": size}
 
@@ -72,8 +38,8 @@ def settings_for(directory: Path, **sql: Any) -> Settings:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "lake")
+def lake(tmp_path: Path) -> LakeRows:
+    return LakeRows(settings_for(tmp_path))
 
 
 @pytest.fixture
@@ -83,7 +49,7 @@ def query(tmp_path: Path) -> Iterator[LakeQuery]:
     opened.close()
 
 
-def test_the_tutorials_query_runs_as_it_stands(lake: Lake, query: LakeQuery) -> None:
+def test_the_tutorials_query_runs_as_it_stands(lake: LakeRows, query: LakeQuery) -> None:
     lake.add(
         "trades", [trade("AAA", 10, 5), trade("AAA", 20, 6), trade("AAA", 86_400, 9), trade("BBB", 1, 1.005)]
     )
@@ -99,7 +65,7 @@ def test_the_tutorials_query_runs_as_it_stands(lake: Lake, query: LakeQuery) -> 
     ]
 
 
-def test_stock_data_has_the_contracts_columns(lake: Lake, query: LakeQuery) -> None:
+def test_stock_data_has_the_contracts_columns(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", 0.000001, 5, 3)])
     rows = query.run("SELECT * FROM stock_data")
     assert [(f.name, str(f.type)) for f in rows.schema] == [
@@ -111,7 +77,7 @@ def test_stock_data_has_the_contracts_columns(lake: Lake, query: LakeQuery) -> N
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UTC"])
-def test_times_are_utc_whatever_the_machines_zone(lake: Lake, tmp_path: Path, zone: str) -> None:
+def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path, zone: str) -> None:
     lake.add("trades", [trade("AAA", 1, 5)])  # one second after midnight UTC: still April 30 in New York
     program = (
         "import sys; from pathlib import Path; from marketpulse.query import LakeQuery, render; "
@@ -142,32 +108,49 @@ def test_an_empty_lake_has_every_view_with_its_columns_and_no_rows(query: LakeQu
         assert set(TABLES[view][1].names) <= set(rows.column_names)
 
 
-def test_only_committed_files_are_seen(lake: Lake, query: LakeQuery) -> None:
-    lake.add("trades", [trade("AAA", 1, 5)])
-    seen = lake.root / "table=trades/date=2024-05-01/market-00-000000000000-000000000001.parquet"
-    (seen.parent / "market-00-000000000001-000000000002.parquet").write_bytes(seen.read_bytes())
+def test_only_committed_files_are_seen(lake: LakeRows, query: LakeQuery) -> None:
+    [path] = lake.add("trades", [trade("AAA", 1, 5)])
+    seen = Path(path)
+    seen.with_name("another.parquet").write_bytes(seen.read_bytes())
     assert query.run("SELECT count(*) AS n FROM trades").to_pylist() == [{"n": 1}]
 
 
 def test_new_commits_are_seen_by_the_next_query_and_removed_files_are_not(
-    lake: Lake, query: LakeQuery
+    lake: LakeRows, query: LakeQuery
 ) -> None:
-    old = [lake.add("trades", [trade("AAA", n, n + 1)]) for n in range(3)]
+    old = [path for n in range(3) for path in lake.add("trades", [trade("AAA", n, n + 1)])]
     assert query.run("SELECT sum(price) AS s FROM trades").to_pylist() == [{"s": 6.0}]
-    lake.add("trades", [trade("AAA", n, n + 1) for n in range(3)], removed=tuple(old))
-    for path in old:
-        (lake.root / path).unlink()
+    lake.merge("trades")
+    assert not any(Path(path).exists() for path in old)
     assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
 
 
-def test_a_file_that_was_removed_by_hand_does_not_stop_the_others(lake: Lake, query: LakeQuery) -> None:
-    gone = lake.add("trades", [trade("AAA", 1, 5)])
+def test_a_file_that_was_removed_by_hand_does_not_stop_the_others(lake: LakeRows, query: LakeQuery) -> None:
+    [gone] = lake.add("trades", [trade("AAA", 1, 5)])
     lake.add("trades", [trade("AAA", 2, 7)])
-    (lake.root / gone).unlink()
+    Path(gone).unlink()
     assert query.run("SELECT price FROM trades").to_pylist() == [{"price": 7.0}]
 
 
-def test_indicator_columns_are_joined_by_name(lake: Lake, query: LakeQuery) -> None:
+def test_it_knows_how_old_its_picture_is(lake: LakeRows, query: LakeQuery) -> None:
+    query.run("SELECT * FROM trades")
+    assert query.committed_ms is None
+    before = time.time_ns() // 1_000_000
+    lake.add("trades", [trade("AAA", 1, 5)])
+    query.run("SELECT * FROM stock_data")
+    assert query.committed_ms is not None
+    assert before <= query.committed_ms <= time.time_ns() // 1_000_000
+
+
+def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "what's #this? 100%, [a] lake")
+    LakeRows(settings).add("trades", [trade("AAA", 1, 5)])
+    query = LakeQuery(settings)
+    assert query.run("SELECT price FROM trades").to_pylist() == [{"price": 5.0}]
+    query.close()
+
+
+def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) -> None:
     row = {
         "symbol": "AAA",
         "timeframe": "1m",
@@ -195,7 +178,7 @@ def test_a_mistake_shows_where_it_is(query: LakeQuery) -> None:
     assert line[caret.index("^") : caret.rindex("^") + 1] == "prize"
 
 
-def test_a_value_that_cannot_be_converted_is_a_refusal_too(lake: Lake, query: LakeQuery) -> None:
+def test_a_value_that_cannot_be_converted_is_a_refusal_too(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", 1, 5)])
     with pytest.raises(QueryRefused, match="Conversion Error"):
         query.run("SELECT CAST(symbol AS INT) FROM trades")
@@ -231,7 +214,7 @@ def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-def test_queries_may_overlap(lake: Lake, query: LakeQuery) -> None:
+def test_queries_may_overlap(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", n, n) for n in range(1_000)])
     with ThreadPoolExecutor(4) as pool:
         answers = list(
@@ -241,22 +224,33 @@ def test_queries_may_overlap(lake: Lake, query: LakeQuery) -> None:
 
 
 def test_the_second_wall_stands_without_the_first(
-    lake: Lake, query: LakeQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: LakeRows, query: LakeQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = lake.root / lake.add("trades", [trade("AAA", 1, 5)])
+    [path] = lake.add("trades", [trade("AAA", 1, 5)])
+    catalogue = lake.root / "catalog.db"
+    metadata = next(lake.root.rglob("*.metadata.json"))
+    expired = Path(path).with_name("expired.parquet")
+    expired.write_bytes(Path(path).read_bytes())
     outside = tmp_path / "secret.csv"
     outside.write_text("a\n1\n")
     monkeypatch.setattr(query._guard, "check", lambda sql: sql)
     assert query.run("SELECT price FROM trades").num_rows == 1
     variable = pa.table({"a": [1]})  # a Python variable must not be a table
     assert variable.num_rows == 1
-    places = {"OUTSIDE": str(outside), "COMMITTED": str(path), "HERE": str(tmp_path)}
+    places = {
+        "OUTSIDE": str(outside), "EXPIRED": str(expired), "CATALOGUE": str(catalogue), "METADATA": str(metadata),
+        "SEEN": path, "HERE": str(tmp_path),
+    }  # fmt: skip
     for attack in (
         "SELECT * FROM read_csv('OUTSIDE')",
         "SELECT * FROM 'OUTSIDE'",
         "SELECT * FROM read_text('OUTSIDE')",
-        "SELECT * FROM read_parquet('COMMITTED')",
-        "SELECT * FROM 'COMMITTED'",
+        "SELECT * FROM read_parquet('EXPIRED')",
+        "SELECT * FROM 'EXPIRED'",
+        "SELECT * FROM read_text('METADATA')",
+        "SELECT * FROM read_blob('CATALOGUE')",
+        "COPY (SELECT 1 AS a) TO 'EXPIRED'",
+        "COPY (SELECT 1 AS a) TO 'SEEN'",
         "SELECT * FROM glob('HERE/*')",
         "COPY trades TO 'HERE/out.csv'",
         "ATTACH 'HERE/x.db'",
@@ -282,34 +276,20 @@ def test_the_second_wall_stands_without_the_first(
 
 
 def test_a_compaction_during_the_query_is_answered_from_the_new_files(
-    lake: Lake, query: LakeQuery, monkeypatch: pytest.MonkeyPatch
+    lake: LakeRows, query: LakeQuery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = [lake.add("trades", [trade("AAA", n, n + 1)]) for n in range(3)]
-    read, calls = query._files.read, threading.Semaphore(1)
+    for n in range(3):
+        lake.add("trades", [trade("AAA", n, n + 1)])
+    read, calls = VisibleFiles.read, threading.Semaphore(1)
 
-    def read_then_compact() -> dict[str, list[StoredFile]]:
-        files = read()
-        if calls.acquire(blocking=False):  # after the first snapshot, the files that it names go away
-            lake.add("trades", [trade("AAA", n, n + 1) for n in range(3)], removed=tuple(old))
-            for path in old:
-                (lake.root / path).unlink()
-        return files
+    def read_then_compact(files: VisibleFiles, tables: Any) -> dict[str, Picture]:
+        pictures = read(files, tables)
+        if files is query._files and calls.acquire(
+            blocking=False
+        ):  # the files that the first picture names go away
+            lake.merge("trades")
+        return pictures
 
-    monkeypatch.setattr(type(query._files), "read", lambda _: read_then_compact())
+    monkeypatch.setattr(VisibleFiles, "read", read_then_compact)
     assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
-
-
-def test_a_lake_in_a_remote_store_is_read_through_fsspec(tmp_path: Path) -> None:
-    local = Lake(tmp_path / "copy")
-    local.add("trades", [trade("AAA", 1, 5)])
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-    for path in (p for p in local.root.rglob("*") if p.is_file()):
-        memory.pipe_file(f"{tmp_path}/remote/{path.relative_to(local.root)}", path.read_bytes())
-    settings = Settings(data_dir=tmp_path / "data", sinks={"lake": {"url": f"memory:/{tmp_path}/remote"}})
-    query = LakeQuery(settings)
-    assert query.run("SELECT price, timestamp FROM trades").to_pylist() == [
-        {"price": 5.0, "timestamp": datetime(2024, 5, 1, 0, 0, 1)}
-    ]
-    query.close()
+    assert not calls.acquire(blocking=False)

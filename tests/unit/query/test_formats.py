@@ -93,9 +93,9 @@ def test_wide_signs_keep_the_box_straight_and_long_text_is_shortened() -> None:
 
 
 def test_an_unknown_format_names_those_there_are() -> None:
-    with pytest.raises(ParameterError, match="table, csv, json, parquet"):
+    with pytest.raises(ParameterError, match="table, csv, json, parquet, arrow, rows"):
         render(ROWS, "xml")
-    assert FORMATS == ("table", "csv", "json", "parquet")
+    assert FORMATS == ("table", "csv", "json", "parquet", "arrow", "rows")
 
 
 def test_what_parquet_cannot_hold_says_what_to_do() -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from board_rows import row
+from marketpulse.catalog import open_visible
 from marketpulse.clock import ManualClock
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.ports import SinkBatch
@@ -15,7 +16,7 @@ from marketpulse.query.duck import LakeQuery
 from marketpulse.query.recent import RecentRows
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
-from marketpulse.sinks.compaction import FILES_MAX
+from marketpulse.sinks.lake_compaction import FILES_MAX
 
 Rows = list[dict[str, Any]]
 NAMES = ["sma_20"]
@@ -58,7 +59,7 @@ class Topics:
             query.close()
 
     def files(self) -> list[Path]:
-        return sorted((self.settings.data_dir / "lake" / "table=bars").rglob("*.parquet"))
+        return [Path(file.path) for file in open_visible(self.settings).read(["bars"])["bars"].files]
 
 
 @pytest.fixture

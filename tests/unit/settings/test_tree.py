@@ -123,6 +123,45 @@ def test_a_secret_in_the_file_is_refused_without_showing_it(tmp_path: Path) -> N
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('password = "hidden"', "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment"),
+        (
+            'url = "redis://me:hidden@127.0.0.1:6379/0"',
+            "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment",
+        ),
+        (
+            'url = "redis://127.0.0.1/?password=hidden"',
+            "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment",
+        ),
+        ('url = "http://127.0.0.1"', "redis://"),
+        ('expire = "soon"', "such as 7d"),
+        ('day_timeframe = "100t"', "no session"),
+    ],
+)
+def test_a_redis_section_that_cannot_be_is_refused_and_shows_no_password(
+    tmp_path: Path, lines: str, said: str
+) -> None:
+    path = tmp_path / "marketpulse.toml"
+    path.write_text(f"[sinks.redis]\n{lines}\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    assert said in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_password_of_redis_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETPULSE_SINKS__REDIS__PASSWORD", "hidden")
+    monkeypatch.setenv("MARKETPULSE_SINKS__REDIS__EXPIRE", "never")
+    section = load_settings().sinks.redis
+    assert section.password is not None
+    assert section.password.get_secret_value() == "hidden"
+    assert "hidden" not in repr(section)
+    assert section.expire_s == 0
+    assert section.model_copy(update={"expire": "7d"}).expire_s == 7 * 86_400
+
+
 def test_a_wrong_value_is_named_by_its_place_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARKETPULSE_KAFKA__PARTITIONS", "many")
     with pytest.raises(SettingsError, match=r"kafka\.partitions") as caught:
@@ -142,6 +181,42 @@ def test_a_file_that_does_not_exist_or_is_not_toml_is_said() -> None:
     Path("marketpulse.toml").write_text("[kafka\n")
     with pytest.raises(SettingsError, match=r"marketpulse\.toml"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["token", "password"])
+def test_a_secret_of_influx_in_the_file_is_refused_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "marketpulse.toml").write_text(f'[sinks.influx]\n{name} = "hush"\n')
+    with pytest.raises(SettingsError, match=f"MARKETPULSE_SINKS__INFLUX__{name.upper()}") as caught:
+        load_settings()
+    assert "hush" not in str(caught.value)
+
+
+def test_influxs_token_comes_from_the_environment_under_two_names_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INFLUX_TOKEN", "hush")
+    monkeypatch.setenv("AWS_S3_BUCKET", "bucket")
+    settings = load_settings()
+    assert settings.sinks.influx.token is not None
+    assert settings.sinks.influx.token.get_secret_value() == "hush"
+    assert settings.sinks.lake.url == "s3://bucket/marketpulse/lake"
+    assert "hush" not in repr(settings)
+    monkeypatch.setenv("MARKETPULSE_SINKS__INFLUX__TOKEN", "ours")
+    again = load_settings().sinks.influx.token
+    assert again is not None
+    assert again.get_secret_value() == "ours"
+
+
+@pytest.mark.parametrize("url", ["http://me:hush@127.0.0.1:8086", "127.0.0.1:8086", "ftp://127.0.0.1"])
+def test_influxs_address_is_a_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"sinks\.influx\.url") as caught:
+        load_settings(sinks={"influx": {"url": url}})
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

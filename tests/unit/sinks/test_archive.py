@@ -1,57 +1,56 @@
-"""The archive's lines."""
+"""What the settings make of the archive."""
 
-import gzip
-import json
-import struct
-from datetime import date
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from marketpulse.sinks.archive import JsonLinesFormat
-
-
-def lines(data: bytes) -> list[str]:
-    text = gzip.decompress(data).decode()
-    assert text.endswith("\n") or not text
-    return text.split("\n")[:-1]
+from log_of_rows import stretch
+from marketpulse.clock import ManualClock
+from marketpulse.errors import SettingsError
+from marketpulse.ports import Sink
+from marketpulse.settings import Settings
+from marketpulse.sinks.archive import open_archive
 
 
-@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
-def test_floats_read_back_to_the_bit(numbers: list[float]) -> None:
-    found = [json.loads(line)["x"] for line in lines(JsonLinesFormat().encode(pa.table({"x": numbers})))]
-    assert [struct.pack("d", n) for n in found] == [struct.pack("d", n) for n in numbers]
+def opened(tmp_path: Path, **section: Any) -> Sink:
+    settings = Settings(data_dir=tmp_path, sinks={"archive": section})
+    return open_archive(settings, ManualClock(1_715_000_000 * 10**9))
 
 
-@given(numbers=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=50))
-def test_integers_keep_every_digit(numbers: list[int]) -> None:
-    data = JsonLinesFormat().encode(pa.table({"n": pa.array(numbers, pa.int64())}))
-    assert [json.loads(line) for line in lines(data)] == [{"n": n} for n in numbers]
+def stored(tmp_path: Path) -> set[str]:
+    archive = tmp_path / "archive"
+    return {path.relative_to(archive).as_posix() for path in archive.glob("table=*/**/*.*")}
 
 
-@given(texts=st.lists(st.text(), min_size=1, max_size=20))
-def test_any_text_is_one_line_and_reads_back(texts: list[str]) -> None:
-    data = JsonLinesFormat().encode(pa.table({"s": pa.array(texts, pa.string())}))
-    assert [json.loads(line)["s"] for line in lines(data)] == texts
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ({}, "date=2024-05-01/market-00-000000000000-000000000001.jsonl.gz"),
+        ({"format": "parquet"}, "date=2024-05-01/market-00-000000000000-000000000001.parquet"),
+        (
+            {"format": "parquet", "layout": "symbol/date"},
+            "symbol=S00/date=2024-05-01/market-00-000000000000-000000000001.parquet",
+        ),
+    ],
+)
+def test_format_and_layout_are_the_settings(tmp_path: Path, section: dict[str, str], path: str) -> None:
+    sink = opened(tmp_path, **section)
+    sink.resume()
+    for one in stretch("market", 0, 0, 1):
+        sink.write(one)
+    sink.flush()
+    assert stored(tmp_path) == {f"table=trades/{path}"}
 
 
-def test_missing_values_nested_ones_and_dates_are_json() -> None:
-    rows = pa.table(
-        {"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "r": [{"first_offset": 1, "topic": None}]}
-    )
-    assert lines(JsonLinesFormat().encode(rows)) == [
-        '{"a":null,"d":"2024-05-01","l":["x"],"r":{"first_offset":1,"topic":null}}'
-    ]
-
-
-def test_merged_files_are_their_lines_one_after_the_other() -> None:
-    encode = JsonLinesFormat().encode
-    parts = [encode(pa.table({"n": [1, 2]})), encode(pa.table({"n": [3], "m": ["\n"]}))]
-    data, count = JsonLinesFormat().merge(parts)
-    assert (count, lines(data)) == (3, ['{"n":1}', '{"n":2}', '{"n":3,"m":"\\n"}'])
-
-
-def test_the_same_rows_give_the_same_bytes() -> None:
-    rows = pa.table({"n": [1]})
-    assert JsonLinesFormat().encode(rows) == JsonLinesFormat().encode(rows)
+@pytest.mark.parametrize("changed", [{"format": "parquet"}, {"layout": "symbol/date"}])
+def test_another_format_or_layout_at_the_same_place_is_refused(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    sink = opened(tmp_path)
+    for one in stretch("market", 0, 0, 1):
+        sink.write(one)
+    sink.flush()
+    with pytest.raises(SettingsError, match=r"another format or layout.*sinks\.archive\.url"):
+        opened(tmp_path, **changed).resume()
+    assert opened(tmp_path).resume() == {("market", 0): 1}

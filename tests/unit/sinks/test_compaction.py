@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpulse.model.commit_log import StoredFile
-from marketpulse.sinks.compaction import CLASS_BYTES, FILES_MAX, MERGES_MAX, Merge, plan
+from marketpulse.sinks.compaction import CLASS_BYTES, FILES_MAX, MERGES_MAX, SERIES_PER_MERGE, Merge, plan
 
 SMALL, MIDDLE, LARGE = 1_000, CLASS_BYTES[0], CLASS_BYTES[1]
 
@@ -78,3 +78,31 @@ def test_a_days_files_stay_few_and_every_row_is_kept_however_many_are_flushed(si
             )
         assert sum(f.rows for f in visible) == n + 1
     assert sum(f.size_bytes < LARGE for f in visible) < 2 * FILES_MAX
+
+
+# A directory for each symbol.
+
+
+def of_symbol(symbol: str, period: str, first: int, size: int = SMALL) -> StoredFile:
+    path = f"table=trades/symbol={symbol}/date={period}/{first}-{size}"
+    return StoredFile(path, "trades", period, first, first + 1, 500, size)
+
+
+def test_each_symbol_is_merged_by_itself() -> None:
+    ours = [of_symbol("A", "2024-05-01", n) for n in range(FILES_MAX)]
+    few = [of_symbol("B", "2024-05-01", n) for n in range(FILES_MAX - 1)]
+    assert plan(few + ours) == [Merge("trades", "2024-05-01", tuple(ours), "symbol=A/")]
+
+
+def test_a_symbols_day_that_is_over_becomes_one_file() -> None:
+    over = [of_symbol("A", "2024-05-01", n) for n in range(2)]
+    single, large = of_symbol("A", "2024-05-02", 5), of_symbol("A", "2024-05-01", 9, LARGE)
+    newest = [of_symbol("A", "2024-05-05", n) for n in range(6, 8)]
+    assert plan([*over, single, large, *newest]) == [Merge("trades", "2024-05-01", tuple(over), "symbol=A/")]
+
+
+def test_with_many_symbols_merging_keeps_up() -> None:
+    """Each symbol's files are due every FILES_MAX flushes, so a flush must merge that part of the symbols."""
+    symbols = 1_000
+    many = [of_symbol(str(s), "2024-05-01", n) for s in range(symbols) for n in range(FILES_MAX)]
+    assert len(plan(many)) == symbols // SERIES_PER_MERGE > symbols / FILES_MAX

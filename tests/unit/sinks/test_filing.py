@@ -3,18 +3,24 @@
 from datetime import date, timedelta
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpulse.sinks.filing import (
+    NO_SYMBOL,
     SETTLED_DAYS,
     SPARSE_DAYS,
     SPARSE_ROWS,
     Place,
     filed_for,
+    series_directory,
+    series_of,
     sparse_days,
     split_by_period,
+    split_by_series,
+    symbol_of,
 )
 
 DAY_NS = 86_400 * 10**9
@@ -112,3 +118,71 @@ def test_full_days_stay_days_among_sparse_ones() -> None:
     days = some_days(100, 1) | {"2023-02-01": 10_000}
     assert "2023-02-01" not in sparse_days(days)
     assert len(sparse_days(days)) == 100 - 1 - SETTLED_DAYS
+
+
+# A directory for each symbol.
+
+
+def test_the_path_of_a_symbols_day_is_the_contracts() -> None:
+    place = Place("trades", "2024-05-01", "market", 3, 1200, 3400, series=series_directory("AAPL"))
+    path = "table=trades/symbol=AAPL/date=2024-05-01/market-03-000000001200-000000003400.parquet"
+    assert place.path(".parquet") == path
+    assert filed_for(path) == "market-03"
+    assert (series_of(path), symbol_of(path)) == ("symbol=AAPL/", "AAPL")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "directory"),
+    [
+        ("BTC-USD.COINBASE", "symbol=BTC-USD.COINBASE/"),
+        ("BTC/USD", "symbol=BTC%2FUSD/"),
+        ("..", "symbol=../"),
+        ("A B=%", "symbol=A%20B%3D%25/"),
+        ("Ω", "symbol=%CE%A9/"),
+        (NO_SYMBOL, "symbol=%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F/"),
+        (None, f"symbol={NO_SYMBOL}/"),
+    ],
+)
+def test_what_a_path_could_mistake_is_escaped(symbol: str | None, directory: str) -> None:
+    assert series_directory(symbol) == directory
+
+
+@given(symbol=st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
+def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbol: str | None) -> None:
+    path = (
+        f"table=trades/{series_directory(symbol)}date=2024-05-01/market-00-000000000000-000000000001.parquet"
+    )
+    assert symbol_of(path) == symbol
+    assert path.count("/") == 3
+    assert len(path.split("/")[1]) < 255
+    assert filed_for(path) == "market-00"
+    hive = ds.partitioning(pa.schema([("table", pa.string()), ("symbol", pa.string())]), flavor="hive")
+    found = ds.get_partition_keys(hive.parse(path))
+    assert found["symbol"] == symbol
+
+
+def test_a_path_without_symbols_says_none() -> None:
+    path = "table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet"
+    assert (series_of(path), symbol_of(path), series_of("notes.txt")) == ("", None, "")
+
+
+@given(symbols=st.lists(st.sampled_from(["A", "B", "a", None, "B/C"]), max_size=40))
+def test_every_row_is_filed_once_with_its_symbol_in_the_order_of_the_log(symbols: list[str | None]) -> None:
+    rows = pa.table({"symbol": pa.array(symbols, pa.string()), "n": list(range(len(symbols)))})
+    parts = split_by_series("trades", rows, "symbol/date")
+    found = {
+        n: symbol_of(f"table=trades/{where}date=x/y")
+        for where, part in parts.items()
+        for n in part["n"].to_pylist()
+    }
+    assert [found[n] for n in range(len(symbols))] == symbols
+    assert all(part["n"].to_pylist() == sorted(part["n"].to_pylist()) for part in parts.values())
+    assert all(part.column_names == ["n"] for part in parts.values())
+    assert len({where.lower() for where in parts}) == len(parts)  # also where a file system ignores case
+
+
+def test_by_date_and_for_dead_letters_the_rows_stay_as_they_are() -> None:
+    rows = pa.table({"symbol": ["A", "B"]})
+    assert split_by_series("trades", rows, "date") == {"": rows}
+    assert split_by_series("dead_letters", rows, "symbol/date") == {"": rows}
+    assert split_by_series("trades", rows.slice(0, 0), "date") == {}

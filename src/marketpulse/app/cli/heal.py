@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def heal(
+    stretch: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL [FROM [TO]]]", help="Short for --symbol SYMBOL --from FROM --to TO.", show_default=False)] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol. May be given again.")] = None,
     begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="What happened at or after this. Default: from the first.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="What happened before this. Default: to the last.")] = None,
@@ -32,7 +33,8 @@ def heal(
 
     \b
     marketpulse heal --dry-run
-    marketpulse heal --symbol AAPL --from 2026-01-05 --to 2026-01-06
+    marketpulse heal AAPL 2026-01-05 2026-01-06
+    marketpulse heal --symbol AAPL --symbol MSFT --from 2026-01-05
     """
     settings = read_settings(config)
     import orjson
@@ -41,6 +43,7 @@ def heal(
     from marketpulse.app.receipts.time_text import parse_time
     from marketpulse.query.stored_rows import ALWAYS, Wanted
 
+    symbol, begin, end = _positional(stretch or [], symbol, begin, end)
     wanted = Wanted(
         ALWAYS[0] if begin is None else parse_time(begin, "--from"),
         ALWAYS[1] if end is None else parse_time(end, "--to"),
@@ -59,6 +62,23 @@ def heal(
         if not any(one.from_ns is not None for one in found):
             typer.echo("Nothing to heal: nothing came too late that is not in.")
     raise typer.Exit(int(any(one.outcome == "refused" for one in found)))
+
+
+def _positional(
+    stretch: list[str], symbols: list[str] | None, begin: str | None, end: str | None
+) -> tuple[list[str] | None, str | None, str | None]:
+    """Symbols, --from and --to, each given in one of the two ways. Raises ParameterError for both, and for a fourth word."""
+    if len(stretch) > 3:
+        raise ParameterError(f"heal takes SYMBOL FROM TO, found {len(stretch)} words: {' '.join(stretch)}")
+    given = dict(zip(("--symbol", "--from", "--to"), stretch, strict=False))
+    for name, option in (("--symbol", symbols), ("--from", begin), ("--to", end)):
+        if name in given and option:
+            raise ParameterError(f"{name} is given twice: as {given[name]!r}, and as an option")
+    return (
+        [given["--symbol"]] if "--symbol" in given else symbols,
+        given.get("--from", begin),
+        given.get("--to", end),
+    )
 
 
 def _line(one: "Healing") -> str:

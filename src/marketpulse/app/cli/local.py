@@ -1,8 +1,7 @@
-"""What needs no broker: sql, compute, indicators, doctor."""
+"""What needs no broker: compute, indicators, doctor."""
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,54 +20,17 @@ from marketpulse.app.cli.common import Config, read_settings
 from marketpulse.errors import ParameterError
 
 
-class Format(StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
-
-
 def register(app: typer.Typer) -> None:
-    for command in (sql, compute, indicators, doctor):
+    for command in (compute, indicators, doctor):
         app.command()(command)
-
-
-def sql(
-    query: Annotated[
-        str, typer.Argument(metavar="SELECT", help="One SELECT over trades, quotes, bars, indicators …")
-    ],
-    format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.TABLE,  # noqa: A002  (the option's name)
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write to this file, not to the terminal.")
-    ] = None,
-    config: Config = None,
-) -> None:
-    """Ask what is stored, in SQL.
-
-    \b
-    marketpulse sql "SELECT * FROM bars WHERE timeframe = '1m' ORDER BY open_time_ns DESC LIMIT 5"
-    marketpulse sql "SELECT symbol, count(*) FROM trades GROUP BY symbol" --format csv
-    marketpulse sql "SELECT * FROM stock_data" --format parquet --out trades.parquet
-    """
-    settings = read_settings(config)
-    from marketpulse.query.duck import LakeQuery
-    from marketpulse.query.formats import render
-
-    lake = LakeQuery(settings)
-    try:
-        write(render(lake.run(query), format.value), out)
-    finally:
-        lake.close()
 
 
 def write(data: bytes, out: Path | None) -> None:
     """To the file, or to standard output. Raises ParameterError when the file cannot be written, and
     for bytes that are no text when standard output is a terminal."""
     if out is None:
-        if sys.stdout.isatty() and data[:4] == b"PAR1":
-            raise ParameterError("Parquet is not for a terminal: add --out FILE")
+        if sys.stdout.isatty() and data[:4] in (b"PAR1", b"\xff" * 4):
+            raise ParameterError("Parquet and Arrow are not for a terminal: add --out FILE")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return

@@ -12,7 +12,7 @@ import typer
 
 from marketpulse import __version__
 from marketpulse.app import parent
-from marketpulse.app.cli import alerts, cluster, heal, local, process, produce, receipts, up
+from marketpulse.app.cli import alerts, aws, cluster, heal, lake, load, local, process, produce, receipts, sql, up
 from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
 from marketpulse.errors import MarketPulseError, ParameterError, SettingsError
 
@@ -48,7 +48,7 @@ def root(
     """
 
 
-for group in (up, process, produce, alerts, cluster, local, receipts, heal):
+for group in (up, process, produce, alerts, cluster, local, sql, lake, receipts, load, heal, aws):
     group.register(app)
 
 

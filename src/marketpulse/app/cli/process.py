@@ -68,6 +68,7 @@ def sink(
     \b
     marketpulse sink lake
     marketpulse sink archive
+    marketpulse sink influx
     """
     settings = read_settings(config)
     from marketpulse.app.lifecycle import lifecycle

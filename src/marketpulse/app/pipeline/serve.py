@@ -1,18 +1,24 @@
 """`serve`: what is stored, then rows of the log -> board -> pages."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.patience import await_broker
+from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats
+from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer
+from marketpulse.web.sql import SqlApi
+
+if TYPE_CHECKING:
+    from marketpulse.query import RecentRows, RecentRowsOfRedis
 
 POLL_S = 0.1
 STATS_EVERY_S = 0.5
@@ -34,19 +40,25 @@ def run(settings: Settings, life: Lifecycle) -> int:
 
 
 def _stored(settings: Settings, history: int) -> tuple[dict[tuple[str, int], int], Iterable[FeedBatch]]:
-    """How far the lake holds the topics, and its newest rows. Nothing, when it has none or cannot be read."""
-    lake = settings.sinks.lake
-    if not lake.enabled or (lake.url is None and not (settings.data_dir / "lake").is_dir()):
-        return {}, ()
-    from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
-
-    recent = RecentRows(settings, history)
+    """How far the store of the first picture holds the topics, and its newest rows. Nothing, when it has none or
+    cannot be read."""
     try:
+        if (recent := _first_picture(settings, history)) is None:
+            return {}, ()
         positions = recent.positions()
     except MarketPulseError as fault:
         get_logger().warning("stored_bars_unread", fault=str(fault))
         return {}, ()
     return positions, as_far_as_possible(recent.batches())
+
+
+def _first_picture(settings: Settings, history: int) -> "RecentRows | RecentRowsOfRedis | None":
+    quick = settings.serve.first_picture == "redis"
+    if not quick and not (settings.sinks.lake.enabled and open_lake(settings).exists()):
+        return None
+    from marketpulse import query  # 0.2 s, which the first start of all does not need
+
+    return query.RecentRowsOfRedis(settings, history) if quick else query.RecentRows(settings, history)
 
 
 def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:
@@ -65,7 +77,8 @@ def serve_feed(
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     board = Board(settings.serve.history_bars)
-    server = WebServer(create_app(board, settings.serve), settings.serve)
+    sql = SqlApi(lambda: _desk(settings), settings.sql)
+    server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
@@ -82,8 +95,15 @@ def serve_feed(
         finally:
             feed.close()
     finally:
+        sql.close()
         server.stop()
     return 0
+
+
+def _desk(settings: Settings) -> SqlDesk:
+    from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
+
+    return LakeDesk(settings)
 
 
 def _follow(

@@ -10,6 +10,7 @@ from typing import Any
 from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Input
 from marketpulse.indicators.arithmetic import listed, shown
+from marketpulse.model.market import LOADED
 
 Value = float | int | None
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
@@ -101,4 +102,8 @@ def _of_bars(name: str, held: Sequence[Input]) -> tuple[list[str], Value]:
 
 
 def _named(record: Input) -> str:
-    return f"{shown(record.price)} at {show_time(record.event_time_ns)} (offset {record.offset})"
+    return f"{shown(record.price)} at {show_time(record.event_time_ns)} ({_place(record.offset)})"
+
+
+def _place(offset: int) -> str:
+    return f"offset {offset}" if offset >= 0 else f"file row {offset - LOADED}"

@@ -3,7 +3,7 @@
     (recomputed, stored) -> which belong together, which columns differ, what only one side has
 
 A row is known by symbol, timeframe, open time and revision, an alert by its rule as well; rows of bars cut by
-count, which may share these, also by the record that the bar begins with.
+count, which may share these, also by their receipt's span. (Both its ends: one may be the same quote's.)
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ PLACES: dict[Table, tuple[str, ...]] = {
 }
 """What all revisions of a row have in common. A rule tells of a bar at most once, but for revisions; whether it
 raised or cleared may itself be revised, so the state is no part of it."""
-_BEGINS = ("receipt.first_offset", "receipt.first_row")
+_SPAN = ("receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _keys(table: Table, sides: tuple[pa.Table, pa.Table]) -> list[NDArray[Any]]:
         if name == "timeframe":
             ends = [frame.endswith("t") for frame in text.dictionary.to_pylist()]
             by_count = np.array(ends, np.bool_)[keys[-1]]
-    for name in _BEGINS:
+    for name in _SPAN:
         place = np.concatenate([pc.fill_null(t.column(name), -1).to_numpy() for t in sides])
         keys.append(np.where(by_count, place, 0))
     return keys

@@ -19,6 +19,7 @@ from marketpulse.app.receipts.alert_words import Change, Words, life_lines
 from marketpulse.app.receipts.bar_arithmetic import COLUMNS, explain_column
 from marketpulse.app.receipts.compare import Table
 from marketpulse.app.receipts.known import Known, find_known
+from marketpulse.app.receipts.loaded import loaded_inputs
 from marketpulse.app.receipts.running_rules import running_rules
 from marketpulse.app.receipts.sought import Sought
 from marketpulse.app.receipts.trace import Ask, Trace, states_before
@@ -110,6 +111,8 @@ def explain(settings: Settings, ask: Ask, say: Say = lambda *_: None) -> Explana
         if log is not None and sought.topic == settings.topic("market"):
             running = running_rules(log, config, sought.partition) if sought.rule else None
             trace = trace_log(log, config, sought, running, say)
+        if trace is not None and known.begins_before_the_log():
+            trace.inputs[:0] = loaded_inputs(stored, ask, known.close_ns())
         trace = trace or trace_lake(stored, config, sought, running)
     finally:
         if log is not None:

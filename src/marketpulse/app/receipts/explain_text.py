@@ -6,6 +6,7 @@ from typing import Any
 
 from marketpulse.app.receipts.alert_words import Change
 from marketpulse.app.receipts.explain import Alert, Explanation, Value
+from marketpulse.app.receipts.loaded import file_of, place_text
 from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Input, Telling
 
@@ -37,8 +38,13 @@ def lines(found: Explanation, inputs_shown: int = INPUTS_SHOWN) -> Iterator[str]
 
 def receipt_text(receipt: dict[str, Any]) -> str:
     """The span of the log behind a row."""
-    if receipt["first_offset"] is None:
-        span = "no record: filled in"
+    file = file_of(receipt["topic"])
+    if file is not None and receipt["first_offset"] is not None:
+        span = f"rows {receipt['first_offset']:,} to {receipt['last_offset']:,} of {file}, which was loaded"
+    elif receipt["first_offset"] is None and receipt["last_offset"] is not None:
+        span = f"loaded history, and offsets to {receipt['last_offset']}.{receipt['last_row']}"
+    elif receipt["first_offset"] is None:
+        span = "no record of the log: filled in, or made of loaded history alone"
     else:
         rows = f"{receipt['first_offset']}.{receipt['first_row']} to {receipt['last_offset']}.{receipt['last_row']}"
         span = f"offsets {rows}"
@@ -70,7 +76,7 @@ def _inputs(inputs: list[Input], most: int) -> Iterator[str]:
             yield f"  … {len(inputs) - len(shown)} more: --all shows them"
         marks = f"  [{'; '.join(record.marks)}]" if record.marks else ""
         sign = " " if record.counts else "-"
-        yield f" {sign} {record.offset}.{record.row}  {show_time(record.event_time_ns)}  {_what(record)}  {record.source}{marks}"
+        yield f" {sign} {place_text(record.offset, record.row)}  {show_time(record.event_time_ns)}  {_what(record)}  {record.source}{marks}"
 
 
 def _what(record: Input) -> str:

@@ -25,6 +25,15 @@ class Known:
     where: str
     rows: dict[Table, list[dict[str, Any]]]
 
+    def begins_before_the_log(self) -> bool:
+        """Whether the bar holds trades, and its receipt no record that was the first: that lies in loaded history."""
+        bar = self.rows["bars"][-1] if self.rows["bars"] else None
+        return bar is not None and bar["receipt"]["first_offset"] is None and bool(bar["trade_count"])
+
+    def close_ns(self) -> int:
+        """When the bar closes."""
+        return int((self.rows["bars"] or self.rows["indicators"])[-1]["close_time_ns"])
+
 
 def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, ask: Ask) -> Known:
     """Raises Fatal when there is no such row, with what there is instead."""

@@ -33,16 +33,32 @@ def find_start(
     """The latest sound start for what follows the record `before` (None: the earliest there is).
 
     The log's beginning is one while nothing was deleted from it; so is a snapshot of this very computation
-    whose next record the log still holds. None: there is neither.
+    whose next record the log still holds. None: there is neither. Where history was loaded, the log alone does not
+    say what follows: then nothing before the end of the last load is a start.
     """
     held = log.span(partition)
+    loads = log.loads(partition)
+    if loads and (before is None or loads[-1][0].covered <= before):
+        return _from_snapshot(log, config, partition, before, loads[-1][0].state_offset)
     whole = held.first == 0
     if whole and not before:
         return Start(new_state(config), 0, from_snapshot=False)
+    found = _from_snapshot(log, config, partition, before)
+    if found is not None:
+        return found
+    return Start(new_state(config), 0, from_snapshot=False) if whole else None
+
+
+def _from_snapshot(
+    log: LogReader, config: EngineConfig, partition: int, before: int | None, since: int = 0
+) -> Start | None:
+    """The newest usable snapshot that covers no more than what is `before`; without that, the oldest. Only those that
+    stand in `state` from the place `since` on."""
+    first = log.span(partition).first
     usable = [
         p
         for p in log.snapshots(partition)
-        if p.covered >= held.first and (before is None or p.covered <= before)
+        if p.covered >= first and p.state_offset >= since and (before is None or p.covered <= before)
     ]
     for pointer in reversed(usable) if before is not None else usable:
         try:
@@ -50,7 +66,7 @@ def find_start(
         except (ForeignState, SnapshotGone):
             continue
         return Start(state, pointer.covered, from_snapshot=True)
-    return Start(new_state(config), 0, from_snapshot=False) if whole else None
+    return None
 
 
 @dataclass(frozen=True, slots=True)

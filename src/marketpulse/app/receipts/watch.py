@@ -6,7 +6,7 @@ The lake is listed before the engine's place is asked for, so every row listed w
 waits until the lake has it; one that the lake has passed over is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_ro
 from marketpulse.app.receipts.replay import Replay, Start
 from marketpulse.app.receipts.report import TABLES
 from marketpulse.app.receipts.running_rules import told_by
+from marketpulse.catalog.visible import ALWAYS, StoredFile
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
@@ -67,14 +68,17 @@ class Watch:
         self._topic = settings.topic("market")
         self._lake = StoredRows(settings)
         self._watched: dict[int, _Watched] = {}
-        self._seen: dict[tuple[Table, int], int] = {}  # from where an output partition's files are read on
-        self._read_to: dict[tuple[Table, int], int] = {}  # and up to where they ever were
+        self._listed: Mapping[str, Sequence[StoredFile]] = {}
+        self._since_ms: dict[Table, int] = {}  # files that were flushed before are passed over
+        self._done: set[str] = set()  # files that need no more reading
+        self._read: set[str] = set()  # files that were ever read
+        self._read_to_ms: dict[Table, int] = {}  # and when the youngest of them was flushed
         self._shapes: list[tuple[str, ...]] = []
 
     def look(self, rest: Rest) -> Found:
         """Check what is new. Ends early when `rest` says so; the next look goes on there."""
         found = Found()
-        self._lake.files()  # 1. what is stored
+        self._listed = self._lake.files()  # 1. what is stored
         committed = self._log.committed()  # 2. how far the engine has told
         for partition, (offset, pointer) in sorted(committed.items()):
             if partition not in self._watched and not self._begin(partition, offset, pointer):
@@ -133,35 +137,41 @@ class Watch:
         """Read the lake from where rows of this record on may stand."""
         appended = self._log.appended_ms(partition, offset) if offset else 0
         for table in TABLES:
-            if appended is None:
-                places = {p: self._log.span(p, table).end for p in range(self._log.partitions(table))}
-            else:
-                places = self._log.first_after(table, max(0, appended - _SLACK_MS))
-            for number, place in places.items():
-                self._seen[table, number] = min(place, self._seen.get((table, number), place))
+            files = self._listed[table]
+            # Without a record there yet, its rows come in files that are not there yet.
+            since = appended
+            if since is None:
+                since = max((f.last_ms for f in files if f.last_ms < ALWAYS), default=0)
+            since = max(0, since - _SLACK_MS)
+            self._since_ms[table] = min(since, self._since_ms.get(table, since))
+            self._done -= {f.path for f in files if f.last_ms >= since}
 
     def _read_lake(self) -> None:
         """Give the rows of files that were not read yet to the partitions of `market` that they are from."""
-        for table, number in sorted(self._seen):
-            seen = self._seen[table, number]
-            for file in self._lake.files_of(self._settings.topic(table), number):
-                if file.next_offset <= seen:
-                    continue
-                try:
-                    rows = self._lake.read(file)
-                except FileNotFoundError:
-                    break  # merged meanwhile: the next look finds its rows elsewhere
+        there = {file.path for files in self._listed.values() for file in files}
+        self._done &= there
+        self._read &= there
+        for table in TABLES:
+            since = self._since_ms.get(table, ALWAYS)
+            new = [f for f in self._listed[table] if f.path not in self._done and f.last_ms >= since]
+            try:
+                parts = [(file, self._lake.read(file)) for file in new]
+            except FileNotFoundError:
+                continue  # merged meanwhile: the next look finds all rows elsewhere
+            read_to = self._read_to_ms.get(table, -1)
+            for file, rows in parts:
                 if file.columns not in self._shapes:
                     self._shapes.append(file.columns)
-                read_before = file.first_offset < self._read_to.get((table, number), 0)
-                mixed = pa.array(np.full(rows.num_rows, read_before))
+                read_before = file.path in self._read or (file.merged and file.first_ms <= read_to)
                 self._hand_out(
                     table,
                     united([(c, rows if c == file.columns else rows.slice(0, 0)) for c in self._shapes]),
-                    mixed,
+                    pa.array(np.full(rows.num_rows, read_before)),
                 )
-                self._seen[table, number] = file.next_offset
-                self._read_to[table, number] = max(self._read_to.get((table, number), 0), file.next_offset)
+                self._done.add(file.path)
+                self._read.add(file.path)
+                if file.last_ms < ALWAYS:
+                    self._read_to_ms[table] = max(self._read_to_ms.get(table, -1), file.last_ms)
 
     def _hand_out(self, table: Table, stored: Stored, mixed: pa.Array) -> None:
         rows = flat(stored.rows).append_column(_MIXED, mixed)

@@ -51,6 +51,12 @@ def test_bars_by_count_that_begin_at_one_time_are_told_apart_by_their_first_reco
     assert (mine.tolist(), theirs.tolist()) == ([1], [0])
 
 
+def test_bars_by_count_that_begin_with_the_same_quote_are_told_apart_by_their_last_record() -> None:
+    first, second = ({"timeframe": "3t", "first_offset": 5, "last_offset": last} for last in (9, 14))
+    found = compare("bars", rows(second), rows(first, second))
+    assert (found.same, found.differences, found.only_stored.tolist()) == (1, [], [0])
+
+
 def test_a_null_beside_a_value_and_a_receipt_that_differs_are_differences() -> None:
     found = compare("indicators", rows({"ema_3": None}), rows({"last_offset": 3}))
     assert [(d.column, d.stored, d.recomputed) for d in found.differences] == [

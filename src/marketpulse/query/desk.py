@@ -1,0 +1,109 @@
+"""ports.SqlDesk over the lake: both dialects, the named queries, parts of a result."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from marketpulse.errors import ParameterError, QueryRefused
+from marketpulse.ports import SqlAnswer, SqlQuestion
+from marketpulse.query.dialect import looks_foreign, written_in
+from marketpulse.query.duck import LakeQuery
+from marketpulse.query.explain import Reading
+from marketpulse.query.formats import render
+from marketpulse.query.from_athena import to_duckdb
+from marketpulse.query.how import How
+from marketpulse.query.mistakes import mistake_in
+from marketpulse.query.named import NAMED, NamedQuery, named
+from marketpulse.settings import Settings
+
+
+class LakeDesk:
+    """The lake's desk."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._query = LakeQuery(settings)
+
+    def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:
+        limit = None if question.limit is None else question.limit + 1
+        rows, sql, dialect = self._run(question, How(cancelled, question.skip, limit))
+        more = limit is not None and rows.num_rows == limit
+        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, self._query.committed_ms)
+
+    def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
+        """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""
+        reading = Reading()
+        self._run(
+            question, How(cancelled, watched=reading.watched)
+        )  # by data sets, which tell what they leave out
+        rows, sql, _ = self._run(question, How(cancelled, prefix="EXPLAIN ANALYZE "))
+        plan = str(rows.column(rows.num_columns - 1)[0].as_py())
+        return "\n".join([sql.strip(), "", *reading.lines(), "", plan.strip(), ""])
+
+    def version(self) -> str:
+        return self._query.version()
+
+    def library(self) -> Sequence[Mapping[str, Any]]:
+        return [_described(query) for query in NAMED.values()]
+
+    def render(self, rows: pa.Table, form: str) -> bytes:
+        return render(rows, form)
+
+    def close(self) -> None:
+        self._query.close()
+
+    def _run(self, question: SqlQuestion, how: How) -> tuple[pa.Table, str, Literal["duckdb", "athena"]]:
+        if question.named is not None:
+            return self._named(question, how)
+        if question.parameters:
+            raise ParameterError(
+                "parameters belong to a named query: name one, or write the values themselves"
+            )
+        asked = question.sql
+        dialect = written_in(asked) if question.dialect == "auto" else question.dialect
+        if dialect == "athena":
+            try:
+                return self._as_athena(asked, how)
+            except QueryRefused as refusal:
+                if question.dialect == "athena" or not str(refusal).startswith("Parser Error"):
+                    raise
+        try:
+            return self._query.run(asked, how), asked, "duckdb"
+        except QueryRefused as refusal:
+            error = refusal
+        if question.dialect == "auto" and looks_foreign(str(error)):
+            try:
+                return self._as_athena(asked, how)
+            except QueryRefused:
+                pass  # it is wrong in both: DuckDB's words are shown
+        raise _placed(error, asked)
+
+    def _as_athena(self, asked: str, how: How) -> tuple[pa.Table, str, Literal["athena"]]:
+        try:
+            sql = to_duckdb(asked)
+            return self._query.run(sql, how), sql, "athena"
+        except QueryRefused as refusal:
+            raise _placed(refusal, asked) from None
+
+    def _named(self, question: SqlQuestion, how: How) -> tuple[pa.Table, str, Literal["athena"]]:
+        query = named(question.named or "")
+        values = dict(question.parameters)
+        for name, newest in query.newest(values).items():
+            found = self._query.run(to_duckdb(newest), How(how.cancelled)).column(0)[0].as_py()
+            values[name] = str(found or 0)
+        return self._as_athena(query.bound(values), how)
+
+
+def _placed(refusal: QueryRefused, asked: str) -> QueryRefused:
+    refusal.mistake = mistake_in(asked, str(refusal))
+    return refusal
+
+
+def _described(query: NamedQuery) -> dict[str, Any]:
+    return {
+        "name": query.name, "title": query.title, "meaning": query.meaning, "sql": query.sql,
+        "parameters": [
+            {"name": p.name, "kind": p.kind, "default": p.default, "meaning": p.meaning} for p in query.parameters
+        ],
+    }  # fmt: skip

@@ -1,0 +1,28 @@
+-- Volume profile
+-- How much was traded at which price: each symbol's range of prices in equal levels.
+-- symbol (pattern) = '%': a symbol, or a pattern of LIKE such as 'A%'
+-- levels (count) = 20: how many levels between the lowest and the highest price
+-- days (count) = 1: how many days back from `until`
+-- until (time) = SELECT max(event_time_ns) FROM trades: the end; unset: the newest trade
+WITH chosen AS (
+    SELECT symbol, price, size
+    FROM trades
+    WHERE symbol LIKE :symbol
+      AND event_time_ns > :until - :days * 86400000000000 AND event_time_ns <= :until
+), ranges AS (
+    SELECT symbol, min(price) AS lowest, (max(price) - min(price)) / :levels AS step
+    FROM chosen
+    GROUP BY symbol
+), levels AS (
+    SELECT c.symbol, r.lowest, r.step, c.size,
+           CASE WHEN r.step > 0
+                THEN least(CAST(floor((c.price - r.lowest) / r.step) AS bigint), :levels - 1) ELSE 0 END AS level
+    FROM chosen AS c
+    JOIN ranges AS r ON c.symbol = r.symbol
+)
+SELECT symbol, level + 1 AS level,
+       round(lowest + level * step, 6) AS from_price, round(lowest + (level + 1) * step, 6) AS to_price,
+       sum(size) AS volume, count(*) AS trades
+FROM levels
+GROUP BY symbol, level, lowest, step
+ORDER BY symbol, level

@@ -1,0 +1,364 @@
+"""`load`: history from files, held against the same rows through the real broker, and what goes on behind it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import market_rows
+from bare_clients import BareTopic
+from market_rows import at
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.loading.load import Request, load
+from marketpulse.app.pipeline import produce
+from marketpulse.app.warm import warm_up
+from marketpulse.errors import Fatal
+from marketpulse.kafka.log_reader import LogReader
+from marketpulse.kafka.partitioner import partitions_of
+from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
+from marketpulse.settings import ReplaySettings, Settings
+from marketpulse.telemetry import Health
+from stored_pipeline import Pipeline
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+COMPUTED = ("bars", "indicators", "alerts")
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """Compiled before the clock of any test runs."""
+    warm_up()
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings) -> Settings:
+    engine = kafka_settings.engine.model_copy(
+        update={
+            "timeframes": ("3t", "1s", "1m", "1d"), "indicators": "sma(3),ema(4),rsi(2),vwap,spread",
+            "correction_window_s": 30,
+            "alerts": ({"name": "high", "expression": "close > 17.5", "timeframe": "1s"},),
+        }
+    )  # fmt: skip
+    lake = kafka_settings.sinks.lake.model_copy(update={"flush_s": 0.2})
+    sinks = kafka_settings.sinks.model_copy(update={"lake": lake})
+    return kafka_settings.model_copy(update={"engine": engine, "sinks": sinks})
+
+
+def elsewhere(settings: Settings, name: str) -> Settings:
+    """The same with a lake of its own."""
+    return settings.model_copy(update={"data_dir": settings.data_dir / name})
+
+
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
+_NAMES = [f"S{n}" for n in range(40)]
+IN_FIRST = [s for s, p in zip(_NAMES, partitions_of([s.encode() for s in _NAMES], 4), strict=True) if p == 0]
+
+
+def mixed_rows(seconds: int, symbols: tuple[str, ...] = SYMBOLS) -> list[Row]:
+    """Trades and quotes, some out of order, some twice, some at the same time."""
+    chance = Random(5)
+    rows: list[Row] = []
+    for n in range(seconds * 4):
+        time_ns, symbol = at(n * 0.25 + chance.choice((0, 0, 0.125))), chance.choice(symbols)
+        head = {"timestamp": time_ns, "symbol": symbol}
+        price = round(10 + 10 * chance.random(), 2)
+        if chance.random() < 0.3:
+            rows.append({**head, "bid": price - 0.01, "bid_size": 3.0, "ask": price + 0.01, "ask_size": 4.0})
+        else:
+            rows.append({**head, "price": price, "size": float(chance.randint(0, 9)), "trade_id": f"t{n}"})
+            if chance.random() < 0.05:
+                rows.append(rows[-1])
+    chance.shuffle(rows)
+    return rows
+
+
+def write_lines(path: Path, rows: list[Row]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+def stored(settings: Settings, table: str) -> list[Row]:
+    return [
+        {k: v for k, v in row.items() if k != "file_shape"}
+        for row in StoredRows(settings).table(table, Wanted(*ALWAYS)).rows.to_pylist()
+    ]
+
+
+def without_place(rows: list[Row], *others: str) -> list[str]:
+    """The rows but for where they come from."""
+    left_out = {"receipt", "topic", "offset", "row", "ingest_time_ns", *others}
+    found = [{k: v for k, v in row.items() if k not in left_out} for row in rows]
+    for row in found:
+        if row.get("timeframe") == "3t":
+            row.pop(
+                "spread", None
+            )  # of the log's last quote, and a replay writes quotes before trades near them
+    return sorted(json.dumps(row, default=str, sort_keys=True) for row in found)
+
+
+def all_taken(settings: Settings) -> None:
+    """Until the engine has come to where every partition ends now."""
+    log, pause = LogReader(settings), threading.Event()
+    ends = {p: end for p, end in BareTopic.of(settings).ends().items() if end}
+    for _ in range(600):
+        committed = log.committed()
+        if all(committed.get(p, (0, None))[0] >= end for p, end in ends.items()):
+            break
+        pause.wait(0.1)
+    log.close()
+
+
+def through_the_log(settings: Settings, files: list[Path], source: str, **replay: Any) -> None:
+    """The files by a replay, the engine and the sink."""
+    life = Lifecycle("p", threading.Event(), Health(), settings.data_dir / "run" / "p.json", 0)
+    replayed = ReplaySettings(files=tuple(map(str, files)), speed="max", **replay)
+    with Pipeline(settings).running():
+        assert produce.run(settings, life, replayed, source) == 0
+        all_taken(settings)
+
+
+@pytest.mark.parametrize("kind", ["mixed", "bars", "trades of each symbol in a file of its own"])
+def test_a_loaded_file_is_bit_for_bit_what_the_pipeline_stores_of_it(
+    settings: Settings, tmp_path: Path, kind: str
+) -> None:
+    if kind == "mixed":
+        files = [write_lines(tmp_path / "mixed.jsonl", mixed_rows(200))]
+    elif kind == "bars":
+        bars = [
+            {"date": f"2026-{1 + n // 28:02d}-{1 + n % 28:02d}", "symbol": s, "open": 10 + n % 7, "high": 20 + n % 5,
+             "low": 9, "close": 12 + n % 6, "volume": n, "dividends": 0.5 if n == 9 else 0}
+            for n in range(60) for s in SYMBOLS
+        ]  # fmt: skip
+        files = [write_lines(tmp_path / "bars.jsonl", bars)]
+    else:
+        files = [
+            write_lines(tmp_path / f"{s}.jsonl", [r for r in mixed_rows(200, (s,)) if "price" in r])
+            for s in SYMBOLS
+        ]
+    there, here = elsewhere(settings, "there"), elsewhere(settings, "here")
+    through_the_log(there, files, "replay-history")
+    found = load(
+        here, Request([str(f) for f in files], source="replay-history", complete=True, lake_only=True)
+    )
+    assert found.forming <= (len(SYMBOLS) if kind != "bars" else 0), "only bars cut by count are open"
+    for table in ("trades", "quotes", *COMPUTED):
+        expected = without_place(stored(there, table))
+        assert without_place(stored(here, table)) == expected, table
+        assert expected or kind == "bars" or table == "quotes"
+    own = [r for r in stored(here, "events") if r["type"] not in ("hello", "goodbye")]
+    through = [r for r in stored(there, "events") if r["type"] not in ("hello", "goodbye", "clock")]
+    assert without_place(own, "body") == without_place(through, "body")
+
+
+def test_loaded_rows_name_file_and_line(settings: Settings, tmp_path: Path) -> None:
+    rows = mixed_rows(60)
+    path = write_lines(tmp_path / "mixed.jsonl", rows)
+    found = load(settings, Request([str(path)], lake_only=True, complete=True))
+    assert found.topic.startswith("file:mixed.jsonl@")
+    for row in stored(settings, "trades"):
+        line = rows[row["offset"] - 1]
+        assert (row["topic"], row["price"], row["symbol"]) == (found.topic, line["price"], line["symbol"])
+    taken = {r["offset"]: r for r in stored(settings, "trades")}
+    for bar in stored(settings, "bars"):
+        receipt = bar["receipt"]
+        assert receipt["topic"] == found.topic
+        first, last = taken[receipt["first_offset"]], taken[receipt["last_offset"]]
+        assert {first["symbol"], last["symbol"]} == {bar["symbol"]}
+        assert first["partition"] == receipt["partition"]
+        if bar["timeframe"] != "3t":
+            assert bar["open_time_ns"] <= first["event_time_ns"] < bar["close_time_ns"]
+
+
+trade = partial(market_rows.trade, source="live")
+
+
+def hello(source: str) -> Row:
+    return {"type": "hello", "source": source, "mode": "historical", "run_id": "1", "event_time_ns": at(0), "lateness_ns": 2_000_000_000}  # fmt: skip
+
+
+def heartbeat(seconds: float) -> Row:
+    return {"type": "heartbeat", "source": "live", "event_time_ns": at(seconds)}
+
+
+def history() -> list[Row]:
+    return [
+        {"timestamp": at(n * 0.4), "symbol": IN_FIRST[0], "price": 10 + n % 9, "size": 1.0 + n % 3, "trade_id": f"h{n}"}
+        for n in range(400)
+    ]  # fmt: skip
+
+
+def live(begin: float) -> list[Row]:
+    ticks = [trade(IN_FIRST[0], begin + n * 0.4, 11 + n % 8, 2.0, trade_id=f"l{n}") for n in range(300)]
+    return [hello("live"), *ticks, heartbeat(begin + 200)]
+
+
+def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path) -> None:
+    before, after = history(), live(160.0)
+    there = settings
+    as_records = [
+        trade(r["symbol"], 0, r["price"], r["size"], trade_id=r["trade_id"]) | {"event_time_ns": r["timestamp"], "source": "old"}
+        for r in before
+    ]  # fmt: skip
+    goodbye = {"type": "goodbye", "source": "old", "event_time_ns": at(0)}
+    Pipeline(there).run([hello("old"), *as_records, goodbye, *after])
+    whole = {table: stored(there, table) for table in COMPUTED}
+
+    here = there.model_copy(
+        update={
+            "data_dir": there.data_dir / "here",
+            "kafka": there.kafka.model_copy(update={"topic_prefix": there.kafka.topic_prefix + "b"}),
+        }
+    )
+    path = write_lines(tmp_path / "before.jsonl", before)
+    found = load(here, Request([str(path)], source="old"))
+    assert found.handed_over
+    assert found.forming
+    pipeline = Pipeline(here)
+    pipeline.run(after)
+    for table in COMPUTED:
+        assert without_place(stored(here, table)) == without_place(whole[table]), table
+    market = here.topic("market")
+    seam = [
+        b
+        for b in stored(here, "bars")
+        if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None
+    ]
+    assert {b["timeframe"] for b in seam} >= {"1m"}, "the bar at the file's end was completed by live trades"
+    assert any(b["receipt"]["last_offset"] is not None for b in seam)
+    done = pipeline.marketpulse("verify", "--format", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    explained = pipeline.marketpulse("explain", IN_FIRST[0], "1m", "2026-01-01T00:02:00Z")
+    assert explained.returncode == 0, explained.stdout + explained.stderr
+    assert "before.jsonl" in explained.stdout or "loaded" in explained.stdout, explained.stdout
+    again = load(here, Request([str(path)], source="old"))
+    assert again.outcome == "nothing"
+
+
+def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does(
+    settings: Settings, tmp_path: Path
+) -> None:
+    mine = IN_FIRST[1]
+    pipeline = Pipeline(settings)
+    pipeline.run(live(0.0))
+    rows = [{**r, "symbol": mine} for r in history()]
+    path = write_lines(tmp_path / "more.jsonl", rows)
+    found = load(settings, Request([str(path)]))
+    assert found.handed_over
+    with pytest.raises(Fatal, match="already knows"):
+        load(settings, Request([str(write_lines(tmp_path / "known.jsonl", history()))]))
+    pipeline.run([trade(mine, 201 + n, 30 + n, 1) for n in range(5)] + [heartbeat(400)])
+    bars = [r for r in stored(settings, "indicators") if r["symbol"] == mine and r["timeframe"] == "1s"]
+    live_ones = [r for r in bars if r["receipt"]["topic"] == settings.topic("market")]
+    assert len(live_ones) >= 5
+    assert all(r["sma_3"] is not None for r in live_ones)
+    done = pipeline.marketpulse("verify", "--format", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_while_the_engine_works_nothing_is_loaded(settings: Settings, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "before.jsonl", history())
+    with Pipeline(settings).running():
+        BareTopic.of(settings).write(live(0.0))
+        all_taken(settings)
+        with pytest.raises(Fatal, match="running"):
+            load(settings, Request([str(path)]))
+
+
+def test_rows_from_the_first_live_one_on_are_left_out(settings: Settings, tmp_path: Path) -> None:
+    BareTopic.of(settings).write(live(100.0))
+    found = load(settings, Request([str(write_lines(tmp_path / "before.jsonl", history()))]))
+    assert found.cut == 150
+    assert max(r["event_time_ns"] for r in stored(settings, "trades")) < at(100.0)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A loopback web server over a folder of this test."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def test_a_file_on_the_web_is_loaded_as_one_on_the_disk(settings: Settings, tmp_path: Path, web: str) -> None:
+    path = write_lines(tmp_path / "web" / "mixed.jsonl", mixed_rows(60))
+    there, here = elsewhere(settings, "there"), elsewhere(settings, "here")
+    first = load(there, Request([f"{web}/mixed.jsonl?token=1"], lake_only=True))
+    second = load(here, Request([str(path)], lake_only=True))
+    assert first.topic == second.topic
+    for table in ("trades", "quotes", *COMPUTED):
+        assert stored(there, table) == stored(here, table)
+    with pytest.raises(Fatal, match="404"):
+        load(elsewhere(settings, "no"), Request([f"{web}/nothing.jsonl"], lake_only=True))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from marketpulse.app.loading import load as module, storing
+from marketpulse.settings import Settings
+from marketpulse.sources import history
+module.stretches = lambda runs: history.stretches(runs, 1_024)
+storing._WAITING_ROWS = 1
+settings = Settings.model_validate_json(sys.stdin.read())
+module.load(settings, module.Request([sys.argv[1]], lake_only=True), lambda at: print(at.done, flush=True))
+"""
+
+
+@pytest.mark.chaos
+def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "mixed.jsonl", mixed_rows(3_000))
+    undisturbed, killed = elsewhere(settings, "undisturbed"), elsewhere(settings, "killed")
+    load(undisturbed, Request([str(path)], lake_only=True))
+    chance, kills, code = Random(3), 0, None
+    for _ in range(40):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
+        )  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(killed.model_dump_json().encode())
+        child.stdin.close()
+        for _ in range(chance.randint(2, 12)):
+            if not child.stdout.readline():
+                break
+        time.sleep(chance.uniform(0, 0.15))
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
+            kills += 1
+        child.stdout.close()
+        code = child.wait(60)
+        if code == 0:
+            break
+    if code != 0:
+        load(killed, Request([str(path)], lake_only=True))
+    assert kills >= 2
+    for table in ("trades", "quotes", "events", *COMPUTED):
+        assert _in_order(stored(killed, table)) == _in_order(stored(undisturbed, table)), table
+    assert (
+        StoredRows(killed).whole("dead_letters").equals(pa.table({}))
+        or not StoredRows(killed).whole("dead_letters").num_rows
+    )
+
+
+def _in_order(rows: list[Row]) -> list[str]:
+    return sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)

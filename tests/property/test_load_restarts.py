@@ -1,0 +1,112 @@
+"""A load gives the same lake however its rows are cut, wherever it dies, and in whatever order they stand in the file."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from marketpulse.app.loading import load as loading
+from marketpulse.app.loading import storing
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import Sink, SinkBatch
+from marketpulse.query.stored_rows import StoredRows
+from marketpulse.settings import Settings
+from marketpulse.sinks import open_sink
+from marketpulse.sources import history
+
+T0 = 1_767_366_000 * 10**9
+Row = dict[str, Any]
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 90), st.sampled_from("ABCDE"), st.integers(1, 20), st.sampled_from(["trade", "quote", "bad"])),
+    min_size=1, max_size=60,
+)  # fmt: skip
+
+
+class Died(BaseException):
+    """The process is gone: nothing is caught and nothing is tidied up."""
+
+
+class Dying:
+    """A sink whose process dies at its n-th call."""
+
+    def __init__(self, sink: Sink, calls: int) -> None:
+        self._sink, self._left = sink, calls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
+
+    def write(self, batch: SinkBatch) -> None:
+        self._count()
+        self._sink.write(batch)
+
+    def flush(self) -> None:
+        self._count()
+        self._sink.flush()
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Died
+
+
+def as_line(n: int, row: tuple[int, str, int, str]) -> str:
+    second, symbol, price, kind = row
+    head = {"timestamp": T0 + second * 10**9, "symbol": symbol}
+    if kind == "quote":
+        return json.dumps({**head, "bid": price, "bid_size": 1, "ask": price + 1, "ask_size": 1})
+    return json.dumps({**head, "price": -1 if kind == "bad" else price, "size": n % 4, "trade_id": f"{n}"})
+
+
+def run(home: Path, file: Path, stretch: int, dies_at: int | None = None) -> None:
+    settings_of = Settings(
+        data_dir=home, kafka={"partitions": 3}, engine={"timeframes": ["1s", "1m"], "indicators": "sma(2),spread"}
+    )  # fmt: skip
+
+    def opened(at: Settings, which: str) -> Any:
+        sink = open_sink(at, which)
+        return sink if dies_at is None else Dying(sink, dies_at)
+
+    with (
+        patch.object(loading, "stretches", lambda runs: history.stretches(runs, stretch)),
+        patch.object(history, "_SAMPLE", 1),
+        patch.object(storing, "_WAITING_ROWS", 10),
+        patch.object(loading, "open_sink", opened),
+    ):
+        loading.load(settings_of, loading.Request([str(file)], lake_only=True, complete=True))
+
+
+def lake(home: Path) -> dict[str, list[str]]:
+    rows = StoredRows(Settings(data_dir=home))
+    return {
+        table: sorted(json.dumps(row, default=str, sort_keys=True) for row in rows.whole(table).to_pylist())
+        for table in TABLES
+    }
+
+
+@pytest.mark.usefixtures("kernels")
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(rows=ROWS, stretch=st.integers(1, 40), deaths=st.lists(st.integers(0, 60), max_size=4))
+def test_the_lake_is_the_same_however_it_was_cut_and_wherever_it_died(
+    rows: list[tuple[int, str, int, str]], stretch: int, deaths: list[int]
+) -> None:
+    rows = [(1, "A", 5, "trade"), *rows]
+    with tempfile.TemporaryDirectory() as folder:
+        home, file = Path(folder), Path(folder) / "rows.jsonl"
+        file.write_text("\n".join(as_line(n, row) for n, row in enumerate(rows)) + "\n")
+        run(home / "whole", file, 1_000)
+        for at in deaths:
+            try:
+                run(home / "cut", file, stretch, at)
+            except Died:
+                continue
+        run(home / "cut", file, stretch)
+        expected = lake(home / "whole")
+        assert lake(home / "cut") == expected
+        assert len(expected["trades"]) == sum(row[3] == "trade" for row in rows)
+        assert len(expected["dead_letters"]) == sum(row[3] == "bad" for row in rows)

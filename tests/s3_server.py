@@ -1,0 +1,207 @@
+"""A real S3 server (SeaweedFS) on free loopback ports, and a bucket of its own for each test.
+
+`s3_bucket` (a fixture of conftest.py) sets the usual AWS variables for the test and the processes that it starts; the server may be killed,
+frozen and started again at the same address. What it has acknowledged stays.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+ACCESS_KEY, SECRET_KEY = (
+    "AKIDTEST",
+    "only-for-tests",
+)  # of a server on loopback that lives as long as the tests
+REGION = "us-east-1"
+_READY_S = 60.0
+_PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
+_PORT_OPTIONS = (
+    "-master.port", "-master.port.grpc", "-volume.port", "-volume.port.grpc", "-filer.port", "-filer.port.grpc",
+    "-s3.port", "-s3.port.grpc",
+)  # fmt: skip
+
+
+class S3Server:
+    """The server's process, its directory and its address. It is not started yet."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.endpoint_url = f"http://127.0.0.1:{self._ports['s3']}"
+        (home / "data").mkdir(parents=True)
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
+        self._logins = home / "logins.json"
+        self._logins.write_text(
+            json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": actions}]})
+        )
+
+    def start(self) -> None:
+        """Run, and wait until it stores and reads. Running already: nothing to do."""
+        if self._process is not None:
+            return
+        ports = [
+            text
+            for option, port in zip(_PORT_OPTIONS, self._ports.values(), strict=True)
+            for text in (option, str(port))
+        ]
+        command = [
+            str(Path(sys.executable).parent / "weed"), "server", "-dir", str(self._home / "data"),
+            "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", *ports, "-filer", "-s3", "-s3.config", str(self._logins),
+            "-s3.port.iceberg", "0", "-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB", "64",
+            "-volume.max", "1000", "-master.telemetry=false", "-master.electionTimeout", "300ms",
+            "-master.heartbeatInterval", "50ms",
+        ]  # fmt: skip
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self._await_ready()
+
+    def kill(self) -> None:
+        """Kill it with -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @cached_property
+    def client(self) -> Any:
+        """A bare client, for what a test puts there and looks at itself."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint_url, region_name=REGION,
+            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
+            config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30, retries={"max_attempts": 0}),
+        )  # fmt: skip
+
+    def _await_ready(self) -> None:
+        client, deadline = self.client, time.monotonic() + _READY_S
+        probe = f"ready-{uuid.uuid4().hex[:12]}"
+        while True:
+            try:
+                if not client.list_buckets().get("Buckets") or not _has(client, probe):
+                    client.create_bucket(Bucket=probe)
+                client.put_object(Bucket=probe, Key="ready", Body=b"?")  # volumes come after the gateway
+                client.delete_object(Bucket=probe, Key="ready")
+                client.delete_bucket(Bucket=probe)
+                return
+            except (BotoCoreError, ClientError) as error:
+                ended = self._process is None or self._process.poll() is not None
+                if ended or time.monotonic() > deadline:
+                    tail = (self._home / "log").read_text(errors="replace")[-3_000:]
+                    raise AssertionError(
+                        f"the S3 server is not ready ({error}); its log ends:\n{tail}"
+                    ) from error
+            time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket that is empty at first."""
+
+    name: str
+    server: S3Server
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.name}"
+
+    def settings(self) -> dict[str, Any]:
+        """The section `s3` of the settings, to reach it."""
+        return {"endpoint_url": self.server.endpoint_url, "region": REGION, "path_style": True}
+
+    def keys(self, prefix: str = "") -> list[str]:
+        pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def read(self, key: str) -> bytes:
+        data: bytes = self.server.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return data
+
+    def drop(self) -> None:
+        client = self.server.client
+        for key in self.keys():
+            client.delete_object(Bucket=self.name, Key=key)
+        client.delete_bucket(Bucket=self.name)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that are free now, each another one."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def aws_variables() -> dict[str, str]:
+    """The login as the usual AWS chain finds it; no other is looked for."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The server, once per test process; started where a test before has killed it."""
+    home = tmp_path_factory.mktemp("s3")
+    server = S3Server(home)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A bucket of this test's own, and the variables that let it in."""
+    s3_server.start()
+    for name in (
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_S3_BUCKET",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in aws_variables().items():
+        monkeypatch.setenv(name, value)
+    bucket = Bucket(f"test-{uuid.uuid4().hex[:16]}", s3_server)
+    s3_server.client.create_bucket(Bucket=bucket.name)
+    yield bucket
+    s3_server.start()
+    bucket.drop()
+
+
+def _has(client: Any, bucket: str) -> bool:
+    return any(found["Name"] == bucket for found in client.list_buckets()["Buckets"])

@@ -1,0 +1,274 @@
+"""The library: how values are put in, and each query against a calculation by hand on real prices."""
+
+import math
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from marketpulse.errors import ParameterError
+from marketpulse.ports import SqlQuestion
+from marketpulse.query.desk import LakeDesk
+from marketpulse.query.named import NAMED, named
+from marketpulse.query.named.library import parse
+from real_rows import DAILY, daily, minutes, store_real_rows
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
+    opened = LakeDesk(store_real_rows(tmp_path_factory.mktemp("real")))
+    yield opened
+    opened.close()
+
+
+def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[Row]:
+    question = SqlQuestion(named=name, parameters={k: str(v) for k, v in parameters.items()})
+    rows: list[Row] = desk.answer(question, threading.Event()).rows.to_pylist()
+    return rows
+
+
+def days(symbol: str, count: int | None = None) -> pd.DataFrame:
+    """The last `count` calendar days of a symbol's real prices, up to its newest."""
+    frame = daily(symbol).to_pandas()
+    frame["date"] = pd.to_datetime(frame["date"])
+    return frame if count is None else frame[frame["date"] > frame["date"].max() - pd.Timedelta(days=count)]
+
+
+def test_the_library_has_ten_queries() -> None:
+    assert sorted(NAMED) == [
+        "correlation", "daily_average", "drawdown", "gainers", "gaps", "intraday_seasonality", "losers", "most_active",
+        "volatility_ranking", "volume_profile",
+    ]  # fmt: skip
+    assert all(query.title and query.meaning.endswith(".") and query.sql for query in NAMED.values())
+
+
+def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(desk: LakeDesk) -> None:
+    found = ask(desk, "daily_average")
+    frame = minutes().to_pandas()
+    expected = []
+    for day, rows in frame.groupby(frame["date"].dt.date):
+        vwap = float((rows["close"] * rows["volume"]).sum() / rows["volume"].sum())
+        expected.append(("SPY", day, round(float(rows["close"].mean()), 6), round(vwap, 6), len(rows)))
+    assert [tuple(row.values()) for row in found] == sorted(expected, key=lambda r: r[1], reverse=True)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("gainers", 1), ("losers", -1)])
+@pytest.mark.parametrize("count", [5, 30, 365])
+def test_gainers_and_losers_are_the_first_close_against_the_last(
+    desk: LakeDesk, name: str, sign: int, count: int
+) -> None:
+    expected = []
+    for symbol in DAILY:
+        closes = days(symbol, count)["close"].tolist()
+        change = closes[-1] / closes[0] - 1
+        if change * sign > 0:
+            expected.append((symbol, closes[0], closes[-1], round(100 * change, 4), len(closes)))
+    expected.sort(key=lambda row: -sign * row[3])
+    assert [tuple(row.values()) for row in ask(desk, name, days=count)] == expected
+
+
+def test_volatility_is_the_deviation_of_the_logarithmic_returns(desk: LakeDesk) -> None:
+    expected = []
+    for symbol in DAILY:
+        returns = np.diff(np.log(days(symbol, 365)["close"].to_numpy()))
+        deviation = float(np.std(returns, ddof=1))
+        expected.append((symbol, 100 * deviation, 100 * deviation * math.sqrt(252), len(returns)))
+    expected.sort(key=lambda row: -row[1])
+    found = ask(desk, "volatility_ranking")
+    assert [row["symbol"] for row in found] == [row[0] for row in expected]
+    for row, (_, bar, year, count) in zip(found, expected, strict=True):
+        assert (row["volatility_percent"], row["yearly_percent"]) == pytest.approx((bar, year), abs=1e-4)
+        assert row["returns"] == count
+
+
+def test_correlation_is_pearsons_of_the_logarithmic_returns(desk: LakeDesk) -> None:
+    closes = pd.DataFrame({symbol: days(symbol, 365).set_index("date")["close"] for symbol in DAILY})
+    table = np.log(closes).diff().corr()
+    found = ask(desk, "correlation")
+    assert len(found) == 6
+    for row in found:
+        assert row["symbol"] < row["other_symbol"]
+        assert row["correlation"] == pytest.approx(table.loc[row["symbol"], row["other_symbol"]], abs=1e-6)
+    assert [abs(row["correlation"]) for row in found] == sorted(
+        (abs(r["correlation"]) for r in found), reverse=True
+    )
+
+
+def test_correlation_of_one_symbol_has_it_first_in_every_pair(desk: LakeDesk) -> None:
+    found = ask(desk, "correlation", symbol="KO")
+    assert sorted((row["symbol"], row["other_symbol"]) for row in found) == [
+        ("KO", "AAPL"),
+        ("KO", "IBM"),
+        ("KO", "MSFT"),
+    ]
+
+
+def test_drawdown_is_the_deepest_fall_below_the_running_maximum(desk: LakeDesk) -> None:
+    found = {row["symbol"]: row for row in ask(desk, "drawdown", days=2_000)}
+    for symbol in DAILY:
+        frame = days(symbol).reset_index(drop=True)
+        below = frame["close"] / frame["close"].cummax() - 1
+        at = int(below.idxmin())
+        row = found[symbol]
+        assert row["drawdown_percent"] == pytest.approx(100 * float(below[at]), abs=1e-4)
+        assert (row["trough_close"], row["peak_close"]) == (frame["close"][at], frame["close"].cummax()[at])
+        assert row["trough_time"] == frame["date"][at].to_pydatetime()
+
+
+def test_the_volume_profile_is_a_histogram_weighted_by_size(desk: LakeDesk) -> None:
+    frame = minutes().to_pandas()
+    chosen = frame[frame["date"] > frame["date"].max() - pd.Timedelta(days=1)]
+    volumes, edges = np.histogram(chosen["close"], bins=20, weights=chosen["volume"])
+    counts, _ = np.histogram(chosen["close"], bins=20)
+    found = {row["level"]: row for row in ask(desk, "volume_profile")}
+    assert sum(row["trades"] for row in found.values()) == len(chosen)
+    # A price on an edge is of one level or its neighbour, as the division rounds: so the running sums are near.
+    for level in range(1, 21):
+        if level in found:
+            assert found[level]["from_price"] == pytest.approx(edges[level - 1], abs=1e-5)
+            assert found[level]["to_price"] == pytest.approx(edges[level], abs=1e-5)
+    mine = np.array([found.get(level, {"volume": 0.0})["volume"] for level in range(1, 21)])
+    on_edges = np.isclose(chosen["close"].to_numpy()[:, None], edges[None, 1:-1], atol=1e-9).any(axis=1)
+    slack = float(chosen["volume"][on_edges].sum())
+    assert np.abs(mine - volumes).max() <= slack
+    assert mine.sum() == volumes.sum()
+    assert counts.sum() == len(chosen)
+
+
+def test_gaps_are_opens_away_from_the_close_before(desk: LakeDesk) -> None:
+    expected = []
+    for symbol in DAILY:
+        frame = days(symbol, 365)
+        gap = 100 * (frame["open"] / frame["close"].shift() - 1)
+        expected += [
+            (symbol, day.to_pydatetime(), round(float(g), 4))
+            for day, g in zip(frame["date"], gap, strict=True)
+            if abs(g) >= 1
+        ]
+    expected.sort(key=lambda row: -abs(row[2]))
+    found = [(r["symbol"], r["open_time"], r["gap_percent"]) for r in ask(desk, "gaps", limit=1_000)]
+    assert sorted(found) == sorted(expected)
+    assert [abs(r[2]) for r in found] == [abs(r[2]) for r in expected]
+    assert ask(desk, "gaps", percent="99999") == []
+
+
+def test_most_active_ranks_by_traded_value(desk: LakeDesk) -> None:
+    expected = []
+    for symbol in DAILY:
+        frame = days(symbol, 30)
+        expected.append(
+            (
+                symbol,
+                float((frame["volume"] * frame["close"]).sum()),
+                float(frame["volume"].sum()),
+                len(frame),
+            )
+        )
+    expected.sort(key=lambda row: -row[1])
+    found = ask(desk, "most_active")
+    assert [row["symbol"] for row in found] == [row[0] for row in expected]
+    for row, (_, value, volume, count) in zip(found, expected, strict=True):
+        assert row["traded_value"] == pytest.approx(value, rel=1e-9)
+        assert (row["volume"], row["bars"]) == (volume, count)
+
+
+def test_seasonality_averages_each_slot_of_the_day_on_the_venues_clock(desk: LakeDesk) -> None:
+    frame = minutes().to_pandas()
+    slot = frame["date"].dt.hour * 60 + frame["date"].dt.minute // 30 * 30
+    found = ask(desk, "intraday_seasonality", zone="America/New_York")
+    groups = dict(list(frame.groupby(slot)))
+    assert [row["time_of_day"] for row in found] == [f"{m // 60:02}:{m % 60:02}" for m in sorted(groups)]
+    for row, minute in zip(found, sorted(groups), strict=True):
+        rows = groups[minute]
+        assert row["average_volume"] == pytest.approx(rows["volume"].mean(), abs=1e-4)
+        assert row["average_range_percent"] == pytest.approx(
+            (100 * (rows["high"] - rows["low"]) / rows["open"]).mean(), abs=1e-4
+        )
+        assert row["average_move_percent"] == pytest.approx(
+            (100 * (rows["close"] / rows["open"] - 1).abs()).mean(), abs=1e-4
+        )
+        assert row["bars"] == len(rows)
+
+
+def test_an_end_that_is_given_leaves_out_what_came_later(desk: LakeDesk) -> None:
+    found = ask(desk, "daily_average", until="2020-12-16T00:00:00-05:00")
+    assert [row["trading_day"] for row in found] == [date(2020, 12, 15)]
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(
+    desk: LakeDesk, name: str
+) -> None:
+    plain = desk.answer(SqlQuestion(NAMED[name].sql, dialect="athena"), threading.Event()).rows
+    assert plain.to_pylist() == ask(desk, name)
+    assert plain.num_rows > 0 or name == "gainers"  # nothing rose in those days
+
+
+HOSTILE = [
+    "' OR '1'='1",
+    "'; DROP TABLE trades; --",
+    "x' UNION SELECT 1 --",
+    "%' --",
+    "\\'",
+    "''",
+    ":days",
+    "AAPL/*",
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_hostile_text_is_only_ever_a_text(desk: LakeDesk, value: str) -> None:
+    assert ask(desk, "gainers", symbol=value) == []
+    sql = NAMED["gainers"].bound({"symbol": value})
+    assert "symbol LIKE '" + value.replace("'", "''") + "'" in sql
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("days", "0"), ("days", "-1"), ("days", "1; DROP"), ("days", "1.5"), ("days", "²"), ("days", "9999999"), ("days", ""),
+        ("limit", "ALL"), ("limit", "(SELECT 1)"), ("until", "yesterday"), ("until", "2024-05-01' OR 1"),
+        ("until", "1600-01-01"), ("symbol", "a\nb"), ("symbol", "a\0"), ("symbol", "x" * 201), ("nothing", "1"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_not_of_its_kind_is_refused(parameter: str, value: str) -> None:
+    with pytest.raises(ParameterError):
+        NAMED["gainers"].bound({parameter: value})
+
+
+def test_a_number_may_have_a_fraction_and_nothing_else() -> None:
+    assert ">= 0.25" in NAMED["gaps"].bound({"percent": "0.25"})
+    for wrong in ("1e5", "-1", "nan", "0.1.2", "1;"):
+        with pytest.raises(ParameterError):
+            NAMED["gaps"].bound({"percent": wrong})
+
+
+def test_times_are_nanoseconds_utc_where_they_have_no_zone() -> None:
+    eastern = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(hours=4)
+    for text in ("2024-05-01T04:00:00", "2024-05-01T00:00:00-04:00", str(int(eastern.timestamp()) * 10**9)):
+        assert "<= 1714536000000000000" in NAMED["gainers"].bound({"until": text})
+
+
+def test_an_unknown_name_says_which_there_are() -> None:
+    with pytest.raises(ParameterError, match="choose one of correlation, daily_average"):
+        named("winners")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- T\n-- M.\n-- days = 5: x\nSELECT :days",
+        "-- T\n-- M.\n-- days (colour) = 5: x\nSELECT :days",
+        "-- T\n-- M.\n-- days (count) = 5: x\nSELECT 1",
+        "-- T\n-- M.\nSELECT :days",
+    ],
+)
+def test_a_file_whose_header_is_not_its_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"wrong\.sql"):
+        parse("wrong", text)

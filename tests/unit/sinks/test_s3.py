@@ -1,0 +1,330 @@
+"""Files in a bucket of a real S3 server: whole or not at all, one winner, and faults that say what to do."""
+
+import contextlib
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import botocore.auth
+import pytest
+
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.settings import S3Settings
+from marketpulse.sinks import s3
+from marketpulse.sinks.s3 import S3Storage
+from s3_server import ACCESS_KEY, SECRET_KEY, Bucket, free_ports
+
+COMMIT = "_commits/market-00/000000000001.json"
+DATA = "table=trades/date=2024-05-01/market-00-000000000000-000000000010.parquet"
+
+
+def opened(bucket: Bucket, **changes: Any) -> S3Storage:
+    return S3Storage(f"{bucket.url}/a/b/", S3Settings(**{**bucket.settings(), **changes}))
+
+
+@pytest.fixture
+def storage(s3_bucket: Bucket) -> S3Storage:
+    return opened(s3_bucket)
+
+
+def test_what_was_put_is_read_found_and_deleted(storage: S3Storage, s3_bucket: Bucket) -> None:
+    storage.put({"table=a/x": b"1", "table=b/y": b"2"}, "a-00")
+    storage.put({"table=a/x": b"3"}, "a-00")
+    assert storage.read("table=a/x") == b"3"
+    assert sorted(storage.find()) == ["table=a/x", "table=b/y"]
+    assert s3_bucket.keys() == ["a/b/table=a/x", "a/b/table=b/y"]
+    storage.delete(["table=a/x", "table=a/never"])
+    storage.delete([])
+    assert storage.find() == ["table=b/y"]
+    with pytest.raises(FileNotFoundError):
+        storage.read("table=a/x")
+
+
+def test_an_empty_place_holds_nothing(storage: S3Storage) -> None:
+    assert storage.find() == []
+    assert storage.names("_commits") == []
+
+
+def test_commits_are_no_data_and_directories_have_names(storage: S3Storage) -> None:
+    storage.create("_commits/market-00/1.json", b"{}", "a")
+    storage.create("_commits/market-01/1.json", b"{}", "a")
+    storage.put({"table=a/x": b"1"}, "a")
+    assert storage.find() == ["table=a/x"]
+    assert storage.names("_commits") == ["market-00", "market-01"]
+    assert storage.names("_commits/market-00") == ["1.json"]
+
+
+def test_more_names_than_one_answer_holds_are_all_found_and_deleted(storage: S3Storage) -> None:
+    paths = [f"table=a/{n:04d}" for n in range(1_003)]
+    storage.put(dict.fromkeys(paths, b"."), "a-00")
+    assert storage.find() == paths
+    assert len(storage.names("table=a")) == len(paths)
+    storage.delete(paths)
+    assert storage.find() == []
+
+
+def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
+    writers = [opened(s3_bucket) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: writers[n % 4].create(COMMIT, str(n).encode(), "a"), range(8)))
+    assert won.count(True) == 1
+    assert writers[0].read(COMMIT) == str(won.index(True)).encode()
+    assert writers[0].create(COMMIT, b"late", "a") is False
+
+
+def test_a_prefix_of_the_same_beginning_is_another_place(s3_bucket: Bucket) -> None:
+    beside = S3Storage(f"{s3_bucket.url}/a/bc", S3Settings(**s3_bucket.settings()))
+    beside.put({"table=a/x": b"1"}, "a")
+    assert opened(s3_bucket).find() == []
+
+
+# Files in parts.
+
+
+def test_a_large_file_goes_in_parts_and_reads_back(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(256)) * (2 * s3.MULTIPART_BYTES // 256) + b"end"
+    created: list[str] = []
+    create = storage._client.create_multipart_upload
+
+    def noted(**request: Any) -> Any:
+        created.append(request["Key"])
+        return create(**request)
+
+    monkeypatch.setattr(storage._client, "create_multipart_upload", noted)
+    storage.put({DATA: data}, "market-00")
+    assert created == [f"a/b/{DATA}"]
+    assert storage.read(DATA) == data
+
+
+def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_only_its_own(
+    storage: S3Storage,
+    s3_bucket: Bucket,
+) -> None:
+    client = s3_bucket.server.client
+    other = DATA.replace("market-00", "market-01")
+    for path in (DATA, other):
+        key = f"a/b/{path}"
+        upload = client.create_multipart_upload(Bucket=s3_bucket.name, Key=key)["UploadId"]
+        client.upload_part(Bucket=s3_bucket.name, Key=key, UploadId=upload, PartNumber=1, Body=b"half")
+    assert storage.find() == []  # no reader sees them
+    storage.clear_interrupted("market-00")
+    left = client.list_multipart_uploads(Bucket=s3_bucket.name).get("Uploads", [])
+    assert [upload["Key"] for upload in left] == [f"a/b/{other}"]
+
+
+# A server that is away, slow or gone.
+
+
+def test_a_killed_server_is_waited_for_and_has_what_it_acknowledged(
+    storage: S3Storage,
+    s3_bucket: Bucket,
+) -> None:
+    storage.put({DATA: b"kept"}, "market-00")
+    s3_bucket.server.kill()
+    for call in calls(storage):
+        with pytest.raises(Retryable, match=r"does not answer .* nothing is lost"):
+            call()
+    s3_bucket.server.start()
+    assert storage.read(DATA) == b"kept"
+
+
+def test_a_server_that_answers_too_slowly_is_given_up_and_asked_again(s3_bucket: Bucket) -> None:
+    storage = opened(s3_bucket, timeout_s=0.2)
+    storage.put({DATA: b"kept"}, "market-00")
+    s3_bucket.server.freeze()
+    try:
+        for call in calls(storage):
+            with pytest.raises(Retryable, match="does not answer"):
+                call()
+    finally:
+        s3_bucket.server.thaw()
+    patient = opened(s3_bucket)
+    patient.put({DATA: b"later"}, "market-00")
+    assert patient.read(DATA) == b"later"
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.put({DATA: b"whole"}, "market-00")
+    get, broken = storage._client.get_object, [2]
+
+    class Torn:
+        def read(self) -> bytes:
+            raise ConnectionResetError("reset by peer")
+
+    def torn(**request: Any) -> Any:
+        broken[0] -= 1
+        return {"Body": Torn()} if broken[0] >= 0 else get(**request)
+
+    monkeypatch.setattr(storage._client, "get_object", torn)
+    assert storage.read(DATA) == b"whole"
+    broken[0] = 99
+    with pytest.raises(Retryable, match="reset by peer"):
+        storage.read(DATA)
+
+
+def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(
+    s3_bucket: Bucket,
+) -> None:
+    with answering(through=s3_bucket.server.endpoint_url, lose_put_of=COMMIT) as proxy:
+        storage = opened(s3_bucket, endpoint_url=proxy)
+        assert storage.create(COMMIT, b"mine", "a") is False  # the caller looks who wrote it: commits.py
+        assert storage.read(COMMIT) == b"mine"
+
+
+# What a person must mend.
+
+
+def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:
+    storage = S3Storage("s3://never-made/x", S3Settings(**s3_bucket.settings()))
+    for call in calls(storage):
+        with pytest.raises(Fatal, match=r"bucket never-made does not exist: create it.*nothing is lost"):
+            call()
+
+
+def test_a_login_that_is_refused_says_so_and_shows_no_secret(
+    s3_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-but-secret")
+    for call in calls(opened(s3_bucket)):
+        with pytest.raises(Fatal, match="check its keys") as caught:
+            call()
+        assert "wrong-but-secret" not in str(caught.value)
+        assert ACCESS_KEY not in str(caught.value)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    with pytest.raises(Fatal, match="check its keys"):
+        opened(s3_bucket).find()
+
+
+def test_no_login_says_where_one_is_looked_for(
+    s3_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(Fatal, match=r"no AWS login .* AWS_ACCESS_KEY_ID .* AWS_PROFILE"):
+        opened(s3_bucket).find()
+    monkeypatch.setenv("AWS_PROFILE", "never-made")
+    with pytest.raises(Fatal, match=r"no AWS login .*never-made"):
+        opened(s3_bucket)
+
+
+def test_a_clock_that_is_wrong_is_named(
+    s3_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday.replace(tzinfo=None))
+        with pytest.raises(Fatal, match="this machine's clock"):
+            opened(s3_bucket).find()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://", "s3:///prefix"],
+)
+def test_a_url_without_a_bucket_is_refused(url: str) -> None:
+    with pytest.raises(Fatal, match="names no bucket"):
+        S3Storage(url, S3Settings())
+
+
+def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Fatal, match=r"check s3\.endpoint_url"):
+        S3Storage("s3://bucket", S3Settings(endpoint_url="no address"))
+
+
+def test_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(Retryable, match="does not answer"):
+        opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()
+
+
+# A server that does not know conditional PUTs.
+
+
+@pytest.mark.parametrize("answer", [200, 501])
+def test_a_server_without_conditional_puts_is_refused_before_anything_is_committed(
+    s3_bucket: Bucket,
+    answer: int,
+) -> None:
+    with answering(to_conditional=answer) as server:
+        storage = opened(s3_bucket, endpoint_url=server)
+        with pytest.raises(Fatal, match=r"does not know conditional PUTs .* nothing is lost"):
+            storage.create(COMMIT, b"mine", "a")
+
+
+def calls(storage: S3Storage) -> list[Callable[[], object]]:
+    """Everything that asks the server, on a file that is there."""
+    return [
+        lambda: storage.put({DATA: b"x"}, "market-00"),
+        lambda: storage.create(COMMIT, b"x", "market-00"),
+        lambda: storage.read(DATA),
+        lambda: storage.names("_commits"),
+        storage.find,
+        lambda: storage.delete([DATA]),
+        lambda: storage.clear_interrupted("market-00"),
+    ]
+
+
+@contextlib.contextmanager
+def answering(*, to_conditional: int = 0, through: str = "", lose_put_of: str = "") -> Iterator[str]:
+    """A server that takes everything and gives one answer to conditional PUTs; or one before another that loses one answer."""
+    lost: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, said = 200, b""
+            if "If-None-Match" in self.headers and to_conditional:
+                status = to_conditional
+                said = b"<Error><Code>NotImplemented</Code></Error>" if status > 299 else b""
+            if through:
+                status, said = self.forwarded(body)
+                if not lost and self.command == "PUT" and self.path.endswith(lose_put_of):
+                    lost.append(self.path)
+                    self.close_connection = True
+                    return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.send_header("ETag", '"0"')
+            self.end_headers()
+            self.wfile.write(said)
+
+        def forwarded(self, body: bytes) -> tuple[int, bytes]:
+            behind = http.client.HTTPConnection(through.removeprefix("http://"))
+            with contextlib.closing(behind):
+                behind.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    if name.lower() != "expect":
+                        behind.putheader(name, value)
+                behind.endheaders(body)
+                answer = behind.getresponse()
+                return answer.status, answer.read()
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_any  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            """Nothing is logged."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    turning = threading.Thread(target=server.serve_forever, daemon=True)
+    turning.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        turning.join()

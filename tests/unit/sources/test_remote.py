@@ -1,0 +1,62 @@
+"""Files from elsewhere: from a loopback server, whole or not at all, and no secret in a message."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from marketpulse.errors import Fatal, ParameterError, Retryable
+from marketpulse.settings import S3Settings
+from marketpulse.sources.remote import fetch, is_url, name_in
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        code = {"/busy.csv": 503, "/no.csv": 404}.get(self.path.partition("?")[0], 200)
+        self.send_response(code)
+        self.send_header("Content-Length", "10" if "short" in self.path else "5")
+        self.end_headers()
+        self.wfile.write(b"a,b\n1")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def test_a_file_comes_whole_under_its_own_name(web: str, tmp_path: Path) -> None:
+    path = fetch(f"{web}/years/2024%20a.csv?key=1", tmp_path, S3Settings())
+    assert (path.name, path.read_bytes()) == ("2024 a.csv", b"a,b\n1")
+
+
+@pytest.mark.parametrize(("name", "error", "says"), [
+    ("no.csv", Fatal, "404"), ("busy.csv", Retryable, "503"), ("short.csv", Retryable, "try again"),
+])  # fmt: skip
+def test_a_fault_says_what_it_was_and_no_secret(
+    web: str, tmp_path: Path, name: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says) as found:
+        fetch(f"{web}/{name}?signature=SECRET", tmp_path, S3Settings())
+    assert "SECRET" not in str(found.value)
+
+
+def test_a_server_that_is_not_there_is_asked_again_later(tmp_path: Path) -> None:
+    with pytest.raises(Retryable, match="could not be fetched"):
+        fetch("http://127.0.0.1:9/a.csv", tmp_path, S3Settings())
+
+
+def test_only_urls_that_can_be_fetched_are_taken(tmp_path: Path) -> None:
+    assert is_url("s3://bucket/a.parquet")
+    assert not is_url("data/a.parquet")
+    with pytest.raises(ParameterError, match="begins with"):
+        fetch("ftp://host/a.csv", tmp_path, S3Settings())
+    with pytest.raises(ParameterError, match="names no file"):
+        name_in("https://host/")
