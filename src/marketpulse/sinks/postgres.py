@@ -10,33 +10,27 @@ The steps of a flush, in one transaction, and why none of them can double or los
 A row that is there in spite of 2 (the offsets were removed by hand) takes all that waits the way of 3, once.
 """
 
-import datetime as dt
 import time
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.model.commit_log import partition_name
 from marketpulse.model.tables import TABLES
-from marketpulse.model.timeframe import DAY_NS
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import PostgresSettings
 from marketpulse.sinks.held import HeldRows, Key, from_offset
 from marketpulse.sinks.postgres_client import Client, Session
 from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, identifier
-from marketpulse.sinks.postgres_periods import PARTITIONED, Layout, Period, wanted
-from marketpulse.sinks.postgres_schema import add_indicators, indicator_columns, lock, open_to_reader, prepare
-from marketpulse.sinks.postgres_tables import ALL, Table, without_nul
+from marketpulse.sinks.postgres_schema import add_indicators, indicator_columns, open_to_reader, prepare
+from marketpulse.sinks.postgres_tables import ALL, without_nul
+from marketpulse.sinks.postgres_upkeep import Upkeep
 from marketpulse.sinks.postgres_upsert import put
 from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
-
-_TIDY_EVERY_S = 3_600.0  # old rows are dropped this often
-_FOREVER = dt.timedelta(days=100_000)
 
 
 def open_postgres(settings: PostgresSettings, clock: Clock) -> "PostgresSink":
@@ -56,10 +50,8 @@ class PostgresSink:
         self._schema = identifier(settings.schema_name)
         self.where = f"{client.address.where} (schema {settings.schema_name})"
         self._held = HeldRows(self.name, TABLES)
-        self._layout: Layout | None = None  # None: the schema is to be looked at before the next statement
+        self._upkeep: Upkeep | None = None  # None: the schema is to be looked at before the next statement
         self._indicators: frozenset[str] = frozenset()
-        self._periods: dict[str, set[Period]] = {}  # made ready already, by table
-        self._tidied = -_TIDY_EVERY_S
         self._owner = ""
         self._claimed: dict[Key, dict[str, int]] = {}  # next offsets of the partitions that are ours
 
@@ -110,7 +102,8 @@ class PostgresSink:
             self._prepare()
             self._claim([key for key in keys if key not in self._claimed])
             self._store(keys)
-            self._tidy()
+            assert self._upkeep is not None  # noqa: S101  (as above)
+            self._upkeep.tidy()
         except MarketPulseError:
             self._failed()
             raise
@@ -126,10 +119,10 @@ class PostgresSink:
         """The next flush looks anew at who owns what, and at how far it was stored."""
         SINK_ERRORS.labels(self.name).inc()
         self._claimed.clear()
-        self._layout = None
+        self._upkeep = None
 
     def _prepare(self) -> None:
-        if self._layout is not None:
+        if self._upkeep is not None:
             return
         settings = self._settings
         layout = prepare(self._client, self._schema_name, settings.partition)
@@ -139,8 +132,7 @@ class PostgresSink:
             open_to_reader(self._client, self._schema_name, settings.reader_role, secret)
         with self._client.transaction() as session:
             self._indicators = indicator_columns(session, self._schema_name)
-        self._periods.clear()
-        self._layout = layout
+        self._upkeep = Upkeep(settings, self._client, self._clock, layout)
 
     # Who owns a partition.
 
@@ -260,61 +252,14 @@ class PostgresSink:
 
     def _make_room(self, tables: dict[str, pa.Table]) -> None:
         """Columns of new indicators, and the partitions that these rows fall into."""
-        assert self._layout is not None  # noqa: S101  (`_prepare` has run)
+        assert self._upkeep is not None  # noqa: S101  (`_prepare` has run)
         if "indicators" in tables:
             new = [n for n in tables["indicators"].column_names if n not in self._indicators]
             if new:
                 with self._client.transaction() as session:
                     add_indicators(session, self._schema_name, new)
                     self._indicators = indicator_columns(session, self._schema_name)
-        now = dt.datetime.fromtimestamp(self._clock.now_ns() / 1e9, dt.UTC)
-        for table in PARTITIONED:
-            if table.name not in tables:
-                continue
-            days = pc.unique(
-                pc.divide(tables[table.name].column(table.times[table.time]), DAY_NS)
-            ).to_pylist()
-            times = [dt.datetime.fromtimestamp(day * DAY_NS // 10**9, dt.UTC) for day in days]
-            periods = wanted(times, now, self._settings.partition, self._keep(table) or _FOREVER)
-            if self._periods.setdefault(table.name, set()).issuperset(periods):
-                continue
-            with self._client.transaction() as session:
-                lock(session, self._schema_name)
-                self._layout.make_ready(session, self._schema, table, periods)
-            self._periods[table.name].update(periods)
-
-    def _tidy(self) -> None:
-        """Drop what is older than its table keeps. What cannot be done now is done an hour later."""
-        if not self._settings.retention_days or self._clock.monotonic() - self._tidied < _TIDY_EVERY_S:
-            return
-        self._tidied = self._clock.monotonic()
-        now = dt.datetime.fromtimestamp(self._clock.now_ns() / 1e9, dt.UTC)
-        for table in ALL.values():
-            keep = self._keep(table)
-            if keep is None:
-                continue
-            try:
-                with self._client.transaction() as session:
-                    lock(session, self._schema_name)
-                    self._drop_old(session, table, now - keep)
-            except Retryable as fault:
-                SINK_ERRORS.labels(self.name).inc()
-                get_logger().warning(
-                    "old_rows_not_dropped", sink=self.name, table=table.name, fault=str(fault)
-                )
-
-    def _drop_old(self, session: Session, table: Table, before: dt.datetime) -> None:
-        assert self._layout is not None  # noqa: S101  (`_prepare` has run)
-        if table.partitioned:
-            self._layout.drop_old(session, self._schema, table, before)
-        else:
-            session.run(
-                f"DELETE FROM {self._schema}.{table.name} WHERE \"{table.time}\" < '{before.isoformat()}'"
-            )
-
-    def _keep(self, table: Table) -> dt.timedelta | None:
-        days = self._settings.retention_days.get(table.name)  # type: ignore[call-overload]  # its keys are our tables
-        return None if days is None else dt.timedelta(days=days)
+        self._upkeep.make_ready(tables)
 
 
 def _topics(tables: Iterable[str]) -> set[str]:

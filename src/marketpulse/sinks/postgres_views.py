@@ -71,11 +71,11 @@ WITH newest AS (
     SELECT DISTINCT ON (symbol) symbol, date, previous_close, close, change, change_percent, volume
     FROM {s}.daily_summary ORDER BY symbol, date DESC
 ), current AS (
-    SELECT *, max(date) OVER () AS last_date FROM newest
+    SELECT *, max(date) OVER () AS last_date FROM newest WHERE change_percent IS NOT NULL
 )
 SELECT rank() OVER (ORDER BY change_percent DESC) AS rank, symbol, date, previous_close, close, change, change_percent,
        volume, CASE WHEN change > 0 THEN 'gainer' WHEN change < 0 THEN 'loser' ELSE 'unchanged' END AS direction
-FROM current WHERE change_percent IS NOT NULL AND date > last_date - 7 ORDER BY rank, symbol"""
+FROM current WHERE date > last_date - 7 ORDER BY rank, symbol"""
 
 GAINERS = """
 CREATE OR REPLACE VIEW {s}.gainers AS
