@@ -146,7 +146,7 @@ def by_hand(folder: Path, name: str) -> Callable[[], pa.Table]:
             for table in ("trades", "bars"):
                 connection.execute(
                     f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{folder}/{table}.parquet')"
-                )  # noqa: S608
+                )
             found = {
                 n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0])
                 for n, sql in query.newest(values).items()

@@ -43,6 +43,8 @@ EXAMPLES: dict[str, Any] = {
     "sinks.postgres.retention_days": {"quotes": 7, "trades": 90},
     "sinks.postgres.reader_role": "dashboards",
     "s3.endpoint_url": "http://127.0.0.1:9000",
+    "athena.workgroup": "analysts",
+    "athena.database": "marketpulse",
     "athena.output_location": "s3://my-bucket/athena-results/",
     "athena.endpoint_url": "https://vpce-0a1b.athena.eu-central-1.vpce.amazonaws.com",
     "s3.region": "eu-central-1",

@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
 from aws_server import aws_account, aws_server  # noqa: F401  (fixtures that several rooms share)
+from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
 from marketpulse.app.warm import warm_up
 from marketpulse.cache import cache_dir
 from marketpulse.kafka.broker import EmbeddedBroker

@@ -23,6 +23,7 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch

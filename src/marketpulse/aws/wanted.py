@@ -26,15 +26,13 @@ _GLUE_TYPES = {
 }  # fmt: skip
 
 
-class Query(Protocol):
-    """A named query."""
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A named query, in Athena's dialect and ready to run."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def sql(self) -> str: ...
+    name: str
+    title: str
+    sql: str
 
 
 @dataclass(frozen=True, slots=True)

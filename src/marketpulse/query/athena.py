@@ -50,7 +50,7 @@ class AthenaDesk:
         """Raises QueryRefused for what does not read, or what Athena rejects, QueryLimit, QueryCancelled, Retryable
         while AWS does not answer, and Fatal, with what to do, for an account that is not set up."""
         sql, dialect = self.text(question)
-        with _said_plainly(self._settings.workgroup):
+        with _said_plainly(self._all.athena_workgroup()):
             rows, more = self._run(sql, question, cancelled)
         return SqlAnswer(rows, more, sql, dialect)
 
@@ -90,8 +90,8 @@ class AthenaDesk:
         own = self._settings
         request: dict[str, Any] = {
             "QueryString": sql,
-            "QueryExecutionContext": {"Database": own.database, "Catalog": own.catalog},
-            "WorkGroup": own.workgroup,
+            "QueryExecutionContext": {"Database": self._all.athena_database(), "Catalog": own.catalog},
+            "WorkGroup": self._all.athena_workgroup(),
         }
         if own.output_location is not None:
             request["ResultConfiguration"] = {"OutputLocation": own.output_location}
@@ -142,7 +142,7 @@ def _client(settings: Settings) -> Any:
     config = importlib.import_module("botocore.config").Config(
         connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}
     )
-    with _said_plainly(settings.athena.workgroup):
+    with _said_plainly(settings.athena_workgroup()):
         return boto3.Session().client(
             "athena", region_name=settings.s3.region, endpoint_url=settings.athena.endpoint_url, config=config
         )
@@ -230,5 +230,5 @@ def _refusal(error: Any, workgroup: str) -> Exception:
             f"one in the workgroup {workgroup}"
         )
     if "workgroup" in lower:
-        return Fatal(f"Athena has no workgroup {workgroup!r} ({message}): set athena.workgroup, or create it")
+        return Fatal(f"Athena has no workgroup {workgroup!r} ({message}): create it with `marketpulse aws apply`, or set athena.workgroup to one that there is")
     return _failure("", message)

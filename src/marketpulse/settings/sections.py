@@ -502,8 +502,10 @@ class SqlSettings(Section):
 
 
 class AthenaSettings(Section):
-    workgroup: str = Field("primary", description="the workgroup whose limits and result place hold")
-    database: str = Field("marketpulse", description="the database of the tables")
+    workgroup: str | None = Field(
+        None, description="the workgroup whose limits and result place hold; unset: that of `aws`"
+    )
+    database: str | None = Field(None, description="the database of the tables; unset: that of `aws`")
     catalog: str = Field("AwsDataCatalog", description="the data catalogue that the database is in")
     output_location: str | None = Field(
         None, description="s3://bucket/prefix/ for results; unset: as the workgroup says"

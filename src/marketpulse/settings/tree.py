@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     def lake_url(self) -> str:
         return self.sinks.lake.url or str(self.data_dir / "lake")
 
+    def athena_workgroup(self) -> str:
+        return self.athena.workgroup or self.aws.workgroup
+
+    def athena_database(self) -> str:
+        return self.athena.database or self.aws.database
+
     def archive_url(self) -> str:
         return self.sinks.archive.url or str(self.data_dir / "archive")
 

@@ -149,8 +149,11 @@ def _wanted(settings: "Settings") -> "list[Wanted]":
 
 
 def _queries() -> "Iterable[Query]":
-    """The queries that are kept in the workgroup."""
-    return ()
+    """The queries that are kept in the workgroup: those of the library, with their parameters' defaults."""
+    from marketpulse.aws import Query
+    from marketpulse.query.named import NAMED
+
+    return [Query(query.name, query.title, query.bound({})) for query in NAMED.values()]
 
 
 def _lake_namespace(settings: "Settings") -> str | None:

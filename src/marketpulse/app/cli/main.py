@@ -12,7 +12,20 @@ import typer
 
 from marketpulse import __version__
 from marketpulse.app import parent
-from marketpulse.app.cli import alerts, aws, cluster, heal, lake, load, local, process, produce, receipts, sql, up
+from marketpulse.app.cli import (
+    alerts,
+    aws,
+    cluster,
+    heal,
+    lake,
+    load,
+    local,
+    process,
+    produce,
+    receipts,
+    sql,
+    up,
+)
 from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
 from marketpulse.errors import MarketPulseError, ParameterError, SettingsError
 
