@@ -1,6 +1,6 @@
 """What the sink `redis` costs: rows/s with a real server, beside a bare redis-py pipeline that leaves the same keys behind.
 
-    python bench/redis_store.py [--rows 100000]
+    python bench/redis_store.py [--rows 40000]
 
 Both get the same Arrow rows, in flushes of the same size, on a server of their own without persistence. The peer
 is what one writes by hand: a MULTI of HSET and ZADD, after the same rows were left out that a later one replaces. It checks no
@@ -168,7 +168,7 @@ def spent(process: psutil.Process) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     for flush in (20_000, 1_000):

@@ -51,6 +51,11 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError(f"{self._arguments[0]} does not answer")
 
+    def signal(self, number: int) -> None:
+        """SIGSTOP makes it hang, SIGCONT go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

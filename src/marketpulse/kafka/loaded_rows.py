@@ -86,8 +86,10 @@ class LoadedRows:
 def _slice(whole: Columns, begin: int, end: int) -> Columns:
     """These rows, on the same memory."""
     rare = {row - begin: record for row, record in whole.rare.items() if begin <= row < end}
-    parts = (matrix[:, begin:end] for matrix in (whole.floats, whole.longs, whole.ids, whole.flags))
-    return Columns(*parts, whole.data, rare)
+    rows = slice(begin, end)
+    return Columns(
+        whole.floats[:, rows], whole.longs[:, rows], whole.ids[:, rows], whole.flags[:, rows], whole.data, rare
+    )  # fmt: skip
 
 
 def _merged(parts: list[Columns]) -> Columns:

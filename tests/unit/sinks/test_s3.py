@@ -11,6 +11,7 @@ from typing import Any
 
 import botocore.auth
 import pytest
+from botocore.exceptions import ClientError
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.settings import S3Settings
@@ -116,6 +117,22 @@ def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_onl
     storage.clear_interrupted("market-00")
     left = client.list_multipart_uploads(Bucket=s3_bucket.name).get("Uploads", [])
     assert [upload["Key"] for upload in left] == [f"a/b/{other}"]
+
+
+def test_who_may_list_only_a_prefix_is_told_access_denied_of_a_missing_object_and_we_look(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.put({DATA: b"there"}, "market-00")
+
+    def denied(**request: Any) -> Any:
+        said = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(said, "GetObject")  # type: ignore[arg-type,unused-ignore]
+
+    monkeypatch.setattr(storage._client, "get_object", denied)
+    with pytest.raises(FileNotFoundError):
+        storage.read(COMMIT)
+    with pytest.raises(Fatal, match="refuses access"):
+        storage.read(DATA)
 
 
 # A server that is away, slow or gone.

@@ -19,6 +19,7 @@ from marketpulse.app.healing.past_trades import Refused
 from marketpulse.app.healing.stored import wait_until_stored
 from marketpulse.app.receipts.compare import flat
 from marketpulse.app.receipts.lake_trades import LakeInputs, sift
+from marketpulse.app.receipts.loaded import file_of
 from marketpulse.app.receipts.report import TABLES
 from marketpulse.app.receipts.report_text import difference_text
 from marketpulse.app.receipts.running_rules import running_rules
@@ -133,8 +134,21 @@ class _Heal:
         found = _healing(symbol, past, "to heal")
         if found.outcome == "nothing":
             return found
-        fault = self._unlike(symbol, refused[0].partition)
+        fault = self._loaded(symbol, refused[0].partition) or self._unlike(symbol, refused[0].partition)
         return replace(found, outcome="refused", detail=fault) if fault else found
+
+    def _loaded(self, symbol: str, partition: int) -> str | None:
+        """Why a symbol whose history was loaded is left as it is: a rebuild would begin without what lies in files."""
+        if not self._log.loads(partition):
+            return None
+        rows = self._stored.table("trades", Wanted(*ALWAYS, frozenset({symbol}))).rows
+        files = sorted({name for topic in rows["topic"].unique().to_pylist() if (name := file_of(topic))})
+        if not files:
+            return None
+        return (
+            f"its history was loaded ({', '.join(files)}), and a rebuild from the log's trades would leave that out; the trades stay "
+            "in `trades`, and in `dead_letters` with their reason"
+        )
 
     def heal(self, symbol: str, refused: list["_Letter"], end: int) -> Healing:
         """What has begun; `end`: up to which offset the lake holds all."""

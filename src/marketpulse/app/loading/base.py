@@ -73,10 +73,10 @@ def at_the_log(settings: Settings) -> Iterator[Settings]:
 def base_of(settings: Settings, config: EngineConfig) -> Base:
     """Where the pipeline stands. Raises Fatal while an engine works or where its state cannot be gone on with,
     Retryable while the broker is away."""
-    _wait_for_rest(settings)
     give_up = time.monotonic() + _PATIENCE_S
-    while True:  # topics that were made a moment ago have no leader yet
+    while True:  # a broker that began a moment ago does not know its groups yet, new topics have no leader
         try:
+            _wait_for_rest(settings)
             return _look(settings, config)
         except Retryable:
             if time.monotonic() > give_up:

@@ -32,7 +32,7 @@ class Identity:
 
 def identify(paths: Sequence[Path], facts: Iterable[str], name: str | None = None) -> Identity:
     """`facts` say how the files are read and what is computed; `name` stands for that of the first file."""
-    plain = re.sub(r"[^A-Za-z0-9._]", "_", name or paths[0].name)
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name or paths[0].name)
     more = f"+{len(paths) - 1}" if len(paths) > 1 else ""
     digest = hashlib.blake2b("\0".join([FORMAT, *facts]).encode(), digest_size=3).hexdigest()
     return Identity(f"file:{plain}{more}", fingerprint(paths)[:8], digest)

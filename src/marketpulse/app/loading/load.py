@@ -81,7 +81,7 @@ class Progress:
 @dataclass(slots=True)
 class Summary:
     """What a load has done. `stored` counts rows by table, `refused` rows by reason; `forming` are bars that are open at
-    the end; `outcome`: `loaded`, `handed over` (all was stored before, its state was not in the pipeline), `nothing`."""
+    the end; `seconds` from the first row read to the last one durable; `outcome`: `loaded`, `handed over` (all was stored before, its state was not in the pipeline), `nothing`."""
 
     topic: str
     outcome: str = "loaded"
@@ -106,7 +106,6 @@ Say = Callable[[Progress], None]
 def load(settings: Settings, request: Request, say: Say = lambda _: None) -> Summary:
     """Load; the same again changes nothing. Raises Fatal where something must be decided first (a changed file, symbols
     that the pipeline knows, a running engine), Retryable when store or broker stay away: run it again then."""
-    began = time.monotonic()
     work = settings.data_dir / "load"
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, work, ignore_errors=True)
@@ -119,9 +118,7 @@ def load(settings: Settings, request: Request, say: Say = lambda _: None) -> Sum
         identity = _identity(paths, request, source, config, base.partitions)
         sink = open_sink(at, "lake")
         stack.callback(sink.close)
-        found = _Load(at, config, request, source, identity, base, sink, say).run(paths, work)
-    found.seconds = time.monotonic() - began
-    return found
+        return _Load(at, config, request, source, identity, base, sink, say).run(paths, work)
 
 
 def _files(names: Sequence[str], settings: Settings, directory: Path, say: Say) -> list[Path]:
@@ -180,12 +177,14 @@ class _Load:
                 "restore the lake; or load with --lake-only to fill it again"
             )
         check_unchanged(self._identity, self._stored)
+        began = time.monotonic()
         laid = self._lay_out(paths, work)
         self._check(laid)
         ends = self._live_begins(laid)
         self._summary.rows, self._summary.symbols = laid.rows, len(laid.symbols)
         self._summary.first_ns, self._summary.last_ns = laid.first_ns, laid.last_ns
         self._store_all(laid, ends, whole)
+        self._summary.seconds = time.monotonic() - began
         if not self._request.lake_only:
             self._hand_over()
         if whole:

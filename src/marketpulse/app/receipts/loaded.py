@@ -11,9 +11,9 @@ PREFIX = "file:"
 """What the topic of loaded rows begins with (app.loading.identity)."""
 
 
-def file_of(topic: str) -> str | None:
+def file_of(topic: str | None) -> str | None:
     """The file's name, of the topic of loaded rows; None of another topic."""
-    return topic.removeprefix(PREFIX).partition("@")[0] if topic.startswith(PREFIX) else None
+    return topic.removeprefix(PREFIX).partition("@")[0] if topic and topic.startswith(PREFIX) else None
 
 
 def loaded_inputs(stored: StoredRows, ask: Ask, end_ns: int) -> list[Input]:

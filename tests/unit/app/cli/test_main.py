@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    "up", "broker", "produce", "process", "sink", "serve", "compute", "sql", "tail", "topics", "indicators", "doctor", "alerts",
+    "up", "broker", "produce", "process", "sink", "serve", "compute", "sql", "tail", "topics", "indicators", "doctor", "alerts", "aws",
 )  # fmt: skip
 
 
@@ -20,7 +20,7 @@ def test_every_command_shows_examples_and_takes_config(command: str, tmp_path: P
     done = marketpulse(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"  marketpulse {command}" in done.stdout
-    if command not in ("produce", "indicators", "alerts"):
+    if command not in ("produce", "indicators", "alerts", "aws"):
         assert "--config" in done.stdout
 
 
@@ -36,6 +36,14 @@ def test_every_change_of_the_alert_rules_shows_examples_and_takes_config(change:
     done = marketpulse("alerts", change, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"  marketpulse alerts {change}" in done.stdout
+    assert "--config" in done.stdout
+
+
+@pytest.mark.parametrize("what", ["plan", "apply", "destroy", "policy"])
+def test_every_command_about_aws_shows_examples_and_takes_config(what: str, tmp_path: Path) -> None:
+    done = marketpulse("aws", what, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"  marketpulse aws {what}" in done.stdout
     assert "--config" in done.stdout
 
 

@@ -27,7 +27,7 @@ def trades(path: Path, count: int = 300, more: str = "") -> Path:
 def asked(home: Path, sql: str) -> list[dict[str, object]]:
     query = LakeQuery(settings(home))
     try:
-        return query.run(sql).to_pylist()
+        return list(query.run(sql).to_pylist())
     finally:
         query.close()
 

@@ -1,0 +1,501 @@
+"""What only the lake promises: its commits, its chores, and every step that a kill can fall between.
+
+Run as a program, this file is the process that gets killed: it reads lines of JSON, forks a child for
+each, which stores rows and kills itself with -9 before its n-th call that changes a file or the catalogue.
+"""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from lake_rows import LakeRows
+from lake_store import LakeStore
+from log_of_rows import START_NS, TOPICS, batch, expected, stretch
+from marketpulse.catalog import open_lake, open_visible
+from marketpulse.clock import ManualClock
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.model.rows import BAR, indicators_schema
+from marketpulse.ports import Sink, SinkBatch
+from marketpulse.settings import Settings
+from marketpulse.sinks import lake as lake_module
+from marketpulse.sinks import lake_chores, lake_compaction, open_sink
+from marketpulse.sinks.lake_chores import Chores
+from storing_child import store
+
+DAY_NS = 86_400 * 10**9
+TABLES = [table for tables in TOPICS.values() for table in tables]
+
+
+def settings_at(directory: Path, **lake: Any) -> Settings:
+    return Settings(data_dir=directory, sinks={"lake": lake})
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_at(tmp_path)
+
+
+def opened(settings: Settings) -> Sink:
+    return open_sink(settings, "lake")
+
+
+def as_text(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
+
+
+def assert_stored(settings: Settings, end: int, partitions: tuple[int, ...] = (0, 1)) -> None:
+    lake = LakeStore(Path(settings.lake_url()))
+    for table in TABLES:
+        assert as_text(lake.history(table)) == expected(table, partitions, end), table
+
+
+def chores(settings: Settings, hours_later: float = 0) -> Chores:
+    now_ns = time.time_ns() + round(hours_later * 3_600e9)
+    return Chores(open_lake(settings), settings, ManualClock(now_ns))
+
+
+def files_below(settings: Settings, pattern: str = "*") -> set[Path]:
+    return {path for path in Path(settings.lake_url()).rglob(pattern) if path.is_file()}
+
+
+def snapshots(settings: Settings, table: str) -> list[Any]:
+    found = open_lake(settings).table(table)
+    return [] if found is None else list(found.metadata.snapshots)
+
+
+# The tables, as other programs see them.
+
+
+def test_a_reader_without_us_sees_the_same_rows(settings: Settings) -> None:
+    store(opened(settings), end=50, cut=10)
+    catalog = SqlCatalog("marketpulse", uri=f"sqlite:///{settings.lake_url()}/catalog.db")
+    for table in TABLES:
+        paths = [task.file.file_path for task in catalog.load_table(("marketpulse", table)).scan().plan_files()]
+        times = "open_time, close_time" if table == "bars" else "event_time"
+        found = duckdb.sql(
+            f"SELECT * EXCLUDE ({times}) FROM read_parquet({paths!r}, hive_partitioning = false)"  # noqa: S608
+        )
+        assert as_text(found.to_arrow_table().to_pylist()) == expected(table, (0, 1), 50)
+
+
+def test_rows_lie_by_day_and_stand_sorted_with_bounds(settings: Settings) -> None:
+    store(opened(settings), end=50, cut=25)
+    table = open_lake(settings).table("trades")
+    assert table is not None
+    assert [(f.name, str(f.transform)) for f in table.spec().fields] == [("event_day", "day")]
+    order = [table.schema().find_column_name(field.source_id) for field in table.sort_order().fields]
+    assert order[:2] == ["symbol", "event_time_ns"]
+    for file in open_visible(settings).read(["trades"])["trades"].files:
+        rows = pa.parquet.read_table(file.path, partitioning=None)
+        keys = list(zip(rows["symbol"].to_pylist(), rows["event_time_ns"].to_pylist(), strict=True))
+        assert keys == sorted(keys)
+        times = [time for _, time in keys]
+        assert file.bounds["event_time_ns"] == (min(times), max(times))
+        assert {time // DAY_NS for time in times} == {file.partition[0]}
+        assert file.bounds["symbol"] == (keys[0][0], keys[-1][0])
+
+
+def test_thirty_years_of_daily_bars_are_some_hundred_files_and_every_row(settings: Settings) -> None:
+    days = 30 * 365
+    rows = [
+        {"symbol": "SPX", "timeframe": "1d", "open_time_ns": START_NS - n * DAY_NS, "close": float(n), "revision": 0}
+        for n in range(days)
+    ]
+    sink = opened(settings)
+    sink.write(SinkBatch("bars", "bars", 0, 0, days, pa.RecordBatch.from_pylist(rows, schema=BAR)))
+    sink.flush()
+    assert sorted(r["close"] for r in LakeStore(Path(settings.lake_url())).history("bars")) == sorted(map(float, range(days)))
+    assert len(open_visible(settings).read(["bars"])["bars"].files) == 361
+
+
+# Exactly once.
+
+
+def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stored(settings: Settings) -> None:
+    first, second = opened(settings), opened(settings)
+    store(first, end=10, cut=10)
+    second.resume()
+    for one in stretch("market", 0, 10, 20):
+        second.write(one)
+    second.flush()
+    for partition in (0, 1):
+        for one in stretch("market", partition, 10, 20):
+            first.write(one)
+    with pytest.raises(Retryable, match="another process took the partition over"):
+        first.flush()
+    with pytest.raises(Retryable, match="rows before it are not stored"):
+        first.write(batch("trades", 0, 20, 30))
+    store(first, end=20, cut=10)
+    assert_stored(settings, 20)
+
+
+def test_a_lake_that_was_emptied_is_filled_again(settings: Settings) -> None:
+    sink = opened(settings)
+    store(sink, end=10, cut=10)
+    lake = open_lake(settings)
+    for table in TABLES:
+        lake._opened().drop_table((lake.namespace, table))
+    for one in stretch("market", 0, 10, 20):
+        sink.write(one)
+    with pytest.raises(Retryable, match="reading again from where it stands"):
+        sink.flush()
+    store(sink, end=20, cut=20)
+    assert_stored(settings, 20)
+
+
+def test_a_commit_whose_answer_got_lost_is_known_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = opened(settings)
+    store(sink, end=10, cut=10)
+    real, left = SqlCatalog.commit_table, [2]
+
+    def lost(*arguments: Any) -> Any:
+        answer = real(*arguments)
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ECONNRESET, "the connection was reset")
+        return answer
+
+    for one in stretch("market", 0, 10, 20):
+        sink.write(one)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlCatalog, "commit_table", lost)
+        for _ in range(2):
+            with pytest.raises(Retryable, match="nothing is lost"):
+                sink.flush()
+        sink.flush()
+    store(sink, end=20, cut=20)
+    assert_stored(settings, 20)
+
+
+def test_another_programs_commits_and_expiry_lose_no_offset(settings: Settings) -> None:
+    store(opened(settings), end=10, cut=5)
+    table = open_lake(settings).table("trades")
+    assert table is not None
+    table.delete("event_time < '2024-05-02T00:00:00+00:00'")
+    assert opened(settings).resume()["market", 0] == 10  # type: ignore[index]
+    ours = [s.snapshot_id for s in table.refresh().metadata.snapshots if s.snapshot_id != table.metadata.current_snapshot_id]
+    table.maintenance.expire_snapshots().by_ids(ours).commit()
+    assert opened(settings).resume()["market", 0] == 10  # type: ignore[index]
+    store(opened(settings), end=20, cut=10)
+    left = [row for row in expected("trades", (0, 1), 20) if json.loads(row)["event_time_ns"] >= START_NS + DAY_NS]
+    assert as_text(LakeStore(Path(settings.lake_url())).history("trades")) == left
+
+
+def test_stretches_without_rows_move_the_position_at_most_once_a_minute(settings: Settings) -> None:
+    clock = ManualClock(time.time_ns())
+    sink = open_sink(settings, "lake", clock)
+    sink.resume()
+    for n in range(30):
+        for one in stretch("market", 3, 0, 1):
+            sink.write(SinkBatch(one.table, one.topic, 3, n, n + 1, one.rows.slice(0, 0)))
+        sink.flush()
+        clock.sleep(10)
+    assert len(snapshots(settings, "trades")) == 5
+    assert snapshots(settings, "quotes") == []
+    wanted = opened(settings).resume()["market", 3]  # type: ignore[index]
+    assert wanted == 25
+    lake = open_visible(settings)
+    lake.read()
+    assert lake.held_up_to("market", 3) == 25
+
+
+def test_a_table_without_rows_needs_no_commit_of_its_own(settings: Settings) -> None:
+    sink = opened(settings)
+    sink.resume()
+    for n in range(3):
+        for one in stretch("market", 0, 5 * n, 5 * n + 5):
+            empty = one.table != "trades"
+            sink.write(SinkBatch(one.table, one.topic, 0, 5 * n, 5 * n + 5, one.rows.slice(0, 0) if empty else one.rows))
+        sink.flush()
+    assert len(snapshots(settings, "trades")) == 3
+    assert open_lake(settings).table("quotes") is None
+    assert opened(settings).resume() == {("market", 0): 15}
+    lake = open_visible(settings)
+    lake.read()
+    assert lake.held_up_to("market", 0) == 15
+
+
+def test_loaded_files_have_offsets_of_their_own(settings: Settings) -> None:
+    sink = opened(settings)
+    store(sink, end=10, cut=10)
+    rows = batch("bars", 0, 0, 10).rows
+    sink.write(SinkBatch("bars", "/data/my bars.csv", 0, 0, 10, rows))
+    sink.flush()
+    wanted = opened(settings).resume()
+    assert wanted == {("market", 0): 10, ("market", 1): 10, ("bars", 0): 10, ("bars", 1): 10, ("/data/my bars.csv", 0): 10}
+
+
+def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settings: Settings, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from storing_child import store; from sink_stores import settings_for; "
+        "from marketpulse.sinks import open_sink; "
+        "store(open_sink(settings_for('lake', {}, Path(sys.argv[1])), 'lake'), 60, 5, (int(sys.argv[2]),))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    children = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(p)], env=environment) for p in (0, 1)
+    ]
+    assert [child.wait(120) for child in children] == [0, 0]
+    assert_stored(settings, 60)
+    assert opened(settings).resume() == {(topic, p): 60 for topic in TOPICS for p in (0, 1)}
+
+
+# Faults.
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "told"),
+    [(errno.ENOSPC, Retryable, "free some space"), (errno.EIO, Retryable, "trying again"), (errno.EACCES, Fatal, "access")],
+)
+def test_a_fault_of_the_disk_says_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], told: str
+) -> None:
+    sink = opened(settings)
+    store(sink, end=10, cut=10)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for one in stretch("market", 0, 10, 20):
+        sink.write(one)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(kind, match=f"{told}.*nothing is lost|nothing is lost.*{told}"):
+            sink.flush()
+    store(sink, end=20, cut=20)
+    assert_stored(settings, 20)
+
+
+def test_a_catalogue_that_is_no_database_is_fatal(settings: Settings) -> None:
+    lake = Path(settings.lake_url())
+    lake.mkdir(parents=True)
+    (lake / "catalog.db").write_bytes(b"no database at all, but some text" * 100)
+    with pytest.raises(Fatal, match="restore catalog.db"):
+        opened(settings).resume()
+
+
+# Chores.
+
+
+def test_chores_change_no_row_and_no_offset(settings: Settings) -> None:
+    store(opened(settings), end=100, cut=4)
+    wanted, before = opened(settings).resume(), open_visible(settings).read(TABLES)
+    for table in TABLES:
+        chores(settings).compact(table)
+        assert_stored(settings, 100)
+    after = open_visible(settings).read(TABLES)
+    assert len(after["trades"].files) < len(before["trades"].files)
+    for table in TABLES:
+        partitions = [file.partition for file in after[table].files]
+        assert len(partitions) == len(set(partitions)) <= len(before[table].files)
+        assert after[table].offsets == before[table].offsets
+        assert after[table].committed_ms == before[table].committed_ms, "a chore brings nothing new"
+    assert opened(settings).resume() == wanted
+    for table in TABLES:
+        assert chores(settings, hours_later=1).expire(table) > 0
+        assert len(snapshots(settings, table)) <= 2  # the newest, and the newest that brought rows
+    assert_stored(settings, 100)
+    named = {Path(file.path) for table in TABLES for file in after[table].files}
+    assert files_below(settings, "*.parquet") == named
+    assert opened(settings).resume() == wanted
+    for table in TABLES:
+        assert chores(settings, hours_later=48).clean(table) >= 0
+    assert_stored(settings, 100)
+    assert files_below(settings, "*.parquet") == named
+    store(opened(settings), end=120, cut=7)
+    assert_stored(settings, 120)
+
+
+def test_what_piles_up_in_days_of_flushes_is_removed_as_it_goes(settings: Settings) -> None:
+    clock = ManualClock(time.time_ns())
+    sink = open_sink(settings, "lake", clock)
+    sink.resume()
+    for n in range(120):
+        rows = batch("trades", 0, 0, 2).rows
+        sink.write(SinkBatch("trades", "market", 0, n, n + 1, rows))
+        sink.flush()
+        clock.sleep(120)  # the snapshots' own times are the machine's: all are older soon
+    assert len(open_visible(settings).read(["trades"])["trades"].files) < 24
+    assert len(files_below(settings, "*.metadata.json")) <= 12
+    assert len(snapshots(settings, "trades")) < 40
+    assert len(LakeStore(Path(settings.lake_url())).history("trades")) == 240
+
+
+def test_left_over_files_are_removed_when_they_are_old_and_not_before(settings: Settings) -> None:
+    store(opened(settings), end=10, cut=5)
+    table = Path(settings.lake_url()) / "marketpulse" / "trades"
+    orphans = {table / "data" / "event_day=2024-05-01" / "left.parquet", table / "metadata" / "left-m0.avro"}
+    named = files_below(settings)
+    for path in orphans:
+        path.write_bytes(b"left over")
+    assert chores(settings, hours_later=5).clean("trades") == 0
+    assert orphans <= files_below(settings)
+    assert chores(settings, hours_later=7).clean("trades") == 2
+    assert files_below(settings) == named
+    assert_stored(settings, 10)
+
+
+def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
+    settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d"})
+    store(opened(settings), end=160, cut=40)  # 20 days
+    now_ns = START_NS + 20 * DAY_NS + 3_600 * 10**9
+    work = Chores(open_lake(settings), settings, ManualClock(now_ns))
+    for table in ("trades", "bars"):
+        gone = work.delete_old(table)
+        assert gone is not None
+        assert (gone.first_day, gone.last_day) == ("2024-05-01", "2024-05-10")
+        time_of = "event_time_ns" if table == "trades" else "open_time_ns"
+        kept = [row for row in expected(table, (0, 1), 160) if json.loads(row)[time_of] >= START_NS + 10 * DAY_NS]
+        assert as_text(LakeStore(Path(settings.lake_url())).history(table)) == kept
+        assert gone.rows == len(expected(table, (0, 1), 160)) - len(kept)
+        assert work.delete_old(table) is None
+    assert work.delete_old("quotes") is None
+    assert opened(settings).resume() == {(topic, p): 160 for topic in TOPICS for p in (0, 1)}
+
+
+def test_rows_with_other_indicators_are_never_merged_into_one_file(settings: Settings) -> None:
+    lake = LakeRows(settings)
+    for n in range(4):
+        row = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS + n, "close_time_ns": START_NS, "revision": 0}
+        name = "sma_20" if n % 2 else "ema_12"
+        lake.add("indicators", [{**row, name: float(n)}], [name])
+    chores(settings).compact("indicators")
+    files = open_visible(settings).read(["indicators"])["indicators"].files
+    assert sorted(file.columns for file in files) == [("ema_12",), ("sma_20",)]
+    assert indicators_schema(["ema_12"]).names[-1] == "receipt"
+
+
+def test_a_file_that_a_person_removed_does_not_stop_the_merging(settings: Settings) -> None:
+    lake = LakeRows(settings)
+    trade = {"symbol": "A", "event_time_ns": START_NS, "price": 1.0, "size": 1.0}
+    paths = [path for n in range(4) for path in lake.add("trades", [{**trade, "offset": n}])]
+    Path(paths[1]).unlink()
+    chores(settings).compact("trades")
+    assert [row["offset"] for row in LakeStore(Path(settings.lake_url())).history("trades")] == [0, 2, 3]
+    assert len(lake.files("trades")) == 1
+
+
+# Killed with -9, for real.
+
+
+class StoringProcess:
+    """The other end of this file run as a program."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(self, directory: Path, end: int, cut: int, kill_at: int) -> int:
+        """Store in a child that dies at its n-th call (0: never); how it ended, -9 or 0."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"directory": str(directory), "end": end, "cut": cut, "kill_at": kill_at}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def storing_process() -> Iterator[StoringProcess]:
+    process = StoringProcess()
+    yield process
+    process.close()
+
+
+@pytest.mark.chaos
+def test_kill_9_at_any_call_that_changes_a_file_or_the_catalogue_loses_and_doubles_nothing(
+    tmp_path: Path, storing_process: StoringProcess
+) -> None:
+    kills = 0
+    for kill_at in range(1, 5_000, 17):
+        here = settings_at(tmp_path / str(kill_at))
+        ended = storing_process.run(here.data_dir, end=12, cut=4, kill_at=kill_at)
+        store(opened(here), end=15, cut=5, partitions=(0,))
+        assert_stored(here, 15, (0,))
+        for table in TABLES:
+            chores(here, hours_later=48).clean(table)
+        named = {f.path for picture in open_visible(here).read(TABLES).values() for f in picture.files}
+        kept = {str(path) for path in files_below(here, "*.parquet")}
+        assert named <= kept
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+        kills += 1
+    assert kills > 10
+
+
+@pytest.mark.chaos
+def test_killed_again_and_again_it_gets_there(settings: Settings, storing_process: StoringProcess) -> None:
+    for n in range(1, 12):
+        storing_process.run(settings.data_dir, end=5 * n, cut=1 + n % 4, kill_at=20 + (n * 37) % 150)
+    assert storing_process.run(settings.data_dir, end=60, cut=9, kill_at=0) == 0
+    assert_stored(settings, 60, (0,))
+
+
+def _store_until_killed(order: dict[str, Any]) -> None:
+    from sqlalchemy.engine.default import DefaultDialect
+
+    from marketpulse.catalog.file_io import DurableLocalFiles
+
+    calls, lock = [0], threading.Lock()
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count_then_call(*args: Any, **more: Any) -> Any:
+            with lock:
+                calls[0] += 1
+                if calls[0] == order["kill_at"]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **more)
+
+        return count_then_call
+
+    for name in ("fsync", "mkdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    for owner, name in ((DefaultDialect, "do_commit"), (DurableLocalFiles, "open_output_stream"), (DurableLocalFiles, "delete_file")):
+        setattr(owner, name, counted(getattr(owner, name)))
+    # Merge, expire and clean behind every flush, so that kills fall into these too.
+    lake_chores._LOOK_EVERY = 1
+    lake_compaction.FILES_MAX = 2
+    expire = Chores.expire
+    Chores.expire = lambda self, name, *, at_least=1: expire(self, name, at_least=1)  # type: ignore[method-assign]
+    lake_module._POSITION_EVERY_S = 0.0
+    clock = ManualClock(time.time_ns() + 10**13)  # every snapshot is old at once
+    store(open_sink(settings_at(Path(order["directory"])), "lake", clock), order["end"], order["cut"], partitions=(0,))
+
+
+def _serve_orders() -> None:
+    import pyiceberg.catalog.sql
+    import pyiceberg.io.pyarrow  # noqa: F401  (once, not by every child)
+
+    batch("trades", 0, 0, 1)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _store_until_killed(json.loads(line))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve_orders()
