@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic_settings import (
     BaseSettings,
@@ -57,15 +57,23 @@ def _refuse_secrets(place: str, section: dict[str, Any]) -> None:
         if isinstance(value, dict):
             _refuse_secrets(f"{place}.{name}", value)
             continue
-        url = isinstance(value, str) and "://" in value and urlsplit(value).password
+        url = isinstance(value, str) and _has_password(value)
         if not url and not any(word in name.lower() for word in SECRET_WORDS):
             continue
         secret = f"{place}.password" if url else f"{place}.{name}"
         variable = f"MARKETPULSE_{secret.replace('.', '__').upper()}"
         raise SettingsError(
             f"{place}.{name} {'has a password in it' if url else 'is a secret'}: remove it from {_file.get()} and set "
-            f"{variable}=… in the environment or in .env"
+            f"{variable} in the environment or in .env"
         )
+
+
+def _has_password(text: str) -> bool:
+    """Whether this is a url with a password in it, before the host or among its parameters."""
+    if "://" not in text:
+        return False
+    parts = urlsplit(text)
+    return bool(parts.password or dict(parse_qsl(parts.query)).get("password"))
 
 
 class DotEnv(DotEnvSettingsSource):

@@ -221,7 +221,12 @@ def test_influxs_address_is_a_plain_one(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "line",
-    ['password = "x1y2"', 'url = "postgresql://me:x1y2@127.0.0.1/d"', 'reader_password = "x1y2"'],
+    [
+        'password = "x1y2"',
+        'url = "postgresql://me:x1y2@127.0.0.1/d"',
+        'url = "postgresql://me@h/d?password=x1y2"',
+        'reader_password = "x1y2"',
+    ],
 )
 def test_a_password_of_postgres_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
     file = tmp_path / "marketpulse.toml"
