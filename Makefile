@@ -77,6 +77,7 @@ ui: setup
 docs: dev
 	@$(BIN)/python docs/write_settings.py
 	@$(BIN)/python docs/write_influx_dashboard.py
+	@$(BIN)/python docs/write_postgres_dashboard.py
 
 lock: dev
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
