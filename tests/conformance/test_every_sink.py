@@ -28,15 +28,19 @@ from storing_child import store
 
 pytestmark = pytest.mark.integration
 
-STORES: dict[str, tuple[str, ...]] = {
+STORES: dict[str, str | tuple[str, ...]] = {
     "archive": ("archive_by_date", "archive_by_symbol", "archive_in_a_bucket"),
 }
-"""Name of the sink -> the fixtures that give a Store."""
+"""Name of the sink -> the fixture that gives a Store, or several."""
+
+FIXTURES = sorted(
+    name for names in STORES.values() for name in ((names,) if isinstance(names, str) else names)
+)
 
 Open = Callable[[], Sink]
 
 
-@pytest.fixture(params=sorted(fixture for fixtures in STORES.values() for fixture in fixtures))
+@pytest.fixture(params=FIXTURES)
 def place(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found
