@@ -12,6 +12,7 @@ without storing it (the same rows give the same bits), and goes on.
 
 import contextlib
 import itertools
+import os
 import shutil
 import time
 from collections import Counter
@@ -51,7 +52,7 @@ from marketpulse.sources.history import LaidOut, lay_out, read_rejected, stretch
 from marketpulse.sources.remote import fetch, is_url
 from marketpulse.telemetry import DEAD_LETTERS
 
-_ENGINES = 2  # partitions computed at a time: kernels run without the interpreter's lock
+_ENGINES = min(8, max(2, os.cpu_count() or 2))  # at a time: kernels run without the interpreter's lock
 _LETTERS = 20_000  # dead letters of one batch
 
 
