@@ -48,7 +48,7 @@ from marketpulse.settings import Mapping as Columns
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.sources.files import expand, stem
-from marketpulse.sources.history import LaidOut, lay_out, read_rejected, stretches
+from marketpulse.sources.history import STRETCH_ROWS, LaidOut, lay_out, read_rejected, stretches
 from marketpulse.sources.remote import fetch, is_url
 from marketpulse.telemetry import DEAD_LETTERS
 
@@ -142,7 +142,7 @@ def _identity(
     rules = [repr(rule) for rule in config.alerts]
     facts = [
         request.mapping.model_dump_json(), source, request.calendar or "", str(request.complete), computation(config),
-        str(partitions), *rules,
+        str(partitions), str(STRETCH_ROWS), *rules,
     ]  # fmt: skip
     return identify(paths, facts, request.name)
 
