@@ -144,9 +144,8 @@ def by_hand(folder: Path, name: str) -> Callable[[], pa.Table]:
         with duckdb.connect(config={"memory_limit": f"{MEMORY_MB}MB"}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             for table in ("trades", "bars"):
-                connection.execute(
-                    f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{folder}/{table}.parquet')"
-                )
+                source = f"read_parquet('{folder}/{table}.parquet')"
+                connection.execute(f"CREATE VIEW {table} AS FROM {source}")
             found = {
                 n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0])
                 for n, sql in query.newest(values).items()

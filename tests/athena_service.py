@@ -36,10 +36,10 @@ class AthenaService:
             return 200, {"QueryExecutionId": "q-1"}
         if operation == "GetQueryExecution":
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-            status = {"State": state} | ({"StateChangeReason": self.reason} if self.reason else {})
+            about = {"State": state} | ({"StateChangeReason": self.reason} if self.reason else {})
             statistics = {"DataScannedInBytes": self.scanned, "TotalExecutionTimeInMillis": 1_500}
             return 200, {
-                "QueryExecution": {"QueryExecutionId": "q-1", "Status": status, "Statistics": statistics}
+                "QueryExecution": {"QueryExecutionId": "q-1", "Status": about, "Statistics": statistics}
             }
         if operation == "GetQueryResults":
             place = int(asked.get("NextToken", 0))

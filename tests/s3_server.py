@@ -66,7 +66,7 @@ class S3Server:
         command = [
             str(Path(sys.executable).parent / "weed"), "server", "-dir", str(self._home / "data"),
             "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", *ports, "-filer", "-s3", "-s3.config", str(self._logins),
-            "-s3.port.iceberg", "0", "-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB", "64",
+            "-s3.port.lance", "0", "-s3.port.iceberg", "0", "-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB", "64",
             "-volume.max", "1000", "-master.telemetry=false", "-master.electionTimeout", "300ms",
             "-master.heartbeatInterval", "50ms",
         ]  # fmt: skip

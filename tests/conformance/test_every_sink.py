@@ -40,10 +40,12 @@ STORES: dict[str, tuple[str, ...]] = {
 }
 """Name of the sink -> the fixtures that give a Store."""
 
+FIXTURES = sorted(fixture for fixtures in STORES.values() for fixture in fixtures)
+
 Open = Callable[[], Sink]
 
 
-@pytest.fixture(params=sorted(fixture for fixtures in STORES.values() for fixture in fixtures))
+@pytest.fixture(params=FIXTURES)
 def place(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found

@@ -167,6 +167,8 @@ def _rest(settings: Settings) -> dict[str, str]:
     for name in ("token", "credential"):
         if (secret := getattr(catalog, name)) is not None:
             found[name] = secret.get_secret_value()
+    if "credential" in found:
+        found["oauth2-server-uri"] = f"{catalog.uri.rstrip('/')}/v1/oauth/tokens"
     return found
 
 

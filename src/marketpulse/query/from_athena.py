@@ -12,6 +12,7 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
 
 from marketpulse.errors import QueryRefused
+from marketpulse.query.guard import TEXT_MAX
 
 _DATE = exp.DataType.Type.DATE
 _WHOLE_DAYS = frozenset({"DAY", "WEEK", "MONTH", "QUARTER", "YEAR"})
@@ -24,6 +25,15 @@ _NOT_HERE = {
 
 def to_duckdb(sql: str) -> str:
     """The statement for DuckDB. Raises QueryRefused where Athena would not read it, or DuckDB has no word for it."""
+    if len(sql) > TEXT_MAX:
+        raise QueryRefused(f"the query is longer than {TEXT_MAX:,} characters")
+    try:
+        return _translated(sql)
+    except RecursionError:
+        raise QueryRefused("the query is nested too deeply: write it with WITH") from None
+
+
+def _translated(sql: str) -> str:
     tree = parse_one(sql, "athena")
     # Inner ones first: an outer one takes up what its arguments have become.
     for node in reversed(list(tree.walk())):

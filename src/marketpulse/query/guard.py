@@ -68,11 +68,10 @@ class Guard:
         return query
 
     def _check_tree(self, tree: Any) -> None:
-        named = {name.lower() for name in _common_tables(tree)}
-        for name in named:
-            if not _PLAIN_NAME.fullmatch(name):
-                raise QueryRefused(f"WITH {name!r}: name it in plain letters, digits and underscores")
-        for node in _dictionaries(tree):
+        for node, named in _dictionaries(tree):
+            for name in _common_tables(node):
+                if not _PLAIN_NAME.fullmatch(name):
+                    raise QueryRefused(f"WITH {name!r}: name it in plain letters, digits and underscores")
             kind = node.get("type")
             if "class" in node:
                 self._check_expression(node)
@@ -83,7 +82,7 @@ class Guard:
             elif kind == "TABLE_FUNCTION":
                 self._check_table_function(node["function"])
 
-    def _check_table(self, node: dict[str, Any], named: set[str]) -> None:
+    def _check_table(self, node: dict[str, Any], named: frozenset[str]) -> None:
         name = str(node["table_name"])
         plain_place = not node.get("catalog_name") and node.get("schema_name", "") in ("", "main")
         if not plain_place or (name.lower() not in self.tables and name.lower() not in named):
@@ -117,20 +116,32 @@ def _impure_functions(parser: Any) -> frozenset[str]:
     return frozenset(str(name) for (name,) in rows) - _VOLATILE_ALLOWED
 
 
-def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
-    stack = [tree]
+def _dictionaries(tree: Any) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
+    """Every node, with the names that WITH gives where it stands: elsewhere such a name is a table's, or the database's own.
+
+    A common table knows those before it, and of itself only the part that recurs.
+    """
+    stack: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
     while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            yield node
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
+        node, named = stack.pop()
+        if isinstance(node, list):
+            stack.extend((child, named) for child in node)
+        if not isinstance(node, dict):
+            continue
+        for entry in node.get("cte_map", {}).get("map", ()):
+            stack.append((entry["value"], named))
+            named |= {str(entry["key"]).lower()}
+        yield node, named
+        again = named | {str(node.get("cte_name", "")).lower()}  # only what is repeated may name itself
+        repeats = node.get("type") == "RECURSIVE_CTE_NODE"
+        stack.extend(
+            (child, again if repeats and key == "right" else named)
+            for key, child in node.items()
+            if key != "cte_map"
+        )
 
 
-def _common_tables(tree: Any) -> Iterator[str]:
-    """The names that WITH gives, anywhere in the query."""
-    for node in _dictionaries(tree):
-        if "cte_map" in node:
-            for entry in node["cte_map"]["map"]:
-                yield str(entry["key"])
+def _common_tables(node: dict[str, Any]) -> Iterator[str]:
+    """The names that WITH gives at this node."""
+    for entry in node.get("cte_map", {}).get("map", ()):
+        yield str(entry["key"])

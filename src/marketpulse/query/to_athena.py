@@ -8,6 +8,7 @@ from sqlglot.errors import ErrorLevel, UnsupportedError
 
 from marketpulse.errors import QueryRefused
 from marketpulse.query.from_athena import parse_one
+from marketpulse.query.guard import TEXT_MAX
 
 Columns = Mapping[str, Sequence[str]]
 """The columns of each table that is known, in their order."""
@@ -19,6 +20,15 @@ _PLAIN_MOMENTS = (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ)
 
 def to_athena(sql: str, columns: Columns) -> str:
     """The statement for Athena. Raises QueryRefused where DuckDB would not read it, or Athena has no word for it."""
+    if len(sql) > TEXT_MAX:
+        raise QueryRefused(f"the query is longer than {TEXT_MAX:,} characters")
+    try:
+        return _translated(sql, columns)
+    except RecursionError:
+        raise QueryRefused("the query is nested too deeply: write it with WITH") from None
+
+
+def _translated(sql: str, columns: Columns) -> str:
     tree = parse_one(sql, "duckdb")
     for select in reversed(list(tree.find_all(exp.Select))):
         _spell_out(select, columns)

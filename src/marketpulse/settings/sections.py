@@ -467,7 +467,7 @@ class AwsSettings(Section):
         pattern=r"^cron\(.+\)$",
         description="when it runs, in UTC, such as cron(15 0 * * ? *); unset: when it is started",
     )
-    tags: dict[str, str] = Field(default_factory=dict, description="tags of our own, for who pays")
+    tags: dict[str, str] = Field(default_factory=dict, description="further tags, such as who pays")
 
 
 class SinkSettings(Section):

@@ -95,6 +95,7 @@ class FileSink:
                 faults = [fault for fault in pool.map(self._store, keys) if fault is not None]
             if faults:
                 raise faults[0]
+            self._held.check_whole()
         except MarketPulseError:
             SINK_ERRORS.labels(self.name).inc()
             raise

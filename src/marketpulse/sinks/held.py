@@ -90,6 +90,16 @@ class HeldRows:
         self._waiting.pop(key, None)
         self._read_again.add(key)
 
+    def check_whole(self) -> None:
+        """Raises Retryable when rows were dropped: only what `resume` brings again makes the store whole. Every flush
+        asks, since a partition that is quiet now would not be missed by its next rows."""
+        if self._read_again:
+            places = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(self._read_again))
+            raise Retryable(
+                f"{self._name}: the store does not stand where this process left it in {places}: nothing is lost, "
+                "reading again from where it stands"
+            )
+
     def _beside(self, offsets: Mapping[str, int]) -> list[str]:
         """All tables that are fed by the topic of these: a position holds for them together."""
         topics = {TABLES[table][0] for table in offsets if table in TABLES}

@@ -92,6 +92,7 @@ class LakeSink:
         began = time.perf_counter()
         try:
             _Flush(self).run()
+            self._held.check_whole()
         except MarketPulseError:
             SINK_ERRORS.labels(self.name).inc()
             raise

@@ -97,6 +97,7 @@ class PostgresSink:
         began = time.perf_counter()
         keys = self._held.keys()
         if not keys:
+            self._held.check_whole()
             return
         try:
             self._prepare()
@@ -104,6 +105,7 @@ class PostgresSink:
             self._store(keys)
             assert self._upkeep is not None  # noqa: S101  (as above)
             self._upkeep.tidy()
+            self._held.check_whole()
         except MarketPulseError:
             self._failed()
             raise

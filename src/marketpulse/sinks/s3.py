@@ -16,7 +16,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from marketpulse.errors import Fatal, Retryable
+from marketpulse.errors import Fatal, Retryable, SettingsError
 from marketpulse.model.commit_log import TEMPORARY_DIRECTORY
 from marketpulse.settings import S3Settings
 from marketpulse.sinks.filing import filed_for
@@ -30,6 +30,7 @@ _CONNECTIONS = 4 * _REQUESTS
 _DELETED_AT_A_TIME = 1_000  # as many as the API takes
 _PROBE = f"{TEMPORARY_DIRECTORY}/conditional-put"
 _DENIED, _TAKEN, _TWO_AT_ONCE = 403, 412, 409
+_UNKNOWN_HEADER = {"NotImplemented", "InvalidArgument", "InvalidRequest"}
 
 
 def s3_client(settings: S3Settings) -> Any:
@@ -64,7 +65,7 @@ class S3Storage:
     def __init__(self, url: str, settings: S3Settings) -> None:
         bucket, _, prefix = url.partition("://")[2].partition("/")
         if not bucket:
-            raise Fatal(f"{url} names no bucket: write s3://bucket/prefix")
+            raise SettingsError(f"{url} names no bucket: write s3://bucket/prefix")
         self.where = url
         self._bucket, self._root = bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         try:
@@ -89,11 +90,8 @@ class S3Storage:
                 answer = self._get(path)
                 try:
                     return bytes(answer["Body"].read())
-                except (
-                    BotoCoreError,
-                    OSError,
-                ):  # the client tries a request again, not an answer that broke off
-                    if attempt == ATTEMPTS:
+                except (BotoCoreError, OSError):
+                    if attempt == ATTEMPTS:  # the client tries a request again, not an answer that broke off
                         raise
         raise AssertionError("every attempt returns or raises")
 
@@ -207,6 +205,3 @@ class S3Storage:
         except ClientError as error:
             if code_of(error) != "NoSuchUpload":
                 raise
-
-
-_UNKNOWN_HEADER = {"NotImplemented", "InvalidArgument", "InvalidRequest"}

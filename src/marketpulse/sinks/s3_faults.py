@@ -30,6 +30,7 @@ _NO_LOGIN = (
 )
 _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidSecurity", "NotSignedUp"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
+_DENIED = {"AccessDenied", "AllAccessDisabled"}  # also told of one object among many, without a status
 _SKEWED = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 _ELSEWHERE = {
     "PermanentRedirect",
@@ -104,7 +105,7 @@ def meaning(error: Exception, where: str, bucket: str) -> MarketPulseError:
         return Retryable(
             f"{where} is full ({said}): free some space; nothing is lost, storing goes on by itself"
         )
-    if status in (401, 403):
+    if status in (401, 403) or code in _DENIED:
         return Fatal(
             f"{where} refuses access ({said}): give this login the rights that `marketpulse aws policy writer` "
             f"prints; {_KEPT}"

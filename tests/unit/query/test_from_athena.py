@@ -59,11 +59,21 @@ def test_a_query_for_athena_gives_what_its_twin_gives(
         ("SELECT width_bucket(1.5, ARRAY[1, 2])", "write CASE"),
         ("SELECT reduce(ARRAY[1], 0, (s, x) -> s + x, s -> s * 2)", "not understood here"),
         ("SELECT " + "(" * 5_000 + "1" + ")" * 5_000, "Parser Error|nested"),
+        ("SELECT " + "f(" * 2_000 + "1" + ")" * 2_000, "Parser Error|nested"),
+        ("SELECT '" + "x" * 100_000 + "'", "longer than 100,000 characters"),
     ],
 )
 def test_what_is_not_one_select_of_athenas_is_refused(sql: str, said: str) -> None:
     with pytest.raises(QueryRefused, match=said):
         to_duckdb(sql)
+
+
+def test_a_long_chain_is_translated_or_refused_and_never_a_fault() -> None:
+    for chain in ("1+" * 20_000 + "1", "a AND " * 5_000 + "a", "'x' || " * 5_000 + "'x'", "- " * 3_000 + "1"):
+        try:
+            assert to_duckdb("SELECT " + chain).startswith("SELECT")
+        except QueryRefused as refusal:
+            assert "nested" in str(refusal) or "Parser Error" in str(refusal)  # noqa: PT017
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def test_the_names_of_existing_projects_are_understood_in_dotenv(tmp_path: Path)
     assert settings.kafka.bootstrap_servers == "kafka-1:9092"
     assert settings.sources["prices"].kind == "kafka"
     assert settings.lake_url() == "s3://mine/marketpulse/lake"
+    assert settings.archive_url() == "s3://mine/marketpulse/archive"
 
 
 def test_names_of_other_programs_in_dotenv_are_passed_over_and_a_misspelt_one_of_ours_is_not(

@@ -42,10 +42,14 @@ def test_a_gap_is_refused_and_so_is_everything_after_rows_were_dropped() -> None
     held.take(batch("trades", 0, 0, 10))
     with pytest.raises(Retryable, match="rows before it are not stored"):
         held.take(batch("trades", 0, 11, 12))
+    held.check_whole()
     held.drop(KEY)
+    with pytest.raises(Retryable, match=r"in market/0: nothing is lost, reading again"):
+        held.check_whole()  # however quiet the partition is now
     with pytest.raises(Retryable, match="rows before it are not stored"):
         held.take(batch("trades", 0, 10, 12))
     held.begin({})
+    held.check_whole()
     held.take(batch("trades", 0, 10, 12))
 
 

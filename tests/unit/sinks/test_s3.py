@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.settings import S3Settings
 from marketpulse.sinks import s3
+from marketpulse.sinks.filing import series_directory
 from marketpulse.sinks.s3 import S3Storage
 from s3_server import ACCESS_KEY, SECRET_KEY, Bucket, free_ports
 
@@ -75,6 +76,15 @@ def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
     assert won.count(True) == 1
     assert writers[0].read(COMMIT) == str(won.index(True)).encode()
     assert writers[0].create(COMMIT, b"late", "a") is False
+
+
+def test_an_escaped_symbol_stands_in_a_key_as_it_is(storage: S3Storage) -> None:
+    path = f"table=trades/{series_directory('BTC/USD Ω%')}date=2024-05-01/x.parquet"
+    storage.put({path: b"1"}, "market-00")
+    assert storage.find() == [path]
+    assert storage.read(path) == b"1"
+    storage.delete([path])
+    assert storage.find() == []
 
 
 def test_a_prefix_of_the_same_beginning_is_another_place(s3_bucket: Bucket) -> None:

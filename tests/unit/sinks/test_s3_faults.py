@@ -32,6 +32,7 @@ def answer(code: str, status: int) -> ClientError:
     [
         (answer("NoSuchBucket", 404), "bucket quotes does not exist: create it"),
         (answer("AccessDenied", 403), "marketpulse aws policy writer"),
+        (answer("AccessDenied", 0), "marketpulse aws policy writer"),  # of one object among many
         (answer("Forbidden", 403), "marketpulse aws policy writer"),
         (answer("InvalidAccessKeyId", 403), "check its keys"),
         (answer("SignatureDoesNotMatch", 403), "check its keys"),

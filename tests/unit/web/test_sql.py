@@ -87,7 +87,7 @@ def test_rows_come_with_their_columns_types_and_dialect(served: Served) -> None:
 def test_the_form_is_what_is_accepted_and_format_goes_before(
     served: Served, accept: str, form: str | None
 ) -> None:
-    options = {"q": ROWS, "limit": 2} | ({} if form is None else {"format": form})
+    options: dict[str, str] = {"q": ROWS, "limit": "2"} | ({} if form is None else {"format": form})
     answer = served.client.get("/api/sql", params=options, headers={"accept": accept})
     assert (answer.text, answer.headers["content-type"]) == ("i,twice\n0,0\n1,2\n", "text/csv; charset=utf-8")
     assert (answer.headers["x-row-count"], answer.headers["x-more-rows"]) == ("2", "true")

@@ -33,6 +33,7 @@ from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.model.tables import TABLES
 
 _PLACES = ("first_offset", "last_offset", "quote_offset")
+_TRIM_ROWS = 500_000  # about as often as a worker saves its state
 Rows = dict[str, pa.RecordBatch]
 
 
@@ -56,6 +57,7 @@ class PartitionLoad:
         self._config, self._topic, self._partition = config, topic, partition
         self._strings = strings
         self._stepper = Stepper(config)
+        self._since_trim = 0
 
     def hear_hello(self, source: str, lateness_ns: int, calendar: str | None) -> None:
         """The source brings history: its event times are its clock."""
@@ -73,12 +75,15 @@ class PartitionLoad:
     def take(self, batch: MarketBatch, *, muted: bool) -> Given:
         """Take rows in, and give what is to be stored; nothing when `muted`."""
         letters: list[DeadLetter] = []
+        self._since_trim += len(batch)
+        if self._since_trim >= _TRIM_ROWS:
+            self.finish()
         rows = self._run(replace(batch, offset=batch.offset + LOADED), letters, batch, muted=muted)
         return Given(self._partition, {} if muted else {**to_tables(batch), **rows}, letters)
 
     def finish(self) -> PartitionState:
         """The state without what the correction window has left behind, as in a snapshot."""
-        self.state = self._stepper.trim(self.state)
+        self.state, self._since_trim = self._stepper.trim(self.state), 0
         return self.state
 
     def forming(self) -> int:

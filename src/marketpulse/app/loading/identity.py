@@ -10,7 +10,8 @@ from marketpulse.errors import Fatal
 from marketpulse.sources.files import fingerprint
 
 FORMAT = "1"
-"""Changes when the same files give other stretches: their positions in the lake mean something else then."""
+"""Changes when the same files give other stretches: positions in the lake would mean something else then. (How long a
+stretch is stands among the facts.)"""
 
 WHOLE = 10**15
 """Partition 0 stands here when all of a load is stored: further than files have rows."""

@@ -12,6 +12,7 @@ without storing it (the same rows give the same bits), and goes on.
 
 import contextlib
 import itertools
+import os
 import shutil
 import time
 from collections import Counter
@@ -47,11 +48,11 @@ from marketpulse.settings import Mapping as Columns
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.sources.files import expand, stem
-from marketpulse.sources.history import LaidOut, lay_out, read_rejected, stretches
+from marketpulse.sources.history import STRETCH_ROWS, LaidOut, lay_out, read_rejected, stretches
 from marketpulse.sources.remote import fetch, is_url
 from marketpulse.telemetry import DEAD_LETTERS
 
-_ENGINES = 2  # partitions computed at a time: kernels run without the interpreter's lock
+_ENGINES = min(8, max(2, os.cpu_count() or 2))  # at a time: kernels run without the interpreter's lock
 _LETTERS = 20_000  # dead letters of one batch
 
 
@@ -141,7 +142,7 @@ def _identity(
     rules = [repr(rule) for rule in config.alerts]
     facts = [
         request.mapping.model_dump_json(), source, request.calendar or "", str(request.complete), computation(config),
-        str(partitions), *rules,
+        str(partitions), str(STRETCH_ROWS), *rules,
     ]  # fmt: skip
     return identify(paths, facts, request.name)
 

@@ -102,7 +102,8 @@ class _Storing:
                 self._sink.flush()
                 break
             except Retryable as error:
-                if self._life.stop.is_set() or time.monotonic() > give_up:
+                useless = not self._sink.waiting_rows  # what was there must be read again
+                if useless or self._life.stop.is_set() or time.monotonic() > give_up:
                     raise
                 self._life.health.set_not_ready(str(error))
                 get_logger().warning("flush_waits", sink=self._sink.name, error=str(error))

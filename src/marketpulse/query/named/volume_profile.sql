@@ -4,25 +4,26 @@
 -- levels (count) = 20: how many levels between the lowest and the highest price
 -- days (count) = 1: how many days back from `until`
 -- until (time) = SELECT max(event_time_ns) FROM trades: the end; unset: the newest trade
-WITH chosen AS (
-    SELECT symbol, price, size
+WITH prices AS (
+    SELECT symbol, price, sum(size) AS volume, count(*) AS trades
     FROM trades
     WHERE symbol LIKE :symbol
       AND event_time_ns > :until - :days * 86400000000000 AND event_time_ns <= :until
+    GROUP BY symbol, price
 ), ranges AS (
     SELECT symbol, min(price) AS lowest, (max(price) - min(price)) / :levels AS step
-    FROM chosen
+    FROM prices
     GROUP BY symbol
 ), levels AS (
-    SELECT c.symbol, r.lowest, r.step, c.size,
+    SELECT p.symbol, r.lowest, r.step, p.volume, p.trades,
            CASE WHEN r.step > 0
-                THEN least(CAST(floor((c.price - r.lowest) / r.step) AS bigint), :levels - 1) ELSE 0 END AS level
-    FROM chosen AS c
-    JOIN ranges AS r ON c.symbol = r.symbol
+                THEN least(CAST(floor((p.price - r.lowest) / r.step) AS bigint), :levels - 1) ELSE 0 END AS level
+    FROM prices AS p
+    JOIN ranges AS r ON p.symbol = r.symbol
 )
 SELECT symbol, level + 1 AS level,
        round(lowest + level * step, 6) AS from_price, round(lowest + (level + 1) * step, 6) AS to_price,
-       sum(size) AS volume, count(*) AS trades
+       sum(volume) AS volume, CAST(sum(trades) AS bigint) AS trades
 FROM levels
 GROUP BY symbol, level, lowest, step
 ORDER BY symbol, level

@@ -1,0 +1,140 @@
+"""The lake on S3, in each catalogue that it knows: the same promises as on a disk."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from pyiceberg.catalog import load_catalog
+
+from lake_services import KEY, REGION, SECRET, Buckets, buckets, glue, login
+from lake_store import iceberg_rows
+from log_of_rows import TOPICS, expected, stretch
+from marketpulse.catalog import open_lake, open_visible
+from marketpulse.clock import SystemClock
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.query import LakeQuery
+from marketpulse.settings import Settings
+from marketpulse.sinks import open_sink
+from marketpulse.sinks.lake_chores import Chores
+from storing_child import store
+
+pytestmark = pytest.mark.integration
+
+TABLES = [table for tables in TOPICS.values() for table in tables]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
+    with buckets(tmp_path_factory.mktemp("buckets")) as running:
+        running.client().create_bucket(Bucket="lake")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def glue_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with glue(tmp_path_factory.mktemp("glue")) as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "rest", "glue"])
+def settings(
+    request: pytest.FixtureRequest, server: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """A lake of its own, with keys in the environment alone."""
+    for name, value in login().items():
+        monkeypatch.setenv(name, value)
+    name = f"{request.param}-{abs(hash(tmp_path)) % 10**8}"
+    url, catalog = f"s3://lake/{name}", {"kind": request.param}
+    if request.param == "glue":
+        catalog["uri"] = request.getfixturevalue("glue_address")
+        catalog["namespace"] = name.replace("-", "_")
+    if request.param == "rest":
+        boto3.client("s3tables", endpoint_url=server.endpoint, region_name=REGION).create_table_bucket(name=name)
+        url = f"s3://{name}"
+        catalog |= {"uri": server.catalog, "warehouse": url, "credential": f"{KEY}:{SECRET}"}
+    s3 = {"endpoint_url": server.endpoint, "path_style": True}
+    return Settings(data_dir=tmp_path, s3=s3, sinks={"lake": {"url": url, "catalog": catalog}})
+
+
+def history(settings: Settings, table: str) -> list[str]:
+    """The table's rows as pyiceberg alone reads them."""
+    lake = open_lake(settings)
+    found = load_catalog("marketpulse", **lake.properties, **(
+        {"uri": f"sqlite:///{lake.database}"} if lake.database else {}
+    ))  # fmt: skip
+    table_rows = iceberg_rows(_In(found, lake.namespace), table)
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table_rows)
+
+
+class _In:
+    """A catalogue whose namespace has another name."""
+
+    def __init__(self, catalog: Any, namespace: str) -> None:
+        self._catalog, self._namespace = catalog, namespace
+
+    def load_table(self, name: tuple[str, str]) -> Any:
+        return self._catalog.load_table((self._namespace, name[1]))
+
+
+def assert_stored(settings: Settings, end: int) -> None:
+    for table in TABLES:
+        assert history(settings, table) == expected(table, (0, 1), end), table
+
+
+def test_rows_are_stored_once_over_a_restart_and_sql_answers(settings: Settings) -> None:
+    store(open_sink(settings, "lake"), end=12, cut=6)
+    sink = open_sink(settings, "lake")
+    assert sink.resume() == {(topic, p): 12 for topic in TOPICS for p in (0, 1)}
+    store(sink, end=20, cut=20)
+    assert_stored(settings, 20)
+    query = LakeQuery(settings)
+    assert query.run("SELECT count(*) AS n FROM trades").to_pylist() == [{"n": 16}]
+    assert query.run("SELECT count(*) AS n FROM bars WHERE symbol = 'S00'").num_rows == 1
+    assert query.committed_ms is not None
+    query.close()
+    for table in TABLES:
+        Chores(open_lake(settings), settings, SystemClock()).compact(table)
+    assert_stored(settings, 20)
+    assert len(open_visible(settings).read(["bars"])["bars"].files) == 1
+
+
+def test_writers_that_come_in_between_are_waited_for(settings: Settings) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(store, open_sink(settings, "lake"), 12, 4, (p,)) for p in (0, 1)]
+        for one in done:
+            one.result(120)
+    assert_stored(settings, 12)
+    assert open_sink(settings, "lake").resume() == {(topic, p): 12 for topic in TOPICS for p in (0, 1)}
+
+
+def test_keys_that_are_refused_are_fatal_and_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(open_sink(settings, "lake"), end=4, cut=4)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
+    catalog = settings.sinks.lake.catalog
+    if catalog.kind == "rest":
+        changed = catalog.model_copy(update={"credential": type(catalog.credential)("AK:another-secret")})  # type: ignore[misc,arg-type]
+        lake = settings.sinks.lake.model_copy(update={"catalog": changed})
+        settings = settings.model_copy(update={"sinks": settings.sinks.model_copy(update={"lake": lake})})
+    with pytest.raises(Fatal, match="give this user access") as caught:
+        store(open_sink(settings, "lake"), end=8, cut=8)
+    assert "nothing is lost" in str(caught.value)
+    assert "another-secret" not in str(caught.value) + repr(open_lake(settings)) + repr(settings)
+
+
+def test_a_server_that_is_away_is_waited_for(settings: Settings, server: Buckets) -> None:
+    sink = open_sink(settings, "lake")
+    store(sink, end=6, cut=6)
+    server.stop()
+    try:
+        for one in stretch("market", 0, 6, 12):
+            sink.write(one)
+        with pytest.raises(Retryable, match="nothing is lost"):
+            sink.flush()
+    finally:
+        server.start()
+    store(sink, end=12, cut=12)
+    assert_stored(settings, 12)
