@@ -1,6 +1,6 @@
 """Every benchmark in turn: `make bench`. Their figures also go to bench/results/<name>.json.
 
-python -m bench [alerts|catchup|decode|indicators|latency|scale|small_turns|stages …]
+python -m bench [alerts|catchup|decode|indicators|lake|latency|scale|small_turns|stages …]
 """
 
 import subprocess
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("alerts", "catchup", "decode", "indicators", "latency", "scale", "small_turns", "stages")
+NAMES = ("alerts", "catchup", "decode", "indicators", "lake", "latency", "scale", "small_turns", "stages")
 
 
 def main() -> int:

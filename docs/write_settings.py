@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -36,6 +36,8 @@ EXAMPLES: dict[str, Any] = {
     "engine.alerts": [{"name": "dip", "expression": "rsi_14 < 30", "timeframe": "5m"}],
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",
+    "sinks.lake.catalog.uri": "https://catalog.example.org",
+    "sinks.lake.catalog.warehouse": "market",
     "sinks.archive.url": "/mnt/archive",
     "s3.endpoint_url": "http://127.0.0.1:9000",
     "s3.region": "eu-central-1",
@@ -98,7 +100,7 @@ def leaves(model: type[BaseModel], place: str = "") -> Iterator[Setting]:
     """Every setting below a section, sections inside it included."""
     for name, field in model.model_fields.items():
         inner = field.annotation
-        if name == "kind" or (place == "" and name == "sources"):
+        if (name == "kind" and place == " ") or (place == "" and name == "sources"):
             continue
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from leaves(inner, f"{place}{name}.")
@@ -186,7 +188,8 @@ def example_toml() -> str:
     for section, settings in sections():
         lines += ["", f"# [{section}]"] if section else [""]
         for setting in settings:
-            lines += setting_lines(setting, f"{section}." if section else "")
+            if SecretStr not in get_args(setting.field.annotation):
+                lines += setting_lines(setting, f"{section}." if section else "")
     for name, model, what in SOURCES:
         kind = model.model_fields["kind"].default
         lines += ["", f"## {what}", f"# [sources.{name}]", f'# kind = "{kind}"']
@@ -219,8 +222,12 @@ def env_example() -> str:
 ## An existing topic with foreign JSON to feed in
 # KAFKA_TOPIC=stock-prices
 
-## A bucket for the lake (needs `pip install 'marketpulse[s3]'` and the usual AWS credentials)
+## A bucket for the lake (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket
+
+## The login to the lake's REST catalogue: one of the two
+# MARKETPULSE_SINKS__LAKE__CATALOG__TOKEN=…
+# MARKETPULSE_SINKS__LAKE__CATALOG__CREDENTIAL=client_id:client_secret
 
 ## Any setting of docs/settings.md, its sections joined by two underscores
 # MARKETPULSE_SERVE__PORT=9000

@@ -23,8 +23,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": MODEL | {"compiled", "indicators", "alerts"},
     "sources": BASE,
     "kafka": BASE,
-    "sinks": BASE,
-    "query": BASE,
+    "catalog": BASE,
+    "sinks": BASE | {"catalog"},
+    "query": BASE | {"catalog"},
     "web": BASE,
     "spark": MODEL | {"engine"},
 }
@@ -35,7 +36,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "duckdb": "query",
     "starlette": "web",
     "uvicorn": "web",
-    "fsspec": {"sinks", "query"},
+    "fsspec": "sinks",
     "exchange_calendars": "app",
     "typer": "app",
     "rich": "app",
@@ -49,6 +50,8 @@ ONLY_IN: dict[str, str | set[str]] = {
     "prometheus_client": "telemetry",
     "structlog": "telemetry",
     "pydantic_settings": "settings",
+    "pyiceberg": {"catalog", "sinks"},
+    "sqlalchemy": "catalog",
 }
 MODEL_LIBRARIES = {"numpy", "pyarrow"}
 
