@@ -34,7 +34,7 @@ SYMBOLS, START_NS = 500, 1_714_521_600 * 10**9
 QUERIES = {
     "all rows": "SELECT sum(price * size) FROM {}",
     "one symbol": "SELECT count(*), max(price) FROM {} WHERE symbol = 'S017'",
-    "a quarter of an hour": "SELECT count(*), sum(size) FROM {} WHERE event_time_ns // 1000000000000 = 1714522",
+    "a quarter of an hour": "SELECT count(*), sum(size) FROM {} WHERE event_time_ns >= 1714522600000000000 AND event_time_ns < 1714523500000000000",
     "by symbol": "SELECT symbol, avg(price) FROM {} GROUP BY symbol",
 }
 
