@@ -16,6 +16,7 @@ NAMES = (
     "decode",
     "indicators",
     "influx",
+    "lake",
     "latency",
     "load",
     "postgres",

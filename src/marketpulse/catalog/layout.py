@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
@@ -42,15 +45,17 @@ PERIOD = {
 """What a partition is, by the first of TIMES. Thirty years of daily bars are 360 months."""
 
 SORTED_BY: dict[str, tuple[str, ...]] = {
-    "trades": ("symbol", "event_time_ns", "topic", "partition", "offset", "row"),
-    "quotes": ("symbol", "event_time_ns", "topic", "partition", "offset", "row"),
-    "events": ("symbol", "event_time_ns", "topic", "partition", "offset", "row"),
-    "bars": ("timeframe", "symbol", "open_time_ns", "revision"),
-    "indicators": ("timeframe", "symbol", "open_time_ns", "revision"),
-    "alerts": ("symbol", "event_time_ns", "rule", "revision"),
-    "dead_letters": ("topic", "partition", "offset", "row"),
+    "trades": ("symbol", "event_time_ns"),
+    "quotes": ("symbol", "event_time_ns"),
+    "events": ("symbol", "event_time_ns"),
+    "bars": ("timeframe", "symbol", "open_time_ns"),
+    "indicators": ("timeframe", "symbol", "open_time_ns"),
+    "alerts": ("symbol", "event_time_ns"),
+    "dead_letters": ("topic", "partition", "offset"),
 }
-"""The timeframe comes before the symbol: a query names one, and there are sixty 1s bars beside each 1m bar."""
+"""What files are sorted by; rows that are alike in these stay in the order of the log.
+
+The timeframe comes before the symbol: a query names one, and there are sixty 1s bars beside each 1m bar."""
 
 ROW_GROUP_ROWS = 100_000
 
@@ -67,6 +72,7 @@ PROPERTIES = {
     "commit.retry.min-wait-ms": "10",
 }
 
+_LEAST = -(2**63)
 _PRIMITIVES = {
     pa.string(): "StringType", pa.int32(): "IntegerType", pa.int64(): "LongType", pa.float64(): "DoubleType",
     pa.bool_(): "BooleanType", pa.date32(): "DateType", TIME: "TimestamptzType",
@@ -115,8 +121,26 @@ def _plain(field: pa.Field) -> pa.Field:
     return pa.field(field.name, kind)
 
 
-def sort_keys(table: str) -> list[tuple[str, str]]:
-    return [(name, "ascending") for name in SORTED_BY[table]]
+def in_order(table: str, rows: pa.Table) -> pa.Table:
+    """The rows as SORTED_BY says; what has no value comes first. By numbers: comparing texts takes ten times as long."""
+    keys = [_ranks(rows[name]) for name in SORTED_BY[table]]
+    order = np.lexsort(keys[::-1])
+    return rows if (np.diff(order) == 1).all() else rows.take(pa.array(order))
+
+
+def _ranks(values: pa.ChunkedArray) -> NDArray[np.int64]:
+    """(n,) numbers in the order of the values."""
+    if not pa.types.is_string(values.type):
+        return np.asarray(values.cast(pa.int64()).fill_null(_LEAST).to_numpy(), np.int64)
+    if not len(values):
+        return np.empty(0, np.int64)
+    encoded = values.combine_chunks().dictionary_encode()
+    texts = encoded.dictionary
+    rank = np.empty(len(texts) + 1, np.int64)
+    rank[-1] = -1  # of those that have none
+    rank[pc.sort_indices(texts).to_numpy()] = np.arange(len(texts))
+    found: NDArray[np.int64] = rank[encoded.indices.fill_null(len(texts)).to_numpy()]
+    return found
 
 
 def iceberg_schema(table: str, indicators: Sequence[str] = ()) -> "Schema":

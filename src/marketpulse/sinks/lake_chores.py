@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 8  # flushes: sooner, no table has enough new files
 _MERGES_A_LOOK = 3
+_EXPIRE_AT_LEAST = 16
 _RARELY_S = 3_600.0  # between two looks for old days and left-over files
 _MEGABYTE = 1024 * 1024
 
@@ -67,7 +68,7 @@ class Chores:
         try:
             for name in TABLES:
                 self.compact(name, merges=_MERGES_A_LOOK)
-                self.expire(name, at_least=16)
+                self.expire(name, at_least=_EXPIRE_AT_LEAST)
                 if rarely:
                     self.delete_old(name)
                     self.clean(name)

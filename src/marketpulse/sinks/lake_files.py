@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from marketpulse.catalog.faults import explained
-from marketpulse.catalog.layout import PERIOD, ROW_GROUP_ROWS, TIMES, sort_keys, with_times
+from marketpulse.catalog.layout import PERIOD, ROW_GROUP_ROWS, TIMES, in_order, with_times
 from marketpulse.catalog.visible import file_name
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def write_file(
     called = file_name(*flushed_ms, uuid.uuid4().hex, merged=merged)
     path = f"{table.metadata.location}/data/{directory}{called}"
     rows = rows.select([f.name for f in schema.fields if f.name in rows.column_names])
-    rows = rows.sort_by(sort_keys(name))
+    rows = in_order(name, rows)
     with explained(where):
         output = table.io.new_output(path)
         try:
