@@ -146,6 +146,9 @@ def ensure_packages(record: Record, level: str) -> None:
     files = [str(LOCKS / name) for name in locks]
     # Those that come as source are built with what a lock names, not with the newest that is there.
     built_with = ["--build-constraints", str(LOCKS / "spark.txt")] if "spark.txt" in locks else []
+    record.done(
+        "packages", " ".join(["unfinished", *before[1:]])
+    )  # what is there is no longer what was recorded
     command(
         "installing packages", [*uv, "pip", "sync", "--quiet", "--require-hashes", *built_with, *files], env
     )

@@ -108,6 +108,18 @@ def test_packages_are_installed_once_and_again_when_a_lock_changes(
     install.ensure_packages(install.Record(), "run")
     assert len(said) == 4
 
+    def stopped(what: str, *_: object) -> None:
+        raise install.Problem(what)
+
+    (locks / "run.txt").write_text("one==3")
+    monkeypatch.setattr(install, "command", stopped)
+    with pytest.raises(install.Problem):
+        install.ensure_packages(install.Record(), "run")
+    (locks / "run.txt").write_text("one==2")  # the lock is as it was, what is installed is not
+    monkeypatch.setattr(install, "command", lambda what, *_: said.append(what))
+    install.ensure_packages(install.Record(), "run")
+    assert len(said) == 6
+
 
 def test_a_step_that_fails_shows_its_last_lines_and_names_the_whole_output(install: ModuleType) -> None:
     with pytest.raises(install.Problem, match=r"(?s)fetching failed \(exit 3\).*no route to host"):

@@ -230,5 +230,7 @@ def _refusal(error: Any, workgroup: str) -> Exception:
             f"one in the workgroup {workgroup}"
         )
     if "workgroup" in lower:
-        return Fatal(f"Athena has no workgroup {workgroup!r} ({message}): create it with `marketpulse aws apply`, or set athena.workgroup to one that there is")
+        return Fatal(
+            f"Athena has no workgroup {workgroup!r} ({message}): create it with `marketpulse aws apply`, or set athena.workgroup to one that there is"
+        )
     return _failure("", message)

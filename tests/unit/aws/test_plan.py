@@ -1,6 +1,5 @@
 """What would be done in AWS, and doing it, against an emulation of AWS that keeps what it is told."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from aws_server import ACCOUNT, REGION, AwsAccount
 from marketpulse.aws import Account, Aws, Step, Wanted, changing, wanted_objects
 from marketpulse.aws.athena import named_queries
+from marketpulse.aws.wanted import Query
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.settings import Settings
 
@@ -15,14 +15,10 @@ INDICATORS = ("sma_20", "rsi_14")
 TABLES = ("alerts", "bars", "dead_letters", "events", "indicators", "quotes", "trades")
 
 
-@dataclass(frozen=True)
-class Kept:
-    name: str
-    title: str
-    sql: str
-
-
-QUERIES = (Kept("gainers", "The largest gains", "SELECT 1"), Kept("losers", "The largest losses", "SELECT 2"))
+QUERIES = (
+    Query("gainers", "The largest gains", "SELECT 1"),
+    Query("losers", "The largest losses", "SELECT 2"),
+)
 
 
 def settings(**aws: Any) -> Settings:
@@ -35,7 +31,7 @@ def settings(**aws: Any) -> Settings:
     return Settings(sinks={"archive": archive}, aws={"crawler_role": "crawls", "tags": {"desk": "7"}, **aws})
 
 
-def wanted(chosen: Settings, queries: tuple[Kept, ...] = QUERIES) -> list[Wanted]:
+def wanted(chosen: Settings, queries: tuple[Query, ...] = QUERIES) -> list[Wanted]:
     return wanted_objects(chosen, INDICATORS, queries)
 
 
@@ -43,7 +39,7 @@ def opened(chosen: Settings) -> Aws:
     return Aws(Account(chosen), chosen)
 
 
-def applied(chosen: Settings, queries: tuple[Kept, ...] = QUERIES) -> list[Step]:
+def applied(chosen: Settings, queries: tuple[Query, ...] = QUERIES) -> list[Step]:
     aws = opened(chosen)
     return list(aws.do(aws.plan(wanted(chosen, queries))))
 
@@ -98,7 +94,7 @@ def test_what_was_applied_stands_there_and_nothing_is_left_to_do(aws_account: Aw
 def test_a_changed_setting_updates_what_it_touches_and_says_which_fields(aws_account: AwsAccount) -> None:
     applied(settings())
     changed = settings(bytes_scanned_max=10**9, crawler_schedule="cron(15 0 * * ? *)", tags={"desk": "8"})
-    queries = (Kept("gainers", "The largest gains", "SELECT 3"), QUERIES[1])
+    queries = (Query("gainers", "The largest gains", "SELECT 3"), QUERIES[1])
     steps = {s.name + s.kind: s for s in changing(opened(changed).plan(wanted(changed, queries)))}
     assert steps["marketpulseathena workgroup"].changes["bytes_scanned_max"] == (10 * 1024**3, 10**9)
     assert steps["marketpulseglue crawler"].changes["schedule"] == (None, "cron(15 0 * * ? *)")

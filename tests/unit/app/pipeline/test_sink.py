@@ -18,9 +18,9 @@ from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
-from marketpulse.sinks.archive import JsonLinesFormat
 from marketpulse.sinks.commits import read_states
 from marketpulse.sinks.files import FileSink
+from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import LocalStorage
 from marketpulse.telemetry import Health
 
@@ -103,7 +103,7 @@ class Running:
     ) -> None:
         self.topic, self.storage = topic, LocalStorage(directory / "lake")
         settings = Settings(data_dir=directory, sinks={"lake": {"flush_s": flush_s}})
-        sink = self.sink = FileSink("lake", self.storage, JsonLinesFormat(), ManualClock())
+        sink = self.sink = FileSink("lake", self.storage, FORMATS["json-lines"], ManualClock())
         patch.setattr(sink_process, "TableReader", topic.reader)
         patch.setattr(sink_process, "open_sink", lambda *_: sink)
         self.life = Lifecycle("sink-lake", threading.Event(), Health(), directory / "run" / "sink.json", 0)
