@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.layout import PROPERTIES, beyond, iceberg_schema, partition_spec, sort_order
 from marketpulse.errors import EnvironmentProblem, ParameterError, Retryable
-from marketpulse.settings import Settings
-from marketpulse.settings.sections import S3Settings
+from marketpulse.settings import S3Settings, Settings
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

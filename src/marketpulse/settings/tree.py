@@ -12,18 +12,20 @@ from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, reading
 from marketpulse.settings.sections import (
     AnySource,
-    AthenaSettings,
-    AwsSettings,
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
     ParitySettings,
     ProcessSettings,
-    S3Settings,
     ServeSettings,
-    SinkSettings,
     SqlSettings,
     TelemetrySettings,
+)
+from marketpulse.settings.stores import (
+    AthenaSettings,
+    AwsSettings,
+    S3Settings,
+    SinkSettings,
 )
 
 
