@@ -270,6 +270,21 @@ def test_loaded_files_have_offsets_of_their_own(settings: Settings) -> None:
     }
 
 
+def test_how_far_a_loaded_file_came_is_told_by_every_flush(settings: Settings) -> None:
+    sink = opened(settings)
+    sink.resume()
+    topic = "file:trades.csv@1.2"
+    for begin, end in ((0, 10), (10, 20), (20, 10**15)):
+        for one in stretch("market", 0, begin, min(end, 20)) + stretch("bars", 0, begin, min(end, 20)):
+            sink.write(
+                SinkBatch(
+                    one.table, topic, 0, begin, end, one.rows if one.table == "trades" else one.rows[:0]
+                )
+            )
+        sink.flush()
+    assert opened(settings).resume() == {(topic, 0): 10**15}
+
+
 def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -5,6 +5,9 @@ import pyarrow as pa
 from marketpulse.model.market import EVENT, QUOTE, TRADE
 from marketpulse.model.rows import ALERT, BAR, DEAD_LETTER, INDICATORS_HEAD
 
+LOADED_TOPIC = "file:"
+"""What the topic of rows begins with that were loaded from a file and stand in no log."""
+
 _POSITION = [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()), ("row", pa.int32())]
 
 

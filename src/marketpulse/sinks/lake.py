@@ -25,7 +25,7 @@ from marketpulse.catalog.lake import Lake, open_lake
 from marketpulse.catalog.offsets import Offsets, group_of, positions
 from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError, Retryable
-from marketpulse.model.tables import TABLES
+from marketpulse.model.tables import LOADED_TOPIC, TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
 from marketpulse.sinks.held import HeldRows, Key, from_offset
@@ -143,7 +143,8 @@ class _Flush:
         return any(b.rows.num_rows for key in self._keys for b in self._held.of(key).get(name, ()))
 
     def _tell_positions(self, told: set[str]) -> None:
-        """Of topics that brought no row at all: at most once a minute, by the first of their tables."""
+        """Of topics that brought no row at all: at most once a minute, by the first of their tables. What a loaded
+        file gives is told at once, since nothing may come after it."""
         now = self._sink._clock.monotonic()
         for topic in dict.fromkeys(TABLES[name][0] for name in self._held.tables):
             waits = [
@@ -152,7 +153,8 @@ class _Flush:
             if not waits or topic in told:
                 continue
             last = self._sink._told_at.get(topic)
-            if last is None or now - last >= _POSITION_EVERY_S:
+            loaded = any(key[0].startswith(LOADED_TOPIC) for key in self._keys)
+            if loaded or last is None or now - last >= _POSITION_EVERY_S:
                 self._store(waits[0])
                 self._sink._told_at[topic] = now
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marketpulse.errors import Fatal
+from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.sources.files import fingerprint
 
 FORMAT = "1"
@@ -36,7 +37,7 @@ def identify(paths: Sequence[Path], facts: Iterable[str], name: str | None = Non
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name or paths[0].name)
     more = f"+{len(paths) - 1}" if len(paths) > 1 else ""
     digest = hashlib.blake2b("\0".join([FORMAT, *facts]).encode(), digest_size=3).hexdigest()
-    return Identity(f"file:{plain}{more}", fingerprint(paths)[:8], digest)
+    return Identity(f"{LOADED_TOPIC}{plain}{more}", fingerprint(paths)[:8], digest)
 
 
 def check_unchanged(identity: Identity, stored: Mapping[tuple[str, int], int]) -> None:

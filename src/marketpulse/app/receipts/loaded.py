@@ -5,15 +5,17 @@ import pyarrow.compute as pc
 
 from marketpulse.app.receipts.trace import Ask, Input
 from marketpulse.model.market import LOADED
+from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.query.stored_rows import StoredRows, Wanted
-
-PREFIX = "file:"
-"""What the topic of loaded rows begins with (app.loading.identity)."""
 
 
 def file_of(topic: str | None) -> str | None:
     """The file's name, of the topic of loaded rows; None of another topic."""
-    return topic.removeprefix(PREFIX).partition("@")[0] if topic and topic.startswith(PREFIX) else None
+    return (
+        topic.removeprefix(LOADED_TOPIC).partition("@")[0]
+        if topic and topic.startswith(LOADED_TOPIC)
+        else None
+    )
 
 
 def loaded_inputs(stored: StoredRows, ask: Ask, end_ns: int) -> list[Input]:
@@ -22,7 +24,7 @@ def loaded_inputs(stored: StoredRows, ask: Ask, end_ns: int) -> list[Input]:
     rows = stored.table("trades", Wanted(ask.open_ns, end_ns, frozenset({ask.symbol}))).rows
     if not rows.num_rows:
         return []
-    rows = rows.filter(pc.starts_with(rows["topic"], PREFIX)).sort_by(
+    rows = rows.filter(pc.starts_with(rows["topic"], LOADED_TOPIC)).sort_by(
         [("event_time_ns", "ascending"), ("offset", "ascending"), ("row", "ascending")]
     )
     return _inputs(rows)
