@@ -122,8 +122,9 @@ def _plain(field: pa.Field) -> pa.Field:
 
 
 def in_order(table: str, rows: pa.Table) -> pa.Table:
-    """The rows as SORTED_BY says; what has no value comes first. By numbers: comparing texts takes ten times as long."""
-    keys = [_ranks(rows[name]) for name in SORTED_BY[table]]
+    """The rows as SORTED_BY says, and those that replace each other oldest first; what has no value comes first. By numbers: comparing texts takes ten times as long."""
+    names = [*SORTED_BY[table], *(name for name in ("revision",) if name in rows.column_names)]
+    keys = [_ranks(rows[name]) for name in names]
     order = np.lexsort(keys[::-1])
     return rows if (np.diff(order) == 1).all() else rows.take(pa.array(order))
 

@@ -166,6 +166,7 @@ class LakeQuery:
         """A database that holds the views and is then locked."""
         with duckdb.connect(":memory:", config=self._config()) as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
             paths = [path_on(file.path) for own in files.values() for file in own]
             connection.execute(f"SET allowed_paths = {_list(paths)}")
             for table, picture in pictures.items():

@@ -6,9 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from marketpulse.model.tables import EVENT_TIME_COLUMN
 from marketpulse.model.timeframe import Cut, Timeframe
 from marketpulse.settings.sections import Section
+
+TIMED_TABLES = ("trades", "quotes", "events", "bars", "indicators", "alerts")
+"""Those of model.tables whose rows have a time. (Arrow is not imported for a list of names: it starts threads.)"""
 
 
 class StoreSettings(Section):
@@ -76,9 +78,8 @@ class LakeSettings(StoreSettings):
     @classmethod
     def _days(cls, value: dict[str, str]) -> dict[str, str]:
         for table, days in value.items():
-            if EVENT_TIME_COLUMN.get(table) is None:
-                known = ", ".join(name for name, time in EVENT_TIME_COLUMN.items() if time)
-                raise ValueError(f"{table!r} has no retention: choose among {known}")
+            if table not in TIMED_TABLES:
+                raise ValueError(f"{table!r} has no retention: choose among {', '.join(TIMED_TABLES)}")
             if not re.fullmatch(r"[1-9][0-9]{0,5}d", days):
                 raise ValueError(f"{table}: {days!r} is no number of days such as 30d")
         return value

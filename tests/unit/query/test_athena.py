@@ -75,7 +75,9 @@ def test_moto_takes_the_query_with_its_place_and_gives_its_rows(tmp_path: Path) 
         result = {"rows": rows, "column_info": columns}
         script = json.dumps({"region": "eu-central-1", "results": [result]}).encode()
         httpx.post(f"{url}/moto-api/static/athena/query-results", content=script)
-        opened = desk(url, tmp_path, database="market", output_location="s3://results/here/")
+        opened = desk(
+            url, tmp_path, workgroup="primary", database="market", output_location="s3://results/here/"
+        )
         found = ask(opened, "SELECT symbol, count(*) AS n FROM trades GROUP BY symbol")
         assert found == [{"symbol": "AAPL", "n": 7}]
         assert "read 0.0 MB" in opened.cost

@@ -18,7 +18,8 @@ from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
 if TYPE_CHECKING:
-    from marketpulse.query import RecentRows, RecentRowsOfRedis
+    from marketpulse.query import RecentRows
+    from marketpulse.query.recent_redis import RecentRowsOfRedis
 
 POLL_S = 0.1
 STATS_EVERY_S = 0.5
@@ -56,9 +57,13 @@ def _first_picture(settings: Settings, history: int) -> "RecentRows | RecentRows
     quick = settings.serve.first_picture == "redis"
     if not quick and not (settings.sinks.lake.enabled and open_lake(settings).exists()):
         return None
-    from marketpulse import query  # 0.2 s, which the first start of all does not need
+    if quick:
+        from marketpulse.query.recent_redis import RecentRowsOfRedis
 
-    return query.RecentRowsOfRedis(settings, history) if quick else query.RecentRows(settings, history)
+        return RecentRowsOfRedis(settings, history)
+    from marketpulse.query import RecentRows  # 0.2 s, which the first start of all does not need
+
+    return RecentRows(settings, history)
 
 
 def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:

@@ -32,11 +32,11 @@ def run(*arguments: str) -> list[str]:
 def test_plan_says_what_apply_then_does_and_afterwards_nothing() -> None:
     before = run("plan")
     assert "create  glue table        trades" in before
-    assert "10 to create, 0 to update, 0 to delete, 0 as wanted, 0 not touched" in before
+    assert "20 to create, 0 to update, 0 to delete, 0 as wanted, 0 not touched" in before
     done = run("apply")
-    assert done[0] == "[1/10] create  glue database     marketpulse"
-    assert done[-1] == "10 done"
-    assert "0 to create, 0 to update, 0 to delete, 10 as wanted, 0 not touched" in run("plan")
+    assert done[0] == "[1/20] create  glue database     marketpulse"
+    assert done[-1] == "20 done"
+    assert "0 to create, 0 to update, 0 to delete, 20 as wanted, 0 not touched" in run("plan")
     assert run("apply") == ["nothing to do"]
 
 
@@ -65,7 +65,7 @@ def test_destroy_asks_and_without_anybody_to_answer_needs_yes(aws_account: AwsAc
     with pytest.raises(ParameterError, match="add --yes"):
         run("destroy")
     assert len(aws_account.client("glue").get_databases()["DatabaseList"]) == 1
-    assert run("destroy", "--yes")[-1] == "10 done"
+    assert run("destroy", "--yes")[-1] == "20 done"
     assert run("destroy") == ["nothing to do"]
     assert aws_account.client("glue").get_databases()["DatabaseList"] == []
 
@@ -78,9 +78,9 @@ def test_a_fault_says_how_far_it_came_and_apply_goes_on(monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patched:
         patched.setattr(Crawlers, "create", away)
-        with pytest.raises(Retryable, match=r"glue is away; 8 of 10 steps are done: `marketpulse aws apply`"):
+        with pytest.raises(Retryable, match=r"glue is away; 8 of 20 steps are done: `marketpulse aws apply`"):
             run("apply")
-    assert run("apply")[-1] == "2 done"
+    assert run("apply")[-1] == "12 done"
 
 
 def test_a_policy_is_printed_for_this_account_or_a_named_one(monkeypatch: pytest.MonkeyPatch) -> None:
