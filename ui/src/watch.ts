@@ -178,10 +178,10 @@ export class WatchList {
 
   #key(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
-    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, [role=radiogroup]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input")) return;
     const steps: Record<string, number> = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
     if (event.key === "/") this.#search.focus();
-    else if (event.key in steps) this.#step(steps[event.key]!);
+    else if (event.key in steps && !target.closest("[role=radiogroup]")) this.#step(steps[event.key]!);
     else return;
     event.preventDefault();
   }
