@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -90,10 +91,17 @@ class PostgresServer:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """All its processes, with -9."""
+        """All its processes, with -9. Those that serve a connection are groups of their own, and would go on serving it."""
         if self._process is not None:
+            own = psutil.Process(self._process.pid)
+            own.suspend()  # or another is born meanwhile
+            backends = own.children(recursive=True)
+            for backend in backends:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    backend.kill()
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            psutil.wait_procs(backends, timeout=10)
             self._process = None
 
     def freeze(self) -> None:
@@ -137,8 +145,6 @@ class PostgresServer:
 
     def _backends(self) -> list[int]:
         """Each backend is in a group of its own."""
-        import psutil
-
         assert self._process is not None
         return [child.pid for child in psutil.Process(self._process.pid).children()]
 
