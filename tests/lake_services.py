@@ -47,7 +47,7 @@ class Buckets:
         self._command = [
             str(_BIN / "weed"), "server", "-dir", str(directory / "data"), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1",
             "-filer", "-s3", "-s3.config", str(directory / "s3.json"), "-master.volumeSizeLimitMB", "64",
-            "-volume.max", "40", "-master.telemetry=false", "-s3.port.lance", "0",
+            "-volume.max", "40", "-master.telemetry=false", "-master.electionTimeout", "1s", "-s3.port.lance", "0",
             *(word for name, port in zip(names, ports, strict=True) for word in (f"-{name}", str(port))),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None

@@ -8,12 +8,13 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
 
 MODEL = {"errors", "model"}
-BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled"}
+BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled", "durable"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
     "cache": set(),
     "compiled": {"cache"},
+    "durable": set(),
     "clock": MODEL,
     "settings": MODEL | {"cache"},
     "telemetry": MODEL,

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.io.pyarrow import PyArrowFileIO, PyArrowLocalFileSystem
 
+from marketpulse.durable import force, make_directory
+
 
 class DurableFileIO(PyArrowFileIO):
     """pyiceberg's own, but for local files, which are forced to the disk."""
@@ -22,7 +24,8 @@ class DurableLocalFiles(PyArrowLocalFileSystem):
     """A file and the names that lead to it are on the disk when it is closed."""
 
     def open_output_stream(self, path: str, *_: Any, **__: Any) -> pa.NativeFile:
-        _make_directory(Path(path).parent)
+        for changed in make_directory(Path(path).parent):
+            force(changed)
         return pa.PythonFile(_Durable(path), mode="w")
 
 
@@ -51,19 +54,3 @@ class _Durable:
             file.flush()
             os.fsync(file.fileno())
         force(self._path.parent)
-
-
-def force(directory: Path) -> None:
-    """Make a directory's entries survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make_directory(directory: Path) -> None:
-    missing = [d for d in (directory, *directory.parents) if not d.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        force(made.parent)

@@ -5,6 +5,19 @@ from dataclasses import dataclass
 RANKINGS = ("change", "value", "volume")
 """What a day is ranked by: change in percent, traded value in quote currency, volume."""
 
+Place = tuple[str, int]  # topic, as the broker names it, and partition
+
+
+def place_text(place: Place) -> str:
+    """A field of the hash `offsets`: `market/3`."""
+    return f"{place[0]}/{place[1]}"
+
+
+def place_of(text: str) -> Place:
+    """The inverse."""
+    topic, _, partition = text.rpartition("/")
+    return topic, int(partition)
+
 
 @dataclass(frozen=True, slots=True)
 class RedisKeys:

@@ -16,13 +16,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.model.redis_keys import RedisKeys
+from marketpulse.model.redis_keys import Place, RedisKeys, place_of
 from marketpulse.model.rows import BAR, INDICATORS_HEAD, RECEIPT, indicators_schema
 from marketpulse.model.timeframe import Timeframe
 from marketpulse.ports import FeedBatch
 from marketpulse.settings import RedisSettings, Settings
 
-Place = tuple[str, int]  # topic, as the broker names it, and partition
 _SERIES = 100  # of one round trip: bounded memory here, no long stop there
 _TIMEOUT_S = 5.0  # of each; a page that waits longer is better off without
 _TABLES: tuple[Literal["bars", "indicators"], ...] = ("bars", "indicators")
@@ -42,7 +41,7 @@ class RecentRowsOfRedis:
         """The next offset of each topic that is not held, by partition."""
         with self._client() as client:
             found = client.hgetall(self._keys.offsets)
-        return {_place(place): min(orjson.loads(text).values()) for place, text in found.items() if text}
+        return {place_of(place): min(orjson.loads(text).values()) for place, text in found.items() if text}
 
     def batches(self) -> Iterator[FeedBatch]:
         """The rows, each series in order of time."""
@@ -102,11 +101,6 @@ def _as_batches(table: Literal["bars", "indicators"], frame: pl.DataFrame) -> It
     schema = BAR if table == "bars" else indicators_schema([n for n in frame.columns if n not in head])
     for batch in frame.select(schema.names).to_arrow().cast(schema).to_batches():
         yield FeedBatch(table, batch, 0)
-
-
-def _place(text: str) -> Place:
-    topic, _, partition = text.rpartition("/")
-    return topic, int(partition)
 
 
 @contextmanager

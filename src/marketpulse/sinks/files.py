@@ -4,7 +4,6 @@ Rows wait in memory, by partition, until `flush`; then each partition's rows and
 visible in one commit (commits.py). What was not committed is read from the topic again.
 """
 
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,14 +20,14 @@ from marketpulse.sinks.commits import READERS, PartitionLog, read_states
 from marketpulse.sinks.compaction import Merge, plan
 from marketpulse.sinks.filing import BY_DATE_ALONE, Layout, Place, series_of, split_by_period, split_by_series
 from marketpulse.sinks.formats import FileFormat
-from marketpulse.sinks.held import HeldRows, Key, from_offset
+from marketpulse.sinks.held import HeldSink, Key, from_offset
 from marketpulse.sinks.storage import Storage
-from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
+from marketpulse.telemetry import ROWS_STORED, get_logger
 
 _THREADS = 4  # partitions flushed at a time: they wait for the disk or the network, not for each other
 
 
-class FileSink:
+class FileSink(HeldSink):
     """ports.Sink over a store of files. One process owns a partition at a time; a second is fenced off."""
 
     def __init__(
@@ -40,25 +39,11 @@ class FileSink:
         tables: Iterable[str] = TABLES,
         layout: Layout = "date",
     ) -> None:
-        self.name = name
+        super().__init__(name, storage.where, tables)
         self._layout: Layout = layout
         self._storage, self._format, self._clock = storage, file_format, clock
-        self.where = storage.where
-        self._held = HeldRows(name, tables)
         self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
         self._failed: set[Key] = set()  # to be claimed and cleaned by the next flush, rows or not
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return self._held.tables
-
-    @property
-    def waiting_rows(self) -> int:
-        return self._held.rows
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._held.bytes
 
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten.
@@ -66,44 +51,28 @@ class FileSink:
         Raises SettingsError when the store holds files of another format or layout.
         """
         self.close()
-        try:
+        with self._counting_faults():
             states = read_states(self._storage)
-        except MarketPulseError:
-            SINK_ERRORS.labels(self.name).inc()
-            raise
         for state in states.values():
             self._check_files(state.files.values())
         return self._held.begin({key: state.next_offsets for key, state in states.items()})
-
-    def write(self, batch: SinkBatch) -> None:
-        """Take rows in. Rows that are stored or waiting already are dropped.
-
-        Raises Retryable when rows before these are missing: go on from what `resume` says.
-        """
-        self._held.take(batch)
 
     def flush(self) -> None:
         """Make all that waits durable. Partitions succeed one by one; raises the first one's fault.
 
         A partition that failed keeps its rows and is claimed anew by the next flush.
         """
-        began = time.perf_counter()
         keys = sorted(set(self._held.keys()) | self._failed)
-        try:
+        with self._flushing():
             self._claim([key for key in keys if key not in self._logs])
             with ThreadPoolExecutor(_THREADS, thread_name_prefix=self.name) as pool:
                 faults = [fault for fault in pool.map(self._store, keys) if fault is not None]
             if faults:
                 raise faults[0]
             self._held.check_whole()
-        except MarketPulseError:
-            SINK_ERRORS.labels(self.name).inc()
-            raise
-        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
 
     def close(self) -> None:
-        """Rows that were not flushed are forgotten: their offsets are not stored either."""
-        self._held.forget()
+        super().close()
         self._logs.clear()
         self._failed.clear()
 

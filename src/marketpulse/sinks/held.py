@@ -4,15 +4,18 @@ What is stored already is dropped as it comes, and a gap is refused: so whatever
 goes on exactly where its store stands.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from marketpulse.errors import Fatal, Retryable
+from marketpulse.errors import Fatal, MarketPulseError, Retryable
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
+from marketpulse.telemetry import FLUSH_SECONDS, SINK_ERRORS
 
 Key = tuple[str, int]  # topic, partition
 
@@ -96,7 +99,7 @@ class HeldRows:
         if self._read_again:
             places = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(self._read_again))
             raise Retryable(
-                f"{self._name}: the store does not stand where this process left it in {places}: nothing is lost, "
+                f"{self._name}: the store no longer stands where this process left it in {places}: nothing is lost, "
                 "reading again from where it stands"
             )
 
@@ -109,6 +112,53 @@ class HeldRows:
         for tables in self._waiting.values():
             for batches in tables.values():
                 yield from batches
+
+
+class HeldSink:
+    """What every sink has of ports.Sink that holds rows until its flush; `resume` and `flush` are its own."""
+
+    def __init__(self, name: str, where: str, tables: Iterable[str]) -> None:
+        self.name, self.where = name, where
+        self._held = HeldRows(name, tables)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self._held.tables
+
+    @property
+    def waiting_rows(self) -> int:
+        return self._held.rows
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._held.bytes
+
+    def write(self, batch: SinkBatch) -> None:
+        """Take rows in. Rows that are stored or waiting already are dropped.
+
+        Raises Retryable when rows before these are missing: go on from what `resume` says.
+        """
+        self._held.take(batch)
+
+    def close(self) -> None:
+        """Rows that were not flushed are forgotten: their offsets are not stored either."""
+        self._held.forget()
+
+    @contextmanager
+    def _flushing(self) -> Iterator[None]:
+        """Around a flush: its time, or its fault, is counted."""
+        began = time.perf_counter()
+        with self._counting_faults():
+            yield
+        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
+
+    @contextmanager
+    def _counting_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except MarketPulseError:
+            SINK_ERRORS.labels(self.name).inc()
+            raise
 
 
 def position(offsets: Mapping[str, int], tables: Iterable[str]) -> int | None:

@@ -4,20 +4,17 @@ The store keeps no offsets: after a restart rows come again from where the reade
 writing a point again replaces it. While a replay runs, an older revision may stand where a newer one stood; it ends with the newest.
 """
 
-import time
-
 import polars as pl
 import pyarrow as pa
 
 from marketpulse.errors import Fatal, MarketPulseError
-from marketpulse.ports import SinkBatch
 from marketpulse.settings import InfluxSettings
-from marketpulse.sinks.held import HeldRows
+from marketpulse.sinks.held import HeldSink
 from marketpulse.sinks.influx_api import Api, TooLarge, connect
 from marketpulse.sinks.influx_http import Connection
 from marketpulse.sinks.influx_points import Points, keys, points
 from marketpulse.sinks.line_protocol import bodies, lines
-from marketpulse.telemetry import FLUSH_SECONDS, POINTS_REFUSED, ROWS_STORED, SINK_ERRORS, get_logger
+from marketpulse.telemetry import POINTS_REFUSED, ROWS_STORED, get_logger
 
 _ROWS = 50_000  # made into text at a time
 
@@ -26,30 +23,15 @@ def open_influx(settings: InfluxSettings) -> "InfluxSink":
     return InfluxSink(settings)
 
 
-class InfluxSink:
+class InfluxSink(HeldSink):
     """ports.Sink over one database (or bucket). The server is first asked for when there is something to do."""
 
-    name = "influx"
-
     def __init__(self, settings: InfluxSettings) -> None:
-        self.where = f"{settings.url}/{settings.database}"
+        super().__init__("influx", f"{settings.url}/{settings.database}", settings.tables)
         self._settings = settings
-        self._held = HeldRows(self.name, settings.tables)
         self._connection = Connection(settings)
         self._api: Api | None = None  # known and prepared
         self._body_bytes_max = settings.body_bytes_max
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return self._held.tables
-
-    @property
-    def waiting_rows(self) -> int:
-        return self._held.rows
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._held.bytes
 
     def resume(self) -> None:
         """None: no offsets are kept. Rows that were not flushed are forgotten. Raises Retryable while the server is away."""
@@ -57,38 +39,29 @@ class InfluxSink:
         self._api = None
         self._prepared()
 
-    def write(self, batch: SinkBatch) -> None:
-        self._held.take(batch)
-
     def flush(self) -> None:
         """Write all that waits. After a fault all of it waits still; what was written of it is written again."""
-        began = time.perf_counter()
         try:
-            api = self._prepared()
-            for table in self.tables:
-                if rows := self._waiting(table):
-                    self._store(
-                        api,
-                        points(
-                            table,
-                            pa.concat_tables(rows, promote_options="default"),
-                            self._settings.trade_slots,
-                        ),
-                    )
-                    ROWS_STORED.labels(self.name, table).inc(sum(some.num_rows for some in rows))
+            with self._flushing():
+                self._write_all()
         except MarketPulseError:
-            SINK_ERRORS.labels(self.name).inc()
             self._api = None  # look anew: another server may answer next time
             raise
+
+    def close(self) -> None:
+        super().close()
+        self._connection.close()
+
+    def _write_all(self) -> None:
+        api = self._prepared()
+        for table in self.tables:
+            if rows := self._waiting(table):
+                some = pa.concat_tables(rows, promote_options="default")
+                self._store(api, points(table, some, self._settings.trade_slots))
+                ROWS_STORED.labels(self.name, table).inc(some.num_rows)
         for key in self._held.keys():  # noqa: SIM118  (not a mapping)
             new = {table: batches[-1].next_offset for table, batches in self._held.of(key).items()}
             self._held.stored(key, {**self._held.known(key), **new})
-        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
-
-    def close(self) -> None:
-        """Rows that were not flushed are forgotten, and will be read again."""
-        self._held.forget()
-        self._connection.close()
 
     def _prepared(self) -> Api:
         if self._api is None:

@@ -14,8 +14,7 @@ The steps of a flush, and what a process killed between two of them leaves:
 """
 
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,11 +27,11 @@ from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.model.tables import LOADED_TOPIC, TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
-from marketpulse.sinks.held import HeldRows, Key, from_offset
+from marketpulse.sinks.held import HeldSink, Key, from_offset
 from marketpulse.sinks.lake_chores import Chores
 from marketpulse.sinks.lake_commits import Change, commit, retried
 from marketpulse.sinks.lake_files import discard, write_rows
-from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS
+from marketpulse.telemetry import ROWS_STORED
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -42,31 +41,16 @@ _POSITION_EVERY_S = 60.0  # a snapshot that only says how far the topics were re
 _NS_PER_MS = 1_000_000
 
 
-class LakeSink:
+class LakeSink(HeldSink):
     """ports.Sink over the lake's tables. Several processes may write the same tables, each its own partitions."""
 
-    name = "lake"
-
     def __init__(self, lake: Lake, settings: Settings, clock: Clock) -> None:
+        super().__init__("lake", lake.where, TABLES)
         self._lake, self._clock = lake, clock
-        self.where = lake.where
-        self._held = HeldRows(self.name, TABLES)
         self._seen: dict[str, dict[Key, int | None]] = {}  # where each table stood when we last wrote it
         self._tried: dict[str, tuple[int, dict[Key, int]]] = {}  # a commit whose answer may have got lost
         self._told_at: dict[str, float] = {}  # when a topic's position was last committed alone
         self._chores = Chores(lake, settings, clock)
-
-    @property
-    def tables(self) -> Sequence[str]:
-        return self._held.tables
-
-    @property
-    def waiting_rows(self) -> int:
-        return self._held.rows
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._held.bytes
 
     def resume(self) -> Mapping[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
@@ -79,29 +63,16 @@ class LakeSink:
             self._seen[name] = dict(stand.get(name, Offsets()).next)
         return self._held.begin(positions(stand))
 
-    def write(self, batch: SinkBatch) -> None:
-        """Take rows in. Rows that are stored or waiting already are dropped.
-
-        Raises Retryable when rows before these are missing: go on from what `resume` says.
-        """
-        self._held.take(batch)
-
     def flush(self) -> None:
         """Make all that waits durable, table by table. Raises the first fault; rows that are not stored by then wait
         on, but for those of partitions that another process has taken over."""
-        began = time.perf_counter()
-        try:
+        with self._flushing():
             _Flush(self).run()
             self._held.check_whole()
-        except MarketPulseError:
-            SINK_ERRORS.labels(self.name).inc()
-            raise
-        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
         self._chores.step()
 
     def close(self) -> None:
-        """Rows that were not flushed are forgotten: their offsets are not stored either."""
-        self._held.forget()
+        super().close()
         self._seen.clear()
         self._tried.clear()
         self._told_at.clear()

@@ -10,9 +10,9 @@ The steps of a flush, in one transaction, and why none of them can double or los
 A row that is there in spite of 2 (the offsets were removed by hand) takes all that waits the way of 3, once.
 """
 
-import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -21,16 +21,15 @@ from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.model.commit_log import partition_name
 from marketpulse.model.tables import TABLES
-from marketpulse.ports import SinkBatch
 from marketpulse.settings import PostgresSettings
-from marketpulse.sinks.held import HeldRows, Key, from_offset
+from marketpulse.sinks.held import HeldSink, Key, from_offset
 from marketpulse.sinks.postgres_client import Client, Session
 from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, identifier
 from marketpulse.sinks.postgres_schema import add_indicators, indicator_columns, open_to_reader, prepare
 from marketpulse.sinks.postgres_tables import ALL, without_nul
 from marketpulse.sinks.postgres_upkeep import Upkeep
 from marketpulse.sinks.postgres_upsert import put
-from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
+from marketpulse.telemetry import ROWS_STORED, get_logger
 
 
 def open_postgres(settings: PostgresSettings, clock: Clock) -> "PostgresSink":
@@ -39,38 +38,23 @@ def open_postgres(settings: PostgresSettings, clock: Clock) -> "PostgresSink":
     return PostgresSink(settings, Client(Address.of(settings.url, password), settings.timeout_s), clock)
 
 
-class PostgresSink:
+class PostgresSink(HeldSink):
     """ports.Sink over one schema. One process owns a partition at a time; one that was replaced stores nothing."""
 
-    name = "postgres"
-
     def __init__(self, settings: PostgresSettings, client: Client, clock: Clock) -> None:
+        super().__init__("postgres", f"{client.address.where} (schema {settings.schema_name})", TABLES)
         self._settings, self._client, self._clock = settings, client, clock
         self._schema_name = settings.schema_name
         self._schema = identifier(settings.schema_name)
-        self.where = f"{client.address.where} (schema {settings.schema_name})"
-        self._held = HeldRows(self.name, TABLES)
         self._upkeep: Upkeep | None = None  # None: the schema is to be looked at before the next statement
         self._indicators: frozenset[str] = frozenset()
         self._owner = ""
         self._claimed: dict[Key, dict[str, int]] = {}  # next offsets of the partitions that are ours
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return self._held.tables
-
-    @property
-    def waiting_rows(self) -> int:
-        return self._held.rows
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._held.bytes
-
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten."""
         self.close()
-        try:
+        with self._looking_anew(), self._counting_faults():
             self._prepare()
             known: dict[Key, dict[str, int]] = {}
             with self._client.transaction() as session:
@@ -81,47 +65,35 @@ class PostgresSink:
                 if offset is not None:
                     known.setdefault((topic, partition), {})[table] = offset
             return self._held.begin(known)
-        except MarketPulseError:
-            self._failed()
-            raise
-
-    def write(self, batch: SinkBatch) -> None:
-        """Take rows in. Rows that are stored or waiting already are dropped.
-
-        Raises Retryable when rows before these are missing: go on from what `resume` says.
-        """
-        self._held.take(batch)
 
     def flush(self) -> None:
         """Make all that waits durable, in one transaction: all of it or nothing."""
-        began = time.perf_counter()
         keys = self._held.keys()
         if not keys:
             self._held.check_whole()
             return
-        try:
+        with self._looking_anew(), self._flushing():
             self._prepare()
             self._claim([key for key in keys if key not in self._claimed])
             self._store(keys)
             assert self._upkeep is not None  # noqa: S101  (as above)
             self._upkeep.tidy()
             self._held.check_whole()
-        except MarketPulseError:
-            self._failed()
-            raise
-        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
 
     def close(self) -> None:
-        """Rows that were not flushed are forgotten: their offsets are not stored either."""
-        self._held.forget()
+        super().close()
         self._claimed.clear()
         self._client.close()
 
-    def _failed(self) -> None:
-        """The next flush looks anew at who owns what, and at how far it was stored."""
-        SINK_ERRORS.labels(self.name).inc()
-        self._claimed.clear()
-        self._upkeep = None
+    @contextmanager
+    def _looking_anew(self) -> Iterator[None]:
+        """After a fault the next flush looks anew at who owns what, and at how far it was stored."""
+        try:
+            yield
+        except MarketPulseError:
+            self._claimed.clear()
+            self._upkeep = None
+            raise
 
     def _prepare(self) -> None:
         if self._upkeep is not None:

@@ -7,7 +7,6 @@ is still true then, for the same reason.
 """
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -19,12 +18,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from marketpulse.errors import Fatal, MarketPulseError, ParameterError, Retryable
-from marketpulse.model.redis_keys import RedisKeys
-from marketpulse.ports import SinkBatch
+from marketpulse.model.redis_keys import RedisKeys, place_of, place_text
 from marketpulse.settings import RedisSettings
-from marketpulse.sinks.held import HeldRows, Key
+from marketpulse.sinks.held import HeldSink, Key
 from marketpulse.sinks.redis_plan import PartitionPlan, Question, asked
-from marketpulse.telemetry import FLUSH_SECONDS, ROWS_STORED, SINK_ERRORS, get_logger
+from marketpulse.telemetry import ROWS_STORED, get_logger
 
 TABLES_KEPT = ("trades", "quotes", "bars", "indicators", "alerts")
 _SCRIPT = files("marketpulse.sinks").joinpath("redis_store.lua").read_text()
@@ -42,73 +40,41 @@ _CODE_OF = {  # the client's library takes the code of some errors away
 }  # fmt: skip
 
 
-class RedisSink:
+class RedisSink(HeldSink):
     """A Sink over one server. It keeps what is newest, so most rows leave nothing behind but a newer value."""
 
-    name = "redis"
-
     def __init__(self, settings: RedisSettings) -> None:
-        self.where = f"{settings.url} ({settings.prefix}*)"
+        super().__init__("redis", f"{settings.url} ({settings.prefix}*)", TABLES_KEPT)
         self._settings, self._keys = settings, RedisKeys(settings.prefix)
-        self._held = HeldRows(self.name, TABLES_KEPT)
         self._texts: dict[Key, str] = {}  # each partition's offsets, as they stand in the store
         self._client = _connect(settings)
         self._sha = ""
-        self._behind = False  # rows were dropped: said by every flush, until `resume` is asked what is wanted
-
-    @property
-    def tables(self) -> Sequence[str]:
-        return self._held.tables
-
-    @property
-    def waiting_rows(self) -> int:
-        return self._held.rows
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._held.bytes
 
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). A server that lost its data names none: all is read again."""
-        try:
-            with explained(self._settings):
-                found = self._client.hgetall(self._keys.offsets)
-                self._sha = self._client.script_load(_SCRIPT)
-        except MarketPulseError:
-            SINK_ERRORS.labels(self.name).inc()
-            raise
-        self._behind = False
-        self._texts = {_key(place): text for place, text in found.items() if text}
+        with self._counting_faults(), explained(self._settings):
+            found = self._client.hgetall(self._keys.offsets)
+            self._sha = self._client.script_load(_SCRIPT)
+        self._texts = {place_of(place): text for place, text in found.items() if text}
         return self._held.begin({key: orjson.loads(text) for key, text in self._texts.items()})
-
-    def write(self, batch: SinkBatch) -> None:
-        self._held.take(batch)
 
     def flush(self) -> None:
         """Make all that waits readable. Partitions succeed one by one: those that another has stored rows of are
         dropped, and wanted again by `resume`."""
-        began = time.perf_counter()
         keys = self._held.keys()
-        if not keys and not self._behind:
+        if not keys:
+            with self._counting_faults():
+                self._held.check_whole()
             return
-        try:
+        with self._flushing():
             with explained(self._settings):
                 answers = self._store(keys)
             for key, answer in zip(keys, answers, strict=True):
                 self._settle(key, answer)
-            if self._behind:
-                raise Retryable(
-                    f"{self.name}: {self._settings.url} no longer stands where this process left it: another has stored "
-                    "rows, or the server has lost some. Nothing is lost: reading again from where it stands"
-                )
-        except MarketPulseError:
-            SINK_ERRORS.labels(self.name).inc()
-            raise
-        FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - began)
+            self._held.check_whole()
 
     def close(self) -> None:
-        """Rows that were not flushed are forgotten: their offsets are not stored either."""
-        self._held.forget()
+        super().close()
         self._client.close()
 
     def _store(self, keys: Sequence[Key]) -> list[str]:
@@ -117,7 +83,7 @@ class RedisSink:
         answers = self._ask([plan.questions() for plan in plans])
         more = self._ask([plan.more_questions(a) for plan, a in zip(plans, answers, strict=True)])
         calls = [
-            (_place(key), self._texts.get(key, ""), self._following(key), self._settings.expire_s, plan.operations(a))
+            (place_text(key), self._texts.get(key, ""), self._following(key), self._settings.expire_s, plan.operations(a))
             for key, plan, a in zip(keys, plans, more, strict=True)
         ]  # fmt: skip
         try:
@@ -157,7 +123,6 @@ class RedisSink:
         if answer == "elsewhere":
             get_logger().warning("stands_elsewhere", sink=self.name, topic=key[0], partition=key[1])
             self._held.drop(key)
-            self._behind = True
             return
         for table, batches in self._held.of(key).items():
             ROWS_STORED.labels(self.name, table).inc(sum(batch.rows.num_rows for batch in batches))
@@ -179,15 +144,6 @@ def _connect(settings: RedisSettings) -> Any:
         )  # fmt: skip
     except ValueError as error:
         raise ParameterError(f"sinks.redis.url cannot be used ({error}): write redis://host:6379/0") from None
-
-
-def _place(key: Key) -> str:
-    return f"{key[0]}/{key[1]}"
-
-
-def _key(place: str) -> Key:
-    topic, _, partition = place.rpartition("/")
-    return topic, int(partition)
 
 
 @contextmanager

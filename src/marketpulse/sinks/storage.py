@@ -15,6 +15,7 @@ from typing import Protocol
 
 from fsspec.core import url_to_fs
 
+from marketpulse.durable import force, make_directory
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.model.commit_log import TEMPORARY_DIRECTORY
 from marketpulse.settings import S3Settings
@@ -93,21 +94,21 @@ class LocalStorage:
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         with _explained(str(self.root)):
             directories = {(self.root / path).parent for path in files}
-            changed = {entered for directory in sorted(directories) for entered in _make_directory(directory)}
+            changed = {entered for directory in sorted(directories) for entered in make_directory(directory)}
             with ThreadPoolExecutor(min(_WRITERS, len(files) or 1)) as pool:
                 for _ in pool.map(lambda item: self._put(item[0], item[1], owner), files.items()):
                     pass
             for directory in sorted(changed | directories):
-                _force(directory)
+                force(directory)
 
     def create(self, path: str, data: bytes, owner: str) -> bool:
         target = self.root / path
         with _explained(str(self.root)), self._written_aside(data, owner) as temporary:
-            changed = _make_directory(target.parent)
+            changed = make_directory(target.parent)
             if not _link(temporary, target):
                 return False
             for directory in (*changed, target.parent):
-                _force(directory)
+                force(directory)
             return True
 
     def read(self, path: str) -> bytes:
@@ -143,8 +144,8 @@ class LocalStorage:
     def _written_aside(self, data: bytes, owner: str) -> Iterator[Path]:
         """The data, on disk, under a name that no reader looks at; gone at the end."""
         temporary = self.root / TEMPORARY_DIRECTORY / owner / uuid.uuid4().hex
-        for directory in _make_directory(temporary.parent):
-            _force(directory)
+        for directory in make_directory(temporary.parent):
+            force(directory)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -217,13 +218,6 @@ class RemoteStorage:
         return f"{self._root}/{path}"
 
 
-def _make_directory(directory: Path) -> list[Path]:
-    """Create it; the directories that have a new entry by that, which are to be forced to disk."""
-    missing = [d for d in (directory, *directory.parents) if not d.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    return [made.parent for made in reversed(missing)]
-
-
 def _link(temporary: Path, target: Path) -> bool:
     """Give the file its name unless that is taken; whether it was free."""
     try:
@@ -239,15 +233,6 @@ def _link(temporary: Path, target: Path) -> bool:
             return False
         temporary.replace(target)
     return True
-
-
-def _force(directory: Path) -> None:
-    """Make a directory's entries survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
