@@ -1,7 +1,6 @@
 """The lake on S3, in each catalogue that it knows: the same promises as on a disk."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from pyiceberg.catalog import load_catalog
 
-from lake_services import KEY, REGION, SECRET, Buckets, buckets, glue, login
+from aws_server import AwsAccount
 from lake_store import iceberg_rows
 from log_of_rows import TOPICS, expected, stretch
 from marketpulse.catalog import open_lake, open_visible
@@ -21,6 +20,7 @@ from marketpulse.query import LakeQuery
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.sinks.lake_chores import Chores
+from s3_server import ACCESS_KEY, REGION, SECRET_KEY, Bucket
 from storing_child import store
 
 pytestmark = pytest.mark.integration
@@ -28,39 +28,24 @@ pytestmark = pytest.mark.integration
 TABLES = [table for tables in TOPICS.values() for table in tables]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
-    with buckets(tmp_path_factory.mktemp("buckets")) as running:
-        running.client().create_bucket(Bucket="lake")
-        yield running
-
-
-@pytest.fixture(scope="module")
-def glue_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with glue(tmp_path_factory.mktemp("glue")) as address:
-        yield address
-
-
 @pytest.fixture(params=["sqlite", "rest", "glue"])
-def settings(
-    request: pytest.FixtureRequest, server: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
+def settings(request: pytest.FixtureRequest, s3_bucket: Bucket, tmp_path: Path) -> Settings:
     """A lake of its own, with keys in the environment alone."""
-    for name, value in login().items():
-        monkeypatch.setenv(name, value)
-    name = f"{request.param}-{abs(hash(tmp_path)) % 10**8}"
-    url, catalog = f"s3://lake/{name}", {"kind": request.param}
+    url, catalog = s3_bucket.url, {"kind": request.param}
     if request.param == "glue":
-        catalog["uri"] = request.getfixturevalue("glue_address")
-        catalog["namespace"] = name.replace("-", "_")
+        account: AwsAccount = request.getfixturevalue("aws_server")
+        account.reset()
+        catalog |= {"uri": account.endpoint_url, "namespace": "quotes"}
     if request.param == "rest":
-        boto3.client("s3tables", endpoint_url=server.endpoint, region_name=REGION).create_table_bucket(
-            name=name
-        )
+        name = f"tables-{s3_bucket.name}"
+        tables = boto3.client("s3tables", endpoint_url=s3_bucket.server.endpoint_url, region_name=REGION)
+        tables.create_table_bucket(name=name)
         url = f"s3://{name}"
-        catalog |= {"uri": server.catalog, "warehouse": url, "credential": f"{KEY}:{SECRET}"}
-    s3 = {"endpoint_url": server.endpoint, "path_style": True}
-    return Settings(data_dir=tmp_path, s3=s3, sinks={"lake": {"url": url, "catalog": catalog}})
+        login = f"{ACCESS_KEY}:{SECRET_KEY}"
+        catalog |= {"uri": s3_bucket.server.catalog_url, "warehouse": url, "credential": login}
+    return Settings(
+        data_dir=tmp_path, s3=s3_bucket.settings(), sinks={"lake": {"url": url, "catalog": catalog}}
+    )
 
 
 def history(settings: Settings, table: str) -> list[str]:
@@ -123,7 +108,7 @@ def test_keys_that_are_refused_are_fatal_and_not_shown(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
     catalog = settings.sinks.lake.catalog
     if catalog.kind == "rest":
-        changed = catalog.model_copy(update={"credential": SecretStr("AK:another-secret")})
+        changed = catalog.model_copy(update={"credential": SecretStr(f"{ACCESS_KEY}:another-secret")})
         lake = settings.sinks.lake.model_copy(update={"catalog": changed})
         settings = settings.model_copy(update={"sinks": settings.sinks.model_copy(update={"lake": lake})})
     with pytest.raises(Fatal, match="give this user access") as caught:
@@ -132,16 +117,16 @@ def test_keys_that_are_refused_are_fatal_and_not_shown(
     assert "another-secret" not in str(caught.value) + repr(open_lake(settings)) + repr(settings)
 
 
-def test_a_server_that_is_away_is_waited_for(settings: Settings, server: Buckets) -> None:
+def test_a_server_that_is_away_is_waited_for(settings: Settings, s3_bucket: Bucket) -> None:
     sink = open_sink(settings, "lake")
     store(sink, end=6, cut=6)
-    server.stop()
+    s3_bucket.server.kill()
     try:
         for one in stretch("market", 0, 6, 12):
             sink.write(one)
         with pytest.raises(Retryable, match="nothing is lost"):
             sink.flush()
     finally:
-        server.start()
+        s3_bucket.server.start()
     store(sink, end=12, cut=12)
     assert_stored(settings, 12)
