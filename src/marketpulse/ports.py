@@ -253,6 +253,32 @@ class PipelineStats:
     broker_reachable: bool
 
 
+class PipelineWatch(Protocol):
+    """What the whole pipeline says of itself."""
+
+    def picture(self, *, broker_reachable: bool | None, engine_lag: int | None) -> Mapping[str, Any] | None:
+        """Processes, sources, engine, sinks, hops and `findings` (what is wrong, in words), for JSON. It takes no
+        time: the processes are asked in the background. None: they have not been asked yet."""
+        ...
+
+
+class DeadLetterDesk(Protocol):
+    """Reads what was set aside, and sends it again. Calls may come from any thread."""
+
+    def newest(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest dead letters, the last one first: the fields of DEAD_LETTER, and their own place and time as
+        `letter_partition`, `letter_offset` and `appended_ms`; `sent_to` says where one went that was sent again.
+        Raises Retryable while the broker is away."""
+        ...
+
+    def send_again(self, partition: int, offset: int, value: bytes) -> Mapping[str, Any]:
+        """Write `value`, the mended record of the letter at that place, into `market`; where it stands now. Raises
+        RejectedRecord when it is no market data still, ParameterError when no letter stands there, Retryable."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class LiveFeed(Protocol):
     """The reading end for pages: recent rows first, then rows as they come."""
 

@@ -55,7 +55,6 @@ CLIENTS_LEFT_BEHIND = _counter(
 TRANSACTIONS = _counter("transactions", "Transactions by their end", "end")
 COMMIT_SECONDS = _histogram("commit_seconds", "Time of one transaction's commit")
 # The engine
-ROWS_TAKEN = _counter("rows_taken", "Rows of `market` that the engine took in", "type")
 BARS_CLOSED = _counter("bars_closed", "Closed bars", "timeframe")
 OUT_OF_SESSION = _counter("out_of_session", "Trades outside their session: kept, in no bar")
 LATE_TRADES = _counter("late_trades", "Trades whose bar had closed")
@@ -72,6 +71,11 @@ DROPPED_QUOTES = _counter("dropped_quotes", "Quotes that entered nothing", "why"
 WINDOW_QUOTES = _gauge("window_quotes", "Quotes kept for the bars of the correction window")
 WINDOW_TRADES = _gauge("window_trades", "Trades kept in the correction window")
 SYMBOLS = _gauge("symbols", "Symbols that this worker holds")
+WATERMARK_DELAY_SECONDS = _gauge(
+    "watermark_delay_seconds",
+    "How far a live source's watermark stands behind the log's time, where it is furthest",
+    "source",
+)
 STATE_BYTES = _gauge("state_bytes", "Size of the engine's state")
 STATE_SNAPSHOTS = _counter("state_snapshots", "Snapshots written to `state`")
 STEP_SECONDS = _histogram("step_seconds", "Time of one engine step")
@@ -80,6 +84,7 @@ EVENT_LATENCY_SECONDS = _histogram(
 )
 # Sinks
 ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
+SINK_LAG_RECORDS = _gauge("sink_lag_records", "Records that a sink has not read yet", "sink")
 SINK_ERRORS = _counter("sink_errors", "Faults of a store", "sink")
 FLUSH_SECONDS = _histogram("flush_seconds", "Time of one flush", "sink")
 POINTS_REFUSED = _counter(

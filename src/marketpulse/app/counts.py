@@ -1,7 +1,10 @@
 """What a worker counts of the engine's steps: late, doubled and odd rows, and alerts."""
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
+from marketpulse.engine.state import PartitionState, watermark_delays
 from marketpulse.engine.step import StepResult
 from marketpulse.telemetry import (
     ALERTS_CLEARED,
@@ -13,6 +16,7 @@ from marketpulse.telemetry import (
     LATE_QUOTES,
     LATE_TRADES,
     OUT_OF_SESSION,
+    WATERMARK_DELAY_SECONDS,
 )
 
 _ALERTS = {"raised": ALERTS_RAISED, "cleared": ALERTS_CLEARED, "withdrawn": ALERTS_WITHDRAWN}
@@ -38,3 +42,14 @@ def count_alerts(rows: pa.RecordBatch) -> None:
     for state, was, severity in zip(*columns, strict=True):
         if state != was:
             _ALERTS[state].labels(severity).inc()
+
+
+def measure_watermarks(states: Iterable[PartitionState]) -> None:
+    """Of each live source, in the partition where its watermark is furthest behind."""
+    furthest: dict[str, int] = {}
+    for state in states:
+        for source, delay_ns in watermark_delays(state).items():
+            furthest[source] = max(delay_ns, furthest.get(source, 0))
+    WATERMARK_DELAY_SECONDS.clear()  # a source that has left has none
+    for source, delay_ns in furthest.items():
+        WATERMARK_DELAY_SECONDS.labels(source).set(delay_ns / 1e9)

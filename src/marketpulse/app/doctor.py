@@ -5,8 +5,6 @@ import json
 import shutil
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from marketpulse.app.observing.readings import DIED, read_processes
 from marketpulse.app.port import is_free
 from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.kafka.client import resolve_bootstrap
@@ -210,21 +209,12 @@ def sink(settings: Settings, which: str) -> Finding:
 
 def processes(settings: Settings) -> Finding:
     """What runs on this data directory now, and whether it does its work."""
-    troubled: list[str] = []
-    names: list[str] = []
-    for path in sorted((settings.data_dir / "run").glob("*.json")):
-        facts = run_facts(settings, path.stem)
-        if not facts:
-            continue
-        names.append(path.stem)
-        if (why := not_ready(facts)) is not None:
-            troubled.append(f"{path.stem}: {why}")
-    if troubled:
+    found = [reading for reading in read_processes(settings.data_dir / "run") if reading.trouble != DIED]
+    if troubled := [f"{reading.name}: {reading.trouble}" for reading in found if reading.trouble]:
         advice = f"look at its log in {settings.data_dir / 'logs'}"
         return Finding("processes", Level.WARN, "; ".join(troubled), advice)
-    return Finding(
-        "processes", Level.OK, f"running and ready: {', '.join(names)}" if names else "none runs now"
-    )
+    names = ", ".join(reading.name for reading in found)
+    return Finding("processes", Level.OK, f"running and ready: {names}" if names else "none runs now")
 
 
 def run_facts(settings: Settings, name: str) -> dict[str, Any]:
@@ -234,17 +224,6 @@ def run_facts(settings: Settings, name: str) -> dict[str, Any]:
         if psutil.pid_exists(int(facts["pid"])):
             return dict(facts)
     return {}
-
-
-def not_ready(facts: dict[str, Any]) -> str | None:
-    """Why the process says that it is not ready; None when it is."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{facts['metrics_port']}/ready", timeout=2):
-            return None
-    except urllib.error.HTTPError as answer:
-        return answer.read().decode(errors="replace").strip() or f"status {answer.code}"
-    except OSError as error:
-        return f"does not answer ({error})"
 
 
 def lines(findings: list[Finding]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from marketpulse.app.counts import count_alerts, count_rows
+from marketpulse.app.counts import count_alerts, count_rows, measure_watermarks
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.clock import Clock
 from marketpulse.engine.alerting import ToldAlerts
@@ -308,3 +308,4 @@ class Worker:
         STATE_BYTES.set(sum(p.state.size_bytes() for p in self._owned.values()))
         WINDOW_TRADES.set(sum(len(kept_trades(p.state)) for p in self._owned.values()))
         WINDOW_QUOTES.set(sum(kept_quotes(p.state) for p in self._owned.values()))
+        measure_watermarks([p.state for p in self._owned.values()])

@@ -20,8 +20,10 @@ from marketpulse.engine.layout import (
     GROUP,
     KEPT,
     LOG_TIME,
+    MODE_HISTORICAL,
     N_KEPT,
     N_REGISTERS,
+    N_SOURCES,
     NEVER,
     QUOTE,
     SOURCE,
@@ -206,6 +208,23 @@ def _chained(places: np.ndarray) -> np.ndarray:
     """All free: each names the next."""
     places["next"] = np.append(np.arange(1, places.size), -1)
     return places
+
+
+def watermark_delays(state: PartitionState) -> dict[str, int]:
+    """By live source that lives by the log's clock: how far its watermark is behind log time, nanoseconds. A historical
+    source is not behind: its only clock is its own event time."""
+    now = int(state.tables.registers[LOG_TIME])
+    found: dict[str, int] = {}
+    for number in range(int(state.tables.registers[N_SOURCES])):
+        source = state.tables.sources[number]
+        if (
+            now != NEVER
+            and source["live"]
+            and source["mode"] != MODE_HISTORICAL
+            and source["watermark_ns"] != NEVER
+        ):
+            found[state.sources[number]] = max(0, now - int(source["watermark_ns"]))
+    return found
 
 
 def kept_trades(state: PartitionState) -> np.ndarray:

@@ -14,6 +14,7 @@ from marketpulse.settings import ServeSettings
 from marketpulse.web.board import Board
 from marketpulse.web.guard import Guard
 from marketpulse.web.pages import Asset, Pages, load_assets
+from marketpulse.web.pipeline import PipelineApi
 from marketpulse.web.sql import SqlApi
 from marketpulse.web.stream import Stream
 
@@ -75,9 +76,13 @@ class Api:
 
 
 def create_app(
-    board: Board, serve: ServeSettings, assets: dict[str, Asset] | None = None, sql: SqlApi | None = None
+    board: Board,
+    serve: ServeSettings,
+    assets: dict[str, Asset] | None = None,
+    sql: SqlApi | None = None,
+    pipeline: PipelineApi | None = None,
 ) -> ASGIApp:
-    """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql."""
+    """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql` and `pipeline`: their routes."""
     app = FastAPI(
         title="MarketPulse",
         version=version("marketpulse"),
@@ -86,6 +91,8 @@ def create_app(
         redoc_url=None,
     )
     app.include_router(Api(board).router())
+    if pipeline is not None:
+        app.include_router(pipeline.router())
     if sql is not None:
         app.router.routes.extend(sql.routes())
     pages = Pages(load_assets() if assets is None else assets)

@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.observing import Observer
 from marketpulse.app.patience import await_broker
 from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
+from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.feed import KafkaLiveFeed
 from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.pipeline import PipelineApi
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
@@ -83,9 +86,12 @@ def serve_feed(
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     board = Board(settings.serve.history_bars)
     sql = SqlApi(lambda: _desk(settings), settings.sql)
-    server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
+    observer = Observer(settings.data_dir, SystemClock())
+    pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))
+    server = WebServer(create_app(board, settings.serve, sql=sql, pipeline=pipeline), settings.serve)
     server.start()
     try:
+        observer.start()
         life.announce(url=server.url)
         for batch in stored:
             board.take(batch)
@@ -100,6 +106,8 @@ def serve_feed(
         finally:
             feed.close()
     finally:
+        pipeline.close()
+        observer.close()
         sql.close()
         server.stop()
     return 0

@@ -9,7 +9,7 @@ from marketpulse.kafka.consumer import TableReader
 from marketpulse.ports import Sink
 from marketpulse.settings import Settings, StoreSettings
 from marketpulse.sinks import open_sink, settings_of
-from marketpulse.telemetry import get_logger
+from marketpulse.telemetry import SINK_LAG_RECORDS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _PATIENCE_S = (
@@ -17,6 +17,7 @@ _PATIENCE_S = (
 )
 _HELD_BYTES_MAX = 64 * 1024 * 1024  # whatever the rows are; a poll brings as much again at most
 _POLL_S = 0.25
+_MEASURE_EVERY_S = 1.0
 _DRAIN_S = 3.0  # of a stop: a pipeline that stops from its sources on leaves nothing behind
 
 
@@ -60,12 +61,16 @@ class _Storing:
     def __init__(self, reader: TableReader, sink: Sink, life: Lifecycle, limits: StoreSettings) -> None:
         self._reader, self._sink, self._life, self._limits = reader, sink, life, limits
         self._waiting_since: float | None = None
+        self._measure_at = 0.0
 
     def turn(self) -> bool:
         """Take what has come; flush when it is due. Whether anything came."""
         came = self._take()
         if self._is_due():
             self._flush()
+        if time.monotonic() >= self._measure_at:
+            SINK_LAG_RECORDS.labels(self._sink.name).set(self._reader.lag())
+            self._measure_at = time.monotonic() + _MEASURE_EVERY_S
         self._life.health.beat()
         return came
 

@@ -1,0 +1,149 @@
+"""One look at every process of a data directory: whether it turns, what it uses, and what it has counted."""
+
+import contextlib
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+_PREFIX = "marketpulse_"
+_ANSWER_S = 2.0
+_AT_ONCE = 8
+_BROKER = "broker"
+DIED = "it has died"
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A process's metrics: by name without the prefix and by sorted labels."""
+
+    values: Mapping[tuple[str, Labels], float] = field(default_factory=dict)
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all samples of the name that carry these labels; 0 where there is none."""
+        return sum(self.by(name, **labels).values())
+
+    def by(self, name: str, **labels: str) -> dict[Labels, float]:
+        wanted = labels.items()
+        return {
+            found: value
+            for (of, found), value in self.values.items()
+            if of == name and all(pair in found for pair in wanted)
+        }
+
+    def labels(self, name: str, label: str) -> set[str]:
+        """The values that a label has."""
+        return {dict(found)[label] for of, found in self.values if of == name and label in dict(found)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A process as it was found. `trouble` says why it does not do its work (None: it does)."""
+
+    name: str
+    pid: int
+    trouble: str | None = None
+    samples: Samples = Samples()
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    started_s: float | None = None
+    url: str | None = None
+
+
+def read_processes(run: Path) -> list[Reading]:
+    """Those whose run files stand in the directory, by name. One that has died is in trouble."""
+    files = sorted(run.glob("*.json"))
+    with ThreadPoolExecutor(_AT_ONCE) as asking:
+        return [reading for reading in asking.map(_read, files) if reading is not None]
+
+
+def _read(path: Path) -> Reading | None:
+    try:
+        facts = json.loads(path.read_text())
+        name, pid, port = path.stem, int(facts["pid"]), int(facts["metrics_port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is just being written, or taken away
+    url = facts.get("url") or facts.get("bootstrap_servers")
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times, memory, started = process.cpu_times(), process.memory_info().rss, process.create_time()
+    except psutil.Error:
+        return Reading(name, pid, DIED, url=url)
+    used = times.user + times.system
+    if name == _BROKER:  # it works in a child
+        with contextlib.suppress(psutil.Error):
+            for child in process.children():
+                used += sum(child.cpu_times()[:2])
+                memory += child.memory_info().rss
+    try:
+        text = _get(port, "/metrics")
+        trouble = _trouble(port)
+    except OSError as error:
+        return Reading(name, pid, f"it does not answer ({error})", Samples(), used, memory, started, url)
+    return Reading(name, pid, trouble, parse(text), used, memory, started, url)
+
+
+def _get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=_ANSWER_S) as answer:
+        return str(answer.read().decode())
+
+
+def _trouble(port: int) -> str | None:
+    for path in ("/live", "/ready"):
+        try:
+            _get(port, path)
+        except urllib.error.HTTPError as answer:
+            return answer.read().decode(errors="replace").strip() or f"status {answer.code}"
+    return None
+
+
+def parse(text: str) -> Samples:
+    """Samples of Prometheus text; those of `_created` are left out."""
+    found = {
+        (_short(sample.name), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+    return Samples(found)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(_PREFIX).removesuffix("_total")
+
+
+def together(samples: Iterable[Samples]) -> Samples:
+    """The sums over several processes."""
+    sums: dict[tuple[str, Labels], float] = {}
+    for one in samples:
+        for key, value in one.values.items():
+            sums[key] = sums.get(key, 0.0) + value
+    return Samples(sums)
+
+
+def quantile(buckets: Mapping[float, float], share: float) -> float | None:
+    """The value that `share` of the observations stayed under, from counts up to each upper bound; between two bounds
+    as if they lay evenly. None without observations."""
+    bounds = sorted(buckets)
+    total = buckets[bounds[-1]] if bounds else 0.0
+    if total <= 0:
+        return None
+    wanted, below, low = share * total, 0.0, 0.0
+    for bound in bounds:
+        count = buckets[bound]
+        if count >= wanted:
+            if bound == float("inf"):
+                return low
+            inside = count - below
+            return low + (bound - low) * ((wanted - below) / inside if inside else 1.0)
+        below, low = count, bound
+    return low

@@ -1,0 +1,112 @@
+/** What /api/pipeline and /api/dead-letters answer: the JSON of marketpulse/app/observing/picture.py. */
+
+import type { Figures } from "../live/protocol.ts";
+
+export interface Process {
+  name: string;
+  pid: number;
+  trouble: string | null;
+  cpu_cores: number | null;
+  memory_bytes: number | null;
+  started_ms: number | null;
+  restarts: number;
+  where: string | null;
+}
+
+export interface Source {
+  source: string;
+  rows_per_s: number;
+  rows: number;
+  types: Record<string, number>;
+  rejected: Record<string, number>;
+  faults: number;
+  watermark_delay_ms: number | null;
+}
+
+export interface Engine {
+  records_per_s: number;
+  rows_out_per_s: Record<string, number>;
+  workers: number;
+  symbols: number;
+  state_bytes: number;
+  late_trades: number;
+  duplicate_trades: number;
+  out_of_session: number;
+  crossed_quotes: number;
+  bars_revised: number;
+  dead_letters: Record<string, number>;
+}
+
+export interface Sink {
+  sink: string;
+  rows_per_s: number;
+  rows: number;
+  lag_records: number;
+  faults: number;
+  p50_ms: number | null;
+  p99_ms: number | null;
+}
+
+export interface Hop {
+  hop: string;
+  per_s: number;
+  p50_ms: number | null;
+  p99_ms: number | null;
+}
+
+export interface Parity {
+  rows_checked: number;
+  rows_per_s: number;
+  drift_rows: number;
+  skipped_records: number;
+}
+
+export interface Finding {
+  severity: "bad" | "warn";
+  what: string;
+  do: string;
+}
+
+export interface Picture {
+  now_ms: number;
+  span_s: number;
+  processes: Process[];
+  sources: Source[];
+  engine: Engine;
+  sinks: Sink[];
+  page: { connected: number; frames_per_s: number };
+  hops: Hop[];
+  parity: Parity | null;
+  free_bytes: number;
+  findings: Finding[];
+}
+
+export interface PipelineAnswer {
+  figures: Figures;
+  /** Null: the processes have not been asked yet. */
+  pipeline: Picture | null;
+}
+
+export interface Letter {
+  letter_partition: number;
+  letter_offset: number;
+  appended_ms: number;
+  reason: string;
+  detail: string;
+  topic: string;
+  partition: number;
+  offset: number;
+  row: number | null;
+  symbol: string | null;
+  key: string | null;
+  value: string | null;
+  /** The record was longer than what is shown of it. */
+  cut: boolean;
+  sent_to: Place | null;
+}
+
+export interface Place {
+  topic: string;
+  partition: number;
+  offset: number;
+}
