@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +20,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.parser import text_string_to_metric_families
 
 from marketpulse.errors import EnvironmentProblem
 
@@ -106,6 +107,15 @@ SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiti
 SQL_RUNNING = _gauge("sql_running", "Queries of the web API that run or wait")
 # The tree
 CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
+
+
+def read_metrics(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Each sample of Prometheus text: its name without our prefix and `_total`, its labels, its value."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if not sample.name.endswith("_created"):
+                name = sample.name.removeprefix("marketpulse_").removesuffix("_total")
+                yield name, sample.labels, sample.value
 
 
 def configure_logging(process: str, level: str = "warning", style: str = "auto") -> None:

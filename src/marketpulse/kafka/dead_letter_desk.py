@@ -3,8 +3,8 @@
 import base64
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -19,11 +19,13 @@ from marketpulse.settings import Settings
 
 _CALL_S = 5.0
 _READ_S = 10.0
+_AGAIN_S = 0.2
 _SHOWN_CHARACTERS = 20_000  # of a record; one may have fifteen million bytes
 _LONGEST_MS = 20_000
 _NOT_TO_SEND = WITHOUT_SYMBOL | {Kind.REBUILD}  # what only the pipeline itself writes
 _REMEMBERED = 10_000
 
+T = TypeVar("T")
 Place = tuple[int, int]
 
 
@@ -40,10 +42,7 @@ class KafkaDeadLetters:
     def newest(self, limit: int) -> list[Mapping[str, Any]]:
         """As ports.DeadLetterDesk."""
         with self._one_at_a_time:
-            try:
-                messages = self._newest_messages(limit)
-            except KafkaException as error:
-                raise error_of(error) from None
+            messages = _patiently(lambda: self._newest_messages(limit))
             messages.sort(key=lambda m: (m.timestamp()[1], m.offset() or 0), reverse=True)
             return [self._shown(message) for message in messages[:limit]]
 
@@ -56,12 +55,9 @@ class KafkaDeadLetters:
         with self._one_at_a_time:
             if (partition, offset) in self._sent:
                 raise ParameterError("this letter was sent again already")
-            try:
-                if self._at(partition, offset) is None:
-                    raise ParameterError(f"no dead letter stands at {self._topic}/{partition}@{offset}")
-                place = self._write(str(record["symbol"]), orjson.dumps(record), partition, offset)
-            except KafkaException as error:
-                raise error_of(error) from None
+            if _patiently(lambda: self._at(partition, offset)) is None:
+                raise ParameterError(f"no dead letter stands at {self._topic}/{partition}@{offset}")
+            place = self._write(str(record["symbol"]), orjson.dumps(record), partition, offset)
             if len(self._sent) >= _REMEMBERED:
                 self._sent.pop(next(iter(self._sent)))
             self._sent[partition, offset] = place
@@ -174,3 +170,16 @@ class KafkaDeadLetters:
             if faults:
                 raise KafkaException(faults[0])
         return {"topic": topic, "partition": places[0].partition(), "offset": places[0].offset()}
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """What is read; a broker that is just choosing a partition's leader is asked again."""
+    give_up = time.monotonic() + _CALL_S
+    while True:
+        try:
+            return read()
+        except KafkaException as error:
+            fault = error_of(error)
+            if not isinstance(fault, Retryable) or time.monotonic() > give_up:
+                raise fault from None
+        time.sleep(_AGAIN_S)

@@ -60,6 +60,15 @@ function digits(value: number): string {
   return fixed(value, size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2);
 }
 
+/** 950 B, 12.4 kB, 3.21 GB. */
+export function bytes(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  for (const [unit, word] of [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]] as const) {
+    if (value >= unit * 0.9995) return `${digits(value / unit)}\u202f${word}`;
+  }
+  return `${Math.round(value)}\u202fB`;
+}
+
 /** 42 ms, 1.20 s, 2 min. */
 export function duration(ms: number | null | undefined): string {
   if (ms === null || ms === undefined) return "–";

@@ -16,7 +16,7 @@ export function placeText(place: { topic: string; partition: number; offset: num
 
 /** bad_price -> Bad price */
 export function reasonText(reason: string): string {
-  const words = reason.replaceAll("_", " ");
+  const words = reason.replaceAll("_", " ").replace("json", "JSON");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 

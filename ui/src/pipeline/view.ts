@@ -4,7 +4,7 @@ import "./style/pipeline.css";
 
 import { Refusal, ask } from "../base/ask.ts";
 import { el, say, set, svg } from "../base/dom.ts";
-import { compact, duration } from "../base/format.ts";
+import { bytes, compact, duration } from "../base/format.ts";
 import { Grid } from "../base/grid.ts";
 import { linePath } from "../base/path.ts";
 import type { App, View } from "../shell/view.ts";
@@ -53,7 +53,7 @@ class PipelineView implements View {
         { name: "State", text: (p) => p.trouble ?? "works", tone: (p) => (p.trouble ? "bad" : "good") },
         { name: "For", number: true, text: (p) => (p.started_ms === null ? "–" : duration(Math.max(0, this.#now - p.started_ms))) },
         { name: "CPU", number: true, title: "Of one core", text: (p) => (p.cpu_cores === null ? "–" : `${Math.round(100 * p.cpu_cores)}%`) },
-        { name: "Memory", number: true, text: (p) => (p.memory_bytes === null ? "–" : `${compact(p.memory_bytes)}B`) },
+        { name: "Memory", number: true, text: (p) => bytes(p.memory_bytes) },
         { name: "Restarts", number: true, text: (p) => String(p.restarts), tone: (p) => (p.restarts ? "warn" : "faint") },
       ],
       (p) => p.name,
@@ -155,8 +155,8 @@ class PipelineView implements View {
       ["Crossed quotes", compact(engine.crossed_quotes)],
       ["Revised bars", compact(engine.bars_revised)],
       ["Set aside", compact(sum(engine.dead_letters))],
-      ["Engine's state", `${compact(engine.state_bytes)}B`],
-      ["Free disk", `${compact(free_bytes)}B`],
+      ["Engine's state", bytes(engine.state_bytes)],
+      ["Free disk", bytes(free_bytes)],
     ]);
   }
 

@@ -72,8 +72,9 @@ class Span:
         return {"p50_ms": None if p50 is None else 1e3 * p50, "p99_ms": None if p99 is None else 1e3 * p99}
 
 
-def picture(span: Span) -> dict[str, Any]:
-    """Everything that the page draws. Rates are a second, latencies and times milliseconds."""
+def picture(span: Span, longer: Span) -> dict[str, Any]:
+    """Everything that the page draws. Rates are a second, latencies and times milliseconds. `longer`: a stretch for what
+    comes in waves, as flushes do."""
     sums = span.last.sums
     return {
         "now_ms": span.last.now_ms,
@@ -81,9 +82,9 @@ def picture(span: Span) -> dict[str, Any]:
         "processes": [_process(span, reading) for reading in span.last.readings],
         "sources": _sources(span, sums),
         "engine": _engine(span, sums),
-        "sinks": _sinks(span, sums),
+        "sinks": _sinks(longer, sums),
         "page": {"connected": sums.total("pages_connected"), "frames_per_s": span.rate("page_frames")},
-        "hops": _hops(span, sums),
+        "hops": _hops(longer, sums),
         "parity": _parity(span, sums),
         "free_bytes": span.last.free_bytes,
     }

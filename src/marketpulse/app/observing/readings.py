@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
-_PREFIX = "marketpulse_"
+from marketpulse.telemetry import read_metrics
+
 _ANSWER_S = 2.0
 _AT_ONCE = 8
 _BROKER = "broker"
@@ -107,18 +107,10 @@ def _trouble(port: int) -> str | None:
 
 
 def parse(text: str) -> Samples:
-    """Samples of Prometheus text; those of `_created` are left out."""
-    found = {
-        (_short(sample.name), tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if not sample.name.endswith("_created")
-    }
-    return Samples(found)
-
-
-def _short(name: str) -> str:
-    return name.removeprefix(_PREFIX).removesuffix("_total")
+    """The samples of Prometheus text."""
+    return Samples(
+        {(name, tuple(sorted(labels.items()))): value for name, labels, value in read_metrics(text)}
+    )
 
 
 def together(samples: Iterable[Samples]) -> Samples:

@@ -1,0 +1,83 @@
+"""Dead letters on the real broker: read newest first, mended, and sent again."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from marketpulse.errors import ParameterError, RejectedRecord
+from marketpulse.kafka.dead_letter import encode_dead_letter
+from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
+from marketpulse.model.market import ABSENT, DeadLetter
+from marketpulse.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+TRADE = {"type": "trade", "symbol": "AAPL", "source": "desk", "event_time_ns": 1_700_000_000_000_000_000, "price": 187.5, "size": 100}  # fmt: skip
+
+
+@pytest.fixture
+def desk(kafka_settings: Settings) -> Iterator[KafkaDeadLetters]:
+    desk = KafkaDeadLetters(kafka_settings)
+    yield desk
+    desk.close()
+
+
+def set_aside(settings: Settings, *values: bytes | None) -> None:
+    """Dead letters of these records, a second apart, as the engine writes them: in transactions."""
+    servers = settings.kafka.bootstrap_servers
+    producer = Producer(
+        {"bootstrap.servers": servers, "transactional.id": settings.topic("test"), "linger.ms": 0}
+    )
+    producer.init_transactions(20)
+    for i, value in enumerate(values):
+        letter = DeadLetter("bad_price", "price must be above 0", settings.topic("market"), 0, i, ABSENT, b"AAPL", value, "AAPL")  # fmt: skip
+        key, record = encode_dead_letter(letter)
+        producer.begin_transaction()
+        producer.produce(settings.topic("dead-letters"), record, key, timestamp=1_700_000_000_000 + 1_000 * i)
+        producer.commit_transaction(20)
+    producer.begin_transaction()
+    producer.produce(settings.topic("dead-letters"), b"{}", b"AAPL")  # what was aborted was never set aside
+    producer.abort_transaction(20)
+
+
+def test_the_newest_come_first_each_with_its_place(kafka_settings: Settings, desk: KafkaDeadLetters) -> None:
+    assert desk.newest(5) == []
+    set_aside(kafka_settings, b'{"price": -1}', b"\xff\xfe", None, b"x" * 30_000)
+    letters = desk.newest(3)
+    assert [letter["offset"] for letter in letters] == [3, 2, 1]
+    assert letters[0]["cut"] is True
+    assert len(letters[0]["value"]) == 20_000
+    assert letters[1]["value"] is None
+    assert letters[2]["value"] == "\\xff\\xfe"
+    assert desk.newest(10)[3]["value"] == '{"price": -1}'
+    assert len({(letter["letter_partition"], letter["letter_offset"]) for letter in desk.newest(10)}) == 4
+
+
+def test_a_mended_record_stands_in_the_log_once(kafka_settings: Settings, desk: KafkaDeadLetters) -> None:
+    set_aside(kafka_settings, json.dumps({**TRADE, "price": -1}).encode())
+    (letter,) = desk.newest(5)
+    place = (letter["letter_partition"], letter["letter_offset"])
+    with pytest.raises(RejectedRecord, match="price"):
+        desk.send_again(*place, letter["value"].encode())
+    with pytest.raises(RejectedRecord, match="by the pipeline alone"):
+        desk.send_again(
+            *place, b'{"type": "heartbeat", "source": "desk", "event_time_ns": 1700000000000000000}'
+        )
+    with pytest.raises(ParameterError, match="no dead letter stands"):
+        desk.send_again(place[0], place[1] + 50, json.dumps(TRADE).encode())
+
+    sent = desk.send_again(*place, json.dumps(TRADE).encode())
+    with pytest.raises(ParameterError, match="already"):
+        desk.send_again(*place, json.dumps(TRADE).encode())
+    assert desk.newest(5)[0]["sent_to"] == sent
+
+    reader = Consumer({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers, "group.id": "look", "isolation.level": "read_committed"})  # fmt: skip
+    reader.assign([TopicPartition(sent["topic"], sent["partition"], 0)])
+    found = reader.poll(20)
+    reader.close()
+    assert found is not None
+    assert (found.offset(), found.key(), json.loads(found.value() or b"")) == (sent["offset"], b"AAPL", TRADE)
+    origin = f"{kafka_settings.topic('dead-letters')}/{place[0]}@{place[1]}"
+    assert dict(found.headers() or []) == {"sent-again-from": origin.encode()}

@@ -1,0 +1,95 @@
+"""Processes are found by their run files, and their metrics read as numbers."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from marketpulse.app.observing.readings import DIED, Samples, parse, quantile, read_processes, together
+from marketpulse.telemetry import Health, TelemetryServer
+from process_readings import write_run_file
+
+
+def test_metrics_keep_their_labels_and_lose_their_frame() -> None:
+    registry = CollectorRegistry()
+    rows = Counter("marketpulse_rows_stored", "?", ["sink", "table"], registry=registry)
+    rows.labels("lake", "bars").inc(3)
+    rows.labels("lake", "trades").inc(4)
+    rows.labels("redis", "bars").inc(5)
+    samples = parse(generate_latest(registry).decode())
+    assert samples.total("rows_stored") == 12
+    assert samples.total("rows_stored", sink="lake") == 7
+    assert samples.labels("rows_stored", "table") == {"bars", "trades"}
+    assert samples.total("unheard_of") == 0
+    assert together([samples, samples]).total("rows_stored", table="trades") == 8
+
+
+@given(st.lists(st.floats(0.0001, 40), min_size=1, max_size=60), st.sampled_from([0.5, 0.99]))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], share: float) -> None:
+    registry = CollectorRegistry()
+    bounds = (0.001, 0.01, 0.1, 1, 10)
+    histogram = Histogram("marketpulse_some_seconds", "?", buckets=bounds, registry=registry)
+    for value in values:
+        histogram.observe(value)
+    samples = parse(generate_latest(registry).decode())
+    buckets = {
+        float(dict(labels)["le"]): count for labels, count in samples.by("some_seconds_bucket").items()
+    }
+    found = quantile(buckets, share)
+    assert found is not None
+    rank = next(i for i in range(1, len(values) + 1) if i >= share * len(values))
+    true = sorted(values)[rank - 1]
+    below = max((b for b in bounds if b < true), default=0)
+    above = min((b for b in bounds if b >= true), default=bounds[-1])
+    assert below <= found <= above
+
+
+def test_nothing_observed_has_no_quantile() -> None:
+    assert quantile({}, 0.5) is None
+    assert quantile({1.0: 0.0, float("inf"): 0.0}, 0.5) is None
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def test_a_process_is_read_and_one_that_has_died_is_told(running: Path) -> None:
+    health = Health()
+    health.set_ready()
+    server = TelemetryServer(health)
+    try:
+        write_run_file(running, "serve", os.getpid(), server.port)
+        write_run_file(running, "sink-lake", 2**22 + 12_345, server.port)
+        (running / "half.json").write_text('{"name": "ha')
+        serve, sink = read_processes(running)
+    finally:
+        server.close()
+    assert (serve.name, serve.trouble, serve.pid) == ("serve", None, os.getpid())
+    assert serve.memory_bytes is not None
+    assert serve.memory_bytes > 1e6
+    assert serve.cpu_s is not None
+    assert any(name == "pages_connected" for name, _ in serve.samples.values)
+    assert (sink.name, sink.trouble, sink.samples) == ("sink-lake", DIED, Samples())
+
+
+def test_a_process_that_is_not_ready_says_why_and_is_read_all_the_same(running: Path) -> None:
+    health = Health()
+    health.set_not_ready("the store is away")
+    server = TelemetryServer(health)
+    try:
+        write_run_file(running, "sink-lake", os.getpid(), server.port)
+        (found,) = read_processes(running)
+    finally:
+        server.close()
+    assert found.trouble == "the store is away"
+    assert found.samples.values
+    (deaf,) = read_processes(running)
+    assert "does not answer" in str(deaf.trouble)
+
+
+def test_no_directory_is_no_process(tmp_path: Path) -> None:
+    assert read_processes(tmp_path / "nowhere") == []
