@@ -1,117 +1,21 @@
 """`marketpulse up` as a person starts it: the whole tree, its page, its lake, its end, and its orphans."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 
-from marketpulse.query.duck import LakeQuery
-from marketpulse.settings import Settings
+from running_up import Up, held
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 CHILDREN = ("broker", "process-0", "produce-market", "serve", "sink-lake")
-
-
-class Up:
-    """One running `marketpulse up` with the simulated market only."""
-
-    def __init__(self, data_dir: Path, cache: Path) -> None:
-        self.data_dir = data_dir
-        self.output = data_dir.parent / "up.out"
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))},
-            "MARKETPULSE_DATA_DIR": str(data_dir),
-            "MARKETPULSE_CACHE_DIR": str(cache),
-            "MARKETPULSE_KAFKA__PARTITIONS": "3",
-            "MARKETPULSE_SINKS__LAKE__FLUSH_S": "2",
-            "MARKETPULSE_BROKER__HEAP_MB": "256",
-        }
-        self.process: subprocess.Popen[bytes]
-
-    def start(self, *options: str) -> "Up":
-        with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
-                self.command(*options), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=self.environment, cwd=self.data_dir.parent, start_new_session=True,
-            )  # fmt: skip
-        return self
-
-    def command(self, *options: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "marketpulse",
-            "up",
-            "--no-browser",
-            "--source",
-            "market",
-            "--port",
-            "0",
-            *options,
-        ]
-
-    def facts(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.data_dir / "run" / f"{name}.json").read_text()))
-        except (OSError, ValueError):
-            return {}
-
-    def until(self, what: str, condition: Callable[[], Any], within_s: float = 90) -> Any:
-        deadline = time.monotonic() + within_s
-        while not (found := condition()):
-            assert self.process.poll() is None, f"up has ended while waiting for: {what}\n{self.said()}"
-            assert time.monotonic() < deadline, f"not within {within_s} s: {what}\n{self.said()}"
-            time.sleep(0.05)
-        return found
-
-    def until_ready(self) -> str:
-        return str(self.until("everything is ready", lambda: self.facts("up").get("url")))
-
-    def until_back(self, name: str, old_pid: int) -> None:
-        self.until(f"{name} is back", lambda: self.facts(name).get("pid", old_pid) != old_pid)
-
-    def get(self, path: str) -> bytes:
-        """The page's answer; empty while it has none."""
-        try:
-            answer = httpx.get(self.facts("up")["url"].rstrip("/") + path, timeout=10)
-            return answer.raise_for_status().content
-        except (httpx.HTTPError, KeyError):
-            return b""
-
-    def is_moving(self) -> bool:
-        return (json.loads(self.get("/api/health") or b"{}").get("events_per_s") or 0) > 0
-
-    def symbols(self) -> list[dict[str, Any]]:
-        return list(json.loads(self.get("/api/symbols") or b"{}").get("symbols", []))
-
-    def tree(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def said(self) -> str:
-        logs = sorted((self.data_dir / "logs").glob("*.log"))
-        tails = [
-            f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}"
-            for log in logs
-            if log.name != "broker.log"
-        ]
-        return "\n".join([self.output.read_text(), *tails])
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        lake = LakeQuery(Settings(data_dir=self.data_dir))
-        try:
-            return list(lake.run(sql).to_pylist())
-        finally:
-            lake.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,14 +27,8 @@ def kernels(broker_cache: Path) -> None:
 
 @pytest.fixture
 def up(tmp_path: Path, broker_cache: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "data", broker_cache)
-    yield running
-    tree = running.tree() if running.process.poll() is None else []
-    running.process.kill()
-    running.process.wait()
-    for process in tree:
-        if process.is_running():
-            process.kill()
+    with held(Up(tmp_path / "data", broker_cache)) as running:
+        yield running
 
 
 def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -95,6 +95,7 @@ function follow(): void {
     void load(view);
     return;
   }
+  if (view !== "symbol") document.body.dataset["state"] = "shown"; // that one says by itself what it waits for
   ready.enter(rest);
   if (view === "symbol") nav.lead("symbol", location.hash || "#");
 }
