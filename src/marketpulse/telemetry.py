@@ -95,6 +95,7 @@ PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the ch
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
+API_ERRORS = _counter("api_errors", "Answers of the web API that tell an error", "status")
 # SQL
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")

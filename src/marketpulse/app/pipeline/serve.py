@@ -9,11 +9,12 @@ from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
@@ -83,7 +84,8 @@ def serve_feed(
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     board = Board(settings.serve.history_bars)
     sql = SqlApi(lambda: _desk(settings), settings.sql)
-    server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
+    past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
+    server = WebServer(create_app(board, settings.serve, sql=sql, stored=past), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
@@ -102,7 +104,15 @@ def serve_feed(
     finally:
         sql.close()
         server.stop()
+        if past is not None:
+            past.close()
     return 0
+
+
+def _history(settings: Settings) -> History:
+    from marketpulse.query.history import LakeHistory  # as late as the desk
+
+    return LakeHistory(settings)
 
 
 def _desk(settings: Settings) -> SqlDesk:
