@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { barTime, compact, decimalsOf, direction, duration, percent, price, revisionText, signed, value } from "../src/format.ts";
+import { barTime, compact, decimalsOf, direction, duration, percent, price, revisionText, signed, value } from "../src/base/format.ts";
 
 test("prices carry as many decimals as the data has", () => {
   assert.equal(decimalsOf([187.25, 190, 3.5]), 2);

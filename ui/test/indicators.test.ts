@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { groupsOf, readName } from "../src/indicators.ts";
+import { groupsOf, readName } from "../src/symbol/indicators.ts";
 
 const BAR = ["open_time_ms", "close_time_ms", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision"];
 

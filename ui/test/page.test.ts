@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { patience } from "../src/connection.ts";
-import { possibleTimeframe, readLink, usualTimeframe, writeLink } from "../src/link.ts";
-import { linePath } from "../src/path.ts";
-import { statusOf } from "../src/status.ts";
+import { patience } from "../src/live/connection.ts";
+import { possibleTimeframe, readLink, usualTimeframe, writeLink } from "../src/symbol/link.ts";
+import { linePath } from "../src/base/path.ts";
+import { statusOf } from "../src/shell/status.ts";
 
 test("a link survives the way there and back", () => {
   for (const symbol of ["AAPL", "BTC-USD.COINBASE", "A/B #1", "Ü%"]) {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { Frame, QuoteRow, Row } from "../src/protocol.ts";
-import { Store, changeOf, upsertRows, worthwhile } from "../src/store.ts";
+import type { Frame, QuoteRow, Row } from "../src/live/protocol.ts";
+import { Store, changeOf, upsertRows, worthwhile } from "../src/live/store.ts";
 
 function bar(time: number, close: number, revision = 0): Row {
   return [time, time + 60_000, 1, 2, 0.5, close, 10, close, 3, revision];

@@ -3,8 +3,8 @@
 import math
 import threading
 from array import array
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -62,6 +62,18 @@ class SymbolState:
         self.newest_ingest_ns = 0
 
 
+class Part(Protocol):
+    """Something beside quotes and charts that pages may ask for by its name. Called under the board's lock."""
+
+    def take(self, batch: FeedBatch, seq: int) -> bool:
+        """Rows of any output topic, at least one; `seq` numbers what they change. Whether they changed anything."""
+        ...
+
+    def changes(self, since: int) -> Any | None:
+        """What changed after number `since`, for JSON; with -1 all there is. None: nothing."""
+        ...
+
+
 class Board:
     """The newest bars, quotes and figures. Every method may be called from any thread.
 
@@ -77,10 +89,12 @@ class Board:
         symbols_max: int = SYMBOLS_MAX,
         rows_max: int = ROWS_MAX,
         clock: Clock | None = None,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.seq = 0
         self.generation = 0
+        self.parts = dict(parts or {})
         self.names: list[str] = []  # of indicators, in the order of first appearance
         self.timeframes: list[str] = []  # tick bars, then by length
         self._clock = clock or SystemClock()
@@ -98,14 +112,17 @@ class Board:
         """Rows of one output topic. Alerts and dead letters only move the clock of the newest row."""
         with self.lock:
             self._figures.take_append_time(batch.append_time_ms)
-            if batch.rows.num_rows == 0 or batch.topic not in _HEADS:
+            if batch.rows.num_rows == 0:
+                return
+            changed = [part.take(batch, self.seq + 1) for part in self.parts.values()]
+            if batch.topic not in _HEADS and not any(changed):
                 return
             self.seq += 1
             if batch.topic == "bars":
                 self._take_bars(batch.rows)
             elif batch.topic == "indicators":
                 self._take_indicators(batch.rows)
-            else:
+            elif batch.topic == "live":
                 self._take_live(batch.rows)
 
     def take_stats(self, stats: PipelineStats) -> None:

@@ -11,18 +11,26 @@ import orjson
 from marketpulse.web.board import Board
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a page wants to see beside the quotes: a chart (symbol, timeframe), and parts by name."""
+
+    chart: tuple[str, str] | None = None
+    parts: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class PageView:
     """What one page has seen so far."""
 
     seq: int = -1
     generation: int = -1
-    wanted: tuple[str, str] | None = None  # symbol, timeframe
-    shown: tuple[str, str] | None = None  # the chart that it has
+    wanted: Wish = Wish()
+    shown: Wish = Wish()  # what it has
 
     def forget(self) -> None:
         """Send everything again."""
-        self.seq, self.generation, self.shown = -1, -1, None
+        self.seq, self.generation, self.shown = -1, -1, Wish()
 
 
 def next_frame(board: Board, view: PageView, *, figures: bool) -> bytes | None:
@@ -39,8 +47,9 @@ def next_frame(board: Board, view: PageView, *, figures: bool) -> bytes | None:
         since = view.seq
         if since != board.seq:
             frame |= _changes(board, since)
-        if view.wanted is not None:
-            frame |= _chart(board, view, since)
+        if view.wanted.chart is not None:
+            frame |= _chart(board, view.wanted.chart, view.shown.chart, since)
+        frame |= _parts(board, view, since)
         if figures:
             frame["figures"] = board.figures()
         if not frame:
@@ -55,10 +64,20 @@ def _changes(board: Board, since: int) -> dict[str, Any]:
     return ({"quotes": quotes} if quotes or since < 0 else {}) | ({"sparks": sparks} if sparks else {})
 
 
-def _chart(board: Board, view: PageView, since: int) -> dict[str, Any]:
-    assert view.wanted is not None  # noqa: S101 - the caller asked
-    symbol, timeframe = view.wanted
-    fresh = view.shown != view.wanted
+def _parts(board: Board, view: PageView, since: int) -> dict[str, Any]:
+    found = {
+        name: changes
+        for name in sorted(view.wanted.parts)
+        if (changes := board.parts[name].changes(since if name in view.shown.parts else -1)) is not None
+    }
+    return {"parts": found} if found else {}
+
+
+def _chart(
+    board: Board, wanted: tuple[str, str], shown: tuple[str, str] | None, since: int
+) -> dict[str, Any]:
+    symbol, timeframe = wanted
+    fresh = shown != wanted
     chart = board.chart(symbol, timeframe, -1 if fresh else since)
     if chart is None:
         nothing = {"symbol": symbol, "timeframe": timeframe, "whole": True, "rows": [], "session": None}

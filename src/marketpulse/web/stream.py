@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -12,7 +14,7 @@ from marketpulse.model.market import SYMBOL_BYTES_MAX
 from marketpulse.model.timeframe import Timeframe
 from marketpulse.telemetry import PAGE_FRAMES, PAGES_CONNECTED, REQUESTS_REFUSED
 from marketpulse.web.board import Board
-from marketpulse.web.frames import PageView, next_frame
+from marketpulse.web.frames import PageView, Wish, next_frame
 
 PAGES_MAX = 200
 WISH_BYTES_MAX = 1_024
@@ -23,13 +25,24 @@ SEND_TIMEOUT_S = 20.0  # a page that takes nothing for so long is let go
 TOO_MANY_PAGES, BAD_WISH = 1013, 1008
 
 
-def read_wish(text: str) -> tuple[str, str]:
-    """`{"subscribe": {"symbol": …, "timeframe": …}}` -> symbol, timeframe. Raises ParameterError."""
+def read_wish(text: str, parts: Collection[str]) -> Wish:
+    """`{"subscribe": {"chart": {"symbol": …, "timeframe": …} or null, "parts": […]}}`. Raises ParameterError.
+
+    `parts`: the names that there are."""
     try:
         wish = orjson.loads(text)["subscribe"]
-        symbol, timeframe = wish["symbol"], wish["timeframe"]
+        chart, wanted = wish["chart"], wish["parts"]
+        place = None if chart is None else _read_place(chart["symbol"], chart["timeframe"])
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
-        raise ParameterError('send {"subscribe": {"symbol": "AAPL", "timeframe": "1m"}}') from None
+        raise ParameterError(
+            'send {"subscribe": {"chart": {"symbol": "AAPL", "timeframe": "1m"}, "parts": []}}'
+        ) from None
+    if not isinstance(wanted, list) or not all(isinstance(name, str) and name in parts for name in wanted):
+        raise ParameterError(f"subscribe: parts is a list of some of {', '.join(sorted(parts)) or 'none'}")
+    return Wish(place, frozenset(wanted))
+
+
+def _read_place(symbol: Any, timeframe: Any) -> tuple[str, str]:
     if not isinstance(symbol, str) or not 0 < len(symbol.encode(errors="replace")) <= SYMBOL_BYTES_MAX:
         raise ParameterError(f"subscribe: a symbol is text of at most {SYMBOL_BYTES_MAX} bytes")
     if not isinstance(timeframe, str):
@@ -86,7 +99,7 @@ class Stream:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            view.wanted = read_wish(message.get("text") or "")  # bytes are no wish
+            view.wanted = read_wish(message.get("text") or "", self.board.parts)  # bytes are no wish
             wished.set()
             await asyncio.sleep(1 / WISHES_PER_S_MAX)
 

@@ -15,6 +15,7 @@ from marketpulse.settings import ServeSettings
 from marketpulse.telemetry import REGISTRY
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.frames import Wish
 from marketpulse.web.server import WebServer
 from marketpulse.web.stream import read_wish
 
@@ -57,7 +58,7 @@ async def until_closed(socket: ClientConnection) -> int | None:
 
 
 def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
-    return json.dumps({"subscribe": {"symbol": symbol, "timeframe": timeframe}})
+    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
 
 
 def test_a_page_gets_quotes_at_once_and_its_chart_when_it_asks(site: Site) -> None:
@@ -204,7 +205,14 @@ def test_pages_that_leave_are_forgotten(site: Site) -> None:
     assert REGISTRY.get_sample_value("marketpulse_pages_connected") == 0
 
 
-def test_a_wish_names_symbol_and_timeframe() -> None:
-    assert read_wish(wish("BTC-USD", "5m")) == ("BTC-USD", "5m")
-    with pytest.raises(ParameterError, match="subscribe"):
-        read_wish('{"subscribe": {"symbol": "AAPL"}}')
+def test_a_wish_names_a_chart_and_parts() -> None:
+    assert read_wish(wish("BTC-USD", "5m"), ()) == Wish(("BTC-USD", "5m"))
+    only_a_part = '{"subscribe": {"chart": null, "parts": ["alerts"]}}'
+    assert read_wish(only_a_part, {"alerts", "market"}) == Wish(None, frozenset({"alerts"}))
+    for wrong in (
+        '{"subscribe": {"symbol": "AAPL"}}',
+        only_a_part,
+        only_a_part.replace('["alerts"]', '"market"'),
+    ):
+        with pytest.raises(ParameterError, match="subscribe"):
+            read_wish(wrong, {"market"})

@@ -1,9 +1,9 @@
 /** How the connection is, in one word at the top, and in a sentence when something is wrong. */
 
-import type { Link } from "./connection.ts";
-import { byId, say, set } from "./dom.ts";
-import { clock, compact, duration } from "./format.ts";
-import type { Figures } from "./protocol.ts";
+import type { Link } from "../live/connection.ts";
+import { byId, say, set } from "../base/dom.ts";
+import { clock, compact, duration } from "../base/format.ts";
+import type { Figures } from "../live/protocol.ts";
 
 const QUIET_MS = 15_000;
 const BEHIND = 1_000; // records

@@ -1,11 +1,11 @@
 /** The values of the looked-at bar, written into the top left corner of each pane. */
 
 import type { Chart } from "./chart.ts";
-import { byId, el } from "./dom.ts";
-import { barTime, compact, direction, percent, price, revisionText, value } from "./format.ts";
+import { byId, el } from "../base/dom.ts";
+import { barTime, compact, direction, percent, price, revisionText, value } from "../base/format.ts";
 import type { Group } from "./indicators.ts";
-import { COL } from "./protocol.ts";
-import type { Row } from "./protocol.ts";
+import { COL } from "../live/protocol.ts";
+import type { Row } from "../live/protocol.ts";
 
 function item(label: string, text: string, color = "", extra = ""): HTMLElement {
   const bold = el("b", {}, text);

@@ -1,5 +1,17 @@
 /** What the server sends over /ws: the JSON of marketpulse/web/frames.py. Times are milliseconds UTC. */
 
+/** A symbol's chart. */
+export interface Place {
+  symbol: string;
+  timeframe: string;
+}
+
+/** What a page wants to see beside the quotes of all symbols: a chart, and parts by their names. */
+export interface Wish {
+  chart: Place | null;
+  parts: readonly string[];
+}
+
 /** symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes, and the newest bid, its size, ask, its size */
 export type QuoteRow = [
   string,
@@ -66,6 +78,8 @@ export interface Frame {
   sparks?: Record<string, Spark>;
   chart?: ChartPart;
   figures?: Figures;
+  /** What changed of the parts that were asked for. */
+  parts?: Record<string, unknown>;
 }
 
 /** The columns that every row begins with; indicator values follow. */

@@ -1,11 +1,11 @@
 /** The chosen symbol: name, price, change, session; and the switches for timeframe and indicators. */
 
-import { byId, el, say, set } from "./dom.ts";
-import { ARROW, asOf, compact, day, decimalsOf, direction, percent, price, signed } from "./format.ts";
+import { byId, el, say, set } from "../base/dom.ts";
+import { ARROW, asOf, compact, day, decimalsOf, direction, percent, price, signed } from "../base/format.ts";
 import type { Group } from "./indicators.ts";
-import type { Place } from "./link.ts";
-import { changeOf } from "./store.ts";
-import type { Quote, Store } from "./store.ts";
+import type { Place } from "../live/protocol.ts";
+import { changeOf } from "../live/store.ts";
+import type { Quote, Store } from "../live/store.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -119,4 +119,12 @@ export function showChips(groups: Group[], on: ReadonlySet<string>, color: (grou
       return chip;
     }),
   );
+}
+
+/** A hint that there are more switches than fit. */
+export function hintAtMore(chips: HTMLElement): void {
+  const hint = (): unknown => chips.classList.toggle("more", chips.scrollLeft + chips.clientWidth < chips.scrollWidth - 4);
+  chips.addEventListener("scroll", hint, { passive: true });
+  new ResizeObserver(hint).observe(chips);
+  new MutationObserver(hint).observe(chips, { childList: true });
 }

@@ -1,7 +1,6 @@
-/** The WebSocket: opens it, asks for the chart, notices silence, comes back with growing patience. */
+/** The WebSocket: opens it, asks for what is to be seen, notices silence, comes back with growing patience. */
 
-import type { Place } from "./link.ts";
-import type { Frame } from "./protocol.ts";
+import type { Frame, Wish } from "./protocol.ts";
 
 export type Link = { state: "connecting" } | { state: "open" } | { state: "waiting"; untilMs: number };
 
@@ -19,7 +18,7 @@ export class Connection {
   #tries = 0;
   #timer = 0;
   #silence = 0;
-  #wanted: Place | null = null;
+  #wanted: Wish | null = null;
 
   constructor(
     private readonly url: string,
@@ -50,9 +49,9 @@ export class Connection {
     socket.onclose = () => this.#lost(socket);
   }
 
-  /** Show this chart from now on, over this socket and every later one. */
-  want(place: Place): void {
-    this.#wanted = place;
+  /** Ask for this from now on, over this socket and every later one. */
+  want(wish: Wish): void {
+    this.#wanted = wish;
     this.#ask();
   }
 

@@ -23,12 +23,12 @@ import type {
 } from "lightweight-charts";
 
 import { Band } from "./band.ts";
-import { barTime, compact, price } from "./format.ts";
+import { barTime, compact, price } from "../base/format.ts";
 import type { Group } from "./indicators.ts";
-import type { Place } from "./link.ts";
-import type { Palette } from "./palette.ts";
-import { COL } from "./protocol.ts";
-import type { Row } from "./protocol.ts";
+import type { Place } from "../live/protocol.ts";
+import type { Palette } from "../base/palette.ts";
+import { COL } from "../live/protocol.ts";
+import type { Row } from "../live/protocol.ts";
 
 type Point = LineData<Time> | HistogramData<Time> | WhitespaceData<Time>;
 

@@ -29,6 +29,29 @@ export interface Changes {
   /** `between`: rows went in between others, so that all are to be drawn again, in the same chart. */
   chart: "none" | "rows" | "between" | "whole";
   rows: Row[];
+  /** The parts that came, by name. */
+  parts: Record<string, unknown>;
+}
+
+export const NO_CHANGES: Changes = {
+  quotes: new Set(), sparks: false, symbols: false, columns: false, figures: false, chart: "none", rows: [], parts: {},
+};
+
+const WEIGHT = { none: 0, rows: 1, between: 2, whole: 3 };
+
+/** What two frames changed, one after the other. Of a part the later one stays beside what only the first one had. */
+export function together(first: Changes, then: Changes): Changes {
+  if (first === NO_CHANGES) return then;
+  return {
+    quotes: new Set([...first.quotes, ...then.quotes]),
+    sparks: first.sparks || then.sparks,
+    symbols: first.symbols || then.symbols,
+    columns: first.columns || then.columns,
+    figures: first.figures || then.figures,
+    chart: WEIGHT[then.chart] > WEIGHT[first.chart] ? then.chart : first.chart,
+    rows: [...first.rows, ...then.rows],
+    parts: { ...first.parts, ...then.parts },
+  };
 }
 
 export interface FigureSample {
@@ -64,6 +87,7 @@ export class Store {
       figures: frame.figures !== undefined,
       chart: "none",
       rows: [],
+      parts: frame.parts ?? {},
     };
     if (frame.after === null) {
       changes.symbols = true;

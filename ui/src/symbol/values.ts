@@ -1,8 +1,8 @@
 /** On wide screens: every indicator's value of the looked-at bar, as a list. */
 
 import type { Chart } from "./chart.ts";
-import { byId, el, say } from "./dom.ts";
-import { compact, value } from "./format.ts";
+import { byId, el, say } from "../base/dom.ts";
+import { compact, value } from "../base/format.ts";
 import type { Group } from "./indicators.ts";
 
 export class Values {

@@ -1,6 +1,6 @@
 /** Light or dark: the system's choice, until a person chooses. */
 
-import { byId, remember, remembered, set } from "./dom.ts";
+import { byId, remember, remembered, set } from "../base/dom.ts";
 
 type Theme = "light" | "dark";
 

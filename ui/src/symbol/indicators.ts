@@ -1,6 +1,6 @@
 /** Which indicator columns are drawn together, where, and how they are called. */
 
-import { BAR_WIDTH } from "./protocol.ts";
+import { BAR_WIDTH } from "../live/protocol.ts";
 
 /** How a column is drawn. `band` marks the two edges of a band that is filled between. */
 export interface Line {

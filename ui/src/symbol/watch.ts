@@ -1,10 +1,10 @@
 /** The watch list. Only the rows in view exist, so thousands of symbols cost as much as twenty. */
 
-import { byId, el, remember, remembered, say, set, svg } from "./dom.ts";
-import { ARROW, asOf, decimalsOf, direction, percent, price } from "./format.ts";
-import { linePath } from "./path.ts";
-import { changeOf } from "./store.ts";
-import type { Quote, Store } from "./store.ts";
+import { byId, el, remember, remembered, say, set, svg } from "../base/dom.ts";
+import { ARROW, asOf, decimalsOf, direction, percent, price } from "../base/format.ts";
+import { linePath } from "../base/path.ts";
+import { changeOf } from "../live/store.ts";
+import type { Quote, Store } from "../live/store.ts";
 
 type Order = "name" | "change";
 const ORDER_WORDS: Record<Order, string> = { name: "A–Z", change: "By change" };
@@ -178,10 +178,9 @@ export class WatchList {
 
   #key(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
-    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, dialog") || byId("view-symbol").hidden) return;
     const steps: Record<string, number> = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
-    if (event.key === "/") this.#search.focus();
-    else if (event.key in steps && !target.closest("[role=radiogroup]")) this.#step(steps[event.key]!);
+    if (event.key in steps && !target.closest("[role=radiogroup]")) this.#step(steps[event.key]!);
     else return;
     event.preventDefault();
   }

@@ -1,9 +1,6 @@
 /** The address of a chart: #AAPL/1m */
 
-export interface Place {
-  symbol: string;
-  timeframe: string;
-}
+import type { Place } from "../live/protocol.ts";
 
 export function readLink(hash: string): Partial<Place> {
   const [symbol = "", timeframe = ""] = hash.replace(/^#/, "").split("/");
