@@ -236,6 +236,26 @@ class BarSpan:
     limit: int = 500
 
 
+AlertKey = tuple[int, str, str]
+"""Event time in ns, symbol, rule: of the rows with one key the highest revision is the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSpan:
+    """Which stored alerts: those in [from_ns, to_ns) whose key is below `below`, the newest `limit` of them.
+
+    None is no bound."""
+
+    symbol: str | None = None
+    rule: str | None = None
+    severity: str | None = None
+    state: str | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
+    below: AlertKey | None = None
+    limit: int = 200
+
+
 class History(Protocol):
     """What is stored, for who pages back. Calls may overlap in threads.
 
@@ -246,6 +266,11 @@ class History(Protocol):
         """The newest revision of each bar, oldest first, none that was withdrawn: `open_time_ns` (of tick bars that
         open at one time a microsecond apart), `close_time_ns`, prices, `revision`, then a column per indicator, the session's
         vwap as `session_vwap`."""
+        ...
+
+    def alerts(self, span: AlertSpan) -> pa.Table:
+        """The newest revision of each alert, in order of their keys, none that was withdrawn: the columns of
+        model.rows.ALERT but for the receipt."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""ports.History over the lake: a page of one series, with its values beside its bars."""
+"""ports.History over the lake: a page of one series, with its values beside its bars; a page of alerts."""
 
 import threading
 from collections import OrderedDict
@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from marketpulse.model.rows import INDICATORS_HEAD, LIVE_NAME
+from marketpulse.model.rows import ALERT, INDICATORS_HEAD, LIVE_NAME
 from marketpulse.model.timeframe import Cut, Timeframe
-from marketpulse.ports import BarSpan
+from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 
@@ -29,6 +29,10 @@ _SERIES = """
         WHERE symbol = {symbol} AND timeframe = {timeframe} AND open_time_ns >= {from_ns} AND open_time_ns < {before_ns}
     ) WHERE open_time_ns::DOUBLE / 1e6 >= {from_ms} AND open_time_ns::DOUBLE / 1e6 < {before_ms}
     ORDER BY open_time_ns DESC LIMIT {limit}"""
+_ALERTS = """
+    SELECT {columns} FROM alerts WHERE {wanted}
+    ORDER BY event_time_ns DESC, symbol DESC, rule DESC LIMIT {limit}"""
+_ALERT_COLUMNS = tuple(name for name in ALERT.names if name != "receipt")
 _TIED = (
     f"open_time_ns + {TIE_STEP_NS} * (row_number() OVER "
     "(PARTITION BY open_time_ns ORDER BY receipt.last_offset, receipt.last_row) - 1)"
@@ -51,6 +55,10 @@ class LakeHistory:
     def bars(self, span: BarSpan) -> pa.Table:
         """As ports.History says. A bar without values has nulls, and so has what was not computed then."""
         return self._kept(span, span.limit, ("bars", "indicators"), lambda: self._bars(span))
+
+    def alerts(self, span: AlertSpan) -> pa.Table:
+        """As ports.History says."""
+        return self._kept(span, span.limit, ("alerts",), lambda: self._alerts(span))
 
     def close(self) -> None:
         self._query.close()
@@ -83,6 +91,14 @@ class LakeHistory:
         values = values.select(["open_time_ns", *names]).rename_columns(["open_time_ns", *shown])
         return bars.join(values, "open_time_ns", join_type="left outer").sort_by("open_time_ns")
 
+    def _alerts(self, span: AlertSpan) -> pa.Table:
+        question = _ALERTS.format(
+            columns=", ".join(_ALERT_COLUMNS), wanted=" AND ".join(_conditions(span)), limit=span.limit
+        )
+        return self._query.run(question).sort_by(
+            [(name, "ascending") for name in ("event_time_ns", "symbol", "rule")]
+        )
+
     def _newest(self, table: str, span: BarSpan) -> pa.Table:
         ties = Timeframe.parse(span.timeframe).cut is Cut.TICKS
         found = self._query.run(
@@ -99,6 +115,24 @@ def _bounds(span: BarSpan) -> dict[str, Any]:
         "from_ms": f"{from_ms!r}::DOUBLE", "before_ms": f"{before_ms!r}::DOUBLE",
         "from_ns": max(-(2**62), int(from_ms * 1e6) - _SLACK_NS), "before_ns": min(2**62, int(before_ms * 1e6) + _SLACK_NS),
     }  # fmt: skip
+
+
+def _conditions(span: AlertSpan) -> list[str]:
+    found = ["true"]
+    for name in ("symbol", "rule", "severity", "state"):
+        if (value := getattr(span, name)) is not None:
+            found.append(f"{name} = {_text(value)}")
+    if span.from_ns is not None:
+        found.append(f"event_time_ns >= {span.from_ns}")
+    if span.to_ns is not None:
+        found.append(f"event_time_ns < {span.to_ns}")
+    if span.below is not None:
+        time_ns, symbol, rule = span.below
+        found.append(f"event_time_ns <= {time_ns}")
+        found.append(
+            f"(event_time_ns < {time_ns} OR symbol < {_text(symbol)} OR (symbol = {_text(symbol)} AND rule < {_text(rule)}))"
+        )
+    return found
 
 
 def _text(text: str) -> str:

@@ -11,6 +11,8 @@ from marketpulse.web.board import Board
 from marketpulse.web.guard import Guard
 from marketpulse.web.pages import Asset, Pages, load_assets
 from marketpulse.web.problems import tell_problems
+from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.alerts import AlertsApi
 from marketpulse.web.rest.bars import BarsApi
 from marketpulse.web.rest.now import NowApi
 from marketpulse.web.rest.stored import Stored
@@ -24,9 +26,10 @@ def create_app(
     assets: dict[str, Asset] | None = None,
     sql: SqlApi | None = None,
     stored: Stored | None = None,
+    alerts: RecentAlerts | None = None,
 ) -> ASGIApp:
     """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql.
-    `stored`: what lies behind the board."""
+    `stored`: what lies behind the board. `alerts`: the newest ones, a part of the board."""
     app = FastAPI(
         title="MarketPulse",
         version=version("marketpulse"),
@@ -37,8 +40,9 @@ def create_app(
     tell_problems(app)
     app.include_router(NowApi(board).router())
     app.include_router(BarsApi(board, stored).router())
+    app.include_router(AlertsApi(RecentAlerts() if alerts is None else alerts, stored).router())
     if sql is not None:
-        app.router.routes.extend(sql.routes())
+        app.include_router(sql.router())
     pages = Pages(load_assets() if assets is None else assets)
     app.router.routes += [
         WebSocketRoute("/ws", Stream(board, serve.frames_per_s).attend),

@@ -14,6 +14,7 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
@@ -82,10 +83,12 @@ def serve_feed(
     stored: Iterable[FeedBatch] = (),
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
-    board = Board(settings.serve.history_bars)
+    alerts = RecentAlerts()
+    board = Board(settings.serve.history_bars, parts={"recent_alerts": alerts})
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
-    server = WebServer(create_app(board, settings.serve, sql=sql, stored=past), settings.serve)
+    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=alerts)
+    server = WebServer(app, settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
