@@ -104,6 +104,11 @@ SQL_RUNNING = _gauge("sql_running", "Queries of the web API that run or wait")
 CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
 
 
+def metrics_text() -> tuple[bytes, str]:
+    """All metrics of this process, and their media type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+
+
 def configure_logging(process: str, level: str = "warning", style: str = "auto") -> None:
     """Structured logs on standard error: JSON lines, or columns on a terminal."""
     plain = style == "json" or (style == "auto" and not sys.stderr.isatty())
@@ -171,7 +176,7 @@ class TelemetryServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/metrics":
-                    self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+                    self._answer(200, *metrics_text())
                 elif check := checks.get(self.path):
                     good, why = check()
                     self._answer(200 if good else 503, f"{why}\n".encode(), "text/plain; charset=utf-8")

@@ -7,10 +7,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from marketpulse.settings import ServeSettings
+from marketpulse.web.access import Access
 from marketpulse.web.board import Board
 from marketpulse.web.guard import Guard
+from marketpulse.web.openapi import describe
 from marketpulse.web.pages import Asset, Pages, load_assets
-from marketpulse.web.problems import tell_problems
+from marketpulse.web.problems import tell_problems, unknown
 from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.alerts import AlertsApi
 from marketpulse.web.rest.bars import BarsApi
@@ -33,7 +35,7 @@ def create_app(
     app = FastAPI(
         title="MarketPulse",
         version=version("marketpulse"),
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -43,9 +45,11 @@ def create_app(
     app.include_router(AlertsApi(RecentAlerts() if alerts is None else alerts, stored).router())
     if sql is not None:
         app.include_router(sql.router())
+    describe(app)
+    app.add_api_route("/api/{path:path}", unknown, methods=["GET"], include_in_schema=False)
     pages = Pages(load_assets() if assets is None else assets)
     app.router.routes += [
         WebSocketRoute("/ws", Stream(board, serve.frames_per_s).attend),
         Route("/{path:path}", pages.answer),  # the last: it answers every path
     ]
-    return Guard(app, serve.allowed_hosts)
+    return Guard(Access(app, serve), serve.allowed_hosts)

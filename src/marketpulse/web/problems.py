@@ -55,6 +55,7 @@ _MEANING = {
     421: "This Host is not served here.",
     422: "More time or memory is needed than the settings allow.",
     429: "Too many requests: come again after Retry-After seconds.",
+    500: "A mistake of ours: see the log.",
     503: "The store is away: come again after Retry-After seconds.",
 }
 
@@ -83,6 +84,11 @@ def tell_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(MarketPulseError, _ours)
     app.add_exception_handler(Exception, _unforeseen)
+
+
+async def unknown() -> Response:
+    """Of every address below /api that is none."""
+    return problem(404, _NEXT[404])
 
 
 async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001

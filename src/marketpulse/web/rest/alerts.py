@@ -74,10 +74,10 @@ class AlertsPage(BaseModel):
 _EXAMPLE: dict[str, Any] = {
     "alerts": [{
         "symbol": "AAPL", "rule": "oversold", "severity": "info", "timeframe": "1m", "open_time_ms": 1_734_553_800_000.0,
-        "event_time_ms": 1_734_553_860_000.0, "state": "raised", "was": None, "late": False, "value": 28.4,
-        "message": "AAPL: rsi_14 is 28.4", "revision": 0,
+        "event_time_ms": 1_734_553_860_000.0, "state": "cleared", "was": "raised", "late": True, "value": 31.4,
+        "message": "AAPL: rsi_14 is 31.4", "revision": 1,
     }],
-    "next": None,
+    "next": "WzE3MzQ1NTM4NjAwMDAwMDAwMDAsIkFBUEwiLCJvdmVyc29sZCJd",
 }  # fmt: skip
 
 

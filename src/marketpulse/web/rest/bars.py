@@ -85,7 +85,8 @@ class BarsPage(SeriesPage):
 
 
 _BARS: dict[str, Any] = {
-    "symbol": "AAPL", "timeframe": "1m", "session": None, "older": True, "next": 1_734_553_800_000.0,
+    "symbol": "AAPL", "timeframe": "1m", "older": True, "next": 1_734_553_800_000.0,
+    "session": {"date": 20_075, "open": 247.5, "high": 248.4, "low": 246.9, "close": 248.2, "volume": 1_250_300.0},
     "columns": [*BAR_COLUMNS, "sma_20"],
     "rows": [[1_734_553_800_000.0, 1_734_553_860_000.0, 248.1, 248.4, 248.0, 248.2, 18_250.0, 248.19, 312.0, 0.0, 247.6]],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""/api/symbols and /api/health: what the board says at this moment."""
+"""/api/symbols, /api/health and /metrics: what the board and this process say at this moment."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from marketpulse.telemetry import metrics_text
 from marketpulse.web.board import Board
 from marketpulse.web.problems import described
 from marketpulse.web.rest.answers import Format, described_rows, form_of, tell, tell_rows
@@ -80,20 +81,25 @@ _SYMBOLS: dict[str, Any] = {
 
 
 class NowApi:
-    """The two routes."""
+    """The three routes."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/api", tags=["now"])
+        router = APIRouter(tags=["now"])
         router.add_api_route(
-            "/symbols", self.symbols, methods=["GET"], response_class=Response,
+            "/api/symbols", self.symbols, methods=["GET"], response_class=Response,
             responses=described_rows(Symbols, _SYMBOLS, 400),
         )  # fmt: skip
         router.add_api_route(
-            "/health", self.health, methods=["GET"], response_class=Response,
+            "/api/health", self.health, methods=["GET"], response_class=Response,
             responses={200: {"model": Health, "description": "How it goes."}, **described(400)},
+        )  # fmt: skip
+        text = {"text/plain": {"schema": {"type": "string"}}}
+        router.add_api_route(
+            "/metrics", self.metrics, methods=["GET"], response_class=Response,
+            responses={200: {"content": text, "description": "Prometheus text."}, **described(400)},
         )  # fmt: skip
         return router
 
@@ -114,3 +120,8 @@ class NowApi:
         figures = self._board.figures()
         body = orjson.dumps({"status": _STATUS[figures["broker_reachable"]], **figures})
         return Response(body, headers={"cache-control": "no-store"}, media_type="application/json")
+
+    async def metrics(self, asked: Annotated[Nothing, Query()]) -> Response:  # noqa: ARG002
+        """The metrics of `serve`, as at its own metrics port."""
+        body, media_type = metrics_text()
+        return Response(body, headers={"cache-control": "no-store", "content-type": media_type})
