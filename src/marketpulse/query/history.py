@@ -118,10 +118,8 @@ def _bounds(span: BarSpan) -> dict[str, Any]:
 
 
 def _conditions(span: AlertSpan) -> list[str]:
-    found = ["true"]
-    for name in ("symbol", "rule", "severity", "state"):
-        if (value := getattr(span, name)) is not None:
-            found.append(f"{name} = {_text(value)}")
+    given = {name: getattr(span, name) for name in ("symbol", "rule", "severity", "state")}
+    found = ["true", *(f"{name} = {_text(value)}" for name, value in given.items() if value is not None)]
     if span.from_ns is not None:
         found.append(f"event_time_ns >= {span.from_ns}")
     if span.to_ns is not None:

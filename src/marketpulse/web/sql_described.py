@@ -68,7 +68,7 @@ _EXAMPLE = {
     "id": "mine", "dialect": "duckdb", "took_ms": 12.5, "offset": 0, "limit": 2, "row_count": 1, "more": False,
     "columns": [{"name": "symbol", "type": "string"}, {"name": "bars", "type": "int64"}], "rows": [["SPY", 1_564]],
 }  # fmt: skip
-_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 100_000, "examples": ["SELECT 1"]}
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "examples": ["SELECT 1"]}
 
 
 def _options(rows_max: int) -> dict[str, dict[str, Any]]:
@@ -92,7 +92,7 @@ def _parameters(rows_max: int) -> list[dict[str, Any]]:
         "additionalProperties": {"type": "string"},
     }
     return [
-        {"name": "q", "in": "query", "description": "one SELECT; `sql` says the same", "schema": _TEXT},
+        {"name": "q", "in": "query", "description": "one SELECT; `sql` says the same. A long one is posted", "schema": _TEXT},
         {"name": "sql", "in": "query", "description": "as `q`", "schema": _TEXT},
         *({"name": name, "in": "query", "schema": schema} for name, schema in _options(rows_max).items()),
         {
@@ -104,7 +104,7 @@ def _parameters(rows_max: int) -> list[dict[str, Any]]:
 
 _ROWS = {
     200: {
-        "model": Rows, "description": "The rows.",
+        "model": Rows | list[dict[str, Any]], "description": "The rows; as `format=objects` an object for each.",
         "content": {
             MEDIA["json"]: {"example": _EXAMPLE}, "text/csv": {"schema": {"type": "string"}},
             MEDIA["arrow"]: {"schema": {"type": "string", "format": "binary"}},
