@@ -9,7 +9,7 @@ import pytest
 from board_rows import row
 from lake_rows import LakeRows
 from marketpulse.errors import ParameterError
-from marketpulse.ports import BarSpan
+from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.query.history import LakeHistory
 from marketpulse.settings import Settings
 
@@ -94,3 +94,26 @@ def test_an_empty_lake_has_no_bars(lake: LakeRows) -> None:
     with pytest.raises(ParameterError):
         history.bars(BarSpan("AAA", "1x"))
     history.close()
+
+
+def test_alerts_come_in_order_of_their_keys_below_one_and_within_a_time(lake: LakeRows) -> None:
+    rows = [
+        {
+            "symbol": symbol, "rule": rule, "severity": "info", "timeframe": "1m", "open_time_ns": 0, "event_time_ns": time,
+            "state": "raised", "late": False, "value": 1.0, "message": "", "revision": 0,
+            "receipt": row("AAA", "1m", 0, 1.0)["receipt"],
+        }
+        for time in (2, 1, 3) for symbol in ("BBB", "AAA") for rule in ("low", "high")
+    ]  # fmt: skip
+    lake.add("alerts", rows)
+    history = LakeHistory(lake.settings)
+
+    def keys(span: AlertSpan) -> list[tuple[Any, ...]]:
+        return [(r["event_time_ns"], r["symbol"], r["rule"]) for r in history.alerts(span).to_pylist()]
+
+    every = sorted((r["event_time_ns"], r["symbol"], r["rule"]) for r in rows)
+    assert keys(AlertSpan()) == every
+    assert keys(AlertSpan(below=every[5], limit=3)) == every[2:5]
+    assert keys(AlertSpan(from_ns=2, to_ns=3, symbol="AAA")) == every[4:6]
+    assert keys(AlertSpan(rule="low'; --")) == []
+    assert "receipt" not in history.alerts(AlertSpan()).column_names
