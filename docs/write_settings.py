@@ -238,6 +238,9 @@ def env_example() -> str:
 ## Its login. Secrets belong here, never into marketpulse.toml
 # MARKETPULSE_KAFKA__CLIENT='{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "…"}'
 
+## What the page and the API ask for, once serve.host lets other machines reach them; 20 characters or more
+# MARKETPULSE_SERVE__TOKEN=
+
 ## The password of the Redis or Valkey that sinks.redis.url names
 # MARKETPULSE_SINKS__REDIS__PASSWORD=…
 

@@ -223,6 +223,59 @@ class SqlDesk(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class BarSpan:
+    """Which stored bars: those of a series that open in [from_ms, before_ms), the newest `limit` of them.
+
+    Milliseconds, fractions included. None is no bound."""
+
+    symbol: str
+    timeframe: str
+    from_ms: float | None = None
+    before_ms: float | None = None
+    limit: int = 500
+
+
+AlertKey = tuple[int, str, str]
+"""Event time in ns, symbol, rule: of the rows with one key the highest revision is the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSpan:
+    """Which stored alerts: those in [from_ns, to_ns) whose key is below `below`, the newest `limit` of them.
+
+    None is no bound."""
+
+    symbol: str | None = None
+    rule: str | None = None
+    severity: str | None = None
+    state: str | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
+    below: AlertKey | None = None
+    limit: int = 200
+
+
+class History(Protocol):
+    """What is stored, for who pages back. Calls may overlap in threads.
+
+    They raise Retryable while the store is away, QueryLimit for what takes too long.
+    """
+
+    def bars(self, span: BarSpan) -> pa.Table:
+        """The newest revision of each bar, oldest first, none that was withdrawn: `open_time_ns` (of tick bars that
+        open at one time a microsecond apart), `close_time_ns`, prices, `revision`, then a column per indicator, the session's
+        vwap as `session_vwap`."""
+        ...
+
+    def alerts(self, span: AlertSpan) -> pa.Table:
+        """The newest revision of each alert, in order of their keys, none that was withdrawn: the columns of
+        model.rows.ALERT but for the receipt."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Query(Protocol):
     """SQL over what is stored."""
 

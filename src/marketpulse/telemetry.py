@@ -101,6 +101,7 @@ PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the ch
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
+API_ERRORS = _counter("api_errors", "Answers of the web API that tell an error", "status")
 # SQL
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")
@@ -116,6 +117,11 @@ def read_metrics(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
             if not sample.name.endswith("_created"):
                 name = sample.name.removeprefix("marketpulse_").removesuffix("_total")
                 yield name, sample.labels, sample.value
+
+
+def metrics_text() -> tuple[bytes, str]:
+    """All metrics of this process, and their media type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
 def configure_logging(process: str, level: str = "warning", style: str = "auto") -> None:
@@ -185,7 +191,7 @@ class TelemetryServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/metrics":
-                    self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+                    self._answer(200, *metrics_text())
                 elif check := checks.get(self.path):
                     good, why = check()
                     self._answer(200 if good else 503, f"{why}\n".encode(), "text/plain; charset=utf-8")

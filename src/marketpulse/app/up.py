@@ -70,7 +70,7 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
             watch(settings, options, life, supervisor, screen, disk)
         finally:
             code = exit_code(supervisor)
-            if not stop(supervisor, life, screen):
+            if not stop(settings, supervisor, life, screen):
                 code = code or FAILED
             supervisor.close()
             screen.closed(code, settings.data_dir)
@@ -181,7 +181,7 @@ def watch(
     began = time.monotonic()
     opened = False
     status_at = ends_at = 0.0
-    poll = HealthPoll()
+    poll = HealthPoll(settings)
     while not life.stop.is_set():
         now = time.monotonic()
         life.health.beat()
@@ -281,12 +281,12 @@ def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
     )
 
 
-def stop(supervisor: Supervisor, life: Lifecycle, screen: Screen) -> bool:
+def stop(settings: Settings, supervisor: Supervisor, life: Lifecycle, screen: Screen) -> bool:
     """Sources first; then the engine, when it has taken in what they wrote; then the readers; the broker last."""
     screen.stopping()
     life.health.set_not_ready("stopping")
     page = supervisor.child("serve")
-    poll = HealthPoll()
+    poll = HealthPoll(settings)
     poll.url = str(page.facts["url"]) if page is not None and "url" in page.facts else None
 
     def between(stage: Stage) -> None:
@@ -311,7 +311,9 @@ def has_display() -> bool:
 class HealthPoll:
     """Asks the page's server how the pipeline is, without ever holding up the supervisor."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        token = settings.serve.token
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
         self.url: str | None = None
         self._latest: dict[str, Any] | None = None
         self._asking: threading.Thread | None = None
@@ -331,7 +333,8 @@ class HealthPoll:
         if self.url is None:
             return None
         try:
-            with urllib.request.urlopen(f"{self.url.rstrip('/')}/api/health", timeout=2) as answer:  # noqa: S310  (our own loopback URL)
+            asked = urllib.request.Request(f"{self.url.rstrip('/')}/api/health", headers=self._headers)  # noqa: S310  (our own URL)
+            with urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310
                 found = json.loads(answer.read())
         except (OSError, ValueError, urllib.error.URLError):
             return None

@@ -111,9 +111,9 @@ class LakeQuery:
     def close(self) -> None:
         shutil.rmtree(self._spill, ignore_errors=True)
 
-    def version(self) -> str:
-        """Of what is stored: another one as soon as a query might see other rows."""
-        pictures = self._files.read()
+    def version(self, tables: Iterable[str] = tuple(TABLES)) -> str:
+        """Of what is stored: another one as soon as a query of these tables might see other rows."""
+        pictures = self._files.read(tables)
         told = "\n".join(f"{table} {picture.snapshot_id}" for table, picture in sorted(pictures.items()))
         return hashlib.sha256(told.encode()).hexdigest()
 

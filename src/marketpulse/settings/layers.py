@@ -48,11 +48,12 @@ class TomlFile(TomlConfigSettingsSource):
                 )
         for name, section in values.get("sinks", {}).items():
             _refuse_secrets(f"sinks.{name}", section)
+        _refuse_secrets("serve", values.get("serve", {}))
         return values
 
 
 def _refuse_secrets(place: str, section: dict[str, Any]) -> None:
-    """Raises SettingsError when a sink's section in the file holds a password, or a url with one."""
+    """Raises SettingsError when a section in the file holds a password, or a url with one."""
     for name, value in section.items():
         if isinstance(value, dict):
             _refuse_secrets(f"{place}.{name}", value)

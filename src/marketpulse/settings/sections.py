@@ -1,9 +1,10 @@
 """The sections of the tree: every setting with its default, its bounds and its meaning."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
@@ -224,6 +225,15 @@ class ServeSettings(Section):
     host: str = Field("127.0.0.1", description="the address that the page is served on")
     port: int = Field(8080, ge=0, le=65_535, description="the page's port; 0: a free one")
     allowed_hosts: tuple[str, ...] = Field((), description="Host names accepted beside the loopback ones")
+    token: SecretStr | None = Field(
+        None,
+        description="who asks must have it; needed where `host` is not a loopback address; from the environment or `.env` only",
+    )
+    requests_per_s: float = Field(
+        50,
+        gt=0,
+        description="requests of the API that one client may make a second; four times as many at once",
+    )
     history_bars: int = Field(
         500, ge=10, le=10_000, description="bars per symbol and timeframe kept for the page"
     )
@@ -231,6 +241,16 @@ class ServeSettings(Section):
     first_picture: Literal["lake", "redis"] = Field(
         "lake", description="where a page that starts gets its bars from, before it follows the log"
     )
+
+    @field_validator("token")
+    @classmethod
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]{20,512}", value.get_secret_value()):
+            raise ValueError(
+                'use 20 to 512 letters, digits and signs: `python3 -c "import secrets; print(secrets.token_urlsafe(32))"` '
+                "makes one"
+            )
+        return value
 
 
 class TelemetrySettings(Section):

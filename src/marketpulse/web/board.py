@@ -303,6 +303,18 @@ class Board:
                 "session": _session(state.quote),
             }
 
+    def held(
+        self, symbol: str, timeframe: str
+    ) -> tuple[dict[float, list[float]], dict[float, float], dict[str, Any] | None] | None:
+        """Of one chart what Series.held tells, and the session so far. None when there is no such chart."""
+        with self.lock:
+            state = self._symbols.get(symbol)
+            series = state.series.get(timeframe) if state else None
+            if state is None or series is None:
+                return None
+            self._correct(state)
+            return *series.held(len(self.names)), _session(state.quote)
+
     def columns(self) -> list[str]:
         """What the numbers of a chart's row are. The bar has a `vwap`: the session's is `session_vwap`."""
         with self.lock:

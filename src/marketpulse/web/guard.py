@@ -5,6 +5,7 @@ so the Host must be ours, the Origin must be the very host that was asked, and n
 """
 
 import ipaddress
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +34,7 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
+_PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
 def is_loopback(host: str) -> bool:
@@ -45,8 +47,15 @@ def is_loopback(host: str) -> bool:
 
 
 def check_binding(serve: ServeSettings) -> None:
-    """Raises SettingsError when others could reach the page without a list of Host names."""
-    if not is_loopback(serve.host) and not serve.allowed_hosts:
+    """Raises SettingsError when others could reach the page without a token, or without a list of Host names."""
+    if is_loopback(serve.host):
+        return
+    if serve.token is None:
+        raise SettingsError(
+            f"serve.host {serve.host} lets other machines reach the page: set MARKETPULSE_SERVE__TOKEN in the environment or "
+            'in .env (`python3 -c "import secrets; print(secrets.token_urlsafe(32))"` makes one), or leave serve.host at 127.0.0.1'
+        )
+    if not serve.allowed_hosts:
         raise SettingsError(
             f"serve.host {serve.host} lets other machines reach the page: name the hosts that browsers will ask for "
             'in serve.allowed_hosts, such as ["ticks.example.org"], or leave serve.host at 127.0.0.1'
@@ -79,7 +88,9 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-                message["headers"] = [*message.get("headers", []), *_HEADERS]
+                own = message.get("headers", [])
+                told = {name.lower() for name, _ in own}
+                message["headers"] = [*own, *(pair for pair in _HEADERS if pair[0] not in told)]
             await send(message)
 
         refusal = self._refusal(scope)
@@ -88,7 +99,7 @@ class Guard:
         else:
             status, why, text = refusal
             REQUESTS_REFUSED.labels(why).inc()
-            await _refuse(scope, send_with_headers, status, text)
+            await refuse(scope, send_with_headers, status, text.encode(), _PLAIN)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         hosts = [v.decode("latin-1") for k, v in scope["headers"] if k == b"host"]
@@ -111,14 +122,17 @@ def _same_origin(origin: str, host: str) -> bool:
     return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
 
 
-async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
+async def refuse(
+    scope: Scope, send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Answer a request, or the handshake of a WebSocket, with this."""
     kind = "http.response"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1008})
             return
         kind = "websocket.http.response"
-    body = text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    told = [pair for pair in headers if pair[0] != b"content-length"]
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": f"{kind}.start", "status": status, "headers": [*told, length]})
     await send({"type": f"{kind}.body", "body": body})

@@ -133,6 +133,11 @@ class Series:
             keys.append(key)
         return [self._row(key, width) for key in sorted(keys)]
 
+    def held(self, width: int) -> tuple[dict[float, list[float]], dict[float, float]]:
+        """All rows by open time in ms, oldest first, and by open time the revisions of bars that were withdrawn."""
+        gone = {key / 1e6: revision for key, revision in self._withdrawn.items()}
+        return {key / 1e6: self._row(key, width) for key in self._keys}, gone
+
     def bars_from(self, open_time_ns: int) -> "Iterator[tuple[int, array[float]]]":
         """The bars that open at this time or later, closed and forming, oldest first: (open time, row)."""
         for key in self._keys[bisect_left(self._keys, open_time_ns) :]:

@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from marketpulse.errors import (
     MarketPulseError,
@@ -36,6 +36,13 @@ from marketpulse.errors import (
 from marketpulse.ports import SqlAnswer, SqlDesk, SqlMistake
 from marketpulse.settings import SqlSettings
 from marketpulse.telemetry import SQL_QUERIES, SQL_RUNNING, SQL_SECONDS
+from marketpulse.web.sql_described import (
+    DESCRIBED_NAMED,
+    DESCRIBED_RUNNING,
+    DESCRIBED_STOP,
+    described_get,
+    described_post,
+)
 from marketpulse.web.sql_request import MEDIA, Wish, read_wish
 
 _VOLATILE = re.compile(
@@ -78,15 +85,20 @@ class SqlApi:
         self._turns = asyncio.Semaphore(limits.at_once)
         self._running: dict[str, _Running] = {}
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/api/sql/named", self.named, methods=["GET"]),
-            Route("/api/sql/running", self.running, methods=["GET"]),
-            Route("/api/sql/{id}", self.stop, methods=["DELETE"]),
-            Route("/api/sql", self.ask, methods=["GET", "POST"]),
-        ]
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix="/api/sql", tags=["sql"])
+        for path, method, answer, about in (
+            ("/named", "GET", self.named, DESCRIBED_NAMED),
+            ("/running", "GET", self.running, DESCRIBED_RUNNING),
+            ("/{id}", "DELETE", self.stop, DESCRIBED_STOP),
+            ("", "GET", self.ask, described_get(self._limits.rows_max)),
+            ("", "POST", self.post, described_post(self._limits.rows_max)),
+        ):
+            router.add_api_route(path, answer, methods=[method], response_class=Response, **about)
+        return router
 
     async def named(self, request: Request) -> Response:
+        """The library of named queries, with their parameters."""
         if (refusal := _from_elsewhere(request)) is not None:
             return refusal
         try:
@@ -98,6 +110,7 @@ class SqlApi:
         return _json({"queries": list(library)})
 
     async def running(self, request: Request) -> Response:
+        """The queries that run, and those that wait for their turn."""
         if (refusal := _from_elsewhere(request)) is not None:
             return refusal
         queries = [
@@ -110,6 +123,7 @@ class SqlApi:
         return _json({"queries": queries})
 
     async def stop(self, request: Request) -> Response:
+        """Stop a query; it is then answered with 409."""
         if (refusal := _from_elsewhere(request)) is not None:
             return refusal
         one = self._running.get(request.path_params["id"])
@@ -118,7 +132,12 @@ class SqlApi:
         one.stop()
         return _json({"stopped": request.path_params["id"]})
 
+    async def post(self, request: Request) -> Response:
+        """The rows of one SELECT over what is stored; the query is the body, or a member of it."""
+        return await self.ask(request)
+
     async def ask(self, request: Request) -> Response:
+        """The rows of one SELECT over what is stored, or of a named query."""
         if (refusal := _from_elsewhere(request)) is not None:
             return refusal
         try:

@@ -10,23 +10,18 @@ from starlette.requests import Request
 
 from marketpulse.errors import ParameterError
 from marketpulse.ports import SqlQuestion
+from marketpulse.web import forms
 
-MEDIA = {
-    "rows": "application/json",
-    "json": "application/json",
-    "csv": "text/csv; charset=utf-8",
-    "arrow": "application/vnd.apache.arrow.stream",
-    "parquet": "application/vnd.apache.parquet",
-}
+MEDIA = {"rows": forms.MEDIA["json"], **forms.MEDIA}
+"""By form. `rows` is JSON with a head and rows as arrays, `json` an object for each row."""
+
+ID = r"[A-Za-z0-9_-]{1,64}"
 BODY_MAX = 250_000  # bytes
 LIMIT = 1_000  # rows, unless it is asked for more or fewer
-_FORMATS = {"json": "rows", "objects": "json", "csv": "csv", "arrow": "arrow", "parquet": "parquet"}
-_ACCEPTED = (
-    ("application/json", "rows"), ("text/csv", "csv"), ("application/vnd.apache.arrow.stream", "arrow"),
-    ("application/vnd.apache.parquet", "parquet"),
-)  # fmt: skip
+FORMATS = {"json": "rows", "objects": "json", "csv": "csv", "arrow": "arrow", "parquet": "parquet"}
+_OFFERED = {form: MEDIA[form] for form in ("rows", "csv", "arrow", "parquet")}
 _OPTIONS = frozenset({"sql", "q", "named", "params", "dialect", "format", "limit", "offset", "id"})
-_OFFSET_MAX = 10**12
+OFFSET_MAX = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +57,12 @@ async def read_wish(request: Request, rows_max: int) -> Wish:
     if dialect not in ("auto", "duckdb", "athena"):
         raise ParameterError("dialect is auto, duckdb or athena")
     name = options.get("id")
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(name)):
+    if name is not None and not re.fullmatch(ID, str(name)):
         raise ParameterError("id has 1 to 64 letters, digits, _ and -")
     question = SqlQuestion(
         sql, named, _parameters(options.get("params", {})),
         cast(Literal["auto", "duckdb", "athena"], dialect),
-        _whole("offset", options.get("offset", 0), 0, _OFFSET_MAX),
+        _whole("offset", options.get("offset", 0), 0, OFFSET_MAX),
         _whole("limit", options.get("limit", min(LIMIT, rows_max)), 0, rows_max),
     )  # fmt: skip
     return Wish(question, _form(request, options.get("format")), name)
@@ -122,21 +117,7 @@ def _whole(name: str, value: Any, least: int, most: int) -> int:
 def _form(request: Request, wanted: Any) -> str:
     """`format` goes before what the client says that it accepts."""
     if wanted is not None:
-        if not isinstance(wanted, str) or wanted not in _FORMATS:
-            raise ParameterError(f"format is one of {', '.join(_FORMATS)}")
-        return _FORMATS[wanted]
-    accepted = request.headers.get("accept", "*/*").lower()
-    wishes = sorted(
-        (-_weight(part), place, part.partition(";")[0].strip())
-        for place, part in enumerate(accepted.split(","))
-    )
-    for _, _, media in wishes:
-        for known, form in _ACCEPTED:
-            if media in (known, "*/*", known.partition("/")[0] + "/*"):
-                return form
-    return "rows"
-
-
-def _weight(part: str) -> float:
-    match = re.search(r";\s*q=([01](?:\.[0-9]{0,3})?)", part)
-    return float(match[1]) if match else 1.0
+        if not isinstance(wanted, str) or wanted not in FORMATS:
+            raise ParameterError(f"format is one of {', '.join(FORMATS)}")
+        return FORMATS[wanted]
+    return forms.accepted(request.headers.get("accept", "*/*"), _OFFERED) or "rows"

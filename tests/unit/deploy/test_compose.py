@@ -88,7 +88,7 @@ def test_every_process_of_ours_is_a_command_with_settings_that_are_valid(
     for name, service in ours(compose).items():
         with monkeypatch.context() as patch:
             for key, value in service["environment"].items():
-                patch.setenv(key, re.sub(r"\$\{\w+[^}]*\}", "a-password", value))
+                patch.setenv(key, re.sub(r"\$\{\w+[^}]*\}", "a-password-of-28-characters", value))
             found[name] = load_settings()
         command = service["command"][: 2 if service["command"][0] == "produce" else 1]
         result = CliRunner().invoke(app, [*command, "--help"])

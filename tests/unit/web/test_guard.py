@@ -2,6 +2,7 @@ import asyncio
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from marketpulse.errors import SettingsError
@@ -83,11 +84,14 @@ def test_every_answer_carries_the_policy_and_none_allows_other_sites() -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_binding_that_others_reach_needs_a_list_of_names() -> None:
-    for host in ("::", "10.0.0.1", "192.168.1.4"):
+def test_a_binding_that_others_reach_needs_a_token_and_a_list_of_names() -> None:
+    token = SecretStr("a-token-of-24-characters")
+    for host in ("::", "0.0.0.0", "10.0.0.1", "192.168.1.4"):  # noqa: S104
+        with pytest.raises(SettingsError, match=r"MARKETPULSE_SERVE__TOKEN .*secrets.token_urlsafe"):
+            check_binding(ServeSettings(host=host, allowed_hosts=("ticks.example.org",)))
         with pytest.raises(SettingsError, match="allowed_hosts"):
-            check_binding(ServeSettings(host=host))
-        check_binding(ServeSettings(host=host, allowed_hosts=("ticks.example.org",)))
+            check_binding(ServeSettings(host=host, token=token))
+        check_binding(ServeSettings(host=host, token=token, allowed_hosts=("ticks.example.org",)))
     for host in ("127.0.0.1", "localhost", "::1"):
         check_binding(ServeSettings(host=host))
 

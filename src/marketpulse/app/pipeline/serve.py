@@ -11,12 +11,14 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
-from marketpulse.web.pipeline import PipelineApi
+from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.pipeline import PipelineApi
+from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
@@ -84,11 +86,14 @@ def serve_feed(
     stored: Iterable[FeedBatch] = (),
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
-    board = Board(settings.serve.history_bars)
+    alerts = RecentAlerts()
+    board = Board(settings.serve.history_bars, parts={"recent_alerts": alerts})
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     observer = Observer(settings.data_dir, SystemClock())
     pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))
-    server = WebServer(create_app(board, settings.serve, sql=sql, pipeline=pipeline), settings.serve)
+    past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
+    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=alerts, routers=[pipeline.router()])
+    server = WebServer(app, settings.serve)
     server.start()
     try:
         observer.start()
@@ -110,7 +115,15 @@ def serve_feed(
         observer.close()
         sql.close()
         server.stop()
+        if past is not None:
+            past.close()
     return 0
+
+
+def _history(settings: Settings) -> History:
+    from marketpulse.query.history import LakeHistory  # as late as the desk
+
+    return LakeHistory(settings)
 
 
 def _desk(settings: Settings) -> SqlDesk:

@@ -12,7 +12,7 @@ from marketpulse.errors import MarketPulseError, ParameterError, RejectedRecord,
 from marketpulse.settings import ServeSettings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
-from marketpulse.web.pipeline import PipelineApi
+from marketpulse.web.rest.pipeline import PipelineApi
 
 LETTER = {"letter_partition": 3, "letter_offset": 7, "reason": "bad_price", "value": "{}"}
 
@@ -82,7 +82,7 @@ class Client:
 def client(desk: MadeUpDesk, watch: MadeUpWatch) -> Iterator[Client]:
     board = Board()
     api = PipelineApi(board, watch, lambda: desk)
-    yield Client(create_app(board, ServeSettings(), {}, pipeline=api))
+    yield Client(create_app(board, ServeSettings(), {}, routers=[api.router()]))
     api.close()
 
 
@@ -129,6 +129,6 @@ def test_a_wrong_question_is_refused(client: Client, query: str) -> None:
 def test_the_desk_is_closed_with_the_routes(desk: MadeUpDesk, watch: MadeUpWatch) -> None:
     board = Board()
     api = PipelineApi(board, watch, lambda: desk)
-    Client(create_app(board, ServeSettings(), {}, pipeline=api)).get("/api/dead-letters")
+    Client(create_app(board, ServeSettings(), {}, routers=[api.router()])).get("/api/dead-letters")
     api.close()
     assert desk.closed

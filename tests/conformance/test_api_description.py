@@ -1,0 +1,178 @@
+"""The web API answers as its own description says, whatever it is asked; and nothing it is asked breaks it.
+
+Schemathesis makes the requests from /api/openapi.json: such that fit the description, and such that do not.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as hypothesis_settings
+from hypothesis.strategies import SearchStrategy
+from schemathesis import Case, CheckContext, GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.core.transport import Response
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from board_rows import row
+from lake_rows import LakeRows
+from marketpulse.query.desk import LakeDesk
+from marketpulse.query.history import LakeHistory
+from marketpulse.settings import ServeSettings, Settings
+from marketpulse.web.api import create_app
+from marketpulse.web.board import Board
+from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.stored import Stored
+from marketpulse.web.server import WebServer
+from marketpulse.web.sql import SqlApi
+from moving_feed import MovingFeed
+
+EXAMPLES = 25  # of each route and kind: together half a minute
+OPERATIONS = [
+    "GET /api/alerts", "GET /api/bars", "GET /api/health", "GET /api/indicators", "GET /api/sql", "GET /api/sql/named",
+    "GET /api/sql/running", "GET /api/symbols", "GET /metrics", "POST /api/sql", "DELETE /api/sql/{id}",
+]  # fmt: skip
+TAKING = [
+    "GET /api/alerts",
+    "GET /api/bars",
+    "GET /api/indicators",
+    "GET /api/symbols",
+    "GET /api/sql",
+    "POST /api/sql",
+]
+"""Those with parameters that may be wrong."""
+
+
+def rejects_what_does_not_fit(context: CheckContext, response: Response, case: Case[Any]) -> bool | None:
+    """A refusal for its length is one as well."""
+    if response.status_code in (413, 414):
+        return None
+    return openapi_checks.negative_data_rejection(context, response, case)
+
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error, openapi_checks.status_code_conformance, openapi_checks.content_type_conformance,
+    openapi_checks.response_headers_conformance, openapi_checks.response_schema_conformance,
+    rejects_what_does_not_fit,
+]  # fmt: skip
+
+
+class Moving:
+    """The server over a lake and a board that a feed keeps changing."""
+
+    def __init__(self, settings: Settings) -> None:
+        feed, alerts = MovingFeed(symbols=3, history=60), RecentAlerts()
+        board = Board(60, parts={"recent_alerts": alerts})
+        stored = self._stored = Stored(lambda: LakeHistory(settings))
+        sql = self._sql = SqlApi(lambda: LakeDesk(settings), settings.sql)
+        serve = ServeSettings(port=0, requests_per_s=1e6)
+        self._server = WebServer(create_app(board, serve, {}, sql, stored, alerts), serve)
+        self._server.start()
+        self.url = self._server.url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._carry, args=(feed, board), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sql.close()
+        self._server.stop()
+        self._stored.close()
+
+    def _carry(self, feed: MovingFeed, board: Board) -> None:
+        while not self._stop.is_set():
+            board.take_stats(feed.stats())
+            for batch in feed.batches(0.05):
+                board.take(batch)
+
+
+def fill(settings: Settings) -> None:
+    """Minutes of AAPL and alerts on some of them."""
+    minutes = [row("AAPL", "1m", 60 * i, float(i), sma_20=i + 0.5, vwap=None) for i in range(400)]
+    lake = LakeRows(settings)
+    lake.add("bars", minutes)
+    lake.add("indicators", minutes, ["sma_20", "vwap"])
+    lake.add("alerts", [
+        {
+            "symbol": "AAPL", "rule": "high", "severity": "info", "timeframe": "1m", "open_time_ns": m["open_time_ns"],
+            "event_time_ns": m["close_time_ns"], "state": "raised", "late": False, "value": m["close"], "message": "high",
+            "revision": 0, "receipt": m["receipt"],
+        }
+        for m in minutes[::40]
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("api"), sql={"timeout_s": 5, "rows_max": 1_000})
+    fill(settings)
+    moving = Moving(settings)
+    deadline = time.monotonic() + 20
+    while httpx.get(moving.url + "api/symbols").json()["symbols"] == []:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield schemathesis.openapi.from_url(moving.url + "api/openapi.json")
+    moving.close()
+
+
+def test_every_route_is_fuzzed(api: BaseSchema) -> None:
+    assert sorted(one.ok().label for one in api.get_all_operations() if isinstance(one, Ok)) == sorted(
+        OPERATIONS
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "operation"),
+    [(GenerationMode.POSITIVE, operation) for operation in OPERATIONS]
+    + [(GenerationMode.NEGATIVE, operation) for operation in TAKING],
+)
+def test_an_answer_is_as_described_whatever_is_asked(
+    api: BaseSchema, mode: GenerationMode, operation: str
+) -> None:
+    found = api.find_operation_by_label(operation)
+    assert found is not None
+
+    fuzz(found.as_strategy(mode))
+
+
+@pytest.mark.parametrize(
+    ("operation", "known"),
+    [
+        ("GET /api/bars", {"symbol": "AAPL", "timeframe": "1m"}),
+        ("GET /api/indicators", {"symbol": "AAPL", "timeframe": "1m"}),
+        ("GET /api/alerts", {"symbol": "AAPL"}),
+        ("GET /api/sql", {"q": "SELECT symbol, close, open_time FROM bars ORDER BY open_time"}),
+        ("GET /api/sql", {"named": "daily_average"}),
+    ],
+)
+def test_rows_that_there_are_come_as_described(
+    api: BaseSchema, operation: str, known: dict[str, str]
+) -> None:
+    """The other parameters are made up, and fit."""
+    found = api.find_operation_by_label(operation)
+    assert found is not None
+    statuses = fuzz(found.as_strategy(query=known))
+    assert 200 in statuses
+
+
+def fuzz(cases: SearchStrategy[Case[Any]]) -> set[int]:
+    """Send them; the statuses of the answers, each of which is as described."""
+    statuses: set[int] = set()
+
+    @seed(1)
+    @hypothesis_settings(
+        max_examples=EXAMPLES, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(case=cases)
+    def ask(case: Case[Any]) -> None:
+        statuses.add(case.call_and_validate(checks=CHECKS).status_code)
+
+    ask()
+    return statuses

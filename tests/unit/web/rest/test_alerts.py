@@ -1,0 +1,136 @@
+"""/api/alerts over a real lake and the newest alerts of the log."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from board_rows import row
+from lake_rows import LakeRows
+from marketpulse.model.rows import ALERT
+from marketpulse.ports import FeedBatch
+from marketpulse.query.history import LakeHistory
+from marketpulse.settings import ServeSettings, Settings
+from marketpulse.web.api import create_app
+from marketpulse.web.board import Board
+from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.stored import Stored
+
+
+def alert(minute: int, state: str = "raised", revision: int = 0, **other: Any) -> dict[str, Any]:
+    bar = row("AAA", "1m", 60 * minute, 1.0)
+    return {
+        "symbol": "AAA", "rule": "high", "severity": "info", "timeframe": "1m", "open_time_ns": bar["open_time_ns"],
+        "event_time_ns": bar["close_time_ns"], "state": state, "was": None, "late": False, "value": float(minute),
+        "message": f"minute {minute}", "revision": revision, "receipt": bar["receipt"],
+    } | other  # fmt: skip
+
+
+class Site:
+    """The application over a lake and recent alerts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(data_dir=folder)
+        self.lake = LakeRows(self.settings)
+        self.recent = RecentAlerts()
+
+    def tell(self, *rows: dict[str, Any]) -> None:
+        Board(parts={"recent_alerts": self.recent}).take(
+            FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1)
+        )
+
+    def get(self, address: str = "", **options: Any) -> httpx.Response:
+        stored = Stored(lambda: LakeHistory(self.settings))
+        app = create_app(Board(), ServeSettings(), {}, stored=stored, alerts=self.recent)
+
+        async def run() -> httpx.Response:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await client.get(address or "/api/alerts", params=options or None)
+
+        try:
+            return asyncio.run(run())
+        finally:
+            stored.close()
+
+    def values(self, **options: Any) -> list[float]:
+        return [one["value"] for one in self.get(**options).json()["alerts"]]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_stored_and_live_alerts_come_once_in_order_of_time(site: Site) -> None:
+    site.lake.add("alerts", [alert(i) for i in range(5)])
+    site.tell(*(alert(i) for i in range(3, 8)))
+    assert site.values() == [float(i) for i in range(8)]
+    assert site.get().json()["alerts"][-1] == {
+        "symbol": "AAA", "rule": "high", "severity": "info", "timeframe": "1m", "open_time_ms": 420_000.0,
+        "event_time_ms": 480_000.0, "state": "raised", "was": None, "late": False, "value": 7.0, "message": "minute 7",
+        "revision": 0,
+    }  # fmt: skip
+
+
+def test_pages_follow_their_links_through_alerts_of_one_moment(site: Site) -> None:
+    rows = [
+        alert(i, symbol=symbol, rule=rule)
+        for i in range(3)
+        for symbol in ("AAA", "BBB")
+        for rule in ("high", "low")
+    ]
+    site.lake.add("alerts", rows[:8])
+    site.tell(*rows[4:])
+    seen: list[tuple[float, str, str]] = []
+    address = "/api/alerts?limit=3"
+    while address:
+        answer = site.get(address)
+        body = answer.json()
+        seen = [(a["event_time_ms"], a["symbol"], a["rule"]) for a in body["alerts"]] + seen
+        assert (body["next"] is not None) == ("next" in answer.links)
+        address = answer.links["next"]["url"] if "next" in answer.links else ""
+    assert seen == [(r["event_time_ns"] / 1e6, r["symbol"], r["rule"]) for r in rows]
+
+
+def test_what_a_revision_withdrew_is_gone_and_what_it_changed_is_as_it_says(site: Site) -> None:
+    site.lake.add("alerts", [alert(i) for i in range(4)])
+    site.lake.add("alerts", [alert(0, "withdrawn", 1)])
+    site.tell(alert(1, "withdrawn", 1), alert(2, "cleared", 1), alert(2, "raised", 0))
+    assert site.values(limit=2) == [2.0, 3.0]
+    assert site.values(state="raised") == [3.0]
+    assert site.values(state="cleared") == [2.0]
+
+
+def test_each_filter_leaves_what_it_names(site: Site) -> None:
+    site.lake.add(
+        "alerts", [alert(0), alert(1, symbol="BBB"), alert(2, rule="low"), alert(3, severity="critical")]
+    )
+    site.tell(alert(4, symbol="BBB"), alert(5, severity="critical"))
+    assert site.values(symbol="BBB") == [1.0, 4.0]
+    assert site.values(rule="low") == [2.0]
+    assert site.values(severity="critical") == [3.0, 5.0]
+    assert site.values(from_ms=180_000, to_ms=300_000) == [2.0, 3.0]
+    assert site.values(symbol="' OR true --") == []
+
+
+def test_csv_has_a_line_for_each(site: Site) -> None:
+    site.tell(alert(0))
+    lines = site.get(format="csv").text.splitlines()
+    assert len(lines) == 2
+    assert lines[1] == '"AAA","high","info","1m",0,60000,"raised",,false,0,"minute 0",0'
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cursor": "x"}, {"cursor": "W10="}, {"cursor": "WzEsMiwzXQ=="}, {"severity": "loud"}, {"state": "withdrawn"},
+        {"limit": 0}, {"from_ms": "1.5"}, {"from_ms": 2**63}, {"unknown": 1},
+    ],
+)  # fmt: skip
+def test_a_wrong_question_is_refused(site: Site, options: dict[str, Any]) -> None:
+    answer = site.get(**options)
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])

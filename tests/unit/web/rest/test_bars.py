@@ -1,0 +1,118 @@
+"""/api/bars and /api/indicators over a real lake and a board, on the real server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from board_rows import bars, indicators, row
+from lake_rows import LakeRows
+from marketpulse.query.history import LakeHistory
+from marketpulse.settings import ServeSettings, Settings
+from marketpulse.web.api import create_app
+from marketpulse.web.board import Board
+from marketpulse.web.rest.stored import Stored
+from marketpulse.web.server import WebServer
+
+NAMES = ["sma_20", "vwap"]
+
+
+def minute(i: int) -> dict[str, Any]:
+    return row("AAA", "1m", 60 * i, float(i), sma_20=i + 0.5, vwap=float(i))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Minutes 0 to 39 are stored, 30 to 49 on the board."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("lake"))
+    lake = LakeRows(settings)
+    lake.add("bars", [minute(i) for i in range(40)])
+    lake.add("indicators", [minute(i) for i in range(40)], NAMES)
+    board = Board()
+    board.take(bars(*(minute(i) for i in range(30, 50))))
+    board.take(indicators(NAMES, *(minute(i) for i in range(30, 50))))
+    stored = Stored(lambda: LakeHistory(settings))
+    serve = ServeSettings(port=0)
+    server = WebServer(create_app(board, serve, {}, stored=stored), serve)
+    server.start()
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+    server.stop()
+    stored.close()
+
+
+def asked(client: httpx.Client, path: str = "/api/bars", **options: Any) -> httpx.Response:
+    return client.get(path, params={"symbol": "AAA", "timeframe": "1m", **options})
+
+
+def test_pages_follow_their_links_from_the_live_bars_into_the_stored_ones(client: httpx.Client) -> None:
+    seen: list[float] = []
+    address: str | None = "/api/bars?symbol=AAA&timeframe=1m&limit=7"
+    while address is not None:
+        answer = client.get(address)
+        body = answer.json()
+        assert [set(body), body["columns"][-2:]] == [
+            {"symbol", "timeframe", "columns", "rows", "session", "older", "next"}, ["sma_20", "session_vwap"],
+        ]  # fmt: skip
+        rows = [dict(zip(body["columns"], r, strict=True)) for r in body["rows"]]
+        assert all(r["sma_20"] == r["close"] + 0.5 for r in rows)
+        seen = [r["close"] for r in rows] + seen
+        assert body["older"] == ("next" in answer.links)
+        address = answer.links["next"]["url"] if "next" in answer.links else None
+    assert seen == [float(i) for i in range(50)]
+
+
+def test_a_span_is_asked_for_by_its_ends(client: httpx.Client) -> None:
+    body = asked(client, from_ms=28 * 60_000, to_ms=32 * 60_000).json()
+    assert ([r[5] for r in body["rows"]], body["older"]) == ([28.0, 29.0, 30.0, 31.0], False)
+    body = asked(client, before_ms=10 * 60_000, limit=2).json()
+    assert ([r[5] for r in body["rows"]], body["older"]) == ([8.0, 9.0], True)
+
+
+def test_indicators_are_chosen_by_name(client: httpx.Client) -> None:
+    body = asked(client, "/api/indicators", names="sma_20", limit=2).json()
+    assert body["columns"] == ["open_time_ms", "close_time_ms", "close", "revision", "sma_20"]
+    assert body["rows"][-1] == [49 * 60_000.0, 50 * 60_000.0, 49.0, 0.0, 49.5]
+    refused = asked(client, "/api/indicators", names="sma_20,sma_21")
+    assert (refused.status_code, "sma_20, session_vwap" in refused.json()["error"]) == (400, True)
+
+
+def test_csv_and_arrow_come_when_they_are_accepted(client: httpx.Client) -> None:
+    text = client.get(
+        "/api/indicators?symbol=AAA&timeframe=1m&limit=1&names=sma_20", headers={"accept": "text/csv"}
+    )
+    assert text.headers["content-type"] == "text/csv; charset=utf-8"
+    assert text.text.splitlines() == [
+        '"open_time_ms","close_time_ms","close","revision","sma_20"', "2940000,3000000,49,0,49.5",
+    ]  # fmt: skip
+    arrow = asked(client, format="arrow", limit=3)
+    assert pa.ipc.open_stream(arrow.content).read_all()["close"].to_pylist() == [47.0, 48.0, 49.0]
+
+
+def test_what_the_client_has_already_is_not_sent_again(client: httpx.Client) -> None:
+    first = asked(client, limit=3)
+    assert first.headers["cache-control"] == "private, no-cache"
+    for known in (first.headers["etag"], f'"x", W/{first.headers["etag"]}', "*"):
+        again = client.get(first.request.url, headers={"if-none-match": known})
+        assert (again.status_code, again.content) == (304, b"")
+    assert asked(client, limit=4).headers["etag"] != first.headers["etag"]
+    other = client.get(asked(client, limit=4).request.url, headers={"if-none-match": first.headers["etag"]})
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"timeframe": "2d"}, 400), ({"timeframe": "x"}, 400), ({"limit": 10_001}, 400), ({"before_ms": "nan"}, 400),
+        ({"before_ms": 1e300}, 400), ({"colour": "red"}, 400), ({"symbol": ""}, 400), ({"symbol": "x" * 65}, 400),
+        ({"format": "xml"}, 400), ({"symbol": "BBB"}, 404), ({"symbol": "'; DROP TABLE bars --"}, 404),
+        ({"symbol": "A\0A"}, 404), ({"before_ms": -1e15, "symbol": "BBB"}, 404),
+    ],
+)  # fmt: skip
+def test_a_wrong_question_is_answered_in_one_shape(
+    client: httpx.Client, options: dict[str, Any], status: int
+) -> None:
+    answer = asked(client, **options)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"]), answer.text

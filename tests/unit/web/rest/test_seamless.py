@@ -1,0 +1,150 @@
+"""Stored and live rows as one series: every bar once, as its highest revision says, however it is paged."""
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from board_rows import bars, indicators, live, row
+from marketpulse.ports import AlertSpan, BarSpan
+from marketpulse.web.board import Board
+from marketpulse.web.rest.seamless import Stretch, stretch
+from marketpulse.web.rest.stored import Stored
+from marketpulse.web.series import BAR_COLUMNS, CLOSE
+
+PRICES = [name.replace("_ms", "_ns") for name in BAR_COLUMNS]
+
+
+@dataclass
+class HistoryOfRows:
+    """ports.History over rows in memory, with one indicator."""
+
+    rows: list[dict[str, Any]]
+
+    def bars(self, span: BarSpan) -> pa.Table:
+        newest: dict[int, dict[str, Any]] = {}
+        for one in sorted(self.rows, key=lambda r: int(r["revision"])):
+            newest[one["open_time_ns"]] = one
+        chosen = [
+            one
+            for time, one in sorted(newest.items())
+            if one["close"] is not None
+            and (span.symbol, span.timeframe) == (one["symbol"], one["timeframe"])
+            and (span.from_ms is None or time / 1e6 >= span.from_ms)
+            and (span.before_ms is None or time / 1e6 < span.before_ms)
+        ][-span.limit :]
+        names = [*PRICES, "sma_2"]
+        return pa.table({name: pa.array([one.get(name) for one in chosen]) for name in names})
+
+    def alerts(self, span: AlertSpan) -> pa.Table:  # noqa: ARG002
+        return pa.table({})
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def asked(board: Board, stored: list[dict[str, Any]] | None, **span: Any) -> Stretch | None:
+    past = None if stored is None else Stored(lambda: HistoryOfRows(stored))
+    try:
+        return asyncio.run(stretch(board, past, BarSpan("AAA", "1m", **span)))
+    finally:
+        if past is not None:
+            past.close()
+
+
+def paged(board: Board, stored: list[dict[str, Any]], limit: int) -> list[list[float]]:
+    """All rows, page by page into the past."""
+    rows: list[list[float]] = []
+    before: float | None = None
+    while True:
+        page = asked(board, stored, before_ms=before, limit=limit)
+        assert page is not None
+        rows = page.rows + rows
+        if not page.older:
+            return rows
+        before = page.rows[0][0]
+
+
+def bar(minute: int, revision: int, *, gone: bool = False) -> dict[str, Any]:
+    one = row("AAA", "1m", 60 * minute, 100.0 * minute + revision, revision=revision, sma_2=minute + 0.5)
+    return one | (dict.fromkeys(("open", "high", "low", "close", "vwap")) if gone else {})
+
+
+@given(
+    told=st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 2)), min_size=1, max_size=30),
+    limit=st.integers(1, 5),
+    held=st.integers(1, 9),
+)
+def test_every_bar_comes_once_as_its_highest_revision_says(
+    told: list[tuple[int, bool, int]], limit: int, held: int
+) -> None:
+    """Each minute's revisions are told in order; the store has those before some moment, the board the newest minutes."""
+    revisions: dict[int, int] = {}
+    rows: list[tuple[dict[str, Any], int]] = []
+    for minute, gone, flushed in sorted(told, key=lambda t: t[2]):
+        revision = revisions[minute] = revisions.get(minute, -1) + 1
+        rows.append((bar(minute, revision, gone=gone), flushed))
+    stored = [one for one, flushed in rows if flushed < 2]
+    board = Board()
+    first = max(revisions) - held  # what is older has left the board, so it has been stored long ago
+    stored += [one for one, flushed in rows if flushed == 2 and one["open_time_ns"] < first * 60 * 10**9]
+    for one, _ in rows:
+        if one["open_time_ns"] >= first * 60 * 10**9:
+            board.take(bars(one))
+    newest: dict[int, float | None] = {}
+    for one, _ in rows:
+        newest[one["open_time_ns"]] = one["close"]
+    expected = [close for _, close in sorted(newest.items()) if close is not None]
+    if not expected:
+        return
+    found = paged(board, stored, limit)
+    assert [r[CLOSE] for r in found] == expected
+    assert [r[0] for r in found] == sorted({r[0] for r in found})
+
+
+def test_the_forming_bar_ends_the_newest_page_until_its_bar_is_stored() -> None:
+    board = Board()
+    board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
+    found = asked(board, [bar(0, 0), bar(1, 0)])
+    assert found is not None
+    assert [(r[CLOSE], r[9]) for r in found.rows] == [(0.0, 0.0), (100.0, 0.0), (7.0, -1.0)]
+    closed = asked(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
+    assert closed is not None
+    assert [(r[CLOSE], r[9]) for r in closed.rows][-1] == (200.0, 0.0)
+
+
+def test_values_that_have_not_come_from_the_log_are_taken_from_the_store() -> None:
+    board = Board()
+    board.take(indicators(["sma_2"], row("AAA", "1m", 60, 1.0, sma_2=9.0)))
+    board.take(bars(bar(1, 0), bar(2, 0)))
+    found = asked(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
+    assert found is not None
+    assert (found.columns[-1], [r[-1] for r in found.rows]) == ("sma_2", [0.5, 9.0, 2.5])
+
+
+def test_a_board_that_knows_nothing_yet_leaves_it_to_the_store() -> None:
+    found = asked(Board(), [bar(0, 0), bar(1, 0)], limit=1)
+    assert found is not None
+    assert (found.columns, found.older, found.session) == ([*BAR_COLUMNS, "sma_2"], True, None)
+    assert found.rows[0][-1] == 1.5
+
+
+def test_without_a_store_the_board_is_all_there_is() -> None:
+    board = Board()
+    board.take(bars(*(bar(i, 0) for i in range(4))))
+    found = asked(board, None, before_ms=180_000, limit=2)
+    assert found is not None
+    assert ([r[CLOSE] for r in found.rows], found.older) == ([100.0, 200.0], True)
+    assert all(math.isnan(v) for r in found.rows for v in r[len(BAR_COLUMNS) :])
+
+
+def test_a_series_that_nobody_knows_is_none_and_an_empty_span_of_a_known_one_is_empty() -> None:
+    assert asked(Board(), []) is None
+    assert asked(Board(), None) is None
+    found = asked(Board(), [bar(5, 0)], before_ms=0)
+    assert found is not None
+    assert (found.rows, found.older) == ([], False)
