@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from marketpulse.settings import ServeSettings
 from marketpulse.web.board import Board
+from marketpulse.web.charts import ChartApi
 from marketpulse.web.guard import Guard
 from marketpulse.web.pages import Asset, Pages, load_assets
 from marketpulse.web.problems import tell_problems
@@ -24,9 +25,10 @@ def create_app(
     assets: dict[str, Asset] | None = None,
     sql: SqlApi | None = None,
     stored: Stored | None = None,
+    charts: ChartApi | None = None,
 ) -> ASGIApp:
     """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql.
-    `stored`: what lies behind the board."""
+    `stored`: what lies behind the board. `charts`: what a chart asks for beside its bars."""
     app = FastAPI(
         title="MarketPulse",
         version=version("marketpulse"),
@@ -37,6 +39,8 @@ def create_app(
     tell_problems(app)
     app.include_router(NowApi(board).router())
     app.include_router(BarsApi(board, stored).router())
+    if charts is not None:
+        app.include_router(charts.router())
     if sql is not None:
         app.router.routes.extend(sql.routes())
     pages = Pages(load_assets() if assets is None else assets)

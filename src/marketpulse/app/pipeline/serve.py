@@ -9,11 +9,12 @@ from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import ChartDesk, FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.charts import ChartApi
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
@@ -85,7 +86,9 @@ def serve_feed(
     board = Board(settings.serve.history_bars)
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
-    server = WebServer(create_app(board, settings.serve, sql=sql, stored=past), settings.serve)
+    charts = ChartApi(board, lambda: _chart_desk(settings))
+    app = create_app(board, settings.serve, sql=sql, stored=past, charts=charts)
+    server = WebServer(app, settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
@@ -104,9 +107,16 @@ def serve_feed(
     finally:
         sql.close()
         server.stop()
+        charts.close()
         if past is not None:
             past.close()
     return 0
+
+
+def _chart_desk(settings: Settings) -> ChartDesk:
+    from marketpulse.app.charts.desk import LiveDesk  # as late as the others
+
+    return LiveDesk(settings)
 
 
 def _history(settings: Settings) -> History:
