@@ -14,6 +14,7 @@ export interface Palette {
   band: string;
   shade: string;
   accent: string;
+  accentSoft: string;
   warn: string;
   series: string[];
   font: string;
@@ -37,6 +38,7 @@ export function readPalette(): Palette {
     band: of("band"),
     shade: of("shade"),
     accent: of("accent"),
+    accentSoft: of("accent-soft"),
     warn: of("warn"),
     series: [1, 2, 3, 4, 5, 6].map((n) => of(`series-${n}`)),
     font: of("font"),

@@ -8,6 +8,7 @@ import type { Palette } from "../base/palette.ts";
 import type { Place, Row } from "../live/protocol.ts";
 import { placeOf } from "./bars.ts";
 import { Comparison } from "./comparison.ts";
+import { valueAt } from "./indicators.ts";
 import type { Group } from "./indicators.ts";
 import type { Style } from "./link.ts";
 import { Marks } from "./marks.ts";
@@ -20,6 +21,7 @@ import { Price, timeOf } from "./price.ts";
 import { VOLUME_FORMAT, volumeOf } from "./volume.ts";
 
 const MANY = 40; // from so many changed rows on, setting all is quicker
+const AWAITED = 5; // bars
 const SHARE = { price: 6, volume: 1.3, pane: 1.8 };
 const NARROW_SHARE = { price: 3.4, volume: 0.9, pane: 1.1 };
 
@@ -184,8 +186,21 @@ export class Chart {
     this.#marks.show(this.#rows, this.palette);
   }
 
+  /** The bar whose receipt is open; null: none is. */
+  mark(time: number | null): void {
+    this.#shade.mark(time);
+  }
+
   alertsAt(row: Row): AlertMark[] {
     return this.#marks.at(row);
+  }
+
+  /** A group's value at a row. Of the newest bars, whose values are still on their way, the last that is known. */
+  valueOf(group: Group, column: number, row: Row): number | null {
+    const value = valueAt(group, column, row);
+    if (value !== null || !group.values || this.pointing) return value;
+    const newest = this.#rows.slice(-AWAITED).reverse();
+    return newest.map((one) => valueAt(group, column, one)).find((one) => one !== null) ?? null;
   }
 
   sessionOf(row: Row): Session | null {

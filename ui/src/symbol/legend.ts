@@ -5,7 +5,6 @@ import { barTime, compact, direction, percent, price, revisionText, value } from
 import { COL } from "../live/protocol.ts";
 import type { Row } from "../live/protocol.ts";
 import type { Chart } from "./chart.ts";
-import { valueAt } from "./indicators.ts";
 import type { Group } from "./indicators.ts";
 import { phaseOf } from "./shade.ts";
 
@@ -135,7 +134,7 @@ export class Legends {
       bold.addEventListener("click", () => this.onReceipt(name));
       node.append(bold);
       this.#updates.push((row) => {
-        const number = valueAt(group, line.column, row);
+        const number = this.chart.valueOf(group, line.column, row);
         say(bold, group.place === "volume" || group.large ? compact(number) : value(number, digits));
       });
     });

@@ -105,6 +105,7 @@ export class Screen {
 
   closeReceipt(): void {
     this.#receipt = null;
+    this.#chart.mark(null);
     this.#panel?.close();
   }
 
@@ -164,6 +165,7 @@ export class Screen {
     const came = this.#bars.before(inOrder(page, columns, this.store.columns));
     if (!came || !this.#place) return;
     this.#chart.prepend(this.#bars.rows);
+    this.#name();
     this.#computed.older(this.#bars.rows, before);
     this.#others.load(this.#bars.rows);
     this.#facts.follow(this.#place, this.#bars.rows);
@@ -201,8 +203,14 @@ export class Screen {
     this.#facts.follow(place, rows);
     this.#chart.comparison.others = this.#others.list;
     this.#chart.show({ place, style: this.#choices.style, groups: this.#shownGroups(), decimals: this.decimals, rows });
-    set(byId("chart"), "aria-label", `${STYLE_WORDS[this.#choices.style]} chart of ${place.symbol}, ${place.timeframe} bars, ${rows.length} shown`);
+    this.#name();
     this.#arrange();
+  }
+
+  #name(): void {
+    if (!this.#place) return;
+    const { symbol, timeframe } = this.#place;
+    set(byId("chart"), "aria-label", `${STYLE_WORDS[this.#choices.style]} chart of ${symbol}, ${timeframe} bars, ${this.#bars.rows.length} shown`);
   }
 
   #shownGroups(): Group[] {
@@ -310,6 +318,7 @@ export class Screen {
       });
       if (!this.#receipt || !this.#place) return;
       const { open, name } = this.#receipt;
+      this.#chart.mark(open);
       const row = this.#rowAt(open);
       if (row && reveal) this.#chart.reveal(open);
       const alerts = row ? this.#chart.alertsAt(row).filter((alert) => alert.timeframe === this.#place?.timeframe) : [];

@@ -43,6 +43,7 @@ export class SessionShade implements ISeriesPrimitive<Time> {
   #sessions: readonly Session[] = [];
   #palette: Palette | null = null;
   #intraday = true;
+  #marked: number | null = null;
   readonly #views: IPrimitivePaneView[];
 
   constructor() {
@@ -57,6 +58,12 @@ export class SessionShade implements ISeriesPrimitive<Time> {
 
   setSessions(sessions: readonly Session[]): void {
     this.#sessions = sessions;
+    this.#attached?.requestUpdate();
+  }
+
+  /** The bar that opens at this time stands out: its receipt is open. */
+  mark(time: number | null): void {
+    this.#marked = time;
     this.#attached?.requestUpdate();
   }
 
@@ -83,7 +90,7 @@ export class SessionShade implements ISeriesPrimitive<Time> {
 
   #draw(target: Target): void {
     const palette = this.#palette;
-    if (!this.#attached || !palette || !this.#intraday || !this.#sessions.length) return;
+    if (!this.#attached || !palette) return;
     const scale = this.#attached.chart.timeScale();
     const range = scale.getVisibleLogicalRange();
     if (!range) return;
@@ -95,9 +102,14 @@ export class SessionShade implements ISeriesPrimitive<Time> {
       let date = first > 0 ? (sessionAt(this.#sessions, this.#rows[first - 1]![0] as number)?.date ?? null) : null;
       for (let at = first; at <= last; at++) {
         const time = this.#rows[at]![0] as number;
-        const session = sessionAt(this.#sessions, time);
         const x = scale.logicalToCoordinate(at as Logical);
         if (x === null) continue;
+        if (time === this.#marked) {
+          context.fillStyle = palette.accentSoft;
+          context.fillRect(x - half - 1, 0, 2 * half + 2, mediaSize.height);
+        }
+        if (!this.#intraday || !this.#sessions.length) continue;
+        const session = sessionAt(this.#sessions, time);
         if (phaseOf(session, time) !== "regular") {
           context.fillStyle = palette.shade;
           context.fillRect(x - half, 0, 2 * half, mediaSize.height);

@@ -3,7 +3,6 @@
 import { byId, el, say } from "../base/dom.ts";
 import { compact, value } from "../base/format.ts";
 import type { Chart } from "./chart.ts";
-import { valueAt } from "./indicators.ts";
 import type { Group } from "./indicators.ts";
 
 export class Values {
@@ -20,7 +19,7 @@ export class Values {
   show(chart: Chart, decimals: number): void {
     const row = chart.looked;
     for (const { column, text, group, meter } of this.#lines) {
-      const number = row ? valueAt(group, column, row) : null;
+      const number = row ? chart.valueOf(group, column, row) : null;
       const digits = group.levels.length ? 1 : decimals;
       say(text, group.place === "volume" || group.large ? compact(number) : value(number, digits));
       if (meter && number !== null) meter.style.setProperty("--at", String(Math.min(100, Math.max(0, number))));

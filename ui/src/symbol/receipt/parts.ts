@@ -5,6 +5,7 @@ import { dayText, exact, lateText, spanText, tellingText, timeText } from "./tol
 import type { Explained, Input, Receipt } from "./told.ts";
 
 const INPUTS_FIRST = 25;
+const STATE_FIRST = 8;
 
 export function verdict(told: Receipt): HTMLElement {
   const text = told.same
@@ -41,10 +42,12 @@ export function arithmetic(told: Receipt): HTMLElement {
 
 function block(value: Explained, many: boolean): HTMLElement {
   const head = el("div", { class: "receipt-head" }, el("span", {}, value.name), el("b", {}, exact(value.known)));
-  const before = value.before
+  const { indicator, formula = "", bars_before: bars = 0, state = [] } = value.before;
+  const numbers = state.slice(0, STATE_FIRST).map(exact).join(", ") + (state.length > STATE_FIRST ? " …" : "");
+  const before = indicator
     ? [
-        el("p", { class: "faint" }, `${value.before.indicator}: ${value.before.formula}`),
-        el("p", { class: "faint" }, `State before, from ${value.before.bars_before.toLocaleString("en-GB")} bars: ${value.before.state.slice(0, 8).map(exact).join(", ")}${value.before.state.length > 8 ? " …" : ""}`),
+        el("p", { class: "faint" }, `${indicator}: ${formula}`),
+        el("p", { class: "faint" }, `State before, from ${bars.toLocaleString("en-GB")} bars: ${numbers}`),
       ]
     : [];
   const same = value.same ? [] : [el("p", { class: "differs" }, `Stored ${exact(value.known)}, replayed ${exact(value.replayed)}, by these words ${exact(value.worked_out)}.`)];
@@ -94,7 +97,7 @@ function line(input: Input): HTMLElement {
 }
 
 export function revisions(told: Receipt): HTMLElement {
-  const names = told.values.filter((value) => value.before).map((value) => value.name);
+  const names = told.values.filter((value) => value.before.indicator).map((value) => value.name);
   const words = { bars: "Bar", indicators: "Values", alerts: "Alert" };
   const rows = told.revisions.map((telling) =>
     el(

@@ -22,7 +22,8 @@ export interface Explained {
   worked_out: number | null;
   lines: string[];
   same: boolean;
-  before?: { indicator: string; formula: string; bars_before: number; state: (number | null)[]; bar: Record<string, number | null> };
+  /** Of an indicator; nothing of a bar's own column. */
+  before: { indicator?: string; formula?: string; bars_before?: number; state?: (number | null)[] };
 }
 
 export interface Telling {
