@@ -276,6 +276,62 @@ class History(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class LiveBars:
+    """Of one series what the page's board holds: its rows as web.series.BAR_COLUMNS begin, by open time in ms, and
+    by open time the revisions of bars that were withdrawn."""
+
+    rows: Mapping[float, Sequence[float]] = field(default_factory=dict)
+    gone: Mapping[float, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptAsk:
+    """Whose receipt: the bar of a series that opens then, or one of its values by name. `bar` is all of it."""
+
+    symbol: str
+    timeframe: str
+    open_ns: int
+    name: str = "bar"
+
+
+class ChartDesk(Protocol):
+    """What a chart shows beside its bars. Calls may overlap in threads.
+
+    They raise ParameterError for what there cannot be, Retryable while a store is away, QueryLimit for what takes
+    too long.
+    """
+
+    def catalogue(self) -> Sequence[Mapping[str, Any]]:
+        """Every indicator: name, title, group, parameters, outputs, pane, formula, and `needs_the_engine`: why the
+        bars are not enough for it (None: they are)."""
+        ...
+
+    def values(
+        self, stems: Sequence[str], span: BarSpan, live: LiveBars
+    ) -> tuple[list[str], list[list[float]]]:
+        """The columns of the indicators (`rsi_21`), and `[open time in ms, a value of each column]` of the bars in
+        the span, oldest first; NaN where there is none. A forming bar's are provisional."""
+        ...
+
+    def sessions(self, venue: str | None, from_ms: float, to_ms: float) -> Mapping[str, Any]:
+        """The calendar that a venue trades by, and its sessions that touch the span, in ms."""
+        ...
+
+    def alerts(
+        self, symbol: str, from_ms: float, before_ms: float, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """The newest stored alerts of a symbol on bars that open in the span, oldest first."""
+        ...
+
+    def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
+        """What `explain` tells: plain values that JSON can hold, and the same in words as `lines`. Raises Fatal when
+        there is no such row or its inputs are gone, QueryCancelled once `cancelled` is set."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Query(Protocol):
     """SQL over what is stored."""
 

@@ -102,6 +102,10 @@ PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
 API_ERRORS = _counter("api_errors", "Answers of the web API that tell an error", "status")
+CHART_QUESTIONS = _counter(
+    "chart_questions", "What charts asked for beside their bars, by kind and end", "kind", "end"
+)
+CHART_SECONDS = _histogram("chart_seconds", "Time of such a question, waiting included")
 # SQL
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")

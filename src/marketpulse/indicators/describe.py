@@ -1,5 +1,6 @@
 """The catalogue in words: rows for a table, one indicator for a terminal, the head of its formula page."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marketpulse.errors import ParameterError
@@ -8,9 +9,9 @@ from marketpulse.indicators.declaration import Indicator, Parameter, Spec, numbe
 from marketpulse.indicators.notation import parse
 
 
-def catalogue_table() -> list[dict[str, Any]]:
+def catalogue_table(indicators: Mapping[str, Indicator] = CATALOGUE) -> list[dict[str, Any]]:
     """One row per indicator with its default parameters; plain values that JSON can hold."""
-    return [_row(indicator) for indicator in CATALOGUE.values()]
+    return [_row(indicator) for indicator in indicators.values()]
 
 
 def describe(text: str) -> str:

@@ -315,6 +315,12 @@ class Board:
             self._correct(state)
             return *series.held(len(self.names)), _session(state.quote)
 
+    def venue(self, symbol: str) -> str | None:
+        """Where it trades; None where that is not known."""
+        with self.lock:
+            state = self._symbols.get(symbol)
+            return None if state is None else state.venue
+
     def columns(self) -> list[str]:
         """What the numbers of a chart's row are. The bar has a `vwap`: the session's is `session_vwap`."""
         with self.lock:

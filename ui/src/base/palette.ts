@@ -12,6 +12,10 @@ export interface Palette {
   volumeUp: string;
   volumeDown: string;
   band: string;
+  shade: string;
+  accent: string;
+  accentSoft: string;
+  warn: string;
   series: string[];
   font: string;
   fontPx: number;
@@ -32,6 +36,10 @@ export function readPalette(): Palette {
     volumeUp: of("volume-up"),
     volumeDown: of("volume-down"),
     band: of("band"),
+    shade: of("shade"),
+    accent: of("accent"),
+    accentSoft: of("accent-soft"),
+    warn: of("warn"),
     series: [1, 2, 3, 4, 5, 6].map((n) => of(`series-${n}`)),
     font: of("font"),
     fontPx: Math.round(0.6875 * parseFloat(style.fontSize)),

@@ -11,7 +11,10 @@ interface Key {
 const KEYS: readonly Key[] = [
   { keys: ["/"], what: "Search a symbol" },
   { keys: ["↑", "↓"], what: "The symbol above or below, in a list" },
-  { keys: ["←", "→"], what: "Move along the chart" },
+  { keys: ["←", "→"], what: "Move along the chart; with Shift ten bars" },
+  { keys: ["+", "−"], what: "Zoom the chart" },
+  { keys: ["Home", "End"], what: "The chart's first and newest bar, when it has the focus" },
+  { keys: ["Enter"], what: "The receipt of the bar looked at" },
   ...ENTRIES.map(({ name }, i) => ({ keys: ["g", String(i + 1)], what: `Go to ${name}` })),
   { keys: ["t"], what: "Switch between light and dark" },
   { keys: ["?"], what: "This help" },

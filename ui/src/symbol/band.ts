@@ -3,24 +3,20 @@
 import type {
   IPrimitivePaneRenderer,
   IPrimitivePaneView,
-  ISeriesApi,
   ISeriesPrimitive,
   SeriesAttachedParameter,
-  SeriesType,
   Time,
 } from "lightweight-charts";
 
-export interface BandPoint {
-  time: Time;
-  upper: number;
-  lower: number;
-}
+import type { Row } from "../live/protocol.ts";
 
 type Target = Parameters<IPrimitivePaneRenderer["draw"]>[0];
+type Edges = (row: Row) => [number | null, number | null];
 
 export class Band implements ISeriesPrimitive<Time> {
   #attached: SeriesAttachedParameter<Time> | null = null;
-  #points: BandPoint[] = [];
+  #rows: readonly Row[] = [];
+  #edges: Edges = () => [null, null];
   readonly #views: IPrimitivePaneView[];
 
   constructor(private readonly color: string) {
@@ -28,8 +24,10 @@ export class Band implements ISeriesPrimitive<Time> {
     this.#views = [{ zOrder: () => "bottom", renderer: () => renderer }];
   }
 
-  setPoints(points: BandPoint[]): void {
-    this.#points = points;
+  /** The rows as the chart has them, whose changes are seen at the next drawing. */
+  setRows(rows: readonly Row[], edges: Edges): void {
+    this.#rows = rows;
+    this.#edges = edges;
     this.#attached?.requestUpdate();
   }
 
@@ -47,14 +45,19 @@ export class Band implements ISeriesPrimitive<Time> {
 
   #draw(target: Target): void {
     if (!this.#attached) return;
-    const scale = this.#attached.chart.timeScale();
-    const series: ISeriesApi<SeriesType> = this.#attached.series;
+    const { chart, series } = this.#attached;
+    const scale = chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    if (!range) return;
     const upper: [number, number][] = [];
     const lower: [number, number][] = [];
-    for (const point of this.#points) {
-      const x = scale.timeToCoordinate(point.time);
-      const high = series.priceToCoordinate(point.upper);
-      const low = series.priceToCoordinate(point.lower);
+    const last = Math.min(this.#rows.length - 1, Math.ceil(range.to) + 1);
+    for (let at = Math.max(0, Math.floor(range.from) - 1); at <= last; at++) {
+      const [above, below] = this.#edges(this.#rows[at]!);
+      if (above === null || below === null) continue;
+      const x = scale.logicalToCoordinate(at as Parameters<typeof scale.logicalToCoordinate>[0]);
+      const high = series.priceToCoordinate(above);
+      const low = series.priceToCoordinate(below);
       if (x === null || high === null || low === null) continue;
       upper.push([x, high]);
       lower.push([x, low]);

@@ -1,98 +1,109 @@
-/** The candle chart: price with overlays, volume, and one pane for each further indicator. */
+/** The chart: price with overlays, volume, one pane for each further indicator, and what is marked on them. */
 
-import {
-  CandlestickSeries,
-  ColorType,
-  CrosshairMode,
-  HistogramSeries,
-  LineSeries,
-  LineStyle,
-  createChart,
-} from "lightweight-charts";
-import type {
-  AutoscaleInfoProvider,
-  HistogramData,
-  IChartApi,
-  ISeriesApi,
-  LineData,
-  MouseEventParams,
-  PriceFormatCustom,
-  Time,
-  UTCTimestamp,
-  WhitespaceData,
-} from "lightweight-charts";
+import { CrosshairMode, createChart } from "lightweight-charts";
+import type { IChartApi, ISeriesApi, MouseEventParams, Time } from "lightweight-charts";
 
-import { Band } from "./band.ts";
-import { barTime, compact, price } from "../base/format.ts";
-import type { Group } from "./indicators.ts";
-import type { Place } from "../live/protocol.ts";
+import { barTime } from "../base/format.ts";
 import type { Palette } from "../base/palette.ts";
-import { COL } from "../live/protocol.ts";
-import type { Row } from "../live/protocol.ts";
+import type { Place, Row } from "../live/protocol.ts";
+import { placeOf } from "./bars.ts";
+import { Comparison } from "./comparison.ts";
+import { valueAt } from "./indicators.ts";
+import type { Group } from "./indicators.ts";
+import type { Style } from "./link.ts";
+import { Marks } from "./marks.ts";
+import type { AlertMark } from "./marks.ts";
+import { Overlays } from "./overlays.ts";
+import { SessionShade } from "./shade.ts";
+import type { Session } from "./shade.ts";
+import { chartStyle } from "./chart_style.ts";
+import { Price, timeOf } from "./price.ts";
+import { VOLUME_FORMAT, volumeOf } from "./volume.ts";
 
-type Point = LineData<Time> | HistogramData<Time> | WhitespaceData<Time>;
+const MANY = 40; // from so many changed rows on, setting all is quicker
+const AWAITED = 5; // bars
+const SHARE = { price: 6, volume: 1.3, pane: 1.8 };
+const NARROW_SHARE = { price: 3.4, volume: 0.9, pane: 1.1 };
 
-interface Drawn {
-  series: ISeriesApi<"Line"> | ISeriesApi<"Histogram">;
-  column: number;
-  histogram: boolean;
+/** What is to be drawn. */
+export interface Picture {
+  place: Place;
+  style: Style;
+  groups: Group[];
+  decimals: number;
+  rows: Row[];
 }
 
-const VOLUME = { type: "custom" as const, formatter: (v: number) => compact(v).replace(/\.0+(?=\D|$)/, ""), minMove: 0.01 };
-const MANY = 40; // from so many changed rows on, setting all is quicker
-const SHARE = { price: 6, volume: 1.3, pane: 1.8 };
+export interface ChartEvents {
+  /** The row under the pointer changed, or the panes were laid out anew. */
+  look(): void;
+  /** What is in view: whether the newest bar is, and the place of the first. */
+  scroll(atNewest: boolean, first: number): void;
+  /** A bar was chosen, by a click or by Enter. */
+  choose(row: Row): void;
+}
 
 export class Chart {
   readonly #chart: IChartApi;
-  #candles!: ISeriesApi<"Candlestick">;
+  readonly #overlays: Overlays;
+  readonly #shade = new SessionShade();
+  readonly comparison: Comparison;
+  #price!: Price;
   #volume!: ISeriesApi<"Histogram">;
-  #drawn: Drawn[] = [];
-  #bands: { band: Band; upper: number; lower: number }[] = [];
-  #groups: Group[] = [];
-  #rows: Row[] = [];
-  #byTime = new Map<number, Row>();
-  #symbol = "";
-  #timeframe = "1m";
-  #decimals = 2;
+  #marks!: Marks;
+  #picture: Picture = { place: { symbol: "", timeframe: "1m" }, style: "candles", groups: [], decimals: 2, rows: [] };
   #shownRows = 0;
   #drawnTo = 0; // the time of the newest candle that the chart has
-  #pointed: Row | null = null;
+  #pointed: number | null = null; // the time of the bar under the pointer
 
   constructor(
     private readonly host: HTMLElement,
     private palette: Palette,
-    /** Called when the row under the pointer changed, or the panes were laid out anew. */
-    private readonly onLook: () => void,
-    private readonly onScroll: (atNewest: boolean) => void,
+    private readonly events: ChartEvents,
   ) {
     this.#chart = createChart(host, {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { rightOffset: 5, minBarSpacing: 1 },
+      timeScale: { rightOffset: 5, minBarSpacing: 0.5 },
       rightPriceScale: { borderVisible: false },
       layout: { attributionLogo: false },
     });
+    this.#overlays = new Overlays(this.#chart);
+    this.comparison = new Comparison(this.#chart);
     this.#chart.subscribeCrosshairMove((at: MouseEventParams<Time>) => {
-      const row = at.time === undefined ? null : (this.#byTime.get(at.time as number) ?? null);
-      if (row !== this.#pointed) {
-        this.#pointed = row;
-        this.onLook();
-      }
+      const time = at.time === undefined ? null : (at.time as number);
+      if (time === this.#pointed) return;
+      this.#pointed = time;
+      this.events.look();
+    });
+    this.#chart.subscribeClick((at) => {
+      const row = at.time === undefined ? undefined : this.#rowAt(at.time as number);
+      if (row) this.events.choose(row);
     });
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range) this.onScroll(range.to >= this.#rows.length - 2);
+      if (!range) return;
+      this.comparison.follow(this.#rows, range.from);
+      this.events.scroll(range.to >= this.#rows.length - 2, range.from);
     });
-    new ResizeObserver(() => requestAnimationFrame(() => this.onLook())).observe(host);
+    new ResizeObserver(() => requestAnimationFrame(() => this.events.look())).observe(host);
     this.#build();
+  }
+
+  get #rows(): Row[] {
+    return this.#picture.rows;
   }
 
   /** The row under the pointer, else the newest. */
   get looked(): Row | null {
-    return this.#pointed ?? this.#rows.at(-1) ?? null;
+    return (this.#pointed === null ? undefined : this.#rowAt(this.#pointed)) ?? this.#rows.at(-1) ?? null;
   }
 
   get pointing(): boolean {
-    return this.#pointed !== null;
+    return this.#pointed !== null && this.#rowAt(this.#pointed) !== undefined;
+  }
+
+  get groups(): Group[] {
+    return this.#picture.groups;
   }
 
   /** Where each pane begins, in pixels from the chart's top: price, volume, then the groups' panes. */
@@ -103,23 +114,15 @@ export class Chart {
 
   /** The colour of a group's n-th line. */
   colorOf(group: Group, line: number): string {
-    const { series } = this.palette;
-    if (group.place === "volume") return series[0]!;
-    if (group.band) return series[3]!;
-    if (group.place === "pane") return [series[group.order % 2 ? 5 : 1]!, series[0]!, series[4]!][line % 3]!;
-    if (group.label.startsWith("VWAP")) return series[4]!;
-    return [series[0]!, series[1]!, series[2]!, series[5]!][group.order % 4]!;
+    return this.#overlays.colorOf(group, line, this.palette);
   }
 
-  show(groups: Group[], place: Place, decimals: number, rows: Row[]): void {
-    const same = place.symbol === this.#symbol && place.timeframe === this.#timeframe;
+  show(picture: Picture): void {
+    const { place } = this.#picture;
+    const same = place.symbol === picture.place.symbol && place.timeframe === picture.place.timeframe;
     this.#keepingPlace(same, () => {
-      this.#groups = groups;
-      this.#symbol = place.symbol;
-      this.#timeframe = place.timeframe;
-      this.#decimals = decimals;
-      this.#rows = rows;
-      this.#pointed = null;
+      this.#picture = picture;
+      if (!same) this.#pointed = null;
       this.#build();
     });
   }
@@ -130,32 +133,78 @@ export class Chart {
   }
 
   /** The same rows, some of them changed. */
-  update(changed: Row[]): void {
-    if (changed.length > MANY) {
-      this.refill();
+  update(changed: readonly Row[]): void {
+    if (changed.length > MANY || this.comparison.on) {
+      this.refill(this.#rows);
       return;
     }
     for (const row of changed) {
       const older = timeOf(row) < this.#drawnTo;
       this.#drawnTo = Math.max(this.#drawnTo, timeOf(row));
-      this.#byTime.set(timeOf(row), row);
-      if (this.#pointed && this.#pointed[0] === row[0]) this.#pointed = row;
-      this.#candles.update(candleOf(row), older);
-      this.#volume.update(this.#volumeOf(row), older);
-      for (const { series, column, histogram } of this.#drawn) {
-        (series as ISeriesApi<"Line">).update(this.#pointOf(row, column, histogram) as LineData<Time>, older);
-      }
+      this.#volume.update(volumeOf(row, this.palette), older);
+      this.#overlays.update(row, older, this.palette);
     }
-    this.#fillBands();
-    this.#colorPriceLine();
-    this.onLook();
+    this.#price.update(this.#rows, changed);
+    this.#marks.show(this.#rows, this.palette);
+    this.events.look();
   }
 
   /** The same chart, rows between others or fewer of them. */
-  refill(): void {
-    this.#keepingPlace(true, () => this.#fill());
-    if (this.#pointed) this.#pointed = this.#byTime.get(timeOf(this.#pointed)) ?? null;
-    this.onLook();
+  refill(rows: Row[]): void {
+    this.#keepingPlace(true, () => {
+      this.#picture.rows = rows;
+      this.#fill();
+    });
+    this.events.look();
+  }
+
+  /** Older rows stand in front now. What is in view stays where it is. */
+  prepend(rows: Row[]): void {
+    this.#picture.rows = rows;
+    this.#fill();
+    this.#shownRows = rows.length;
+    this.events.look();
+  }
+
+  /** Values of chosen indicators have come: draw their lines again. */
+  refreshValues(): void {
+    this.#overlays.fill(this.#rows, this.palette);
+    this.events.look();
+  }
+
+  compare(): void {
+    this.#keepingPlace(true, () => this.#build());
+    this.events.look();
+  }
+
+  setSessions(sessions: readonly Session[]): void {
+    this.#shade.setSessions(sessions);
+  }
+
+  setAlerts(alerts: readonly AlertMark[]): void {
+    this.#marks.alerts = alerts;
+    this.#marks.show(this.#rows, this.palette);
+  }
+
+  /** The bar whose receipt is open; null: none is. */
+  mark(time: number | null): void {
+    this.#shade.mark(time);
+  }
+
+  alertsAt(row: Row): AlertMark[] {
+    return this.#marks.at(row);
+  }
+
+  /** A group's value at a row. Of the newest bars, whose values are still on their way, the last that is known. */
+  valueOf(group: Group, column: number, row: Row): number | null {
+    const value = valueAt(group, column, row);
+    if (value !== null || !group.values || this.pointing) return value;
+    const newest = this.#rows.slice(-AWAITED).reverse();
+    return newest.map((one) => valueAt(group, column, one)).find((one) => one !== null) ?? null;
+  }
+
+  sessionOf(row: Row): Session | null {
+    return this.#shade.sessionOf(row[0] as number);
   }
 
   toNow(): void {
@@ -165,15 +214,79 @@ export class Chart {
     this.#chart.timeScale().setVisibleLogicalRange({ from: to - bars, to });
   }
 
+  /** To the first bar that is known here. */
+  toBegin(): void {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    const bars = range ? range.to - range.from : 100;
+    this.#chart.timeScale().setVisibleLogicalRange({ from: -2, to: bars - 2 });
+  }
+
+  /** Bring a time to the middle, where its bar is known here. */
+  reveal(time: number): boolean {
+    const at = placeOf(this.#rows, time);
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    if (at < 0 || !range) return false;
+    if (at < range.from || at > range.to) {
+      const half = (range.to - range.from) / 2;
+      this.#chart.timeScale().setVisibleLogicalRange({ from: at - half, to: at + half });
+    }
+    this.#point(at);
+    return true;
+  }
+
+  /** Half as many bars in view, or twice as many, around the one looked at. */
+  zoom(by: number): void {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    if (!range) return;
+    const at = this.pointing ? placeOf(this.#rows, this.#pointed! * 1000) : range.to;
+    const width = Math.max(8, (range.to - range.from) / by);
+    const share = Math.min(1, Math.max(0, (at - range.from) / (range.to - range.from)));
+    this.#chart.timeScale().setVisibleLogicalRange({ from: at - share * width, to: at + (1 - share) * width });
+  }
+
+  /** Move the crosshair by so many bars, from the newest in view where there is none; the view follows. */
+  step(by: number): void {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    if (!range || !this.#rows.length) return;
+    const last = Math.min(this.#rows.length - 1, Math.floor(range.to));
+    const now = this.pointing ? placeOf(this.#rows, this.#pointed! * 1000) + by : last;
+    const at = Math.min(this.#rows.length - 1, Math.max(0, now));
+    const over = at < range.from ? at - range.from : at > range.to - 1 ? at - range.to + 1 : 0;
+    if (over) this.#chart.timeScale().setVisibleLogicalRange({ from: range.from + over, to: range.to + over });
+    this.#point(at);
+  }
+
+  /** Take the crosshair away. */
+  unpoint(): void {
+    this.#chart.clearCrosshairPosition();
+    this.#pointed = null;
+    this.events.look();
+  }
+
+  #point(at: number): void {
+    const row = this.#rows[at];
+    if (!row) return;
+    this.#chart.setCrosshairPosition(this.#price.valueOf(row), timeOf(row), this.#price.series);
+    this.#pointed = timeOf(row);
+    this.events.look();
+  }
+
+  #rowAt(time: number): Row | undefined {
+    const row = this.#rows[placeOf(this.#rows, time * 1000)];
+    return row && timeOf(row) === time ? row : undefined;
+  }
+
   /** Change the data; who looked at the newest bar still does, who had scrolled back stays there. */
   #keepingPlace(same: boolean, change: () => void): void {
     const scale = this.#chart.timeScale();
-    const range = same && this.#rows.length ? scale.getVisibleRange() : null;
-    const bars = scale.getVisibleLogicalRange();
-    const scrolledBack = range !== null && bars !== null && bars.to < this.#rows.length - 2;
+    const bars = same && this.#rows.length ? scale.getVisibleLogicalRange() : null;
+    const scrolledBack = bars !== null && bars.to < this.#rows.length - 2;
+    const held = scrolledBack ? Math.min(this.#rows.length - 1, Math.max(0, Math.floor(bars.from))) : 0;
+    const time = this.#rows[held]?.[0] ?? 0;
     change();
-    if (scrolledBack) scale.setVisibleRange(range);
-    else if (range && bars) {
+    const at = scrolledBack ? placeOf(this.#rows, time) : -1;
+    if (bars && at >= 0) scale.setVisibleLogicalRange({ from: bars.from - held + at, to: bars.to - held + at });
+    else if (bars) {
       const to = this.#rows.length + Math.min(bars.to - this.#shownRows, 40);
       scale.setVisibleLogicalRange({ from: to - Math.max(bars.to - bars.from, 10), to });
     } else this.toNow();
@@ -181,156 +294,46 @@ export class Chart {
   }
 
   #build(): void {
-    for (const { series } of this.#drawn) this.#chart.removeSeries(series);
-    if (this.#candles) {
+    const { groups, style, decimals, place } = this.#picture;
+    const alerts = this.#marks?.alerts ?? [];
+    this.#overlays.clear();
+    this.comparison.clear();
+    if (this.#price) {
       this.#chart.removeSeries(this.#volume);
-      this.#chart.removeSeries(this.#candles);
+      this.#chart.removeSeries(this.#price.series);
     }
-    this.#drawn = [];
-    this.#bands = [];
-    this.#style();
-    const { palette } = this;
-    this.#candles = this.#chart.addSeries(CandlestickSeries, {
-      upColor: palette.panel, downColor: palette.down, borderUpColor: palette.up, borderDownColor: palette.down, wickUpColor: palette.up,
-      wickDownColor: palette.down, priceLineStyle: LineStyle.Dotted,
-      priceFormat: this.#priceFormat(),
-    });
-    this.#volume = this.#chart.addSeries(
-      HistogramSeries,
-      { priceFormat: VOLUME, priceLineVisible: false, lastValueVisible: false },
-      1,
-    );
+    this.#chart.applyOptions(chartStyle(this.palette, place.timeframe));
+    this.#chart.applyOptions({ localization: { timeFormatter: (time: Time) => barTime((time as number) * 1000, place.timeframe) } });
+    const comparing = this.comparison.on;
+    this.#price = new Price(this.#chart, comparing ? "line" : style, decimals, this.palette, comparing ? this.comparison : null);
+    this.#price.series.attachPrimitive(this.#shade);
+    this.#shade.setLook(this.palette, place.timeframe);
+    this.#marks = new Marks(this.#price.series, alerts, place.timeframe);
+    this.#volume = this.#chart.addSeries(VOLUME_FORMAT.definition, VOLUME_FORMAT.options, 1);
     let pane = 2;
-    for (const group of this.#groups) {
-      const place = group.place === "price" ? 0 : group.place === "volume" ? 1 : pane++;
-      this.#addGroup(group, place);
+    for (const group of groups) {
+      if (comparing && group.place === "price") continue; // their scale is the price's, which is not drawn
+      const at = group.place === "price" ? 0 : group.place === "volume" ? 1 : pane++;
+      this.#overlays.add(group, at, decimals, this.palette);
     }
+    this.comparison.build(this.palette);
     this.#volume.priceScale().applyOptions({ scaleMargins: { top: 0.3, bottom: 0 } });
-    this.#chart.panes().forEach((p, i) => p.setStretchFactor(i === 0 ? SHARE.price : i === 1 ? SHARE.volume : SHARE.pane));
+    const share = this.host.clientWidth < 600 ? NARROW_SHARE : SHARE;
+    this.#chart.panes().forEach((p, i) => p.setStretchFactor(i === 0 ? share.price : i === 1 ? share.volume : share.pane));
     this.#fill();
-    requestAnimationFrame(() => this.onLook());
-  }
-
-  #addGroup(group: Group, place: number): void {
-    let first: ISeriesApi<"Line"> | null = null;
-    group.lines.forEach((line, i) => {
-      const color = this.colorOf(group, i);
-      const histogram = line.style === "histogram";
-      const common = {
-        priceLineVisible: false, lastValueVisible: group.place === "pane" && i === 0,
-        ...(group.levels.length ? { autoscaleInfoProvider: holding(group.levels) } : {}),
-        ...(group.place === "price" && !group.band ? { autoscaleInfoProvider: () => null } : {}),
-        priceFormat: group.place === "volume" ? VOLUME : this.#priceFormat(group.levels.length ? 1 : this.#decimals),
-      };
-      const series = histogram
-        ? this.#chart.addSeries(HistogramSeries, { ...common, lastValueVisible: false }, place)
-        : this.#chart.addSeries(LineSeries, {
-            ...common, color, lineWidth: line.style === "thin" || group.band ? 1 : 2, crosshairMarkerVisible: false,
-          }, place);
-      this.#drawn.push({ series, column: line.column, histogram });
-      if (!histogram && !first) first = series as ISeriesApi<"Line">;
-    });
-    const anchor = first as ISeriesApi<"Line"> | null;
-    if (!anchor) return;
-    for (const level of group.levels) {
-      anchor.createPriceLine({
-        price: level, color: this.palette.line, lineWidth: 1, lineStyle: LineStyle.Dashed, axisLabelVisible: false, title: "",
-      });
-    }
-    if (group.band) {
-      const band = new Band(this.palette.band);
-      anchor.attachPrimitive(band);
-      this.#bands.push({ band, upper: group.band[0], lower: group.band[1] });
-    }
-  }
-
-  #priceFormat(decimals = this.#decimals): PriceFormatCustom {
-    return { type: "custom", formatter: (v: number) => price(v, decimals), minMove: 10 ** -decimals };
-  }
-
-  #style(): void {
-    const { palette } = this;
-    this.#chart.applyOptions({
-      layout: {
-        background: { type: ColorType.Solid, color: palette.panel }, textColor: palette.text,
-        fontFamily: palette.font, fontSize: palette.fontPx,
-        panes: { separatorColor: palette.grid, separatorHoverColor: palette.band, enableResize: true },
-      },
-      grid: { vertLines: { color: palette.grid }, horzLines: { color: palette.grid } },
-      crosshair: {
-        vertLine: { color: palette.faint, labelBackgroundColor: palette.raised, style: LineStyle.Dashed },
-        horzLine: { color: palette.faint, labelBackgroundColor: palette.raised, style: LineStyle.Dashed },
-      },
-      timeScale: {
-        borderColor: palette.grid, timeVisible: !this.#timeframe.endsWith("d"),
-        secondsVisible: /[st]$/.test(this.#timeframe),
-      },
-      localization: { locale: "en-GB", timeFormatter: (time: Time) => barTime((time as number) * 1000, this.#timeframe) },
-    });
+    requestAnimationFrame(() => this.events.look());
   }
 
   #fill(): void {
-    this.#drawnTo = this.#rows.length ? timeOf(this.#rows.at(-1)!) : 0;
-    this.#byTime = new Map(this.#rows.map((row) => [timeOf(row), row]));
-    this.#candles.setData(this.#rows.map(candleOf));
-    this.#volume.setData(this.#rows.map((row) => this.#volumeOf(row)));
-    for (const { series, column, histogram } of this.#drawn) {
-      (series as ISeriesApi<"Line">).setData(
-        this.#rows.map((row) => this.#pointOf(row, column, histogram)) as LineData<Time>[],
-      );
-    }
-    this.#fillBands();
-    this.#colorPriceLine();
+    const rows = this.#rows;
+    this.#drawnTo = rows.length ? timeOf(rows.at(-1)!) : 0;
+    const from = this.#chart.timeScale().getVisibleLogicalRange()?.from ?? 0;
+    this.comparison.settle(rows, from);
+    this.#price.fill(rows);
+    this.#volume.setData(rows.map((row) => volumeOf(row, this.palette)));
+    this.#overlays.fill(rows, this.palette);
+    this.comparison.fill(rows);
+    this.#marks.show(rows, this.palette);
+    this.#shade.setRows(rows);
   }
-
-  /** Rising candles are hollow, so the label of the last price cannot take their colour. */
-  #colorPriceLine(): void {
-    const row = this.#rows.at(-1);
-    if (!row) return;
-    const color = (row[COL.close] ?? 0) >= (row[COL.open] ?? 0) ? this.palette.up : this.palette.down;
-    if (this.#candles.options().priceLineColor !== color) this.#candles.applyOptions({ priceLineColor: color });
-  }
-
-  #fillBands(): void {
-    for (const { band, upper, lower } of this.#bands) {
-      band.setPoints(
-        this.#rows.flatMap((row) => {
-          const [high, low] = [row[upper] ?? null, row[lower] ?? null];
-          return high === null || low === null ? [] : [{ time: timeOf(row), upper: high, lower: low }];
-        }),
-      );
-    }
-  }
-
-  #volumeOf(row: Row): HistogramData<Time> {
-    const rising = (row[COL.close] ?? 0) >= (row[COL.open] ?? 0);
-    return { time: timeOf(row), value: row[COL.volume] ?? 0, color: rising ? this.palette.volumeUp : this.palette.volumeDown };
-  }
-
-  #pointOf(row: Row, column: number, histogram: boolean): Point {
-    const value = row[column] ?? null;
-    if (value === null) return { time: timeOf(row) };
-    if (!histogram) return { time: timeOf(row), value };
-    return { time: timeOf(row), value, color: value >= 0 ? this.palette.volumeUp : this.palette.volumeDown };
-  }
-}
-
-/** Let a pane's scale always show these levels, with some room around them. */
-function holding(levels: number[]): AutoscaleInfoProvider {
-  return (original) => {
-    const range = original()?.priceRange;
-    const [low, high] = [Math.min(...levels) - 12, Math.max(...levels) + 12];
-    return { priceRange: { minValue: Math.min(low, range?.minValue ?? low), maxValue: Math.max(high, range?.maxValue ?? high) } };
-  };
-}
-
-function timeOf(row: Row): UTCTimestamp {
-  return ((row[0] as number) / 1000) as UTCTimestamp;
-}
-
-function candleOf(row: Row): { time: UTCTimestamp; open: number; high: number; low: number; close: number } {
-  return {
-    time: timeOf(row), open: row[COL.open] as number, high: row[COL.high] as number, low: row[COL.low] as number,
-    close: row[COL.close] as number,
-  };
 }

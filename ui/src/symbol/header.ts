@@ -2,7 +2,6 @@
 
 import { byId, el, say, set } from "../base/dom.ts";
 import { ARROW, asOf, compact, day, decimalsOf, direction, percent, price, signed } from "../base/format.ts";
-import type { Group } from "./indicators.ts";
 import type { Place } from "../live/protocol.ts";
 import { changeOf } from "../live/store.ts";
 import type { Quote, Store } from "../live/store.ts";
@@ -107,18 +106,6 @@ export class Timeframes {
       set(button, "tabindex", on ? "0" : "-1");
     }
   }
-}
-
-export function showChips(groups: Group[], on: ReadonlySet<string>, color: (group: Group) => string, toggle: (id: string) => void): void {
-  byId("chips").replaceChildren(
-    ...groups.map((group) => {
-      const dot = el("i", { "aria-hidden": "true" });
-      dot.style.setProperty("--of", color(group));
-      const chip = el("button", { type: "button", "aria-pressed": String(on.has(group.id)) }, dot, group.label);
-      chip.addEventListener("click", () => toggle(group.id));
-      return chip;
-    }),
-  );
 }
 
 /** A hint that there are more switches than fit. */

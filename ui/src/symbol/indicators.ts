@@ -1,6 +1,7 @@
 /** Which indicator columns are drawn together, where, and how they are called. */
 
 import { BAR_WIDTH } from "../live/protocol.ts";
+import type { Row } from "../live/protocol.ts";
 
 /** How a column is drawn. `band` marks the two edges of a band that is filled between. */
 export interface Line {
@@ -20,6 +21,17 @@ export interface Group {
   onAtFirst: boolean;
   /** Its place among the groups of the same place: its colour stays when others are switched off. */
   order: number;
+  /** The number of a colour that a person chose. */
+  color: number | null;
+  /** Where the values stand, by open time in ms, when they are not columns of the rows: chosen by a person. */
+  values: ReadonlyMap<number, readonly (number | null)[]> | null;
+  /** Its values are as large as volumes. */
+  large: boolean;
+}
+
+/** A group's value at a row; null where there is none. */
+export function valueAt(group: Group, column: number, row: Row): number | null {
+  return (group.values ? group.values.get(row[0] as number)?.[column] : row[column]) ?? null;
 }
 
 const TITLES: Record<string, string> = {
@@ -121,6 +133,7 @@ const ON_PRICE = new Set([
   "keltner", "linearreg", "linearreg_intercept", "tsf", "ht_trendline", "typprice", "medprice", "avgprice",
   "wclprice", "max", "min",
 ]);
+const LARGE = new Set(["obv", "ad", "adosc", "force_index", "vpt", "eom"]);
 const ON_AT_FIRST = new Set(["sma", "ema", "bbands", "session_vwap", "vwap", "volume_sma", "rsi"]);
 const PARTS: Record<string, string> = { upper: "upper", middle: "middle", lower: "lower", signal: "signal", hist: "hist" };
 
@@ -147,7 +160,7 @@ export function groupsOf(columns: readonly string[]): Group[] {
       group = {
         id, label: parameters ? `${title} ${parameters.replaceAll(",", " ")}` : title, place, lines: [], band: null,
         levels: kind === "rsi" ? [30, 70] : [], onAtFirst: ON_AT_FIRST.has(kind),
-        order: [...groups.values()].filter((g) => g.place === place).length,
+        order: [...groups.values()].filter((g) => g.place === place).length, color: null, values: null, large: LARGE.has(kind),
       };
       groups.set(id, group);
     }

@@ -1,9 +1,31 @@
-/** The address of a chart: #AAPL/1m */
+/** The address of a chart: #AAPL/1m?style=heikin&with=rsi_21,bbands_20_2&compare=MSFT */
 
 import type { Place } from "../live/protocol.ts";
 
+export const STYLES = ["candles", "line", "heikin"] as const;
+export type Style = (typeof STYLES)[number];
+
+/** An indicator on the chart: its name with its values, and the number of a colour where one was chosen. */
+export interface Chosen {
+  stem: string;
+  color: number | null;
+}
+
+/** What an address says beside the place. Null: nothing of it. */
+export interface Choice {
+  style: Style | null;
+  /** Every indicator that is shown. */
+  shown: Chosen[] | null;
+  compare: string[];
+  /** Whose receipt is open: a bar's open time in ms, and a value's name. */
+  receipt: { open: number; name: string } | null;
+}
+
+const COMPARED_MAX = 5;
+const SHOWN_MAX = 24;
+
 export function readLink(hash: string): Partial<Place> {
-  const [symbol = "", timeframe = ""] = hash.replace(/^#/, "").split("/");
+  const [symbol = "", timeframe = ""] = hash.replace(/^#/, "").replace(/\?.*$/, "").split("/");
   const place: Partial<Place> = {};
   try {
     if (symbol) place.symbol = decodeURIComponent(symbol);
@@ -14,8 +36,39 @@ export function readLink(hash: string): Partial<Place> {
   return place;
 }
 
-export function writeLink(place: Place): string {
-  return `#${encodeURIComponent(place.symbol)}/${place.timeframe}`;
+export function readChoice(hash: string): Choice {
+  const at = hash.indexOf("?");
+  const said = new URLSearchParams(at < 0 ? "" : hash.slice(at + 1));
+  const [open = "", name = "bar"] = (said.get("receipt") ?? "").split("~");
+  return {
+    style: STYLES.find((style) => style === said.get("style")) ?? null,
+    shown: said.has("with") ? readChosen(said.get("with")!) : null,
+    compare: [...new Set((said.get("compare") ?? "").split(",").filter(Boolean))].slice(0, COMPARED_MAX),
+    receipt: /^\d{1,16}(\.\d{1,3})?$/.test(open) ? { open: Number(open), name: name || "bar" } : null,
+  };
+}
+
+/** `rsi_21,obv~3` -> what is shown; `none` is nothing. */
+export function readChosen(text: string): Chosen[] {
+  const found = new Map<string, Chosen>();
+  for (const part of text.split(",")) {
+    const [, stem, color] = /^([a-z][a-z0-9_]{0,80})(?:~(\d))?$/.exec(part.trim()) ?? [];
+    if (stem && stem !== "none") found.set(stem, { stem, color: color === undefined ? null : Number(color) });
+  }
+  return [...found.values()].slice(0, SHOWN_MAX);
+}
+
+export function writeChosen(shown: readonly Chosen[]): string {
+  return shown.map(({ stem, color }) => (color === null ? stem : `${stem}~${color}`)).join(",") || "none";
+}
+
+export function writeLink(place: Place, choice: Partial<Choice> = {}): string {
+  const parts: string[] = [];
+  if (choice.style && choice.style !== "candles") parts.push(`style=${choice.style}`);
+  if (choice.shown) parts.push(`with=${writeChosen(choice.shown)}`);
+  if (choice.compare?.length) parts.push(`compare=${choice.compare.map(encodeURIComponent).join(",")}`);
+  if (choice.receipt) parts.push(`receipt=${choice.receipt.open}~${encodeURIComponent(choice.receipt.name)}`);
+  return `#${encodeURIComponent(place.symbol)}/${place.timeframe}${parts.length ? `?${parts.join("&")}` : ""}`;
 }
 
 /** The wanted timeframe where a symbol has it, else what it has that is nearest to a minute. */

@@ -5,24 +5,17 @@ import "./style/watch.css";
 import "./style/side.css";
 import "./style/narrow.css";
 
-import { byId, remember, remembered, set } from "../base/dom.ts";
-import { decimalsOf } from "../base/format.ts";
-import { readPalette } from "../base/palette.ts";
-import { COL } from "../live/protocol.ts";
+import { byId, remember, remembered } from "../base/dom.ts";
 import type { Place } from "../live/protocol.ts";
 import { worthwhile } from "../live/store.ts";
 import type { Changes, Store } from "../live/store.ts";
 import type { App, View } from "../shell/view.ts";
-import { Chart } from "./chart.ts";
 import { Drawer } from "./drawer.ts";
 import { drawSkeleton, showEmpty } from "./empty.ts";
 import { Flow } from "./flow.ts";
-import { Timeframes, hintAtMore, showChips, showSymbol, titleOf } from "./header.ts";
-import { groupsOf } from "./indicators.ts";
-import type { Group } from "./indicators.ts";
-import { showLegends } from "./legend.ts";
-import { possibleTimeframe, readLink, usualTimeframe, writeLink } from "./link.ts";
-import { Values } from "./values.ts";
+import { Timeframes, hintAtMore, showSymbol, titleOf } from "./header.ts";
+import { possibleTimeframe, readChoice, readLink, usualTimeframe, writeLink } from "./link.ts";
+import { Screen } from "./screen.ts";
 import { WatchList } from "./watch.ts";
 
 const SETTLING_MS = 15_000;
@@ -31,10 +24,9 @@ export const openSymbol = (_: HTMLElement, app: App): View => new SymbolView(app
 
 class SymbolView implements View {
   readonly #store: Store;
-  readonly #values = new Values();
   readonly #flow = new Flow();
   readonly #drawer = new Drawer(byId("watch"), byId("open-list"), byId("backdrop"), byId("watch-list"));
-  readonly #chart = new Chart(byId("chart"), readPalette(), () => this.#look(), (atNewest) => (byId("to-now").hidden = atNewest));
+  readonly #screen: Screen;
   readonly #watch: WatchList;
   readonly #timeframes: Timeframes;
   /** What the address asks for; the symbol may be one that nobody has heard of. */
@@ -45,12 +37,12 @@ class SymbolView implements View {
   /** Nobody chose the symbol: a better one may still come. */
   #settledAlone = false;
   #settleUntil = Infinity;
-  #groups: Group[] = [];
-  #switched = readSwitches();
-  #decimals = 2;
+  /** Another view has the place, so what is drawn grows old. */
+  #away = true;
 
   constructor(private readonly app: App) {
     this.#store = app.store;
+    this.#screen = new Screen(app.store, () => this.#writeAddress());
     this.#watch = new WatchList(app.store, (symbol) => this.#choose(symbol));
     this.#timeframes = new Timeframes((timeframe) => {
       if (!this.#place) return;
@@ -58,13 +50,15 @@ class SymbolView implements View {
       remember("timeframe", timeframe);
       this.#go({ symbol: this.#place.symbol, timeframe });
     });
-    byId("to-now").addEventListener("click", () => this.#chart.toNow());
     hintAtMore(byId("chips"));
     drawSkeleton();
   }
 
   enter(rest: string): void {
+    if (!this.#away && this.#place && `#${rest}` === writeLink(this.#place, this.#screen.link)) return;
+    this.#away = false;
     this.#asked = readLink(rest);
+    this.#screen.read(readChoice(rest));
     const { symbol, timeframe } = this.#asked;
     if (this.#store.quotes.size === 0) return; // the first frame settles it
     this.#settledAlone = false;
@@ -75,16 +69,16 @@ class SymbolView implements View {
   }
 
   leave(): void {
+    this.#away = true;
     this.#drawer.close();
+    this.#screen.leave();
     document.body.dataset["state"] = "shown";
   }
 
   draw(changes: Changes): void {
-    if (changes.columns) this.#groups = groupsOf(this.#store.columns);
     if (changes.quotes.size && (!this.#place || (this.#settledAlone && performance.now() < this.#settleUntil))) this.#settle();
-    if (changes.chart === "whole" || (changes.columns && this.#store.chart !== null)) this.#showWhole();
-    else if (changes.chart === "between" && this.#isShown()) this.#chart.refill();
-    else if (changes.rows.length && this.#isShown()) this.#chart.update(changes.rows);
+    this.#screen.draw(changes);
+    if (changes.chart === "whole") this.#showTimeframes();
     if (changes.quotes.size || changes.sparks || changes.symbols) this.#watch.refresh(changes.symbols);
     if (this.#place && (changes.chart !== "none" || changes.quotes.has(this.#place.symbol))) this.#showHeader(this.#place);
     if (changes.figures) this.#flow.show(this.#store);
@@ -92,14 +86,13 @@ class SymbolView implements View {
   }
 
   restyle(): void {
-    this.#chart.restyle(readPalette());
-    if (this.#isShown()) this.#arrange();
+    this.#screen.restyle();
   }
 
   /** The view was away meanwhile. */
   #drawAll(): void {
-    this.#groups = groupsOf(this.#store.columns);
-    this.#showWhole();
+    this.#screen.begin();
+    this.#showTimeframes();
     this.#watch.refresh(true);
     if (this.#place) this.#showHeader(this.#place);
     this.#flow.show(this.#store);
@@ -107,45 +100,19 @@ class SymbolView implements View {
   }
 
   #showHeader(place: Place): void {
-    showSymbol(this.#store, place, this.#decimals);
-    this.app.title(titleOf(this.#store, place, this.#decimals));
+    showSymbol(this.#store, place, this.#screen.decimals);
+    this.app.title(titleOf(this.#store, place, this.#screen.decimals));
   }
 
-  #isShown(): boolean {
-    const { chart } = this.#store;
-    return chart !== null && chart.symbol === this.#place?.symbol && chart.timeframe === this.#place.timeframe;
-  }
-
-  /** Draw the chart from its beginning: another symbol, timeframe, set of columns or of switches. */
-  #showWhole(): void {
-    const place = this.#place;
-    if (!place || !this.#isShown() || !this.#store.chart) return;
-    const { rows } = this.#store.chart;
-    this.#decimals = decimalsOf(rows.slice(-80).map((row) => row[COL.close] ?? null));
-    this.#chart.show(this.#groups.filter((g) => this.#isOn(g)), place, this.#decimals, rows);
-    this.#timeframes.show(this.#store.timeframes, this.#store.quotes.get(place.symbol)?.timeframes ?? [], place.timeframe);
-    set(byId("chart"), "aria-label", `Candle chart of ${place.symbol}, ${place.timeframe} bars, ${rows.length} shown`);
-    this.#arrange();
-  }
-
-  /** What stands around the chart: switches, values, legends. */
-  #arrange(): void {
-    const on = new Set(this.#groups.filter((g) => this.#isOn(g)).map((g) => g.id));
-    showChips(this.#groups, on, (g) => this.#chart.colorOf(g, 0), (id) => this.#toggle(id));
-    this.#values.arrange(this.#groups, this.#chart);
-    this.#look();
-  }
-
-  #look(): void {
+  #showTimeframes(): void {
     if (!this.#place) return;
-    showLegends(this.#chart, this.#groups.filter((g) => this.#isOn(g)), this.#place.timeframe, this.#decimals);
-    this.#values.show(this.#chart, this.#decimals);
+    this.#timeframes.show(this.#store.timeframes, this.#store.quotes.get(this.#place.symbol)?.timeframes ?? [], this.#place.timeframe);
   }
 
   #showState(): void {
     const nothing = this.#store.figures !== null && this.#store.quotes.size === 0;
-    const rowless = this.#isShown() && this.#store.chart?.rows.length === 0;
-    const waiting = !nothing && !this.#isShown();
+    const rowless = this.#screen.isShown && this.#store.chart?.rows.length === 0;
+    const waiting = !nothing && !this.#screen.isShown;
     document.body.dataset["state"] = nothing ? "empty" : waiting ? "loading" : rowless ? "rowless" : "shown";
     showEmpty(nothing ? this.#store.figures : null, rowless ? this.#place : null);
   }
@@ -181,38 +148,28 @@ class SymbolView implements View {
   /** Show a chart and its address. `keep`: remember it for the next visit. */
   #go(place: Place, replace = false, keep = true): void {
     if (keep) remember("place", writeLink(place));
-    const address = writeLink(place);
+    const same = place.symbol === this.#place?.symbol && place.timeframe === this.#place.timeframe;
+    if (!same && !replace) this.#screen.closeReceipt();
+    const address = writeLink(place, this.#screen.link);
     if (location.hash === address) this.#see(place);
     else this.app.go(address, replace); // which enters it
+  }
+
+  /** The same place with other choices: the address follows, without a step in the browser's history. */
+  #writeAddress(): void {
+    if (!this.#place || byId("view-symbol").hidden) return;
+    const address = writeLink(this.#place, this.#screen.link);
+    if (location.hash !== address) this.app.go(address, true);
   }
 
   #see(place: Place): void {
     const same = place.symbol === this.#place?.symbol && place.timeframe === this.#place.timeframe;
     this.#place = place;
+    this.#screen.see(place);
     this.#watch.choose(place.symbol);
-    this.#timeframes.show(this.#store.timeframes, this.#store.quotes.get(place.symbol)?.timeframes ?? [], place.timeframe);
+    this.#showTimeframes();
     this.app.want({ chart: place, parts: [] });
     if (!same) this.#showHeader(place);
-  }
-
-  #isOn(group: Group): boolean {
-    return this.#switched[group.id] ?? (group.onAtFirst || (group.id.startsWith("macd") && window.innerHeight >= 1_100));
-  }
-
-  #toggle(id: string): void {
-    const group = this.#groups.find((g) => g.id === id);
-    if (!group) return;
-    this.#switched = { ...this.#switched, [id]: !this.#isOn(group) };
-    remember("indicators", JSON.stringify(this.#switched));
-    this.#showWhole();
-  }
-}
-
-function readSwitches(): Record<string, boolean> {
-  try {
-    const kept: unknown = JSON.parse(remembered("indicators") ?? "{}");
-    return typeof kept === "object" && kept !== null ? (kept as Record<string, boolean>) : {};
-  } catch {
-    return {};
+    this.#writeAddress();
   }
 }

@@ -11,12 +11,13 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import ChartDesk, FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.rest.pipeline import PipelineApi
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
@@ -92,7 +93,9 @@ def serve_feed(
     observer = Observer(settings.data_dir, SystemClock())
     pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
-    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=alerts, routers=[pipeline.router()])
+    charts = ChartApi(board, lambda: _chart_desk(settings))
+    routers = [pipeline.router(), charts.router()]
+    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=alerts, routers=routers)
     server = WebServer(app, settings.serve)
     server.start()
     try:
@@ -115,9 +118,16 @@ def serve_feed(
         observer.close()
         sql.close()
         server.stop()
+        charts.close()
         if past is not None:
             past.close()
     return 0
+
+
+def _chart_desk(settings: Settings) -> ChartDesk:
+    from marketpulse.app.charts.desk import LiveDesk  # as late as the others
+
+    return LiveDesk(settings)
 
 
 def _history(settings: Settings) -> History:
