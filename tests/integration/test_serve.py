@@ -119,7 +119,8 @@ def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
     with served(settings) as url:
         for timeframe, length_s in (("1s", 1), ("1m", 60)):
             rows = shown(url, timeframe, 60 * minutes - length_s)
-            count = min(HISTORY, 60 * minutes // length_s)
+            most = 500 if held_by == "lake" else HISTORY  # behind the page's own bars, the API has the lake's
+            count = min(most, 60 * minutes // length_s)
             assert [r["open_time_ms"] // 1_000 - T0_S for r in rows] == [
                 60 * minutes - length_s * i for i in range(count, 0, -1)
             ]
