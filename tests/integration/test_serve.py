@@ -86,7 +86,9 @@ def shown(url: str, timeframe: str, newest_s: int) -> list[dict[str, Any]]:
     """The rows of a chart, once it holds a bar that opens at `newest_s`."""
     deadline = time.monotonic() + 20
     while True:
-        answer = httpx.get(url + "api/bars", params={"symbol": "AAA", "timeframe": timeframe}).json()
+        answer = httpx.get(
+            url + "api/bars", params={"symbol": "AAA", "timeframe": timeframe, "limit": HISTORY}
+        ).json()
         rows = [dict(zip(answer["columns"], r, strict=True)) for r in answer.get("rows", ())]
         if rows and rows[-1]["open_time_ms"] == (T0_S + newest_s) * 1_000 and rows[-1]["sma_2"] is not None:
             return rows

@@ -16,7 +16,7 @@ from marketpulse.web import columns
 from marketpulse.web.corrections import correct
 from marketpulse.web.figures import Figures
 from marketpulse.web.quote import DAY_NS, Quote, Seen
-from marketpulse.web.series import BAR_COLUMNS, CLOSE, Series
+from marketpulse.web.series import BAR_COLUMNS, CLOSE, Held, Series
 
 SYMBOLS_MAX = 2_000
 ROWS_MAX = 500_000  # about 300 bytes each
@@ -303,17 +303,15 @@ class Board:
                 "session": _session(state.quote),
             }
 
-    def held(
-        self, symbol: str, timeframe: str
-    ) -> tuple[dict[float, list[float]], dict[float, float], dict[str, Any] | None] | None:
-        """Of one chart what Series.held tells, and the session so far. None when there is no such chart."""
+    def held(self, symbol: str, timeframe: str) -> tuple[Held, dict[str, Any] | None] | None:
+        """What one chart's series has, and the session so far. None when there is no such chart."""
         with self.lock:
             state = self._symbols.get(symbol)
             series = state.series.get(timeframe) if state else None
             if state is None or series is None:
                 return None
             self._correct(state)
-            return *series.held(len(self.names)), _session(state.quote)
+            return series.held(len(self.names)), _session(state.quote)
 
     def venue(self, symbol: str) -> str | None:
         """Where it trades; None where that is not known."""

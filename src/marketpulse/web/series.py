@@ -4,6 +4,7 @@ import math
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 BAR_COLUMNS = (
     "open_time_ms", "close_time_ms", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision",
@@ -15,6 +16,16 @@ FORMING = -1.0  # the revision of a row that may still change
 _TIE_STEP_NS = 1_000  # tick bars that open at the same time are shown a microsecond apart
 _UNKNOWN = (-1, array("d"))  # no values of a closed bar: three topics are read, in no order between them
 _FORMING_MAX = 64  # open bars of one series at once: a lateness of 2 s and 1s bars make three
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a series has, by open time in ms: its rows, oldest first, and the revisions of bars that were withdrawn.
+    `forgotten_ms` is the newest bar that had to leave for want of room, None when none had."""
+
+    rows: dict[float, list[float]] = field(default_factory=dict)
+    gone: dict[float, float] = field(default_factory=dict)
+    forgotten_ms: float | None = None
 
 
 class Series:
@@ -32,6 +43,7 @@ class Series:
         "_keys",
         "_last_closed",
         "_rows",
+        "_trimmed",
         "_values",
         "_withdrawn",
         "ticks",
@@ -48,6 +60,7 @@ class Series:
         self._forming: set[int] = set()
         self._withdrawn: dict[int, float] = {}  # the revisions of bars that are gone
         self._last_closed = -1
+        self._trimmed = -1  # the newest bar that was forgotten for want of room
         self._key_of_tie: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -117,6 +130,7 @@ class Series:
     def trim(self, history: int) -> None:
         """Forget the oldest bars beyond `history`."""
         for key in self._keys[: max(0, len(self._keys) - history)]:
+            self._trimmed = max(self._trimmed, key)
             self._remove(key, self._changed[key])  # only who has not seen it yet must read all again
 
     def rows(self, width: int, limit: int | None = None) -> list[list[float]]:
@@ -133,10 +147,10 @@ class Series:
             keys.append(key)
         return [self._row(key, width) for key in sorted(keys)]
 
-    def held(self, width: int) -> tuple[dict[float, list[float]], dict[float, float]]:
-        """All rows by open time in ms, oldest first, and by open time the revisions of bars that were withdrawn."""
+    def held(self, width: int) -> Held:
         gone = {key / 1e6: revision for key, revision in self._withdrawn.items()}
-        return {key / 1e6: self._row(key, width) for key in self._keys}, gone
+        rows = {key / 1e6: self._row(key, width) for key in self._keys}
+        return Held(rows, gone, None if self._trimmed < 0 else self._trimmed / 1e6)
 
     def bars_from(self, open_time_ns: int) -> "Iterator[tuple[int, array[float]]]":
         """The bars that open at this time or later, closed and forming, oldest first: (open time, row)."""

@@ -75,7 +75,9 @@ def tell_rows(
     table = _table(columns, rows)
     if form == "csv":
         text = io.BytesIO()
-        pyarrow.csv.write_csv(table, text, pyarrow.csv.WriteOptions(quoting_style="needed"))
+        pyarrow.csv.write_csv(
+            _with_whole_times(table), text, pyarrow.csv.WriteOptions(quoting_style="needed")
+        )
         return tell_bytes(request, text.getvalue(), MEDIA["csv"], headers)
     stream = io.BytesIO()
     with pa.ipc.new_stream(stream, table.schema) as writer:
@@ -103,6 +105,14 @@ def has_already(request: Request, etag: str) -> bool:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     """A column of numbers is float64, null where a number is missing."""
     return pa.table({name: _array([row[i] for row in rows]) for i, name in enumerate(columns)})
+
+
+def _with_whole_times(table: pa.Table) -> pa.Table:
+    """Milliseconds without a fraction are written as such, not as 1.7e+12."""
+    for i, name in enumerate(table.column_names):
+        if name.endswith("_ms") and all(v is None or v.is_integer() for v in table[name].to_pylist()):
+            table = table.set_column(i, name, table[name].cast(pa.int64()))
+    return table
 
 
 def _array(values: list[Any]) -> pa.Array:

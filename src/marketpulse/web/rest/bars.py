@@ -69,6 +69,13 @@ class Session(BaseModel):
     volume: float | None
 
 
+class Missing(BaseModel):
+    """Between two bars, neither of which is missing."""
+
+    after_ms: float | None = Field(description="the last bar before the hole; null: nothing is stored")
+    before_ms: float
+
+
 class SeriesPage(BaseModel):
     """Rows as arrays, oldest first, in the order of `columns`. A bar that may still change has the revision -1."""
 
@@ -77,6 +84,9 @@ class SeriesPage(BaseModel):
     columns: list[str]
     rows: list[list[float | None]]
     older: bool = Field(description="there are bars before these")
+    missing: Missing | None = Field(
+        description="a hole in these rows, or before the first: bars that are not stored yet; null: none"
+    )
     next: float | None = Field(description="the `cursor` of the next page, further back; null: there is none")
 
 
@@ -84,14 +94,15 @@ class BarsPage(SeriesPage):
     session: Session | None
 
 
+_HOLE = {"after_ms": 1_734_553_680_000.0, "before_ms": 1_734_553_800_000.0}
 _BARS: dict[str, Any] = {
-    "symbol": "AAPL", "timeframe": "1m", "older": True, "next": 1_734_553_800_000.0,
+    "symbol": "AAPL", "timeframe": "1m", "older": True, "missing": _HOLE, "next": 1_734_553_800_000.0,
     "session": {"date": 20_075, "open": 247.5, "high": 248.4, "low": 246.9, "close": 248.2, "volume": 1_250_300.0},
     "columns": [*BAR_COLUMNS, "sma_20"],
     "rows": [[1_734_553_800_000.0, 1_734_553_860_000.0, 248.1, 248.4, 248.0, 248.2, 18_250.0, 248.19, 312.0, 0.0, 247.6]],
 }  # fmt: skip
 _VALUES: dict[str, Any] = {
-    "symbol": "AAPL", "timeframe": "1m", "older": True, "next": 1_734_553_800_000.0,
+    "symbol": "AAPL", "timeframe": "1m", "older": True, "missing": _HOLE, "next": 1_734_553_800_000.0,
     "columns": [*_VALUES_HEAD, "sma_20"],
     "rows": [[1_734_553_800_000.0, 1_734_553_860_000.0, 248.2, 0.0, 247.6]],
 }  # fmt: skip
@@ -136,7 +147,7 @@ class BarsApi:
         columns = [*_VALUES_HEAD, *names]
         places = [found.columns.index(name) for name in columns]
         rows = [[row[place] for place in places] for row in found.rows]
-        return _told(request, asked, Stretch(columns, rows, found.older, None), {})
+        return _told(request, asked, Stretch(columns, rows, found.older, None, found.missing), {})
 
 
 def _unknown() -> Response:
@@ -145,12 +156,11 @@ def _unknown() -> Response:
 
 def _told(request: Request, asked: SeriesAsked, found: Stretch, more: dict[str, Any]) -> Response:
     following = found.rows[0][0] if found.older and found.rows else None
+    hole = found.missing
+    missing = None if hole is None else {"after_ms": hole[0], "before_ms": hole[1]}
     head = {
-        "symbol": asked.symbol,
-        "timeframe": asked.timeframe,
-        **more,
-        "older": found.older,
+        "symbol": asked.symbol, "timeframe": asked.timeframe, **more, "older": found.older, "missing": missing,
         "next": following,
-    }
+    }  # fmt: skip
     link = None if following is None else next_link(request, cursor=repr(following))
     return tell_rows(request, form_of(request, asked.format), head, found.columns, found.rows, following=link)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from marketpulse.ports import BarSpan
 from marketpulse.web.board import Board
 from marketpulse.web.rest.stored import Stored
-from marketpulse.web.series import BAR_COLUMNS, REVISION
+from marketpulse.web.series import BAR_COLUMNS, REVISION, Held
 
 _OF_BAR = len(BAR_COLUMNS)
 Rows = dict[float, list[float]]  # by open time in ms
@@ -23,12 +23,14 @@ Rows = dict[float, list[float]]  # by open time in ms
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Rows as `columns` names them, oldest first; `older`: there are others before them. `session` is the symbol's
-    session so far, None where the board does not know the series."""
+    session so far, None where the board does not know the series. `missing`: bars between these two open times
+    are known nowhere, since the board had to forget them before they were stored (the first None: from the beginning)."""
 
     columns: list[str]
     rows: list[list[float]]
     older: bool
     session: dict[str, Any] | None
+    missing: tuple[float | None, float] | None = None
 
 
 async def stretch(board: Board, stored: Stored | None, span: BarSpan) -> Stretch | None:
@@ -38,13 +40,11 @@ async def stretch(board: Board, stored: Stored | None, span: BarSpan) -> Stretch
     """
     with board.lock:
         held, columns = board.held(span.symbol, span.timeframe), board.columns()
-    live: Rows
-    live, gone, session = held or ({}, {}, None)
+    had, session = held or (Held(), None)
+    live = _within(had.rows, span)
     if stored is None:
-        if held is None:
-            return None
-        return _newest(columns, _within(live, span), span.limit, session)
-    wider = dataclasses.replace(span, limit=span.limit + 1 + len(gone))
+        return None if held is None else _newest(Stretch(columns, [], False, session), live, span.limit)
+    wider = dataclasses.replace(span, limit=span.limit + 1 + len(had.gone))
     table = await stored.ask(lambda history: history.bars(wider))
     if held is None and table.num_rows == 0:
         anything = BarSpan(span.symbol, span.timeframe, limit=1)
@@ -55,18 +55,32 @@ async def stretch(board: Board, stored: Stored | None, span: BarSpan) -> Stretch
         missing = [math.nan] * (len(columns) - _OF_BAR)
         live = {time: [*row[:_OF_BAR], *missing] for time, row in live.items()}
     known = _rows(table, columns)
-    live = _within(live, span)
+    empty = Stretch(columns, [], False, session, _missing(span, known, live, had.forgotten_ms))
     if (
         table.num_rows == wider.limit
     ):  # what is stored goes on: older rows of the board may have others between them
         oldest = min(known)
         live = {time: row for time, row in live.items() if time >= oldest}
-    return _newest(columns, _merged(known, live, gone), span.limit, session)
+    return _newest(empty, _merged(known, live, had.gone), span.limit)
 
 
-def _newest(columns: list[str], rows: Rows, limit: int, session: dict[str, Any] | None) -> Stretch:
-    times = sorted(rows)
-    return Stretch(columns, [rows[time] for time in times[-limit:]], len(times) > limit, session)
+def _newest(empty: Stretch, rows: Rows, limit: int) -> Stretch:
+    times = sorted(rows)[-limit:]
+    missing = empty.missing if times and empty.missing and empty.missing[1] >= times[0] else None
+    page = [rows[time] for time in times]
+    return dataclasses.replace(empty, rows=page, older=len(rows) > limit, missing=missing)
+
+
+def _missing(
+    span: BarSpan, known: Rows, live: Rows, forgotten_ms: float | None
+) -> tuple[float | None, float] | None:
+    """Between what is stored and what is live, when the store has not come to what the board has forgotten."""
+    last = max(known, default=None)
+    if forgotten_ms is None or not live or (last is not None and last >= forgotten_ms):
+        return None
+    first = min(live)
+    begins = -math.inf if span.from_ms is None else span.from_ms
+    return (last, first) if begins <= forgotten_ms < first else None
 
 
 def _within(rows: Rows, span: BarSpan) -> Rows:

@@ -45,4 +45,3 @@ def test_other_topics_are_none_of_its_business() -> None:
     recent = RecentAlerts()
     assert not recent.take(bars(row("AAA", "1m", 0, 1.0)), 1)
     assert states(recent) == []
-    assert recent.changes(-1) is None

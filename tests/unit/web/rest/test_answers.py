@@ -61,3 +61,11 @@ def test_another_answer_has_another_etag() -> None:
     assert one == same != other
     again = tell(request(if_none_match=one), [1])
     assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", one)
+
+
+def test_times_in_csv_are_whole_where_they_are() -> None:
+    def lines(*times: float) -> bytes:
+        return bytes(tell_rows(request(), "csv", {}, ["open_time_ms"], [[time] for time in times]).body)
+
+    assert lines(1_734_553_800_000.0) == b'"open_time_ms"\n1734553800000\n'
+    assert lines(1.5, 2.0) == b'"open_time_ms"\n1.5\n2\n'

@@ -54,7 +54,7 @@ def test_pages_follow_their_links_from_the_live_bars_into_the_stored_ones(client
         answer = client.get(address)
         body = answer.json()
         assert [set(body), body["columns"][-2:]] == [
-            {"symbol", "timeframe", "columns", "rows", "session", "older", "next"}, ["sma_20", "session_vwap"],
+            {"symbol", "timeframe", "columns", "rows", "session", "older", "missing", "next"}, ["sma_20", "session_vwap"],
         ]  # fmt: skip
         rows = [dict(zip(body["columns"], r, strict=True)) for r in body["rows"]]
         assert all(r["sma_20"] == r["close"] + 0.5 for r in rows)

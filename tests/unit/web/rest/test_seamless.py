@@ -148,3 +148,27 @@ def test_a_series_that_nobody_knows_is_none_and_an_empty_span_of_a_known_one_is_
     found = asked(Board(), [bar(5, 0)], before_ms=0)
     assert found is not None
     assert (found.rows, found.older) == ([], False)
+
+
+def test_what_the_board_had_to_forget_before_it_was_stored_is_told_to_be_missing() -> None:
+    board = Board(history=2)
+    board.take(bars(*(bar(i, 0) for i in range(6))))  # 4 and 5 are left
+    found = asked(board, [bar(0, 0), bar(1, 0)])
+    assert found is not None
+    assert ([r[CLOSE] for r in found.rows], found.missing) == (
+        [0.0, 100.0, 400.0, 500.0],
+        (60_000.0, 240_000.0),
+    )
+    for span, missing in (
+        ({"limit": 2}, (60_000.0, 240_000.0)),  # right before this page
+        ({"limit": 1}, None),
+        ({"before_ms": 240_000.0}, None),
+        ({"from_ms": 240_000.0}, None),
+        ({"from_ms": 120_000.0}, (None, 240_000.0)),
+    ):
+        page = asked(board, [bar(0, 0), bar(1, 0)], **span)
+        assert page is not None
+        assert page.missing == missing, span
+    whole = asked(board, [bar(i, 0) for i in range(4)])
+    assert whole is not None
+    assert whole.missing is None
