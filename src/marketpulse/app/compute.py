@@ -149,7 +149,8 @@ def _batches(tape: Tape) -> Iterator[tuple[MarketBatch, list[RejectedInput]]]:
     yield _announcement(decoder.strings, Kind.HELLO, {"mode": "historical", "lateness_ns": 0}), []
     for start in range(0, len(tape), _ROWS_A_STEP):
         for rows in tape.batches(start, min(start + _ROWS_A_STEP, len(tape)), _SOURCE, 0):
-            frame = _frame(rows.drop_columns(["ingest_time_ns"]))
+            stamped = [name for name in rows.schema.names if name == "ingest_time_ns"]  # events have none
+            frame = _frame(rows.drop_columns(stamped))
             batch, letters = decoder.decode(_SOURCE, records_of([frame], frames=True))
             batch.offset[:] = offset + batch.row
             rejected = [

@@ -77,6 +77,14 @@ def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) 
     assert frame["vwap"].to_list() == [32 / 3, 68 / 6]
 
 
+def test_dividends_and_splits_beside_the_bars_are_no_hindrance() -> None:
+    table, refused = compute_file(Settings(), bundled("daily/KO.csv"), "1d", "sma(5)", Mapping())
+    closes = pl.read_csv(bundled("daily/KO.csv"))["close"].to_numpy()
+    assert refused == []
+    assert table["close"].to_numpy().tolist() == closes.tolist()
+    assert math.isclose(table["sma_5"][-1].as_py(), closes[-5:].mean())
+
+
 def test_a_broken_row_is_left_out_and_named(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text(

@@ -15,7 +15,7 @@ import { Marks } from "./marks.ts";
 import type { AlertMark } from "./marks.ts";
 import { Overlays } from "./overlays.ts";
 import { SessionShade } from "./shade.ts";
-import type { Session } from "./shade.ts";
+import type { Session } from "./session.ts";
 import { chartStyle } from "./chart_style.ts";
 import { Price, timeOf } from "./price.ts";
 import { VOLUME_FORMAT, volumeOf } from "./volume.ts";
@@ -54,7 +54,8 @@ export class Chart {
   #picture: Picture = { place: { symbol: "", timeframe: "1m" }, style: "candles", groups: [], decimals: 2, rows: [] };
   #shownRows = 0;
   #drawnTo = 0; // the time of the newest candle that the chart has
-  #pointed: number | null = null; // the time of the bar under the pointer
+  #pointed: number | null = null; // the time of the bar under the pointer, in s
+  #marked: number | null = null; // that of the bar whose receipt is open
 
   constructor(
     private readonly host: HTMLElement,
@@ -93,9 +94,10 @@ export class Chart {
     return this.#picture.rows;
   }
 
-  /** The row under the pointer, else the newest. */
+  /** The row under the pointer, else the one whose receipt is open, else the newest. */
   get looked(): Row | null {
-    return (this.#pointed === null ? undefined : this.#rowAt(this.#pointed)) ?? this.#rows.at(-1) ?? null;
+    const at = (time: number | null): Row | undefined => (time === null ? undefined : this.#rowAt(time));
+    return at(this.#pointed) ?? at(this.#marked) ?? this.#rows.at(-1) ?? null;
   }
 
   get pointing(): boolean {
@@ -188,7 +190,9 @@ export class Chart {
 
   /** The bar whose receipt is open; null: none is. */
   mark(time: number | null): void {
+    this.#marked = time === null ? null : time / 1000;
     this.#shade.mark(time);
+    this.events.look();
   }
 
   alertsAt(row: Row): AlertMark[] {
@@ -222,16 +226,12 @@ export class Chart {
   }
 
   /** Bring a time to the middle, where its bar is known here. */
-  reveal(time: number): boolean {
+  reveal(time: number): void {
     const at = placeOf(this.#rows, time);
     const range = this.#chart.timeScale().getVisibleLogicalRange();
-    if (at < 0 || !range) return false;
-    if (at < range.from || at > range.to) {
-      const half = (range.to - range.from) / 2;
-      this.#chart.timeScale().setVisibleLogicalRange({ from: at - half, to: at + half });
-    }
-    this.#point(at);
-    return true;
+    if (at < 0 || !range || (at >= range.from && at <= range.to)) return;
+    const half = (range.to - range.from) / 2;
+    this.#chart.timeScale().setVisibleLogicalRange({ from: at - half, to: at + half });
   }
 
   /** Half as many bars in view, or twice as many, around the one looked at. */
@@ -249,7 +249,8 @@ export class Chart {
     const range = this.#chart.timeScale().getVisibleLogicalRange();
     if (!range || !this.#rows.length) return;
     const last = Math.min(this.#rows.length - 1, Math.floor(range.to));
-    const now = this.pointing ? placeOf(this.#rows, this.#pointed! * 1000) + by : last;
+    const begin = this.pointing ? this.#pointed : this.#marked;
+    const now = begin === null ? last : placeOf(this.#rows, begin * 1000) + by;
     const at = Math.min(this.#rows.length - 1, Math.max(0, now));
     const over = at < range.from ? at - range.from : at > range.to - 1 ? at - range.to + 1 : 0;
     if (over) this.#chart.timeScale().setVisibleLogicalRange({ from: range.from + over, to: range.to + over });

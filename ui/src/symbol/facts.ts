@@ -3,7 +3,7 @@
 import { ask } from "../base/api.ts";
 import type { Place, Row } from "../live/protocol.ts";
 import type { AlertMark } from "./marks.ts";
-import type { Session } from "./shade.ts";
+import type { Session } from "./session.ts";
 
 const AHEAD_MS = 3 * 86_400_000;
 const EVERY_MS = 20_000;

@@ -6,7 +6,7 @@ import { COL } from "../live/protocol.ts";
 import type { Row } from "../live/protocol.ts";
 import type { Chart } from "./chart.ts";
 import type { Group } from "./indicators.ts";
-import { phaseOf } from "./shade.ts";
+import { phaseOf } from "./session.ts";
 
 type Update = (row: Row) => void;
 

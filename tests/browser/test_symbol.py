@@ -1,0 +1,291 @@
+"""The chart in a real browser: history, styles, indicators, comparison, receipts, over a lake and a moving feed."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from browser_stage import Stage, Visit
+from lake_rows import LakeRows
+from marketpulse.app.charts.desk import LiveDesk
+from marketpulse.errors import Fatal
+from marketpulse.ports import ReceiptAsk
+from marketpulse.query.history import LakeHistory
+from marketpulse.settings import ServeSettings, Settings
+from marketpulse.web.api import create_app
+from marketpulse.web.charts import ChartApi
+from marketpulse.web.rest.stored import Stored
+from marketpulse.web.server import WebServer
+from moving_feed import NAMES, RECEIPT, MovingFeed
+
+OLDER = 1_500  # bars of AAPL in the lake, before those of the feed
+TOLD = json.loads((Path(__file__).parents[1] / "data" / "receipts" / "simulated_rsi_14.json").read_text())
+
+
+class Desk(LiveDesk):
+    """The lake's own, but that receipts of RSI are one that the pipeline gave: here is no log to replay."""
+
+    def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
+        if ask.name != "rsi_14" or cancelled.is_set():
+            raise Fatal(f"the inputs of {ask.symbol} are gone")
+        told: Mapping[str, Any] = TOLD
+        return told
+
+
+class StoredStage(Stage):
+    """A stage with a lake behind its board."""
+
+    def __init__(self, feed: MovingFeed, folder: Path) -> None:
+        self.settings = Settings(data_dir=folder)
+        begin = feed._market["AAPL"].history["1m"][0][0].open_s
+        lake = LakeRows(self.settings)
+        for start in range(0, OLDER, 500):
+            rows = [_bar(begin - 60 * (OLDER - i), 150 + 50 * i / OLDER) for i in range(start, start + 500)]
+            lake.add("bars", rows)
+            lake.add("indicators", [row | {"rsi_14": 50.0} for row in rows], NAMES)
+        alert = {
+            "symbol": "AAPL", "rule": "rebound", "severity": "warning", "timeframe": "1m", "was": None, "late": False,
+            "open_time_ns": (begin + 6_000) * 10**9, "event_time_ns": (begin + 6_060) * 10**9, "state": "raised",
+            "value": 1.0, "message": "up again", "revision": 0, "receipt": RECEIPT,
+        }  # fmt: skip
+        lake.add("alerts", [alert])
+        super().__init__(feed)
+
+    def _serve(self, port: int) -> WebServer:
+        self.stored = Stored(lambda: LakeHistory(self.settings))
+        self.charts = ChartApi(self.board, lambda: Desk(self.settings))
+        serve = ServeSettings(port=port)
+        server = WebServer(create_app(self.board, serve, stored=self.stored, charts=self.charts), serve)
+        server.start()
+        return server
+
+    def close(self) -> None:
+        super().close()
+        self.charts.close()
+        self.stored.close()
+
+
+def _bar(open_s: int, close: float) -> dict[str, Any]:
+    revision = 1 if open_s % 3_000 == 0 else 0
+    return {
+        "symbol": "AAPL", "timeframe": "1m", "open_time_ns": open_s * 10**9, "close_time_ns": (open_s + 60) * 10**9,
+        "open": close - 0.25, "high": close + 0.5, "low": close - 0.5, "close": close, "volume": 100.0, "vwap": close,
+        "trade_count": 5, "revision": revision, "source": "simulate", "venue": "XNAS",
+        "session_date": open_s // 86_400, "receipt": RECEIPT,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[StoredStage]:
+    started = StoredStage(MovingFeed(symbols=8), tmp_path)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:
+    context = chromium.new_context(viewport={"width": 1400, "height": 860})
+    yield Visit(context)
+    context.close()
+
+
+def legend(page: Page) -> str:
+    return page.get_by_role("group", name="Values").inner_text()
+
+
+def bars_shown(page: Page) -> int:
+    label = page.get_by_role("application").get_attribute("aria-label") or ""
+    found = re.search(r"(\d+) shown", label)
+    return int(found[1]) if found else 0
+
+
+def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_does_not_jump(
+    stage: StoredStage, visit: Visit
+) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    before = bars_shown(page)
+    chart = page.get_by_role("application", name=re.compile("Candle chart of AAPL, 1m"))
+    chart.focus()
+    page.keyboard.press("Home")
+    box = chart.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 300, box["y"] + 200)
+    page.wait_for_timeout(300)
+    pointed = legend(page)
+    expect(chart).to_have_attribute("aria-label", re.compile(f"{before + 1_000} shown"))
+    assert legend(page) == pointed
+    page.keyboard.press("Home")
+    expect(chart).to_have_attribute("aria-label", re.compile(f"{before + OLDER} shown"))
+    page.keyboard.press("Home")
+    expect(page.get_by_text(re.compile("history begins"))).to_be_attached()
+    page.mouse.move(box["x"] + 40, box["y"] + 200)
+    asked = {"symbol": "AAPL", "timeframe": "1m", "limit": 10_000}
+    told = httpx.get(stage.server.url + "api/bars", params=asked).json()
+    assert len(told["rows"]) == before + OLDER
+    page.keyboard.press("End")
+    page.get_by_role("button", name="Newest").wait_for(state="hidden")
+    assert visit.complaints == []
+
+
+def test_the_style_is_switched_and_stands_in_the_address(stage: StoredStage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    page.get_by_role("radio", name="Heikin-Ashi").click()
+    expect(page).to_have_url(re.compile(r"#AAPL/1m\?style=heikin$"))
+    expect(page.get_by_role("application", name="Heikin-Ashi chart of AAPL")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("radio", name="Line")).to_be_checked()
+    page.reload()
+    expect(page.get_by_role("application", name="Line chart of AAPL")).to_be_visible()
+    assert visit.complaints == []
+
+
+def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_away(
+    stage: StoredStage, visit: Visit
+) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    page.get_by_role("button", name="Indicators", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Indicators")
+    expect(dialog.get_by_role("listitem")).to_have_count(90)
+    dialog.get_by_role("searchbox", name="Search indicators").fill("relative strength index")
+    dialog.get_by_role("button", name=re.compile("^Relative strength index")).click()
+    period = dialog.get_by_label("Period")
+    period.fill("1")
+    expect(dialog.get_by_role("alert")).to_have_text("From 2 to 10000.")
+    expect(dialog.get_by_role("button", name="Add to the chart")).to_be_disabled()
+    period.fill("21")
+    dialog.get_by_role("radio", name="Green").check(force=True)
+    dialog.get_by_role("button", name="Add to the chart").click()
+    expect(page.get_by_role("button", name="Remove RSI 21")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"with=.*rsi_21~4"))
+    page.mouse.move(5, 5)  # away from the chart: the legend tells of the newest bar
+    stage.feed.frozen = True
+    page.wait_for_timeout(2_500)
+    asked = {"symbol": "AAPL", "timeframe": "1m", "indicator": "rsi_21", "limit": 1}
+    value = httpx.get(stage.server.url + "api/chart/indicators", params=asked).json()["rows"][0][1]
+    expect(page.get_by_role("button", name="Receipt of RSI 21")).to_have_text(f"{value:.1f}")
+    page.reload()
+    page.get_by_role("button", name="Remove RSI 21").click()
+    expect(page.get_by_role("button", name="Receipt of RSI 21")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("rsi_21"))
+    assert visit.complaints == []
+
+
+def test_a_deep_link_shows_what_it_names_and_says_what_it_cannot(stage: StoredStage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m?with=bbands_10_2p5,nothing_3&style=line")
+    expect(page.get_by_role("button", name="Remove BB 10 2.5")).to_be_visible()
+    expect(page.get_by_text("'nothing_3' is no indicator")).to_be_visible()
+    page.get_by_role("button", name="Remove nothing_3").click()
+    expect(page.get_by_text("'nothing_3' is no indicator")).to_be_hidden()
+
+
+def test_symbols_are_compared_in_percent_since_their_common_start(stage: StoredStage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    field = page.get_by_label("Compare with symbol")
+    field.fill("zzz")
+    field.press("Enter")
+    assert "no symbol ZZZ" in field.evaluate("(node) => node.validationMessage")
+    field.fill("goog")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile("compare=GOOG"))
+    values = page.get_by_role("group", name="Values")
+    expect(values).to_contain_text(re.compile(r"AAPL[+−]?\d+\.\d\d%"))
+    expect(values).to_contain_text(re.compile(r"GOOG[+−]?\d+\.\d\d%"))
+    expect(values).to_contain_text("since")
+    page.get_by_role("button", name="Remove GOOG from the comparison").click()
+    expect(page).not_to_have_url(re.compile("compare"))
+    expect(values).not_to_contain_text("GOOG")
+    assert visit.complaints == []
+
+
+def test_a_click_shows_the_receipt_in_words_and_tables_and_its_link_opens_it_again(
+    stage: StoredStage, visit: Visit
+) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    page.wait_for_timeout(1_000)
+    page.get_by_role("application").click(position={"x": 500, "y": 150})
+    panel = page.get_by_role("complementary", name="Receipt")
+    expect(panel).to_contain_text("the inputs of AAPL are gone")
+    expect(panel.get_by_role("button", name="Try again")).to_be_visible()
+    panel.get_by_label("Value").select_option("rsi_14")
+    expect(panel.get_by_role("status")).to_contain_text("Verified")
+    for line in TOLD["values"][0]["lines"]:
+        expect(panel.get_by_role("listitem").filter(has_text=line)).to_be_visible()
+    inputs = panel.get_by_role("table").first
+    expect(inputs.get_by_role("row")).to_have_count(len(TOLD["inputs"]) + 1)
+    assert [float(cell) for cell in inputs.locator("tbody td:nth-child(2)").all_inner_texts()] == [
+        record["price"] for record in TOLD["inputs"]
+    ]
+    expect(page).to_have_url(re.compile(r"receipt=\d+~rsi_14"))
+    page.reload()
+    expect(panel.get_by_role("status")).to_contain_text("Verified")
+    page.get_by_role("button", name="Close the receipt").click()
+    expect(panel).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("receipt"))
+
+
+def test_a_value_in_the_legend_leads_to_its_receipt(stage: StoredStage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    chart = page.get_by_role("application")
+    chart.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Receipt of RSI 14").click()
+    panel = page.get_by_role("complementary", name="Receipt")
+    expect(panel.get_by_label("Value")).to_have_value("rsi_14")
+
+
+def test_keys_move_along_the_bars_and_say_them(stage: StoredStage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    page.wait_for_timeout(1_000)
+    page.get_by_role("application").focus()
+    rows = stage.board.chart("AAPL", "1m", limit=3)
+    assert rows is not None
+    page.keyboard.press("ArrowLeft")
+    said = page.locator("#chart-said")
+    expect(said).to_contain_text(f"close {rows['rows'][-1][5]:,.2f}")
+    page.keyboard.press("ArrowLeft")
+    expect(said).to_contain_text(f"close {rows['rows'][-2][5]:,.2f}")
+    page.keyboard.press("ArrowRight")
+    expect(said).to_contain_text(f"close {rows['rows'][-1][5]:,.2f}")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
+
+
+def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    begin = stage.feed._market["AAPL"].history["1m"][0][0].open_s
+    moment = (begin + 6_000) * 1_000
+    page.goto(f"{stage.server.url}#AAPL/1m?receipt={moment}~bar")
+    page.reload()
+    expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
+    expect(page.get_by_role("group", name="Values")).to_contain_text("rebound raised")
+    options = page.get_by_label("Value", exact=True).locator("option")
+    expect(options.filter(has_text="Alert rebound")).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", [390, 1280, 3_840])
+def test_with_a_receipt_open_nothing_overflows(stage: StoredStage, chromium: Browser, width: int) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 844 if width == 390 else 900})
+    page = Visit(context).open(stage.server.url + "#AAPL/1m")
+    page.get_by_role("application").click(position={"x": 120, "y": 120})
+    expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('#receipt, #receipt select, #receipt button, #styles, #open-picker, #compare')]
+            .filter((node) => {
+                const box = node.getBoundingClientRect();
+                return box.width > 0 && (box.left < -0.5 || box.right > innerWidth + 0.5);
+            }).map((node) => node.id || node.textContent)"""
+    )
+    assert outside == []
+    context.close()

@@ -1,0 +1,139 @@
+"""Indicators of a chart against what the engine itself gives for the same bars, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import marketpulse
+from lake_rows import LakeRows
+from marketpulse.app.charts.values import ChartValues
+from marketpulse.errors import ParameterError
+from marketpulse.indicators.catalogue import CATALOGUE
+from marketpulse.ports import BarSpan, LiveBars
+from marketpulse.query.duck import LakeQuery
+from marketpulse.settings import Settings
+from real_rows import daily
+
+NOTATION = "sma(20),rsi(14),ema(12),macd(12,26,9),bbands(20,2.5),kama(30),obv,supertrend(10,3)"
+STEMS = [
+    "sma_20",
+    "rsi_14",
+    "ema_12",
+    "macd_12_26_9",
+    "bbands_20_2p5",
+    "kama_30",
+    "obv",
+    "supertrend_10_3",
+]
+_HEAD = ("open", "high", "low", "close", "volume")
+
+
+@pytest.fixture(scope="module")
+def engine() -> pl.DataFrame:
+    """754 real days with the values that the engine gave, one step for each bar."""
+    found: pl.DataFrame = marketpulse.compute(daily("KO").select("date", *_HEAD), NOTATION, symbol="KO")
+    return found
+
+
+def stored(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    bars = list(
+        rows.select("symbol", "timeframe", "open_time_ns", "close_time_ns", "session_date", *_HEAD).to_dicts()
+    )
+    return [bar | {"revision": 0, "source": "file", "vwap": None, "trade_count": None} for bar in bars]
+
+
+def live(rows: pl.DataFrame, *, revision: float = 0.0, newest: float | None = None) -> LiveBars:
+    """The board's rows of these bars; the last one has the revision `newest`."""
+    found = {}
+    for r in rows.iter_rows(named=True):
+        at = r["open_time_ns"] / 1e6
+        found[at] = [at, r["close_time_ns"] / 1e6, *(r[name] for name in _HEAD), np.nan, np.nan, revision]
+    if newest is not None:
+        found[max(found)][-1] = newest
+    return LiveBars(found)
+
+
+def expected(engine: pl.DataFrame, columns: list[str]) -> bytes:
+    table = np.column_stack(
+        [engine["open_time_ns"].to_numpy() / 1e6, *(engine[c].to_numpy() for c in columns)]
+    )
+    return np.ascontiguousarray(table, np.float64).tobytes()
+
+
+def as_bytes(rows: list[list[float]]) -> bytes:
+    return np.array(rows, np.float64).tobytes()
+
+
+@pytest.mark.parametrize("in_lake", [0, 300, 754])
+def test_they_have_the_bits_of_the_engines_wherever_the_lake_ends(
+    tmp_path: Path, engine: pl.DataFrame, in_lake: int
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    if in_lake:
+        LakeRows(settings).add("bars", stored(engine.head(in_lake)))
+    query = LakeQuery(settings)
+    board = live(engine.slice(min(in_lake, 254))) if in_lake < len(engine) else LiveBars()
+    columns, rows = ChartValues(query).values(STEMS, CATALOGUE, BarSpan("KO", "1d", limit=10_000), board)
+    query.close()
+    assert as_bytes(rows) == expected(engine, columns)
+    assert np.isfinite([row[1] for row in rows]).sum() == len(engine) - 19
+
+
+def test_bar_after_bar_they_stay_the_engines_and_the_forming_one_moves_nothing(
+    tmp_path: Path, engine: pl.DataFrame
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    LakeRows(settings).add("bars", stored(engine.head(600)))
+    query = LakeQuery(settings)
+    values = ChartValues(query)
+    seen: list[list[float]] = []
+    for end in range(601, 640):
+        board = live(engine.slice(end - 100, 100), newest=-1.0)
+        newest = max(board.rows)
+        columns, rows = values.values(STEMS, CATALOGUE, BarSpan("KO", "1d", newest - 1, limit=5), board)
+        seen += rows
+    query.close()
+    assert as_bytes(seen) == expected(engine.slice(600, 39), columns)
+
+
+def test_a_revised_bar_changes_every_value_after_it(engine: pl.DataFrame) -> None:
+    values, span = ChartValues(None), BarSpan("KO", "1d", limit=10_000)
+    bars = engine.head(200)
+    before = values.values(["ema_12"], CATALOGUE, span, live(bars))[1]
+    revised = bars.with_columns(
+        close=pl.when(pl.int_range(pl.len()) == 20).then(pl.col("close") + 1).otherwise("close")
+    )
+    board = live(revised)
+    board.rows[sorted(board.rows)[20]][-1] = 1.0  # type: ignore[index]
+    after = values.values(["ema_12"], CATALOGUE, span, board)[1]
+    assert as_bytes(before[:20]) == as_bytes(after[:20])
+    assert all(a[1] != b[1] for a, b in zip(before[20:60], after[20:60], strict=True))
+
+
+def test_a_page_of_the_past_is_cut_from_the_whole(engine: pl.DataFrame) -> None:
+    values, board = ChartValues(None), live(engine)
+    whole = values.values(["rsi_14"], CATALOGUE, BarSpan("KO", "1d", limit=10_000), board)[1]
+    times = sorted(board.rows)
+    page = values.values(["rsi_14"], CATALOGUE, BarSpan("KO", "1d", times[100], times[200], 50), board)[1]
+    assert as_bytes(page) == as_bytes(whole[150:200])
+
+
+def test_bars_that_left_the_board_meanwhile_are_read_again(tmp_path: Path, engine: pl.DataFrame) -> None:
+    settings = Settings(data_dir=tmp_path)
+    lake = LakeRows(settings)
+    lake.add("bars", stored(engine.head(300)))
+    query = LakeQuery(settings)
+    values, span = ChartValues(query), BarSpan("KO", "1d", limit=10_000)
+    values.values(["ema_12"], CATALOGUE, span, live(engine.slice(250, 100)))
+    lake.add("bars", stored(engine.slice(300, 300)))
+    columns, rows = values.values(["ema_12"], CATALOGUE, span, live(engine.slice(600, 100)))
+    query.close()
+    assert as_bytes(rows) == expected(engine.head(700), columns)
+
+
+def test_what_needs_the_engine_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ParameterError, match=r"name it in engine\.indicators"):
+        ChartValues(None).values(["spread"], CATALOGUE, BarSpan("KO", "1d"), LiveBars())
