@@ -53,8 +53,9 @@ def with_names(rows: pa.Table) -> pa.Table:
     some = _some(rows)
     for place, field_ in enumerate(rows.schema):
         column = rows.column(place)
-        if column.null_count == rows.num_rows and pa.types.is_dictionary(field_.type):
-            rows = rows.set_column(place, field_.name, pa.nulls(rows.num_rows, pa.string()))
+        if column.null_count == rows.num_rows:
+            if pa.types.is_dictionary(field_.type):
+                rows = rows.set_column(place, field_.name, pa.nulls(rows.num_rows, pa.string()))
         elif pa.types.is_string(field_.type) and _in_dictionary(some.column(place)):
             rows = rows.set_column(place, field_.name, column.dictionary_encode())
     return rows.unify_dictionaries().combine_chunks()
