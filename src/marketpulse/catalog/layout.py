@@ -134,7 +134,7 @@ def in_order(table: str, rows: pa.Table) -> pa.Table:
     )
 
 
-def _order(keys: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _order(keys: list[NDArray[np.int64]]) -> NDArray[np.intp]:
     """(n,) the order of the rows by these keys, the first one before the others; alike ones as they stand.
 
     Rows of a symbol nearly always come in order of time, so it is enough to part them by their names.

@@ -156,7 +156,7 @@ def _bars(batch: MarketBatch, strings: _Texts, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _events(batch: MarketBatch, strings: _Texts, rows: Rows) -> dict[str, Any]:
+def _events(batch: MarketBatch, strings: _Texts, rows: Ints) -> dict[str, Any]:
     bodies = np.empty(len(rows), object)
     bars = batch.kind[rows] == Kind.BAR
     if bars.any():

@@ -70,15 +70,16 @@ class PlainReader:
             return None
         if _is_text(values.type):
             read = parse_times(pl.Series(pl.from_arrow(values)), None, self.reader.day_first)
-            times, valid = self.reader.clock.to_utc(read, np.zeros(len(values), np.int64), bars=False)
-            return times if valid.all() else None
+            utc, valid = self.reader.clock.to_utc(read, np.zeros(len(values), np.int64), bars=False)
+            return utc if valid.all() else None
+        times: Ints | None = None
         if pa.types.is_timestamp(values.type):
             try:
                 times = values.cast(pa.timestamp("ns", values.type.tz)).cast(pa.int64()).to_numpy()
             except pa.ArrowInvalid:  # centuries away
                 return None
-        else:
-            times = ns_of_epoch(values.to_numpy()) if values.type == pa.int64() else None
+        elif values.type == pa.int64():
+            times = ns_of_epoch(values.to_numpy())
         if times is None or times.min() < EARLIEST_TIME_NS or times.max() >= LATEST_TIME_NS:
             return None
         return times
