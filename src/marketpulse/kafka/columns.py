@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from marketpulse.compiled import bare_kernel
 from marketpulse.model.market import ABSENT, NOT_ASKED, Bytes, Floats, Ids, Ints, MarketBatch, StringTable
 
 # Rows of `floats`: a … f of MarketBatch.
@@ -63,9 +64,13 @@ class Columns:
             place = np.full(len(self), ABSENT)
             place[rows] = np.arange(len(rows))
             rare = {int(place[old]): value for old, value in rare.items() if place[old] != ABSENT}
-        # Not `[:, rows]`: that lays the columns out one beside the other.
-        floats, longs = self.floats.take(rows, axis=1), self.longs.take(rows, axis=1)
-        ids, flags = self.ids.take(rows, axis=1), self.flags.take(rows, axis=1)
+        n = len(rows)
+        floats, longs = np.empty((6, n)), np.empty((8, n), np.int64)
+        ids, flags = np.empty((7, n), np.int32), np.empty((2, n), np.int8)
+        _take(self.floats.view(np.int64), rows, floats.view(np.int64))
+        _take(self.longs, rows, longs)
+        _take(self.ids, rows, ids)
+        _take(self.flags, rows, flags)
         return Columns(floats, longs, ids, flags, self.data, rare)
 
     def to_batch(self, topic: str, partition: int, strings: StringTable) -> MarketBatch:
@@ -83,6 +88,24 @@ class Columns:
             trade_id_length=ids[TRADE_ID_LENGTH], offset=longs[OFFSET], row=ids[ROW],
             log_time_ns=longs[LOG_TIME], data=data, rare=self.rare,
         )  # fmt: skip
+
+
+@bare_kernel
+def _take(columns: NDArray[Any], rows: Ints, out: NDArray[Any]) -> None:
+    """These rows of each column. Most columns hold the same in all rows, and of these one look is enough."""
+    for c in range(columns.shape[0]):
+        column, taken = columns[c], out[c]
+        one = column[0] if column.size else 0
+        same = True
+        for i in range(column.size):
+            if column[i] != one:
+                same = False
+                break
+        if same:
+            taken[:] = one
+        else:
+            for i in range(rows.size):
+                taken[i] = column[rows[i]]
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

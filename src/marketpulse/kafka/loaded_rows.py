@@ -61,7 +61,8 @@ class LoadedRows:
             self._partition_of = np.concatenate([self._partition_of, self.partition_of(new)])
         partition = self._partition_of[whole.ids[SYMBOL]]
         ends = np.cumsum(np.bincount(partition, minlength=self._partitions)).tolist()
-        sorted_out = whole.taken(np.argsort(partition, kind="stable"))
+        # Of 16 bits they are sorted without comparing; there are never so many partitions.
+        sorted_out = whole.taken(np.argsort(partition.astype(np.uint16), kind="stable"))
         found = []
         for number, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             if end > begin:

@@ -7,6 +7,7 @@ what was computed and is null.
 import contextlib
 import uuid
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.layout import PERIOD, ROW_GROUP_ROWS, TIMES, in_order, with_times
 from marketpulse.catalog.visible import file_name
+from marketpulse.sinks.lake_encoding import encoding_of, narrowed, with_names
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -43,6 +45,8 @@ def split(name: str, rows: pa.Table) -> list[tuple[Partition, pa.Table]]:
     if not TIMES[name]:
         return [((), rows)]
     times = rows[next(iter(TIMES[name]))]
+    if not times.null_count and (only := _period(name, times)) is not None:
+        return [((only,), rows)]
     unit = "datetime64[D]" if PERIOD[name] == "day" else "datetime64[M]"
     periods = times.to_numpy().astype(unit).astype(np.int64)  # NaT where there is no time
     there = np.asarray(pc.is_valid(times))
@@ -53,6 +57,16 @@ def split(name: str, rows: pa.Table) -> list[tuple[Partition, pa.Table]]:
     if not there.all():
         found.append(((None,), rows.filter(pa.array(~there))))
     return found
+
+
+def _period(name: str, times: pa.ChunkedArray) -> int | None:
+    """The partition value of all of these times, when they have one."""
+    ends = pc.min_max(times)
+    unit = "datetime64[D]" if PERIOD[name] == "day" else "datetime64[M]"
+    first, last = (
+        int(np.datetime64(ends[end].value, "us").astype(unit).astype(np.int64)) for end in ("min", "max")
+    )
+    return first if first == last else None
 
 
 def write_file(
@@ -80,7 +94,7 @@ def write_file(
     called = file_name(*flushed_ms, uuid.uuid4().hex, merged=merged)
     path = f"{table.metadata.location}/data/{directory}{called}"
     rows = rows.select([f.name for f in schema.fields if f.name in rows.column_names])
-    rows = in_order(name, rows)
+    rows = in_order(name, with_names(rows))
     with explained(where):
         output = table.io.new_output(path)
         try:
@@ -132,8 +146,10 @@ def _typed(kind: pa.DataType, known: "IcebergType") -> pa.DataType:
 def _write_parquet(output: Any, rows: pa.Table, schema: pa.Schema) -> pq.FileMetaData:
     with output.create(overwrite=True) as stream:
         writer = pq.ParquetWriter(
-            stream, schema, compression="zstd", store_schema=False, write_page_index=True
+            stream, schema, store_schema=False, write_page_index=True, **asdict(encoding_of(rows))
         )
-        writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
+        rows = rows.cast(schema)
+        for begin in range(0, rows.num_rows, ROW_GROUP_ROWS):
+            writer.write_table(narrowed(rows.slice(begin, ROW_GROUP_ROWS)), row_group_size=ROW_GROUP_ROWS)
         writer.close()
         return writer.writer.metadata

@@ -7,9 +7,10 @@ another number of fields than the rest are set aside with their number and their
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from csv import reader
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ import pyarrow as pa
 from pyarrow import csv
 
 from marketpulse.errors import Fatal
+from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.sources.files import BLOCK_BYTES, Lines, blocks_of_lines, open_bytes
-from marketpulse.sources.raw import RawRows
+from marketpulse.sources.raw import GUESSED_FROM_ROWS, Block, RawRows
 
 _NUMBER = re.compile(r"[-+$]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?%?")
 _JOINED = {"adjclose", "adjustedclose", "stocksplits", "opentime", "closetime", "lastprice", "tradeprice"}
 _HEAD_BYTES = 1 << 18
+_GUESSED_FROM_BYTES = 1 << 21
+_HEXADECIMAL = (b"0x", b"0X")  # which Arrow would take for numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class Dialect:
 
 def read_csv(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[RawRows]:
     """The file's rows in blocks, each a frame of text columns. Raises Fatal when it is no table."""
+    return (block.rows() for block in csv_blocks(path, block_bytes))
+
+
+def csv_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """The same, each block understood when it is asked for."""
     with open_bytes(path) as stream:
         dialect: Dialect | None = None
         line = 1
@@ -49,7 +58,10 @@ def read_csv(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[RawRows]:
                 body = block[Lines(block, 1).start_of(dialect.head_lines) :]
             line += block.count(b"\n", 0, len(block) - len(body))
             if body:
-                yield _parse(body, dialect, path, line)
+                yield Block(
+                    partial(_parse, body, dialect, path, line), partial(_head, body, dialect, path, line),
+                    partial(_plain, body, dialect, line),
+                )  # fmt: skip
             line += body.count(b"\n")
         if dialect is None:
             raise Fatal(f"{path} is empty: nothing to replay")
@@ -131,6 +143,39 @@ def _parse(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRo
     return RawRows(
         frame, str(path), lambda i: lines.at(int(ordinals[i])), broken, lambda: lines.numbers()[ordinals]
     )
+
+
+def _head(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRows:
+    """The block's first lines, when these are enough; else all of it."""
+    cut = block.rfind(b"\n", 0, _GUESSED_FROM_BYTES) + 1
+    if cut and not block.count(b'"', 0, cut) % 2:
+        head = _parse(block[:cut], dialect, path, first_line)
+        if len(head.frame) >= GUESSED_FROM_ROWS:
+            return head
+    return _parse(block, dialect, path, first_line)
+
+
+def _plain(
+    block: bytes, dialect: Dialect, first_line: int, kinds: Mapping[str, pa.DataType]
+) -> tuple[pa.Table, Ints] | None:
+    """The columns, when each line is a row that has all fields, and each field is of its type as it stands."""
+    if not block.endswith(b"\n") or not block.isascii() or any(mark in block for mark in _HEXADECIMAL):
+        return None
+    try:
+        table = csv.read_csv(
+            pa.py_buffer(block),
+            read_options=csv.ReadOptions(column_names=list(dialect.names), use_threads=False, block_size=len(block) + 1),
+            parse_options=csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=b'"' in block),
+            convert_options=csv.ConvertOptions(
+                column_types=dict(kinds), include_columns=list(kinds), null_values=[], strings_can_be_null=False
+            ),
+        )  # fmt: skip
+    except pa.ArrowInvalid:
+        return None
+    lines = np.count_nonzero(np.frombuffer(block, np.uint8) == 10)  # a third of what bytes.count takes
+    if table.num_rows != lines:
+        return None  # blank lines, or breaks within quotes or of another kind
+    return table, np.arange(first_line, first_line + lines)
 
 
 ABSENT_END = -1  # instead of a field count: the line has all its fields, but its end is missing

@@ -11,17 +11,15 @@ from marketpulse.errors import Fatal
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
 from marketpulse.sources import bars
-from marketpulse.sources.csv_rows import read_csv
+from marketpulse.sources.csv_rows import csv_blocks
 from marketpulse.sources.files import open_bytes, stem
-from marketpulse.sources.json_rows import read_json
+from marketpulse.sources.json_rows import json_blocks
 from marketpulse.sources.mapping import Plan, guess
 from marketpulse.sources.normalise import Reader, Rows
-from marketpulse.sources.parquet_rows import read_parquet
-from marketpulse.sources.raw import RawRows
+from marketpulse.sources.parquet_rows import parquet_blocks
+from marketpulse.sources.raw import GUESSED_FROM_ROWS, Block, RawRows
 from marketpulse.sources.tape import Tape, build
 from marketpulse.sources.times import looks_day_first
-
-_HEAD_ROWS = 10_000  # rows that the meaning of the columns is guessed from
 
 
 @dataclass(slots=True)
@@ -90,7 +88,7 @@ def _load_one(
 
 def reader_for(raw: RawRows, mapping: Mapping, where: str, fallback_symbol: str) -> Reader:
     """Guess what the columns of a file or topic mean from its first rows."""
-    head = raw.frame.head(_HEAD_ROWS)
+    head = raw.frame.head(GUESSED_FROM_ROWS)
     plan = guess(head, mapping, where)
     return Reader(plan, mapping, fallback_symbol, _decimal_comma(head, plan), _day_first(raw.frame, plan))
 
@@ -127,8 +125,13 @@ def _concat(blocks: list[Rows]) -> Rows:
 
 def read_blocks(path: Path) -> Iterator[RawRows]:
     """The file's rows in blocks, by what it contains. Raises what its reader does."""
+    return (block.rows() for block in blocks_of(path))
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    """The same, each block understood when it is asked for."""
     with open_bytes(path) as stream:
         head = stream.read(4096)
     if head.startswith(b"PAR1"):
-        return read_parquet(path)
-    return read_json(path) if head.lstrip()[:1] in {b"{", b"["} else read_csv(path)
+        return parquet_blocks(path)
+    return json_blocks(path) if head.lstrip()[:1] in {b"{", b"["} else csv_blocks(path)

@@ -6,10 +6,14 @@ The order is that of a replay (sources.tape): by time; then events, quotes, trad
 of their rows. A stretch ends between two times, never inside one, and follows from the files alone.
 """
 
+import itertools
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +24,11 @@ from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
 from marketpulse.sources import bars
-from marketpulse.sources.dataset import read_blocks, reader_for
+from marketpulse.sources.dataset import blocks_of, reader_for
 from marketpulse.sources.files import stem
 from marketpulse.sources.normalise import Reader, Rows
+from marketpulse.sources.plain_trades import PlainReader, plain_reader
+from marketpulse.sources.raw import Block, RawRows
 from marketpulse.sources.tape import KINDS, table_of
 
 NUMBER, PART = "number", "part"
@@ -31,6 +37,7 @@ rows that share that number."""
 
 STRETCH_ROWS = 500_000
 _SAMPLE = 1_024
+_AT_A_TIME = 2  # blocks; they are some ten megabytes each
 
 Say = Callable[[int], None]
 
@@ -84,7 +91,7 @@ def lay_out(
         directory.mkdir(parents=True, exist_ok=True)
         for path in paths:
             found.first_number.append(number)
-            number = _lay_out_one(path, mapping, directory, found, number, say, strict)
+            number = _File(path, mapping, directory, found, number, say, strict).lay_out()
     except OSError as error:
         if disk_is_full(error):
             raise EnvironmentProblem(
@@ -95,38 +102,112 @@ def lay_out(
     return found
 
 
-def _lay_out_one(
-    path: Path, mapping: Mapping, directory: Path, found: LaidOut, before: int, say: Say, strict: bool
-) -> int:
-    """One file; `before` are the numbers of the files before it. Returns the last number."""
-    reader: Reader | None = None
-    timeframe: str | None = None
-    last, usable, first_fault = before, 0, None
-    for raw in read_blocks(path):
+class _File:
+    """One file on its way aside. `before` are the numbers of the files before it.
+
+    Blocks of nothing but plain trades go there in threads, some at a time; others, which may hang on those before them,
+    one after the other. Either way runs stand in the order of the blocks.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mapping: Mapping,
+        directory: Path,
+        found: LaidOut,
+        before: int,
+        say: Say,
+        strict: bool,
+    ) -> None:
+        self._path, self._mapping, self._directory = path, mapping, directory
+        self._found, self._before, self._say, self._strict = found, before, say, strict
+        self._reader: Reader | None = None
+        self._plain: PlainReader | None = None
+        self._timeframe: str | None = None
+        self._last, self._usable = before, 0
+        self._first_fault: RejectedInput | None = None
+
+    def lay_out(self) -> int:
+        """All of it. Returns the last number."""
+        waiting: deque[tuple[Block, Future[_Aside | None]]] = deque()
+        names = itertools.count(len(self._found.runs))
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            for number, block in enumerate(blocks_of(self._path)):
+                if number == 0:
+                    self._look(block)
+                waiting.append((block, pool.submit(self._aside, block, next(names))))
+                if len(waiting) > _AT_A_TIME:
+                    self._take(*waiting.popleft())
+            while waiting:
+                self._take(*waiting.popleft())
+        if not self._usable:
+            fault = self._first_fault
+            why = f": {fault.detail} (line {fault.row})" if fault else ""
+            raise Fatal(
+                f"{self._path}: no usable row{why}. If a column is misread, name it: --map price=COLUMN"
+            )
+        return self._last
+
+    def _look(self, block: Block) -> None:
+        """Whether the file's rows may be plain trades."""
+        head = block.head()
+        if len(head.frame):
+            reader = self._reader_for(head)
+            self._plain = plain_reader(reader, head.frame)
+            # What it makes of dates hangs on the whole block, unless all that is left to it comes behind plain rows.
+            self._reader = reader if self._plain is not None else None
+
+    def _reader_for(self, raw: RawRows) -> Reader:
+        return reader_for(raw, self._mapping, str(self._path), stem(self._path).upper())
+
+    def _aside(self, block: Block, name: int) -> "_Aside | None":
+        """Plain trades laid aside; None for other blocks."""
+        rows = None if self._plain is None else self._plain.read(block)
+        if rows is None:
+            return None
+        numbers = self._before + rows.numbers
+        return _lay_aside(
+            "trade", rows.table, rows.time_ns, numbers, self._directory / f"{name:06d}-plain.arrow"
+        )
+
+    def _take(self, block: Block, done: "Future[_Aside | None]") -> None:
+        aside = done.result()
+        if aside is None:
+            return self._take_any(block)
+        _note(aside, self._found)
+        self._last = max(self._last, aside.last_number)
+        self._usable += aside.run.rows
+        self._say(aside.run.rows)
+        return None
+
+    def _take_any(self, block: Block) -> None:
+        raw = block.rows()
         rejected = list(raw.broken)
-        numbers = before + raw.numbers()
-        last = max(last, int(numbers.max(initial=0)), *(before + one.row for one in rejected), 0)
-        if reader is None and len(raw.frame):
-            reader = reader_for(raw, mapping, str(path), stem(path).upper())
+        numbers = self._before + raw.numbers()
+        self._last = max(
+            self._last, int(numbers.max(initial=0)), *(self._before + one.row for one in rejected), 0
+        )
+        if self._reader is None and len(raw.frame):
+            self._reader = self._reader_for(raw)
         kinds: dict[str, Rows] = {}
-        if reader is not None:
-            block = reader.read(raw)
-            rejected, kinds = block.rejected, block.rows
+        if self._reader is not None:
+            done = self._reader.read(raw)
+            rejected, kinds = done.rejected, done.rows
         if "bar" in kinds:
-            kinds["bar"], timeframe = _finished(kinds["bar"], mapping, path, timeframe)
-        first_fault = first_fault or (rejected[0] if rejected else None)
-        if strict and first_fault is not None:
-            raise Fatal(f"{path} row {first_fault.row}: {first_fault.detail}; nothing was loaded (--strict)")
+            kinds["bar"], self._timeframe = _finished(
+                kinds["bar"], self._mapping, self._path, self._timeframe
+            )
+        self._first_fault = self._first_fault or (rejected[0] if rejected else None)
+        if self._strict and self._first_fault is not None:
+            fault = self._first_fault
+            raise Fatal(f"{self._path} row {fault.row}: {fault.detail}; nothing was loaded (--strict)")
         for kind, rows in kinds.items():
-            _put(kind, rows, numbers, directory, found)
-            usable += len(rows)
+            path = self._directory / f"{len(self._found.runs):06d}-{kind}.arrow"
+            _note(_lay_aside(kind, _table_of(kind, rows), rows.time_ns, numbers[rows.raw], path), self._found)
+            self._usable += len(rows)
         if rejected:
-            _put_rejected(rejected, before, directory, found)
-        say(sum(map(len, kinds.values())) + len(rejected))
-    if not usable:
-        why = f": {first_fault.detail} (line {first_fault.row})" if first_fault else ""
-        raise Fatal(f"{path}: no usable row{why}. If a column is misread, name it: --map price=COLUMN")
-    return last
+            _put_rejected(rejected, self._before, self._directory, self._found)
+        self._say(sum(map(len, kinds.values())) + len(rejected))
 
 
 def _finished(rows: Rows, mapping: Mapping, path: Path, known: str | None) -> tuple[Rows, str | None]:
@@ -136,31 +217,49 @@ def _finished(rows: Rows, mapping: Mapping, path: Path, known: str | None) -> tu
     return bars.finish(rows, mapping, str(path), known), known
 
 
-def _put(kind: str, rows: Rows, numbers: Ints, directory: Path, found: LaidOut) -> None:
-    number = numbers[rows.raw]
-    place = np.zeros(len(rows), np.int32)
-    again = np.flatnonzero(np.diff(number) == 0) + 1
-    for at in again.tolist():  # several rows of one line: rare, and few
-        place[at] = place[at - 1] + 1
+class _Aside(NamedTuple):
+    """A run that has been laid aside, and what there is to know of it."""
+
+    run: Run
+    symbols: set[str]
+    first_ns: int
+    last_ns: int
+    last_number: int
+
+
+def _table_of(kind: str, rows: Rows) -> pa.Table:
+    """The kind's own columns, names as dictionaries."""
     table = table_of(kind, rows.frame)
     for name in ("symbol", "venue"):
         if name in table.column_names:
             column = pc.dictionary_encode(table[name])
             table = table.set_column(table.column_names.index(name), name, column)
-    times = rows.time_ns
+    return table
+
+
+def _lay_aside(kind: str, table: pa.Table, times: Ints, number: Ints, path: Path) -> _Aside:
+    """The rows of one block as a run."""
+    place = np.zeros(len(times), np.int32)
+    again = np.flatnonzero(number[1:] == number[:-1]) + 1
+    for at in again.tolist():  # several rows of one line: rare, and few
+        place[at] = place[at - 1] + 1
     for name, values in (("time_ns", times), (NUMBER, number), (PART, place)):
         table = table.append_column(name, pa.array(values))
     if not np.all(times[:-1] <= times[1:]):
         order = np.argsort(times, kind="stable")
         table, times = table.combine_chunks().take(pa.array(order)), times[order]
-    found.symbols |= set(pc.unique(table["symbol"]).to_pylist())
-    found.first_ns = int(times[0]) if found.first_ns is None else min(found.first_ns, int(times[0]))
-    found.last_ns = int(times[-1]) if found.last_ns is None else max(found.last_ns, int(times[-1]))
-    path = directory / f"{len(found.runs):06d}-{kind}.arrow"
     table = table.unify_dictionaries().combine_chunks()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
-    found.runs.append(Run(path, kind, len(rows)))
+    symbols = set(pc.unique(table["symbol"]).to_pylist())
+    return _Aside(Run(path, kind, len(times)), symbols, int(times[0]), int(times[-1]), int(number.max()))
+
+
+def _note(aside: _Aside, found: LaidOut) -> None:
+    found.runs.append(aside.run)
+    found.symbols |= aside.symbols
+    found.first_ns = aside.first_ns if found.first_ns is None else min(found.first_ns, aside.first_ns)
+    found.last_ns = aside.last_ns if found.last_ns is None else max(found.last_ns, aside.last_ns)
 
 
 def _put_rejected(rejected: Sequence[RejectedInput], before: int, directory: Path, found: LaidOut) -> None:

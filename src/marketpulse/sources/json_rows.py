@@ -6,17 +6,20 @@ by value, and only what cannot be read is set aside.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
+import pyarrow as pa
 
 from marketpulse.errors import Fatal
+from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.sources.files import BLOCK_BYTES, Lines, blocks_of_lines, open_bytes
-from marketpulse.sources.raw import RawRows
+from marketpulse.sources.raw import Block, RawRows
 
 LISTS = (
     "data",
@@ -39,6 +42,11 @@ Located = tuple[int, bytes]  # row or line number from 1, and the bytes
 
 def read_json(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[RawRows]:
     """The file's rows in blocks. A file with one value (an array, an object over many lines) is one block."""
+    return (block.rows() for block in json_blocks(path, block_bytes))
+
+
+def json_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """The same, each block understood when it is asked for."""
     with open_bytes(path) as stream:
         line, seen = 1, False
         for block in blocks_of_lines(stream, path, block_bytes):
@@ -46,10 +54,12 @@ def read_json(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[RawRows]:
                 line += block.count(b"\n")
                 continue
             if not seen and not _first_line_is_whole(block):
-                yield _document(block + stream.read(), path)
+                rows = cache(partial(_document, block + stream.read(), path))
+                yield Block(rows, rows, lambda _: None)
                 return
             seen = True
-            yield _from_lines(block, path, line)
+            lines = _LinesOfObjects(block, path, line)
+            yield Block(lines.rows, lines.rows, lines.plain)
             line += block.count(b"\n")
         if not seen:
             raise Fatal(f"{path} is empty: nothing to replay")
@@ -78,13 +88,32 @@ def _first_line_is_whole(block: bytes) -> bool:
     return first.endswith(b"}") and len(first) > 2
 
 
-def _from_lines(block: bytes, path: Path, first_line: int) -> RawRows:
-    lines = Lines(block, first_line, quoted=False)
-    frame = _fast(block)
-    if frame is not None and len(frame) == lines.count():
-        return RawRows(frame, str(path), lines.at, all_numbers=lines.numbers)
-    objects, of_line, broken = _decode(range(lines.count()), lines.at, str(path))
-    return RawRows(_frame(objects), str(path), lambda i: lines.at(of_line[i]), broken)
+class _LinesOfObjects:
+    """A block of lines, each an object."""
+
+    def __init__(self, block: bytes, path: Path, first_line: int) -> None:
+        self._block, self._path, self._first_line = block, path, first_line
+        self._lines = Lines(block, first_line, quoted=False)
+
+    @cached_property
+    def _whole(self) -> pl.DataFrame | None:
+        frame = _fast(self._block)
+        return frame if frame is not None and len(frame) == self._lines.count() else None
+
+    def rows(self) -> RawRows:
+        lines, frame = self._lines, self._whole
+        if frame is not None:
+            return RawRows(frame, str(self._path), lines.at, all_numbers=lines.numbers)
+        objects, of_line, broken = _decode(range(lines.count()), lines.at, str(self._path))
+        return RawRows(_frame(objects), str(self._path), lambda i: lines.at(of_line[i]), broken)
+
+    def plain(self, kinds: Mapping[str, pa.DataType]) -> tuple[pa.Table, Ints] | None:
+        """Of fields that every line has; of others nobody knows here what they are."""
+        if self._whole is None or not set(kinds) <= set(self._whole.columns):
+            return None
+        return self._whole.select(list(kinds)).to_arrow(
+            compat_level=pl.CompatLevel.oldest()
+        ), self._lines.numbers()
 
 
 def _document(text: bytes, path: Path) -> RawRows:

@@ -38,6 +38,11 @@ _COMPACT = (
     + _ZONE
 )
 _EPOCH = r"^\d+(?:\.\d*)?(?:[eE]\+?\d+)?$"
+_CALENDAR_NUMBERS = (
+    (19000101, 21991231),
+    (190001010000, 219912312359),
+    (19000101000000, 21991231235959),
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -127,6 +132,17 @@ def _from_integers(column: pl.Series) -> Times:
     )
 
 
+def ns_of_epoch(values: Ints) -> Ints | None:
+    """Nanoseconds of epoch times of one unit, when the least and the greatest of them tell that all are such; else None."""
+    ends = np.array([values.min(), values.max()], np.float64)
+    units = _unit_ns(ends)
+    if ends[0] < 0 or units[0] != units[1] or ends[1] > LATEST_TIME_NS // int(units[0]):
+        return None
+    if any(first <= ends[1] and ends[0] <= last for first, last in _CALENDAR_NUMBERS):
+        return None
+    return values if units[0] == 1 else values * units[0]
+
+
 def _from_epoch_floats(values: Floats) -> Times:
     """Numbers with fractions: epoch seconds or milliseconds. A float holds microseconds, no more."""
     safe = np.where(np.isfinite(values) & (values >= 0), values, np.inf)
@@ -142,11 +158,10 @@ def _from_epoch_floats(values: Floats) -> Times:
 
 
 def _is_calendar_number(values: Floats) -> Mask:
-    return np.asarray(
-        ((values >= 19000101) & (values <= 21991231))
-        | ((values >= 190001010000) & (values <= 219912312359))
-        | ((values >= 19000101000000) & (values <= 21991231235959))
-    )
+    found = np.zeros(len(values), np.bool_)
+    for first, last in _CALENDAR_NUMBERS:
+        found |= (values >= first) & (values <= last)
+    return found
 
 
 def _unit_ns(values: Floats) -> Ints:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -59,3 +60,26 @@ def test_rows_are_sorted_and_alike_ones_stay_in_the_order_of_the_log() -> None:
     # By hand: no symbol first, then by code point, and within a symbol by time, no time first.
     assert in_order("trades", rows)["offset"].to_pylist() == [4, 2, 0, 5, 6, 1, 3]
     assert in_order("trades", rows.slice(0, 0)).num_rows == 0
+    named = rows.set_column(0, "symbol", rows["symbol"].dictionary_encode())
+    assert in_order("trades", named)["offset"].to_pylist() == [4, 2, 0, 5, 6, 1, 3]
+
+
+@pytest.mark.parametrize("symbols", [3, 300, 70_000])
+def test_the_order_is_that_of_comparing_whole_rows_however_many_names_there_are(symbols: int) -> None:
+    chance = np.random.default_rng(symbols)
+    n = 2_000
+    rows = pa.table({
+        "timeframe": chance.choice(["1m", "5m", "1d"], n), "symbol": [f"S{i}" for i in chance.integers(0, symbols, n)],
+        "open_time_ns": chance.integers(0, 5, n), "revision": chance.integers(0, 3, n), "place": np.arange(n),
+    })  # fmt: skip
+    in_time = rows.sort_by("open_time_ns")
+    for given in (rows, in_time, pa.concat_tables([rows] * 3)):
+        names = ("timeframe", "symbol", "open_time_ns", "revision")
+        by_hand = sorted(given.to_pylist(), key=lambda row: tuple(row[name] for name in names))
+        assert in_order("bars", given).to_pylist() == by_hand
+
+
+def test_more_names_than_sixteen_bits_tell_apart_are_sorted_too() -> None:
+    n = 70_000
+    rows = pa.table({"symbol": [f"{n - i:06d}" for i in range(n)], "event_time_ns": np.arange(n)})
+    assert in_order("trades", rows)["event_time_ns"].to_pylist() == list(range(n))[::-1]

@@ -31,7 +31,7 @@ def test_rows_come_in_the_order_of_a_replay_and_name_their_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "_SAMPLE", 1)
-    monkeypatch.setattr(csv_rows.read_csv, "__defaults__", (64,))
+    monkeypatch.setattr(csv_rows.csv_blocks, "__defaults__", (64,))
     times = [n // 3 for n in range(50)]
     Random(1).shuffle(times)
     path = trades(tmp_path / "t.csv", times)
@@ -92,7 +92,7 @@ def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
 def test_bars_of_later_blocks_have_the_first_ones_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_rows.read_csv, "__defaults__", (120,))
+    monkeypatch.setattr(csv_rows.csv_blocks, "__defaults__", (120,))
     lines = [f"{T0 + 300 * n},A,1,2,1,2,{n}" for n in range(12)]
     path = tmp_path / "b.csv"
     path.write_text("time,symbol,open,high,low,close,volume\n" + "\n".join(lines) + "\n")

@@ -79,7 +79,7 @@ class PartitionLoad:
         if self._since_trim >= _TRIM_ROWS:
             self.finish()
         rows = self._run(replace(batch, offset=batch.offset + LOADED), letters, batch, muted=muted)
-        return Given(self._partition, {} if muted else {**to_tables(batch), **rows}, letters)
+        return Given(self._partition, {} if muted else {**to_tables(batch, encoded=True), **rows}, letters)
 
     def finish(self) -> PartitionState:
         """The state without what the correction window has left behind, as in a snapshot."""

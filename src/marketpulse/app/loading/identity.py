@@ -10,7 +10,7 @@ from marketpulse.errors import Fatal
 from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.sources.files import fingerprint
 
-FORMAT = "1"
+FORMAT = "2"
 """Changes when the same files give other stretches: positions in the lake would mean something else then. (How long a
 stretch is stands among the facts.)"""
 
