@@ -141,7 +141,7 @@ def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with member(kafka_settings) as worker:
-        monkeypatch.setattr(transaction, "_CALL_S", 0.000_001)  # the group's offsets are not told so soon
+        monkeypatch.setattr(transaction, "CALL_S", 0.000_001)  # the group's offsets are not told so soon
         with pytest.raises(Retryable, match=r"rebalance: .*Timed out"):
             worker.poll_until(never)
 
