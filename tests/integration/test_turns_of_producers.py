@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from confluent_kafka import Consumer, TopicPartition
 from bare_clients import BareTopic
 from marketpulse.errors import Fatal
 from marketpulse.kafka import transaction
-from marketpulse.kafka.client import LogProducer
+from marketpulse.kafka.client import LogProducer, client_config
+from marketpulse.kafka.client_names import Role
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.snapshot import Pointer
 from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog
@@ -217,12 +219,27 @@ def test_rows_that_wait_go_nowhere_when_the_rows_before_them_are_not_acknowledge
     assert b"2" not in uncommitted(kafka_settings)
 
 
-def test_a_member_that_its_group_has_put_out_commits_nothing(kafka_settings: Settings) -> None:
-    with member(kafka_settings) as worker:
+def test_a_member_that_its_group_has_put_out_commits_nothing(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away for too long, it leaves the group by itself; the engine's loop has not heard of it when the offsets go."""
+    configured = client_config
+
+    def impatient(settings: Settings, role: Role, **overrides: Any) -> dict[str, Any]:
+        limits = {"max_poll_interval_ms": 6_000} if "max_poll_interval_ms" in overrides else {}
+        return configured(settings, role, **{**overrides, **limits})
+
+    monkeypatch.setattr(transaction, "client_config", impatient)
+    process = kafka_settings.process.model_copy(update={"static_membership": False})
+    with member(kafka_settings.model_copy(update={"process": process})) as worker:
+        gate = Gate(monkeypatch, "commit")
         worker.write(b"1")
-        worker.log._member = "who it was before"
+        worker.log.begin_commit()
+        assert gate.reached.wait(10)
+        time.sleep(8)
+        gate.open()
         with pytest.raises(AbortedTransaction, match="commit failed"):
-            worker.log.commit()
+            serve_until(worker.log, never)
     assert committed(kafka_settings) == []
 
 

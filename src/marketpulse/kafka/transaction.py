@@ -215,13 +215,12 @@ class TransactionalLog:
             self.abort()
         finally:
             try:
+                with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
+                    leave(self._consumer, before_close=self._queue.close)
+            finally:
                 self._committer.shutdown()
                 self._writing.close()
                 self._resting.close()
-                self._queue.close()
-                with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
-                    leave(self._consumer)
-            finally:
                 self._snapshots.close()
 
     def _finish(
