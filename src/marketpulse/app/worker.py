@@ -52,7 +52,7 @@ from marketpulse.telemetry import (
 _MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small enough to commit on time
 _POLL_S = 0.02
 _BEHIND_BYTES = 2_000_000  # a turn that takes as much, or half of its most records, is one of catching up
-_BEHIND_COMMIT_S = 0.5  # then nobody waits for single rows, and each commit stops the loop a while
+_BEHIND_COMMIT_S = 0.5  # then nobody waits for single rows
 _IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
 _SHOW_EVERY_S = 0.02
 _SILENCE_S = 15.0  # the clock of the worker with partition 0 writes four records a second everywhere
