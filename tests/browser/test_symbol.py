@@ -19,7 +19,7 @@ from marketpulse.ports import ReceiptAsk
 from marketpulse.query.history import LakeHistory
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.api import create_app
-from marketpulse.web.charts import ChartApi
+from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from moving_feed import NAMES, RECEIPT, MovingFeed

@@ -14,7 +14,7 @@ from marketpulse.ports import BarSpan, LiveBars, ReceiptAsk
 from marketpulse.settings import ServeSettings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
-from marketpulse.web.charts import ChartApi
+from marketpulse.web.rest.charts import ChartApi
 
 
 class Desk:
