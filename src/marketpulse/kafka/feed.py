@@ -1,4 +1,4 @@
-"""The reading end for pages: rows of bars, indicators and live as soon as the broker has them.
+"""The reading end for pages: rows of bars, indicators, live and alerts as soon as the broker has them.
 
 It reads uncommitted rows, so a page may be some milliseconds ahead of the books.
 """
@@ -19,8 +19,8 @@ from marketpulse.ports import FeedBatch, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import RECORDS_CONSUMED, get_logger
 
-FeedTopic = Literal["bars", "indicators", "live"]
-_TOPICS: tuple[FeedTopic, ...] = ("bars", "indicators", "live")
+FeedTopic = Literal["bars", "indicators", "live", "alerts"]
+_TOPICS: tuple[FeedTopic, ...] = ("bars", "indicators", "live", "alerts")
 _RECORDS_MAX = 5_000
 _BACK_PER_BAR = 20  # records of a partition that one bar of history is worth: symbols times timeframes in it
 _BACK_MAX = 200_000  # records of a topic, where nothing else has them: some 6 s on 2 cores

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from confluent_kafka import Message
 
-from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_header
+from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_headers
 
 REMOVE = {"action": "remove_rule", "name": "high"}
 
@@ -24,6 +24,9 @@ class Held:
     def value(self) -> bytes | None:
         return self.content
 
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_700
+
     def headers(self) -> list[tuple[str, bytes]] | None:
         return self.marks
 
@@ -37,8 +40,13 @@ def test_the_value_is_the_control_record_that_the_engine_takes() -> None:
 
 
 def test_what_is_written_is_read_again_with_its_places() -> None:
-    found = read(control_value(REMOVE), [offsets_header([12, 7])])
-    assert found == ControlRecord("rule/high", REMOVE, (12, 7))
+    found = read(control_value(REMOVE), offsets_headers([12, 7]))
+    assert found == ControlRecord("rule/high", REMOVE, (12, 7), (), 1_700)
+
+
+def test_a_change_of_what_goes_on_says_where_that_began() -> None:
+    found = read(control_value(REMOVE), offsets_headers([12, 7], [3, 1]))
+    assert found == ControlRecord("rule/high", REMOVE, (12, 7), (3, 1), 1_700)
 
 
 def test_a_change_is_behind_a_state_that_does_not_cover_its_place() -> None:
