@@ -37,9 +37,9 @@ def control_value(change: dict[str, Any]) -> bytes:
     return orjson.dumps({"type": "control", "change": change})
 
 
-def offsets_headers(offsets: Sequence[int], begins: Sequence[int] = ()) -> list[tuple[str, bytes]]:
+def offsets_headers(offsets: Sequence[int], begins: Sequence[int] = ()) -> list[tuple[str, str | bytes | None]]:
     """Where the change stands in each partition of `market`, and where what it changes began, as headers say it."""
-    headers = [(OFFSETS_HEADER, orjson.dumps(list(offsets)))]
+    headers: list[tuple[str, str | bytes | None]] = [(OFFSETS_HEADER, orjson.dumps(list(offsets)))]
     return [*headers, (BEGINS_HEADER, orjson.dumps(list(begins)))] if begins else headers
 
 
@@ -54,7 +54,8 @@ def control_record(message: Message) -> ControlRecord | None:
     match record:
         case {"type": "control", "change": dict(change)} if all(map(_are_offsets, offsets)):
             key = (message.key() or b"").decode(errors="replace")
-            return ControlRecord(key, change, *map(tuple, offsets), time_ms=message.timestamp()[1])
+            stands, begins = map(tuple, offsets)
+            return ControlRecord(key, change, stands, begins, message.timestamp()[1])
     return None
 
 

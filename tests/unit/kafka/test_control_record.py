@@ -1,7 +1,8 @@
 """What a record of `control` states, and what none states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Message
@@ -16,7 +17,7 @@ class Held:
     """A record as the client hands it over."""
 
     content: bytes | None
-    marks: list[tuple[str, bytes]] | None = None
+    marks: Sequence[tuple[str, Any]] | None = None
 
     def key(self) -> bytes:
         return b"rule/high"
@@ -27,11 +28,11 @@ class Held:
     def timestamp(self) -> tuple[int, int]:
         return 1, 1_700
 
-    def headers(self) -> list[tuple[str, bytes]] | None:
+    def headers(self) -> Sequence[tuple[str, Any]] | None:
         return self.marks
 
 
-def read(content: bytes | None, marks: list[tuple[str, bytes]] | None = None) -> ControlRecord | None:
+def read(content: bytes | None, marks: Sequence[tuple[str, Any]] | None = None) -> ControlRecord | None:
     return control_record(cast(Message, Held(content, marks)))
 
 

@@ -9,9 +9,11 @@ from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import AlertDesk, FeedBatch, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
+from marketpulse.web.alerts import AlertsApi
+from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer
@@ -81,9 +83,10 @@ def serve_feed(
     stored: Iterable[FeedBatch] = (),
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
-    board = Board(settings.serve.history_bars)
+    board = Board(settings.serve.history_bars, parts={"alerts": AlertsFeed()})
     sql = SqlApi(lambda: _desk(settings), settings.sql)
-    server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
+    alerts = AlertsApi(lambda: _alert_desk(settings))
+    server = WebServer(create_app(board, settings.serve, sql=sql, alerts=alerts), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
@@ -101,6 +104,7 @@ def serve_feed(
             feed.close()
     finally:
         sql.close()
+        alerts.close()
         server.stop()
     return 0
 
@@ -109,6 +113,12 @@ def _desk(settings: Settings) -> SqlDesk:
     from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
 
     return LakeDesk(settings)
+
+
+def _alert_desk(settings: Settings) -> AlertDesk:
+    from marketpulse.app.alert_desk import PipelineAlertDesk  # as above
+
+    return PipelineAlertDesk(settings)
 
 
 def _follow(
