@@ -23,7 +23,9 @@ import type { App, OpenView, View } from "./shell/view.ts";
 import { openSymbol } from "./symbol/view.ts";
 
 /** The chart comes with the page; the others when they are first opened. */
-const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {};
+const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {
+  alerts: async () => (await import("./alerts/view.ts")).openAlerts,
+};
 
 const store = new Store();
 const strip = new Strip();
