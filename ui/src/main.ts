@@ -83,6 +83,7 @@ function draw(): void {
 /** Show what the address names. */
 function follow(): void {
   const { view, rest } = readAddress(location.hash);
+  if (shown === null) byId("view-symbol").hidden = view !== "symbol"; // it stands there when the page comes
   const ready = opened.get(view);
   if (!ready) {
     void load(view);

@@ -46,6 +46,7 @@ export class Trial {
   reset(): void {
     this.stop();
     this.#result.replaceChildren();
+    this.#said.classList.remove("answer");
     say(this.#said, "Try the rule before you save it: it is run over the bars that are stored, by the engine's own operator.");
   }
 
@@ -69,6 +70,7 @@ export class Trial {
     const to = back === null ? FUTURE_MS : this.newestMs() + 1;
     const symbols = this.#symbols.value.split(/[\s,]+/).filter(Boolean);
     this.#busy(true);
+    this.#said.classList.remove("answer");
     say(this.#said, "Trying …");
     const timer = window.setInterval(() => void this.#follow(running.id), PROGRESS_MS);
     try {
@@ -110,6 +112,7 @@ export class Trial {
   #show(found: Tried): void {
     this.#result.classList.remove("stale");
     say(this.#said, sentence(found));
+    this.#said.classList.add("answer");
     const parts: Node[] = [];
     if (found.from_ms !== null && found.to_ms !== null) {
       parts.push(el("p", { class: "trial-range" }, `${compact(found.rows)} bars of ${found.timeframe}, ${found.symbols === 1 ? "1 symbol" : `${found.symbols} symbols`}, ${day(found.from_ms)} ${clock(found.from_ms)} to ${day(found.to_ms)} ${clock(found.to_ms)}`));
