@@ -14,8 +14,8 @@ from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_json import rule_from_json, rule_to_json
 from marketpulse.app.alert_language import check_fields, language
 from marketpulse.app.alert_rules import version_of
-from marketpulse.app.alert_trial import try_rule
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.trial.run import try_rule
 from marketpulse.errors import ChangedMeanwhile, ParameterError, QueryCancelled, Retryable
 from marketpulse.model.rows import ALERT
 from marketpulse.ports import AlertTrial, PastAlerts

@@ -136,8 +136,9 @@ def test_filters_narrow_it_down_and_stand_in_the_address(alerts: AlertStage, vis
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("Rule", exact=True).select_option("high")
     expect(page.get_by_role("link", name="META", exact=True)).to_have_count(0)
-    page.get_by_label("Symbol", exact=True).fill("aapl")
-    page.get_by_label("Symbol", exact=True).press("Enter")
+    symbol = page.get_by_role("combobox", name="Symbol", exact=True)  # a search box with a list
+    symbol.fill("aapl")
+    symbol.press("Enter")
     expect(page.get_by_role("link", name="AAPL", exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="KO", exact=True)).to_have_count(0)
 
@@ -151,11 +152,11 @@ def test_stored_alerts_join_what_came_live_without_a_seam(alerts: AlertStage, vi
     page = opened(alerts, visit)
     count = page.get_by_role("heading", name=re.compile("^Passed")).locator(".count")
     expect(count).to_have_text("100 of 150")
-    for shown in ("150", "200", "300"):
+    for shown in ("200", "300"):
         page.get_by_role("button", name="Show older alerts").click()
         expect(count).to_have_text(re.compile(f"^{shown}"))
-        if shown != "300":
-            expect(page.get_by_role("button", name="Show older alerts")).to_be_enabled()
+        expect(page.get_by_role("button", name="Show older alerts")).to_be_enabled()
+    page.get_by_role("button", name="Show older alerts").click()  # there are none
     expect(page.get_by_role("button", name="Show older alerts")).to_be_hidden()
     stood = page.get_by_role("table", name="Passed").locator("tbody .cell-stood").all_inner_texts()
     assert {text.replace("\u202f", " ") for text in stood} == {"1 min"}

@@ -19,8 +19,8 @@ from marketpulse.app.alert_rules import (
     remove_rule,
     version_of,
 )
-from marketpulse.app.alert_trial import try_rule
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.trial.run import try_rule
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.model.rows import ALERT
 from marketpulse.ports import AlertTrial, PastAlerts

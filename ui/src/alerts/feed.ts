@@ -28,9 +28,9 @@ export class Feed {
   readonly root = el("section", { class: "alerts-feed", "aria-label": "Alerts" });
   readonly #counts = el("p", { class: "alerts-counts", role: "status", "aria-live": "polite" });
   readonly #filters = el("div", { class: "alerts-filters", role: "group", "aria-label": "Filters" });
-  readonly #symbol = el("input", { type: "search", id: "alerts-symbol", placeholder: "All symbols", list: "alerts-symbols", autocomplete: "off", spellcheck: "false", maxlength: "64" });
+  readonly #symbol = el("input", { type: "search", id: "alerts-symbol", "aria-label": "Symbol", placeholder: "All symbols", list: "alerts-symbols", autocomplete: "off", spellcheck: "false", maxlength: "64" });
   readonly #symbols = el("datalist", { id: "alerts-symbols" });
-  readonly #rule = el("select", { id: "alerts-rule" }, el("option", { value: "" }, "All rules"));
+  readonly #rule = el("select", { id: "alerts-rule", "aria-label": "Rule" }, el("option", { value: "" }, "All rules"));
   readonly #reset = el("button", { type: "button", class: "quiet-button" }, "Show all");
   readonly #standing = new Table("Standing now", "Nothing stands now");
   readonly #passed = new Table("Passed", "Nothing has passed yet");
@@ -263,9 +263,9 @@ class Table {
 function rowOf(firing: Firing, muted: boolean, key: string, stoodNow: string): Row {
   const { symbol, rule, timeframe, openMs } = firing;
   const state = el("td", { class: "cell-state" }, el("span", { class: `state state-${firing.state}`, title: STATE_TITLE[firing.state] }, STATE_WORD[firing.state]));
-  if (firing.late) state.append(el("span", { class: "tag", title: "A late trade or a correction made it true: it comes after its time" }, "late"));
+  if (firing.late) state.append(" ", el("span", { class: "tag", title: "A late trade or a correction made it true: it comes after its time" }, "late"));
   const severity = el("td", { class: "cell-severity" }, el("i", { class: `mark mark-${firing.severity}`, "aria-hidden": "true" }), firing.severity);
-  if (muted && firing.severity !== "muted") severity.append(el("span", { class: "tag", title: "Its rule is muted now" }, "muted"));
+  if (muted && firing.severity !== "muted") severity.append(" ", el("span", { class: "tag", title: "Its rule is muted now" }, "muted"));
   const chart = el("a", { href: `#${encodeURIComponent(symbol)}/${timeframe}?receipt=${openMs}~bar`, title: `The chart of ${symbol} at that time` }, symbol);
   const ruleButton = el("button", { type: "button", class: "link-button", "data-rule": rule, title: `Open the rule ${rule}` }, rule);
   const stood = el("td", { class: "cell-stood", "data-label": "Stood" }, stoodNow);
@@ -275,10 +275,10 @@ function rowOf(firing: Firing, muted: boolean, key: string, stoodNow: string): R
     "tr",
     { class: muted || firing.severity === "muted" ? "muted" : "" },
     state, severity,
-    el("td", { class: "cell-symbol" }, chart, el("span", { class: "frame" }, timeframe)),
+    el("td", { class: "cell-symbol" }, chart, " ", el("span", { class: "frame" }, timeframe)),
     el("td", { class: "cell-rule" }, ruleButton),
     el("td", { class: "number", "data-label": "Value" }, value(firing.value, 2)),
-    el("td", { class: "cell-time" }, time, ...(firing.raisedMs === null ? [el("span", { class: "tag", title: "When it was raised is not among what is shown" }, "cleared then")] : [])),
+    el("td", { class: "cell-time" }, time, ...(firing.raisedMs === null ? [" ", el("span", { class: "tag", title: "When it was raised is not among what is shown" }, "cleared then")] : [])),
     stood,
     el("td", { class: "cell-message", title: firing.message }, firing.message),
   );

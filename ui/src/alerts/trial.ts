@@ -18,8 +18,8 @@ const HEIGHT = 180;
 
 export class Trial {
   readonly root = el("section", { class: "trial", "aria-label": "Trial on stored history" });
-  readonly #range = el("select", { id: "trial-range" }, ...RANGES.map(([name, text]) => el("option", { value: name }, text)));
-  readonly #symbols = el("input", { id: "trial-symbols", type: "text", placeholder: "Those of the rule", list: "alerts-symbols", autocomplete: "off", spellcheck: "false" });
+  readonly #range = el("select", { id: "trial-range", "aria-label": "Range" }, ...RANGES.map(([name, text]) => el("option", { value: name }, text)));
+  readonly #symbols = el("input", { id: "trial-symbols", "aria-label": "Only symbols", type: "text", placeholder: "Those of the rule", list: "alerts-symbols", autocomplete: "off", spellcheck: "false" });
   readonly #run = el("button", { type: "button", class: "button" }, "Try on stored history");
   readonly #stop = el("button", { type: "button", class: "quiet-button", hidden: "" }, "Stop");
   readonly #progress = el("progress", { max: "1", value: "0", "aria-label": "Progress of the trial", hidden: "" });
@@ -161,7 +161,7 @@ function table(found: Tried): HTMLElement {
       el("td", {}, el("a", { href: `#${encodeURIComponent(f.symbol)}/${found.timeframe}?receipt=${f.open_ms}~bar` }, f.symbol)),
       el("td", {}, `${day(f.raised_ms)} ${clock(f.raised_ms)}`),
       el("td", { class: "number" }, value(f.value, 2)),
-      el("td", {}, f.held_ms === null ? "to the end" : stoodText(f.held_ms), ...(f.flap ? [el("span", { class: "tag", title: `Raised again within ${found.flap_bars} bars of its clearing` }, "flap")] : [])),
+      el("td", {}, f.held_ms === null ? "to the end" : stoodText(f.held_ms), ...(f.flap ? [" ", el("span", { class: "tag", title: `Raised again within ${found.flap_bars} bars of its clearing` }, "flap")] : [])),
     ),
   );
   const head = el("tr", {}, ...["Symbol", "Raised", "Value", "Stood"].map((name) => el("th", { scope: "col", ...(name === "Value" ? { class: "number" } : {}) }, name)));

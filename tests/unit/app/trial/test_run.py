@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from market_rows import Engine, at, bar, clock, control, heartbeat, trade
-from marketpulse.app.alert_trial import try_rule
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.trial.run import try_rule
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.errors import ParameterError, QueryCancelled
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
