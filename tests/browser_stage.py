@@ -8,9 +8,12 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page
 
+from marketpulse.ports import AlertDesk
 from marketpulse.settings import ServeSettings
+from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.rest.alert_rules import AlertRulesApi
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
 
@@ -42,11 +45,13 @@ def find_browser() -> str:
 
 
 class Stage:
-    """The page's server on a free port, its board, and a thread that carries rows from a feed to it."""
+    """The page's server on a free port, its board, and a thread that carries rows from a feed to it. `alerts`: the desk
+    of the alert rules."""
 
-    def __init__(self, feed: MovingFeed) -> None:
+    def __init__(self, feed: MovingFeed, alerts: AlertDesk | None = None) -> None:
         self.feed = feed
-        self.board = Board(400)
+        self.board = Board(400, parts={"alerts": AlertsFeed()})
+        self._alerts = None if alerts is None else AlertRulesApi(lambda: alerts)
         self.server = self._serve(0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._carry, daemon=True)
@@ -59,11 +64,14 @@ class Stage:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
+        if self._alerts is not None:
+            self._alerts.close()
         self.server.stop()
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
-        server = WebServer(create_app(self.board, serve), serve)
+        routers = [] if self._alerts is None else [self._alerts.router()]
+        server = WebServer(create_app(self.board, serve, routers=routers), serve)
         server.start()
         return server
 

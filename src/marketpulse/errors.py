@@ -9,7 +9,8 @@ MarketPulseError
     ├── EnvironmentProblem the machine lacks something: Java, a free port, disk
     ├── QueryRefused       the SQL is not one plain SELECT, or has a mistake
     │   └── QueryLimit         it needs more time or memory than the settings allow
-    └── QueryCancelled     somebody has stopped the query
+    ├── QueryCancelled     somebody has stopped the query
+    └── ChangedMeanwhile   somebody else has changed it since it was read
 """
 
 import errno
@@ -56,6 +57,10 @@ class QueryLimit(QueryRefused):
 
 class QueryCancelled(Fatal):
     """The query was stopped by who asked, or by who runs this."""
+
+
+class ChangedMeanwhile(Fatal):
+    """What was to be changed is not any more what it was when it was read. Nothing was written."""
 
 
 def disk_is_full(error: OSError) -> bool:

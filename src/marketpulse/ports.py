@@ -4,7 +4,7 @@ Source -> MarketLog -> (the engine) -> Sink, LiveFeed;  Query reads what the sin
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -327,6 +327,73 @@ class ChartDesk(Protocol):
     def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
         """What `explain` tells: plain values that JSON can hold, and the same in words as `lines`. Raises Fatal when
         there is no such row or its inputs are gone, QueryCancelled once `cancelled` is set."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlertTrial:
+    """A rule to be tried on stored history: its fields, and what closed in (from_ns, to_ns] of these symbols (none
+    named: of all that the rule takes)."""
+
+    rule: Mapping[str, Any]
+    from_ns: int
+    to_ns: int
+    symbols: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PastAlerts:
+    """Which stored alerts are wanted: the newest `limit` that lie before the place (event time, symbol, rule), of these
+    states, severities, symbols and rules (none named: of all)."""
+
+    limit: int
+    before: tuple[int, str, str] | None = None
+    states: Sequence[str] = ()
+    severities: Sequence[str] = ()
+    symbols: Sequence[str] = ()
+    rules: Sequence[str] = ()
+
+
+class AlertDesk(Protocol):
+    """Alert rules and their history, for pages: read, checked, tried and changed. Calls may overlap in threads.
+
+    What is given is for JSON; times are milliseconds.
+    """
+
+    def rules(self) -> Mapping[str, Any]:
+        """`rules` (each with its `version`, where it is `from` and where it `begins`), and the newest `changes` with
+        in how many `partitions` the engine has `taken` each. Raises Retryable or EnvironmentProblem without a broker."""
+        ...
+
+    def language(self) -> Mapping[str, Any]:
+        """What a rule may be written with."""
+        ...
+
+    def check(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The faults of a rule as it is being written, each at its place."""
+        ...
+
+    def put(self, fields: Mapping[str, Any], version: str) -> Mapping[str, Any]:
+        """Have a rule run. `version`: of the rule that it takes the place of; empty: there is none.
+
+        Gives `said` and `offsets`, the change's place in each partition. Raises ChangedMeanwhile, ParameterError, and
+        as `rules`."""
+        ...
+
+    def mute(self, name: str, muted: bool, version: str) -> Mapping[str, Any]: ...  # as `put`
+    def remove(self, name: str, version: str) -> Mapping[str, Any]: ...  # as `put`
+
+    def attempt(
+        self, trial: AlertTrial, cancelled: threading.Event, progress: Callable[[int, int], None]
+    ) -> Mapping[str, Any]:
+        """What the rule would have told. `progress` is given the rows that are done, and all. Raises ParameterError,
+        QueryCancelled, QueryLimit, Retryable."""
+        ...
+
+    def past(self, wanted: PastAlerts, cancelled: threading.Event) -> pa.Table:
+        """Rows of ALERT as their last revisions say, newest first. Raises as `attempt`."""
         ...
 
     def close(self) -> None: ...

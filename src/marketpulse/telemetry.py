@@ -110,6 +110,10 @@ CHART_SECONDS = _histogram("chart_seconds", "Time of such a question, waiting in
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")
 SQL_RUNNING = _gauge("sql_running", "Queries of the web API that run or wait")
+# Alert rules
+ALERT_REQUESTS = _counter(
+    "alert_requests", "Requests of the alerts' API by what was asked and their end", "what", "end"
+)
 # The tree
 CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
 

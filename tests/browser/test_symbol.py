@@ -61,7 +61,9 @@ class StoredStage(Stage):
         self.stored = Stored(lambda: LakeHistory(self.settings))
         self.charts = ChartApi(self.board, lambda: Desk(self.settings))
         serve = ServeSettings(port=port)
-        server = WebServer(create_app(self.board, serve, stored=self.stored, charts=self.charts), serve)
+        server = WebServer(
+            create_app(self.board, serve, stored=self.stored, routers=[self.charts.router()]), serve
+        )
         server.start()
         return server
 

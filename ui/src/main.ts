@@ -24,6 +24,7 @@ import { openSymbol } from "./symbol/view.ts";
 
 /** The chart comes with the page; the others when they are first opened. */
 const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {
+  alerts: async () => (await import("./alerts/view.ts")).openAlerts,
   pipeline: async () => (await import("./pipeline/view.ts")).openPipeline,
 };
 

@@ -28,3 +28,9 @@ test("what several frames changed is drawn at once", () => {
     ...NO_CHANGES, quotes: new Set(["A", "B"]), chart: "whole", rows: [[1]], parts: { alerts: 2, market: 1 },
   });
 });
+
+test("of a part that tells changes as a list none is lost", () => {
+  const first = { ...NO_CHANGES, symbols: true, parts: { alerts: [1, 2], market: { a: 1 } } };
+  const then = { ...NO_CHANGES, parts: { alerts: [3], market: { a: 2 } } };
+  assert.deepEqual(together(first, then).parts, { alerts: [1, 2, 3], market: { a: 2 } });
+});

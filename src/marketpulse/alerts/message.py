@@ -13,7 +13,7 @@ import numpy as np
 from marketpulse.alerts.events import STATE_NAMES
 from marketpulse.alerts.inputs import Inputs
 from marketpulse.alerts.rule import Rule
-from marketpulse.alerts.tokens import fault
+from marketpulse.alerts.tokens import TextFault
 
 OF_EVENT = ("symbol", "rule", "severity", "state", "time", "value")
 
@@ -26,10 +26,12 @@ def check_message(rule: Rule, inputs: Inputs) -> None:
     where = f"rule {rule.name!r}, message"
     for part in _PART.finditer(rule.message):
         if part["stray"]:
-            raise fault(where, "a brace stands alone: write it twice to keep it", rule.message, part.start())
+            raise TextFault(
+                where, "a brace stands alone: write it twice to keep it", rule.message, part.start()
+            )
         name = part["name"]
         if name is not None and name not in OF_EVENT and inputs.column(name) is None:
-            raise fault(
+            raise TextFault(
                 where,
                 f"unknown name {name!r}: write one of {', '.join(OF_EVENT)}, or a column{inputs.near(name)}",
                 rule.message,
@@ -47,7 +49,7 @@ def message_of(
     facts = {
         "symbol": symbol,
         "rule": rule.name,
-        "severity": rule.severity,
+        "severity": rule.told_severity,
         "state": STATE_NAMES[int(event["state"])],
         "time": _time_text(int(event["event_time_ns"])),
         "value": _number_text(float(event["value"])),

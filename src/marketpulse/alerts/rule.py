@@ -9,6 +9,8 @@ from marketpulse.errors import ParameterError
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[str, ...] = get_args(Severity)
+MUTED = "muted"
+"""The severity of what a muted rule tells, whatever its own: nobody is to be told of it."""
 
 DURATION_MAX_S = 366 * 86_400.0
 TEXT_MAX = 2_000
@@ -25,7 +27,8 @@ class Rule:
 
     `timeframe`: whose closed bars it runs on; empty: the smallest configured one.
     `for_s`: how long, in event time, the expression must have held; `cooldown_s`: how long after a raise there is
-    no other one. `symbols`: names, in which `*` stands for any characters; none: all symbols.
+    no other one. `symbols`: names, in which `*` stands for any characters; none: all symbols. A `muted` rule is
+    evaluated as ever; what it tells has the severity MUTED.
 
     Raises ParameterError for values out of range. Whether the texts can be read is checked where it is known what
     they may name (rule_set.py).
@@ -40,6 +43,7 @@ class Rule:
     cooldown_s: float = 0.0
     clear: str = ""
     symbols: tuple[str, ...] = ()
+    muted: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -70,6 +74,11 @@ class Rule:
     @property
     def cooldown_ns(self) -> int:
         return round(self.cooldown_s * _NS)
+
+    @property
+    def told_severity(self) -> str:
+        """That of the alerts that it tells now."""
+        return MUTED if self.muted else self.severity
 
     def takes(self, symbol: str) -> bool:
         """Whether the rule watches this symbol."""

@@ -84,6 +84,10 @@ def _field(name: str, value: object) -> Any:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value) if abs(value) < 1e300 else float("inf")
         raise ParameterError(f"alert rule: {name} must be a number of seconds, found {_type(value)}")
+    if name == "muted":
+        if isinstance(value, bool):
+            return value
+        raise ParameterError(f"alert rule: muted must be true or false, found {_type(value)}")
     if name == "symbols":
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)

@@ -62,7 +62,7 @@ class RuleSet:
     def with_rule(self, rule: Rule) -> "RuleSet":
         """The set with this rule in the place of any of the same name.
 
-        A rule that differs only in its severity or message keeps its number, and so its state; any other one has
+        A rule that differs only in its severity or message, or is muted, keeps its number, and so its state; any other one has
         the next number, and begins anew. Raises ParameterError for a rule that cannot be read, or one too many.
         """
         known = next((c for c in self.compiled if c.rule.name == rule.name), None)
@@ -112,4 +112,4 @@ def compile_rule(rule: Rule, number: int, inputs: Inputs) -> CompiledRule:
 
 def computes_of(rule: Rule) -> Rule:
     """The rule without what does not change its events."""
-    return replace(rule, severity="info", message="")
+    return replace(rule, severity="info", message="", muted=False)

@@ -9,6 +9,16 @@ _TOKEN = re.compile(
 )
 
 
+class TextFault(ParameterError):
+    """A fault in a text: `problem` in words, at the place `at` of `text`. `where` says which rule, and which of its texts."""
+
+    def __init__(self, where: str, problem: str, text: str, at: int) -> None:
+        begin = text.rfind("\n", 0, at) + 1
+        line = text[begin:].split("\n", 1)[0].replace("\t", " ")
+        super().__init__(f"{where}: {problem}\n  {line}\n  {' ' * (at - begin)}^")
+        self.where, self.problem, self.text, self.at = where, problem, text, at
+
+
 class TokenReader:
     """The text, and the token at which the reader stands. `kind` is `name`, `number`, `sign`, or empty at the end.
 
@@ -47,13 +57,6 @@ class TokenReader:
             self._step()
         return found
 
-    def fault(self, message: str, at: int | None = None) -> ParameterError:
+    def fault(self, message: str, at: int | None = None) -> TextFault:
         """The message, the line, and a caret under the place."""
-        return fault(self.where, message, self.text, self.at if at is None else at)
-
-
-def fault(where: str, message: str, text: str, at: int) -> ParameterError:
-    """What is wrong with `text` at place `at`, with the line and a caret under it."""
-    begin = text.rfind("\n", 0, at) + 1
-    line = text[begin:].split("\n", 1)[0].replace("\t", " ")
-    return ParameterError(f"{where}: {message}\n  {line}\n  {' ' * (at - begin)}^")
+        return TextFault(self.where, message, self.text, self.at if at is None else at)

@@ -6,6 +6,7 @@ A change of the alert rules is all that there is yet.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from marketpulse.alerts.rule import Rule
@@ -28,19 +29,25 @@ def take_control(state: PartitionState, config: EngineConfig, record: dict[str, 
 def reconfigure(state: PartitionState, config: EngineConfig, before: Sequence[Rule]) -> None:
     """The configured rules were `before` when the state was made, and are now those of `config`.
 
-    What differs between the two is done to the rules that run; what a control record has put or removed stays.
-    Raises ParameterError when there are too many then.
+    What differs between the two is done to the rules that run; what a control record has put, removed or muted
+    stays so. Raises ParameterError when there are too many then.
     """
     rules = state.alerts.rules
     names = {rule.name for rule in config.alerts}
+    muted = {rule.name for rule in rules.rules if rule.muted}
     for rule in before:
-        if rule.name not in names and rule in rules.rules:
+        if rule.name not in names and _in_any_voice(rule, rules):
             rules = rules.without_rule(rule.name)
     for rule in config.alerts:
         if rule not in before:
-            rules = rules.with_rule(rule)
+            rules = rules.with_rule(replace(rule, muted=rule.muted or rule.name in muted))
     if rules is not state.alerts.rules:
         _put_rules(state, config, rules)
+
+
+def _in_any_voice(rule: Rule, rules: RuleSet) -> bool:
+    """Whether this very rule runs, muted or not."""
+    return any(replace(running, muted=rule.muted) == rule for running in rules.rules)
 
 
 def _put_rules(state: PartitionState, config: EngineConfig, rules: RuleSet) -> None:

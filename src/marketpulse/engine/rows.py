@@ -77,7 +77,7 @@ def told_alert_rows(
         [
             symbol,
             pa.array([rule.name for rule in rules], pa.string()),
-            pa.array([rule.severity for rule in rules], pa.string()),
+            pa.array([rule.told_severity for rule in rules], pa.string()),
             timeframe,
             opened,
             pa.array(events["event_time_ns"]),

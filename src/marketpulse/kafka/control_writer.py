@@ -3,23 +3,35 @@
 So a change is there everywhere or nowhere, and a replay of `market` meets it where it happened.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from marketpulse.kafka.control_record import control_value, offsets_header
+from marketpulse.kafka.control_record import control_value, offsets_headers
 from marketpulse.kafka.short_transaction import CALL_S, short_transaction
 from marketpulse.settings import Settings
 
 _LONGEST_MS = 10_000
 
 
-def write_change(settings: Settings, key: str, change: dict[str, Any]) -> None:
-    """Returns when the change is committed. Raises as `short_transaction`."""
+def write_change(
+    settings: Settings,
+    key: str,
+    change: dict[str, Any],
+    begins: Callable[[], Sequence[int]] = tuple,
+) -> list[int]:
+    """The change's offsets in `market`, by partition, when it is committed. Raises as `short_transaction`.
+
+    `begins` is called when no other writer can come between any more, and may still refuse by raising: then nothing is
+    written. It says where what is changed began, by partition (none: here).
+    """
     with short_transaction(settings, "control", _LONGEST_MS, "look at what runs now") as producer:
+        began = begins()
         value = control_value(change)
         offsets = _write_everywhere(producer, settings.topic("market"), value)
-        producer.produce(settings.topic("control"), value, key, headers=[offsets_header(offsets)])
+        producer.produce(settings.topic("control"), value, key, headers=offsets_headers(offsets, began))
+    return offsets
 
 
 def _write_everywhere(producer: Producer, topic: str, value: bytes) -> list[int]:

@@ -13,9 +13,11 @@ from marketpulse.catalog.visible import open_visible
 from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.ports import FeedBatch
 from marketpulse.query.duck import LakeQuery
+from marketpulse.query.past_alerts import newest_alerts
 from marketpulse.settings import Settings
 
 Place = tuple[str, int]  # topic, as the broker names it, and partition
+_ALERTS = 1_000  # of which a page shows the newest first
 _TIMEOUT_S = 5.0  # of each query; a page that waits longer is better off without
 _TABLES: tuple[Literal["bars", "indicators"], ...] = ("bars", "indicators")
 
@@ -32,7 +34,7 @@ _NEWEST = """
 
 
 class RecentRows:
-    """The last `count` bars of each symbol and timeframe, with their indicator values.
+    """The last `count` bars of each symbol and timeframe, with their indicator values, and the newest alerts.
 
     Its methods raise what LakeQuery.run does.
     """
@@ -44,15 +46,17 @@ class RecentRows:
         self._count = count
 
     def positions(self) -> dict[Place, int]:
-        """The next offset of `bars` and `indicators` that the lake does not hold, by partition."""
+        """The next offset of each topic that the lake does not hold, by partition."""
         stored = open_visible(self._settings)
         stored.read()
         return stored.positions()
 
     def batches(self) -> Iterator[FeedBatch]:
-        """The rows, each timeframe in order of time."""
+        """The rows, alerts first, then each timeframe in order of time."""
         query = LakeQuery(self._settings)
         try:
+            for rows in newest_alerts(query, _ALERTS):
+                yield FeedBatch("alerts", rows, 0)
             for frame in query.run(_SINCE.format(count=self._count)).to_pylist():
                 for table in _TABLES:
                     rows = query.run(_NEWEST.format(table=table, count=self._count, **_quoted(frame)))

@@ -19,7 +19,7 @@ from marketpulse.errors import ParameterError
 
 FULL = Rule(
     "oversold", "rsi_14 < 30", timeframe="5m", severity="critical", message="{symbol} {rsi_14}", for_s=0.1,
-    cooldown_s=3600, clear="rsi_14 > 35", symbols=("AAA", "B*"),
+    cooldown_s=3600, clear="rsi_14 > 35", symbols=("AAA", "B*"), muted=True,
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"symbols": "AAA"}, "alert rule: symbols must be a list of names"),
         ({"symbols": ["AAA", 3]}, "alert rule: symbols must be a list of names"),
         ({"severity": "loud"}, "rule 'r': severity must be one of info, warning, critical, found 'loud'"),
+        ({"muted": "yes"}, "alert rule: muted must be true or false, found a text"),
         ({"message": {}}, "alert rule: message must be a text, found an object"),
     ],
 )

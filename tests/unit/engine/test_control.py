@@ -69,6 +69,48 @@ def test_nothing_of_a_removed_rule_is_told_again() -> None:
     assert alerts(engine, control("remove_rule", name="high"), trade("A", 12.9, 1.0, 1.0), clock(30)) == []
 
 
+MUTED = control("put_rule", rule={**HIGH, "muted": True})
+
+
+@pytest.mark.parametrize("cuts", [[], [3], [5], [7], list(range(1, 10))])
+def test_a_muted_rule_goes_on_and_tells_that_it_is_muted_however_the_log_is_cut(cuts: list[int]) -> None:
+    log = [
+        control("put_rule", rule=HIGH), trade("A", 12.5, 12.0, 1.0), heartbeat(13), MUTED, trade("A", 13.5, 9.0, 1.0),
+        trade("A", 14.5, 13.0, 1.0), heartbeat(15), control("put_rule", rule=HIGH), trade("A", 15.5, 9.0, 1.0),
+        heartbeat(16),
+    ]  # fmt: skip
+    engine, found = Engine(CONFIG), []
+    for begin, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
+        found += alerts(engine, *log[begin:end])
+        state = state_from_bytes(state_to_bytes(engine.state, CONFIG), CONFIG)
+        engine, offset = Engine(CONFIG, state), engine.offset
+        engine.offset = offset
+    assert found == [
+        ("high", "warning", "raised", 12.0),
+        ("high", "muted", "cleared", 9.0),
+        ("high", "muted", "raised", 13.0),
+        ("high", "warning", "cleared", 9.0),
+    ]
+
+
+def test_what_a_late_trade_changes_while_muted_is_told_so() -> None:
+    engine = Engine(CONFIG)
+    alerts(engine, control("put_rule", rule=HIGH), trade("A", 12.5, 12.0, 1.0), heartbeat(13), MUTED)
+    (told,) = engine.alerts(trade("A", 12.9, 8.0, 1.0), clock(30))
+    assert (told["state"], told["was"], told["severity"]) == ("withdrawn", "raised", "muted")
+
+
+def test_a_configured_rule_stays_muted_when_it_changes_and_goes_when_it_is_taken_out() -> None:
+    before = config_of(["1s"], alerts=(Rule("high", "close > 10"),))
+    engine = Engine(before)
+    engine.step([trade("A", 10.5, 11.0, 1.0), heartbeat(11), MUTED])
+    held = state_to_bytes(engine.state, before)
+    other = config_of(["1s"], alerts=(Rule("high", "close > 11"),))
+    assert state_from_bytes(held, other).alerts.rules.rules == (Rule("high", "close > 11", muted=True),)
+    assert state_from_bytes(held, before).alerts.rules.rules == (Rule("high", "close > 10", muted=True),)
+    assert state_from_bytes(held, config_of(["1s"])).alerts.rules.rules == ()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

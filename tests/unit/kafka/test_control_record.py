@@ -1,12 +1,13 @@
 """What a record of `control` states, and what none states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Message
 
-from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_header
+from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_headers
 
 REMOVE = {"action": "remove_rule", "name": "high"}
 
@@ -16,7 +17,7 @@ class Held:
     """A record as the client hands it over."""
 
     content: bytes | None
-    marks: list[tuple[str, bytes]] | None = None
+    marks: Sequence[tuple[str, Any]] | None = None
 
     def key(self) -> bytes:
         return b"rule/high"
@@ -24,11 +25,14 @@ class Held:
     def value(self) -> bytes | None:
         return self.content
 
-    def headers(self) -> list[tuple[str, bytes]] | None:
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_700
+
+    def headers(self) -> Sequence[tuple[str, Any]] | None:
         return self.marks
 
 
-def read(content: bytes | None, marks: list[tuple[str, bytes]] | None = None) -> ControlRecord | None:
+def read(content: bytes | None, marks: Sequence[tuple[str, Any]] | None = None) -> ControlRecord | None:
     return control_record(cast(Message, Held(content, marks)))
 
 
@@ -37,8 +41,13 @@ def test_the_value_is_the_control_record_that_the_engine_takes() -> None:
 
 
 def test_what_is_written_is_read_again_with_its_places() -> None:
-    found = read(control_value(REMOVE), [offsets_header([12, 7])])
-    assert found == ControlRecord("rule/high", REMOVE, (12, 7))
+    found = read(control_value(REMOVE), offsets_headers([12, 7]))
+    assert found == ControlRecord("rule/high", REMOVE, (12, 7), (), 1_700)
+
+
+def test_a_change_of_what_goes_on_says_where_that_began() -> None:
+    found = read(control_value(REMOVE), offsets_headers([12, 7], [3, 1]))
+    assert found == ControlRecord("rule/high", REMOVE, (12, 7), (3, 1), 1_700)
 
 
 def test_a_change_is_behind_a_state_that_does_not_cover_its_place() -> None:

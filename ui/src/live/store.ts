@@ -39,7 +39,7 @@ export const NO_CHANGES: Changes = {
 
 const WEIGHT = { none: 0, rows: 1, between: 2, whole: 3 };
 
-/** What two frames changed, one after the other. Of a part the later one stays beside what only the first one had. */
+/** What two frames changed, one after the other. Of a part the later one stays, but lists of changes are joined. */
 export function together(first: Changes, then: Changes): Changes {
   if (first === NO_CHANGES) return then;
   return {
@@ -50,8 +50,17 @@ export function together(first: Changes, then: Changes): Changes {
     figures: first.figures || then.figures,
     chart: WEIGHT[then.chart] > WEIGHT[first.chart] ? then.chart : first.chart,
     rows: [...first.rows, ...then.rows],
-    parts: { ...first.parts, ...then.parts },
+    parts: joined(first.parts, then.parts),
   };
+}
+
+function joined(first: Record<string, unknown>, then: Record<string, unknown>): Record<string, unknown> {
+  const found = { ...first, ...then };
+  for (const [name, later] of Object.entries(then)) {
+    const earlier = first[name];
+    if (Array.isArray(earlier) && Array.isArray(later)) found[name] = [...(earlier as unknown[]), ...(later as unknown[])];
+  }
+  return found;
 }
 
 export interface FigureSample {

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 @changes.callback()
 def alerts() -> None:
-    """Show, put and remove alert rules.
+    """Show, put, mute and remove alert rules.
 
     Changes hold at once, without a restart, and a replay meets them where they were made.
 
@@ -27,6 +27,7 @@ def alerts() -> None:
     marketpulse alerts list
     marketpulse alerts put --name high --expression "close > 100" --timeframe 1m
     marketpulse alerts put rule.toml
+    marketpulse alerts mute high
     marketpulse alerts remove high
     """
 
@@ -55,6 +56,8 @@ def list_rules(
         typer.echo("no alert rule runs: `marketpulse alerts put`, or [[engine.alerts]] in the configuration")
         return
     columns = ("name", "timeframe", "severity", "from", "expression")
+    for rule in rules:
+        rule["severity"] += " (muted)" if rule.get("muted") else ""
     table = [columns, *(tuple(" ".join(rule[column].split()) for column in columns) for rule in rules)]
     widths = [max(len(row[i]) for row in table) for i in range(len(columns) - 1)]
     for row in table:
@@ -95,7 +98,7 @@ def put(
     from marketpulse.app.alert_rules import put_rule, read_fields
 
     fields = {} if file is None else read_fields(_text_of(file), "standard input" if file == "-" else file)
-    typer.echo(put_rule(settings, {**fields, **without_none(options)}))
+    typer.echo(put_rule(settings, {**fields, **without_none(options)}).said)
 
 
 @changes.command("remove")
@@ -113,7 +116,42 @@ def remove(
     settings = read_settings(config)
     from marketpulse.app.alert_rules import remove_rule
 
-    typer.echo(remove_rule(settings, name))
+    typer.echo(remove_rule(settings, name).said)
+
+
+@changes.command("mute")
+def mute(
+    name: Annotated[str, typer.Argument(help="The rule's name.")],
+    config: Config = None,
+) -> None:
+    """Have a rule tell with the severity `muted`, which nobody is to be told of.
+
+    It is evaluated as before: nothing of its history is lost.
+
+    \b
+    marketpulse alerts mute high
+    """
+    _mute(name, config, muted=True)
+
+
+@changes.command("unmute")
+def unmute(
+    name: Annotated[str, typer.Argument(help="The rule's name.")],
+    config: Config = None,
+) -> None:
+    """Have a muted rule tell with its own severity again.
+
+    \b
+    marketpulse alerts unmute high
+    """
+    _mute(name, config, muted=False)
+
+
+def _mute(name: str, config: Config, *, muted: bool) -> None:
+    settings = read_settings(config)
+    from marketpulse.app.alert_rules import mute_rule
+
+    typer.echo(mute_rule(settings, name, muted=muted).said)
 
 
 def _text_of(file: str) -> str:

@@ -11,12 +11,14 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import ChartDesk, FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import AlertDesk, ChartDesk, FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
+from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.alert_rules import AlertRulesApi
 from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.rest.pipeline import PipelineApi
 from marketpulse.web.rest.stored import Stored
@@ -87,15 +89,16 @@ def serve_feed(
     stored: Iterable[FeedBatch] = (),
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
-    alerts = RecentAlerts()
-    board = Board(settings.serve.history_bars, parts={"recent_alerts": alerts})
+    recent = RecentAlerts()
+    board = Board(settings.serve.history_bars, parts={"recent_alerts": recent, "alerts": AlertsFeed()})
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     observer = Observer(settings.data_dir, SystemClock())
     pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
     charts = ChartApi(board, lambda: _chart_desk(settings))
-    routers = [pipeline.router(), charts.router()]
-    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=alerts, routers=routers)
+    alerts = AlertRulesApi(lambda: _alert_desk(settings))
+    routers = [pipeline.router(), charts.router(), alerts.router()]
+    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=recent, routers=routers)
     server = WebServer(app, settings.serve)
     server.start()
     try:
@@ -117,6 +120,7 @@ def serve_feed(
         pipeline.close()
         observer.close()
         sql.close()
+        alerts.close()
         server.stop()
         charts.close()
         if past is not None:
@@ -140,6 +144,12 @@ def _desk(settings: Settings) -> SqlDesk:
     from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
 
     return LakeDesk(settings)
+
+
+def _alert_desk(settings: Settings) -> AlertDesk:
+    from marketpulse.app.alert_desk import PipelineAlertDesk  # as above
+
+    return PipelineAlertDesk(settings)
 
 
 def _follow(

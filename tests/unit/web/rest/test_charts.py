@@ -74,7 +74,7 @@ def get(desk: Desk, path: str, **options: Any) -> httpx.Response:
         board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1), venue="XNAS") for i in range(5))))
         board.take(live([], row("AAPL", "1m", 300, 9.0, venue="XNAS")))
         charts = ChartApi(board, lambda: desk)
-        transport = httpx.ASGITransport(app=create_app(board, ServeSettings(), {}, charts=charts))
+        transport = httpx.ASGITransport(app=create_app(board, ServeSettings(), {}, routers=[charts.router()]))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer = await client.get(path, params=options)
         await asyncio.to_thread(charts.close)

@@ -1,0 +1,1 @@
+"""A rule on stored history, before it is saved."""

@@ -1,0 +1,254 @@
+"""A rule on stored history tells what the engine told of it, to the bit."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from market_rows import Engine, at, bar, clock, control, heartbeat, trade
+from marketpulse.app.engine_config import engine_config
+from marketpulse.app.trial.run import try_rule
+from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.errors import ParameterError, QueryCancelled
+from marketpulse.model.rows import ALERT, BAR, indicators_schema
+from marketpulse.ports import AlertTrial, SinkBatch
+from marketpulse.settings import Settings
+from marketpulse.sinks import open_sink
+
+FRAMES = ("5t", "1s", "5s", "1m")
+INDICATORS = "sma(3),rsi(5)"
+RULES: list[dict[str, Any]] = [
+    {"name": "high", "expression": "close > 101"},
+    {"name": "crossing", "expression": "close crosses_above sma_3", "clear": "close < sma_3"},
+    {"name": "held", "expression": "close > sma_3", "for_s": 3, "cooldown_s": 20},
+    {"name": "larger", "expression": "rsi_5@5s > 50 and close < prev(close)", "cooldown_s": 7},
+    {"name": "five", "expression": "change_pct(close, 2) > 0.5", "timeframe": "5s", "symbols": ["A*"]},
+    {"name": "ticks", "expression": "close > prev(close, 2)", "timeframe": "5t"},
+]  # fmt: skip
+SECONDS = 240
+
+
+def settings_of(folder: Path, **more: Any) -> Settings:
+    engine = {"timeframes": FRAMES, "indicators": INDICATORS, "calendar": "24x7", **more}
+    return Settings(data_dir=folder, engine=engine)
+
+
+def market(seed: int = 5) -> list[dict[str, Any]]:
+    """Trades of three symbols that walk around 100, some of them late by seconds, and the clock."""
+    draw, prices = np.random.default_rng(seed), {"AA": 100.0, "AB": 100.5, "B": 100.2}
+    rows: list[dict[str, Any]] = []
+    for second in range(SECONDS):
+        for symbol in prices:
+            for _ in range(int(draw.integers(0, 4))):
+                prices[symbol] = round(prices[symbol] + float(draw.normal() * 0.4), 2)
+                late = 6.0 if draw.random() < 0.05 else 0.0
+                rows.append(
+                    trade(symbol, round(max(0.0, second + draw.random() - late), 3), prices[symbol], 1.0)
+                )
+        rows.append(heartbeat(second + 1.0))
+    return [*rows, heartbeat(SECONDS + 60), clock(SECONDS + 61)]
+
+
+class Stored:
+    """What an engine made of a log, in a lake as the sink writes it."""
+
+    def __init__(self, settings: Settings, log: list[dict[str, Any]], ahead: int = 0) -> None:
+        config = engine_config(settings.engine)
+        engine = Engine(config)
+        puts = [control("put_rule", rule=rule) for rule in RULES]
+        result = engine.step([*log[:ahead], *puts, *log[ahead:]])
+        schema = indicators_schema(config.columns())
+        self.alerts = engine.alert_rows(result)
+        rows = {
+            "bars": pa.Table.from_batches([bar_rows(engine.state, config, result.closed, "market", 0)], BAR),
+            "indicators": pa.Table.from_batches(
+                [indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)], schema
+            ),
+            "alerts": pa.Table.from_pylist(self.alerts, ALERT),
+        }
+        sink = open_sink(settings, "lake")
+        sink.resume()
+        for table, own in rows.items():
+            batch = own.combine_chunks().to_batches()[0]
+            sink.write(SinkBatch(table, table, 0, 0, len(batch), batch))
+        sink.flush()
+        sink.close()
+
+    def firings(self, rule: str) -> list[tuple[str, int, float | None]]:
+        """The raises that stood in the end."""
+        last: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in self.alerts:
+            if row["rule"] == rule:
+                last[row["symbol"], row["event_time_ns"]] = row
+        return sorted(
+            (row["symbol"], row["event_time_ns"], row["value"])
+            for row in last.values()
+            if row["state"] == "raised"
+        )
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_of(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def stored(settings: Settings) -> Stored:
+    return Stored(settings, market())
+
+
+def tried(settings: Settings, rule: dict[str, Any], **more: Any) -> dict[str, Any]:
+    wanted = {"from_ns": at(-1), "to_ns": at(10_000), **more}
+    return try_rule(settings, AlertTrial(rule, **wanted), threading.Event())
+
+
+def listed(found: dict[str, Any]) -> list[tuple[str, int, float | None]]:
+    return sorted((f["symbol"], round(f["raised_ms"]) * 10**6, f["value"]) for f in found["list"])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["name"]))
+def test_it_would_have_fired_just_where_the_engine_did(
+    settings: Settings, stored: Stored, rule: dict[str, Any]
+) -> None:
+    found = tried(settings, rule)
+    assert listed(found) == stored.firings(rule["name"])
+    assert found["firings"] == len(stored.firings(rule["name"])) > 3
+
+
+def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stored: Stored) -> None:
+    found = tried(settings, RULES[0])
+    cleared = {
+        (row["symbol"], row["event_time_ns"])
+        for row in stored.alerts
+        if row["rule"] == "high" and row["state"] == "cleared"
+    }
+    ends = {
+        (f["symbol"], round(f["cleared_ms"]) * 10**6) for f in found["list"] if f["cleared_ms"] is not None
+    }
+    assert ends
+    assert ends <= cleared
+    assert found["standing"] == sum(f["cleared_ms"] is None for f in found["list"])
+    for firing in found["list"]:
+        if firing["held_ms"] is not None:
+            assert firing["held_ms"] == pytest.approx(firing["cleared_ms"] - firing["raised_ms"])
+            assert firing["bars"] >= 1
+
+
+def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> None:
+    log = market()
+    here = next(
+        i for i, row in enumerate(log) if row["type"] == "heartbeat" and row["event_time_ns"] == at(100)
+    )
+    settings = settings_of(tmp_path, correction_window_s=1.0)
+    late = Stored(settings, log, ahead=here + 1)
+    begins = at(100)
+    for rule in RULES[:4]:
+        found = tried(settings, rule, from_ns=begins)
+        engine = [firing for firing in late.firings(rule["name"]) if firing[1] > begins]
+        assert listed(found) == engine
+
+
+def test_chosen_symbols_alone_are_tried(settings: Settings, stored: Stored) -> None:
+    found = tried(settings, RULES[0], symbols=("B",))
+    assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
+    assert found["symbols"] == 1
+    assert [chart["symbol"] for chart in found["charts"]] == ["B"]
+
+
+def test_a_firing_soon_after_the_last_one_cleared_is_a_flap(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    closes = [11, 9, 11, 9, 9, 9, 9, 11]
+    log = [
+        row for i, price in enumerate(closes) for row in (trade("A", i + 0.5, price, 1.0), heartbeat(i + 1))
+    ]
+    Stored(settings, [*log, clock(20)])
+    found = tried(settings, {"name": "x", "expression": "close > 10"})
+    assert (found["firings"], found["flaps"], found["standing"]) == (3, 1, 1)
+    assert [f["flap"] for f in reversed(found["list"])] == [False, True, False]
+    assert [f["held_ms"] for f in reversed(found["list"])] == [1_000.0, 1_000.0, None]
+
+
+def test_an_indicator_that_is_not_stored_is_computed_by_the_engines_operator(tmp_path: Path) -> None:
+    wide = settings_of(tmp_path / "wide", indicators="sma(3),rsi(5),ema(4)")
+    narrow = settings_of(tmp_path / "narrow")
+    rule = {"name": "wide", "expression": "close crosses_above ema_4"}
+    RULES.append(rule)
+    try:
+        told = Stored(wide, market())
+    finally:
+        RULES.remove(rule)
+    Stored(narrow, market())
+    found = tried(narrow, rule)
+    assert found["computed"] == ["ema(4)"]
+    assert listed(found) == told.firings("wide")
+    half = tried(narrow, rule, from_ns=at(120))
+    assert 0 < half["firings"] < found["firings"]
+    assert set(listed(half)) <= set(listed(found))
+
+
+def test_bars_of_a_source_are_tried_as_they_came(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path, engine={"timeframes": ("1m", "5m"), "indicators": "", "calendar": "24x7"}
+    )
+    draw = np.random.default_rng(3)
+    closes = 100 + np.cumsum(draw.normal(size=90))
+    log = [
+        bar("A", "1m", 60 * i, 60 * i + 60, (c, c + 1, c - 1, c, 10.0)) for i, c in enumerate(closes.tolist())
+    ]
+    rule = {"name": "hour", "expression": "close > close@5m"}
+    RULES.append(rule)
+    others = RULES[:-1]
+    del RULES[:-1]
+    try:
+        told = Stored(settings, [*log, heartbeat(90 * 60 + 300)])
+    finally:
+        RULES[:] = others
+    found = tried(settings, rule)
+    assert listed(found) == told.firings("hour")
+    assert found["firings"] > 3
+
+
+def test_the_chart_has_every_firing_and_the_level(settings: Settings) -> None:
+    found = tried(settings, RULES[0])
+    (chart, *_) = found["charts"]
+    times = set(chart["times_ms"])
+    assert chart["levels"] == [101.0]
+    assert [line["name"] for line in chart["lines"]] == ["close"]
+    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
+    assert {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]} <= times
+
+
+def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) -> None:
+    said: list[tuple[int, int]] = []
+    trial = AlertTrial(RULES[0], at(-1), at(10_000))
+    found = try_rule(settings, trial, threading.Event(), lambda done, total: said.append((done, total)))
+    assert said[0] == (0, found["rows"])
+    assert said[-1] == (found["rows"], found["rows"])
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(QueryCancelled):
+        try_rule(settings, trial, cancelled)
+
+
+def test_where_nothing_is_stored_it_would_not_have_fired(settings: Settings) -> None:
+    found = tried(settings, RULES[0], from_ns=at(50_000), to_ns=at(60_000))
+    assert (found["firings"], found["rows"], found["from_ms"], found["charts"]) == (0, 0, None, [])
+
+
+def test_a_rule_that_cannot_be_read_a_range_that_is_none_and_no_lake_are_said(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(ParameterError, match="unknown column 'clse'"):
+        tried(settings, {"name": "x", "expression": "clse > 1"})
+    with pytest.raises(ParameterError, match="choose a later end"):
+        tried(settings, RULES[0], to_ns=at(-2))
+    empty = tried(settings_of(tmp_path), RULES[0])
+    assert (empty["firings"], empty["rows"]) == (0, 0)
+    with pytest.raises(ParameterError, match="reads quotes"):
+        tried(
+            settings_of(settings.data_dir, indicators="sma(3),rsi(5),mid"),
+            {"name": "x", "expression": "mid > 1"},
+        )
