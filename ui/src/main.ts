@@ -35,10 +35,15 @@ let due: Changes = NO_CHANGES;
 let scheduled = false;
 
 const scheme = location.protocol === "https:" ? "wss" : "ws";
-const connection = new Connection(`${scheme}://${location.host}/ws`, take, (now) => {
-  link = now;
-  showStatus(statusOf(link, store.figures, Date.now()));
-});
+const connection = new Connection(
+  `${scheme}://${location.host}/ws`,
+  take,
+  (now) => {
+    link = now;
+    showStatus(statusOf(link, store.figures, Date.now()));
+  },
+  () => store.place(),
+);
 
 const app: App = {
   store,
