@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page
 from marketpulse.settings import ServeSettings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.market import MarketPart
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
 
@@ -46,7 +47,7 @@ class Stage:
 
     def __init__(self, feed: MovingFeed) -> None:
         self.feed = feed
-        self.board = Board(400)
+        self.board = Board(400, parts={"market": MarketPart()})
         self.server = self._serve(0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._carry, daemon=True)

@@ -14,6 +14,7 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.market import MarketPart
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
@@ -81,7 +82,7 @@ def serve_feed(
     stored: Iterable[FeedBatch] = (),
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
-    board = Board(settings.serve.history_bars)
+    board = Board(settings.serve.history_bars, parts={"market": MarketPart()})
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
     server.start()
