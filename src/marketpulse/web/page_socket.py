@@ -21,8 +21,12 @@ class PageSocket(WebSocketsSansIOProtocol):
         try:
             await super().run_asgi()
         finally:
-            self.loop.call_later(LINGER_S, self.transport.abort)
+            self.loop.call_later(LINGER_S, self._cut_off)
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
-        self.transport.abort()
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        if not self.disconnected:
+            self.transport.abort()

@@ -37,19 +37,23 @@ export const NO_CHANGES: Changes = {
   quotes: new Set(), sparks: false, symbols: false, columns: false, figures: false, chart: "none", rows: [], parts: {},
 };
 
+const ROWS_MAX = 500;
 const WEIGHT = { none: 0, rows: 1, between: 2, whole: 3 };
 
 /** What two frames changed, one after the other. Of a part the later one stays beside what only the first one had. */
 export function together(first: Changes, then: Changes): Changes {
   if (first === NO_CHANGES) return then;
+  const rows = [...first.rows, ...then.rows];
+  const chart = WEIGHT[then.chart] > WEIGHT[first.chart] ? then.chart : first.chart;
+  const many = rows.length > ROWS_MAX; // a page in the background draws nothing for long: then all are drawn again
   return {
     quotes: new Set([...first.quotes, ...then.quotes]),
     sparks: first.sparks || then.sparks,
     symbols: first.symbols || then.symbols,
     columns: first.columns || then.columns,
     figures: first.figures || then.figures,
-    chart: WEIGHT[then.chart] > WEIGHT[first.chart] ? then.chart : first.chart,
-    rows: [...first.rows, ...then.rows],
+    chart: many && chart === "rows" ? "between" : chart,
+    rows: many ? [] : rows,
     parts: { ...first.parts, ...then.parts },
   };
 }
@@ -70,6 +74,7 @@ export class Store {
   #generation = 0;
   #shown: Wish = { chart: null, parts: [] };
   #symbols = new Map<number, SymbolRow>();
+  readonly #followers = new Map<string, (changes: unknown) => void>();
   columns: string[] = [];
   timeframes: string[] = [];
   quotes = new Map<string, Quote>();
@@ -110,7 +115,13 @@ export class Store {
     for (const [symbol, spark] of Object.entries(frame.sparks ?? {})) this.sparks.set(symbol, spark);
     if (frame.chart) this.#applyChart(frame.chart, changes);
     if (frame.figures) this.#applyFigures(frame.figures);
+    for (const [name, part] of Object.entries(frame.parts ?? {})) this.#followers.get(name)?.(part);
     return changes;
+  }
+
+  /** Hear of every step of a part, in order: `Changes.parts` has the newest one only, where several came between two drawings. */
+  follow(part: string, take: (changes: unknown) => void): void {
+    this.#followers.set(part, take);
   }
 
   /** Where this page stands, for a server that goes on from there; null before the first frame. */
