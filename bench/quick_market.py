@@ -42,8 +42,19 @@ class QuickMarket:
             fields=list(RECEIPT),
         )  # fmt: skip
         columns = self._head(np.repeat(self.names, minutes), "1m", opens_ns, MINUTE_NS)
-        columns |= {"open": close, "high": close + 0.02, "low": close - 0.02, "close": close, "volume": close * 0 + 900, "vwap": close}
-        columns |= {"trade_count": np.full(close.size, 9), "revision": np.zeros(close.size, int), "receipt": receipt}
+        columns |= {
+            "open": close,
+            "high": close + 0.02,
+            "low": close - 0.02,
+            "close": close,
+            "volume": close * 0 + 900,
+            "vwap": close,
+        }
+        columns |= {
+            "trade_count": np.full(close.size, 9),
+            "revision": np.zeros(close.size, int),
+            "receipt": receipt,
+        }
         return self._batch("bars", columns, BAR)
 
     def session(self) -> FeedBatch:
@@ -52,7 +63,14 @@ class QuickMarket:
         count = len(self.names)
         columns = self._head(self.names, "1d", np.full(count, today - DAY_NS), DAY_NS)
         o = self._open
-        columns |= {"open": o, "high": o * 1.01, "low": o * 0.99, "close": o, "volume": self._volume, "vwap": o}
+        columns |= {
+            "open": o,
+            "high": o * 1.01,
+            "low": o * 0.99,
+            "close": o,
+            "volume": self._volume,
+            "vwap": o,
+        }
         columns |= {"trade_count": np.full(count, 99), "revision": np.zeros(count, int)}
         columns["receipt"] = pa.array([{"topic": "market", "partition": 0, "first_offset": 0, "first_row": 0, "last_offset": i,
                                         "last_row": 0, "late_count": 0, "engine_version": "3"} for i in range(count)], RECEIPT)  # fmt: skip
@@ -61,18 +79,31 @@ class QuickMarket:
     def step(self) -> FeedBatch:
         """A trade of every symbol: its forming minute and its forming session, as of now."""
         now, count = time.time_ns(), len(self.names)
-        self._price = np.round(np.maximum(self._price * np.exp(self._draw.standard_normal(count) * self._lively), 0.01), 2)
+        self._price = np.round(
+            np.maximum(self._price * np.exp(self._draw.standard_normal(count) * self._lively), 0.01), 2
+        )
         size = np.ceil(self._draw.lognormal(3, 1, count))
         self._volume, self._value = self._volume + size, self._value + size * self._price
         self._high, self._low = np.maximum(self._high, self._price), np.minimum(self._low, self._price)
         tables = []
         for timeframe, length in (("1m", MINUTE_NS), ("1d", DAY_NS)):
             columns = self._head(self.names, timeframe, np.full(count, now // length * length), length)
-            columns |= {"open": self._open, "high": self._high, "low": self._low, "close": self._price, "volume": self._volume}
+            columns |= {
+                "open": self._open,
+                "high": self._high,
+                "low": self._low,
+                "close": self._price,
+                "volume": self._volume,
+            }
             columns |= {"vwap": self._value / self._volume, "trade_count": (self._volume // 40).astype(int)}
             columns |= {"event_time_ns": np.full(count, now), "ingest_time_ns": np.full(count, now)}
             half = np.round(np.maximum(0.01, self._price * 1e-4), 2)
-            columns |= {"bid": np.round(self._price - half, 2), "bid_size": size * 10, "ask": np.round(self._price + half, 2), "ask_size": size * 8}
+            columns |= {
+                "bid": np.round(self._price - half, 2),
+                "bid_size": size * 10,
+                "ask": np.round(self._price + half, 2),
+                "ask_size": size * 8,
+            }
             tables.append(self._batch("live", columns, LIVE).rows)
         rows = pa.Table.from_batches(tables).combine_chunks().to_batches()[0]
         return FeedBatch("live", rows, now // 10**6)
@@ -86,5 +117,7 @@ class QuickMarket:
         }  # fmt: skip
 
     def _batch(self, topic, columns, schema: pa.Schema) -> FeedBatch:  # type: ignore[no-untyped-def]
-        arrays = [c if isinstance(c, pa.Array) else pa.array(c, f.type) for f in schema for c in [columns[f.name]]]
+        arrays = [
+            c if isinstance(c, pa.Array) else pa.array(c, f.type) for f in schema for c in [columns[f.name]]
+        ]
         return FeedBatch(topic, pa.RecordBatch.from_arrays(arrays, schema=schema), time.time_ns() // 10**6)

@@ -58,12 +58,14 @@ export class HeatMap {
     private readonly root: HTMLElement,
     private readonly legend: HTMLElement,
     palette: Palette,
+    private readonly onOpen: (symbol: string) => void,
   ) {
     this.#colors = ramp(palette);
     root.append(this.#canvas, this.#links, this.#tip);
     new ResizeObserver(() => this.#arrange()).observe(root);
     root.addEventListener("keydown", (event) => this.#key(event));
     root.addEventListener("pointermove", (event) => this.#point(event));
+    root.addEventListener("click", (event) => this.#click(event));
     root.addEventListener("pointerleave", () => this.#leave());
     root.addEventListener("focusin", (event) => this.#focused(event.target as Element));
     root.addEventListener("focusout", () => this.#leave());
@@ -268,10 +270,20 @@ export class HeatMap {
     this.#showTip(symbol);
   }
 
+  #under(event: MouseEvent): number {
+    const box = this.root.getBoundingClientRect();
+    return tileAt(this.#shown.map(({ tile }) => tile), event.clientX - box.left, event.clientY - box.top);
+  }
+
+  /** A tile without words is no element where nobody pointed at it before: on a touch screen. */
+  #click(event: MouseEvent): void {
+    const shown = this.#shown[this.#under(event)];
+    if (shown && !(event.target as Element).closest("a")) this.onOpen(shown.symbol);
+  }
+
   #point(event: PointerEvent): void {
     if (event.pointerType === "touch") return;
-    const box = this.root.getBoundingClientRect();
-    const at = tileAt(this.#shown.map(({ tile }) => tile), event.clientX - box.left, event.clientY - box.top);
+    const at = this.#under(event);
     const shown = this.#shown[at];
     if (!shown || shown.symbol === this.#tipped) return;
     if (!shown.kind) this.#place(at);

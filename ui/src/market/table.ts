@@ -130,7 +130,7 @@ export class SymbolTable {
     const drawing = svg("svg", { viewBox: `0 -1 ${SPARK.width} ${SPARK.height + 2}`, preserveAspectRatio: "none", "aria-hidden": "true" }, spark);
     const cells = {} as Record<Column, HTMLElement>;
     const nodes = HEADS.map(({ column }) => {
-      if (column === "symbol") return (cells.symbol = el("th", { scope: "row" }, link, badge));
+      if (column === "symbol") return (cells.symbol = el("th", { scope: "row" }, link, " ", badge));
       if (column === null) return el("td", { class: "all-spark" }, drawing);
       if (column === "range") return (cells.range = el("td", { class: "all-range" }, el("span", { class: "all-track" }, low, el("span", { class: "all-line" }, track), high)));
       return (cells[column] = el("td"));

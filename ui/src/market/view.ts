@@ -45,8 +45,9 @@ class MarketView implements View {
     root: HTMLElement,
     private readonly app: App,
   ) {
+    const open = (symbol: string): void => app.go(symbolLink(symbol));
     this.#movers = new Movers(app.store);
-    this.#table = new SymbolTable(app.store, (column) => this.#sort(column), (symbol) => app.go(symbolLink(symbol)));
+    this.#table = new SymbolTable(app.store, (column) => this.#sort(column), open);
     const [map, legend] = [el("div", { class: "heat-map" }), el("div", { class: "heat-legend" })];
     this.#page = el(
       "main", { class: "market", "aria-label": "Market" },
@@ -56,7 +57,7 @@ class MarketView implements View {
       el("section", { class: "all", "aria-labelledby": "all-title" }, el("header", {}, el("h3", { id: "all-title" }, "All symbols"), this.#filter.root), this.#table.root),
     );
     root.append(this.#page, this.#empty);
-    this.#heat = new HeatMap(map, legend, readPalette());
+    this.#heat = new HeatMap(map, legend, readPalette(), open);
     this.#size.addEventListener("input", () => this.#ask({ size: this.#size.value as Size }));
     app.store.follow("market", (part) => this.#take(part as MarketPart));
   }
