@@ -2,10 +2,11 @@
 
     python bench/page_load.py [--symbols 500] [--updates 20] [--seconds 15] [--pages 10 200] [--no-browser]
 
-All symbols trade with each update. Of 200 pages ten never read. The server's processor time is its process's own, all
-threads; `page_server_cpu_alone` is what it takes without a page (the board), the figures per ten pages are what comes
-on top. A frame's latency counts from when its newest price was made to when a page has it, with the wait for the
-next tick. The browser shows the Market view; its tasks are those of a trace of the page's main thread.
+All symbols trade with each update. Of 200 pages ten never read. Processor times are those of the server's own threads,
+of one update that the board takes in and of one frame that is sent, times the full rate: so a machine with other work to
+do, which sends fewer frames, tells the same. A frame's latency counts from when its newest price was made to when a page
+has it, with the wait for the next tick. The browser shows the Market view; its tasks are those of a trace of the page's
+main thread.
 """
 
 import argparse
@@ -33,6 +34,7 @@ LONG_MS = 8.0
 def serve(symbols: int, updates: float, told: Connection) -> None:
     """The page's server and a market: tells its port, then its processor seconds each time it is asked."""
     from marketpulse.settings import ServeSettings
+    from marketpulse.telemetry import PAGE_FRAMES
     from marketpulse.web.api import create_app
     from marketpulse.web.board import Board
     from marketpulse.web.market import MarketPart
@@ -43,16 +45,17 @@ def serve(symbols: int, updates: float, told: Connection) -> None:
     server = WebServer(create_app(board, settings), settings)
     board.take(market.history())
     board.take(market.session())
-    making = [0.0]
+    taken = [0.0, 0.0]  # updates, and their seconds
     over = threading.Event()
 
     def trade() -> None:
         due = time.monotonic()
         while not over.is_set():
+            batch = market.step()  # its cost is not the server's
             began = time.thread_time()
-            batch = market.step()
-            making[0] += time.thread_time() - began  # the market's own cost is not the server's
             board.take(batch)
+            taken[1] += time.thread_time() - began
+            taken[0] += 1
             due = max(due + 1 / updates, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -60,8 +63,9 @@ def serve(symbols: int, updates: float, told: Connection) -> None:
     thread = threading.Thread(target=trade)
     thread.start()
     told.send(server.port)
+    web = time.pthread_getcpuclockid(next(t.ident for t in threading.enumerate() if t.name == "web") or 0)
     while told.recv():
-        told.send((time.process_time() - making[0], time.monotonic()))
+        told.send((*taken, PAGE_FRAMES._value.get(), time.clock_gettime(web)))
     over.set()
     thread.join()
     server.stop()
@@ -128,29 +132,18 @@ class Server:
         self._process.start()
         self.port: int = self._ours.recv()
 
-    def seconds(self) -> tuple[float, float]:
+    def counts(self) -> np.ndarray:
+        """Updates taken and their seconds, frames sent and their seconds."""
         self._ours.send(True)
-        cpu, at = self._ours.recv()
-        return cpu, at
+        return np.array(self._ours.recv())
 
     def close(self) -> None:
         self._ours.send(False)
         self._process.join()
 
 
-def share(before: tuple[float, float], after: tuple[float, float]) -> float:
-    return (after[0] - before[0]) / (after[1] - before[1])
-
-
-def alone(server: Server, seconds: float) -> float:
-    time.sleep(SETTLE_S)
-    before = server.seconds()
-    time.sleep(seconds)
-    return share(before, server.seconds())
-
-
-def with_pages(server: Server, pages: int, seconds: float) -> tuple[float, np.ndarray, int]:
-    """The server's share of a core, latencies in ms, bytes read."""
+def with_pages(server: Server, pages: int, seconds: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """What the server did meanwhile (Server.counts), latencies in ms, bytes read."""
     silent = NEVER_READ if pages >= 100 else 0
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -159,9 +152,9 @@ def with_pages(server: Server, pages: int, seconds: float) -> tuple[float, np.nd
     )
     process.start()
     assert ours.recv() == "ready"
-    before = server.seconds()
+    before = server.counts()
     assert ours.recv() == "done"
-    used = share(before, server.seconds())
+    used = server.counts() - before
     latencies, size = ours.recv()
     process.join()
     return used, np.array(latencies), size
@@ -208,36 +201,18 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true")
     given = parser.parse_args()
     server = Server(given.symbols, given.updates)
-    base = alone(server, given.seconds)
-    report({"name": "page_server_cpu_alone", "value": round(base, 3), "unit": "cores"})
     for pages in given.pages:
-        used, latencies, size = with_pages(server, pages, given.seconds)
-        report({"name": f"page_server_cpu_{pages}", "value": round(used, 3), "unit": "cores"})
-        report(
-            {
-                "name": f"page_server_cpu_per_10_of_{pages}",
-                "value": round((used - base) / pages * 10, 4),
-                "unit": "cores",
-            }
-        )
-        for name, percentile in (("p50", 50), ("p99", 99)):
-            value = float(np.percentile(latencies, percentile))
-            report({"name": f"page_frame_latency_{name}_{pages}", "value": round(value, 1), "unit": "ms"})
-        reading = pages - (NEVER_READ if pages >= 100 else 0)
-        report(
-            {
-                "name": f"page_frames_per_s_{pages}",
-                "value": round(latencies.size / given.seconds / reading, 1),
-                "unit": "1/s",
-            }
-        )
-        report(
-            {
-                "name": f"page_frame_bytes_{pages}",
-                "value": round(size / max(1, latencies.size)),
-                "unit": "bytes",
-            }
-        )
+        (taken, taking_s, sent, sending_s), latencies, size = with_pages(server, pages, given.seconds)
+        rate = latencies.size / given.seconds / (pages - (NEVER_READ if pages >= 100 else 0))
+        for name, value, unit in (
+            ("board_cpu", round(taking_s / taken * given.updates, 3), "cores"),
+            ("server_cpu_per_10_of", round(sending_s / sent * given.updates * 10, 3), "cores"),
+            ("frame_latency_p50", round(float(np.percentile(latencies, 50)), 1), "ms"),
+            ("frame_latency_p99", round(float(np.percentile(latencies, 99)), 1), "ms"),
+            ("frames_per_s", round(rate, 1), "1/s"),
+            ("frame_bytes", round(size / latencies.size), "bytes"),
+        ):
+            report({"name": f"page_{name}_{pages}", "value": value, "unit": unit})
     if not given.no_browser:
         for kind, tasks in zip(("task", "task_cpu"), in_browser(server.port, given.seconds), strict=True):
             for name, value in (

@@ -1,5 +1,6 @@
 """The Market view in a real browser: what it says is what the board holds."""
 
+import math
 import re
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_words_and_breadth_count_what_the_board_holds(stage: Stage, visit: Visit
         f"{up} up, {8 - up - down} unchanged, {down} down"
     )
     above = sum(told["last"] > told["open"] for told in of.values())
-    expect(breadth).to_contain_text(f"{round(100 * above / 8)}% above their open")
+    expect(breadth).to_contain_text(f"{math.floor(100 * above / 8 + 0.5)}% above their open")
     for ranking, ordered in (
         ("Gainers", sorted((n for n in of if rounded[n] > 0), key=lambda n: -of[n]["percent"])),
         ("Losers", sorted((n for n in of if rounded[n] < 0), key=lambda n: of[n]["percent"])),
