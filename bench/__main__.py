@@ -19,6 +19,7 @@ NAMES = (
     "lake",
     "latency",
     "load",
+    "page_load",
     "postgres",
     "redis_store",
     "scale",

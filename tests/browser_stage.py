@@ -13,6 +13,7 @@ from marketpulse.settings import ServeSettings
 from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.market import MarketPart
 from marketpulse.web.rest.alert_rules import AlertRulesApi
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
@@ -50,7 +51,7 @@ class Stage:
 
     def __init__(self, feed: MovingFeed, alerts: AlertDesk | None = None) -> None:
         self.feed = feed
-        self.board = Board(400, parts={"alerts": AlertsFeed()})
+        self.board = Board(400, parts={"alerts": AlertsFeed(), "market": MarketPart()})
         self._alerts = None if alerts is None else AlertRulesApi(lambda: alerts)
         self.server = self._serve(0)
         self._stop = threading.Event()

@@ -100,6 +100,8 @@ PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the ch
 # The page
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
 PAGE_FRAMES = _counter("page_frames", "Updates sent to pages")
+PAGES_RESUMED = _counter("pages_resumed", "Pages that came back: with what they missed, or the whole", "how")
+PAGES_LET_GO = _counter("pages_let_go", "Pages that were let go because they took nothing")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
 API_ERRORS = _counter("api_errors", "Answers of the web API that tell an error", "status")
 CHART_QUESTIONS = _counter(

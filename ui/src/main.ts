@@ -24,6 +24,7 @@ import { openSymbol } from "./symbol/view.ts";
 
 /** The chart comes with the page; the others when they are first opened. */
 const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {
+  market: async () => (await import("./market/view.ts")).openMarket,
   alerts: async () => (await import("./alerts/view.ts")).openAlerts,
   pipeline: async () => (await import("./pipeline/view.ts")).openPipeline,
 };
@@ -38,10 +39,15 @@ let due: Changes = NO_CHANGES;
 let scheduled = false;
 
 const scheme = location.protocol === "https:" ? "wss" : "ws";
-const connection = new Connection(`${scheme}://${location.host}/ws`, take, (now) => {
-  link = now;
-  showStatus(statusOf(link, store.figures, Date.now()));
-});
+const connection = new Connection(
+  `${scheme}://${location.host}/ws`,
+  take,
+  (now) => {
+    link = now;
+    showStatus(statusOf(link, store.figures, Date.now()));
+  },
+  () => store.place(),
+);
 
 const app: App = {
   store,

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import uuid
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -16,7 +17,9 @@ from marketpulse.web import columns
 from marketpulse.web.corrections import correct
 from marketpulse.web.figures import Figures
 from marketpulse.web.quote import DAY_NS, Quote, Seen
+from marketpulse.web.quote_wire import described_row, quote_columns
 from marketpulse.web.series import BAR_COLUMNS, CLOSE, Held, Series
+from marketpulse.web.symbol_state import SymbolState
 
 SYMBOLS_MAX = 2_000
 ROWS_MAX = 500_000  # about 300 bytes each
@@ -28,40 +31,6 @@ _SPARK_PREFERENCE = ("1m", "5m", "1s", "1h", "1d")
 _HEADS = {"bars": set(BAR.names), "indicators": set(INDICATORS_HEAD.names), "live": set(LIVE_HEAD.names)}
 
 
-NO_BOOK = (math.nan,) * len(columns.BOOK)
-
-
-class SymbolState:
-    """What the board holds of one symbol."""
-
-    __slots__ = (
-        "book",
-        "newest_ingest_ns",
-        "quote",
-        "revised_to_ns",
-        "seq",
-        "series",
-        "simulated",
-        "spark_seq",
-        "spark_time_ns",
-        "venue",
-    )
-
-    def __init__(self) -> None:
-        self.series: dict[str, Series] = {}
-        self.quote = Quote()
-        self.book: Sequence[float] = NO_BOOK  # bid, bid_size, ask, ask_size
-        self.revised_to_ns: int | None = (
-            None  # close time of revised bars that the quote has not followed yet
-        )
-        self.seq = 0
-        self.spark_seq = 0
-        self.spark_time_ns = 0
-        self.simulated = False
-        self.venue: str | None = None
-        self.newest_ingest_ns = 0
-
-
 class Part(Protocol):
     """Something beside quotes and charts that pages may ask for by its name. Called under the board's lock."""
 
@@ -70,7 +39,8 @@ class Part(Protocol):
         ...
 
     def changes(self, since: int) -> Any | None:
-        """What changed after number `since`, for JSON; with -1 all there is. None: nothing."""
+        """What changed after number `since`, for JSON, a copy; with -1 all there is. None: nothing. A page that was
+        away asks with the number that it had: it must get each change after it, once."""
         ...
 
 
@@ -79,7 +49,8 @@ class Board:
 
     `seq` numbers the changes: a reader that has seen everything up to one number asks for what
     came after it. `generation` changes when names or symbols went or came in a way that a reader
-    can only follow by reading the whole again.
+    can only follow by reading the whole again. `run` names this board among all there ever were: numbers of
+    another one mean nothing here.
     """
 
     def __init__(
@@ -94,6 +65,7 @@ class Board:
         self.lock = threading.RLock()
         self.seq = 0
         self.generation = 0
+        self.run = uuid.uuid4().hex[:12]
         self.parts = dict(parts or {})
         self.names: list[str] = []  # of indicators, in the order of first appearance
         self.timeframes: list[str] = []  # tick bars, then by length
@@ -103,6 +75,7 @@ class Board:
         self._symbols: dict[str, SymbolState] = {}  # least recently fed first
         self._history = self._wanted_history = history
         self._series_count = 0
+        self._ids = 0
         self._symbols_max = symbols_max
         self._rows_max = rows_max
 
@@ -200,7 +173,8 @@ class Board:
     def _series(self, symbol: str, timeframe: str) -> tuple[SymbolState, Series]:
         state = self._symbols.pop(symbol, None)
         if state is None:
-            state = SymbolState()
+            state = SymbolState(self._ids)
+            self._ids += 1
             if len(self._symbols) >= self._symbols_max:
                 oldest = self._symbols.pop(next(iter(self._symbols)))
                 self._series_count -= len(oldest.series)
@@ -270,6 +244,19 @@ class Board:
                 ]
                 for name, state in sorted(found, key=lambda pair: pair[0])
             ]  # fmt: skip
+
+    def quotes(self, since: int = -1) -> tuple[list[list[Any]], dict[str, Any] | None]:
+        """Descriptions and quotes that changed after `since`, as web.quote_wire shapes them."""
+        with self.lock:
+            found = [(name, state) for name, state in self._symbols.items() if state.seq > max(since, 0)]
+            for _, state in found:
+                self._correct(state)
+            described = [
+                row
+                for name, state in found
+                if (row := described_row(name, state, self.timeframes, self.seq, since))
+            ]
+            return described, quote_columns([state for _, state in found])
 
     def sparks(self, since: int = -1) -> dict[str, dict[str, Any]]:
         """Spark-lines that changed: the newest closes of a symbol, and of which timeframe they are."""

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 from marketpulse.errors import EnvironmentProblem
 from marketpulse.settings import ServeSettings
 from marketpulse.web.guard import check_binding, is_loopback
-from marketpulse.web.stream import WISH_BYTES_MAX
+from marketpulse.web.page_socket import KERNEL_BYTES, PageSocket
 
+WISH_BYTES_MAX = 1_024
 _NEIGHBOURS = 20  # ports tried after the default one, before any free one is taken
 _START_S = 10.0
 _STOP_S = 1  # for open requests and sockets
@@ -44,7 +45,9 @@ def open_socket(serve: ServeSettings) -> socket.socket:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=256)
+    listener = socket.create_server((host, port), family=family, backlog=256)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)  # its connections inherit it
+    return listener
 
 
 class WebServer:
@@ -56,7 +59,7 @@ class WebServer:
         self.url = f"http://{_shown_host(serve)}:{self.port}/"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app, ws="websockets-sansio", ws_max_size=WISH_BYTES_MAX, ws_max_queue=4, ws_ping_interval=20,
+                app, ws=PageSocket, ws_max_size=WISH_BYTES_MAX, ws_max_queue=4, ws_ping_interval=20,
                 ws_ping_timeout=20, ws_per_message_deflate=False, lifespan="off", log_config=None, log_level="error",
                 access_log=False, server_header=False, proxy_headers=False, date_header=True, timeout_graceful_shutdown=_STOP_S,
             )

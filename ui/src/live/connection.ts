@@ -1,4 +1,4 @@
-/** The WebSocket: opens it, asks for what is to be seen, notices silence, comes back with growing patience. */
+/** The WebSocket: opens it, asks for what is to be seen, notices silence, comes back with growing patience, and goes on where it was. */
 
 import type { Frame, Wish } from "./protocol.ts";
 
@@ -19,11 +19,15 @@ export class Connection {
   #timer = 0;
   #silence = 0;
   #wanted: Wish | null = null;
+  /** Frames in a row that did not follow the one before. */
+  #gaps = 0;
 
   constructor(
     private readonly url: string,
     private readonly onFrame: (frame: Frame) => boolean,
     private readonly onLink: (link: Link) => void,
+    /** Where the page stands; null: nowhere. */
+    private readonly place: () => string | null,
   ) {
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden && this.#socket === null) this.retry();
@@ -33,7 +37,8 @@ export class Connection {
 
   open(): void {
     this.onLink({ state: "connecting" });
-    const socket = new WebSocket(this.url);
+    const place = this.#gaps < 2 ? this.place() : null; // what cannot be mended is begun anew
+    const socket = new WebSocket(place === null ? this.url : `${this.url}?resume=${encodeURIComponent(place)}`);
     this.#socket = socket;
     this.#listenForSilence();
     socket.onopen = () => {
@@ -43,8 +48,8 @@ export class Connection {
     socket.onmessage = (event: MessageEvent<string>) => {
       this.#tries = 0;
       this.#listenForSilence();
-      // A frame that does not follow the last one: begin again, the first frame is the whole.
-      if (!this.onFrame(JSON.parse(event.data) as Frame)) socket.close();
+      if (this.onFrame(JSON.parse(event.data) as Frame)) this.#gaps = 0;
+      else this.#mend(socket);
     };
     socket.onclose = () => this.#lost(socket);
   }
@@ -64,6 +69,16 @@ export class Connection {
     if (this.#wanted && this.#socket?.readyState === WebSocket.OPEN) {
       this.#socket.send(JSON.stringify({ subscribe: this.#wanted }));
     }
+  }
+
+  /** A frame did not follow the last one: ask at once for what lies between. */
+  #mend(socket: WebSocket): void {
+    this.#gaps += 1;
+    if (this.#socket !== socket) return;
+    this.#socket = null;
+    socket.onmessage = null;
+    socket.close();
+    this.open();
   }
 
   #listenForSilence(): void {

@@ -12,21 +12,20 @@ export interface Wish {
   parts: readonly string[];
 }
 
-/** symbol, last, last_time_ms, reference, reference_kind, simulated, venue, timeframes, and the newest bid, its size, ask, its size */
-export type QuoteRow = [
-  string,
-  number | null,
-  number,
-  number | null,
-  "previous_close" | "session_open",
-  boolean,
-  string | null,
-  string[],
-  number | null,
-  number | null,
-  number | null,
-  number | null,
-];
+/** What seldom changes of a symbol: its id in this run's frames, symbol, reference, reference_kind, simulated, venue, timeframes */
+export type SymbolRow = [number, string, number | null, "previous_close" | "session_open", boolean, string | null, string[]];
+
+/** Quotes as columns of one length. A price was made `ago` ms before `until`. A column of the book that has no number is left out. */
+export interface QuoteColumns {
+  until: number;
+  id: number[];
+  last: (number | null)[];
+  ago: number[];
+  bid?: (number | null)[];
+  bid_size?: (number | null)[];
+  ask?: (number | null)[];
+  ask_size?: (number | null)[];
+}
 
 export interface Spark {
   timeframe: string;
@@ -72,9 +71,16 @@ export interface Frame {
   seq: number;
   /** The frame that this one builds on; null: forget everything, this is the whole. */
   after: number | null;
+  /** The server's run and the generation of its names: with `seq` and `shown` a page's place, to come back to. */
+  run?: string;
+  generation?: number;
+  /** What the page is shown from this frame on. */
+  shown?: Wish;
   columns?: string[];
   timeframes?: string[];
-  quotes?: QuoteRow[];
+  /** New symbols, and those of which something changed that seldom does; each stands in `quotes` as well. */
+  symbols?: SymbolRow[];
+  quotes?: QuoteColumns;
   sparks?: Record<string, Spark>;
   chart?: ChartPart;
   figures?: Figures;

@@ -1,6 +1,6 @@
 /** What the page knows, built from frames. Pure: no DOM, no socket. */
 
-import type { ChartPart, Figures, Frame, Row, Session, Spark } from "./protocol.ts";
+import type { ChartPart, Figures, Frame, QuoteColumns, Row, Session, Spark, SymbolRow, Wish } from "./protocol.ts";
 
 export interface Quote {
   symbol: string;
@@ -37,19 +37,23 @@ export const NO_CHANGES: Changes = {
   quotes: new Set(), sparks: false, symbols: false, columns: false, figures: false, chart: "none", rows: [], parts: {},
 };
 
+const ROWS_MAX = 500;
 const WEIGHT = { none: 0, rows: 1, between: 2, whole: 3 };
 
 /** What two frames changed, one after the other. Of a part the later one stays, but lists of changes are joined. */
 export function together(first: Changes, then: Changes): Changes {
   if (first === NO_CHANGES) return then;
+  const rows = [...first.rows, ...then.rows];
+  const chart = WEIGHT[then.chart] > WEIGHT[first.chart] ? then.chart : first.chart;
+  const many = rows.length > ROWS_MAX; // a page in the background draws nothing for long: then all are drawn again
   return {
     quotes: new Set([...first.quotes, ...then.quotes]),
     sparks: first.sparks || then.sparks,
     symbols: first.symbols || then.symbols,
     columns: first.columns || then.columns,
     figures: first.figures || then.figures,
-    chart: WEIGHT[then.chart] > WEIGHT[first.chart] ? then.chart : first.chart,
-    rows: [...first.rows, ...then.rows],
+    chart: many && chart === "rows" ? "between" : chart,
+    rows: many ? [] : rows,
     parts: joined(first.parts, then.parts),
   };
 }
@@ -75,6 +79,11 @@ const SAMPLES_MAX = 120;
 
 export class Store {
   seq: number | null = null;
+  #run: string | null = null;
+  #generation = 0;
+  #shown: Wish = { chart: null, parts: [] };
+  #symbols = new Map<number, SymbolRow>();
+  readonly #followers = new Map<string, (changes: unknown) => void>();
   columns: string[] = [];
   timeframes: string[] = [];
   quotes = new Map<string, Quote>();
@@ -100,24 +109,62 @@ export class Store {
     };
     if (frame.after === null) {
       changes.symbols = true;
+      this.#symbols.clear();
       this.quotes.clear();
       this.sparks.clear();
     }
     this.seq = frame.seq;
+    if (frame.run !== undefined) this.#run = frame.run;
+    if (frame.generation !== undefined) this.#generation = frame.generation;
+    if (frame.shown) this.#shown = frame.shown;
     if (frame.columns) this.columns = frame.columns;
     if (frame.timeframes) this.timeframes = frame.timeframes;
-    for (const row of frame.quotes ?? []) {
-      const [symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes, bid, bidSize, ask, askSize] = row;
-      const before = this.quotes.get(symbol);
-      if (!before) changes.symbols = true;
-      else if (before.last !== last) this.moves.set(symbol, { count: (this.moves.get(symbol)?.count ?? 0) + 1, lastMs: nowMs });
-      this.quotes.set(symbol, { symbol, last, lastTimeMs, reference, referenceKind, simulated, venue, timeframes, bid, bidSize, ask, askSize });
-      changes.quotes.add(symbol);
-    }
+    for (const row of frame.symbols ?? []) this.#symbols.set(row[0], row);
+    if (frame.quotes) this.#applyQuotes(frame.quotes, changes, nowMs);
     for (const [symbol, spark] of Object.entries(frame.sparks ?? {})) this.sparks.set(symbol, spark);
     if (frame.chart) this.#applyChart(frame.chart, changes);
     if (frame.figures) this.#applyFigures(frame.figures);
+    for (const [name, part] of Object.entries(frame.parts ?? {})) this.#followers.get(name)?.(part);
     return changes;
+  }
+
+  /** Hear of every step of a part, in order: `Changes.parts` has the newest one only, where several came between two drawings. */
+  follow(part: string, take: (changes: unknown) => void): void {
+    this.#followers.set(part, take);
+  }
+
+  /** Where this page stands, for a server that goes on from there; null before the first frame. */
+  place(): string | null {
+    if (this.seq === null || this.#run === null) return null;
+    return JSON.stringify({ run: this.#run, generation: this.#generation, seq: this.seq, shown: this.#shown });
+  }
+
+  #applyQuotes(columns: QuoteColumns, changes: Changes, nowMs: number): void {
+    const { until, id, last: lasts, ago } = columns;
+    for (let i = 0; i < id.length; i++) {
+      const row = this.#symbols.get(id[i]!);
+      if (!row) continue; // the server names a symbol before its first price
+      const [, symbol, reference, referenceKind, simulated, venue, timeframes] = row;
+      const last = lasts[i] ?? null;
+      const before = this.quotes.get(symbol);
+      if (!before) changes.symbols = true;
+      else if (before.last !== last) this.#noteMove(symbol, nowMs);
+      this.quotes.set(symbol, {
+        symbol, last, lastTimeMs: until - ago[i]!, reference, referenceKind, simulated, venue, timeframes,
+        bid: columns.bid?.[i] ?? null, bidSize: columns.bid_size?.[i] ?? null,
+        ask: columns.ask?.[i] ?? null, askSize: columns.ask_size?.[i] ?? null,
+      });
+      changes.quotes.add(symbol);
+    }
+  }
+
+  #noteMove(symbol: string, nowMs: number): void {
+    const moves = this.moves.get(symbol);
+    if (!moves) this.moves.set(symbol, { count: 1, lastMs: nowMs });
+    else {
+      moves.count += 1;
+      moves.lastMs = nowMs;
+    }
   }
 
   #applyChart(part: ChartPart, changes: Changes): void {

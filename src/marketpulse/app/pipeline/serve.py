@@ -16,7 +16,8 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
-from marketpulse.web.board import Board
+from marketpulse.web.board import Board, Part
+from marketpulse.web.market import MarketPart
 from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.alert_rules import AlertRulesApi
 from marketpulse.web.rest.charts import ChartApi
@@ -90,7 +91,8 @@ def serve_feed(
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     recent = RecentAlerts()
-    board = Board(settings.serve.history_bars, parts={"recent_alerts": recent, "alerts": AlertsFeed()})
+    parts: dict[str, Part] = {"market": MarketPart(), "recent_alerts": recent, "alerts": AlertsFeed()}
+    board = Board(settings.serve.history_bars, parts=parts)
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     observer = Observer(settings.data_dir, SystemClock())
     pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))

@@ -115,7 +115,7 @@ class ChartApi:
             asked.symbol, Timeframe.parse(asked.timeframe).name, asked.from_ms, asked.before_ms, asked.limit
         )
         held = self._board.held(span.symbol, span.timeframe)
-        live = LiveBars() if held is None else LiveBars(held[0], held[1])
+        live = LiveBars() if held is None else LiveBars(held[0].rows, held[0].gone)
 
         def work(desk: ChartDesk) -> Any:
             columns, rows = desk.values(stems, span, live)
