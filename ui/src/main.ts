@@ -12,7 +12,7 @@ import type { Link } from "./live/connection.ts";
 import type { Frame } from "./live/protocol.ts";
 import { NO_CHANGES, Store, together } from "./live/store.ts";
 import type { Changes } from "./live/store.ts";
-import { readAddress } from "./shell/address.ts";
+import { VIEWS, readAddress } from "./shell/address.ts";
 import type { ViewName } from "./shell/address.ts";
 import { startKeys } from "./shell/keys.ts";
 import { Nav } from "./shell/nav.ts";
@@ -23,7 +23,9 @@ import type { App, OpenView, View } from "./shell/view.ts";
 import { openSymbol } from "./symbol/view.ts";
 
 /** The chart comes with the page; the others when they are first opened. */
-const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {};
+const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {
+  ask: async () => (await import("./ask/view.ts")).openAsk,
+};
 
 const store = new Store();
 const strip = new Strip();
@@ -83,17 +85,15 @@ function follow(): void {
   const { view, rest } = readAddress(location.hash);
   const ready = opened.get(view);
   if (!ready) {
+    if (shown === null) byId("view-symbol").hidden = true; // the page was opened at another view, which is on its way
     void load(view);
     return;
   }
   if (shown !== view) {
-    if (shown !== null) {
-      opened.get(shown)?.leave();
-      byId(`view-${shown}`).hidden = true;
-    }
+    if (shown !== null) opened.get(shown)?.leave();
     shown = view;
     document.body.dataset["view"] = view;
-    byId(`view-${view}`).hidden = false;
+    VIEWS.forEach((name) => (byId(`view-${name}`).hidden = name !== view));
     nav.choose(view);
   }
   ready.enter(rest);

@@ -11,6 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from marketpulse.settings import ServeSettings
+from marketpulse.web.ask import AskApi
 from marketpulse.web.board import Board
 from marketpulse.web.guard import Guard
 from marketpulse.web.pages import Asset, Pages, load_assets
@@ -75,9 +76,14 @@ class Api:
 
 
 def create_app(
-    board: Board, serve: ServeSettings, assets: dict[str, Asset] | None = None, sql: SqlApi | None = None
+    board: Board,
+    serve: ServeSettings,
+    assets: dict[str, Asset] | None = None,
+    sql: SqlApi | None = None,
+    ask: AskApi | None = None,
 ) -> ASGIApp:
-    """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql."""
+    """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql,
+    and `ask` what helps to ask there."""
     app = FastAPI(
         title="MarketPulse",
         version=version("marketpulse"),
@@ -86,6 +92,8 @@ def create_app(
         redoc_url=None,
     )
     app.include_router(Api(board).router())
+    if ask is not None:
+        app.include_router(ask.router())
     if sql is not None:
         app.router.routes.extend(sql.routes())
     pages = Pages(load_assets() if assets is None else assets)

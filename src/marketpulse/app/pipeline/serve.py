@@ -9,16 +9,18 @@ from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import FeedBatch, LiveFeed, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.api import create_app
+from marketpulse.web.ask import AskApi
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 
 if TYPE_CHECKING:
     from marketpulse.query import RecentRows
+    from marketpulse.query.desk import LakeDesk
     from marketpulse.query.recent_redis import RecentRowsOfRedis
 
 POLL_S = 0.1
@@ -83,7 +85,8 @@ def serve_feed(
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     board = Board(settings.serve.history_bars)
     sql = SqlApi(lambda: _desk(settings), settings.sql)
-    server = WebServer(create_app(board, settings.serve, sql=sql), settings.serve)
+    ask = AskApi(lambda: _desk(settings), settings.sql)
+    server = WebServer(create_app(board, settings.serve, sql=sql, ask=ask), settings.serve)
     server.start()
     try:
         life.announce(url=server.url)
@@ -101,11 +104,12 @@ def serve_feed(
             feed.close()
     finally:
         sql.close()
+        ask.close()
         server.stop()
     return 0
 
 
-def _desk(settings: Settings) -> SqlDesk:
+def _desk(settings: Settings) -> "LakeDesk":
     from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
 
     return LakeDesk(settings)
