@@ -155,20 +155,20 @@ def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize("format", ["CSV", "Parquet"])
-def test_the_rows_are_downloaded(asking: AskingStage, visit: Visit, tmp_path: Path, format: str) -> None:
+@pytest.mark.parametrize("form", ["CSV", "Parquet"])
+def test_the_rows_are_downloaded(asking: AskingStage, visit: Visit, tmp_path: Path, form: str) -> None:
     page = visit.open(asking.server.url + "#/ask/losers?days=90")
     with page.expect_download() as coming:
-        page.get_by_role("button", name=f"Download {format}").click()
+        page.get_by_role("button", name=f"Download {form}").click()
     path = tmp_path / coming.value.suggested_filename
     coming.value.save_as(path)
     expected = [row[0] for row in stored(asking, named="losers", **{"param.days": 90})["rows"]]
-    if format == "CSV":
+    if form == "CSV":
         with path.open() as lines:
             assert [line["symbol"] for line in csv.DictReader(lines)] == expected
     else:
         assert pq.read_table(path)["symbol"].to_pylist() == expected
-    assert path.name == f"losers.{format.lower()}"
+    assert path.name == f"losers.{form.lower()}"
 
 
 def test_what_was_run_is_found_again_and_runs_again(asking: AskingStage, visit: Visit) -> None:

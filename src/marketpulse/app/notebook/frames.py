@@ -1,0 +1,64 @@
+"""Stored and live bars as frames."""
+
+from typing import TYPE_CHECKING, Any
+
+from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
+from marketpulse.app.notebook.bars import Kind, as_kind
+
+if TYPE_CHECKING:
+    from marketpulse.app.notebook.live import Live
+
+USUAL_BARS = 500
+LIVE_BARS_MOST = 10_000
+
+
+def stored(
+    symbol: str,
+    timeframe: str = "1d",
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    bars: int | None = None,
+    indicators: str = "",
+    frame: Kind = "polars",
+) -> Any:
+    """The stored bars of a symbol, the last revision of each, oldest first; with a column for each value of
+    `indicators`, such as "sma(20),rsi(14)", by the engine's own operators over all that is stored before.
+
+    `start` and `end` are times such as 2024-05-01 or 2024-05-01T09:30 (UTC); of what lies between, the newest `bars`.
+    `frame`: polars, pandas or arrow. It reads the lake of this directory's settings; no server and no broker is needed.
+
+    Raises ParameterError for a symbol, timeframe or indicator that there is not, EnvironmentProblem when nothing is
+    stored, Retryable while the lake is away.
+    """
+    from marketpulse.settings import load_settings
+
+    settings = load_settings(None)
+    first = None if start is None else time_ns(start, "start")
+    last = None if end is None else time_ns(end, "end")
+    rows = stored_bars(settings, symbol, timeframe, Span(first, last, bars))
+    if indicators.strip():
+        import pyarrow as pa
+
+        older = older_bars(settings, symbol, timeframe, rows.column("open_time_ns")[0].as_py())
+        whole = with_indicators(pa.concat_tables([older, rows]), indicators, settings)
+        rows = whole.slice(older.num_rows)
+    return as_kind(rows, frame)
+
+
+def live(symbol: str, timeframe: str = "1m", *, bars: int = USUAL_BARS) -> "Live":
+    """A frame that follows the log: the newest `bars` of a symbol with their indicators, the forming one too.
+
+    `frame()` is how it stands now, `wait()` waits for something new, `close()` ends it; `with` does so by itself. It reads
+    Kafka as the page's server does, in a thread of its own, and holds no more than `bars`.
+
+    Raises ParameterError for more bars than may be held, EnvironmentProblem when there is no broker to follow.
+    """
+    from marketpulse.app.notebook.live import Live
+    from marketpulse.errors import ParameterError
+    from marketpulse.kafka.feed import KafkaLiveFeed
+    from marketpulse.settings import load_settings
+
+    if not 1 <= bars <= LIVE_BARS_MOST:
+        raise ParameterError(f"bars is from 1 to {LIVE_BARS_MOST:,}, found {bars}")
+    return Live(KafkaLiveFeed(load_settings(None), bars), symbol, timeframe, bars)
