@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marketpulse.app.compute import compute
-    from marketpulse.app.notebook import chart, live, stored
+    from marketpulse.app.notebook import chart, live, sql, stored
     from marketpulse.indicators.own import indicator
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "chart", "compute", "indicator", "live", "stored"]
+__all__ = ["__version__", "chart", "compute", "indicator", "live", "sql", "stored"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
         from marketpulse.indicators.own import indicator
 
         return indicator
-    if name in ("chart", "live", "stored"):
+    if name in ("chart", "live", "sql", "stored"):
         from marketpulse.app import notebook
 
         return getattr(notebook, name)

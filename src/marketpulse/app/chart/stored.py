@@ -62,11 +62,8 @@ def older_bars(settings: Settings, symbol: str, timeframe: str, before_ns: int) 
         series = (
             f"symbol = {_text(symbol)} AND timeframe = {_text(timeframe)} AND open_time_ns < {before_ns:d}"
         )
-        return _turned(
-            query.run(
-                f"SELECT {_COLUMNS} FROM bars WHERE {series} ORDER BY open_time_ns DESC LIMIT {BEFORE_MAX}"
-            )
-        )
+        text = f"SELECT {_COLUMNS} FROM bars WHERE {series} ORDER BY open_time_ns DESC LIMIT {BEFORE_MAX}"  # noqa: S608
+        return _turned(query.run(text))
     finally:
         query.close()
 

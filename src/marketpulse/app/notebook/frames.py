@@ -1,9 +1,11 @@
 """Stored and live bars as frames."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
 from marketpulse.app.notebook.bars import Kind, as_kind
+from marketpulse.errors import ParameterError, QueryRefused
 
 if TYPE_CHECKING:
     from marketpulse.app.notebook.live import Live
@@ -46,6 +48,42 @@ def stored(
     return as_kind(rows, frame)
 
 
+def sql(
+    query: str = "",
+    *,
+    named: str | None = None,
+    params: Mapping[str, str | int | float] | None = None,
+    dialect: Literal["auto", "duckdb", "athena"] = "auto",
+    frame: Kind = "polars",
+) -> Any:
+    """What is stored, by one SELECT, or by a query of the library with its values: `sql(named="losers", params={"days":
+    90})`. It asks what `marketpulse sql` asks.
+
+    Raises QueryRefused for what is no SELECT or wrong, with its place; QueryLimit for what needs more than `[sql]` allows;
+    ParameterError for a name or a value; Retryable while the lake is away.
+    """
+    import threading
+
+    from marketpulse.ports import SqlMistake, SqlQuestion
+    from marketpulse.query.desk import LakeDesk
+    from marketpulse.query.mistakes import with_caret
+    from marketpulse.settings import load_settings
+
+    if bool(query.strip()) == (named is not None):
+        raise ParameterError('give one query: sql("SELECT …"), or sql(named="losers")')
+    values = {name: str(value) for name, value in (params or {}).items()}
+    desk = LakeDesk(load_settings(None))
+    try:
+        rows = desk.answer(SqlQuestion(query, named, values, dialect), threading.Event()).rows
+    except QueryRefused as refusal:
+        if query and isinstance(refusal.mistake, SqlMistake):
+            raise QueryRefused(with_caret(query, refusal.mistake)) from None
+        raise
+    finally:
+        desk.close()
+    return as_kind(rows, frame)
+
+
 def live(symbol: str, timeframe: str = "1m", *, bars: int = USUAL_BARS) -> "Live":
     """A frame that follows the log: the newest `bars` of a symbol with their indicators, the forming one too.
 
@@ -55,7 +93,6 @@ def live(symbol: str, timeframe: str = "1m", *, bars: int = USUAL_BARS) -> "Live
     Raises ParameterError for more bars than may be held, EnvironmentProblem when there is no broker to follow.
     """
     from marketpulse.app.notebook.live import Live
-    from marketpulse.errors import ParameterError
     from marketpulse.kafka.feed import KafkaLiveFeed
     from marketpulse.settings import load_settings
 

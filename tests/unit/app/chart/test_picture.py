@@ -122,5 +122,5 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
      lambda: Look(theme="red"), lambda: Look(style="pie")],  # type: ignore[arg-type]
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused_in_words(wrong: object) -> None:
-    with pytest.raises(ParameterError, match="picture|width|theme|style"):
+    with pytest.raises(ParameterError, match=r"picture|width|theme|style"):
         wrong()  # type: ignore[operator]
