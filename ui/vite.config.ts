@@ -5,7 +5,12 @@ import type { Plugin } from "vite";
 // `npm run dev` shows the pages with the data of a `marketpulse serve` on its default port.
 const server = "http://127.0.0.1:8080";
 
-const SHIPPED = ["lightweight-charts", "fancy-canvas"];
+const EDITOR = [
+  "@codemirror/autocomplete", "@codemirror/commands", "@codemirror/lang-sql", "@codemirror/language", "@codemirror/state",
+  "@codemirror/view", "@lezer/common", "@lezer/highlight", "@lezer/lr", "@marijn/find-cluster-break", "crelt", "style-mod",
+  "w3c-keyname",
+];
+const SHIPPED = ["lightweight-charts", "fancy-canvas", ...EDITOR];
 
 /** licences.txt beside the page: what the bundle contains of others, and on which terms. */
 function licences(): Plugin {

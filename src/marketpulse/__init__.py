@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marketpulse.app.compute import compute
+    from marketpulse.app.notebook import chart, live, sql, stored
     from marketpulse.indicators.own import indicator
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compute", "indicator"]
+__all__ = ["__version__", "chart", "compute", "indicator", "live", "sql", "stored"]
 
 
 def __getattr__(name: str) -> Any:
-    """`compute` and `indicator` are loaded at their first use: they bring the engine with them."""
+    """All but the version is loaded at its first use: it brings the engine, the lake or the log with it."""
     if name == "compute":
         from marketpulse.app.compute import compute
 
@@ -27,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from marketpulse.indicators.own import indicator
 
         return indicator
+    if name in ("chart", "live", "sql", "stored"):
+        from marketpulse.app import notebook
+
+        return getattr(notebook, name)
     raise AttributeError(f"module 'marketpulse' has no attribute {name!r}")

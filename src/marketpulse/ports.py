@@ -399,6 +399,49 @@ class AlertDesk(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SqlTable:
+    """What may stand in FROM: what one of its rows is, and its columns, each with its type in Arrow's words."""
+
+    name: str
+    meaning: str
+    columns: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SqlScan:
+    """One reading of a table. `condition` is what was handed to the reader of the files: "" is nothing."""
+
+    table: str
+    columns: int
+    condition: str
+    files: int
+    files_in_all: int
+    row_groups: int
+    row_groups_in_all: int
+
+
+@dataclass(frozen=True, slots=True)
+class SqlPlan:
+    """How a query was run: the SQL that ran, what it read, and DuckDB's plan with its figures, as text."""
+
+    sql: str
+    dialect: Literal["duckdb", "athena"]
+    scans: Sequence[SqlScan]
+    plan: str
+
+
+class SqlGuide(Protocol):
+    """What helps to ask. Calls may overlap in threads, and raise what those of SqlDesk do."""
+
+    def tables(self) -> Sequence[SqlTable]: ...
+    def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:
+        """Runs it, and tells how."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Query(Protocol):
     """SQL over what is stored."""
 

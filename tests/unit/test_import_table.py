@@ -43,6 +43,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "botocore": {"sinks", "query", "aws"},
     "fsspec": "sinks",
     "exchange_calendars": "app",
+    "matplotlib": "app",
     "typer": "app",
     "rich": "app",
     "adbc_driver_manager": "sinks",

@@ -27,6 +27,7 @@ const LOAD: Partial<Record<ViewName, () => Promise<OpenView>>> = {
   market: async () => (await import("./market/view.ts")).openMarket,
   alerts: async () => (await import("./alerts/view.ts")).openAlerts,
   pipeline: async () => (await import("./pipeline/view.ts")).openPipeline,
+  ask: async () => (await import("./ask/view.ts")).openAsk,
 };
 
 const store = new Store();
@@ -99,10 +100,18 @@ function follow(): void {
   }
   const ready = opened.get(view);
   if (!ready) {
+    if (shown === null) byId("view-symbol").hidden = true; // the page was opened at another view, which is on its way
     void load(view);
     return;
   }
   if (view !== "symbol") document.body.dataset["state"] = "shown"; // that one says by itself what it waits for
+  if (shown !== view) {
+    if (shown !== null) opened.get(shown)?.leave();
+    shown = view;
+    document.body.dataset["view"] = view;
+    VIEWS.forEach((name) => (byId(`view-${name}`).hidden = name !== view));
+    nav.choose(view);
+  }
   ready.enter(rest);
   if (view === "symbol") nav.lead("symbol", location.hash || "#");
 }

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from marketpulse.errors import ParameterError, QueryRefused
-from marketpulse.ports import SqlAnswer, SqlQuestion
+from marketpulse.ports import SqlAnswer, SqlPlan, SqlQuestion, SqlTable
 from marketpulse.query.dialect import looks_foreign, written_in
-from marketpulse.query.duck import LakeQuery
+from marketpulse.query.duck import VIEWS, LakeQuery
 from marketpulse.query.explain import Reading
 from marketpulse.query.formats import render
 from marketpulse.query.from_athena import to_duckdb
 from marketpulse.query.how import How
+from marketpulse.query.meanings import MEANINGS
 from marketpulse.query.mistakes import mistake_in
 from marketpulse.query.named import NAMED, NamedQuery, named
 from marketpulse.settings import Settings
@@ -33,13 +34,18 @@ class LakeDesk:
 
     def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
         """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""
-        reading = Reading()
-        self._run(
-            question, How(cancelled, watched=reading.watched)
-        )  # by data sets, which tell what they leave out
-        rows, sql, _ = self._run(question, How(cancelled, prefix="EXPLAIN ANALYZE "))
-        plan = str(rows.column(rows.num_columns - 1)[0].as_py())
-        return "\n".join([sql.strip(), "", *reading.lines(), "", plan.strip(), ""])
+        reading, sql, _, plan = self._watched(question, cancelled)
+        return "\n".join([sql.strip(), "", *reading.lines(), "", plan, ""])
+
+    def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:
+        reading, sql, dialect, plan = self._watched(question, cancelled)
+        return SqlPlan(sql.strip(), dialect, tuple(reading.scans), plan)
+
+    def tables(self) -> Sequence[SqlTable]:
+        return [
+            SqlTable(view, MEANINGS[view], [(f.name, str(f.type)) for f in self._query.run(f"SELECT * FROM {view} LIMIT 0").schema])  # noqa: S608  (one of VIEWS)
+            for view in VIEWS
+        ]  # fmt: skip
 
     def version(self) -> str:
         return self._query.version()
@@ -52,6 +58,16 @@ class LakeDesk:
 
     def close(self) -> None:
         self._query.close()
+
+    def _watched(
+        self, question: SqlQuestion, cancelled: threading.Event
+    ) -> tuple[Reading, str, Literal["duckdb", "athena"], str]:
+        reading = Reading()
+        self._run(
+            question, How(cancelled, watched=reading.watched)
+        )  # by data sets, which tell what they leave out
+        rows, sql, dialect = self._run(question, How(cancelled, prefix="EXPLAIN ANALYZE "))
+        return reading, sql, dialect, str(rows.column(rows.num_columns - 1)[0].as_py()).strip()
 
     def _run(self, question: SqlQuestion, how: How) -> tuple[pa.Table, str, Literal["duckdb", "athena"]]:
         if question.named is not None:

@@ -166,7 +166,9 @@ class LakeQuery:
         """A database that holds the views and is then locked."""
         with duckdb.connect(":memory:", config=self._config()) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")
+            # In a notebook without ipywidgets it is off, and to set it is an error.
+            if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
+                connection.execute("SET enable_progress_bar = false")
             paths = [path_on(file.path) for own in files.values() for file in own]
             connection.execute(f"SET allowed_paths = {_list(paths)}")
             for table, picture in pictures.items():

@@ -7,18 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from marketpulse.ports import SqlScan
 
-@dataclass(slots=True)
-class Scan:
-    """One reading of a table. `condition` is what DuckDB handed to the reader of the files: "" is nothing."""
 
-    table: str
-    columns: int
-    condition: str
-    files: int
-    files_in_all: int
-    row_groups: int
-    row_groups_in_all: int
+@dataclass(frozen=True, slots=True)
+class Scan(SqlScan):
+    """One reading of a table, which can say itself in a line."""
 
     def line(self) -> str:
         asked = f" where {self.condition}" if self.condition else ""

@@ -3,7 +3,7 @@
 import { Refusal, ask, post } from "../base/ask.ts";
 import { el, say, set } from "../base/dom.ts";
 import { asOf, clock } from "../base/format.ts";
-import { Grid } from "../base/grid.ts";
+import { LiveTable } from "../base/live_table.ts";
 import type { Letter, Place } from "./protocol.ts";
 
 const LIMIT = 200;
@@ -37,7 +37,7 @@ export function pretty(value: string | null): string {
 
 export class Letters {
   readonly root: HTMLElement;
-  readonly #grid: Grid<Letter>;
+  readonly #grid: LiveTable<Letter>;
   readonly #reason = el("select", { "aria-label": "Reason" });
   readonly #said = el("p", { class: "said", role: "status" });
   readonly #dialog = new LetterDialog(() => void this.refresh());
@@ -46,7 +46,7 @@ export class Letters {
   #asking = false;
 
   constructor() {
-    this.#grid = new Grid<Letter>(
+    this.#grid = new LiveTable<Letter>(
       "Dead letters",
       [
         { name: "Time (UTC)", text: (l) => timeText(l.appended_ms) },

@@ -5,7 +5,7 @@ import "./style/pipeline.css";
 import { Refusal, ask } from "../base/ask.ts";
 import { el, say, set, svg } from "../base/dom.ts";
 import { bytes, compact, duration } from "../base/format.ts";
-import { Grid } from "../base/grid.ts";
+import { LiveTable } from "../base/live_table.ts";
 import { linePath } from "../base/path.ts";
 import type { App, View } from "../shell/view.ts";
 import { Drawing, rateText } from "./drawing.ts";
@@ -21,9 +21,9 @@ class PipelineView implements View {
   readonly #findings = el("section", { class: "findings", "aria-label": "What is wrong" });
   readonly #drawing = new Drawing();
   readonly #letters = new Letters();
-  readonly #hops: Grid<Hop>;
-  readonly #processes: Grid<Process>;
-  readonly #sources: Grid<Source>;
+  readonly #hops: LiveTable<Hop>;
+  readonly #processes: LiveTable<Process>;
+  readonly #sources: LiveTable<Source>;
   readonly #counts = el("dl", { class: "facts" });
   readonly #parity = el("div", { class: "parity" });
   readonly #past = new Map<string, (number | null)[]>();
@@ -34,7 +34,7 @@ class PipelineView implements View {
     root: HTMLElement,
     private readonly app: App,
   ) {
-    this.#hops = new Grid<Hop>(
+    this.#hops = new LiveTable<Hop>(
       "Latency by hop",
       [
         { name: "Hop", text: (h) => h.hop },
@@ -46,7 +46,7 @@ class PipelineView implements View {
       (h) => h.hop,
       "Nothing was measured yet.",
     );
-    this.#processes = new Grid<Process>(
+    this.#processes = new LiveTable<Process>(
       "Processes",
       [
         { name: "Process", text: (p) => p.name },
@@ -59,7 +59,7 @@ class PipelineView implements View {
       (p) => p.name,
       "No process of this data directory runs.",
     );
-    this.#sources = new Grid<Source>(
+    this.#sources = new LiveTable<Source>(
       "Feed quality",
       [
         { name: "Source", text: (s) => s.source },

@@ -15,6 +15,7 @@ from marketpulse.app import parent
 from marketpulse.app.cli import (
     alerts,
     aws,
+    chart,
     cluster,
     heal,
     lake,
@@ -61,7 +62,7 @@ def root(
     """
 
 
-for group in (up, process, produce, alerts, cluster, local, sql, lake, receipts, load, heal, aws):
+for group in (up, process, produce, alerts, cluster, local, sql, lake, receipts, load, heal, aws, chart):
     group.register(app)
 
 

@@ -11,7 +11,7 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import AlertDesk, ChartDesk, FeedBatch, History, LiveFeed, PipelineStats, SqlDesk
+from marketpulse.ports import AlertDesk, ChartDesk, FeedBatch, History, LiveFeed, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.alerts_feed import AlertsFeed
@@ -20,6 +20,7 @@ from marketpulse.web.board import Board, Part
 from marketpulse.web.market import MarketPart
 from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.alert_rules import AlertRulesApi
+from marketpulse.web.rest.ask import AskApi
 from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.rest.pipeline import PipelineApi
 from marketpulse.web.rest.stored import Stored
@@ -28,6 +29,7 @@ from marketpulse.web.sql import SqlApi
 
 if TYPE_CHECKING:
     from marketpulse.query import RecentRows
+    from marketpulse.query.desk import LakeDesk
     from marketpulse.query.recent_redis import RecentRowsOfRedis
 
 POLL_S = 0.1
@@ -99,7 +101,8 @@ def serve_feed(
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
     charts = ChartApi(board, lambda: _chart_desk(settings))
     alerts = AlertRulesApi(lambda: _alert_desk(settings))
-    routers = [pipeline.router(), charts.router(), alerts.router()]
+    ask = AskApi(lambda: _desk(settings), settings.sql)
+    routers = [pipeline.router(), charts.router(), alerts.router(), ask.router()]
     app = create_app(board, settings.serve, sql=sql, stored=past, alerts=recent, routers=routers)
     server = WebServer(app, settings.serve)
     server.start()
@@ -123,6 +126,7 @@ def serve_feed(
         observer.close()
         sql.close()
         alerts.close()
+        ask.close()
         server.stop()
         charts.close()
         if past is not None:
@@ -142,7 +146,7 @@ def _history(settings: Settings) -> History:
     return LakeHistory(settings)
 
 
-def _desk(settings: Settings) -> SqlDesk:
+def _desk(settings: Settings) -> "LakeDesk":
     from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
 
     return LakeDesk(settings)

@@ -1,0 +1,66 @@
+"""Frames in and out: pandas, Polars or Arrow."""
+
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from marketpulse.errors import EnvironmentProblem, ParameterError
+
+Kind = Literal["polars", "pandas", "arrow"]
+
+
+def as_kind(table: pa.Table, kind: Kind) -> Any:
+    """The table as that kind of frame."""
+    if kind == "arrow":
+        return table
+    if kind == "polars":
+        return pl.DataFrame(table)
+    if kind != "pandas":
+        raise ParameterError(f"frame is polars, pandas or arrow, found {kind!r}")
+    try:
+        return table.to_pandas()
+    except ImportError:
+        raise EnvironmentProblem("pandas is not installed: pip install 'marketpulse[pandas]', or take another frame") from None  # fmt: skip
+
+
+def bars_of(what: Any) -> tuple[pa.Table, str, str]:
+    """Bars in order of time with open_time_ns, their symbol and timeframe.
+
+    `what`: a live frame, or a pandas, Polars or Arrow frame. Raises ParameterError for what holds no bars, or those of
+    several series.
+    """
+    frame = _polars(what.frame("polars") if hasattr(what, "frame") else what)
+    if missing := [name for name in ("open", "high", "low", "close") if name not in frame.columns]:
+        raise ParameterError(f"a chart needs a column {missing[0]}: the frame has {', '.join(frame.columns)}")
+    names = []
+    for column, unknown in (("symbol", "DATA"), ("timeframe", "")):
+        found = frame[column].unique().sort().to_list() if column in frame.columns else [unknown]
+        if len(found) != 1:
+            shown = ", ".join(map(str, found[:6])) or "no row"
+            raise ParameterError(
+                f"a chart shows one {column}, and the frame has {shown}: choose one of them first"
+            )
+        names.append(str(found[0]))
+    if "open_time_ns" not in frame.columns:
+        times = [
+            name for name, kind in frame.schema.items() if kind in (pl.Date,) or isinstance(kind, pl.Datetime)
+        ]
+        if not times:
+            raise ParameterError("a chart needs a column of times: open_time_ns, or one of dates or times")
+        frame = frame.with_columns(
+            pl.col(times[0]).cast(pl.Datetime("ns")).cast(pl.Int64).alias("open_time_ns")
+        )
+    return frame.sort("open_time_ns").to_arrow(), names[0], names[1]
+
+
+def _polars(frame: Any) -> pl.DataFrame:
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pa.Table | pa.RecordBatch):
+        return pl.DataFrame(frame)
+    if type(frame).__module__.startswith("pandas"):
+        return pl.from_pandas(frame.reset_index() if frame.index.name else frame)
+    raise ParameterError(
+        f"a chart is of a symbol, or of a pandas, Polars or Arrow frame, found {type(frame).__name__}"
+    )

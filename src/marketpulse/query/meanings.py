@@ -1,0 +1,16 @@
+"""What one row of each view is, for people who look for where to ask."""
+
+MEANINGS = {
+    "trades": "One execution.",
+    "quotes": "A best bid and ask.",
+    "events": "What else the log heard: a source's own bars, halts, splits, gaps.",
+    "bars": "One bar of one timeframe, as its last revision says.",
+    "bars_history": "Every revision of every bar.",
+    "indicators": "One bar's indicator values, as their last revision says.",
+    "indicators_history": "Every revision of every bar's values.",
+    "alerts": "One change of an alert, as its last revision says.",
+    "alerts_history": "Everything that was told of alerts, what was withdrawn among it.",
+    "dead_letters": "A record that was set aside, with its reason.",
+    "stock_data": "One execution, by the names that many tutorials use.",
+}
+"""By view, for all of query/duck.py's VIEWS."""

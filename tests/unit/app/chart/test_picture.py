@@ -1,0 +1,126 @@
+"""A picture and what it is written as."""
+
+import io
+import json
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from matplotlib.image import imread
+
+from marketpulse.app.chart.colours import COLOURS
+from marketpulse.app.chart.picture import Look, Picture
+from marketpulse.errors import EnvironmentProblem, ParameterError
+from marketpulse.indicators.catalogue import parse_indicators
+
+DAY_NS = 86_400 * 10**9
+
+
+def table(bars: int = 40, **columns: list[float]) -> pa.Table:
+    close = [100.0 + (i % 7) - (i % 3) for i in range(bars)]
+    return pa.table(
+        {"open_time_ns": [(16_000 + i) * DAY_NS for i in range(bars)], "open": [c - 0.5 if i % 2 else c + 0.5 for i, c in enumerate(close)],
+         "high": [c + 2 for c in close], "low": [c - 2 for c in close], "close": close, "volume": [1e6 + i for i in range(bars)], **columns}
+    )  # fmt: skip
+
+
+def rgb(text: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_png_has_its_size_twice_and_the_colours_of_its_theme(theme: str) -> None:
+    picture = Picture(table(), "AAPL", "1d", look=Look(theme=theme, width=600, height=400))  # type: ignore[arg-type]
+    data = picture.png()
+    assert struct.unpack(">II", data[16:24]) == (1_200, 800)
+    pixels = imread(io.BytesIO(data))[:, :, :3].reshape(-1, 3)
+    colours = COLOURS[picture.look.theme]
+    for name in (colours.panel, colours.down, colours.up):
+        assert (np.abs(pixels - rgb(name)).max(axis=1) < 0.02).sum() > 50, name
+
+
+def test_falling_candles_are_filled_and_rising_ones_hollow() -> None:
+    picture = Picture(table(), "AAPL", "1d")
+    faces = [
+        tuple(np.round(c.get_facecolor()[0][:3], 3))
+        for c in picture.figure.axes[0].collections
+        if len(c.get_facecolor())
+    ]
+    dark = COLOURS["dark"]
+    assert tuple(np.round(rgb(dark.panel), 3)) in faces
+    assert tuple(np.round(rgb(dark.down), 3)) in faces
+
+
+def test_each_oscillator_has_a_pane_and_overlays_have_none() -> None:
+    values = [float(i) for i in range(40)]
+    drawn = table(rsi_14=values, sma_20=values)
+    picture = Picture(drawn, "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
+    assert len(picture.figure.axes) == 3  # prices, volume, RSI
+    assert [
+        list(line.get_ydata()) for line in picture.figure.axes[0].lines if len(line.get_ydata()) == 40
+    ] == [values]
+
+
+def test_the_same_bars_give_the_same_svg() -> None:
+    assert Picture(table(), "AAPL", "1d").svg() == Picture(table(), "AAPL", "1d").svg()
+
+
+def test_a_page_holds_every_value_fetches_nothing_and_escapes_what_is_data() -> None:
+    page = Picture(table(), "<b>A&B</b></script>", "1d").html()
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+    assert "<b>A" not in page
+    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data = json.loads(found[1])
+    assert (data["names"][4], data["rows"][39][4], len(data["rows"])) == ("close", "104.00", 40)
+
+
+@pytest.mark.parametrize("bars", [1, 2, 5_000])
+def test_one_bar_and_many_are_drawn(bars: int) -> None:
+    assert Picture(table(bars), "A", "1d", look=Look(width=300, height=200)).png()[:4] == b"\x89PNG"
+
+
+def test_flat_prices_and_missing_volumes_are_drawn() -> None:
+    flat = table(3).drop_columns(["volume"])
+    for name in ("open", "high", "low", "close"):
+        flat = flat.set_column(flat.schema.get_field_index(name), name, pa.array([7.0] * 3))
+    picture = Picture(flat, "A", "1d", look=Look(style="line"))
+    assert len(picture.figure.axes) == 1
+    assert picture.svg().startswith("<svg")
+
+
+def test_a_notebook_gets_a_png_and_its_size() -> None:
+    bundle, metadata = Picture(table(), "AAPL", "1d", look=Look(width=600, height=400))._repr_mimebundle_()
+    assert bundle["image/png"][:4] == b"\x89PNG"
+    assert (metadata["image/png"], bundle["text/plain"]) == (
+        {"width": 600, "height": 400},
+        "<Picture AAPL 1d, 40 bars>",
+    )
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".html"])
+def test_it_is_saved_by_the_names_ending(tmp_path: Path, ending: str) -> None:
+    path = Picture(table(), "AAPL", "1d").save(tmp_path / f"chart{ending}")
+    assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<svg ", b"<!doc")
+
+
+def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
+    picture = Picture(table(), "AAPL", "1d")
+    with pytest.raises(ParameterError, match=r"end the name with one of \.png, \.svg, \.html"):
+        picture.save("chart.gif")
+    with pytest.raises(EnvironmentProblem, match="name another place"):
+        picture.save(tmp_path / "none" / "chart.png")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: Picture(table(0), "A", "1d"), lambda: Picture(table(5_001), "A", "1d"),
+     lambda: Picture(table().drop_columns(["high"]), "A", "1d"), lambda: Look(width=10),
+     lambda: Look(theme="red"), lambda: Look(style="pie")],  # type: ignore[arg-type]
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused_in_words(wrong: object) -> None:
+    with pytest.raises(ParameterError, match=r"picture|width|theme|style"):
+        wrong()  # type: ignore[operator]

@@ -1,0 +1,86 @@
+"""Stored bars and their indicators, from a real lake."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import talib
+
+from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
+from marketpulse.errors import EnvironmentProblem, ParameterError
+from marketpulse.settings import Settings
+from real_rows import daily, store_real_rows
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return store_real_rows(tmp_path_factory.mktemp("lake"))
+
+
+def test_the_newest_bars_come_oldest_first(settings: Settings) -> None:
+    rows = stored_bars(settings, "AAPL", "1d", Span(bars=5))
+    assert rows.column("close").to_pylist() == daily("AAPL")["close"].tail(5).to_list()
+
+
+def test_a_time_begins_with_its_bar_and_ends_before(settings: Settings) -> None:
+    span = Span(time_ns("2014-12-29", "from"), time_ns("2014-12-31", "to"))
+    rows = stored_bars(settings, "AAPL", "1d", span)
+    assert [str(t)[:10] for t in rows.column("open_time").to_pylist()] == ["2014-12-29", "2014-12-30"]
+
+
+def test_indicators_begin_with_the_bars_before(settings: Settings) -> None:
+    shown = stored_bars(settings, "IBM", "1d", Span(bars=10))
+    older = older_bars(settings, "IBM", "1d", shown.column("open_time_ns")[0].as_py())
+    values = with_indicators(pa.concat_tables([older, shown]), "rsi(14),vwap", settings)
+    expected = talib.RSI(daily("IBM")["close"].to_numpy(), 14)[-10:]
+    found = values.slice(older.num_rows).column("rsi_14").to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert {"vwap", "session_vwap"} <= set(values.column_names)
+
+
+def test_values_that_are_there_already_are_computed_anew(settings: Settings) -> None:
+    bars = stored_bars(settings, "KO", "1d", Span(bars=50))
+    once = with_indicators(bars, "sma(20)", settings)
+    assert with_indicators(once, "sma(20)", settings).equals(once)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "timeframe", "span", "said"),
+    [
+        ("XXX", "1d", Span(), "no bars of 'XXX' are stored: there are AAPL, IBM"),
+        ("aapl", "1d", Span(), "there are AAPL$"),
+        ("AAPL", "1h", Span(), "AAPL has no bars of '1h': it has 1d"),
+        ("AAPL", "1d", Span(start_ns=2 * 10**18), "choose another --from"),
+        ("A' OR 1=1 --", "1d", Span(), "no bars of"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    settings: Settings, symbol: str, timeframe: str, span: Span, said: str
+) -> None:
+    with pytest.raises(ParameterError, match=said):
+        stored_bars(settings, symbol, timeframe, span)
+
+
+def test_an_empty_lake_says_what_fills_it(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="marketpulse up"):
+        stored_bars(Settings(data_dir=tmp_path), "AAPL", "1d", Span())
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("1970-01-02", 86_400 * 10**9), ("1970-01-01T01:00+01:00", 0), ("1970-01-01T00:00:00.5", 5 * 10**8)],
+)
+def test_times_are_utc_unless_they_have_a_zone(text: str, ns: int) -> None:
+    assert time_ns(text, "start") == ns
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(ParameterError, match="--from is a time such as"):
+        time_ns("yesterday", "--from")
+
+
+def test_a_table_without_rows_stays_as_it_is(settings: Settings) -> None:
+    empty = stored_bars(settings, "KO", "1d", Span(bars=1)).slice(0, 0)
+    assert pl.DataFrame(with_indicators(empty, "sma(20)", settings)).shape == (0, empty.num_columns)
