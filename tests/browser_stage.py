@@ -8,9 +8,11 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page
 
-from marketpulse.settings import ServeSettings
+from marketpulse.app.charts.desk import LiveDesk
+from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
+from marketpulse.web.charts import ChartApi
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
 
@@ -63,7 +65,8 @@ class Stage:
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
-        server = WebServer(create_app(self.board, serve), serve)
+        charts = ChartApi(self.board, lambda: LiveDesk(Settings(sinks={"lake": {"enabled": False}})))
+        server = WebServer(create_app(self.board, serve, charts=charts), serve)
         server.start()
         return server
 
