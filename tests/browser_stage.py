@@ -8,13 +8,15 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page
 
+from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.ports import AlertDesk
-from marketpulse.settings import ServeSettings
+from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.market import MarketPart
 from marketpulse.web.rest.alert_rules import AlertRulesApi
+from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
 
@@ -71,7 +73,8 @@ class Stage:
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
-        routers = [] if self._alerts is None else [self._alerts.router()]
+        charts = ChartApi(self.board, lambda: LiveDesk(Settings(sinks={"lake": {"enabled": False}})))
+        routers = [charts.router(), *([] if self._alerts is None else [self._alerts.router()])]
         server = WebServer(create_app(self.board, serve, routers=routers), serve)
         server.start()
         return server

@@ -275,6 +275,7 @@ export class Screen {
   #showFacts(): void {
     this.#chart.setSessions(this.#facts.sessions);
     this.#chart.setAlerts(this.#facts.alerts);
+    if (this.#panel?.isOpen) this.#showReceipt(false);
     this.#look();
   }
 

@@ -62,15 +62,22 @@ export class ReceiptPanel {
     const shown = JSON.stringify([subject.place, subject.open, subject.name, subject.revision]);
     if (!this.isOpen) this.#from = document.activeElement;
     this.#root.hidden = false;
+    this.#subject = subject;
+    this.#offer(subject);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.#subject = subject;
-    const { place, open, name, names } = subject;
+    const { place, open } = subject;
     say(this.#about, `${place.symbol} ${place.timeframe} · ${barTime(open, place.timeframe)} UTC`);
-    const offered = names.includes(name) ? names : [name, ...names];
-    this.#choice.replaceChildren(...offered.map((one) => el("option", { value: one, ...(one === name ? { selected: "" } : {}) }, nameText(one))));
-    this.#choice.value = name;
     void this.#load();
+  }
+
+  /** Every name to choose from; the alerts among them may come later. */
+  #offer({ name, names }: Subject): void {
+    const offered = names.includes(name) ? names : [name, ...names];
+    if ([...this.#choice.options].map((option) => option.value).join() !== offered.join()) {
+      this.#choice.replaceChildren(...offered.map((one) => el("option", { value: one }, nameText(one))));
+    }
+    this.#choice.value = name;
   }
 
   close(): void {
