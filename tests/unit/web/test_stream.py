@@ -176,10 +176,8 @@ def test_a_page_that_comes_back_goes_on_where_it_was(site: Site) -> None:
 def test_an_idle_page_still_hears_the_figures_each_second(site: Site) -> None:
     async def visit() -> None:
         async with connect(site.address) as page:
-            await frame_with(page, "figures")
-            began = time.monotonic()
-            await frame_with(page, "figures")
-            assert 0.5 < time.monotonic() - began < 2
+            heard = [(await frame_with(page, "figures"))["figures"]["now_ms"] for _ in range(3)]
+            assert heard[2] - heard[0] > 900  # the first one may come at the end of its second
 
     asyncio.run(visit())
 

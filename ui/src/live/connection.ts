@@ -56,6 +56,7 @@ export class Connection {
 
   /** Ask for this from now on, over this socket and every later one. */
   want(wish: Wish): void {
+    if (JSON.stringify(wish) === JSON.stringify(this.#wanted)) return;
     this.#wanted = wish;
     this.#ask();
   }

@@ -160,7 +160,8 @@ class MarketView implements View {
 
   #ask(asked: Partial<Asked>): void {
     this.#asked = { ...this.#asked, ...asked };
+    const before = location.hash;
     this.app.go(writeAsked(this.#asked), true); // which enters it, where the address changed
-    this.#anew(true);
+    if (location.hash === before) this.#anew(true);
   }
 }
