@@ -11,7 +11,13 @@ from marketpulse.app.notebook.bars import as_kind, bars_of
 from marketpulse.errors import ParameterError
 
 FRAME = pl.DataFrame(
-    {"day": [date(2024, 5, 2), date(2024, 5, 1)], "open": [1.0, 2.0], "high": [3.0, 3.0], "low": [0.5, 1.0], "close": [2.0, 2.5]}
+    {
+        "day": [date(2024, 5, 2), date(2024, 5, 1)],
+        "open": [1.0, 2.0],
+        "high": [3.0, 3.0],
+        "low": [0.5, 1.0],
+        "close": [2.0, 2.5],
+    }
 )
 
 

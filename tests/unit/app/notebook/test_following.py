@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from board_rows import bars, row
-from marketpulse.app.notebook.live import Live
+from marketpulse.app.notebook.following import Live
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.ports import FeedBatch, PipelineStats
 
@@ -79,7 +79,7 @@ def test_before_the_first_row_the_frame_is_empty_and_waiting_ends() -> None:
 @pytest.mark.parametrize("fault", [Fatal("the topics may not be read"), ValueError("odd")])
 def test_what_ends_the_reading_reaches_who_looks(fault: Exception) -> None:
     live = Live(Feed(fault), "AAPL", "1m", 10)
-    with pytest.raises(Fatal, match="may not be read|odd"):
+    with pytest.raises(Fatal, match=r"may not be read|odd"):
         live.wait(timeout_s=30)
     with pytest.raises(Fatal):
         live.frame()
