@@ -44,6 +44,7 @@ def test_rows_of_the_symbol_are_there_in_order_and_revised() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         frame = live.frame()
+    assert live.heard() == ["AAPL", "KO"]
     assert frame["symbol"].unique().to_list() == ["AAPL"]
     assert frame["open_time_ns"].to_list() == [0, 60 * 10**9]
     assert frame["closed"].to_list() == [True, True]
