@@ -167,7 +167,7 @@ class LakeQuery:
         with duckdb.connect(":memory:", config=self._config()) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             # In a notebook without ipywidgets it is off, and to set it is an error.
-            if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
+            if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
                 connection.execute("SET enable_progress_bar = false")
             paths = [path_on(file.path) for own in files.values() for file in own]
             connection.execute(f"SET allowed_paths = {_list(paths)}")

@@ -45,7 +45,8 @@ class Bars:
     def of(cls, table: pa.Table) -> "Bars":
         volume = _floats(table, "volume") if "volume" in table.column_names else None
         time_ns = np.asarray(table.column("open_time_ns").cast(pa.int64()), dtype=np.int64)
-        return cls(time_ns, *(_floats(table, name) for name in ("open", "high", "low", "close")), volume)
+        prices = [_floats(table, name) for name in ("open", "high", "low", "close")]
+        return cls(time_ns, prices[0], prices[1], prices[2], prices[3], volume)
 
     @property
     def rising(self) -> NDArray[np.bool_]:
@@ -180,8 +181,7 @@ def _prices(
 
 def _candles(pane: Axes, bars: Bars, colours: Colours) -> None:
     """Rising ones are hollow, so that the two are told apart without colour."""
-    inches = pane.figure.get_size_inches()[0] * pane.get_position().width
-    pixels = inches * DPI / max(1.0, float(np.diff(pane.get_xlim())[0]))
+    pixels = pane.get_window_extent().width / max(1.0, float(np.diff(pane.get_xlim())[0]))
     edge = 0.9 if pixels >= 4 else 0.6
     at = np.arange(len(bars.close), dtype=np.float64)
     for rising, colour, fill in ((True, colours.up, colours.panel), (False, colours.down, colours.down)):

@@ -1,7 +1,7 @@
 """A picture, and what it can be written as."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,7 @@ class Picture:
         """By the name's ending. Raises ParameterError for another ending, EnvironmentProblem where it cannot be written."""
         path = Path(path)
         check_ending(path)
-        writers = {
+        writers: dict[str, Callable[[], bytes]] = {
             ".png": self.png,
             ".svg": lambda: self.svg().encode(),
             ".html": lambda: self.html().encode(),

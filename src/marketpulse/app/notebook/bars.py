@@ -33,6 +33,10 @@ def bars_of(what: Any) -> tuple[pa.Table, str, str]:
     frame = _polars(what.frame("polars") if hasattr(what, "frame") else what)
     if missing := [name for name in ("open", "high", "low", "close") if name not in frame.columns]:
         raise ParameterError(f"a chart needs a column {missing[0]}: the frame has {', '.join(frame.columns)}")
+    if frame.height == 0:
+        heard = what.heard() if hasattr(what, "heard") else []
+        there = f": there are {', '.join(heard[:12])}{' …' if len(heard) > 12 else ''}" if heard else ""
+        raise ParameterError(f"there is no bar to draw yet{there}")
     names = []
     for column, unknown in (("symbol", "DATA"), ("timeframe", "")):
         found = frame[column].unique().sort().to_list() if column in frame.columns else [unknown]

@@ -8,7 +8,7 @@ from marketpulse.app.notebook.bars import Kind, as_kind
 from marketpulse.errors import ParameterError, QueryRefused
 
 if TYPE_CHECKING:
-    from marketpulse.app.notebook.live import Live
+    from marketpulse.app.notebook.following import Live
 
 USUAL_BARS = 500
 LIVE_BARS_MOST = 10_000
@@ -92,7 +92,7 @@ def live(symbol: str, timeframe: str = "1m", *, bars: int = USUAL_BARS) -> "Live
 
     Raises ParameterError for more bars than may be held, EnvironmentProblem when there is no broker to follow.
     """
-    from marketpulse.app.notebook.live import Live
+    from marketpulse.app.notebook.following import Live
     from marketpulse.kafka.feed import KafkaLiveFeed
     from marketpulse.settings import load_settings
 

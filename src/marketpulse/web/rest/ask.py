@@ -118,8 +118,9 @@ class AskApi:
         self._running.add(cancelled)
         gone = asyncio.create_task(_gone(request))
         running = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
+        either: set[asyncio.Future[Any]] = {running, gone}
         try:
-            await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 cancelled.set()
             return await running

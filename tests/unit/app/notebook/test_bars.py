@@ -40,6 +40,7 @@ def test_a_frame_with_its_series_named_says_it() -> None:
         (FRAME.drop("high"), "needs a column high"),
         (FRAME.drop("day"), "needs a column of times"),
         (FRAME.with_columns(pl.Series("symbol", ["A", "B"])), "shows one symbol, and the frame has A, B"),
+        (FRAME.head(0), "no bar to draw yet"),
         ([1, 2], "found list"),
     ],
 )

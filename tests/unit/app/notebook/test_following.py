@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from board_rows import bars, row
-from marketpulse.app.notebook.live import Live
+from marketpulse.app.notebook.following import Live
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.ports import FeedBatch, PipelineStats
 
@@ -44,6 +44,7 @@ def test_rows_of_the_symbol_are_there_in_order_and_revised() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         frame = live.frame()
+    assert live.heard() == ["AAPL", "KO"]
     assert frame["symbol"].unique().to_list() == ["AAPL"]
     assert frame["open_time_ns"].to_list() == [0, 60 * 10**9]
     assert frame["closed"].to_list() == [True, True]

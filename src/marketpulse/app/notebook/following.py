@@ -30,6 +30,7 @@ class Live:
         self._board = Board(max(10, bars))
         self._news = threading.Condition()
         self._changes = 0
+        self._heard: set[str] = set()
         self._fault: MarketPulseError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"live-{symbol}", daemon=True)
@@ -66,6 +67,10 @@ class Live:
             raise self._fault
         return self._changes >= wanted
 
+    def heard(self) -> list[str]:
+        """The symbols of all rows that came, this one's and others': what there is to follow."""
+        return sorted(self._heard)
+
     def close(self) -> None:
         """Stop following. The rows that came stay."""
         self._stop.set()
@@ -94,6 +99,7 @@ class Live:
             while not self._stop.is_set():
                 try:
                     for batch in self._feed.batches(_POLL_S):
+                        self._heard |= set(pc.unique(batch.rows.column("symbol")).to_pylist())
                         rows = batch.rows.filter(
                             pc.equal(batch.rows.column("symbol"), pa.scalar(self.symbol))
                         )
