@@ -93,7 +93,7 @@ export class Trial {
 
   async #follow(id: string): Promise<void> {
     try {
-      const { done, total } = await ask<{ done: number; total: number }>(`/api/alerts/try/${id}`);
+      const { done = 0, total = 0 } = await ask<{ done?: number; total?: number }>(`/api/alerts/try/${id}`);
       if (this.#running?.id !== id || total === 0) return;
       this.#progress.value = done / total;
       say(this.#said, `Trying … ${compact(done)} of ${compact(total)} bars`);

@@ -172,9 +172,10 @@ class AlertRulesApi:
         return await self._answered(request, ask)
 
     async def progress(self, request: Request) -> Response:
-        if (one := self._trials.get(request.path_params["id"])) is None:
-            return _json({"error": "no trial of this id runs: it has ended, or was never begun"}, 404)
-        return _json({"done": one.done, "total": one.total})
+        one = self._trials.get(request.path_params["id"])
+        return _json(
+            {"running": False} if one is None else {"running": True, "done": one.done, "total": one.total}
+        )
 
     async def stop(self, request: Request) -> Response:
         if (refusal := _from_elsewhere(request)) is not None:
