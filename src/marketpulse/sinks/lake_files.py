@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from marketpulse.catalog.faults import explained
-from marketpulse.catalog.layout import PERIOD, ROW_GROUP_ROWS, TIMES, in_order, with_times
+from marketpulse.catalog.layout import PERIOD, ROW_GROUP_ROWS, TIMES, encodings, in_order, with_times
 from marketpulse.catalog.visible import file_name
 
 if TYPE_CHECKING:
@@ -131,9 +131,11 @@ def _typed(kind: pa.DataType, known: "IcebergType") -> pa.DataType:
 
 def _write_parquet(output: Any, rows: pa.Table, schema: pa.Schema) -> pq.FileMetaData:
     with output.create(overwrite=True) as stream:
+        dictionaries, others = encodings(schema)
         writer = pq.ParquetWriter(
-            stream, schema, compression="zstd", store_schema=False, write_page_index=True
-        )
+            stream, schema, compression="zstd", store_schema=False, write_page_index=True,
+            use_dictionary=dictionaries, column_encoding=others,
+        )  # fmt: skip
         writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
         writer.close()
         return writer.writer.metadata
