@@ -154,8 +154,7 @@ def by_hand(connection: Any, name: str) -> Callable[[], pa.Table]:
 
     def run() -> pa.Table:
         found = {
-            n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0])
-            for n, sql in query.newest(values).items()
+            n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0]) for n, sql in query.newest(values).items()
         }
         return connection.sql(to_duckdb(query.bound(values | found))).to_arrow_table()
 

@@ -155,7 +155,9 @@ def encodings(rows: pa.Schema) -> tuple[list[str], dict[str, str]]:
     (docs/decisions/035-sql-as-quick-as-by-hand.md).
     """
     paths = [path for field in rows for path in _leaves(field.name, field.type)]
-    running = {path for path, kind in paths if kind == TIME or (kind == pa.int64() and _RUNNING.fullmatch(path))}
+    running = {
+        path for path, kind in paths if kind == TIME or (kind == pa.int64() and _RUNNING.fullmatch(path))
+    }
     return [path for path, _ in paths if path not in running], dict.fromkeys(
         sorted(running), "DELTA_BINARY_PACKED"
     )

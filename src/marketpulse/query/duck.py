@@ -21,7 +21,7 @@ import pyarrow.fs
 
 from marketpulse.catalog.visible import Picture, StoredFile, VisibleFiles, open_visible, path_on
 from marketpulse.errors import QueryLimit, QueryRefused, Retryable
-from marketpulse.query.databases import Databases
+from marketpulse.query.databases import Database, Databases
 from marketpulse.query.guard import Checked, Guard
 from marketpulse.query.how import AS_IT_IS, How, stopping
 from marketpulse.query.pruning import at_the_end, needed
@@ -97,10 +97,10 @@ class LakeQuery:
         how = run.how
         try:
             with (
-                self._databases.lent(run.snapshots(), run.paths()) as connection,
+                self._databases.lent(run.snapshots(), run.paths()) as (database, connection),
                 stopping(connection, self._limits.timeout_s, how.cancelled),
             ):
-                run.make_views(connection)
+                run.make_views(database, connection)
                 connection.execute("BEGIN TRANSACTION READ ONLY")
                 return self._fetch(_bound(connection, how.prefix + run.query.text), how)
         except duckdb.OutOfMemoryException:
@@ -164,7 +164,7 @@ class _Run:
     def paths(self) -> list[str]:
         return [path_on(file.path) for own in self.files.values() for file in own]
 
-    def make_views(self, connection: Any) -> None:
+    def make_views(self, database: Database, connection: Any) -> None:
         """The views that the query names, over the files that it can need."""
         for view in views_in(self.query.text):
             table, tree = TABLE_OF[view], self.query.tree
@@ -177,31 +177,39 @@ class _Run:
             later = needed(tree, view, table, revised, REVISED.get(view))
             if self.how.reading is not None:
                 self.how.reading.chosen(table, files, in_all)
-            sql = view_sql(
-                view,
-                self._rows(connection, f"{view}_rows", table, files),
-                self._rows(connection, f"{view}_later", table, later) if later else None,
-            )
+            picture = self.pictures[table]
+            if _opened_by_duckdb(picture, in_all):
+                own, replacing = (rows_of(picture, some, by_id=self.by_id) for some in (files, later))
+                database.show(connection, view, view_sql(view, own, replacing if later else None))
+                continue
+            own = self._registered(connection, f"{view}_rows", picture, files)
+            replacing = self._registered(connection, f"{view}_later", picture, later)
+            sql = view_sql(view, own, replacing if later else None)
             connection.execute(f"CREATE TEMP VIEW {view} AS {sql}")
 
-    def _rows(self, connection: Any, name: str, table: str, files: Sequence[StoredFile]) -> str:
-        """A SELECT of these files' rows."""
-        picture = self.pictures[table]
+    def _registered(self, connection: Any, name: str, picture: Picture, files: Sequence[StoredFile]) -> str:
+        """A SELECT of these files' rows as a data set."""
         if not files:
             return no_rows(picture)
-        paths = [path_on(file.path) for file in files]
-        if isinstance(picture.fs, pyarrow.fs.LocalFileSystem) and opens(paths):
-            return rows_of(picture, files, by_id=self.by_id)
         rows: Any = ds.FileSystemDataset.from_paths(
-            paths, schema=picture.schema(), format=ds.ParquetFileFormat(), filesystem=picture.fs
+            [path_on(file.path) for file in files],
+            schema=picture.schema(),
+            format=ds.ParquetFileFormat(),
+            filesystem=picture.fs,
         )
         if self.how.reading is not None:
-            rows = self.how.reading.watched(table, rows)
+            rows = self.how.reading.watched(picture.table, rows)
         connection.register(name, rows)
         return f"SELECT {shown(picture)} FROM {name}"  # noqa: S608  (our own names, quoted)
 
 
-class _OtherColumns(Exception):  # noqa: N818
+def _opened_by_duckdb(picture: Picture, files: Sequence[StoredFile]) -> bool:
+    """Whether DuckDB opens the files itself: those on a disk, if it can be told their paths."""
+    local = picture.fs is None or isinstance(picture.fs, pyarrow.fs.LocalFileSystem)
+    return local and opens(path_on(file.path) for file in files)
+
+
+class _OtherColumns(Exception):
     """A file has not the columns that its manifest tells of."""
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -53,9 +54,13 @@ class Guard:
             ":memory:", config={"enable_external_access": "false", "lock_configuration": "true"}
         )
         self._refused = _REFUSED | _impure_functions(self._parser)
+        self._known = lru_cache(maxsize=64)(self._checked)
 
     def check(self, sql: str) -> Checked:
         """The statement, ready to run. Raises QueryRefused unless it is one plain SELECT."""
+        return self._known(sql)
+
+    def _checked(self, sql: str) -> Checked:
         if len(sql) > TEXT_MAX:
             raise QueryRefused(f"the query is longer than {TEXT_MAX:,} characters")
         with self._parser.cursor() as parser:

@@ -5,12 +5,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_NOT_SHOWN = {"Estimated Cardinality", "Filename(s)", "Total Files Read", "Function", "Table Index", "CTE Index"}
+_NOT_SHOWN = {
+    "Estimated Cardinality",
+    "Filename(s)",
+    "Total Files Read",
+    "Function",
+    "Table Index",
+    "CTE Index",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """One reading of Parquet files. `first` is the path of one of them; `rows` were read, before any join."""
+    """One reading of Parquet files. `first` is the path of one of them; `rows` met the condition."""
 
     first: str
     files: int

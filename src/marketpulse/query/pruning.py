@@ -20,15 +20,6 @@ _MIRRORED = {
     "COMPARE_LESSTHAN": "COMPARE_GREATERTHAN", "COMPARE_LESSTHANOREQUALTO": "COMPARE_GREATERTHANOREQUALTO",
     "COMPARE_EQUAL": "COMPARE_EQUAL",
 }  # fmt: skip
-_MAY: dict[str, Callable[[Any, Any, Any], bool]] = {
-    "COMPARE_GREATERTHAN": lambda low, high, value: high > value,
-    "COMPARE_GREATERTHANOREQUALTO": lambda low, high, value: high >= value,
-    "COMPARE_LESSTHAN": lambda low, high, value: low < value,
-    "COMPARE_LESSTHANOREQUALTO": lambda low, high, value: low <= value,
-    "COMPARE_EQUAL": lambda low, high, value: low <= value <= high,
-}
-"""Whether a column between these bounds may hold a value that compares so."""
-
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -52,7 +43,7 @@ def needed(
     tree: Any, view: str, table: str, files: Sequence[StoredFile], columns: Collection[str] | None = None
 ) -> Sequence[StoredFile]:
     """Those of a view's files that may hold rows which the query asks for; conditions on other `columns` are let be."""
-    asked = list(_references(tree, view))
+    asked = list(_references(tree, view)) if files else []
     if not asked or any(where is None for where in asked):
         return files
     conditions = [_Condition(view, table, *where, columns) for where in asked if where is not None]
@@ -116,7 +107,7 @@ class _Condition:
         # Not of other types, and not of floating point numbers, whose bounds leave out NaN.
         if value is None or type(low) is not type(value) or type(low) not in (int, str):
             return True
-        return bool(_MAY[kind](low, high, value))
+        return _may_compare(kind, low, high, value)
 
     def _like(self, column: Tree, pattern: Tree, file: StoredFile) -> bool:
         """By what the pattern begins with."""
@@ -136,6 +127,20 @@ class _Condition:
         if before not in ([], [self._called]) or (self._columns is not None and name not in self._columns):
             return None
         return self._hidden.get(name, name)
+
+
+def _may_compare(kind: str, low: Any, high: Any, value: Any) -> bool:
+    """Whether a column between these bounds may hold what compares so with the value."""
+    match kind:
+        case "COMPARE_GREATERTHAN":
+            return bool(high > value)
+        case "COMPARE_GREATERTHANOREQUALTO":
+            return bool(high >= value)
+        case "COMPARE_LESSTHAN":
+            return bool(low < value)
+        case "COMPARE_LESSTHANOREQUALTO":
+            return bool(low <= value)
+    return bool(low <= value <= high)
 
 
 def _references(tree: Any, view: str) -> Iterator[tuple[str, Tree | None] | None]:
@@ -158,14 +163,17 @@ def _ends(tree: Any, view: str) -> Iterator[tuple[str, str]]:
     node = statements[0]["node"] if len(statements) == 1 else {}
     if node.get("type") != "SELECT_NODE" or not _names(node["from_table"], view) or node["cte_map"]["map"]:
         return
-    if any(node[part] for part in ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")):
+    others = ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")
+    if any(node[part] for part in others):
         return
     if node["from_table"].get("sample") or node["from_table"].get("column_name_alias"):
         return
     found = []
     for asked in node["select_list"]:
         arguments = [argument["expression"] for argument in asked.get("arguments", ())]
-        plain = asked.get("function_name") in ("min", "max") and not asked.get("filter") and len(arguments) == 1
+        plain = (
+            asked.get("function_name") in ("min", "max") and not asked.get("filter") and len(arguments) == 1
+        )
         if not plain or arguments[0]["type"] != "COLUMN_REF" or len(arguments[0]["column_names"]) != 1:
             return
         found.append((str(asked["function_name"]), str(arguments[0]["column_names"][0]).lower()))
@@ -183,7 +191,11 @@ def _may_be(kind: str, column: str, file: StoredFile, files: Sequence[StoredFile
 
 
 def _names(node: Any, view: str) -> bool:
-    return isinstance(node, Mapping) and node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == view
+    return (
+        isinstance(node, Mapping)
+        and node.get("type") == "BASE_TABLE"
+        and str(node["table_name"]).lower() == view
+    )
 
 
 def _nodes(tree: Any) -> Iterator[tuple[Tree, Tree | None]]:

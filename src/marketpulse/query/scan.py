@@ -65,7 +65,9 @@ def _alike(picture: Picture, files: Sequence[StoredFile]) -> str:
     schema = picture.schema()
     own = {*arrow_schema(picture.table).names, *files[0].columns} - {*files[0].lacks}
     there = [field for field in schema if field.name in own]
-    columns = (named(f.name) if f.name in own else f"NULL::{_type(f.type)} AS {named(f.name)}" for f in schema)
+    columns = (
+        named(f.name) if f.name in own else f"NULL::{_type(f.type)} AS {named(f.name)}" for f in schema
+    )
     bound = ", ".join(f"{_text(f.name)}: {_text(_type(f.type))}" for f in there)
     statistics = _statistics(there, files)
     told = f", column_statistics = {statistics}" if statistics else ""

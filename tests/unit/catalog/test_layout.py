@@ -10,6 +10,7 @@ from marketpulse.catalog.layout import (
     TIMES,
     arrow_schema,
     beyond,
+    encodings,
     iceberg_schema,
     in_order,
     partition_spec,
@@ -59,3 +60,16 @@ def test_rows_are_sorted_and_alike_ones_stay_in_the_order_of_the_log() -> None:
     # By hand: no symbol first, then by code point, and within a symbol by time, no time first.
     assert in_order("trades", rows)["offset"].to_pylist() == [4, 2, 0, 5, 6, 1, 3]
     assert in_order("trades", rows.slice(0, 0)).num_rows == 0
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_every_column_has_a_dictionary_or_is_stored_as_differences(table: str) -> None:
+    dictionaries, differences = encodings(arrow_schema(table))
+    assert not set(dictionaries) & set(differences)
+    assert set(TIMES[table]) | {name for name in TABLES[table][1].names if name.endswith("_ns")} <= set(
+        differences
+    )
+    assert "revision" not in differences
+    if "receipt" in arrow_schema(table).names:
+        assert {"receipt.first_offset", "receipt.last_offset"} <= set(differences)
+        assert {"receipt.topic", "receipt.first_row"} <= set(dictionaries)

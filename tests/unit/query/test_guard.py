@@ -3,8 +3,8 @@
 import pytest
 
 from marketpulse.errors import QueryRefused
-from marketpulse.query.views import VIEWS
 from marketpulse.query.guard import TEXT_MAX, Guard
+from marketpulse.query.views import VIEWS
 
 
 @pytest.fixture(scope="module")
