@@ -410,7 +410,10 @@ class SqlTable:
 
 @dataclass(frozen=True, slots=True)
 class SqlScan:
-    """One reading of a table. `condition` is what was handed to the reader of the files: "" is nothing."""
+    """One reading of a table. `condition` is what was handed to the reader of the files: "" is nothing.
+
+    `row_groups_in_all` counts those of the files that are read; `rows` is None where the reader does not tell.
+    """
 
     table: str
     columns: int
@@ -419,6 +422,8 @@ class SqlScan:
     files_in_all: int
     row_groups: int
     row_groups_in_all: int
+    rows: int | None = None
+    rows_in_all: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

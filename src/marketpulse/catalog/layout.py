@@ -57,7 +57,9 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 
 The timeframe comes before the symbol: a query names one, and there are sixty 1s bars beside each 1m bar."""
 
-ROW_GROUP_ROWS = 100_000
+ROW_GROUP_ROWS = 122_880
+"""Sixty of DuckDB's vectors, which is what it writes itself."""
+
 
 PROPERTIES = {
     "format-version": "2",

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
+    from pyiceberg.types import NestedField
 
 ALWAYS = 2**62
 CHORE = "marketpulse.chore"
@@ -34,6 +35,7 @@ Bounds = Mapping[str, tuple[Any, Any]]
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """One visible file. `columns` are those beyond the table's own; a column of them that it lacks was not computed then.
+    `lacks` are those of the table's own that it has not. `nulls` counts the rows without a value, where it is known.
 
     Its rows were flushed between `first_ms` and `last_ms`, by the writer's clock; `merged` says that other files
     had them before. A file of another program tells nothing of this.
@@ -51,6 +53,8 @@ class StoredFile:
     first_ms: int = 0
     last_ms: int = ALWAYS
     merged: bool = True
+    lacks: tuple[str, ...] = ()
+    nulls: Mapping[str, int] = field(default_factory=dict, repr=False)
     data_file: "DataFile | None" = field(default=None, repr=False, compare=False)
 
     @property
@@ -189,11 +193,14 @@ def stored_file(name: str, schema: "Schema", data_file: "DataFile") -> StoredFil
 
     lower, upper = data_file.lower_bounds or {}, data_file.upper_bounds or {}
     there = data_file.column_sizes or data_file.value_counts
-    names, bounds = [], {}
+    counted = data_file.null_value_counts or {}
+    names, bounds, nulls = [], {}, {}
     for column in schema.fields:
         number = column.field_id
-        if not there or number in there:
+        if not there or any(leaf in there for leaf in _leaves(column)):
             names.append(column.name)
+        if number in counted:
+            nulls[column.name] = counted[number]
         if isinstance(column.field_type, PrimitiveType) and number in lower and number in upper:
             kind = column.field_type
             bounds[column.name] = (from_bytes(kind, lower[number]), from_bytes(kind, upper[number]))
@@ -202,8 +209,23 @@ def stored_file(name: str, schema: "Schema", data_file: "DataFile") -> StoredFil
     partition = tuple(data_file.partition[i] for i in range(len(data_file.partition)))
     return StoredFile(
         data_file.file_path, name, partition, data_file.record_count, data_file.file_size_in_bytes,
-        beyond(name, names), bounds, *told, data_file=data_file,
+        beyond(name, names), bounds, *told, data_file=data_file, nulls=nulls,
+        lacks=tuple(column for column in arrow_schema(name).names if column not in names),
     )  # fmt: skip
+
+
+def _leaves(column: "NestedField") -> Iterator[int]:
+    """The ids of the columns that a file has for it: of what is nested, the innermost."""
+    from pyiceberg.types import ListType, StructType
+
+    kind = column.field_type
+    if isinstance(kind, StructType):
+        for child in kind.fields:
+            yield from _leaves(child)
+    elif isinstance(kind, ListType):
+        yield from _leaves(kind.element_field)
+    else:
+        yield column.field_id
 
 
 def filesystem(table: "Table") -> pyarrow.fs.FileSystem:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from marketpulse.errors import ParameterError, QueryRefused
 from marketpulse.ports import SqlAnswer, SqlPlan, SqlQuestion, SqlTable
 from marketpulse.query.dialect import looks_foreign, written_in
-from marketpulse.query.duck import VIEWS, LakeQuery
+from marketpulse.query.duck import Answered, LakeQuery
 from marketpulse.query.explain import Reading
 from marketpulse.query.formats import render
 from marketpulse.query.from_athena import to_duckdb
@@ -17,6 +17,8 @@ from marketpulse.query.how import How
 from marketpulse.query.meanings import MEANINGS
 from marketpulse.query.mistakes import mistake_in
 from marketpulse.query.named import NAMED, NamedQuery, named
+from marketpulse.query.plan import Plan
+from marketpulse.query.views import VIEWS
 from marketpulse.settings import Settings
 
 
@@ -28,18 +30,19 @@ class LakeDesk:
 
     def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:
         limit = None if question.limit is None else question.limit + 1
-        rows, sql, dialect = self._run(question, How(cancelled, question.skip, limit))
+        answered, sql, dialect = self._run(question, How(cancelled, question.skip, limit))
+        rows = answered.rows
         more = limit is not None and rows.num_rows == limit
-        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, self._query.committed_ms)
+        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, answered.committed_ms)
 
     def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
         """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""
         reading, sql, _, plan = self._watched(question, cancelled)
-        return "\n".join([sql.strip(), "", *reading.lines(), "", plan, ""])
+        return "\n".join([sql.strip(), "", *reading.lines(plan), "", *plan.lines(), ""])
 
     def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:
         reading, sql, dialect, plan = self._watched(question, cancelled)
-        return SqlPlan(sql.strip(), dialect, tuple(reading.scans), plan)
+        return SqlPlan(sql.strip(), dialect, tuple(reading.all(plan)), "\n".join(plan.lines()))
 
     def tables(self) -> Sequence[SqlTable]:
         return [
@@ -61,15 +64,14 @@ class LakeDesk:
 
     def _watched(
         self, question: SqlQuestion, cancelled: threading.Event
-    ) -> tuple[Reading, str, Literal["duckdb", "athena"], str]:
+    ) -> tuple[Reading, str, Literal["duckdb", "athena"], Plan]:
         reading = Reading()
-        self._run(
-            question, How(cancelled, watched=reading.watched)
-        )  # by data sets, which tell what they leave out
-        rows, sql, dialect = self._run(question, How(cancelled, prefix="EXPLAIN ANALYZE "))
-        return reading, sql, dialect, str(rows.column(rows.num_columns - 1)[0].as_py()).strip()
+        how = How(cancelled, prefix="EXPLAIN (ANALYZE, FORMAT json) ", reading=reading)
+        answered, sql, dialect = self._run(question, how)
+        rows = answered.rows
+        return reading, sql, dialect, Plan.of(str(rows.column(rows.num_columns - 1)[0].as_py()))
 
-    def _run(self, question: SqlQuestion, how: How) -> tuple[pa.Table, str, Literal["duckdb", "athena"]]:
+    def _run(self, question: SqlQuestion, how: How) -> tuple[Answered, str, Literal["duckdb", "athena"]]:
         if question.named is not None:
             return self._named(question, how)
         if question.parameters:
@@ -85,7 +87,7 @@ class LakeDesk:
                 if question.dialect == "athena" or not str(refusal).startswith("Parser Error"):
                     raise
         try:
-            return self._query.run(asked, how), asked, "duckdb"
+            return self._query.answer(asked, how), asked, "duckdb"
         except QueryRefused as refusal:
             error = refusal
         if question.dialect == "auto" and looks_foreign(str(error)):
@@ -95,14 +97,14 @@ class LakeDesk:
                 pass  # it is wrong in both: DuckDB's words are shown
         raise _placed(error, asked)
 
-    def _as_athena(self, asked: str, how: How) -> tuple[pa.Table, str, Literal["athena"]]:
+    def _as_athena(self, asked: str, how: How) -> tuple[Answered, str, Literal["athena"]]:
         try:
             sql = to_duckdb(asked)
-            return self._query.run(sql, how), sql, "athena"
+            return self._query.answer(sql, how), sql, "athena"
         except QueryRefused as refusal:
             raise _placed(refusal, asked) from None
 
-    def _named(self, question: SqlQuestion, how: How) -> tuple[pa.Table, str, Literal["athena"]]:
+    def _named(self, question: SqlQuestion, how: How) -> tuple[Answered, str, Literal["athena"]]:
         query = named(question.named or "")
         values = dict(question.parameters)
         for name, newest in query.newest(values).items():

@@ -1,17 +1,16 @@
 """SQL over the lake, through a DuckDB that can reach nothing but the rows of one snapshot of each table.
 
 Two walls. guard.py lets in one SELECT over the views and functions that only compute. Behind it, the
-database has external access off and its configuration locked: of all files it may open those that the
-snapshots name, no other; no socket and no extension. A lake on S3 comes to it as Arrow data sets that this
-process opens.
+database has external access off and its configuration locked (databases.py): of all files it may open those
+that the snapshots name, no other; no socket and no extension. A lake on S3 comes to it as Arrow data sets that
+this process opens.
 """
 
-import contextlib
 import hashlib
-import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,57 +19,27 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs
 
-from marketpulse.catalog.layout import TIME, TIMES
 from marketpulse.catalog.visible import Picture, StoredFile, VisibleFiles, open_visible, path_on
 from marketpulse.errors import QueryLimit, QueryRefused, Retryable
-from marketpulse.model.tables import TABLES
-from marketpulse.query.guard import Guard
-from marketpulse.query.how import AS_IT_IS, How, Watched, stopping
+from marketpulse.query.databases import Database, Databases
+from marketpulse.query.guard import Checked, Guard
+from marketpulse.query.how import AS_IT_IS, How, stopping
+from marketpulse.query.pruning import at_the_end, needed
+from marketpulse.query.scan import no_rows, opens, rows_of, shown
+from marketpulse.query.views import REVISED, TABLE_OF, VIEWS, view_sql, views_in
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
-REVISED = ("bars", "indicators", "alerts")
-"""The tables whose rows come again, corrected: the highest revision of a key is the truth."""
-
-# Nearly every row stands alone, so only those are looked up that replace others, in the files that the
-# manifests say have some: a window over all rows makes a whole scan about twice as slow. A withdrawn row
-# (no close) is below itself. Tick bars that share an open time are never revised, so they all stay.
-_CURRENT = """
-    SELECT own.* FROM {table}_rows AS own ANTI JOIN (
-        SELECT symbol, timeframe, open_time_ns, revision + (close IS NULL)::BIGINT AS below
-        FROM {table}_revised WHERE revision > 0
-    ) AS later ON own.symbol = later.symbol AND own.timeframe = later.timeframe
-              AND own.open_time_ns = later.open_time_ns AND own.revision < later.below"""
-_RENAMED = "SELECT event_time AS timestamp, * EXCLUDE (event_time) FROM {table}_rows"
-
-VIEWS = {
-    "trades": _RENAMED.format(table="trades"),
-    "quotes": _RENAMED.format(table="quotes"),
-    "events": _RENAMED.format(table="events"),
-    "bars": _CURRENT.format(table="bars"),
-    "bars_history": "SELECT * FROM bars_rows",
-    "indicators": _CURRENT.format(table="indicators"),
-    "indicators_history": "SELECT * FROM indicators_rows",
-    # The last revision of each, as above: a withdrawn one is below itself.
-    "alerts": """
-    SELECT own.* FROM alerts_rows AS own ANTI JOIN (
-        SELECT symbol, rule, event_time_ns, revision + (state = 'withdrawn')::BIGINT AS below
-        FROM alerts_revised WHERE revision > 0
-    ) AS later ON own.symbol = later.symbol AND own.rule = later.rule
-              AND own.event_time_ns = later.event_time_ns AND own.revision < later.below""",
-    "alerts_history": "SELECT * FROM alerts_rows",
-    "dead_letters": "SELECT * FROM dead_letters_rows",
-    "stock_data": "SELECT symbol, event_time AS timestamp, price, size AS volume FROM trades_rows",
-}
-"""The views, by name. Times stand as UTC wall time (microseconds) before the exact `…_ns` columns."""
-
-_TABLE_OF = {"stock_data": "trades"} | {
-    view: next(table for table in TABLES if view.startswith(table)) for view in VIEWS if view != "stock_data"
-}
-_WORD = re.compile(r"[a-z_]+")
-_PATTERN = re.compile(r"[*?\[]")  # DuckDB takes such a path for many
 _MEGABYTE = 1_000_000
 _SNAPSHOTS = 4  # a compaction may take files away while they are read: begin again on the new ones
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The rows of one run. `committed_ms` is when the newest commit was made that it has seen; None: there was none."""
+
+    rows: pa.Table
+    committed_ms: int | None
 
 
 class LakeQuery:
@@ -82,8 +51,7 @@ class LakeQuery:
         self._guard = Guard(frozenset(VIEWS))
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self._spill = Path(tempfile.mkdtemp(prefix="sql-", dir=settings.data_dir))
-        self.committed_ms: int | None = None
-        """When the newest commit was made that the last run has seen; None: there was none."""
+        self._databases = Databases(settings.sql, self._spill)
 
     def run(self, sql: str, how: How = AS_IT_IS) -> pa.Table:
         """The rows of one SELECT.
@@ -91,24 +59,32 @@ class LakeQuery:
         Raises QueryRefused for anything else, for SQL that DuckDB rejects (with its caret), and, as QueryLimit, for
         a query that needs more time or memory than `[sql]` allows; QueryCancelled; Retryable while the lake is away.
         """
+        return self.answer(sql, how).rows
+
+    def answer(self, sql: str, how: How = AS_IT_IS) -> Answered:
+        """The same, and how old its picture is."""
         query = self._guard.check(sql)
-        views = views_in(query)
+        tables = {TABLE_OF[view] for view in views_in(query.text)}
+        by_id = False
         for attempt in range(1, _SNAPSHOTS + 1):
-            pictures = self._files.read({_TABLE_OF[view] for view in views})
+            pictures = self._files.read(tables)
             files = {table: picture.files for table, picture in pictures.items()}
             if attempt == _SNAPSHOTS:
                 files = self._without_missing(pictures)
             try:
-                rows = self._answer(how.prefix + query, views, pictures, files, how)
+                rows = self._answer(_Run(query, pictures, files, how, by_id))
             except FileNotFoundError:
                 continue
-            self.committed_ms = max(
-                (p.committed_ms for p in pictures.values() if p.committed_ms), default=None
+            except _OtherColumns:
+                by_id = True
+                continue
+            return Answered(
+                rows, max((p.committed_ms for p in pictures.values() if p.committed_ms), default=None)
             )
-            return rows
         raise Retryable("the lake's files change faster than they can be read: try again")
 
     def close(self) -> None:
+        self._databases.close()
         shutil.rmtree(self._spill, ignore_errors=True)
 
     def version(self, tables: Iterable[str] = tuple(TABLES)) -> str:
@@ -117,20 +93,16 @@ class LakeQuery:
         told = "\n".join(f"{table} {picture.snapshot_id}" for table, picture in sorted(pictures.items()))
         return hashlib.sha256(told.encode()).hexdigest()
 
-    def _answer(
-        self,
-        query: str,
-        views: Iterable[str],
-        pictures: Mapping[str, Picture],
-        files: Mapping[str, Sequence[StoredFile]],
-        how: How,
-    ) -> pa.Table:
+    def _answer(self, run: "_Run") -> pa.Table:
+        how = run.how
         try:
             with (
-                self._connection(views, pictures, files, how) as connection,
+                self._databases.lent(run.snapshots(), run.paths()) as (database, connection),
                 stopping(connection, self._limits.timeout_s, how.cancelled),
             ):
-                return self._fetch(_bound(connection, query), how)
+                run.make_views(database, connection)
+                connection.execute("BEGIN TRANSACTION READ ONLY")
+                return self._fetch(_bound(connection, how.prefix + run.query.text), how)
         except duckdb.OutOfMemoryException:
             raise QueryLimit(
                 f"the query needs more than {self._limits.memory_limit_mb} MB: narrow it, or raise "
@@ -139,6 +111,8 @@ class LakeQuery:
         except (duckdb.Error, OSError) as error:
             if _file_is_gone(error):
                 raise FileNotFoundError(str(error)) from None
+            if _has_other_columns(error) and not run.by_id:
+                raise _OtherColumns from None
             raise QueryRefused(str(error).strip()) from None
 
     def _fetch(self, relation: Any, how: How) -> pa.Table:
@@ -155,44 +129,6 @@ class LakeQuery:
                 )
         return pa.Table.from_batches(batches, schema=reader.schema)
 
-    @contextlib.contextmanager
-    def _connection(
-        self,
-        views: Iterable[str],
-        pictures: Mapping[str, Picture],
-        files: Mapping[str, Sequence[StoredFile]],
-        how: How,
-    ) -> Iterator[Any]:
-        """A database that holds the views and is then locked."""
-        with duckdb.connect(":memory:", config=self._config()) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            # In a notebook without ipywidgets it is off, and to set it is an error.
-            if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
-                connection.execute("SET enable_progress_bar = false")
-            paths = [path_on(file.path) for own in files.values() for file in own]
-            connection.execute(f"SET allowed_paths = {_list(paths)}")
-            for table, picture in pictures.items():
-                _register(connection, f"{table}_rows", picture, files[table], how.watched)
-                if table in REVISED:
-                    later = [file for file in files[table] if file.revised]
-                    _register(connection, f"{table}_revised", picture, later)
-            for view in views:
-                connection.execute(f"CREATE VIEW {view} AS {VIEWS[view]}")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-            yield connection
-
-    def _config(self) -> dict[str, Any]:
-        return {
-            "memory_limit": f"{self._limits.memory_limit_mb}MB",
-            "temp_directory": str(self._spill),
-            "max_temp_directory_size": f"{8 * self._limits.memory_limit_mb}MB",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "allow_community_extensions": "false",
-            "python_enable_replacements": "false",  # a Python variable is no table
-        }
-
     def _without_missing(self, pictures: Mapping[str, Picture]) -> dict[str, Sequence[StoredFile]]:
         """Without the files that a person has removed by hand: the others still answer."""
         kept: dict[str, Sequence[StoredFile]] = {}
@@ -207,79 +143,74 @@ class LakeQuery:
         return kept
 
 
-def views_in(query: str) -> list[str]:
-    """The views that the query may name: it holds the word."""
-    words = set(_WORD.findall(query.lower()))
-    return [view for view in VIEWS if view in words]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One query over one snapshot of each table. With `by_id` a file's columns are found by their ids."""
 
+    query: Checked
+    pictures: Mapping[str, Picture]
+    files: Mapping[str, Sequence[StoredFile]]
+    how: How
+    by_id: bool
 
-def _register(
-    connection: Any,
-    name: str,
-    picture: Picture,
-    files: Sequence[StoredFile],
-    watched: Watched | None = None,
-) -> None:
-    """Make the rows of these files a view; a column that a file does not have is null in its rows. Times stand first.
-
-    `watched` is given the table's name and its rows as a data set, and gives what is read instead."""
-    table, schema = picture.table, picture.schema()
-    columns = [*TIMES[table], *(n for n in schema.names if n not in TIMES[table])]
-    if "receipt" in columns:
-        columns.append(columns.pop(columns.index("receipt")))
-    paths = [path_on(file.path) for file in files]
-    local = isinstance(picture.fs, pyarrow.fs.LocalFileSystem)
-    if files and local and watched is None and not any(_PATTERN.search(path) for path in paths):
-        connection.execute(
-            f"CREATE VIEW {name} AS SELECT {', '.join(map(_name, columns))} "  # noqa: S608  (our own names, quoted)
-            f"FROM read_parquet({_list(paths)}, schema = {_mapped(schema, picture.ids)})"
+    def snapshots(self) -> Hashable:
+        """Another one as soon as other files may be read."""
+        whole = all(self.files[name] is picture.files for name, picture in self.pictures.items())
+        return (
+            tuple((name, picture.snapshot_id) for name, picture in sorted(self.pictures.items())),
+            () if whole else tuple(self.paths()),
         )
-        return
-    rows: Any = schema.empty_table()
-    if files:
-        rows = ds.FileSystemDataset.from_paths(
-            paths, schema=schema, format=ds.ParquetFileFormat(), filesystem=picture.fs
+
+    def paths(self) -> list[str]:
+        return [path_on(file.path) for own in self.files.values() for file in own]
+
+    def make_views(self, database: Database, connection: Any) -> None:
+        """The views that the query names, over the files that it can need."""
+        for view in views_in(self.query.text):
+            table, tree = TABLE_OF[view], self.query.tree
+            in_all = self.files[table]
+            revised = [file for file in in_all if file.revised] if view in REVISED else []
+            files = needed(tree, view, table, in_all)
+            if not revised:
+                files = at_the_end(tree, view, files)
+            # What replaces a row has its key; all else in it may be another.
+            later = needed(tree, view, table, revised, REVISED.get(view))
+            if self.how.reading is not None:
+                self.how.reading.chosen(table, files, in_all)
+            picture = self.pictures[table]
+            if _opened_by_duckdb(picture, in_all):
+                own, replacing = (rows_of(picture, some, by_id=self.by_id) for some in (files, later))
+                database.show(connection, view, view_sql(view, own, replacing if later else None))
+                continue
+            own = self._registered(connection, f"{view}_rows", picture, files)
+            replacing = self._registered(connection, f"{view}_later", picture, later)
+            sql = view_sql(view, own, replacing if later else None)
+            connection.execute(f"CREATE TEMP VIEW {view} AS {sql}")
+
+    def _registered(self, connection: Any, name: str, picture: Picture, files: Sequence[StoredFile]) -> str:
+        """A SELECT of these files' rows as a data set."""
+        if not files:
+            return no_rows(picture)
+        rows: Any = ds.FileSystemDataset.from_paths(
+            [path_on(file.path) for file in files],
+            schema=picture.schema(),
+            format=ds.ParquetFileFormat(),
+            filesystem=picture.fs,
         )
-        if watched is not None:
-            rows = watched(table, rows)
-    connection.register(f"{name}_arrow", rows)
-    times = [f"{_name(n)}::TIMESTAMP AS {_name(n)}" if n in TIMES[table] else _name(n) for n in columns]
-    connection.execute(f"CREATE VIEW {name} AS SELECT {', '.join(times)} FROM {name}_arrow")  # noqa: S608
+        if self.how.reading is not None:
+            rows = self.how.reading.watched(picture.table, rows)
+        connection.register(name, rows)
+        return f"SELECT {shown(picture)} FROM {name}"  # noqa: S608  (our own names, quoted)
 
 
-def _mapped(schema: pa.Schema, ids: Mapping[str, int]) -> str:
-    """The columns for DuckDB, by the ids that they have in the files: none is opened to learn its schema."""
-    columns = (
-        f"{ids[f.name]}: {{name: {_text(f.name)}, type: {_text(_type(f.type))}, default_value: NULL}}"
-        for f in schema
-    )
-    return f"MAP {{{', '.join(columns)}}}"
+def _opened_by_duckdb(picture: Picture, files: Sequence[StoredFile]) -> bool:
+    """Whether DuckDB opens the files itself: those on a disk, if it can be told their paths."""
+    local = picture.fs is None or isinstance(picture.fs, pyarrow.fs.LocalFileSystem)
+    return local and opens(path_on(file.path) for file in files)
 
 
-def _type(kind: pa.DataType) -> str:
-    if pa.types.is_struct(kind):
-        return f"STRUCT({', '.join(f'{_name(child.name)} {_type(child.type)}' for child in kind)})"
-    if pa.types.is_list(kind):
-        return f"{_type(kind.value_type)}[]"
-    return _TYPES[kind]
-
-
-_TYPES = {
-    pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float64(): "DOUBLE",
-    pa.bool_(): "BOOLEAN", pa.date32(): "DATE", TIME: "TIMESTAMP",
-}  # fmt: skip
-
-
-def _list(texts: Iterable[str]) -> str:
-    return f"[{', '.join(map(_text, texts))}]"
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+class _OtherColumns(Exception):
+    """A file has not the columns that its manifest tells of."""
 
 
 def _bound(connection: Any, query: str) -> Any:
@@ -293,5 +224,10 @@ def _bound(connection: Any, query: str) -> Any:
 
 def _file_is_gone(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or any(
-        words in str(error) for words in ("No such file or directory", "No files found that match")
+        words in str(error)
+        for words in ("No such file or directory", "No files found that match", '.parquet/**/*.parquet"')
     )
+
+
+def _has_other_columns(error: Exception) -> bool:
+    return "schema mismatch in glob" in str(error)

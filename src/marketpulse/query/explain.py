@@ -1,13 +1,15 @@
-"""What a query reads: the files and row groups of each table that its conditions leave, of how many."""
+"""What a query reads: the files, row groups and rows of each table that its conditions leave, of how many."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from marketpulse.catalog.visible import StoredFile, path_on
 from marketpulse.ports import SqlScan
+from marketpulse.query.plan import FileScan, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,24 +18,54 @@ class Scan(SqlScan):
 
     def line(self) -> str:
         asked = f" where {self.condition}" if self.condition else ""
+        rows = "" if self.rows is None else f", {self.rows:,} of {self.rows_in_all:,} rows"
         return (
             f"{self.table}: {self.files:,} of {self.files_in_all:,} files, {self.row_groups:,} of "
-            f"{self.row_groups_in_all:,} row groups, {self.columns} columns{asked}"
+            f"{self.row_groups_in_all:,} row groups{rows}, {self.columns} columns{asked}"
         )
 
 
 @dataclass(slots=True)
 class Reading:
-    """Collects the scans of one query."""
+    """Collects what one query reads: of files that DuckDB opens by its plan, of others by data sets that tell."""
 
     scans: list[Scan] = field(default_factory=list)
+    _tables: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # by path: table, files, rows
+    _left_out: dict[str, tuple[int, int]] = field(default_factory=dict)  # tables of which no file is read
+
+    def chosen(self, table: str, files: Sequence[StoredFile], in_all: Sequence[StoredFile]) -> None:
+        """These files of a table are given to DuckDB, of so many."""
+        rows = sum(file.rows for file in in_all)
+        self._tables |= {path_on(file.path): (table, len(in_all), rows) for file in files}
+        if in_all and not files:
+            self._left_out[table] = len(in_all), rows
 
     def watched(self, table: str, rows: Any) -> Any:
         """A data set that tells of its scans; a table in memory stays as it is."""
         return _Watched(table, rows, self.scans) if isinstance(rows, ds.Dataset) else rows
 
-    def lines(self) -> list[str]:
-        return [scan.line() for scan in self.scans] or ["no file was read"]
+    def lines(self, plan: Plan) -> list[str]:
+        return [scan.line() for scan in self.all(plan)] or ["no file was read"]
+
+    def all(self, plan: Plan) -> list[Scan]:
+        """Each reading of a table, those of which no file was read too."""
+        scans = [found for scan in plan.scans() if (found := self._scan(scan)) is not None]
+        read = {scan.table for scan in scans}
+        scans += [
+            Scan(table, 0, "", 0, files, 0, 0, 0, rows)
+            for table, (files, rows) in self._left_out.items()
+            if table not in read
+        ]
+        return [*scans, *self.scans]
+
+    def _scan(self, scan: FileScan) -> Scan | None:
+        known = next((self._tables[path] for path in self._tables if scan.first.startswith(path)), None)
+        if known is None:
+            return None
+        table, files, rows = known
+        return Scan(
+            table, scan.columns, scan.condition, scan.files, files, scan.row_groups, scan.row_groups_in_all, scan.rows, rows
+        )  # fmt: skip
 
 
 class _Watched(ds.Dataset):  # type: ignore[misc]

@@ -5,6 +5,7 @@ which would give other rows and no error.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import sqlglot
@@ -23,6 +24,7 @@ _NOT_HERE = {
 }
 
 
+@lru_cache(maxsize=64)
 def to_duckdb(sql: str) -> str:
     """The statement for DuckDB. Raises QueryRefused where Athena would not read it, or DuckDB has no word for it."""
     if len(sql) > TEXT_MAX:

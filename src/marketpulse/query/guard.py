@@ -7,6 +7,8 @@ refused. The second wall, in duck.py, is that the database that runs it can open
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -35,6 +37,14 @@ _REFUSED = frozenset({
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A statement that may run, and the tree that DuckDB's parser makes of it."""
+
+    text: str
+    tree: Any
+
+
 class Guard:
     """Knows the tables and the functions; asks DuckDB for its functions once."""
 
@@ -44,9 +54,13 @@ class Guard:
             ":memory:", config={"enable_external_access": "false", "lock_configuration": "true"}
         )
         self._refused = _REFUSED | _impure_functions(self._parser)
+        self._known = lru_cache(maxsize=64)(self._checked)
 
-    def check(self, sql: str) -> str:
+    def check(self, sql: str) -> Checked:
         """The statement, ready to run. Raises QueryRefused unless it is one plain SELECT."""
+        return self._known(sql)
+
+    def _checked(self, sql: str) -> Checked:
         if len(sql) > TEXT_MAX:
             raise QueryRefused(f"the query is longer than {TEXT_MAX:,} characters")
         with self._parser.cursor() as parser:
@@ -65,7 +79,7 @@ class Guard:
         if tree["error"]:
             raise QueryRefused("only SELECT (or WITH … SELECT) is run here: nothing can be changed or loaded")
         self._check_tree(tree["statements"])
-        return query
+        return Checked(query, tree["statements"])
 
     def _check_tree(self, tree: Any) -> None:
         for node, named in _dictionaries(tree):

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,9 @@ import duckdb
 import pyarrow as pa
 
 from marketpulse.errors import QueryCancelled, QueryLimit
+from marketpulse.query.explain import Reading
 
 _LOOK_S = 0.05  # how soon a query notices that it was cancelled
-
-
-Watched = Callable[[str, Any], Any]
-"""A table's name and its rows as a data set -> what is read instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +21,14 @@ class How:
     """Of one run. `cancelled` stops it when it is set, from any thread.
 
     `skip` rows are left out, then at most `limit` are given (None: all). `prefix` stands before the checked
-    query. With `watched` the tables are read as the data sets that it gives.
+    query. `reading` is told which files are read.
     """
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     skip: int = 0
     limit: int | None = None
     prefix: str = ""
-    watched: Watched | None = None
+    reading: Reading | None = None
 
     def wanted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The wanted rows. Nothing more is computed than they need."""

@@ -13,4 +13,4 @@ MEANINGS = {
     "dead_letters": "A record that was set aside, with its reason.",
     "stock_data": "One execution, by the names that many tutorials use.",
 }
-"""By view, for all of query/duck.py's VIEWS."""
+"""By view, for all of query/views.py's VIEWS."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from marketpulse.query.duck import VIEWS, LakeQuery
+from marketpulse.query.duck import LakeQuery
+from marketpulse.query.views import VIEWS
 from marketpulse.settings import Settings
 
 

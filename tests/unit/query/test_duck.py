@@ -18,7 +18,9 @@ from lake_rows import LakeRows
 from marketpulse.catalog import Picture, VisibleFiles
 from marketpulse.errors import QueryRefused
 from marketpulse.model.tables import TABLES
-from marketpulse.query.duck import VIEWS, LakeQuery
+from marketpulse.query.duck import LakeQuery
+from marketpulse.query.guard import Checked
+from marketpulse.query.views import VIEWS
 from marketpulse.settings import Settings
 
 DAY_NS = 86_400 * 10**9
@@ -133,13 +135,12 @@ def test_a_file_that_was_removed_by_hand_does_not_stop_the_others(lake: LakeRows
 
 
 def test_it_knows_how_old_its_picture_is(lake: LakeRows, query: LakeQuery) -> None:
-    query.run("SELECT * FROM trades")
-    assert query.committed_ms is None
+    assert query.answer("SELECT * FROM trades").committed_ms is None
     before = time.time_ns() // 1_000_000
     lake.add("trades", [trade("AAA", 1, 5)])
-    query.run("SELECT * FROM stock_data")
-    assert query.committed_ms is not None
-    assert before <= query.committed_ms <= time.time_ns() // 1_000_000
+    committed_ms = query.answer("SELECT * FROM stock_data").committed_ms
+    assert committed_ms is not None
+    assert before <= committed_ms <= time.time_ns() // 1_000_000
 
 
 def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_the_second_wall_stands_without_the_first(
     expired.write_bytes(Path(path).read_bytes())
     outside = tmp_path / "secret.csv"
     outside.write_text("a\n1\n")
-    monkeypatch.setattr(query._guard, "check", lambda sql: sql)
+    monkeypatch.setattr(query._guard, "check", lambda sql: Checked(sql, []))
     assert query.run("SELECT price FROM trades").num_rows == 1
     variable = pa.table({"a": [1]})  # a Python variable must not be a table
     assert variable.num_rows == 1

@@ -3,8 +3,8 @@
 import pytest
 
 from marketpulse.errors import QueryRefused
-from marketpulse.query.duck import VIEWS
 from marketpulse.query.guard import TEXT_MAX, Guard
+from marketpulse.query.views import VIEWS
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ PLAIN = [
 
 @pytest.mark.parametrize("sql", PLAIN)
 def test_a_plain_select_is_let_in(guard: Guard, sql: str) -> None:
-    assert guard.check(sql).upper().startswith(("SELECT", "FROM", "VALUES", "WITH", "--"))
+    assert guard.check(sql).text.upper().startswith(("SELECT", "FROM", "VALUES", "WITH", "--"))
 
 
 FILES = [
