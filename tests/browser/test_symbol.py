@@ -171,10 +171,10 @@ def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_a
     page.wait_for_timeout(2_500)
     asked: dict[str, str | int] = {"symbol": "AAPL", "timeframe": "1m", "indicator": "rsi_21", "limit": 1}
     value = httpx.get(stage.server.url + "api/chart/indicators", params=asked).json()["rows"][0][1]
-    expect(page.get_by_role("button", name="Receipt of RSI 21")).to_have_text(f"{value:.1f}")
+    expect(page.get_by_title("Receipt of RSI 21")).to_have_text(f"{value:.1f}")
     page.reload()
     page.get_by_role("button", name="Remove RSI 21").click()
-    expect(page.get_by_role("button", name="Receipt of RSI 21")).to_have_count(0)
+    expect(page.get_by_title("Receipt of RSI 21")).to_have_count(0)
     expect(page).not_to_have_url(re.compile("rsi_21"))
     assert visit.complaints == []
 
@@ -239,7 +239,7 @@ def test_a_value_in_the_legend_leads_to_its_receipt(stage: StoredStage, visit: V
     chart.focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    page.get_by_role("button", name="Receipt of RSI 14").click()
+    page.get_by_title("Receipt of RSI 14").click()
     panel = page.get_by_role("complementary", name="Receipt")
     expect(panel.get_by_label("Value")).to_have_value("rsi_14")
 

@@ -21,6 +21,16 @@ test("older bars come in front once, however the page overlaps", () => {
   assert.deepEqual(bars.rows.map((r) => [r[0], r[5]]), [[0, 1], [60, 2], [120, 3], [180, 4]]);
 });
 
+test("a page without older bars leaves the very array that the chart draws", () => {
+  const bars = new Bars();
+  bars.begin([row(120, 3)]);
+  const drawn = bars.rows;
+  assert.equal(bars.before([row(120, 9)]), 0);
+  assert.equal(bars.before([]), 0);
+  assert.equal(bars.change([row(180, 4)]), true);
+  assert.equal(bars.rows, drawn);
+});
+
 test("all live rows again leave what lies before them, and a gap starts the series anew", () => {
   const bars = new Bars();
   bars.begin([row(60, 2), row(120, 3)]);

@@ -6,7 +6,7 @@ import type { Row } from "../live/protocol.ts";
 const timeOf = (row: Row): number => row[0] as number;
 
 export class Bars {
-  /** Oldest first; the same array while rows only change, come behind, or come in front. */
+  /** Oldest first; the same array while rows only change, come behind or go in between. */
   rows: Row[] = [];
 
   /** Another series, or the same one after it was away. */
@@ -35,7 +35,7 @@ export class Bars {
   before(page: readonly Row[]): number {
     const first = this.rows[0];
     const fresh = first ? page.filter((row) => timeOf(row) < timeOf(first)) : page;
-    this.rows = [...fresh, ...this.rows];
+    if (fresh.length) this.rows = [...fresh, ...this.rows];
     return fresh.length;
   }
 }

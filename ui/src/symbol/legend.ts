@@ -129,7 +129,7 @@ export class Legends {
     group.lines.forEach((line, i) => {
       const name = group.values ? group.id : (columns[line.column] ?? group.id);
       const what = `${group.label}${line.label ? ` ${line.label}` : ""}`;
-      const bold = el("button", { type: "button", class: "number", title: `Receipt of ${what}`, "aria-label": `Receipt of ${what}` });
+      const bold = el("button", { type: "button", class: "number", title: `Receipt of ${what}` });
       bold.style.setProperty("--of", this.chart.colorOf(group, i));
       bold.addEventListener("click", () => this.onReceipt(name));
       node.append(bold);
