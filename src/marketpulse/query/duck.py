@@ -9,7 +9,7 @@ this process opens.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow.fs
 
 from marketpulse.catalog.visible import Picture, StoredFile, VisibleFiles, open_visible, path_on
 from marketpulse.errors import QueryLimit, QueryRefused, Retryable
+from marketpulse.model.tables import TABLES
 from marketpulse.query.databases import Database, Databases
 from marketpulse.query.guard import Checked, Guard
 from marketpulse.query.how import AS_IT_IS, How, stopping

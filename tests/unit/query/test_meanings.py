@@ -1,7 +1,7 @@
 """What the views mean."""
 
-from marketpulse.query.duck import VIEWS
 from marketpulse.query.meanings import MEANINGS
+from marketpulse.query.views import VIEWS
 
 
 def test_every_view_has_a_meaning() -> None:

@@ -11,7 +11,7 @@ import pytest
 from marketpulse.errors import Retryable
 from marketpulse.ports import SqlPlan, SqlQuestion, SqlTable
 from marketpulse.query.desk import LakeDesk
-from marketpulse.query.duck import VIEWS
+from marketpulse.query.views import VIEWS
 from marketpulse.settings import ServeSettings, SqlSettings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
