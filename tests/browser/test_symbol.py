@@ -128,7 +128,7 @@ def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_
     page.keyboard.press("Home")
     expect(page.get_by_text(re.compile("history begins"))).to_be_attached()
     page.mouse.move(box["x"] + 40, box["y"] + 200)
-    asked: dict[str, str | int] = {"symbol": "AAPL", "timeframe": "1m", "limit": 10_000}
+    asked: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "limit": 10_000}
     told = httpx.get(stage.server.url + "api/bars", params=asked).json()
     assert len(told["rows"]) == before + OLDER
     page.keyboard.press("End")
@@ -169,7 +169,7 @@ def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_a
     page.mouse.move(5, 5)  # away from the chart: the legend tells of the newest bar
     stage.feed.frozen = True
     page.wait_for_timeout(2_500)
-    asked: dict[str, str | int] = {"symbol": "AAPL", "timeframe": "1m", "indicator": "rsi_21", "limit": 1}
+    asked: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "indicator": "rsi_21", "limit": 1}
     value = httpx.get(stage.server.url + "api/chart/indicators", params=asked).json()["rows"][0][1]
     expect(page.get_by_title("Receipt of RSI 21")).to_have_text(f"{value:.1f}")
     page.reload()
