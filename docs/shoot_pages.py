@@ -21,7 +21,7 @@ VIEWS = {
     "symbol": "#SPY/1m",
     "alerts": "#/alerts",
     "pipeline": "#/pipeline",
-    "ask": "#/ask/losers",
+    "ask": "#/ask/volatility_ranking?timeframe=1m",
 }
 _SETTLES_MS = 6_000
 
