@@ -144,6 +144,9 @@ def opened_by_hand(folder: Path) -> Any:
     connection = duckdb.connect(config={"memory_limit": f"{MEMORY_MB}MB"})
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")
+    # It reads the one file ten times over for ten ranges of symbols: 10.8 s of processor time in place of 2.7 for
+    # `daily_average` over 100 million trades. A person who looks would switch it off.
+    connection.execute("SET disabled_optimizers = 'partitioned_execution'")
     for table in ("trades", "bars"):
         connection.execute(f"CREATE VIEW {table} AS FROM read_parquet('{folder}/{table}.parquet')")
     return connection
