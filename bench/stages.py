@@ -46,7 +46,6 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("encode", worker_module, "lay_out_rows"),
     ("produce", TransactionalLog, "write_rows"),
     ("snapshots", rewind, "move_anchor"),
-    ("commit", TransactionalLog, "begin_commit"),
     ("commit", TransactionalLog, "commit"),
 )
 """What is timed: the stage, and the function of ours that does it. What else the thread does is `other`."""

@@ -125,7 +125,7 @@ class Workers:
 
     def wait_until_dead(self, slot: int) -> None:
         """A worker that kills itself."""
-        assert self._running[slot].wait(120) == -signal.SIGKILL
+        assert self._running[slot].wait(60) == -signal.SIGKILL
 
     def leave(self, slot: int) -> None:
         """A clean stop: its partitions go to the others."""

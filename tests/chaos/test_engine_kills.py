@@ -35,14 +35,13 @@ def test_a_worker_killed_again_and_again_leaves_exactly_the_rows_of_the_clean_ru
     campaign(kafka_settings, seed, workers, lambda _: workers.kill(0))
 
 
-@pytest.mark.parametrize("steps", STEPS)
 def test_a_worker_that_dies_at_every_step_of_its_work_leaves_exactly_the_rows_of_the_clean_run(
-    kafka_settings: Settings, tmp_path: Path, steps: str
+    kafka_settings: Settings, tmp_path: Path
 ) -> None:
     deaths = tmp_path / "deaths"
-    workers = Workers(kafka_settings, 1, [dying_worker.__file__, str(deaths), steps])
-    rows, lives = stream(seed=7), len(STEPS[steps])
-    cuts = [len(rows) * i // (lives + 1) for i in range(lives + 2)]
+    workers = Workers(kafka_settings, 1, [dying_worker.__file__, str(deaths)])
+    rows = stream(seed=7)
+    cuts = [len(rows) * i // (len(STEPS) + 1) for i in range(len(STEPS) + 2)]
     pieces = [rows[begin:end] for begin, end in itertools.pairwise(cuts)]
     try:
         for piece in pieces[:-1]:
@@ -54,7 +53,7 @@ def test_a_worker_that_dies_at_every_step_of_its_work_leaves_exactly_the_rows_of
         workers.stop()
     finally:
         workers.abandon()
-    assert deaths.read_text().splitlines() == list(STEPS[steps])
+    assert deaths.read_text().splitlines() == list(STEPS)
     assert_as_the_clean_run(kafka_settings)
 
 

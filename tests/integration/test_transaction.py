@@ -141,7 +141,7 @@ def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with member(kafka_settings) as worker:
-        monkeypatch.setattr(transaction, "CALL_S", 0.000_001)  # the group's offsets are not told so soon
+        monkeypatch.setattr(transaction, "_CALL_S", 0.000_001)  # the group's offsets are not told so soon
         with pytest.raises(Retryable, match=r"rebalance: .*Timed out"):
             worker.poll_until(never)
 
@@ -166,25 +166,6 @@ def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_
     with pytest.raises(Sentinel) as caught:
         worker.log.close()
     assert caught.value is worker.on_give
-
-
-def test_the_partitions_queue_is_there_until_the_last_callback_of_a_worker_that_leaves(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Partitions may still come while a worker leaves, and are led into it."""
-    worker = Member(kafka_settings)
-    worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
-    led: list[bool] = []
-    revoked = worker.log._on_give
-
-    def given(partitions: Sequence[int]) -> None:
-        led.append(worker.log._queue._let_go.alive)
-        revoked(partitions)
-
-    monkeypatch.setattr(worker.log, "_on_give", given)
-    worker.log.close()
-    assert led == [True]
-    assert not worker.log._queue._let_go.alive
 
 
 def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_quietly(

@@ -1,6 +1,6 @@
 """One engine worker: reads its partitions of `market`, steps the engine, and commits exactly once.
 
-poll -> decode -> step -> write rows -> (every commit_ms) snapshots, offsets, outputs: one transaction, beside the loop
+poll -> decode -> step -> write rows -> (every commit_ms) snapshots, offsets, outputs: one transaction
                        └> live rows, outside transactions, conflated by the wall clock
 """
 
@@ -52,7 +52,7 @@ from marketpulse.telemetry import (
 _MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small enough to commit on time
 _POLL_S = 0.02
 _BEHIND_BYTES = 2_000_000  # a turn that takes as much, or half of its most records, is one of catching up
-_BEHIND_COMMIT_S = 0.5  # then nobody waits for single rows
+_BEHIND_COMMIT_S = 0.5  # then nobody waits for single rows, and each commit stops the loop a while
 _IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
 _SHOW_EVERY_S = 0.02
 _SILENCE_S = 15.0  # the clock of the worker with partition 0 writes four records a second everywhere
@@ -94,8 +94,8 @@ class Worker:
 
     @property
     def uncommitted(self) -> bool:
-        """Whether rows have been written that do not count yet."""
-        return self._wrote_at is not None or self._log.committing
+        """Whether rows have been written that the next commit will make count."""
+        return self._wrote_at is not None
 
     def turn(self) -> int:
         """Take what has come, commit when it is time, show what forms. Returns the records taken.
@@ -127,7 +127,7 @@ class Worker:
         try:
             if any(p.unsaved or p.moved for p in self._owned.values()):
                 self._log.begin()
-            self._log.commit()
+                self._log.commit()
         finally:
             self.close()
 
@@ -265,10 +265,8 @@ class Worker:
             due = now - self._wrote_at >= (max(patience, _BEHIND_COMMIT_S) if self._behind else patience)
         else:
             due = now - self._committed_at >= _IDLE_COMMIT_S and any(p.moved for p in self._owned.values())
-        if due and not self._log.committing:
-            self._log.begin()
-            self._log.begin_commit()
-            self._wrote_at, self._committed_at = None, self._clock.monotonic()
+        if due:
+            self._commit()
             self._measure()
 
     def _commit(self) -> None:

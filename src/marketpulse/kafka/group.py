@@ -33,13 +33,8 @@ def judging(callback: Rebalanced, judge: Callable[[KafkaException], Exception]) 
     return call
 
 
-def leave(
-    consumer: Consumer, close_s: float = _CLOSE_S, before_close: Callable[[], None] | None = None
-) -> None:
+def leave(consumer: Consumer, close_s: float = _CLOSE_S) -> None:
     """Give the partitions back and close the consumer. What its callbacks raise comes out of here.
-
-    `before_close` lets go what holds the client, once no more callbacks come that may need it: partitions may still
-    come while others are given back.
 
     The callbacks run in the calling thread, before the client begins to close: once it has begun, it may
     never answer them when its broker died in the middle of a rebalance
@@ -57,8 +52,6 @@ def leave(
         while consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(0.05)
     finally:
-        if before_close is not None:
-            before_close()
         _close(consumer, close_s)
 
 

@@ -63,14 +63,6 @@ class RowRecords:
     def __len__(self) -> int:
         return len(self.key_ends) - 1
 
-    def copy(self) -> "RowRecords":
-        """The same records, in memory of their own."""
-        values, keys = self.value_ends[[0, -1]], self.key_ends[[0, -1]]
-        return RowRecords(
-            self.values[slice(*values)].copy(), self.value_ends - values[0],
-            self.keys[slice(*keys)].copy(), self.key_ends - keys[0],
-        )  # fmt: skip
-
 
 def lay_out_rows(batch: pa.RecordBatch) -> RowRecords:
     """The records of `encode_rows` on the JSON wire, without an object for each."""

@@ -2,50 +2,43 @@
 
     poll -> (the engine) -> write -> commit: snapshots, offsets with pointers, outputs: all or nothing
 
-Two producers take turns: while one's transaction is flushed and committed by a thread, the engine goes on and
-writes into the other's.
-
 What keeps it exact, learnt by killing it:
 
 - The input is read `read_committed`, so the group's offsets are stable before they are fetched.
-- Two `transactional.id`s per worker slot: a restarted worker fences its former self at once, both of them.
-- A transaction is handed to the thread when the one before has committed, never earlier. When it fails, the one that
-  was written meanwhile is given up with it.
-- What is written meanwhile waits in memory until the former transaction's rows are acknowledged: in each partition
-  rows stand in the order in which they were made.
+- One `transactional.id` per worker slot: a restarted worker fences its former self at once.
 - Each commit carries, as the offset's metadata, where the newest snapshot of that partition lies and
   which offset it covers. Recovery reads it, loads the snapshot and replays with its outputs muted.
 - An aborted transaction makes every state in memory wrong; a new worker loads them again.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NoReturn
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka.client import client_config
+from marketpulse.kafka.client import LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.group import judging, leave
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records
+from marketpulse.kafka.row_sender import RowSender
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
-from marketpulse.kafka.transactional_producer import (
-    CALL_S,
-    AbortedTransaction,
-    TransactionalProducer,
-    judge,
-)
 from marketpulse.settings import Settings
-from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS
-
-__all__ = ["BEGINNING", "AbortedTransaction", "Taken", "TransactionalLog"]
+from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
 
 _SESSION_MS = 6_000
-_WAITING_MOST = 32_000_000  # bytes of rows; then the engine waits for the commit under way
+_TRANSACTION_MS = 10_000
+_CALL_S = 30.0
 
 
 BEGINNING = OFFSET_BEGINNING
@@ -63,6 +56,10 @@ class Taken:
     partition: int
     committed: int | None
     pointer: Pointer | None
+
+
+class AbortedTransaction(Retryable):
+    """Nothing of the open transaction counts; every state must be loaded again, by a new worker."""
 
 
 class TransactionalLog:
@@ -86,12 +83,15 @@ class TransactionalLog:
         self._state_topic = settings.topic("state")
         self._group = settings.group(settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
+        self._in_transaction = False
+        self._undelivered: KafkaError | None = None
         member = {"group_instance_id": f"{self._group}-{slot}"} if settings.process.static_membership else {}
-        self._writing = TransactionalProducer(settings, f"{self._group}-{slot}")
-        self._resting = TransactionalProducer(settings, f"{self._group}-{slot}-second")
-        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._under_way: Future[None] | None = None  # the commit of the one that does not write
-        self._member = ""  # who the consumer was in the group when partitions last came
+        self._producer = LogProducer(
+            client_config(
+                settings, "producer", transactional_id=f"{self._group}-{slot}",
+                transaction_timeout_ms=_TRANSACTION_MS,
+            )
+        )  # fmt: skip
         self._consumer = Consumer(
             client_config(
                 settings, "consumer", group_id=self._group, isolation_level="read_committed",
@@ -100,12 +100,15 @@ class TransactionalLog:
             )
         )  # fmt: skip
         self._queue = RecordQueue(self._consumer)
+        self._sender = RowSender(self._producer)
         self._snapshots = SnapshotReader(settings)
 
     def start(self) -> None:
         """Fence a former self and join the group. Raises Retryable while the broker is away."""
-        self._writing.start()
-        self._resting.start()
+        try:
+            self._producer.init_transactions(_CALL_S)
+        except KafkaException as error:
+            raise _judge(error, "init_transactions") from None
         self._consumer.subscribe(
             [self._topic],
             on_assign=judging(self._assigned, _of_rebalance),
@@ -131,79 +134,110 @@ class TransactionalLog:
 
         Raises AbortedTransaction when nothing of it counts any more, Fatal when fenced.
         """
-        self._writing.begin()
-        self._writing.write_rows(self._settings.topic(topic), rows)
-        self._wait_for_room()
+        self.begin()
+        try:
+            self._sender.send(self._settings.topic(topic), rows)
+        except KafkaException as error:
+            self._abort_after(error, "write")
 
-    def write(self, topic: str, records: Sequence[tuple[bytes | None, bytes]]) -> None:
+    def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
         """As write_rows, for single records."""
-        self._writing.begin()
-        self._writing.write(self._settings.topic(topic), records)
-        self._wait_for_room()
+        self.begin()
+        produce, name = self._producer.produce, self._settings.topic(topic)
+        try:
+            for key, value in rows:
+                while True:
+                    try:
+                        produce(name, value, key, on_delivery=self._delivered)
+                        break
+                    except BufferError:
+                        self._producer.poll(0.05)
+        except KafkaException as error:
+            self._abort_after(error, "write")
 
     def begin(self) -> None:
         """Open a transaction if none is open."""
-        self._writing.begin()
+        if not self._in_transaction:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                self._abort_after(error, "begin")
+            self._in_transaction = True
 
     @property
     def in_transaction(self) -> bool:
-        """Whether one is open that has not been handed to its commit."""
-        return self._writing.in_transaction
-
-    @property
-    def committing(self) -> bool:
-        """Whether a commit is under way, or has ended and `serve` has not been called since."""
-        return self._under_way is not None
+        return self._in_transaction
 
     def serve(self) -> None:
-        """Hear what became of deliveries and of a commit; raises AbortedTransaction when it does not count."""
-        if self._under_way is not None and self._under_way.done():
-            self._await_commit()
-        self._writing.serve()
-        if self._under_way is None:
-            self._resting.serve()
+        """Let the client report deliveries; raises AbortedTransaction when an output was refused."""
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            self._abort_after(error, "write")
+        if self._undelivered is not None:
+            refused, self._undelivered = self._undelivered, None
+            if self._in_transaction:
+                self.abort()
+            raise AbortedTransaction(f"an output was not written: {refused.str()}")
 
     def commit(self) -> None:
-        """Commit outputs, snapshots and input offsets together, and wait until that is done.
+        """Commit outputs, snapshots and input offsets together.
 
         `before_commit` writes the snapshots that are due and gives, per partition, the next offset
         and its pointer. Raises AbortedTransaction when nothing of it counts, Fatal when fenced.
         """
-        self.begin_commit()
-        self._await_commit()
-
-    def begin_commit(self) -> None:
-        """As `commit`, but what is written by now is committed by a thread; `serve` tells when it failed.
-
-        Waits for the commit before it. What is written from now on belongs to the next one.
-        """
-        self._await_commit()
-        if not self._writing.in_transaction:
+        if not self._in_transaction:
             return
-        began = time.monotonic()
-        offsets = [
-            TopicPartition(self._topic, partition, offset, metadata=str(pointer) if pointer else "")
-            for partition, (offset, pointer) in self._before_commit().items()
-        ]
-        self._writing, self._resting = self._resting, self._writing
-        self._writing.hold_back()
-        self._under_way = self._committer.submit(self._finish, self._resting, self._writing, offsets, began)
+        try:
+            with COMMIT_SECONDS.time():
+                places = self._before_commit()
+                offsets = [
+                    TopicPartition(self._topic, partition, offset, metadata=str(pointer) if pointer else "")
+                    for partition, (offset, pointer) in places.items()
+                ]
+                if offsets:
+                    send_offsets(self._producer, offsets, self._consumer, _CALL_S)
+                self._producer.commit_transaction(_CALL_S)
+            self._in_transaction = False
+            TRANSACTIONS.labels("committed").inc()
+        except KafkaException as error:
+            self._abort_after(error, "commit")
 
     def abort(self) -> None:
-        """Give up what is not committed; a commit under way comes to its end first."""
-        try:
-            with contextlib.suppress(Retryable):  # it failed: that is given up as well
-                self._await_commit()
-        finally:
-            self._writing.abort()
+        """Give the open transaction up."""
+        if self._in_transaction:
+            try:
+                self._producer.abort_transaction(_CALL_S)
+            except KafkaException as error:
+                raise _judge(error, "abort_transaction") from None
+            finally:
+                self._in_transaction = False
+            TRANSACTIONS.labels("aborted").inc()
 
     def write_snapshot(self, partition: int, covered: int, data: bytes, load: str | None = None) -> Pointer:
         """Write a state in chunks into the open transaction; returns where it begins. `load`: which one it ends."""
         self.begin()
+        places: list[int] = []
+        faults: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            place = message.offset()
+            if error is None and place is not None:
+                places.append(place)
+            elif error is not None:
+                faults.append(error)
+
         chunks = chunks_of(self._group, partition, covered, data, load)
-        place = self._writing.write_chunks(self._state_topic, partition, chunks)
+        for key, value in chunks:
+            self._producer.produce(self._state_topic, value, key, partition=partition, on_delivery=delivered)
+        self._producer.flush(_CALL_S)
+        if faults or len(places) != len(chunks):
+            self.abort()
+            raise AbortedTransaction(
+                f"the state of partition {partition} was not written: {faults or 'timed out'}"
+            )
         STATE_SNAPSHOTS.inc()
-        return Pointer(place, covered)
+        return Pointer(min(places), covered)
 
     def read_snapshot(self, partition: int, pointer: Pointer) -> bytes:
         """The state that a commit pointed at. Raises SnapshotGone when it is not there any more."""
@@ -215,47 +249,17 @@ class TransactionalLog:
             self.abort()
         finally:
             try:
+                self._sender.close()
+                self._queue.close()
                 with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
-                    leave(self._consumer, before_close=self._queue.close)
+                    leave(self._consumer)
             finally:
-                self._committer.shutdown()
-                self._writing.close()
-                self._resting.close()
                 self._snapshots.close()
-
-    def _finish(
-        self,
-        committed: TransactionalProducer,
-        writing: TransactionalProducer,
-        offsets: list[TopicPartition],
-        began: float,
-    ) -> None:
-        """The commit, in the order that keeps rows in theirs."""
-        committed.flush()  # 1. its rows have their places in the log
-        writing.let_go()  # 2. so those behind them may go
-        committed.commit(offsets, self._consumer, self._member)  # 3. it counts: the next one may be committed
-        COMMIT_SECONDS.observe(time.monotonic() - began)
-
-    def _await_commit(self) -> None:
-        """Wait for the commit under way, if there is one. When it failed, nothing that was written since counts."""
-        if self._under_way is None:
-            return
-        under_way, self._under_way = self._under_way, None
-        try:
-            under_way.result()
-        except BaseException:
-            with contextlib.suppress(Retryable):
-                self._writing.abort()
-            raise
-
-    def _wait_for_room(self) -> None:
-        if self._writing.waiting_bytes > _WAITING_MOST:
-            self._await_commit()
 
     def _committed(self, partitions: Sequence[int]) -> list[Taken]:
         asked = [TopicPartition(self._topic, p) for p in partitions]
         taken = []
-        for found in self._consumer.committed(asked, timeout=CALL_S):
+        for found in self._consumer.committed(asked, timeout=_CALL_S):
             if found.error is not None:
                 raise KafkaException(found.error)
             known = found.offset >= 0
@@ -276,7 +280,6 @@ class TransactionalLog:
         offsets = self._on_take(self._committed([tp.partition for tp in partitions]))
         self._queue.lead_here(self._topic, offsets)
         consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
-        self._member = consumer.memberid() or ""
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if partitions:
@@ -290,6 +293,29 @@ class TransactionalLog:
         consumer.incremental_unassign(partitions)
         raise AbortedTransaction("the group gave this worker's partitions to another")
 
+    def _abort_after(self, error: KafkaException, during: str) -> NoReturn:
+        fault: KafkaError = error.args[0]
+        get_logger().warning("transaction_failed", during=during, error=fault.str(), code=fault.name())
+        if fault.fatal():
+            self._in_transaction = False  # there is nothing left to abort
+            raise Fatal(f"another worker took this one's place ({fault.str()}): it stops here") from None
+        self.abort()
+        raise AbortedTransaction(f"{during} failed: {fault.str()}") from None
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002
+        if error is not None and error.code() not in _PURGED:
+            self._undelivered = error
+
+
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
+
+def _judge(error: KafkaException, during: str) -> Exception:
+    fault: KafkaError = error.args[0]
+    if fault.fatal():
+        return Fatal(f"{during}: {fault.str()}")
+    return Retryable(f"{during}: {fault.str()}")
+
 
 def _of_rebalance(error: KafkaException) -> Exception:
-    return judge(error, "rebalance")
+    return _judge(error, "rebalance")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import RowRecords, decode_rows, encode_rows, lay_out_rows
+from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows
 from marketpulse.kafka.frame_writer import write_frame
 from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
 
@@ -154,18 +154,3 @@ def test_rows_laid_out_in_memory_are_the_records(first: int, count: int) -> None
         (keys[key_ends[i] : key_ends[i + 1]], values[value_ends[i] : value_ends[i + 1] - 1])
         for i in range(count)
     ] == encode_rows(batch)
-
-
-def test_a_copy_of_some_rows_has_their_bytes_and_none_of_their_memory() -> None:
-    rows = lay_out_rows(
-        pa.RecordBatch.from_pylist([{**BAR_ROW, "symbol": name} for name in ("AAA", "BB", "C")], schema=BAR)
-    )
-    last_two = RowRecords(rows.values.copy(), rows.value_ends[1:], rows.keys.copy(), rows.key_ends[1:])
-    own = last_two.copy()
-    last_two.values[:], last_two.keys[:] = 0, 0
-    assert len(own) == 2
-    assert own.keys.tobytes() == b"BBC"
-    assert own.key_ends.tolist() == [0, 2, 3]
-    begin, end = rows.value_ends[[1, 3]]
-    assert own.values.tobytes() == rows.values[begin:end].tobytes()
-    assert own.value_ends.tolist() == (rows.value_ends[1:] - begin).tolist()
