@@ -24,8 +24,8 @@ export class ExpressionField {
     private readonly onInput: () => void,
   ) {
     this.input = el("textarea", {
-      id, rows: "2", spellcheck: "false", autocapitalize: "off", autocomplete: "off", placeholder, maxlength: "2000", role: "combobox",
-      "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": `${id}-words`, "aria-describedby": `${id}-fault ${id}-hint`,
+      id, rows: "2", spellcheck: "false", autocapitalize: "off", autocomplete: "off", placeholder, maxlength: "2000",
+      "aria-autocomplete": "list", "aria-haspopup": "listbox", "aria-controls": `${id}-words`, "aria-describedby": `${id}-fault ${id}-hint`,
     });
     this.#fault = el("p", { id: `${id}-fault`, class: "field-fault", role: "alert" });
     this.#list = el("ul", { id: `${id}-words`, class: "words", role: "listbox", "aria-label": "Words", hidden: "" });
@@ -76,7 +76,6 @@ export class ExpressionField {
     this.#chosen = -1;
     const { words } = this.#completion;
     this.#list.hidden = words.length === 0;
-    set(this.input, "aria-expanded", String(words.length > 0));
     this.input.removeAttribute("aria-activedescendant");
     this.#list.replaceChildren(...words.map((word, i) => this.#item(word, i)));
   }
@@ -107,7 +106,6 @@ export class ExpressionField {
     this.#completion = NONE;
     this.#chosen = -1;
     this.#list.hidden = true;
-    set(this.input, "aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
   }
 

@@ -55,7 +55,7 @@ export class Grid {
     const cols = [...widths.map((width) => sized("col", "width", width)), el("col")]; // the last takes what is left
     this.#table.prepend(el("colgroup", {}, ...cols));
     this.#table.style.setProperty("width", `max(100%, calc(${widths.join(" + ") || "0px"}))`);
-    this.#head.replaceChildren(el("tr", {}, ...columns.map((column, i) => this.#heading(column, i)), el("td", { class: "filler", "aria-hidden": "true" })));
+    this.#head.replaceChildren(el("tr", {}, ...columns.map((column, i) => this.#heading(column, i)), el("th", { class: "filler", scope: "col", "aria-hidden": "true" })));
     set(this.#table, "aria-colcount", String(columns.length));
     this.root.scrollTo(0, 0);
     this.order(rows);

@@ -16,7 +16,7 @@ export class Filter {
   readonly #venue = choose("Venue", [["", "All venues"]]);
   readonly #kind = choose("Data", KINDS);
   readonly #direction = choose("Direction", WAYS);
-  readonly #count = el("output", { class: "all-count" });
+  readonly #count = el("p", { class: "all-count", role: "status" });
   readonly #clear = el("button", { type: "button", hidden: "" }, "Clear");
   #venues = "";
 

@@ -69,6 +69,7 @@ export class Chart {
       rightPriceScale: { borderVisible: false },
       layout: { attributionLogo: false },
     });
+    host.querySelector("table")?.setAttribute("role", "presentation"); // it lays out, and has no cells to read
     this.#overlays = new Overlays(this.#chart);
     this.comparison = new Comparison(this.#chart);
     this.#chart.subscribeCrosshairMove((at: MouseEventParams<Time>) => {

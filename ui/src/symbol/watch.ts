@@ -157,7 +157,8 @@ export class WatchList {
     }
     const ends = spark && spark.closes.length > 1 ? spark.closes.at(-1)! - spark.closes[0]! : 0;
     set(view.spark, "class", ends > 0 ? "up" : ends < 0 ? "down" : "flat");
-    set(view.root, "aria-label", `${symbol}, ${price(quote.last, decimals)}, ${change ? percent(change.percent) : "no change known"}${quote.simulated ? ", simulated" : ""}`);
+    const words = [symbol, view.under.textContent, view.last.textContent, view.change.textContent];
+    set(view.root, "aria-label", words.filter(Boolean).join(", ")); // what stands there, in its order
   }
 
   #reveal(): void {
