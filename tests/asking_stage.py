@@ -1,10 +1,12 @@
 """The page's server over a lake with real rows, for who asks."""
 
 from browser_stage import Stage
+from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.query.desk import LakeDesk
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.api import create_app
 from marketpulse.web.rest.ask import AskApi
+from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
 from moving_feed import MovingFeed
@@ -26,6 +28,8 @@ class AskingStage(Stage):
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
-        server = WebServer(create_app(self.board, serve, sql=self._sql, routers=[self._ask.router()]), serve)
+        charts = ChartApi(self.board, lambda: LiveDesk(self._settings))
+        routers = [charts.router(), self._ask.router()]
+        server = WebServer(create_app(self.board, serve, sql=self._sql, routers=routers), serve)
         server.start()
         return server

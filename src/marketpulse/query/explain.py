@@ -102,16 +102,16 @@ class _Watched(ds.Dataset):  # type: ignore[misc]
 
 
 def _fragments(rows: Any, condition: Any) -> Iterator[tuple[bool, int, int]]:
-    """Of each file: whether it is read, how many of its row groups are, of how many."""
+    """Of each file: whether it is read, how many of its row groups are, of how many (0 of one that is not read)."""
     kept = (
         {fragment.path for fragment in rows.get_fragments(filter=condition)}
         if condition is not None
         else None
     )
     for fragment in rows.get_fragments():
-        in_all = len(fragment.row_groups)
         if kept is not None and fragment.path not in kept:
-            yield False, 0, in_all
+            yield False, 0, 0
             continue
+        in_all = len(fragment.row_groups)
         read = in_all if condition is None else len(fragment.subset(filter=condition).row_groups)
         yield read > 0, read, in_all

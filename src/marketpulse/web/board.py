@@ -115,7 +115,7 @@ class Board:
                 state.seq, state.revised_to_ns = self.seq, max(state.revised_to_ns or 0, close_ns)
             if not math.isnan(row[CLOSE]):
                 self._observe(state, origin, timeframe, date, open_ns, close_ns, prices)
-            if timeframe == self._spark_timeframe(state) and (
+            if timeframe == self._chosen_spark(state) and (
                 revised or timeframe != "1s" or close_ns - state.spark_time_ns >= _SPARK_EVERY_NS
             ):
                 state.spark_seq, state.spark_time_ns = self.seq, max(close_ns, state.spark_time_ns)
@@ -144,7 +144,9 @@ class Board:
                 if ingest >= self._began_ns:  # an older trade was held up by what was not running
                     self._figures.take_latency(ingest)
             row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, 0.0))
-            if series.take_forming(open_ns, row, values[i], self.seq, self._history):
+            shown = series.take_forming(open_ns, row, values[i], self.seq, self._history)
+            self._chosen_spark(state)
+            if shown:
                 state.book = books[i]
                 self._observe(state, origin, timeframe, date, open_ns, event_times[i], prices)
 
@@ -185,6 +187,8 @@ class Board:
             frame = Timeframe.parse(timeframe)
             series = state.series[timeframe] = Series(ticks=frame.cut is Cut.TICKS)
             series.whole_seq = self.seq
+            if state.seq:  # it is shown, and its timeframes with it
+                state.seq = self.seq
             self._series_count += 1
             self._share_rows()
             if timeframe not in self.timeframes:
@@ -264,7 +268,7 @@ class Board:
             return {
                 name: {"timeframe": timeframe, "closes": state.series[timeframe].closes(SPARK_POINTS)}
                 for name, state in self._symbols.items()
-                if state.spark_seq > since and (timeframe := self._spark_timeframe(state))
+                if state.spark_seq > since and (timeframe := state.spark_timeframe)
             }
 
     def chart(
@@ -320,6 +324,13 @@ class Board:
         if state.revised_to_ns is not None:
             correct(state.quote, state.series.values(), state.revised_to_ns, self._history)
             state.revised_to_ns = None
+
+    def _chosen_spark(self, state: SymbolState) -> str | None:
+        """The timeframe of its spark-line; another than before is a change of it."""
+        timeframe = self._spark_timeframe(state)
+        if timeframe != state.spark_timeframe:
+            state.spark_timeframe, state.spark_seq = timeframe, self.seq
+        return timeframe
 
     def _spark_timeframe(self, state: SymbolState) -> str | None:
         """The first preferred timeframe with a third of the points, else the one with most bars."""

@@ -27,6 +27,7 @@ class SymbolState:
         "simulated",
         "spark_seq",
         "spark_time_ns",
+        "spark_timeframe",
         "venue",
     )
 
@@ -43,6 +44,7 @@ class SymbolState:
         self.seq = 0
         self.spark_seq = 0
         self.spark_time_ns = 0
+        self.spark_timeframe: str | None = None  # which of its series the spark-line is of
         self.simulated = False
         self.venue: str | None = None
         self.newest_ingest_ns = 0

@@ -12,7 +12,7 @@ from marketpulse.indicators.declaration import Indicator, Spec
 from marketpulse.settings import DEFAULT_INDICATORS
 
 ROOM = Path(marketpulse.indicators.__file__).parent
-PAGE = Path(__file__).parents[3] / "ui" / "src" / "indicators.ts"
+PAGE = Path(__file__).parents[3] / "ui" / "src" / "symbol" / "indicators.ts"
 EVERY = pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(CATALOGUE))
 
 

@@ -15,9 +15,11 @@ export function planOf({ sql, dialect, scans, plan }: Plan): HTMLElement[] {
   ];
 }
 
-/** The share of the row groups that a scan left out, in percent. */
+/** The share that a scan left out, in percent: of the files, and of the row groups of those that it read. */
 export function leftOut(scan: Scan): number {
-  return scan.row_groups_in_all === 0 ? 0 : 100 * (1 - scan.row_groups / scan.row_groups_in_all);
+  const files = scan.files_in_all === 0 ? 1 : scan.files / scan.files_in_all;
+  const groups = scan.row_groups_in_all === 0 ? 1 : scan.row_groups / scan.row_groups_in_all;
+  return 100 * (1 - files * groups);
 }
 
 function scanOf(scan: Scan): HTMLElement {

@@ -136,6 +136,7 @@ def quantile(buckets: Mapping[float, float], share: float) -> float | None:
             if bound == float("inf"):
                 return low
             inside = count - below
-            return low + (bound - low) * ((wanted - below) / inside if inside else 1.0)
+            part = (wanted - below) / inside if inside else 1.0
+            return min(low + (bound - low) * part, bound)  # the sum may round past the bound
         below, low = count, bound
     return low

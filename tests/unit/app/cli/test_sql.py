@@ -49,7 +49,7 @@ def test_explain_tells_what_is_read(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "bars: " in done.stdout
     assert "files, " in done.stdout
-    assert 'where (symbol == "KO")' in done.stdout
+    assert "where (symbol = 'KO')" in done.stdout
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -90,6 +90,9 @@ class TopicReader:
         self._topic.at_commit(self._next)
         self._topic.committed.append(self._next)
 
+    def lag(self) -> int:
+        return self._topic.end - (self._next or 0)
+
     def close(self) -> None:
         self._topic.closed += 1
         self._flush()

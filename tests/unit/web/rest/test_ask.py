@@ -68,9 +68,9 @@ def test_a_plan_tells_which_files_a_condition_leaves(served: Served) -> None:
     body = served.explain(sql="SELECT count(*) FROM bars WHERE symbol = 'AAPL'").json()
     (scan,) = [scan for scan in body["scans"] if scan["table"] == "bars"]
     assert 1 <= scan["files"] < scan["files_in_all"]
-    assert '(symbol == "AAPL")' in scan["condition"]
+    assert "(symbol = 'AAPL')" in scan["condition"]
     assert body["dialect"] == "duckdb"
-    assert "Aggregate" in body["plan"]
+    assert body["plan"].startswith("ungrouped aggregate (1 row")
 
 
 def test_a_named_query_is_explained_with_its_parameters(served: Served) -> None:
