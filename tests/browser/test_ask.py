@@ -139,7 +139,9 @@ def test_headings_sort_and_only_rows_in_sight_are_in_the_document(asking: Asking
 def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(asking.server.url + "#/ask/losers?days=90&show=chart")
     expect(page.get_by_role("img", name="Bars of change_percent by symbol, 2 values")).to_be_visible()
-    page.get_by_role("tabpanel", name="Chart").get_by_label("Values", exact=True).select_option(label="last_close")
+    page.get_by_role("tabpanel", name="Chart").get_by_label("Values", exact=True).select_option(
+        label="last_close"
+    )
     expect(page.get_by_role("img", name="Bars of last_close by symbol, 2 values")).to_be_visible()
     write_sql = "SELECT symbol, open_time, close FROM bars WHERE timeframe = '1d' ORDER BY 1, 2"
     page.goto(f"{asking.server.url}#/ask?sql={quote(write_sql)}&show=chart")
