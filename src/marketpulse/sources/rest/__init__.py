@@ -6,11 +6,12 @@
 Raises TryLater (a Retryable that says in how many seconds), WrongKey (a Fatal), Refused (this question is wrong).
 """
 
+from marketpulse.errors import WrongKey
 from marketpulse.sources.rest.answer import Answer, Judge, Judgement, Taken
 from marketpulse.sources.rest.backoff import Backoff
 from marketpulse.sources.rest.budget import Allowance, Budget, budget_file
 from marketpulse.sources.rest.client import RestClient
-from marketpulse.sources.rest.faults import Refused, TryLater, WrongKey
+from marketpulse.sources.rest.faults import Refused, TryLater
 from marketpulse.sources.rest.limits import Rate
 from marketpulse.sources.rest.secret import Key, Veil
 

@@ -18,11 +18,11 @@ import httpx
 import orjson
 
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.errors import ParameterError
+from marketpulse.errors import ParameterError, WrongKey
 from marketpulse.sources.rest.answer import Answer, Judge, Judgement, Taken, by_the_status, judge_status
 from marketpulse.sources.rest.backoff import Backoff, retry_after_s
 from marketpulse.sources.rest.budget import Budget
-from marketpulse.sources.rest.faults import Refused, TryLater, WrongKey
+from marketpulse.sources.rest.faults import Refused, TryLater
 from marketpulse.sources.rest.limits import Bucket, Rate
 from marketpulse.sources.rest.secret import Key, Veil
 from marketpulse.telemetry import REST_BUDGET_LEFT, REST_REQUESTS, get_logger

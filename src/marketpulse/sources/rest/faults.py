@@ -1,6 +1,6 @@
 """What a vendor's answer means for who asked: come again later, have a person look, or ask something else."""
 
-from marketpulse.errors import Fatal, RejectedRecord, Retryable
+from marketpulse.errors import RejectedRecord, Retryable
 
 
 class TryLater(Retryable):
@@ -9,10 +9,6 @@ class TryLater(Retryable):
     def __init__(self, message: str, retry_in_s: float) -> None:
         super().__init__(message)
         self.retry_in_s = retry_in_s
-
-
-class WrongKey(Fatal):
-    """The vendor does not take the key: asking again would only be a storm."""
 
 
 class Refused(RejectedRecord):
