@@ -90,7 +90,8 @@ def exit_code(supervisor: Supervisor) -> int:
     """What the children's states come to, before they are stopped."""
     if supervisor.refused():
         return WRONG_USAGE
-    return FAILED if any(child.state == State.FAILING for child in supervisor.children) else GOOD
+    bad = (State.FAILING, State.LEFT)
+    return FAILED if any(child.state in bad for child in supervisor.children) else GOOD
 
 
 def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
@@ -100,6 +101,11 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
         if name not in known:
             raise ParameterError(f"there is no source {name!r}: the configuration has {', '.join(known)}")
     names = options.sources or tuple(known)
+    if piped := [name for name in names if known[name].kind == "stdin"]:
+        raise ParameterError(
+            f"`up` has no standard input to give to source {piped[0]}: run `up` with the other sources (--source), and "
+            f"beside it `… | marketpulse produce {piped[0]}`"
+        )
     embedded = settings.kafka.bootstrap_servers is None
     jobs: list[tuple[str, Sequence[str], Stage]] = []
     if embedded:
@@ -275,7 +281,7 @@ def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
     }
     return Status(
         starting=in_state[State.STARTING] + in_state[State.PLANNED],
-        troubled=in_state[State.WAITING] + in_state[State.FAILING],
+        troubled=in_state[State.WAITING] + in_state[State.FAILING] + in_state[State.LEFT],
         restarts=sum(child.restarts for child in supervisor.children),
         health=health,
     )

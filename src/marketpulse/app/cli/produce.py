@@ -50,6 +50,7 @@ def produce() -> None:
     marketpulse produce replay prices.csv --speed max      files
     marketpulse produce simulate --symbols 50              a simulated market
     marketpulse produce kafka --topic foreign              an existing topic
+    marketpulse produce stdin                              rows on standard input
     """
 
 
@@ -70,7 +71,7 @@ def named(name: str, again: Again = False, config: Config = None) -> None:
 
 @kinds.command()
 def replay(
-    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories and globs too.")],
+    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories and globs too; - is standard input.")],
     speed: Annotated[str | None, typer.Option(help="recorded, 20x (times faster), 500/s (rows a second) or max.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with later times.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Send random rows, one a second.")] = False,
@@ -92,6 +93,10 @@ def replay(
     mapping = mapping_of(
         record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
     )
+    if files == ["-"]:
+        from marketpulse.settings import StdinSettings
+
+        _feed(settings, "stdin", _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}), again)
     given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
     source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
     _feed(settings, f"replay-{Path(files[0]).stem}", source, again)
@@ -154,6 +159,28 @@ def kafka(
     )
     given = without_none({"topic": topic, "bootstrap_servers": bootstrap_servers, "mapping": mapping})
     _feed(settings, topic, _checked(KafkaSourceSettings, given), again)
+
+
+@kinds.command()
+def stdin(
+    historical: Annotated[bool, typer.Option("--historical", help="Their own times are the clock, however old they are.")] = False,
+    record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
+    time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in rows from standard input: JSON lines or CSV, as they come.
+
+    \b
+    my-feed | marketpulse produce stdin
+    zcat ticks.csv.gz | marketpulse produce stdin --historical --map price=last
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import StdinSettings
+
+    mapping = mapping_of(
+        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
+    )
+    given = {"mapping": mapping, "mode": "historical" if historical else "live"}
+    _feed(settings, "stdin", _checked(StdinSettings, given), again=False)
 
 
 def _checked(kind: Any, values: dict[str, Any]) -> Any:
