@@ -18,8 +18,11 @@ from pydantic_core import PydanticUndefined
 
 from marketpulse.settings import (
     AlphaVantageSettings,
+    BinanceSettings,
+    CoinbaseSettings,
     HttpSettings,
     KafkaSourceSettings,
+    RecordingSettings,
     ReplaySettings,
     Section,
     Settings,
@@ -65,6 +68,7 @@ EXAMPLES: dict[str, Any] = {
     "bootstrap_servers": "other-cluster:9092",
     "duration_s": 600,
     "every_s": 60,
+    "record": "/var/lib/marketpulse/recordings",
     "venue": "XNYS",
     "start": "2026-01-05T14:30:00Z",
     "mapping.columns": {"price": "last", "size": "qty"},
@@ -85,6 +89,9 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("alpha_vantage", AlphaVantageSettings, "bars of Alpha Vantage, asked by REST"),
     ("yahoo", YahooSettings, "bars of Yahoo's chart API, asked by REST"),
     ("push", HttpSettings, "rows that others push by HTTP"),
+    ("coinbase", CoinbaseSettings, "trades and quotes of Coinbase, as they happen"),
+    ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),
+    ("incident", RecordingSettings, "recorded messages of such a feed"),
     ("pipe", StdinSettings, "rows on standard input; for `produce`, not for `up`"),
 )
 

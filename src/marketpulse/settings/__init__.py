@@ -36,6 +36,7 @@ from marketpulse.settings.stores import (
     SinkSettings,
     StoreSettings,
 )
+from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings, StreamSettings
 from marketpulse.settings.tree import Settings, load_settings
 from marketpulse.settings.vendors import (
     AlphaVantageSettings,
@@ -54,8 +55,10 @@ __all__ = [
     "ArchiveSettings",
     "AthenaSettings",
     "AwsSettings",
+    "BinanceSettings",
     "BrokerSettings",
     "CatalogSettings",
+    "CoinbaseSettings",
     "EngineSettings",
     "HttpSettings",
     "InfluxSettings",
@@ -68,6 +71,7 @@ __all__ = [
     "PolledSettings",
     "PostgresSettings",
     "ProcessSettings",
+    "RecordingSettings",
     "RedisSettings",
     "ReplaySettings",
     "S3Settings",
@@ -79,6 +83,7 @@ __all__ = [
     "SqlSettings",
     "StdinSettings",
     "StoreSettings",
+    "StreamSettings",
     "TelemetrySettings",
     "YahooSettings",
     "load_settings",

@@ -13,6 +13,7 @@ from marketpulse.settings.sections import (
     Section,
     SimulateSettings,
 )
+from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings
 
 Symbol = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,32}$")]
 Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -159,6 +160,9 @@ AnySource = Annotated[
     | AlphaVantageSettings
     | YahooSettings
     | HttpSettings
-    | StdinSettings,
+    | StdinSettings
+    | CoinbaseSettings
+    | BinanceSettings
+    | RecordingSettings,
     Field(discriminator="kind"),
 ]

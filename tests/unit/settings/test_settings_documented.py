@@ -54,6 +54,9 @@ def test_the_example_is_a_valid_configuration_once_its_comments_are_taken_off(
         "alpha_vantage",
         "yahoo",
         "push",
+        "coinbase",
+        "binance",
+        "incident",
         "pipe",
     }
     assert settings.kafka.client["linger.ms"] == 5

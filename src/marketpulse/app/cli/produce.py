@@ -51,6 +51,8 @@ def produce() -> None:
     marketpulse produce simulate --symbols 50              a simulated market
     marketpulse produce kafka --topic foreign              an existing topic
     marketpulse produce stdin                              rows on standard input
+    marketpulse produce live BTC-USD                       Coinbase or Binance, as it happens
+    marketpulse produce recording DIR                      what such a feed has sent
     """
 
 
@@ -181,6 +183,49 @@ def stdin(
     )
     given = {"mapping": mapping, "mode": "historical" if historical else "live"}
     _feed(settings, "stdin", _checked(StdinSettings, given), again=False)
+
+
+@kinds.command()
+def live(
+    symbols: Annotated[list[str], typer.Argument(help="Pairs of one vendor: BTC-USD, binance:BTCUSDT.")],
+    record: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every message as it came, in this directory.")] = None,
+    with_venue: Annotated[bool, typer.Option("--with-venue", help="Symbols carry the venue: BTC-USDT.BINANCE.")] = False,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in trades and quotes of Coinbase or Binance as they happen; no key is needed.
+
+    \b
+    marketpulse produce live BTC-USD ETH-USD
+    marketpulse produce live binance:BTCUSDT --record recordings
+    """
+    settings = read_settings(config)
+    from marketpulse.app.feeds import live_sources
+
+    sources = live_sources(settings, symbols, record, with_venue)
+    if len(sources) > 1:
+        raise ParameterError(
+            f"these are pairs of {' and '.join(sources)}: one process feeds one vendor; `up --live` starts both"
+        )
+    [(name, source)] = sources.items()
+    _feed(settings, name, source, again=False)
+
+
+@kinds.command()
+def recording(
+    files: Annotated[list[str], typer.Argument(help="Recorded messages; directories and globs too.")],
+    vendor: Annotated[str, typer.Option(help="auto, coinbase or binance.")] = "auto",
+    again: Again = False, config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in a recording of a live feed, through the same parser and the same check of trade ids.
+
+    \b
+    marketpulse produce recording recordings/coinbase-20261122T220000.000000000Z.jsonl.gz
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import RecordingSettings
+
+    source = _checked(RecordingSettings, {"files": files, "vendor": vendor})
+    _feed(settings, f"recording-{Path(files[0]).name.split('.')[0]}", source, again)
 
 
 def _checked(kind: Any, values: dict[str, Any]) -> Any:

@@ -22,7 +22,10 @@ from marketpulse.ports import Hello, MarketLog, Polled, Source
 from marketpulse.settings import (
     AlphaVantageSettings,
     AnySource,
+    BinanceSettings,
+    CoinbaseSettings,
     HttpSettings,
+    RecordingSettings,
     ReplaySettings,
     Settings,
     SimulateSettings,
@@ -38,6 +41,9 @@ from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.sources.sample import SampleSource
 from marketpulse.sources.simulate import SimulateSource
 from marketpulse.sources.stdin import StdinSource
+from marketpulse.sources.streaming.live import LiveSource
+from marketpulse.sources.streaming.recorded import RecordedSource
+from marketpulse.sources.streaming.vendors import VENDORS
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -80,6 +86,11 @@ def open_source(
         return open_polled(settings, source_settings, carried, clock, alive), True
     if isinstance(source_settings, HttpSettings):
         return HttpSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), True
+    if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
+        vendor = VENDORS[source_settings.kind]
+        return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
+    if isinstance(source_settings, RecordingSettings):
+        return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True
     if isinstance(source_settings, StdinSettings):
         stream = sys.stdin.buffer
         return StdinSource(
@@ -120,7 +131,10 @@ class Production:
 
     def _again(self, position: str | None) -> str | None:
         """The source's beginning, as a run of its own where it has been run before."""
-        if isinstance(self.source, SimulateSource | PolledSource | HttpSource | StdinSource):
+        if isinstance(
+            self.source,
+            SimulateSource | PolledSource | HttpSource | StdinSource | LiveSource | RecordedSource,
+        ):
             return None
         if isinstance(self.source, KafkaTopicSource):
             return kafka_topic.begin_again(position)
@@ -227,7 +241,7 @@ class Production:
 
 
 def _finished_before(source: Source) -> bool:
-    return isinstance(source, ReplaySource | SimulateSource) and source.finished_before
+    return isinstance(source, ReplaySource | SimulateSource | RecordedSource) and source.finished_before
 
 
 class _Progress:

@@ -48,9 +48,7 @@ def each_object(message: bytes | str, parse: Callable[[Fields], Iterator[Parsed]
     return found
 
 
-def one_object(
-    value: Fields, parse: Callable[[Fields], Iterator[Parsed]], own: bytes | None
-) -> list[Parsed]:
+def one_object(value: Fields, parse: Callable[[Fields], Iterator[Parsed]], own: bytes | None) -> list[Parsed]:
     """What it says, up to where it cannot be used. `own`: its bytes, where it is a part of a message."""
     found: list[Parsed] = []
     try:
