@@ -11,7 +11,7 @@ from marketpulse.errors import RejectedRecord
 from marketpulse.model.market import EARLIEST_TIME_NS, LATEST_TIME_NS, PRICE_MAX, SIZE_MAX
 from marketpulse.sources.streaming.parsed import Parsed, Unusable
 
-_DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?")
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[-+]\d\d:\d\d)", re.ASCII)
 _UNITS = ((10**17, 1), (10**14, 1_000), (10**11, 1_000_000))  # from 1973 on told apart by size: ns, µs, ms
