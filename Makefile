@@ -17,7 +17,7 @@ help:
 	@echo "make run     start everything and open the page   (ARGS=\"--for 30s --no-browser\" passes options)"
 	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest)"
 	@echo "make lint    ruff and mypy"
-	@echo "make soak    kill the engine and the broker for hours (SEEDS=200; ARGS as for test)"
+	@echo "make soak    kill the engine and the broker for hours, and watch the memory of one (SEEDS=200 MINUTES=60; ARGS as for test)"
 	@echo "make test-trino  Athena's dialect on a real Trino    (fetches it, 820 MB)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
 	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 3.5 GB)"
@@ -53,9 +53,11 @@ test-trino: dev
 	@PYTHONPATH=.venv/java-packages $(BIN)/pytest tests/trino -v $(ARGS)
 
 SEEDS = 100
+MINUTES = 60
 
 soak: dev
-	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/chaos -v $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) MARKETPULSE_SOAK_MINUTES=$(MINUTES) \
+		$(BIN)/pytest tests/soak tests/chaos -v $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)

@@ -6,6 +6,8 @@ API knows that header, and one that passes over it would let two writers both wi
 relied on.
 """
 
+import base64
+import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -140,7 +142,7 @@ class S3Storage:
     def _put(self, path: str, data: bytes) -> None:
         key = self._root + path
         if len(data) < MULTIPART_BYTES:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentMD5=_digest(data))
             return
         parts = TransferConfig(
             multipart_threshold=MULTIPART_BYTES,
@@ -154,8 +156,9 @@ class S3Storage:
         for _ in range(ATTEMPTS):
             try:
                 self._client.put_object(
-                    Bucket=self._bucket, Key=self._root + path, Body=data, IfNoneMatch="*"
-                )
+                    Bucket=self._bucket, Key=self._root + path, Body=data, ContentMD5=_digest(data),
+                    IfNoneMatch="*",
+                )  # fmt: skip
             except ClientError as error:
                 if status_of(error) == _TAKEN:
                     return False
@@ -205,3 +208,8 @@ class S3Storage:
         except ClientError as error:
             if code_of(error) != "NoSuchUpload":
                 raise
+
+
+def _digest(data: bytes) -> str:
+    """For Content-MD5: without it some servers keep an empty object where the writer died between head and body."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()

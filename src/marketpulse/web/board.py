@@ -130,25 +130,29 @@ class Board:
 
     def _take_live(self, rows: pa.RecordBatch) -> None:
         """Only the newest row of each symbol, timeframe and bar counts: the others are overtaken."""
-        opens: list[int] = rows.column("open_time_ns").to_pylist()
+        opens = columns.values(rows, "open_time_ns")
         newest = {(*key, opens[i]): i for i, key in enumerate(columns.keys(rows))}
         rows = rows.take(pa.array(sorted(newest.values()), pa.int64()))
         values, books = self._values(rows, "live"), columns.books(rows)
-        event_times: list[int] = rows.column("event_time_ns").to_pylist()
-        ingest_times: list[int | None] = rows.column("ingest_time_ns").to_pylist()
+        event_times = columns.values(rows, "event_time_ns")
+        ingest_times = columns.values(rows, "ingest_time_ns")
+        began_ns: list[int] = []
         for i, (symbol, timeframe, open_ns, close_ns, date, prices, origin) in enumerate(columns.bars(rows)):
             state, series = self._series(symbol, timeframe)
             ingest = ingest_times[i] or 0
             if ingest > state.newest_ingest_ns:  # each trade is measured once, not once per timeframe
                 state.newest_ingest_ns = ingest
                 if ingest >= self._began_ns:  # an older trade was held up by what was not running
-                    self._figures.take_latency(ingest)
+                    began_ns.append(ingest)
             row = array("d", (open_ns / 1e6, close_ns / 1e6, *prices, 0.0))
+            bars = len(series)
             shown = series.take_forming(open_ns, row, values[i], self.seq, self._history)
-            self._chosen_spark(state)
+            if len(series) != bars:
+                self._chosen_spark(state)
             if shown:
                 state.book = books[i]
                 self._observe(state, origin, timeframe, date, open_ns, event_times[i], prices)
+        self._figures.take_latencies(began_ns)
 
     def _observe(
         self,

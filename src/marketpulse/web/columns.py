@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,15 +13,32 @@ BOOK = ("bid", "bid_size", "ask", "ask_size")
 PRICES = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
 
 
+def values(rows: pa.RecordBatch, name: str) -> list[Any]:
+    """A column's values; None where there is none. By numpy, which is quicker than Arrow's `to_pylist`."""
+    return _values(rows.column(name))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    if column.null_count and not pa.types.is_string(column.type):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+
+
 def keys(rows: pa.RecordBatch) -> "Iterable[tuple[str, str]]":
-    return zip(rows.column("symbol").to_pylist(), rows.column("timeframe").to_pylist(), strict=True)
+    return zip(values(rows, "symbol"), values(rows, "timeframe"), strict=True)
+
+
+def dates(rows: pa.RecordBatch) -> list[int | None]:
+    """The session's date, days since 1970; None where a row has none."""
+    return _values(rows.column("session_date").cast(pa.int32()))
 
 
 def floats(rows: pa.RecordBatch, name: str) -> list[float]:
-    column = rows.column(name)
+    """NaN where there is no value."""
+    column = rows.column(name).cast(pa.float64())
     if column.null_count:
-        column = pc.fill_null(column.cast(pa.float64()), math.nan)
-    return column.cast(pa.float64()).to_pylist()  # type: ignore[no-any-return]
+        column = pc.fill_null(column, math.nan)
+    return _values(column)
 
 
 def bars(
@@ -28,13 +46,13 @@ def bars(
 ) -> "Iterable[tuple[str, str, int, int, int | None, tuple[float, ...], tuple[str | None, str | None]]]":
     """Symbol, timeframe, open and close time (ns), session date (days), prices, (source, venue)."""
     return zip(
-        rows.column("symbol").to_pylist(),
-        rows.column("timeframe").to_pylist(),
-        rows.column("open_time_ns").to_pylist(),
-        rows.column("close_time_ns").to_pylist(),
-        rows.column("session_date").cast(pa.int32()).to_pylist(),
+        values(rows, "symbol"),
+        values(rows, "timeframe"),
+        values(rows, "open_time_ns"),
+        values(rows, "close_time_ns"),
+        dates(rows),
         zip(*(floats(rows, name) for name in PRICES), strict=True),
-        zip(rows.column("source").to_pylist(), rows.column("venue").to_pylist(), strict=True),
+        zip(values(rows, "source"), values(rows, "venue"), strict=True),
         strict=True,
     )
 

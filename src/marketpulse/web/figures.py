@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ RATE_WINDOW_S = 5.0
 LATENCY_WINDOW_S = 10
 _SMALLEST_MS = 0.1
 _RATIO = 1.1  # a percentile is right to 5 %
+_LOG_RATIO = math.log(_RATIO)
 _BUCKETS = 150  # up to 150 s
 
 
@@ -21,13 +23,15 @@ class LatencyWindow:
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, list[int]]] = deque()
 
-    def add(self, latency_ms: float, at_s: float) -> None:
+    def add(self, latencies_ms: Iterable[float], at_s: float) -> None:
         second = int(at_s)
         if not self._seconds or self._seconds[-1][0] != second:
             self._seconds.append((second, [0] * _BUCKETS))
             self._forget(second)
-        place = math.log(max(latency_ms, _SMALLEST_MS) / _SMALLEST_MS) / math.log(_RATIO)
-        self._seconds[-1][1][min(int(place), _BUCKETS - 1)] += 1
+        counts = self._seconds[-1][1]
+        for latency_ms in latencies_ms:
+            place = int(math.log(max(latency_ms, _SMALLEST_MS) / _SMALLEST_MS) / _LOG_RATIO)
+            counts[min(place, _BUCKETS - 1)] += 1
 
     def percentiles_ms(self, shares: tuple[float, ...], at_s: float) -> list[float | None]:
         """The latency that each share of the rows stayed under; None without rows."""
@@ -85,10 +89,12 @@ class Figures:
         while len(self._samples) > 2 and self._samples[1].at_s <= now - RATE_WINDOW_S:
             self._samples.popleft()
 
-    def take_latency(self, ingest_time_ns: int) -> None:
-        """A row that began at `ingest_time_ns` is on the page now."""
-        latency_ms = max(0.0, (self._clock.now_ns() - ingest_time_ns) / 1e6)
-        self._latencies.add(latency_ms, self._clock.monotonic())
+    def take_latencies(self, ingest_times_ns: Sequence[int]) -> None:
+        """Rows that began at these times are on the page now."""
+        if not ingest_times_ns:
+            return
+        now_ns = self._clock.now_ns()
+        self._latencies.add([(now_ns - began) / 1e6 for began in ingest_times_ns], self._clock.monotonic())
 
     def take_append_time(self, append_time_ms: int) -> None:
         self._newest_append_ms = max(self._newest_append_ms, append_time_ms)

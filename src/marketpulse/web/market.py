@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -35,8 +35,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """What traded in one bar, or in several: `value` is the sum of price × size, in quote currency."""
 
     open: float
@@ -189,22 +188,23 @@ class MarketPart:
 
     def _telling(self, rows: pa.RecordBatch) -> Iterator[tuple[str, int, int, int, Sequence[float]]]:
         """Only the rows of the timeframes that tell a session, and of these only the newest: one in five."""
-        symbols, timeframes = rows.column("symbol").to_pylist(), rows.column("timeframe").to_pylist()
-        opens = rows.column("open_time_ns").to_pylist()
-        dates = rows.column("session_date").cast(pa.int32()).to_pylist()
+        symbols, timeframes = columns.values(rows, "symbol"), columns.values(rows, "timeframe")
+        opens: list[int] = columns.values(rows, "open_time_ns")
+        days = [
+            opened // DAY_NS if date is None else date
+            for opened, date in zip(opens, columns.dates(rows), strict=True)
+        ]
         newest: dict[tuple[str, int], int] = {}
         longest: dict[str, int] = {}
         for i, symbol in enumerate(symbols):
             length = self._length(timeframes[i])
-            day = opens[i] // DAY_NS if dates[i] is None else dates[i]
-            if length and self._of(symbol).wants(day, length) and length >= longest.get(symbol, 0):
+            if length and self._of(symbol).wants(days[i], length) and length >= longest.get(symbol, 0):
                 longest[symbol] = length
                 newest[symbol, opens[i]] = i
         picked = rows.take(pa.array(newest.values(), pa.int64()))
         prices = zip(*(columns.floats(picked, name) for name in columns.PRICES), strict=True)
         for i, numbers in zip(newest.values(), prices, strict=True):
-            day = opens[i] // DAY_NS if dates[i] is None else dates[i]
-            yield symbols[i], self._length(timeframes[i]), day, opens[i], numbers
+            yield symbols[i], self._length(timeframes[i]), days[i], opens[i], numbers
 
     def _of(self, symbol: str) -> _Traded:
         of = self._symbols.pop(symbol, None)

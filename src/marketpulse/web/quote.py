@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 DAY_NS = 86_400 * 10**9
 
@@ -20,8 +21,7 @@ class Session:
     volume: float = math.nan  # known from the `1d` row only; it then sets high and low as well
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One bar, closed or forming, of any timeframe, as the quote looks at it."""
 
     date: int

@@ -124,7 +124,8 @@ class Series:
         self._forming.add(open_time_ns)
         if len(self._forming) > _FORMING_MAX:
             self._remove(min(self._forming), seq)
-        self.trim(history)
+        if len(self._keys) > history:
+            self.trim(history)
         return True
 
     def trim(self, history: int) -> None:

@@ -2,12 +2,14 @@
 
 import contextlib
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import botocore.auth
 import pytest
@@ -204,6 +206,40 @@ def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twic
         storage = opened(s3_bucket, endpoint_url=proxy)
         assert storage.create(COMMIT, b"mine", "a") is False  # the caller looks who wrote it: commits.py
         assert storage.read(COMMIT) == b"mine"
+
+
+class _Killed(BaseException):
+    """The writer died."""
+
+
+@pytest.mark.parametrize("how", ["create", "put"])
+def test_a_writer_that_dies_before_the_first_byte_of_a_file_leaves_none(
+    storage: S3Storage, s3_bucket: Bucket, how: str
+) -> None:
+    def write() -> bool:
+        return storage.create(COMMIT, b"whole", "a") if how == "create" else not storage.put({DATA: b"whole"}, "a")
+
+    def die_after_the_head(request: Any, **_: Any) -> None:
+        url = urlsplit(request.url)
+        if unquote(url.path).endswith(COMMIT if how == "create" else DATA):
+            head = [f"PUT {url.path} HTTP/1.1", f"Host: {url.netloc}"]
+            texts = ((k, v.decode() if isinstance(v, bytes) else v) for k, v in request.headers.items())
+            head += [f"{name}: {value}" for name, value in texts if name.lower() not in ("expect", "host")]
+            with socket.create_connection((url.hostname, url.port), timeout=30) as line:
+                line.sendall("\r\n".join([*head, "", ""]).encode())
+                line.shutdown(socket.SHUT_WR)
+                while line.recv(4_096):
+                    pass  # until the server has done with it
+            raise _Killed
+
+    storage.put({"other": b"see that the bucket is there"}, "a")
+    events = storage._client.meta.events
+    events.register("before-send.s3.PutObject", die_after_the_head)
+    with pytest.raises(_Killed):
+        write()
+    events.unregister("before-send.s3.PutObject", die_after_the_head)
+    assert [key for key in s3_bucket.keys() if key.endswith((COMMIT, DATA))] == []
+    assert write()
 
 
 # What a person must mend.

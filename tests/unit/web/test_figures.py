@@ -53,7 +53,7 @@ def test_a_log_that_is_away_keeps_its_last_counts_and_no_events() -> None:
 def test_percentiles_are_right_to_five_percent() -> None:
     window = LatencyWindow()
     for latency_ms in range(1, 1_001):
-        window.add(float(latency_ms), 0.5)
+        window.add([float(latency_ms)], 0.5)
     p50, p99 = window.percentiles_ms((0.5, 0.99), 0.5)
     assert p50 == pytest.approx(500, rel=0.05)
     assert p99 == pytest.approx(990, rel=0.05)
@@ -61,8 +61,8 @@ def test_percentiles_are_right_to_five_percent() -> None:
 
 def test_latencies_are_forgotten_after_ten_seconds() -> None:
     window = LatencyWindow()
-    window.add(1_000.0, 0.0)
-    window.add(1.0, 9.0)
+    window.add([1_000.0], 0.0)
+    window.add([1.0], 9.0)
     assert window.percentiles_ms((0.99,), 9.0)[0] == pytest.approx(1_000, rel=0.06)
     assert window.percentiles_ms((0.99,), 10.0)[0] == pytest.approx(1, rel=0.06)
     assert window.percentiles_ms((0.99,), 19.0) == [None]
@@ -71,12 +71,12 @@ def test_latencies_are_forgotten_after_ten_seconds() -> None:
 @pytest.mark.parametrize("latency_ms", [0.0, 1e9])
 def test_latencies_beyond_the_scale_are_counted_at_its_ends(latency_ms: float) -> None:
     window = LatencyWindow()
-    window.add(latency_ms, 0.0)
+    window.add([latency_ms], 0.0)
     assert window.percentiles_ms((0.5,), 0.0)[0] is not None
 
 
 def test_a_row_from_the_future_has_no_latency_below_zero() -> None:
     clock = ManualClock(10**18)
     figures = Figures(clock)
-    figures.take_latency(10**18 + 5 * 10**9)
+    figures.take_latencies([10**18 + 5 * 10**9])
     assert figures.shown()["latency_p50_ms"] == pytest.approx(0.1, rel=0.06)
