@@ -21,7 +21,7 @@ from marketpulse.app.pipeline.produce import run
 from marketpulse.settings import HttpSettings, Settings, load_settings
 from marketpulse.telemetry import Health
 from vendor_answers import recorded
-from vendor_server import Reply, Request, vendor
+from vendor_server import Reply, Request, scripted, vendor
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
@@ -153,6 +153,38 @@ def test_a_polled_vendor_through_faults_and_kills(
         parts = [volume_of.get((five["symbol"], five["open_time_ns"] + i * 60 * 10**9), 0) for i in range(5)]
         assert five["volume"] == sum(parts), "no larger bar closed before its parts were there"
         assert five["revision"] == 0
+
+
+def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
+    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", VENDORS_KEY)
+    told = {"Error Message": f"the parameter apikey is invalid or missing: {VENDORS_KEY}"}
+    with vendor(scripted(Reply.json(told))) as server:
+        config = configured(tmp_path, kafka_settings, server.url)
+        command = [sys.executable, "-m", "marketpulse", "produce", "alpha_vantage", "--config", str(config)]
+        ended = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert len(server.requests) == 1
+    assert ended.returncode == 3
+    assert "does not accept the key" in ended.stderr
+    assert "`.env`" in ended.stderr
+    assert VENDORS_KEY not in ended.stderr + ended.stdout
+
+
+def test_rows_on_a_pipe_are_in_the_log_when_it_ends(
+    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path, kafka_settings, "http://127.0.0.1:1")
+    table = "time,symbol,price\n" + "".join(f"{1_772_463_600 + i},S{i % 3},{i + 1}\n" for i in range(500))
+    command = [sys.executable, "-m", "marketpulse", "produce", "replay", "-", "--config", str(config)]
+    ended = subprocess.run(
+        command, cwd=tmp_path, input=table, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    prices = [r["price"] for r in committed(kafka_settings) if r["type"] == "trade"]
+    assert sorted(prices) == list(range(1, 501))
 
 
 def test_pushed_rows_are_in_the_log_when_the_answer_comes(kafka_settings: Settings) -> None:
