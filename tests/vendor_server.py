@@ -45,6 +45,7 @@ class VendorServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one piece
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)

@@ -76,6 +76,8 @@ def _handler(
         server_version = "marketpulse"
         sys_version = ""
         timeout = _SILENCE_S
+        wbufsize = -1  # head and body in one piece: the second would wait for the first one's receipt
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             if self.path.partition("?")[0] != PATH:

@@ -9,7 +9,7 @@ from marketpulse.app import patience
 from marketpulse.app.supervisor import ChildSpec, Stage
 from marketpulse.app.up import UpOptions, check_engine, has_display, page_port, plan
 from marketpulse.errors import EnvironmentProblem, ParameterError, SettingsError
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import Settings, StdinSettings, load_settings
 
 SOURCES = {"mine": {"kind": "simulate"}, "other": {"kind": "simulate", "seed": 2}}
 
@@ -73,6 +73,12 @@ def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_is_refused(tmp_
     ]
     with pytest.raises(ParameterError, match="no source 'third': the configuration has mine, other"):
         plan(settings_of(tmp_path), UpOptions(sources=("third",)))
+
+
+def test_standard_input_is_no_source_of_up(tmp_path: Path) -> None:
+    tree = settings_of(tmp_path).model_copy(update={"sources": {"pipe": StdinSettings()}})
+    with pytest.raises(ParameterError, match="marketpulse produce pipe"):
+        plan(tree, UpOptions())
 
 
 def test_every_child_reads_the_same_configuration(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ def test_each_vendor_gets_its_own(symbol: str, mark: str, written: str) -> None:
     assert theirs(symbol, mark) == written
 
 
-@pytest.mark.parametrize("other", ["VOD.L", "RY.TO", "BTC-USD", "^GSPC", "7203.T", "EURUSD=X", "BAC-PL", "SHOP.V", "TSCO.LON"])
+@pytest.mark.parametrize(
+    "other", ["VOD.L", "RY.TO", "BTC-USD", "^GSPC", "7203.T", "EURUSD=X", "BAC-PL", "SHOP.V", "TSCO.LON"]
+)
 def test_what_is_no_share_class_stays(other: str) -> None:
     assert ours(other) == other
     assert theirs(other, "-") == other

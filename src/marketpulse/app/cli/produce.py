@@ -98,7 +98,16 @@ def replay(
     if files == ["-"]:
         from marketpulse.settings import StdinSettings
 
-        _feed(settings, "stdin", _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}), again)
+        if speed or loop or sample or again:
+            raise ParameterError(
+                "what stands on a pipe is there once: --speed, --loop, --sample and --again are for files"
+            )
+        _feed(
+            settings,
+            "stdin",
+            _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}),
+            again=False,
+        )
     given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
     source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
     _feed(settings, f"replay-{Path(files[0]).stem}", source, again)

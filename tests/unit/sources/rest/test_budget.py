@@ -14,7 +14,8 @@ NEW_YORK = Allowance(25, "America/New_York", time(9, 30), time(16, 0), at_once=3
 
 
 def at(*moment: int) -> int:
-    return int(datetime(*moment, tzinfo=UTC).timestamp()) * 10**9  # type: ignore[misc]
+    year, month, day, *clock = moment
+    return int(datetime(year, month, day, *clock, tzinfo=UTC).timestamp()) * 10**9  # type: ignore[arg-type,misc]
 
 
 def budget(file: Path, now_ns: int, allowance: Allowance = NEW_YORK) -> tuple[Budget, ManualClock]:

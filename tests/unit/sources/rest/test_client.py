@@ -227,7 +227,7 @@ def test_the_key_is_sent_and_stands_nowhere_else(
             if where == "parameter"
             else {"header": "Authorization", "scheme": "Bearer "}
         ),
-    )  # type: ignore[arg-type]
+    )
     try:
         with vendor(scripted(reply)) as server:
             rest = client(server, key=key)
