@@ -123,3 +123,17 @@ def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.M
     assert not has_display()
     monkeypatch.setenv("WSL_DISTRO_NAME", "Ubuntu")
     assert has_display()
+
+
+def test_live_pairs_are_fed_in_instead_of_the_configured_sources(tmp_path: Path) -> None:
+    options = UpOptions(live=("BTC-USD,ETH-USD", "BTCUSDT"), record=Path("kept"))
+    sources = [s for s in plan(settings_of(tmp_path), options) if s.stage == Stage.SOURCE]
+    assert [s.name for s in sources] == ["produce-coinbase", "produce-binance"]
+    assert sources[0].command[-6:] == [
+        "produce",
+        "live",
+        "coinbase:BTC-USD",
+        "coinbase:ETH-USD",
+        "--record",
+        "kept",
+    ]
