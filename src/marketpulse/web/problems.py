@@ -1,7 +1,7 @@
-"""Errors of the web API, in one shape: {"error": what is wrong and what to do next}."""
+"""Errors of the web API, in one shape: {"error": what is wrong and what to do next, "kind": …}."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from fastapi import FastAPI
@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from marketpulse.errors import (
+    ChangedMeanwhile,
+    EnvironmentProblem,
     MarketPulseError,
     ParameterError,
     QueryCancelled,
@@ -19,7 +21,9 @@ from marketpulse.errors import (
     QueryRefused,
     Retryable,
 )
+from marketpulse.ports import SqlMistake
 from marketpulse.telemetry import API_ERRORS, get_logger
+from marketpulse.web.turns import Busy
 
 _NEXT = {
     404: "there is nothing here: the routes are in /api/openapi.json",
@@ -35,6 +39,11 @@ class Problem(BaseModel):
     error: str = Field(
         description="for people", examples=["limit: Input should be less than or equal to 10000"]
     )
+    kind: Literal["refused", "changed", "busy", "limit", "cancelled", "away", "failed"] = Field(
+        "refused", description="for programs"
+    )
+    line: int | None = Field(None, description="of a mistake in SQL, from 1")
+    column: int | None = Field(None, description="of a mistake in SQL, from 1")
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -50,9 +59,11 @@ _MEANING = {
     404: "There is nothing of this name.",
     405: "The method is not known here.",
     409: "The query was cancelled, or its id is taken.",
+    412: "It was changed meanwhile: read it again.",
     413: "The body is too long.",
     414: "The address is too long.",
     421: "This Host is not served here.",
+    428: "Say which version is changed: If-Match.",
     422: "More time or memory is needed than the settings allow.",
     429: "Too many requests: come again after Retry-After seconds.",
     500: "A mistake of ours: see the log.",
@@ -61,21 +72,46 @@ _MEANING = {
 
 
 def problem(status: int, what: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
-    """`more` stands beside `error`."""
+    """`more` stands beside `error` and `kind`."""
     API_ERRORS.labels(str(status)).inc()
     every = {"cache-control": "no-store", **(headers or {})}
-    return Response(orjson.dumps({"error": what, **more}), status, every, media_type="application/json")
+    kind = _KIND.get(status, "refused" if status < 500 else "failed")
+    body = {"error": what, "kind": kind, **more}
+    return Response(orjson.dumps(body), status, every, media_type="application/json")
 
 
-def status_of(error: MarketPulseError) -> int:
-    """The HTTP status of what was raised on purpose."""
-    if isinstance(error, QueryLimit):
-        return 422
-    if isinstance(error, QueryRefused | ParameterError):
-        return 400
-    if isinstance(error, QueryCancelled):
-        return 409
-    return 503 if isinstance(error, Retryable) else 500
+_KIND = {429: "busy", 503: "away"}
+
+
+class BodyTooLong(ParameterError):
+    """More was sent than is read."""
+
+
+class Unconditional(ParameterError):
+    """A change without the version that it is a change of."""
+
+
+_TOLD: Sequence[tuple[type[MarketPulseError], int, str]] = (  # the first that fits
+    (BodyTooLong, 413, "refused"), (Unconditional, 428, "refused"), (ChangedMeanwhile, 412, "changed"),
+    (Busy, 429, "busy"), (QueryLimit, 422, "limit"), (QueryCancelled, 409, "cancelled"),
+    (QueryRefused, 400, "refused"), (ParameterError, 400, "refused"), (Retryable, 503, "away"),
+    (EnvironmentProblem, 503, "away"), (MarketPulseError, 500, "failed"),
+)  # fmt: skip
+
+
+def told(error: MarketPulseError) -> tuple[int, str]:
+    """The HTTP status of what was raised on purpose, and its kind."""
+    return next((status, kind) for of, status, kind in _TOLD if isinstance(error, of))
+
+
+def problem_of(error: MarketPulseError, **more: Any) -> Response:
+    """The answer to what was raised on purpose; where in SQL it lies is told too. `more` stands beside it."""
+    status, kind = told(error)
+    mistake = getattr(error, "mistake", None)
+    if isinstance(mistake, SqlMistake):
+        more = {"line": mistake.line, "column": mistake.column, **more}
+    again = {"retry-after": "1"} if status in (429, 503) else None
+    return problem(status, str(error), again, kind=kind, **more)
 
 
 def tell_problems(app: FastAPI) -> None:
@@ -114,10 +150,10 @@ async def _http(request: Request, error: Exception) -> Response:  # noqa: ARG001
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, MarketPulseError)  # noqa: S101 - registered for it
-    status = status_of(error)
+    status, _ = told(error)
     if status >= 500:
         get_logger().warning("request_failed", path=request.url.path, status=status, fault=str(error))
-    return problem(status, str(error), {"retry-after": "1"} if status == 503 else None)
+    return problem_of(error)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

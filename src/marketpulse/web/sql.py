@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 import orjson
@@ -25,17 +24,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from marketpulse.errors import (
-    MarketPulseError,
-    ParameterError,
-    QueryCancelled,
-    QueryLimit,
-    QueryRefused,
-    Retryable,
-)
-from marketpulse.ports import SqlAnswer, SqlDesk, SqlMistake
+from marketpulse.errors import MarketPulseError, ParameterError, QueryCancelled
+from marketpulse.ports import SqlAnswer, SqlDesk
 from marketpulse.settings import SqlSettings
 from marketpulse.telemetry import SQL_QUERIES, SQL_RUNNING, SQL_SECONDS
+from marketpulse.web.problems import problem, problem_of, told
+from marketpulse.web.rest.answers import tell_fresh
 from marketpulse.web.sql_described import (
     DESCRIBED_NAMED,
     DESCRIBED_RUNNING,
@@ -44,6 +38,7 @@ from marketpulse.web.sql_described import (
     described_post,
 )
 from marketpulse.web.sql_request import MEDIA, Wish, read_wish
+from marketpulse.web.turns import Busy, hung_up
 
 _VOLATILE = re.compile(
     r"\b(now|today|random|rand|uuid\w*|gen_random_uuid|current_\w+|local(time\w*)?|get_current_\w+|transaction_timestamp)\b",
@@ -97,22 +92,18 @@ class SqlApi:
             router.add_api_route(path, answer, methods=[method], response_class=Response, **about)
         return router
 
-    async def named(self, request: Request) -> Response:
+    async def named(self) -> Response:
         """The library of named queries, with their parameters."""
-        if (refusal := _from_elsewhere(request)) is not None:
-            return refusal
         try:
             library = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: self._open().library()
             )
         except MarketPulseError as error:
             return _refused(error)
-        return _json({"queries": list(library)})
+        return tell_fresh({"queries": list(library)})
 
-    async def running(self, request: Request) -> Response:
+    async def running(self) -> Response:
         """The queries that run, and those that wait for their turn."""
-        if (refusal := _from_elsewhere(request)) is not None:
-            return refusal
         queries = [
             {
                 "id": name, "sql": one.wish.question.sql, "named": one.wish.question.named,
@@ -120,17 +111,15 @@ class SqlApi:
             }
             for name, one in self._running.items()
         ]  # fmt: skip
-        return _json({"queries": queries})
+        return tell_fresh({"queries": queries})
 
     async def stop(self, request: Request) -> Response:
         """Stop a query; it is then answered with 409."""
-        if (refusal := _from_elsewhere(request)) is not None:
-            return refusal
         one = self._running.get(request.path_params["id"])
         if one is None:
-            return _json({"error": "no query of this id runs: see /api/sql/running"}, 404)
+            return problem(404, "no query of this id runs: see /api/sql/running")
         one.stop()
-        return _json({"stopped": request.path_params["id"]})
+        return tell_fresh({"stopped": request.path_params["id"]})
 
     async def post(self, request: Request) -> Response:
         """The rows of one SELECT over what is stored; the query is the body, or a member of it."""
@@ -138,19 +127,16 @@ class SqlApi:
 
     async def ask(self, request: Request) -> Response:
         """The rows of one SELECT over what is stored, or of a named query."""
-        if (refusal := _from_elsewhere(request)) is not None:
-            return refusal
         try:
             wish = await read_wish(request, self._limits.rows_max)
         except ParameterError as error:
             return _refused(error)
         name = wish.id or uuid.uuid4().hex
         if name in self._running:
-            return _json({"error": f"a query of the id {name} runs already: choose another"}, 409)
+            return problem(409, f"a query of the id {name} runs already: choose another")
         if len(self._running) >= self._limits.at_once + self._limits.waiting:
-            SQL_QUERIES.labels("busy").inc()
             said = f"{self._limits.at_once} queries run and {self._limits.waiting} wait: try again"
-            return _json({"error": said}, 429, {"retry-after": "1"})
+            return _refused(Busy(said))
         one = self._running[name] = _Running(wish)
         SQL_RUNNING.set(len(self._running))
         begun = time.monotonic()
@@ -175,7 +161,7 @@ class SqlApi:
 
     async def _heard(self, request: Request, one: _Running) -> _Found:
         """Waits its turn and runs, for as long as somebody wants to know. Raises what SqlDesk.answer does."""
-        gone = asyncio.create_task(_gone(request))
+        gone = asyncio.create_task(hung_up(request))
         stopped = asyncio.create_task(one.stopped.wait())
         work = asyncio.create_task(self._in_turn(one, request.headers.get("if-none-match")))
         try:
@@ -216,19 +202,6 @@ class SqlApi:
             return self._desk
 
 
-async def _gone(request: Request) -> None:
-    """Returns when the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _from_elsewhere(request: Request) -> Response | None:
-    """A page of another site may make a browser ask here; it must not make this machine work."""
-    if request.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
-        return None
-    return _json({"error": "another site's page may not ask here"}, 403)
-
-
 def _etag(version: str, wish: Wish) -> str:
     question = wish.question
     about = (
@@ -263,26 +236,5 @@ def _answered(request: Request, wish: Wish, found: _Found, name: str, begun: flo
 
 
 def _refused(error: MarketPulseError, name: str | None = None) -> Response:
-    status, end = _status(error)
-    SQL_QUERIES.labels(end).inc()
-    body: dict[str, Any] = {"error": str(error), "kind": end}
-    mistake = getattr(error, "mistake", None)
-    if isinstance(mistake, SqlMistake):
-        body |= {"line": mistake.line, "column": mistake.column}
-    headers = {"retry-after": "1"} if status == 503 else {}
-    return _json(body | ({} if name is None else {"id": name}), status, headers)
-
-
-def _status(error: MarketPulseError) -> tuple[int, str]:
-    if isinstance(error, QueryLimit):
-        return 422, "limit"
-    if isinstance(error, QueryRefused | ParameterError):
-        return 400, "refused"
-    if isinstance(error, QueryCancelled):
-        return 409, "cancelled"
-    return (503, "away") if isinstance(error, Retryable) else (500, "failed")
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    every = {"cache-control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(value), status, every, media_type="application/json")
+    SQL_QUERIES.labels(told(error)[1]).inc()
+    return problem_of(error) if name is None else problem_of(error, id=name)

@@ -27,16 +27,19 @@ class Turns:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._asked: set[threading.Event] = set()
 
-    async def take(self, request: Request, work: Callable[[threading.Event], T]) -> T:
-        """What the work gives. Its event is set when the client has gone, or the server stops.
+    async def take(
+        self, request: Request, work: Callable[[threading.Event], T], cancelled: threading.Event | None = None
+    ) -> T:
+        """What the work gives. Its event (`cancelled`, where one is given) is set when the client has gone, or the
+        server stops.
 
         Raises what the work does, Busy, and QueryCancelled when the client has gone.
         """
         if len(self._asked) >= self._at_once + self._waiting_max:
             raise Busy(f"{self._at_once} {self._name} are worked on and {self._waiting_max} wait: try again")
-        cancelled = threading.Event()
+        cancelled = threading.Event() if cancelled is None else cancelled
         self._asked.add(cancelled)
-        gone = asyncio.create_task(_gone(request))
+        gone = asyncio.create_task(hung_up(request))
         done = asyncio.get_running_loop().run_in_executor(self._pool, _in_turn, work, cancelled)
         either: list[asyncio.Future[Any]] = [gone, done]
         try:
@@ -44,6 +47,8 @@ class Turns:
             if not done.done():
                 cancelled.set()
             return await done
+        except asyncio.CancelledError:
+            raise QueryCancelled("nobody waits for it any more") from None
         finally:
             cancelled.set()
             gone.cancel()
@@ -62,6 +67,7 @@ def _in_turn(work: Callable[[threading.Event], T], cancelled: threading.Event) -
     return work(cancelled)
 
 
-async def _gone(request: Request) -> None:
+async def hung_up(request: Request) -> None:
+    """Returns when the client has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -10,7 +10,9 @@ from fastapi import FastAPI, Query
 from starlette.exceptions import HTTPException
 
 from marketpulse.errors import (
+    ChangedMeanwhile,
     EnvironmentProblem,
+    Fatal,
     MarketPulseError,
     ParameterError,
     QueryCancelled,
@@ -18,8 +20,10 @@ from marketpulse.errors import (
     QueryRefused,
     Retryable,
 )
+from marketpulse.ports import SqlMistake
 from marketpulse.telemetry import REGISTRY
-from marketpulse.web.problems import tell_problems
+from marketpulse.web.problems import BodyTooLong, Unconditional, tell_problems, told
+from marketpulse.web.turns import Busy
 
 
 def answered(error: Exception | None, path: str = "/x", method: str = "GET") -> httpx.Response:
@@ -42,18 +46,28 @@ def answered(error: Exception | None, path: str = "/x", method: str = "GET") -> 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (ParameterError("say what"), 400), (QueryRefused("say what"), 400), (QueryLimit("say what"), 422),
-        (QueryCancelled("say what"), 409), (Retryable("say what"), 503), (EnvironmentProblem("say what"), 500),
+        (ParameterError("say what"), 400), (BodyTooLong("say what"), 413), (Unconditional("say what"), 428),
+        (QueryRefused("say what"), 400), (QueryLimit("say what"), 422), (QueryCancelled("say what"), 409),
+        (ChangedMeanwhile("say what"), 412), (Busy("say what"), 429), (Retryable("say what"), 503),
+        (EnvironmentProblem("say what"), 503), (Fatal("say what"), 500),
     ],
 )  # fmt: skip
 def test_an_error_of_ours_says_what_to_do(error: MarketPulseError, status: int) -> None:
     answer = answered(error)
     assert (answer.status_code, answer.json(), answer.headers["cache-control"]) == (
         status,
-        {"error": "say what"},
+        {"error": "say what", "kind": told(error)[1]},
         "no-store",
     )
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
+
+
+def test_a_mistake_in_sql_is_told_with_its_place() -> None:
+    error = QueryRefused("there is no column x")
+    error.mistake = SqlMistake("no column x", 2, 7)
+    assert answered(error).json() == {
+        "error": "there is no column x", "kind": "refused", "line": 2, "column": 7,
+    }  # fmt: skip
 
 
 def test_a_mistake_of_ours_tells_nothing_of_itself() -> None:
@@ -66,14 +80,15 @@ def test_a_mistake_of_ours_tells_nothing_of_itself() -> None:
 
 def test_parameters_unknown_places_and_methods_alike() -> None:
     assert answered(None, "/x?limit=0").json() == {
-        "error": "limit: Input should be greater than or equal to 1"
+        "error": "limit: Input should be greater than or equal to 1",
+        "kind": "refused",
     }
     assert answered(None, "/y").status_code == 404
     wrong = answered(None, "/x", "PUT")
     assert (wrong.status_code, wrong.headers["allow"], list(json.loads(wrong.content))) == (
         405,
         "GET",
-        ["error"],
+        ["error", "kind"],
     )
     teapot = answered(HTTPException(418, "short and stout"))
-    assert teapot.json() == {"error": "short and stout"}
+    assert teapot.json() == {"error": "short and stout", "kind": "refused"}

@@ -13,12 +13,10 @@ All of it runs in threads: calls that are quick in some, trials in one of their 
 come again. What changes a rule is only taken from this page itself: with its Origin.
 """
 
-import asyncio
 import re
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -27,18 +25,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from marketpulse.errors import (
-    ChangedMeanwhile,
-    EnvironmentProblem,
-    MarketPulseError,
-    ParameterError,
-    QueryCancelled,
-    QueryLimit,
-    Retryable,
-)
+from marketpulse.errors import MarketPulseError, ParameterError
 from marketpulse.ports import AlertDesk, AlertTrial, PastAlerts
 from marketpulse.telemetry import ALERT_REQUESTS
 from marketpulse.web.alerts_feed import alert_rows
+from marketpulse.web.problems import BodyTooLong, Unconditional, problem, problem_of, told
+from marketpulse.web.rest.answers import tell_fresh
+from marketpulse.web.turns import Turns
 
 BODY_MAX = 300_000  # bytes: a rule with 10,000 symbols fits
 AT_ONCE, WAITING = 4, 32
@@ -50,10 +43,6 @@ _TIME_MAX_MS = 2**63 // _MS - 1
 _VERSION = re.compile(r'"([0-9a-f]{16})"')
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 T = TypeVar("T")
-
-
-class _Busy(Exception):
-    """Too much waits already."""
 
 
 @dataclass(slots=True)
@@ -73,9 +62,8 @@ class AlertRulesApi:
         self._open_desk = open_desk
         self._desk: AlertDesk | None = None
         self._opening = threading.Lock()
-        self._quick = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="alerts")
-        self._slow = ThreadPoolExecutor(1, thread_name_prefix="alert-trial")
-        self._waiting = 0
+        self._quick = Turns("questions about alerts", AT_ONCE, WAITING)
+        self._slow = Turns("trials of rules", 1, TRIALS_WAITING)
         self._trials: dict[str, _Trial] = {}
 
     def router(self) -> APIRouter:
@@ -98,23 +86,23 @@ class AlertRulesApi:
     async def feed(self, request: Request) -> Response:
         async def ask() -> dict[str, Any]:
             wanted = _past(request)
-            cancelled = threading.Event()
-            rows = [row for _, row in alert_rows(await self._ran(lambda desk: desk.past(wanted, cancelled)))]
+            found = await self._quick.take(request, lambda gone: self._open().past(wanted, gone))
+            rows = [row for _, row in alert_rows(found)]
             last = rows[-1] if len(rows) == wanted.limit else None
             return {"rows": rows, "before": None if last is None else [last[2], last[0], last[1]]}
 
         return await self._answered(request, ask)
 
     async def rules(self, request: Request) -> Response:
-        return await self._answered(request, lambda: self._ran(lambda desk: desk.rules()))
+        return await self._answered(request, lambda: self._ran(request, lambda desk: desk.rules()))
 
     async def language(self, request: Request) -> Response:
-        return await self._answered(request, lambda: self._ran(lambda desk: desk.language()))
+        return await self._answered(request, lambda: self._ran(request, lambda desk: desk.language()))
 
     async def check(self, request: Request) -> Response:
         async def ask() -> Any:
             fields = _rule(await _body(request))
-            return await self._ran(lambda desk: desk.check(fields))
+            return await self._ran(request, lambda desk: desk.check(fields))
 
         return await self._answered(request, ask)
 
@@ -122,7 +110,7 @@ class AlertRulesApi:
         async def ask() -> Any:
             fields = {**_rule(await _body(request)), "name": request.path_params["name"]}
             version = _version(request, new=True)
-            return await self._ran(lambda desk: desk.put(fields, version))
+            return await self._ran(request, lambda desk: desk.put(fields, version))
 
         return await self._answered(request, ask, writes=True)
 
@@ -132,14 +120,14 @@ class AlertRulesApi:
             if not isinstance(muted, bool):
                 raise ParameterError('send {"muted": true} or {"muted": false}')
             name, version = request.path_params["name"], _version(request)
-            return await self._ran(lambda desk: desk.mute(name, muted, version))
+            return await self._ran(request, lambda desk: desk.mute(name, muted, version))
 
         return await self._answered(request, ask, writes=True)
 
     async def remove(self, request: Request) -> Response:
         async def ask() -> Any:
             name, version = request.path_params["name"], _version(request)
-            return await self._ran(lambda desk: desk.remove(name, version))
+            return await self._ran(request, lambda desk: desk.remove(name, version))
 
         return await self._answered(request, ask, writes=True)
 
@@ -151,21 +139,13 @@ class AlertRulesApi:
                 raise ParameterError("id has 1 to 64 letters, digits, _ and -")
             if name in self._trials:
                 raise ParameterError(f"a trial of the id {name} runs already: choose another")
-            if len(self._trials) > TRIALS_WAITING:
-                raise _Busy
             one = self._trials[name] = _Trial()
-            gone = asyncio.create_task(_gone(request))
-            gone.add_done_callback(lambda task: None if task.cancelled() else one.cancelled.set())
+
             try:
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(
-                    self._slow, lambda: self._open().attempt(trial, one.cancelled, one.progress)
+                found = await self._slow.take(
+                    request, lambda stop: self._open().attempt(trial, stop, one.progress), one.cancelled
                 )
-            except asyncio.CancelledError:
-                one.cancelled.set()
-                raise QueryCancelled("the trial was stopped") from None
             finally:
-                gone.cancel()
                 del self._trials[name]
             return {"id": name, **found}
 
@@ -173,57 +153,37 @@ class AlertRulesApi:
 
     async def progress(self, request: Request) -> Response:
         one = self._trials.get(request.path_params["id"])
-        return _json(
+        return tell_fresh(
             {"running": False} if one is None else {"running": True, "done": one.done, "total": one.total}
         )
 
     async def stop(self, request: Request) -> Response:
-        if (refusal := _from_elsewhere(request)) is not None:
-            return refusal
         if (one := self._trials.get(request.path_params["id"])) is None:
-            return _json({"error": "no trial of this id runs: it has ended, or was never begun"}, 404)
+            return problem(404, "no trial of this id runs: it has ended, or was never begun")
         one.cancelled.set()
-        return _json({"stopped": request.path_params["id"]})
+        return tell_fresh({"stopped": request.path_params["id"]})
 
     def close(self) -> None:
         """Stop every trial. To be called from any thread."""
-        for one in list(self._trials.values()):
-            one.cancelled.set()
-        for pool in (self._slow, self._quick):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._slow.close()
+        self._quick.close()
         if self._desk is not None:
             self._desk.close()
 
-    async def _ran(self, work: Callable[[AlertDesk], T]) -> T:
-        if self._waiting >= AT_ONCE + WAITING:
-            raise _Busy
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._quick, lambda: work(self._open()))
-        finally:
-            self._waiting -= 1
+    async def _ran(self, request: Request, work: Callable[[AlertDesk], T]) -> T:
+        return await self._quick.take(request, lambda _: work(self._open()))
 
     async def _answered(self, request: Request, ask: Callable[[], Any], *, writes: bool = False) -> Response:
-        if (
-            refusal := _from_elsewhere(request) or (_without_origin(request) if writes else None)
-        ) is not None:
+        if writes and (refusal := _without_origin(request)) is not None:
             return refusal
         kind = "change" if writes else request.url.path.split("/")[3]
         try:
             found = await ask()
-        except _Busy:
-            ALERT_REQUESTS.labels(kind, "busy").inc()
-            return _json(
-                {"error": "too many questions at once: try again in a second"}, 429, {"retry-after": "1"}
-            )
         except MarketPulseError as error:
-            status, end = _status(error)
-            ALERT_REQUESTS.labels(kind, end).inc()
-            return _json(
-                {"error": str(error), "kind": end}, status, {"retry-after": "1"} if status == 503 else None
-            )
+            ALERT_REQUESTS.labels(kind, told(error)[1]).inc()
+            return problem_of(error)
         ALERT_REQUESTS.labels(kind, "answered").inc()
-        return _json(found)
+        return tell_fresh(found)
 
     def _open(self) -> AlertDesk:
         with self._opening:
@@ -232,38 +192,12 @@ class AlertRulesApi:
             return self._desk
 
 
-class _TooLarge(ParameterError):
-    """The body is too long."""
-
-
-class _NoCondition(ParameterError):
-    """A change without the version that it is a change of."""
-
-
-def _status(error: MarketPulseError) -> tuple[int, str]:
-    for kind, status, end in (
-        (_TooLarge, 413, "refused"), (_NoCondition, 428, "refused"), (ChangedMeanwhile, 412, "changed"),
-        (QueryCancelled, 409, "cancelled"), (QueryLimit, 422, "limit"), (ParameterError, 400, "refused"),
-        (Retryable, 503, "away"), (EnvironmentProblem, 503, "away"),
-    ):  # fmt: skip
-        if isinstance(error, kind):
-            return status, end
-    return 500, "failed"
-
-
-def _from_elsewhere(request: Request) -> Response | None:
-    """A page of another site may make a browser ask here; it must not make this machine work."""
-    if request.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
-        return None
-    return _json({"error": "another site's page may not ask here"}, 403)
-
-
 def _without_origin(request: Request) -> Response | None:
     """The guard has let in no Origin but our own; here there must be one."""
     if "origin" in request.headers:
         return None
     said = "changes are taken from the page alone: send its address as Origin, or use `marketpulse alerts`"
-    return _json({"error": said}, 403)
+    return problem(403, said)
 
 
 def _version(request: Request, *, new: bool = False) -> str:
@@ -273,7 +207,7 @@ def _version(request: Request, *, new: bool = False) -> str:
     match = _VERSION.fullmatch(request.headers.get("if-match", ""))
     if match is None:
         also = ", or If-None-Match: * for a new rule" if new else ""
-        raise _NoCondition(
+        raise Unconditional(
             f'say which version is changed: If-Match: "…", as /api/alerts/rules gives it{also}'
         )
     return match[1]
@@ -286,7 +220,7 @@ async def _body(request: Request) -> dict[str, Any]:
     async for part in request.stream():
         body += part
         if len(body) > BODY_MAX:
-            raise _TooLarge(f"the body is longer than {BODY_MAX:,} bytes")
+            raise BodyTooLong(f"the body is longer than {BODY_MAX:,} bytes")
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -341,14 +275,3 @@ def _past(request: Request) -> PastAlerts:
     if any(len(names) > NAMES_MAX for names in chosen):
         raise ParameterError(f"at most {NAMES_MAX} of each: state, severity, symbol, rule")
     return PastAlerts(int(limit[:6]), before, *map(tuple, chosen))
-
-
-async def _gone(request: Request) -> None:
-    """Returns when the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    every = {"cache-control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(value), status, every, media_type="application/json")

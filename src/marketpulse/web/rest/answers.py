@@ -54,6 +54,11 @@ def next_link(request: Request, **changed: Any) -> str:
     return f"{request.url.path}?{urlencode(asked)}"
 
 
+def tell_fresh(value: Any) -> Response:
+    """JSON of what is another thing the next moment: never kept."""
+    return Response(orjson.dumps(value), headers={"cache-control": "no-store"}, media_type=MEDIA["json"])
+
+
 def tell(request: Request, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """JSON of any value; numbers that are none become null."""
     return tell_bytes(request, orjson.dumps(value), MEDIA["json"], headers)

@@ -3,37 +3,28 @@
     GET /api/sql/schema       every table with its columns, and what `[sql]` allows
     POST /api/sql/explain     runs a query and tells what it read; hanging up stops it
 
-One explanation runs at a time and one waits, beside the queries, in a thread of their own.
+One explanation runs at a time and one waits, beside the queries.
 """
 
-import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from marketpulse.errors import (
-    MarketPulseError,
-    ParameterError,
-    QueryCancelled,
-    QueryLimit,
-    QueryRefused,
-    Retryable,
-)
-from marketpulse.ports import SqlGuide, SqlMistake, SqlQuestion
+from marketpulse.errors import MarketPulseError, ParameterError
+from marketpulse.ports import SqlGuide, SqlQuestion
 from marketpulse.settings import SqlSettings
 from marketpulse.telemetry import SQL_QUERIES
+from marketpulse.web.problems import problem_of, told
+from marketpulse.web.rest.answers import tell_fresh
+from marketpulse.web.turns import Turns
 
-T = TypeVar("T")
 BODY_MAX = 250_000  # bytes
-_AT_ONCE = 2  # of which one waits
 
 
 class Asked(BaseModel):
@@ -55,9 +46,8 @@ class AskApi:
         self._limits = limits
         self._guide: SqlGuide | None = None
         self._opening = threading.Lock()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ask-plan")
-        self._tables_pool = ThreadPoolExecutor(1, thread_name_prefix="ask-tables")
-        self._running: set[threading.Event] = set()
+        self._plans = Turns("queries to explain", 1, 1)
+        self._tables = Turns("questions about tables", 1, 32)
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api/sql", tags=["sql"])
@@ -72,13 +62,10 @@ class AskApi:
         """Every table with its columns, and what the settings allow."""
         names = ("timeout_s", "memory_limit_mb", "rows_max", "at_once", "waiting")
         try:
-            _check_site(request)
-            tables = await asyncio.get_running_loop().run_in_executor(
-                self._tables_pool, lambda: self._opened().tables()
-            )
+            tables = await self._tables.take(request, lambda _: self._opened().tables())
         except MarketPulseError as error:
             return _refused(error)
-        return _json({
+        return tell_fresh({
             "tables": [
                 {"name": t.name, "meaning": t.meaning, "columns": [{"name": n, "type": kind} for n, kind in t.columns]}
                 for t in tables
@@ -89,68 +76,27 @@ class AskApi:
     async def explain(self, request: Request) -> Response:
         """Run a query; what it read, of how much, and DuckDB's plan."""
         try:
-            _check_site(request)
             question = _question(await _body(request))
-            if len(self._running) >= _AT_ONCE:
-                SQL_QUERIES.labels("busy").inc()
-                said = "another query is being explained and one waits: try again"
-                return _json({"error": said, "kind": "busy"}, 429, {"retry-after": "1"})
-            plan = await self._until_gone(request, lambda stop: self._opened().plan(question, stop))
+            plan = await self._plans.take(request, lambda stop: self._opened().plan(question, stop))
         except MarketPulseError as error:
             return _refused(error)
         SQL_QUERIES.labels("explained").inc()
-        return _json({
+        return tell_fresh({
             "sql": plan.sql, "dialect": plan.dialect, "scans": [asdict(scan) for scan in plan.scans], "plan": plan.plan,
         })  # fmt: skip
 
     def close(self) -> None:
         """Stop what runs. To be called from any thread."""
-        for cancelled in list(self._running):
-            cancelled.set()
-        for pool in (self._pool, self._tables_pool):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._plans.close()
+        self._tables.close()
         if self._guide is not None:
             self._guide.close()
-
-    async def _until_gone(self, request: Request, work: Callable[[threading.Event], T]) -> T:
-        """What `work` gives; it is told to stop when nobody waits for it any more."""
-        cancelled = threading.Event()
-        self._running.add(cancelled)
-        gone = asyncio.create_task(_gone(request))
-        running = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
-        either: set[asyncio.Future[Any]] = {running, gone}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                cancelled.set()
-            return await running
-        except asyncio.CancelledError:
-            raise QueryCancelled("the query was cancelled") from None
-        finally:
-            cancelled.set()
-            gone.cancel()
-            self._running.discard(cancelled)
 
     def _opened(self) -> SqlGuide:
         with self._opening:
             if self._guide is None:
                 self._guide = self._open_guide()
             return self._guide
-
-
-class _FromElsewhere(ParameterError):
-    """A page of another site may make a browser ask here; it must not make this machine work."""
-
-
-def _check_site(request: Request) -> None:
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        raise _FromElsewhere("another site's page may not ask here")
-
-
-async def _gone(request: Request) -> None:
-    """Returns when the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _body(request: Request) -> bytes:
@@ -180,27 +126,5 @@ def _question(body: bytes) -> SqlQuestion:
 
 
 def _refused(error: MarketPulseError) -> Response:
-    status, end = _status(error)
-    SQL_QUERIES.labels(end).inc()
-    body: dict[str, Any] = {"error": str(error), "kind": end}
-    mistake = getattr(error, "mistake", None)
-    if isinstance(mistake, SqlMistake):
-        body |= {"line": mistake.line, "column": mistake.column}
-    return _json(body, status, {"retry-after": "1"} if status == 503 else {})
-
-
-def _status(error: MarketPulseError) -> tuple[int, str]:
-    if isinstance(error, _FromElsewhere):
-        return 403, "refused"
-    if isinstance(error, QueryLimit):
-        return 422, "limit"
-    if isinstance(error, QueryRefused | ParameterError):
-        return 400, "refused"
-    if isinstance(error, QueryCancelled):
-        return 409, "cancelled"
-    return (503, "away") if isinstance(error, Retryable) else (500, "failed")
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    every = {"cache-control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(value), status, every, media_type="application/json")
+    SQL_QUERIES.labels(told(error)[1]).inc()
+    return problem_of(error)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from marketpulse.errors import Fatal, MarketPulseError, ParameterError, QueryRefused
+from marketpulse.errors import Fatal, MarketPulseError, ParameterError
 from marketpulse.model.market import SYMBOL_BYTES_MAX
 from marketpulse.model.timeframe import Timeframe
 from marketpulse.ports import BarSpan, ChartDesk, LiveBars, ReceiptAsk
@@ -25,7 +25,7 @@ from marketpulse.telemetry import CHART_QUESTIONS, CHART_SECONDS
 from marketpulse.web.board import Board
 from marketpulse.web.problems import described, problem
 from marketpulse.web.rest.answers import tell
-from marketpulse.web.turns import Busy, Turns
+from marketpulse.web.turns import Turns
 
 VALUES_MAX = 20_000
 STEMS_MAX = 24
@@ -190,9 +190,7 @@ class ChartApi:
 
 def _refused(kind: str, error: MarketPulseError, missing: int = 500) -> Response:
     """`missing`: the status of a Fatal that is none of the finer ones, such as a row that is not there."""
-    plain = type(error) is Fatal
-    status = missing if plain else 429 if isinstance(error, Busy) else None
     CHART_QUESTIONS.labels(kind, type(error).__name__).inc()
-    if status is None or (plain and missing == 500) or isinstance(error, QueryRefused):
-        raise error
-    return problem(status, str(error), {"retry-after": "1"} if status == 429 else None)
+    if type(error) is Fatal and missing != 500:
+        return problem(missing, str(error))
+    raise error

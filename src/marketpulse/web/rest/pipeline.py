@@ -5,15 +5,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from marketpulse.errors import MarketPulseError, ParameterError, RejectedRecord, Retryable
+from marketpulse.errors import MarketPulseError, ParameterError, RejectedRecord
 from marketpulse.ports import DeadLetterDesk, PipelineWatch
 from marketpulse.telemetry import REQUESTS_REFUSED
 from marketpulse.web.board import Board
+from marketpulse.web.problems import problem, problem_of
+from marketpulse.web.rest.answers import tell_fresh
 
 LETTERS_MAX = 500
 RECORD_CHARACTERS_MAX = 1_000_000
@@ -63,7 +64,7 @@ class PipelineApi:
         drawn = self._watch.picture(
             broker_reachable=figures["broker_reachable"], engine_lag=figures["lag_records"]
         )
-        return _json({"figures": figures, "pipeline": drawn})
+        return tell_fresh({"figures": figures, "pipeline": drawn})
 
     async def letters(self, limit: Annotated[int, Query(ge=1, le=LETTERS_MAX)] = 100) -> Response:
         return await self._answered(lambda desk: {"letters": desk.newest(limit)})
@@ -79,25 +80,19 @@ class PipelineApi:
 
     async def _answered(self, ask: Callable[[DeadLetterDesk], dict[str, Any]]) -> Response:
         try:
-            return _json(
-                await asyncio.get_running_loop().run_in_executor(self._thread, lambda: ask(self._opened()))
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: ask(self._opened())
             )
         except RejectedRecord as error:
             REQUESTS_REFUSED.labels("record").inc()
-            return _json({"error": f"this is no market data still: {error}"}, 422)
+            return problem(422, f"this is no market data still: {error}")
         except ParameterError as error:
-            return _json({"error": str(error)}, 409)
-        except Retryable as error:
-            return _json({"error": str(error)}, 503, {"retry-after": "1"})
+            return problem(409, str(error))
         except MarketPulseError as error:
-            return _json({"error": str(error)}, 500)
+            return problem_of(error)
+        return tell_fresh(found)
 
     def _opened(self) -> DeadLetterDesk:
         if self._desk is None:
             self._desk = self._open_desk()
         return self._desk
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    every = {"cache-control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(value), status, every, media_type="application/json")

@@ -133,4 +133,4 @@ def test_csv_has_a_line_for_each(site: Site) -> None:
 )  # fmt: skip
 def test_a_wrong_question_is_refused(site: Site, options: dict[str, Any]) -> None:
     answer = site.get(**options)
-    assert (answer.status_code, list(answer.json())) == (400, ["error"])
+    assert (answer.status_code, list(answer.json())) == (400, ["error", "kind"])

@@ -138,7 +138,7 @@ def test_one_runs_one_waits_and_more_are_told_to_come_again() -> None:
     with ThreadPoolExecutor(2) as pool:
         try:
             both = [pool.submit(served.explain, sql="SELECT 1") for _ in range(2)]
-            while len(served.api._running) < 2:
+            while len(served.api._plans._asked) < 2:
                 time.sleep(0.01)
             answer = served.explain(sql="SELECT 1")
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")

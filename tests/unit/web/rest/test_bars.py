@@ -115,4 +115,4 @@ def test_a_wrong_question_is_answered_in_one_shape(
     client: httpx.Client, options: dict[str, Any], status: int
 ) -> None:
     answer = asked(client, **options)
-    assert (answer.status_code, list(answer.json())) == (status, ["error"]), answer.text
+    assert (answer.status_code, list(answer.json())) == (status, ["error", "kind"]), answer.text
