@@ -187,6 +187,18 @@ def test_beyond_the_bound_who_pushes_is_told_to_come_again() -> None:
         assert first.result(10).status_code == 200
 
 
+def test_beyond_the_bound_while_the_log_is_away_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketpulse.sources.push_requests.AWAY_S", -1.0)
+    with serving(waiting_bytes=1_024) as pushed:
+        first = sent(pushed, ROW * 10)
+        assert polled(pushed).batches
+        second = httpx.post(pushed.url, content=ROW * 10, headers=GOOD, timeout=10, trust_env=False)
+        assert second.status_code == 503
+        assert "the log is away" in second.json()["error"]
+        pushed.committed()
+        assert first.result(10).status_code == 200
+
+
 def test_a_log_that_is_away_is_another_answer_than_one_that_is_slow() -> None:
     waiting = Waiting(1_000)
     waiting.offer(Push(b"", 0))

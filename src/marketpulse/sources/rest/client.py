@@ -174,6 +174,9 @@ class RestClient:
             what = self._veil.text(str(error)) or type(error).__name__
             raise self._pause(Judgement(Taken.FAILED, f"no whole answer ({what})"), asked) from None
         received_ns = self._clock.now_ns()
+        raw = self._veil.data(
+            raw
+        )  # what a vendor repeats of the key goes no further: rows become dead letters
         body = _json(raw)
         judged = self._judge(response.status_code, body) or judge_status(
             response.status_code, body is not None
@@ -217,7 +220,7 @@ class RestClient:
             return Refused(
                 f"{self._source}: {asked}: {message}",
                 response.status_code,
-                self._veil.data(raw)[:_KEPT_BYTES],
+                raw[:_KEPT_BYTES],
             )
         asked_for = retry_after_s(
             response.headers.get("retry-after"), self._clock.now_ns(), response.headers.get("date")
@@ -243,7 +246,7 @@ class RestClient:
         """The beginning of what a vendor says, without the key; nothing of a page of HTML."""
         if body is None and raw.lstrip()[:1] == b"<":
             return ", a page of HTML"
-        text = " ".join(self._veil.text(raw.decode("utf-8", "replace")).split())
+        text = " ".join(raw.decode("utf-8", "replace").split())
         return f", {text[:_SHOWN_CHARACTERS]!r}" if text else ""
 
     def _count(self, taken: Taken) -> None:

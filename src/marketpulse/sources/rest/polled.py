@@ -33,9 +33,8 @@ from marketpulse.sources.symbols import ours
 from marketpulse.sources.tape import Tape, build
 from marketpulse.telemetry import BARS_CHANGED, SOURCE_GAPS, get_logger
 
-_LATENESS_NS = (
-    100 * 365 * DAY_NS
-)  # only heartbeats move the watermark: rows of one symbol say nothing of the others
+# Only heartbeats move the watermark: rows of one symbol say nothing of the others.
+_LATENESS_NS = 100 * 365 * DAY_NS
 _LONGEST_S = 3_600.0
 _QUIET_S = 900.0  # between two questions while the venue is closed
 _FAULTS_MAX = 10_000
@@ -208,9 +207,10 @@ class PolledSource:
     def _due_s(self, standing: Standing, reading: Reading) -> float:
         """When to ask for this symbol again, monotonic seconds: when its next bar has closed, at the earliest."""
         wait = self._every_s
-        if standing.until_ns is not None:
-            next_close_ns = standing.until_ns + self._vendor.timeframe.length + self._settle_ns
-            wait = max(wait, (next_close_ns - self._clock.now_ns()) / SECOND_NS) if self._daily else wait
+        if self._daily and standing.until_ns is not None:
+            # Before then the next day's bar is not known to have closed, and requests are few.
+            closed_ns = standing.until_ns + DAY_NS + self._delay_ns
+            wait = max(wait, (closed_ns - self._clock.now_ns()) / SECOND_NS)
         if reading.busy is False:
             wait = max(wait, _QUIET_S)
         return self._clock.monotonic() + wait

@@ -247,6 +247,13 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     assert error.__suppress_context__ or error.__context__ is None
 
 
+def test_a_key_that_a_good_answer_repeats_is_taken_out_of_it() -> None:
+    with vendor(scripted(Reply.json({"asked": f"/query?apikey={KEY}", "price": 1.5}))) as server:
+        answer = client(server, key=Key(SecretStr(KEY), parameter="apikey")).get("/query")
+    assert answer.body == {"asked": "/query?apikey=***", "price": 1.5}
+    assert KEY.encode() not in answer.raw
+
+
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Request] = []
 

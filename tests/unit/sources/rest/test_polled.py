@@ -232,6 +232,27 @@ def test_at_night_it_asks_seldom() -> None:
         assert len(server.requests) == 8
 
 
+def test_a_days_bar_is_asked_for_when_the_day_is_over() -> None:
+    """From a Monday to a Friday morning: each day's bar comes with one question, and today's is not among them."""
+    clock = ManualClock(ns(2026, 3, 3, 12, 0))
+
+    def answer(_: Request) -> Reply:
+        days = [ns(2026, 3, day, 14, 30) // 10**9 for day in range(2, 7)]
+        times = [at for at in days if at <= clock.now_ns() // 10**9]
+        return Reply.json(yahoo_chart(times, [10.0 + i for i in range(len(times))], granularity="1d"))
+
+    found: list[int] = []
+    with vendor(answer) as server:
+        source = opened(server, clock, ["A"], interval="1d", every_s=3_600)
+        source.start(None)
+        until_s = ns(2026, 3, 6, 12, 0) // 10**9
+        while clock.now_ns() // 10**9 < until_s:
+            polled = source.poll(1_800.0)
+            found += [row["session_date"].day for batch in polled.batches for row in batch.to_pylist()]
+        assert len(server.requests) == 4
+    assert found == [2, 3, 4, 5]
+
+
 def test_a_wrong_key_ends_the_source_after_one_question() -> None:
     clock = ManualClock((OPEN + 600) * 10**9)
     with vendor(lambda _: Reply.json({}, 401)) as server:
