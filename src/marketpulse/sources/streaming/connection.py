@@ -68,7 +68,7 @@ class Connection:
         """Ends the thread and the connection."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(2 * _OPEN_S)
+            self._thread.join(5.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -72,7 +72,7 @@ class Refill:
         self._stop.set()
         self._wishes.put(None)
         if self._thread is not None:
-            self._thread.join(25.0)
+            self._thread.join(5.0)
         self.client.close()
 
     def _run(self) -> None:
