@@ -17,11 +17,18 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from marketpulse.settings import (
+    AlphaVantageSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    HttpSettings,
     KafkaSourceSettings,
+    RecordingSettings,
     ReplaySettings,
     Section,
     Settings,
     SimulateSettings,
+    StdinSettings,
+    YahooSettings,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +67,9 @@ EXAMPLES: dict[str, Any] = {
     "topic": "stock-prices",
     "bootstrap_servers": "other-cluster:9092",
     "duration_s": 600,
+    "every_s": 60,
+    "record": "/var/lib/marketpulse/recordings",
+    "venue": "XNYS",
     "start": "2026-01-05T14:30:00Z",
     "mapping.columns": {"price": "last", "size": "qty"},
     "mapping.symbol": "AAPL",
@@ -69,10 +79,20 @@ EXAMPLES: dict[str, Any] = {
 }
 """What an unset or empty setting may look like, by its place."""
 
+REQUIRED: dict[str, Any] = {"symbols": ["IBM", "BRK.B"]}
+"""The same for settings that one kind of source needs, and another has a default for."""
+
 SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("my-files", ReplaySettings, "files of trades, quotes or bars"),
     ("my-market", SimulateSettings, "a simulated market"),
     ("my-topic", KafkaSourceSettings, "an existing topic with foreign JSON"),
+    ("alpha_vantage", AlphaVantageSettings, "bars of Alpha Vantage, asked by REST"),
+    ("yahoo", YahooSettings, "bars of Yahoo's chart API, asked by REST"),
+    ("push", HttpSettings, "rows that others push by HTTP"),
+    ("coinbase", CoinbaseSettings, "trades and quotes of Coinbase, as they happen"),
+    ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),
+    ("incident", RecordingSettings, "recorded messages of such a feed"),
+    ("pipe", StdinSettings, "rows on standard input; for `produce`, not for `up`"),
 )
 
 
@@ -83,8 +103,8 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `INFLUX_TOKEN` and
-`PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
+`INFLUX_TOKEN` and `PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
 
@@ -110,6 +130,8 @@ class Setting:
     def example(self) -> Any:
         """The default, or where there is none to show, a value that could stand there."""
         default = self.default
+        if default is PydanticUndefined and self.name in REQUIRED:
+            return REQUIRED[self.name]
         if self.name in EXAMPLES or default in (None, PydanticUndefined):
             return EXAMPLES[self.name]
         return default
@@ -204,15 +226,18 @@ def example_toml() -> str:
         "## setting is here with its default, or where it has none with an example. Secrets do not belong",
         "## here: see .env.example.",
     ]
-    for section, settings in sections():
-        lines += ["", f"# [{section}]"] if section else [""]
+    for section, every in sections():
+        settings = [setting for setting in every if not setting.secret]
+        if settings:
+            lines += ["", f"# [{section}]"] if section else [""]
         for setting in settings:
-            if not setting.secret:
-                lines += setting_lines(setting, f"{section}." if section else "")
+            lines += setting_lines(setting, f"{section}." if section else "")
     for name, model, what in SOURCES:
         kind = model.model_fields["kind"].default
         lines += ["", f"## {what}", f"# [sources.{name}]", f'# kind = "{kind}"']
         for setting in leaves(model, " "):
+            if setting.secret:
+                continue
             lines += setting_lines(Setting(setting.name.strip(), setting.field), "")
     return "\n".join(lines) + "\n"
 
@@ -246,6 +271,11 @@ def env_example() -> str:
 
 ## An existing topic with foreign JSON to feed in
 # KAFKA_TOPIC=stock-prices
+
+## The key of Alpha Vantage (sources of kind "alpha_vantage"), and what those must have who push rows to a source of
+## kind "http" that is called push; 20 characters or more
+# API_KEY=…
+# MARKETPULSE_SOURCES__PUSH__TOKEN=
 
 ## A bucket for the lake and the archive (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket

@@ -7,6 +7,7 @@ MarketPulseError
     ├── ParameterError     an argument is wrong: change it
     ├── SettingsError      the configuration is wrong: change it
     ├── EnvironmentProblem the machine lacks something: Java, a free port, disk
+    ├── WrongKey           a vendor does not take the key: renew it
     ├── QueryRefused       the SQL is not one plain SELECT, or has a mistake
     │   └── QueryLimit         it needs more time or memory than the settings allow
     ├── QueryCancelled     somebody has stopped the query
@@ -42,6 +43,10 @@ class SettingsError(Fatal):
 
 class EnvironmentProblem(Fatal):
     """The machine cannot run this as it is; the message says how to change that."""
+
+
+class WrongKey(Fatal):
+    """A vendor does not take the key. Asking again would only be a storm, so nothing asks until a person has looked."""
 
 
 class QueryRefused(Fatal):

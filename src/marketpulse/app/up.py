@@ -17,7 +17,7 @@ from marketpulse.app import patience
 from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.disk import Disk, Space, lossy, naming_a_full_disk
 from marketpulse.app.exit_codes import FAILED, GOOD, WRONG_USAGE
-from marketpulse.app.feeds import configured_sources, process_name
+from marketpulse.app.feeds import configured_sources, live_sources, process_name
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
 from marketpulse.app.nursery import Nursery
@@ -43,6 +43,8 @@ class UpOptions:
     run_for_s: float | None = None  # counted from when everything is ready
     browser: bool = True
     sources: tuple[str, ...] = ()  # empty: all
+    live: tuple[str, ...] = ()  # pairs; then only these feeds, and `sources` if some are named
+    record: Path | None = None
     port: int | None = None  # the page's; unset: as configured
 
 
@@ -90,7 +92,8 @@ def exit_code(supervisor: Supervisor) -> int:
     """What the children's states come to, before they are stopped."""
     if supervisor.refused():
         return WRONG_USAGE
-    return FAILED if any(child.state == State.FAILING for child in supervisor.children) else GOOD
+    bad = (State.FAILING, State.LEFT)
+    return FAILED if any(child.state in bad for child in supervisor.children) else GOOD
 
 
 def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
@@ -99,7 +102,12 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
     for name in options.sources:
         if name not in known:
             raise ParameterError(f"there is no source {name!r}: the configuration has {', '.join(known)}")
-    names = options.sources or tuple(known)
+    names = options.sources or (() if options.live else tuple(known))
+    if piped := [name for name in names if known[name].kind == "stdin"]:
+        raise ParameterError(
+            f"`up` has no standard input to give to source {piped[0]}: run `up` with the other sources (--source), and "
+            f"beside it `… | marketpulse produce {piped[0]}`"
+        )
     embedded = settings.kafka.bootstrap_servers is None
     jobs: list[tuple[str, Sequence[str], Stage]] = []
     if embedded:
@@ -110,6 +118,7 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
     ]
     jobs.append(("serve", ("serve", "--port", str(page_port(settings, options.port))), Stage.READER))
     jobs += [(process_name(name), ("produce", "named", name), Stage.SOURCE) for name in names]
+    jobs += live_jobs(settings, options)
     jobs += [
         (f"sink-{which}", ("sink", which), Stage.READER)
         for which in SINKS
@@ -130,6 +139,27 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             patient=name.startswith("sink-") or name == "verify",
         )
         for number, (name, words, stage) in enumerate(jobs, start=1)
+    ]
+
+
+def live_jobs(settings: Settings, options: UpOptions) -> list[tuple[str, Sequence[str], Stage]]:
+    """One process a vendor for the pairs of `--live`. Raises ParameterError."""
+    if not options.live:
+        return []
+    record = () if options.record is None else ("--record", str(options.record))
+    return [
+        (
+            process_name(vendor),
+            (
+                "produce",
+                "live",
+                *(f"{vendor}:{symbol}" for symbol in source.symbols),
+                *(("--with-venue",) if source.with_venue else ()),
+                *record,
+            ),
+            Stage.SOURCE,
+        )
+        for vendor, source in live_sources(settings, options.live, options.record).items()
     ]
 
 
@@ -275,7 +305,7 @@ def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
     }
     return Status(
         starting=in_state[State.STARTING] + in_state[State.PLANNED],
-        troubled=in_state[State.WAITING] + in_state[State.FAILING],
+        troubled=in_state[State.WAITING] + in_state[State.FAILING] + in_state[State.LEFT],
         restarts=sum(child.restarts for child in supervisor.children),
         health=health,
     )

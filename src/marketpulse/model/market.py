@@ -208,6 +208,7 @@ REASONS = {
     "unreadable_frame": "the Arrow frame cannot be read",
     "too_large": "the record is larger than market data can be",
     "unknown_type": "the field `type` is missing or unknown",
+    "bad_answer": "a vendor's answer is not what it should be, or says that the question is wrong",
     "missing_field": "a required field is missing",
     "wrong_type": "a field has the wrong type",
     "bad_symbol": "the symbol is empty, too long or not printable",

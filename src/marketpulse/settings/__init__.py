@@ -3,13 +3,12 @@
     marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
 
 Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
-`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET` and `INFLUX_TOKEN` are understood too. Secrets (the Kafka
+`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `API_KEY` and `INFLUX_TOKEN` are understood too. Secrets (the Kafka
 client's passwords, API keys) come from the environment or `.env` only, never from the file.
 """
 
 from marketpulse.settings.sections import (
     DEFAULT_INDICATORS,
-    AnySource,
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
@@ -37,25 +36,42 @@ from marketpulse.settings.stores import (
     SinkSettings,
     StoreSettings,
 )
+from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings, StreamSettings
 from marketpulse.settings.tree import Settings, load_settings
+from marketpulse.settings.vendors import (
+    AlphaVantageSettings,
+    AnySource,
+    HttpSettings,
+    KeySettings,
+    PolledSettings,
+    StdinSettings,
+    YahooSettings,
+)
 
 __all__ = [
     "DEFAULT_INDICATORS",
+    "AlphaVantageSettings",
     "AnySource",
     "ArchiveSettings",
     "AthenaSettings",
     "AwsSettings",
+    "BinanceSettings",
     "BrokerSettings",
     "CatalogSettings",
+    "CoinbaseSettings",
     "EngineSettings",
+    "HttpSettings",
     "InfluxSettings",
     "KafkaSettings",
     "KafkaSourceSettings",
+    "KeySettings",
     "LakeSettings",
     "Mapping",
     "ParitySettings",
+    "PolledSettings",
     "PostgresSettings",
     "ProcessSettings",
+    "RecordingSettings",
     "RedisSettings",
     "ReplaySettings",
     "S3Settings",
@@ -65,7 +81,10 @@ __all__ = [
     "SimulateSettings",
     "SinkSettings",
     "SqlSettings",
+    "StdinSettings",
     "StoreSettings",
+    "StreamSettings",
     "TelemetrySettings",
+    "YahooSettings",
     "load_settings",
 ]

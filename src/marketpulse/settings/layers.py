@@ -49,6 +49,13 @@ class TomlFile(TomlConfigSettingsSource):
         for name, section in values.get("sinks", {}).items():
             _refuse_secrets(f"sinks.{name}", section)
         _refuse_secrets("serve", values.get("serve", {}))
+        for name, section in values.get("sources", {}).items():
+            _refuse_secrets(f"sources.{name}", section)
+        for name in values.get("keys", {}):
+            raise SettingsError(
+                f"keys.{name} is a secret: remove it from {_file.get()} and set MARKETPULSE_KEYS__{name.upper()} in the "
+                "environment or in .env"
+            )
         return values
 
 
@@ -87,8 +94,8 @@ class DotEnv(DotEnvSettingsSource):
 
 
 class WellKnownNames(PydanticBaseSettingsSource):
-    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, INFLUX_TOKEN,
-    PGPASSWORD."""
+    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, API_KEY,
+    INFLUX_TOKEN, PGPASSWORD."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -104,6 +111,8 @@ class WellKnownNames(PydanticBaseSettingsSource):
             found["sinks"] = {
                 name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")
             }
+        if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):
+            found["keys"] = {"alpha_vantage": key}
         if token := known.get("INFLUX_TOKEN"):
             found.setdefault("sinks", {})["influx"] = {"token": token}
         if password := known.get("PGPASSWORD"):

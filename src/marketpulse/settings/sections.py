@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -193,9 +193,6 @@ class KafkaSourceSettings(Section):
     mode: Literal["auto", "live", "historical"] = Field(
         "auto", description="auto: live when the first rows are younger than max_age"
     )
-
-
-AnySource = Annotated[ReplaySettings | SimulateSettings | KafkaSourceSettings, Field(discriminator="kind")]
 
 
 class ParitySettings(Section):

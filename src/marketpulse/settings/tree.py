@@ -11,7 +11,6 @@ from marketpulse.cache import cache_dir
 from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, reading
 from marketpulse.settings.sections import (
-    AnySource,
     BrokerSettings,
     EngineSettings,
     KafkaSettings,
@@ -27,6 +26,7 @@ from marketpulse.settings.stores import (
     S3Settings,
     SinkSettings,
 )
+from marketpulse.settings.vendors import AnySource, KeySettings
 
 
 class Settings(BaseSettings):
@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     sources: dict[str, AnySource] = Field(
         default_factory=dict, description="what `up` and `produce NAME` feed in"
     )
+    keys: KeySettings = Field(default_factory=KeySettings)
     sinks: SinkSettings = Field(default_factory=SinkSettings)
     s3: S3Settings = Field(default_factory=S3Settings)
     aws: AwsSettings = Field(default_factory=AwsSettings)

@@ -67,6 +67,11 @@ def csv_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
             raise Fatal(f"{path} is empty: nothing to replay")
 
 
+def rows_of(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRows:
+    """Lines below the header; `first_line` is the number of the first of them, from 1."""
+    return _parse(block, dialect, path, first_line)
+
+
 def sniff(block: bytes, path: Path) -> Dialect:
     """Delimiter and column names from the first lines. Raises Fatal naming the header found."""
     text = _text(block[:_HEAD_BYTES]).strip()

@@ -74,8 +74,9 @@ class Understood:
 class TopicReader:
     """Understands windows. Fields are guessed anew for every set of names met: a topic may mix records."""
 
-    def __init__(self, topic: str, mapping: Mapping) -> None:
+    def __init__(self, topic: str, mapping: Mapping, where: str = "") -> None:
         self._topic = topic
+        self._where = where or f"topic {topic}"  # for people
         self._mapping = mapping
         self._clock = LocalClock(mapping.timezone)
         self._readers: dict[frozenset[str], Reader] = {}
@@ -91,6 +92,10 @@ class TopicReader:
         values = [window.values[i] for i in order]
         raw, of_record = from_records(values, self._topic, [window.offsets[i] for i in order])
         arrived_ns = np.array(window.timestamps_ms, np.int64)[order] * 1_000_000
+        return self.understand(raw, arrived_ns[np.array(of_record, np.int64)], live)
+
+    def understand(self, raw: RawRows, arrived_ns: Ints, live: bool) -> Understood | None:
+        """The same of rows that are split into fields; `arrived_ns` (n,) is when each of them came."""
         if not len(raw.frame):
             return Understood(build({}), list(raw.broken), np.empty(0, np.int64))
         reader = self._reader(raw)
@@ -103,14 +108,13 @@ class TopicReader:
             ]
             return Understood(build({}), [*raw.broken, *faults], np.empty(0, np.int64))
         block = reader.read(raw)
-        arrived = arrived_ns[np.array(of_record, np.int64)]
         parts = {kind: [rows] for kind, rows in block.rows.items()}
         if "bar" in parts:
-            finished = self._bars(parts["bar"][0], arrived, live)
+            finished = self._bars(parts["bar"][0], arrived_ns, live)
             if finished is None:
                 return None
             parts["bar"] = [finished]
-        delays = [arrived[rows.raw] - rows.time_ns for kind, (rows,) in parts.items() if kind != "event"]
+        delays = [arrived_ns[rows.raw] - rows.time_ns for kind, (rows,) in parts.items() if kind != "event"]
         return Understood(
             build(parts),
             block.rejected,
@@ -121,7 +125,7 @@ class TopicReader:
         names = frozenset(raw.frame.columns)
         if names not in self._readers:
             try:
-                reader = reader_for(raw, self._mapping, f"topic {self._topic}", self._topic.upper())
+                reader = reader_for(raw, self._mapping, self._where, self._topic.upper())
             except Fatal:
                 if not self._readers:
                     raise
@@ -135,10 +139,10 @@ class TopicReader:
             try:
                 self.timeframe = bars.infer_timeframe(rows)
             except ParameterError as error:
-                raise Fatal(f"topic {self._topic}: {error}") from None
+                raise Fatal(f"{self._where}: {error}") from None
             if self.timeframe is None:
                 return None
-        done = bars.finish(rows, self._mapping, f"topic {self._topic}", self.timeframe)
+        done = bars.finish(rows, self._mapping, self._where, self.timeframe)
         if live:
             done = _forming(done, arrived_ns[done.raw])
         # Pollers send the same bars again and again: within a window the newest word on a bar holds.

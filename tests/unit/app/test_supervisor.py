@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from marketpulse.app import supervisor as module
+from marketpulse.app.exit_codes import FAILED
 from marketpulse.app.supervisor import (
     Child,
     ChildSpec,
@@ -21,6 +22,7 @@ from marketpulse.app.supervisor import (
     bound_log,
     how_it_ended,
 )
+from marketpulse.app.up import exit_code
 from marketpulse.telemetry import CHILD_RESTARTS
 
 WORKS = """
@@ -172,6 +174,28 @@ def test_a_child_that_says_what_it_was_told_is_wrong_is_named_once_and_not_start
     assert said == [Event("engine", "cannot begin", bad=True, details=["unknown indicator"])]
     assert supervisor.stop()
     assert supervisor.refused(), "after the stop too"
+
+
+def test_a_source_whose_key_is_wrong_is_left_out_and_the_others_go_on(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    tree.add("vendor", "import sys; print('the key is wrong', flush=True); sys.exit(3)", Stage.SOURCE)
+    tree.add("lake", stage=Stage.READER)
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    for _ in range(20):
+        supervisor.tick()
+        time.sleep(0.01)
+    assert (tree.child("vendor").state, tree.child("vendor").restarts) == (State.LEFT, 0)
+    assert not supervisor.refused()
+    (said,) = [event for event in tree.events if event.child == "vendor"]
+    assert said == Event(
+        "vendor", "is left out until you start again", bad=True, details=["the key is wrong"]
+    )
+    assert exit_code(supervisor) == FAILED
+    assert supervisor.stop()
+    assert tree.child("vendor").state == State.LEFT, "after the stop too"
 
 
 def test_a_child_that_has_worked_before_is_started_again_whatever_it_says(

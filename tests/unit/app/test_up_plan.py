@@ -9,7 +9,7 @@ from marketpulse.app import patience
 from marketpulse.app.supervisor import ChildSpec, Stage
 from marketpulse.app.up import UpOptions, check_engine, has_display, page_port, plan
 from marketpulse.errors import EnvironmentProblem, ParameterError, SettingsError
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import Settings, StdinSettings, load_settings
 
 SOURCES = {"mine": {"kind": "simulate"}, "other": {"kind": "simulate", "seed": 2}}
 
@@ -75,6 +75,12 @@ def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_is_refused(tmp_
         plan(settings_of(tmp_path), UpOptions(sources=("third",)))
 
 
+def test_standard_input_is_no_source_of_up(tmp_path: Path) -> None:
+    tree = settings_of(tmp_path).model_copy(update={"sources": {"pipe": StdinSettings()}})
+    with pytest.raises(ParameterError, match="marketpulse produce pipe"):
+        plan(tree, UpOptions())
+
+
 def test_every_child_reads_the_same_configuration(tmp_path: Path) -> None:
     specs = plan(settings_of(tmp_path), UpOptions(config=Path("my.toml")))
     assert all(list(spec.command[-2:]) == ["--config", "my.toml"] for spec in specs)
@@ -117,3 +123,17 @@ def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.M
     assert not has_display()
     monkeypatch.setenv("WSL_DISTRO_NAME", "Ubuntu")
     assert has_display()
+
+
+def test_live_pairs_are_fed_in_instead_of_the_configured_sources(tmp_path: Path) -> None:
+    options = UpOptions(live=("BTC-USD,ETH-USD", "BTCUSDT"), record=Path("kept"))
+    sources = [s for s in plan(settings_of(tmp_path), options) if s.stage == Stage.SOURCE]
+    assert [s.name for s in sources] == ["produce-coinbase", "produce-binance"]
+    assert sources[0].command[-6:] == [
+        "produce",
+        "live",
+        "coinbase:BTC-USD",
+        "coinbase:ETH-USD",
+        "--record",
+        "kept",
+    ]

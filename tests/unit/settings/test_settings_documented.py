@@ -47,5 +47,16 @@ def test_the_example_is_a_valid_configuration_once_its_comments_are_taken_off(
     config = tmp_path / "marketpulse.toml"
     config.write_text(re.sub(r"^# ", "", text, flags=re.MULTILINE))
     settings = load_settings(config)
-    assert set(settings.sources) == {"my-files", "my-market", "my-topic"}
+    assert set(settings.sources) == {
+        "my-files",
+        "my-market",
+        "my-topic",
+        "alpha_vantage",
+        "yahoo",
+        "push",
+        "coinbase",
+        "binance",
+        "incident",
+        "pipe",
+    }
     assert settings.kafka.client["linger.ms"] == 5

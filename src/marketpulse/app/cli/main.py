@@ -27,8 +27,8 @@ from marketpulse.app.cli import (
     sql,
     up,
 )
-from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
-from marketpulse.errors import MarketPulseError, ParameterError, SettingsError
+from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_KEY, WRONG_USAGE
+from marketpulse.errors import MarketPulseError, ParameterError, SettingsError, WrongKey
 
 app = typer.Typer(
     name="marketpulse",
@@ -76,6 +76,8 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         complain(str(error))
+        if isinstance(error, WrongKey):
+            sys.exit(WRONG_KEY)
         sys.exit(WRONG_USAGE if isinstance(error, ParameterError | SettingsError) else FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

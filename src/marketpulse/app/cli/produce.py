@@ -50,6 +50,9 @@ def produce() -> None:
     marketpulse produce replay prices.csv --speed max      files
     marketpulse produce simulate --symbols 50              a simulated market
     marketpulse produce kafka --topic foreign              an existing topic
+    marketpulse produce stdin                              rows on standard input
+    marketpulse produce live BTC-USD                       Coinbase or Binance, as it happens
+    marketpulse produce recording DIR                      what such a feed has sent
     """
 
 
@@ -70,7 +73,7 @@ def named(name: str, again: Again = False, config: Config = None) -> None:
 
 @kinds.command()
 def replay(
-    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories and globs too.")],
+    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories and globs too; - is standard input.")],
     speed: Annotated[str | None, typer.Option(help="recorded, 20x (times faster), 500/s (rows a second) or max.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with later times.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Send random rows, one a second.")] = False,
@@ -92,6 +95,19 @@ def replay(
     mapping = mapping_of(
         record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
     )
+    if files == ["-"]:
+        from marketpulse.settings import StdinSettings
+
+        if speed or loop or sample or again:
+            raise ParameterError(
+                "what stands on a pipe is there once: --speed, --loop, --sample and --again are for files"
+            )
+        _feed(
+            settings,
+            "stdin",
+            _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}),
+            again=False,
+        )
     given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
     source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
     _feed(settings, f"replay-{Path(files[0]).stem}", source, again)
@@ -154,6 +170,71 @@ def kafka(
     )
     given = without_none({"topic": topic, "bootstrap_servers": bootstrap_servers, "mapping": mapping})
     _feed(settings, topic, _checked(KafkaSourceSettings, given), again)
+
+
+@kinds.command()
+def stdin(
+    historical: Annotated[bool, typer.Option("--historical", help="Their own times are the clock, however old they are.")] = False,
+    record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
+    time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in rows from standard input: JSON lines or CSV, as they come.
+
+    \b
+    my-feed | marketpulse produce stdin
+    zcat ticks.csv.gz | marketpulse produce stdin --historical --map price=last
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import StdinSettings
+
+    mapping = mapping_of(
+        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
+    )
+    given = {"mapping": mapping, "mode": "historical" if historical else "live"}
+    _feed(settings, "stdin", _checked(StdinSettings, given), again=False)
+
+
+@kinds.command()
+def live(
+    symbols: Annotated[list[str], typer.Argument(help="Pairs of one vendor: BTC-USD, binance:BTCUSDT.")],
+    record: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every message as it came, in this directory.")] = None,
+    with_venue: Annotated[bool, typer.Option("--with-venue", help="Symbols carry the venue: BTC-USDT.BINANCE.")] = False,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in trades and quotes of Coinbase or Binance as they happen; no key is needed.
+
+    \b
+    marketpulse produce live BTC-USD ETH-USD
+    marketpulse produce live binance:BTCUSDT --record recordings
+    """
+    settings = read_settings(config)
+    from marketpulse.app.feeds import live_sources
+
+    sources = live_sources(settings, symbols, record, with_venue)
+    if len(sources) > 1:
+        raise ParameterError(
+            f"these are pairs of {' and '.join(sources)}: one process feeds one vendor; `up --live` starts both"
+        )
+    [(name, source)] = sources.items()
+    _feed(settings, name, source, again=False)
+
+
+@kinds.command()
+def recording(
+    files: Annotated[list[str], typer.Argument(help="Recorded messages; directories and globs too.")],
+    vendor: Annotated[str, typer.Option(help="auto, coinbase or binance.")] = "auto",
+    again: Again = False, config: Config = None,
+) -> None:  # fmt: skip
+    """Feed in a recording of a live feed, through the same parser and the same check of trade ids.
+
+    \b
+    marketpulse produce recording recordings/coinbase-20261122T220000.000000000Z.jsonl.gz
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import RecordingSettings
+
+    source = _checked(RecordingSettings, {"files": files, "vendor": vendor})
+    _feed(settings, f"recording-{Path(files[0]).name.split('.')[0]}", source, again)
 
 
 def _checked(kind: Any, values: dict[str, Any]) -> Any:

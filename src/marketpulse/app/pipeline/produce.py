@@ -13,18 +13,37 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline.vendors import open_polled
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import Retryable
 from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.kafka.producer import KafkaMarketLog
 from marketpulse.ports import Hello, MarketLog, Polled, Source
-from marketpulse.settings import AnySource, ReplaySettings, Settings, SimulateSettings
+from marketpulse.settings import (
+    AlphaVantageSettings,
+    AnySource,
+    BinanceSettings,
+    CoinbaseSettings,
+    HttpSettings,
+    RecordingSettings,
+    ReplaySettings,
+    Settings,
+    SimulateSettings,
+    StdinSettings,
+    YahooSettings,
+)
 from marketpulse.sources import kafka_topic, replay
 from marketpulse.sources.defaults import source_name
 from marketpulse.sources.kafka_topic import KafkaTopicSource
+from marketpulse.sources.push import HttpSource
 from marketpulse.sources.replay import ReplaySource
+from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.sources.sample import SampleSource
 from marketpulse.sources.simulate import SimulateSource
+from marketpulse.sources.stdin import StdinSource
+from marketpulse.sources.streaming.live import LiveSource
+from marketpulse.sources.streaming.recorded import RecordedSource
+from marketpulse.sources.streaming.vendors import VENDORS
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -63,6 +82,20 @@ def open_source(
         return kind(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), (
             not source_settings.sample
         )
+    if isinstance(source_settings, AlphaVantageSettings | YahooSettings):
+        return open_polled(settings, source_settings, carried, clock, alive), True
+    if isinstance(source_settings, HttpSettings):
+        return HttpSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), True
+    if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
+        vendor = VENDORS[source_settings.kind]
+        return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
+    if isinstance(source_settings, RecordingSettings):
+        return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True
+    if isinstance(source_settings, StdinSettings):
+        stream = sys.stdin.buffer
+        return StdinSource(
+            source_settings, stream, carried, lateness_ns=lateness_ns, clock=clock, alive=alive
+        ), False
     topic = KafkaForeignTopic(settings, source_settings.topic, source_settings.bootstrap_servers)
     return KafkaTopicSource(source_settings, topic, carried, engine, clock=clock, alive=alive), True
 
@@ -90,14 +123,18 @@ class Production:
             get_logger().warning("replayed_completely_before", source=self.name, todo="use --again")
             self.life.announce(source=hello.source, ended=True)
             return 0
-        self.life.announce(source=hello.source, mode=hello.mode, simulated=hello.simulated)
+        facts = {"ingest_url": self.source.url} if isinstance(self.source, HttpSource) else {}
+        self.life.announce(source=hello.source, mode=hello.mode, simulated=hello.simulated, **facts)
         ended = self._pump(hello)
         self._close(ended, hello)
         return 0
 
     def _again(self, position: str | None) -> str | None:
         """The source's beginning, as a run of its own where it has been run before."""
-        if isinstance(self.source, SimulateSource):
+        if isinstance(
+            self.source,
+            SimulateSource | PolledSource | HttpSource | StdinSource | LiveSource | RecordedSource,
+        ):
             return None
         if isinstance(self.source, KafkaTopicSource):
             return kafka_topic.begin_again(position)
@@ -124,6 +161,8 @@ class Production:
                 if self._write(polled) is None:
                     break
                 self.introduced = True
+                if not self._answered():
+                    break
             if polled.ended:
                 progress.show(last=True)
                 return True
@@ -133,6 +172,15 @@ class Production:
                 progress.show()
             self.life.health.beat()
         return False
+
+    def _answered(self) -> bool:
+        """Who pushes hears that the rows are in the log once they are durable there; False: asked to stop."""
+        if not isinstance(self.source, HttpSource):
+            return True
+        if self._patiently(lambda: self.log.flush() is None) is None:  # type: ignore[func-returns-value]
+            return False
+        self.source.committed()
+        return True
 
     def _beat(self, carried: str) -> None:
         """A heartbeat with what the source can promise; without a promise, only what is due commits."""
@@ -193,7 +241,7 @@ class Production:
 
 
 def _finished_before(source: Source) -> bool:
-    return isinstance(source, ReplaySource | SimulateSource) and source.finished_before
+    return isinstance(source, ReplaySource | SimulateSource | RecordedSource) and source.finished_before
 
 
 class _Progress:

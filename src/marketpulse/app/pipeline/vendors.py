@@ -1,0 +1,76 @@
+"""Opens the sources that ask a vendor by REST: its protocol, its key, its limits."""
+
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from marketpulse.clock import Clock
+from marketpulse.errors import SettingsError
+from marketpulse.settings import AlphaVantageSettings, PolledSettings, Settings, YahooSettings
+from marketpulse.sources import alpha_vantage, yahoo
+from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
+from marketpulse.sources.rest.polled import PolledSource, Vendor
+
+
+def open_polled(
+    settings: Settings,
+    chosen: AlphaVantageSettings | YahooSettings,
+    source: str,
+    clock: Clock,
+    alive: Callable[[], None],
+) -> PolledSource:
+    """Raises SettingsError when the key is missing, or when the engine does not build the vendor's bars."""
+    if isinstance(chosen, AlphaVantageSettings):
+        return _alpha_vantage(settings, chosen, source, clock, alive)
+    vendor = yahoo.Yahoo(chosen)
+    _check_timeframe(settings, vendor)
+    client = RestClient(
+        source, chosen.base_url, yahoo.rate(chosen), judge=yahoo.judge, headers=yahoo.HEADERS,
+        timeout_s=chosen.timeout_s, clock=clock, alive=alive,
+    )  # fmt: skip
+    return _polled(vendor, client, chosen, source, clock, alive)
+
+
+def _alpha_vantage(
+    settings: Settings, chosen: AlphaVantageSettings, source: str, clock: Clock, alive: Callable[[], None]
+) -> PolledSource:
+    vendor = alpha_vantage.AlphaVantage(chosen)
+    _check_timeframe(settings, vendor)
+    key = _needed(settings.keys.alpha_vantage)
+    allowance = alpha_vantage.allowance(chosen, len(chosen.symbols))
+    file = budget_file(settings.data_dir, vendor.name, key.get_secret_value())
+    client = RestClient(
+        source, chosen.base_url, alpha_vantage.rate(chosen), judge=alpha_vantage.judge,
+        key=Key(key, parameter="apikey"), budget=None if allowance is None else Budget(allowance, file, clock),
+        timeout_s=chosen.timeout_s, clock=clock, alive=alive,
+    )  # fmt: skip
+    return _polled(vendor, client, chosen, source, clock, alive)
+
+
+def _polled(
+    vendor: Vendor,
+    client: RestClient,
+    chosen: PolledSettings,
+    source: str,
+    clock: Clock,
+    alive: Callable[[], None],
+) -> PolledSource:
+    return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive)
+
+
+def _needed(key: SecretStr | None) -> SecretStr:
+    if key is None or not key.get_secret_value():
+        raise SettingsError(
+            "Alpha Vantage needs a key, and there is none: get one at https://www.alphavantage.co/support/#api-key "
+            "(free), and set API_KEY in the environment or in .env"
+        )
+    return key
+
+
+def _check_timeframe(settings: Settings, vendor: Vendor) -> None:
+    name = vendor.timeframe.name
+    if name not in settings.engine.timeframes:
+        raise SettingsError(
+            f"{vendor.name} brings bars of {name}, and engine.timeframes has {', '.join(settings.engine.timeframes)}: "
+            f"add {name} to it, or choose another interval"
+        )

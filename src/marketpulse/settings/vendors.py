@@ -1,0 +1,168 @@
+"""Sources that ask a vendor, and sources that are handed rows: their settings. Keys come from the environment only."""
+
+import re
+from datetime import time
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator
+
+from marketpulse.settings.sections import (
+    KafkaSourceSettings,
+    Mapping,
+    ReplaySettings,
+    Section,
+    SimulateSettings,
+)
+from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings
+
+Symbol = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,32}$")]
+Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+_SYMBOLS_MAX = 400  # of one source: where each of them stands has to fit into one commit
+
+
+class KeySettings(Section):
+    alpha_vantage: SecretStr | None = Field(
+        None,
+        description="Alpha Vantage's key; `API_KEY` and `ALPHA_VANTAGE_API_KEY` are understood too; from the environment or `.env` only",
+    )
+
+
+class PolledSettings(Section):
+    symbols: tuple[Symbol, ...] = Field(
+        min_length=1,
+        max_length=_SYMBOLS_MAX,
+        description="what to ask for; of share classes BRK.B, BRK-B and BRK/B are one",
+    )
+    every_s: float | None = Field(
+        None,
+        gt=0,
+        description="seconds between two questions for a symbol; unset: one interval, at most an hour",
+    )
+    settle_s: float = Field(
+        15, ge=0, description="how long a bar that has closed is left to the vendor before it is taken"
+    )
+    delay_s: float = Field(
+        1_200, ge=0, description="how far the vendor may be behind: only then is its newest bar surely closed"
+    )
+    timeout_s: float = Field(20, gt=0, description="how long an answer may take")
+
+    @field_validator("symbols")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a symbol stands in it twice")
+        return value
+
+
+class AlphaVantageSettings(PolledSettings):
+    kind: Literal["alpha_vantage"] = "alpha_vantage"
+    function: Literal["quote", "intraday", "daily"] = Field(
+        "daily",
+        description="GLOBAL_QUOTE (the day's bar, once the day is over), TIME_SERIES_INTRADAY or TIME_SERIES_DAILY",
+    )
+    interval: Literal["1min", "5min", "15min", "30min", "60min"] = Field(
+        "5min", description="of intraday bars; the engine has to build that timeframe"
+    )
+    history: Literal["compact", "full"] = Field(
+        "compact",
+        description="the newest 100 bars at the start and after a pause, or all; the latter may need a paid plan",
+    )
+    extended_hours: bool = Field(False, description="intraday bars of the pre- and post-market too")
+    label: Literal["open", "close"] = Field(
+        "open", description="what an intraday bar's time is; answers recorded before 2021 have the close"
+    )
+    venue: str | None = Field(None, description="the symbols' venue (MIC), which this vendor does not tell")
+    requests_per_minute: int = Field(5, ge=1, description="what the plan allows; never more are asked")
+    requests_per_day: int | None = Field(25, ge=1, description="what the plan allows; unset: no limit")
+    spread: tuple[Clock, Clock] = Field(
+        ("09:30", "16:30"), description="the day's requests are spread over these hours of New York"
+    )
+    base_url: str = Field("https://www.alphavantage.co", description="where it is asked")
+
+    @field_validator("spread")
+    @classmethod
+    def _opens_first(cls, value: tuple[str, str]) -> tuple[str, str]:
+        if time.fromisoformat(value[0]) >= time.fromisoformat(value[1]):
+            raise ValueError("the first hour comes before the second")
+        return value
+
+
+class YahooSettings(PolledSettings):
+    kind: Literal["yahoo"] = "yahoo"
+    interval: Literal["1m", "5m", "15m", "30m", "1h", "1d"] = Field(
+        "1m", description="of the bars; the engine has to build that timeframe"
+    )
+    history: str = Field(
+        "1d",
+        description="what is fetched before the first bar, such as 1d, 5d, 1mo, 1y or max; 1m bars reach back 7 days",
+    )
+    extended_hours: bool = Field(False, description="bars of the pre- and post-market too")
+    requests_per_minute: int = Field(60, ge=1, description="never more are asked")
+    base_url: str = Field("https://query1.finance.yahoo.com", description="where it is asked")
+
+    @field_validator("history")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        if not re.fullmatch(r"[1-9]\d{0,3}(d|wk|mo|y)|ytd|max", value):
+            raise ValueError("write a range such as 1d, 5d, 1mo, 6mo, 1y, ytd or max")
+        return value
+
+
+class HttpSettings(Section):
+    kind: Literal["http"] = "http"
+    host: Literal["127.0.0.1", "::1", "localhost"] = Field(
+        "127.0.0.1", description="the address that it listens on"
+    )
+    port: int = Field(8090, ge=0, le=65_535, description="the port; 0: a free one")
+    token: SecretStr | None = Field(
+        None, description="who pushes must have it; from the environment or `.env` only"
+    )
+    mapping: Mapping = Field(default_factory=Mapping)
+    mode: Literal["live", "historical"] = Field(
+        "live",
+        description="live: rows are as old as the log's clock says; historical: their own times are the clock",
+    )
+    body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456, description="most bytes in one request")
+    waiting_bytes: int = Field(
+        33_554_432,
+        ge=1_024,
+        description="most bytes of requests that wait for the log; more are told to come again",
+    )
+    answer_s: float = Field(
+        30, gt=0, description="how long a request waits for the log before it is told to come again"
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]{20,512}", value.get_secret_value()):
+            raise ValueError(
+                'use 20 to 512 letters, digits and signs: `python3 -c "import secrets; print(secrets.token_urlsafe(32))"` '
+                "makes one"
+            )
+        return value
+
+
+class StdinSettings(Section):
+    kind: Literal["stdin"] = "stdin"
+    mapping: Mapping = Field(default_factory=Mapping)
+    mode: Literal["live", "historical"] = Field(
+        "live",
+        description="live: rows are as old as the log's clock says; historical: their own times are the clock",
+    )
+
+
+AnySource = Annotated[
+    ReplaySettings
+    | SimulateSettings
+    | KafkaSourceSettings
+    | AlphaVantageSettings
+    | YahooSettings
+    | HttpSettings
+    | StdinSettings
+    | CoinbaseSettings
+    | BinanceSettings
+    | RecordingSettings,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,60 @@
+"""What one message of a vendor can say. Parsers give these; nothing else leaves a parser.
+
+Symbols are as the vendor writes them. Times are nanoseconds UTC, prices and sizes as the log holds them.
+"""
+
+from typing import NamedTuple
+
+
+class Trade(NamedTuple):
+    """One execution. `trade_id` counts up by 1 within a symbol. `live`: it happened just now (else the
+    vendor tells what was before we came, and its delay means nothing)."""
+
+    symbol: str
+    trade_id: int
+    time_ns: int
+    price: float
+    size: float
+    live: bool = True
+
+
+class Quote(NamedTuple):
+    """Best bid and ask. `time_ns` is None where the vendor gives no time: it was true when it came."""
+
+    symbol: str
+    time_ns: int | None
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
+class LastTrade(NamedTuple):
+    """The vendor says which trade of a symbol is its newest."""
+
+    symbol: str
+    trade_id: int
+
+
+class Heard(NamedTuple):
+    """A message that is no market data of ours: an answer, a heartbeat, a channel nobody asked for."""
+
+    kind: str
+
+
+class Refusal(NamedTuple):
+    """The vendor will not give what was asked for. `for_good`: asking again changes nothing."""
+
+    message: str
+    for_good: bool
+
+
+class Unusable(NamedTuple):
+    """A message, or one element of it (`value`), that cannot be used: to the dead letters."""
+
+    reason: str  # a key of model.market.REASONS
+    detail: str
+    value: bytes | None = None  # None: the whole message
+
+
+Parsed = Trade | Quote | LastTrade | Heard | Refusal | Unusable

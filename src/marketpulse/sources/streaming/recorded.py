@@ -1,0 +1,111 @@
+"""A recording as a source: the same parser, the same check of ids, the times of the recording as its clock.
+
+Nothing is asked for by REST: what is missing in the recording shows as gaps.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from marketpulse.errors import Fatal
+from marketpulse.model.market import COMPLETE
+from marketpulse.ports import Hello, Polled
+from marketpulse.settings import RecordingSettings
+from marketpulse.sources.files import expand
+from marketpulse.sources.streaming.intake import Intake
+from marketpulse.sources.streaming.parsed import Quote, Trade
+from marketpulse.sources.streaming.recording import Recorded, read
+from marketpulse.sources.streaming.vendors import VENDORS
+
+_LINES = 5_000  # of one poll
+_LOOKED_AT = 200
+_AFTER_ALL = 2**62
+
+
+class RecordedSource:
+    """A `Source` over recorded messages. Its position counts lines: a restart reads them again, and sends what follows."""
+
+    def __init__(self, settings: RecordingSettings, source: str, *, lateness_ns: int) -> None:
+        self._settings = settings
+        self._source = source
+        self._lateness_ns = max(1, lateness_ns)
+        self._line = 0
+        self._over = False
+
+    def start(self, position: str | None) -> Hello:
+        """Raises Fatal when there is no recording, or nobody can tell whose it is."""
+        paths = expand(self._settings.files)
+        name = self._vendor_of(paths)
+        known = f"{name}/{self._settings.with_venue}/" + "/".join(
+            f"{p.name}:{p.stat().st_size}" for p in paths
+        )
+        self._digest = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
+        self._intake = Intake(
+            VENDORS[name], self._source, str(paths[0]), None, with_venue=self._settings.with_venue
+        )
+        self._lines = self._every_line(paths)
+        self._line, self._over = 0, False
+        if position is not None and (at := json.loads(position))["recording"] == self._digest:
+            while self._line < at["line"] and not self._over:
+                self._read(min(_LINES, at["line"] - self._line))
+                self._intake.drain()
+            self._over = self._over or bool(at.get("over"))
+        return Hello(
+            self._source, "historical", run_id=self._digest, lateness_ns=self._lateness_ns, calendar="24x7"
+        )
+
+    def poll(self, timeout_s: float) -> Polled:  # noqa: ARG002
+        if self._over:
+            return Polled(ended=True)
+        self._read(_LINES)
+        batches, rejected = self._intake.drain()
+        place = {"recording": self._digest, "line": self._line, "over": int(self._over)}
+        return Polled(
+            batches, json.dumps(place), rejected=rejected, ended=self._over,
+            goodbye_watermark_ns=COMPLETE if self._over else None,
+        )  # fmt: skip
+
+    def watermark_ns(self) -> int | None:
+        newest = self._intake.newest_ns
+        return newest - self._lateness_ns if newest else None
+
+    def close(self) -> None:
+        self._lines = iter(())
+
+    @property
+    def finished_before(self) -> bool:
+        """Whether the position that it started from was the end."""
+        return self._over
+
+    def _read(self, most: int) -> None:
+        """Take in lines; at the end, declare what is still missing."""
+        count = 0
+        for recorded in islice(self._lines, most):
+            count += 1
+            if recorded.message is not None:
+                self._intake.message(recorded.message, recorded.received_ns, recorded.line)
+            self._intake.settle(recorded.received_ns or self._intake.newest_ns)
+        self._line += count
+        if count < most:
+            self._over = True
+            self._intake.settle(_AFTER_ALL)
+
+    def _every_line(self, paths: list[Path]) -> Iterator[Recorded]:
+        for path in paths:
+            yield from read(path)
+
+    def _vendor_of(self, paths: list[Path]) -> str:
+        """As set, as the lines say, or the vendor whose parser finds trades or quotes in the first of them."""
+        if self._settings.vendor != "auto":
+            return self._settings.vendor
+        first = list(islice(self._every_line(paths), _LOOKED_AT))
+        for line in first:
+            if line.vendor in VENDORS:
+                return str(line.vendor)
+        for name, vendor in VENDORS.items():
+            for line in first:
+                if line.message and any(isinstance(p, Trade | Quote) for p in vendor.parse(line.message)):
+                    return name
+        raise Fatal(f"{paths[0]}: nobody's messages are known in its first lines: set the recording's vendor")

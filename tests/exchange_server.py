@@ -1,0 +1,204 @@
+"""An exchange on loopback that speaks Coinbase's or Binance's protocol, WebSocket and REST, with faults by seed.
+
+What trades is fixed by the seed; what goes wrong on the way is too. Trades happen whether someone listens or not.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+FAULTS = ("lose", "again", "swap", "garbage", "unknown", "not asked", "close", "half a frame", "silence")
+
+
+class Exchange:
+    """Products trade ids `first_id` … in turn, one each `every_s`, from the first subscription on."""
+
+    def __init__(
+        self, vendor: str, products: tuple[str, ...], trades: int, *, seed: int = 1, fault_rate: float = 0.0,
+        rest_fault_rate: float = 0.0, every_s: float = 0.002, first_id: int = 1_000,
+    ) -> None:  # fmt: skip
+        self.vendor, self.products, self.seed = vendor, products, seed
+        self.fault_rate, self.rest_fault_rate, self.every_s = fault_rate, rest_fault_rate, every_s
+        rng = random.Random(seed)
+        self.first_id = first_id
+        begin = time.time_ns() // 1_000_000 * 1_000_000
+        self.tape: list[tuple[str, int, int, str, str]] = []
+        for i in range(trades):
+            price, size = f"{rng.uniform(1, 70_000):.2f}", f"{rng.uniform(0.00001, 3):.8f}"
+            at = begin + int(i // len(products) * every_s * len(products) * 1e9) // 1_000_000 * 1_000_000
+            self.tape.append((products[i % len(products)], first_id + i // len(products), at, price, size))
+        self.happened = 0
+        self.connections = 0
+        self.requests = 0
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+        self.url = self.rest_url = ""
+
+    # --- what is sent ---
+
+    def message(self, trade: tuple[str, int, int, str, str], kind: str = "match") -> str:
+        product, number, at, price, size = trade
+        if self.vendor == "coinbase":
+            stamp = (
+                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 10**9)) + f".{at % 10**9 // 1000:06d}Z"
+            )
+            return json.dumps(
+                {"type": kind, "trade_id": number, "sequence": 10 * number, "maker_order_id": "m", "time": stamp,
+                 "taker_order_id": "t", "product_id": product, "size": size, "price": price, "side": "sell"}
+            )  # fmt: skip
+        data = {"e": "trade", "E": at // 10**6 + 1, "s": product, "t": number, "p": price, "q": size,
+                "T": at // 10**6, "m": True, "M": True}  # fmt: skip
+        return json.dumps({"stream": f"{product.lower()}@trade", "data": data})
+
+    def known(self) -> list[tuple[str, int, int, str, str]]:
+        with self.lock:
+            return self.tape[: self.happened]
+
+    def listener(self, socket: ServerConnection) -> None:
+        try:
+            asked = json.loads(socket.recv(5))
+            with self.lock:
+                self.connections += 1
+                number = self.connections
+                if number == 1:
+                    self.happened = len(self.products)
+                    threading.Thread(target=self.trade, daemon=True).start()
+                at = self.happened
+            rng = random.Random(f"{self.seed}/{number}")
+            if self.vendor == "coinbase":
+                assert asked["type"] == "subscribe"
+                for product in asked["product_ids"]:
+                    newest = [t for t in self.known() if t[0] == product][-1]
+                    socket.send(self.message(newest, "last_match"))
+                socket.send(json.dumps({"type": "subscriptions", "channels": []}))
+            else:
+                assert asked["method"] == "SUBSCRIBE"
+                socket.send(json.dumps({"result": None, "id": asked["id"]}))
+                if number == 1:
+                    for trade in self.known():
+                        socket.send(self.message(trade))
+            self.play(socket, at, rng)
+        except (ConnectionClosed, TimeoutError, OSError):
+            return
+
+    def play(self, socket: ServerConnection, at: int, rng: random.Random) -> None:
+        beat = 0.0
+        while not self.stop.is_set():
+            if self.vendor == "coinbase" and time.monotonic() - beat > 0.2:
+                beat = time.monotonic()
+                known = self.known()
+                for product in self.products:
+                    newest = [t for t in known if t[0] == product][-1]
+                    socket.send(json.dumps({"type": "heartbeat", "sequence": 1, "last_trade_id": newest[1],
+                                            "product_id": product, "time": "2026-01-02T03:04:05.000000Z"}))  # fmt: skip
+            known = self.known()[at:]
+            if not known:
+                try:
+                    socket.recv(0.02)  # a probe
+                    socket.send(json.dumps({"result": [], "id": 0}))
+                except TimeoutError:
+                    continue
+            i = 0
+            while i < len(known):
+                i += self.send_one(socket, known, i, rng)
+            at += len(known)
+
+    def send_one(self, socket: ServerConnection, known: list[Any], i: int, rng: random.Random) -> int:
+        """Send trade i, or what a fault makes of it; how many trades that were."""
+        mine = self.message(known[i])
+        fault = rng.choice(FAULTS) if rng.random() < self.fault_rate else ""
+        if fault == "lose":
+            return 1
+        if fault == "swap" and i + 1 < len(known):
+            socket.send(self.message(known[i + 1]))
+            socket.send(mine)
+            return 2
+        if fault == "garbage":
+            socket.send(mine[: len(mine) // 2])
+        elif fault == "unknown":
+            socket.send(json.dumps({"type": "surprise", "e": "surprise"}))
+        elif fault == "not asked":
+            socket.send(self.message(("XRP-USD" if self.vendor == "coinbase" else "XRPUSDT", *known[i][1:])))
+        elif fault == "close":
+            socket.close(rng.choice((1001, 1011, 4000)), "so long")
+        elif fault == "half a frame":
+            socket.socket.sendall(b"\x81\x7e\x01\x00{half")
+            socket.socket.close()
+            raise OSError("cut")
+        elif fault == "silence":
+            time.sleep(1.2)
+        socket.send(mine)
+        if fault == "again":
+            socket.send(mine)
+        return 1
+
+    def trade(self) -> None:
+        while not self.stop.is_set() and self.happened < len(self.tape):
+            time.sleep(self.every_s)
+            with self.lock:
+                self.happened += 1
+
+    # --- what is asked ---
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+        with self.lock:
+            self.requests += 1
+            rng = random.Random(f"{self.seed}/rest/{self.requests}")
+        if rng.random() < self.rest_fault_rate:
+            return rng.choice(
+                ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'[{"id"'))
+            )
+        limit = int(query.get("limit", ["500"])[0])
+        if self.vendor == "coinbase":
+            product = path.split("/")[2]
+            below = int(query["after"][0]) if "after" in query else 10**18
+            some = [t for t in self.known() if t[0] == product and t[1] < below][-limit:][::-1]
+            return 200, json.dumps([json.loads(self.message(t)) for t in some]).encode()
+        product = query["symbol"][0]
+        first = int(query["fromId"][0]) if "fromId" in query else None
+        own = [t for t in self.known() if t[0] == product]
+        some = own[-limit:] if first is None else [t for t in own if t[1] >= first][:limit]
+        rows = [{"id": t[1], "price": t[3], "qty": t[4], "quoteQty": "1", "time": t[2] // 10**6, "isBuyerMaker": True,
+                 "isBestMatch": True} for t in some]  # fmt: skip
+        return 200, json.dumps(rows).encode()
+
+
+@contextmanager
+def running(exchange: Exchange) -> Iterator[Exchange]:
+    """Serves on free ports of loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            status, body = exchange.answer(parts.path, parse_qs(parts.query))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    rest = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    rest.daemon_threads = True
+    threading.Thread(target=rest.serve_forever, daemon=True).start()
+    with serve(exchange.listener, "127.0.0.1", 0, close_timeout=0.5) as sockets:
+        threading.Thread(target=sockets.serve_forever, daemon=True).start()
+        exchange.url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}"
+        exchange.rest_url = f"http://127.0.0.1:{rest.server_address[1]}"
+        try:
+            yield exchange
+        finally:
+            exchange.stop.set()
+            sockets.shutdown()
+            rest.shutdown()
+            rest.server_close()

@@ -1,0 +1,153 @@
+"""No answer crashes a vendor's parser: everything is a row, a judgement or a dead letter."""
+
+import copy
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import (
+    DataObject,
+    booleans,
+    data,
+    floats,
+    integers,
+    lists,
+    none,
+    one_of,
+    recursive,
+    sampled_from,
+    text,
+)
+
+from marketpulse.model.market import BAR_IN, REASONS
+from marketpulse.settings import AlphaVantageSettings, YahooSettings
+from marketpulse.sources import alpha_vantage, yahoo
+from marketpulse.sources.alpha_vantage import AlphaVantage
+from marketpulse.sources.rest.bar_answer import Reading
+from marketpulse.sources.rest.polled import Vendor
+from marketpulse.sources.tape import build
+from marketpulse.sources.yahoo import Yahoo
+from vendor_answers import NEW_YORK, answer, ns, recorded, yahoo_chart
+
+NOW = ns(2026, 3, 2, 18, 0)
+OPEN = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9
+TIMES = list(range(OPEN, OPEN + 600, 60))
+
+ALPHA: list[Vendor] = [
+    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min")),
+    AlphaVantage(
+        AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min", label="close")
+    ),
+    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="daily")),
+    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="quote")),
+]
+YAHOO: list[Vendor] = [Yahoo(YahooSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1h", "1d")]
+VENDORS = ALPHA + YAHOO
+
+SCALARS = one_of(
+    none(), booleans(), integers(-(2**70), 2**70), floats(allow_nan=False, allow_infinity=False), text(max_size=12),
+    sampled_from(["", "NaN", "-1", "1e400", "0", "2026-02-30", "2026-03-02 09:31:00", "2026-03-08 02:30:00", "9" * 30, "\x00", "US/Eastern"]),
+)  # fmt: skip
+JSON = recursive(
+    SCALARS,
+    lambda inner: one_of(
+        lists(inner, max_size=3), lists(inner, max_size=2).map(lambda v: {str(i): x for i, x in enumerate(v)})
+    ),
+    max_leaves=6,
+)
+
+
+def small(name: str) -> dict[str, Any]:
+    """A recorded answer, its series cut to ten bars: quicker to break in many ways."""
+    body = recorded(name)
+    for field, value in body.items():
+        if field.startswith("Time Series"):
+            body[field] = dict(list(value.items())[:10])
+    return body
+
+
+BODIES = {
+    "intraday": small("mock_time_series"),
+    "quote": recorded("global_quote"),
+    "chart": yahoo_chart(
+        TIMES, [100.0 + i for i in range(10)], regular=(OPEN, OPEN + 23_400), market_time=OPEN + 700
+    ),
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        found += places(inner, (*path, key))
+    return found
+
+
+def broken(draw: DataObject, body: Any) -> Any:
+    """Some values replaced, dropped or doubled, somewhere."""
+    body = copy.deepcopy(body)
+    for _ in range(draw.draw(integers(1, 4))):
+        path = draw.draw(sampled_from(places(body)[1:] or [()]))
+        if not path:
+            return draw.draw(JSON)
+        holder = body
+        for key in path[:-1]:
+            holder = holder[key]
+        how = draw.draw(sampled_from(["replace", "drop", "double"]))
+        if how == "drop":
+            del holder[path[-1]]
+        elif how == "double" and isinstance(holder, list):
+            holder.insert(path[-1], copy.deepcopy(holder[path[-1]]))
+        else:
+            holder[path[-1]] = draw.draw(JSON)
+    return body
+
+
+def check(reading: Reading) -> None:
+    """What came out can be written: rows of the contract with sound values, and dead letters with known reasons."""
+    assert all(item.reason in REASONS for item in reading.rejected)
+    if reading.rows is None:
+        return
+    tape = build({"bar": [reading.rows]})
+    (batch,) = tape.batches(0, len(tape), "vendor", NOW)
+    assert batch.schema == BAR_IN
+    for row in batch.to_pylist():
+        assert row["open_time_ns"] < row["close_time_ns"]
+        assert all(0 < row[name] < float("inf") for name in ("open", "high", "low", "close"))
+        assert 0 <= row["volume"] < float("inf")
+
+
+def as_sent(body: Any) -> Any:
+    """As it looks after it went over the wire: whole numbers of any size are."""
+    return orjson.loads(json.dumps(body))
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(draw=data(), which=sampled_from(range(len(VENDORS))), name=sampled_from(sorted(BODIES)))
+def test_a_mutated_answer_is_rows_and_dead_letters(draw: DataObject, which: int, name: str) -> None:
+    vendor = VENDORS[which]
+    body = as_sent(broken(draw, BODIES[name]))
+    alpha_vantage.judge(200, body)
+    yahoo.judge(200, body)
+    check(vendor.read("SYM", answer(body, NOW)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(body=JSON, which=sampled_from(range(len(VENDORS))))
+def test_any_json_is_rows_and_dead_letters(body: Any, which: int) -> None:
+    vendor = VENDORS[which]
+    body = as_sent(body)
+    alpha_vantage.judge(200, body)
+    check(vendor.read("SYM", answer(body, NOW)))
+
+
+@pytest.mark.parametrize("vendor", [*ALPHA[:1], *YAHOO[:1]], ids=["alpha_vantage", "yahoo"])
+def test_the_unbroken_answers_are_all_rows(vendor: Vendor) -> None:
+    """So the mutations above begin at something that is good."""
+    body = BODIES["intraday" if vendor.name == "alpha_vantage" else "chart"]
+    reading = vendor.read("SYM", answer(body, NOW))
+    assert reading.rows is not None
+    assert len(reading.rows) == 10
+    assert not reading.rejected

@@ -1,0 +1,82 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from marketpulse.app.pipeline.vendors import open_polled
+from marketpulse.clock import ManualClock
+from marketpulse.errors import SettingsError
+from marketpulse.settings import AlphaVantageSettings, Settings, YahooSettings
+from marketpulse.sources.rest.polled import PolledSource
+from vendor_answers import recorded
+from vendor_server import Reply, VendorServer, scripted, vendor
+
+VENDORS_KEY = "K3Y-OF-THE-VENDOR"
+NOW_NS = 1_772_463_600 * 10**9  # a Monday, 10:00 in New York
+
+
+def settings(tmp_path: Path, **more: Any) -> Settings:
+    return Settings(data_dir=tmp_path, keys={"alpha_vantage": SecretStr(VENDORS_KEY)}, **more)
+
+
+def opened(tree: Settings, source: AlphaVantageSettings | YahooSettings) -> PolledSource:
+    return open_polled(tree, source, source.kind, ManualClock(NOW_NS), lambda: None)
+
+
+def quotes(server: VendorServer, symbols: tuple[str, ...], **more: Any) -> AlphaVantageSettings:
+    return AlphaVantageSettings(symbols=symbols, function="quote", base_url=server.url, **more)
+
+
+def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Path) -> None:
+    with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
+        source = opened(settings(tmp_path), quotes(server, ("MSFT",)))
+        source.start(None)
+        polled = source.poll(0.0)
+        assert [row["close"] for row in polled.batches[0].to_pylist()] == [112.13]
+        assert server.requests[0].parameters == {
+            "function": "GLOBAL_QUOTE",
+            "symbol": "MSFT",
+            "apikey": VENDORS_KEY,
+        }
+    (file,) = (tmp_path / "budgets").iterdir()
+    assert '"spent": 1' in file.read_text()
+    assert VENDORS_KEY not in file.name + file.read_text()
+
+
+def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
+    with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
+        for _ in range(9):
+            source = opened(
+                settings(tmp_path),
+                quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50),
+            )
+            source.start(None)
+            source.poll(0.0)
+        assert len(server.requests) == 2, "a first look at both; of the day's other two none is free at 10:00"
+
+
+def test_without_a_key_it_says_where_to_get_one_and_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
+        opened(
+            Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",))
+        )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [AlphaVantageSettings(symbols=("IBM",), function="intraday", interval="15min"), YahooSettings(symbols=("IBM",), interval="15m")],
+)  # fmt: skip
+def test_bars_that_the_engine_does_not_build_are_said_at_once(tmp_path: Path, source: Any) -> None:
+    with pytest.raises(SettingsError, match=r"add 15m to it"):
+        opened(settings(tmp_path), source)
+    opened(settings(tmp_path, engine={"timeframes": ("1m", "15m")}), source).close()
+
+
+def test_yahoo_needs_no_key(tmp_path: Path) -> None:
+    with vendor(scripted(Reply.json({"chart": {"result": None}}, 404))) as server:
+        source = opened(Settings(data_dir=tmp_path), YahooSettings(symbols=("IBM",), base_url=server.url))
+        source.start(None)
+        assert [item.reason for item in source.poll(0.0).rejected] == ["bad_answer"]
+        assert "marketpulse" in server.requests[0].headers["user-agent"]
+    assert not (tmp_path / "budgets").exists()

@@ -1,0 +1,287 @@
+import io
+import logging
+import random
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from marketpulse.clock import ManualClock
+from marketpulse.errors import ParameterError
+from marketpulse.sources.rest import (
+    Allowance,
+    Backoff,
+    Budget,
+    Judgement,
+    Key,
+    Rate,
+    Refused,
+    RestClient,
+    Taken,
+    TryLater,
+    WrongKey,
+)
+from marketpulse.telemetry import REGISTRY
+from vendor_server import Reply, Request, VendorServer, scripted, vendor
+
+KEY = "S3CR+T/k3y=="
+QUICK = Rate(1_000, 1.0, burst=100)
+
+
+def client(server: VendorServer, **more: Any) -> RestClient:
+    given: dict[str, Any] = {
+        "clock": ManualClock(1_700_000_000 * 10**9),
+        "backoff": Backoff(rng=random.Random(1)),
+        "timeout_s": 5.0,
+        **more,
+    }
+    rate = given.pop("rate", QUICK)
+    return RestClient(given.pop("name", "fake"), server.url, rate, **given)
+
+
+def test_a_good_answer_brings_its_json_and_its_headers() -> None:
+    with vendor(scripted(Reply.json({"price": 1.5}, CB_AFTER="17"))) as server:
+        answer = client(server).get("/trades", {"limit": "10"})
+    assert answer.body == {"price": 1.5}
+    assert answer.headers["cb-after"] == "17"
+    assert answer.received_ns == 1_700_000_000 * 10**9
+    assert server.requests[0].path == "/trades"
+    assert server.requests[0].parameters == {"limit": "10"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500), Reply(502, b"<html>bad gateway</html>"), Reply(503), Reply(408), Reply(403, b"<html>who are you</html>"),
+        Reply(200, b"<!DOCTYPE html><html></html>"), Reply(200, b'{"half": [1, 2'), Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
+        Reply(200, b""), Reply(200, b"not gzip", {"Content-Encoding": "gzip"}),
+    ],
+    ids=["500", "502", "503", "408", "403-html", "html", "half", "cut", "empty", "gzip"],
+)  # fmt: skip
+def test_a_fault_that_passes_is_asked_again_after_a_pause(reply: Reply) -> None:
+    with vendor(scripted(reply, Reply.json({"good": 1}))) as server:
+        rest = client(server)
+        with pytest.raises(TryLater):
+            rest.get("/a")
+        assert rest.ready_in_s() > 0
+        with pytest.raises(TryLater, match="not asked"):
+            rest.get("/a")
+        assert len(server.requests) == 1, "an eager caller makes no storm"
+        assert rest.get("/a", patience_s=60).body == {"good": 1}
+
+
+def test_silence_is_a_fault_that_passes() -> None:
+    with vendor(scripted(Reply(silent=True))) as server, pytest.raises(TryLater, match="no whole answer"):
+        client(server, timeout_s=0.2).get("/a")
+
+
+def test_a_far_end_that_is_not_there_is_a_fault_that_passes() -> None:
+    with vendor(scripted(Reply())) as server:
+        pass
+    with pytest.raises(TryLater, match="no whole answer"):
+        client(server).get("/a")
+
+
+@pytest.mark.parametrize("status", [429, 418, 503])
+def test_retry_after_in_seconds_is_kept_in_full(status: int) -> None:
+    with vendor(scripted(Reply(status, headers={"Retry-After": "120"}))) as server:
+        rest = client(server)
+        with pytest.raises(TryLater) as raised:
+            rest.get("/a")
+    assert 120 <= raised.value.retry_in_s <= 121
+    assert 120 <= rest.ready_in_s() <= 121
+
+
+def test_retry_after_as_a_date_is_held_against_the_servers_own_clock() -> None:
+    """The server's clock is two days ahead of ours."""
+    there = datetime(2023, 11, 16, 22, 13, 20, tzinfo=UTC)
+    until = datetime(2023, 11, 16, 22, 14, 20, tzinfo=UTC)
+    headers = {
+        "Retry-After": format_datetime(until, usegmt=True),
+        "Date": format_datetime(there, usegmt=True),
+    }
+    with vendor(scripted(Reply(429, headers=headers))) as server, pytest.raises(TryLater) as raised:
+        client(server).get("/a")
+    assert 60 <= raised.value.retry_in_s <= 61
+
+
+def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
+    def judge(status: int, body: Any) -> Judgement | None:
+        return Judgement(Taken.LIMIT, "a limit", 45.0) if "Note" in body else None
+
+    with vendor(scripted(Reply.json({"Note": "5 calls per minute"}), Reply.json({}))) as server:
+        rest = client(server, judge=judge, name="limited")
+        with pytest.raises(TryLater) as raised:
+            rest.get("/a")
+        assert 45 <= raised.value.retry_in_s <= 46
+        assert rest.get("/a", patience_s=60).body == {}
+    assert (
+        REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "limit"})
+        == 1
+    )
+    assert (
+        REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "good"})
+        == 1
+    )
+
+
+def test_a_wrong_key_stops_the_client_for_good() -> None:
+    with vendor(scripted(Reply.json({"message": "bad key"}, 401))) as server:
+        rest = client(server, key=Key(SecretStr(KEY), parameter="apikey"))
+        for _ in range(5):
+            with pytest.raises(WrongKey, match=r"\.env"):
+                rest.get("/a", patience_s=1000)
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_question_is_refused_and_the_next_one_is_asked_at_once() -> None:
+    with vendor(scripted(Reply.json({"error": "Not Found"}, 404), Reply.json({"good": 1}))) as server:
+        rest = client(server)
+        with pytest.raises(Refused, match="Not Found") as raised:
+            rest.get("/chart/XXX")
+        assert raised.value.status == 404
+        assert rest.get("/chart/AAPL").body == {"good": 1}
+
+
+def test_a_redirect_is_not_followed_with_the_key() -> None:
+    with (
+        vendor(scripted(Reply.json({}))) as other,
+        vendor(scripted(Reply(302, headers={"Location": f"{other.url}/x"}))) as server,
+        pytest.raises(Refused),
+    ):
+        client(server, key=Key(SecretStr(KEY), header="X-Key")).get("/a")
+    assert not other.requests
+
+
+def test_the_rate_is_kept() -> None:
+    clock = ManualClock(0)
+    at: list[float] = []
+
+    def answer(_: Request) -> Reply:
+        at.append(clock.monotonic())
+        return Reply.json({})
+
+    with vendor(answer) as server:
+        rest = client(server, rate=Rate(5, 60.0), clock=clock)
+        for _ in range(7):
+            rest.get("/a", patience_s=1000)
+    assert [round(s) for s in at] == [0, 12, 24, 36, 48, 60, 72]
+
+
+def test_patience_ends_and_says_when_to_come_again() -> None:
+    clock = ManualClock(0)
+    reply = Reply(429, headers={"Retry-After": "500"})
+    with vendor(scripted(reply)) as server, pytest.raises(TryLater) as raised:
+        client(server, clock=clock).get("/a", patience_s=100)
+    assert raised.value.retry_in_s >= 500
+    assert clock.monotonic() == 0, "it does not wait for what cannot come in time"
+
+
+def test_the_budget_of_the_day_is_not_overdrawn(tmp_path: Path) -> None:
+    clock = ManualClock(1_700_000_000 * 10**9)
+    allowance = Allowance(3, at_once=3)
+    with vendor(scripted(Reply.json({}))) as server:
+        rest = client(
+            server, clock=clock, budget=Budget(allowance, tmp_path / "b.json", clock), name="budgeted"
+        )
+        for _ in range(3):
+            rest.get("/a")
+        with pytest.raises(TryLater, match="budget"):
+            rest.get("/a")
+        again = client(server, clock=clock, budget=Budget(allowance, tmp_path / "b.json", clock))
+        with pytest.raises(TryLater, match="budget"):
+            again.get("/a")
+    assert len(server.requests) == 3
+    assert REGISTRY.get_sample_value("marketpulse_rest_budget_left", {"source": "budgeted"}) == 0
+
+
+@pytest.mark.parametrize("where", ["parameter", "header"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply.json({"Information": f"We have detected your API key as {KEY} and 25 requests"}, 429),
+        Reply.json({"message": f"key {KEY} not known"}, 401),
+        Reply.json({"message": f"no such question: apikey={KEY}"}, 404),
+        Reply(500, f"<html>GET /?apikey={KEY}</html>".encode()),
+        Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
+    ],
+    ids=["limit", "key", "refused", "html", "cut"],
+)
+def test_the_key_is_sent_and_stands_nowhere_else(
+    where: str, reply: Reply, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = io.StringIO()
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(file=said),
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+    )
+    key = Key(
+        SecretStr(KEY),
+        **(
+            {"parameter": "apikey"}
+            if where == "parameter"
+            else {"header": "Authorization", "scheme": "Bearer "}
+        ),
+    )
+    try:
+        with vendor(scripted(reply)) as server:
+            rest = client(server, key=key)
+            with pytest.raises((TryLater, WrongKey, Refused)) as raised:
+                rest.get("/query", {"symbol": "AAPL", "note": KEY})
+            sent = server.requests[0]
+    finally:
+        structlog.reset_defaults()
+    assert sent.parameters.get("apikey") == KEY or sent.headers.get("authorization") == f"Bearer {KEY}"
+    error = raised.value
+    chain = [repr(e) + str(e) for e in (error, error.__cause__) if e is not None]
+    shown = "".join(
+        [*chain, repr(rest), repr(key), str(getattr(error, "body", b"")), caplog.text, said.getvalue()]
+    )
+    for form in (KEY, "S3CR%2BT%2Fk3y%3D%3D"):
+        assert form not in shown
+    assert error.__suppress_context__ or error.__context__ is None
+
+
+def test_a_key_that_a_good_answer_repeats_is_taken_out_of_it() -> None:
+    with vendor(scripted(Reply.json({"asked": f"/query?apikey={KEY}", "price": 1.5}))) as server:
+        answer = client(server, key=Key(SecretStr(KEY), parameter="apikey")).get("/query")
+    assert answer.body == {"asked": "/query?apikey=***", "price": 1.5}
+    assert KEY.encode() not in answer.raw
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        asked.append(request)
+        return Reply.json({"through": "the proxy"})
+
+    with vendor(answer) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        rest = RestClient("fake", "http://vendor.invalid", QUICK, clock=ManualClock(0))
+        assert rest.get("/a").body == {"through": "the proxy"}
+    assert asked[0].headers["host"] == "vendor.invalid"
+
+
+@pytest.mark.parametrize("url", ["www.vendor.com", "ftp://vendor.com", "https://"])
+def test_a_url_that_is_none_is_said_at_once(url: str) -> None:
+    with pytest.raises(ParameterError, match="is not the URL of a server"):
+        RestClient("fake", url, QUICK)
+
+
+def test_a_question_that_cannot_be_sent_is_refused() -> None:
+    with vendor(scripted(Reply())) as server, pytest.raises(Refused):
+        client(server).get("/chart/\x00")
+
+
+def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketpulse.sources.rest.client.BODY_BYTES_MAX", 1000)
+    with vendor(scripted(Reply(200, b"[" + b"1," * 5000 + b"1]"))) as server, pytest.raises(TryLater):
+        client(server).get("/a")

@@ -1,0 +1,282 @@
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from marketpulse.clock import ManualClock
+from marketpulse.errors import Fatal, Retryable
+from marketpulse.ports import Polled, RejectedInput
+from marketpulse.settings import YahooSettings
+from marketpulse.sources import yahoo
+from marketpulse.sources.rest import Backoff, Rate, RestClient, WrongKey
+from marketpulse.sources.rest.place import read_place
+from marketpulse.sources.rest.polled import PolledSource
+from marketpulse.telemetry import REGISTRY
+from vendor_answers import NEW_YORK, ns, yahoo_chart
+from vendor_server import Reply, Request, VendorServer, vendor
+
+OPEN = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9
+CLOSE = OPEN + 23_400
+
+
+class Market:
+    """A vendor whose minutes of every symbol are known; it answers as of the clock, `behind_s` late."""
+
+    def __init__(self, clock: ManualClock, behind_s: int = 0) -> None:
+        self.clock = clock
+        self.behind_s = behind_s
+        self.faults: list[Reply] = []
+
+    def __call__(self, request: Request) -> Reply:
+        if self.faults:
+            return self.faults.pop(0)
+        symbol = request.path.rpartition("/")[2]
+        if symbol == "NONE":
+            return Reply.json({"chart": {"result": None, "error": {"code": "Not Found"}}}, 404)
+        now = self.clock.now_ns() // 10**9 - self.behind_s
+        begin = max(OPEN, int(request.parameters.get("period1", OPEN)) // 60 * 60)
+        times = list(range(begin, min(now, CLOSE - 1) + 1, 60)) if now >= OPEN else []
+        closes = [100.0 + (at - OPEN) // 60 for at in times]
+        return Reply.json(yahoo_chart(times, closes, regular=(OPEN, CLOSE), market_time=now))
+
+
+def opened(server: VendorServer, clock: ManualClock, symbols: Sequence[str], **given: Any) -> PolledSource:
+    settings = YahooSettings(
+        symbols=tuple(symbols), base_url=server.url, **{"every_s": 60, "settle_s": 0, **given}
+    )
+    client = RestClient(
+        "yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock,
+        backoff=Backoff(rng=random.Random(4)),
+    )  # fmt: skip
+    return PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
+
+
+def pump(source: PolledSource, clock: ManualClock, until_s: int, saw: Callable[[Polled], None]) -> None:
+    while clock.now_ns() < until_s * 10**9:
+        try:
+            saw(source.poll(5.0))
+        except Retryable:
+            clock.sleep(1.0)
+
+
+def bars(polled: Polled) -> list[tuple[str, int]]:
+    return [
+        (row["symbol"], (row["open_time_ns"] // 10**9 - OPEN) // 60)
+        for batch in polled.batches for row in batch.to_pylist() if row["type"] == "bar"
+    ]  # fmt: skip
+
+
+def test_every_closed_minute_of_every_symbol_comes_once_through_faults_and_restarts() -> None:
+    rng = random.Random(11)
+    clock = ManualClock((OPEN + 30) * 10**9)
+    market = Market(clock)
+    kinds = [
+        Reply(429, headers={"Retry-After": "7"}), Reply(500), Reply(200, b"<html></html>"), Reply(200, b'{"chart": [', cut=3),
+        Reply.json({"chart": {"result": None}}), Reply(403, b"<html></html>"),
+    ]  # fmt: skip
+    symbols = ["AAPL", "MSFT", "BRK.B"]
+    found: list[tuple[str, int]] = []
+    position: str | None = None
+    last_promise = 0
+
+    def saw(polled: Polled) -> None:
+        nonlocal position, last_promise
+        promise = source.watermark_ns()
+        new = bars(polled)
+        assert all(OPEN + 60 * (m + 1) > last_promise // 10**9 for _, m in new), "behind what was promised"
+        found.extend(new)
+        position = polled.position or position
+        last_promise = promise if promise is not None else last_promise
+        if rng.random() < 0.05:
+            market.faults.append(rng.choice(kinds))
+
+    with vendor(market) as server:
+        for part in range(1, 5):
+            source = opened(server, clock, symbols)
+            source.start(position)
+            last_promise = 0
+            pump(source, clock, OPEN + 900 * part, saw)
+            source.close()
+        market.faults.clear()
+        source = opened(server, clock, symbols)
+        source.start(position)
+        last_promise = 0
+        pump(source, clock, OPEN + 3_600 + 1_300, saw)
+    for symbol in symbols:
+        got = [m for name, m in found if name == symbol]
+        assert got == sorted(got)
+        assert got == list(range(len(got)))
+        assert len(got) >= 60
+
+
+def test_the_watermark_waits_for_the_slowest_symbol() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(Market(clock)) as server:
+        source = opened(server, clock, ["A", "B"])
+        source.start(None)
+        assert bars(source.poll(1.0))
+        assert source.watermark_ns() is None, "nothing is known of the other symbol"
+        assert bars(source.poll(1.0))
+        assert source.watermark_ns() == (OPEN + 600) * 10**9
+
+
+def test_its_rows_are_historical_and_only_heartbeats_move_the_watermark() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(Market(clock)) as server:
+        hello = opened(server, clock, ["A"]).start(None)
+    assert hello.mode == "historical"
+    assert hello.lateness_ns > 10**18
+
+
+def test_a_symbol_that_is_unknown_is_one_dead_letter_and_holds_up_nobody() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    letters: list[RejectedInput] = []
+    with vendor(Market(clock)) as server:
+        source = opened(server, clock, ["NONE", "A"])
+        source.start(None)
+        pump(source, clock, OPEN + 1_800, lambda polled: letters.extend(polled.rejected))
+        asked = [r.path.rpartition("/")[2] for r in server.requests]
+        assert source.watermark_ns() is not None
+    assert [letter.reason for letter in letters] == ["bad_answer"]
+    assert b"Not Found" in letters[0].value
+    assert asked.count("NONE") == 1
+    assert asked.count("A") > 10
+
+
+def test_a_row_that_is_bad_again_and_again_is_one_dead_letter() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    market = Market(clock)
+
+    def answer(request: Request) -> Reply:
+        body = orjson.loads(market(request).body)
+        columns = body["chart"]["result"][0]["indicators"]["quote"][0]
+        if columns["low"]:
+            columns["low"][0] = -5
+        return Reply.json(body)
+
+    letters: list[RejectedInput] = []
+    with vendor(answer) as server:
+        source = opened(server, clock, ["A"])
+        source.start(None)
+        pump(source, clock, OPEN + 840, lambda polled: letters.extend(polled.rejected))
+    assert [letter.reason for letter in letters][:1] == ["bad_price"]
+    assert len({letter.value for letter in letters}) == len(letters)
+
+
+def test_a_bar_that_the_vendor_changes_goes_into_the_log_again_and_is_counted() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    market = Market(clock)
+    shift = 0.0
+
+    def answer(request: Request) -> Reply:
+        body = orjson.loads(market(request).body)
+        columns = body["chart"]["result"][0]["indicators"]["quote"][0]
+        columns["close"] = [None if c is None else c + shift for c in columns["close"]]
+        return Reply.json(body)
+
+    before = REGISTRY.get_sample_value("marketpulse_bars_changed_total", {"source": "yahoo"}) or 0
+    with vendor(answer) as server:
+        source = opened(server, clock, ["A"])
+        source.start(None)
+        assert len(bars(source.poll(1.0))) == 10
+        shift = 0.5
+        again: list[tuple[str, int]] = []
+        pump(source, clock, OPEN + 720, lambda polled: again.extend(bars(polled)))
+    assert again == [("A", m) for m in (5, 6, 7, 8, 9, 10)], (
+        "the overlap that it asks for again, and the new one"
+    )
+    assert REGISTRY.get_sample_value("marketpulse_bars_changed_total", {"source": "yahoo"}) == before + 5
+
+
+def test_a_long_answer_goes_in_parts_and_a_restart_between_them_loses_and_doubles_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("marketpulse.sources.rest.polled.ROWS_MAX", 7)
+    clock = ManualClock((OPEN + 3_000) * 10**9)
+    with vendor(Market(clock)) as server:
+        source = opened(server, clock, ["A"])
+        source.start(None)
+        first = source.poll(1.0)
+        second = source.poll(1.0)
+        assert source.watermark_ns() is None, "there is more of this answer"
+        assert bars(first) + bars(second) == [("A", m) for m in range(14)]
+        assert read_place(second.position) == {"A": (OPEN + 14 * 60) * 10**9}
+        again = opened(server, clock, ["A"])
+        again.start(second.position)
+        rest: list[tuple[str, int]] = []
+        pump(again, clock, OPEN + 3_010, lambda polled: rest.extend(bars(polled)))
+    assert rest == [("A", m) for m in range(14, 50)]
+
+
+def test_a_symbol_that_is_not_asked_for_for_a_while_goes_on_where_it_was() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(Market(clock)) as server:
+        both = opened(server, clock, ["A", "B"])
+        both.start(None)
+        both.poll(1.0)
+        one = opened(server, clock, ["A"])
+        one.start(both.poll(1.0).position)
+        clock.sleep(60)
+        position = one.poll(1.0).position
+    assert read_place(position) == {"A": (OPEN + 660) * 10**9, "B": (OPEN + 600) * 10**9}
+
+
+def test_at_night_it_asks_seldom() -> None:
+    clock = ManualClock((CLOSE + 6 * 3_600) * 10**9)
+    with vendor(Market(clock)) as server:
+        source = opened(server, clock, ["A"])
+        source.start(None)
+        pump(source, clock, CLOSE + 8 * 3_600, lambda _: None)
+        assert len(server.requests) == 8
+
+
+def test_a_days_bar_is_asked_for_when_the_day_is_over() -> None:
+    """From a Monday to a Friday morning: each day's bar comes with one question, and today's is not among them."""
+    clock = ManualClock(ns(2026, 3, 3, 12, 0))
+
+    def answer(_: Request) -> Reply:
+        days = [ns(2026, 3, day, 14, 30) // 10**9 for day in range(2, 7)]
+        times = [at for at in days if at <= clock.now_ns() // 10**9]
+        return Reply.json(yahoo_chart(times, [10.0 + i for i in range(len(times))], granularity="1d"))
+
+    found: list[int] = []
+    with vendor(answer) as server:
+        source = opened(server, clock, ["A"], interval="1d", every_s=3_600)
+        source.start(None)
+        until_s = ns(2026, 3, 6, 12, 0) // 10**9
+        while clock.now_ns() // 10**9 < until_s:
+            polled = source.poll(1_800.0)
+            found += [row["session_date"].day for batch in polled.batches for row in batch.to_pylist()]
+        assert len(server.requests) == 4
+    assert found == [2, 3, 4, 5]
+
+
+def test_a_wrong_key_ends_the_source_after_one_question() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(lambda _: Reply.json({}, 401)) as server:
+        settings = YahooSettings(symbols=("A", "B"))
+        client = RestClient("yahoo", server.url, Rate(10, 1.0, burst=10), clock=clock)
+        source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
+        source.start(None)
+        for _ in range(3):
+            with pytest.raises(WrongKey):
+                source.poll(1.0)
+        assert len(server.requests) == 1
+
+
+def test_the_position_of_another_kind_of_source_is_refused() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(Market(clock)) as server, pytest.raises(Fatal, match="a name of its own"):
+        opened(server, clock, ["A"]).start('{"files": "x", "row": 3}')
+
+
+def test_two_spellings_of_one_share_are_one_symbol() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(Market(clock)) as server:
+        source = opened(server, clock, ["BRK-B", "BRK.B"])
+        source.start(None)
+        assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
+        source.poll(1.0)
+        assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]

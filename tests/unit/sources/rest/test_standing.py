@@ -1,0 +1,137 @@
+"""Minutes are counted from 0; a bar of minute m covers [m, m + 1)."""
+
+from hypothesis import given, settings
+from hypothesis.strategies import DataObject, data, integers
+
+from marketpulse.settings import Mapping
+from marketpulse.sources.rest.bar_answer import Reading, bar_rows
+from marketpulse.sources.rest.standing import Standing, Taken
+
+MINUTE = 60 * 10**9
+BEGIN = 1_772_000_000 // 60 * MINUTE
+MAPPING = Mapping(timeframe="1m", record="bar")
+
+
+def minute(m: float) -> int:
+    return BEGIN + int(m * MINUTE)
+
+
+def reading(*minutes: int, close: float = 10.0, reached: float | None = None) -> Reading:
+    cells = [[str(minute(m)), close, close, close, close, 1] for m in minutes]
+    found = bar_rows(cells, MAPPING, "vendor A", "A")
+    return Reading(found.rows, found.rejected, None if reached is None else minute(reached))
+
+
+def take(
+    standing: Standing, answer: Reading, now: float, *, delay: float = 20, truncated: bool = False
+) -> Taken | None:
+    return standing.take(
+        answer, minute(now), settle_ns=15 * 10**9, delay_ns=int(delay * MINUTE), truncated=truncated
+    )
+
+
+def minutes(taken: Taken | None) -> list[int]:
+    return (
+        [] if taken is None else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
+    )
+
+
+def test_the_newest_bar_still_forms() -> None:
+    standing = Standing("A")
+    assert minutes(take(standing, reading(0, 1, 2), 2.5)) == [0, 1]
+    assert standing.until_ns == minute(2)
+    assert standing.promise_ns == minute(2.5), "nothing that closed before now is to come"
+
+
+def test_a_vendor_that_runs_behind_shows_a_bar_of_the_past_that_still_forms() -> None:
+    standing = Standing("A")
+    assert minutes(take(standing, reading(0, 1, 2), 10)) == [0, 1]
+    assert standing.promise_ns == minute(3) - 1
+
+
+def test_a_bar_is_left_to_the_vendor_until_it_has_settled() -> None:
+    standing = Standing("A")
+    assert minutes(take(standing, reading(0, 1, 2), 2.2)) == [0]
+    assert minutes(take(standing, reading(0, 1, 2), 2.3)) == [1]
+
+
+def test_the_newest_bar_has_closed_when_the_vendors_time_is_past_it_or_the_delay_is_over() -> None:
+    assert minutes(take(Standing("A"), reading(0, 1, reached=2), 2.5)) == [0, 1]
+    assert minutes(take(Standing("A"), reading(0, 1), 22.1)) == [0, 1]
+    assert minutes(take(Standing("A"), reading(0, 1), 21.9)) == [0]
+
+
+def test_a_bar_is_sent_once() -> None:
+    standing = Standing("A")
+    take(standing, reading(0, 1, 2), 3)
+    assert take(standing, reading(0, 1, 2), 3) is None
+    assert minutes(take(standing, reading(0, 1, 2, 3), 4)) == [2]
+
+
+def test_a_restart_sends_nothing_again() -> None:
+    standing = Standing("A", until_ns=minute(2))
+    assert minutes(take(standing, reading(0, 1, 2, 3), 4)) == [2]
+
+
+def test_a_bar_that_the_vendor_changes_is_sent_again_once() -> None:
+    standing = Standing("A")
+    take(standing, reading(0, 1, 2), 2.5)
+    changed = take(standing, reading(0, 1, 2, close=11.0), 2.5)
+    assert changed is not None
+    assert (minutes(changed), changed.changed) == ([0, 1], 2)
+    assert take(standing, reading(0, 1, 2, close=11.0), 2.5) is None
+    assert standing.until_ns == minute(2)
+
+
+def test_a_bar_that_was_missing_comes_late() -> None:
+    standing = Standing("A")
+    take(standing, reading(0, 2, 3), 3.5)
+    late = take(standing, reading(0, 1, 2, 3), 3.5)
+    assert late is not None
+    assert (minutes(late), late.changed) == ([1], 1)
+
+
+def test_an_answer_that_does_not_reach_back_shows_a_gap() -> None:
+    standing = Standing("A", until_ns=minute(2))
+    taken = take(standing, reading(10, 11, 12), 12.5, truncated=True)
+    assert taken is not None
+    assert taken.gap == (minute(2), minute(10))
+    assert minutes(taken) == [10, 11]
+    whole = take(Standing("A", until_ns=minute(2)), reading(10, 11, 12), 12.5)
+    assert whole is not None
+    assert whole.gap is None
+    touching = take(Standing("A", until_ns=minute(2)), reading(2, 3, 4), 4.5, truncated=True)
+    assert touching is not None
+    assert touching.gap is None
+
+
+def test_silence_promises_what_the_vendors_delay_allows() -> None:
+    standing = Standing("A")
+    take(standing, Reading(), 60)
+    assert standing.promise_ns == minute(40)
+    take(standing, Reading(), 50)
+    assert standing.promise_ns == minute(40), "a promise is kept"
+
+
+@settings(max_examples=30)
+@given(pick=data(), behind=integers(0, 15), start=integers(0, 3))
+def test_every_bar_goes_once_in_order_and_never_before_it_has_closed(
+    pick: DataObject, behind: int, start: int
+) -> None:
+    """A vendor that runs behind is asked at odd times; its newest bar always still forms. We restart now and then."""
+    standing = Standing("A")
+    sent: list[int] = []
+    now = 20.0 + start
+    for _ in range(25):
+        now += pick.draw(integers(1, 90)) / 20
+        at_vendor = now - behind
+        first, last = max(0, int(at_vendor) - 30), int(at_vendor)
+        promised = standing.promise_ns
+        found = minutes(take(standing, reading(*range(first, last + 1)), now))
+        assert all(m + 1 <= at_vendor for m in found), "the vendor itself has seen its end"
+        assert promised is None or all(minute(m + 1) > promised for m in found)
+        sent += found
+        if pick.draw(integers(0, 4)) == 0:
+            standing = Standing("A", until_ns=standing.until_ns)
+    assert sent == sorted(set(sent))
+    assert sent == list(range(sent[0], sent[-1] + 1))

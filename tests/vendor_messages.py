@@ -1,0 +1,104 @@
+"""Messages in the shapes that the vendors' public documentation gives, with values of our own."""
+
+from typing import Any
+
+import orjson
+from hypothesis import strategies as st
+
+COINBASE: dict[str, Any] = {
+    "match": {
+        "type": "match", "trade_id": 71, "sequence": 5001, "maker_order_id": "a-1", "taker_order_id": "b-2",
+        "time": "2026-03-04T05:06:07.123456Z", "product_id": "BTC-USD", "size": "0.25", "price": "61234.56",
+        "side": "sell",
+    },
+    "last_match": {
+        "type": "last_match", "trade_id": 70, "sequence": 5000, "maker_order_id": "a-0", "taker_order_id": "b-0",
+        "time": "2026-03-04T05:06:06.5Z", "product_id": "BTC-USD", "size": "1", "price": "61234.00", "side": "buy",
+    },
+    "ticker": {
+        "type": "ticker", "sequence": 5002, "product_id": "BTC-USD", "price": "61234.56", "open_24h": "60000",
+        "volume_24h": "10.5", "best_bid": "61234.55", "best_bid_size": "0.5", "best_ask": "61234.57",
+        "best_ask_size": "0.75", "side": "buy", "time": "2026-03-04T05:06:07.2Z", "trade_id": 71, "last_size": "0.25",
+    },
+    "heartbeat": {
+        "type": "heartbeat", "sequence": 5003, "last_trade_id": 71, "product_id": "BTC-USD",
+        "time": "2026-03-04T05:06:08.000000Z",
+    },
+    "subscriptions": {"type": "subscriptions", "channels": [{"name": "matches", "product_ids": ["BTC-USD"]}]},
+    "error": {"type": "error", "message": "Failed to subscribe", "reason": "FOO-USD is not a valid product"},
+    "market_trades": {
+        "channel": "market_trades", "client_id": "", "timestamp": "2026-03-04T05:06:09Z", "sequence_num": 3,
+        "events": [{"type": "update", "trades": [
+            {"trade_id": "73", "product_id": "BTC-USD", "price": "61236.1", "size": "0.002", "side": "BUY",
+             "time": "2026-03-04T05:06:08.9Z"},
+            {"trade_id": "72", "product_id": "BTC-USD", "price": "61236", "size": "0.001", "side": "SELL",
+             "time": "2026-03-04T05:06:08.8Z"},
+        ]}],
+    },
+    "tickers": {
+        "channel": "ticker", "client_id": "", "timestamp": "2026-03-04T05:06:10Z", "sequence_num": 4,
+        "events": [{"type": "update", "tickers": [
+            {"type": "ticker", "product_id": "BTC-USD", "price": "61236", "best_bid": "61235", "best_bid_quantity": "2",
+             "best_ask": "61237", "best_ask_quantity": "3"},
+        ]}],
+    },
+}  # fmt: skip
+
+BINANCE: dict[str, Any] = {
+    "trade": {
+        "stream": "btcusdt@trade",
+        "data": {"e": "trade", "E": 1772600767200, "s": "BTCUSDT", "t": 900, "p": "61230.01000000",
+                 "q": "0.01500000", "T": 1772600767123, "m": True, "M": True},
+    },
+    "bookTicker": {
+        "stream": "btcusdt@bookTicker",
+        "data": {"u": 44, "s": "BTCUSDT", "b": "61230.00000000", "B": "1.50000000", "a": "61230.01000000",
+                 "A": "2.25000000"},
+    },
+    "in µs": {"e": "trade", "E": 1772600767200123, "s": "BTCUSDT", "t": 901, "p": "61230.02", "q": "2",
+              "T": 1772600767124456, "m": False, "M": True},
+    "aggTrade": {"e": "aggTrade", "E": 1772600767200, "s": "BTCUSDT", "a": 7, "p": "61230.01", "q": "3", "f": 900,
+                 "l": 901, "T": 1772600767124, "m": True, "M": True},
+    "answer": {"result": None, "id": 1},
+    "error": {"error": {"code": 2, "msg": "Invalid request: unknown method"}, "id": 1},
+}  # fmt: skip
+
+VENDORS_SAY = [*COINBASE.values(), *BINANCE.values()]
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=20), st.sampled_from(["1e999", "-1", "0", "1_000", "٣", "2026-02-30T00:00:00Z", "NaN", ""]),
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> bytes:
+    """A real message with fields changed, taken away or nested, cut short, or several of them in an array."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, dict):
+            changed = {k: change(v) for k, v in value.items() if draw(st.integers(0, 9))}
+            if draw(st.integers(0, 5)) == 0 and changed:
+                changed[draw(st.sampled_from(sorted(changed)))] = draw(values)
+            return changed
+        if isinstance(value, list):
+            return [change(v) for v in value]
+        return value if draw(st.integers(0, 11)) else draw(values)
+
+    value = change(draw(st.sampled_from(VENDORS_SAY)))
+    if draw(st.integers(0, 4)) == 0:
+        value = [value, draw(values), draw(st.sampled_from(VENDORS_SAY))]
+    raw = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS) if _fits(value) else b'{"type":'
+    return raw[: draw(st.integers(0, len(raw)))] if draw(st.integers(0, 6)) == 0 else raw
+
+
+def _fits(value: Any) -> bool:
+    try:
+        orjson.dumps(value)
+    except TypeError:  # a whole number above 64 bits
+        return False
+    return True
