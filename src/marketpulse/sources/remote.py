@@ -77,7 +77,7 @@ def _from_s3(url: str, target: Path, s3: S3Settings, say: Say) -> None:
         else {}
     )
     region = {} if s3.region is None else {"region": s3.region}
-    store = pyarrow.fs.S3FileSystem(**elsewhere, **region)
+    store = pyarrow.fs.S3FileSystem(**elsewhere, **region, force_virtual_addressing=not s3.path_style)
     parts = urllib.parse.urlsplit(url)
     path = parts.netloc + urllib.parse.unquote(parts.path)
     if store.get_file_info(path).type != pyarrow.fs.FileType.File:

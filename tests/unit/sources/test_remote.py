@@ -10,6 +10,7 @@ import pytest
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.settings import S3Settings
 from marketpulse.sources.remote import fetch, is_url, name_in
+from s3_server import Bucket
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -60,3 +61,14 @@ def test_only_urls_that_can_be_fetched_are_taken(tmp_path: Path) -> None:
         fetch("ftp://host/a.csv", tmp_path, S3Settings())
     with pytest.raises(ParameterError, match="names no file"):
         name_in("https://host/")
+
+
+def test_an_object_comes_whole_from_a_bucket(s3_bucket: Bucket, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 10_000  # more than one read
+    s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key="years/2024 a.csv", Body=data)
+    settings, told = S3Settings(**s3_bucket.settings()), list[int]()
+    path = fetch(f"{s3_bucket.url}/years/2024%20a.csv", tmp_path, settings, told.append)
+    assert (path.name, path.read_bytes(), told[-1]) == ("2024 a.csv", data, len(data))
+    assert len(told) > 1
+    with pytest.raises(Fatal, match="check bucket and name"):
+        fetch(f"{s3_bucket.url}/years/2025.csv", tmp_path, settings)
