@@ -160,6 +160,41 @@ def with_pages(server: Server, pages: int, seconds: float) -> tuple[np.ndarray, 
     return used, np.array(latencies), size
 
 
+FIRST_PICTURES = 7
+_WATCH = """
+const look = () => {
+  if (document.body?.dataset.state === "shown" && document.querySelector(SELECTOR))
+    requestAnimationFrame(() => { window.firstPicture ??= performance.now(); });
+  else requestAnimationFrame(look);
+};
+requestAnimationFrame(look);
+"""
+
+
+def first_pictures(port: int, address: str, selector: str) -> np.ndarray:
+    """Milliseconds from asking for the page to its first picture with data, each time in a browser profile without a
+    cache."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from playwright.sync_api import sync_playwright
+
+    from browser_stage import FLAGS, find_browser
+
+    found = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        for _ in range(FIRST_PICTURES):
+            context = browser.new_context(viewport={"width": 1400, "height": 900})
+            context.add_init_script(_WATCH.replace("SELECTOR", json.dumps(selector)))
+            page = context.new_page()
+            page.goto(f"http://127.0.0.1:{port}/{address}")
+            while (shown_ms := page.evaluate("window.firstPicture ?? null")) is None:
+                page.wait_for_timeout(50)
+            found.append(shown_ms)
+            context.close()
+        browser.close()
+    return np.array(found)
+
+
 def in_browser(port: int, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Milliseconds of each task of the main thread while the Market view is open: how long it took, and the
     processor's time of it, which other work on the machine does not lengthen."""
@@ -214,6 +249,15 @@ def main() -> int:
         ):
             report({"name": f"page_{name}_{pages}", "value": value, "unit": unit})
     if not given.no_browser:
+        for view, address, selector in (
+            ("symbol", "", "#chart canvas"),
+            ("market", "#/market", ".heat-links a"),
+        ):
+            times = first_pictures(server.port, address, selector)
+            for name, value in (("median", np.median(times)), ("max", times.max())):
+                report(
+                    {"name": f"page_first_picture_{view}_{name}", "value": round(float(value)), "unit": "ms"}
+                )
         for kind, tasks in zip(("task", "task_cpu"), in_browser(server.port, given.seconds), strict=True):
             for name, value in (
                 ("p95", np.percentile(tasks, 95)),
