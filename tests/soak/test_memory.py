@@ -31,6 +31,8 @@ from running_up import Up, held
 MINUTES = float(os.environ.get("MARKETPULSE_SOAK_MINUTES", "60"))
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(60 * MINUTES + 600)]
 
+BOUNDS = {"MARKETPULSE_ENGINE__CORRECTION_WINDOW_S": "120", "MARKETPULSE_SINKS__LAKE__FLUSH_S": "20"}
+"""What grows by design until it is full (the engine keeps its window up to twice) is full before half of the time."""
 SAMPLE_EVERY_S = 10.0
 PAGES, NEVER_READ = 12, 2
 GROWTH, GROWTH_BYTES = 1.03, 6 * 1024 * 1024  # of a quarter's median over that of the quarter before
@@ -43,7 +45,9 @@ ASKED = (
 
 @pytest.fixture
 def up(tmp_path: Path, broker_cache: Path) -> Iterator[Up]:
-    with held(Up(tmp_path / "data", broker_cache).start()) as running:
+    whole = Up(tmp_path / "data", broker_cache)
+    whole.environment |= BOUNDS
+    with held(whole.start()) as running:
         yield running
 
 
