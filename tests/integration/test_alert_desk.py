@@ -16,6 +16,8 @@ from marketpulse.app.alert_desk import PipelineAlertDesk
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.process import run
 from marketpulse.errors import ChangedMeanwhile, ParameterError
+from marketpulse.kafka.control_writer import write_change
+from marketpulse.kafka.log_reader import LogReader
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
 
@@ -176,3 +178,13 @@ def test_a_muted_rule_goes_on_and_a_restart_keeps_it_muted(pipeline: Pipeline) -
     pipeline.until_taken("low")
     pipeline.feed(trade("AAA", 9, 40, 1), heartbeat(10))
     assert pipeline.told(4)[3:] == [("low", "cleared", "warning")]
+
+
+def test_whoever_looks_after_a_change_sees_it(pipeline: Pipeline) -> None:
+    """The broker answers a commit a moment before its readers may see what was committed."""
+    log = LogReader(pipeline.settings)
+    for number in range(40):
+        write_change(pipeline.settings, "rule/one", {"action": "put_rule", "number": number})
+        ends = [log.span(p, "control").end for p in range(log.partitions("control"))]
+        assert sum(ends) == 2 * (number + 1)  # each change, and the mark behind it
+    log.close()
