@@ -189,6 +189,7 @@ def test_a_deep_link_shows_what_it_names_and_says_what_it_cannot(stage: StoredSt
 
 def test_symbols_are_compared_in_percent_since_their_common_start(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
+    expect(page.get_by_role("option", name=re.compile("^GOOG,"))).to_be_visible()
     field = page.get_by_label("Compare with symbol")
     field.fill("zzz")
     field.press("Enter")

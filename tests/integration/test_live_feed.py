@@ -41,15 +41,18 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_exactly_once(
         def rows() -> list[dict[str, object]]:
             return [record.row for record in BareTopic.of(kafka_settings, "market").committed()]
 
+        def trades() -> int:
+            return sum(row["type"] == "trade" for row in rows())
+
         for kill in range(4):
             child = subprocess.Popen(command, env=clean, cwd=tmp_path)
-            deadline = time.monotonic() + (pause.uniform(3, 5) if kill < 3 else 120)
-            while time.monotonic() < deadline and child.poll() is None:
+            before = exchange.connections
+            wanted = min(trades() + 500, len(exchange.tape)) if kill < 3 else len(exchange.tape)
+            while exchange.connections == before or trades() < wanted:
+                assert child.poll() is None, "it goes on by itself through every fault of the feed"
                 time.sleep(0.5)
-                if kill == 3 and sum(row["type"] == "trade" for row in rows()) >= len(exchange.tape):
-                    break
-            assert child.poll() is None, "it goes on by itself through every fault of the feed"
             if kill < 3:
+                time.sleep(pause.uniform(0, 1))
                 child.send_signal(signal.SIGKILL)
                 child.wait()
         time.sleep(2)

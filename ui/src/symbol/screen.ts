@@ -39,7 +39,6 @@ export class Screen {
   readonly #others = new Others(() => this.#showOthers());
   readonly #facts = new Facts(() => this.#showFacts());
   readonly #styles = new StyleSwitch((style) => this.#choose(() => this.#choices.setStyle(style)));
-  readonly #compare = new CompareField((symbol) => this.#choose(() => this.#choices.compare.push(symbol)));
   #palette: Palette = readPalette();
   #place: Place | null = null;
   #groups: Group[] = []; // what the engine computes
@@ -69,6 +68,7 @@ export class Screen {
       const row = this.#chart.looked;
       if (row) this.#openReceipt(this.#receipt?.name ?? "bar", row);
     }, () => this.#say());
+    new CompareField(() => [...store.quotes.keys()], (symbol) => this.#choose(() => this.#choices.compare.push(symbol)));
     byId("to-now").addEventListener("click", () => this.#chart.toNow());
     byId("history-retry").addEventListener("click", () => this.#needOlder(true));
     byId("open-picker").addEventListener("click", () => void this.#openPicker());
@@ -118,7 +118,6 @@ export class Screen {
 
   draw(changes: Changes): void {
     if (changes.columns) this.#groups = groupsOf(this.store.columns);
-    if (changes.symbols) this.#compare.know([...this.store.quotes.keys()].sort());
     if (!this.isShown) return;
     if (changes.chart === "whole" || changes.columns) this.#takeWhole();
     else if (changes.chart === "between") this.#takeBetween();

@@ -81,9 +81,9 @@ export function showChips(chips: Chips): void {
 export class CompareField {
   readonly #field = byId("compare") as HTMLInputElement;
   readonly #names = byId("compare-names");
-  #known: readonly string[] = [];
 
-  constructor(private readonly onAdd: (symbol: string) => void) {
+  /** `known`: the symbols there are now, asked for whenever the field is used. */
+  constructor(private readonly known: () => string[], private readonly onAdd: (symbol: string) => void) {
     this.#field.addEventListener("focus", () => this.#offer());
     this.#field.addEventListener("change", () => this.#add(false));
     this.#field.addEventListener("keydown", (event) => {
@@ -95,19 +95,16 @@ export class CompareField {
     this.#field.addEventListener("input", () => this.#field.setCustomValidity(""));
   }
 
-  know(symbols: readonly string[]): void {
-    this.#known = symbols;
-  }
-
   #offer(): void {
-    this.#names.replaceChildren(...this.#known.map((symbol) => el("option", { value: symbol })));
+    this.#names.replaceChildren(...this.known().sort().map((symbol) => el("option", { value: symbol })));
   }
 
   #add(loud: boolean): void {
     const typed = this.#field.value.trim().toUpperCase();
     if (!typed) return;
-    const begun = this.#known.filter((symbol) => symbol.toUpperCase().startsWith(typed));
-    const found = this.#known.find((symbol) => symbol.toUpperCase() === typed) ?? (loud && begun.length === 1 ? begun[0] : undefined);
+    const known = this.known();
+    const begun = known.filter((symbol) => symbol.toUpperCase().startsWith(typed));
+    const found = known.find((symbol) => symbol.toUpperCase() === typed) ?? (loud && begun.length === 1 ? begun[0] : undefined);
     if (found) {
       this.#field.value = "";
       this.onAdd(found);

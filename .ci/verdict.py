@@ -1,6 +1,6 @@
-"""Fail when an integration, browser or chaos test was skipped, or none of a kind ran.
+"""Name what failed, and fail when an integration, browser or chaos test was skipped or none of a kind ran.
 
-python .ci/no_skips.py junit.xml
+python .ci/verdict.py junit.xml
 """
 
 import sys
@@ -14,6 +14,9 @@ def main(path: str) -> int:
     ran: Counter[str] = Counter()
     skipped: list[str] = []
     for case in ET.parse(path).iter("testcase"):
+        for what in (*case.findall("failure"), *case.findall("error")):
+            why = " ".join((what.get("message") or "").split())[:200]
+            print(f"{what.tag}: {case.get('classname')}::{case.get('name')}: {why}")
         kind = next((kind for kind in MUST_RUN if case.get("classname", "").startswith(kind)), None)
         if kind is None:
             continue
