@@ -35,12 +35,13 @@ def serve(symbols: int, updates: float, told: Connection) -> None:
     """The page's server and a market: tells its port, then its processor seconds each time it is asked."""
     from marketpulse.settings import ServeSettings
     from marketpulse.telemetry import PAGE_FRAMES
+    from marketpulse.web.alerts_feed import AlertsFeed
     from marketpulse.web.api import create_app
     from marketpulse.web.board import Board
     from marketpulse.web.market import MarketPart
     from marketpulse.web.server import WebServer
 
-    board, market = Board(parts={"market": MarketPart()}), QuickMarket(symbols)
+    board, market = Board(parts={"alerts": AlertsFeed(), "market": MarketPart()}), QuickMarket(symbols)
     settings = ServeSettings(port=0, frames_per_s=updates)
     server = WebServer(create_app(board, settings), settings)
     board.take(market.history())

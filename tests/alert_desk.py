@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_json import rule_from_json, rule_to_json
 from marketpulse.app.alert_language import check_fields, language
@@ -17,8 +15,7 @@ from marketpulse.app.alert_rules import version_of
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.trial.run import try_rule
 from marketpulse.errors import ChangedMeanwhile, ParameterError, QueryCancelled, Retryable
-from marketpulse.model.rows import ALERT
-from marketpulse.ports import AlertTrial, PastAlerts
+from marketpulse.ports import AlertTrial
 from marketpulse.settings import Settings
 
 PARTITIONS = 4
@@ -26,15 +23,13 @@ PARTITIONS = 4
 
 class DeskInMemory:
     """`away`: the log is away. `held`: trials wait until it is set, or they are cancelled. `behind`: the engine has
-    taken no change yet. `stored`: rows of ALERT, newest first."""
+    taken no change yet."""
 
     def __init__(self, settings: Settings, rules: tuple[Rule, ...] = ()) -> None:
         self.settings, self.config = settings, engine_config(settings.engine)
         self.running = {rule.name: rule for rule in (*self.config.alerts, *rules)}
         self.away = self.behind = False
         self.held: threading.Event | None = None
-        self.stored: list[dict[str, Any]] = []
-        self.asked: list[PastAlerts] = []
         self._changes: dict[str, dict[str, Any]] = {}
         self._offset = 40
 
@@ -87,14 +82,6 @@ class DeskInMemory:
             if cancelled.wait(0.01):
                 raise QueryCancelled("the trial was stopped")
         return try_rule(self.settings, trial, cancelled, progress)
-
-    def past(self, wanted: PastAlerts, cancelled: threading.Event) -> pa.Table:  # noqa: ARG002
-        self.asked.append(wanted)
-        rows = [r for r in self.stored if wanted.before is None or _place(r) < wanted.before]
-        for name in ("state", "severity", "symbol", "rule"):
-            chosen = getattr(wanted, {"severity": "severities"}.get(name, f"{name}s"))
-            rows = [r for r in rows if not chosen or r[name] in chosen]
-        return pa.Table.from_pylist(rows[: wanted.limit], ALERT)
 
     def close(self) -> None:
         self.away = True

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.ports import AlertDesk
+from marketpulse.query.history import LakeHistory
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
@@ -17,6 +18,7 @@ from marketpulse.web.board import Board
 from marketpulse.web.market import MarketPart
 from marketpulse.web.rest.alert_rules import AlertRulesApi
 from marketpulse.web.rest.charts import ChartApi
+from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
 
@@ -49,10 +51,13 @@ def find_browser() -> str:
 
 class Stage:
     """The page's server on a free port, its board, and a thread that carries rows from a feed to it. `alerts`: the desk
-    of the alert rules."""
+    of the alert rules. `lake`: whose lake lies behind the board."""
 
-    def __init__(self, feed: MovingFeed, alerts: AlertDesk | None = None) -> None:
+    def __init__(
+        self, feed: MovingFeed, alerts: AlertDesk | None = None, lake: Settings | None = None
+    ) -> None:
         self.feed = feed
+        self._lake = lake or Settings(sinks={"lake": {"enabled": False}})
         self.board = Board(400, parts={"alerts": AlertsFeed(), "market": MarketPart()})
         self._alerts = None if alerts is None else AlertRulesApi(lambda: alerts)
         self.server = self._serve(0)
@@ -64,18 +69,25 @@ class Stage:
         """A server that was stopped comes back on its port, with what the board holds."""
         self.server = self._serve(self.server.port)
 
+    def chart_desk(self) -> LiveDesk:
+        return LiveDesk(self._lake)
+
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
         if self._alerts is not None:
             self._alerts.close()
         self.server.stop()
+        self._charts.close()
+        if self._stored is not None:
+            self._stored.close()
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
-        charts = ChartApi(self.board, lambda: LiveDesk(Settings(sinks={"lake": {"enabled": False}})))
-        routers = [charts.router(), *([] if self._alerts is None else [self._alerts.router()])]
-        server = WebServer(create_app(self.board, serve, routers=routers), serve)
+        self._stored = Stored(lambda: LakeHistory(self._lake)) if self._lake.sinks.lake.enabled else None
+        self._charts = ChartApi(self.board, self.chart_desk)
+        routers = [self._charts.router(), *([] if self._alerts is None else [self._alerts.router()])]
+        server = WebServer(create_app(self.board, serve, stored=self._stored, routers=routers), serve)
         server.start()
         return server
 

@@ -244,7 +244,7 @@ AlertKey = tuple[int, str, str]
 class AlertSpan:
     """Which stored alerts: those in [from_ns, to_ns) whose key is below `below`, the newest `limit` of them.
 
-    None is no bound."""
+    None is no bound. `withdrawn`: those too that a revision made untrue."""
 
     symbol: str | None = None
     rule: str | None = None
@@ -254,6 +254,7 @@ class AlertSpan:
     to_ns: int | None = None
     below: AlertKey | None = None
     limit: int = 200
+    withdrawn: bool = False
 
 
 class History(Protocol):
@@ -269,8 +270,8 @@ class History(Protocol):
         ...
 
     def alerts(self, span: AlertSpan) -> pa.Table:
-        """The newest revision of each alert, in order of their keys, none that was withdrawn: the columns of
-        model.rows.ALERT but for the receipt."""
+        """The newest revision of each alert, in order of their keys: the columns of model.rows.ALERT, of the receipt
+        only `partition` and `last_offset`."""
         ...
 
     def close(self) -> None: ...
@@ -318,12 +319,6 @@ class ChartDesk(Protocol):
         """The calendar that a venue trades by, and its sessions that touch the span, in ms."""
         ...
 
-    def alerts(
-        self, symbol: str, from_ms: float, before_ms: float, limit: int
-    ) -> Sequence[Mapping[str, Any]]:
-        """The newest stored alerts of a symbol on bars that open in the span, oldest first."""
-        ...
-
     def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
         """What `explain` tells: plain values that JSON can hold, and the same in words as `lines`. Raises Fatal when
         there is no such row or its inputs are gone, QueryCancelled once `cancelled` is set."""
@@ -341,19 +336,6 @@ class AlertTrial:
     from_ns: int
     to_ns: int
     symbols: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PastAlerts:
-    """Which stored alerts are wanted: the newest `limit` that lie before the place (event time, symbol, rule), of these
-    states, severities, symbols and rules (none named: of all)."""
-
-    limit: int
-    before: tuple[int, str, str] | None = None
-    states: Sequence[str] = ()
-    severities: Sequence[str] = ()
-    symbols: Sequence[str] = ()
-    rules: Sequence[str] = ()
 
 
 class AlertDesk(Protocol):
@@ -390,10 +372,6 @@ class AlertDesk(Protocol):
     ) -> Mapping[str, Any]:
         """What the rule would have told. `progress` is given the rows that are done, and all. Raises ParameterError,
         QueryCancelled, QueryLimit, Retryable."""
-        ...
-
-    def past(self, wanted: PastAlerts, cancelled: threading.Event) -> pa.Table:
-        """Rows of ALERT as their last revisions say, newest first. Raises as `attempt`."""
         ...
 
     def close(self) -> None: ...

@@ -37,7 +37,8 @@ class AlertStage(Stage):
         )
         store(settings, "bars", real_bars(), "bars")
         self.desk = DeskInMemory(settings, RULES)
-        super().__init__(MovingFeed(symbols=4, history=60), self.desk)
+        super().__init__(MovingFeed(symbols=4, history=60), self.desk, settings)
+        self.settings = settings
 
     def tell(self, *rows: dict[str, Any]) -> None:
         self.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1_000))
@@ -147,16 +148,15 @@ def test_stored_alerts_join_what_came_live_without_a_seam(alerts: AlertStage, vi
     rows = [
         alert(NOON + 60 * i, "raised" if i % 2 == 0 else "cleared", "KO", timeframe="1m") for i in range(600)
     ]
-    alerts.desk.stored = rows[:400][::-1]
+    store(alerts.settings, "alerts", pa.Table.from_pylist(rows[:400], ALERT), "alerts")
     alerts.tell(*rows[300:])  # the lake and the log overlap
     page = opened(alerts, visit)
     count = page.get_by_role("heading", name=re.compile("^Passed")).locator(".count")
     expect(count).to_have_text("100 of 150")
-    for shown in ("200", "300"):
-        page.get_by_role("button", name="Show older alerts").click()
-        expect(count).to_have_text(re.compile(f"^{shown}"))
-        expect(page.get_by_role("button", name="Show older alerts")).to_be_enabled()
-    page.get_by_role("button", name="Show older alerts").click()  # there are none
+    page.get_by_role("button", name="Show older alerts").click()
+    expect(count).to_have_text(re.compile("^200"))
+    page.get_by_role("button", name="Show older alerts").click()
+    expect(count).to_have_text("300")
     expect(page.get_by_role("button", name="Show older alerts")).to_be_hidden()
     stood = page.get_by_role("table", name="Passed").locator("tbody .cell-stood").all_inner_texts()
     assert {text.replace("\u202f", " ") for text in stood} == {"1 min"}

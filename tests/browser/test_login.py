@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from browser_stage import Visit
 from marketpulse.settings import ServeSettings
+from marketpulse.web.alerts_feed import AlertsFeed
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer
@@ -20,7 +21,7 @@ RIGHT = "a-token-of-24-characters"
 @pytest.fixture
 def guarded() -> Iterator[WebServer]:
     serve = ServeSettings(port=0, token=SecretStr(RIGHT))
-    server = WebServer(create_app(Board(), serve), serve)
+    server = WebServer(create_app(Board(parts={"alerts": AlertsFeed()}), serve), serve)
     server.start()
     yield server
     server.stop()

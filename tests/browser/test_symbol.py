@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -15,13 +16,9 @@ from browser_stage import Stage, Visit
 from lake_rows import LakeRows
 from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.errors import Fatal
-from marketpulse.ports import ReceiptAsk
-from marketpulse.query.history import LakeHistory
-from marketpulse.settings import ServeSettings, Settings
-from marketpulse.web.api import create_app
-from marketpulse.web.rest.charts import ChartApi
-from marketpulse.web.rest.stored import Stored
-from marketpulse.web.server import WebServer
+from marketpulse.model.rows import ALERT
+from marketpulse.ports import FeedBatch, ReceiptAsk
+from marketpulse.settings import Settings
 from moving_feed import NAMES, RECEIPT, MovingFeed
 
 OLDER = 1_500  # bars of AAPL in the lake, before those of the feed
@@ -49,28 +46,16 @@ class StoredStage(Stage):
             rows = [_bar(begin - 60 * (OLDER - i), 150 + 50 * i / OLDER) for i in range(start, start + 500)]
             lake.add("bars", rows)
             lake.add("indicators", [row | {"rsi_14": 50.0} for row in rows], NAMES)
-        alert = {
+        self.alert = {
             "symbol": "AAPL", "rule": "rebound", "severity": "warning", "timeframe": "1m", "was": None, "late": False,
             "open_time_ns": (begin + 6_000) * 10**9, "event_time_ns": (begin + 6_060) * 10**9, "state": "raised",
             "value": 1.0, "message": "up again", "revision": 0, "receipt": RECEIPT,
         }  # fmt: skip
-        lake.add("alerts", [alert])
-        super().__init__(feed)
+        lake.add("alerts", [self.alert])
+        super().__init__(feed, lake=self.settings)
 
-    def _serve(self, port: int) -> WebServer:
-        self.stored = Stored(lambda: LakeHistory(self.settings))
-        self.charts = ChartApi(self.board, lambda: Desk(self.settings))
-        serve = ServeSettings(port=port)
-        server = WebServer(
-            create_app(self.board, serve, stored=self.stored, routers=[self.charts.router()]), serve
-        )
-        server.start()
-        return server
-
-    def close(self) -> None:
-        super().close()
-        self.charts.close()
-        self.stored.close()
+    def chart_desk(self) -> LiveDesk:
+        return Desk(self.settings)
 
 
 def _bar(open_s: int, close: float) -> dict[str, Any]:
@@ -274,6 +259,15 @@ def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage
     expect(page.get_by_role("group", name="Values")).to_contain_text("rebound raised")
     options = page.get_by_label("Value", exact=True).locator("option")
     expect(options.filter(has_text="Alert rebound")).to_have_count(1)
+    told = stage.alert | {"rule": "just now", "severity": "critical"}
+    stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([told], ALERT), 1_000))
+    expect(page.get_by_role("group", name="Values")).to_contain_text(
+        "just now raised"
+    )  # nothing was asked for
+    gone = told | {"state": "withdrawn", "revision": 1}
+    stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([gone], ALERT), 1_001))
+    expect(page.get_by_role("group", name="Values")).not_to_contain_text("just now")
+    expect(page.get_by_role("group", name="Values")).to_contain_text("rebound raised")
 
 
 @pytest.mark.parametrize("width", [390, 1280, 3_840])

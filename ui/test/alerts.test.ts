@@ -3,18 +3,25 @@ import { test } from "node:test";
 
 import { apply, complete } from "../src/alerts/complete.ts";
 import type { Language } from "../src/alerts/complete.ts";
-import { AlertBook, NO_FILTER, olderQuery, passes, readFilter, standsText, stoodText, writeFilter } from "../src/alerts/model.ts";
+import { AlertBook } from "../src/live/alert_book.ts";
+import type { StoredAlert } from "../src/live/alert_book.ts";
+import { NO_FILTER, firingsOf, olderQuery, passes, readFilter, standsText, stoodText, writeFilter } from "../src/alerts/model.ts";
 
 const row = (second: number, state: string, more: { symbol?: string; rule?: string; revision?: number; offset?: number | null; severity?: string } = {}): unknown[] => [
   more.symbol ?? "A", more.rule ?? "high", `${second}000000000`, more.severity ?? "warning", "1s", (second - 1) * 1000, state, null, false, 1.5, "said", more.revision ?? 0, 0,
   more.offset === undefined ? second : more.offset,
 ];
+/** The same as /api/alerts tells it. */
+const stored = (live: unknown[]): StoredAlert => {
+  const [symbol, rule, event_time_ns, severity, timeframe, open_time_ms, state, , late, value, message, revision, partition, last_offset] = live;
+  return { symbol, rule, event_time_ns, severity, timeframe, open_time_ms, state, late, value, message, revision, partition, last_offset } as StoredAlert;
+};
 const RULE = { name: "high", muted: false, begins: [0] };
 
 test("a raise and its clearing are one firing, and what is raised stands", () => {
   const book = new AlertBook();
   book.take(["whole", row(10, "raised"), row(70, "cleared"), row(90, "raised"), row(95, "raised", { symbol: "B" })]);
-  const firings = book.firings([RULE]);
+  const firings = firingsOf(book.all(), [RULE]);
   assert.deepEqual(firings.map((f) => [f.symbol, f.state, f.raisedMs, f.endMs]), [
     ["B", "standing", 95_000, null], ["A", "standing", 90_000, null], ["A", "cleared", 10_000, 70_000],
   ]);
@@ -29,35 +36,54 @@ test("it does not matter in which order changes come, nor how often", () => {
   inOrder.take(["whole", ...rows]);
   const mixed = new AlertBook();
   mixed.take(["whole", rows[4], rows[3], rows[0]]);
-  mixed.takeOlder([rows[1], rows[2], rows[0]]);
+  mixed.takeStored([rows[1], rows[2], rows[0]].map((one) => stored(one!)));
   mixed.take(["whole", rows[4]]);
-  assert.deepEqual(mixed.firings([RULE]), inOrder.firings([RULE]));
-  assert.deepEqual(inOrder.firings([RULE]).map((f) => f.state), ["standing", "withdrawn", "cleared"]);
+  assert.deepEqual(firingsOf(mixed.all(), [RULE]), firingsOf(inOrder.all(), [RULE]));
+  assert.deepEqual(firingsOf(inOrder.all(), [RULE]).map((f) => f.state), ["standing", "withdrawn", "cleared"]);
 });
 
 test("a clearing whose raise is not known stands alone until older ones come", () => {
   const book = new AlertBook();
   book.take(["whole", row(70, "cleared")]);
-  assert.deepEqual(book.firings([RULE]).map((f) => [f.raisedMs, f.endMs]), [[null, 70_000]]);
-  book.takeOlder([row(10, "raised")]);
-  assert.deepEqual(book.firings([RULE]).map((f) => [f.raisedMs, f.endMs]), [[10_000, 70_000]]);
+  assert.deepEqual(firingsOf(book.all(), [RULE]).map((f) => [f.raisedMs, f.endMs]), [[null, 70_000]]);
+  book.takeStored([stored(row(10, "raised"))]);
+  assert.deepEqual(firingsOf(book.all(), [RULE]).map((f) => [f.raisedMs, f.endMs]), [[10_000, 70_000]]);
 });
 
 test("what a rule raised that runs no more, or began anew since, does not stand", () => {
   const book = new AlertBook();
   book.take(["whole", row(10, "raised"), row(20, "raised", { symbol: "B", offset: null })]);
-  const states = (rules: { name: string; muted: boolean; begins: number[] }[] | null): string[] => book.firings(rules).map((f) => f.state);
+  const states = (rules: { name: string; muted: boolean; begins: number[] }[] | null): string[] => firingsOf(book.all(), rules).map((f) => f.state);
   assert.deepEqual(states(null), ["standing", "standing"]);
   assert.deepEqual(states([]), ["ended", "ended"]);
   assert.deepEqual(states([{ ...RULE, begins: [11] }]), ["standing", "ended"]); // of loaded history no place is known
   assert.deepEqual(states([{ ...RULE, begins: [10] }]), ["standing", "standing"]);
 });
 
+test("of a symbol come its alerts that were not withdrawn, oldest first, and a page that was away is known by its wholes", () => {
+  const book = new AlertBook();
+  assert.equal(book.wholes, 0);
+  book.take(["whole", row(90, "raised"), row(20, "cleared"), row(30, "withdrawn"), row(5, "raised", { symbol: "B" })]);
+  assert.deepEqual(book.of("A").map((one) => [one.atMs, one.state]), [[20_000, "cleared"], [90_000, "raised"]]);
+  book.takeStored([stored(row(90, "withdrawn", { revision: 1 }))]);
+  assert.deepEqual(book.of("A").map((one) => one.atMs), [20_000]);
+  book.take(["whole"]);
+  assert.equal(book.wholes, 2);
+});
+
+test("a page that is open for long keeps the newest", () => {
+  const book = new AlertBook();
+  for (let i = 1; i <= 21; i++) book.take(Array.from({ length: 1_000 }, (_, k) => row(1_000 * i + k, "raised")));
+  const known = book.all();
+  assert.ok(known.length <= 20_000 && known.length >= 16_000);
+  assert.equal(known.at(-1)!.atMs, 21_999_000);
+});
+
 test("nanoseconds order what milliseconds cannot", () => {
   const book = new AlertBook();
   const at = (ns: string, state: string): unknown[] => ["A", "high", ns, "info", "5t", 0, state, null, false, null, "", 0, 0, 0];
   book.take(["whole", at("1700000000000000002", "cleared"), at("1700000000000000001", "raised"), at("999999999", "raised")]);
-  assert.deepEqual(book.firings(null).map((f) => f.state), ["cleared", "ended"]);
+  assert.deepEqual(firingsOf(book.all(), null).map((f) => f.state), ["cleared", "ended"]);
 });
 
 test("a filter is kept in the address", () => {
@@ -67,13 +93,13 @@ test("a filter is kept in the address", () => {
   assert.deepEqual(readFilter(address.replace("#/alerts?", "")), filter);
   assert.equal(writeFilter(NO_FILTER), "#/alerts");
   assert.deepEqual(readFilter("state=odd&severity=loud"), NO_FILTER);
-  assert.equal(olderQuery(filter, ["12", "A", "high"], 50), "/api/alerts/feed?limit=50&before=%5B%2212%22%2C%22A%22%2C%22high%22%5D&symbol=BTC-USD&rule=a.b");
+  assert.equal(olderQuery(filter, "Wz==", 50), "/api/alerts?withdrawn=true&limit=50&cursor=Wz%3D%3D&symbol=BTC-USD&rule=a.b");
 });
 
 test("a filter lets through what it names", () => {
   const book = new AlertBook();
   book.take(["whole", row(10, "raised", { severity: "critical" }), row(20, "cleared"), row(30, "raised", { symbol: "BTC" })]);
-  const [standing, cleared] = book.firings([RULE]);
+  const [standing, cleared] = firingsOf(book.all(), [RULE]);
   assert.ok(passes(standing!, { ...NO_FILTER, states: new Set(["standing"]), symbol: "btc" }));
   assert.ok(!passes(cleared!, { ...NO_FILTER, states: new Set(["standing"]) }));
   assert.ok(passes(cleared!, { ...NO_FILTER, severities: new Set(["critical"]), rule: "high" }));

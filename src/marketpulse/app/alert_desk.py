@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from marketpulse.alerts.rule_json import rule_to_json
 from marketpulse.app.alert_language import check_fields, language
 from marketpulse.app.alert_rules import (
@@ -22,11 +20,7 @@ from marketpulse.app.alert_rules import (
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.trial.run import try_rule
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.model.rows import ALERT
-from marketpulse.ports import AlertTrial, PastAlerts
-from marketpulse.query.duck import LakeQuery
-from marketpulse.query.how import How
-from marketpulse.query.past_alerts import past_alerts
+from marketpulse.ports import AlertTrial
 from marketpulse.settings import Settings
 
 _FRESH_S = 0.5  # many pages ask at once: the log is read for all of them together
@@ -39,10 +33,9 @@ class PipelineAlertDesk:
         self._settings, self._clock = settings, clock or SystemClock()
         self._config = engine_config(settings.engine)
         self._book = RuleBook(settings, self._config)
-        self._reading, self._writing, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
+        self._reading, self._writing = threading.Lock(), threading.Lock()
         self._read: Mapping[str, Any] | None = None
         self._read_at = 0.0
-        self._lake: LakeQuery | None = None
 
     def rules(self) -> Mapping[str, Any]:
         with self._reading:
@@ -71,25 +64,18 @@ class PipelineAlertDesk:
     ) -> Mapping[str, Any]:
         return try_rule(self._settings, trial, cancelled, progress)
 
-    def past(self, wanted: PastAlerts, cancelled: threading.Event) -> pa.Table:
-        if not self._settings.sinks.lake.enabled:
-            return ALERT.empty_table()
-        with self._opening:
-            if self._lake is None:
-                self._lake = LakeQuery(self._settings)
-        return past_alerts(self._lake, wanted, How(cancelled))
-
     def close(self) -> None:
         self._book.close()
-        if self._lake is not None:
-            self._lake.close()
 
     def _changed(self, work: Callable[[], Change]) -> Mapping[str, Any]:
-        """One change at a time: of two writers of one name the log lets only the later one through."""
-        with self._writing:
-            change = work()
-        with self._reading:
-            self._read = None
+        """One change at a time: of two writers of one name the log lets only the later one through. Whoever is told that
+        another was first reads what that one wrote."""
+        try:
+            with self._writing:
+                change = work()
+        finally:
+            with self._reading:
+                self._read = None
         return {"said": change.said, "offsets": list(change.offsets)}
 
     def _described(self, now: Standing) -> dict[str, Any]:

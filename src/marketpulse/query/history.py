@@ -30,9 +30,16 @@ _SERIES = """
     ) WHERE open_time_ns::DOUBLE / 1e6 >= {from_ms} AND open_time_ns::DOUBLE / 1e6 < {before_ms}
     ORDER BY open_time_ns DESC LIMIT {limit}"""
 _ALERTS = """
-    SELECT {columns} FROM alerts WHERE {wanted}
+    SELECT {columns} FROM {alerts} WHERE {wanted}
     ORDER BY event_time_ns DESC, symbol DESC, rule DESC LIMIT {limit}"""
-_ALERT_COLUMNS = tuple(name for name in ALERT.names if name != "receipt")
+_ALERT_COLUMNS = (
+    *(name for name in ALERT.names if name != "receipt"), "receipt.partition AS partition",
+    "receipt.last_offset AS last_offset",
+)  # fmt: skip
+# Of all revisions, where those that were withdrawn count; the place's bounds skip files.
+_WITH_WITHDRAWN = """(
+    SELECT * FROM alerts_history WHERE {placed}
+    QUALIFY row_number() OVER (PARTITION BY symbol, rule, event_time_ns ORDER BY revision DESC) = 1)"""
 _TIED = (
     f"open_time_ns + {TIE_STEP_NS} * (row_number() OVER "
     "(PARTITION BY open_time_ns ORDER BY receipt.last_offset, receipt.last_row) - 1)"
@@ -92,9 +99,11 @@ class LakeHistory:
         return bars.join(values, "open_time_ns", join_type="left outer").sort_by("open_time_ns")
 
     def _alerts(self, span: AlertSpan) -> pa.Table:
+        placed, shown = _place(span), _among(span, "severity", "state")
+        alerts = _WITH_WITHDRAWN.format(placed=" AND ".join(placed)) if span.withdrawn else "alerts"
         question = _ALERTS.format(
-            columns=", ".join(_ALERT_COLUMNS), wanted=" AND ".join(_conditions(span)), limit=span.limit
-        )
+            columns=", ".join(_ALERT_COLUMNS), alerts=alerts, wanted=" AND ".join([*placed, *shown]), limit=span.limit
+        )  # fmt: skip
         return self._query.run(question).sort_by(
             [(name, "ascending") for name in ("event_time_ns", "symbol", "rule")]
         )
@@ -117,9 +126,14 @@ def _bounds(span: BarSpan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _conditions(span: AlertSpan) -> list[str]:
-    given = {name: getattr(span, name) for name in ("symbol", "rule", "severity", "state")}
-    found = ["true", *(f"{name} = {_text(value)}" for name, value in given.items() if value is not None)]
+def _among(span: AlertSpan, *names: str) -> list[str]:
+    given = {name: getattr(span, name) for name in names}
+    return [f"{name} = {_text(value)}" for name, value in given.items() if value is not None]
+
+
+def _place(span: AlertSpan) -> list[str]:
+    """Which alerts, whatever their revisions say."""
+    found = ["true", *_among(span, "symbol", "rule")]
     if span.from_ns is not None:
         found.append(f"event_time_ns >= {span.from_ns}")
     if span.to_ns is not None:

@@ -13,7 +13,7 @@ from marketpulse.catalog.visible import open_visible
 from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.ports import FeedBatch
 from marketpulse.query.duck import LakeQuery
-from marketpulse.query.past_alerts import newest_alerts
+from marketpulse.query.newest_alerts import newest_alerts
 from marketpulse.settings import Settings
 
 Place = tuple[str, int]  # topic, as the broker names it, and partition

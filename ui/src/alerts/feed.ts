@@ -2,7 +2,8 @@
 
 import { el, say, set } from "../base/dom.ts";
 import { clock, day, value } from "../base/format.ts";
-import { AlertBook, SEVERITIES, STATES, olderQuery, passes, standsText, stoodText } from "./model.ts";
+import type { AlertBook, StoredPage } from "../live/alert_book.ts";
+import { SEVERITIES, STATES, firingsOf, olderQuery, passes, standsText, stoodText } from "./model.ts";
 import type { Filter, Firing } from "./model.ts";
 import { ask } from "./api.ts";
 import type { Rule } from "./api.ts";
@@ -16,7 +17,8 @@ const STATE_TITLE = {
 } as const;
 const COLUMNS = ["State", "Severity", "Symbol", "Rule", "Value", "Raised", "Stood", "Message"] as const;
 const SHOWN = 100;
-const PAGE = 200;
+const PAGE = 500;
+const PAGES = 8;
 
 interface Row {
   root: HTMLTableRowElement;
@@ -37,16 +39,16 @@ export class Feed {
   readonly #older = el("button", { type: "button", class: "button alerts-older" }, "Show older alerts");
   readonly #fault = el("p", { class: "alerts-fault", role: "alert", hidden: "" });
   readonly #empty = el("div", { class: "alerts-empty" });
-  readonly #book = new AlertBook();
   #rules: Rule[] | null = null;
   #filter: Filter;
   #firings: Firing[] = [];
   #shown = SHOWN;
-  #before: unknown = null;
+  #cursor: string | null = null;
   #allLoaded = false;
   #now: (symbol: string) => number = () => 0;
 
   constructor(
+    private readonly book: AlertBook,
     filter: Filter,
     private readonly onFilter: (filter: Filter) => void,
     private readonly onRule: (name: string | null) => void,
@@ -64,8 +66,8 @@ export class Feed {
     }
   }
 
-  take(items: readonly unknown[]): void {
-    this.#book.take(items);
+  /** The book has others now. */
+  refresh(): void {
     this.#arrange();
   }
 
@@ -79,7 +81,7 @@ export class Feed {
     this.#filter = filter;
     this.#shown = SHOWN;
     if (other) {
-      this.#before = null; // other pages of the history
+      this.#cursor = null; // other pages of the history
       this.#allLoaded = false;
     }
     this.#showFilter();
@@ -102,15 +104,15 @@ export class Feed {
   }
 
   #arrange(): void {
-    this.#firings = this.#book.firings(this.#rules);
+    this.#firings = firingsOf(this.book.all(), this.#rules);
     const muted = new Set((this.#rules ?? []).filter((r) => r.muted).map((r) => r.name));
     const standing = this.standing;
-    say(this.#counts, this.#book.known ? standsText(standing, muted) : "Reading what was told …");
+    say(this.#counts, this.book.wholes ? standsText(standing, muted) : "Reading what was told …");
     this.#counts.classList.toggle("some", standing.some((f) => !muted.has(f.rule)));
     const wanted = this.#firings.filter((f) => passes(f, this.#filter));
     const stands = wanted.filter((f) => f.state === "standing");
     const passed = wanted.filter((f) => f.state !== "standing");
-    const nothing = this.#book.known && this.#firings.length === 0;
+    const nothing = this.book.wholes > 0 && this.#firings.length === 0;
     this.#showEmpty(nothing);
     this.#filters.hidden = nothing;
     this.#standing.root.hidden = nothing || (this.#filter.states.size > 0 && !this.#filter.states.has("standing"));
@@ -130,15 +132,18 @@ export class Feed {
   }
 
   async #showOlder(): Promise<void> {
-    const passed = this.#firings.filter((f) => f.state !== "standing" && passes(f, this.#filter)).length;
-    if (passed < this.#shown + SHOWN && !this.#allLoaded) {
+    const short = (): boolean => !this.#allLoaded && this.#firings.filter((f) => f.state !== "standing" && passes(f, this.#filter)).length < this.#shown + SHOWN;
+    if (short()) {
       this.#older.disabled = true;
       say(this.#older, "Reading …");
       try {
-        const found = await ask<{ rows: unknown[]; before: unknown }>(olderQuery(this.#filter, this.#before, PAGE));
-        this.#book.takeOlder(found.rows);
-        this.#before = found.before;
-        this.#allLoaded = found.before === null;
+        for (let page = 0; page < PAGES && short(); page++) { // the first ones may be known
+          const found = await ask<StoredPage>(olderQuery(this.#filter, this.#cursor, PAGE));
+          this.book.takeStored(found.alerts);
+          this.#cursor = found.next;
+          this.#allLoaded = found.next === null;
+          this.#firings = firingsOf(this.book.all(), this.#rules);
+        }
         this.#fault.hidden = true;
       } catch (error) {
         this.#fault.hidden = false;

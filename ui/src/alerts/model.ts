@@ -1,26 +1,6 @@
-/** Alerts as the page knows them: changes come in any order, firings are made of them. Pure. */
+/** Changes of alerts made into firings, and which of them are shown. Pure. */
 
-export type State = "raised" | "cleared" | "withdrawn";
-
-/** One change of an alert, as web/alerts_feed.py sends it. */
-export interface Change {
-  id: string;
-  symbol: string;
-  rule: string;
-  /** Nanoseconds, as text: a double cannot hold them. */
-  eventNs: string;
-  atMs: number;
-  severity: string;
-  timeframe: string;
-  openMs: number;
-  state: State;
-  late: boolean;
-  value: number | null;
-  message: string;
-  revision: number;
-  partition: number | null;
-  offset: number | null;
-}
+import type { Change } from "../live/alert_book.ts";
 
 /** An alert from its raise to its end. */
 export interface Firing {
@@ -60,68 +40,28 @@ export const STATES = ["standing", "cleared", "withdrawn"] as const;
 export const SEVERITIES = ["critical", "warning", "info", "muted"] as const;
 export const NO_FILTER: Filter = { states: new Set(), severities: new Set(), symbol: "", rule: "" };
 
-type Wire = [string, string, string, string, string, number, State, string | null, boolean, number | null, string, number, number | null, number | null];
-
-export function readChange(row: unknown): Change {
-  const [symbol, rule, eventNs, severity, timeframe, openMs, state, , late, value, message, revision, partition, offset] = row as Wire;
-  return {
-    id: `${symbol}\n${rule}\n${eventNs}`, symbol, rule, eventNs, atMs: Number(BigInt(eventNs) / 1000n) / 1000, severity, timeframe,
-    openMs, state, late, value, message, revision, partition, offset,
-  };
-}
-
-/** Oldest first; at one instant by symbol and rule, as the server orders them. */
-function inOrder(a: Change, b: Change): number {
-  if (a.eventNs.length !== b.eventNs.length) return a.eventNs.length - b.eventNs.length;
-  if (a.eventNs !== b.eventNs) return a.eventNs < b.eventNs ? -1 : 1;
-  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
-}
-
-export class AlertBook {
-  readonly changes = new Map<string, Change>();
-  /** Whether the server has told all it holds. */
-  known = false;
-
-  /** The items of the part: rows, and `whole` where all that the server holds begins. Older pages stay. */
-  take(items: readonly unknown[]): void {
-    for (const item of items) {
-      if (item === "whole") this.known = true;
-      else this.#put(readChange(item));
+/** Newest first. `changes`: oldest first. `rules` null: not known yet, so each is taken to run. */
+export function firingsOf(changes: readonly Change[], rules: readonly RuleBeginning[] | null): Firing[] {
+  const byRule = rules === null ? null : new Map(rules.map((rule) => [rule.name, rule]));
+  const open = new Map<string, Firing>();
+  const found: Firing[] = [];
+  for (const change of changes) {
+    const pair = `${change.symbol}\n${change.rule}`;
+    const before = open.get(pair);
+    if (change.state === "cleared") {
+      open.delete(pair);
+      if (before) Object.assign(before, { state: "cleared", endMs: change.atMs });
+      else found.push({ ...firingOf(change), state: "cleared", raisedMs: null, endMs: change.atMs });
+      continue;
     }
+    const firing = firingOf(change);
+    found.push(firing);
+    if (change.state === "withdrawn") continue;
+    if (before) before.state = "ended"; // raised again without a clearing: by another rule of this name
+    if (byRule !== null && !tellsStill(byRule.get(change.rule), change)) firing.state = "ended";
+    open.set(pair, firing);
   }
-
-  takeOlder(rows: readonly unknown[]): void {
-    for (const row of rows) this.#put(readChange(row));
-  }
-
-  /** Newest first. `rules` null: not known yet, so each is taken to run. */
-  firings(rules: readonly RuleBeginning[] | null): Firing[] {
-    const byRule = rules === null ? null : new Map(rules.map((rule) => [rule.name, rule]));
-    const open = new Map<string, Firing>();
-    const found: Firing[] = [];
-    for (const change of [...this.changes.values()].sort(inOrder)) {
-      const pair = `${change.symbol}\n${change.rule}`;
-      const before = open.get(pair);
-      if (change.state === "cleared") {
-        open.delete(pair);
-        if (before) Object.assign(before, { state: "cleared", endMs: change.atMs });
-        else found.push({ ...firingOf(change), state: "cleared", raisedMs: null, endMs: change.atMs });
-        continue;
-      }
-      const firing = firingOf(change);
-      found.push(firing);
-      if (change.state === "withdrawn") continue;
-      if (before) before.state = "ended"; // raised again without a clearing: by another rule of this name
-      if (byRule !== null && !tellsStill(byRule.get(change.rule), change)) firing.state = "ended";
-      open.set(pair, firing);
-    }
-    return found.reverse();
-  }
-
-  #put(change: Change): void {
-    const known = this.changes.get(change.id);
-    if (!known || known.revision <= change.revision) this.changes.set(change.id, change);
-  }
+  return found.reverse();
 }
 
 function firingOf(change: Change): Firing {
@@ -165,12 +105,12 @@ export function writeFilter(filter: Filter): string {
 }
 
 /** What the server is asked for when older ones are wanted: a firing's end may pass the filter where its raise does not. */
-export function olderQuery(filter: Filter, before: unknown, limit: number): string {
-  const asked = new URLSearchParams({ limit: String(limit) });
-  if (before) asked.set("before", JSON.stringify(before));
+export function olderQuery(filter: Filter, cursor: string | null, limit: number): string {
+  const asked = new URLSearchParams({ withdrawn: "true", limit: String(limit) });
+  if (cursor) asked.set("cursor", cursor);
   if (filter.symbol) asked.append("symbol", filter.symbol);
   if (filter.rule) asked.append("rule", filter.rule);
-  return `/api/alerts/feed?${asked.toString()}`;
+  return `/api/alerts?${asked.toString()}`;
 }
 
 /** "3 stand now", "nothing stands now": with what is muted beside it. */

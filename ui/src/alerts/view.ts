@@ -31,7 +31,7 @@ class AlertsView implements View {
     root: HTMLElement,
     private readonly app: App,
   ) {
-    this.#feed = new Feed(NO_FILTER, (filter) => app.go(writeFilter(filter), true), (name) => this.#edit(name));
+    this.#feed = new Feed(app.store.alerts, NO_FILTER, (filter) => app.go(writeFilter(filter), true), (name) => this.#edit(name));
     this.#rules = new RuleList((rules) => {
       this.#feed.setRules(rules);
       this.#title();
@@ -50,6 +50,7 @@ class AlertsView implements View {
       this.#shown = true;
       this.app.want({ chart: null, parts: ["alerts"] });
       this.#rules.enter();
+      this.#feed.refresh();
     }
     document.body.dataset["state"] = "shown";
     this.#feed.setSymbols([...this.app.store.quotes.keys()].sort());
@@ -75,9 +76,8 @@ class AlertsView implements View {
   }
 
   draw(changes: Changes): void {
-    const told = changes.parts["alerts"];
-    if (Array.isArray(told)) {
-      this.#feed.take(told as unknown[]);
+    if (changes.parts["alerts"] !== undefined) {
+      this.#feed.refresh();
       this.#title();
     }
     if (changes.symbols) this.#feed.setSymbols([...this.app.store.quotes.keys()].sort());

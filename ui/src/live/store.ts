@@ -1,5 +1,6 @@
 /** What the page knows, built from frames. Pure: no DOM, no socket. */
 
+import { AlertBook } from "./alert_book.ts";
 import type { ChartPart, Figures, Frame, QuoteColumns, Row, Session, Spark, SymbolRow, Wish } from "./protocol.ts";
 
 export interface Quote {
@@ -90,6 +91,7 @@ export class Store {
   sparks = new Map<string, Spark>();
   /** How often each symbol's price was seen to change, and when last. */
   moves = new Map<string, { count: number; lastMs: number }>();
+  readonly alerts = new AlertBook();
   figures: Figures | null = null;
   samples: FigureSample[] = [];
   chart: { symbol: string; timeframe: string; rows: Row[]; session: Session | null } | null = null;
@@ -124,6 +126,8 @@ export class Store {
     for (const [symbol, spark] of Object.entries(frame.sparks ?? {})) this.sparks.set(symbol, spark);
     if (frame.chart) this.#applyChart(frame.chart, changes);
     if (frame.figures) this.#applyFigures(frame.figures);
+    const told = frame.parts?.["alerts"];
+    if (Array.isArray(told)) this.alerts.take(told as unknown[]);
     for (const [name, part] of Object.entries(frame.parts ?? {})) this.#followers.get(name)?.(part);
     return changes;
   }

@@ -4,6 +4,7 @@ import { CrosshairMode, createChart } from "lightweight-charts";
 import type { IChartApi, ISeriesApi, MouseEventParams, Time } from "lightweight-charts";
 
 import { barTime } from "../base/format.ts";
+import type { Change } from "../live/alert_book.ts";
 import type { Palette } from "../base/palette.ts";
 import type { Place, Row } from "../live/protocol.ts";
 import { placeOf } from "./bars.ts";
@@ -12,7 +13,6 @@ import { valueAt } from "./indicators.ts";
 import type { Group } from "./indicators.ts";
 import type { Style } from "./link.ts";
 import { Marks } from "./marks.ts";
-import type { AlertMark } from "./marks.ts";
 import { Overlays } from "./overlays.ts";
 import { SessionShade } from "./shade.ts";
 import type { Session } from "./session.ts";
@@ -184,7 +184,7 @@ export class Chart {
     this.#shade.setSessions(sessions);
   }
 
-  setAlerts(alerts: readonly AlertMark[]): void {
+  setAlerts(alerts: readonly Change[]): void {
     this.#marks.alerts = alerts;
     this.#marks.show(this.#rows, this.palette);
   }
@@ -196,7 +196,7 @@ export class Chart {
     this.events.look();
   }
 
-  alertsAt(row: Row): AlertMark[] {
+  alertsAt(row: Row): Change[] {
     return this.#marks.at(row);
   }
 

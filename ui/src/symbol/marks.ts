@@ -3,25 +3,12 @@
 import { createSeriesMarkers } from "lightweight-charts";
 import type { ISeriesApi, ISeriesMarkersPluginApi, SeriesMarker, SeriesType, Time } from "lightweight-charts";
 
+import type { Change } from "../live/alert_book.ts";
 import type { Palette } from "../base/palette.ts";
 import { COL } from "../live/protocol.ts";
 import type { Row } from "../live/protocol.ts";
 import { placeOf } from "./bars.ts";
 import { timeOf } from "./price.ts";
-
-/** As /api/chart/alerts tells it; times are ms. */
-export interface AlertMark {
-  rule: string;
-  severity: string;
-  timeframe: string;
-  open_time_ms: number;
-  event_time_ms: number;
-  state: "raised" | "cleared" | "withdrawn";
-  late: boolean;
-  value: number | null;
-  message: string;
-  revision: number;
-}
 
 const NAMED_MOST = 12; // more names than these would hide each other
 
@@ -31,14 +18,14 @@ export class Marks {
 
   constructor(
     series: ISeriesApi<SeriesType>,
-    public alerts: readonly AlertMark[],
+    public alerts: readonly Change[],
     private readonly timeframe: string,
   ) {
     this.#plugin = createSeriesMarkers<Time>(series, []);
   }
 
   /** The alerts that stand at a bar. */
-  at(row: Row): AlertMark[] {
+  at(row: Row): Change[] {
     return this.alerts.filter((alert) => this.#openOf(alert) === row[0] || this.#isWithin(alert, row));
   }
 
@@ -46,7 +33,7 @@ export class Marks {
     const revised = rows.filter((row) => (row[COL.revision] ?? 0) > 0);
     const first = rows[0]?.[0] ?? Infinity;
     const alerts = this.alerts.filter((alert) => this.#openOf(alert) >= first);
-    const told = `${rows[0]?.[0]} ${revised.length} ${revised.at(-1)?.[0]} ${alerts.length} ${alerts.at(-1)?.event_time_ms} ${palette.warn}`;
+    const told = `${rows[0]?.[0]} ${revised.length} ${revised.at(-1)?.[0]} ${alerts.length} ${alerts.at(-1)?.id} ${alerts.reduce((sum, alert) => sum + alert.revision, 0)} ${palette.warn}`;
     if (told === this.#told) return; // setting them costs as much as drawing all
     this.#told = told;
     const marks: SeriesMarker<Time>[] = revised.map((row) => ({
@@ -59,7 +46,7 @@ export class Marks {
       marks.push({
         time: timeOf(row), position: "aboveBar", shape: raised ? "arrowDown" : "circle", size: raised ? 1.2 : 0.7,
         color: raised ? (alert.severity === "critical" ? palette.down : palette.accent) : palette.faint,
-        ...(raised && alerts.length <= NAMED_MOST ? { text: alert.rule } : {}), id: `alert ${alert.rule} ${alert.event_time_ms}`,
+        ...(raised && alerts.length <= NAMED_MOST ? { text: alert.rule } : {}), id: `alert ${alert.rule} ${alert.atMs}`,
       });
     }
     marks.sort((a, b) => (a.time as number) - (b.time as number));
@@ -67,11 +54,11 @@ export class Marks {
   }
 
   /** An alert on bars of another length stands at the bar in which it happened. */
-  #openOf(alert: AlertMark): number {
-    return alert.timeframe === this.timeframe ? alert.open_time_ms : alert.event_time_ms - 1;
+  #openOf(alert: Change): number {
+    return alert.timeframe === this.timeframe ? alert.openMs : alert.atMs - 1;
   }
 
-  #isWithin(alert: AlertMark, row: Row): boolean {
+  #isWithin(alert: Change, row: Row): boolean {
     const at = this.#openOf(alert);
     return at >= (row[0] ?? 0) && at < (row[1] ?? 0);
   }

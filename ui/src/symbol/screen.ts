@@ -37,7 +37,7 @@ export class Screen {
   readonly #history = new History((rows, columns) => this.#takeOlder(rows, columns), () => this.#showHistory());
   readonly #computed = new Computed(() => this.#showWhole(), () => this.#chart.refreshValues());
   readonly #others = new Others(() => this.#showOthers());
-  readonly #facts = new Facts(() => this.#showFacts());
+  readonly #facts: Facts;
   readonly #styles = new StyleSwitch((style) => this.#choose(() => this.#choices.setStyle(style)));
   #palette: Palette = readPalette();
   #place: Place | null = null;
@@ -53,6 +53,7 @@ export class Screen {
     private readonly store: Store,
     private readonly onChoice: () => void,
   ) {
+    this.#facts = new Facts(store.alerts, () => this.#showFacts());
     this.#chart = new Chart(byId("chart"), this.#palette, {
       look: () => this.#look(),
       scroll: (atNewest, first) => {
@@ -119,6 +120,7 @@ export class Screen {
   draw(changes: Changes): void {
     if (changes.columns) this.#groups = groupsOf(this.store.columns);
     if (!this.isShown) return;
+    if (changes.parts["alerts"] !== undefined) this.#showFacts();
     if (changes.chart === "whole" || changes.columns) this.#takeWhole();
     else if (changes.chart === "between") this.#takeBetween();
     else if (changes.rows.length) this.#takeRows(changes.rows);

@@ -37,6 +37,8 @@ class SymbolView implements View {
   /** Nobody chose the symbol: a better one may still come. */
   #settledAlone = false;
   #settleUntil = Infinity;
+  /** A chart was shown: what else belongs to it may come now. */
+  #begun = false;
   /** Another view has the place, so what is drawn grows old. */
   #away = true;
 
@@ -78,11 +80,20 @@ class SymbolView implements View {
   draw(changes: Changes): void {
     if (changes.quotes.size && (!this.#place || (this.#settledAlone && performance.now() < this.#settleUntil))) this.#settle();
     this.#screen.draw(changes);
-    if (changes.chart === "whole") this.#showTimeframes();
+    if (changes.chart === "whole") {
+      this.#showTimeframes();
+      this.#begin();
+    }
     if (changes.quotes.size || changes.sparks || changes.symbols) this.#watch.refresh(changes.symbols);
     if (this.#place && (changes.chart !== "none" || changes.quotes.has(this.#place.symbol))) this.#showHeader(this.#place);
     if (changes.figures) this.#flow.show(this.#store);
     this.#showState();
+  }
+
+  #begin(): void {
+    if (this.#begun || !this.#place) return;
+    this.#begun = true;
+    this.app.want({ chart: this.#place, parts: ["alerts"] });
   }
 
   restyle(): void {
@@ -168,7 +179,7 @@ class SymbolView implements View {
     this.#screen.see(place);
     this.#watch.choose(place.symbol);
     this.#showTimeframes();
-    this.app.want({ chart: place, parts: [] });
+    this.app.want({ chart: place, parts: this.#begun ? ["alerts"] : [] });
     if (!same) this.#showHeader(place);
     this.#writeAddress();
   }

@@ -16,11 +16,6 @@ from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 
 RECEIPT_TIMEOUT_S = 60.0
-_ALERTS = """
-    SELECT rule, severity, timeframe, open_time_ns, event_time_ns, state, was, late, value, message, revision
-    FROM alerts WHERE symbol = {symbol} AND open_time_ns >= {from_ns} AND open_time_ns < {before_ns}
-    ORDER BY event_time_ns DESC, rule LIMIT {limit}"""
-_EVER_MS = 9.2e12
 
 
 class LiveDesk:
@@ -42,18 +37,6 @@ class LiveDesk:
 
     def sessions(self, venue: str | None, from_ms: float, to_ms: float) -> Mapping[str, Any]:
         return sessions(self._settings.engine, venue, from_ms, to_ms)
-
-    def alerts(
-        self, symbol: str, from_ms: float, before_ms: float, limit: int
-    ) -> Sequence[Mapping[str, Any]]:
-        if self._query is None:
-            return []
-        asked = {
-            "symbol": "'" + symbol.replace("'", "''") + "'", "from_ns": _ns(from_ms), "before_ns": _ns(before_ms),
-            "limit": limit,
-        }  # fmt: skip
-        rows = self._query.run(_ALERTS.format(**asked)).to_pylist()
-        return [_in_ms(row) for row in reversed(rows)]
 
     def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
         from marketpulse.app.receipts import explain_text
@@ -79,13 +62,3 @@ class LiveDesk:
     def close(self) -> None:
         if self._query is not None:
             self._query.close()
-
-
-def _ns(time_ms: float) -> int:
-    return int(min(_EVER_MS, max(-_EVER_MS, time_ms)) * 1e6)
-
-
-def _in_ms(row: dict[str, Any]) -> dict[str, Any]:
-    """Times by their names in ms."""
-    times = {name.replace("_ns", "_ms"): row.pop(name) / 1e6 for name in ("open_time_ns", "event_time_ns")}
-    return times | row

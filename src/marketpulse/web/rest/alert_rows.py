@@ -4,12 +4,15 @@ import math
 import threading
 from typing import Any
 
+from marketpulse.model.rows import ALERT
 from marketpulse.ports import AlertKey, AlertSpan, FeedBatch
 
 ALERTS_MAX = 10_000
 
 AlertRow = dict[str, Any]
-"""The columns of model.rows.ALERT without the receipt."""
+"""By the names of COLUMNS."""
+COLUMNS = (*(name for name in ALERT.names if name != "receipt"), "partition", "last_offset")
+"""Those of model.rows.ALERT; the last two of the receipt: where in `market` the bar lies that it happened on."""
 
 
 def key_of(row: AlertRow) -> AlertKey:
@@ -29,7 +32,9 @@ class RecentAlerts:
         if batch.topic != "alerts":
             return False
         with self._lock:
-            for row in batch.rows.drop_columns(["receipt"]).to_pylist():
+            for row in batch.rows.to_pylist():
+                place = row.pop("receipt") or {}
+                row |= {"partition": place.get("partition"), "last_offset": place.get("last_offset")}
                 key = key_of(row)
                 known = self._rows.get(key)
                 if known is None or row["revision"] > known["revision"]:

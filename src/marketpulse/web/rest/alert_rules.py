@@ -1,6 +1,5 @@
-"""/api/alerts: rules read, checked, tried and changed, and the alerts that are stored.
+"""/api/alerts: rules read, checked, tried and changed.
 
-    GET    /api/alerts/feed               stored alerts, from the newest back
     GET    /api/alerts/rules              the rules that run, and how far the engine has taken each change
     PUT    /api/alerts/rules/{name}       a rule, with If-Match: "version", or If-None-Match: * for a new one
     POST   /api/alerts/rules/{name}/mute  {"muted": true}, with If-Match
@@ -26,9 +25,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from marketpulse.errors import MarketPulseError, ParameterError
-from marketpulse.ports import AlertDesk, AlertTrial, PastAlerts
+from marketpulse.ports import AlertDesk, AlertTrial
 from marketpulse.telemetry import ALERT_REQUESTS
-from marketpulse.web.alerts_feed import alert_rows
 from marketpulse.web.problems import BodyTooLong, Unconditional, problem, problem_of, told
 from marketpulse.web.rest.answers import tell_fresh
 from marketpulse.web.turns import Turns
@@ -36,7 +34,6 @@ from marketpulse.web.turns import Turns
 BODY_MAX = 300_000  # bytes: a rule with 10,000 symbols fits
 AT_ONCE, WAITING = 4, 32
 TRIALS_WAITING = 4
-PAGE_MAX = 500
 NAMES_MAX = 100
 _MS = 1_000_000
 _TIME_MAX_MS = 2**63 // _MS - 1
@@ -69,7 +66,6 @@ class AlertRulesApi:
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api/alerts")
         for path, answer, method in (
-            ("/feed", self.feed, "GET"),
             ("/rules", self.rules, "GET"),
             ("/rules/{name}", self.put, "PUT"),
             ("/rules/{name}/mute", self.mute, "POST"),
@@ -82,16 +78,6 @@ class AlertRulesApi:
         ):
             router.add_api_route(path, answer, methods=[method], response_class=Response)
         return router
-
-    async def feed(self, request: Request) -> Response:
-        async def ask() -> dict[str, Any]:
-            wanted = _past(request)
-            found = await self._quick.take(request, lambda gone: self._open().past(wanted, gone))
-            rows = [row for _, row in alert_rows(found)]
-            last = rows[-1] if len(rows) == wanted.limit else None
-            return {"rows": rows, "before": None if last is None else [last[2], last[0], last[1]]}
-
-        return await self._answered(request, ask)
 
     async def rules(self, request: Request) -> Response:
         return await self._answered(request, lambda: self._ran(request, lambda desk: desk.rules()))
@@ -255,23 +241,3 @@ def _time_ns(body: dict[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _TIME_MAX_MS:
         raise ParameterError(f"{name} is a time in milliseconds since 1970")
     return round(value * _MS)
-
-
-def _past(request: Request) -> PastAlerts:
-    asked = request.query_params
-    limit = asked.get("limit", "100")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:6]) <= PAGE_MAX:
-        raise ParameterError(f"limit must be a whole number from 1 to {PAGE_MAX}")
-    before = None
-    if (text := asked.get("before")) is not None:
-        try:
-            time, symbol, rule = orjson.loads(text)
-            before = int(time), str(symbol), str(rule)
-        except (ValueError, TypeError):
-            raise ParameterError("before is the `before` of the last answer, as JSON") from None
-        if not -(2**63) <= before[0] < 2**63:
-            raise ParameterError("before begins with a time in nanoseconds")
-    chosen = [asked.getlist(name) for name in ("state", "severity", "symbol", "rule")]
-    if any(len(names) > NAMES_MAX for names in chosen):
-        raise ParameterError(f"at most {NAMES_MAX} of each: state, severity, symbol, rule")
-    return PastAlerts(int(limit[:6]), before, *map(tuple, chosen))

@@ -12,14 +12,13 @@ from starlette.responses import Response
 
 from marketpulse.errors import ParameterError
 from marketpulse.model.market import SYMBOL_BYTES_MAX
-from marketpulse.model.rows import ALERT
 from marketpulse.ports import AlertKey, AlertSpan
-from marketpulse.web.rest.alert_rows import AlertRow, RecentAlerts, key_of
+from marketpulse.web.rest.alert_rows import COLUMNS, AlertRow, RecentAlerts, key_of
 from marketpulse.web.rest.answers import Format, described_rows, form_of, next_link, tell, tell_rows
 from marketpulse.web.rest.stored import Stored
 
 _MS_MAX = 2**63 // 10**6 - 1
-_COLUMNS = tuple(name.replace("_ns", "_ms") for name in ALERT.names if name != "receipt")
+_SHOWN = (*(name.replace("_ns", "_ms") for name in COLUMNS), "event_time_ns")
 
 Ms = Annotated[int, Field(ge=-_MS_MAX, le=_MS_MAX)]
 
@@ -29,8 +28,9 @@ class AlertsAsked(BaseModel):
 
     symbol: str | None = Field(None, min_length=1, max_length=SYMBOL_BYTES_MAX, examples=["AAPL"])
     rule: str | None = Field(None, min_length=1, max_length=100, description="the rule's name")
-    severity: Literal["info", "warning", "critical"] | None = None
+    severity: Literal["info", "warning", "critical", "muted"] | None = None
     state: Literal["raised", "cleared"] | None = Field(None, description="what the alert's row says")
+    withdrawn: bool = Field(False, description="those too that a revision has made untrue")
     from_ms: Ms | None = Field(None, description="raised or cleared at this time or later, ms since 1970")
     to_ms: Ms | None = Field(None, description="… before this time")
     limit: int = Field(200, ge=1, le=10_000, description="at most so many rows, the newest")
@@ -43,7 +43,7 @@ class AlertsAsked(BaseModel):
         """Raises ParameterError for a cursor that is none."""
         return AlertSpan(
             self.symbol, self.rule, self.severity, self.state, _ns(self.from_ms), _ns(self.to_ms),
-            None if self.cursor is None else _read_cursor(self.cursor), self.limit,
+            None if self.cursor is None else _read_cursor(self.cursor), self.limit, self.withdrawn,
         )  # fmt: skip
 
 
@@ -52,16 +52,23 @@ class Alert(BaseModel):
 
     symbol: str
     rule: str
-    severity: Literal["info", "warning", "critical"]
+    severity: Literal["info", "warning", "critical", "muted"]
     timeframe: str
     open_time_ms: float = Field(description="of the bar that it happened on")
     event_time_ms: float = Field(description="when that bar closed")
-    state: Literal["raised", "cleared"]
+    state: Literal["raised", "cleared", "withdrawn"]
     was: str | None = Field(description="the state that readers knew there before; null: none")
     late: bool = Field(description="a revision brought it")
     value: float | None
     message: str
     revision: int
+    partition: int | None = Field(
+        description="of `market`, where that bar lies; null: nothing was read of it"
+    )
+    last_offset: int | None = Field(description="of the last record that made that bar")
+    event_time_ns: str = Field(
+        description="as digits, since a double cannot hold them: with symbol and rule its key"
+    )
 
 
 class AlertsPage(BaseModel):
@@ -75,7 +82,8 @@ _EXAMPLE: dict[str, Any] = {
     "alerts": [{
         "symbol": "AAPL", "rule": "oversold", "severity": "info", "timeframe": "1m", "open_time_ms": 1_734_553_800_000.0,
         "event_time_ms": 1_734_553_860_000.0, "state": "cleared", "was": "raised", "late": True, "value": 31.4,
-        "message": "AAPL: rsi_14 is 31.4", "revision": 1,
+        "message": "AAPL: rsi_14 is 31.4", "revision": 1, "partition": 0, "last_offset": 81_422,
+        "event_time_ns": "1734553860000000000",
     }],
     "next": "WzE3MzQ1NTM4NjAwMDAwMDAwMDAsIkFBUEwiLCJvdmVyc29sZCJd",
 }  # fmt: skip
@@ -102,10 +110,10 @@ class AlertsApi:
         following = _cursor(key_of(rows[0])) if older else None
         link = None if following is None else next_link(request, cursor=following)
         form = form_of(request, asked.format)
-        told = [[_shown(name, row[name]) for name in ALERT.names if name != "receipt"] for row in rows]
+        told = [[*(_shown(name, row[name]) for name in COLUMNS), str(row["event_time_ns"])] for row in rows]
         if form != "json":
-            return tell_rows(request, form, {}, _COLUMNS, told, following=link)
-        alerts = [dict(zip(_COLUMNS, row, strict=True)) for row in told]
+            return tell_rows(request, form, {}, _SHOWN, told, following=link)
+        alerts = [dict(zip(_SHOWN, row, strict=True)) for row in told]
         headers = {} if link is None else {"link": f'<{link}>; rel="next"'}
         return tell(request, {"alerts": alerts, "next": following}, headers)
 
@@ -130,7 +138,7 @@ class AlertsApi:
 
 def _is_wanted(row: AlertRow, span: AlertSpan) -> bool:
     return (
-        row["state"] != "withdrawn"
+        (span.withdrawn or row["state"] != "withdrawn")
         and span.state in (None, row["state"])
         and span.severity in (None, row["severity"])
     )

@@ -3,7 +3,6 @@
 GET /api/catalog            the indicators, with parameters, ranges and panes
 GET /api/chart/indicators   any of them on a series, stored and live, warm-up included
 GET /api/chart/sessions     when a symbol's venue opens and closes
-GET /api/chart/alerts       the stored alerts of a symbol
 GET /api/explain            a bar's or value's receipt: inputs, arithmetic, revisions
 """
 
@@ -29,7 +28,6 @@ from marketpulse.web.turns import Turns
 
 VALUES_MAX = 20_000
 STEMS_MAX = 24
-ALERTS_MAX = 2_000
 _DAYS_MAX_MS = 20 * 366 * 86_400_000
 _TIME_MAX = 9.0e12
 T = TypeVar("T")
@@ -60,13 +58,6 @@ class SessionsAsked(_Asked):
     to_ms: Time
 
 
-class AlertsAsked(_Asked):
-    symbol: Symbol
-    from_ms: Time = Field(-_TIME_MAX, description="on bars that open at this time or later")
-    before_ms: Time = Field(_TIME_MAX, description="on bars that open before this time")
-    limit: int = Field(500, ge=1, le=ALERTS_MAX, description="at most so many, the newest ones")
-
-
 class ReceiptAsked(_Asked):
     symbol: Symbol
     timeframe: Frame
@@ -93,7 +84,6 @@ class ChartApi:
             ("/catalog", self.catalog, (429,)),
             ("/chart/indicators", self.indicators, (400, 422, 429, 503)),
             ("/chart/sessions", self.sessions, (400, 429)),
-            ("/chart/alerts", self.alerts, (400, 422, 429, 503)),
             ("/explain", self.explain, (400, 404, 422, 429, 503)),
         ]
         for path, answer, statuses in routes:
@@ -136,17 +126,6 @@ class ChartApi:
                 {"symbol": asked.symbol, "venue": venue}
                 | dict(desk.sessions(venue, asked.from_ms, asked.to_ms))
             ),
-        )
-
-    async def alerts(self, request: Request, asked: Annotated[AlertsAsked, Query()]) -> Response:
-        """What the rules said of the symbol."""
-        return await self._told(
-            request,
-            "alerts",
-            lambda desk: {
-                "symbol": asked.symbol,
-                "alerts": desk.alerts(asked.symbol, asked.from_ms, asked.before_ms, asked.limit),
-            },
         )
 
     async def explain(self, request: Request, asked: Annotated[ReceiptAsked, Query()]) -> Response:

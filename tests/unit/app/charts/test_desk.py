@@ -26,30 +26,6 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-def test_stored_alerts_come_in_order_of_time_in_ms_and_the_newest_revision_of_each(
-    settings: Settings,
-) -> None:
-    lake = LakeRows(settings)
-    lake.add(
-        "alerts",
-        [
-            alert(2, "dip", "raised"),
-            alert(1, "rise", "raised"),
-            alert(3, "dip", "cleared"),
-            alert(1, "rise", "withdrawn", revision=1),
-        ],
-    )
-    desk = LiveDesk(settings)
-    found = desk.alerts("AAA", 0, 9e12, 10)
-    assert [(a["rule"], a["state"], a["open_time_ms"], a["event_time_ms"]) for a in found] == [
-        ("dip", "raised", 120_000, 180_000), ("dip", "cleared", 180_000, 240_000),
-    ]  # fmt: skip
-    assert [a["open_time_ms"] for a in desk.alerts("AAA", 0, 180_000, 10)] == [120_000]
-    assert [a["open_time_ms"] for a in desk.alerts("AAA", 0, 9e12, 1)] == [180_000]
-    assert desk.alerts("A'A", 0, 9e12, 10) == []
-    desk.close()
-
-
 def test_values_are_computed_over_the_lakes_bars(settings: Settings) -> None:
     LakeRows(settings).add("bars", [row("AAA", "1m", 60 * i, float(i)) for i in range(10)])
     desk = LiveDesk(settings)
@@ -61,7 +37,6 @@ def test_values_are_computed_over_the_lakes_bars(settings: Settings) -> None:
 def test_without_a_lake_there_are_no_alerts_and_values_begin_with_the_board(tmp_path: Path) -> None:
     desk = LiveDesk(Settings(data_dir=tmp_path, sinks={"lake": {"enabled": False}}))
     board = LiveBars({60_000.0 * i: [60_000.0 * i, 0, *[float(i)] * 5, 0, 1, 0] for i in range(4)})
-    assert desk.alerts("AAA", 0, 1, 10) == []
     assert desk.values(["sma_3"], BarSpan("AAA", "1m", limit=1), board)[1] == [[180_000, 2.0]]
     desk.close()
 

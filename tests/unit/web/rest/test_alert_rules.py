@@ -1,6 +1,5 @@
 """/api/alerts on the real server: what is asked, what is refused, and who may change a rule."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from alert_desk import DeskInMemory, alert
+from alert_desk import DeskInMemory
 from marketpulse.alerts.rule import Rule
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.api import create_app
@@ -146,39 +145,6 @@ def test_while_the_log_is_away_that_is_said(served: Served) -> None:
     assert "wait until it is back" in answer.json()["error"]
     served.desk.away = False
     assert served.client.get("/api/alerts/rules").status_code == 200
-
-
-def test_stored_alerts_come_page_by_page(served: Served) -> None:
-    served.desk.stored = [
-        alert(100 - i, "raised" if i % 2 else "cleared", "A" if i % 3 else "B") for i in range(25)
-    ]
-    seen: list[list[Any]] = []
-    before = None
-    while True:
-        asked = {"limit": "10", **({} if before is None else {"before": before})}
-        found = served.client.get("/api/alerts/feed", params=asked).json()
-        seen += found["rows"]
-        if found["before"] is None:
-            break
-        before = json.dumps(found["before"])
-    assert [int(row[2]) // 10**9 for row in seen] == list(range(100, 75, -1))
-    some = served.client.get("/api/alerts/feed?state=raised&symbol=B&limit=100").json()["rows"]
-    assert [(row[0], row[6]) for row in some] == [("B", "raised")] * len(some) != []
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "limit=0",
-        "limit=501",
-        "limit=x",
-        "before=yesterday",
-        "before=[1]",
-        'before=[99999999999999999999,"A","b"]',
-    ],
-)
-def test_a_page_that_cannot_be_is_refused(served: Served, query: str) -> None:
-    assert served.client.get(f"/api/alerts/feed?{query}").status_code == 400
 
 
 def test_a_trial_says_how_far_it_is_and_is_stopped(served: Served) -> None:

@@ -72,7 +72,7 @@ def test_stored_and_live_alerts_come_once_in_order_of_time(site: Site) -> None:
     assert site.get().json()["alerts"][-1] == {
         "symbol": "AAA", "rule": "high", "severity": "info", "timeframe": "1m", "open_time_ms": 420_000.0,
         "event_time_ms": 480_000.0, "state": "raised", "was": None, "late": False, "value": 7.0, "message": "minute 7",
-        "revision": 0,
+        "revision": 0, "partition": 0, "last_offset": 420, "event_time_ns": "480000000000",
     }  # fmt: skip
 
 
@@ -105,6 +105,27 @@ def test_what_a_revision_withdrew_is_gone_and_what_it_changed_is_as_it_says(site
     assert site.values(state="cleared") == [2.0]
 
 
+def test_what_was_withdrawn_comes_where_it_is_asked_for(site: Site) -> None:
+    site.lake.add("alerts", [alert(i) for i in range(5)])
+    site.lake.add("alerts", [alert(0, "withdrawn", 1), alert(2, "withdrawn", 1), alert(2, "raised", 2)])
+    site.tell(alert(3, "withdrawn", 1))
+    assert site.values() == [1.0, 2.0, 4.0]
+    told = site.get(withdrawn=True).json()["alerts"]
+    assert [(one["value"], one["state"], one["revision"]) for one in told] == [
+        (0.0, "withdrawn", 1), (1.0, "raised", 0), (2.0, "raised", 2), (3.0, "withdrawn", 1), (4.0, "raised", 0),
+    ]  # fmt: skip
+    assert site.values(withdrawn=True, limit=2) == [3.0, 4.0]
+    assert site.values(withdrawn=True, state="raised") == [1.0, 2.0, 4.0]
+
+
+def test_what_is_stored_tells_its_place_in_the_log_as_what_is_live(site: Site) -> None:
+    place = alert(0)["receipt"] | {"partition": 3, "last_offset": 2**40}
+    site.lake.add("alerts", [alert(0, receipt=place)])
+    site.tell(alert(1, receipt=place))
+    told = site.get().json()["alerts"]
+    assert [(one["partition"], one["last_offset"]) for one in told] == [(3, 2**40)] * 2
+
+
 def test_each_filter_leaves_what_it_names(site: Site) -> None:
     site.lake.add(
         "alerts", [alert(0), alert(1, symbol="BBB"), alert(2, rule="low"), alert(3, severity="critical")]
@@ -121,7 +142,7 @@ def test_csv_has_a_line_for_each(site: Site) -> None:
     site.tell(alert(0))
     lines = site.get(format="csv").text.splitlines()
     assert len(lines) == 2
-    assert lines[1] == '"AAA","high","info","1m",0,60000,"raised",,false,0,"minute 0",0'
+    assert lines[1] == '"AAA","high","info","1m",0,60000,"raised",,false,0,"minute 0",0,0,0,"60000000000"'
 
 
 @pytest.mark.parametrize(

@@ -44,15 +44,6 @@ class Desk:
             "sessions": [from_ms, to_ms],
         }
 
-    def alerts(
-        self, symbol: str, from_ms: float, before_ms: float, limit: int
-    ) -> Sequence[Mapping[str, Any]]:
-        return (
-            [{"rule": "dip", "symbol": symbol, "open_time_ms": from_ms}][:limit]
-            if from_ms < before_ms
-            else []
-        )
-
     def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
         self.asked.append(ask)
         if self.fault is not None:
@@ -103,11 +94,6 @@ def test_sessions_are_those_of_the_symbols_venue(desk: Desk) -> None:
     assert get(desk, "/api/chart/sessions", symbol="ZZZ", from_ms=0, to_ms=1).json()["calendar"] == "24x7"
 
 
-def test_alerts_are_those_of_the_symbol(desk: Desk) -> None:
-    found = get(desk, "/api/chart/alerts", symbol="AAPL", from_ms=60_000).json()
-    assert found == {"symbol": "AAPL", "alerts": [{"rule": "dip", "symbol": "AAPL", "open_time_ms": 60_000}]}
-
-
 def test_a_receipt_is_asked_for_by_the_bars_open_time(desk: Desk) -> None:
     found = get(desk, "/api/explain", symbol="AAPL", timeframe="1m", open_ms=1_734_532_200_000, name="rsi_14")
     assert found.json()["same"] is True
@@ -138,7 +124,6 @@ def test_why_there_is_no_receipt_is_said(desk: Desk, fault: Exception, status: i
         ("indicators", {"symbol": "AAPL", "timeframe": "9d", "indicator": "twice"}, "only 1d"),
         ("sessions", {"symbol": "AAPL", "from_ms": 2, "to_ms": 1}, "after from_ms"),
         ("sessions", {"symbol": "AAPL", "from_ms": 0, "to_ms": 8e12}, "20 years"),
-        ("alerts", {"symbol": "AAPL", "more": 1}, "no parameter 'more'"),
     ],
 )
 def test_a_wrong_question_is_answered_with_what_is_wrong(
