@@ -288,12 +288,14 @@ class LiveBars:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptAsk:
-    """Whose receipt: the bar of a series that opens then, or one of its values by name. `bar` is all of it."""
+    """Whose receipt: the bar of a series that opens then, or one of its values by name. `bar` is all of it. `as_shown`:
+    a bar cut by count, which a page shows at this time."""
 
     symbol: str
     timeframe: str
     open_ns: int
     name: str = "bar"
+    as_shown: bool = False
 
 
 class ChartDesk(Protocol):

@@ -1,6 +1,7 @@
 """Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named."""
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from marketpulse.app.receipts.time_text import parse_time
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.app.receipts.watch import Watch
 from marketpulse.app.warm import warm_up
+from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import RECEIPT
 from marketpulse.settings import Settings
@@ -306,6 +308,25 @@ def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipe
     wrong = explain(pipeline.settings, ask)
     assert wrong.alert is not None
     assert (wrong.same, wrong.alert.same, wrong.alert.replayed.value) == (False, False, was["value"])
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_bars_by_count_that_open_at_one_time_have_each_its_receipt_where_a_page_shows_it(
+    settings: Settings, stored: bool
+) -> None:
+    pipeline = Pipeline(settings)
+    ties = [trade("AAA", 1.000000123, 10 + i, 1, trade_id=str(i)) for i in range(8)]
+    pipeline.run([HELLO, trade("AAA", 0.5, 9, 1), trade("AAA", 0.6, 9, 1), *ties, heartbeat(5)])
+    if not stored:  # what the topics tell is as good
+        shutil.rmtree(settings.data_dir / "lake")
+    for i in range(4):
+        shown_ms = (at(1.000000123) + 1_000 * i) / 1e6  # as web/series.py shows them
+        ask = Ask("AAA", "2t", round(shown_ms * 1e6), "close", as_shown=True)
+        told = as_object(explain(pipeline.settings, ask))
+        assert [i["price"] for i in told["inputs"]] == [10 + 2 * i, 11 + 2 * i]
+        assert (told["same"], told["values"][0]["known"]) == (True, 11 + 2 * i)
+    with pytest.raises(Fatal, match="no 2t bar of AAA opens at" if stored else "nothing is stored yet"):
+        explain(pipeline.settings, Ask("AAA", "2t", at(1.000000123) + 4_000, "close", as_shown=True))
 
 
 def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(

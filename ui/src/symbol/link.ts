@@ -44,7 +44,7 @@ export function readChoice(hash: string): Choice {
     style: STYLES.find((style) => style === said.get("style")) ?? null,
     shown: said.has("with") ? readChosen(said.get("with")!) : null,
     compare: [...new Set((said.get("compare") ?? "").split(",").filter(Boolean))].slice(0, COMPARED_MAX),
-    receipt: /^\d{1,16}(\.\d{1,3})?$/.test(open) ? { open: Number(open), name: name || "bar" } : null,
+    receipt: /^\d{1,16}(\.\d{1,6})?$/.test(open) ? { open: Number(open), name: name || "bar" } : null,
   };
 }
 

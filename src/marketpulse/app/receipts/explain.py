@@ -106,6 +106,7 @@ def explain(settings: Settings, ask: Ask, say: Say = lambda *_: None) -> Explana
     log = _open_log(settings)
     try:
         known = find_known(settings, stored, log, ask)
+        ask = known.ask
         sought = _sought(known, ask, config, ask.rule if column is None and ask.name != "bar" else "")
         trace, running = None, None
         if log is not None and sought.topic == settings.topic("market"):

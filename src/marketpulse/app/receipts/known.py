@@ -1,20 +1,24 @@
 """What readers know of one row: all its revisions, as the lake stores them or else as the topic told them."""
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from marketpulse.app.receipts.compare import Table
+from marketpulse.app.receipts.sought import Place
 from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.partitioner import partitions_of
+from marketpulse.query.history import TIE_STEP_NS
 from marketpulse.query.stored_rows import ALWAYS, SHAPE, StoredRows, Wanted
 from marketpulse.settings import Settings
 
 _NAMED_MOST = 20
+_SHOWN_AROUND_NS = 10_000_000  # how far a page may show a bar from where it opens: ties of 10,000 bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Known:
     """The revisions of the bar, of its indicator row and of the rule's alert on it, oldest first, and where they
     were found."""
 
+    ask: Ask  # with the bar's own open time
     where: str
     rows: dict[Table, list[dict[str, Any]]]
 
@@ -37,24 +42,44 @@ class Known:
 
 def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, ask: Ask) -> Known:
     """Raises Fatal when there is no such row, with what there is instead."""
-    wanted = Wanted(ask.open_ns, ask.open_ns + 1, frozenset({ask.symbol}))
-    found: dict[Table, list[dict[str, Any]]] = {
-        table: _mine(_listed(stored, table, wanted), ask) for table in _OF_EVERY_BAR
-    }
+    around = _SHOWN_AROUND_NS if ask.as_shown else 0
+    wanted = Wanted(ask.open_ns - around, ask.open_ns + around + 1, frozenset({ask.symbol}))
+    rows: dict[Table, list[dict[str, Any]]] = {table: _listed(stored, table, wanted) for table in _OF_EVERY_BAR}
+    found, own = _of_bar(rows, ask)
     if bars := found["bars"] or found["indicators"]:
         closes = bars[0]["close_time_ns"]
         wanted = Wanted(closes, closes + 1, frozenset({ask.symbol}))
-        found["alerts"] = _of_rule(_mine(_listed(stored, "alerts", wanted), ask), ask)
-        return Known(settings.lake_url(), found)
+        found["alerts"] = _of_rule(_mine(_listed(stored, "alerts", wanted), own), own)
+        return Known(own, settings.lake_url(), found)
     if log is not None:
-        found = {table: _mine(_on_topic(log, table, ask), ask) for table in (*_OF_EVERY_BAR, "alerts")}
-        found["alerts"] = _of_rule(found["alerts"], ask)
+        found, own = _of_bar({table: _on_topic(log, table, ask.symbol) for table in (*_OF_EVERY_BAR, "alerts")}, ask)
+        found["alerts"] = _of_rule(found["alerts"], own)
         if any(found.values()):
-            return Known(f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found)
+            return Known(own, f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found)
     raise Fatal(_what_there_is(stored, ask))
 
 
 _OF_EVERY_BAR: tuple[Literal["bars"], Literal["indicators"]] = ("bars", "indicators")
+
+
+def _of_bar(
+    rows: dict[Table, list[dict[str, Any]]], ask: Ask
+) -> tuple[dict[Table, list[dict[str, Any]]], Ask]:
+    """The bar's rows, and the question with its own open time."""
+    begins = None
+    if ask.as_shown and (bar := _shown_bar(rows["bars"], ask)) is not None:
+        ask, begins = replace(ask, open_ns=bar[0], as_shown=False), bar[1]
+    return {table: _mine(some, ask, begins) for table, some in rows.items()}, ask
+
+
+def _shown_bar(rows: list[dict[str, Any]], ask: Ask) -> tuple[int, Place] | None:
+    """The open time and the first record of the bar that a page shows at this time: of bars that open at one time it
+    shows each a microsecond after the one before."""
+    bars = sorted({(r["open_time_ns"], _begin(r)) for r in rows if r["timeframe"] == ask.timeframe})
+    same_time = itertools.groupby(bars, key=lambda bar: bar[0])
+    shown = {open_ns + i * TIE_STEP_NS: bar for open_ns, some in same_time for i, bar in enumerate(some)}
+    nearest = min(shown, key=lambda at: abs(at - ask.open_ns), default=None)
+    return None if nearest is None or abs(nearest - ask.open_ns) >= TIE_STEP_NS else shown[nearest]
 
 
 def _of_rule(rows: list[dict[str, Any]], ask: Ask) -> list[dict[str, Any]]:
@@ -72,8 +97,8 @@ def _listed(stored: StoredRows, table: Table, wanted: Wanted) -> list[dict[str, 
     return rows
 
 
-def _on_topic(log: LogReader, table: Table, ask: Ask) -> list[dict[str, Any]]:
-    key = ask.symbol.encode()
+def _on_topic(log: LogReader, table: Table, symbol: str) -> list[dict[str, Any]]:
+    key = symbol.encode()
     partitions = log.partitions(table)
     if not partitions:
         return []
@@ -82,22 +107,26 @@ def _on_topic(log: LogReader, table: Table, ask: Ask) -> list[dict[str, Any]]:
         row
         for batch in log.rows(table, number, key)
         for row in pa.table(batch.rows).to_pylist()
-        if row["symbol"] == ask.symbol and row["open_time_ns"] == ask.open_ns
+        if row["symbol"] == symbol
     ]
 
 
-def _mine(rows: list[dict[str, Any]], ask: Ask) -> list[dict[str, Any]]:
-    """Those of the timeframe, in order of revision; of bars cut by count that share the open time, the first."""
-    own = sorted((r for r in rows if r["timeframe"] == ask.timeframe), key=_order)
-    begins = (own[0]["receipt"]["first_offset"], own[0]["receipt"]["first_row"]) if own else None
-    if ask.timeframe.endswith("t"):
-        own = [r for r in own if (r["receipt"]["first_offset"], r["receipt"]["first_row"]) == begins]
+def _mine(rows: list[dict[str, Any]], ask: Ask, begins: Place | None = None) -> list[dict[str, Any]]:
+    """Those of the timeframe, in order of revision; of bars cut by count that share the open time, the one that begins
+    there (None: the first)."""
+    own = sorted(
+        (r for r in rows if r["timeframe"] == ask.timeframe and r["open_time_ns"] == ask.open_ns),
+        key=lambda row: (row["revision"], *_begin(row)),
+    )
+    if own and ask.timeframe.endswith("t"):
+        place = _begin(own[0]) if begins is None else begins
+        own = [row for row in own if _begin(row) == place]
     return own
 
 
-def _order(row: dict[str, Any]) -> tuple[int, int, int]:
+def _begin(row: dict[str, Any]) -> Place:
     first = row["receipt"]["first_offset"]
-    return row["revision"], -1 if first is None else first, row["receipt"]["first_row"] or 0
+    return -1 if first is None else first, row["receipt"]["first_row"] or 0
 
 
 def _what_there_is(stored: StoredRows, ask: Ask) -> str:

@@ -16,12 +16,13 @@ from marketpulse.indicators.declaration import Floats
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One value: `name` is `bar`, a column of bars, a column of indicators, or an alert rule. A rule that is named as
-    a column is asked for as `alert:high`."""
+    a column is asked for as `alert:high`. `as_shown`: `open_ns` is what a page shows of a bar cut by count."""
 
     symbol: str
     timeframe: str
     open_ns: int
     name: str
+    as_shown: bool = False
 
     @property
     def rule(self) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from marketpulse.errors import Fatal, MarketPulseError, ParameterError
 from marketpulse.model.market import SYMBOL_BYTES_MAX
-from marketpulse.model.timeframe import Timeframe
+from marketpulse.model.timeframe import Cut, Timeframe
 from marketpulse.ports import BarSpan, ChartDesk, LiveBars, ReceiptAsk
 from marketpulse.telemetry import CHART_QUESTIONS, CHART_SECONDS
 from marketpulse.web.board import Board
@@ -130,8 +130,10 @@ class ChartApi:
 
     async def explain(self, request: Request, asked: Annotated[ReceiptAsked, Query()]) -> Response:
         """Where a value comes from. It replays a slice of the log, which may take seconds."""
-        frame = Timeframe.parse(asked.timeframe).name
-        ask = ReceiptAsk(asked.symbol, frame, round(asked.open_ms * 1_000) * 1_000, asked.name)
+        frame = Timeframe.parse(asked.timeframe)
+        ticks = frame.cut is Cut.TICKS
+        open_ns = round(asked.open_ms * 1e6) if ticks else round(asked.open_ms * 1_000) * 1_000
+        ask = ReceiptAsk(asked.symbol, frame.name, open_ns, asked.name, ticks)
         begun = time.monotonic()
         try:
             found = await self._slow.take(request, lambda cancelled: self._open().receipt(ask, cancelled))

@@ -98,6 +98,11 @@ def test_a_receipt_is_asked_for_by_the_bars_open_time(desk: Desk) -> None:
     found = get(desk, "/api/explain", symbol="AAPL", timeframe="1m", open_ms=1_734_532_200_000, name="rsi_14")
     assert found.json()["same"] is True
     assert desk.asked == [ReceiptAsk("AAPL", "1m", 1_734_532_200_000_000_000, "rsi_14")]
+    shown_ms = 1_734_532_200_000_001_234 / 1e6
+    get(desk, "/api/explain", symbol="AAPL", timeframe="100t", open_ms=shown_ms, name="close")
+    ticks = desk.asked[1]
+    assert ticks.as_shown
+    assert abs(ticks.open_ns - 1_734_532_200_000_001_234) < 300  # what a double keeps
 
 
 @pytest.mark.parametrize(
