@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { Figures } from "../src/live/protocol.ts";
 import { boxesOf, rateText, speedOf } from "../src/pipeline/drawing.ts";
 import { placeText, pretty, reasonText } from "../src/pipeline/letters.ts";
+import { missedText } from "../src/pipeline/missed.ts";
 import type { Picture } from "../src/pipeline/protocol.ts";
 
 const figures: Figures = {
@@ -14,7 +15,7 @@ const figures: Figures = {
 const picture: Picture = {
   now_ms: 1, span_s: 10, free_bytes: 1e12, parity: null, findings: [], hops: [{ hop: "all", per_s: 1, p50_ms: 5, p99_ms: 50 }],
   processes: [{ name: "process-0", pid: 1, trouble: null, cpu_cores: 0.5, memory_bytes: 1, started_ms: 1, restarts: 0, where: null }],
-  sources: [{ source: "feed", rows_per_s: 250, rows: 1000, types: {}, rejected: {}, faults: 0, watermark_delay_ms: 120 }],
+  sources: [{ source: "feed", rows_per_s: 250, rows: 1000, types: {}, rejected: {}, faults: 0, reconnects: 0, gaps: 0, missing: {}, watermark_delay_ms: 120 }],
   engine: {
     records_per_s: 400, rows_out_per_s: { bars: 30, alerts: 0 }, workers: 1, symbols: 3, state_bytes: 1, late_trades: 0, duplicate_trades: 0,
     out_of_session: 0, crossed_quotes: 0, bars_revised: 0, dead_letters: {},
@@ -56,4 +57,9 @@ test("a dead letter is told in words, and its record is laid out where it can be
   assert.equal(pretty('{"a":1}'), '{\n  "a": 1\n}');
   assert.equal(pretty("not json"), "not json");
   assert.equal(pretty(null), "");
+});
+
+test("what a feed did not bring is said with what became of it", () => {
+  const said = [{}, { found: 46, healed: 46 }, { found: 46, healed: 43 }, { found: 46, healed: 30, given_up: 12 }, { found: 5, given_up: 5 }].map((missing) => missedText({ missing }));
+  assert.deepEqual(said, ["0", "46, all healed", "46, 3 open", "46, 4 open, 12 lost", "5, 5 lost"]);
 });

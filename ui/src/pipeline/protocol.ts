@@ -20,6 +20,10 @@ export interface Source {
   types: Record<string, number>;
   rejected: Record<string, number>;
   faults: number;
+  reconnects: number;
+  gaps: number;
+  /** Trades by what became of them: found missing, healed, given up. */
+  missing: { found?: number; healed?: number; given_up?: number };
   watermark_delay_ms: number | null;
 }
 

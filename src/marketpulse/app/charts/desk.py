@@ -54,7 +54,9 @@ class LiveDesk:
                     f"run `marketpulse explain {ask.symbol} {ask.timeframe} {ask.open_ns} {ask.name}`"
                 )
 
-        found = explain(self._settings, Ask(ask.symbol, ask.timeframe, ask.open_ns, ask.name, ask.as_shown), say)
+        found = explain(
+            self._settings, Ask(ask.symbol, ask.timeframe, ask.open_ns, ask.name, ask.as_shown), say
+        )
         told = explain_text.as_object(found) | {"lines": list(explain_text.lines(found))}
         plain: dict[str, Any] = orjson.loads(orjson.dumps(told, default=str))
         return plain

@@ -87,6 +87,14 @@ def _sources(span: Span, drawn: dict[str, Any]) -> Iterator[Finding]:
             f"The source {source} failed {_times(faults)} in {_stretch(span)}.",
             "It tries again by itself; its log says what the far end answered.",
         )
+    lost = labelled(span.counts("stream_missing_trades", what="given up"), "source")
+    for source, trades in lost.items():
+        yield Finding(
+            "warn",
+            f"The feed {source} did not bring {trades:,.0f} trade{'' if trades == 1 else 's'}, and its far end cannot give "
+            "them any more.",
+            "The log says which (`gap` records of the state `open`, table `events`).",
+        )
     for source in drawn["sources"]:
         delay = source["watermark_delay_ms"]
         if delay is not None and delay > _WATERMARK_MS:

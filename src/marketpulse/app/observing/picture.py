@@ -133,6 +133,12 @@ def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
                 for found, value in sums.by("input_rejected", source=name).items()
             },
             "faults": sums.total("source_errors", source=name),
+            "reconnects": sums.total("stream_reconnects", source=name),
+            "gaps": sums.total("stream_gaps", source=name) + sums.total("source_gaps", source=name),
+            "missing": {
+                dict(found)["what"].replace(" ", "_"): value
+                for found, value in sums.by("stream_missing_trades", source=name).items()
+            },
             "watermark_delay_ms": None if name not in delays else 1e3 * delays[name],
         }
         for name in sorted(names)

@@ -44,7 +44,9 @@ def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, as
     """Raises Fatal when there is no such row, with what there is instead."""
     around = _SHOWN_AROUND_NS if ask.as_shown else 0
     wanted = Wanted(ask.open_ns - around, ask.open_ns + around + 1, frozenset({ask.symbol}))
-    rows: dict[Table, list[dict[str, Any]]] = {table: _listed(stored, table, wanted) for table in _OF_EVERY_BAR}
+    rows: dict[Table, list[dict[str, Any]]] = {
+        table: _listed(stored, table, wanted) for table in _OF_EVERY_BAR
+    }
     found, own = _of_bar(rows, ask)
     if bars := found["bars"] or found["indicators"]:
         closes = bars[0]["close_time_ns"]
@@ -52,10 +54,14 @@ def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, as
         found["alerts"] = _of_rule(_mine(_listed(stored, "alerts", wanted), own), own)
         return Known(own, settings.lake_url(), found)
     if log is not None:
-        found, own = _of_bar({table: _on_topic(log, table, ask.symbol) for table in (*_OF_EVERY_BAR, "alerts")}, ask)
+        found, own = _of_bar(
+            {table: _on_topic(log, table, ask.symbol) for table in (*_OF_EVERY_BAR, "alerts")}, ask
+        )
         found["alerts"] = _of_rule(found["alerts"], own)
         if any(found.values()):
-            return Known(own, f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found)
+            return Known(
+                own, f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found
+            )
     raise Fatal(_what_there_is(stored, ask))
 
 

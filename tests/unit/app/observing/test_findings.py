@@ -1,10 +1,14 @@
 """What is wrong is said in words, the worst first."""
 
+from typing import Any
+
 import pytest
 
 from marketpulse.app.observing.findings import Finding, find
 from marketpulse.app.observing.picture import Look, Span, picture
 from process_readings import look, reading
+
+LOST: dict[str, Any] = {"stream_missing_trades__source_x__what_given up": 12}
 
 
 def found(first: Look, last: Look, *, reachable: bool | None = True, lag: int | None = 0) -> list[Finding]:
@@ -29,6 +33,7 @@ def test_nothing_is_said_when_nothing_is_wrong() -> None:
         (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "x is 90 s behind the log's time"),
         (look(60, reading("sink-lake", sink_errors__sink_lake=1)), "The store lake failed once"),
         (look(60, reading("sink-lake", sink_lag_records__sink_lake=60_000)), "lake has 60,000 records still to store"),
+        (look(60, reading("produce-x", **LOST)), "did not bring 12 trades, and its far end cannot give them any more"),
         (look(60, free=2 * 10**9), "Only 2.0 GB are free"),
     ],
 )  # fmt: skip

@@ -38,6 +38,17 @@ def test_rates_are_what_grew_over_the_time_that_passed() -> None:
     assert source["types"] == {"trade": 600, "quote": 60}
 
 
+def test_what_a_feed_did_not_bring_stands_beside_what_it_did() -> None:
+    feed = reading(
+        "produce-coinbase", rows_produced__source_coinbase__type_trade=5, stream_gaps__source_coinbase=2,
+        stream_missing_trades__source_coinbase__what_found=46, stream_missing_trades__source_coinbase__what_healed=40,
+        stream_reconnects__source_coinbase__why_closed=3, stream_reconnects__source_coinbase__why_silence=1,
+    )  # fmt: skip
+    (source,) = drawn(look(0, feed), look(1, feed))["sources"]
+    assert (source["gaps"], source["reconnects"]) == (2, 4)
+    assert source["missing"] == {"found": 46, "healed": 40}
+
+
 def test_a_process_that_began_anew_counts_from_its_start() -> None:
     first = look(0, reading("sink-lake", 1, rows_stored__sink_lake__table_bars=1_000))
     last = look(5, reading("sink-lake", 2, rows_stored__sink_lake__table_bars=20))
