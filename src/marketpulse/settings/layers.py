@@ -40,18 +40,18 @@ class TomlFile(TomlConfigSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         values = super().__call__()
-        for name in values.get("kafka", {}).get("client", {}):
+        for name in _table(_table(values, "kafka"), "client"):
             if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
                 raise SettingsError(
                     f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
                     f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
                 )
-        for name, section in values.get("sinks", {}).items():
+        for name, section in _table(values, "sinks").items():
             _refuse_secrets(f"sinks.{name}", section)
-        _refuse_secrets("serve", values.get("serve", {}))
-        for name, section in values.get("sources", {}).items():
+        _refuse_secrets("serve", _table(values, "serve"))
+        for name, section in _table(values, "sources").items():
             _refuse_secrets(f"sources.{name}", section)
-        for name in values.get("keys", {}):
+        for name in _table(values, "keys"):
             raise SettingsError(
                 f"keys.{name} is a secret: remove it from {_file.get()} and set MARKETPULSE_KEYS__{name.upper()} in the "
                 "environment or in .env"
@@ -59,9 +59,15 @@ class TomlFile(TomlConfigSettingsSource):
         return values
 
 
-def _refuse_secrets(place: str, section: dict[str, Any]) -> None:
+def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """Empty for what is no table: the checks of the settings say so."""
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _refuse_secrets(place: str, section: Any) -> None:
     """Raises SettingsError when a section in the file holds a password, or a url with one."""
-    for name, value in section.items():
+    for name, value in section.items() if isinstance(section, dict) else ():
         if isinstance(value, dict):
             _refuse_secrets(f"{place}.{name}", value)
             continue

@@ -1,5 +1,6 @@
 """The whole tree, and how it is read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,16 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             return Settings(**overrides)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}"
+            _fault(".".join(map(str, e["loc"])), e)
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("configuration: " + "; ".join(lines)) from None
     except (ParameterError, ValueError) as error:
         raise SettingsError(f"configuration {path}: {error}") from None
+
+
+def _fault(place: str, error: Mapping[str, Any]) -> str:
+    if error["type"] in ("dict_type", "model_type"):
+        named = f"[{place}.NAME], one for each" if place == "sources" else f"[{place}]"
+        return f"{place}: this is a table, {named}"
+    return f"{place or 'settings'}: {error['msg']}"

@@ -176,6 +176,24 @@ def test_a_name_that_is_not_a_setting_is_refused(tmp_path: Path) -> None:
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[sources]]\nkind = "coinbase"\n', r"sources: this is a table, \[sources\.NAME\], one for each"),
+        ("sources = 5\n", r"sources: this is a table"),
+        ("kafka = 5\n", r"kafka: this is a table, \[kafka\]"),
+        ("kafka.client = 5\n", r"kafka\.client: this is a table, \[kafka\.client\]"),
+        ('keys = "mine"\n', r"keys: this is a table"),
+        ("[sinks]\nlake = 4\n", r"sinks\.lake: this is a table, \[sinks\.lake\]"),
+        ("sources.a = 5\n", r"sources\.a: "),
+    ],
+)
+def test_a_value_in_a_tables_place_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "marketpulse.toml").write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
+
+
 def test_a_file_that_does_not_exist_or_is_not_toml_is_said() -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.toml does not exist"):
         load_settings(Path("nowhere.toml"))
