@@ -448,7 +448,8 @@ class FeedBatch:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStats:
-    """What the log itself says about the pipeline. Counts are since the topics began."""
+    """What the log itself says about the pipeline. Counts are since the topics began; dead letters are those that the
+    topic holds."""
 
     market_records: int
     engine_lag_records: int

@@ -1,14 +1,17 @@
 """Dead letters on the real broker: read newest first, mended, and sent again."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bare_clients import BareTopic
 from marketpulse.errors import ParameterError, RejectedRecord
 from marketpulse.kafka.dead_letter import encode_dead_letter
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
+from marketpulse.kafka.record_count import RecordCount
 from marketpulse.model.market import ABSENT, DeadLetter
 from marketpulse.settings import Settings
 
@@ -53,6 +56,27 @@ def test_the_newest_come_first_each_with_its_place(kafka_settings: Settings, des
     assert letters[2]["value"] == "\\xff\\xfe"
     assert desk.newest(10)[3]["value"] == '{"price": -1}'
     assert len({(letter["letter_partition"], letter["letter_offset"]) for letter in desk.newest(10)}) == 4
+
+
+def test_their_count_is_of_letters_and_not_of_offsets(kafka_settings: Settings) -> None:
+    count = RecordCount(kafka_settings, kafka_settings.topic("dead-letters"))
+    topic = BareTopic.of(kafka_settings, "dead-letters")
+
+    def counted(expected: int) -> bool:
+        deadline = time.monotonic() + 30
+        while count.up_to(topic.ends()) != expected and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return count.up_to(topic.ends()) == expected
+
+    try:
+        assert counted(0)
+        set_aside(kafka_settings, b"1", b"2", b"3")
+        assert sum(topic.ends().values()) > 3, "each stands beside the end of its transaction"
+        assert counted(3)
+        set_aside(kafka_settings, b"4")
+        assert counted(4)
+    finally:
+        count.close()
 
 
 def test_a_mended_record_stands_in_the_log_once(kafka_settings: Settings, desk: KafkaDeadLetters) -> None:

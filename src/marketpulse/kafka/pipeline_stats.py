@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from marketpulse.kafka.client import client_config
+from marketpulse.kafka.record_count import RecordCount
 from marketpulse.ports import PipelineStats
 from marketpulse.settings import Settings
 
@@ -24,7 +25,8 @@ _Answers = dict[TopicPartition, "Future[Any]"]
 class StatsProbe:
     """Asks for offsets and never waits for them: an answer is used by the first call after it came.
 
-    Records are counted by offsets, in which the end marks of transactions are included.
+    Records are counted by offsets, in which the end marks of transactions are included; dead letters, which people
+    count too, one by one.
 
     What the group has committed is asked for by a consumer that never joins it: the admin client's
     call of the same name ends the process (librdkafka 2.16, SIGSEGV in rd_kafka_cgrp_op) when the
@@ -39,6 +41,8 @@ class StatsProbe:
             client_config(settings, "consumer", group_id=self._group, isolation_level="read_uncommitted")
         )
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="lag")
+        self._letters = RecordCount(settings, self._topics["dead-letters"])
+        self._counted: Future[int] | None = None
         self._places: list[TopicPartition] = []
         self._asked_at = float("-inf")
         self._latest: _Answers = {}
@@ -65,6 +69,7 @@ class StatsProbe:
         self._forget()
         self._asking.shutdown(cancel_futures=True)
         self._observer.close()
+        self._letters.close()
 
     def _forget(self) -> None:
         self._latest, self._committed = {}, None
@@ -115,7 +120,22 @@ class StatsProbe:
             for name, topic in self._topics.items()
         }
         lag = self._lag(ends, committed)
-        self._known = PipelineStats(count["market"], lag, count["dead-letters"], count["bars"], True)
+        self._known = PipelineStats(count["market"], lag, self._letters_up_to(ends), count["bars"], True)
+
+    def _letters_up_to(self, ends: dict[tuple[str, int], int]) -> int:
+        """As last counted; the next count is begun."""
+        counted = self._known.dead_letters
+        if self._counted is not None:
+            if not self._counted.done():
+                return counted
+            counted = self._counted.result()
+        own = {
+            partition: end
+            for (topic, partition), end in ends.items()
+            if topic == self._topics["dead-letters"]
+        }
+        self._counted = self._asking.submit(self._letters.up_to, own)
+        return counted
 
     def _lag(self, ends: dict[tuple[str, int], int], committed: "Future[Any] | None") -> int:
         """Records that the engine's group has not committed. A difference of one in a partition is the
