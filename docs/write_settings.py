@@ -70,6 +70,7 @@ EXAMPLES: dict[str, Any] = {
     "every_s": 60,
     "record": "/var/lib/marketpulse/recordings",
     "venue": "XNYS",
+    "symbol": "BTC-USD",
     "start": "2026-01-05T14:30:00Z",
     "mapping.columns": {"price": "last", "size": "qty"},
     "mapping.symbol": "AAPL",

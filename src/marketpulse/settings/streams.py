@@ -48,6 +48,9 @@ class BinanceSettings(StreamSettings):
         "wss://stream.binance.com:9443", description="the address of the feed; another for a mirror"
     )
     rest_url: str = Field("https://api.binance.com", description="where missing trades are asked for")
+    aggregates: bool = Field(
+        False, description="aggregates in place of single trades: fewer messages, one row for each of them"
+    )
 
 
 class RecordingSettings(Section):
@@ -57,5 +60,8 @@ class RecordingSettings(Section):
     )
     vendor: Literal["auto", "coinbase", "binance"] = Field(
         "auto", description="whose messages they are; auto: the files tell"
+    )
+    symbol: str | None = Field(
+        None, description="the symbol of recorded answers by REST, which do not name it; unset: messages of a feed"
     )
     with_venue: bool = Field(False, description="symbols carry the venue")

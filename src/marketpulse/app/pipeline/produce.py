@@ -43,7 +43,7 @@ from marketpulse.sources.simulate import SimulateSource
 from marketpulse.sources.stdin import StdinSource
 from marketpulse.sources.streaming.live import LiveSource
 from marketpulse.sources.streaming.recorded import RecordedSource
-from marketpulse.sources.streaming.vendors import VENDORS
+from marketpulse.sources.streaming.vendors import vendor_of
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -87,7 +87,7 @@ def open_source(
     if isinstance(source_settings, HttpSettings):
         return HttpSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), True
     if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
-        vendor = VENDORS[source_settings.kind]
+        vendor = vendor_of(source_settings, source_settings.kind)
         return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
     if isinstance(source_settings, RecordingSettings):
         return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True

@@ -38,8 +38,13 @@ def each_object(message: bytes | str, parse: Callable[[Fields], Iterator[Parsed]
         return one_object(value, parse, None)
     if not isinstance(value, list):
         return [Unusable("not_json", f"a message must be a JSON object, found {type(value).__name__}")]
+    return each(value, parse)
+
+
+def each(values: list[Any], parse: Callable[[Fields], Iterator[Parsed]]) -> list[Parsed]:
+    """What each object of a list says: one that cannot be used does not spoil the others."""
     found: list[Parsed] = []
-    for element in value:
+    for element in values:
         own = orjson.dumps(element)
         if isinstance(element, dict):
             found += one_object(element, parse, own)

@@ -8,7 +8,7 @@ It has no clock and no connection: receive times come with the messages.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -37,11 +37,18 @@ class Intake:
     trades: bool = True
     quotes: bool = True
     with_venue: bool = False
+    singles: Container[str] | None = (
+        None  # symbols whose trades come one by one, None: all; of others aggregates
+    )
+    parse: Callable[[bytes], Sequence[Parsed]] | None = (
+        None  # None: the vendor's own; answers by REST need another
+    )
     series: dict[str, Series] = field(default_factory=dict)
     refusal: Refusal | None = None
     delays_ns: list[int] = field(default_factory=list)
     declared: list[tuple[str, Gap]] = field(default_factory=list)  # for who asks for what is missing
     newest_ns: int = 0
+    heard: set[str] = field(default_factory=set)  # symbols of which something came, as the vendor writes them
     _names: dict[str, str | None] = field(default_factory=dict)
     _batches: list[pa.RecordBatch] = field(default_factory=list)
     _trade_rows: list[tuple[str, int, float, float, str, int]] = field(default_factory=list)
@@ -53,7 +60,7 @@ class Intake:
     def message(self, message: bytes, received_ns: int | None, number: int | None = None) -> None:
         """One message as it came. `received_ns` None: unknown, as in a recording without receive times."""
         self._messages += 1
-        for parsed in self.vendor.parse(message):
+        for parsed in (self.parse or self.vendor.parse)(message):
             try:
                 self._one(parsed, received_ns)
             except ParameterError as error:
@@ -140,7 +147,9 @@ class Intake:
 
     def _one(self, parsed: Parsed, received_ns: int | None) -> None:
         if isinstance(parsed, Trade):
-            if self.trades and self._ours(parsed.symbol) is not None:
+            if parsed.aggregate == (self.singles is None or parsed.symbol in self.singles):
+                self._count("aggregate" if parsed.aggregate else "not asked for")
+            elif self.trades and self._ours(parsed.symbol) is not None:
                 self._trade(parsed, received_ns)
             else:
                 self._count("not asked for")
@@ -148,6 +157,7 @@ class Intake:
             self._quote(parsed, received_ns)
         elif isinstance(parsed, LastTrade):
             self._count("heartbeat")
+            self.heard.add(parsed.symbol)
             if self.trades and self._ours(parsed.symbol) is not None:
                 self.series.setdefault(parsed.symbol, Series()).claim(parsed.trade_id, self._at(received_ns))
         elif isinstance(parsed, Heard):
@@ -179,6 +189,7 @@ class Intake:
             )
             return
         self._count("trade")
+        self.heard.add(trade.symbol)
         self.newest_ns = max(self.newest_ns, trade.time_ns)
         if trade.live and received_ns is not None:
             self.delays_ns.append(received_ns - trade.time_ns)
@@ -195,6 +206,7 @@ class Intake:
             self._count("quote without time")  # it stands before the first time of a recording without any
             return
         self._count("quote")
+        self.heard.add(quote.symbol)
         at = received_ns or time_ns
         self._group(at)
         self._quote_rows.append((name, time_ns, *quote[2:], at))

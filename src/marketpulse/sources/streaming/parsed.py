@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 class Trade(NamedTuple):
     """One execution. `trade_id` counts up by 1 within a symbol. `live`: it happened just now (else the
-    vendor tells what was before we came, and its delay means nothing)."""
+    vendor tells what was before we came, and its delay means nothing). `aggregate`: several executions of one order
+    at one price, in one; these count up by ids of their own."""
 
     symbol: str
     trade_id: int
@@ -16,6 +17,7 @@ class Trade(NamedTuple):
     price: float
     size: float
     live: bool = True
+    aggregate: bool = False
 
 
 class Quote(NamedTuple):

@@ -5,7 +5,7 @@ Nothing is asked for by REST: what is missing in the recording shows as gaps.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from marketpulse.ports import Hello, Polled
 from marketpulse.settings import RecordingSettings
 from marketpulse.sources.files import expand
 from marketpulse.sources.streaming.intake import Intake
-from marketpulse.sources.streaming.parsed import Quote, Trade
+from marketpulse.sources.streaming.parsed import Parsed, Quote, Trade
 from marketpulse.sources.streaming.recording import Recorded, read
+from marketpulse.sources.streaming.vendor import Vendor
 from marketpulse.sources.streaming.vendors import VENDORS
 
 _LINES = 5_000  # of one poll
@@ -38,13 +39,14 @@ class RecordedSource:
         """Raises Fatal when there is no recording, or nobody can tell whose it is."""
         paths = expand(self._settings.files)
         name = self._vendor_of(paths)
-        known = f"{name}/{self._settings.with_venue}/" + "/".join(
+        known = f"{name}/{self._settings.with_venue}/{self._settings.symbol or ''}/" + "/".join(
             f"{p.name}:{p.stat().st_size}" for p in paths
         )
         self._digest = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
         self._intake = Intake(
-            VENDORS[name], self._source, str(paths[0]), None, with_venue=self._settings.with_venue
-        )
+            VENDORS[name], self._source, str(paths[0]), None, with_venue=self._settings.with_venue,
+            singles=self._singles(paths, VENDORS[name]), parse=self._reading(VENDORS[name]),
+        )  # fmt: skip
         self._lines = self._every_line(paths)
         self._line, self._over = 0, False
         if position is not None and (at := json.loads(position))["recording"] == self._digest:
@@ -96,6 +98,25 @@ class RecordedSource:
         for path in paths:
             yield from read(path)
 
+    def _singles(self, paths: list[Path], vendor: Vendor) -> frozenset[str] | None:
+        """Symbols whose trades were recorded one by one, where aggregates were recorded too: these would count them twice."""
+        messages = (line.message for line in self._every_line(paths) if line.message)
+        if not any(b"aggTrade" in message for message in messages):
+            return None
+        found = (
+            self._reading(vendor)(line.message)
+            for line in self._every_line(paths)
+            if line.message and b'"trade"' in line.message
+        )
+        return frozenset(p.symbol for said in found for p in said if isinstance(p, Trade) and not p.aggregate)
+
+    def _reading(self, vendor: Vendor) -> Callable[[bytes], Sequence[Parsed]]:
+        """How its lines are read: as messages, or with a symbol set as answers by REST, which do not name theirs."""
+        symbol = self._settings.symbol
+        if symbol is None:
+            return vendor.parse
+        return lambda message: vendor.parse_trades(vendor.to_vendor(symbol), message)
+
     def _vendor_of(self, paths: list[Path]) -> str:
         """As set, as the lines say, or the vendor whose parser finds trades or quotes in the first of them."""
         if self._settings.vendor != "auto":
@@ -106,6 +127,8 @@ class RecordedSource:
                 return str(line.vendor)
         for name, vendor in VENDORS.items():
             for line in first:
-                if line.message and any(isinstance(p, Trade | Quote) for p in vendor.parse(line.message)):
+                if line.message and any(
+                    isinstance(p, Trade | Quote) for p in self._reading(vendor)(line.message)
+                ):
                     return name
         raise Fatal(f"{paths[0]}: nobody's messages are known in its first lines: set the recording's vendor")

@@ -19,6 +19,7 @@ class Vendor(Protocol):
 
     name: str
     venue: str
+    aggregates: bool  # its trades are aggregates
 
     def url(self, settings: StreamSettings, symbols: Sequence[str]) -> str:
         """Where to connect for these symbols, as the vendor writes them."""
@@ -42,6 +43,14 @@ class Vendor(Protocol):
 
     def trades_request(self, symbol: str, first: int, last: int) -> RestRequest:
         """How to ask for trades from id `first` on, up to `last`, as many as one page holds."""
+        ...
+
+    def recent_request(self, symbol: str) -> RestRequest | None:
+        """How to ask for the newest trades, as many as one page holds, where older ones are refused. None: no other way."""
+        ...
+
+    def unknown_symbol(self, words: str) -> bool:
+        """Whether the vendor says with these words that it does not have a symbol."""
         ...
 
     def parse_trades(self, symbol: str, body: bytes) -> list[Trade | Unusable]:
