@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from marketpulse.settings import (
+    AlpacaSettings,
     AlphaVantageSettings,
     BinanceSettings,
     CoinbaseSettings,
@@ -92,6 +93,7 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("push", HttpSettings, "rows that others push by HTTP"),
     ("coinbase", CoinbaseSettings, "trades and quotes of Coinbase, as they happen"),
     ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),
+    ("alpaca", AlpacaSettings, "trades, quotes or bars of Alpaca, as they happen; needs a key"),
     ("incident", RecordingSettings, "recorded messages of such a feed"),
     ("pipe", StdinSettings, "rows on standard input; for `produce`, not for `up`"),
 )

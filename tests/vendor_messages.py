@@ -63,7 +63,29 @@ BINANCE: dict[str, Any] = {
     "error": {"error": {"code": 2, "msg": "Invalid request: unknown method"}, "id": 1},
 }  # fmt: skip
 
-VENDORS_SAY = [*COINBASE.values(), *BINANCE.values()]
+_AT = "2026-03-04T15:06:07.123456789Z"
+ALPACA: dict[str, Any] = {
+    "trade": {"T": "t", "S": "AAPL", "i": 6142, "x": "V", "p": 177.79, "s": 90, "c": ["@", "I"], "z": "C", "t": _AT},
+    "quote": {"T": "q", "S": "AAPL", "bx": "V", "bp": 177.41, "bs": 35, "ax": "Q", "ap": 177.43, "as": 30, "c": ["R"],
+              "z": "C", "t": _AT},
+    "bar": {"T": "b", "S": "AAPL", "o": 177.94, "h": 178.005, "l": 177.9, "c": 178.0, "v": 8547,
+            "t": "2026-03-04T15:06:00Z", "n": 66, "vw": 177.987562},
+    "correction": {"T": "c", "S": "AAPL", "x": "V", "oi": 6142, "op": 177.79, "os": 90, "oc": ["@"], "ci": 6150,
+                   "cp": 177.8, "cs": 80, "cc": ["@"], "z": "C", "t": _AT},
+    "cancel": {"T": "x", "S": "AAPL", "i": 6150, "x": "V", "p": 177.8, "s": 80, "a": "C", "z": "C", "t": _AT},
+    "halt": {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "T12", "rm": "", "t": _AT, "z": "C"},
+    "news": {"T": "n", "id": 24918784, "headline": "A headline", "symbols": ["AAPL"], "created_at": _AT},
+    "error": {"T": "error", "code": 402, "msg": "auth failed"},
+    "success": {"T": "success", "msg": "authenticated"},
+    "subscription": {"T": "subscription", "trades": ["AAPL"], "quotes": [], "bars": []},
+    "history": {"trades": {"AAPL": [
+        {"t": "2026-03-04T15:06:05Z", "x": "D", "p": 159.07, "s": 1, "c": ["@", "T"], "i": 151, "z": "C"},
+        {"t": "2026-03-04T15:06:06.91Z", "x": "D", "p": 159.08, "s": 2, "c": ["@"], "i": 168, "z": "C", "u": "canceled"},
+        {"t": "2026-03-04T15:06:06.92Z", "x": "Q", "p": 159.09, "s": 3, "c": ["@"], "i": 168, "z": "C"},
+    ]}, "next_page_token": "QUFQTA=="},
+}  # fmt: skip
+
+VENDORS_SAY = [*COINBASE.values(), *BINANCE.values(), *ALPACA.values()]
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False),

@@ -36,7 +36,14 @@ from marketpulse.settings.stores import (
     SinkSettings,
     StoreSettings,
 )
-from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings, StreamSettings
+from marketpulse.settings.streams import (
+    AlpacaSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    KeyedStreamSettings,
+    RecordingSettings,
+    StreamSettings,
+)
 from marketpulse.settings.tree import Settings, load_settings
 from marketpulse.settings.vendors import (
     AlphaVantageSettings,
@@ -50,6 +57,7 @@ from marketpulse.settings.vendors import (
 
 __all__ = [
     "DEFAULT_INDICATORS",
+    "AlpacaSettings",
     "AlphaVantageSettings",
     "AnySource",
     "ArchiveSettings",
@@ -65,6 +73,7 @@ __all__ = [
     "KafkaSettings",
     "KafkaSourceSettings",
     "KeySettings",
+    "KeyedStreamSettings",
     "LakeSettings",
     "Mapping",
     "ParitySettings",

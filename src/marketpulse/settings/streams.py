@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from marketpulse.settings.sections import Section
 
@@ -53,15 +53,71 @@ class BinanceSettings(StreamSettings):
     )
 
 
+class KeyedStreamSettings(Section):
+    """What feeds have that need a key, and whose trade ids do not count. `url` and `rest_url` differ in their defaults."""
+
+    symbols: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=50,
+        description="what to hear, such as AAPL or BRK.B; for more make a second source",
+    )
+    url: str = Field("", description="the address of the feed")
+    rest_url: str = Field("", description="where it is asked for what a lost connection did not bring")
+    trades: bool = Field(True, description="every trade")
+    quotes: bool = Field(True, description="best bid and ask")
+    bars: bool = Field(
+        False,
+        description="bars of a minute as the vendor makes them, in place of trades: a symbol has one or the other",
+    )
+    silence_s: float = Field(
+        120, gt=0, description="silence, while the venue is open, after which the connection is made anew"
+    )
+    refill: bool = Field(True, description="ask by REST for the time that a connection was away")
+    refill_days_max: float = Field(
+        5, gt=0, description="of a longer time only so much, the newest, is asked for"
+    )
+    overlap_s: float = Field(
+        5, ge=0, description="by how much more than the lost time is asked for; what came already is left"
+    )
+    delay_s: float = Field(0, ge=0, description="how far the feed runs behind, where the plan has it delayed")
+    requests_per_minute: int = Field(180, ge=1, description="never more are asked by REST")
+    record: Path | None = Field(
+        None, description="a directory that keeps every message as it came; unset: none"
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "KeyedStreamSettings":
+        if self.trades and self.bars:
+            raise ValueError(
+                "a symbol's bars come from its trades or from the vendor: set trades or bars to false"
+            )
+        return self
+
+
+class AlpacaSettings(KeyedStreamSettings):
+    kind: Literal["alpaca"] = "alpaca"
+    url: str = Field("wss://stream.data.alpaca.markets", description="the address of the feed")
+    rest_url: str = Field(
+        "https://data.alpaca.markets",
+        description="where it is asked for what a lost connection did not bring",
+    )
+    feed: Literal["iex", "sip", "delayed_sip", "crypto"] = Field(
+        "iex",
+        description="IEX alone (free), all venues, all of them 15 minutes late, or pairs such as BTC-USD",
+    )
+    msgpack: bool = Field(False, description="ask for MessagePack frames in place of JSON")
+
+
 class RecordingSettings(Section):
     kind: Literal["recording"] = "recording"
     files: tuple[str, ...] = Field(
         description="recorded messages, .jsonl or .jsonl.gz; globs and directories are taken"
     )
-    vendor: Literal["auto", "coinbase", "binance"] = Field(
+    vendor: Literal["auto", "coinbase", "binance", "alpaca"] = Field(
         "auto", description="whose messages they are; auto: the files tell"
     )
     symbol: str | None = Field(
-        None, description="the symbol of recorded answers by REST, which do not name it; unset: messages of a feed"
+        None,
+        description="the symbol of recorded answers by REST, which do not name it; unset: messages of a feed",
     )
     with_venue: bool = Field(False, description="symbols carry the venue")

@@ -13,7 +13,7 @@ from marketpulse.settings.sections import (
     Section,
     SimulateSettings,
 )
-from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings
+from marketpulse.settings.streams import AlpacaSettings, BinanceSettings, CoinbaseSettings, RecordingSettings
 
 Symbol = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,32}$")]
 Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -25,6 +25,14 @@ class KeySettings(Section):
     alpha_vantage: SecretStr | None = Field(
         None,
         description="Alpha Vantage's key; `API_KEY` and `ALPHA_VANTAGE_API_KEY` are understood too; from the environment or `.env` only",
+    )
+    alpaca: SecretStr | None = Field(
+        None,
+        description="Alpaca's key id; `APCA_API_KEY_ID` is understood too; from the environment or `.env` only",
+    )
+    alpaca_secret: SecretStr | None = Field(
+        None,
+        description="its secret; `APCA_API_SECRET_KEY` is understood too; from the environment or `.env` only",
     )
 
 
@@ -163,6 +171,7 @@ AnySource = Annotated[
     | StdinSettings
     | CoinbaseSettings
     | BinanceSettings
+    | AlpacaSettings
     | RecordingSettings,
     Field(discriminator="kind"),
 ]

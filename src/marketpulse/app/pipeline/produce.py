@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.pipeline.vendors import open_polled
+from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import Retryable
 from marketpulse.kafka.foreign import KafkaForeignTopic
@@ -25,6 +25,7 @@ from marketpulse.settings import (
     BinanceSettings,
     CoinbaseSettings,
     HttpSettings,
+    KeyedStreamSettings,
     RecordingSettings,
     ReplaySettings,
     Settings,
@@ -43,6 +44,7 @@ from marketpulse.sources.simulate import SimulateSource
 from marketpulse.sources.stdin import StdinSource
 from marketpulse.sources.streaming.live import LiveSource
 from marketpulse.sources.streaming.recorded import RecordedSource
+from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendors import vendor_of
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
@@ -89,6 +91,8 @@ def open_source(
     if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
         vendor = vendor_of(source_settings, source_settings.kind)
         return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
+    if isinstance(source_settings, KeyedStreamSettings):
+        return open_timed(settings, source_settings, carried, clock), True
     if isinstance(source_settings, RecordingSettings):
         return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True
     if isinstance(source_settings, StdinSettings):
@@ -133,7 +137,13 @@ class Production:
         """The source's beginning, as a run of its own where it has been run before."""
         if isinstance(
             self.source,
-            SimulateSource | PolledSource | HttpSource | StdinSource | LiveSource | RecordedSource,
+            SimulateSource
+            | PolledSource
+            | HttpSource
+            | StdinSource
+            | LiveSource
+            | TimedSource
+            | RecordedSource,
         ):
             return None
         if isinstance(self.source, KafkaTopicSource):

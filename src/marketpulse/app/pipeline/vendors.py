@@ -1,15 +1,19 @@
-"""Opens the sources that ask a vendor by REST: its protocol, its key, its limits."""
+"""Opens the sources of vendors that have a key, a rate or a calendar: its protocol, its key, its limits."""
 
 from collections.abc import Callable
 
 from pydantic import SecretStr
 
+from marketpulse.app.trading_hours import open_between
 from marketpulse.clock import Clock
 from marketpulse.errors import SettingsError
-from marketpulse.settings import AlphaVantageSettings, PolledSettings, Settings, YahooSettings
+from marketpulse.settings import AlpacaSettings, AlphaVantageSettings, PolledSettings, Settings, YahooSettings
 from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
 from marketpulse.sources.rest.polled import PolledSource, Vendor
+from marketpulse.sources.streaming.timed import TimedSource
+from marketpulse.sources.streaming.vendor import Credentials
+from marketpulse.sources.streaming.vendors import TIMED
 
 
 def open_polled(
@@ -31,12 +35,31 @@ def open_polled(
     return _polled(vendor, client, chosen, source, clock, alive)
 
 
+def open_timed(settings: Settings, chosen: AlpacaSettings, source: str, clock: Clock) -> TimedSource:
+    """A feed that needs a key. Raises SettingsError when it is missing."""
+    vendor = TIMED[chosen.kind]
+    keys = settings.keys
+    credentials = Credentials(
+        _needed(keys.alpaca, "Alpaca", "https://alpaca.markets", "APCA_API_KEY_ID"),
+        _needed(keys.alpaca_secret, "Alpaca", "https://alpaca.markets", "APCA_API_SECRET_KEY"),
+    )
+    return TimedSource(
+        vendor, chosen, credentials, source, settings.engine.lateness_ms * 1_000_000,
+        trading=open_between(vendor.calendar(chosen)), clock=clock,
+    )  # fmt: skip
+
+
 def _alpha_vantage(
     settings: Settings, chosen: AlphaVantageSettings, source: str, clock: Clock, alive: Callable[[], None]
 ) -> PolledSource:
     vendor = alpha_vantage.AlphaVantage(chosen)
     _check_timeframe(settings, vendor)
-    key = _needed(settings.keys.alpha_vantage)
+    key = _needed(
+        settings.keys.alpha_vantage,
+        "Alpha Vantage",
+        "https://www.alphavantage.co/support/#api-key",
+        "API_KEY",
+    )
     allowance = alpha_vantage.allowance(chosen, len(chosen.symbols))
     file = budget_file(settings.data_dir, vendor.name, key.get_secret_value())
     client = RestClient(
@@ -58,11 +81,11 @@ def _polled(
     return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive)
 
 
-def _needed(key: SecretStr | None) -> SecretStr:
+def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> SecretStr:
     if key is None or not key.get_secret_value():
         raise SettingsError(
-            "Alpha Vantage needs a key, and there is none: get one at https://www.alphavantage.co/support/#api-key "
-            "(free), and set API_KEY in the environment or in .env"
+            f"{vendor} needs a key, and there is none: get one at {where} (free), and set {variable} in the environment "
+            "or in .env"
         )
     return key
 

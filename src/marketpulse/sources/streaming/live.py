@@ -6,8 +6,6 @@ came meanwhile, and takes nothing twice.
 
 import json
 import queue
-from collections import deque
-from statistics import median
 from typing import Any
 
 from marketpulse.clock import Clock, SystemClock
@@ -20,6 +18,7 @@ from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.limits import Rate
 from marketpulse.sources.streaming.connection import Connection, Item
 from marketpulse.sources.streaming.continuity import Series
+from marketpulse.sources.streaming.delays import Delays
 from marketpulse.sources.streaming.intake import Intake
 from marketpulse.sources.streaming.parsed import Refusal, Trade
 from marketpulse.sources.streaming.recording import Recorder
@@ -30,7 +29,6 @@ from marketpulse.telemetry import get_logger
 _AGGREGATES = "aggregates"  # in a position, beside the symbols, which are in capitals
 _MESSAGES_MAX = 5_000  # of one poll
 _RATE = Rate(requests=5, per_s=1.0, burst=5)
-_DELAY_MEMORY_S = 60.0
 
 
 def _keyless(status: int, body: Any) -> Judgement | None:  # noqa: ARG001
@@ -57,7 +55,7 @@ class LiveSource:
         self._lateness_ns = max(1, lateness_ns)
         self._clock = clock or SystemClock()
         self._backoff_s = backoff_s
-        self._delays: deque[tuple[float, int]] = deque()
+        self._delays = Delays()
         self._connection: Connection | None = None
         self._refill: Refill | None = None
         self._recorder: Recorder | None = None
@@ -113,7 +111,7 @@ class LiveSource:
         now_ns = self._clock.now_ns()
         self._intake.settle(now_ns)
         self._ask_for_missing()
-        self._note_delays()
+        self._delays.note(self._clock.monotonic(), self._intake.delays_ns)
         self._notice_silence()
         refusal, self._intake.refusal = self._intake.refusal, None
         if refusal is not None and refusal.for_good:
@@ -141,8 +139,7 @@ class LiveSource:
             or not self._connection.queue.empty()
         ):
             return None
-        delay = max((d for _, d in self._delays), default=0)
-        return self._clock.now_ns() - self._lateness_ns - max(0, delay)
+        return self._clock.now_ns() - self._lateness_ns - self._delays.longest_ns()
 
     def close(self) -> None:
         for part in (self._connection, self._refill, self._recorder):
@@ -228,11 +225,3 @@ class LiveSource:
                     self._refill.ask(Wanted(symbol, first, last))
                 else:
                     self._intake.given_up(symbol, first, last, "refill is off")
-
-    def _note_delays(self) -> None:
-        now = self._clock.monotonic()
-        if self._intake.delays_ns:
-            self._delays.append((now, int(median(self._intake.delays_ns))))
-            self._intake.delays_ns.clear()
-        while self._delays and now - self._delays[0][0] > _DELAY_MEMORY_S:
-            self._delays.popleft()

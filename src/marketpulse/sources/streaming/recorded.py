@@ -15,10 +15,11 @@ from marketpulse.ports import Hello, Polled
 from marketpulse.settings import RecordingSettings
 from marketpulse.sources.files import expand
 from marketpulse.sources.streaming.intake import Intake
-from marketpulse.sources.streaming.parsed import Parsed, Quote, Trade
+from marketpulse.sources.streaming.parsed import Bar, Parsed, Print, Quote, Trade
 from marketpulse.sources.streaming.recording import Recorded, read
-from marketpulse.sources.streaming.vendor import Vendor
-from marketpulse.sources.streaming.vendors import VENDORS
+from marketpulse.sources.streaming.timed_intake import TimedIntake
+from marketpulse.sources.streaming.vendor import TimedVendor, Vendor
+from marketpulse.sources.streaming.vendors import TIMED, VENDORS
 
 _LINES = 5_000  # of one poll
 _LOOKED_AT = 200
@@ -43,10 +44,7 @@ class RecordedSource:
             f"{p.name}:{p.stat().st_size}" for p in paths
         )
         self._digest = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
-        self._intake = Intake(
-            VENDORS[name], self._source, str(paths[0]), None, with_venue=self._settings.with_venue,
-            singles=self._singles(paths, VENDORS[name]), parse=self._reading(VENDORS[name]),
-        )  # fmt: skip
+        self._intake = self._taking(name, paths)
         self._lines = self._every_line(paths)
         self._line, self._over = 0, False
         if position is not None and (at := json.loads(position))["recording"] == self._digest:
@@ -55,8 +53,9 @@ class RecordedSource:
                 self._intake.drain()
             self._over = self._over or bool(at.get("over"))
         return Hello(
-            self._source, "historical", run_id=self._digest, lateness_ns=self._lateness_ns, calendar="24x7"
-        )
+            self._source, "historical", run_id=self._digest, lateness_ns=self._lateness_ns,
+            calendar="24x7" if name in VENDORS else None,
+        )  # fmt: skip
 
     def poll(self, timeout_s: float) -> Polled:  # noqa: ARG002
         if self._over:
@@ -86,6 +85,8 @@ class RecordedSource:
         count = 0
         for recorded in islice(self._lines, most):
             count += 1
+            if isinstance(self._intake, TimedIntake) and recorded.event is not None:
+                self._connection(self._intake, recorded)
             if recorded.message is not None:
                 self._intake.message(recorded.message, recorded.received_ns, recorded.line)
             self._intake.settle(recorded.received_ns or self._intake.newest_ns)
@@ -94,9 +95,27 @@ class RecordedSource:
             self._over = True
             self._intake.settle(_AFTER_ALL)
 
+    def _connection(self, intake: TimedIntake, recorded: Recorded) -> None:
+        """Nothing tells what was lost while the recorded connection was away: it stays a gap."""
+        if recorded.event == "connected" and recorded.received_ns is not None:
+            intake.back(recorded.received_ns)
+            for symbol, lost in intake.declared:
+                intake.given_up(symbol, lost, "the recording has no more")
+            intake.declared.clear()
+
     def _every_line(self, paths: list[Path]) -> Iterator[Recorded]:
         for path in paths:
             yield from read(path)
+
+    def _taking(self, name: str, paths: list[Path]) -> Intake | TimedIntake:
+        if name in TIMED:
+            timed = TIMED[name]
+            return TimedIntake(timed, self._source, str(paths[0]), None, parse=self._reading(timed))
+        vendor = VENDORS[name]
+        return Intake(
+            vendor, self._source, str(paths[0]), None, with_venue=self._settings.with_venue,
+            singles=self._singles(paths, vendor), parse=self._reading(vendor),
+        )  # fmt: skip
 
     def _singles(self, paths: list[Path], vendor: Vendor) -> frozenset[str] | None:
         """Symbols whose trades were recorded one by one, where aggregates were recorded too: these would count them twice."""
@@ -110,12 +129,14 @@ class RecordedSource:
         )
         return frozenset(p.symbol for said in found for p in said if isinstance(p, Trade) and not p.aggregate)
 
-    def _reading(self, vendor: Vendor) -> Callable[[bytes], Sequence[Parsed]]:
+    def _reading(self, vendor: Vendor | TimedVendor) -> Callable[[bytes], Sequence[Parsed]]:
         """How its lines are read: as messages, or with a symbol set as answers by REST, which do not name theirs."""
         symbol = self._settings.symbol
         if symbol is None:
             return vendor.parse
-        return lambda message: vendor.parse_trades(vendor.to_vendor(symbol), message)
+        if isinstance(vendor, Vendor):
+            return lambda message: vendor.parse_trades(vendor.to_vendor(symbol), message)
+        return lambda message: vendor.parse_page(vendor.to_vendor(symbol), message).trades
 
     def _vendor_of(self, paths: list[Path]) -> str:
         """As set, as the lines say, or the vendor whose parser finds trades or quotes in the first of them."""
@@ -123,12 +144,13 @@ class RecordedSource:
             return self._settings.vendor
         first = list(islice(self._every_line(paths), _LOOKED_AT))
         for line in first:
-            if line.vendor in VENDORS:
+            if line.vendor in VENDORS or line.vendor in TIMED:
                 return str(line.vendor)
-        for name, vendor in VENDORS.items():
+        known: dict[str, Vendor | TimedVendor] = {**VENDORS, **TIMED}
+        for name, vendor in known.items():
             for line in first:
                 if line.message and any(
-                    isinstance(p, Trade | Quote) for p in self._reading(vendor)(line.message)
+                    isinstance(p, Trade | Print | Bar | Quote) for p in self._reading(vendor)(line.message)
                 ):
                     return name
         raise Fatal(f"{paths[0]}: nobody's messages are known in its first lines: set the recording's vendor")

@@ -100,6 +100,7 @@ class Recorded(NamedTuple):
     received_ns: int | None
     message: bytes | None
     vendor: str | None
+    event: str | None = None  # connected, lost
 
 
 def read(path: Path) -> Iterator[Recorded]:
@@ -140,7 +141,8 @@ def _recorded(number: int, text: bytes) -> Recorded:
     elif message is not None:
         raw = orjson.dumps(message)
     else:
-        return Recorded(number, value["received_ns"], None, vendor)
+        event = value.get("event")
+        return Recorded(number, value["received_ns"], None, vendor, event if isinstance(event, str) else None)
     return Recorded(number, value["received_ns"], raw, vendor)
 
 
