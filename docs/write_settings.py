@@ -23,6 +23,7 @@ from marketpulse.settings import (
     CoinbaseSettings,
     HttpSettings,
     KafkaSourceSettings,
+    PolygonSettings,
     RecordingSettings,
     ReplaySettings,
     Section,
@@ -94,6 +95,7 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("coinbase", CoinbaseSettings, "trades and quotes of Coinbase, as they happen"),
     ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),
     ("alpaca", AlpacaSettings, "trades, quotes or bars of Alpaca, as they happen; needs a key"),
+    ("polygon", PolygonSettings, "the same of Polygon, now called Massive"),
     ("incident", RecordingSettings, "recorded messages of such a feed"),
     ("pipe", StdinSettings, "rows on standard input; for `produce`, not for `up`"),
 )

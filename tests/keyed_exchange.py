@@ -133,6 +133,56 @@ class AlpacaWords(Dialect):
         return 200, json.dumps(body).encode()
 
 
+class PolygonWords(Dialect):
+    venues = (11, 4, 12)
+
+    def status(self, status: str, words: str) -> str:
+        return json.dumps([{"ev": "status", "status": status, "message": words}])
+
+    def greet(self, socket: ServerConnection, exchange: "KeyedExchange") -> list[str]:
+        socket.send(self.status("connected", "Connected Successfully"))
+        if json.loads(socket.recv(5)) != {"action": "auth", "params": exchange.key}:
+            socket.send(self.status("auth_failed", f"authentication failed: {KEY}"))
+            socket.close(1000)
+            raise OSError("refused")
+        socket.send(self.status("auth_success", "authenticated"))
+        wanted = json.loads(socket.recv(5))
+        assert wanted["action"] == "subscribe"
+        for name in wanted["params"].split(","):
+            socket.send(self.status("success", f"subscribed to: {name}"))
+        return [name.removeprefix("T.") for name in wanted["params"].split(",")]
+
+    def trades(self, some: list[Happened]) -> str | bytes:
+        return json.dumps([
+            {"ev": "T", "sym": t.symbol, "i": str(t.number), "x": self.venues[t.venue], "p": t.price, "s": int(t.size),
+             "c": [14], "t": t.at_ns // 10**6, "q": 1, "z": 3} for t in some
+        ])  # fmt: skip
+
+    def unknown(self) -> str | bytes:
+        return json.dumps([{"ev": "surprise"}])
+
+    def page(
+        self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange"
+    ) -> tuple[int, bytes]:
+        if headers["Authorization"] != f"Bearer {exchange.key}":
+            return 401, b'{"status":"ERROR","error":"Unknown API Key"}'
+        symbol = path.removeprefix("/v3/trades/")
+        if "cursor" in query:
+            begin, end, at = (int(part) for part in query["cursor"].split("."))
+        else:
+            begin, end, at = int(query["timestamp.gte"]), int(query["timestamp.lte"]), 0
+        own = [t for t in exchange.known() if t.symbol == symbol and begin <= t.at_ns <= end]
+        some = own[at : at + exchange.page_rows]
+        rows = [{"id": str(t.number), "exchange": self.venues[t.venue], "price": t.price, "size": t.size, "tape": 3,
+                 "sip_timestamp": t.at_ns, "participant_timestamp": t.at_ns - 5, "conditions": [14],
+                 "sequence_number": 1} for t in some]  # fmt: skip
+        body: dict[str, Any] = {"results": rows, "status": "OK"}
+        if len(own) > at + exchange.page_rows:
+            following = f"{begin}.{end}.{at + exchange.page_rows}"
+            body["next_url"] = f"https://api.massive.com{path}?cursor={following}"
+        return 200, json.dumps(body).encode()
+
+
 class KeyedExchange:
     """Symbols trade in turn, one each `every_s`, from the first subscription on; in all `trades`."""
 

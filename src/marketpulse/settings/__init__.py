@@ -41,6 +41,7 @@ from marketpulse.settings.streams import (
     BinanceSettings,
     CoinbaseSettings,
     KeyedStreamSettings,
+    PolygonSettings,
     RecordingSettings,
     StreamSettings,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "Mapping",
     "ParitySettings",
     "PolledSettings",
+    "PolygonSettings",
     "PostgresSettings",
     "ProcessSettings",
     "RecordingSettings",

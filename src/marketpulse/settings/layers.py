@@ -20,8 +20,10 @@ from marketpulse.errors import SettingsError
 SECRET_WORDS = ("password", "secret", "credential", "jaas", "token", "oauthbearer.client.secret")
 
 _KEY_NAMES = {
-    "alpaca": "APCA_API_KEY_ID",
-    "alpaca_secret": "APCA_API_SECRET_KEY",
+    "APCA_API_KEY_ID": "alpaca",
+    "APCA_API_SECRET_KEY": "alpaca_secret",
+    "POLYGON_API_KEY": "polygon",
+    "MASSIVE_API_KEY": "polygon",
 }
 """Keys of vendors by the names that their own clients read."""
 
@@ -119,7 +121,7 @@ class WellKnownNames(PydanticBaseSettingsSource):
             }
         if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):
             found["keys"] = {"alpha_vantage": key}
-        for name, variable in _KEY_NAMES.items():
+        for variable, name in _KEY_NAMES.items():
             if word := known.get(variable):
                 found.setdefault("keys", {})[name] = word
         if token := known.get("INFLUX_TOKEN"):

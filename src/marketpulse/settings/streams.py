@@ -108,12 +108,24 @@ class AlpacaSettings(KeyedStreamSettings):
     msgpack: bool = Field(False, description="ask for MessagePack frames in place of JSON")
 
 
+class PolygonSettings(KeyedStreamSettings):
+    kind: Literal["polygon"] = "polygon"
+    url: str = Field(
+        "wss://socket.massive.com",
+        description="the address of the feed; wss://delayed.massive.com with delay_s = 900 for the plan that is late",
+    )
+    rest_url: str = Field(
+        "https://api.massive.com", description="where it is asked for what a lost connection did not bring"
+    )
+    market: Literal["stocks", "crypto"] = Field("stocks", description="stocks, or pairs such as BTC-USD")
+
+
 class RecordingSettings(Section):
     kind: Literal["recording"] = "recording"
     files: tuple[str, ...] = Field(
         description="recorded messages, .jsonl or .jsonl.gz; globs and directories are taken"
     )
-    vendor: Literal["auto", "coinbase", "binance", "alpaca"] = Field(
+    vendor: Literal["auto", "coinbase", "binance", "alpaca", "polygon"] = Field(
         "auto", description="whose messages they are; auto: the files tell"
     )
     symbol: str | None = Field(

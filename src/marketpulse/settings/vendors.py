@@ -13,7 +13,13 @@ from marketpulse.settings.sections import (
     Section,
     SimulateSettings,
 )
-from marketpulse.settings.streams import AlpacaSettings, BinanceSettings, CoinbaseSettings, RecordingSettings
+from marketpulse.settings.streams import (
+    AlpacaSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    PolygonSettings,
+    RecordingSettings,
+)
 
 Symbol = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,32}$")]
 Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -33,6 +39,11 @@ class KeySettings(Section):
     alpaca_secret: SecretStr | None = Field(
         None,
         description="its secret; `APCA_API_SECRET_KEY` is understood too; from the environment or `.env` only",
+    )
+    polygon: SecretStr | None = Field(
+        None,
+        description="Polygon's (Massive's) key; `POLYGON_API_KEY` and `MASSIVE_API_KEY` are understood too; from the "
+        "environment or `.env` only",
     )
 
 
@@ -172,6 +183,7 @@ AnySource = Annotated[
     | CoinbaseSettings
     | BinanceSettings
     | AlpacaSettings
+    | PolygonSettings
     | RecordingSettings,
     Field(discriminator="kind"),
 ]

@@ -20,12 +20,13 @@ from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.kafka.producer import KafkaMarketLog
 from marketpulse.ports import Hello, MarketLog, Polled, Source
 from marketpulse.settings import (
+    AlpacaSettings,
     AlphaVantageSettings,
     AnySource,
     BinanceSettings,
     CoinbaseSettings,
     HttpSettings,
-    KeyedStreamSettings,
+    PolygonSettings,
     RecordingSettings,
     ReplaySettings,
     Settings,
@@ -91,7 +92,7 @@ def open_source(
     if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
         vendor = vendor_of(source_settings, source_settings.kind)
         return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
-    if isinstance(source_settings, KeyedStreamSettings):
+    if isinstance(source_settings, AlpacaSettings | PolygonSettings):
         return open_timed(settings, source_settings, carried, clock), True
     if isinstance(source_settings, RecordingSettings):
         return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True

@@ -7,7 +7,15 @@ from pydantic import SecretStr
 from marketpulse.app.trading_hours import open_between
 from marketpulse.clock import Clock
 from marketpulse.errors import SettingsError
-from marketpulse.settings import AlpacaSettings, AlphaVantageSettings, PolledSettings, Settings, YahooSettings
+from marketpulse.settings import (
+    AlpacaSettings,
+    AlphaVantageSettings,
+    KeySettings,
+    PolledSettings,
+    PolygonSettings,
+    Settings,
+    YahooSettings,
+)
 from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
 from marketpulse.sources.rest.polled import PolledSource, Vendor
@@ -35,18 +43,25 @@ def open_polled(
     return _polled(vendor, client, chosen, source, clock, alive)
 
 
-def open_timed(settings: Settings, chosen: AlpacaSettings, source: str, clock: Clock) -> TimedSource:
+def open_timed(
+    settings: Settings, chosen: AlpacaSettings | PolygonSettings, source: str, clock: Clock
+) -> TimedSource:
     """A feed that needs a key. Raises SettingsError when it is missing."""
     vendor = TIMED[chosen.kind]
-    keys = settings.keys
-    credentials = Credentials(
-        _needed(keys.alpaca, "Alpaca", "https://alpaca.markets", "APCA_API_KEY_ID"),
-        _needed(keys.alpaca_secret, "Alpaca", "https://alpaca.markets", "APCA_API_SECRET_KEY"),
-    )
     return TimedSource(
-        vendor, chosen, credentials, source, settings.engine.lateness_ms * 1_000_000,
+        vendor, chosen, _credentials(settings.keys, chosen.kind), source, settings.engine.lateness_ms * 1_000_000,
         trading=open_between(vendor.calendar(chosen)), clock=clock,
     )  # fmt: skip
+
+
+def _credentials(keys: KeySettings, kind: str) -> Credentials:
+    if kind == "alpaca":
+        where = "https://alpaca.markets"
+        return Credentials(
+            _needed(keys.alpaca, "Alpaca", where, "APCA_API_KEY_ID"),
+            _needed(keys.alpaca_secret, "Alpaca", where, "APCA_API_SECRET_KEY"),
+        )
+    return Credentials(_needed(keys.polygon, "Polygon", "https://massive.com", "POLYGON_API_KEY"))
 
 
 def _alpha_vantage(
@@ -84,7 +99,7 @@ def _polled(
 def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> SecretStr:
     if key is None or not key.get_secret_value():
         raise SettingsError(
-            f"{vendor} needs a key, and there is none: get one at {where} (free), and set {variable} in the environment "
+            f"{vendor} needs a key, and there is none: get one at {where}, and set {variable} in the environment "
             "or in .env"
         )
     return key

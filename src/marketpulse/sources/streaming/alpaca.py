@@ -86,7 +86,7 @@ class Alpaca:
             "APCA-API-KEY-ID": credentials.key.get_secret_value()
         }
 
-    def trades_request(
+    def history_request(
         self, settings: KeyedStreamSettings, symbol: str, from_ns: int, to_ns: int, page: str | None
     ) -> RestRequest:
         feed = _feed(settings)
@@ -95,18 +95,21 @@ class Alpaca:
         }  # fmt: skip
         if page is not None:
             parameters["page_token"] = page
+        what = "bars" if settings.bars else "trades"
+        if settings.bars:
+            parameters["timeframe"] = "1Min"
         if feed == "crypto":
-            return RestRequest("/v1beta3/crypto/us/trades", parameters)
-        return RestRequest("/v2/stocks/trades", {**parameters, "feed": feed.removeprefix("delayed_")})
+            return RestRequest(f"/v1beta3/crypto/us/{what}", parameters)
+        return RestRequest(f"/v2/stocks/{what}", {**parameters, "feed": feed.removeprefix("delayed_")})
 
     def parse_page(self, symbol: str, body: bytes) -> Page:
         found = read.each_object(body, lambda fields: iter(_history(fields, symbol)))
         following = _listed(body)[0].get("next_page_token") if _listed(body) else None
-        trades = [x for x in found if isinstance(x, Print | Unusable)]
-        return Page(trades, following if isinstance(following, str) and following else None)
+        rows = [x for x in found if isinstance(x, Print | Bar | Unusable)]
+        return Page(rows, following if isinstance(following, str) and following else None)
 
     def to_vendor(self, symbol: str) -> str:
-        if symbol.count("-") == 1 and len(symbol.rpartition("-")[2]) > 1:
+        if pairs.is_pair(symbol):
             return pairs.dashed(symbol).replace("-", "/")
         plain = shares.theirs(symbol, ".")
         if not plain or not plain.isascii() or not plain.isprintable() or len(plain) > 32:
@@ -164,7 +167,7 @@ def _listed(message: bytes) -> list[dict[str, Any]]:
 def _parse(fields: Fields) -> Iterator[Parsed]:
     kind = fields.get("T")
     if not isinstance(kind, str):
-        if "trades" in fields:  # an answer by REST
+        if "trades" in fields or "bars" in fields:  # an answer by REST
             yield from _history(fields, None)
             return
         raise Unfit("unknown_type", "the message has no type")
@@ -203,10 +206,10 @@ def _quote(fields: Fields) -> Parsed:
     )  # fmt: skip
 
 
-def _bar(fields: Fields) -> Bar:
+def _bar(fields: Fields, symbol: str | None = None) -> Bar:
     open_ns = read.iso_time_ns(fields, "t")
     return Bar(
-        read.text(fields, "S"), "1m", open_ns, open_ns + 60 * SECOND_NS, read.price(fields, "o"), read.price(fields, "h"),
+        symbol or read.text(fields, "S"), "1m", open_ns, open_ns + 60 * SECOND_NS, read.price(fields, "o"), read.price(fields, "h"),
         read.price(fields, "l"), read.price(fields, "c"), read.size(fields, "v"),
         read.price(fields, "vw") if fields.get("vw") else None,
         read.trade_id(fields, "n") if fields.get("n") is not None else None,
@@ -244,11 +247,12 @@ def _refusal(fields: Fields) -> Refusal:
 
 
 def _history(fields: Fields, symbol: str | None) -> list[Parsed]:
-    """The trades of an answer: by symbol, or a list of the one symbol that was asked for."""
-    trades = fields.get("trades")
+    """The trades or bars of an answer: by symbol, or a list of the one symbol that was asked for."""
+    kind = next((name for name in ("trades", "bars") if name in fields), None)
+    if kind is None:
+        raise Unfit("bad_answer", "there are no trades in it")
+    trades = fields[kind]
     if trades is None:
-        if "trades" not in fields:
-            raise Unfit("bad_answer", "there are no trades in it")
         return []  # nothing traded
     named = fields.get("symbol")
     if isinstance(trades, list):
@@ -270,7 +274,7 @@ def _told(fields: Fields, symbol: str) -> Iterator[Parsed]:
     if isinstance(update, str) and update in _GONE:
         yield Heard("taken back")
     else:
-        yield _trade(fields, symbol, live=False)
+        yield _bar(fields, symbol) if "o" in fields else _trade(fields, symbol, live=False)
 
 
 _KINDS: dict[str, Callable[[Fields], Parsed]] = {

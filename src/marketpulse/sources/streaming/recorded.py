@@ -136,7 +136,7 @@ class RecordedSource:
             return vendor.parse
         if isinstance(vendor, Vendor):
             return lambda message: vendor.parse_trades(vendor.to_vendor(symbol), message)
-        return lambda message: vendor.parse_page(vendor.to_vendor(symbol), message).trades
+        return lambda message: vendor.parse_page(vendor.to_vendor(symbol), message).rows
 
     def _vendor_of(self, paths: list[Path]) -> str:
         """As set, as the lines say, or the vendor whose parser finds trades or quotes in the first of them."""

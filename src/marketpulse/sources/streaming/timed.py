@@ -70,7 +70,7 @@ class TimedSource:
             self._intake.restore(json.loads(position))
         if settings.record is not None:
             self._recorder = Recorder(settings.record, self.source, vendor.name)
-        if settings.refill and settings.trades:
+        if settings.refill and (settings.trades or settings.bars):
             self._refill = self._refilling()
             self._refill.start()
         self._connection = self._connecting(tuple(symbols))
@@ -136,7 +136,7 @@ class TimedSource:
             backoff=Backoff(*self.backoff_s),
         )  # fmt: skip
         return TimedRefill(
-            lambda symbol, begin, end, page: vendor.trades_request(settings, symbol, begin, end, page),
+            lambda symbol, begin, end, page: vendor.history_request(settings, symbol, begin, end, page),
             vendor.parse_page, client, self.source, int(settings.overlap_s * 1e9),
             self.settle_s + settings.overlap_s + settings.delay_s,
         )  # fmt: skip
@@ -170,7 +170,7 @@ class TimedSource:
             if found.why is not None:
                 self._intake.given_up(found.symbol, found.lost, found.why)
             else:
-                self._intake.refilled(found.symbol, found.lost, found.trades, found.received_ns, found.last)
+                self._intake.refilled(found.symbol, found.lost, found.rows, found.received_ns, found.last)
 
     def _ask_for_missing(self) -> None:
         declared, self._intake.declared = self._intake.declared, []

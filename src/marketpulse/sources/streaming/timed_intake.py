@@ -69,7 +69,6 @@ class Place:
     known: frozenset[int] = frozenset()  # of these, the ones that came before a restart
     lost: list[Lost] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # a corrected trade's id -> the one it came with
-    bars: dict[str, int] = field(default_factory=dict)  # timeframe -> the newest bar's open
 
     def came(self, trade: Print) -> bool:
         """Whether this trade came before."""
@@ -88,12 +87,15 @@ class Place:
             self.known = frozenset()
             self.marks.clear()
         if trade.trade_id is not None:
-            self.ids[trade.trade_id] = None
-            if len(self.ids) > _IDS_MAX:
-                del self.ids[next(iter(self.ids))]
+            self.note_id(trade.trade_id)
             if trade.time_ns // _STEP_NS >= self.newest_ns // _STEP_NS:
                 self.marks.add(_mark(trade.trade_id))
         self.newest_ns = max(self.newest_ns, trade.time_ns)
+
+    def note_id(self, known: str) -> None:
+        self.ids[known] = None
+        if len(self.ids) > _IDS_MAX:
+            del self.ids[next(iter(self.ids))]
 
     def rename(self, old: str, new: str) -> str:
         """A correction gives a trade another id; the one that it came with."""
@@ -156,19 +158,27 @@ class TimedIntake:
             place = self.places.setdefault(symbol, Place())
             if not place.newest_ns:
                 place.newest_ns = received_ns  # what was before we came is not missed
-            elif self.trades and received_ns > place.newest_ns and self.trading(place.newest_ns, received_ns):
+            elif (
+                (self.trades or self.bars)
+                and received_ns > place.newest_ns
+                and self.trading(place.newest_ns, received_ns)
+            ):
                 self._lose(symbol, place, Lost(place.newest_ns, received_ns, frozenset(place.marks)))
 
     def refilled(
-        self, symbol: str, lost: Lost, trades: Sequence[Print | Unusable], received_ns: int, last: bool
+        self, symbol: str, lost: Lost, rows: Sequence[Print | Bar | Unusable], received_ns: int, last: bool
     ) -> None:
-        """Trades that were asked for. `last`: there are no more of them."""
+        """Rows that were asked for. `last`: there are no more of them."""
         place = self.places[symbol]
         newest_ns = lost.from_ns
         first_step, known = lost.from_ns // _STEP_NS, lost.known
-        for item in trades:
+        for item in rows:
             if isinstance(item, Unusable):
                 self._reject(item, b"", 1)
+                continue
+            if isinstance(item, Bar):
+                if lost.from_ns < item.close_ns <= lost.to_ns:  # a later one still forms
+                    lost.found += self._bar(item._replace(symbol=symbol), received_ns, again=False)
                 continue
             newest_ns = max(newest_ns, item.time_ns)
             again = item.trade_id is not None and _mark(item.trade_id) in known
@@ -178,12 +188,14 @@ class TimedIntake:
                 lost.found += 1
                 STREAM_MISSING_TRADES.labels(self.source, "healed").inc()
         if last:
-            self._event(symbol, lost, "healed", f"{lost.found} trades came", lost.found)
+            self._event(
+                symbol, lost, "healed", f"{lost.found} {'trades' if self.trades else 'bars'} came", lost.found
+            )
             place.lost.remove(lost)
         elif newest_ns > lost.from_ns:
             step = newest_ns // _STEP_NS
             lost.known = frozenset(
-                _mark(t.trade_id) for t in trades
+                _mark(t.trade_id) for t in rows
                 if isinstance(t, Print) and t.trade_id is not None and t.time_ns // _STEP_NS == step
             )  # fmt: skip
             lost.from_ns = newest_ns
@@ -264,7 +276,7 @@ class TimedIntake:
             elif isinstance(parsed, Quote):
                 self._quote(name, parsed, received_ns)
             elif isinstance(parsed, Bar):
-                self._bar(name, parsed, received_ns)
+                self._bar(parsed, received_ns, again=True)
             else:
                 self._told(name, parsed, received_ns)
 
@@ -296,16 +308,26 @@ class TimedIntake:
         self._count("quote")
         self._rows.quote(name, time_ns, quote[2:], self._at(time_ns, received_ns), None)
 
-    def _bar(self, name: str, bar: Bar, received_ns: int | None) -> None:
+    def _bar(self, bar: Bar, received_ns: int | None, again: bool) -> bool:
+        """Take a bar; False: it came before. `again`: one that came before is the vendor's newer word, and is taken too."""
+        name = self._ours(bar.symbol)
+        if name is None:
+            return False
         place = self.places.setdefault(bar.symbol, Place())
-        if bar.open_ns <= place.bars.get(bar.timeframe, 0):
+        known = f"{bar.timeframe}@{bar.open_ns}"
+        if known in place.ids:
+            if not again:
+                self._count("again")
+                return False
             BARS_CHANGED.labels(self.source).inc()
-        place.bars[bar.timeframe] = max(bar.open_ns, place.bars.get(bar.timeframe, 0))
+        elif again:
+            self._note_delay(bar.close_ns, received_ns)
+        place.note_id(known)
         place.newest_ns = max(place.newest_ns, bar.close_ns)
         self._count("bar")
-        self._note_delay(bar.close_ns, received_ns)
         at = self._at(bar.close_ns, received_ns)
         self._rows.bar(name, bar.timeframe, bar.open_ns, bar.close_ns, bar[4:], at)
+        return True
 
     def _told(self, name: str, parsed: Correction | Cancel | Interruption, received_ns: int | None) -> None:
         """What changes a trade, or halts trading: an event."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from marketpulse.errors import RejectedRecord, Retryable, WrongKey
 from marketpulse.sources.rest.client import RestClient
-from marketpulse.sources.streaming.parsed import Print, Unusable
+from marketpulse.sources.streaming.parsed import Bar, Print, Unusable
 from marketpulse.sources.streaming.timed_intake import Lost
 from marketpulse.sources.streaming.vendor import Page, RestRequest
 from marketpulse.telemetry import get_logger
@@ -23,7 +23,7 @@ class Pages(NamedTuple):
 
     symbol: str
     lost: Lost
-    trades: list[Print | Unusable]
+    rows: list[Print | Bar | Unusable]
     received_ns: int
     last: bool
     why: str | None = None
@@ -82,13 +82,13 @@ class TimedRefill:
         page: str | None = None
         for _ in range(_PAGES_MAX):
             request = self.request(symbol, from_ns, to_ns, page)
-            answer = "the vendor has no history of trades" if request is None else self._get(request)
+            answer = "the vendor has no such history" if request is None else self._get(request)
             if isinstance(answer, str):
                 self._put(Pages(symbol, lost, [], 0, True, answer))
                 return
             raw, received_ns = answer
-            trades, following = self.read(symbol, raw)
-            self._put(Pages(symbol, lost, trades, received_ns, last=following is None))
+            rows, following = self.read(symbol, raw)
+            self._put(Pages(symbol, lost, rows, received_ns, last=following is None))
             if following is None or self._stop.is_set():
                 return
             page = following

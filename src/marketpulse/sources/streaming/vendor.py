@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from marketpulse.settings import KeyedStreamSettings, StreamSettings
 from marketpulse.sources.rest.secret import Key
-from marketpulse.sources.streaming.parsed import Parsed, Print, Trade, Unusable
+from marketpulse.sources.streaming.parsed import Bar, Parsed, Print, Trade, Unusable
 
 
 class RestRequest(NamedTuple):
@@ -25,9 +25,9 @@ class Credentials(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Trades of one answer, oldest first, and what to ask with for the next page. None: this was the last."""
+    """Rows of one answer, oldest first, and what to ask with for the next page. None: this was the last."""
 
-    trades: list[Print | Unusable]
+    rows: list[Print | Bar | Unusable]
     next_page: str | None
 
 
@@ -122,14 +122,15 @@ class TimedVendor(Protocol):
         """How a request shows the key: the key itself, and further headers."""
         ...
 
-    def trades_request(
+    def history_request(
         self, settings: KeyedStreamSettings, symbol: str, from_ns: int, to_ns: int, page: str | None
     ) -> RestRequest | None:
-        """How to ask for trades of `[from_ns, to_ns]`, oldest first. None: the vendor has no such history."""
+        """How to ask for trades, or the bars that the settings want, of `[from_ns, to_ns]`, oldest first. None: the
+        vendor has no such history."""
         ...
 
     def parse_page(self, symbol: str, body: bytes) -> Page:
-        """The trades of such an answer."""
+        """The rows of such an answer."""
         ...
 
     def to_vendor(self, symbol: str) -> str:

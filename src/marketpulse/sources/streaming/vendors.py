@@ -4,10 +4,11 @@ from marketpulse.settings import BinanceSettings, StreamSettings
 from marketpulse.sources.streaming.alpaca import Alpaca
 from marketpulse.sources.streaming.binance import Binance
 from marketpulse.sources.streaming.coinbase import Coinbase
+from marketpulse.sources.streaming.polygon import Polygon
 from marketpulse.sources.streaming.vendor import TimedVendor, Vendor
 
 VENDORS: dict[str, Vendor] = {"coinbase": Coinbase(), "binance": Binance()}
-TIMED: dict[str, TimedVendor] = {"alpaca": Alpaca()}
+TIMED: dict[str, TimedVendor] = {"alpaca": Alpaca(), "polygon": Polygon()}
 """Those whose trade ids do not count, so what did not come is asked for by time."""
 
 

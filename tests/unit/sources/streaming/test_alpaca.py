@@ -69,13 +69,13 @@ def test_messagepack_says_the_same_as_json() -> None:
 
 def test_an_answer_by_rest_is_read_without_what_was_taken_back() -> None:
     page = Alpaca().parse_page("AAPL", orjson.dumps(ALPACA["history"]))
-    assert [t.trade_id for t in page.trades if isinstance(t, Print)] == ["20516-D-151", "20516-Q-168"]
+    assert [t.trade_id for t in page.rows if isinstance(t, Print)] == ["20516-D-151", "20516-Q-168"]
     assert page.next_page == "QUFQTA=="
     assert Alpaca().parse_page("AAPL", b'{"trades":null,"symbol":"AAPL","next_page_token":null}') == (
         [],
         None,
     )
-    [fault] = Alpaca().parse_page("AAPL", b'{"message":"?"}').trades
+    [fault] = Alpaca().parse_page("AAPL", b'{"message":"?"}').rows
     assert isinstance(fault, Unusable)
 
 
@@ -108,7 +108,7 @@ def test_symbols_and_addresses_are_written_as_the_feed_wants_them() -> None:
 @given(spoilt())
 def test_no_message_crashes_it_and_everything_is_said(message: bytes) -> None:
     vendor = Alpaca()
-    for item in [*vendor.parse(message), *vendor.parse_page("AAPL", message).trades]:
+    for item in [*vendor.parse(message), *vendor.parse_page("AAPL", message).rows]:
         if isinstance(item, Unusable):
             assert item.reason in REASONS
         if isinstance(item, Print):

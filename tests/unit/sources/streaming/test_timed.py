@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from keyed_exchange import KEY, SECRET, AlpacaWords, Dialect, Happened, KeyedExchange, running
+from keyed_exchange import KEY, SECRET, AlpacaWords, Dialect, Happened, KeyedExchange, PolygonWords, running
 from marketpulse.errors import MarketPulseError, WrongKey
-from marketpulse.settings import AlpacaSettings, KeyedStreamSettings
+from marketpulse.settings import AlpacaSettings, KeyedStreamSettings, PolygonSettings
 from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import TIMED
@@ -18,6 +18,7 @@ SYMBOLS = ("AAPL", "BRK.B")
 KINDS: dict[str, tuple[Dialect, type[KeyedStreamSettings], dict[str, Any]]] = {
     "alpaca": (AlpacaWords(), AlpacaSettings, {}),
     "alpaca in MessagePack": (AlpacaWords(packed=True), AlpacaSettings, {"msgpack": True}),
+    "polygon": (PolygonWords(), PolygonSettings, {}),
 }
 
 

@@ -78,7 +78,7 @@ def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:
 
 
 def test_a_silence_while_the_venue_is_closed_is_no_gap() -> None:
-    taking = intake(trading=lambda from_ns, to_ns: False)
+    taking = intake(trading=lambda from_ns, to_ns: False)  # noqa: ARG005
     taking.message(orjson.dumps([ALPACA["trade"]]), AT)
     taking.back(AT + 10**13)
     assert taking.declared == []
