@@ -21,6 +21,7 @@ from marketpulse.settings import (
     AlphaVantageSettings,
     BinanceSettings,
     CoinbaseSettings,
+    FinnhubSettings,
     HttpSettings,
     KafkaSourceSettings,
     PolygonSettings,
@@ -96,6 +97,7 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),
     ("alpaca", AlpacaSettings, "trades, quotes or bars of Alpaca, as they happen; needs a key"),
     ("polygon", PolygonSettings, "the same of Polygon, now called Massive"),
+    ("finnhub", FinnhubSettings, "trades of Finnhub; needs a key"),
     ("incident", RecordingSettings, "recorded messages of such a feed"),
     ("pipe", StdinSettings, "rows on standard input; for `produce`, not for `up`"),
 )

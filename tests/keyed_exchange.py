@@ -41,6 +41,9 @@ class Dialect:
     def greet(self, socket: ServerConnection, exchange: "KeyedExchange") -> list[str]:
         raise NotImplementedError
 
+    def begin(self, socket: ServerConnection) -> None:
+        """What is said once the subscription has taken hold."""
+
     def trades(self, some: list[Happened]) -> str | bytes:
         raise NotImplementedError
 
@@ -183,6 +186,26 @@ class PolygonWords(Dialect):
         return 200, json.dumps(body).encode()
 
 
+class FinnhubWords(Dialect):
+    def allows(self, path: str, key: str) -> bool:
+        return parse_qs(urlsplit(path).query) == {"token": [key]}
+
+    def greet(self, socket: ServerConnection, exchange: "KeyedExchange") -> list[str]:
+        asked = [json.loads(socket.recv(5)) for _ in exchange.symbols]
+        assert {message["type"] for message in asked} == {"subscribe"}
+        return [message["symbol"] for message in asked]
+
+    def begin(self, socket: ServerConnection) -> None:
+        socket.send('{"type":"ping"}')
+
+    def trades(self, some: list[Happened]) -> str | bytes:
+        rows = [{"s": t.symbol, "p": t.price, "t": t.at_ns // 10**6, "v": t.size, "c": ["1"]} for t in some]
+        return json.dumps({"type": "trade", "data": rows})
+
+    def unknown(self) -> str | bytes:
+        return json.dumps({"type": "surprise"})
+
+
 class KeyedExchange:
     """Symbols trade in turn, one each `every_s`, from the first subscription on; in all `trades`."""
 
@@ -224,6 +247,7 @@ class KeyedExchange:
                 self.connections += 1
                 first = self.connections == 1
                 at = len(self.tape)
+            self.words.begin(socket)
             if first:
                 threading.Thread(target=self.trade, daemon=True).start()
             self.play(socket, at, random.Random(f"{self.seed}/{self.connections}"))

@@ -110,7 +110,16 @@ POLYGON: dict[str, Any] = {
         {"v": 4110, "vw": 161.85, "o": 161.8, "c": 161.9, "h": 161.95, "l": 161.75, "t": 1772636760000, "n": 62}]},
 }  # fmt: skip
 
-VENDORS_SAY = [*COINBASE.values(), *BINANCE.values(), *ALPACA.values(), *POLYGON.values()]
+FINNHUB: dict[str, Any] = {
+    "trade": {"type": "trade", "data": [
+        {"s": "AAPL", "p": 161.87, "t": 1772636767123, "v": 300, "c": ["1", "12"]},
+        {"s": "BINANCE:BTCUSDT", "p": 7296.89, "t": 1772636767124, "v": 0.011467, "c": None},
+    ]},
+    "ping": {"type": "ping"},
+    "error": {"type": "error", "msg": "Invalid API key"},
+}  # fmt: skip
+
+VENDORS_SAY = [*COINBASE.values(), *BINANCE.values(), *ALPACA.values(), *POLYGON.values(), *FINNHUB.values()]
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False),

@@ -24,6 +24,7 @@ _KEY_NAMES = {
     "APCA_API_SECRET_KEY": "alpaca_secret",
     "POLYGON_API_KEY": "polygon",
     "MASSIVE_API_KEY": "polygon",
+    "FINNHUB_API_KEY": "finnhub",
 }
 """Keys of vendors by the names that their own clients read."""
 

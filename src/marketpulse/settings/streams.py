@@ -120,12 +120,30 @@ class PolygonSettings(KeyedStreamSettings):
     market: Literal["stocks", "crypto"] = Field("stocks", description="stocks, or pairs such as BTC-USD")
 
 
+class FinnhubSettings(KeyedStreamSettings):
+    """It has trades only, without ids."""
+
+    kind: Literal["finnhub"] = "finnhub"
+    url: str = Field("wss://ws.finnhub.io", description="the address of the feed")
+    rest_url: str = Field("https://finnhub.io", description="this vendor has no history of trades to ask for")
+    quotes: bool = Field(False, description="this feed has none")
+    calendar: str = Field(
+        "XNYS", description="when its symbols trade, a MIC or 24x7: a silence outside is no loss"
+    )
+
+    @model_validator(mode="after")
+    def _trades_only(self) -> "FinnhubSettings":
+        if self.quotes or self.bars or not self.trades:
+            raise ValueError("this feed has trades only: leave trades, quotes and bars as they are")
+        return self
+
+
 class RecordingSettings(Section):
     kind: Literal["recording"] = "recording"
     files: tuple[str, ...] = Field(
         description="recorded messages, .jsonl or .jsonl.gz; globs and directories are taken"
     )
-    vendor: Literal["auto", "coinbase", "binance", "alpaca", "polygon"] = Field(
+    vendor: Literal["auto", "coinbase", "binance", "alpaca", "polygon", "finnhub"] = Field(
         "auto", description="whose messages they are; auto: the files tell"
     )
     symbol: str | None = Field(

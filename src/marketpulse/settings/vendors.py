@@ -17,6 +17,7 @@ from marketpulse.settings.streams import (
     AlpacaSettings,
     BinanceSettings,
     CoinbaseSettings,
+    FinnhubSettings,
     PolygonSettings,
     RecordingSettings,
 )
@@ -44,6 +45,10 @@ class KeySettings(Section):
         None,
         description="Polygon's (Massive's) key; `POLYGON_API_KEY` and `MASSIVE_API_KEY` are understood too; from the "
         "environment or `.env` only",
+    )
+    finnhub: SecretStr | None = Field(
+        None,
+        description="Finnhub's key; `FINNHUB_API_KEY` is understood too; from the environment or `.env` only",
     )
 
 
@@ -184,6 +189,7 @@ AnySource = Annotated[
     | BinanceSettings
     | AlpacaSettings
     | PolygonSettings
+    | FinnhubSettings
     | RecordingSettings,
     Field(discriminator="kind"),
 ]

@@ -222,7 +222,7 @@ def live(
 @kinds.command()
 def recording(
     files: Annotated[list[str], typer.Argument(help="Recorded messages; directories and globs too.")],
-    vendor: Annotated[str, typer.Option(help="auto, coinbase or binance.")] = "auto",
+    vendor: Annotated[str, typer.Option(help="auto, coinbase, binance, alpaca, polygon or finnhub.")] = "auto",
     again: Again = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Feed in a recording of a live feed, through the same parser and the same check of trade ids.

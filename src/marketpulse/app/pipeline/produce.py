@@ -25,6 +25,7 @@ from marketpulse.settings import (
     AnySource,
     BinanceSettings,
     CoinbaseSettings,
+    FinnhubSettings,
     HttpSettings,
     PolygonSettings,
     RecordingSettings,
@@ -92,7 +93,7 @@ def open_source(
     if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
         vendor = vendor_of(source_settings, source_settings.kind)
         return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
-    if isinstance(source_settings, AlpacaSettings | PolygonSettings):
+    if isinstance(source_settings, AlpacaSettings | PolygonSettings | FinnhubSettings):
         return open_timed(settings, source_settings, carried, clock), True
     if isinstance(source_settings, RecordingSettings):
         return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True

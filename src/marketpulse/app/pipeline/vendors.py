@@ -10,6 +10,7 @@ from marketpulse.errors import SettingsError
 from marketpulse.settings import (
     AlpacaSettings,
     AlphaVantageSettings,
+    FinnhubSettings,
     KeySettings,
     PolledSettings,
     PolygonSettings,
@@ -44,9 +45,9 @@ def open_polled(
 
 
 def open_timed(
-    settings: Settings, chosen: AlpacaSettings | PolygonSettings, source: str, clock: Clock
+    settings: Settings, chosen: AlpacaSettings | PolygonSettings | FinnhubSettings, source: str, clock: Clock
 ) -> TimedSource:
-    """A feed that needs a key. Raises SettingsError when it is missing."""
+    """A feed that needs a key. Raises SettingsError when it is missing, or the calendar is unknown."""
     vendor = TIMED[chosen.kind]
     return TimedSource(
         vendor, chosen, _credentials(settings.keys, chosen.kind), source, settings.engine.lateness_ms * 1_000_000,
@@ -61,6 +62,8 @@ def _credentials(keys: KeySettings, kind: str) -> Credentials:
             _needed(keys.alpaca, "Alpaca", where, "APCA_API_KEY_ID"),
             _needed(keys.alpaca_secret, "Alpaca", where, "APCA_API_SECRET_KEY"),
         )
+    if kind == "finnhub":
+        return Credentials(_needed(keys.finnhub, "Finnhub", "https://finnhub.io", "FINNHUB_API_KEY"))
     return Credentials(_needed(keys.polygon, "Polygon", "https://massive.com", "POLYGON_API_KEY"))
 
 

@@ -85,23 +85,23 @@ class RecordedSource:
         count = 0
         for recorded in islice(self._lines, most):
             count += 1
-            if isinstance(self._intake, TimedIntake) and recorded.event is not None:
-                self._connection(self._intake, recorded)
+            if isinstance(self._intake, TimedIntake) and recorded.event == "connected":
+                self._intake.connected()
             if recorded.message is not None:
                 self._intake.message(recorded.message, recorded.received_ns, recorded.line)
             self._intake.settle(recorded.received_ns or self._intake.newest_ns)
+            if isinstance(self._intake, TimedIntake):
+                self._give_up(self._intake)
         self._line += count
         if count < most:
             self._over = True
             self._intake.settle(_AFTER_ALL)
 
-    def _connection(self, intake: TimedIntake, recorded: Recorded) -> None:
+    def _give_up(self, intake: TimedIntake) -> None:
         """Nothing tells what was lost while the recorded connection was away: it stays a gap."""
-        if recorded.event == "connected" and recorded.received_ns is not None:
-            intake.back(recorded.received_ns)
-            for symbol, lost in intake.declared:
-                intake.given_up(symbol, lost, "the recording has no more")
-            intake.declared.clear()
+        for symbol, lost in intake.declared:
+            intake.given_up(symbol, lost, "the recording has no more")
+        intake.declared.clear()
 
     def _every_line(self, paths: list[Path]) -> Iterator[Recorded]:
         for path in paths:

@@ -159,9 +159,7 @@ class TimedSource:
         if item.kind == "message":
             self._intake.message(item.data, item.received_ns)
         elif item.kind == "connected":
-            self._intake.back(item.received_ns)
-        else:
-            self._intake.lost(item.received_ns)
+            self._intake.connected()
 
     def _take_refilled(self) -> None:
         while self._refill is not None and (found := self._refill.found()) is not None:

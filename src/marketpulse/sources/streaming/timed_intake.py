@@ -128,7 +128,7 @@ class TimedIntake:
     declared: list[tuple[str, Lost]] = field(default_factory=list)  # for who asks for what is missing
     newest_ns: int = 0
     heard: set[str] = field(default_factory=set)
-    _away: bool = False
+    _connected: bool = False
     _rejected: list[RejectedInput] = field(default_factory=list)
     _messages: int = 0
     _rows: Rows = field(init=False)
@@ -139,6 +139,8 @@ class TimedIntake:
     def message(self, message: bytes, received_ns: int | None, number: int | None = None) -> None:
         """One message as it came. `received_ns` None: unknown, as in a recording without receive times."""
         self._messages += 1
+        if self._connected and received_ns is not None:
+            self.back(received_ns)
         for parsed in (self.parse or self.vendor.parse)(message):
             try:
                 self._one(parsed, received_ns)
@@ -147,13 +149,13 @@ class TimedIntake:
             if isinstance(parsed, Unusable):
                 self._reject(parsed, message, self._messages if number is None else number)
 
-    def lost(self, received_ns: int) -> None:  # noqa: ARG002
-        """The connection is away."""
-        self._away = True
+    def connected(self) -> None:
+        """A connection is there (again), and with its next message the feed is."""
+        self._connected = True
 
     def back(self, received_ns: int) -> None:
-        """The feed is there (again): what happened meanwhile did not come."""
-        self._away = False
+        """The feed is there: what happened since its last trade did not come."""
+        self._connected = False
         for symbol in self.symbols if self.symbols is not None else list(self.places):
             place = self.places.setdefault(symbol, Place())
             if not place.newest_ns:

@@ -4,11 +4,12 @@ from marketpulse.settings import BinanceSettings, StreamSettings
 from marketpulse.sources.streaming.alpaca import Alpaca
 from marketpulse.sources.streaming.binance import Binance
 from marketpulse.sources.streaming.coinbase import Coinbase
+from marketpulse.sources.streaming.finnhub import Finnhub
 from marketpulse.sources.streaming.polygon import Polygon
 from marketpulse.sources.streaming.vendor import TimedVendor, Vendor
 
 VENDORS: dict[str, Vendor] = {"coinbase": Coinbase(), "binance": Binance()}
-TIMED: dict[str, TimedVendor] = {"alpaca": Alpaca(), "polygon": Polygon()}
+TIMED: dict[str, TimedVendor] = {"alpaca": Alpaca(), "polygon": Polygon(), "finnhub": Finnhub()}
 """Those whose trade ids do not count, so what did not come is asked for by time."""
 
 

@@ -8,7 +8,7 @@ import orjson
 
 from marketpulse.settings import RecordingSettings
 from marketpulse.sources.streaming.recorded import RecordedSource
-from vendor_messages import BINANCE, COINBASE
+from vendor_messages import ALPACA, BINANCE, COINBASE, FINNHUB, POLYGON
 
 AT_MS = 1_772_600_767_000
 
@@ -80,3 +80,38 @@ def test_a_file_of_one_array_is_its_messages(tmp_path: Path) -> None:
     file = tmp_path / "session.json"
     file.write_text(json.dumps([single(n) for n in range(4)], indent=1))
     assert trades(played_file(file)) == [0, 1, 2, 3]
+
+
+def test_a_recording_of_a_feed_without_counting_ids_says_when_it_was_away(tmp_path: Path) -> None:
+    first, second = ({**ALPACA["trade"], "i": n, "t": f"2026-03-04T15:06:{n:02d}Z"} for n in (7, 20))
+    at = 1_772_636_767 * 10**9
+
+    def line(seconds: int, **said: Any) -> dict[str, Any]:
+        return {"received_ns": at + seconds * 10**9, "vendor": "alpaca", **said}
+
+    lines = [line(0, event="connected", why=""), line(0, message=[first]), line(1, event="lost", why="closed"),
+             line(9, event="connected", why=""), line(10, message=[second])]  # fmt: skip
+    rows = played(tmp_path, lines)
+    assert [row["symbol"] for row in rows if row["type"] == "trade"] == ["AAPL", "AAPL"]
+    told = [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
+    assert [gap["state"] for gap in told] == ["found", "open"]
+    assert {gap["to_ns"] - gap["from_ns"] for gap in told} == {10 * 10**9}
+
+
+def test_each_vendor_s_messages_are_told_apart(tmp_path: Path) -> None:
+    for messages, names in (
+        (ALPACA, ("trade", "quote")),
+        (POLYGON, ("trade", "quote")),
+        (FINNHUB, ("trade",)),
+    ):
+        rows = played(tmp_path, [[messages[name]] for name in names])
+        assert "AAPL" in [row["symbol"] for row in rows]
+        assert {row["type"] for row in rows} == set(names)
+
+
+def test_answers_of_history_are_read_with_their_symbol(tmp_path: Path) -> None:
+    file = tmp_path / "page.json"
+    for messages, vendor in ((ALPACA, "alpaca"), (POLYGON, "polygon")):
+        file.write_text(json.dumps(messages["history"], indent=2))
+        rows = played_file(file, symbol="AAPL", vendor=vendor)
+        assert [row["symbol"] for row in rows] == ["AAPL", "AAPL"]

@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from keyed_exchange import KEY, SECRET, AlpacaWords, Dialect, Happened, KeyedExchange, PolygonWords, running
+from keyed_exchange import (
+    KEY,
+    SECRET,
+    AlpacaWords,
+    Dialect,
+    FinnhubWords,
+    Happened,
+    KeyedExchange,
+    PolygonWords,
+    running,
+)
 from marketpulse.errors import MarketPulseError, WrongKey
-from marketpulse.settings import AlpacaSettings, KeyedStreamSettings, PolygonSettings
+from marketpulse.settings import AlpacaSettings, FinnhubSettings, KeyedStreamSettings, PolygonSettings
 from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import TIMED
@@ -19,7 +29,9 @@ KINDS: dict[str, tuple[Dialect, type[KeyedStreamSettings], dict[str, Any]]] = {
     "alpaca": (AlpacaWords(), AlpacaSettings, {}),
     "alpaca in MessagePack": (AlpacaWords(packed=True), AlpacaSettings, {"msgpack": True}),
     "polygon": (PolygonWords(), PolygonSettings, {}),
+    "finnhub": (FinnhubWords(), FinnhubSettings, {}),
 }
+WITH_IDS = [kind for kind in KINDS if kind != "finnhub"]
 
 
 def exchange_of(kind: str, trades: int, **more: Any) -> KeyedExchange:
@@ -79,10 +91,11 @@ def test_a_feed_without_faults_comes_whole_with_its_venues_and_no_question(kind:
         source.close()
         assert keys(rows) == truth(exchange.tape)
         assert (reasons, exchange.requests) == ([], 0)
-        assert len({(r["symbol"], r["trade_id"]) for r in rows}) == 200
+        if kind in WITH_IDS:
+            assert len({(r["symbol"], r["trade_id"]) for r in rows}) == 200
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_IDS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_the_faults_each_trade_comes_out_once(kind: str, seed: int) -> None:
     with running(exchange_of(kind, 600, seed=seed, fault_rate=0.03, rest_fault_rate=0.1)) as exchange:
@@ -98,7 +111,7 @@ def test_whatever_the_faults_each_trade_comes_out_once(kind: str, seed: int) -> 
         assert exchange.connections > 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_IDS)
 def test_a_restart_asks_for_what_happened_meanwhile_and_takes_none_twice(kind: str) -> None:
     with running(exchange_of(kind, 500)) as exchange:
         rows: list[dict[str, Any]] = []
@@ -127,6 +140,24 @@ def test_a_key_that_has_expired_ends_the_source_and_stands_nowhere(kind: str) ->
         assert isinstance(raised.value, WrongKey)
         assert KEY not in str(raised.value)
         assert SECRET not in repr(source)
+
+
+def test_a_vendor_without_history_says_when_it_was_away() -> None:
+    with running(exchange_of("finnhub", 300)) as exchange:
+        source = opened(exchange, "finnhub")
+        rows: list[dict[str, Any]] = []
+        gathered(source, 50, rows)
+        exchange.fault_rate = 1.0
+        gathered(source, 10**6, rows, wait_s=1)
+        exchange.fault_rate = 0.0
+        gathered(source, 10**6, rows, wait_s=3)
+        source.close()
+    told = [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
+    away = {(gap["symbol"], gap["from_ns"], gap["to_ns"]) for gap in told if gap["state"] == "open"}
+    missing = set(truth(exchange.tape)) - set(keys(rows))
+    assert missing
+    for symbol, at_ms, _, _ in missing:
+        assert any(s == symbol and a // 10**6 <= at_ms <= b // 10**6 for s, a, b in away)
 
 
 def test_without_refill_what_was_lost_stays_said() -> None:

@@ -64,8 +64,8 @@ def test_bars_and_trades_are_taken_as_they_are_asked_for() -> None:
 def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:
     taking = intake()
     taking.message(orjson.dumps([ALPACA["trade"]]), AT)
-    taking.lost(AT + 1)
-    taking.back(AT + 10**9)
+    taking.connected()
+    taking.message(orjson.dumps([ALPACA["subscription"]]), AT + 10**9)
     [(symbol, lost)] = taking.declared
     assert (symbol, lost.from_ns, lost.to_ns) == ("AAPL", SECOND + 123_456_789, AT + 10**9)
     taking.refilled("AAPL", lost, [trade(1, AT + 5), trade(2, AT + 6)], AT + 2 * 10**9, last=False)
