@@ -111,6 +111,7 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
 `MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
+`APCA_API_KEY_ID`, `APCA_API_SECRET_KEY`, `POLYGON_API_KEY`, `MASSIVE_API_KEY`, `FINNHUB_API_KEY`,
 `INFLUX_TOKEN` and `PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
@@ -283,6 +284,12 @@ def env_example() -> str:
 ## kind "http" that is called push; 20 characters or more
 # API_KEY=…
 # MARKETPULSE_SOURCES__PUSH__TOKEN=
+
+## The keys of the live feeds that need one
+# APCA_API_KEY_ID=…
+# APCA_API_SECRET_KEY=…
+# POLYGON_API_KEY=…
+# FINNHUB_API_KEY=…
 
 ## A bucket for the lake and the archive (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket

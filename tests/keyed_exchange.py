@@ -124,7 +124,8 @@ class AlpacaWords(Dialect):
     def page(
         self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange"
     ) -> tuple[int, bytes]:
-        assert path == "/v2/stocks/trades"
+        pairs = "/" in exchange.symbols[0]
+        assert path == ("/v1beta3/crypto/us/trades" if pairs else "/v2/stocks/trades")
         if (headers["APCA-API-KEY-ID"], headers["APCA-API-SECRET-KEY"]) != (exchange.key, SECRET):
             return 401, b'{"message":"unauthorized"}'
         begin, end = from_iso(query["start"]), from_iso(query["end"])

@@ -56,6 +56,9 @@ def test_the_example_is_a_valid_configuration_once_its_comments_are_taken_off(
         "push",
         "coinbase",
         "binance",
+        "alpaca",
+        "polygon",
+        "finnhub",
         "incident",
         "pipe",
     }

@@ -167,7 +167,7 @@ def _listed(message: bytes) -> list[dict[str, Any]]:
 def _parse(fields: Fields) -> Iterator[Parsed]:
     kind = fields.get("T")
     if not isinstance(kind, str):
-        if "trades" in fields or "bars" in fields:  # an answer by REST
+        if "trades" in fields:  # an answer by REST
             yield from _history(fields, None)
             return
         raise Unfit("unknown_type", "the message has no type")

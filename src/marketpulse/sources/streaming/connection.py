@@ -38,7 +38,7 @@ class Item(NamedTuple):
     text: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # a url may hold a key
 class Connection:
     """`connected` is set while the vendor is heard. `keep` sees each item first, for a recorder.
 

@@ -136,7 +136,11 @@ class RecordedSource:
             return vendor.parse
         if isinstance(vendor, Vendor):
             return lambda message: vendor.parse_trades(vendor.to_vendor(symbol), message)
-        return lambda message: vendor.parse_page(vendor.to_vendor(symbol), message).rows
+        return lambda message: [
+            row
+            for row in vendor.parse_page(vendor.to_vendor(symbol), message).rows
+            if not isinstance(row, Bar)
+        ]  # an answer does not tell how long its bars are
 
     def _vendor_of(self, paths: list[Path]) -> str:
         """As set, as the lines say, or the vendor whose parser finds trades or quotes in the first of them."""

@@ -33,7 +33,7 @@ def always(from_ns: int, to_ns: int) -> bool:  # noqa: ARG001
     return True
 
 
-@dataclass
+@dataclass(repr=False)
 class TimedSource:
     """A `Source` over one vendor's feed. `trading`: whether its venue was open at any time between two.
 
