@@ -41,7 +41,7 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_and_none_twice(
         KeyedExchange(words, pairs, 4_000, seed=7, fault_rate=0.01, every_s=0.005, page_rows=500)
     ) as exchange:
         source = AlpacaSettings(
-            symbols=pairs, url=exchange.url, rest_url=exchange.rest_url, feed="crypto", quotes=False, overlap_s=0,
+            symbols=pairs, url=exchange.url, rest_url=exchange.rest_url, feed="crypto", quotes=False,
             requests_per_minute=6_000,
         )  # fmt: skip
         command = [sys.executable, "-c", CHILD, kafka_settings.model_dump_json(), source.model_dump_json()]

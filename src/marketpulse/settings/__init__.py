@@ -50,6 +50,7 @@ from marketpulse.settings.tree import Settings, load_settings
 from marketpulse.settings.vendors import (
     AlphaVantageSettings,
     AnySource,
+    FinnhubBarsSettings,
     HttpSettings,
     KeySettings,
     PolledSettings,
@@ -70,6 +71,7 @@ __all__ = [
     "CatalogSettings",
     "CoinbaseSettings",
     "EngineSettings",
+    "FinnhubBarsSettings",
     "FinnhubSettings",
     "HttpSettings",
     "InfluxSettings",

@@ -85,6 +85,11 @@ class KeyedStreamSettings(Section):
         None, description="a directory that keeps every message as it came; unset: none"
     )
 
+    @property
+    def late_s(self) -> float:
+        """How far the feed runs behind."""
+        return self.delay_s
+
     @model_validator(mode="after")
     def _one_origin(self) -> "KeyedStreamSettings":
         if self.trades and self.bars:
@@ -106,6 +111,10 @@ class AlpacaSettings(KeyedStreamSettings):
         description="IEX alone (free), all venues, all of them 15 minutes late, or pairs such as BTC-USD",
     )
     msgpack: bool = Field(False, description="ask for MessagePack frames in place of JSON")
+
+    @property
+    def late_s(self) -> float:
+        return max(self.delay_s, 900.0) if self.feed == "delayed_sip" else self.delay_s
 
 
 class PolygonSettings(KeyedStreamSettings):

@@ -133,6 +133,17 @@ class YahooSettings(PolledSettings):
         return value
 
 
+class FinnhubBarsSettings(PolledSettings):
+    kind: Literal["finnhub_bars"] = "finnhub_bars"
+    interval: Literal["1m", "5m", "15m", "30m", "1h", "1d"] = Field(
+        "1d", description="of the bars; the engine has to build that timeframe"
+    )
+    history_days: int = Field(30, ge=1, description="what is fetched before the first bar")
+    venue: str | None = Field(None, description="the symbols' venue (MIC), which this vendor does not tell")
+    requests_per_minute: int = Field(60, ge=1, description="what the plan allows; never more are asked")
+    base_url: str = Field("https://finnhub.io", description="where it is asked")
+
+
 class HttpSettings(Section):
     kind: Literal["http"] = "http"
     host: Literal["127.0.0.1", "::1", "localhost"] = Field(
@@ -183,6 +194,7 @@ AnySource = Annotated[
     | KafkaSourceSettings
     | AlphaVantageSettings
     | YahooSettings
+    | FinnhubBarsSettings
     | HttpSettings
     | StdinSettings
     | CoinbaseSettings

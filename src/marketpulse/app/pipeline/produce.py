@@ -25,6 +25,7 @@ from marketpulse.settings import (
     AnySource,
     BinanceSettings,
     CoinbaseSettings,
+    FinnhubBarsSettings,
     FinnhubSettings,
     HttpSettings,
     PolygonSettings,
@@ -86,7 +87,7 @@ def open_source(
         return kind(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), (
             not source_settings.sample
         )
-    if isinstance(source_settings, AlphaVantageSettings | YahooSettings):
+    if isinstance(source_settings, AlphaVantageSettings | YahooSettings | FinnhubBarsSettings):
         return open_polled(settings, source_settings, carried, clock, alive), True
     if isinstance(source_settings, HttpSettings):
         return HttpSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), True

@@ -10,6 +10,7 @@ from marketpulse.errors import SettingsError
 from marketpulse.settings import (
     AlpacaSettings,
     AlphaVantageSettings,
+    FinnhubBarsSettings,
     FinnhubSettings,
     KeySettings,
     PolledSettings,
@@ -17,7 +18,7 @@ from marketpulse.settings import (
     Settings,
     YahooSettings,
 )
-from marketpulse.sources import alpha_vantage, yahoo
+from marketpulse.sources import alpha_vantage, finnhub_bars, yahoo
 from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
 from marketpulse.sources.rest.polled import PolledSource, Vendor
 from marketpulse.sources.streaming.timed import TimedSource
@@ -27,7 +28,7 @@ from marketpulse.sources.streaming.vendors import TIMED
 
 def open_polled(
     settings: Settings,
-    chosen: AlphaVantageSettings | YahooSettings,
+    chosen: AlphaVantageSettings | YahooSettings | FinnhubBarsSettings,
     source: str,
     clock: Clock,
     alive: Callable[[], None],
@@ -35,6 +36,8 @@ def open_polled(
     """Raises SettingsError when the key is missing, or when the engine does not build the vendor's bars."""
     if isinstance(chosen, AlphaVantageSettings):
         return _alpha_vantage(settings, chosen, source, clock, alive)
+    if isinstance(chosen, FinnhubBarsSettings):
+        return _finnhub_bars(settings, chosen, source, clock, alive)
     vendor = yahoo.Yahoo(chosen)
     _check_timeframe(settings, vendor)
     client = RestClient(
@@ -83,6 +86,19 @@ def _alpha_vantage(
     client = RestClient(
         source, chosen.base_url, alpha_vantage.rate(chosen), judge=alpha_vantage.judge,
         key=Key(key, parameter="apikey"), budget=None if allowance is None else Budget(allowance, file, clock),
+        timeout_s=chosen.timeout_s, clock=clock, alive=alive,
+    )  # fmt: skip
+    return _polled(vendor, client, chosen, source, clock, alive)
+
+
+def _finnhub_bars(
+    settings: Settings, chosen: FinnhubBarsSettings, source: str, clock: Clock, alive: Callable[[], None]
+) -> PolledSource:
+    vendor = finnhub_bars.FinnhubBars(chosen)
+    _check_timeframe(settings, vendor)
+    key = _needed(settings.keys.finnhub, "Finnhub", "https://finnhub.io", "FINNHUB_API_KEY")
+    client = RestClient(
+        source, chosen.base_url, finnhub_bars.rate(chosen), key=Key(key, header="X-Finnhub-Token"),
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
     return _polled(vendor, client, chosen, source, clock, alive)

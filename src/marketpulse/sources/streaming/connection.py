@@ -111,7 +111,7 @@ class Connection:
             return "address", self.veil.text(f"{error}: correct the source's url")
         except InvalidStatus as error:
             status = error.response.status_code
-            if status in (401, 403):
+            if status == 401 or (status == 403 and (error.response.body or b"").lstrip()[:1] == b"{"):
                 self.refused = f"status {status}"
             return "no connection", self.veil.text(f"cannot connect to {self.url}: {error}")
         except (OSError, TimeoutError, WebSocketException, EOFError) as error:

@@ -8,11 +8,13 @@ import json
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import ParameterError, Retryable, SettingsError, WrongKey
 from marketpulse.ports import Hello, Polled
 from marketpulse.settings import KeyedStreamSettings
+from marketpulse.sources.rest.answer import Judgement, Taken
 from marketpulse.sources.rest.backoff import Backoff
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.limits import Rate
@@ -26,6 +28,13 @@ from marketpulse.sources.streaming.vendor import Credentials, TimedVendor
 
 _MESSAGES_MAX = 5_000  # of one poll
 _DAY_NS = 86_400 * 10**9
+
+
+def _judge(status: int, body: Any) -> Judgement | None:
+    """The key was good at the door: what it may not ask for is this one thing."""
+    if status == 403 and body is not None:
+        return Judgement(Taken.REFUSED, "the plan does not have it")
+    return None
 
 
 def always(from_ns: int, to_ns: int) -> bool:  # noqa: ARG001
@@ -64,7 +73,7 @@ class TimedSource:
             raise SettingsError(f"{self.source}: symbols: {error}") from None
         self._intake = TimedIntake(
             vendor, self.source, settings.url, symbols, settings.trades, settings.quotes, settings.bars,
-            trading=self.trading,
+            trading=self.trading, late_ns=int(settings.late_s * 1e9),
         )  # fmt: skip
         if position is not None:
             self._intake.restore(json.loads(position))
@@ -102,7 +111,7 @@ class TimedSource:
         connection = self._connection
         if connection is None or not connection.connected.is_set() or not connection.queue.empty():
             return None
-        delay_ns = max(self._delays.longest_ns(), int(self.settings.delay_s * 1e9))
+        delay_ns = max(self._delays.longest_ns(), int(self.settings.late_s * 1e9))
         return self.clock.now_ns() - max(1, self.lateness_ns) - delay_ns
 
     def close(self) -> None:
@@ -132,13 +141,13 @@ class TimedSource:
         key, headers = vendor.rest_key(self.credentials)
         rate = Rate(settings.requests_per_minute, 60.0, burst=min(5, settings.requests_per_minute))
         client = RestClient(
-            self.source, settings.rest_url, rate, key=key, headers=headers, clock=self.clock,
+            self.source, settings.rest_url, rate, key=key, headers=headers, judge=_judge, clock=self.clock,
             backoff=Backoff(*self.backoff_s),
         )  # fmt: skip
         return TimedRefill(
             lambda symbol, begin, end, page: vendor.history_request(settings, symbol, begin, end, page),
             vendor.parse_page, client, self.source, int(settings.overlap_s * 1e9),
-            self.settle_s + settings.overlap_s + settings.delay_s,
+            self.settle_s + settings.overlap_s + settings.late_s,
         )  # fmt: skip
 
     # --- parts of a poll ---

@@ -42,6 +42,9 @@ _IDS_MAX = 5_000  # of a symbol, to know what came already
 _NAMES_MAX = 200  # of corrected trades
 _STEP_NS = 1_000_000  # the coarsest time that a feed tells: what lies in one step may come in any order
 _GAPS_MAX = 8
+_UNDER_WAY_NS = (
+    1_000_000_000  # what happened so shortly before the last message may still have been under way
+)
 
 
 def _mark(trade_id: str) -> int:
@@ -67,6 +70,7 @@ class Place:
     ids: dict[str, None] = field(default_factory=dict)
     marks: set[int] = field(default_factory=set)  # of the trades in the newest step
     known: frozenset[int] = frozenset()  # of these, the ones that came before a restart
+    restored_ns: int = 0  # how far it was at the last restart: ids of what came before are not known any more
     lost: list[Lost] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # a corrected trade's id -> the one it came with
 
@@ -122,6 +126,7 @@ class TimedIntake:
     bars: bool = True
     parse: Callable[[bytes], Sequence[Parsed]] | None = None
     trading: Callable[[int, int], bool] = lambda a, b: True  # noqa: ARG005
+    late_ns: int = 0  # how far the feed runs behind
     places: dict[str, Place] = field(default_factory=dict)
     refusal: Refusal | None = None
     delays_ns: list[int] = field(default_factory=list)
@@ -129,6 +134,7 @@ class TimedIntake:
     newest_ns: int = 0
     heard: set[str] = field(default_factory=set)
     _connected: bool = False
+    _heard_ns: int = 0  # when the newest message came
     _rejected: list[RejectedInput] = field(default_factory=list)
     _messages: int = 0
     _rows: Rows = field(init=False)
@@ -141,6 +147,7 @@ class TimedIntake:
         self._messages += 1
         if self._connected and received_ns is not None:
             self.back(received_ns)
+        self._heard_ns = max(self._heard_ns, received_ns or 0)
         for parsed in (self.parse or self.vendor.parse)(message):
             try:
                 self._one(parsed, received_ns)
@@ -154,18 +161,19 @@ class TimedIntake:
         self._connected = True
 
     def back(self, received_ns: int) -> None:
-        """The feed is there: what happened since its last trade did not come."""
+        """The feed is there. What happened since it was heard before did not come; after a restart nobody knows when
+        that was, and since a symbol's newest trade is meant."""
         self._connected = False
+        heard_ns = self._heard_ns - _UNDER_WAY_NS - self.late_ns
         for symbol in self.symbols if self.symbols is not None else list(self.places):
             place = self.places.setdefault(symbol, Place())
             if not place.newest_ns:
-                place.newest_ns = received_ns  # what was before we came is not missed
-            elif (
-                (self.trades or self.bars)
-                and received_ns > place.newest_ns
-                and self.trading(place.newest_ns, received_ns)
-            ):
-                self._lose(symbol, place, Lost(place.newest_ns, received_ns, frozenset(place.marks)))
+                place.newest_ns = received_ns - self.late_ns  # what was before we came is not missed
+                continue
+            from_ns = max(place.newest_ns, heard_ns)
+            if (self.trades or self.bars) and received_ns > from_ns and self.trading(from_ns, received_ns):
+                known = frozenset(place.marks) if from_ns == place.newest_ns else frozenset()
+                self._lose(symbol, place, Lost(from_ns, received_ns, known))
 
     def refilled(
         self, symbol: str, lost: Lost, rows: Sequence[Print | Bar | Unusable], received_ns: int, last: bool
@@ -183,8 +191,10 @@ class TimedIntake:
                     lost.found += self._bar(item._replace(symbol=symbol), received_ns, again=False)
                 continue
             newest_ns = max(newest_ns, item.time_ns)
-            again = item.trade_id is not None and _mark(item.trade_id) in known
-            if again and item.time_ns // _STEP_NS == first_step:
+            step = item.time_ns // _STEP_NS
+            again = item.trade_id is not None and _mark(item.trade_id) in known and step == first_step
+            beside = step < first_step or item.time_ns > lost.to_ns  # the overlap
+            if again or (beside and item.time_ns <= place.restored_ns):
                 self._count("again")
             elif self._print(item._replace(symbol=symbol), received_ns):
                 lost.found += 1
@@ -253,7 +263,9 @@ class TimedIntake:
         """Go on behind a position; a symbol that is not asked for any more is forgotten."""
         for symbol, (newest, *lost) in kept.items():
             if self.symbols is None or symbol in self.symbols:
-                place = Place(newest[0], marks=set(newest[1:]), known=frozenset(newest[1:]))
+                place = Place(
+                    newest[0], marks=set(newest[1:]), known=frozenset(newest[1:]), restored_ns=newest[0]
+                )
                 place.lost = [Lost(gap[0], gap[1], frozenset(gap[3:]), gap[2]) for gap in lost]
                 self.places[symbol] = place
                 self.newest_ns = max(self.newest_ns, place.newest_ns)

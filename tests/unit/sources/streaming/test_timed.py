@@ -115,13 +115,13 @@ def test_whatever_the_faults_each_trade_comes_out_once(kind: str, seed: int) -> 
 def test_a_restart_asks_for_what_happened_meanwhile_and_takes_none_twice(kind: str) -> None:
     with running(exchange_of(kind, 500)) as exchange:
         rows: list[dict[str, Any]] = []
-        first = opened(exchange, kind, overlap_s=0)
+        first = opened(exchange, kind)
         position, _ = gathered(first, 100, rows)
         for _ in range(5):
             first.poll(0.05)  # taken, and never committed
         first.close()
         time.sleep(0.3)  # trades happen meanwhile
-        second = opened(exchange, kind, position, overlap_s=0)
+        second = opened(exchange, kind, position)
         gathered(second, 500, rows, wait_s=20)
         second.close()
         assert keys(rows) == truth(exchange.tape)

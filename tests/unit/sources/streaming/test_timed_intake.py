@@ -117,3 +117,24 @@ def test_a_position_stays_within_its_bytes() -> None:
     left = sum(len(place.lost) for place in taking.places.values())
     assert states.count("found") - states.count("open") == left
     assert states.count("open") > 0
+
+
+def test_a_symbol_that_seldom_trades_misses_only_the_time_in_which_the_feed_was_away() -> None:
+    taking = intake()
+    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    hour = 3_600 * 10**9
+    taking.message(orjson.dumps([ALPACA["quote"]]), AT + hour)
+    taking.connected()
+    taking.message(orjson.dumps([ALPACA["subscription"]]), AT + hour + 10**10)
+    [(_, lost)] = taking.declared
+    assert (lost.from_ns, lost.to_ns) == (AT + hour - 10**9, AT + hour + 10**10)
+
+
+def test_what_a_question_brings_from_before_a_restart_came_already() -> None:
+    taking = intake()
+    taking.restore({"AAPL": [[AT + 100 * 10**6, 1], [AT, AT + 50 * 10**6, 0]]})
+    [(_, lost)] = taking.declared
+    ms = 10**6
+    some = [trade(1, AT - ms), trade(2, AT + 5 * ms), trade(3, AT + 60 * ms), trade(4, AT + 101 * ms)]
+    taking.refilled("AAPL", lost, some, AT + 10**10, last=True)
+    assert [row["trade_id"] for row in rows_of(taking) if row["type"] == "trade"] == ["id-2", "id-4"]
