@@ -38,7 +38,7 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_and_none_twice(
     pause = random.Random(3)
     words = AlpacaWords()
     with running(
-        KeyedExchange(words, pairs, 4_000, seed=7, fault_rate=0.01, every_s=0.005, page_rows=500)
+        KeyedExchange(words, pairs, 3_000, seed=7, fault_rate=0.005, every_s=0.005, page_rows=500)
     ) as exchange:
         source = AlpacaSettings(
             symbols=pairs, url=exchange.url, rest_url=exchange.rest_url, feed="crypto", quotes=False,

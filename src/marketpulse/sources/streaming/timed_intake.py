@@ -134,7 +134,7 @@ class TimedIntake:
     newest_ns: int = 0
     heard: set[str] = field(default_factory=set)
     _connected: bool = False
-    _heard_ns: int = 0  # when the newest message came
+    _heard_ns: int = 0  # when the newest market data came; a new connection speaks before it brings any
     _rejected: list[RejectedInput] = field(default_factory=list)
     _messages: int = 0
     _rows: Rows = field(init=False)
@@ -147,7 +147,6 @@ class TimedIntake:
         self._messages += 1
         if self._connected and received_ns is not None:
             self.back(received_ns)
-        self._heard_ns = max(self._heard_ns, received_ns or 0)
         for parsed in (self.parse or self.vendor.parse)(message):
             try:
                 self._one(parsed, received_ns)
@@ -280,6 +279,7 @@ class TimedIntake:
             self._count("refusal")
             self.refusal = parsed
         elif isinstance(parsed, Print | Quote | Bar | Correction | Cancel | Interruption):
+            self._heard_ns = max(self._heard_ns, received_ns or 0)
             name = self._ours(parsed.symbol)
             if name is None or not self._asked_for(parsed):
                 self._count("not asked for")

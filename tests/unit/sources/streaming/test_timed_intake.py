@@ -124,6 +124,7 @@ def test_a_symbol_that_seldom_trades_misses_only_the_time_in_which_the_feed_was_
     taking.message(orjson.dumps([ALPACA["trade"]]), AT)
     hour = 3_600 * 10**9
     taking.message(orjson.dumps([ALPACA["quote"]]), AT + hour)
+    taking.message(orjson.dumps([ALPACA["success"]]), AT + hour + 9 * 10**9)  # the next connection greets
     taking.connected()
     taking.message(orjson.dumps([ALPACA["subscription"]]), AT + hour + 10**10)
     [(_, lost)] = taking.declared
