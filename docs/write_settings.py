@@ -17,11 +17,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from marketpulse.settings import (
+    AlpacaSettings,
     AlphaVantageSettings,
     BinanceSettings,
     CoinbaseSettings,
+    FinnhubBarsSettings,
+    FinnhubSettings,
     HttpSettings,
     KafkaSourceSettings,
+    PolygonSettings,
     RecordingSettings,
     ReplaySettings,
     Section,
@@ -70,6 +74,7 @@ EXAMPLES: dict[str, Any] = {
     "every_s": 60,
     "record": "/var/lib/marketpulse/recordings",
     "venue": "XNYS",
+    "symbol": "BTC-USD",
     "start": "2026-01-05T14:30:00Z",
     "mapping.columns": {"price": "last", "size": "qty"},
     "mapping.symbol": "AAPL",
@@ -88,9 +93,13 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("my-topic", KafkaSourceSettings, "an existing topic with foreign JSON"),
     ("alpha_vantage", AlphaVantageSettings, "bars of Alpha Vantage, asked by REST"),
     ("yahoo", YahooSettings, "bars of Yahoo's chart API, asked by REST"),
+    ("finnhub_bars", FinnhubBarsSettings, "bars of Finnhub, asked by REST; needs a key"),
     ("push", HttpSettings, "rows that others push by HTTP"),
     ("coinbase", CoinbaseSettings, "trades and quotes of Coinbase, as they happen"),
     ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),
+    ("alpaca", AlpacaSettings, "trades, quotes or bars of Alpaca, as they happen; needs a key"),
+    ("polygon", PolygonSettings, "the same of Polygon, now called Massive"),
+    ("finnhub", FinnhubSettings, "trades of Finnhub; needs a key"),
     ("incident", RecordingSettings, "recorded messages of such a feed"),
     ("pipe", StdinSettings, "rows on standard input; for `produce`, not for `up`"),
 )
@@ -104,6 +113,7 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
 `MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
+`APCA_API_KEY_ID`, `APCA_API_SECRET_KEY`, `POLYGON_API_KEY`, `MASSIVE_API_KEY`, `FINNHUB_API_KEY`,
 `INFLUX_TOKEN` and `PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 """
 
@@ -276,6 +286,12 @@ def env_example() -> str:
 ## kind "http" that is called push; 20 characters or more
 # API_KEY=…
 # MARKETPULSE_SOURCES__PUSH__TOKEN=
+
+## The keys of the live feeds that need one
+# APCA_API_KEY_ID=…
+# APCA_API_SECRET_KEY=…
+# POLYGON_API_KEY=…
+# FINNHUB_API_KEY=…
 
 ## A bucket for the lake and the archive (needs the usual AWS credentials)
 # AWS_S3_BUCKET=my-bucket

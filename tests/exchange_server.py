@@ -25,9 +25,11 @@ class Exchange:
     def __init__(
         self, vendor: str, products: tuple[str, ...], trades: int, *, seed: int = 1, fault_rate: float = 0.0,
         rest_fault_rate: float = 0.0, every_s: float = 0.002, first_id: int = 1_000,
+        aggregates: bool = False, history_refused: bool = False,
     ) -> None:  # fmt: skip
         self.vendor, self.products, self.seed = vendor, products, seed
         self.fault_rate, self.rest_fault_rate, self.every_s = fault_rate, rest_fault_rate, every_s
+        self.aggregates, self.history_refused = aggregates, history_refused
         rng = random.Random(seed)
         self.first_id = first_id
         begin = time.time_ns() // 1_000_000 * 1_000_000
@@ -55,6 +57,10 @@ class Exchange:
                 {"type": kind, "trade_id": number, "sequence": 10 * number, "maker_order_id": "m", "time": stamp,
                  "taker_order_id": "t", "product_id": product, "size": size, "price": price, "side": "sell"}
             )  # fmt: skip
+        if self.aggregates:
+            data = {"e": "aggTrade", "E": at // 10**6 + 1, "s": product, "a": number, "p": price, "q": size,
+                    "f": 2 * number, "l": 2 * number + 1, "T": at // 10**6, "m": True, "M": True}  # fmt: skip
+            return json.dumps({"stream": f"{product.lower()}@aggTrade", "data": data})
         data = {"e": "trade", "E": at // 10**6 + 1, "s": product, "t": number, "p": price, "q": size,
                 "T": at // 10**6, "m": True, "M": True}  # fmt: skip
         return json.dumps({"stream": f"{product.lower()}@trade", "data": data})
@@ -164,9 +170,16 @@ class Exchange:
             some = [t for t in self.known() if t[0] == product and t[1] < below][-limit:][::-1]
             return 200, json.dumps([json.loads(self.message(t)) for t in some]).encode()
         product = query["symbol"][0]
+        if product not in self.products or "XRP" in product:
+            return 400, b'{"code":-1121,"msg":"Invalid symbol."}'
+        if self.history_refused and path.endswith("/historicalTrades"):
+            return 401, b'{"code":-2014,"msg":"API-key format invalid."}'
+        assert path.endswith("/aggTrades") == self.aggregates
         first = int(query["fromId"][0]) if "fromId" in query else None
         own = [t for t in self.known() if t[0] == product]
         some = own[-limit:] if first is None else [t for t in own if t[1] >= first][:limit]
+        if self.aggregates:
+            return 200, json.dumps([json.loads(self.message(t))["data"] for t in some]).encode()
         rows = [{"id": t[1], "price": t[3], "qty": t[4], "quoteQty": "1", "time": t[2] // 10**6, "isBuyerMaker": True,
                  "isBestMatch": True} for t in some]  # fmt: skip
         return 200, json.dumps(rows).encode()

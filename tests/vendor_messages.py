@@ -63,7 +63,63 @@ BINANCE: dict[str, Any] = {
     "error": {"error": {"code": 2, "msg": "Invalid request: unknown method"}, "id": 1},
 }  # fmt: skip
 
-VENDORS_SAY = [*COINBASE.values(), *BINANCE.values()]
+_AT = "2026-03-04T15:06:07.123456789Z"
+ALPACA: dict[str, Any] = {
+    "trade": {"T": "t", "S": "AAPL", "i": 6142, "x": "V", "p": 177.79, "s": 90, "c": ["@", "I"], "z": "C", "t": _AT},
+    "quote": {"T": "q", "S": "AAPL", "bx": "V", "bp": 177.41, "bs": 35, "ax": "Q", "ap": 177.43, "as": 30, "c": ["R"],
+              "z": "C", "t": _AT},
+    "bar": {"T": "b", "S": "AAPL", "o": 177.94, "h": 178.005, "l": 177.9, "c": 178.0, "v": 8547,
+            "t": "2026-03-04T15:06:00Z", "n": 66, "vw": 177.987562},
+    "correction": {"T": "c", "S": "AAPL", "x": "V", "oi": 6142, "op": 177.79, "os": 90, "oc": ["@"], "ci": 6150,
+                   "cp": 177.8, "cs": 80, "cc": ["@"], "z": "C", "t": _AT},
+    "cancel": {"T": "x", "S": "AAPL", "i": 6150, "x": "V", "p": 177.8, "s": 80, "a": "C", "z": "C", "t": _AT},
+    "halt": {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "T12", "rm": "", "t": _AT, "z": "C"},
+    "news": {"T": "n", "id": 24918784, "headline": "A headline", "symbols": ["AAPL"], "created_at": _AT},
+    "error": {"T": "error", "code": 402, "msg": "auth failed"},
+    "success": {"T": "success", "msg": "authenticated"},
+    "subscription": {"T": "subscription", "trades": ["AAPL"], "quotes": [], "bars": []},
+    "history": {"trades": {"AAPL": [
+        {"t": "2026-03-04T15:06:05Z", "x": "D", "p": 159.07, "s": 1, "c": ["@", "T"], "i": 151, "z": "C"},
+        {"t": "2026-03-04T15:06:06.91Z", "x": "D", "p": 159.08, "s": 2, "c": ["@"], "i": 168, "z": "C", "u": "canceled"},
+        {"t": "2026-03-04T15:06:06.92Z", "x": "Q", "p": 159.09, "s": 3, "c": ["@"], "i": 168, "z": "C"},
+    ]}, "next_page_token": "QUFQTA=="},
+}  # fmt: skip
+
+POLYGON: dict[str, Any] = {
+    "trade": {"ev": "T", "sym": "AAPL", "i": "5096", "x": 11, "p": 161.87, "s": 300, "c": [14, 41], "t": 1772636767123,
+              "q": 4009402, "z": 3},
+    "off the exchanges": {"ev": "T", "sym": "AAPL", "i": "799", "x": 4, "trfi": 202, "trft": 1772636767100, "p": 161.88,
+                          "s": 1, "t": 1772636767124, "q": 4009403, "z": 3},
+    "quote": {"ev": "Q", "sym": "AAPL", "bx": 4, "bp": 161.8, "bs": 100, "ax": 7, "ap": 161.9, "as": 160, "c": 0,
+              "i": [604], "t": 1772636767125, "q": 50385480, "z": 3},
+    "minute": {"ev": "AM", "sym": "AAPL", "v": 4110, "av": 9470157, "op": 160.4, "vw": 161.85, "o": 161.8, "c": 161.9,
+               "h": 161.95, "l": 161.75, "a": 160.9, "z": 68, "s": 1772636760000, "e": 1772636820000},
+    "pair": {"ev": "XT", "pair": "BTC-USD", "p": 33021.9, "t": 1772636767126, "s": 0.01616617, "c": [2], "i": "14272084",
+             "x": 3, "r": 1772636767130},
+    "connected": {"ev": "status", "status": "connected", "message": "Connected Successfully"},
+    "auth_failed": {"ev": "status", "status": "auth_failed", "message": "authentication failed"},
+    "history": {"results": [
+        {"conditions": [12, 37], "exchange": 11, "id": "5096", "participant_timestamp": 1772636767123400001, "price": 161.87,
+         "sequence_number": 4009402, "sip_timestamp": 1772636767123456789, "size": 300, "tape": 3},
+        {"conditions": [12], "correction": 8, "exchange": 12, "id": "5097", "participant_timestamp": 1772636767223400001,
+         "price": 1.0, "sequence_number": 4009404, "sip_timestamp": 1772636767223456789, "size": 1, "tape": 3},
+        {"exchange": 4, "trf_id": 202, "id": "799", "participant_timestamp": 1772636767124000000, "price": 161.88,
+         "sequence_number": 4009403, "sip_timestamp": 1772636767124000001, "size": 1, "tape": 3},
+    ], "status": "OK", "request_id": "r", "next_url": "https://api.massive.com/v3/trades/AAPL?cursor=YXA9Mg%3D%3D"},
+    "aggregates": {"ticker": "AAPL", "status": "OK", "results": [
+        {"v": 4110, "vw": 161.85, "o": 161.8, "c": 161.9, "h": 161.95, "l": 161.75, "t": 1772636760000, "n": 62}]},
+}  # fmt: skip
+
+FINNHUB: dict[str, Any] = {
+    "trade": {"type": "trade", "data": [
+        {"s": "AAPL", "p": 161.87, "t": 1772636767123, "v": 300, "c": ["1", "12"]},
+        {"s": "BINANCE:BTCUSDT", "p": 7296.89, "t": 1772636767124, "v": 0.011467, "c": None},
+    ]},
+    "ping": {"type": "ping"},
+    "error": {"type": "error", "msg": "Invalid API key"},
+}  # fmt: skip
+
+VENDORS_SAY = [*COINBASE.values(), *BINANCE.values(), *ALPACA.values(), *POLYGON.values(), *FINNHUB.values()]
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False),

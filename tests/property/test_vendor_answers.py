@@ -22,9 +22,10 @@ from hypothesis.strategies import (
 )
 
 from marketpulse.model.market import BAR_IN, REASONS
-from marketpulse.settings import AlphaVantageSettings, YahooSettings
+from marketpulse.settings import AlphaVantageSettings, FinnhubBarsSettings, YahooSettings
 from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.alpha_vantage import AlphaVantage
+from marketpulse.sources.finnhub_bars import FinnhubBars
 from marketpulse.sources.rest.bar_answer import Reading
 from marketpulse.sources.rest.polled import Vendor
 from marketpulse.sources.tape import build
@@ -44,7 +45,10 @@ ALPHA: list[Vendor] = [
     AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="quote")),
 ]
 YAHOO: list[Vendor] = [Yahoo(YahooSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1h", "1d")]
-VENDORS = ALPHA + YAHOO
+FINNHUB: list[Vendor] = [
+    FinnhubBars(FinnhubBarsSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1d")
+]
+VENDORS = ALPHA + YAHOO + FINNHUB
 
 SCALARS = one_of(
     none(), booleans(), integers(-(2**70), 2**70), floats(allow_nan=False, allow_infinity=False), text(max_size=12),
@@ -69,6 +73,7 @@ def small(name: str) -> dict[str, Any]:
 
 
 BODIES = {
+    "candles": {"s": "ok", "t": TIMES, **{name: [100.0 + i for i in range(10)] for name in "ohlcv"}},
     "intraday": small("mock_time_series"),
     "quote": recorded("global_quote"),
     "chart": yahoo_chart(

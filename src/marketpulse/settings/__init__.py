@@ -36,11 +36,21 @@ from marketpulse.settings.stores import (
     SinkSettings,
     StoreSettings,
 )
-from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings, StreamSettings
+from marketpulse.settings.streams import (
+    AlpacaSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    FinnhubSettings,
+    KeyedStreamSettings,
+    PolygonSettings,
+    RecordingSettings,
+    StreamSettings,
+)
 from marketpulse.settings.tree import Settings, load_settings
 from marketpulse.settings.vendors import (
     AlphaVantageSettings,
     AnySource,
+    FinnhubBarsSettings,
     HttpSettings,
     KeySettings,
     PolledSettings,
@@ -50,6 +60,7 @@ from marketpulse.settings.vendors import (
 
 __all__ = [
     "DEFAULT_INDICATORS",
+    "AlpacaSettings",
     "AlphaVantageSettings",
     "AnySource",
     "ArchiveSettings",
@@ -60,15 +71,19 @@ __all__ = [
     "CatalogSettings",
     "CoinbaseSettings",
     "EngineSettings",
+    "FinnhubBarsSettings",
+    "FinnhubSettings",
     "HttpSettings",
     "InfluxSettings",
     "KafkaSettings",
     "KafkaSourceSettings",
     "KeySettings",
+    "KeyedStreamSettings",
     "LakeSettings",
     "Mapping",
     "ParitySettings",
     "PolledSettings",
+    "PolygonSettings",
     "PostgresSettings",
     "ProcessSettings",
     "RecordingSettings",

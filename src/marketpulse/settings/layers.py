@@ -19,6 +19,15 @@ from marketpulse.errors import SettingsError
 
 SECRET_WORDS = ("password", "secret", "credential", "jaas", "token", "oauthbearer.client.secret")
 
+_KEY_NAMES = {
+    "APCA_API_KEY_ID": "alpaca",
+    "APCA_API_SECRET_KEY": "alpaca_secret",
+    "POLYGON_API_KEY": "polygon",
+    "MASSIVE_API_KEY": "polygon",
+    "FINNHUB_API_KEY": "finnhub",
+}
+"""Keys of vendors by the names that their own clients read."""
+
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
 
 
@@ -101,7 +110,7 @@ class DotEnv(DotEnvSettingsSource):
 
 class WellKnownNames(PydanticBaseSettingsSource):
     """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, API_KEY,
-    INFLUX_TOKEN, PGPASSWORD."""
+    APCA_API_KEY_ID, INFLUX_TOKEN, PGPASSWORD and so on."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -119,6 +128,9 @@ class WellKnownNames(PydanticBaseSettingsSource):
             }
         if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):
             found["keys"] = {"alpha_vantage": key}
+        for variable, name in _KEY_NAMES.items():
+            if word := known.get(variable):
+                found.setdefault("keys", {})[name] = word
         if token := known.get("INFLUX_TOKEN"):
             found.setdefault("sinks", {})["influx"] = {"token": token}
         if password := known.get("PGPASSWORD"):

@@ -13,7 +13,14 @@ from marketpulse.settings.sections import (
     Section,
     SimulateSettings,
 )
-from marketpulse.settings.streams import BinanceSettings, CoinbaseSettings, RecordingSettings
+from marketpulse.settings.streams import (
+    AlpacaSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    FinnhubSettings,
+    PolygonSettings,
+    RecordingSettings,
+)
 
 Symbol = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,32}$")]
 Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -25,6 +32,23 @@ class KeySettings(Section):
     alpha_vantage: SecretStr | None = Field(
         None,
         description="Alpha Vantage's key; `API_KEY` and `ALPHA_VANTAGE_API_KEY` are understood too; from the environment or `.env` only",
+    )
+    alpaca: SecretStr | None = Field(
+        None,
+        description="Alpaca's key id; `APCA_API_KEY_ID` is understood too; from the environment or `.env` only",
+    )
+    alpaca_secret: SecretStr | None = Field(
+        None,
+        description="its secret; `APCA_API_SECRET_KEY` is understood too; from the environment or `.env` only",
+    )
+    polygon: SecretStr | None = Field(
+        None,
+        description="Polygon's (Massive's) key; `POLYGON_API_KEY` and `MASSIVE_API_KEY` are understood too; from the "
+        "environment or `.env` only",
+    )
+    finnhub: SecretStr | None = Field(
+        None,
+        description="Finnhub's key; `FINNHUB_API_KEY` is understood too; from the environment or `.env` only",
     )
 
 
@@ -109,6 +133,17 @@ class YahooSettings(PolledSettings):
         return value
 
 
+class FinnhubBarsSettings(PolledSettings):
+    kind: Literal["finnhub_bars"] = "finnhub_bars"
+    interval: Literal["1m", "5m", "15m", "30m", "1h", "1d"] = Field(
+        "1d", description="of the bars; the engine has to build that timeframe"
+    )
+    history_days: int = Field(30, ge=1, description="what is fetched before the first bar")
+    venue: str | None = Field(None, description="the symbols' venue (MIC), which this vendor does not tell")
+    requests_per_minute: int = Field(60, ge=1, description="what the plan allows; never more are asked")
+    base_url: str = Field("https://finnhub.io", description="where it is asked")
+
+
 class HttpSettings(Section):
     kind: Literal["http"] = "http"
     host: Literal["127.0.0.1", "::1", "localhost"] = Field(
@@ -159,10 +194,14 @@ AnySource = Annotated[
     | KafkaSourceSettings
     | AlphaVantageSettings
     | YahooSettings
+    | FinnhubBarsSettings
     | HttpSettings
     | StdinSettings
     | CoinbaseSettings
     | BinanceSettings
+    | AlpacaSettings
+    | PolygonSettings
+    | FinnhubSettings
     | RecordingSettings,
     Field(discriminator="kind"),
 ]

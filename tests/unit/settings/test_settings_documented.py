@@ -53,9 +53,13 @@ def test_the_example_is_a_valid_configuration_once_its_comments_are_taken_off(
         "my-topic",
         "alpha_vantage",
         "yahoo",
+        "finnhub_bars",
         "push",
         "coinbase",
         "binance",
+        "alpaca",
+        "polygon",
+        "finnhub",
         "incident",
         "pipe",
     }

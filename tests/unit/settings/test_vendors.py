@@ -7,7 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from marketpulse.errors import SettingsError
-from marketpulse.settings import AlphaVantageSettings, HttpSettings, YahooSettings, load_settings
+from marketpulse.settings import (
+    AlpacaSettings,
+    AlphaVantageSettings,
+    HttpSettings,
+    YahooSettings,
+    load_settings,
+)
 
 WORD = "a-word-of-more-than-20-letters"
 NAMES = ("API_KEY", "ALPHA_VANTAGE_API_KEY", "MARKETPULSE_KEYS__ALPHA_VANTAGE")
@@ -83,3 +89,25 @@ def test_the_token_of_a_source_comes_from_the_environment(
 def test_what_cannot_be_is_refused(kind: Any, given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         kind(**given)
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [
+        ("APCA_API_KEY_ID", "alpaca"), ("APCA_API_SECRET_KEY", "alpaca_secret"), ("POLYGON_API_KEY", "polygon"),
+        ("MASSIVE_API_KEY", "polygon"), ("FINNHUB_API_KEY", "finnhub"), ("MARKETPULSE_KEYS__FINNHUB", "finnhub"),
+    ],
+)  # fmt: skip
+def test_keys_of_feeds_are_known_by_the_names_that_others_use(
+    variable: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, WORD)
+    keys = load_settings().keys
+    assert getattr(keys, name).get_secret_value() == WORD
+    assert WORD not in repr(keys)
+
+
+def test_a_symbol_s_bars_come_from_one_origin() -> None:
+    with pytest.raises(ValidationError, match="set trades or bars to false"):
+        AlpacaSettings(symbols=("AAPL",), bars=True)
+    assert AlpacaSettings(symbols=("AAPL",), trades=False, bars=True).bars

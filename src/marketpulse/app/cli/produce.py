@@ -222,18 +222,22 @@ def live(
 @kinds.command()
 def recording(
     files: Annotated[list[str], typer.Argument(help="Recorded messages; directories and globs too.")],
-    vendor: Annotated[str, typer.Option(help="auto, coinbase or binance.")] = "auto",
+    vendor: Annotated[str, typer.Option(help="auto, coinbase, binance, alpaca, polygon or finnhub.")] = "auto",
+    symbol: Annotated[
+        str | None, typer.Option(help="The symbol of recorded answers by REST, which do not name it.")
+    ] = None,
     again: Again = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Feed in a recording of a live feed, through the same parser and the same check of trade ids.
 
     \b
+    marketpulse produce recording trades.json --vendor binance --symbol BTC-USDT
     marketpulse produce recording recordings/coinbase-20261122T220000.000000000Z.jsonl.gz
     """
     settings = read_settings(config)
     from marketpulse.settings import RecordingSettings
 
-    source = _checked(RecordingSettings, {"files": files, "vendor": vendor})
+    source = _checked(RecordingSettings, {"files": files, "vendor": vendor, "symbol": symbol})
     _feed(settings, f"recording-{Path(files[0]).name.split('.')[0]}", source, again)
 
 

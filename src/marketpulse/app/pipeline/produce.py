@@ -13,18 +13,22 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.pipeline.vendors import open_polled
+from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import Retryable
 from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.kafka.producer import KafkaMarketLog
 from marketpulse.ports import Hello, MarketLog, Polled, Source
 from marketpulse.settings import (
+    AlpacaSettings,
     AlphaVantageSettings,
     AnySource,
     BinanceSettings,
     CoinbaseSettings,
+    FinnhubBarsSettings,
+    FinnhubSettings,
     HttpSettings,
+    PolygonSettings,
     RecordingSettings,
     ReplaySettings,
     Settings,
@@ -43,7 +47,8 @@ from marketpulse.sources.simulate import SimulateSource
 from marketpulse.sources.stdin import StdinSource
 from marketpulse.sources.streaming.live import LiveSource
 from marketpulse.sources.streaming.recorded import RecordedSource
-from marketpulse.sources.streaming.vendors import VENDORS
+from marketpulse.sources.streaming.timed import TimedSource
+from marketpulse.sources.streaming.vendors import vendor_of
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -82,13 +87,15 @@ def open_source(
         return kind(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), (
             not source_settings.sample
         )
-    if isinstance(source_settings, AlphaVantageSettings | YahooSettings):
+    if isinstance(source_settings, AlphaVantageSettings | YahooSettings | FinnhubBarsSettings):
         return open_polled(settings, source_settings, carried, clock, alive), True
     if isinstance(source_settings, HttpSettings):
         return HttpSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), True
     if isinstance(source_settings, CoinbaseSettings | BinanceSettings):
-        vendor = VENDORS[source_settings.kind]
+        vendor = vendor_of(source_settings, source_settings.kind)
         return LiveSource(vendor, source_settings, carried, lateness_ns=lateness_ns, clock=clock), True
+    if isinstance(source_settings, AlpacaSettings | PolygonSettings | FinnhubSettings):
+        return open_timed(settings, source_settings, carried, clock), True
     if isinstance(source_settings, RecordingSettings):
         return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True
     if isinstance(source_settings, StdinSettings):
@@ -133,7 +140,13 @@ class Production:
         """The source's beginning, as a run of its own where it has been run before."""
         if isinstance(
             self.source,
-            SimulateSource | PolledSource | HttpSource | StdinSource | LiveSource | RecordedSource,
+            SimulateSource
+            | PolledSource
+            | HttpSource
+            | StdinSource
+            | LiveSource
+            | TimedSource
+            | RecordedSource,
         ):
             return None
         if isinstance(self.source, KafkaTopicSource):

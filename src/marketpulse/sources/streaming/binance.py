@@ -1,6 +1,6 @@
-"""Binance spot: `trade` and `bookTicker` streams, which need no key.
+"""Binance spot: `trade`, or `aggTrade`, and `bookTicker` streams, which need no key.
 
-Trade ids count up by 1 within a symbol. The feed does not say the newest id by itself, so it is asked
+Trade ids count up by 1 within a symbol, and so do those of aggregates. The feed does not say the newest id by itself, so it is asked
 for by REST at each new connection. A best bid and ask has no time of its own: it is true when it comes.
 """
 
@@ -16,23 +16,28 @@ from marketpulse.sources.streaming.parsed import Heard, Parsed, Quote, Refusal, 
 from marketpulse.sources.streaming.vendor import RestRequest
 
 PAGE = 1_000  # most trades of one answer
-_SILENT = frozenset({"aggTrade", "kline", "24hrMiniTicker", "24hrTicker", "1hTicker", "4hTicker", "1dTicker",
+_SILENT = frozenset({"kline", "24hrMiniTicker", "24hrTicker", "1hTicker", "4hTicker", "1dTicker",
                      "avgPrice", "depthUpdate", "serverShutdown", "referencePrice", "blockTrade"})  # fmt: skip
-"""Events that say nothing which the log holds: an aggregate stands for trades that come one by one."""
+"""Events that say nothing which the log holds."""
 _LISTED_PER_MESSAGE = 100
+_UNKNOWN = "Invalid symbol"
 
 
 class Binance:
-    """The vendor's protocol; see vendor.Vendor."""
+    """The vendor's protocol; see vendor.Vendor. `aggregates`: these are asked for in place of single trades."""
 
     name = "binance"
     venue = "BINANCE"
+
+    def __init__(self, aggregates: bool = False) -> None:
+        self.aggregates = aggregates
 
     def url(self, settings: StreamSettings, pairs: Sequence[str]) -> str:  # noqa: ARG002
         return f"{settings.url.rstrip('/')}/stream"
 
     def subscribe(self, settings: StreamSettings, pairs: Sequence[str]) -> Sequence[str]:
-        wanted = (("trade", settings.trades), ("bookTicker", settings.quotes))
+        trades = "aggTrade" if self.aggregates else "trade"
+        wanted = ((trades, settings.trades), ("bookTicker", settings.quotes))
         streams = [f"{pair.lower()}@{stream}" for pair in pairs for stream, on in wanted if on]
         parts = [streams[i : i + _LISTED_PER_MESSAGE] for i in range(0, len(streams), _LISTED_PER_MESSAGE)]
         return [
@@ -47,14 +52,25 @@ class Binance:
         return read.each_object(message, _parse)
 
     def newest_request(self, pair: str) -> RestRequest | None:
-        return RestRequest("/api/v3/trades", {"symbol": pair, "limit": 1})
+        path = "/api/v3/aggTrades" if self.aggregates else "/api/v3/trades"
+        return RestRequest(path, {"symbol": pair, "limit": 1})
 
     def trades_request(self, pair: str, first: int, last: int) -> RestRequest:
         limit = min(PAGE, last - first + 1)
-        return RestRequest("/api/v3/historicalTrades", {"symbol": pair, "fromId": first, "limit": limit})
+        path = "/api/v3/aggTrades" if self.aggregates else "/api/v3/historicalTrades"
+        return RestRequest(path, {"symbol": pair, "fromId": first, "limit": limit})
+
+    def recent_request(self, pair: str) -> RestRequest | None:
+        return None if self.aggregates else RestRequest("/api/v3/trades", {"symbol": pair, "limit": PAGE})
+
+    def unknown_symbol(self, words: str) -> bool:
+        return _UNKNOWN in words
 
     def parse_trades(self, pair: str, body: bytes) -> list[Trade | Unusable]:
         def trade(fields: Fields) -> Iterator[Parsed]:
+            if "a" in fields and "id" not in fields:
+                yield _aggregate({**fields, "s": pair}, live=False)
+                return
             yield Trade(
                 pair, read.trade_id(fields, "id"), read.epoch_time_ns(fields, "time"), read.price(fields, "price"),
                 read.size(fields, "qty"), live=False,
@@ -73,9 +89,12 @@ class Binance:
 def _parse(fields: Fields) -> Iterator[Parsed]:
     if "stream" in fields and "data" in fields:  # combined streams wrap each event
         inner = fields["data"]
-        if not isinstance(inner, dict):
-            raise Unfit("wrong_type", "data must be an object")
-        yield from _parse(inner)
+        if isinstance(inner, list):
+            yield from read.each(inner, _parse)
+        elif isinstance(inner, dict):
+            yield from _parse(inner)
+        else:
+            raise Unfit("wrong_type", "data must be an object or a list of them")
         return
     kind = fields.get("e")
     if kind == "trade":
@@ -83,6 +102,8 @@ def _parse(fields: Fields) -> Iterator[Parsed]:
             read.text(fields, "s"), read.trade_id(fields, "t"), read.epoch_time_ns(fields, "T"),
             read.price(fields, "p"), read.size(fields, "q"),
         )  # fmt: skip
+    elif kind == "aggTrade":
+        yield _aggregate(fields, live=True)
     elif kind in (None, "bookTicker") and {"s", "b", "B", "a", "A"} <= fields.keys():
         yield _quote(fields)
     elif isinstance(kind, str):
@@ -95,6 +116,13 @@ def _parse(fields: Fields) -> Iterator[Parsed]:
         yield Heard("answer")
     else:
         raise Unfit("unknown_type", "the message has no type")
+
+
+def _aggregate(fields: Fields, live: bool) -> Trade:
+    return Trade(
+        read.text(fields, "s"), read.trade_id(fields, "a"), read.epoch_time_ns(fields, "T"),
+        read.price(fields, "p"), read.size(fields, "q"), live, aggregate=True,
+    )  # fmt: skip
 
 
 def _quote(fields: Fields) -> Parsed:
@@ -111,4 +139,4 @@ def _refusal(fields: Fields) -> Refusal:
     inner = fields.get("error")
     fault = inner if isinstance(inner, dict) else fields
     words = ": ".join(str(fault[name])[:300] for name in ("code", "msg") if fault.get(name) is not None)
-    return Refusal(words or "no reason given", for_good="Invalid symbol" in words)
+    return Refusal(words or "no reason given", for_good=_UNKNOWN in words)

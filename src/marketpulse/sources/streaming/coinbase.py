@@ -28,6 +28,7 @@ class Coinbase:
 
     name = "coinbase"
     venue = "COINBASE"
+    aggregates = False
 
     def url(self, settings: StreamSettings, products: Sequence[str]) -> str:  # noqa: ARG002
         return settings.url
@@ -52,6 +53,12 @@ class Coinbase:
         return RestRequest(
             f"/products/{product}/trades", {"limit": PAGE, "after": min(first + PAGE, last + 1)}
         )
+
+    def recent_request(self, product: str) -> RestRequest | None:  # noqa: ARG002
+        return None  # older ones are asked for in the same way
+
+    def unknown_symbol(self, words: str) -> bool:
+        return "not a valid product" in words or "NotFound" in words
 
     def parse_trades(self, product: str, body: bytes) -> list[Trade | Unusable]:
         def trade(fields: Fields) -> Iterator[Parsed]:
@@ -97,6 +104,8 @@ def _trade(fields: Fields, live: bool) -> Trade:
 def _quote(fields: Fields, bid_size: str, ask_size: str, time_ns: int) -> Parsed:
     if not all(fields.get(name) for name in ("best_bid", "best_ask")):
         return Heard("ticker without quote")  # an empty book has none
+    if bid_size not in fields and ask_size not in fields:
+        return Heard("ticker without sizes")  # as the vendor said it until 2022
     return Quote(
         read.text(fields, "product_id"), time_ns,
         read.price(fields, "best_bid"), read.size(fields, bid_size),

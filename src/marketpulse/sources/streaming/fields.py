@@ -12,6 +12,7 @@ from marketpulse.model.market import EARLIEST_TIME_NS, LATEST_TIME_NS, PRICE_MAX
 from marketpulse.sources.streaming.parsed import Parsed, Unusable
 
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?")
+_WORDS_MAX = 64
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[-+]\d\d:\d\d)", re.ASCII)
 _UNITS = ((10**17, 1), (10**14, 1_000), (10**11, 1_000_000))  # from 1973 on told apart by size: ns, µs, ms
@@ -38,8 +39,13 @@ def each_object(message: bytes | str, parse: Callable[[Fields], Iterator[Parsed]
         return one_object(value, parse, None)
     if not isinstance(value, list):
         return [Unusable("not_json", f"a message must be a JSON object, found {type(value).__name__}")]
+    return each(value, parse)
+
+
+def each(values: list[Any], parse: Callable[[Fields], Iterator[Parsed]]) -> list[Parsed]:
+    """What each object of a list says: one that cannot be used does not spoil the others."""
     found: list[Parsed] = []
-    for element in value:
+    for element in values:
         own = orjson.dumps(element)
         if isinstance(element, dict):
             found += one_object(element, parse, own)
@@ -65,6 +71,18 @@ def text(fields: Fields, name: str) -> str:
     if not isinstance(value, str) or len(value) > 64 or not value.isprintable():
         raise Unfit("wrong_type", f"{name} must be text, found {_shown(value)}")
     return value
+
+
+def texts(fields: Fields, name: str) -> tuple[str, ...]:
+    """A short list of words or numbers, as texts; what is missing is an empty one."""
+    value = fields.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > _WORDS_MAX:
+        raise Unfit("wrong_type", f"{name} must be a short list, found {_shown(value)}")
+    if not all(isinstance(word, str | int) and len(str(word)) <= _WORDS_MAX for word in value):
+        raise Unfit("wrong_type", f"{name} must hold texts, found {_shown(value)}")
+    return tuple(str(word) for word in value)
 
 
 def _number(fields: Fields, name: str) -> float:

@@ -8,21 +8,20 @@ It has no clock and no connection: receive times come with the messages.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 import pyarrow as pa
 
 from marketpulse.errors import ParameterError
-from marketpulse.model.market import EVENT, QUOTE, TRADE
 from marketpulse.ports import RejectedInput
 from marketpulse.sources.streaming.continuity import GAPS_MAX, Came, Gap, Series
 from marketpulse.sources.streaming.parsed import Heard, LastTrade, Parsed, Quote, Refusal, Trade, Unusable
+from marketpulse.sources.streaming.rows import Rows
 from marketpulse.sources.streaming.vendor import Vendor
 from marketpulse.telemetry import STREAM_GAPS, STREAM_MESSAGES, STREAM_MISSING_TRADES, get_logger
 
-_WINDOW_NS = 250_000_000  # rows of so much receive time may be written kind by kind
 POSITION_BYTES = 3_900  # what a position may have, with some room
 
 
@@ -37,23 +36,30 @@ class Intake:
     trades: bool = True
     quotes: bool = True
     with_venue: bool = False
+    singles: Container[str] | None = (
+        None  # symbols whose trades come one by one, None: all; of others aggregates
+    )
+    parse: Callable[[bytes], Sequence[Parsed]] | None = (
+        None  # None: the vendor's own; answers by REST need another
+    )
     series: dict[str, Series] = field(default_factory=dict)
     refusal: Refusal | None = None
     delays_ns: list[int] = field(default_factory=list)
     declared: list[tuple[str, Gap]] = field(default_factory=list)  # for who asks for what is missing
     newest_ns: int = 0
+    heard: set[str] = field(default_factory=set)  # symbols of which something came, as the vendor writes them
     _names: dict[str, str | None] = field(default_factory=dict)
-    _batches: list[pa.RecordBatch] = field(default_factory=list)
-    _trade_rows: list[tuple[str, int, float, float, str, int]] = field(default_factory=list)
-    _quote_rows: list[tuple[str, int, float, float, float, float, int]] = field(default_factory=list)
-    _group_ns: int = 0
     _rejected: list[RejectedInput] = field(default_factory=list)
     _messages: int = 0
+    _rows: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = Rows(self.source)
 
     def message(self, message: bytes, received_ns: int | None, number: int | None = None) -> None:
         """One message as it came. `received_ns` None: unknown, as in a recording without receive times."""
         self._messages += 1
-        for parsed in self.vendor.parse(message):
+        for parsed in (self.parse or self.vendor.parse)(message):
             try:
                 self._one(parsed, received_ns)
             except ParameterError as error:
@@ -106,14 +112,13 @@ class Intake:
 
     def drain(self) -> tuple[list[pa.RecordBatch], list[RejectedInput]]:
         """What has gathered, in the order in which to write it."""
-        self._close_group()
-        batches, self._batches = self._batches, []
+        batches = self._rows.drain()
         rejected, self._rejected = self._rejected, []
         return batches, rejected
 
     def waiting(self) -> int:
         """Whether there is something to drain, as a rough count."""
-        return len(self._batches) + len(self._trade_rows) + len(self._quote_rows) + len(self._rejected)
+        return len(self._rows) + len(self._rejected)
 
     def position(self) -> dict[str, list[object]]:
         """What was taken, by symbol. Where it grows too long, the oldest gaps are given up."""
@@ -140,7 +145,9 @@ class Intake:
 
     def _one(self, parsed: Parsed, received_ns: int | None) -> None:
         if isinstance(parsed, Trade):
-            if self.trades and self._ours(parsed.symbol) is not None:
+            if parsed.aggregate == (self.singles is None or parsed.symbol in self.singles):
+                self._count("aggregate" if parsed.aggregate else "not asked for")
+            elif self.trades and self._ours(parsed.symbol) is not None:
                 self._trade(parsed, received_ns)
             else:
                 self._count("not asked for")
@@ -148,6 +155,7 @@ class Intake:
             self._quote(parsed, received_ns)
         elif isinstance(parsed, LastTrade):
             self._count("heartbeat")
+            self.heard.add(parsed.symbol)
             if self.trades and self._ours(parsed.symbol) is not None:
                 self.series.setdefault(parsed.symbol, Series()).claim(parsed.trade_id, self._at(received_ns))
         elif isinstance(parsed, Heard):
@@ -179,11 +187,12 @@ class Intake:
             )
             return
         self._count("trade")
+        self.heard.add(trade.symbol)
         self.newest_ns = max(self.newest_ns, trade.time_ns)
         if trade.live and received_ns is not None:
             self.delays_ns.append(received_ns - trade.time_ns)
-        self._group(at)
-        self._trade_rows.append((name, trade.time_ns, trade.price, trade.size, str(trade.trade_id), at))
+        venue = self.vendor.venue
+        self._rows.trade(name, trade.time_ns, trade.price, trade.size, str(trade.trade_id), at, venue)
 
     def _quote(self, quote: Quote, received_ns: int | None) -> None:
         name = self._ours(quote.symbol)
@@ -195,9 +204,8 @@ class Intake:
             self._count("quote without time")  # it stands before the first time of a recording without any
             return
         self._count("quote")
-        at = received_ns or time_ns
-        self._group(at)
-        self._quote_rows.append((name, time_ns, *quote[2:], at))
+        self.heard.add(quote.symbol)
+        self._rows.quote(name, time_ns, quote[2:], received_ns or time_ns, self.vendor.venue)
 
     def _ours(self, symbol: str) -> str | None:
         if symbol not in self._names:
@@ -214,42 +222,8 @@ class Intake:
 
     # --- rows ---
 
-    def _group(self, at_ns: int) -> None:
-        if abs(at_ns - self._group_ns) > _WINDOW_NS:
-            self._close_group()
-            self._group_ns = at_ns
-
-    def _close_group(self) -> None:
-        if self._trade_rows:
-            name, time_ns, price, size, number, at = zip(*self._trade_rows, strict=True)
-            given = {"symbol": name, "event_time_ns": time_ns, "price": price, "size": size,
-                     "trade_id": number, "ingest_time_ns": at}  # fmt: skip
-            self._batches.append(self._batch("trade", TRADE, given, len(name)))
-            self._trade_rows = []
-        if self._quote_rows:
-            columns = zip(*self._quote_rows, strict=True)
-            names = ("symbol", "event_time_ns", "bid", "bid_size", "ask", "ask_size", "ingest_time_ns")
-            quotes = dict(zip(names, columns, strict=True))
-            self._batches.append(self._batch("quote", QUOTE, quotes, len(self._quote_rows)))
-            self._quote_rows = []
-
-    def _batch(
-        self, kind: str, schema: pa.Schema, given: Mapping[str, Sequence[object]], n: int
-    ) -> pa.RecordBatch:
-        same = {"type": kind, "source": self.source, "venue": self.vendor.venue}
-        columns = []
-        for column in schema:
-            if column.name in given:
-                columns.append(pa.array(given[column.name], column.type))
-            elif column.name in same:
-                columns.append(pa.repeat(same[column.name], n))
-            else:
-                columns.append(pa.nulls(n, column.type))
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-
     def _event(self, symbol: str, gap: Gap, state: str, reason: str, count: int) -> None:
         """A `gap` record. It stands at the newest time of its symbol, behind the rows that it speaks of."""
-        self._close_group()
         name = self._ours(symbol)
         at = max(self.series[symbol].newest_ns, gap.to_ns)
         body = {
@@ -257,9 +231,4 @@ class Intake:
             "to_ns": gap.to_ns, "reason": reason, "state": state, "from_id": str(gap.first), "to_id": str(gap.last),
             "trades": count,
         }  # fmt: skip
-        values = ["gap", name, self.source, at, orjson.dumps(body).decode()]
-        self._batches.append(
-            pa.RecordBatch.from_arrays(
-                [pa.array([v], f.type) for v, f in zip(values, EVENT, strict=True)], schema=EVENT
-            )
-        )
+        self._rows.event(body)

@@ -2,7 +2,8 @@
 
 One file a source and hour, gzip, one JSON object a line: {"received_ns", "vendor", "message"}, or "event" where the
 connection came or went. What was written up to a second before a kill is there: a file that ends within a
-line is read up to it. A line that is the vendor's message itself, without our envelope, is read too.
+line is read up to it. A line that is the vendor's message itself, without our envelope, is read too, and so is a
+`.json` file that is one message, or one answer by REST, over many lines.
 """
 
 import gzip
@@ -19,6 +20,7 @@ from marketpulse.sources.streaming.connection import Item
 from marketpulse.telemetry import STREAM_RECORDER_ERRORS, get_logger
 
 _FLUSH_NS = 500_000_000
+_DOCUMENT_BYTES_MAX = 64 << 20
 _HOUR_NS = 3_600 * 10**9
 
 
@@ -98,13 +100,31 @@ class Recorded(NamedTuple):
     received_ns: int | None
     message: bytes | None
     vendor: str | None
+    event: str | None = None  # connected, lost
 
 
 def read(path: Path) -> Iterator[Recorded]:
     """The lines of a recording, up to where a kill has cut it. Raises Fatal when it cannot be opened."""
+    if ".json" in path.suffixes and (whole := _document(path)) is not None:
+        yield Recorded(1, None, whole, None)
+        return
     for number, line in enumerate(_lines(path), start=1):
         if text := line.strip():
             yield _recorded(number, text)
+
+
+def _document(path: Path) -> bytes | None:
+    """A file that is one JSON value; None: it is lines, or too large to tell."""
+    text = b""
+    for line in _lines(path):
+        text += line
+        if len(text) > _DOCUMENT_BYTES_MAX:
+            return None
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return text.strip()
 
 
 def _recorded(number: int, text: bytes) -> Recorded:
@@ -121,7 +141,8 @@ def _recorded(number: int, text: bytes) -> Recorded:
     elif message is not None:
         raw = orjson.dumps(message)
     else:
-        return Recorded(number, value["received_ns"], None, vendor)
+        event = value.get("event")
+        return Recorded(number, value["received_ns"], None, vendor, event if isinstance(event, str) else None)
     return Recorded(number, value["received_ns"], raw, vendor)
 
 

@@ -1,7 +1,8 @@
 """Asks by REST for trades that the feed did not bring, in order, in a thread of its own.
 
 gap -> pages of ids, from the lowest up -> trades
-    \\-> what the vendor does not have, asked a few times, is given up
+    \\-> where these are refused: the newest that the vendor gives to all
+        \\-> what the vendor does not have, asked a few times, is given up
 """
 
 import queue
@@ -90,9 +91,11 @@ class Refill:
         if request is None:
             return
         answer = self._get(request)
-        if not isinstance(answer, str):
-            raw, received_ns = answer
-            self._put(Found(symbol, 0, 0, self.vendor.parse_trades(symbol, raw), received_ns, newest=True))
+        if isinstance(answer, str):
+            self._put(Found(symbol, 0, 0, [], 0, answer, newest=True))
+            return
+        raw, received_ns = answer
+        self._put(Found(symbol, 0, 0, self.vendor.parse_trades(symbol, raw), received_ns, newest=True))
 
     def _range(self, symbol: str, first: int, last: int) -> None:
         if last - first + 1 > self.trades_max:
@@ -108,7 +111,7 @@ class Refill:
         for attempt in range(_TRIES):
             answer = self._get(self.vendor.trades_request(symbol, first, last))
             if isinstance(answer, str):
-                self._put(Found(symbol, first, last, [], 0, answer))
+                self._recent(symbol, first, last, answer)
                 return last + 1
             raw, received_ns = answer
             trades = self.vendor.parse_trades(symbol, raw)
@@ -123,6 +126,17 @@ class Refill:
                 return last + 1
         self._put(Found(symbol, first, last, [], 0, "the vendor does not give them"))
         return last + 1
+
+    def _recent(self, symbol: str, first: int, last: int, why: str) -> None:
+        """The way by ids is refused: what lies among the newest trades comes all the same, the rest will not."""
+        request = self.vendor.recent_request(symbol)
+        answer = why if request is None else self._get(request)
+        if isinstance(answer, str):
+            self._put(Found(symbol, first, last, [], 0, why))
+            return
+        raw, received_ns = answer
+        trades = self.vendor.parse_trades(symbol, raw)
+        self._put(Found(symbol, first, last, trades, received_ns, f"older trades are refused: {why}"))
 
     def _get(self, request: RestRequest) -> tuple[bytes, int] | str:
         """(body, receive time), or why there will be none."""

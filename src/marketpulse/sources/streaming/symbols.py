@@ -35,6 +35,11 @@ def joined(symbol: str) -> str:
     return re.sub(r"[-/_]", "", _checked(symbol))
 
 
+def is_pair(symbol: str) -> bool:
+    """Whether this is a pair, BTC-USD or BTC/USD, and no share's class such as BRK-B."""
+    return bool(re.fullmatch(r"[A-Za-z0-9]{2,20}[-/][A-Za-z0-9]{2,10}", symbol.strip()))
+
+
 def _checked(symbol: str) -> str:
     plain = symbol.strip().upper()
     if not _PAIR.fullmatch(plain):

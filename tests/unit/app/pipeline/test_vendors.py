@@ -4,10 +4,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from marketpulse.app.pipeline.vendors import open_polled
+from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
-from marketpulse.settings import AlphaVantageSettings, Settings, YahooSettings
+from marketpulse.settings import (
+    AlpacaSettings,
+    AlphaVantageSettings,
+    FinnhubSettings,
+    PolygonSettings,
+    Settings,
+    YahooSettings,
+)
 from marketpulse.sources.rest.polled import PolledSource
 from vendor_answers import recorded
 from vendor_server import Reply, VendorServer, scripted, vendor
@@ -80,3 +87,20 @@ def test_yahoo_needs_no_key(tmp_path: Path) -> None:
         assert [item.reason for item in source.poll(0.0).rejected] == ["bad_answer"]
         assert "marketpulse" in server.requests[0].headers["user-agent"]
     assert not (tmp_path / "budgets").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "variable"),
+    [
+        (AlpacaSettings(symbols=("IBM",)), "APCA_API_KEY_ID"), (PolygonSettings(symbols=("IBM",)), "POLYGON_API_KEY"),
+        (FinnhubSettings(symbols=("IBM",)), "FINNHUB_API_KEY"),
+    ],
+)  # fmt: skip
+def test_a_feed_without_its_key_says_which_one_it_wants(tmp_path: Path, source: Any, variable: str) -> None:
+    clock = ManualClock(NOW_NS)
+    with pytest.raises(SettingsError, match=variable):
+        open_timed(Settings(data_dir=tmp_path, keys={}), source, source.kind, clock)
+    keys = dict.fromkeys(("alpaca", "alpaca_secret", "polygon", "finnhub"), SecretStr(VENDORS_KEY))
+    opened = open_timed(Settings(data_dir=tmp_path, keys=keys), source, source.kind, clock)
+    assert opened.trading(NOW_NS, NOW_NS)
+    assert VENDORS_KEY not in repr(opened)

@@ -34,3 +34,9 @@ def test_bytes_that_are_no_text_stay_as_they_are() -> None:
 def test_without_a_key_nothing_is_hidden() -> None:
     assert Veil(None).text("anything") == "anything"
     assert Veil(Key(SecretStr(""), parameter="apikey")).text("anything") == "anything"
+
+
+def test_a_frame_stays_as_long_as_it_was() -> None:
+    veil = Veil(Key(SecretStr("hush")))
+    assert veil.frame(b"\x91\xa9not hush!\xff") == b"\x91\xa9not ****!\xff"
+    assert Veil().frame(b"\xff") == b"\xff"

@@ -27,10 +27,31 @@ def test_a_best_bid_and_ask_has_no_time_of_its_own() -> None:
     assert said("bookTicker") == [Quote("BTCUSDT", None, 61230.0, 1.5, 61230.01, 2.25)]
 
 
-def test_an_aggregate_is_no_trade_an_answer_is_heard_and_an_error_refuses() -> None:
-    assert said("aggTrade") == [Heard("aggTrade")]
+def test_an_aggregate_is_marked_as_one_an_answer_is_heard_and_an_error_refuses() -> None:
+    assert said("aggTrade") == [Trade("BTCUSDT", 7, AT + 124_000_000, 61230.01, 3.0, aggregate=True)]
     assert said("answer") == [Heard("answer")]
     assert said("error") == [Refusal("2: Invalid request: unknown method", for_good=False)]
+
+
+def test_events_come_bare_in_arrays_and_wrapped() -> None:
+    trade, bare = BINANCE["trade"], BINANCE["in µs"]
+    ids = [900, 901]
+    for message in ([trade, bare], {"stream": "x", "data": [trade["data"], bare]}):
+        assert [t.trade_id for t in Binance().parse(orjson.dumps(message)) if isinstance(t, Trade)] == ids
+    [fault, good] = Binance().parse(orjson.dumps({"stream": "x", "data": [{**bare, "p": "-1"}, bare]}))
+    assert isinstance(fault, Unusable)
+    assert isinstance(good, Trade)
+
+
+def test_aggregates_are_asked_for_in_place_of_trades() -> None:
+    vendor = Binance(aggregates=True)
+    [message] = vendor.subscribe(BinanceSettings(symbols=("BTC-USDT",)), ("BTCUSDT",))
+    assert orjson.loads(message)["params"] == ["btcusdt@aggTrade", "btcusdt@bookTicker"]
+    assert vendor.trades_request("BTCUSDT", 5, 6).path == "/api/v3/aggTrades"
+    body = b'[{"a":26,"p":"0.5","q":"4","f":27,"l":28,"T":1772600767123,"m":true,"M":true}]'
+    assert vendor.parse_trades("BTCUSDT", body) == [
+        Trade("BTCUSDT", 26, AT + 123_000_000, 0.5, 4.0, live=False, aggregate=True)
+    ]
 
 
 @given(spoilt())

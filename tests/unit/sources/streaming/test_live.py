@@ -12,7 +12,7 @@ from marketpulse.errors import SettingsError
 from marketpulse.settings import BinanceSettings, CoinbaseSettings, RecordingSettings, StreamSettings
 from marketpulse.sources.streaming.live import LiveSource
 from marketpulse.sources.streaming.recorded import RecordedSource
-from marketpulse.sources.streaming.vendors import VENDORS
+from marketpulse.sources.streaming.vendors import VENDORS, vendor_of
 
 PRODUCTS = {"coinbase": ("BTC-USD", "ETH-USD"), "binance": ("BTCUSDT", "ETHUSDT")}
 
@@ -24,10 +24,16 @@ def settings_for(exchange: Exchange, **more: Any) -> StreamSettings:
 
 
 def opened(exchange: Exchange, position: str | None = None, **more: Any) -> LiveSource:
+    if exchange.aggregates:
+        more["aggregates"] = True
+    settings = settings_for(exchange, **more)
     source = LiveSource(
-        VENDORS[exchange.vendor], settings_for(exchange, **more), exchange.vendor, lateness_ns=2 * 10**9,
+        vendor_of(settings, exchange.vendor),
+        settings,
+        exchange.vendor,
+        lateness_ns=2 * 10**9,
         backoff_s=(0.02, 0.2),
-    )  # fmt: skip
+    )
     assert source.start(position).mode == "live"
     return source
 
@@ -156,3 +162,44 @@ def test_a_recording_of_a_faulty_feed_gives_the_same_rows_through_the_same_parse
     assert [r["ingest_time_ns"] for r in replayed] == [
         r["ingest_time_ns"] for r in rows if r["type"] == "trade"
     ]
+
+
+def test_aggregates_alone_are_checked_and_refilled_by_their_own_ids() -> None:
+    with running(
+        Exchange("binance", PRODUCTS["binance"], 600, seed=3, fault_rate=0.02, aggregates=True)
+    ) as exchange:
+        source = opened(exchange)
+        rows: list[dict[str, Any]] = []
+        position, _ = gathered(source, 600, rows)
+        source.close()
+        assert sorted(keys(rows)) == sorted(truth(exchange))
+        assert json.loads(position or "{}")["aggregates"] == 1
+        assert exchange.requests > 0
+
+
+def test_a_position_of_single_trades_is_no_place_among_aggregates() -> None:
+    with running(Exchange("binance", ("BTCUSDT",), 20, aggregates=True)) as exchange:
+        source = opened(exchange, '{"BTCUSDT":[5000000,1]}')
+        rows: list[dict[str, Any]] = []
+        gathered(source, 20, rows)
+        source.close()
+        assert keys(rows) == truth(exchange)
+
+
+def test_where_history_is_refused_the_newest_trades_fill_a_gap_all_the_same() -> None:
+    exchange = Exchange("binance", ("BTCUSDT",), 400, seed=5, fault_rate=0.02, history_refused=True)
+    with running(exchange):
+        source = opened(exchange)
+        rows: list[dict[str, Any]] = []
+        gathered(source, 400, rows)
+        source.close()
+        assert sorted(keys(rows)) == sorted(truth(exchange))
+
+
+def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name() -> None:
+    with running(Exchange("binance", ("BTCUSDT", "XRPUSDT"), 100)) as exchange:
+        exchange.tape = [trade for trade in exchange.tape if trade[0] == "BTCUSDT"]
+        source = opened(exchange, silence_s=0.5)
+        with pytest.raises(SettingsError, match=r"symbol=XRPUSDT.*Invalid symbol"):
+            gathered(source, 1_000, [], wait_s=20)
+        source.close()
