@@ -56,7 +56,7 @@ class MarketRecords:
         found: list[Outgoing | OutgoingRows] = []
         if polled.hello is not None:
             found += self._everywhere(_hello(polled.hello), partitions)
-            found += self._everywhere({"type": "clock"}, partitions)  # log time may have stood still for long
+            found += self.clock(partitions)  # log time may have stood still for long
         for batch in polled.batches:
             rows = self._rows(batch)
             found += self._records(batch, partitions) if rows is None else [rows]
@@ -82,6 +82,9 @@ class MarketRecords:
             place = -1 if encoded.partition is None else encoded.partition
             headers: Headers = None if encoded.headers is None else list(encoded.headers)
             yield Outgoing(self._market, place, encoded.key, encoded.value, headers)
+
+    def clock(self, partitions: int) -> list[Outgoing]:
+        return list(self._everywhere({"type": "clock"}, partitions))
 
     def heartbeat(self, source: str, event_time_ns: int, partitions: int) -> list[Outgoing]:
         record: dict[str, object] = {"type": "heartbeat", "source": source, "event_time_ns": event_time_ns}

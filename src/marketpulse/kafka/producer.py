@@ -85,6 +85,17 @@ class KafkaMarketLog:
         self._recover()
         return self._transactions.last_position()
 
+    def committed_position(self) -> str | None:
+        """The position of the newest commit that this process knows of; nobody is asked."""
+        return None if self._transactions is None else self._transactions.last_position()
+
+    def clock(self) -> None:
+        """Move the log's time to now, in every partition: while the broker was away it stood still, and rows would be ahead
+        of it. Raises Retryable."""
+        self._settle()
+        self._add(self._records.clock(self._partition_count()))
+        self._send()
+
     def write(self, polled: Polled) -> None:
         """Take everything of `polled`: hello, rows, rejected rows, goodbye, position.
 

@@ -47,6 +47,12 @@ class KafkaProducerSettings(Section):
         description="most bytes that go as one batch of a partition; `batch.size` is understood; unset: 1000000",
     )
 
+    spool_mb: int = Field(
+        1_024,
+        ge=0,
+        description="most MiB of each live feed that wait on the disk while the broker is away; 0: none do",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _known_names(cls, value: Any) -> Any:
