@@ -256,12 +256,34 @@ class SimulateSettings(Section):
 
 class KafkaSourceSettings(Section):
     kind: Literal["kafka"] = "kafka"
-    topic: str = Field(description="an existing topic with foreign JSON")
+    topic: str = Field(description="an existing topic with foreign JSON or Avro")
     bootstrap_servers: str | None = Field(None, description="its cluster, where it is another")
     mapping: Mapping = Field(default_factory=Mapping)
     mode: Literal["auto", "live", "historical"] = Field(
         "auto", description="auto: live when the first rows are younger than max_age"
     )
+    schema_registry: str | None = Field(
+        None,
+        pattern=r"^https?://[^@/]+(/.*)?$",
+        description="the address of the registry that has its Avro schemas",
+    )
+    registry_user: str | None = Field(None, description="the login at the registry, where it asks for one")
+    registry_password: SecretStr | None = Field(
+        None, description="its password; from the environment or `.env` only"
+    )
+    schema_file: Path | None = Field(
+        None, description="a file with its Avro schema, where there is no registry"
+    )
+    schema_header: bool = Field(
+        True,
+        description="with schema_file: values begin with Confluent's five bytes, a zero and the schema's id",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "KafkaSourceSettings":
+        if self.schema_registry is not None and self.schema_file is not None:
+            raise ValueError("set schema_registry or schema_file, not both")
+        return self
 
 
 class ParitySettings(Section):

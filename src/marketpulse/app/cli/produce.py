@@ -148,7 +148,7 @@ def simulate(
 
 @kinds.command()
 def kafka(
-    topic: Annotated[str, typer.Option(help="An existing topic with foreign JSON.")],
+    topic: Annotated[str, typer.Option(help="An existing topic with foreign JSON or Avro.")],
     bootstrap_servers: Annotated[str | None, typer.Option(help="Its cluster, where it is another.")] = None,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
     time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,
