@@ -69,6 +69,9 @@ EXAMPLES: dict[str, Any] = {
     "files": ["data/*.csv"],
     "topic": "stock-prices",
     "bootstrap_servers": "other-cluster:9092",
+    "schema_registry": "http://127.0.0.1:8081",
+    "registry_user": "marketpulse",
+    "schema_file": "tick.avsc",
     "duration_s": 600,
     "every_s": 60,
     "record": "/var/lib/marketpulse/recordings",
@@ -88,7 +91,7 @@ REQUIRED: dict[str, Any] = {"symbols": ["IBM", "BRK.B"]}
 SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("my-files", ReplaySettings, "files of trades, quotes or bars"),
     ("my-market", SimulateSettings, "a simulated market"),
-    ("my-topic", KafkaSourceSettings, "an existing topic with foreign JSON"),
+    ("my-topic", KafkaSourceSettings, "an existing topic with foreign JSON or Avro"),
     ("alpha_vantage", AlphaVantageSettings, "bars of Alpha Vantage, asked by REST"),
     ("yahoo", YahooSettings, "bars of Yahoo's chart API, asked by REST"),
     ("push", HttpSettings, "rows that others push by HTTP"),

@@ -232,7 +232,9 @@ class Mapping(Section):
 
 class ReplaySettings(Section):
     kind: Literal["replay"] = "replay"
-    files: tuple[str, ...] = Field(description="CSV, JSON lines or Parquet; globs and directories are taken")
+    files: tuple[str, ...] = Field(
+        description="CSV, JSON lines or Parquet; globs, directories and URLs are taken, and s3://bucket/folder/ for all in it"
+    )
     mapping: Mapping = Field(default_factory=Mapping)
     speed: str = Field(
         "recorded", description="`recorded`, `20x` (times faster), `500/s` (rows a second) or `max`"
@@ -272,18 +274,12 @@ class KafkaSourceSettings(Section):
         None, description="its password; from the environment or `.env` only"
     )
     schema_file: Path | None = Field(
-        None, description="a file with its Avro schema, where there is no registry"
+        None, description="a file with its Avro schema; it goes before a registry"
     )
     schema_header: bool = Field(
         True,
         description="with schema_file: values begin with Confluent's five bytes, a zero and the schema's id",
     )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "KafkaSourceSettings":
-        if self.schema_registry is not None and self.schema_file is not None:
-            raise ValueError("set schema_registry or schema_file, not both")
-        return self
 
 
 class ParitySettings(Section):

@@ -84,10 +84,14 @@ def open_source(
         simulated = SimulateSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock)
         return simulated, simulated.resumable
     if isinstance(source_settings, ReplaySettings):
-        kind = SampleSource if source_settings.sample else ReplaySource
-        return kind(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), (
-            not source_settings.sample
-        )
+        if source_settings.sample:
+            return SampleSource(
+                source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive
+            ), False
+        return ReplaySource(
+            source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive,
+            fetched=settings.data_dir / "fetched" / carried, s3=settings.s3,
+        ), True  # fmt: skip
     if isinstance(source_settings, AlphaVantageSettings | YahooSettings):
         return open_polled(settings, source_settings, carried, clock, alive), True
     if isinstance(source_settings, HttpSettings):
