@@ -21,6 +21,7 @@ NAMES = (
     "load",
     "page_load",
     "postgres",
+    "produce",
     "redis_store",
     "scale",
     "small_turns",

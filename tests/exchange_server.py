@@ -42,7 +42,7 @@ class Exchange:
         self.connections = 0
         self.requests = 0
         self.lock = threading.Lock()
-        self.stop = threading.Event()
+        self.stop, self.closed = threading.Event(), threading.Event()
         self.url = self.rest_url = ""
 
     # --- what is sent ---
@@ -147,8 +147,12 @@ class Exchange:
             socket.send(mine)
         return 1
 
+    def stop_trading(self) -> None:
+        """Nothing happens any more; who asks is answered."""
+        self.closed.set()
+
     def trade(self) -> None:
-        while not self.stop.is_set() and self.happened < len(self.tape):
+        while not (self.stop.is_set() or self.closed.is_set()) and self.happened < len(self.tape):
             time.sleep(self.every_s)
             with self.lock:
                 self.happened += 1

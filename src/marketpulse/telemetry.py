@@ -45,6 +45,15 @@ ROWS_PRODUCED = _counter("rows_produced", "Rows written to `market`", "source", 
 INPUT_REJECTED = _counter(
     "input_rejected", "Rows of a source's input that were set aside", "source", "reason"
 )
+SPOOL_ROWS = _gauge("spool_rows", "Rows of a live feed that wait on the disk for the broker", "source")
+SPOOL_BYTES = _gauge("spool_bytes", "Bytes of a live feed that wait on the disk for the broker", "source")
+SPOOL_AGE_SECONDS = _gauge(
+    "spool_age_seconds", "How long the oldest row of a live feed has waited on the disk", "source"
+)
+SPOOLED_ROWS = _counter("spooled_rows", "Rows of a live feed that went to the disk before the log", "source")
+SPOOL_REFUSED = _counter(
+    "spool_refused", "Times a feed had to wait: no room on the disk, or a fault of it", "source", "why"
+)
 SOURCE_ERRORS = _counter("source_errors", "Faults of a source's far end", "source")
 REST_REQUESTS = _counter(
     "rest_requests", "Requests to a vendor by their end: good, limit, key, refused, failed", "source", "end"

@@ -1,5 +1,8 @@
 """`produce` on the real broker: a file through kills, a foreign topic, a simulated market, a second start."""
 
+import gzip
+import io
+import json
 import os
 import random
 import signal
@@ -10,15 +13,25 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 
 from bare_clients import BareTopic
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.produce import run
 from marketpulse.model.market import COMPLETE
-from marketpulse.settings import AnySource, KafkaSourceSettings, ReplaySettings, Settings, SimulateSettings
+from marketpulse.settings import (
+    AnySource,
+    KafkaSourceSettings,
+    Mapping,
+    ReplaySettings,
+    S3Settings,
+    Settings,
+    SimulateSettings,
+)
 from marketpulse.sources.defaults import bundled
 from marketpulse.telemetry import Health
+from s3_server import Bucket
 
 pytestmark = pytest.mark.integration
 
@@ -111,6 +124,53 @@ def test_the_bundled_days_arrive_whole_and_a_second_start_adds_nothing(
     twice = [r for _, r in committed(kafka_settings)]
     assert sum(r["type"] == "bar" for r in twice) == 2 * 3_016
     assert len({r["run_id"] for r in twice if r["type"] == "hello"}) == 2
+
+
+def test_files_of_a_bucket_are_replayed_whole_and_once(kafka_settings: Settings, s3_bucket: Bucket) -> None:
+    for day in range(3):
+        lines = "".join(f"{1_767_366_000 + 86_400 * day + i},AAA,{100 * day + i + 1}\n" for i in range(50))
+        body = gzip.compress(f"time,symbol,price\n{lines}".encode())
+        s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key=f"ticks/{day}.csv.gz", Body=body)
+    settings = kafka_settings.model_copy(update={"s3": S3Settings(**s3_bucket.settings())})
+    source = ReplaySettings(files=(f"{s3_bucket.url}/ticks/",), speed="max")
+    for _ in range(2):  # the second time there is nothing left to do
+        produced(settings, source, "bucket")
+        trades = [r["price"] for _, r in committed(settings) if r["type"] == "trade"]
+        assert sorted(trades) == [100.0 * day + i + 1 for day in range(3) for i in range(50)]
+    assert not (settings.data_dir / "fetched" / "bucket").exists(), "nothing of them stays"
+
+
+def test_foreign_avro_arrives_as_trades_and_goes_on_behind_what_it_had(
+    kafka_settings: Settings, tmp_path: Path
+) -> None:
+    fields = [{"name": "sym", "type": "string"}, {"name": "px", "type": "double"},
+              {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]  # fmt: skip
+    schema = {"type": "record", "name": "Tick", "fields": fields}
+    file = tmp_path / "tick.avsc"
+    file.write_text(json.dumps(schema))
+    topic = BareTopic(kafka_settings.kafka.bootstrap_servers, f"{kafka_settings.kafka.topic_prefix}avro")
+    topic.make(2)
+
+    def value(i: int) -> bytes:
+        stream = io.BytesIO(b"\0\0\0\0\1")
+        stream.seek(0, io.SEEK_END)
+        fastavro.schemaless_writer(
+            stream, schema, {"sym": f"S{i % 3}", "px": i + 0.5, "at": 1_600_000_000_000 + i}
+        )
+        return stream.getvalue()
+
+    mapping = Mapping(columns={"symbol": "sym", "price": "px", "time": "at"})
+    source = KafkaSourceSettings(topic=topic.name, schema_file=file, mapping=mapping)
+    topic.write([value(i) for i in range(0, 200, 2)] + [b'{"sym":"S0"}'], 0)
+    produced(kafka_settings, source, "avro", seconds=7)
+    topic.write([value(i) for i in range(1, 200, 2)], 1)
+    produced(kafka_settings, source, "avro", seconds=7)
+    trades = [r for _, r in committed(kafka_settings) if r["type"] == "trade"]
+    assert sorted((r["price"], r["symbol"], r["event_time_ns"]) for r in trades) == [
+        (i + 0.5, f"S{i % 3}", (1_600_000_000_000 + i) * 1_000_000) for i in range(200)
+    ]
+    ((_, letter),) = committed(kafka_settings, "dead-letters")
+    assert (letter["reason"], letter["offset"]) == ("not_avro", 100)
 
 
 def test_unkeyed_foreign_json_arrives_keyed_by_symbol_in_order_of_time(kafka_settings: Settings) -> None:

@@ -74,6 +74,17 @@ def client_config(settings: Settings, role: Role, **overrides: Any) -> dict[str,
     return config
 
 
+def source_config(settings: Settings, **overrides: Any) -> dict[str, Any]:
+    """The configuration of a client that writes a source's rows: `[kafka.producer]`, where it says something, goes
+    before `[kafka.client]`. Raises as `client_config`."""
+    chosen = settings.kafka.producer
+    properties = {
+        "compression.type": chosen.compression, "linger.ms": chosen.linger_ms, "batch.size": chosen.batch_bytes,
+    }  # fmt: skip
+    given = {name: value for name, value in properties.items() if value is not None}
+    return client_config(settings, "producer", **given, **overrides)
+
+
 class LogProducer(Producer):
     """The library's producer, but all that its callbacks meet comes out as KafkaException.
 

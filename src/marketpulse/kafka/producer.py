@@ -8,21 +8,25 @@ What was handed over belongs to the log: after Retryable it is kept and sent aga
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.kafka.client import LogProducer, client_config, error_of
+from marketpulse.kafka.client import LogProducer, error_of, source_config
 from marketpulse.kafka.client_names import max_block_s
-from marketpulse.kafka.market_records import MarketRecords, Outgoing, count_by_type
+from marketpulse.kafka.market_records import MarketRecords, Outgoing, OutgoingRows, count_by_type
+from marketpulse.kafka.row_sender import RowSender
 from marketpulse.kafka.source_position import PositionedTransactions, is_lost
 from marketpulse.ports import Polled
 from marketpulse.settings import Settings
 from marketpulse.telemetry import INPUT_REJECTED, ROWS_PRODUCED, get_logger
 
 _COMMIT_S = 0.1  # a commit takes 7 ms: one for each row would be the whole time
-_PENDING_BYTES_MAX = 16 * 1024 * 1024  # then commit at once: a lost transaction is sent again from memory
+_BULK_COMMIT_S = 0.5  # while much is written: a commit waits until all of it is acknowledged
+_BULK_BYTES = 2 * 1024 * 1024  # that a live source does not bring in a tenth of a second
+_PENDING_BYTES_MAX = 32 * 1024 * 1024  # then commit at once: a lost transaction is sent again from memory
 _FLUSH_S = 10.0
 _PARTITIONS_S = 60.0  # how often the topic is asked for new partitions
 _BACKLOG_MAX = 2_000  # undelivered records beyond which a heartbeat is left out: the next one says more
@@ -32,8 +36,8 @@ class KafkaMarketLog:
     """One source's MarketLog. All methods are called from one thread.
 
     With `exactly_once` every row is in a transaction that also commits the newest `position`. A
-    transaction that is 100 ms old is committed by the next call of any kind, so call something
-    (`heartbeat`, or `write(Polled())`) several times a second, or `flush`.
+    transaction that is 100 ms old (500 ms where it holds over 2 MiB) is committed by the next call of any
+    kind, so call something (`heartbeat`, or `write(Polled())`) several times a second, or `flush`.
 
     Without it rows go through an idempotent queue: no duplicate, no reordering, and no loss while
     this process lives, but a killed process loses what the broker had not acknowledged.
@@ -47,12 +51,14 @@ class KafkaMarketLog:
     def __init__(self, settings: Settings, source: str, *, exactly_once: bool) -> None:
         self._source = source
         self._market = settings.topic("market")
-        self._records = MarketRecords(settings, source)
+        self._records = MarketRecords(settings, source, in_rows=exactly_once)
         self._block_s = max_block_s(settings.kafka.client)
-        self._pending: list[Outgoing] = []
+        self._pending: list[Outgoing | OutgoingRows] = []
         self._pending_bytes = 0
         self._pending_rows: Counter[str] = Counter()
         self._sent = 0  # how many of `_pending` the client has taken
+        self._sent_rows = 0  # and how many rows of the next one
+        self._sender: RowSender | None = None
         self._taken: Polled | None = None
         self._failure: KafkaError | None = None
         self._partitions = 0
@@ -63,7 +69,7 @@ class KafkaMarketLog:
             self._transactions = PositionedTransactions(settings, source, self._delivered)
         else:
             # 0: a record waits for the broker as long as it takes; the queue's bound stops the source.
-            config = client_config(settings, "producer", linger_ms=1, message_timeout_ms=0)
+            config = source_config(settings, message_timeout_ms=0)
             self._queue = LogProducer(
                 {**config, "delivery.report.only.error": True, "on_delivery": self._delivered}
             )
@@ -78,6 +84,17 @@ class KafkaMarketLog:
             return None
         self._recover()
         return self._transactions.last_position()
+
+    def committed_position(self) -> str | None:
+        """The position of the newest commit that this process knows of; nobody is asked."""
+        return None if self._transactions is None else self._transactions.last_position()
+
+    def clock(self) -> None:
+        """Move the log's time to now, in every partition: while the broker was away it stood still, and rows would be ahead
+        of it. Raises Retryable."""
+        self._settle()
+        self._add(self._records.clock(self._partition_count()))
+        self._send()
 
     def write(self, polled: Polled) -> None:
         """Take everything of `polled`: hello, rows, rejected rows, goodbye, position.
@@ -131,6 +148,8 @@ class KafkaMarketLog:
                 get_logger().error("rows_lost", source=self._source, records=len(self._queue))
             raise
         finally:
+            if self._sender is not None:
+                self._sender.close()
             if self._transactions is not None:
                 self._transactions.close()
 
@@ -149,9 +168,12 @@ class KafkaMarketLog:
         for item in polled.rejected:
             INPUT_REJECTED.labels(self._source, item.reason).inc()
 
-    def _add(self, records: list[Outgoing]) -> None:
+    def _add(self, records: Sequence[Outgoing | OutgoingRows]) -> None:
         self._pending += records
-        self._pending_bytes += sum(len(record.value) for record in records)
+        self._pending_bytes += sum(
+            len(record.value) if isinstance(record, Outgoing) else record.rows.values.nbytes
+            for record in records
+        )
 
     def _partition_count(self) -> int:
         """Asked of the broker now and then; what is known serves while it is away."""
@@ -181,12 +203,16 @@ class KafkaMarketLog:
     def _recover(self) -> None:
         """After a fault: a new client, and the knowledge of whether the last commit held."""
         if self._transactions is not None and self._transactions.producer is None:
-            self._sent = 0
+            self._sent = self._sent_rows = 0
+            self._sender = None
             if self._transactions.recover():
                 self._forget_pending()
 
     def _due(self) -> bool:
-        return self._transactions is None or self._transactions.open_for_s() >= _COMMIT_S
+        if self._transactions is None:
+            return True
+        wait_s = _BULK_COMMIT_S if self._pending_bytes >= _BULK_BYTES else _COMMIT_S
+        return self._transactions.open_for_s() >= wait_s
 
     def _settle(self) -> None:
         """Finish what an earlier call could not: rows that the client has not taken, or that a lost
@@ -201,23 +227,20 @@ class KafkaMarketLog:
         """Give the client what it has not taken yet. Raises Retryable when its queue stays full."""
         client = self._client()
         if self._transactions is not None and not self._transactions.is_open():
-            self._sent = 0
+            self._sent = self._sent_rows = 0
             if self._pending or self._transactions.wants_commit():
                 self._transactions.begin()
         deadline = time.monotonic() + self._block_s
         while self._sent < len(self._pending):
-            record = self._pending[self._sent]
             try:
-                client.produce(
-                    record.topic, record.value, record.key, record.partition, headers=record.headers
-                )
-                self._sent += 1
-            except BufferError:
+                if self._took(client, self._pending[self._sent]):
+                    self._sent += 1
+                    continue
                 self._serve(client, 0.05)
                 if time.monotonic() > deadline:
                     raise Retryable(
                         f"the queue to the broker has been full for {self._block_s:g} s: it is away or slow"
-                    ) from None
+                    )
             except KafkaException as error:
                 self._raise_failure()
                 if self._transactions is not None:
@@ -226,6 +249,24 @@ class KafkaMarketLog:
         self._serve(client, 0)
         if self._transactions is None:
             self._forget_pending()
+
+    def _took(self, client: Producer, record: Outgoing | OutgoingRows) -> bool:
+        """Whether the client's queue had room for all of it; of rows it takes what it has room for."""
+        if isinstance(record, Outgoing):
+            try:
+                client.produce(
+                    record.topic, record.value, record.key, record.partition, headers=record.headers
+                )
+            except BufferError:
+                return False
+            return True
+        if self._sender is None:
+            self._sender = RowSender(client)
+        self._sent_rows = self._sender.offer(record.topic, record.rows, self._sent_rows)
+        if self._sent_rows < len(record.rows):
+            return False
+        self._sent_rows = 0
+        return True
 
     def _serve(self, client: Producer, timeout_s: float) -> None:
         """Let the client report what became of its records."""
@@ -253,7 +294,7 @@ class KafkaMarketLog:
             ROWS_PRODUCED.labels(self._source, kind).inc(count)
         self._pending.clear()
         self._pending_rows.clear()
-        self._pending_bytes = self._sent = 0
+        self._pending_bytes = self._sent = self._sent_rows = 0
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002
         """A record that was refused for good; those of a lost transaction are sent again."""

@@ -64,9 +64,10 @@ class RowRecords:
         return len(self.key_ends) - 1
 
 
-def lay_out_rows(batch: pa.RecordBatch) -> RowRecords:
-    """The records of `encode_rows` on the JSON wire, without an object for each."""
-    values, value_ends = json_lines(batch, nulls=True)
+def lay_out_rows(batch: pa.RecordBatch, *, nulls: bool = True) -> RowRecords:
+    """The records of `encode_rows` on the JSON wire, without an object for each. Without `nulls` fields that are null
+    are left out."""
+    values, value_ends = json_lines(batch, nulls=nulls)
     symbols = batch.column("symbol").cast(pa.string())
     _, places, texts = symbols.buffers()
     begin, end = symbols.offset, symbols.offset + len(symbols) + 1

@@ -26,18 +26,21 @@ class RowSender:
 
     def send(self, topic: str, rows: RowRecords) -> None:
         """Put the rows into the client's queue; waits while that is full. Raises KafkaException."""
+        done = 0
+        while (done := self.offer(topic, rows, done)) < len(rows):
+            self._producer.poll(_WAIT_S)
+
+    def offer(self, topic: str, rows: RowRecords, first: int = 0) -> int:
+        """Put rows from `first` on into the client's queue, as many as it has room for; the first that it has no room
+        for, or n. Raises KafkaException."""
         place = self._topics.get(topic)
         if place is None:
             handle = native.handle_of(self._producer)
             place = self._topics[topic] = native.topic_new(handle, topic.encode(), None)
-        done = 0
-        while True:
-            done = send_from(done, rows, place)
-            if done == len(rows):
-                return
-            if (code := native.last_error()) != KafkaError._QUEUE_FULL:
-                raise KafkaException(KafkaError(code))
-            self._producer.poll(_WAIT_S)
+        done = send_from(first, rows, place)
+        if done < len(rows) and (code := native.last_error()) != KafkaError._QUEUE_FULL:
+            raise KafkaException(KafkaError(code))
+        return done
 
     def close(self) -> None:
         self._let_go()

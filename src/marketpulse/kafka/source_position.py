@@ -13,7 +13,7 @@ from typing import NoReturn
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.kafka.client import LogProducer, client_config, error_of, send_offsets
+from marketpulse.kafka.client import LogProducer, client_config, error_of, send_offsets, source_config
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, TRANSACTIONS, get_logger
 
@@ -89,8 +89,8 @@ class PositionedTransactions:
         if self.producer is not None:
             return False
         self.producer = producer = LogProducer(
-            client_config(
-                self._settings, "producer", transactional_id=self._name, transaction_timeout_ms=_TRANSACTION_MS,
+            source_config(
+                self._settings, transactional_id=self._name, transaction_timeout_ms=_TRANSACTION_MS,
                 delivery_report_only_error=True, on_delivery=self._delivered,
             )
         )  # fmt: skip

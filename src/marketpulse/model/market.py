@@ -205,6 +205,7 @@ class DeadLetter:
 
 REASONS = {
     "not_json": "the value is not a JSON object",
+    "not_avro": "the value is not Avro of its topic's schema",
     "unreadable_frame": "the Arrow frame cannot be read",
     "too_large": "the record is larger than market data can be",
     "unknown_type": "the field `type` is missing or unknown",

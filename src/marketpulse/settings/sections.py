@@ -1,10 +1,11 @@
 """The sections of the tree: every setting with its default, its bounds and its meaning."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
@@ -14,6 +15,73 @@ DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2)
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_PRODUCER_NAMES = {"compression.type": "compression", "compression.codec": "compression", "linger.ms": "linger_ms",
+                   "queue.buffering.max.ms": "linger_ms", "batch.size": "batch_bytes"}  # fmt: skip
+"""Java's names and librdkafka's, and what they are here."""
+_PRODUCER_ALWAYS = {
+    "acks": ("all", "-1"),
+    "request.required.acks": ("all", "-1"),
+    "enable.idempotence": ("true",),
+}
+"""What is so whatever is set, and the values that say so."""
+
+
+class KafkaProducerSettings(Section):
+    """Names are taken as Java clients write them too; TOML reads `linger.ms = 5` as a table in a table."""
+
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None = Field(
+        None, description="of the sources' rows; `compression.type` is understood; unset: lz4"
+    )
+    linger_ms: float | None = Field(
+        None,
+        ge=0,
+        le=900_000,
+        description="how long a row waits for others to go with it; `linger.ms` is understood; unset: 2",
+    )
+    batch_bytes: int | None = Field(
+        None,
+        ge=1,
+        le=2_147_483_647,
+        description="most bytes that go as one batch of a partition; `batch.size` is understood; unset: 1000000",
+    )
+
+    spool_mb: int = Field(
+        1_024,
+        ge=0,
+        description="most MiB of each live feed that wait on the disk while the broker is away; 0: none do",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        found: dict[str, Any] = {}
+        for given, setting in _flat(value):
+            name = _PRODUCER_NAMES.get(given.replace("_", "."), given)
+            if (always := _PRODUCER_ALWAYS.get(given.replace("_", "."))) is not None:
+                if str(setting).lower() not in always:
+                    raise ValueError(f"{given} is always {always[0]}: remove it")
+            elif name not in cls.model_fields:
+                raise ValueError(
+                    f"{given} is unknown here: write compression.type, linger.ms or batch.size; any other property of the "
+                    "client belongs into [kafka.client]"
+                )
+            elif name in found:
+                raise ValueError(f"{name} is set twice, once as {given}: keep one")
+            else:
+                found[name] = setting
+        return found
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 class KafkaSettings(Section):
@@ -30,6 +98,7 @@ class KafkaSettings(Section):
         default_factory=dict,
         description="any property of librdkafka, or its Java-style name, for every client",
     )
+    producer: KafkaProducerSettings = Field(default_factory=KafkaProducerSettings)
 
     @field_validator("client")
     @classmethod
@@ -163,7 +232,9 @@ class Mapping(Section):
 
 class ReplaySettings(Section):
     kind: Literal["replay"] = "replay"
-    files: tuple[str, ...] = Field(description="CSV, JSON lines or Parquet; globs and directories are taken")
+    files: tuple[str, ...] = Field(
+        description="CSV, JSON lines or Parquet; globs, directories and URLs are taken, and s3://bucket/folder/ for all in it"
+    )
     mapping: Mapping = Field(default_factory=Mapping)
     speed: str = Field(
         "recorded", description="`recorded`, `20x` (times faster), `500/s` (rows a second) or `max`"
@@ -187,11 +258,27 @@ class SimulateSettings(Section):
 
 class KafkaSourceSettings(Section):
     kind: Literal["kafka"] = "kafka"
-    topic: str = Field(description="an existing topic with foreign JSON")
+    topic: str = Field(description="an existing topic with foreign JSON or Avro")
     bootstrap_servers: str | None = Field(None, description="its cluster, where it is another")
     mapping: Mapping = Field(default_factory=Mapping)
     mode: Literal["auto", "live", "historical"] = Field(
         "auto", description="auto: live when the first rows are younger than max_age"
+    )
+    schema_registry: str | None = Field(
+        None,
+        pattern=r"^https?://[^@/]+(/.*)?$",
+        description="the address of the registry that has its Avro schemas",
+    )
+    registry_user: str | None = Field(None, description="the login at the registry, where it asks for one")
+    registry_password: SecretStr | None = Field(
+        None, description="its password; from the environment or `.env` only"
+    )
+    schema_file: Path | None = Field(
+        None, description="a file with its Avro schema; it goes before a registry"
+    )
+    schema_header: bool = Field(
+        True,
+        description="with schema_file: values begin with Confluent's five bytes, a zero and the schema's id",
     )
 
 

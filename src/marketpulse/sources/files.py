@@ -31,7 +31,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            some = [p for p in sorted(path.rglob("*")) if p.is_file() and _is_data(p)]
+            some = [p for p in sorted(path.rglob("*")) if p.is_file() and is_data(p.name)]
         elif path.is_file():
             some = [path]
         else:
@@ -47,9 +47,9 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _is_data(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith(SUFFIXES) and not path.name.startswith(".")
+def is_data(name: str) -> bool:
+    """Whether a file of this name is taken from a directory."""
+    return name.lower().removesuffix(".gz").endswith(SUFFIXES) and not name.startswith(".")
 
 
 def stem(path: Path) -> str:

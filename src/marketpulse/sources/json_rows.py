@@ -80,6 +80,18 @@ def from_records(values: Sequence[bytes], origin: str, numbers: Sequence[int]) -
     return rows, of_record
 
 
+def rows_of_values(
+    values: Iterable[tuple[int, Any]],
+    locate: Callable[[int], Located],
+    origin: str,
+    broken: Sequence[RejectedInput] = (),
+) -> tuple[RawRows, list[int]]:
+    """The same of values that are decoded, each with the index of its record; `locate` gives a record's number and bytes."""
+    objects, of_record, wrong = _unwrapped(values, locate, origin)
+    rows = RawRows(_frame(objects), origin, lambda i: locate(of_record[i]), [*broken, *wrong])
+    return rows, of_record
+
+
 def _first_line_is_whole(block: bytes) -> bool:
     first = block.lstrip().split(b"\n", 1)[0].strip()
     if not first.startswith(b"{"):

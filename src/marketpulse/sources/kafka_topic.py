@@ -1,4 +1,4 @@
-"""An existing topic with other people's JSON as a source: mapped as files are, and keyed by symbol.
+"""An existing topic with other people's JSON or Avro as a source: mapped as files are, and keyed by symbol.
 
     topic -> window (a stretch of offsets, sorted by event time) -> rows in chunks
 
@@ -24,6 +24,8 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.model.market import COMPLETE
 from marketpulse.ports import ForeignTopic, Hello, Polled
 from marketpulse.settings import EngineSettings, KafkaSourceSettings
+from marketpulse.sources.avro_rows import avro_reader
+from marketpulse.sources.json_rows import from_records
 from marketpulse.sources.kafka_window import TopicReader, Understood, Window
 from marketpulse.sources.pace import ROWS_MAX
 from marketpulse.sources.tape import build
@@ -92,7 +94,10 @@ class KafkaTopicSource:
         self._lateness_ns = max(1, engine.lateness_ms * 1_000_000)
         self._clock = clock or SystemClock()
         self._alive = alive
-        self._reader = TopicReader(settings.topic, settings.mapping)
+        avro = avro_reader(settings)
+        self._reader = TopicReader(
+            settings.topic, settings.mapping, decode=avro.rows if avro else from_records
+        )
         self._delays: deque[tuple[float, int]] = deque()
         self._pending_hello = False
         self._asked_for_timeframe = False

@@ -5,7 +5,7 @@ Within a window that is mended: the same stretch always gives the same rows in t
 it was polled, so a place in it (`row`) means something after a restart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,9 @@ from marketpulse.sources.local_clock import LocalClock
 from marketpulse.sources.normalise import Reader, Rows
 from marketpulse.sources.raw import RawRows
 from marketpulse.sources.tape import Tape, build
+
+Decode = Callable[[Sequence[bytes], str, Sequence[int]], tuple[RawRows, list[int]]]
+"""(values, the topic's name, offsets) -> rows, and for each row the index of its record."""
 
 
 @dataclass(slots=True)
@@ -74,8 +77,9 @@ class Understood:
 class TopicReader:
     """Understands windows. Fields are guessed anew for every set of names met: a topic may mix records."""
 
-    def __init__(self, topic: str, mapping: Mapping, where: str = "") -> None:
+    def __init__(self, topic: str, mapping: Mapping, where: str = "", decode: Decode = from_records) -> None:
         self._topic = topic
+        self._decode = decode
         self._where = where or f"topic {topic}"  # for people
         self._mapping = mapping
         self._clock = LocalClock(mapping.timezone)
@@ -90,7 +94,7 @@ class TopicReader:
         """
         order = window.in_order()
         values = [window.values[i] for i in order]
-        raw, of_record = from_records(values, self._topic, [window.offsets[i] for i in order])
+        raw, of_record = self._decode(values, self._topic, [window.offsets[i] for i in order])
         arrived_ns = np.array(window.timestamps_ms, np.int64)[order] * 1_000_000
         return self.understand(raw, arrived_ns[np.array(of_record, np.int64)], live)
 

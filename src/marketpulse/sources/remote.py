@@ -3,13 +3,14 @@
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pyarrow.fs
 
 from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError, Retryable, disk_is_full
 from marketpulse.settings import S3Settings
+from marketpulse.sources.files import SUFFIXES, expand, is_data
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
@@ -52,6 +53,41 @@ def fetch(url: str, directory: Path, s3: S3Settings, say: Say = lambda _: None) 
     return target
 
 
+def gather(names: Sequence[str], directory: Path, s3: S3Settings, alive: Callable[[], None]) -> list[Path]:
+    """The files that names, globs, directories and URLs stand for, in order, each once; those elsewhere fetched into the
+    directory. `alive` is called while they come. Raises as `files.expand`, `objects_under` and `fetch`."""
+    paths: list[Path] = []
+    for number, name in enumerate(names):
+        if not is_url(name):
+            paths += expand([name])
+            continue
+        urls = objects_under(name, s3) if name.startswith("s3://") and name.endswith("/") else [name]
+        for place, url in enumerate(urls):
+            # A directory for each: objects of several folders may have one name.
+            paths.append(fetch(url, directory / str(number) / str(place), s3, lambda _: alive()))
+    return list(dict.fromkeys(paths))
+
+
+def objects_under(url: str, s3: S3Settings) -> list[str]:
+    """The URLs of the data files below an s3:// URL that ends in a slash, known by their suffix, in order of their names.
+
+    Raises Retryable while the store is away, Fatal where there are none.
+    """
+    store, path = _place_in_s3(url, s3)
+    try:
+        found = store.get_file_info(
+            pyarrow.fs.FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True)
+        )
+    except OSError as error:
+        raise Retryable(f"{_shown(url)} could not be listed: {error}; try again") from None
+    names = sorted(
+        one.path for one in found if one.type == pyarrow.fs.FileType.File and is_data(one.base_name)
+    )
+    if not names:
+        raise Fatal(f"{_shown(url)} holds no file that ends in {' '.join(SUFFIXES)}: check bucket and name")
+    return [f"s3://{urllib.parse.quote(name)}" for name in names]
+
+
 def _from_http(url: str, target: Path, say: Say) -> None:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, target.open("wb") as file:  # noqa: S310  (the scheme was looked at)
@@ -69,7 +105,8 @@ def _from_http(url: str, target: Path, say: Say) -> None:
         )
 
 
-def _from_s3(url: str, target: Path, s3: S3Settings, say: Say) -> None:
+def _place_in_s3(url: str, s3: S3Settings) -> tuple[pyarrow.fs.S3FileSystem, str]:
+    """The store, and the path in it: the bucket first."""
     endpoint = urllib.parse.urlsplit(s3.endpoint_url or "")
     elsewhere = (
         {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme or "https"}
@@ -79,10 +116,14 @@ def _from_s3(url: str, target: Path, s3: S3Settings, say: Say) -> None:
     region = {} if s3.region is None else {"region": s3.region}
     store = pyarrow.fs.S3FileSystem(**elsewhere, **region, force_virtual_addressing=not s3.path_style)
     parts = urllib.parse.urlsplit(url)
-    path = parts.netloc + urllib.parse.unquote(parts.path)
+    return store, parts.netloc + urllib.parse.unquote(parts.path)
+
+
+def _from_s3(url: str, target: Path, s3: S3Settings, say: Say) -> None:
+    store, path = _place_in_s3(url, s3)
     if store.get_file_info(path).type != pyarrow.fs.FileType.File:
         raise Fatal(f"{_shown(url)} is not there: check bucket and name")
-    with store.open_input_stream(path) as stream, target.open("wb") as file:
+    with store.open_input_stream(path, compression=None) as stream, target.open("wb") as file:
         _copy(stream.read, file.write, say)
 
 

@@ -6,16 +6,19 @@ fingerprint, so other contents (or another mapping) begin from the start.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.model.market import COMPLETE, Ints
 from marketpulse.ports import Hello, Polled
-from marketpulse.settings import ReplaySettings
+from marketpulse.settings import ReplaySettings, S3Settings
 from marketpulse.sources.dataset import Dataset, load
 from marketpulse.sources.files import expand, fingerprint
 from marketpulse.sources.pace import Pacer, Speed
+from marketpulse.sources.remote import gather
 from marketpulse.sources.rounds import Rounds, rounds_of
 from marketpulse.telemetry import get_logger
 
@@ -61,7 +64,10 @@ class ReplaySource:
         lateness_ns: int,
         clock: Clock | None = None,
         alive: Callable[[], None] = lambda: None,
+        fetched: Path | None = None,
+        s3: S3Settings | None = None,
     ) -> None:
+        """`fetched`: a directory for files that lie elsewhere, while they are read; `s3`: the store of s3:// URLs."""
         self._settings = settings
         self._source = source
         # A bar's event time is its close: with a lateness of 0 the bar itself would be behind its own watermark.
@@ -69,6 +75,7 @@ class ReplaySource:
         self._clock = clock or SystemClock()
         self._alive = alive
         self._pacer = Pacer(Speed.parse(settings.speed), self._clock)
+        self._fetched, self._s3 = fetched, s3 or S3Settings()
         self._data: Dataset | None = None
         self._at = Position("")
         self._next_round = False
@@ -77,9 +84,22 @@ class ReplaySource:
     def start(self, position: str | None) -> Hello:
         """Read the files (seconds for large ones) and stand behind the rows sent before `position`.
 
-        Raises SettingsError or Fatal naming the file that is missing or cannot be understood.
+        Raises SettingsError or Fatal naming the file that is missing or cannot be understood, Retryable while those
+        that lie elsewhere cannot be fetched.
         """
-        paths = expand(self._settings.files)
+        try:
+            return self._start(position, self._paths())
+        finally:
+            if self._fetched is not None:
+                shutil.rmtree(self._fetched, ignore_errors=True)
+
+    def _paths(self) -> list[Path]:
+        if self._fetched is None:
+            return expand(self._settings.files)
+        shutil.rmtree(self._fetched, ignore_errors=True)
+        return gather(self._settings.files, self._fetched, self._s3, self._alive)
+
+    def _start(self, position: str | None, paths: list[Path]) -> Hello:
         files = fingerprint(paths, "1", self._settings.mapping.model_dump_json())
         before = Position.parse(position)
         if before is not None and before.files != files:

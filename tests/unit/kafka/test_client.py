@@ -13,9 +13,9 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import generate_latest
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
-from marketpulse.kafka.client import client_config, error_of, resolve_bootstrap
+from marketpulse.kafka.client import client_config, error_of, resolve_bootstrap, source_config
 from marketpulse.kafka.client_names import known_properties, max_block_s
-from marketpulse.settings import Settings
+from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import REGISTRY
 
 
@@ -215,3 +215,47 @@ def test_the_clients_errors_are_counted(tmp_path: Path) -> None:
     made = config(tmp_path, "producer", {})
     made["error_cb"](KafkaError(KafkaError._TRANSPORT))
     assert b'marketpulse_broker_errors_total{code="_TRANSPORT"}' in generate_latest(REGISTRY)
+
+
+JAVA_STYLE = """
+[kafka]
+bootstrap_servers = "127.0.0.1:9"
+
+[kafka.producer]
+compression.type = "snappy"
+linger.ms = 5
+batch.size = 16384
+acks = "all"
+enable.idempotence = true
+"""
+
+
+def test_the_producers_settings_hold_as_people_have_them_in_their_notes(tmp_path: Path) -> None:
+    file = tmp_path / "marketpulse.toml"
+    file.write_text(JAVA_STYLE)
+    made = source_config(load_settings(file), transactional_id="t")
+    assert (made["compression.type"], made["linger.ms"], made["batch.size"]) == ("snappy", 5, 16_384)
+    assert (made["acks"], made["enable.idempotence"], made["transactional.id"]) == ("all", True, "t")
+    Producer(made | {"logger": None})  # the library takes them
+
+
+@pytest.mark.parametrize(
+    ("producer", "wanted"),
+    [
+        ({}, ("gzip", 7, None)),
+        ({"compression": "zstd", "linger_ms": 0}, ("zstd", 0, None)),
+        ({"batch_bytes": 1_000, "linger_ms": 1.5}, ("gzip", 1.5, 1_000)),
+    ],
+)
+def test_what_is_set_for_producers_goes_before_what_is_set_for_every_client(
+    tmp_path: Path, producer: dict[str, Any], wanted: tuple[Any, ...]
+) -> None:
+    client = {"compression.type": "gzip", "linger.ms": 7}
+    kafka = {"bootstrap_servers": "127.0.0.1:9", "client": client, "producer": producer}
+    made = source_config(Settings(data_dir=tmp_path, kafka=kafka))
+    assert (made["compression.type"], made["linger.ms"], made.get("batch.size")) == wanted
+
+
+def test_a_source_waits_for_others_two_milliseconds_where_nothing_is_set(tmp_path: Path) -> None:
+    made = source_config(settings(tmp_path))
+    assert (made["compression.type"], made["linger.ms"]) == ("lz4", 2)

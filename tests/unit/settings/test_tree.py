@@ -265,3 +265,31 @@ def test_pgpassword_is_understood_and_ours_wins(monkeypatch: pytest.MonkeyPatch)
     password = load_settings().sinks.postgres.password
     assert password is not None
     assert password.get_secret_value() == "ours"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("linger.seconds = 5", "kafka.producer.*linger.seconds is unknown here.*kafka.client"),
+        ('acks = "1"', "acks is always all: remove it"),
+        ("enable.idempotence = false", "enable.idempotence is always true: remove it"),
+        ("linger_ms = 5\nlinger.ms = 6", "linger_ms is set twice, once as linger.ms: keep one"),
+        ('compression.type = "lzo"', "kafka.producer.compression: .*'snappy'"),
+        ("batch.size = 0", "kafka.producer.batch_bytes: .*greater than or equal to 1"),
+    ],
+)
+def test_a_mistake_in_the_producers_settings_says_what_to_write(
+    tmp_path: Path, written: str, said: str
+) -> None:
+    (tmp_path / "marketpulse.toml").write_text(f"[kafka.producer]\n{written}\n")
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
+
+
+def test_the_producers_settings_come_from_the_environment_by_either_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER", '{"compression.type": "zstd", "linger.ms": 5}')
+    monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER__BATCH_BYTES", "4096")
+    found = load_settings().kafka.producer
+    assert (found.compression, found.linger_ms, found.batch_bytes) == ("zstd", 5, 4_096)

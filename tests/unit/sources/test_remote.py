@@ -9,7 +9,7 @@ import pytest
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.settings import S3Settings
-from marketpulse.sources.remote import fetch, is_url, name_in
+from marketpulse.sources.remote import fetch, gather, is_url, name_in, objects_under
 from s3_server import Bucket
 
 
@@ -72,3 +72,32 @@ def test_an_object_comes_whole_from_a_bucket(s3_bucket: Bucket, tmp_path: Path) 
     assert len(told) > 1
     with pytest.raises(Fatal, match="check bucket and name"):
         fetch(f"{s3_bucket.url}/years/2025.csv", tmp_path, settings)
+
+
+def test_a_folder_of_a_bucket_is_all_data_files_below_it_by_name(s3_bucket: Bucket, tmp_path: Path) -> None:
+    for key in ("t/b/x y.csv", "t/a.jsonl.gz", "t/notes.md", "t/.hidden.csv", "tt/c.csv", "t/b/z.parquet"):
+        s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key=key, Body=key.encode())
+    settings = S3Settings(**s3_bucket.settings())
+    found = objects_under(f"{s3_bucket.url}/t/", settings)
+    assert found == [f"{s3_bucket.url}/{key}" for key in ("t/a.jsonl.gz", "t/b/x%20y.csv", "t/b/z.parquet")]
+    with pytest.raises(Fatal, match=r"holds no file that ends in \.csv"):
+        objects_under(f"{s3_bucket.url}/nothing/", settings)
+    here, beats = tmp_path / "here.csv", list[int]()
+    here.write_text("here")
+    names = [str(here), f"{s3_bucket.url}/t/", f"{s3_bucket.url}/tt/c.csv"]
+    paths = gather(names, tmp_path / "fetched", settings, lambda: beats.append(1))
+    assert [p.read_text() for p in paths] == [
+        "here",
+        "t/a.jsonl.gz",
+        "t/b/x y.csv",
+        "t/b/z.parquet",
+        "tt/c.csv",
+    ]
+    assert [p.name for p in paths[1:]] == ["a.jsonl.gz", "x y.csv", "z.parquet", "c.csv"]
+    assert beats, "who waits hears that it goes on"
+
+
+def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
+    with pytest.raises(Retryable):
+        gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)

@@ -73,7 +73,7 @@ def named(name: str, again: Again = False, config: Config = None) -> None:
 
 @kinds.command()
 def replay(
-    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories and globs too; - is standard input.")],
+    files: Annotated[list[str], typer.Argument(help="CSV, JSON lines or Parquet; directories, globs, https:// and s3:// URLs too; - is standard input.")],
     speed: Annotated[str | None, typer.Option(help="recorded, 20x (times faster), 500/s (rows a second) or max.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with later times.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Send random rows, one a second.")] = False,
@@ -88,6 +88,7 @@ def replay(
     marketpulse produce replay prices.csv --speed max
     marketpulse produce replay ticks.jsonl --speed 20x --symbol AAPL --map price=last --record trade
     marketpulse produce replay bars.csv --timezone America/New_York --timeframe 1m --venue XNYS
+    marketpulse produce replay s3://bucket/ticks/2026-01-05.csv.gz s3://bucket/ticks/older/
     """
     settings = read_settings(config)
     from marketpulse.settings import ReplaySettings
@@ -110,7 +111,10 @@ def replay(
         )
     given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
     source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
-    _feed(settings, f"replay-{Path(files[0]).stem}", source, again)
+    first = (
+        files[0].partition("?")[0] if "://" in files[0] else files[0]
+    )  # what is behind it may be a signature
+    _feed(settings, f"replay-{Path(first).stem}", source, again)
 
 
 @kinds.command()
@@ -148,7 +152,7 @@ def simulate(
 
 @kinds.command()
 def kafka(
-    topic: Annotated[str, typer.Option(help="An existing topic with foreign JSON.")],
+    topic: Annotated[str, typer.Option(help="An existing topic with foreign JSON or Avro.")],
     bootstrap_servers: Annotated[str | None, typer.Option(help="Its cluster, where it is another.")] = None,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
     time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,

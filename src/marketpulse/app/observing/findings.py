@@ -96,6 +96,13 @@ def _sources(span: Span, drawn: dict[str, Any]) -> Iterator[Finding]:
             "The log says which (`gap` records of the state `open`, table `events`).",
         )
     for source in drawn["sources"]:
+        if source["rows_on_disk"]:
+            yield Finding(
+                "warn",
+                f"{source['rows_on_disk']:,.0f} rows of the source {source['source']} wait on the disk for the broker, the "
+                f"oldest for {source['on_disk_s']:,.0f} s.",
+                "Nothing is lost: they go to the log in their order once it answers.",
+            )
         delay = source["watermark_delay_ms"]
         if delay is not None and delay > _WATERMARK_MS:
             yield Finding(

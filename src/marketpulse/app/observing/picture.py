@@ -114,6 +114,7 @@ def _process(span: Span, reading: Reading) -> dict[str, Any]:
 
 def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
     names = sums.labels("rows_produced", "source") | sums.labels("watermark_delay_seconds", "source")
+    names |= sums.labels("spool_rows", "source")
     delays = {
         dict(found)["source"]: max(
             r.samples.values.get(("watermark_delay_seconds", found), 0.0) for r in span.last.readings
@@ -139,6 +140,8 @@ def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
                 dict(found)["what"].replace(" ", "_"): value
                 for found, value in sums.by("stream_missing_trades", source=name).items()
             },
+            "rows_on_disk": sums.total("spool_rows", source=name),
+            "on_disk_s": sums.total("spool_age_seconds", source=name),
             "watermark_delay_ms": None if name not in delays else 1e3 * delays[name],
         }
         for name in sorted(names)

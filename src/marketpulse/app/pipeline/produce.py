@@ -6,6 +6,7 @@ A source that can resume is written exactly once: its rows and its position comm
 end or a broker that is away is waited for; nothing is lost meanwhile.
 """
 
+import contextlib
 import random
 import sys
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline.source_log import open_log
 from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import Retryable
 from marketpulse.kafka.foreign import KafkaForeignTopic
-from marketpulse.kafka.producer import KafkaMarketLog
+from marketpulse.kafka.spooled_log import SpooledLog
 from marketpulse.ports import Hello, MarketLog, Polled, Source
 from marketpulse.settings import (
     AlpacaSettings,
@@ -65,11 +67,15 @@ def run(
     """
     clock = SystemClock()
     source, resumable = open_source(settings, source_settings, name, clock, life.health.beat)
-    log = KafkaMarketLog(settings, source=source_name(source_settings.kind, name), exactly_once=resumable)
+    carried = source_name(source_settings.kind, name)
+    log = open_log(settings, life, source, carried, resumable=resumable, clock=clock)
     try:
         return Production(settings, life, source, log, name, clock, resumable).run(again)
     finally:
         source.close()
+        if isinstance(log, SpooledLog):
+            with contextlib.suppress(Retryable):  # what waits is on the disk
+                log.close()
 
 
 def open_source(
@@ -83,10 +89,14 @@ def open_source(
         simulated = SimulateSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock)
         return simulated, simulated.resumable
     if isinstance(source_settings, ReplaySettings):
-        kind = SampleSource if source_settings.sample else ReplaySource
-        return kind(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), (
-            not source_settings.sample
-        )
+        if source_settings.sample:
+            return SampleSource(
+                source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive
+            ), False
+        return ReplaySource(
+            source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive,
+            fetched=settings.data_dir / "fetched" / carried, s3=settings.s3,
+        ), True  # fmt: skip
     if isinstance(source_settings, AlphaVantageSettings | YahooSettings | FinnhubBarsSettings):
         return open_polled(settings, source_settings, carried, clock, alive), True
     if isinstance(source_settings, HttpSettings):

@@ -30,6 +30,7 @@ def test_nothing_is_said_when_nothing_is_wrong() -> None:
         (look(600, reading("up", child_restarts__child_serve=3)), "3 times in the last 10 minutes"),
         (look(60, reading("verify", parity_rows_checked=9, parity_drift_rows=2)), "2 stored rows are not what the log gives"),
         (look(60, reading("produce-x", source_errors__source_x=4)), "The source x failed 4 times"),
+        (look(60, reading("produce-x", spool_rows__source_x=1_234, spool_age_seconds__source_x=70)), "1,234 rows of the source x wait on the disk for the broker, the oldest for 70 s"),
         (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "x is 90 s behind the log's time"),
         (look(60, reading("sink-lake", sink_errors__sink_lake=1)), "The store lake failed once"),
         (look(60, reading("sink-lake", sink_lag_records__sink_lake=60_000)), "lake has 60,000 records still to store"),
