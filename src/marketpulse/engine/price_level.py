@@ -18,6 +18,7 @@ BELIEVED = -1
 _SETTLED, _SCALE_LEAST = 50, 1e-6  # rows until its steps are the smallest
 _UP, _EARLY = 1.02, 0.5
 _DOWN = 1.0 / _UP
+_MOVE_MOST = 1e6
 _GIVE_UP = 4  # so many times the confirming records: a price that nothing agrees on is its level too
 _UNIT_TOLERANCE = 0.45
 
@@ -76,7 +77,7 @@ def _doubt(
     q.waiting = price
     if q.agreeing >= confirm or q.refused >= _GIVE_UP * confirm:
         if q.agreeing < confirm:  # wild, and always so: from now on that is its scale
-            q.scale = max(q.scale, move / factor)
+            q.scale = max(q.scale, min(move, _MOVE_MOST) / factor)
         q.level, q.refused, q.agreeing = price, 0, 0
         return BELIEVED
     return unit_or(q.level, price, PRICE_BAND)

@@ -38,6 +38,7 @@ class Kind(IntEnum):
     GOODBYE = 13
     REBUILD = 14
     CONTROL = 15
+    QUALITY = 16
 
 
 KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}

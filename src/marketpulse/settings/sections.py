@@ -60,8 +60,8 @@ def _severity(rule: str) -> Any:
     return Field(DEFAULT_SEVERITY[rule], description=RULES[rule])
 
 
-def _limit(name: str, description: str, least: float = 0) -> Any:
-    return Field(DEFAULT_LIMITS[name], gt=least, description=description)
+def _limit(name: str, description: str, least: float = 0, most: float = 1e12) -> Any:
+    return Field(DEFAULT_LIMITS[name], gt=least, le=most, description=description)
 
 
 class QualitySettings(Section):
@@ -78,8 +78,8 @@ class QualitySettings(Section):
     missing_bars: Notice = _severity("missing_bars")
     split: Notice = _severity("split")
     dividend: Notice = _severity("dividend")
-    confirm_trades: float = _limit("confirm_trades", "so many trades or quotes in a row that agree are the new level", 1)
-    confirm_bars: float = _limit("confirm_bars", "so many bars in a row that agree are the new level", 1)
+    confirm_trades: float = _limit("confirm_trades", "so many trades or quotes in a row that agree are the new level", 1, 1_000)
+    confirm_bars: float = _limit("confirm_bars", "so many bars in a row that agree are the new level", 1, 1_000)
     band: float = _limit("band", "a trade, a quote or a minute's bar may always move by this part; longer bars by more")
     reopen_band: float = _limit("reopen_band", "any row may always move by this part after a pause, a day's bar at once")
     reopen_s: float = _limit("reopen_s", "how long without a trade or quote is a pause")
@@ -90,7 +90,7 @@ class QualitySettings(Section):
     volume_factor: float = _limit("volume_factor", "a bar's volume so many times larger than the median", 1)
     stale_trades: float = _limit("stale_trades", "so many trades in a row of one price and size", 1)
     stale_bars: float = _limit("stale_bars", "so many bars in a row with the same values", 1)
-    dense_bars: float = _limit("dense_bars", "a series is expected to have all bars after so many without a hole; 60 at most")
+    dense_bars: float = _limit("dense_bars", "a series is expected to have all bars after so many without a hole", 0, 60)
     dividend_max: float = _limit("dividend_max", "the largest part of the price that one dividend may be")
 
 
