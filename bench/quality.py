@@ -71,7 +71,9 @@ def missing(bars: int) -> Fault:
 
 def twice(frame: pl.DataFrame, at: int, _: np.random.Generator) -> pl.DataFrame:
     """The bar's time again, with other values."""
-    return pl.concat([frame[: at + 1], frame[at - 3 : at - 2].with_columns(frame["date"][at : at + 1]), frame[at + 1 :]])
+    return pl.concat(
+        [frame[: at + 1], frame[at - 3 : at - 2].with_columns(frame["date"][at : at + 1]), frame[at + 1 :]]
+    )
 
 
 def dividend(part: float) -> Fault:
@@ -148,7 +150,9 @@ def tell(name: str, value: float, unit: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trades", type=int, default=2_000_000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf, log
 
 from marketpulse.model.quality import DEFAULT_LIMITS
@@ -18,7 +19,8 @@ class SlowDoor:
 
     def run(self, trades: Sequence[tuple[float, float, float]]) -> list[Found]:
         level = scale = 0.0
-        believed_at, seen, doubted = -inf, 0, []
+        believed_at, seen = -inf, 0
+        doubted: list[tuple[float, float]] = []
         median, sizes, run, last = 0.0, 0, 0, None
         for i, (seconds, price, size) in enumerate(trades):
             floor = self.limits["band"]
@@ -29,7 +31,7 @@ class SlowDoor:
             else:
                 move = abs(price - level) / min(price, level)
                 band = max(floor, self.limits["band_factor"] * scale)
-                if move <= band:
+                if move <= band or seen < self.limits["warm_trades"]:
                     scale, seen = self._learn(scale, seen, move)
                     level, doubted, believed_at = price, [], max(believed_at, seconds)
                 elif self._is_level(doubted, price, band):
@@ -73,5 +75,5 @@ class SlowDoor:
     @staticmethod
     def _agree(run: list[tuple[float, float]], confirm: int) -> bool:
         newest = run[-confirm:]
-        pairs = zip(newest, newest[1:], strict=False)
+        pairs = pairwise(newest)
         return len(newest) == confirm and all(abs(b - a) / min(a, b) <= band for (a, _), (b, band) in pairs)

@@ -11,8 +11,14 @@ from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.findings import RULE_NAMES
 from quality_oracle import SlowDoor
 
-MARKED = config_of(["1m"])
-DROPPED = config_of(["1m"], quality={"price_unit": "drop", "price_band": "drop", "crossed_quote": "drop", "stale": "drop"})
+EAGER = {"warm_trades": 1.0}
+MARKED = config_of(["1m"], quality_limits=EAGER)
+USUAL = config_of(["1m"])
+DROPPED = config_of(
+    ["1m"],
+    quality={"price_unit": "drop", "price_band": "drop", "crossed_quote": "drop", "stale": "drop"},
+    quality_limits=EAGER,
+)
 FACTORS = (1.0, 1.0, 1.0, 1.0, 1.001, 0.999, 1.02, 1.3, 0.7, 100.0, 0.01, 2.0, 1e-9)
 
 
@@ -74,7 +80,7 @@ def test_trades_are_found_as_the_slow_loop_finds_them(seed: int, apart: float) -
             level = min(max(price, 1e-6), 1e9)
         trades.append((i * apart, price, float(random.choice([0.0, 1.0, 2.0, 1e7]))))
     rows = [hello(mode="historical", lateness_ns=0), *(trade("A", *values) for values in trades)]
-    result = Engine(MARKED).step(rows)
+    result = Engine(USUAL).step(rows)
     assert [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in result.found] == SlowDoor().run(trades)
 
 
@@ -85,5 +91,7 @@ def test_no_price_is_locked_out_forever(prices: list[float]) -> None:
     rows += [trade("A", len(prices) + i, 42.0, 1.0) for i in range(6)]
     result = Engine(DROPPED).step([hello(mode="historical", lateness_ns=0), *rows])
     assert len(rows) not in [r.row for r in result.refused]
-    runs = np.diff([0, *(i for i in range(1, len(rows) + 1) if i not in {r.row for r in result.refused}), len(rows) + 1])
+    runs = np.diff(
+        [0, *(i for i in range(1, len(rows) + 1) if i not in {r.row for r in result.refused}), len(rows) + 1]
+    )
     assert runs.max() <= 20

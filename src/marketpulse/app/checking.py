@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from marketpulse.app.adjusted_close import wrong_steps
 from marketpulse.app.calendars import sessions_of
 from marketpulse.app.compute import tape_batches
 from marketpulse.app.engine_config import engine_config
@@ -18,7 +19,7 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
-from marketpulse.errors import ParameterError
+from marketpulse.errors import Fatal
 from marketpulse.model.market import REASONS, Kind, MarketBatch
 from marketpulse.model.quality import SEVERITIES
 from marketpulse.model.session import SessionTable
@@ -65,7 +66,17 @@ class Report:
 
 def check_file(settings: Settings, path: Path, mapping: FileMapping) -> Report:
     """Every finding of the rules that are not off. Raises Fatal for a file that cannot be understood."""
-    return check_dataset(settings, _load(expand([str(path)]), mapping), mapping)
+    paths = expand([str(path)])
+    report = check_dataset(settings, _load(paths, mapping), mapping)
+    severity = engine_config(settings.engine).severities()["dividend"]
+    if severity == "off":
+        return report
+    steps = [
+        Suspect("dividend", severity, step.detail, "bar", origin=str(one), line=step.line)
+        for one in paths
+        for step in wrong_steps(one)
+    ]
+    return dataclasses.replace(report, suspects=[*report.suspects, *steps])
 
 
 def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) -> Report:
@@ -74,7 +85,9 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
     calendar = config.calendar
     if calendar == "24x7" and not dataset.venues and mapping.venue is None:
         calendar = _calendar_of(dataset.tape) or calendar
-    config = dataclasses.replace(config, frames=_frames(dataset.tape, config), indicators=(), alerts=(), calendar=calendar)
+    config = dataclasses.replace(
+        config, frames=_frames(dataset.tape, config), indicators=(), alerts=(), calendar=calendar
+    )
     unread = [Suspect(r.reason, "drop", r.detail, origin=r.origin, line=r.row) for r in dataset.rejected]
     return Report(len(dataset.tape), calendar, unread + _judge(dataset.tape, config))
 
@@ -83,10 +96,13 @@ def _load(paths: list[Path], mapping: FileMapping) -> Dataset:
     """Rows that are further apart than days are taken for sessions: of those, none is missing between two."""
     try:
         return load(paths, mapping)
-    except ParameterError:
+    except Fatal as error:
         if mapping.timeframe is not None:
             raise
-        return load(paths, mapping.model_copy(update={"timeframe": "1d"}))
+        try:
+            return load(paths, mapping.model_copy(update={"timeframe": "1d"}))
+        except Fatal:
+            raise error from None
 
 
 def _frames(tape: Tape, config: EngineConfig) -> tuple[Timeframe, ...]:
@@ -124,7 +140,9 @@ def _judge(tape: Tape, config: EngineConfig) -> list[Suspect]:
                 suspects.append(_suspect(batch, int(found["row"]), rule, severity, describe(found)))
             for refusal in result.refused:
                 if refusal.reason not in RULE_NAMES:
-                    suspects.append(_suspect(batch, refusal.row, *_reason(batch, refusal.row, refusal.reason)))
+                    suspects.append(
+                        _suspect(batch, refusal.row, *_reason(batch, refusal.row, refusal.reason))
+                    )
     return suspects
 
 
@@ -135,7 +153,11 @@ def _suspect(batch: MarketBatch, row: int, rule: str, severity: str, detail: str
     if kind == Kind.BAR:
         date = int(batch.session_date[row])
         time_ns = date * DAY_NS if date >= 0 else int(batch.open_time_ns[row])
-    name = batch.strings[int(batch.symbol[row])] if batch.symbol[row] >= 0 else str(batch.rare[row].get("symbol", ""))
+    name = (
+        batch.strings[int(batch.symbol[row])]
+        if batch.symbol[row] >= 0
+        else str(batch.rare[row].get("symbol", ""))
+    )
     return Suspect(rule, severity, detail, kind.name.lower(), name, time_ns)
 
 

@@ -1,8 +1,8 @@
 """The engine's configuration from the settings; the same for `process` and `compute`."""
 
-from marketpulse.alerts.rule_json import rule_from_json
 from typing import Any
 
+from marketpulse.alerts.rule_json import rule_from_json
 from marketpulse.app.calendars import session_rules, sessions_by, sessions_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError, SettingsError

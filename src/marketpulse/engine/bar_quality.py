@@ -70,9 +70,7 @@ def judge_bar(
     split = known and is_split(tables, rows, i, at, open_ns)
     if known and q.yield_ns != NEVER and open_ns >= q.yield_ns:
         good &= check_dividend(tables, plan, rows, output, i, at)
-    rule = judge_price(
-        quality, at, rows.d[i], scale, floor, limits[BAND_FACTOR], limits[CONFIRM_BARS]
-    )
+    rule = judge_price(quality, at, rows.d[i], scale, floor, limits[BAND_FACTOR], limits[CONFIRM_BARS], 1.0)
     q.time_ns = open_ns + length
     if split:
         find(tables, plan, output, i, SPLIT, rows.d[i] / level, q.split)
@@ -90,7 +88,11 @@ def judge_bar(
             find(tables, plan, output, i, PRICE_SPIKE, level, before)
         q.before = level
         # What has just been confirmed was told before: only what the band let pass can still be a spike.
-        q.leap = relative_move(now, level) if relative_move(now, level) <= max(floor, limits[BAND_FACTOR] * usual) else 0.0
+        q.leap = (
+            relative_move(now, level)
+            if relative_move(now, level) <= max(floor, limits[BAND_FACTOR] * usual)
+            else 0.0
+        )
     volume_good = judge_size(tables, plan, output, i, at, rows.e[i], limits[VOLUME_FACTOR])
     return good & volume_good
 
@@ -160,10 +162,12 @@ def is_split(tables: Tables, rows: MarketColumns, i: int, at: int, open_ns: int)
     # A small one: news move prices as far, but not within an ordinary day, and not with ordinary volume.
     if rows.e[i] > 2.5 * q.size:
         return False
-    for ratio in (5.0 / 4.0, 4.0 / 3.0, 3.0 / 2.0):
-        if is_near(opened, close, ratio, 2.0 * q.scale):
-            return True
-    return False
+    near = 2.0 * q.scale
+    return (
+        is_near(opened, close, 5.0 / 4.0, near)
+        or is_near(opened, close, 4.0 / 3.0, near)
+        or is_near(opened, close, 3.0 / 2.0, near)
+    )
 
 
 @inlined
@@ -172,9 +176,7 @@ def is_near(opened: float, close: float, ratio: float, tolerance: float) -> bool
 
 
 @bare_kernel
-def check_dividend(
-    tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i: int, at: int
-) -> bool:
+def check_dividend(tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i: int, at: int) -> bool:
     """The first bar at or behind the ex date of a payment so large that the price must fall by it."""
     q = tables.quality[at]
     part = q.yielded
@@ -234,7 +236,7 @@ def place_of_bar(
     if at < start or open_ns >= sessions.close_ns[at] + plan.grace_ns:
         return -1, 0, 0
     if plan.is_session[frame]:
-        return at - start, 0, 1
+        return int(at - start), 0, 1
     opened, closed = sessions.open_ns[at], sessions.close_ns[at]
     first, _ = bar_span(plan, frame, opened, closed, open_ns)
-    return at - start, (first - opened) // length, -(-(closed - first) // length)
+    return int(at - start), int((first - opened) // length), int(-(-(closed - first) // length))

@@ -15,7 +15,9 @@ _AGAIN_DAYS, _ALIKE = 7, 0.01
 _UNIT = 30.0  # beside the one before: a hundredth or a hundredfold, and what lies near
 
 
-def hear_payout(state: PartitionState, plan: Plan, kind: Kind, record: dict[str, Any], row: int) -> np.ndarray:
+def hear_payout(
+    state: PartitionState, plan: Plan, kind: Kind, record: dict[str, Any], row: int
+) -> np.ndarray:
     """Remember it for the bars that follow. Returns what is wrong with it at once (FOUND): nothing, or one finding.
 
     Of a symbol that no bar or trade has come of yet, nothing can be said.

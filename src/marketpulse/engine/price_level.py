@@ -44,10 +44,17 @@ def learn_move(quality: NDArray[np.void], at: int, move: float) -> None:
 
 @inlined
 def judge_price(
-    quality: NDArray[np.void], at: int, price: float, scale: float, floor: float, factor: float, confirm: float
+    quality: NDArray[np.void],
+    at: int,
+    price: float,
+    scale: float,
+    floor: float,
+    factor: float,
+    confirm: float,
+    warm: float,
 ) -> int:
-    """BELIEVED, or the rule that finds the price, PRICE_UNIT or PRICE_BAND. The first price of all is believed, with the
-    scale given.
+    """BELIEVED, or the rule that finds the price, PRICE_UNIT or PRICE_BAND. The first `warm` prices are believed, the
+    first one with the scale given.
 
     The band is `floor`, or `factor` scales where that is more, up and down by the same ratio. A price outside it is
     believed when it is the last of `confirm` in a row that agree, within a band, each with the one before.
@@ -58,7 +65,7 @@ def judge_price(
         return BELIEVED
     move = relative_move(price, q.level)
     band = max(floor, factor * q.scale)
-    if move <= band:
+    if move <= band or q.seen < warm:
         learn_move(quality, at, move)
         q.level, q.refused, q.agreeing = price, 0, 0
         return BELIEVED

@@ -18,6 +18,7 @@ from marketpulse.model.quality import (
     SIZE_OUTLIER,
     STALE,
     STALE_TRADES,
+    WARM_TRADES,
 )
 
 OFF, COUNT, MARK, DROP = range(4)  # as model.quality.SEVERITIES
@@ -76,7 +77,14 @@ def judge_mark(
     floor = limits[REOPEN_BAND] if paused else limits[BAND]
     level = q.level
     rule = judge_price(
-        tables.quality, at, price, TRADE_SCALE, floor, limits[BAND_FACTOR], limits[CONFIRM_TRADES]
+        tables.quality,
+        at,
+        price,
+        TRADE_SCALE,
+        floor,
+        limits[BAND_FACTOR],
+        limits[CONFIRM_TRADES],
+        limits[WARM_TRADES],
     )
     if rule == BELIEVED:
         q.time_ns = max(q.time_ns, time_ns)

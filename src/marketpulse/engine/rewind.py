@@ -171,7 +171,9 @@ def build_bars(
 ) -> np.ndarray:
     """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
     Returns the closed bars with their quotes."""
-    output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), np.empty(0, FOUND), _NONE)
+    output = Output(
+        np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), np.empty(0, FOUND), _NONE
+    )
     parts: list[np.ndarray] = []
     live = state.tables.registers
     kept_count, live[N_CLOSED] = live[N_CLOSED], 0

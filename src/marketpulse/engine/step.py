@@ -26,10 +26,10 @@ from marketpulse.engine.control import take_control
 from marketpulse.engine.growth import grow_bars, grow_groups
 from marketpulse.engine.layout import (
     CLOSED,
-    FOUND,
     COUNTS_OF_A_STEP,
     COUNTS_OF_QUOTES,
     DUPLICATES,
+    FOUND,
     FUTURE_TIME,
     LATE,
     NEVER,
@@ -302,7 +302,10 @@ class Stepper:
         bars = state.tables.bars.size
         if self._output is None or self._output.scratch.size < bars:
             self._output = Output(
-                np.empty(2 * bars + _ROOM, CLOSED), np.empty(_ROOM, REJECT), np.empty(_ROOM, FOUND), np.empty(bars, np.int32)
+                np.empty(2 * bars + _ROOM, CLOSED),
+                np.empty(_ROOM, REJECT),
+                np.empty(_ROOM, FOUND),
+                np.empty(bars, np.int32),
             )
         return self._output
 

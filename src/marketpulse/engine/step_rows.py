@@ -6,10 +6,10 @@ import numpy as np
 
 from marketpulse.engine.alerting import ToldAlerts, watch
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.indicate import indicate
 from marketpulse.engine.layout import (
     CLOSED,
-    FOUND,
     N_CLOSED,
     N_FOUND,
     N_REJECTED,
@@ -21,7 +21,6 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
-from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.quality import DROP
 from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.revise import refresh, tell

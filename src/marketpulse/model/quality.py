@@ -24,9 +24,10 @@ RULES = {
 NEVER_DROPPED = frozenset({"price_spike", "out_of_session", "missing_bars", "split", "dividend"})
 """What they find is another row's fault, or none that leaving this row out would mend."""
 
-DEFAULT_SEVERITY = {rule: "mark" for rule in RULES} | {"crossed_quote": "count"}
+DEFAULT_SEVERITY = dict.fromkeys(RULES, "mark") | {"crossed_quote": "count"}
 
 DEFAULT_LIMITS = {
+    "warm_trades": 20.0,
     "confirm_trades": 5.0,
     "confirm_bars": 3.0,
     "band": 0.05,
@@ -43,6 +44,6 @@ DEFAULT_LIMITS = {
     "dividend_max": 0.35,
 }
 (
-    CONFIRM_TRADES, CONFIRM_BARS, BAND, REOPEN_BAND, REOPEN_S, BAND_FACTOR, RANGE_FACTOR, SPIKE_FACTOR, SIZE_FACTOR,
+    WARM_TRADES, CONFIRM_TRADES, CONFIRM_BARS, BAND, REOPEN_BAND, REOPEN_S, BAND_FACTOR, RANGE_FACTOR, SPIKE_FACTOR, SIZE_FACTOR,
     VOLUME_FACTOR, STALE_TRADES, STALE_BARS, DENSE_BARS, DIVIDEND_MAX,
 ) = range(len(DEFAULT_LIMITS))  # fmt: skip

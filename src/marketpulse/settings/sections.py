@@ -78,19 +78,38 @@ class QualitySettings(Section):
     missing_bars: Notice = _severity("missing_bars")
     split: Notice = _severity("split")
     dividend: Notice = _severity("dividend")
-    confirm_trades: float = _limit("confirm_trades", "so many trades or quotes in a row that agree are the new level", 1, 1_000)
-    confirm_bars: float = _limit("confirm_bars", "so many bars in a row that agree are the new level", 1, 1_000)
-    band: float = _limit("band", "a trade, a quote or a minute's bar may always move by this part; longer bars by more")
-    reopen_band: float = _limit("reopen_band", "any row may always move by this part after a pause, a day's bar at once")
+    warm_trades: float = _limit(
+        "warm_trades", "so many trades or quotes of a symbol are believed before any is doubted", 0, 50
+    )
+    confirm_trades: float = _limit(
+        "confirm_trades", "so many trades or quotes in a row that agree are the new level", 1, 1_000
+    )
+    confirm_bars: float = _limit(
+        "confirm_bars", "so many bars in a row that agree are the new level", 1, 1_000
+    )
+    band: float = _limit(
+        "band", "a trade, a quote or a minute's bar may always move by this part; longer bars by more"
+    )
+    reopen_band: float = _limit(
+        "reopen_band", "any row may always move by this part after a pause, a day's bar at once"
+    )
     reopen_s: float = _limit("reopen_s", "how long without a trade or quote is a pause")
-    band_factor: float = _limit("band_factor", "the band is so many times the median move, where that is more")
-    range_factor: float = _limit("range_factor", "a bar's high and low may lie so many median moves outside its other prices")
-    spike_factor: float = _limit("spike_factor", "a bar that leaps so many median moves, and is taken back by the next")
+    band_factor: float = _limit(
+        "band_factor", "the band is so many times the median move, where that is more"
+    )
+    range_factor: float = _limit(
+        "range_factor", "a bar's high and low may lie so many median moves outside its other prices"
+    )
+    spike_factor: float = _limit(
+        "spike_factor", "a bar that leaps so many median moves, and is taken back by the next"
+    )
     size_factor: float = _limit("size_factor", "a trade so many times larger than the median", 1)
     volume_factor: float = _limit("volume_factor", "a bar's volume so many times larger than the median", 1)
     stale_trades: float = _limit("stale_trades", "so many trades in a row of one price and size", 1)
     stale_bars: float = _limit("stale_bars", "so many bars in a row with the same values", 1)
-    dense_bars: float = _limit("dense_bars", "a series is expected to have all bars after so many without a hole", 0, 60)
+    dense_bars: float = _limit(
+        "dense_bars", "a series is expected to have all bars after so many without a hole", 0, 60
+    )
     dividend_max: float = _limit("dividend_max", "the largest part of the price that one dividend may be")
 
 

@@ -1,6 +1,7 @@
 """Daily bars of one symbol that trade on every day of the week, but for those of a calendar."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def rows_of(bars: list[Bar], days: list[int] | None = None) -> list[Row]:
     return [bar("A", "1d", d * DAY_S, (d + 1) * DAY_S, b) for d, b in zip(places, bars, strict=True)]
 
 
-def found(rows: list[Row], **more: object) -> list[tuple[int, str]]:
+def found(rows: list[Row], **more: Any) -> list[tuple[int, str]]:
     engine = Engine(config_of(["1d"], **more))
     result = engine.step([hello(mode="historical", lateness_ns=0), *rows])
     return [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in result.found]
@@ -72,7 +73,12 @@ def test_a_fall_that_stays_is_no_spike() -> None:
 
 @pytest.mark.parametrize(
     ("opened", "high", "low", "rule"),
-    [(100, 170, 99, "bar_range"), (100, 101, 60, "bar_range"), (100, 10_000, 99, "price_unit"), (200, 201, 99, "bar_range")],
+    [
+        (100, 170, 99, "bar_range"),
+        (100, 101, 60, "bar_range"),
+        (100, 10_000, 99, "price_unit"),
+        (200, 201, 99, "bar_range"),
+    ],
 )
 def test_one_price_of_a_bar_that_is_far_from_the_others_is_found(
     opened: float, high: float, low: float, rule: str
@@ -80,7 +86,9 @@ def test_one_price_of_a_bar_that_is_far_from_the_others_is_found(
     assert found(with_bar(40, (opened, high, low, 100.0, 1_000.0))) == [(40, rule)]
 
 
-@pytest.mark.parametrize(("ratio", "rule"), [(2, "split"), (3, "split"), (10, "split"), (0.1, "split"), (1.5, "split")])
+@pytest.mark.parametrize(
+    ("ratio", "rule"), [(2, "split"), (3, "split"), (10, "split"), (0.1, "split"), (1.5, "split")]
+)
 def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float, rule: str) -> None:
     bars = quiet(60)
     bars[:40] = [scaled(one, ratio) for one in bars[:40]]
@@ -89,7 +97,14 @@ def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float, rule:
 
 def test_an_announced_split_that_the_prices_show_is_found_and_one_that_they_do_not_is_not() -> None:
     at = MIDNIGHT_NS + 40 * DAY_NS
-    event = {"type": "split", "symbol": "A", "source": "feed", "event_time_ns": at, "ratio": 1.2, "ex_time_ns": at}
+    event = {
+        "type": "split",
+        "symbol": "A",
+        "source": "feed",
+        "event_time_ns": at,
+        "ratio": 1.2,
+        "ex_time_ns": at,
+    }
     adjusted = rows_of(quiet(60))
     adjusted.insert(40, event)
     assert found(adjusted) == []
@@ -105,7 +120,7 @@ def test_the_third_bar_of_the_same_values_is_stale_but_not_a_flat_one_without_vo
     bars[41] = bars[42] = bars[40]
     assert found(rows_of(bars)) == [(42, "stale")]
     flat = (bars[39][3],) * 4 + (0.0,)
-    bars[40] = bars[41] = bars[42] = bars[43] = flat  # type: ignore[assignment]
+    bars[40] = bars[41] = bars[42] = bars[43] = flat
     assert found(rows_of(bars)) == []
 
 
@@ -124,11 +139,14 @@ def test_a_hole_is_found_in_a_series_that_trades_on_saturdays_and_in_no_other_wi
 def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> None:
     workdays = np.array([d for d in range(100) if (d + 3) % 7 < 5], np.int32)
     opens = MIDNIGHT_NS + workdays.astype(np.int64) * DAY_NS + 10 * 3_600 * 10**9
-    table = SessionTable("WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32))
+    table = SessionTable(
+        "WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32)
+    )
     calendars = {"WORK": table, "24x7": around_the_clock()}
     days = [int(d) for d in workdays if d != workdays[40]]
     rows = [
-        {**row, "session_date": MIDNIGHT_NS // DAY_NS + d} for row, d in zip(rows_of(quiet(len(days)), days), days, strict=True)
+        {**row, "session_date": MIDNIGHT_NS // DAY_NS + d}
+        for row, d in zip(rows_of(quiet(len(days)), days), days, strict=True)
     ]
     assert found(rows, calendar="WORK", sessions_of=calendars.get) == [(40, "missing_bars")]
     saturday = next(d for d in range(50, 60) if (d + 3) % 7 == 5)
@@ -141,7 +159,8 @@ def test_a_dropped_bar_is_a_dead_letter_and_builds_nothing() -> None:
     engine = Engine(config_of(["1d"], quality={"price_unit": "drop"}))
     result = engine.step([hello(mode="historical", lateness_ns=0), *with_bar(40, scaled(quiet(60)[40], 100))])
     assert [(r.row - 1, r.reason, r.timeframes) for r in result.refused] == [(40, "price_unit", ("1d",))]
-    assert len(result.closed) == 59 and result.closed["high"].max() < 200
+    assert len(result.closed) == 59
+    assert result.closed["high"].max() < 200
 
 
 def test_what_a_dropped_bar_had_told_while_it_formed_goes_with_it() -> None:
@@ -157,4 +176,5 @@ def test_a_finding_is_a_sentence() -> None:
     engine = Engine(config_of(["1d"]))
     result = engine.step([hello(mode="historical", lateness_ns=0), *with_bar(40, scaled(quiet(60)[40], 100))])
     said = describe(result.found[0])
-    assert said.endswith("is about the level") and said.split()[0].startswith("10")
+    assert said.endswith("is about the level")
+    assert said.split()[0].startswith("10")

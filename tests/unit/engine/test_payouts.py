@@ -7,12 +7,25 @@ DAY_S = 86_400
 
 def dividend(day: int, amount: float) -> Row:
     at = MIDNIGHT_NS + day * DAY_NS
-    return {"type": "dividend", "symbol": "A", "source": "feed", "event_time_ns": at, "amount": amount, "ex_time_ns": at}
+    return {
+        "type": "dividend",
+        "symbol": "A",
+        "source": "feed",
+        "event_time_ns": at,
+        "amount": amount,
+        "ex_time_ns": at,
+    }
 
 
 def days(first: int, last: int, price: float = 100.0) -> list[Row]:
     return [
-        bar("A", "1d", d * DAY_S, (d + 1) * DAY_S, (price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d))
+        bar(
+            "A",
+            "1d",
+            d * DAY_S,
+            (d + 1) * DAY_S,
+            (price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d),
+        )
         for d in range(first, last)
     ]
 
@@ -32,11 +45,15 @@ def test_a_dividend_of_half_the_price_is_found() -> None:
 
 
 def test_a_hundredth_of_the_one_before_is_found() -> None:
-    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)) == [(61, "dividend")]
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)) == [
+        (61, "dividend")
+    ]
 
 
 def test_the_same_one_twice_within_a_week_is_found() -> None:
-    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)) == [(34, "dividend")]
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)) == [
+        (34, "dividend")
+    ]
 
 
 def test_a_large_one_must_show_in_the_price() -> None:

@@ -5,9 +5,9 @@ from marketpulse.engine.price_level import BELIEVED, judge_price, relative_move,
 from marketpulse.model.quality import PRICE_BAND, PRICE_UNIT
 
 
-def judged(*prices: float, confirm: float = 3.0) -> list[int]:
+def judged(*prices: float, confirm: float = 3.0, warm: float = 1.0) -> list[int]:
     state = np.zeros(1, QUALITY)
-    return [judge_price(state, 0, price, 0.001, 0.05, 30.0, confirm) for price in prices]
+    return [judge_price(state, 0, price, 0.001, 0.05, 30.0, confirm, warm) for price in prices]
 
 
 def test_a_rise_and_the_fall_back_are_the_same_move() -> None:
@@ -16,6 +16,10 @@ def test_a_rise_and_the_fall_back_are_the_same_move() -> None:
 
 def test_a_price_outside_the_band_is_doubted_and_the_level_stays() -> None:
     assert judged(100, 101, 150, 101) == [BELIEVED, BELIEVED, PRICE_BAND, BELIEVED]
+
+
+def test_the_first_prices_are_believed_whatever_they_are() -> None:
+    assert judged(100, 200, 50, 400, 410, 4_000, warm=4) == [BELIEVED] * 5 + [PRICE_BAND]
 
 
 def test_a_hundredfold_and_a_hundredth_are_another_unit() -> None:
@@ -39,11 +43,11 @@ def test_a_price_that_nothing_agrees_on_is_its_level_after_four_times_as_many() 
 def test_one_bad_print_hardly_moves_the_scale() -> None:
     state = np.zeros(1, QUALITY)
     for i in range(200):
-        judge_price(state, 0, 100.0 + 0.1 * (i % 2), 0.001, 0.05, 30.0, 3.0)
+        judge_price(state, 0, 100.0 + 0.1 * (i % 2), 0.001, 0.05, 30.0, 3.0, 1.0)
     before = float(state["scale"][0])
-    judge_price(state, 0, 1e6, 0.001, 0.05, 30.0, 3.0)
+    judge_price(state, 0, 1e6, 0.001, 0.05, 30.0, 3.0, 1.0)
     assert state["scale"][0] == before
-    judge_price(state, 0, 103.0, 0.001, 0.05, 30.0, 3.0)
+    judge_price(state, 0, 103.0, 0.001, 0.05, 30.0, 3.0, 1.0)
     assert state["scale"][0] == before * 1.02
 
 
@@ -53,6 +57,6 @@ def test_the_scale_comes_to_the_median_of_the_moves() -> None:
     for _ in range(5_000):
         after = price * float(np.exp(0.001 * random.standard_t(3)))
         moves.append(float(relative_move(after, price)))
-        judge_price(state, 0, after, 0.02, 0.5, 30.0, 3.0)
+        judge_price(state, 0, after, 0.02, 0.5, 30.0, 3.0, 1.0)
         price = after
     assert abs(float(state["scale"][0]) / np.median(moves) - 1) < 0.35

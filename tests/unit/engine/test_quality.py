@@ -13,7 +13,7 @@ def found(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
 
 
 def engine(**quality: str) -> Engine:
-    made = Engine(config_of(["1m"], quality=quality))
+    made = Engine(config_of(["1m"], quality=quality, quality_limits={"warm_trades": 1.0}))
     made.step([hello(mode="historical", lateness_ns=0)])
     return made
 
@@ -26,7 +26,8 @@ def test_a_print_in_another_unit_is_found_and_stays_in_its_bar() -> None:
     door = engine()
     assert found(door, *prints(100, 10_000, 101)) == [(1, "price_unit")]
     (bar,) = door.feed(trade("A", 61, 100, 1))
-    assert bar["high"] == 10_000 and bar["trade_count"] == 3
+    assert bar["high"] == 10_000
+    assert bar["trade_count"] == 3
 
 
 def test_a_dropped_print_is_a_dead_letter_and_in_no_bar() -> None:
@@ -37,7 +38,14 @@ def test_a_dropped_print_is_a_dead_letter_and_in_no_bar() -> None:
     ]
     assert SEVERITIES[result.found[0]["severity"]] == "drop"
     (bar,) = door.feed(trade("A", 61, 100, 1))
-    assert bar["high"] == 101 and bar["trade_count"] == 2
+    assert bar["high"] == 101
+    assert bar["trade_count"] == 2
+
+
+def test_the_first_twenty_trades_are_believed() -> None:
+    door = Engine(config_of(["1m"]))
+    rows = [*prints(*[10_000.0, 100.0] * 10), *prints(100, 1e9, 100)]
+    assert found(door, hello(mode="historical", lateness_ns=0), *rows) == [(22, "price_band")]
 
 
 def test_a_rule_that_is_off_finds_nothing() -> None:
@@ -66,7 +74,12 @@ def test_the_same_trade_for_very_often_is_stale() -> None:
 
 
 def test_quotes_have_a_level_of_their_own_and_a_crossed_one_is_found() -> None:
-    rows = [quote("A", 0, 99, 101), quote("A", 1, 101, 99), quote("A", 2, 9_900, 10_100), trade("A", 3, 10_000, 1)]
+    rows = [
+        quote("A", 0, 99, 101),
+        quote("A", 1, 101, 99),
+        quote("A", 2, 9_900, 10_100),
+        trade("A", 3, 10_000, 1),
+    ]
     assert found(engine(), *rows) == [(1, "crossed_quote"), (2, "price_unit")]
 
 
@@ -85,7 +98,11 @@ def test_a_duplicate_says_nothing_of_the_level() -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"cheap": "mark"}, "no rule"), ({"split": "drop"}, "split can be off, count, mark"), ({"stale": "loud"}, "loud")],
+    [
+        ({"cheap": "mark"}, "no rule"),
+        ({"split": "drop"}, "split can be off, count, mark"),
+        ({"stale": "loud"}, "loud"),
+    ],
 )
 def test_a_wrong_severity_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ParameterError, match=said):

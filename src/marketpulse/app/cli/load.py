@@ -107,7 +107,9 @@ def lines(found: "Summary") -> list[str]:
     if found.out_of_session:
         said.append(f"{found.out_of_session:,} trades lie outside their session: kept, in no bar.")
     if found.suspect:
-        said.append(f"{found.suspect:,} findings of the rules of data quality: `marketpulse check` names them.")
+        said.append(
+            f"{found.suspect:,} findings of the rules of data quality: `marketpulse check` names them."
+        )
     if found.handed_over:
         said.append("The pipeline goes on from here: start it with `marketpulse up`.")
     if found.forming:

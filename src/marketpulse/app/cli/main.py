@@ -63,7 +63,22 @@ def root(
     """
 
 
-for group in (up, process, produce, alerts, cluster, local, sql, lake, receipts, load, heal, aws, chart, check):
+for group in (
+    up,
+    process,
+    produce,
+    alerts,
+    cluster,
+    local,
+    sql,
+    lake,
+    receipts,
+    load,
+    heal,
+    aws,
+    chart,
+    check,
+):
     group.register(app)
 
 
