@@ -52,7 +52,8 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at, and what is suspect in it, in order of time; what could not be read comes first."""
+    """What was looked at, and what is suspect in it, in order of time; what could not be read comes first.
+    `calendar`: the one that the days were found to fit; empty where it was known, or none fits."""
 
     rows: int
     calendar: str
@@ -82,11 +83,15 @@ def check_file(settings: Settings, path: Path, mapping: FileMapping) -> Report:
 def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) -> Report:
     """The same of rows that were read before."""
     config = engine_config(settings.engine)
-    calendar = config.calendar
-    if calendar == "24x7" and not dataset.venues and mapping.venue is None:
-        calendar = _calendar_of(dataset.tape) or calendar
+    calendar = ""
+    if config.calendar == "24x7" and not dataset.venues and mapping.venue is None:
+        calendar = _calendar_of(dataset.tape)
     config = dataclasses.replace(
-        config, frames=_frames(dataset.tape, config), indicators=(), alerts=(), calendar=calendar
+        config,
+        frames=_frames(dataset.tape, config),
+        indicators=(),
+        alerts=(),
+        calendar=calendar or config.calendar,
     )
     unread = [Suspect(r.reason, "drop", r.detail, origin=r.origin, line=r.row) for r in dataset.rejected]
     return Report(len(dataset.tape), calendar, unread + _judge(dataset.tape, config))
@@ -112,11 +117,11 @@ def _frames(tape: Tape, config: EngineConfig) -> tuple[Timeframe, ...]:
     return parse_timeframes([str(name) for name in bars.column("timeframe").unique().to_pylist()])
 
 
-def _calendar_of(tape: Tape) -> str | None:
+def _calendar_of(tape: Tape) -> str:
     """The usual calendar that daily bars fit: all of them lie on its days, and nearly all its days have one."""
     bars = tape.tables.get("bar")
     if bars is None or not bars.num_rows or set(bars.column("timeframe").unique().to_pylist()) != {"1d"}:
-        return None
+        return ""
     days = np.unique(bars.column("session_date").cast("int32").to_numpy())
     for name in _USUAL_CALENDARS:
         table: SessionTable | None = sessions_of(name)
@@ -125,7 +130,7 @@ def _calendar_of(tape: Tape) -> str | None:
         known = table.date[(table.date >= days[0]) & (table.date <= days[-1])]
         if np.isin(days, known).all() and len(days) >= (1 - _MOST_MISSING) * len(known):
             return name
-    return None
+    return ""
 
 
 def _judge(tape: Tape, config: EngineConfig) -> list[Suspect]:

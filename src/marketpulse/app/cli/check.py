@@ -10,6 +10,7 @@ import typer
 
 from marketpulse.app.cli.columns import Columns, RecordKind, Symbol, TimeFormat, Timezone, Venue, mapping_of
 from marketpulse.app.cli.common import Config, read_settings
+from marketpulse.model.timeframe import DAY_NS
 
 if TYPE_CHECKING:
     from marketpulse.app.checking import Report, Suspect
@@ -54,6 +55,8 @@ def _where(suspect: "Suspect") -> str:
     if suspect.time_ns is None:
         return f"{suspect.origin} line {suspect.line}".strip()
     at = datetime.fromtimestamp(suspect.time_ns // 10**9, UTC)
+    if suspect.kind == "bar" and suspect.time_ns % DAY_NS == 0:
+        return f"{at:%Y-%m-%d}  {suspect.symbol}"
     return f"{at:%Y-%m-%d %H:%M:%S}.{suspect.time_ns % 10**9 // 1000:06d}Z  {suspect.symbol}"
 
 
@@ -62,4 +65,5 @@ def _summary(report: "Report") -> str:
     for suspect in report.suspects:
         counts[suspect.rule] = counts.get(suspect.rule, 0) + 1
     said = ", ".join(f"{rule} {count:,}" for rule, count in counts.items()) or "nothing is suspect"
-    return f"{report.rows:,} rows, calendar {report.calendar}: {said}"
+    fitted = f", whose days fit the calendar {report.calendar}" if report.calendar else ""
+    return f"{report.rows:,} rows{fitted}: {said}"
