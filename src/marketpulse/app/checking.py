@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import pyarrow as pa
 
 from marketpulse.app.adjusted_close import wrong_steps
 from marketpulse.app.calendars import sessions_of
@@ -32,6 +33,7 @@ from marketpulse.sources.files import expand
 from marketpulse.sources.tape import Tape
 
 _DOUBLED = "duplicate_bar"
+_ROUNDING = 1e-6
 _LEAST_DAYS, _MOST_MISSING = 60, 0.02
 _USUAL_CALENDARS = ("XNYS",)
 
@@ -94,7 +96,8 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
         calendar=calendar or config.calendar,
     )
     unread = [Suspect(r.reason, "drop", r.detail, origin=r.origin, line=r.row) for r in dataset.rejected]
-    return Report(len(dataset.tape), calendar, unread + _judge(dataset.tape, config))
+    tape, rounded = _unrounded(dataset.tape)
+    return Report(len(tape), calendar, [*unread, *rounded, *_judge(tape, config)])
 
 
 def _load(paths: list[Path], mapping: FileMapping) -> Dataset:
@@ -115,6 +118,32 @@ def _frames(tape: Tape, config: EngineConfig) -> tuple[Timeframe, ...]:
     if bars is None or not bars.num_rows:
         return config.frames
     return parse_timeframes([str(name) for name in bars.column("timeframe").unique().to_pylist()])
+
+
+def _unrounded(tape: Tape) -> tuple[Tape, list[Suspect]]:
+    """The tape with highs and lows that contain open and close where only the last digits of a number kept them from
+    it. `market` takes no such bar, so each is told; but it is no fault of the prices."""
+    bars = tape.tables.get("bar")
+    if bars is None or not bars.num_rows:
+        return tape, []
+    opened, high, low, close = (bars.column(name).to_numpy() for name in ("open", "high", "low", "close"))
+    top, bottom = np.maximum(opened, close), np.minimum(opened, close)
+    off = np.maximum(top - high, low - bottom)
+    rows = np.flatnonzero((off > 0) & (off <= _ROUNDING * bottom))
+    if not rows.size:
+        return tape, []
+    highs, lows = high.copy(), low.copy()
+    highs[rows], lows[rows] = np.maximum(high, top)[rows], np.minimum(low, bottom)[rows]
+    for name, values in (("high", highs), ("low", lows)):
+        bars = bars.set_column(bars.schema.get_field_index(name), name, pa.array(values))
+    names = bars.column("symbol").take(pa.array(rows)).to_pylist()
+    detail = f"the high or the low misses open or close by a rounding (below {_ROUNDING:g} of the price)"
+    times = bars.column("open_time_ns").take(pa.array(rows)).to_pylist()
+    told = [
+        Suspect("rounding", "count", detail, "bar", name, time)
+        for name, time in zip(names, times, strict=True)
+    ]
+    return dataclasses.replace(tape, tables={**tape.tables, "bar": bars}), told
 
 
 def _calendar_of(tape: Tape) -> str:

@@ -80,6 +80,19 @@ def test_what_could_not_be_a_bar_is_named_with_its_reason(tmp_path: Path) -> Non
     assert _day(found["bad_bar"]) == frame["date"][300]
 
 
+def test_a_rounding_is_told_but_is_no_fault(tmp_path: Path) -> None:
+    frame = days()
+    short = frame["close"][300] * (1 - 1e-9)
+    rounded = frame.with_columns(
+        high=frame["high"].scatter(300, short), open=frame["open"].scatter(300, short)
+    )
+    rounded = rounded.with_columns(low=pl.min_horizontal("low", "open"))
+    report = checked(rounded, tmp_path)
+    assert [(s.rule, s.severity) for s in report.suspects] == [("rounding", "count")]
+    assert not report.is_suspect
+    assert report.rows == len(frame) + 11
+
+
 def test_a_day_that_is_missing_is_found_by_the_calendar_that_the_others_fit(tmp_path: Path) -> None:
     frame = days("reference/default_502.csv")
     holed = pl.concat([frame[:300], frame[301:]])
