@@ -188,6 +188,7 @@ class Engine:
             out_of_session=sum(part.out_of_session for part in parts),
             late=sum(part.late for part in parts),
             duplicates=sum(part.duplicates for part in parts),
+            found=np.concatenate([part.found for part in parts]),
             quotes=QuoteCounts(*map(sum, zip(*(part.quotes for part in parts), strict=True))),
         )
 

@@ -87,6 +87,13 @@ COMMIT_SECONDS = _histogram("commit_seconds", "Time of one transaction's commit"
 BARS_CLOSED = _counter("bars_closed", "Closed bars", "timeframe")
 OUT_OF_SESSION = _counter("out_of_session", "Trades outside their session: kept, in no bar")
 LATE_TRADES = _counter("late_trades", "Trades whose bar had closed")
+QUALITY_FOUND = _counter(
+    "quality_found",
+    "Rows that a rule of data quality found, and what became of them",
+    "rule",
+    "severity",
+    "source",
+)
 DUPLICATE_TRADES = _counter("duplicate_trades", "Trades dropped because their id had come before")
 BARS_REVISED = _counter("bars_revised", "Bars that a late or changed trade made another")
 ALERTS_RAISED = _counter("alerts_raised", "Alerts raised", "severity")

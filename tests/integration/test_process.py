@@ -161,6 +161,26 @@ def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Setting
     assert {d["topic"] for d in letters} == {settings.topic("market")}
 
 
+def test_a_suspect_row_stays_and_a_record_beside_it_says_what_is_wrong(settings: Settings) -> None:
+    before = counted("quality_found", rule="price_unit", severity="mark", source="test")
+    steady = [trade("AAA", 1 + i / 100, 100, 1) for i in range(25)]
+    write(settings, [HELLO, *steady, trade("AAA", 1.5, 10_000, 1), heartbeat(3)])
+    running = Running(settings)
+    (notice,) = [r for r in read(settings, "market", len(steady) + 4) if r["type"] == "quality"]
+    (bar,) = [b for b in read(settings, "bars", 1) if b["timeframe"] == "1s"]
+    running.stop()
+    assert (bar["high"], bar["trade_count"]) == (10_000, 26), "what is marked stays"
+    assert (notice["symbol"], notice["rule"], notice["offset"], notice["value"], notice["expected"]) == (
+        "AAA", "price_unit", len(steady) + 1, 10_000, 100,
+    )  # fmt: skip
+    assert counted("quality_found", rule="price_unit", severity="mark", source="test") == before + 1
+    again = Running(settings)
+    write(settings, [heartbeat(120)])
+    read(settings, "bars", 2)
+    again.stop()
+    assert [r["type"] for r in read(settings, "market", len(steady) + 5)].count("quality") == 1
+
+
 def test_a_flood_of_symbols_beyond_the_cap_is_set_aside_and_the_known_ones_go_on(settings: Settings) -> None:
     engine = settings.engine.model_copy(update={"symbols_max": 1})
     running = Running(settings.model_copy(update={"engine": engine}))

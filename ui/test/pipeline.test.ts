@@ -18,7 +18,7 @@ const picture: Picture = {
   sources: [{ source: "feed", rows_per_s: 250, rows: 1000, types: {}, rejected: {}, faults: 0, reconnects: 0, gaps: 0, missing: {}, watermark_delay_ms: 120 }],
   engine: {
     records_per_s: 400, rows_out_per_s: { bars: 30, alerts: 0 }, workers: 1, symbols: 3, state_bytes: 1, late_trades: 0, duplicate_trades: 0,
-    out_of_session: 0, crossed_quotes: 0, bars_revised: 0, dead_letters: {},
+    out_of_session: 0, crossed_quotes: 0, quality: {}, bars_revised: 0, dead_letters: {},
   },
   sinks: [{ sink: "lake", rows_per_s: 700, rows: 1, lag_records: 60_000, faults: 0, p50_ms: 1, p99_ms: 2 }],
   page: { connected: 1, frames_per_s: 10 },

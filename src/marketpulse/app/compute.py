@@ -100,7 +100,7 @@ def compute_tape(
     wanted, config = _plan(tape, settings, timeframe, indicators)
     stepper, state = Stepper(config), new_state(config)
     parts, refused = [], []
-    for batch, letters in _batches(tape):
+    for batch, letters in tape_batches(tape):
         refused += letters
         for after, result in stepper.steps(state, batch):
             state = after
@@ -143,7 +143,7 @@ def _plan(
     return config.frame_index(target.name), config
 
 
-def _batches(tape: Tape) -> Iterator[tuple[MarketBatch, list[RejectedInput]]]:
+def tape_batches(tape: Tape) -> Iterator[tuple[MarketBatch, list[RejectedInput]]]:
     """The tape as the engine hears it: a historical source that says hello, its rows, and goodbye."""
     decoder, offset = MarketDecoder(), 0
     yield _announcement(decoder.strings, Kind.HELLO, {"mode": "historical", "lateness_ns": 0}), []

@@ -1,11 +1,15 @@
 """What a worker counts of the engine's steps: late, doubled and odd rows, and alerts."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import pyarrow as pa
 
+from marketpulse.engine.findings import RULE_NAMES
 from marketpulse.engine.state import PartitionState, watermark_delays
 from marketpulse.engine.step import StepResult
+from marketpulse.model.market import MarketBatch
+from marketpulse.model.quality import SEVERITIES
 from marketpulse.telemetry import (
     ALERTS_CLEARED,
     ALERTS_RAISED,
@@ -16,6 +20,7 @@ from marketpulse.telemetry import (
     LATE_QUOTES,
     LATE_TRADES,
     OUT_OF_SESSION,
+    QUALITY_FOUND,
     WATERMARK_DELAY_SECONDS,
 )
 
@@ -34,6 +39,17 @@ def count_rows(result: StepResult) -> None:
         LATE_QUOTES.inc(counts.late)
         DROPPED_QUOTES.labels("too_late").inc(counts.too_late)
         DROPPED_QUOTES.labels("out_of_session").inc(counts.out_of_session)
+
+
+def count_findings(result: StepResult, batch: MarketBatch) -> None:
+    """What the rules of data quality found in the batch's rows, by rule, severity and source."""
+    if not len(result.found):
+        return
+    sources = batch.source[result.found["row"]].tolist()
+    rules, severities = result.found["rule"].tolist(), result.found["severity"].tolist()
+    for (rule, severity, source), count in Counter(zip(rules, severities, sources, strict=True)).items():
+        name = batch.strings[source] if source >= 0 else ""
+        QUALITY_FOUND.labels(RULE_NAMES[rule], SEVERITIES[severity], name).inc(count)
 
 
 def count_alerts(rows: pa.RecordBatch) -> None:

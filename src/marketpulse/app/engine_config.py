@@ -1,12 +1,15 @@
 """The engine's configuration from the settings; the same for `process` and `compute`."""
 
+from typing import Any
+
 from marketpulse.alerts.rule_json import rule_from_json
 from marketpulse.app.calendars import session_rules, sessions_by, sessions_of
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError, SettingsError
 from marketpulse.indicators.catalogue import Spec, parse_indicators
 from marketpulse.indicators.own import own_indicators
-from marketpulse.settings import EngineSettings
+from marketpulse.model.quality import DEFAULT_LIMITS, RULES
+from marketpulse.settings import EngineSettings, QualitySettings
 
 
 def specs_of(settings: EngineSettings, indicators: str | None = None) -> tuple[Spec, ...]:
@@ -42,7 +45,16 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             window_ns=round(settings.correction_window_s * 1e9),
             window_trades=settings.correction_trades,
             revise_each=settings.revise_every == "row",
+            **_quality(settings.quality),
             alerts=tuple(rule_from_json(rule) for rule in settings.alerts),
         )
     except ParameterError as error:
         raise SettingsError(f"engine: {error}") from None
+
+
+def _quality(settings: QualitySettings) -> dict[str, Any]:
+    values = settings.model_dump()
+    return {
+        "quality": {rule: values[rule] for rule in RULES},
+        "quality_limits": {name: values[name] for name in DEFAULT_LIMITS},
+    }

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from marketpulse.app.counts import count_alerts, count_rows, measure_watermarks
+from marketpulse.app.counts import count_alerts, count_findings, count_rows, measure_watermarks
 from marketpulse.app.partition import OwnedPartition
+from marketpulse.app.quality_notices import quality_notices
 from marketpulse.clock import Clock
 from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes, state_to_bytes
@@ -191,6 +192,8 @@ class Worker:
             if muted:
                 continue
             self._write_rows(owned, result)
+            count_findings(result, decoded.batch)
+            self._write_notices(quality_notices(decoded.batch, result.found))
             self._write_dead_letters(
                 [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]
             )
@@ -254,6 +257,12 @@ class Worker:
                 get_logger().warning(letter.reason, partition=letter.partition, detail=letter.detail)
         self._log.write("dead-letters", self._reader.encode_dead_letters(letters))
         self._note_written()
+
+    def _write_notices(self, notices: list[tuple[bytes, bytes]]) -> None:
+        """Into `market`, where whoever reads the rows reads what was said of them."""
+        if notices:
+            self._log.write("market", notices)
+            self._note_written()
 
     def _note_written(self) -> None:
         if self._wrote_at is None:

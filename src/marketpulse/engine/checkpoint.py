@@ -19,7 +19,7 @@ from marketpulse.alerts.state import AlertState
 from marketpulse.engine.alerting import RETOLD, Alerting
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.control import reconfigure
-from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUOTE, SOURCE, SYMBOL, Tables
+from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUALITY, QUOTE, SOURCE, SYMBOL, Tables
 from marketpulse.engine.records import copied, put
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
@@ -29,7 +29,7 @@ from marketpulse.model.history import COLUMNS, History, Part
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS5"
+_MAGIC = b"MPS6"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),
@@ -47,6 +47,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "ids": np.dtype("i8"),
     "quotes": QUOTE,
     "last_quotes": QUOTE,
+    "quality": QUALITY,
 }
 
 
@@ -65,6 +66,7 @@ def computation(config: EngineConfig) -> str:
         "times": [config.source_timeout_ns, config.max_age_ns, config.max_skew_ns, config.grace_ns],
         "bars": [config.fill, config.bars_from, config.lateness_ns],
         "window": [config.window_ns, config.window_trades, config.revise_each],
+        "quality": [config.severities(), sorted(config.quality_limits.items())],
     }
     return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
 

@@ -11,6 +11,7 @@ from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.engine.layout import ORIGIN_BARS, ORIGIN_NONE, ORIGIN_TRADES, Plan
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.catalogue import Spec, all_columns
+from marketpulse.model.quality import DEFAULT_LIMITS, DEFAULT_SEVERITY, NEVER_DROPPED, RULES, SEVERITIES
 from marketpulse.model.session import SessionTable, around_the_clock
 from marketpulse.model.timeframe import Cut, Timeframe
 
@@ -45,6 +46,8 @@ class EngineConfig:
     window_ns: int = 900_000_000_000
     window_trades: int = 100_000
     revise_each: bool = False
+    quality: Mapping[str, str] = field(default_factory=dict)  # severity by rule, where not the default
+    quality_limits: Mapping[str, float] = field(default_factory=dict)
     alerts: tuple[Rule, ...] = ()  # those that run before a control record changes them
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class EngineConfig:
         if self.sessions_of(self.calendar) is None:
             raise ParameterError(f"calendar {self.calendar!r} is unknown: use a MIC such as XNYS, or 24x7")
         self.alert_rules()
+        self.severities()
 
     @property
     def ticks(self) -> int:
@@ -71,6 +75,16 @@ class EngineConfig:
     def columns(self) -> list[str]:
         """The names of all indicator values, in order."""
         return all_columns(self.indicators)
+
+    def severities(self) -> dict[str, str]:
+        """What becomes of the rows that each rule of data quality finds. Raises ParameterError for what cannot be."""
+        for rule, severity in self.quality.items():
+            if rule not in RULES:
+                raise ParameterError(f"quality: there is no rule {rule!r}; they are {', '.join(RULES)}")
+            if severity not in SEVERITIES or (severity == "drop" and rule in NEVER_DROPPED):
+                known = [s for s in SEVERITIES if s != "drop" or rule not in NEVER_DROPPED]
+                raise ParameterError(f"quality: {rule} can be {', '.join(known)}, found {severity!r}")
+        return {**DEFAULT_SEVERITY, **self.quality}
 
     def alert_rules(self) -> RuleSet:
         """The configured alert rules, read. Raises ParameterError for one that cannot be."""
@@ -99,6 +113,8 @@ class EngineConfig:
             window_trades=self.window_trades,
             revise_each=int(self.revise_each),
             quotes=int(self.reads_quotes),
+            severity=np.array([SEVERITIES.index(s) for s in self.severities().values()], np.int8),
+            limits=np.array([*{**DEFAULT_LIMITS, **self.quality_limits}.values()], np.float64),
         )
 
 

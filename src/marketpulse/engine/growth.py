@@ -68,6 +68,7 @@ def grow_symbols(state: PartitionState) -> None:
         closed_until=_longer(t.closed_until, symbols, NEVER),
         last_close=_longer(t.last_close, symbols, np.nan),
         last_quotes=_longer(t.last_quotes, 2 * symbols),
+        quality=_longer(t.quality, 2 * symbols),
     )
     a.heads = _longer(a.heads, symbols, -1)
     a.closed_until = _longer(a.closed_until, symbols, NEVER)

@@ -156,6 +156,43 @@ QUOTE = np.dtype([
 ])  # fmt: skip
 """One quote: the last of its slot, a bar of the smallest timeframe."""
 
+QUALITY = np.dtype([
+    ("level", "f8"),  # the price last believed (engine.price_level)
+    ("scale", "f8"),
+    ("waiting", "f8"),  # the newest price that was not
+    ("time_ns", "i8"),  # of the newest believed row, a bar's close; NEVER: none
+    ("size", "f8"),  # a running median
+    ("last_price", "f8"),  # of the newest row, believed or not; a bar's close
+    ("last_size", "f8"),
+    ("seen", "i2"),
+    ("sizes", "i2"),
+    ("refused", "i2"),  # in a row
+    ("agreeing", "i2"),  # of them, the newest that agree
+    ("repeats", "i4"),  # how often the newest row has come again
+    ("last_open", "f8"),  # from here on: of a source's bars
+    ("last_high", "f8"),
+    ("last_low", "f8"),
+    ("before", "f8"),  # the level before the newest one
+    ("leap", "f8"),  # how far the newest one is from it
+    ("day", "i8"),  # the newest bar's session, -1: none
+    ("behind", "i8"),  # how many bars of it were left, with that one
+    ("dense", "i2"),  # how far the series has nearly all its bars
+    ("always", "i1"),  # 1: trades on Saturdays
+    ("split_ns", "i8"),  # the newest announced split and dividend; NEVER: none
+    ("split", "f8"),
+    ("yield_ns", "i8"),  # NEVER: none that is not seen in the price yet
+    ("yielded", "f8"),  # its part of the price
+    ("dividend_ns", "i8"),
+    ("dividend", "f8"),
+])  # fmt: skip
+"""What the rules of data quality remember of a symbol's trades or bars, and the same of its quotes."""
+
+FOUND = np.dtype([
+    ("row", "i8"), ("rule", "i4"), ("severity", "i4"), ("value", "f8"), ("expected", "f8"),
+])  # fmt: skip
+"""One finding: the row's index in the batch, the rule and its severity (model.quality), what the row says and what the
+symbol's rows before it would have."""
+
 # Of a symbol's two places in `Tables.last_quotes`
 NEWEST, LOGGED = 0, 1
 """The newest quote by (event time, place in the log), and the last one of the log."""
@@ -173,18 +210,19 @@ REASON_NAMES = (
     "unknown_trade",
     "too_many_sources",
     "too_many_venues",
+    "quality",
 )
 (
     FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS, UNKNOWN_TRADE,
-    TOO_MANY_SOURCES, TOO_MANY_VENUES,
-) = range(9)  # fmt: skip
+    TOO_MANY_SOURCES, TOO_MANY_VENUES, QUALITY_RULE,
+) = range(10)  # fmt: skip
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (
     LOG_TIME, FREE_BAR, FREE_BARS, FREE_QUOTE, FREE_QUOTES, N_SOURCES, N_SYMBOLS, N_GROUPS, N_KEPT, N_STALE,
-    N_UNTOLD, N_CLOSED, N_REJECTED, OUT_OF_SESSION, LATE, DUPLICATES, QUOTES_CROSSED, QUOTES_LOCKED, QUOTES_LATE,
+    N_UNTOLD, N_CLOSED, N_REJECTED, N_FOUND, OUT_OF_SESSION, LATE, DUPLICATES, QUOTES_CROSSED, QUOTES_LOCKED, QUOTES_LATE,
     QUOTES_TOO_LATE, QUOTES_OUT_OF_SESSION, N_REGISTERS,
-) = range(22)  # fmt: skip
+) = range(23)  # fmt: skip
 COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
 """These begin at 0 in every step; the others are state."""
 COUNTS_OF_QUOTES = slice(QUOTES_CROSSED, N_REGISTERS)
@@ -216,6 +254,7 @@ class Tables(NamedTuple):
     ids: NDArray[np.int64]  # (power of two,) places in `window` by trade id (engine.trade_ids)
     quotes: NDArray[np.void]  # (Q,) QUOTE: of each symbol a chain, newest first (engine.quotes)
     last_quotes: NDArray[np.void]  # (2 S,) QUOTE: NEWEST and LOGGED of symbol s at 2 s and 2 s + 1
+    quality: NDArray[np.void]  # (2 S,) QUALITY: PRINTS and QUOTED of symbol s (engine.quality)
 
 
 class MarketColumns(NamedTuple):
@@ -255,10 +294,11 @@ class MarketColumns(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Where a step's kernels write: closed bars and refusals, up to the counts in the registers."""
+    """Where a step's kernels write: closed bars, refusals and findings, up to the counts in the registers."""
 
     closed: NDArray[np.void]
     rejected: NDArray[np.void]
+    found: NDArray[np.void]
     scratch: NDArray[np.int32]  # bars that close at one row
 
 
@@ -290,3 +330,5 @@ class Plan(NamedTuple):
     window_trades: int  # and its trades
     revise_each: int  # 1: revisions leave after each row, not with the next heartbeat or clock
     quotes: int  # 1: an indicator reads the quote at the bar's close
+    severity: NDArray[np.int8]  # by rule of data quality (model.quality)
+    limits: NDArray[np.float64]  # what those rules compare with

@@ -42,7 +42,10 @@ class Looker:
             grow_bars(state)
         most = len(symbols) * len(self._config.frames)
         output = Output(
-            np.empty(most, CLOSED), np.empty(0, np.int8), np.empty(state.tables.bars.size, np.int32)
+            np.empty(most, CLOSED),
+            np.empty(0, np.int8),
+            np.empty(0, np.int8),
+            np.empty(state.tables.bars.size, np.int32),
         )
         kept = registers[N_CLOSED]
         registers[N_CLOSED] = 0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import bare_kernel, inlined
+from marketpulse.engine.check import refuse
 from marketpulse.engine.layout import (
     FREE_QUOTE,
     FREE_QUOTES,
@@ -17,16 +18,19 @@ from marketpulse.engine.layout import (
     NEWEST,
     NO_PLACE,
     ORIGIN_TRADES,
+    QUALITY_RULE,
     QUOTES_CROSSED,
     QUOTES_LATE,
     QUOTES_LOCKED,
     QUOTES_OUT_OF_SESSION,
     QUOTES_TOO_LATE,
     MarketColumns,
+    Output,
     Plan,
     Sessions,
     Tables,
 )
+from marketpulse.engine.quality import judge_quote
 from marketpulse.engine.sessions import bar_span, find_session
 from marketpulse.engine.trades import is_closed
 from marketpulse.engine.watermark import watermark_of
@@ -35,7 +39,13 @@ from marketpulse.engine.window import mark_untold, window_floor
 
 @bare_kernel
 def take_quote(
-    tables: Tables, sessions: Sessions, plan: Plan, rows: MarketColumns, i: int, symbol: int
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    rows: MarketColumns,
+    output: Output,
+    i: int,
+    symbol: int,
 ) -> None:
     """One quote; where an indicator reads quotes, a place for it must be free. Outside its session, or behind
     the correction window, it enters nothing and is counted."""
@@ -51,6 +61,9 @@ def take_quote(
         return
     if time < window_floor(tables, plan, symbol):
         registers[QUOTES_TOO_LATE] += 1
+        return
+    if not judge_quote(tables, plan, output, i, symbol, time, bid, ask):
+        refuse(tables, output, i, QUALITY_RULE, 0)
         return
     who = tables.symbols[symbol]
     who.dirty, who.ingest_ns = 1, rows.ingest_time_ns[i]

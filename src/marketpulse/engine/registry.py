@@ -51,6 +51,10 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     row["changed_offset"] = row["quote_head"] = -1
     row["pinned_ns"] = UNPINNED
     state.tables.last_quotes["offset"][2 * index : 2 * index + 2] = -1
+    unheard = state.tables.quality[2 * index : 2 * index + 2]
+    unheard["day"] = -1
+    for field in ("time_ns", "split_ns", "yield_ns", "dividend_ns"):
+        unheard[field] = NEVER
     row["newest_ns"] = row["next_floor_ns"] = row["floor_by_count_ns"] = NEVER
     state.tables.registers[N_SYMBOLS] = index + 1
     rank = bisect_left(state.alphabet, name)

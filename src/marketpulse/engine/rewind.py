@@ -16,6 +16,7 @@ from marketpulse.engine.growth import grow_anchor, grow_bars, grow_quotes, grow_
 from marketpulse.engine.indicate import values_of
 from marketpulse.engine.layout import (
     CLOSED,
+    FOUND,
     FREE_BARS,
     FREE_QUOTES,
     LOG_TIME,
@@ -170,7 +171,9 @@ def build_bars(
 ) -> np.ndarray:
     """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
     Returns the closed bars with their quotes."""
-    output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), _NONE)
+    output = Output(
+        np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), np.empty(0, FOUND), _NONE
+    )
     parts: list[np.ndarray] = []
     live = state.tables.registers
     kept_count, live[N_CLOSED] = live[N_CLOSED], 0

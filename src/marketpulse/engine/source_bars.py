@@ -3,6 +3,7 @@
 import numpy as np
 
 from marketpulse.compiled import bare_kernel
+from marketpulse.engine.bar_quality import judge_bar
 from marketpulse.engine.check import accepts, refuse
 from marketpulse.engine.closing import build_larger, emit_bar
 from marketpulse.engine.exact_sum import add_exact
@@ -12,6 +13,7 @@ from marketpulse.engine.layout import (
     N_CLOSED,
     ORIGIN_BARS,
     OTHER_ORIGIN,
+    QUALITY_RULE,
     TOO_LATE,
     UNKNOWN_TIMEFRAME,
     MarketColumns,
@@ -53,6 +55,12 @@ def take_bar(
     if open_ns < tables.closed_until[symbol, frame]:
         tables.registers[LATE] += 1
         refuse(tables, output, i, TOO_LATE, 1 << frame)
+        return
+    if rows.final[i] and not judge_bar(tables, sessions, plan, rows, output, i, symbol, frame, open_ns):
+        refuse(tables, output, i, QUALITY_RULE, 1 << frame)
+        forming = find_bar(tables, symbol, frame, open_ns)
+        if forming >= 0:  # what it had told of the bar before
+            free_bar(tables, forming)
         return
     who = tables.symbols[symbol]
     who.dirty = 1

@@ -25,6 +25,7 @@ from marketpulse.engine.layout import (
     N_REGISTERS,
     N_SOURCES,
     NEVER,
+    QUALITY,
     QUOTE,
     SOURCE,
     SOURCES_MAX,
@@ -177,6 +178,7 @@ def new_state(config: EngineConfig) -> PartitionState:
         ids=no_ids(2 * _FIRST_KEPT),
         quotes=_chained(np.zeros(_FIRST_QUOTES, QUOTE)),
         last_quotes=np.zeros(2 * _FIRST_SYMBOLS, QUOTE),
+        quality=np.zeros(2 * _FIRST_SYMBOLS, QUALITY),
     )
     registers[FREE_QUOTES] = _FIRST_QUOTES
     anchor = Anchor(

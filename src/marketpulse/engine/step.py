@@ -29,6 +29,7 @@ from marketpulse.engine.layout import (
     COUNTS_OF_A_STEP,
     COUNTS_OF_QUOTES,
     DUPLICATES,
+    FOUND,
     FUTURE_TIME,
     LATE,
     NEVER,
@@ -39,6 +40,7 @@ from marketpulse.engine.layout import (
     Output,
     Plan,
 )
+from marketpulse.engine.payouts import hear_payout
 from marketpulse.engine.rebuild import StaleHistory, begin_rebuild, take_part
 from marketpulse.engine.records import joined
 from marketpulse.engine.rewind import move_anchor
@@ -92,6 +94,8 @@ class StepResult:
     that have an indicator row, with its revision and values (m, columns). Without revisions both are the same.
     `alerts` are the changes of alerts, in order, those of the same rules together.
 
+    `found` (FOUND) is what the rules of data quality have found, in order.
+
     `next_row` is the first row of the batch that is not done, `more` whether a step must go on with it
     (or with bars that are still due behind the last one).
     """
@@ -105,6 +109,7 @@ class StepResult:
     late: int
     duplicates: int
     quotes: QuoteCounts
+    found: np.ndarray
     next_row: int
     more: bool
 
@@ -177,6 +182,7 @@ class Stepper:
             late=int(registers[LATE]),
             duplicates=int(registers[DUPLICATES]),
             quotes=QuoteCounts(*registers[COUNTS_OF_QUOTES].tolist()),
+            found=joined(taken.found, FOUND),
             next_row=row,
             more=more,
         )
@@ -223,10 +229,14 @@ class Stepper:
     def _take_rare(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""
         state, kind = taken.state, Kind(int(batch.kind[row]))
+        if kind == Kind.QUALITY:  # our own word about another row: no source has spoken
+            return
         if kind == Kind.CONTROL:
             self._take_control(taken, batch, row)
         elif kind == Kind.REBUILD:
             self._take_rebuild(taken, batch, row)
+        elif kind in (Kind.SPLIT, Kind.DIVIDEND):
+            taken.found.append(hear_payout(state, self._plan, kind, batch.rare[row], row))
         if batch.source[row] == ABSENT:
             return
         source = int(known.source_of[batch.source[row]])
@@ -292,7 +302,10 @@ class Stepper:
         bars = state.tables.bars.size
         if self._output is None or self._output.scratch.size < bars:
             self._output = Output(
-                np.empty(2 * bars + _ROOM, CLOSED), np.empty(_ROOM, REJECT), np.empty(bars, np.int32)
+                np.empty(2 * bars + _ROOM, CLOSED),
+                np.empty(_ROOM, REJECT),
+                np.empty(_ROOM, FOUND),
+                np.empty(bars, np.int32),
             )
         return self._output
 

@@ -6,18 +6,22 @@ import numpy as np
 
 from marketpulse.engine.alerting import ToldAlerts, watch
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.indicate import indicate
 from marketpulse.engine.layout import (
     CLOSED,
     N_CLOSED,
+    N_FOUND,
     N_REJECTED,
     N_STALE,
     N_UNTOLD,
     ORIGIN_TRADES,
+    QUALITY_RULE,
     REASON_NAMES,
     Output,
     Plan,
 )
+from marketpulse.engine.quality import DROP
 from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.revise import refresh, tell
 from marketpulse.engine.rewind import make_room, make_room_for_quotes
@@ -50,6 +54,7 @@ class StepRows:
     values: list[Floats] = field(default_factory=list)
     alerts: list[ToldAlerts] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    found: list[np.ndarray] = field(default_factory=list)
     bars: int = 0
 
     def drain(self, output: Output) -> None:
@@ -58,10 +63,20 @@ class StepRows:
         if registers[N_CLOSED]:
             self.closed.append(copied(output.closed[: registers[N_CLOSED]]))
             self.bars += int(registers[N_CLOSED])
+        found = output.found[: registers[N_FOUND]]
+        if found.size:
+            self.found.append(copied(found))
         for row in output.rejected[: registers[N_REJECTED]]:
             names = tuple(f.name for i, f in enumerate(self.config.frames) if int(row["frames"]) >> i & 1)
-            self.refused.append(Refusal(int(row["row"]), REASON_NAMES[row["reason"]], names))
-        registers[N_CLOSED] = registers[N_REJECTED] = 0
+            self.refused.append(self._refusal(int(row["row"]), int(row["reason"]), names, found))
+        registers[N_CLOSED] = registers[N_REJECTED] = registers[N_FOUND] = 0
+
+    def _refusal(self, row: int, reason: int, names: tuple[str, ...], found: np.ndarray) -> Refusal:
+        """A row that a rule of data quality drops has that rule's name for a reason."""
+        if reason != QUALITY_RULE:
+            return Refusal(row, REASON_NAMES[reason], names)
+        why = found[(found["row"] == row) & (found["severity"] == DROP)][0]
+        return Refusal(row, RULE_NAMES[why["rule"]], names, describe(why))
 
     def indicate(self) -> None:
         """The indicators of the bars that have closed; from here on their readers know them."""

@@ -16,6 +16,7 @@ from marketpulse.engine.layout import (
     FREE_BARS,
     FREE_QUOTES,
     N_CLOSED,
+    N_FOUND,
     N_GROUPS,
     N_KEPT,
     N_REJECTED,
@@ -30,6 +31,7 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
+from marketpulse.engine.quality import FOUND_PER_ROW
 from marketpulse.engine.quotes import take_quote
 from marketpulse.engine.source_bars import take_bar
 from marketpulse.engine.trade_ids import first_place, hash_of, key_of
@@ -83,6 +85,7 @@ def prefetch_rows(tables: Tables, rows: MarketColumns, i: int) -> None:
     if near < rows.kind.size and rows.kind[near] == _TRADE:
         symbol = rows.symbol_of[rows.symbol[near]]
         if symbol >= 0:
+            prefetch(tables.quality, 2 * symbol)
             for frame in range(tables.heads.shape[1]):
                 slot = tables.heads[symbol, frame]
                 if slot >= 0:
@@ -104,6 +107,8 @@ def take_rows(
             return RARE, i
         prefetch_rows(tables, rows, i)
         if output.rejected.size - tables.registers[N_REJECTED] < 1:
+            return NEED_ROOM, i
+        if output.found.size - tables.registers[N_FOUND] < FOUND_PER_ROW:
             return NEED_ROOM, i
         if output.closed.size - tables.registers[N_CLOSED] < frames + 1:
             return NEED_ROOM, i
@@ -173,7 +178,7 @@ def take_rows(
         elif kind == _QUOTE:
             if plan.quotes and tables.registers[FREE_QUOTES] == 0:
                 return NEED_QUOTES, i
-            take_quote(tables, sessions, plan, rows, i, symbol)
+            take_quote(tables, sessions, plan, rows, output, i, symbol)
             if plan.revise_each and tables.registers[N_UNTOLD]:
                 return REVISE, i + 1
         elif kind == _BAR:

@@ -13,6 +13,7 @@ from marketpulse.engine.layout import (
     ORIGIN_TRADES,
     OTHER_ORIGIN,
     OUT_OF_SESSION,
+    QUALITY_RULE,
     TOO_LATE,
     MarketColumns,
     Output,
@@ -21,6 +22,7 @@ from marketpulse.engine.layout import (
     Tables,
 )
 from marketpulse.engine.prevailing import quote_tick_bar
+from marketpulse.engine.quality import judge_trade
 from marketpulse.engine.sessions import bar_span, due_time, find_session
 from marketpulse.engine.trade_ids import find_trade, key_of
 from marketpulse.engine.watermark import watermark_of
@@ -57,6 +59,9 @@ def take_trade(
         if find_trade(tables, symbol, source, high, low, floor) >= 0:
             tables.registers[DUPLICATES] += 1
             return
+    if not judge_trade(tables, plan, output, i, symbol, time, price, size):
+        refuse(tables, output, i, QUALITY_RULE, 0)
+        return
     offset, row = rows.offset[i], rows.row[i]
     venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
     who = tables.symbols[symbol]

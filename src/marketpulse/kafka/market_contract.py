@@ -102,6 +102,10 @@ CONTRACT: dict[Kind, Fields] = {
     Kind.GOODBYE: {**_SOURCE_ONLY, "watermark_ns": (Rule.WATERMARK, _OPTIONAL)},
     Kind.REBUILD: {"symbol": (Rule.SYMBOL, _REQUIRED), **_NOBODY},
     Kind.CONTROL: _NOBODY,
+    Kind.QUALITY: {
+        **_HEAD, "rule": (Rule.NAME, _REQUIRED), "offset": (Rule.COUNT, _REQUIRED), "row": (Rule.COUNT, _REQUIRED),
+        "detail": (Rule.TEXT, _OPTIONAL),
+    },
 }  # fmt: skip
 """Kind -> field -> (rule, required). Fields that are not named here are ignored. A bar needs its two
 times unless it has a session_date."""

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from marketpulse.model.quality import RULES
+
 
 class Kind(IntEnum):
     """The record's `type`. Up to CLOCK they are hot: decoded into columns; the rest are rare."""
@@ -36,6 +38,7 @@ class Kind(IntEnum):
     GOODBYE = 13
     REBUILD = 14
     CONTROL = 15
+    QUALITY = 16
 
 
 KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}
@@ -229,6 +232,7 @@ REASONS = {
     "too_many_symbols": "the engine's cap on symbols is reached: raise engine.symbols_max, or look who writes them",
     "too_many_sources": "more than 64 sources have fed this partition: let feeds share a source name",
     "too_many_venues": "more than 4,096 venues have fed this partition: look who writes them",
+    **RULES,
 }
 
 CAPS = frozenset({"too_many_symbols", "too_many_sources", "too_many_venues"})

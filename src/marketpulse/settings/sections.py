@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from marketpulse.model.quality import DEFAULT_LIMITS, DEFAULT_SEVERITY, RULES
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
 
@@ -120,6 +121,67 @@ class BrokerSettings(Section):
     start_timeout_s: float = Field(90, gt=0, description="how long the broker may take to be ready")
 
 
+Severity = Literal["off", "count", "mark", "drop"]
+Notice = Literal["off", "count", "mark"]
+
+
+def _severity(rule: str) -> Any:
+    return Field(DEFAULT_SEVERITY[rule], description=RULES[rule])
+
+
+def _limit(name: str, description: str, least: float = 0, most: float = 1e12) -> Any:
+    return Field(DEFAULT_LIMITS[name], gt=least, le=most, description=description)
+
+
+class QualitySettings(Section):
+    """The rules of data quality (docs/quality.md): what becomes of the rows that each finds, and what it compares with."""
+
+    price_unit: Severity = _severity("price_unit")
+    price_band: Severity = _severity("price_band")
+    price_spike: Notice = _severity("price_spike")
+    bar_range: Severity = _severity("bar_range")
+    size_outlier: Severity = _severity("size_outlier")
+    stale: Severity = _severity("stale")
+    crossed_quote: Severity = _severity("crossed_quote")
+    out_of_session: Notice = _severity("out_of_session")
+    missing_bars: Notice = _severity("missing_bars")
+    split: Notice = _severity("split")
+    dividend: Notice = _severity("dividend")
+    warm_trades: float = _limit(
+        "warm_trades", "so many trades or quotes of a symbol are believed before any is doubted", 0, 50
+    )
+    confirm_trades: float = _limit(
+        "confirm_trades", "so many trades or quotes in a row that agree are the new level", 1, 1_000
+    )
+    confirm_bars: float = _limit(
+        "confirm_bars", "so many bars in a row that agree are the new level", 1, 1_000
+    )
+    band: float = _limit(
+        "band", "a trade, a quote or a minute's bar may always move by this part; longer bars by more"
+    )
+    reopen_band: float = _limit(
+        "reopen_band", "any row may always move by this part after a pause, a day's bar at once"
+    )
+    reopen_s: float = _limit("reopen_s", "how long without a trade or quote is a pause")
+    band_factor: float = _limit(
+        "band_factor", "the band is so many times the median move, where that is more"
+    )
+    range_factor: float = _limit(
+        "range_factor", "a bar's high and low may lie so many median moves outside its other prices"
+    )
+    spike_factor: float = _limit(
+        "spike_factor", "a bar that leaps so many median moves, and is taken back by the next"
+    )
+    size_factor: float = _limit("size_factor", "a trade so many times larger than the median", 1)
+    volume_factor: float = _limit("volume_factor", "a bar's volume so many times larger than the median", 1)
+    stale_trades: float = _limit("stale_trades", "so many trades in a row of one price and size", 1)
+    stale_bars: float = _limit("stale_bars", "so many bars in a row with the same values", 1)
+    dense_bars: float = _limit(
+        "dense_bars", "a series is expected to have all bars after so many without a hole", 0, 60
+    )
+    dividend_max: float = _limit("dividend_max", "the largest part of the price that one dividend may be")
+
+
 class EngineSettings(Section):
     timeframes: tuple[str, ...] = Field(
         ("1s", "1m", "5m", "1h", "1d"), description="bars to build; 100t: every 100 trades"
@@ -172,6 +234,7 @@ class EngineSettings(Section):
         description="when revised rows leave: with the next heartbeat or clock record, or after each row",
     )
     symbols_max: int = Field(20_000, ge=1, description="most symbols in one partition; more are dead letters")
+    quality: QualitySettings = Field(default_factory=QualitySettings)
     alerts: tuple[dict[str, Any], ...] = Field(
         (), description="alert rules, each a table `[[engine.alerts]]` with the fields of docs/alerts.md"
     )

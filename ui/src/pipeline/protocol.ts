@@ -37,6 +37,7 @@ export interface Engine {
   duplicate_trades: number;
   out_of_session: number;
   crossed_quotes: number;
+  quality: Record<string, number>;
   bars_revised: number;
   dead_letters: Record<string, number>;
 }

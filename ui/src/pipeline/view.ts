@@ -156,6 +156,7 @@ class PipelineView implements View {
       ["Doubled trades", compact(engine.duplicate_trades)],
       ["Out of session", compact(engine.out_of_session)],
       ["Crossed quotes", compact(engine.crossed_quotes)],
+      ["Suspect rows", compact(sum(engine.quality))],
       ["Revised bars", compact(engine.bars_revised)],
       ["Set aside", compact(sum(engine.dead_letters))],
       ["Engine's state", bytes(engine.state_bytes)],

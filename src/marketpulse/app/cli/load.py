@@ -106,6 +106,10 @@ def lines(found: "Summary") -> list[str]:
         said.append(f"Dropped {found.duplicates:,} trades whose id had come before.")
     if found.out_of_session:
         said.append(f"{found.out_of_session:,} trades lie outside their session: kept, in no bar.")
+    if found.suspect:
+        said.append(
+            f"{found.suspect:,} findings of the rules of data quality: `marketpulse check` names them."
+        )
     if found.handed_over:
         said.append("The pipeline goes on from here: start it with `marketpulse up`.")
     if found.forming:

@@ -16,6 +16,7 @@ from marketpulse.app.cli import (
     alerts,
     aws,
     chart,
+    check,
     cluster,
     heal,
     lake,
@@ -62,7 +63,22 @@ def root(
     """
 
 
-for group in (up, process, produce, alerts, cluster, local, sql, lake, receipts, load, heal, aws, chart):
+for group in (
+    up,
+    process,
+    produce,
+    alerts,
+    cluster,
+    local,
+    sql,
+    lake,
+    receipts,
+    load,
+    heal,
+    aws,
+    chart,
+    check,
+):
     group.register(app)
 
 

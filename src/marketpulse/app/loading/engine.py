@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from marketpulse.app.counts import count_rows
+from marketpulse.app.counts import count_findings, count_rows
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NO_PLACE
+from marketpulse.engine.quality import MARK
 from marketpulse.engine.records import copied
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState
@@ -105,6 +106,8 @@ class PartitionLoad:
             if muted:
                 continue
             count_rows(result)
+            count_findings(result, batch)
+            self.counts["suspect"] += int(np.count_nonzero(result.found["severity"] == MARK))
             self.counts["out_of_session"] += result.out_of_session
             self.counts["duplicates"] += result.duplicates
             for refusal in result.refused:

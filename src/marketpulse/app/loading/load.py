@@ -94,6 +94,7 @@ class Summary:
     cut: int = 0
     duplicates: int = 0
     out_of_session: int = 0
+    suspect: int = 0  # that a rule of data quality marks
     forming: int = 0
     first_ns: int | None = None
     last_ns: int | None = None
@@ -265,6 +266,7 @@ class _Load:
             self._summary.forming += engine.forming()
             self._summary.duplicates += engine.counts["duplicates"]
             self._summary.out_of_session += engine.counts["out_of_session"]
+            self._summary.suspect += engine.counts["suspect"]
         if whole:
             storing.finish()
             return

@@ -161,6 +161,7 @@ def _engine(span: Span, sums: Samples) -> dict[str, Any]:
         "duplicate_trades": sums.total("duplicate_trades"),
         "out_of_session": sums.total("out_of_session"),
         "crossed_quotes": sums.total("crossed_quotes"),
+        "quality": labelled_sum(sums.by("quality_found"), "rule"),
         "bars_revised": sums.total("bars_revised"),
         "dead_letters": {dict(f)["reason"]: value for f, value in sums.by("dead_letters").items() if value},
     }
@@ -209,6 +210,15 @@ def _parity(span: Span, sums: Samples) -> dict[str, Any] | None:
         "drift_rows": sums.total("parity_drift_rows"),
         "skipped_records": sums.total("parity_skipped_records"),
     }
+
+
+def labelled_sum(counts: Mapping[Labels, float], label: str) -> dict[str, float]:
+    """The counts summed by the value of one label, those above 0."""
+    found: dict[str, float] = {}
+    for labels, count in counts.items():
+        if count > 0:
+            found[dict(labels)[label]] = found.get(dict(labels)[label], 0.0) + count
+    return found
 
 
 def labelled(counts: Mapping[Labels, float], label: str) -> dict[str, float]:

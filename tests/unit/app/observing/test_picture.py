@@ -119,6 +119,16 @@ def test_parity_is_unknown_where_nobody_compares() -> None:
     assert (found["rows_checked"], found["drift_rows"]) == (50, 1)
 
 
+def test_suspect_rows_are_counted_by_rule_over_sources() -> None:
+    engine = reading(
+        "process-1",
+        quality_found__rule_split__severity_mark__source_a=2,
+        quality_found__rule_split__severity_mark__source_b=3,
+        quality_found__rule_stale__severity_count__source_a=0,
+    )
+    assert drawn(look(0, engine), look(10, engine))["engine"]["quality"] == {"split": 5}
+
+
 def test_counts_by_a_label_come_the_largest_first() -> None:
     counts: dict[Labels, float] = {(("why", "a"),): 1.0, (("why", "b"),): 0.0, (("why", "c"),): 9.0}
     assert list(labelled(counts, "why").items()) == [("c", 9), ("a", 1)]

@@ -1,0 +1,215 @@
+"""`check`: a file of trades, quotes or bars through the engine's own door, without Kafka: what is suspect in it.
+
+The rows go the way of every other row (engine.step), so a file is judged as the same rows in the log would be.
+"""
+
+import dataclasses
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from marketpulse.app.adjusted_close import wrong_steps
+from marketpulse.app.calendars import sessions_of
+from marketpulse.app.compute import tape_batches
+from marketpulse.app.engine_config import engine_config
+from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.findings import RULE_NAMES, describe
+from marketpulse.engine.state import new_state
+from marketpulse.engine.step import Stepper
+from marketpulse.errors import Fatal
+from marketpulse.model.market import REASONS, Kind, MarketBatch
+from marketpulse.model.quality import SEVERITIES
+from marketpulse.model.session import SessionTable
+from marketpulse.model.timeframe import DAY_NS, Timeframe, parse_timeframes
+from marketpulse.ports import RejectedInput
+from marketpulse.settings import Mapping as FileMapping
+from marketpulse.settings import Settings
+from marketpulse.sources.dataset import Dataset, load
+from marketpulse.sources.files import expand
+from marketpulse.sources.tape import Tape
+
+_DOUBLED = "duplicate_bar"
+_ROUNDING = 1e-6
+_LEAST_DAYS, _MOST_MISSING = 60, 0.02
+_USUAL_CALENDARS = ("XNYS",)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One finding. `time_ns` and `symbol` name the row; `origin` and `line` do where it could not be read at all."""
+
+    rule: str
+    severity: str
+    detail: str
+    kind: str = ""
+    symbol: str = ""
+    time_ns: int | None = None
+    origin: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at, and what is suspect in it, in order of time; what could not be read comes first.
+    `calendar`: the one that the days were found to fit; empty where it was known, or none fits."""
+
+    rows: int
+    calendar: str
+    suspects: list[Suspect]
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether there is a finding that is more than counted."""
+        return any(suspect.severity != "count" for suspect in self.suspects)
+
+
+def check_file(settings: Settings, path: Path, mapping: FileMapping) -> Report:
+    """Every finding of the rules that are not off. Raises Fatal for a file that cannot be understood."""
+    paths = expand([str(path)])
+    report = check_dataset(settings, _load(paths, mapping), mapping)
+    severity = engine_config(settings.engine).severities()["dividend"]
+    if severity == "off":
+        return report
+    steps = [
+        Suspect("dividend", severity, step.detail, "bar", origin=str(one), line=step.line)
+        for one in paths
+        for step in wrong_steps(one)
+    ]
+    return dataclasses.replace(report, suspects=[*report.suspects, *steps])
+
+
+def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) -> Report:
+    """The same of rows that were read before."""
+    config = engine_config(settings.engine)
+    calendar = ""
+    if config.calendar == "24x7" and not dataset.venues and mapping.venue is None:
+        calendar = _calendar_of(dataset.tape)
+    config = dataclasses.replace(
+        config,
+        frames=_frames(dataset.tape, config),
+        indicators=(),
+        alerts=(),
+        calendar=calendar or config.calendar,
+    )
+    unread = [Suspect(r.reason, "drop", r.detail, origin=r.origin, line=r.row) for r in dataset.rejected]
+    tape, rounded = _unrounded(dataset.tape)
+    return Report(len(tape), calendar, [*unread, *rounded, *_judge(tape, config)])
+
+
+def _load(paths: list[Path], mapping: FileMapping) -> Dataset:
+    """Rows that are further apart than days are taken for sessions: of those, none is missing between two."""
+    try:
+        return load(paths, mapping)
+    except Fatal as error:
+        if mapping.timeframe is not None:
+            raise
+        try:
+            return load(paths, mapping.model_copy(update={"timeframe": "1d"}))
+        except Fatal:
+            raise error from None
+
+
+def _frames(tape: Tape, config: EngineConfig) -> tuple[Timeframe, ...]:
+    bars = tape.tables.get("bar")
+    if bars is None or not bars.num_rows:
+        return config.frames
+    return parse_timeframes([str(name) for name in bars.column("timeframe").unique().to_pylist()])
+
+
+def _unrounded(tape: Tape) -> tuple[Tape, list[Suspect]]:
+    """The tape with highs and lows that contain open and close where only the last digits of a number kept them from
+    it. `market` takes no such bar, so each is told; but it is no fault of the prices."""
+    bars = tape.tables.get("bar")
+    if bars is None or not bars.num_rows:
+        return tape, []
+    opened, high, low, close = (bars.column(name).to_numpy() for name in ("open", "high", "low", "close"))
+    top, bottom = np.maximum(opened, close), np.minimum(opened, close)
+    off = np.maximum(top - high, low - bottom)
+    rows = np.flatnonzero((off > 0) & (off <= _ROUNDING * bottom))
+    if not rows.size:
+        return tape, []
+    highs, lows = high.copy(), low.copy()
+    highs[rows], lows[rows] = np.maximum(high, top)[rows], np.minimum(low, bottom)[rows]
+    for name, values in (("high", highs), ("low", lows)):
+        bars = bars.set_column(bars.schema.get_field_index(name), name, pa.array(values))
+    names = bars.column("symbol").take(pa.array(rows)).to_pylist()
+    detail = f"the high or the low misses open or close by a rounding (below {_ROUNDING:g} of the price)"
+    times = bars.column("open_time_ns").take(pa.array(rows)).to_pylist()
+    told = [
+        Suspect("rounding", "count", detail, "bar", name, time)
+        for name, time in zip(names, times, strict=True)
+    ]
+    return dataclasses.replace(tape, tables={**tape.tables, "bar": bars}), told
+
+
+def _calendar_of(tape: Tape) -> str:
+    """The usual calendar that daily bars fit: all of them lie on its days, and nearly all its days have one."""
+    bars = tape.tables.get("bar")
+    if bars is None or not bars.num_rows or set(bars.column("timeframe").unique().to_pylist()) != {"1d"}:
+        return ""
+    days = np.unique(bars.column("session_date").cast("int32").to_numpy())
+    for name in _USUAL_CALENDARS:
+        table: SessionTable | None = sessions_of(name)
+        if table is None or len(days) < _LEAST_DAYS:
+            continue
+        known = table.date[(table.date >= days[0]) & (table.date <= days[-1])]
+        if np.isin(days, known).all() and len(days) >= (1 - _MOST_MISSING) * len(known):
+            return name
+    return ""
+
+
+def _judge(tape: Tape, config: EngineConfig) -> list[Suspect]:
+    stepper, state = Stepper(config), new_state(config)
+    suspects: list[Suspect] = []
+    for batch, letters in tape_batches(tape):
+        suspects += [_unusable(letter) for letter in letters]
+        for after, result in stepper.steps(state, batch):
+            state = after
+            for found in result.found:
+                rule, severity = RULE_NAMES[found["rule"]], SEVERITIES[found["severity"]]
+                suspects.append(_suspect(batch, int(found["row"]), rule, severity, describe(found)))
+            for refusal in result.refused:
+                if refusal.reason not in RULE_NAMES:
+                    suspects.append(
+                        _suspect(batch, refusal.row, *_reason(batch, refusal.row, refusal.reason))
+                    )
+    return suspects
+
+
+def _suspect(batch: MarketBatch, row: int, rule: str, severity: str, detail: str) -> Suspect:
+    """A daily bar is named by its date, another bar by when it opens, all else by its event time."""
+    kind = Kind(int(batch.kind[row]))
+    time_ns = int(batch.event_time_ns[row])
+    if kind == Kind.BAR:
+        date = int(batch.session_date[row])
+        time_ns = date * DAY_NS if date >= 0 else int(batch.open_time_ns[row])
+    name = (
+        batch.strings[int(batch.symbol[row])]
+        if batch.symbol[row] >= 0
+        else str(batch.rare[row].get("symbol", ""))
+    )
+    return Suspect(rule, severity, detail, kind.name.lower(), name, time_ns)
+
+
+def _reason(batch: MarketBatch, row: int, reason: str) -> tuple[str, str, str]:
+    """A tape is in order of time: a bar that comes too late is one whose time has been told before."""
+    if reason == "too_late" and batch.kind[row] == Kind.BAR:
+        return _DOUBLED, "drop", "another bar of the same time came before"
+    return reason, "drop", REASONS[reason]
+
+
+def _unusable(letter: RejectedInput) -> Suspect:
+    """A row that the contract of `market` refuses; its value is the row as JSON."""
+    row = orjson.loads(letter.value)
+    time_ns = row.get("open_time_ns") or row.get("event_time_ns")
+    if row.get("session_date"):
+        time_ns = _days(row["session_date"]) * DAY_NS
+    return Suspect(letter.reason, "drop", letter.detail, row.get("type", ""), row.get("symbol", ""), time_ns)
+
+
+def _days(date: str) -> int:
+    return (datetime.date.fromisoformat(date) - datetime.date(1970, 1, 1)).days

@@ -1,0 +1,47 @@
+"""Splits and dividends as the rules of data quality hear them: they say what the price will do, and may be wrong."""
+
+from typing import Any
+
+import numpy as np
+
+from marketpulse.engine.layout import FOUND, NEVER, Plan
+from marketpulse.engine.quality import OFF, PRINTS
+from marketpulse.engine.state import PartitionState
+from marketpulse.model.market import Kind
+from marketpulse.model.quality import DIVIDEND, DIVIDEND_MAX
+from marketpulse.model.timeframe import DAY_NS
+
+_AGAIN_DAYS, _ALIKE = 7, 0.01
+_UNIT = 30.0  # beside the one before: a hundredth or a hundredfold, and what lies near
+
+
+def hear_payout(
+    state: PartitionState, plan: Plan, kind: Kind, record: dict[str, Any], row: int
+) -> np.ndarray:
+    """Remember it for the bars that follow. Returns what is wrong with it at once (FOUND): nothing, or one finding.
+
+    Of a symbol that no bar or trade has come of yet, nothing can be said.
+    """
+    nothing = np.empty(0, FOUND)
+    symbol = state.symbols.find(str(record["symbol"]))
+    if symbol < 0:
+        return nothing
+    q = state.tables.quality[2 * symbol + PRINTS]
+    ex_ns = int(record["ex_time_ns"])
+    if kind == Kind.SPLIT:
+        q["split_ns"], q["split"] = ex_ns, float(record["ratio"])
+        return nothing
+    amount, level, last = float(record["amount"]), float(q["level"]), float(q["dividend"])
+    again = q["dividend_ns"] != NEVER and 0 <= ex_ns - q["dividend_ns"] < _AGAIN_DAYS * DAY_NS
+    doubled = bool(again) and abs(amount - last) <= _ALIKE * last
+    other_unit = last > 0 and max(amount / last, last / amount) >= _UNIT
+    too_much = level > 0 and amount > plan.limits[DIVIDEND_MAX] * level
+    if level > 0 and not too_much:
+        q["yield_ns"], q["yielded"] = ex_ns, amount / level
+    if not (doubled or other_unit or too_much):
+        q["dividend_ns"], q["dividend"] = ex_ns, amount
+        return nothing
+    severity = plan.severity[DIVIDEND]
+    if severity == OFF:
+        return nothing
+    return np.array([(row, DIVIDEND, severity, amount, level)], FOUND)

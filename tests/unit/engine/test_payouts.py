@@ -1,0 +1,65 @@
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, config_of, hello
+from marketpulse.engine.findings import RULE_NAMES, describe
+from marketpulse.model.timeframe import DAY_NS
+
+DAY_S = 86_400
+
+
+def dividend(day: int, amount: float) -> Row:
+    at = MIDNIGHT_NS + day * DAY_NS
+    return {
+        "type": "dividend",
+        "symbol": "A",
+        "source": "feed",
+        "event_time_ns": at,
+        "amount": amount,
+        "ex_time_ns": at,
+    }
+
+
+def days(first: int, last: int, price: float = 100.0) -> list[Row]:
+    return [
+        bar(
+            "A",
+            "1d",
+            d * DAY_S,
+            (d + 1) * DAY_S,
+            (price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d),
+        )
+        for d in range(first, last)
+    ]
+
+
+def found(*rows: Row) -> list[tuple[int, str]]:
+    result = Engine(config_of(["1d"])).step([hello(mode="historical", lateness_ns=0), *rows])
+    assert all(describe(f).startswith("dividend") for f in result.found)
+    return [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in result.found]
+
+
+def test_ordinary_dividends_are_left_alone() -> None:
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 60), dividend(60, 0.6), *days(60, 70)) == []
+
+
+def test_a_dividend_of_half_the_price_is_found() -> None:
+    assert found(*days(0, 30), dividend(30, 50), *days(30, 33)) == [(30, "dividend")]
+
+
+def test_a_hundredth_of_the_one_before_is_found() -> None:
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)) == [
+        (61, "dividend")
+    ]
+
+
+def test_the_same_one_twice_within_a_week_is_found() -> None:
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)) == [
+        (34, "dividend")
+    ]
+
+
+def test_a_large_one_must_show_in_the_price() -> None:
+    assert found(*days(0, 30), dividend(30, 12), *days(30, 33)) == [(31, "dividend")]
+    assert found(*days(0, 30), dividend(30, 12), *days(30, 33, 88.0)) == []
+
+
+def test_one_of_a_symbol_that_nothing_is_known_of_says_nothing() -> None:
+    assert found(dividend(0, 50), *days(0, 3)) == []
