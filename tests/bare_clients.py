@@ -119,6 +119,7 @@ class BareTopic:
         consumer = Consumer({
             "bootstrap.servers": self.bootstrap, "group.id": "bare-reader", "enable.auto.commit": False,
             "isolation.level": "read_committed", "enable.partition.eof": True, "log_level": 0,
+            "fetch.wait.max.ms": 50,  # or a log that grows several times a second would have no end
         })  # fmt: skip
         partitions = list(consumer.list_topics(self.name, timeout=10).topics[self.name].partitions)
         consumer.assign([TopicPartition(self.name, p, OFFSET_BEGINNING) for p in partitions])

@@ -254,7 +254,7 @@ class SpooledLog:
         elif isinstance(item, _Beat):
             beat = item
             self._insist(lambda: self._log.heartbeat(beat.source, beat.event_time_ns))
-        else:
+        elif self._unsure:  # a promise alone is committed with the next one
             self._insist(lambda: self._log.write(_NOTHING))
         with self._change:
             self._settle()

@@ -225,6 +225,7 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
         assert isinstance(inner, Log)
         with log._change:  # it dies here
             inner.dead = True
+            log._closing.set()
             spool.close()
             spool._file, spool.last = None, 0
         assert log._thread is not None
