@@ -52,7 +52,8 @@ def test_columns_become_bars_of_the_interval() -> None:
 def test_no_data_is_no_fault_and_what_is_no_answer_is_set_aside_whole() -> None:
     nothing = read({"s": "no_data"})
     assert (nothing.rows, list(nothing.rejected)) == (None, [])
-    for body in ([], {"s": "ok"}, candles(v=[1]), candles(t="now")):
+    bodies: list[Any] = [[], {"s": "ok"}, candles(v=[1]), candles(t="now")]
+    for body in bodies:
         [letter] = read(body).rejected
         assert letter.reason == "bad_answer"
 

@@ -42,6 +42,7 @@ _IDS_MAX = 5_000  # of a symbol, to know what came already
 _NAMES_MAX = 200  # of corrected trades
 _STEP_NS = 1_000_000  # the coarsest time that a feed tells: what lies in one step may come in any order
 _GAPS_MAX = 8
+_SLOW_NS = 5_000_000_000  # by how much a connection's first message may come late
 _UNDER_WAY_NS = (
     1_000_000_000  # what happened so shortly before the last message may still have been under way
 )
@@ -309,6 +310,8 @@ class TimedIntake:
             self._count("again")
             return False
         place.note(trade)
+        if trade.live and place.lost and 0 <= place.lost[-1].to_ns - trade.time_ns < _SLOW_NS:
+            place.lost[-1].to_ns = trade.time_ns - 1  # from here on the feed has brought it
         self._count("trade")
         at = self._at(trade.time_ns, received_ns)
         self._note_delay(trade.time_ns, received_ns if trade.live else None)

@@ -139,3 +139,17 @@ def test_what_a_question_brings_from_before_a_restart_came_already() -> None:
     some = [trade(1, AT - ms), trade(2, AT + 5 * ms), trade(3, AT + 60 * ms), trade(4, AT + 101 * ms)]
     taking.refilled("AAPL", lost, some, AT + 10**10, last=True)
     assert [row["trade_id"] for row in rows_of(taking) if row["type"] == "trade"] == ["id-2", "id-4"]
+
+
+def test_a_gap_ends_where_the_feed_goes_on_though_its_first_message_came_late() -> None:
+    taking = intake()
+    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    taking.back(AT + 10**9)
+    live = {**ALPACA["trade"], "i": 7, "t": "2026-03-04T15:06:08.5Z"}
+    taking.message(orjson.dumps([live]), AT + 10**9)
+    again = intake()
+    again.restore(json.loads(json.dumps(taking.position())))
+    [(_, lost)] = again.declared
+    assert lost.to_ns == AT + 5 * 10**8 - 1
+    again.refilled("AAPL", lost, [Print("AAPL", "20516-V-7", AT + 5 * 10**8, 10.0, 1.0)], AT, last=True)
+    assert [row["type"] for row in rows_of(again)] == ["gap"]
