@@ -73,6 +73,7 @@ class Place:
     known: frozenset[int] = frozenset()  # of these, the ones that came before a restart
     restored_ns: int = 0  # how far it was at the last restart: ids of what came before are not known any more
     lost: list[Lost] = field(default_factory=list)
+    covered_ns: int = 0  # up to here it was brought, or is asked for: no trade belongs to two gaps
     names: dict[str, str] = field(default_factory=dict)  # a corrected trade's id -> the one it came with
 
     def came(self, trade: Print) -> bool:
@@ -170,7 +171,7 @@ class TimedIntake:
             if not place.newest_ns:
                 place.newest_ns = received_ns - self.late_ns  # what was before we came is not missed
                 continue
-            from_ns = max(place.newest_ns, heard_ns)
+            from_ns = max(place.newest_ns, heard_ns, place.covered_ns)
             if (self.trades or self.bars) and received_ns > from_ns and self.trading(from_ns, received_ns):
                 known = frozenset(place.marks) if from_ns == place.newest_ns else frozenset()
                 self._lose(symbol, place, Lost(from_ns, received_ns, known))
@@ -193,7 +194,12 @@ class TimedIntake:
             newest_ns = max(newest_ns, item.time_ns)
             step = item.time_ns // _STEP_NS
             again = item.trade_id is not None and _mark(item.trade_id) in known and step == first_step
-            beside = step < first_step or item.time_ns > lost.to_ns  # the overlap
+            before = step < first_step or (not known and item.time_ns < lost.from_ns)
+            beside = before or item.time_ns > lost.to_ns  # the overlap
+            if beside and any(
+                gap.from_ns <= item.time_ns <= gap.to_ns for gap in place.lost if gap is not lost
+            ):
+                continue  # that one brings it
             if again or (beside and item.time_ns <= place.restored_ns):
                 self._count("again")
             elif self._print(item._replace(symbol=symbol), received_ns):
@@ -267,6 +273,7 @@ class TimedIntake:
                     newest[0], marks=set(newest[1:]), known=frozenset(newest[1:]), restored_ns=newest[0]
                 )
                 place.lost = [Lost(gap[0], gap[1], frozenset(gap[3:]), gap[2]) for gap in lost]
+                place.covered_ns = max((gap.to_ns + 1 for gap in place.lost), default=0)
                 self.places[symbol] = place
                 self.newest_ns = max(self.newest_ns, place.newest_ns)
                 self.declared += [(symbol, gap) for gap in place.lost]
@@ -310,8 +317,10 @@ class TimedIntake:
             self._count("again")
             return False
         place.note(trade)
-        if trade.live and place.lost and 0 <= place.lost[-1].to_ns - trade.time_ns < _SLOW_NS:
-            place.lost[-1].to_ns = trade.time_ns - 1  # from here on the feed has brought it
+        if trade.live and place.lost:
+            last = place.lost[-1]
+            if last.from_ns <= trade.time_ns <= last.to_ns < trade.time_ns + _SLOW_NS:
+                last.to_ns = trade.time_ns - 1  # from here on the feed has brought it
         self._count("trade")
         at = self._at(trade.time_ns, received_ns)
         self._note_delay(trade.time_ns, received_ns if trade.live else None)
@@ -387,6 +396,7 @@ class TimedIntake:
 
     def _lose(self, symbol: str, place: Place, lost: Lost) -> None:
         place.lost.append(lost)
+        place.covered_ns = lost.to_ns + 1
         STREAM_GAPS.labels(self.source).inc()
         get_logger().warning(
             "time_missing", source=self.source, symbol=symbol, from_ns=lost.from_ns, to_ns=lost.to_ns

@@ -153,3 +153,27 @@ def test_a_gap_ends_where_the_feed_goes_on_though_its_first_message_came_late() 
     assert lost.to_ns == AT + 5 * 10**8 - 1
     again.refilled("AAPL", lost, [Print("AAPL", "20516-V-7", AT + 5 * 10**8, 10.0, 1.0)], AT, last=True)
     assert [row["type"] for row in rows_of(again)] == ["gap"]
+
+
+def test_connections_that_end_before_a_symbol_trades_leave_no_time_in_two_gaps() -> None:
+    taking = intake()
+    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    for seconds in (3, 3.5, 4):
+        taking.back(AT + int(seconds * 10**9))
+    kept = json.loads(json.dumps(taking.position()))
+    again = intake()
+    again.restore(kept)
+    again.back(AT + 9 * 10**9)
+    gaps = again.places["AAPL"].lost
+    assert [gap.to_ns for gap in gaps] == [AT + int(s * 10**9) for s in (3, 3.5, 4, 9)]
+    assert [later.from_ns for later in gaps[1:]] == [gap.to_ns + 1 for gap in gaps[:-1]]
+    edge = gaps[1].to_ns
+    asked = [trade(1, edge - 3), trade(2, edge), trade(3, edge + 1), trade(4, edge + 2_000_000)]
+    taken = []
+    for _ in range(4):  # each question overlaps the ones beside it, and each time a kill forgets the ids
+        again.refilled("AAPL", again.places["AAPL"].lost[0], asked, AT + 10**10, last=True)
+        taken += [row["trade_id"] for row in rows_of(again) if row["type"] == "trade"]
+        kept = json.loads(json.dumps(again.position()))
+        again = intake()
+        again.restore(kept)
+    assert taken == ["id-1", "id-2", "id-3", "id-4"]
