@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { Figures } from "../src/live/protocol.ts";
 import { boxesOf, rateText, speedOf } from "../src/pipeline/drawing.ts";
 import { placeText, pretty, reasonText } from "../src/pipeline/letters.ts";
-import { missedText } from "../src/pipeline/missed.ts";
+import { missedText, missedTone } from "../src/pipeline/missed.ts";
 import type { Picture } from "../src/pipeline/protocol.ts";
 
 const figures: Figures = {
@@ -60,6 +60,11 @@ test("a dead letter is told in words, and its record is laid out where it can be
 });
 
 test("what a feed did not bring is said with what became of it", () => {
-  const said = [{}, { found: 46, healed: 46 }, { found: 46, healed: 43 }, { found: 46, healed: 30, given_up: 12 }, { found: 5, given_up: 5 }].map((missing) => missedText({ missing }));
-  assert.deepEqual(said, ["0", "46, all healed", "46, 3 open", "46, 4 open, 12 lost", "5, 5 lost"]);
+  const told = [
+    { gaps: 0, missing: {} }, { gaps: 1, missing: { found: 46, healed: 46 } }, { gaps: 1, missing: { found: 46, healed: 43 } },
+    { gaps: 2, missing: { found: 46, healed: 30, given_up: 12 } }, { gaps: 1, missing: { found: 5, given_up: 5 } },
+    { gaps: 2, missing: { healed: 7 } }, { gaps: 1, missing: {} }, // trades that do not count
+  ];
+  assert.deepEqual(told.map(missedText), ["0", "46, all healed", "46, 3 open", "46, 4 open, 12 lost", "5, 5 lost", "7, all healed", "1 gap"]);
+  assert.deepEqual(told.map(missedTone), ["faint", "good", "warn", "warn", "warn", "good", "warn"]);
 });

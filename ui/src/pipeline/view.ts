@@ -10,7 +10,7 @@ import { linePath } from "../base/path.ts";
 import type { App, View } from "../shell/view.ts";
 import { Drawing, rateText } from "./drawing.ts";
 import { Letters } from "./letters.ts";
-import { missedText, openOf } from "./missed.ts";
+import { missedText, missedTone } from "./missed.ts";
 import type { Finding, Hop, Parity, Picture, PipelineAnswer, Process, Source } from "./protocol.ts";
 
 const EVERY_MS = 1_000;
@@ -68,7 +68,7 @@ class PipelineView implements View {
         { name: "In all", number: true, title: "Since the process began", text: (s) => compact(s.rows) },
         { name: "Behind", number: true, title: "How far its watermark stands behind the log's time", text: (s) => duration(s.watermark_delay_ms) },
         { name: "Refused", number: true, title: "Rows that could not be read", text: (s) => compact(sum(s.rejected)), tone: (s) => (sum(s.rejected) ? "warn" : "faint") },
-        { name: "Missed", number: true, title: "Trades that the feed did not bring in their turn, and what became of them", text: missedText, tone: (s) => (s.missing.found ? (openOf(s) || s.missing.given_up ? "warn" : "good") : "faint") },
+        { name: "Missed", number: true, title: "Trades that the feed did not bring in their turn, and what became of them", text: missedText, tone: missedTone },
         { name: "Reconnects", number: true, title: "Connections that ended", text: (s) => compact(s.reconnects), tone: (s) => (s.reconnects ? "warn" : "faint") },
         { name: "Faults", number: true, title: "Of its far end", text: (s) => compact(s.faults), tone: (s) => (s.faults ? "warn" : "faint") },
       ],
