@@ -136,7 +136,7 @@ class TimedIntake:
     newest_ns: int = 0
     heard: set[str] = field(default_factory=set)
     _connected: bool = False
-    _heard_ns: int = 0  # when the newest market data came; a new connection speaks before it brings any
+    _heard_ns: int = 0  # the newest time that market data told; a new connection speaks before it brings any
     _rejected: list[RejectedInput] = field(default_factory=list)
     _messages: int = 0
     _rows: Rows = field(init=False)
@@ -165,7 +165,7 @@ class TimedIntake:
         """The feed is there. What happened since it was heard before did not come; after a restart nobody knows when
         that was, and since a symbol's newest trade is meant."""
         self._connected = False
-        heard_ns = self._heard_ns - _UNDER_WAY_NS - self.late_ns
+        heard_ns = self._heard_ns - _UNDER_WAY_NS
         for symbol in self.symbols if self.symbols is not None else list(self.places):
             place = self.places.setdefault(symbol, Place())
             if not place.newest_ns:
@@ -287,7 +287,11 @@ class TimedIntake:
             self._count("refusal")
             self.refusal = parsed
         elif isinstance(parsed, Print | Quote | Bar | Correction | Cancel | Interruption):
-            self._heard_ns = max(self._heard_ns, received_ns or 0)
+            told_ns = parsed.close_ns if isinstance(parsed, Bar) else parsed.time_ns
+            if (
+                received_ns is not None
+            ):  # what came is no newer than that: a feed may run behind, and a clock ahead
+                self._heard_ns = max(self._heard_ns, min(received_ns, told_ns or received_ns))
             name = self._ours(parsed.symbol)
             if name is None or not self._asked_for(parsed):
                 self._count("not asked for")

@@ -123,7 +123,7 @@ def test_a_symbol_that_seldom_trades_misses_only_the_time_in_which_the_feed_was_
     taking = intake()
     taking.message(orjson.dumps([ALPACA["trade"]]), AT)
     hour = 3_600 * 10**9
-    taking.message(orjson.dumps([ALPACA["quote"]]), AT + hour)
+    taking.message(orjson.dumps([{**ALPACA["quote"], "t": "2026-03-04T16:06:08Z"}]), AT + hour)
     taking.message(orjson.dumps([ALPACA["success"]]), AT + hour + 9 * 10**9)  # the next connection greets
     taking.connected()
     taking.message(orjson.dumps([ALPACA["subscription"]]), AT + hour + 10**10)
@@ -177,3 +177,11 @@ def test_connections_that_end_before_a_symbol_trades_leave_no_time_in_two_gaps()
         again = intake()
         again.restore(kept)
     assert taken == ["id-1", "id-2", "id-3", "id-4"]
+
+
+def test_what_a_feed_that_runs_behind_had_not_brought_is_missed() -> None:
+    taking = intake()
+    taking.message(orjson.dumps([ALPACA["trade"]]), AT + 40 * 10**9)  # it came 40 s late
+    taking.back(AT + 50 * 10**9)
+    [(_, lost)] = taking.declared
+    assert lost.from_ns == SECOND + 123_456_789
