@@ -28,8 +28,9 @@ class AskingStage(Stage):
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
-        charts = ChartApi(self.board, lambda: LiveDesk(self._settings))
-        routers = [charts.router(), self._ask.router()]
+        self._stored = None  # what comes live is enough of bars here
+        self._charts = ChartApi(self.board, lambda: LiveDesk(self._settings))
+        routers = [self._charts.router(), self._ask.router()]
         server = WebServer(create_app(self.board, serve, sql=self._sql, routers=routers), serve)
         server.start()
         return server
