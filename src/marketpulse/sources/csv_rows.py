@@ -23,6 +23,7 @@ from marketpulse.errors import Fatal
 from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.sources.files import BLOCK_BYTES, Lines, blocks_of_lines, open_bytes
+from marketpulse.sources.known_files import known_columns
 from marketpulse.sources.raw import GUESSED_FROM_ROWS, Block, RawRows
 
 _NUMBER = re.compile(r"[-+$]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?%?")
@@ -88,7 +89,8 @@ def sniff(block: bytes, path: Path) -> Dialect:
     widths = Counter(len(row) for row in body)
     width = widths.most_common(1)[0][0] if widths else len(header)
     if sum(bool(_NUMBER.fullmatch(name)) for name in header) * 2 >= len(header):
-        return Dialect(delimiter, tuple(str(i + 1) for i in range(len(header))), above)
+        numbered = tuple(str(i + 1) for i in range(len(header)))
+        return Dialect(delimiter, known_columns([header, *body]) or numbered, above)
     if width != len(header):
         header = _repaired(header, width, body, path)
     return Dialect(delimiter, _unique(header), above + 1)

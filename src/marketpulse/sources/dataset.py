@@ -12,8 +12,9 @@ from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
 from marketpulse.sources import bars
 from marketpulse.sources.csv_rows import csv_blocks
-from marketpulse.sources.files import open_bytes, stem
+from marketpulse.sources.files import open_bytes
 from marketpulse.sources.json_rows import json_blocks
+from marketpulse.sources.known_files import symbol_of
 from marketpulse.sources.mapping import Plan, guess
 from marketpulse.sources.normalise import Reader, Rows
 from marketpulse.sources.parquet_rows import parquet_blocks
@@ -72,7 +73,7 @@ def _load_one(
             if not len(raw.frame):
                 rejected += raw.broken
                 continue
-            reader = reader_for(raw, mapping, str(path), stem(path).upper())
+            reader = reader_for(raw, mapping, str(path), symbol_of(path))
         block = reader.read(raw)
         rejected += block.rejected
         for kind, rows in block.rows.items():

@@ -4,9 +4,10 @@ import glob
 import gzip
 import hashlib
 import io
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from marketpulse.errors import EnvironmentProblem, Fatal, SettingsError
 
+PACKED = (".gz", ".zip")
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 BLOCK_BYTES = 32 << 20
 _LINE_BYTES_MAX = 1 << 16
+_ENCRYPTED = 1  # a member's flag
 _WHOLE_DIGEST_BYTES = 256 << 20  # larger files are told apart by samples
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
 
@@ -49,14 +52,18 @@ def expand(patterns: Sequence[str]) -> list[Path]:
 
 def is_data(name: str) -> bool:
     """Whether a file of this name is taken from a directory."""
-    return name.lower().removesuffix(".gz").endswith(SUFFIXES) and not name.startswith(".")
+    if name.startswith("."):
+        return False
+    plain = name.lower()
+    return plain.removesuffix(".gz").endswith(SUFFIXES) or plain.endswith(".zip")
 
 
 def stem(path: Path) -> str:
     """The file's name without its data suffixes: `AAPL.csv.gz` -> `AAPL`, `BRK.B.csv` -> `BRK.B`."""
     name = path.name
-    if name.lower().endswith(".gz"):
-        name = name[:-3]
+    for packing in PACKED:
+        if name.lower().endswith(packing):
+            name = name[: -len(packing)]
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
@@ -89,11 +96,15 @@ def open_bytes(path: Path) -> IO[bytes]:
     """The file's bytes, unzipped, in UTF-8 without a byte-order mark. Raises EnvironmentProblem."""
     try:
         stream: IO[bytes] = path.open("rb")
-        if stream.peek(2)[:2] == b"\x1f\x8b":  # type: ignore[attr-defined]
+        magic = stream.peek(4)[:4]  # type: ignore[attr-defined]
+        if magic[:2] == b"\x1f\x8b":
             stream.close()
             stream = io.BufferedReader(gzip.open(path, "rb"))  # noqa: SIM115  the caller closes it
+        elif magic == b"PK\x03\x04":
+            stream.close()
+            stream = io.BufferedReader(_only_member(path))
         head: bytes = stream.peek(4)[:4]  # type: ignore[attr-defined]
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise Fatal(f"{path} is damaged: {error}; fetch it again") from None
     except OSError as error:
         raise EnvironmentProblem(f"{path} cannot be read: {error.strerror or error}") from None
@@ -106,6 +117,21 @@ def open_bytes(path: Path) -> IO[bytes]:
     return stream
 
 
+def _only_member(path: Path) -> zipfile.ZipExtFile:
+    """The one data file of an archive. Raises Fatal when there are more, or none, or it wants a password."""
+    archive = zipfile.ZipFile(path)
+    members = [m for m in archive.infolist() if not m.is_dir() and is_data(PurePosixPath(m.filename).name)]
+    if len(members) != 1:
+        found = ", ".join(m.filename for m in members[:5]) or "none"
+        raise Fatal(f"{path} must hold one data file, found {len(members)} ({found}): unpack it, and name the directory")
+    if members[0].flag_bits & _ENCRYPTED:
+        raise Fatal(f"{path} is locked by a password: unpack it first")
+    try:
+        return archive.open(members[0])
+    except NotImplementedError as error:
+        raise Fatal(f"{path} is packed in a way that cannot be read ({error}): unpack it first") from None
+
+
 def blocks_of_lines(stream: IO[bytes], path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     """The stream in blocks that end where a line ends (the last one: where the file ends).
 
@@ -115,7 +141,7 @@ def blocks_of_lines(stream: IO[bytes], path: Path, block_bytes: int = BLOCK_BYTE
     while True:
         try:
             fresh = stream.read(block_bytes)
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise Fatal(f"{path} is damaged: {error}; fetch it again") from None
         block = rest + fresh
         if len(fresh) < block_bytes:

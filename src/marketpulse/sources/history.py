@@ -25,7 +25,7 @@ from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
 from marketpulse.sources import bars
 from marketpulse.sources.dataset import blocks_of, reader_for
-from marketpulse.sources.files import stem
+from marketpulse.sources.known_files import symbol_of
 from marketpulse.sources.normalise import Reader, Rows
 from marketpulse.sources.plain_trades import PlainReader, plain_reader
 from marketpulse.sources.raw import Block, RawRows
@@ -158,7 +158,7 @@ class _File:
             self._reader = reader if self._plain is not None else None
 
     def _reader_for(self, raw: RawRows) -> Reader:
-        return reader_for(raw, self._mapping, str(self._path), stem(self._path).upper())
+        return reader_for(raw, self._mapping, str(self._path), symbol_of(self._path))
 
     def _aside(self, block: Block, name: int) -> "_Aside | None":
         """Plain trades laid aside; None for other blocks."""

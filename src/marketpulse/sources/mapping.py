@@ -103,7 +103,9 @@ def _given(head: pl.DataFrame, mapping: Mapping, where: str) -> dict[str, str]:
             raise SettingsError(f"mapping: {field!r} is none of our fields; they are {', '.join(ALIASES)}")
         same = [n for n in head.columns if n == column] or [
             n for n in head.columns if n.lower() == column.lower()
-        ]
+        ]  # or its number, from 1: a file without a header has no names of its own
+        if not same and column.isdecimal() and 0 < int(column) <= len(head.columns):
+            same = [head.columns[int(column) - 1]]
         if not same:
             raise SettingsError(
                 f"mapping: {where} has no column {column!r} for {field}; its columns are {', '.join(head.columns)}"

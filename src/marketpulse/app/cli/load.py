@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def load(
-    files: Annotated[list[str], typer.Argument(metavar="FILE|URL", help="Trades, quotes or bars: CSV, JSON lines or Parquet, also as .gz; a directory, a glob, an https:// or s3:// URL.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE|URL", help="Trades, quotes or bars: CSV, JSON lines or Parquet, also as .gz or .zip; a directory, a glob, an https:// or s3:// URL.")],
     record: RecordKind = None, symbol: Symbol = None, venue: Venue = None, timezone: Timezone = None,
     columns: Columns = None, time_format: TimeFormat = None, timeframe: BarLength = None,
     mapping: Annotated[str | None, typer.Option(metavar="NAME", help="Read the files as this replay source of the configuration does.")] = None,

@@ -2,26 +2,33 @@
 
 One file a source and hour, gzip, one JSON object a line: {"received_ns", "vendor", "message"}, or "event" where the
 connection came or went. What was written up to a second before a kill is there: a file that ends within a
-line is read up to it. A line that is the vendor's message itself, without our envelope, is read too, and so is a
-`.json` file that is one message, or one answer by REST, over many lines.
+line is read up to it. A line that is the vendor's message itself, without our envelope, is read too, with a time before it
+or none, and so is a `.json` file that is one message, or one answer by REST, over many lines.
 """
 
 import gzip
 import time
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from marketpulse.errors import Fatal
+from marketpulse.model.market import EARLIEST_TIME_NS, LATEST_TIME_NS
 from marketpulse.sources.streaming.connection import Item
 from marketpulse.telemetry import STREAM_RECORDER_ERRORS, get_logger
 
 _FLUSH_NS = 500_000_000
 _DOCUMENT_BYTES_MAX = 64 << 20
 _HOUR_NS = 3_600 * 10**9
+_TIME_BYTES_MAX = 64
+_AROUND_A_TIME = b" \t,;|:[]()"
+_UNITS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))  # below it: the nanoseconds of its unit
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Recorder:
@@ -131,7 +138,7 @@ def _recorded(number: int, text: bytes) -> Recorded:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return Recorded(number, None, text, None)
+        return _behind_a_time(number, text)
     if not isinstance(value, dict) or not isinstance(value.get("received_ns"), int):
         return Recorded(number, None, text, None)
     vendor = value.get("vendor") if isinstance(value.get("vendor"), str) else None
@@ -144,6 +151,40 @@ def _recorded(number: int, text: bytes) -> Recorded:
         event = value.get("event")
         return Recorded(number, value["received_ns"], None, vendor, event if isinstance(event, str) else None)
     return Recorded(number, value["received_ns"], raw, vendor)
+
+
+def _behind_a_time(number: int, text: bytes) -> Recorded:
+    """A line of others' recorders: when it came, in a form of ISO or since 1970, and the message behind it."""
+    begin = min((at for at in (text.find(b"{"), text.find(b"[{")) if at > 0), default=0)
+    written = text[:begin].strip(_AROUND_A_TIME)
+    if not written or len(written) > _TIME_BYTES_MAX or not _is_json(text[begin:]):
+        return Recorded(number, None, text, None)
+    received_ns = _time_ns(written.decode("ascii", "replace"))
+    return Recorded(number, received_ns, text if received_ns is None else text[begin:], None)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _time_ns(written: str) -> int | None:
+    """Without a zone it is UTC; a number is of the unit that its size tells. None: it is no time."""
+    try:
+        number = Decimal(written)
+    except InvalidOperation:
+        try:
+            at = datetime.fromisoformat(written)
+        except ValueError:
+            return None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
+    unit = next((unit for below, unit in _UNITS if abs(number) < below), 1) if number.is_finite() else 0
+    time_ns = int(number * unit)
+    return time_ns if EARLIEST_TIME_NS <= time_ns <= LATEST_TIME_NS else None
 
 
 def _lines(path: Path) -> Iterator[bytes]:
