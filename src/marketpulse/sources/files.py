@@ -123,7 +123,9 @@ def _only_member(path: Path) -> zipfile.ZipExtFile:
     members = [m for m in archive.infolist() if not m.is_dir() and is_data(PurePosixPath(m.filename).name)]
     if len(members) != 1:
         found = ", ".join(m.filename for m in members[:5]) or "none"
-        raise Fatal(f"{path} must hold one data file, found {len(members)} ({found}): unpack it, and name the directory")
+        raise Fatal(
+            f"{path} must hold one data file, found {len(members)} ({found}): unpack it, and name the directory"
+        )
     if members[0].flag_bits & _ENCRYPTED:
         raise Fatal(f"{path} is locked by a password: unpack it first")
     try:

@@ -1,9 +1,9 @@
 """Files that many people have and that say little: columns without a header, told by their values; symbols in a file's name.
 
-    Binance, data.binance.vision   trades, aggTrades and klines of spot and futures markets
-    Kraken                         trades (time, price, volume) and bars
-    HistData, MetaTrader           bars, the date and the time of day in one column or two
-    anyone                         a time and open, high, low, close, with a volume or without
+Binance, data.binance.vision   trades, aggTrades and klines of spot and futures markets
+Kraken                         trades (time, price, volume) and bars
+HistData, MetaTrader           bars, the date and the time of day in one column or two
+anyone                         a time and open, high, low, close, with a volume or without
 """
 
 import re
