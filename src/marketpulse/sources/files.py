@@ -102,7 +102,7 @@ def open_bytes(path: Path) -> IO[bytes]:
             stream = io.BufferedReader(gzip.open(path, "rb"))  # noqa: SIM115  the caller closes it
         elif magic == b"PK\x03\x04":
             stream.close()
-            stream = io.BufferedReader(_only_member(path))
+            stream = io.BufferedReader(_only_member(path))  # type: ignore[type-var]
         head: bytes = stream.peek(4)[:4]  # type: ignore[attr-defined]
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise Fatal(f"{path} is damaged: {error}; fetch it again") from None
@@ -117,7 +117,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     return stream
 
 
-def _only_member(path: Path) -> zipfile.ZipExtFile:
+def _only_member(path: Path) -> IO[bytes]:
     """The one data file of an archive. Raises Fatal when there are more, or none, or it wants a password."""
     archive = zipfile.ZipFile(path)
     members = [m for m in archive.infolist() if not m.is_dir() and is_data(PurePosixPath(m.filename).name)]
