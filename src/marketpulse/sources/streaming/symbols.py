@@ -14,20 +14,22 @@ QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USD", "EUR", "GBP", 
           "DAI")  # fmt: skip
 """Quote currencies of spot markets, to cut a joined pair in two."""
 
+_SAME = {"XBT": "BTC", "XDG": "DOGE"}
+"""Codes after ISO 4217's rule for what is no state's money, as some exchanges write them."""
+
 _AT_COINBASE = frozenset({"USD", "EUR", "GBP", "USDC", "BTC", "ETH"})
 _PAIR = re.compile(r"[A-Z0-9]{1,20}([-/_][A-Z0-9]{2,10})?")
 VENDORS = ("coinbase", "binance")
 
 
 def dashed(symbol: str) -> str:
-    """BTCUSDT, btc/usdt and BTC-USDT as BTC-USDT; a pair that cannot be cut stays joined. Raises ParameterError."""
+    """BTCUSDT, btc/usdt and XBT/USDT as BTC-USDT; a pair that cannot be cut stays joined. Raises ParameterError."""
     plain = _checked(symbol)
-    if len(parts := re.split(r"[-/_]", plain)) == 2:
-        return "-".join(parts)
-    for quote in QUOTES:
-        if plain.endswith(quote) and len(plain) > len(quote):
-            return f"{plain.removesuffix(quote)}-{quote}"
-    return plain
+    parts = re.split(r"[-/_]", plain)
+    if len(parts) == 1:
+        cuts = [(plain.removesuffix(q), q) for q in (*QUOTES, *_SAME) if plain.endswith(q) and plain != q]
+        parts = list(next((cut for cut in cuts if cut[0] in _SAME), cuts[0] if cuts else parts))
+    return "-".join(_SAME.get(part, part) for part in parts)
 
 
 def joined(symbol: str) -> str:

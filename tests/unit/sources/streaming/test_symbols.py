@@ -9,7 +9,8 @@ from marketpulse.sources.streaming.symbols import by_vendor, dashed, joined
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [("BTCUSDT", "BTC-USDT"), ("btc-usd", "BTC-USD"), ("ETH/BTC", "ETH-BTC"), ("BTCFDUSD", "BTC-FDUSD"),
-     ("ETHBTC", "ETH-BTC"), ("USDTTRY", "USDT-TRY"), ("BTCUSD", "BTC-USD")],
+     ("ETHBTC", "ETH-BTC"), ("USDTTRY", "USDT-TRY"), ("BTCUSD", "BTC-USD"),
+     ("XBT/USD", "BTC-USD"), ("XBTUSD", "BTC-USD"), ("ETHXBT", "ETH-BTC"), ("XDG/EUR", "DOGE-EUR")],
 )  # fmt: skip
 def test_a_pair_has_one_name_of_ours(theirs: str, ours: str) -> None:
     assert dashed(theirs) == ours
