@@ -1,13 +1,15 @@
 """What the rules of data quality find: nothing in clean series, and the faults that are put into them.
 
-    python bench/quality.py [--folder DIRECTORY …] [--rounds 5]
+    python bench/quality.py [--folder DIRECTORY …] [--rounds 5] [--pairs DIRECTORY]
 
 Clean: the bundled files and those of each folder, and a simulated market of a day. Then, from a seed, one fault at a time
 is put into each clean series at a random place behind its first 60 bars. A fault is caught when `marketpulse check`
-would exit with 1, and named when the rule that was meant has found it.
+would exit with 1, and named when the rule that was meant has found it. Pairs, instead of all that: files of faults that
+happened, X.csv, each beside its repair, X-fixed.csv. A fault is caught when there is a finding that the repair does not have.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import numpy as np
 import polars as pl
 from results import report
 
-from marketpulse.app.checking import Report, check_dataset
+from marketpulse.app.checking import Report, check_dataset, check_file
 from marketpulse.settings import Mapping, Settings
 from marketpulse.sources.dataset import load_frame, read_blocks
 from marketpulse.sources.sim_market import Market, symbol_names
@@ -24,6 +26,7 @@ BUNDLED = Path(__file__).parents[1] / "src" / "marketpulse" / "data"
 PRICES = ("open", "high", "low", "close")
 MOST_BARS = 1_500  # of a series that faults are put into
 BEHIND = 60
+_PAIRS = "quality_pairs"
 Fault = Callable[[pl.DataFrame, int, np.random.Generator], pl.DataFrame]
 
 
@@ -93,7 +96,7 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "all before x100": (scaled(100, 0), ("price_unit",)),
     "one high x100": (scaled(100, 1, ("high",)), ("price_unit",)),
     "one low /100": (scaled(0.01, 1, ("low",)), ("price_unit",)),
-    "one close x100": (scaled(100, 1, ("close",)), ("bad_bar",)),
+    "one close x100": (scaled(100, 1, ("close",)), ("price_unit",)),
     "one bar +30 %": (scaled(1.3), ("price_band", "price_spike")),
     "one bar -30 %": (scaled(0.7), ("price_band", "price_spike")),
     "one high +50 %": (scaled(1.5, 1, ("high",)), ("bar_range",)),
@@ -145,8 +148,43 @@ def simulated(settings: Settings, trades: int) -> Report:
     return checked(settings, pl.concat(frames), mapping)
 
 
-def tell(name: str, value: float, unit: str) -> None:
-    report({"name": name, "value": value, "unit": unit})
+def tell(name: str, value: float, unit: str, file: str = "quality") -> None:
+    report({"name": name, "value": value, "unit": unit}, file)
+
+
+def judge_pairs(settings: Settings, folder: Path) -> None:
+    """Files without a partner that are named `-no-…` are clean as well."""
+    repaired = sorted(folder.glob("*-fixed.csv"))
+    caught, left = 0, 0
+    for path in repaired:
+        after = _weighty(check_file(settings, path, Mapping()))
+        before = _weighty(check_file(settings, path.with_name(path.name.replace("-fixed", "")), Mapping()))
+        tell(
+            f"pair: {path.stem.removesuffix('-fixed')}: only in the faulty one",
+            (before - after).total(),
+            "findings",
+        )
+        tell(
+            f"pair: {path.stem.removesuffix('-fixed')}: in the repaired one",
+            after.total(),
+            "findings",
+            _PAIRS,
+        )
+        caught += bool(before - after)
+        left += not after
+    for path in sorted(folder.glob("*-no-*.csv")):
+        tell(
+            f"clean: {path.stem}: findings",
+            _weighty(check_file(settings, path, Mapping())).total(),
+            "findings",
+        )
+    tell(f"pairs: caught of {len(repaired)}", caught, "series", _PAIRS)
+    tell(f"pairs: repaired ones left alone of {len(repaired)}", left, "series", _PAIRS)
+
+
+def _weighty(result: Report) -> Counter[tuple[str, str]]:
+    """Findings that are more than counted, by rule and in its words."""
+    return Counter((s.rule, s.detail) for s in result.suspects if s.severity != "count")
 
 
 def main() -> None:
@@ -156,8 +194,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trades", type=int, default=2_000_000)
+    parser.add_argument("--pairs", type=Path)
     options = parser.parse_args()
     settings = Settings()
+    if options.pairs is not None:
+        judge_pairs(settings, options.pairs)
+        return
     found = series([BUNDLED / "daily", BUNDLED / "minutes", BUNDLED / "reference", *options.folder])
     clean = {}
     for name, (frame, mapping) in found.items():

@@ -5,12 +5,14 @@ The rows go the way of every other row (engine.step), so a file is judged as the
 
 import dataclasses
 import datetime
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from marketpulse.app.adjusted_close import wrong_steps
 from marketpulse.app.calendars import sessions_of
@@ -33,7 +35,10 @@ from marketpulse.sources.files import expand
 from marketpulse.sources.tape import Tape
 
 _DOUBLED = "duplicate_bar"
-_ROUNDING = 1e-6
+_EMPTY = "empty_row"  # a day that the vendor knows nothing of is no wrong price
+_ROUNDING, _SMALL_EXCESS = 1e-6, 0.01
+_OF_MOVES, _LARGE_DAY = 0.9, 1.5
+_FEW, _WAY_OF_FEED = 5, 0.01
 _LEAST_DAYS, _MOST_MISSING = 60, 0.02
 _USUAL_CALENDARS = ("XNYS",)
 
@@ -95,9 +100,12 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
         alerts=(),
         calendar=calendar or config.calendar,
     )
-    unread = [Suspect(r.reason, "drop", r.detail, origin=r.origin, line=r.row) for r in dataset.rejected]
-    tape, rounded = _unrounded(dataset.tape)
-    return Report(len(tape), calendar, [*unread, *rounded, *_judge(tape, config)])
+    unread = [
+        Suspect(r.reason, "count" if r.reason == _EMPTY else "drop", r.detail, origin=r.origin, line=r.row)
+        for r in dataset.rejected
+    ]
+    tape, outside = _contained(dataset.tape)
+    return Report(len(tape), calendar, [*unread, *outside, *_judge(tape, config)])
 
 
 def _load(paths: list[Path], mapping: FileMapping) -> Dataset:
@@ -120,30 +128,53 @@ def _frames(tape: Tape, config: EngineConfig) -> tuple[Timeframe, ...]:
     return parse_timeframes([str(name) for name in bars.column("timeframe").unique().to_pylist()])
 
 
-def _unrounded(tape: Tape) -> tuple[Tape, list[Suspect]]:
-    """The tape with highs and lows that contain open and close where only the last digits of a number kept them from
-    it. `market` takes no such bar, so each is told; but it is no fault of the prices."""
+def _contained(tape: Tape) -> tuple[Tape, list[Suspect]]:
+    """The tape with highs and lows that contain open and close. `market` takes no bar where they do not, so each is told;
+    the rules judge its prices like any other's.
+
+    It is no fault of the prices where only the last digits of a number keep them out (`rounding`), nor where the feed
+    always takes opens or closes from elsewhere than highs and lows, or they are out by less than a large day's move.
+    """
     bars = tape.tables.get("bar")
     if bars is None or not bars.num_rows:
         return tape, []
     opened, high, low, close = (bars.column(name).to_numpy() for name in ("open", "high", "low", "close"))
     top, bottom = np.maximum(opened, close), np.minimum(opened, close)
-    off = np.maximum(top - high, low - bottom)
-    rows = np.flatnonzero((off > 0) & (off <= _ROUNDING * bottom))
+    out = np.maximum(top - high, low - bottom) / bottom
+    rows = np.flatnonzero((out > 0) & (low <= high))
     if not rows.size:
         return tape, []
     highs, lows = high.copy(), low.copy()
     highs[rows], lows[rows] = np.maximum(high, top)[rows], np.minimum(low, bottom)[rows]
     for name, values in (("high", highs), ("low", lows)):
         bars = bars.set_column(bars.schema.get_field_index(name), name, pa.array(values))
-    names = bars.column("symbol").take(pa.array(rows)).to_pylist()
-    detail = f"the high or the low misses open or close by a rounding (below {_ROUNDING:g} of the price)"
-    times = bars.column("open_time_ns").take(pa.array(rows)).to_pylist()
-    told = [
-        Suspect("rounding", "count", detail, "bar", name, time)
-        for name, time in zip(names, times, strict=True)
-    ]
+    symbols = np.array(bars.column("symbol").to_pylist(), object)
+    times = bars.column("open_time_ns").to_numpy()
+    told = []
+    for symbol in dict.fromkeys(symbols[rows].tolist()):
+        own = symbols == symbol
+        some = rows[own[rows]]
+        usual = _usual_excess(close[own], int((out[some] > _ROUNDING).sum()))
+        told += [_outside(symbol, int(times[i]), float(out[i]), usual) for i in some]
     return dataclasses.replace(tape, tables={**tape.tables, "bar": bars}), told
+
+
+def _usual_excess(close: NDArray[np.float64], outside: int) -> float:
+    """By what part of the price opens and closes of this symbol (n,) may lie outside of high and low."""
+    if outside >= max(_FEW, _WAY_OF_FEED * len(close)):
+        return math.inf
+    moves = np.abs(np.diff(close)) / close[:-1]
+    return (
+        max(_SMALL_EXCESS, _LARGE_DAY * float(np.quantile(moves, _OF_MOVES))) if moves.size else _SMALL_EXCESS
+    )
+
+
+def _outside(symbol: str, time_ns: int, excess: float, usual: float) -> Suspect:
+    if excess <= _ROUNDING:
+        detail = f"the high or the low misses open or close by a rounding (below {_ROUNDING:g} of the price)"
+        return Suspect("rounding", "count", detail, "bar", symbol, time_ns)
+    detail = f"open or close lies outside of high and low, by {excess:.2%} of the price"
+    return Suspect("ohlc", "count" if excess <= usual else "mark", detail, "bar", symbol, time_ns)
 
 
 def _calendar_of(tape: Tape) -> str:

@@ -39,6 +39,7 @@ _BACK = 0.15  # of the leap: so near to where it was
 _RANGE_FLOOR = 0.3  # of the band's floor
 _DIVIDEND_SEEN = 0.05  # of the price: a payment that the price must show
 _DIVIDEND_SHOWN = 0.35
+_LONG_NS = 5 * DAY_NS
 _DENSE_MOST, _HOLE = 60, 10
 _SATURDAY_NOON_NS = 2 * DAY_NS + DAY_NS // 2  # 1970-01-01 was a Thursday
 
@@ -66,10 +67,10 @@ def judge_bar(
     floor = min(limits[REOPEN_BAND], limits[BAND] * math.sqrt(length / _MINUTE_NS))
     if q.time_ns != NEVER and open_ns >= q.time_ns + length:
         floor = max(floor, limits[REOPEN_BAND])
+    if q.seen > 0 and q.yield_ns != NEVER and open_ns >= q.yield_ns:
+        good &= check_dividend(tables, plan, rows, output, i, at, open_ns)
     known, level, usual, before, leap = q.seen > 0, q.level, q.scale, q.before, q.leap
     split = known and is_split(tables, rows, i, at, open_ns)
-    if known and q.yield_ns != NEVER and open_ns >= q.yield_ns:
-        good &= check_dividend(tables, plan, rows, output, i, at)
     rule = judge_price(quality, at, rows.d[i], scale, floor, limits[BAND_FACTOR], limits[CONFIRM_BARS], 1.0)
     q.time_ns = open_ns + length
     if split:
@@ -176,13 +177,22 @@ def is_near(opened: float, close: float, ratio: float, tolerance: float) -> bool
 
 
 @bare_kernel
-def check_dividend(tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i: int, at: int) -> bool:
-    """The first bar at or behind the ex date of a payment so large that the price must fall by it."""
+def check_dividend(
+    tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i: int, at: int, open_ns: int
+) -> bool:
+    """The first bar at or behind the ex date of a payment so large that the price must fall by it: then so does its level."""
     q = tables.quality[at]
     part = q.yielded
+    shown = 1.0 - min(rows.a[i], rows.d[i]) / q.level >= _DIVIDEND_SHOWN * part
+    if not shown and open_ns >= q.time_ns + _LONG_NS and open_ns < q.yield_ns + _LONG_NS:
+        return True  # of a week: it may be the next one's
     q.yield_ns = NEVER
-    if part > max(_DIVIDEND_SEEN, 6.0 * q.scale) and 1.0 - rows.a[i] / q.level < _DIVIDEND_SHOWN * part:
+    if part <= max(_DIVIDEND_SEEN, 6.0 * q.scale):
+        return True
+    if not shown:
         return not find(tables, plan, output, i, DIVIDEND, part * q.level, q.level)
+    if part < 1.0:
+        q.level *= 1.0 - part
     return True
 
 

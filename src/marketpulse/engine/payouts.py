@@ -11,8 +11,11 @@ from marketpulse.model.market import Kind
 from marketpulse.model.quality import DIVIDEND, DIVIDEND_MAX
 from marketpulse.model.timeframe import DAY_NS
 
-_AGAIN_DAYS, _ALIKE = 7, 0.01
-_UNIT = 30.0  # beside the one before: a hundredth or a hundredfold, and what lies near
+_AGAIN_DAYS, _ALIKE = 5, 0.1
+_UNITS, _UNIT_TOLERANCE = (
+    (100.0, 1000.0),
+    0.1,
+)  # the one before in another unit; companies do pay other amounts
 
 
 def hear_payout(
@@ -34,7 +37,8 @@ def hear_payout(
     amount, level, last = float(record["amount"]), float(q["level"]), float(q["dividend"])
     again = q["dividend_ns"] != NEVER and 0 <= ex_ns - q["dividend_ns"] < _AGAIN_DAYS * DAY_NS
     doubled = bool(again) and abs(amount - last) <= _ALIKE * last
-    other_unit = last > 0 and max(amount / last, last / amount) >= _UNIT
+    apart = max(amount / last, last / amount) if last > 0 else 1.0
+    other_unit = any(abs(apart / unit - 1.0) <= _UNIT_TOLERANCE for unit in _UNITS)
     too_much = level > 0 and amount > plan.limits[DIVIDEND_MAX] * level
     if level > 0 and not too_much:
         q["yield_ns"], q["yielded"] = ex_ns, amount / level

@@ -214,6 +214,7 @@ REASONS = {
     "unknown_type": "the field `type` is missing or unknown",
     "bad_answer": "a vendor's answer is not what it should be, or says that the question is wrong",
     "missing_field": "a required field is missing",
+    "empty_row": "the row has a time, and no price at all",
     "wrong_type": "a field has the wrong type",
     "bad_symbol": "the symbol is empty, too long or not printable",
     "bad_price": "a price is not above 0 and finite, or above 1e18",

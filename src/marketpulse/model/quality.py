@@ -41,7 +41,7 @@ DEFAULT_LIMITS = {
     "stale_trades": 500.0,
     "stale_bars": 3.0,
     "dense_bars": 20.0,
-    "dividend_max": 0.35,
+    "dividend_max": 1.0,
 }
 (
     WARM_TRADES, CONFIRM_TRADES, CONFIRM_BARS, BAND, REOPEN_BAND, REOPEN_S, BAND_FACTOR, RANGE_FACTOR, SPIKE_FACTOR, SIZE_FACTOR,

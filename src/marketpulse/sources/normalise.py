@@ -104,13 +104,17 @@ class Reader:
     def _kind_of_rows(self, columns: "_Columns", n: int, faults: "Faults") -> Ints:
         """(n,) the index in `plan.kinds` of each row's kind: the first whose needed fields are all there."""
         kind_of = np.full(n, -1, np.int64)
+        empty = np.full(n, self.plan.kinds == ("bar",))
         for number, kind in enumerate(self.plan.kinds):
             there = np.ones(n, np.bool_)
             for name in NEEDED[kind]:
-                there &= columns.floats(name)[1]
+                own = columns.floats(name)[1]
+                there &= own
+                empty &= ~own
             kind_of[(kind_of < 0) & there] = number
         needed = " or ".join(", ".join(NEEDED[kind]) for kind in self.plan.kinds)
-        faults.add(kind_of < 0, "missing_field", lambda _: f"a row needs {needed}")
+        faults.add(empty, "empty_row", lambda _: f"none of {needed} is in it")
+        faults.add((kind_of < 0) & ~empty, "missing_field", lambda _: f"a row needs {needed}")
         return kind_of
 
     def _symbols(self, columns: "_Columns", n: int, faults: "Faults") -> pl.Series:
@@ -303,7 +307,7 @@ def _events(bars: Rows) -> Rows | None:
         ]
         frame = pl.DataFrame(
             {
-                "type": [kind] * len(body),
+                "type": pl.Series([kind] * len(body), dtype=pl.String),
                 "symbol": some.frame["symbol"],
                 "body": pl.Series(body, dtype=pl.String),
             }

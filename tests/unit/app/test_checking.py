@@ -93,6 +93,54 @@ def test_a_rounding_is_told_but_is_no_fault(tmp_path: Path) -> None:
     assert report.rows == len(frame) + 11
 
 
+def with_low(frame: pl.DataFrame, place: int, part: float) -> pl.DataFrame:
+    """The bar's low lies above its close by this part of the price, and its other prices above that."""
+    low = frame["close"][place] * (1 + part)
+    return frame.with_columns(
+        low=frame["low"].scatter(place, low),
+        **{name: frame[name].scatter(place, max(frame[name][place], low)) for name in ("open", "high")},
+    )
+
+
+def test_a_close_that_is_a_little_out_of_high_and_low_is_told_but_is_no_fault(tmp_path: Path) -> None:
+    report = checked(with_low(days(), 300, 0.004), tmp_path)
+    assert [(s.rule, s.severity) for s in report.suspects] == [("ohlc", "count")]
+    assert _day(report.suspects[0]) == days()["date"][300]
+    assert not report.is_suspect
+
+
+def test_a_close_that_is_far_out_of_high_and_low_is_a_fault(tmp_path: Path) -> None:
+    report = checked(with_low(days(), 300, 0.07), tmp_path)
+    assert (report.suspects[0].rule, report.suspects[0].severity) == ("ohlc", "mark")
+    assert report.is_suspect
+
+
+def test_closes_from_elsewhere_than_highs_and_lows_are_the_way_of_some_feeds(tmp_path: Path) -> None:
+    frame = days()
+    for place in range(100, 500, 20):
+        frame = with_low(frame, place, 0.035)
+    report = checked(frame, tmp_path)
+    assert {(s.rule, s.severity) for s in report.suspects} == {("ohlc", "count")}
+    assert len(report.suspects) == 20
+
+
+def test_a_close_in_another_unit_is_found_although_it_is_above_its_high(tmp_path: Path) -> None:
+    frame = days()
+    report = checked(
+        frame.with_columns(close=frame["close"].scatter(300, frame["close"][300] * 100)), tmp_path
+    )
+    assert "price_unit" in {s.rule for s in report.suspects}
+
+
+def test_a_day_without_any_price_is_told_but_is_no_fault(tmp_path: Path) -> None:
+    frame = days()
+    empty = frame.with_columns(frame[name].cast(pl.Float64).scatter(300, None) for name in PRICES)
+    report = checked(empty, tmp_path)
+    assert [(s.rule, s.severity, s.line) for s in report.suspects if s.rule == "empty_row"] == [
+        ("empty_row", "count", 302)
+    ]
+
+
 def test_a_day_that_is_missing_is_found_by_the_calendar_that_the_others_fit(tmp_path: Path) -> None:
     frame = days("reference/default_502.csv")
     holed = pl.concat([frame[:300], frame[301:]])
@@ -113,6 +161,19 @@ def test_a_dividend_of_half_the_price_is_found(tmp_path: Path) -> None:
         dividend=frame["dividend"].cast(pl.Float64).scatter(300, frame["close"][299] / 2)
     )
     assert rules(checked(paid, tmp_path)) == [(frame["date"][300], "dividend")]
+
+
+def test_a_file_that_has_columns_for_payments_and_none_in_them_is_read(tmp_path: Path) -> None:
+    frame = days().with_columns(dividend=pl.lit(0.0), split=pl.lit(0.0))
+    assert checked(frame, tmp_path).rows == len(frame)
+
+
+def test_a_fall_by_what_is_paid_is_no_split(tmp_path: Path) -> None:
+    frame = days()
+    fell = scaled(frame, 0, 300, 2.0)
+    paid = fell.with_columns(dividend=frame["dividend"].cast(pl.Float64).scatter(300, fell["close"][299] / 2))
+    assert rules(checked(fell, tmp_path))[0] == (frame["date"][300], "split")
+    assert checked(paid, tmp_path).suspects == []
 
 
 def test_weeks_are_taken_as_they_come(tmp_path: Path) -> None:

@@ -40,8 +40,18 @@ def test_ordinary_dividends_are_left_alone() -> None:
     assert found(*days(0, 30), dividend(30, 0.5), *days(30, 60), dividend(60, 0.6), *days(60, 70)) == []
 
 
-def test_a_dividend_of_half_the_price_is_found() -> None:
-    assert found(*days(0, 30), dividend(30, 50), *days(30, 33)) == [(30, "dividend")]
+def test_a_dividend_of_more_than_the_price_is_found_at_once() -> None:
+    assert found(*days(0, 30), dividend(30, 150), *days(30, 33)) == [(30, "dividend")]
+
+
+def test_one_of_half_the_price_is_right_where_the_price_falls_by_it() -> None:
+    assert found(*days(0, 30), dividend(30, 50), *days(30, 33)) == [(31, "dividend")]
+    assert found(*days(0, 30), dividend(30, 50), *days(30, 33, 51.0)) == []
+
+
+def test_companies_pay_other_amounts_than_before() -> None:
+    rows = [*days(0, 30), dividend(30, 0.755), *days(30, 60), dividend(60, 0.006), *days(60, 90)]
+    assert found(*rows, dividend(90, 4.3), *days(90, 95)) == []
 
 
 def test_a_hundredth_of_the_one_before_is_found() -> None:
@@ -50,7 +60,10 @@ def test_a_hundredth_of_the_one_before_is_found() -> None:
     ]
 
 
-def test_the_same_one_twice_within_a_week_is_found() -> None:
+def test_nearly_the_same_one_twice_within_days_is_found() -> None:
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 31), dividend(31, 0.53), *days(31, 33)) == [
+        (32, "dividend")
+    ]
     assert found(*days(0, 30), dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)) == [
         (34, "dividend")
     ]
