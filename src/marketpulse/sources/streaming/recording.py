@@ -26,6 +26,7 @@ _FLUSH_NS = 500_000_000
 _DOCUMENT_BYTES_MAX = 64 << 20
 _HOUR_NS = 3_600 * 10**9
 _TIME_BYTES_MAX = 64
+_ADDRESSES = (b"wss://", b"ws://", b"https://", b"http://")
 _AROUND_A_TIME = b" \t,;|:[]()"
 _UNITS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))  # below it: the nanoseconds of its unit
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,7 +108,7 @@ class Recorded(NamedTuple):
     received_ns: int | None
     message: bytes | None
     vendor: str | None
-    event: str | None = None  # connected, lost
+    event: str | None = None  # connected, lost, sent
 
 
 def read(path: Path) -> Iterator[Recorded]:
@@ -138,7 +139,7 @@ def _recorded(number: int, text: bytes) -> Recorded:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _behind_a_time(number, text)
+        return _note(number, text) if text.startswith(_ADDRESSES) else _behind_a_time(number, text)
     if not isinstance(value, dict) or not isinstance(value.get("received_ns"), int):
         return Recorded(number, None, text, None)
     vendor = value.get("vendor") if isinstance(value.get("vendor"), str) else None
@@ -151,6 +152,13 @@ def _recorded(number: int, text: bytes) -> Recorded:
         event = value.get("event")
         return Recorded(number, value["received_ns"], None, vendor, event if isinstance(event, str) else None)
     return Recorded(number, value["received_ns"], raw, vendor)
+
+
+def _note(number: int, text: bytes) -> Recorded:
+    """What a recorder of others wrote for itself: the address, and when it connected there, or what it sent."""
+    _, connected, rest = text.partition(b" <-> ")
+    received_ns = _time_ns(rest.strip().decode("ascii", "replace")) if connected else None
+    return Recorded(number, received_ns, None, None, "connected" if connected else "sent")
 
 
 def _behind_a_time(number: int, text: bytes) -> Recorded:

@@ -127,3 +127,16 @@ def test_what_stands_before_a_message_and_is_no_time_is_not_passed_over(tmp_path
         (None, b"ing " + message(1)),
         (None, message(2)),
     ]
+
+
+def test_notes_of_other_recorders_are_no_messages(tmp_path: Path) -> None:
+    path = tmp_path / "COINBASE.ws.1.0"
+    path.write_bytes(
+        b"wss://ws-feed.example.com <-> 1772600760.5\n"
+        b'wss://ws-feed.example.com <- 1772600760.6: {"type":"subscribe","product_ids":["BTC-USD"]}\n'
+        + b"".join(b"17726007%d.25: " % (61 + n) + message(n) + b"\n" for n in (1, 2, 5))
+    )
+    assert [(r.event, r.message is None) for r in read(path)][:2] == [("connected", True), ("sent", True)]
+    rows, reasons = rows_of(path)
+    assert reasons == []
+    assert [row["trade_id"] for row in rows if row["type"] == "trade"] == ["1", "2", "5"]
