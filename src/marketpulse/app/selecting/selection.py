@@ -99,6 +99,7 @@ class Selection:
     def __init__(self, state: SelectionState, config: FailoverConfig, symbols_max: int) -> None:
         self.state, self.held = state, Held()
         self.counts = Counts(Counter(), Counter())
+        self.changed = False  # who owns what, or who may, since it was last asked
         self._config, self._symbols_max = config, symbols_max
         self._places = Places(StringTable())
 
@@ -108,7 +109,7 @@ class Selection:
         batch = decoded.batch
         if self._places.strings is not batch.strings:
             self._places = Places(batch.strings)
-        places = self._places
+        places, known = self._places, len(self.state.symbols)
         fates = np.empty(len(batch), np.int8)
         pieces: list[Piece] = []
         start = done = 0
@@ -127,6 +128,7 @@ class Selection:
             if why != FINISHED:
                 pieces += self._steered(decoded, row, again)
             start = done = row + 1
+        self.changed |= len(self.state.symbols) > known
         return pieces
 
     def _learn(self, decoded: Decoded, row: int) -> tuple[int, int]:
@@ -237,7 +239,7 @@ class Selection:
                 symbol = self.state.symbols.find(name)
                 if symbol == ABSENT:
                     return
-                owners = self.state.owners
+                owners, self.changed = self.state.owners, True
                 if to is None:
                     owners.pinned[symbol] = 0
                 elif to in self.state.sources and owners.rank[symbol, self.state.sources.index(to)] >= 0:
@@ -247,6 +249,7 @@ class Selection:
 
     def _switched(self, switch: Switch) -> Iterator[Piece]:
         make_room(self.state)
+        self.changed = True
         owners, sources = self.state.owners, self.state.sources
         symbol, old = switch.symbol, int(owners.owner[switch.symbol])
         works = switch.reason == BACK or (

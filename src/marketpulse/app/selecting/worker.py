@@ -61,7 +61,6 @@ class OwnedFeed:
     pointer: Pointer | None
     moved: bool = False
     unsaved: int = 0
-    switched: bool = False
 
 
 class SelectWorker:
@@ -187,7 +186,6 @@ class SelectWorker:
             return
         owned.moved = True
         owned.unsaved += len(decoded.records)
-        owned.switched |= bool(owned.selection.counts.switches)
         if muted:
             owned.selection.counts.clear()
             return
@@ -259,12 +257,12 @@ class SelectWorker:
             muted = owned.next_offset < max(owned.muted_until, owned.covered)
             if muted or not (owned.moved or self._stopping):
                 continue
-            due = owned.switched or owned.unsaved >= self._settings.failover.snapshot_records
+            due = owned.selection.changed or owned.unsaved >= self._settings.failover.snapshot_records
             if due or (self._stopping and owned.unsaved) or owned.pointer is None:
                 owned.selection.state.hold_from = owned.selection.held.oldest()
                 data = state_to_bytes(owned.selection.state)
                 owned.pointer = self._log.write_snapshot(owned.number, owned.next_offset, data)
-                owned.unsaved, owned.switched = 0, False
+                owned.unsaved, owned.selection.changed = 0, False
             owned.moved = False
             places[owned.number] = (owned.next_offset, owned.pointer)
         return places
