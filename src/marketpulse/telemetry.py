@@ -65,7 +65,9 @@ FAILOVER_ROWS = _counter(
     "failover_rows", "Rows of candidates: forwarded, released at a switch, left out, let go unused", "fate"
 )
 FAILOVER_HELD_ROWS = _gauge("failover_held_rows", "Rows that are held for a switch to come")
-FAILOVER_UNFED_SYMBOLS = _gauge("failover_unfed_symbols", "Symbols whose source is lost, and nobody stands in")
+FAILOVER_UNFED_SYMBOLS = _gauge(
+    "failover_unfed_symbols", "Symbols whose source is lost, and nobody stands in"
+)
 FAILOVER_OWNED_SYMBOLS = _gauge("failover_owned_symbols", "Symbols that a source feeds", "source")
 STANDBY_SILENCE_SECONDS = _gauge(
     "standby_silence_seconds", "How long a candidate has written nothing, by the log's time", "source"

@@ -132,7 +132,14 @@ def exercise_failover() -> None:
     """Judge a row, and a rare one, of a source that another stands in for."""
     config = FailoverConfig((Group(("warm-up", "second")),))
     selection = Selection(new_selection(config), config, 1)
-    row = {"type": "trade", "symbol": "WARM", "source": "warm-up", "event_time_ns": _TIME, "price": 1.5, "size": 1.0}
+    row = {
+        "type": "trade",
+        "symbol": "WARM",
+        "source": "warm-up",
+        "event_time_ns": _TIME,
+        "price": 1.5,
+        "size": 1.0,
+    }
     halt = {"type": "halt", "symbol": "WARM", "source": "warm-up", "event_time_ns": _TIME}
     texts = [json.dumps(record).encode() for record in (row, halt)]
     for decoded in MarketReader("feeds").decode(records_of(texts, keys=[b"WARM", b"WARM"]), 0, 0):

@@ -327,7 +327,9 @@ def stop(settings: Settings, supervisor: Supervisor, life: Lifecycle, screen: Sc
     poll.url = str(page.facts["url"]) if page is not None and "url" in page.facts else None
 
     selects = any(child.spec.stage == Stage.SELECT for child in supervisor.children)
-    between_stage = Stage.SELECT if selects else Stage.SOURCE  # the last one that writes what the engine reads
+    between_stage = (
+        Stage.SELECT if selects else Stage.SOURCE
+    )  # the last one that writes what the engine reads
 
     def between(stage: Stage) -> None:
         if stage == between_stage and poll.url and not supervisor.refused():

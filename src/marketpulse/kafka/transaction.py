@@ -143,7 +143,9 @@ class TransactionalLog:
 
     def oldest(self, partition: int) -> int:
         """The first offset of the partition that the log still holds. Raises KafkaException."""
-        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)[0]
+        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)[
+            0
+        ]
 
     def newest(self, partition: int) -> int:
         """Where the partition ends now. Raises Retryable while the broker is away."""
@@ -165,7 +167,12 @@ class TransactionalLog:
             self._abort_after(error, "write")
 
     def write(
-        self, topic: str, rows: Sequence[tuple[bytes | None, bytes]], partition: int = -1, *, frames: bool = False
+        self,
+        topic: str,
+        rows: Sequence[tuple[bytes | None, bytes]],
+        partition: int = -1,
+        *,
+        frames: bool = False,
     ) -> None:
         """As write_rows, for single records: by their keys, or into this partition. `frames`: they are Arrow frames."""
         self.begin()

@@ -293,10 +293,14 @@ class FailoverSettings(Section):
         "at a time feeds the bars; `symbols` may name to which ones this is limited",
     )
     after_s: float = Field(
-        30, gt=0, description="an owner that brought nothing of a symbol for as long, while another did, makes way"
+        30,
+        gt=0,
+        description="an owner that brought nothing of a symbol for as long, while another did, makes way",
     )
     lost_after_s: float = Field(
-        5, gt=0, description="one that wrote nothing at all for as long, not even a heartbeat, makes way at once"
+        5,
+        gt=0,
+        description="one that wrote nothing at all for as long, not even a heartbeat, makes way at once",
     )
     back_after_s: float = Field(
         300, ge=0, description="how long a preferred source must have been sound before it takes over again"
@@ -307,7 +311,9 @@ class FailoverSettings(Section):
     workers: int = Field(1, ge=1, le=64, description="selecting processes that `up` starts")
     group: str = Field("marketpulse-select", description="their consumer group")
     commit_ms: int = Field(50, ge=5, le=60_000, description="what they forward commits this often")
-    snapshot_records: int = Field(100_000, ge=1, description="records of a partition between two snapshots of its state")
+    snapshot_records: int = Field(
+        100_000, ge=1, description="records of a partition between two snapshots of its state"
+    )
     retention_h: int = Field(24, ge=1, description="hours that the topic `feeds` keeps")
 
 

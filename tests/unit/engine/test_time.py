@@ -256,7 +256,9 @@ def switch(symbol: str, source: str, seconds: float) -> dict[str, Any]:
 def test_a_switch_makes_the_new_source_alone_hold_up_the_symbol() -> None:
     engine = Engine(config_of(["1s"]))
     engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), trade("B", 1, 1, 1, source="x"))
-    engine.feed(heartbeat(5, source="y"))  # x has died: without a switch it holds up both for `source_timeout`
+    engine.feed(
+        heartbeat(5, source="y")
+    )  # x has died: without a switch it holds up both for `source_timeout`
     assert spans(engine, switch("A", "y", 1.1), heartbeat(6, source="y")) == [("A", (1, 2))]
 
 

@@ -1,7 +1,7 @@
 """Who feeds which symbol, and choosing another source by hand.
 
-    the states that `select` saved last -> who feeds what
-    a choice: one record in `control` and in every partition of `feeds`, where `select` meets it
+the states that `select` saved last -> who feeds what
+a choice: one record in `control` and in every partition of `feeds`, where `select` meets it
 """
 
 from collections.abc import Sequence
