@@ -47,6 +47,7 @@ EXAMPLES: dict[str, Any] = {
     "kafka.producer.batch_bytes": 16384,
     "broker.java": "/usr/lib/jvm/java-21/bin/java",
     "engine.venue_calendars": {"IEXG": "XNYS"},
+    "failover.groups": {"us": {"sources": ["alpaca", "finnhub"]}},
     "engine.alerts": [{"name": "dip", "expression": "rsi_14 < 30", "timeframe": "5m"}],
     "engine.extended_hours": {"XNYS": ["04:00", "20:00"]},
     "sinks.lake.url": "s3://my-bucket/marketpulse/lake",

@@ -60,6 +60,18 @@ REST_REQUESTS = _counter(
 )
 REST_BUDGET_LEFT = _gauge("rest_budget_left", "Requests that the vendor still allows today", "source")
 BARS_CHANGED = _counter("bars_changed", "Bars that a vendor told otherwise after they had closed", "source")
+SWITCHES = _counter("switches", "Switches of a symbol to another source, by why", "reason")
+FAILOVER_ROWS = _counter(
+    "failover_rows", "Rows of candidates: forwarded, released at a switch, left out, let go unused", "fate"
+)
+FAILOVER_HELD_ROWS = _gauge("failover_held_rows", "Rows that are held for a switch to come")
+FAILOVER_UNFED_SYMBOLS = _gauge(
+    "failover_unfed_symbols", "Symbols whose source is lost, and nobody stands in"
+)
+FAILOVER_OWNED_SYMBOLS = _gauge("failover_owned_symbols", "Symbols that a source feeds", "source")
+STANDBY_SILENCE_SECONDS = _gauge(
+    "standby_silence_seconds", "How long a candidate has written nothing, by the log's time", "source"
+)
 SOURCE_GAPS = _counter("source_gaps", "Stretches that a vendor's answer did not reach back to", "source")
 PUSHES = _counter("pushes", "Requests that pushed rows, by the status of their answer", "source", "status")
 STREAM_MESSAGES = _counter("stream_messages", "What a feed's messages said, by kind", "source", "kind")

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ports": MODEL,
     "indicators": MODEL | {"compiled"},
     "alerts": MODEL | {"compiled"},
+    "failover": MODEL | {"compiled"},
     "engine": MODEL | {"compiled", "indicators", "alerts"},
     "sources": BASE,
     "kafka": BASE,

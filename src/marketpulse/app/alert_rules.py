@@ -109,7 +109,7 @@ class RuleBook:
         if self._base is None or pointer != self._pointer:
             self._base, self._pointer = _newest_rules(log, self._config), pointer
         rules, covered = self._base
-        changes = log.changes()
+        changes = [record for record in log.changes() if record.key.startswith(_key(""))]
         for record in changes:
             if record.is_behind(_PARTITION, covered):
                 rules = _after(rules, record.change)

@@ -3,16 +3,20 @@
 Of the catalogue's indicators only those that are computed: all of them would take minutes.
 """
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from marketpulse.alerts.rule import Rule
+from marketpulse.app.selecting.selection import Selection
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
+from marketpulse.failover.config import FailoverConfig, Group
+from marketpulse.failover.state import new_state as new_selection
 from marketpulse.indicators.bar_columns import WIDTH
 from marketpulse.indicators.catalogue import Spec, parse_indicators
 from marketpulse.indicators.mid import MID
@@ -24,6 +28,8 @@ from marketpulse.kafka.codec import (
     lay_out_rows,
     to_tables,
 )
+from marketpulse.kafka.market_reader import MarketReader
+from marketpulse.kafka.passing import chosen_rows, records_as_rows
 from marketpulse.kafka.record_queue import bytes_of, laid_out
 from marketpulse.kafka.records import records_of
 from marketpulse.kafka.row_sender import send_from
@@ -46,6 +52,7 @@ def exercise_engine() -> None:
     stepper, state = Stepper(config), new_state(config)
     state, _ = stepper.step(state, _batch())
     state, _ = stepper.step(state, _cancel())
+    state, _ = stepper.step(state, _switch())
     state = stepper.trim(state)
     Looker(config).forming_bars(state, changed_symbols(state))
 
@@ -87,6 +94,13 @@ def _cancel() -> MarketBatch:
     return batch
 
 
+def _switch() -> MarketBatch:
+    batch = MarketBatch.empty("market", 0, StringTable(["WARM", "second"]), 1)
+    batch.kind[0], batch.symbol[0], batch.source[0], batch.offset[0] = Kind.SWITCH, 0, 1, 10
+    batch.rare[0] = {"symbol": "WARM", "source": "second", "event_time_ns": _TIME}
+    return batch
+
+
 def exercise_wire() -> None:
     """Encode and decode one row of every kind, on both wires."""
     decoder = MarketDecoder()
@@ -110,6 +124,26 @@ def exercise_wire() -> None:
     bytes_of(none)
     laid_out(none, 1)
     encode_rows(bar, wire="arrow", partitions=2)
+    records_as_rows(records_of([b"{}"], keys=[b"WARM"]), np.zeros(1, np.int64))
+    chosen_rows(lay_out_rows(bar), np.zeros(1, np.int64))
+
+
+def exercise_failover() -> None:
+    """Judge a row, and a rare one, of a source that another stands in for."""
+    config = FailoverConfig((Group(("warm-up", "second")),))
+    selection = Selection(new_selection(config), config, 1)
+    row = {
+        "type": "trade",
+        "symbol": "WARM",
+        "source": "warm-up",
+        "event_time_ns": _TIME,
+        "price": 1.5,
+        "size": 1.0,
+    }
+    halt = {"type": "halt", "symbol": "WARM", "source": "warm-up", "event_time_ns": _TIME}
+    texts = [json.dumps(record).encode() for record in (row, halt)]
+    for decoded in MarketReader("feeds").decode(records_of(texts, keys=[b"WARM", b"WARM"]), 0, 0):
+        selection.take(decoded)
 
 
 def _record() -> RowRecords:

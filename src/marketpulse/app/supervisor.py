@@ -37,13 +37,18 @@ class Stage(IntEnum):
     """In this order children are stopped: what feeds the log first, the log itself last."""
 
     SOURCE = 0
-    ENGINE = 1
-    READER = 2
-    BROKER = 3
+    SELECT = 1
+    ENGINE = 2
+    READER = 3
+    BROKER = 4
 
 
-ORPHAN_WAITS_S = {Stage.SOURCE: 0.0, Stage.ENGINE: 1.0, Stage.READER: 2.0, Stage.BROKER: 4.0}
-STOP_WITHIN_S = {Stage.SOURCE: 10.0, Stage.ENGINE: 15.0, Stage.READER: 15.0, Stage.BROKER: 20.0}
+ORPHAN_WAITS_S = {
+    Stage.SOURCE: 0.0, Stage.SELECT: 0.5, Stage.ENGINE: 1.0, Stage.READER: 2.0, Stage.BROKER: 4.0,
+}  # fmt: skip
+STOP_WITHIN_S = {
+    Stage.SOURCE: 10.0, Stage.SELECT: 15.0, Stage.ENGINE: 15.0, Stage.READER: 15.0, Stage.BROKER: 20.0,
+}  # fmt: skip
 
 
 class State(StrEnum):

@@ -22,6 +22,7 @@ from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
 from marketpulse.app.nursery import Nursery
 from marketpulse.app.port import free_port
+from marketpulse.app.selecting.groups import failover_config
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
 from marketpulse.settings import EngineSettings, Settings
@@ -116,6 +117,12 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
         (f"process-{slot}", ("process", "--slot", str(slot)), Stage.ENGINE)
         for slot in range(settings.process.workers)
     ]
+    if settings.failover.groups:
+        failover_config(settings)  # what is wrong in it is said before anything starts
+        jobs += [
+            (f"select-{slot}", ("select", "--slot", str(slot)), Stage.SELECT)
+            for slot in range(settings.failover.workers)
+        ]
     jobs.append(("serve", ("serve", "--port", str(page_port(settings, options.port))), Stage.READER))
     jobs += [(process_name(name), ("produce", "named", name), Stage.SOURCE) for name in names]
     jobs += live_jobs(settings, options)
@@ -319,8 +326,13 @@ def stop(settings: Settings, supervisor: Supervisor, life: Lifecycle, screen: Sc
     poll = HealthPoll(settings)
     poll.url = str(page.facts["url"]) if page is not None and "url" in page.facts else None
 
+    selects = any(child.spec.stage == Stage.SELECT for child in supervisor.children)
+    between_stage = (
+        Stage.SELECT if selects else Stage.SOURCE
+    )  # the last one that writes what the engine reads
+
     def between(stage: Stage) -> None:
-        if stage == Stage.SOURCE and poll.url and not supervisor.refused():
+        if stage == between_stage and poll.url and not supervisor.refused():
             deadline = time.monotonic() + CATCH_UP_S
             while time.monotonic() < deadline:
                 health = poll.ask()

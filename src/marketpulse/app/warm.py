@@ -16,8 +16,12 @@ from marketpulse.app.lifecycle import Lifecycle, ending_at_once
 from marketpulse.cache import cache_dir, keep_bytecode
 from marketpulse.settings import EngineSettings
 
-Part = Literal["engine", "wire"]
-_ROOMS: dict[Part, tuple[str, ...]] = {"engine": ("engine", "indicators", "alerts"), "wire": ("kafka",)}
+Part = Literal["engine", "wire", "failover"]
+_ROOMS: dict[Part, tuple[str, ...]] = {
+    "engine": ("engine", "indicators", "alerts"),
+    "wire": ("kafka",),
+    "failover": ("failover",),
+}
 """Where the kernels are that are needed together."""
 
 
@@ -65,9 +69,9 @@ def compile_parts(*parts: Part) -> None:
 
 
 def _exercise(part: Part) -> None:
-    from marketpulse.app.exercise import exercise_engine, exercise_wire
+    from marketpulse.app.exercise import exercise_engine, exercise_failover, exercise_wire
 
-    exercise_engine() if part == "engine" else exercise_wire()
+    {"engine": exercise_engine, "wire": exercise_wire, "failover": exercise_failover}[part]()
 
 
 @contextlib.contextmanager

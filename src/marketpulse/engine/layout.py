@@ -27,7 +27,8 @@ SOURCE = np.dtype([
 ])  # fmt: skip
 
 SYMBOL = np.dtype([
-    ("feeds", "u8"),  # bit per source that has fed it
+    ("feeds", "u8"),  # bit per source that feeds it
+    ("switched", "i1"),  # 1: a `switch` record has said which source feeds it; no row adds another
     ("group", "i4"),
     ("rank", "i4"),  # its place among the partition's symbols in alphabetical order
     ("floor_ns", "i8"),  # its watermark when it joined its group

@@ -46,7 +46,7 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     if place < 0:
         place = add_calendar(state, config, config.calendar)
     row = state.tables.symbols[index]
-    row["feeds"], row["group"], row["floor_ns"] = 0, -1, NEVER
+    row["feeds"], row["switched"], row["group"], row["floor_ns"] = 0, 0, -1, NEVER
     row["calendar"], row["session"] = place, -1
     row["changed_offset"] = row["quote_head"] = -1
     row["pinned_ns"] = UNPINNED

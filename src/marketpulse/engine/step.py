@@ -32,6 +32,7 @@ from marketpulse.engine.layout import (
     FOUND,
     FUTURE_TIME,
     LATE,
+    N_GROUPS,
     NEVER,
     OUT_OF_SESSION,
     REASON_NAMES,
@@ -66,7 +67,7 @@ from marketpulse.engine.taking import (
     take_rows,
 )
 from marketpulse.engine.translate import Translation
-from marketpulse.engine.watermark import hear_source
+from marketpulse.engine.watermark import hear_source, switch_symbol
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.history import begins_rebuild
@@ -231,6 +232,9 @@ class Stepper:
         state, kind = taken.state, Kind(int(batch.kind[row]))
         if kind == Kind.QUALITY:  # our own word about another row: no source has spoken
             return
+        if kind == Kind.SWITCH:
+            self._take_switch(taken, known, batch, row)
+            return
         if kind == Kind.CONTROL:
             self._take_control(taken, batch, row)
         elif kind == Kind.REBUILD:
@@ -257,6 +261,22 @@ class Stepper:
                 taken.refused.append(Refusal(row, reason, ()))
             elif self.config.revise_each:
                 taken.tell()
+
+    def _take_switch(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
+        """Another source feeds the symbol: its bars follow that one's watermark alone. No source has spoken."""
+        state = taken.state
+        symbol = state.symbols.find(str(batch.rare[row]["symbol"]))
+        if symbol < 0:
+            return  # no row of it has come: there is nothing that could wait
+        source = int(known.source_of[batch.source[row]])
+        if source == UNMAPPED:
+            source = known.learn_source(self.config, int(batch.source[row]))
+        if source == REFUSED:
+            taken.refused.append(Refusal(row, REASON_NAMES[TOO_MANY_SOURCES], ()))
+            return
+        if state.tables.groups.size - state.tables.registers[N_GROUPS] < 1:
+            grow_groups(state)
+        switch_symbol(state.tables, self._plan, symbol, source)
 
     def _take_control(self, taken: StepRows, batch: MarketBatch, row: int) -> None:
         """What closed before it belongs to the rules before it."""

@@ -160,7 +160,10 @@ def take_rows(
         if tables.registers[N_KEPT] == tables.window.size:
             return NEED_WINDOW, i
         hear_source(tables, source)
-        if not tables.symbols[symbol].feeds & (np.uint64(1) << np.uint64(source)):
+        if (
+            not tables.symbols[symbol].feeds & (np.uint64(1) << np.uint64(source))
+            and not tables.symbols[symbol].switched
+        ):
             feed_symbol(tables, plan, symbol, source)
         seen = rows.event_time_ns[i]
         if kind == _BAR:  # a bar tells of the time before its close: those of others may still come

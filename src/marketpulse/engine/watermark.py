@@ -88,10 +88,23 @@ def watermark_of(tables: Tables, symbol: int) -> int:
 @bare_kernel
 def feed_symbol(tables: Tables, plan: Plan, symbol: int, s: int) -> None:
     """From this row on, source `s` feeds the symbol too. Room for one more group must be free."""
-    bit = np.uint64(1) << np.uint64(s)
+    join_group(tables, plan, symbol, tables.symbols[symbol].feeds | (np.uint64(1) << np.uint64(s)))
+
+
+@bare_kernel
+def switch_symbol(tables: Tables, plan: Plan, symbol: int, s: int) -> None:
+    """From here on source `s` alone feeds the symbol, until the next switch: a former one that is dead holds up none of
+    its bars, and what that one still brings of its own time changes nothing here. Room for one more group must be free."""
+    tables.symbols[symbol].switched = 1
+    join_group(tables, plan, symbol, np.uint64(1) << np.uint64(s))
+
+
+@bare_kernel
+def join_group(tables: Tables, plan: Plan, symbol: int, feeds: np.uint64) -> None:
+    """The symbol follows the sources of this mask. Its watermark does not go back."""
     who = tables.symbols[symbol]
     old = who.group
-    who.feeds |= bit
+    who.feeds = feeds
     found = -1
     for g in range(tables.registers[N_GROUPS]):
         if tables.groups[g].feeds == who.feeds:
@@ -104,7 +117,7 @@ def feed_symbol(tables: Tables, plan: Plan, symbol: int, s: int) -> None:
         tables.groups[found].size = 0
         move_group(tables, plan, found)
     who.group = found
-    if old >= 0:
+    if old >= 0 and old != found:
         who.floor_ns = max(who.floor_ns, tables.groups[old].watermark_ns)
         move_bars(tables, symbol, old, found)
 

@@ -24,8 +24,9 @@ def write_change(
     key: str,
     change: dict[str, Any],
     begins: Callable[[], Sequence[int]] = tuple,
+    topic: str = "market",
 ) -> list[int]:
-    """The change's offsets in `market`, by partition, when it is committed and can be read. Raises as
+    """The change's offsets in `market` (or the `topic` that it is heard in), by partition, when it is committed and can be read. Raises as
     `short_transaction`.
 
     `begins` is called when no other writer can come between any more, and may still refuse by raising: then nothing is
@@ -35,7 +36,7 @@ def write_change(
     with short_transaction(settings, "control", _LONGEST_MS, "look at what runs now") as producer:
         began = begins()
         value = control_value(change)
-        offsets = _write_everywhere(producer, settings.topic("market"), value)
+        offsets = _write_everywhere(producer, settings.topic(topic), value)
         producer.produce(
             settings.topic("control"), value, key, headers=offsets_headers(offsets, began),
             on_delivery=lambda _, message: written.append(message),

@@ -22,7 +22,11 @@ _READ_S = 10.0
 _AGAIN_S = 0.2
 _SHOWN_CHARACTERS = 20_000  # of a record; one may have fifteen million bytes
 _LONGEST_MS = 20_000
-_NOT_TO_SEND = WITHOUT_SYMBOL | {Kind.REBUILD, Kind.QUALITY}  # what only the pipeline itself writes
+_NOT_TO_SEND = WITHOUT_SYMBOL | {
+    Kind.REBUILD,
+    Kind.QUALITY,
+    Kind.SWITCH,
+}  # what only the pipeline itself writes
 _REMEMBERED = 10_000
 
 T = TypeVar("T")

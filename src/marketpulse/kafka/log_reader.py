@@ -38,10 +38,10 @@ class Span:
 class LogReader:
     """Reads the log by place. Its calls raise Retryable while the broker is away, Fatal when it refuses."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, topic: str = "market", group: str | None = None) -> None:
         self._settings = settings
-        self._group = settings.group(settings.process.group)
-        self._topic = settings.topic("market")
+        self._group = settings.group(group or settings.process.group)
+        self._name, self._topic = topic, settings.topic(topic)
         self._decoder = MarketReader(self._topic)
         self._snapshots: SnapshotReader | None = None
         self._consumer = Consumer(
@@ -70,7 +70,7 @@ class LogReader:
 
     def committed(self) -> dict[int, tuple[int, Pointer | None]]:
         """How far the engine has come in each partition: its next offset, and its newest snapshot."""
-        asked = [TopicPartition(self._topic, p) for p in range(self.partitions())]
+        asked = [TopicPartition(self._topic, p) for p in range(self.partitions(self._name))]
         try:
             found = self._consumer.committed(asked, timeout=_CALL_S)
         except KafkaException as error:

@@ -102,6 +102,7 @@ CONTRACT: dict[Kind, Fields] = {
     Kind.GOODBYE: {**_SOURCE_ONLY, "watermark_ns": (Rule.WATERMARK, _OPTIONAL)},
     Kind.REBUILD: {"symbol": (Rule.SYMBOL, _REQUIRED), **_NOBODY},
     Kind.CONTROL: _NOBODY,
+    Kind.SWITCH: {**_HEAD, "from": (Rule.NAME, _OPTIONAL), "reason": (Rule.TEXT, _OPTIONAL)},
     Kind.QUALITY: {
         **_HEAD, "rule": (Rule.NAME, _REQUIRED), "offset": (Rule.COUNT, _REQUIRED), "row": (Rule.COUNT, _REQUIRED),
         "detail": (Rule.TEXT, _OPTIONAL),

@@ -1,5 +1,6 @@
 """From decoded batches of `market` to the rows that stores take: trades, quotes, events."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +155,15 @@ def _bars(batch: MarketBatch, strings: _Texts, rows: Rows) -> dict[str, Any]:
         "session_date": pa.array(day, mask=day == ABSENT).cast(pa.date32()),
         "ingest_time_ns": _longs(batch.ingest_time_ns, rows),
     }
+
+
+BARE_FIELDS: dict[int, Callable[[MarketBatch, Rows], dict[str, Any]]] = {
+    int(kind): lambda batch, rows, fields=fields: fields(  # type: ignore[misc]
+        batch, _Texts(pa.array(batch.strings.texts(), pa.string())), rows
+    )
+    for kind, fields in ((Kind.TRADE, _trades), (Kind.QUOTE, _quotes), (Kind.BAR, _bars))
+}
+"""By kind: the fields of rows of a batch, as the contract names them."""
 
 
 def _events(batch: MarketBatch, strings: _Texts, rows: Ints) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class KafkaMarketLog:
     transaction that is 100 ms old (500 ms where it holds over 2 MiB) is committed by the next call of any
     kind, so call something (`heartbeat`, or `write(Polled())`) several times a second, or `flush`.
 
+    `topic`: `market`, or `feeds` for one of several sources that can bring the same symbols.
+
     Without it rows go through an idempotent queue: no duplicate, no reordering, and no loss while
     this process lives, but a killed process loses what the broker had not acknowledged.
 
@@ -48,10 +50,10 @@ class KafkaMarketLog:
     process begins at `last_position()`.
     """
 
-    def __init__(self, settings: Settings, source: str, *, exactly_once: bool) -> None:
+    def __init__(self, settings: Settings, source: str, *, exactly_once: bool, topic: str = "market") -> None:
         self._source = source
-        self._market = settings.topic("market")
-        self._records = MarketRecords(settings, source, in_rows=exactly_once)
+        self._market = settings.topic(topic)
+        self._records = MarketRecords(settings, source, in_rows=exactly_once, topic=topic)
         self._block_s = max_block_s(settings.kafka.client)
         self._pending: list[Outgoing | OutgoingRows] = []
         self._pending_bytes = 0

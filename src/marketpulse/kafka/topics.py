@@ -66,6 +66,9 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         ("state", {**_COMPACTED, **big, "segment.bytes": str(16 * _MIB)}),
         ("control", {**_COMPACTED, "segment.bytes": str(_MIB)}),
     ]  # fmt: skip
+    if settings.failover.groups:
+        kept = {"cleanup.policy": "delete", "retention.ms": str(settings.failover.retention_h * _HOUR_MS)}
+        declared.append(("feeds", {**kept, **big, "message.timestamp.type": "LogAppendTime"}))
     return tuple(
         TopicSpec(settings.topic(name), 1 if name == "control" else settings.kafka.partitions, configs)
         for name, configs in declared

@@ -28,6 +28,7 @@ from confluent_kafka import (
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
+from marketpulse.kafka.frame_writer import FRAME_HEADERS
 from marketpulse.kafka.group import judging, leave
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records
@@ -77,11 +78,14 @@ class TransactionalLog:
         on_take: Callable[[Sequence[Taken]], dict[int, int]],
         on_give: Callable[[Sequence[int]], None],
         before_commit: Callable[[], dict[int, tuple[int, Pointer | None]]],
+        *,
+        topic: str = "market",
+        group: str | None = None,
     ) -> None:
         self._settings = settings
-        self._topic = settings.topic("market")
+        self._topic = settings.topic(topic)
         self._state_topic = settings.topic("state")
-        self._group = settings.group(settings.process.group)
+        self._group = settings.group(group or settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
         self._in_transaction = False
         self._undelivered: KafkaError | None = None
@@ -129,6 +133,28 @@ class TransactionalLog:
             raise Fatal(f"partition {beside.partition()}: a record came past the queue of its partition")
         return self._queue.take(timeout_s, most)
 
+    def partitions(self, topic: str) -> int:
+        """How many partitions the topic has. Raises Retryable while the broker is away."""
+        name = self._settings.topic(topic)
+        try:
+            return len(self._producer.list_topics(name, timeout=_CALL_S).topics[name].partitions)
+        except KafkaException as error:
+            raise _judge(error, "list_topics") from None
+
+    def oldest(self, partition: int) -> int:
+        """The first offset of the partition that the log still holds. Raises KafkaException."""
+        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)[
+            0
+        ]
+
+    def newest(self, partition: int) -> int:
+        """Where the partition ends now. Raises Retryable while the broker is away."""
+        place = TopicPartition(self._topic, partition)
+        try:
+            return self._consumer.get_watermark_offsets(place, timeout=_CALL_S)[1]
+        except KafkaException as error:
+            raise _judge(error, "get_watermark_offsets") from None
+
     def write_rows(self, topic: str, rows: RowRecords) -> None:
         """Put rows into the open transaction; begins one when none is open.
 
@@ -140,15 +166,23 @@ class TransactionalLog:
         except KafkaException as error:
             self._abort_after(error, "write")
 
-    def write(self, topic: str, rows: Sequence[tuple[bytes | None, bytes]]) -> None:
-        """As write_rows, for single records."""
+    def write(
+        self,
+        topic: str,
+        rows: Sequence[tuple[bytes | None, bytes]],
+        partition: int = -1,
+        *,
+        frames: bool = False,
+    ) -> None:
+        """As write_rows, for single records: by their keys, or into this partition. `frames`: they are Arrow frames."""
         self.begin()
         produce, name = self._producer.produce, self._settings.topic(topic)
+        headers: list[tuple[str, str | bytes | None]] | None = [*FRAME_HEADERS] if frames else None
         try:
             for key, value in rows:
                 while True:
                     try:
-                        produce(name, value, key, on_delivery=self._delivered)
+                        produce(name, value, key, partition, headers=headers, on_delivery=self._delivered)
                         break
                     except BufferError:
                         self._producer.poll(0.05)

@@ -277,6 +277,46 @@ class ProcessSettings(Section):
     static_membership: bool = Field(True, description="a worker keeps its partitions over a quick restart")
 
 
+class FailoverGroup(Section):
+    """Sources that can bring the same symbols."""
+
+    sources: tuple[str, ...] = Field(
+        min_length=2, description="names of `[sources.NAME]`, the preferred one first"
+    )
+    symbols: tuple[str, ...] = Field((), description="which symbols they stand in for each other; empty: all")
+
+
+class FailoverSettings(Section):
+    groups: dict[str, FailoverGroup] = Field(
+        default_factory=dict,
+        description="by a name of yours: sources that can bring the same symbols, the preferred one first, of which one "
+        "at a time feeds the bars; `symbols` may name to which ones this is limited",
+    )
+    after_s: float = Field(
+        30,
+        gt=0,
+        description="an owner that brought nothing of a symbol for as long, while another did, makes way",
+    )
+    lost_after_s: float = Field(
+        5,
+        gt=0,
+        description="one that wrote nothing at all for as long, not even a heartbeat, makes way at once",
+    )
+    back_after_s: float = Field(
+        300, ge=0, description="how long a preferred source must have been sound before it takes over again"
+    )
+    hold_rows: int = Field(
+        100_000, ge=1, description="most rows of a partition that are held for a switch to come"
+    )
+    workers: int = Field(1, ge=1, le=64, description="selecting processes that `up` starts")
+    group: str = Field("marketpulse-select", description="their consumer group")
+    commit_ms: int = Field(50, ge=5, le=60_000, description="what they forward commits this often")
+    snapshot_records: int = Field(
+        100_000, ge=1, description="records of a partition between two snapshots of its state"
+    )
+    retention_h: int = Field(24, ge=1, description="hours that the topic `feeds` keeps")
+
+
 class Mapping(Section):
     """How a foreign file's or topic's fields become ours. Unset names are guessed."""
 

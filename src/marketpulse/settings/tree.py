@@ -14,6 +14,7 @@ from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, readin
 from marketpulse.settings.sections import (
     BrokerSettings,
     EngineSettings,
+    FailoverSettings,
     KafkaSettings,
     ParitySettings,
     ProcessSettings,
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     process: ProcessSettings = Field(default_factory=ProcessSettings)
+    failover: FailoverSettings = Field(default_factory=FailoverSettings)
     sources: dict[str, AnySource] = Field(
         default_factory=dict, description="what `up` and `produce NAME` feed in"
     )

@@ -55,6 +55,16 @@ def test_workers_and_sinks_follow_the_settings(tmp_path: Path) -> None:
     assert names(specs, Stage.READER) == ["serve", "sink-archive"]
 
 
+def test_sources_that_stand_in_for_each_other_are_selected_from(tmp_path: Path) -> None:
+    groups = {"both": {"sources": ["mine", "other"]}}
+    specs = plan(settings_of(tmp_path, failover={"groups": groups, "workers": 2}), UpOptions())
+    assert names(specs, Stage.SELECT) == ["select-0", "select-1"]
+    assert names(plan(settings_of(tmp_path), UpOptions()), Stage.SELECT) == []
+    wrong = settings_of(tmp_path, failover={"groups": {"both": {"sources": ["mine", "nobody"]}}})
+    with pytest.raises(SettingsError, match="no source 'nobody'"):
+        plan(wrong, UpOptions())
+
+
 def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check(
     tmp_path: Path,
 ) -> None:

@@ -247,3 +247,46 @@ def test_the_first_heartbeat_of_a_partition_from_the_future_moves_no_watermark()
     engine = Engine(config_of(["1s"]))
     result = engine.step([hello(), heartbeat(3_600, log=0), trade("A", 1, 1, 1)])
     assert [refusal.reason for refusal in result.refused] == ["future_time"]
+
+
+def switch(symbol: str, source: str, seconds: float) -> dict[str, Any]:
+    return {"type": "switch", "symbol": symbol, "source": source, "from": "x", "event_time_ns": at(seconds)}
+
+
+def test_a_switch_makes_the_new_source_alone_hold_up_the_symbol() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), trade("B", 1, 1, 1, source="x"))
+    engine.feed(
+        heartbeat(5, source="y")
+    )  # x has died: without a switch it holds up both for `source_timeout`
+    assert spans(engine, switch("A", "y", 1.1), heartbeat(6, source="y")) == [("A", (1, 2))]
+
+
+def test_what_a_former_source_still_brings_of_its_own_time_holds_up_nothing() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), heartbeat(1.5, source="y"), switch("A", "y", 1.1))
+    engine.feed(trade("A", 1.05, 1, 1, source="x"), trade("A", 2.5, 1, 1, source="y"))
+    assert spans(engine, heartbeat(6, source="y")) == [("A", (1, 2)), ("A", (2, 3))]
+
+
+def test_rows_of_the_new_source_before_its_switch_are_not_late() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), heartbeat(9, source="y"))
+    bars = engine.feed(
+        trade("A", 1.5, 2, 1, source="y"), trade("A", 2.5, 3, 1, source="y"), switch("A", "y", 1.1)
+    )
+    found = [(span(bar), bar["trade_count"], bar["receipt"]["late_count"]) for bar in bars]
+    assert found == [((1, 2), 2, 0), ((2, 3), 1, 0)]
+
+
+def test_a_switch_back_follows_the_first_source_again_and_time_does_not_go_back() -> None:
+    engine = Engine(config_of(["1s"]))
+    engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), switch("A", "y", 1.1), heartbeat(6, source="y"))
+    engine.feed(trade("A", 7, 1, 1, source="y"), heartbeat(3, source="x"), switch("A", "x", 8))
+    assert spans(engine, heartbeat(20, source="y")) == []
+    assert spans(engine, heartbeat(20, source="x")) == [("A", (7, 8))]
+
+
+def test_a_switch_of_a_symbol_that_has_not_come_changes_nothing() -> None:
+    engine = Engine(config_of(["1s"]))
+    assert spans(engine, switch("Z", "y", 1), trade("A", 1, 1, 1), heartbeat(5)) == [("A", (1, 2))]

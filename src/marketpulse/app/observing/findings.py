@@ -32,6 +32,7 @@ def find(
         *_processes(span, drawn),
         *_parity(drawn),
         *_sources(span, drawn),
+        *_failover(span),
         *_sinks(span, drawn),
         *_dead_letters(span),
         *_disk(drawn),
@@ -110,6 +111,23 @@ def _sources(span: Span, drawn: dict[str, Any]) -> Iterator[Finding]:
                 f"The source {source['source']} is {delay / 1e3:,.0f} s behind the log's time: bars of its symbols close late.",
                 "Look whether it still hears from its far end.",
             )
+
+
+def _failover(span: Span) -> Iterator[Finding]:
+    unfed = span.last.sums.total("failover_unfed_symbols")
+    if unfed:
+        yield Finding(
+            "bad",
+            f"{unfed:,.0f} symbol{' has' if unfed == 1 else 's have'} lost {'its' if unfed == 1 else 'their'} source, and no "
+            "other stands in.",
+            "Start another source of its group, or look why none is heard: `marketpulse switch` lists who feeds what.",
+        )
+    for reason, times in labelled(span.counts("switches"), "reason").items():
+        yield Finding(
+            "warn",
+            f"Symbols went to another source {_times(times)} in {_stretch(span)} ({reason}).",
+            "The log says which, when and why (`switch` records, table `events`).",
+        )
 
 
 def _sinks(span: Span, drawn: dict[str, Any]) -> Iterator[Finding]:

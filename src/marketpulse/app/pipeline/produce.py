@@ -16,6 +16,7 @@ from typing import TypeVar
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.source_log import open_log
 from marketpulse.app.pipeline.vendors import open_polled, open_timed
+from marketpulse.app.selecting.groups import topic_of
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import Retryable
 from marketpulse.kafka.foreign import KafkaForeignTopic
@@ -61,14 +62,15 @@ T = TypeVar("T")
 def run(
     settings: Settings, life: Lifecycle, source_settings: AnySource, name: str, *, again: bool = False
 ) -> int:
-    """Feed the source called `name` into `market` until it ends or `life.stop`; returns the exit code.
+    """Feed the source called `name` into `market` (or `feeds`, where others stand in for it) until it ends or `life.stop`; returns the exit code.
 
     `again`: begin at the source's start although it was replayed before, as a run of its own.
     """
     clock = SystemClock()
     source, resumable = open_source(settings, source_settings, name, clock, life.health.beat)
     carried = source_name(source_settings.kind, name)
-    log = open_log(settings, life, source, carried, resumable=resumable, clock=clock)
+    topic = topic_of(settings, name)
+    log = open_log(settings, life, source, carried, resumable=resumable, clock=clock, topic=topic)
     try:
         return Production(settings, life, source, log, name, clock, resumable).run(again)
     finally:

@@ -16,10 +16,17 @@ from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
 
 def open_log(
-    settings: Settings, life: Lifecycle, source: Source, carried: str, *, resumable: bool, clock: Clock
+    settings: Settings,
+    life: Lifecycle,
+    source: Source,
+    carried: str,
+    *,
+    resumable: bool,
+    clock: Clock,
+    topic: str = "market",
 ) -> KafkaMarketLog | SpooledLog:
-    """`carried`: the name that the source's rows carry. Raises Fatal for a spool that cannot be read."""
-    log = KafkaMarketLog(settings, source=carried, exactly_once=resumable)
+    """`carried`: the name that the source's rows carry; `topic`: where they go. Raises Fatal for a spool that cannot be read."""
+    log = KafkaMarketLog(settings, source=carried, exactly_once=resumable, topic=topic)
     megabytes = settings.kafka.producer.spool_mb
     if not isinstance(source, LiveSource | TimedSource) or not megabytes:
         return log

@@ -1,0 +1,1 @@
+"""Selecting, from the sources that can bring the same symbols, the one that feeds each symbol's bars."""

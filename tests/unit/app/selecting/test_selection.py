@@ -1,0 +1,200 @@
+"""Who feeds a symbol, when another takes over, and what comes through."""
+
+from typing import Any
+
+import pytest
+
+from marketpulse.failover.config import FailoverConfig, Group
+from marketpulse.failover.state import stretches_of
+from selecting_rows import CONFIG, Selecting, at, goodbye, heartbeat, heartbeats, trade
+
+THREE = FailoverConfig((Group(("x", "y", "z")),))
+
+
+def ids(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["trade_id"] for row in rows if row["type"] == "trade"]
+
+
+def started(config: FailoverConfig = CONFIG) -> Selecting:
+    """Both sources bring the trades of ten seconds; x, the preferred one, feeds the symbol."""
+    selecting = Selecting(config)
+    for second in range(10):
+        rows = [trade(s, second, f"{s}{second}") for s in "xy"] + [heartbeat(s, second) for s in "xy"]
+        found = selecting.feed(*rows)
+        assert ids(found) == [f"x{second}"]
+        assert [row["source"] for row in found if row["type"] == "heartbeat"] == ["x", "y"]
+    return selecting
+
+
+def test_the_preferred_source_alone_feeds_a_symbol_and_everybodys_heartbeats_go_on() -> None:
+    started()
+
+
+def test_when_the_owner_writes_nothing_more_the_next_one_takes_over_without_a_hole_or_a_double() -> None:
+    selecting = started()
+    missed = [row for s in range(10, 15) for row in (trade("y", s, f"y{s}"), heartbeat("y", s))]
+    assert ids(selecting.feed(*missed)) == []
+    found = selecting.feed(trade("y", 14.5, "y14.5"), heartbeat("y", 15))
+    assert [row["type"] for row in found] == [*["trade"] * 6, "switch", "heartbeat"]
+    assert ids(found) == ["y10", "y11", "y12", "y13", "y14", "y14.5"]
+    switch = found[-2]
+    assert (switch["from"], switch["source"], switch["reason"]) == ("x", "y", "lost")
+    assert (switch["event_time_ns"], switch["rows"]) == (at(9) + 1, 6)
+    assert ids(selecting.feed(trade("y", 16, "y16"))) == ["y16"]
+
+
+def test_an_owner_that_lives_and_brings_nothing_makes_way_after_a_while() -> None:
+    selecting = started()
+    rows = [r for s in range(10, 42) for r in (heartbeat("x", s), trade("y", s, f"y{s}"), heartbeat("y", s))]
+    assert selecting.switches(*rows[:-3]) == []
+    assert selecting.switches(*rows[-3:]) == [("x", "y", 9 + 1e-9, "quiet")]
+
+
+def test_a_quiet_night_is_no_failure() -> None:
+    selecting = started()
+    assert selecting.switches(*heartbeats("xy", 10, 10_000, 5)) == []
+    selecting.feed(trade("y", 10_000, "y"), heartbeat("y", 10_000.5), trade("x", 10_001, "x"))
+    assert selecting.switches(*heartbeats("xy", 10_001, 10_100, 1)) == []
+
+
+def test_a_goodbye_makes_way_at_once_and_goes_on_behind_the_switch() -> None:
+    selecting = started()
+    found = selecting.feed(trade("y", 10, "y10"), goodbye("x", 10.1))
+    assert [row["type"] for row in found] == ["trade", "switch", "goodbye"]
+    assert found[1]["reason"] == "goodbye"
+
+
+def test_a_silence_of_all_is_nobodys_fault() -> None:
+    selecting = started()  # then the broker is away for an hour, and y's records are the first behind it
+    assert selecting.switches(heartbeat("y", 3_610), trade("y", 3_610, "y"), heartbeat("y", 3_611)) == []
+    assert ids(selecting.feed(trade("x", 3_610, "x"))) == ["x"]
+
+
+def test_what_the_old_owner_still_brings_of_its_own_time_comes_through() -> None:
+    selecting = started()
+    assert len(selecting.switches(trade("y", 10, "y10"), *heartbeats("y", 10, 17))) == 1
+    assert ids(
+        selecting.feed(trade("x", 8.5, "x8.5"), trade("y", 8.5, "y8.5"), trade("x", 10.5, "x10.5"))
+    ) == ["x8.5"]
+
+
+def test_the_preferred_one_comes_back_when_it_has_been_sound_for_long_and_at_a_whole_second() -> None:
+    selecting = started()
+    assert len(selecting.switches(trade("y", 10, "y10"), *heartbeats("y", 10, 17))) == 1
+    found = []
+    for second in range(17, 320):
+        rows = [trade("y", second + 0.3, f"y{second}"), trade("x", second + 0.4, f"x{second}")]
+        found += selecting.feed(*rows, heartbeat("x", second + 0.5), heartbeat("y", second + 0.5))
+    (switch,) = [row for row in found if row["type"] == "switch"]
+    assert (switch["source"], switch["reason"]) == ("x", "back")
+    assert switch["event_time_ns"] % 10**9 == 0
+    seam = (switch["event_time_ns"] - at(0)) // 10**9
+    assert 317 <= seam <= 319
+    assert ids(found) == [f"{'y' if second < seam else 'x'}{second}" for second in range(17, 320)]
+
+
+def test_a_preferred_one_that_fails_again_meanwhile_must_be_sound_anew() -> None:
+    selecting = started()
+    selecting.feed(trade("y", 10, "y10"), *heartbeats("y", 10, 17))
+    selecting.feed(
+        trade("x", 17, "x17"), trade("y", 17, "y17"), *heartbeats("xy", 17, 200), *heartbeats("y", 200, 210)
+    )
+    back = [trade("x", 210, "x210"), trade("y", 210, "y210"), *heartbeats("xy", 210, 509)]
+    assert selecting.switches(*back) == []
+    assert [s[3] for s in selecting.switches(*heartbeats("xy", 509, 512))] == ["back"]
+
+
+def test_of_two_that_stand_by_the_preferred_one_takes_over() -> None:
+    selecting = Selecting(THREE)
+    selecting.feed(*(trade(s, 1, f"{s}1") for s in "xyz"), *heartbeats("xyz", 1, 2))
+    assert [s[1] for s in selecting.switches(*heartbeats("yz", 2, 9))] == ["y"]
+    assert [s[1] for s in selecting.switches(*heartbeats("z", 9, 17))] == ["z"]
+
+
+def test_a_symbol_that_only_the_second_brings_is_fed_by_it_from_its_first_trade_on() -> None:
+    selecting = started()
+    rows = [
+        r for s in range(10, 45) for r in (trade("y", s, f"b{s}", "B"), heartbeat("x", s), heartbeat("y", s))
+    ]
+    found = selecting.feed(*rows)
+    assert ids(found) == [f"b{s}" for s in range(10, 45)]
+    assert [r["symbol"] for r in found if r["type"] == "switch"] == ["B"]
+
+
+def test_a_source_without_a_group_is_not_held_up() -> None:
+    selecting = Selecting(FailoverConfig((Group(("x", "y"), frozenset({"A"})),)))
+    found = selecting.feed(
+        trade("y", 1, "yB", "B"), trade("w", 1, "wA"), trade("x", 1, "xA"), trade("y", 1, "yA")
+    )
+    assert ids(found) == ["yB", "wA", "xA"]
+
+
+def test_a_gap_goes_with_its_source_and_a_correction_with_any_that_has_fed_the_symbol() -> None:
+    def gap(source: str, seconds: float) -> dict[str, Any]:
+        return {"type": "gap", "symbol": "A", "source": source, "event_time_ns": at(seconds),
+                "from_ns": at(seconds - 1), "to_ns": at(seconds), "log": seconds}  # fmt: skip
+
+    def cancel(source: str, seconds: float) -> dict[str, Any]:
+        return {"type": "cancel", "symbol": "A", "source": source, "event_time_ns": at(seconds), "trade_id": "t",
+                "log": seconds}  # fmt: skip
+
+    selecting = started()
+    assert [
+        r["source"] for r in selecting.feed(gap("x", 8), gap("y", 8), cancel("y", 8), cancel("x", 8))
+    ] == ["x", "x"]
+    selecting.feed(trade("y", 10, "y10"), *heartbeats("y", 10, 17))
+    assert [
+        r["source"] for r in selecting.feed(gap("x", 16), gap("y", 16), gap("x", 9), cancel("x", 16))
+    ] == ["y", "x", "x"]
+
+
+def test_a_person_chooses_and_gives_back() -> None:
+    def choose(to: str | None, seconds: float) -> dict[str, Any]:
+        return {"type": "control", "change": {"action": "switch", "symbol": "A", "to": to}, "log": seconds}
+
+    selecting = started()
+    assert selecting.switches(choose("y", 10)) == [("x", "y", 10, "by hand")]
+    rows = [r for s in range(10, 400) for r in (trade("x", s, f"x{s}"), *heartbeats("xy", s, s + 1))]
+    assert selecting.switches(*rows) == []  # y brings nothing, and stays
+    assert [s[1] for s in selecting.switches(choose(None, 400), heartbeat("x", 400))] == ["x"]
+    assert selecting.switches(choose("nobody", 401), choose("y", 402)) == [("x", "y", 400, "by hand")]
+
+
+def test_rows_that_were_let_go_are_told_with_the_switch() -> None:
+    selecting = Selecting(FailoverConfig((Group(("x", "y")),), hold_rows=1_000))
+    selecting.feed(trade("x", 0, "x0"), heartbeat("x", 0), heartbeat("y", 0))
+    rows = [trade("y", 1 + i / 1_000, f"y{i}") for i in range(3_000)]
+    selecting.feed(*rows, heartbeat("y", 4))
+    (switch,) = [r for r in selecting.feed(*heartbeats("y", 4.5, 12)) if r["type"] == "switch"]
+    assert switch["rows"] == 1_000
+    assert (switch["missing_from_ns"], switch["missing_to_ns"]) == (at(0) + 1, rows[1_999]["event_time_ns"])
+    assert selecting.selection.counts.fates["let go"] == 2_000
+
+
+def test_a_kill_between_saves_changes_nothing() -> None:
+    selecting = started()
+    selecting.feed(trade("y", 10, "y10"), heartbeat("y", 10))
+    selecting.save()
+    selecting.feed(trade("y", 11, "y11"), heartbeat("y", 12))
+    selecting.kill()
+    assert ids(selecting.feed(trade("y", 14, "y14"), *heartbeats("y", 15, 19))) == ["y10", "y11", "y14"]
+    selecting.kill()  # behind the switch, with a state from before it
+    assert ids(selecting.feed(trade("y", 17, "y17"), trade("x", 17, "x17"))) == ["y17"]
+    (begins, first), (seam, second) = stretches_of(selecting.selection.state.owners, 0, ["x", "y"])
+    assert (first, seam, second) == ("x", at(9) + 1, "y")
+    assert begins < seam
+
+
+@pytest.mark.parametrize("keep_s", [1.0, 1e6])
+def test_stretches_that_ended_long_ago_are_forgotten(keep_s: float) -> None:
+    config = FailoverConfig((Group(("x", "y")),), back_after_ns=0, keep_ns=round(keep_s * 10**9))
+    selecting = Selecting(config)
+    for turn in range(20):
+        begin = 20.0 * turn
+        selecting.feed(*(trade(s, begin, f"{s}{turn}") for s in "xy"), *heartbeats("xy", begin, begin + 1))
+        selecting.feed(
+            *(trade(s, begin + 2, f"{s}{turn}.") for s in "xy"), *heartbeats("xy", begin + 2, begin + 3)
+        )
+        selecting.feed(trade("y", begin + 3, f"y{turn}+"), *heartbeats("y", begin + 3, begin + 12))
+    count = int(selecting.selection.state.owners.stretches[0])
+    assert count == (2 if keep_s == 1 else 40)
