@@ -25,6 +25,7 @@ from marketpulse.app.cli import (
     process,
     produce,
     receipts,
+    sources,
     sql,
     up,
 )
@@ -78,6 +79,7 @@ for group in (
     aws,
     chart,
     check,
+    sources,
 ):
     group.register(app)
 
