@@ -68,7 +68,7 @@ class Card:
         """The symbols of a source, the worst covered first, its newest gaps, and where it differs from others."""
         source = self._sources.get(name)
         if source is None:
-            return {"symbols": [], "gaps": [], "disagreements": []}
+            return {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
         first, end = self._window(source)
         places, series = self._places[name], self._keeper.series
         calendars = [self._calendar(source, place) for place in places.tolist()]
