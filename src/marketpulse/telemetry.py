@@ -147,7 +147,7 @@ CHART_SECONDS = _histogram("chart_seconds", "Time of such a question, waiting in
 SCORECARD_BEHIND_SECONDS = _gauge(
     "scorecard_behind_seconds", "How far the newest record that the scorecard has heard lies behind the clock"
 )
-SCORECARD_ERRORS = _counter("scorecard_errors", "Faults that ended the scorecard")
+SCORECARD_ERRORS = _counter("scorecard_errors", "Faults that the scorecard has met; it begins anew")
 # SQL
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")

@@ -15,6 +15,7 @@ const EVERY_MS = 1_000;
 const SYMBOLS_SHOWN = 40;
 const STRIP_HEIGHT = 10;
 const GAP_WORDS = { found: "asked for", healed: "healed", open: "cannot be had" } as const;
+const KEY = [["with", "rows"], ["without", "none"], ["healed", "gap, healed"], ["found", "gap, asked for"], ["open", "gap, cannot be had"]] as const;
 const LINE = { width: 160, height: 22 };
 
 export class Scorecard {
@@ -153,7 +154,7 @@ class Detail {
       "",
     );
     this.root.hidden = true;
-    const key = el("p", { class: "strip-key faint" }, mark("with"), "rows ", mark("without"), "none ", mark("healed"), "gap, healed ", mark("found"), "asked for ", mark("open"), "cannot be had");
+    const key = el("p", { class: "strip-key faint" }, ...KEY.map(([kind, text]) => el("span", {}, el("span", { class: `strip-mark ${kind}` }), text)));
     this.root.append(this.#head, key, this.#strips, this.#times, this.#more, this.#gapsHead, this.#gaps.root, this.#apartHead, this.#apart.root);
   }
 
@@ -191,7 +192,7 @@ class Detail {
   }
 
   #make(symbol: string): HTMLElement {
-    const strip = svg("svg", { class: "strip", preserveAspectRatio: "none", "aria-hidden": "true" }, ...["with", "without", "healed", "found", "open"].map((kind) => svg("path", { class: kind })));
+    const strip = svg("svg", { class: "minute-strip", preserveAspectRatio: "none", "aria-hidden": "true" }, ...["with", "without", "healed", "found", "open"].map((kind) => svg("path", { class: kind })));
     const node = el("li", {}, el("span", { class: "strip-name" }, symbol), strip, el("span", { class: "strip-share number" }));
     this.#rows.set(symbol, node);
     return node;
@@ -217,12 +218,12 @@ function writeStrip(node: HTMLElement, symbol: SymbolScore, gaps: readonly GapSc
 }
 
 function drawShare(row: ScoreRow, cell: HTMLElement): void {
-  if (!cell.firstChild) cell.append(el("span"), svg("svg", { viewBox: "0 0 40 4", class: "share-bar", "aria-hidden": "true" }, svg("path", { d: "M0 0H40V4H0Z" }), svg("path", { class: "part" })));
+  if (!cell.firstChild) cell.append(el("span"), svg("svg", { viewBox: "0 0 40 3", class: "share-bar", "aria-hidden": "true" }, svg("path", { d: "M0 0H40V3H0Z" }), svg("path", { class: "part" })));
   const share = row.score?.coverage ?? null;
   say(cell.firstChild!, shareText(share));
   const bar = cell.lastElementChild!;
   set(bar, "visibility", share === null ? "hidden" : "visible");
-  set(bar.lastElementChild!, "d", `M0 0H${(40 * (share ?? 0)).toFixed(1)}V4H0Z`);
+  set(bar.lastElementChild!, "d", `M0 0H${(40 * (share ?? 0)).toFixed(1)}V3H0Z`);
 }
 
 function drawLine(apart: Apart, cell: HTMLElement): void {
@@ -230,10 +231,6 @@ function drawLine(apart: Apart, cell: HTMLElement): void {
   const most = Math.max(...apart.line_bps.map((v) => Math.abs(v ?? 0)), 1e-9);
   const lifted = apart.line_bps.map((v) => (v === null ? null : v + most));
   set(cell.querySelector(".apart")!, "d", linePath(lifted, LINE.width, LINE.height, 2 * most));
-}
-
-function mark(kind: string): HTMLElement {
-  return el("span", { class: `strip-mark ${kind}` });
 }
 
 function missed(row: ScoreRow): Pick<Source, "missing" | "gaps"> {

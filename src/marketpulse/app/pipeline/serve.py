@@ -112,8 +112,6 @@ def serve_feed(
     server.start()
     try:
         observer.start()
-        if scores is not None:
-            scores.start()
         life.announce(url=server.url)
         for batch in stored:
             board.take(batch)
@@ -123,6 +121,8 @@ def serve_feed(
         if (feed := connect()) is None:
             return 0
         life.health.set_ready()
+        if scores is not None:
+            scores.start()
         try:
             _follow(feed, board, server, life)
         finally:

@@ -23,6 +23,7 @@ from marketpulse.telemetry import SCORECARD_BEHIND_SECONDS, SCORECARD_ERRORS, ge
 
 _TURN_S = 0.5
 _AWAY_S = 2.0
+_FAILED_S = 30.0
 _FRESH_S = 1.0
 _CAUGHT_UP_NS = 5 * 10**9
 
@@ -83,8 +84,8 @@ class ScoreWatch:
                 self._over.wait(_AWAY_S)
             except MarketPulseError as fault:  # the page goes on without
                 SCORECARD_ERRORS.inc()
-                get_logger().warning("scorecard_stopped", fault=str(fault))
-                return
+                get_logger().warning("scorecard_failed", fault=str(fault), again_in_s=_FAILED_S)
+                self._over.wait(_FAILED_S)
 
     def _warm(self) -> None:
         """A thread that compiles would hold up the page: another process does it, where it was not done before."""
