@@ -42,7 +42,14 @@ def settings(kafka_settings: Settings) -> Settings:
 
 
 def heard(settings: Settings, hours: int = 1) -> Hearing:
-    hearing = Hearing(settings, hours, SystemClock())
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            hearing = Hearing(settings, hours, SystemClock())
+            break
+        except Retryable:  # new topics settle
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
     try:
         hearing.hear(hearing.follower.to_the_end())
     finally:

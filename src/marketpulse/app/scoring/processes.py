@@ -36,7 +36,14 @@ def _kind(source: str, kinds: Mapping[str, str]) -> str | None:
 
 def _told(source: str, samples: Samples | None) -> dict[str, Any]:
     if samples is None or not any(source in samples.labels(name, "source") for name in _OF_SOURCES):
-        return {"reconnects": None, "faults": None, "requests": None, "rows_on_disk": None, "on_disk_s": None}
+        return {
+            "reconnects": None,
+            "faults": None,
+            "requests": None,
+            "rejected": None,
+            "rows_on_disk": None,
+            "on_disk_s": None,
+        }
     asked = samples.total("rest_requests", source=source)
     a_day = samples.total("rest_budget", source=source) or None
     left = samples.total("rest_budget_left", source=source)
@@ -47,6 +54,10 @@ def _told(source: str, samples: Samples | None) -> dict[str, Any]:
             "asked": int(asked),
             "today": None if a_day is None else int(a_day - left),
             "a_day": None if a_day is None else int(a_day),
+        },
+        "rejected": {
+            dict(found)["reason"]: int(count)
+            for found, count in samples.by("input_rejected", source=source).items()
         },
         "rows_on_disk": int(samples.total("spool_rows", source=source)),
         "on_disk_s": samples.total("spool_age_seconds", source=source),

@@ -23,7 +23,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         row["source"], row["kind"] or _NONE, row["state"], f"{row['symbols']:,}", f"{row['rows_per_s']:,.1f}",
         duration(row["lag_p50_ms"]), duration(row["lag_p99_ms"]), duration(row["behind_ms"]), percent(row["coverage"]),
-        _by_state(gaps, "gaps"), _by_state(gaps, "trades"), _count(row["reconnects"]), f"{sum(row['dead_letters'].values()):,}",
+        _by_state(gaps, "gaps"), _by_state(gaps, "trades"), _count(row["reconnects"]), f"{_aside(row):,}",
         f"{sum(row['quality'].values()):,}", _apart(row), _requests(row["requests"]), _disk(row),
     )  # fmt: skip
 
@@ -55,6 +55,11 @@ def percent(share: float | None) -> str:
 
 def _count(number: int | None) -> str:
     return _NONE if number is None else f"{number:,}"
+
+
+def _aside(row: Mapping[str, Any]) -> int:
+    """Dead letters that name the source, and what its process refused of its input."""
+    return sum(row["dead_letters"].values()) + sum((row["rejected"] or {}).values())
 
 
 def _apart(row: Mapping[str, Any]) -> str:

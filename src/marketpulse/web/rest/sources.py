@@ -74,7 +74,10 @@ class SourceScore(BaseModel):
     )
     gaps: GapsByState
     quality: dict[str, int] = Field(description="suspect rows that were marked, by rule")
-    dead_letters: dict[str, int] = Field(description="by reason")
+    dead_letters: dict[str, int] = Field(description="those that name the source, by reason")
+    rejected: dict[str, int] | None = Field(
+        description="what its process refused of its input, by reason, since it began"
+    )
     disagreement_p50_bps: float | None
     disagreement_p99_bps: float | None
     reconnects: int | None

@@ -11,6 +11,7 @@ marketpulse_stream_reconnects_total{source="coinbase",why="silence"} 1
 marketpulse_spool_rows{source="coinbase"} 70
 marketpulse_spool_age_seconds{source="coinbase"} 4.5
 marketpulse_rest_requests_total{source="av",end="good"} 4
+marketpulse_input_rejected_total{source="coinbase",reason="not_json"} 6
 marketpulse_rest_budget{source="av"} 25
 marketpulse_rest_budget_left{source="av"} 18
 """
@@ -26,6 +27,7 @@ def test_connections_requests_and_the_disk_come_from_the_process() -> None:
         70,
         4.5,
     )
+    assert feed["rejected"] == {"not_json": 6}
     assert feed["requests"] == {"asked": 0, "today": None, "a_day": None}
     assert asked["requests"] == {"asked": 4, "today": 7, "a_day": 25}
 
