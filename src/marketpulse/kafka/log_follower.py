@@ -20,7 +20,7 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import RECORDS_CONSUMED
 
 _CALL_S = 10.0
-_RECORDS_MOST = 20_000
+_RECORDS_MOST, _BYTES_MOST = 10_000, 2_000_000  # at once, of a topic: more would be memory that stays
 _LOOK_AGAIN_S = 30.0
 _NOTHING_MORE_S = 2.0
 
@@ -57,7 +57,7 @@ class LogFollower:
         self._consumer = Consumer(
             client_config(
                 settings, "consumer", group_id="marketpulse-watch", isolation_level="read_committed",
-                auto_offset_reset="earliest", queued_max_messages_kbytes=16_384,
+                auto_offset_reset="earliest", queued_max_messages_kbytes=4_096,
             )
         )  # fmt: skip
         self._queues: dict[str, RecordQueue] = {}
@@ -78,7 +78,7 @@ class LogFollower:
         if beside is not None and (error := beside.error()) is not None:
             raise error_of(error)
         for number, (topic, queue) in enumerate(self._queues.items()):
-            for records in queue.take(timeout_s if number == 0 else 0, _RECORDS_MOST):
+            for records in queue.take(timeout_s if number == 0 else 0, _RECORDS_MOST, _BYTES_MOST):
                 self._at[topic, records.partition] = int(records.offsets[-1]) + 1
                 RECORDS_CONSUMED.labels(self._wanted[topic]).inc(len(records))
                 yield from self._told(topic, records)

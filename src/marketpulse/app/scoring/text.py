@@ -59,7 +59,7 @@ def _count(number: int | None) -> str:
 
 def _aside(row: Mapping[str, Any]) -> int:
     """Dead letters that name the source, and what its process refused of its input."""
-    return sum(row["dead_letters"].values()) + sum((row["rejected"] or {}).values())
+    return int(sum(row["dead_letters"].values()) + sum((row["rejected"] or {}).values()))
 
 
 def _apart(row: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@
 import pytest
 
 from market_rows import trade
+from marketpulse.app.scoring.card import Card
 from marketpulse.app.scoring.disagreement import instrument_of, percentiles
-from score_rows import Card, card_of, one
+from score_rows import card_of, one
 
 HOUR = 3_600.0
 

@@ -2,7 +2,7 @@
 
 from marketpulse.app.observing.readings import parse
 from marketpulse.app.scoring.processes import kinds_of, with_processes
-from marketpulse.settings import CoinbaseSettings, SimulateSettings
+from marketpulse.settings import AnySource, CoinbaseSettings, SimulateSettings
 
 TEXT = """
 marketpulse_rows_produced_total{source="coinbase",type="trade"} 5
@@ -39,5 +39,8 @@ def test_of_a_process_that_is_elsewhere_nothing_is_known() -> None:
 
 
 def test_a_configured_source_is_known_by_the_name_that_its_rows_carry() -> None:
-    sources = {"market": SimulateSettings(), "coinbase": CoinbaseSettings(symbols=("BTC-USD",))}
+    sources: dict[str, AnySource] = {
+        "market": SimulateSettings(),
+        "coinbase": CoinbaseSettings(symbols=("BTC-USD",)),
+    }
     assert kinds_of(sources) == {"simulate-market": "simulate", "coinbase": "coinbase"}

@@ -22,7 +22,7 @@ def test_nothing_is_known_before_the_log_was_read(tmp_path: Path) -> None:
 def test_without_a_broker_it_counts_the_fault_goes_on_and_ends_when_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching.warm, "load", lambda *_: True)
+    monkeypatch.setattr("marketpulse.app.warm.load", lambda *_: True)
     monkeypatch.setattr(watching, "_FAILED_S", 0.05)
     before = SCORECARD_ERRORS._value.get()
     watch = ScoreWatch(Settings(data_dir=tmp_path), SystemClock(), lambda: None)

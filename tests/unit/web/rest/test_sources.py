@@ -8,12 +8,13 @@ import httpx
 import pytest
 
 from market_rows import trade
+from marketpulse.app.scoring.card import Card
 from marketpulse.app.scoring.processes import with_processes
 from marketpulse.settings import ServeSettings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.rest.sources import Sources, SourcesApi, SymbolScores
-from score_rows import Card, card_of
+from score_rows import card_of
 
 
 class Watch:
