@@ -73,10 +73,10 @@ def regular_days(name: str) -> RegularDays | None:
 
 
 def _work_out(name: str) -> RegularDays | None:
-    if name not in _names():
-        return None
     import exchange_calendars
 
+    if name not in exchange_calendars.get_calendar_names(include_aliases=True):
+        return None
     try:
         calendar = exchange_calendars.get_calendar(name, start=_EARLIEST)
     except ValueError:  # this calendar begins later: take all that the library gives by itself
@@ -102,23 +102,6 @@ def _early(calendar: "ExchangeCalendar") -> NDArray[np.int64]:
         usual[from_here] = (time.hour * 3_600 + time.minute * 60 + time.second) * 10**9
     early: NDArray[np.int64] = np.maximum(usual - into_day, 0)
     return early
-
-
-@cache
-def _names() -> frozenset[str]:
-    """All that the library knows; kept too, since asking it brings pandas, which a venue without a calendar is not worth."""
-    kept = cache_dir() / "calendars" / f"names-{version('exchange_calendars')}.txt"
-    with contextlib.suppress(OSError):
-        return frozenset(kept.read_text().split())
-    import exchange_calendars
-
-    names = frozenset(exchange_calendars.get_calendar_names(include_aliases=True))
-    with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}.tmp")
-        partial.write_text("\n".join(sorted(names)))
-        partial.replace(kept)
-    return names
 
 
 def _place(name: str) -> Path:
