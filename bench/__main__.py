@@ -24,6 +24,7 @@ NAMES = (
     "produce",
     "redis_store",
     "scale",
+    "scorecard",
     "small_turns",
     "stages",
 )

@@ -467,6 +467,18 @@ class PipelineWatch(Protocol):
         ...
 
 
+class SourceWatch(Protocol):
+    """How good each source is, for JSON. Calls may come from any thread. None: the log has not been read yet."""
+
+    def sources(self) -> Mapping[str, Any] | None:
+        """`hours`, `log_time_ms`, `catching_up`, and `sources` with a row for each (docs/scorecard.md)."""
+        ...
+
+    def symbols(self, source: str, limit: int) -> Mapping[str, Any] | None:
+        """Of one source: its `symbols`, the worst covered first, its `gaps` and `disagreements`."""
+        ...
+
+
 class DeadLetterDesk(Protocol):
     """Reads what was set aside, and sends it again. Calls may come from any thread."""
 

@@ -59,6 +59,7 @@ REST_REQUESTS = _counter(
     "rest_requests", "Requests to a vendor by their end: good, limit, key, refused, failed", "source", "end"
 )
 REST_BUDGET_LEFT = _gauge("rest_budget_left", "Requests that the vendor still allows today", "source")
+REST_BUDGET = _gauge("rest_budget", "Requests that the vendor allows a day", "source")
 BARS_CHANGED = _counter("bars_changed", "Bars that a vendor told otherwise after they had closed", "source")
 SWITCHES = _counter("switches", "Switches of a symbol to another source, by why", "reason")
 FAILOVER_ROWS = _counter(
@@ -155,6 +156,10 @@ CHART_QUESTIONS = _counter(
     "chart_questions", "What charts asked for beside their bars, by kind and end", "kind", "end"
 )
 CHART_SECONDS = _histogram("chart_seconds", "Time of such a question, waiting included")
+SCORECARD_BEHIND_SECONDS = _gauge(
+    "scorecard_behind_seconds", "How far the newest record that the scorecard has heard lies behind the clock"
+)
+SCORECARD_ERRORS = _counter("scorecard_errors", "Faults that the scorecard has met; it begins anew")
 # SQL
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")

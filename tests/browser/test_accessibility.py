@@ -1,16 +1,15 @@
 """An accessibility checker (IBM Equal Access, WCAG 2.2 AA) finds nothing wrong in any view, in either theme."""
 
 import json
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
+from accessibility import violations
 from running_up import Up
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-CHECKER = Path(__file__).parents[2] / "ui" / "node_modules" / "accessibility-checker-engine" / "ace.js"
 VIEWS = {
     "market": "#/market",
     "symbol": "#",
@@ -19,18 +18,6 @@ VIEWS = {
     "pipeline": "#/pipeline",
     "ask": "#/ask/most_active?timeframe=1s",
 }
-_CHECK = """async () => {
-    const report = await new ace.Checker().check(document, ["WCAG_2_2"]);
-    return report.results
-        .filter((one) => one.value[0] === "VIOLATION" && one.value[1] === "FAIL")
-        .map((one) => [one.ruleId, one.message, one.path.dom, one.snippet]);
-}"""
-
-
-def violations(page: Page) -> list[list[str]]:
-    page.add_script_tag(path=CHECKER)
-    found: list[list[str]] = page.evaluate(_CHECK)
-    return found
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

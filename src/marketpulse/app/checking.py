@@ -59,10 +59,12 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at, and what is suspect in it, in order of time; what could not be read comes first.
+    """What was looked at, and what is suspect in it, in order of time; what could not be read comes first. `rows`: all that
+    were read; `refused`: those of them that enter nothing.
     `calendar`: the one that the days were found to fit; empty where it was known, or none fits."""
 
     rows: int
+    refused: int
     calendar: str
     suspects: list[Suspect]
 
@@ -105,7 +107,9 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
         for r in dataset.rejected
     ]
     tape, outside = _contained(dataset.tape)
-    return Report(len(tape), calendar, [*unread, *outside, *_judge(tape, config)])
+    found, refused = _judge(tape, config)
+    read = len(tape) + len(dataset.rejected)
+    return Report(read, refused + len(dataset.rejected), calendar, [*unread, *outside, *found])
 
 
 def _load(paths: list[Path], mapping: FileMapping) -> Dataset:
@@ -193,13 +197,17 @@ def _calendar_of(tape: Tape) -> str:
     return ""
 
 
-def _judge(tape: Tape, config: EngineConfig) -> list[Suspect]:
+def _judge(tape: Tape, config: EngineConfig) -> tuple[list[Suspect], int]:
+    """What the engine finds, and how many of the rows it refuses."""
     stepper, state = Stepper(config), new_state(config)
     suspects: list[Suspect] = []
+    refused = 0
     for batch, letters in tape_batches(tape):
         suspects += [_unusable(letter) for letter in letters]
+        refused += len(letters)
         for after, result in stepper.steps(state, batch):
             state = after
+            refused += len({refusal.row for refusal in result.refused})
             for found in result.found:
                 rule, severity = RULE_NAMES[found["rule"]], SEVERITIES[found["severity"]]
                 suspects.append(_suspect(batch, int(found["row"]), rule, severity, describe(found)))
@@ -208,7 +216,7 @@ def _judge(tape: Tape, config: EngineConfig) -> list[Suspect]:
                     suspects.append(
                         _suspect(batch, refusal.row, *_reason(batch, refusal.row, refusal.reason))
                     )
-    return suspects
+    return suspects, refused
 
 
 def _suspect(batch: MarketBatch, row: int, rule: str, severity: str, detail: str) -> Suspect:

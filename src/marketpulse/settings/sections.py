@@ -393,6 +393,22 @@ class ParitySettings(Section):
     cpu_percent: float = Field(5, gt=0, le=100, description="share of one core that the check may take")
 
 
+class ScorecardSettings(Section):
+    enabled: bool = Field(True, description="keep a scorecard of the sources while the page is served")
+    hours: int = Field(4, ge=1, le=24, description="how far back it goes")
+    series_max: int = Field(
+        5_000, ge=1, le=100_000, description="symbols of all sources that it follows minute by minute"
+    )
+    catch_up_records: int = Field(
+        5_000_000,
+        ge=0,
+        description="most records of a topic that a start reads back; what is older is not counted",
+    )
+    cpu_percent: float = Field(
+        25, gt=0, le=100, description="share of one core that reading may take, while it catches up"
+    )
+
+
 class SqlSettings(Section):
     memory_limit_mb: int = Field(1_024, ge=64, description="memory that one query may use")
     timeout_s: float = Field(60, gt=0, description="time that one query may take")

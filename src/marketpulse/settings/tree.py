@@ -18,6 +18,7 @@ from marketpulse.settings.sections import (
     KafkaSettings,
     ParitySettings,
     ProcessSettings,
+    ScorecardSettings,
     ServeSettings,
     SqlSettings,
     TelemetrySettings,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     s3: S3Settings = Field(default_factory=S3Settings)
     aws: AwsSettings = Field(default_factory=AwsSettings)
     parity: ParitySettings = Field(default_factory=ParitySettings)
+    scorecard: ScorecardSettings = Field(default_factory=ScorecardSettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
     athena: AthenaSettings = Field(default_factory=AthenaSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)

@@ -25,6 +25,9 @@ export interface Source {
   /** Trades by what became of them: found missing, healed, given up. */
   missing: { found?: number; healed?: number; given_up?: number };
   watermark_delay_ms: number | null;
+  /** Rows that wait on the disk for the broker, and for how long the oldest of them has, in seconds. */
+  rows_on_disk: number;
+  on_disk_s: number;
 }
 
 export interface Engine {
@@ -90,6 +93,87 @@ export interface PipelineAnswer {
   figures: Figures;
   /** Null: the processes have not been asked yet. */
   pipeline: Picture | null;
+}
+
+export interface GapCounts {
+  gaps: number;
+  trades: number;
+}
+
+export interface GapsByState {
+  found: GapCounts;
+  healed: GapCounts;
+  open: GapCounts;
+}
+
+/** A source in /api/sources: counts are of the last hours; null means not known, or nothing for this source. */
+export interface Score {
+  source: string;
+  kind: string | null;
+  state: "live" | "silent" | "ended";
+  mode: "live" | "historical";
+  simulated: boolean;
+  symbols: number;
+  rows_per_s: number;
+  lag_p50_ms: number | null;
+  lag_p99_ms: number | null;
+  behind_ms: number | null;
+  coverage: number | null;
+  gaps: GapsByState;
+  quality: Record<string, number>;
+  dead_letters: Record<string, number>;
+  disagreement_p50_bps: number | null;
+  disagreement_p99_bps: number | null;
+  requests: { asked: number; today: number | null; a_day: number | null } | null;
+}
+
+export interface ScoresAnswer {
+  hours: number;
+  log_time_ms: number | null;
+  catching_up: boolean;
+  sources: Score[];
+}
+
+/** A character a minute: 1 with rows, 0 without, . not counted. */
+export type MinuteMarks = string;
+
+export interface SymbolScore {
+  symbol: string;
+  venue: string | null;
+  calendar: string;
+  rows: number;
+  newest_event_ms: number;
+  coverage: number | null;
+  minutes: MinuteMarks;
+}
+
+export interface GapScore {
+  symbol: string;
+  state: "found" | "healed" | "open";
+  from_ms: number;
+  to_ms: number;
+  trades: number | null;
+  reason: string;
+  told_ms: number;
+}
+
+export interface Apart {
+  instrument: string;
+  symbol: string;
+  other_source: string;
+  other_symbol: string;
+  minutes: number;
+  p50_bps: number | null;
+  p99_bps: number | null;
+  line_bps: (number | null)[];
+}
+
+export interface SymbolsAnswer {
+  from_ms: number;
+  to_ms: number;
+  symbols: SymbolScore[];
+  gaps: GapScore[];
+  disagreements: Apart[];
 }
 
 export interface Letter {

@@ -1,6 +1,7 @@
 /** The view of the pipeline: what is wrong first, then the way of the data, then each part of it. */
 
 import "./style/pipeline.css";
+import "./style/scorecard.css";
 
 import { Refusal, ask } from "../base/ask.ts";
 import { el, say, set, svg } from "../base/dom.ts";
@@ -10,8 +11,8 @@ import { linePath } from "../base/path.ts";
 import type { App, View } from "../shell/view.ts";
 import { Drawing, rateText } from "./drawing.ts";
 import { Letters } from "./letters.ts";
-import { missedText, missedTone } from "./missed.ts";
-import type { Finding, Hop, Parity, Picture, PipelineAnswer, Process, Source } from "./protocol.ts";
+import type { Finding, Hop, Parity, Picture, PipelineAnswer, Process } from "./protocol.ts";
+import { Scorecard } from "./scorecard.ts";
 
 const EVERY_MS = 1_000;
 const SAMPLES = 60;
@@ -24,7 +25,7 @@ class PipelineView implements View {
   readonly #letters = new Letters();
   readonly #hops: LiveTable<Hop>;
   readonly #processes: LiveTable<Process>;
-  readonly #sources: LiveTable<Source>;
+  readonly #scorecard = new Scorecard();
   readonly #counts = el("dl", { class: "facts" });
   readonly #parity = el("div", { class: "parity" });
   readonly #past = new Map<string, (number | null)[]>();
@@ -60,29 +61,15 @@ class PipelineView implements View {
       (p) => p.name,
       "No process of this data directory runs.",
     );
-    this.#sources = new LiveTable<Source>(
-      "Feed quality",
-      [
-        { name: "Source", text: (s) => s.source },
-        { name: "Rows", number: true, text: (s) => rateText(s.rows_per_s) },
-        { name: "In all", number: true, title: "Since the process began", text: (s) => compact(s.rows) },
-        { name: "Behind", number: true, title: "How far its watermark stands behind the log's time", text: (s) => duration(s.watermark_delay_ms) },
-        { name: "Refused", number: true, title: "Rows that could not be read", text: (s) => compact(sum(s.rejected)), tone: (s) => (sum(s.rejected) ? "warn" : "faint") },
-        { name: "Missed", number: true, title: "Trades that the feed did not bring in their turn, and what became of them", text: missedText, tone: missedTone },
-        { name: "Reconnects", number: true, title: "Connections that ended", text: (s) => compact(s.reconnects), tone: (s) => (s.reconnects ? "warn" : "faint") },
-        { name: "Faults", number: true, title: "Of its far end", text: (s) => compact(s.faults), tone: (s) => (s.faults ? "warn" : "faint") },
-      ],
-      (s) => s.source,
-      "No source runs here.",
-    );
     root.append(
       el("h2", { class: "visually-hidden" }, "Pipeline"),
       this.#findings,
       el("section", { class: "card wide" }, el("h3", {}, "The way of the data"), this.#drawing.root),
+      el("section", { class: "card wide" }, el("h3", {}, "Feed quality"), this.#scorecard.root),
       el("div", { class: "cards" },
         card("Latency by hop", this.#hops.root),
         card("Processes", this.#processes.root),
-        card("Feed quality", this.#sources.root, this.#counts),
+        card("The engine's counts", this.#counts),
         card("Stored rows against the log", this.#parity),
       ),
       this.#letters.root,
@@ -129,7 +116,7 @@ class PipelineView implements View {
     this.#drawing.show(picture, figures);
     this.#hops.show(hops);
     this.#processes.show(picture.processes);
-    this.#sources.show(picture.sources);
+    this.#scorecard.show(picture.sources);
     this.#showCounts(picture);
     this.#showParity(picture.parity);
     this.#letters.keep(performance.now());

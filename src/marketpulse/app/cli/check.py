@@ -66,4 +66,9 @@ def _summary(report: "Report") -> str:
         counts[suspect.rule] = counts.get(suspect.rule, 0) + 1
     said = ", ".join(f"{rule} {count:,}" for rule, count in counts.items()) or "nothing is suspect"
     fitted = f", whose days fit the calendar {report.calendar}" if report.calendar else ""
-    return f"{report.rows:,} rows{fitted}: {said}"
+    accepted = (
+        f"{report.rows - report.refused:,} accepted and {report.refused:,} refused"
+        if report.refused
+        else "all accepted"
+    )
+    return f"{report.rows:,} rows, {accepted}{fitted}: {said}"

@@ -108,7 +108,7 @@ def lines(found: "Summary") -> list[str]:
         said.append(f"{found.out_of_session:,} trades lie outside their session: kept, in no bar.")
     if found.suspect:
         said.append(
-            f"{found.suspect:,} findings of the rules of data quality: `marketpulse check` names them."
+            f"{found.suspect:,} findings of the rules of data quality: rows of `events` of the type quality name them."
         )
     if found.handed_over:
         said.append("The pipeline goes on from here: start it with `marketpulse up`.")

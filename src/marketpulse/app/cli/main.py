@@ -26,6 +26,7 @@ from marketpulse.app.cli import (
     process,
     produce,
     receipts,
+    sources,
     sql,
     up,
 )
@@ -80,6 +81,7 @@ for group in (
     aws,
     chart,
     check,
+    sources,
 ):
     group.register(app)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from marketpulse.app.counts import count_findings, count_rows
+from marketpulse.app.quality_notices import Row, notice_batch, quality_records
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NO_PLACE
 from marketpulse.engine.quality import MARK
@@ -79,8 +80,16 @@ class PartitionLoad:
         self._since_trim += len(batch)
         if self._since_trim >= _TRIM_ROWS:
             self.finish()
-        rows = self._run(replace(batch, offset=batch.offset + LOADED), letters, batch, muted=muted)
-        return Given(self._partition, {} if muted else {**to_tables(batch, encoded=True), **rows}, letters)
+        notices: list[Row] = []
+        rows = self._run(replace(batch, offset=batch.offset + LOADED), letters, batch, notices, muted=muted)
+        if muted:
+            return Given(self._partition, {}, letters)
+        told = to_tables(batch, encoded=True)
+        if notices:
+            told["events"] = _with_notices(
+                told.get("events"), to_tables(notice_batch(batch, notices), encoded=True)["events"]
+            )
+        return Given(self._partition, {**told, **rows}, letters)
 
     def finish(self) -> PartitionState:
         """The state without what the correction window has left behind, as in a snapshot."""
@@ -97,9 +106,18 @@ class PartitionLoad:
         batch = MarketBatch.empty(self._topic, self._partition, self._strings, 1)
         batch.kind[0], batch.source[0], batch.offset[0] = kind, self._strings.intern(source), LOADED
         batch.rare[0] = record
-        return self._run(batch, [], batch, muted=False)
+        return self._run(batch, [], batch, [], muted=False)
 
-    def _run(self, batch: MarketBatch, letters: list[DeadLetter], told: MarketBatch, *, muted: bool) -> Rows:
+    def _run(
+        self,
+        batch: MarketBatch,
+        letters: list[DeadLetter],
+        told: MarketBatch,
+        notices: list[Row],
+        *,
+        muted: bool,
+    ) -> Rows:
+        """`told`: the batch with its places as they are stored. Refusals and what rules mark are added to the lists."""
         parts: list[Rows] = []
         for state, result in self._stepper.steps(self.state, batch):
             self.state = state
@@ -107,6 +125,7 @@ class PartitionLoad:
                 continue
             count_rows(result)
             count_findings(result, batch)
+            notices += quality_records(told, result.found)
             self.counts["suspect"] += int(np.count_nonzero(result.found["severity"] == MARK))
             self.counts["out_of_session"] += result.out_of_session
             self.counts["duplicates"] += result.duplicates
@@ -155,6 +174,13 @@ def _numbered(closed: np.ndarray) -> np.ndarray:
         loaded = rows[name] < NO_PLACE
         rows[name][loaded] -= LOADED
     return rows
+
+
+def _with_notices(events: pa.RecordBatch | None, notices: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows of `events`, each notice behind the row that it is about."""
+    tables = [pa.Table.from_batches([batch]) for batch in (events, notices) if batch is not None]
+    one = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    return one.sort_by([("offset", "ascending"), ("row", "ascending")]).combine_chunks().to_batches()[0]
 
 
 def _joined(parts: list[Rows]) -> Rows:

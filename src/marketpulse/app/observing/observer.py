@@ -9,7 +9,7 @@ from typing import Any
 
 from marketpulse.app.observing.findings import find
 from marketpulse.app.observing.picture import Look, Span, picture
-from marketpulse.app.observing.readings import read_processes
+from marketpulse.app.observing.readings import Samples, read_processes
 from marketpulse.clock import Clock
 from marketpulse.telemetry import get_logger
 
@@ -52,6 +52,11 @@ class Observer:
             Span(looks[0], looks[-1]), drawn, broker_reachable=broker_reachable, engine_lag=engine_lag
         )
         return {**drawn, "findings": [asdict(finding) for finding in findings]}
+
+    def samples(self) -> Samples | None:
+        """What all processes say of themselves now; None: they have not been asked yet."""
+        with self._lock:
+            return self._looks[-1].sums if self._looks else None
 
     def close(self) -> None:
         self._over.set()

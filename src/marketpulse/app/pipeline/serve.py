@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.observing import Observer
 from marketpulse.app.patience import await_broker
+from marketpulse.app.scoring.watch import ScoreWatch
 from marketpulse.catalog.lake import open_lake
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
@@ -23,6 +24,7 @@ from marketpulse.web.rest.alert_rules import AlertRulesApi
 from marketpulse.web.rest.ask import AskApi
 from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.rest.pipeline import PipelineApi
+from marketpulse.web.rest.sources import SourcesApi
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
@@ -97,12 +99,14 @@ def serve_feed(
     board = Board(settings.serve.history_bars, parts=parts)
     sql = SqlApi(lambda: _desk(settings), settings.sql)
     observer = Observer(settings.data_dir, SystemClock())
+    scores = _score_watch(settings, observer)
+    sources = SourcesApi(scores)
     pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
     charts = ChartApi(board, lambda: _chart_desk(settings))
     alerts = AlertRulesApi(lambda: _alert_desk(settings))
     ask = AskApi(lambda: _desk(settings), settings.sql)
-    routers = [pipeline.router(), charts.router(), alerts.router(), ask.router()]
+    routers = [pipeline.router(), sources.router(), charts.router(), alerts.router(), ask.router()]
     app = create_app(board, settings.serve, sql=sql, stored=past, alerts=recent, routers=routers)
     server = WebServer(app, settings.serve)
     server.start()
@@ -117,12 +121,17 @@ def serve_feed(
         if (feed := connect()) is None:
             return 0
         life.health.set_ready()
+        if scores is not None:
+            scores.start()
         try:
             _follow(feed, board, server, life)
         finally:
             feed.close()
     finally:
         pipeline.close()
+        sources.close()
+        if scores is not None:
+            scores.close()
         observer.close()
         sql.close()
         alerts.close()
@@ -132,6 +141,10 @@ def serve_feed(
         if past is not None:
             past.close()
     return 0
+
+
+def _score_watch(settings: Settings, observer: Observer) -> ScoreWatch | None:
+    return ScoreWatch(settings, SystemClock(), observer.samples) if settings.scorecard.enabled else None
 
 
 def _chart_desk(settings: Settings) -> ChartDesk:

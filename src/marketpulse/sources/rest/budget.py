@@ -97,6 +97,10 @@ class Budget:
             at_ns = self._allowance.released_at_ns(self._spent + cost, now_ns)
             return max(0.0, (at_ns - now_ns) / 1e9)
 
+    @property
+    def per_day(self) -> int:
+        return self._allowance.per_day
+
     def left(self) -> int:
         """Requests of today that are not spent."""
         with self._lock:

@@ -25,7 +25,7 @@ from marketpulse.sources.rest.budget import Budget
 from marketpulse.sources.rest.faults import Refused, TryLater
 from marketpulse.sources.rest.limits import Bucket, Rate
 from marketpulse.sources.rest.secret import Key, Veil
-from marketpulse.telemetry import REST_BUDGET_LEFT, REST_REQUESTS, get_logger
+from marketpulse.telemetry import REST_BUDGET, REST_BUDGET_LEFT, REST_REQUESTS, get_logger
 
 BODY_BYTES_MAX = 32 << 20
 _SHOWN_CHARACTERS = 200
@@ -63,6 +63,8 @@ class RestClient:
         self._clock = clock or SystemClock()
         self._bucket = Bucket(rate, self._clock)
         self._budget = budget
+        if budget is not None:
+            self._tell_budget(budget)
         self._backoff = backoff or Backoff(rng=random.Random())
         self._alive = alive
         self._not_before = -1e18  # seconds, monotonic
@@ -147,9 +149,13 @@ class RestClient:
             if wait <= 0 and self._bucket.take(cost):
                 if self._budget is not None:
                     self._budget.spend(cost)
-                    REST_BUDGET_LEFT.labels(self._source).set(self._budget.left())
+                    self._tell_budget(self._budget)
                 return
         raise TryLater(f"{self._source}: not asked, {why}: again in {wait:.1f} s", wait)
+
+    def _tell_budget(self, budget: Budget) -> None:
+        REST_BUDGET.labels(self._source).set(budget.per_day)
+        REST_BUDGET_LEFT.labels(self._source).set(budget.left())
 
     def _sleep_until(self, until: float, stop: threading.Event | None) -> bool:
         """Sleep; False: asked to stop."""

@@ -44,6 +44,17 @@ def test_a_faulty_file_ends_with_1_and_a_line_for_each_row(tmp_path: Path) -> No
     assert done.stderr.strip().endswith("price_unit 1")
 
 
+def test_all_rows_are_counted_that_were_read_and_those_that_are_refused(tmp_path: Path) -> None:
+    lines = bundled("daily/KO.csv").read_text().splitlines()
+    spoilt = lines[500].split(",")
+    lines[500] = ",".join([*spoilt[:5], "-1", *spoilt[6:]])
+    lines[400] = "2013-08-06,not,a,price,at,all"
+    path = tmp_path / "ko.csv"
+    path.write_text("\n".join([*lines, lines[300]]) + "\n")  # a bar twice
+    assert "767 rows, all accepted" in check(str(bundled("daily/KO.csv"))).stderr  # with the dividends
+    assert "768 rows, 765 accepted and 3 refused" in check(str(path)).stderr
+
+
 def test_for_programs_a_finding_is_an_object(tmp_path: Path) -> None:
     done = check(faulty(tmp_path), "--json")
     found = json.loads(done.stdout)

@@ -13,7 +13,9 @@ from process_readings import write_run_file
 def test_nothing_is_known_before_the_first_look(tmp_path: Path) -> None:
     observer = Observer(tmp_path, SystemClock())
     assert observer.picture(broker_reachable=True, engine_lag=0) is None
+    assert observer.samples() is None
     observer.look()
+    assert observer.samples() is not None
     drawn = observer.picture(broker_reachable=False, engine_lag=0)
     assert drawn is not None
     assert [finding["severity"] for finding in drawn["findings"]] == ["bad"]
