@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from lake_rows import LakeRows
+from marketpulse.model.adjusting import Step
 from marketpulse.query.duck import LakeQuery
+from marketpulse.query.history import LakeHistory
 from marketpulse.settings import Settings
 from marketpulse.sources.defaults import bundled
 
@@ -57,7 +59,8 @@ def query(tmp_path: Path) -> Iterator[LakeQuery]:
 
 def column(query: LakeQuery, view: str, name: str = "close", symbol: str = "MSFT") -> list[Any]:
     rows = query.run(f"SELECT {name} FROM {view} WHERE symbol = '{symbol}' ORDER BY open_time_ns")  # noqa: S608
-    return rows[name].to_pylist()
+    found: list[Any] = rows[name].to_pylist()
+    return found
 
 
 def test_total_returns_are_the_published_adjusted_closes(lake: LakeRows, query: LakeQuery) -> None:
@@ -171,3 +174,22 @@ def test_years_of_real_dividends_adjust_as_by_hand(lake: LakeRows, query: LakeQu
         factor *= 1 - paid[day] / close[day - 1] if paid[day] else 1
     assert column(query, "bars_total_return", symbol="KO") == pytest.approx(expected[::-1], rel=1e-13)
     assert expected[-1] < 0.95 * close[0]
+
+
+def test_the_api_multiplies_by_what_the_views_do(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(day, 61.3 + day) for day in range(0, 12, 2)])
+    lake.add("events", [
+        event("split", 3, 3.0), event("split", 5, 7.0, 1), event("dividend", 5, 0.3, 3), event("dividend", 8, 0.7, 4),
+        event("split", 10, 2.0, 5, adjusted=True), event("dividend", 30, 0.1, 6), event("dividend", 0, 5.0, 7),
+    ])  # fmt: skip
+    history = LakeHistory(lake.settings)
+    found = history.adjustments("MSFT", "1d")
+    history.close()
+    bars = query.run("SELECT open_time_ns, close, volume FROM bars ORDER BY 1").to_pylist()
+    for adjust, view in (("split", "bars_adjusted"), ("all", "bars_total_return")):
+        steps = [found.step(adjust, row["open_time_ns"]) or Step(0, 1.0, 1.0) for row in bars]  # type: ignore[arg-type]
+        closes = [row["close"] * step.price for row, step in zip(bars, steps, strict=True)]
+        assert closes == pytest.approx(column(query, view), rel=1e-14)
+        volumes = [row["volume"] * step.volume for row, step in zip(bars, steps, strict=True)]
+        assert volumes == column(query, view, "volume")
+    assert [a.value for a in found.actions if a.type == "split"] == [3.0, 7.0, 2.0]
