@@ -60,6 +60,8 @@ REST_REQUESTS = _counter(
 )
 REST_BUDGET_LEFT = _gauge("rest_budget_left", "Requests that the vendor still allows today", "source")
 BARS_CHANGED = _counter("bars_changed", "Bars that a vendor told otherwise after they had closed", "source")
+CORPORATE_ACTIONS = _counter("corporate_actions", "Splits and dividends that vendors told", "source")
+NEWS = _counter("news", "News that vendors told", "source")
 SOURCE_GAPS = _counter("source_gaps", "Stretches that a vendor's answer did not reach back to", "source")
 PUSHES = _counter("pushes", "Requests that pushed rows, by the status of their answer", "source", "status")
 STREAM_MESSAGES = _counter("stream_messages", "What a feed's messages said, by kind", "source", "kind")

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     REBUILD = 14
     CONTROL = 15
     QUALITY = 16
+    NEWS = 17
 
 
 KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}

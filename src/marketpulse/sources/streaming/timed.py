@@ -19,6 +19,7 @@ from marketpulse.sources.rest.backoff import Backoff
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.limits import Rate
 from marketpulse.sources.rest.secret import Key, Veil
+from marketpulse.sources.streaming.aside import Aside, OpenAside
 from marketpulse.sources.streaming.connection import Connection, Item
 from marketpulse.sources.streaming.delays import Delays
 from marketpulse.sources.streaming.recording import Recorder
@@ -27,6 +28,7 @@ from marketpulse.sources.streaming.timed_refill import TimedRefill
 from marketpulse.sources.streaming.vendor import Credentials, TimedVendor
 
 _MESSAGES_MAX = 5_000  # of one poll
+_BESIDE = "beside"  # in a position, among the symbols, which are in capitals
 _DAY_NS = 86_400 * 10**9
 
 
@@ -58,9 +60,12 @@ class TimedSource:
     clock: Clock = field(default_factory=SystemClock)
     backoff_s: tuple[float, float] = (1.0, 60.0)
     settle_s: float = 2.0
+    aside: OpenAside | None = None  # what its vendor is asked beside the feed
     _intake: TimedIntake = field(init=False)
     _connection: Connection | None = None
     _refill: TimedRefill | None = None
+    _aside: Aside | None = None
+    _client: RestClient | None = None
     _recorder: Recorder | None = None
     _delays: Delays = field(default_factory=Delays)
 
@@ -75,13 +80,21 @@ class TimedSource:
             vendor, self.source, settings.url, symbols, settings.trades, settings.quotes, settings.bars,
             trading=self.trading, late_ns=int(settings.late_s * 1e9),
         )  # fmt: skip
-        if position is not None:
-            self._intake.restore(json.loads(position))
+        kept = {} if position is None else json.loads(position)
+        beside = kept.pop(_BESIDE, {})
+        self._intake.restore(kept)
         if settings.record is not None:
             self._recorder = Recorder(settings.record, self.source, vendor.name)
         if settings.refill and (settings.trades or settings.bars):
             self._refill = self._refilling()
             self._refill.start()
+        if self.aside is not None:
+            self._aside = self.aside(self._asking(), list(symbols.values()))
+            self._aside.start(beside)
+            aside = self._aside
+            self._intake.beside = lambda: {_BESIDE: aside.position()}
+        elif beside:  # kept for when it is asked for again
+            self._intake.beside = lambda: {_BESIDE: beside}
         self._connection = self._connecting(tuple(symbols))
         self._connection.start()
         return Hello(
@@ -98,6 +111,7 @@ class TimedSource:
         self._take_messages(timeout_s)
         self._take_refilled()
         self._ask_for_missing()
+        self._take_aside()
         self._delays.note(self.clock.monotonic(), self._intake.delays_ns)
         self._look_for_refusals()
         if not self._intake.waiting():
@@ -115,7 +129,7 @@ class TimedSource:
         return self.clock.now_ns() - max(1, self.lateness_ns) - delay_ns
 
     def close(self) -> None:
-        for part in (self._connection, self._refill, self._recorder):
+        for part in (self._connection, self._refill, self._aside, self._recorder, self._client):
             if part is not None:
                 part.close()
 
@@ -136,17 +150,23 @@ class TimedSource:
             patient=lambda: not self.trading(self.clock.now_ns(), self.clock.now_ns()),
         )  # fmt: skip
 
+    def _asking(self) -> RestClient:
+        """One client for all questions: its rate is that of the key."""
+        if self._client is None:
+            settings = self.settings
+            key, headers = self.vendor.rest_key(self.credentials)
+            rate = Rate(settings.requests_per_minute, 60.0, burst=min(5, settings.requests_per_minute))
+            self._client = RestClient(
+                self.source, settings.rest_url, rate, key=key, headers=headers, judge=_judge, clock=self.clock,
+                backoff=Backoff(*self.backoff_s),
+            )  # fmt: skip
+        return self._client
+
     def _refilling(self) -> TimedRefill:
         settings, vendor = self.settings, self.vendor
-        key, headers = vendor.rest_key(self.credentials)
-        rate = Rate(settings.requests_per_minute, 60.0, burst=min(5, settings.requests_per_minute))
-        client = RestClient(
-            self.source, settings.rest_url, rate, key=key, headers=headers, judge=_judge, clock=self.clock,
-            backoff=Backoff(*self.backoff_s),
-        )  # fmt: skip
         return TimedRefill(
             lambda symbol, begin, end, page: vendor.history_request(settings, symbol, begin, end, page),
-            vendor.parse_page, client, self.source, int(settings.overlap_s * 1e9),
+            vendor.parse_page, self._asking(), self.source, int(settings.overlap_s * 1e9),
             self.settle_s + settings.overlap_s + settings.late_s,
         )  # fmt: skip
 
@@ -178,6 +198,15 @@ class TimedSource:
                 self._intake.given_up(found.symbol, found.lost, found.why)
             else:
                 self._intake.refilled(found.symbol, found.lost, found.rows, found.received_ns, found.last)
+
+    def _take_aside(self) -> None:
+        if self._aside is None:
+            return
+        brought = self._aside.poll(self.clock.now_ns())
+        for body in brought.bodies:
+            self._intake.event(body)
+        for item in brought.rejected:
+            self._intake.reject(item)
 
     def _ask_for_missing(self) -> None:
         declared, self._intake.declared = self._intake.declared, []
