@@ -26,6 +26,7 @@ from marketpulse.sources.streaming.recording import Recorder
 from marketpulse.sources.streaming.timed_intake import TimedIntake
 from marketpulse.sources.streaming.timed_refill import TimedRefill
 from marketpulse.sources.streaming.vendor import Credentials, TimedVendor
+from marketpulse.telemetry import get_logger
 
 _MESSAGES_MAX = 5_000  # of one poll
 _BESIDE = "beside"  # in a position, among the symbols, which are in capitals
@@ -60,6 +61,7 @@ class TimedSource:
     clock: Clock = field(default_factory=SystemClock)
     backoff_s: tuple[float, float] = (1.0, 60.0)
     settle_s: float = 2.0
+    silent_s: float = 3_600.0
     aside: OpenAside | None = None  # what its vendor is asked beside the feed
     _intake: TimedIntake = field(init=False)
     _connection: Connection | None = None
@@ -67,6 +69,8 @@ class TimedSource:
     _aside: Aside | None = None
     _client: RestClient | None = None
     _recorder: Recorder | None = None
+    _unheard: set[str] | None = None  # the vendor's symbols, until it is said which of them are silent
+    _open_since: float | None = None
     _delays: Delays = field(default_factory=Delays)
 
     def start(self, position: str | None) -> Hello:
@@ -80,6 +84,7 @@ class TimedSource:
             vendor, self.source, settings.url, symbols, settings.trades, settings.quotes, settings.bars,
             trading=self.trading, late_ns=int(settings.late_s * 1e9),
         )  # fmt: skip
+        self._unheard = set(symbols)
         kept = {} if position is None else json.loads(position)
         beside = kept.pop(_BESIDE, {})
         self._intake.restore(kept)
@@ -114,6 +119,7 @@ class TimedSource:
         self._take_aside()
         self._delays.note(self.clock.monotonic(), self._intake.delays_ns)
         self._look_for_refusals()
+        self._notice_silence()
         if not self._intake.waiting():
             return Polled()
         position = self._intake.position()  # before the rows: it may say that a gap is given up
@@ -222,6 +228,23 @@ class TimedSource:
                 self._intake.cut(symbol, lost, oldest_ns, why)
             if lost in self._intake.places[symbol].lost:
                 self._refill.ask(symbol, lost)
+
+    def _notice_silence(self) -> None:
+        """A symbol of which nothing came in an hour of trading: say so, once."""
+        now_ns = self.clock.now_ns()
+        watermark = self.watermark_ns()
+        if self._unheard is None or watermark is None or not self.trading(now_ns, now_ns):
+            self._open_since = None
+            return
+        self._open_since = self._open_since or self.clock.monotonic()
+        if self.clock.monotonic() - self._open_since < self.silent_s:
+            return
+        for symbol in sorted(self._unheard - self._intake.heard):
+            get_logger().warning(
+                "symbol_silent", source=self.source, symbol=symbol,
+                todo="nothing came for it in an hour of trading: look whether the vendor has it, and the key's plan",
+            )  # fmt: skip
+        self._unheard = None
 
     def _look_for_refusals(self) -> None:
         assert self._connection is not None  # noqa: S101  poll comes after start
