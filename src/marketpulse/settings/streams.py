@@ -80,7 +80,7 @@ class KeyedStreamSettings(Section):
         5, ge=0, description="by how much more than the lost time is asked for; what came already is left"
     )
     delay_s: float = Field(0, ge=0, description="how far the feed runs behind, where the plan has it delayed")
-    requests_per_minute: int = Field(180, ge=1, description="never more are asked by REST")
+    requests_per_minute: int = Field(180, ge=2, description="never more are asked by REST")
     corporate_actions: bool = Field(
         True, description="splits and dividends, asked for by REST at the start and once a day"
     )

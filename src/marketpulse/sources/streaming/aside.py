@@ -2,7 +2,7 @@
 
     due -> a question, in a thread of its own -> the answer -> records for the log, and their position
 
-One question is under way at a time, through the client that the refill asks with: its rate holds for both.
+One question is under way at a time, through a client of its own: a path that fails pauses no refill.
 """
 
 import contextlib

@@ -67,7 +67,7 @@ class TimedSource:
     _connection: Connection | None = None
     _refill: TimedRefill | None = None
     _aside: Aside | None = None
-    _client: RestClient | None = None
+    _clients: list[RestClient] = field(default_factory=list)
     _recorder: Recorder | None = None
     _unheard: set[str] | None = None  # the vendor's symbols, until it is said which of them are silent
     _open_since: float | None = None
@@ -94,7 +94,7 @@ class TimedSource:
             self._refill = self._refilling()
             self._refill.start()
         if self.aside is not None:
-            self._aside = self.aside(self._asking(), list(symbols.values()))
+            self._aside = self.aside(self._asking(self._beside_per_minute()), list(symbols.values()))
             self._aside.start(beside)
             aside = self._aside
             self._intake.beside = lambda: {_BESIDE: aside.position()}
@@ -135,7 +135,7 @@ class TimedSource:
         return self.clock.now_ns() - max(1, self.lateness_ns) - delay_ns
 
     def close(self) -> None:
-        for part in (self._connection, self._refill, self._aside, self._recorder, self._client):
+        for part in (self._connection, self._refill, self._aside, self._recorder, *self._clients):
             if part is not None:
                 part.close()
 
@@ -156,23 +156,28 @@ class TimedSource:
             patient=lambda: not self.trading(self.clock.now_ns(), self.clock.now_ns()),
         )  # fmt: skip
 
-    def _asking(self) -> RestClient:
-        """One client for all questions: its rate is that of the key."""
-        if self._client is None:
-            settings = self.settings
-            key, headers = self.vendor.rest_key(self.credentials)
-            rate = Rate(settings.requests_per_minute, 60.0, burst=min(5, settings.requests_per_minute))
-            self._client = RestClient(
-                self.source, settings.rest_url, rate, key=key, headers=headers, judge=_judge, clock=self.clock,
-                backoff=Backoff(*self.backoff_s),
-            )  # fmt: skip
-        return self._client
+    def _beside_per_minute(self) -> int:
+        """The part of the key's rate that questions beside the feed have."""
+        return max(1, self.settings.requests_per_minute // 5)
+
+    def _asking(self, per_minute: int) -> RestClient:
+        """A client of its own for each kind of question: a fault of one path pauses no other."""
+        settings = self.settings
+        key, headers = self.vendor.rest_key(self.credentials)
+        client = RestClient(
+            self.source, settings.rest_url, Rate(per_minute, 60.0, burst=min(5, per_minute)), key=key, headers=headers,
+            judge=_judge, clock=self.clock, backoff=Backoff(*self.backoff_s),
+        )  # fmt: skip
+        self._clients.append(client)
+        return client
 
     def _refilling(self) -> TimedRefill:
         settings, vendor = self.settings, self.vendor
+        beside = self._beside_per_minute() if self.aside is not None else 0
+        client = self._asking(max(1, settings.requests_per_minute - beside))
         return TimedRefill(
             lambda symbol, begin, end, page: vendor.history_request(settings, symbol, begin, end, page),
-            vendor.parse_page, self._asking(), self.source, int(settings.overlap_s * 1e9),
+            vendor.parse_page, client, self.source, int(settings.overlap_s * 1e9),
             self.settle_s + settings.overlap_s + settings.late_s,
         )  # fmt: skip
 

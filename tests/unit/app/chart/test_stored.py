@@ -51,8 +51,8 @@ def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(sett
     ])  # fmt: skip
     whole = Span(time_ns("2014-09-01", "from"), None, None, "all")
     shown = stored_bars(settings, "KO", "1d", whole)
-    closes = daily("KO")["close"].tail(84).to_list()
-    before = daily("KO")["date"].tail(84).to_list()
+    closes = daily("KO")["close"].tail(90).to_list()
+    before = [str(day)[:10] for day in daily("KO")["date"].tail(90).to_list()]
     kept = [1 - 0.305 / closes[before.index(day) - 1] for day in ("2014-09-11", "2014-11-26")]
     found = shown.column("close").to_pylist()
     assert found[0] == pytest.approx(closes[before.index("2014-09-02")] * kept[0] * kept[1], rel=1e-12)
