@@ -1,6 +1,6 @@
 """/api/bars and /api/indicators: a series as far as it is known, stored and live, page by page into the past."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,6 +70,30 @@ class ActionsAsked(BaseModel):
     timeframe: str = Field(pattern=r"^[1-9][0-9]{0,5}[smhdt]$", examples=["1d"])
 
 
+class ToldAction(BaseModel):
+    """A split or dividend, as it was told last."""
+
+    type: Literal["split", "dividend"]
+    ex_ms: float = Field(description="bars that open before it are adjusted")
+    value: float = Field(description="the ratio of a split, the amount of a dividend")
+
+
+class ToldStep(BaseModel):
+    """What a bar is multiplied by that opens before `before_ms`, and not before an earlier step."""
+
+    before_ms: float
+    price: float
+    volume: float
+
+
+class Actions(BaseModel):
+    symbol: str
+    timeframe: str
+    actions: list[ToldAction]
+    split: list[ToldStep] = Field(description="for splits")
+    all: list[ToldStep] = Field(description="for dividends too")
+
+
 class Session(BaseModel):
     """The symbol's session so far."""
 
@@ -118,6 +142,7 @@ _VALUES: dict[str, Any] = {
     "columns": [*_VALUES_HEAD, "sma_20"],
     "rows": [[1_734_553_800_000.0, 1_734_553_860_000.0, 248.2, 0.0, 247.6]],
 }  # fmt: skip
+_UNCHANGED = {"description": "The client has this answer already (If-None-Match)."}
 _ADJUSTED: tuple[Adjust, ...] = ("split", "all")
 _STATUSES = (400, 404, 422, 503)
 
@@ -139,7 +164,8 @@ class BarsApi:
                 responses=described_rows(model, example, *_STATUSES),
             )  # fmt: skip
         router.add_api_route(
-            "/corporate_actions", self.actions, methods=["GET"], response_class=Response, responses=described(400, 422, 503)
+            "/corporate_actions", self.actions, methods=["GET"], response_class=Response,
+            responses={200: {"model": Actions, "description": "What was told."}, 304: _UNCHANGED, **described(400, 422, 503)},
         )  # fmt: skip
         return router
 
