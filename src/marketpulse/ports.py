@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from marketpulse.model.adjusting import Adjustments
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -272,6 +274,10 @@ class History(Protocol):
     def alerts(self, span: AlertSpan) -> pa.Table:
         """The newest revision of each alert, in order of their keys: the columns of model.rows.ALERT, of the receipt
         only `partition` and `last_offset`."""
+        ...
+
+    def adjustments(self, symbol: str, timeframe: str) -> Adjustments:
+        """What is known of the series' splits and dividends, and by what its bars are multiplied for them."""
         ...
 
     def close(self) -> None: ...

@@ -73,6 +73,8 @@ FAILOVER_OWNED_SYMBOLS = _gauge("failover_owned_symbols", "Symbols that a source
 STANDBY_SILENCE_SECONDS = _gauge(
     "standby_silence_seconds", "How long a candidate has written nothing, by the log's time", "source"
 )
+CORPORATE_ACTIONS = _counter("corporate_actions", "Splits and dividends that vendors told", "source")
+NEWS = _counter("news", "News that vendors told", "source")
 SOURCE_GAPS = _counter("source_gaps", "Stretches that a vendor's answer did not reach back to", "source")
 PUSHES = _counter("pushes", "Requests that pushed rows, by the status of their answer", "source", "status")
 STREAM_MESSAGES = _counter("stream_messages", "What a feed's messages said, by kind", "source", "kind")

@@ -133,6 +133,40 @@ def test_the_style_is_switched_and_stands_in_the_address(stage: StoredStage, vis
     assert visit.complaints == []
 
 
+def test_prices_are_adjusted_for_a_split_where_there_was_one_and_the_address_says_so(
+    stage: StoredStage, visit: Visit
+) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.feed.frozen = True
+    expect(page.get_by_role("radiogroup", name="Prices adjusted for")).to_be_hidden()
+    told = httpx.get(
+        stage.server.url + "api/bars", params={"symbol": "AAPL", "timeframe": "1m", "limit": 3}
+    ).json()
+    first, second, last = told["rows"]
+    body = {"ratio": 4.0, "ex_time_ns": int(second[0] * 1e6) + 10**9}
+    split = {"type": "split", "symbol": "AAPL", "source": "files", "event_time_ns": 1, "body": json.dumps(body), "topic": "market",
+             "partition": 0, "offset": 0, "row": 0}  # fmt: skip
+    LakeRows(stage.settings).add("events", [split])
+    page.reload()
+    page.get_by_role("radio", name="Split-adjusted").click()
+    expect(page).to_have_url(re.compile(r"#AAPL/1m\?adjust=split$"))
+    chart = page.get_by_role("application", name=re.compile("Candle chart of AAPL, 1m"))
+    chart.focus()
+    closes = {}
+    for row in (last, second, first):
+        page.keyboard.press("ArrowLeft")
+        closes[row[0]] = page.locator("#chart-said").inner_text()
+        if row is second:
+            expect(chart).to_have_attribute("title", "Split 4:1")
+    said = {at: float(re.search(r"close ([\d.,]+)", text)[1].replace(",", "")) for at, text in closes.items()}  # type: ignore[index]
+    close = told["columns"].index("close")
+    for row, factor in ((first, 4), (second, 4), (last, 1)):
+        assert abs(said[row[0]] - row[close] / factor) < 0.02, closes
+    page.reload()
+    expect(page.get_by_role("radio", name="Split-adjusted")).to_be_checked()
+    assert visit.complaints == []
+
+
 def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_away(
     stage: StoredStage, visit: Visit
 ) -> None:

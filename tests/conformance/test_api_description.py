@@ -35,12 +35,13 @@ from moving_feed import MovingFeed
 
 EXAMPLES = 25  # of each route and kind: together half a minute
 OPERATIONS = [
-    "GET /api/alerts", "GET /api/bars", "GET /api/health", "GET /api/indicators", "GET /api/sql", "GET /api/sql/named",
+    "GET /api/alerts", "GET /api/bars", "GET /api/corporate_actions", "GET /api/health", "GET /api/indicators", "GET /api/sql", "GET /api/sql/named",
     "GET /api/sql/running", "GET /api/symbols", "GET /metrics", "POST /api/sql", "DELETE /api/sql/{id}",
 ]  # fmt: skip
 TAKING = [
     "GET /api/alerts",
     "GET /api/bars",
+    "GET /api/corporate_actions",
     "GET /api/indicators",
     "GET /api/symbols",
     "GET /api/sql",
@@ -99,6 +100,9 @@ def fill(settings: Settings) -> None:
     lake = LakeRows(settings)
     lake.add("bars", minutes)
     lake.add("indicators", minutes, ["sma_20", "vwap"])
+    split = {"type": "split", "symbol": "AAPL", "source": "files", "event_time_ns": 1, "topic": "market", "partition": 0, "offset": 0,
+             "row": 0, "body": '{"ratio": 2.0, "ex_time_ns": 6000000000000}'}  # fmt: skip
+    lake.add("events", [split])
     lake.add("alerts", [
         {
             "symbol": "AAPL", "rule": "high", "severity": "info", "timeframe": "1m", "open_time_ns": m["open_time_ns"],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { multiplied, stepAt, tellAction } from "../src/symbol/adjusting.ts";
 import { Bars, placeOf } from "../src/symbol/bars.ts";
 import { closeAt, commonStart } from "../src/symbol/common_start.ts";
 import { averaged } from "../src/symbol/heikin.ts";
@@ -68,13 +69,13 @@ test("a comparison starts where every symbol has begun, within what is in view",
 
 test("a chart's choices survive the way there and back in its address", () => {
   const choice = {
-    style: "heikin" as const, shown: [{ stem: "rsi_21", color: null }, { stem: "bbands_20_2p5", color: 3 }],
+    style: "heikin" as const, adjust: "split" as const, shown: [{ stem: "rsi_21", color: null }, { stem: "bbands_20_2p5", color: 3 }],
     compare: ["MSFT", "BTC-USD.COINBASE", "A&B=C"], receipt: { open: 1734532200000, name: "macd_12_26_9_signal" },
   };
   const link = writeLink({ symbol: "A/B?#", timeframe: "5m" }, choice);
   assert.deepEqual(readLink(link), { symbol: "A/B?#", timeframe: "5m" });
   assert.deepEqual(readChoice(link), choice);
-  assert.equal(writeLink({ symbol: "AAPL", timeframe: "1m" }, { style: "candles", shown: null, compare: [], receipt: null }), "#AAPL/1m");
+  assert.equal(writeLink({ symbol: "AAPL", timeframe: "1m" }, { style: "candles", adjust: "none", shown: null, compare: [], receipt: null }), "#AAPL/1m");
   assert.equal(
     writeLink({ symbol: "AAPL", timeframe: "1m" }, { style: "heikin", shown: readChosen("rsi_21,bbands_20_2"), compare: ["MSFT"] }),
     "#AAPL/1m?style=heikin&with=rsi_21,bbands_20_2&compare=MSFT",
@@ -83,7 +84,7 @@ test("a chart's choices survive the way there and back in its address", () => {
 
 test("what is no choice in an address is passed over", () => {
   const choice = readChoice("#AAPL/1m?style=pie&with=rsi_14,<b>,none,rsi_14&compare=,,&receipt=now");
-  assert.deepEqual(choice, { style: null, shown: [{ stem: "rsi_14", color: null }], compare: [], receipt: null });
+  assert.deepEqual(choice, { style: null, adjust: "none", shown: [{ stem: "rsi_14", color: null }], compare: [], receipt: null });
   assert.deepEqual(readChoice("#AAPL/1m?with=none").shown, []);
   assert.equal(readChoice("#AAPL/1m").shown, null);
 });
@@ -138,4 +139,29 @@ test("a receipt says in words what a bar is made of", () => {
   const telling = { table: "indicators" as const, offset: 1, row: 0, record: "trade", values: { revision: 0, close: 2, rsi_14: 55.5, vwap: 2.25 } };
   assert.equal(tellingText(telling, ["rsi_14", "session_vwap"]), "rsi_14 55.5, vwap 2.25");
   assert.equal(tellingText({ ...telling, table: "bars", values: { close: null } }, []), "withdrawn");
+});
+
+test("bars before a split are divided, their volume is multiplied, and the rest is left", () => {
+  const steps = [{ before_ms: 60, price: 0.25, volume: 4 }, { before_ms: 120, price: 0.5, volume: 2 }];
+  const rows = [0, 60, 120].map((time) => [...row(time, 100), 100, 55, null]);
+  const found = multiplied(rows, steps, [10, 12]);
+  assert.deepEqual(found.map((one) => [one[2], one[5], one[6], one[7], one[8], one[10], one[11], one[12]]), [
+    [25, 25, 4, 25, 1, 25, 55, null], [50, 50, 2, 50, 1, 50, 55, null], [100, 100, 1, 100, 1, 100, 55, null],
+  ]);
+  assert.equal(rows[0]![5], 100);
+  assert.equal(found[2], rows[2]);
+  assert.equal(stepAt(steps, 119)?.price, 0.5);
+  assert.equal(stepAt([], 0), null);
+});
+
+test("what was split or paid is told in words", () => {
+  const told = (type: "split" | "dividend", value: number): string => tellAction({ type, value, ex_ms: 0 });
+  assert.deepEqual([told("split", 4), told("split", 1.5), told("split", 0.1), told("dividend", 0.82)], ["Split 4:1", "Split 1.5:1", "Split 1:10", "Dividend of 0.82"]);
+});
+
+test("what prices are adjusted for stands in the address", () => {
+  const link = writeLink({ symbol: "AAPL", timeframe: "1d" }, { adjust: "all" });
+  assert.equal(link, "#AAPL/1d?adjust=all");
+  assert.equal(readChoice(link).adjust, "all");
+  assert.equal(readChoice("#AAPL/1d?adjust=half").adjust, "none");
 });

@@ -161,7 +161,7 @@ def live_jobs(settings: Settings, options: UpOptions) -> list[tuple[str, Sequenc
                 "produce",
                 "live",
                 *(f"{vendor}:{symbol}" for symbol in source.symbols),
-                *(("--with-venue",) if source.with_venue else ()),
+                *(("--with-venue",) if getattr(source, "with_venue", False) else ()),
                 *record,
             ),
             Stage.SOURCE,

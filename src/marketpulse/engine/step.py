@@ -230,7 +230,7 @@ class Stepper:
     def _take_rare(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""
         state, kind = taken.state, Kind(int(batch.kind[row]))
-        if kind == Kind.QUALITY:  # our own word about another row: no source has spoken
+        if kind in (Kind.QUALITY, Kind.NEWS):  # our own word about another row, and what is no market data
             return
         if kind == Kind.SWITCH:
             self._take_switch(taken, known, batch, row)

@@ -107,6 +107,10 @@ CONTRACT: dict[Kind, Fields] = {
         **_HEAD, "rule": (Rule.NAME, _REQUIRED), "offset": (Rule.COUNT, _REQUIRED), "row": (Rule.COUNT, _REQUIRED),
         "detail": (Rule.TEXT, _OPTIONAL),
     },
+    Kind.NEWS: {
+        **_HEAD, "id": (Rule.ID, _REQUIRED), "headline": (Rule.TEXT, _REQUIRED), "url": (Rule.TEXT, _OPTIONAL),
+        "publisher": (Rule.TEXT, _OPTIONAL), "summary": (Rule.TEXT, _OPTIONAL), "symbols": (Rule.TEXTS, _OPTIONAL),
+    },
 }  # fmt: skip
 """Kind -> field -> (rule, required). Fields that are not named here are ignored. A bar needs its two
 times unless it has a session_date."""

@@ -40,6 +40,7 @@ class Kind(IntEnum):
     CONTROL = 15
     QUALITY = 16
     SWITCH = 17
+    NEWS = 18
 
 
 KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}

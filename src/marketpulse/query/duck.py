@@ -27,7 +27,17 @@ from marketpulse.query.guard import Checked, Guard
 from marketpulse.query.how import AS_IT_IS, How, stopping
 from marketpulse.query.pruning import at_the_end, needed
 from marketpulse.query.scan import no_rows, opens, rows_of, shown
-from marketpulse.query.views import REVISED, TABLE_OF, VIEWS, view_sql, views_in
+from marketpulse.query.views import (
+    ACTION_KEYS,
+    ADJUSTED,
+    REVISED,
+    TABLE_OF,
+    VIEWS,
+    adjusted_sql,
+    tables_of,
+    view_sql,
+    views_in,
+)
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
@@ -65,7 +75,7 @@ class LakeQuery:
     def answer(self, sql: str, how: How = AS_IT_IS) -> Answered:
         """The same, and how old its picture is."""
         query = self._guard.check(sql)
-        tables = {TABLE_OF[view] for view in views_in(query.text)}
+        tables = {table for view in views_in(query.text) for table in tables_of(view)}
         by_id = False
         for attempt in range(1, _SNAPSHOTS + 1):
             pictures = self._files.read(tables)
@@ -168,25 +178,72 @@ class _Run:
     def make_views(self, database: Database, connection: Any) -> None:
         """The views that the query names, over the files that it can need."""
         for view in views_in(self.query.text):
-            table, tree = TABLE_OF[view], self.query.tree
-            in_all = self.files[table]
-            revised = [file for file in in_all if file.revised] if view in REVISED else []
-            files = needed(tree, view, table, in_all)
-            if not revised:
-                files = at_the_end(tree, view, files)
-            # What replaces a row has its key; all else in it may be another.
-            later = needed(tree, view, table, revised, REVISED.get(view))
-            if self.how.reading is not None:
-                self.how.reading.chosen(table, files, in_all)
-            picture = self.pictures[table]
-            if _opened_by_duckdb(picture, in_all):
-                own, replacing = (rows_of(picture, some, by_id=self.by_id) for some in (files, later))
-                database.show(connection, view, view_sql(view, own, replacing if later else None))
+            if view in ACTION_KEYS:
+                self._make_adjusted(database, connection, view)
                 continue
-            own = self._registered(connection, f"{view}_rows", picture, files)
-            replacing = self._registered(connection, f"{view}_later", picture, later)
-            sql = view_sql(view, own, replacing if later else None)
+            whole, sql = self._view(connection, view, view)
+            self._show(database, connection, view, sql, whole)
+
+    def _view(
+        self, connection: Any, view: str, asked: str, columns: Sequence[str] | None = None, name: str = ""
+    ) -> tuple[bool, str]:
+        """(whether DuckDB opens all its files itself, the SELECT of a view) over the files that the query can need, which
+        asks for it as `asked`; conditions on other `columns` leave out none."""
+        table, tree = TABLE_OF[view], self.query.tree
+        in_all = self.files[table]
+        revised = [file for file in in_all if file.revised] if view in REVISED else []
+        files = needed(tree, asked, table, in_all, columns)
+        if not revised and view == asked:
+            files = at_the_end(tree, view, files)
+        # What replaces a row has its key; all else in it may be another.
+        keys = REVISED.get(view) if columns is None else columns
+        later = needed(tree, asked, table, revised, keys)
+        own, replacing = (
+            self._rows(connection, f"{asked}{name}_{part}", table, some)
+            for part, some in (("rows", files), ("later", later))
+        )
+        if self.how.reading is not None:
+            self.how.reading.chosen(table, files, in_all)
+        return _opened_by_duckdb(self.pictures[table], in_all), view_sql(
+            view, own, replacing if later else None
+        )
+
+    def _make_adjusted(self, database: Database, connection: Any, view: str) -> None:
+        """A view that reads what was told of splits and dividends."""
+        told = [
+            file
+            for file in needed(self.query.tree, view, "events", self.files["events"], ACTION_KEYS[view])
+            if any(file.may_hold("type", kind, kind) for kind in ("split", "dividend"))
+        ]
+        whole = _opened_by_duckdb(self.pictures["events"], self.files["events"])
+        if self.how.reading is not None:
+            self.how.reading.chosen("events", told, self.files["events"])
+        events = self._rows(connection, f"{view}_events", "events", told)
+        if view not in ADJUSTED:
+            self._show(database, connection, view, VIEWS[view].format(events=events), whole)
+            return
+        own_whole, bars = self._view(connection, "bars", view)
+        if told:
+            closes = (
+                self._view(connection, "bars", view, ("symbol", "timeframe"), "_closes")[1]
+                if view == "bars_total_return"
+                else bars
+            )
+            bars = adjusted_sql(view, bars, events, closes)
+        self._show(database, connection, view, bars, whole and own_whole)
+
+    def _show(self, database: Database, connection: Any, view: str, sql: str, whole: bool) -> None:
+        if whole:
+            database.show(connection, view, sql)
+        else:
             connection.execute(f"CREATE TEMP VIEW {view} AS {sql}")
+
+    def _rows(self, connection: Any, name: str, table: str, files: Sequence[StoredFile]) -> str:
+        """A SELECT of these files' rows."""
+        picture = self.pictures[table]
+        if _opened_by_duckdb(picture, self.files[table]):
+            return rows_of(picture, files, by_id=self.by_id)
+        return self._registered(connection, name, picture, files)
 
     def _registered(self, connection: Any, name: str, picture: Picture, files: Sequence[StoredFile]) -> str:
         """A SELECT of these files' rows as a data set."""

@@ -3,10 +3,11 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from marketpulse.model.adjusting import Action, Adjustments, adjustments
 from marketpulse.model.rows import ALERT, INDICATORS_HEAD, LIVE_NAME
 from marketpulse.model.timeframe import Cut, Timeframe
 from marketpulse.ports import AlertSpan, BarSpan
@@ -36,6 +37,14 @@ _ALERT_COLUMNS = (
     *(name for name in ALERT.names if name != "receipt"), "receipt.partition AS partition",
     "receipt.last_offset AS last_offset",
 )  # fmt: skip
+_ACTIONS = """
+    SELECT type, ex_time_ns, coalesce(ratio, amount) AS value, adjusted_by FROM corporate_actions WHERE symbol = {symbol}"""
+_BEFORE = """
+    SELECT ex_time_ns, arg_max(close, open_time_ns) AS close, arg_max(bars.source, open_time_ns) AS source
+    FROM bars JOIN corporate_actions AS paid ON paid.symbol = bars.symbol AND open_time_ns < ex_time_ns
+    WHERE bars.symbol = {symbol} AND timeframe = {timeframe} AND type = 'dividend' AND close IS NOT NULL GROUP BY ex_time_ns"""
+_SOURCE = """
+    SELECT source FROM bars WHERE symbol = {symbol} AND timeframe = {timeframe} ORDER BY open_time_ns DESC LIMIT 1"""
 # Of all revisions, where those that were withdrawn count; the place's bounds skip files.
 _WITH_WITHDRAWN = """(
     SELECT * FROM alerts_history WHERE {placed}
@@ -48,6 +57,7 @@ _EVER_MS = 2.0**63 / 1e6 - 1
 _SLACK_NS = 1_000_000  # more than rounding and ties are wide
 _PAGES = 32  # that are kept until the lake changes: some 200 kB each
 _PAGE_ROWS = 1_000
+T = TypeVar("T")
 
 
 class LakeHistory:
@@ -56,7 +66,7 @@ class LakeHistory:
     def __init__(self, settings: Settings) -> None:
         limits = settings.sql.model_copy(update={"timeout_s": min(_TIMEOUT_S, settings.sql.timeout_s)})
         self._query = LakeQuery(settings.model_copy(update={"sql": limits}))
-        self._pages: OrderedDict[Any, tuple[str, pa.Table]] = OrderedDict()
+        self._pages: OrderedDict[Any, tuple[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     def bars(self, span: BarSpan) -> pa.Table:
@@ -67,15 +77,20 @@ class LakeHistory:
         """As ports.History says."""
         return self._kept(span, span.limit, ("alerts",), lambda: self._alerts(span))
 
+    def adjustments(self, symbol: str, timeframe: str) -> Adjustments:
+        """As ports.History says. The newest stored bar tells whose bars they are."""
+        tables = ("bars", "events")
+        return self._kept((symbol, timeframe), 0, tables, lambda: self._adjustments(symbol, timeframe))
+
     def close(self) -> None:
         self._query.close()
 
-    def _kept(self, key: Any, rows: int, tables: tuple[str, ...], find: Callable[[], pa.Table]) -> pa.Table:
+    def _kept(self, key: Any, rows: int, tables: tuple[str, ...], find: Callable[[], T]) -> T:
         version = self._query.version(tables)
         with self._lock:
             told, page = self._pages.get(key, ("", None))
         if page is not None and told == version:
-            return page
+            return page  # type: ignore[no-any-return]
         page = find()
         if rows <= _PAGE_ROWS:
             with self._lock:
@@ -107,6 +122,19 @@ class LakeHistory:
         return self._query.run(question).sort_by(
             [(name, "ascending") for name in ("event_time_ns", "symbol", "rule")]
         )
+
+    def _adjustments(self, symbol: str, timeframe: str) -> Adjustments:
+        place = {"symbol": _text(symbol), "timeframe": _text(timeframe)}
+        told = self._query.run(_ACTIONS.format(**place)).to_pylist()
+        if not told:
+            return Adjustments()
+        actions = [
+            Action(row["type"], row["ex_time_ns"], row["value"], tuple(row["adjusted_by"])) for row in told
+        ]
+        before = self._query.run(_BEFORE.format(**place)).to_pylist()
+        sources = self._query.run(_SOURCE.format(**place))["source"].to_pylist()
+        closes = {row["ex_time_ns"]: (row["close"], row["source"]) for row in before}
+        return adjustments(actions, sources[0] if sources else None, closes)
 
     def _newest(self, table: str, span: BarSpan) -> pa.Table:
         ties = Timeframe.parse(span.timeframe).cut is Cut.TICKS

@@ -12,5 +12,8 @@ MEANINGS = {
     "alerts_history": "Everything that was told of alerts, what was withdrawn among it.",
     "dead_letters": "A record that was set aside, with its reason.",
     "stock_data": "One execution, by the names that many tutorials use.",
+    "corporate_actions": "A split or dividend, as it was told last.",
+    "bars_adjusted": "A bar, its prices and volume adjusted for the splits after it.",
+    "bars_total_return": "The same, adjusted for dividends too.",
 }
 """By view, for all of query/views.py's VIEWS."""

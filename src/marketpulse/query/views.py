@@ -3,6 +3,7 @@
 import re
 
 from marketpulse.model.tables import TABLES
+from marketpulse.query.adjusted import ACTIONS, SPLIT_ADJUSTED, TOTAL_RETURN
 
 REVISED: dict[str, tuple[str, ...]] = {
     "bars": ("symbol", "timeframe", "open_time_ns"),
@@ -19,13 +20,23 @@ VIEWS = {
     "bars": _ALL, "bars_history": _ALL, "indicators": _ALL, "indicators_history": _ALL, "alerts": _ALL, "alerts_history": _ALL,
     "dead_letters": _ALL,
     "stock_data": "SELECT symbol, event_time AS timestamp, price, size AS volume FROM ({rows})",
+    "corporate_actions": ACTIONS, "bars_adjusted": SPLIT_ADJUSTED, "bars_total_return": TOTAL_RETURN,
 }  # fmt: skip
 """The views, by name. Times stand as UTC wall time (microseconds) before the exact `…_ns` columns."""
 
-TABLE_OF = {"stock_data": "trades"} | {
-    view: next(table for table in TABLES if view.startswith(table)) for view in VIEWS if view != "stock_data"
+_OTHERWISE = {"stock_data": "trades", "corporate_actions": "events"}
+TABLE_OF = _OTHERWISE | {
+    view: next(table for table in TABLES if view.startswith(table))
+    for view in VIEWS
+    if view not in _OTHERWISE
 }
-"""The stored table of each view."""
+"""The stored table of each view: what its rows are."""
+
+ADJUSTED = ("bars_adjusted", "bars_total_return")
+"""Views of bars that read events too."""
+
+ACTION_KEYS = {"corporate_actions": ("symbol", "type")} | dict.fromkeys(ADJUSTED, ("symbol",))
+"""Views that read events for what was told last, by the columns whose conditions may leave events out."""
 
 # Nearly every row stands alone, so only those are looked up that replace others, in the files that the
 # manifests say have some: a window over all rows makes a whole scan about twice as slow. A withdrawn row
@@ -47,6 +58,17 @@ def view_sql(view: str, rows: str, later: str | None) -> str:
         rows=rows, later=later, keys=", ".join(keys), withdrawn=_WITHDRAWN.get(view, "close IS NULL"),
         same=" AND ".join(f"own.{key} = later.{key}" for key in keys),
     )  # fmt: skip
+
+
+def adjusted_sql(view: str, bars: str, events: str, closes: str) -> str:
+    """The SELECT of a view of ADJUSTED over SELECTs of the view `bars`, of events, and of `bars` again: all that a dividend
+    may be a part of."""
+    return VIEWS[view].format(actions=ACTIONS.format(events=events), bars=bars, closes=closes)
+
+
+def tables_of(view: str) -> tuple[str, ...]:
+    """The stored tables that a view reads."""
+    return (TABLE_OF[view], "events") if view in ADJUSTED else (TABLE_OF[view],)
 
 
 def views_in(query: str) -> list[str]:

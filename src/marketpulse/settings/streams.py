@@ -80,7 +80,14 @@ class KeyedStreamSettings(Section):
         5, ge=0, description="by how much more than the lost time is asked for; what came already is left"
     )
     delay_s: float = Field(0, ge=0, description="how far the feed runs behind, where the plan has it delayed")
-    requests_per_minute: int = Field(180, ge=1, description="never more are asked by REST")
+    requests_per_minute: int = Field(180, ge=2, description="never more are asked by REST")
+    corporate_actions: bool = Field(
+        True, description="splits and dividends, asked for by REST at the start and once a day"
+    )
+    news: bool = Field(
+        False, description="news of the symbols, asked for by REST: a request for each in every round"
+    )
+    news_every_s: float = Field(300, ge=10, description="how often it is asked for news of all symbols")
     record: Path | None = Field(
         None, description="a directory that keeps every message as it came; unset: none"
     )
@@ -136,6 +143,9 @@ class FinnhubSettings(KeyedStreamSettings):
     url: str = Field("wss://ws.finnhub.io", description="the address of the feed")
     rest_url: str = Field("https://finnhub.io", description="this vendor has no history of trades to ask for")
     quotes: bool = Field(False, description="this feed has none")
+    corporate_actions: bool = Field(
+        False, description="splits and dividends, asked for once a day; a free key does not have them"
+    )
     calendar: str = Field(
         "XNYS", description="when its symbols trade, a MIC or 24x7: a silence outside is no loss"
     )

@@ -81,9 +81,10 @@ class PolledSettings(Section):
 
 class AlphaVantageSettings(PolledSettings):
     kind: Literal["alpha_vantage"] = "alpha_vantage"
-    function: Literal["quote", "intraday", "daily"] = Field(
+    function: Literal["quote", "intraday", "daily", "daily_adjusted"] = Field(
         "daily",
-        description="GLOBAL_QUOTE (the day's bar, once the day is over), TIME_SERIES_INTRADAY or TIME_SERIES_DAILY",
+        description="GLOBAL_QUOTE (the day's bar, once the day is over), TIME_SERIES_INTRADAY, TIME_SERIES_DAILY or, of a paid "
+        "plan, TIME_SERIES_DAILY_ADJUSTED",
     )
     interval: Literal["1min", "5min", "15min", "30min", "60min"] = Field(
         "5min", description="of intraday bars; the engine has to build that timeframe"
@@ -95,6 +96,10 @@ class AlphaVantageSettings(PolledSettings):
     extended_hours: bool = Field(False, description="intraday bars of the pre- and post-market too")
     label: Literal["open", "close"] = Field(
         "open", description="what an intraday bar's time is; answers recorded before 2021 have the close"
+    )
+    corporate_actions: bool = Field(
+        False,
+        description="splits and dividends, once a day: two of the day's requests for each symbol, one with daily_adjusted",
     )
     venue: str | None = Field(None, description="the symbols' venue (MIC), which this vendor does not tell")
     requests_per_minute: int = Field(5, ge=1, description="what the plan allows; never more are asked")
@@ -122,6 +127,9 @@ class YahooSettings(PolledSettings):
         description="what is fetched before the first bar, such as 1d, 5d, 1mo, 1y or max; 1m bars reach back 7 days",
     )
     extended_hours: bool = Field(False, description="bars of the pre- and post-market too")
+    corporate_actions: bool = Field(
+        True, description="splits and dividends, asked for at the start and once a day"
+    )
     requests_per_minute: int = Field(60, ge=1, description="never more are asked")
     base_url: str = Field("https://query1.finance.yahoo.com", description="where it is asked")
 

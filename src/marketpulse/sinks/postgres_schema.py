@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 
 from marketpulse.errors import Fatal
+from marketpulse.sinks.postgres_adjusted import ADJUSTED, PRODUCT
 from marketpulse.sinks.postgres_client import Client, Session
 from marketpulse.sinks.postgres_faults import identifier, text
 from marketpulse.sinks.postgres_periods import Layout, Length, choose_layout
@@ -34,7 +35,13 @@ def _first_version(session: Session, schema: str, layout: Layout) -> None:
         session.run(view.replace("{s}", schema))
 
 
-MIGRATIONS: tuple[Callable[[Session, str, Layout], None], ...] = (_first_version,)
+def _adjusted_bars(session: Session, schema: str, layout: Layout) -> None:  # noqa: ARG001
+    session.run(PRODUCT.replace("{s}", schema))
+    for view in ADJUSTED.values():
+        session.run(view.replace("{s}", schema))
+
+
+MIGRATIONS: tuple[Callable[[Session, str, Layout], None], ...] = (_first_version, _adjusted_bars)
 """Each leads from the version before it to its own: (session, quoted schema, layout). Never changed, only added to."""
 
 

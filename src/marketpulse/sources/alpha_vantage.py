@@ -18,12 +18,13 @@ from marketpulse.sources.rest.answer import Answer, Judgement, Taken
 from marketpulse.sources.rest.bar_answer import Reading, bar_rows, unusable
 from marketpulse.sources.rest.budget import Allowance
 from marketpulse.sources.rest.limits import Rate
-from marketpulse.sources.rest.polled import Question
+from marketpulse.sources.rest.question import Question
 from marketpulse.sources.symbols import theirs
 
 ZONE = "America/New_York"
 COMPACT_BARS = 100
-_FUNCTIONS = {"quote": "GLOBAL_QUOTE", "intraday": "TIME_SERIES_INTRADAY", "daily": "TIME_SERIES_DAILY"}
+_FUNCTIONS = {"quote": "GLOBAL_QUOTE", "intraday": "TIME_SERIES_INTRADAY", "daily": "TIME_SERIES_DAILY",
+              "daily_adjusted": "TIME_SERIES_DAILY_ADJUSTED"}  # fmt: skip
 _FRAMES = {"1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h"}
 _NO_KEY = re.compile(
     r"api ?key is (invalid|missing)|invalid or missing|invalid api ?key|demo\W* api ?key", re.IGNORECASE

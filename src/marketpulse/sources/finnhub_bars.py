@@ -10,7 +10,7 @@ from marketpulse.settings import FinnhubBarsSettings, Mapping
 from marketpulse.sources.rest.answer import Answer
 from marketpulse.sources.rest.bar_answer import Reading, bar_rows, unusable
 from marketpulse.sources.rest.limits import Rate
-from marketpulse.sources.rest.polled import Question
+from marketpulse.sources.rest.question import Question
 from marketpulse.sources.symbols import theirs
 
 _RESOLUTIONS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "D"}

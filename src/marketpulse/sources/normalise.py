@@ -97,7 +97,11 @@ class Reader:
             if good.size:
                 whole = base.hstack([s.alias(name) for name, s in fields.items()])
                 rows[kind] = Rows(whole, utc, times.local_ns, np.arange(n)).take(good)
-        if bars and "bar" in rows and (events := _events(rows["bar"])) is not None:
+        if (
+            bars
+            and "bar" in rows
+            and (events := _events(rows["bar"], adjusted=self.mapping.split_adjusted)) is not None
+        ):
             rows["event"] = events
         return Normalised(rows, [*raw.broken, *faults.rejected(raw)])
 
@@ -292,8 +296,9 @@ def _bar(columns: _Columns, own: Mask) -> dict[str, pl.Series]:
 _BUILD = {"trade": _trade, "quote": _quote, "bar": _bar}
 
 
-def _events(bars: Rows) -> Rows | None:
-    """Dividends and splits that stand in the bars' rows: an event at the beginning of that day or bar."""
+def _events(bars: Rows, *, adjusted: bool = False) -> Rows | None:
+    """Dividends and splits that stand in the bars' rows: an event at the beginning of that day or bar. `adjusted`: the
+    prices are, for the splits."""
     found = []
     for kind, name in (("dividend", "amount"), ("split", "ratio")):
         index = bars.frame[kind].is_not_null().arg_true().to_numpy()
@@ -301,8 +306,9 @@ def _events(bars: Rows) -> Rows | None:
         # An ex date is a date: midnight UTC of it, whatever the zone of the file.
         dated = some.local_ns % DAY_NS == 0
         ex_time = np.where(dated, some.local_ns, some.time_ns)
+        more = {"adjusted": True} if adjusted and kind == "split" else {}
         body = [
-            json.dumps({name: value, "ex_time_ns": at})
+            json.dumps({name: value, "ex_time_ns": at, **more})
             for value, at in zip(some.frame[kind].to_list(), ex_time.tolist(), strict=True)
         ]
         frame = pl.DataFrame(

@@ -100,7 +100,7 @@ class ReplaySource:
         return gather(self._settings.files, self._fetched, self._s3, self._alive)
 
     def _start(self, position: str | None, paths: list[Path]) -> Hello:
-        files = fingerprint(paths, "1", self._settings.mapping.model_dump_json())
+        files = fingerprint(paths, "1", self._settings.mapping.model_dump_json(exclude={"split_adjusted"}))
         before = Position.parse(position)
         if before is not None and before.files != files:
             get_logger().warning(

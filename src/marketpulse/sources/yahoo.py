@@ -1,22 +1,28 @@
 """Yahoo's chart API: bars by REST, without a key and without a promise.
 
+Its prices are adjusted for every split up to the answer. What is asked reaches to now, so the splits behind a bar stand in the
+same answer, and the bar goes into the log as it was.
+
 It wants a User-Agent. Times are seconds since 1970, values stand in columns with nulls where nothing traded. The
 last row is often no bar but the state of now: off the grid of the interval, or at the very close.
 """
 
 from collections.abc import Mapping as Fields
 from dataclasses import replace
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from marketpulse.errors import SettingsError
 from marketpulse.model.market import LATEST_TIME_NS
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS, Timeframe
 from marketpulse.settings import Mapping, YahooSettings
+from marketpulse.sources.actions.vendors import factor_behind, yahoo_splits, yahoo_zone
 from marketpulse.sources.rest.answer import Answer, Judgement, Taken
 from marketpulse.sources.rest.bar_answer import Reading, bar_rows, unusable
 from marketpulse.sources.rest.limits import Rate
-from marketpulse.sources.rest.polled import Question
+from marketpulse.sources.rest.question import Question
 from marketpulse.sources.symbols import theirs
 from marketpulse.telemetry import get_logger
 
@@ -59,6 +65,7 @@ class Yahoo:
         parameters = {
             "interval": self._settings.interval,
             "includePrePost": str(self._settings.extended_hours).lower(),
+            "events": "splits",
         }
         if since_ns is None:
             return Question(path, {**parameters, "range": self._settings.history})
@@ -85,7 +92,8 @@ class Yahoo:
             timeframe=self.timeframe.name,
             record="bar",
         )
-        cells = [cell for cell in zip(*columns, strict=True) if any(value is not None for value in cell[1:])]
+        whole = (cell for cell in zip(*columns, strict=True) if any(value is not None for value in cell[1:]))
+        cells = _as_they_were(list(whole), chart)
         try:
             reading = bar_rows(
                 cells if self._daily else self._on_the_grid(cells, meta), mapping, origin, symbol
@@ -113,6 +121,32 @@ class Yahoo:
             before, self._currencies[symbol] = self._currencies.get(symbol), currency
             say = get_logger().info if before is None else get_logger().warning
             say("currency", source=self.name, symbol=symbol, currency=currency[:10], before=before)
+
+
+def _as_they_were(cells: list[tuple[Any, ...]], chart: Any) -> list[tuple[Any, ...]]:
+    """The rows of a chart with the prices and volumes of their days."""
+    splits = yahoo_splits(chart)
+    if not splits:
+        return cells
+    zone, found = yahoo_zone(chart), []
+    for at, *values in cells:
+        factor = factor_behind(splits, _day(at, zone))
+        *prices, volume = values
+        raw = [price * factor if _is_number(price) else price for price in prices]
+        found.append((at, *raw, round(volume / factor, 6) if _is_number(volume) else volume))
+    return found
+
+
+def _day(at: Any, zone: ZoneInfo) -> int:
+    """Days since 1970 on the exchange's calendar; what is no time lies behind every split."""
+    if not isinstance(at, int) or not 0 < at < LATEST_TIME_NS // SECOND_NS:
+        return LATEST_TIME_NS // DAY_NS
+    there = datetime.fromtimestamp(at, zone).date()
+    return there.toordinal() - date(1970, 1, 1).toordinal()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _reached_ns(cells: list[tuple[Any, ...]], meta: Fields[str, Any]) -> int:

@@ -14,6 +14,7 @@ from marketpulse.web.guard import Guard
 from marketpulse.web.openapi import describe
 from marketpulse.web.pages import Asset, Pages, load_assets
 from marketpulse.web.problems import tell_problems, unknown
+from marketpulse.web.rest.adjusting import InPrices
 from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.alerts import AlertsApi
 from marketpulse.web.rest.bars import BarsApi
@@ -31,9 +32,10 @@ def create_app(
     stored: Stored | None = None,
     alerts: RecentAlerts | None = None,
     routers: Sequence[APIRouter] = (),
+    in_prices: InPrices = lambda _: False,
 ) -> ASGIApp:
     """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql.
-    `stored`: what lies behind the board. `alerts`: the newest ones, a part of the board. `routers`: those of the views."""
+    `in_prices`: which indicators' columns are prices. `stored`: what lies behind the board. `alerts`: the newest ones, a part of the board. `routers`: those of the views."""
     app = FastAPI(
         title="MarketPulse",
         version=version("marketpulse"),
@@ -43,7 +45,7 @@ def create_app(
     )
     tell_problems(app)
     app.include_router(NowApi(board).router())
-    app.include_router(BarsApi(board, stored).router())
+    app.include_router(BarsApi(board, stored, in_prices).router())
     app.include_router(AlertsApi(RecentAlerts() if alerts is None else alerts, stored).router())
     if sql is not None:
         app.include_router(sql.router())

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from marketpulse.app.feeds import configured_sources, live_sources, process_name
+from marketpulse.errors import ParameterError
 from marketpulse.settings import Settings, load_settings
 
 
@@ -40,3 +41,24 @@ def test_live_pairs_become_one_source_a_vendor_as_configured(tmp_path: Path) -> 
     assert (found["binance"].url, found["binance"].record) == ("wss://mirror.example", tmp_path / "kept")
     both = live_sources(settings, ["coinbase:BTC-USDT", "binance:BTC-USDT"])
     assert all(source.with_venue for source in both.values())
+
+
+def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_as_configured() -> None:
+    keys = {"polygon": "p", "finnhub": "f"}
+    settings = Settings(keys=keys, sources={"mine": {"kind": "polygon", "symbols": ("X",), "delay_s": 900}})
+    found = live_sources(settings, ["AAPL,BTC-USD", "finnhub:IBM"])
+    assert {name: source.symbols for name, source in found.items()} == {
+        "polygon": ("AAPL",), "coinbase": ("BTC-USD",), "finnhub": ("IBM",),
+    }  # fmt: skip
+    assert found["polygon"].delay_s == 900
+    assert live_sources(settings, ["polygon:BTC-USD"])["polygon"].market == "crypto"
+
+
+def test_a_live_stock_without_a_key_says_which_variables_to_set() -> None:
+    only_half = Settings(keys={"alpaca": "a"})
+    for wanted in ("AAPL", "alpaca:AAPL"):
+        with pytest.raises(ParameterError, match="APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
+            live_sources(only_half, [wanted])
+    both = Settings(keys={"polygon": "p"})
+    with pytest.raises(ParameterError, match="two connections"):
+        live_sources(both, ["polygon:BTC-USD,polygon:AAPL"])

@@ -129,6 +129,14 @@ RARE: list[dict[str, Any]] = [
         "calendar": "XNYS",
     },
     {"type": "goodbye", "source": "s", "watermark_ns": COMPLETE},
+    {
+        "type": "news",
+        **HEAD,
+        "id": "a-7",
+        "headline": "AAA opens a shop",
+        "url": "https://example.com/7",
+        "symbols": ["AAA"],
+    },
     {"type": "rebuild", "symbol": "AAA", "id": "1", "part": 0, "parts": 1, "covers_offset": 7},
     {"type": "control", "mute": {"rule": 3}},
 ]

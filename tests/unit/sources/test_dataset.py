@@ -148,6 +148,12 @@ def test_dividends_and_splits_become_events_before_their_day() -> None:
     }  # fmt: skip
 
 
+def test_a_split_says_that_its_files_prices_are_adjusted_for_it() -> None:
+    data = load([bundled("daily/AAPL.csv")], Mapping(split_adjusted=True))
+    told = [json.loads(row["body"]) for row in rows(data) if "body" in row]
+    assert {(t["type"], t.get("adjusted")) for t in told} == {("split", True), ("dividend", None)}
+
+
 def test_the_bundled_files_are_taken_whole() -> None:
     daily = load(expand([str(bundled("daily"))]), Mapping())
     assert not daily.rejected

@@ -7,6 +7,7 @@ import { barTime } from "../base/format.ts";
 import type { Change } from "../live/alert_book.ts";
 import type { Palette } from "../base/palette.ts";
 import type { Place, Row } from "../live/protocol.ts";
+import type { Action } from "./adjusting.ts";
 import { placeOf } from "./bars.ts";
 import { Comparison } from "./comparison.ts";
 import { valueAt } from "./indicators.ts";
@@ -189,6 +190,16 @@ export class Chart {
     this.#marks.show(this.#rows, this.palette);
   }
 
+  setActions(actions: readonly Action[]): void {
+    this.#marks.actions = actions;
+    this.#marks.show(this.#rows, this.palette);
+  }
+
+  /** What was split or paid at a row. */
+  actionsAt(row: Row): Action[] {
+    return this.#marks.actionsAt(row, this.#rows[placeOf(this.#rows, row[0] as number) - 1]);
+  }
+
   /** The bar whose receipt is open; null: none is. */
   mark(time: number | null): void {
     this.#marked = time === null ? null : time / 1000;
@@ -298,6 +309,7 @@ export class Chart {
   #build(): void {
     const { groups, style, decimals, place } = this.#picture;
     const alerts = this.#marks?.alerts ?? [];
+    const actions = this.#marks?.actions ?? [];
     this.#overlays.clear();
     this.comparison.clear();
     if (this.#price) {
@@ -310,7 +322,7 @@ export class Chart {
     this.#price = new Price(this.#chart, comparing ? "line" : style, decimals, this.palette, comparing ? this.comparison : null);
     this.#price.series.attachPrimitive(this.#shade);
     this.#shade.setLook(this.palette, place.timeframe);
-    this.#marks = new Marks(this.#price.series, alerts, place.timeframe);
+    this.#marks = new Marks(this.#price.series, alerts, actions, place.timeframe);
     this.#volume = this.#chart.addSeries(VOLUME_FORMAT.definition, VOLUME_FORMAT.options, 1);
     let pane = 2;
     for (const group of groups) {

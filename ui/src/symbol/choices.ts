@@ -1,6 +1,7 @@
 /** What a person chose for the chart: style, indicators, symbols beside it. Remembered, and in the address. */
 
 import { remember, remembered } from "../base/dom.ts";
+import type { Adjustment } from "./adjusting.ts";
 import type { Group } from "./indicators.ts";
 import { STYLES, readChosen, writeChosen } from "./link.ts";
 import type { Choice, Chosen, Style } from "./link.ts";
@@ -8,6 +9,7 @@ import type { Choice, Chosen, Style } from "./link.ts";
 export class Choices {
   style: Style = STYLES.find((style) => style === remembered("style")) ?? "candles";
   compare: string[] = [];
+  adjust: Adjustment = "none";
   /** Null: nobody chose, so what is usual is shown. */
   #shown: Chosen[] | null = rememberedShown();
 
@@ -16,11 +18,12 @@ export class Choices {
     if (choice.style) this.#setStyle(choice.style);
     if (choice.shown) this.#keep(choice.shown);
     this.compare = choice.compare;
+    this.adjust = choice.adjust;
   }
 
   /** For the address. */
   get link(): Partial<Choice> {
-    return { style: this.style, shown: this.#shown, compare: this.compare };
+    return { style: this.style, adjust: this.adjust, shown: this.#shown, compare: this.compare };
   }
 
   setStyle(style: Style): void {

@@ -30,7 +30,13 @@ export class Computed {
   constructor(
     private readonly onGroups: () => void,
     private readonly onValues: () => void,
+    private readonly priceFactor: (time: number) => number,
   ) {}
+
+  /** Values are to be multiplied otherwise: ask for all of them again. */
+  forget(): void {
+    this.#place = null;
+  }
 
   /** These indicators of this series, since the first row. What is known of them stands in `groups` at once. */
   follow(place: Place, stems: readonly string[], rows: readonly Row[]): void {
@@ -103,7 +109,10 @@ export class Computed {
       const places = group.lines.map((line) => line.column - BAR_WIDTH + 1);
       const own = this.#values.get(group.id) ?? new Map<number, (number | null)[]>();
       this.#values.set(group.id, own);
-      for (const row of rows) own.set(row[0]!, places.map((at) => row[at] ?? null));
+      for (const row of rows) {
+        const by = group.place === "price" ? this.priceFactor(row[0]!) : 1;
+        own.set(row[0]!, places.map((at) => (row[at] === null || row[at] === undefined ? null : row[at] * by)));
+      }
       if (this.groups.some((g) => g.id === group.id)) continue;
       more = true;
       this.groups.push(ofValues(group, own));

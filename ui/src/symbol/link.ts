@@ -1,6 +1,8 @@
-/** The address of a chart: #AAPL/1m?style=heikin&with=rsi_21,bbands_20_2&compare=MSFT */
+/** The address of a chart: #AAPL/1m?style=heikin&with=rsi_21,bbands_20_2&compare=MSFT&adjust=split */
 
 import type { Place } from "../live/protocol.ts";
+import { ADJUSTMENTS } from "./adjusting.ts";
+import type { Adjustment } from "./adjusting.ts";
 
 export const STYLES = ["candles", "line", "heikin"] as const;
 export type Style = (typeof STYLES)[number];
@@ -14,6 +16,7 @@ export interface Chosen {
 /** What an address says beside the place. Null: nothing of it. */
 export interface Choice {
   style: Style | null;
+  adjust: Adjustment;
   /** Every indicator that is shown. */
   shown: Chosen[] | null;
   compare: string[];
@@ -42,6 +45,7 @@ export function readChoice(hash: string): Choice {
   const [open = "", name = "bar"] = (said.get("receipt") ?? "").split("~");
   return {
     style: STYLES.find((style) => style === said.get("style")) ?? null,
+    adjust: ADJUSTMENTS.find((one) => one === said.get("adjust")) ?? "none",
     shown: said.has("with") ? readChosen(said.get("with")!) : null,
     compare: [...new Set((said.get("compare") ?? "").split(",").filter(Boolean))].slice(0, COMPARED_MAX),
     receipt: /^\d{1,16}(\.\d{1,6})?$/.test(open) ? { open: Number(open), name: name || "bar" } : null,
@@ -65,6 +69,7 @@ export function writeChosen(shown: readonly Chosen[]): string {
 export function writeLink(place: Place, choice: Partial<Choice> = {}): string {
   const parts: string[] = [];
   if (choice.style && choice.style !== "candles") parts.push(`style=${choice.style}`);
+  if (choice.adjust && choice.adjust !== "none") parts.push(`adjust=${choice.adjust}`);
   if (choice.shown) parts.push(`with=${writeChosen(choice.shown)}`);
   if (choice.compare?.length) parts.push(`compare=${choice.compare.map(encodeURIComponent).join(",")}`);
   if (choice.receipt) parts.push(`receipt=${choice.receipt.open}~${encodeURIComponent(choice.receipt.name)}`);

@@ -7,6 +7,8 @@ import type { Palette } from "../base/palette.ts";
 import { BAR_WIDTH, COL } from "../live/protocol.ts";
 import type { Place, Row } from "../live/protocol.ts";
 import type { Changes, Store } from "../live/store.ts";
+import { Adjusting, multiplied, stepAt, tellAction } from "./adjusting.ts";
+import type { Adjustment } from "./adjusting.ts";
 import { Bars, placeOf } from "./bars.ts";
 import { Chart } from "./chart.ts";
 import { Choices } from "./choices.ts";
@@ -22,7 +24,7 @@ import { inOrder } from "./older.ts";
 import { Others } from "./others.ts";
 import type { Picker } from "./picker/dialog.ts";
 import type { ReceiptPanel } from "./receipt/panel.ts";
-import { CompareField, StyleSwitch, showChips } from "./tools.ts";
+import { AdjustSwitch, CompareField, StyleSwitch, showChips } from "./tools.ts";
 import { Values } from "./values.ts";
 
 const NEAR_THE_BEGINNING = 60; // bars before the first in view, when older ones are asked for
@@ -35,10 +37,12 @@ export class Screen {
   readonly #legends: Legends;
   readonly #values = new Values((name) => this.#openReceipt(name));
   readonly #history = new History((rows, columns) => this.#takeOlder(rows, columns), () => this.#showHistory());
-  readonly #computed = new Computed(() => this.#showWhole(), () => this.#chart.refreshValues());
+  readonly #computed = new Computed(() => this.#showWhole(), () => this.#chart.refreshValues(), (time) => this.#priceFactor(time));
+  readonly #adjusting = new Adjusting(() => this.#showActions());
   readonly #others = new Others(() => this.#showOthers());
   readonly #facts: Facts;
   readonly #styles = new StyleSwitch((style) => this.#choose(() => this.#choices.setStyle(style)));
+  readonly #adjustments = new AdjustSwitch((adjustment) => this.#adjust(adjustment));
   #palette: Palette = readPalette();
   #place: Place | null = null;
   #groups: Group[] = []; // what the engine computes
@@ -88,8 +92,10 @@ export class Screen {
 
   /** What an address says beside the place. */
   read(choice: Choice): void {
+    const { adjust } = this.#choices;
     this.#choices.read(choice);
     this.#receipt = choice.receipt;
+    if (adjust !== this.#choices.adjust) this.#reload();
   }
 
   see(place: Place): void {
@@ -99,6 +105,8 @@ export class Screen {
     if (same) return;
     this.#history.begin(place);
     this.#bars.begin([]);
+    this.#adjusting.begin(place);
+    this.#showActions();
   }
 
   leave(): void {
@@ -139,8 +147,9 @@ export class Screen {
   #takeWhole(): void {
     if (!this.isShown) return;
     const fresh = this.#bars.rows.length === 0;
-    if (fresh) this.#bars.begin(this.store.chart!.rows);
-    else this.#bars.again(this.store.chart!.rows);
+    const live = this.#shown(this.store.chart!.rows);
+    if (fresh) this.#bars.begin(live);
+    else this.#bars.again(live);
     this.#showWhole();
     this.#showHistory();
     this.#needOlder();
@@ -148,12 +157,13 @@ export class Screen {
   }
 
   #takeBetween(): void {
-    this.#bars.again(this.store.chart!.rows);
+    this.#bars.again(this.#shown(this.store.chart!.rows));
     this.#chart.refill(this.#bars.rows);
     this.#computed.changed(this.store.chart!.rows);
   }
 
-  #takeRows(rows: Row[]): void {
+  #takeRows(told: Row[]): void {
+    const rows = this.#shown(told);
     const inOrder = this.#bars.change(rows);
     if (inOrder) this.#chart.update(rows);
     else this.#chart.refill(this.#bars.rows);
@@ -164,7 +174,7 @@ export class Screen {
 
   #takeOlder(page: Row[], columns: string[]): void {
     const before = this.#bars.rows[0]?.[0] ?? 0;
-    const came = this.#bars.before(inOrder(page, columns, this.store.columns));
+    const came = this.#bars.before(this.#shown(inOrder(page, columns, this.store.columns)));
     if (!came || !this.#place) return;
     this.#chart.prepend(this.#bars.rows);
     this.#name();
@@ -172,6 +182,41 @@ export class Screen {
     this.#others.load(this.#bars.rows);
     this.#facts.follow(this.#place, this.#bars.rows);
     if (this.#receipt) this.#showReceipt(false);
+  }
+
+  // Splits and dividends
+
+  /** Rows as the chart shows them. */
+  #shown(rows: readonly Row[]): Row[] {
+    const steps = this.#adjusting.steps(this.#choices.adjust);
+    if (!steps.length) return [...rows];
+    const prices = this.#groups.filter((group) => group.place === "price");
+    return multiplied(rows, steps, prices.flatMap((group) => group.lines.map((line) => line.column)));
+  }
+
+  #priceFactor(time: number): number {
+    return stepAt(this.#adjusting.steps(this.#choices.adjust), time)?.price ?? 1;
+  }
+
+  #adjust(adjustment: Adjustment): void {
+    this.#choices.adjust = adjustment;
+    this.#reload();
+    this.onChoice();
+  }
+
+  #showActions(): void {
+    this.#adjustments.offer(this.#adjusting.actions);
+    this.#chart.setActions(this.#adjusting.actions);
+    if (this.#adjusting.actions.length && this.#choices.adjust !== "none") this.#reload();
+  }
+
+  /** All rows anew, since they are multiplied otherwise. */
+  #reload(): void {
+    if (!this.#place) return;
+    this.#computed.forget();
+    this.#history.begin(this.#place);
+    this.#bars.begin([]);
+    this.#takeWhole();
   }
 
   #needOlder(now = false): void {
@@ -230,6 +275,7 @@ export class Screen {
     const colored = (group: Group): Group => shown.find((one) => one.id === group.id) ?? group;
     const computed = this.#computed.groups;
     this.#styles.show(this.#choices.style);
+    this.#adjustments.show(this.#choices.adjust);
     showChips({
       engine: this.#groups,
       computed,
@@ -255,6 +301,15 @@ export class Screen {
     if (!this.#place || !this.isShown) return;
     this.#legends.show({ ...this.#place, decimals: this.decimals, columns: this.store.columns, compared: this.#chart.comparison.on ? this.#compared() : [] });
     this.#values.show(this.#chart, this.decimals);
+    this.#title();
+  }
+
+  /** The chart's title is what was split or paid at the bar under the pointer. */
+  #title(): void {
+    const row = this.#chart.pointing ? this.#chart.looked : null;
+    const words = row ? this.#chart.actionsAt(row).map(tellAction).join(", ") : "";
+    if (words) set(byId("chart"), "title", words);
+    else byId("chart").removeAttribute("title");
   }
 
   /** The bar looked at, for who hears the page. */
@@ -264,7 +319,7 @@ export class Screen {
     const of = (column: number): string => price(row[column], this.decimals);
     const [open, close] = [row[COL.open] ?? 0, row[COL.close] ?? 0];
     const state = revisionText(row[COL.revision] ?? 0);
-    say(byId("chart-said"), `${barTime(row[0] as number, this.#place.timeframe)}, open ${of(COL.open)}, high ${of(COL.high)}, low ${of(COL.low)}, close ${of(COL.close)}, ${percent(open ? (100 * (close - open)) / open : 0)}${state ? `, ${state}` : ""}`);
+    say(byId("chart-said"), `${barTime(row[0] as number, this.#place.timeframe)}, open ${of(COL.open)}, high ${of(COL.high)}, low ${of(COL.low)}, close ${of(COL.close)}, ${percent(open ? (100 * (close - open)) / open : 0)}${state ? `, ${state}` : ""}${this.#chart.actionsAt(row).map((action) => `, ${tellAction(action)}`).join("")}`);
   }
 
   #showOthers(): void {

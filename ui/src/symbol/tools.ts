@@ -1,41 +1,68 @@
 /** The switches above the chart: its style, indicators, and the symbols beside it. */
 
 import { byId, el, set } from "../base/dom.ts";
+import { ADJUSTMENTS } from "./adjusting.ts";
+import type { Action, Adjustment } from "./adjusting.ts";
 import type { Group } from "./indicators.ts";
 import { STYLES } from "./link.ts";
 import type { Style } from "./link.ts";
 
-const NAMES: Record<Style, string> = { candles: "Candles", line: "Line", heikin: "Heikin-Ashi" };
+const STYLE_NAMES: Record<Style, string> = { candles: "Candles", line: "Line", heikin: "Heikin-Ashi" };
+const ADJUSTMENT_NAMES: Record<Adjustment, string> = { none: "Raw", split: "Split-adjusted", all: "Total return" };
 
-/** The style switch: a radio group that arrow keys move in. */
-export class StyleSwitch {
-  readonly #root = byId("styles");
+/** A radio group that arrow keys move in. */
+class Switch<Value extends string> {
+  readonly root: HTMLElement;
 
-  constructor(private readonly onChoose: (style: Style) => void) {
-    this.#root.append(
-      ...STYLES.map((style) => {
-        const button = el("button", { type: "button", role: "radio", "data-style": style }, NAMES[style]);
-        button.addEventListener("click", () => this.onChoose(style));
+  constructor(
+    id: string,
+    private readonly values: readonly Value[],
+    names: Record<Value, string>,
+    private readonly onChoose: (value: Value) => void,
+  ) {
+    this.root = byId(id);
+    this.root.append(
+      ...values.map((value) => {
+        const button = el("button", { type: "button", role: "radio", "data-value": value }, names[value]);
+        button.addEventListener("click", () => this.onChoose(value));
         return button;
       }),
     );
-    this.#root.addEventListener("keydown", (event) => {
+    this.root.addEventListener("keydown", (event) => {
       const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      const at = [...this.#root.children].indexOf(document.activeElement as Element);
+      const at = [...this.root.children].indexOf(document.activeElement as Element);
       if (!by || at < 0) return;
       event.preventDefault();
-      const next = (at + by + STYLES.length) % STYLES.length;
-      this.onChoose(STYLES[next]!);
-      (this.#root.children[next] as HTMLElement).focus();
+      const next = (at + by + this.values.length) % this.values.length;
+      this.onChoose(this.values[next]!);
+      (this.root.children[next] as HTMLElement).focus();
     });
   }
 
-  show(style: Style): void {
-    for (const button of this.#root.children) {
-      const on = (button as HTMLElement).dataset["style"] === style;
+  show(value: Value): void {
+    for (const button of this.root.children) {
+      const on = (button as HTMLElement).dataset["value"] === value;
       set(button, "aria-checked", String(on));
       set(button, "tabindex", on ? "0" : "-1");
     }
+  }
+}
+
+/** The style of the chart. */
+export class StyleSwitch extends Switch<Style> {
+  constructor(onChoose: (style: Style) => void) {
+    super("styles", STYLES, STYLE_NAMES, onChoose);
+  }
+}
+
+/** What prices are adjusted for. It is there where there is something to adjust for. */
+export class AdjustSwitch extends Switch<Adjustment> {
+  constructor(onChoose: (adjustment: Adjustment) => void) {
+    super("adjust", ADJUSTMENTS, ADJUSTMENT_NAMES, onChoose);
+  }
+
+  offer(actions: readonly Action[]): void {
+    this.root.hidden = actions.length === 0;
   }
 }
 

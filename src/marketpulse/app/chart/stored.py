@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from marketpulse.errors import EnvironmentProblem, ParameterError
+from marketpulse.model.adjusting import Adjust
 from marketpulse.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
 
 SESSION_VWAP = "session_vwap"  # the indicator `vwap`, beside a bar's own
 BEFORE_MAX = 200_000  # bars before the first one wanted that indicators are begun from
+_VIEWS: dict[Adjust, str] = {"none": "bars", "split": "bars_adjusted", "all": "bars_total_return"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = "symbol, timeframe, open_time, close_time, open_time_ns, close_time_ns, open, high, low, close, volume, vwap, trade_count, revision"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bars that open in [start_ns, end_ns), the newest `bars` of them. None is no bound."""
+    """Bars that open in [start_ns, end_ns), the newest `bars` of them. None is no bound. `adjust`: for what prices and
+    volumes are adjusted."""
 
     start_ns: int | None = None
     end_ns: int | None = None
     bars: int | None = None
+    adjust: Adjust = "none"
 
 
 def stored_bars(settings: Settings, symbol: str, timeframe: str, span: Span) -> pa.Table:
@@ -45,7 +49,9 @@ def stored_bars(settings: Settings, symbol: str, timeframe: str, span: Span) -> 
             wanted.append(f"open_time_ns < {span.end_ns:d}")
         where = " AND ".join(wanted)
         newest = "" if span.bars is None else f" LIMIT {span.bars:d}"
-        rows = query.run(f"SELECT {_COLUMNS} FROM bars WHERE {where} ORDER BY open_time_ns DESC{newest}")  # noqa: S608
+        rows = query.run(
+            f"SELECT {_COLUMNS} FROM {_VIEWS[span.adjust]} WHERE {where} ORDER BY open_time_ns DESC{newest}"  # noqa: S608
+        )
         if rows.num_rows == 0:
             raise _nothing(query, symbol, timeframe, settings)
         return _turned(rows)
@@ -53,7 +59,9 @@ def stored_bars(settings: Settings, symbol: str, timeframe: str, span: Span) -> 
         query.close()
 
 
-def older_bars(settings: Settings, symbol: str, timeframe: str, before_ns: int) -> pa.Table:
+def older_bars(
+    settings: Settings, symbol: str, timeframe: str, before_ns: int, adjust: Adjust = "none"
+) -> pa.Table:
     """Those that open before, oldest first, the newest BEFORE_MAX of them: what indicators begin with."""
     from marketpulse.query import LakeQuery
 
@@ -62,7 +70,7 @@ def older_bars(settings: Settings, symbol: str, timeframe: str, before_ns: int) 
         series = (
             f"symbol = {_text(symbol)} AND timeframe = {_text(timeframe)} AND open_time_ns < {before_ns:d}"
         )
-        text = f"SELECT {_COLUMNS} FROM bars WHERE {series} ORDER BY open_time_ns DESC LIMIT {BEFORE_MAX}"  # noqa: S608
+        text = f"SELECT {_COLUMNS} FROM {_VIEWS[adjust]} WHERE {series} ORDER BY open_time_ns DESC LIMIT {BEFORE_MAX}"  # noqa: S608
         return _turned(query.run(text))
     finally:
         query.close()

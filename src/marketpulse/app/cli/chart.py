@@ -19,6 +19,14 @@ class ThemeName(StrEnum):
     LIGHT = "light"
 
 
+class Adjusted(StrEnum):
+    """For what prices are adjusted."""
+
+    NONE = "none"
+    SPLIT = "split"
+    ALL = "all"
+
+
 class Style(StrEnum):
     """How prices are drawn."""
 
@@ -44,6 +52,7 @@ def chart(
     indicators: Annotated[str, typer.Option(help="What to draw beside; see `marketpulse indicators`. \"\": nothing.")] = "sma(20),rsi(14)",
     theme: Annotated[ThemeName, typer.Option(help="Its colours.")] = ThemeName.DARK,
     size: Annotated[str, typer.Option(metavar="WxH", help="In pixels; a PNG has twice as many each way.")] = "1200x675",
+    adjust: Annotated[Adjusted, typer.Option(help="Prices and volumes adjusted for splits, or for dividends too.")] = Adjusted.NONE,
     style: Annotated[Style, typer.Option(help="How prices are drawn.")] = Style.CANDLES,
     config: Config = None,
 ) -> None:  # fmt: skip
@@ -66,6 +75,7 @@ def chart(
         None if start is None else time_ns(start, "--from"),
         None if end is None else time_ns(end, "--to"),
         bars if bars is not None or start is not None else USUAL_BARS,
+        adjust.value,
     )
     settings = read_settings(config)
     from marketpulse.app.chart import Look

@@ -200,15 +200,16 @@ def stdin(
 
 @kinds.command()
 def live(
-    symbols: Annotated[list[str], typer.Argument(help="Pairs of one vendor: BTC-USD, binance:BTCUSDT.")],
+    symbols: Annotated[list[str], typer.Argument(help="Pairs or stocks of one vendor: BTC-USD, binance:BTCUSDT, alpaca:AAPL.")],
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every message as it came, in this directory.")] = None,
     with_venue: Annotated[bool, typer.Option("--with-venue", help="Symbols carry the venue: BTC-USDT.BINANCE.")] = False,
     config: Config = None,
 ) -> None:  # fmt: skip
-    """Feed in trades and quotes of Coinbase or Binance as they happen; no key is needed.
+    """Feed in trades and quotes as they happen: pairs of Coinbase or Binance without a key, stocks with one.
 
     \b
     marketpulse produce live BTC-USD ETH-USD
+    marketpulse produce live AAPL
     marketpulse produce live binance:BTCUSDT --record recordings
     """
     settings = read_settings(config)
@@ -217,7 +218,7 @@ def live(
     sources = live_sources(settings, symbols, record, with_venue)
     if len(sources) > 1:
         raise ParameterError(
-            f"these are pairs of {' and '.join(sources)}: one process feeds one vendor; `up --live` starts both"
+            f"these come from {' and '.join(sources)}: one process feeds one vendor; `up --live` starts all of them"
         )
     [(name, source)] = sources.items()
     _feed(settings, name, source, again=False)

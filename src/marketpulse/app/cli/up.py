@@ -17,7 +17,7 @@ def up(
     run_for: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop by itself after this, such as 30s.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
     source: Annotated[list[str] | None, typer.Option(help="Feed in only this source. May be given again.")] = None,
-    live: Annotated[list[str] | None, typer.Option(metavar="PAIRS", help="Feed in these pairs as they trade, such as BTC-USD,ETH-USD or binance:BTCUSDT. May be given again.")] = None,
+    live: Annotated[list[str] | None, typer.Option(metavar="PAIRS", help="Feed in these as they trade: BTC-USD,ETH-USD, binance:BTCUSDT, AAPL, alpaca:AAPL. May be given again.")] = None,
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="With --live: keep every message as it came, in this directory.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The page's port; 0: a free one.")] = None,
     config: Config = None,
@@ -29,6 +29,7 @@ def up(
     \b
     marketpulse up
     marketpulse up --live BTC-USD
+    marketpulse up --live AAPL
     marketpulse up --for 30s --no-browser
     KAFKA_BOOTSTRAP_SERVERS=kafka:9092 marketpulse up
     """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
 from marketpulse.app.notebook.bars import Kind, as_kind
 from marketpulse.errors import ParameterError, QueryRefused
+from marketpulse.model.adjusting import Adjust
 
 if TYPE_CHECKING:
     from marketpulse.app.notebook.following import Live
@@ -22,12 +23,14 @@ def stored(
     end: str | None = None,
     bars: int | None = None,
     indicators: str = "",
+    adjust: Adjust = "none",
     frame: Kind = "polars",
 ) -> Any:
     """The stored bars of a symbol, the last revision of each, oldest first; with a column for each value of
     `indicators`, such as "sma(20),rsi(14)", by the engine's own operators over all that is stored before.
 
     `start` and `end` are times such as 2024-05-01 or 2024-05-01T09:30 (UTC); of what lies between, the newest `bars`.
+    `adjust`: prices and volumes as they are stored ("none"), adjusted for splits ("split"), or for dividends too ("all").
     `frame`: polars, pandas or arrow. It reads the lake of this directory's settings; no server and no broker is needed.
 
     Raises ParameterError for a symbol, timeframe or indicator that there is not, EnvironmentProblem when nothing is
@@ -38,11 +41,11 @@ def stored(
     settings = load_settings(None)
     first = None if start is None else time_ns(start, "start")
     last = None if end is None else time_ns(end, "end")
-    rows = stored_bars(settings, symbol, timeframe, Span(first, last, bars))
+    rows = stored_bars(settings, symbol, timeframe, Span(first, last, bars, adjust))
     if indicators.strip():
         import pyarrow as pa
 
-        older = older_bars(settings, symbol, timeframe, rows.column("open_time_ns")[0].as_py())
+        older = older_bars(settings, symbol, timeframe, rows.column("open_time_ns")[0].as_py(), adjust)
         whole = with_indicators(pa.concat_tables([older, rows]), indicators, settings)
         rows = whole.slice(older.num_rows)
     return as_kind(rows, frame)

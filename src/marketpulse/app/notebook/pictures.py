@@ -9,6 +9,7 @@ from marketpulse.app.chart.picture import Look, Picture
 from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
 from marketpulse.app.engine_config import specs_of
 from marketpulse.app.notebook.bars import bars_of
+from marketpulse.model.adjusting import Adjust
 
 if TYPE_CHECKING:
     from marketpulse.settings import Settings
@@ -25,6 +26,7 @@ def chart(
     start: str | None = None,
     end: str | None = None,
     bars: int | None = USUAL_BARS,
+    adjust: Adjust = "none",
     theme: Literal["dark", "light"] = "light",
     style: Literal["candles", "line"] = "candles",
     size: tuple[int, int] = (960, 540),
@@ -33,8 +35,8 @@ def chart(
     frame with a column of times and open, high, low, close.
 
     It shows itself in a notebook, as a picture that its exports keep; `save("x.png")`, .svg and .html write it.
-    `start` and `end` are times such as 2024-05-01 (UTC); of what lies between, the newest `bars` are shown. Indicators
-    begin with the first bar that is stored, or that the frame has.
+    `start` and `end` are times such as 2024-05-01 (UTC); of what lies between, the newest `bars` are shown. A symbol's
+    prices and volumes are adjusted for splits ("split") or for splits and dividends ("all"). Indicators begin with the first bar that is stored, or that the frame has.
 
     Raises ParameterError for what is not there, unknown or cannot be drawn.
     """
@@ -42,7 +44,7 @@ def chart(
     first = None if start is None else time_ns(start, "start")
     last = None if end is None else time_ns(end, "end")
     if isinstance(what, str):
-        span = Span(first, last, bars)
+        span = Span(first, last, bars, adjust)
         return stored_picture(_settings(), what, timeframe or "1d", span, indicators, look)
     table, symbol, found = bars_of(what)
     whole = with_indicators(table, indicators, _settings())
@@ -61,7 +63,9 @@ def stored_picture(
     specs = specs_of(settings.engine, indicators) if indicators.strip() else ()
     shown = stored_bars(settings, symbol, timeframe, span)
     before = (
-        older_bars(settings, symbol, timeframe, shown.column("open_time_ns")[0].as_py()) if specs else None
+        older_bars(settings, symbol, timeframe, shown.column("open_time_ns")[0].as_py(), span.adjust)
+        if specs
+        else None
     )
     whole = shown if before is None else pa.concat_tables([before, shown])
     drawn = with_indicators(whole, indicators, settings).slice(whole.num_rows - shown.num_rows)

@@ -107,7 +107,10 @@ def serve_feed(
     alerts = AlertRulesApi(lambda: _alert_desk(settings))
     ask = AskApi(lambda: _desk(settings), settings.sql)
     routers = [pipeline.router(), sources.router(), charts.router(), alerts.router(), ask.router()]
-    app = create_app(board, settings.serve, sql=sql, stored=past, alerts=recent, routers=routers)
+    app = create_app(
+        board, settings.serve, sql=sql, stored=past, alerts=recent, routers=routers,
+        in_prices=lambda column: _in_prices(settings, column),
+    )  # fmt: skip
     server = WebServer(app, settings.serve)
     server.start()
     try:
@@ -151,6 +154,12 @@ def _chart_desk(settings: Settings) -> ChartDesk:
     from marketpulse.app.charts.desk import LiveDesk  # as late as the others
 
     return LiveDesk(settings)
+
+
+def _in_prices(settings: Settings, column: str) -> bool:
+    from marketpulse.app.charts.catalogue import in_prices, indicators_of  # as late as the others
+
+    return in_prices(column, indicators_of(settings.engine))
 
 
 def _history(settings: Settings) -> History:

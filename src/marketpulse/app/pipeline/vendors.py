@@ -1,6 +1,6 @@
 """Opens the sources of vendors that have a key, a rate or a calendar: its protocol, its key, its limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import SecretStr
 
@@ -13,17 +13,20 @@ from marketpulse.settings import (
     FinnhubBarsSettings,
     FinnhubSettings,
     KeySettings,
-    PolledSettings,
     PolygonSettings,
     Settings,
     YahooSettings,
 )
 from marketpulse.sources import alpha_vantage, finnhub_bars, yahoo
+from marketpulse.sources.actions.ledger import Ledger
+from marketpulse.sources.actions.vendors import AlphaVantageActions, AlphaVantageDays, YahooActions
+from marketpulse.sources.news.ledger import NewsLedger
 from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
 from marketpulse.sources.rest.polled import PolledSource, Vendor
+from marketpulse.sources.streaming.aside import Aside
 from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
-from marketpulse.sources.streaming.vendors import TIMED
+from marketpulse.sources.streaming.vendors import ASIDE, TIMED
 
 
 def open_polled(
@@ -44,7 +47,8 @@ def open_polled(
         source, chosen.base_url, yahoo.rate(chosen), judge=yahoo.judge, headers=yahoo.HEADERS,
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
-    return _polled(vendor, client, chosen, source, clock, alive)
+    actions = YahooActions() if chosen.corporate_actions else None
+    return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive, actions=actions)
 
 
 def open_timed(
@@ -54,8 +58,29 @@ def open_timed(
     vendor = TIMED[chosen.kind]
     return TimedSource(
         vendor, chosen, _credentials(settings.keys, chosen.kind), source, settings.engine.lateness_ms * 1_000_000,
-        trading=open_between(vendor.calendar(chosen)), clock=clock,
+        trading=open_between(vendor.calendar(chosen)), clock=clock, aside=_aside(chosen, source),
     )  # fmt: skip
+
+
+def _aside(
+    chosen: AlpacaSettings | PolygonSettings | FinnhubSettings, source: str
+) -> Callable[[RestClient, Sequence[str]], Aside] | None:
+    """What a feed's vendor is asked beside it. Pairs have neither."""
+    stocks = chosen.feed != "crypto" if isinstance(chosen, AlpacaSettings) else True
+    if isinstance(chosen, PolygonSettings):
+        stocks = chosen.market == "stocks"
+    if not stocks or not (chosen.corporate_actions or chosen.news):
+        return None
+    actions, news = ASIDE[chosen.kind]
+
+    def opened(client: RestClient, symbols: Sequence[str]) -> Aside:
+        named = [symbol for symbol in symbols if ":" not in symbol]  # BINANCE:BTCUSDT
+        return Aside(
+            source, client, Ledger(actions, source, named) if chosen.corporate_actions else None,
+            NewsLedger(news, source, named, chosen.news_every_s) if chosen.news else None,
+        )  # fmt: skip
+
+    return opened
 
 
 def _credentials(keys: KeySettings, kind: str) -> Credentials:
@@ -88,7 +113,9 @@ def _alpha_vantage(
         key=Key(key, parameter="apikey"), budget=None if allowance is None else Budget(allowance, file, clock),
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
-    return _polled(vendor, client, chosen, source, clock, alive)
+    of_days = AlphaVantageDays() if chosen.function == "daily_adjusted" else AlphaVantageActions()
+    actions = of_days if chosen.corporate_actions else None
+    return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive, actions=actions)
 
 
 def _finnhub_bars(
@@ -101,17 +128,6 @@ def _finnhub_bars(
         source, chosen.base_url, finnhub_bars.rate(chosen), key=Key(key, header="X-Finnhub-Token"),
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
-    return _polled(vendor, client, chosen, source, clock, alive)
-
-
-def _polled(
-    vendor: Vendor,
-    client: RestClient,
-    chosen: PolledSettings,
-    source: str,
-    clock: Clock,
-    alive: Callable[[], None],
-) -> PolledSource:
     return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive)
 
 

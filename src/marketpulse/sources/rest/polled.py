@@ -8,8 +8,7 @@ vendor may be as late as it is. The log's watermark follows its heartbeats only:
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,13 +19,16 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS, Timeframe
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import PolledSettings
+from marketpulse.sources.actions.ledger import ActionsVendor, Ledger
+from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.pace import ROWS_MAX
 from marketpulse.sources.rest.answer import Answer
 from marketpulse.sources.rest.bar_answer import Reading
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.faults import Refused
-from marketpulse.sources.rest.place import read_place, write_place
+from marketpulse.sources.rest.place import read_beside, read_place, write_place
+from marketpulse.sources.rest.question import Question
 from marketpulse.sources.rest.standing import Standing, Taken
 from marketpulse.sources.rest.turns import Turns
 from marketpulse.sources.symbols import ours
@@ -39,15 +41,6 @@ _LONGEST_S = 3_600.0
 _QUIET_S = 900.0  # between two questions while the venue is closed
 _FAULTS_MAX = 10_000
 _REFUSED_S = 3_600.0  # before a symbol that the vendor does not know is asked for again; doubled up to a day
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One request: how to ask, and whether the answer may begin behind `since`."""
-
-    path: str
-    parameters: Mapping[str, str]
-    truncated: bool = False
 
 
 class Vendor(Protocol):
@@ -66,7 +59,8 @@ class Vendor(Protocol):
 
 
 class PolledSource:
-    """A `Source` over a `Vendor`. `source` is the name that its rows carry."""
+    """A `Source` over a `Vendor`. `source` is the name that its rows carry. `actions`: how splits and dividends are asked
+    for; None: they are not."""
 
     def __init__(
         self,
@@ -77,6 +71,7 @@ class PolledSource:
         *,
         clock: Clock | None = None,
         alive: Callable[[], None] = lambda: None,
+        actions: ActionsVendor | None = None,
     ) -> None:
         self._vendor = vendor
         self._client = client
@@ -93,6 +88,7 @@ class PolledSource:
             str, int
         ] = {}  # of symbols that are not asked for any more: kept, they may come back
         self._unknown: dict[str, int] = {}  # symbol -> how often in a row the vendor did not know it
+        self._ledger = None if actions is None else Ledger(actions, source, symbols)
         self._tape: Tape | None = None
         self._row = 0
         self._sending: tuple[str, int] = ("", 0)  # whose answer it is, and where that symbol stood before
@@ -107,6 +103,8 @@ class PolledSource:
         for symbol, standing in self._standing.items():
             standing.until_ns = until.get(symbol)
         self._tape, self._row = None, 0
+        if self._ledger is not None:
+            self._ledger.restore(read_beside(position))
         return Hello(
             source=self._source,
             mode="historical",
@@ -125,6 +123,8 @@ class PolledSource:
             self._clock.sleep(min(timeout_s, wait))
             return Polled()
         self._alive()
+        if self._ledger is not None and self._ledger.is_due(symbol, self._clock.now_ns()):
+            return self._ask_actions(self._ledger, symbol)
         return self._ask(symbol)
 
     def watermark_ns(self) -> int | None:
@@ -138,6 +138,24 @@ class PolledSource:
         self._client.close()
 
     # --- one question ---
+
+    def _ask_actions(self, ledger: Ledger, symbol: str) -> Polled:
+        """What of splits and dividends is new goes before the bars behind it."""
+        question = ledger.question(symbol, self._clock.now_ns())
+        try:
+            answer = self._client.get(question.path, question.parameters)
+        except Refused as error:
+            ledger.refused(self._clock.now_ns())
+            get_logger().warning(
+                "corporate_actions_refused", source=self._source, symbol=symbol, error=str(error),
+                todo="set corporate_actions = false for this source if its plan does not have them",
+            )  # fmt: skip
+            return Polled()
+        actions, rejected = ledger.answered(answer)
+        rejected = [item for item in rejected if self._is_new(item)]
+        bodies = [action.body(symbol, self._source, action.ex_time_ns) for action in actions]
+        batches = [event_rows(bodies)] if bodies else []
+        return Polled(batches, self._position() if batches or rejected else None, rejected=rejected)
 
     def _ask(self, symbol: str) -> Polled:
         standing = self._standing[symbol]
@@ -190,7 +208,8 @@ class PolledSource:
         if self._tape is not None:  # a bar's time on the tape is its close
             symbol, before_ns = self._sending
             reached[symbol] = max(before_ns, int(self._tape.time_ns[self._row - 1]))
-        return write_place({**self._former, **reached})
+        beside = None if self._ledger is None else self._ledger.position()
+        return write_place({**self._former, **reached}, beside)
 
     def _is_new(self, item: RejectedInput) -> bool:
         """Whether this row has not been set aside before."""

@@ -14,6 +14,7 @@ from marketpulse.sources.times import Mask
 _REMEMBERED = 1_000  # bars of a symbol whose values are known, to notice that the vendor changes one
 _VALUES = ("open", "high", "low", "close", "volume")
 _Values = tuple[float, ...]
+_ROUNDED = 1e-6  # a price that was divided by a split's ratio and multiplied again
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Standing:
             at = int(opens[i])
             known = self._seen.get(at)
             fresh = self.until_ns is None or int(closes[i]) > self.until_ns
-            if fresh or (known is not None and known != values[i]):
+            if fresh or (known is not None and _differ(known, values[i])):
                 changed += not fresh
             elif known is not None or self._seen_from_ns is None or at < self._seen_from_ns:
                 continue  # sent, in this run or in one before
@@ -100,3 +101,8 @@ class Standing:
 
     def _promise(self, ns: int) -> None:
         self.promise_ns = ns if self.promise_ns is None else max(self.promise_ns, ns)
+
+
+def _differ(known: _Values, told: _Values) -> bool:
+    """Whether a vendor tells a bar otherwise, and does not only round it."""
+    return any(abs(a - b) > _ROUNDED * max(abs(a), abs(b)) for a, b in zip(known, told, strict=True))

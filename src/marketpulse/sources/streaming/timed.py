@@ -19,14 +19,17 @@ from marketpulse.sources.rest.backoff import Backoff
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.limits import Rate
 from marketpulse.sources.rest.secret import Key, Veil
+from marketpulse.sources.streaming.aside import Aside, OpenAside
 from marketpulse.sources.streaming.connection import Connection, Item
 from marketpulse.sources.streaming.delays import Delays
 from marketpulse.sources.streaming.recording import Recorder
 from marketpulse.sources.streaming.timed_intake import TimedIntake
 from marketpulse.sources.streaming.timed_refill import TimedRefill
 from marketpulse.sources.streaming.vendor import Credentials, TimedVendor
+from marketpulse.telemetry import get_logger
 
 _MESSAGES_MAX = 5_000  # of one poll
+_BESIDE = "beside"  # in a position, among the symbols, which are in capitals
 _DAY_NS = 86_400 * 10**9
 
 
@@ -58,10 +61,16 @@ class TimedSource:
     clock: Clock = field(default_factory=SystemClock)
     backoff_s: tuple[float, float] = (1.0, 60.0)
     settle_s: float = 2.0
+    silent_s: float = 3_600.0
+    aside: OpenAside | None = None  # what its vendor is asked beside the feed
     _intake: TimedIntake = field(init=False)
     _connection: Connection | None = None
     _refill: TimedRefill | None = None
+    _aside: Aside | None = None
+    _clients: list[RestClient] = field(default_factory=list)
     _recorder: Recorder | None = None
+    _unheard: set[str] | None = None  # the vendor's symbols, until it is said which of them are silent
+    _open_since: float | None = None
     _delays: Delays = field(default_factory=Delays)
 
     def start(self, position: str | None) -> Hello:
@@ -75,13 +84,22 @@ class TimedSource:
             vendor, self.source, settings.url, symbols, settings.trades, settings.quotes, settings.bars,
             trading=self.trading, late_ns=int(settings.late_s * 1e9),
         )  # fmt: skip
-        if position is not None:
-            self._intake.restore(json.loads(position))
+        self._unheard = set(symbols)
+        kept = {} if position is None else json.loads(position)
+        beside = kept.pop(_BESIDE, {})
+        self._intake.restore(kept)
         if settings.record is not None:
             self._recorder = Recorder(settings.record, self.source, vendor.name)
         if settings.refill and (settings.trades or settings.bars):
             self._refill = self._refilling()
             self._refill.start()
+        if self.aside is not None:
+            self._aside = self.aside(self._asking(self._beside_per_minute()), list(symbols.values()))
+            self._aside.start(beside)
+            aside = self._aside
+            self._intake.beside = lambda: {_BESIDE: aside.position()}
+        elif beside:  # kept for when it is asked for again
+            self._intake.beside = lambda: {_BESIDE: beside}
         self._connection = self._connecting(tuple(symbols))
         self._connection.start()
         return Hello(
@@ -98,8 +116,10 @@ class TimedSource:
         self._take_messages(timeout_s)
         self._take_refilled()
         self._ask_for_missing()
+        self._take_aside()
         self._delays.note(self.clock.monotonic(), self._intake.delays_ns)
         self._look_for_refusals()
+        self._notice_silence()
         if not self._intake.waiting():
             return Polled()
         position = self._intake.position()  # before the rows: it may say that a gap is given up
@@ -115,7 +135,7 @@ class TimedSource:
         return self.clock.now_ns() - max(1, self.lateness_ns) - delay_ns
 
     def close(self) -> None:
-        for part in (self._connection, self._refill, self._recorder):
+        for part in (self._connection, self._refill, self._aside, self._recorder, *self._clients):
             if part is not None:
                 part.close()
 
@@ -136,14 +156,25 @@ class TimedSource:
             patient=lambda: not self.trading(self.clock.now_ns(), self.clock.now_ns()),
         )  # fmt: skip
 
+    def _beside_per_minute(self) -> int:
+        """The part of the key's rate that questions beside the feed have."""
+        return max(1, self.settings.requests_per_minute // 5)
+
+    def _asking(self, per_minute: int) -> RestClient:
+        """A client of its own for each kind of question: a fault of one path pauses no other."""
+        settings = self.settings
+        key, headers = self.vendor.rest_key(self.credentials)
+        client = RestClient(
+            self.source, settings.rest_url, Rate(per_minute, 60.0, burst=min(5, per_minute)), key=key, headers=headers,
+            judge=_judge, clock=self.clock, backoff=Backoff(*self.backoff_s),
+        )  # fmt: skip
+        self._clients.append(client)
+        return client
+
     def _refilling(self) -> TimedRefill:
         settings, vendor = self.settings, self.vendor
-        key, headers = vendor.rest_key(self.credentials)
-        rate = Rate(settings.requests_per_minute, 60.0, burst=min(5, settings.requests_per_minute))
-        client = RestClient(
-            self.source, settings.rest_url, rate, key=key, headers=headers, judge=_judge, clock=self.clock,
-            backoff=Backoff(*self.backoff_s),
-        )  # fmt: skip
+        beside = self._beside_per_minute() if self.aside is not None else 0
+        client = self._asking(max(1, settings.requests_per_minute - beside))
         return TimedRefill(
             lambda symbol, begin, end, page: vendor.history_request(settings, symbol, begin, end, page),
             vendor.parse_page, client, self.source, int(settings.overlap_s * 1e9),
@@ -179,6 +210,15 @@ class TimedSource:
             else:
                 self._intake.refilled(found.symbol, found.lost, found.rows, found.received_ns, found.last)
 
+    def _take_aside(self) -> None:
+        if self._aside is None:
+            return
+        brought = self._aside.poll(self.clock.now_ns())
+        for body in brought.bodies:
+            self._intake.event(body)
+        for item in brought.rejected:
+            self._intake.reject(item)
+
     def _ask_for_missing(self) -> None:
         declared, self._intake.declared = self._intake.declared, []
         for symbol, lost in declared:
@@ -193,6 +233,23 @@ class TimedSource:
                 self._intake.cut(symbol, lost, oldest_ns, why)
             if lost in self._intake.places[symbol].lost:
                 self._refill.ask(symbol, lost)
+
+    def _notice_silence(self) -> None:
+        """A symbol of which nothing came in an hour of trading: say so, once."""
+        now_ns = self.clock.now_ns()
+        watermark = self.watermark_ns()
+        if self._unheard is None or watermark is None or not self.trading(now_ns, now_ns):
+            self._open_since = None
+            return
+        self._open_since = self._open_since or self.clock.monotonic()
+        if self.clock.monotonic() - self._open_since < self.silent_s:
+            return
+        for symbol in sorted(self._unheard - self._intake.heard):
+            get_logger().warning(
+                "symbol_silent", source=self.source, symbol=symbol,
+                todo="nothing came for it in an hour of trading: look whether the vendor has it, and the key's plan",
+            )  # fmt: skip
+        self._unheard = None
 
     def _look_for_refusals(self) -> None:
         assert self._connection is not None  # noqa: S101  poll comes after start

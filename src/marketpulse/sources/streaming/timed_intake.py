@@ -129,6 +129,9 @@ class TimedIntake:
     parse: Callable[[bytes], Sequence[Parsed]] | None = None
     trading: Callable[[int, int], bool] = lambda a, b: True  # noqa: ARG005
     late_ns: int = 0  # how far the feed runs behind
+    beside: Callable[[], Mapping[str, Any]] = (
+        dict  # what else stands in the position, under names no symbol has
+    )
     places: dict[str, Place] = field(default_factory=dict)
     refusal: Refusal | None = None
     delays_ns: list[int] = field(default_factory=list)
@@ -245,13 +248,24 @@ class TimedIntake:
         """Whether there is something to drain, as a rough count."""
         return len(self._rows) + len(self._rejected)
 
-    def position(self) -> dict[str, list[list[int]]]:
+    def event(self, body: Mapping[str, Any]) -> None:
+        """A record that was asked for beside the feed."""
+        self._count(str(body["type"]))
+        self._rows.event(body)
+
+    def reject(self, item: RejectedInput) -> None:
+        """A part of an answer that was asked for beside the feed, and cannot be used."""
+        self._count("unusable")
+        self._rejected.append(item)
+
+    def position(self) -> dict[str, Any]:
         """By symbol: [newest time, marks of its step …], and for each gap [from, to, found, marks …]. Where it grows too
         long the oldest gaps are given up, and then marks are left out (those trades may come twice, and are dropped
         by the engine)."""
         marks_max = 50
+        beside = dict(self.beside())
         while True:
-            kept = {symbol: _kept(place, marks_max) for symbol, place in self.places.items()}
+            kept = {symbol: _kept(place, marks_max) for symbol, place in self.places.items()} | beside
             if len(json.dumps(kept, separators=(",", ":"))) <= POSITION_BYTES:
                 return kept
             candidates = [

@@ -34,7 +34,7 @@ class TimedRefill:
     """`ask` takes wishes at any time; `found` hands over what came.
 
     `request`: (symbol, from_ns, to_ns, page) -> what to ask, None: there is no such history. `read`: an answer's page.
-    The vendor's store may lag behind its feed: nothing is asked for before `wait_s` have passed.
+    The client is closed by its owner. The vendor's store may lag behind its feed: nothing is asked for before `wait_s` have passed.
     """
 
     request: Callable[[str, int, int, str | None], RestRequest | None]
@@ -69,7 +69,6 @@ class TimedRefill:
         self._wishes.put(None)
         if self._thread is not None:
             self._thread.join(5.0)
-        self.client.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -1,6 +1,6 @@
 """/api/bars and /api/indicators: a series as far as it is known, stored and live, page by page into the past."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,12 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from marketpulse.errors import ParameterError
+from marketpulse.model.adjusting import Adjust, Adjustments, Step
 from marketpulse.model.market import SYMBOL_BYTES_MAX
 from marketpulse.model.timeframe import Timeframe
 from marketpulse.ports import BarSpan
 from marketpulse.web.board import Board
-from marketpulse.web.problems import problem
-from marketpulse.web.rest.answers import Format, described_rows, form_of, next_link, tell_rows
+from marketpulse.web.problems import described, problem
+from marketpulse.web.rest.adjusting import InPrices, adjusted
+from marketpulse.web.rest.answers import Format, described_rows, form_of, next_link, tell, tell_rows
 from marketpulse.web.rest.seamless import Stretch, stretch
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.series import BAR_COLUMNS
@@ -43,6 +45,9 @@ class SeriesAsked(BaseModel):
     )
     limit: int = Field(500, ge=1, le=LIMIT_MAX, description="at most so many rows, the newest of the span")
     cursor: Time | None = Field(None, description="`next` of the page before; the other parameters as there")
+    adjust: Adjust = Field(
+        "none", description="`split`: prices and volumes as if no split had been; `all`: and no dividend"
+    )
     format: Format | None = Field(None, description="unset: by the header Accept")
 
     def span(self) -> BarSpan:
@@ -56,6 +61,37 @@ class ValuesAsked(SeriesAsked):
     names: str | None = Field(
         None, max_length=4_000, description="which, joined by commas; unset: all", examples=["sma_20,rsi_14"]
     )
+
+
+class ActionsAsked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str = Field(min_length=1, max_length=SYMBOL_BYTES_MAX, examples=["AAPL"])
+    timeframe: str = Field(pattern=r"^[1-9][0-9]{0,5}[smhdt]$", examples=["1d"])
+
+
+class ToldAction(BaseModel):
+    """A split or dividend, as it was told last."""
+
+    type: Literal["split", "dividend"]
+    ex_ms: float = Field(description="bars that open before it are adjusted")
+    value: float = Field(description="the ratio of a split, the amount of a dividend")
+
+
+class ToldStep(BaseModel):
+    """What a bar is multiplied by that opens before `before_ms`, and not before an earlier step."""
+
+    before_ms: float
+    price: float
+    volume: float
+
+
+class Actions(BaseModel):
+    symbol: str
+    timeframe: str
+    actions: list[ToldAction]
+    split: list[ToldStep] = Field(description="for splits")
+    all: list[ToldStep] = Field(description="for dividends too")
 
 
 class Session(BaseModel):
@@ -106,15 +142,18 @@ _VALUES: dict[str, Any] = {
     "columns": [*_VALUES_HEAD, "sma_20"],
     "rows": [[1_734_553_800_000.0, 1_734_553_860_000.0, 248.2, 0.0, 247.6]],
 }  # fmt: skip
+_UNCHANGED = {"description": "The client has this answer already (If-None-Match)."}
+_ADJUSTED: tuple[Adjust, ...] = ("split", "all")
 _STATUSES = (400, 404, 422, 503)
 
 
 class BarsApi:
-    """The two routes. `stored`: None where nothing is stored."""
+    """The routes. `stored`: None where nothing is stored. `in_prices`: which indicators' columns are prices."""
 
-    def __init__(self, board: Board, stored: Stored | None) -> None:
+    def __init__(self, board: Board, stored: Stored | None, in_prices: InPrices = lambda _: False) -> None:
         self._board = board
         self._stored = stored
+        self._in_prices = in_prices
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api", tags=["series"])
@@ -124,18 +163,44 @@ class BarsApi:
                 path, answer, methods=["GET"], response_class=Response,
                 responses=described_rows(model, example, *_STATUSES),
             )  # fmt: skip
+        router.add_api_route(
+            "/corporate_actions", self.actions, methods=["GET"], response_class=Response,
+            responses={200: {"model": Actions, "description": "What was told."}, 304: _UNCHANGED, **described(400, 422, 503)},
+        )  # fmt: skip
         return router
+
+    async def actions(self, request: Request, asked: Annotated[ActionsAsked, Query()]) -> Response:
+        """Splits and dividends of a symbol, and by what the bars of a series are multiplied for them."""
+        by = await self._adjustments(asked.symbol, Timeframe.parse(asked.timeframe).name)
+        actions = [{"type": a.type, "ex_ms": a.ex_time_ns / 1e6, "value": a.value} for a in by.actions]
+        steps = {adjust: [_told_step(step) for step in by.steps.get(adjust, ())] for adjust in _ADJUSTED}
+        return tell(
+            request, {"symbol": asked.symbol, "timeframe": asked.timeframe, "actions": actions} | steps
+        )
+
+    async def _adjustments(self, symbol: str, timeframe: str) -> Adjustments:
+        if self._stored is None:
+            return Adjustments()
+        return await self._stored.ask(lambda history: history.adjustments(symbol, timeframe))
+
+    async def _stretch(self, asked: SeriesAsked) -> Stretch | None:
+        found = await stretch(self._board, self._stored, asked.span())
+        if found is None or asked.adjust == "none":
+            return found
+        span = asked.span()
+        by = await self._adjustments(span.symbol, span.timeframe)
+        return adjusted(found, by, asked.adjust, self._in_prices)
 
     async def bars(self, request: Request, asked: Annotated[SeriesAsked, Query()]) -> Response:
         """Bars with their indicator values, stored and live."""
-        found = await stretch(self._board, self._stored, asked.span())
+        found = await self._stretch(asked)
         if found is None:
             return _unknown()
         return _told(request, asked, found, {"session": found.session})
 
     async def indicators(self, request: Request, asked: Annotated[ValuesAsked, Query()]) -> Response:
         """The values of closed bars, and the provisional ones of the forming bar."""
-        found = await stretch(self._board, self._stored, asked.span())
+        found = await self._stretch(asked)
         if found is None:
             return _unknown()
         there = found.columns[len(BAR_COLUMNS) :]
@@ -148,6 +213,10 @@ class BarsApi:
         places = [found.columns.index(name) for name in columns]
         rows = [[row[place] for place in places] for row in found.rows]
         return _told(request, asked, Stretch(columns, rows, found.older, None, found.missing), {})
+
+
+def _told_step(step: Step) -> dict[str, float]:
+    return {"before_ms": step.before_ns / 1e6, "price": step.price, "volume": step.volume}
 
 
 def _unknown() -> Response:

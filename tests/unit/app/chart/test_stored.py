@@ -1,5 +1,6 @@
 """Stored bars and their indicators, from a real lake."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 import talib
 
+from lake_rows import LakeRows
 from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
 from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.settings import Settings
@@ -38,6 +40,35 @@ def test_indicators_begin_with_the_bars_before(settings: Settings) -> None:
     found = values.slice(older.num_rows).column("rsi_14").to_numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert {"vwap", "session_vwap"} <= set(values.column_names)
+
+
+def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(settings: Settings) -> None:
+    """The bundled days of KO are adjusted for its split by who made them, and hold its dividends."""
+    LakeRows(settings).add("events", [
+        {"type": "dividend", "symbol": "KO", "source": "files", "event_time_ns": 1, "topic": "file:KO.csv", "partition": 0,
+         "offset": at, "row": 0, "body": json.dumps({"amount": paid, "ex_time_ns": time_ns(day, "day")})}
+        for at, (day, paid) in enumerate((("2014-09-11", 0.305), ("2014-11-26", 0.305)))
+    ])  # fmt: skip
+    whole = Span(time_ns("2014-09-01", "from"), None, None, "all")
+    shown = stored_bars(settings, "KO", "1d", whole)
+    closes = daily("KO")["close"].tail(90).to_list()
+    before = [str(day)[:10] for day in daily("KO")["date"].tail(90).to_list()]
+    kept = [1 - 0.305 / closes[before.index(day) - 1] for day in ("2014-09-11", "2014-11-26")]
+    found = shown.column("close").to_pylist()
+    assert found[0] == pytest.approx(closes[before.index("2014-09-02")] * kept[0] * kept[1], rel=1e-12)
+    assert found[-1] == closes[-1]
+    assert (
+        stored_bars(settings, "KO", "1d", Span(whole.start_ns, None, None, "split"))
+        .column("close")[0]
+        .as_py()
+        > found[0]
+    )
+    older = older_bars(settings, "KO", "1d", shown.column("open_time_ns")[0].as_py(), "all")
+    values = (
+        with_indicators(pa.concat_tables([older, shown]), "sma(20)", settings).column("sma_20").to_numpy()
+    )
+    adjusted = pa.concat_tables([older, shown]).column("close").to_numpy()
+    np.testing.assert_allclose(values[19:], talib.SMA(adjusted, 20)[19:], rtol=1e-12)
 
 
 def test_values_that_are_there_already_are_computed_anew(settings: Settings) -> None:

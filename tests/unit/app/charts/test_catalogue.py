@@ -1,6 +1,12 @@
 from pathlib import Path
 
-from marketpulse.app.charts.catalogue import OF_STORED_BARS, catalogue, indicators_of, needs_the_engine
+from marketpulse.app.charts.catalogue import (
+    OF_STORED_BARS,
+    catalogue,
+    in_prices,
+    indicators_of,
+    needs_the_engine,
+)
 from marketpulse.indicators.catalogue import CATALOGUE
 from marketpulse.settings import EngineSettings
 
@@ -49,3 +55,16 @@ def test_a_users_own_indicators_are_among_them(tmp_path: Path) -> None:
     assert "middle" in indicators_of(settings)
     own = next(row for row in catalogue(settings) if row["name"] == "middle")
     assert (own["group"], own["stem"], own["pane"]) == ("own", "middle_10", "price")
+
+
+def test_what_a_chart_draws_over_prices_is_in_their_unit() -> None:
+    names = (
+        "sma_20",
+        "bbands_20_2_upper",
+        "session_vwap",
+        "rsi_14",
+        "volume_sma_20",
+        "macd_12_26_9",
+        "nothing_7",
+    )
+    assert [in_prices(name, CATALOGUE) for name in names] == [True, True, True, False, False, False, False]

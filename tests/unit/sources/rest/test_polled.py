@@ -10,6 +10,7 @@ from marketpulse.errors import Fatal, Retryable
 from marketpulse.ports import Polled, RejectedInput
 from marketpulse.settings import YahooSettings
 from marketpulse.sources import yahoo
+from marketpulse.sources.actions.vendors import YahooActions
 from marketpulse.sources.rest import Backoff, Rate, RestClient, WrongKey
 from marketpulse.sources.rest.place import read_place
 from marketpulse.sources.rest.polled import PolledSource
@@ -280,3 +281,51 @@ def test_two_spellings_of_one_share_are_one_symbol() -> None:
         assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
         source.poll(1.0)
         assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]
+
+
+def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
+    clock = ManualClock((OPEN + 600) * 10**9)
+    market = Market(clock)
+    events = {
+        "splits": {"1": {"date": OPEN - 86_400 * 3, "numerator": 2, "denominator": 1}},
+        "dividends": {"2": {"date": OPEN - 86_400 * 200, "amount": 0.5}, "3": {"date": OPEN, "amount": 0.25}},
+    }
+
+    def answer(request: Request) -> Reply:
+        if request.parameters.get("events") != "div,splits":
+            return market(request)
+        if request.path.endswith("MSFT"):
+            return Reply.json({"chart": {"result": None, "error": {"code": "Not Found"}}}, 404)
+        chart = yahoo_chart([], [])
+        chart["chart"]["result"][0]["events"] = events
+        return Reply.json(chart)
+
+    found: list[dict[str, Any]] = []
+    position: str | None = None
+
+    def saw(polled: Polled) -> None:
+        nonlocal position
+        found.extend(row for batch in polled.batches for row in batch.to_pylist())
+        position = polled.position or position
+
+    with vendor(answer) as server:
+        for hours in (1, 25, 49):
+            settings = YahooSettings(symbols=("AAPL", "MSFT"), base_url=server.url, every_s=3_600, settle_s=0)
+            client = RestClient(
+                "yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock
+            )
+            source = PolledSource(
+                yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock, actions=YahooActions()
+            )
+            source.start(position)
+            pump(source, clock, OPEN + 3_600 * hours, saw)
+            source.close()
+        asked = [r for r in server.requests if r.parameters.get("events") == "div,splits"]
+    told = [orjson.loads(row["body"]) for row in found if row["type"] in ("split", "dividend")]
+    assert [(t["symbol"], t["type"], t.get("ratio", t.get("amount"))) for t in told] == [
+        ("AAPL", "dividend", 1.0), ("AAPL", "split", 2.0), ("AAPL", "dividend", 0.25),
+    ]  # fmt: skip
+    assert all(t["event_time_ns"] == t["ex_time_ns"] for t in told)
+    assert found[0]["type"] == "dividend", "before the bars"
+    assert {row["symbol"] for row in found if row["type"] == "bar"} == {"AAPL", "MSFT"}
+    assert 3 <= sum(request.path.endswith("AAPL") for request in asked) <= 5, "once a day, and a run"

@@ -20,6 +20,7 @@ from keyed_exchange import (
 )
 from marketpulse.errors import MarketPulseError, WrongKey
 from marketpulse.settings import AlpacaSettings, FinnhubSettings, KeyedStreamSettings, PolygonSettings
+from marketpulse.sources.streaming import timed
 from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import TIMED
@@ -169,3 +170,26 @@ def test_without_refill_what_was_lost_stays_said() -> None:
     states = [json.loads(row["body"])["state"] for row in rows if row["type"] == "gap"]
     assert states.count("found") == states.count("open") > 0
     assert set(keys(rows)) < set(truth(exchange.tape))
+
+
+def test_a_symbol_of_which_nothing_comes_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, Any]] = []
+
+    class Told:
+        def warning(self, event: str, **fields: Any) -> None:
+            said.append({"event": event, **fields})
+
+        info = warning
+
+    monkeypatch.setattr(timed, "get_logger", Told)
+    with running(exchange_of("alpaca", 40)) as exchange:
+        source = opened(exchange, "alpaca")
+        source._unheard = {"AAPL", "NONE"}
+        rows: list[dict[str, Any]] = []
+        source.silent_s = 1e9
+        gathered(source, 40, rows)
+        source.silent_s = 0.0
+        for _ in range(50):
+            source.poll(0.02)
+        source.close()
+    assert [(one["event"], one["symbol"]) for one in said] == [("symbol_silent", "NONE")]

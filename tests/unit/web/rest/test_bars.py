@@ -1,6 +1,7 @@
 """/api/bars and /api/indicators over a real lake and a board, on the real server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -116,3 +117,38 @@ def test_a_wrong_question_is_answered_in_one_shape(
 ) -> None:
     answer = asked(client, **options)
     assert (answer.status_code, list(answer.json())) == (status, ["error", "kind"]), answer.text
+
+
+def test_adjusted_bars_are_as_if_no_split_had_been(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    lake = LakeRows(settings)
+    lake.add("bars", [row("BBB", "1m", 60 * i, 30.0 + i) for i in range(4)])
+    body = '{"ratio": 2.0, "ex_time_ns": 120000000000}'
+    lake.add("events", [{"type": "split", "symbol": "BBB", "source": "files", "event_time_ns": 1, "body": body, "topic": "market",
+                         "partition": 0, "offset": 0, "row": 0}])  # fmt: skip
+    board = Board()
+    board.take(bars(*(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
+    board.take(indicators(["sma_20"], *(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
+    stored = Stored(lambda: LakeHistory(settings))
+    serve = ServeSettings(port=0)
+    server = WebServer(
+        create_app(board, serve, {}, stored=stored, in_prices=lambda name: name == "sma_20"), serve
+    )
+    server.start()
+    try:
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            of = {"symbol": "BBB", "timeframe": "1m"}
+            raw, split = (
+                client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split")
+            )
+            close, values = (raw["columns"].index(name) for name in ("close", "sma_20"))
+            assert [r[close] for r in raw["rows"]] == [30.0, 31.0, 32.0, 33.0]
+            assert [r[close] for r in split["rows"]] == [15.0, 15.5, 32.0, 33.0]
+            assert [r[values] for r in split["rows"]] == [30.0, 30.0, 60.0, 60.0]
+            told = client.get("/api/corporate_actions", params=of).json()
+            assert told["actions"] == [{"type": "split", "ex_ms": 120_000.0, "value": 2.0}]
+            assert told["split"] == told["all"] == [{"before_ms": 120_000.0, "price": 0.5, "volume": 2.0}]
+            assert client.get("/api/bars", params={**of, "adjust": "half"}).status_code == 400
+    finally:
+        server.stop()
+        stored.close()

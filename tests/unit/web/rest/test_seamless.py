@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from board_rows import bars, indicators, live, row
+from marketpulse.model.adjusting import Adjustments
 from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.web.board import Board
 from marketpulse.web.rest.seamless import Stretch, stretch
@@ -39,6 +40,9 @@ class HistoryOfRows:
         ][-span.limit :]
         names = [*PRICES, "sma_2"]
         return pa.table({name: pa.array([one.get(name) for one in chosen]) for name in names})
+
+    def adjustments(self, symbol: str, timeframe: str) -> Adjustments:  # noqa: ARG002
+        return Adjustments()
 
     def alerts(self, span: AlertSpan) -> pa.Table:  # noqa: ARG002
         return pa.table({})

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from marketpulse.errors import Retryable
+from marketpulse.model.adjusting import Adjustments
 from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.web.rest.stored import AT_ONCE, WAITING_MAX, Stored
 
@@ -19,6 +20,9 @@ class Slow:
     def bars(self, span: BarSpan) -> pa.Table:
         assert self.let.wait(30)
         return pa.table({"limit": [span.limit]})
+
+    def adjustments(self, symbol: str, timeframe: str) -> Adjustments:  # noqa: ARG002
+        return Adjustments()
 
     def alerts(self, span: AlertSpan) -> pa.Table:
         return pa.table({"limit": [span.limit]})

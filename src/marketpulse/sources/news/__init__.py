@@ -1,0 +1,1 @@
+"""News that vendors tell: asked for in rounds, each written once."""

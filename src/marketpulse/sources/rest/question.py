@@ -1,0 +1,13 @@
+"""One request to a vendor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How to ask, and whether the answer may begin behind what was asked for."""
+
+    path: str
+    parameters: Mapping[str, str]
+    truncated: bool = False

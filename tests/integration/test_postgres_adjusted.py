@@ -1,0 +1,126 @@
+"""Bars adjusted for splits and dividends, on the real server: the same numbers as in the lake."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lake_rows import LakeRows
+from marketpulse.clock import ManualClock
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.query.duck import LakeQuery
+from marketpulse.settings import PostgresSettings, Settings
+from marketpulse.sinks.postgres import open_postgres
+from postgres_store import PostgresPlace, postgres_server, postgres_store  # noqa: F401
+
+pytestmark = pytest.mark.integration
+
+DAY_NS = 86_400 * 10**9
+FEB_13_NS = 12_096 * DAY_NS  # 2003-02-13
+VIEWS = ("bars", "bars_adjusted", "bars_total_return")
+COLUMNS = "symbol, timeframe, open_time_ns, source, open, high, low, close, volume, vwap"
+Row = dict[str, Any]
+Put = Callable[[str, list[Row]], None]
+
+PUBLISHED = [(0, 46.99, 23.42), (1, 48.30, 24.07), (5, 24.96, 24.88), (6, 24.53, 24.53)]
+"""Yahoo's example of its adjusted closes: days since 2003-02-13, Microsoft's close, the same adjusted."""
+
+
+def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> Row:
+    at = FEB_13_NS + day * DAY_NS
+    return {
+        "symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "open": close, "high": close,
+        "low": close, "close": close, "volume": 100.0, "vwap": close, "trade_count": 7, "revision": 0, "source": "files",
+        **other,
+    }  # fmt: skip
+
+
+def event(kind: str, day: int, value: float, offset: int, symbol: str = "MSFT", **other: Any) -> Row:
+    at = FEB_13_NS + day * DAY_NS
+    topic, source = other.pop("topic", "market"), other.pop("source", "files")
+    body = {"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other}
+    return {
+        "type": kind, "symbol": symbol, "source": source, "event_time_ns": at, "body": json.dumps(body), "topic": topic,
+        "partition": 0, "offset": offset, "row": 0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def put(postgres_store: PostgresPlace, tmp_path: Path) -> Iterator[Put]:  # noqa: F811
+    """Stores rows in both."""
+    sink = open_postgres(PostgresSettings(**postgres_store.section()), ManualClock(FEB_13_NS + 400 * DAY_NS))
+    lake, end = LakeRows(Settings(data_dir=tmp_path)), 0
+
+    def store(table: str, rows: list[Row]) -> None:
+        nonlocal end
+        topic, schema = TABLES[table]
+        batch = pa.RecordBatch.from_pylist(rows, schema=schema)
+        sink.write(SinkBatch(table, topic, 0, end, end + 1, batch))
+        sink.flush()
+        lake.add(table, rows)
+        end += 1
+
+    yield store
+    sink.close()
+
+
+def both(place: PostgresPlace, folder: Path, view: str) -> list[Row]:
+    """The view's rows, which are the same in the lake."""
+    query = LakeQuery(Settings(data_dir=folder))
+    try:
+        sql = f"SELECT {COLUMNS} FROM {{}} ORDER BY symbol, timeframe, open_time_ns"  # noqa: S608
+        there = query.run(sql.format(view)).to_pylist()
+    finally:
+        query.close()
+    text = sql.format(f"marketpulse.{view}")
+    here = [json.loads(line) for line in place.sql(f"SELECT row_to_json(r) FROM ({text}) r")]  # noqa: S608
+    assert here == there
+    return here
+
+
+def test_total_returns_are_the_published_adjusted_closes(
+    put: Put,
+    postgres_store: PostgresPlace,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    put("bars", [bar(day, close) for day, close, _ in PUBLISHED])
+    put("events", [event("split", 5, 2.0, 0), event("dividend", 6, 0.08, 1)])
+    closes = [round(row["close"], 2) for row in both(postgres_store, tmp_path, "bars_total_return")]
+    assert closes == [published for _, _, published in PUBLISHED]
+    assert [row["volume"] for row in both(postgres_store, tmp_path, "bars_adjusted")] == [200, 200, 100, 100]
+    assert [row["close"] for row in both(postgres_store, tmp_path, "bars")] == [c for _, c, _ in PUBLISHED]
+
+
+def test_everything_that_may_be_told_reads_as_in_the_lake(
+    put: Put,
+    postgres_store: PostgresPlace,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    hour = 3_600 * 10**9
+    put(
+        "bars", [bar(day, 61.3 + day, symbol) for day in range(0, 12, 2) for symbol in ("MSFT", "AAPL", "KO")]
+    )
+    put(
+        "bars",
+        [
+            bar(0, 60.0 + n, "AAPL", timeframe="1h", open_time_ns=FEB_13_NS + n * hour, source="other")
+            for n in range(90)
+        ],
+    )
+    put("events", [
+        event("split", 3, 3.0, 0), event("split", 5, 7.0, 1), event("split", 30, 0.5, 2), event("dividend", 5, 0.3, 3),
+        event("split", 4, 2.0, 9, "AAPL", topic="file:old.csv"), event("split", 4, 4.0, 5, "AAPL"),
+        event("split", 8, 3.0, 6, "AAPL", source="other", adjusted=True), event("dividend", 2, 1.5, 7, "AAPL"),
+        event("dividend", 6, 900.0, 8, "AAPL"), event("split", 9, 2.0, 10, "AAPL"), event("split", 9, 1.0, 11, "AAPL"),
+        event("dividend", 8, 0.7, 12, "AAPL"),
+    ])  # fmt: skip
+    rows = [both(postgres_store, tmp_path, view) for view in VIEWS]
+    kept = [[row for row in found if row["symbol"] == "KO"] for found in rows]
+    assert kept[0] == kept[1] == kept[2], "nothing was told of it"
+    other = [[row["close"] for row in found if row["source"] == "other"] for found in rows]
+    assert other[1] == [close / 4 for close in other[0]], "its own split is in its prices"
+    assert all(total < split for total, split in zip(other[2], other[1], strict=True))

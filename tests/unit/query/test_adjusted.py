@@ -1,0 +1,195 @@
+"""Splits and dividends at read time, over a real lake."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lake_rows import LakeRows
+from marketpulse.model.adjusting import Step
+from marketpulse.query.duck import LakeQuery
+from marketpulse.query.history import LakeHistory
+from marketpulse.settings import Settings
+from marketpulse.sources.defaults import bundled
+
+DAY_NS = 86_400 * 10**9
+FEB_13_NS = 12_096 * DAY_NS  # 2003-02-13
+BARS = ("bars", "bars_adjusted", "bars_total_return")
+
+# Yahoo's published example of its column of adjusted closes: Microsoft in February 2003. It split 2 for 1 on the 18th and
+# paid 0.08 for a share on the 19th.
+PUBLISHED = [(0, 46.99, 23.42), (1, 48.30, 24.07), (5, 24.96, 24.88), (6, 24.53, 24.53)]
+
+
+def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> dict[str, Any]:
+    at = FEB_13_NS + day * DAY_NS
+    return {
+        "symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "open": close, "high": close,
+        "low": close, "close": close, "volume": 100.0, "vwap": close, "trade_count": 7, "revision": 0, "source": "files",
+        **other,
+    }  # fmt: skip
+
+
+def event(
+    kind: str, day: int, value: float, offset: int = 0, symbol: str = "MSFT", **other: Any
+) -> dict[str, Any]:
+    at = FEB_13_NS + day * DAY_NS
+    topic, source = other.pop("topic", "market"), other.pop("source", "files")
+    body = {"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other}
+    return {
+        "type": kind, "symbol": symbol, "source": source, "event_time_ns": at, "body": json.dumps(body), "topic": topic,
+        "partition": 0, "offset": offset, "row": 0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> LakeRows:
+    return LakeRows(Settings(data_dir=tmp_path))
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Iterator[LakeQuery]:
+    opened = LakeQuery(Settings(data_dir=tmp_path, sql={"memory_limit_mb": 256, "timeout_s": 30}))
+    yield opened
+    opened.close()
+
+
+def column(query: LakeQuery, view: str, name: str = "close", symbol: str = "MSFT") -> list[Any]:
+    rows = query.run(f"SELECT {name} FROM {view} WHERE symbol = '{symbol}' ORDER BY open_time_ns")  # noqa: S608
+    found: list[Any] = rows[name].to_pylist()
+    return found
+
+
+def test_total_returns_are_the_published_adjusted_closes(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(day, close) for day, close, _ in PUBLISHED])
+    lake.add("events", [event("split", 5, 2.0), event("dividend", 6, 0.08, 1)])
+    assert [round(close, 2) for close in column(query, "bars_total_return")] == [p for _, _, p in PUBLISHED]
+    assert column(query, "bars_adjusted") == [46.99 / 2, 48.30 / 2, 24.96, 24.53]
+    assert column(query, "bars_adjusted", "volume") == [200.0, 200.0, 100.0, 100.0]
+    assert column(query, "bars") == [close for _, close, _ in PUBLISHED], "what is stored stays as it is"
+
+
+def test_adjusted_views_have_the_columns_of_bars(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(0, 10)])
+    plain = [query.run(f"SELECT * FROM {view}").schema for view in BARS]  # noqa: S608
+    lake.add("events", [event("split", 5, 2.0)])
+    adjusted = [query.run(f"SELECT * FROM {view}").schema for view in BARS]  # noqa: S608
+    assert all(schema == plain[0] for schema in (*plain, *adjusted))
+
+
+def test_a_symbol_without_events_reads_the_same_in_all_three(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(0, 10.1, "AAA"), bar(1, 11.3, "AAA"), bar(0, 46.99)])
+    lake.add("events", [event("split", 5, 2.0), event("dividend", 6, 0.08, 1), event("halt", 1, 1, 2, "AAA")])
+    rows = [query.run(f"SELECT * FROM {view} WHERE symbol = 'AAA' ORDER BY 1").to_pylist() for view in BARS]  # noqa: S608
+    assert rows[0] == rows[1] == rows[2]
+    assert len(rows[0]) == 2
+
+
+def test_ratios_of_later_splits_multiply(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(day, 84.0) for day in (0, 3, 5, 9)])
+    lake.add("events", [event("split", 3, 3.0), event("split", 5, 7.0, 1), event("split", 30, 0.5, 2)])
+    assert column(query, "bars_adjusted") == [84 / 10.5, 84 / 3.5, 84 / 0.5, 84 / 0.5]
+    assert column(query, "bars_adjusted", "volume") == [1050.0, 350.0, 50.0, 50.0]
+
+
+def test_the_last_word_on_an_ex_time_counts_and_a_ratio_of_1_takes_it_back(
+    lake: LakeRows, query: LakeQuery
+) -> None:
+    lake.add("bars", [bar(0, 60)])
+    lake.add("events", [event("split", 5, 2.0, 7)])
+    lake.add("events", [event("split", 5, 9.0, 3, topic="file:old.csv"), event("split", 5, 4.0, 6)])
+    assert column(query, "bars_adjusted") == [30.0], "a later offset, whenever it was stored"
+    lake.add("events", [event("split", 5, 1.0, 8), event("dividend", 4, 0.5, 9)])
+    assert column(query, "bars_adjusted") == [60.0]
+    lake.add("events", [event("dividend", 4, 0.0, 10)])
+    assert column(query, "bars_total_return") == [60.0]
+    assert query.run("SELECT * FROM corporate_actions").num_rows == 0
+
+
+def test_what_a_source_has_adjusted_itself_is_left_to_its_own_rows(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(0, 30.0, source="yahoo"), bar(1, 60.0, source="alpaca")])
+    lake.add("events", [event("split", 5, 2.0, source="yahoo", adjusted=True)])
+    assert column(query, "bars_adjusted") == [30.0, 30.0]
+    lake.add(
+        "events", [event("split", 5, 2.0, 1, source="alpaca"), event("split", 8, 3.0, 2, source="alpaca")]
+    )
+    assert column(query, "bars_adjusted") == [10.0, 10.0]
+    rows = query.run("SELECT type, ratio, source, adjusted_by FROM corporate_actions ORDER BY ex_time")
+    assert rows.to_pylist() == [
+        {"type": "split", "ratio": 2.0, "source": "alpaca", "adjusted_by": ["yahoo"]},
+        {"type": "split", "ratio": 3.0, "source": "alpaca", "adjusted_by": []},
+    ]
+
+
+def test_a_dividend_of_a_splits_day_is_one_for_the_new_shares(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(0, 100.0), bar(1, 48.0)])
+    lake.add("events", [event("split", 1, 2.0), event("dividend", 1, 2.0, 1)])
+    assert column(query, "bars_total_return") == [48.0, 48.0]
+
+
+def test_each_timeframe_has_its_own_close_before_a_payment(lake: LakeRows, query: LakeQuery) -> None:
+    minute = 60 * 10**9
+    hours = [
+        bar(0, close, timeframe="1h", open_time_ns=FEB_13_NS + n * 60 * minute, close_time_ns=FEB_13_NS + (n + 1) * 60 * minute)
+        for n, close in enumerate((10.0, 40.0))
+    ]  # fmt: skip
+    lake.add("bars", [bar(0, 20.0), *hours, bar(1, 19.0)])
+    lake.add("events", [event("dividend", 1, 2.0)])
+    rows = query.run(
+        "SELECT timeframe, close FROM bars_total_return WHERE open_time_ns < 12097 * 86400000000000 ORDER BY ALL"
+    )
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [("1d", 18.0), ("1h", 9.5), ("1h", 38.0)]
+
+
+def test_a_condition_on_time_leaves_no_later_payment_out(lake: LakeRows, query: LakeQuery) -> None:
+    """Each in files of their own, which conditions leave out."""
+    for day, close, _ in PUBLISHED:
+        lake.add("bars", [bar(day, close)])
+    lake.add("events", [event("split", 5, 2.0)])
+    lake.add("events", [event("dividend", 6, 0.08, 1)])
+    rows = query.run(
+        f"SELECT close FROM bars_total_return WHERE symbol = 'MSFT' AND open_time_ns = {FEB_13_NS}"  # noqa: S608
+    )
+    assert round(rows["close"][0].as_py(), 2) == 23.42
+
+
+def test_a_revised_bar_is_adjusted_as_its_last_revision_says(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(0, 10.0)])
+    lake.add("bars", [bar(0, 12.0, revision=1)])
+    lake.add("events", [event("split", 5, 2.0)])
+    assert column(query, "bars_adjusted") == [6.0]
+
+
+def test_years_of_real_dividends_adjust_as_by_hand(lake: LakeRows, query: LakeQuery) -> None:
+    frame = pl.read_csv(bundled("daily/KO.csv"), infer_schema_length=None)
+    close, paid = frame["close"].to_list(), frame["dividend"].cast(pl.Float64).to_list()
+    lake.add("bars", [bar(day, price, "KO") for day, price in enumerate(close)])
+    lake.add("events", [event("dividend", day, d, day, "KO") for day, d in enumerate(paid) if d])
+    factor, expected = 1.0, []
+    for day in range(len(close) - 1, -1, -1):
+        expected.append(close[day] * factor)
+        factor *= 1 - paid[day] / close[day - 1] if paid[day] else 1
+    assert column(query, "bars_total_return", symbol="KO") == pytest.approx(expected[::-1], rel=1e-13)
+    assert expected[-1] < 0.95 * close[0]
+
+
+def test_the_api_multiplies_by_what_the_views_do(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("bars", [bar(day, 61.3 + day) for day in range(0, 12, 2)])
+    lake.add("events", [
+        event("split", 3, 3.0), event("split", 5, 7.0, 1), event("dividend", 5, 0.3, 3), event("dividend", 8, 0.7, 4),
+        event("split", 10, 2.0, 5, adjusted=True), event("dividend", 30, 0.1, 6), event("dividend", 0, 5.0, 7),
+    ])  # fmt: skip
+    history = LakeHistory(lake.settings)
+    found = history.adjustments("MSFT", "1d")
+    history.close()
+    bars = query.run("SELECT open_time_ns, close, volume FROM bars ORDER BY 1").to_pylist()
+    for adjust, view in (("split", "bars_adjusted"), ("all", "bars_total_return")):
+        steps = [found.step(adjust, row["open_time_ns"]) or Step(0, 1.0, 1.0) for row in bars]  # type: ignore[arg-type]
+        closes = [row["close"] * step.price for row, step in zip(bars, steps, strict=True)]
+        assert closes == pytest.approx(column(query, view), rel=1e-14)
+        volumes = [row["volume"] * step.volume for row, step in zip(bars, steps, strict=True)]
+        assert volumes == column(query, view, "volume")
+    assert [a.value for a in found.actions if a.type == "split"] == [3.0, 7.0, 2.0]
