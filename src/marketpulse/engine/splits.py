@@ -1,4 +1,4 @@
-"""Stock splits as the indicators know them, and the units that each series' state is in (docs/semantics.md, 18).
+"""Stock splits as the indicators know them, and the units that each series' state is in (docs/semantics.md, 21).
 
     (splits, basis, closed bars) -> (basis, the bars' factors)
 

@@ -1,4 +1,4 @@
-"""Indicators across stock splits: the state stays in the units of the series' first bar (docs/semantics.md, 18).
+"""Indicators across stock splits: the state stays in the units of the series' first bar (docs/semantics.md, 21).
 
     prices × factor, volumes / factor -> the kernel -> values / factor ^ degree
 

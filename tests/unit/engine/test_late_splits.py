@@ -3,16 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from market_rows import Engine, Row, config_of, heartbeat, hello, trade
+from market_rows import Engine, Row, config_of, heartbeat, hello, logged, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.indicators.own import own_indicators
+from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
+from marketpulse.model.history import PAST_TRADE, History
 from marketpulse.model.timeframe import parse_timeframes
 from split_rows import split
 
 CONFIG = config_of(["1s", "10s"], "sma(2)", window_ns=5_000_000_000)
+FELL = Rule("fell", "change_pct(close, 1) < -20", timeframe="1s")
 OWN = """
 from marketpulse import indicator
 
@@ -133,6 +136,45 @@ def test_rules_see_earlier_bars_in_the_units_of_now() -> None:
     assert sorted(row["rule"] for row in falls) == ["beside", "crossed", "fell"]
     blind = Engine(config).alerts(hello(lateness_ns=0), *calm, heartbeat(24))
     assert {row["rule"] for row in blind} == {"fell", "crossed", "jumped", "beside"}
+
+
+def test_a_rebuild_brings_in_what_was_missed() -> None:
+    config = config_of(["1s", "10s"], "sma(2)", window_ns=5_000_000_000, max_skew_ns=10**13, alerts=(FELL,))
+    prices = [400.0, 404, *[100.0] * 8]
+    rows = [hello(lateness_ns=0), *seconds(*prices), heartbeat(10)]
+    healed = Engine(config)
+    healed.step([*rows, split("A", 2, 4.0, 10), heartbeat(11), *seconds(101, 102, first=20), heartbeat(30)])
+    trades = [*seconds(*prices), *seconds(101, 102, first=20)]
+    past = np.zeros(len(trades), PAST_TRADE)
+    past["event_time_ns"] = [row["event_time_ns"] for row in trades]
+    past["price"], past["size"] = [row["price"] for row in trades], 10
+    past["offset"] = [*range(1, 11), 14, 15]  # between them heartbeats, and the split at 12
+    past["venue"] = past["changed_offset"] = -1
+    names = {"timeframes": ("1s", "10s"), "sources": ("feed",), "venues": (), "rules": ("fell",)}
+    healed.step([logged(beginning_value("A", "x"))])
+    history = History("A", healed.offset, names, {"trades": past})
+    healed.step([logged(value) for value in rebuild_values(history, "x")])
+    told = healed.step([heartbeat(31)])
+    assert not told.refused
+    seconds_told = told.indicated["open_ns"][told.indicated["frame"] == 0] // 10**9 % 60
+    assert seconds_told.tolist() == [2]  # of the others no value changes
+    assert told.values[told.indicated["frame"] == 0].tolist() == [[100.5]]
+    assert [row["state"] for row in healed.alert_rows(told)] == [
+        "withdrawn"
+    ] * 2  # it was raised, and cleared
+    healed = _restarted(healed)
+    again = healed.step([*seconds(51, 52, first=40), heartbeat(60)])
+    ahead = Engine(config)
+    whole = [
+        rows[0],
+        split("A", 2, 4.0),
+        *rows[1:],
+        heartbeat(11),
+        *seconds(101, 102, first=20),
+        heartbeat(31),
+    ]
+    ahead.step(whole)
+    assert again.values.tobytes() == ahead.step([*seconds(51, 52, first=40), heartbeat(60)]).values.tobytes()
 
 
 def _restarted(engine: Engine) -> Engine:

@@ -36,7 +36,7 @@ def talib_values(o: np.ndarray) -> np.ndarray:
     macd, bands, stoch = (
         talib.MACD(close),
         talib.BBANDS(close, 20, 2.0, 2.0),
-        talib.STOCH(high, low, close, 5, 3, 0, 3),
+        talib.STOCH(high, low, close, 5, 3, slowd_period=3),
     )
     return np.column_stack([
         talib.SMA(close, 20), talib.EMA(close, 20), talib.RSI(close, 14), *macd, *bands,

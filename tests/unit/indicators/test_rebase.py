@@ -3,28 +3,27 @@ import pytest
 
 from marketpulse.indicators.catalogue import CATALOGUE, Indicator, Spec
 from marketpulse.indicators.rebase import explain_rebased, in_first_units, in_units_of_now, update_rebased
-from split_rows import Floats
 
 
 @pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(CATALOGUE))
-def test_the_words_have_the_bits_of_the_values(indicator: Indicator, daily: Floats) -> None:
-    spec, raw, n = Spec(indicator, indicator.defaults()), daily[:200].copy(), 200
-    raw[:, -4:] = 1.5
-    factor = np.where(np.arange(n) < 150, 1.0, 3.0)
-    begins = np.arange(n) == 150
+def test_the_words_have_the_bits_of_the_values(indicator: Indicator) -> None:
+    spec, n = Spec(indicator, indicator.defaults()), 300
+    rng = np.random.default_rng(3)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, n)))
+    raw = np.column_stack([close, close * 1.01, close * 0.98, close, *(100 * rng.random((6, n)))])
+    factor, begins = np.where(np.arange(n) < 299, 1.0, 3.0), np.arange(n) == 299
     state, out = spec.fresh_state(1), np.empty((n, len(spec.columns)))
-    zeros, session = np.zeros(n, np.int64), np.zeros(n, np.int32)
-    for i in (*range(0, 150, 150), 150, 151, 199):
-        end = {0: 150, 150: 151, 151: 199, 199: 200}[i]
-        if i >= 150:
-            explained = explain_rebased(spec, state[0], raw[i], 0, float(factor[i]), begins=bool(begins[i]))
-        part = slice(i, end)
-        update_rebased(
-            spec, state, zeros[part], raw[part], session[part], factor[part], begins[part], out[part]
-        )
-        if i >= 150:
-            assert np.array(explained.values).tobytes() == out[i].tobytes()
-            assert explained.lines
+    zeros = np.zeros(n, np.int64)
+
+    def advance(part: slice) -> None:
+        session = np.zeros(n, np.int32)[part]
+        update_rebased(spec, state, zeros[part], raw[part], session, factor[part], begins[part], out[part])
+
+    advance(slice(0, 299))
+    explained = explain_rebased(spec, state[0], raw[299], 0, 3.0, begins=True)
+    advance(slice(299, 300))
+    assert np.array(explained.values).tobytes() == out[299].tobytes()
+    assert explained.lines
 
 
 def test_prices_grow_and_sizes_shrink_and_their_product_stays() -> None:

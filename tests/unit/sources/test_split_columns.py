@@ -22,7 +22,9 @@ REVERSE = [("A", 1, 1.0, 1.1, None), ("A", 2, 10.5, 11.0, 0.1)]
     ("rows", "expected"),
     [(RAW, [False, False, False]), (ADJUSTED, [False, True, False]), (REVERSE, [False, False])],
 )
-def test_the_prices_say_whether_they_are_adjusted(rows: list[tuple], expected: list[bool]) -> None:
+def test_the_prices_say_whether_they_are_adjusted(
+    rows: list[tuple[str, int, float, float, float | None]], expected: list[bool]
+) -> None:
     assert LastCloses().adjusted(*bars(*rows)).tolist() == expected
 
 

@@ -64,3 +64,13 @@ def waiting_splits(words: Sequence[SplitWord], config: EngineConfig) -> dict[str
                 for name, before in zip(names, used, strict=False)
             ] + [word.ratio]
     return {symbol: known for symbol, known in found.items() if known}
+
+
+def missed_splits(words: Sequence[SplitWord], config: EngineConfig) -> list[int]:
+    """The ex times of those that a timeframe which can be built again went over by another ratio."""
+    return sorted(
+        ex_ns
+        for known in waiting_splits(words, config).values()
+        for ex_ns, (*used, ratio) in known.items()
+        if any(one != ratio for one in used[config.ticks :])
+    )
