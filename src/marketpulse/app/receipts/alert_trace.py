@@ -3,6 +3,7 @@
 what it remembered at the replay's start + the rows since -> what it remembered before the row -> the row
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -87,11 +88,21 @@ class AlertSeries:
             )
         return found
 
-    def take(self, bars: pa.RecordBatch, indicators: pa.RecordBatch, factors: Floats) -> None:
-        """Rows that were told of the same bars, one beside the other, with their `factors` (engine.splits.frame_factors): a
-        later revision takes the place of an earlier one."""
-        each = np.broadcast_to(factors, (bars.num_rows, len(self.inputs.frames))).tolist()
-        for bar, values, own in zip(bars.to_pylist(), indicators.to_pylist(), each, strict=True):
+    def take(
+        self,
+        bars: pa.RecordBatch,
+        indicators: pa.RecordBatch,
+        factors: Floats,
+        timeframes: Sequence[str] | None = None,
+    ) -> None:
+        """Rows that were told of the same bars, one beside the other, with their `factors` (engine.splits.frame_factors) in
+        these timeframes (None: in all): a later revision takes the place of an earlier one."""
+        each = np.ones((bars.num_rows, len(self.inputs.frames)))
+        known = [
+            f for f, frame in enumerate(self.inputs.frames) if timeframes is None or frame.name in timeframes
+        ]
+        each[:, known] = factors
+        for bar, values, own in zip(bars.to_pylist(), indicators.to_pylist(), each.tolist(), strict=True):
             if bar["symbol"] == self.symbol:
                 self._take(bar, values, own)
 

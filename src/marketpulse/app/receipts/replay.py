@@ -80,6 +80,7 @@ class Rows:
     alerts: list[pa.RecordBatch]
     result: StepResult
     factors: Floats  # of the indicator rows (engine.splits.frame_factors)
+    timeframes: tuple[str, ...]  # whose they are
 
 
 class Replay:
@@ -124,6 +125,7 @@ class Replay:
                 ],
                 result,
                 frame_factors(state.splits, state.basis, result.indicated[row]),
+                tuple(frame.name for frame in self.config.frames),
             )
 
     def _alerts(self, result: StepResult) -> Iterator[ToldAlerts]:
