@@ -15,6 +15,7 @@ from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.app.warm import warm_up
 from marketpulse.settings import Settings
+from split_rows import split
 from stored_pipeline import Pipeline
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -182,3 +183,45 @@ def test_a_rebuild_record_that_is_not_whole_is_a_dead_letter_and_changes_nothing
     assert reasons == [*["bad_rebuild"] * 6, "stale_rebuild"]
     assert {row["revision"] for row in last_bars(pipeline).values()} == {0}
     assert all(table["same"] == table["stored"] for table in verified(pipeline).values())
+
+
+def test_a_split_that_came_too_late_comes_in_and_every_value_behind_it_has_the_units_of_the_new_shares(
+    pipeline: Pipeline,
+) -> None:
+    market = BareTopic.of(pipeline.settings)
+    ticks = [trade("AAA", t + 0.5, 40.0 + t if t < 5 else 10.0 + t / 4, 2) for t in range(10)]
+    late = split("AAA", 5, 4.0, 5, "test")
+    market.write([HELLO, *ticks, heartbeat(200), late, heartbeat(201), heartbeat(260)])
+    with pipeline.running():
+        pipeline.wait_until_taken()
+        pipeline.wait_until_stored()
+        (letter,) = rows(BareTopic.of(pipeline.settings, "dead-letters").committed())
+        assert (letter["reason"], letter["timeframes"]) == ("too_late", ["2t", "1s"])
+        (done,) = healed(pipeline)
+        assert (done["outcome"], done["splits"], done["from_ns"]) == ("healed", 1, at(5))
+        market.write([heartbeat(261), trade("AAA", 300.5, 13, 2), heartbeat(400)])
+        pipeline.wait_until_taken()
+        pipeline.wait_until_stored()
+    told = rows(BareTopic.of(pipeline.settings, "indicators").committed())
+    second = {
+        (row["open_time_ns"] - at(0)) / 1e9: (row["sma_2"], row["revision"])
+        for row in told
+        if row["timeframe"] == "1s"
+    }
+    assert second[4] == (43.5, 0)
+    assert second[5] == ((44 / 4 + 11.25) / 2, 1)
+    assert second[300] == ((12.25 + 13) / 2, 0)
+    assert {row["revision"] for row in rows(BareTopic.of(pipeline.settings, "bars").committed())} == {0}
+    tables = verified(pipeline)
+    assert all(table["same"] == table["stored"] > 0 for table in tables.values())
+    for name in ("sma_2", "rsi_2"):
+        assert explain(pipeline.settings, Ask("AAA", "1s", at(6), name)).same
+    (nothing,) = healed(pipeline)
+    assert nothing["outcome"] == "nothing"
+    end = market.ends()[0]
+    admin = AdminClient({"bootstrap.servers": str(pipeline.settings.kafka.bootstrap_servers)})
+    place = TopicPartition(market.name, 0, end)
+    admin.delete_records([place])[place].result(20)
+    tables = verified(pipeline)
+    assert tables["indicators"]["from_lake"] > 0
+    assert explain(pipeline.settings, Ask("AAA", "1s", at(6), "sma_2")).same

@@ -29,6 +29,10 @@ class AlertRows(NamedTuple):
     `together`: the row's bar was built from trades and cut by time. Such bars of one symbol and close time close as
     one: they stand side by side, the smallest timeframe first, and never in two batches. A rule on one of them
     sees them all. Any other row sees what stands before it.
+
+    `factors` (n, timeframes), or (1, timeframes) where it is the same for all: how many shares, when the row's bar opened,
+    one share of each timeframe's first bar has become. What a rule remembers stands in units of that first bar, and is
+    read in the row's. Empty: there was no split.
     """
 
     symbol: NDArray[np.int32]
@@ -37,6 +41,7 @@ class AlertRows(NamedTuple):
     close_ns: NDArray[np.int64]
     together: NDArray[np.bool_]
     values: NDArray[np.float64]  # (n, columns) in the order of Inputs.columns; NaN: unknown
+    factors: NDArray[np.float64] = np.empty((0, 0))
 
 
 def evaluate(state: AlertState, rules: RuleSet, rows: AlertRows) -> tuple[AlertState, np.ndarray]:
@@ -48,6 +53,8 @@ def evaluate(state: AlertState, rules: RuleSet, rows: AlertRows) -> tuple[AlertS
     program, n = rules.program, len(rows.symbol)
     if not (n and len(rules.numbers)):
         return state, no_events()
+    if not rows.factors.size:
+        rows = rows._replace(factors=np.ones((1, len(rules.inputs.frames))))
     _check(state, rules, rows)
     stack = np.empty(program.depth)
     parts, at, room = [], 0, max(_ROOM, len(rules.numbers))
@@ -62,6 +69,10 @@ def _check(state: AlertState, rules: RuleSet, rows: AlertRows) -> None:
     columns, frames = len(rules.inputs.columns), len(rules.inputs.frames)
     if rows.values.shape != (len(rows.symbol), columns):
         raise ParameterError(f"alert rules: rows have {columns} columns, found an array {rows.values.shape}")
+    if rows.factors.shape not in ((1, frames), (len(rows.symbol), frames)):
+        raise ParameterError(
+            f"alert rules: rows have {frames} timeframes, found factors {rows.factors.shape}"
+        )
     if rows.symbol.min() < 0 or rows.symbol.max() >= state.symbols:
         raise ParameterError("alert rules: a row's symbol is not known: learn_symbols comes first")
     if rows.frame.min() < 0 or rows.frame.max() >= frames:
@@ -96,11 +107,29 @@ def _run_rows(
                 continue
             rule = program.rules[place]
             condition, value = run(
-                program, rule.condition, rule.clear, rows.values, i, memory, symbol, life.rows, stack
+                program,
+                rule.condition,
+                rule.clear,
+                rows.values,
+                rows.factors,
+                i,
+                memory,
+                symbol,
+                life.rows,
+                stack,
             )
             if rule.clear < rule.stop:
                 clear, _ = run(
-                    program, rule.clear, rule.stop, rows.values, i, memory, symbol, life.rows, stack
+                    program,
+                    rule.clear,
+                    rule.stop,
+                    rows.values,
+                    rows.factors,
+                    i,
+                    memory,
+                    symbol,
+                    life.rows,
+                    stack,
                 )
             else:
                 clear = opposite(condition)
@@ -137,7 +166,9 @@ def feed_instant(
         for k in range(program.feed_start[frame], program.feed_start[frame + 1]):
             feed = program.feeds[k]
             if close_ns > lives[symbol, feed.rule].begins_ns:
-                memory[symbol, feed.memory] = rows.values[i, feed.column]
+                factor = factor_at(rows.factors, i, frame)
+                value = rows.values[i, feed.column]
+                memory[symbol, feed.memory] = kept(value, factor, program.memory_degree[feed.memory])
         i += 1
     return i
 
@@ -148,6 +179,7 @@ def run(
     start: int,
     stop: int,
     values: NDArray[np.float64],
+    factors: NDArray[np.float64],
     row: int,
     memory: NDArray[np.float64],
     symbol: int,
@@ -158,7 +190,7 @@ def run(
 
     `seen`: rows that the rule was run on before this one.
     """
-    top, kept = -1, math.nan
+    top, told = -1, math.nan
     for at in range(start, stop):
         instruction, a, b = program.code[at, 0], program.code[at, 1], program.code[at, 2]
         if instruction == do.COLUMN:
@@ -169,9 +201,9 @@ def run(
             stack[top] = program.constants[a]
         elif instruction == do.MEMORY:
             top += 1
-            stack[top] = memory[symbol, a]
+            stack[top] = remembered(program, memory, symbol, a, factors, row)
         elif instruction == do.KEEP:
-            kept = stack[top]
+            told = stack[top]
         elif instruction == do.NEGATE:
             stack[top] = -stack[top]
         elif instruction == do.ABSOLUTE:
@@ -180,20 +212,65 @@ def run(
             stack[top] = opposite(stack[top])
         elif instruction == do.BEFORE or instruction == do.CHANGE_PCT:
             place = a + seen % b
-            before, now = memory[symbol, place], stack[top]
-            memory[symbol, place] = now
+            before, now = remembered(program, memory, symbol, place, factors, row), stack[top]
+            remember(program, memory, symbol, place, factors, row, now)
             stack[top] = before if instruction == do.BEFORE else known(100.0 * (now - before) / before)
         else:
             top -= 1
             left, right = stack[top], stack[top + 1]
             if instruction == do.CROSSES:
-                stack[top] = crossed(b * memory[symbol, a], b * memory[symbol, a + 1], b * left, b * right)
-                memory[symbol, a], memory[symbol, a + 1] = left, right
+                left_before = remembered(program, memory, symbol, a, factors, row)
+                right_before = remembered(program, memory, symbol, a + 1, factors, row)
+                stack[top] = crossed(b * left_before, b * right_before, b * left, b * right)
+                remember(program, memory, symbol, a, factors, row, left)
+                remember(program, memory, symbol, a + 1, factors, row, right)
             elif b == 1:
                 stack[top] = combined(instruction, right, left)
             else:
                 stack[top] = combined(instruction, left, right)
-    return stack[0], kept
+    return stack[0], told
+
+
+@inlined
+def factor_at(factors: NDArray[np.float64], row: int, frame: int) -> float:
+    return factors[row if factors.shape[0] > 1 else 0, frame]  # type: ignore[no-any-return]
+
+
+@inlined
+def kept(value: float, factor: float, degree: int) -> float:
+    """A value in the units of the first bar."""
+    for _ in range(abs(degree)):
+        value = value * factor if degree > 0 else value / factor
+    return value
+
+
+@inlined
+def remembered(
+    program: Program,
+    memory: NDArray[np.float64],
+    symbol: int,
+    place: int,
+    factors: NDArray[np.float64],
+    row: int,
+) -> float:
+    """What stands there, in the units of the row."""
+    factor = factor_at(factors, row, program.memory_frame[place])
+    return kept(memory[symbol, place], factor, -program.memory_degree[place])
+
+
+@inlined
+def remember(
+    program: Program,
+    memory: NDArray[np.float64],
+    symbol: int,
+    place: int,
+    factors: NDArray[np.float64],
+    row: int,
+    value: float,
+) -> None:
+    """A value of the row."""
+    factor = factor_at(factors, row, program.memory_frame[place])
+    memory[symbol, place] = kept(value, factor, program.memory_degree[place])
 
 
 @inlined

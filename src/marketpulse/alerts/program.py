@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.alerts import instructions as do
+from marketpulse.alerts.inputs import Inputs
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.tree import COMPARISONS, CROSSINGS, Column, Node, Number, Operation
 
@@ -63,13 +64,15 @@ class Program(NamedTuple):
     run: NDArray[np.int64]  # (R,) places in `rules`, by timeframe
     feed_start: NDArray[np.int64]  # (F + 1,): the same for `feeds`
     feeds: NDArray[np.void]  # FEED, by the timeframe that feeds
+    memory_degree: NDArray[np.int64]  # (width,) of what is remembered there (Inputs.degrees)
+    memory_frame: NDArray[np.int64]  # (width,) the timeframe whose row it came of
     width: int  # columns of memory
     depth: int  # the highest that the stack grows
 
 
-def assemble(rules: Sequence[CompiledRule], frames: int) -> Program:
+def assemble(rules: Sequence[CompiledRule], inputs: Inputs) -> Program:
     """One program for all rules, which come in order of their numbers."""
-    assembler = _Assembler()
+    assembler, frames = _Assembler(inputs), len(inputs.frames)
     table = np.zeros(len(rules), RULE)
     for place, rule in enumerate(rules):
         table[place] = assembler.add(place, rule)
@@ -83,19 +86,45 @@ def assemble(rules: Sequence[CompiledRule], frames: int) -> Program:
         run=by_frame.astype(np.int64),
         feed_start=np.searchsorted([frame for frame, *_ in feeds], np.arange(frames + 1)).astype(np.int64),
         feeds=np.array([tuple(feed) for _, *feed in feeds], FEED),
-        width=assembler.width,
+        memory_degree=np.array([degree for degree, _ in assembler.units], np.int64),
+        memory_frame=np.array([frame for _, frame in assembler.units], np.int64),
+        width=len(assembler.units),
         depth=assembler.depth,
     )
+
+
+def degree_of(node: Node, inputs: Inputs) -> int:
+    """Of an expression, as of a column (Inputs.degrees); 0 where its parts do not agree on one."""
+    if isinstance(node, Number):
+        return 0
+    if isinstance(node, Column):
+        return inputs.degree(node.column)
+    degrees = [degree_of(part, inputs) for part in node.parts]
+    if node.name == "*":
+        return sum(degrees)
+    if node.name == "/":
+        return degrees[0] - degrees[1]
+    if node.name == "change_pct":
+        return 0
+    told = {
+        d for d, part in zip(degrees, node.parts, strict=True) if not _is_number(part)
+    }  # `close + 1` is a price
+    return told.pop() if len(told) == 1 else 0
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node, Number) or (isinstance(node, Operation) and all(map(_is_number, node.parts)))
 
 
 class _Assembler:
     """Writes instructions and hands out memory. `_height` follows the stack as it will be."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
         self.code: list[tuple[int, int, int]] = []
         self.constants: list[float] = []
         self.feeds: list[tuple[int, int, int, int]] = []  # frame, then FEED
-        self.width = 0
+        self.units: list[tuple[int, int]] = []  # of each column of memory: degree and timeframe
         self.depth = 1
         self._height = 0
         self._place = 0
@@ -106,7 +135,7 @@ class _Assembler:
     def add(self, place: int, compiled: CompiledRule) -> tuple[int, ...]:
         """Append one rule; its row of RULE."""
         self._place, self._frame, self._kept, self._fed = place, compiled.frame, False, {}
-        memory, condition = self.width, len(self.code)
+        memory, condition = len(self.units), len(self.code)
         self._condition(compiled.condition)
         clear = len(self.code)
         if compiled.clear is not None:
@@ -114,7 +143,7 @@ class _Assembler:
             self._condition(compiled.clear)
         rule = compiled.rule
         return (
-            compiled.id, compiled.frame, condition, clear, len(self.code), memory, self.width, rule.for_ns,
+            compiled.id, compiled.frame, condition, clear, len(self.code), memory, len(self.units), rule.for_ns,
             rule.cooldown_ns,
         )  # fmt: skip
 
@@ -137,7 +166,7 @@ class _Assembler:
             self._fold(node)
         elif node.name in ("prev", "change_pct"):
             self._emit(node.parts[0])
-            ring = self._memory(node.bars)
+            ring = self._memory(*[degree_of(node.parts[0], self._inputs)] * node.bars)
             self.code.append((do.BEFORE if node.name == "prev" else do.CHANGE_PCT, ring, node.bars))
         else:
             for part in node.parts:
@@ -154,7 +183,8 @@ class _Assembler:
         self._emit(right)
         if node.name in CROSSINGS:
             above = node.name == "crosses_above"
-            self._reduce(do.CROSSES, 2, a=self._memory(2), b=1 if above else -1)
+            sides = self._memory(*(degree_of(side, self._inputs) for side in node.parts))
+            self._reduce(do.CROSSES, 2, a=sides, b=1 if above else -1)
         elif node.name in _TURNED:
             self._reduce(_TURNED[node.name], 2, b=1)
         else:
@@ -175,16 +205,17 @@ class _Assembler:
         self.code.append((instruction, a, b))
         self._height -= parts - 1
 
-    def _memory(self, columns: int) -> int:
-        """The first of so many new columns of memory."""
-        first = self.width
-        self.width += columns
+    def _memory(self, *degrees: int, frame: int | None = None) -> int:
+        """The first of so many new columns of memory; what is kept there is of the rule's own rows, or of `frame`'s."""
+        first = len(self.units)
+        self.units += [(degree, self._frame if frame is None else frame) for degree in degrees]
         return first
 
     def _slot(self, node: Column) -> int:
         """Where the rule keeps this column of another timeframe."""
         key = (node.frame, node.column)
         if key not in self._fed:
-            self._fed[key] = self._memory(1)
+            degree = self._inputs.degree(node.column)
+            self._fed[key] = self._memory(degree, frame=node.frame)
             self.feeds.append((node.frame, self._place, self._fed[key], node.column))
         return self._fed[key]

@@ -36,7 +36,7 @@ class RuleSet:
     program: Program = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        program = assemble(self.compiled, len(self.inputs.frames))
+        program = assemble(self.compiled, self.inputs)
         if program.width > MEMORY_MAX:
             raise ParameterError(
                 f"alert rules: they remember {program.width:,} numbers of each symbol, at most {MEMORY_MAX:,}: "

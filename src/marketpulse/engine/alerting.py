@@ -79,11 +79,16 @@ def new_alerting(rules: RuleSet) -> Alerting:
 
 
 def watch(
-    alerts: Alerting, names: Sequence[str], closed: np.ndarray, values: Floats, revisable: NDArray[np.bool_]
+    alerts: Alerting,
+    names: Sequence[str],
+    closed: np.ndarray,
+    values: Floats,
+    revisable: NDArray[np.bool_],
+    factors: Floats,
 ) -> ToldAlerts | None:
     """The events of n bars that have closed, with their values (n, columns); None: there are none. `names` are all
-    symbols by id. `revisable`: which bars were built from trades and cut by time."""
-    alerts.live, events = _evaluated(alerts.rules, alerts.live, names, closed, values, revisable)
+    symbols by id. `revisable`: which bars were built from trades and cut by time. `factors`: alerts.evaluate.AlertRows."""
+    alerts.live, events = _evaluated(alerts.rules, alerts.live, names, closed, values, revisable, factors)
     if not len(events):
         return None
     row = events["row"]
@@ -93,7 +98,12 @@ def watch(
 
 
 def watch_again(
-    alerts: Alerting, names: Sequence[str], symbols: NDArray[np.integer], bars: np.ndarray, values: Floats
+    alerts: Alerting,
+    names: Sequence[str],
+    symbols: NDArray[np.integer],
+    bars: np.ndarray,
+    values: Floats,
+    factors: Floats,
 ) -> np.ndarray:
     """The events (EVENT) of all bars of these symbols since the anchor, as they are now. The rules go on from there."""
     if not alerts.rules.numbers:
@@ -101,15 +111,22 @@ def watch_again(
     alerts.live = learn_symbols(alerts.live, alerts.rules, names)
     alerts.anchor = learn_symbols(alerts.anchor, alerts.rules, names)
     alerts.live = return_to(alerts.live, alerts.anchor, alerts.rules, symbols)
-    alerts.live, events = _evaluated(alerts.rules, alerts.live, names, bars, values, _all_of(bars))
+    alerts.live, events = _evaluated(alerts.rules, alerts.live, names, bars, values, _all_of(bars), factors)
     return events
 
 
 def pass_by(
-    alerts: Alerting, names: Sequence[str], closed: np.ndarray, values: Floats, untold: NDArray[np.bool_]
+    alerts: Alerting,
+    names: Sequence[str],
+    closed: np.ndarray,
+    values: Floats,
+    untold: NDArray[np.bool_],
+    factors: Floats,
 ) -> None:
     """The anchor goes past these bars; `untold`: of which symbols readers have not been told of a change yet."""
-    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, closed, values, _all_of(closed))
+    alerts.anchor, events = _evaluated(
+        alerts.rules, alerts.anchor, names, closed, values, _all_of(closed), factors
+    )
     held = events[untold[events["row"]]]
     if len(held):
         alerts.passed.append(held)
@@ -129,10 +146,13 @@ def know_past(
     values: Floats,
     rule_names: Sequence[str],
     retold: np.ndarray,
+    factors: Floats,
 ) -> None:
     """Readers know the events of these bars, which the anchor goes past. `retold` (model.history.PAST_ALERT, with its
     `rule_names`): what was told of them more than once."""
-    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, bars, values, _all_of(bars))
+    alerts.anchor, events = _evaluated(
+        alerts.rules, alerts.anchor, names, bars, values, _all_of(bars), factors
+    )
     alerts.known.append(events)
     numbers = dict(zip((rule.name for rule in alerts.rules.rules), alerts.rules.numbers, strict=True))
     rules = np.array([numbers.get(name, -1) for name in rule_names], np.int32)[retold["rule"]]
@@ -201,11 +221,12 @@ def _evaluated(
     bars: np.ndarray,
     values: Floats,
     together: NDArray[np.bool_],
+    factors: Floats,
 ) -> tuple[AlertState, np.ndarray]:
     """Without rules this costs nothing."""
     if not (len(bars) and rules.numbers):
         return state, _joined([])
-    return evaluate(learn_symbols(state, rules, names), rules, alert_rows(bars, values, together))
+    return evaluate(learn_symbols(state, rules, names), rules, alert_rows(bars, values, together, factors))
 
 
 def _revisions(

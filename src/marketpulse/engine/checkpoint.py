@@ -23,6 +23,7 @@ from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUALITY,
 from marketpulse.engine.records import copied, put
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
+from marketpulse.engine.splits import BASIS, SPLIT, read_splits, shown_splits
 from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told, WaitingRebuild
 from marketpulse.engine.trade_ids import index_ids, no_ids
 from marketpulse.model.history import COLUMNS, History, Part
@@ -85,6 +86,7 @@ def state_to_bytes(state: PartitionState, config: EngineConfig) -> bytes:
             "configured": [rule_to_json(rule) for rule in config.alerts],
             "symbols": [state.alerts.live.symbols, state.alerts.anchor.symbols],
         },
+        "splits": shown_splits(state.splits),
         "rebuilds": [_rebuild_head(symbol, waiting) for symbol, waiting in state.rebuilds.items()],
         "shapes": [array.shape for array in arrays],
     }).encode()  # fmt: skip
@@ -111,7 +113,8 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
     n, specs = len(Tables._fields), len(config.indicators)
     tables, indicators = arrays[:n], arrays[n : n + specs]
     anchored, rest = arrays[n + specs : n + specs + len(ANCHORED)], arrays[n + specs + len(ANCHORED) :]
-    told, alerts, history = rest[specs : specs + 5], rest[specs + 5 : specs + 12], rest[specs + 12 :]
+    basis, anchor_basis, splits, used = rest[-4:]
+    told, alerts, history = rest[specs : specs + 5], rest[specs + 5 : specs + 12], rest[specs + 12 : -4]
     state = PartitionState(
         tables=Tables(*tables),
         symbols=StringTable(head["symbols"]),
@@ -120,7 +123,11 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         calendars=head["calendars"],
         sessions=join_sessions([]),
         indicators=indicators,
-        anchor=Anchor(**dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs]),
+        basis=basis,
+        splits=read_splits(splits, used, head["splits"]),
+        anchor=Anchor(
+            **dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs], basis=anchor_basis
+        ),
         alerts=_alerting(head["alerts"], alerts, config),
         told=Told([(told[0], told[1], told[2])], [(told[3], told[4])]),
         alphabet=sorted(head["symbols"]),
@@ -159,6 +166,7 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     ]
     return [
         *tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed, *memory, *events, *history,
+        state.basis, state.anchor.basis, state.splits.rows, state.splits.used,
     ]  # fmt: skip
 
 
@@ -168,6 +176,7 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
         *(_DTYPES[name] for name in Tables._fields), *floats, *(_DTYPES[name] for name in ANCHORED), *floats,
         CLOSED, np.dtype("f8"), np.dtype("i8"), CLOSED, np.dtype("f8"),
         LIFE, np.dtype("f8"), LIFE, np.dtype("f8"), EVENT, RETOLD, EVENT, *COLUMNS.values(),
+        BASIS, BASIS, SPLIT, np.dtype("f8"),
     ]  # fmt: skip
 
 

@@ -183,6 +183,7 @@ def emit_bar(tables: Tables, output: Output, slot: int) -> None:
     row.late_count, row.revision = bar.late_count, 0
     row.bid = row.bid_size = row.ask = row.ask_size = np.nan
     row.quote_offset, row.quote_row = -1, 0
+    row.factor = 1.0
 
 
 @bare_kernel

@@ -76,6 +76,14 @@ class EngineConfig:
         """The names of all indicator values, in order."""
         return all_columns(self.indicators)
 
+    def degrees(self) -> tuple[int, ...]:
+        """Of the columns, their degrees (indicators.declaration); 0 where an indicator has none."""
+        return tuple(
+            degree
+            for spec in self.indicators
+            for degree in (spec.indicator.price_degrees or (0,) * len(spec.columns))
+        )
+
     def severities(self) -> dict[str, str]:
         """What becomes of the rows that each rule of data quality finds. Raises ParameterError for what cannot be."""
         for rule, severity in self.quality.items():
@@ -88,7 +96,7 @@ class EngineConfig:
 
     def alert_rules(self) -> RuleSet:
         """The configured alert rules, read. Raises ParameterError for one that cannot be."""
-        return rule_set(inputs_of(self.columns(), self.frames), self.alerts)
+        return rule_set(inputs_of(self.columns(), self.frames, self.degrees()), self.alerts)
 
     def calendar_of_venue(self, venue: str | None) -> str | None:
         """The calendar that a venue trades by, None when nothing is known of it."""

@@ -11,6 +11,7 @@ from marketpulse.engine.layout import (
     NEVER,
 )
 from marketpulse.engine.records import put
+from marketpulse.engine.splits import fresh_basis
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.trade_ids import move_ids, no_ids
 
@@ -76,6 +77,7 @@ def grow_symbols(state: PartitionState) -> None:
     series = symbols * t.heads.shape[1]
     state.indicators = [_longer(rows, series) for rows in state.indicators]
     a.indicators = [_longer(rows, series) for rows in a.indicators]
+    state.basis, a.basis = (_longer_basis(basis, series) for basis in (state.basis, a.basis))
 
 
 def _more(size: int) -> int:
@@ -89,6 +91,12 @@ def _more_places(registers: np.ndarray, places: np.ndarray, first_free: int, fre
     more["next"][old:] = np.append(np.arange(old + 1, size), registers[first_free])
     registers[first_free] = old
     registers[free] += size - old
+    return more
+
+
+def _longer_basis(basis: np.ndarray, size: int) -> np.ndarray:
+    more = fresh_basis(size)
+    put(basis, more)
     return more
 
 

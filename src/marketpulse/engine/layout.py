@@ -118,11 +118,14 @@ CLOSED = np.dtype([
     ("ask_size", "f8"),
     ("quote_offset", "i8"),  # -1: none
     ("quote_row", "i4"),
+    ("factor", "f8"),  # shares of now for one of the series' first bar (engine.splits); once it has indicator values
 ])  # fmt: skip
 """One bar as it leaves the bar builder, in order of emission, and the quote at its close."""
 
 BAR_BYTES: int = CLOSED.fields["bid"][1]  # type: ignore[index]
 """How many bytes of a row of CLOSED are the bar; the quote lies behind them."""
+ROW_BYTES: int = CLOSED.fields["factor"][1]  # type: ignore[index]
+"""How many are the bar and its quote: what a reader is told."""
 
 KEPT = np.dtype([
     ("symbol", "i4"),
@@ -212,11 +215,12 @@ REASON_NAMES = (
     "too_many_sources",
     "too_many_venues",
     "quality",
+    "too_many_splits",
 )
 (
     FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS, UNKNOWN_TRADE,
-    TOO_MANY_SOURCES, TOO_MANY_VENUES, QUALITY_RULE,
-) = range(10)  # fmt: skip
+    TOO_MANY_SOURCES, TOO_MANY_VENUES, QUALITY_RULE, TOO_MANY_SPLITS,
+) = range(11)  # fmt: skip
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (

@@ -14,7 +14,7 @@ import numpy as np
 
 from marketpulse.engine.alerting import begin_again, know_past, pass_by
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.indicate import values_of
+from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import (
     CLOSED,
     KEPT,
@@ -32,6 +32,7 @@ from marketpulse.engine.records import joined
 from marketpulse.engine.registry import add_source
 from marketpulse.engine.replay import anchor_floors, drop_bars
 from marketpulse.engine.rewind import build_bars, by_time, move_anchor, time_series
+from marketpulse.engine.splits import frame_factors, fresh_basis
 from marketpulse.engine.state import PartitionState, WaitingRebuild
 from marketpulse.engine.window import mark_stale
 from marketpulse.errors import ParameterError
@@ -143,8 +144,10 @@ def _rebuild(
 
     known, known_values = _build(state, config, plan, symbol, trades[side != HEALED], quotes, floor)
     _know(state, config, past, symbol, known, known_values)
+    state.splits.believe(symbol, plan.ticks)
     after = _build(state, config, plan, symbol, trades[side != REPLACED], quotes, floor)
-    pass_by(state.alerts, state.symbols.texts(), *after, np.ones(len(after[0]), np.bool_))
+    factors = frame_factors(state.splits, state.anchor.basis, after[0])
+    pass_by(state.alerts, state.symbols.texts(), *after, np.ones(len(after[0]), np.bool_), factors)
     state.told.passed.append(after)
     who["changed_offset"], who["changed_row"] = place
     who["dirty"] = 1
@@ -207,6 +210,7 @@ def _build(
     series = time_series(config, plan, one)
     for spec, rows in zip(config.indicators, anchor.indicators, strict=True):
         rows[series] = spec.fresh_state(len(series))
+    anchor.basis[series] = fresh_basis(len(series))
     begin_again(state.alerts, state.symbols.texts(), symbol)
 
     tables, head = state.tables, int(state.tables.symbols["quote_head"][symbol])
@@ -219,7 +223,7 @@ def _build(
     finally:
         state.tables = tables
         tables.symbols["quote_head"][symbol] = head
-    return closed, values_of(anchor.indicators, config, closed)
+    return closed, values_of(Memory.at_anchor(state), config, closed)
 
 
 def _know(
@@ -227,7 +231,8 @@ def _know(
 ) -> None:
     """Readers know these rows, as often told again as the history says."""
     alerts = past.tables["alerts"]
-    know_past(state.alerts, state.symbols.texts(), symbol, bars, values, past.names["rules"], alerts)
+    factors = frame_factors(state.splits, state.anchor.basis, bars)
+    know_past(state.alerts, state.symbols.texts(), symbol, bars, values, past.names["rules"], alerts, factors)
     told, _, _ = state.told.rows(len(config.columns()))
     told = told[told["symbol"] == symbol]
     names = [frame.name for frame in config.frames]
@@ -268,6 +273,7 @@ def _withdrawn(symbol: int, frame: int, rows: np.ndarray) -> tuple[np.ndarray, n
         gone[name] = np.nan
     gone["source"] = gone["venue"] = gone["first_offset"] = gone["last_offset"] = -1
     gone["revision"] = rows["bar"]
+    gone["factor"] = 1.0
     blank_quotes(gone)
     return gone, rows["indicators"].astype(np.int64)
 

@@ -59,6 +59,7 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     state.tables.registers[N_SYMBOLS] = index + 1
     rank = bisect_left(state.alphabet, name)
     state.alphabet.insert(rank, name)
+    state.splits.adopt(name, index)
     ranks = state.tables.symbols["rank"]
     ranks[:index] += ranks[:index] >= rank
     ranks[index] = rank

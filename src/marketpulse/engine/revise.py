@@ -19,6 +19,7 @@ from marketpulse.engine.layout import (
     N_STALE,
     N_UNTOLD,
     NO_PLACE,
+    ROW_BYTES,
     STALE_BARS,
     STALE_NOT,
     Plan,
@@ -26,6 +27,7 @@ from marketpulse.engine.layout import (
 from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.rewind import forget_told, rewind
+from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 
@@ -48,7 +50,14 @@ def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> Partitio
     if state.tables.registers[N_STALE]:
         symbols = np.flatnonzero(state.tables.symbols["stale"] == STALE_BARS)
         bars, values = rewind(state, config, plan, symbols)
-        watch_again(state.alerts, state.symbols.texts(), symbols, bars, values)
+        watch_again(
+            state.alerts,
+            state.symbols.texts(),
+            symbols,
+            bars,
+            values,
+            frame_factors(state.splits, state.basis, bars),
+        )
     return state
 
 
@@ -58,7 +67,14 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     passed, passed_values = state.told.passed_rows(len(config.columns()))
     state.told.passed.clear()
     bars, values = rewind(state, config, plan, symbols)
-    events = watch_again(state.alerts, state.symbols.texts(), symbols, bars, values)
+    events = watch_again(
+        state.alerts,
+        state.symbols.texts(),
+        symbols,
+        bars,
+        values,
+        frame_factors(state.splits, state.basis, bars),
+    )
     bars, values = joined([passed, bars], CLOSED), np.concatenate([passed_values, values])
     known, known_values, known_revisions = state.told.rows(len(config.columns()))
     theirs = np.isin(known["symbol"], symbols)
@@ -103,7 +119,8 @@ def _compare(
     bars["revision"][mine] = old["revision"][known]
     now_bytes, old_bytes = _bytes(chosen(bars, mine)), _bytes(chosen(old, known))
     bar_differs[mine] = ~_same(now_bytes[:, :BAR_BYTES], old_bytes[:, :BAR_BYTES])
-    row_differs[mine] = ~_same(now_bytes, old_bytes) | ~_same(_bytes(values[mine]), _bytes(old_values[known]))
+    row_differs[mine] = ~_same(now_bytes[:, :ROW_BYTES], old_bytes[:, :ROW_BYTES])
+    row_differs[mine] |= ~_same(_bytes(values[mine]), _bytes(old_values[known]))
     bars["revision"][mine] += bar_differs[mine]
     revisions[mine] = old_revisions[known] + row_differs[mine]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from marketpulse.engine.alerting import forget_events, pass_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.growth import grow_anchor, grow_bars, grow_quotes, grow_window
-from marketpulse.engine.indicate import values_of
+from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import (
     CLOSED,
     FOUND,
@@ -46,6 +46,7 @@ from marketpulse.engine.replay import (
     return_to_anchor,
     wait_again,
 )
+from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState, kept_trades
 from marketpulse.engine.trade_ids import index_ids
 from marketpulse.indicators.declaration import Floats
@@ -71,6 +72,8 @@ def rewind(
     for rows, anchored in zip(state.indicators, state.anchor.indicators, strict=True):
         series = time_series(config, plan, symbols)
         rows[series] = anchored[series]
+    series = time_series(config, plan, symbols)
+    state.basis[series] = state.anchor.basis[series]
     kept = kept_trades(state)
     trades = by_time(kept, np.flatnonzero(marks[kept["symbol"]]))
     until = np.full(tables.symbols.size, NEVER)
@@ -81,7 +84,7 @@ def rewind(
     stale = state.tables.symbols["stale"]
     state.tables.registers[N_STALE] -= np.count_nonzero(stale[symbols] == STALE_BARS)
     stale[symbols] = STALE_TOLD
-    return closed, values_of(state.indicators, config, closed)
+    return closed, values_of(Memory.live(state), config, closed)
 
 
 def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None:
@@ -98,7 +101,7 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
     kept = kept_trades(state)
     moving = known[floors[known] > NEVER]
     closed = build_bars(state, plan, by_time(kept, np.flatnonzero(gone)), moving, floors, at_anchor=True)
-    values = values_of(state.anchor.indicators, config, closed)
+    values = values_of(Memory.at_anchor(state), config, closed)
     if gone.any():
         rest = chosen(kept, ~gone)
         put(rest, tables.window)
@@ -106,7 +109,8 @@ def move_anchor(state: PartitionState, config: EngineConfig, plan: Plan) -> None
         index_ids(tables)
     forget_quotes(tables, floors)
     untold = tables.symbols["stale"][closed["symbol"]] != STALE_NOT
-    pass_by(state.alerts, state.symbols.texts(), closed, values, untold)
+    factors = frame_factors(state.splits, state.anchor.basis, closed)
+    pass_by(state.alerts, state.symbols.texts(), closed, values, untold, factors)
     if untold.any():
         state.told.passed.append((closed[untold], values[untold]))
     forget_told(state, config, closed[~untold])

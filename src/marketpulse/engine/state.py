@@ -35,6 +35,7 @@ from marketpulse.engine.layout import (
 )
 from marketpulse.engine.records import joined
 from marketpulse.engine.sessions import join_sessions
+from marketpulse.engine.splits import Splits, fresh_basis, no_splits
 from marketpulse.engine.trade_ids import no_ids
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.history import Part
@@ -60,6 +61,7 @@ class Anchor:
     closed_until: np.ndarray
     last_close: np.ndarray
     indicators: list[Floats]
+    basis: np.ndarray  # (S × F,) BASIS: the units of the indicators' state
 
     def tables(self, live: Tables) -> Tables:
         """As the kernels read it: with the symbols and the window of the live tables."""
@@ -141,6 +143,8 @@ class PartitionState:
     calendars: list[str]
     sessions: Sessions
     indicators: list[Floats]
+    basis: np.ndarray  # (S × F,) BASIS: the units of the indicators' state
+    splits: Splits
     anchor: Anchor
     alerts: Alerting
     told: Told = field(default_factory=Told)
@@ -153,6 +157,7 @@ class PartitionState:
         live = sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
         anchor = sum(getattr(self.anchor, name).nbytes for name in ANCHORED)
         beside = self.told.size_bytes() + self.alerts.size_bytes()
+        beside += self.basis.nbytes + self.anchor.basis.nbytes + self.splits.size_bytes()
         beside += sum(part.size_bytes() for waiting in self.rebuilds.values() for part in waiting.parts)
         return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + beside
 
@@ -185,6 +190,7 @@ def new_state(config: EngineConfig) -> PartitionState:
         *_fresh_bars(), tables.volume.copy(), tables.notional.copy(), tables.heads.copy(),
         tables.closed_until.copy(), tables.last_close.copy(),
         [spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
+        fresh_basis(_FIRST_SYMBOLS * frames),
     )  # fmt: skip
     return PartitionState(
         tables=tables,
@@ -194,6 +200,8 @@ def new_state(config: EngineConfig) -> PartitionState:
         calendars=["24x7"],
         sessions=join_sessions([around_the_clock()]),
         indicators=[spec.fresh_state(_FIRST_SYMBOLS * frames) for spec in config.indicators],
+        basis=fresh_basis(_FIRST_SYMBOLS * frames),
+        splits=no_splits(frames),
         anchor=anchor,
         alerts=new_alerting(config.alert_rules()),
     )

@@ -24,6 +24,7 @@ from marketpulse.engine.closing import DONE, anything_due, close_due
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.control import take_control
 from marketpulse.engine.growth import grow_bars, grow_groups
+from marketpulse.engine.late_splits import take_split
 from marketpulse.engine.layout import (
     CLOSED,
     COUNTS_OF_A_STEP,
@@ -241,6 +242,8 @@ class Stepper:
             self._take_rebuild(taken, batch, row)
         elif kind in (Kind.SPLIT, Kind.DIVIDEND):
             taken.found.append(hear_payout(state, self._plan, kind, batch.rare[row], row))
+            if kind == Kind.SPLIT:
+                self._take_split(taken, batch.rare[row], row)
         if batch.source[row] == ABSENT:
             return
         source = int(known.source_of[batch.source[row]])
@@ -286,6 +289,19 @@ class Stepper:
             take_control(taken.state, self.config, batch.rare[row])
         except ParameterError as error:
             taken.refused.append(Refusal(row, _BAD_CONTROL, (), str(error)))
+
+    def _take_split(self, taken: StepRows, record: dict[str, Any], row: int) -> None:
+        """What closed before it is indicated and told by what was known before it."""
+        taken.indicate()
+        taken.refresh()
+        taken.tell()
+        refusal = take_split(taken.state, self.config, self._plan, record)
+        if refusal is not None:
+            reason, missed = refusal
+            names = tuple(f.name for f, m in zip(self.config.frames, missed, strict=True) if m)
+            taken.refused.append(Refusal(row, REASON_NAMES[reason], names))
+        if self.config.revise_each:
+            taken.tell()
 
     def _take_rebuild(self, taken: StepRows, batch: MarketBatch, row: int) -> None:
         """What it changes leaves as every revision does."""

@@ -25,6 +25,7 @@ from marketpulse.engine.quality import DROP
 from marketpulse.engine.records import chosen, copied, joined
 from marketpulse.engine.revise import refresh, tell
 from marketpulse.engine.rewind import make_room, make_room_for_quotes
+from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
 
@@ -89,7 +90,8 @@ class StepRows:
         revisable = closed["frame"] >= self.plan.ticks
         revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
         self.state.told.add(chosen(closed, revisable), values[revisable])
-        self._alert(watch(self.state.alerts, self.state.symbols.texts(), closed, values, revisable))
+        factors = frame_factors(self.state.splits, self.state.basis, closed)
+        self._alert(watch(self.state.alerts, self.state.symbols.texts(), closed, values, revisable, factors))
 
     def refresh(self) -> None:
         """Bars are about to close: those that lack a change are built again first."""

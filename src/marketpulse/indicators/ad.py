@@ -45,6 +45,7 @@ AD = Indicator(
     state_width=lambda _: TOTAL_WIDTH,
     warm_up=lambda _: 0,
     reads=("high", "low", "close", "volume"),
+    price_degrees=(-1,),
     formula="Σ ((close - low) - (high - close)) / (high - low) * volume; a bar with high = low adds 0",
     source="TA-Lib AD (Chaikin)",
 )

@@ -84,6 +84,7 @@ ADOSC = Indicator(
     warm_up=lambda p: int(p[1]) - 1,
     reads=("high", "low", "close", "volume"),
     check=_check,
+    price_degrees=(-1,),
     formula="ema(fast) - ema(slow) of the accumulation/distribution line, both from its first value",
     source="TA-Lib ADOSC (Chaikin)",
 )

@@ -83,6 +83,7 @@ ADX = Indicator(
     state_width=lambda _: ADX_WIDTH,
     warm_up=lambda p: 2 * int(p[0]) - 1,
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="Wilder average of dx",
     source="TA-Lib ADX (Wilder 1978)",
 )

@@ -66,6 +66,7 @@ ADXR = Indicator(
     state_width=lambda p: ADX_WIDTH + WINDOW_HEAD + int(p[0]),
     warm_up=lambda p: 3 * int(p[0]) - 2,
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="(adx + adx period - 1 bars ago) / 2",
     source="TA-Lib ADXR (Wilder 1978)",
 )

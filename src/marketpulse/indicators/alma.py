@@ -16,6 +16,7 @@ ALMA = Indicator(
     state_width=WMA.state_width,
     warm_up=WMA.warm_up,
     pane="price",
+    price_degrees=(1,),
     formula="mean of the last `period` closes, weighted exp(-(i - offset * (period - 1))² / (2 * (period / sigma)²))",
     source="Legoux and Kouzis-Loukas 2009",
 )

@@ -81,6 +81,7 @@ APO = Indicator(
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: int(p[1]) - 1,
     check=_check,
+    price_degrees=(1,),
     formula="ema(fast) - ema(slow), each from the mean of its first closes",
     source="TA-Lib APO (its default, exponential averages)",
 )

@@ -70,6 +70,7 @@ AROON = Indicator(
     state_width=lambda p: range_width(int(p[0]) + 1),
     warm_up=lambda p: int(p[0]),
     reads=("high", "low"),
+    price_degrees=(0, 0),
     formula="100 * (period - bars since the lowest low (down), the highest high (up) of the last period + 1 bars) / period",
     source="TA-Lib AROON (Chande 1995)",
 )

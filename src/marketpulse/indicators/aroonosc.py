@@ -49,6 +49,7 @@ AROONOSC = Indicator(
     state_width=AROON.state_width,
     warm_up=AROON.warm_up,
     reads=AROON.reads,
+    price_degrees=(0,),
     formula="aroon up - aroon down",
     source="TA-Lib AROONOSC (Chande 1995)",
 )

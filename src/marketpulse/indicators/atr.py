@@ -44,6 +44,7 @@ ATR = Indicator(
     state_width=lambda _: ATR_WIDTH,
     warm_up=lambda p: int(p[0]),
     reads=("high", "low", "close"),
+    price_degrees=(1,),
     formula="Wilder average of max(high - low, |high - previous close|, |low - previous close|)",
     source="TA-Lib ATR (Wilder 1978)",
 )

@@ -22,6 +22,7 @@ AVGPRICE = Indicator(
         "close",
     ),
     pane="price",
+    price_degrees=(1,),
     formula="(open + high + low + close) / 4",
     source="TA-Lib AVGPRICE",
 )

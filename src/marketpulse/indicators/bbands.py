@@ -67,6 +67,7 @@ BBANDS = Indicator(
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1, 1, 1),
     formula="middle = sma(period); upper, lower = middle ± deviations * population standard deviation",
     source="TA-Lib BBANDS",
 )

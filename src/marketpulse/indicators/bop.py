@@ -48,6 +48,7 @@ BOP = Indicator(
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
     reads=("open", "high", "low", "close"),
+    price_degrees=(0,),
     formula="(close - open) / (high - low); 0 when high = low",
     source="TA-Lib BOP (Livshin 2001)",
 )

@@ -73,6 +73,7 @@ CCI = Indicator(
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="(typical - mean) / (0.015 * mean absolute deviation), typical being (high + low + close) / 3; 0 when nothing moved",
     source="TA-Lib CCI (Lambert 1980)",
 )

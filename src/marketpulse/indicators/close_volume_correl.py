@@ -62,6 +62,7 @@ CLOSE_VOLUME_CORREL = Indicator(
     state_width=lambda p: 2 * (SUM_HEAD + int(p[0])),
     warm_up=lambda p: int(p[0]) - 1,
     reads=("close", "volume"),
+    price_degrees=(0,),
     formula="Pearson's correlation of the last `period` closes with their volumes; 0 when one of them stands still",
     source="TA-Lib CORREL, of close and volume",
 )

@@ -63,6 +63,7 @@ CMF = Indicator(
     state_width=lambda p: SUM_HEAD + POSITIVE_SUM_HEAD + 2 * int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     reads=("high", "low", "close", "volume"),
+    price_degrees=(0,),
     formula="Σ ((close - low) - (high - close)) / (high - low) * volume / Σ volume of `period` bars; null without volume",
     source="the field's definition (Chaikin)",
 )

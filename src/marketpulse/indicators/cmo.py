@@ -54,6 +54,7 @@ CMO = Indicator(
     parameters=(period(14, minimum=2),),
     state_width=lambda _: RISES_WIDTH,
     warm_up=lambda p: int(p[0]),
+    price_degrees=(0,),
     formula="100 * (gain - loss) / (gain + loss), Wilder averages of the rises and of the falls; 0 when nothing moved",
     source="TA-Lib CMO (Chande 1994, with Wilder's averages)",
 )

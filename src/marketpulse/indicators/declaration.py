@@ -71,6 +71,15 @@ def period(default: int, *, name: str = "period", minimum: int = 1) -> Parameter
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """Values that no power of the price's unit scales, made from those of an indicator with the same parameters and the
+    same state that have one. `values`: its values (n, k) -> these (n, k), bit for bit what the own kernel gives."""
+
+    of: "Indicator"
+    values: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True)
 class Indicator:
     """One formula: what it is called, what it takes, how wide its state is, the kernel that computes it,
     and the words that explain it.
@@ -78,6 +87,10 @@ class Indicator:
     `outputs` are the suffixes of its columns; the empty suffix is the indicator's own name.
     `warm_up` is the number of bars, from the start of a series, before the first row in which every
     column has a value. `check` says what is wrong with values that are each in range, or None.
+
+    `price_degrees` says of each output which power of the price's unit it is in: 1 a price, 2 a variance, 0 a
+    ratio, and -1 a volume, for a split that divides prices multiplies volumes (price × volume: 0). None where
+    there is no such power: then `derived` has the way round, or the indicator starts anew upon a split (rebase.py).
     """
 
     name: str
@@ -94,6 +107,8 @@ class Indicator:
     reads: tuple[str, ...] = ("close",)
     pane: Literal["price", "volume", "own"] = "own"  # where a chart draws it
     check: Callable[[Params], str | None] = lambda _: None
+    price_degrees: tuple[int, ...] | None = None
+    derived: Derived | None = None
 
     def columns(self, parameters: Params) -> tuple[str, ...]:
         """Full column names, such as `("bbands_20_2_upper", …)`: always plain SQL identifiers."""

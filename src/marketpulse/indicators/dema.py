@@ -57,6 +57,7 @@ DEMA = Indicator(
     state_width=lambda _: _DEPTH * AVERAGE_WIDTH,
     warm_up=lambda p: _DEPTH * (int(p[0]) - 1),
     pane="price",
+    price_degrees=(1,),
     formula="2 * ema - ema of ema",
     source="TA-Lib DEMA (Mulloy 1994)",
 )

@@ -58,6 +58,7 @@ DONCHIAN = Indicator(
     warm_up=lambda p: int(p[0]) - 1,
     reads=("high", "low"),
     pane="price",
+    price_degrees=(1, 1, 1),
     formula="upper = highest high, lower = lowest low of the last `period` bars, this one included; middle = their mean",
     source="the field's definition (Donchian 1960)",
 )

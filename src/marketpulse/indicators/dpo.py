@@ -55,6 +55,7 @@ DPO = Indicator(
     parameters=(period(20),),
     state_width=lambda p: SUM_HEAD + int(p[0]) + DELAY_HEAD + int(p[0]) // 2 + 1,
     warm_up=lambda p: max(int(p[0]) - 1, int(p[0]) // 2 + 1),
+    price_degrees=(1,),
     formula="close `period` // 2 + 1 bars ago - mean of the last `period` closes",
     source="the field's definition (Pring 1991)",
 )

@@ -50,6 +50,7 @@ DRAWDOWN = Indicator(
     parameters=(period(252),),
     state_width=lambda p: EXTREME_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
+    price_degrees=(0,),
     formula="(close - highest) / highest, highest being that of the last `period` closes",
     source="the field's definition",
 )

@@ -77,6 +77,7 @@ DX = Indicator(
     state_width=lambda _: MOVEMENT_WIDTH + 1,
     warm_up=lambda p: int(p[0]),
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="100 * |plus_di - minus_di| / (plus_di + minus_di); the value before where neither side moved",
     source="TA-Lib DX (Wilder 1978)",
 )

@@ -46,6 +46,7 @@ EMA = Indicator(
     state_width=lambda _: AVERAGE_WIDTH,
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1,),
     formula="ema += (close - ema) * 2 / (period + 1), from the mean of the first `period` closes",
     source="TA-Lib EMA",
 )

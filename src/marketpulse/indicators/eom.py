@@ -78,6 +78,7 @@ EOM = Indicator(
     state_width=lambda p: _WINDOW + SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]),
     reads=("high", "low", "volume"),
+    price_degrees=(3,),
     formula="mean of 10000 * (middle - previous middle) * (high - low) / volume, middle being (high + low) / 2; null without volume",
     source="Arms 1989",
 )

@@ -61,6 +61,7 @@ FORCE_INDEX = Indicator(
     state_width=lambda _: _FORCE + AVERAGE_WIDTH,
     warm_up=lambda p: int(p[0]),
     reads=("close", "volume"),
+    price_degrees=(0,),
     formula="ema of (close - previous close) * volume, from the mean of its first `period` values",
     source="Elder 1993",
 )

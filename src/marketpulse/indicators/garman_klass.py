@@ -66,6 +66,7 @@ GARMAN_KLASS = Indicator(
     state_width=lambda p: POSITIVE_SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     reads=("open", "high", "low", "close"),
+    price_degrees=(0,),
     formula="sqrt(Σ (ln(high / low)² / 2 - (2 ln 2 - 1) ln(close / open)²) / period), of one bar, not annualised",
     source="Garman and Klass 1980",
 )

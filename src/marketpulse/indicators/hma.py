@@ -73,6 +73,7 @@ HMA = Indicator(
     state_width=lambda p: 2 * WINDOW_HEAD + int(p[0]) + int(math.sqrt(p[0])),
     warm_up=lambda p: int(p[0]) + int(math.sqrt(p[0])) - 2,
     pane="price",
+    price_degrees=(1,),
     formula="wma(√period) of 2 * wma(period / 2) - wma(period), whole parts of √period and period / 2",
     source="Hull 2005",
 )

@@ -99,6 +99,7 @@ HT_TRENDLINE = Indicator(
     state_width=lambda _: _WIDTH,
     warm_up=lambda _: _FIRST_VALUE,
     pane="price",
+    price_degrees=(1,),
     formula="mean of the closes of one dominant cycle, weighted 4, 3, 2, 1 with those of the three bars before",
     source="TA-Lib HT_TRENDLINE (Ehlers 2001)",
 )

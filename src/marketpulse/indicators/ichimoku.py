@@ -81,6 +81,7 @@ ICHIMOKU = Indicator(
     warm_up=lambda p: int(max(p)) - 1,
     reads=("high", "low"),
     pane="price",
+    price_degrees=(1, 1, 1, 1),
     formula="conversion, base, span_b = middle of the range of their bars; span_a = (conversion + base) / 2; none is shifted",
     source="the field's definition (Hosoda 1969)",
 )

@@ -45,6 +45,7 @@ IMBALANCE = Indicator(
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
     reads=("bid_size", "ask_size"),
+    price_degrees=(0,),
     formula="(bid_size - ask_size) / (bid_size + ask_size)",
     source="the field's definition (Cartea, Jaimungal and Penalva 2015)",
 )

@@ -97,6 +97,7 @@ KAMA = Indicator(
     state_width=lambda p: _CLOSES + WINDOW_HEAD + int(p[0]) + 1,
     warm_up=lambda p: int(p[0]),
     pane="price",
+    price_degrees=(1,),
     formula="kama += (close - kama) * (efficiency * (2/3 - 2/31) + 2/31)²; efficiency = |change| / path over `period` bars",
     source="TA-Lib KAMA (Kaufman 1995)",
 )

@@ -66,6 +66,7 @@ KELTNER = Indicator(
     warm_up=lambda p: max(int(p[0]) - 1, int(p[1])),
     reads=("high", "low", "close"),
     pane="price",
+    price_degrees=(1, 1, 1),
     formula="middle = ema(period); upper, lower = middle ± factor * atr(atr)",
     source="Keltner 1960 in Raschke's form (ema and atr), with TA-Lib's EMA and ATR",
 )

@@ -70,6 +70,7 @@ KURTOSIS = Indicator(
     parameters=(period(20, minimum=4),),
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
+    price_degrees=(0,),
     formula="((n + 1) m4 / m2² - 3 (n - 1)) * (n - 1) / ((n - 2) (n - 3)), central moments of the last `period` closes; null when nothing moved",
     source="the sample excess kurtosis (Joanes and Gill 1998)",
 )

@@ -16,6 +16,7 @@ LINEARREG = Indicator(
     state_width=lambda p: WINDOW_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1,),
     formula="value at the newest bar of the line of least squares through the last `period` closes",
     source="TA-Lib LINEARREG",
 )

@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from marketpulse.indicators.declaration import Indicator
+from marketpulse.indicators.declaration import Derived, Indicator
 from marketpulse.indicators.linearreg import LINEARREG
-from marketpulse.indicators.regression import ANGLE, explain_line, of_line
+from marketpulse.indicators.linearreg_slope import LINEARREG_SLOPE
+from marketpulse.indicators.regression import ANGLE, angles_of, explain_line, of_line
 
 LINEARREG_ANGLE = Indicator(
     name="linearreg_angle",
@@ -15,6 +16,7 @@ LINEARREG_ANGLE = Indicator(
     parameters=LINEARREG.parameters,
     state_width=LINEARREG.state_width,
     warm_up=LINEARREG.warm_up,
+    derived=Derived(LINEARREG_SLOPE, angles_of),
     formula="arctangent of the slope per bar of the line of least squares, in degrees",
     source="TA-Lib LINEARREG_ANGLE",
 )

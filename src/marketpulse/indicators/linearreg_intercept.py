@@ -16,6 +16,7 @@ LINEARREG_INTERCEPT = Indicator(
     state_width=LINEARREG.state_width,
     warm_up=LINEARREG.warm_up,
     pane="price",
+    price_degrees=(1,),
     formula="value at the oldest bar of the line of least squares through the last `period` closes",
     source="TA-Lib LINEARREG_INTERCEPT",
 )

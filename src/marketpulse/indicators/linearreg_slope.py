@@ -15,6 +15,7 @@ LINEARREG_SLOPE = Indicator(
     parameters=LINEARREG.parameters,
     state_width=LINEARREG.state_width,
     warm_up=LINEARREG.warm_up,
+    price_degrees=(1,),
     formula="slope per bar of the line of least squares through the last `period` closes",
     source="TA-Lib LINEARREG_SLOPE",
 )

@@ -94,6 +94,7 @@ MACD = Indicator(
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: int(p[1]) + int(p[2]) - 2,
     check=_check,
+    price_degrees=(1, 1, 1),
     formula="macd = ema(fast) - ema(slow); signal = ema of macd; hist = macd - signal",
     source="TA-Lib MACD",
 )

@@ -45,6 +45,7 @@ MAX = Indicator(
     state_width=lambda p: EXTREME_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1,),
     formula="highest of the last `period` closes",
     source="TA-Lib MAX",
 )

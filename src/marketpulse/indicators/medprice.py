@@ -20,6 +20,7 @@ MEDPRICE = Indicator(
         "low",
     ),
     pane="price",
+    price_degrees=(1,),
     formula="(high + low) / 2",
     source="TA-Lib MEDPRICE",
 )

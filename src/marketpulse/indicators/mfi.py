@@ -93,6 +93,7 @@ MFI = Indicator(
     state_width=lambda p: _IN + 2 * (POSITIVE_SUM_HEAD + int(p[0])),
     warm_up=lambda p: int(p[0]),
     reads=("high", "low", "close", "volume"),
+    price_degrees=(0,),
     formula="100 * in / (in + out), Σ typical price · volume of the bars whose typical price rose, and fell; 0 when nothing flowed",
     source="TA-Lib MFI (Quong and Soudack 1989)",
 )

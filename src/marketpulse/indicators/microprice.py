@@ -47,6 +47,7 @@ MICROPRICE = Indicator(
     warm_up=lambda _: 0,
     reads=("bid", "bid_size", "ask", "ask_size"),
     pane="price",
+    price_degrees=(1,),
     formula="(bid * ask_size + ask * bid_size) / (bid_size + ask_size)",
     source="the size-weighted mid price (Gatheral and Oomen 2010)",
 )

@@ -42,6 +42,7 @@ MID = Indicator(
     warm_up=lambda _: 0,
     reads=("bid", "ask"),
     pane="price",
+    price_degrees=(1,),
     formula="(bid + ask) / 2",
     source="the field's definition",
 )

@@ -16,6 +16,7 @@ MIDPOINT = Indicator(
     state_width=MIDPRICE.state_width,
     warm_up=MIDPRICE.warm_up,
     pane="price",
+    price_degrees=(1,),
     formula="(highest close + lowest close) / 2 of the last `period` bars",
     source="TA-Lib MIDPOINT",
 )

@@ -64,6 +64,7 @@ MIDPRICE = Indicator(
     warm_up=lambda p: int(p[0]) - 1,
     reads=("high", "low"),
     pane="price",
+    price_degrees=(1,),
     formula="(highest high + lowest low) / 2 of the last `period` bars",
     source="TA-Lib MIDPRICE",
 )

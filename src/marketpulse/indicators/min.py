@@ -16,6 +16,7 @@ MIN = Indicator(
     state_width=MAX.state_width,
     warm_up=MAX.warm_up,
     pane="price",
+    price_degrees=(1,),
     formula="lowest of the last `period` closes",
     source="TA-Lib MIN",
 )

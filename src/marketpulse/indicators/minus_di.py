@@ -15,6 +15,7 @@ MINUS_DI = Indicator(
     state_width=lambda _: MOVEMENT_WIDTH,
     warm_up=lambda p: int(p[0]),
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="100 * minus_dm / sum of true ranges, smoothed alike; 0 where there was no range",
     source="TA-Lib MINUS_DI (Wilder 1978)",
 )

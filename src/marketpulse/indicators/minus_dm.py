@@ -15,6 +15,7 @@ MINUS_DM = Indicator(
     state_width=lambda _: MOVEMENT_WIDTH,
     warm_up=lambda p: max(int(p[0]) - 1, 1),
     reads=("high", "low"),
+    price_degrees=(1,),
     formula="sum of falls of the low that exceed the rise of the high; from `period` moves on sum - sum / period + new",
     source="TA-Lib MINUS_DM (Wilder 1978)",
 )

@@ -50,6 +50,7 @@ MOM = Indicator(
     parameters=(period(10),),
     state_width=lambda p: DELAY_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]),
+    price_degrees=(1,),
     formula="close - close `period` bars ago",
     source="TA-Lib MOM",
 )

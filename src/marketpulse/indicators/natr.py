@@ -53,6 +53,7 @@ NATR = Indicator(
     state_width=ATR.state_width,
     warm_up=ATR.warm_up,
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="100 * atr / close",
     source="TA-Lib NATR (Forman 2006)",
 )

@@ -63,6 +63,7 @@ OBV = Indicator(
     state_width=lambda _: _TOTAL + TOTAL_WIDTH,
     warm_up=lambda _: 0,
     reads=("close", "volume"),
+    price_degrees=(-1,),
     formula="the first volume, then + volume when the close rises and - volume when it falls",
     source="TA-Lib OBV (Granville 1963)",
 )

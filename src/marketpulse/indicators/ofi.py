@@ -91,6 +91,7 @@ OFI = Indicator(
     state_width=lambda p: SUM_HEAD + int(p[0]) + QUOTE_SLOTS,
     warm_up=lambda p: int(p[0]),
     reads=("bid", "bid_size", "ask", "ask_size"),
+    price_degrees=(-1,),
     formula="Σ of `period` bars: [bid >= bid'] * bid_size - [bid <= bid'] * bid_size' - [ask <= ask'] * ask_size "
     "+ [ask >= ask'] * ask_size'; ' is one bar before",
     source="Cont, Kukanov and Stoikov 2014",

@@ -18,6 +18,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -53,18 +54,32 @@ def indicator(
     *,
     outputs: tuple[str, ...] = ("",),
     pane: Literal["price", "volume", "own"] = "own",
+    price_degrees: tuple[int, ...] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the function as an indicator. `window` is how many bars it sees: a number, or the parameter that says it.
+    `price_degrees`: see Indicator; without them it starts anew upon a split.
 
     It returns a float, or as many as there are `outputs` (the suffixes of the columns); what is not
     finite is no value. Raises ParameterError for what cannot be one, with the function's name.
     """
 
     def declare(function: Function) -> Function:
-        setattr(function, _MARK, _declared(function, window, outputs, pane))
+        declared = _declared(function, window, outputs, pane)
+        setattr(function, _MARK, replace(declared, price_degrees=_degrees(function, outputs, price_degrees)))
         return function
 
     return declare
+
+
+def _degrees(
+    function: Function, outputs: tuple[str, ...], degrees: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    if degrees is not None and len(degrees) != len(outputs):
+        raise ParameterError(
+            f"{function.__name__}: price_degrees must name one whole number for each of its {len(outputs)} outputs, "
+            f"found {degrees}"
+        )
+    return degrees
 
 
 def own_indicators(files: Iterable[Path]) -> dict[str, Indicator]:

@@ -61,6 +61,7 @@ PARKINSON = Indicator(
     state_width=lambda p: POSITIVE_SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     reads=("high", "low"),
+    price_degrees=(0,),
     formula="sqrt(Σ ln(high / low)² / (4 ln 2 · period)), of one bar, not annualised",
     source="Parkinson 1980",
 )

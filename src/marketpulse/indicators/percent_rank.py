@@ -66,6 +66,7 @@ PERCENT_RANK = Indicator(
     parameters=(period(100),),
     state_width=lambda p: DELAY_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]),
+    price_degrees=(0,),
     formula="100 * (how many of the `period` closes before are not above this one) / period",
     source="the field's definition (Connors and Alvarez 2009)",
 )

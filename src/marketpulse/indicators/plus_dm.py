@@ -15,6 +15,7 @@ PLUS_DM = Indicator(
     state_width=lambda _: MOVEMENT_WIDTH,
     warm_up=lambda p: max(int(p[0]) - 1, 1),
     reads=("high", "low"),
+    price_degrees=(1,),
     formula="sum of rises of the high that exceed the fall of the low; from `period` moves on sum - sum / period + new",
     source="TA-Lib PLUS_DM (Wilder 1978)",
 )

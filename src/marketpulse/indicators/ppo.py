@@ -52,6 +52,7 @@ PPO = Indicator(
     state_width=APO.state_width,
     warm_up=APO.warm_up,
     check=APO.check,
+    price_degrees=(0,),
     formula="100 * (ema(fast) - ema(slow)) / ema(slow), each from the mean of its first closes",
     source="TA-Lib PPO (its default, exponential averages)",
 )

@@ -70,6 +70,7 @@ REALIZED_VOLATILITY = Indicator(
     parameters=(period(20),),
     state_width=lambda p: _SQUARES + POSITIVE_SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]),
+    price_degrees=(0,),
     formula="sqrt(sum of the last `period` squared log returns), of the period, not annualised",
     source="Andersen and Bollerslev 1998; Barndorff-Nielsen and Shephard 2002",
 )

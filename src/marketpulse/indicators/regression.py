@@ -52,6 +52,12 @@ def read_line(what: int, length: int, slope: float, middle: float) -> float:
     return middle + slope * (half if what == END else half + 1.0)
 
 
+def angles_of(slopes: Floats) -> Floats:
+    """The same angles from slopes of any shape."""
+    angles = [read_line(ANGLE, 1, slope, 0.0) for slope in slopes.ravel().tolist()]
+    return np.array(angles, np.float64).reshape(slopes.shape)
+
+
 @kernel
 def of_line(
     what: int,

@@ -44,6 +44,7 @@ RMA = Indicator(
     state_width=lambda _: AVERAGE_WIDTH,
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1,),
     formula="(rma * (period - 1) + close) / period, from the mean of the first `period` closes",
     source="Wilder 1978",
 )

@@ -14,6 +14,7 @@ ROC = Indicator(
     parameters=ROCP.parameters,
     state_width=ROCP.state_width,
     warm_up=ROCP.warm_up,
+    price_degrees=(0,),
     formula="100 * (close - past) / past, past being the close `period` bars ago",
     source="TA-Lib ROC",
 )

@@ -50,6 +50,7 @@ ROCR = Indicator(
     parameters=(period(10),),
     state_width=lambda p: DELAY_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]),
+    price_degrees=(0,),
     formula="close / close `period` bars ago",
     source="TA-Lib ROCR",
 )

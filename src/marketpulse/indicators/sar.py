@@ -126,6 +126,7 @@ SAR = Indicator(
     warm_up=lambda _: 1,
     reads=("high", "low"),
     pane="price",
+    price_degrees=(1,),
     formula="sar += factor * (extreme - sar), factor = acceleration for each new extreme, at most maximum; turns where it is reached",
     source="TA-Lib SAR (Wilder 1978)",
 )

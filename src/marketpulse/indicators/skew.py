@@ -69,6 +69,7 @@ SKEW = Indicator(
     parameters=(period(20, minimum=3),),
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
+    price_degrees=(0,),
     formula="m3 / m2^1.5 * sqrt(n (n - 1)) / (n - 2), central moments of the last `period` closes; null when nothing moved",
     source="the adjusted Fisher-Pearson coefficient (Joanes and Gill 1998)",
 )

@@ -49,6 +49,7 @@ SMA = Indicator(
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1,),
     formula="mean of the last `period` closes",
     source="TA-Lib SMA",
 )

@@ -41,6 +41,7 @@ SPREAD = Indicator(
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
     reads=("bid", "ask"),
+    price_degrees=(1,),
     formula="ask - bid",
     source="the field's definition (the quoted spread)",
 )

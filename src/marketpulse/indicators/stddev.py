@@ -14,6 +14,7 @@ STDDEV = Indicator(
     parameters=(period(5, minimum=2),),
     state_width=VAR.state_width,
     warm_up=VAR.warm_up,
+    price_degrees=(1,),
     formula="sqrt(mean of (close - mean)²) of the last `period` closes: the population's",
     source="TA-Lib STDDEV",
 )

@@ -70,6 +70,7 @@ STOCH = Indicator(
     state_width=lambda p: 2 * SUM_HEAD + int(p[1]) + int(p[2]) + fast_k_width(int(p[0])),
     warm_up=lambda p: int(p[0]) + int(p[1]) + int(p[2]) - 3,
     reads=("high", "low", "close"),
+    price_degrees=(0, 0),
     formula="raw = 100 * (close - lowest low) / (highest high - lowest low) of `fast_k` bars; k = sma of raw; d = sma of k",
     source="TA-Lib STOCH (Lane 1984)",
 )

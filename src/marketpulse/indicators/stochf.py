@@ -51,6 +51,7 @@ STOCHF = Indicator(
     state_width=lambda p: fast_width(int(p[0]), int(p[1])),
     warm_up=lambda p: int(p[0]) + int(p[1]) - 2,
     reads=("high", "low", "close"),
+    price_degrees=(0, 0),
     formula="k = 100 * (close - lowest low) / (highest high - lowest low) of `fast_k` bars; d = sma of k over `fast_d`",
     source="TA-Lib STOCHF (Lane 1984)",
 )

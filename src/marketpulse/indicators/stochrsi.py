@@ -55,6 +55,7 @@ STOCHRSI = Indicator(
     outputs=("k", "d"),
     state_width=lambda p: RISES_WIDTH + fast_width(int(p[1]), int(p[2])),
     warm_up=lambda p: int(p[0]) + int(p[1]) + int(p[2]) - 2,
+    price_degrees=(0, 0),
     formula="k = 100 * (rsi - lowest rsi) / (highest rsi - lowest rsi) of `fast_k` bars; d = sma of k over `fast_d`",
     source="TA-Lib STOCHRSI (Chande and Kroll 1994)",
 )

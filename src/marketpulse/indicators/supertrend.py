@@ -105,6 +105,7 @@ SUPERTREND = Indicator(
     warm_up=lambda p: int(p[0]),
     reads=("high", "low", "close"),
     pane="price",
+    price_degrees=(1, 0),
     formula="the lower (direction 1) or upper (-1) of (high + low) / 2 ± factor * atr, kept while nearer; turns where the close passes it",
     source="the field's definition (Seban 2009), with TA-Lib's ATR",
 )

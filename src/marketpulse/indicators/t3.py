@@ -72,6 +72,7 @@ T3 = Indicator(
     state_width=lambda _: _DEPTH * AVERAGE_WIDTH,
     warm_up=lambda p: _DEPTH * (int(p[0]) - 1),
     pane="price",
+    price_degrees=(1,),
     formula="gd of gd of gd of the close, gd = ema + factor * (ema - ema of ema)",
     source="TA-Lib T3 (Tillson 1998)",
 )

@@ -56,6 +56,7 @@ TEMA = Indicator(
     state_width=lambda _: _DEPTH * AVERAGE_WIDTH,
     warm_up=lambda p: _DEPTH * (int(p[0]) - 1),
     pane="price",
+    price_degrees=(1,),
     formula="3 * (ema - ema of ema) + ema of ema of ema",
     source="TA-Lib TEMA (Mulloy 1994)",
 )

@@ -43,6 +43,7 @@ TRANGE = Indicator(
     state_width=lambda _: TRUE_RANGE_WIDTH,
     warm_up=lambda _: 1,
     reads=("high", "low", "close"),
+    price_degrees=(1,),
     formula="max(high - low, |high - previous close|, |low - previous close|)",
     source="TA-Lib TRANGE (Wilder 1978)",
 )

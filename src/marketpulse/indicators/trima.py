@@ -16,6 +16,7 @@ TRIMA = Indicator(
     state_width=WMA.state_width,
     warm_up=WMA.warm_up,
     pane="price",
+    price_degrees=(1,),
     formula="mean of the last `period` closes, weighted 1, 2 … 2, 1: the middle of the window weighs most",
     source="TA-Lib TRIMA",
 )

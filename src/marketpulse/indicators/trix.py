@@ -72,6 +72,7 @@ TRIX = Indicator(
     parameters=(period(30),),
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: 3 * int(p[0]) - 2,
+    price_degrees=(0,),
     formula="100 * (e - e before) / e before, e being the ema of the ema of the ema of the close",
     source="TA-Lib TRIX (Hutson 1983)",
 )

@@ -87,6 +87,7 @@ TSI = Indicator(
     parameters=(period(25, name="long"), period(13, name="short")),
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: int(p[0]) + int(p[1]) - 1,
+    price_degrees=(0,),
     formula="100 * ema(short) of ema(long) of the change / the same of |change|; null while nothing has moved",
     source="Blau 1991",
 )

@@ -21,6 +21,7 @@ TYPPRICE = Indicator(
         "close",
     ),
     pane="price",
+    price_degrees=(1,),
     formula="(high + low + close) / 3",
     source="TA-Lib TYPPRICE",
 )

@@ -104,6 +104,7 @@ ULTOSC = Indicator(
     state_width=lambda p: _WINDOWS + 2 * (3 * POSITIVE_SUM_HEAD + int(sum(p))),
     warm_up=lambda p: int(max(p)),
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="100 * (4 a + 2 b + c) / 7, shares of Σ (close - min(low, previous close)) in Σ true range over three periods",
     source="TA-Lib ULTOSC (Williams 1985)",
 )

@@ -62,6 +62,7 @@ VAR = Indicator(
     parameters=(period(5),),
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
+    price_degrees=(2,),
     formula="mean of (close - mean)² of the last `period` closes: the population's",
     source="TA-Lib VAR",
 )

@@ -17,6 +17,7 @@ VOLUME_SMA = Indicator(
     warm_up=SMA.warm_up,
     reads=("volume",),
     pane="volume",
+    price_degrees=(-1,),
     formula="mean of the last `period` volumes",
     source="TA-Lib SMA, of the volume",
 )

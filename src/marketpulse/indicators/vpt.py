@@ -58,6 +58,7 @@ VPT = Indicator(
     state_width=lambda _: _TOTAL + TOTAL_WIDTH,
     warm_up=lambda _: 1,
     reads=("close", "volume"),
+    price_degrees=(-1,),
     formula="Σ volume * (close - previous close) / previous close since the series began",
     source="the field's definition",
 )

@@ -71,6 +71,7 @@ VWAP = Indicator(
     warm_up=lambda _: 0,
     reads=("notional", "volume"),
     pane="price",
+    price_degrees=(1,),
     formula="Σ price · size / Σ size since the session began; null while no volume has traded",
     source="the field's definition (Berkowitz, Logue and Noser 1988)",
 )

@@ -76,6 +76,7 @@ VWMA = Indicator(
     warm_up=lambda p: int(p[0]) - 1,
     reads=("close", "volume"),
     pane="price",
+    price_degrees=(1,),
     formula="Σ volume · close / Σ volume of the last `period` bars; null while no volume has traded in them",
     source="the field's definition",
 )

@@ -21,6 +21,7 @@ WCLPRICE = Indicator(
         "close",
     ),
     pane="price",
+    price_degrees=(1,),
     formula="(high + low + 2 * close) / 4",
     source="TA-Lib WCLPRICE",
 )

@@ -59,6 +59,7 @@ WILLR = Indicator(
     state_width=lambda p: 2 * (EXTREME_HEAD + int(p[0])),
     warm_up=lambda p: int(p[0]) - 1,
     reads=("high", "low", "close"),
+    price_degrees=(0,),
     formula="-100 * (highest high - close) / (highest high - lowest low) of `period` bars; 0 when nothing moved",
     source="TA-Lib WILLR (Williams 1973)",
 )

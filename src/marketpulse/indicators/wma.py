@@ -16,6 +16,7 @@ WMA = Indicator(
     state_width=lambda p: WINDOW_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
     pane="price",
+    price_degrees=(1,),
     formula="mean of the last `period` closes, weighted 1, 2 … period from the oldest to the newest",
     source="TA-Lib WMA",
 )

@@ -65,6 +65,7 @@ ZLEMA = Indicator(
     state_width=lambda p: _CLOSES + WINDOW_HEAD + (int(p[0]) - 1) // 2 + 1,
     warm_up=lambda p: int(p[0]) - 1 + (int(p[0]) - 1) // 2,
     pane="price",
+    price_degrees=(1,),
     formula="ema of close + (close - close lag bars ago), lag = (period - 1) / 2 without its fraction",
     source="Ehlers and Way 2010",
 )

@@ -61,6 +61,7 @@ ZSCORE = Indicator(
     parameters=(period(20, minimum=2),),
     state_width=lambda p: SUM_HEAD + int(p[0]),
     warm_up=lambda p: int(p[0]) - 1,
+    price_degrees=(0,),
     formula="(close - mean) / population standard deviation of the last `period` closes; null when nothing moved",
     source="the field's definition",
 )

@@ -87,7 +87,10 @@ CONTRACT: dict[Kind, Fields] = {
     Kind.CLOCK: _NOBODY,
     Kind.CORRECTION: {**_HEAD, "trade_id": (Rule.ID, _REQUIRED), "price": _PRICE, "size": _SIZE, **_WIRE},
     Kind.CANCEL: {**_HEAD, "trade_id": (Rule.ID, _REQUIRED), **_WIRE},
-    Kind.SPLIT: {**_HEAD, "ratio": _PRICE, "ex_time_ns": (Rule.TIME, _REQUIRED)},
+    Kind.SPLIT: {
+        **_HEAD, "ratio": _PRICE, "ex_time_ns": (Rule.TIME, _REQUIRED),
+        "adjusted": (Rule.FLAG, _OPTIONAL),  # the source's prices are adjusted for it already
+    },
     Kind.DIVIDEND: {**_HEAD, "amount": _SIZE, "ex_time_ns": (Rule.TIME, _REQUIRED)},
     Kind.GAP: {
         **_HEAD, "from_ns": (Rule.TIME, _REQUIRED), "to_ns": (Rule.TIME, _REQUIRED), "reason": (Rule.TEXT, _OPTIONAL),

@@ -235,10 +235,11 @@ REASONS = {
     "too_many_symbols": "the engine's cap on symbols is reached: raise engine.symbols_max, or look who writes them",
     "too_many_sources": "more than 64 sources have fed this partition: let feeds share a source name",
     "too_many_venues": "more than 4,096 venues have fed this partition: look who writes them",
+    "too_many_splits": "32 splits of this symbol are known, and more cannot be: look who writes them",
     **RULES,
 }
 
-CAPS = frozenset({"too_many_symbols", "too_many_sources", "too_many_venues"})
+CAPS = frozenset({"too_many_symbols", "too_many_sources", "too_many_venues", "too_many_splits"})
 """Reasons that a person should hear of: something writes more than this pipeline was set up for."""
 
 _str, _i64, _f64 = pa.string(), pa.int64(), pa.float64()

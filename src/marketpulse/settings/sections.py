@@ -331,8 +331,9 @@ class Mapping(Section):
     timezone: str = Field("UTC", description="the zone of times without one, such as America/New_York")
     time_format: str | None = Field(None, description="strptime format, where guessing is not enough")
     timeframe: str | None = Field(None, description="the length of the rows' bars; unset: from their spacing")
-    split_adjusted: bool = Field(
-        False, description="the prices are adjusted for the splits that stand in the rows already"
+    split_adjusted: bool | None = Field(
+        None,
+        description="whether the prices are adjusted for the splits that stand in the rows already; unset: the prices tell",
     )
 
 

@@ -19,6 +19,7 @@ from marketpulse.sources.local_clock import LocalClock
 from marketpulse.sources.mapping import NEEDED, Plan
 from marketpulse.sources.numbers import to_floats
 from marketpulse.sources.raw import RawRows
+from marketpulse.sources.split_columns import LastCloses
 from marketpulse.sources.times import Mask, Times, parse_times
 
 
@@ -54,7 +55,7 @@ class Normalised:
 
 @dataclass(slots=True)
 class Reader:
-    """Understands the blocks of one origin, in order. It remembers what spans blocks: the local clock."""
+    """Understands the blocks of one origin, in order. It remembers what spans blocks: the local clock, the last closes."""
 
     plan: Plan
     mapping: Mapping
@@ -62,6 +63,7 @@ class Reader:
     decimal_comma: bool = False
     day_first: bool | None = None
     clock: LocalClock = field(init=False)
+    closes: LastCloses = field(default_factory=LastCloses)
     _symbol_ids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,12 +99,12 @@ class Reader:
             if good.size:
                 whole = base.hstack([s.alias(name) for name, s in fields.items()])
                 rows[kind] = Rows(whole, utc, times.local_ns, np.arange(n)).take(good)
-        if (
-            bars
-            and "bar" in rows
-            and (events := _events(rows["bar"], adjusted=self.mapping.split_adjusted)) is not None
-        ):
-            rows["event"] = events
+        if bars and "bar" in rows:
+            told = self.mapping.split_adjusted
+            adjusted = self.closes.adjusted(rows["bar"].frame, rows["bar"].time_ns) if told is None else told
+            events = _events(rows["bar"], adjusted)
+            if events is not None:
+                rows["event"] = events
         return Normalised(rows, [*raw.broken, *faults.rejected(raw)])
 
     def _kind_of_rows(self, columns: "_Columns", n: int, faults: "Faults") -> Ints:
@@ -296,20 +298,23 @@ def _bar(columns: _Columns, own: Mask) -> dict[str, pl.Series]:
 _BUILD = {"trade": _trade, "quote": _quote, "bar": _bar}
 
 
-def _events(bars: Rows, *, adjusted: bool = False) -> Rows | None:
-    """Dividends and splits that stand in the bars' rows: an event at the beginning of that day or bar. `adjusted`: the
-    prices are, for the splits."""
+def _events(bars: Rows, adjusted: Mask | bool) -> Rows | None:
+    """Dividends and splits that stand in the bars' rows: an event at the beginning of that day or bar. `adjusted` (n,): the
+    prices are, for the row's split."""
     found = []
+    adjusted = np.broadcast_to(adjusted, len(bars))
     for kind, name in (("dividend", "amount"), ("split", "ratio")):
         index = bars.frame[kind].is_not_null().arg_true().to_numpy()
         some = bars.take(index)
         # An ex date is a date: midnight UTC of it, whatever the zone of the file.
         dated = some.local_ns % DAY_NS == 0
         ex_time = np.where(dated, some.local_ns, some.time_ns)
-        more = {"adjusted": True} if adjusted and kind == "split" else {}
+        is_adjusted = adjusted[index] if kind == "split" else np.zeros(len(index), np.bool_)
         body = [
-            json.dumps({name: value, "ex_time_ns": at, **more})
-            for value, at in zip(some.frame[kind].to_list(), ex_time.tolist(), strict=True)
+            json.dumps({name: value, "ex_time_ns": at, **({"adjusted": True} if already else {})})
+            for value, at, already in zip(
+                some.frame[kind].to_list(), ex_time.tolist(), is_adjusted.tolist(), strict=True
+            )
         ]
         frame = pl.DataFrame(
             {

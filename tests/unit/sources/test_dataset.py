@@ -144,7 +144,7 @@ def test_dividends_and_splits_become_events_before_their_day() -> None:
     split = next(row for row in events if row["type"] == "split")
     assert json.loads(split["body"]) == {
         "type": "split", "symbol": "AAPL", "source": "replay", "event_time_ns": ns(2014, 6, 9),
-        "ratio": 7.0, "ex_time_ns": ns(2014, 6, 9),
+        "ratio": 7.0, "ex_time_ns": ns(2014, 6, 9), "adjusted": True,
     }  # fmt: skip
 
 

@@ -10,26 +10,34 @@ The operators are the engine's own, so the values have the bits of the stored on
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from marketpulse.app.charts.catalogue import needs_the_engine
 from marketpulse.app.charts.closed_bars import PRICES, REVISION, ClosedBars, forming, merged, stored_bars
+from marketpulse.app.stored_splits import TABLES, SeriesUnits, stored_splits
+from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.bar_columns import WIDTH
 from marketpulse.indicators.declaration import Floats, Indicator, Spec
+from marketpulse.indicators.rebase import update_rebased
 from marketpulse.indicators.stems import spec_of
-from marketpulse.model.timeframe import Timeframe
+from marketpulse.model.timeframe import Timeframe, parse_timeframes
 from marketpulse.ports import BarSpan, LiveBars
 from marketpulse.query.duck import LakeQuery
+from marketpulse.query.how import How
 
 AT_ONCE_MAX = 24
 """Indicators of one question."""
 
 _ROWS_MAX = 3_000_000  # of all series that are kept: 56 bytes each
 _LOOK_S = 10.0  # how old what is kept may be before the lake is asked whether it has changed
+_TABLES = ("bars", *TABLES)
+_Factors = tuple[Floats, NDArray[np.bool_]]
 _NEW_SHARE = 4  # the newest quarter of the board's bars stands behind the cut
 
 
@@ -42,6 +50,7 @@ class _Kept:
     cut_ms: float
     version: str
     looked_at: float
+    units: SeriesUnits
     states: dict[Spec, Floats] = field(default_factory=dict)
 
     def lacks(self, live: LiveBars) -> bool:
@@ -74,14 +83,19 @@ class ChartValues:
         old = kept.bars if span.from_ms is None or span.from_ms < kept.cut_ms else kept.bars.since(np.inf)
         bars = old.and_then(newer)
         last = forming(live)
+        first = kept.bars if len(kept.bars) else bars
+        first_ms = first.open_ms[0] if len(first) else np.inf
+        behind = kept.bars.open_ms[-1] if len(old) == 0 and len(kept.bars) else first_ms
         parts = [bars.open_ms.reshape(-1, 1)]
         ends = [last.open_ms.reshape(-1, 1)]
         for spec in specs:
             state = spec.fresh_state(1)
             if len(old) == 0 and len(kept.bars):
                 state = self._state_behind(kept, spec).copy()
-            parts.append(_run(spec, state, bars))
-            ends.append(_provisional(spec, state, last))
+            parts.append(_run(spec, state, bars, kept.units.factors(first_ms, behind, bars.open_ms)))
+            newest = bars.open_ms[-1] if len(bars) else behind
+            begin = first_ms if np.isfinite(first_ms) else (last.open_ms[0] if len(last) else np.inf)
+            ends.append(_provisional(spec, state, last, partial(kept.units.factors, begin, newest)))
         found = np.vstack([np.hstack(parts), np.hstack(ends)])
         columns = [column for spec in specs for column in spec.columns]
         return columns, _within(found, span).tolist()
@@ -102,22 +116,24 @@ class ChartValues:
         if self._query is None or now - kept.looked_at < _LOOK_S:
             return True
         kept.looked_at = now
-        return self._query.version(("bars",)) == kept.version
+        return self._query.version(_TABLES) == kept.version
 
     def _read(self, symbol: str, timeframe: str, live: LiveBars) -> _Kept:
-        version = "" if self._query is None else self._query.version(("bars",))
+        version = "" if self._query is None else self._query.version(_TABLES)
         stored = ClosedBars.none() if self._query is None else stored_bars(self._query, symbol, timeframe)
         times = list(live.rows)
         cut_ms = times[-1 - len(times) // _NEW_SHARE] if times else np.inf
         past = merged(stored, live).before(cut_ms)
-        return _Kept(past, stored.since(cut_ms), cut_ms, version, time.monotonic())
+        units = SeriesUnits.none() if self._query is None else _units_of(self._query, symbol, timeframe)
+        return _Kept(past, stored.since(cut_ms), cut_ms, version, time.monotonic(), units)
 
     def _state_behind(self, kept: _Kept, spec: Spec) -> Floats:
         with self._lock:
             state = kept.states.get(spec)
         if state is None:
             state = spec.fresh_state(1)
-            _run(spec, state, kept.bars)
+            first_ms = kept.bars.open_ms[0]
+            _run(spec, state, kept.bars, kept.units.factors(first_ms, first_ms, kept.bars.open_ms))
             with self._lock:
                 kept.states[spec] = state
         return state
@@ -130,16 +146,27 @@ def _checked(text: str, catalogue: Mapping[str, Indicator]) -> Spec:
     return spec
 
 
-def _run(spec: Spec, state: Floats, bars: ClosedBars) -> Floats:
-    """Values (n, columns) of the bars; the state moves on."""
+def _units_of(query: LakeQuery, symbol: str, timeframe: str) -> SeriesUnits:
+    config = EngineConfig(tuple(parse_timeframes([timeframe])))
+    return SeriesUnits(stored_splits(query, How(), [symbol], config), 0)
+
+
+def _run(spec: Spec, state: Floats, bars: ClosedBars, factors: _Factors | None) -> Floats:
+    """Values (n, columns) of the bars with their factors; the state moves on."""
     matrix = np.full((len(bars), WIDTH), np.nan)
     matrix[:, : len(PRICES)] = bars.prices
     out = np.empty((len(bars), len(spec.columns)))
-    spec.update(state, np.zeros(len(bars), np.int64), matrix, np.zeros(len(bars), np.int32), out)
+    series, session = np.zeros(len(bars), np.int64), np.zeros(len(bars), np.int32)
+    if factors is None:
+        spec.update(state, series, matrix, session, out)
+    else:
+        update_rebased(spec, state, series, matrix, session, *factors, out)
     return out
 
 
-def _provisional(spec: Spec, state: Floats, bars: ClosedBars) -> Floats:
+def _provisional(
+    spec: Spec, state: Floats, bars: ClosedBars, factors_of: Callable[[Floats], _Factors | None]
+) -> Floats:
     """Each bar as if it closed now, upon the same state."""
     if not len(bars):
         return np.empty((0, len(spec.columns)))
@@ -147,7 +174,7 @@ def _provisional(spec: Spec, state: Floats, bars: ClosedBars) -> Floats:
         ClosedBars(bars.open_ms[i : i + 1], bars.prices[i : i + 1], bars.revision[i : i + 1])
         for i in range(len(bars))
     )
-    return np.vstack([_run(spec, state.copy(), one) for one in each])
+    return np.vstack([_run(spec, state.copy(), one, factors_of(one.open_ms)) for one in each])
 
 
 def _within(found: np.ndarray, span: BarSpan) -> np.ndarray:

@@ -88,6 +88,7 @@ def _line(one: "Healing") -> str:
         f"{count:,} {what}"
         for count, what in (
             (one.trades, "too late"), (one.changed, "changed too late"), (one.again, "in already"),
+            (one.splits, "split missed" if one.splits == 1 else "splits missed"),
         )
         if count
     ]  # fmt: skip

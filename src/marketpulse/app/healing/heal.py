@@ -18,6 +18,7 @@ from marketpulse.app.healing.history import Past, own_rows, past_of
 from marketpulse.app.healing.past_trades import Refused
 from marketpulse.app.healing.stored import wait_until_stored
 from marketpulse.app.receipts.compare import flat
+from marketpulse.app.receipts.lake_splits import missed_splits
 from marketpulse.app.receipts.lake_trades import LakeInputs, sift
 from marketpulse.app.receipts.loaded import file_of
 from marketpulse.app.receipts.report import TABLES
@@ -55,6 +56,7 @@ class Healing:
     from_ns: int | None  # the first event time that changes
     outcome: str
     detail: str = ""
+    splits: int = 0  # that a timeframe missed
 
 
 def heal(
@@ -110,6 +112,9 @@ class _Heal:
         self._wanted, self._clock = wanted, clock
         self._topic = settings.topic("market")
         self._inputs: dict[int, tuple[pa.Table, pa.Table, pa.Table]] = {}
+        self._missed: list[
+            int
+        ] = []  # of the symbol looked at last: ex times of splits that a timeframe missed
         self._begun: dict[str, tuple[str, int]] = {}  # by symbol, its rebuild's id and where it begins
 
     def begin(self, symbols: Mapping[str, int]) -> None:
@@ -131,7 +136,7 @@ class _Heal:
     def look(self, symbol: str, refused: list["_Letter"]) -> Healing:
         """What there is to heal, by all that the lake holds now."""
         past = self._past(symbol, refused[0].partition, refused, _ALL, _ALL)
-        found = _healing(symbol, past, "to heal")
+        found = _healing(symbol, past, "to heal", self._missed)
         if found.outcome == "nothing":
             return found
         fault = self._loaded(symbol, refused[0].partition) or self._unlike(symbol, refused[0].partition)
@@ -154,7 +159,7 @@ class _Heal:
         """What has begun; `end`: up to which offset the lake holds all."""
         partition, (identity, begins) = refused[0].partition, self._begun[symbol]
         past = self._past(symbol, partition, refused, begins, end)
-        found = _healing(symbol, past, "healed")
+        found = _healing(symbol, past, "healed", self._missed)
         if past is None or found.outcome == "nothing":
             return found
         if fault := self._unlike(symbol, partition):
@@ -191,6 +196,7 @@ class _Heal:
             return None
         inputs = sift(self._topic, partition, trades, events, self._stored.whole("dead_letters"))
         inputs = self._within(inputs, begins)
+        self._missed = missed_splits(inputs.splits, self._config)
         rows = {
             table: flat(self._stored.table(table, Wanted(*ALWAYS, frozenset({symbol}))).rows)
             for table in TABLES
@@ -249,20 +255,21 @@ class _Heal:
         return False
 
 
-def _healing(symbol: str, past: Past | None, outcome: str) -> Healing:
-    """Where there is something to heal, with this outcome."""
+def _healing(symbol: str, past: Past | None, outcome: str, missed: list[int]) -> Healing:
+    """Where there is something to heal, with this outcome. `missed`: the ex times of splits that a timeframe missed."""
     if past is None:
         return Healing(symbol, 0, 0, 0, None, "nothing", "the lake holds no trade that they name")
     trades = past.trades
     late = trades.late - trades.doubles
-    if not (late or trades.changed):
+    if not (late or trades.changed or missed):
         return Healing(symbol, 0, 0, trades.doubles, None, "nothing")
-    return Healing(symbol, late, trades.changed, trades.doubles, trades.begins_ns, outcome)
+    begins = [*missed, *([trades.begins_ns] if late or trades.changed else [])]
+    return Healing(symbol, late, trades.changed, trades.doubles, min(begins), outcome, splits=len(missed))
 
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """A dead letter of a trade, a correction or a cancel that came too late."""
+    """A dead letter of a trade, a correction, a cancel or a split that came too late."""
 
     partition: int
     place: tuple[int, int]

@@ -142,7 +142,7 @@ def _identity(
 ) -> Identity:
     rules = [repr(rule) for rule in config.alerts]
     facts = [
-        request.mapping.model_dump_json(exclude=None if request.mapping.split_adjusted else {"split_adjusted"}), source, request.calendar or "", str(request.complete), computation(config),
+        request.mapping.model_dump_json(exclude={"split_adjusted"} if request.mapping.split_adjusted is None else None), source, request.calendar or "", str(request.complete), computation(config),
         str(partitions), str(STRETCH_ROWS), *rules,
     ]  # fmt: skip
     return identify(paths, facts, request.name)

@@ -3,6 +3,7 @@
 what it remembered at the replay's start + the rows since -> what it remembered before the row -> the row
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from marketpulse.engine.alerting import Alerting
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import ORIGIN_TRADES
 from marketpulse.engine.rows import bar_rows, indicator_rows
+from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.step import StepResult
 from marketpulse.errors import Fatal, ParameterError
@@ -38,6 +40,7 @@ class _Row:
     open_ns: int
     close_ns: int
     numbers: list[float]
+    factors: list[float]  # by timeframe (alerts.evaluate.AlertRows)
 
 
 @dataclass(slots=True)
@@ -81,15 +84,27 @@ class AlertSeries:
             found.take(
                 bar_rows(state, config, bars[own], "", 0),
                 indicator_rows(state, config, bars[own], values[own], "", 0),
+                frame_factors(state.splits, state.basis, bars[own]),
             )
         return found
 
-    def take(self, bars: pa.RecordBatch, indicators: pa.RecordBatch) -> None:
-        """Rows that were told of the same bars, one beside the other: a later revision takes the place of an earlier
-        one."""
-        for bar, values in zip(bars.to_pylist(), indicators.to_pylist(), strict=True):
+    def take(
+        self,
+        bars: pa.RecordBatch,
+        indicators: pa.RecordBatch,
+        factors: Floats,
+        timeframes: Sequence[str] | None = None,
+    ) -> None:
+        """Rows that were told of the same bars, one beside the other, with their `factors` (engine.splits.frame_factors) in
+        these timeframes (None: in all): a later revision takes the place of an earlier one."""
+        each = np.ones((bars.num_rows, len(self.inputs.frames)))
+        known = [
+            f for f, frame in enumerate(self.inputs.frames) if timeframes is None or frame.name in timeframes
+        ]
+        each[:, known] = factors
+        for bar, values, own in zip(bars.to_pylist(), indicators.to_pylist(), each.tolist(), strict=True):
             if bar["symbol"] == self.symbol:
-                self._take(bar, values)
+                self._take(bar, values, own)
 
     def take_step(self, state: PartitionState, config: EngineConfig, result: StepResult) -> None:
         """The symbol's rows of a step: every bar that was told has an indicator row with it."""
@@ -100,9 +115,10 @@ class AlertSeries:
             self.take(
                 bar_rows(state, config, bars, "", 0),
                 indicator_rows(state, config, bars, result.values[own], "", 0),
+                frame_factors(state.splits, state.basis, bars),
             )
 
-    def _take(self, bar: dict[str, Any], values: dict[str, Any]) -> None:
+    def _take(self, bar: dict[str, Any], values: dict[str, Any], factors: list[float]) -> None:
         frame = cast("int", self.inputs.frame(bar["timeframe"]))  # the engine builds no others
         place = self.place(frame, bar)
         if bar["close"] is None:
@@ -116,6 +132,7 @@ class AlertSeries:
             bar["open_time_ns"],
             bar["close_time_ns"],
             [np.nan if n is None else float(n) for n in numbers],
+            factors,
         )
 
     def place(self, frame: int, bar: dict[str, Any]) -> Place:
@@ -139,12 +156,20 @@ class AlertSeries:
         state, _ = evaluate(state, rules, self._alert_rows(before))
         row = self.rows[place]
         together = {
-            (other.frame, column): number
+            (other.frame, column): _moved(
+                number, other.factors[other.frame], row.factors[other.frame], self.inputs.degree(column)
+            )
             for other in instant
             if row.close_ns > state.life["begins_ns"][0, 0]
             for column, number in enumerate(other.numbers)
         }
-        memory = Memory(state.life[0, 0].copy(), state.memory[0].tolist(), together)
+        program = rules.program
+        units = zip(program.memory_frame.tolist(), program.memory_degree.tolist(), strict=True)
+        numbers = [
+            _moved(number, 1.0, row.factors[frame], degree)
+            for number, (frame, degree) in zip(state.memory[0].tolist(), units, strict=True)
+        ]
+        memory = Memory(state.life[0, 0].copy(), numbers, together)
         state, events = evaluate(state, rules, self._alert_rows(instant))
         change = Change()
         for event in events[events["open_ns"] == row.open_ns]:
@@ -173,6 +198,7 @@ class AlertSeries:
                 [self.together and not self.inputs.cut_by_count(r.frame) for r in rows], np.bool_
             ),
             values=np.array([row.numbers for row in rows], np.float64).reshape(n, len(self.inputs.columns)),
+            factors=np.array([row.factors for row in rows], np.float64).reshape(n, len(self.inputs.frames)),
         )
 
 
@@ -189,6 +215,15 @@ def rule_at(
                 raise ParameterError(f"rule {name!r} runs on {own}: ask for a bar of that timeframe")
             return compiled, int(state.alerts.live.life["begins_ns"][number, place])
     raise Fatal(f"no rule {name!r} ran when this bar was told: it was put later, or removed before")
+
+
+def _moved(number: float, factor: float, to_factor: float, degree: int) -> float:
+    """A number of this degree from the units of one bar into those of another, by way of the first bar's."""
+    for _ in range(abs(degree)):
+        number = number * factor if degree > 0 else number / factor
+    for _ in range(abs(degree)):
+        number = number / to_factor if degree > 0 else number * to_factor
+    return number
 
 
 def _remembered(alerts: Alerting, state: AlertState, symbol: int) -> dict[int, Remembered]:

@@ -22,12 +22,13 @@ from marketpulse.app.receipts.known import Known, find_known
 from marketpulse.app.receipts.loaded import loaded_inputs
 from marketpulse.app.receipts.running_rules import running_rules
 from marketpulse.app.receipts.sought import Sought
-from marketpulse.app.receipts.trace import Ask, Trace, states_before
+from marketpulse.app.receipts.trace import Ask, Trace, changes_of_factor, states_before
 from marketpulse.app.receipts.trace_lake import trace_lake
 from marketpulse.app.receipts.trace_log import Say, trace_log
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError
 from marketpulse.indicators.bar_columns import NAMES as BAR_INPUTS
+from marketpulse.indicators.rebase import explain_rebased
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import LIVE_NAME
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
@@ -243,7 +244,10 @@ def _indicator(
     before = states_before(config, trace)[place]
     bar = trace.series[-1]
     inputs = np.array([float(bar[field]) for field in BAR_INPUTS])
-    explained = spec.explain(before[0], inputs, int(bar["session_date"]))
+    begins = bool(changes_of_factor(trace)[-1])
+    explained = explain_rebased(
+        spec, before[0], inputs, int(bar["session_date"]), float(bar["factor"]), begins=begins
+    )
     value = explained.values[spec.columns.index(column)]
     shown = {"indicator": spec.text, "formula": spec.indicator.formula, "bars_before": len(trace.series) - 1}
     shown |= {

@@ -8,7 +8,7 @@ Bars cut by count, and bars of a source, go in as the log had them. What hangs o
 came too late is written nowhere. So are alert rules of which it is not known since when they run (lake_rules).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.receipts.healed import Healed, Place, healed_trades
+from marketpulse.app.receipts.lake_splits import SplitWord, split_words, waiting_splits
 from marketpulse.app.receipts.replay import Replay, Rows
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.engine.config import EngineConfig
@@ -43,6 +44,7 @@ class LakeInputs:
     events: pa.Table
     refused: frozenset[Place]  # of everything that went to the dead letters whole
     healed: Mapping[Place, Healed] = field(default_factory=dict)  # what rebuilds have made of trades
+    splits: Sequence[SplitWord] = ()
 
     def only(self, mask: np.ndarray) -> "LakeInputs":
         """With these of the trades (n,)."""
@@ -61,17 +63,22 @@ def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozens
 def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters: pa.Table) -> LakeInputs:
     """The trades without those that the engine has refused, as the dead letters name them."""
     reasons: dict[Place, str] = {}
+    frames: dict[Place, Sequence[str]] = {}
     if letters.num_rows:
         own = pc.and_(pc.equal(letters["topic"], topic), pc.equal(letters["partition"], partition))
-        for row in letters.filter(own).select(["offset", "row", "reason"]).to_pylist():
+        for row in letters.filter(own).select(["offset", "row", "reason", "timeframes"]).to_pylist():
             reasons[row["offset"], row["row"] or 0] = row["reason"]
+            frames[row["offset"], row["row"] or 0] = row["timeframes"] or ()
     refused = frozenset(reasons)
     healed = healed_trades(events, refused)
     late = frozenset(place for place, reason in reasons.items() if reason == "too_late")
     if trades.num_rows:
         trades = trades.sort_by([("offset", "ascending"), ("row", "ascending")])
         trades = trades.filter(pa.array(~_at(trades, refused - late)))
-    return LakeInputs(topic, partition, trades, _at(trades, late - healed.keys()), events, refused, healed)
+    splits = split_words(events, frames)
+    return LakeInputs(
+        topic, partition, trades, _at(trades, late - healed.keys()), events, refused, healed, splits
+    )
 
 
 def recompute(
@@ -161,6 +168,7 @@ def _replay(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: Run
     frames = {frame.name for frame in config.frames}
     config = replace(config, alerts=tuple(rule for rule in rules.rules if rule.timeframe in frames))
     state = new_state(config)
+    state.splits.waiting = waiting_splits(inputs.splits, config)
     begin_as(state, rules)
     return Replay(config, inputs.topic, inputs.partition, state, wanted)
 

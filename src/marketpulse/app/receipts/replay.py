@@ -10,8 +10,10 @@ from marketpulse.engine.alerting import ToldAlerts
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
+from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper, StepResult
+from marketpulse.indicators.declaration import Floats
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.snapshot import SnapshotGone
 from marketpulse.model.market import ABSENT, MarketBatch
@@ -77,6 +79,8 @@ class Rows:
     indicators: pa.RecordBatch
     alerts: list[pa.RecordBatch]
     result: StepResult
+    factors: Floats  # of the indicator rows (engine.splits.frame_factors)
+    timeframes: tuple[str, ...]  # whose they are
 
 
 class Replay:
@@ -120,6 +124,8 @@ class Replay:
                     for told in self._alerts(result)
                 ],
                 result,
+                frame_factors(state.splits, state.basis, result.indicated[row]),
+                tuple(frame.name for frame in self.config.frames),
             )
 
     def _alerts(self, result: StepResult) -> Iterator[ToldAlerts]:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from marketpulse.app.receipts.alert_trace import AlertTrace
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.indicate import values_of
+from marketpulse.engine.indicate import Memory, values_by_factors
 from marketpulse.engine.layout import CLOSED, ORIGIN_TRADES
 from marketpulse.engine.state import PartitionState
 from marketpulse.indicators.declaration import Floats
@@ -64,15 +65,23 @@ class Telling:
 
 
 @dataclass(slots=True)
+class Base:
+    """Of one series: each indicator's state (1, width), and its newest bar's factor (engine.splits)."""
+
+    states: list[Floats]
+    factor: float = 1.0
+
+
+@dataclass(slots=True)
 class Trace:
     """The replay of one bar. `series` are the bars of its symbol and timeframe up to itself, in order, after the
-    state `base` (one row per indicator); `values` its indicator values as the engine gave them."""
+    state `base`; `values` its indicator values as the engine gave them."""
 
     way: str  # a sentence: what was replayed
     inputs: list[Input]
     tellings: list[Telling]
     series: np.ndarray  # (n,) CLOSED, the bar itself last; empty when it is withdrawn or was not found
-    base: list[Floats]
+    base: "Base"
     alert: AlertTrace | None = None  # of the rule that was asked for
 
     @property
@@ -85,7 +94,7 @@ class Trace:
 class Series:
     """The bars of one symbol and timeframe as readers know them, and the indicators' state before the first."""
 
-    base: list[Floats]
+    base: Base
     bars: dict[tuple[int, int], np.void] = field(default_factory=dict)
 
     @classmethod
@@ -93,11 +102,12 @@ class Series:
         """As a state has them: its anchor, and the rows told since; what cannot be revised stands in the state."""
         number = state.symbols.find(symbol)
         if number < 0:
-            return cls([spec.fresh_state(1) for spec in config.indicators])
+            return cls(Base([spec.fresh_state(1) for spec in config.indicators]))
         row = number * len(config.frames) + frame
         revisable = frame >= config.ticks and state.tables.symbols["origin"][number] == ORIGIN_TRADES
-        rows = state.anchor.indicators if revisable else state.indicators
-        found = cls([indicator[row : row + 1].copy() for indicator in rows])
+        memory = Memory.at_anchor(state) if revisable else Memory.live(state)
+        one = memory.of(np.array([row]))
+        found = cls(Base(one.indicators, float(one.basis["factor"][0])))
         if revisable:
             told, _, _ = state.told.rows(len(config.columns()))
             found.take(told[(told["symbol"] == number) & (told["frame"] == frame)], by_count=False)
@@ -126,8 +136,13 @@ class Series:
 
 def states_before(config: EngineConfig, trace: Trace) -> list[Floats]:
     """Each indicator's state (1, width) when the traced bar came."""
-    rows = [state.copy() for state in trace.base]
-    bars = trace.series[:-1].copy()
-    bars["symbol"] = bars["frame"] = 0  # each state has one row
-    values_of(rows, config, bars)
-    return rows
+    states = [state.copy() for state in trace.base.states]
+    bars = trace.series[:-1]
+    values_by_factors(states, config, bars, changes_of_factor(trace)[:-1])
+    return states
+
+
+def changes_of_factor(trace: Trace) -> NDArray[np.bool_]:
+    """(n,) which bars of the series are the first behind a split."""
+    changed: NDArray[np.bool_] = np.diff(trace.series["factor"], prepend=trace.base.factor) != 0.0
+    return changed

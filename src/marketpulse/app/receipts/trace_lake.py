@@ -48,7 +48,7 @@ def trace_lake(
         if len(names) != len(closed):  # rows of other symbols were left out: there are none
             return None
         series.take(closed[mine], by_count=by_count)
-        alerts.take(rows.bars, rows.indicators)
+        alerts.take(rows.bars, rows.indicators, rows.factors, rows.timeframes)
         told = [("alerts", batch) for batch in rows.alerts]
         for table, batch in (("bars", rows.bars), ("indicators", rows.indicators), *told):
             for place, row in enumerate(batch.to_pylist()):

@@ -110,7 +110,10 @@ def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: St
                 if rows.result.duplicates and end - begin == 1:
                     found.refused[_place(part, 0)] = "duplicate"
                 own = rows.result.closed[own_bars(run.state, sought.ask, rows.result.closed, frame)]
-                series.take(own, by_count=frame < config.ticks)
+                rows_of = rows.result.indicated  # a split can make another row of the same bar
+                series.take(
+                    rows_of[own_bars(run.state, sought.ask, rows_of, frame)], by_count=frame < config.ticks
+                )
                 if sought.rule:
                     alerts.take_step(run.state, config, rows.result)
                 for table, row in told_rows(run.state, config, sought, rows.result, frame):

@@ -84,7 +84,8 @@ def make_plan(query: LakeQuery, how: How, config: EngineConfig, trial: AlertTria
         *stored,
         *(name for spec in computed for name in spec.columns if LIVE_NAME.get(name, name) in needed),
     ]
-    narrow = inputs_of(names, wide.frames)
+    degrees = dict(zip(wide.columns(), wide.degrees(), strict=True))
+    narrow = inputs_of(names, wide.frames, tuple(degrees[name] for name in names))
     frames = sorted({compiled.frame, *(column.frame for column in columns)})
     return Plan(wide, rule, rule_set(narrow, [rule]), frames, stored, computed)
 

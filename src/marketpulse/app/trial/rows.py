@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from marketpulse.alerts.inputs import BAR_COLUMNS
 from marketpulse.app.trial.plan import Counted, Plan, where_of
-from marketpulse.engine.indicate import values_of
+from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import CLOSED
+from marketpulse.engine.splits import frame_factors
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.rows import LIVE_NAME
 from marketpulse.ports import AlertTrial
@@ -84,10 +85,10 @@ def _stretches(
 
 
 def closed_rows(
-    plan: Plan, table: pa.Table, numbers: Mapping[str, int], memory: list[Floats]
-) -> tuple[np.ndarray, Floats]:
-    """The rows as the engine has them, in its order, and their values (n, columns beyond the bar's). `numbers` of the
-    symbols; `memory` of the indicators that are computed moves on."""
+    plan: Plan, table: pa.Table, numbers: Mapping[str, int], memory: Memory
+) -> tuple[np.ndarray, Floats, Floats]:
+    """The rows as the engine has them, in its order, their values (n, columns beyond the bar's) and their factors
+    (engine.splits.frame_factors). `numbers` of the symbols; `memory` of the indicators that are computed moves on."""
     bars = np.zeros(table.num_rows, CLOSED)
     frames = {frame.name: i for i, frame in enumerate(plan.config.frames)}
     bars["symbol"] = _coded(table["symbol"], numbers)
@@ -112,12 +113,12 @@ def closed_rows(
         bars["notional"] = np.where(np.isnan(bars["vwap"]), typical, bars["vwap"]) * bars["volume"]
         for name in ("bid", "bid_size", "ask", "ask_size"):
             bars[name] = np.nan
-        own = replace(plan.config, indicators=tuple(plan.computed), alerts=())
-        computed = values_of(memory, own, bars)
-        for place, name in enumerate(own.columns()):
-            if (shown := LIVE_NAME.get(name, name)) in names:
-                values[:, names.index(shown)] = computed[:, place]
-    return bars, values
+    own = replace(plan.config, indicators=tuple(plan.computed), alerts=())
+    computed = values_of(memory, own, bars)
+    for place, name in enumerate(own.columns()):
+        if (shown := LIVE_NAME.get(name, name)) in names:
+            values[:, names.index(shown)] = computed[:, place]
+    return bars, values, frame_factors(memory.splits, memory.basis, bars)
 
 
 def _coded(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ Rows are as they stand now, revised and all; so the firings are those that a lat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ from marketpulse.alerts.message import message_of
 from marketpulse.alerts.state import AlertState, learn_symbols, new_state
 from marketpulse.alerts.tree import COMPARISONS, CROSSINGS, Column, Node, Number, Operation
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.stored_splits import stored_splits
 from marketpulse.app.trial.plan import Counted, Plan, count_rows, make_plan
 from marketpulse.app.trial.rows import chunks, closed_rows
+from marketpulse.engine.indicate import Memory
+from marketpulse.engine.splits import Splits
 from marketpulse.errors import ParameterError, QueryCancelled
 from marketpulse.indicators.declaration import Floats
 from marketpulse.ports import AlertTrial
@@ -77,7 +80,8 @@ def try_rule(
         how = How(cancelled)
         plan = make_plan(query, how, engine_config(settings.engine), trial)
         counted = count_rows(query, how, plan, trial)
-        run = _Run(plan, trial, sorted({symbol for symbol, _ in counted}), counted)
+        symbols = sorted({symbol for symbol, _ in counted})
+        run = _Run(plan, trial, symbols, counted, stored_splits(query, how, symbols, plan.config))
         done, total = 0, sum(one.rows for one in counted.values())
         progress(0, total)
         for table in chunks(query, how, plan, trial, counted):
@@ -100,13 +104,13 @@ class _Run:
         trial: AlertTrial,
         symbols: Sequence[str],
         counted: Mapping[tuple[str, str], Counted],
+        splits: Splits,
     ) -> None:
         self._plan, self._trial, self._symbols = plan, trial, list(symbols)
         self._number = {symbol: i for i, symbol in enumerate(symbols)}
         self._state: AlertState = learn_symbols(new_state(plan.rules), plan.rules, self._symbols)
-        self._memory = [
-            spec.fresh_state(max(1, len(symbols)) * len(plan.config.frames)) for spec in plan.computed
-        ]
+        computing = replace(plan.config, indicators=tuple(plan.computed), alerts=())
+        self._memory = Memory.fresh(computing, max(1, len(symbols)) * len(computing.frames), splits)
         self._firings: list[_Firing] = []
         self._last: dict[str, _Firing] = {}
         self._bars = np.zeros(len(symbols), np.int64)
@@ -122,14 +126,15 @@ class _Run:
         self._lines = {symbol: _Line(max(1, one.rows // _POINTS)) for symbol, one in largest}
 
     def take(self, table: pa.Table) -> None:
-        bars, values = closed_rows(self._plan, table, self._number, self._memory)
+        bars, values, factors = closed_rows(self._plan, table, self._number, self._memory)
         inside = bars["close_ns"] > self._trial.from_ns
         bars, values = bars[inside], values[inside]
+        factors = factors[inside] if len(factors) == len(inside) else factors
         if not len(bars):
             return
         together = np.array([self._plan.together[s] for s in self._symbols], np.bool_)[bars["symbol"]]
         together &= bars["frame"] >= self._plan.config.ticks
-        rows = alert_rows(bars, values, together)
+        rows = alert_rows(bars, values, together, factors)
         self._state, events = evaluate(self._state, self._plan.rules, rows)
         own = bars["frame"] == self._plan.compiled.frame
         number = self._numbers(bars["symbol"], own)
