@@ -77,6 +77,8 @@ class Report:
 def check_file(settings: Settings, path: Path, mapping: FileMapping) -> Report:
     """Every finding of the rules that are not off. Raises Fatal for a file that cannot be understood."""
     paths = expand([str(path)])
+    if mapping.split_adjusted is None:  # a leap at a split's day is what is looked for here
+        mapping = mapping.model_copy(update={"split_adjusted": True})
     report = check_dataset(settings, _load(paths, mapping), mapping)
     severity = engine_config(settings.engine).severities()["dividend"]
     if severity == "off":

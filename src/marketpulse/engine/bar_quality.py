@@ -6,7 +6,7 @@ import numpy as np
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import NEVER, MarketColumns, Output, Plan, Sessions, Tables
-from marketpulse.engine.price_level import BELIEVED, judge_price, relative_move, unit_or
+from marketpulse.engine.price_level import BELIEVED, judge_price, leap_with_split, relative_move, unit_or
 from marketpulse.engine.quality import PRINTS, find, judge_size
 from marketpulse.engine.sessions import bar_span
 from marketpulse.model.quality import (
@@ -67,6 +67,7 @@ def judge_bar(
     floor = min(limits[REOPEN_BAND], limits[BAND] * math.sqrt(length / _MINUTE_NS))
     if q.time_ns != NEVER and open_ns >= q.time_ns + length:
         floor = max(floor, limits[REOPEN_BAND])
+    leap_with_split(quality, at, open_ns)
     if q.seen > 0 and q.yield_ns != NEVER and open_ns >= q.yield_ns:
         good &= check_dividend(tables, plan, rows, output, i, at, open_ns)
     known, level, usual, before, leap = q.seen > 0, q.level, q.scale, q.before, q.leap

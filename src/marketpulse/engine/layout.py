@@ -184,6 +184,8 @@ QUALITY = np.dtype([
     ("always", "i1"),  # 1: trades on Saturdays
     ("split_ns", "i8"),  # the newest announced split and dividend; NEVER: none
     ("split", "f8"),
+    ("due_ns", "i8"),  # from here on prices stand where a split of the ratio `due` puts them; 0: none is due
+    ("due", "f8"),
     ("yield_ns", "i8"),  # NEVER: none that is not seen in the price yet
     ("yielded", "f8"),  # its part of the price
     ("dividend_ns", "i8"),

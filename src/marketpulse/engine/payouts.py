@@ -12,10 +12,8 @@ from marketpulse.model.quality import DIVIDEND, DIVIDEND_MAX
 from marketpulse.model.timeframe import DAY_NS
 
 _AGAIN_DAYS, _ALIKE = 5, 0.1
-_UNITS, _UNIT_TOLERANCE = (
-    (100.0, 1000.0),
-    0.1,
-)  # the one before in another unit; companies do pay other amounts
+_UNITS = (100.0, 1000.0)
+_UNIT_TOLERANCE = 0.1  # companies do pay other amounts than before
 
 
 def hear_payout(
@@ -32,7 +30,7 @@ def hear_payout(
     q = state.tables.quality[2 * symbol + PRINTS]
     ex_ns = int(record["ex_time_ns"])
     if kind == Kind.SPLIT:
-        q["split_ns"], q["split"] = ex_ns, float(record["ratio"])
+        _hear_split(state.tables.quality[2 * symbol : 2 * symbol + 2], q, record, ex_ns)
         return nothing
     amount, level, last = float(record["amount"]), float(q["level"]), float(q["dividend"])
     again = q["dividend_ns"] != NEVER and 0 <= ex_ns - q["dividend_ns"] < _AGAIN_DAYS * DAY_NS
@@ -49,3 +47,14 @@ def hear_payout(
     if severity == OFF:
         return nothing
     return np.array([(row, DIVIDEND, severity, amount, level)], FOUND)
+
+
+def _hear_split(places: np.ndarray, prints: np.void, record: dict[str, Any], ex_ns: int) -> None:
+    """Prices that are adjusted for it already must not leap; all others do, and their level with them."""
+    if record.get("adjusted"):
+        prints["split_ns"], prints["split"] = ex_ns, float(record["ratio"])
+        return
+    prints["split_ns"], prints["split"] = NEVER, 0.0
+    for q in places:  # of prints, and of quotes
+        told_in_time = q["time_ns"] == NEVER or q["time_ns"] <= ex_ns
+        q["due_ns"], q["due"] = ex_ns, float(record["ratio"]) if told_in_time else 0.0

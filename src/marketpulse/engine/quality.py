@@ -6,7 +6,7 @@ what it finds is noted, and where its severity is `drop` the row enters nothing.
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import N_FOUND, NEVER, Output, Plan, Tables
-from marketpulse.engine.price_level import BELIEVED, judge_price
+from marketpulse.engine.price_level import BELIEVED, judge_price, leap_with_split
 from marketpulse.model.quality import (
     BAND,
     BAND_FACTOR,
@@ -72,6 +72,7 @@ def judge_mark(
     tables: Tables, plan: Plan, output: Output, row: int, at: int, time_ns: int, price: float
 ) -> bool:
     """A trade's price or a quote's middle. After a pause the market may have gone further."""
+    leap_with_split(tables.quality, at, time_ns)
     q, limits = tables.quality[at], plan.limits
     paused = q.time_ns != NEVER and time_ns - q.time_ns > limits[REOPEN_S] * _SECOND_NS
     floor = limits[REOPEN_BAND] if paused else limits[BAND]

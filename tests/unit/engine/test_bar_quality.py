@@ -95,16 +95,13 @@ def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float, rule:
     assert found(rows_of(bars))[0] == (40, rule)
 
 
-def test_an_announced_split_that_the_prices_show_is_found_and_one_that_they_do_not_is_not() -> None:
-    at = MIDNIGHT_NS + 40 * DAY_NS
-    event = {
-        "type": "split",
-        "symbol": "A",
-        "source": "feed",
-        "event_time_ns": at,
-        "ratio": 1.2,
-        "ex_time_ns": at,
-    }
+def split_on(day: int, ratio: float, **more: Any) -> Row:
+    at = MIDNIGHT_NS + day * DAY_NS
+    return {"type": "split", "symbol": "A", "source": "feed", "event_time_ns": at, "ratio": ratio, "ex_time_ns": at, **more}  # fmt: skip
+
+
+def test_a_split_that_prices_should_be_adjusted_for_is_found_where_they_show_it() -> None:
+    event = split_on(40, 1.2, adjusted=True)
     adjusted = rows_of(quiet(60))
     adjusted.insert(40, event)
     assert found(adjusted) == []
@@ -113,6 +110,35 @@ def test_an_announced_split_that_the_prices_show_is_found_and_one_that_they_do_n
     raw = rows_of(bars)
     raw.insert(40, event)
     assert found(raw) == [(41, "split")]
+
+
+@pytest.mark.parametrize("ratio", [4.0, 1.5, 0.1])
+def test_raw_prices_leap_with_their_splits_and_those_that_do_not_are_found(ratio: float) -> None:
+    bars = quiet(60)
+    told_ahead = [*bars[:40], *[scaled(one, 1 / ratio) for one in bars[40:]]]
+    raw = rows_of(told_ahead)
+    raw.insert(20, split_on(40, ratio))
+    assert found(raw) == []
+    twice = rows_of(
+        [
+            scaled(one, 2) if i < 20 else scaled(one, 1 / ratio) if i >= 40 else one
+            for i, one in enumerate(bars)
+        ]
+    )
+    twice.insert(10, split_on(20, 2))
+    twice.insert(31, split_on(40, ratio))
+    assert found(twice) == []
+    unmoved = rows_of(bars)
+    unmoved.insert(20, split_on(40, ratio))
+    assert found(unmoved) != []
+
+
+def test_a_split_that_is_told_late_does_not_move_a_level_that_is_believed() -> None:
+    bars = [scaled(one, 0.25) if i >= 40 else one for i, one in enumerate(quiet(60))]
+    raw = rows_of(bars)
+    raw.insert(50, split_on(40, 4))
+    assert {rule for _, rule in found(raw)} == {"split"}, "before it was told"
+    assert max(row for row, _ in found(raw)) < 50
 
 
 def test_the_third_bar_of_the_same_values_is_stale_but_not_a_flat_one_without_volume() -> None:
