@@ -83,6 +83,7 @@ EXAMPLES: dict[str, Any] = {
     "venue": "XNYS",
     "symbol": "BTC-USD",
     "start": "2026-01-05T14:30:00Z",
+    "mapping.split_adjusted": True,
     "mapping.columns": {"price": "last", "size": "qty"},
     "mapping.symbol": "AAPL",
     "mapping.venue": "XNYS",
