@@ -31,7 +31,7 @@ def test_what_is_only_counted_or_dropped_is_not_told_there() -> None:
 
 
 def test_a_dividend_is_told_by_its_symbol() -> None:
-    event = {"type": "dividend", "symbol": "A", "source": "feed", "event_time_ns": MIDNIGHT_NS + 60 * 10**9, "amount": 90.0,
+    event = {"type": "dividend", "symbol": "A", "source": "feed", "event_time_ns": MIDNIGHT_NS + 60 * 10**9, "amount": 150.0,
              "ex_time_ns": MIDNIGHT_NS}  # fmt: skip
     rows = [ROWS[0], bar("A", "1m", 0, 60, (100, 101, 99, 100, 5)), event]
     ((key, value),) = notices(rows)

@@ -134,7 +134,7 @@ def test_a_bar_that_cannot_be_is_one_dead_letter_and_the_others_stay() -> None:
     reading = vendor().read("MSFT", answer(body, LATER))
     assert reading.rows is not None
     assert [str(date) for date in reading.rows.frame["session_date"]] == ["2026-03-02"]
-    assert sorted(item.reason for item in reading.rejected) == ["bad_price", "bad_time", "missing_field"]
+    assert sorted(item.reason for item in reading.rejected) == ["bad_price", "bad_time", "empty_row"]
 
 
 def test_a_zone_that_nobody_knows_sets_the_answer_aside() -> None:

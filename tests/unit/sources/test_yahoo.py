@@ -95,7 +95,12 @@ def test_what_it_asks() -> None:
     now = ns(2026, 3, 2, 20, 0)
     first = vendor(history="5d").question("BRK.B", None, now)
     assert first.path == "/v8/finance/chart/BRK-B"
-    assert first.parameters == {"interval": "1m", "includePrePost": "false", "range": "5d"}
+    assert first.parameters == {
+        "interval": "1m",
+        "includePrePost": "false",
+        "range": "5d",
+        "events": "splits",
+    }
     since = vendor().question("^GSPC", now - 600 * 10**9, now)
     assert since.path == "/v8/finance/chart/%5EGSPC"
     assert since.parameters["period1"] == str(now // 10**9 - 600 - 300)
