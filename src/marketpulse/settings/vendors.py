@@ -101,6 +101,8 @@ class AlphaVantageSettings(PolledSettings):
         False,
         description="splits and dividends, once a day: two of the day's requests for each symbol, one with daily_adjusted",
     )
+    news: bool = Field(False, description="news of the symbols: a request for each in every round")
+    news_every_s: float = Field(21_600, ge=10, description="how often it is asked for news of all symbols")
     venue: str | None = Field(None, description="the symbols' venue (MIC), which this vendor does not tell")
     requests_per_minute: int = Field(5, ge=1, description="what the plan allows; never more are asked")
     requests_per_day: int | None = Field(25, ge=1, description="what the plan allows; unset: no limit")

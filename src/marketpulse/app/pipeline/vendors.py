@@ -21,6 +21,7 @@ from marketpulse.sources import alpha_vantage, finnhub_bars, yahoo
 from marketpulse.sources.actions.ledger import Ledger
 from marketpulse.sources.actions.vendors import AlphaVantageActions, AlphaVantageDays, YahooActions
 from marketpulse.sources.news.ledger import NewsLedger
+from marketpulse.sources.news.vendors import AlphaVantageNews
 from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
 from marketpulse.sources.rest.polled import PolledSource, Vendor
 from marketpulse.sources.streaming.aside import Aside
@@ -114,8 +115,11 @@ def _alpha_vantage(
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
     of_days = AlphaVantageDays() if chosen.function == "daily_adjusted" else AlphaVantageActions()
-    actions = of_days if chosen.corporate_actions else None
-    return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive, actions=actions)
+    return PolledSource(
+        vendor, client, chosen, source, clock=clock, alive=alive,
+        actions=of_days if chosen.corporate_actions else None,
+        news=AlphaVantageNews() if chosen.news else None, news_every_s=chosen.news_every_s,
+    )  # fmt: skip
 
 
 def _finnhub_bars(

@@ -1,5 +1,6 @@
 """How each vendor is asked for news of a symbol, and what its answers say."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -97,6 +98,32 @@ class FinnhubNews:
         return _page("finnhub", symbol, answer, None, one)
 
 
+class AlphaVantageNews:
+    """`NEWS_SENTIMENT`. It gives no ids: they are made of the addresses."""
+
+    def question(self, symbol: str, since_ns: int, now_ns: int) -> Question:
+        parameters = {
+            "function": "NEWS_SENTIMENT", "tickers": shares.theirs(symbol, "-"), "time_from": _minute(since_ns),
+            "time_to": _minute(now_ns + 60 * SECOND_NS), "sort": "LATEST", "limit": "1000",
+        }  # fmt: skip
+        return Question("/query", parameters)
+
+    def read(self, symbol: str, answer: Answer) -> Page:
+        def one(item: Fields) -> News:
+            about = item.get("ticker_sentiment")
+            names = (
+                [part.get("ticker") for part in about if isinstance(part, dict)]
+                if isinstance(about, list)
+                else []
+            )
+            return News(
+                _digest(_text(item, "url")), _iso_time(item, "time_published"), _text(item, "title"), _words(item, "url"),
+                _words(item, "source"), _words(item, "summary"), _symbols(names),
+            )  # fmt: skip
+
+        return _page("alpha_vantage", symbol, answer, "feed", one)
+
+
 def _page(vendor: str, symbol: str, answer: Answer, name: str | None, read: Callable[[Fields], News]) -> Page:
     body = answer.body
     found = body if name is None else body.get(name, []) if isinstance(body, dict) else None
@@ -129,6 +156,10 @@ def _id(item: Fields, name: str) -> str:
     return str(value)
 
 
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def _text(item: Fields, name: str) -> str:
     if not (found := _words(item, name)):
         raise Unfit(f"{name} is missing")
@@ -148,6 +179,10 @@ def _symbols(value: Any) -> tuple[str, ...]:
 
 def _iso(time_ns: int) -> str:
     return f"{datetime.fromtimestamp(time_ns // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _minute(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // SECOND_NS, UTC):%Y%m%dT%H%M}"
 
 
 def _iso_time(item: Fields, name: str) -> int:

@@ -20,6 +20,8 @@ from marketpulse.model.timeframe import DAY_NS, SECOND_NS, Timeframe
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import PolledSettings
 from marketpulse.sources.actions.ledger import ActionsVendor, Ledger
+from marketpulse.sources.news.ledger import NewsLedger
+from marketpulse.sources.news.vendors import NewsVendor
 from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.pace import ROWS_MAX
@@ -59,8 +61,8 @@ class Vendor(Protocol):
 
 
 class PolledSource:
-    """A `Source` over a `Vendor`. `source` is the name that its rows carry. `actions`: how splits and dividends are asked
-    for; None: they are not."""
+    """A `Source` over a `Vendor`. `source` is the name that its rows carry. `actions`, `news`: how splits, dividends and
+    news are asked for, news every `news_every_s`; None: they are not."""
 
     def __init__(
         self,
@@ -72,6 +74,8 @@ class PolledSource:
         clock: Clock | None = None,
         alive: Callable[[], None] = lambda: None,
         actions: ActionsVendor | None = None,
+        news: NewsVendor | None = None,
+        news_every_s: float = 3_600.0,
     ) -> None:
         self._vendor = vendor
         self._client = client
@@ -89,6 +93,7 @@ class PolledSource:
         ] = {}  # of symbols that are not asked for any more: kept, they may come back
         self._unknown: dict[str, int] = {}  # symbol -> how often in a row the vendor did not know it
         self._ledger = None if actions is None else Ledger(actions, source, symbols)
+        self._news = None if news is None else NewsLedger(news, source, symbols, news_every_s)
         self._tape: Tape | None = None
         self._row = 0
         self._sending: tuple[str, int] = ("", 0)  # whose answer it is, and where that symbol stood before
@@ -103,8 +108,11 @@ class PolledSource:
         for symbol, standing in self._standing.items():
             standing.until_ns = until.get(symbol)
         self._tape, self._row = None, 0
+        beside = read_beside(position)
         if self._ledger is not None:
-            self._ledger.restore(read_beside(position))
+            self._ledger.restore(beside)
+        if self._news is not None:
+            self._news.restore(beside.get("news", {}))
         return Hello(
             source=self._source,
             mode="historical",
@@ -118,6 +126,10 @@ class PolledSource:
             return self._send(self._tape)
         now_s = self._clock.monotonic()
         symbol = self._turns.next(now_s)
+        if symbol is None and self._news is not None and self._client.ready_in_s() <= 0:
+            about = self._news.due(self._clock.now_ns())
+            if about is not None:
+                return self._ask_news(self._news, about)
         wait = self._turns.wait_s(now_s) if symbol is None else self._client.ready_in_s()
         if symbol is None or wait > 0:
             self._clock.sleep(min(timeout_s, wait))
@@ -156,6 +168,23 @@ class PolledSource:
         bodies = [action.body(symbol, self._source, action.ex_time_ns) for action in actions]
         batches = [event_rows(bodies)] if bodies else []
         return Polled(batches, self._position() if batches or rejected else None, rejected=rejected)
+
+    def _ask_news(self, ledger: NewsLedger, symbol: str) -> Polled:
+        """Where no bars are due."""
+        self._alive()
+        question = ledger.question(symbol, self._clock.now_ns())
+        try:
+            answer = self._client.get(question.path, question.parameters)
+        except Refused as error:
+            ledger.refused()
+            get_logger().warning(
+                "news_refused", source=self._source, symbol=symbol, error=str(error),
+                todo="set news = false for this source if its plan does not have them",
+            )  # fmt: skip
+            return Polled()
+        bodies, rejected = ledger.answered(answer)
+        rejected = [item for item in rejected if self._is_new(item)]
+        return Polled([event_rows(bodies)] if bodies else [], self._position(), rejected=rejected)
 
     def _ask(self, symbol: str) -> Polled:
         standing = self._standing[symbol]
@@ -208,8 +237,10 @@ class PolledSource:
         if self._tape is not None:  # a bar's time on the tape is its close
             symbol, before_ns = self._sending
             reached[symbol] = max(before_ns, int(self._tape.time_ns[self._row - 1]))
-        beside = None if self._ledger is None else self._ledger.position()
-        return write_place({**self._former, **reached}, beside)
+        beside = {} if self._ledger is None else self._ledger.position()
+        if self._news is not None:
+            beside["news"] = self._news.position()
+        return write_place({**self._former, **reached}, beside or None)
 
     def _is_new(self, item: RejectedInput) -> bool:
         """Whether this row has not been set aside before."""

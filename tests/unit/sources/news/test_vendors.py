@@ -7,11 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpulse.sources.news.told import News
-from marketpulse.sources.news.vendors import AlpacaNews, FinnhubNews, NewsVendor, PolygonNews
+from marketpulse.sources.news.vendors import (
+    AlpacaNews,
+    AlphaVantageNews,
+    FinnhubNews,
+    NewsVendor,
+    PolygonNews,
+)
 from marketpulse.sources.rest import Answer
 from vendor_answers import answer, ns
 
-VENDORS: dict[str, NewsVendor] = {"alpaca": AlpacaNews(), "polygon": PolygonNews(), "finnhub": FinnhubNews()}
+VENDORS: dict[str, NewsVendor] = {"alpaca": AlpacaNews(), "polygon": PolygonNews(), "finnhub": FinnhubNews(),
+                               "alpha_vantage": AlphaVantageNews()}  # fmt: skip
 AT = ns(2022, 4, 28, 17, 8)
 ONE: dict[str, Any] = {
     "alpaca": {"news": [{
@@ -28,6 +35,11 @@ ONE: dict[str, Any] = {
         "category": "company", "datetime": AT // 10**9, "headline": "Streaming grows", "id": 24843171, "image": "",
         "related": "NFLX", "source": "benzinga", "summary": "It does.", "url": "https://example.com/1",
     }],
+    "alpha_vantage": {"items": "1", "sentiment_score_definition": "x", "feed": [{
+        "title": "Streaming grows", "url": "https://example.com/1", "time_published": "20220428T170800", "authors": ["A. Writer"],
+        "summary": "It does.", "banner_image": "", "source": "benzinga", "topics": [], "overall_sentiment_score": 0.1,
+        "ticker_sentiment": [{"ticker": "NFLX", "relevance_score": "0.9"}, {"ticker": "BRK-B", "relevance_score": "0.1"}],
+    }]},
 }  # fmt: skip
 
 
@@ -37,15 +49,24 @@ def test_one_piece_is_the_same_whoever_tells_it(name: str) -> None:
     assert not page.rejected
     (news,) = page.news
     symbols = ("NFLX",) if name == "finnhub" else ("NFLX", "BRK.B")
+    known = "bcf3ea4f80a41f54" if name == "alpha_vantage" else "24843171"
     assert news == News(
-        "24843171", AT, "Streaming grows", "https://example.com/1", "benzinga", "It does.", symbols
+        known, AT, "Streaming grows", "https://example.com/1", "benzinga", "It does.", symbols
     )
     assert VENDORS[name].question("BRK.B", AT, AT + 1).parameters.values()
 
 
 @pytest.mark.parametrize("name", VENDORS)
 @pytest.mark.parametrize(
-    "body", [None, 7, "no", {"news": 5, "results": {}}, [None], {"news": [{}], "results": [{"id": 1}]}]
+    "body",
+    [
+        None,
+        7,
+        "no",
+        {"news": 5, "results": {}, "feed": 1},
+        [None],
+        {"news": [{}], "results": [{"id": 1}], "feed": [{"url": 5}]},
+    ],
 )
 def test_what_cannot_be_used_is_set_aside(name: str, body: Any) -> None:
     page = VENDORS[name].read("NFLX", answer(body, AT))

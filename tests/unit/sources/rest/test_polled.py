@@ -8,9 +8,10 @@ import pytest
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.ports import Polled, RejectedInput
-from marketpulse.settings import YahooSettings
-from marketpulse.sources import yahoo
+from marketpulse.settings import AlphaVantageSettings, YahooSettings
+from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.actions.vendors import YahooActions
+from marketpulse.sources.news.vendors import AlphaVantageNews
 from marketpulse.sources.rest import Backoff, Rate, RestClient, WrongKey
 from marketpulse.sources.rest.place import read_place
 from marketpulse.sources.rest.polled import PolledSource
@@ -329,3 +330,43 @@ def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
     assert found[0]["type"] == "dividend", "before the bars"
     assert {row["symbol"] for row in found if row["type"] == "bar"} == {"AAPL", "MSFT"}
     assert 3 <= sum(request.path.endswith("AAPL") for request in asked) <= 5, "once a day, and a run"
+
+
+def test_news_are_asked_for_behind_the_bars_and_written_once_over_restarts() -> None:
+    clock = ManualClock(OPEN * 10**9)
+    feed = [
+        {"title": f"Piece {i}", "url": f"https://example.com/{i}", "time_published": f"20260302T15{i:02d}00",
+         "ticker_sentiment": [{"ticker": "MSFT"}]}
+        for i in range(3)
+    ]  # fmt: skip
+
+    def answer(request: Request) -> Reply:
+        if request.parameters["function"] == "NEWS_SENTIMENT":
+            return Reply.json({"items": "3", "feed": feed})
+        return Reply.json({"Meta Data": {}, "Time Series (Daily)": {}})
+
+    found: list[dict[str, Any]] = []
+    position: str | None = None
+
+    def saw(polled: Polled) -> None:
+        nonlocal position
+        found.extend(row for batch in polled.batches for row in batch.to_pylist())
+        position = polled.position or position
+
+    with vendor(answer) as server:
+        for hours in (2, 3, 4):
+            settings = AlphaVantageSettings(symbols=("MSFT",), base_url=server.url, requests_per_day=None)
+            client = RestClient(
+                "av", server.url, Rate(1_000, 1.0, burst=500), judge=alpha_vantage.judge, clock=clock
+            )
+            source = PolledSource(
+                alpha_vantage.AlphaVantage(settings), client, settings, "av", clock=clock, news=AlphaVantageNews(), news_every_s=600
+            )  # fmt: skip
+            source.start(position)
+            pump(source, clock, OPEN + 3_600 * hours, saw)
+            source.close()
+        asked = [r for r in server.requests if r.parameters["function"] == "NEWS_SENTIMENT"]
+    assert server.requests[0].parameters["function"] == "TIME_SERIES_DAILY"
+    assert len(asked) >= 6
+    told = [orjson.loads(row["body"]) for row in found if row["type"] == "news"]
+    assert sorted(t["headline"] for t in told) == ["Piece 0", "Piece 1", "Piece 2"]
