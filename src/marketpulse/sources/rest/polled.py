@@ -20,9 +20,9 @@ from marketpulse.model.timeframe import DAY_NS, SECOND_NS, Timeframe
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import PolledSettings
 from marketpulse.sources.actions.ledger import ActionsVendor, Ledger
+from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.news.ledger import NewsLedger
 from marketpulse.sources.news.vendors import NewsVendor
-from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.pace import ROWS_MAX
 from marketpulse.sources.rest.answer import Answer
