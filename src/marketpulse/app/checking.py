@@ -135,8 +135,8 @@ def _frames(tape: Tape, config: EngineConfig) -> tuple[Timeframe, ...]:
 
 
 def _contained(tape: Tape) -> tuple[Tape, list[Suspect]]:
-    """The tape with highs and lows that contain open and close. `market` takes no bar where they do not, so each is told;
-    the rules judge its prices like any other's.
+    """The tape with highs and lows that contain open and close, and what was told of those that did not; all other rules
+    judge their prices like any other's. The engine marks each such bar (`ohlc`); here the whole series is at hand.
 
     It is no fault of the prices where only the last digits of a number keep them out (`rounding`), nor where the feed
     always takes opens or closes from elsewhere than highs and lows, or they are out by less than a large day's move.

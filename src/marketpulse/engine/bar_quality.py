@@ -17,6 +17,7 @@ from marketpulse.model.quality import (
     DENSE_BARS,
     DIVIDEND,
     MISSING_BARS,
+    OHLC,
     OUT_OF_HOURS,
     PRICE_SPIKE,
     RANGE_FACTOR,
@@ -61,6 +62,11 @@ def judge_bar(
     q = quality[at]
     look_for_holes(tables, sessions, plan, output, i, symbol, frame, open_ns)
     good = not is_stale(tables, plan, rows, output, i, at)
+    top, bottom = max(rows.a[i], rows.d[i]), min(rows.a[i], rows.d[i])
+    if top > rows.b[i]:
+        good &= not find(tables, plan, output, i, OHLC, top, rows.b[i])
+    elif bottom < rows.c[i]:
+        good &= not find(tables, plan, output, i, OHLC, bottom, rows.c[i])
 
     length = DAY_NS if plan.is_session[frame] else plan.length[frame]
     scale = _DAY_SCALE * math.sqrt(length / DAY_NS)

@@ -6,6 +6,7 @@ from marketpulse.model.quality import (
     CROSSED_QUOTE,
     DIVIDEND,
     MISSING_BARS,
+    OHLC,
     OUT_OF_HOURS,
     PRICE_SPIKE,
     RULES,
@@ -24,6 +25,7 @@ _SENTENCES = {
     OUT_OF_HOURS: "its calendar has no session then",
     MISSING_BARS: "{value:.0f} missing before it",
     DIVIDEND: "dividend {value:g} beside a price of {expected:g}",
+    OHLC: "open or close {value:g} lies beyond the bar's end of {expected:g}",
 }
 _OF_A_PRICE = "{value:g} where {expected:g} is about the level"
 

@@ -127,8 +127,7 @@ def _good_rows(kind: Kind, fields: FrameColumns, n: int) -> Mask:
 
 
 def _good_bars(fields: FrameColumns) -> Mask:
-    first, high, low, last = (fields.values(name) for name in ("open", "high", "low", "close"))
-    good = (low <= first) & (first <= high) & (low <= last) & (last <= high)
+    good = fields.values("low") <= fields.values("high")
     opened, closed = fields.held("open_time_ns"), fields.held("close_time_ns")
     if opened is None or closed is None:
         return np.zeros_like(good)  # bars of a date only are the authority's

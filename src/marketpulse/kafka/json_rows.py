@@ -99,7 +99,8 @@ def take_bar(
         reals[fields.CLOSE],
         reals[fields.VOLUME],
     )
-    good = 0.0 < low <= first <= high <= PRICE_MAX and low <= last <= high and 0.0 <= volume <= SIZE_MAX
+    good = 0.0 < low <= high <= PRICE_MAX and 0.0 <= volume <= SIZE_MAX
+    good = good and 0.0 < first <= PRICE_MAX and 0.0 < last <= PRICE_MAX
     floats[into.A, row] = first
     floats[into.B, row] = high
     floats[into.C, row] = low

@@ -222,7 +222,7 @@ REASONS = {
     "bad_price": "a price is not above 0 and finite, or above 1e18",
     "bad_size": "a size or volume is negative, not finite, or above 1e18",
     "bad_time": "a time cannot be",
-    "bad_bar": "open, high, low, close or the bar's times contradict each other",
+    "bad_bar": "high and low, or the bar's times, contradict each other",
     "unknown_timeframe": "the engine does not build this timeframe",
     "other_origin": "the symbol's bars are built from another kind of record",
     "future_time": "the event time is ahead of the log by more than max_skew",

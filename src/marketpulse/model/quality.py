@@ -15,10 +15,11 @@ RULES = {
     "missing_bars": "bars are missing before this one, in a series that has nearly all of them",
     "split": "the price leapt by a split's ratio: the rows before it are not adjusted",
     "dividend": "the dividend does not fit the price, or those before it",
+    "ohlc": "the bar's open or close lies outside of its high and low",
 }
 (
     PRICE_UNIT, PRICE_BAND, PRICE_SPIKE, BAR_RANGE, SIZE_OUTLIER, STALE, CROSSED_QUOTE, OUT_OF_HOURS, MISSING_BARS,
-    SPLIT, DIVIDEND,
+    SPLIT, DIVIDEND, OHLC,
 ) = range(len(RULES))  # fmt: skip
 
 NEVER_DROPPED = frozenset({"price_spike", "out_of_session", "missing_bars", "split", "dividend"})

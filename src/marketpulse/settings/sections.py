@@ -147,6 +147,7 @@ class QualitySettings(Section):
     missing_bars: Notice = _severity("missing_bars")
     split: Notice = _severity("split")
     dividend: Notice = _severity("dividend")
+    ohlc: Severity = _severity("ohlc")
     warm_trades: float = _limit(
         "warm_trades", "so many trades or quotes of a symbol are believed before any is doubted", 0, 50
     )

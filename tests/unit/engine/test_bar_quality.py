@@ -95,6 +95,19 @@ def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float, rule:
     assert found(rows_of(bars))[0] == (40, rule)
 
 
+@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("beyond", ["above", "below"])
+def test_an_open_or_close_outside_of_high_and_low_is_found_and_the_bar_stays(place: int, beyond: str) -> None:
+    bars = quiet(60)
+    one = list(bars[40])
+    one[place] = one[1] + 0.1 if beyond == "above" else one[2] - 0.1
+    bars[40] = (one[0], one[1], one[2], one[3], one[4])
+    assert found(rows_of(bars)) == [(40, "ohlc")]
+    engine = Engine(config_of(["1d"], quality={"ohlc": "drop"}))
+    result = engine.step([hello(mode="historical", lateness_ns=0), *rows_of(bars)])
+    assert [refusal.reason for refusal in result.refused] == ["ohlc"]
+
+
 def split_on(day: int, ratio: float, **more: Any) -> Row:
     at = MIDNIGHT_NS + day * DAY_NS
     return {"type": "split", "symbol": "A", "source": "feed", "event_time_ns": at, "ratio": ratio, "ex_time_ns": at, **more}  # fmt: skip
