@@ -17,7 +17,7 @@ from marketpulse.settings import Settings
 Ints = NDArray[np.int64]
 Isolation = Literal["read_uncommitted", "read_committed"]
 
-TRADE = r'"event_time_ns":(\d+)'
+TRADE = r'"type":"trade","symbol":"[^"]*","source":"[^"]*","event_time_ns":(\d+)'
 BAR = r'"timeframe":"1s","open_time_ns":\d+,"close_time_ns":(\d+)'
 TICK_BAR = r'"timeframe":"1t","open_time_ns":(\d+)'
 FORMING = r'"timeframe":"1s",.*?"event_time_ns":(\d+)'

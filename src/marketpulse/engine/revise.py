@@ -49,16 +49,16 @@ def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> Partitio
     """Build the bars again that lack a change. Nobody is told yet."""
     if state.tables.registers[N_STALE]:
         symbols = np.flatnonzero(state.tables.symbols["stale"] == STALE_BARS)
-        bars, values = rewind(state, config, plan, symbols)
-        watch_again(
-            state.alerts,
-            state.symbols.texts(),
-            symbols,
-            bars,
-            values,
-            frame_factors(state.splits, state.basis, bars),
-        )
+        _watch_again(state, symbols, *rewind(state, config, plan, symbols))
     return state
+
+
+def _watch_again(
+    state: PartitionState, symbols: np.ndarray, bars: np.ndarray, values: Floats
+) -> np.ndarray:
+    """The rules on these symbols' rows, which are built again."""
+    factors = frame_factors(state.splits, state.basis, bars)
+    return watch_again(state.alerts, state.symbols.texts(), symbols, bars, values, factors)
 
 
 def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[PartitionState, Revisions]:
@@ -67,14 +67,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     passed, passed_values = state.told.passed_rows(len(config.columns()))
     state.told.passed.clear()
     bars, values = rewind(state, config, plan, symbols)
-    events = watch_again(
-        state.alerts,
-        state.symbols.texts(),
-        symbols,
-        bars,
-        values,
-        frame_factors(state.splits, state.basis, bars),
-    )
+    events = _watch_again(state, symbols, bars, values)
     bars, values = joined([passed, bars], CLOSED), np.concatenate([passed_values, values])
     known, known_values, known_revisions = state.told.rows(len(config.columns()))
     theirs = np.isin(known["symbol"], symbols)

@@ -246,11 +246,8 @@ class Stepper:
                 self._take_split(taken, batch.rare[row], row)
         if batch.source[row] == ABSENT:
             return
-        source = int(known.source_of[batch.source[row]])
-        if source == UNMAPPED:
-            source = known.learn_source(self.config, int(batch.source[row]))
+        source = self._source_of(taken, known, batch, row)
         if source == REFUSED:
-            taken.refused.append(Refusal(row, REASON_NAMES[TOO_MANY_SOURCES], ()))
             return
         if kind == Kind.GOODBYE and (reason := self._wrong_goodbye(state, source, batch, row)):
             taken.refused.append(Refusal(row, reason, ()))
@@ -265,17 +262,23 @@ class Stepper:
             elif self.config.revise_each:
                 taken.tell()
 
+    def _source_of(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> int:
+        """Our number of the row's source. REFUSED, which is noted, where there is no room for another one."""
+        source = int(known.source_of[batch.source[row]])
+        if source == UNMAPPED:
+            source = known.learn_source(self.config, int(batch.source[row]))
+        if source == REFUSED:
+            taken.refused.append(Refusal(row, REASON_NAMES[TOO_MANY_SOURCES], ()))
+        return source
+
     def _take_switch(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
         """Another source feeds the symbol: its bars follow that one's watermark alone. No source has spoken."""
         state = taken.state
         symbol = state.symbols.find(str(batch.rare[row]["symbol"]))
         if symbol < 0:
             return  # no row of it has come: there is nothing that could wait
-        source = int(known.source_of[batch.source[row]])
-        if source == UNMAPPED:
-            source = known.learn_source(self.config, int(batch.source[row]))
+        source = self._source_of(taken, known, batch, row)
         if source == REFUSED:
-            taken.refused.append(Refusal(row, REASON_NAMES[TOO_MANY_SOURCES], ()))
             return
         if state.tables.groups.size - state.tables.registers[N_GROUPS] < 1:
             grow_groups(state)

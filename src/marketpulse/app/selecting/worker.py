@@ -110,7 +110,7 @@ class SelectWorker:
             self._measure()
         return taken
 
-    def drain(self) -> None:
+    def _drain(self) -> None:
         """Take what the sources wrote last, for some seconds at most: they have stopped before."""
         give_up = self._clock.monotonic() + _DRAIN_S
         idle = 0
@@ -118,9 +118,10 @@ class SelectWorker:
             idle = 0 if self.turn() else idle + 1
 
     def stop(self) -> None:
-        """Save every state, commit, and leave the group."""
-        self._stopping = True
+        """Take the sources' last rows, save every state, commit, and leave the group."""
         try:
+            self._drain()
+            self._stopping = True
             if any(owned.unsaved or owned.moved for owned in self._owned.values()):
                 self._log.begin()
                 self._log.commit()
