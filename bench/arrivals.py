@@ -1,5 +1,6 @@
 """When records reach a reader: a process that only takes what the client has, and looks at it when all is over."""
 
+import gc
 import re
 import time
 from multiprocessing.connection import Connection
@@ -53,6 +54,7 @@ def watch(
     consumer.assign([TopicPartition(name, partition, 0) for partition in partitions])
     queue.take(_POLL_S, 1)
     answer.send(None)
+    gc.disable()  # it keeps all that it takes: the collector would look through it again and again
     taken: list[tuple[int, Records]] = []
     while not over.is_set():
         consumer.poll(0)

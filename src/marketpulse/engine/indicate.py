@@ -98,4 +98,4 @@ def _values(
         else:
             update_rebased(spec, rows, places, matrix, session, rebased.factor, rebased.begins, out)
         parts.append(out)
-    return np.hstack(parts) if parts else np.empty((len(bars), 0))
+    return np.concatenate(parts, axis=1) if parts else np.empty((len(bars), 0))

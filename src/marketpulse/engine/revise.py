@@ -53,9 +53,7 @@ def refresh(state: PartitionState, config: EngineConfig, plan: Plan) -> Partitio
     return state
 
 
-def _watch_again(
-    state: PartitionState, symbols: np.ndarray, bars: np.ndarray, values: Floats
-) -> np.ndarray:
+def _watch_again(state: PartitionState, symbols: np.ndarray, bars: np.ndarray, values: Floats) -> np.ndarray:
     """The rules on these symbols' rows, which are built again."""
     factors = frame_factors(state.splits, state.basis, bars)
     return watch_again(state.alerts, state.symbols.texts(), symbols, bars, values, factors)

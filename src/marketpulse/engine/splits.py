@@ -119,6 +119,8 @@ def frame_factors(splits: Splits, basis: np.ndarray, bars: np.ndarray) -> Floats
     """(n, timeframes), or (1, timeframes) where all are 1: when each of n bars opened, how many shares one share of its
     symbol's first bar in each timeframe had become. `basis`: of all series, these bars among them."""
     frames = splits.used.shape[1]
+    if not len(splits.rows):
+        return np.ones((1, frames))
     found = np.ones((len(bars), frames))
     for symbol in np.unique(bars["symbol"][np.isin(bars["symbol"], splits.rows["symbol"])]).tolist():
         own, mine = splits.of(symbol), np.flatnonzero(bars["symbol"] == symbol)

@@ -137,12 +137,15 @@ class Spec:
     columns: tuple[str, ...] = field(
         init=False, compare=False
     )  # asked for at every batch, so worked out once
+    values: Floats = field(init=False, compare=False, repr=False)
+    """The parameters as the kernel takes them."""
 
     def __post_init__(self) -> None:
         fault = self.indicator.fault(self.parameters)
         if fault is not None:
             raise ParameterError(f"{self.indicator.name}: {fault}")
         object.__setattr__(self, "columns", self.indicator.columns(self.parameters))
+        object.__setattr__(self, "values", np.array(self.parameters, np.float64))
 
     @property
     def text(self) -> str:
@@ -162,11 +165,6 @@ class Spec:
     @property
     def warm_up(self) -> int:
         return self.indicator.warm_up(self.parameters)
-
-    @property
-    def values(self) -> Floats:
-        """The parameters as the kernel takes them."""
-        return np.array(self.parameters, np.float64)
 
     def update(
         self,

@@ -49,6 +49,8 @@ class RowWriter:
         self._fixed = len(self._texts) + len(fields) * NUMBER_BYTES_MAX + SCRATCH_BYTES
         self._out, self._keys = np.empty(_BYTES, np.uint8), np.empty(_KEY_BYTES, np.uint8)
         self._ends, self._key_ends = np.zeros((2, _ROWS + 1), np.int64)
+        self._laid_out: list[tuple[Bytes, Ints]] = []
+        self._tables = np.empty((0, 2), np.int64)
 
     def lay_out(self, rows: RecordRows, first: int = 0) -> tuple[RowRecords, int]:
         """The rows from `first` on, as many as fit, and the next row. What was laid out before is overwritten."""
@@ -56,9 +58,7 @@ class RowWriter:
             [(block.ctypes.data, block.strides[0] if len(block) > 1 else 0) for block in rows.blocks],
             np.int64,
         )
-        laid_out = [table.laid_out() for table in rows.tables]
-        tables = np.array([(texts.ctypes.data, ends.ctypes.data) for texts, ends in laid_out], np.int64)
-        count = len(rows)
+        tables, count = self._addresses([table.laid_out() for table in rows.tables]), len(rows)
         while True:
             done = _write_rows(
                 self._plan, blocks, tables, first, count, self._closing, self._fixed, self._out, self._ends,
@@ -70,6 +70,18 @@ class RowWriter:
             self._keys = np.empty(2 * len(self._keys), np.uint8)
         end = done - first + 1
         return RowRecords(self._out, self._ends[:end], self._keys, self._key_ends[:end]), done
+
+    def _addresses(self, laid_out: list[tuple[Bytes, Ints]]) -> Ints:
+        """Where the tables' texts and ends lie, (tables, 2); mostly where they lay last time."""
+        known = self._laid_out
+        if len(known) != len(laid_out) or any(
+            old[1] is not new[1] for old, new in zip(known, laid_out, strict=True)
+        ):
+            self._laid_out = laid_out
+            self._tables = np.array(
+                [(texts.ctypes.data, ends.ctypes.data) for texts, ends in laid_out], np.int64
+            )
+        return self._tables
 
 
 def _texts_between(fields: Sequence[RowField]) -> tuple[list[bytes], bytes]:

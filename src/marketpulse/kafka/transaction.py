@@ -40,6 +40,7 @@ from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS,
 _SESSION_MS = 6_000
 _TRANSACTION_MS = 10_000
 _CALL_S = 30.0
+_FETCH_MS = 5  # every reader of results waits for the engine
 
 
 BEGINNING = OFFSET_BEGINNING
@@ -100,7 +101,8 @@ class TransactionalLog:
             client_config(
                 settings, "consumer", group_id=self._group, isolation_level="read_committed",
                 auto_offset_reset="error", session_timeout_ms=_SESSION_MS, heartbeat_interval_ms=500,
-                partition_assignment_strategy="cooperative-sticky", max_poll_interval_ms=300_000, **member,
+                partition_assignment_strategy="cooperative-sticky", max_poll_interval_ms=300_000,
+                fetch_wait_max_ms=_FETCH_MS, **member,
             )
         )  # fmt: skip
         self._queue = RecordQueue(self._consumer)
