@@ -10,7 +10,6 @@ symbol's newest trade. Percentiles are of all rows behind the first seconds; the
 """
 
 import argparse
-import gc
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from paced import Schedule, send, send_hello
 from results import report
 
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.lifecycle import keep_out_of_the_collector
 from marketpulse.app.warm import compile_parts
 from marketpulse.app.worker import Worker
 from marketpulse.clock import SystemClock
@@ -61,9 +61,9 @@ LIVE = (BARE, Reader("live", "read_uncommitted", {"live": FORMING}, whole=False)
 def work(settings: Settings, owned: Any, over: Any, answer: Connection) -> None:
     """The engine's worker until `over` is set; then its commits: (n, 2), when each was seen to be done, and its seconds."""
     compile_parts("engine", "wire")
+    keep_out_of_the_collector()
     worker = Worker(settings, engine_config(settings.engine), 0, SystemClock())
     worker.start()
-    gc.freeze()  # as Lifecycle.announce
     commits: list[tuple[float, float]] = []
     looked, count, total = 0.0, 0.0, 0.0
     while not over.is_set():

@@ -41,6 +41,9 @@ from marketpulse.model.timeframe import DAY_NS, SECOND_NS, parse_timeframes
 from marketpulse.settings import DEFAULT_INDICATORS
 
 _TIME = 20_000 * DAY_NS
+_TRADE = {
+    "type": "trade", "symbol": "WARM", "source": "warm-up", "event_time_ns": _TIME, "price": 1.5, "size": 1.0,
+}  # fmt: skip
 
 
 def exercise_engine() -> None:
@@ -104,15 +107,7 @@ def _switch() -> MarketBatch:
 def exercise_wire() -> None:
     """Encode and decode one row of every kind, on both wires."""
     decoder = MarketDecoder()
-    trade = {
-        "type": "trade",
-        "symbol": "WARM",
-        "source": "warm-up",
-        "event_time_ns": _TIME,
-        "price": 1.5,
-        "size": 1.0,
-    }
-    rows = pa.RecordBatch.from_pylist([trade], schema=TRADE)
+    rows = pa.RecordBatch.from_pylist([_TRADE], schema=TRADE)
     for wire in ("json", "arrow"):
         for encoded in encode_market(rows, wire=wire, partitions=2):
             batch, _ = decoder.decode("market", records_of([encoded.value], frames=True))
@@ -132,16 +127,8 @@ def exercise_failover() -> None:
     """Judge a row, and a rare one, of a source that another stands in for."""
     config = FailoverConfig((Group(("warm-up", "second")),))
     selection = Selection(new_selection(config), config, 1)
-    row = {
-        "type": "trade",
-        "symbol": "WARM",
-        "source": "warm-up",
-        "event_time_ns": _TIME,
-        "price": 1.5,
-        "size": 1.0,
-    }
     halt = {"type": "halt", "symbol": "WARM", "source": "warm-up", "event_time_ns": _TIME}
-    texts = [json.dumps(record).encode() for record in (row, halt)]
+    texts = [json.dumps(record).encode() for record in (_TRADE, halt)]
     for decoded in MarketReader("feeds").decode(records_of(texts, keys=[b"WARM", b"WARM"]), 0, 0):
         selection.take(decoded)
 

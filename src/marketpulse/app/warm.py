@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Literal
 
-from marketpulse.app.lifecycle import Lifecycle, ending_at_once
+from marketpulse.app.lifecycle import Lifecycle, ending_at_once, keep_out_of_the_collector
 from marketpulse.cache import cache_dir, keep_bytecode
 from marketpulse.settings import EngineSettings
 
@@ -47,6 +47,7 @@ def prepare(life: Lifecycle, *parts: Part, indicators: EngineSettings | None = N
             compile_parts(*parts)
         if indicators is not None:
             _compile_indicators(indicators)
+    keep_out_of_the_collector()
 
 
 def _compile_indicators(settings: EngineSettings) -> None:

@@ -58,3 +58,15 @@ def test_a_stop_that_came_before_preparations_ends_them_too(tmp_path: Path) -> N
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_collector_looks_only_at_what_the_work_makes(tmp_path: Path) -> None:
+    script = (
+        "    import gc\n    loaded, seen = gc.get_freeze_count(), len(gc.get_objects())\n"
+        "    class Made: pass\n    made = Made()\n    made.itself = made\n    del made\n"
+        "    print(loaded > 10_000, seen < loaded / 10, gc.collect() > 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + script, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True True True\n", done.stderr
