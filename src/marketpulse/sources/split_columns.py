@@ -4,6 +4,8 @@ Some vendors give raw prices beside a split's ratio, others adjusted ones. Behin
 quarter of the close before; an adjusted one near that close itself.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,25 +25,39 @@ class LastCloses:
         """(n,) which of the block's bars (symbol, open, close, split) have a split that the prices before it are adjusted
         for. Of a split without a bar before it nothing can be said, and nothing hangs on it."""
         found = np.zeros(len(bars), np.bool_)
-        opened, closed = bars["open"].to_numpy(), bars["close"].to_numpy()
-        ratio = bars["split"].to_numpy()
-        order = np.argsort(time_ns, kind="stable")
-        symbols = bars["symbol"].to_list()
-        with_split = ~np.isnan(ratio)
-        named = {symbols[i] for i in np.flatnonzero(with_split)}
-        for i in order.tolist() if named else []:
-            symbol = symbols[i]
-            if symbol not in named:
-                continue
-            if with_split[i] and (before := self._before(symbol, int(time_ns[i]))) is not None:
-                leap = np.log(before / opened[i])
-                found[i] = abs(leap) <= abs(leap - np.log(ratio[i]))
-            self.known[symbol] = int(time_ns[i]), float(closed[i])
-        newest = dict(zip(bars["symbol"].gather(order).to_list(), order.tolist(), strict=True))
-        for symbol, i in newest.items():
-            self.known[symbol] = int(time_ns[i]), float(closed[i])
+        rows = pl.DataFrame(
+            {
+                "symbol": bars["symbol"],
+                "time_ns": time_ns,
+                "close": bars["close"].fill_null(math.nan),
+                "row": np.arange(len(bars)),
+            }
+        )
+        if (np.diff(time_ns) < 0).any():
+            rows = rows.sort("time_ns", maintain_order=True)
+        for row, ratio, opened, before in self._splits(bars, rows):
+            leap = np.log(np.divide(before, opened))
+            found[row] = abs(leap) <= abs(leap - np.log(ratio))
+        for symbol, at, close in rows.group_by("symbol").agg(pl.col("time_ns", "close").last()).iter_rows():
+            self.known[symbol] = at, close
         return found
 
-    def _before(self, symbol: str, time_ns: int) -> float | None:
-        at, close = self.known.get(symbol, (time_ns, 0.0))
-        return close if at < time_ns else None
+    def _splits(self, bars: pl.DataFrame, rows: pl.DataFrame) -> Iterator[tuple[int, float, float, float]]:
+        """Each bar with a split and an older bar before it: its row, ratio and open, and the close before."""
+        given = (
+            bars.select(pl.col("open").fill_null(math.nan), ratio="split")
+            .with_row_index("row")
+            .filter(pl.col("ratio").is_not_nan())
+        )
+        if given.is_empty():
+            return
+        before = pl.col("time_ns", "close").shift(1).over("symbol").name.suffix("_before")
+        for row, ratio, opened, symbol, time_ns, at, close in (
+            rows.with_columns(before)
+            .join(given.cast({"row": pl.Int64}), on="row", maintain_order="left")
+            .select("row", "ratio", "open", "symbol", "time_ns", "time_ns_before", "close_before")
+            .iter_rows()
+        ):
+            at, close = (at, close) if at is not None else self.known.get(symbol, (time_ns, 0.0))
+            if at < time_ns:
+                yield row, ratio, opened, close
