@@ -67,6 +67,7 @@ def lifecycle(settings: Settings, name: str) -> Iterator[Lifecycle]:
     try:
         yield life
     finally:
+        gc.unfreeze()  # an end that lets nothing go is told as leaks by libraries
         _remove_own_or_stale(life.run_file)
         server.close()
         for number, handler in previous.items():
