@@ -133,9 +133,7 @@ def bucket(server: S3Server) -> Callable[[], Any]:
             return server.client.put_object(Bucket=name, Key=f"bare/{key}", Body=data)
 
         def files() -> int:
-            pages = server.client.get_paginator("list_objects_v2").paginate(
-                Bucket=name, Prefix="archive/table="
-            )
+            pages = server.client.get_paginator("list_objects_v2").paginate(Bucket=name, Prefix="archive/table=")
             return sum(page["KeyCount"] for page in pages)
 
         yield {"url": f"s3://{name}/archive"}, put, files

@@ -72,7 +72,5 @@ def _arrivals(taken: list[tuple[int, Records]], pattern: str) -> Arrivals:
     parts = [np.empty((0, 3), np.int64)]
     for seen_ns, records in taken:
         times = np.array(sought.findall(records.data.data), "S19").astype(np.int64)
-        parts.append(
-            np.column_stack([np.full(len(times), seen_ns), np.full(len(times), records.partition), times])
-        )
+        parts.append(np.column_stack([np.full(len(times), seen_ns), np.full(len(times), records.partition), times]))
     return Arrivals(*np.concatenate(parts).T)

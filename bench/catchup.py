@@ -90,9 +90,7 @@ def bare(settings: Settings, records: int, look: Callable[[Message], object] | N
         "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "bare", "enable.auto.commit": False,
         "isolation.level": "read_committed", "auto.offset.reset": "earliest",
     })  # fmt: skip
-    consumer.assign(
-        [TopicPartition(settings.topic("market"), p, 0) for p in range(settings.kafka.partitions)]
-    )
+    consumer.assign([TopicPartition(settings.topic("market"), p, 0) for p in range(settings.kafka.partitions)])
     seen = len(consumer.consume(1, 10))
     began = time.perf_counter()
     while seen < records:
@@ -203,9 +201,7 @@ def measure(given: argparse.Namespace, wire: Literal["json", "arrow"]) -> Iterat
             }
         yield from compare(settings, given.trades, records, given.rounds, ours, beside)
         ours = {f"{wire}_catchup_from_minutes_vs_{'consume' if wire == 'json' else 'decode'}": one_worker}
-        yield from compare(
-            with_timeframes(settings, MINUTES), given.trades, records, given.rounds, ours, beside
-        )
+        yield from compare(with_timeframes(settings, MINUTES), given.trades, records, given.rounds, ours, beside)
 
 
 def with_timeframes(settings: Settings, timeframes: tuple[str, ...]) -> Settings:

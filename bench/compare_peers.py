@@ -57,15 +57,11 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true")
     given = parser.parse_args()
     if min(given.trades, given.slow_trades) < FEWEST or given.slow_trades > given.trades:
-        parser.error(
-            f"--trades and --slow-trades must be {FEWEST} or more, the slow ones no more than the others"
-        )
+        parser.error(f"--trades and --slow-trades must be {FEWEST} or more, the slow ones no more than the others")
     failed = measure(given, [peer for peer in PEERS if not given.peers or peer.name in given.peers])
     if given.write_docs:
         files = {peer.name: FOLDER / f"peers_{peer.name}.json" for peer in PEERS}
-        PAGE.write_text(
-            page({name: json.loads(f.read_text())[0] for name, f in files.items() if f.is_file()})
-        )
+        PAGE.write_text(page({name: json.loads(f.read_text())[0] for name, f in files.items() if f.is_file()}))
     return 1 if failed else 0
 
 

@@ -27,16 +27,7 @@ from marketpulse.model.rows import RECEIPT, indicators_schema
 
 BATCH = 10_000  # records of one poll
 T0 = 1_767_225_600_123_456_789
-NAMES = [
-    "sma_20",
-    "ema_12",
-    "ema_26",
-    "rsi_14",
-    "macd_12_26_9",
-    "macd_12_26_9_signal",
-    "macd_12_26_9_hist",
-    "vwap",
-]
+NAMES = ["sma_20", "ema_12", "ema_26", "rsi_14", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist", "vwap"]
 
 
 def trade_values(count: int) -> list[bytes]:

@@ -107,10 +107,7 @@ def market() -> tuple[NDArray[np.int64], Floats, NDArray[np.int32]]:
     close = (100 * steps).ravel()
     bars = np.empty((BARS, WIDTH))
     bars[:, OPEN], bars[:, CLOSE] = close, close
-    bars[:, HIGH], bars[:, LOW] = (
-        close * (1 + rng.random(BARS) * 0.001),
-        close * (1 - rng.random(BARS) * 0.001),
-    )
+    bars[:, HIGH], bars[:, LOW] = (close * (1 + rng.random(BARS) * 0.001), close * (1 - rng.random(BARS) * 0.001))
     bars[:, VOLUME] = rng.integers(1, 10_000, BARS)
     bars[:, NOTIONAL] = close * bars[:, VOLUME]
     bars[:, BID], bars[:, ASK] = close - 0.01, close + 0.01

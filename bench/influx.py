@@ -100,9 +100,7 @@ def arrived(url: str) -> int:
     """Numbers (texts are not kept) that the server has taken from lines since it began; it tells them a second later."""
     time.sleep(1.5)
     lines = httpx.get(f"{url}/metrics").text.splitlines()
-    return sum(
-        int(line.split()[-1]) for line in lines if line.startswith('vm_rows_inserted_total{type="influx"')
-    )
+    return sum(int(line.split()[-1]) for line in lines if line.startswith('vm_rows_inserted_total{type="influx"'))
 
 
 def main() -> None:

@@ -73,9 +73,7 @@ def main() -> None:
         sink = open_sink(settings, "lake")
         sink.resume()
         (directory / "bare").mkdir()
-        catalog = SqlCatalog(
-            "bare", uri=f"sqlite:///{directory}/bare/catalog.db", warehouse=f"{directory}/bare"
-        )
+        catalog = SqlCatalog("bare", uri=f"sqlite:///{directory}/bare/catalog.db", warehouse=f"{directory}/bare")
         catalog.create_namespace("bare")
         table = catalog.create_table(("bare", "trades"), TABLES["trades"][1])
         ours, bare, parts = [], [], []
@@ -90,9 +88,7 @@ def main() -> None:
             ours.append(timed(store))
             bare.append(timed(lambda rows=rows: table.append(pa.Table.from_batches([rows]))))
         Chores(open_lake(settings), settings, SystemClock()).compact("trades")
-        whole = pa.Table.from_batches(parts).sort_by(
-            [("symbol", "ascending"), ("event_time_ns", "ascending")]
-        )
+        whole = pa.Table.from_batches(parts).sort_by([("symbol", "ascending"), ("event_time_ns", "ascending")])
         pq.write_table(whole, directory / "hand.parquet", compression="zstd", row_group_size=100_000)
         flushes = f"{asked.rows} trades, {asked.flush} a flush"
         report({

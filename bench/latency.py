@@ -32,7 +32,7 @@ from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS
 
-LOOK_S = 0.0  # shorter than between two commits
+LOOK_S = 0.02  # shorter than between two commits
 CATCH_UP_S = 90.0
 QUIET_S = 2.0
 PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p999": 99.9, "max": 100}
@@ -71,11 +71,7 @@ def work(settings: Settings, owned: Any, over: Any, answer: Connection) -> None:
         owned.value = len(worker.partitions)
         if (now := time.time()) - looked >= LOOK_S:
             looked = now
-            values = {
-                s.name.rpartition("_")[2]: s.value
-                for metric in COMMIT_SECONDS.collect()
-                for s in metric.samples
-            }
+            values = {s.name.rpartition("_")[2]: s.value for metric in COMMIT_SECONDS.collect() for s in metric.samples}
             if values["count"] > count:
                 commits.append((now, (values["sum"] - total) / (values["count"] - count)))
                 count, total = values["count"], values["sum"]
@@ -170,9 +166,7 @@ def figures(stage: Stage, schedule: Schedule, warm_s: float) -> dict[str, float]
         end_ns = arrivals["1t_committed"].seen_ns[-1]
         while_busy = commits[(commits[:, 0] >= warm_ns / 1e9) & (commits[:, 0] <= end_ns / 1e9)]
         if len(while_busy) < 2:
-            raise AssertionError(
-                "the worker made fewer than two commits while trades came: ask for more --seconds"
-            )
+            raise AssertionError("the worker made fewer than two commits while trades came: ask for more --seconds")
         own_ms = while_busy[:, 1] * 1_000
         out["commit_mean"], out["commit_p99"] = float(own_ms.mean()), float(np.percentile(own_ms, 99))
         out["commit_interval"] = float(np.diff(while_busy[:, 0]).mean() * 1_000)

@@ -30,7 +30,9 @@ MIDNIGHT_NS = 1_767_225_600 * 10**9
 APART_NS = 10_000_000
 BLOCK = 1_000_000
 TIMEFRAMES = ("1m", "5m", "1h", "1d")
-INDICATORS = "sma(20),sma(200),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),stoch(14,3,3),adx(14),obv"
+INDICATORS = (
+    "sma(20),sma(200),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),stoch(14,3,3),adx(14),obv"
+)
 
 
 def write(folder: Path, count: int, symbols: int, ending: str) -> Path:
@@ -110,9 +112,7 @@ def main() -> None:
     try:
         for ending in ("parquet", "csv"):
             path = write(folder, given.trades, given.symbols, ending)
-            rounds = [
-                (timed(bare, path, folder), timed(loaded, path, folder)) for _ in range(given.rounds + 1)
-            ][1:]
+            rounds = [(timed(bare, path, folder), timed(loaded, path, folder)) for _ in range(given.rounds + 1)][1:]
             beside, ours = max(rounds, key=lambda pair: pair[0][0] / pair[1][0])
             least = min((pair[1][1], pair[0][1]) for pair in rounds)
             report({

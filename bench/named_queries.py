@@ -39,8 +39,7 @@ PARTITIONS = 4
 MEMORY_MB = 4_096
 TRADES_A_DAY = 2_000_000
 PARAMETERS: dict[str, dict[str, str]] = {
-    name: {"days": "3650"}
-    | ({"timeframe": "1m"} if any(p.name == "timeframe" for p in query.parameters) else {})
+    name: {"days": "3650"} | ({"timeframe": "1m"} if any(p.name == "timeframe" for p in query.parameters) else {})
     for name, query in NAMED.items()
 }
 """Everything is read: all days, and the bars of a minute."""
@@ -83,9 +82,7 @@ def as_rows(frame: pl.DataFrame, table: str, first: int) -> pa.RecordBatch:
     if table == "trades":
         offsets = pa.array(np.arange(first, first + len(frame)))
         constant = {"type": "trade", "source": "bench", "topic": "market"}
-        have = have.append_column("offset", offsets).append_column(
-            "row", pa.array(np.zeros(len(frame), np.int32))
-        )
+        have = have.append_column("offset", offsets).append_column("row", pa.array(np.zeros(len(frame), np.int32)))
         for name, value in constant.items():
             have = have.append_column(name, pa.array([value] * len(frame), pa.string()))
     arrays = [
@@ -118,18 +115,13 @@ def build(folder: Path, trades: int, symbols: int) -> None:
                 first = offsets[table, partition]
                 offsets[table, partition] = first + len(own)
                 topic = "market" if table == "trades" else "bars"
-                sink.write(
-                    SinkBatch(table, topic, partition, first, first + len(own), as_rows(own, table, first))
-                )
+                sink.write(SinkBatch(table, topic, partition, first, first + len(own), as_rows(own, table, first)))
         sink.flush()
         print(f"day {day + 1} of {days}", flush=True)
     sink.close()
     config = {"memory_limit": f"{MEMORY_MB}MB", "temp_directory": str(folder / "spilled")}
     with duckdb.connect(config=config) as connection:
-        for table, order in (
-            ("trades", "symbol, event_time_ns"),
-            ("bars", "timeframe, symbol, open_time_ns"),
-        ):
+        for table, order in (("trades", "symbol, event_time_ns"), ("bars", "timeframe, symbol, open_time_ns")):
             connection.execute(
                 f"COPY (SELECT * FROM read_parquet('{raw}/{table}-*.parquet') ORDER BY {order}) "  # noqa: S608
                 f"TO '{folder}/{table}.parquet' (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2)"
@@ -157,9 +149,7 @@ def by_hand(connection: Any, name: str) -> Callable[[], pa.Table]:
     query, values = NAMED[name], PARAMETERS[name]
 
     def run() -> pa.Table:
-        found = {
-            n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0]) for n, sql in query.newest(values).items()
-        }
+        found = {n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0]) for n, sql in query.newest(values).items()}
         return connection.sql(to_duckdb(query.bound(values | found))).to_arrow_table()
 
     return run
@@ -203,9 +193,7 @@ def same(mine: pa.Table, theirs: pa.Table) -> bool:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--trades", type=int, default=100_000_000)
     options.add_argument("--symbols", type=int, default=50)
     options.add_argument("--best-of", type=int, default=5)
@@ -229,13 +217,7 @@ def main() -> None:
         assert same(mine.rows, theirs.rows), f"{name}: the rows differ"
         all_mine.append(mine)
         all_theirs.append(theirs)
-        report(
-            {
-                "name": f"{name}, {asked.trades:,} trades",
-                **figures([mine], [theirs]),
-                "rows": mine.rows.num_rows,
-            }
-        )
+        report({"name": f"{name}, {asked.trades:,} trades", **figures([mine], [theirs]), "rows": mine.rows.num_rows})
     report({"name": f"all ten, {asked.trades:,} trades", **figures(all_mine, all_theirs)})
     desk.close()
     alone.close()

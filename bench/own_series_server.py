@@ -30,9 +30,7 @@ def own_series_server(which: Literal["influxd", "victoria-metrics"]) -> Iterator
         arguments = [f"-storageDataPath={home}", f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=50y"]
     own = _BIN / which
     with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(own) if own.exists() else which, *arguments], stdout=log, stderr=log, cwd=home
-        )
+        server = subprocess.Popen([str(own) if own.exists() else which, *arguments], stdout=log, stderr=log, cwd=home)
     try:
         _await(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"

@@ -77,14 +77,10 @@ def visit(port: int, pages: int, silent: int, seconds: float, told: Connection) 
     told.send(asyncio.run(_visit(port, pages, silent, seconds, told)))
 
 
-async def _visit(
-    port: int, pages: int, silent: int, seconds: float, told: Connection
-) -> tuple[list[float], int]:
+async def _visit(port: int, pages: int, silent: int, seconds: float, told: Connection) -> tuple[list[float], int]:
     address = f"ws://127.0.0.1:{port}/ws"
     held = [_never_reads(port) for _ in range(silent)]
-    sockets = [
-        await connect(address, max_size=None, compression=None, ping_interval=None) for _ in range(pages)
-    ]
+    sockets = [await connect(address, max_size=None, compression=None, ping_interval=None) for _ in range(pages)]
     for i, page in enumerate(sockets):
         await page.send(json.dumps({"subscribe": {"chart": None, "parts": ["market"] if i % 2 else []}}))
     latencies: list[float] = []
@@ -148,9 +144,7 @@ def with_pages(server: Server, pages: int, seconds: float) -> tuple[np.ndarray, 
     silent = NEVER_READ if pages >= 100 else 0
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(
-        target=visit, args=(server.port, pages - silent, silent, seconds, theirs), daemon=True
-    )
+    process = context.Process(target=visit, args=(server.port, pages - silent, silent, seconds, theirs), daemon=True)
     process.start()
     assert ours.recv() == "ready"
     before = server.counts()
@@ -212,18 +206,14 @@ def in_browser(port: int, seconds: float) -> tuple[np.ndarray, np.ndarray]:
         page.wait_for_timeout(SETTLE_S * 1_000)
         trace = str(Path(folder, "trace.json"))
         browser.start_tracing(
-            page=page,
-            path=trace,
-            categories=["toplevel", "disabled-by-default-devtools.timeline", "devtools.timeline"],
+            page=page, path=trace, categories=["toplevel", "disabled-by-default-devtools.timeline", "devtools.timeline"]
         )
         page.wait_for_timeout(seconds * 1_000)
         browser.stop_tracing()
         events = json.loads(Path(trace).read_text())["traceEvents"]
         browser.close()
     frames = [e for e in events if e["name"] == "FireAnimationFrame"]
-    thread = max(
-        {(e["pid"], e["tid"]) for e in frames}, key=lambda of: sum((e["pid"], e["tid"]) == of for e in frames)
-    )
+    thread = max({(e["pid"], e["tid"]) for e in frames}, key=lambda of: sum((e["pid"], e["tid"]) == of for e in frames))
     tasks = [e for e in events if e["name"] == "RunTask" and (e["pid"], e["tid"]) == thread and "tdur" in e]
     return np.array([e["dur"] / 1_000 for e in tasks]), np.array([e["tdur"] / 1_000 for e in tasks])
 
@@ -250,15 +240,10 @@ def main() -> int:
         ):
             report({"name": f"page_{name}_{pages}", "value": value, "unit": unit})
     if not given.no_browser:
-        for view, address, selector in (
-            ("symbol", "", "#chart canvas"),
-            ("market", "#/market", ".heat-links a"),
-        ):
+        for view, address, selector in (("symbol", "", "#chart canvas"), ("market", "#/market", ".heat-links a")):
             times = first_pictures(server.port, address, selector)
             for name, value in (("median", np.median(times)), ("max", times.max())):
-                report(
-                    {"name": f"page_first_picture_{view}_{name}", "value": round(float(value)), "unit": "ms"}
-                )
+                report({"name": f"page_first_picture_{view}_{name}", "value": round(float(value)), "unit": "ms"})
         for kind, tasks in zip(("task", "task_cpu"), in_browser(server.port, given.seconds), strict=True):
             for name, value in (
                 ("p95", np.percentile(tasks, 95)),

@@ -77,9 +77,7 @@ def market(given: argparse.Namespace) -> dict[str, Batches]:
     for table, schema in schemas.items():
         rows = pa.record_batch([column(f, special) for f in schema], schema=schema)
         found[table] = [
-            SinkBatch(
-                table, TABLES[table][0], 0, first, min(first + given.flush, n), rows.slice(first, given.flush)
-            )
+            SinkBatch(table, TABLES[table][0], 0, first, min(first + given.flush, n), rows.slice(first, given.flush))
             for first in range(0, n, given.flush)
         ]
     return found
@@ -181,10 +179,7 @@ def main() -> None:
         for way, took in seconds.items():
             total[way] = total.get(way, 0.0) + took
             tell(
-                f"{way}_{table}",
-                given.rows / took,
-                None if way == "copy" else seconds["copy"] / took,
-                f"copy_{table}",
+                f"{way}_{table}", given.rows / took, None if way == "copy" else seconds["copy"] / took, f"copy_{table}"
             )
     for way in ways[:3]:
         tell(

@@ -57,10 +57,7 @@ def as_polled(table: pa.Table) -> list[pa.RecordBatch]:
         "type": pa.repeat("trade", n), "source": pa.repeat("replay", n), "event_time_ns": table["timestamp"],
         "ingest_time_ns": table["timestamp"],
     }  # fmt: skip
-    columns = [
-        given.get(f.name, table[f.name] if f.name in table.column_names else pa.nulls(n, f.type))
-        for f in TRADE
-    ]
+    columns = [given.get(f.name, table[f.name] if f.name in table.column_names else pa.nulls(n, f.type)) for f in TRADE]
     whole = pa.table(columns, schema=TRADE).combine_chunks()
     return list(whole.to_batches(max_chunksize=BATCH))
 

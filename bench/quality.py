@@ -159,25 +159,12 @@ def judge_pairs(settings: Settings, folder: Path) -> None:
     for path in repaired:
         after = _weighty(check_file(settings, path, Mapping()))
         before = _weighty(check_file(settings, path.with_name(path.name.replace("-fixed", "")), Mapping()))
-        tell(
-            f"pair: {path.stem.removesuffix('-fixed')}: only in the faulty one",
-            (before - after).total(),
-            "findings",
-        )
-        tell(
-            f"pair: {path.stem.removesuffix('-fixed')}: in the repaired one",
-            after.total(),
-            "findings",
-            _PAIRS,
-        )
+        tell(f"pair: {path.stem.removesuffix('-fixed')}: only in the faulty one", (before - after).total(), "findings")
+        tell(f"pair: {path.stem.removesuffix('-fixed')}: in the repaired one", after.total(), "findings", _PAIRS)
         caught += bool(before - after)
         left += not after
     for path in sorted(folder.glob("*-no-*.csv")):
-        tell(
-            f"clean: {path.stem}: findings",
-            _weighty(check_file(settings, path, Mapping())).total(),
-            "findings",
-        )
+        tell(f"clean: {path.stem}: findings", _weighty(check_file(settings, path, Mapping())).total(), "findings")
     tell(f"pairs: caught of {len(repaired)}", caught, "series", _PAIRS)
     tell(f"pairs: repaired ones left alone of {len(repaired)}", left, "series", _PAIRS)
 
@@ -188,9 +175,7 @@ def _weighty(result: Report) -> Counter[tuple[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trades", type=int, default=2_000_000)

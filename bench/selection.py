@@ -38,15 +38,11 @@ def batch(number: int, symbols: int) -> Records:
     values += [json.dumps({"type": "heartbeat", "source": q, "event_time_ns": end_ns}).encode() for q in "xy"]
     offsets = number * (BATCH + 2) + np.arange(BATCH + 2)
     appended = np.full(BATCH + 2, end_ns // 1_000_000)
-    return records_of(
-        values, 0, offsets, keys=[*(n.encode() for n in names), None, None], appended_ms=appended
-    )
+    return records_of(values, 0, offsets, keys=[*(n.encode() for n in names), None, None], appended_ms=appended)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--symbols", type=int, default=500)
     asked = parser.parse_args()

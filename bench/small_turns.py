@@ -58,9 +58,7 @@ def turns_of(trades: int, given: argparse.Namespace) -> Iterator[list[Records]]:
     random = np.random.default_rng(1)
     names = [f"SYM{i:05d}".encode() for i in range(given.symbols)]
     of = partitions_of(names, given.partitions)
-    own = [
-        [name for name, place in zip(names, of, strict=True) if place == p] for p in range(given.partitions)
-    ]
+    own = [[name for name, place in zip(names, of, strict=True) if place == p] for p in range(given.partitions)]
     for turn in range(given.turns):
         records = []
         for partition, symbols in enumerate(own):
@@ -68,13 +66,7 @@ def turns_of(trades: int, given: argparse.Namespace) -> Iterator[list[Records]]:
             values = [HELLO] if turn == 0 else []
             values += [
                 TRADE
-                % (
-                    symbols[i % len(symbols)],
-                    MIDNIGHT_NS + i * 1_200_000,
-                    100 + random.random() * 10,
-                    100 + i % 9,
-                    i,
-                )
+                % (symbols[i % len(symbols)], MIDNIGHT_NS + i * 1_200_000, 100 + random.random() * 10, 100 + i % 9, i)
                 for i in range(first, first + trades)
             ]
             offsets = first + (turn > 0) + np.arange(len(values))

@@ -69,9 +69,7 @@ def timed(spent: dict[str, float]) -> Iterator[None]:
 
         return call
 
-    patches = [
-        patch.object(owner, name, around(stage, getattr(owner, name))) for stage, owner, name in STAGES
-    ]
+    patches = [patch.object(owner, name, around(stage, getattr(owner, name))) for stage, owner, name in STAGES]
     for each in patches:
         each.start()
     try:
@@ -89,10 +87,7 @@ def measure(settings: Settings, records: int, rounds: int, name: str) -> dict[st
         spent: dict[str, float] = defaultdict(float)
         with timed(spent):
             worker = Worker(
-                settings.model_copy(update={"process": process}),
-                engine_config(settings.engine),
-                0,
-                SystemClock(),
+                settings.model_copy(update={"process": process}), engine_config(settings.engine), 0, SystemClock()
             )
             worker.start()
             seen = 0

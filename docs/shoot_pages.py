@@ -42,8 +42,7 @@ def main(url: str, *only: str) -> None:
 
 def opened(browser: Browser, url: str, theme: str, width: int, height: int) -> Page:
     context = browser.new_context(
-        viewport={"width": width, "height": height},
-        color_scheme="light" if theme == "light" else "dark",
+        viewport={"width": width, "height": height}, color_scheme="light" if theme == "light" else "dark"
     )
     page = context.new_page()
     page.goto(url)

@@ -79,14 +79,7 @@ def market() -> dashboard.Dashboard:
         candlestick.Panel()
         .title("$symbol, bars of $timeframe")
         .datasource(SOURCE)
-        .fields(
-            candlestick.CandlestickFieldMap()
-            .open("open")
-            .high("high")
-            .low("low")
-            .close("close")
-            .volume("volume")
-        )
+        .fields(candlestick.CandlestickFieldMap().open("open").high("high").low("low").close("close").volume("volume"))
         .with_target(
             InfluxQL(
                 "SELECT first(open) AS open, max(high) AS high, min(low) AS low, last(close) AS close, sum(volume) AS volume "  # noqa: S608
@@ -104,9 +97,7 @@ def market() -> dashboard.Dashboard:
         .time("now-1h", "now")
         .with_variable(variable("symbol", 'SHOW TAG VALUES FROM bars WITH KEY = "symbol"'))
         .with_variable(
-            variable(
-                "timeframe", "SHOW TAG VALUES FROM bars WITH KEY = \"timeframe\" WHERE symbol = '$symbol'"
-            )
+            variable("timeframe", "SHOW TAG VALUES FROM bars WITH KEY = \"timeframe\" WHERE symbol = '$symbol'")
         )
         .with_panel(prices.height(12).span(16))
         .with_panel(
@@ -127,9 +118,7 @@ def market() -> dashboard.Dashboard:
             .span(12)
         )
         .with_panel(lines("RSI", ("rsi_14",)).min(0).max(100).height(8).span(12))
-        .with_panel(
-            lines("MACD", ("macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist")).height(8).span(12)
-        )
+        .with_panel(lines("MACD", ("macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist")).height(8).span(12))
         .with_panel(lines("Realized volatility", ("realized_volatility_20",)).height(8).span(12))
         .with_panel(
             rows(

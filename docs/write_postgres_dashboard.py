@@ -58,12 +58,7 @@ def counts(title: str, time: str, what: str, about: str) -> timeseries.Panel:
 
 
 def variable(name: str, sql: str) -> dashboard.QueryVariable:
-    return (
-        dashboard.QueryVariable(name)
-        .datasource(SOURCE)
-        .query(sql)
-        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-    )
+    return dashboard.QueryVariable(name).datasource(SOURCE).query(sql).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
 
 
 def market() -> dashboard.Dashboard:

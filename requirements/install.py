@@ -146,12 +146,8 @@ def ensure_packages(record: Record, level: str) -> None:
     files = [str(LOCKS / name) for name in locks]
     # Those that come as source are built with what a lock names, not with the newest that is there.
     built_with = ["--build-constraints", str(LOCKS / "spark.txt")] if "spark.txt" in locks else []
-    record.done(
-        "packages", " ".join(["unfinished", *before[1:]])
-    )  # what is there is no longer what was recorded
-    command(
-        "installing packages", [*uv, "pip", "sync", "--quiet", "--require-hashes", *built_with, *files], env
-    )
+    record.done("packages", " ".join(["unfinished", *before[1:]]))  # what is there is no longer what was recorded
+    command("installing packages", [*uv, "pip", "sync", "--quiet", "--require-hashes", *built_with, *files], env)
     command(
         "installing marketpulse",
         [*uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
@@ -285,9 +281,7 @@ def ensure_time_series_servers() -> None:
     shutil.rmtree(target, ignore_errors=True)
     (target / "lists" / "partial").mkdir(parents=True)
     apt, fetch = ["apt-get", "-q"], ["download", *(packages[name] for name in missing)]
-    if not succeeds(
-        [*apt, *fetch], target
-    ):  # the machine's lists of packages are missing or old: have some beside
+    if not succeeds([*apt, *fetch], target):  # the machine's lists of packages are missing or old: have some beside
         apt += ["-o", f"Dir::State::lists={target / 'lists'}", "-o", f"Dir::Cache={target}"]
         apt += ["-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1"]
         command("reading Debian's list of packages", [*apt, "update"])
@@ -386,9 +380,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["npm"]:
         ensure_node_modules(Record(), UI)
         sys.exit(
-            subprocess.run(
-                [*npm(), *sys.argv[2:]], cwd=UI, env={**os.environ, **node_env()}, check=False
-            ).returncode
+            subprocess.run([*npm(), *sys.argv[2:]], cwd=UI, env={**os.environ, **node_env()}, check=False).returncode
         )
     if sys.argv[1:] not in (["run"], ["dev"]):
         sys.exit("usage: install.py run|dev|npm …")

@@ -63,9 +63,7 @@ class DeskInMemory:
     def mute(self, name: str, muted: bool, version: str) -> Mapping[str, Any]:
         self._expect(name, version)
         fields = {**rule_to_json(self.running[name]), "muted": muted}
-        return self._change(
-            rule_from_json(fields), f"rule {name!r} is {'muted' if muted else 'not muted any more'}"
-        )
+        return self._change(rule_from_json(fields), f"rule {name!r} is {'muted' if muted else 'not muted any more'}")
 
     def remove(self, name: str, version: str) -> Mapping[str, Any]:
         self._expect(name, version)
@@ -104,12 +102,7 @@ class DeskInMemory:
         self._offset += 1
         offsets = [self._offset] * PARTITIONS
         now_ms = time.time_ns() // 10**6
-        self._changes[rule.name] = {
-            "name": rule.name,
-            "action": "put_rule",
-            "time_ms": now_ms,
-            "offsets": offsets,
-        }
+        self._changes[rule.name] = {"name": rule.name, "action": "put_rule", "time_ms": now_ms, "offsets": offsets}
         return {"said": said, "offsets": offsets}
 
 

@@ -61,9 +61,7 @@ class _Symbol:
         self.rows = rows
         begins = rule.begins.get(symbol)
         self.seen = [
-            i
-            for i, row in enumerate(rows)
-            if row.symbol == symbol and (begins is None or row.close_time > begins)
+            i for i, row in enumerate(rows) if row.symbol == symbol and (begins is None or row.close_time > begins)
         ]
         self.own = [i for i in self.seen if rows[i].timeframe == rule.timeframe]
 

@@ -14,9 +14,7 @@ from marketpulse.alerts.state import AlertState, learn_symbols, new_state
 from marketpulse.model.timeframe import parse_timeframes
 
 MINUTE = 60 * 10**9
-INPUTS = inputs_of(
-    ["sma_20", "rsi_14", "volume_sma_20", "vwap"], parse_timeframes(["100t", "1m", "5m", "1h"])
-)
+INPUTS = inputs_of(["sma_20", "rsi_14", "volume_sma_20", "vwap"], parse_timeframes(["100t", "1m", "5m", "1h"]))
 
 
 class Closed(NamedTuple):
@@ -71,10 +69,6 @@ def events_of(
 def readable(rules: RuleSet, events: np.ndarray) -> list[tuple[float, str, str]]:
     """(minute, rule's name, state) of EVENT rows."""
     return [
-        (
-            float(event["event_time_ns"]) / MINUTE,
-            rules.rule_of(int(event["rule"])).name,
-            STATE_NAMES[event["state"]],
-        )
+        (float(event["event_time_ns"]) / MINUTE, rules.rule_of(int(event["rule"])).name, STATE_NAMES[event["state"]])
         for event in events
     ]

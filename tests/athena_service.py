@@ -38,9 +38,7 @@ class AthenaService:
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
             about = {"State": state} | ({"StateChangeReason": self.reason} if self.reason else {})
             statistics = {"DataScannedInBytes": self.scanned, "TotalExecutionTimeInMillis": 1_500}
-            return 200, {
-                "QueryExecution": {"QueryExecutionId": "q-1", "Status": about, "Statistics": statistics}
-            }
+            return 200, {"QueryExecution": {"QueryExecutionId": "q-1", "Status": about, "Statistics": statistics}}
         if operation == "GetQueryResults":
             place = int(asked.get("NextToken", 0))
             rows: list[list[str | None]] = list(self.pages[place])
@@ -48,10 +46,7 @@ class AthenaService:
                 rows = [[c["Name"] for c in self.columns], *rows]
             more = {"NextToken": str(place + 1)} if place + 1 < len(self.pages) else {}
             data = [{"Data": [{} if v is None else {"VarCharValue": v} for v in row]} for row in rows]
-            return 200, {
-                "ResultSet": {"Rows": data, "ResultSetMetadata": {"ColumnInfo": self.columns}},
-                **more,
-            }
+            return 200, {"ResultSet": {"Rows": data, "ResultSetMetadata": {"ColumnInfo": self.columns}}, **more}
         return 200, {}
 
 

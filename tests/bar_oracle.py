@@ -71,9 +71,7 @@ class Oracle:
         self.log_time: int | None = None
         self.sources: dict[str, Source] = {}
         self.symbols: dict[str, Symbol] = {}
-        self.reached: dict[
-            frozenset[str], int | None
-        ] = {}  # the watermark of each set of sources that fed a symbol
+        self.reached: dict[frozenset[str], int | None] = {}  # the watermark of each set of sources that fed a symbol
         self.offset = -1
         self.refused: list[tuple[int, str]] = []
         self.outside = 0

@@ -134,9 +134,7 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
 def bare_producer(bootstrap: str | None, transactional_id: str | None = None) -> Producer:
     """Keys go where Java clients put them. With an id it is ready for transactions."""
     config = {} if transactional_id is None else {"transactional.id": transactional_id}
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "log_level": 0, **config}
-    )
+    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "log_level": 0, **config})
     if transactional_id is not None:
         producer.init_transactions(30)
     return producer

@@ -37,10 +37,7 @@ def live(names: list[str], *rows: dict[str, Any]) -> FeedBatch:
     """Forming bars; a row's own indicators go by their names in `live`."""
     filled = [
         {"event_time_ns": r["open_time_ns"] + 1, "ingest_time_ns": 0}
-        | {
-            LIVE_NAME.get(key, key) if key in names and key != "vwap" else key: value
-            for key, value in r.items()
-        }
+        | {LIVE_NAME.get(key, key) if key in names and key != "vwap" else key: value for key, value in r.items()}
         for r in rows
     ]
     return FeedBatch("live", pa.RecordBatch.from_pylist(filled, live_schema(names)), 2_000)

@@ -53,9 +53,7 @@ class Stage:
     """The page's server on a free port, its board, and a thread that carries rows from a feed to it. `alerts`: the desk
     of the alert rules. `lake`: whose lake lies behind the board."""
 
-    def __init__(
-        self, feed: MovingFeed, alerts: AlertDesk | None = None, lake: Settings | None = None
-    ) -> None:
+    def __init__(self, feed: MovingFeed, alerts: AlertDesk | None = None, lake: Settings | None = None) -> None:
         self.feed = feed
         self._lake = lake or Settings(sinks={"lake": {"enabled": False}})
         self.board = Board(400, parts={"alerts": AlertsFeed(), "market": MarketPart()})
@@ -105,9 +103,7 @@ class Visit:
         self.context = context
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
-        self.page.on(
-            "console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None
-        )
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, url: str) -> Page:

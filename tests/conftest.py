@@ -23,9 +23,7 @@ from marketpulse.settings import Settings
 from s3_server import s3_bucket, s3_server  # noqa: F401
 
 # Kernels compile at their first call, which says nothing about the code's speed.
-hypothesis_settings.register_profile(
-    "marketpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+hypothesis_settings.register_profile("marketpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("marketpulse")
 
 
@@ -56,11 +54,7 @@ def kafka_settings(broker: EmbeddedBroker, broker_cache: Path, tmp_path: Path) -
     settings = Settings(
         data_dir=tmp_path / "data",
         cache_dir=broker_cache,
-        kafka={
-            "bootstrap_servers": broker.bootstrap,
-            "topic_prefix": f"t{uuid.uuid4().hex[:8]}-",
-            "partitions": 4,
-        },
+        kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": f"t{uuid.uuid4().hex[:8]}-", "partitions": 4},
     )
     ensure_topics(settings)
     yield settings

@@ -92,9 +92,7 @@ def write(settings: Settings, rows: list[dict[str, Any]]) -> None:
 class Workers:
     """Engine processes, one a slot; `care` starts those that have ended again, as the supervisor does."""
 
-    def __init__(
-        self, settings: Settings, count: int, program: Sequence[str] = ("-m", "marketpulse")
-    ) -> None:
+    def __init__(self, settings: Settings, count: int, program: Sequence[str] = ("-m", "marketpulse")) -> None:
         self._command = [sys.executable, *program]
         self._environment = {
             **os.environ,
@@ -115,8 +113,7 @@ class Workers:
 
     def care(self) -> None:
         self._running = [
-            process if process.poll() is None else self._start(slot)
-            for slot, process in enumerate(self._running)
+            process if process.poll() is None else self._start(slot) for slot, process in enumerate(self._running)
         ]
 
     def kill(self, slot: int) -> None:
@@ -163,9 +160,7 @@ def wait_until_taken(settings: Settings, workers: Workers) -> None:
 
 def clean_run(settings: Settings) -> Outputs:
     """What the same log gives when nothing is ever killed: one pass of the operators over it."""
-    engine = settings.engine.model_copy(
-        update={"timeframes": FRAMES, "indicators": INDICATORS, "alerts": ALERTS}
-    )
+    engine = settings.engine.model_copy(update={"timeframes": FRAMES, "indicators": INDICATORS, "alerts": ALERTS})
     config, topic = engine_config(engine), settings.topic("market")
     outputs: Outputs = defaultdict(list)
     for partition, messages in BareTopic.of(settings).messages().items():
@@ -181,9 +176,7 @@ def clean_run(settings: Settings) -> Outputs:
     return outputs
 
 
-def campaign(
-    settings: Settings, seed: int, workers: Workers, disturb: Callable[[random.Random], None]
-) -> None:
+def campaign(settings: Settings, seed: int, workers: Workers, disturb: Callable[[random.Random], None]) -> None:
     """Write the stream piece by piece, disturb it at some of them, and compare what came with the clean run."""
     rows, random_ = stream(seed), random.Random(seed)
     step = len(rows) // (4 * DISTURBED)

@@ -50,9 +50,7 @@ class Exchange:
     def message(self, trade: tuple[str, int, int, str, str], kind: str = "match") -> str:
         product, number, at, price, size = trade
         if self.vendor == "coinbase":
-            stamp = (
-                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 10**9)) + f".{at % 10**9 // 1000:06d}Z"
-            )
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 10**9)) + f".{at % 10**9 // 1000:06d}Z"
             return json.dumps(
                 {"type": kind, "trade_id": number, "sequence": 10 * number, "maker_order_id": "m", "time": stamp,
                  "taker_order_id": "t", "product_id": product, "size": size, "price": price, "side": "sell"}

@@ -51,11 +51,7 @@ class Contract:
             return 401, wrong if self.version == 2 else {"error": "the request was not authenticated"}, {}
         if path in self.refusals:
             return self.refusals[path]
-        return (
-            self._v2(method, path, given, value, body)
-            if self.version == 2
-            else self._v3(path, given, value, body)
-        )
+        return self._v2(method, path, given, value, body) if self.version == 2 else self._v3(path, given, value, body)
 
     def _v2(self, method: str, path: str, given: dict[str, str], value: Any, body: bytes) -> Answer:
         match method, path:
@@ -65,16 +61,8 @@ class Contract:
                 return 200, {"orgs": [{"id": "0a1b2c3d4e5f6071", "name": "trading"}]}, {}
             case "GET", "/api/v2/buckets":
                 if given.get("name") not in self.databases:
-                    return (
-                        404,
-                        {"code": "not found", "message": f'bucket "{given.get("name")}" not found'},
-                        {},
-                    )
-                bucket = {
-                    "id": "1" * 16,
-                    "name": given["name"],
-                    "retentionRules": self.databases[given["name"]],
-                }
+                    return (404, {"code": "not found", "message": f'bucket "{given.get("name")}" not found'}, {})
+                bucket = {"id": "1" * 16, "name": given["name"], "retentionRules": self.databases[given["name"]]}
                 return 200, {"buckets": [bucket]}, {}
             case "POST", "/api/v2/buckets":
                 assert value["orgID"] == "0a1b2c3d4e5f6071"
@@ -82,19 +70,13 @@ class Contract:
                 return 201, {"id": "1" * 16, **value}, {}
             case "POST", "/api/v2/write":
                 assert given["precision"] == "ns"
-                return self._write(
-                    given["bucket"], body, {"code": "not found", "message": "bucket not found"}
-                )
+                return self._write(given["bucket"], body, {"code": "not found", "message": "bucket not found"})
             case "POST", "/api/v2/delete":
-                wanted = dict(
-                    part.split("=", 1) for part in value["predicate"].replace('"', "").split(" AND ")
-                )
+                wanted = dict(part.split("=", 1) for part in value["predicate"].replace('"', "").split(" AND "))
                 assert value["start"] == value["stop"], "to the nanosecond, both ends included"
                 name = wanted.pop("_measurement")
                 gone = [
-                    k
-                    for k in self.points
-                    if k[0] == name and dict(k[1]) == wanted and _rfc3339(k[2]) == value["start"]
+                    k for k in self.points if k[0] == name and dict(k[1]) == wanted and _rfc3339(k[2]) == value["start"]
                 ]
                 for key in gone:
                     del self.points[key]
@@ -156,11 +138,7 @@ def serving(contract: Contract) -> Iterator[Contract]:
             )
             data = b"" if value is None else json.dumps(value).encode()
             self.send_response(status)
-            for name, text in {
-                "Content-Type": "application/json",
-                **headers,
-                "Content-Length": str(len(data)),
-            }.items():
+            for name, text in {"Content-Type": "application/json", **headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, text)
             self.end_headers()
             self.wfile.write(data)

@@ -35,11 +35,7 @@ class InfluxStore:
         return {**self.section(), "password": "another-secret"}
 
     def rows(self, table: str) -> list[Row]:
-        return [
-            row
-            for point in self.server.rows(table, self.database)
-            if (row := as_row(table, point)) is not None
-        ]
+        return [row for point in self.server.rows(table, self.database) if (row := as_row(table, point)) is not None]
 
     def kept(self, table: str, row: Row) -> Row | None:
         """Everything but `events` and `dead_letters`, which are texts for people and no series."""
@@ -70,11 +66,7 @@ def as_row(table: str, point: Mapping[str, Any]) -> Row | None:
         row[field.name] = float(value) if pa.types.is_floating(field.type) and value is not None else value
     if table == "indicators":
         known = {"time", "withdrawn", *schema.names}
-        row |= {
-            name: value
-            for name, value in point.items()
-            if name not in known and not name.startswith("receipt_")
-        }
+        row |= {name: value for name, value in point.items() if name not in known and not name.startswith("receipt_")}
         row["receipt"] = {
             part.name: point.get(f"receipt_{part.name}") for part in TABLES["bars"][1].field("receipt").type
         }

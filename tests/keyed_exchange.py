@@ -50,9 +50,7 @@ class Dialect:
     def unknown(self) -> str | bytes:
         raise NotImplementedError
 
-    def page(
-        self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange"
-    ) -> tuple[int, bytes]:
+    def page(self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange") -> tuple[int, bytes]:
         raise NotImplementedError
 
     def allows(self, path: str, key: str) -> bool:  # noqa: ARG002
@@ -97,11 +95,7 @@ class AlpacaWords(Dialect):
         socket.send(self.frame([{"T": "success", "msg": "authenticated"}]))
         wanted = json.loads(socket.recv(5))
         assert wanted["action"] == "subscribe"
-        socket.send(
-            self.frame(
-                [{"T": "subscription", **{k: wanted.get(k, []) for k in ("trades", "quotes", "bars")}}]
-            )
-        )
+        socket.send(self.frame([{"T": "subscription", **{k: wanted.get(k, []) for k in ("trades", "quotes", "bars")}}]))
         return list(wanted["trades"])
 
     def trade(self, t: Happened) -> dict[str, Any]:
@@ -121,9 +115,7 @@ class AlpacaWords(Dialect):
     def unknown(self) -> str | bytes:
         return self.frame([{"T": "surprise"}])
 
-    def page(
-        self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange"
-    ) -> tuple[int, bytes]:
+    def page(self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange") -> tuple[int, bytes]:
         pairs = "/" in exchange.symbols[0]
         assert path == ("/v1beta3/crypto/us/trades" if pairs else "/v2/stocks/trades")
         if (headers["APCA-API-KEY-ID"], headers["APCA-API-SECRET-KEY"]) != (exchange.key, SECRET):
@@ -165,9 +157,7 @@ class PolygonWords(Dialect):
     def unknown(self) -> str | bytes:
         return json.dumps([{"ev": "surprise"}])
 
-    def page(
-        self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange"
-    ) -> tuple[int, bytes]:
+    def page(self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange") -> tuple[int, bytes]:
         if headers["Authorization"] != f"Bearer {exchange.key}":
             return 401, b'{"status":"ERROR","error":"Unknown API Key"}'
         symbol = path.removeprefix("/v3/trades/")

@@ -77,9 +77,7 @@ def current(table: str, rows: list[Row]) -> list[Row]:
     newest: dict[tuple[Any, ...], Row] = {}
     for row in sorted(rows, key=lambda row: row["revision"] or 0):
         newest[tuple(row[name] for name in _KEYS[table])] = row
-    return [
-        row for row in newest.values() if row.get("close", 1) is not None and row.get("state") != "withdrawn"
-    ]
+    return [row for row in newest.values() if row.get("close", 1) is not None and row.get("state") != "withdrawn"]
 
 
 @pytest.fixture

@@ -22,33 +22,13 @@ def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
     place = {"topic": "market", "partition": partition, "offset": offset, "row": 0}
     match table, offset % 5:
         case "trades", 0 | 1:
-            return {
-                **head,
-                "type": "trade",
-                "price": 0.1 + offset,
-                "size": 1e22,
-                "trade_id": str(offset),
-                **place,
-            }
+            return {**head, "type": "trade", "price": 0.1 + offset, "size": 1e22, "trade_id": str(offset), **place}
         case "quotes", 2:
-            return {
-                **head,
-                "type": "quote",
-                "bid": 1.0 / 3,
-                "bid_size": 1.0,
-                "ask": 2.0,
-                "ask_size": 5e-324,
-                **place,
-            }
+            return {**head, "type": "quote", "bid": 1.0 / 3, "bid_size": 1.0, "ask": 2.0, "ask_size": 5e-324, **place}
         case "events", 3:
             return {**head, "type": "halt", "body": '{"type":"halt"}\n', **place}
         case "bars", 0 | 1 | 2 | 3:
-            receipt = {
-                "topic": "market",
-                "partition": partition,
-                "first_offset": offset,
-                "last_offset": offset,
-            }
+            receipt = {"topic": "market", "partition": partition, "first_offset": offset, "last_offset": offset}
             return {
                 "symbol": symbol, "timeframe": "1h", "open_time_ns": time_ns, "close_time_ns": time_ns + HOUR_NS,
                 "close": float(offset), "trade_count": 2**63 - 1, "revision": 0, "receipt": receipt,

@@ -52,9 +52,7 @@ def quote(
     }  # fmt: skip
 
 
-def correction(
-    symbol: str, trade_id: str, price: float, size: float, seconds: float = 0, source: str = "feed"
-) -> Row:
+def correction(symbol: str, trade_id: str, price: float, size: float, seconds: float = 0, source: str = "feed") -> Row:
     return {
         "type": "correction", "symbol": symbol, "source": source, "event_time_ns": at(seconds),
         "trade_id": trade_id, "price": price, "size": size,
@@ -99,13 +97,7 @@ def logged(value: bytes) -> Row:
 
 
 def bar(
-    symbol: str,
-    timeframe: str,
-    opens: float,
-    closes: float,
-    ohlcv: Sequence[float],
-    source: str = "feed",
-    **more: Any,
+    symbol: str, timeframe: str, opens: float, closes: float, ohlcv: Sequence[float], source: str = "feed", **more: Any
 ) -> Row:
     return {
         "type": "bar", "symbol": symbol, "source": source, "timeframe": timeframe, "event_time_ns": at(closes),
@@ -203,9 +195,7 @@ class Engine:
     def feed(self, *rows: Row) -> list[dict[str, Any]]:
         """The bars that these rows closed."""
         result = self.step(rows)
-        found: list[dict[str, Any]] = bar_rows(
-            self.state, self.config, result.closed, "market", 0
-        ).to_pylist()
+        found: list[dict[str, Any]] = bar_rows(self.state, self.config, result.closed, "market", 0).to_pylist()
         return found
 
     def values(self, *rows: Row) -> list[dict[str, Any]]:

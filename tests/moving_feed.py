@@ -91,9 +91,7 @@ class _Averages:
             fast - slow - signal, middle + spread, middle, middle - spread, value / volume if volume else math.nan,
             reach, float(returns.std(ddof=1)) if len(returns) > 1 else math.nan, float(np.mean(volumes)),
         ]  # fmt: skip
-        return [
-            v if self.bars > n and not math.isnan(v) else None for v, n in zip(values, ready, strict=True)
-        ]
+        return [v if self.bars > n and not math.isnan(v) else None for v, n in zip(values, ready, strict=True)]
 
 
 @dataclass
@@ -157,9 +155,7 @@ class MovingFeed:
         told = market.history[timeframe] = []
         for i, (o, c, v) in enumerate(zip(opens.tolist(), closes.tolist(), volumes.tolist(), strict=True)):
             high, low = max(o, c) + float(reach[0, i]), min(o, c) - float(reach[1, i])
-            bar = _Bar(
-                last - (bars - i) * length, o, high, low, c, v, v * (o + c + high + low) / 4, int(v) // 9
-            )
+            bar = _Bar(last - (bars - i) * length, o, high, low, c, v, v * (o + c + high + low) / 4, int(v) // 9)
             told.append((bar, averages.step(bar, keep=True)))
 
     def _trade(self) -> Iterator[FeedBatch]:
@@ -217,15 +213,10 @@ class MovingFeed:
             "venue": None if "." in name else "XNAS", "session_date": bar.open_s // 86_400,
         }  # fmt: skip
 
-    def _closed(
-        self, name: str, timeframe: str, bars: list[tuple[_Bar, list[float | None]]]
-    ) -> Iterator[FeedBatch]:
+    def _closed(self, name: str, timeframe: str, bars: list[tuple[_Bar, list[float | None]]]) -> Iterator[FeedBatch]:
         market, now_ms = self._market[name], time.time_ns() // 10**6
         self._bars += len(bars)
         heads = [self._head(name, market, timeframe, bar) | {"receipt": RECEIPT} for bar, _ in bars]
         yield FeedBatch("bars", pa.RecordBatch.from_pylist(heads, BAR), now_ms)
-        rows = [
-            head | dict(zip(NAMES, values, strict=True))
-            for head, (_, values) in zip(heads, bars, strict=True)
-        ]
+        rows = [head | dict(zip(NAMES, values, strict=True)) for head, (_, values) in zip(heads, bars, strict=True)]
         yield FeedBatch("indicators", pa.RecordBatch.from_pylist(rows, indicators_schema(NAMES)), now_ms)

@@ -22,9 +22,7 @@ def kept(name: str) -> Any:
 def run(name: str, environment: Mapping[str, str], folder: Path) -> Any:
     """The notebook, run in `folder`. Raises CellExecutionError for a cell that fails."""
     book = kept(name)
-    manager = AsyncKernelManager(
-        kernel_cmd=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    )
+    manager = AsyncKernelManager(kernel_cmd=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
     outside = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
     client = NotebookClient(book, timeout=240, km=manager, resources={"metadata": {"path": str(folder)}})
     asyncio.run(client.async_execute(env={**outside, **environment}))

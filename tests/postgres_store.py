@@ -55,19 +55,7 @@ class PostgresServer:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._run(
-            "initdb",
-            "-D",
-            str(self._data),
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "-N",
-        )
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         (self._data / "pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         )
@@ -121,16 +109,9 @@ class PostgresServer:
         self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def sql(
-        self, sql: str, database: str = "postgres", user: str = "postgres", password: str = ""
-    ) -> list[str]:
+    def sql(self, sql: str, database: str = "postgres", user: str = "postgres", password: str = "") -> list[str]:
         """A script's lines of output. Raises CalledProcessError, with the server's words, when it is refused."""
-        environment = {
-            **self._environment(),
-            "PGPASSWORD": password,
-            "PGCONNECT_TIMEOUT": "10",
-            "PGTZ": "UTC",
-        }
+        environment = {**self._environment(), "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10", "PGTZ": "UTC"}
         done = subprocess.run(
             [self._bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
              "-U", user, "-d", database, "-c", sql],

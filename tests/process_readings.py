@@ -16,9 +16,7 @@ def samples(**counts: float) -> Samples:
     return Samples(found)
 
 
-def reading(
-    name: str, pid: int = 1, trouble: str | None = None, cpu_s: float = 0.0, **counts: float
-) -> Reading:
+def reading(name: str, pid: int = 1, trouble: str | None = None, cpu_s: float = 0.0, **counts: float) -> Reading:
     return Reading(name, pid, trouble, samples(**counts), cpu_s=cpu_s, memory_bytes=1_000, started_s=5.0)
 
 

@@ -33,9 +33,7 @@ def daily(symbol: str) -> pl.DataFrame:
 def minutes() -> pl.DataFrame:
     """SPY, four sessions: date (New York), open, high, low, close, volume."""
     frame = pl.read_csv(DATA / "minutes" / "SPY.csv", encoding="utf8-lossy")
-    return frame.rename({frame.columns[0]: "date"}).with_columns(
-        pl.col("date").str.to_datetime("%Y-%m-%d %H:%M")
-    )
+    return frame.rename({frame.columns[0]: "date"}).with_columns(pl.col("date").str.to_datetime("%Y-%m-%d %H:%M"))
 
 
 def real_bars() -> pa.Table:

@@ -95,9 +95,7 @@ class Up:
     def said(self) -> str:
         logs = sorted((self.data_dir / "logs").glob("*.log"))
         tails = [
-            f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}"
-            for log in logs
-            if log.name != "broker.log"
+            f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.name != "broker.log"
         ]
         return "\n".join([self.output.read_text(), *tails])
 

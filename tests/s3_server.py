@@ -25,10 +25,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-ACCESS_KEY, SECRET_KEY = (
-    "AKIDTEST",
-    "only-for-tests",
-)  # of a server on loopback that lives as long as the tests
+ACCESS_KEY, SECRET_KEY = ("AKIDTEST", "only-for-tests")  # of a server on loopback that lives as long as the tests
 REGION = "us-east-1"
 _READY_S = 90.0
 _UNKNOWN_MAX = 200  # answers, 50 ms apart

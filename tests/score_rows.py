@@ -23,9 +23,7 @@ def hours_of(sessions_of: SessionsOf | None = None) -> Hours:
     return Hours(found, lambda venue, of_source: venue or of_source or "24x7", 30 * 10**9, "feeds")
 
 
-def tell(
-    keeper: ScoreKeeper, rows: Sequence[tuple[Row, float]], topic: str = "market", partition: int = 0
-) -> None:
+def tell(keeper: ScoreKeeper, rows: Sequence[tuple[Row, float]], topic: str = "market", partition: int = 0) -> None:
     """Rows with when the log had each, in seconds after midnight, as one batch."""
     if not rows:
         return
@@ -60,9 +58,7 @@ def plain_coverage(rows: Sequence[tuple[Row, float]], source: str, hours: int) -
     return covered / counted if counted else None
 
 
-def plain_apart(
-    rows: Sequence[tuple[Row, float]], one: str, other: str, hours: int
-) -> tuple[int, float | None]:
+def plain_apart(rows: Sequence[tuple[Row, float]], one: str, other: str, hours: int) -> tuple[int, float | None]:
     """(minutes that two sources of one symbol have both, the median of how far they are apart in basis points)."""
     now = max(int(appended) for _, appended in rows) // 60
     last: dict[tuple[str, str, int], tuple[int, float]] = {}

@@ -66,8 +66,7 @@ class Pipeline:
     def running(self) -> Iterator[None]:
         """Engine and lake run in the block, and have stored everything at its end."""
         lives = [
-            Lifecycle(n, threading.Event(), Health(), self.settings.data_dir / "run" / f"{n}.json", 0)
-            for n in "ab"
+            Lifecycle(n, threading.Event(), Health(), self.settings.data_dir / "run" / f"{n}.json", 0) for n in "ab"
         ]
         pool = ThreadPoolExecutor(2)
         running = [
@@ -95,9 +94,7 @@ class Pipeline:
             "MARKETPULSE_ENGINE__CORRECTION_WINDOW_S": str(s.engine.correction_window_s),
         }  # fmt: skip
         command = [sys.executable, "-m", "marketpulse", *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=120, check=False
-        )
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
     def tamper(self, table: str, column: str, since: float = 0) -> dict[str, Any]:
         """Change the last digit of one value (of a bar that opens since then) in a file of the lake; gives the row

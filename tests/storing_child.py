@@ -17,9 +17,7 @@ from marketpulse.sinks import open_sink
 from sink_stores import settings_for
 
 
-def store(
-    sink: Sink, end: int, cut: int, partitions: tuple[int, ...] = (0, 1), *, tell: bool = False
-) -> None:
+def store(sink: Sink, end: int, cut: int, partitions: tuple[int, ...] = (0, 1), *, tell: bool = False) -> None:
     """Store every topic up to the offset `end`, `cut` offsets a flush, from where the sink wants it."""
     wanted = sink.resume() or {}
     for first in range(0, end, cut):

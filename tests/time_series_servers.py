@@ -102,17 +102,13 @@ bind-address = "127.0.0.1:{free_port()}"
         super().start()
         # With a login that is there since an earlier start this is refused.
         httpx.post(
-            f"{self.url}/query",
-            data={"q": f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES"},
+            f"{self.url}/query", data={"q": f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES"}
         )
 
     def query(self, text: str, database: str = "") -> list[dict[str, Any]]:
         """The series of the first statement, each value as JSON has it, times in nanoseconds."""
         answer = httpx.post(
-            f"{self.url}/query",
-            data={"q": text, "db": database, "epoch": "ns"},
-            auth=(USER, PASSWORD),
-            timeout=30,
+            f"{self.url}/query", data={"q": text, "db": database, "epoch": "ns"}, auth=(USER, PASSWORD), timeout=30
         ).json()
         (result, *_) = answer["results"]
         wrong = result.get("error", "")

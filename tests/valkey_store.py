@@ -34,9 +34,7 @@ def free_port() -> int:
 class ValkeyServer:
     """One server on a free loopback port; whatever it acknowledged is on its disk. `options` as on its command line."""
 
-    def __init__(
-        self, directory: Path, *options: str, password: str = PASSWORD, durable: bool = True
-    ) -> None:
+    def __init__(self, directory: Path, *options: str, password: str = PASSWORD, durable: bool = True) -> None:
         self.port = free_port()
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None

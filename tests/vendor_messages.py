@@ -126,8 +126,7 @@ scalars = st.one_of(
     st.text(max_size=20), st.sampled_from(["1e999", "-1", "0", "1_000", "٣", "2026-02-30T00:00:00Z", "NaN", ""]),
 )  # fmt: skip
 values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
 )
 
 

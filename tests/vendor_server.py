@@ -22,9 +22,7 @@ class Reply:
 
     @classmethod
     def json(cls, value: object, status: int = 200, **headers: str) -> "Reply":
-        return cls(
-            status, orjson.dumps(value), {name.replace("_", "-"): text for name, text in headers.items()}
-        )
+        return cls(status, orjson.dumps(value), {name.replace("_", "-"): text for name, text in headers.items()})
 
 
 @dataclass(frozen=True)

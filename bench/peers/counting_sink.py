@@ -80,13 +80,9 @@ class CountingSink:
         finish(time.perf_counter() - self._began, self._rows - self._before, self._rows, self._last)
 
 
-def finish(
-    seconds: float, timed: int, rows: int, last: dict[str, tuple[int, Sequence[float] | None]]
-) -> None:
+def finish(seconds: float, timed: int, rows: int, last: dict[str, tuple[int, Sequence[float] | None]]) -> None:
     """Tell the bench, and end at once: engines that read without end have no other way out."""
-    kept = {
-        symbol: [count, None if values is None else list(values)] for symbol, (count, values) in last.items()
-    }
+    kept = {symbol: [count, None if values is None else list(values)] for symbol, (count, values) in last.items()}
     said = json.dumps({"seconds": seconds, "timed": timed, "rows": rows, "last": kept})
     os.write(1, f"\n{said}\n".encode())  # the descriptor: some engines put a log of theirs behind sys.stdout
     sys.stderr.flush()

@@ -35,9 +35,7 @@ def graph():
     kafka = KafkaAdapterManager(ASKED.bootstrap, start_offset=KafkaStartOffset.EARLIEST)
     fields = {name: name for name in ("type", "symbol", "price", "size")}
     mapper = JSONTextMessageMapper()
-    counted(
-        kafka.subscribe(Event, mapper, ASKED.topic, field_map=fields, push_mode=csp.PushMode.NON_COLLAPSING)
-    )
+    counted(kafka.subscribe(Event, mapper, ASKED.topic, field_map=fields, push_mode=csp.PushMode.NON_COLLAPSING))
 
 
 if __name__ == "__main__":

@@ -56,19 +56,14 @@ def indicators():
         "Roc = 100 * (price - past[0]) / past[0]", "Vwap = notionals / volumes",
     ])  # fmt: skip
     return first.update_by(
-        [
-            by.ema_tick(ticks(0.2), "Signal = Macd"),
-            by.ema_tick(ticks(1 / 14), ["gain = rise", "loss = fall"]),
-        ],
+        [by.ema_tick(ticks(0.2), "Signal = Macd"), by.ema_tick(ticks(1 / 14), ["gain = rise", "loss = fall"])],
         by="symbol",
     ).update(["Hist = Macd - Signal", "Rsi = 100 * gain / (gain + loss)"])
 
 
 def main() -> None:
     os.chdir(ASKED.work)
-    Server(
-        port=0, jvm_args=["-Xmx2g", "-DAuthHandlers=io.deephaven.auth.AnonymousAuthenticationHandler"]
-    ).start()
+    Server(port=0, jvm_args=["-Xmx2g", "-DAuthHandlers=io.deephaven.auth.AnonymousAuthenticationHandler"]).start()
     from deephaven.table_listener import listen
 
     sink = CountingSink(ASKED)

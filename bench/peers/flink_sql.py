@@ -57,9 +57,7 @@ def main() -> None:
         made.result()
     flink.execute_sql(MARKET.format(topic=asked.topic, bootstrap=asked.bootstrap))
     flink.execute_sql(ROWS.format(topic=out, bootstrap=asked.bootstrap))
-    consumer = Consumer(
-        {"bootstrap.servers": asked.bootstrap, "group.id": "flink-read", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": asked.bootstrap, "group.id": "flink-read", "enable.auto.commit": False})
     flink.execute_sql(INDICATORS)
     place, first, began = TopicPartition(out, 0, 0), 0, 0.0
     while True:

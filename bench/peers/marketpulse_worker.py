@@ -34,9 +34,7 @@ def main() -> None:
     while not before:
         before = worker.turn()
     began, seen = time.perf_counter(), before
-    records = (
-        asked.trades + 2 * asked.partitions
-    )  # each partition begins with a hello and ends with a goodbye
+    records = asked.trades + 2 * asked.partitions  # each partition begins with a hello and ends with a goodbye
     while seen < records:
         seen += worker.turn()
     worker.stop()

@@ -316,9 +316,7 @@ class ChartDesk(Protocol):
         bars are not enough for it (None: they are)."""
         ...
 
-    def values(
-        self, stems: Sequence[str], span: BarSpan, live: LiveBars
-    ) -> tuple[list[str], list[list[float]]]:
+    def values(self, stems: Sequence[str], span: BarSpan, live: LiveBars) -> tuple[list[str], list[list[float]]]:
         """The columns of the indicators (`rsi_21`), and `[open time in ms, a value of each column]` of the bars in
         the span, oldest first; NaN where there is none. A forming bar's are provisional."""
         ...

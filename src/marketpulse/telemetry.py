@@ -12,14 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import structlog
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketpulse.errors import EnvironmentProblem
@@ -42,9 +35,7 @@ def _histogram(name: str, meaning: str, *labels: str) -> Histogram:
 
 # Sources
 ROWS_PRODUCED = _counter("rows_produced", "Rows written to `market`", "source", "type")
-INPUT_REJECTED = _counter(
-    "input_rejected", "Rows of a source's input that were set aside", "source", "reason"
-)
+INPUT_REJECTED = _counter("input_rejected", "Rows of a source's input that were set aside", "source", "reason")
 SPOOL_ROWS = _gauge("spool_rows", "Rows of a live feed that wait on the disk for the broker", "source")
 SPOOL_BYTES = _gauge("spool_bytes", "Bytes of a live feed that wait on the disk for the broker", "source")
 SPOOL_AGE_SECONDS = _gauge(
@@ -66,9 +57,7 @@ FAILOVER_ROWS = _counter(
     "failover_rows", "Rows of candidates: forwarded, released at a switch, left out, let go unused", "fate"
 )
 FAILOVER_HELD_ROWS = _gauge("failover_held_rows", "Rows that are held for a switch to come")
-FAILOVER_UNFED_SYMBOLS = _gauge(
-    "failover_unfed_symbols", "Symbols whose source is lost, and nobody stands in"
-)
+FAILOVER_UNFED_SYMBOLS = _gauge("failover_unfed_symbols", "Symbols whose source is lost, and nobody stands in")
 FAILOVER_OWNED_SYMBOLS = _gauge("failover_owned_symbols", "Symbols that a source feeds", "source")
 STANDBY_SILENCE_SECONDS = _gauge(
     "standby_silence_seconds", "How long a candidate has written nothing, by the log's time", "source"
@@ -78,24 +67,18 @@ NEWS = _counter("news", "News that vendors told", "source")
 SOURCE_GAPS = _counter("source_gaps", "Stretches that a vendor's answer did not reach back to", "source")
 PUSHES = _counter("pushes", "Requests that pushed rows, by the status of their answer", "source", "status")
 STREAM_MESSAGES = _counter("stream_messages", "What a feed's messages said, by kind", "source", "kind")
-STREAM_RECONNECTS = _counter(
-    "stream_reconnects", "Connections of a feed that ended or failed", "source", "why"
-)
+STREAM_RECONNECTS = _counter("stream_reconnects", "Connections of a feed that ended or failed", "source", "why")
 STREAM_OVERRUN = _counter("stream_overrun", "Messages of a feed that found the queue full", "source")
 STREAM_GAPS = _counter("stream_gaps", "Stretches of trades that a feed did not bring", "source")
 STREAM_MISSING_TRADES = _counter(
     "stream_missing_trades", "Trades that a feed did not bring: found, healed, given up", "source", "what"
 )
-STREAM_RECORDER_ERRORS = _counter(
-    "stream_recorder_errors", "Recordings that a fault of the disk ended", "source"
-)
+STREAM_RECORDER_ERRORS = _counter("stream_recorder_errors", "Recordings that a fault of the disk ended", "source")
 # The log
 RECORDS_CONSUMED = _counter("records_consumed", "Records read", "topic")
 DEAD_LETTERS = _counter("dead_letters", "Records and rows set aside", "reason")
 BROKER_ERRORS = _counter("broker_errors", "Errors that the Kafka client reported", "code")
-CLIENTS_LEFT_BEHIND = _counter(
-    "clients_left_behind", "Kafka clients that did not close when they were asked to"
-)
+CLIENTS_LEFT_BEHIND = _counter("clients_left_behind", "Kafka clients that did not close when they were asked to")
 TRANSACTIONS = _counter("transactions", "Transactions by their end", "end")
 COMMIT_SECONDS = _histogram("commit_seconds", "Time of one transaction's commit")
 # The engine
@@ -103,19 +86,13 @@ BARS_CLOSED = _counter("bars_closed", "Closed bars", "timeframe")
 OUT_OF_SESSION = _counter("out_of_session", "Trades outside their session: kept, in no bar")
 LATE_TRADES = _counter("late_trades", "Trades whose bar had closed")
 QUALITY_FOUND = _counter(
-    "quality_found",
-    "Rows that a rule of data quality found, and what became of them",
-    "rule",
-    "severity",
-    "source",
+    "quality_found", "Rows that a rule of data quality found, and what became of them", "rule", "severity", "source"
 )
 DUPLICATE_TRADES = _counter("duplicate_trades", "Trades dropped because their id had come before")
 BARS_REVISED = _counter("bars_revised", "Bars that a late or changed trade made another")
 ALERTS_RAISED = _counter("alerts_raised", "Alerts raised", "severity")
 ALERTS_CLEARED = _counter("alerts_cleared", "Alerts cleared", "severity")
-ALERTS_WITHDRAWN = _counter(
-    "alerts_withdrawn", "Raised or cleared alerts that a revision took back", "severity"
-)
+ALERTS_WITHDRAWN = _counter("alerts_withdrawn", "Raised or cleared alerts that a revision took back", "severity")
 CROSSED_QUOTES = _counter("crossed_quotes", "Quotes whose bid was above their ask, or at it", "book")
 LATE_QUOTES = _counter("late_quotes", "Quotes whose bar had closed")
 DROPPED_QUOTES = _counter("dropped_quotes", "Quotes that entered nothing", "why")
@@ -130,9 +107,7 @@ WATERMARK_DELAY_SECONDS = _gauge(
 STATE_BYTES = _gauge("state_bytes", "Size of the engine's state")
 STATE_SNAPSHOTS = _counter("state_snapshots", "Snapshots written to `state`")
 STEP_SECONDS = _histogram("step_seconds", "Time of one engine step")
-EVENT_LATENCY_SECONDS = _histogram(
-    "event_latency_seconds", "From a trade's or quote's ingest to its live row"
-)
+EVENT_LATENCY_SECONDS = _histogram("event_latency_seconds", "From a trade's or quote's ingest to its live row")
 # Sinks
 ROWS_STORED = _counter("rows_stored", "Rows made durable", "sink", "table")
 SINK_LAG_RECORDS = _gauge("sink_lag_records", "Records that a sink has not read yet", "sink")
@@ -143,9 +118,7 @@ POINTS_REFUSED = _counter(
 )
 # Receipts
 PARITY_ROWS_CHECKED = _counter("parity_rows_checked", "Stored rows that were computed again")
-PARITY_DRIFT_ROWS = _gauge(
-    "parity_drift_rows", "Rows found, since this process began, that are not what the log gives"
-)
+PARITY_DRIFT_ROWS = _gauge("parity_drift_rows", "Rows found, since this process began, that are not what the log gives")
 PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the check left out to keep up")
 # The page
 PAGES_CONNECTED = _gauge("pages_connected", "Open WebSockets")
@@ -154,9 +127,7 @@ PAGES_RESUMED = _counter("pages_resumed", "Pages that came back: with what they 
 PAGES_LET_GO = _counter("pages_let_go", "Pages that were let go because they took nothing")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests refused", "why")
 API_ERRORS = _counter("api_errors", "Answers of the web API that tell an error", "status")
-CHART_QUESTIONS = _counter(
-    "chart_questions", "What charts asked for beside their bars, by kind and end", "kind", "end"
-)
+CHART_QUESTIONS = _counter("chart_questions", "What charts asked for beside their bars, by kind and end", "kind", "end")
 CHART_SECONDS = _histogram("chart_seconds", "Time of such a question, waiting included")
 SCORECARD_BEHIND_SECONDS = _gauge(
     "scorecard_behind_seconds", "How far the newest record that the scorecard has heard lies behind the clock"

@@ -32,9 +32,7 @@ class AlertStage(Stage):
     """With rules, and a lake of real bars to try them on."""
 
     def __init__(self, folder: Path) -> None:
-        settings = Settings(
-            data_dir=folder, engine={"timeframes": ("1m", "1d"), "indicators": "rsi(14),sma(20)"}
-        )
+        settings = Settings(data_dir=folder, engine={"timeframes": ("1m", "1d"), "indicators": "rsi(14),sma(20)"})
         store(settings, "bars", real_bars(), "bars")
         self.desk = DeskInMemory(settings, RULES)
         super().__init__(MovingFeed(symbols=4, history=60), self.desk, settings)
@@ -64,16 +62,7 @@ def some(stage: AlertStage) -> None:
         alert(NOON + 90, "cleared", "KO", timeframe="1m"),
         alert(NOON + 100, "raised", "AAPL", value=227.4, timeframe="1m"),
         alert(NOON + 120, "raised", "META", "dip", severity="critical", late=True, timeframe="1m"),
-        alert(
-            NOON + 130,
-            "withdrawn",
-            "JPM",
-            "dip",
-            severity="critical",
-            revision=1,
-            was="raised",
-            timeframe="1m",
-        ),
+        alert(NOON + 130, "withdrawn", "JPM", "dip", severity="critical", revision=1, was="raised", timeframe="1m"),
     )
 
 
@@ -82,9 +71,7 @@ def cells(page: Page, table: str, symbol: str) -> list[str]:
     return [" ".join(text.split()) for text in row.get_by_role("cell").all_inner_texts()]
 
 
-def test_what_stands_is_told_apart_from_what_passed_with_how_long_it_stood(
-    alerts: AlertStage, visit: Visit
-) -> None:
+def test_what_stands_is_told_apart_from_what_passed_with_how_long_it_stood(alerts: AlertStage, visit: Visit) -> None:
     some(alerts)
     page = opened(alerts, visit)
     expect(page.get_by_role("status").filter(has_text="2 stand now")).to_be_visible()
@@ -98,20 +85,9 @@ def test_what_stands_is_told_apart_from_what_passed_with_how_long_it_stood(
     assert cells(page, "Passed", "JPM")[0] == "Withdrawn"
     alerts.tell(alert(NOON + 200, "cleared", "AAPL", timeframe="1m"))
     expect(page.get_by_role("status").filter(has_text="1 stands now")).to_be_visible()
-    expect(
-        page.get_by_role("table", name="Passed").get_by_role("row").filter(has_text="AAPL")
-    ).to_contain_text("1 min")
+    expect(page.get_by_role("table", name="Passed").get_by_role("row").filter(has_text="AAPL")).to_contain_text("1 min")
     alerts.tell(
-        alert(
-            NOON + 120,
-            "withdrawn",
-            "META",
-            "dip",
-            revision=1,
-            was="raised",
-            severity="critical",
-            timeframe="1m",
-        )
+        alert(NOON + 120, "withdrawn", "META", "dip", revision=1, was="raised", severity="critical", timeframe="1m")
     )
     expect(page.get_by_role("status").filter(has_text="Nothing stands now")).to_be_visible()
     link = page.get_by_role("link", name="KO", exact=True)
@@ -145,9 +121,7 @@ def test_filters_narrow_it_down_and_stand_in_the_address(alerts: AlertStage, vis
 
 
 def test_stored_alerts_join_what_came_live_without_a_seam(alerts: AlertStage, visit: Visit) -> None:
-    rows = [
-        alert(NOON + 60 * i, "raised" if i % 2 == 0 else "cleared", "KO", timeframe="1m") for i in range(600)
-    ]
+    rows = [alert(NOON + 60 * i, "raised" if i % 2 == 0 else "cleared", "KO", timeframe="1m") for i in range(600)]
     store(alerts.settings, "alerts", pa.Table.from_pylist(rows[:400], ALERT), "alerts")
     alerts.tell(*rows[300:])  # the lake and the log overlap
     page = opened(alerts, visit)
@@ -172,9 +146,7 @@ def test_before_anything_has_fired_it_says_how_a_rule_is_made(alerts: AlertStage
     assert page.url.endswith("#/alerts/new")
 
 
-def test_a_rule_is_written_with_its_fault_under_the_character_tried_and_saved(
-    alerts: AlertStage, visit: Visit
-) -> None:
+def test_a_rule_is_written_with_its_fault_under_the_character_tried_and_saved(alerts: AlertStage, visit: Visit) -> None:
     alerts.desk.behind = True
     page = opened(alerts, visit)
     page.get_by_role("button", name="New rule").click()
@@ -215,9 +187,7 @@ def test_a_rule_is_written_with_its_fault_under_the_character_tried_and_saved(
     assert visit.complaints == []
 
 
-def test_of_two_people_the_later_one_is_told_and_keeps_what_was_written(
-    alerts: AlertStage, visit: Visit
-) -> None:
+def test_of_two_people_the_later_one_is_told_and_keeps_what_was_written(alerts: AlertStage, visit: Visit) -> None:
     page = opened(alerts, visit)
     page.get_by_role("button", name="Edit high").click()
     dialog = page.get_by_role("dialog", name="Rule high")
@@ -225,9 +195,7 @@ def test_of_two_people_the_later_one_is_told_and_keeps_what_was_written(
     dialog.get_by_label("Expression", exact=True).fill("close > 300")
     alerts.desk.running["high"] = Rule("high", "close > 200", timeframe="1m")
     dialog.get_by_role("button", name="Save rule").click()
-    expect(
-        dialog.get_by_role("alert").filter(has_text="somebody else has changed rule 'high'")
-    ).to_be_visible()
+    expect(dialog.get_by_role("alert").filter(has_text="somebody else has changed rule 'high'")).to_be_visible()
     expect(dialog.get_by_label("Expression", exact=True)).to_have_value("close > 300")
     assert alerts.desk.running["high"].expression == "close > 200"
     dialog.get_by_role("button", name="Compare with what runs now").click()
@@ -252,9 +220,7 @@ def test_a_rule_is_muted_unmuted_and_removed_after_a_second_look(alerts: AlertSt
     page.get_by_role("button", name="Remove for good high").click()
     expect(page.get_by_role("button", name="Edit high")).to_have_count(0)
     assert "high" not in alerts.desk.running
-    expect(
-        page.get_by_role("status").filter(has_text="1 stands now")
-    ).to_be_visible()  # no rule tells of AAPL any more
+    expect(page.get_by_role("status").filter(has_text="1 stands now")).to_be_visible()  # no rule tells of AAPL any more
     assert cells(page, "Passed", "AAPL")[0] == "Ended"
 
 
@@ -273,9 +239,7 @@ def test_a_trial_is_stopped(alerts: AlertStage, visit: Visit) -> None:
 def test_while_the_log_is_away_the_rules_say_so_and_come_back(alerts: AlertStage, visit: Visit) -> None:
     alerts.desk.away = True
     page = opened(alerts, visit)
-    expect(
-        page.get_by_role("alert").filter(has_text="The rules cannot be read: the broker is away")
-    ).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="The rules cannot be read: the broker is away")).to_be_visible()
     alerts.desk.away = False
     expect(page.get_by_role("button", name="Edit high")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="cannot be read")).to_be_hidden()

@@ -120,28 +120,19 @@ def test_headings_sort_and_only_rows_in_sight_are_in_the_document(asking: Asking
     assert page.get_by_role("table").locator("tbody tr").count() < 120
     page.get_by_role("button", name=re.compile("^close")).click()
     highest = stored(
-        asking,
-        q="SELECT symbol, open_time_ns, close FROM bars WHERE timeframe = '1d' ORDER BY close DESC LIMIT 1",
+        asking, q="SELECT symbol, open_time_ns, close FROM bars WHERE timeframe = '1d' ORDER BY close DESC LIMIT 1"
     )["rows"][0]
     assert cells(page, 1)[:2] == [highest[0], str(highest[1])]
-    expect(page.get_by_role("columnheader", name=re.compile("^close"))).to_have_attribute(
-        "aria-sort", "descending"
-    )
-    page.get_by_role("region", name="Rows of the result").evaluate(
-        "node => node.scrollTo(0, node.scrollHeight)"
-    )
+    expect(page.get_by_role("columnheader", name=re.compile("^close"))).to_have_attribute("aria-sort", "descending")
+    page.get_by_role("region", name="Rows of the result").evaluate("node => node.scrollTo(0, node.scrollHeight)")
     lowest = stored(asking, q="SELECT min(close) FROM bars WHERE timeframe = '1d'")["rows"][0][0]
-    expect(page.get_by_role("table").locator("tbody tr:not([aria-hidden])").last).to_contain_text(
-        f"{lowest:.4f}"
-    )
+    expect(page.get_by_role("table").locator("tbody tr:not([aria-hidden])").last).to_contain_text(f"{lowest:.4f}")
 
 
 def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(asking.server.url + "#/ask/losers?days=90&show=chart")
     expect(page.get_by_role("img", name="Bars of change_percent by symbol, 2 values")).to_be_visible()
-    page.get_by_role("tabpanel", name="Chart").get_by_label("Values", exact=True).select_option(
-        label="last_close"
-    )
+    page.get_by_role("tabpanel", name="Chart").get_by_label("Values", exact=True).select_option(label="last_close")
     expect(page.get_by_role("img", name="Bars of last_close by symbol, 2 values")).to_be_visible()
     write_sql = "SELECT symbol, open_time, close FROM bars WHERE timeframe = '1d' ORDER BY 1, 2"
     page.goto(f"{asking.server.url}#/ask?sql={quote(write_sql)}&show=chart")
@@ -151,8 +142,7 @@ def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit
     chart.focus()
     page.keyboard.press("ArrowRight")
     first = stored(
-        asking,
-        q="SELECT close FROM bars WHERE timeframe = '1d' AND symbol = 'IBM' ORDER BY open_time LIMIT 1",
+        asking, q="SELECT close FROM bars WHERE timeframe = '1d' AND symbol = 'IBM' ORDER BY open_time LIMIT 1"
     )
     expect(page.locator(".plot-tip")).to_contain_text(f"{first['rows'][0][0]:.4f}")
     assert visit.complaints == []

@@ -27,9 +27,7 @@ def guarded() -> Iterator[WebServer]:
     server.stop()
 
 
-def test_who_gives_the_token_sees_the_page_and_its_stream_and_stays_logged_in(
-    guarded: WebServer, visit: Visit
-) -> None:
+def test_who_gives_the_token_sees_the_page_and_its_stream_and_stays_logged_in(guarded: WebServer, visit: Visit) -> None:
     page = visit.page
     page.goto(guarded.url + "#AAPL/1m")
     page.get_by_label("Token").fill("a-wrong-one-of-characters")

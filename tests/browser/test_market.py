@@ -59,12 +59,8 @@ def test_the_table_says_what_the_board_holds(stage: Stage, visit: Visit) -> None
     by_value = sorted(of, key=lambda name: -of[name]["value"])
     names = [text.split()[0] for text in column(page, "Symbol")]
     assert names == by_value
-    assert [float(text.replace(",", "")) for text in column(page, "Last")] == [
-        of[name]["last"] for name in names
-    ]
-    assert [text.split()[1] for text in column(page, "Change")] == [
-        percent(of[name]["percent"]) for name in names
-    ]
+    assert [float(text.replace(",", "")) for text in column(page, "Last")] == [of[name]["last"] for name in names]
+    assert [text.split()[1] for text in column(page, "Change")] == [percent(of[name]["percent"]) for name in names]
     assert visit.complaints == []
 
 
@@ -76,9 +72,7 @@ def test_words_and_breadth_count_what_the_board_holds(stage: Stage, visit: Visit
     breadth = page.get_by_role("region", name="Breadth")
     expect(breadth).to_contain_text(f"{up} up")
     expect(breadth).to_contain_text(f"{down} down")
-    expect(breadth.get_by_role("img")).to_have_accessible_name(
-        f"{up} up, {8 - up - down} unchanged, {down} down"
-    )
+    expect(breadth.get_by_role("img")).to_have_accessible_name(f"{up} up, {8 - up - down} unchanged, {down} down")
     above = sum(told["last"] > told["open"] for told in of.values())
     expect(breadth).to_contain_text(f"{math.floor(100 * above / 8 + 0.5)}% above their open")
     for ranking, ordered in (

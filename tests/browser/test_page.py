@@ -55,9 +55,7 @@ def test_the_page_shows_the_boards_figures(stage: Stage, visit: Visit) -> None:
     expect(page.get_by_title(re.compile("set aside")).first).to_contain_text("3")
 
 
-def test_bid_ask_and_spread_stand_under_the_price_of_a_symbol_that_has_them(
-    stage: Stage, visit: Visit
-) -> None:
+def test_bid_ask_and_spread_stand_under_the_price_of_a_symbol_that_has_them(stage: Stage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     expect(page.locator("#book")).to_be_visible()
     stage.feed.frozen = True
@@ -84,9 +82,7 @@ def test_several_bars_and_a_revision_in_one_step_are_all_drawn(stage: Stage, vis
     stage.board.take(bars(*(row("AAPL", "1m", start + 60 * i, 300.0 + i, revision=1) for i in range(4))))
     legend = page.locator("#legends .legend").first
     expect(legend).to_contain_text("C303.00")
-    stage.board.take(
-        bars(row("AAPL", "1m", start + 60, 299.5, revision=2), row("AAPL", "1m", start + 240, 304.0))
-    )
+    stage.board.take(bars(row("AAPL", "1m", start + 60, 299.5, revision=2), row("AAPL", "1m", start + 240, 304.0)))
     expect(legend).to_contain_text("C304.00")
     stage.board.take(bars(*(row("AAPL", "1m", start + 300 + 60 * i, 310.0 + i) for i in range(90))))
     expect(legend).to_contain_text("C399.00")
@@ -247,8 +243,7 @@ def test_a_page_of_another_origin_gets_neither_socket_nor_data(stage: Stage, vis
         )
         assert refused == "refused"
         read = page.evaluate(
-            "(a) => fetch(a).then((r) => r.text()).catch(() => 'refused')",
-            stage.server.url + "api/symbols",
+            "(a) => fetch(a).then((r) => r.text()).catch(() => 'refused')", stage.server.url + "api/symbols"
         )
         assert read == "refused"
     finally:

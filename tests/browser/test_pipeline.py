@@ -13,14 +13,7 @@ from running_up import Up
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-TRADE = {
-    "type": "trade",
-    "symbol": "SENT-AGAIN",
-    "source": "desk",
-    "event_time_ns": 0,
-    "price": 12.5,
-    "size": 100,
-}
+TRADE = {"type": "trade", "symbol": "SENT-AGAIN", "source": "desk", "event_time_ns": 0, "price": 12.5, "size": 100}
 
 
 def open_pipeline(up: Up, visit: Visit) -> Page:
@@ -42,9 +35,7 @@ def test_the_way_of_the_data_shows_what_the_processes_count(up: Up, visit: Visit
         row = processes.get_by_role("row", name=re.compile(f"^{name} works"))
         expect(row).to_be_visible()
     hops = page.get_by_role("table", name="Latency by hop")
-    expect(
-        hops.get_by_role("row", name=re.compile(r"^One commit of the engine [\d.]+\s(ms|s)"))
-    ).to_be_visible()
+    expect(hops.get_by_role("row", name=re.compile(r"^One commit of the engine [\d.]+\s(ms|s)"))).to_be_visible()
     expect(
         page.get_by_role("table", name="Feed quality").get_by_role("row", name=re.compile("simulate-market"))
     ).to_be_visible()
@@ -72,9 +63,7 @@ def test_what_is_wrong_stands_at_the_top_and_a_record_is_mended_and_sent_again(u
     expect(dialog.get_by_role("status")).to_contain_text("no market data still: price must be above 0")
     record.fill(record.input_value().replace("-3", "12.5"))
     dialog.get_by_role("button", name="Send again").click()
-    expect(dialog.get_by_role("status")).to_contain_text(
-        re.compile(r"Sent again: it stands at market/\d+@\d+ now")
-    )
+    expect(dialog.get_by_role("status")).to_contain_text(re.compile(r"Sent again: it stands at market/\d+@\d+ now"))
     dialog.get_by_role("button", name="Close").click()
     expect(row.get_by_role("button")).to_have_text("Sent again")
     found = up.until(

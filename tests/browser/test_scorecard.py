@@ -63,9 +63,7 @@ def fed(exchange: Losing, tmp_path_factory: pytest.TempPathFactory, broker_cache
 def open_detail(page: Page, url: str, source: str) -> None:
     page.goto(url + "#/pipeline")
     page.wait_for_selector("body[data-state=shown]")
-    page.get_by_role("table", name="Feed quality").get_by_role(
-        "button", name=re.compile(f"^{source}")
-    ).click()
+    page.get_by_role("table", name="Feed quality").get_by_role("button", name=re.compile(f"^{source}")).click()
 
 
 def test_a_gap_is_seen_found_and_then_healed(fed: Up, exchange: Losing, visit: Visit) -> None:

@@ -139,9 +139,7 @@ def test_prices_are_adjusted_for_a_split_where_there_was_one_and_the_address_say
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.feed.frozen = True
     expect(page.get_by_role("radiogroup", name="Prices adjusted for")).to_be_hidden()
-    told = httpx.get(
-        stage.server.url + "api/bars", params={"symbol": "AAPL", "timeframe": "1m", "limit": 3}
-    ).json()
+    told = httpx.get(stage.server.url + "api/bars", params={"symbol": "AAPL", "timeframe": "1m", "limit": 3}).json()
     first, second, last = told["rows"]
     body = {"ratio": 4.0, "ex_time_ns": int(second[0] * 1e6) + 10**9}
     split = {"type": "split", "symbol": "AAPL", "source": "files", "event_time_ns": 1, "body": json.dumps(body), "topic": "market",
@@ -295,9 +293,7 @@ def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage
     expect(options.filter(has_text="Alert rebound")).to_have_count(1)
     told = stage.alert | {"rule": "just now", "severity": "critical"}
     stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([told], ALERT), 1_000))
-    expect(page.get_by_role("group", name="Values")).to_contain_text(
-        "just now raised"
-    )  # nothing was asked for
+    expect(page.get_by_role("group", name="Values")).to_contain_text("just now raised")  # nothing was asked for
     gone = told | {"state": "withdrawn", "revision": 1}
     stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([gone], ALERT), 1_001))
     expect(page.get_by_role("group", name="Values")).not_to_contain_text("just now")

@@ -8,23 +8,10 @@ import pytest
 
 import dying_worker
 from dying_worker import STEPS
-from engine_campaign import (
-    SEEDS,
-    Workers,
-    assert_as_the_clean_run,
-    campaign,
-    stream,
-    wait_until_taken,
-    write,
-)
+from engine_campaign import SEEDS, Workers, assert_as_the_clean_run, campaign, stream, wait_until_taken, write
 from marketpulse.settings import Settings
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.chaos,
-    pytest.mark.timeout(600),
-    pytest.mark.usefixtures("kernels"),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("kernels")]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

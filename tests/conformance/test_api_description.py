@@ -127,9 +127,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
 
 
 def test_every_route_is_fuzzed(api: BaseSchema) -> None:
-    assert sorted(one.ok().label for one in api.get_all_operations() if isinstance(one, Ok)) == sorted(
-        OPERATIONS
-    )
+    assert sorted(one.ok().label for one in api.get_all_operations() if isinstance(one, Ok)) == sorted(OPERATIONS)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +135,7 @@ def test_every_route_is_fuzzed(api: BaseSchema) -> None:
     [(GenerationMode.POSITIVE, operation) for operation in OPERATIONS]
     + [(GenerationMode.NEGATIVE, operation) for operation in TAKING],
 )
-def test_an_answer_is_as_described_whatever_is_asked(
-    api: BaseSchema, mode: GenerationMode, operation: str
-) -> None:
+def test_an_answer_is_as_described_whatever_is_asked(api: BaseSchema, mode: GenerationMode, operation: str) -> None:
     found = api.find_operation_by_label(operation)
     assert found is not None
 
@@ -156,9 +152,7 @@ def test_an_answer_is_as_described_whatever_is_asked(
         ("GET /api/sql", {"named": "daily_average"}),
     ],
 )
-def test_rows_that_there_are_come_as_described(
-    api: BaseSchema, operation: str, known: dict[str, str]
-) -> None:
+def test_rows_that_there_are_come_as_described(api: BaseSchema, operation: str, known: dict[str, str]) -> None:
     """The other parameters are made up, and fit."""
     found = api.find_operation_by_label(operation)
     assert found is not None

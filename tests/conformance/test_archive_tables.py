@@ -48,9 +48,7 @@ def described(layout: str) -> dict[str, dict[str, Any]]:
     return {one.name: one.fields for one in found if one.kind == TABLE}
 
 
-def test_a_tables_columns_are_those_of_its_files_and_its_keys_those_of_its_paths(
-    archive: Path, layout: str
-) -> None:
+def test_a_tables_columns_are_those_of_its_files_and_its_keys_those_of_its_paths(archive: Path, layout: str) -> None:
     for table, fields in described(layout).items():
         files = sorted((archive / f"table={table}").rglob("*.parquet"))
         assert files, table
@@ -68,8 +66,6 @@ def test_a_tables_columns_are_those_of_its_files_and_its_keys_those_of_its_paths
 def test_another_engine_reads_symbol_and_date_from_the_paths(
     archive: Path, table: str, counts: list[tuple[str, int]]
 ) -> None:
-    rows = duckdb.read_parquet(
-        f"{archive}/table={table}/**/*.parquet", hive_partitioning=True, union_by_name=True
-    )
+    rows = duckdb.read_parquet(f"{archive}/table={table}/**/*.parquet", hive_partitioning=True, union_by_name=True)
     assert rows.aggregate("symbol, count(*)", "symbol").order("symbol").fetchall() == counts
     assert {"date", "table"} <= set(rows.columns)

@@ -96,9 +96,7 @@ def test_the_same_batch_twice_changes_nothing(place: Store, opened: Open) -> Non
 
 
 @pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (40, 3)])
-def test_a_restart_may_cut_the_stream_elsewhere(
-    place: Store, opened: Open, first_cut: int, second_cut: int
-) -> None:
+def test_a_restart_may_cut_the_stream_elsewhere(place: Store, opened: Open, first_cut: int, second_cut: int) -> None:
     store(opened(), end=23, cut=first_cut)
     sink = opened()
     store(sink, end=40, cut=second_cut)
@@ -242,9 +240,7 @@ def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Store, opened:
     if place.name == "redis":  # it keeps the newest
         assert found == [(None, None, 3.5)]
     else:
-        assert sorted(found, key=str) == sorted(
-            [(0.5, None, None), (1.5, 2.5, None), (None, None, 3.5)], key=str
-        )
+        assert sorted(found, key=str) == sorted([(0.5, None, None), (1.5, 2.5, None), (None, None, 3.5)], key=str)
 
 
 def bar(offset: int, revision: int, close: float | None) -> SinkBatch:

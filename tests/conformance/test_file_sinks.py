@@ -62,9 +62,7 @@ def store(sink: FileSink, end: int, cut: int, partitions: Iterable[int] = (0, 1)
         for topic in TOPICS:
             for partition in partitions:
                 begin = max(first, wanted.get((topic, partition), 0))
-                for one in (
-                    stretch(topic, partition, begin, min(first + cut, end)) if begin < first + cut else []
-                ):
+                for one in stretch(topic, partition, begin, min(first + cut, end)) if begin < first + cut else []:
                     sink.write(one)
         sink.flush()
 
@@ -248,9 +246,7 @@ def test_a_dead_letter_is_filed_under_the_day_of_writing(place: Place) -> None:
     sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
     sink.flush()
     day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()
-    assert place.files() == [
-        f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{place.suffix}"
-    ]
+    assert place.files() == [f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{place.suffix}"]
 
 
 # Files: their names, their number, their schemas.
@@ -274,10 +270,7 @@ def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
     sink = place.open()
     sink.resume()
     for first in range(100):
-        day = [
-            SinkBatch(b.table, b.topic, 0, first, first + 1, b.rows)
-            for b in stretch("market", 0, first, first + 1)
-        ]
+        day = [SinkBatch(b.table, b.topic, 0, first, first + 1, b.rows) for b in stretch("market", 0, first, first + 1)]
         for one in day:
             sink.write(one)
         sink.flush()
@@ -305,9 +298,7 @@ def test_thirty_years_of_daily_bars_are_some_thirty_files_and_every_row(place: P
         for n in range(days)
     ]
     sink = place.open()
-    sink.write(
-        SinkBatch("bars", "bars", 0, 0, days, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1]))
-    )
+    sink.write(SinkBatch("bars", "bars", 0, 0, days, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1])))
     sink.flush()
     assert sorted(json.loads(row)["close"] for row in place.rows("bars")) == [float(n) for n in range(days)]
     assert len(place.files()) < 40  # a year each, and the last days, which are not settled, on their own
@@ -322,9 +313,7 @@ def test_slow_history_gathers_in_its_years(place: Place) -> None:
     for n in range(200):
         time_ns = START_NS + n * 24 * HOUR_NS
         rows = [{"symbol": "A", "timeframe": "1d", "open_time_ns": time_ns, "close": float(n)}]
-        sink.write(
-            SinkBatch("bars", "bars", 0, n, n + 1, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1]))
-        )
+        sink.write(SinkBatch("bars", "bars", 0, n, n + 1, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1])))
         sink.flush()
     assert sorted(json.loads(row)["close"] for row in place.rows("bars")) == [float(n) for n in range(200)]
     assert place.rows("bars") == place.committed_rows("bars")
@@ -332,18 +321,10 @@ def test_slow_history_gathers_in_its_years(place: Place) -> None:
 
 
 def indicator_batch(first: int, names: list[str]) -> SinkBatch:
-    row = {
-        "symbol": "A",
-        "timeframe": "1m",
-        "open_time_ns": START_NS,
-        "close": 1.0,
-        "receipt": {"topic": "market"},
-    }
+    row = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS, "close": 1.0, "receipt": {"topic": "market"}}
     row |= dict.fromkeys(names, 0.1 + first)
     schema = indicators_schema(names)
-    return SinkBatch(
-        "indicators", "indicators", 0, first, first + 1, pa.RecordBatch.from_pylist([row], schema=schema)
-    )
+    return SinkBatch("indicators", "indicators", 0, first, first + 1, pa.RecordBatch.from_pylist([row], schema=schema))
 
 
 @pytest.mark.parametrize("count", [3, 20])  # 20: merged with each other
@@ -486,9 +467,7 @@ def test_a_process_that_ends_at_any_step_loses_and_doubles_nothing(place: Place,
     for step in range(1, 1_000):
         here = Place(place.kind, f"{place.url}/{step}")
         try:
-            store(
-                here.open(Watched(open_storage(here.url), stop_before(step))), end=16, cut=4, partitions=[0]
-            )
+            store(here.open(Watched(open_storage(here.url), stop_before(step))), end=16, cut=4, partitions=[0])
         except StoppedHereError:
             for table in TABLES:
                 seen = here.committed_rows(table)
@@ -556,9 +535,7 @@ def test_a_place_that_cannot_be_written_stops_with_what_to_do(tmp_path: Path) ->
         store(sink, end=10, cut=10)
 
 
-def test_access_denied_is_fatal_and_a_full_store_is_not(
-    local_place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_access_denied_is_fatal_and_a_full_store_is_not(local_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, kind in (
         (errno.EACCES, Fatal),
         (errno.EROFS, Fatal),

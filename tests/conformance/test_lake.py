@@ -84,9 +84,7 @@ def test_a_reader_without_us_sees_the_same_rows(settings: Settings) -> None:
     store(opened(settings), end=50, cut=10)
     catalog = SqlCatalog("marketpulse", uri=f"sqlite:///{settings.lake_url()}/catalog.db")
     for table in TABLES:
-        paths = [
-            task.file.file_path for task in catalog.load_table(("marketpulse", table)).scan().plan_files()
-        ]
+        paths = [task.file.file_path for task in catalog.load_table(("marketpulse", table)).scan().plan_files()]
         times = "open_time, close_time" if table == "bars" else "event_time"
         found = duckdb.sql(
             f"SELECT * EXCLUDE ({times}) FROM read_parquet({paths!r}, hive_partitioning = false)"  # noqa: S608
@@ -115,13 +113,7 @@ def test_rows_lie_by_day_and_stand_sorted_with_bounds(settings: Settings) -> Non
 def test_thirty_years_of_daily_bars_are_some_hundred_files_and_every_row(settings: Settings) -> None:
     days = 30 * 365
     rows = [
-        {
-            "symbol": "SPX",
-            "timeframe": "1d",
-            "open_time_ns": START_NS - n * DAY_NS,
-            "close": float(n),
-            "revision": 0,
-        }
+        {"symbol": "SPX", "timeframe": "1d", "open_time_ns": START_NS - n * DAY_NS, "close": float(n), "revision": 0}
         for n in range(days)
     ]
     sink = opened(settings)
@@ -136,9 +128,7 @@ def test_thirty_years_of_daily_bars_are_some_hundred_files_and_every_row(setting
 # Exactly once.
 
 
-def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stored(
-    settings: Settings,
-) -> None:
+def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stored(settings: Settings) -> None:
     first, second = opened(settings), opened(settings)
     store(first, end=10, cut=10)
     second.resume()
@@ -170,9 +160,7 @@ def test_a_lake_that_was_emptied_is_filled_again(settings: Settings) -> None:
     assert_stored(settings, 20)
 
 
-def test_a_commit_whose_answer_got_lost_is_known_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_whose_answer_got_lost_is_known_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = opened(settings)
     store(sink, end=10, cut=10)
     real, left = SqlCatalog.commit_table, [2]
@@ -203,16 +191,12 @@ def test_another_programs_commits_and_expiry_lose_no_offset(settings: Settings) 
     table.delete("event_time < '2024-05-02T00:00:00+00:00'")
     assert opened(settings).resume()["market", 0] == 10  # type: ignore[index]
     ours = [
-        s.snapshot_id
-        for s in table.refresh().metadata.snapshots
-        if s.snapshot_id != table.metadata.current_snapshot_id
+        s.snapshot_id for s in table.refresh().metadata.snapshots if s.snapshot_id != table.metadata.current_snapshot_id
     ]
     table.maintenance.expire_snapshots().by_ids(ours).commit()
     assert opened(settings).resume()["market", 0] == 10  # type: ignore[index]
     store(opened(settings), end=20, cut=10)
-    left = [
-        row for row in expected("trades", (0, 1), 20) if json.loads(row)["event_time_ns"] >= START_NS + DAY_NS
-    ]
+    left = [row for row in expected("trades", (0, 1), 20) if json.loads(row)["event_time_ns"] >= START_NS + DAY_NS]
     assert as_text(LakeStore(Path(settings.lake_url())).history("trades")) == left
 
 
@@ -241,9 +225,7 @@ def test_a_table_without_rows_needs_no_commit_of_its_own(settings: Settings) -> 
         for one in stretch("market", 0, 5 * n, 5 * n + 5):
             empty = one.table != "trades"
             sink.write(
-                SinkBatch(
-                    one.table, one.topic, 0, 5 * n, 5 * n + 5, one.rows.slice(0, 0) if empty else one.rows
-                )
+                SinkBatch(one.table, one.topic, 0, 5 * n, 5 * n + 5, one.rows.slice(0, 0) if empty else one.rows)
             )
         sink.flush()
     assert len(snapshots(settings, "trades")) == 3
@@ -276,18 +258,12 @@ def test_how_far_a_loaded_file_came_is_told_by_every_flush(settings: Settings) -
     topic = "file:trades.csv@1.2"
     for begin, end in ((0, 10), (10, 20), (20, 10**15)):
         for one in stretch("market", 0, begin, min(end, 20)) + stretch("bars", 0, begin, min(end, 20)):
-            sink.write(
-                SinkBatch(
-                    one.table, topic, 0, begin, end, one.rows if one.table == "trades" else one.rows[:0]
-                )
-            )
+            sink.write(SinkBatch(one.table, topic, 0, begin, end, one.rows if one.table == "trades" else one.rows[:0]))
         sink.flush()
     assert opened(settings).resume() == {(topic, 0): 10**15}
 
 
-def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settings: Settings, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from storing_child import store; from sink_stores import settings_for; "
         "from marketpulse.sinks import open_sink; "
@@ -295,8 +271,7 @@ def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     children = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(p)], env=environment)
-        for p in (0, 1)
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(p)], env=environment) for p in (0, 1)
     ]
     assert [child.wait(120) for child in children] == [0, 0]
     assert_stored(settings, 60)
@@ -412,9 +387,7 @@ def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
         assert gone is not None
         assert (gone.first_day, gone.last_day) == ("2024-05-01", "2024-05-10")
         time_of = "event_time_ns" if table == "trades" else "open_time_ns"
-        kept = [
-            row for row in expected(table, (0, 1), 160) if json.loads(row)[time_of] >= START_NS + 10 * DAY_NS
-        ]
+        kept = [row for row in expected(table, (0, 1), 160) if json.loads(row)[time_of] >= START_NS + 10 * DAY_NS]
         assert as_text(LakeStore(Path(settings.lake_url())).history(table)) == kept
         assert gone.rows == len(expected(table, (0, 1), 160)) - len(kept)
         assert work.delete_old(table) is None
@@ -425,13 +398,7 @@ def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
 def test_rows_with_other_indicators_are_never_merged_into_one_file(settings: Settings) -> None:
     lake = LakeRows(settings)
     for n in range(4):
-        row = {
-            "symbol": "A",
-            "timeframe": "1m",
-            "open_time_ns": START_NS + n,
-            "close_time_ns": START_NS,
-            "revision": 0,
-        }
+        row = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS + n, "close_time_ns": START_NS, "revision": 0}
         name = "sma_20" if n % 2 else "ema_12"
         lake.add("indicators", [{**row, name: float(n)}], [name])
     chores(settings).compact("indicators")
@@ -459,11 +426,7 @@ class StoringProcess:
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def run(self, directory: Path, end: int, cut: int, kill_at: int) -> int:
@@ -547,12 +510,7 @@ def _store_until_killed(order: dict[str, Any]) -> None:
     lake_chores._EXPIRE_AT_LEAST = 1
     lake_module._POSITION_EVERY_S = 0.0
     clock = ManualClock(time.time_ns() + 10**13)  # every snapshot is old at once
-    store(
-        open_sink(settings_at(Path(order["directory"])), "lake", clock),
-        order["end"],
-        order["cut"],
-        partitions=(0,),
-    )
+    store(open_sink(settings_at(Path(order["directory"])), "lake", clock), order["end"], order["cut"], partitions=(0,))
 
 
 def _serve_orders() -> None:

@@ -43,9 +43,7 @@ def settings(request: pytest.FixtureRequest, s3_bucket: Bucket, tmp_path: Path) 
         url = f"s3://{name}"
         login = f"{ACCESS_KEY}:{SECRET_KEY}"
         catalog |= {"uri": s3_bucket.server.catalog_url, "warehouse": url, "credential": login}
-    return Settings(
-        data_dir=tmp_path, s3=s3_bucket.settings(), sinks={"lake": {"url": url, "catalog": catalog}}
-    )
+    return Settings(data_dir=tmp_path, s3=s3_bucket.settings(), sinks={"lake": {"url": url, "catalog": catalog}})
 
 
 def history(settings: Settings, table: str) -> list[str]:
@@ -100,9 +98,7 @@ def test_writers_that_come_in_between_are_waited_for(settings: Settings) -> None
     assert open_sink(settings, "lake").resume() == {(topic, p): 12 for topic in TOPICS for p in (0, 1)}
 
 
-def test_keys_that_are_refused_are_fatal_and_not_shown(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_that_are_refused_are_fatal_and_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     store(open_sink(settings, "lake"), end=4, cut=4)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
     catalog = settings.sinks.lake.catalog

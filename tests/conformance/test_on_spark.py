@@ -57,9 +57,7 @@ def test_spark_gives_the_local_engines_rows_to_the_byte_through_a_stop_and_a_kil
 
     found: Outputs = defaultdict(list)
     for row in rows:
-        found[row.topic, row.partition].append(
-            (None if row.key is None else bytes(row.key), bytes(row.value))
-        )
+        found[row.topic, row.partition].append((None if row.key is None else bytes(row.key), bytes(row.value)))
     for partition in range(PARTITIONS):
         sequence = [row.sequence for row in rows if row.partition == partition]
         assert sequence == list(range(len(sequence))), "none is missing and none came twice"
@@ -82,9 +80,7 @@ def assert_is_worth_comparing(expected: Outputs) -> None:
         reasons.update(json.loads(value)["reason"] for _, value in expected["dead-letters", partition])
     told = b"".join(value for p in range(PARTITIONS) for _, value in expected["alerts", p])
     assert b'"state":"withdrawn"' in told
-    assert {"bad_control", "not_json", "bad_price", "future_time", "too_late", "unknown_trade"} <= set(
-        reasons
-    )
+    assert {"bad_control", "not_json", "bad_price", "future_time", "too_late", "unknown_trade"} <= set(reasons)
 
 
 def local_run(log: Log) -> Outputs:
@@ -104,9 +100,7 @@ def local_run(log: Log) -> Outputs:
                 for told in result.alerts:
                     rows = told_alert_rows(state, config, told, topic, partition)
                     outputs["alerts", partition] += encode_rows(rows)
-                letters += [
-                    decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused
-                ]
+                letters += [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]
             letters.sort(key=lambda letter: (letter.offset, letter.row))
             outputs["dead-letters", partition] += map(encode_dead_letter, letters)
     return outputs

@@ -75,11 +75,7 @@ class Pipeline:
 @pytest.fixture
 def pipeline(kafka_settings: Settings) -> Iterator[Pipeline]:
     engine = kafka_settings.engine.model_copy(
-        update={
-            "timeframes": ("1s",),
-            "indicators": "",
-            "alerts": ({"name": "low", "expression": "close < 5"},),
-        }
+        update={"timeframes": ("1s",), "indicators": "", "alerts": ({"name": "low", "expression": "close < 5"},)}
     )
     pipeline = Pipeline(kafka_settings.model_copy(update={"engine": engine}))
     yield pipeline
@@ -126,9 +122,7 @@ def test_of_two_people_who_edit_one_rule_the_later_one_is_told(pipeline: Pipelin
     other.close()
 
 
-def test_of_many_at_the_same_moment_one_writes_and_nobody_overwrites_it_unknowingly(
-    pipeline: Pipeline,
-) -> None:
+def test_of_many_at_the_same_moment_one_writes_and_nobody_overwrites_it_unknowingly(pipeline: Pipeline) -> None:
     pipeline.feed(HELLO)
     desks = [PipelineAlertDesk(pipeline.settings) for _ in range(3)]
 
@@ -163,10 +157,7 @@ def test_a_muted_rule_goes_on_and_a_restart_keeps_it_muted(pipeline: Pipeline) -
         pipeline.until_taken(name)
     muted = pipeline.rule("high")
     assert muted is not None
-    assert (muted["muted"], muted["begins"]) == (
-        True,
-        begun,
-    )  # it is the same rule, and its alert still stands
+    assert (muted["muted"], muted["begins"]) == (True, begun)  # it is the same rule, and its alert still stands
     pipeline.stop()
     pipeline.start()
     pipeline.feed(trade("AAA", 5, 50, 1), heartbeat(6), trade("AAA", 7, 4, 1), heartbeat(8))

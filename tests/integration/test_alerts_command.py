@@ -144,17 +144,11 @@ def test_what_is_listed_is_what_runs_also_after_a_restart_with_another_configura
     assert desk.alerts("put", "--name", "low", "--expression", "close < 3").returncode == 0
     BareTopic.of(desk.settings, "bars").wait_for(1)
     desk.stop()
-    assert {n: r["expression"] for n, r in desk.listed().items()} == {
-        "high": "close > 100",
-        "low": "close < 3",
-    }
+    assert {n: r["expression"] for n, r in desk.listed().items()} == {"high": "close > 100", "low": "close < 3"}
     edited = {"name": "low", "expression": "close < 4"}
     engine = desk.settings.engine.model_copy(update={"alerts": (edited,)})
     desk.settings = desk.settings.model_copy(update={"engine": engine})
-    assert {n: r["expression"] for n, r in desk.listed().items()} == {
-        "high": "close > 100",
-        "low": "close < 4",
-    }
+    assert {n: r["expression"] for n, r in desk.listed().items()} == {"high": "close > 100", "low": "close < 4"}
     desk.start()
     desk.feed(trade("AAA", 3, 3.5, 1), heartbeat(4))
     assert desk.told(1) == [("low", "raised", 3.5)]
@@ -181,8 +175,6 @@ def test_what_changes_nothing_or_cannot_be_is_not_written(desk: Desk) -> None:
     assert unknown.stderr == "alert rules: there is no rule 'high'\n"
     wrong = desk.alerts("put", "--name", "high", "--expression", "sma_3 > 100")
     assert wrong.returncode == 2
-    assert wrong.stderr == (
-        "rule 'high': unknown column 'sma_3'; did you mean 'sma_2'?\n  sma_3 > 100\n  ^\n"
-    )
+    assert wrong.stderr == ("rule 'high': unknown column 'sma_3'; did you mean 'sma_2'?\n  sma_3 > 100\n  ^\n")
     assert BareTopic.of(desk.settings).committed() == []
     assert BareTopic.of(desk.settings, "control").committed() == []

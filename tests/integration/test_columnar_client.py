@@ -99,9 +99,7 @@ def test_partitions_that_went_come_back_where_they_are_asked_to(kafka_settings: 
             assert records.offsets.tolist() == list(range(offset, 4))
 
 
-def test_a_place_that_the_log_does_not_have_is_said_and_the_consumer_still_closes(
-    kafka_settings: Settings,
-) -> None:
+def test_a_place_that_the_log_does_not_have_is_said_and_the_consumer_still_closes(kafka_settings: Settings) -> None:
     BareTopic.of(kafka_settings).write([b"0"])
     with (
         reader(kafka_settings, 1, offset=1_000) as (consumer, queue),
@@ -122,18 +120,13 @@ def test_a_consumer_closes_with_records_still_in_the_queue(kafka_settings: Setti
 
 def rows(count: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(
-        [
-            {"symbol": f"S{i % 17}", "timeframe": "1m", "open_time_ns": i, "close": i / 7}
-            for i in range(count)
-        ],
+        [{"symbol": f"S{i % 17}", "timeframe": "1m", "open_time_ns": i, "close": i / 7} for i in range(count)],
         schema=BAR,
     )
 
 
 @pytest.mark.parametrize("queue_max", [100_000, 50])
-def test_rows_stand_in_the_log_as_the_python_client_writes_them(
-    kafka_settings: Settings, queue_max: int
-) -> None:
+def test_rows_stand_in_the_log_as_the_python_client_writes_them(kafka_settings: Settings, queue_max: int) -> None:
     """In the same partitions, in the same order, also when the client's queue is full again and again."""
     batch = rows(3_000).slice(1_000)
     ours, theirs = BareTopic.of(kafka_settings, "bars"), BareTopic.of(kafka_settings, "indicators")
@@ -157,9 +150,7 @@ def test_rows_stand_in_the_log_as_the_python_client_writes_them(
 def test_a_row_that_the_client_refuses_is_its_error(kafka_settings: Settings) -> None:
     producer = Producer(client_config(kafka_settings, "producer", message_max_bytes=1_000))
     sender = RowSender(producer)
-    large = pa.RecordBatch.from_pylist(
-        [{"symbol": "A", "timeframe": "1m"}, {"symbol": "B" * 2_000}], schema=BAR
-    )
+    large = pa.RecordBatch.from_pylist([{"symbol": "A", "timeframe": "1m"}, {"symbol": "B" * 2_000}], schema=BAR)
     with pytest.raises(KafkaException, match="size"):
         sender.send(kafka_settings.topic("bars"), lay_out_rows(large))
     sender.close()

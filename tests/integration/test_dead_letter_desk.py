@@ -30,9 +30,7 @@ def desk(kafka_settings: Settings) -> Iterator[KafkaDeadLetters]:
 def set_aside(settings: Settings, *values: bytes | None) -> None:
     """Dead letters of these records, a second apart, as the engine writes them: in transactions."""
     servers = settings.kafka.bootstrap_servers
-    producer = Producer(
-        {"bootstrap.servers": servers, "transactional.id": settings.topic("test"), "linger.ms": 0}
-    )
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": settings.topic("test"), "linger.ms": 0})
     producer.init_transactions(20)
     for i, value in enumerate(values):
         letter = DeadLetter("bad_price", "price must be above 0", settings.topic("market"), 0, i, ABSENT, b"AAPL", value, "AAPL")  # fmt: skip
@@ -86,9 +84,7 @@ def test_a_mended_record_stands_in_the_log_once(kafka_settings: Settings, desk: 
     with pytest.raises(RejectedRecord, match="price"):
         desk.send_again(*place, letter["value"].encode())
     with pytest.raises(RejectedRecord, match="by the pipeline alone"):
-        desk.send_again(
-            *place, b'{"type": "heartbeat", "source": "desk", "event_time_ns": 1700000000000000000}'
-        )
+        desk.send_again(*place, b'{"type": "heartbeat", "source": "desk", "event_time_ns": 1700000000000000000}')
     with pytest.raises(ParameterError, match="no dead letter stands"):
         desk.send_again(place[0], place[1] + 50, json.dumps(TRADE).encode())
 

@@ -35,13 +35,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
 ALERTS = (
     {"name": "rising", "expression": "close > prev(close)", "message": "{symbol} at {close}, {volume}"},
-    {
-        "name": "high",
-        "expression": "close > 13 and rsi_2 > 0",
-        "clear": "close < 12",
-        "for_s": 1,
-        "timeframe": "1s",
-    },
+    {"name": "high", "expression": "close > 13 and rsi_2 > 0", "clear": "close < 12", "for_s": 1, "timeframe": "1s"},
     {"name": "counted", "expression": "close > 12", "timeframe": "2t"},
 )
 trade = partial(market_rows.trade, source="test")
@@ -116,9 +110,7 @@ def test_verify_finds_every_row_equal_and_names_the_one_that_was_changed(pipelin
     assert elsewhere.returncode == 0, elsewhere.stdout
 
 
-def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is_forged(
-    pipeline: Pipeline,
-) -> None:
+def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is_forged(pipeline: Pipeline) -> None:
     def said(change: Callable[[pa.Table], pa.Table]) -> tuple[dict[str, int], list[dict[str, Any]]]:
         good = pipeline.rewrite("alerts", change)
         done = pipeline.marketpulse("verify", "--format", "json")
@@ -150,9 +142,7 @@ def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is
     assert forged["revision"] == good["revision"][0].as_py() + 7
 
 
-def test_alerts_of_rules_that_run_no_more_are_not_checked_and_those_of_a_new_one_are(
-    pipeline: Pipeline,
-) -> None:
+def test_alerts_of_rules_that_run_no_more_are_not_checked_and_those_of_a_new_one_are(pipeline: Pipeline) -> None:
     """A start with other rules: `high` is gone, `rising` is another one, and `low` is new."""
     told = rows(BareTopic.of(pipeline.settings, "alerts").committed())
     rules = (
@@ -178,10 +168,7 @@ def test_a_rule_that_a_control_record_puts_is_verified_and_explained_also_past_t
     settings: Settings,
 ) -> None:
     pipeline = Pipeline(settings)
-    put = {
-        "action": "put_rule",
-        "rule": {"name": "mine", "expression": "close > prev(close)", "timeframe": "1s"},
-    }
+    put = {"action": "put_rule", "rule": {"name": "mine", "expression": "close > prev(close)", "timeframe": "1s"}}
     pipeline.run([*the_log()[:16], {"type": "control", "change": put}, *the_log()[16:]])
     told = [
         row for row in rows(BareTopic.of(settings, "alerts").committed())
@@ -241,9 +228,7 @@ def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> N
     assert pipeline.marketpulse("verify").returncode == 1
 
 
-def explained(
-    pipeline: Pipeline, timeframe: str, time: str, name: str, day: str = "2026-01-01"
-) -> dict[str, Any]:
+def explained(pipeline: Pipeline, timeframe: str, time: str, name: str, day: str = "2026-01-01") -> dict[str, Any]:
     """What the command shows of AAA, for programs."""
     ask = Ask("AAA", timeframe, parse_time(f"{day}T{time}Z", "time"), name)
     return as_object(explain(pipeline.settings, ask))
@@ -287,9 +272,7 @@ def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipe
     for second in range(10):
         for rule in ("rising", "alert:high"):
             found = explained(pipeline, "1s", f"00:00:{second:02}", rule)
-            mine = [
-                r for r in told if (r["rule"], r["open_time_ns"]) == (rule.removeprefix("alert:"), at(second))
-            ]
+            mine = [r for r in told if (r["rule"], r["open_time_ns"]) == (rule.removeprefix("alert:"), at(second))]
             assert found["same"], found["alert"]
             revisions = [t["values"] for t in found["revisions"] if t["table"] == "alerts"]
             assert revisions == mine
@@ -329,13 +312,9 @@ def test_bars_by_count_that_open_at_one_time_have_each_its_receipt_where_a_page_
         explain(pipeline.settings, Ask("AAA", "2t", at(1.000000123) + 4_000, "close", as_shown=True))
 
 
-def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(
-    settings: Settings,
-) -> None:
+def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(settings: Settings) -> None:
     """The last seconds of the session of 2 January 2026 on XNYS, which ends at 21:00 UTC."""
-    engine = settings.engine.model_copy(
-        update={"fill": "previous", "timeframes": ("1s", "1m"), "alerts": ALERTS[:2]}
-    )
+    engine = settings.engine.model_copy(update={"fill": "previous", "timeframes": ("1s", "1m"), "alerts": ALERTS[:2]})
     pipeline = Pipeline(settings.model_copy(update={"engine": engine}))
     close = 86_400 + 21 * 3_600
     pipeline.run([
@@ -360,16 +339,8 @@ def test_explain_says_what_there_is_where_there_is_nothing(pipeline: Pipeline) -
     for words, code, said in (
         (("ZZZ", "1s", "2026-01-01T00:00:03Z", "bar"), 1, "there is no symbol 'ZZZ': choose one of AAA, BBB"),
         (("AAA", "1s", "2026-01-01T01:00:00Z", "bar"), 1, "no 1s bar of AAA opens at 2026-01-01T01:00:00Z"),
-        (
-            ("AAA", "1s", "2026-01-01T00:00:03Z", "rsi_9"),
-            2,
-            "'rsi_9' is not computed: choose one of bar, open",
-        ),
-        (
-            ("AAA", "7m", "2026-01-01T00:00:03Z", "bar"),
-            2,
-            "timeframe '7m' is not built: choose one of 2t, 1s, 1m",
-        ),
+        (("AAA", "1s", "2026-01-01T00:00:03Z", "rsi_9"), 2, "'rsi_9' is not computed: choose one of bar, open"),
+        (("AAA", "7m", "2026-01-01T00:00:03Z", "bar"), 2, "timeframe '7m' is not built: choose one of 2t, 1s, 1m"),
         (("AAA", "1s", "yesterday", "bar"), 2, "OPEN_TIME 'yesterday' is no time"),
     ):
         done = pipeline.marketpulse("explain", *words)
@@ -377,9 +348,7 @@ def test_explain_says_what_there_is_where_there_is_nothing(pipeline: Pipeline) -
         assert "Traceback" not in done.stderr
 
 
-def test_the_continuous_check_passes_over_good_rows_and_finds_a_forged_message(
-    settings: Settings,
-) -> None:
+def test_the_continuous_check_passes_over_good_rows_and_finds_a_forged_message(settings: Settings) -> None:
     pipeline, log = Pipeline(settings), LogReader(settings)
     pipeline.run(the_log())
     watch = Watch(settings, engine_config(settings.engine), log)
@@ -388,9 +357,7 @@ def test_the_continuous_check_passes_over_good_rows_and_finds_a_forged_message(
     more = [trade("AAA", 61.5, 30, 2), trade("BBB", 62.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)]
     pipeline.run([*more, heartbeat(130)])
     forged = json.dumps({**rows(BareTopic.of(settings, "bars").committed())[-1], "revision": 7})
-    producer = Producer(
-        {"bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random"}
-    )
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
     producer.produce(settings.topic("bars"), forged.encode(), b"AAA")
     assert producer.flush(20) == 0
     pipeline.run([heartbeat(131)])
@@ -412,10 +379,7 @@ def test_the_continuous_check_finds_a_changed_file_of_the_lake(pipeline: Pipelin
     was, alert = pipeline.tamper("bars", "high", since=61), pipeline.tamper("alerts", "value", since=61)
     found = watch.look(lambda: True)
     assert found.checked > found.drift_rows == 2
-    assert [(d.column, d.recomputed) for d in found.drift] == [
-        ("high", was["high"]),
-        ("value", alert["value"]),
-    ]
+    assert [(d.column, d.recomputed) for d in found.drift] == [("high", was["high"]), ("value", alert["value"])]
     assert found.drift[1].rule == alert["rule"]
     before = PARITY_DRIFT_ROWS._value.get()
     tell(found)

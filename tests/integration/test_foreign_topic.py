@@ -32,8 +32,7 @@ def topic(broker: EmbeddedBroker) -> Iterator[str]:
 @pytest.fixture
 def settings(broker: EmbeddedBroker, topic: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
-        data_dir=tmp_path_factory.mktemp("data"),
-        kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": "ours-"},
+        data_dir=tmp_path_factory.mktemp("data"), kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": "ours-"}
     )
 
 
@@ -65,9 +64,7 @@ def test_all_partitions_are_read_from_the_beginning_in_order(settings: Settings,
     found: list[ForeignRecords] = []
     while not found and time.monotonic() < deadline:
         found = list(reader.poll(0.5))
-    assert [(r.topic, r.partition, list(r.offsets), list(r.values)) for r in found] == [
-        (topic, 1, [1], [b"d"])
-    ]
+    assert [(r.topic, r.partition, list(r.offsets), list(r.values)) for r in found] == [(topic, 1, [1], [b"d"])]
     reader.close()
 
 

@@ -48,12 +48,7 @@ class Talkative(Exchange):
 
     def send_one(self, socket: ServerConnection, known: list[Any], i: int, rng: Any) -> int:
         if self.talk.is_set() and not self.talked.is_set():
-            beat = {
-                "type": "heartbeat",
-                "sequence": 1,
-                "last_trade_id": self.first_id,
-                "product_id": known[i][0],
-            }
+            beat = {"type": "heartbeat", "sequence": 1, "last_trade_id": self.first_id, "product_id": known[i][0]}
             said = json.dumps({**beat, "time": "2026-01-02T03:04:05.000000Z"})
             for _ in range(QUEUE_MAX + 1_000):
                 socket.send(said)
@@ -83,9 +78,7 @@ def test_what_a_full_disk_had_no_room_for_is_asked_for_again_and_stands_in_the_l
     with EmbeddedBroker(own) as broker, running(exchange):
         settings = connected_to(own, broker.bootstrap)
         ensure_topics(settings)
-        source = CoinbaseSettings(
-            symbols=PRODUCTS, url=exchange.url, rest_url=exchange.rest_url, silence_s=30
-        )
+        source = CoinbaseSettings(symbols=PRODUCTS, url=exchange.url, rest_url=exchange.rest_url, silence_s=30)
         command = [sys.executable, "-c", CHILD, settings.model_dump_json(), source.model_dump_json()]
         child = subprocess.Popen(command, env=clean, cwd=tmp_path)
 
@@ -105,9 +98,7 @@ def test_what_a_full_disk_had_no_room_for_is_asked_for_again_and_stands_in_the_l
         lost_until = exchange.happened
         broker.start()
         until(lambda: metric(settings, "spool_rows") == 0)
-        until(
-            lambda: exchange.happened > lost_until + 500
-        )  # 3. the feed brings what shows that some are missing
+        until(lambda: exchange.happened > lost_until + 500)  # 3. the feed brings what shows that some are missing
         exchange.stop_trading()
         until(lambda: metric(settings, "stream_missing_trades") > 0)
         spool = settings.data_dir / "spool" / "coinbase.sqlite"
@@ -125,9 +116,7 @@ def test_what_a_full_disk_had_no_room_for_is_asked_for_again_and_stands_in_the_l
         found = rows()
     happened = exchange.known()
     assert sorted(
-        (str(r["symbol"]), int(str(r["trade_id"])), r["price"], r["size"])
-        for r in found
-        if r["type"] == "trade"
+        (str(r["symbol"]), int(str(r["trade_id"])), r["price"], r["size"]) for r in found if r["type"] == "trade"
     ) == sorted((product, number, float(price), float(size)) for product, number, _, price, size in happened)
     gaps = [row for row in found if row["type"] == "gap"]
     assert {str(gap["state"]) for gap in gaps} == {"found", "healed"}, json.dumps(gaps[:3])

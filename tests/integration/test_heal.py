@@ -78,9 +78,7 @@ def verified(pipeline: Pipeline) -> dict[str, dict[str, int]]:
     return found
 
 
-def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_log_and_lake(
-    pipeline: Pipeline,
-) -> None:
+def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_log_and_lake(pipeline: Pipeline) -> None:
     market = BareTopic.of(pipeline.settings)
     market.write(the_log())
     with pipeline.running():
@@ -204,9 +202,7 @@ def test_a_split_that_came_too_late_comes_in_and_every_value_behind_it_has_the_u
         pipeline.wait_until_stored()
     told = rows(BareTopic.of(pipeline.settings, "indicators").committed())
     second = {
-        (row["open_time_ns"] - at(0)) / 1e9: (row["sma_2"], row["revision"])
-        for row in told
-        if row["timeframe"] == "1s"
+        (row["open_time_ns"] - at(0)) / 1e9: (row["sma_2"], row["revision"]) for row in told if row["timeframe"] == "1s"
     }
     assert second[4] == (43.5, 0)
     assert second[5] == ((44 / 4 + 11.25) / 2, 1)

@@ -41,15 +41,11 @@ def opened(store: InfluxStore, **given: Any) -> InfluxSink:
     return open_influx(InfluxSettings(**{**store.section(), **given}))
 
 
-def written(
-    sink: InfluxSink, table: str, some: list[dict[str, Any]], schema: pa.Schema | None = None
-) -> None:
+def written(sink: InfluxSink, table: str, some: list[dict[str, Any]], schema: pa.Schema | None = None) -> None:
     """These rows and no others wait no more."""
     topic = TABLES[table][0]
     sink.resume()
-    sink.write(
-        SinkBatch(table, topic, 0, 0, len(some), pa.RecordBatch.from_pylist(some, schema or TABLES[table][1]))
-    )
+    sink.write(SinkBatch(table, topic, 0, 0, len(some), pa.RecordBatch.from_pylist(some, schema or TABLES[table][1])))
     sink.flush()
 
 
@@ -61,13 +57,7 @@ def trade(time_ns: int, offset: int, row: int = 0, **given: Any) -> dict[str, An
 
 
 def bar(open_time_ns: int, **given: Any) -> dict[str, Any]:
-    head = {
-        "symbol": "A",
-        "timeframe": "1m",
-        "close_time_ns": open_time_ns + 60 * 10**9,
-        "revision": 0,
-        "close": 1.0,
-    }
+    head = {"symbol": "A", "timeframe": "1m", "close_time_ns": open_time_ns + 60 * 10**9, "revision": 0, "close": 1.0}
     return {**head, "open_time_ns": open_time_ns, **given}
 
 
@@ -90,9 +80,7 @@ def test_trades_of_one_nanosecond_are_all_there_whatever_the_cut(influx_store: I
 
 
 @pytest.mark.parametrize("symbol", ["BTC-USD.COINBASE", "A B", "a,b=c", '"', "'", "Ünï", "a;b"])
-def test_any_symbol_can_be_written_withdrawn_and_written_again(
-    influx_store: InfluxStore, symbol: str
-) -> None:
+def test_any_symbol_can_be_written_withdrawn_and_written_again(influx_store: InfluxStore, symbol: str) -> None:
     sink = opened(influx_store)
     for revision, close in enumerate([1.0, None, 3.0]):
         some = [bar(START_NS, symbol=symbol, revision=revision, close=close), bar(START_NS, symbol="other")]
@@ -111,13 +99,7 @@ def test_whoever_asks_for_prices_sees_no_withdrawn_bar(influx_store: InfluxStore
 
 def test_a_value_that_a_revision_took_back_is_gone(influx_store: InfluxStore) -> None:
     sink, schema = opened(influx_store), indicators_schema(["sma_20", "ema_12"])
-    head = {
-        "symbol": "A",
-        "timeframe": "1m",
-        "open_time_ns": START_NS,
-        "close_time_ns": START_NS + 1,
-        "close": 1.0,
-    }
+    head = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS, "close_time_ns": START_NS + 1, "close": 1.0}
     written(sink, "indicators", [{**head, "revision": 0, "sma_20": 1.0, "ema_12": 2.0}], schema)
     written(sink, "indicators", [{**head, "revision": 1, "sma_20": None, "ema_12": 3.0}], schema)
     (row,) = influx_store.rows("indicators")
@@ -135,12 +117,7 @@ def test_alerts_keep_their_last_state(influx_store: InfluxStore) -> None:
     ]
     written(sink, "alerts", some, ALERT)
     (row,) = influx_store.rows("alerts")
-    assert (row["rule"], row["state"], row["message"], row["late"]) == (
-        "dip, deep",
-        "raised",
-        head["message"],
-        False,
-    )
+    assert (row["rule"], row["state"], row["message"], row["late"]) == ("dip, deep", "raised", head["message"], False)
 
 
 # Databases, logins, limits.
@@ -152,21 +129,13 @@ def test_a_new_database_keeps_for_as_long_as_the_settings_say(influx_store: Infl
     policies = influx_store.server.query(f'SHOW RETENTION POLICIES ON "{influx_store.database}"')
     assert policies[0]["values"][0][:2] == ["autogen", "720h0m0s"]
     opened(influx_store, retention="30d").resume()
-    with pytest.raises(
-        SettingsError, match=r'ALTER RETENTION POLICY "autogen" ON "suite [0-9]+" DURATION 4w'
-    ):
+    with pytest.raises(SettingsError, match=r'ALTER RETENTION POLICY "autogen" ON "suite [0-9]+" DURATION 4w'):
         opened(influx_store, retention="4w").resume()
 
 
-def test_points_that_the_retention_has_passed_are_counted_and_the_others_stored(
-    influx_store: InfluxStore,
-) -> None:
+def test_points_that_the_retention_has_passed_are_counted_and_the_others_stored(influx_store: InfluxStore) -> None:
     now_ns, before = time.time_ns(), refused_points("beyond_retention")
-    written(
-        opened(influx_store, retention="30d"),
-        "bars",
-        [bar(now_ns - age * DAY_NS) for age in (1, 2, 400, 401)],
-    )
+    written(opened(influx_store, retention="30d"), "bars", [bar(now_ns - age * DAY_NS) for age in (1, 2, 400, 401)])
     assert len(influx_store.rows("bars")) == 2
     assert refused_points("beyond_retention") == before + 2
 
@@ -183,9 +152,7 @@ def test_a_field_of_another_type_stops_it_with_what_to_do(influx_store: InfluxSt
     ).raise_for_status()
     sink.write(batch("bars", 0, 0, 20))
     before = refused_points("refused")
-    with pytest.raises(
-        Fatal, match=r"field type conflict.*Give sinks.influx.database another name"
-    ) as caught:
+    with pytest.raises(Fatal, match=r"field type conflict.*Give sinks.influx.database another name") as caught:
         sink.flush()
     assert "nothing is lost" in str(caught.value)
     assert refused_points("refused") == before + 1
@@ -216,9 +183,7 @@ def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp
         sink.write(batch("bars", 0, 0, 200))
         sink.flush()
         assert len(store.rows("bars")) == 160
-        written(
-            sink, "bars", [bar(START_NS, symbol=f"T{n}") for n in range(5)]
-        )  # the server counts before a write
+        written(sink, "bars", [bar(START_NS, symbol=f"T{n}") for n in range(5)])  # the server counts before a write
         with pytest.raises(Fatal, match=r"at a limit of its own.*max-values-per-tag.*docs/influx.md"):
             written(sink, "bars", [bar(START_NS, symbol=f"U{n}") for n in range(5)])
     finally:
@@ -256,14 +221,11 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("version", ["auto", "v1", "v2"])
 def test_victoriametrics_takes_the_numbers(metrics: Server, version: str) -> None:
     timeframe = f"1m{version}"
-    some = [
-        bar(START_NS + n * 60 * 10**9, timeframe=timeframe, close=0.1 + n, source="text") for n in range(50)
-    ]
+    some = [bar(START_NS + n * 60 * 10**9, timeframe=timeframe, close=0.1 + n, source="text") for n in range(50)]
     written(open_influx(InfluxSettings(url=metrics.url, api=version)), "bars", some)
     httpx.get(f"{metrics.url}/internal/force_flush").raise_for_status()
     lines = httpx.get(
-        f"{metrics.url}/api/v1/export",
-        params={"match[]": f'bars_close{{symbol="A",timeframe="{timeframe}"}}'},
+        f"{metrics.url}/api/v1/export", params={"match[]": f'bars_close{{symbol="A",timeframe="{timeframe}"}}'}
     ).text.splitlines()
     (series,) = map(json.loads, lines)
     found = dict(zip(series["timestamps"], series["values"], strict=True))
@@ -280,21 +242,9 @@ def produced(settings: Settings, first: int, end: int) -> None:
         with transaction(producer, keep=number % 4 != 3):
             for n in range(start, start + 100):
                 head = {"symbol": f"S{n % 7}", "source": "test", "event_time_ns": START_NS + n // 5 * 10**9}
-                quote = {
-                    **head,
-                    "type": "quote",
-                    "bid": 1 / 3,
-                    "bid_size": 1.0,
-                    "ask": 2.0 + n,
-                    "ask_size": 3.0,
-                }
+                quote = {**head, "type": "quote", "bid": 1 / 3, "bid_size": 1.0, "ask": 2.0 + n, "ask_size": 3.0}
                 record = quote if n % 5 == 4 else {**head, "type": "trade", "price": 0.1 * n + 1, "size": 1.0}
-                whole = {
-                    **bar(START_NS + n * 10**9),
-                    "symbol": f"S{n % 7}",
-                    "close": 1 / (n + 1),
-                    "vwap": None,
-                }
+                whole = {**bar(START_NS + n * 10**9), "symbol": f"S{n % 7}", "close": 1 / (n + 1), "vwap": None}
                 for topic, value in (("market", record), ("bars", whole)):
                     producer.produce(settings.topic(topic), as_bytes(value), partition=n % 7 % 4)
 
@@ -330,9 +280,7 @@ def test_trades_of_arrow_frames_are_all_there(kafka_settings: Settings, influx_s
     producer = bare_producer(kafka_settings.kafka.bootstrap_servers)
     for first in (0, 350, 600):
         part = some[first : {0: 350, 350: 600, 600: 900}[first]]
-        for frame in encode_market(
-            pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4
-        ):
+        for frame in encode_market(pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4):
             assert frame.partition is not None
             producer.produce(
                 kafka_settings.topic("market"),

@@ -29,9 +29,7 @@ MINUTES = ROOT / "src" / "marketpulse" / "data" / "minutes" / "SPY.csv"
 
 @pytest.fixture(scope="module")
 def writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "dashboard_writer", ROOT / "docs" / "write_influx_dashboard.py"
-    )
+    spec = importlib.util.spec_from_file_location("dashboard_writer", ROOT / "docs" / "write_influx_dashboard.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -87,9 +85,7 @@ def stored(influx_store: InfluxStore) -> tuple[InfluxStore, int, int]:
     for table, (some, schema) in batches.items():
         whole = [{name: row.get(name) for name in schema.names} for row in some]
         sink.write(
-            SinkBatch(
-                table, TABLES[table][0], 0, 0, len(some), pa.RecordBatch.from_pylist(whole, schema=schema)
-            )
+            SinkBatch(table, TABLES[table][0], 0, 0, len(some), pa.RecordBatch.from_pylist(whole, schema=schema))
         )
     sink.flush()
     return influx_store, times[0], times[-1]
@@ -134,8 +130,5 @@ def test_the_choices_are_the_symbols_and_their_timeframes(
 ) -> None:
     store, _, _ = stored
     variables = json.loads(writer.text())["templating"]["list"]
-    found = [
-        store.server.query(v["query"].replace("$symbol", "SPY"), store.database)[0]["values"]
-        for v in variables
-    ]
+    found = [store.server.query(v["query"].replace("$symbol", "SPY"), store.database)[0]["values"] for v in variables]
     assert found == [[["symbol", "SPY"]], [["timeframe", "1m"]]]

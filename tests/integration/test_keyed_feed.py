@@ -74,9 +74,7 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_and_none_twice(
         assert child.wait(30) == 0
     found = [row for row in rows() if row["type"] == "trade"]
     told: Counter[Any] = Counter((r["symbol"], r["event_time_ns"], r["price"], r["size"]) for r in found)
-    happened: Counter[Any] = Counter(
-        (t.symbol.replace("/", "-"), t.at_ns, t.price, t.size) for t in exchange.tape
-    )
+    happened: Counter[Any] = Counter((t.symbol.replace("/", "-"), t.at_ns, t.price, t.size) for t in exchange.tape)
     assert (happened - told, told - happened) == (Counter(), Counter()), gaps_of(rows())
     assert {row["state"] for row in rows() if row["type"] == "gap"} == {"found", "healed"}
     assert KEY not in str(rows())

@@ -59,9 +59,7 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_exactly_once(
         child.send_signal(signal.SIGTERM)
         assert child.wait(30) == 0
     found = [row for row in rows() if row["type"] == "trade"]
-    assert sorted(
-        (str(r["symbol"]), int(str(r["trade_id"])), r["price"], r["size"]) for r in found
-    ) == sorted(
+    assert sorted((str(r["symbol"]), int(str(r["trade_id"])), r["price"], r["size"]) for r in found) == sorted(
         (product, number, float(price), float(size)) for product, number, _, price, size in exchange.tape
     )
     gaps = [row for row in rows() if row["type"] == "gap"]

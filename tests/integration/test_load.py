@@ -104,9 +104,7 @@ def without_place(rows: list[Row], *others: str) -> list[str]:
     found = [{k: v for k, v in row.items() if k not in left_out} for row in rows]
     for row in found:
         if row.get("timeframe") == "3t":
-            row.pop(
-                "spread", None
-            )  # of the log's last quote, and a replay writes quotes before trades near them
+            row.pop("spread", None)  # of the log's last quote, and a replay writes quotes before trades near them
     return sorted(json.dumps(row, default=str, sort_keys=True) for row in found)
 
 
@@ -146,14 +144,11 @@ def test_a_loaded_file_is_bit_for_bit_what_the_pipeline_stores_of_it(
         files = [write_lines(tmp_path / "bars.jsonl", bars)]
     else:
         files = [
-            write_lines(tmp_path / f"{s}.jsonl", [r for r in mixed_rows(200, (s,)) if "price" in r])
-            for s in SYMBOLS
+            write_lines(tmp_path / f"{s}.jsonl", [r for r in mixed_rows(200, (s,)) if "price" in r]) for s in SYMBOLS
         ]
     there, here = elsewhere(settings, "there"), elsewhere(settings, "here")
     through_the_log(there, files, "replay-history")
-    found = load(
-        here, Request([str(f) for f in files], source="replay-history", complete=True, lake_only=True)
-    )
+    found = load(here, Request([str(f) for f in files], source="replay-history", complete=True, lake_only=True))
     assert found.forming <= (len(SYMBOLS) if kind != "bars" else 0), "only bars cut by count are open"
     for table in ("trades", "quotes", *COMPUTED):
         expected = without_place(stored(there, table))
@@ -240,11 +235,7 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     for table in COMPUTED:
         assert without_place(stored(here, table)) == without_place(whole[table]), table
     market = here.topic("market")
-    seam = [
-        b
-        for b in stored(here, "bars")
-        if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None
-    ]
+    seam = [b for b in stored(here, "bars") if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None]
     assert {b["timeframe"] for b in seam} >= {"1m"}, "the bar at the file's end was completed by live trades"
     assert any(b["receipt"]["last_offset"] is not None for b in seam)
     done = pipeline.marketpulse("verify", "--format", "json")
@@ -330,9 +321,7 @@ module.load(settings, module.Request([sys.argv[1]], lake_only=True), lambda at: 
 
 
 @pytest.mark.chaos
-def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(settings: Settings, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "mixed.jsonl", mixed_rows(3_000))
     undisturbed, killed = elsewhere(settings, "undisturbed"), elsewhere(settings, "killed")
     load(undisturbed, Request([str(path)], lake_only=True))

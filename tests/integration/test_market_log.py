@@ -104,13 +104,7 @@ def test_hello_and_goodbye_stand_around_the_rows_in_every_partition(
 def test_an_event_without_a_symbol_reaches_every_partition(kafka_settings: Settings) -> None:
     body = b'{"type":"clock"}'
     batch = pa.RecordBatch.from_pydict(
-        {
-            "type": ["clock"],
-            "symbol": [None],
-            "source": [None],
-            "event_time_ns": [None],
-            "body": [body.decode()],
-        },
+        {"type": ["clock"], "symbol": [None], "source": [None], "event_time_ns": [None], "body": [body.decode()]},
         schema=EVENT,
     )
     log = KafkaMarketLog(kafka_settings, "replay", exactly_once=False)
@@ -278,9 +272,7 @@ WRITER = """
 """
 
 
-def test_a_source_killed_again_and_again_writes_every_row_once(
-    kafka_settings: Settings, tmp_path: Path
-) -> None:
+def test_a_source_killed_again_and_again_writes_every_row_once(kafka_settings: Settings, tmp_path: Path) -> None:
     here = Path(__file__).parent
     arguments = [
         str(kafka_settings.kafka.bootstrap_servers),

@@ -44,9 +44,7 @@ def moving(board: Board) -> Iterator[None]:
         step = 0
         while not stop.wait(0.1):
             step += 1
-            rows = (
-                row(f"S{i:04d}", "1m", 60, step + i / 7, bid=step / 3, ask=step / 7) for i in range(SYMBOLS)
-            )
+            rows = (row(f"S{i:04d}", "1m", 60, step + i / 7, bid=step / 3, ask=step / 7) for i in range(SYMBOLS))
             board.take(live([], *rows))
 
     thread = threading.Thread(target=trade)

@@ -163,9 +163,7 @@ def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
     with vendor(scripted(Reply.json(told))) as server:
         config = configured(tmp_path, kafka_settings, server.url)
         command = [sys.executable, "-m", "marketpulse", "produce", "alpha_vantage", "--config", str(config)]
-        ended = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-        )
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
         assert len(server.requests) == 1
     assert ended.returncode == 3
     assert "does not accept the key" in ended.stderr
@@ -179,9 +177,7 @@ def test_rows_on_a_pipe_are_in_the_log_when_it_ends(
     config = configured(tmp_path, kafka_settings, "http://127.0.0.1:1")
     table = "time,symbol,price\n" + "".join(f"{1_772_463_600 + i},S{i % 3},{i + 1}\n" for i in range(500))
     command = [sys.executable, "-m", "marketpulse", "produce", "replay", "-", "--config", str(config)]
-    ended = subprocess.run(
-        command, cwd=tmp_path, input=table, capture_output=True, text=True, timeout=240, check=False
-    )
+    ended = subprocess.run(command, cwd=tmp_path, input=table, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stderr
     prices = [r["price"] for r in committed(kafka_settings) if r["type"] == "trade"]
     assert sorted(prices) == list(range(1, 501))

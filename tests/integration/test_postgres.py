@@ -86,10 +86,7 @@ class Feed:
     """Rows for a sink, each batch behind the one before."""
 
     def __init__(self, sink: PostgresSink) -> None:
-        self.sink, self._next = (
-            sink,
-            dict.fromkeys(("market", "bars", "indicators", "alerts", "dead-letters"), 0),
-        )
+        self.sink, self._next = (sink, dict.fromkeys(("market", "bars", "indicators", "alerts", "dead-letters"), 0))
 
     def put(self, table: str, rows: list[Row], schema: pa.Schema | None = None) -> None:
         topic, known = TABLES[table]
@@ -126,9 +123,7 @@ def bar(symbol: str, timeframe: str, open_s: float, length_s: float, prices: str
 # Tables.
 
 
-def test_every_table_of_the_contract_is_there_with_its_types_and_a_key(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_every_table_of_the_contract_is_there_with_its_types_and_a_key(place: PostgresPlace, opened: Open) -> None:
     opened().resume()
     columns = {
         (c["table_name"], c["column_name"]): c["data_type"]
@@ -136,9 +131,7 @@ def test_every_table_of_the_contract_is_there_with_its_types_and_a_key(
     }  # fmt: skip
     kinds = {"string": "text", "int64": "bigint", "int32": "integer", "double": "double precision",
              "bool": "boolean", "date32[day]": "date", "list<item: string>": "ARRAY"}  # fmt: skip
-    keys = place.sql(
-        "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'p' AND conparentid = 0"
-    )
+    keys = place.sql("SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'p' AND conparentid = 0")
     for table, (_, schema) in TABLES.items():
         for field in schema:
             if field.name != "receipt":
@@ -165,12 +158,10 @@ def test_every_bit_is_kept_and_times_stand_in_both_ways(place: PostgresPlace, op
         r"\x3fd3333333333334|\x4000000000000000", r"\x0000000000000001|\x7fefffffffffffff",
         r"\x7ff8000000000000|\x8000000000000000",
     ]  # fmt: skip
-    assert place.sql(
-        'SELECT "timestamp", event_time_ns, conditions FROM marketpulse.trades WHERE "offset" = 0'
-    ) == ["2024-05-06 00:00:00.123456+00|1714953600123456789|{@,NULL,T}"]
-    assert place.sql('SELECT symbol, ingest_time_ns FROM marketpulse.trades WHERE "offset" = 2') == [
-        f"Ä/€|{2**62}"
+    assert place.sql('SELECT "timestamp", event_time_ns, conditions FROM marketpulse.trades WHERE "offset" = 0') == [
+        "2024-05-06 00:00:00.123456+00|1714953600123456789|{@,NULL,T}"
     ]
+    assert place.sql('SELECT symbol, ingest_time_ns FROM marketpulse.trades WHERE "offset" = 2') == [f"Ä/€|{2**62}"]
 
 
 def test_a_receipt_lies_flat(place: PostgresPlace, opened: Open) -> None:
@@ -195,9 +186,10 @@ def test_text_with_nul_is_stored_with_the_sign_for_it_and_the_rest_as_it_is(
         "timeframes": ["1\0m"],
     }
     feed.store("dead_letters", [letter, {**letter, "value": "plain"}], DEAD_LETTER)
-    assert [
-        row["value"] for row in place.found("SELECT value FROM marketpulse.dead_letters ORDER BY id")
-    ] == ["a␀b␀", "plain"]
+    assert [row["value"] for row in place.found("SELECT value FROM marketpulse.dead_letters ORDER BY id")] == [
+        "a␀b␀",
+        "plain",
+    ]
     assert place.sql("SELECT timeframes FROM marketpulse.dead_letters LIMIT 1") == ["{1␀m}"]
     assert place.sql("SELECT count(*) FROM marketpulse.trades") == ["1"]
     assert told.of("nul_in_text_replaced")
@@ -210,12 +202,7 @@ def test_tick_bars_that_share_their_open_time_all_stay(place: PostgresPlace, ope
         one = bar("A", "1t", MONDAY_S, 0, f"{n} {n} {n} {n} 1")
         rows.append({**one, "receipt": {**one["receipt"], "last_offset": 7 + n // 2, "last_row": n % 2}})
     feed.store("bars", rows)
-    assert place.sql("SELECT close FROM marketpulse.bars ORDER BY tick") == [
-        "0",
-        "1",
-        "2",
-        "3",
-    ]
+    assert place.sql("SELECT close FROM marketpulse.bars ORDER BY tick") == ["0", "1", "2", "3"]
 
 
 def test_an_indicator_with_a_long_name_has_a_column_of_its_own(place: PostgresPlace, opened: Open) -> None:
@@ -226,14 +213,10 @@ def test_an_indicator_with_a_long_name_has_a_column_of_its_own(place: PostgresPl
     assert sorted(v for k, v in found.items() if k.startswith(("my_", "odd"))) == [1, 2, 3]
 
 
-def test_a_revised_row_is_replaced_whole_and_an_older_one_never_comes_back(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_a_revised_row_is_replaced_whole_and_an_older_one_never_comes_back(place: PostgresPlace, opened: Open) -> None:
     feed = Feed(opened())
     head = bar("A", "1m", MONDAY_S, 60, "1 2 0.5 1.5 9")
-    feed.store(
-        "indicators", [{**head, "sma_20": 1.0, "ema_12": 2.0}], indicators_schema(["sma_20", "ema_12"])
-    )
+    feed.store("indicators", [{**head, "sma_20": 1.0, "ema_12": 2.0}], indicators_schema(["sma_20", "ema_12"]))
     feed.store("indicators", [{**head, "revision": 2, "sma_20": 3.0}], indicators_schema(["sma_20"]))
     feed.store("indicators", [{**head, "revision": 1, "sma_20": 9.0}], indicators_schema(["sma_20"]))
     assert place.sql("SELECT revision, sma_20, ema_12 FROM marketpulse.indicators") == ["2|3|"]
@@ -256,14 +239,10 @@ def test_withdrawn_alerts_are_not_seen(place: PostgresPlace, opened: Open) -> No
         ALERT,
     )
     feed.store("alerts", [alert("dip", "withdrawn", 1)], ALERT)
-    assert place.sql("SELECT rule, state, event_time FROM marketpulse.alerts") == [
-        "top|raised|2024-05-06 00:01:00+00"
-    ]
+    assert place.sql("SELECT rule, state, event_time FROM marketpulse.alerts") == ["top|raised|2024-05-06 00:01:00+00"]
 
 
-def test_offsets_that_were_removed_by_hand_double_nothing(
-    place: PostgresPlace, opened: Open, told: Told
-) -> None:
+def test_offsets_that_were_removed_by_hand_double_nothing(place: PostgresPlace, opened: Open, told: Told) -> None:
     store(opened(), end=30, cut=30)
     sink = opened()
     sink.resume()
@@ -301,11 +280,7 @@ def test_a_schema_that_was_dropped_is_filled_again(place: PostgresPlace, opened:
 def test_stock_data_takes_the_query_that_people_write(place: PostgresPlace, opened: Open) -> None:
     Feed(opened()).store(
         "trades",
-        [
-            trade("A", MONDAY_S, 10.004, 0),
-            trade("A", MONDAY_S + 1, 10.005, 1),
-            trade("B", MONDAY_S + DAY_S, 7.0, 2),
-        ],
+        [trade("A", MONDAY_S, 10.004, 0), trade("A", MONDAY_S + 1, 10.005, 1), trade("B", MONDAY_S + DAY_S, 7.0, 2)],
     )
     sql = "SET search_path = marketpulse; "
     assert place.sql(sql + "SELECT ROUND(AVG(price), 2) FROM stock_data WHERE symbol = 'A'") == ["10.00"]
@@ -352,10 +327,7 @@ def a_week(feed: Feed) -> None:
     rows = [bar(symbol, "1d", MONDAY_S + n * DAY_S, DAY_S, prices) for symbol, n, prices in days]
     today = MONDAY_S + 3 * DAY_S
     rows += [bar("A", "1m", today - 60, 60, "1 1 1 1 1")]  # in the day that has closed
-    rows += [
-        bar("A", "1m", today, 60, "99 104 98 103 10"),
-        bar("A", "1m", today + 60, 60, "103 109 102 108.9 30"),
-    ]
+    rows += [bar("A", "1m", today, 60, "99 104 98 103 10"), bar("A", "1m", today + 60, 60, "103 109 102 108.9 30")]
     feed.store("bars", rows)
 
 
@@ -370,14 +342,10 @@ def test_daily_summary_has_the_closed_days_and_the_open_one(place: PostgresPlace
     ]  # fmt: skip
 
 
-def test_gainers_and_losers_compare_the_newest_day_with_the_one_before(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_gainers_and_losers_compare_the_newest_day_with_the_one_before(place: PostgresPlace, opened: Open) -> None:
     feed = Feed(opened())
     a_week(feed)
-    feed.store(
-        "bars", [bar("NEW", "1d", MONDAY_S + 90 * DAY_S, DAY_S, "1 1 1 1 1")]
-    )  # nothing to compare with yet
+    feed.store("bars", [bar("NEW", "1d", MONDAY_S + 90 * DAY_S, DAY_S, "1 1 1 1 1")])  # nothing to compare with yet
     sql = "SELECT rank, symbol, date, round(change_percent::numeric, 9), direction FROM marketpulse.gainers_losers"
     assert place.sql(sql) == ["1|A|2024-05-09|10.000000000|gainer", "2|B|2024-05-08|-20.000000000|loser"]
     assert place.sql("SELECT symbol FROM marketpulse.gainers") == ["A"]
@@ -420,9 +388,7 @@ def test_the_reader_reads_everything_and_writes_nothing(place: PostgresPlace, op
         place.sql(f"ALTER ROLE {USER} NOCREATEROLE")
 
 
-def test_who_may_not_make_the_reader_is_told_what_would(
-    place: PostgresPlace, opened: Open, told: Told
-) -> None:
+def test_who_may_not_make_the_reader_is_told_what_would(place: PostgresPlace, opened: Open, told: Told) -> None:
     reader = f'odd "{place.database}'
     Feed(opened(reader_role=reader)).store("trades", [trade("A", MONDAY_S, 1.5, 0)])
     (entry,) = told.of("reader_role_is_missing")
@@ -525,22 +491,12 @@ def test_rows_lie_in_the_partition_of_their_time_and_old_ones_in_the_default(
     there = place.sql(
         "SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'marketpulse.trades'::regclass ORDER BY 1"
     )
-    assert there == [
-        "trades_default",
-        "trades_p20240429",
-        "trades_p20240506",
-        "trades_p20240513",
-        "trades_p20240520",
-    ]
+    assert there == ["trades_default", "trades_p20240429", "trades_p20240506", "trades_p20240513", "trades_p20240520"]
 
 
-def test_a_partition_takes_the_rows_that_waited_in_the_default_one(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_a_partition_takes_the_rows_that_waited_in_the_default_one(place: PostgresPlace, opened: Open) -> None:
     feed = Feed(opened(MONDAY_S))
-    feed.store(
-        "trades", [trade("A", MONDAY_S + 60 * DAY_S, 1.0, 0), trade("A", MONDAY_S + 200 * DAY_S, 1.0, 1)]
-    )
+    feed.store("trades", [trade("A", MONDAY_S + 60 * DAY_S, 1.0, 0), trade("A", MONDAY_S + 200 * DAY_S, 1.0, 1)])
     assert partitions(place, "trades") == {"marketpulse.trades_default": 2}
     feed.sink = opened(MONDAY_S + 60 * DAY_S)
     feed.sink.resume()
@@ -572,9 +528,7 @@ def test_a_long_query_keeps_no_rows_waiting_for_their_partition(
     assert partitions(place, "trades")["marketpulse.trades_p20240610"] == 2
 
 
-def test_another_length_of_partitions_goes_beside_those_that_are_there(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_another_length_of_partitions_goes_beside_those_that_are_there(place: PostgresPlace, opened: Open) -> None:
     feed = Feed(opened(MONDAY_S))
     feed.store("trades", [trade("A", MONDAY_S, 1.0, 0)])
     feed.sink = opened(MONDAY_S + 14 * DAY_S, partition="day")
@@ -600,12 +554,8 @@ def test_what_is_older_than_the_retention_is_dropped(place: PostgresPlace, opene
     feed = Feed(opened(MONDAY_S))
     for table in ("trades", "quotes"):
         name = {"trades": "trade", "quotes": "quote"}[table]
-        feed.store(
-            table, [{**trade("A", MONDAY_S - n * DAY_S, 1.0, n), "type": name} for n in (0, 20, 300, 4_000)]
-        )
-    feed.store(
-        "events", [{**trade("A", MONDAY_S - n * DAY_S, 1.0, n), "type": "halt", "body": "{}"} for n in (0, 4)]
-    )
+        feed.store(table, [{**trade("A", MONDAY_S - n * DAY_S, 1.0, n), "type": name} for n in (0, 20, 300, 4_000)])
+    feed.store("events", [{**trade("A", MONDAY_S - n * DAY_S, 1.0, n), "type": "halt", "body": "{}"} for n in (0, 4)])
     feed.sink = opened(MONDAY_S, retention_days={"trades": 10, "events": 3})
     feed.sink.resume()
     feed.store("bars", [bar("A", "1m", MONDAY_S, 60, "1 1 1 1 1")])
@@ -624,9 +574,7 @@ def test_what_is_missing_is_told_with_the_statement_to_run(place: PostgresPlace,
     server = place.server
     wanted = {
         server.url("nothing_here"): 'CREATE DATABASE "nothing_here" OWNER "marketpulse";',
-        server.url(place.database, "postgres").replace(
-            "postgres@", "nobody_there@"
-        ): "password authentication failed",
+        server.url(place.database, "postgres").replace("postgres@", "nobody_there@"): "password authentication failed",
     }
     for url, told in wanted.items():
         with pytest.raises(Fatal) as caught:
@@ -637,9 +585,7 @@ def test_what_is_missing_is_told_with_the_statement_to_run(place: PostgresPlace,
     with pytest.raises(Fatal, match="MARKETPULSE_SINKS__POSTGRES__PASSWORD"):
         opened(password=None).resume()
     place.sql(f"ALTER DATABASE {place.database} OWNER TO postgres")
-    with pytest.raises(
-        Fatal, match=f'GRANT CREATE, TEMPORARY ON DATABASE "{place.database}" TO "marketpulse";'
-    ):
+    with pytest.raises(Fatal, match=f'GRANT CREATE, TEMPORARY ON DATABASE "{place.database}" TO "marketpulse";'):
         opened().resume()
     place.sql(f"GRANT CREATE, TEMPORARY ON DATABASE {place.database} TO {USER}")
     store(opened(), end=10, cut=10)
@@ -663,14 +609,10 @@ def test_a_full_disk_is_waited_for(place: PostgresPlace, opened: Open) -> None:
     assert place.sql("SELECT count(*) FROM marketpulse.bars WHERE receipt_first_offset >= 10") == ["8"]
 
 
-def test_a_statement_that_waits_too_long_is_given_up_and_tried_again(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_a_statement_that_waits_too_long_is_given_up_and_tried_again(place: PostgresPlace, opened: Open) -> None:
     sink = opened(timeout_s=1)
     store(sink, end=10, cut=10)
-    holder = threading.Thread(
-        target=place.sql, args=("BEGIN; LOCK TABLE marketpulse.bars; SELECT pg_sleep(4)",)
-    )
+    holder = threading.Thread(target=place.sql, args=("BEGIN; LOCK TABLE marketpulse.bars; SELECT pg_sleep(4)",))
     holder.start()
     while place.sql(
         "SELECT count(*) FROM pg_locks WHERE relation = 'marketpulse.bars'::regclass AND mode = 'AccessExclusiveLock' AND granted"
@@ -704,9 +646,7 @@ def test_a_server_that_hangs_is_noticed(opened: Open, monkeypatch: pytest.Monkey
         server.close()
 
 
-def test_a_connection_that_is_cut_while_rows_are_stored_doubles_nothing(
-    place: PostgresPlace, opened: Open
-) -> None:
+def test_a_connection_that_is_cut_while_rows_are_stored_doubles_nothing(place: PostgresPlace, opened: Open) -> None:
     sink, stop = opened(), threading.Event()
 
     def cut() -> None:

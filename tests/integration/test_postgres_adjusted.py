@@ -101,9 +101,7 @@ def test_everything_that_may_be_told_reads_as_in_the_lake(
     tmp_path: Path,
 ) -> None:
     hour = 3_600 * 10**9
-    put(
-        "bars", [bar(day, 61.3 + day, symbol) for day in range(0, 12, 2) for symbol in ("MSFT", "AAPL", "KO")]
-    )
+    put("bars", [bar(day, 61.3 + day, symbol) for day in range(0, 12, 2) for symbol in ("MSFT", "AAPL", "KO")])
     put(
         "bars",
         [

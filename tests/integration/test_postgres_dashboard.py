@@ -69,9 +69,7 @@ def as_grafana_asks(sql: str, first_ns: int, last_ns: int) -> str:
         rf"\1 BETWEEN to_timestamp({first_ns / 1e9:.3f}) AND to_timestamp({last_ns / 1e9:.3f})",
         sql,
     )
-    sql = re.sub(
-        r"\$__timeGroupAlias\((\w+), \$__interval\)", r'floor(extract(epoch from \1)/300)*300 AS "time"', sql
-    )
+    sql = re.sub(r"\$__timeGroupAlias\((\w+), \$__interval\)", r'floor(extract(epoch from \1)/300)*300 AS "time"', sql)
     assert "$" not in sql
     return sql
 

@@ -56,9 +56,7 @@ class Running:
     """The process's work in a thread of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self._life = Lifecycle(
-            "process", threading.Event(), Health(), settings.data_dir / "run" / "process.json", 0
-        )
+        self._life = Lifecycle("process", threading.Event(), Health(), settings.data_dir / "run" / "process.json", 0)
         self._done = ThreadPoolExecutor(1).submit(run, settings, self._life)
 
     def stop(self) -> None:
@@ -68,9 +66,7 @@ class Running:
 
 @pytest.fixture
 def settings(kafka_settings: Settings) -> Settings:
-    engine = kafka_settings.engine.model_copy(
-        update={"timeframes": ("1s", "1m"), "indicators": "sma(2),vwap"}
-    )
+    engine = kafka_settings.engine.model_copy(update={"timeframes": ("1s", "1m"), "indicators": "sma(2),vwap"})
     return kafka_settings.model_copy(update={"engine": engine})
 
 
@@ -82,12 +78,7 @@ def worker(settings: Settings) -> Iterator[Running]:
 
 
 def test_the_worked_example_written_by_a_bare_client_gives_exactly_its_rows(settings: Settings) -> None:
-    rows = [
-        trade("AAA", 10.2, 5, 1),
-        trade("AAA", 10.9, 7, 3),
-        trade("AAA", 12.5, 6, 2),
-        trade("AAA", 10.4, 4, 1),
-    ]
+    rows = [trade("AAA", 10.2, 5, 1), trade("AAA", 10.9, 7, 3), trade("AAA", 12.5, 6, 2), trade("AAA", 10.4, 4, 1)]
     late = [trade("AAA", 11.5, 9, 1), trade("AAA", 10.95, 8, 5)]
     write(settings, [*rows, heartbeat(13.0), *late, heartbeat(13.5)])
     running = Running(settings)
@@ -132,9 +123,7 @@ def test_quotes_give_their_values_at_each_close_and_in_live_rows(settings: Setti
     }  # fmt: skip
 
 
-def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(
-    settings: Settings, worker: Running
-) -> None:
+def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(settings: Settings, worker: Running) -> None:
     write(settings, [HELLO, *(trade("AAA", t, 10 + t, 1) for t in range(4)), heartbeat(4)])
     rows = [r for r in read(settings, "indicators", 4) if r["timeframe"] == "1s"]
     assert [(r["close"], r["sma_2"], r["vwap"]) for r in rows] == [
@@ -147,9 +136,7 @@ def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(
 
 def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Settings, worker: Running) -> None:
     bad = trade("AAA", 1, 0, 1)
-    write(
-        settings, [HELLO, b"not json", bad, trade("AAA", 5, 10, 1), heartbeat(1_000), trade("AAA", 2, 10, 1)]
-    )
+    write(settings, [HELLO, b"not json", bad, trade("AAA", 5, 10, 1), heartbeat(1_000), trade("AAA", 2, 10, 1)])
     letters = read(settings, "dead-letters", 3)
     assert [(d["reason"], d["partition"], d["offset"]) for d in letters if d["reason"] == "not_json"] == [
         ("not_json", 0, 1)
@@ -196,9 +183,7 @@ def test_a_flood_of_symbols_beyond_the_cap_is_set_aside_and_the_known_ones_go_on
     assert [(b["symbol"], b["timeframe"], b["volume"]) for b in bars] == [("AAA", "1s", 3), ("AAA", "1m", 3)]
 
 
-def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_never_stopped(
-    settings: Settings,
-) -> None:
+def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_never_stopped(settings: Settings) -> None:
     first = Running(settings)
     write(settings, [HELLO, trade("AAA", 1, 10, 1), trade("AAA", 2, 11, 1), heartbeat(2.5)])
     assert len(read(settings, "bars", 1)) == 1
@@ -207,11 +192,7 @@ def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_neve
     second = Running(settings)
     bars = read(settings, "bars", 3)
     second.stop()
-    assert [(b["timeframe"], b["close"], b["volume"]) for b in bars] == [
-        ("1s", 10, 1),
-        ("1s", 12, 5),
-        ("1m", 12, 6),
-    ]
+    assert [(b["timeframe"], b["close"], b["volume"]) for b in bars] == [("1s", 10, 1), ("1s", 12, 5), ("1m", 12, 6)]
     values = read(settings, "indicators", 3)
     assert [r["sma_2"] for r in values if r["timeframe"] == "1s"] == [None, 11]
 
@@ -248,9 +229,7 @@ def test_a_long_silence_is_filled_in_several_commits_and_a_fault_between_them_do
     assert offsets.count(5) > 2, "the heartbeat's bars came in one commit"
     for found in (bars, values):
         places = [(row["symbol"], (row["open_time_ns"] - at(0)) // 10**9) for row in found]
-        assert sorted(places) == [
-            (symbol, second) for symbol in ("AAA", "BBB", "CCC") for second in range(hours)
-        ]
+        assert sorted(places) == [(symbol, second) for symbol in ("AAA", "BBB", "CCC") for second in range(hours)]
     assert [r["sma_2"] for r in values if r["symbol"] == "BBB"] == [None] + [10] * (hours - 1)
     assert [letter["offset"] for letter in letters] == [4]
 
@@ -267,14 +246,7 @@ def test_the_pipelines_clock_closes_bars_of_a_dead_source(settings: Settings) ->
     running = Running(settings.model_copy(update={"engine": engine}))
     now = time.time_ns()
     live = {**HELLO, "mode": "live"}
-    record = {
-        "type": "trade",
-        "symbol": "AAA",
-        "source": "test",
-        "event_time_ns": now,
-        "price": 10,
-        "size": 1,
-    }
+    record = {"type": "trade", "symbol": "AAA", "source": "test", "event_time_ns": now, "price": 10, "size": 1}
     write(settings, [live, record])
     (bar,) = [b for b in read(settings, "bars", 1) if b["timeframe"] == "1s"]
     running.stop()

@@ -154,9 +154,7 @@ def test_foreign_avro_arrives_as_trades_and_goes_on_behind_what_it_had(
     def value(i: int) -> bytes:
         stream = io.BytesIO(b"\0\0\0\0\1")
         stream.seek(0, io.SEEK_END)
-        fastavro.schemaless_writer(
-            stream, schema, {"sym": f"S{i % 3}", "px": i + 0.5, "at": 1_600_000_000_000 + i}
-        )
+        fastavro.schemaless_writer(stream, schema, {"sym": f"S{i % 3}", "px": i + 0.5, "at": 1_600_000_000_000 + i})
         return stream.getvalue()
 
     mapping = Mapping(columns={"symbol": "sym", "price": "px", "time": "at"})

@@ -27,14 +27,7 @@ T0 = 1_768_600_000_000_000_000
 
 def trades(count: int, symbol: str = "AAA", first: int = 0) -> pa.RecordBatch:
     rows = [
-        {
-            "type": "trade",
-            "symbol": symbol,
-            "source": "t",
-            "event_time_ns": T0 + i,
-            "price": 1.0 + i,
-            "size": 1.0,
-        }
+        {"type": "trade", "symbol": symbol, "source": "t", "event_time_ns": T0 + i, "price": 1.0 + i, "size": 1.0}
         for i in range(first, first + count)
     ]
     return pa.RecordBatch.from_pylist(rows, schema=TRADE)
@@ -91,9 +84,7 @@ class Writer:
         assert self._producer.flush(10) == 0
 
 
-def collect(
-    reader: TableReader, done: Callable[[list[SinkBatch]], bool], seconds: float = 20
-) -> list[SinkBatch]:
+def collect(reader: TableReader, done: Callable[[list[SinkBatch]], bool], seconds: float = 20) -> list[SinkBatch]:
     batches: list[SinkBatch] = []
     end = time.monotonic() + seconds
     while not done(batches) and time.monotonic() < end:
@@ -156,9 +147,7 @@ def test_a_reader_starts_where_the_store_stands_and_refused_records_only_move_th
 ) -> None:
     writer = Writer(kafka_settings)
     writer.market(trades(6))
-    place = next(
-        b for b in collect(reader_of(["trades"], group="probe"), has("trades", 6)) if b.rows.num_rows
-    )
+    place = next(b for b in collect(reader_of(["trades"], group="probe"), has("trades", 6)) if b.rows.num_rows)
     BareTopic.of(kafka_settings).write([b"not json"], place.partition)
     start = {(place.topic, place.partition): 4}
     batches = collect(
@@ -215,9 +204,7 @@ def test_what_is_held_is_flushed_before_partitions_move_and_positions_are_asked_
     first.commit()
 
 
-def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(
-    kafka_settings: Settings,
-) -> None:
+def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(kafka_settings: Settings) -> None:
     def fails() -> None:
         raise Retryable("the store is away")
 
@@ -269,13 +256,7 @@ def test_the_feed_begins_where_the_stored_rows_end_or_as_far_back_as_is_bearable
     (place,) = [(t, p) for (t, p), end in _ends(kafka_settings).items() if end]
     monkeypatch.setattr(feed_module, "_BACK_PER_BAR", 1)
     monkeypatch.setattr(feed_module, "_BACK_MAX", 4 * 30)
-    for stored, wanted in (
-        ({}, 30),
-        ({place: 39}, 5),
-        ({place: 20}, 20),
-        ({place: 2}, 30),
-        ({place: 99}, 30),
-    ):
+    for stored, wanted in (({}, 30), ({place: 39}, 5), ({place: 20}, 20), ({place: 2}, 30), ({place: 99}, 30)):
         feed = KafkaLiveFeed(kafka_settings, history=5, stored=stored)
         try:
             assert sum(b.rows.num_rows for b in feed_rows(feed, 40, seconds=3)) == wanted, stored
@@ -298,12 +279,7 @@ def test_the_feed_counts_records_and_the_engines_lag(kafka_settings: Settings) -
         while not (stats := feed.stats()).broker_reachable or stats.market_records < 7:
             assert time.monotonic() < end, stats
             time.sleep(0.1)
-        assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (
-            7,
-            3,
-            0,
-            7,
-        )
+        assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (7, 3, 0, 7)
         began = time.monotonic()
         feed.stats()
         assert time.monotonic() - began < 0.5
@@ -319,12 +295,7 @@ def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settin
     rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
     good = [r for r in rows if "unreadable" not in r]
     assert sorted(r["price"] for r in good) == [1.0, 2.0, 3.0, 4.0]
-    assert [(r["offset"], r["row"]) for r in sorted(good, key=lambda r: r["price"])] == [
-        (0, 0),
-        (1, 0),
-        (2, 0),
-        (2, 1),
-    ]
+    assert [(r["offset"], r["row"]) for r in sorted(good, key=lambda r: r["price"])] == [(0, 0), (1, 0), (2, 0), (2, 1)]
     assert [r["value"] for r in rows if "unreadable" in r] == ["\\xffnot json"]
     assert len(list(tail(kafka_settings, "market", from_beginning=True, limit=3))) == 3
     with pytest.raises(Fatal, match="there is no topic"):
@@ -332,11 +303,7 @@ def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settin
 
 
 def test_an_event_without_a_symbol_goes_into_every_partition(kafka_settings: Settings) -> None:
-    hello = {
-        "type": "hello",
-        "source": "t",
-        "body": '{"type":"hello","source":"t","mode":"live","run_id":"1"}',
-    }
+    hello = {"type": "hello", "source": "t", "body": '{"type":"hello","source":"t","mode":"live","run_id":"1"}'}
     Writer(kafka_settings).market(pa.RecordBatch.from_pylist([hello], schema=EVENT))
     rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
     assert sorted(r["partition"] for r in rows) == [0, 1, 2, 3]

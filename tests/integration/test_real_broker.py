@@ -52,12 +52,7 @@ def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
 def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
     """The first values of a topic, through a consumer group."""
     consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "reader",
-            "auto.offset.reset": "earliest",
-            "log_level": 0,
-        }
+        {"bootstrap.servers": bootstrap, "group.id": "reader", "auto.offset.reset": "earliest", "log_level": 0}
     )
     consumer.subscribe([topic])
     found: list[bytes | None] = []

@@ -16,9 +16,7 @@ pytestmark = pytest.mark.integration
 
 def settings_of(admin: AdminClient, topic: str) -> dict[str, str | None]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    return {
-        name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(10).items()
-    }
+    return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(10).items()}
 
 
 def test_every_topic_is_on_the_broker_as_declared(kafka_settings: Settings, broker: EmbeddedBroker) -> None:
@@ -37,9 +35,7 @@ def test_every_topic_is_on_the_broker_as_declared(kafka_settings: Settings, brok
 def test_an_existing_topic_that_differs_is_reported_and_left_alone(
     kafka_settings: Settings, broker: EmbeddedBroker
 ) -> None:
-    kafka = kafka_settings.kafka.model_copy(
-        update={"topic_prefix": f"{kafka_settings.kafka.topic_prefix}other-"}
-    )
+    kafka = kafka_settings.kafka.model_copy(update={"topic_prefix": f"{kafka_settings.kafka.topic_prefix}other-"})
     settings = kafka_settings.model_copy(update={"kafka": kafka})
     market = settings.topic("market")
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
@@ -61,9 +57,7 @@ def test_an_existing_topic_that_differs_is_reported_and_left_alone(
         done.result(10)
 
 
-def test_more_replicas_than_brokers_says_which_setting(
-    broker: EmbeddedBroker, kafka_settings: Settings
-) -> None:
+def test_more_replicas_than_brokers_says_which_setting(broker: EmbeddedBroker, kafka_settings: Settings) -> None:
     kafka = kafka_settings.kafka.model_copy(update={"topic_prefix": "replicas-", "replication_factor": 3})
     with pytest.raises(Fatal, match=r"kafka\.replication_factor"):
         ensure_topics(kafka_settings.model_copy(update={"kafka": kafka}))

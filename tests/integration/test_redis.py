@@ -138,9 +138,7 @@ def test_a_series_keeps_its_newest_bars_in_order_and_the_latest_as_a_hash(valkey
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_revision_replaces_its_bar_and_the_latest_follows_what_is_left(
-    place: Place, together: bool
-) -> None:
+def test_a_revision_replaces_its_bar_and_the_latest_follows_what_is_left(place: Place, together: bool) -> None:
     bars = [row("A", "1m", 60 * i, float(i)) for i in range(4)]
     changes = [{**bars[1], "close": 1.25, "revision": 1}, withdrawn(bars[3]), withdrawn(bars[2])]
     for some in ([*bars, *changes],) if together else (bars, *([c] for c in changes)):
@@ -176,9 +174,7 @@ def alert(state: str, time_s: int, revision: int = 0, rule: str = "dip") -> Row:
     return {**head, **times, "state": state, "late": False, "value": 1.0, "revision": revision}
 
 
-def test_an_alert_is_active_from_its_raise_to_its_clearing_and_follows_what_is_withdrawn(
-    place: Place,
-) -> None:
+def test_an_alert_is_active_from_its_raise_to_its_clearing_and_follows_what_is_withdrawn(place: Place) -> None:
     def active() -> dict[str, int]:
         found = place.client.hgetall(place.keys.alerts)
         return {name: json.loads(text)["event_time_ns"] // 10**9 for name, text in found.items()}
@@ -216,9 +212,7 @@ def test_the_days_rankings_are_what_a_hand_calculation_gives(place: Place) -> No
 
 def test_revisions_and_late_bars_move_the_rankings(place: Place) -> None:
     first = minute("A", 0, 101.0, 110.0, 10.0, 105.0)
-    place.store(
-        "bars", row("A", "1d", TODAY_S - DAY_S, 100.0), first, minute("A", 5, 109.0, 104.0, 5.0, 106.0)
-    )
+    place.store("bars", row("A", "1d", TODAY_S - DAY_S, 100.0), first, minute("A", 5, 109.0, 104.0, 5.0, 106.0))
     place.store("bars", {**first, "high": 105.0, "volume": 12.0, "vwap": 104.0, "revision": 1})
     assert place.ranking("volume") == [("A", 17.0)]
     assert place.ranking("value") == [("A", 104.0 * 12 + 106 * 5)]
@@ -264,13 +258,7 @@ def stream(seed: int) -> list[Row]:
             key = symbol, "1m", at["open_time_ns"]
             revision = told[key]["revision"] + 1 if key in told else 0
             close = chance.uniform(5, 15)
-            prices = {
-                "open": close - 1,
-                "high": close + 1,
-                "low": close - 2,
-                "close": close,
-                "vwap": close * 1.01,
-            }
+            prices = {"open": close - 1, "high": close + 1, "low": close - 2, "close": close, "vwap": close * 1.01}
             new = {**at, **prices, "volume": chance.uniform(0, 9), "revision": revision}
             told[key] = new
             out.append(new)
@@ -298,9 +286,7 @@ def content(place: Place) -> dict[str, Any]:
         elif kind == "hash":
             found[name] = client.hgetall(key)
         else:
-            found[name] = (
-                client.smembers(key) if kind == "set" else client.zrange(key, 0, -1, withscores=True)
-            )
+            found[name] = client.smembers(key) if kind == "set" else client.zrange(key, 0, -1, withscores=True)
     return found
 
 
@@ -329,20 +315,10 @@ def test_what_is_not_written_again_expires_and_what_is_asked_for_ever_stays(valk
     )  # fmt: skip
     for table, one in everything:
         place.store(table, one)
-    stay = {
-        place.keys.offsets,
-        place.keys.timeframes,
-        place.keys.alerts,
-        place.keys.days,
-        place.keys.symbols("1m"),
-    }
-    left = {
-        key: place.client.ttl(key) for key in place.client.scan_iter(f"{place.settings.prefix}*", count=1_000)
-    }
+    stay = {place.keys.offsets, place.keys.timeframes, place.keys.alerts, place.keys.days, place.keys.symbols("1m")}
+    left = {key: place.client.ttl(key) for key in place.client.scan_iter(f"{place.settings.prefix}*", count=1_000)}
     assert {key for key, seconds in left.items() if seconds == -1} == stay
-    assert {seconds for key, seconds in left.items() if key not in stay} <= set(
-        range(12 * 3_600 - 60, 12 * 3_600 + 1)
-    )
+    assert {seconds for key, seconds in left.items() if key not in stay} <= set(range(12 * 3_600 - 60, 12 * 3_600 + 1))
     place = Place(valkey, expire="never")
     place.store("trades", trade("A", 1, 1.0))
     assert place.client.ttl(place.keys.price("A")) == -1
@@ -445,9 +421,7 @@ def test_a_user_without_permission_or_without_password_is_told_what_is_missing(v
     reader = RecentRowsOfRedis(Settings(sinks={"redis": allowed.settings}), 10)
     assert reader.positions() == {("market", 0): 1, ("bars", 0): 2, ("alerts", 0): 1}
     assert [batch.rows.num_rows for batch in reader.batches()] == [1, 1]
-    assert "a login is needed: set MARKETPULSE_SINKS__REDIS__PASSWORD" in fault(
-        Place(valkey, password=None), Fatal
-    )
+    assert "a login is needed: set MARKETPULSE_SINKS__REDIS__PASSWORD" in fault(Place(valkey, password=None), Fatal)
 
 
 def test_a_key_that_holds_something_else_and_a_cluster_are_refused(

@@ -31,10 +31,7 @@ def trade(n: int) -> dict[str, Any]:
 
 
 def bar(n: int) -> dict[str, Any]:
-    return {
-        **row(f"S{n % 5}", "1m", T0_S + 60 * n, 1.0 / (n + 1), volume=0.1 * n),
-        "session_date": "2024-05-01",
-    }
+    return {**row(f"S{n % 5}", "1m", T0_S + 60 * n, 1.0 / (n + 1), volume=0.1 * n), "session_date": "2024-05-01"}
 
 
 class SinkRedis:

@@ -25,14 +25,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(200), pytest.mark.use
 
 def trade(symbol: str, price: float, source: str, back_s: float = 0.0) -> dict[str, Any]:
     at = time.time_ns() - int(back_s * 1e9)
-    return {
-        "type": "trade",
-        "symbol": symbol,
-        "source": source,
-        "event_time_ns": at,
-        "price": price,
-        "size": 1.0,
-    }
+    return {"type": "trade", "symbol": symbol, "source": source, "event_time_ns": at, "price": price, "size": 1.0}
 
 
 @pytest.fixture
@@ -92,11 +85,7 @@ def test_where_sources_compete_their_own_topic_is_heard(settings: Settings) -> N
 def test_what_lies_further_back_than_is_read_is_left_out(settings: Settings) -> None:
     BareTopic.of(settings).write([orjson.dumps(trade("AAA", 1.0, "feed")) for _ in range(100)])
     few = settings.model_copy(
-        update={
-            "scorecard": settings.scorecard.model_copy(
-                update={"catch_up_records": 10 * settings.kafka.partitions}
-            )
-        }
+        update={"scorecard": settings.scorecard.model_copy(update={"catch_up_records": 10 * settings.kafka.partitions})}
     )
     assert row(heard(few), "feed")["rows"]["trade"] == 10
 

@@ -87,9 +87,7 @@ def shown(url: str, timeframe: str, newest_s: int) -> list[dict[str, Any]]:
     deadline = time.monotonic() + 20
     while True:
         answer = httpx.get(
-            url + "api/bars",
-            params={"symbol": "AAA", "timeframe": timeframe, "limit": HISTORY},
-            timeout=60,
+            url + "api/bars", params={"symbol": "AAA", "timeframe": timeframe, "limit": HISTORY}, timeout=60
         ).json()
         rows = [dict(zip(answer["columns"], r, strict=True)) for r in answer.get("rows", ())]
         if rows and rows[-1]["open_time_ms"] == (T0_S + newest_s) * 1_000 and rows[-1]["sma_2"] is not None:

@@ -187,17 +187,13 @@ def test_killed_at_random_moments_the_lake_is_the_topic_row_for_row(
     assert_lake_is_the_topics(kafka_settings, lake)
 
     query = LakeQuery(kafka_settings)
-    trades = query.run(
-        'SELECT count(*) AS n, count(DISTINCT (partition, "offset")) AS d FROM trades'
-    ).to_pylist()
+    trades = query.run('SELECT count(*) AS n, count(DISTINCT (partition, "offset")) AS d FROM trades').to_pylist()
     query.close()
     n = sum(row["type"] == "trade" for row in rows(BareTopic.of(kafka_settings).committed()))
     assert trades == [{"n": n, "d": n}]
 
 
-def test_partitions_that_move_between_processes_are_stored_once(
-    kafka_settings: Settings, lake: SinkProcesses
-) -> None:
+def test_partitions_that_move_between_processes_are_stored_once(kafka_settings: Settings, lake: SinkProcesses) -> None:
     writer = Writer(kafka_settings)
     first = lake.start()
     writer.write(4, 100)

@@ -61,9 +61,7 @@ class Reader:
             "enable.auto.commit": False, "log_level": 0,
         })  # fmt: skip
         partitions = range(settings.kafka.partitions)
-        self.consumer.assign(
-            [TopicPartition(settings.topic("market"), p, OFFSET_BEGINNING) for p in partitions]
-        )
+        self.consumer.assign([TopicPartition(settings.topic("market"), p, OFFSET_BEGINNING) for p in partitions])
         self.count = 0
 
     def trades(self) -> int:
@@ -76,9 +74,7 @@ class Reader:
 def test_a_dead_broker_and_a_feed_that_is_killed_meanwhile_leave_every_trade_once(
     tmp_path: Path, broker_cache: Path
 ) -> None:
-    own = Settings(
-        data_dir=tmp_path / "own", cache_dir=broker_cache, broker={"heap_mb": 192}, kafka={"partitions": 3}
-    )
+    own = Settings(data_dir=tmp_path / "own", cache_dir=broker_cache, broker={"heap_mb": 192}, kafka={"partitions": 3})
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
     exchange = Exchange("coinbase", PRODUCTS, 60_000, seed=5, every_s=0.004)
     with EmbeddedBroker(own) as broker, running(exchange):
@@ -126,9 +122,9 @@ def test_a_dead_broker_and_a_feed_that_is_killed_meanwhile_leave_every_trade_onc
         found = [record.row for record in BareTopic.of(settings, "market").committed()]
     trades = [row for row in found if row["type"] == "trade"]
     happened = exchange.known()
-    assert sorted(
-        (str(r["symbol"]), int(str(r["trade_id"])), r["price"], r["size"]) for r in trades
-    ) == sorted((product, number, float(price), float(size)) for product, number, _, price, size in happened)
+    assert sorted((str(r["symbol"]), int(str(r["trade_id"])), r["price"], r["size"]) for r in trades) == sorted(
+        (product, number, float(price), float(size)) for product, number, _, price, size in happened
+    )
     asked_for = {
         (str(row["symbol"]), number)
         for row in found

@@ -90,10 +90,7 @@ def test_the_client_raises_what_a_callback_raised_as_it_is(kafka_settings: Setti
 
     consumer = Consumer({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers, "group.id": "g" + call})
     consumer.subscribe([kafka_settings.topic("market")], on_assign=assigned)
-    ask: Callable[[], object] = {
-        "poll": lambda: consumer.poll(0.1),
-        "consume": lambda: consumer.consume(10, 0.1),
-    }[call]
+    ask: Callable[[], object] = {"poll": lambda: consumer.poll(0.1), "consume": lambda: consumer.consume(10, 0.1)}[call]
     with pytest.raises(Sentinel) as caught:
         ask_for(30, ask)
     assert caught.value is sentinel
@@ -190,9 +187,7 @@ def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_
     assert not worker.log.in_transaction
 
 
-def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(
-    kafka_settings: Settings,
-) -> None:
+def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(kafka_settings: Settings) -> None:
     BareTopic.of(kafka_settings).write([b"1", b"2", b"3"])
     with member(kafka_settings) as worker:
         worker.on_take = Retryable("its state cannot be read")

@@ -66,10 +66,7 @@ def test_every_killed_child_comes_back_and_the_lake_has_every_row_once(up: Up) -
     for name in CHILDREN:
         assert f"{name} ended with SIGKILL; starting it again" in said
         assert f"{name} is back" in said
-    for table, key in (
-        ("trades", 'partition, "offset", row'),
-        ("bars", "symbol, timeframe, open_time_ns, revision"),
-    ):
+    for table, key in (("trades", 'partition, "offset", row'), ("bars", "symbol, timeframe, open_time_ns, revision")):
         found = up.rows(f"SELECT count(*) AS n, count(DISTINCT ({key})) AS d FROM {table}")[0]  # noqa: S608
         assert found["n"] == found["d"] > 0, table
 
@@ -117,9 +114,7 @@ def stored(up: Up, table: str) -> bool:
     return bool(up.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608
 
 
-def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_once(
-    up: Up, small_disk: Path
-) -> None:
+def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_once(up: Up, small_disk: Path) -> None:
     up.data_dir = small_disk / "data"
     up.environment["MARKETPULSE_DATA_DIR"] = str(up.data_dir)
     up.start()
@@ -136,16 +131,11 @@ def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_on
     up.until("the lake has rows", lambda: stored(up, "trades") and stored(up, "bars"))
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0, up.said()
-    for table, key in (
-        ("trades", 'partition, "offset", row'),
-        ("bars", "symbol, timeframe, open_time_ns, revision"),
-    ):
+    for table, key in (("trades", 'partition, "offset", row'), ("bars", "symbol, timeframe, open_time_ns, revision")):
         found = up.rows(f"SELECT count(*) AS n, count(DISTINCT ({key})) AS d FROM {table}")[0]  # noqa: S608
         assert found["n"] == found["d"] > 0, table
     fill(small_disk)
-    refused = subprocess.run(
-        up.command(), capture_output=True, text=True, env=up.environment, timeout=60, check=False
-    )
+    refused = subprocess.run(up.command(), capture_output=True, text=True, env=up.environment, timeout=60, check=False)
     assert refused.returncode == 1
     assert "is full" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -154,9 +144,7 @@ def test_on_a_full_disk_everything_rests_and_goes_on_by_itself_with_every_row_on
 def test_a_second_up_on_the_same_data_is_refused_with_a_clear_message(up: Up) -> None:
     up.start()
     up.until("the first one runs", lambda: (up.data_dir / "run" / "up.lock").is_file())
-    second = subprocess.run(
-        up.command(), capture_output=True, text=True, env=up.environment, timeout=60, check=False
-    )
+    second = subprocess.run(up.command(), capture_output=True, text=True, env=up.environment, timeout=60, check=False)
     assert second.returncode == 1
     assert f"already runs on {up.data_dir} (process {up.process.pid})" in second.stderr
     assert "Traceback" not in second.stderr

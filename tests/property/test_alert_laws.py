@@ -7,16 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from hypothesis import given
-from hypothesis.strategies import (
-    DrawFn,
-    SearchStrategy,
-    composite,
-    integers,
-    lists,
-    none,
-    sampled_from,
-    tuples,
-)
+from hypothesis.strategies import DrawFn, SearchStrategy, composite, integers, lists, none, sampled_from, tuples
 
 from alert_oracle import OracleRule, Row, Tree, happened
 from alert_rows import MINUTE
@@ -65,11 +56,7 @@ def text_of(tree: Tree, own: str) -> str:
 @composite
 def numbers(draw: DrawFn, frames: Sequence[str], depth: int) -> Tree:
     """Trees that are numbers."""
-    kind = (
-        draw(sampled_from(["column", "column", "number", "two", "one", "three", "back"]))
-        if depth
-        else "column"
-    )
+    kind = draw(sampled_from(["column", "column", "number", "two", "one", "three", "back"])) if depth else "column"
     if kind == "column":
         return "column", draw(sampled_from(INPUTS.columns)), draw(sampled_from(frames))
     if kind == "number":
@@ -113,9 +100,7 @@ def stated(draw: DrawFn, name: str = "rule", *, ticks: bool = True) -> Stated:
         name, text_of(condition, own), timeframe=own, clear=text_of(clear, own) if clear else "",
         for_s=60.0 * held, cooldown_s=60.0 * cooldown, symbols=symbols,
     )  # fmt: skip
-    meant = OracleRule(
-        condition, own, clear, held * MINUTE, cooldown * MINUTE, frozenset(symbols) if symbols else None
-    )
+    meant = OracleRule(condition, own, clear, held * MINUTE, cooldown * MINUTE, frozenset(symbols) if symbols else None)
     return Stated(written, meant)
 
 
@@ -202,10 +187,7 @@ def whole_instants(rows: Sequence[Row], cuts: Sequence[int]) -> list[int]:
 
 def as_the_oracle_says(events: np.ndarray, number: int) -> list[tuple[int, str, float | None]]:
     mine = events[events["rule"] == number]
-    return [
-        (int(e["row"]), STATE_NAMES[e["state"]], None if np.isnan(e["value"]) else float(e["value"]))
-        for e in mine
-    ]
+    return [(int(e["row"]), STATE_NAMES[e["state"]], None if np.isnan(e["value"]) else float(e["value"])) for e in mine]
 
 
 @given(some=some_stated(), rows=streams())
@@ -313,9 +295,7 @@ def revised_streams(draw: DrawFn) -> tuple[list[Row], list[Row], int]:
     at = draw(sampled_from(whole_instants(rows, draw(lists(integers(0, 100), max_size=2)))[:-1] or [0]))
     rng = np.random.default_rng(draw(integers(0, 2**32 - 1)))
     share = draw(sampled_from([0.02, 0.1, 0.5]))
-    later = {
-        (r.close_time, r.symbol, TIMED.index(r.timeframe)): r for r in rows[at:] if rng.random() > share / 2
-    }
+    later = {(r.close_time, r.symbol, TIMED.index(r.timeframe)): r for r in rows[at:] if rng.random() > share / 2}
     since = rows[at - 1].close_time if at else 0
     later |= {
         (r.close_time, r.symbol, TIMED.index(r.timeframe)): r

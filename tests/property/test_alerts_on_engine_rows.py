@@ -45,9 +45,7 @@ def logs(draw: DrawFn) -> list[Row]:
             rows.append(clock(now))
         else:
             opens = float(int(now)) - 1
-            rows.append(
-                bar("S", "1s", opens, opens + 1, (2, 3, 1, draw(sampled_from([1, 2, 3])), 1), source="bars")
-            )
+            rows.append(bar("S", "1s", opens, opens + 1, (2, 3, 1, draw(sampled_from([1, 2, 3])), 1), source="bars"))
     return [*rows, heartbeat(now + 90), clock(now + 90)]
 
 
@@ -117,9 +115,7 @@ def test_the_rows_of_a_rewind_give_the_events_of_the_live_ones(config: EngineCon
         built = engine.state.tables.symbols["origin"][result.indicated["symbol"]] == ORIGIN_TRADES
         built &= result.indicated["frame"] >= config.ticks
         state = learn_symbols(state, rules, engine.state.symbols.texts())
-        state, events = evaluate(
-            state, rules, alert_rows(result.indicated[built], result.values[built], built[built])
-        )
+        state, events = evaluate(state, rules, alert_rows(result.indicated[built], result.values[built], built[built]))
         live += in_order(events)
     names = engine.state.symbols.texts()
     symbols = np.flatnonzero(engine.state.tables.symbols["origin"][: len(names)] == ORIGIN_TRADES)
@@ -138,9 +134,7 @@ def in_order(events: np.ndarray) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])
-def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in_the_log(
-    cuts: list[int],
-) -> None:
+def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in_the_log(cuts: list[int]) -> None:
     config = config_of(["1s", "5s"])
     rules = rule_set(inputs_of([], config.frames), [Rule("r", "close@5s > 0")])
     rows = [bar("S", "1s", 14, 15, (2, 3, 1, 2, 1)), heartbeat(15), bar("S", "1s", 15, 16, (2, 3, 1, 2, 1))]

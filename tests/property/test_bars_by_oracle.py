@@ -31,9 +31,7 @@ WINDOWS = (  # around half-days, holidays, both clock changes, a longer day in T
 NO_WINDOW: dict[str, Any] = {"window_ns": 0}
 """Late trades are refused here; what they revise has its own tests."""
 
-after_a_moment = st.one_of(
-    st.just(0), st.integers(1, 40).map(lambda s: s * SECOND), st.integers(1, 3 * SECOND)
-)
+after_a_moment = st.one_of(st.just(0), st.integers(1, 40).map(lambda s: s * SECOND), st.integers(1, 3 * SECOND))
 """How far time moves from row to row inside a burst."""
 
 
@@ -50,9 +48,7 @@ def sessions_of(name: str, first: str, last: str, around: int = 0) -> tuple[Sess
     margin = timedelta(days=around)
     start, end = date.fromisoformat(first) - margin, date.fromisoformat(last) + margin
     schedule = exchange_calendars.get_calendar(name, start="2024-01-01").schedule.loc[str(start) : str(end)]
-    return tuple(
-        Session(row.open.value, row.close.value, row.Index.value // DAY) for row in schedule.itertuples()
-    )
+    return tuple(Session(row.open.value, row.close.value, row.Index.value // DAY) for row in schedule.itertuples())
 
 
 @cache
@@ -110,9 +106,7 @@ def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
                 symbol = draw(st.sampled_from(["A", "B", "Q"] if source == "x" else ["B", "C"]))
                 rows.append(quote(source, symbol, venue, time - early, 9.0, draw(st.integers(1, 99)) / 8))
             elif kind == "h":
-                rows.append(
-                    {"type": "heartbeat", "source": source, "event_time_ns": time, "log_time_ns": now}
-                )
+                rows.append({"type": "heartbeat", "source": source, "event_time_ns": time, "log_time_ns": now})
             elif kind == "c":
                 rows.append({"type": "clock", "event_time_ns": 0, "log_time_ns": now})
             elif kind == "l":
@@ -123,9 +117,7 @@ def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
                 })  # fmt: skip
             elif kind == "g":
                 final = draw(st.sampled_from([None, time]))
-                rows.append(
-                    {"type": "goodbye", "source": source, "event_time_ns": time, "watermark_ns": final}
-                )
+                rows.append({"type": "goodbye", "source": source, "event_time_ns": time, "watermark_ns": final})
             else:  # an hour ahead
                 rows.append(trade(source, "W", venue, now + 3_600 * SECOND, 1.0, 1.0))
     return [*rows, {"type": "clock", "event_time_ns": 0, "log_time_ns": now + 5 * DAY}]
@@ -168,9 +160,7 @@ def assert_same(config: EngineConfig, oracle: Oracle, rows: Sequence[Row]) -> No
 @pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_every_row_closes_what_the_semantics_say(
-    venue: str, first: str, last: str, data: st.DataObject
-) -> None:
+def test_every_row_closes_what_the_semantics_say(venue: str, first: str, last: str, data: st.DataObject) -> None:
     config = config_of(FRAMES, "spread", sessions_of=sessions_by("regular", {}), **NO_WINDOW)
     oracle = Oracle(FRAMES, {venue: sessions_of(venue, first, last, around=9)})
     assert_same(config, oracle, data.draw(streams(venue, first, last)))
@@ -194,9 +184,7 @@ def quiet_days(draw: st.DrawFn, venue: str, first: str, last: str, every: int) -
     return [hello, *sorted(rows, key=lambda row: row["event_time_ns"])]
 
 
-def assert_filled_as_the_oracle_says(
-    data: st.DataObject, venue: str, first: str, last: str, every: int
-) -> None:
+def assert_filled_as_the_oracle_says(data: st.DataObject, venue: str, first: str, last: str, every: int) -> None:
     """With fill, over quiet days with a heartbeat `every` so often."""
     frames = ("30m", "1h", "1d")
     config = config_of(frames, "spread", sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)

@@ -33,40 +33,18 @@ numbers = st.one_of(
 )
 times = st.one_of(st.integers(T0, T0 + 10**15), st.integers(-5, 2**65), numbers)
 odd_values: st.SearchStrategy[Any] = st.one_of(
-    st.none(),
-    st.booleans(),
-    numbers,
-    names,
-    st.lists(names, max_size=3),
-    st.dictionaries(names, numbers, max_size=2),
+    st.none(), st.booleans(), numbers, names, st.lists(names, max_size=3), st.dictionaries(names, numbers, max_size=2)
 )
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("symbol", "source", "venue", "timeframe", "trade_id"), names),
     **dict.fromkeys(
-        (
-            "price",
-            "size",
-            "bid",
-            "bid_size",
-            "ask",
-            "ask_size",
-            "open",
-            "high",
-            "low",
-            "close",
-            "volume",
-            "vwap",
-        ),
+        ("price", "size", "bid", "bid_size", "ask", "ask_size", "open", "high", "low", "close", "volume", "vwap"),
         numbers,
     ),
-    **dict.fromkeys(
-        ("event_time_ns", "ingest_time_ns", "open_time_ns", "close_time_ns", "trade_count"), times
-    ),
+    **dict.fromkeys(("event_time_ns", "ingest_time_ns", "open_time_ns", "close_time_ns", "trade_count"), times),
     "conditions": st.lists(names, max_size=3),
     "final": st.booleans(),
-    "session_date": st.one_of(
-        st.dates().map(str), st.sampled_from(["2024-02-29", "2023-02-29", "2026-1-1", "x"])
-    ),
+    "session_date": st.one_of(st.dates().map(str), st.sampled_from(["2024-02-29", "2023-02-29", "2026-1-1", "x"])),
     "unknown": odd_values,
 }
 kinds = st.sampled_from(["trade", "quote", "bar", "heartbeat", "clock", "hello", "tarde"])
@@ -106,8 +84,7 @@ def mutated(draw: st.DrawFn) -> bytes:
         place = draw(st.integers(0, max(0, len(value) - 1)))
         value[place : place + draw(st.integers(0, 2))] = draw(
             st.one_of(
-                st.binary(max_size=2),
-                st.sampled_from([b'"', b"\\", b",", b"}", b"{", b" ", b"0", b"-", b"e9", b":"]),
+                st.binary(max_size=2), st.sampled_from([b'"', b"\\", b",", b"}", b"{", b" ", b"0", b"-", b"e9", b":"])
             )
         )
     return bytes(value)
@@ -173,9 +150,7 @@ def test_damaged_records_are_never_taken_for_others(value: bytes) -> None:
 
 @given(st.lists(st.one_of(texts(), mutated()), max_size=8))
 def test_neighbours_in_the_joined_bytes_change_nothing(values: list[bytes]) -> None:
-    batch, letters = MarketDecoder().decode(
-        "m", records_of(values, appended_ms=np.full(len(values), T0 // 10**6))
-    )
+    batch, letters = MarketDecoder().decode("m", records_of(values, appended_ms=np.full(len(values), T0 // 10**6)))
     refused = {letter.offset: letter.reason for letter in letters}
     assert sorted([*batch.offset.tolist(), *refused]) == list(range(len(values)))
     for offset, value in enumerate(values):
@@ -193,10 +168,7 @@ def test_neighbours_in_the_joined_bytes_change_nothing(values: list[bytes]) -> N
                 assert batch.strings[int(batch.symbol[row])] == strings[int(columns.ids[0, 0])]
 
 
-@given(
-    st.floats(1e-300, 1e18, allow_subnormal=False),
-    st.sampled_from(["{!r}", "{:.2f}", "{:.10f}", "{:e}", "{:.0f}"]),
-)
+@given(st.floats(1e-300, 1e18, allow_subnormal=False), st.sampled_from(["{!r}", "{:.2f}", "{:.10f}", "{:e}", "{:.0f}"]))
 def test_prices_read_as_the_outside_reader_reads_them(price: float, form: str) -> None:
     shown = form.format(price)
     value = f'{{"type":"trade","symbol":"A","source":"s","event_time_ns":{T0},"price":{shown},"size":{shown}}}'.encode()
@@ -219,16 +191,12 @@ def test_plain_records_take_the_fast_way() -> None:
         {"type": "heartbeat", "source": "s", "event_time_ns": T0, "run_id": "r"},
         {"type": "clock"},
     ]  # fmt: skip
-    assert all(
-        agree(orjson.dumps(record)) and agree(json.dumps(record, indent=2).encode()) for record in plain
-    )
+    assert all(agree(orjson.dumps(record)) and agree(json.dumps(record, indent=2).encode()) for record in plain)
 
 
 def test_the_fast_way_knows_where_it_ends() -> None:
     record = {"type": "trade", "symbol": "A", "source": "s", "event_time_ns": T0, "price": math.pi, "size": 1}
     assert agree(orjson.dumps(record))
-    assert not agree(
-        orjson.dumps({**record, "price": 0.30000000000000004})
-    )  # 17 digits: beyond exact conversion
+    assert not agree(orjson.dumps({**record, "price": 0.30000000000000004}))  # 17 digits: beyond exact conversion
     assert not agree(orjson.dumps({**record, "symbol": "é"}))
     assert not agree(orjson.dumps({**record, "note": {"a": 1}}))

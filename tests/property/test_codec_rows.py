@@ -87,10 +87,7 @@ def test_a_slice_is_written_as_its_own_rows(start: int, length: int) -> None:
     batch = pa.RecordBatch.from_pydict(
         {"s": ["a", None, "c", "d"] * 4, "x": [1.5, 2.5, None, 4.5] * 4, "f": [True, False, None, True] * 4}
     )
-    assert (
-        json_rows(batch.slice(start, length), nulls=True)
-        == json_rows(batch, nulls=True)[start : start + length]
-    )
+    assert json_rows(batch.slice(start, length), nulls=True) == json_rows(batch, nulls=True)[start : start + length]
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=16)

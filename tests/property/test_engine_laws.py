@@ -6,20 +6,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from market_rows import (
-    Engine,
-    Row,
-    bar,
-    batch_of,
-    clock,
-    config_of,
-    control,
-    goodbye,
-    heartbeat,
-    hello,
-    quote,
-    trade,
-)
+from market_rows import Engine, Row, bar, batch_of, clock, config_of, control, goodbye, heartbeat, hello, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
@@ -88,11 +75,7 @@ def streams(draw: st.DrawFn) -> list[Row]:
 
 
 def outcome(
-    config: EngineConfig,
-    rows: list[Row],
-    cuts: list[int],
-    restart: bool = False,
-    closed_most: int = CLOSED_MOST,
+    config: EngineConfig, rows: list[Row], cuts: list[int], restart: bool = False, closed_most: int = CLOSED_MOST
 ) -> tuple[bytes, bytes, list[Any], list[dict[str, Any]]]:
     """Every bit that leaves the engine when the stream is cut at `cuts`."""
     engine = Engine(config, closed_most=closed_most)
@@ -105,12 +88,7 @@ def outcome(
         refused += [(start + r.row, r.reason, r.timeframes) for r in result.refused]
         if restart:
             engine = _restarted(engine)
-    return (
-        np.concatenate(closed).tobytes(),
-        np.concatenate(values).tobytes(),
-        refused,
-        [bits(row) for row in alerts],
-    )
+    return (np.concatenate(closed).tobytes(), np.concatenate(values).tobytes(), refused, [bits(row) for row in alerts])
 
 
 def bits(row: dict[str, Any]) -> dict[str, Any]:
@@ -118,9 +96,7 @@ def bits(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _restarted(engine: Engine) -> Engine:
-    fresh = Engine(
-        engine.config, state_from_bytes(state_to_bytes(engine.state, engine.config), engine.config)
-    )
+    fresh = Engine(engine.config, state_from_bytes(state_to_bytes(engine.state, engine.config), engine.config))
     fresh.offset = engine.offset
     return fresh
 
@@ -222,9 +198,7 @@ def test_what_forms_is_what_would_close_now(rows: list[Row]) -> None:
         if shown is not None and shown[0]["open_ns"] == row["open_ns"]:
             for field in ("open", "high", "low", "close", "volume", "trade_count"):
                 assert shown[0][field] == row[field]
-            one_open = (
-                sum(r["symbol"] == row["symbol"] and r["frame"] == row["frame"] for r in result.closed) == 1
-            )
+            one_open = sum(r["symbol"] == row["symbol"] and r["frame"] == row["frame"] for r in result.closed) == 1
             quote_ns = engine.state.tables.last_quotes["event_ns"][2 * row["symbol"] + NEWEST]
             known = slice(None) if quote_ns < row["close_ns"] else slice(-OF_QUOTES)
             if one_open:

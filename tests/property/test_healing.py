@@ -9,27 +9,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_rows import (
-    MIDNIGHT_NS,
-    Engine,
-    Row,
-    cancel,
-    clock,
-    config_of,
-    correction,
-    heartbeat,
-    quote,
-    trade,
-)
+from market_rows import MIDNIGHT_NS, Engine, Row, cancel, clock, config_of, correction, heartbeat, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import kept_trades
 
-INDICATORS = (
-    "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
-)
+INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
 ANY_CLOCK = 10**13  # the log's own time plays no part here
 RULES = (
     Rule("cross", "close crosses_above ema_3"),
@@ -44,12 +31,7 @@ EACH = config_of(["1s", "1m"], "ema(3),spread", revise_each=True, max_skew_ns=AN
 COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK, alerts=RULES)
 
 SHORT = config_of(
-    ["1s", "5s", "1m"],
-    INDICATORS,
-    max_skew_ns=ANY_CLOCK,
-    window_ns=25 * 10**9,
-    window_trades=12,
-    alerts=RULES,
+    ["1s", "5s", "1m"], INDICATORS, max_skew_ns=ANY_CLOCK, window_ns=25 * 10**9, window_trades=12, alerts=RULES
 )
 
 Key = tuple[str, str, int]
@@ -85,11 +67,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     for i in range(draw(st.integers(0, 40))):
         time = draw(st.floats(10, 200).map(lambda s: round(s, 2)))
         sizes = (draw(st.sampled_from([0.0, 1.0, 7.5])), draw(st.sampled_from([0.0, 2.0])))
-        symbol, bid, ask = (
-            draw(st.sampled_from(["A", "B"])),
-            draw(st.integers(1, 50)),
-            draw(st.integers(1, 50)),
-        )
+        symbol, bid, ask = (draw(st.sampled_from(["A", "B"])), draw(st.integers(1, 50)), draw(st.integers(1, 50)))
         row = quote(symbol, time, bid / 4, ask / 4, sizes, quote_id=f"q{i}")
         arrivals.append((time + draw(st.sampled_from([0.0, 0.0, 0.5, 3.0, 20.0, 90.0])), len(arrivals), row))
         meant[-1 - i] = row
@@ -98,12 +76,8 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     for time, _, row in sorted(arrivals, key=lambda a: a[:2]):
         rows.append(row)
         if draw(st.booleans()):
-            rows.append(
-                draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)]))
-            )
-    order = {
-        name_of(row): i for i, row in reversed(list(enumerate(came))) if row["type"] in ("trade", "quote")
-    }
+            rows.append(draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)])))
+    order = {name_of(row): i for i, row in reversed(list(enumerate(came))) if row["type"] in ("trade", "quote")}
     sorted_rows = sorted(meant.values(), key=lambda r: (r["event_time_ns"], order[name_of(r)]))
     return [*rows, heartbeat(END_S), clock(END_S)], [*sorted_rows, heartbeat(END_S), clock(END_S)]
 
@@ -205,9 +179,7 @@ def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]
             found = [values[symbol, name, opens][column] for column in ("mid", "spread", "imbalance")]
             assert found == (by_hand(before[-1]) if before else [None] * 3)
             if row["volume"]:
-                assert (
-                    row["vwap"] == math.fsum(map(math.prod, zip(prices, sizes, strict=True))) / row["volume"]
-                )
+                assert row["vwap"] == math.fsum(map(math.prod, zip(prices, sizes, strict=True))) / row["volume"]
 
 
 def by_hand(row: Row) -> list[float | None]:

@@ -50,12 +50,7 @@ def plain(spec: Spec, bars: Floats) -> Floats:
 
 @EVERY
 @FIRST_CALL_COMPILES
-@given(
-    seed=integers(0, 2**32 - 1),
-    at=integers(0, 90),
-    ratio=sampled_from([2.0, 4.0, 0.125]),
-    more=integers(1, 5),
-)
+@given(seed=integers(0, 2**32 - 1), at=integers(0, 90), ratio=sampled_from([2.0, 4.0, 0.125]), more=integers(1, 5))
 def test_a_split_leaves_the_values_of_the_adjusted_series(
     indicator: Indicator, seed: int, at: int, ratio: float, more: int
 ) -> None:

@@ -81,9 +81,7 @@ def advance(spec: Spec, state: Floats, stream: Stream) -> Floats:
 @EVERY
 @FIRST_CALL_COMPILES
 @given(data=streams(), cuts=lists(integers(0, 240), max_size=6))
-def test_the_bits_are_the_same_however_the_stream_is_cut(
-    indicator: Indicator, data: Stream, cuts: list[int]
-) -> None:
+def test_the_bits_are_the_same_however_the_stream_is_cut(indicator: Indicator, data: Stream, cuts: list[int]) -> None:
     spec = Spec(indicator, indicator.defaults())
     assert_cut_changes_nothing(spec, data, cuts)
 

@@ -26,9 +26,7 @@ def as_tag(text: str) -> str:
 
 
 def bits(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: struct.pack("d", value) if isinstance(value, float) else value for name, value in fields.items()
-    }
+    return {name: struct.pack("d", value) if isinstance(value, float) else value for name, value in fields.items()}
 
 
 rows = st.fixed_dictionaries({

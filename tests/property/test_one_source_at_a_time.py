@@ -40,9 +40,7 @@ def logs(draw: DrawFn) -> list[Row]:
                     rows.append(goodbye(source, seconds))
             if not awake[source]:
                 continue
-            for symbol, late in draw(
-                lists(tuples(sampled_from("AB"), sampled_from([0, 0, 0, 0.4, 5.1])), max_size=3)
-            ):
+            for symbol, late in draw(lists(tuples(sampled_from("AB"), sampled_from([0, 0, 0, 0.4, 5.1])), max_size=3)):
                 number += 1
                 happened = max(0.0, seconds - late)
                 rows.append({**trade(source, happened, f"{source}{number}", symbol), "log": seconds})
@@ -50,9 +48,7 @@ def logs(draw: DrawFn) -> list[Row]:
                 rows.append(heartbeat(source, seconds))
         if draw(integers(0, 40)) == 0:
             to = draw(sampled_from([*SOURCES, None]))
-            rows.append(
-                {"type": "control", "change": {"action": "switch", "symbol": "A", "to": to}, "log": seconds}
-            )
+            rows.append({"type": "control", "change": {"action": "switch", "symbol": "A", "to": to}, "log": seconds})
     return rows
 
 
@@ -60,9 +56,7 @@ def owner_at(stretches: list[tuple[int, str]], time_ns: int) -> str:
     return next(source for begins, source in reversed(stretches) if begins <= time_ns)
 
 
-@given(
-    log=logs(), cuts=lists(integers(0, 400), max_size=12), kills=lists(booleans(), min_size=13, max_size=13)
-)
+@given(log=logs(), cuts=lists(integers(0, 400), max_size=12), kills=lists(booleans(), min_size=13, max_size=13))
 def test_what_comes_through_is_what_each_times_owner_has_brought(
     log: list[Row], cuts: list[int], kills: list[bool]
 ) -> None:
@@ -140,8 +134,6 @@ def _records(parts: list[list[Row]]) -> Records:
         write_frame(pa.RecordBatch.from_pylist(part, schema=TRADE)) if is_frame else records(part).value(0)
         for part, is_frame in zip(parts, framed, strict=True)
     ]
-    keys = [
-        part[0]["symbol"].encode() if is_frame else None for part, is_frame in zip(parts, framed, strict=True)
-    ]
+    keys = [part[0]["symbol"].encode() if is_frame else None for part, is_frame in zip(parts, framed, strict=True)]
     appended = np.array([at(part[-1]["log"]) // 1_000_000 for part in parts], np.int64)
     return records_of(values, 0, keys=keys, appended_ms=appended, frames=framed)

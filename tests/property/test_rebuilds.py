@@ -10,19 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_rows import (
-    Engine,
-    Row,
-    batch_of,
-    cancel,
-    clock,
-    config_of,
-    correction,
-    heartbeat,
-    logged,
-    quote,
-    trade,
-)
+from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, logged, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
 from marketpulse.app.healing.past_trades import Refused
@@ -102,18 +90,14 @@ def streams(draw: st.DrawFn, *, again: bool = True) -> tuple[list[Row], list[Row
     for i in range(draw(st.integers(0, 20))):
         time = draw(st.floats(10, 200).map(lambda s: round(s, 2)))
         bid = draw(st.integers(1, 50)) / 4
-        row = quote(
-            draw(st.sampled_from(["A", "B"])), time, bid, bid + draw(st.integers(0, 9)) / 4, quote_id=f"q{i}"
-        )
+        row = quote(draw(st.sampled_from(["A", "B"])), time, bid, bid + draw(st.integers(0, 9)) / 4, quote_id=f"q{i}")
         arrivals.append((time, len(arrivals), row))
         meant[f"q{i}"] = row
     came: list[Row] = []
     for time, _, row in sorted(arrivals, key=lambda a: a[:2]):
         came.append(row)
         if draw(st.booleans()):
-            came.append(
-                draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)]))
-            )
+            came.append(draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)])))
     first: dict[str, int] = {}
     for i, row in enumerate(came):
         if row["type"] in ("trade", "quote"):
@@ -295,9 +279,7 @@ def test_the_lake_gives_the_healed_rows_again(stream: tuple[list[Row], list[Row]
 
 @settings(max_examples=30, deadline=None)
 @given(stream=streams(), data=st.data())
-def test_any_cut_and_restart_gives_the_same_rows(
-    stream: tuple[list[Row], list[Row]], data: st.DataObject
-) -> None:
+def test_any_cut_and_restart_gives_the_same_rows(stream: tuple[list[Row], list[Row]], data: st.DataObject) -> None:
     came, _ = stream
     whole = Pipeline(PLAIN)
     whole.take(came[: len(came) // 2])

@@ -31,9 +31,7 @@ from marketpulse.query.stored_rows import ALWAYS, Wanted
 
 RULES = (
     Rule("crossing", "close crosses_above sma_3", message="{close} beside {spread}"),
-    Rule(
-        "minute", "close@1m > prev(close) and volume >= 0", timeframe="5s", clear="close@1m < close", for_s=5
-    ),
+    Rule("minute", "close@1m > prev(close) and volume >= 0", timeframe="5s", clear="close@1m < close", for_s=5),
     Rule("ticks", "abs(change_pct(close, 1)) > 10", timeframe="3t"),
     Rule("resting", "close > 8", cooldown_s=20, symbols=("A",)),
     Rule("quoted", "spread > 0.1"),
@@ -79,9 +77,7 @@ def logs(draw: st.DrawFn) -> list[Row]:
     found: list[Row] = []
     for time, _, row in sorted(rows, key=lambda r: r[:2]):
         found.append(row)
-        found += draw(
-            st.sampled_from([[], [], [heartbeat(time - 1, log=time)], [heartbeat(time)], [clock(time)]])
-        )
+        found += draw(st.sampled_from([[], [], [heartbeat(time - 1, log=time)], [heartbeat(time)], [clock(time)]]))
     ends = [heartbeat(400, source, log=400) for source in ("feed", "other")]
     return [*found, *ends, clock(460)]
 
@@ -100,8 +96,7 @@ def told(config: EngineConfig, rows: list[Row]) -> Told:
     bars = bar_rows(engine.state, config, result.closed, "market", 0)
     values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
     letters = [
-        {"reason": r.reason, "topic": "market", "partition": 0, "offset": r.row, "row": None}
-        for r in result.refused
+        {"reason": r.reason, "topic": "market", "partition": 0, "offset": r.row, "row": None} for r in result.refused
     ]
     return Told(
         {
@@ -190,9 +185,7 @@ def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject
 
 @settings(max_examples=60)
 @given(rows=logs(), data=st.data())
-def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(
-    rows: list[Row], data: st.DataObject
-) -> None:
+def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(rows: list[Row], data: st.DataObject) -> None:
     table: Table = data.draw(st.sampled_from(KINDS))
     stored, gathered = told(CONFIG, rows).tables[table], again(CONFIG, rows, []).table(table)
     assume(stored.num_rows > 1)
@@ -228,9 +221,7 @@ def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) ->
             of_quotes = [name for name in ("spread", "imbalance") if name in last.column_names]
             expected, actual = _by_key(last.drop(of_quotes)), _by_key(gathered.table(table))
             if config is FILLED:  # it goes on until the last heartbeat; the lake's trades end before
-                expected = {
-                    key: row for key, row in expected.items() if key in actual or row["close"] is None
-                }
+                expected = {key: row for key, row in expected.items() if key in actual or row["close"] is None}
             assert actual == {key: row for key, row in expected.items() if row["close"] is not None}
 
 

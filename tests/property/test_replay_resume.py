@@ -21,9 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("files")
     trades = "".join(f"{1_767_366_000 + i * 7 % 20},A,{i + 1},{i}\n" for i in range(20))
     (home / "a.csv").write_text("time,symbol,price,trade_id\n" + trades + "broken\n")
-    quotes = "".join(
-        f'{{"ts":{1_767_366_000 + i},"sym":"B","bid":{i + 1},"ask":{i + 2}}}\n' for i in range(15)
-    )
+    quotes = "".join(f'{{"ts":{1_767_366_000 + i},"sym":"B","bid":{i + 1},"ask":{i + 2}}}\n' for i in range(15))
     (home / "b.jsonl").write_text(quotes)
     return home
 
@@ -54,9 +52,7 @@ def collected(folder: Path, speed: str, steps: list[Step]) -> tuple[list[dict[st
 
 @given(steps=STEPS, speed=st.sampled_from(["recorded", "3x", "4/s", "max"]))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_any_cut_and_any_restart_give_the_uninterrupted_rows(
-    folder: Path, steps: list[Step], speed: str
-) -> None:
+def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps: list[Step], speed: str) -> None:
     whole, rejected = collected(folder, "max", [])
     assert (len(whole), rejected) == (35, 1)
     assert [row["event_time_ns"] for row in whole] == sorted(row["event_time_ns"] for row in whole)

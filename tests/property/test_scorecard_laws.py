@@ -27,9 +27,7 @@ def logs(draw: Any) -> Told:
         seconds = now - draw(sampled_from((0.0, 0.01, 5.0, 130.0, 4_000.0, 40_000.0, -30.0, -4_000.0)))
         price = draw(sampled_from((10.0, 10.01, 11.5, 250.0)))
         kind = draw(
-            sampled_from(
-                ("trade", "trade", "trade", "quote", "gap", "quality", "heartbeat", "hello", "goodbye")
-            )
+            sampled_from(("trade", "trade", "trade", "quote", "gap", "quality", "heartbeat", "hello", "goodbye"))
         )
         state = draw(sampled_from(("found", "healed", "open")))
         record = {"type": kind, "symbol": symbol, "source": source, "event_time_ns": 0}
@@ -86,9 +84,7 @@ def test_it_gives_what_a_plain_count_gives(rows: Told) -> None:
 
 @given(lags=lists(floats(0.001, 3_000), min_size=1, max_size=200))
 def test_a_percentile_of_the_lag_is_right_to_a_twentieth(lags: list[float]) -> None:
-    rows = [
-        (trade("AAA", 86_400 + i * 1e-3 - lag, 1.0, 1.0), 86_400 + i * 1e-3) for i, lag in enumerate(lags)
-    ]
+    rows = [(trade("AAA", 86_400 + i * 1e-3 - lag, 1.0, 1.0), 86_400 + i * 1e-3) for i, lag in enumerate(lags)]
     keeper = ScoreKeeper(1, 10)
     tell(keeper, rows)
     found = one(Card(keeper, hours_of()), "feed")

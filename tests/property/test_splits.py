@@ -22,9 +22,7 @@ RULES = (
 CONFIG = config_of(["2t", "1s", "5s", "1m"], INDICATORS, alerts=RULES, window_ns=20_000_000_000)
 
 
-def outcome(
-    rows: list[Row], cuts: list[int], restart: bool = False
-) -> tuple[bytes, bytes, list[Any], list[Any]]:
+def outcome(rows: list[Row], cuts: list[int], restart: bool = False) -> tuple[bytes, bytes, list[Any], list[Any]]:
     """Every bit that leaves the engine when the stream is cut there."""
     engine = Engine(CONFIG)
     closed, values, refused, alerts = [], [], [], []
@@ -39,12 +37,7 @@ def outcome(
             fresh = Engine(CONFIG, state_from_bytes(state_to_bytes(state, CONFIG), CONFIG))
             fresh.offset = engine.offset
             engine = fresh
-    return (
-        np.concatenate(closed).tobytes(),
-        np.concatenate(values).tobytes(),
-        refused,
-        [repr(a) for a in alerts],
-    )
+    return (np.concatenate(closed).tobytes(), np.concatenate(values).tobytes(), refused, [repr(a) for a in alerts])
 
 
 @st.composite

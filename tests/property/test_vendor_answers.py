@@ -38,16 +38,12 @@ TIMES = list(range(OPEN, OPEN + 600, 60))
 
 ALPHA: list[Vendor] = [
     AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min")),
-    AlphaVantage(
-        AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min", label="close")
-    ),
+    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min", label="close")),
     AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="daily")),
     AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="quote")),
 ]
 YAHOO: list[Vendor] = [Yahoo(YahooSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1h", "1d")]
-FINNHUB: list[Vendor] = [
-    FinnhubBars(FinnhubBarsSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1d")
-]
+FINNHUB: list[Vendor] = [FinnhubBars(FinnhubBarsSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1d")]
 VENDORS = ALPHA + YAHOO + FINNHUB
 
 SCALARS = one_of(
@@ -76,9 +72,7 @@ BODIES = {
     "candles": {"s": "ok", "t": TIMES, **{name: [100.0 + i for i in range(10)] for name in "ohlcv"}},
     "intraday": small("mock_time_series"),
     "quote": recorded("global_quote"),
-    "chart": yahoo_chart(
-        TIMES, [100.0 + i for i in range(10)], regular=(OPEN, OPEN + 23_400), market_time=OPEN + 700
-    ),
+    "chart": yahoo_chart(TIMES, [100.0 + i for i in range(10)], regular=(OPEN, OPEN + 23_400), market_time=OPEN + 700),
 }
 
 

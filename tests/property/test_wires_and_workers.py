@@ -128,9 +128,7 @@ class Partition:
 
     def told(self) -> list[list[bytes]]:
         """Bars and indicator rows as they are written."""
-        return [
-            [value for rows in table for _, value in encode_rows(rows)] for table in (self.bars, self.values)
-        ]
+        return [[value for rows in table for _, value in encode_rows(rows)] for table in (self.bars, self.values)]
 
     def without_receipts(self) -> list[dict[str, Any]]:
         tables = (pa.Table.from_batches(rows).drop(["receipt"]) for rows in (self.bars, self.values))
@@ -147,9 +145,7 @@ def run(records: Sequence[Record], number: int = 0) -> Partition:
 @given(rows=streams(), data=st.data())
 def test_any_mixture_of_both_wires_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     expected, mixed = run(as_objects(rows)), run(as_mixture(data, rows))
-    assert [repr(row) for row in mixed.without_receipts()] == [
-        repr(row) for row in expected.without_receipts()
-    ]
+    assert [repr(row) for row in mixed.without_receipts()] == [repr(row) for row in expected.without_receipts()]
 
 
 @settings(max_examples=60)

@@ -62,9 +62,7 @@ async def look(url: str, symbols: list[str], end: float, draw: random.Random) ->
                 query = "" if at is None else f"?resume={quote(at)}"
                 async with connect(f"{url.replace('http', 'ws', 1)}ws{query}", max_size=None) as page:
                     came += 1
-                    await read(
-                        page, reader, symbols, min(leave, end, time.monotonic() + draw.uniform(1, 40)), draw
-                    )
+                    await read(page, reader, symbols, min(leave, end, time.monotonic() + draw.uniform(1, 40)), draw)
     return came
 
 
@@ -121,9 +119,7 @@ def grown(sizes: list[int]) -> tuple[int, int]:
     return int(statistics.median(sizes[-2 * quarter : -quarter])), int(statistics.median(sizes[-quarter:]))
 
 
-def test_memory_stays_flat_while_people_come_and_go(
-    up: Up, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_memory_stays_flat_while_people_come_and_go(up: Up, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = up.until_ready()
     up.until("it moves", lambda: up.is_moving() and len(up.symbols()) > 3)
     symbols = [str(each["symbol"]) for each in up.symbols()]
@@ -140,15 +136,9 @@ def test_memory_stays_flat_while_people_come_and_go(
         for _ in range(NEVER_READ):
             silent.enter_context(NeverReads(int(url.rstrip("/").rpartition(":")[2])))
         sizes, counts = asyncio.run(soak())
-    told = [
-        f"{name}: {a / 2**20:.1f} -> {b / 2**20:.1f} MiB"
-        for name, of in sizes.items()
-        for a, b in [grown(of)]
-    ]
+    told = [f"{name}: {a / 2**20:.1f} -> {b / 2**20:.1f} MiB" for name, of in sizes.items() for a, b in [grown(of)]]
     with capsys.disabled():
-        sys.stdout.write(
-            "\n".join(["", f"{counts[0]} answers, pages opened {sum(counts[1:])} times", *told, ""])
-        )
+        sys.stdout.write("\n".join(["", f"{counts[0]} answers, pages opened {sum(counts[1:])} times", *told, ""]))
     assert min(counts) > 0
     assert {path.stem: up.facts(path.stem)["pid"] for path in (up.data_dir / "run").glob("*.json")} == before
     for name, of in sizes.items():

@@ -46,10 +46,7 @@ def assert_same(mine: list[list[Any]], theirs: list[list[Any]], relative: float 
     for a, b in zip(mine, theirs, strict=True):
         for x, y in zip(a, b, strict=True):
             if isinstance(x, float) or isinstance(y, float):
-                assert x == pytest.approx(y, rel=relative, abs=1e-6) or (math.isnan(x) and math.isnan(y)), (
-                    a,
-                    b,
-                )
+                assert x == pytest.approx(y, rel=relative, abs=1e-6) or (math.isnan(x) and math.isnan(y)), (a, b)
             else:
                 assert x == y, (a, b)
 
@@ -74,9 +71,7 @@ def test_approximations_are_near_each_other(lake: LakeDesk, trino: Trino, athena
 @pytest.mark.parametrize(("duckdb", "exact"), FROM_DUCKDB)
 def test_duckdbs_words_are_sent_as_athenas(lake: LakeDesk, trino: Trino, duckdb: str, exact: bool) -> None:
     sent = to_athena(duckdb, view_columns())
-    assert_same(
-        here(lake, SqlQuestion(duckdb, dialect="duckdb")), plain(trino.run(sent)), 1e-9 if exact else 0.03
-    )
+    assert_same(here(lake, SqlQuestion(duckdb, dialect="duckdb")), plain(trino.run(sent)), 1e-9 if exact else 0.03)
 
 
 @pytest.mark.parametrize(

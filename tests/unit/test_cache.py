@@ -10,9 +10,7 @@ def start(cache: Path, **environment: str) -> str:
     """A start of the command line in an interpreter of its own; what it says about bytecode."""
     without = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPYCACHE", "PYTHONDONTWRITE"))}
     variables = {**without, "MARKETPULSE_CACHE_DIR": str(cache), **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", STARTS], env=variables, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", STARTS], env=variables, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -13,13 +13,9 @@ def test_every_directory_that_has_a_new_entry_is_named_outermost_first(tmp_path:
     assert make_directory(tmp_path / "a" / "d") == [tmp_path / "a"]
 
 
-def test_a_directory_is_forced_and_its_descriptor_given_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_is_forced_and_its_descriptor_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forced: list[str] = []
-    monkeypatch.setattr(
-        os, "fsync", lambda number: forced.append(str(Path(f"/proc/self/fd/{number}").readlink()))
-    )
+    monkeypatch.setattr(os, "fsync", lambda number: forced.append(str(Path(f"/proc/self/fd/{number}").readlink())))
     before = len(list(Path("/proc/self/fd").iterdir()))
     force(tmp_path)
     assert forced == [str(tmp_path)]

@@ -21,12 +21,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     venv = tmp_path / ".venv"
     venv.mkdir()
-    for name, value in {
-        "ROOT": tmp_path,
-        "VENV": venv,
-        "RECORD": venv / "installed.json",
-        "LOG": venv / "log",
-    }.items():
+    for name, value in {"ROOT": tmp_path, "VENV": venv, "RECORD": venv / "installed.json", "LOG": venv / "log"}.items():
         monkeypatch.setattr(module, name, value)
     return module
 

@@ -40,9 +40,7 @@ def test_an_npm_lock_has_a_hash_for_every_package_and_no_address(path: Path) -> 
 
 def test_what_runs_is_what_is_tested() -> None:
     def versions(name: str) -> dict[str, str]:
-        pairs = re.findall(
-            r"^([a-z0-9_.-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE
-        )
+        pairs = re.findall(r"^([a-z0-9_.-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
         return dict(pairs)
 
     run, dev = versions("run.txt"), versions("dev.txt")

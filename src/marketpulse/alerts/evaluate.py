@@ -70,9 +70,7 @@ def _check(state: AlertState, rules: RuleSet, rows: AlertRows) -> None:
     if rows.values.shape != (len(rows.symbol), columns):
         raise ParameterError(f"alert rules: rows have {columns} columns, found an array {rows.values.shape}")
     if rows.factors.shape not in ((1, frames), (len(rows.symbol), frames)):
-        raise ParameterError(
-            f"alert rules: rows have {frames} timeframes, found factors {rows.factors.shape}"
-        )
+        raise ParameterError(f"alert rules: rows have {frames} timeframes, found factors {rows.factors.shape}")
     if rows.symbol.min() < 0 or rows.symbol.max() >= state.symbols:
         raise ParameterError("alert rules: a row's symbol is not known: learn_symbols comes first")
     if rows.frame.min() < 0 or rows.frame.max() >= frames:
@@ -107,29 +105,11 @@ def _run_rows(
                 continue
             rule = program.rules[place]
             condition, value = run(
-                program,
-                rule.condition,
-                rule.clear,
-                rows.values,
-                rows.factors,
-                i,
-                memory,
-                symbol,
-                life.rows,
-                stack,
+                program, rule.condition, rule.clear, rows.values, rows.factors, i, memory, symbol, life.rows, stack
             )
             if rule.clear < rule.stop:
                 clear, _ = run(
-                    program,
-                    rule.clear,
-                    rule.stop,
-                    rows.values,
-                    rows.factors,
-                    i,
-                    memory,
-                    symbol,
-                    life.rows,
-                    stack,
+                    program, rule.clear, rule.stop, rows.values, rows.factors, i, memory, symbol, life.rows, stack
                 )
             else:
                 clear = opposite(condition)
@@ -156,10 +136,7 @@ def feed_instant(
     symbol, close_ns = rows.symbol[start], rows.close_ns[start]
     while i < rows.symbol.size:
         if i > start and not (
-            rows.together[start]
-            and rows.together[i]
-            and rows.symbol[i] == symbol
-            and rows.close_ns[i] == close_ns
+            rows.together[start] and rows.together[i] and rows.symbol[i] == symbol and rows.close_ns[i] == close_ns
         ):
             break
         frame = rows.frame[i]
@@ -246,12 +223,7 @@ def kept(value: float, factor: float, degree: int) -> float:
 
 @inlined
 def remembered(
-    program: Program,
-    memory: NDArray[np.float64],
-    symbol: int,
-    place: int,
-    factors: NDArray[np.float64],
-    row: int,
+    program: Program, memory: NDArray[np.float64], symbol: int, place: int, factors: NDArray[np.float64], row: int
 ) -> float:
     """What stands there, in the units of the row."""
     factor = factor_at(factors, row, program.memory_frame[place])

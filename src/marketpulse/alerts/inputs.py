@@ -65,9 +65,7 @@ class Inputs:
 
 
 def inputs_of(
-    indicator_columns: list[str] | tuple[str, ...],
-    frames: tuple[Timeframe, ...],
-    degrees: tuple[int, ...] = (),
+    indicator_columns: list[str] | tuple[str, ...], frames: tuple[Timeframe, ...], degrees: tuple[int, ...] = ()
 ) -> Inputs:
     """The inputs of an engine with these indicator columns. The session's vwap has the name that it has beside
     the bar's in live rows. `degrees` are those of the indicators' columns."""

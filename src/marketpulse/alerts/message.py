@@ -26,9 +26,7 @@ def check_message(rule: Rule, inputs: Inputs) -> None:
     where = f"rule {rule.name!r}, message"
     for part in _PART.finditer(rule.message):
         if part["stray"]:
-            raise TextFault(
-                where, "a brace stands alone: write it twice to keep it", rule.message, part.start()
-            )
+            raise TextFault(where, "a brace stands alone: write it twice to keep it", rule.message, part.start())
         name = part["name"]
         if name is not None and name not in OF_EVENT and inputs.column(name) is None:
             raise TextFault(
@@ -39,9 +37,7 @@ def check_message(rule: Rule, inputs: Inputs) -> None:
             )
 
 
-def message_of(
-    rule: Rule, symbol: str, event: np.void, columns: Sequence[str], row: Sequence[float] | None
-) -> str:
+def message_of(rule: Rule, symbol: str, event: np.void, columns: Sequence[str], row: Sequence[float] | None) -> str:
     """The message of one event of EVENT. `row` has the numbers of the columns; None: the row is no more.
 
     Numbers are the shortest that give the same double again; what is not known is `null`.

@@ -19,17 +19,7 @@ from collections.abc import Callable
 
 from marketpulse.alerts.inputs import Inputs
 from marketpulse.alerts.tokens import TokenReader
-from marketpulse.alerts.tree import (
-    COMPARISONS,
-    CROSSINGS,
-    LOGIC,
-    Column,
-    Node,
-    Number,
-    Operation,
-    columns_of,
-    is_truth,
-)
+from marketpulse.alerts.tree import COMPARISONS, CROSSINGS, LOGIC, Column, Node, Number, Operation, columns_of, is_truth
 from marketpulse.errors import ParameterError
 
 BARS_BACK_MAX = 1_000
@@ -111,9 +101,7 @@ class _Parser:
         if not self.reader.stands_at(*COMPARISONS, *CROSSINGS):
             return left
         if is_truth(left):
-            raise self.reader.fault(
-                "comparisons do not chain: write a < b and b < c, and compare numbers", start
-            )
+            raise self.reader.fault("comparisons do not chain: write a < b and b < c, and compare numbers", start)
         at = self.reader.at
         sign = self.reader.advance()
         node = Operation(at, sign, (left, self.number(self._sum)))
@@ -176,8 +164,7 @@ class _Parser:
             raise reader.fault(f"expected a timeframe: there is {inputs.frame_names()}", place)
         if frame != self._frame and (inputs.cut_by_count(frame) or inputs.cut_by_count(self._frame)):
             raise reader.fault(
-                "bars cut by a number of trades follow the log, not time: a rule that reads them reads no others",
-                place,
+                "bars cut by a number of trades follow the log, not time: a rule that reads them reads no others", place
             )
         return Column(at, column, frame)
 

@@ -106,9 +106,7 @@ def degree_of(node: Node, inputs: Inputs) -> int:
         return degrees[0] - degrees[1]
     if node.name == "change_pct":
         return 0
-    told = {
-        d for d, part in zip(degrees, node.parts, strict=True) if not _is_number(part)
-    }  # `close + 1` is a price
+    told = {d for d, part in zip(degrees, node.parts, strict=True) if not _is_number(part)}  # `close + 1` is a price
     return told.pop() if len(told) == 1 else 0
 
 

@@ -24,11 +24,7 @@ def rule_to_json(rule: Rule) -> dict[str, Any]:
     """The rule's fields by name, without those that have their defaults."""
     found = {name: getattr(rule, name) for name in _NAMES}
     found["symbols"] = list(rule.symbols)
-    return {
-        name: value
-        for name, value in found.items()
-        if name not in _DEFAULTS or value not in (_DEFAULTS[name], [])
-    }
+    return {name: value for name, value in found.items() if name not in _DEFAULTS or value not in (_DEFAULTS[name], [])}
 
 
 def rule_from_json(value: object) -> Rule:
@@ -60,8 +56,7 @@ def change_from_json(value: object, rules: RuleSet) -> RuleSet:
 def rules_to_json(rules: RuleSet) -> dict[str, Any]:
     """All rules with their numbers, for a snapshot."""
     numbered = [
-        {"number": number, "rule": rule_to_json(rule)}
-        for number, rule in zip(rules.numbers, rules.rules, strict=True)
+        {"number": number, "rule": rule_to_json(rule)} for number, rule in zip(rules.numbers, rules.rules, strict=True)
     ]
     return {"next_number": rules.next_number, "rules": numbered}
 

@@ -62,11 +62,7 @@ def learn_symbols(state: AlertState, rules: RuleSet, names: Sequence[str]) -> Al
 
 
 def change_rules(
-    state: AlertState,
-    before: RuleSet,
-    after: RuleSet,
-    names: Sequence[str],
-    closed_until_ns: NDArray[np.int64],
+    state: AlertState, before: RuleSet, after: RuleSet, names: Sequence[str], closed_until_ns: NDArray[np.int64]
 ) -> AlertState:
     """The state of `before` for the rules of `after`. Rules of both go on; the memory of others is dropped.
 
@@ -104,9 +100,7 @@ def forget_rows(state: AlertState, symbol: int) -> AlertState:
     return state
 
 
-def return_to(
-    state: AlertState, anchor: AlertState, rules: RuleSet, symbols: NDArray[np.integer]
-) -> AlertState:
+def return_to(state: AlertState, anchor: AlertState, rules: RuleSet, symbols: NDArray[np.integer]) -> AlertState:
     """These symbols as they were at the anchor, for what runs on bars cut by time; the others stay."""
     program = rules.program
     for place, frame in enumerate(program.rules["frame"].tolist()):

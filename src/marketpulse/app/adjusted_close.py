@@ -55,9 +55,7 @@ def wrong_steps(path: Path) -> Iterator[Step]:
         return
     if "symbol" in columns and frame[columns["symbol"]].n_unique() > 1:
         return
-    close, adjusted, paid, split = (
-        _floats(frame, columns.get(n)) for n in ("close", "adjusted", "dividend", "split")
-    )
+    close, adjusted, paid, split = (_floats(frame, columns.get(n)) for n in ("close", "adjusted", "dividend", "split"))
     times = frame[columns["time"]] if "time" in columns else pl.Series([""] * len(frame))
     shown = times.cast(pl.String).to_list()
     rows = range(len(frame)) if shown[0] <= shown[-1] else range(len(frame) - 1, -1, -1)
@@ -77,9 +75,7 @@ def wrong_steps(path: Path) -> Iterator[Step]:
     for k, move in enumerate(moves):
         # A week's row may hold the payment of the week that its adjusted close counts it to, or of the one beside it,
         # which for the last one nobody knows.
-        if not move.fits and (
-            dated or not (k == len(moves) - 1 or _fits_beside(moves[max(0, k - 1) : k + 2]))
-        ):
+        if not move.fits and (dated or not (k == len(moves) - 1 or _fits_beside(moves[max(0, k - 1) : k + 2]))):
             yield Step(move.row + 2, str(shown[move.row]), math.exp(min(move.step, _LOG_MOST)), move.expected)
 
 

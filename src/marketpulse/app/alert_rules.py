@@ -236,13 +236,9 @@ def _expect(now: Standing, name: str, version: str) -> None:
     if version in (ANY, found):
         return
     if version == NEW:
-        raise ChangedMeanwhile(
-            f"there is a rule {name!r} already: open it to edit it, or choose another name"
-        )
+        raise ChangedMeanwhile(f"there is a rule {name!r} already: open it to edit it, or choose another name")
     what = "removed" if compiled is None else "changed"
-    raise ChangedMeanwhile(
-        f"somebody else has {what} rule {name!r} meanwhile: look at what runs now, then save again"
-    )
+    raise ChangedMeanwhile(f"somebody else has {what} rule {name!r} meanwhile: look at what runs now, then save again")
 
 
 def _voice(rule: Rule) -> str:
@@ -267,9 +263,7 @@ def described(settings: Settings) -> list[dict[str, Any]]:
 
 def origin_of(rule: Rule, config: EngineConfig) -> str:
     """Who has put the rule; one of the configuration stays so when it is muted."""
-    return (
-        "configuration" if any(replace(one, muted=rule.muted) == rule for one in config.alerts) else "control"
-    )
+    return "configuration" if any(replace(one, muted=rule.muted) == rule for one in config.alerts) else "control"
 
 
 def _key(name: str) -> str:

@@ -98,11 +98,7 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
     if config.calendar == "24x7" and not dataset.venues and mapping.venue is None:
         calendar = _calendar_of(dataset.tape)
     config = dataclasses.replace(
-        config,
-        frames=_frames(dataset.tape, config),
-        indicators=(),
-        alerts=(),
-        calendar=calendar or config.calendar,
+        config, frames=_frames(dataset.tape, config), indicators=(), alerts=(), calendar=calendar or config.calendar
     )
     unread = [
         Suspect(r.reason, "count" if r.reason == _EMPTY else "drop", r.detail, origin=r.origin, line=r.row)
@@ -170,9 +166,7 @@ def _usual_excess(close: NDArray[np.float64], outside: int) -> float:
     if outside >= max(_FEW, _WAY_OF_FEED * len(close)):
         return math.inf
     moves = np.abs(np.diff(close)) / close[:-1]
-    return (
-        max(_SMALL_EXCESS, _LARGE_DAY * float(np.quantile(moves, _OF_MOVES))) if moves.size else _SMALL_EXCESS
-    )
+    return max(_SMALL_EXCESS, _LARGE_DAY * float(np.quantile(moves, _OF_MOVES))) if moves.size else _SMALL_EXCESS
 
 
 def _outside(symbol: str, time_ns: int, excess: float, usual: float) -> Suspect:
@@ -215,9 +209,7 @@ def _judge(tape: Tape, config: EngineConfig) -> tuple[list[Suspect], int]:
                 suspects.append(_suspect(batch, int(found["row"]), rule, severity, describe(found)))
             for refusal in result.refused:
                 if refusal.reason not in RULE_NAMES:
-                    suspects.append(
-                        _suspect(batch, refusal.row, *_reason(batch, refusal.row, refusal.reason))
-                    )
+                    suspects.append(_suspect(batch, refusal.row, *_reason(batch, refusal.row, refusal.reason)))
     return suspects, refused
 
 
@@ -228,11 +220,7 @@ def _suspect(batch: MarketBatch, row: int, rule: str, severity: str, detail: str
     if kind == Kind.BAR:
         date = int(batch.session_date[row])
         time_ns = date * DAY_NS if date >= 0 else int(batch.open_time_ns[row])
-    name = (
-        batch.strings[int(batch.symbol[row])]
-        if batch.symbol[row] >= 0
-        else str(batch.rare[row].get("symbol", ""))
-    )
+    name = batch.strings[int(batch.symbol[row])] if batch.symbol[row] >= 0 else str(batch.rare[row].get("symbol", ""))
     return Suspect(rule, severity, detail, kind.name.lower(), name, time_ns)
 
 

@@ -117,9 +117,7 @@ def compute_tape(
     return table.sort_by([("open_time_ns", "ascending"), ("symbol", "ascending")]).combine_chunks(), refused
 
 
-def _plan(
-    tape: Tape, settings: EngineSettings, timeframe: str | None, indicators: str
-) -> tuple[int, EngineConfig]:
+def _plan(tape: Tape, settings: EngineSettings, timeframe: str | None, indicators: str) -> tuple[int, EngineConfig]:
     """Which timeframe is wanted, and an engine that builds just what that needs."""
     trades, bars = tape.tables.get("trade"), tape.tables.get("bar")
     if trades is not None and trades.num_rows:
@@ -153,10 +151,7 @@ def tape_batches(tape: Tape) -> Iterator[tuple[MarketBatch, list[RejectedInput]]
             frame = _frame(rows.drop_columns(stamped))
             batch, letters = decoder.decode(_SOURCE, records_of([frame], frames=True))
             batch.offset[:] = offset + batch.row
-            rejected = [
-                RejectedInput(d.reason, d.detail, _SOURCE, offset + d.row + 1, d.value or b"")
-                for d in letters
-            ]
+            rejected = [RejectedInput(d.reason, d.detail, _SOURCE, offset + d.row + 1, d.value or b"") for d in letters]
             offset += rows.num_rows
             yield batch, rejected
     yield _announcement(decoder.strings, Kind.GOODBYE, {"watermark_ns": COMPLETE}), []
@@ -189,7 +184,5 @@ def _as_polars(frame: Any) -> tuple[pl.DataFrame, Callable[[pa.Table], Any]]:
     if isinstance(frame, pa.Table | pa.RecordBatch):
         return pl.DataFrame(frame), lambda table: table
     if hasattr(frame, "to_numpy") and type(frame).__module__.startswith("pandas"):
-        return pl.from_pandas(
-            frame.reset_index() if frame.index.name else frame
-        ), lambda table: table.to_pandas()
+        return pl.from_pandas(frame.reset_index() if frame.index.name else frame), lambda table: table.to_pandas()
     raise ParameterError(f"compute takes a pandas, Polars or Arrow frame, found {type(frame).__name__}")

@@ -31,9 +31,7 @@ class Opening:
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and text, top to bottom."""
-        feeding = (
-            ", ".join(self.sources) or "nothing: name sources under [sources], or use `marketpulse produce`"
-        )
+        feeding = ", ".join(self.sources) or "nothing: name sources under [sources], or use `marketpulse produce`"
         if self.sources and self.default_sources:
             feeding += " (bundled; name your own under [sources])"
         return [

@@ -94,9 +94,7 @@ def disk_space(settings: Settings) -> Finding:
     free = shutil.disk_usage(folder).free
     found = f"{free / 1e9:,.1f} GB free at {folder}"
     if free < DISK_FAIL_BYTES:
-        return Finding(
-            "disk", Level.FAIL, found, "free some space, or move MARKETPULSE_DATA_DIR to another disk"
-        )
+        return Finding("disk", Level.FAIL, found, "free some space, or move MARKETPULSE_DATA_DIR to another disk")
     if free < DISK_WARN_BYTES:
         return Finding("disk", Level.WARN, found, "the log and the lake grow: keep an eye on it")
     return Finding("disk", Level.OK, found)
@@ -131,9 +129,7 @@ def broker_parts(settings: Settings) -> Finding:
     missing = sum(not (home / jar.file).is_file() for jar in lock.jars)
     if missing:
         found = f"Apache Kafka {lock.kafka}: {missing} of {len(lock.jars)} jars are not in {home}"
-        return Finding(
-            "broker's jars", Level.WARN, found, "the next start fetches them; it needs the network once"
-        )
+        return Finding("broker's jars", Level.WARN, found, "the next start fetches them; it needs the network once")
     return Finding("broker's jars", Level.OK, f"Apache Kafka {lock.kafka} in {home}")
 
 
@@ -147,9 +143,7 @@ def page_port(settings: Settings) -> Finding:
     if "port" in serve.model_fields_set:
         advice = "stop the program that holds it, or set serve.port to another"
         return Finding("page's port", Level.FAIL, f"{serve.port} on {serve.host} is taken", advice)
-    return Finding(
-        "page's port", Level.WARN, f"{serve.port} on {serve.host} is taken", "the next free one is used"
-    )
+    return Finding("page's port", Level.WARN, f"{serve.port} on {serve.host} is taken", "the next free one is used")
 
 
 def broker_port(settings: Settings) -> Finding:
@@ -177,14 +171,10 @@ def broker(settings: Settings) -> Finding:
         return Finding("broker", Level.FAIL, f"{servers} does not answer as it should", str(error))
     if differences:
         found = "; ".join(map(str, differences))
-        return Finding(
-            "topics", Level.WARN, found, "they work, but not as declared: `marketpulse topics --print`"
-        )
+        return Finding("topics", Level.WARN, found, "they work, but not as declared: `marketpulse topics --print`")
     if missing:
         found = f"{servers} answers; not there yet: {', '.join(missing)}"
-        return Finding(
-            "topics", Level.WARN, found, "`marketpulse topics` creates them, and so does the next start"
-        )
+        return Finding("topics", Level.WARN, found, "`marketpulse topics` creates them, and so does the next start")
     return Finding("broker", Level.OK, f"{servers} answers, all topics are there")
 
 
@@ -237,6 +227,4 @@ def lines(findings: list[Finding]) -> Iterator[str]:
 
 def as_json(findings: list[Finding]) -> str:
     """The same for a program."""
-    return json.dumps(
-        [{"check": f.check, "level": f.level, "found": f.found, "advice": f.advice} for f in findings]
-    )
+    return json.dumps([{"check": f.check, "level": f.level, "found": f.found, "advice": f.advice} for f in findings])

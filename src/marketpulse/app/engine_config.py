@@ -23,9 +23,7 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
     hours = settings.parsed_extended_hours() if settings.sessions == "extended" else {}
     for name in hours:
         if sessions_of(name) is None or name == "24x7":
-            raise SettingsError(
-                f"engine.extended_hours: calendar {name!r} is unknown: use a MIC such as XNYS"
-            )
+            raise SettingsError(f"engine.extended_hours: calendar {name!r} is unknown: use a MIC such as XNYS")
     try:
         return EngineConfig(
             frames=settings.parsed_timeframes(),

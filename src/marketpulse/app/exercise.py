@@ -20,14 +20,7 @@ from marketpulse.failover.state import new_state as new_selection
 from marketpulse.indicators.bar_columns import WIDTH
 from marketpulse.indicators.catalogue import Spec, parse_indicators
 from marketpulse.indicators.mid import MID
-from marketpulse.kafka.codec import (
-    MarketDecoder,
-    RowRecords,
-    encode_market,
-    encode_rows,
-    lay_out_rows,
-    to_tables,
-)
+from marketpulse.kafka.codec import MarketDecoder, RowRecords, encode_market, encode_rows, lay_out_rows, to_tables
 from marketpulse.kafka.market_reader import MarketReader
 from marketpulse.kafka.passing import chosen_rows, records_as_rows
 from marketpulse.kafka.record_queue import bytes_of, laid_out
@@ -64,9 +57,7 @@ def exercise_indicators(indicators: Sequence[Spec]) -> None:
     """Run one bar through each of these."""
     series, session = np.zeros(1, np.int64), np.zeros(1, np.int32)
     for spec in indicators:
-        spec.update(
-            spec.fresh_state(1), series, np.ones((1, WIDTH)), session, np.empty((1, len(spec.columns)))
-        )
+        spec.update(spec.fresh_state(1), series, np.ones((1, WIDTH)), session, np.empty((1, len(spec.columns))))
 
 
 def _batch() -> MarketBatch:

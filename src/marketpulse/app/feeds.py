@@ -26,13 +26,7 @@ def live_sources(
 
     A pair that two of them bring carries its venue. A stock goes to a vendor whose key is set. Raises ParameterError.
     """
-    from marketpulse.settings import (
-        AlpacaSettings,
-        BinanceSettings,
-        CoinbaseSettings,
-        FinnhubSettings,
-        PolygonSettings,
-    )
+    from marketpulse.settings import AlpacaSettings, BinanceSettings, CoinbaseSettings, FinnhubSettings, PolygonSettings
     from marketpulse.sources.streaming.symbols import KEYED, by_vendor
 
     kinds: dict[str, Any] = {

@@ -28,9 +28,7 @@ def notice_batch(batch: MarketBatch, records: list[Row]) -> MarketBatch:
     notices = MarketBatch.empty(batch.topic, batch.partition, batch.strings, len(records))
     notices.kind[:] = Kind.QUALITY
     for i, record in enumerate(records):
-        notices.symbol[i], notices.source[i] = (
-            batch.strings.intern(record[name]) for name in ("symbol", "source")
-        )
+        notices.symbol[i], notices.source[i] = (batch.strings.intern(record[name]) for name in ("symbol", "source"))
         notices.event_time_ns[i], notices.offset[i] = record["event_time_ns"], record["offset"]
         notices.row[i] = 1 + RULE_NAMES.index(record["rule"])
         notices.rare[i] = record

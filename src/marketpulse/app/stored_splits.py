@@ -30,9 +30,7 @@ def stored_splits(query: LakeQuery, how: How, symbols: Sequence[str], config: En
     """Those of these symbols, whose place is their number. Raises what LakeQuery.run does."""
     words: list[SplitWord] = []
     for begin in range(0, len(symbols), _AT_ONCE):
-        names = ", ".join(
-            "'" + symbol.replace("'", "''") + "'" for symbol in symbols[begin : begin + _AT_ONCE]
-        )
+        names = ", ".join("'" + symbol.replace("'", "''") + "'" for symbol in symbols[begin : begin + _AT_ONCE])
         for row in query.run(_QUERY.format(symbols=names), how).to_pylist():
             if row["reason"] is not None and not row["missed"]:
                 continue  # refused whole
@@ -61,9 +59,7 @@ class SeriesUnits:
     def none(cls) -> "SeriesUnits":
         return cls(no_splits(1), 0)
 
-    def factors(
-        self, first_ms: float, before_ms: float, open_ms: Floats
-    ) -> tuple[Floats, NDArray[np.bool_]] | None:
+    def factors(self, first_ms: float, before_ms: float, open_ms: Floats) -> tuple[Floats, NDArray[np.bool_]] | None:
         """(n,) factors and changes of bars that open then, in a series whose first bar opened at `first_ms`, behind one that
         opened at `before_ms`. None: all factors are 1 and none changes."""
         ahead = self._ex_ms > first_ms

@@ -284,11 +284,7 @@ class Supervisor:
             return
         if code == WRONG_KEY and child.spec.stage == Stage.SOURCE:
             child.state = State.LEFT
-            self._say(
-                Event(
-                    child.spec.name, "is left out until you start again", bad=True, details=child.last_words()
-                )
-            )
+            self._say(Event(child.spec.name, "is left out until you start again", bad=True, details=child.last_words()))
             return
         if now - child.started_at >= STABLE_S:
             child.deaths_in_a_row = 0
@@ -318,9 +314,7 @@ class Supervisor:
         for child in members:
             if child.alive:
                 clean = False
-                self._say(
-                    Event(child.spec.name, f"did not stop within {within_s:.0f} s and was killed", bad=True)
-                )
+                self._say(Event(child.spec.name, f"did not stop within {within_s:.0f} s and was killed", bad=True))
             self._kill(child)
             child.process = None
             if child.state not in (State.DONE, State.REFUSED, State.LEFT):

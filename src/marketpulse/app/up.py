@@ -53,11 +53,7 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
     """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing, 2 when
     a child could not begin with these settings. Raises SettingsError before anything starts when the engine cannot."""
     check_engine(settings)
-    with (
-        naming_a_full_disk(settings.data_dir),
-        only_one(settings.data_dir),
-        lifecycle(settings, "up") as life,
-    ):
+    with naming_a_full_disk(settings.data_dir), only_one(settings.data_dir), lifecycle(settings, "up") as life:
         disk = Disk(settings.data_dir)
         if settings.kafka.bootstrap_servers is None and disk.look(time.monotonic()):
             raise disk.problem()
@@ -114,8 +110,7 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
     if embedded:
         jobs.append(("broker", ("broker",), Stage.BROKER))
     jobs += [
-        (f"process-{slot}", ("process", "--slot", str(slot)), Stage.ENGINE)
-        for slot in range(settings.process.workers)
+        (f"process-{slot}", ("process", "--slot", str(slot)), Stage.ENGINE) for slot in range(settings.process.workers)
     ]
     if settings.failover.groups:
         failover_config(settings)  # what is wrong in it is said before anything starts
@@ -127,9 +122,7 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
     jobs += [(process_name(name), ("produce", "named", name), Stage.SOURCE) for name in names]
     jobs += live_jobs(settings, options)
     jobs += [
-        (f"sink-{which}", ("sink", which), Stage.READER)
-        for which in SINKS
-        if settings_of(settings, which).enabled
+        (f"sink-{which}", ("sink", which), Stage.READER) for which in SINKS if settings_of(settings, which).enabled
     ]
     if settings.parity.enabled and settings.sinks.lake.enabled:
         jobs.append(("verify", ("verify", "--follow"), Stage.READER))
@@ -207,12 +200,7 @@ def page_port(settings: Settings, asked: int | None) -> int:
 
 
 def watch(
-    settings: Settings,
-    options: UpOptions,
-    life: Lifecycle,
-    supervisor: Supervisor,
-    screen: Screen,
-    disk: Disk,
+    settings: Settings, options: UpOptions, life: Lifecycle, supervisor: Supervisor, screen: Screen, disk: Disk
 ) -> None:
     """The long middle: look after the children and show what happens."""
     began = time.monotonic()
@@ -268,10 +256,7 @@ def disk_event(disk: Disk, space: Space) -> Event:
     """What to say when the space has changed."""
     if space == Space.ENOUGH:
         return Event("disk", "has space again: going on")
-    then = {
-        Space.LITTLE: "below 64 MiB everything stops until then",
-        Space.NONE: "everything rests until then",
-    }
+    then = {Space.LITTLE: "below 64 MiB everything stops until then", Space.NONE: "everything rests until then"}
     return Event("disk", f"{disk.problem()}; {then[space]}, and goes on by itself", bad=True)
 
 
@@ -289,17 +274,13 @@ def report_topics(settings: Settings, screen: Screen) -> None:
 def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:
     """What runs where, for the first screen."""
     broker = supervisor.child("broker")
-    servers = (
-        broker.facts.get("bootstrap_servers", "starting") if broker else settings.kafka.bootstrap_servers
-    )
+    servers = broker.facts.get("bootstrap_servers", "starting") if broker else settings.kafka.bootstrap_servers
     prefix = settings.kafka.topic_prefix
     return Opening(
         url=url,
         bootstrap_servers=str(servers) + (" (embedded)" if broker else ""),
         topics=[prefix + name for name in ("market", "bars", "indicators", "alerts", "live", "dead-letters")],
-        sources=[
-            c.spec.name.removeprefix("produce-") for c in supervisor.children if c.spec.stage == Stage.SOURCE
-        ],
+        sources=[c.spec.name.removeprefix("produce-") for c in supervisor.children if c.spec.stage == Stage.SOURCE],
         data_dir=settings.data_dir,
         default_sources=not settings.sources,
     )
@@ -307,9 +288,7 @@ def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:
 
 def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
     """The line that moves."""
-    in_state = {
-        state: [child.spec.name for child in supervisor.children if child.state == state] for state in State
-    }
+    in_state = {state: [child.spec.name for child in supervisor.children if child.state == state] for state in State}
     return Status(
         starting=in_state[State.STARTING] + in_state[State.PLANNED],
         troubled=in_state[State.WAITING] + in_state[State.FAILING] + in_state[State.LEFT],
@@ -327,9 +306,7 @@ def stop(settings: Settings, supervisor: Supervisor, life: Lifecycle, screen: Sc
     poll.url = str(page.facts["url"]) if page is not None and "url" in page.facts else None
 
     selects = any(child.spec.stage == Stage.SELECT for child in supervisor.children)
-    between_stage = (
-        Stage.SELECT if selects else Stage.SOURCE
-    )  # the last one that writes what the engine reads
+    between_stage = Stage.SELECT if selects else Stage.SOURCE  # the last one that writes what the engine reads
 
     def between(stage: Stage) -> None:
         if stage == between_stage and poll.url and not supervisor.refused():

@@ -29,11 +29,7 @@ from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import Records
 from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
-from marketpulse.kafka.transaction import (
-    BEGINNING,
-    Taken,
-    TransactionalLog,
-)
+from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
 from marketpulse.model.market import CAPS, DeadLetter
 from marketpulse.model.record_rows import RecordRows
 from marketpulse.settings import Settings
@@ -73,9 +69,7 @@ class Worker:
         self._indicator_writer = RowWriter(self._rows.indicator_fields)
         self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
         self._live = (
-            LiveWriter(settings, self._rows.live_fields, clock.now_ns())
-            if settings.process.live_per_s
-            else None
+            LiveWriter(settings, self._rows.live_fields, clock.now_ns()) if settings.process.live_per_s else None
         )
         self._pipeline_clock = ClockWriter(settings)
         self._wrote_at: float | None = None
@@ -145,14 +139,10 @@ class Worker:
         for taken in partitions:
             owned = self._owned[taken.partition] = self._recover(taken)
             if owned.muted:
-                get_logger().info(
-                    "replaying", partition=taken.partition, records=owned.muted_until - owned.next_offset
-                )
+                get_logger().info("replaying", partition=taken.partition, records=owned.muted_until - owned.next_offset)
         self._pipeline_clock.run(0 in self._owned)
         self._measure()
-        return {
-            taken.partition: self._owned[taken.partition].next_offset or BEGINNING for taken in partitions
-        }
+        return {taken.partition: self._owned[taken.partition].next_offset or BEGINNING for taken in partitions}
 
     def _recover(self, taken: Taken) -> OwnedPartition:
         """The snapshot that the commit names, or the log from its start; muted up to the commit."""

@@ -30,9 +30,7 @@ class Workgroups:
             if not said:
                 continue
             tags = self._tags(name)
-            there[name] = (
-                Found(True, _fields(said.get("Configuration", {}), tags)) if is_ours(tags) else Found(False)
-            )
+            there[name] = Found(True, _fields(said.get("Configuration", {}), tags)) if is_ours(tags) else Found(False)
         return there
 
     def create(self, wanted: Wanted) -> None:
@@ -47,15 +45,10 @@ class Workgroups:
         new = _configuration(wanted)
         self._athena.update_work_group(
             WorkGroup=wanted.name,
-            ConfigurationUpdates={
-                "ResultConfigurationUpdates": new.pop("ResultConfiguration"),
-                **new,
-            },
+            ConfigurationUpdates={"ResultConfigurationUpdates": new.pop("ResultConfiguration"), **new},
         )
         tags, arn = wanted.fields["tags"], self._arn(wanted.name)
-        self._athena.tag_resource(
-            ResourceARN=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
-        )
+        self._athena.tag_resource(ResourceARN=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
         if gone := sorted(set(found.fields["tags"]) - set(tags)):
             self._athena.untag_resource(ResourceARN=arn, TagKeys=gone)
 
@@ -69,9 +62,7 @@ class Workgroups:
 
     def _tags(self, name: str) -> dict[str, str]:
         try:
-            return dictionary(
-                list(pages(self._athena, "list_tags_for_resource", "Tags", ResourceARN=self._arn(name)))
-            )
+            return dictionary(list(pages(self._athena, "list_tags_for_resource", "Tags", ResourceARN=self._arn(name))))
         except ClientError as error:
             nothing_if(error, _MISSING)  # it never had any
             return {}

@@ -8,9 +8,7 @@ from marketpulse.aws.wanted import CRAWLER, QUERY, TABLE, WORKGROUP, Wanted
 def cost_drivers(wanted: Sequence[Wanted]) -> list[str]:
     """One line for each thing that is paid by use; what is free of charge in itself is said too."""
     kinds = {one.kind for one in wanted}
-    said = [
-        "S3: the bytes stored, by the month, and each request; many small objects cost requests, not bytes"
-    ]
+    said = ["S3: the bytes stored, by the month, and each request; many small objects cost requests, not bytes"]
     if TABLE in kinds:
         said.append("Glue catalogue: tables and partitions beyond a free number, and requests to it")
     for one in wanted:

@@ -150,11 +150,7 @@ def _table_input(wanted: Wanted, parameters: dict[str, str]) -> dict[str, Any]:
         "TableType": "EXTERNAL_TABLE",
         "Parameters": {**parameters, **_PARAMETERS},
         "PartitionKeys": _columns(fields["partition_keys"]),
-        "StorageDescriptor": {
-            "Columns": _columns(fields["columns"]),
-            "Location": fields["location"],
-            **_PARQUET,
-        },
+        "StorageDescriptor": {"Columns": _columns(fields["columns"]), "Location": fields["location"], **_PARQUET},
     }
 
 

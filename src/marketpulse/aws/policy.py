@@ -44,13 +44,7 @@ def _writer(settings: Settings, place: Place, lake_namespace: str | None) -> Pol
         )
     )
     if lake_namespace:
-        actions = [
-            "glue:GetDatabase",
-            "glue:CreateDatabase",
-            "glue:GetTable",
-            "glue:CreateTable",
-            "glue:UpdateTable",
-        ]
+        actions = ["glue:GetDatabase", "glue:CreateDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable"]
         statements.append(_allow("LakeTables", actions, _catalogue(place, lake_namespace)))
     return _document(statements)
 
@@ -119,9 +113,7 @@ def _stores(settings: Settings) -> list[str]:
         if section.enabled and url.startswith(("s3://", "s3a://"))
     ]
     if not there:
-        raise SettingsError(
-            "nothing is stored on S3: set sinks.archive.url or sinks.lake.url to s3://bucket/prefix"
-        )
+        raise SettingsError("nothing is stored on S3: set sinks.archive.url or sinks.lake.url to s3://bucket/prefix")
     return there
 
 

@@ -48,9 +48,7 @@ def wanted_objects(settings: Settings, indicators: Sequence[str], queries: Itera
     """All of them, in the order in which they are made. `indicators` are the columns of that table."""
     aws = settings.aws
     tags = {**aws.tags, **MARK}
-    found = [
-        Wanted(DATABASE, aws.database, {"description": "Market data, bars and indicators by MarketPulse"})
-    ]
+    found = [Wanted(DATABASE, aws.database, {"description": "Market data, bars and indicators by MarketPulse"})]
     tables = _tables(settings, indicators)
     found += tables
     if tables and aws.crawler_role:
@@ -80,9 +78,7 @@ def left_out(settings: Settings) -> list[str]:
             "(a lake whose catalogue is Glue makes its own)"
         )
     elif not settings.aws.crawler_role:
-        said.append(
-            "no crawler: set aws.crawler_role; until it has run, Athena finds no rows in the archive's tables"
-        )
+        said.append("no crawler: set aws.crawler_role; until it has run, Athena finds no rows in the archive's tables")
     if output_url(settings) is None:
         said.append("no workgroup and no queries: set aws.output_url, or a lake or an archive on s3://")
     return said
@@ -118,11 +114,7 @@ def glue_type(kind: pa.DataType) -> str:
 
 def _archive_tables(settings: Settings) -> bool:
     archive = settings.sinks.archive
-    return (
-        archive.enabled
-        and archive.format == "parquet"
-        and settings.archive_url().startswith(("s3://", "s3a://"))
-    )
+    return archive.enabled and archive.format == "parquet" and settings.archive_url().startswith(("s3://", "s3a://"))
 
 
 def _tables(settings: Settings, indicators: Sequence[str]) -> list[Wanted]:

@@ -49,9 +49,7 @@ def explained(where: str) -> Iterator[None]:
 
 def _of_the_store(where: str, error: Exception) -> Fatal | Retryable:
     text, number = str(error), getattr(error, "errno", None)
-    answer = getattr(
-        error, "response", None
-    )  # of AWS a dictionary; of a REST catalogue something else, or nothing
+    answer = getattr(error, "response", None)  # of AWS a dictionary; of a REST catalogue something else, or nothing
     code = answer.get("Error", {}).get("Code", "") if isinstance(answer, dict) else ""
     if number in _FULL or "database or disk is full" in text:
         return Retryable(

@@ -125,9 +125,7 @@ class Lake:
             if self.database is not None:
                 from sqlalchemy import URL
 
-                properties["uri"] = URL.create(
-                    "sqlite", database=str(self.database), query={"timeout": str(_LOCKED_S)}
-                )
+                properties["uri"] = URL.create("sqlite", database=str(self.database), query={"timeout": str(_LOCKED_S)})
             try:
                 self._catalog = load_catalog("marketpulse", **properties)
             except OperationalError as error:

@@ -47,9 +47,7 @@ class StoredFile:
     rows: int
     size_bytes: int
     columns: tuple[str, ...]
-    bounds: Bounds = field(
-        repr=False
-    )  # lowest and highest value by column; text is cut to 16 characters, outwards
+    bounds: Bounds = field(repr=False)  # lowest and highest value by column; text is cut to 16 characters, outwards
     first_ms: int = 0
     last_ms: int = ALWAYS
     merged: bool = True
@@ -138,9 +136,7 @@ class VisibleFiles:
                 return self._read(name, table)
             except FileNotFoundError:
                 continue  # expired meanwhile
-        raise Retryable(
-            f"{self.lake.where}: the files of {name} change faster than they can be read: try again"
-        )
+        raise Retryable(f"{self.lake.where}: the files of {name} change faster than they can be read: try again")
 
     def _read(self, name: str, table: "Table") -> Picture:
         snapshot, schema = table.current_snapshot(), table.schema()

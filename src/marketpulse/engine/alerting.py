@@ -18,19 +18,10 @@ from marketpulse.alerts.differences import differences
 from marketpulse.alerts.evaluate import evaluate
 from marketpulse.alerts.events import EVENT
 from marketpulse.alerts.rule_set import RuleSet
-from marketpulse.alerts.state import (
-    AlertState,
-    change_rules,
-    forget_rows,
-    learn_symbols,
-    new_state,
-    return_to,
-)
+from marketpulse.alerts.state import AlertState, change_rules, forget_rows, learn_symbols, new_state, return_to
 from marketpulse.indicators.declaration import Floats
 
-RETOLD = np.dtype(
-    [("symbol", "i4"), ("rule", "i4"), ("event_time_ns", "i8"), ("open_ns", "i8"), ("revision", "i8")]
-)
+RETOLD = np.dtype([("symbol", "i4"), ("rule", "i4"), ("event_time_ns", "i8"), ("open_ns", "i8"), ("revision", "i8")])
 """The place of an event, which a rule has at most one of on a row, and how often it was told again there."""
 
 
@@ -124,9 +115,7 @@ def pass_by(
     factors: Floats,
 ) -> None:
     """The anchor goes past these bars; `untold`: of which symbols readers have not been told of a change yet."""
-    alerts.anchor, events = _evaluated(
-        alerts.rules, alerts.anchor, names, closed, values, _all_of(closed), factors
-    )
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, closed, values, _all_of(closed), factors)
     held = events[untold[events["row"]]]
     if len(held):
         alerts.passed.append(held)
@@ -150,9 +139,7 @@ def know_past(
 ) -> None:
     """Readers know the events of these bars, which the anchor goes past. `retold` (model.history.PAST_ALERT, with its
     `rule_names`): what was told of them more than once."""
-    alerts.anchor, events = _evaluated(
-        alerts.rules, alerts.anchor, names, bars, values, _all_of(bars), factors
-    )
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, bars, values, _all_of(bars), factors)
     alerts.known.append(events)
     numbers = dict(zip((rule.name for rule in alerts.rules.rules), alerts.rules.numbers, strict=True))
     rules = np.array([numbers.get(name, -1) for name in rule_names], np.int32)[retold["rule"]]
@@ -229,24 +216,18 @@ def _evaluated(
     return evaluate(learn_symbols(state, rules, names), rules, alert_rows(bars, values, together, factors))
 
 
-def _revisions(
-    retold: np.ndarray, known: np.ndarray, told: np.ndarray
-) -> tuple[NDArray[np.int64], np.ndarray]:
+def _revisions(retold: np.ndarray, known: np.ndarray, told: np.ndarray) -> tuple[NDArray[np.int64], np.ndarray]:
     """The revisions of the m events to tell, m > 0, and `retold` with them: at each place one more for every telling."""
     again = np.zeros(len(known) + len(told), RETOLD)
     for name in ("symbol", "rule", "event_time_ns", "open_ns"):
         again[name] = np.concatenate([known[name], told[name]])
     places = np.concatenate([retold, again])
-    times = np.concatenate(
-        [retold["revision"] + 1, np.ones(len(known), np.int64), np.zeros(len(told), np.int64)]
-    )
+    times = np.concatenate([retold["revision"] + 1, np.ones(len(known), np.int64), np.zeros(len(told), np.int64)])
     is_told = np.arange(len(places)) >= len(places) - len(told)
     order = np.lexsort((np.arange(len(places)), places["event_time_ns"], places["rule"], places["symbol"]))
     places, is_told = places[order], is_told[order]
     begins = np.ones(len(places), np.bool_)
-    begins[1:] = np.any(
-        [places[n][1:] != places[n][:-1] for n in ("symbol", "rule", "event_time_ns")], axis=0
-    )
+    begins[1:] = np.any([places[n][1:] != places[n][:-1] for n in ("symbol", "rule", "event_time_ns")], axis=0)
     first, place = np.flatnonzero(begins), np.cumsum(begins) - 1
     before = np.maximum.reduceat(times[order], first)[place]
     now = np.cumsum(is_told)

@@ -97,9 +97,7 @@ def judge_bar(
         q.before = level
         # What has just been confirmed was told before: only what the band let pass can still be a spike.
         q.leap = (
-            relative_move(now, level)
-            if relative_move(now, level) <= max(floor, limits[BAND_FACTOR] * usual)
-            else 0.0
+            relative_move(now, level) if relative_move(now, level) <= max(floor, limits[BAND_FACTOR] * usual) else 0.0
         )
     volume_good = judge_size(tables, plan, output, i, at, rows.e[i], limits[VOLUME_FACTOR])
     return good & volume_good
@@ -125,14 +123,7 @@ def is_stale(tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i:
 
 @bare_kernel
 def is_torn(
-    tables: Tables,
-    plan: Plan,
-    rows: MarketColumns,
-    output: Output,
-    i: int,
-    level: float,
-    floor: float,
-    scale: float,
+    tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i: int, level: float, floor: float, scale: float
 ) -> bool:
     """An open, a high or a low that neither the bar's other prices nor the close before it come near to."""
     opened, high, low, close = rows.a[i], rows.b[i], rows.c[i], rows.d[i]
@@ -205,14 +196,7 @@ def check_dividend(
 
 @bare_kernel
 def look_for_holes(
-    tables: Tables,
-    sessions: Sessions,
-    plan: Plan,
-    output: Output,
-    i: int,
-    symbol: int,
-    frame: int,
-    open_ns: int,
+    tables: Tables, sessions: Sessions, plan: Plan, output: Output, i: int, symbol: int, frame: int, open_ns: int
 ) -> None:
     """Bars that are not there, by the symbol's calendar, where nearly all the others were. A venue that is not known to
     close is believed to be open always when it has traded on a Saturday afternoon (UTC)."""

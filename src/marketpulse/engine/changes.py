@@ -14,12 +14,7 @@ from marketpulse.model.market import Kind
 
 
 def take_change(
-    state: PartitionState,
-    plan: Plan,
-    kind: Kind,
-    source: int,
-    record: dict[str, Any],
-    place: tuple[int, int],
+    state: PartitionState, plan: Plan, kind: Kind, source: int, record: dict[str, Any], place: tuple[int, int]
 ) -> str | None:
     """Change the trade that the record names; `place` is the record's (offset, row).
 

@@ -90,9 +90,7 @@ def state_to_bytes(state: PartitionState, config: EngineConfig) -> bytes:
         "rebuilds": [_rebuild_head(symbol, waiting) for symbol, waiting in state.rebuilds.items()],
         "shapes": [array.shape for array in arrays],
     }).encode()  # fmt: skip
-    return b"".join(
-        [_MAGIC, _LENGTH.pack(len(head)), head, *(np.ascontiguousarray(a).tobytes() for a in arrays)]
-    )
+    return b"".join([_MAGIC, _LENGTH.pack(len(head)), head, *(np.ascontiguousarray(a).tobytes() for a in arrays)])
 
 
 def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
@@ -125,9 +123,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         indicators=indicators,
         basis=basis,
         splits=read_splits(splits, used, head["splits"]),
-        anchor=Anchor(
-            **dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs], basis=anchor_basis
-        ),
+        anchor=Anchor(**dict(zip(ANCHORED, anchored, strict=True)), indicators=rest[:specs], basis=anchor_basis),
         alerts=_alerting(head["alerts"], alerts, config),
         told=Told([(told[0], told[1], told[2])], [(told[3], told[4])]),
         alphabet=sorted(head["symbols"]),
@@ -161,8 +157,7 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     events = [alerts.known_events(), alerts.retold, alerts.passed_events()]
     parts = [part.history.tables for waiting in state.rebuilds.values() for part in waiting.parts]
     history = [
-        np.concatenate([np.empty(0, dtype), *(tables[name] for tables in parts)])
-        for name, dtype in COLUMNS.items()
+        np.concatenate([np.empty(0, dtype), *(tables[name] for tables in parts)]) for name, dtype in COLUMNS.items()
     ]
     return [
         *tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed, *memory, *events, *history,

@@ -103,9 +103,7 @@ def sort_closing(tables: Tables, slots: np.ndarray, n: int) -> None:
 
 
 @bare_kernel
-def close_symbol(
-    tables: Tables, sessions: Sessions, plan: Plan, output: Output, symbol: int, watermark: int
-) -> int:
+def close_symbol(tables: Tables, sessions: Sessions, plan: Plan, output: Output, symbol: int, watermark: int) -> int:
     """Close the symbol's own bars as `close_due` would for this watermark; they wait in no heap.
 
     OUTPUT_FULL: some were closed; call again with room.
@@ -115,9 +113,7 @@ def close_symbol(
         for frame in range(plan.ticks, plan.length.size):
             slot = tables.heads[symbol, frame]
             while slot >= 0:
-                if tables.bars[slot].due_ns <= watermark and (
-                    first < 0 or closes_before(tables, slot, first)
-                ):
+                if tables.bars[slot].due_ns <= watermark and (first < 0 or closes_before(tables, slot, first)):
                     first = slot
                 slot = tables.bars[slot].next
         if first < 0:

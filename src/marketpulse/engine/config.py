@@ -79,9 +79,7 @@ class EngineConfig:
     def degrees(self) -> tuple[int, ...]:
         """Of the columns, their degrees (indicators.declaration); 0 where an indicator has none."""
         return tuple(
-            degree
-            for spec in self.indicators
-            for degree in (spec.indicator.price_degrees or (0,) * len(spec.columns))
+            degree for spec in self.indicators for degree in (spec.indicator.price_degrees or (0,) * len(spec.columns))
         )
 
     def severities(self) -> dict[str, str]:
@@ -135,9 +133,7 @@ def _parents(frames: tuple[Timeframe, ...]) -> np.ndarray:
             continue
         built = [base]
         for f in range(base + 1, n):
-            whole = [
-                p for p in built if frames[f].cut == Cut.SESSION or frames[f].length % frames[p].length == 0
-            ]
+            whole = [p for p in built if frames[f].cut == Cut.SESSION or frames[f].length % frames[p].length == 0]
             if whole:
                 parents[base, f] = whole[-1]
                 built.append(f)

@@ -21,14 +21,7 @@ def find_bar(tables: Tables, symbol: int, frame: int, open_ns: int) -> int:
 
 @bare_kernel
 def open_bar(
-    tables: Tables,
-    symbol: int,
-    frame: int,
-    open_ns: int,
-    close_ns: int,
-    due_ns: int,
-    session_date: int,
-    waits: bool,
+    tables: Tables, symbol: int, frame: int, open_ns: int, close_ns: int, due_ns: int, session_date: int, waits: bool
 ) -> int:
     """A fresh bar in a free slot, at the head of its series; in the group's heap when it waits for time."""
     slot = tables.registers[FREE_BAR]
@@ -106,15 +99,7 @@ def stretch(tables: Tables, slot: int, offset: int, row: int) -> None:
 
 @inlined
 def put_trade(
-    tables: Tables,
-    slot: int,
-    time_ns: int,
-    price: float,
-    size: float,
-    source: int,
-    venue: int,
-    offset: int,
-    row: int,
+    tables: Tables, slot: int, time_ns: int, price: float, size: float, source: int, venue: int, offset: int, row: int
 ) -> None:
     """One trade into its bar: open and close by (event time, position), sums exact."""
     bar = tables.bars[slot]
@@ -154,9 +139,7 @@ def put_bar(tables: Tables, slot: int, part: int) -> None:
     stretch(tables, slot, smaller.last_offset, smaller.last_row)
     bar.close = smaller.close
     bar.parts += 1
-    bar.trade_count = (
-        -1 if bar.trade_count < 0 or smaller.trade_count < 0 else bar.trade_count + smaller.trade_count
-    )
+    bar.trade_count = -1 if bar.trade_count < 0 or smaller.trade_count < 0 else bar.trade_count + smaller.trade_count
     bar.has_vwap = bar.has_vwap and smaller.has_vwap
     add_sum(tables.volume[slot], tables.volume[part])
     add_sum(tables.notional[slot], tables.notional[part])

@@ -3,13 +3,7 @@ twice as much for the correction window, whose table of ids has a power of two o
 
 import numpy as np
 
-from marketpulse.engine.layout import (
-    FREE_BAR,
-    FREE_BARS,
-    FREE_QUOTE,
-    FREE_QUOTES,
-    NEVER,
-)
+from marketpulse.engine.layout import FREE_BAR, FREE_BARS, FREE_QUOTE, FREE_QUOTES, NEVER
 from marketpulse.engine.records import put
 from marketpulse.engine.splits import fresh_basis
 from marketpulse.engine.state import PartitionState

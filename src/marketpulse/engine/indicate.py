@@ -41,9 +41,7 @@ class Memory:
         return Memory([rows[series] for rows in self.indicators], self.basis[series], self.splits)
 
 
-def indicate(
-    state: PartitionState, config: EngineConfig, closed: np.ndarray
-) -> tuple[PartitionState, Floats]:
+def indicate(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> tuple[PartitionState, Floats]:
     """Values (n, columns) of n closed bars; NaN where there is none. The state moves on."""
     return state, values_of(Memory.live(state), config, closed)
 

@@ -71,9 +71,7 @@ def _settled(state: PartitionState, config: EngineConfig, plan: Plan, symbol: in
     frames = len(config.frames)
     floors = np.full(state.tables.symbols.size, NEVER)
     anchor_floors(state.tables, plan, floors)
-    newest: NDArray[np.int64] = state.anchor.basis["newest_ns"][
-        symbol * frames : (symbol + 1) * frames
-    ].copy()
+    newest: NDArray[np.int64] = state.anchor.basis["newest_ns"][symbol * frames : (symbol + 1) * frames].copy()
     told, _, _ = state.told.rows(len(config.columns()))
     told = told[(told["symbol"] == symbol) & (told["close_ns"] <= floors[symbol]) & ~np.isnan(told["open"])]
     np.maximum.at(newest, told["frame"], told["open_ns"])

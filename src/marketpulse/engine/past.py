@@ -18,9 +18,7 @@ def place_trades(
     return inside
 
 
-def place_quotes(
-    tables: Tables, sessions: Sessions, plan: Plan, symbol: int, quotes: np.ndarray
-) -> NDArray[np.bool_]:
+def place_quotes(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, quotes: np.ndarray) -> NDArray[np.bool_]:
     """(n,) which quotes (QUOTE) a session takes; each learns its date."""
     inside = np.zeros(len(quotes), np.bool_)
     _place_quotes(tables, sessions, plan, symbol, quotes, inside)
@@ -47,12 +45,7 @@ def _place_trades(
 
 @bare_kernel
 def _place_quotes(
-    tables: Tables,
-    sessions: Sessions,
-    plan: Plan,
-    symbol: int,
-    quotes: NDArray[np.void],
-    inside: NDArray[np.bool_],
+    tables: Tables, sessions: Sessions, plan: Plan, symbol: int, quotes: NDArray[np.void], inside: NDArray[np.bool_]
 ) -> None:
     for i in range(quotes.size):
         time = quotes[i].event_ns

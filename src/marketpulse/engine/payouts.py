@@ -16,9 +16,7 @@ _UNITS = (100.0, 1000.0)
 _UNIT_TOLERANCE = 0.1  # companies do pay other amounts than before
 
 
-def hear_payout(
-    state: PartitionState, plan: Plan, kind: Kind, record: dict[str, Any], row: int
-) -> np.ndarray:
+def hear_payout(state: PartitionState, plan: Plan, kind: Kind, record: dict[str, Any], row: int) -> np.ndarray:
     """Remember it for the bars that follow. Returns what is wrong with it at once (FOUND): nothing, or one finding.
 
     Of a symbol that no bar or trade has come of yet, nothing can be said.

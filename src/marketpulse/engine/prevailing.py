@@ -66,9 +66,7 @@ def quote_rebuilt(tables: Tables, closed: np.ndarray) -> None:
 
 
 @bare_kernel
-def walk_back(
-    tables: Tables, closed: NDArray[np.void], places: NDArray[np.int32], seen_ns: NDArray[np.int64]
-) -> None:
+def walk_back(tables: Tables, closed: NDArray[np.void], places: NDArray[np.int32], seen_ns: NDArray[np.int64]) -> None:
     """From the last bar to the first, so that every chain is walked once.
 
     `places` and `seen_ns` (S,): where in its chain each symbol stands, and for which close; NEVER: nowhere yet.

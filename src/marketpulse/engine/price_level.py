@@ -47,12 +47,7 @@ def leap_with_split(quality: NDArray[np.void], at: int, time_ns: int) -> None:
     """From a split's time on the level is one of the new shares, and so is what was usual of sizes."""
     q = quality[at]
     if q.due != 0.0 and time_ns >= q.due_ns:
-        q.level, q.before, q.waiting, q.size = (
-            q.level / q.due,
-            q.before / q.due,
-            q.waiting / q.due,
-            q.size * q.due,
-        )
+        q.level, q.before, q.waiting, q.size = (q.level / q.due, q.before / q.due, q.waiting / q.due, q.size * q.due)
         q.due = 0.0
 
 

@@ -36,9 +36,7 @@ _SECOND_NS = 1_000_000_000
 
 
 @bare_kernel
-def find(
-    tables: Tables, plan: Plan, output: Output, row: int, rule: int, value: float, expected: float
-) -> bool:
+def find(tables: Tables, plan: Plan, output: Output, row: int, rule: int, value: float, expected: float) -> bool:
     """Note what a rule has found. True where the row may not enter."""
     severity = plan.severity[rule]
     if severity == OFF:
@@ -68,9 +66,7 @@ def judge_trade(
 
 
 @inlined
-def judge_mark(
-    tables: Tables, plan: Plan, output: Output, row: int, at: int, time_ns: int, price: float
-) -> bool:
+def judge_mark(tables: Tables, plan: Plan, output: Output, row: int, at: int, time_ns: int, price: float) -> bool:
     """A trade's price or a quote's middle. After a pause the market may have gone further."""
     leap_with_split(tables.quality, at, time_ns)
     q, limits = tables.quality[at], plan.limits
@@ -78,14 +74,7 @@ def judge_mark(
     floor = limits[REOPEN_BAND] if paused else limits[BAND]
     level = q.level
     rule = judge_price(
-        tables.quality,
-        at,
-        price,
-        TRADE_SCALE,
-        floor,
-        limits[BAND_FACTOR],
-        limits[CONFIRM_TRADES],
-        limits[WARM_TRADES],
+        tables.quality, at, price, TRADE_SCALE, floor, limits[BAND_FACTOR], limits[CONFIRM_TRADES], limits[WARM_TRADES]
     )
     if rule == BELIEVED:
         q.time_ns = max(q.time_ns, time_ns)
@@ -94,9 +83,7 @@ def judge_mark(
 
 
 @inlined
-def judge_size(
-    tables: Tables, plan: Plan, output: Output, row: int, at: int, size: float, factor: float
-) -> bool:
+def judge_size(tables: Tables, plan: Plan, output: Output, row: int, at: int, size: float, factor: float) -> bool:
     """A size beside a running median of the symbol's sizes, which begins with the first one."""
     if not size > 0.0:
         return True

@@ -39,13 +39,7 @@ from marketpulse.engine.window import mark_untold, window_floor
 
 @bare_kernel
 def take_quote(
-    tables: Tables,
-    sessions: Sessions,
-    plan: Plan,
-    rows: MarketColumns,
-    output: Output,
-    i: int,
-    symbol: int,
+    tables: Tables, sessions: Sessions, plan: Plan, rows: MarketColumns, output: Output, i: int, symbol: int
 ) -> None:
     """One quote; where an indicator reads quotes, a place for it must be free. Outside its session, or behind
     the correction window, it enters nothing and is counted."""

@@ -15,17 +15,7 @@ import numpy as np
 from marketpulse.engine.alerting import begin_again, know_past, pass_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import Memory, values_of
-from marketpulse.engine.layout import (
-    CLOSED,
-    KEPT,
-    LOG_TIME,
-    NEVER,
-    ORIGIN_TRADES,
-    QUOTE,
-    UNPINNED,
-    VENUES_MAX,
-    Plan,
-)
+from marketpulse.engine.layout import CLOSED, KEPT, LOG_TIME, NEVER, ORIGIN_TRADES, QUOTE, UNPINNED, VENUES_MAX, Plan
 from marketpulse.engine.past import place_quotes, place_trades
 from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.records import joined
@@ -64,11 +54,7 @@ def begin_rebuild(
     here knows every row behind the anchor, with its revision. Raises ParameterError when nothing can be built."""
     name, identity = str(record["symbol"]), read_id(record)
     symbol = state.symbols.find(name)
-    if (
-        symbol == ABSENT
-        or state.tables.symbols["origin"][symbol] != ORIGIN_TRADES
-        or plan.ticks == plan.length.size
-    ):
+    if symbol == ABSENT or state.tables.symbols["origin"][symbol] != ORIGIN_TRADES or plan.ticks == plan.length.size:
         raise ParameterError(f"no bar of {name} is made from trades and cut by time")
     _give_up(state, name)
     move_anchor(state, config, plan)
@@ -79,9 +65,7 @@ def begin_rebuild(
     state.rebuilds[name] = WaitingRebuild(symbol, identity, place[0], log_ns)
 
 
-def take_part(
-    state: PartitionState, config: EngineConfig, plan: Plan, record: dict[str, Any], place: Place
-) -> None:
+def take_part(state: PartitionState, config: EngineConfig, plan: Plan, record: dict[str, Any], place: Place) -> None:
     """One part; with the last one, whose place in the log is (offset, row), the symbol's rows are built again.
 
     Raises StaleHistory, or ParameterError when parts are missing or nothing can be built; the rebuild is given up then.
@@ -93,9 +77,7 @@ def take_part(
         if waiting is None or waiting.id != part.id:
             raise ParameterError(f"the rebuild {part.id!r} has not begun, or another one of {name} has since")
         if not (part.follows(waiting.parts[-1]) if waiting.parts else part.part == 0):
-            raise ParameterError(
-                f"part {part.part} of the rebuild {part.id!r} does not follow the one before it"
-            )
+            raise ParameterError(f"part {part.part} of the rebuild {part.id!r} does not follow the one before it")
         if part.history.covers_offset < waiting.offset:
             raise StaleHistory(
                 f"the history of {name} ends at offset {part.history.covers_offset}, before the rebuild's "
@@ -122,21 +104,14 @@ def _give_up(state: PartitionState, name: str) -> None:
 
 
 def _rebuild(
-    state: PartitionState,
-    config: EngineConfig,
-    plan: Plan,
-    past: History,
-    waiting: WaitingRebuild,
-    place: Place,
+    state: PartitionState, config: EngineConfig, plan: Plan, past: History, waiting: WaitingRebuild, place: Place
 ) -> None:
     symbol = waiting.symbol
     who = state.tables.symbols[symbol]
     floor = int(who["pinned_ns"])
     trades, side = _trades(state, config, past, symbol, place)
     if np.any(trades["event_ns"][side == HEALED] >= floor):
-        raise ParameterError(
-            f"a trade of {past.symbol} that is to come in is not behind the correction window"
-        )
+        raise ParameterError(f"a trade of {past.symbol} that is to come in is not behind the correction window")
     inside = place_trades(state.tables, state.sessions, plan, symbol, trades, side == HEALED)
     inside &= (trades["event_ns"] < floor) & (trades["offset"] < waiting.offset)
     trades, side = trades[inside], side[inside]
@@ -162,9 +137,7 @@ def _trades(
     rows = rows[np.lexsort((rows["row"], rows["offset"]))]
     kept = np.zeros(len(rows), KEPT)
     kept["symbol"] = symbol
-    kept["source"] = _numbers([add_source(state, config, name) for name in past.names["sources"]])[
-        rows["source"]
-    ]
+    kept["source"] = _numbers([add_source(state, config, name) for name in past.names["sources"]])[rows["source"]]
     kept["venue"] = _numbers([*(_venue(state, name) for name in past.names["venues"]), ABSENT])[rows["venue"]]
     kept["event_ns"] = rows["event_time_ns"]
     for name in ("price", "size", "offset", "row", "cancelled", "changed_offset", "changed_row"):

@@ -46,9 +46,7 @@ class ResultRows:
         self.bar_fields = list(_fields(BAR))
         columns = config.columns()
         self.indicator_fields = list(_fields(indicators_schema(columns), columns))
-        self.live_fields = list(
-            _fields(live_schema(columns), [LIVE_NAME.get(name, name) for name in columns])
-        )
+        self.live_fields = list(_fields(live_schema(columns), [LIVE_NAME.get(name, name) for name in columns]))
         self._frames = StringTable([frame.name for frame in config.frames])
         self._origin = StringTable([topic, ENGINE_VERSION])
 
@@ -56,13 +54,9 @@ class ResultRows:
         """As engine.rows.bar_rows."""
         return RecordRows((closed, _place(partition)), self._tables(state))
 
-    def indicators(
-        self, state: PartitionState, closed: np.ndarray, values: Floats, partition: int
-    ) -> RecordRows:
+    def indicators(self, state: PartitionState, closed: np.ndarray, values: Floats, partition: int) -> RecordRows:
         """As engine.rows.indicator_rows."""
-        return RecordRows(
-            (with_quotes(closed), _place(partition), np.ascontiguousarray(values)), self._tables(state)
-        )
+        return RecordRows((with_quotes(closed), _place(partition), np.ascontiguousarray(values)), self._tables(state))
 
     def live(self, state: PartitionState, forming: np.ndarray, values: Floats) -> tuple[RecordRows, Ints]:
         """Forming bars with their symbols' newest quotes and their provisional values (n, columns); and (n,) when the

@@ -4,14 +4,7 @@ from bisect import bisect_left
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.growth import grow_symbols
-from marketpulse.engine.layout import (
-    N_GROUPS,
-    N_SOURCES,
-    N_SYMBOLS,
-    NEVER,
-    SOURCES_MAX,
-    UNPINNED,
-)
+from marketpulse.engine.layout import N_GROUPS, N_SOURCES, N_SYMBOLS, NEVER, SOURCES_MAX, UNPINNED
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import PartitionState
 from marketpulse.model.session import SessionTable

@@ -65,9 +65,7 @@ def return_to_anchor(tables: Tables, anchor: Tables, plan: Plan, symbol: int) ->
         slot = anchor.heads[symbol, frame]
         while slot >= 0:  # the order within a series does not matter
             old = anchor.bars[slot]
-            new = open_bar(
-                tables, symbol, frame, old.open_ns, old.close_ns, old.due_ns, old.session_date, False
-            )
+            new = open_bar(tables, symbol, frame, old.open_ns, old.close_ns, old.due_ns, old.session_date, False)
             after = tables.bars[new].next
             tables.bars[new] = old
             tables.bars[new].next = after
@@ -126,17 +124,7 @@ def replay_trades(
         opened, closed, date = find_session(tables, sessions, plan, symbol, time)
         slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time, NEVER, False)
         if not trade.cancelled:
-            put_trade(
-                tables,
-                slot,
-                time,
-                trade.price,
-                trade.size,
-                trade.source,
-                trade.venue,
-                trade.offset,
-                trade.row,
-            )
+            put_trade(tables, slot, time, trade.price, trade.size, trade.source, trade.venue, trade.offset, trade.row)
         if trade.changed_offset >= 0 or trade.late_frames:
             for frame in range(base, frames):
                 if frame > base and plan.parent[base, frame] < 0:

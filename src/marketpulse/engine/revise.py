@@ -82,9 +82,7 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
     forget_told(state, config, passed)
     state.tables.symbols["stale"][symbols] = STALE_NOT
     state.tables.registers[N_UNTOLD] = 0
-    order = np.lexsort(
-        (new_bars["frame"], state.tables.symbols["rank"][new_bars["symbol"]], new_bars["close_ns"])
-    )
+    order = np.lexsort((new_bars["frame"], state.tables.symbols["rank"][new_bars["symbol"]], new_bars["close_ns"]))
     first, second = order[bar_differs[order]], order[row_differs[order]]
     indicated = chosen(new_bars, second)
     indicated["revision"] = new_revisions[second]
@@ -128,16 +126,12 @@ def _compare(
     )
 
 
-def _matches(
-    config: EngineConfig, bars: np.ndarray, old: np.ndarray
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _matches(config: EngineConfig, bars: np.ndarray, old: np.ndarray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Places of the bars that both have: of the same symbol, timeframe and open time."""
     both = np.concatenate([bars[["symbol", "frame", "open_ns"]], old[["symbol", "frame", "open_ns"]]])
     series = both["symbol"].astype(np.int64) * len(config.frames) + both["frame"]
     order = np.lexsort((np.arange(len(both)), both["open_ns"], series))
-    same = (series[order][1:] == series[order][:-1]) & (
-        both["open_ns"][order][1:] == both["open_ns"][order][:-1]
-    )
+    same = (series[order][1:] == series[order][:-1]) & (both["open_ns"][order][1:] == both["open_ns"][order][:-1])
     first = np.flatnonzero(same)
     return order[first], order[first + 1] - len(bars)
 

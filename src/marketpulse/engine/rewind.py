@@ -175,9 +175,7 @@ def build_bars(
 ) -> np.ndarray:
     """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
     Returns the closed bars with their quotes."""
-    output = Output(
-        np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), np.empty(0, FOUND), _NONE
-    )
+    output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), np.empty(0, FOUND), _NONE)
     parts: list[np.ndarray] = []
     live = state.tables.registers
     kept_count, live[N_CLOSED] = live[N_CLOSED], 0
@@ -189,9 +187,7 @@ def build_bars(
             (grow_anchor if at_anchor else grow_bars)(state)
             continue
         if done < order.size:
-            done = replay_trades(
-                tables, state.sessions, plan, state.tables.window, order, done, until_ns, output
-            )
+            done = replay_trades(tables, state.sessions, plan, state.tables.window, order, done, until_ns, output)
         else:
             at = close_symbols(tables, state.sessions, plan, symbols, until_ns, at, output)
         if count := int(tables.registers[N_CLOSED]):

@@ -40,12 +40,7 @@ def bar_rows(
 
 
 def indicator_rows(
-    state: PartitionState,
-    config: EngineConfig,
-    closed: np.ndarray,
-    values: Floats,
-    topic: str,
-    partition: int,
+    state: PartitionState, config: EngineConfig, closed: np.ndarray, values: Floats, topic: str, partition: int
 ) -> pa.RecordBatch:
     """Bars with their indicator values (n, columns), and the revisions of these rows; NaN leaves as null.
 

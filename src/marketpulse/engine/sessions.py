@@ -23,9 +23,7 @@ def join_sessions(tables: list[SessionTable]) -> Sessions:
 
 
 @inlined
-def find_session(
-    tables: Tables, sessions: Sessions, plan: Plan, symbol: int, time_ns: int
-) -> tuple[int, int, int]:
+def find_session(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, time_ns: int) -> tuple[int, int, int]:
     """The session of the symbol's calendar that takes a trade at `time_ns`: (open_ns, close_ns, date).
 
     A session also takes what comes within the grace after its close. (0, 0, 0): none does.
@@ -37,9 +35,7 @@ def find_session(
         return day * DAY_NS, (day + 1) * DAY_NS, day
     at = who.session
     if not (
-        start <= at < end
-        and sessions.open_ns[at] <= time_ns
-        and (at + 1 == end or time_ns < sessions.open_ns[at + 1])
+        start <= at < end and sessions.open_ns[at] <= time_ns and (at + 1 == end or time_ns < sessions.open_ns[at + 1])
     ):
         at = start + np.searchsorted(sessions.open_ns[start:end], time_ns, side="right") - 1
         if at < start:
@@ -78,9 +74,7 @@ def bar_span(plan: Plan, frame: int, opened_ns: int, closed_ns: int, time_ns: in
 
 
 @bare_kernel
-def due_time(
-    tables: Tables, sessions: Sessions, plan: Plan, symbol: int, close_ns: int, session_close_ns: int
-) -> int:
+def due_time(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, close_ns: int, session_close_ns: int) -> int:
     """The watermark that closes a bar: its close, and for a session's last bar the grace behind it."""
     calendar = tables.symbols[symbol].calendar
     if close_ns < session_close_ns or sessions.start[calendar] == sessions.start[calendar + 1]:

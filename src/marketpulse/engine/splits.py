@@ -107,9 +107,7 @@ def rebase(
     found = None
     if len(splits.rows) and len(bars):
         found = _factors(splits, basis, opened, series, places)
-    first = np.flatnonzero(basis["first_ns"][places] == NEVER)[
-        ::-1
-    ]  # of several of a series, its first stays
+    first = np.flatnonzero(basis["first_ns"][places] == NEVER)[::-1]  # of several of a series, its first stays
     basis["first_ns"][places[first]] = opened[first]
     np.maximum.at(basis["newest_ns"], places, opened)
     return found
@@ -131,26 +129,18 @@ def frame_factors(splits: Splits, basis: np.ndarray, bars: np.ndarray) -> Floats
                 continue
             ratios, begin = splits.used[own, frame], int(np.searchsorted(ex_ns, first_ns, side="right"))
             up = np.multiply.accumulate([1.0, *ratios[begin:]])
-            down = np.multiply.accumulate([1.0, *ratios[:begin][::-1]])[
-                ::-1
-            ]  # bars before this timeframe's first
+            down = np.multiply.accumulate([1.0, *ratios[:begin][::-1]])[::-1]  # bars before this timeframe's first
             steps = np.concatenate([1.0 / down[:-1], up])
             found[mine, frame] = steps[np.searchsorted(ex_ns, opened, side="right")]
     return found if np.any(found != 1.0) else np.ones((1, frames))
 
 
 def _factors(
-    splits: Splits,
-    basis: np.ndarray,
-    opened: NDArray[np.int64],
-    series: NDArray[np.int64],
-    places: NDArray[np.int64],
+    splits: Splits, basis: np.ndarray, opened: NDArray[np.int64], series: NDArray[np.int64], places: NDArray[np.int64]
 ) -> Rebased | None:
     frames = splits.used.shape[1]
     factor, begins = basis["factor"][places], np.zeros(len(series), np.bool_)
-    for one in np.unique(
-        series[_lies_before_a_split(splits, series // frames, basis["newest_ns"][places])]
-    ).tolist():
+    for one in np.unique(series[_lies_before_a_split(splits, series // frames, basis["newest_ns"][places])]).tolist():
         mine = np.flatnonzero(series == one)
         place, own = places[mine[0]], splits.of(one // frames)
         newest = basis["newest_ns"][place]

@@ -227,12 +227,7 @@ def watermark_delays(state: PartitionState) -> dict[str, int]:
     found: dict[str, int] = {}
     for number in range(int(state.tables.registers[N_SOURCES])):
         source = state.tables.sources[number]
-        if (
-            now != NEVER
-            and source["live"]
-            and source["mode"] != MODE_HISTORICAL
-            and source["watermark_ns"] != NEVER
-        ):
+        if now != NEVER and source["live"] and source["mode"] != MODE_HISTORICAL and source["watermark_ns"] != NEVER:
             found[state.sources[number]] = max(0, now - int(source["watermark_ns"]))
     return found
 

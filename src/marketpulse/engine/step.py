@@ -134,9 +134,7 @@ class Stepper:
             row, more = result.next_row, result.more
             yield state, result
 
-    def step(
-        self, state: PartitionState, batch: MarketBatch, first: int = 0
-    ) -> tuple[PartitionState, StepResult]:
+    def step(self, state: PartitionState, batch: MarketBatch, first: int = 0) -> tuple[PartitionState, StepResult]:
         """Take in the batch from row `first` on, or the part of it that closes `closed_most` bars.
 
         The state passed in is spent; go on with the one returned.
@@ -154,9 +152,7 @@ class Stepper:
                 if close_due(state.tables, state.sessions, self._plan, output) != DONE:
                     taken.drain(output)
                     continue
-            why, row = take_rows(
-                state.tables, state.sessions, self._plan, translation.columns(batch), output, row
-            )
+            why, row = take_rows(state.tables, state.sessions, self._plan, translation.columns(batch), output, row)
             taken.drain(output)
             if why == FINISHED:
                 more = False
@@ -209,9 +205,7 @@ class Stepper:
             found = self._translations[id(state)] = Translation(batch.strings, state)
         return found
 
-    def _help(
-        self, state: PartitionState, known: Translation, batch: MarketBatch, why: int, row: int
-    ) -> None:
+    def _help(self, state: PartitionState, known: Translation, batch: MarketBatch, why: int, row: int) -> None:
         """Give the kernel what it stopped for."""
         if why == NEW_SOURCE:
             known.learn_source(self.config, int(batch.source[row]))

@@ -69,9 +69,7 @@ def take_trade(
     who.event_ns, who.ingest_ns = time, rows.ingest_time_ns[i]
     late_frames, within = 0, True
     if plan.ticks < frames:
-        slot = time_bar(
-            tables, sessions, plan, symbol, opened, closed, date, time, watermark_of(tables, symbol), True
-        )
+        slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time, watermark_of(tables, symbol), True)
         if slot >= 0:
             put_trade(tables, slot, time, price, size, source, venue, offset, row)
         else:
@@ -83,22 +81,7 @@ def take_trade(
             else:
                 refuse(tables, output, i, TOO_LATE, (1 << frames) - (1 << plan.ticks))
     if within:
-        keep_trade(
-            tables,
-            plan,
-            symbol,
-            source,
-            venue,
-            time,
-            price,
-            size,
-            offset,
-            row,
-            late_frames,
-            has_id,
-            high,
-            low,
-        )
+        keep_trade(tables, plan, symbol, source, venue, time, price, size, offset, row, late_frames, has_id, high, low)
     for frame in range(plan.ticks):
         slot = tables.heads[symbol, frame]
         if slot < 0:

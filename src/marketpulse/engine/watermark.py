@@ -7,15 +7,7 @@ import numpy as np
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.heap import push_bar
-from marketpulse.engine.layout import (
-    LOG_TIME,
-    MODE_HISTORICAL,
-    N_GROUPS,
-    N_SOURCES,
-    NEVER,
-    Plan,
-    Tables,
-)
+from marketpulse.engine.layout import LOG_TIME, MODE_HISTORICAL, N_GROUPS, N_SOURCES, NEVER, Plan, Tables
 
 
 @bare_kernel

@@ -8,17 +8,7 @@ change it any more.
 import numpy as np
 
 from marketpulse.compiled import bare_kernel, inlined
-from marketpulse.engine.layout import (
-    N_KEPT,
-    N_STALE,
-    N_UNTOLD,
-    NEVER,
-    STALE_BARS,
-    STALE_NOT,
-    STALE_TOLD,
-    Plan,
-    Tables,
-)
+from marketpulse.engine.layout import N_KEPT, N_STALE, N_UNTOLD, NEVER, STALE_BARS, STALE_NOT, STALE_TOLD, Plan, Tables
 from marketpulse.engine.trade_ids import remember_id
 from marketpulse.engine.watermark import watermark_of
 

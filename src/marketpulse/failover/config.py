@@ -59,6 +59,4 @@ class FailoverConfig:
         one of this source, else the first that names no symbols. None: all stand alone for it."""
         whole = [group for group in self.groups if not group.symbols]
         named = (group for group in self.groups if symbol in group.symbols)
-        return next(named, None) or next(
-            (g for g in whole if source in g.sources), whole[0] if whole else None
-        )
+        return next(named, None) or next((g for g in whole if source in g.sources), whole[0] if whole else None)

@@ -11,14 +11,7 @@ from marketpulse.model.timeframe import SECOND_NS
 
 _WORST = 127
 
-GOODBYE, LOST, QUIET, BACK, BY_HAND, DROPPED = (
-    "goodbye",
-    "lost",
-    "quiet",
-    "back",
-    "by hand",
-    "no candidate",
-)
+GOODBYE, LOST, QUIET, BACK, BY_HAND, DROPPED = ("goodbye", "lost", "quiet", "back", "by hand", "no candidate")
 """Of the old owner: it has ended, writes nothing at all, brings nothing of the symbol, or is no candidate any more; or
 the new one is preferred and sound again, or a person has chosen it."""
 
@@ -38,9 +31,7 @@ def move_time(owners: Owners, config: FailoverConfig, passed_ns: int) -> None:
 
 def is_live(owners: Owners, config: FailoverConfig) -> NDArray[np.bool_]:
     """(q,) which sources write anything."""
-    live: NDArray[np.bool_] = (owners.gone == 0) & (
-        owners.now_ns[0] - owners.heard_ns <= config.lost_after_ns
-    )
+    live: NDArray[np.bool_] = (owners.gone == 0) & (owners.now_ns[0] - owners.heard_ns <= config.lost_after_ns)
     return live
 
 

@@ -112,9 +112,7 @@ def state_to_bytes(state: SelectionState) -> bytes:
         "symbols": state.symbols.texts(), "sources": state.sources, "log_ns": state.log_ns,
         "hold_from": state.hold_from, "shapes": [table.shape for table in owners],
     }).encode()  # fmt: skip
-    return b"".join(
-        [_MAGIC, _LENGTH.pack(len(head)), head, *(np.ascontiguousarray(t).tobytes() for t in owners)]
-    )
+    return b"".join([_MAGIC, _LENGTH.pack(len(head)), head, *(np.ascontiguousarray(t).tobytes() for t in owners)])
 
 
 def state_from_bytes(data: bytes, config: FailoverConfig) -> SelectionState:
@@ -135,11 +133,7 @@ def state_from_bytes(data: bytes, config: FailoverConfig) -> SelectionState:
     saved = Owners(**tables)
     sources = [*head["sources"], *(name for name in config.sources() if name not in head["sources"])]
     state = SelectionState(
-        _with_sources(saved, len(sources)),
-        StringTable(head["symbols"]),
-        sources,
-        head["log_ns"],
-        head["hold_from"],
+        _with_sources(saved, len(sources)), StringTable(head["symbols"]), sources, head["log_ns"], head["hold_from"]
     )
     for symbol in range(len(state.symbols)):
         _rank(state, config, symbol, sources[int(saved.owner[symbol])])
@@ -185,9 +179,7 @@ class Places:
             self.source_of[source] = state.sources.index(name) if name in state.sources else STRANGER
         if self.symbol_of[symbol] == UNMAPPED:
             full = len(state.symbols) >= symbols_max and state.symbols.find(self.strings[symbol]) < 0
-            self.symbol_of[symbol] = (
-                STRANGER if full else add_symbol(state, config, self.strings[symbol], name)
-            )
+            self.symbol_of[symbol] = STRANGER if full else add_symbol(state, config, self.strings[symbol], name)
         return int(self.symbol_of[symbol]), int(self.source_of[source])
 
 

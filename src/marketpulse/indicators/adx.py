@@ -9,12 +9,7 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import one_value, shown, wilder_step
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.directional_movement import (
-    MOVEMENT_WIDTH,
-    dx_of,
-    movement_push,
-    movement_step,
-)
+from marketpulse.indicators.directional_movement import MOVEMENT_WIDTH, dx_of, movement_push, movement_step
 from marketpulse.indicators.dx import dx_words
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, wilder_push
 
@@ -23,9 +18,7 @@ ADX_WIDTH = MOVEMENT_WIDTH + AVERAGE_WIDTH
 
 
 @kernel
-def adx_push(
-    state: Floats, row: int, length: int, high: float, low: float, close: float
-) -> tuple[bool, float]:
+def adx_push(state: Floats, row: int, length: int, high: float, low: float, close: float) -> tuple[bool, float]:
     """Take a bar into the sums and the average of dx at `state[row]` (ADX_WIDTH slots).
 
     Where neither side moved there is no dx: in the average's seed it counts as 0, later the average stays.
@@ -54,12 +47,7 @@ def adx_step(state: Floats, length: int, bar: Floats) -> tuple[list[str], float 
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the sums (directional_movement.movement_push), the average of dx (smoothing.wilder_push)."""
     length = int(parameters[0])

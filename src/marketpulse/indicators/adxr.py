@@ -17,12 +17,7 @@ _VALUES = ADX_WIDTH
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: adx (adx.adx_push), the window of its last `period` values (window.window_push)."""
     length = int(parameters[0])

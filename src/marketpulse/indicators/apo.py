@@ -26,12 +26,7 @@ def averages_push(state: Floats, row: int, fast: int, slow: int, close: float) -
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: slow average, fast average (smoothing.ema_push)."""
     fast, slow = int(parameters[0]), int(parameters[1])
@@ -41,9 +36,7 @@ def update(
         out[i, 0] = value if known and math.isfinite(value) else math.nan
 
 
-def averages_step(
-    state: Floats, fast: int, slow: int, close: float
-) -> tuple[list[str], tuple[float, float] | None]:
+def averages_step(state: Floats, fast: int, slow: int, close: float) -> tuple[list[str], tuple[float, float] | None]:
     """`averages_push` in words; None before the slow average has a value."""
     lines, slow_value = ema_step(state, _SLOW, slow, 2.0 / (slow + 1), close, f"ema({slow})", "close")
     more, fast_value = ema_step(state, _FAST, fast, 2.0 / (fast + 1), close, f"ema({fast})", "close")
@@ -58,9 +51,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     if averages is None:
         return Explained(tuple(lines), (math.nan,))
     value = averages[0] - averages[1]
-    lines.append(
-        f"apo = ema({fast}) - ema({slow}) = {shown(averages[0])} - {shown(averages[1])} = {shown(value)}"
-    )
+    lines.append(f"apo = ema({fast}) - ema({slow}) = {shown(averages[0])} - {shown(averages[1])} = {shown(value)}")
     return one_value(lines, value)
 
 

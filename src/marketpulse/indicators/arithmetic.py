@@ -37,9 +37,7 @@ def window_held(state: Floats, at: int, length: int, slots_before: int = SUM_HEA
     return ring[:seen] if head < 0 else ring[head:] + ring[:head]
 
 
-def window_entered(
-    state: Floats, at: int, length: int, value: float, of: str
-) -> tuple[list[str], int | None]:
+def window_entered(state: Floats, at: int, length: int, value: float, of: str) -> tuple[list[str], int | None]:
     """A window with this value (window.window_push), and the value's place; None while it is not full."""
     held, place = window_push(state, 0, at, length, value)
     lines = [f"the last {held} {of}, the oldest first: {listed(window_held(state, at, length, WINDOW_HEAD))}"]
@@ -48,9 +46,7 @@ def window_entered(
     return lines, int(place)
 
 
-def mean_of_window(
-    state: Floats, at: int, length: int, value: float, of: str
-) -> tuple[list[str], float | None]:
+def mean_of_window(state: Floats, at: int, length: int, value: float, of: str) -> tuple[list[str], float | None]:
     """The mean of the last `length` values, this one included; None while there are fewer."""
     window = window_held(state, at, length)
     total = float(state[0, at + 1])
@@ -60,9 +56,7 @@ def mean_of_window(
     if not full:
         return [*lines, f"{length} are needed: no value yet"], None
     if len(window) == length:
-        lines.append(
-            f"sum = {shown(total)} - {shown(window[0])} (leaves) + {shown(value)} (enters) = {shown(high)}"
-        )
+        lines.append(f"sum = {shown(total)} - {shown(window[0])} (leaves) + {shown(value)} (enters) = {shown(high)}")
     else:
         lines.append(f"sum = {shown(high)}")
     if low:
@@ -119,9 +113,7 @@ def of_quote(name: str, formula: str, numbers: str, value: float) -> Explained:
     return Explained((f"{name} = {formula} = {numbers}: no value (nan: there is no quote)",), (math.nan,))
 
 
-def _seed(
-    state: Floats, at: int, length: int, value: float, name: str, of: str
-) -> tuple[list[str], float | None]:
+def _seed(state: Floats, at: int, length: int, value: float, name: str, of: str) -> tuple[list[str], float | None]:
     seen, total = int(state[0, at]), float(state[0, at + 1])
     known, high = seed_push(state, 0, at, length, value)
     if known:

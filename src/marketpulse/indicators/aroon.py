@@ -22,12 +22,7 @@ def recency(state: Floats, row: int, length: int, newest: int, held: int) -> tup
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: `period + 1` bars (price_range.range_push)."""
     length = int(parameters[0])
@@ -47,9 +42,7 @@ def explain_recency(before: Floats, bar: Floats, length: int) -> tuple[list[str]
         return [f"{held} of {length + 1} bars are there: no value yet"], math.nan, math.nan
     down, up = recency(before.copy(), 0, length, newest, held)
     lines, _, _ = range_words(before, length + 1, newest, held)
-    lines.append(
-        f"100 * ({length} - bars ago) / {length}: down (lowest) = {shown(down)}, up (highest) = {shown(up)}"
-    )
+    lines.append(f"100 * ({length} - bars ago) / {length}: down (lowest) = {shown(down)}, up (highest) = {shown(up)}")
     return lines, float(down), float(up)
 
 

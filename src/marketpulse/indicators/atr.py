@@ -14,12 +14,7 @@ from marketpulse.indicators.true_range import ATR_WIDTH, atr_push, atr_step
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous close and average true range (true_range.atr_push)."""
     length = int(parameters[0])

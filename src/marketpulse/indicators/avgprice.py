@@ -15,12 +15,7 @@ AVGPRICE = Indicator(
     explain=partial(explain_price, _WEIGHTS, "avgprice"),
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
-    reads=(
-        "open",
-        "high",
-        "low",
-        "close",
-    ),
+    reads=("open", "high", "low", "close"),
     pane="price",
     price_degrees=(1,),
     formula="(open + high + low + close) / 4",

@@ -15,12 +15,7 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window (rolling.sum_push). Costs one pass over the window per bar."""
     length, deviations = int(parameters[0]), parameters[1]
@@ -47,12 +42,8 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         return Explained(tuple(lines), none)
     upper, lower = middle + width, middle - width
     lines.append(f"deviation = sqrt(mean of (close - mean)²) = {shown(deviation)}")
-    lines.append(
-        f"upper = mean + {deviations:g} * deviation = {shown(middle)} + {shown(width)} = {shown(upper)}"
-    )
-    lines.append(
-        f"lower = mean - {deviations:g} * deviation = {shown(middle)} - {shown(width)} = {shown(lower)}"
-    )
+    lines.append(f"upper = mean + {deviations:g} * deviation = {shown(middle)} + {shown(width)} = {shown(upper)}")
+    lines.append(f"lower = mean - {deviations:g} * deviation = {shown(middle)} - {shown(width)} = {shown(lower)}")
     return Explained(tuple(lines), (upper, middle, lower))
 
 

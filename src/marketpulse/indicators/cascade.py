@@ -31,9 +31,7 @@ def cascade_value(state: Floats, row: int, at: int, level: int) -> float:
     return value
 
 
-def cascade_steps(
-    state: Floats, at: int, depth: int, length: int, value: float
-) -> tuple[list[str], list[float]]:
+def cascade_steps(state: Floats, at: int, depth: int, length: int, value: float) -> tuple[list[str], list[float]]:
     """`cascade_push` in words: the averages known after it, the first level's first."""
     lines: list[str] = []
     values: list[float] = []

@@ -112,9 +112,7 @@ _DECLARED = (
 CATALOGUE: dict[str, Indicator] = {indicator.name: indicator for indicator in _DECLARED}
 
 
-def parse_indicators(
-    text: str | Iterable[str], own: Mapping[str, Indicator] | None = None
-) -> tuple[Spec, ...]:
+def parse_indicators(text: str | Iterable[str], own: Mapping[str, Indicator] | None = None) -> tuple[Spec, ...]:
     """`"sma(20),rsi,macd(12,26,9)"`, or a list of such texts -> what to compute, in that order.
 
     `own` are those of a user, by name (own.own_indicators). Raises ParameterError that shows the place of the fault (notation.py has the grammar).

@@ -18,12 +18,7 @@ _SCALE = 0.015  # Lambert's: most values then lie between -100 and 100
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window of typical prices (rolling.sum_push). Costs one pass over the window per bar."""
     length = int(parameters[0])

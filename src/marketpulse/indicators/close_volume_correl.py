@@ -15,12 +15,7 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: windows of the closes and of the volumes (rolling.sum_push). Costs one pass over both per bar."""
     length = int(parameters[0])

@@ -15,12 +15,7 @@ from marketpulse.indicators.rolling import POSITIVE_SUM_HEAD, SUM_HEAD, positive
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: windows of the money flow volumes (rolling.sum_push) and of the volumes (rolling.positive_sum_push)."""
     length = int(parameters[0])

@@ -14,12 +14,7 @@ from marketpulse.indicators.rises_and_falls import RISES_WIDTH, rises_push, rise
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous close, average gain, average loss (rises_and_falls.rises_push)."""
     length = int(parameters[0])

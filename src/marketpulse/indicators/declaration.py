@@ -134,9 +134,7 @@ class Spec:
 
     indicator: Indicator
     parameters: Params
-    columns: tuple[str, ...] = field(
-        init=False, compare=False
-    )  # asked for at every batch, so worked out once
+    columns: tuple[str, ...] = field(init=False, compare=False)  # asked for at every batch, so worked out once
     values: Floats = field(init=False, compare=False, repr=False)
     """The parameters as the kernel takes them."""
 
@@ -167,12 +165,7 @@ class Spec:
         return self.indicator.warm_up(self.parameters)
 
     def update(
-        self,
-        state: Floats,
-        series: NDArray[np.int64],
-        bars: Floats,
-        session: NDArray[np.int32],
-        out: Floats,
+        self, state: Floats, series: NDArray[np.int64], bars: Floats, session: NDArray[np.int32], out: Floats
     ) -> None:
         """Run the kernel: fills `out` (n, len(columns)) and advances `state` in place."""
         self.indicator.update(state, series, bars, session, self.values, out)

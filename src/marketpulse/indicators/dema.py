@@ -17,12 +17,7 @@ _DEPTH = 2
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the average and its average (cascade.cascade_push)."""
     length = int(parameters[0])
@@ -41,9 +36,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         return one_value(lines, None)
     one, two = averages
     value = one + (one - two)
-    lines.append(
-        f"dema = ema 1 + (ema 1 - ema 2) = {shown(one)} + ({shown(one)} - {shown(two)}) = {shown(value)}"
-    )
+    lines.append(f"dema = ema 1 + (ema 1 - ema 2) = {shown(one)} + ({shown(one)} - {shown(two)}) = {shown(value)}")
     return one_value(lines, value)
 
 

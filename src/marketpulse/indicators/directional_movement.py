@@ -117,6 +117,4 @@ def explain_side(
         return one_value([*lines, f"{name} = {shown(value)}"], value)
     value = float(share(before, 0, side))
     parts = f"{shown(before[0, side])} / {shown(before[0, RANGE])}"
-    return one_value(
-        [*lines, f"{name} = 100 * sum / sum of true range = 100 * {parts} = {shown(value)}"], value
-    )
+    return one_value([*lines, f"{name} = 100 * sum / sum of true range = 100 * {parts} = {shown(value)}"], value)

@@ -14,12 +14,7 @@ from marketpulse.indicators.price_range import highest, lowest, range_push, rang
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the bars (price_range.range_push)."""
     length = int(parameters[0])

@@ -15,12 +15,7 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window (rolling.sum_push), the closes of the last half period and one bar (delay.delay_push)."""
     length = int(parameters[0])

@@ -14,12 +14,7 @@ from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window (extremes.highest_push)."""
     length = int(parameters[0])

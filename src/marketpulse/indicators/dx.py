@@ -9,26 +9,14 @@ from marketpulse.compiled import kernel
 from marketpulse.indicators.arithmetic import one_value, shown
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.declaration import Explained, Floats, Indicator, Params, period
-from marketpulse.indicators.directional_movement import (
-    MINUS,
-    MOVEMENT_WIDTH,
-    PLUS,
-    dx_of,
-    movement_push,
-    movement_step,
-)
+from marketpulse.indicators.directional_movement import MINUS, MOVEMENT_WIDTH, PLUS, dx_of, movement_push, movement_step
 
 _LAST = MOVEMENT_WIDTH
 
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the sums (directional_movement.movement_push), the last value."""
     length = int(parameters[0])

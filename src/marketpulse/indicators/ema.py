@@ -14,12 +14,7 @@ from marketpulse.indicators.smoothing import AVERAGE_WIDTH, ema_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the average (smoothing.ema_push)."""
     length = int(parameters[0])

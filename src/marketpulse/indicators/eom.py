@@ -19,12 +19,7 @@ _WINDOW = _EMPTY + 1
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous middle (delay.delay_push), bars until none without volume is left, window (rolling.sum_push)."""
     length = int(parameters[0])
@@ -57,9 +52,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         ease = _SCALE * ((middle - previous) * (high - low) / volume)
         empty = max(int(before[0, _EMPTY]) - 1, 0)
         parts = f"{_SCALE:g} * ({shown(middle)} - {shown(previous)}) * ({shown(high)} - {shown(low)}) / {shown(volume)}"
-        line = (
-            f"ease = {_SCALE:g} * (middle - middle before) * (high - low) / volume = {parts} = {shown(ease)}"
-        )
+        line = f"ease = {_SCALE:g} * (middle - middle before) * (high - low) / volume = {parts} = {shown(ease)}"
     more, value = mean_of_window(before, _WINDOW, length, ease, "eases")
     if value is not None and empty:
         more.append(f"a bar without volume leaves in {empty} bars: no value")

@@ -49,9 +49,7 @@ def lowest_push(state: Floats, row: int, at: int, period: int, value: float) -> 
     return full, -highest
 
 
-def highest_step(
-    state: Floats, at: int, length: int, value: float, of: str
-) -> tuple[list[str], float | None]:
+def highest_step(state: Floats, at: int, length: int, value: float, of: str) -> tuple[list[str], float | None]:
     """The highest of the last `length` values, this one included; None while there are fewer."""
     full, highest = highest_push(state, 0, at, length, value)
     return _said("highest", full, highest, length, value, of)
@@ -63,9 +61,7 @@ def lowest_step(state: Floats, at: int, length: int, value: float, of: str) -> t
     return _said("lowest", full, lowest, length, value, of)
 
 
-def _said(
-    which: str, full: bool, found: float, length: int, value: float, of: str
-) -> tuple[list[str], float | None]:
+def _said(which: str, full: bool, found: float, length: int, value: float, of: str) -> tuple[list[str], float | None]:
     if not full:
         return [f"{which} of {of}, with {shown(value)}: {length} are needed: no value yet"], None
     return [f"{which} of the last {length} {of}, with {shown(value)} = {shown(found)}"], float(found)

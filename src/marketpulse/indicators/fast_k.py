@@ -27,11 +27,7 @@ def fast_k_push(
 
 
 def fast_k_step(
-    state: Floats,
-    at: int,
-    length: int,
-    bar: tuple[float, float, float],
-    of: tuple[str, str, str],
+    state: Floats, at: int, length: int, bar: tuple[float, float, float], of: tuple[str, str, str]
 ) -> tuple[list[str], float | None]:
     """`fast_k_push` in words: the bar's high, low and close, and `of` what these are."""
     high, low, close = bar
@@ -70,11 +66,7 @@ def fast_push(
 
 
 def fast_step(
-    state: Floats,
-    at: int,
-    periods: tuple[int, int],
-    bar: tuple[float, float, float],
-    of: tuple[str, str, str],
+    state: Floats, at: int, periods: tuple[int, int], bar: tuple[float, float, float], of: tuple[str, str, str]
 ) -> tuple[list[str], tuple[float, float] | None]:
     """`fast_push` in words; None while there is no %D."""
     length, smoothing = periods

@@ -17,12 +17,7 @@ _FORCE = DELAY_HEAD + 1
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous close (delay.delay_push), the average of the forces (smoothing.ema_push)."""
     length = int(parameters[0])

@@ -17,21 +17,14 @@ _BODY = 0.3862943611198906  # 2 ln 2 - 1
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window of the bars' variances (rolling.positive_sum_push)."""
     length = int(parameters[0])
     for i in range(len(series)):
         span = log_return(bars[i, LOW], bars[i, HIGH])
         body = log_return(bars[i, OPEN], bars[i, CLOSE])
-        full, total = positive_sum_push(
-            state, series[i], 0, length, 0.5 * (span * span) - _BODY * (body * body)
-        )
+        full, total = positive_sum_push(state, series[i], 0, length, 0.5 * (span * span) - _BODY * (body * body))
         value = math.sqrt(max(total, 0.0) / length)
         out[i, 0] = value if full and math.isfinite(value) else math.nan
 

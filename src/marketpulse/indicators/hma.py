@@ -15,12 +15,7 @@ from marketpulse.indicators.window import WINDOW_HEAD, window_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window of closes, the window of differences (window.window_push)."""
     length = int(parameters[0])

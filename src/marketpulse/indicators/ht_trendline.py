@@ -73,9 +73,7 @@ def explain(before: Floats, bar: Floats, _session: int, _parameters: Params) -> 
     """The length of the cycle, the mean over it, and the mean of that with those before."""
     known, length = trendline_push(before, 0, float(bar[CLOSE]))
     if not known:
-        return one_value(
-            [f"{int(before[0, _BARS])} bars are there, {_FIRST_VALUE + 1} are needed: no value yet"], None
-        )
+        return one_value([f"{int(before[0, _BARS])} bars are there, {_FIRST_VALUE + 1} are needed: no value yet"], None)
     means = [float(value) for value in before[0, _MEANS : _MEANS + 4]]
     value = float(smoothed(*means))
     newest, one, two, three = (shown(mean) for mean in means)

@@ -14,12 +14,7 @@ from marketpulse.indicators.price_range import middle, range_push, range_width, 
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: as many bars as the longest line looks back on (price_range.range_push)."""
     short, medium, long = int(parameters[0]), int(parameters[1]), int(parameters[2])
@@ -58,9 +53,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
         lines += [*more, f"{name} = (highest + lowest) / 2 = {shown(middles[-1])}"]
     conversion, base, span_b = middles
     span_a = (conversion + base) / 2.0
-    lines.append(
-        f"span_a = (conversion + base) / 2 = ({shown(conversion)} + {shown(base)}) / 2 = {shown(span_a)}"
-    )
+    lines.append(f"span_a = (conversion + base) / 2 = ({shown(conversion)} + {shown(base)}) / 2 = {shown(span_a)}")
     values = (conversion, base, span_a, span_b)
     return Explained(tuple(lines), tuple(v if math.isfinite(v) else math.nan for v in values))
 
@@ -71,11 +64,7 @@ ICHIMOKU = Indicator(
     group="trend",
     update=update,
     explain=explain,
-    parameters=(
-        period(9, name="conversion"),
-        period(26, name="base"),
-        period(52, name="span_b"),
-    ),
+    parameters=(period(9, name="conversion"), period(26, name="base"), period(52, name="span_b")),
     outputs=("conversion", "base", "span_a", "span_b"),
     state_width=lambda p: range_width(int(max(p)), len(p)),
     warm_up=lambda p: int(max(p)) - 1,

@@ -32,12 +32,7 @@ def travelled(state: Floats, row: int, length: int, newest: int) -> tuple[float,
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: begun, average, the window of `period + 1` closes (window.window_push)."""
     length = int(parameters[0])
@@ -73,9 +68,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     move, path = (float(value) for value in travelled(before, 0, length, newest))
     if path > 0.0:
         efficiency = min(move / path, 1.0)
-        lines.append(
-            f"efficiency = distance / path = {shown(move)} / {shown(path)}, at most 1: {shown(efficiency)}"
-        )
+        lines.append(f"efficiency = distance / path = {shown(move)} / {shown(path)}, at most 1: {shown(efficiency)}")
     else:
         efficiency = 1.0
         lines.append("nothing moved: efficiency = 1")

@@ -17,12 +17,7 @@ _RANGE = AVERAGE_WIDTH
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: average of the close (smoothing.ema_push), average true range (true_range.atr_push)."""
     length, range_length, factor = int(parameters[0]), int(parameters[1]), parameters[2]

@@ -19,12 +19,7 @@ _WIDTH = _SIGNAL + AVERAGE_WIDTH
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: slow, fast and signal average (smoothing.ema_push).
 
@@ -61,9 +56,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     if slow_value is None or fast_value is None:
         return Explained(tuple(lines), none)
     line = fast_value - slow_value
-    lines.append(
-        f"macd = ema({fast}) - ema({slow}) = {shown(fast_value)} - {shown(slow_value)} = {shown(line)}"
-    )
+    lines.append(f"macd = ema({fast}) - ema({slow}) = {shown(fast_value)} - {shown(slow_value)} = {shown(line)}")
     more, average = ema_step(before, _SIGNAL, signal, 2.0 / (signal + 1), line, "signal", "macd")
     lines += more
     if average is None or not math.isfinite(average):
@@ -85,11 +78,7 @@ MACD = Indicator(
     group="momentum",
     update=update,
     explain=explain,
-    parameters=(
-        period(12, name="fast", minimum=2),
-        period(26, name="slow", minimum=3),
-        period(9, name="signal"),
-    ),
+    parameters=(period(12, name="fast", minimum=2), period(26, name="slow", minimum=3), period(9, name="signal")),
     outputs=("", "signal", "hist"),
     state_width=lambda _: _WIDTH,
     warm_up=lambda p: int(p[1]) + int(p[2]) - 2,

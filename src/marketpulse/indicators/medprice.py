@@ -15,10 +15,7 @@ MEDPRICE = Indicator(
     explain=partial(explain_price, _WEIGHTS, "medprice"),
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
-    reads=(
-        "high",
-        "low",
-    ),
+    reads=("high", "low"),
     pane="price",
     price_degrees=(1,),
     formula="(high + low) / 2",

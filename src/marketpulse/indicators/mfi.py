@@ -25,12 +25,7 @@ def _direction(previous: float, typical: float) -> tuple[bool, bool]:
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous typical price, windows of the flow in and of the flow out (rolling.positive_sum_push)."""
     length = int(parameters[0])

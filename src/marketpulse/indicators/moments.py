@@ -38,9 +38,7 @@ def population_deviation(state: Floats, row: int, at: int, count: int, centre: f
 
 
 @kernel
-def central_moments(
-    state: Floats, row: int, at: int, count: int, centre: float
-) -> tuple[float, float, float]:
+def central_moments(state: Floats, row: int, at: int, count: int, centre: float) -> tuple[float, float, float]:
     """Means of the squared, cubed and fourth powers of the distances of `state[row, at:at + count]` from its mean.
 
     In units of the largest distance, so that no power leaves the range of a double; 0 for a flat window.
@@ -63,9 +61,7 @@ def central_moments(
 
 
 @kernel
-def correlation(
-    state: Floats, row: int, at: tuple[int, int], count: int, centres: tuple[float, float]
-) -> float:
+def correlation(state: Floats, row: int, at: tuple[int, int], count: int, centres: tuple[float, float]) -> float:
     """Pearson's correlation of the windows at both places `at`, from -1 to 1; 0 where one of them is flat."""
     total_a, total_b, squares_a, squares_b, products = 0.0, 0.0, 0.0, 0.0, 0.0
     for place in range(count):

@@ -15,9 +15,7 @@ from collections.abc import Mapping
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Indicator, Spec, number
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>[-+]?[0-9.][\w.]*(?:(?<=[eE])[-+]\d+)?)|(?P<sign>\S))"
-)
+_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>[-+]?[0-9.][\w.]*(?:(?<=[eE])[-+]\d+)?)|(?P<sign>\S))")
 _COLUMN = re.compile(r"([a-z][a-z0-9_]*?)((?:_\d+(?:p\d+)?)+)(?:_[a-z_]+)?")
 
 

@@ -43,12 +43,7 @@ def flow_push(state: Floats, row: int, at: int, bars: Floats, i: int) -> float:
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window of flows (rolling.sum_push), which a missing flow empties, and the last quote (flow_push)."""
     length = int(parameters[0])

@@ -71,9 +71,7 @@ def indicator(
     return declare
 
 
-def _degrees(
-    function: Function, outputs: tuple[str, ...], degrees: tuple[int, ...] | None
-) -> tuple[int, ...] | None:
+def _degrees(function: Function, outputs: tuple[str, ...], degrees: tuple[int, ...] | None) -> tuple[int, ...] | None:
     if degrees is not None and len(degrees) != len(outputs):
         raise ParameterError(
             f"{function.__name__}: price_degrees must name one whole number for each of its {len(outputs)} outputs, "
@@ -206,13 +204,10 @@ def _kernel(
         for again in (0, 1)
     ]
     slices = [f"state[row, {ring} + place + 1 : {ring} + place + 1 + window]" for ring in rings]
-    values = [
-        f"int(parameters[{j}])" if p.kind == "int" else f"parameters[{j}]" for j, p in enumerate(parameters)
-    ]
+    values = [f"int(parameters[{j}])" if p.kind == "int" else f"parameters[{j}]" for j, p in enumerate(parameters)]
     names = [*columns, *(p.name for p in parameters)]
     arguments = ", ".join(
-        dict(zip(names, [*slices, *values], strict=True))[name]
-        for name in inspect.signature(function).parameters
+        dict(zip(names, [*slices, *values], strict=True))[name] for name in inspect.signature(function).parameters
     )
     found = [f"float(value[{k}])" for k in range(len(outputs))] if len(outputs) > 1 else ["float(value)"]
     text = "\n".join([
@@ -243,9 +238,7 @@ def _compile(own: Indicator, path: Path) -> None:
     spec = Spec(own, own.defaults())
     out = np.empty((1, len(spec.columns)))
     try:
-        spec.update(
-            spec.fresh_state(1), np.zeros(1, np.int64), np.ones((1, WIDTH)), np.zeros(1, np.int32), out
-        )
+        spec.update(spec.fresh_state(1), np.zeros(1, np.int64), np.ones((1, WIDTH)), np.zeros(1, np.int32), out)
     except NumbaError as error:
         said = " ".join(line.strip() for line in str(error).splitlines() if line.strip())[:500]
         raise ParameterError(f"{path}: {own.name} cannot be compiled: {said}") from None
@@ -273,9 +266,7 @@ def _explain(
             f"{listed(before[0, begin + 2 * i * window : begin + (2 * i + 1) * window].tolist())}"
             for i, column in enumerate(columns)
         ]
-        given = ", ".join(
-            [*columns, *(f"{p.name}={number(v)}" for p, v in zip(parameters, values, strict=True))]
-        )
+        given = ", ".join([*columns, *(f"{p.name}={number(v)}" for p, v in zip(parameters, values, strict=True))])
         found = tuple(out[0].tolist())
         lines.append(f"{name}({given}) = {', '.join(map(shown, found))}")
         return Explained(tuple(lines), found)

@@ -17,12 +17,7 @@ _PARKINSON = 0.36067376022224085  # 1 / (4 ln 2)
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window of the bars' variances (rolling.positive_sum_push)."""
     length = int(parameters[0])

@@ -24,12 +24,7 @@ def _not_above(state: Floats, row: int, length: int, value: float) -> int:
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the closes of the last `period` bars (delay.delay_push). Costs one pass over them per bar."""
     length = int(parameters[0])

@@ -14,12 +14,7 @@ from marketpulse.indicators.declaration import Explained, Floats, Indicator, Par
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: as that of `apo`."""
     fast, slow = int(parameters[0]), int(parameters[1])

@@ -27,9 +27,7 @@ def range_push(state: Floats, row: int, at: int, size: int, high: float, low: fl
 
 
 @kernel
-def highest(
-    state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int
-) -> tuple[float, int]:
+def highest(state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int) -> tuple[float, int]:
     """The highest of the newest `count` highs, and how many bars ago it was; of equal ones the newest.
 
     `nth` is the range's number among those at `state[row, at:]`.
@@ -47,9 +45,7 @@ def highest(
 
 
 @kernel
-def lowest(
-    state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int
-) -> tuple[float, int]:
+def lowest(state: Floats, row: int, at: int, size: int, newest: int, count: int, nth: int) -> tuple[float, int]:
     """The lowest of the newest `count` lows, and how many bars ago it was; otherwise as `highest`."""
     ring, slot = at + 2 * WINDOW_HEAD + size, at + 2 * (WINDOW_HEAD + size) + 2 * nth + 1
     found: float = state[row, ring + newest]

@@ -19,12 +19,7 @@ _SQUARES = 2
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: started, previous close, window of squared returns (rolling.positive_sum_push)."""
     length = int(parameters[0])

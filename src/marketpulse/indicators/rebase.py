@@ -53,17 +53,13 @@ def update_rebased(
         spec.update(state, series, in_first_units(bars, factor), session, out)
         out[:] = in_units_of_now(out, factor, indicator.price_degrees)
     elif indicator.derived is not None:
-        update_rebased(
-            Spec(indicator.derived.of, spec.parameters), state, series, bars, session, factor, begins, out
-        )
+        update_rebased(Spec(indicator.derived.of, spec.parameters), state, series, bars, session, factor, begins, out)
         out[:] = indicator.derived.values(out)
     else:
         _update_anew(spec, state, series, bars, session, begins, out)
 
 
-def explain_rebased(
-    spec: Spec, before: Floats, bar: Floats, session: int, factor: float, *, begins: bool
-) -> Explained:
+def explain_rebased(spec: Spec, before: Floats, bar: Floats, session: int, factor: float, *, begins: bool) -> Explained:
     """As Spec.explain, for a bar as it is, with its factor."""
     if spec.indicator.price_degrees is None and spec.indicator.derived is None:
         return spec.explain(np.zeros_like(before) if begins else before, bar, session)
@@ -81,9 +77,7 @@ def explain_rebased(
         *explained.lines,
         *(
             f"{name}{shown(value)} in those units, in units of now / {shown(factor)} ^ {degree} = {shown(now)}"
-            for name, value, degree, now in zip(
-                names, explained.values, degrees, values[0].tolist(), strict=True
-            )
+            for name, value, degree, now in zip(names, explained.values, degrees, values[0].tolist(), strict=True)
             if degree and np.isfinite(value)
         ),
     ]

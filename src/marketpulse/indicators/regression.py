@@ -81,18 +81,14 @@ def of_line(
                 out[i, 0] = value
 
 
-def explain_line(
-    what: int, name: str, before: Floats, bar: Floats, _session: int, parameters: Params
-) -> Explained:
+def explain_line(what: int, name: str, before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The closes, the line through them, and what is read off it."""
     length = int(parameters[0])
     lines, newest = window_entered(before, 0, length, float(bar[CLOSE]), "closes")
     if newest is None:
         return one_value(lines, None)
     slope, middle = line_through(before, 0, length, newest)
-    lines.append(
-        f"line of least squares: {shown(middle)} in the middle of the window, {shown(slope)} per bar"
-    )
+    lines.append(f"line of least squares: {shown(middle)} in the middle of the window, {shown(slope)} per bar")
     value = float(read_line(what, length, slope, middle))
     if not math.isfinite(slope):
         return one_value(lines, None)

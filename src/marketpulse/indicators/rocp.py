@@ -32,9 +32,7 @@ def relative_change(
         out[i, 0] = value if known and math.isfinite(value) else math.nan
 
 
-def explain_change(
-    unit: float, name: str, before: Floats, bar: Floats, _session: int, parameters: Params
-) -> Explained:
+def explain_change(unit: float, name: str, before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The close, the one `period` bars before, and the one's distance from the other."""
     length, close = int(parameters[0]), float(bar[CLOSE])
     known, past = delay_push(before, 0, 0, length, close)

@@ -14,12 +14,7 @@ from marketpulse.indicators.delay import DELAY_HEAD, delay_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the closes of the last `period` bars (delay.delay_push)."""
     length = int(parameters[0])

@@ -22,12 +22,7 @@ def rsi_push(state: Floats, row: int, at: int, length: int, value: float) -> tup
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous close, average gain, average loss (rises_and_falls.rises_push)."""
     length = int(parameters[0])

@@ -73,12 +73,7 @@ def sar_push(state: Floats, row: int, high: float, low: float, step: float, limi
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: bars seen, high and low before, side, stop, extreme, factor."""
     limit = parameters[1]

@@ -21,12 +21,7 @@ def skewness(second: float, third: float, count: int) -> float:
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window (rolling.sum_push). Costs two passes over the window per bar."""
     length = int(parameters[0])

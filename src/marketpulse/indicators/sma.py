@@ -31,9 +31,7 @@ def average_of(
         out[i, 0] = value if full and math.isfinite(value) else math.nan
 
 
-def explain_average(
-    column: int, of: str, before: Floats, bar: Floats, _session: int, parameters: Params
-) -> Explained:
+def explain_average(column: int, of: str, before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The window, its sum and its mean."""
     lines, value = mean_of_window(before, 0, int(parameters[0]), float(bar[column]), of)
     return Explained(tuple(lines), (math.nan if value is None or not math.isfinite(value) else value,))

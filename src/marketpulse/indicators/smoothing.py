@@ -25,9 +25,7 @@ def seed_push(state: Floats, row: int, at: int, length: int, value: float) -> tu
 
 
 @kernel
-def ema_push(
-    state: Floats, row: int, at: int, length: int, weight: float, value: float
-) -> tuple[bool, float]:
+def ema_push(state: Floats, row: int, at: int, length: int, weight: float, value: float) -> tuple[bool, float]:
     """Exponential average: it moves by `weight` of the way to each new value."""
     if state[row, at] < length:
         return seed_push(state, row, at, length, value)

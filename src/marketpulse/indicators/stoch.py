@@ -15,12 +15,7 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the last %K, the last k (rolling.sum_push), the windows of highs and lows (fast_k.fast_k_push)."""
     length, slow_k, slow_d = int(parameters[0]), int(parameters[1]), int(parameters[2])

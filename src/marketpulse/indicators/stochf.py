@@ -13,12 +13,7 @@ from marketpulse.indicators.fast_k import fast_push, fast_step, fast_width
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the last %K, the windows of highs and lows (fast_k.fast_push)."""
     periods = (int(parameters[0]), int(parameters[1]))

@@ -15,12 +15,7 @@ from marketpulse.indicators.rsi import rsi_push, rsi_step
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the index (rsi.rsi_push), the last %K and the windows of the index (fast_k.fast_push)."""
     length, periods = int(parameters[0]), (int(parameters[1]), int(parameters[2]))

@@ -40,12 +40,7 @@ def turn(state: Floats, row: int, upper: float, lower: float, close: float) -> N
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: average true range (true_range.atr_push), close before, upper and lower band, side."""
     length, factor = int(parameters[0]), parameters[1]

@@ -29,12 +29,7 @@ def sharpened(three: float, four: float, five: float, six: float, factor: float)
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: six averages, each of the one before (cascade.cascade_push)."""
     length, factor = int(parameters[0]), parameters[1]

@@ -19,12 +19,7 @@ _WIDTH = _PREVIOUS + DELAY_HEAD + 1
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: three averages, each of the one before (smoothing.ema_push), and the last one's previous value."""
     length = int(parameters[0])

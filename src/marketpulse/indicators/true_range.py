@@ -19,9 +19,7 @@ def true_range(high: float, low: float, previous: float) -> float:
 
 
 @kernel
-def true_range_push(
-    state: Floats, row: int, at: int, high: float, low: float, close: float
-) -> tuple[bool, float]:
+def true_range_push(state: Floats, row: int, at: int, high: float, low: float, close: float) -> tuple[bool, float]:
     """Take a bar into `state[row, at:]` (TRUE_RANGE_WIDTH slots): whether it has a close before it, and its true range."""
     known, previous = delay_push(state, row, at, 1, close)
     return known, true_range(high, low, previous)

@@ -28,12 +28,7 @@ def _twice(state: Floats, row: int, at: int, long: int, short: int, value: float
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous close, then two averages of the changes and two of their sizes (smoothing.ema_push)."""
     long, short = int(parameters[0]), int(parameters[1])

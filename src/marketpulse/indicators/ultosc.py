@@ -32,12 +32,7 @@ def _share(state: Floats, row: int, at: int, length: int, pressure: float, span:
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: previous close, then for each period its windows of pressure and of range (rolling.positive_sum_push)."""
     short, middle, long = _ascending(parameters[0], parameters[1], parameters[2])

@@ -37,9 +37,7 @@ def dispersion(
                 out[i, 0] = value
 
 
-def explain_dispersion(
-    rooted: bool, before: Floats, bar: Floats, _session: int, parameters: Params
-) -> Explained:
+def explain_dispersion(rooted: bool, before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The window's mean, and the mean of the squared distances from it."""
     length = int(parameters[0])
     lines, centre = mean_of_window(before, 0, length, float(bar[CLOSE]), "closes")

@@ -19,12 +19,7 @@ _WIDTH = 5
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    session: NDArray[np.int32],
-    _parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, session: NDArray[np.int32], _parameters: Floats, out: Floats
 ) -> None:
     """Row: session date, Σ notional, Σ volume (double-double sums, rolling.add)."""
     for i in range(len(series)):

@@ -31,12 +31,7 @@ def volume_weighted(state: Floats, row: int, length: int, newest: int) -> tuple[
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window of closes, that of volumes (window.window_push)."""
     length = int(parameters[0])
@@ -59,9 +54,7 @@ def explain(before: Floats, bar: Floats, _session: int, parameters: Params) -> E
     value, volume = (float(found) for found in volume_weighted(before, 0, length, newest))
     if not volume > 0.0:
         return one_value([*lines, "nothing has traded in the window: no value"], None)
-    lines.append(
-        f"vwma = newest + sum of volume * (close - newest) / {shown(volume)} (sum of volume) = {shown(value)}"
-    )
+    lines.append(f"vwma = newest + sum of volume * (close - newest) / {shown(volume)} (sum of volume) = {shown(value)}")
     return one_value(lines, value)
 
 

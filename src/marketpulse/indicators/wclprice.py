@@ -15,11 +15,7 @@ WCLPRICE = Indicator(
     explain=partial(explain_price, _WEIGHTS, "wclprice"),
     state_width=lambda _: 0,
     warm_up=lambda _: 0,
-    reads=(
-        "high",
-        "low",
-        "close",
-    ),
+    reads=("high", "low", "close"),
     pane="price",
     price_degrees=(1,),
     formula="(high + low + 2 * close) / 4",

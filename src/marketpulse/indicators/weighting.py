@@ -98,9 +98,7 @@ def weighted_average(
                 out[i, 0] = value
 
 
-def explain_weighted(
-    kind: int, name: str, before: Floats, bar: Floats, _session: int, parameters: Params
-) -> Explained:
+def explain_weighted(kind: int, name: str, before: Floats, bar: Floats, _session: int, parameters: Params) -> Explained:
     """The window, the weights and the mean."""
     length = int(parameters[0])
     lines, newest = window_entered(before, 0, length, float(bar[CLOSE]), "closes")

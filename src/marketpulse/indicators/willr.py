@@ -15,12 +15,7 @@ from marketpulse.indicators.tie import tied
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the windows of the highs and of the lows (extremes.highest_push)."""
     length = int(parameters[0])

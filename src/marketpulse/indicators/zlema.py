@@ -17,12 +17,7 @@ _CLOSES = AVERAGE_WIDTH
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the average (smoothing.ema_push), the window of `lag + 1` closes (window.window_push)."""
     length = int(parameters[0])

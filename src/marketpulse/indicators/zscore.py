@@ -15,12 +15,7 @@ from marketpulse.indicators.rolling import SUM_HEAD, mean, sum_push
 
 @kernel
 def update(
-    state: Floats,
-    series: NDArray[np.int64],
-    bars: Floats,
-    _session: NDArray[np.int32],
-    parameters: Floats,
-    out: Floats,
+    state: Floats, series: NDArray[np.int64], bars: Floats, _session: NDArray[np.int32], parameters: Floats, out: Floats
 ) -> None:
     """Row: the window (rolling.sum_push). Costs one pass over the window per bar."""
     length = int(parameters[0])

@@ -18,13 +18,7 @@ import psutil
 
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable, disk_is_full
 from marketpulse.kafka.broker_faults import check_disk, disk_full, explain, port_taken, tail
-from marketpulse.kafka.broker_jvm import (
-    BrokerFiles,
-    ClassArchive,
-    java_command,
-    log_properties,
-    server_properties,
-)
+from marketpulse.kafka.broker_jvm import BrokerFiles, ClassArchive, java_command, log_properties, server_properties
 from marketpulse.kafka.broker_owner import Ownership, Running, end, runs
 from marketpulse.kafka.broker_probe import (
     accepts,
@@ -191,9 +185,7 @@ class EmbeddedBroker:
             write_atomically(self._files.properties, server_properties(directory, port=1, controller_port=2))
             command = java_command(java, jars, self._files, heap_mb, archive.options(may_make=False))
             config = ["--cluster-id", cluster, "--config", str(self._files.properties)]
-            self._run(
-                [*command, "kafka.tools.StorageTool", "format", *config], "could not format its storage"
-            )
+            self._run([*command, "kafka.tools.StorageTool", "format", *config], "could not format its storage")
 
         storage = prepare_storage(self._files.home, format_storage)
         command = java_command(java, jars, self._files, heap_mb, archive.options(may_make=True))

@@ -73,12 +73,7 @@ class Ownership:
         """Record the broker as ours, and set a guard that stops it should we be killed."""
         owner = f"owner-{uuid.uuid4().hex}"
         process = running.process
-        facts = {
-            "pid": process.pid,
-            "created": process.create_time(),
-            "port": running.port,
-            "owner": owner,
-        }
+        facts = {"pid": process.pid, "created": process.create_time(), "port": running.port, "owner": owner}
         write_atomically(self._files.process, json.dumps(facts))
         self._end_guard()
         self._guard = subprocess.Popen(

@@ -69,10 +69,7 @@ def make_coordinator_topics(port: int, timeout_s: float = 10) -> None:
         if missing:
             config = {"cleanup.policy": "compact"}
             running = have.create_topics(
-                [
-                    NewTopic(name, 1, 1, config={**config, **_COORDINATOR_TOPICS[name]})
-                    for name in sorted(missing)
-                ]
+                [NewTopic(name, 1, 1, config={**config, **_COORDINATOR_TOPICS[name]}) for name in sorted(missing)]
             )
             for future in running.values():
                 future.result(timeout_s)

@@ -112,9 +112,7 @@ def _gave_up() -> KafkaException:
     return KafkaException(KafkaError(KafkaError._FATAL, "the client gave up; its log says why"))
 
 
-def send_offsets(
-    producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float
-) -> None:
+def send_offsets(producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float) -> None:
     """Put the consumer's offsets into the open transaction, once all its records are acknowledged or refused.
 
     The records come first: when some are refused while the client waits for the answer to the
@@ -238,9 +236,7 @@ def error_of(error: KafkaError | KafkaException) -> Retryable | Fatal:
     if code == _E._FATAL or kafka_error.fatal():
         return Fatal(f"the Kafka client gave up: {said}; restart this process")
     if code == _E._RESOLVE:
-        return Retryable(
-            f"a broker's name cannot be resolved: check the bootstrap servers and the network; {said}"
-        )
+        return Retryable(f"a broker's name cannot be resolved: check the bootstrap servers and the network; {said}")
     if code == _E.KAFKA_STORAGE_ERROR:
         return Retryable(f"the broker cannot write: look at its disk and its log; {said}")
     if code in _AWAY or kafka_error.retriable() or kafka_error.txn_requires_abort():

@@ -128,9 +128,7 @@ def _take(name: str, value: Value, result: Understood, role: Role, where: str) -
     elif name in known_properties():
         _add({name: value}, result, role)
     else:
-        raise SettingsError(
-            f"{where}: unknown property{_nearest(name)} (librdkafka's names and Java's are understood)"
-        )
+        raise SettingsError(f"{where}: unknown property{_nearest(name)} (librdkafka's names and Java's are understood)")
 
 
 def _add(properties: dict[str, Value], result: Understood, role: Role) -> None:
@@ -168,10 +166,7 @@ def _jaas(value: Value, where: str) -> dict[str, Value]:
             "sasl.oauthbearer.client.secret": found["clientSecret"],
         }
     if "keyTab" in found:
-        return {
-            "sasl.kerberos.keytab": found["keyTab"],
-            "sasl.kerberos.principal": found.get("principal", ""),
-        }
+        return {"sasl.kerberos.keytab": found["keyTab"], "sasl.kerberos.principal": found.get("principal", "")}
     raise SettingsError(
         f"{where}: no username and password in it. For a cloud's signer set sasl.mechanism = OAUTHBEARER "
         "and oauth_cb = package.module:function, which returns (token, expiry in seconds since 1970)"

@@ -152,9 +152,7 @@ class TableReader:
             values = [message.value() for message in records]
             rows = decode_rows(self._name[topic], values, lambda i: is_frame(records[i]), unreadable)
             if unreadable:
-                get_logger().warning(
-                    "rows_unreadable", topic=topic, partition=partition, records=len(unreadable)
-                )
+                get_logger().warning("rows_unreadable", topic=topic, partition=partition, records=len(unreadable))
             return dict.fromkeys(self._tables[topic], rows)
         batch, _ = self._decoder.decode(topic, records_of_messages(partition, records))
         # What was refused the engine writes to the dead letters.
@@ -181,10 +179,7 @@ class TableReader:
         self._next = {place: wanted.get(place) for place in self._unplaced}
         self._unplaced = []
         self._consumer.assign(
-            [
-                TopicPartition(*p, OFFSET_BEGINNING if offset is None else offset)
-                for p, offset in self._next.items()
-            ]
+            [TopicPartition(*p, OFFSET_BEGINNING if offset is None else offset) for p, offset in self._next.items()]
         )
 
     def _committed(self) -> dict[Place, int]:
@@ -207,9 +202,7 @@ class TableReader:
                 "Give the store another place, or move what it holds away"
             )
         if offset < low:
-            get_logger().warning(
-                "records_deleted_unstored", topic=topic, partition=partition, records=low - offset
-            )
+            get_logger().warning("records_deleted_unstored", topic=topic, partition=partition, records=low - offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002
         self._generation += 1

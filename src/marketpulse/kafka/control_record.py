@@ -37,9 +37,7 @@ def control_value(change: dict[str, Any]) -> bytes:
     return orjson.dumps({"type": "control", "change": change})
 
 
-def offsets_headers(
-    offsets: Sequence[int], begins: Sequence[int] = ()
-) -> list[tuple[str, str | bytes | None]]:
+def offsets_headers(offsets: Sequence[int], begins: Sequence[int] = ()) -> list[tuple[str, str | bytes | None]]:
     """Where the change stands in each partition of `market`, and where what it changes began, as headers say it."""
     headers: list[tuple[str, str | bytes | None]] = [(OFFSETS_HEADER, orjson.dumps(list(offsets)))]
     return [*headers, (BEGINS_HEADER, orjson.dumps(list(begins)))] if begins else headers

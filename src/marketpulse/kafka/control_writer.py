@@ -42,9 +42,7 @@ def write_change(
             on_delivery=lambda _, message: written.append(message),
         )  # fmt: skip
     for message in written:
-        _await_visible(
-            settings, TopicPartition(message.topic() or "", message.partition() or 0, message.offset() or 0)
-        )
+        _await_visible(settings, TopicPartition(message.topic() or "", message.partition() or 0, message.offset() or 0))
     return offsets
 
 
@@ -53,10 +51,7 @@ def _await_visible(settings: Settings, place: TopicPartition) -> None:
     after it has answered the commit. Whoever is impatient or cut off may read the past a little longer."""
     consumer = Consumer(
         client_config(
-            settings,
-            "consumer",
-            group_id=settings.group("marketpulse-control"),
-            isolation_level="read_committed",
+            settings, "consumer", group_id=settings.group("marketpulse-control"), isolation_level="read_committed"
         )
     )
     give_up = time.monotonic() + CALL_S

@@ -22,11 +22,7 @@ _READ_S = 10.0
 _AGAIN_S = 0.2
 _SHOWN_CHARACTERS = 20_000  # of a record; one may have fifteen million bytes
 _LONGEST_MS = 20_000
-_NOT_TO_SEND = WITHOUT_SYMBOL | {
-    Kind.REBUILD,
-    Kind.QUALITY,
-    Kind.SWITCH,
-}  # what only the pipeline itself writes
+_NOT_TO_SEND = WITHOUT_SYMBOL | {Kind.REBUILD, Kind.QUALITY, Kind.SWITCH}  # what only the pipeline itself writes
 _REMEMBERED = 10_000
 
 T = TypeVar("T")
@@ -117,10 +113,7 @@ class KafkaDeadLetters:
                     found.append(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     open_ends -= 1
-                elif (
-                    error.code() == KafkaError._AUTO_OFFSET_RESET
-                    or error.code() == KafkaError.OFFSET_OUT_OF_RANGE
-                ):
+                elif error.code() == KafkaError._AUTO_OFFSET_RESET or error.code() == KafkaError.OFFSET_OUT_OF_RANGE:
                     return []
                 else:
                     raise error_of(error)
@@ -130,11 +123,7 @@ class KafkaDeadLetters:
 
     def _shown(self, message: Message) -> dict[str, Any]:
         place = (cast(int, message.partition()), cast(int, message.offset()))
-        fields = {
-            "letter_partition": place[0],
-            "letter_offset": place[1],
-            "appended_ms": message.timestamp()[1],
-        }
+        fields = {"letter_partition": place[0], "letter_offset": place[1], "appended_ms": message.timestamp()[1]}
         fields["sent_to"] = self._sent.get(place)  # type: ignore[assignment]
         try:
             letter = orjson.loads(message.value() or b"{}")
@@ -166,9 +155,7 @@ class KafkaDeadLetters:
         origin = f"{self._topic}/{partition}@{offset}".encode()
         look = "look at the newest records with `marketpulse tail market`"
         with short_transaction(self._settings, "dead-letters", _LONGEST_MS, look) as producer:
-            producer.produce(
-                topic, value, symbol, headers=[("sent-again-from", origin)], on_delivery=delivered
-            )
+            producer.produce(topic, value, symbol, headers=[("sent-again-from", origin)], on_delivery=delivered)
             if producer.flush(_READ_S):
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the record is not acknowledged"))
             if faults:

@@ -39,9 +39,7 @@ class KafkaLiveFeed:
     nothing, and goes on by itself. All methods are called from one thread.
     """
 
-    def __init__(
-        self, settings: Settings, history: int, stored: Mapping[tuple[str, int], int] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, history: int, stored: Mapping[tuple[str, int], int] | None = None) -> None:
         self._stored = stored or {}
         self._names: dict[str, FeedTopic] = {settings.topic(name): name for name in _TOPICS}
         self._history = history

@@ -81,9 +81,7 @@ class KafkaForeignTopic:
             raise error_of(error) from None
         if found.error is not None:
             if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise Fatal(
-                    f"the topic {self._topic} does not exist: check its name (KAFKA_TOPIC) and the cluster"
-                )
+                raise Fatal(f"the topic {self._topic} does not exist: check its name (KAFKA_TOPIC) and the cluster")
             raise error_of(found.error)
         return sorted(found.partitions)
 

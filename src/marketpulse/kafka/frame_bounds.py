@@ -21,29 +21,21 @@ _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # the Arrow format's MessageHeader
 def bounded_table(value: bytes) -> pa.Table:
     """The frame's rows, fully validated. Raises Refused when it cannot be read or is out of bounds."""
     if len(value) > FRAME_BYTES_MAX:
-        raise Refused(
-            "too_large", f"a frame of {len(value):,} bytes; frames have at most {FRAME_BYTES_MAX:,}"
-        )
+        raise Refused("too_large", f"a frame of {len(value):,} bytes; frames have at most {FRAME_BYTES_MAX:,}")
     try:
         rows = 0
         for header in _batch_headers(value):
             if header.compressed:
-                raise Refused(
-                    "unreadable_frame", "the frame's buffers are compressed: let Kafka compress instead"
-                )
+                raise Refused("unreadable_frame", "the frame's buffers are compressed: let Kafka compress instead")
             rows += header.rows
             if not 0 <= header.rows <= rows <= FRAME_ROWS_MAX:
-                raise Refused(
-                    "too_large", f"the frame claims {rows:,} rows; frames have at most {FRAME_ROWS_MAX:,}"
-                )
+                raise Refused("too_large", f"the frame claims {rows:,} rows; frames have at most {FRAME_ROWS_MAX:,}")
         table = pa.ipc.open_stream(value).read_all()
         table.validate(full=True)
         table = table.unify_dictionaries()
     except _UNREADABLE as error:
         text = " ".join(str(error).split())[:200]
-        raise Refused(
-            "unreadable_frame", f"the Arrow stream cannot be read: {text or type(error).__name__}"
-        ) from None
+        raise Refused("unreadable_frame", f"the Arrow stream cannot be read: {text or type(error).__name__}") from None
     names = table.column_names
     if len(set(names)) != len(names):
         raise Refused("unreadable_frame", "two columns of the frame have the same name")

@@ -128,9 +128,7 @@ class FrameColumns:
 
     def ids_of(self, texts: Sequence[str | None]) -> Ids:
         """What names are called by here; ABSENT for None, and for texts that cannot name anything."""
-        known = [
-            self._strings.intern(text) if text is not None and is_name(text) else ABSENT for text in texts
-        ]
+        known = [self._strings.intern(text) if text is not None and is_name(text) else ABSENT for text in texts]
         return np.array(known, np.int32)
 
     @cached_property

@@ -65,9 +65,7 @@ _IDS = (
 )
 
 
-def read_frames(
-    tables: Sequence[pa.Table], offsets: Ints, strings: StringTable
-) -> tuple[Columns, list[RefusedRow]]:
+def read_frames(tables: Sequence[pa.Table], offsets: Ints, strings: StringTable) -> tuple[Columns, list[RefusedRow]]:
     """The good rows of frames that have one schema, with their places in the log, and the refused ones; `offsets` are
     those of the frames' records. Many small frames cost what one large one does."""
     table = pa.concat_tables(tables).unify_dictionaries()
@@ -160,9 +158,7 @@ def _write(kind: Kind, rows: Mask, fields: FrameColumns, columns: Columns) -> No
         columns.rare.update(fields.conditions(rows))
 
 
-def _take_odd(
-    rows: Ints, table: pa.Table, columns: Columns, strings: StringTable
-) -> list[tuple[int, Refused, bytes]]:
+def _take_odd(rows: Ints, table: pa.Table, columns: Columns, strings: StringTable) -> list[tuple[int, Refused, bytes]]:
     """Ask the authority about each of these rows; returns those that it refuses, with the row as JSON."""
     refused: list[tuple[int, Refused, bytes]] = []
     writer = Writer(columns, strings)
@@ -185,7 +181,5 @@ def _is_event(record: dict[str, Any]) -> bool:
 def _record(cells: dict[str, Any]) -> dict[str, Any]:
     """A row as the JSON wire would have brought it: without nulls, dates as text."""
     return {
-        name: value.isoformat() if type(value) is date else value
-        for name, value in cells.items()
-        if value is not None
+        name: value.isoformat() if type(value) is date else value for name, value in cells.items() if value is not None
     }

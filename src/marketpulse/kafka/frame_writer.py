@@ -24,9 +24,7 @@ def write_frame(batch: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def frames_by_partition(
-    batch: pa.RecordBatch, partitions: int
-) -> Iterator[tuple[int, pa.RecordBatch, bytes]]:
+def frames_by_partition(batch: pa.RecordBatch, partitions: int) -> Iterator[tuple[int, pa.RecordBatch, bytes]]:
     """(partition, rows, frame) of each frame: rows keep their order within their partition.
 
     Raises ParameterError when a row has no symbol: its partition cannot be known.

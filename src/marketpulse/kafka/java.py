@@ -54,13 +54,9 @@ def _configured(path: Path) -> Java:
     launcher = path / "bin" / "java" if path.is_dir() else path
     java = _ask(launcher)
     if java is None:
-        raise SettingsError(
-            f"broker.java = {path} does not run: name a java program or a Java home, or remove it"
-        )
+        raise SettingsError(f"broker.java = {path} does not run: name a java program or a Java home, or remove it")
     if java.major < MAJOR_MIN:
-        raise SettingsError(
-            f"broker.java = {path} is Java {java.major}: the broker needs {MAJOR_MIN} or newer"
-        )
+        raise SettingsError(f"broker.java = {path} is Java {java.major}: the broker needs {MAJOR_MIN} or newer")
     return java
 
 

@@ -6,9 +6,7 @@ from marketpulse.compiled import inlined
 from marketpulse.kafka.words import load_byte, load_word, trailing_zeros
 from marketpulse.model.market import ABSENT, Bytes
 
-QUOTE, SLASH, COMMA, COLON, OPENS, CLOSES, MINUS, POINT, LIST_OPENS, LIST_CLOSES = (
-    ord(c) for c in '"\\,:{}-.[]'
-)
+QUOTE, SLASH, COMMA, COLON, OPENS, CLOSES, MINUS, POINT, LIST_OPENS, LIST_CLOSES = (ord(c) for c in '"\\,:{}-.[]')
 _EACH = 0x0101010101010101
 _TOP = -0x7F7F7F7F7F7F7F80  # the highest bit of each byte, as int64
 _QUOTES, _SLASHES, _DELETES, _SPACES = _EACH * 0x22, _EACH * 0x5C, _EACH * 0x7F, _EACH * 0x20

@@ -73,13 +73,7 @@ class ScanTables:
         self.reals: Floats = np.zeros(cells)
 
     def scan(
-        self,
-        data: Bytes,
-        ends: Ints,
-        first: int,
-        status: NDArray[np.int8],
-        columns: Columns,
-        names: NameTable,
+        self, data: Bytes, ends: Ints, first: int, status: NDArray[np.int8], columns: Columns, names: NameTable
     ) -> int:
         """`scan_records` with these tables."""
         return scan_records(

@@ -64,12 +64,7 @@ class _Plan:
 
     def add(self, name: str, column: pa.Array) -> None:
         """Plan one column; a struct's fields are planned one by one between braces."""
-        if (
-            pa.types.is_struct(column.type)
-            and self._nulls
-            and column.null_count == 0
-            and column.type.num_fields
-        ):
+        if pa.types.is_struct(column.type) and self._nulls and column.null_count == 0 and column.type.num_fields:
             self._pending += orjson.dumps(name) + b":{"
             for field, child in zip(column.type, column.flatten(), strict=True):
                 self.add(field.name, child)

@@ -25,11 +25,7 @@ class LoadedRows:
         self._partition_of: Ids = np.empty(0, np.int32)  # by a string's id
 
     def batches(
-        self,
-        tables: Sequence[pa.Table],
-        numbers: Sequence[Ints],
-        parts: Sequence[Ids],
-        end_ns: Mapping[str, int],
+        self, tables: Sequence[pa.Table], numbers: Sequence[Ints], parts: Sequence[Ids], end_ns: Mapping[str, int]
     ) -> tuple[dict[int, MarketBatch], list[DeadLetter], int]:
         """One stretch of time: by kind, in the order of rank, tables with columns of TRADE, QUOTE, BAR_IN or EVENT,
         and the number of each row's line and its place among those of the same number.

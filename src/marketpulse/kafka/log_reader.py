@@ -82,9 +82,7 @@ class LogReader:
         for messages in self._messages(self._topic, partition, begin, end):
             yield from self._decoder.decode(records_of_messages(partition, messages), begin, 0)
 
-    def rows(
-        self, topic: Literal["bars", "indicators", "alerts"], partition: int, key: bytes
-    ) -> Iterator[FeedBatch]:
+    def rows(self, topic: Literal["bars", "indicators", "alerts"], partition: int, key: bytes) -> Iterator[FeedBatch]:
         """The committed rows of one symbol in a topic that the engine writes, batch by batch in order."""
         name = self._settings.topic(topic)
         for messages in self._messages(name, partition, OFFSET_BEGINNING, None):
@@ -108,9 +106,7 @@ class LogReader:
         """The dead letters of a partition of `dead-letters` from there on."""
         topic = self._settings.topic("dead-letters")
         found: list[dict[str, Any]] = []
-        for messages in self._messages(
-            topic, partition, max(begin, self.span(partition, "dead-letters").first), None
-        ):
+        for messages in self._messages(topic, partition, max(begin, self.span(partition, "dead-letters").first), None):
             found += [orjson.loads(message.value() or b"{}") for message in messages]
         return found
 
@@ -122,9 +118,7 @@ class LogReader:
 
     def snapshots(self, partition: int) -> list[Pointer]:
         """The whole snapshots of a partition's state that the broker still has, oldest first."""
-        return sorted(
-            {pointer for pointer, _ in self._whole(partition)}, key=lambda p: (p.covered, p.state_offset)
-        )
+        return sorted({pointer for pointer, _ in self._whole(partition)}, key=lambda p: (p.covered, p.state_offset))
 
     def loads(self, partition: int) -> list[tuple[Pointer, str]]:
         """The states that loads of files have ended with, oldest first, and the names of these loads."""

@@ -125,9 +125,7 @@ def checked(record: dict[str, Any]) -> Kind:
     kind = KIND_OF_TYPE.get(type_name) if isinstance(type_name, str) else None
     if kind is None:
         shown = "is missing" if type_name is None else f"is {_shown(type_name)}"
-        raise Refused(
-            "unknown_type", f"type {shown}: write one of {', '.join(KIND_OF_TYPE)}", symbol_of(record)
-        )
+        raise Refused("unknown_type", f"type {shown}: write one of {', '.join(KIND_OF_TYPE)}", symbol_of(record))
     try:
         for name, (rule, required) in CONTRACT[kind].items():
             value = record.get(name)
@@ -175,8 +173,7 @@ def _check_symbol(name: str, value: object) -> None:
         raise _wrong_type(name, "text", value)
     if not is_name(value):
         raise Refused(
-            "bad_symbol",
-            f"{name} must be 1 to {NAME_BYTES_MAX} bytes of printable text, found {_shown(value)}",
+            "bad_symbol", f"{name} must be 1 to {NAME_BYTES_MAX} bytes of printable text, found {_shown(value)}"
         )
 
 
@@ -209,9 +206,7 @@ def _check_size(name: str, value: object) -> None:
 
 def _check_time(name: str, value: object) -> None:
     if not EARLIEST_TIME_NS <= _whole(name, value) <= LATEST_TIME_NS:
-        raise Refused(
-            "bad_time", f"{name} must be nanoseconds since 1970 (UTC), before 2200, found {_shown(value)}"
-        )
+        raise Refused("bad_time", f"{name} must be nanoseconds since 1970 (UTC), before 2200, found {_shown(value)}")
 
 
 def _check_count(name: str, value: object) -> None:
@@ -230,9 +225,7 @@ def _check_date(name: str, value: object) -> None:
     try:
         days = days_of(value)
     except ValueError:
-        raise Refused(
-            "bad_time", f'{name} must be a date such as "2026-01-16", found {_shown(value)}'
-        ) from None
+        raise Refused("bad_time", f'{name} must be a date such as "2026-01-16", found {_shown(value)}') from None
     if not EARLIEST_TIME_NS <= days * 86_400 * 10**9 < LATEST_TIME_NS:
         raise Refused("bad_time", f"{name} must lie between 1970-01-02 and 2199-12-31, found {value}")
 

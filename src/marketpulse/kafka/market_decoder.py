@@ -11,15 +11,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from marketpulse.kafka.columns import (
-    CONDITIONS_END,
-    CONDITIONS_START,
-    KIND,
-    LOG_TIME,
-    OFFSET,
-    Columns,
-    joined,
-)
+from marketpulse.kafka.columns import CONDITIONS_END, CONDITIONS_START, KIND, LOG_TIME, OFFSET, Columns, joined
 from marketpulse.kafka.frame_bounds import bounded_table
 from marketpulse.kafka.frame_reader import read_frames
 from marketpulse.kafka.json_kernel import NO_OBJECT, TAKEN, ScanTables
@@ -27,22 +19,11 @@ from marketpulse.kafka.market_contract import Refused
 from marketpulse.kafka.names import NameTable
 from marketpulse.kafka.one_record import Writer, read_object
 from marketpulse.kafka.records import Records
-from marketpulse.model.market import (
-    ABSENT,
-    DeadLetter,
-    Ints,
-    Kind,
-    MarketBatch,
-    StringTable,
-)
+from marketpulse.model.market import ABSENT, DeadLetter, Ints, Kind, MarketBatch, StringTable
 
 STRINGS_MAX = 300_000  # all symbols of twelve partitions at the default cap, and some
 _REFUSED = 3  # a record's status once its dead letter is written
-_TRADE, _HEARTBEAT, _CLOCK = (
-    int(Kind.TRADE),
-    int(Kind.HEARTBEAT),
-    int(Kind.CLOCK),
-)  # numpy compares an enum slowly
+_TRADE, _HEARTBEAT, _CLOCK = (int(Kind.TRADE), int(Kind.HEARTBEAT), int(Kind.CLOCK))  # numpy compares an enum slowly
 
 
 class MarketDecoder:
@@ -107,11 +88,7 @@ class MarketDecoder:
         return columns, status
 
     def _take_rest(
-        self,
-        records: Records,
-        columns: Columns,
-        status: NDArray[np.int8],
-        refuse: Callable[..., None],
+        self, records: Records, columns: Columns, status: NDArray[np.int8], refuse: Callable[..., None]
     ) -> list[Columns]:
         """Put what the scan left into its place; returns the rows of the Arrow frames."""
         frames: dict[pa.Schema, list[tuple[int, pa.Table]]] = {}

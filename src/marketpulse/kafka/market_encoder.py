@@ -32,10 +32,7 @@ def encode_market(batch: pa.RecordBatch, *, wire: Literal["json", "arrow"], part
             for partition, _, frame in frames_by_partition(batch, partitions)
         ]
     keys = batch.column("symbol").cast(pa.binary()).to_pylist()
-    return [
-        Encoded(None, key, value, None)
-        for key, value in zip(keys, json_rows(batch, nulls=False), strict=True)
-    ]
+    return [Encoded(None, key, value, None) for key, value in zip(keys, json_rows(batch, nulls=False), strict=True)]
 
 
 def _events(batch: pa.RecordBatch, partitions: int) -> list[Encoded]:

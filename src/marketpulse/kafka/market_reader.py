@@ -26,9 +26,7 @@ class Decoded:
             return self.next_offset
         return int(offsets[row]) if row == 0 or offsets[row - 1] != offsets[row] else None
 
-    def dead_letter(
-        self, row: int, reason: str, timeframes: tuple[str, ...], further: str = ""
-    ) -> DeadLetter:
+    def dead_letter(self, row: int, reason: str, timeframes: tuple[str, ...], further: str = "") -> DeadLetter:
         """A row of the batch that the engine refuses, whole, with its place. `further` goes behind the reason's words."""
         batch, records = self.batch, self.records
         offset, in_frame = int(batch.offset[row]), int(batch.row[row])

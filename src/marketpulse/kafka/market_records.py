@@ -44,9 +44,7 @@ class MarketRecords:
     Of such rows the client does not tell what became of each, only that a transaction fails.
     """
 
-    def __init__(
-        self, settings: Settings, source: str, *, in_rows: bool = False, topic: str = "market"
-    ) -> None:
+    def __init__(self, settings: Settings, source: str, *, in_rows: bool = False, topic: str = "market") -> None:
         self._in_rows = in_rows and settings.kafka.wire == "json"
         self._wire = settings.kafka.wire
         self._market, self._dead_letters = settings.topic(topic), settings.topic("dead-letters")

@@ -47,13 +47,9 @@ class _Texts:
             return self.all.take(pa.array(ids, mask=ids == ABSENT))
         one = int(ids[0])
         if (ids == one).all():
-            return (
-                pa.nulls(len(ids), _ENCODED) if one == ABSENT else self.same(self.all[one].as_py(), len(ids))
-            )
+            return pa.nulls(len(ids), _ENCODED) if one == ABSENT else self.same(self.all[one].as_py(), len(ids))
         absent = ids == ABSENT
-        return pa.DictionaryArray.from_arrays(
-            pa.array(ids.copy(), mask=absent if absent.any() else None), self.all
-        )
+        return pa.DictionaryArray.from_arrays(pa.array(ids.copy(), mask=absent if absent.any() else None), self.all)
 
     def same(self, text: str, n: int) -> pa.Array:
         """n times this text."""

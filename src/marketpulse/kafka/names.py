@@ -37,9 +37,7 @@ def _same(data: Bytes, begin: int, end: int, pool: Bytes, place: int) -> bool:
 
 
 @inlined
-def intern_name(
-    data: Bytes, begin: int, end: int, slots: Ids, entries: Ints, pool: Bytes, counts: Ints
-) -> int:
+def intern_name(data: Bytes, begin: int, end: int, slots: Ids, entries: Ints, pool: Bytes, counts: Ints) -> int:
     """The id of `data[begin:end]`, which is added when it is new; FULL when there is no room for it."""
     value = _hash(data, begin, end)
     mask = len(slots) - 1

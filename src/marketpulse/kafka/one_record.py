@@ -86,12 +86,7 @@ class Writer:
             self.columns.data = np.concatenate([self.columns.data, np.frombuffer(self.extra, np.uint8)])
 
     def _take_names(self, row: int, kind: Kind, record: dict[str, Any]) -> None:
-        for column, name in (
-            (SYMBOL, "symbol"),
-            (SOURCE, "source"),
-            (VENUE, "venue"),
-            (TIMEFRAME, "timeframe"),
-        ):
+        for column, name in ((SYMBOL, "symbol"), (SOURCE, "source"), (VENUE, "venue"), (TIMEFRAME, "timeframe")):
             if name in CONTRACT[kind] and (text := record.get(name)):
                 self.columns.ids[column, row] = self.strings.intern(text)
 
@@ -116,11 +111,7 @@ class Writer:
             day = days_of(text)
             self.columns.ids[SESSION_DATE, row] = day
             longs[OPEN_TIME, row], longs[CLOSE_TIME, row] = day * DAY_NS, (day + 1) * DAY_NS
-        for column, name in (
-            (OPEN_TIME, "open_time_ns"),
-            (CLOSE_TIME, "close_time_ns"),
-            (TRADE_COUNT, "trade_count"),
-        ):
+        for column, name in ((OPEN_TIME, "open_time_ns"), (CLOSE_TIME, "close_time_ns"), (TRADE_COUNT, "trade_count")):
             if (value := record.get(name)) is not None:
                 longs[column, row] = value
         self.columns.flags[FINAL, row] = record.get("final") is not False

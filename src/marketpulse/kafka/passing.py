@@ -19,9 +19,7 @@ _LINE_FEED = 10
 
 
 def no_rows() -> RowRecords:
-    return RowRecords(
-        np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.uint8), np.zeros(1, np.int64)
-    )
+    return RowRecords(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.uint8), np.zeros(1, np.int64))
 
 
 def records_as_rows(records: Records, chosen: Ints) -> RowRecords:

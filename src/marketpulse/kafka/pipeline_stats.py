@@ -61,9 +61,7 @@ class StatsProbe:
                 self._wait(_FIRST_WAIT_S)
         reachable = time.monotonic() - self._answered_at < _FRESH_S + _AWAY_S
         known = self._known
-        return PipelineStats(
-            known.market_records, known.engine_lag_records, known.dead_letters, known.bars, reachable
-        )
+        return PipelineStats(known.market_records, known.engine_lag_records, known.dead_letters, known.bars, reachable)
 
     def close(self) -> None:
         self._forget()
@@ -83,9 +81,7 @@ class StatsProbe:
             if not self._places and not self._find_places():
                 return
             market = [p for p in self._places if p.topic == self._topics["market"]]
-            self._latest = self._admin.list_offsets(
-                dict.fromkeys(self._places, _LATEST), request_timeout=_AWAY_S
-            )
+            self._latest = self._admin.list_offsets(dict.fromkeys(self._places, _LATEST), request_timeout=_AWAY_S)
             self._committed = self._asking.submit(self._observer.committed, market, _AWAY_S)
         except KafkaException:
             self._forget()
@@ -115,10 +111,7 @@ class StatsProbe:
             self._places = []  # perhaps the topics were made anew
             return
         self._answered_at = time.monotonic()
-        count = {
-            name: sum(end for (t, _), end in ends.items() if t == topic)
-            for name, topic in self._topics.items()
-        }
+        count = {name: sum(end for (t, _), end in ends.items() if t == topic) for name, topic in self._topics.items()}
         lag = self._lag(ends, committed)
         self._known = PipelineStats(count["market"], lag, self._letters_up_to(ends), count["bars"], True)
 
@@ -129,11 +122,7 @@ class StatsProbe:
             if not self._counted.done():
                 return counted
             counted = self._counted.result()
-        own = {
-            partition: end
-            for (topic, partition), end in ends.items()
-            if topic == self._topics["dead-letters"]
-        }
+        own = {partition: end for (topic, partition), end in ends.items() if topic == self._topics["dead-letters"]}
         self._counted = self._asking.submit(self._letters.up_to, own)
         return counted
 
@@ -147,8 +136,6 @@ class StatsProbe:
             except KafkaException:
                 return self._known.engine_lag_records
         behind = [
-            end - done.get(partition, 0)
-            for (topic, partition), end in ends.items()
-            if topic == self._topics["market"]
+            end - done.get(partition, 0) for (topic, partition), end in ends.items() if topic == self._topics["market"]
         ]
         return sum(n for n in behind if n > 1)

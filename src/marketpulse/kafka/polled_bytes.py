@@ -17,18 +17,14 @@ from marketpulse.ports import Hello, Polled, RejectedInput
 
 def to_bytes(polled: Polled) -> bytes:
     frames = [write_frame(batch) for batch in polled.batches]
-    rejected = [
-        [item.reason, item.detail, item.origin, item.row, len(item.value)] for item in polled.rejected
-    ]
+    rejected = [[item.reason, item.detail, item.origin, item.row, len(item.value)] for item in polled.rejected]
     head: dict[str, Any] = {
         "position": polled.position, "hello": None if polled.hello is None else asdict(polled.hello),
         "goodbye": polled.goodbye_watermark_ns, "ended": polled.ended, "batches": [len(f) for f in frames],
         "rejected": rejected,
     }  # fmt: skip
     text = json.dumps(head).encode()
-    return b"".join(
-        [len(text).to_bytes(4, "little"), text, *frames, *(item.value for item in polled.rejected)]
-    )
+    return b"".join([len(text).to_bytes(4, "little"), text, *frames, *(item.value for item in polled.rejected)])
 
 
 def from_bytes(body: bytes) -> Polled:

@@ -72,9 +72,7 @@ class KafkaMarketLog:
         else:
             # 0: a record waits for the broker as long as it takes; the queue's bound stops the source.
             config = source_config(settings, message_timeout_ms=0)
-            self._queue = LogProducer(
-                {**config, "delivery.report.only.error": True, "on_delivery": self._delivered}
-            )
+            self._queue = LogProducer({**config, "delivery.report.only.error": True, "on_delivery": self._delivered})
 
     def last_position(self) -> str | None:
         """The position committed with this source's newest rows; None when there is none.
@@ -173,8 +171,7 @@ class KafkaMarketLog:
     def _add(self, records: Sequence[Outgoing | OutgoingRows]) -> None:
         self._pending += records
         self._pending_bytes += sum(
-            len(record.value) if isinstance(record, Outgoing) else record.rows.values.nbytes
-            for record in records
+            len(record.value) if isinstance(record, Outgoing) else record.rows.values.nbytes for record in records
         )
 
     def _partition_count(self) -> int:
@@ -256,9 +253,7 @@ class KafkaMarketLog:
         """Whether the client's queue had room for all of it; of rows it takes what it has room for."""
         if isinstance(record, Outgoing):
             try:
-                client.produce(
-                    record.topic, record.value, record.key, record.partition, headers=record.headers
-                )
+                client.produce(record.topic, record.value, record.key, record.partition, headers=record.headers)
             except BufferError:
                 return False
             return True

@@ -26,8 +26,5 @@ def rebuild_values(history: History, identity: str) -> list[bytes]:
     if len(pieces) > PARTS_MAX:
         rows = sum(len(table) for table in history.tables.values())
         raise ValueError(f"{rows:,} rows are more than {PARTS_MAX:,} records of {ROWS_MOST:,} hold")
-    parts = [
-        Part(identity, number, len(pieces), replace(history, tables=piece))
-        for number, piece in enumerate(pieces)
-    ]
+    parts = [Part(identity, number, len(pieces), replace(history, tables=piece)) for number, piece in enumerate(pieces)]
     return [orjson.dumps(part_record(part)) for part in parts]

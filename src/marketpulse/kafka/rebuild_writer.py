@@ -23,13 +23,9 @@ def write_rebuild(settings: Settings, records: Sequence[tuple[int, str, bytes]])
         else:
             offsets[message.partition() or 0].append(message.offset() or 0)
 
-    with short_transaction(
-        settings, "heal", _LONGEST_MS, "look with `marketpulse heal --dry-run`"
-    ) as producer:
+    with short_transaction(settings, "heal", _LONGEST_MS, "look with `marketpulse heal --dry-run`") as producer:
         for partition, symbol, value in records:
-            producer.produce(
-                settings.topic("market"), value, symbol, partition=partition, on_delivery=delivered
-            )
+            producer.produce(settings.topic("market"), value, symbol, partition=partition, on_delivery=delivered)
             producer.poll(0)
         if left := producer.flush(_FLUSH_S):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{left} records were not taken"))

@@ -98,9 +98,7 @@ def records_of_messages(partition: int, messages: Sequence[Message]) -> Records:
         keys=[message.key() for message in messages],
         appended_ms=np.array([message.timestamp()[1] for message in messages], np.int64),
         # The headers are asked only where they matter: each list of them costs as much as all the rest.
-        frames=[
-            v is not None and v[:1] != b"{" and is_frame(m) for v, m in zip(values, messages, strict=True)
-        ],
+        frames=[v is not None and v[:1] != b"{" and is_frame(m) for v, m in zip(values, messages, strict=True)],
     )
 
 

@@ -96,9 +96,7 @@ def decode_rows(
 
     def read_texts() -> None:
         if texts:
-            tables.append(
-                _read_json([text for _, text in texts], head, open_ended, [i for i, _ in texts], skipped)
-            )
+            tables.append(_read_json([text for _, text in texts], head, open_ended, [i for i, _ in texts], skipped))
             texts.clear()
 
     skipped: list[int] = []
@@ -159,9 +157,7 @@ def _read_one(text: bytes, head: pa.Schema, open_ended: bool) -> pa.Table:
     for name, value in row.items():
         if name in head.names:
             kind = head.field(name).type
-            cells[name] = pa.array(
-                [date.fromisoformat(value) if value and pa.types.is_date(kind) else value], kind
-            )
+            cells[name] = pa.array([date.fromisoformat(value) if value and pa.types.is_date(kind) else value], kind)
         elif open_ended and isinstance(value, int | float) and not isinstance(value, bool):
             cells[name] = pa.array([float(value)])
     return _conform(pa.table(cells) if cells else pa.table({"": [None]}), head, open_ended)

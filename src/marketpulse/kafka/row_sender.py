@@ -61,9 +61,7 @@ def _destroy(topics: dict[str, int]) -> None:
 
 
 @bare_kernel
-def _send(
-    produce: int, topic: int, values: Bytes, value_ends: Ints, keys: Bytes, key_ends: Ints, first: int
-) -> int:
+def _send(produce: int, topic: int, values: Bytes, value_ends: Ints, keys: Bytes, key_ends: Ints, first: int) -> int:
     """Each row goes without its line feed."""
     for row in range(first, len(key_ends) - 1):
         value, key = value_ends[row], key_ends[row]

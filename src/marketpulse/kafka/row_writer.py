@@ -55,8 +55,7 @@ class RowWriter:
     def lay_out(self, rows: RecordRows, first: int = 0) -> tuple[RowRecords, int]:
         """The rows from `first` on, as many as fit, and the next row. What was laid out before is overwritten."""
         blocks = np.array(
-            [(block.ctypes.data, block.strides[0] if len(block) > 1 else 0) for block in rows.blocks],
-            np.int64,
+            [(block.ctypes.data, block.strides[0] if len(block) > 1 else 0) for block in rows.blocks], np.int64
         )
         tables, count = self._addresses([table.laid_out() for table in rows.tables]), len(rows)
         while True:
@@ -74,13 +73,9 @@ class RowWriter:
     def _addresses(self, laid_out: list[tuple[Bytes, Ints]]) -> Ints:
         """Where the tables' texts and ends lie, (tables, 2); mostly where they lay last time."""
         known = self._laid_out
-        if len(known) != len(laid_out) or any(
-            old[1] is not new[1] for old, new in zip(known, laid_out, strict=True)
-        ):
+        if len(known) != len(laid_out) or any(old[1] is not new[1] for old, new in zip(known, laid_out, strict=True)):
             self._laid_out = laid_out
-            self._tables = np.array(
-                [(texts.ctypes.data, ends.ctypes.data) for texts, ends in laid_out], np.int64
-            )
+            self._tables = np.array([(texts.ctypes.data, ends.ctypes.data) for texts, ends in laid_out], np.int64)
         return self._tables
 
 

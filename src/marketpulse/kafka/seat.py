@@ -93,9 +93,6 @@ class Seat:
         if self._wrong is not None or not self._states.keys() <= self._owned:
             return {}
         return {
-            partition: (
-                state.covered,
-                self._log.write_snapshot(partition, state.covered, state.data, self._load),
-            )
+            partition: (state.covered, self._log.write_snapshot(partition, state.covered, state.data, self._load))
             for partition, state in self._states.items()
         }

@@ -24,14 +24,8 @@ def _power_table() -> Ints:
         scaled = (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)
         while scaled >> 128:
             shift -= 1
-            scaled = (
-                (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)
-            )
-        exact = (
-            (numerator << shift) % denominator == 0
-            if shift >= 0
-            else numerator % (denominator << -shift) == 0
-        )
+            scaled = (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)
+        exact = (numerator << shift) % denominator == 0 if shift >= 0 else numerator % (denominator << -shift) == 0
         scaled += 0 if exact else 1
         table[k - _SMALLEST] = scaled >> 64, scaled & (2**64 - 1)
     return table.view(np.int64)

@@ -99,13 +99,9 @@ class SnapshotReader:
             while True:
                 message = self._consumer.poll(_CALL_S)
                 if message is None:
-                    raise Retryable(
-                        f"the state of partition {partition} could not be read in {_CALL_S:.0f} s"
-                    )
+                    raise Retryable(f"the state of partition {partition} could not be read in {_CALL_S:.0f} s")
                 if (error := message.error()) is not None:
-                    raise SnapshotGone(
-                        f"the state of partition {partition} at {pointer} is gone: {error.str()}"
-                    )
+                    raise SnapshotGone(f"the state of partition {partition} at {pointer} is gone: {error.str()}")
                 chunk = chunk_of(message.value() or b"")
                 if chunk.covered == pointer.covered:
                     chunks[chunk.index] = chunk.content

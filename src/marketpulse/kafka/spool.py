@@ -135,9 +135,7 @@ class Spool:
                         f"{self.path} was written by another version: start that one once, or move the file away"
                     )
                 file.execute(f"PRAGMA user_version = {_FORMAT}")
-                file.execute(
-                    "CREATE TABLE IF NOT EXISTS owner (only INTEGER PRIMARY KEY, name TEXT NOT NULL)"
-                )
+                file.execute("CREATE TABLE IF NOT EXISTS owner (only INTEGER PRIMARY KEY, name TEXT NOT NULL)")
                 file.execute(
                     "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, rows INTEGER NOT NULL,"
                     " at_ns INTEGER NOT NULL, body BLOB NOT NULL)"

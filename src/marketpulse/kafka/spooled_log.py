@@ -103,9 +103,7 @@ class SpooledLog:
     def write(self, polled: Polled) -> None:
         with self._change:
             self._look_after()
-            if not (
-                _rows(polled) or polled.hello or polled.position or polled.goodbye_watermark_ns is not None
-            ):
+            if not (_rows(polled) or polled.hello or polled.position or polled.goodbye_watermark_ns is not None):
                 return
             position = self._position if polled.position is None else polled.position
             size = sum(batch.nbytes for batch in polled.batches) + sum(len(r.value) for r in polled.rejected)
@@ -292,9 +290,7 @@ class SpooledLog:
             try:
                 polled = from_bytes(entry.body)
             except ParameterError as error:
-                raise Fatal(
-                    f"{self._spool.path}, entry {entry.number}: {error}; move the file away"
-                ) from None
+                raise Fatal(f"{self._spool.path}, entry {entry.number}: {error}; move the file away") from None
             self._waiting.append(_Item(entry.number, polled, 0, entry.at_ns, self._clock.monotonic()))
             self._read_to = entry.number
 

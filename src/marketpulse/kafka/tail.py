@@ -4,15 +4,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import orjson
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError
 from marketpulse.kafka.client import client_config, error_of
@@ -27,12 +19,7 @@ _SHOWN_BYTES = 200
 
 
 def tail(
-    settings: Settings,
-    topic: str,
-    *,
-    follow: bool = True,
-    from_beginning: bool = False,
-    limit: int | None = None,
+    settings: Settings, topic: str, *, follow: bool = True, from_beginning: bool = False, limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Rows of a topic of ours (`bars`, `market` …), committed ones, each with its partition, offset and row.
 
@@ -77,9 +64,7 @@ def _assign(consumer: Consumer, topic: str, from_beginning: bool) -> set[int]:
         raise error_of(error) from None
     if topic not in found:
         ours = ", ".join(sorted(name for name in found if not name.startswith("__")))
-        raise Fatal(
-            f"there is no topic {topic}: choose one of {ours}, or create ours with `marketpulse topics`"
-        )
+        raise Fatal(f"there is no topic {topic}: choose one of {ours}, or create ours with `marketpulse topics`")
     offset = OFFSET_BEGINNING if from_beginning else OFFSET_END
     partitions = sorted(found[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, offset) for partition in partitions])

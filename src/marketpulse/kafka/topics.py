@@ -98,9 +98,7 @@ def ensure_topics(settings: Settings, *, timeout_s: float = _TIMEOUT_S) -> list[
     return differences
 
 
-def inspect_topics(
-    settings: Settings, *, timeout_s: float = _TIMEOUT_S
-) -> tuple[list[str], list[Difference]]:
+def inspect_topics(settings: Settings, *, timeout_s: float = _TIMEOUT_S) -> tuple[list[str], list[Difference]]:
     """The names of the topics that are missing, and where existing ones differ. Changes nothing.
 
     Raises as `ensure_topics` does.
@@ -140,8 +138,7 @@ def _partitions_by_topic(admin: AdminClient, timeout_s: float) -> dict[str, int]
 def _create(admin: AdminClient, specs: Sequence[TopicSpec], replicas: int, timeout_s: float) -> None:
     """Create them all in one request. A topic that someone else has just created is good too."""
     running = admin.create_topics(
-        [NewTopic(s.name, s.partitions, replicas, config=s.configs) for s in specs],
-        operation_timeout=timeout_s,
+        [NewTopic(s.name, s.partitions, replicas, config=s.configs) for s in specs], operation_timeout=timeout_s
     )
     for name, future in running.items():
         try:
@@ -201,9 +198,7 @@ def _differences(
     configs = {resource.name: future for resource, future in running.items()}
     for spec in specs:
         if partitions[spec.name] != spec.partitions:
-            found.append(
-                Difference(spec.name, "partitions", str(spec.partitions), str(partitions[spec.name]))
-            )
+            found.append(Difference(spec.name, "partitions", str(spec.partitions), str(partitions[spec.name])))
         try:
             actual = configs[spec.name].result(timeout_s)
         except KafkaException as error:  # DESCRIBE_CONFIGS is a right of its own; without it we cannot tell

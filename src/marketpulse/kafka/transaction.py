@@ -16,14 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import LogProducer, client_config, send_offsets
@@ -145,9 +138,7 @@ class TransactionalLog:
 
     def oldest(self, partition: int) -> int:
         """The first offset of the partition that the log still holds. Raises KafkaException."""
-        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)[
-            0
-        ]
+        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_CALL_S)[0]
 
     def newest(self, partition: int) -> int:
         """Where the partition ends now. Raises Retryable while the broker is away."""
@@ -169,12 +160,7 @@ class TransactionalLog:
             self._abort_after(error, "write")
 
     def write(
-        self,
-        topic: str,
-        rows: Sequence[tuple[bytes | None, bytes]],
-        partition: int = -1,
-        *,
-        frames: bool = False,
+        self, topic: str, rows: Sequence[tuple[bytes | None, bytes]], partition: int = -1, *, frames: bool = False
     ) -> None:
         """As write_rows, for single records: by their keys, or into this partition. `frames`: they are Arrow frames."""
         self.begin()
@@ -269,9 +255,7 @@ class TransactionalLog:
         self._producer.flush(_CALL_S)
         if faults or len(places) != len(chunks):
             self.abort()
-            raise AbortedTransaction(
-                f"the state of partition {partition} was not written: {faults or 'timed out'}"
-            )
+            raise AbortedTransaction(f"the state of partition {partition} was not written: {faults or 'timed out'}")
         STATE_SNAPSHOTS.inc()
         return Pointer(min(places), covered)
 
@@ -301,9 +285,7 @@ class TransactionalLog:
             known = found.offset >= 0
             taken.append(
                 Taken(
-                    found.partition,
-                    found.offset if known else None,
-                    Pointer.parse(found.metadata) if known else None,
+                    found.partition, found.offset if known else None, Pointer.parse(found.metadata) if known else None
                 )
             )
         return taken

@@ -62,18 +62,12 @@ class PartitionState:
 
     def after(self, commit: Commit) -> "PartitionState":
         """The state with one more commit on it."""
-        files = (
-            {} if commit.complete else {p: f for p, f in self.files.items() if p not in set(commit.removed)}
-        )
+        files = {} if commit.complete else {p: f for p, f in self.files.items() if p not in set(commit.removed)}
         files |= {f.path: f for f in commit.added}
         return PartitionState(commit.number, commit.next_offsets, files)
 
     def next_commit(
-        self,
-        next_offsets: Mapping[str, int],
-        added: Iterable[StoredFile],
-        removed: Iterable[str],
-        writer: str,
+        self, next_offsets: Mapping[str, int], added: Iterable[StoredFile], removed: Iterable[str], writer: str
     ) -> Commit:
         """The commit that makes these changes; restates every file when it is due."""
         number, gone, new = self.number + 1, tuple(removed), tuple(added)

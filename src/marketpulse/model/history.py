@@ -107,10 +107,7 @@ def read_part(record: Mapping[str, Any]) -> Part:
     _check_places(tables, names)
     _check_values(tables)
     return Part(
-        read_id(record),
-        number,
-        parts,
-        History(str(record["symbol"]), _whole(record, "covers_offset"), names, tables),
+        read_id(record), number, parts, History(str(record["symbol"]), _whole(record, "covers_offset"), names, tables)
     )
 
 
@@ -144,11 +141,7 @@ def _whole(record: Mapping[str, Any], name: str) -> int:
 
 def _texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = record.get(name, [])
-    if (
-        not isinstance(value, list)
-        or len(value) > _NAMES_MAX
-        or not all(isinstance(text, str) for text in value)
-    ):
+    if not isinstance(value, list) or len(value) > _NAMES_MAX or not all(isinstance(text, str) for text in value):
         raise ValueError(f"{name} must be a list of texts")
     return tuple(value)
 

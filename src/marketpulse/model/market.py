@@ -258,9 +258,7 @@ BAR_IN = pa.schema([
     ("volume", _f64), ("vwap", _f64), ("trade_count", _i64), ("final", pa.bool_()), ("session_date", pa.date32()),
     ("ingest_time_ns", _i64),
 ])  # fmt: skip
-EVENT = pa.schema(
-    [("type", _str), ("symbol", _str), ("source", _str), ("event_time_ns", _i64), ("body", _str)]
-)
+EVENT = pa.schema([("type", _str), ("symbol", _str), ("source", _str), ("event_time_ns", _i64), ("body", _str)])
 """Everything rare. `body` is the whole record as JSON text."""
 
 SCHEMA_OF_TYPE = {"trade": TRADE, "quote": QUOTE, "bar": BAR_IN}

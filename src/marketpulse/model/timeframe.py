@@ -36,9 +36,7 @@ class Timeframe:
         """`"5m"` -> five minutes. Raises ParameterError for anything that is not a timeframe."""
         match = _PATTERN.fullmatch(text.strip())
         if match is None:
-            raise ParameterError(
-                f"timeframe {text!r}: write a number and a unit, such as 1s, 5m, 1h, 1d or 100t"
-            )
+            raise ParameterError(f"timeframe {text!r}: write a number and a unit, such as 1s, 5m, 1h, 1d or 100t")
         count, unit = int(match[1]), match[2]
         name = f"{count}{unit}"
         if unit == "t":

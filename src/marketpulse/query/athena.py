@@ -59,9 +59,7 @@ class AthenaDesk:
         if question.named is not None:
             return named(question.named).bound(question.parameters), "athena"
         if question.parameters:
-            raise ParameterError(
-                "parameters belong to a named query: name one, or write the values themselves"
-            )
+            raise ParameterError("parameters belong to a named query: name one, or write the values themselves")
         dialect = written_in(question.sql) if question.dialect == "auto" else question.dialect
         sql = question.sql if dialect == "athena" else to_athena(question.sql, self._columns)
         _check_reads(sql)
@@ -102,9 +100,7 @@ class AthenaDesk:
         end = time.monotonic() + self._settings.timeout_s
         pause = _FIRST_LOOK_S
         while True:
-            execution: dict[str, Any] = self._client.get_query_execution(QueryExecutionId=query)[
-                "QueryExecution"
-            ]
+            execution: dict[str, Any] = self._client.get_query_execution(QueryExecutionId=query)["QueryExecution"]
             if execution["Status"]["State"] not in ("QUEUED", "RUNNING"):
                 return execution
             if cancelled.wait(min(pause, max(end - time.monotonic(), 0))):
@@ -217,12 +213,7 @@ def _refusal(error: Any, workgroup: str) -> Exception:
             f"Athena refuses this user ({message}): allow it athena:StartQueryExecution, GetQueryExecution, "
             "GetQueryResults and StopQueryExecution, glue:Get*, and to read the lake and write the output location on S3"
         )
-    if code in (
-        "UnrecognizedClientException",
-        "InvalidSignatureException",
-        "ExpiredTokenException",
-        "ExpiredToken",
-    ):
+    if code in ("UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException", "ExpiredToken"):
         return Fatal(f"AWS does not know these credentials ({message}): renew them")
     if "output location" in lower or "outputlocation" in lower:
         return Fatal(

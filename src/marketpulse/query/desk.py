@@ -75,9 +75,7 @@ class LakeDesk:
         if question.named is not None:
             return self._named(question, how)
         if question.parameters:
-            raise ParameterError(
-                "parameters belong to a named query: name one, or write the values themselves"
-            )
+            raise ParameterError("parameters belong to a named query: name one, or write the values themselves")
         asked = question.sql
         dialect = written_in(asked) if question.dialect == "auto" else question.dialect
         if dialect == "athena":

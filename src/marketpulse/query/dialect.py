@@ -12,9 +12,7 @@ import duckdb
 
 Dialect = Literal["auto", "duckdb", "athena"]
 
-_WITHOUT_ENTRY = frozenset(
-    {"unnest", "grouping", "grouping_id", "row", "struct_pack", "coalesce", "try", "count_star"}
-)
+_WITHOUT_ENTRY = frozenset({"unnest", "grouping", "grouping_id", "row", "struct_pack", "coalesce", "try", "count_star"})
 """Functions that DuckDB's binder knows and its list of functions does not."""
 _OTHERS_WITH_SO_MANY = frozenset({("date_add", 3), ("json_extract_scalar", 2)})
 """Functions of both names, by (name, arguments) as only Athena has them."""
@@ -22,9 +20,7 @@ _OTHERS_WITH_SO_MANY = frozenset({("date_add", 3), ("json_extract_scalar", 2)})
 
 @cache
 def _known() -> tuple[Any, frozenset[str]]:
-    parser = duckdb.connect(
-        ":memory:", config={"enable_external_access": "false", "lock_configuration": "true"}
-    )
+    parser = duckdb.connect(":memory:", config={"enable_external_access": "false", "lock_configuration": "true"})
     rows = parser.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
     return parser, frozenset(str(name) for (name,) in rows) | _WITHOUT_ENTRY
 
@@ -52,9 +48,9 @@ def written_in(sql: str) -> Literal["duckdb", "athena"]:
 
 def looks_foreign(message: str) -> bool:
     """Whether DuckDB refused a function or its arguments, which may be another dialect's."""
-    return message.startswith(
-        ("Parser Error", "Binder Error: No function matches", "Binder Error: Macro")
-    ) or (message.startswith("Catalog Error") and "Function with name" in message)
+    return message.startswith(("Parser Error", "Binder Error: No function matches", "Binder Error: Macro")) or (
+        message.startswith("Catalog Error") and "Function with name" in message
+    )
 
 
 def _calls(tree: Any) -> Iterator[tuple[str, int]]:

@@ -89,9 +89,7 @@ class LakeQuery:
             except _OtherColumns:
                 by_id = True
                 continue
-            return Answered(
-                rows, max((p.committed_ms for p in pictures.values() if p.committed_ms), default=None)
-            )
+            return Answered(rows, max((p.committed_ms for p in pictures.values() if p.committed_ms), default=None))
         raise Retryable("the lake's files change faster than they can be read: try again")
 
     def close(self) -> None:
@@ -116,8 +114,7 @@ class LakeQuery:
                 return self._fetch(_bound(connection, how.prefix + run.query.text), how)
         except duckdb.OutOfMemoryException:
             raise QueryLimit(
-                f"the query needs more than {self._limits.memory_limit_mb} MB: narrow it, or raise "
-                "sql.memory_limit_mb"
+                f"the query needs more than {self._limits.memory_limit_mb} MB: narrow it, or raise sql.memory_limit_mb"
             ) from None
         except (duckdb.Error, OSError) as error:
             if _file_is_gone(error):
@@ -204,9 +201,7 @@ class _Run:
         )
         if self.how.reading is not None:
             self.how.reading.chosen(table, files, in_all)
-        return _opened_by_duckdb(self.pictures[table], in_all), view_sql(
-            view, own, replacing if later else None
-        )
+        return _opened_by_duckdb(self.pictures[table], in_all), view_sql(view, own, replacing if later else None)
 
     def _make_adjusted(self, database: Database, connection: Any, view: str) -> None:
         """A view that reads what was told of splits and dividends."""

@@ -103,11 +103,7 @@ class _Watched(ds.Dataset):  # type: ignore[misc]
 
 def _fragments(rows: Any, condition: Any) -> Iterator[tuple[bool, int, int]]:
     """Of each file: whether it is read, how many of its row groups are, of how many (0 of one that is not read)."""
-    kept = (
-        {fragment.path for fragment in rows.get_fragments(filter=condition)}
-        if condition is not None
-        else None
-    )
+    kept = {fragment.path for fragment in rows.get_fragments(filter=condition)} if condition is not None else None
     for fragment in rows.get_fragments():
         if kept is not None and fragment.path not in kept:
             yield False, 0, 0

@@ -54,9 +54,7 @@ def render_csv(rows: pa.Table) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows.column_names)
-    writer.writerows(
-        zip(*([_csv_text(v) for v in _plain_values(column)] for column in rows.columns), strict=True)
-    )
+    writer.writerows(zip(*([_csv_text(v) for v in _plain_values(column)] for column in rows.columns), strict=True))
     return text.getvalue().encode()
 
 
@@ -76,9 +74,7 @@ def render_parquet(rows: pa.Table) -> bytes:
     try:
         pq.write_table(rows, buffer, compression="zstd")
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-        raise ParameterError(
-            f"Parquet cannot hold this result ({error}): cast that column to VARCHAR"
-        ) from None
+        raise ParameterError(f"Parquet cannot hold this result ({error}): cast that column to VARCHAR") from None
     return buffer.getvalue()
 
 
@@ -165,9 +161,7 @@ def _cell(value: Any) -> str:
     """One line for a terminal: control characters are shown as codes, never sent to it."""
     text = _csv_text(value)
     if any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in text):
-        text = "".join(
-            f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text
-        )
+        text = "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text)
     return text if len(text) <= CELL_WIDTH_MAX else text[: CELL_WIDTH_MAX - 1] + "…"
 
 

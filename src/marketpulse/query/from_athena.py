@@ -122,9 +122,7 @@ def _moved(node: Any) -> exp.Expr:
 def _is_date(node: Any) -> bool:
     if isinstance(node, exp.Paren | exp.Alias):
         return _is_date(node.this)
-    return (isinstance(node, exp.Cast) and node.to.this == _DATE) or isinstance(
-        node, exp.CurrentDate | exp.Date
-    )
+    return (isinstance(node, exp.Cast) and node.to.this == _DATE) or isinstance(node, exp.CurrentDate | exp.Date)
 
 
 def _truncated(node: Any) -> exp.Expr:
@@ -150,13 +148,10 @@ def _formatted(node: exp.Format) -> exp.Expr:
 def _bucket(node: exp.WidthBucket) -> exp.Expr:
     if node.args.get("max_value") is None:
         raise QueryRefused("width_bucket over an array of bounds is not understood here: write CASE")
-    value, low, high, count = (
-        node.args[k].sql("duckdb") for k in ("this", "min_value", "max_value", "num_buckets")
-    )
+    value, low, high, count = (node.args[k].sql("duckdb") for k in ("this", "min_value", "max_value", "num_buckets"))
     parts = f"floor(({value} - {low}) * {count}::DOUBLE / ({high} - {low}))::BIGINT + 1"
     return sqlglot.parse_one(
-        f"CASE WHEN {value} < {low} THEN 0 WHEN {value} >= {high} THEN {count} + 1 ELSE {parts} END",
-        read="duckdb",
+        f"CASE WHEN {value} < {low} THEN 0 WHEN {value} >= {high} THEN {count} + 1 ELSE {parts} END", read="duckdb"
     )
 
 
@@ -233,7 +228,5 @@ _CHANGES: dict[type, Callable[[Any], Any]] = {
     exp.Format: _formatted,
     exp.WidthBucket: _bucket,
     exp.Reduce: _reduced,
-    exp.ParseDatetime: lambda node: _named(
-        exp.Anonymous(this="parse_datetime", expressions=[node.this.copy()])
-    ),
+    exp.ParseDatetime: lambda node: _named(exp.Anonymous(this="parse_datetime", expressions=[node.this.copy()])),
 }

@@ -116,9 +116,7 @@ class Guard:
             raise QueryRefused("parameters (? and $1) have no value here: write the value itself")
         name = str(node.get("function_name", "")).lower()
         if name in self._refused or name.startswith(("__internal", "duckdb_", "pragma_")):
-            raise QueryRefused(
-                f"the function {name} is not allowed: it does more than compute on its arguments"
-            )
+            raise QueryRefused(f"the function {name} is not allowed: it does more than compute on its arguments")
 
 
 def _impure_functions(parser: Any) -> frozenset[str]:
@@ -149,9 +147,7 @@ def _dictionaries(tree: Any) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
         again = named | {str(node.get("cte_name", "")).lower()}  # only what is repeated may name itself
         repeats = node.get("type") == "RECURSIVE_CTE_NODE"
         stack.extend(
-            (child, again if repeats and key == "right" else named)
-            for key, child in node.items()
-            if key != "cte_map"
+            (child, again if repeats and key == "right" else named) for key, child in node.items() if key != "cte_map"
         )
 
 

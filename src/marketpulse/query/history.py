@@ -105,9 +105,7 @@ class LakeHistory:
         if bars.num_rows == 0:
             return bars
         first_ms = bars["open_time_ns"][0].as_py() / 1e6
-        values = self._newest(
-            "indicators", BarSpan(span.symbol, span.timeframe, first_ms, span.before_ms, span.limit)
-        )
+        values = self._newest("indicators", BarSpan(span.symbol, span.timeframe, first_ms, span.before_ms, span.limit))
         names = [name for name in values.column_names if name not in _HEAD]
         shown = [LIVE_NAME.get(name, name) for name in names]
         values = values.select(["open_time_ns", *names]).rename_columns(["open_time_ns", *shown])
@@ -119,18 +117,14 @@ class LakeHistory:
         question = _ALERTS.format(
             columns=", ".join(_ALERT_COLUMNS), alerts=alerts, wanted=" AND ".join([*placed, *shown]), limit=span.limit
         )  # fmt: skip
-        return self._query.run(question).sort_by(
-            [(name, "ascending") for name in ("event_time_ns", "symbol", "rule")]
-        )
+        return self._query.run(question).sort_by([(name, "ascending") for name in ("event_time_ns", "symbol", "rule")])
 
     def _adjustments(self, symbol: str, timeframe: str) -> Adjustments:
         place = {"symbol": _text(symbol), "timeframe": _text(timeframe)}
         told = self._query.run(_ACTIONS.format(**place)).to_pylist()
         if not told:
             return Adjustments()
-        actions = [
-            Action(row["type"], row["ex_time_ns"], row["value"], tuple(row["adjusted_by"])) for row in told
-        ]
+        actions = [Action(row["type"], row["ex_time_ns"], row["value"], tuple(row["adjusted_by"])) for row in told]
         before = self._query.run(_BEFORE.format(**place)).to_pylist()
         sources = self._query.run(_SOURCE.format(**place))["source"].to_pylist()
         closes = {row["ex_time_ns"]: (row["close"], row["source"]) for row in before}
@@ -138,9 +132,7 @@ class LakeHistory:
 
     def _newest(self, table: str, span: BarSpan) -> pa.Table:
         ties = Timeframe.parse(span.timeframe).cut is Cut.TICKS
-        found = self._query.run(
-            _SERIES.format(table=table, shown=_TIED if ties else "open_time_ns", **_bounds(span))
-        )
+        found = self._query.run(_SERIES.format(table=table, shown=_TIED if ties else "open_time_ns", **_bounds(span)))
         return found.sort_by("open_time_ns")
 
 

@@ -78,9 +78,7 @@ def stopping(connection: Any, timeout_s: float, cancelled: threading.Event) -> I
             raise
         if cancelled.is_set():
             raise QueryCancelled("the query was cancelled") from None
-        raise QueryLimit(
-            f"the query took longer than {timeout_s:g} s: narrow it, or raise sql.timeout_s"
-        ) from None
+        raise QueryLimit(f"the query took longer than {timeout_s:g} s: narrow it, or raise sql.timeout_s") from None
     finally:
         done.set()
         thread.join()

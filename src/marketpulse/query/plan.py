@@ -5,14 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_NOT_SHOWN = {
-    "Estimated Cardinality",
-    "Filename(s)",
-    "Total Files Read",
-    "Function",
-    "Table Index",
-    "CTE Index",
-}
+_NOT_SHOWN = {"Estimated Cardinality", "Filename(s)", "Total Files Read", "Function", "Table Index", "CTE Index"}
 
 
 @dataclass(frozen=True, slots=True)

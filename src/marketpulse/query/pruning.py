@@ -62,9 +62,7 @@ def at_the_end(tree: Any, view: str, files: Sequence[StoredFile]) -> Sequence[St
 class _Condition:
     """What one reference to a view asks of its rows."""
 
-    def __init__(
-        self, view: str, table: str, called: str, where: Tree | None, columns: Collection[str] | None
-    ) -> None:
+    def __init__(self, view: str, table: str, called: str, where: Tree | None, columns: Collection[str] | None) -> None:
         self._called, self._where, self._columns = called, where, columns
         self._times = TIMES[table]
         self._hidden = _HIDDEN.get(view, {})
@@ -81,9 +79,7 @@ class _Condition:
                 return any(self._may(child, file) for child in node["children"])
             case "COMPARE_BETWEEN":
                 at_least = self._compared("COMPARE_GREATERTHANOREQUALTO", node["input"], node["lower"], file)
-                return at_least and self._compared(
-                    "COMPARE_LESSTHANOREQUALTO", node["input"], node["upper"], file
-                )
+                return at_least and self._compared("COMPARE_LESSTHANOREQUALTO", node["input"], node["upper"], file)
             case "COMPARE_IN":
                 column, *values = node["children"]
                 return any(self._compared("COMPARE_EQUAL", column, value, file) for value in values)
@@ -171,9 +167,7 @@ def _ends(tree: Any, view: str) -> Iterator[tuple[str, str]]:
     found = []
     for asked in node["select_list"]:
         arguments = [argument["expression"] for argument in asked.get("arguments", ())]
-        plain = (
-            asked.get("function_name") in ("min", "max") and not asked.get("filter") and len(arguments) == 1
-        )
+        plain = asked.get("function_name") in ("min", "max") and not asked.get("filter") and len(arguments) == 1
         if not plain or arguments[0]["type"] != "COLUMN_REF" or len(arguments[0]["column_names"]) != 1:
             return
         found.append((str(asked["function_name"]), str(arguments[0]["column_names"][0]).lower()))
@@ -191,11 +185,7 @@ def _may_be(kind: str, column: str, file: StoredFile, files: Sequence[StoredFile
 
 
 def _names(node: Any, view: str) -> bool:
-    return (
-        isinstance(node, Mapping)
-        and node.get("type") == "BASE_TABLE"
-        and str(node["table_name"]).lower() == view
-    )
+    return isinstance(node, Mapping) and node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == view
 
 
 def _nodes(tree: Any) -> Iterator[tuple[Tree, Tree | None]]:

@@ -40,9 +40,7 @@ class RecentRows:
     """
 
     def __init__(self, settings: Settings, count: int) -> None:
-        self._settings = settings.model_copy(
-            update={"sql": settings.sql.model_copy(update={"timeout_s": _TIMEOUT_S})}
-        )
+        self._settings = settings.model_copy(update={"sql": settings.sql.model_copy(update={"timeout_s": _TIMEOUT_S})})
         self._count = count
 
     def positions(self) -> dict[Place, int]:

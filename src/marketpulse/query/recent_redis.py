@@ -73,9 +73,7 @@ class RecentRowsOfRedis:
                 socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0),
             )  # fmt: skip
         except ValueError as error:
-            raise ParameterError(
-                f"sinks.redis.url cannot be used ({error}): write redis://host:6379/0"
-            ) from None
+            raise ParameterError(f"sinks.redis.url cannot be used ({error}): write redis://host:6379/0") from None
         try:
             with _explained(settings):
                 yield client

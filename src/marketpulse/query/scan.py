@@ -32,9 +32,7 @@ def shown(picture: Picture) -> str:
     columns = [*times, *(n for n in names if n not in times and n != "receipt")]
     columns += ["receipt"] if "receipt" in names else []
     # A cast would ask the calendar of the zone for each row: 15 times as long.
-    return ", ".join(
-        f"make_timestamp(epoch_us({named(n)})) AS {named(n)}" if n in times else named(n) for n in columns
-    )
+    return ", ".join(f"make_timestamp(epoch_us({named(n)})) AS {named(n)}" if n in times else named(n) for n in columns)
 
 
 def no_rows(picture: Picture) -> str:
@@ -65,9 +63,7 @@ def _alike(picture: Picture, files: Sequence[StoredFile]) -> str:
     schema = picture.schema()
     own = {*arrow_schema(picture.table).names, *files[0].columns} - {*files[0].lacks}
     there = [field for field in schema if field.name in own]
-    columns = (
-        named(f.name) if f.name in own else f"NULL::{_type(f.type)} AS {named(f.name)}" for f in schema
-    )
+    columns = (named(f.name) if f.name in own else f"NULL::{_type(f.type)} AS {named(f.name)}" for f in schema)
     bound = ", ".join(f"{_text(f.name)}: {_text(_type(f.type))}" for f in there)
     statistics = _statistics(there, files)
     told = f", column_statistics = {statistics}" if statistics else ""

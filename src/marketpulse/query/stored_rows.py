@@ -109,10 +109,7 @@ class StoredRows:
         """One file's rows, or those chosen. Raises FileNotFoundError when a compaction has taken it away."""
         with explained(self._files.lake.where):
             rows = pq.read_table(
-                path_on(file.path),
-                filesystem=self._pictures[file.table].fs,
-                filters=chosen,
-                partitioning=None,
+                path_on(file.path), filesystem=self._pictures[file.table].fs, filters=chosen, partitioning=None
             )
         return plain(without_times(file.table, rows))
 

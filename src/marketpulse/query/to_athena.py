@@ -118,9 +118,7 @@ def _columns_here(select: exp.Select, columns: Columns) -> set[str]:
         inner = source.this if source is not None else None
         if isinstance(inner, exp.Table):
             query = _common_table(select, inner.name)
-            found |= (
-                set(query.named_selects) if query is not None else set(columns.get(inner.name.lower(), ()))
-            )
+            found |= set(query.named_selects) if query is not None else set(columns.get(inner.name.lower(), ()))
         elif isinstance(inner, exp.Subquery) and isinstance(inner.this, exp.Query):
             found |= set(inner.this.named_selects)
     return {name.lower() for name in found}
@@ -169,12 +167,7 @@ def _chosen(select: exp.Select, columns: Columns) -> exp.Select:
     if any(isinstance(p, exp.Star) for p in select.expressions):
         table = select.args["from_"].this
         known = columns.get(table.name.lower(), ()) if isinstance(table, exp.Table) else ()
-        if (
-            not known
-            or select.args.get("joins")
-            or len(select.expressions) > 1
-            or table.name.lower() == "indicators"
-        ):
+        if not known or select.args.get("joins") or len(select.expressions) > 1 or table.name.lower() == "indicators":
             raise _no_word("QUALIFY behind * (name the columns)")
         select.set("expressions", [exp.column(name, quoted=True) for name in known])
     names = select.named_selects
@@ -206,9 +199,7 @@ def _chosen(select: exp.Select, columns: Columns) -> exp.Select:
 
 def _joined_text(node: exp.GroupConcat) -> exp.Expr:
     separator = node.args.get("separator") or exp.Literal.string(",")
-    return exp.Anonymous(
-        this="array_join", expressions=[exp.ArrayAgg(this=node.this.copy()), separator.copy()]
-    )
+    return exp.Anonymous(this="array_join", expressions=[exp.ArrayAgg(this=node.this.copy()), separator.copy()])
 
 
 def _counted(node: exp.Count) -> exp.Expr:
@@ -286,12 +277,8 @@ _FUNCTIONS: dict[tuple[str, int], Callable[..., exp.Expr]] = {
     ("date_part", 2): _part,
     ("datepart", 2): _part,
     ("today", 0): lambda: exp.CurrentDate(),
-    ("date_sub", 3): lambda unit, a, b: exp.Anonymous(
-        this="date_diff", expressions=[unit.copy(), a.copy(), b.copy()]
-    ),
-    ("datesub", 3): lambda unit, a, b: exp.Anonymous(
-        this="date_diff", expressions=[unit.copy(), a.copy(), b.copy()]
-    ),
+    ("date_sub", 3): lambda unit, a, b: exp.Anonymous(this="date_diff", expressions=[unit.copy(), a.copy(), b.copy()]),
+    ("datesub", 3): lambda unit, a, b: exp.Anonymous(this="date_diff", expressions=[unit.copy(), a.copy(), b.copy()]),
     ("make_timestamp_ns", 1): lambda ns: exp.Anonymous(this="from_unixtime_nanos", expressions=[ns.copy()]),
 }
 _CHANGES: dict[type, Callable[[Any], Any]] = {
@@ -307,7 +294,6 @@ _CHANGES: dict[type, Callable[[Any], Any]] = {
     exp.DateBin: _bucket,
     exp.UnixToTime: _from_unix,
     exp.DayOfWeek: lambda node: exp.Mod(
-        this=exp.Anonymous(this="day_of_week", expressions=[node.this.copy()]),
-        expression=exp.Literal.number(7),
+        this=exp.Anonymous(this="day_of_week", expressions=[node.this.copy()]), expression=exp.Literal.number(7)
     ),
 }

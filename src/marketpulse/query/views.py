@@ -26,9 +26,7 @@ VIEWS = {
 
 _OTHERWISE = {"stock_data": "trades", "corporate_actions": "events"}
 TABLE_OF = _OTHERWISE | {
-    view: next(table for table in TABLES if view.startswith(table))
-    for view in VIEWS
-    if view not in _OTHERWISE
+    view: next(table for table in TABLES if view.startswith(table)) for view in VIEWS if view not in _OTHERWISE
 }
 """The stored table of each view: what its rows are."""
 

@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    PydanticBaseSettingsSource,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from marketpulse.errors import SettingsError
 
@@ -123,9 +118,7 @@ class WellKnownNames(PydanticBaseSettingsSource):
         if topic := known.get("KAFKA_TOPIC"):
             found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
         if bucket := known.get("AWS_S3_BUCKET"):
-            found["sinks"] = {
-                name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")
-            }
+            found["sinks"] = {name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")}
         if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):
             found["keys"] = {"alpha_vantage": key}
         for variable, name in _KEY_NAMES.items():

@@ -11,7 +11,9 @@ from marketpulse.model.quality import DEFAULT_LIMITS, DEFAULT_SEVERITY, RULES
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
 
-DEFAULT_INDICATORS = "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
+DEFAULT_INDICATORS = (
+    "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
+)
 
 
 class Section(BaseModel):
@@ -21,11 +23,7 @@ class Section(BaseModel):
 _PRODUCER_NAMES = {"compression.type": "compression", "compression.codec": "compression", "linger.ms": "linger_ms",
                    "queue.buffering.max.ms": "linger_ms", "batch.size": "batch_bytes"}  # fmt: skip
 """Java's names and librdkafka's, and what they are here."""
-_PRODUCER_ALWAYS = {
-    "acks": ("all", "-1"),
-    "request.required.acks": ("all", "-1"),
-    "enable.idempotence": ("true",),
-}
+_PRODUCER_ALWAYS = {"acks": ("all", "-1"), "request.required.acks": ("all", "-1"), "enable.idempotence": ("true",)}
 """What is so whatever is set, and the values that say so."""
 
 
@@ -49,9 +47,7 @@ class KafkaProducerSettings(Section):
     )
 
     spool_mb: int = Field(
-        1_024,
-        ge=0,
-        description="most MiB of each live feed that wait on the disk while the broker is away; 0: none do",
+        1_024, ge=0, description="most MiB of each live feed that wait on the disk while the broker is away; 0: none do"
     )
 
     @model_validator(mode="before")
@@ -86,18 +82,13 @@ def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class KafkaSettings(Section):
-    bootstrap_servers: str | None = Field(
-        None, description="host:port[,…] of a cluster; unset: the embedded broker"
-    )
+    bootstrap_servers: str | None = Field(None, description="host:port[,…] of a cluster; unset: the embedded broker")
     topic_prefix: str = Field("", description="put before every topic's name, such as `dev.`")
     partitions: int = Field(12, ge=1, le=10_000, description="partitions of each topic that we create")
     replication_factor: int = Field(1, ge=1, description="copies of each topic that we create")
-    wire: Literal["json", "arrow"] = Field(
-        "json", description="how our sources write `market`: objects or frames"
-    )
+    wire: Literal["json", "arrow"] = Field("json", description="how our sources write `market`: objects or frames")
     client: dict[str, str | int | float | bool] = Field(
-        default_factory=dict,
-        description="any property of librdkafka, or its Java-style name, for every client",
+        default_factory=dict, description="any property of librdkafka, or its Java-style name, for every client"
     )
     producer: KafkaProducerSettings = Field(default_factory=KafkaProducerSettings)
 
@@ -109,10 +100,7 @@ class KafkaSettings(Section):
 
 class BrokerSettings(Section):
     port: int = Field(
-        0,
-        ge=0,
-        le=65_535,
-        description="the embedded broker's port on 127.0.0.1; 0: the last one used, else a free one",
+        0, ge=0, le=65_535, description="the embedded broker's port on 127.0.0.1; 0: the last one used, else a free one"
     )
     heap_mb: int = Field(384, ge=192, le=512, description="the embedded broker's heap in MiB")
     java: Path | None = Field(
@@ -154,25 +142,17 @@ class QualitySettings(Section):
     confirm_trades: float = _limit(
         "confirm_trades", "so many trades or quotes in a row that agree are the new level", 1, 1_000
     )
-    confirm_bars: float = _limit(
-        "confirm_bars", "so many bars in a row that agree are the new level", 1, 1_000
-    )
-    band: float = _limit(
-        "band", "a trade, a quote or a minute's bar may always move by this part; longer bars by more"
-    )
+    confirm_bars: float = _limit("confirm_bars", "so many bars in a row that agree are the new level", 1, 1_000)
+    band: float = _limit("band", "a trade, a quote or a minute's bar may always move by this part; longer bars by more")
     reopen_band: float = _limit(
         "reopen_band", "any row may always move by this part after a pause, a day's bar at once"
     )
     reopen_s: float = _limit("reopen_s", "how long without a trade or quote is a pause")
-    band_factor: float = _limit(
-        "band_factor", "the band is so many times the median move, where that is more"
-    )
+    band_factor: float = _limit("band_factor", "the band is so many times the median move, where that is more")
     range_factor: float = _limit(
         "range_factor", "a bar's high and low may lie so many median moves outside its other prices"
     )
-    spike_factor: float = _limit(
-        "spike_factor", "a bar that leaps so many median moves, and is taken back by the next"
-    )
+    spike_factor: float = _limit("spike_factor", "a bar that leaps so many median moves, and is taken back by the next")
     size_factor: float = _limit("size_factor", "a trade so many times larger than the median", 1)
     volume_factor: float = _limit("volume_factor", "a bar's volume so many times larger than the median", 1)
     stale_trades: float = _limit("stale_trades", "so many trades in a row of one price and size", 1)
@@ -188,18 +168,13 @@ class EngineSettings(Section):
         ("1s", "1m", "5m", "1h", "1d"), description="bars to build; 100t: every 100 trades"
     )
     indicators: str = Field(DEFAULT_INDICATORS, description="what to compute on every closed bar")
-    indicator_files: tuple[Path, ...] = Field(
-        (), description="Python files with indicators of your own: see the guide"
-    )
-    calendar: str = Field(
-        "24x7", description="the calendar of a symbol whose venue is unknown: a MIC, or 24x7"
-    )
+    indicator_files: tuple[Path, ...] = Field((), description="Python files with indicators of your own: see the guide")
+    calendar: str = Field("24x7", description="the calendar of a symbol whose venue is unknown: a MIC, or 24x7")
     venue_calendars: dict[str, str] = Field(
         default_factory=dict, description="the calendar of a venue, where it is not its own MIC"
     )
     sessions: Literal["regular", "extended", "24x7"] = Field(
-        "regular",
-        description="a venue's day: its regular hours, pre- and post-market with them, or the UTC day",
+        "regular", description="a venue's day: its regular hours, pre- and post-market with them, or the UTC day"
     )
     extended_hours: dict[str, tuple[str, str]] = Field(
         default_factory=dict,
@@ -216,23 +191,18 @@ class EngineSettings(Section):
     auction_grace_s: float = Field(
         300, ge=0, description="how long after the session's close prints still belong to it"
     )
-    fill: Literal["none", "previous"] = Field(
-        "none", description="`previous` emits a flat bar where nothing traded"
-    )
+    fill: Literal["none", "previous"] = Field("none", description="`previous` emits a flat bar where nothing traded")
     bars_from: Literal["first", "trades", "source"] = Field(
         "first", description="what a symbol's bars are made from when both trades and bars arrive"
     )
     correction_window_s: float = Field(
-        900,
-        ge=0,
-        description="how far behind its symbol's watermark a late or corrected trade still revises bars",
+        900, ge=0, description="how far behind its symbol's watermark a late or corrected trade still revises bars"
     )
     correction_trades: int = Field(
         100_000, ge=2, description="most trades of a symbol that are kept for that; at least half of them are"
     )
     revise_every: Literal["heartbeat", "row"] = Field(
-        "heartbeat",
-        description="when revised rows leave: with the next heartbeat or clock record, or after each row",
+        "heartbeat", description="when revised rows leave: with the next heartbeat or clock record, or after each row"
     )
     symbols_max: int = Field(20_000, ge=1, description="most symbols in one partition; more are dead letters")
     quality: QualitySettings = Field(default_factory=QualitySettings)
@@ -265,25 +235,17 @@ class ProcessSettings(Section):
     group: str = Field("marketpulse-process", description="consumer group of the engine")
     commit_ms: int = Field(100, ge=5, le=60_000, description="outputs and offsets commit this often")
     snapshot_records: int = Field(
-        500_000,
-        ge=1,
-        description="records of a partition, or rows of its frames, between two snapshots of its state",
+        500_000, ge=1, description="records of a partition, or rows of its frames, between two snapshots of its state"
     )
-    live_per_s: float = Field(
-        4, ge=0, description="forming bars are shown at most this often per symbol; 0: never"
-    )
-    clock_ms: int = Field(
-        250, ge=10, le=10_000, description="clock records and heartbeats are written this often"
-    )
+    live_per_s: float = Field(4, ge=0, description="forming bars are shown at most this often per symbol; 0: never")
+    clock_ms: int = Field(250, ge=10, le=10_000, description="clock records and heartbeats are written this often")
     static_membership: bool = Field(True, description="a worker keeps its partitions over a quick restart")
 
 
 class FailoverGroup(Section):
     """Sources that can bring the same symbols."""
 
-    sources: tuple[str, ...] = Field(
-        min_length=2, description="names of `[sources.NAME]`, the preferred one first"
-    )
+    sources: tuple[str, ...] = Field(min_length=2, description="names of `[sources.NAME]`, the preferred one first")
     symbols: tuple[str, ...] = Field((), description="which symbols they stand in for each other; empty: all")
 
 
@@ -294,21 +256,15 @@ class FailoverSettings(Section):
         "at a time feeds the bars; `symbols` may name to which ones this is limited",
     )
     after_s: float = Field(
-        30,
-        gt=0,
-        description="an owner that brought nothing of a symbol for as long, while another did, makes way",
+        30, gt=0, description="an owner that brought nothing of a symbol for as long, while another did, makes way"
     )
     lost_after_s: float = Field(
-        5,
-        gt=0,
-        description="one that wrote nothing at all for as long, not even a heartbeat, makes way at once",
+        5, gt=0, description="one that wrote nothing at all for as long, not even a heartbeat, makes way at once"
     )
     back_after_s: float = Field(
         300, ge=0, description="how long a preferred source must have been sound before it takes over again"
     )
-    hold_rows: int = Field(
-        100_000, ge=1, description="most rows of a partition that are held for a switch to come"
-    )
+    hold_rows: int = Field(100_000, ge=1, description="most rows of a partition that are held for a switch to come")
     workers: int = Field(1, ge=1, le=64, description="selecting processes that `up` starts")
     group: str = Field("marketpulse-select", description="their consumer group")
     commit_ms: int = Field(50, ge=5, le=60_000, description="what they forward commits this often")
@@ -325,9 +281,7 @@ class Mapping(Section):
     columns: dict[str, str] = Field(
         default_factory=dict, description='our field = their column, such as price = "last"'
     )
-    symbol: str | None = Field(
-        None, description="the symbol where no column has one; unset: from the file's name"
-    )
+    symbol: str | None = Field(None, description="the symbol where no column has one; unset: from the file's name")
     venue: str | None = Field(None, description="the venue (MIC) of the rows, where no column has one")
     timezone: str = Field("UTC", description="the zone of times without one, such as America/New_York")
     time_format: str | None = Field(None, description="strptime format, where guessing is not enough")
@@ -344,9 +298,7 @@ class ReplaySettings(Section):
         description="CSV, JSON lines or Parquet; globs, directories and URLs are taken, and s3://bucket/folder/ for all in it"
     )
     mapping: Mapping = Field(default_factory=Mapping)
-    speed: str = Field(
-        "recorded", description="`recorded`, `20x` (times faster), `500/s` (rows a second) or `max`"
-    )
+    speed: str = Field("recorded", description="`recorded`, `20x` (times faster), `500/s` (rows a second) or `max`")
     loop: bool = Field(False, description="begin again at the end, with later times")
     sample: bool = Field(False, description="send random rows, one a second, as many tutorials do")
     seed: int = Field(1, description="of the random rows")
@@ -373,28 +325,19 @@ class KafkaSourceSettings(Section):
         "auto", description="auto: live when the first rows are younger than max_age"
     )
     schema_registry: str | None = Field(
-        None,
-        pattern=r"^https?://[^@/]+(/.*)?$",
-        description="the address of the registry that has its Avro schemas",
+        None, pattern=r"^https?://[^@/]+(/.*)?$", description="the address of the registry that has its Avro schemas"
     )
     registry_user: str | None = Field(None, description="the login at the registry, where it asks for one")
-    registry_password: SecretStr | None = Field(
-        None, description="its password; from the environment or `.env` only"
-    )
-    schema_file: Path | None = Field(
-        None, description="a file with its Avro schema; it goes before a registry"
-    )
+    registry_password: SecretStr | None = Field(None, description="its password; from the environment or `.env` only")
+    schema_file: Path | None = Field(None, description="a file with its Avro schema; it goes before a registry")
     schema_header: bool = Field(
-        True,
-        description="with schema_file: values begin with Confluent's five bytes, a zero and the schema's id",
+        True, description="with schema_file: values begin with Confluent's five bytes, a zero and the schema's id"
     )
 
 
 class ParitySettings(Section):
     enabled: bool = Field(True, description="check stored rows against the log while `up` runs")
-    every_s: float = Field(
-        60, gt=0, description="seconds between two looks; the first comes after one of them"
-    )
+    every_s: float = Field(60, gt=0, description="seconds between two looks; the first comes after one of them")
     cpu_percent: float = Field(5, gt=0, le=100, description="share of one core that the check may take")
 
 
@@ -405,9 +348,7 @@ class ScorecardSettings(Section):
         5_000, ge=1, le=100_000, description="symbols of all sources that it follows minute by minute"
     )
     catch_up_records: int = Field(
-        5_000_000,
-        ge=0,
-        description="most records of a topic that a start reads back; what is older is not counted",
+        5_000_000, ge=0, description="most records of a topic that a start reads back; what is older is not counted"
     )
     cpu_percent: float = Field(
         25, gt=0, le=100, description="share of one core that reading may take, while it catches up"
@@ -418,14 +359,9 @@ class SqlSettings(Section):
     memory_limit_mb: int = Field(1_024, ge=64, description="memory that one query may use")
     timeout_s: float = Field(60, gt=0, description="time that one query may take")
     at_once: int = Field(2, ge=1, le=64, description="queries of the web API that run at once")
-    waiting: int = Field(
-        8, ge=0, le=1_000, description="queries that wait for that; more are told to come again"
-    )
+    waiting: int = Field(8, ge=0, le=1_000, description="queries that wait for that; more are told to come again")
     rows_max: int = Field(
-        100_000,
-        ge=1,
-        le=10_000_000,
-        description="most rows in one answer of the web API; the next follow on asking",
+        100_000, ge=1, le=10_000_000, description="most rows in one answer of the web API; the next follow on asking"
     )
 
 
@@ -438,13 +374,9 @@ class ServeSettings(Section):
         description="who asks must have it; needed where `host` is not a loopback address; from the environment or `.env` only",
     )
     requests_per_s: float = Field(
-        50,
-        gt=0,
-        description="requests of the API that one client may make a second; four times as many at once",
+        50, gt=0, description="requests of the API that one client may make a second; four times as many at once"
     )
-    history_bars: int = Field(
-        500, ge=10, le=10_000, description="bars per symbol and timeframe kept for the page"
-    )
+    history_bars: int = Field(500, ge=10, le=10_000, description="bars per symbol and timeframe kept for the page")
     frames_per_s: float = Field(10, gt=0, le=60, description="updates a second to each page, at most")
     first_picture: Literal["lake", "redis"] = Field(
         "lake", description="where a page that starts gets its bars from, before it follows the log"
@@ -462,12 +394,8 @@ class ServeSettings(Section):
 
 
 class TelemetrySettings(Section):
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "warning", description="what goes to the log"
-    )
-    log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: console on a terminal, else JSON"
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="what goes to the log")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Prometheus and health port of this process; 0: a free one"
     )

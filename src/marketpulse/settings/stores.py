@@ -22,9 +22,7 @@ class StoreSettings(Section):
 
 
 class S3Settings(Section):
-    endpoint_url: str | None = Field(
-        None, description="another S3 API than AWS's, such as a server of one's own"
-    )
+    endpoint_url: str | None = Field(None, description="another S3 API than AWS's, such as a server of one's own")
     region: str | None = Field(None, description="unset: as the usual AWS settings say")
     path_style: bool = Field(False, description="the bucket in the path, not in the host's name")
     timeout_s: float = Field(30, gt=0, description="how long the S3 API may take to answer a request")
@@ -38,29 +36,20 @@ class CatalogSettings(Section):
         description="a file `catalog.db` beside the tables (in the data directory, when they lie on S3), an Iceberg REST "
         "catalogue, or AWS Glue",
     )
-    uri: str | None = Field(
-        None, description="the REST catalogue's address; another Glue endpoint than AWS's"
-    )
-    warehouse: str | None = Field(
-        None, description="the REST catalogue's own name for the place of the tables"
-    )
+    uri: str | None = Field(None, description="the REST catalogue's address; another Glue endpoint than AWS's")
+    warehouse: str | None = Field(None, description="the REST catalogue's own name for the place of the tables")
     namespace: str = Field(
         "marketpulse", pattern=r"^[a-z][a-z0-9_]*$", description="the tables' namespace; a database in Glue"
     )
-    token: SecretStr | None = Field(
-        None, description="of the REST catalogue; from the environment or `.env` only"
-    )
+    token: SecretStr | None = Field(None, description="of the REST catalogue; from the environment or `.env` only")
     credential: SecretStr | None = Field(
-        None,
-        description="`client_id:client_secret` of the REST catalogue; from the environment or `.env` only",
+        None, description="`client_id:client_secret` of the REST catalogue; from the environment or `.env` only"
     )
 
 
 class LakeSettings(StoreSettings):
     enabled: bool = Field(True, description="keep Iceberg tables")
-    url: str | None = Field(
-        None, description="a directory, or s3://bucket/path; unset: `lake` in the data directory"
-    )
+    url: str | None = Field(None, description="a directory, or s3://bucket/path; unset: `lake` in the data directory")
     catalog: CatalogSettings = Field(default_factory=CatalogSettings)
     snapshots_s: float = Field(
         900, ge=60, description="older pictures of the tables are kept this long, beside the newest"
@@ -88,8 +77,7 @@ class LakeSettings(StoreSettings):
 class ArchiveSettings(StoreSettings):
     enabled: bool = Field(False, description="keep every row in plain files too")
     url: str | None = Field(
-        None,
-        description="a directory, s3://bucket/prefix or any fsspec URL; unset: `archive` in the data directory",
+        None, description="a directory, s3://bucket/prefix or any fsspec URL; unset: `archive` in the data directory"
     )
     format: Literal["json-lines", "parquet"] = Field("json-lines", description="how rows stand in a file")
     layout: Literal["date", "symbol/date"] = Field(
@@ -149,23 +137,17 @@ class PostgresSettings(StoreSettings):
         description="the database, without a password; libpq's parameters such as ?sslmode=verify-full are understood",
     )
     password: SecretStr | None = Field(
-        None,
-        description="of the url's user; in `.env` or the environment, where PGPASSWORD is understood too",
+        None, description="of the url's user; in `.env` or the environment, where PGPASSWORD is understood too"
     )
     schema_name: str = Field(
-        "marketpulse",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
-        description="the schema that holds our tables",
+        "marketpulse", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="the schema that holds our tables"
     )
-    partition: Literal["day", "week", "month"] = Field(
-        "week", description="what one partition of a large table covers"
-    )
+    partition: Literal["day", "week", "month"] = Field("week", description="what one partition of a large table covers")
     retention_days: dict[
         Literal["trades", "quotes", "events", "bars", "indicators", "alerts", "dead_letters"],
         Annotated[float, Field(gt=0)],
     ] = Field(
-        default_factory=dict,
-        description="rows of a table older than this many days are dropped, such as quotes = 7",
+        default_factory=dict, description="rows of a table older than this many days are dropped, such as quotes = 7"
     )
     reader_role: str | None = Field(
         None,
@@ -176,9 +158,7 @@ class PostgresSettings(StoreSettings):
     reader_password: SecretStr | None = Field(
         None, description="its password, where the sink creates the role; in `.env` or the environment"
     )
-    timeout_s: float = Field(
-        60, gt=0, description="a statement that takes longer is given up and tried again"
-    )
+    timeout_s: float = Field(60, gt=0, description="a statement that takes longer is given up and tried again")
 
 
 _EXPIRE = re.compile(r"([1-9][0-9]*)([smhd])")
@@ -193,22 +173,16 @@ class RedisSettings(StoreSettings):
         description="the server; rediss:// for TLS, redis://user@host:6379/0 for a user other than `default`",
     )
     password: SecretStr | None = Field(
-        None,
-        description="of its user; from the environment or `.env` only: MARKETPULSE_SINKS__REDIS__PASSWORD",
+        None, description="of its user; from the environment or `.env` only: MARKETPULSE_SINKS__REDIS__PASSWORD"
     )
     prefix: str = Field("marketpulse:", min_length=1, description="put before every key and channel")
     recent_bars: int = Field(
-        500,
-        ge=1,
-        le=100_000,
-        description="bars kept of each symbol and timeframe, with their indicator values",
+        500, ge=1, le=100_000, description="bars kept of each symbol and timeframe, with their indicator values"
     )
     day_timeframe: str = Field(
         "1m", description="the day's figures and rankings follow these bars until the day's own bar is there"
     )
-    expire: str = Field(
-        "7d", description="what was not written for so long goes (90s, 15m, 12h, 7d), or `never`"
-    )
+    expire: str = Field("7d", description="what was not written for so long goes (90s, 15m, 12h, 7d), or `never`")
 
     @field_validator("url")
     @classmethod
@@ -246,17 +220,11 @@ class RedisSettings(StoreSettings):
 
 class AwsSettings(Section):
     database: str = Field(
-        "marketpulse",
-        pattern=r"^[a-z][a-z0-9_]{0,127}$",
-        description="the Glue database that the tables stand in",
+        "marketpulse", pattern=r"^[a-z][a-z0-9_]{0,127}$", description="the Glue database that the tables stand in"
     )
-    table_prefix: str = Field(
-        "", pattern=r"^[a-z0-9_]*$", description="put before the names of the archive's tables"
-    )
+    table_prefix: str = Field("", pattern=r"^[a-z0-9_]*$", description="put before the names of the archive's tables")
     workgroup: str = Field(
-        "marketpulse",
-        pattern=r"^[a-zA-Z0-9._-]{1,128}$",
-        description="the Athena workgroup that queries run in",
+        "marketpulse", pattern=r"^[a-zA-Z0-9._-]{1,128}$", description="the Athena workgroup that queries run in"
     )
     output_url: str | None = Field(
         None,
@@ -267,9 +235,7 @@ class AwsSettings(Section):
         10 * 1024**3, ge=10_000_000, description="a query that would read more is ended by Athena"
     )
     crawler: str = Field(
-        "marketpulse",
-        pattern=r"^[a-zA-Z0-9_-]{1,255}$",
-        description="the Glue crawler that finds new days and symbols",
+        "marketpulse", pattern=r"^[a-zA-Z0-9_-]{1,255}$", description="the Glue crawler that finds new days and symbols"
     )
     crawler_role: str | None = Field(
         None, description="the IAM role that it runs under, by name or ARN; unset: no crawler"
@@ -293,9 +259,7 @@ class AthenaSettings(Section):
     )
     timeout_s: float = Field(600, gt=0, description="time that one query may take there, waiting included")
     usd_per_tb: float = Field(5, ge=0, description="what your region asks, for the cost that is shown")
-    endpoint_url: str | None = Field(
-        None, description="another Athena API than AWS's, such as a private endpoint"
-    )
+    endpoint_url: str | None = Field(None, description="another Athena API than AWS's, such as a private endpoint")
 
 
 class SinkSettings(Section):

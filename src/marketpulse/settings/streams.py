@@ -19,34 +19,25 @@ class StreamSettings(Section):
     trades: bool = Field(True, description="every trade, checked by its id")
     quotes: bool = Field(True, description="best bid and ask")
     with_venue: bool = Field(
-        False,
-        description="symbols carry the venue (BTC-USDT.BINANCE), where another source has the same pair",
+        False, description="symbols carry the venue (BTC-USDT.BINANCE), where another source has the same pair"
     )
     silence_s: float = Field(15, gt=0, description="silence after which the connection is made anew")
     refill: bool = Field(True, description="ask by REST for trades that the feed did not bring")
     refill_trades_max: int = Field(
         200_000, ge=0, description="of a longer gap only so many trades, the newest, are asked for"
     )
-    record: Path | None = Field(
-        None, description="a directory that keeps every message as it came; unset: none"
-    )
+    record: Path | None = Field(None, description="a directory that keeps every message as it came; unset: none")
 
 
 class CoinbaseSettings(StreamSettings):
     kind: Literal["coinbase"] = "coinbase"
-    url: str = Field(
-        "wss://ws-feed.exchange.coinbase.com", description="the address of the feed; another for a mirror"
-    )
-    rest_url: str = Field(
-        "https://api.exchange.coinbase.com", description="where missing trades are asked for"
-    )
+    url: str = Field("wss://ws-feed.exchange.coinbase.com", description="the address of the feed; another for a mirror")
+    rest_url: str = Field("https://api.exchange.coinbase.com", description="where missing trades are asked for")
 
 
 class BinanceSettings(StreamSettings):
     kind: Literal["binance"] = "binance"
-    url: str = Field(
-        "wss://stream.binance.com:9443", description="the address of the feed; another for a mirror"
-    )
+    url: str = Field("wss://stream.binance.com:9443", description="the address of the feed; another for a mirror")
     rest_url: str = Field("https://api.binance.com", description="where missing trades are asked for")
     aggregates: bool = Field(
         False, description="aggregates in place of single trades: fewer messages, one row for each of them"
@@ -57,9 +48,7 @@ class KeyedStreamSettings(Section):
     """What feeds have that need a key, and whose trade ids do not count. `url` and `rest_url` differ in their defaults."""
 
     symbols: tuple[str, ...] = Field(
-        min_length=1,
-        max_length=50,
-        description="what to hear, such as AAPL or BRK.B; for more make a second source",
+        min_length=1, max_length=50, description="what to hear, such as AAPL or BRK.B; for more make a second source"
     )
     url: str = Field("", description="the address of the feed")
     rest_url: str = Field("", description="where it is asked for what a lost connection did not bring")
@@ -73,9 +62,7 @@ class KeyedStreamSettings(Section):
         120, gt=0, description="silence, while the venue is open, after which the connection is made anew"
     )
     refill: bool = Field(True, description="ask by REST for the time that a connection was away")
-    refill_days_max: float = Field(
-        5, gt=0, description="of a longer time only so much, the newest, is asked for"
-    )
+    refill_days_max: float = Field(5, gt=0, description="of a longer time only so much, the newest, is asked for")
     overlap_s: float = Field(
         5, ge=0, description="by how much more than the lost time is asked for; what came already is left"
     )
@@ -84,13 +71,9 @@ class KeyedStreamSettings(Section):
     corporate_actions: bool = Field(
         True, description="splits and dividends, asked for by REST at the start and once a day"
     )
-    news: bool = Field(
-        False, description="news of the symbols, asked for by REST: a request for each in every round"
-    )
+    news: bool = Field(False, description="news of the symbols, asked for by REST: a request for each in every round")
     news_every_s: float = Field(300, ge=10, description="how often it is asked for news of all symbols")
-    record: Path | None = Field(
-        None, description="a directory that keeps every message as it came; unset: none"
-    )
+    record: Path | None = Field(None, description="a directory that keeps every message as it came; unset: none")
 
     @property
     def late_s(self) -> float:
@@ -100,9 +83,7 @@ class KeyedStreamSettings(Section):
     @model_validator(mode="after")
     def _one_origin(self) -> "KeyedStreamSettings":
         if self.trades and self.bars:
-            raise ValueError(
-                "a symbol's bars come from its trades or from the vendor: set trades or bars to false"
-            )
+            raise ValueError("a symbol's bars come from its trades or from the vendor: set trades or bars to false")
         return self
 
 
@@ -110,12 +91,10 @@ class AlpacaSettings(KeyedStreamSettings):
     kind: Literal["alpaca"] = "alpaca"
     url: str = Field("wss://stream.data.alpaca.markets", description="the address of the feed")
     rest_url: str = Field(
-        "https://data.alpaca.markets",
-        description="where it is asked for what a lost connection did not bring",
+        "https://data.alpaca.markets", description="where it is asked for what a lost connection did not bring"
     )
     feed: Literal["iex", "sip", "delayed_sip", "crypto"] = Field(
-        "iex",
-        description="IEX alone (free), all venues, all of them 15 minutes late, or pairs such as BTC-USD",
+        "iex", description="IEX alone (free), all venues, all of them 15 minutes late, or pairs such as BTC-USD"
     )
     msgpack: bool = Field(False, description="ask for MessagePack frames in place of JSON")
 
@@ -146,9 +125,7 @@ class FinnhubSettings(KeyedStreamSettings):
     corporate_actions: bool = Field(
         False, description="splits and dividends, asked for once a day; a free key does not have them"
     )
-    calendar: str = Field(
-        "XNYS", description="when its symbols trade, a MIC or 24x7: a silence outside is no loss"
-    )
+    calendar: str = Field("XNYS", description="when its symbols trade, a MIC or 24x7: a silence outside is no loss")
 
     @model_validator(mode="after")
     def _trades_only(self) -> "FinnhubSettings":
@@ -166,7 +143,6 @@ class RecordingSettings(Section):
         "auto", description="whose messages they are; auto: the files tell"
     )
     symbol: str | None = Field(
-        None,
-        description="the symbol of recorded answers by REST, which do not name it; unset: messages of a feed",
+        None, description="the symbol of recorded answers by REST, which do not name it; unset: messages of a feed"
     )
     with_venue: bool = Field(False, description="symbols carry the venue")

@@ -23,12 +23,7 @@ from marketpulse.settings.sections import (
     SqlSettings,
     TelemetrySettings,
 )
-from marketpulse.settings.stores import (
-    AthenaSettings,
-    AwsSettings,
-    S3Settings,
-    SinkSettings,
-)
+from marketpulse.settings.stores import AthenaSettings, AwsSettings, S3Settings, SinkSettings
 from marketpulse.settings.vendors import AnySource, KeySettings
 
 
@@ -45,17 +40,14 @@ class Settings(BaseSettings):
         description="where everything that is written goes",
     )
     cache_dir: Path | None = Field(
-        None,
-        description="downloaded parts; unset: the user's cache, or `cache` in a data directory that was set",
+        None, description="downloaded parts; unset: the user's cache, or `cache` in a data directory that was set"
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     process: ProcessSettings = Field(default_factory=ProcessSettings)
     failover: FailoverSettings = Field(default_factory=FailoverSettings)
-    sources: dict[str, AnySource] = Field(
-        default_factory=dict, description="what `up` and `produce NAME` feed in"
-    )
+    sources: dict[str, AnySource] = Field(default_factory=dict, description="what `up` and `produce NAME` feed in")
     keys: KeySettings = Field(default_factory=KeySettings)
     sinks: SinkSettings = Field(default_factory=SinkSettings)
     s3: S3Settings = Field(default_factory=S3Settings)
@@ -103,13 +95,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (
-            init_settings,
-            env_settings,
-            DotEnv(settings_cls),
-            WellKnownNames(settings_cls),
-            TomlFile(settings_cls),
-        )
+        return (init_settings, env_settings, DotEnv(settings_cls), WellKnownNames(settings_cls), TomlFile(settings_cls))
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
@@ -125,10 +111,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         with reading(path):
             return Settings(**overrides)
     except ValidationError as error:
-        lines = [
-            _fault(".".join(map(str, e["loc"])), e)
-            for e in error.errors(include_input=False, include_url=False)
-        ]
+        lines = [_fault(".".join(map(str, e["loc"])), e) for e in error.errors(include_input=False, include_url=False)]
         raise SettingsError("configuration: " + "; ".join(lines)) from None
     except (ParameterError, ValueError) as error:
         raise SettingsError(f"configuration {path}: {error}") from None

@@ -6,13 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from marketpulse.settings.sections import (
-    KafkaSourceSettings,
-    Mapping,
-    ReplaySettings,
-    Section,
-    SimulateSettings,
-)
+from marketpulse.settings.sections import KafkaSourceSettings, Mapping, ReplaySettings, Section, SimulateSettings
 from marketpulse.settings.streams import (
     AlpacaSettings,
     BinanceSettings,
@@ -34,12 +28,10 @@ class KeySettings(Section):
         description="Alpha Vantage's key; `API_KEY` and `ALPHA_VANTAGE_API_KEY` are understood too; from the environment or `.env` only",
     )
     alpaca: SecretStr | None = Field(
-        None,
-        description="Alpaca's key id; `APCA_API_KEY_ID` is understood too; from the environment or `.env` only",
+        None, description="Alpaca's key id; `APCA_API_KEY_ID` is understood too; from the environment or `.env` only"
     )
     alpaca_secret: SecretStr | None = Field(
-        None,
-        description="its secret; `APCA_API_SECRET_KEY` is understood too; from the environment or `.env` only",
+        None, description="its secret; `APCA_API_SECRET_KEY` is understood too; from the environment or `.env` only"
     )
     polygon: SecretStr | None = Field(
         None,
@@ -47,8 +39,7 @@ class KeySettings(Section):
         "environment or `.env` only",
     )
     finnhub: SecretStr | None = Field(
-        None,
-        description="Finnhub's key; `FINNHUB_API_KEY` is understood too; from the environment or `.env` only",
+        None, description="Finnhub's key; `FINNHUB_API_KEY` is understood too; from the environment or `.env` only"
     )
 
 
@@ -59,9 +50,7 @@ class PolledSettings(Section):
         description="what to ask for; of share classes BRK.B, BRK-B and BRK/B are one",
     )
     every_s: float | None = Field(
-        None,
-        gt=0,
-        description="seconds between two questions for a symbol; unset: one interval, at most an hour",
+        None, gt=0, description="seconds between two questions for a symbol; unset: one interval, at most an hour"
     )
     settle_s: float = Field(
         15, ge=0, description="how long a bar that has closed is left to the vendor before it is taken"
@@ -129,9 +118,7 @@ class YahooSettings(PolledSettings):
         description="what is fetched before the first bar, such as 1d, 5d, 1mo, 1y or max; 1m bars reach back 7 days",
     )
     extended_hours: bool = Field(False, description="bars of the pre- and post-market too")
-    corporate_actions: bool = Field(
-        True, description="splits and dividends, asked for at the start and once a day"
-    )
+    corporate_actions: bool = Field(True, description="splits and dividends, asked for at the start and once a day")
     requests_per_minute: int = Field(60, ge=1, description="never more are asked")
     base_url: str = Field("https://query1.finance.yahoo.com", description="where it is asked")
 
@@ -156,23 +143,16 @@ class FinnhubBarsSettings(PolledSettings):
 
 class HttpSettings(Section):
     kind: Literal["http"] = "http"
-    host: Literal["127.0.0.1", "::1", "localhost"] = Field(
-        "127.0.0.1", description="the address that it listens on"
-    )
+    host: Literal["127.0.0.1", "::1", "localhost"] = Field("127.0.0.1", description="the address that it listens on")
     port: int = Field(8090, ge=0, le=65_535, description="the port; 0: a free one")
-    token: SecretStr | None = Field(
-        None, description="who pushes must have it; from the environment or `.env` only"
-    )
+    token: SecretStr | None = Field(None, description="who pushes must have it; from the environment or `.env` only")
     mapping: Mapping = Field(default_factory=Mapping)
     mode: Literal["live", "historical"] = Field(
-        "live",
-        description="live: rows are as old as the log's clock says; historical: their own times are the clock",
+        "live", description="live: rows are as old as the log's clock says; historical: their own times are the clock"
     )
     body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456, description="most bytes in one request")
     waiting_bytes: int = Field(
-        33_554_432,
-        ge=1_024,
-        description="most bytes of requests that wait for the log; more are told to come again",
+        33_554_432, ge=1_024, description="most bytes of requests that wait for the log; more are told to come again"
     )
     answer_s: float = Field(
         30, gt=0, description="how long a request waits for the log before it is told to come again"
@@ -193,8 +173,7 @@ class StdinSettings(Section):
     kind: Literal["stdin"] = "stdin"
     mapping: Mapping = Field(default_factory=Mapping)
     mode: Literal["live", "historical"] = Field(
-        "live",
-        description="live: rows are as old as the log's clock says; historical: their own times are the clock",
+        "live", description="live: rows are as old as the log's clock says; historical: their own times are the clock"
     )
 
 

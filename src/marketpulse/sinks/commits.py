@@ -75,9 +75,7 @@ class PartitionLog:
                 return
         raise Retryable(f"another process keeps writing {self.name}: trying again")
 
-    def commit(
-        self, next_offsets: Mapping[str, int], added: Iterable[StoredFile], removed: Iterable[str] = ()
-    ) -> None:
+    def commit(self, next_offsets: Mapping[str, int], added: Iterable[StoredFile], removed: Iterable[str] = ()) -> None:
         """Make files visible and move the offsets, in one step.
 
         Raises Retryable when another process took the partition over: nothing was committed.
@@ -94,9 +92,7 @@ class PartitionLog:
         self._storage.delete(self.left_over(paths))
         self._storage.clear_interrupted(self.name)
 
-    def _append(
-        self, next_offsets: Mapping[str, int], added: Iterable[StoredFile], removed: Iterable[str]
-    ) -> bool:
+    def _append(self, next_offsets: Mapping[str, int], added: Iterable[StoredFile], removed: Iterable[str]) -> bool:
         """Write the next commit; False when that number is taken by another writer."""
         commit = self.state.next_commit(next_offsets, added, removed, self._writer)
         directory = f"{COMMITS_DIRECTORY}/{self.name}"

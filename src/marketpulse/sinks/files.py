@@ -122,9 +122,7 @@ class FileSink(HeldSink):
             files = dict(self._encoded(table, batches) for table, batches in new.items())
             added = [file for contents in files.values() for file, _ in contents]
             self._storage.put({f.path: data for contents in files.values() for f, data in contents}, log.name)
-            log.commit(
-                {**stored, **{table: batches[-1].next_offset for table, batches in new.items()}}, added
-            )
+            log.commit({**stored, **{table: batches[-1].next_offset for table, batches in new.items()}}, added)
             for file in added:
                 ROWS_STORED.labels(self.name, file.table).inc(file.rows)
         self._held.stored(key, log.state.next_offsets)
@@ -136,9 +134,7 @@ class FileSink(HeldSink):
         files = []
         for series, own in split_by_series(table, rows, self._layout).items():
             for period, part in split_by_period(table, own, self._clock.now_ns()).items():
-                place = Place(
-                    table, period, batches[0].topic, batches[0].partition, first, end, series=series
-                )
+                place = Place(table, period, batches[0].topic, batches[0].partition, first, end, series=series)
                 data = self._format.encode(part)
                 stored = self._stored(place, part.num_rows, data, _extra(table, part))
                 files.append((replace(stored, revised=_revised(part)), data))
@@ -168,14 +164,7 @@ class FileSink(HeldSink):
                 )
             first, end = merge.span
             place = Place(
-                merge.table,
-                merge.period,
-                log.topic,
-                log.partition,
-                first,
-                end,
-                log.state.number + 1,
-                merge.series,
+                merge.table, merge.period, log.topic, log.partition, first, end, log.state.number + 1, merge.series
             )
             columns = tuple(dict.fromkeys(c for file in merge.sources for c in file.columns))
             revised = sum(file.revised for file in merge.sources)
@@ -204,9 +193,7 @@ class FileSink(HeldSink):
 
 def _extra(table: str, rows: pa.Table) -> tuple[str, ...]:
     """Columns beyond the table's schema: the names of indicators."""
-    return tuple(
-        name for name in rows.column_names if name not in TABLES[table][1].names and name != "receipt"
-    )
+    return tuple(name for name in rows.column_names if name not in TABLES[table][1].names and name != "receipt")
 
 
 def _revised(rows: pa.Table) -> int:

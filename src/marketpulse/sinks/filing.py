@@ -53,13 +53,8 @@ class Place:
     def path(self, suffix: str) -> str:
         by_year = len(self.period) == 4
         date = f"{self.period}-01-01" if by_year else self.period
-        name = (
-            f"{partition_name(self.topic, self.partition)}-{self.first_offset:012d}-{self.next_offset:012d}"
-        )
-        year, merged = (
-            "-year" if by_year else "",
-            "" if self.merged_by is None else f"-merged{self.merged_by}",
-        )
+        name = f"{partition_name(self.topic, self.partition)}-{self.first_offset:012d}-{self.next_offset:012d}"
+        year, merged = ("-year" if by_year else "", "" if self.merged_by is None else f"-merged{self.merged_by}")
         return f"table={self.table}/{self.series}date={date}/{name}{year}{merged}{suffix}"
 
 

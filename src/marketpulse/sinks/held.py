@@ -60,9 +60,7 @@ class HeldRows:
         Raises Retryable when rows before these are missing: go on from what the sink's `resume` says.
         """
         if batch.table not in self.tables:
-            raise Fatal(
-                f"{self._name} does not store the table {batch.table!r}, only {', '.join(self.tables)}"
-            )
+            raise Fatal(f"{self._name} does not store the table {batch.table!r}, only {', '.join(self.tables)}")
         key = batch.topic, batch.partition
         earlier = self._waiting[key].get(batch.table)
         have = earlier[-1].next_offset if earlier else self.known(key).get(batch.table)

@@ -79,9 +79,7 @@ class InfluxSink(HeldSink):
         """1. what a revision emptied is removed; 2. the rows are written."""
         if wanted.shared:
             POINTS_REFUSED.labels(self.name, "same_key").inc(wanted.shared)
-            get_logger().warning(
-                "trades_share_a_point", trades=wanted.shared, remedy="raise sinks.influx.trade_slots"
-            )
+            get_logger().warning("trades_share_a_point", trades=wanted.shared, remedy="raise sinks.influx.trade_slots")
         if wanted.emptied.height:
             api.remove(wanted.table, keys(wanted.emptied))
         for some in wanted.rows.iter_slices(_ROWS):

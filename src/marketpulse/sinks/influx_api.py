@@ -100,9 +100,7 @@ class _Version:
             raise fault
         POINTS_REFUSED.labels("influx", "refused").inc()
         if answer.status == 404:
-            raise Fatal(
-                f"InfluxDB at {where} has no such database ({said}): {self._how_to_make()}; nothing is lost"
-            )
+            raise Fatal(f"InfluxDB at {where} has no such database ({said}): {self._how_to_make()}; nothing is lost")
         if "conflict" in said or "invalid column type" in said.lower():
             raise Fatal(
                 f"InfluxDB at {where} holds a field of another type ({said}). Give sinks.influx.database another name, or drop "
@@ -172,10 +170,7 @@ class _V1(_Version):
         for wrong in (result["error"] for result in results if "error" in result):
             raise Fatal(f"InfluxDB at {self._settings.url} refused {text!r}: {wrong}; nothing is lost")
         return [
-            row
-            for result in results[:1]
-            for series in result.get("series", [])
-            for row in series.get("values") or []
+            row for result in results[:1] for series in result.get("series", []) for row in series.get("values") or []
         ]
 
     def _how_to_make(self) -> str:
@@ -193,9 +188,7 @@ class _V2(_Version):
                 kept = _seconds(self._settings.retention)
                 rule = BucketRetentionRules(type="expire", every_seconds=kept)  # type: ignore[no-untyped-call]
                 buckets.create_bucket(
-                    bucket_name=self._name,
-                    org=self._settings.org,
-                    retention_rules=[rule] if kept else None,
+                    bucket_name=self._name, org=self._settings.org, retention_rules=[rule] if kept else None
                 )
                 return
             rules = found.retention_rules
@@ -213,9 +206,7 @@ class _V2(_Version):
                 "nothing is lost. Check sinks.influx.api and sinks.influx.org"
             ) from None
         except InfluxDBError as error:  # the client's own: there is no such organization
-            raise Fatal(
-                f"InfluxDB at {self._settings.url}: {error}; nothing is lost. Check sinks.influx.org"
-            ) from None
+            raise Fatal(f"InfluxDB at {self._settings.url}: {error}; nothing is lost. Check sinks.influx.org") from None
         except (HTTPError, OSError) as error:
             raise Retryable(
                 f"InfluxDB at {self._settings.url} does not answer ({type(error).__name__}); nothing is lost, it is tried again"
@@ -255,16 +246,16 @@ class _V2(_Version):
 
     def _how_to_make(self) -> str:
         org = f" --org {self._settings.org}" if self._settings.org else ""
-        return f"influx bucket create --name {self._name}{org}, and set sinks.influx.org and a token that may write to it"
+        return (
+            f"influx bucket create --name {self._name}{org}, and set sinks.influx.org and a token that may write to it"
+        )
 
 
 class _V3(_Version):
     def prepare(self) -> None:
         kept = {"retention_period": self._settings.retention} if self._settings.retention else {}
         answer = self._connection.post_json("/api/v3/configure/database", {"db": self._name, **kept})
-        if (
-            answer.status < 300 or answer.status == 409
-        ):  # it is there already; how long it keeps it does not tell
+        if answer.status < 300 or answer.status == 409:  # it is there already; how long it keeps it does not tell
             return
         if answer.status in (403, 404, 405):
             self._may_not_look(answer)
@@ -311,6 +302,4 @@ def _seconds(retention: str | None) -> int:
 
 def _v1_seconds(duration: str) -> int:
     """`720h0m0s` as seconds; 0: for ever."""
-    return sum(
-        int(n) * {"h": 3_600, "m": 60, "s": 1}[unit] for n, unit in re.findall(r"(\d+)([hms])", str(duration))
-    )
+    return sum(int(n) * {"h": 3_600, "m": 60, "s": 1}[unit] for n, unit in re.findall(r"(\d+)([hms])", str(duration)))

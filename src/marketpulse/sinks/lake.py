@@ -118,9 +118,7 @@ class _Flush:
         file gives is told at once, since nothing may come after it."""
         now = self._sink._clock.monotonic()
         for topic in dict.fromkeys(TABLES[name][0] for name in self._held.tables):
-            waits = [
-                name for name in group_of_topic(topic) if any(self._held.of(k).get(name) for k in self._keys)
-            ]
+            waits = [name for name in group_of_topic(topic) if any(self._held.of(k).get(name) for k in self._keys)]
             if not waits or topic in told:
                 continue
             last = self._sink._told_at.get(topic)
@@ -148,9 +146,7 @@ class _Flush:
                 written.clear()
                 written[keys] = self._write(table, name, [b for key in sorted(keys) for b in batches[key]])
             moved = {key: batches[key][-1].next_offset for key in keys}
-            held = {
-                key: offset for key in keys if (offset := self._held_after(key, name, moved[key])) is not None
-            }
+            held = {key: offset for key in keys if (offset := self._held_after(key, name, moved[key])) is not None}
             commit(
                 table, Change(written[keys]), stand.moved(moved, held), self._lake.where,
                 lambda snapshot_id: self._sink._tried.__setitem__(name, (snapshot_id, moved)),

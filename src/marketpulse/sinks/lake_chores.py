@@ -123,9 +123,7 @@ class Chores:
         youngest = self._clock.now_ns() - round(self._limits.orphans_h * 3_600e9)
         with explained(self._lake.where):
             fs = filesystem(table)
-            selector = pyarrow.fs.FileSelector(
-                path_on(table.metadata.location), recursive=True, allow_not_found=True
-            )
+            selector = pyarrow.fs.FileSelector(path_on(table.metadata.location), recursive=True, allow_not_found=True)
             listed = [
                 info.path for info in fs.get_file_info(selector)
                 if info.is_file and info.mtime_ns is not None and info.mtime_ns < youngest
@@ -160,11 +158,7 @@ class Chores:
         if not gone:
             return None
         get_logger().warning(
-            "old_days_deleted",
-            table=name,
-            rows=gone[0].rows,
-            first_day=gone[0].first_day,
-            last_day=gone[0].last_day,
+            "old_days_deleted", table=name, rows=gone[0].rows, first_day=gone[0].first_day, last_day=gone[0].last_day
         )
         return gone[0]
 
@@ -191,9 +185,7 @@ class Chores:
                 rows += gone.num_rows
                 times += [pc.min(gone[column]).as_py(), pc.max(gone[column]).as_py()]
             flushed = (file.first_ms, file.last_ms)
-            added += [
-                write_file(table, name, part, p, flushed, where, merged=True) for p, part in split(name, kept)
-            ]
+            added += [write_file(table, name, part, p, flushed, where, merged=True) for p, part in split(name, kept)]
         if not rows:
             discard(table, added)
             return None

@@ -63,9 +63,7 @@ def _period(name: str, times: pa.ChunkedArray) -> int | None:
     """The partition value of all of these times, when they have one."""
     ends = pc.min_max(times)
     unit = "datetime64[D]" if PERIOD[name] == "day" else "datetime64[M]"
-    first, last = (
-        int(np.datetime64(ends[end].value, "us").astype(unit).astype(np.int64)) for end in ("min", "max")
-    )
+    first, last = (int(np.datetime64(ends[end].value, "us").astype(unit).astype(np.int64)) for end in ("min", "max"))
     return first if first == last else None
 
 

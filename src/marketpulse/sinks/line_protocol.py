@@ -30,9 +30,7 @@ def lines(measurement: str, rows: pl.DataFrame, tags: Sequence[str], time: str) 
     parts += [_tag(rows[name]) for name in tags]
     fields = [_field(name, kind) for name, kind in rows.schema.items() if name not in (*tags, time)]
     named = pl.concat_str(fields, ignore_nulls=True).str.strip_prefix(",")
-    whole = pl.concat_str(
-        [*parts, pl.lit(" "), named, pl.lit(" "), pl.col(time).cast(pl.String)], ignore_nulls=True
-    )
+    whole = pl.concat_str([*parts, pl.lit(" "), named, pl.lit(" "), pl.col(time).cast(pl.String)], ignore_nulls=True)
     return rows.select(whole.alias("line"))["line"]
 
 

@@ -58,9 +58,7 @@ class PostgresSink(HeldSink):
             self._prepare()
             known: dict[Key, dict[str, int]] = {}
             with self._client.transaction() as session:
-                found = session.rows(
-                    f'SELECT topic, "partition", table_name, next_offset FROM {self._schema}.offsets'
-                )
+                found = session.rows(f'SELECT topic, "partition", table_name, next_offset FROM {self._schema}.offsets')
             for topic, partition, table, offset in found:
                 if offset is not None:
                     known.setdefault((topic, partition), {})[table] = offset
@@ -116,10 +114,7 @@ class PostgresSink(HeldSink):
             return
         self._owner = self._owner or uuid.uuid4().hex
         places = [
-            (*key, table)
-            for key in keys
-            for table in self.tables
-            if TABLES[table][0] in _topics(self._held.of(key))
+            (*key, table) for key in keys for table in self.tables if TABLES[table][0] in _topics(self._held.of(key))
         ]
         claimed: dict[Key, dict[str, int]] = {key: {} for key in keys}
         with self._client.transaction() as session:
@@ -173,9 +168,7 @@ class PostgresSink(HeldSink):
             self._claimed[key] |= moved.get(key, {})
             self._held.stored(key, dict(self._claimed[key]))
 
-    def _fresh(
-        self, keys: list[Key]
-    ) -> tuple[dict[Key, dict[str, int]], dict[str, pa.Table], dict[str, int]]:
+    def _fresh(self, keys: list[Key]) -> tuple[dict[Key, dict[str, int]], dict[str, pa.Table], dict[str, int]]:
         """What waits and is not stored yet: where each table's offsets move to, the rows of each, and their number."""
         moved: dict[Key, dict[str, int]] = {}
         waiting: dict[str, list[pa.RecordBatch]] = {}
@@ -203,13 +196,7 @@ class PostgresSink(HeldSink):
                 with self._client.transaction() as session:
                     self._move_offsets(session, moved)
                     for name, rows in tables.items():
-                        put(
-                            session,
-                            self._schema_name,
-                            ALL[name],
-                            without_nul(rows) if clean else rows,
-                            aside=aside,
-                        )
+                        put(session, self._schema_name, ALL[name], without_nul(rows) if clean else rows, aside=aside)
                 return
             except Conflict as fault:
                 if aside:

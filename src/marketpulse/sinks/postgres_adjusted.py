@@ -55,16 +55,12 @@ _BEHIND = "b.trade_count, b.revision, b.source, b.venue, b.session_date"
 
 
 def _bars(kept: str) -> str:
-    prices = ", ".join(
-        f"b.{name} / coalesce(x.ratio, 1){kept} AS {name}" for name in ("open", "high", "low", "close")
-    )
+    prices = ", ".join(f"b.{name} / coalesce(x.ratio, 1){kept} AS {name}" for name in ("open", "high", "low", "close"))
     return f"""
 SELECT {_BEFORE}, {prices}, b.volume * coalesce(x.ratio, 1) AS volume, b.vwap / coalesce(x.ratio, 1){kept} AS vwap, {_BEHIND}"""
 
 
-BARS_ADJUSTED = (
-    "\nCREATE OR REPLACE VIEW {s}.bars_adjusted AS" + _SPLITS + _bars("") + "\nFROM {s}.bars b" + _SPLIT_OF
-)
+BARS_ADJUSTED = "\nCREATE OR REPLACE VIEW {s}.bars_adjusted AS" + _SPLITS + _bars("") + "\nFROM {s}.bars b" + _SPLIT_OF
 
 # The series are found by the index, as the close before each payment is.
 BARS_TOTAL_RETURN = (

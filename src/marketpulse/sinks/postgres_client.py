@@ -21,13 +21,7 @@ from marketpulse.sinks.postgres_faults import CONNECT_S, Address, explained
 _GRACE_S = 5.0  # beyond the server's own time-out
 _LOCK_S = 15  # waiting for another session's lock, such as a long query while a column is added
 
-_FAULTS = (
-    Error,
-    ValueError,
-    TypeError,
-    RuntimeError,
-    pa.ArrowException,
-)  # the client's, and of wrong arguments
+_FAULTS = (Error, ValueError, TypeError, RuntimeError, pa.ArrowException)  # the client's, and of wrong arguments
 
 T = TypeVar("T")
 Parameters = Sequence[tuple[Sequence[Any], pa.DataType]]
@@ -88,9 +82,7 @@ class _Connection:
 
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._address, self._timeout_s = address, timeout_s
-        self._work: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
         self._dbapi: Any = None
         self._cursor: Any = None
         threading.Thread(target=self._turn, name="postgres", daemon=True).start()

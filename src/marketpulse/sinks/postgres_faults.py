@@ -53,14 +53,10 @@ class Address:
         place = parts.netloc.rpartition("@")[2]
         shown = urlunsplit(("postgresql", place, parts.path, "", ""))
         if parts.username is None:
-            raise ParameterError(
-                f"sinks.postgres.url names no user: write postgresql://USER@{place}{parts.path}"
-            )
+            raise ParameterError(f"sinks.postgres.url names no user: write postgresql://USER@{place}{parts.path}")
         login = parts.username if given is None else f"{parts.username}:{quote(given, safe='')}"
         query = {"application_name": "marketpulse", "connect_timeout": str(CONNECT_S), **query}
-        uri = urlunsplit(
-            ("postgresql", f"{login}@{place}", parts.path, urlencode(query, quote_via=quote), "")
-        )
+        uri = urlunsplit(("postgresql", f"{login}@{place}", parts.path, urlencode(query, quote_via=quote), ""))
         secrets = (given, quote(given, safe="")) if given else ()
         user, database = unquote(parts.username), unquote(parts.path.strip("/"))
         return cls(uri, shown.replace("//", f"//{parts.username}@", 1), user, database, secrets)
@@ -109,9 +105,7 @@ def explained(fault: Error, address: Address, *, connected: bool) -> Retryable |
     if state is None or _PASSING.fullmatch(state):
         get_logger().info("postgres_fault", sqlstate=state, fault=words)
         return Retryable(f"{where} does not answer ({words}): trying again, nothing is lost")
-    return Fatal(
-        f"{where} refuses the rows ({words}, SQLSTATE {state}): nothing is lost, they are still in the topics"
-    )
+    return Fatal(f"{where} refuses the rows ({words}, SQLSTATE {state}): nothing is lost, they are still in the topics")
 
 
 def _explained_login(words: str, address: Address) -> Retryable | Fatal:

@@ -53,9 +53,7 @@ def following(period: Period, length: Length) -> Iterator[Period]:
         period = period_of(period.end, length)
 
 
-def wanted(
-    times: Iterable[dt.datetime], now: dt.datetime, length: Length, keep: dt.timedelta
-) -> list[Period]:
+def wanted(times: Iterable[dt.datetime], now: dt.datetime, length: Length, keep: dt.timedelta) -> list[Period]:
     """The periods to have for rows of these times, and for those that are due to come."""
     oldest = now - min(keep, BEHIND)
     ahead = list(itertools.islice(following(period_of(now, length), length), 1 + AHEAD))
@@ -101,9 +99,7 @@ class NativePartitions:
         for period, name in self.existing(session, schema, table).items():
             if period.end <= before:
                 session.run(f"DROP TABLE {schema}.{identifier(name)}")
-        session.run(
-            f"DELETE FROM {schema}.{table.name}_default WHERE \"{table.time}\" < '{before.isoformat()}'"
-        )
+        session.run(f"DELETE FROM {schema}.{table.name}_default WHERE \"{table.time}\" < '{before.isoformat()}'")
 
     def existing(self, session: Session, schema: str, table: Table) -> dict[Period, str]:
         """Its partitions' names by what they cover; the default one covers nothing."""

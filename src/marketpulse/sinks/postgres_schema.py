@@ -130,9 +130,7 @@ def open_to_reader(client: Client, name: str, role: str, password: str | None) -
     with client.transaction() as session:
         lock(session, name)
         there = bool(session.rows(f"SELECT 1 FROM pg_roles WHERE rolname = {text(role)}"))
-        may = session.rows("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")[0][
-            0
-        ]
+        may = session.rows("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")[0][0]
         if not there and not may:
             get_logger().warning("reader_role_is_missing", do=_by_hand(reader, schema, grants))
             return
@@ -145,10 +143,7 @@ def open_to_reader(client: Client, name: str, role: str, password: str | None) -
 
 
 def _by_hand(reader: str, schema: str, grants: Sequence[str]) -> str:
-    made = (
-        f"CREATE ROLE {reader} LOGIN PASSWORD '…'",
-        f"ALTER ROLE {reader} SET search_path = {schema}, public",
-    )
+    made = (f"CREATE ROLE {reader} LOGIN PASSWORD '…'", f"ALTER ROLE {reader} SET search_path = {schema}, public")
     return "; ".join((*made, *grants)) + ";"
 
 

@@ -49,9 +49,7 @@ class Upkeep:
             periods = wanted(times, self._now(), self._settings.partition, self._keep(table) or _FOREVER)
             if self._ready[table.name].issuperset(periods):
                 continue
-            if self._alone(
-                table, partial(self._layout.make_ready, schema=self._schema, table=table, periods=periods)
-            ):
+            if self._alone(table, partial(self._layout.make_ready, schema=self._schema, table=table, periods=periods)):
                 self._ready[table.name].update(periods)
             else:
                 self._not_before[table.name] = self._clock.monotonic() + AGAIN_AFTER_S
@@ -83,9 +81,7 @@ class Upkeep:
         if table.partitioned:
             self._layout.drop_old(session, self._schema, table, before)
         else:
-            session.run(
-                f"DELETE FROM {self._schema}.{table.name} WHERE \"{table.time}\" < '{before.isoformat()}'"
-            )
+            session.run(f"DELETE FROM {self._schema}.{table.name} WHERE \"{table.time}\" < '{before.isoformat()}'")
 
     def _keep(self, table: Table) -> dt.timedelta | None:
         days = self._settings.retention_days.get(table.name)  # type: ignore[call-overload]  # its keys are our tables

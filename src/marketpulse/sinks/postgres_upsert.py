@@ -37,9 +37,7 @@ def _replace(session: Session, schema_name: str, table: Table, rows: pa.Table) -
     found = session.rows(
         f"SELECT attname::text FROM pg_attribute WHERE attrelid = '{beside}'::regclass AND attnum > 0 AND NOT attisdropped"
     )
-    names = quoted(
-        [row[0] for row in found]
-    )  # of the table, so that what a row has no more is null in its place
+    names = quoted([row[0] for row in found])  # of the table, so that what a row has no more is null in its place
     key = quoted(table.key)
     insert = f"INSERT INTO {place} AS old ({', '.join(names)}) SELECT {', '.join(names)} FROM {beside} new"
     if not table.revised:
@@ -47,9 +45,7 @@ def _replace(session: Session, schema_name: str, table: Table, rows: pa.Table) -
         return
     gone = "new.state = 'withdrawn'" if table.name == "alerts" else "new.close IS NULL"
     same = " AND ".join(f"old.{name} = new.{name}" for name in key)
-    session.run(
-        f"DELETE FROM {place} old USING {beside} new WHERE {same} AND {gone} AND old.revision <= new.revision"
-    )
+    session.run(f"DELETE FROM {place} old USING {beside} new WHERE {same} AND {gone} AND old.revision <= new.revision")
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
     session.run(
         f"{insert} WHERE NOT coalesce({gone}, false) ON CONFLICT ({', '.join(key)}) "

@@ -37,9 +37,7 @@ _FIGURES = tuple(Session("").figures())
 class PartitionPlan:
     """The rows that wait of one partition. `questions`, then `more_questions`, then `operations`."""
 
-    def __init__(
-        self, settings: RedisSettings, keys: RedisKeys, rows: Mapping[str, Sequence[SinkBatch]]
-    ) -> None:
+    def __init__(self, settings: RedisSettings, keys: RedisKeys, rows: Mapping[str, Sequence[SinkBatch]]) -> None:
         self._settings, self._keys = settings, keys
         self._operations: list[list[Any]] = []
         self._open_series: list[_Series] = []  # those whose newest row may be withdrawn
@@ -60,9 +58,7 @@ class PartitionPlan:
 
     def questions(self) -> list[Question]:
         """What must be known of the store."""
-        newest: list[Question] = [
-            ("ZREVRANGE", s.key, 0, len(s.scores), "WITHSCORES") for s in self._open_series
-        ]
+        newest: list[Question] = [("ZREVRANGE", s.key, 0, len(s.scores), "WITHSCORES") for s in self._open_series]
         return [*newest, *(("HGETALL", self._keys.sessions(symbol)) for symbol in self._symbols_with_days())]
 
     def more_questions(self, answers: Sequence[Any]) -> list[Question]:
@@ -93,9 +89,7 @@ class PartitionPlan:
     # Prices and quotes
 
     def _take_newest(self, table: str, frame: pl.DataFrame, key: Any, channel: str) -> None:
-        newest = frame.sort("event_time_ns", "offset", "row").unique(
-            "symbol", keep="last", maintain_order=True
-        )
+        newest = frame.sort("event_time_ns", "offset", "row").unique("symbol", keep="last", maintain_order=True)
         names = TABLES[table][1].names
         for text in _lines(newest):
             row = orjson.loads(text)
@@ -110,9 +104,7 @@ class PartitionPlan:
         """The last revision of each bar, the newest bars of each series."""
         ticks = [t for t in frame["timeframe"].unique().to_list() if Timeframe.parse(t).cut is Cut.TICKS]
         place = pl.when(pl.col("timeframe").is_in(ticks)).then(
-            pl.struct(
-                pl.col("receipt").struct.field("last_offset"), pl.col("receipt").struct.field("last_row")
-            )
+            pl.struct(pl.col("receipt").struct.field("last_offset"), pl.col("receipt").struct.field("last_row"))
         )
         last = frame.with_columns(place.alias("place")).unique(
             ["symbol", "timeframe", "open_time_ns", "place"], keep="last", maintain_order=True
@@ -188,17 +180,13 @@ class PartitionPlan:
             figures = session.figures()
             pairs += (date, _json({**figures, **session.state()}))
             self._rank(symbol, date, figures if session.traded else {})
-            self._operations.append(
-                ["publish", keys.channel("sessions"), _json({"symbol": symbol, **figures})]
-            )
+            self._operations.append(["publish", keys.channel("sessions"), _json({"symbol": symbol, **figures})])
             self._store_parts(symbol, date, session)
         self._operations.append(["put", keys.sessions(symbol), gone, pairs])
         if (newest := sessions.newest) is not None:
             figures = newest.figures()
             missing = [name for name in _FIGURES if figures[name] is None]
-            self._operations.append(
-                ["put", keys.price(symbol), missing, ["symbol", symbol, *_pairs(figures)]]
-            )
+            self._operations.append(["put", keys.price(symbol), missing, ["symbol", symbol, *_pairs(figures)]])
         else:
             self._operations.append(["put", keys.price(symbol), list(_FIGURES), ["symbol", symbol]])
 
@@ -208,9 +196,7 @@ class PartitionPlan:
         if session.own_bar:
             self._call("DEL", key)
         elif parts := self._days.get(symbol, {}).get(date):
-            pairs = [
-                t for ns, (part, _) in parts.items() for t in (str(ns), orjson.dumps(part.as_list()).decode())
-            ]
+            pairs = [t for ns, (part, _) in parts.items() for t in (str(ns), orjson.dumps(part.as_list()).decode())]
             for i in range(0, len(pairs), 1_000):
                 self._operations.append(["put", key, [], pairs[i : i + 1_000]])
 
@@ -265,9 +251,7 @@ class _Series:
     def _newest(self, held: Sequence[Any]) -> str | None:
         """The newest row that is left, of those held and these."""
         own = set(self.scores)
-        left = [
-            (float(s), text) for text, s in zip(held[::2], held[1::2], strict=True) if float(s) not in own
-        ]
+        left = [(float(s), text) for text, s in zip(held[::2], held[1::2], strict=True) if float(s) not in own]
         left += [(s, r) for s, r, w in zip(self.scores, self._rows, self.withdrawn, strict=True) if not w]
         return max(left, key=lambda pair: pair[0], default=(0.0, None))[1]
 

@@ -40,10 +40,7 @@ def s3_client(settings: S3Settings) -> Any:
     own_server = settings.endpoint_url is not None
     more: dict[str, Any] = {}
     if own_server:  # checksums in trailers are AWS's own: others refuse them
-        more = {
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        }
+        more = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     session = boto3.session.Session(region_name=settings.region)
     region = session.region_name or ("us-east-1" if own_server else None)
     return session.client(
@@ -113,8 +110,7 @@ class S3Storage:
             for begin in range(0, len(keys), _DELETED_AT_A_TIME):
                 some = keys[begin : begin + _DELETED_AT_A_TIME]
                 answer = self._client.delete_objects(
-                    Bucket=self._bucket,
-                    Delete={"Objects": [{"Key": key} for key in some], "Quiet": True},
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
                 for fault in answer.get("Errors", []):
                     if fault.get("Code") != "NoSuchKey":
@@ -145,9 +141,7 @@ class S3Storage:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentMD5=_digest(data))
             return
         parts = TransferConfig(
-            multipart_threshold=MULTIPART_BYTES,
-            multipart_chunksize=MULTIPART_BYTES,
-            max_concurrency=_REQUESTS,
+            multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=_REQUESTS
         )
         self._client.upload_fileobj(io.BytesIO(data), self._bucket, key, Config=parts)
 
@@ -166,9 +160,7 @@ class S3Storage:
                     raise
             else:
                 return True
-        raise Retryable(
-            f"{self.where} is written by another process right now: trying again, nothing is lost"
-        )
+        raise Retryable(f"{self.where} is written by another process right now: trying again, nothing is lost")
 
     def _try_taken_name(self) -> None:
         """See that a name that is taken is refused. Raises Fatal where it is not."""
@@ -190,9 +182,7 @@ class S3Storage:
         self._refuses_taken_names = True
 
     def _list(self, prefix: str, **more: str) -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix, **more
-        )
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **more)
         return [
             found
             for page in pages

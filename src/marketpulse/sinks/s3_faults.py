@@ -32,12 +32,7 @@ _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Inva
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _DENIED = {"AccessDenied", "AllAccessDisabled"}  # also told of one object among many, without a status
 _SKEWED = {"RequestTimeTooSkewed", "RequestInTheFuture"}
-_ELSEWHERE = {
-    "PermanentRedirect",
-    "AuthorizationHeaderMalformed",
-    "IllegalLocationConstraintException",
-    "301",
-}
+_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
 _FULL = {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "507"}
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 
@@ -83,9 +78,7 @@ def meaning(error: Exception, where: str, bucket: str) -> MarketPulseError:
     code, status = code_of(error), status_of(error)
     said = _said(error)
     if code == "NoSuchBucket":
-        return Fatal(
-            f"the bucket {bucket} does not exist: create it, or set another url for {where}; {_KEPT}"
-        )
+        return Fatal(f"the bucket {bucket} does not exist: create it, or set another url for {where}; {_KEPT}")
     if isinstance(error, _NO_LOGIN):
         return Fatal(
             f"there is no AWS login for {where} ({said}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
@@ -94,17 +87,13 @@ def meaning(error: Exception, where: str, bucket: str) -> MarketPulseError:
     if code in _EXPIRED:
         return Fatal(f"the AWS login for {where} has expired ({said}): renew it; {_KEPT}")
     if code in _SKEWED:
-        return Fatal(
-            f"{where} refuses this machine's clock ({said}): set it by NTP; {_KEPT}",
-        )
+        return Fatal(f"{where} refuses this machine's clock ({said}): set it by NTP; {_KEPT}")
     if code in _REFUSED:
         return Fatal(f"{where} does not know this AWS login ({said}): check its keys; {_KEPT}")
     if code in _ELSEWHERE:
         return Fatal(f"the bucket of {where} lies in another region ({said}): set s3.region; {_KEPT}")
     if code in _FULL or status == 507:
-        return Retryable(
-            f"{where} is full ({said}): free some space; nothing is lost, storing goes on by itself"
-        )
+        return Retryable(f"{where} is full ({said}): free some space; nothing is lost, storing goes on by itself")
     if status in (401, 403) or code in _DENIED:
         return Fatal(
             f"{where} refuses access ({said}): give this login the rights that `marketpulse aws policy writer` "

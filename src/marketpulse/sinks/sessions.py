@@ -156,10 +156,7 @@ class SessionsOf:
         held = self.held.get(date)
         if held is None or held.own_bar:
             return False
-        return any(
-            revision > 0 or (held.bars and open_ns <= held.last_ns)
-            for open_ns, (_, revision) in parts.items()
-        )
+        return any(revision > 0 or (held.bars and open_ns <= held.last_ns) for open_ns, (_, revision) in parts.items())
 
     def take(self, date: str, parts: Iterable[Part], *, anew: bool) -> None:
         """Bars of the small timeframe. `anew`: these are all of the day's, else they follow those that were taken."""

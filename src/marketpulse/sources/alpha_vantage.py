@@ -102,11 +102,7 @@ class AlphaVantage:
             return unusable("no bars in it: the symbol may be unknown to the vendor", origin, answer.raw)
         zone, cells = found
         mapping = Mapping(
-            timezone=zone,
-            symbol=symbol,
-            venue=self._settings.venue,
-            timeframe=self.timeframe.name,
-            record="bar",
+            timezone=zone, symbol=symbol, venue=self._settings.venue, timeframe=self.timeframe.name, record="bar"
         )
         try:
             if self._series and self._settings.label == "close":
@@ -130,11 +126,7 @@ def _series(body: Fields[str, Any]) -> tuple[str, list[list[Any]]] | None:
     if series is None:
         return None
     meta = body.get("Meta Data")
-    zone = (
-        next((v for k, v in meta.items() if k.endswith("Time Zone")), ZONE)
-        if isinstance(meta, dict)
-        else ZONE
-    )
+    zone = next((v for k, v in meta.items() if k.endswith("Time Zone")), ZONE) if isinstance(meta, dict) else ZONE
     cells = []
     for label, bar in series.items():
         fields = _plain(bar) if isinstance(bar, dict) else {}

@@ -31,9 +31,7 @@ def avro_reader(settings: KafkaSourceSettings) -> "AvroReader | None":
     if settings.schema_file is not None:
         return AvroReader(_schema_in(settings.schema_file), None, settings.schema_header)
     if settings.schema_registry is not None:
-        registry = SchemaRegistry(
-            settings.schema_registry, settings.registry_user, settings.registry_password
-        )
+        registry = SchemaRegistry(settings.schema_registry, settings.registry_user, settings.registry_password)
         return AvroReader(None, registry, True)
     return None
 
@@ -60,9 +58,7 @@ class AvroReader:
         schema, begin = self._schema, 0
         if self._header:
             if len(value) < _HEAD_BYTES or value[0] != 0:
-                raise RejectedRecord(
-                    "the value does not begin with a zero byte and a schema id: see schema_header"
-                )
+                raise RejectedRecord("the value does not begin with a zero byte and a schema id: see schema_header")
             begin = _HEAD_BYTES
             if self._registry is not None:
                 schema = self._of(self._registry, int.from_bytes(value[1:_HEAD_BYTES], "big"))
@@ -70,15 +66,7 @@ class AvroReader:
         stream.seek(begin)
         try:
             record = fastavro.schemaless_reader(stream, schema, None)
-        except (
-            EOFError,
-            IndexError,
-            KeyError,
-            ValueError,
-            TypeError,
-            OverflowError,
-            ArithmeticError,
-        ) as error:
+        except (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, ArithmeticError) as error:
             raise RejectedRecord(f"not Avro of its schema: {error or type(error).__name__}") from None
         if stream.tell() != len(value):
             raise RejectedRecord(f"not Avro of its schema: {len(value) - stream.tell()} bytes are left over")

@@ -50,9 +50,7 @@ def _name(length: int) -> str:
     raise ParameterError(f"its bars are {length / SECOND_NS} s apart: set mapping.timeframe")
 
 
-def timeframe_of_rows(
-    rows: Rows, mapping: Mapping, known: str | None, where: str
-) -> tuple[list[Timeframe], Ints]:
+def timeframe_of_rows(rows: Rows, mapping: Mapping, known: str | None, where: str) -> tuple[list[Timeframe], Ints]:
     """(timeframes, index into them of each row): its own, else the configured, else `known`, else inferred.
 
     Raises Fatal when it is needed and cannot be told.
@@ -60,11 +58,7 @@ def timeframe_of_rows(
     own = rows.frame["timeframe"]
     names = _own_names(own)
     usual = mapping.timeframe or known or usual_timeframe(rows, where)
-    frames = [
-        Timeframe.parse(name)
-        for name in dict.fromkeys([*(n or usual for n in names.values()), usual])
-        if name
-    ]
+    frames = [Timeframe.parse(name) for name in dict.fromkeys([*(n or usual for n in names.values()), usual]) if name]
     place = {frame.name: i for i, frame in enumerate(frames)}
     default = place[Timeframe.parse(usual).name] if usual else 0
     texts = {text: place[Timeframe.parse(name).name] if name else default for text, name in names.items()}
@@ -89,9 +83,7 @@ def usual_timeframe(rows: Rows, where: str) -> str | None:
     except ParameterError as error:
         raise Fatal(f"{where}: {error}") from None
     if usual is None:
-        raise Fatal(
-            f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe"
-        )
+        raise Fatal(f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe")
     return usual
 
 

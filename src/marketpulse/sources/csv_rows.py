@@ -144,12 +144,9 @@ def _parse(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRo
         ragged.append((int(ordinals[-1]), ABSENT_END))
         frame, ordinals = frame.head(len(frame) - 1), ordinals[:-1]
     broken = [
-        RejectedInput("missing_field", _why(count, dialect), str(path), *lines.at(ordinal))
-        for ordinal, count in ragged
+        RejectedInput("missing_field", _why(count, dialect), str(path), *lines.at(ordinal)) for ordinal, count in ragged
     ]
-    return RawRows(
-        frame, str(path), lambda i: lines.at(int(ordinals[i])), broken, lambda: lines.numbers()[ordinals]
-    )
+    return RawRows(frame, str(path), lambda i: lines.at(int(ordinals[i])), broken, lambda: lines.numbers()[ordinals])
 
 
 def _head(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRows:

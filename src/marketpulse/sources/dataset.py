@@ -45,9 +45,7 @@ def load(paths: list[Path], mapping: Mapping, alive: Callable[[], None] = lambda
         rejected += faults
         for kind, blocks in own.items():
             parts.setdefault(kind, []).extend(blocks)
-    venues = any(
-        rows.frame["venue"].null_count() < len(rows) for k, b in parts.items() if k != "event" for rows in b
-    )
+    venues = any(rows.frame["venue"].null_count() < len(rows) for k, b in parts.items() if k != "event" for rows in b)
     return Dataset(build(parts), rejected, venues)
 
 
@@ -105,10 +103,7 @@ def _decimal_comma(head: pl.DataFrame, plan: Plan) -> bool:
         if column is not None and head[column].dtype == pl.String:
             texts = head[column].str.strip_chars()
             if texts.str.contains(r"^-?\d{1,3}(\.\d{3})*,\d+$|^-?\d+,\d+$").any():
-                return (
-                    bool(texts.str.contains(r",(\d{1,2}|\d{4,})$").any())
-                    and not texts.str.contains(r",.*\.").any()
-                )
+                return bool(texts.str.contains(r",(\d{1,2}|\d{4,})$").any()) and not texts.str.contains(r",.*\.").any()
     return False
 
 
@@ -117,10 +112,7 @@ def _concat(blocks: list[Rows]) -> Rows:
         return blocks[0]
     return Rows(
         pl.concat([rows.frame for rows in blocks]),
-        *(
-            np.concatenate([getattr(rows, name) for rows in blocks])
-            for name in ("time_ns", "local_ns", "raw")
-        ),
+        *(np.concatenate([getattr(rows, name) for rows in blocks]) for name in ("time_ns", "local_ns", "raw")),
     )
 
 

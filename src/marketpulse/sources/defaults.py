@@ -27,9 +27,7 @@ def default_sources() -> dict[str, AnySource]:
     second; `market` is simulated, tick by tick, and says so.
     """
     return {
-        "daily": ReplaySettings(
-            files=(str(bundled("daily")),), mapping=Mapping(split_adjusted=True), speed="max"
-        ),
+        "daily": ReplaySettings(files=(str(bundled("daily")),), mapping=Mapping(split_adjusted=True), speed="max"),
         "minutes": ReplaySettings(
             files=(str(bundled("minutes/SPY.csv")),),
             mapping=Mapping(symbol="SPY", venue="XNYS", timezone="America/New_York", timeframe="1m"),

@@ -56,11 +56,7 @@ class FinnhubBars:
         if columns is None:
             return unusable("its columns are not lists of one length", origin, answer.raw)
         mapping = Mapping(
-            timezone="UTC",
-            symbol=symbol,
-            venue=self._settings.venue,
-            timeframe=self.timeframe.name,
-            record="bar",
+            timezone="UTC", symbol=symbol, venue=self._settings.venue, timeframe=self.timeframe.name, record="bar"
         )
         return bar_rows([list(cell) for cell in zip(*columns, strict=True)], mapping, origin, symbol)
 

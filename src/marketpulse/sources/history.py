@@ -73,12 +73,7 @@ class LaidOut:
 
 
 def lay_out(
-    paths: Sequence[Path],
-    mapping: Mapping,
-    directory: Path,
-    say: Say = lambda _: None,
-    *,
-    strict: bool = False,
+    paths: Sequence[Path], mapping: Mapping, directory: Path, say: Say = lambda _: None, *, strict: bool = False
 ) -> LaidOut:
     """Read every file, and lay its rows aside in this directory. `say` is told of the rows of each block.
 
@@ -110,14 +105,7 @@ class _File:
     """
 
     def __init__(
-        self,
-        path: Path,
-        mapping: Mapping,
-        directory: Path,
-        found: LaidOut,
-        before: int,
-        say: Say,
-        strict: bool,
+        self, path: Path, mapping: Mapping, directory: Path, found: LaidOut, before: int, say: Say, strict: bool
     ) -> None:
         self._path, self._mapping, self._directory = path, mapping, directory
         self._found, self._before, self._say, self._strict = found, before, say, strict
@@ -143,9 +131,7 @@ class _File:
         if not self._usable:
             fault = self._first_fault
             why = f": {fault.detail} (line {fault.row})" if fault else ""
-            raise Fatal(
-                f"{self._path}: no usable row{why}. If a column is misread, name it: --map price=COLUMN"
-            )
+            raise Fatal(f"{self._path}: no usable row{why}. If a column is misread, name it: --map price=COLUMN")
         return self._last
 
     def _look(self, block: Block) -> None:
@@ -166,9 +152,7 @@ class _File:
         if rows is None:
             return None
         numbers = self._before + rows.numbers
-        return _lay_aside(
-            "trade", rows.table, rows.time_ns, numbers, self._directory / f"{name:06d}-plain.arrow"
-        )
+        return _lay_aside("trade", rows.table, rows.time_ns, numbers, self._directory / f"{name:06d}-plain.arrow")
 
     def _take(self, block: Block, done: "Future[_Aside | None]") -> None:
         aside = done.result()
@@ -184,9 +168,7 @@ class _File:
         raw = block.rows()
         rejected = list(raw.broken)
         numbers = self._before + raw.numbers()
-        self._last = max(
-            self._last, int(numbers.max(initial=0)), *(self._before + one.row for one in rejected), 0
-        )
+        self._last = max(self._last, int(numbers.max(initial=0)), *(self._before + one.row for one in rejected), 0)
         if self._reader is None and len(raw.frame):
             self._reader = self._reader_for(raw)
         kinds: dict[str, Rows] = {}
@@ -194,9 +176,7 @@ class _File:
             done = self._reader.read(raw)
             rejected, kinds = done.rejected, done.rows
         if "bar" in kinds:
-            kinds["bar"], self._timeframe = _finished(
-                kinds["bar"], self._mapping, self._path, self._timeframe
-            )
+            kinds["bar"], self._timeframe = _finished(kinds["bar"], self._mapping, self._path, self._timeframe)
         self._first_fault = self._first_fault or (rejected[0] if rejected else None)
         if self._strict and self._first_fault is not None:
             fault = self._first_fault
@@ -267,9 +247,7 @@ def _put_rejected(rejected: Sequence[RejectedInput], before: int, directory: Pat
     with path.open("w") as file:
         for one in rejected:
             value = one.value.decode(errors="backslashreplace")
-            file.write(
-                json.dumps([one.reason, one.detail, one.origin, one.row, before + one.row, value]) + "\n"
-            )
+            file.write(json.dumps([one.reason, one.detail, one.origin, one.row, before + one.row, value]) + "\n")
     found.rejected.append((path, len(rejected)))
 
 

@@ -100,7 +100,5 @@ def days_of(year: Ints, month: Ints, day: Ints) -> tuple[Ints, Mask]:
     """(days since 1970-01-01, whether there is such a date)."""
     real = (year > 0) & (year < 10_000) & (month >= 1) & (month <= 12) & (day >= 1)
     months = np.where(real, (year - 1970) * 12 + month - 1, 0)
-    begins, ends = (
-        m.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) for m in (months, months + 1)
-    )
+    begins, ends = (m.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) for m in (months, months + 1))
     return begins + np.where(real, day - 1, 0), real & (day <= ends - begins)

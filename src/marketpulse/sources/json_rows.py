@@ -21,19 +21,7 @@ from marketpulse.ports import RejectedInput
 from marketpulse.sources.files import BLOCK_BYTES, Lines, blocks_of_lines, open_bytes
 from marketpulse.sources.raw import Block, RawRows
 
-LISTS = (
-    "data",
-    "results",
-    "trades",
-    "quotes",
-    "bars",
-    "values",
-    "candles",
-    "records",
-    "items",
-    "rows",
-    "ticks",
-)
+LISTS = ("data", "results", "trades", "quotes", "bars", "values", "candles", "records", "items", "rows", "ticks")
 """Fields under which an object carries a list of rows; its other fields belong to each of them."""
 
 _DECODER = json.JSONDecoder()
@@ -123,9 +111,7 @@ class _LinesOfObjects:
         """Of fields that every line has; of others nobody knows here what they are."""
         if self._whole is None or not set(kinds) <= set(self._whole.columns):
             return None
-        return self._whole.select(list(kinds)).to_arrow(
-            compat_level=pl.CompatLevel.oldest()
-        ), self._lines.numbers()
+        return self._whole.select(list(kinds)).to_arrow(compat_level=pl.CompatLevel.oldest()), self._lines.numbers()
 
 
 def _document(text: bytes, path: Path) -> RawRows:

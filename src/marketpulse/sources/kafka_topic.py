@@ -52,12 +52,8 @@ class _Place:
     timeframe: str | None = None
 
     def text(self) -> str:
-        pairs = {
-            k: {str(p): o for p, o in v.items()} for k, v in (("start", self.start), ("stop", self.stop)) if v
-        }
-        rest = {
-            k: getattr(self, k) for k in ("row", "rejected", "run", "mode", "timeframe") if getattr(self, k)
-        }
+        pairs = {k: {str(p): o for p, o in v.items()} for k, v in (("start", self.start), ("stop", self.stop)) if v}
+        rest = {k: getattr(self, k) for k in ("row", "rejected", "run", "mode", "timeframe") if getattr(self, k)}
         return json.dumps({**pairs, **rest}, separators=(",", ":"))
 
     @classmethod
@@ -95,9 +91,7 @@ class KafkaTopicSource:
         self._clock = clock or SystemClock()
         self._alive = alive
         avro = avro_reader(settings)
-        self._reader = TopicReader(
-            settings.topic, settings.mapping, decode=avro.rows if avro else from_records
-        )
+        self._reader = TopicReader(settings.topic, settings.mapping, decode=avro.rows if avro else from_records)
         self._delays: deque[tuple[float, int]] = deque()
         self._pending_hello = False
         self._asked_for_timeframe = False
@@ -166,9 +160,7 @@ class KafkaTopicSource:
             return True
         if not self._topic.at_end():
             return self._mode == "live" and self._caught_up
-        return (
-            self._mode == "live" or self._clock.monotonic() - self._opened_s >= _HOLD_S or not self._caught_up
-        )
+        return self._mode == "live" or self._clock.monotonic() - self._opened_s >= _HOLD_S or not self._caught_up
 
     def _close_window(self) -> None:
         """Understand the window and make it the one that is sent."""
@@ -233,11 +225,7 @@ class KafkaTopicSource:
         batches = []
         if stop > at.row:
             batches = rows.tape.batches(
-                at.row,
-                stop,
-                self._source,
-                self._clock.now_ns(),
-                window_ns=min(500_000_000, self._lateness_ns // 4),
+                at.row, stop, self._source, self._clock.now_ns(), window_ns=min(500_000_000, self._lateness_ns // 4)
             )
             self._newest_ns = max(self._newest_ns or 0, int(rows.tape.time_ns[stop - 1]))
         at.row, at.rejected = stop, at.rejected + len(rejected)

@@ -48,9 +48,7 @@ class Window:
         """Take records in; with `until`, only those before its offsets. Tombstones hold no row."""
         for records in found:
             end = None if until is None else until.get(records.partition, 0)
-            for offset, at_ms, value in zip(
-                records.offsets, records.timestamps_ms, records.values, strict=True
-            ):
+            for offset, at_ms, value in zip(records.offsets, records.timestamps_ms, records.values, strict=True):
                 if end is not None and offset >= end:
                     break
                 self.stop[records.partition] = offset + 1
@@ -105,9 +103,7 @@ class TopicReader:
         reader = self._reader(raw)
         if reader is None:
             faults = [
-                raw.rejected(
-                    i, "missing_field", f"nothing we know in its fields: {', '.join(raw.frame.columns)}"
-                )
+                raw.rejected(i, "missing_field", f"nothing we know in its fields: {', '.join(raw.frame.columns)}")
                 for i in range(len(raw.frame))
             ]
             return Understood(build({}), [*raw.broken, *faults], np.empty(0, np.int64))
@@ -119,11 +115,7 @@ class TopicReader:
                 return None
             parts["bar"] = [finished]
         delays = [arrived_ns[rows.raw] - rows.time_ns for kind, (rows,) in parts.items() if kind != "event"]
-        return Understood(
-            build(parts),
-            block.rejected,
-            np.concatenate(delays) if delays else np.empty(0, np.int64),
-        )
+        return Understood(build(parts), block.rejected, np.concatenate(delays) if delays else np.empty(0, np.int64))
 
     def _reader(self, raw: RawRows) -> Reader | None:
         names = frozenset(raw.frame.columns)

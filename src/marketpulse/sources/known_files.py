@@ -66,9 +66,7 @@ def symbol_of(path: Path) -> str:
 
 
 def _fits(row: Row, shape: str) -> bool:
-    return len(row) == len(shape) and all(
-        _TESTS[test].fullmatch(field) for test, field in zip(shape, row, strict=True)
-    )
+    return len(row) == len(shape) and all(_TESTS[test].fullmatch(field) for test, field in zip(shape, row, strict=True))
 
 
 def _is_bar(row: Row, names: tuple[str, ...]) -> bool:

@@ -78,16 +78,12 @@ class Reader:
         kind_of = self._kind_of_rows(columns, n, faults)
         symbols = self._symbols(columns, n, faults)
         times = self._times(columns, n)
-        faults.add(
-            ~times.valid & _missing(columns.series("time"), n), "missing_field", lambda _: "time is missing"
-        )
+        faults.add(~times.valid & _missing(columns.series("time"), n), "missing_field", lambda _: "time is missing")
         faults.add(~times.valid, "bad_time", lambda i: f"time {columns.text('time', i)!r} cannot be read")
         bars = self.plan.kinds[0] == "bar"
         utc, exists = self.clock.to_utc(times, self._groups(symbols), bars)
         faults.add(
-            ~exists,
-            "bad_time",
-            lambda i: f"time {columns.text('time', i)!r} does not exist in {self.mapping.timezone}",
+            ~exists, "bad_time", lambda i: f"time {columns.text('time', i)!r} does not exist in {self.mapping.timezone}"
         )
         venue = columns.texts("venue", self.mapping.venue)
         base = pl.DataFrame({"symbol": symbols, "venue": venue})
@@ -178,9 +174,7 @@ class Faults:
 
     def rejected(self, raw: RawRows) -> list[RejectedInput]:
         faults = [(int(i), reason, detail) for rows, reason, detail in self._found for i in rows]
-        return [
-            raw.rejected(i, reason, detail(i)) for i, reason, detail in sorted(faults, key=lambda f: f[0])
-        ]
+        return [raw.rejected(i, reason, detail(i)) for i, reason, detail in sorted(faults, key=lambda f: f[0])]
 
 
 class _Columns:
@@ -217,9 +211,7 @@ class _Columns:
                 n = len(self._frame)
                 return np.full(n, np.nan), np.zeros(n, np.bool_)
             values, present, readable = to_floats(column, self._decimal_comma)
-            self.faults.add(
-                ~readable, "wrong_type", lambda i: f"{name} {self.text(name, i)!r} is not a number"
-            )
+            self.faults.add(~readable, "wrong_type", lambda i: f"{name} {self.text(name, i)!r} is not a number")
             self._floats[name] = values, present
         return self._floats[name]
 
@@ -234,9 +226,7 @@ class _Columns:
         values, present = self.floats(name)
         values = np.where(present, values, 0.0)
         wrong = own & ~((values >= 0) & np.isfinite(values))
-        self.faults.add(
-            wrong, "bad_size", lambda i: f"{name} must be 0 or more and finite, found {values[i]}"
-        )
+        self.faults.add(wrong, "bad_size", lambda i: f"{name} must be 0 or more and finite, found {values[i]}")
         return pl.Series(values)
 
 

@@ -32,9 +32,7 @@ class Speed:
             return cls()
         match = _PATTERN.fullmatch(plain)
         if match is None or float(match[1]) <= 0:
-            raise SettingsError(
-                f"speed {text!r}: write recorded, 20x (times faster), 500/s (rows a second) or max"
-            )
+            raise SettingsError(f"speed {text!r}: write recorded, 20x (times faster), 500/s (rows a second) or max")
         return cls(factor=float(match[1])) if match[2] == "x" else cls(rate=float(match[1]))
 
 
@@ -78,9 +76,7 @@ class Pacer:
         if row >= len(times) or self.due(times, row) > row:
             return 0.0
         if self._speed.rate is not None:
-            return max(
-                NAP_S, (row - self._base) / self._speed.rate - (self._clock.monotonic() - self._began_s)
-            )
+            return max(NAP_S, (row - self._base) / self._speed.rate - (self._clock.monotonic() - self._began_s))
         assert self._speed.factor is not None  # noqa: S101  else every row is due
         ahead_s = (int(times[row]) - (self.virtual_ns() or 0)) / 1e9 / self._speed.factor
         if self._speed.factor != 1.0 and ahead_s > LONGEST_WAIT_S:

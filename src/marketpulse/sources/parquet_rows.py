@@ -65,9 +65,7 @@ def _rows(batch: pa.RecordBatch, path: Path, before: int) -> RawRows:
 
 
 def _plain(batch: pa.RecordBatch, before: int, kinds: Mapping[str, pa.DataType]) -> tuple[pa.Table, Ints]:
-    return pa.Table.from_batches([batch.select(list(kinds))]), np.arange(
-        before + 1, before + batch.num_rows + 1
-    )
+    return pa.Table.from_batches([batch.select(list(kinds))]), np.arange(before + 1, before + batch.num_rows + 1)
 
 
 def _locate(frame: pl.DataFrame, before: int, index: int) -> tuple[int, bytes]:

@@ -89,11 +89,7 @@ def plain_reader(reader: Reader, head: pl.DataFrame) -> PlainReader | None:
     """For a file whose rows may be plain trades, by its first ones; None where they cannot be."""
     columns, mapping = reader.plan.columns, reader.mapping
     wanted = {columns[name]: kind for name, kind in _KINDS.items() if name in columns}
-    if (
-        reader.plan.kinds != ("trade",)
-        or "date" in columns
-        or len(wanted) < sum(name in columns for name in _KINDS)
-    ):
+    if reader.plan.kinds != ("trade",) or "date" in columns or len(wanted) < sum(name in columns for name in _KINDS):
         return None
     if reader.decimal_comma or reader.clock.zone != "UTC" or mapping.time_format is not None:
         return None

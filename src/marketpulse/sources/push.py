@@ -58,9 +58,7 @@ class HttpSource:
         self._keys: list[str] = []
         self._hands: list[Push] = []  # given to the log, not durable yet
         self._runs = 0
-        self._server = PushServer(
-            settings, source, settings.token.get_secret_value(), self._waiting, self._clock
-        )
+        self._server = PushServer(settings, source, settings.token.get_secret_value(), self._waiting, self._clock)
 
     @property
     def url(self) -> str:
@@ -140,15 +138,11 @@ class HttpSource:
         push.outcome = {
             "accepted": len(found.tape),
             "rejected": len(found.rejected),
-            "faults": [
-                {"row": f.row, "reason": f.reason, "detail": f.detail} for f in found.rejected[:_SHOWN_FAULTS]
-            ],
+            "faults": [{"row": f.row, "reason": f.reason, "detail": f.detail} for f in found.rejected[:_SHOWN_FAULTS]],
         }
         if digest is not None:
             self._keys = [*self._keys, digest][-_KEYS_MAX:]
-        batches = (
-            found.tape.batches(0, len(found.tape), self._source, push.received_ns) if len(found.tape) else []
-        )
+        batches = found.tape.batches(0, len(found.tape), self._source, push.received_ns) if len(found.tape) else []
         return batches, found.rejected
 
     def _read(self, push: Push) -> Understood | None:

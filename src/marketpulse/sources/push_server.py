@@ -23,9 +23,7 @@ _RETRY_S = 1
 class PushServer:
     """Serves from threads of its own until `close`."""
 
-    def __init__(
-        self, settings: HttpSettings, source: str, token: str, waiting: Waiting, clock: Clock
-    ) -> None:
+    def __init__(self, settings: HttpSettings, source: str, token: str, waiting: Waiting, clock: Clock) -> None:
         handler = _handler(settings, source, token.encode(), waiting, clock)
         try:
             self._server = _Server((settings.host, settings.port), handler)
@@ -124,8 +122,7 @@ def _handler(
             push = waiting.offer(Push(body, clock.now_ns(), key))
             if not push.done.wait(settings.answer_s):
                 self._later(
-                    503,
-                    "the log has not taken the rows yet, but still may: repeat with the same Idempotency-Key",
+                    503, "the log has not taken the rows yet, but still may: repeat with the same Idempotency-Key"
                 )
                 return
             self._answer(push.status, push.outcome)
@@ -140,9 +137,7 @@ def _handler(
             more = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
             self._answer(status, {"error": why}, more)
 
-        def _answer(
-            self, status: int, body: dict[str, object], headers: dict[str, str] | None = None
-        ) -> None:
+        def _answer(self, status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> None:
             PUSHES.labels(source, str(status)).inc()
             data = orjson.dumps(body) + b"\n"
             self.send_response(status)

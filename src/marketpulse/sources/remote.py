@@ -75,14 +75,10 @@ def objects_under(url: str, s3: S3Settings) -> list[str]:
     """
     store, path = _place_in_s3(url, s3)
     try:
-        found = store.get_file_info(
-            pyarrow.fs.FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True)
-        )
+        found = store.get_file_info(pyarrow.fs.FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True))
     except OSError as error:
         raise Retryable(f"{_shown(url)} could not be listed: {error}; try again") from None
-    names = sorted(
-        one.path for one in found if one.type == pyarrow.fs.FileType.File and is_data(one.base_name)
-    )
+    names = sorted(one.path for one in found if one.type == pyarrow.fs.FileType.File and is_data(one.base_name))
     if not names:
         raise Fatal(f"{_shown(url)} holds no file that ends in {' '.join(SUFFIXES)}: check bucket and name")
     return [f"s3://{urllib.parse.quote(name)}" for name in names]
@@ -95,24 +91,16 @@ def _from_http(url: str, target: Path, say: Say) -> None:
             _copy(answer.read, file.write, say)
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 429:
-            raise Retryable(
-                f"{_shown(url)} answered {error.code} {error.reason}: try again in a while"
-            ) from None
+            raise Retryable(f"{_shown(url)} answered {error.code} {error.reason}: try again in a while") from None
         raise Fatal(f"{_shown(url)} answered {error.code} {error.reason}: check the address") from None
     if length is not None and target.stat().st_size != int(length):
-        raise Retryable(
-            f"{_shown(url)} broke off after {target.stat().st_size:,} of {int(length):,} bytes: try again"
-        )
+        raise Retryable(f"{_shown(url)} broke off after {target.stat().st_size:,} of {int(length):,} bytes: try again")
 
 
 def _place_in_s3(url: str, s3: S3Settings) -> tuple[pyarrow.fs.S3FileSystem, str]:
     """The store, and the path in it: the bucket first."""
     endpoint = urllib.parse.urlsplit(s3.endpoint_url or "")
-    elsewhere = (
-        {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme or "https"}
-        if s3.endpoint_url
-        else {}
-    )
+    elsewhere = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme or "https"} if s3.endpoint_url else {}
     region = {} if s3.region is None else {"region": s3.region}
     store = pyarrow.fs.S3FileSystem(**elsewhere, **region, force_virtual_addressing=not s3.path_style)
     parts = urllib.parse.urlsplit(url)

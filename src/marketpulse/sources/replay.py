@@ -103,9 +103,7 @@ class ReplaySource:
         files = fingerprint(paths, "1", self._settings.mapping.model_dump_json(exclude={"split_adjusted"}))
         before = Position.parse(position)
         if before is not None and before.files != files:
-            get_logger().warning(
-                "replay_begins_anew", source=self._source, why="the files or their mapping changed"
-            )
+            get_logger().warning("replay_begins_anew", source=self._source, why="the files or their mapping changed")
             before = None
         self._at = before or Position(files)
         data = self._data = load(paths, self._settings.mapping, self._alive)
@@ -137,11 +135,7 @@ class ReplaySource:
             return int(self._times[-1])
         before_next = int(self._times[self._at.row]) - 1
         virtual = self._pacer.virtual_ns()
-        return (
-            before_next
-            if virtual is None
-            else min(before_next, max(virtual, int(self._times[self._at.row - 1])))
-        )
+        return before_next if virtual is None else min(before_next, max(virtual, int(self._times[self._at.row - 1])))
 
     def close(self) -> None:
         self._data = None
@@ -199,9 +193,5 @@ class ReplaySource:
         self._at = replace(self._at, row=due)
         ended = due == len(tape) and not self._settings.loop
         return Polled(
-            batches,
-            self._at.text(),
-            hello=hello,
-            goodbye_watermark_ns=COMPLETE if ended else None,
-            ended=ended,
+            batches, self._at.text(), hello=hello, goodbye_watermark_ns=COMPLETE if ended else None, ended=ended
         )

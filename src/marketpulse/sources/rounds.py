@@ -35,9 +35,7 @@ class Rounds:
         if self.zone is None:
             return times + shift
         local = pl.Series(_local(times, self.zone) + shift).cast(pl.Datetime("ns"))
-        moved = local.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null").dt.epoch(
-            "ns"
-        )
+        moved = local.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null").dt.epoch("ns")
         return moved.to_numpy().astype(np.int64)
 
     def possible(self, times: Ints, again: int) -> bool:
@@ -58,7 +56,5 @@ def rounds_of(times: Ints, zone: str, venues: bool) -> Rounds:
 
 
 def _local(times: Ints, zone: str) -> Ints:
-    wall = (
-        pl.Series(times).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    )
+    wall = pl.Series(times).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
     return wall.dt.epoch("ns").to_numpy().astype(np.int64)

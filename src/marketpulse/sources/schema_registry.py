@@ -50,9 +50,7 @@ class SchemaRegistry:
             ) from None
         kind = found.get("schemaType", "AVRO") if isinstance(found, dict) else None
         if kind != "AVRO" or found.get("references"):
-            raise RejectedRecord(
-                f"the schema {number} is {kind} or refers to others: only whole Avro is read"
-            )
+            raise RejectedRecord(f"the schema {number} is {kind} or refers to others: only whole Avro is read")
         schema: dict[str, Any] = json.loads(found["schema"])
         return schema
 

@@ -142,9 +142,7 @@ class Market:
         elapsed = at[-1] - self._now_s
         steps = np.diff(np.append(self._now_s, at[_STEP - 1 :: _STEP]))
         scale = np.array([0.032] + [0.016] * _SECTORS)[:, None] / _ROOT_DAY
-        moves = (
-            scale * np.sqrt(steps) * np.exp(heat - 0.125) * random.standard_normal((1 + _SECTORS, len(steps)))
-        )
+        moves = scale * np.sqrt(steps) * np.exp(heat - 0.125) * random.standard_normal((1 + _SECTORS, len(steps)))
         path = np.cumsum(np.column_stack([self._factors, moves]), axis=1)
         place, share = np.arange(BLOCK) // _STEP, (np.arange(BLOCK) % _STEP + 1) / _STEP
         market = path[0, place] + share * (path[0, place + 1] - path[0, place])
@@ -161,9 +159,7 @@ class Market:
         morning = (np.floor(self._now_s / _DAY_S) + 1) * _DAY_S
         moved = np.zeros(len(at))
         while morning <= at[-1]:
-            gap = 0.006 * random.standard_normal() * self._beta + 0.008 * random.standard_normal(
-                len(self._beta)
-            )
+            gap = 0.006 * random.standard_normal() * self._beta + 0.008 * random.standard_normal(len(self._beta))
             moved += np.where(at >= morning, gap[symbol], 0.0)
             self._base = self._base + gap
             morning += _DAY_S
@@ -182,9 +178,7 @@ class Market:
         step *= random.standard_normal(BLOCK)
         news = random.poisson(min(_NEWS_PER_DAY * len(self._own) * elapsed / _DAY_S, BLOCK / 16))
         where = np.unique(random.integers(0, BLOCK, news))
-        jump = (
-            random.choice([-1.0, 1.0], len(where)) * 0.006 * np.exp(0.8 * random.standard_normal(len(where)))
-        )
+        jump = random.choice([-1.0, 1.0], len(where)) * 0.006 * np.exp(0.8 * random.standard_normal(len(where)))
         step[where] += np.clip(jump, -0.25, 0.25)
         walk = np.cumsum(step)
         begin = np.repeat(walk[first] - step[first], np.diff(np.append(first, BLOCK)))
@@ -201,9 +195,7 @@ class Market:
             for i in big
         ]  # fmt: skip
 
-    def _print(
-        self, random: np.random.Generator, at: Floats, symbol: Ints, middle: Floats, halts: list[Halt]
-    ) -> Block:
+    def _print(self, random: np.random.Generator, at: Floats, symbol: Ints, middle: Floats, halts: list[Halt]) -> Block:
         """Lay prices on the tick, draw sizes, take out what falls into a halt."""
         per_tick, lot = self._per_tick[symbol], self._lot[symbol]
         spread = np.maximum(1.0, np.rint(middle * self._spread[symbol] * per_tick))

@@ -81,11 +81,7 @@ class SimulateSource:
         if due == self._row:
             return Polled()
         batches = self._tape.batches(
-            self._row,
-            due,
-            self._source,
-            self._clock.now_ns(),
-            window_ns=min(_WINDOW_NS, self._lateness_ns // 4),
+            self._row, due, self._source, self._clock.now_ns(), window_ns=min(_WINDOW_NS, self._lateness_ns // 4)
         )
         self._sent += due - self._row
         self._row = due
@@ -147,18 +143,12 @@ class SimulateSource:
         symbol = self._names[block.symbol.astype(np.uint32)]
         venue = pl.repeat(VENUE, len(times), eager=True)
         parts: dict[str, list[Rows]] = {"event": [rows for rows in events if len(rows)]}
-        ids = (
-            (pl.Series([f"{self._digest[:6]}-"]) + pl.Series(block.number).cast(pl.String))
-            if len(times)
-            else None
-        )
+        ids = (pl.Series([f"{self._digest[:6]}-"]) + pl.Series(block.number).cast(pl.String)) if len(times) else None
         trades = {"symbol": symbol, "venue": venue, "price": block.price, "size": block.size, "trade_id": ids}
         parts["trade"] = [_rows(trades, times)]
         if self._settings.quotes:
             names = ("bid", "bid_size", "ask", "ask_size")
-            parts["quote"] = [
-                _rows({"symbol": symbol, "venue": venue, **{n: getattr(block, n) for n in names}}, times)
-            ]
+            parts["quote"] = [_rows({"symbol": symbol, "venue": venue, **{n: getattr(block, n) for n in names}}, times)]
         return build(parts)
 
     def _events(self, block: Block) -> list[Rows]:

@@ -46,9 +46,7 @@ class Tape:
         """
         times = self.time_ns[start:stop] if shifted_ns is None else shifted_ns
         if self.kind_of is None:
-            return [
-                self._batch(self.only, start, stop, times, self.time_ns[start:stop], source, now_ns, again)
-            ]
+            return [self._batch(self.only, start, stop, times, self.time_ns[start:stop], source, now_ns, again)]
         kinds = self.kind_of[start:stop]
         order = _grouped(kinds, times // window_ns) if window_ns else np.arange(stop - start)
         edges = np.flatnonzero(np.diff(kinds[order])) + 1
@@ -58,9 +56,7 @@ class Tape:
             kind = KINDS[kinds[run[0]]]
             first, row[kind] = row[kind], row[kind] + len(run)
             found.append(
-                self._batch(
-                    kind, first, row[kind], times[run], self.time_ns[start:stop][run], source, now_ns, again
-                )
+                self._batch(kind, first, row[kind], times[run], self.time_ns[start:stop][run], source, now_ns, again)
             )
         return found
 

@@ -27,22 +27,15 @@ _CLOCK = (
 )
 _ZONE = r"\s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?$"
 _YEAR_FIRST = r"^(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + _CLOCK + _ZONE
-_YEAR_LAST = (
-    r"^(?P<first>\d{1,2})(?P<mark>[-/.])(?P<other>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + _CLOCK + _ZONE
-)
+_YEAR_LAST = r"^(?P<first>\d{1,2})(?P<mark>[-/.])(?P<other>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + _CLOCK + _ZONE
 _DAY_NAME = r"^(?P<day>\d{1,2})[- ](?P<name>[A-Za-z]{3})[a-z]*[- ,]+(?P<year>\d{4}|\d{2})" + _CLOCK + _ZONE
 _NAME_DAY = r"^(?P<name>[A-Za-z]{3})[a-z]*[- ]+(?P<day>\d{1,2}),?[- ]+(?P<year>\d{4})" + _CLOCK + _ZONE
 _COMPACT = (
     r"^(?P<year>(?:19|20|21)\d{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])"
-    r"(?:[T ]?(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]?(?P<fraction>\d{1,9}))?)?)?"
-    + _ZONE
+    r"(?:[T ]?(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]?(?P<fraction>\d{1,9}))?)?)?" + _ZONE
 )
 _EPOCH = r"^\d+(?:\.\d*)?(?:[eE]\+?\d+)?$"
-_CALENDAR_NUMBERS = (
-    (19000101, 21991231),
-    (190001010000, 219912312359),
-    (19000101000000, 21991231235959),
-)
+_CALENDAR_NUMBERS = ((19000101, 21991231), (190001010000, 219912312359), (19000101000000, 21991231235959))
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -105,15 +98,11 @@ def _from_datetimes(column: pl.Series, clock: Mask) -> Times:
 def _from_format(texts: pl.Series, time_format: str) -> Times:
     zoned = "%z" in time_format or "%:z" in time_format or "%#z" in time_format
     try:
-        read = texts.str.strptime(
-            pl.Datetime("ns", "UTC") if zoned else pl.Datetime("ns"), time_format, strict=False
-        )
+        read = texts.str.strptime(pl.Datetime("ns", "UTC") if zoned else pl.Datetime("ns"), time_format, strict=False)
         if read.null_count() == len(read):  # polars wants a date for a format without a time of day
             read = texts.str.strptime(pl.Date, time_format, strict=False).cast(read.dtype)
     except pl.exceptions.PolarsError as error:
-        raise SettingsError(
-            f"mapping.time_format {time_format!r} is not a strptime format: {error}"
-        ) from None
+        raise SettingsError(f"mapping.time_format {time_format!r} is not a strptime format: {error}") from None
     clock = np.full(len(texts), any(mark in time_format for mark in ("%H", "%I", "%T", "%R", "%k")), np.bool_)
     return _from_datetimes(read, clock)
 
@@ -127,9 +116,7 @@ def _from_integers(column: pl.Series) -> Times:
     unit = _unit_ns(np.abs(values).astype(np.float64))
     fits = (values >= 0) & (values <= LATEST_TIME_NS // unit)
     n = len(values)
-    return _checked(
-        np.where(fits, values, 0) * unit, np.zeros(n, np.int64), np.ones(n, np.bool_), present & fits
-    )
+    return _checked(np.where(fits, values, 0) * unit, np.zeros(n, np.int64), np.ones(n, np.bool_), present & fits)
 
 
 def ns_of_epoch(values: Ints) -> Ints | None:
@@ -172,9 +159,7 @@ def _unit_ns(values: Floats) -> Ints:
 
 def _from_texts(texts: pl.Series, day_first: bool | None) -> Times:
     n = len(texts)
-    found = Times(
-        np.zeros(n, np.int64), np.full(n, NAIVE, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    )
+    found = Times(np.zeros(n, np.int64), np.full(n, NAIVE, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_))
     for read in (_iso, _year_first, _compact, _epoch, _year_last, _day_name, _name_day):
         left = np.flatnonzero(~found.valid & texts.is_not_null().to_numpy())
         if not left.size:
@@ -211,13 +196,10 @@ def _epoch(texts: pl.Series, day_first: bool | None) -> Times:  # noqa: ARG001
     unit = _unit_ns(values)
     scientific = plain.str.contains("[eE]").fill_null(False).to_numpy()
     whole = plain.str.extract(r"^(\d+)").cast(pl.Int64, strict=False)
-    fraction = (
-        plain.str.extract(r"\.(\d{1,9})").fill_null("").str.pad_end(9, "0").cast(pl.Int64, strict=False)
-    )
+    fraction = plain.str.extract(r"\.(\d{1,9})").fill_null("").str.pad_end(9, "0").cast(pl.Int64, strict=False)
     fits = (values >= 0) & (values * unit <= LATEST_TIME_NS)
     exact = (
-        np.where(fits, whole.fill_null(0).to_numpy(), 0) * unit
-        + fraction.fill_null(0).to_numpy() * unit // SECOND_NS
+        np.where(fits, whole.fill_null(0).to_numpy(), 0) * unit + fraction.fill_null(0).to_numpy() * unit // SECOND_NS
     )
     ns = np.where(scientific, np.where(fits, values, 0).astype(np.int64) * unit, exact)
     n = len(texts)
@@ -251,9 +233,7 @@ def _month_number(names: pl.Series) -> pl.Series:
     )
 
 
-def _from_parts(
-    parts: "pl.series.struct.StructNameSpace", year: pl.Series, month: pl.Series, day: pl.Series
-) -> Times:
+def _from_parts(parts: "pl.series.struct.StructNameSpace", year: pl.Series, month: pl.Series, day: pl.Series) -> Times:
     """Assemble columns of digits. A missing clock is midnight; the 31st of April is not valid."""
 
     def number(text: pl.Series) -> pl.Series:
@@ -293,6 +273,4 @@ def _offsets(zone: pl.Series) -> Ints:
 def _checked(local_ns: Ints, offset_ns: Ints, clock: Mask, valid: Mask) -> Times:
     """A time outside what the model takes cannot be (the model's limits, a day wider for zones)."""
     possible = (local_ns > EARLIEST_TIME_NS - DAY_NS) & (local_ns < LATEST_TIME_NS + DAY_NS)
-    return Times(
-        local_ns.astype(np.int64), offset_ns, np.asarray(clock, np.bool_), np.asarray(valid & possible)
-    )
+    return Times(local_ns.astype(np.int64), offset_ns, np.asarray(clock, np.bool_), np.asarray(valid & possible))

@@ -95,9 +95,7 @@ class Yahoo:
         whole = (cell for cell in zip(*columns, strict=True) if any(value is not None for value in cell[1:]))
         cells = _as_they_were(list(whole), chart)
         try:
-            reading = bar_rows(
-                cells if self._daily else self._on_the_grid(cells, meta), mapping, origin, symbol
-            )
+            reading = bar_rows(cells if self._daily else self._on_the_grid(cells, meta), mapping, origin, symbol)
         except SettingsError as error:
             return unusable(str(error), origin, answer.raw)
         return replace(reading, reached_ns=_reached_ns(cells, meta), busy=_busy(meta, answer.received_ns))
@@ -109,9 +107,7 @@ class Yahoo:
         at, step = cells[-1][0], self.timeframe.length // SECOND_NS
         before = [cell[0] for cell in cells[:-1] if isinstance(cell[0], int)]
         off = (at - before[-1]) % step if before else at % min(step, 1_800)
-        ends = _at(
-            meta, "currentTradingPeriod", "post" if self._settings.extended_hours else "regular", "end"
-        )
+        ends = _at(meta, "currentTradingPeriod", "post" if self._settings.extended_hours else "regular", "end")
         return cells[:-1] if off or (isinstance(ends, int) and at >= ends) else cells
 
     def _note_currency(self, symbol: str, meta: Fields[str, Any]) -> None:
@@ -151,18 +147,13 @@ def _is_number(value: Any) -> bool:
 
 def _reached_ns(cells: list[tuple[Any, ...]], meta: Fields[str, Any]) -> int:
     """The newest time in the answer: of its last row, or of the last trade."""
-    times = [
-        at for at in (cells[-1][0] if cells else 0, meta.get("regularMarketTime")) if isinstance(at, int)
-    ]
+    times = [at for at in (cells[-1][0] if cells else 0, meta.get("regularMarketTime")) if isinstance(at, int)]
     return min(max(times, default=0), LATEST_TIME_NS // SECOND_NS) * SECOND_NS
 
 
 def _busy(meta: Fields[str, Any], now_ns: int) -> bool | None:
     """Whether the venue trades, pre- and post-market included; None: the answer does not say."""
-    begin, end = (
-        _at(meta, "currentTradingPeriod", "pre", "start"),
-        _at(meta, "currentTradingPeriod", "post", "end"),
-    )
+    begin, end = (_at(meta, "currentTradingPeriod", "pre", "start"), _at(meta, "currentTradingPeriod", "post", "end"))
     if not isinstance(begin, int) or not isinstance(end, int) or begin >= end:
         return None
     return begin * SECOND_NS <= now_ns <= (end + 1_800) * SECOND_NS

@@ -39,9 +39,7 @@ class Decoded(Protocol):
     def batch(self) -> MarketBatch: ...
     @property
     def rejected(self) -> Sequence[DeadLetter]: ...
-    def dead_letter(
-        self, row: int, reason: str, timeframes: tuple[str, ...], further: str = ""
-    ) -> DeadLetter: ...
+    def dead_letter(self, row: int, reason: str, timeframes: tuple[str, ...], further: str = "") -> DeadLetter: ...
 
 
 Record = tuple[bytes | None, bytes]
@@ -90,9 +88,7 @@ class PartitionStep:
     topic: str
     wire: Wire
 
-    def __call__(
-        self, partition: int, kept: Kept | None, records: Sequence[LogRecord]
-    ) -> tuple[Kept, list[OutputRow]]:
+    def __call__(self, partition: int, kept: Kept | None, records: Sequence[LogRecord]) -> tuple[Kept, list[OutputRow]]:
         """Take the records in. They may come in any order, but a batch holds all that the log has between
         its first and its last one. `kept` is None before a partition's first batch; no records change nothing.
 
@@ -135,12 +131,8 @@ class PartitionStep:
         for after, result in stepper.steps(state, decoded.batch):
             state = after
             bars = bar_rows(state, self.config, result.closed, self.topic, partition)
-            values = indicator_rows(
-                state, self.config, result.indicated, result.values, self.topic, partition
-            )
-            alerts = [
-                told_alert_rows(state, self.config, told, self.topic, partition) for told in result.alerts
-            ]
+            values = indicator_rows(state, self.config, result.indicated, result.values, self.topic, partition)
+            alerts = [told_alert_rows(state, self.config, told, self.topic, partition) for told in result.alerts]
             for topic, rows in (("bars", bars), ("indicators", values), *(("alerts", a) for a in alerts)):
                 found += [(topic, record) for record in self.wire.encode_rows(rows)]
             letters += [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]

@@ -50,19 +50,14 @@ def engine_rows(log: DataFrame, make_step: Callable[[], PartitionStep]) -> DataF
 
 
 def _take(
-    make_step: Callable[[], PartitionStep],
-    group: tuple[Any, ...],
-    frames: Iterator[pd.DataFrame],
-    state: GroupState,
+    make_step: Callable[[], PartitionStep], group: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
 ) -> Iterator[pd.DataFrame]:
     """One partition's part of one micro-batch. It comes in pieces and in no order: the step sorts it."""
     number = int(group[0])
     records = [record for frame in frames for record in _records(frame)]
     kept, rows = make_step()(number, Kept(*state.get) if state.exists else None, records)
     state.update((kept.state, kept.next_offset, kept.rows))
-    yield pd.DataFrame(
-        [(number, row.sequence, row.topic, row.key, row.value) for row in rows], columns=_ROW_NAMES
-    )
+    yield pd.DataFrame([(number, row.sequence, row.topic, row.key, row.value) for row in rows], columns=_ROW_NAMES)
 
 
 def _records(frame: pd.DataFrame) -> Iterator[LogRecord]:

@@ -36,13 +36,7 @@ def create_app(
 ) -> ASGIApp:
     """The whole application behind its guard. `assets`: the pages; None reads the built ones. `sql`: /api/sql.
     `in_prices`: which indicators' columns are prices. `stored`: what lies behind the board. `alerts`: the newest ones, a part of the board. `routers`: those of the views."""
-    app = FastAPI(
-        title="MarketPulse",
-        version=version("marketpulse"),
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = FastAPI(title="MarketPulse", version=version("marketpulse"), openapi_url=None, docs_url=None, redoc_url=None)
     tell_problems(app)
     app.include_router(NowApi(board).router())
     app.include_router(BarsApi(board, stored, in_prices).router())

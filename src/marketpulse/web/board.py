@@ -197,9 +197,7 @@ class Board:
             self._share_rows()
             if timeframe not in self.timeframes:
                 frames = [Timeframe.parse(name) for name in [*self.timeframes, timeframe]]
-                self.timeframes = [
-                    f.name for f in sorted(frames, key=lambda f: (f.cut != Cut.TICKS, f.length))
-                ]
+                self.timeframes = [f.name for f in sorted(frames, key=lambda f: (f.cut != Cut.TICKS, f.length))]
                 self.generation += 1
         return state, series
 
@@ -260,9 +258,7 @@ class Board:
             for _, state in found:
                 self._correct(state)
             described = [
-                row
-                for name, state in found
-                if (row := described_row(name, state, self.timeframes, self.seq, since))
+                row for name, state in found if (row := described_row(name, state, self.timeframes, self.seq, since))
             ]
             return described, quote_columns([state for _, state in found])
 
@@ -275,9 +271,7 @@ class Board:
                 if state.spark_seq > since and (timeframe := state.spark_timeframe)
             }
 
-    def chart(
-        self, symbol: str, timeframe: str, since: int = -1, limit: int | None = None
-    ) -> dict[str, Any] | None:
+    def chart(self, symbol: str, timeframe: str, since: int = -1, limit: int | None = None) -> dict[str, Any] | None:
         """Rows of one chart, as `columns` names them, all or those that changed after `since`.
 
         None when the symbol or the timeframe is not known. `session` is the symbol's session so far.

@@ -65,9 +65,7 @@ def books(rows: pa.RecordBatch) -> "list[tuple[float, ...]]":
 def ties(rows: pa.RecordBatch) -> list[int]:
     """What tells tick bars with one open time apart: the place in the log of their last trade."""
     if "receipt" not in rows.schema.names:
-        raise ParameterError(
-            "rows of `bars` and `indicators` carry a receipt: read them with the schema of model.rows"
-        )
+        raise ParameterError("rows of `bars` and `indicators` carry a receipt: read them with the schema of model.rows")
     receipt = rows.column("receipt")
     offsets = receipt.field("last_offset").to_pylist()
     places = receipt.field("last_row").to_pylist()

@@ -78,11 +78,7 @@ class Figures:
         if not stats.broker_reachable and self._samples:
             last = self._samples[-1].stats
             stats = PipelineStats(
-                last.market_records,
-                last.engine_lag_records,
-                last.dead_letters,
-                last.bars,
-                broker_reachable=False,
+                last.market_records, last.engine_lag_records, last.dead_letters, last.bars, broker_reachable=False
             )
         now = self._clock.monotonic()
         self._samples.append(_Sample(now, stats))

@@ -16,8 +16,7 @@ def accepted(accept: str, offered: Mapping[str, str]) -> str | None:
 
     Equal weights: the first in the header; a wildcard takes the first that is offered."""
     wishes = sorted(
-        (-_weight(part), place, part.partition(";")[0].strip())
-        for place, part in enumerate(accept.lower().split(","))
+        (-_weight(part), place, part.partition(";")[0].strip()) for place, part in enumerate(accept.lower().split(","))
     )
     for weight, _, wanted in wishes:
         for form, media in offered.items():

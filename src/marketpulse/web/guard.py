@@ -122,9 +122,7 @@ def _same_origin(origin: str, host: str) -> bool:
     return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
 
 
-async def refuse(
-    scope: Scope, send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
-) -> None:
+async def refuse(scope: Scope, send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Answer a request, or the handshake of a WebSocket, with this."""
     kind = "http.response"
     if scope["type"] == "websocket":

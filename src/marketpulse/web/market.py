@@ -21,18 +21,7 @@ _HOUR_NS = 3_600 * 10**9
 _PREFERENCE = ("1m", "5m", "1s", "1h", "1d")  # whose returns tell the volatility, where there are enough
 FORMING = -1
 
-COLUMNS = (
-    "symbol",
-    "date",
-    "open",
-    "high",
-    "low",
-    "volume",
-    "value",
-    "trades",
-    "volatility",
-    "volatility_of",
-)
+COLUMNS = ("symbol", "date", "open", "high", "low", "volume", "value", "trades", "volatility", "volatility_of")
 
 
 class Totals(NamedTuple):
@@ -191,8 +180,7 @@ class MarketPart:
         symbols, timeframes = columns.values(rows, "symbol"), columns.values(rows, "timeframe")
         opens: list[int] = columns.values(rows, "open_time_ns")
         days = [
-            opened // DAY_NS if date is None else date
-            for opened, date in zip(opens, columns.dates(rows), strict=True)
+            opened // DAY_NS if date is None else date for opened, date in zip(opens, columns.dates(rows), strict=True)
         ]
         newest: dict[tuple[str, int], int] = {}
         longest: dict[str, int] = {}

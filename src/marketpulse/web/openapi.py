@@ -55,8 +55,7 @@ def _describe_operation(operation: dict[str, Any]) -> None:
     for status, about in described(*_EVERYWHERE).items():
         schema = {"$ref": "#/components/schemas/Problem"}
         responses.setdefault(
-            str(status),
-            {"description": about["description"], "content": {"application/json": {"schema": schema}}},
+            str(status), {"description": about["description"], "content": {"application/json": {"schema": schema}}}
         )
     for status, about in responses.items():
         if status in ("429", "503"):

@@ -36,9 +36,7 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    error: str = Field(
-        description="for people", examples=["limit: Input should be less than or equal to 10000"]
-    )
+    error: str = Field(description="for people", examples=["limit: Input should be less than or equal to 10000"])
     kind: Literal["refused", "changed", "busy", "limit", "cancelled", "away", "failed"] = Field(
         "refused", description="for programs"
     )

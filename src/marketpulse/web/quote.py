@@ -82,9 +82,7 @@ class Quote:
 
 def _begin(seen: Seen) -> Session:
     volume = seen.volume if seen.covers_session else math.nan
-    return Session(
-        seen.date, seen.open_time_ns, seen.open, seen.time_ns, seen.close, seen.high, seen.low, volume
-    )
+    return Session(seen.date, seen.open_time_ns, seen.open, seen.time_ns, seen.close, seen.high, seen.low, volume)
 
 
 def _grow(session: Session, seen: Seen) -> None:

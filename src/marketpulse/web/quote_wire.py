@@ -10,9 +10,7 @@ from marketpulse.web import columns
 from marketpulse.web.symbol_state import SymbolState
 
 
-def described_row(
-    name: str, state: SymbolState, timeframes: Sequence[str], seq: int, since: int
-) -> list[Any] | None:
+def described_row(name: str, state: SymbolState, timeframes: Sequence[str], seq: int, since: int) -> list[Any] | None:
     """[id, symbol, reference, reference_kind, simulated, venue, [timeframe, …]]; None when that is known since
     `since`. `seq` numbers what is found to have changed."""
     quote = state.quote

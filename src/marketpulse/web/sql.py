@@ -95,9 +95,7 @@ class SqlApi:
     async def named(self) -> Response:
         """The library of named queries, with their parameters."""
         try:
-            library = await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: self._open().library()
-            )
+            library = await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._open().library())
         except MarketPulseError as error:
             return _refused(error)
         return tell_fresh({"queries": list(library)})

@@ -153,7 +153,5 @@ DESCRIBED_RUNNING: dict[str, Any] = {
 }
 DESCRIBED_STOP: dict[str, Any] = {
     "responses": {200: {"model": Stopped, "description": "It is told to stop."}, **described(403, 404)},
-    "openapi_extra": {
-        "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    },
+    "openapi_extra": {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]},
 }

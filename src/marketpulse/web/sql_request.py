@@ -45,11 +45,7 @@ async def read_wish(request: Request, rows_max: int) -> Wish:
         raise ParameterError(f"there is no option {unknown[0]!r}: there are {', '.join(sorted(_OPTIONS))}")
     sql = options.get("sql", options.get("q", ""))
     named = options.get("named")
-    if (
-        not isinstance(sql, str)
-        or not isinstance(named, str | None)
-        or bool(sql.strip()) == (named is not None)
-    ):
+    if not isinstance(sql, str) or not isinstance(named, str | None) or bool(sql.strip()) == (named is not None):
         raise ParameterError(
             "give one query: /api/sql?q=SELECT…, /api/sql?named=gainers&param.days=5, or POST it (docs/sql.md)"
         )

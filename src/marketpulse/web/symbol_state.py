@@ -38,9 +38,7 @@ class SymbolState:
         self.series: dict[str, Series] = {}
         self.quote = Quote()
         self.book: Sequence[float] = NO_BOOK  # bid, bid_size, ask, ask_size
-        self.revised_to_ns: int | None = (
-            None  # close time of revised bars that the quote has not followed yet
-        )
+        self.revised_to_ns: int | None = None  # close time of revised bars that the quote has not followed yet
         self.seq = 0
         self.spark_seq = 0
         self.spark_time_ns = 0

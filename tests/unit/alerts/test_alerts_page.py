@@ -66,10 +66,7 @@ def test_every_field_stands_there_with_its_default() -> None:
         if field.default is MISSING:
             assert stated[field.name] == "required"
         else:
-            assert json.loads(stated[field.name].strip("`")) in (
-                field.default,
-                list(_sequence(field.default)),
-            )
+            assert json.loads(stated[field.name].strip("`")) in (field.default, list(_sequence(field.default)))
     assert all(f"`{severity}`" in PAGE for severity in SEVERITIES)
 
 
@@ -136,10 +133,7 @@ def test_an_expression_is_what_the_page_says(expression: str, numbers: str, stat
     (text,) = code(expression)
     close = closes(numbers)
     closed = minutes(close=close, trade_count=[0.0] * (len(close) - 1) + [1.0])
-    rules = [
-        Rule("true", f"({text}) and trade_count == 1"),
-        Rule("false", f"not ({text}) and trade_count == 1"),
-    ]
+    rules = [Rule("true", f"({text}) and trade_count == 1"), Rule("false", f"not ({text}) and trade_count == 1")]
     found = [name for _, name, _ in events_of(rules, closed)]
     assert found == ([] if stated == "unknown" else [stated])
 

@@ -74,9 +74,7 @@ def truth(expression: str, **columns: Sequence[float]) -> bool | None:
         ("change_pct(close, 2) == 100", [7, 8, 1, 16], True),
     ],
 )
-def test_an_operator_gives_what_a_hand_gives(
-    expression: str, numbers: list[float], expected: bool | None
-) -> None:
+def test_an_operator_gives_what_a_hand_gives(expression: str, numbers: list[float], expected: bool | None) -> None:
     assert truth(expression, close=numbers) is expected
 
 
@@ -146,9 +144,7 @@ def test_a_crossing_is_from_the_other_side_or_equal_to_strictly_beyond(
         ("low * -1e308 - 1e308 < 1", None),
     ],
 )
-def test_what_is_not_known_stays_unknown_unless_it_does_not_matter(
-    expression: str, expected: bool | None
-) -> None:
+def test_what_is_not_known_stays_unknown_unless_it_does_not_matter(expression: str, expected: bool | None) -> None:
     """The only row has no close, and 1 as its low."""
     assert truth(expression, close=[NULL], low=[1.0]) is expected
 
@@ -264,9 +260,7 @@ def test_more_events_than_one_output_holds_all_leave() -> None:
     closes = [float(i % 2) for i in range(5_000)]
     rules = [Rule(f"r{k}", f"close > {k / 10}") for k in range(7)]
     found = events_of(rules, minutes(close=closes))
-    assert found == [
-        (i + 1, f"r{k}", "raised" if i % 2 else "cleared") for i in range(1, 5_000) for k in range(7)
-    ]
+    assert found == [(i + 1, f"r{k}", "raised" if i % 2 else "cleared") for i in range(1, 5_000) for k in range(7)]
 
 
 def test_no_rows_and_no_rules_give_no_events() -> None:

@@ -13,10 +13,7 @@ NULL = float("nan")
 def life(closes: list[float], **fields: Any) -> list[str]:
     """`+` where the alert is raised, `-` where it is cleared, `.` elsewhere: by minute."""
     rule = Rule(**{"name": "r", "expression": "close > 10", **fields})
-    marks = {
-        minute: "+" if state == "raised" else "-"
-        for minute, _, state in events_of(rule, minutes(close=closes))
-    }
+    marks = {minute: "+" if state == "raised" else "-" for minute, _, state in events_of(rule, minutes(close=closes))}
     return [marks.get(i + 1.0, ".") for i in range(len(closes))]
 
 
@@ -110,7 +107,6 @@ def test_a_crossing_is_raised_on_its_row_and_cleared_on_the_next() -> None:
 def test_tick_bars_whose_time_goes_back_still_raise() -> None:
     rule = Rule("r", "close > 10", timeframe="100t")
     closed = [
-        Closed(minute, {"close": close}, "100t", together=False)
-        for minute, close in ((5, 11), (4, 9), (3, 11), (3, 9))
+        Closed(minute, {"close": close}, "100t", together=False) for minute, close in ((5, 11), (4, 9), (3, 11), (3, 9))
     ]
     assert [state for _, _, state in events_of(rule, closed)] == ["raised", "cleared", "raised", "cleared"]

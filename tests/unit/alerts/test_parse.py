@@ -8,9 +8,7 @@ from marketpulse.alerts.tree import Column, Node, Number
 from marketpulse.errors import ParameterError
 
 NO_FUNCTION = "there is no function '{}', only abs, min, max, prev, change_pct"
-TICKS_ALONE = (
-    "bars cut by a number of trades follow the log, not time: a rule that reads them reads no others"
-)
+TICKS_ALONE = "bars cut by a number of trades follow the log, not time: a rule that reads them reads no others"
 
 
 def read(text: str, timeframe: str = "1m") -> Node:
@@ -50,10 +48,7 @@ def written_out(node: Node) -> str:
         ("NOT (close > 1 AND not low > 3)", "not(((close > 1) and not((low > 3))))"),
         ("close > 1 or low > 2 or high > 3", "(((close > 1) or (low > 2)) or (high > 3))"),
         ("close crosses_above sma_20 * 2", "(close crosses_above (sma_20 * 2))"),
-        (
-            "rsi_14 < 30 and close crosses_below sma_20@1h",
-            "((rsi_14 < 30) and (close crosses_below sma_20@1h))",
-        ),
+        ("rsi_14 < 30 and close crosses_below sma_20@1h", "((rsi_14 < 30) and (close crosses_below sma_20@1h))"),
         ("rsi_14 @ 5m < 30", "(rsi_14@5m < 30)"),
         ("rsi_14@1m < 30", "(rsi_14 < 30)"),
         ("change_pct(close, 5) > 2", "(change_pct(close, 5) > 2)"),

@@ -61,9 +61,7 @@ def test_rules_run_and_feed_by_timeframe() -> None:
         ],
     )
     program = rules.program
-    places = [
-        program.run[a:b].tolist() for a, b in zip(program.run_start[:-1], program.run_start[1:], strict=True)
-    ]
+    places = [program.run[a:b].tolist() for a, b in zip(program.run_start[:-1], program.run_start[1:], strict=True)]
     assert places == [[], [1, 2], [], [0]]
     feeds = [
         program.feeds[a:b]["rule"].tolist()

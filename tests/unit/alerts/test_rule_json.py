@@ -7,13 +7,7 @@ import pytest
 
 from alert_rows import INPUTS
 from marketpulse.alerts.rule import Rule
-from marketpulse.alerts.rule_json import (
-    change_from_json,
-    rule_from_json,
-    rule_to_json,
-    rules_from_json,
-    rules_to_json,
-)
+from marketpulse.alerts.rule_json import change_from_json, rule_from_json, rule_to_json, rules_from_json, rules_to_json
 from marketpulse.alerts.rule_set import rule_set
 from marketpulse.errors import ParameterError
 

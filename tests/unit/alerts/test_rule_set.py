@@ -69,10 +69,7 @@ def test_a_rule_that_is_not_there_is_not_found() -> None:
         (Rule("r", "close > x"), "rule 'r': unknown column 'x'"),
         (Rule("r", "close > 1", clear="close <"), "rule 'r', clear: expected a column"),
         (Rule("r", "close > 1", message="{clsoe}"), "rule 'r', message: unknown name 'clsoe'"),
-        (
-            Rule("r", "close > 1", timeframe="2m"),
-            "rule 'r': unknown timeframe '2m': there is 100t, 1m, 5m, 1h",
-        ),
+        (Rule("r", "close > 1", timeframe="2m"), "rule 'r': unknown timeframe '2m': there is 100t, 1m, 5m, 1h"),
     ],
 )
 def test_a_rule_that_cannot_be_read_is_refused_by_name(rule: Rule, message: str) -> None:

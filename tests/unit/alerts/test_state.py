@@ -9,14 +9,7 @@ from marketpulse.alerts.events import RAISED
 from marketpulse.alerts.life import LIFE, NEVER
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_set import RuleSet, rule_set
-from marketpulse.alerts.state import (
-    AlertState,
-    change_rules,
-    learn_symbols,
-    new_state,
-    raised_alerts,
-    return_to,
-)
+from marketpulse.alerts.state import AlertState, change_rules, learn_symbols, new_state, raised_alerts, return_to
 from marketpulse.errors import ParameterError
 
 RISEN = Rule("risen", "prev(close) < close")
@@ -100,9 +93,7 @@ def test_a_new_rule_hears_of_other_timeframes_from_then_on_only() -> None:
     state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
     closed = [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]
     assert run(state, rules, closed) == []
-    assert run(state, rules, [Closed(120, {"close": 1}), Closed(120, {"close": 1}, "1h")]) == [
-        (120, "r", "raised")
-    ]
+    assert run(state, rules, [Closed(120, {"close": 1}), Closed(120, {"close": 1}, "1h")]) == [(120, "r", "raised")]
 
 
 def test_a_new_rule_on_tick_bars_begins_with_the_next_one_whatever_its_time() -> None:

@@ -42,10 +42,7 @@ def test_a_dividend_that_was_not_adjusted_for_is_named_by_its_line(tmp_path: Pat
     left_out = 1 - frame["dividend"][at] / frame["close"][at - 1]
     place = pl.int_range(pl.len())
     bad = frame.with_columns(
-        pl.when(place < at)
-        .then(pl.col("Adj Close") / left_out)
-        .otherwise(pl.col("Adj Close"))
-        .alias("Adj Close")
+        pl.when(place < at).then(pl.col("Adj Close") / left_out).otherwise(pl.col("Adj Close")).alias("Adj Close")
     )
     assert steps(bad, tmp_path) == [(at + 2, 1.0)]
 
@@ -78,9 +75,7 @@ def test_the_row_of_a_week_may_hold_the_payment_of_the_next_one(tmp_path: Path) 
 
 def test_adjusted_closes_that_leap_where_closes_do_not_are_found_in_weeks_too(tmp_path: Path) -> None:
     frame = weekly(1)
-    early = frame.with_columns(
-        frame[name].scatter(19, frame[name][19] * 0.8) for name in ("close", "Adj Close")
-    )
+    early = frame.with_columns(frame[name].scatter(19, frame[name][19] * 0.8) for name in ("close", "Adj Close"))
     assert 22 in [line for line, _ in steps(early, tmp_path)]
 
 
@@ -90,7 +85,5 @@ def test_a_payment_above_the_price_and_adjusted_closes_near_nothing_are_read(tmp
     absurd = frame.with_columns(dividend=frame["dividend"].scatter(at, 1e6))
     assert [line for line, _ in steps(absurd, tmp_path)] == [at + 2]
     place = pl.int_range(pl.len())
-    tiny = frame.with_columns(
-        pl.when(place < at).then(1e-310).otherwise(pl.col("Adj Close")).alias("Adj Close")
-    )
+    tiny = frame.with_columns(pl.when(place < at).then(1e-310).otherwise(pl.col("Adj Close")).alias("Adj Close"))
     assert at + 2 not in [line for line, _ in steps(tiny, tmp_path)], "far below what they are rounded to"

@@ -8,9 +8,7 @@ from marketpulse.app.alert_language import check_fields, computable, language, s
 from marketpulse.app.engine_config import engine_config
 from marketpulse.settings import Settings
 
-CONFIG = engine_config(
-    Settings(engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14),sma(20),vwap"}).engine
-)
+CONFIG = engine_config(Settings(engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14),sma(20),vwap"}).engine)
 
 
 def faults(**fields: Any) -> list[tuple[str, int | None]]:
@@ -49,10 +47,7 @@ def test_a_fault_says_what_to_do_and_not_which_rule_it_made_up_for_the_check() -
 
 
 def test_what_is_missing_is_said() -> None:
-    assert [f["message"] for f in check_fields({}, CONFIG)["faults"]] == [
-        "name is missing",
-        "expression is missing",
-    ]
+    assert [f["message"] for f in check_fields({}, CONFIG)["faults"]] == ["name is missing", "expression is missing"]
 
 
 def test_only_the_whole_rule_remembers_too_much() -> None:
@@ -63,9 +58,7 @@ def test_only_the_whole_rule_remembers_too_much() -> None:
 
 
 def test_it_says_what_is_read_and_on_which_timeframe() -> None:
-    found = check_fields(
-        {"name": "x", "expression": "rsi_14@1m < 30 and close > 1", "clear": "close < 1"}, CONFIG
-    )
+    found = check_fields({"name": "x", "expression": "rsi_14@1m < 30 and close > 1", "clear": "close < 1"}, CONFIG)
     assert (found["reads"], found["timeframe"]) == (["rsi_14@1m", "close"], "1s")
 
 

@@ -36,10 +36,7 @@ def settings_of(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        (
-            {"expression": "rsi_15 < 30"},
-            "unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^",
-        ),
+        ({"expression": "rsi_15 < 30"}, "unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
         ({"expression": "close >"}, "\n  close >\n         ^"),
         ({"expression": "close > 1", "timeframe": "7m"}, "unknown timeframe '7m': there is 1s, 1m"),
         ({"expression": "close > 1", "severity": "loud"}, "severity must be one of info, warning, critical"),
@@ -47,9 +44,7 @@ def settings_of(tmp_path: Path) -> Settings:
         ({}, "expression is missing"),
     ],
 )
-def test_a_rule_with_a_fault_is_refused_without_a_broker(
-    tmp_path: Path, fields: dict[str, str], said: str
-) -> None:
+def test_a_rule_with_a_fault_is_refused_without_a_broker(tmp_path: Path, fields: dict[str, str], said: str) -> None:
     with pytest.raises(ParameterError) as refused:
         put_rule(settings_of(tmp_path), {"name": "mine", **fields})
     assert said in str(refused.value)

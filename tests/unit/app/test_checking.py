@@ -35,8 +35,7 @@ def _day(suspect: Suspect) -> str:
 def scaled(frame: pl.DataFrame, first: int, last: int, factor: float) -> pl.DataFrame:
     place = pl.int_range(pl.len())
     return frame.with_columns(
-        pl.when((place >= first) & (place < last)).then(pl.col(n) * factor).otherwise(pl.col(n))
-        for n in PRICES
+        pl.when((place >= first) & (place < last)).then(pl.col(n) * factor).otherwise(pl.col(n)) for n in PRICES
     )
 
 
@@ -83,9 +82,7 @@ def test_what_could_not_be_a_bar_is_named_with_its_reason(tmp_path: Path) -> Non
 def test_a_rounding_is_told_but_is_no_fault(tmp_path: Path) -> None:
     frame = days()
     short = frame["close"][300] * (1 - 1e-9)
-    rounded = frame.with_columns(
-        high=frame["high"].scatter(300, short), open=frame["open"].scatter(300, short)
-    )
+    rounded = frame.with_columns(high=frame["high"].scatter(300, short), open=frame["open"].scatter(300, short))
     rounded = rounded.with_columns(low=pl.min_horizontal("low", "open"))
     report = checked(rounded, tmp_path)
     assert [(s.rule, s.severity) for s in report.suspects] == [("rounding", "count")]
@@ -126,9 +123,7 @@ def test_closes_from_elsewhere_than_highs_and_lows_are_the_way_of_some_feeds(tmp
 
 def test_a_close_in_another_unit_is_found_although_it_is_above_its_high(tmp_path: Path) -> None:
     frame = days()
-    report = checked(
-        frame.with_columns(close=frame["close"].scatter(300, frame["close"][300] * 100)), tmp_path
-    )
+    report = checked(frame.with_columns(close=frame["close"].scatter(300, frame["close"][300] * 100)), tmp_path)
     assert "price_unit" in {s.rule for s in report.suspects}
 
 
@@ -157,9 +152,7 @@ def test_a_day_that_is_told_twice_is_found(tmp_path: Path) -> None:
 
 def test_a_dividend_of_half_the_price_is_found(tmp_path: Path) -> None:
     frame = days()
-    paid = frame.with_columns(
-        dividend=frame["dividend"].cast(pl.Float64).scatter(300, frame["close"][299] / 2)
-    )
+    paid = frame.with_columns(dividend=frame["dividend"].cast(pl.Float64).scatter(300, frame["close"][299] / 2))
     assert rules(checked(paid, tmp_path)) == [(frame["date"][300], "dividend")]
 
 
@@ -180,10 +173,7 @@ def test_weeks_are_taken_as_they_come(tmp_path: Path) -> None:
     weekly = days()[::5]
     weeks = weekly.with_columns(
         date=pl.date_range(
-            pl.date(2012, 1, 2),
-            interval="1w",
-            end=pl.date(2012, 1, 2) + pl.duration(weeks=len(weekly) - 1),
-            eager=True,
+            pl.date(2012, 1, 2), interval="1w", end=pl.date(2012, 1, 2) + pl.duration(weeks=len(weekly) - 1), eager=True
         )
     )
     weeks = weeks.drop("venue", "dividend", "split")

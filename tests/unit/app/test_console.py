@@ -20,13 +20,7 @@ def test_the_status_line_reads_as_a_person_would_say_it() -> None:
 
 
 def test_latencies_are_written_in_the_unit_that_reads_well() -> None:
-    assert [latency(ms) for ms in (0.04, 9.96, 12.4, 999, 2_449)] == [
-        "0.0 ms",
-        "10.0 ms",
-        "12 ms",
-        "999 ms",
-        "2.4 s",
-    ]
+    assert [latency(ms) for ms in (0.04, 9.96, 12.4, 999, 2_449)] == ["0.0 ms", "10.0 ms", "12 ms", "999 ms", "2.4 s"]
 
 
 def test_what_is_in_trouble_comes_first() -> None:
@@ -48,14 +42,7 @@ def test_the_first_screen_says_what_runs_where_and_how_to_stop() -> None:
     screen.starting(["broker", "serve"])
     screen.opened(OPENING)
     text = out.getvalue()
-    for wanted in (
-        "http://127.0.0.1:8080/",
-        "127.0.0.1:9092",
-        "market, bars",
-        "/data/logs",
-        "Ctrl-C",
-        "bundled",
-    ):
+    for wanted in ("http://127.0.0.1:8080/", "127.0.0.1:9092", "market, bars", "/data/logs", "Ctrl-C", "bundled"):
         assert wanted in text
 
 

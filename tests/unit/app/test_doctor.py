@@ -120,9 +120,7 @@ def test_what_a_dead_process_left_behind_is_not_taken_for_a_running_one(home: Pa
     settings = settings_of(home)
     run = settings.data_dir / "run"
     run.mkdir(parents=True)
-    (run / "serve.json").write_text(
-        json.dumps({"pid": 2**22 + 1, "url": "http://nowhere", "metrics_port": 1})
-    )
+    (run / "serve.json").write_text(json.dumps({"pid": 2**22 + 1, "url": "http://nowhere", "metrics_port": 1}))
     assert doctor.run_facts(settings, "serve") == {}
     assert doctor.processes(settings) == Finding("processes", Level.OK, "none runs now")
 
@@ -148,11 +146,7 @@ def test_a_process_that_is_not_ready_is_named_with_its_reason(home: Path) -> Non
 
 def test_findings_are_written_for_people_and_for_programs() -> None:
     findings = [Finding("disk", Level.OK, "9 GB free"), Finding("Java", Level.FAIL, "none", "install one")]
-    assert list(doctor.lines(findings)) == [
-        "OK    disk  9 GB free",
-        "FAIL  Java  none",
-        "            -> install one",
-    ]
+    assert list(doctor.lines(findings)) == ["OK    disk  9 GB free", "FAIL  Java  none", "            -> install one"]
     assert json.loads(doctor.as_json(findings))[1] == {
         "check": "Java", "level": "FAIL", "found": "none", "advice": "install one",
     }  # fmt: skip

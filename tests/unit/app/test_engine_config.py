@@ -21,9 +21,7 @@ def spans(settings: EngineSettings) -> list[tuple[str, str, str]]:
     """Bars of prints at 08:00, 09:30, 15:00 and 18:00 New York time on the half-day 2025-12-24."""
     engine = Engine(engine_config(settings))
     times = [seconds(f"2025-12-24 {utc}") for utc in ("13:00", "14:30", "20:00", "23:00")]
-    bars = engine.feed(
-        *[trade("A", t, 1, 1, venue="XNYS") for t in times], heartbeat(seconds("2025-12-26 12:00"))
-    )
+    bars = engine.feed(*[trade("A", t, 1, 1, venue="XNYS") for t in times], heartbeat(seconds("2025-12-26 12:00")))
     return [
         (bar["timeframe"], *(f"{datetime.fromtimestamp(bar[at] / 1e9, UTC):%H:%M}" for at in ("open_time_ns", "close_time_ns")))
         for bar in bars

@@ -19,9 +19,7 @@ def hours_on(table: SessionTable, date: str) -> tuple[str, str] | None:
     if day not in table.date.tolist():
         return None
     at = table.date.tolist().index(day)
-    minutes = [
-        int(t - day * 86_400_000_000_000) // 60_000_000_000 for t in (table.open_ns[at], table.close_ns[at])
-    ]
+    minutes = [int(t - day * 86_400_000_000_000) // 60_000_000_000 for t in (table.open_ns[at], table.close_ns[at])]
     return f"{minutes[0] // 60:02d}:{minutes[0] % 60:02d}", f"{minutes[1] // 60:02d}:{minutes[1] % 60:02d}"
 
 

@@ -21,9 +21,7 @@ WORKS = (
 
 def told_to_stop(script: str, home: Path, number: int) -> tuple[int, str, float]:
     """(exit code, what else it printed, seconds to its end) of a process that was told to stop once it was there."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HEAD + script, str(home)], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HEAD + script, str(home)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "there\n"
     began = time.monotonic()
@@ -51,11 +49,7 @@ def test_a_stop_that_came_before_preparations_ends_them_too(tmp_path: Path) -> N
         "    with ending_at_once(life, 'compiling'):\n        print('began')\n        time.sleep(60)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + script, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+        [sys.executable, "-c", HEAD + script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -13,9 +13,7 @@ def test_a_second_supervisor_over_the_same_directory_is_refused_and_told_who_hol
         "import pathlib, sys, time\nfrom marketpulse.app.lock import only_one\n"
         "with only_one(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
+    holder = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -44,12 +44,7 @@ def until(condition: Callable[[], object], within_s: float = 30) -> None:
 
 
 def spawn(nursery: Nursery, log: Path, pipe: int, *arguments: str, **environment: str) -> ForkedChild:
-    variables = {
-        **os.environ,
-        "MARKETPULSE_DATA_DIR": str(log.parent),
-        **parent.variable(pipe, 0),
-        **environment,
-    }
+    variables = {**os.environ, "MARKETPULSE_DATA_DIR": str(log.parent), **parent.variable(pipe, 0), **environment}
     with log.open("ab") as output:
         child = nursery.spawn(arguments, variables, output.fileno(), pipe)
     assert child is not None
@@ -86,9 +81,7 @@ def test_a_forked_child_looks_and_stops_like_one_that_was_started(
     assert child.wait() in (0, -signal.SIGTERM)
 
 
-def test_a_light_child_is_born_before_the_nursery_has_everything(
-    pipe: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a_light_child_is_born_before_the_nursery_has_everything(pipe: tuple[int, int], tmp_path: Path) -> None:
     nursery = Nursery.open()
     assert nursery is not None
     until(lambda: nursery.settled(light=True), 120)
@@ -108,9 +101,7 @@ def test_a_killed_child_is_reported_as_killed(opened: Nursery, pipe: tuple[int, 
     assert child.wait() == -signal.SIGKILL
 
 
-def test_a_forked_child_notices_the_supervisors_end(
-    opened: Nursery, pipe: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a_forked_child_notices_the_supervisors_end(opened: Nursery, pipe: tuple[int, int], tmp_path: Path) -> None:
     child = waiting(opened, tmp_path / "log", pipe[0])
     os.close(pipe[1])
     until(lambda: child.poll() is not None)

@@ -7,9 +7,7 @@ from marketpulse.app.partition import OwnedPartition
 from marketpulse.engine.state import new_state
 
 
-@pytest.mark.parametrize(
-    ("records", "rows"), [(3, 30_000), (30_000, 29_000)], ids=["frames", "refused records"]
-)
+@pytest.mark.parametrize(("records", "rows"), [(3, 30_000), (30_000, 29_000)], ids=["frames", "refused records"])
 def test_a_frame_counts_as_its_rows_and_a_refused_record_as_one(records: int, rows: int) -> None:
     owned = OwnedPartition(0, new_state(config_of(("1m",))), 0, 0, None)
     owned.take_in(7, records, rows)

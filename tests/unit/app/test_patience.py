@@ -39,9 +39,7 @@ def test_a_supervised_process_waits_until_the_broker_announces_itself(
     assert not waiting.is_alive()
 
 
-def test_waiting_ends_when_the_process_shall_stop(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_ends_when_the_process_shall_stop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "1")
     life = a_life(settings)
     life.stop.set()

@@ -190,9 +190,7 @@ def test_a_source_whose_key_is_wrong_is_left_out_and_the_others_go_on(
     assert (tree.child("vendor").state, tree.child("vendor").restarts) == (State.LEFT, 0)
     assert not supervisor.refused()
     (said,) = [event for event in tree.events if event.child == "vendor"]
-    assert said == Event(
-        "vendor", "is left out until you start again", bad=True, details=["the key is wrong"]
-    )
+    assert said == Event("vendor", "is left out until you start again", bad=True, details=["the key is wrong"])
     assert exit_code(supervisor) == FAILED
     assert supervisor.stop()
     assert tree.child("vendor").state == State.LEFT, "after the stop too"
@@ -248,9 +246,7 @@ def test_after_a_stop_everything_can_be_started_again_but_what_had_finished(tree
     assert [event.child for event in tree.events].count("replay") == 1
 
 
-def test_a_child_that_does_not_stop_is_killed_and_that_is_said(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_that_does_not_stop_is_killed_and_that_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module.STOP_WITHIN_S, Stage.ENGINE, 0.2)
     tree.add("engine", DEAF)
     supervisor = tree.start()

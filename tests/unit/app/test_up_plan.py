@@ -65,9 +65,7 @@ def test_sources_that_stand_in_for_each_other_are_selected_from(tmp_path: Path) 
         plan(wrong, UpOptions())
 
 
-def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check(
-    tmp_path: Path,
-) -> None:
+def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check(tmp_path: Path) -> None:
     (check,) = [s for s in plan(settings_of(tmp_path), UpOptions()) if s.name == "verify"]
     assert check.patient
     assert check.command[-2:] == ["verify", "--follow"]
@@ -78,9 +76,7 @@ def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_
 def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
     specs = plan(settings_of(tmp_path), UpOptions(sources=("other",)))
     assert names(specs, Stage.SOURCE) == ["produce-other"]
-    assert [spec.command[-3:] for spec in specs if spec.stage == Stage.SOURCE] == [
-        ["produce", "named", "other"]
-    ]
+    assert [spec.command[-3:] for spec in specs if spec.stage == Stage.SOURCE] == [["produce", "named", "other"]]
     with pytest.raises(ParameterError, match="no source 'third': the configuration has mine, other"):
         plan(settings_of(tmp_path), UpOptions(sources=("third",)))
 
@@ -117,9 +113,7 @@ def test_the_default_page_port_makes_way_and_an_asked_one_is_refused(tmp_path: P
     assert page_port(settings_of(tmp_path), 0) > 0
 
 
-def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check(
-    tmp_path: Path,
-) -> None:
+def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check(tmp_path: Path) -> None:
     check_engine(settings_of(tmp_path))
     check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
     with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
@@ -139,11 +133,4 @@ def test_live_pairs_are_fed_in_instead_of_the_configured_sources(tmp_path: Path)
     options = UpOptions(live=("BTC-USD,ETH-USD", "BTCUSDT"), record=Path("kept"))
     sources = [s for s in plan(settings_of(tmp_path), options) if s.stage == Stage.SOURCE]
     assert [s.name for s in sources] == ["produce-coinbase", "produce-binance"]
-    assert sources[0].command[-6:] == [
-        "produce",
-        "live",
-        "coinbase:BTC-USD",
-        "coinbase:ETH-USD",
-        "--record",
-        "kept",
-    ]
+    assert sources[0].command[-6:] == ["produce", "live", "coinbase:BTC-USD", "coinbase:ETH-USD", "--record", "kept"]

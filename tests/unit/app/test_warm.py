@@ -11,9 +11,7 @@ from marketpulse.compiled import has_kernels
 
 def python(script: str, **environment: str) -> str:
     variables = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | environment
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -36,7 +34,9 @@ def test_loading_compiles_nothing(tmp_path: Path) -> None:
 
 
 def test_kernels_that_were_not_compiled_for_good_do_not_count(tmp_path: Path) -> None:
-    script = "from marketpulse.compiled import has_kernels, note_kernels\nnote_kernels('kafka')\nprint(has_kernels('kafka'))"
+    script = (
+        "from marketpulse.compiled import has_kernels, note_kernels\nnote_kernels('kafka')\nprint(has_kernels('kafka'))"
+    )
     assert python(script, MARKETPULSE_CACHE_DIR=str(tmp_path), NUMBA_DISABLE_JIT="1") == "False"
 
 

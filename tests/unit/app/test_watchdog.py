@@ -19,9 +19,7 @@ print("came to its end")
 
 def run(turns: int, then: str) -> "subprocess.CompletedProcess[str]":
     program = PROGRAM.format(turns=turns, then=then)
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_process_that_hangs_ends_and_says_where_it_stood() -> None:

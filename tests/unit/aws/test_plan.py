@@ -15,19 +15,11 @@ INDICATORS = ("sma_20", "rsi_14")
 TABLES = ("alerts", "bars", "dead_letters", "events", "indicators", "quotes", "trades")
 
 
-QUERIES = (
-    Query("gainers", "The largest gains", "SELECT 1"),
-    Query("losers", "The largest losses", "SELECT 2"),
-)
+QUERIES = (Query("gainers", "The largest gains", "SELECT 1"), Query("losers", "The largest losses", "SELECT 2"))
 
 
 def settings(**aws: Any) -> Settings:
-    archive = {
-        "enabled": True,
-        "format": "parquet",
-        "layout": "symbol/date",
-        "url": "s3://desk/market/archive",
-    }
+    archive = {"enabled": True, "format": "parquet", "layout": "symbol/date", "url": "s3://desk/market/archive"}
     return Settings(sinks={"archive": archive}, aws={"crawler_role": "crawls", "tags": {"desk": "7"}, **aws})
 
 
@@ -76,10 +68,7 @@ def test_what_was_applied_stands_there_and_nothing_is_left_to_do(aws_account: Aw
     assert indicators["StorageDescriptor"]["Location"] == "s3://desk/market/archive/table=indicators/"
     crawler = glue.get_crawler(Name="marketpulse")["Crawler"]
     assert crawler["Targets"]["CatalogTargets"] == [
-        {
-            "DatabaseName": "marketpulse",
-            "Tables": [t.name for t in wanted(settings()) if t.kind == "glue table"],
-        }
+        {"DatabaseName": "marketpulse", "Tables": [t.name for t in wanted(settings()) if t.kind == "glue table"]}
     ]
     assert crawler["SchemaChangePolicy"]["DeleteBehavior"] == "LOG"  # else AWS refuses such targets
     group = athena.get_work_group(WorkGroup="marketpulse")["WorkGroup"]["Configuration"]
@@ -111,8 +100,7 @@ def test_a_new_indicator_is_a_new_column_and_what_a_crawler_noted_stays(aws_acco
     table = glue.get_table(DatabaseName="marketpulse", Name="indicators")["Table"]
     noted = {key: table[key] for key in ("Name", "PartitionKeys", "StorageDescriptor", "TableType")}
     glue.update_table(
-        DatabaseName="marketpulse",
-        TableInput={**noted, "Parameters": {**table["Parameters"], "recordCount": "12"}},
+        DatabaseName="marketpulse", TableInput={**noted, "Parameters": {**table["Parameters"], "recordCount": "12"}}
     )
     assert changing(opened(settings()).plan(wanted(settings()))) == []
     more = wanted_objects(settings(), (*INDICATORS, "ema_12"), QUERIES)
@@ -186,8 +174,7 @@ def test_a_database_with_tables_of_others_stays(aws_account: AwsAccount) -> None
 
 
 def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_apply_goes_on(
-    aws_account: AwsAccount,
-    monkeypatch: pytest.MonkeyPatch,
+    aws_account: AwsAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws = opened(settings())
     doing = aws.do(aws.plan(wanted(settings())))
@@ -207,10 +194,7 @@ def _gone(wanted: Wanted) -> None:
     raise EndpointConnectionError(endpoint_url="https://glue.eu-central-1.amazonaws.com")
 
 
-def test_no_login_says_where_one_is_looked_for(
-    aws_account: AwsAccount,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_no_login_says_where_one_is_looked_for(aws_account: AwsAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(Fatal, match=r"no AWS login .*AWS_ACCESS_KEY_ID"):

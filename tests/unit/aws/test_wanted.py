@@ -80,9 +80,7 @@ def test_a_url_without_a_bucket_is_refused() -> None:
 
 
 def test_what_is_billed_names_limits_and_no_price() -> None:
-    settings = Settings(
-        sinks={"archive": ON_S3}, aws={"crawler_role": "r", "crawler_schedule": "cron(0 1 * * ? *)"}
-    )
+    settings = Settings(sinks={"archive": ON_S3}, aws={"crawler_role": "r", "crawler_schedule": "cron(0 1 * * ? *)"})
     said = "\n".join(cost_drivers(wanted_objects(settings, (), ())))
     assert "at most 10,737,418,240 a query" in said
     assert "cron(0 1 * * ? *)" in said

@@ -30,9 +30,7 @@ def test_a_trade_is_due_by_the_schedule_alone(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 2])
-def test_a_bar_counts_from_the_first_trade_of_its_partition_that_is_late_enough(
-    bench: Any, partitions: int
-) -> None:
+def test_a_bar_counts_from_the_first_trade_of_its_partition_that_is_late_enough(bench: Any, partitions: int) -> None:
     schedule = bench.Schedule(start_ns=0, rate=4, count=20, symbols=9)  # the last trade is due at 4.75 s
     settings = Settings(kafka={"partitions": partitions}, engine={"lateness_ms": 2_000})
     here = schedule.partitions(partitions)

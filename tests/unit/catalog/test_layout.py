@@ -29,9 +29,7 @@ def test_every_table_has_the_contracts_columns_an_id_for_each_and_times(table: s
     ids = list(schema._lazy_id_to_name)
     assert len(ids) == len(set(ids))
     assert not any(field.required for field in schema.fields)
-    assert [schema.find_column_name(f.source_id) for f in sort_order(table, schema).fields] == list(
-        SORTED_BY[table]
-    )
+    assert [schema.find_column_name(f.source_id) for f in sort_order(table, schema).fields] == list(SORTED_BY[table])
     time = EVENT_TIME_COLUMN[table]
     parts = [schema.find_column_name(f.source_id) for f in partition_spec(table, schema).fields]
     assert parts == ([] if time is None else [time.removesuffix("_ns")])
@@ -44,9 +42,7 @@ def test_indicators_are_columns_beyond_the_tables_own() -> None:
 
 
 def test_times_are_those_of_the_exact_columns_to_the_microsecond() -> None:
-    rows = pa.table(
-        {"symbol": ["A", "B"], "event_time_ns": pa.array([1_714_521_600_000_001_999, None], pa.int64())}
-    )
+    rows = pa.table({"symbol": ["A", "B"], "event_time_ns": pa.array([1_714_521_600_000_001_999, None], pa.int64())})
     timed = with_times("trades", rows)
     assert timed["event_time"].to_pylist() == [datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC), None]
     assert without_times("trades", timed).equals(rows)

@@ -30,11 +30,7 @@ def test_moving_some_partitions_leaves_those_of_others() -> None:
 def test_a_table_without_rows_stands_where_the_others_say_that_all_is_held() -> None:
     key = ("market", 0)
     told = positions(
-        {
-            "trades": Offsets({key: 50}, {key: 48}),
-            "quotes": Offsets({key: 20}),
-            "bars": Offsets({("bars", 0): 3}),
-        }
+        {"trades": Offsets({key: 50}, {key: 48}), "quotes": Offsets({key: 20}), "bars": Offsets({("bars", 0): 3})}
     )
     assert told[key] == {"trades": 50, "quotes": 48, "events": 48}
     assert told["bars", 0] == {"bars": 3}

@@ -35,9 +35,7 @@ def test_it_is_a_compose_file_by_the_specifications_schema(compose: dict[str, An
     jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(compose)
 
 
-def test_every_image_has_a_version_and_every_port_is_published_on_loopback_only(
-    compose: dict[str, Any],
-) -> None:
+def test_every_image_has_a_version_and_every_port_is_published_on_loopback_only(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert all(port.startswith("127.0.0.1:") for port in ports)
     published = [port.split(":")[1] for port in ports]
@@ -55,18 +53,14 @@ def test_what_a_service_waits_for_can_be_healthy_and_what_it_mounts_is_there(com
             assert "healthcheck" in services[other], other
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert (DEPLOY / source).exists() if source.startswith(".") else source in compose["volumes"], (
-                volume
-            )
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in compose["volumes"], volume
 
 
 def test_passwords_come_from_a_file_of_ones_own_and_none_stands_here(compose: dict[str, Any]) -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     asked = set(re.findall(r"\$\{(\w+)", text))
     given = dict(
-        line.split("=", 1)
-        for line in (DEPLOY / "example.env").read_text().splitlines()
-        if line[:1] not in "#"
+        line.split("=", 1) for line in (DEPLOY / "example.env").read_text().splitlines() if line[:1] not in "#"
     )
     assert asked == set(given)
     assert set(given.values()) == {""}
@@ -74,9 +68,7 @@ def test_passwords_come_from_a_file_of_ones_own_and_none_stands_here(compose: di
         for key, value in service.get("environment", {}).items():
             if "PASSWORD" in key:
                 assert re.match(r"\$\{\w+:\?", value), key
-    asked_by_grafana = re.findall(
-        r"\$(\w+)", (DEPLOY / "grafana/provisioning/datasources/stores.yaml").read_text()
-    )
+    asked_by_grafana = re.findall(r"\$(\w+)", (DEPLOY / "grafana/provisioning/datasources/stores.yaml").read_text())
     assert set(asked_by_grafana) <= set(compose["services"]["grafana"]["environment"])
 
 

@@ -38,10 +38,7 @@ def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt() -> None:
     receipt = raised.pop("receipt")
     assert (receipt["topic"], receipt["partition"]) == ("market", 0)
     assert (receipt["first_offset"], receipt["last_offset"]) == (1, 1)
-    assert span({"open_time_ns": raised["open_time_ns"], "close_time_ns": raised["event_time_ns"]}) == (
-        11,
-        12,
-    )
+    assert span({"open_time_ns": raised["open_time_ns"], "close_time_ns": raised["event_time_ns"]}) == (11, 12)
     assert raised == {
         "symbol": "A", "rule": "high", "severity": "critical", "timeframe": "1s",
         "open_time_ns": raised["open_time_ns"], "event_time_ns": raised["event_time_ns"], "state": "raised",
@@ -60,10 +57,7 @@ def test_a_receipt_covers_the_quote_of_an_indicator() -> None:
 
 def test_a_late_trade_withdraws_what_is_untrue_and_raises_what_is_true_late() -> None:
     engine = engine_of(HIGH)
-    assert [row[:3] for row in told(engine, *day(9, 11, 9))] == [
-        ("high", 12.0, "raised"),
-        ("high", 13.0, "cleared"),
-    ]
+    assert [row[:3] for row in told(engine, *day(9, 11, 9))] == [("high", 12.0, "raised"), ("high", 13.0, "cleared")]
     late = [trade("A", 11.9, 7.0, 1.0), trade("A", 12.9, 15.0, 1.0), clock(15)]
     assert told(engine, *late) == [
         ("high", 12.0, "withdrawn", "raised", False, 1, 11.0),
@@ -75,12 +69,8 @@ def test_a_late_trade_withdraws_what_is_untrue_and_raises_what_is_true_late() ->
 def test_a_value_that_alone_changes_is_told_as_known() -> None:
     engine = engine_of(HIGH)
     told(engine, *day(9, 11))
-    assert told(engine, trade("A", 11.9, 12.0, 1.0), clock(14)) == [
-        ("high", 12.0, "raised", "raised", False, 1, 12.0)
-    ]
-    assert told(engine, trade("A", 11.1, 3.0, 1.0), clock(15)) == [], (
-        "the close, and so the value, is the same"
-    )
+    assert told(engine, trade("A", 11.9, 12.0, 1.0), clock(14)) == [("high", 12.0, "raised", "raised", False, 1, 12.0)]
+    assert told(engine, trade("A", 11.1, 3.0, 1.0), clock(15)) == [], "the close, and so the value, is the same"
 
 
 def test_what_is_taken_back_may_come_again_with_the_next_revision() -> None:
@@ -90,9 +80,7 @@ def test_what_is_taken_back_may_come_again_with_the_next_revision() -> None:
     assert brief(gone) == ("high", 12.0, "withdrawn", "raised", False, 1, 11.0)
     assert gone["message"] == "A withdrawn at null, 0", "its bar has lost all its trades"
     assert gone["receipt"]["last_offset"] == 3, "the cancel's"
-    assert told(engine, trade("A", 11.7, 13.0, 1.0), clock(15)) == [
-        ("high", 12.0, "raised", None, True, 2, 13.0)
-    ]
+    assert told(engine, trade("A", 11.7, 13.0, 1.0), clock(15)) == [("high", 12.0, "raised", None, True, 2, 13.0)]
 
 
 def test_what_a_rule_remembers_rewinds_too() -> None:
@@ -117,9 +105,7 @@ def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     assert len(engine.state.alerts.known_events()) < len(first), "what lies behind the window is let go"
     if restart:
         engine = restarted(engine, engine.config)
-    assert told(engine, trade("A", 20.9, 2.0, 1.0), clock(29)) == [], (
-        "the raise behind the window still counts"
-    )
+    assert told(engine, trade("A", 20.9, 2.0, 1.0), clock(29)) == [], "the raise behind the window still counts"
     assert told(engine, trade("A", 21.9, 3.5, 1.0), clock(30)) == [
         ("steps", 22.0, "raised", "raised", False, 1, 3.5),
         ("hour", 22.0, "raised", "raised", False, 1, 3.5),
@@ -136,10 +122,7 @@ def restarted(engine: Engine, config: EngineConfig) -> Engine:
 def test_of_rules_that_were_configured_anew_the_others_go_on() -> None:
     low, some = Rule("low", "close < 5"), Rule("some", "volume > 0", for_s=1)
     engine = engine_of(HIGH, some)
-    assert [row[:3] for row in told(engine, *day(9, 11))] == [
-        ("high", 12.0, "raised"),
-        ("some", 12.0, "raised"),
-    ]
+    assert [row[:3] for row in told(engine, *day(9, 11))] == [("high", 12.0, "raised"), ("some", 12.0, "raised")]
     config = config_of(["1s", "5s"], "sma(2)", alerts=(low, HIGH))
     engine = restarted(engine, config)
     assert [rule.name for rule in engine.state.alerts.rules.rules] == ["high", "low"]

@@ -86,9 +86,7 @@ def test_one_price_of_a_bar_that_is_far_from_the_others_is_found(
     assert found(with_bar(40, (opened, high, low, 100.0, 1_000.0))) == [(40, rule)]
 
 
-@pytest.mark.parametrize(
-    ("ratio", "rule"), [(2, "split"), (3, "split"), (10, "split"), (0.1, "split"), (1.5, "split")]
-)
+@pytest.mark.parametrize(("ratio", "rule"), [(2, "split"), (3, "split"), (10, "split"), (0.1, "split"), (1.5, "split")])
 def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float, rule: str) -> None:
     bars = quiet(60)
     bars[:40] = [scaled(one, ratio) for one in bars[:40]]
@@ -133,10 +131,7 @@ def test_raw_prices_leap_with_their_splits_and_those_that_do_not_are_found(ratio
     raw.insert(20, split_on(40, ratio))
     assert found(raw) == []
     twice = rows_of(
-        [
-            scaled(one, 2) if i < 20 else scaled(one, 1 / ratio) if i >= 40 else one
-            for i, one in enumerate(bars)
-        ]
+        [scaled(one, 2) if i < 20 else scaled(one, 1 / ratio) if i >= 40 else one for i, one in enumerate(bars)]
     )
     twice.insert(10, split_on(20, 2))
     twice.insert(31, split_on(40, ratio))
@@ -178,9 +173,7 @@ def test_a_hole_is_found_in_a_series_that_trades_on_saturdays_and_in_no_other_wi
 def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> None:
     workdays = np.array([d for d in range(100) if (d + 3) % 7 < 5], np.int32)
     opens = MIDNIGHT_NS + workdays.astype(np.int64) * DAY_NS + 10 * 3_600 * 10**9
-    table = SessionTable(
-        "WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32)
-    )
+    table = SessionTable("WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32))
     calendars = {"WORK": table, "24x7": around_the_clock()}
     days = [int(d) for d in workdays if d != workdays[40]]
     rows = [

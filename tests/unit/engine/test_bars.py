@@ -24,8 +24,7 @@ def sessions_of(name: str) -> SessionTable | None:
 
 def closed(engine: Engine, *rows: dict) -> list[tuple]:  # type: ignore[type-arg]
     return [
-        (b["timeframe"], *span(b), b["open"], b["high"], b["low"], b["close"], b["volume"])
-        for b in engine.feed(*rows)
+        (b["timeframe"], *span(b), b["open"], b["high"], b["low"], b["close"], b["volume"]) for b in engine.feed(*rows)
     ]
 
 
@@ -121,19 +120,14 @@ def test_trades_outside_every_session_enter_no_bar_and_are_counted() -> None:
 
 def test_a_symbol_follows_the_calendar_of_its_venue() -> None:
     engine = Engine(config_of(["1d"], sessions_of=sessions_of))
-    rows = [
-        trade("A", 86_400 + 15 * HOUR, 10, 1, venue="XNYS"),
-        trade("B", 86_400 + 15 * HOUR, 10, 1, venue="NOWHERE"),
-    ]
+    rows = [trade("A", 86_400 + 15 * HOUR, 10, 1, venue="XNYS"), trade("B", 86_400 + 15 * HOUR, 10, 1, venue="NOWHERE")]
     bars = closed(engine, *rows, heartbeat(3 * 86_400))
     assert [b[1:3] for b in bars] == [(86_400 + 14.5 * HOUR, 86_400 + 21 * HOUR), (86_400, 2 * 86_400)]
 
 
 def test_tick_bars_are_cut_by_count_in_the_order_of_the_log() -> None:
     engine = Engine(config_of(["1t", "3t"]))
-    bars = closed(
-        engine, trade("A", 3, 10, 1), trade("A", 1, 12, 2), trade("A", 2, 11, 3), trade("A", 4, 9, 1)
-    )
+    bars = closed(engine, trade("A", 3, 10, 1), trade("A", 1, 12, 2), trade("A", 2, 11, 3), trade("A", 4, 9, 1))
     assert [b for b in bars if b[0] == "3t"] == [("3t", 3, 2, 10, 12, 10, 11, 6)]
     assert [b[3] for b in bars if b[0] == "1t"] == [10, 12, 11, 9]
 
@@ -195,12 +189,7 @@ def test_a_bar_that_the_source_may_still_change_closes_when_it_is_final() -> Non
     engine = Engine(config_of(["1m", "5m"]))
     assert engine.feed(bar("S", "1m", 0, 60, (1, 2, 1, 2, 5), final=False)) == []
     (one,) = engine.feed(bar("S", "1m", 0, 60, (1, 3, 1, 3, 8)))
-    assert (one["high"], one["volume"], one["receipt"]["first_offset"], one["receipt"]["last_offset"]) == (
-        3,
-        8,
-        0,
-        1,
-    )
+    assert (one["high"], one["volume"], one["receipt"]["first_offset"], one["receipt"]["last_offset"]) == (3, 8, 0, 1)
     (five,) = engine.feed(heartbeat(300))
     assert (five["high"], five["volume"]) == (3, 8)
 
@@ -237,11 +226,7 @@ def test_fill_previous_emits_flat_bars_where_nothing_traded() -> None:
 
 
 def test_a_night_of_flat_bars_comes_in_steps_of_bounded_size_and_in_the_order_of_one_step() -> None:
-    night = [trade(symbol, 0.5, 10, 1) for symbol in "ABC"] + [
-        clock(1),
-        heartbeat(8 * HOUR),
-        heartbeat(8 * HOUR + 1),
-    ]
+    night = [trade(symbol, 0.5, 10, 1) for symbol in "ABC"] + [clock(1), heartbeat(8 * HOUR), heartbeat(8 * HOUR + 1)]
     config = config_of(["1s", "1m"], fill=True)
     engine = Engine(config, closed_most=1_000)
     steps = list(engine.steps(night))
@@ -258,9 +243,7 @@ def test_a_complete_goodbye_closes_everything_and_later_data_is_still_welcome() 
     engine = Engine(config_of(["1s", "1d"]))
     bars = closed(engine, hello(mode="historical"), trade("A", 5, 10, 1), goodbye(watermark_ns=COMPLETE))
     assert bars == [("1s", 5, 6, 10, 10, 10, 10, 1), ("1d", 0, 86_400, 10, 10, 10, 10, 1)]
-    again = closed(
-        engine, hello(mode="historical"), trade("A", 86_400 + 5, 11, 1), goodbye(watermark_ns=COMPLETE)
-    )
+    again = closed(engine, hello(mode="historical"), trade("A", 86_400 + 5, 11, 1), goodbye(watermark_ns=COMPLETE))
     assert [b[0] for b in again] == ["1s", "1d"]
 
 
@@ -273,12 +256,7 @@ def test_the_cap_on_symbols_refuses_the_next_one_by_name() -> None:
 def test_a_sixty_fifth_source_is_refused_with_all_it_writes_and_the_others_go_on() -> None:
     engine = Engine(config_of(["1s"]))
     engine.step([trade("A", 1, 1, 1, f"source-{i}") for i in range(64)])
-    more = [
-        hello("one-more"),
-        trade("A", 1, 9, 1, "one-more"),
-        heartbeat(60, "one-more"),
-        goodbye("one-more"),
-    ]
+    more = [hello("one-more"), trade("A", 1, 9, 1, "one-more"), heartbeat(60, "one-more"), goodbye("one-more")]
     result = engine.step([*more, trade("A", 1.5, 2, 1, "source-0")])
     assert [(r.row, r.reason) for r in result.refused] == [(i, "too_many_sources") for i in range(4)]
     (bar,) = engine.feed(*[goodbye(f"source-{i}", watermark_ns=COMPLETE) for i in range(64)])
@@ -307,9 +285,7 @@ def test_a_flood_of_symbols_beyond_the_cap_does_not_grow_the_state() -> None:
 def test_many_symbols_and_open_bars_only_make_the_state_grow() -> None:
     engine = Engine(config_of(["1s", "1m", "1h", "1d"]))
     n = 700
-    bars = engine.feed(
-        *[trade(f"S{i:04d}", i / 1_000, 1 + i, 1) for i in range(n)], clock(0), heartbeat(86_400)
-    )
+    bars = engine.feed(*[trade(f"S{i:04d}", i / 1_000, 1 + i, 1) for i in range(n)], clock(0), heartbeat(86_400))
     assert len(bars) == 4 * n
     assert {b["symbol"] for b in bars} == {f"S{i:04d}" for i in range(n)}
     assert MIDNIGHT_NS > 0

@@ -56,9 +56,7 @@ def test_what_closed_before_the_record_belongs_to_the_rules_before_it() -> None:
     engine = Engine(config, closed_most=1)
     rows = [trade("A", 10.5, 11.0, 1.0), trade("B", 10.5, 12.0, 1.0), heartbeat(11)]
     found = [
-        row
-        for part in engine.steps([*rows, control("remove_rule", name="high")])
-        for row in engine.alert_rows(part)
+        row for part in engine.steps([*rows, control("remove_rule", name="high")]) for row in engine.alert_rows(part)
     ]
     assert sorted((row["symbol"], row["state"]) for row in found) == [("A", "raised"), ("B", "raised")]
 

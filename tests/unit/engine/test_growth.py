@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 
 from market_rows import Engine, config_of, heartbeat, quote, trade
-from marketpulse.engine.growth import (
-    grow_anchor,
-    grow_bars,
-    grow_groups,
-    grow_quotes,
-    grow_symbols,
-    grow_window,
-)
+from marketpulse.engine.growth import grow_anchor, grow_bars, grow_groups, grow_quotes, grow_symbols, grow_window
 from marketpulse.engine.layout import FREE_BAR, FREE_BARS, FREE_QUOTE, FREE_QUOTES, N_KEPT
 from marketpulse.engine.state import PartitionState, kept_trades
 
@@ -21,9 +14,7 @@ CONFIG = config_of(["1s", "1m"], "sma(3),ema(2)")
 def state_of_some_trades() -> PartitionState:
     engine = Engine(CONFIG)
     engine.feed(
-        *(trade(f"S{i}", 10 + i / 10, 5, 1, trade_id=f"{i}") for i in range(12)),
-        quote("S1", 11.5, 4, 6),
-        heartbeat(14),
+        *(trade(f"S{i}", 10 + i / 10, 5, 1, trade_id=f"{i}") for i in range(12)), quote("S1", 11.5, 4, 6), heartbeat(14)
     )
     return engine.state
 
@@ -78,9 +69,7 @@ def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike() -> None:
     assert [len(x) for x in (a.bars, a.volume, a.notional)] == [384] * 3
     assert len(free_places(a.bars, int(a.registers[FREE_BAR]))) == a.registers[FREE_BARS] == 384
     assert len(t.quotes) == 1_536
-    assert (
-        len(free_places(t.quotes, int(t.registers[FREE_QUOTE]))) == t.registers[FREE_QUOTES] == quotes + 512
-    )
+    assert len(free_places(t.quotes, int(t.registers[FREE_QUOTE]))) == t.registers[FREE_QUOTES] == quotes + 512
     assert (len(t.groups), t.heaps.shape) == (6, (6, 256))
 
 

@@ -55,9 +55,7 @@ def test_a_record_within_the_window_revises_what_it_changes() -> None:
 
 def test_a_record_behind_the_window_is_a_dead_letter_and_changes_nothing() -> None:
     engine = Engine(CONFIG)
-    engine.step(
-        [hello(lateness_ns=0), *seconds(400, 404, 100, 100, 100, 100, 100, 100, 100, 100), heartbeat(10)]
-    )
+    engine.step([hello(lateness_ns=0), *seconds(400, 404, 100, 100, 100, 100, 100, 100, 100, 100), heartbeat(10)])
     late = engine.step([split("A", 2, 4.0, 10), heartbeat(10.1)])
     assert [(r.reason, r.timeframes) for r in late.refused] == [("too_late", ("1s",))]
     assert not len(late.indicated)
@@ -113,9 +111,7 @@ def test_an_own_indicator_starts_anew_unless_it_names_its_degrees(tmp_path: Path
     own = own_indicators([path])
     config = EngineConfig(parse_timeframes(["1s"]), parse_indicators("middle(2),span(2)", own))
     engine = Engine(config)
-    result = engine.step(
-        [hello(lateness_ns=0), split("A", 2, 4.0), *seconds(400, 404, 100, 102), heartbeat(9)]
-    )
+    result = engine.step([hello(lateness_ns=0), split("A", 2, 4.0), *seconds(400, 404, 100, 102), heartbeat(9)])
     middle, span = result.values.T
     np.testing.assert_array_equal(middle, [np.nan, 402, np.nan, 101])
     np.testing.assert_array_equal(span, [np.nan, 4, 1, 2])
@@ -159,27 +155,16 @@ def test_a_rebuild_brings_in_what_was_missed() -> None:
     seconds_told = told.indicated["open_ns"][told.indicated["frame"] == 0] // 10**9 % 60
     assert seconds_told.tolist() == [2]  # of the others no value changes
     assert told.values[told.indicated["frame"] == 0].tolist() == [[100.5]]
-    assert [row["state"] for row in healed.alert_rows(told)] == [
-        "withdrawn"
-    ] * 2  # it was raised, and cleared
+    assert [row["state"] for row in healed.alert_rows(told)] == ["withdrawn"] * 2  # it was raised, and cleared
     healed = _restarted(healed)
     again = healed.step([*seconds(51, 52, first=40), heartbeat(60)])
     ahead = Engine(config)
-    whole = [
-        rows[0],
-        split("A", 2, 4.0),
-        *rows[1:],
-        heartbeat(11),
-        *seconds(101, 102, first=20),
-        heartbeat(31),
-    ]
+    whole = [rows[0], split("A", 2, 4.0), *rows[1:], heartbeat(11), *seconds(101, 102, first=20), heartbeat(31)]
     ahead.step(whole)
     assert again.values.tobytes() == ahead.step([*seconds(51, 52, first=40), heartbeat(60)]).values.tobytes()
 
 
 def _restarted(engine: Engine) -> Engine:
-    fresh = Engine(
-        engine.config, state_from_bytes(state_to_bytes(engine.state, engine.config), engine.config)
-    )
+    fresh = Engine(engine.config, state_from_bytes(state_to_bytes(engine.state, engine.config), engine.config))
     fresh.offset = engine.offset
     return fresh

@@ -20,11 +20,7 @@ def dividend(day: int, amount: float) -> Row:
 def days(first: int, last: int, price: float = 100.0) -> list[Row]:
     return [
         bar(
-            "A",
-            "1d",
-            d * DAY_S,
-            (d + 1) * DAY_S,
-            (price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d),
+            "A", "1d", d * DAY_S, (d + 1) * DAY_S, (price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d)
         )
         for d in range(first, last)
     ]
@@ -64,9 +60,7 @@ def test_nearly_the_same_one_twice_within_days_is_found() -> None:
     assert found(*days(0, 30), dividend(30, 0.5), *days(30, 31), dividend(31, 0.53), *days(31, 33)) == [
         (32, "dividend")
     ]
-    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)) == [
-        (34, "dividend")
-    ]
+    assert found(*days(0, 30), dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)) == [(34, "dividend")]
 
 
 def test_a_large_one_must_show_in_the_price() -> None:

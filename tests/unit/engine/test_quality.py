@@ -74,12 +74,7 @@ def test_the_same_trade_for_very_often_is_stale() -> None:
 
 
 def test_quotes_have_a_level_of_their_own_and_a_crossed_one_is_found() -> None:
-    rows = [
-        quote("A", 0, 99, 101),
-        quote("A", 1, 101, 99),
-        quote("A", 2, 9_900, 10_100),
-        trade("A", 3, 10_000, 1),
-    ]
+    rows = [quote("A", 0, 99, 101), quote("A", 1, 101, 99), quote("A", 2, 9_900, 10_100), trade("A", 3, 10_000, 1)]
     assert found(engine(), *rows) == [(1, "crossed_quote"), (2, "price_unit")]
 
 
@@ -98,11 +93,7 @@ def test_a_duplicate_says_nothing_of_the_level() -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [
-        ({"cheap": "mark"}, "no rule"),
-        ({"split": "drop"}, "split can be off, count, mark"),
-        ({"stale": "loud"}, "loud"),
-    ],
+    [({"cheap": "mark"}, "no rule"), ({"split": "drop"}, "split can be off, count, mark"), ({"stale": "loud"}, "loud")],
 )
 def test_a_wrong_severity_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ParameterError, match=said):

@@ -72,9 +72,7 @@ def test_the_receipt_of_the_bar_stays_its_trades_and_that_of_the_indicators_cove
     engine = Engine(config_of(["1s"], "spread,sma(2)"))
     result = engine.step([quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), trade("A", 1.2, 10, 1), heartbeat(9)])
     assert (result.closed["first_offset"][0], result.closed["last_offset"][0]) == (1, 2)
-    later = engine.values(
-        trade("A", 9.1, 10, 1), quote("A", 9.3, 9, 10), trade("A", 9.2, 10, 1), heartbeat(19)
-    )
+    later = engine.values(trade("A", 9.1, 10, 1), quote("A", 9.3, 9, 10), trade("A", 9.2, 10, 1), heartbeat(19))
     assert [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in later] == [(4, 6)]
     bars = engine.feed(quote("A", 20, 9, 10), trade("A", 20, 1, 1), quote("A", 20.1, 9, 10), heartbeat(29))
     assert [(b["receipt"]["first_offset"], b["receipt"]["last_offset"]) for b in bars] == [(9, 9)]
@@ -89,9 +87,7 @@ def test_without_an_indicator_that_reads_quotes_none_is_kept_and_no_receipt_cove
 
 def test_a_late_quote_revises_the_indicator_rows_that_it_changes_and_no_bar() -> None:
     engine = Engine(config_of(["1s", "5s"], "spread,ema(2)"))
-    engine.feed(
-        quote("A", 1, 9, 10), *(trade("A", second + 0.5, 10, 1) for second in range(6)), heartbeat(10)
-    )
+    engine.feed(quote("A", 1, 9, 10), *(trade("A", second + 0.5, 10, 1) for second in range(6)), heartbeat(10))
     result = engine.step([quote("A", 3.2, 9, 12), heartbeat(11)])
     assert len(result.closed) == 0
     assert result.quotes.late == 1
@@ -135,12 +131,7 @@ def test_a_quote_behind_the_window_enters_nothing_and_is_counted() -> None:
     engine = Engine(config_of(["1s"], "spread", window_ns=5 * 10**9))
     engine.feed(trade("A", 3.5, 10, 1), trade("A", 7.5, 10, 1), heartbeat(10))
     result = engine.step([quote("A", 4.9, 9, 10), heartbeat(11)])
-    assert (result.quotes.too_late, result.quotes.late, result.refused, len(result.indicated)) == (
-        1,
-        0,
-        [],
-        0,
-    )
+    assert (result.quotes.too_late, result.quotes.late, result.refused, len(result.indicated)) == (1, 0, [], 0)
     assert told(engine.values(quote("A", 6, 9, 10), heartbeat(12))) == [("1s", 7, 1, 1)]
 
 
@@ -206,9 +197,7 @@ def test_crossed_and_locked_books_give_their_values_and_are_counted() -> None:
     ]  # fmt: skip
     result = engine.step([*rows, heartbeat(9)])
     assert (result.quotes.crossed, result.quotes.locked) == (1, 1)
-    np.testing.assert_array_equal(
-        result.values, [[10, -2, 10, 0], [10, 0, 10, -0.5], [9.5, 1, np.nan, np.nan]]
-    )
+    np.testing.assert_array_equal(result.values, [[10, -2, 10, 0], [10, 0, 10, -0.5], [9.5, 1, np.nan, np.nan]])
 
 
 def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_symbol() -> None:

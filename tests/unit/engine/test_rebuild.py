@@ -18,9 +18,7 @@ def begins(symbol: str = "A", identity: str = "x") -> Row:
     return logged(beginning_value(symbol, identity))
 
 
-def parts(
-    covers: int, *trades: tuple[float, float, int, int], identity: str = "x", times: int = 1
-) -> list[Row]:
+def parts(covers: int, *trades: tuple[float, float, int, int], identity: str = "x", times: int = 1) -> list[Row]:
     """`trades` are (seconds, price, offset, side), of size 1; each so often."""
     rows = np.zeros(len(trades) * times, PAST_TRADE)
     for place, (seconds, price, offset, side) in enumerate(trades * times):
@@ -81,9 +79,7 @@ def test_what_does_not_fit_is_refused_and_gives_the_rebuild_up() -> None:
     whole = parts(100, (10.5, 4, 0, 0), (70.5, 6, 1, 0))
     assert reasons(begins("B")) == ["bad_rebuild"], "no such symbol"
     assert reasons(*whole) == ["bad_rebuild"], "it has not begun"
-    assert reasons(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], (
-        "another one's part"
-    )
+    assert reasons(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], "another one's part"
     assert reasons(*whole) == ["bad_rebuild"], "and it is given up"
     assert reasons(begins(), *parts(3, (10.5, 4, 0, 0))) == ["stale_rebuild"], "it ends before its beginning"
     assert reasons(begins(), *parts(100, (199.5, 4, 9, HEALED))) == ["bad_rebuild"], "it lies in the window"

@@ -61,9 +61,7 @@ def test_values_that_lie_by_columns_are_written_by_rows() -> None:
     state, bars, results = state_with_names(), any_bars(3), ResultRows(CONFIG, "m")
     values = np.asfortranarray(np.random.default_rng(1).random((3, len(CONFIG.columns()))))
     rows = results.indicators(state, bars, values, 0)
-    assert written(results.indicator_fields, rows) == encode_rows(
-        indicator_rows(state, CONFIG, bars, values, "m", 0)
-    )
+    assert written(results.indicator_fields, rows) == encode_rows(indicator_rows(state, CONFIG, bars, values, "m", 0))
 
 
 @pytest.mark.parametrize("n", [0, 1, 4_500])
@@ -104,12 +102,7 @@ def test_what_a_stream_with_late_trades_and_quotes_gives_has_the_bytes_of_its_co
     config = config_of(["1s", "1m"], "sma(2),mid()")
     engine, results, compared = Engine(config), ResultRows(config, "market"), 0
     stream = [
-        [
-            trade("A", 10.2, 5, 1),
-            quote("A", 10.3, 4.5, 5.5),
-            trade("B", 10.9, 7, 3, venue="X"),
-            heartbeat(13),
-        ],
+        [trade("A", 10.2, 5, 1), quote("A", 10.3, 4.5, 5.5), trade("B", 10.9, 7, 3, venue="X"), heartbeat(13)],
         [quote("B", 14.0, 6.5, 7.5), trade("A", 10.4, 9, 2), trade("B", 12.1, 1, 1), heartbeat(20)],
         [heartbeat(200)],
     ]
@@ -117,12 +110,9 @@ def test_what_a_stream_with_late_trades_and_quotes_gives_has_the_bytes_of_its_co
         for result in engine.steps(rows):
             bars = bar_rows(engine.state, config, result.closed, "market", 0)
             values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
-            assert written(results.bar_fields, results.bars(engine.state, result.closed, 0)) == encode_rows(
-                bars
-            )
+            assert written(results.bar_fields, results.bars(engine.state, result.closed, 0)) == encode_rows(bars)
             assert written(
-                results.indicator_fields,
-                results.indicators(engine.state, result.indicated, result.values, 0),
+                results.indicator_fields, results.indicators(engine.state, result.indicated, result.values, 0)
             ) == encode_rows(values)
             compared += bars.num_rows + values.num_rows
     assert compared > 10

@@ -24,20 +24,14 @@ def closed_minute(**more: Any) -> Engine:
 def test_a_late_trade_revises_its_bar_and_every_larger_one() -> None:
     engine = closed_minute()
     assert engine.feed(trade("A", 15, 20, 1, trade_id="d")) == []
-    assert numbers(engine.feed(clock(61))) == [
-        ("10s", 10, 14, 20, 14, 20, 3, 2, 1),
-        ("1m", 0, 10, 20, 10, 12, 7, 4, 1),
-    ]
+    assert numbers(engine.feed(clock(61))) == [("10s", 10, 14, 20, 14, 20, 3, 2, 1), ("1m", 0, 10, 20, 10, 12, 7, 4, 1)]
     assert engine.feed(clock(62), heartbeat(62)) == []
 
 
 def test_a_late_trade_where_nothing_had_traded_makes_a_bar_that_is_not_a_revision() -> None:
     engine = closed_minute()
     engine.feed(trade("A", 25, 9, 1))
-    assert numbers(engine.feed(heartbeat(61))) == [
-        ("10s", 20, 9, 9, 9, 9, 1, 1, 0),
-        ("1m", 0, 10, 14, 9, 12, 7, 4, 1),
-    ]
+    assert numbers(engine.feed(heartbeat(61))) == [("10s", 20, 9, 9, 9, 9, 1, 1, 0), ("1m", 0, 10, 14, 9, 12, 7, 4, 1)]
 
 
 def test_a_larger_bar_that_is_still_open_takes_the_late_trade_without_a_revision() -> None:
@@ -59,10 +53,7 @@ def test_a_bar_that_a_trade_closes_holds_what_came_late_before() -> None:
 def test_a_correction_replaces_price_and_size_and_keeps_the_trades_place() -> None:
     engine = closed_minute()
     assert engine.feed(correction("A", "b", 5.0, 1.0, 12)) == []
-    assert numbers(engine.feed(heartbeat(61))) == [
-        ("10s", 10, 5, 5, 5, 5, 1, 1, 1),
-        ("1m", 0, 10, 12, 5, 12, 5, 3, 1),
-    ]
+    assert numbers(engine.feed(heartbeat(61))) == [("10s", 10, 5, 5, 5, 5, 1, 1, 1), ("1m", 0, 10, 12, 5, 12, 5, 3, 1)]
 
 
 def test_a_cancelled_high_is_undone_and_the_receipt_reaches_to_the_cancel() -> None:
@@ -70,20 +61,13 @@ def test_a_cancelled_high_is_undone_and_the_receipt_reaches_to_the_cancel() -> N
     engine.feed(trade("A", 1, 10, 2), trade("A", 2, 99, 1, trade_id="x"), trade("A", 3, 11, 2), heartbeat(10))
     (bar,) = engine.feed(cancel("A", "x", 2), heartbeat(11))
     assert numbers([bar]) == [("10s", 0, 10, 11, 10, 11, 4, 2, 1)]
-    assert (bar["receipt"]["first_offset"], bar["receipt"]["last_offset"], bar["receipt"]["late_count"]) == (
-        0,
-        4,
-        1,
-    )
+    assert (bar["receipt"]["first_offset"], bar["receipt"]["last_offset"], bar["receipt"]["late_count"]) == (0, 4, 1)
 
 
 def test_a_bar_that_loses_all_its_trades_is_withdrawn_and_may_come_back() -> None:
     engine = closed_minute()
     bars = engine.feed(cancel("A", "b", 12), heartbeat(61))
-    assert numbers(bars) == [
-        ("10s", 10, None, None, None, None, 0, 0, 1),
-        ("1m", 0, 10, 12, 10, 12, 4, 2, 1),
-    ]
+    assert numbers(bars) == [("10s", 10, None, None, None, None, 0, 0, 1), ("1m", 0, 10, 12, 10, 12, 4, 2, 1)]
     assert engine.feed(cancel("A", "b", 12), heartbeat(62)) == []
     assert numbers(engine.feed(trade("A", 13, 7, 1), heartbeat(63))) == [
         ("10s", 10, 7, 7, 7, 7, 1, 1, 2),
@@ -126,9 +110,7 @@ def test_without_an_id_nothing_is_called_a_duplicate() -> None:
     assert bar["trade_count"] == 3
 
 
-@pytest.mark.parametrize(
-    "change", [correction("A", "?", 1, 1, 70), cancel("A", "?", 70), cancel("Z", "a", 70)]
-)
+@pytest.mark.parametrize("change", [correction("A", "?", 1, 1, 70), cancel("A", "?", 70), cancel("Z", "a", 70)])
 def test_a_change_of_a_trade_that_is_not_there_is_refused(change: Row) -> None:
     engine = closed_minute()
     assert [r.reason for r in engine.step([change]).refused] == ["unknown_trade"]

@@ -108,9 +108,7 @@ def test_the_bar_belongs_to_the_side_of_its_open_time() -> None:
     config = config_of(["10s", "20s"], "sma(1)", window_ns=DAY_NS)
     engine = Engine(config)
     engine.step([hello(lateness_ns=0), split("A", 10, 4.0)])
-    result = engine.step(
-        [trade("A", 1, 400, 1), trade("A", 11, 100, 1), trade("A", 21, 100, 1), heartbeat(60)]
-    )
+    result = engine.step([trade("A", 1, 400, 1), trade("A", 11, 100, 1), trade("A", 21, 100, 1), heartbeat(60)])
     found = {(int(b["frame"]), int(b["open_ns"] // 10**9 % 60)): b["factor"] for b in result.indicated}
     assert found == {(0, 0): 1, (0, 10): 4, (0, 20): 4, (1, 0): 1, (1, 20): 4}
 

@@ -32,9 +32,7 @@ def test_the_slowest_live_source_of_a_symbol_holds_it_up_and_nobody_else() -> No
 
 def test_a_silent_live_source_leaves_the_minimum_by_the_logs_own_clock() -> None:
     engine = Engine(config_of(["1s"]))
-    engine.feed(
-        hello("x"), hello("y"), clock(1), trade("A", 1, 1, 1, source="x"), trade("A", 1, 1, 1, source="y")
-    )
+    engine.feed(hello("x"), hello("y"), clock(1), trade("A", 1, 1, 1, source="x"), trade("A", 1, 1, 1, source="y"))
     assert spans(engine, heartbeat(31, source="x")) == []
     assert spans(engine, heartbeat(31.001, source="x")) == [("A", (1, 2))]
 
@@ -48,12 +46,7 @@ def test_a_symbol_without_live_sources_follows_log_time_behind_the_timeout() -> 
 
 def test_a_goodbye_takes_the_source_out_after_its_final_watermark() -> None:
     engine = Engine(config_of(["1s"]))
-    engine.feed(
-        clock(1),
-        trade("A", 1, 1, 1, source="x"),
-        trade("A", 1, 1, 1, source="y"),
-        heartbeat(9, source="y"),
-    )
+    engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), trade("A", 1, 1, 1, source="y"), heartbeat(9, source="y"))
     assert spans(engine, goodbye("x", watermark_ns=None)) == [("A", (1, 2))]
 
 
@@ -256,9 +249,7 @@ def switch(symbol: str, source: str, seconds: float) -> dict[str, Any]:
 def test_a_switch_makes_the_new_source_alone_hold_up_the_symbol() -> None:
     engine = Engine(config_of(["1s"]))
     engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), trade("B", 1, 1, 1, source="x"))
-    engine.feed(
-        heartbeat(5, source="y")
-    )  # x has died: without a switch it holds up both for `source_timeout`
+    engine.feed(heartbeat(5, source="y"))  # x has died: without a switch it holds up both for `source_timeout`
     assert spans(engine, switch("A", "y", 1.1), heartbeat(6, source="y")) == [("A", (1, 2))]
 
 
@@ -272,9 +263,7 @@ def test_what_a_former_source_still_brings_of_its_own_time_holds_up_nothing() ->
 def test_rows_of_the_new_source_before_its_switch_are_not_late() -> None:
     engine = Engine(config_of(["1s"]))
     engine.feed(clock(1), trade("A", 1, 1, 1, source="x"), heartbeat(9, source="y"))
-    bars = engine.feed(
-        trade("A", 1.5, 2, 1, source="y"), trade("A", 2.5, 3, 1, source="y"), switch("A", "y", 1.1)
-    )
+    bars = engine.feed(trade("A", 1.5, 2, 1, source="y"), trade("A", 2.5, 3, 1, source="y"), switch("A", "y", 1.1))
     found = [(span(bar), bar["trade_count"], bar["receipt"]["late_count"]) for bar in bars]
     assert found == [((1, 2), 2, 0), ((2, 3), 1, 0)]
 

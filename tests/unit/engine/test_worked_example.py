@@ -11,28 +11,56 @@ def test_the_worked_example_gives_exactly_its_rows() -> None:
     assert engine.feed(trade("AAA", 10.4, 4, 1)) == []
     first, second = engine.feed(heartbeat(13.0))
     assert span(first) == (10, 11)
-    assert [
-        first[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
-    ] == [5, 7, 4, 7, 5, 6.0, 3, 0]
+    assert [first[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")] == [
+        5,
+        7,
+        4,
+        7,
+        5,
+        6.0,
+        3,
+        0,
+    ]
     assert (first["receipt"]["first_offset"], first["receipt"]["last_offset"]) == (0, 3)
     assert span(second) == (12, 13)
-    assert [
-        second[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
-    ] == [6, 6, 6, 6, 2, 6.0, 1, 0]
+    assert [second[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")] == [
+        6,
+        6,
+        6,
+        6,
+        2,
+        6.0,
+        1,
+        0,
+    ]
     assert (second["receipt"]["first_offset"], second["receipt"]["last_offset"]) == (2, 2)
     assert engine.feed(trade("AAA", 11.5, 9, 1)) == []
     assert engine.feed(trade("AAA", 10.95, 8, 5)) == []
     revised, late = engine.feed(heartbeat(13.5))
     assert span(revised) == (10, 11)
-    assert [
-        revised[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
-    ] == [5, 8, 4, 8, 10, 7.0, 4, 1]
+    assert [revised[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")] == [
+        5,
+        8,
+        4,
+        8,
+        10,
+        7.0,
+        4,
+        1,
+    ]
     assert (revised["receipt"]["first_offset"], revised["receipt"]["last_offset"]) == (0, 6)
     assert revised["receipt"]["late_count"] == 1
     assert span(late) == (11, 12)
-    assert [
-        late[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
-    ] == [9, 9, 9, 9, 1, 9.0, 1, 0]
+    assert [late[k] for k in ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")] == [
+        9,
+        9,
+        9,
+        9,
+        1,
+        9.0,
+        1,
+        0,
+    ]
     assert late["receipt"]["late_count"] == 1
 
 

@@ -66,15 +66,6 @@ def test_a_source_that_is_grouped_later_stands_by_and_one_that_is_not_any_more_m
 def test_each_time_has_one_owner_and_what_was_before_all_nobody() -> None:
     state = filled()
     owners = state.owners
-    assert [owner_at(owners, 99, time) for time in (-5, 0, 1, 10, 11, 80, 81, 10**9)] == [
-        0,
-        0,
-        1,
-        1,
-        0,
-        0,
-        1,
-        1,
-    ]
+    assert [owner_at(owners, 99, time) for time in (-5, 0, 1, 10, 11, 80, 81, 10**9)] == [0, 0, 1, 1, 0, 0, 1, 1]
     owners.begins_ns[99, 0] = -3
     assert owner_at(owners, 99, -4) == -1

@@ -23,13 +23,7 @@ def read_bars(path: Path) -> tuple[Floats, NDArray[np.int32]]:
     frame = pd.read_csv(path, encoding="utf-8-sig")
     bars = np.empty((len(frame), WIDTH))
     bars[:, BID:] = np.nan
-    for column, name in (
-        (OPEN, "open"),
-        (HIGH, "high"),
-        (LOW, "low"),
-        (CLOSE, "close"),
-        (VOLUME, "volume"),
-    ):
+    for column, name in ((OPEN, "open"), (HIGH, "high"), (LOW, "low"), (CLOSE, "close"), (VOLUME, "volume")):
         bars[:, column] = frame[name]
     typical = (bars[:, HIGH] + bars[:, LOW] + bars[:, CLOSE]) / 3
     bars[:, NOTIONAL] = typical * bars[:, VOLUME]

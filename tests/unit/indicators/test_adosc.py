@@ -35,9 +35,7 @@ def test_adosc_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8])
-def test_adosc_of_bars_without_a_range_or_volume_is_zero(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_adosc_of_bars_without_a_range_or_volume_is_zero(compute: Compute, closes: Closes, price: float) -> None:
     bars = closes(np.full(30, price))
     np.testing.assert_array_equal(compute("adosc", bars)[9:, 0], 0.0)
     bars[:, HIGH], bars[:, VOLUME] = 2 * price, 0.0

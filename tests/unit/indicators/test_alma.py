@@ -15,8 +15,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize(
-    ("period", "offset", "sigma"),
-    [(9, 0.85, 6.0), (1, 0.85, 6.0), (2, 0.5, 30.0), (50, 0.0, 1.0), (200, 1.0, 9.5)],
+    ("period", "offset", "sigma"), [(9, 0.85, 6.0), (1, 0.85, 6.0), (2, 0.5, 30.0), (50, 0.0, 1.0), (200, 1.0, 9.5)]
 )
 def test_alma_equals_numpys_convolution_on_real_daily_bars(
     compute: Compute, daily: Floats, assert_close: Check, period: int, offset: float, sigma: float

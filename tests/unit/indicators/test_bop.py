@@ -27,9 +27,7 @@ def test_bop_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8])
-def test_bop_of_a_bar_without_a_range_is_what_talib_returns(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_bop_of_a_bar_without_a_range_is_what_talib_returns(compute: Compute, closes: Closes, price: float) -> None:
     prices = np.full(3, price)
     found = compute("bop", closes(prices))[:, 0]
     np.testing.assert_array_equal(found, talib.BOP(prices, prices, prices, prices))

@@ -17,9 +17,7 @@ EVERY = pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(
 
 
 def test_every_file_that_declares_an_indicator_is_in_the_catalogue() -> None:
-    declaring = {
-        p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)
-    }
+    declaring = {p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)}
     assert declaring == set(CATALOGUE)
 
 

@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [2, 14, 20, 100])
-def test_cci_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_cci_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     high, low, close = (daily[:, column].copy() for column in (HIGH, LOW, CLOSE))
     assert_close(compute(f"cci({period})", daily)[:, 0], talib.CCI(high, low, close, period))
 

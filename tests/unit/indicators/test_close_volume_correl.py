@@ -48,9 +48,7 @@ def test_close_volume_correl_by_hand(compute: Compute, closes: Closes) -> None:
     np.testing.assert_allclose(found, [np.nan, np.nan, 3 / math.sqrt(12), 3 / math.sqrt(12)], rtol=1e-14)
 
 
-def test_close_volume_correl_of_what_stands_still_is_what_talib_returns(
-    compute: Compute, closes: Closes
-) -> None:
+def test_close_volume_correl_of_what_stands_still_is_what_talib_returns(compute: Compute, closes: Closes) -> None:
     for prices, volume in ((np.full(40, 0.1), np.arange(40.0)), (np.arange(1.0, 41.0), np.zeros(40))):
         bars = closes(prices)
         bars[:, VOLUME] = volume
@@ -60,9 +58,7 @@ def test_close_volume_correl_of_what_stands_still_is_what_talib_returns(
 
 
 @pytest.mark.parametrize("level", [1e13, 1.0, 1e-8])
-def test_close_volume_correl_of_a_line_is_1_or_minus_1(
-    compute: Compute, closes: Closes, level: float
-) -> None:
+def test_close_volume_correl_of_a_line_is_1_or_minus_1(compute: Compute, closes: Closes, level: float) -> None:
     prices = level * (1 + 0.01 * np.random.default_rng(7).random(60))
     bars = closes(prices)
     for sign in (1.0, -1.0):

@@ -15,15 +15,12 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [1, 2, 20, 100])
-def test_cmf_equals_numpy_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_cmf_equals_numpy_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     high, low, close, volume = (daily[:, column] for column in (HIGH, LOW, CLOSE, VOLUME))
     with np.errstate(invalid="ignore"):
         place = np.where(high > low, (2 * close - low - high) / (high - low), 0.0)
         sums = [
-            np.lib.stride_tricks.sliding_window_view(terms, period).sum(axis=1)
-            for terms in (place * volume, volume)
+            np.lib.stride_tricks.sliding_window_view(terms, period).sum(axis=1) for terms in (place * volume, volume)
         ]
         expected = np.concatenate([np.full(period - 1, np.nan), sums[0] / sums[1]])
     assert_close(compute(f"cmf({period})", daily)[:, 0], expected)

@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [2, 9, 14, 100])
-def test_cmo_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_cmo_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     assert_close(compute(f"cmo({period})", daily)[:, 0], talib.CMO(daily[:, CLOSE].copy(), period))
 
 

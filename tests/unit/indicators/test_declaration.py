@@ -22,9 +22,7 @@ from marketpulse.indicators.declaration import Parameter, Spec, all_columns, ide
         (0.1 + 0.2, "0.30000000000000004", "0p30000000000000004"),
     ],
 )
-def test_numbers_are_written_without_exponent_and_lose_nothing(
-    value: float, text: str, inside_a_name: str
-) -> None:
+def test_numbers_are_written_without_exponent_and_lose_nothing(value: float, text: str, inside_a_name: str) -> None:
     assert number(value) == text
     assert float(text) == value
     assert identifier(value) == inside_a_name
@@ -51,13 +49,7 @@ def test_column_names_are_those_of_the_contract() -> None:
         "bbands_20_2p5_lower",
         "vwap",
     ]
-    assert [spec.text for spec in specs] == [
-        "sma(20)",
-        "macd(12,26,9)",
-        "bbands(20,2)",
-        "bbands(20,2.5)",
-        "vwap",
-    ]
+    assert [spec.text for spec in specs] == ["sma(20)", "macd(12,26,9)", "bbands(20,2)", "bbands(20,2.5)", "vwap"]
 
 
 @pytest.mark.parametrize(

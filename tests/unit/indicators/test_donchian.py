@@ -33,14 +33,10 @@ def test_donchian_counts_its_own_bar(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8 / 7])
-def test_donchian_of_a_flat_price_is_exactly_that_price(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_donchian_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Closes, price: float) -> None:
     np.testing.assert_array_equal(compute("donchian", closes(np.full(60, price)))[19:], price)
 
 
-def test_donchian_of_a_single_bar_is_null_and_with_period_one_its_range(
-    compute: Compute, closes: Closes
-) -> None:
+def test_donchian_of_a_single_bar_is_null_and_with_period_one_its_range(compute: Compute, closes: Closes) -> None:
     assert np.isnan(compute("donchian(2)", closes([7.0]))).all()
     np.testing.assert_array_equal(compute("donchian(1)", closes([7.0]))[0], 7.0)

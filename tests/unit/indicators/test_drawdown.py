@@ -37,14 +37,10 @@ def test_drawdown_of_a_flat_or_rising_price_is_zero(compute: Compute, closes: Cl
 
 
 @pytest.mark.parametrize("scale", [1e13, 1e-8])
-def test_drawdown_does_not_depend_on_the_scale_of_prices(
-    compute: Compute, closes: Closes, scale: float
-) -> None:
+def test_drawdown_does_not_depend_on_the_scale_of_prices(compute: Compute, closes: Closes, scale: float) -> None:
     prices = 100 + np.random.default_rng(2).normal(size=200)
     expected = compute("drawdown(20)", closes(prices))
-    np.testing.assert_allclose(
-        compute("drawdown(20)", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9
-    )
+    np.testing.assert_allclose(compute("drawdown(20)", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_drawdown_of_a_single_bar_is_null(compute: Compute, closes: Closes) -> None:

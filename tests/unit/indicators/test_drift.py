@@ -21,9 +21,7 @@ def chunks() -> Iterator[np.ndarray]:
     random = np.random.default_rng(7)
     bars = np.ones((CHUNK, WIDTH))
     for chunk in range(CHUNKS):
-        close = (100 + 5 * np.sin(np.arange(CHUNK) / 300) + random.normal(0, 0.3, CHUNK)) * (
-            1e11 if chunk == 3 else 1
-        )
+        close = (100 + 5 * np.sin(np.arange(CHUNK) / 300) + random.normal(0, 0.3, CHUNK)) * (1e11 if chunk == 3 else 1)
         spread = close * 0.003 * random.random(CHUNK)
         bars[:, OPEN], bars[:, CLOSE] = close - spread / 2, close
         bars[:, HIGH], bars[:, LOW] = close + spread, close - spread

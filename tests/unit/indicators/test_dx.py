@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [2, 5, 14, 200])
-def test_dx_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_dx_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     high, low, close = (daily[:, column].copy() for column in (HIGH, LOW, CLOSE))
     assert_close(compute(f"dx({period})", daily)[:, 0], talib.DX(high, low, close, period))
 
@@ -31,9 +29,7 @@ def test_dx_by_hand(compute: Compute, closes: Closes) -> None:
     np.testing.assert_allclose(compute("dx(2)", bars)[:, 0], [np.nan, np.nan, 100, 100 * 2 / 6], rtol=1e-15)
 
 
-def test_dx_keeps_its_value_where_neither_side_ever_moves_as_in_talib(
-    compute: Compute, closes: Closes
-) -> None:
+def test_dx_keeps_its_value_where_neither_side_ever_moves_as_in_talib(compute: Compute, closes: Closes) -> None:
     moving = 100 + np.random.default_rng(1).normal(size=50)
     prices = np.concatenate([moving, np.full(30_000, moving[-1])])
     found = compute("dx(5)", closes(prices))[:, 0]

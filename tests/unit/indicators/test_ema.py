@@ -22,9 +22,7 @@ DEFAULT_502 = Path(__file__).parents[2] / "data" / "daily_bars" / "default_502.c
 
 
 @pytest.mark.parametrize("period", [1, 2, 12, 26, 200])
-def test_ema_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_ema_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     expected = talib.EMA(daily[:, CLOSE].copy(), period)
     assert_close(compute(f"ema({period})", daily)[:, 0], expected)
 

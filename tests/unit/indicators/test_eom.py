@@ -37,9 +37,7 @@ def test_eom_of_a_flat_price_is_zero(compute: Compute, closes: Closes, price: fl
     np.testing.assert_array_equal(compute("eom", closes(np.full(40, price)))[14:, 0], 0.0)
 
 
-def test_eom_is_null_exactly_while_a_bar_without_volume_is_in_the_window(
-    compute: Compute, closes: Closes
-) -> None:
+def test_eom_is_null_exactly_while_a_bar_without_volume_is_in_the_window(compute: Compute, closes: Closes) -> None:
     bars = closes(np.arange(1.0, 13.0))
     bars[:, HIGH] += 1.0
     bars[5, VOLUME] = 0.0

@@ -2,14 +2,7 @@
 
 import numpy as np
 
-from marketpulse.indicators.fast_k import (
-    fast_k_push,
-    fast_k_step,
-    fast_k_width,
-    fast_push,
-    fast_step,
-    fast_width,
-)
+from marketpulse.indicators.fast_k import fast_k_push, fast_k_step, fast_k_width, fast_push, fast_step, fast_width
 
 
 def test_fast_k_is_the_share_of_the_range_below_the_close() -> None:
@@ -41,9 +34,7 @@ def test_the_fast_stochastic_averages_its_raw_values() -> None:
     # %K 75, 0 and 75
     state, words, of = np.zeros((1, fast_width(1, 2))), np.zeros((1, fast_width(1, 2))), ("", "", "")
     expected = [None, (0.0, 37.5), (75.0, 37.5)]
-    for (high, low, close), values in zip(
-        [(8.0, 4.0, 7.0), (8.0, 4.0, 4.0), (6.0, 2.0, 5.0)], expected, strict=True
-    ):
+    for (high, low, close), values in zip([(8.0, 4.0, 7.0), (8.0, 4.0, 4.0), (6.0, 2.0, 5.0)], expected, strict=True):
         known, *found = fast_push(state, 0, 0, (1, 2), high, low, close)
         assert (tuple(found) if known else None) == values
         assert fast_step(words, 0, (1, 2), (high, low, close), of)[1] == values

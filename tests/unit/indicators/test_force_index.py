@@ -29,9 +29,7 @@ def test_force_index_by_hand(compute: Compute, closes: Closes) -> None:
     # forces 6 -4 3; the average of two begins at 1 and moves by 2/3
     bars = closes([10, 12, 11, 14])
     bars[:, VOLUME] = [9, 3, 4, 1]
-    np.testing.assert_allclose(
-        compute("force_index(2)", bars)[:, 0], [np.nan, np.nan, 1, 1 + 4 / 3], rtol=1e-15
-    )
+    np.testing.assert_allclose(compute("force_index(2)", bars)[:, 0], [np.nan, np.nan, 1, 1 + 4 / 3], rtol=1e-15)
 
 
 def test_force_index_of_a_flat_price_or_without_volume_is_zero(compute: Compute, closes: Closes) -> None:

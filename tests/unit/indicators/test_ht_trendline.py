@@ -16,23 +16,17 @@ Closes = Callable[[object], Floats]
 Check = Callable[..., None]
 
 
-def test_ht_trendline_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check
-) -> None:
+def test_ht_trendline_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check) -> None:
     assert_close(compute("ht_trendline", daily)[:, 0], talib.HT_TRENDLINE(daily[:, CLOSE].copy()))
 
 
 @pytest.mark.parametrize("bars", [63, 64])
-def test_ht_trendline_has_its_first_value_on_bar_63_counted_from_0(
-    compute: Compute, daily: Floats, bars: int
-) -> None:
+def test_ht_trendline_has_its_first_value_on_bar_63_counted_from_0(compute: Compute, daily: Floats, bars: int) -> None:
     assert np.isfinite(compute("ht_trendline", daily[:bars])).sum() == bars - 63
 
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 1e13 / 3, 1e-8 / 7])
-def test_ht_trendline_of_a_flat_price_is_exactly_that_price(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_ht_trendline_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Closes, price: float) -> None:
     np.testing.assert_array_equal(compute("ht_trendline", closes(np.full(5_000, price)))[63:, 0], price)
 
 
@@ -42,9 +36,7 @@ def test_ht_trendline_follows_the_scale_of_prices(compute: Compute, daily: Float
     np.testing.assert_array_equal(compute("ht_trendline", daily * 2.0**power), expected)
 
 
-def test_ht_trendline_is_null_or_finite_where_the_cycle_exceeds_a_double(
-    compute: Compute, closes: Closes
-) -> None:
+def test_ht_trendline_is_null_or_finite_where_the_cycle_exceeds_a_double(compute: Compute, closes: Closes) -> None:
     prices = 1e300 * (1 + np.random.default_rng(1).random(300))
     assert not np.isinf(compute("ht_trendline", closes(prices))).any()
 

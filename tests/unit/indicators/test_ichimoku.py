@@ -35,9 +35,7 @@ def test_ichimoku_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8 / 7])
-def test_ichimoku_of_a_flat_price_is_exactly_that_price(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_ichimoku_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Closes, price: float) -> None:
     np.testing.assert_array_equal(compute("ichimoku", closes(np.full(90, price)))[51:], price)
 
 

@@ -27,9 +27,7 @@ def test_kama_by_hand(compute: Compute, closes: Closes) -> None:
     # efficiency |7 - 4| / (2 + 5) from the second close, 2, on; then |2 - 2| / (5 + 5), so the slow pace
     found = compute("kama(2)", closes([4, 2, 7, 2]))[:, 0]
     first = 2 + (7 - 2) * (3 / 7 * (2 / 3 - 2 / 31) + 2 / 31) ** 2
-    np.testing.assert_allclose(
-        found, [np.nan, np.nan, first, first + (2 - first) * (2 / 31) ** 2], rtol=1e-15
-    )
+    np.testing.assert_allclose(found, [np.nan, np.nan, first, first + (2 - first) * (2 / 31) ** 2], rtol=1e-15)
 
 
 def test_kama_takes_the_fast_pace_where_nothing_moved_any_more(compute: Compute, closes: Closes) -> None:

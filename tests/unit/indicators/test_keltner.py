@@ -15,9 +15,7 @@ Closes = Callable[[object], Floats]
 Check = Callable[..., None]
 
 
-@pytest.mark.parametrize(
-    ("period", "atr", "factor"), [(20, 10, 2.0), (1, 1, 0.5), (10, 20, 1.5), (50, 14, 0.0)]
-)
+@pytest.mark.parametrize(("period", "atr", "factor"), [(20, 10, 2.0), (1, 1, 0.5), (10, 20, 1.5), (50, 14, 0.0)])
 def test_keltner_equals_talibs_averages_on_real_daily_bars(
     compute: Compute, daily: Floats, assert_close: Check, period: int, atr: int, factor: float
 ) -> None:
@@ -36,9 +34,7 @@ def test_keltner_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8 / 7])
-def test_keltner_of_a_flat_price_is_exactly_that_price(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_keltner_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Closes, price: float) -> None:
     np.testing.assert_array_equal(compute("keltner", closes(np.full(60, price)))[19:], price)
 
 

@@ -16,14 +16,10 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [2, 5, 14, 200])
-def test_linearreg_angle_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, period: int
-) -> None:
+def test_linearreg_angle_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, period: int) -> None:
     # TA-Lib's slope loses digits where the price is large against its movement: 1e-9 of a right angle
     expected = talib.LINEARREG_ANGLE(daily[:, CLOSE].copy(), period)
-    np.testing.assert_allclose(
-        compute(f"linearreg_angle({period})", daily)[:, 0], expected, rtol=0, atol=90e-9
-    )
+    np.testing.assert_allclose(compute(f"linearreg_angle({period})", daily)[:, 0], expected, rtol=0, atol=90e-9)
 
 
 @pytest.mark.parametrize("period", [2, 14, 200])
@@ -41,16 +37,12 @@ def test_linearreg_angle_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 1e13 / 3, 1e-8 / 7])
-def test_linearreg_angle_of_a_flat_price_is_exactly_zero(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_linearreg_angle_of_a_flat_price_is_exactly_zero(compute: Compute, closes: Closes, price: float) -> None:
     found = compute("linearreg_angle(49)", closes(np.full(200, price)))[:, 0]
     np.testing.assert_array_equal(found[48:], 0.0)
 
 
-def test_linearreg_angle_is_right_again_when_huge_prices_have_left_the_window(
-    compute: Compute, closes: Closes
-) -> None:
+def test_linearreg_angle_is_right_again_when_huge_prices_have_left_the_window(compute: Compute, closes: Closes) -> None:
     rng = np.random.default_rng(4)
     small = 1e-8 * (1 + rng.random(60))
     found = compute("linearreg_angle(20)", closes(np.concatenate([1e13 * rng.random(33), small])))[33 + 19 :]

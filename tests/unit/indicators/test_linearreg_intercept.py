@@ -43,9 +43,7 @@ def test_linearreg_intercept_is_right_again_when_huge_prices_have_left_the_windo
 ) -> None:
     rng = np.random.default_rng(4)
     small = 1e-8 * (1 + rng.random(60))
-    found = compute("linearreg_intercept(20)", closes(np.concatenate([1e13 * rng.random(33), small])))[
-        33 + 19 :
-    ]
+    found = compute("linearreg_intercept(20)", closes(np.concatenate([1e13 * rng.random(33), small])))[33 + 19 :]
     np.testing.assert_array_equal(found, compute("linearreg_intercept(20)", closes(small))[19:])
 
 

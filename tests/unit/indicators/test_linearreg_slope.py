@@ -31,16 +31,12 @@ def test_linearreg_slope_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 1e13 / 3, 1e-8 / 7])
-def test_linearreg_slope_of_a_flat_price_is_exactly_zero(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_linearreg_slope_of_a_flat_price_is_exactly_zero(compute: Compute, closes: Closes, price: float) -> None:
     found = compute("linearreg_slope(49)", closes(np.full(200, price)))[:, 0]
     np.testing.assert_array_equal(found[48:], 0.0)
 
 
-def test_linearreg_slope_is_right_again_when_huge_prices_have_left_the_window(
-    compute: Compute, closes: Closes
-) -> None:
+def test_linearreg_slope_is_right_again_when_huge_prices_have_left_the_window(compute: Compute, closes: Closes) -> None:
     rng = np.random.default_rng(4)
     small = 1e-8 * (1 + rng.random(60))
     found = compute("linearreg_slope(20)", closes(np.concatenate([1e13 * rng.random(33), small])))[33 + 19 :]

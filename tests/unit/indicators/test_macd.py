@@ -36,9 +36,7 @@ def test_macd_of_a_flat_price_is_zero(compute: Compute, closes: Closes, price: f
     np.testing.assert_array_equal(compute("macd", closes(np.full(100, price)))[33:], 0.0)
 
 
-def test_macd_differs_from_two_ema_columns_at_first_and_no_longer_later(
-    compute: Compute, daily: Floats
-) -> None:
+def test_macd_differs_from_two_ema_columns_at_first_and_no_longer_later(compute: Compute, daily: Floats) -> None:
     line = compute("macd", daily)[:, 0]
     difference = compute("ema(12)", daily)[:, 0] - compute("ema(26)", daily)[:, 0]
     assert abs(line[33] - difference[33]) > 1e-6 * abs(daily[33, CLOSE])

@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [2, 14, 100])
-def test_mfi_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_mfi_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     high, low, close, volume = (daily[:, column].copy() for column in (HIGH, LOW, CLOSE, VOLUME))
     assert_close(compute(f"mfi({period})", daily)[:, 0], talib.MFI(high, low, close, volume, period))
 

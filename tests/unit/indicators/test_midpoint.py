@@ -29,25 +29,19 @@ def test_midpoint_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 1e13 / 3, 1e-8 / 7])
-def test_midpoint_of_a_flat_price_is_exactly_that_price(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_midpoint_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Closes, price: float) -> None:
     found = compute("midpoint(14)", closes(np.full(200, price)))[:, 0]
     np.testing.assert_array_equal(found[13:], price)
 
 
-def test_midpoint_is_right_again_when_huge_prices_have_left_the_window(
-    compute: Compute, closes: Closes
-) -> None:
+def test_midpoint_is_right_again_when_huge_prices_have_left_the_window(compute: Compute, closes: Closes) -> None:
     rng = np.random.default_rng(4)
     small = 1e-8 * (1 + rng.random(60))
     found = compute("midpoint(20)", closes(np.concatenate([1e13 * rng.random(33), small])))[33 + 19 :]
     np.testing.assert_array_equal(found, compute("midpoint(20)", closes(small))[19:])
 
 
-def test_midpoint_is_null_where_the_sum_exceeds_a_double_and_recovers(
-    compute: Compute, closes: Closes
-) -> None:
+def test_midpoint_is_null_where_the_sum_exceeds_a_double_and_recovers(compute: Compute, closes: Closes) -> None:
     found = compute("midpoint(2)", closes([1e308, 1.5e308, 3.0, 5.0]))[:, 0]
     assert np.isnan(found[:2]).all()
     assert found[3] == 4.0

@@ -28,9 +28,7 @@ def test_minus_di_by_hand(compute: Compute, closes: Closes) -> None:
     bars = closes([10, 10, 10, 10])
     bars[:, HIGH] = [12, 14, 17, 18]
     bars[:, LOW] = [9, 8, 6, 2]
-    np.testing.assert_allclose(
-        compute("minus_di(2)", bars)[:, 0], [np.nan, np.nan, 0, 100 * 4 / 23], rtol=1e-15
-    )
+    np.testing.assert_allclose(compute("minus_di(2)", bars)[:, 0], [np.nan, np.nan, 0, 100 * 4 / 23], rtol=1e-15)
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8 / 7])

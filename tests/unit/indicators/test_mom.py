@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [1, 10, 100])
-def test_mom_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_mom_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     assert_close(compute(f"mom({period})", daily)[:, 0], talib.MOM(daily[:, CLOSE].copy(), period))
 
 

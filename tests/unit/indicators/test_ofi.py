@@ -55,18 +55,14 @@ def test_ofi_without_quotes_is_null_and_of_a_still_book_zero(compute: Compute, c
     np.testing.assert_array_equal(compute("ofi(2)", bars_of(closes, [BOOK[0]] * 5))[2:, 0], 0.0)
 
 
-def test_ofi_counts_sizes_of_zero_as_none_and_takes_a_crossed_book_as_it_is(
-    compute: Compute, closes: Closes
-) -> None:
+def test_ofi_counts_sizes_of_zero_as_none_and_takes_a_crossed_book_as_it_is(compute: Compute, closes: Closes) -> None:
     # 4 leave the bid; then the book crosses: a bid of 1 at 12 is better, the ask of 5 at 11 stays
     bars = bars_of(closes, [(10, 4, 11, 5), (10, 0, 11, 5), (12, 1, 11, 5)])
     np.testing.assert_array_equal(compute("ofi(1)", bars)[:, 0], [NAN, -4, 1])
 
 
 @pytest.mark.parametrize("period", [1, 7, 40])
-def test_ofi_equals_pandas_over_a_random_book_with_gaps(
-    compute: Compute, closes: Closes, period: int
-) -> None:
+def test_ofi_equals_pandas_over_a_random_book_with_gaps(compute: Compute, closes: Closes, period: int) -> None:
     rng = np.random.default_rng(7)
     bids = 100 + rng.integers(-2, 3, 600).cumsum() / 100
     book = np.column_stack([bids, rng.random(600) * 9, bids + rng.integers(1, 4, 600) / 100, rng.random(600)])
@@ -78,6 +74,4 @@ def test_ofi_equals_pandas_over_a_random_book_with_gaps(
     flow[frame.bid.isna() | last.bid.isna()] = NAN
     expected = flow.rolling(period).sum().to_numpy()
     assert np.isfinite(expected).any()
-    np.testing.assert_allclose(
-        compute(f"ofi({period})", bars_of(closes, book))[:, 0], expected, rtol=0, atol=1e-11
-    )
+    np.testing.assert_allclose(compute(f"ofi({period})", bars_of(closes, book))[:, 0], expected, rtol=0, atol=1e-11)

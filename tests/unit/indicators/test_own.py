@@ -73,10 +73,7 @@ def test_it_sees_the_last_bars_in_order_of_time(file: Path) -> None:
 @pytest.mark.parametrize("cuts", [(1,), (4, 5, 6), (100, 101)])
 def test_the_bits_are_the_same_however_the_stream_is_cut(file: Path, cuts: tuple[int, ...]) -> None:
     file.write_text(POSITION)
-    assert (
-        run(file, "range_position", bars(120), cuts).tobytes()
-        == run(file, "range_position", bars(120)).tobytes()
-    )
+    assert run(file, "range_position", bars(120), cuts).tobytes() == run(file, "range_position", bars(120)).tobytes()
 
 
 def test_parameters_and_several_columns(file: Path) -> None:
@@ -113,21 +110,15 @@ def test_it_is_explained_to_the_bit(file: Path) -> None:
 
 def settings_with(tmp_path: Path, file: Path) -> Settings:
     own = tmp_path / "own.toml"
-    own.write_text(
-        f'[engine]\nindicators = "range_position(2)"\nindicator_files = ["{file}"]\ntimeframes = ["1m"]\n'
-    )
+    own.write_text(f'[engine]\nindicators = "range_position(2)"\nindicator_files = ["{file}"]\ntimeframes = ["1m"]\n')
     return load_settings(own, data_dir=tmp_path)
 
 
 def test_the_engine_computes_it_beside_the_catalogues(tmp_path: Path, file: Path) -> None:
     file.write_text(POSITION)
     prices = tmp_path / "AAA.csv"
-    prices.write_text(
-        "time,price,size\n" + "".join(f"2026-01-05 10:0{m}:00,{10 + m % 3},1\n" for m in range(6))
-    )
-    table, _ = compute_file(
-        settings_with(tmp_path, file), prices, "1m", "range_position(2),sma(2)", Mapping()
-    )
+    prices.write_text("time,price,size\n" + "".join(f"2026-01-05 10:0{m}:00,{10 + m % 3},1\n" for m in range(6)))
+    table, _ = compute_file(settings_with(tmp_path, file), prices, "1m", "range_position(2),sma(2)", Mapping())
     rows = pl.DataFrame(table)
     assert rows["sma_2"].to_list()[1:] == [10.5, 11.5, 11.0, 10.5, 11.5]
     assert rows["range_position_2"].to_list()[1:] == [1.0, 1.0, 0.0, 1.0, 1.0]

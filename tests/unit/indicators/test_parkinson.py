@@ -41,9 +41,7 @@ def test_parkinson_of_bars_without_a_range_is_zero(compute: Compute, closes: Clo
     np.testing.assert_array_equal(found[19:], 0.0)
 
 
-def test_parkinson_is_exactly_zero_as_soon_as_the_window_has_no_range(
-    compute: Compute, closes: Closes
-) -> None:
+def test_parkinson_is_exactly_zero_as_soon_as_the_window_has_no_range(compute: Compute, closes: Closes) -> None:
     bars = closes(np.full(60, 7.0))
     bars[:30, HIGH] = 7.0 + np.random.default_rng(3).random(30)
     found = compute("parkinson(20)", bars)[:, 0]
@@ -52,9 +50,7 @@ def test_parkinson_is_exactly_zero_as_soon_as_the_window_has_no_range(
 
 
 @pytest.mark.parametrize("scale", [2.0**43, 2.0**-40])
-def test_parkinson_does_not_depend_on_the_scale_of_prices(
-    compute: Compute, daily: Floats, scale: float
-) -> None:
+def test_parkinson_does_not_depend_on_the_scale_of_prices(compute: Compute, daily: Floats, scale: float) -> None:
     np.testing.assert_array_equal(compute("parkinson", daily * scale), compute("parkinson", daily))
 
 

@@ -36,14 +36,10 @@ def test_percent_rank_of_a_flat_price_is_100(compute: Compute, closes: Closes, p
 
 
 @pytest.mark.parametrize("scale", [1e13, 1e-8])
-def test_percent_rank_does_not_depend_on_the_scale_of_prices(
-    compute: Compute, closes: Closes, scale: float
-) -> None:
+def test_percent_rank_does_not_depend_on_the_scale_of_prices(compute: Compute, closes: Closes, scale: float) -> None:
     prices = 100 + np.random.default_rng(8).normal(size=200)
     expected = compute("percent_rank(20)", closes(prices))
-    np.testing.assert_allclose(
-        compute("percent_rank(20)", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9
-    )
+    np.testing.assert_allclose(compute("percent_rank(20)", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_percent_rank_of_a_single_bar_is_null(compute: Compute, closes: Closes) -> None:

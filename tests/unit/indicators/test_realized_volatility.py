@@ -30,9 +30,7 @@ def test_realized_volatility_by_hand(compute: Compute, closes: Closes) -> None:
     np.testing.assert_allclose(found, [np.nan, np.nan, math.sqrt(1 + 16), 4.0], rtol=1e-15)
 
 
-def test_realized_volatility_is_exactly_zero_as_soon_as_the_window_is_flat(
-    compute: Compute, closes: Closes
-) -> None:
+def test_realized_volatility_is_exactly_zero_as_soon_as_the_window_is_flat(compute: Compute, closes: Closes) -> None:
     moving = 100 + np.random.default_rng(6).normal(size=37)
     prices = np.concatenate([moving, np.full(60, moving[-1])])
     found = compute("realized_volatility(20)", closes(prices))[:, 0]

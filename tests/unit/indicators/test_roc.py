@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [1, 10, 100])
-def test_roc_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_roc_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     assert_close(compute(f"roc({period})", daily)[:, 0], talib.ROC(daily[:, CLOSE].copy(), period))
 
 

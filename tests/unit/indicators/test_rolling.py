@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import floats, integers, lists
 
-from marketpulse.indicators.rolling import (
-    POSITIVE_SUM_HEAD,
-    SUM_HEAD,
-    add,
-    mean,
-    positive_sum_push,
-    sum_push,
-)
+from marketpulse.indicators.rolling import POSITIVE_SUM_HEAD, SUM_HEAD, add, mean, positive_sum_push, sum_push
 
 FIRST_CALL_COMPILES = settings(deadline=None)
 PRICES = floats(1e-8, 1e13)

@@ -15,9 +15,7 @@ Closes = Callable[[object], Floats]
 Check = Callable[..., None]
 
 
-@pytest.mark.parametrize(
-    ("acceleration", "maximum"), [(0.02, 0.2), (0.0, 0.2), (0.05, 1.0), (0.1, 0.1), (0.3, 0.1)]
-)
+@pytest.mark.parametrize(("acceleration", "maximum"), [(0.02, 0.2), (0.0, 0.2), (0.05, 1.0), (0.1, 0.1), (0.3, 0.1)])
 def test_sar_equals_talib_on_real_daily_bars(
     compute: Compute, daily: Floats, assert_close: Check, acceleration: float, maximum: float
 ) -> None:
@@ -34,9 +32,7 @@ def test_sar_by_hand(compute: Compute, closes: Closes) -> None:
     np.testing.assert_array_equal(compute("sar(0.5,0.5)", bars)[:, 0], [np.nan, 8, 14, 14])
 
 
-def test_sar_begins_down_only_where_the_low_fell_further_than_the_high_rose(
-    compute: Compute, closes: Closes
-) -> None:
+def test_sar_begins_down_only_where_the_low_fell_further_than_the_high_rose(compute: Compute, closes: Closes) -> None:
     # down with the high before as its stop; up with the low before; up too where both are equal, and turned at once
     bars = closes([10, 10])
     for high, low, stop in ((9.5, 8, 10), (12, 9.5, 9), (11, 8, 11)):
@@ -51,9 +47,7 @@ def test_sar_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Clo
 
 @pytest.mark.parametrize("power", [40, -40])
 def test_sar_does_not_depend_on_the_scale_of_prices(compute: Compute, daily: Floats, power: int) -> None:
-    np.testing.assert_allclose(
-        compute("sar", daily * 2.0**power), compute("sar", daily) * 2.0**power, rtol=0, atol=0
-    )
+    np.testing.assert_allclose(compute("sar", daily * 2.0**power), compute("sar", daily) * 2.0**power, rtol=0, atol=0)
 
 
 def test_sar_of_a_single_bar_is_null(compute: Compute, closes: Closes) -> None:

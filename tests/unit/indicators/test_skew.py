@@ -35,9 +35,7 @@ def test_skew_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 1e13 / 3, 1e-8 / 7])
-def test_skew_is_null_exactly_while_the_window_is_flat(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_skew_is_null_exactly_while_the_window_is_flat(compute: Compute, closes: Closes, price: float) -> None:
     prices = np.full(40, price)
     prices[20] *= 2
     found = compute("skew(5)", closes(prices))[:, 0]

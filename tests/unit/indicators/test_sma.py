@@ -28,9 +28,7 @@ def exact_mean(window: Floats) -> Fraction:
 
 
 @pytest.mark.parametrize("period", [1, 2, 5, 20, 200])
-def test_sma_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_sma_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     expected = talib.SMA(daily[:, CLOSE].copy(), period)
     assert_close(compute(f"sma({period})", daily)[:, 0], expected)
 
@@ -48,9 +46,7 @@ def test_sma_of_three_closes_by_hand(compute: Compute, closes: Closes) -> None:
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 123.456, 1e13 / 3, 1e-8 / 7])
 @pytest.mark.parametrize("period", [3, 20, 49, 50])
-def test_sma_of_a_flat_price_is_exactly_that_price(
-    compute: Compute, closes: Closes, price: float, period: int
-) -> None:
+def test_sma_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: Closes, price: float, period: int) -> None:
     found = compute(f"sma({period})", closes(np.full(300, price)))[:, 0]
     np.testing.assert_array_equal(found[period - 1 :], price)
 

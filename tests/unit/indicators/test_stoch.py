@@ -15,9 +15,7 @@ Closes = Callable[[object], Floats]
 Check = Callable[..., None]
 
 
-@pytest.mark.parametrize(
-    "parameters", [(5, 3, 3), (14, 3, 3), (14, 1, 3), (1, 1, 1), (3, 20, 7), (100, 5, 2)]
-)
+@pytest.mark.parametrize("parameters", [(5, 3, 3), (14, 3, 3), (14, 1, 3), (1, 1, 1), (3, 20, 7), (100, 5, 2)])
 def test_stoch_equals_talib_on_real_daily_bars(
     compute: Compute, daily: Floats, assert_close: Check, parameters: tuple[int, int, int]
 ) -> None:

@@ -46,9 +46,7 @@ def test_stochrsi_of_an_index_that_stands_still_is_what_talib_returns(
 
 
 @pytest.mark.parametrize("scale", [1e13, 1e-8])
-def test_stochrsi_does_not_depend_on_the_scale_of_prices(
-    compute: Compute, closes: Closes, scale: float
-) -> None:
+def test_stochrsi_does_not_depend_on_the_scale_of_prices(compute: Compute, closes: Closes, scale: float) -> None:
     prices = 100 + np.random.default_rng(5).normal(size=200)
     expected = compute("stochrsi", closes(prices))
     np.testing.assert_allclose(compute("stochrsi", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9)

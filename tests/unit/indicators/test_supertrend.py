@@ -45,9 +45,7 @@ def test_supertrend_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8 / 7])
-def test_supertrend_of_a_flat_price_is_that_price_and_a_fall(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_supertrend_of_a_flat_price_is_that_price_and_a_fall(compute: Compute, closes: Closes, price: float) -> None:
     found = compute("supertrend", closes(np.full(60, price)))[10:]
     np.testing.assert_array_equal(found, np.tile([price, -1.0], (50, 1)))
 

@@ -43,8 +43,6 @@ def test_trima_is_right_again_when_huge_prices_have_left_the_window(compute: Com
     np.testing.assert_array_equal(found, compute("trima(20)", closes(small))[19:])
 
 
-def test_trima_of_a_single_bar_is_null_and_with_period_one_the_close(
-    compute: Compute, closes: Closes
-) -> None:
+def test_trima_of_a_single_bar_is_null_and_with_period_one_the_close(compute: Compute, closes: Closes) -> None:
     assert np.isnan(compute("trima(2)", closes([7.0]))).all()
     assert compute("trima(1)", closes([7.0]))[0, 0] == 7.0

@@ -17,9 +17,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [2, 5, 14, 200])
-def test_tsf_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_tsf_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     expected = talib.TSF(daily[:, CLOSE].copy(), period)
     assert_close(compute(f"tsf({period})", daily)[:, 0], expected)
 

@@ -15,9 +15,7 @@ Closes = Callable[[object], Floats]
 Check = Callable[..., None]
 
 
-def test_typprice_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check
-) -> None:
+def test_typprice_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check) -> None:
     prices = (daily[:, column].copy() for column in (HIGH, LOW, CLOSE))
     assert_close(compute("typprice", daily)[:, 0], talib.TYPPRICE(*prices))
 

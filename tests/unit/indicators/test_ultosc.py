@@ -51,9 +51,7 @@ def test_ultosc_does_not_depend_on_the_order_of_its_periods(compute: Compute, da
 
 
 @pytest.mark.parametrize("scale", [1e13, 1e-8])
-def test_ultosc_does_not_depend_on_the_scale_of_prices(
-    compute: Compute, closes: Closes, scale: float
-) -> None:
+def test_ultosc_does_not_depend_on_the_scale_of_prices(compute: Compute, closes: Closes, scale: float) -> None:
     prices = 100 + np.random.default_rng(7).normal(size=200)
     expected = compute("ultosc", closes(prices))
     np.testing.assert_allclose(compute("ultosc", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9)

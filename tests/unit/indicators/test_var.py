@@ -23,9 +23,7 @@ def exact_variance(window: Floats) -> float:
 
 
 @pytest.mark.parametrize("period", [1, 2, 5, 20, 100])
-def test_var_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_var_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     expected = talib.VAR(daily[:, CLOSE].copy(), period)
     found = compute(f"var({period})", daily)[:, 0]
     assert_close(found, expected)

@@ -30,9 +30,7 @@ def test_vpt_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1e13 / 3, 1e-8])
-def test_vpt_of_a_flat_price_or_without_volume_is_zero(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_vpt_of_a_flat_price_or_without_volume_is_zero(compute: Compute, closes: Closes, price: float) -> None:
     np.testing.assert_array_equal(compute("vpt", closes(np.full(20, price)))[1:, 0], 0.0)
     bars = closes(price * np.arange(1.0, 21.0))
     bars[:, VOLUME] = 0.0

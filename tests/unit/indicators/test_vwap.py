@@ -19,9 +19,7 @@ Check = Callable[..., None]
 Days = NDArray[np.int32]
 
 
-def test_vwap_equals_pandas_cumulative_sums_by_session(
-    compute: Compute, minutes: tuple[Floats, Days]
-) -> None:
+def test_vwap_equals_pandas_cumulative_sums_by_session(compute: Compute, minutes: tuple[Floats, Days]) -> None:
     bars, days = minutes
     frame = pd.DataFrame({"notional": bars[:, NOTIONAL], "volume": bars[:, VOLUME], "day": days})
     sums = frame.groupby("day").cumsum()
@@ -30,16 +28,12 @@ def test_vwap_equals_pandas_cumulative_sums_by_session(
     np.testing.assert_allclose(compute("vwap", bars, days)[:, 0], expected, rtol=1e-12)
 
 
-def test_vwap_restarts_with_the_session_also_on_the_first_day_of_1970(
-    compute: Compute, closes: Closes
-) -> None:
+def test_vwap_restarts_with_the_session_also_on_the_first_day_of_1970(compute: Compute, closes: Closes) -> None:
     days = np.array([0, 0, 1, 0], np.int32)
     np.testing.assert_array_equal(compute("vwap", closes([2, 4, 10, 6]), days)[:, 0], [2, 3, 10, 6])
 
 
-def test_vwap_is_null_until_something_trades_and_then_stays_over_empty_bars(
-    compute: Compute, closes: Closes
-) -> None:
+def test_vwap_is_null_until_something_trades_and_then_stays_over_empty_bars(compute: Compute, closes: Closes) -> None:
     bars = closes([5, 5, 9, 9])
     bars[:, VOLUME] = [0, 2, 0, 2]
     bars[:, NOTIONAL] = [0, 10, 0, 18]

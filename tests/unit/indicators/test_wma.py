@@ -16,9 +16,7 @@ Check = Callable[..., None]
 
 
 @pytest.mark.parametrize("period", [1, 2, 5, 30, 200])
-def test_wma_equals_talib_on_real_daily_bars(
-    compute: Compute, daily: Floats, assert_close: Check, period: int
-) -> None:
+def test_wma_equals_talib_on_real_daily_bars(compute: Compute, daily: Floats, assert_close: Check, period: int) -> None:
     expected = talib.WMA(daily[:, CLOSE].copy(), period)
     assert_close(compute(f"wma({period})", daily)[:, 0], expected)
 

@@ -37,8 +37,6 @@ def test_zlema_of_a_flat_price_is_exactly_that_price(compute: Compute, closes: C
     np.testing.assert_array_equal(found[72:], price)
 
 
-def test_zlema_of_a_single_bar_is_null_and_with_period_one_the_close(
-    compute: Compute, closes: Closes
-) -> None:
+def test_zlema_of_a_single_bar_is_null_and_with_period_one_the_close(compute: Compute, closes: Closes) -> None:
     assert np.isnan(compute("zlema(2)", closes([7.0]))).all()
     assert compute("zlema(1)", closes([7.0]))[0, 0] == 7.0

@@ -34,9 +34,7 @@ def test_zscore_by_hand(compute: Compute, closes: Closes) -> None:
 
 
 @pytest.mark.parametrize("price", [0.1, 1 / 49, 1e13 / 3, 1e-8 / 7])
-def test_zscore_is_null_exactly_while_the_window_is_flat(
-    compute: Compute, closes: Closes, price: float
-) -> None:
+def test_zscore_is_null_exactly_while_the_window_is_flat(compute: Compute, closes: Closes, price: float) -> None:
     prices = np.full(40, price)
     prices[20] *= 2
     found = compute("zscore(5)", closes(prices))[:, 0]
@@ -46,9 +44,7 @@ def test_zscore_is_null_exactly_while_the_window_is_flat(
 
 
 @pytest.mark.parametrize("scale", [2.0**43, 2.0**-40])
-def test_zscore_does_not_depend_on_the_scale_of_prices(
-    compute: Compute, closes: Closes, scale: float
-) -> None:
+def test_zscore_does_not_depend_on_the_scale_of_prices(compute: Compute, closes: Closes, scale: float) -> None:
     prices = 100 + np.random.default_rng(4).normal(size=200)
     expected = compute("zscore", closes(prices))
     np.testing.assert_allclose(compute("zscore", closes(prices * scale)), expected, rtol=1e-9, atol=1e-9)

@@ -19,9 +19,7 @@ WHOLE = "version=1\ncluster.id=abc\nnode.id=1\ndirectory.id=def\n"
 def format_storage(directory: Path, cluster: str) -> None:
     """What Kafka's tool leaves behind, in its order."""
     (directory / "bootstrap.checkpoint").write_bytes(b"features")
-    (directory / "meta.properties").write_text(
-        f"version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id=d\n"
-    )
+    (directory / "meta.properties").write_text(f"version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id=d\n")
 
 
 def refuse_to_format(directory: Path, cluster: str) -> None:
@@ -77,9 +75,7 @@ def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(tmp_path: Path,
     assert (storage / "market-3" / "00000000000000000000.log").read_bytes() == b"records"
 
 
-def test_storage_that_lost_its_identity_and_our_copy_gets_new_ids_in_both_and_keeps_its_topics(
-    tmp_path: Path,
-) -> None:
+def test_storage_that_lost_its_identity_and_our_copy_gets_new_ids_in_both_and_keeps_its_topics(tmp_path: Path) -> None:
     storage = prepare_storage(tmp_path, format_storage)
     old = read_properties(storage / "meta.properties")
     put(storage / "__cluster_metadata-0" / "00000000000000000000.log")
@@ -144,12 +140,9 @@ def jars(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("major", "make", "use"),
-    [(17, "ArchiveClassesAtExit", "SharedArchiveFile"), (25, "AOTCacheOutput", "AOTCache")],
+    ("major", "make", "use"), [(17, "ArchiveClassesAtExit", "SharedArchiveFile"), (25, "AOTCacheOutput", "AOTCache")]
 )
-def test_the_class_archive_is_made_once_and_then_used(
-    tmp_path: Path, major: int, make: str, use: str
-) -> None:
+def test_the_class_archive_is_made_once_and_then_used(tmp_path: Path, major: int, make: str, use: str) -> None:
     archive = ClassArchive.of(Java(Path("/usr/bin/java"), major, f"{major}.0.1"), jars(tmp_path))
     assert archive.options(may_make=False) == []
     assert archive.options(may_make=True) == [f"-XX:{make}={archive.partial}"]

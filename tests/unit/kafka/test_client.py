@@ -66,8 +66,7 @@ def test_the_names_in_peoples_notes_are_understood(
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"],
+    "name", ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"]
 )
 def test_a_property_of_java_without_meaning_here_is_left_out(tmp_path: Path, name: str) -> None:
     assert name not in config(tmp_path, "consumer", {name: "x"})
@@ -135,9 +134,7 @@ def test_max_block_ms_is_how_long_a_write_waits() -> None:
     assert max_block_s({}) == 5.0
 
 
-@pytest.mark.parametrize(
-    ("role", "client"), [("producer", Producer), ("consumer", Consumer), ("admin", AdminClient)]
-)
+@pytest.mark.parametrize(("role", "client"), [("producer", Producer), ("consumer", Consumer), ("admin", AdminClient)])
 def test_the_client_library_takes_the_configuration(tmp_path: Path, role: Any, client: Any) -> None:
     extra = {"group_id": "g"} if role == "consumer" else {}
     client(client_config(settings(tmp_path, **{"linger.ms": 3, "fetch.max.wait.ms": 9}), role, **extra))

@@ -12,9 +12,7 @@ from marketpulse.kafka.columns import KIND, OFFSET, SYMBOL, TRADE_ID_START, A, C
 from marketpulse.kafka.records import records_of
 from marketpulse.model.market import TRADE, MarketBatch
 
-ROWS = pa.RecordBatch.from_pylist(
-    [trade("A", 1.0 + i, 5.0, 2.0, venue="X", trade_id=f"{i}") for i in range(3)], TRADE
-)
+ROWS = pa.RecordBatch.from_pylist([trade("A", 1.0 + i, 5.0, 2.0, venue="X", trade_id=f"{i}") for i in range(3)], TRADE)
 JSON = [record.value for record in encode_market(ROWS, wire="json", partitions=1)]
 FRAME = encode_market(ROWS, wire="arrow", partitions=1)[0].value
 
@@ -66,6 +64,4 @@ def test_parts_are_joined_in_the_order_of_the_log_however_long_their_runs(run: i
     assert whole.floats[A].tolist() == [0.5 * offset for offset in range(1_000)]
     assert whole.ids[SYMBOL].tolist() == whole.flags[KIND].tolist() == owner.tolist()
     assert whole.data[whole.longs[TRADE_ID_START]].tolist() == owner.tolist()
-    assert whole.rare == {
-        int(np.flatnonzero(owner == n)[0]): {"of": n} for n in range(3) if (owner == n).any()
-    }
+    assert whole.rare == {int(np.flatnonzero(owner == n)[0]): {"of": n} for n in range(3) if (owner == n).any()}

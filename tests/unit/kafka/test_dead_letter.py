@@ -10,12 +10,8 @@ from marketpulse.model.market import ABSENT, DeadLetter
 from marketpulse.model.rows import DEAD_LETTER
 
 
-def letter(
-    value: bytes | None, key: bytes | None = b"k", symbol: str | None = None, row: int = ABSENT
-) -> DeadLetter:
-    return DeadLetter(
-        "bad_price", "price must be above 0", "market", 3, 77, row, key, value, symbol, ("1s", "1m")
-    )
+def letter(value: bytes | None, key: bytes | None = b"k", symbol: str | None = None, row: int = ABSENT) -> DeadLetter:
+    return DeadLetter("bad_price", "price must be above 0", "market", 3, 77, row, key, value, symbol, ("1s", "1m"))
 
 
 def test_a_dead_letter_is_a_row_of_its_table_with_the_record_as_text() -> None:
@@ -33,11 +29,7 @@ def test_bytes_that_are_no_text_come_back_from_base64() -> None:
     key, value = encode_dead_letter(letter(b"\xff\x00\xfe", key=b"\xff"))
     row = json.loads(value)
     assert key == b"\xff"
-    assert (row["value"], base64.b64decode(row["value_base64"]), row["key"]) == (
-        None,
-        b"\xff\x00\xfe",
-        "\\xff",
-    )
+    assert (row["value"], base64.b64decode(row["value_base64"]), row["key"]) == (None, b"\xff\x00\xfe", "\\xff")
     assert row["row"] is None
 
 

@@ -11,9 +11,7 @@ from marketpulse.kafka import java as java_module
 from marketpulse.kafka.java import find_java, packaged_java, parse_version
 from marketpulse.settings import Settings
 
-DEBIAN_17 = (
-    'openjdk version "17.0.15" 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6-Debian-1deb12u1)\n'
-)
+DEBIAN_17 = 'openjdk version "17.0.15" 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6-Debian-1deb12u1)\n'
 ORACLE_8 = 'java version "1.8.0_402"\nJava(TM) SE Runtime Environment (build 1.8.0_402-b06)\n'
 EARLY_26 = 'openjdk version "26-ea" 2026-03-17\n'
 
@@ -41,8 +39,7 @@ def settings(tmp_path: Path, java: Path | None = None) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("banner", "major", "version"),
-    [(DEBIAN_17, 17, "17.0.15"), (ORACLE_8, 8, "1.8.0_402"), (EARLY_26, 26, "26-ea")],
+    ("banner", "major", "version"), [(DEBIAN_17, 17, "17.0.15"), (ORACLE_8, 8, "1.8.0_402"), (EARLY_26, 26, "26-ea")]
 )
 def test_the_version_is_read_from_what_java_says(banner: str, major: int, version: str) -> None:
     found = parse_version(Path("java"), banner)
@@ -70,9 +67,7 @@ def test_a_java_that_is_too_old_is_passed_over_for_the_next_place(
     assert find_java(settings(no_java)).path == good
 
 
-def test_without_any_java_the_error_says_how_to_get_one(
-    no_java: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_java_the_error_says_how_to_get_one(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = fake_java(no_java / "old", ORACLE_8)
     monkeypatch.setenv("PATH", str(old.parent))
     with pytest.raises(EnvironmentProblem, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):

@@ -59,22 +59,11 @@ def name(batch: MarketBatch, ids: Any, row: int) -> str | None:
 
 @pytest.mark.parametrize("write", [text, odd])
 def test_a_trade_comes_into_its_columns(write: Any) -> None:
-    record = {
-        **GOOD_TRADE,
-        "venue": "XNYS",
-        "trade_id": "t-7",
-        "conditions": ["@", "T"],
-        "ingest_time_ns": T0 + 5,
-    }
+    record = {**GOOD_TRADE, "venue": "XNYS", "trade_id": "t-7", "conditions": ["@", "T"], "ingest_time_ns": T0 + 5}
     batch, letters = decode([write(record)])
     assert letters == []
     assert (batch.kind[0], batch.a[0], batch.b[0]) == (Kind.TRADE, 101.25, 100.0)
-    assert (batch.event_time_ns[0], batch.ingest_time_ns[0], batch.offset[0], batch.row[0]) == (
-        T0,
-        T0 + 5,
-        100,
-        0,
-    )
+    assert (batch.event_time_ns[0], batch.ingest_time_ns[0], batch.offset[0], batch.row[0]) == (T0, T0 + 5, 100, 0)
     assert [name(batch, ids, 0) for ids in (batch.symbol, batch.source, batch.venue)] == ["AAA", "s", "XNYS"]
     start, length = int(batch.trade_id_start[0]), int(batch.trade_id_length[0])
     assert batch.data[start : start + length].tobytes() == b"t-7"
@@ -120,14 +109,7 @@ RARE: list[dict[str, Any]] = [
     {"type": "gap", **HEAD, "from_ns": T0, "to_ns": T0 + 1, "reason": "line down"},
     {"type": "halt", **HEAD, "reason": "LULD"},
     {"type": "resume", **HEAD},
-    {
-        "type": "hello",
-        "source": "s",
-        "mode": "historical",
-        "run_id": "r",
-        "lateness_ns": 0,
-        "calendar": "XNYS",
-    },
+    {"type": "hello", "source": "s", "mode": "historical", "run_id": "r", "lateness_ns": 0, "calendar": "XNYS"},
     {"type": "goodbye", "source": "s", "watermark_ns": COMPLETE},
     {
         "type": "news",
@@ -227,23 +209,14 @@ REFUSED: list[tuple[bytes | None, str]] = [
     (text({**RARE[7], "lateness_ns": -1}), "bad_time"),
     (text(without(RARE[0], "trade_id")), "missing_field"),
     (text({**RARE[4], "to_ns": T0 - 1}), "bad_time"),
-    *(
-        (text(without(GOOD_TRADE, f)), "missing_field")
-        for f in ("symbol", "source", "event_time_ns", "price", "size")
-    ),
+    *((text(without(GOOD_TRADE, f)), "missing_field") for f in ("symbol", "source", "event_time_ns", "price", "size")),
 ]
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"), REFUSED, ids=lambda v: v if isinstance(v, str) else repr(v)[:60]
-)
-def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_rest_goes_on(
-    value: bytes | None, reason: str
-) -> None:
+@pytest.mark.parametrize(("value", "reason"), REFUSED, ids=lambda v: v if isinstance(v, str) else repr(v)[:60])
+def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_rest_goes_on(value: bytes | None, reason: str) -> None:
     batch, letters = decode([text(GOOD_TRADE), value, text(GOOD_QUOTE)])
-    assert [(x.reason, x.offset, x.row, x.key, x.value) for x in letters] == [
-        (reason, 101, ABSENT, b"key1", value)
-    ]
+    assert [(x.reason, x.offset, x.row, x.key, x.value) for x in letters] == [(reason, 101, ABSENT, b"key1", value)]
     assert letters[0].detail
     assert (letters[0].topic, letters[0].partition) == ("market", 3)
     assert batch.offset.tolist() == [100, 102]
@@ -256,11 +229,7 @@ def test_a_dead_letter_names_its_symbol_where_it_can() -> None:
 
 
 def test_missing_and_null_and_unknown_fields_are_no_faults() -> None:
-    records = [
-        {**GOOD_TRADE, "venue": None},
-        {**GOOD_TRADE, "venue": ""},
-        {**GOOD_TRADE, "bid": "x", "new": {"a": 1}},
-    ]
+    records = [{**GOOD_TRADE, "venue": None}, {**GOOD_TRADE, "venue": ""}, {**GOOD_TRADE, "bid": "x", "new": {"a": 1}}]
     batch, letters = decode([text(r) for r in records])
     assert letters == []
     assert batch.venue.tolist() == [ABSENT] * 3
@@ -298,8 +267,7 @@ def test_more_names_than_the_tables_hold_make_them_grow() -> None:
 def test_a_flood_of_names_is_left_behind_and_each_batch_reads_by_its_own_table() -> None:
     decoder = MarketDecoder(strings_max=100)
     batches = [
-        decode([text({**GOOD_TRADE, "symbol": f"S{n}-{i}"}) for i in range(60)], decoder=decoder)[0]
-        for n in range(5)
+        decode([text({**GOOD_TRADE, "symbol": f"S{n}-{i}"}) for i in range(60)], decoder=decoder)[0] for n in range(5)
     ]
     for n, batch in enumerate(batches):
         assert [name(batch, batch.symbol, i) for i in range(60)] == [f"S{n}-{i}" for i in range(60)]
@@ -327,12 +295,7 @@ def trades(prices: Sequence[float | None], **columns: Any) -> pa.RecordBatch:
 def test_a_frames_rows_keep_the_order_of_the_log_between_objects() -> None:
     frame = write_frame(trades([1.0, -1.0, 3.0]))
     batch, letters = decode([text(GOOD_TRADE), frame, text(GOOD_QUOTE)], frames=[1])
-    assert list(zip(batch.offset.tolist(), batch.row.tolist(), strict=True)) == [
-        (100, 0),
-        (101, 0),
-        (101, 2),
-        (102, 0),
-    ]
+    assert list(zip(batch.offset.tolist(), batch.row.tolist(), strict=True)) == [(100, 0), (101, 0), (101, 2), (102, 0)]
     assert batch.a.tolist()[:3] == [101.25, 1.0, 3.0]
     assert [(x.reason, x.offset, x.row) for x in letters] == [("bad_price", 101, 1)]
     assert json.loads(letters[0].value or b"")["price"] == -1.0
@@ -390,9 +353,7 @@ def test_a_frame_may_hold_every_kind() -> None:
     assert letters == []
     assert batch.kind.tolist() == [0, 1, 2, 3, 4, *range(6, 14)]
     assert batch.log_time_ns[3] == T0
-    assert {row: value["type"] for row, value in batch.rare.items()} == {
-        5 + i: RARE[1 + i]["type"] for i in range(8)
-    }
+    assert {row: value["type"] for row, value in batch.rare.items()} == {5 + i: RARE[1 + i]["type"] for i in range(8)}
     assert [batch.a[2], batch.b[2], batch.c[2], batch.d[2], batch.e[2]] == [2, 4, 1, 3, 10]
 
 
@@ -441,9 +402,7 @@ def test_both_wires_of_the_encoder_give_the_same_columns() -> None:
 
 
 def test_a_foreign_dictionary_with_spares_and_repeats_interns_only_what_rows_hold() -> None:
-    dictionary = pa.DictionaryArray.from_arrays(
-        pa.array([3, 1, None]), pa.array(["SPARE", "AAA", None, "AAA"])
-    )
+    dictionary = pa.DictionaryArray.from_arrays(pa.array([3, 1, None]), pa.array(["SPARE", "AAA", None, "AAA"]))
     columns = {
         "type": pa.array(["trade"] * 3), "symbol": dictionary, "source": pa.array(["s"] * 3),
         "event_time_ns": pa.array([T0] * 3), "price": pa.array([1.0, 2.0, 3.0]), "size": pa.array([1.0] * 3),
@@ -465,24 +424,13 @@ def test_plain_trades_of_such_a_dictionary_intern_only_what_rows_hold_too() -> N
 
 
 def test_several_frames_and_objects_of_one_poll_keep_their_order() -> None:
-    values = [
-        write_frame(trades([1.0, 2.0])),
-        text(GOOD_TRADE),
-        write_frame(trades([4.0])),
-        write_frame(trades([5.0])),
-    ]
+    values = [write_frame(trades([1.0, 2.0])), text(GOOD_TRADE), write_frame(trades([4.0])), write_frame(trades([5.0]))]
     batch, letters = decode(values, frames=[0, 2, 3])
     assert letters == []
     assert batch.a.tolist() == [1.0, 2.0, 101.25, 4.0, 5.0]
     assert batch.offset.tolist() == [100, 100, 101, 102, 103]
     ids = zip(batch.trade_id_start.tolist(), batch.trade_id_length.tolist(), strict=True)
-    assert [batch.data[a : a + n].tobytes() if n > 0 else None for a, n in ids] == [
-        b"t0",
-        b"t1",
-        None,
-        b"t0",
-        b"t0",
-    ]
+    assert [batch.data[a : a + n].tobytes() if n > 0 else None for a, n in ids] == [b"t0", b"t1", None, b"t0", b"t0"]
 
 
 def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
@@ -491,9 +439,7 @@ def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
     some_venues = trades([9.0, 10.0], venue=pa.array([None, "XNAS"]))
     conditions = trades([11.0], conditions=pa.array([["@", "T"]]))
     untimed = trades([12.0, 13.0], ingest_time_ns=pa.array([T0, -1], pa.int64()))
-    stamped = trades(
-        [14.0, -0.0], size=pa.array([-0.0, 1.0]), ingest_time_ns=pa.array([T0, T0 + 1], pa.int64())
-    )
+    stamped = trades([14.0, -0.0], size=pa.array([-0.0, 1.0]), ingest_time_ns=pa.array([T0, T0 + 1], pa.int64()))
     unnamed = trades([15.0, 16.0], symbol=pa.array(["", "BBB"]))
     other = pa.RecordBatch.from_pylist([{**GOOD_QUOTE, "ask": 2.0}], schema=QUOTE)
     batches = [
@@ -507,13 +453,7 @@ def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
     ]
     told = [(x.reason, x.offset, x.row, x.value) for x in letters]
     assert told == [(x.reason, x.offset, x.row, x.value) for _, own in alone for x in own if x.value != b"{}"]
-    assert [reason for reason, *_ in told] == [
-        "bad_price",
-        "bad_price",
-        "bad_time",
-        "bad_price",
-        "bad_symbol",
-    ]
+    assert [reason for reason, *_ in told] == ["bad_price", "bad_price", "bad_time", "bad_price", "bad_symbol"]
 
 
 def _seen(batch: MarketBatch, row: int) -> tuple[Any, ...]:

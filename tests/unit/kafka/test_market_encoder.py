@@ -33,12 +33,7 @@ def test_dates_flags_lists_and_escapes_are_written_as_json_has_them() -> None:
          {"symbol": "b", "open": float("nan"), "high": float("inf"), "low": -0.0, "close": 5e-324}], schema=BAR_IN,
     )  # fmt: skip
     first, second = (json.loads(r.value) for r in encode_market(batch, wire="json", partitions=4))
-    assert first == {
-        "symbol": 'q"\\\t\x01é',
-        "final": False,
-        "session_date": "2024-02-29",
-        "trade_count": -(2**63),
-    }
+    assert first == {"symbol": 'q"\\\t\x01é', "final": False, "session_date": "2024-02-29", "trade_count": -(2**63)}
     assert second == {"symbol": "b", "low": -0.0, "close": 5e-324}
 
 
@@ -62,9 +57,7 @@ def test_a_large_batch_becomes_several_frames_in_order() -> None:
     records = encode_market(trades(["AAA"] * 60_000), wire="arrow", partitions=1)
     assert len(records) > 1
     assert max(len(r.value) for r in records) <= 900_000
-    times = [
-        t for r in records for t in pa.ipc.open_stream(r.value).read_all().column("event_time_ns").to_pylist()
-    ]
+    times = [t for r in records for t in pa.ipc.open_stream(r.value).read_all().column("event_time_ns").to_pylist()]
     assert times == list(range(T0, T0 + 60_000))
 
 

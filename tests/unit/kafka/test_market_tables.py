@@ -44,10 +44,7 @@ def test_rows_come_into_their_tables_with_their_position() -> None:
         assert rows.schema.equals(TABLES[table][1])
     for table, offsets in (("trades", [0, 2, 7]), ("quotes", [3])):
         wanted = [
-            given(
-                {**RECORDS[i], "topic": "market", "partition": 3, "offset": 10 + i, "row": 0},
-                TABLES[table][1],
-            )
+            given({**RECORDS[i], "topic": "market", "partition": 3, "offset": 10 + i, "row": 0}, TABLES[table][1])
             for i in offsets
         ]
         assert tables[table].to_pylist() == wanted

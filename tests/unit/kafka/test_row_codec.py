@@ -46,9 +46,7 @@ def test_an_alert_keeps_its_flag_and_its_nulls(wire: str) -> None:
 
 
 def test_not_a_number_is_null_on_the_wire() -> None:
-    batch = pa.RecordBatch.from_pylist(
-        [{"symbol": "A", "sma_20": float("nan")}], schema=indicators_schema(["sma_20"])
-    )
+    batch = pa.RecordBatch.from_pylist([{"symbol": "A", "sma_20": float("nan")}], schema=indicators_schema(["sma_20"]))
     ((_, value),) = encode_rows(batch)
     assert json.loads(value)["sma_20"] is None
 
@@ -62,10 +60,7 @@ def test_rows_without_a_receipt_keep_its_null() -> None:
 @pytest.mark.parametrize("wire", ["json", "arrow"])
 @pytest.mark.parametrize("beside", [[], [BAR_ROW]])
 def test_a_withdrawn_bar_and_its_values_keep_their_nulls(wire: str, beside: list[dict[str, Any]]) -> None:
-    gone = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {
-        "trade_count": 0,
-        "revision": 2,
-    }
+    gone = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {"trade_count": 0, "revision": 2}
     rows = [*beside, BAR_ROW | gone]
     for topic, schema in (("bars", BAR), ("indicators", indicators_schema(["sma_20"]))):
         batch = pa.RecordBatch.from_pylist(rows, schema=schema)
@@ -112,14 +107,9 @@ def test_a_record_that_is_no_row_is_left_out_and_named(odd: bytes | None) -> Non
 
 
 def test_foreign_rows_may_lack_fields_and_have_others() -> None:
-    rows = decode_rows(
-        "bars", [b'{ "symbol": "A",\n "close": 5, "note": {"a": [1]}, "session_date": "2026-01-16"}']
-    )
+    rows = decode_rows("bars", [b'{ "symbol": "A",\n "close": 5, "note": {"a": [1]}, "session_date": "2026-01-16"}'])
     assert rows.schema.equals(BAR)
-    assert (
-        rows.to_pylist()[0] | {"symbol": "A", "close": 5.0, "session_date": date(2026, 1, 16)}
-        == rows.to_pylist()[0]
-    )
+    assert rows.to_pylist()[0] | {"symbol": "A", "close": 5.0, "session_date": date(2026, 1, 16)} == rows.to_pylist()[0]
 
 
 def test_live_rows_have_no_receipt() -> None:
@@ -151,6 +141,5 @@ def test_rows_laid_out_in_memory_are_the_records(first: int, count: int) -> None
     value_ends, key_ends = laid_out.value_ends.tolist(), laid_out.key_ends.tolist()
     assert len(laid_out) == count
     assert [
-        (keys[key_ends[i] : key_ends[i + 1]], values[value_ends[i] : value_ends[i + 1] - 1])
-        for i in range(count)
+        (keys[key_ends[i] : key_ends[i + 1]], values[value_ends[i] : value_ends[i + 1] - 1]) for i in range(count)
     ] == encode_rows(batch)

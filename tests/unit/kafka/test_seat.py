@@ -68,9 +68,7 @@ def hand_over(monkeypatch: pytest.MonkeyPatch, log: LogInMemory, states: dict[in
     Seat(Settings(), LOAD, states).hand_over()
 
 
-def test_all_states_are_committed_at_once_with_the_offsets_that_they_cover(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_all_states_are_committed_at_once_with_the_offsets_that_they_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogInMemory([[Taken(0, None, None)], [Taken(1, 30, Pointer(5, 20)), Taken(2, 8, None)]])
     hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 30, 30)})
     assert log.calls == ["start", "begin", "commit", "close"]

@@ -172,9 +172,7 @@ def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_
     log.close()
 
 
-def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(
-    tmp_path: Path, broker: Broker
-) -> None:
+def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(tmp_path: Path, broker: Broker) -> None:
     log = opened(broker, spool_of(tmp_path))
     log.last_position()
     broker.away.set()
@@ -236,9 +234,7 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
     log.close()
 
 
-def test_a_full_spool_refuses_the_newest_and_goes_on_when_there_is_room(
-    tmp_path: Path, broker: Broker
-) -> None:
+def test_a_full_spool_refuses_the_newest_and_goes_on_when_there_is_room(tmp_path: Path, broker: Broker) -> None:
     spool = spool_of(tmp_path, 50_000)
     log = opened(broker, spool)
     log.last_position()

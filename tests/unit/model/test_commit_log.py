@@ -49,9 +49,7 @@ def test_a_commit_is_json_that_other_programs_can_read() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"{}", b'{"version": 1}', b'{"version": 1, "added": [{}]}']
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"version": 1}', b'{"version": 1, "added": [{}]}'])
 def test_a_damaged_commit_is_fatal_and_names_its_place(data: bytes) -> None:
     with pytest.raises(Fatal, match=r"_commits/market-03/000000000007\.json is damaged.*restore"):
         decode_commit(data, "_commits/market-03/000000000007.json")
@@ -80,12 +78,8 @@ def test_reading_begins_at_the_last_complete_commit() -> None:
     assert list(wanted(numbers)) == [COMPLETE_EVERY, COMPLETE_EVERY + 1, COMPLETE_EVERY + 2]
 
 
-@given(
-    steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3 * COMPLETE_EVERY)
-)
-def test_reading_from_the_last_complete_commit_gives_what_reading_all_gives(
-    steps: list[tuple[int, int]],
-) -> None:
+@given(steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3 * COMPLETE_EVERY))
+def test_reading_from_the_last_complete_commit_gives_what_reading_all_gives(steps: list[tuple[int, int]]) -> None:
     state, commits = PartitionState(), []
     visible: set[str] = set()  # kept by hand
     for number, (add, remove) in enumerate(steps):

@@ -8,14 +8,7 @@ import orjson
 import pytest
 
 from marketpulse.kafka.rebuild_record import ROWS_MOST, rebuild_values
-from marketpulse.model.history import (
-    COLUMNS,
-    PAST_QUOTE,
-    PAST_TRADE,
-    History,
-    joined_parts,
-    read_part,
-)
+from marketpulse.model.history import COLUMNS, PAST_QUOTE, PAST_TRADE, History, joined_parts, read_part
 from marketpulse.model.market import RECORD_BYTES_MAX, SYMBOL_BYTES_MAX
 
 TIME_NS = 1_767_225_600 * 10**9
@@ -87,10 +80,7 @@ def test_a_long_history_comes_back_from_its_records_to_the_bit() -> None:
     trades["row"], trades["changed_row"] = rng.integers(0, 2**31 - 1, (2, len(trades)))
     trades["late"] = rng.integers(0, 2**32, len(trades))
     quotes = np.zeros(ROWS_MOST, PAST_QUOTE)
-    quotes["event_time_ns"], quotes["offset"] = (
-        trades["event_time_ns"][:ROWS_MOST],
-        trades["offset"][:ROWS_MOST],
-    )
+    quotes["event_time_ns"], quotes["offset"] = (trades["event_time_ns"][:ROWS_MOST], trades["offset"][:ROWS_MOST])
     for name in ("bid", "ask", "bid_size", "ask_size"):
         quotes[name] = rng.random(ROWS_MOST) + 1
     symbol = "S" * SYMBOL_BYTES_MAX

@@ -33,9 +33,7 @@ def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> dict[str,
     }  # fmt: skip
 
 
-def event(
-    kind: str, day: int, value: float, offset: int = 0, symbol: str = "MSFT", **other: Any
-) -> dict[str, Any]:
+def event(kind: str, day: int, value: float, offset: int = 0, symbol: str = "MSFT", **other: Any) -> dict[str, Any]:
     at = FEB_13_NS + day * DAY_NS
     topic, source = other.pop("topic", "market"), other.pop("source", "files")
     body = {"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other}
@@ -95,9 +93,7 @@ def test_ratios_of_later_splits_multiply(lake: LakeRows, query: LakeQuery) -> No
     assert column(query, "bars_adjusted", "volume") == [1050.0, 350.0, 50.0, 50.0]
 
 
-def test_the_last_word_on_an_ex_time_counts_and_a_ratio_of_1_takes_it_back(
-    lake: LakeRows, query: LakeQuery
-) -> None:
+def test_the_last_word_on_an_ex_time_counts_and_a_ratio_of_1_takes_it_back(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("bars", [bar(0, 60)])
     lake.add("events", [event("split", 5, 2.0, 7)])
     lake.add("events", [event("split", 5, 9.0, 3, topic="file:old.csv"), event("split", 5, 4.0, 6)])
@@ -113,9 +109,7 @@ def test_what_a_source_has_adjusted_itself_is_left_to_its_own_rows(lake: LakeRow
     lake.add("bars", [bar(0, 30.0, source="yahoo"), bar(1, 60.0, source="alpaca")])
     lake.add("events", [event("split", 5, 2.0, source="yahoo", adjusted=True)])
     assert column(query, "bars_adjusted") == [30.0, 30.0]
-    lake.add(
-        "events", [event("split", 5, 2.0, 1, source="alpaca"), event("split", 8, 3.0, 2, source="alpaca")]
-    )
+    lake.add("events", [event("split", 5, 2.0, 1, source="alpaca"), event("split", 8, 3.0, 2, source="alpaca")])
     assert column(query, "bars_adjusted") == [10.0, 10.0]
     rows = query.run("SELECT type, ratio, source, adjusted_by FROM corporate_actions ORDER BY ex_time")
     assert rows.to_pylist() == [

@@ -75,9 +75,7 @@ def test_moto_takes_the_query_with_its_place_and_gives_its_rows(tmp_path: Path) 
         result = {"rows": rows, "column_info": columns}
         script = json.dumps({"region": "eu-central-1", "results": [result]}).encode()
         httpx.post(f"{url}/moto-api/static/athena/query-results", content=script)
-        opened = desk(
-            url, tmp_path, workgroup="primary", database="market", output_location="s3://results/here/"
-        )
+        opened = desk(url, tmp_path, workgroup="primary", database="market", output_location="s3://results/here/")
         found = ask(opened, "SELECT symbol, count(*) AS n FROM trades GROUP BY symbol")
         assert found == [{"symbol": "AAPL", "n": 7}]
         assert "read 0.0 MB" in opened.cost
@@ -86,24 +84,17 @@ def test_moto_takes_the_query_with_its_place_and_gives_its_rows(tmp_path: Path) 
         server.stop()
 
 
-def test_the_request_names_workgroup_database_catalogue_and_place(
-    service: AthenaService, tmp_path: Path
-) -> None:
+def test_the_request_names_workgroup_database_catalogue_and_place(service: AthenaService, tmp_path: Path) -> None:
     opened = desk(service.url, tmp_path, workgroup="analysts", output_location="s3://results/")
     ask(opened, "SELECT approx_percentile(price, 0.5) AS n FROM trades")
     request = service.named("StartQueryExecution")[0]
     assert request["QueryString"] == "SELECT approx_percentile(price, 0.5) AS n FROM trades"  # as it stands
-    assert (request["WorkGroup"], request["ResultConfiguration"]) == (
-        "analysts",
-        {"OutputLocation": "s3://results/"},
-    )
+    assert (request["WorkGroup"], request["ResultConfiguration"]) == ("analysts", {"OutputLocation": "s3://results/"})
     assert request["QueryExecutionContext"] == {"Database": "marketpulse", "Catalog": "AwsDataCatalog"}
 
 
 def test_what_was_written_for_duckdb_is_sent_in_athenas_words(service: AthenaService, tmp_path: Path) -> None:
-    ask(
-        desk(service.url, tmp_path), "SELECT date(timestamp) AS d, avg(price) AS n FROM stock_data GROUP BY d"
-    )
+    ask(desk(service.url, tmp_path), "SELECT date(timestamp) AS d, avg(price) AS n FROM stock_data GROUP BY d")
     sent = " ".join(service.named("StartQueryExecution")[0]["QueryString"].split())
     assert sent == "SELECT DATE(timestamp) AS d, AVG(price) AS n FROM stock_data GROUP BY DATE(timestamp)"
 
@@ -120,9 +111,7 @@ def test_it_looks_until_the_query_has_ended_and_says_the_cost(service: AthenaSer
     opened = desk(service.url, tmp_path)
     assert ask(opened, "SELECT 1 AS n") == [{"n": 1}]
     assert len(service.named("GetQueryExecution")) == 4
-    assert (
-        opened.cost == "Athena read 2,000.0 MB in 1.5 s: about 0.010000 USD at 5 USD per TB (10 MB at least)"
-    )
+    assert opened.cost == "Athena read 2,000.0 MB in 1.5 s: about 0.010000 USD at 5 USD per TB (10 MB at least)"
 
 
 def test_pages_become_one_table(service: AthenaService, tmp_path: Path) -> None:
@@ -132,14 +121,10 @@ def test_pages_become_one_table(service: AthenaService, tmp_path: Path) -> None:
 
 def test_a_part_reads_no_more_pages_than_it_needs(service: AthenaService, tmp_path: Path) -> None:
     service.pages = [[[str(i)] for i in range(at, at + 10)] for at in range(0, 50, 10)]
-    answer = desk(service.url, tmp_path).answer(
-        SqlQuestion("SELECT 1 AS n", skip=8, limit=4), threading.Event()
-    )
+    answer = desk(service.url, tmp_path).answer(SqlQuestion("SELECT 1 AS n", skip=8, limit=4), threading.Event())
     assert (answer.rows["n"].to_pylist(), answer.more) == ([8, 9, 10, 11], True)
     assert len(service.named("GetQueryResults")) == 2
-    last = desk(service.url, tmp_path).answer(
-        SqlQuestion("SELECT 1 AS n", skip=45, limit=5), threading.Event()
-    )
+    last = desk(service.url, tmp_path).answer(SqlQuestion("SELECT 1 AS n", skip=45, limit=5), threading.Event())
     assert (last.rows["n"].to_pylist(), last.more) == ([45, 46, 47, 48, 49], False)
 
 
@@ -190,11 +175,7 @@ def test_athenas_refusal_has_its_place(service: AthenaService, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_a_fault_of_the_account_says_what_to_do(
-    service: AthenaService,
-    tmp_path: Path,
-    fault: tuple[int, str, str],
-    kind: type[MarketPulseError],
-    said: str,
+    service: AthenaService, tmp_path: Path, fault: tuple[int, str, str], kind: type[MarketPulseError], said: str
 ) -> None:
     service.faults = {"StartQueryExecution": [fault] * 10}
     with pytest.raises(kind, match=said) as refusal:

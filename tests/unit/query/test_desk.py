@@ -44,8 +44,7 @@ def test_the_answer_says_what_was_run_and_whose_it_was(desk: LakeDesk) -> None:
 
 def test_arguments_that_duckdb_does_not_take_are_tried_as_athenas(desk: LakeDesk) -> None:
     answer = desk.answer(
-        SqlQuestion("SELECT element_at(array_agg(price ORDER BY timestamp), 1) AS p FROM trades"),
-        threading.Event(),
+        SqlQuestion("SELECT element_at(array_agg(price ORDER BY timestamp), 1) AS p FROM trades"), threading.Event()
     )
     assert (answer.rows["p"].to_pylist(), answer.dialect) == ([367.46], "athena")
 

@@ -32,8 +32,6 @@ def test_a_function_that_duckdb_lacks_makes_it_athenas(sql: str) -> None:
 
 
 def test_arguments_that_fit_no_function_may_be_anothers() -> None:
-    assert looks_foreign(
-        "Binder Error: No function matches the given name and argument types 'cardinality(INTEGER[])'"
-    )
+    assert looks_foreign("Binder Error: No function matches the given name and argument types 'cardinality(INTEGER[])'")
     assert looks_foreign("Catalog Error: Scalar Function with name x does not exist!")
     assert not looks_foreign('Binder Error: Referenced column "prize" not found in FROM clause!')

@@ -52,18 +52,12 @@ def query(tmp_path: Path) -> Iterator[LakeQuery]:
 
 
 def test_the_tutorials_query_runs_as_it_stands(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add(
-        "trades", [trade("AAA", 10, 5), trade("AAA", 20, 6), trade("AAA", 86_400, 9), trade("BBB", 1, 1.005)]
-    )
+    lake.add("trades", [trade("AAA", 10, 5), trade("AAA", 20, 6), trade("AAA", 86_400, 9), trade("BBB", 1, 1.005)])
     rows = query.run(TUTORIAL).to_pylist()
     assert rows[0] == {"symbol": "AAA", "trading_day": date(2024, 5, 2), "avg_daily_price": 9.0}
     assert sorted(rows[1:], key=lambda r: r["symbol"]) == [
         {"symbol": "AAA", "trading_day": date(2024, 5, 1), "avg_daily_price": 5.5},
-        {
-            "symbol": "BBB",
-            "trading_day": date(2024, 5, 1),
-            "avg_daily_price": 1.0,
-        },  # DuckDB rounds 1.005 down
+        {"symbol": "BBB", "trading_day": date(2024, 5, 1), "avg_daily_price": 1.0},  # DuckDB rounds 1.005 down
     ]
 
 
@@ -117,9 +111,7 @@ def test_only_committed_files_are_seen(lake: LakeRows, query: LakeQuery) -> None
     assert query.run("SELECT count(*) AS n FROM trades").to_pylist() == [{"n": 1}]
 
 
-def test_new_commits_are_seen_by_the_next_query_and_removed_files_are_not(
-    lake: LakeRows, query: LakeQuery
-) -> None:
+def test_new_commits_are_seen_by_the_next_query_and_removed_files_are_not(lake: LakeRows, query: LakeQuery) -> None:
     old = [path for n in range(3) for path in lake.add("trades", [trade("AAA", n, n + 1)])]
     assert query.run("SELECT sum(price) AS s FROM trades").to_pylist() == [{"s": 6.0}]
     lake.merge("trades")
@@ -161,14 +153,9 @@ def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) 
     }
     lake.add("indicators", [{**row, "sma_20": 1.5}], columns=("sma_20",))
     lake.add("indicators", [{**row, "ema_12": 2.5}], columns=("ema_12",))
-    rows = query.run(
-        "SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST"
-    )
+    rows = query.run("SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST")
     times = {"open_time": datetime(2024, 5, 1), "close_time": datetime(2024, 5, 1, 0, 1)}
-    assert rows.to_pylist() == [
-        {"sma_20": 1.5, "ema_12": None, **times},
-        {"sma_20": None, "ema_12": 2.5, **times},
-    ]
+    assert rows.to_pylist() == [{"sma_20": 1.5, "ema_12": None, **times}, {"sma_20": None, "ema_12": 2.5, **times}]
 
 
 def test_a_mistake_shows_where_it_is(query: LakeQuery) -> None:
@@ -218,9 +205,7 @@ def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
 def test_queries_may_overlap(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", n, n) for n in range(1_000)])
     with ThreadPoolExecutor(4) as pool:
-        answers = list(
-            pool.map(lambda _: query.run("SELECT sum(price) AS s FROM trades").to_pylist(), range(8))
-        )
+        answers = list(pool.map(lambda _: query.run("SELECT sum(price) AS s FROM trades").to_pylist(), range(8)))
     assert answers == [[{"s": 499_500.0}]] * 8
 
 
@@ -270,10 +255,7 @@ def test_the_second_wall_stands_without_the_first(
             attack = attack.replace(name, place)
         with pytest.raises(QueryRefused):
             query.run(attack)
-    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("sql-")) == [
-        "lake",
-        "secret.csv",
-    ]
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("sql-")) == ["lake", "secret.csv"]
 
 
 def test_a_compaction_during_the_query_is_answered_from_the_new_files(
@@ -285,9 +267,7 @@ def test_a_compaction_during_the_query_is_answered_from_the_new_files(
 
     def read_then_compact(files: VisibleFiles, tables: Any) -> dict[str, Picture]:
         pictures = read(files, tables)
-        if files is query._files and calls.acquire(
-            blocking=False
-        ):  # the files that the first picture names go away
+        if files is query._files and calls.acquire(blocking=False):  # the files that the first picture names go away
             lake.merge("trades")
         return pictures
 

@@ -56,8 +56,7 @@ def test_a_condition_on_symbol_and_time_leaves_out_files(desk: LakeDesk) -> None
 
 def test_the_plan_and_the_condition_are_shown(desk: LakeDesk) -> None:
     text = explained(
-        desk,
-        "SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND date_add('day', 1, timestamp) IS NOT NULL",
+        desk, "SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND date_add('day', 1, timestamp) IS NOT NULL"
     )
     assert "INTERVAL 1 DAY" in text  # what was run
     assert "trades: 10 of 20 files, 10 of 10 row groups, 100 of 200 rows" in text

@@ -22,16 +22,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
 
 
 def ask(desk: LakeDesk, sql: str, dialect: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = desk.answer(
-        SqlQuestion(sql, dialect=dialect), threading.Event()
-    ).rows.to_pylist()
+    rows: list[dict[str, Any]] = desk.answer(SqlQuestion(sql, dialect=dialect), threading.Event()).rows.to_pylist()
     return rows
 
 
 @pytest.mark.parametrize(("athena", "duckdb", "exact"), TWINS)
-def test_a_query_for_athena_gives_what_its_twin_gives(
-    desk: LakeDesk, athena: str, duckdb: str, exact: bool
-) -> None:
+def test_a_query_for_athena_gives_what_its_twin_gives(desk: LakeDesk, athena: str, duckdb: str, exact: bool) -> None:
     mine, twin = ask(desk, athena, "athena"), ask(desk, duckdb, "duckdb")
     assert len(mine) == len(twin) > 0
     for a, b in zip(mine, twin, strict=True):

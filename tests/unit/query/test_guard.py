@@ -114,9 +114,7 @@ FUNCTIONS = [
         "SELECT struct_pack(a := {})",
     ],
 )
-def test_functions_that_reach_beyond_their_arguments_are_refused(
-    guard: Guard, function: str, frame: str
-) -> None:
+def test_functions_that_reach_beyond_their_arguments_are_refused(guard: Guard, function: str, frame: str) -> None:
     with pytest.raises(QueryRefused):
         guard.check(frame.format(function))
 
@@ -175,7 +173,5 @@ def test_a_mistake_is_shown_with_duckdbs_caret(guard: Guard) -> None:
 
 
 def test_a_refused_table_says_which_there_are(guard: Guard) -> None:
-    with pytest.raises(
-        QueryRefused, match=r"no table 'trade': the tables are alerts, .* trades; files cannot"
-    ):
+    with pytest.raises(QueryRefused, match=r"no table 'trade': the tables are alerts, .* trades; files cannot"):
         guard.check("SELECT * FROM trade")

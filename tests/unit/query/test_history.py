@@ -27,9 +27,7 @@ def add(lake: LakeRows, *rows: dict[str, Any]) -> None:
 
 
 def minutes(symbol: str, count: int, first: int = 0, **other: Any) -> list[dict[str, Any]]:
-    return [
-        row(symbol, "1m", 60 * i, float(i + 1), sma_20=i + 0.5, **other) for i in range(first, first + count)
-    ]
+    return [row(symbol, "1m", 60 * i, float(i + 1), sma_20=i + 0.5, **other) for i in range(first, first + count)]
 
 
 def closes(page: pa.Table) -> list[float]:
@@ -51,9 +49,7 @@ def test_the_newest_before_a_time_come_oldest_first_with_their_values(lake: Lake
 def test_a_bar_comes_as_its_last_revision_says_and_one_that_was_withdrawn_not_at_all(lake: LakeRows) -> None:
     add(lake, *minutes("AAA", 4))
     nothing = dict.fromkeys(("open", "high", "low", "close", "volume", "vwap", "trade_count"))
-    lake.add(
-        "bars", [row("AAA", "1m", 60, 20.0, revision=1), row("AAA", "1m", 120, 0.0, revision=1) | nothing]
-    )
+    lake.add("bars", [row("AAA", "1m", 60, 20.0, revision=1), row("AAA", "1m", 120, 0.0, revision=1) | nothing])
     page = LakeHistory(lake.settings).bars(BarSpan("AAA", "1m"))
     assert (closes(page), page["revision"].to_pylist()) == ([1.0, 20.0, 4.0], [0, 1, 0])
 

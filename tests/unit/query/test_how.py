@@ -52,9 +52,7 @@ def test_a_query_that_takes_too_long_says_which_setting(tmp_path: Path) -> None:
     query.close()
 
 
-@pytest.mark.parametrize(
-    ("skip", "limit"), [(0, 0), (0, 5), (3, 4), (9, 5), (20, 5), (0, None), (4, None), (20, None)]
-)
+@pytest.mark.parametrize(("skip", "limit"), [(0, 0), (0, 5), (3, 4), (9, 5), (20, 5), (0, None), (4, None), (20, None)])
 @pytest.mark.parametrize("size", [1, 3, 10, 50])
 def test_wanted_rows_are_a_slice_however_the_rows_come(skip: int, limit: int | None, size: int) -> None:
     rows = list(range(10))

@@ -148,9 +148,7 @@ _PARTS = st.one_of(
     st.builds("NOT symbol = '{}'".format, st.sampled_from(["AAA", "CCC"])),
 )
 _CONDITIONS = st.recursive(
-    _PARTS,
-    lambda parts: st.builds("({} {} {})".format, parts, st.sampled_from(["AND", "OR"]), parts),
-    max_leaves=4,
+    _PARTS, lambda parts: st.builds("({} {} {})".format, parts, st.sampled_from(["AND", "OR"]), parts), max_leaves=4
 )
 
 

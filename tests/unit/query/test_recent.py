@@ -37,8 +37,7 @@ def store(settings: Settings, *rows: dict[str, Any], partition: int = 0, first_o
 
 def series(symbol: str, timeframe: str, length_s: int, count: int, start_s: int = 0) -> list[dict[str, Any]]:
     return [
-        row(symbol, timeframe, start_s + i * length_s, float(i + 1), sma_20=i + 0.5, vwap=None)
-        for i in range(count)
+        row(symbol, timeframe, start_s + i * length_s, float(i + 1), sma_20=i + 0.5, vwap=None) for i in range(count)
     ]
 
 

@@ -58,12 +58,7 @@ def random_stream(seed: int) -> list[Row]:
         symbol, timeframe = chance.choice(("AAA", "BTC/USD:X", "Ünïcode")), chance.choice(list(LENGTHS))
         if told and chance.random() < 0.15:
             old = told[chance.choice(list(told)[-30:])]
-            changed = {
-                **old,
-                "revision": old["revision"] + 1,
-                "close": chance.random() / 3,
-                "sma_20": float(n),
-            }
+            changed = {**old, "revision": old["revision"] + 1, "close": chance.random() / 3, "sma_20": float(n)}
             if chance.random() < 0.3:
                 gone = ("open", "high", "low", "close", "volume", "vwap", "sma_20")
                 changed |= dict.fromkeys(gone) | {"trade_count": 0}
@@ -93,9 +88,7 @@ def board_of(batches: list[FeedBatch]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("seed", "cut"), [(1, 900), (2, 37), (3, 5)])
-def test_every_figure_of_the_first_picture_is_what_the_lake_gives(
-    settings: Settings, seed: int, cut: int
-) -> None:
+def test_every_figure_of_the_first_picture_is_what_the_lake_gives(settings: Settings, seed: int, cut: int) -> None:
     store(settings, random_stream(seed), cut)
     lake, quick = RecentRows(settings, COUNT), RecentRowsOfRedis(settings, COUNT)
     assert quick.positions() == lake.positions()

@@ -20,10 +20,7 @@ from marketpulse.sinks.lake_compaction import FILES_MAX
 
 Rows = list[dict[str, Any]]
 NAMES = ["sma_20"]
-WITHDRAWN = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {
-    "volume": 0.0,
-    "trade_count": 0,
-}
+WITHDRAWN = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {"volume": 0.0, "trade_count": 0}
 
 
 class Topics:
@@ -44,9 +41,7 @@ class Topics:
         }
         end = self.end + max(len(own) for own, _ in rows.values())
         for table, (own, schema) in rows.items():
-            sink.write(
-                SinkBatch(table, table, 0, self.end, end, pa.RecordBatch.from_pylist(own, schema=schema))
-            )
+            sink.write(SinkBatch(table, table, 0, self.end, end, pa.RecordBatch.from_pylist(own, schema=schema)))
         sink.flush()
         sink.close()
         self.end = end
@@ -79,9 +74,7 @@ CURRENT = "SELECT open_time_ns // 60000000000 AS m, close, revision FROM {} ORDE
 
 
 @pytest.mark.parametrize("flushes", [1, 7])
-def test_the_last_revision_is_shown_in_its_place_and_a_withdrawn_row_is_not(
-    topics: Topics, flushes: int
-) -> None:
+def test_the_last_revision_is_shown_in_its_place_and_a_withdrawn_row_is_not(topics: Topics, flushes: int) -> None:
     rows = [
         minute(1, 10.0), minute(2, 20.0), minute(4, 40.0), minute(1, 11.0, 1), withdrawn(2, 1), minute(3, 30.0),
         minute(1, 12.0, 2),
@@ -122,11 +115,7 @@ def test_a_revision_replaces_no_bar_of_another_symbol_or_timeframe(topics: Topic
 def test_tick_bars_that_open_together_all_stay(topics: Topics) -> None:
     ticks = [row("AAA", "1t", 60, float(n), sma_20=1.0) for n in range(3)]
     topics.store([*ticks, minute(1, 10.0), minute(1, 11.0, 1)])
-    assert topics.ask("SELECT close FROM bars WHERE timeframe = '1t' ORDER BY close") == [
-        (0.0,),
-        (1.0,),
-        (2.0,),
-    ]
+    assert topics.ask("SELECT close FROM bars WHERE timeframe = '1t' ORDER BY close") == [(0.0,), (1.0,), (2.0,)]
 
 
 def test_compaction_and_restarts_keep_every_revision_once_and_in_the_order_of_the_log(topics: Topics) -> None:
@@ -160,9 +149,7 @@ def alert(time: int, state: str, revision: int = 0, symbol: str = "AAA", rule: s
 
 def test_of_an_alert_its_last_revision_counts_and_a_withdrawn_one_is_left_out(tmp_path: Path) -> None:
     topics = Topics(tmp_path)
-    topics.store(
-        [], alerts=[alert(1_000, "raised"), alert(2_000, "cleared"), alert(1_000, "raised", rule="up")]
-    )
+    topics.store([], alerts=[alert(1_000, "raised"), alert(2_000, "cleared"), alert(1_000, "raised", rule="up")])
     topics.store([], alerts=[alert(1_000, "withdrawn", 1), alert(2_000, "withdrawn", 1)])
     topics.store([], alerts=[alert(2_000, "raised", 2), alert(3_000, "raised"), alert(3_000, "raised", 1)])
     asked = "SELECT rule, event_time_ns, state, revision FROM {} ORDER BY ALL"

@@ -33,10 +33,7 @@ def test_what_is_sent_is_read_as_athenas(duckdb: str) -> None:
             "SELECT date_trunc('day', timestamp) AS timestamp, count(*) FROM trades GROUP BY timestamp",
             "SELECT DATE_TRUNC('DAY', timestamp) AS timestamp, COUNT(*) FROM trades GROUP BY timestamp",
         ),
-        (
-            "SELECT symbol, count(*) FROM trades GROUP BY ALL",
-            "SELECT symbol, COUNT(*) FROM trades GROUP BY 1",
-        ),
+        ("SELECT symbol, count(*) FROM trades GROUP BY ALL", "SELECT symbol, COUNT(*) FROM trades GROUP BY 1"),
         ("SELECT price AS p FROM trades ORDER BY ALL DESC", "SELECT price AS p FROM trades ORDER BY 1 DESC"),
         ("SELECT count(*) FROM trades GROUP BY ALL", "SELECT COUNT(*) FROM trades"),
         ("SELECT 7 // 2, 7 / 2", "SELECT 7 / 2, CAST(7 AS DOUBLE) / 2"),

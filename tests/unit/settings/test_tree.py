@@ -75,9 +75,7 @@ def test_the_command_line_wins_over_everything(tmp_path: Path, monkeypatch: pyte
     assert load_settings(kafka={"partitions": 27}).kafka.partitions == 27
 
 
-def test_a_group_keeps_what_another_source_does_not_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_group_keeps_what_another_source_does_not_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _partitions(tmp_path, 24)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092")
     kafka = load_settings(kafka={"topic_prefix": "desk-"}).kafka
@@ -85,9 +83,7 @@ def test_a_group_keeps_what_another_source_does_not_name(
 
 
 def test_the_names_of_existing_projects_are_understood_in_dotenv(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text(
-        "KAFKA_BOOTSTRAP_SERVERS=kafka-1:9092\nKAFKA_TOPIC=prices\nAWS_S3_BUCKET=mine\n"
-    )
+    (tmp_path / ".env").write_text("KAFKA_BOOTSTRAP_SERVERS=kafka-1:9092\nKAFKA_TOPIC=prices\nAWS_S3_BUCKET=mine\n")
     settings = load_settings()
     assert settings.kafka.bootstrap_servers == "kafka-1:9092"
     assert settings.sources["prices"].kind == "kafka"
@@ -95,9 +91,7 @@ def test_the_names_of_existing_projects_are_understood_in_dotenv(tmp_path: Path)
     assert settings.archive_url() == "s3://mine/marketpulse/archive"
 
 
-def test_names_of_other_programs_in_dotenv_are_passed_over_and_a_misspelt_one_of_ours_is_not(
-    tmp_path: Path,
-) -> None:
+def test_names_of_other_programs_in_dotenv_are_passed_over_and_a_misspelt_one_of_ours_is_not(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("EDITOR_THEME=dark\nSQL=postgres://x\nMARKETPULSE_KAFKA__PARTITIONS=25\n")
     assert load_settings().kafka.partitions == 25
     (tmp_path / ".env").write_text("MARKETPULSE_KAFKAA__PARTITIONS=25\n")
@@ -128,22 +122,14 @@ def test_a_secret_in_the_file_is_refused_without_showing_it(tmp_path: Path) -> N
     ("lines", "said"),
     [
         ('password = "hidden"', "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment"),
-        (
-            'url = "redis://me:hidden@127.0.0.1:6379/0"',
-            "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment",
-        ),
-        (
-            'url = "redis://127.0.0.1/?password=hidden"',
-            "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment",
-        ),
+        ('url = "redis://me:hidden@127.0.0.1:6379/0"', "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment"),
+        ('url = "redis://127.0.0.1/?password=hidden"', "MARKETPULSE_SINKS__REDIS__PASSWORD in the environment"),
         ('url = "http://127.0.0.1"', "redis://"),
         ('expire = "soon"', "such as 7d"),
         ('day_timeframe = "100t"', "no session"),
     ],
 )
-def test_a_redis_section_that_cannot_be_is_refused_and_shows_no_password(
-    tmp_path: Path, lines: str, said: str
-) -> None:
+def test_a_redis_section_that_cannot_be_is_refused_and_shows_no_password(tmp_path: Path, lines: str, said: str) -> None:
     path = tmp_path / "marketpulse.toml"
     path.write_text(f"[sinks.redis]\n{lines}\n")
     with pytest.raises(SettingsError) as caught:
@@ -278,17 +264,13 @@ def test_pgpassword_is_understood_and_ours_wins(monkeypatch: pytest.MonkeyPatch)
         ("batch.size = 0", "kafka.producer.batch_bytes: .*greater than or equal to 1"),
     ],
 )
-def test_a_mistake_in_the_producers_settings_says_what_to_write(
-    tmp_path: Path, written: str, said: str
-) -> None:
+def test_a_mistake_in_the_producers_settings_says_what_to_write(tmp_path: Path, written: str, said: str) -> None:
     (tmp_path / "marketpulse.toml").write_text(f"[kafka.producer]\n{written}\n")
     with pytest.raises(SettingsError, match=said):
         load_settings()
 
 
-def test_the_producers_settings_come_from_the_environment_by_either_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_producers_settings_come_from_the_environment_by_either_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER", '{"compression.type": "zstd", "linger.ms": 5}')
     monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER__BATCH_BYTES", "4096")
     found = load_settings().kafka.producer

@@ -7,13 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from marketpulse.errors import SettingsError
-from marketpulse.settings import (
-    AlpacaSettings,
-    AlphaVantageSettings,
-    HttpSettings,
-    YahooSettings,
-    load_settings,
-)
+from marketpulse.settings import AlpacaSettings, AlphaVantageSettings, HttpSettings, YahooSettings, load_settings
 
 WORD = "a-word-of-more-than-20-letters"
 NAMES = ("API_KEY", "ALPHA_VANTAGE_API_KEY", "MARKETPULSE_KEYS__ALPHA_VANTAGE")
@@ -64,9 +58,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path, text: 
     assert WORD not in str(raised.value)
 
 
-def test_the_token_of_a_source_comes_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_token_of_a_source_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "marketpulse.toml").write_text('[sources.push]\nkind = "http"\nport = 0\n')
     monkeypatch.setenv("MARKETPULSE_SOURCES__PUSH__TOKEN", WORD)
     source = load_settings().sources["push"]

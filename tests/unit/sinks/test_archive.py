@@ -44,9 +44,7 @@ def test_format_and_layout_are_the_settings(tmp_path: Path, section: dict[str, s
 
 
 @pytest.mark.parametrize("changed", [{"format": "parquet"}, {"layout": "symbol/date"}])
-def test_another_format_or_layout_at_the_same_place_is_refused(
-    tmp_path: Path, changed: dict[str, str]
-) -> None:
+def test_another_format_or_layout_at_the_same_place_is_refused(tmp_path: Path, changed: dict[str, str]) -> None:
     sink = opened(tmp_path)
     for one in stretch("market", 0, 0, 1):
         sink.write(one)

@@ -16,8 +16,7 @@ def files(
     count: int, size: int = SMALL, period: str = "2024-05-01", table: str = "trades", rows: int = 500
 ) -> list[StoredFile]:
     return [
-        StoredFile(f"{table}/{period}/{size}/{n}", table, period, n * 10, n * 10 + 10, rows, size)
-        for n in range(count)
+        StoredFile(f"{table}/{period}/{size}/{n}", table, period, n * 10, n * 10 + 10, rows, size) for n in range(count)
     ]
 
 
@@ -67,13 +66,7 @@ def test_a_days_files_stay_few_and_every_row_is_kept_however_many_are_flushed(si
             visible = [f for f in visible if f not in merge.sources]
             visible.append(
                 StoredFile(
-                    f"m{n}-{number}",
-                    "trades",
-                    "2024-05-01",
-                    first,
-                    end,
-                    sum(f.rows for f in merge.sources),
-                    whole,
+                    f"m{n}-{number}", "trades", "2024-05-01", first, end, sum(f.rows for f in merge.sources), whole
                 )
             )
         assert sum(f.rows for f in visible) == n + 1

@@ -33,9 +33,7 @@ def trades(*times_ns: int | None) -> pa.Table:
 
 def test_the_path_is_the_contracts() -> None:
     place = Place("trades", "2024-05-01", "market", 3, 1200, 3400)
-    assert place.path(".parquet") == (
-        "table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet"
-    )
+    assert place.path(".parquet") == ("table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet")
 
 
 def test_a_years_file_lies_under_its_first_day_and_a_merged_one_names_its_commit() -> None:
@@ -49,14 +47,8 @@ def test_a_years_file_lies_under_its_first_day_and_a_merged_one_names_its_commit
     ("path", "partition"),
     [
         ("table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet", "market-03"),
-        (
-            "table=bars/date=1987-01-01/dev.bars-117-000000000000-000000000010-year-merged42.jsonl.gz",
-            "dev.bars-117",
-        ),
-        (
-            "table=dead_letters/date=2024-05-01/dead-letters-07-1000000000000-1000000000001.parquet",
-            "dead-letters-07",
-        ),
+        ("table=bars/date=1987-01-01/dev.bars-117-000000000000-000000000010-year-merged42.jsonl.gz", "dev.bars-117"),
+        ("table=dead_letters/date=2024-05-01/dead-letters-07-1000000000000-1000000000001.parquet", "dead-letters-07"),
         ("table=trades/date=2024-05-01/notes.txt", None),
         ("table=trades/date=2024-05-01/part-00000-c000.snappy.parquet", None),
         ("backup/market-03-000000001200-000000003400.parquet", None),
@@ -84,9 +76,7 @@ def test_no_rows_need_no_file() -> None:
     assert split_by_period("trades", trades(), 0) == {}
 
 
-@given(
-    days=st.lists(st.integers(0, 30_000), min_size=1, max_size=300),
-)
+@given(days=st.lists(st.integers(0, 30_000), min_size=1, max_size=300))
 def test_every_row_is_filed_once_under_its_day_or_its_year(days: list[int]) -> None:
     parts = split_by_period("trades", trades(*(day * DAY_NS for day in days)), 0)
     seen: list[int] = []
@@ -149,9 +139,7 @@ def test_what_a_path_could_mistake_is_escaped(symbol: str | None, directory: str
 
 @given(symbol=st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
 def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbol: str | None) -> None:
-    path = (
-        f"table=trades/{series_directory(symbol)}date=2024-05-01/market-00-000000000000-000000000001.parquet"
-    )
+    path = f"table=trades/{series_directory(symbol)}date=2024-05-01/market-00-000000000000-000000000001.parquet"
     assert symbol_of(path) == symbol
     assert path.count("/") == 3
     assert len(path.split("/")[1]) < 255
@@ -171,9 +159,7 @@ def test_every_row_is_filed_once_with_its_symbol_in_the_order_of_the_log(symbols
     rows = pa.table({"symbol": pa.array(symbols, pa.string()), "n": list(range(len(symbols)))})
     parts = split_by_series("trades", rows, "symbol/date")
     found = {
-        n: symbol_of(f"table=trades/{where}date=x/y")
-        for where, part in parts.items()
-        for n in part["n"].to_pylist()
+        n: symbol_of(f"table=trades/{where}date=x/y") for where, part in parts.items() for n in part["n"].to_pylist()
     }
     assert [found[n] for n in range(len(symbols))] == symbols
     assert all(part["n"].to_pylist() == sorted(part["n"].to_pylist()) for part in parts.values())

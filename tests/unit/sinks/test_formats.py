@@ -37,9 +37,7 @@ def test_any_text_is_one_line_and_reads_back(texts: list[str]) -> None:
 
 
 def test_missing_values_nested_ones_and_dates_are_json() -> None:
-    rows = pa.table(
-        {"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "r": [{"first_offset": 1, "topic": None}]}
-    )
+    rows = pa.table({"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "r": [{"first_offset": 1, "topic": None}]})
     assert lines(JsonLinesFormat().encode(rows)) == [
         '{"a":null,"d":"2024-05-01","l":["x"],"r":{"first_offset":1,"topic":null}}'
     ]

@@ -93,9 +93,7 @@ def test_a_withdrawn_bar_has_no_prices_or_says_so(server: Contract) -> None:
     for offset, (revision, close) in enumerate([(0, 1.5), (1, None)]):
         rows = [{**head, "revision": revision, "close": close}]
         schema = TABLES["bars"][1]
-        sink.write(
-            SinkBatch("bars", "bars", 0, offset, offset + 1, pa.RecordBatch.from_pylist(rows, schema=schema))
-        )
+        sink.write(SinkBatch("bars", "bars", 0, offset, offset + 1, pa.RecordBatch.from_pylist(rows, schema=schema)))
         sink.flush()
     (point,) = server.fields("bars")
     assert point["withdrawn"] is True

@@ -46,9 +46,7 @@ def test_the_version_is_asked_for_and_the_database_made(server: Contract) -> Non
     assert server.databases == {"marketpulse": kept}
     found.prepare()
     found.write(LINE)
-    assert server.fields("bars") == [
-        {"symbol": "A", "timeframe": "1m", "close": 1.5, "revision": 0, "time": START_NS}
-    ]
+    assert server.fields("bars") == [{"symbol": "A", "timeframe": "1m", "close": 1.5, "revision": 0, "time": START_NS}]
 
 
 def test_a_database_without_retention_keeps_for_ever(server: Contract) -> None:
@@ -85,9 +83,7 @@ def test_a_database_that_is_not_there_is_said(server: Contract) -> None:
 
 def test_another_retention_than_the_settings_say_is_refused(v2: Contract) -> None:
     v2.databases["marketpulse"] = [{"type": "expire", "everySeconds": 604_800}]
-    with pytest.raises(
-        SettingsError, match=r"keeps 'marketpulse' for 604,800 s, sinks.influx.retention says 30d"
-    ):
+    with pytest.raises(SettingsError, match=r"keeps 'marketpulse' for 604,800 s, sinks.influx.retention says 30d"):
         api(v2, retention="30d").prepare()
     api(v2).prepare()
 
@@ -123,10 +119,7 @@ V3_CONFLICT = {
     ],
 )  # fmt: skip
 def test_every_refusal_of_a_write_says_what_to_do(
-    server: Contract,
-    answer: tuple[int, dict[str, Any], dict[str, str]],
-    kind: type[MarketPulseError],
-    words: str,
+    server: Contract, answer: tuple[int, dict[str, Any], dict[str, str]], kind: type[MarketPulseError], words: str
 ) -> None:
     found = api(server)
     found.prepare()

@@ -12,15 +12,7 @@ from marketpulse.sinks.influx_points import keys, points
 
 def trades(*rows: tuple[int, int, int]) -> pa.Table:
     """Trades of one symbol from (time, offset, row)."""
-    head = {
-        "type": "trade",
-        "symbol": "A",
-        "source": "s",
-        "price": 1.0,
-        "size": 1.0,
-        "topic": "market",
-        "partition": 0,
-    }
+    head = {"type": "trade", "symbol": "A", "source": "s", "price": 1.0, "size": 1.0, "topic": "market", "partition": 0}
     some = [{**head, "event_time_ns": time, "offset": offset, "row": row} for time, offset, row in rows]
     return pa.Table.from_pylist(some, schema=TABLES["trades"][1])
 

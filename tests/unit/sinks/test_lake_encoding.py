@@ -14,9 +14,7 @@ N = 20_000
 
 def rows() -> pa.Table:
     chance = np.random.default_rng(1)
-    receipt = pa.StructArray.from_arrays(
-        [pa.array(np.arange(N)), pa.array(["t"] * N)], ["first_offset", "topic"]
-    )
+    receipt = pa.StructArray.from_arrays([pa.array(np.arange(N)), pa.array(["t"] * N)], ["first_offset", "topic"])
     return pa.table({
         "symbol": np.repeat(["A", "B"], N // 2), "event_time_ns": 10**18 + chance.integers(1, 10**6, N).cumsum(),
         "price": np.round(chance.random(N), 2), "value": chance.random(N), "trade_id": [f"id{i}" for i in range(N)],
@@ -38,19 +36,10 @@ def test_each_column_is_encoded_by_what_it_holds_and_reads_back_the_same() -> No
     group = file.metadata.row_group(0)
     chunks = {c.path_in_schema: c for c in map(group.column, range(group.num_columns))}
     in_dictionary = {name for name, chunk in chunks.items() if "RLE_DICTIONARY" in chunk.encodings}
-    assert in_dictionary == {
-        "symbol",
-        "price",
-        "partition",
-        "venue",
-        "conditions.list.element",
-        "receipt.topic",
-    }
+    assert in_dictionary == {"symbol", "price", "partition", "venue", "conditions.list.element", "receipt.topic"}
     differences = {name for name, chunk in chunks.items() if "DELTA_BINARY_PACKED" in chunk.encodings}
     assert differences == {"event_time_ns", "receipt.first_offset"}
-    plain = {
-        name: chunk.compression for name, chunk in chunks.items() if name not in in_dictionary | differences
-    }
+    plain = {name: chunk.compression for name, chunk in chunks.items() if name not in in_dictionary | differences}
     assert plain == dict.fromkeys(("value", "trade_id", "late"), "ZSTD")
     assert {chunks[name].compression for name in differences} == {"UNCOMPRESSED"}
     assert file.read().equals(rows())

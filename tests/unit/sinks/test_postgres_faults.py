@@ -4,15 +4,7 @@ import pytest
 from adbc_driver_manager import OperationalError, ProgrammingError
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
-from marketpulse.sinks.postgres_faults import (
-    Address,
-    Conflict,
-    NotText,
-    TablesChanged,
-    explained,
-    identifier,
-    text,
-)
+from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, TablesChanged, explained, identifier, text
 
 SECRET = "p@ss/w:rd%"  # noqa: S105
 HOME = Address.of("postgresql://me@db.example:5433/prices?sslmode=verify-full", SECRET)
@@ -49,9 +41,7 @@ def test_a_url_that_leads_to_no_database_is_refused(url: str) -> None:
         Address.of(url, None)
 
 
-@pytest.mark.parametrize(
-    "state", ["53100", "53300", "57P01", "57014", "40P01", "55P03", "08006", "25006", None]
-)
+@pytest.mark.parametrize("state", ["53100", "53300", "57P01", "57014", "40P01", "55P03", "08006", "25006", None])
 def test_what_passes_is_waited_for(state: str | None) -> None:
     told = explained(fault(state), HOME, connected=True)
     assert isinstance(told, Retryable)
@@ -67,9 +57,7 @@ def test_what_does_not_pass_says_what_it_is(state: str, kind: type[Exception]) -
 
 
 def test_a_table_that_copy_does_not_find_was_changed_behind_our_back() -> None:
-    told = explained(
-        ProgrammingError('NOT_FOUND: relation "s.t" does not exist', status_code=3), HOME, connected=True
-    )
+    told = explained(ProgrammingError('NOT_FOUND: relation "s.t" does not exist', status_code=3), HOME, connected=True)
     assert isinstance(told, TablesChanged)
 
 

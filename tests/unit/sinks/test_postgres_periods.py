@@ -89,9 +89,7 @@ def test_timescaledb_is_used_where_it_is_installed_or_may_be() -> None:
             in server.told[-1]
         )
         layout.drop_old(server, '"marketpulse"', ALL["bars"], NOW)
-        assert (
-            "drop_chunks('\"marketpulse\".bars', TIMESTAMPTZ '2024-12-31T23:59:00+00:00')" in server.told[-1]
-        )
+        assert "drop_chunks('\"marketpulse\".bars', TIMESTAMPTZ '2024-12-31T23:59:00+00:00')" in server.told[-1]
         assert layout.clause(ALL["bars"]) == ""
 
 

@@ -35,12 +35,7 @@ def test_empty_rows_have_all_columns_of_their_table(table: str) -> None:
 
 def test_rows_lie_in_the_order_of_their_key() -> None:
     arranged = ALL["bars"].arrange(
-        bars(
-            ("B", "1m", 0, 0, 1.0),
-            ("A", "5m", 0, 0, 2.0),
-            ("A", "1m", MINUTE_NS, 0, 3.0),
-            ("A", "1m", 0, 1, 4.0),
-        )
+        bars(("B", "1m", 0, 0, 1.0), ("A", "5m", 0, 0, 2.0), ("A", "1m", MINUTE_NS, 0, 3.0), ("A", "1m", 0, 1, 4.0))
     )
     assert arranged.column("close").to_pylist() == [4.0, 3.0, 2.0, 1.0]
 
@@ -77,14 +72,6 @@ def test_an_indicators_name_fits_its_column() -> None:
 
 def test_nul_becomes_its_sign_and_nothing_else_changes() -> None:
     rows = pa.table(
-        {
-            "a": ["x\0y", None, "z"],
-            "b": pa.array([["\0"], None, [None, "k"]], pa.list_(pa.string())),
-            "c": [1, 2, 3],
-        }
+        {"a": ["x\0y", None, "z"], "b": pa.array([["\0"], None, [None, "k"]], pa.list_(pa.string())), "c": [1, 2, 3]}
     )
-    assert without_nul(rows).to_pydict() == {
-        "a": ["x␀y", None, "z"],
-        "b": [["␀"], None, [None, "k"]],
-        "c": [1, 2, 3],
-    }
+    assert without_nul(rows).to_pydict() == {"a": ["x␀y", None, "z"], "b": [["␀"], None, [None, "k"]], "c": [1, 2, 3]}

@@ -57,9 +57,7 @@ def of_kind(found: list[list[Any]], kind: str) -> list[list[Any]]:
 
 
 def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told() -> None:
-    found = plan(
-        trades=[trade("A", 5, 1.5, 7), trade("A", 5, 2.5, 8), trade("A", 4, 9.0, 9), trade("B", 1, 3.0, 10)]
-    )
+    found = plan(trades=[trade("A", 5, 1.5, 7), trade("A", 5, 2.5, 8), trade("A", 4, 9.0, 9), trade("B", 1, 3.0, 10)])
     assert found.questions() == []
     newest = {o[1]: o for o in operations(found, [])}
     assert set(newest) == {"mp:price:A", "mp:price:B"}
@@ -103,13 +101,7 @@ def test_a_days_figures_follow_from_its_bars_those_in_the_store_among_them() -> 
     assert again.more_questions(answers) == [("HGETALL", f"mp:parts:A:{DAY}")]
     done = orjson.loads(again.operations([dict(zip(parts[3][::2], parts[3][1::2], strict=True))]))
     day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
-    assert (day["open"], day["high"], day["low"], day["close"], day["volume"]) == (
-        11.0,
-        12.0,
-        11.0,
-        12.0,
-        4.0,
-    )
+    assert (day["open"], day["high"], day["low"], day["close"], day["volume"]) == (11.0, 12.0, 11.0, 12.0, 4.0)
 
 
 def test_a_days_own_bar_takes_the_place_of_its_parts() -> None:

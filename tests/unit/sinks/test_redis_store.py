@@ -25,9 +25,7 @@ SETTINGS = RedisSettings(password="hidden")
         (redis.exceptions.AuthenticationError("WRONGPASS"), Fatal, "MARKETPULSE_SINKS__REDIS__PASSWORD"),
     ],
 )
-def test_an_error_says_what_to_do_next(
-    error: redis.RedisError, kind: type[MarketPulseError], said: str
-) -> None:
+def test_an_error_says_what_to_do_next(error: redis.RedisError, kind: type[MarketPulseError], said: str) -> None:
     fault = fault_of(SETTINGS, error)
     assert isinstance(fault, kind)
     assert said in str(fault)

@@ -98,9 +98,7 @@ def test_a_prefix_of_the_same_beginning_is_another_place(s3_bucket: Bucket) -> N
 # Files in parts.
 
 
-def test_a_large_file_goes_in_parts_and_reads_back(
-    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_file_goes_in_parts_and_reads_back(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytes(range(256)) * (2 * s3.MULTIPART_BYTES // 256) + b"end"
     created: list[str] = []
     create = storage._client.create_multipart_upload
@@ -116,8 +114,7 @@ def test_a_large_file_goes_in_parts_and_reads_back(
 
 
 def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_only_its_own(
-    storage: S3Storage,
-    s3_bucket: Bucket,
+    storage: S3Storage, s3_bucket: Bucket
 ) -> None:
     client = s3_bucket.server.client
     other = DATA.replace("market-00", "market-01")
@@ -150,10 +147,7 @@ def test_who_may_list_only_a_prefix_is_told_access_denied_of_a_missing_object_an
 # A server that is away, slow or gone.
 
 
-def test_a_killed_server_is_waited_for_and_has_what_it_acknowledged(
-    storage: S3Storage,
-    s3_bucket: Bucket,
-) -> None:
+def test_a_killed_server_is_waited_for_and_has_what_it_acknowledged(storage: S3Storage, s3_bucket: Bucket) -> None:
     storage.put({DATA: b"kept"}, "market-00")
     s3_bucket.server.kill()
     for call in calls(storage):
@@ -178,9 +172,7 @@ def test_a_server_that_answers_too_slowly_is_given_up_and_asked_again(s3_bucket:
     assert patient.read(DATA) == b"later"
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(
-    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_breaks_off_is_asked_for_again(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.put({DATA: b"whole"}, "market-00")
     get, broken = storage._client.get_object, [2]
 
@@ -199,9 +191,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
         storage.read(DATA)
 
 
-def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(
-    s3_bucket: Bucket,
-) -> None:
+def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(s3_bucket: Bucket) -> None:
     with answering(through=s3_bucket.server.endpoint_url, lose_put_of=COMMIT) as proxy:
         storage = opened(s3_bucket, endpoint_url=proxy)
         assert storage.create(COMMIT, b"mine", "a") is False  # the caller looks who wrote it: commits.py
@@ -257,8 +247,7 @@ def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:
 
 
 def test_a_login_that_is_refused_says_so_and_shows_no_secret(
-    s3_bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
+    s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-but-secret")
     for call in calls(opened(s3_bucket)):
@@ -272,10 +261,7 @@ def test_a_login_that_is_refused_says_so_and_shows_no_secret(
         opened(s3_bucket).find()
 
 
-def test_no_login_says_where_one_is_looked_for(
-    s3_bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_no_login_says_where_one_is_looked_for(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(Fatal, match=r"no AWS login .* AWS_ACCESS_KEY_ID .* AWS_PROFILE"):
@@ -285,10 +271,7 @@ def test_no_login_says_where_one_is_looked_for(
         opened(s3_bucket)
 
 
-def test_a_clock_that_is_wrong_is_named(
-    s3_bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_clock_that_is_wrong_is_named(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     with monkeypatch.context() as patched:
         patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday.replace(tzinfo=None))
@@ -296,10 +279,7 @@ def test_a_clock_that_is_wrong_is_named(
             opened(s3_bucket).find()
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["s3://", "s3:///prefix"],
-)
+@pytest.mark.parametrize("url", ["s3://", "s3:///prefix"])
 def test_a_url_without_a_bucket_is_refused(url: str) -> None:
     with pytest.raises(Fatal, match="names no bucket"):
         S3Storage(url, S3Settings())
@@ -321,8 +301,7 @@ def test_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("answer", [200, 501])
 def test_a_server_without_conditional_puts_is_refused_before_anything_is_committed(
-    s3_bucket: Bucket,
-    answer: int,
+    s3_bucket: Bucket, answer: int
 ) -> None:
     with answering(to_conditional=answer) as server:
         storage = opened(s3_bucket, endpoint_url=server)

@@ -20,10 +20,7 @@ URL = "s3://quotes/market"
 
 
 def answer(code: str, status: int) -> ClientError:
-    said = {
-        "Error": {"Code": code, "Message": "as the server says"},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
+    said = {"Error": {"Code": code, "Message": "as the server says"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(said, "PutObject")  # type: ignore[arg-type,unused-ignore]
 
 

@@ -70,9 +70,7 @@ def test_a_failed_write_leaves_neither_the_file_nor_its_beginning(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_without_hard_links_a_name_is_still_given_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_hard_links_a_name_is_still_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*paths: object) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 

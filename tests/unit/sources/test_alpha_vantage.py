@@ -26,9 +26,7 @@ def intraday(*labels: str) -> dict[str, Any]:
 
 
 def test_every_bar_of_a_recorded_answer_is_read_the_oldest_first() -> None:
-    reading = vendor(function="intraday", interval="1min").read(
-        "MSFT", answer(recorded("mock_time_series"), LATER)
-    )
+    reading = vendor(function="intraday", interval="1min").read("MSFT", answer(recorded("mock_time_series"), LATER))
     assert reading.rows is not None
     assert not reading.rejected
     frame = reading.rows.frame
@@ -36,13 +34,7 @@ def test_every_bar_of_a_recorded_answer_is_read_the_oldest_first() -> None:
     # 13:17 and 14:56 on the wall of New York in December are 18:17 and 19:56 UTC.
     assert frame["open_time_ns"][0] == ns(2017, 12, 18, 18, 17)
     assert frame["close_time_ns"][-1] == ns(2017, 12, 18, 19, 57)
-    assert frame.select("open", "high", "low", "close", "volume").row(-1) == (
-        86.49,
-        86.5,
-        86.475,
-        86.5,
-        10494,
-    )
+    assert frame.select("open", "high", "low", "close", "volume").row(-1) == (86.49, 86.5, 86.475, 86.5, 10494)
     assert set(frame["timeframe"]) == {"1m"}
     assert set(frame["symbol"]) == {"MSFT"}
 
@@ -117,9 +109,7 @@ def test_the_limit_of_a_day_waits_longer_than_that_of_a_minute() -> None:
     assert (day.retry_in_s, minute.retry_in_s) == (3600, 60)
 
 
-@pytest.mark.parametrize(
-    "body", [{}, [], None, "text", {"Time Series (Daily)": "none"}, {"Global Quote": []}]
-)
+@pytest.mark.parametrize("body", [{}, [], None, "text", {"Time Series (Daily)": "none"}, {"Global Quote": []}])
 def test_an_answer_that_is_something_else_is_set_aside_whole(body: Any) -> None:
     for function in ("quote", "daily", "intraday"):
         reading = vendor(function=function).read("MSFT", answer(body, LATER))
@@ -153,9 +143,7 @@ def test_what_it_asks() -> None:
         "adjusted": "false", "extended_hours": "false",
     }  # fmt: skip
     assert not ask.truncated
-    again = vendor(function="intraday", interval="1min", history="full").question(
-        "BRK.B", now - 60 * 10**9, now
-    )
+    again = vendor(function="intraday", interval="1min", history="full").question("BRK.B", now - 60 * 10**9, now)
     assert again.parameters["outputsize"] == "compact"
     assert again.truncated
     assert vendor(function="quote").question("IBM", None, now).parameters == {

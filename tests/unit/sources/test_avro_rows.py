@@ -98,9 +98,7 @@ def registry() -> Iterator[Registry]:
         yield running
 
 
-def rows(
-    settings: KafkaSourceSettings, values: list[bytes]
-) -> tuple[list[dict[str, Any]], list[Any], list[int]]:
+def rows(settings: KafkaSourceSettings, values: list[bytes]) -> tuple[list[dict[str, Any]], list[Any], list[int]]:
     reader = avro_reader(settings)
     assert reader is not None
     raw, of_record = reader.rows(values, settings.topic, list(range(50, 50 + len(values))))

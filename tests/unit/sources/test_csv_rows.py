@@ -57,10 +57,7 @@ def test_quotes_may_hold_delimiters_quotes_and_line_breaks(tmp_path: Path) -> No
 def test_a_line_with_too_few_fields_is_set_aside_whole_and_the_others_go_on(tmp_path: Path) -> None:
     columns, broken, places = rows_of(written(tmp_path, b"a,b\n1,2\n\n3\n4,5\n6,7,8\n"))
     assert columns["a"] == ["1", "4"]
-    assert [(b.row, b.value, b.reason) for b in broken] == [
-        (4, b"3", "missing_field"),
-        (6, b"6,7,8", "missing_field"),
-    ]
+    assert [(b.row, b.value, b.reason) for b in broken] == [(4, b"3", "missing_field"), (6, b"6,7,8", "missing_field")]
     assert places == [(2, b"1,2"), (5, b"4,5")]
 
 
@@ -74,12 +71,7 @@ def test_blocks_of_any_size_give_the_same_rows_and_lines(tmp_path: Path, block_b
 
 def test_a_header_that_splits_adj_close_is_mended(tmp_path: Path) -> None:
     columns, _, _ = rows_of(written(tmp_path, b"Date,Close,Adj,Close,Volume\nd1,1,2,300\nd2,4,5,600\n"))
-    assert columns == {
-        "Date": ["d1", "d2"],
-        "Close": ["1", "4"],
-        "Adj Close": ["2", "5"],
-        "Volume": ["300", "600"],
-    }
+    assert columns == {"Date": ["d1", "d2"], "Close": ["1", "4"], "Adj Close": ["2", "5"], "Volume": ["300", "600"]}
 
 
 def test_a_header_that_does_not_pair_with_its_rows_is_refused(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def test_prices_as_strings_new_york_time_newest_first_and_no_volume(tmp_path: Pa
 
 
 def test_a_header_that_splits_adj_close_does_not_give_the_volume_for_the_close(tmp_path: Path) -> None:
-    text = "Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n"
+    text = (
+        "Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n"
+    )
     first, _ = rows(loaded(tmp_path, text))
     assert (first["close"], first["volume"]) == (11.0, 5000.0)
 
@@ -83,21 +85,13 @@ def test_blank_fields_unsorted_rows_and_huge_values(tmp_path: Path) -> None:
         (1, 0.0, "SPX"),
         (3, 1e13, "SPX"),
     ]
-    assert [(r.row, r.reason, r.value) for r in data.rejected] == [
-        (3, "missing_field", b"2020-01-02,10,12,9,,5000")
-    ]
+    assert [(r.row, r.reason, r.value) for r in data.rejected] == [(3, "missing_field", b"2020-01-02,10,12,9,,5000")]
 
 
 def test_symbol_price_volume_timestamp_is_a_trade(tmp_path: Path) -> None:
     text = '{"symbol":"AAPL","price":190.5,"volume":10,"timestamp":"2026-01-02T15:00:00Z"}\n'
     (row,) = rows(loaded(tmp_path, text, "x.jsonl"))
-    expected = {
-        "type": "trade",
-        "symbol": "AAPL",
-        "price": 190.5,
-        "size": 10.0,
-        "event_time_ns": ns(2026, 1, 2, 15),
-    }
+    expected = {"type": "trade", "symbol": "AAPL", "price": 190.5, "size": 10.0, "event_time_ns": ns(2026, 1, 2, 15)}
     assert {k: row[k] for k in expected} == expected
     assert (row["source"], row["ingest_time_ns"], row["venue"], row["trade_id"]) == ("replay", 7, None, None)
 
@@ -162,12 +156,7 @@ def test_the_bundled_files_are_taken_whole() -> None:
     minutes = load([bundled("minutes/SPY.csv")], Mapping(timezone="America/New_York"))
     first = rows(minutes)[0]
     assert len(minutes.tape) == 1564
-    assert (first["symbol"], first["timeframe"], first["open"], first["volume"]) == (
-        "SPY",
-        "1m",
-        367.4,
-        407870.0,
-    )
+    assert (first["symbol"], first["timeframe"], first["open"], first["volume"]) == ("SPY", "1m", 367.4, 407870.0)
     assert first["open_time_ns"] == ns(2020, 12, 15, 9, 30, zone="America/New_York")
 
 

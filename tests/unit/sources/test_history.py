@@ -89,9 +89,7 @@ def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
         lay_out([path], Mapping(), tmp_path / "rows")
 
 
-def test_bars_of_later_blocks_have_the_first_ones_length(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bars_of_later_blocks_have_the_first_ones_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_rows.csv_blocks, "__defaults__", (120,))
     lines = [f"{T0 + 300 * n},A,1,2,1,2,{n}" for n in range(12)]
     path = tmp_path / "b.csv"

@@ -83,9 +83,7 @@ def test_a_file_that_is_no_json_says_so(tmp_path: Path) -> None:
 
 
 def test_records_of_a_topic_may_hold_several_rows_each() -> None:
-    raw, of_record = from_records(
-        [b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}'], "t", [10, 11, 12, 13]
-    )
+    raw, of_record = from_records([b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}'], "t", [10, 11, 12, 13])
     assert raw.frame["p"].to_list() == [1, 2, 3, 4]
     assert of_record == [0, 1, 1, 3]
     assert [(b.row, b.value, b.origin) for b in raw.broken] == [(12, b"\x00bin", "t")]

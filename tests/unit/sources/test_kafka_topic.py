@@ -45,9 +45,7 @@ class TopicInMemory:
             if some:
                 self.next[p] = start + len(some)
                 offsets = list(range(start, start + len(some)))
-                found.append(
-                    ForeignRecords("foreign", p, offsets, [r[0] for r in some], [r[1] for r in some])
-                )
+                found.append(ForeignRecords("foreign", p, offsets, [r[0] for r in some], [r[1] for r in some]))
         if not found:
             self.clock.sleep(max(timeout_s, 0.001))
         return found
@@ -128,12 +126,7 @@ def test_records_that_do_not_map_are_set_aside_with_their_offset(topic: TopicInM
     assert len(rows) == 2
     assert [(r.origin, r.row, r.reason, r.value) for r in rejected] == [
         ("prices", 1, "not_json", b"\x00\x00garbage"),
-        (
-            "prices",
-            2,
-            "wrong_type",
-            json.dumps({"symbol": "A", "price": "dear", "timestamp": NOW_S}).encode(),
-        ),
+        ("prices", 2, "wrong_type", json.dumps({"symbol": "A", "price": "dear", "timestamp": NOW_S}).encode()),
     ]
 
 
@@ -181,9 +174,7 @@ def test_the_first_bar_waits_for_the_second_to_tell_its_length(topic: TopicInMem
     assert [(row["close"], row["timeframe"]) for row in drained(source)[0]] == [(2.0, "5m"), (3.0, "5m")]
 
 
-def test_a_restart_anywhere_goes_on_with_the_next_row(
-    topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restart_anywhere_goes_on_with_the_next_row(topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketpulse.sources.kafka_topic.ROWS_MAX", 3)
     for i in range(10):
         topic.send(i % 2, trade(-5_000_000 + (i * 7) % 10))
@@ -205,9 +196,7 @@ def test_what_comes_while_it_is_down_is_read_when_it_is_back(topic: TopicInMemor
     assert [row["price"] for row in drained(opened(topic, position))[0]] == [2.0]
 
 
-def test_history_that_falls_silent_says_goodbye_and_hello_again_with_the_next_row(
-    topic: TopicInMemory,
-) -> None:
+def test_history_that_falls_silent_says_goodbye_and_hello_again_with_the_next_row(topic: TopicInMemory) -> None:
     topic.send(0, trade(-5_000_000))
     source = opened(topic)
     drained(source)
@@ -230,9 +219,7 @@ def test_the_live_watermark_is_now_less_lateness_less_the_delay_that_is_seen(top
     assert source.watermark_ns() == topic.clock.now_ns() - 2 * SECOND - 9 * SECOND
 
 
-def test_the_watermark_stays_before_rows_that_wait(
-    topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketpulse.sources.kafka_topic.ROWS_MAX", 1)
     for i in range(3):
         topic.send(0, trade(-60 + i))

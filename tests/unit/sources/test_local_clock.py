@@ -38,19 +38,11 @@ def fold(texts: list[str], bars: bool) -> list[int]:
     times = parse_times(pl.Series(texts))
     utc, valid = LocalClock("America/New_York").to_utc(times, np.zeros(len(texts), np.int64), bars)
     assert valid.all()
-    return [
-        int(t - ns(datetime(2020, 11, 1, 5, tzinfo=UTC))) // 60_000_000_000 for t in utc
-    ]  # minutes after 01:00 EDT
+    return [int(t - ns(datetime(2020, 11, 1, 5, tzinfo=UTC))) // 60_000_000_000 for t in utc]  # minutes after 01:00 EDT
 
 
 def test_the_hour_that_comes_twice_is_told_by_the_clock_stepping_back() -> None:
-    trades = [
-        "2020-11-01 01:10",
-        "2020-11-01 01:50",
-        "2020-11-01 01:05",
-        "2020-11-01 01:40",
-        "2020-11-01 02:00",
-    ]
+    trades = ["2020-11-01 01:10", "2020-11-01 01:50", "2020-11-01 01:05", "2020-11-01 01:40", "2020-11-01 02:00"]
     assert fold(trades, bars=False) == [10, 50, 65, 100, 120]
 
 
@@ -59,13 +51,7 @@ def test_bars_tell_the_second_hour_by_a_repeated_label() -> None:
 
 
 def test_a_file_that_runs_backwards_has_the_second_hour_first() -> None:
-    trades = [
-        "2020-11-01 02:00",
-        "2020-11-01 01:40",
-        "2020-11-01 01:05",
-        "2020-11-01 01:50",
-        "2020-11-01 01:10",
-    ]
+    trades = ["2020-11-01 02:00", "2020-11-01 01:40", "2020-11-01 01:05", "2020-11-01 01:50", "2020-11-01 01:10"]
     assert fold(trades, bars=False) == [120, 100, 65, 50, 10]
 
 

@@ -69,14 +69,7 @@ def test_bid_and_ask_are_a_quote() -> None:
     assert found.kinds == ("quote",)
     assert found.columns["ask_size"] == "askSize"
     book = plan("s,T,b,B,a,A,t", "A,1580504706000,1,2,3,4,5")
-    assert book.columns == {
-        "symbol": "s",
-        "time": "T",
-        "bid": "b",
-        "bid_size": "B",
-        "ask": "a",
-        "ask_size": "A",
-    }
+    assert book.columns == {"symbol": "s", "time": "T", "bid": "b", "bid_size": "B", "ask": "a", "ask_size": "A"}
 
 
 def test_a_date_and_a_time_of_day_belong_together() -> None:

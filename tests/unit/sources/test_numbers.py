@@ -34,9 +34,7 @@ def test_a_text_that_is_no_number_is_a_fault(text: str) -> None:
     assert (present[0], readable[0]) == (True, False)
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("12,5", 12.5), ("1.234,5", 1234.5), ("7", 7.0), ("1.25", 1.25)]
-)
+@pytest.mark.parametrize(("text", "number"), [("12,5", 12.5), ("1.234,5", 1234.5), ("7", 7.0), ("1.25", 1.25)])
 def test_a_decimal_comma_is_a_decimal_comma_where_the_file_has_them(text: str, number: float) -> None:
     values, _, readable = to_floats(pl.Series([text]), decimal_comma=True)
     assert (values[0], readable[0]) == (number, True)

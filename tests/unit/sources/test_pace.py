@@ -40,16 +40,7 @@ def due_after(speed: str, seconds: float, row: int = 0) -> int:
 
 
 def test_recorded_is_as_recorded() -> None:
-    assert [due_after("recorded", s) for s in (0, 0.9, 1, 2.5, 59, 60, 3_599, 3_600)] == [
-        1,
-        1,
-        2,
-        3,
-        3,
-        4,
-        4,
-        5,
-    ]
+    assert [due_after("recorded", s) for s in (0, 0.9, 1, 2.5, 59, 60, 3_599, 3_600)] == [1, 1, 2, 3, 3, 4, 4, 5]
 
 
 def test_a_factor_is_that_much_faster() -> None:

@@ -21,9 +21,7 @@ LINES = [f"{T0 + n},{'AB'[n % 2]},{n + 1}.25,{n},x{n}" for n in range(6)]
 
 
 def frame(**columns: object) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"time": [T0 * 10**9, T0 * 10**9 + 7], "symbol": ["A", "B"], "price": [1.5, 2.0], **columns}
-    )
+    return pl.DataFrame({"time": [T0 * 10**9, T0 * 10**9 + 7], "symbol": ["A", "B"], "price": [1.5, 2.0], **columns})
 
 
 def as_csv(path: Path) -> Path:
@@ -32,9 +30,7 @@ def as_csv(path: Path) -> Path:
 
 
 def as_json(path: Path) -> Path:
-    path.write_text(
-        "".join(json.dumps({"t": T0 + n, "s": "A", "p": n + 1.5, "i": n}) + "\n" for n in range(5))
-    )
+    path.write_text("".join(json.dumps({"t": T0 + n, "s": "A", "p": n + 1.5, "i": n}) + "\n" for n in range(5)))
     return path
 
 
@@ -109,9 +105,7 @@ def test_quoted_fields_and_iso_times_are_plain(tmp_path: Path) -> None:
      {"conditions": [["@"], None]}, {"bid": [1.0, 2.0], "ask": [2.0, 3.0]}, {"time": [0, 1]}],
     ids=str,
 )  # fmt: skip
-def test_columns_that_are_not_plain_are_the_general_readers(
-    tmp_path: Path, columns: dict[str, object]
-) -> None:
+def test_columns_that_are_not_plain_are_the_general_readers(tmp_path: Path, columns: dict[str, object]) -> None:
     path = tmp_path / "t.parquet"
     frame(**columns).write_parquet(path)
     assert not is_plain(path)
@@ -134,10 +128,7 @@ def test_a_symbol_and_a_venue_of_the_mapping_hold_for_all_rows(tmp_path: Path) -
     found = plain.read(block)
     assert found is not None
     assert (found.table["symbol"].to_pylist(), found.table["venue"].to_pylist()) == (["Z", "Z"], ["V", "V"])
-    assert (found.table["size"].to_pylist(), found.table["trade_id"].to_pylist()) == (
-        [0.0, 0.0],
-        [None, None],
-    )
+    assert (found.table["size"].to_pylist(), found.table["trade_id"].to_pylist()) == ([0.0, 0.0], [None, None])
     assert found.numbers.tolist() == [2, 3]
 
 

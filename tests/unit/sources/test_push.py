@@ -8,17 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import given, settings
-from hypothesis.strategies import (
-    binary,
-    dictionaries,
-    floats,
-    integers,
-    lists,
-    none,
-    one_of,
-    sampled_from,
-    text,
-)
+from hypothesis.strategies import binary, dictionaries, floats, integers, lists, none, one_of, sampled_from, text
 from pydantic import SecretStr
 
 from marketpulse.clock import SystemClock
@@ -53,9 +43,7 @@ def sent(pushed: HttpSource, body: bytes, **headers: str) -> Future[httpx.Respon
     """Push in a thread: the answer comes when the rows are in the log."""
     pool = ThreadPoolExecutor(1)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return pool.submit(
-        httpx.post, pushed.url, content=body, headers={**GOOD, **names}, timeout=20, trust_env=False
-    )
+    return pool.submit(httpx.post, pushed.url, content=body, headers={**GOOD, **names}, timeout=20, trust_env=False)
 
 
 def polled(pushed: HttpSource) -> Polled:
@@ -79,12 +67,7 @@ def test_the_answer_comes_after_the_rows_are_in_the_log() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        ROW + b"\n" + ROW + b"\n\n",
-        b"[" + ROW + b",\n" + ROW + b"]",
-        b'{"trades": [' + ROW + b"," + ROW + b"]}",
-    ],
+    "body", [ROW + b"\n" + ROW + b"\n\n", b"[" + ROW + b",\n" + ROW + b"]", b'{"trades": [' + ROW + b"," + ROW + b"]}"]
 )
 def test_lines_arrays_and_objects_with_lists_are_taken(body: bytes) -> None:
     with serving() as pushed:
@@ -256,21 +239,7 @@ VALUES = one_of(
     sampled_from(["AAPL", "2026-03-02T15:00:00Z", "-1", "1m"]),
 )
 NAMES = sampled_from(
-    [
-        "symbol",
-        "price",
-        "size",
-        "timestamp",
-        "bid",
-        "ask",
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
-        "timeframe",
-        "x",
-    ]
+    ["symbol", "price", "size", "timestamp", "bid", "ask", "open", "high", "low", "close", "volume", "timeframe", "x"]
 )
 
 

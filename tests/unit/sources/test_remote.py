@@ -86,13 +86,7 @@ def test_a_folder_of_a_bucket_is_all_data_files_below_it_by_name(s3_bucket: Buck
     here.write_text("here")
     names = [str(here), f"{s3_bucket.url}/t/", f"{s3_bucket.url}/tt/c.csv"]
     paths = gather(names, tmp_path / "fetched", settings, lambda: beats.append(1))
-    assert [p.read_text() for p in paths] == [
-        "here",
-        "t/a.jsonl.gz",
-        "t/b/x y.csv",
-        "t/b/z.parquet",
-        "tt/c.csv",
-    ]
+    assert [p.read_text() for p in paths] == ["here", "t/a.jsonl.gz", "t/b/x y.csv", "t/b/z.parquet", "tt/c.csv"]
     assert [p.name for p in paths[1:]] == ["a.jsonl.gz", "x y.csv", "z.parquet", "c.csv"]
     assert beats, "who waits hears that it goes on"
 

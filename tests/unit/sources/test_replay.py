@@ -21,9 +21,7 @@ SECOND = 10**9
 
 def trades(path: Path, count: int = 5, name: str = "t.csv") -> Path:
     file = path / name
-    file.write_text(
-        "time,symbol,price,size,trade_id\n" + "".join(f"{T0 + i},A,{i + 1},1,x{i}\n" for i in range(count))
-    )
+    file.write_text("time,symbol,price,size,trade_id\n" + "".join(f"{T0 + i},A,{i + 1},1,x{i}\n" for i in range(count)))
     return file
 
 
@@ -85,10 +83,7 @@ def test_the_watermark_never_passes_a_row_that_is_not_sent(tmp_path: Path) -> No
 
 def test_a_bar_is_sent_before_the_watermark_reaches_its_close() -> None:
     source = replay(
-        bundled("minutes/SPY.csv"),
-        mapping=Mapping(timezone="America/New_York"),
-        speed="1/s",
-        clock=ManualClock(0),
+        bundled("minutes/SPY.csv"), mapping=Mapping(timezone="America/New_York"), speed="1/s", clock=ManualClock(0)
     )
     source.start(None)
     (first,) = rows(source.poll(10))
@@ -154,9 +149,9 @@ def test_a_loop_goes_on_with_later_times_another_run_and_other_ids(tmp_path: Pat
     assert first.goodbye_watermark_ns is None
     assert second.hello is not None
     assert second.hello.run_id != hello.run_id
-    assert [
-        b["event_time_ns"] - a["event_time_ns"] for a, b in zip(rows(first), rows(second), strict=True)
-    ] == [60 * SECOND] * 5
+    assert [b["event_time_ns"] - a["event_time_ns"] for a, b in zip(rows(first), rows(second), strict=True)] == [
+        60 * SECOND
+    ] * 5
     assert [r["trade_id"] for r in rows(second)] == [f"x{i}~1" for i in range(5)]
     resumed = replay(tmp_path / "t.csv", loop=True)
     assert resumed.start(second.position) == replace(hello, run_id=second.hello.run_id)
@@ -173,9 +168,7 @@ def test_a_looping_bar_moves_all_its_times() -> None:
     assert shift % (7 * 86_400 * SECOND) == 0
     for before, after in zip(*bars, strict=True):
         assert (
-            after["open_time_ns"] - before["open_time_ns"]
-            == after["close_time_ns"] - before["close_time_ns"]
-            == shift
+            after["open_time_ns"] - before["open_time_ns"] == after["close_time_ns"] - before["close_time_ns"] == shift
         )
         assert (after["session_date"] - before["session_date"]).days * 86_400 * SECOND == shift
     assert events[1][0]["ex_time_ns"] - events[0][0]["ex_time_ns"] == shift

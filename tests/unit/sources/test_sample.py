@@ -40,9 +40,7 @@ def test_a_row_is_sent_each_second_stamped_with_that_second() -> None:
 def test_a_bar_becomes_a_trade_at_its_close_that_stands_in_the_file() -> None:
     closes = {
         (float(f[4]), float(f[5]))
-        for f in (
-            line.split(",") for line in bundled("minutes/SPY.csv").read_text("utf-8-sig").splitlines()[1:]
-        )
+        for f in (line.split(",") for line in bundled("minutes/SPY.csv").read_text("utf-8-sig").splitlines()[1:])
     }
     rows, _ = sampled(bundled("minutes/SPY.csv"), 5)
     assert {row["type"] for row in rows} == {"trade"}
@@ -50,9 +48,7 @@ def test_a_bar_becomes_a_trade_at_its_close_that_stands_in_the_file() -> None:
 
 
 def test_the_seed_decides_which_rows() -> None:
-    prices = [
-        [row["price"] for row in sampled(bundled("minutes/SPY.csv"), 20, seed=seed)[0]] for seed in (1, 1, 2)
-    ]
+    prices = [[row["price"] for row in sampled(bundled("minutes/SPY.csv"), 20, seed=seed)[0]] for seed in (1, 1, 2)]
     assert prices[0] == prices[1] != prices[2]
 
 

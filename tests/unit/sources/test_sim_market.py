@@ -74,9 +74,7 @@ def test_nothing_trades_in_a_halt() -> None:
     assert halts
     for halt in halts:
         assert not ((symbol == halt.symbol) & (at > halt.start_s) & (at < halt.end_s)).any()
-        assert ((symbol == halt.symbol) & (at == halt.start_s)).any(), (
-            "it begins with the trade that caused it"
-        )
+        assert ((symbol == halt.symbol) & (at == halt.start_s)).any(), "it begins with the trade that caused it"
 
 
 def test_names_are_unique_and_plainly_invented() -> None:

@@ -19,8 +19,7 @@ REVERSE = [("A", 1, 1.0, 1.1, None), ("A", 2, 10.5, 11.0, 0.1)]
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"),
-    [(RAW, [False, False, False]), (ADJUSTED, [False, True, False]), (REVERSE, [False, False])],
+    ("rows", "expected"), [(RAW, [False, False, False]), (ADJUSTED, [False, True, False]), (REVERSE, [False, False])]
 )
 def test_the_prices_say_whether_they_are_adjusted(
     rows: list[tuple[str, int, float, float, float | None]], expected: list[bool]

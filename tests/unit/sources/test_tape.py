@@ -22,8 +22,7 @@ def tape() -> Tape:
 
     trades = some({**named(4), "price": [1.0, 2.0, 3.0, 4.0], "size": [1.0] * 4}, [3, 1, 1.2, 9])
     quotes = some(
-        {**named(3), "bid": [0.5] * 3, "ask": [0.6] * 3, "bid_size": [1.0] * 3, "ask_size": [1.0] * 3},
-        [1, 1.3, 3],
+        {**named(3), "bid": [0.5] * 3, "ask": [0.6] * 3, "bid_size": [1.0] * 3, "ask_size": [1.0] * 3}, [1, 1.3, 3]
     )
     halt = some({"type": ["halt"], "symbol": ["A"], "body": ['{"from_ns": 1100000000}']}, [1.1])
     return build({"trade": [trades], "quote": [quotes], "event": [halt]})

@@ -15,9 +15,7 @@ def vendor(**given: Any) -> Yahoo:
 
 
 def test_columns_become_bars_and_minutes_without_a_trade_become_nothing() -> None:
-    body = yahoo_chart(
-        [OPEN, OPEN + 60, OPEN + 120], [10.0, None, 12.5], regular=(OPEN, CLOSE), market_time=OPEN + 150
-    )
+    body = yahoo_chart([OPEN, OPEN + 60, OPEN + 120], [10.0, None, 12.5], regular=(OPEN, CLOSE), market_time=OPEN + 150)
     reading = vendor().read("AAPL", answer(body, (OPEN + 200) * 10**9))
     assert reading.rows is not None
     assert not reading.rejected
@@ -95,12 +93,7 @@ def test_what_it_asks() -> None:
     now = ns(2026, 3, 2, 20, 0)
     first = vendor(history="5d").question("BRK.B", None, now)
     assert first.path == "/v8/finance/chart/BRK-B"
-    assert first.parameters == {
-        "interval": "1m",
-        "includePrePost": "false",
-        "range": "5d",
-        "events": "splits",
-    }
+    assert first.parameters == {"interval": "1m", "includePrePost": "false", "range": "5d", "events": "splits"}
     since = vendor().question("^GSPC", now - 600 * 10**9, now)
     assert since.path == "/v8/finance/chart/%5EGSPC"
     assert since.parameters["period1"] == str(now // 10**9 - 600 - 300)

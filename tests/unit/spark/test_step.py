@@ -72,9 +72,7 @@ def test_any_cut_and_any_order_inside_a_batch_give_every_topic_the_same_rows() -
     random_ = random.Random(5)
     for _ in range(20):
         cuts = sorted(random_.choices(range(len(WORKED_EXAMPLE) + 1), k=3))
-        batches = [
-            list(WORKED_EXAMPLE[a:b]) for a, b in zip([0, *cuts], [*cuts, len(WORKED_EXAMPLE)], strict=True)
-        ]
+        batches = [list(WORKED_EXAMPLE[a:b]) for a, b in zip([0, *cuts], [*cuts, len(WORKED_EXAMPLE)], strict=True)]
         for batch in batches:
             random_.shuffle(batch)
         rows = run(batches)
@@ -113,9 +111,7 @@ def test_a_control_record_that_cannot_be_done_is_a_dead_letter_that_says_why() -
     (row,) = run([[control(4, {"action": "put_rule", "rule": {"name": "high", "expression": "clse > 6"}})]])
     letter = json.loads(row.value)
     assert (row.topic, letter["reason"], letter["offset"]) == ("dead-letters", "bad_control", 4)
-    assert letter["detail"].startswith(
-        "the change that the control record states cannot be made: rule 'high'"
-    )
+    assert letter["detail"].startswith("the change that the control record states cannot be made: rule 'high'")
     assert letter["detail"].endswith("did you mean 'close'?\n  clse > 6\n  ^")
 
 

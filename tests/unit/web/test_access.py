@@ -126,20 +126,13 @@ def test_the_form_is_a_page_of_its_own_with_no_script_in_it_and_says_what_was_wr
         assert client.get("/login/login.js").headers["content-type"].startswith("text/javascript")
         assert client.get("/login/login.css").headers["content-type"].startswith("text/css")
         wrong = client.post("/login", data={"token": WRONG})
-        assert (wrong.status_code, "This token is wrong." in wrong.text, WRONG in wrong.text) == (
-            401,
-            True,
-            False,
-        )
+        assert (wrong.status_code, "This token is wrong." in wrong.text, WRONG in wrong.text) == (401, True, False)
         assert "set-cookie" not in wrong.headers
         for data in ({}, {"token": ""}, {"other": RIGHT}):
             assert client.post("/login", data=data).status_code == 401
         assert client.post("/login", content=b"token=" + b"x" * 5_000).status_code == 413
         assert (
-            client.post(
-                "/login", data={"token": RIGHT}, headers={"origin": "http://evil.example"}
-            ).status_code
-            == 403
+            client.post("/login", data={"token": RIGHT}, headers={"origin": "http://evil.example"}).status_code == 403
         )
 
 
@@ -148,8 +141,7 @@ def test_guessing_is_slow_and_locks_nobody_out_who_is_in() -> None:
         cookie = client.post("/login", data={"token": RIGHT}).headers["set-cookie"].partition(";")[0]
         client.cookies.clear()
         statuses = [
-            client.get("/api/symbols", headers=with_token(f"{WRONG}{i}")).status_code
-            for i in range(WRONG_AT_ONCE)
+            client.get("/api/symbols", headers=with_token(f"{WRONG}{i}")).status_code for i in range(WRONG_AT_ONCE)
         ]
         assert statuses == [401] * WRONG_AT_ONCE
         for answer in (

@@ -102,9 +102,7 @@ def test_a_cancelled_high_is_undone_in_the_session() -> None:
 
 def test_a_withdrawn_first_bar_gives_the_session_another_open() -> None:
     board = Board()
-    board.take(
-        bars(row("AAPL", "1m", DAY - 60, 7.0), *(row("AAPL", "1m", DAY + 60 * i, 10.0 + i) for i in (0, 1)))
-    )
+    board.take(bars(row("AAPL", "1m", DAY - 60, 7.0), *(row("AAPL", "1m", DAY + 60 * i, 10.0 + i) for i in (0, 1))))
     board.take(bars(withdrawn("AAPL", "1m", DAY, 1), row("AAPL", "1m", DAY - 60, 7.5, revision=1)))
     chart = board.chart("AAPL", "1m")
     assert chart is not None
@@ -141,9 +139,7 @@ def test_the_quote_compares_with_the_previous_sessions_close() -> None:
 
 def test_rows_of_the_simulator_are_said_to_be_simulated() -> None:
     board = Board()
-    board.take(
-        bars(row("AAA", "1m", 60, 1.0, source="simulate"), row("BBB", "1m", 60, 1.0, source="simulate-2"))
-    )
+    board.take(bars(row("AAA", "1m", 60, 1.0, source="simulate"), row("BBB", "1m", 60, 1.0, source="simulate-2")))
     board.take(bars(row("CCC", "1m", 60, 1.0, source="replay"), row("DDD", "1m", 60, 1.0, source=None)))
     assert {name: values[5] for name, values in quotes(board).items()} == {
         "AAA": True, "BBB": True, "CCC": False, "DDD": False,
@@ -153,22 +149,11 @@ def test_rows_of_the_simulator_are_said_to_be_simulated() -> None:
 def test_the_session_so_far_comes_with_the_chart() -> None:
     board = Board()
     board.take(
-        live(
-            [],
-            row("AAPL", "1m", DAY + 60, 50.0),
-            row("AAPL", "1d", DAY, 50.0, high=60.0, low=40.0, volume=9.0),
-        )
+        live([], row("AAPL", "1m", DAY + 60, 50.0), row("AAPL", "1d", DAY, 50.0, high=60.0, low=40.0, volume=9.0))
     )
     chart = board.chart("AAPL", "1m")
     assert chart is not None
-    assert chart["session"] == {
-        "date": 1,
-        "open": 50.0,
-        "high": 60.0,
-        "low": 40.0,
-        "close": 50.0,
-        "volume": 9.0,
-    }
+    assert chart["session"] == {"date": 1, "open": 50.0, "high": 60.0, "low": 40.0, "close": 50.0, "volume": 9.0}
 
 
 def test_trades_of_before_the_page_began_are_not_measured() -> None:
@@ -307,11 +292,7 @@ def test_readers_and_the_feeder_do_not_disturb_each_other() -> None:
 def test_the_newest_quote_comes_with_live_rows_and_goes_with_one_that_has_none() -> None:
     board = Board()
     board.take(
-        live(
-            [],
-            row("AAPL", "1m", 60, 5.0, bid=4.5, bid_size=3.0, ask=5.5, ask_size=7.0),
-            row("KO", "1m", 60, 1.0),
-        )
+        live([], row("AAPL", "1m", 60, 5.0, bid=4.5, bid_size=3.0, ask=5.5, ask_size=7.0), row("KO", "1m", 60, 1.0))
     )
     assert quotes(board)["AAPL"][8:] == [4.5, 3.0, 5.5, 7.0]
     assert all(math.isnan(value) for value in quotes(board)["KO"][8:])

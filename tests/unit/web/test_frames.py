@@ -189,9 +189,10 @@ def test_every_page_hears_each_number_of_the_figures_once() -> None:
     board, early, late = Board(), PageView(), PageView()
     assert "figures" in known(frame(board, early, figures=1))
     assert frame(board, early, figures=1) is None
-    assert [
-        "figures" in orjson.loads(text or "") for text in next_frames(board, [early, late], figures=2)
-    ] == [True, True]
+    assert ["figures" in orjson.loads(text or "") for text in next_frames(board, [early, late], figures=2)] == [
+        True,
+        True,
+    ]
 
 
 def test_a_page_that_comes_back_gets_only_what_it_missed() -> None:
@@ -288,9 +289,7 @@ def test_any_cut_of_frames_with_any_breaks_leads_to_what_the_board_says(steps: l
     assert (reader.columns, reader.timeframes) == (board.columns(), board.timeframes)
     assert reader.quotes == fresh.quotes
     told = orjson.loads(
-        orjson.dumps(
-            {name: [last, math.floor(time), *rest] for name, last, time, *rest in board.quote_rows()}
-        )
+        orjson.dumps({name: [last, math.floor(time), *rest] for name, last, time, *rest in board.quote_rows()})
     )
     assert reader.quotes == told
     drawn = {name: spark for name, spark in board.sparks().items() if spark["closes"]}

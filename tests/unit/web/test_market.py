@@ -20,9 +20,7 @@ def rows_of(changes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
 
 def test_a_session_bar_tells_the_session() -> None:
     part = MarketPart()
-    day = row(
-        "AAPL", "1d", DAY_S, 105.0, open=100.0, high=110.0, low=95.0, volume=30.0, vwap=102.0, trade_count=7
-    )
+    day = row("AAPL", "1d", DAY_S, 105.0, open=100.0, high=110.0, low=95.0, volume=30.0, vwap=102.0, trade_count=7)
     assert part.take(bars(day), 1)
     told = rows_of(part.changes(-1))["AAPL"]
     assert told == {
@@ -80,9 +78,7 @@ def test_very_many_short_bars_become_one_sum() -> None:
     part = MarketPart()
     part.take(bars(*(row("KO", "1s", i, 10.0, volume=1.0, vwap=10.0) for i in range(BARS_MAX + 500))), 1)
     assert rows_of(part.changes(-1))["KO"]["volume"] == BARS_MAX + 500
-    assert not part.take(
-        bars(row("KO", "1s", 3, 10.0, volume=1.0, revision=1)), 2
-    )  # too old to be told apart
+    assert not part.take(bars(row("KO", "1s", 3, 10.0, volume=1.0, revision=1)), 2)  # too old to be told apart
 
 
 def test_volatility_is_the_deviation_of_the_newest_returns_scaled_to_an_hour() -> None:
@@ -97,9 +93,7 @@ def test_volatility_is_the_deviation_of_the_newest_returns_scaled_to_an_hour() -
 
 def test_volatility_comes_from_what_there_is_and_is_none_with_too_little() -> None:
     part = MarketPart()
-    part.take(
-        bars(*(row("KO", "1d", DAY_S * i, 100.0 + i % 2) for i in range(9)), row("IBM", "1m", 0, 1.0)), 1
-    )
+    part.take(bars(*(row("KO", "1d", DAY_S * i, 100.0 + i % 2) for i in range(9)), row("IBM", "1m", 0, 1.0)), 1)
     told = rows_of(part.changes(-1))
     assert (told["KO"]["volatility_of"], told["IBM"]["volatility"]) == ("1d", None)
     assert told["KO"]["volatility"] > 0

@@ -21,9 +21,7 @@ def spec() -> dict[str, Any]:
 
     async def run() -> dict[str, Any]:
         app = create_app(Board(), ServeSettings(), {}, SqlApi(never, SqlSettings(rows_max=77)))
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://localhost"
-        ) as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             answer = await client.get("/api/openapi.json")
             again = await client.get("/api/openapi.json", headers={"if-none-match": answer.headers["etag"]})
             assert again.status_code == 304

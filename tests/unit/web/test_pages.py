@@ -49,10 +49,7 @@ def test_large_parts_are_compressed_for_who_takes_it(folder: Path) -> None:
     assert gzip.decompress(packed).decode() == SCRIPT
     assert assets["/index.html"].compressed is None
     answer = get(folder, "/assets/index-abc123.js", **{"accept-encoding": "gzip"})
-    assert (answer.headers["content-encoding"], answer.headers["content-length"]) == (
-        "gzip",
-        str(len(packed)),
-    )
+    assert (answer.headers["content-encoding"], answer.headers["content-length"]) == ("gzip", str(len(packed)))
     plain = get(folder, "/assets/index-abc123.js", **{"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
 

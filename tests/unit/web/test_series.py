@@ -12,9 +12,7 @@ def bar(open_s: float, close: float, revision: int = 0) -> "array[float]":
     return array("d", [open_s * 1e3, (open_s + 60) * 1e3, 1, 2, 0.5, close, 10, close, 3, revision])
 
 
-def closed(
-    series: Series, open_s: int, close: float, seq: int, revision: int = 0, history: int = 100
-) -> bool:
+def closed(series: Series, open_s: int, close: float, seq: int, revision: int = 0, history: int = 100) -> bool:
     return series.take_bar(open_s * S, bar(open_s, close, revision), 0, seq, history)
 
 

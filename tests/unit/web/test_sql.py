@@ -84,9 +84,7 @@ def test_rows_come_with_their_columns_types_and_dialect(served: Served) -> None:
     ("accept", "form"),
     [("text/csv", None), ("application/json", "csv"), ("text/html, text/csv;q=0.5, */*;q=0.1", None)],
 )
-def test_the_form_is_what_is_accepted_and_format_goes_before(
-    served: Served, accept: str, form: str | None
-) -> None:
+def test_the_form_is_what_is_accepted_and_format_goes_before(served: Served, accept: str, form: str | None) -> None:
     options: dict[str, str] = {"q": ROWS, "limit": "2"} | ({} if form is None else {"format": form})
     answer = served.client.get("/api/sql", params=options, headers={"accept": accept})
     assert (answer.text, answer.headers["content-type"]) == ("i,twice\n0,0\n1,2\n", "text/csv; charset=utf-8")
@@ -94,9 +92,7 @@ def test_the_form_is_what_is_accepted_and_format_goes_before(
 
 
 def test_arrow_and_parquet_are_read_by_their_own_readers(served: Served) -> None:
-    arrow = served.client.get(
-        "/api/sql", params={"q": ROWS}, headers={"accept": "application/vnd.apache.arrow.stream"}
-    )
+    arrow = served.client.get("/api/sql", params={"q": ROWS}, headers={"accept": "application/vnd.apache.arrow.stream"})
     assert pa.ipc.open_stream(arrow.content).read_all()["twice"].to_pylist() == list(range(0, 20, 2))
     parquet = served.get(q=ROWS, format="parquet")
     assert pq.read_table(io.BytesIO(parquet.content))["i"].to_pylist() == list(range(10))
@@ -120,9 +116,7 @@ def test_a_query_is_posted_as_json_or_as_it_stands(served: Served) -> None:
     assert plain.json()["rows"] == [[0, 0]]
     named = served.client.post("/api/sql", json={"named": "daily_average", "params": {"days": 2}})
     assert [r[1] for r in named.json()["rows"]] == ["2020-12-18", "2020-12-17"]
-    assert (
-        served.client.get("/api/sql?named=daily_average&param.days=2").json()["rows"] == named.json()["rows"]
-    )
+    assert served.client.get("/api/sql?named=daily_average&param.days=2").json()["rows"] == named.json()["rows"]
 
 
 def test_athenas_dialect_is_taken(served: Served) -> None:

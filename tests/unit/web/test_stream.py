@@ -182,9 +182,7 @@ def test_an_idle_page_still_hears_the_figures_each_second(site: Site) -> None:
     asyncio.run(visit())
 
 
-@pytest.mark.parametrize(
-    "text", ["", "nonsense", "[]", "{}", '{"subscribe": 5}', wish(timeframe="9x"), wish("X" * 65)]
-)
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"subscribe": 5}', wish(timeframe="9x"), wish("X" * 65)])
 def test_a_wish_that_cannot_be_read_ends_the_conversation(site: Site, text: str) -> None:
     async def visit() -> int | None:
         async with connect(site.address) as page:
@@ -216,18 +214,14 @@ def test_a_binary_message_is_no_wish_either(site: Site) -> None:
     ("headers", "status"),
     [({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Host": "evil.example"}, 421)],
 )
-def test_foreign_pages_are_refused_before_the_socket_opens(
-    site: Site, headers: dict[str, str], status: int
-) -> None:
+def test_foreign_pages_are_refused_before_the_socket_opens(site: Site, headers: dict[str, str], status: int) -> None:
     async def visit() -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
         fields = {
             "Host": f"127.0.0.1:{site.server.port}", "Upgrade": "websocket", "Connection": "Upgrade",
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
         } | headers  # fmt: skip
-        writer.write(
-            ("GET /ws HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n").encode()
-        )
+        writer.write(("GET /ws HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n").encode())
         line = await asyncio.wait_for(reader.readline(), 5)
         writer.close()
         return line.decode()

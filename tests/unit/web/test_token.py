@@ -46,9 +46,7 @@ def test_a_cookie_is_taken_until_it_expires_and_only_of_the_same_token_and_port(
     assert not token.has_cookie(scope(cookie=cookie))
 
 
-@pytest.mark.parametrize(
-    "value", ["", "x", "9999999999.", "9999999999." + "0" * 64, "9" * 400 + "." + "a" * 64]
-)
+@pytest.mark.parametrize("value", ["", "x", "9999999999.", "9999999999." + "0" * 64, "9" * 400 + "." + "a" * 64])
 def test_a_cookie_of_somebody_elses_making_is_none(value: str) -> None:
     assert not Token(RIGHT).has_cookie(scope(cookie=f"{cookie_name(scope())}={value}"))
 

@@ -15,11 +15,7 @@ def test_a_wish_names_a_chart_and_parts() -> None:
     assert read_wish(wish("BTC-USD", "5m"), ()) == Wish(("BTC-USD", "5m"))
     only_a_part = '{"subscribe": {"chart": null, "parts": ["alerts"]}}'
     assert read_wish(only_a_part, {"alerts", "market"}) == Wish(None, frozenset({"alerts"}))
-    for wrong in (
-        '{"subscribe": {"symbol": "AAPL"}}',
-        only_a_part,
-        only_a_part.replace('["alerts"]', '"market"'),
-    ):
+    for wrong in ('{"subscribe": {"symbol": "AAPL"}}', only_a_part, only_a_part.replace('["alerts"]', '"market"')):
         with pytest.raises(ParameterError, match="subscribe"):
             read_wish(wrong, {"market"})
 
@@ -33,9 +29,7 @@ SAID = {
 
 
 def test_a_page_that_comes_back_says_where_it_stands() -> None:
-    assert read_resume(json.dumps(SAID), {"market"}) == Resume(
-        "a1", 3, 70, Wish(("KO", "1h"), frozenset({"market"}))
-    )
+    assert read_resume(json.dumps(SAID), {"market"}) == Resume("a1", 3, 70, Wish(("KO", "1h"), frozenset({"market"})))
     assert read_resume(None, ()) is None
 
 

@@ -89,9 +89,7 @@ def decimals_of(prices: Floats) -> int:
     """As many decimals as the prices have, from 2 to what suits their size."""
     known = prices[np.isfinite(prices)]
     typical = float(np.median(np.abs(known))) if len(known) else 1.0
-    usual, most = (
-        (2, 3) if typical >= 20 else (2, 5) if typical >= 1 else (4, 6) if typical >= 0.01 else (8, 8)
-    )
+    usual, most = (2, 3) if typical >= 20 else (2, 5) if typical >= 1 else (4, 6) if typical >= 0.01 else (8, 8)
     for decimals in range(2, most + 1):
         if np.all(np.abs(known - np.round(known, decimals)) <= 1e-12 * np.abs(known)):
             return decimals
@@ -121,8 +119,7 @@ def _panes(figure: Figure, shares: Sequence[float], frame: Frame, bars: int, col
         tall = room * share / sum(shares)
         at -= tall
         pane = figure.add_axes(
-            (LEFT / width, at / height, (width - LEFT - RIGHT) / width, tall / height),
-            facecolor=colours.panel,
+            (LEFT / width, at / height, (width - LEFT - RIGHT) / width, tall / height), facecolor=colours.panel
         )
         pane.set_xlim(-0.8, max(bars - 0.2, 10))
         pane.yaxis.tick_right()
@@ -140,13 +137,7 @@ def _panes(figure: Figure, shares: Sequence[float], frame: Frame, bars: int, col
 
 
 def _prices(
-    pane: Axes,
-    table: pa.Table,
-    bars: Bars,
-    groups: Sequence[Group],
-    colours: Colours,
-    style: str,
-    decimals: int,
+    pane: Axes, table: pa.Table, bars: Bars, groups: Sequence[Group], colours: Colours, style: str, decimals: int
 ) -> None:
     low, high = float(np.nanmin(bars.low)), float(np.nanmax(bars.high))
     for group in groups:
@@ -166,9 +157,7 @@ def _prices(
     room = (high - low) * 0.05 or abs(high) * 0.01 or 1.0
     pane.set_ylim(low - room, high + room * (2.2 if groups else 1.0))
     last, near = float(bars.close[-1]), float(np.diff(pane.get_ylim())[0]) / 50
-    pane.yaxis.set_major_formatter(
-        lambda value, _: "" if abs(value - last) < near else f"{value:,.{decimals}f}"
-    )
+    pane.yaxis.set_major_formatter(lambda value, _: "" if abs(value - last) < near else f"{value:,.{decimals}f}")
     _legend(pane, groups, table, colours, decimals)
     colour = colours.up if bars.rising[-1] else colours.down
     pane.axhline(last, color=colour, linewidth=0.8, linestyle=(0, (1.5, 2.5)), zorder=2)
@@ -188,14 +177,11 @@ def _candles(pane: Axes, bars: Bars, colours: Colours) -> None:
         mine = bars.rising == rising
         x, o, h, lo, c = (values[mine] for values in (at, bars.open, bars.high, bars.low, bars.close))
         wicks = np.stack([np.stack([x, lo], 1), np.stack([x, h], 1)], 1)
-        pane.add_collection(
-            LineCollection(list(wicks), colors=colour, linewidths=edge, zorder=3), autolim=False
-        )
+        pane.add_collection(LineCollection(list(wicks), colors=colour, linewidths=edge, zorder=3), autolim=False)
         corners = [(x - BODY, o), (x - BODY, c), (x + BODY, c), (x + BODY, o)]
         bodies = np.stack([np.stack(corner, 1) for corner in corners], 1)
         pane.add_collection(
-            PolyCollection(list(bodies), facecolors=fill, edgecolors=colour, linewidths=edge, zorder=4),
-            autolim=False,
+            PolyCollection(list(bodies), facecolors=fill, edgecolors=colour, linewidths=edge, zorder=4), autolim=False
         )
 
 
@@ -230,14 +216,7 @@ def _lines(pane: Axes, table: pa.Table, group: Group, colours: Colours) -> None:
         values, colour = _floats(table, line.column), colours.series[line.colour]
         if line.style == "histogram":
             tints = [colours.volume_up if value >= 0 else colours.volume_down for value in values]
-            pane.bar(
-                np.arange(len(values)),
-                np.nan_to_num(values),
-                width=2 * BODY,
-                color=tints,
-                linewidth=0,
-                zorder=2,
-            )
+            pane.bar(np.arange(len(values)), np.nan_to_num(values), width=2 * BODY, color=tints, linewidth=0, zorder=2)
         else:
             thin = line.style == "thin" or group.band is not None
             pane.plot(values, color=colour, linewidth=0.8 if thin else 1.4, zorder=5, solid_joinstyle="round")
@@ -321,14 +300,7 @@ def _head(figure: Figure, bars: Bars, frame: Frame, colours: Colours, decimals: 
     height, width = frame.height, frame.width
     x, y = LEFT / width, 1 - 17 / height
     name = figure.text(
-        x,
-        y,
-        frame.symbol,
-        fontsize=12.5,
-        fontweight="bold",
-        fontfamily=_FONT,
-        color=colours.text,
-        va="center",
+        x, y, frame.symbol, fontsize=12.5, fontweight="bold", fontfamily=_FONT, color=colours.text, va="center"
     )
     x += (_width(name) + 12) / width
     change = 100 * (bars.close[-1] / bars.open[0] - 1) if bars.open[0] else 0.0
@@ -351,7 +323,5 @@ def _head(figure: Figure, bars: Bars, frame: Frame, colours: Colours, decimals: 
 
 def _span(time_ns: NDArray[np.int64], timeframe: str) -> str:
     form = "%-d %b %Y" if timeframe.endswith("d") else "%-d %b %Y %H:%M"
-    first, last = (
-        datetime.fromtimestamp(int(ns) / 1e9, UTC).strftime(form) for ns in (time_ns[0], time_ns[-1])
-    )
+    first, last = (datetime.fromtimestamp(int(ns) / 1e9, UTC).strftime(form) for ns in (time_ns[0], time_ns[-1]))
     return f"{first} – {last} UTC" if first != last else f"{first} UTC"

@@ -38,19 +38,13 @@ def groups_of(specs: Sequence[Spec], columns: Sequence[str]) -> list[Group]:
     for spec in specs:
         session = spec.columns == ("vwap",) and "session_vwap" in columns  # the session's, beside a bar's own
         named = ("session_vwap",) if session else spec.columns
-        own = [
-            name for name in named if not name.endswith("_direction")
-        ]  # 1 or -1: nothing to draw beside prices
+        own = [name for name in named if not name.endswith("_direction")]  # 1 or -1: nothing to draw beside prices
         if missing := [name for name in own if name not in columns]:
-            raise ParameterError(
-                f"there is no column {missing[0]} to draw: the table has {', '.join(columns)}"
-            )
+            raise ParameterError(f"there is no column {missing[0]} to draw: the table has {', '.join(columns)}")
         place = spec.indicator.pane
         order = sum(group.place == place for group in found)
         found.append(_group(spec, own, place, order))
-    return sorted(
-        found, key=lambda group: (("price", "volume", "own").index(group.place), group.band is None)
-    )
+    return sorted(found, key=lambda group: (("price", "volume", "own").index(group.place), group.band is None))
 
 
 def _group(spec: Spec, names: Sequence[str], place: Literal["price", "volume", "own"], order: int) -> Group:
@@ -58,8 +52,7 @@ def _group(spec: Spec, names: Sequence[str], place: Literal["price", "volume", "
     lower = next((name for name in names if name.endswith("_lower")), None)
     band = (upper, lower) if upper and lower else None
     lines = tuple(
-        Line(name, _style(name), _colour(spec.indicator.name, place, order, i, band))
-        for i, name in enumerate(names)
+        Line(name, _style(name), _colour(spec.indicator.name, place, order, i, band)) for i, name in enumerate(names)
     )
     numbers = [f"{value:g}" for value in spec.parameters]
     return Group(" ".join([spec.indicator.name.upper().replace("_", " "), *numbers]), place, lines, band, LEVELS.get(spec.indicator.name, ()))  # fmt: skip

@@ -48,12 +48,7 @@ class Picture:
     """
 
     def __init__(
-        self,
-        table: pa.Table,
-        symbol: str,
-        timeframe: str,
-        specs: Sequence[Spec] = (),
-        look: Look | None = None,
+        self, table: pa.Table, symbol: str, timeframe: str, specs: Sequence[Spec] = (), look: Look | None = None
     ) -> None:
         if missing := [name for name in _NEEDED if name not in table.column_names]:
             raise ParameterError(
@@ -112,9 +107,7 @@ class Picture:
         try:
             path.write_bytes(data)
         except OSError as error:
-            raise EnvironmentProblem(
-                f"{path} cannot be written ({error.strerror}): name another place"
-            ) from None
+            raise EnvironmentProblem(f"{path} cannot be written ({error.strerror}): name another place") from None
         return path
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -59,17 +59,13 @@ def stored_bars(settings: Settings, symbol: str, timeframe: str, span: Span) -> 
         query.close()
 
 
-def older_bars(
-    settings: Settings, symbol: str, timeframe: str, before_ns: int, adjust: Adjust = "none"
-) -> pa.Table:
+def older_bars(settings: Settings, symbol: str, timeframe: str, before_ns: int, adjust: Adjust = "none") -> pa.Table:
     """Those that open before, oldest first, the newest BEFORE_MAX of them: what indicators begin with."""
     from marketpulse.query import LakeQuery
 
     query = LakeQuery(settings)
     try:
-        series = (
-            f"symbol = {_text(symbol)} AND timeframe = {_text(timeframe)} AND open_time_ns < {before_ns:d}"
-        )
+        series = f"symbol = {_text(symbol)} AND timeframe = {_text(timeframe)} AND open_time_ns < {before_ns:d}"
         text = f"SELECT {_COLUMNS} FROM {_VIEWS[adjust]} WHERE {series} ORDER BY open_time_ns DESC LIMIT {BEFORE_MAX}"  # noqa: S608
         return _turned(query.run(text))
     finally:
@@ -106,9 +102,7 @@ def time_ns(text: str, name: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ParameterError(
-            f"{name} is a time such as 2024-05-01 or 2024-05-01T09:30, found {text[:40]!r}"
-        ) from None
+        raise ParameterError(f"{name} is a time such as 2024-05-01 or 2024-05-01T09:30, found {text[:40]!r}") from None
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return since // timedelta(microseconds=1) * 1_000
 

@@ -30,9 +30,7 @@ class LiveDesk:
     def catalogue(self) -> Sequence[Mapping[str, Any]]:
         return catalogue(self._settings.engine)
 
-    def values(
-        self, stems: Sequence[str], span: BarSpan, live: LiveBars
-    ) -> tuple[list[str], list[list[float]]]:
+    def values(self, stems: Sequence[str], span: BarSpan, live: LiveBars) -> tuple[list[str], list[list[float]]]:
         return self._values.values(stems, self._indicators, span, live)
 
     def sessions(self, venue: str | None, from_ms: float, to_ms: float) -> Mapping[str, Any]:
@@ -54,9 +52,7 @@ class LiveDesk:
                     f"run `marketpulse explain {ask.symbol} {ask.timeframe} {ask.open_ns} {ask.name}`"
                 )
 
-        found = explain(
-            self._settings, Ask(ask.symbol, ask.timeframe, ask.open_ns, ask.name, ask.as_shown), say
-        )
+        found = explain(self._settings, Ask(ask.symbol, ask.timeframe, ask.open_ns, ask.name, ask.as_shown), say)
         told = explain_text.as_object(found) | {"lines": list(explain_text.lines(found))}
         plain: dict[str, Any] = orjson.loads(orjson.dumps(told, default=str))
         return plain

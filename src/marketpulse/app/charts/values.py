@@ -59,9 +59,7 @@ class _Kept:
             return True  # bars have gone from the board meanwhile
         known = self.bars.since(min([*live.rows, *live.gone], default=np.inf))
         revisions = dict(zip(known.open_ms.tolist(), known.revision.tolist(), strict=True))
-        newer = any(
-            row[REVISION] > revisions.get(time, -1.0) for time, row in live.rows.items() if time < self.cut_ms
-        )
+        newer = any(row[REVISION] > revisions.get(time, -1.0) for time, row in live.rows.items() if time < self.cut_ms)
         return newer or any(time in revisions and told >= revisions[time] for time, told in live.gone.items())
 
 
@@ -171,8 +169,7 @@ def _provisional(
     if not len(bars):
         return np.empty((0, len(spec.columns)))
     each = (
-        ClosedBars(bars.open_ms[i : i + 1], bars.prices[i : i + 1], bars.revision[i : i + 1])
-        for i in range(len(bars))
+        ClosedBars(bars.open_ms[i : i + 1], bars.prices[i : i + 1], bars.revision[i : i + 1]) for i in range(len(bars))
     )
     return np.vstack([_run(spec, state.copy(), one, factors_of(one.open_ms)) for one in each])
 

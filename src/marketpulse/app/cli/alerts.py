@@ -34,8 +34,7 @@ def alerts() -> None:
 
 @changes.command("list")
 def list_rules(
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
-    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False, config: Config = None
 ) -> None:
     """The rules that run.
 
@@ -61,9 +60,7 @@ def list_rules(
     table = [columns, *(tuple(" ".join(rule[column].split()) for column in columns) for rule in rules)]
     widths = [max(len(row[i]) for row in table) for i in range(len(columns) - 1)]
     for row in table:
-        typer.echo(
-            "  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]])
-        )
+        typer.echo("  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]))
 
 
 @changes.command("put")
@@ -102,10 +99,7 @@ def put(
 
 
 @changes.command("remove")
-def remove(
-    name: Annotated[str, typer.Argument(help="The rule's name.")],
-    config: Config = None,
-) -> None:
+def remove(name: Annotated[str, typer.Argument(help="The rule's name.")], config: Config = None) -> None:
     """Have a rule run no more, until it is put again.
 
     That holds for a rule of the configuration too, as long as it stays there as it is.
@@ -120,10 +114,7 @@ def remove(
 
 
 @changes.command("mute")
-def mute(
-    name: Annotated[str, typer.Argument(help="The rule's name.")],
-    config: Config = None,
-) -> None:
+def mute(name: Annotated[str, typer.Argument(help="The rule's name.")], config: Config = None) -> None:
     """Have a rule tell with the severity `muted`, which nobody is to be told of.
 
     It is evaluated as before: nothing of its history is lost.
@@ -135,10 +126,7 @@ def mute(
 
 
 @changes.command("unmute")
-def unmute(
-    name: Annotated[str, typer.Argument(help="The rule's name.")],
-    config: Config = None,
-) -> None:
+def unmute(name: Annotated[str, typer.Argument(help="The rule's name.")], config: Config = None) -> None:
     """Have a muted rule tell with its own severity again.
 
     \b

@@ -99,9 +99,7 @@ def destroy(
     if changing(steps) and not yes:
         _show(steps, to=sys.stderr)
         if not sys.stdin.isatty():
-            raise ParameterError(
-                "aws destroy asks before it removes these: add --yes where nobody can answer"
-            )
+            raise ParameterError("aws destroy asks before it removes these: add --yes where nobody can answer")
         typer.confirm("Remove these? The stored files stay.", abort=True, err=True)
     _take(aws, steps, form, again="marketpulse aws destroy")
 

@@ -38,9 +38,7 @@ def topics(
 
 def tail(
     topic: Annotated[str, typer.Argument(help="Such as bars, indicators, alerts, market, dead-letters.")],
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Begin with what is there.")
-    ] = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with what is there.")] = False,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Stop at the end instead of waiting for more.")
     ] = False,

@@ -20,28 +20,19 @@ class Record(StrEnum):
 
 RecordKind = Annotated[Record | None, typer.Option(help="What a row is. Default: told from its columns.")]
 Symbol = Annotated[str | None, typer.Option(help="The symbol of all rows, where no column has one.")]
-Timezone = Annotated[
-    str | None, typer.Option(help="The zone of times without one, such as America/New_York.")
-]
+Timezone = Annotated[str | None, typer.Option(help="The zone of times without one, such as America/New_York.")]
 Columns = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="FIELD=COLUMN", help="Such as price=last. May be given again."),
+    list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Such as price=last. May be given again.")
 ]
 TimeFormat = Annotated[
     str | None, typer.Option(metavar="FORMAT", help='Such as "%d.%m.%Y %H:%M", where guessing is not enough.')
 ]
 BarLength = Annotated[str | None, typer.Option(help="The length of the rows' bars. Default: their spacing.")]
-Venue = Annotated[
-    str | None, typer.Option(help="The venue (MIC) of the rows; its calendar gives the sessions.")
-]
+Venue = Annotated[str | None, typer.Option(help="The venue (MIC) of the rows; its calendar gives the sessions.")]
 
 
 def mapping_of(
-    record: Record | None,
-    symbol: str | None,
-    timezone: str | None,
-    columns: list[str] | None,
-    **others: str | None,
+    record: Record | None, symbol: str | None, timezone: str | None, columns: list[str] | None, **others: str | None
 ) -> dict[str, Any]:
     """The options that were given, as the fields of settings.Mapping."""
     return without_none(

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[
     Path | None,
-    typer.Option(
-        "--config", metavar="FILE", help="The configuration. Default: marketpulse.toml, where it exists."
-    ),
+    typer.Option("--config", metavar="FILE", help="The configuration. Default: marketpulse.toml, where it exists."),
 ]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}

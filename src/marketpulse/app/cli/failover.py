@@ -47,9 +47,7 @@ def select(
 
 
 def switch(
-    symbol: Annotated[
-        str | None, typer.Argument(help="The symbol. Without one: list who feeds what.")
-    ] = None,
+    symbol: Annotated[str | None, typer.Argument(help="The symbol. Without one: list who feeds what.")] = None,
     to: Annotated[str | None, typer.Option(help="The source that feeds it from now on.")] = None,
     automatic: Annotated[bool, typer.Option("--automatic", help="Leave it to the rules again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the list as JSON, for programs.")] = False,
@@ -77,9 +75,7 @@ def switch(
     if (to is None) != automatic:
         raise ParameterError(f"say which: marketpulse switch {symbol} --to SOURCE, or --automatic")
     choose(settings, symbol, to)
-    typer.echo(
-        f"{symbol} is left to the rules again" if to is None else f"{symbol} is fed by {to} from now on"
-    )
+    typer.echo(f"{symbol} is left to the rules again" if to is None else f"{symbol} is fed by {to} from now on")
 
 
 def _list(settings: "Settings", as_json: bool) -> None:

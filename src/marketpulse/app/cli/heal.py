@@ -74,11 +74,7 @@ def _positional(
     for name, option in (("--symbol", symbols), ("--from", begin), ("--to", end)):
         if name in given and option:
             raise ParameterError(f"{name} is given twice: as {given[name]!r}, and as an option")
-    return (
-        [given["--symbol"]] if "--symbol" in given else symbols,
-        given.get("--from", begin),
-        given.get("--to", end),
-    )
+    return ([given["--symbol"]] if "--symbol" in given else symbols, given.get("--from", begin), given.get("--to", end))
 
 
 def _line(one: "Healing") -> str:

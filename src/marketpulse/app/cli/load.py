@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpulse.app.cli.columns import (
-    BarLength,
-    Columns,
-    RecordKind,
-    Symbol,
-    TimeFormat,
-    Timezone,
-    Venue,
-    mapping_of,
-)
+from marketpulse.app.cli.columns import BarLength, Columns, RecordKind, Symbol, TimeFormat, Timezone, Venue, mapping_of
 from marketpulse.app.cli.common import Config, read_settings
 from marketpulse.errors import ParameterError
 
@@ -56,9 +47,7 @@ def load(
     from marketpulse.app.loading.load import load as run
     from marketpulse.settings import Mapping, ReplaySettings
 
-    given = mapping_of(
-        record, symbol, timezone, columns, time_format=time_format, venue=venue, timeframe=timeframe
-    )
+    given = mapping_of(record, symbol, timezone, columns, time_format=time_format, venue=venue, timeframe=timeframe)
     known = Mapping()
     if mapping is not None:
         section = settings.sources.get(mapping)

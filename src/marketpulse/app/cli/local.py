@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from marketpulse.app.cli.columns import (
-    Columns,
-    RecordKind,
-    Symbol,
-    TimeFormat,
-    Timezone,
-    Venue,
-    mapping_of,
-)
+from marketpulse.app.cli.columns import Columns, RecordKind, Symbol, TimeFormat, Timezone, Venue, mapping_of
 from marketpulse.app.cli.common import Config, read_settings
 from marketpulse.errors import ParameterError
 
@@ -78,9 +70,7 @@ def compute(
 
 
 def indicators(
-    name: Annotated[
-        str | None, typer.Argument(help="Only this one, in full, such as macd or macd(5,35,5).")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Only this one, in full, such as macd or macd(5,35,5).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole catalogue for programs.")] = False,
 ) -> None:
     """The catalogue of what can be computed.
@@ -104,8 +94,7 @@ def indicators(
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
-    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False, config: Config = None
 ) -> None:
     """Check this machine, and say what to do.
 

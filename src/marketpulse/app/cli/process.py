@@ -58,9 +58,7 @@ def process(
 
 
 def sink(
-    which: Annotated[
-        str, typer.Argument(help="Where the rows go: a section of `sinks` in the settings.")
-    ] = "lake",
+    which: Annotated[str, typer.Argument(help="Where the rows go: a section of `sinks` in the settings.")] = "lake",
     config: Config = None,
 ) -> None:
     """Store rows in the lake, or in another store.

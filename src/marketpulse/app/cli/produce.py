@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from marketpulse.app.cli.columns import (
-    BarLength,
-    Columns,
-    RecordKind,
-    Symbol,
-    TimeFormat,
-    Timezone,
-    Venue,
-    mapping_of,
-)
+from marketpulse.app.cli.columns import BarLength, Columns, RecordKind, Symbol, TimeFormat, Timezone, Venue, mapping_of
 from marketpulse.app.cli.common import Config, parse_duration, read_settings, without_none
 from marketpulse.errors import ParameterError
 
@@ -93,9 +84,7 @@ def replay(
     settings = read_settings(config)
     from marketpulse.settings import ReplaySettings
 
-    mapping = mapping_of(
-        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
-    )
+    mapping = mapping_of(record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue)
     if files == ["-"]:
         from marketpulse.settings import StdinSettings
 
@@ -103,17 +92,10 @@ def replay(
             raise ParameterError(
                 "what stands on a pipe is there once: --speed, --loop, --sample and --again are for files"
             )
-        _feed(
-            settings,
-            "stdin",
-            _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}),
-            again=False,
-        )
+        _feed(settings, "stdin", _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}), again=False)
     given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
     source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
-    first = (
-        files[0].partition("?")[0] if "://" in files[0] else files[0]
-    )  # what is behind it may be a signature
+    first = files[0].partition("?")[0] if "://" in files[0] else files[0]  # what is behind it may be a signature
     _feed(settings, f"replay-{Path(first).stem}", source, again)
 
 
@@ -139,14 +121,7 @@ def simulate(
     from marketpulse.settings import SimulateSettings
 
     seconds = None if duration is None else parse_duration(duration)
-    given = {
-        "symbols": symbols,
-        "rate": rate,
-        "seed": seed,
-        "quotes": quotes,
-        "duration_s": seconds,
-        "start": start,
-    }
+    given = {"symbols": symbols, "rate": rate, "seed": seed, "quotes": quotes, "duration_s": seconds, "start": start}
     _feed(settings, "simulate", _checked(SimulateSettings, without_none(given)), again)
 
 
@@ -169,9 +144,7 @@ def kafka(
     settings = read_settings(config)
     from marketpulse.settings import KafkaSourceSettings
 
-    mapping = mapping_of(
-        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
-    )
+    mapping = mapping_of(record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue)
     given = without_none({"topic": topic, "bootstrap_servers": bootstrap_servers, "mapping": mapping})
     _feed(settings, topic, _checked(KafkaSourceSettings, given), again)
 
@@ -191,9 +164,7 @@ def stdin(
     settings = read_settings(config)
     from marketpulse.settings import StdinSettings
 
-    mapping = mapping_of(
-        record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue
-    )
+    mapping = mapping_of(record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue)
     given = {"mapping": mapping, "mode": "historical" if historical else "live"}
     _feed(settings, "stdin", _checked(StdinSettings, given), again=False)
 

@@ -50,17 +50,11 @@ def sources(
     if as_json:
         typer.echo(
             json.dumps(
-                {
-                    "hours": hearing.keeper.hours,
-                    "sources": rows,
-                    "dead_letters_of_nobody": card.unplaced_letters(),
-                }
+                {"hours": hearing.keeper.hours, "sources": rows, "dead_letters_of_nobody": card.unplaced_letters()}
             )
         )
         return
     for line in text.table(rows):
         typer.echo(line)
     if left := hearing.keeper.series.left_out_rows:
-        typer.echo(
-            f"{left:,} rows of symbols beyond scorecard.series_max were left out of coverage", err=True
-        )
+        typer.echo(f"{left:,} rows of symbols beyond scorecard.series_max were left out of coverage", err=True)

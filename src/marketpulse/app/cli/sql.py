@@ -84,9 +84,7 @@ def sql(
         typer.echo(_library())
         return
     if (query is None) == (named is None):
-        raise ParameterError(
-            'give one query: marketpulse sql "SELECT …", or marketpulse sql --named NAME (see --list)'
-        )
+        raise ParameterError('give one query: marketpulse sql "SELECT …", or marketpulse sql --named NAME (see --list)')
     from marketpulse.ports import SqlQuestion
 
     question = SqlQuestion(query or "", named, _values(param or []), dialect.value)
@@ -113,9 +111,7 @@ def _here(settings: "Settings", question: "SqlQuestion", explain: bool, form: st
         desk.close()
 
 
-def _at_athena(
-    settings: "Settings", question: "SqlQuestion", explain: bool, form: str, out: Path | None
-) -> None:
+def _at_athena(settings: "Settings", question: "SqlQuestion", explain: bool, form: str, out: Path | None) -> None:
     from marketpulse.query.athena import AthenaDesk
     from marketpulse.query.formats import render
     from marketpulse.query.view_columns import view_columns

@@ -39,9 +39,7 @@ def up(
         settings = read_settings(config)
         from marketpulse.app.up import UpOptions, run_up
 
-        options = UpOptions(
-            config, seconds, not no_browser, tuple(source or ()), tuple(live or ()), record, port
-        )
+        options = UpOptions(config, seconds, not no_browser, tuple(source or ()), tuple(live or ()), record, port)
         raise typer.Exit(run_up(settings, options, nursery))
     finally:
         if nursery is not None:

@@ -60,12 +60,7 @@ class Healing:
 
 
 def heal(
-    settings: Settings,
-    wanted: Wanted,
-    say: Say = lambda _: None,
-    *,
-    dry_run: bool = False,
-    clock: Clock | None = None,
+    settings: Settings, wanted: Wanted, say: Say = lambda _: None, *, dry_run: bool = False, clock: Clock | None = None
 ) -> list[Healing]:
     """Heal what came too late of these symbols with an event time in this range; gives what was done, by symbol.
 
@@ -100,21 +95,13 @@ class _Heal:
     """The symbols one after the other."""
 
     def __init__(
-        self,
-        settings: Settings,
-        config: EngineConfig,
-        log: LogReader,
-        stored: StoredRows,
-        wanted: Wanted,
-        clock: Clock,
+        self, settings: Settings, config: EngineConfig, log: LogReader, stored: StoredRows, wanted: Wanted, clock: Clock
     ) -> None:
         self._settings, self._config, self._log, self._stored = settings, config, log, stored
         self._wanted, self._clock = wanted, clock
         self._topic = settings.topic("market")
         self._inputs: dict[int, tuple[pa.Table, pa.Table, pa.Table]] = {}
-        self._missed: list[
-            int
-        ] = []  # of the symbol looked at last: ex times of splits that a timeframe missed
+        self._missed: list[int] = []  # of the symbol looked at last: ex times of splits that a timeframe missed
         self._begun: dict[str, tuple[str, int]] = {}  # by symbol, its rebuild's id and where it begins
 
     def begin(self, symbols: Mapping[str, int]) -> None:
@@ -168,39 +155,26 @@ class _Heal:
             values = rebuild_values(past.history, identity)
         except ValueError as error:
             return replace(found, outcome="refused", detail=f"its history is too long: {error}")
-        letters = {
-            p: self._log.span(p, "dead-letters").end for p in range(self._log.partitions("dead-letters"))
-        }
+        letters = {p: self._log.span(p, "dead-letters").end for p in range(self._log.partitions("dead-letters"))}
         offset = write_rebuild(self._settings, [(partition, symbol, value) for value in values])[-1]
         if not self._taken(partition, offset):
             return replace(found, outcome="written", detail="the engine has not come to it yet")
         for number, begin in letters.items():
             for letter in self._log.letters(number, begin):
-                if (letter["topic"], letter["partition"], letter["offset"]) == (
-                    self._topic,
-                    partition,
-                    offset,
-                ):
+                if (letter["topic"], letter["partition"], letter["offset"]) == (self._topic, partition, offset):
                     return replace(found, outcome="refused", detail=letter["detail"])
         return found
 
-    def _past(
-        self, symbol: str, partition: int, refused: list["_Letter"], begins: int, end: int
-    ) -> Past | None:
+    def _past(self, symbol: str, partition: int, refused: list["_Letter"], begins: int, end: int) -> Past | None:
         """The symbol's history up to `end`, with what came too late before its rebuild `begins`; None where the lake has
         no trade of it."""
-        trades, events, quotes = (
-            _until(own_rows(rows, symbol), end) for rows in self._of_partition(partition)
-        )
+        trades, events, quotes = (_until(own_rows(rows, symbol), end) for rows in self._of_partition(partition))
         if not trades.num_rows:
             return None
         inputs = sift(self._topic, partition, trades, events, self._stored.whole("dead_letters"))
         inputs = self._within(inputs, begins)
         self._missed = missed_splits(inputs.splits, self._config)
-        rows = {
-            table: flat(self._stored.table(table, Wanted(*ALWAYS, frozenset({symbol}))).rows)
-            for table in TABLES
-        }
+        rows = {table: flat(self._stored.table(table, Wanted(*ALWAYS, frozenset({symbol}))).rows) for table in TABLES}
         letters = [Refused(one.place, one.reason, one.record) for one in refused if one.place[0] < begins]
         return past_of(symbol, self._config, inputs, letters, rows, quotes, end - 1)
 

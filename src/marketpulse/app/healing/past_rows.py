@@ -30,9 +30,7 @@ def alert_revisions_of(stored: Stored, frames: tuple[str, ...]) -> tuple[np.ndar
     rows = stored["alerts"]
     if not rows.num_rows:
         return np.empty(0, PAST_ALERT), ()
-    again = rows.filter(
-        pc.and_(pc.greater(rows["revision"], 0), pc.is_in(rows["timeframe"], pa.array(frames)))
-    )
+    again = rows.filter(pc.and_(pc.greater(rows["revision"], 0), pc.is_in(rows["timeframe"], pa.array(frames))))
     names = tuple(sorted(again["rule"].unique().to_pylist()))
     newest: dict[tuple[int, int, int], int] = {}
     for row in again.select(["rule", "event_time_ns", "open_time_ns", "revision"]).to_pylist():

@@ -16,9 +16,7 @@ from marketpulse.app.receipts.healed import Healed, Place
 from marketpulse.app.receipts.lake_trades import LakeInputs, changes_of, without_doubles
 from marketpulse.model.history import ALWAYS, HEALED, PAST_TRADE, REPLACED
 
-_TOO_LATE = frozenset(
-    {"too_late", "unknown_trade"}
-)  # a change behind the window finds its trade there no more
+_TOO_LATE = frozenset({"too_late", "unknown_trade"})  # a change behind the window finds its trade there no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +116,7 @@ def _changes(inputs: LakeInputs, refused: list[Refused]) -> list[tuple[Place, bo
     return sorted(found, key=lambda change: change[0])
 
 
-def _version(
-    trade: np.void, changes: list[tuple[Place, bool, Mapping[str, Any]]], healed: Healed | None
-) -> _Version:
+def _version(trade: np.void, changes: list[tuple[Place, bool, Mapping[str, Any]]], healed: Healed | None) -> _Version:
     if healed is not None:
         return _Version(healed.price, healed.size, healed.cancelled, healed.by)
     version = _Version(float(trade["price"]), float(trade["size"]))

@@ -17,12 +17,7 @@ _LOOK_EVERY_S = 0.5
 
 
 def wait_until_stored(
-    settings: Settings,
-    log: LogReader,
-    stored: StoredRows,
-    symbols: Mapping[str, int],
-    clock: Clock,
-    patience_s: float,
+    settings: Settings, log: LogReader, stored: StoredRows, symbols: Mapping[str, int], clock: Clock, patience_s: float
 ) -> dict[int, int]:
     """By partition of `market`, how far (exclusive) the engine has come, once the lake holds all up to there and all
     that it told of these symbols, each with its partition.
@@ -42,12 +37,8 @@ def wait_until_stored(
     give_up = clock.monotonic() + patience_s
     while True:
         stored.files()
-        behind = [
-            f"{t}/{p}" for (t, p), end in sorted(ends.items()) if not _holds(settings, log, stored, t, p, end)
-        ]
-        behind += [
-            f"market/{p}" for p in sorted(inputs) if not _holds_market(settings, log, stored, p, committed[p])
-        ]
+        behind = [f"{t}/{p}" for (t, p), end in sorted(ends.items()) if not _holds(settings, log, stored, t, p, end)]
+        behind += [f"market/{p}" for p in sorted(inputs) if not _holds_market(settings, log, stored, p, committed[p])]
         if not behind:
             return {partition: committed[partition] for partition in inputs}
         if clock.monotonic() >= give_up:
@@ -58,9 +49,7 @@ def wait_until_stored(
         clock.sleep(_LOOK_EVERY_S)
 
 
-def _holds(
-    settings: Settings, log: LogReader, stored: StoredRows, topic: str, partition: int, end: int
-) -> bool:
+def _holds(settings: Settings, log: LogReader, stored: StoredRows, topic: str, partition: int, end: int) -> bool:
     held = stored.held_up_to(settings.topic(topic), partition)
     return held >= end or not log.goes_on(topic, partition, held)
 
@@ -69,6 +58,5 @@ def _holds_market(settings: Settings, log: LogReader, stored: StoredRows, partit
     """Heartbeats and clocks are not stored: with nothing but them behind what is, all of it is."""
     held = max(stored.held_up_to(settings.topic("market"), partition), log.span(partition).first)
     return all(
-        np.isin(decoded.batch.kind, (Kind.HEARTBEAT, Kind.CLOCK)).all()
-        for decoded in log.read(partition, held, end)
+        np.isin(decoded.batch.kind, (Kind.HEARTBEAT, Kind.CLOCK)).all() for decoded in log.read(partition, held, end)
     )

@@ -121,10 +121,7 @@ def _state(
     state, begin = new_state(config), 0
     if pointer is not None:
         try:
-            state, begin = (
-                state_from_bytes(log.read_snapshot(partition, pointer), config),
-                pointer.covered,
-            )
+            state, begin = (state_from_bytes(log.read_snapshot(partition, pointer), config), pointer.covered)
         except (ForeignState, SnapshotGone) as error:
             raise Fatal(
                 f"the engine's state of partition {partition} cannot be gone on with ({error}): load with the settings that it "

@@ -21,16 +21,7 @@ from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.kafka.codec import row_as_json, to_tables
-from marketpulse.model.market import (
-    ABSENT,
-    COMPLETE,
-    LOADED,
-    REASONS,
-    DeadLetter,
-    Kind,
-    MarketBatch,
-    StringTable,
-)
+from marketpulse.model.market import ABSENT, COMPLETE, LOADED, REASONS, DeadLetter, Kind, MarketBatch, StringTable
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.model.tables import TABLES
 
@@ -70,8 +61,7 @@ class PartitionLoad:
         """Nothing more comes. Bars that are open stay so, unless the data is said to be complete: what follows in
         the log goes on with them."""
         return Given(
-            self._partition,
-            self._announce(source, Kind.GOODBYE, {"watermark_ns": COMPLETE} if complete else {}),
+            self._partition, self._announce(source, Kind.GOODBYE, {"watermark_ns": COMPLETE} if complete else {})
         )
 
     def take(self, batch: MarketBatch, *, muted: bool) -> Given:
@@ -109,13 +99,7 @@ class PartitionLoad:
         return self._run(batch, [], batch, [], muted=False)
 
     def _run(
-        self,
-        batch: MarketBatch,
-        letters: list[DeadLetter],
-        told: MarketBatch,
-        notices: list[Row],
-        *,
-        muted: bool,
+        self, batch: MarketBatch, letters: list[DeadLetter], told: MarketBatch, notices: list[Row], *, muted: bool
     ) -> Rows:
         """`told`: the batch with its places as they are stored. Refusals and what rules mark are added to the lists."""
         parts: list[Rows] = []
@@ -162,8 +146,7 @@ def empty_rows(config: EngineConfig) -> Rows:
     """No rows of every table, in its schema."""
     own = {"bars": BAR, "indicators": indicators_schema(config.columns()), "alerts": ALERT}
     return {
-        table: pa.RecordBatch.from_pylist([], schema=own.get(table, schema))
-        for table, (_, schema) in TABLES.items()
+        table: pa.RecordBatch.from_pylist([], schema=own.get(table, schema)) for table, (_, schema) in TABLES.items()
     }
 
 

@@ -137,9 +137,7 @@ def _files(names: Sequence[str], settings: Settings, directory: Path, say: Say) 
     return list(dict.fromkeys(paths))
 
 
-def _identity(
-    paths: Sequence[Path], request: Request, source: str, config: EngineConfig, partitions: int
-) -> Identity:
+def _identity(paths: Sequence[Path], request: Request, source: str, config: EngineConfig, partitions: int) -> Identity:
     rules = [repr(rule) for rule in config.alerts]
     facts = [
         request.mapping.model_dump_json(exclude={"split_adjusted"} if request.mapping.split_adjusted is None else None), source, request.calendar or "", str(request.complete), computation(config),
@@ -331,10 +329,7 @@ class _Load:
             own = {**self._empty, **rows.get(partition, {})}
             own["dead_letters"] = _letter_rows(by_partition.get(partition, []))
             first = self._reached.get(partition, 0)
-            batches += [
-                SinkBatch(table, self._topic, partition, first, end, own[table])
-                for table in self._sink.tables
-            ]
+            batches += [SinkBatch(table, self._topic, partition, first, end, own[table]) for table in self._sink.tables]
             self._reached[partition] = end
         return batches
 

@@ -42,19 +42,13 @@ def bars_of(what: Any) -> tuple[pa.Table, str, str]:
         found = frame[column].unique().sort().to_list() if column in frame.columns else [unknown]
         if len(found) != 1:
             shown = ", ".join(map(str, found[:6])) or "no row"
-            raise ParameterError(
-                f"a chart shows one {column}, and the frame has {shown}: choose one of them first"
-            )
+            raise ParameterError(f"a chart shows one {column}, and the frame has {shown}: choose one of them first")
         names.append(str(found[0]))
     if "open_time_ns" not in frame.columns:
-        times = [
-            name for name, kind in frame.schema.items() if kind in (pl.Date,) or isinstance(kind, pl.Datetime)
-        ]
+        times = [name for name, kind in frame.schema.items() if kind in (pl.Date,) or isinstance(kind, pl.Datetime)]
         if not times:
             raise ParameterError("a chart needs a column of times: open_time_ns, or one of dates or times")
-        frame = frame.with_columns(
-            pl.col(times[0]).cast(pl.Datetime("ns")).cast(pl.Int64).alias("open_time_ns")
-        )
+        frame = frame.with_columns(pl.col(times[0]).cast(pl.Datetime("ns")).cast(pl.Int64).alias("open_time_ns"))
     return frame.sort("open_time_ns").to_arrow(), names[0], names[1]
 
 
@@ -65,6 +59,4 @@ def _polars(frame: Any) -> pl.DataFrame:
         return pl.DataFrame(frame)
     if type(frame).__module__.startswith("pandas"):
         return pl.from_pandas(frame.reset_index() if frame.index.name else frame)
-    raise ParameterError(
-        f"a chart is of a symbol, or of a pandas, Polars or Arrow frame, found {type(frame).__name__}"
-    )
+    raise ParameterError(f"a chart is of a symbol, or of a pandas, Polars or Arrow frame, found {type(frame).__name__}")

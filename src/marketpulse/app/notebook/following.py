@@ -100,9 +100,7 @@ class Live:
                 try:
                     for batch in self._feed.batches(_POLL_S):
                         self._heard |= set(pc.unique(batch.rows.column("symbol")).to_pylist())
-                        rows = batch.rows.filter(
-                            pc.equal(batch.rows.column("symbol"), pa.scalar(self.symbol))
-                        )
+                        rows = batch.rows.filter(pc.equal(batch.rows.column("symbol"), pa.scalar(self.symbol)))
                         if rows.num_rows:
                             self._board.take(replace(batch, rows=rows))
                             with self._news:

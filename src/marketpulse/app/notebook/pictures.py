@@ -63,9 +63,7 @@ def stored_picture(
     specs = specs_of(settings.engine, indicators) if indicators.strip() else ()
     shown = stored_bars(settings, symbol, timeframe, span)
     before = (
-        older_bars(settings, symbol, timeframe, shown.column("open_time_ns")[0].as_py(), span.adjust)
-        if specs
-        else None
+        older_bars(settings, symbol, timeframe, shown.column("open_time_ns")[0].as_py(), span.adjust) if specs else None
     )
     whole = shown if before is None else pa.concat_tables([before, shown])
     drawn = with_indicators(whole, indicators, settings).slice(whole.num_rows - shown.num_rows)

@@ -23,9 +23,7 @@ class Finding:
     do: str
 
 
-def find(
-    span: Span, drawn: dict[str, Any], *, broker_reachable: bool | None, engine_lag: int | None
-) -> list[Finding]:
+def find(span: Span, drawn: dict[str, Any], *, broker_reachable: bool | None, engine_lag: int | None) -> list[Finding]:
     """`drawn`: the picture as it stands; `span`: a longer stretch, of which faults are told."""
     found = [
         *_log(broker_reachable, engine_lag),
@@ -155,9 +153,7 @@ def _dead_letters(span: Span) -> Iterator[Finding]:
     why = REASONS.get(reason, reason.replace("_", " "))
     often = f", {most:,.0f} of them since {why}" if len(reasons) > 1 else f": {why}"
     yield Finding(
-        "warn",
-        f"{what}{often}.",
-        "They are listed below, whole, and can be sent again once the cause is mended.",
+        "warn", f"{what}{often}.", "They are listed below, whole, and can be sent again once the cause is mended."
     )
 
 

@@ -15,11 +15,7 @@ from marketpulse.telemetry import get_logger
 
 _WATCHED_S = 10.0  # after the last question somebody still watches
 _OFTEN_S, _SELDOM_S = 1.0, 10.0
-_RATES_S, _WAVES_S, _FAULTS_S = (
-    10.0,
-    60.0,
-    600.0,
-)  # what rates are of, what comes in waves, what faults are told
+_RATES_S, _WAVES_S, _FAULTS_S = (10.0, 60.0, 600.0)  # what rates are of, what comes in waves, what faults are told
 
 
 class Observer:
@@ -48,9 +44,7 @@ class Observer:
             return None
         newest = looks[-1]
         drawn = picture(Span(_since(looks, _RATES_S), newest), Span(_since(looks, _WAVES_S), newest))
-        findings = find(
-            Span(looks[0], looks[-1]), drawn, broker_reachable=broker_reachable, engine_lag=engine_lag
-        )
+        findings = find(Span(looks[0], looks[-1]), drawn, broker_reachable=broker_reachable, engine_lag=engine_lag)
         return {**drawn, "findings": [asdict(finding) for finding in findings]}
 
     def samples(self) -> Samples | None:

@@ -7,10 +7,7 @@ from typing import Any
 from marketpulse.app.observing.readings import Labels, Reading, Samples, quantile, together
 
 _ENGINE = "process-"
-_ROWS_OUT = {
-    "bars": ("bars_closed", "bars_revised"),
-    "alerts": ("alerts_raised", "alerts_cleared", "alerts_withdrawn"),
-}
+_ROWS_OUT = {"bars": ("bars_closed", "bars_revised"), "alerts": ("alerts_raised", "alerts_cleared", "alerts_withdrawn")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +90,7 @@ def picture(span: Span, longer: Span) -> dict[str, Any]:
 def _process(span: Span, reading: Reading) -> dict[str, Any]:
     before = next((r for r in span.first.readings if (r.name, r.pid) == (reading.name, reading.pid)), None)
     cpu = None
-    if (
-        before is not None
-        and before is not reading
-        and reading.cpu_s is not None
-        and before.cpu_s is not None
-    ):
+    if before is not None and before is not reading and reading.cpu_s is not None and before.cpu_s is not None:
         cpu = (reading.cpu_s - before.cpu_s) / span.seconds
     return {
         "name": reading.name,
@@ -126,12 +118,9 @@ def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
             "source": name,
             "rows_per_s": span.rate("rows_produced", source=name),
             "rows": sums.total("rows_produced", source=name),
-            "types": {
-                dict(found)["type"]: value for found, value in sums.by("rows_produced", source=name).items()
-            },
+            "types": {dict(found)["type"]: value for found, value in sums.by("rows_produced", source=name).items()},
             "rejected": {
-                dict(found)["reason"]: value
-                for found, value in sums.by("input_rejected", source=name).items()
+                dict(found)["reason"]: value for found, value in sums.by("input_rejected", source=name).items()
             },
             "faults": sums.total("source_errors", source=name),
             "reconnects": sums.total("stream_reconnects", source=name),
@@ -151,9 +140,7 @@ def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
 def _engine(span: Span, sums: Samples) -> dict[str, Any]:
     return {
         "records_per_s": span.of(_ENGINE).rate("records_consumed", topic="market"),
-        "rows_out_per_s": {
-            topic: sum(span.rate(name) for name in names) for topic, names in _ROWS_OUT.items()
-        },
+        "rows_out_per_s": {topic: sum(span.rate(name) for name in names) for topic, names in _ROWS_OUT.items()},
         "workers": sum(r.name.startswith(_ENGINE) for r in span.last.readings),
         "symbols": sums.total("symbols"),
         "state_bytes": sums.total("state_bytes"),
@@ -200,9 +187,9 @@ def _hop(said: str, span: Span, name: str, **labels: str) -> dict[str, Any]:
 
 def _parity(span: Span, sums: Samples) -> dict[str, Any] | None:
     """None: nobody compares what is stored with the log."""
-    if not any(
-        name == "parity_rows_checked" and value for (name, _), value in sums.values.items()
-    ) and not any(r.name.startswith("verify") for r in span.last.readings):
+    if not any(name == "parity_rows_checked" and value for (name, _), value in sums.values.items()) and not any(
+        r.name.startswith("verify") for r in span.last.readings
+    ):
         return None
     return {
         "rows_checked": sums.total("parity_rows_checked"),

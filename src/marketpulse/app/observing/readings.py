@@ -108,9 +108,7 @@ def _trouble(port: int) -> str | None:
 
 def parse(text: str) -> Samples:
     """The samples of Prometheus text."""
-    return Samples(
-        {(name, tuple(sorted(labels.items()))): value for name, labels, value in read_metrics(text)}
-    )
+    return Samples({(name, tuple(sorted(labels.items()))): value for name, labels, value in read_metrics(text)})
 
 
 def together(samples: Iterable[Samples]) -> Samples:

@@ -35,12 +35,8 @@ def run_broker(settings: Settings, life: Lifecycle) -> None:
     try:
         broker.start()
         ensure_topics(connected_to(settings, broker.bootstrap))
-        life.announce(
-            bootstrap_servers=broker.bootstrap, data_dir=str(settings.data_dir), log=str(broker.log_file)
-        )
-        get_logger().info(
-            "broker_ready", bootstrap=broker.bootstrap, after_s=round(time.monotonic() - began, 2)
-        )
+        life.announce(bootstrap_servers=broker.bootstrap, data_dir=str(settings.data_dir), log=str(broker.log_file))
+        get_logger().info("broker_ready", bootstrap=broker.bootstrap, after_s=round(time.monotonic() - began, 2))
         _look_after(broker, life)
     finally:
         broker.stop()

@@ -59,9 +59,7 @@ _PROGRESS_S = 1.0
 T = TypeVar("T")
 
 
-def run(
-    settings: Settings, life: Lifecycle, source_settings: AnySource, name: str, *, again: bool = False
-) -> int:
+def run(settings: Settings, life: Lifecycle, source_settings: AnySource, name: str, *, again: bool = False) -> int:
     """Feed the source called `name` into `market` (or `feeds`, where others stand in for it) until it ends or `life.stop`; returns the exit code.
 
     `again`: begin at the source's start although it was replayed before, as a run of its own.
@@ -92,9 +90,7 @@ def open_source(
         return simulated, simulated.resumable
     if isinstance(source_settings, ReplaySettings):
         if source_settings.sample:
-            return SampleSource(
-                source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive
-            ), False
+            return SampleSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), False
         return ReplaySource(
             source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive,
             fetched=settings.data_dir / "fetched" / carried, s3=settings.s3,
@@ -112,9 +108,7 @@ def open_source(
         return RecordedSource(source_settings, carried, lateness_ns=lateness_ns), True
     if isinstance(source_settings, StdinSettings):
         stream = sys.stdin.buffer
-        return StdinSource(
-            source_settings, stream, carried, lateness_ns=lateness_ns, clock=clock, alive=alive
-        ), False
+        return StdinSource(source_settings, stream, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), False
     topic = KafkaForeignTopic(settings, source_settings.topic, source_settings.bootstrap_servers)
     return KafkaTopicSource(source_settings, topic, carried, engine, clock=clock, alive=alive), True
 
@@ -152,13 +146,7 @@ class Production:
         """The source's beginning, as a run of its own where it has been run before."""
         if isinstance(
             self.source,
-            SimulateSource
-            | PolledSource
-            | HttpSource
-            | StdinSource
-            | LiveSource
-            | TimedSource
-            | RecordedSource,
+            SimulateSource | PolledSource | HttpSource | StdinSource | LiveSource | TimedSource | RecordedSource,
         ):
             return None
         if isinstance(self.source, KafkaTopicSource):
@@ -175,12 +163,7 @@ class Production:
             polled = self._patiently(lambda left=left: self.source.poll(left))  # type: ignore[misc]
             if polled is None:
                 break
-            if (
-                polled.batches
-                or polled.rejected
-                or polled.hello is not None
-                or polled.goodbye_watermark_ns is not None
-            ):
+            if polled.batches or polled.rejected or polled.hello is not None or polled.goodbye_watermark_ns is not None:
                 if not self.introduced:  # hello comes before the first row, in the same transaction
                     polled = replace(polled, hello=polled.hello or hello)
                 if self._write(polled) is None:
@@ -231,14 +214,8 @@ class Production:
             self.log.flush()
             self.log.close()
         except Retryable as error:
-            lost = (
-                "nothing is lost: it begins again where it was"
-                if self.resumable
-                else "its last rows are lost"
-            )
-            get_logger().warning(
-                "source_closed_without_broker", source=hello.source, error=str(error), note=lost
-            )
+            lost = "nothing is lost: it begins again where it was" if self.resumable else "its last rows are lost"
+            get_logger().warning("source_closed_without_broker", source=hello.source, error=str(error), note=lost)
 
     def _patiently(self, call: Callable[[], T]) -> T | None:
         """The call's answer, asked for again with growing pauses while the far end is away; None: stop."""
@@ -282,18 +259,12 @@ class _Progress:
 
     def show(self, last: bool = False) -> None:
         now = self._clock.monotonic()
-        if (
-            self._source is None
-            or not sys.stderr.isatty()
-            or (now - self._shown_s < _PROGRESS_S and not last)
-        ):
+        if self._source is None or not sys.stderr.isatty() or (now - self._shown_s < _PROGRESS_S and not last):
             return
         if last and not self._wrote:
             return
         done, total = self._source.progress()
         rate = max(0, done - self._first) / max(now - self._begun_s, 1e-9)
-        sys.stderr.write(
-            f"\r{self._name}: {done:,} of {total:,} rows, {rate:,.0f} rows/s" + ("\n" if last else "")
-        )
+        sys.stderr.write(f"\r{self._name}: {done:,} of {total:,} rows, {rate:,.0f} rows/s" + ("\n" if last else ""))
         sys.stderr.flush()
         self._shown_s, self._wrote = now, True

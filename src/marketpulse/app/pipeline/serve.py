@@ -88,10 +88,7 @@ def as_far_as_possible(batches: Iterator[FeedBatch]) -> Iterator[FeedBatch]:
 
 
 def serve_feed(
-    connect: Callable[[], LiveFeed | None],
-    settings: Settings,
-    life: Lifecycle,
-    stored: Iterable[FeedBatch] = (),
+    connect: Callable[[], LiveFeed | None], settings: Settings, life: Lifecycle, stored: Iterable[FeedBatch] = ()
 ) -> int:
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     recent = RecentAlerts()
@@ -180,9 +177,7 @@ def _alert_desk(settings: Settings) -> AlertDesk:
     return PipelineAlertDesk(settings)
 
 
-def _follow(
-    feed: LiveFeed, board: Board, server: WebServer, life: Lifecycle, clock: Clock | None = None
-) -> None:
+def _follow(feed: LiveFeed, board: Board, server: WebServer, life: Lifecycle, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     log = get_logger()
     stats_due = 0.0
@@ -196,9 +191,7 @@ def _follow(
 
     while not life.stop.is_set():
         if not server.alive():
-            raise EnvironmentProblem(
-                "the page's server has stopped by itself: see the log, then start it again"
-            )
+            raise EnvironmentProblem("the page's server has stopped by itself: see the log, then start it again")
         try:
             turn()
             for batch in feed.batches(POLL_S):

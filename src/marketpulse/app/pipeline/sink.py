@@ -12,9 +12,7 @@ from marketpulse.sinks import open_sink, settings_of
 from marketpulse.telemetry import SINK_LAG_RECORDS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
-_PATIENCE_S = (
-    30.0  # rows are held this long for a store that is away; then they are read again when it is back
-)
+_PATIENCE_S = 30.0  # rows are held this long for a store that is away; then they are read again when it is back
 _HELD_BYTES_MAX = 64 * 1024 * 1024  # whatever the rows are; a poll brings as much again at most
 _POLL_S = 0.25
 _MEASURE_EVERY_S = 1.0
@@ -31,9 +29,7 @@ def run(settings: Settings, life: Lifecycle, which: str) -> int:
     wait = _FIRST_WAIT_S
     while not life.stop.is_set():
         try:
-            reader = TableReader(
-                settings, sink.tables, settings.topic(f"marketpulse-sink-{which}"), sink.resume
-            )
+            reader = TableReader(settings, sink.tables, settings.topic(f"marketpulse-sink-{which}"), sink.resume)
             reader.on_revoke(sink.flush)
             storing = _Storing(reader, sink, life, limits)
             try:
@@ -94,9 +90,7 @@ class _Storing:
         if self._waiting_since is None:
             return False
         age_s = time.monotonic() - self._waiting_since
-        full = (
-            self._sink.waiting_rows >= self._limits.flush_rows or self._sink.waiting_bytes >= _HELD_BYTES_MAX
-        )
+        full = self._sink.waiting_rows >= self._limits.flush_rows or self._sink.waiting_bytes >= _HELD_BYTES_MAX
         return full or age_s >= self._limits.flush_s
 
     def _flush(self) -> None:

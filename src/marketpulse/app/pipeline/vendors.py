@@ -102,10 +102,7 @@ def _alpha_vantage(
     vendor = alpha_vantage.AlphaVantage(chosen)
     _check_timeframe(settings, vendor)
     key = _needed(
-        settings.keys.alpha_vantage,
-        "Alpha Vantage",
-        "https://www.alphavantage.co/support/#api-key",
-        "API_KEY",
+        settings.keys.alpha_vantage, "Alpha Vantage", "https://www.alphavantage.co/support/#api-key", "API_KEY"
     )
     allowance = alpha_vantage.allowance(chosen, len(chosen.symbols))
     file = budget_file(settings.data_dir, vendor.name, key.get_secret_value())

@@ -89,18 +89,12 @@ class AlertSeries:
         return found
 
     def take(
-        self,
-        bars: pa.RecordBatch,
-        indicators: pa.RecordBatch,
-        factors: Floats,
-        timeframes: Sequence[str] | None = None,
+        self, bars: pa.RecordBatch, indicators: pa.RecordBatch, factors: Floats, timeframes: Sequence[str] | None = None
     ) -> None:
         """Rows that were told of the same bars, one beside the other, with their `factors` (engine.splits.frame_factors) in
         these timeframes (None: in all): a later revision takes the place of an earlier one."""
         each = np.ones((bars.num_rows, len(self.inputs.frames)))
-        known = [
-            f for f, frame in enumerate(self.inputs.frames) if timeframes is None or frame.name in timeframes
-        ]
+        known = [f for f, frame in enumerate(self.inputs.frames) if timeframes is None or frame.name in timeframes]
         each[:, known] = factors
         for bar, values, own in zip(bars.to_pylist(), indicators.to_pylist(), each.tolist(), strict=True):
             if bar["symbol"] == self.symbol:
@@ -194,9 +188,7 @@ class AlertSeries:
             frame=np.array([row.frame for row in rows], np.int32),
             open_ns=np.array([row.open_ns for row in rows], np.int64),
             close_ns=np.array([row.close_ns for row in rows], np.int64),
-            together=np.array(
-                [self.together and not self.inputs.cut_by_count(r.frame) for r in rows], np.bool_
-            ),
+            together=np.array([self.together and not self.inputs.cut_by_count(r.frame) for r in rows], np.bool_),
             values=np.array([row.numbers for row in rows], np.float64).reshape(n, len(self.inputs.columns)),
             factors=np.array([row.factors for row in rows], np.float64).reshape(n, len(self.inputs.frames)),
         )

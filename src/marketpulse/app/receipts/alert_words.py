@@ -124,7 +124,9 @@ class Words:
         at = self._take(2)
         before = [_known(number) for number in self.memory.numbers[at : at + 2]]
         was, now = ("<=", ">") if node.name == "crosses_above" else (">=", "<")
-        numbers = f"{_shown(before[0])} {was} {_shown(before[1])} on the row before and {_shown(left)} {now} {_shown(right)}"
+        numbers = (
+            f"{_shown(before[0])} {was} {_shown(before[1])} on the row before and {_shown(left)} {now} {_shown(right)}"
+        )
         if left is None or right is None or before[0] is None or before[1] is None:
             return self._told(node, None, numbers)
         return self._told(node, _COMPARE[was](before[0], before[1]) and _COMPARE[now](left, right), numbers)

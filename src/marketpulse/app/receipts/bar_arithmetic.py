@@ -59,10 +59,7 @@ def _vwap(held: Sequence[Input]) -> tuple[list[str], Value]:
     ]
     if not volume > 0:
         return [*lines, "no volume: no vwap"], None
-    return [
-        *lines,
-        f"vwap = {shown(notional)} / {shown(volume)} = {shown(notional / volume)}",
-    ], notional / volume
+    return [*lines, f"vwap = {shown(notional)} / {shown(volume)} = {shown(notional / volume)}"], notional / volume
 
 
 def _count(held: Sequence[Input]) -> tuple[list[str], Value]:

@@ -34,9 +34,7 @@ from marketpulse.model.rows import LIVE_NAME
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import Settings
 
-_SHARED = {
-    shown: name for name, shown in LIVE_NAME.items()
-}  # session_vwap -> vwap: the indicator of that name
+_SHARED = {shown: name for name, shown in LIVE_NAME.items()}  # session_vwap -> vwap: the indicator of that name
 
 
 @dataclass(slots=True)
@@ -86,9 +84,7 @@ class Explanation:
     values: list[Value]
     receipt: dict[str, Any]
     row_same: bool  # whether the replay gave the whole row that readers know
-    late_same: (
-        bool | None
-    )  # whether as many inputs are marked late as the receipt counts; None: cannot be told
+    late_same: bool | None  # whether as many inputs are marked late as the receipt counts; None: cannot be told
     alert: Alert | None = None
 
     @property
@@ -151,9 +147,7 @@ def checked_name(config: EngineConfig, ask: Ask, rules: Sequence[str] = ()) -> s
     if ask.rule in rules:
         return None
     others = [LIVE_NAME.get(name, name) for name in columns]
-    raise ParameterError(
-        f"{ask.name!r} is not computed: choose one of bar, {', '.join([*COLUMNS, *others, *rules])}"
-    )
+    raise ParameterError(f"{ask.name!r} is not computed: choose one of bar, {', '.join([*COLUMNS, *others, *rules])}")
 
 
 def same_bits(left: float | None, right: float | None) -> bool:
@@ -163,15 +157,11 @@ def same_bits(left: float | None, right: float | None) -> bool:
     return struct.pack("<d", left) == struct.pack("<d", right)
 
 
-def _assembled(
-    config: EngineConfig, sought: Sought, column: str | None, known: Known, trace: Trace
-) -> Explanation:
+def _assembled(config: EngineConfig, sought: Sought, column: str | None, known: Known, trace: Trace) -> Explanation:
     ask = sought.ask
     last = {t.table: t.values for t in trace.tellings}
     of_indicators = column is not None and column not in COLUMNS
-    table: Table = (
-        "alerts" if known.rows["alerts"] and sought.rule else "indicators" if of_indicators else "bars"
-    )
+    table: Table = "alerts" if known.rows["alerts"] and sought.rule else "indicators" if of_indicators else "bars"
     told, again = known.rows[table][-1], last.get(table, {})
     names = () if sought.rule else COLUMNS if column is None else (column,)
     values = [
@@ -195,15 +185,11 @@ def _assembled(
 
 def _alert(config: EngineConfig, sought: Sought, known: Known, trace: Trace) -> Alert:
     told = known.rows["alerts"][-1] if known.rows["alerts"] else None
-    change = (
-        Change() if told is None or told["state"] == "withdrawn" else Change(told["state"], told["value"])
-    )
+    change = Change() if told is None or told["state"] == "withdrawn" else Change(told["state"], told["value"])
     alert = trace.alert
     if alert is None:
         rule = next((rule for rule in config.alerts if rule.name == sought.rule), Rule(sought.rule, ""))
-        return Alert(
-            rule, {}, [], 0, ["the bar is withdrawn: no rule runs on it"], change, Change(), Change()
-        )
+        return Alert(rule, {}, [], 0, ["the bar is withdrawn: no rule runs on it"], change, Change(), Change())
     words = Words(alert.compiled, alert.inputs, alert.memory, alert.row)
     worked_out = words.change(alert.close_ns)
     return Alert(
@@ -230,9 +216,7 @@ def _of_filled(name: str, trace: Trace) -> float | int | None:
     return float(trace.series[-2]["close"]) if len(trace.series) > 1 else None
 
 
-def _indicator(
-    config: EngineConfig, trace: Trace, told: dict[str, Any], again: dict[str, Any], name: str
-) -> Value:
+def _indicator(config: EngineConfig, trace: Trace, told: dict[str, Any], again: dict[str, Any], name: str) -> Value:
     column = _SHARED.get(name, name)
     place, spec = next((i, s) for i, s in enumerate(config.indicators) if column in s.columns)
     if not len(trace.series):
@@ -245,19 +229,12 @@ def _indicator(
     bar = trace.series[-1]
     inputs = np.array([float(bar[field]) for field in BAR_INPUTS])
     begins = bool(changes_of_factor(trace)[-1])
-    explained = explain_rebased(
-        spec, before[0], inputs, int(bar["session_date"]), float(bar["factor"]), begins=begins
-    )
+    explained = explain_rebased(spec, before[0], inputs, int(bar["session_date"]), float(bar["factor"]), begins=begins)
     value = explained.values[spec.columns.index(column)]
     shown = {"indicator": spec.text, "formula": spec.indicator.formula, "bars_before": len(trace.series) - 1}
-    shown |= {
-        "state": before[0].tolist(),
-        "bar": {field: float(bar[field]) for field in spec.indicator.reads},
-    }
+    shown |= {"state": before[0].tolist(), "bar": {field: float(bar[field]) for field in spec.indicator.reads}}
     missing = bool(np.isnan(value))
-    return Value(
-        name, told.get(column), again.get(column), None if missing else value, list(explained.lines), shown
-    )
+    return Value(name, told.get(column), again.get(column), None if missing else value, list(explained.lines), shown)
 
 
 def _same_row(told: dict[str, Any], again: dict[str, Any], *, whole: bool) -> bool:
@@ -266,9 +243,7 @@ def _same_row(told: dict[str, Any], again: dict[str, Any], *, whole: bool) -> bo
     passed_over = set() if whole else {"revision", "receipt", "late", "was", "message", "severity"}
     for name in set(told) & set(again) - passed_over:
         left, right = told[name], again[name]
-        same = (
-            same_bits(left, right) if isinstance(left, float) or isinstance(right, float) else left == right
-        )
+        same = same_bits(left, right) if isinstance(left, float) or isinstance(right, float) else left == right
         if not same:
             return False
     return bool(again)

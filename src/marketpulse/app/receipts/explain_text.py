@@ -88,9 +88,7 @@ def _what(record: Input) -> str:
 def _value(value: Value) -> Iterator[str]:
     if value.before:
         state = value.before["state"]
-        numbers = ", ".join(repr(x) for x in state[:_STATE_SHOWN]) + (
-            " …" if len(state) > _STATE_SHOWN else ""
-        )
+        numbers = ", ".join(repr(x) for x in state[:_STATE_SHOWN]) + (" …" if len(state) > _STATE_SHOWN else "")
         bar = ", ".join(f"{name} {x!r}" for name, x in value.before["bar"].items())
         yield f"state before {value.name} ({value.before['bars_before']} bars of the series are in it)"
         yield f"  {numbers}"
@@ -130,13 +128,13 @@ def _revisions(tellings: list[Telling], found: Explanation) -> Iterator[str]:
         upon = f"upon {telling.record} {telling.offset}.{telling.row}" if telling.offset >= 0 else "the last"
         what = {"bars": "bar", "indicators": "indicators", "alerts": "alert"}[telling.table]
         if telling.table == "alerts":
-            content = f"{row['state']}{', late' if row['late'] else ''}, value {_shown(row['value'])}, {row['message']!r}"
+            content = (
+                f"{row['state']}{', late' if row['late'] else ''}, value {_shown(row['value'])}, {row['message']!r}"
+            )
         elif row["close"] is None:
             content = "withdrawn"
         elif telling.table == "bars":
-            content = ", ".join(
-                f"{n} {row[n]!r}" for n in ("open", "high", "low", "close", "volume", "trade_count")
-            )
+            content = ", ".join(f"{n} {row[n]!r}" for n in ("open", "high", "low", "close", "volume", "trade_count"))
         else:
             names = [v.name for v in found.values if v.before]
             content = (

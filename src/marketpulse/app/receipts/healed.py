@@ -30,14 +30,11 @@ def healed_trades(events: pa.Table, refused: Collection[Place]) -> dict[Place, H
     rebuilds = events.filter(pc.equal(events["type"], "rebuild"))
     rebuilds = rebuilds.sort_by([("offset", "ascending"), ("row", "ascending")])
     return healed_by(
-        (((event["offset"], event["row"]), orjson.loads(event["body"])) for event in rebuilds.to_pylist()),
-        refused,
+        (((event["offset"], event["row"]), orjson.loads(event["body"])) for event in rebuilds.to_pylist()), refused
     )
 
 
-def healed_by(
-    rebuilds: Iterable[tuple[Place, Mapping[str, Any]]], refused: Collection[Place]
-) -> dict[Place, Healed]:
+def healed_by(rebuilds: Iterable[tuple[Place, Mapping[str, Any]]], refused: Collection[Place]) -> dict[Place, Healed]:
     """By place, the trades that came in by these `rebuild` records, in order of the log; the newest word on each. One
     whose last record was `refused`, or is not there, has brought nothing."""
     found: dict[Place, Healed] = {}

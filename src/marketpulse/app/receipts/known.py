@@ -44,9 +44,7 @@ def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, as
     """Raises Fatal when there is no such row, with what there is instead."""
     around = _SHOWN_AROUND_NS if ask.as_shown else 0
     wanted = Wanted(ask.open_ns - around, ask.open_ns + around + 1, frozenset({ask.symbol}))
-    rows: dict[Table, list[dict[str, Any]]] = {
-        table: _listed(stored, table, wanted) for table in _OF_EVERY_BAR
-    }
+    rows: dict[Table, list[dict[str, Any]]] = {table: _listed(stored, table, wanted) for table in _OF_EVERY_BAR}
     found, own = _of_bar(rows, ask)
     if bars := found["bars"] or found["indicators"]:
         closes = bars[0]["close_time_ns"]
@@ -54,23 +52,17 @@ def find_known(settings: Settings, stored: StoredRows, log: LogReader | None, as
         found["alerts"] = _of_rule(_mine(_listed(stored, "alerts", wanted), own), own)
         return Known(own, settings.lake_url(), found)
     if log is not None:
-        found, own = _of_bar(
-            {table: _on_topic(log, table, ask.symbol) for table in (*_OF_EVERY_BAR, "alerts")}, ask
-        )
+        found, own = _of_bar({table: _on_topic(log, table, ask.symbol) for table in (*_OF_EVERY_BAR, "alerts")}, ask)
         found["alerts"] = _of_rule(found["alerts"], own)
         if any(found.values()):
-            return Known(
-                own, f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found
-            )
+            return Known(own, f"the topics {settings.topic('bars')} and {settings.topic('indicators')}", found)
     raise Fatal(_what_there_is(stored, ask))
 
 
 _OF_EVERY_BAR: tuple[Literal["bars"], Literal["indicators"]] = ("bars", "indicators")
 
 
-def _of_bar(
-    rows: dict[Table, list[dict[str, Any]]], ask: Ask
-) -> tuple[dict[Table, list[dict[str, Any]]], Ask]:
+def _of_bar(rows: dict[Table, list[dict[str, Any]]], ask: Ask) -> tuple[dict[Table, list[dict[str, Any]]], Ask]:
     """The bar's rows, and the question with its own open time."""
     begins = None
     if ask.as_shown and (bar := _shown_bar(rows["bars"], ask)) is not None:
@@ -139,9 +131,7 @@ def _what_there_is(stored: StoredRows, ask: Ask) -> str:
     """The sentence for a row that is not there."""
     rows = stored.table("bars", Wanted(*ALWAYS)).rows
     if not rows.num_rows:
-        return (
-            "nothing is stored yet, and no topic tells of this bar: start the pipeline with `marketpulse up`"
-        )
+        return "nothing is stored yet, and no topic tells of this bar: start the pipeline with `marketpulse up`"
     symbols = sorted(rows["symbol"].unique().to_pylist())
     if ask.symbol not in symbols:
         more = f" … ({len(symbols)} in all)" if len(symbols) > _NAMED_MOST else ""

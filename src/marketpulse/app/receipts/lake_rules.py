@@ -26,14 +26,11 @@ def lake_rules(config: EngineConfig, inputs: LakeInputs, running: RunningRules |
     if running is None:
         changed = _changed_by_control(inputs)
         running = RunningRules(tuple(rule for rule in config.alerts if rule.name not in changed), {})
-    of_quotes = {
-        LIVE_NAME.get(name, name) for spec in config.indicators if spec.reads_quotes for name in spec.columns
-    }
+    of_quotes = {LIVE_NAME.get(name, name) for spec in config.indicators if spec.reads_quotes for name in spec.columns}
     all_inputs = config.alert_rules().inputs
     compiled = [compile_rule(rule, 0, all_inputs) for rule in running.rules]
     return RunningRules(
-        tuple(_plain(config, one) for one in compiled if not of_quotes & _columns(one, all_inputs)),
-        running.begins_ns,
+        tuple(_plain(config, one) for one in compiled if not of_quotes & _columns(one, all_inputs)), running.begins_ns
     )
 
 

@@ -60,8 +60,7 @@ def waiting_splits(words: Sequence[SplitWord], config: EngineConfig) -> dict[str
         else:
             used = known.setdefault(word.ex_ns, [1.0] * (len(names) + 1))
             known[word.ex_ns] = [
-                before if name in word.missed else word.ratio
-                for name, before in zip(names, used, strict=False)
+                before if name in word.missed else word.ratio for name, before in zip(names, used, strict=False)
             ] + [word.ratio]
     return {symbol: known for symbol, known in found.items() if known}
 

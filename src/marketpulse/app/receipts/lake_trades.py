@@ -76,9 +76,7 @@ def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters
         trades = trades.sort_by([("offset", "ascending"), ("row", "ascending")])
         trades = trades.filter(pa.array(~_at(trades, refused - late)))
     splits = split_words(events, frames)
-    return LakeInputs(
-        topic, partition, trades, _at(trades, late - healed.keys()), events, refused, healed, splits
-    )
+    return LakeInputs(topic, partition, trades, _at(trades, late - healed.keys()), events, refused, healed, splits)
 
 
 def recompute(
@@ -190,9 +188,7 @@ def _run(
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
 
 
-def _source_bars(
-    config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules
-) -> Iterator[Rows]:
+def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules) -> Iterator[Rows]:
     """Bars of sources that only have bars, and the larger ones over them."""
     if not inputs.events.num_rows or not pc.any(pc.equal(inputs.events["type"], "bar")).as_py():
         return

@@ -11,11 +11,7 @@ from marketpulse.query.stored_rows import StoredRows, Wanted
 
 def file_of(topic: str | None) -> str | None:
     """The file's name, of the topic of loaded rows; None of another topic."""
-    return (
-        topic.removeprefix(LOADED_TOPIC).partition("@")[0]
-        if topic and topic.startswith(LOADED_TOPIC)
-        else None
-    )
+    return topic.removeprefix(LOADED_TOPIC).partition("@")[0] if topic and topic.startswith(LOADED_TOPIC) else None
 
 
 def loaded_inputs(stored: StoredRows, ask: Ask, end_ns: int) -> list[Input]:

@@ -34,9 +34,7 @@ class ToldBefore:
         if not self.closed_until or not rows.num_rows:
             return np.zeros(rows.num_rows, np.bool_)
         reaches = pc.fill_null(rows["receipt.last_offset"], -1).to_numpy() < self.offset
-        end = (
-            "close_time_ns" if "close_time_ns" in rows.column_names else "event_time_ns"
-        )  # of an alert's bar
+        end = "close_time_ns" if "close_time_ns" in rows.column_names else "event_time_ns"  # of an alert's bar
         columns = (rows[name].to_pylist() for name in ("symbol", "timeframe", end))
         closed = np.array([
             frame in self.counted or close <= self.closed_until.get((symbol, frame), NEVER)

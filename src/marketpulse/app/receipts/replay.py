@@ -29,9 +29,7 @@ class Start:
     from_snapshot: bool
 
 
-def find_start(
-    log: LogReader, config: EngineConfig, partition: int, before: int | None = None
-) -> Start | None:
+def find_start(log: LogReader, config: EngineConfig, partition: int, before: int | None = None) -> Start | None:
     """The latest sound start for what follows the record `before` (None: the earliest there is).
 
     The log's beginning is one while nothing was deleted from it; so is a snapshot of this very computation
@@ -88,12 +86,7 @@ class Replay:
     names of all alert rules that ran."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        topic: str,
-        partition: int,
-        state: PartitionState,
-        wanted: Wanted | None = None,
+        self, config: EngineConfig, topic: str, partition: int, state: PartitionState, wanted: Wanted | None = None
     ) -> None:
         self.config, self.state = config, state
         self._topic, self._partition, self._wanted = topic, partition, wanted
@@ -112,12 +105,7 @@ class Replay:
             yield Rows(
                 bar_rows(state, self.config, result.closed[bars], self._topic, self._partition),
                 indicator_rows(
-                    state,
-                    self.config,
-                    result.indicated[row],
-                    result.values[row],
-                    self._topic,
-                    self._partition,
+                    state, self.config, result.indicated[row], result.values[row], self._topic, self._partition
                 ),
                 [
                     told_alert_rows(state, self.config, told, self._topic, self._partition)

@@ -34,9 +34,7 @@ class Report:
     tallies: dict[Table, Tally] = field(default_factory=lambda: {table: Tally() for table in TABLES})
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    not_computed: set[str] = field(
-        default_factory=set
-    )  # stored columns that this configuration does not compute
+    not_computed: set[str] = field(default_factory=set)  # stored columns that this configuration does not compute
 
     @property
     def drift(self) -> int:

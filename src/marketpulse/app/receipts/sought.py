@@ -37,9 +37,7 @@ def told_rows(
     bars = result.closed[own_bars(state, sought.ask, result.closed, frame)]
     bars = bars[is_sought(bars, sought)]
     if len(bars):
-        rows += [
-            ("bars", r) for r in bar_rows(state, config, bars, sought.topic, sought.partition).to_pylist()
-        ]
+        rows += [("bars", r) for r in bar_rows(state, config, bars, sought.topic, sought.partition).to_pylist()]
     mask = own_bars(state, sought.ask, result.indicated, frame) & is_sought(result.indicated, sought)
     if mask.any():
         values = indicator_rows(

@@ -9,13 +9,7 @@ from marketpulse.alerts.rule_set import compile_rule
 from marketpulse.app.receipts.alert_trace import AlertSeries, AlertTrace
 from marketpulse.app.receipts.healed import apply_heal
 from marketpulse.app.receipts.lake_rules import lake_rules
-from marketpulse.app.receipts.lake_trades import (
-    LakeInputs,
-    changes_of,
-    read_inputs,
-    recompute,
-    without_doubles,
-)
+from marketpulse.app.receipts.lake_trades import LakeInputs, changes_of, read_inputs, recompute, without_doubles
 from marketpulse.app.receipts.running_rules import RunningRules
 from marketpulse.app.receipts.sought import Sought
 from marketpulse.app.receipts.trace import Input, Series, Telling, Trace
@@ -27,9 +21,7 @@ from marketpulse.model.market import Kind
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 
 
-def trace_lake(
-    stored: StoredRows, config: EngineConfig, sought: Sought, running: RunningRules | None
-) -> Trace | None:
+def trace_lake(stored: StoredRows, config: EngineConfig, sought: Sought, running: RunningRules | None) -> Trace | None:
     """The bar as the sorted, corrected trades give it; None when the lake does not have them. Raises Fatal for a
     rule of which they do not tell (lake_rules)."""
     ask, symbols = sought.ask, frozenset({sought.ask.symbol})
@@ -76,9 +68,7 @@ def _alert(
     for rule in rules.rules:
         if rule.name == sought.rule:
             if rule.timeframe != sought.ask.timeframe:
-                raise ParameterError(
-                    f"rule {rule.name!r} runs on {rule.timeframe}: ask for a bar of that timeframe"
-                )
+                raise ParameterError(f"rule {rule.name!r} runs on {rule.timeframe}: ask for a bar of that timeframe")
             compiled = compile_rule(rule, 0, config.alert_rules().inputs)
             return alerts.trace(compiled, rules.begins_ns.get((rule.name, alerts.symbol), NEVER), bar)
     raise Fatal(

@@ -111,9 +111,7 @@ def _second_pass(log: LogReader, config: EngineConfig, sought: Sought, start: St
                     found.refused[_place(part, 0)] = "duplicate"
                 own = rows.result.closed[own_bars(run.state, sought.ask, rows.result.closed, frame)]
                 rows_of = rows.result.indicated  # a split can make another row of the same bar
-                series.take(
-                    rows_of[own_bars(run.state, sought.ask, rows_of, frame)], by_count=frame < config.ticks
-                )
+                series.take(rows_of[own_bars(run.state, sought.ask, rows_of, frame)], by_count=frame < config.ticks)
                 if sought.rule:
                     alerts.take_step(run.state, config, rows.result)
                 for table, row in told_rows(run.state, config, sought, rows.result, frame):
@@ -172,8 +170,7 @@ def _gather(found: _Found, ask: Ask, batch: MarketBatch) -> None:
 def _source_bar(batch: MarketBatch, row: int) -> Input:
     names = ("open", "high", "low", "close", "volume", "vwap")
     bar: dict[str, Any] = {
-        n: float(c[row])
-        for n, c in zip(names, (batch.a, batch.b, batch.c, batch.d, batch.e, batch.f), strict=True)
+        n: float(c[row]) for n, c in zip(names, (batch.a, batch.b, batch.c, batch.d, batch.e, batch.f), strict=True)
     }
     bar |= {"trade_count": int(batch.trade_count[row]), "open_ns": int(batch.open_time_ns[row])}
     bar |= {"close_ns": int(batch.close_time_ns[row]), "timeframe": batch.strings[int(batch.timeframe[row])]}
@@ -183,9 +180,7 @@ def _source_bar(batch: MarketBatch, row: int) -> Input:
     )  # fmt: skip
 
 
-def _inputs(
-    config: EngineConfig, sought: Sought, found: _Found, state: PartitionState, trace: Trace
-) -> list[Input]:
+def _inputs(config: EngineConfig, sought: Sought, found: _Found, state: PartitionState, trace: Trace) -> list[Input]:
     """The records of the bar, with what became of each, up to where it was told last."""
     told = [t for t in trace.tellings if t.table == "bars"]
     if not told:
@@ -224,11 +219,7 @@ def apply_change(
     """Mark the trade that a correction or cancel names; where it `counts`, the trade is another from then on."""
     for record in inputs:
         named = (record.source, record.trade_id) == (change["source"], str(change["trade_id"]))
-        if (
-            not named
-            or not record.counts
-            or any(m.startswith(("duplicate", "refused")) for m in record.marks)
-        ):
+        if not named or not record.counts or any(m.startswith(("duplicate", "refused")) for m in record.marks):
             continue
         when = f"at {place[0]}" + (", after it had closed" if late else "")
         if kind == Kind.CANCEL:

@@ -11,14 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.engine_config import engine_config
-from marketpulse.app.receipts.compare import (
-    PLACES,
-    Mask,
-    Table,
-    compare,
-    flat,
-    only_one_side,
-)
+from marketpulse.app.receipts.compare import PLACES, Mask, Table, compare, flat, only_one_side
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import read_inputs, recompute
 from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
@@ -71,19 +64,12 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     finally:
         if log is not None:
             log.close()
-    report.differences.sort(
-        key=lambda d: (d.open_time_ns, d.symbol, d.timeframe, d.table, d.revision, d.column)
-    )
+    report.differences.sort(key=lambda d: (d.open_time_ns, d.symbol, d.timeframe, d.table, d.revision, d.column))
     return report
 
 
 def verify_by_lake(
-    stored: StoredRows,
-    config: EngineConfig,
-    wanted: Wanted,
-    topic: str,
-    partition: int,
-    running: RunningRules | None,
+    stored: StoredRows, config: EngineConfig, wanted: Wanted, topic: str, partition: int, running: RunningRules | None
 ) -> Report:
     """The last revisions of one partition's rows, held against the lake's trades alone."""
     report = Report()
@@ -187,9 +173,7 @@ class _Partition:
         last = last_revisions(table, rows, self._held[table].rows)
         tally.unchecked += int(np.count_nonzero(~last))
         rows = rows.filter(pa.array(last))
-        withdrawn = np.asarray(
-            pc.equal(rows["state"], "withdrawn") if table == "alerts" else pc.is_null(rows["close"])
-        )
+        withdrawn = np.asarray(pc.equal(rows["state"], "withdrawn") if table == "alerts" else pc.is_null(rows["close"]))
         found = compare(table, recomputed, _as_first(rows), held.shapes, _WHEN_TOLD)
         tally.same += found.same
         tally.from_lake += found.same

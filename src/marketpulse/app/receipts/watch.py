@@ -89,11 +89,7 @@ class Watch:
         for partition, (offset, pointer) in sorted(committed.items()):
             if (watched := self._watched.get(partition)) is None:
                 continue
-            if (
-                offset - watched.next_offset > BEHIND_MOST
-                and pointer
-                and pointer.covered > watched.next_offset
-            ):
+            if offset - watched.next_offset > BEHIND_MOST and pointer and pointer.covered > watched.next_offset:
                 found.skipped_records += pointer.covered - watched.next_offset
                 del self._watched[partition]
                 self._begin(partition, offset, pointer)
@@ -124,12 +120,8 @@ class Watch:
                 for _ in run.take(decoded.batch):
                     pass
             offset = committed
-        known = ToldBefore.of(
-            Start(run.state, offset, from_snapshot=start.from_snapshot or muted), self._config
-        )
-        self._watched[partition] = _Watched(
-            run, offset, known, known, {table: pa.table({}) for table in TABLES}
-        )
+        known = ToldBefore.of(Start(run.state, offset, from_snapshot=start.from_snapshot or muted), self._config)
+        self._watched[partition] = _Watched(run, offset, known, known, {table: pa.table({}) for table in TABLES})
         self._look_back(partition, offset)
         return True
 
@@ -198,9 +190,7 @@ class Watch:
         finally:
             for table in TABLES:
                 parts = [watched.waiting[table], gathered.table(table)]
-                watched.waiting[table] = pa.concat_tables(
-                    [p for p in parts if p.num_columns] or [pa.table({})]
-                )
+                watched.waiting[table] = pa.concat_tables([p for p in parts if p.num_columns] or [pa.table({})])
 
     def _check(self, watched: _Watched, found: Found) -> None:
         for table in TABLES:
@@ -226,9 +216,7 @@ class Watch:
             found.drift += only_one_side(table, waiting, missing, stored=False)
             found.drift += only_one_side(table, rest, extra, stored=True)
             watched.waiting[table] = waiting.take(pa.array(np.setdiff1d(result.only_recomputed, missing)))
-        watched.checked = ToldBefore.of(
-            Start(watched.run.state, watched.next_offset, from_snapshot=True), self._config
-        )
+        watched.checked = ToldBefore.of(Start(watched.run.state, watched.next_offset, from_snapshot=True), self._config)
         if sum(rows.num_rows for rows in watched.waiting.values()) > WAITING_MOST:
             watched.known = watched.checked
             watched.waiting = {table: pa.table({}) for table in TABLES}

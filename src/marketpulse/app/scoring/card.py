@@ -8,13 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from marketpulse.app.scoring.coverage import (
-    SessionsOf,
-    counted_minutes,
-    covered_minutes,
-    share,
-    strip_text,
-)
+from marketpulse.app.scoring.coverage import SessionsOf, counted_minutes, covered_minutes, share, strip_text
 from marketpulse.app.scoring.disagreement import Disagreement, disagreements, percentiles
 from marketpulse.app.scoring.gaps import KnownGap
 from marketpulse.app.scoring.keeper import ScoreKeeper
@@ -102,9 +96,7 @@ class Card:
         calendars = [self._calendar(source, place) for place in places.tolist()]
         covered, counted = self._minutes(source, places, calendars)
         historical = source.historical(now)
-        median, most = percentiles(
-            np.concatenate([one.sizes for one in self._apart_of(source.name)] or [np.empty(0)])
-        )
+        median, most = percentiles(np.concatenate([one.sizes for one in self._apart_of(source.name)] or [np.empty(0)]))
         wrong = sum((stream.wrong.since(first_slot) for stream in source.every), Counter[str]())
         letters = keeper.letters.get(source.name)
         newest_event = max((s.newest_event_ns for s in source.streams), default=0)

@@ -45,9 +45,7 @@ class GapLedger:
         )  # fmt: skip
         before = self._known.pop(key, None)  # its place is behind all others now
         if before is not None and before.state == "open" and state == "open":
-            gap = replace(
-                gap, trades=(before.trades or 0) + (gap.trades or 0)
-            )  # parts of it are given up one by one
+            gap = replace(gap, trades=(before.trades or 0) + (gap.trades or 0))  # parts of it are given up one by one
         self._known[key] = gap
         if len(self._known) > GAPS_MAX:
             del self._known[next(iter(self._known))]

@@ -7,14 +7,7 @@ from marketpulse.app.observing.readings import Samples
 from marketpulse.settings import AnySource
 from marketpulse.sources.defaults import source_name
 
-_OF_SOURCES = (
-    "rows_produced",
-    "stream_messages",
-    "rest_requests",
-    "spool_rows",
-    "source_errors",
-    "stream_reconnects",
-)
+_OF_SOURCES = ("rows_produced", "stream_messages", "rest_requests", "spool_rows", "source_errors", "stream_reconnects")
 
 
 def kinds_of(sources: Mapping[str, AnySource]) -> dict[str, str]:
@@ -56,8 +49,7 @@ def _told(source: str, samples: Samples | None) -> dict[str, Any]:
             "a_day": None if a_day is None else int(a_day),
         },
         "rejected": {
-            dict(found)["reason"]: int(count)
-            for found, count in samples.by("input_rejected", source=source).items()
+            dict(found)["reason"]: int(count) for found, count in samples.by("input_rejected", source=source).items()
         },
         "rows_on_disk": int(samples.total("spool_rows", source=source)),
         "on_disk_s": samples.total("spool_age_seconds", source=source),

@@ -32,9 +32,7 @@ class Heard(NamedTuple):
 
     def of(self, rows: Ints | NDArray[np.bool_]) -> "Heard":
         """Some of the rows."""
-        return Heard(
-            self.series[rows], self.begin[rows], self.end[rows], self.price[rows], self.price_ns[rows]
-        )
+        return Heard(self.series[rows], self.begin[rows], self.end[rows], self.price[rows], self.price_ns[rows])
 
 
 class SeriesTable:

@@ -25,9 +25,7 @@ class Stream:
         self.pulse = Ring(PULSES + 4, 1)
         self.wrong = RareCounts(slots)
         self.gaps = GapLedger()
-        self.newest_event_ns = self.newest_ns = (
-            0  # of its rows; when the log had its newest record of any kind
-        )
+        self.newest_event_ns = self.newest_ns = 0  # of its rows; when the log had its newest record of any kind
         self.mode: str | None = None  # as the newest hello says; None: none was heard
         self.simulated = self.ended = False
         self.calendar: str | None = None

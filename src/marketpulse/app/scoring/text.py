@@ -12,10 +12,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each source, under a line of heads."""
     cells = [_HEADS, *(_cells(row) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(_HEADS))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -34,9 +31,7 @@ def _by_state(gaps: Mapping[str, Mapping[str, int]], what: str) -> str:
     if not any(counts.values()):
         return "0"
     words = {"healed": "healed", "found": "asked for", "open": "open"}
-    return f"{sum(counts.values()):,}: " + ", ".join(
-        f"{n:,} {words[state]}" for state, n in counts.items() if n
-    )
+    return f"{sum(counts.values()):,}: " + ", ".join(f"{n:,} {words[state]}" for state, n in counts.items() if n)
 
 
 def duration(ms: float | None) -> str:

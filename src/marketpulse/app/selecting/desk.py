@@ -82,9 +82,7 @@ def choose(settings: Settings, symbol: str, to: str | None) -> Sequence[int]:
     """
     known = {feeding.symbol: feeding for feeding in feedings(settings)}
     if symbol not in known:
-        raise ParameterError(
-            f"`select` has not met the symbol {symbol}: `marketpulse switch` lists those that it has"
-        )
+        raise ParameterError(f"`select` has not met the symbol {symbol}: `marketpulse switch` lists those that it has")
     carried = None if to is None else _carried(settings, symbol, to, known[symbol])
     change = {"action": "switch", "symbol": symbol, "to": carried}
     return write_change(settings, f"switch/{symbol}", change, topic="feeds")

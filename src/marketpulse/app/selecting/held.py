@@ -70,9 +70,7 @@ class Held:
         wanted &= ~self._taken
         if not wanted.any():
             return _nothing()
-        self._taken |= (
-            wanted  # many symbols switch at once: what is left is copied once, when it is looked through
-        )
+        self._taken |= wanted  # many symbols switch at once: what is left is copied once, when it is looked through
         return whole.chosen(np.flatnonzero(wanted))
 
     def wants_a_look(self, config: FailoverConfig, now_ns: int) -> bool:
@@ -84,17 +82,13 @@ class Held:
         """Drop what an owner has brought meanwhile, then what is too old and too much. Returns how many of each; of the
         latter the tables remember up to which event time they are gone."""
         whole = self._whole()
-        needed = (whole.event_time_ns > owners.reach_ns[whole.symbol]) & (
-            owners.owner[whole.symbol] != whole.source
-        )
+        needed = (whole.event_time_ns > owners.reach_ns[whole.symbol]) & (owners.owner[whole.symbol] != whole.source)
         needed &= ~self._taken
         kept = needed & (owners.now_ns[0] - whole.came_ns <= config.hold_ns)
         if (over := int(np.count_nonzero(kept)) - config.hold_rows) > 0:
             kept[np.flatnonzero(kept)[:over]] = False
         gone = np.flatnonzero(needed & ~kept)
-        np.maximum.at(
-            owners.forgotten_ns, (whole.symbol[gone], whole.source[gone]), whole.event_time_ns[gone]
-        )
+        np.maximum.at(owners.forgotten_ns, (whole.symbol[gone], whole.source[gone]), whole.event_time_ns[gone])
         left_out = len(whole) - int(np.count_nonzero(needed | self._taken))
         if not kept.all():
             self._put(whole.chosen(np.flatnonzero(kept)))

@@ -252,9 +252,7 @@ class Selection:
         self.changed = True
         owners, sources = self.state.owners, self.state.sources
         symbol, old = switch.symbol, int(owners.owner[switch.symbol])
-        works = switch.reason == BACK or (
-            switch.reason == BY_HAND and bool(is_live(owners, self._config)[old])
-        )
+        works = switch.reason == BACK or (switch.reason == BY_HAND and bool(is_live(owners, self._config)[old]))
         hand_over(owners, symbol, switch.to, begins_at(owners, symbol, works))
         reach = int(owners.reach_ns[symbol])
         released = self.held.take(symbol, switch.to, reach)

@@ -14,13 +14,7 @@ from marketpulse.clock import Clock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.failover.config import FailoverConfig
 from marketpulse.failover.rules import unfed
-from marketpulse.failover.state import (
-    ForeignSelection,
-    known_symbols,
-    new_state,
-    state_from_bytes,
-    state_to_bytes,
-)
+from marketpulse.failover.state import ForeignSelection, known_symbols, new_state, state_from_bytes, state_to_bytes
 from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.passing import joined_rows
 from marketpulse.kafka.records import Records

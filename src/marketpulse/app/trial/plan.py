@@ -80,10 +80,7 @@ def make_plan(query: LakeQuery, how: How, config: EngineConfig, trial: AlertTria
         raise ParameterError(
             f"{quoted.text} reads quotes, which stored bars do not hold: try the rule on what is stored since the engine computes it"
         )
-    names = [
-        *stored,
-        *(name for spec in computed for name in spec.columns if LIVE_NAME.get(name, name) in needed),
-    ]
+    names = [*stored, *(name for spec in computed for name in spec.columns if LIVE_NAME.get(name, name) in needed)]
     degrees = dict(zip(wide.columns(), wide.degrees(), strict=True))
     narrow = inputs_of(names, wide.frames, tuple(degrees[name] for name in names))
     frames = sorted({compiled.frame, *(column.frame for column in columns)})
@@ -97,9 +94,7 @@ def count_rows(query: LakeQuery, how: How, plan: Plan, trial: AlertTrial) -> dic
     for row in query.run(_COUNTED.format(where=where), how).to_pylist():
         symbol = row["symbol"]
         if plan.rule.takes(symbol) and (not trial.symbols or symbol in trial.symbols):
-            found[symbol, row["timeframe"]] = Counted(
-                row["n"], row["first_ns"], row["last_ns"], bool(row["of_source"])
-            )
+            found[symbol, row["timeframe"]] = Counted(row["n"], row["first_ns"], row["last_ns"], bool(row["of_source"]))
     total = sum(one.rows for one in found.values())
     if total > ROWS_MAX:
         raise ParameterError(

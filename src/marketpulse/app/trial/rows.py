@@ -37,11 +37,7 @@ _NTH = (
 
 
 def chunks(
-    query: LakeQuery,
-    how: How,
-    plan: Plan,
-    trial: AlertTrial,
-    counted: Mapping[tuple[str, str], Counted],
+    query: LakeQuery, how: How, plan: Plan, trial: AlertTrial, counted: Mapping[tuple[str, str], Counted]
 ) -> Iterator[pa.Table]:
     """Rows of some symbols at once, or of one symbol stretch by stretch; what closes at one instant stays together."""
     sizes: dict[str, int] = defaultdict(int)
@@ -69,9 +65,7 @@ def _stretches(
 ) -> Iterator[pa.Table]:
     mine = [one for (symbol, _), one in counted.items() if symbol in group]
     first, last = min(one.first_ns for one in mine), max(one.last_ns for one in mine)
-    count = (
-        1 if plan.by_count else -(-sum(sizes[s] for s in group) // _CHUNK)
-    )  # those follow the log, not time
+    count = 1 if plan.by_count else -(-sum(sizes[s] for s in group) // _CHUNK)  # those follow the log, not time
     bounds = [first - 1 + (last - first + 1) * k // count for k in range(count + 1)]
     nth = _NTH if plan.by_count else "1"
     columns = "".join(f", i.{column_name(name)} AS {column_name('i_' + name)}" for name in plan.stored)
@@ -123,9 +117,7 @@ def closed_rows(
 
 def _coded(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> NDArray[np.int64]:
     coded = (
-        column.combine_chunks().dictionary_encode()
-        if column.num_chunks != 1
-        else column.chunk(0).dictionary_encode()
+        column.combine_chunks().dictionary_encode() if column.num_chunks != 1 else column.chunk(0).dictionary_encode()
     )
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()

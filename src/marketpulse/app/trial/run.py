@@ -118,10 +118,7 @@ class _Run:
         self._rows = 0
         frame = plan.config.frames[plan.compiled.frame].name
         own = [(s, one) for (s, name), one in counted.items() if name == frame]
-        self._span = (
-            min((o.first_ns for _, o in own), default=None),
-            max((o.last_ns for _, o in own), default=None),
-        )
+        self._span = (min((o.first_ns for _, o in own), default=None), max((o.last_ns for _, o in own), default=None))
         largest = sorted(own, key=lambda pair: -pair[1].rows)[:_CHART_SYMBOLS]
         self._lines = {symbol: _Line(max(1, one.rows // _POINTS)) for symbol, one in largest}
 
@@ -174,9 +171,7 @@ class _Run:
         at = np.flatnonzero(own)
         order = at[np.argsort(symbols[at], kind="stable")]
         sorted_symbols = symbols[order]
-        begins = (
-            np.flatnonzero(np.append(True, sorted_symbols[1:] != sorted_symbols[:-1])) if len(order) else at
-        )
+        begins = np.flatnonzero(np.append(True, sorted_symbols[1:] != sorted_symbols[:-1])) if len(order) else at
         sizes = np.diff(np.append(begins, len(order)))
         within = np.arange(len(order)) - np.repeat(begins, sizes)
         numbers[order] = within + self._bars[sorted_symbols]
@@ -191,28 +186,17 @@ class _Run:
                 last.cleared_ns, last.cleared_bar = int(event["event_time_ns"]), bar
             return
         said = message_of(self._plan.rule, symbol, event, self._plan.rules.inputs.columns, row.tolist())
-        firing = _Firing(
-            symbol, int(event["event_time_ns"]), int(event["open_ns"]), float(event["value"]), said, bar
-        )
-        firing.flap = (
-            last is not None and last.cleared_bar is not None and bar - last.cleared_bar <= FLAP_BARS
-        )
+        firing = _Firing(symbol, int(event["event_time_ns"]), int(event["open_ns"]), float(event["value"]), said, bar)
+        firing.flap = last is not None and last.cleared_bar is not None and bar - last.cleared_bar <= FLAP_BARS
         self._last[symbol] = firing
         self._firings.append(firing)
 
     def _draw(
-        self,
-        bars: np.ndarray,
-        values: Floats,
-        own: NDArray[np.bool_],
-        number: NDArray[np.int64],
-        events: np.ndarray,
+        self, bars: np.ndarray, values: Floats, own: NDArray[np.bool_], number: NDArray[np.int64], events: np.ndarray
     ) -> None:
         kept = np.zeros(len(bars), np.bool_)
         kept[events["row"]] = True
-        steps = np.array([self._lines[s].step if s in self._lines else 0 for s in self._symbols])[
-            bars["symbol"]
-        ]
+        steps = np.array([self._lines[s].step if s in self._lines else 0 for s in self._symbols])[bars["symbol"]]
         kept |= (steps > 0) & (number % np.maximum(steps, 1) == 0)
         kept &= own
         points = np.full((len(bars), 4), np.nan)
@@ -226,9 +210,7 @@ class _Run:
 
     def _chart(self, symbol: str) -> dict[str, Any]:
         points = np.concatenate([np.empty((0, 4)), *self._lines[symbol].parts])
-        names = [
-            self._plan.rules.inputs.columns[s.column] if isinstance(s, Column) else None for s in self._sides
-        ]
+        names = [self._plan.rules.inputs.columns[s.column] if isinstance(s, Column) else None for s in self._sides]
         lines = [{"name": "close", "values": _listed(points[:, 1])}]
         lines += [
             {"name": name, "values": _listed(points[:, 2 + i])}

@@ -42,17 +42,13 @@ class Parameter:
         """A value that a person gave, as SQL that is nothing but a literal. Raises ParameterError."""
         if self.kind in ("text", "pattern"):
             if len(value) > TEXT_MAX or not value.isprintable():
-                raise ParameterError(
-                    f"{self.name}: at most {TEXT_MAX} printable characters, found {value[:40]!r}"
-                )
+                raise ParameterError(f"{self.name}: at most {TEXT_MAX} printable characters, found {value[:40]!r}")
             return "'" + value.replace("'", "''") + "'"
         if self.kind == "time":
             return str(_nanoseconds(self.name, value))
         if self.kind == "count":
             if not re.fullmatch(r"[0-9]{1,7}", value) or not 1 <= int(value) <= COUNT_MAX:
-                raise ParameterError(
-                    f"{self.name} is a whole number from 1 to {COUNT_MAX:,}, found {value[:40]!r}"
-                )
+                raise ParameterError(f"{self.name} is a whole number from 1 to {COUNT_MAX:,}, found {value[:40]!r}")
             return str(int(value))
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
             raise ParameterError(f"{self.name} is a number such as 2 or 0.5, found {value[:40]!r}")

@@ -112,9 +112,7 @@ class Ledger:
         oldest = min(self._asked.values()) - _AGAIN_DAYS
         kept = {mark: action.day for mark, action in fresh.items() if action.day >= today - _AGAIN_DAYS}
         self._marks = {mark: day for mark, day in {**self._marks, **kept}.items() if day >= oldest}
-        while (
-            len(self._marks) > _MARKS_MAX
-        ):  # the oldest may come twice; the last record of an ex time counts
+        while len(self._marks) > _MARKS_MAX:  # the oldest may come twice; the last record of an ex time counts
             del self._marks[min(self._marks, key=lambda mark: self._marks[mark])]
         CORPORATE_ACTIONS.labels(self._source).inc(len(fresh))
         return sorted(fresh.values(), key=lambda action: (action.day, action.type))

@@ -61,9 +61,7 @@ class PolygonActions:
 
         def one(fields: Fields) -> Action:
             if "execution_date" in fields:
-                return Action(
-                    "split", day_of(fields, "execution_date"), _ratio(fields, "split_to", "split_from")
-                )
+                return Action("split", day_of(fields, "execution_date"), _ratio(fields, "split_to", "split_from"))
             return Action("dividend", day_of(fields, "ex_dividend_date"), positive(fields, "cash_amount"))
 
         return _all("polygon", symbol, ((_listed(answer.body, "results"), one),))
@@ -227,9 +225,7 @@ def _listed(fields: Fields, name: str) -> list[Fields]:
     return [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
 
 
-def _all(
-    vendor: str, symbol: str, parts: Iterable[tuple[Sequence[Fields], Callable[[Fields], Action]]]
-) -> Told:
+def _all(vendor: str, symbol: str, parts: Iterable[tuple[Sequence[Fields], Callable[[Fields], Action]]]) -> Told:
     """Each as an action or a dead letter."""
     actions, rejected = [], []
     for items, read in parts:

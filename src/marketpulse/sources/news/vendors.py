@@ -79,11 +79,7 @@ class FinnhubNews:
     """`/company-news`, by days."""
 
     def question(self, symbol: str, since_ns: int, now_ns: int) -> Question:
-        parameters = {
-            "symbol": shares.theirs(symbol, "."),
-            "from": _iso(since_ns)[:10],
-            "to": _iso(now_ns)[:10],
-        }
+        parameters = {"symbol": shares.theirs(symbol, "."), "from": _iso(since_ns)[:10], "to": _iso(now_ns)[:10]}
         return Question("/api/v1/company-news", parameters)
 
     def read(self, symbol: str, answer: Answer) -> Page:
@@ -111,11 +107,7 @@ class AlphaVantageNews:
     def read(self, symbol: str, answer: Answer) -> Page:
         def one(item: Fields) -> News:
             about = item.get("ticker_sentiment")
-            names = (
-                [part.get("ticker") for part in about if isinstance(part, dict)]
-                if isinstance(about, list)
-                else []
-            )
+            names = [part.get("ticker") for part in about if isinstance(part, dict)] if isinstance(about, list) else []
             return News(
                 _digest(_text(item, "url")), _iso_time(item, "time_published"), _text(item, "title"), _words(item, "url"),
                 _words(item, "source"), _words(item, "summary"), _symbols(names),

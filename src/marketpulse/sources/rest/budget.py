@@ -40,9 +40,7 @@ class Allowance:
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError):
-            raise ParameterError(
-                f"{self.zone!r} is not a known zone: write one such as America/New_York"
-            ) from None
+            raise ParameterError(f"{self.zone!r} is not a known zone: write one such as America/New_York") from None
 
     def day_of(self, now_ns: int) -> str:
         return self._local(now_ns).date().isoformat()
@@ -131,9 +129,7 @@ class Budget:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         get_logger().warning(
-            "budget_unknown",
-            file=str(self._file),
-            todo="counting from 0; the vendor may refuse before its time",
+            "budget_unknown", file=str(self._file), todo="counting from 0; the vendor may refuse before its time"
         )
         return today, 0
 

@@ -76,9 +76,7 @@ class RestClient:
         logging.getLogger("httpcore").setLevel(logging.WARNING)
         parts = urlsplit(base_url)
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ParameterError(
-                f"{source}: {base_url!r} is not the URL of a server: it begins with https://"
-            )
+            raise ParameterError(f"{source}: {base_url!r} is not the URL of a server: it begins with https://")
         try:
             self._http = httpx.Client(
                 base_url=base_url,
@@ -86,11 +84,7 @@ class RestClient:
                 timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
                 follow_redirects=False,  # a key goes nowhere but where it was sent
             )
-        except (
-            httpx.InvalidURL,
-            ValueError,
-            ImportError,
-        ) as error:  # ImportError: a SOCKS proxy without its package
+        except (httpx.InvalidURL, ValueError, ImportError) as error:  # ImportError: a SOCKS proxy without its package
             raise ParameterError(
                 f"{source}: the URL {base_url!r}, or a proxy in the environment, cannot be used: {error}"
             ) from None
@@ -180,13 +174,9 @@ class RestClient:
             what = self._veil.text(str(error)) or type(error).__name__
             raise self._pause(Judgement(Taken.FAILED, f"no whole answer ({what})"), asked) from None
         received_ns = self._clock.now_ns()
-        raw = self._veil.data(
-            raw
-        )  # what a vendor repeats of the key goes no further: rows become dead letters
+        raw = self._veil.data(raw)  # what a vendor repeats of the key goes no further: rows become dead letters
         body = _json(raw)
-        judged = self._judge(response.status_code, body) or judge_status(
-            response.status_code, body is not None
-        )
+        judged = self._judge(response.status_code, body) or judge_status(response.status_code, body is not None)
         if judged.taken == Taken.GOOD:
             self._count(judged.taken)
             with self._lock:
@@ -223,11 +213,7 @@ class RestClient:
             return WrongKey(self._stopped)
         if judged.taken == Taken.REFUSED:
             self._count(Taken.REFUSED)
-            return Refused(
-                f"{self._source}: {asked}: {message}",
-                response.status_code,
-                raw[:_KEPT_BYTES],
-            )
+            return Refused(f"{self._source}: {asked}: {message}", response.status_code, raw[:_KEPT_BYTES])
         asked_for = retry_after_s(
             response.headers.get("retry-after"), self._clock.now_ns(), response.headers.get("date")
         )
@@ -243,9 +229,7 @@ class RestClient:
             if until > self._not_before:
                 self._not_before = until
                 self._why = "a limit" if judged.taken == Taken.LIMIT else "a fault of the far end"
-        get_logger().info(
-            "rest_pause", source=self._source, asked=asked, why=judged.message, wait_s=round(wait, 1)
-        )
+        get_logger().info("rest_pause", source=self._source, asked=asked, why=judged.message, wait_s=round(wait, 1))
         return TryLater(f"{self._source}: {asked}: {judged.message}; again in {wait:.1f} s", wait)
 
     def _said(self, raw: bytes, body: Any) -> str:

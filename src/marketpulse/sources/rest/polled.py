@@ -88,18 +88,14 @@ class PolledSource:
         symbols = list(dict.fromkeys(ours(symbol) for symbol in settings.symbols))
         self._turns = Turns(symbols)
         self._standing = {symbol: Standing(symbol) for symbol in symbols}
-        self._former: dict[
-            str, int
-        ] = {}  # of symbols that are not asked for any more: kept, they may come back
+        self._former: dict[str, int] = {}  # of symbols that are not asked for any more: kept, they may come back
         self._unknown: dict[str, int] = {}  # symbol -> how often in a row the vendor did not know it
         self._ledger = None if actions is None else Ledger(actions, source, symbols)
         self._news = None if news is None else NewsLedger(news, source, symbols, news_every_s)
         self._tape: Tape | None = None
         self._row = 0
         self._sending: tuple[str, int] = ("", 0)  # whose answer it is, and where that symbol stood before
-        self._faults: OrderedDict[bytes, None] = (
-            OrderedDict()
-        )  # rows that were set aside: most answers repeat them
+        self._faults: OrderedDict[bytes, None] = OrderedDict()  # rows that were set aside: most answers repeat them
 
     def start(self, position: str | None) -> Hello:
         """Stand where the rows that were committed with `position` end. Asks nothing yet."""
@@ -244,9 +240,7 @@ class PolledSource:
 
     def _is_new(self, item: RejectedInput) -> bool:
         """Whether this row has not been set aside before."""
-        digest = hashlib.blake2b(
-            f"{item.origin}/{item.reason}/".encode() + item.value, digest_size=16
-        ).digest()
+        digest = hashlib.blake2b(f"{item.origin}/{item.reason}/".encode() + item.value, digest_size=16).digest()
         if digest in self._faults:
             return False
         self._faults[digest] = None

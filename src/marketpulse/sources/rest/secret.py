@@ -35,9 +35,7 @@ class Veil:
             if key is not None and (value := key.value.get_secret_value()):
                 words |= {value, quote(value, safe=""), quote_plus(value)}
         self._pattern = (
-            re.compile(
-                "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE
-            )
+            re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)
             if words
             else None
         )

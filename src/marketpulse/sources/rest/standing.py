@@ -39,9 +39,7 @@ class Standing:
     _seen: "OrderedDict[int, _Values]" = field(default_factory=OrderedDict)  # by open time
     _seen_from_ns: int | None = None
 
-    def take(
-        self, reading: Reading, now_ns: int, *, settle_ns: int, delay_ns: int, truncated: bool
-    ) -> Taken | None:
+    def take(self, reading: Reading, now_ns: int, *, settle_ns: int, delay_ns: int, truncated: bool) -> Taken | None:
         """The bars of an answer that have closed and are not sent. `truncated`: the answer holds the newest bars only.
 
         A bar has closed when it ended `settle_ns` ago and the vendor's data have come past it: a newer bar stands in
@@ -59,9 +57,7 @@ class Standing:
         wanted, changed = self._wanted(rows, opens, closes, closed)
         forming = np.flatnonzero(~closed)
         self._promise(
-            min(now_ns, int(closes[forming].min()) - 1)
-            if forming.size
-            else max(int(closes[-1]), now_ns - delay_ns)
+            min(now_ns, int(closes[forming].min()) - 1) if forming.size else max(int(closes[-1]), now_ns - delay_ns)
         )
         if not wanted.any() and gap is None:
             return None

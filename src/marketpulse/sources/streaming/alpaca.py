@@ -82,9 +82,7 @@ class Alpaca:
 
     def rest_key(self, credentials: Credentials) -> tuple[Key, Mapping[str, str]]:
         secret = credentials.secret or credentials.key
-        return Key(secret, header="APCA-API-SECRET-KEY"), {
-            "APCA-API-KEY-ID": credentials.key.get_secret_value()
-        }
+        return Key(secret, header="APCA-API-SECRET-KEY"), {"APCA-API-KEY-ID": credentials.key.get_secret_value()}
 
     def history_request(
         self, settings: KeyedStreamSettings, symbol: str, from_ns: int, to_ns: int, page: str | None
@@ -192,9 +190,7 @@ def _trade(fields: Fields, symbol: str | None = None, live: bool = True) -> Prin
 def _id(fields: Fields, name: str, time_ns: int) -> str:
     letter = fields.get("x")
     number = read.trade_id(fields, name)
-    return (
-        trade_id(time_ns, letter, number) if isinstance(letter, str) and letter else trade_id(time_ns, number)
-    )
+    return trade_id(time_ns, letter, number) if isinstance(letter, str) and letter else trade_id(time_ns, number)
 
 
 def _quote(fields: Fields) -> Parsed:

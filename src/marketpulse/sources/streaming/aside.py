@@ -114,9 +114,7 @@ class Aside:
         """The answer, or why there will be none; None: asked to stop."""
         while not self._stop.is_set():
             try:
-                return self.client.get(
-                    question.path, question.parameters, patience_s=3_600.0, stop=self._stop
-                )
+                return self.client.get(question.path, question.parameters, patience_s=3_600.0, stop=self._stop)
             except (WrongKey, RejectedRecord) as error:
                 return str(error)
             except Retryable as error:

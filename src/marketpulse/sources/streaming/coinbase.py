@@ -50,9 +50,7 @@ class Coinbase:
 
     def trades_request(self, product: str, first: int, last: int) -> RestRequest:
         # `after` means older: the page ends just below the cursor, so ids that count make pages that go forward.
-        return RestRequest(
-            f"/products/{product}/trades", {"limit": PAGE, "after": min(first + PAGE, last + 1)}
-        )
+        return RestRequest(f"/products/{product}/trades", {"limit": PAGE, "after": min(first + PAGE, last + 1)})
 
     def recent_request(self, product: str) -> RestRequest | None:  # noqa: ARG002
         return None  # older ones are asked for in the same way

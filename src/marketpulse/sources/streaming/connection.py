@@ -93,9 +93,7 @@ class Connection:
             pause = self.backoff.next_s()
             self.trouble = f"{self.source}: {detail}; connecting again in {pause:.1f} s"
             STREAM_RECONNECTS.labels(self.source, why).inc()
-            get_logger().warning(
-                "stream_lost", source=self.source, why=why, error=detail, retry_in_s=round(pause, 1)
-            )
+            get_logger().warning("stream_lost", source=self.source, why=why, error=detail, retry_in_s=round(pause, 1))
             self._say(Item("lost", self.clock.now_ns(), b"", detail))
             self._stop.wait(pause)
 
@@ -115,9 +113,7 @@ class Connection:
                 self.refused = f"status {status}"
             return "no connection", self.veil.text(f"cannot connect to {self.url}: {error}")
         except (OSError, TimeoutError, WebSocketException, EOFError) as error:
-            return "no connection", self.veil.text(
-                f"cannot connect to {self.url}: {error or type(error).__name__}"
-            )
+            return "no connection", self.veil.text(f"cannot connect to {self.url}: {error or type(error).__name__}")
         try:
             with socket:
                 for message in self.subscribe:

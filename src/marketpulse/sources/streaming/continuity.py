@@ -142,15 +142,7 @@ class Series:
     def kept(self) -> list[Any]:
         """[last, newest event time, [a gap's fields and what is missing of it, flat], …] for a position."""
         gaps = [
-            [
-                g.first,
-                g.last,
-                g.from_ns,
-                g.to_ns,
-                int(g.declared),
-                g.lost,
-                *(n for pair in g.missing for n in pair),
-            ]
+            [g.first, g.last, g.from_ns, g.to_ns, int(g.declared), g.lost, *(n for pair in g.missing for n in pair)]
             for g in self.gaps
         ]
         return [self.last, self.newest_ns, *gaps]
@@ -160,7 +152,6 @@ class Series:
         """As it was when its rows were committed; gaps are due at once."""
         last, newest_ns, *gaps = kept
         found = [
-            Gap(g[0], g[1], 0, g[2], g[3], list(zip(g[6::2], g[7::2], strict=True)), bool(g[4]), g[5])
-            for g in gaps
+            Gap(g[0], g[1], 0, g[2], g[3], list(zip(g[6::2], g[7::2], strict=True)), bool(g[4]), g[5]) for g in gaps
         ]
         return cls(last, newest_ns, found)

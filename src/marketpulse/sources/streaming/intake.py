@@ -36,12 +36,8 @@ class Intake:
     trades: bool = True
     quotes: bool = True
     with_venue: bool = False
-    singles: Container[str] | None = (
-        None  # symbols whose trades come one by one, None: all; of others aggregates
-    )
-    parse: Callable[[bytes], Sequence[Parsed]] | None = (
-        None  # None: the vendor's own; answers by REST need another
-    )
+    singles: Container[str] | None = None  # symbols whose trades come one by one, None: all; of others aggregates
+    parse: Callable[[bytes], Sequence[Parsed]] | None = None  # None: the vendor's own; answers by REST need another
     series: dict[str, Series] = field(default_factory=dict)
     refusal: Refusal | None = None
     delays_ns: list[int] = field(default_factory=list)
@@ -181,9 +177,7 @@ class Intake:
             self._count("unusable")
             detail = f"trade id {trade.trade_id} of {trade.symbol} is far from {series.last}"
             self._rejected.append(
-                RejectedInput(
-                    "wrong_type", detail, self.origin, self._messages, orjson.dumps(trade._asdict())
-                )
+                RejectedInput("wrong_type", detail, self.origin, self._messages, orjson.dumps(trade._asdict()))
             )
             return
         self._count("trade")

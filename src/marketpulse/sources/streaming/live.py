@@ -66,8 +66,7 @@ class LiveSource:
         settings, vendor = self._settings, self._vendor
         try:
             symbols = {
-                vendor.to_vendor(symbol): vendor.to_ours(vendor.to_vendor(symbol))
-                for symbol in settings.symbols
+                vendor.to_vendor(symbol): vendor.to_ours(vendor.to_vendor(symbol)) for symbol in settings.symbols
             }
         except ParameterError as error:
             raise SettingsError(f"{self._source}: symbols: {error}") from None
@@ -115,16 +114,12 @@ class LiveSource:
         self._notice_silence()
         refusal, self._intake.refusal = self._intake.refusal, None
         if refusal is not None and refusal.for_good:
-            raise SettingsError(
-                f"{self._source}: the vendor refuses ({refusal.message}): correct the source's symbols"
-            )
+            raise SettingsError(f"{self._source}: the vendor refuses ({refusal.message}): correct the source's symbols")
         if refusal is not None and not self._intake.waiting():
             raise Retryable(f"{self._source}: the vendor refuses ({refusal.message})")
         if not self._intake.waiting():
             return Polled()
-        position: dict[str, object] = {
-            **self._intake.position()
-        }  # before the rows: it may say that a gap is given up
+        position: dict[str, object] = {**self._intake.position()}  # before the rows: it may say that a gap is given up
         if self._vendor.aggregates:
             position[_AGGREGATES] = 1
         batches, rejected = self._intake.drain()
@@ -133,11 +128,7 @@ class LiveSource:
     def watermark_ns(self) -> int | None:
         """Now, less the lateness and the delay with which trades have been coming; no promise while the vendor is
         not heard."""
-        if (
-            self._connection is None
-            or not self._connection.connected.is_set()
-            or not self._connection.queue.empty()
-        ):
+        if self._connection is None or not self._connection.connected.is_set() or not self._connection.queue.empty():
             return None
         return self._clock.now_ns() - self._lateness_ns - self._delays.longest_ns()
 

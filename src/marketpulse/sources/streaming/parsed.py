@@ -118,6 +118,4 @@ class Unusable(NamedTuple):
     value: bytes | None = None  # None: the whole message
 
 
-Parsed = (
-    Trade | Print | Correction | Cancel | Bar | Interruption | Quote | LastTrade | Heard | Refusal | Unusable
-)
+Parsed = Trade | Print | Correction | Cancel | Bar | Interruption | Quote | LastTrade | Heard | Refusal | Unusable

@@ -192,9 +192,7 @@ def _status(fields: Fields) -> Parsed:
     if status in ("connected", "auth_success", "success"):
         return Heard(status)
     of_the_plan = "plan" in words or "not authorized" in words
-    return Refusal(
-        f"{status}: {words}", for_good=of_the_plan, key=status == "auth_failed" and not of_the_plan
-    )
+    return Refusal(f"{status}: {words}", for_good=of_the_plan, key=status == "auth_failed" and not of_the_plan)
 
 
 def _history(fields: Fields, symbol: str) -> list[Parsed]:

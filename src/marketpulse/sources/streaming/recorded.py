@@ -137,9 +137,7 @@ class RecordedSource:
         if isinstance(vendor, Vendor):
             return lambda message: vendor.parse_trades(vendor.to_vendor(symbol), message)
         return lambda message: [
-            row
-            for row in vendor.parse_page(vendor.to_vendor(symbol), message).rows
-            if not isinstance(row, Bar)
+            row for row in vendor.parse_page(vendor.to_vendor(symbol), message).rows if not isinstance(row, Bar)
         ]  # an answer does not tell how long its bars are
 
     def _vendor_of(self, paths: list[Path]) -> str:

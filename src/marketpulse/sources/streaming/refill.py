@@ -118,9 +118,7 @@ class Refill:
             ids = [t.trade_id for t in trades if isinstance(t, Trade) and first <= t.trade_id <= last]
             if ids:
                 until = max(ids)
-                self._put(
-                    Found(symbol, first, until, trades, received_ns, "the vendor's list is without them")
-                )
+                self._put(Found(symbol, first, until, trades, received_ns, "the vendor's list is without them"))
                 return until + 1
             if attempt < _TRIES - 1 and self._stop.wait(self.again_s * 2**attempt):
                 return last + 1

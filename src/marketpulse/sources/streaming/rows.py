@@ -12,16 +12,7 @@ import pyarrow as pa
 from marketpulse.model.market import BAR_IN, EVENT, QUOTE, TRADE
 
 _WINDOW_NS = 250_000_000
-_TRADE_COLUMNS = (
-    "symbol",
-    "event_time_ns",
-    "price",
-    "size",
-    "trade_id",
-    "ingest_time_ns",
-    "venue",
-    "conditions",
-)
+_TRADE_COLUMNS = ("symbol", "event_time_ns", "price", "size", "trade_id", "ingest_time_ns", "venue", "conditions")
 _QUOTE_COLUMNS = ("symbol", "event_time_ns", "bid", "bid_size", "ask", "ask_size", "ingest_time_ns", "venue")
 _BAR_COLUMNS = ("symbol", "event_time_ns", "timeframe", "open_time_ns", "close_time_ns", "open", "high", "low", "close",
                 "volume", "vwap", "trade_count", "final", "ingest_time_ns")  # fmt: skip
@@ -65,13 +56,7 @@ class Rows:
     def event(self, body: Mapping[str, Any]) -> None:
         """A rare record. It stands behind the rows before it."""
         self.close_group()
-        values = [
-            body["type"],
-            body["symbol"],
-            self._source,
-            body["event_time_ns"],
-            orjson.dumps(body).decode(),
-        ]
+        values = [body["type"], body["symbol"], self._source, body["event_time_ns"], orjson.dumps(body).decode()]
         columns = [pa.array([v], f.type) for v, f in zip(values, EVENT, strict=True)]
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=EVENT))
 
@@ -97,9 +82,7 @@ class Rows:
             self.close_group()
             self._group_ns = at_ns
 
-    def _batch(
-        self, kind: str, schema: pa.Schema, given: Mapping[str, Sequence[object]], n: int
-    ) -> pa.RecordBatch:
+    def _batch(self, kind: str, schema: pa.Schema, given: Mapping[str, Sequence[object]], n: int) -> pa.RecordBatch:
         same = {"type": kind, "source": self._source}
         columns = []
         for column in schema:

@@ -29,13 +29,7 @@ from marketpulse.sources.streaming.parsed import (
 )
 from marketpulse.sources.streaming.rows import Rows
 from marketpulse.sources.streaming.vendor import TimedVendor
-from marketpulse.telemetry import (
-    BARS_CHANGED,
-    STREAM_GAPS,
-    STREAM_MESSAGES,
-    STREAM_MISSING_TRADES,
-    get_logger,
-)
+from marketpulse.telemetry import BARS_CHANGED, STREAM_GAPS, STREAM_MESSAGES, STREAM_MISSING_TRADES, get_logger
 
 POSITION_BYTES = 3_900  # what a position may have, with some room
 _IDS_MAX = 5_000  # of a symbol, to know what came already
@@ -43,9 +37,7 @@ _NAMES_MAX = 200  # of corrected trades
 _STEP_NS = 1_000_000  # the coarsest time that a feed tells: what lies in one step may come in any order
 _GAPS_MAX = 8
 _SLOW_NS = 5_000_000_000  # by how much a connection's first message may come late
-_UNDER_WAY_NS = (
-    1_000_000_000  # what happened so shortly before the last message may still have been under way
-)
+_UNDER_WAY_NS = 1_000_000_000  # what happened so shortly before the last message may still have been under way
 
 
 def _mark(trade_id: str) -> int:
@@ -129,9 +121,7 @@ class TimedIntake:
     parse: Callable[[bytes], Sequence[Parsed]] | None = None
     trading: Callable[[int, int], bool] = lambda a, b: True  # noqa: ARG005
     late_ns: int = 0  # how far the feed runs behind
-    beside: Callable[[], Mapping[str, Any]] = (
-        dict  # what else stands in the position, under names no symbol has
-    )
+    beside: Callable[[], Mapping[str, Any]] = dict  # what else stands in the position, under names no symbol has
     places: dict[str, Place] = field(default_factory=dict)
     refusal: Refusal | None = None
     delays_ns: list[int] = field(default_factory=list)
@@ -199,9 +189,7 @@ class TimedIntake:
             again = item.trade_id is not None and _mark(item.trade_id) in known and step == first_step
             before = step < first_step or (not known and item.time_ns < lost.from_ns)
             beside = before or item.time_ns > lost.to_ns  # the overlap
-            if beside and any(
-                gap.from_ns <= item.time_ns <= gap.to_ns for gap in place.lost if gap is not lost
-            ):
+            if beside and any(gap.from_ns <= item.time_ns <= gap.to_ns for gap in place.lost if gap is not lost):
                 continue  # that one brings it
             if again or (beside and item.time_ns <= place.restored_ns):
                 self._count("again")
@@ -209,9 +197,7 @@ class TimedIntake:
                 lost.found += 1
                 STREAM_MISSING_TRADES.labels(self.source, "healed").inc()
         if last:
-            self._event(
-                symbol, lost, "healed", f"{lost.found} {'trades' if self.trades else 'bars'} came", lost.found
-            )
+            self._event(symbol, lost, "healed", f"{lost.found} {'trades' if self.trades else 'bars'} came", lost.found)
             place.lost.remove(lost)
         elif newest_ns > lost.from_ns:
             step = newest_ns // _STEP_NS
@@ -268,9 +254,7 @@ class TimedIntake:
             kept = {symbol: _kept(place, marks_max) for symbol, place in self.places.items()} | beside
             if len(json.dumps(kept, separators=(",", ":"))) <= POSITION_BYTES:
                 return kept
-            candidates = [
-                (place.lost[0].from_ns, symbol) for symbol, place in self.places.items() if place.lost
-            ]
+            candidates = [(place.lost[0].from_ns, symbol) for symbol, place in self.places.items() if place.lost]
             if candidates and marks_max <= 1:
                 symbol = min(candidates)[1]
                 self.given_up(symbol, self.places[symbol].lost[0], "more gaps than a position can hold")
@@ -283,9 +267,7 @@ class TimedIntake:
         """Go on behind a position; a symbol that is not asked for any more is forgotten."""
         for symbol, (newest, *lost) in kept.items():
             if self.symbols is None or symbol in self.symbols:
-                place = Place(
-                    newest[0], marks=set(newest[1:]), known=frozenset(newest[1:]), restored_ns=newest[0]
-                )
+                place = Place(newest[0], marks=set(newest[1:]), known=frozenset(newest[1:]), restored_ns=newest[0])
                 place.lost = [Lost(gap[0], gap[1], frozenset(gap[3:]), gap[2]) for gap in lost]
                 place.covered_ns = max((gap.to_ns + 1 for gap in place.lost), default=0)
                 self.places[symbol] = place
@@ -302,9 +284,7 @@ class TimedIntake:
             self.refusal = parsed
         elif isinstance(parsed, Print | Quote | Bar | Correction | Cancel | Interruption):
             told_ns = parsed.close_ns if isinstance(parsed, Bar) else parsed.time_ns
-            if (
-                received_ns is not None
-            ):  # what came is no newer than that: a feed may run behind, and a clock ahead
+            if received_ns is not None:  # what came is no newer than that: a feed may run behind, and a clock ahead
                 self._heard_ns = max(self._heard_ns, min(received_ns, told_ns or received_ns))
             name = self._ours(parsed.symbol)
             if name is None or not self._asked_for(parsed):
@@ -416,9 +396,7 @@ class TimedIntake:
         place.lost.append(lost)
         place.covered_ns = lost.to_ns + 1
         STREAM_GAPS.labels(self.source).inc()
-        get_logger().warning(
-            "time_missing", source=self.source, symbol=symbol, from_ns=lost.from_ns, to_ns=lost.to_ns
-        )
+        get_logger().warning("time_missing", source=self.source, symbol=symbol, from_ns=lost.from_ns, to_ns=lost.to_ns)
         self._event(symbol, lost, "found", "the feed was away", None)
         if len(place.lost) > _GAPS_MAX:
             self.given_up(symbol, place.lost[0], "more gaps than can be kept in mind")

@@ -26,9 +26,7 @@ def _is_price(place: int, name: str, in_prices: InPrices) -> bool:
     return name in _PRICES if place < len(BAR_COLUMNS) else in_prices(name)
 
 
-def _row(
-    row: list[float], by: Adjustments, adjust: Adjust, prices: Sequence[int], volume: int
-) -> list[float]:
+def _row(row: list[float], by: Adjustments, adjust: Adjust, prices: Sequence[int], volume: int) -> list[float]:
     step = by.step(adjust, row[0] * 1e6)
     if step is None:
         return row

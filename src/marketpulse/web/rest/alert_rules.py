@@ -193,9 +193,7 @@ def _version(request: Request, *, new: bool = False) -> str:
     match = _VERSION.fullmatch(request.headers.get("if-match", ""))
     if match is None:
         also = ", or If-None-Match: * for a new rule" if new else ""
-        raise Unconditional(
-            f'say which version is changed: If-Match: "…", as /api/alerts/rules gives it{also}'
-        )
+        raise Unconditional(f'say which version is changed: If-Match: "…", as /api/alerts/rules gives it{also}')
     return match[1]
 
 
@@ -227,11 +225,7 @@ def _rule(body: dict[str, Any]) -> dict[str, Any]:
 
 def _trial(body: dict[str, Any]) -> AlertTrial:
     symbols = body.get("symbols", [])
-    if (
-        not isinstance(symbols, list)
-        or len(symbols) > NAMES_MAX
-        or not all(isinstance(s, str) for s in symbols)
-    ):
+    if not isinstance(symbols, list) or len(symbols) > NAMES_MAX or not all(isinstance(s, str) for s in symbols):
         raise ParameterError(f"symbols is a list of at most {NAMES_MAX} names")
     return AlertTrial(_rule(body), _time_ns(body, "from_ms"), _time_ns(body, "to_ms"), tuple(symbols))
 

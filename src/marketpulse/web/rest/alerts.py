@@ -62,13 +62,9 @@ class Alert(BaseModel):
     value: float | None
     message: str
     revision: int
-    partition: int | None = Field(
-        description="of `market`, where that bar lies; null: nothing was read of it"
-    )
+    partition: int | None = Field(description="of `market`, where that bar lies; null: nothing was read of it")
     last_offset: int | None = Field(description="of the last record that made that bar")
-    event_time_ns: str = Field(
-        description="as digits, since a double cannot hold them: with symbol and rule its key"
-    )
+    event_time_ns: str = Field(description="as digits, since a double cannot hold them: with symbol and rule its key")
 
 
 class AlertsPage(BaseModel):
@@ -161,11 +157,6 @@ def _read_cursor(text: str) -> AlertKey:
         time_ns, symbol, rule = orjson.loads(base64.b64decode(text, b"-_", validate=True))
     except (ValueError, TypeError):
         time_ns = symbol = rule = None
-    if not (
-        isinstance(time_ns, int)
-        and abs(time_ns) < 2**63
-        and isinstance(symbol, str)
-        and isinstance(rule, str)
-    ):
+    if not (isinstance(time_ns, int) and abs(time_ns) < 2**63 and isinstance(symbol, str) and isinstance(rule, str)):
         raise ParameterError("cursor: give the `next` of the page before, as it stands there")
     return time_ns, symbol, rule

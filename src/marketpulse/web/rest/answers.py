@@ -80,9 +80,7 @@ def tell_rows(
     table = _table(columns, rows)
     if form == "csv":
         text = io.BytesIO()
-        pyarrow.csv.write_csv(
-            _with_whole_times(table), text, pyarrow.csv.WriteOptions(quoting_style="needed")
-        )
+        pyarrow.csv.write_csv(_with_whole_times(table), text, pyarrow.csv.WriteOptions(quoting_style="needed"))
         return tell_bytes(request, text.getvalue(), MEDIA["csv"], headers)
     stream = io.BytesIO()
     with pa.ipc.new_stream(stream, table.schema) as writer:
@@ -90,9 +88,7 @@ def tell_rows(
     return tell_bytes(request, stream.getvalue(), MEDIA["arrow"], headers)
 
 
-def tell_bytes(
-    request: Request, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
-) -> Response:
+def tell_bytes(request: Request, body: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
     """The answer, or 304 when the client names its ETag."""
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     every = {"etag": etag, "cache-control": REVALIDATE, "vary": "accept", **(headers or {})}
@@ -121,8 +117,6 @@ def _with_whole_times(table: pa.Table) -> pa.Table:
 
 
 def _array(values: list[Any]) -> pa.Array:
-    if all(
-        value is None or (isinstance(value, float | int) and not isinstance(value, bool)) for value in values
-    ):
+    if all(value is None or (isinstance(value, float | int) and not isinstance(value, bool)) for value in values):
         return pa.array([None if v is None or math.isnan(v) else float(v) for v in values], pa.float64())
     return pa.array(values)

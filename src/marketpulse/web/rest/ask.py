@@ -118,9 +118,7 @@ def _question(body: bytes) -> SqlQuestion:
             f'the body is a JSON object such as {{"sql": "SELECT 1"}}: {place[:80]}{": " if place else ""}{first["msg"]}'
         ) from None
     if bool(asked.sql.strip()) == (asked.named is not None):
-        raise ParameterError(
-            'give one query: {"sql": "SELECT …"}, or {"named": "gainers", "params": {"days": 5}}'
-        )
+        raise ParameterError('give one query: {"sql": "SELECT …"}, or {"named": "gainers", "params": {"days": 5}}')
     values = {name: str(value) for name, value in asked.params.items()}
     return SqlQuestion(asked.sql, asked.named, values, asked.dialect)
 

@@ -174,9 +174,7 @@ class BarsApi:
         by = await self._adjustments(asked.symbol, Timeframe.parse(asked.timeframe).name)
         actions = [{"type": a.type, "ex_ms": a.ex_time_ns / 1e6, "value": a.value} for a in by.actions]
         steps = {adjust: [_told_step(step) for step in by.steps.get(adjust, ())] for adjust in _ADJUSTED}
-        return tell(
-            request, {"symbol": asked.symbol, "timeframe": asked.timeframe, "actions": actions} | steps
-        )
+        return tell(request, {"symbol": asked.symbol, "timeframe": asked.timeframe, "actions": actions} | steps)
 
     async def _adjustments(self, symbol: str, timeframe: str) -> Adjustments:
         if self._stored is None:

@@ -62,9 +62,7 @@ class ReceiptAsked(_Asked):
     symbol: Symbol
     timeframe: Frame
     open_ms: Time = Field(description="when the bar opens, as /api/bars tells it")
-    name: str = Field(
-        "bar", max_length=200, description="bar, one of its columns, an indicator's, or alert:RULE"
-    )
+    name: str = Field("bar", max_length=200, description="bar, one of its columns, an indicator's, or alert:RULE")
 
 
 class ChartApi:
@@ -87,9 +85,7 @@ class ChartApi:
             ("/explain", self.explain, (400, 404, 422, 429, 503)),
         ]
         for path, answer, statuses in routes:
-            router.add_api_route(
-                path, answer, methods=["GET"], response_class=Response, responses=described(*statuses)
-            )
+            router.add_api_route(path, answer, methods=["GET"], response_class=Response, responses=described(*statuses))
         return router
 
     async def catalog(self, request: Request) -> Response:
@@ -101,9 +97,7 @@ class ChartApi:
         stems = list(dict.fromkeys(part.strip() for part in asked.indicator.split(",") if part.strip()))
         if not 1 <= len(stems) <= STEMS_MAX:
             raise ParameterError(f"indicator: name from 1 to {STEMS_MAX}, such as rsi_21,bbands_20_2")
-        span = BarSpan(
-            asked.symbol, Timeframe.parse(asked.timeframe).name, asked.from_ms, asked.before_ms, asked.limit
-        )
+        span = BarSpan(asked.symbol, Timeframe.parse(asked.timeframe).name, asked.from_ms, asked.before_ms, asked.limit)
         held = self._board.held(span.symbol, span.timeframe)
         live = LiveBars() if held is None else LiveBars(held[0].rows, held[0].gone)
 
@@ -123,8 +117,7 @@ class ChartApi:
             request,
             "sessions",
             lambda desk: (
-                {"symbol": asked.symbol, "venue": venue}
-                | dict(desk.sessions(venue, asked.from_ms, asked.to_ms))
+                {"symbol": asked.symbol, "venue": venue} | dict(desk.sessions(venue, asked.from_ms, asked.to_ms))
             ),
         )
 

@@ -40,17 +40,12 @@ class PipelineApi:
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api", tags=["pipeline"])
-        router.add_api_route(
-            "/pipeline", self.pipeline, methods=["GET"], summary="The way of the data, as it is now"
-        )
+        router.add_api_route("/pipeline", self.pipeline, methods=["GET"], summary="The way of the data, as it is now")
         router.add_api_route(
             "/dead-letters", self.letters, methods=["GET"], summary="What was set aside, the newest first"
         )
         router.add_api_route(
-            "/dead-letters/send",
-            self.send,
-            methods=["POST"],
-            summary="Send a mended record into `market` again",
+            "/dead-letters/send", self.send, methods=["POST"], summary="Send a mended record into `market` again"
         )
         return router
 
@@ -61,9 +56,7 @@ class PipelineApi:
 
     async def pipeline(self) -> Response:
         figures = self._board.figures()
-        drawn = self._watch.picture(
-            broker_reachable=figures["broker_reachable"], engine_lag=figures["lag_records"]
-        )
+        drawn = self._watch.picture(broker_reachable=figures["broker_reachable"], engine_lag=figures["lag_records"])
         return tell_fresh({"figures": figures, "pipeline": drawn})
 
     async def letters(self, limit: Annotated[int, Query(ge=1, le=LETTERS_MAX)] = 100) -> Response:
@@ -72,17 +65,13 @@ class PipelineApi:
     async def send(self, mended: Annotated[Mended, Body()]) -> Response:
         return await self._answered(
             lambda desk: {
-                "sent_to": desk.send_again(
-                    mended.letter_partition, mended.letter_offset, mended.value.encode()
-                )
+                "sent_to": desk.send_again(mended.letter_partition, mended.letter_offset, mended.value.encode())
             }
         )
 
     async def _answered(self, ask: Callable[[DeadLetterDesk], dict[str, Any]]) -> Response:
         try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: ask(self._opened())
-            )
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: ask(self._opened()))
         except RejectedRecord as error:
             REQUESTS_REFUSED.labels("record").inc()
             return problem(422, f"this is no market data still: {error}")

@@ -56,9 +56,7 @@ async def stretch(board: Board, stored: Stored | None, span: BarSpan) -> Stretch
         live = {time: [*row[:_OF_BAR], *missing] for time, row in live.items()}
     known = _rows(table, columns)
     empty = Stretch(columns, [], False, session, _missing(span, known, live, had.forgotten_ms))
-    if (
-        table.num_rows == wider.limit
-    ):  # what is stored goes on: older rows of the board may have others between them
+    if table.num_rows == wider.limit:  # what is stored goes on: older rows of the board may have others between them
         oldest = min(known)
         live = {time: row for time, row in live.items() if time >= oldest}
     return _newest(empty, _merged(known, live, had.gone), span.limit)
@@ -71,9 +69,7 @@ def _newest(empty: Stretch, rows: Rows, limit: int) -> Stretch:
     return dataclasses.replace(empty, rows=page, older=len(rows) > limit, missing=missing)
 
 
-def _missing(
-    span: BarSpan, known: Rows, live: Rows, forgotten_ms: float | None
-) -> tuple[float | None, float] | None:
+def _missing(span: BarSpan, known: Rows, live: Rows, forgotten_ms: float | None) -> tuple[float | None, float] | None:
     """Between what is stored and what is live, when the store has not come to what the board has forgotten."""
     last = max(known, default=None)
     if forgotten_ms is None or not live or (last is not None and last >= forgotten_ms):

@@ -69,9 +69,7 @@ class SourceScore(BaseModel):
     lag_p99_ms: float | None
     newest_event_ms: int | None
     behind_ms: float | None = Field(description="from the newest event to the log's time now")
-    coverage: float | None = Field(
-        description="the part of its venues' open minutes in which its symbols had rows"
-    )
+    coverage: float | None = Field(description="the part of its venues' open minutes in which its symbols had rows")
     gaps: GapsByState
     quality: dict[str, int] = Field(description="suspect rows that were marked, by rule")
     dead_letters: dict[str, int] = Field(description="those that name the source, by reason")
@@ -173,7 +171,5 @@ class SourcesApi:
             return problem(503, "the scorecard is switched off: set scorecard.enabled")
         found = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: ask(watch))
         return (
-            problem(503, "the log has not been read yet: try again in a moment")
-            if found is None
-            else tell_fresh(found)
+            problem(503, "the log has not been read yet: try again in a moment") if found is None else tell_fresh(found)
         )

@@ -30,9 +30,7 @@ class Stored:
             raise Retryable(f"{AT_ONCE} requests read what is stored and {WAITING_MAX} wait: try again")
         self._asked += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: question(self._open())
-            )
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: question(self._open()))
         finally:
             self._asked -= 1
 

@@ -59,9 +59,7 @@ def test_each_oscillator_has_a_pane_and_overlays_have_none() -> None:
     drawn = table(rsi_14=values, sma_20=values)
     picture = Picture(drawn, "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
     assert len(picture.figure.axes) == 3  # prices, volume, RSI
-    assert [
-        list(line.get_ydata()) for line in picture.figure.axes[0].lines if len(line.get_ydata()) == 40
-    ] == [values]
+    assert [list(line.get_ydata()) for line in picture.figure.axes[0].lines if len(line.get_ydata()) == 40] == [values]
 
 
 def test_the_same_bars_give_the_same_svg() -> None:

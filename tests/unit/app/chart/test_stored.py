@@ -58,15 +58,11 @@ def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(sett
     assert found[0] == pytest.approx(closes[before.index("2014-09-02")] * kept[0] * kept[1], rel=1e-12)
     assert found[-1] == closes[-1]
     assert (
-        stored_bars(settings, "KO", "1d", Span(whole.start_ns, None, None, "split"))
-        .column("close")[0]
-        .as_py()
+        stored_bars(settings, "KO", "1d", Span(whole.start_ns, None, None, "split")).column("close")[0].as_py()
         > found[0]
     )
     older = older_bars(settings, "KO", "1d", shown.column("open_time_ns")[0].as_py(), "all")
-    values = (
-        with_indicators(pa.concat_tables([older, shown]), "sma(20)", settings).column("sma_20").to_numpy()
-    )
+    values = with_indicators(pa.concat_tables([older, shown]), "sma(20)", settings).column("sma_20").to_numpy()
     adjusted = pa.concat_tables([older, shown]).column("close").to_numpy()
     np.testing.assert_allclose(values[19:], talib.SMA(adjusted, 20)[19:], rtol=1e-12)
 
@@ -87,9 +83,7 @@ def test_values_that_are_there_already_are_computed_anew(settings: Settings) -> 
         ("A' OR 1=1 --", "1d", Span(), "no bars of"),
     ],
 )
-def test_what_is_not_there_is_said(
-    settings: Settings, symbol: str, timeframe: str, span: Span, said: str
-) -> None:
+def test_what_is_not_there_is_said(settings: Settings, symbol: str, timeframe: str, span: Span, said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         stored_bars(settings, symbol, timeframe, span)
 

@@ -1,12 +1,6 @@
 from pathlib import Path
 
-from marketpulse.app.charts.catalogue import (
-    OF_STORED_BARS,
-    catalogue,
-    in_prices,
-    indicators_of,
-    needs_the_engine,
-)
+from marketpulse.app.charts.catalogue import OF_STORED_BARS, catalogue, in_prices, indicators_of, needs_the_engine
 from marketpulse.indicators.catalogue import CATALOGUE
 from marketpulse.settings import EngineSettings
 
@@ -24,18 +18,8 @@ def test_every_indicator_is_listed_with_its_parameters_ranges_and_pane() -> None
     rows = {row["name"]: row for row in catalogue(EngineSettings())}
     assert set(rows) == set(CATALOGUE)
     bands = rows["bbands"]
-    assert (bands["stem"], bands["outputs"], bands["pane"]) == (
-        "bbands_20_2",
-        ["upper", "middle", "lower"],
-        "price",
-    )
-    assert bands["parameters"][0] == {
-        "name": "period",
-        "kind": "int",
-        "default": 20,
-        "minimum": 2,
-        "maximum": 10_000,
-    }
+    assert (bands["stem"], bands["outputs"], bands["pane"]) == ("bbands_20_2", ["upper", "middle", "lower"], "price")
+    assert bands["parameters"][0] == {"name": "period", "kind": "int", "default": 20, "minimum": 2, "maximum": 10_000}
 
 
 def test_what_is_made_of_trades_or_quotes_says_that_bars_are_not_enough() -> None:
@@ -58,13 +42,5 @@ def test_a_users_own_indicators_are_among_them(tmp_path: Path) -> None:
 
 
 def test_what_a_chart_draws_over_prices_is_in_their_unit() -> None:
-    names = (
-        "sma_20",
-        "bbands_20_2_upper",
-        "session_vwap",
-        "rsi_14",
-        "volume_sma_20",
-        "macd_12_26_9",
-        "nothing_7",
-    )
+    names = ("sma_20", "bbands_20_2_upper", "session_vwap", "rsi_14", "volume_sma_20", "macd_12_26_9", "nothing_7")
     assert [in_prices(name, CATALOGUE) for name in names] == [True, True, True, False, False, False, False]

@@ -54,9 +54,7 @@ def test_forming_bars_stand_apart() -> None:
 
 
 @pytest.mark.parametrize("timeframe", ["1m", "1t"])
-def test_the_lake_gives_the_newest_revisions_and_tells_tick_bars_apart(
-    tmp_path: Path, timeframe: str
-) -> None:
+def test_the_lake_gives_the_newest_revisions_and_tells_tick_bars_apart(tmp_path: Path, timeframe: str) -> None:
     settings = Settings(data_dir=tmp_path)
     lake = LakeRows(settings)
     opens = (60, 120) if timeframe == "1m" else (60, 60)

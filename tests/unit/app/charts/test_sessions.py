@@ -20,11 +20,7 @@ def test_christmas_week_2024_in_new_york_has_a_half_day_and_a_holiday() -> None:
     days = {(EPOCH.toordinal() + s["date"]): s for s in found["sessions"]}
     assert sorted(days) == [date(2024, 12, d).toordinal() for d in (23, 24, 26)]
     eve = days[date(2024, 12, 24).toordinal()]
-    assert (eve["open_ms"], eve["close_ms"], eve["half_day"]) == (
-        ms("2024-12-24T14:30"),
-        ms("2024-12-24T18:00"),
-        True,
-    )
+    assert (eve["open_ms"], eve["close_ms"], eve["half_day"]) == (ms("2024-12-24T14:30"), ms("2024-12-24T18:00"), True)
     assert (eve["pre_ms"], eve["post_ms"]) == (ms("2024-12-24T09:00"), ms("2024-12-24T22:00"))
     assert not days[date(2024, 12, 26).toordinal()]["half_day"]
 
@@ -44,9 +40,6 @@ def test_an_unknown_venue_has_the_default_calendar(venue: str | None) -> None:
 
 def test_a_venue_may_trade_by_anothers_calendar() -> None:
     found = sessions(
-        EngineSettings(venue_calendars={"MINE": "XNYS"}),
-        "MINE",
-        ms("2024-12-24T06:00"),
-        ms("2024-12-25T00:00"),
+        EngineSettings(venue_calendars={"MINE": "XNYS"}), "MINE", ms("2024-12-24T06:00"), ms("2024-12-25T00:00")
     )
     assert [s["half_day"] for s in found["sessions"]] == [True]

@@ -18,16 +18,7 @@ from marketpulse.settings import Settings
 from real_rows import daily
 
 NOTATION = "sma(20),rsi(14),ema(12),macd(12,26,9),bbands(20,2.5),kama(30),obv,supertrend(10,3)"
-STEMS = [
-    "sma_20",
-    "rsi_14",
-    "ema_12",
-    "macd_12_26_9",
-    "bbands_20_2p5",
-    "kama_30",
-    "obv",
-    "supertrend_10_3",
-]
+STEMS = ["sma_20", "rsi_14", "ema_12", "macd_12_26_9", "bbands_20_2p5", "kama_30", "obv", "supertrend_10_3"]
 _HEAD = ("open", "high", "low", "close", "volume")
 
 
@@ -39,9 +30,7 @@ def engine() -> pl.DataFrame:
 
 
 def stored(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    bars = list(
-        rows.select("symbol", "timeframe", "open_time_ns", "close_time_ns", "session_date", *_HEAD).to_dicts()
-    )
+    bars = list(rows.select("symbol", "timeframe", "open_time_ns", "close_time_ns", "session_date", *_HEAD).to_dicts())
     return [bar | {"revision": 0, "source": "file", "vwap": None, "trade_count": None} for bar in bars]
 
 
@@ -57,9 +46,7 @@ def live(rows: pl.DataFrame, *, revision: float = 0.0, newest: float | None = No
 
 
 def expected(engine: pl.DataFrame, columns: list[str]) -> bytes:
-    table = np.column_stack(
-        [engine["open_time_ns"].to_numpy() / 1e6, *(engine[c].to_numpy() for c in columns)]
-    )
+    table = np.column_stack([engine["open_time_ns"].to_numpy() / 1e6, *(engine[c].to_numpy() for c in columns)])
     return np.ascontiguousarray(table, np.float64).tobytes()
 
 

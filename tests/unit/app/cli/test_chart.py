@@ -26,9 +26,7 @@ def _place(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "begins"), [("c.png", b"\x89PNG"), ("c.svg", b"<svg"), ("c.HTML", b"<!doctype html>")]
 )
 def test_each_ending_is_written(tmp_path: Path, name: str, begins: bytes) -> None:
-    done = CliRunner().invoke(
-        app, ["chart", "AAPL", "--out", name, "--from", "2014-06-01", "--size", "600x400"]
-    )
+    done = CliRunner().invoke(app, ["chart", "AAPL", "--out", name, "--from", "2014-06-01", "--size", "600x400"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / name).read_bytes().startswith(begins)
     shown = sum(day.isoformat() >= "2014-06-01" for day in daily("AAPL")["date"].to_list())
@@ -50,9 +48,7 @@ def test_what_is_wrong_is_said_in_a_line_with_its_exit_code(words: list[str], co
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
 
 
-def test_an_empty_lake_is_a_failure_that_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_lake_is_a_failure_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARKETPULSE_DATA_DIR", str(tmp_path / "empty"))
     done = subprocess.run([sys.executable, "-m", "marketpulse", "chart", "AAPL", "--out", "c.png"], capture_output=True, text=True, check=False, timeout=180)  # fmt: skip
     assert (done.returncode, "marketpulse load FILE" in done.stderr) == (1, True)

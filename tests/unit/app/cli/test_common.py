@@ -5,8 +5,7 @@ from marketpulse.errors import ParameterError
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("30s", 30), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5), ("7", 7), (" 1 d ", 86400)],
+    ("text", "seconds"), [("30s", 30), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5), ("7", 7), (" 1 d ", 86400)]
 )
 def test_a_length_of_time_is_read_in_its_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -19,7 +18,4 @@ def test_what_is_no_length_of_time_is_refused_with_an_example(text: str) -> None
 
 
 def test_options_that_were_not_given_override_nothing() -> None:
-    assert without_none({"serve": {"port": None}, "a": {"b": 0, "c": None}, "d": False}) == {
-        "a": {"b": 0},
-        "d": False,
-    }
+    assert without_none({"serve": {"port": None}, "a": {"b": 0, "c": None}, "d": False}) == {"a": {"b": 0}, "d": False}

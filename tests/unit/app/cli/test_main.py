@@ -61,9 +61,7 @@ def test_every_command_about_aws_shows_examples_and_takes_config(what: str, tmp_
         ("alerts", "put", "--name", "x", "--expression", "close > 1", "--timeframe", "7m"),
     ],
 )
-def test_wrong_usage_exits_with_2_and_says_so_without_a_traceback(
-    args: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_wrong_usage_exits_with_2_and_says_so_without_a_traceback(args: tuple[str, ...], tmp_path: Path) -> None:
     done = marketpulse(*args, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr
@@ -109,24 +107,13 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    heavy = (
-        "numba",
-        "pyarrow",
-        "confluent_kafka",
-        "duckdb",
-        "polars",
-        "pydantic_settings",
-        "uvicorn",
-        "rich",
-    )
+    heavy = ("numba", "pyarrow", "confluent_kafka", "duckdb", "polars", "pydantic_settings", "uvicorn", "rich")
     script = (
         "import sys\nfrom marketpulse.app.cli import main\nsys.argv = ['marketpulse', '--help']\n"
         f"try:\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in {heavy!r} if m in sys.modules])\n"
     )
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert time.monotonic() - began < 5
 
@@ -139,8 +126,5 @@ def test_a_wrong_alert_rule_ends_the_engine_before_it_looks_for_a_broker(tmp_pat
     )
     done = marketpulse("process", cwd=tmp_path)
     assert done.returncode == 2
-    assert (
-        "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"
-        in done.stderr
-    )
+    assert "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^" in done.stderr
     assert "broker" not in done.stderr

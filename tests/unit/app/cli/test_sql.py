@@ -54,11 +54,7 @@ def test_explain_tells_what_is_read(tmp_path: Path) -> None:
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "marketpulse", "sql", *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        [sys.executable, "-m", "marketpulse", "sql", *words], capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -98,11 +94,7 @@ def test_ctrl_c_stops_the_query_and_the_command(tmp_path: Path) -> None:
 
 def test_athena_is_asked_and_the_cost_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with athena_service() as service:
-        service.columns, service.pages, service.scanned = (
-            [{"Name": "n", "Type": "bigint"}],
-            [[["7"]]],
-            50_000_000,
-        )
+        service.columns, service.pages, service.scanned = ([{"Name": "n", "Type": "bigint"}], [[["7"]]], 50_000_000)
         monkeypatch.setenv("MARKETPULSE_ATHENA__ENDPOINT_URL", service.url)
         for name, value in {
             "AWS_ACCESS_KEY_ID": "a",
@@ -113,9 +105,7 @@ def test_athena_is_asked_and_the_cost_is_said(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv("AWS_PROFILE", raising=False)
         done = run("SELECT count(*) AS n FROM trades", "--engine", "athena", "--format", "csv")
     assert (done.returncode, done.stdout) == (0, "n\n7\n"), done.stderr
-    assert (
-        done.stderr == "Athena read 50.0 MB in 1.5 s: about 0.000250 USD at 5 USD per TB (10 MB at least)\n"
-    )
+    assert done.stderr == "Athena read 50.0 MB in 1.5 s: about 0.000250 USD at 5 USD per TB (10 MB at least)\n"
 
 
 def test_what_would_be_sent_costs_nothing_to_see() -> None:

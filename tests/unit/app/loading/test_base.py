@@ -114,12 +114,8 @@ def test_a_snapshot_is_gone_on_with_from_the_offset_that_it_covers(monkeypatch: 
     assert state_to_bytes(base.states[0], CONFIG) == state_to_bytes(state_after(ROWS[:4]), CONFIG)
 
 
-@pytest.mark.parametrize(
-    "snapshot", [None, state_to_bytes(new_state(OTHER), OTHER)], ids=["gone", "of other settings"]
-)
-def test_a_state_that_cannot_be_gone_on_with_is_told(
-    monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None
-) -> None:
+@pytest.mark.parametrize("snapshot", [None, state_to_bytes(new_state(OTHER), OTHER)], ids=["gone", "of other settings"])
+def test_a_state_that_cannot_be_gone_on_with_is_told(monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None) -> None:
     with pytest.raises(Fatal, match="partition 0 cannot be gone on with"):
         look(monkeypatch, LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, snapshot))
 

@@ -31,9 +31,7 @@ class Engine:
     def __init__(self, fill: bool = False) -> None:
         self.strings = StringTable()
         self.strings.intern("old")
-        config = EngineConfig(
-            frames=parse_timeframes(["1s", "1m"]), indicators=parse_indicators("sma(2)"), fill=fill
-        )
+        config = EngineConfig(frames=parse_timeframes(["1s", "1m"]), indicators=parse_indicators("sma(2)"), fill=fill)
         self.load = PartitionLoad(config, TOPIC, 0, new_state(config), self.strings)
         self.load.hear_hello("old", 1, None)
 

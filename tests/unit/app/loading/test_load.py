@@ -59,9 +59,7 @@ def test_broken_rows_are_dead_letters_and_strict_stops_before_anything_is_stored
         load(settings(tmp_path / "s"), Request([str(path)], lake_only=True, strict=True))
     found = load(settings(tmp_path / "d"), Request([str(path)], lake_only=True))
     assert found.refused == {"wrong_type": 1, "bad_price": 1}
-    letters = asked(
-        tmp_path / "d", 'SELECT topic, "offset", reason, value FROM dead_letters ORDER BY "offset"'
-    )
+    letters = asked(tmp_path / "d", 'SELECT topic, "offset", reason, value FROM dead_letters ORDER BY "offset"')
     assert [(r["topic"], r["offset"], r["reason"]) for r in letters] == [
         (found.topic, 302, "wrong_type"), (found.topic, 303, "bad_price"),
     ]  # fmt: skip
@@ -86,9 +84,7 @@ def test_the_same_contents_read_in_another_way_are_refused(tmp_path: Path) -> No
 
 
 def test_what_was_done_is_told() -> None:
-    found = Summary(
-        "file:a@1.2", rows=10, symbols=1, cut=3, duplicates=2, resumed_at=4, handed_over=True, forming=1
-    )
+    found = Summary("file:a@1.2", rows=10, symbols=1, cut=3, duplicates=2, resumed_at=4, handed_over=True, forming=1)
     text = "\n".join(lines(found))
     for words in ("Left out 3", "Dropped 2", "behind row 4", "The pipeline goes on", "1 bars are open"):
         assert words in text

@@ -12,9 +12,7 @@ def rows(**columns: list[object]) -> pa.Table:
 
 
 def test_rows_are_stamped_with_kind_source_and_time() -> None:
-    found = stretch_of(
-        {"trade": rows(time_ns=[5, 6], symbol=["A", "B"], price=[1.0, 2.0], size=[1.0, 1.0])}, "old", 10
-    )
+    found = stretch_of({"trade": rows(time_ns=[5, 6], symbol=["A", "B"], price=[1.0, 2.0], size=[1.0, 1.0])}, "old", 10)
     (table,) = found.tables
     assert table["type"].to_pylist() == ["trade", "trade"]
     assert table["source"].to_pylist() == ["old", "old"]

@@ -49,8 +49,7 @@ def test_dead_letters_are_told_with_their_most_frequent_reason() -> None:
     before, one = look(0, reading("process-0")), reading("process-0", dead_letters__reason_bad_price=2)
     (single,) = found(before, look(60, one))
     assert (
-        single.what
-        == "2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18."
+        single.what == "2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18."
     )
     both = reading("process-0", dead_letters__reason_bad_price=2, dead_letters__reason_not_json=5)
     (most,) = found(before, look(60, both))

@@ -18,17 +18,13 @@ def test_rates_are_what_grew_over_the_time_that_passed() -> None:
         look(
             0,
             reading(
-                "produce-feed",
-                rows_produced__source_feed__type_trade=100,
-                rows_produced__source_feed__type_quote=10,
+                "produce-feed", rows_produced__source_feed__type_trade=100, rows_produced__source_feed__type_quote=10
             ),
         ),
         look(
             10,
             reading(
-                "produce-feed",
-                rows_produced__source_feed__type_trade=600,
-                rows_produced__source_feed__type_quote=60,
+                "produce-feed", rows_produced__source_feed__type_trade=600, rows_produced__source_feed__type_quote=60
             ),
         ),
     )
@@ -72,23 +68,15 @@ def test_only_the_engine_counts_as_the_engine() -> None:
 def test_latencies_are_of_what_was_observed_between_the_looks() -> None:
     def flushed(fast: float, slow: float) -> dict[str, Any]:
         name = "flush_seconds_bucket__sink_lake__le_"
-        return {
-            f"{name}0.1": fast,
-            f"{name}1.0": slow,
-            f"{name}+Inf": slow,
-            "rows_stored__sink_lake__table_bars": 1,
-        }
+        return {f"{name}0.1": fast, f"{name}1.0": slow, f"{name}+Inf": slow, "rows_stored__sink_lake__table_bars": 1}
 
     found = drawn(
-        look(0, reading("sink-lake", **flushed(1_000, 1_000))),
-        look(1, reading("sink-lake", **flushed(1_000, 1_100))),
+        look(0, reading("sink-lake", **flushed(1_000, 1_000))), look(1, reading("sink-lake", **flushed(1_000, 1_100)))
     )
     (sink,) = found["sinks"]
     assert sink["p50_ms"] == pytest.approx(100 + 0.5 * 900)  # a hundred flushes between 0.1 and 1 s
     assert sink["p99_ms"] == pytest.approx(100 + 0.99 * 900)
-    quiet = drawn(
-        look(0, reading("sink-lake", **flushed(5, 5))), look(1, reading("sink-lake", **flushed(5, 5)))
-    )
+    quiet = drawn(look(0, reading("sink-lake", **flushed(5, 5))), look(1, reading("sink-lake", **flushed(5, 5))))
     assert quiet["sinks"][0]["p50_ms"] is None
 
 
@@ -101,16 +89,9 @@ def test_a_source_is_behind_as_far_as_in_its_worst_partition() -> None:
 
 def test_a_process_is_told_with_what_it_uses() -> None:
     first = look(0, reading("serve", cpu_s=1.0), reading("up", 2))
-    last = look(
-        4, reading("serve", trouble="starting", cpu_s=3.0), reading("up", 2, child_restarts__child_serve=2)
-    )
+    last = look(4, reading("serve", trouble="starting", cpu_s=3.0), reading("up", 2, child_restarts__child_serve=2))
     serve = drawn(first, last)["processes"][0]
-    assert (serve["cpu_cores"], serve["trouble"], serve["restarts"], serve["started_ms"]) == (
-        0.5,
-        "starting",
-        2,
-        5_000,
-    )
+    assert (serve["cpu_cores"], serve["trouble"], serve["restarts"], serve["started_ms"]) == (0.5, "starting", 2, 5_000)
 
 
 def test_parity_is_unknown_where_nobody_compares() -> None:

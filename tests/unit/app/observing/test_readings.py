@@ -35,9 +35,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], shar
     for value in values:
         histogram.observe(value)
     samples = parse(generate_latest(registry).decode())
-    buckets = {
-        float(dict(labels)["le"]): count for labels, count in samples.by("some_seconds_bucket").items()
-    }
+    buckets = {float(dict(labels)["le"]): count for labels, count in samples.by("some_seconds_bucket").items()}
     found = quantile(buckets, share)
     assert found is not None
     rank = next(i for i in range(1, len(values) + 1) if i >= share * len(values))

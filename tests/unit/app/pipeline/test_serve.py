@@ -76,9 +76,7 @@ class Silent(MovingFeed):
         yield from ()
 
 
-def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is_outlived(
-    tmp_path: Path,
-) -> None:
+def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is_outlived(tmp_path: Path) -> None:
     def stored() -> Iterator[FeedBatch]:
         yield bars(*(row("AAPL", "1m", 60 * i, 10.0) for i in range(300)))
         raise QueryRefused("the query took longer than 5 s")

@@ -38,10 +38,7 @@ class Topic:
         self.at_commit: Callable[[int], None] = lambda _: None
 
     def batches(self, first: int, end: int) -> list[SinkBatch]:
-        rows = [
-            {"symbol": "A", "event_time_ns": 10**18 + n, "offset": n, "partition": 0}
-            for n in range(first, end)
-        ]
+        rows = [{"symbol": "A", "event_time_ns": 10**18 + n, "offset": n, "partition": 0} for n in range(first, end)]
         return [
             SinkBatch(
                 table, "market", 0, first, end,
@@ -101,9 +98,7 @@ class TopicReader:
 class Running:
     """`run` in a thread, on a topic in memory and a real directory."""
 
-    def __init__(
-        self, topic: Topic, directory: Path, patch: pytest.MonkeyPatch, flush_s: float = 0.02
-    ) -> None:
+    def __init__(self, topic: Topic, directory: Path, patch: pytest.MonkeyPatch, flush_s: float = 0.02) -> None:
         self.topic, self.storage = topic, LocalStorage(directory / "lake")
         settings = Settings(data_dir=directory, sinks={"lake": {"flush_s": flush_s}})
         sink = self.sink = FileSink("lake", self.storage, FORMATS["json-lines"], ManualClock())
@@ -225,9 +220,7 @@ def test_a_store_that_is_away_for_a_moment_costs_no_new_reader(
     assert topic.opened == 1
 
 
-def test_a_store_that_stays_away_is_read_for_again(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_stays_away_is_read_for_again(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
     quick.setattr(sink_process, "_PATIENCE_S", 0.05)
     running = Running(topic, tmp_path, quick)
     running.wait_for(lambda: running.position() > 0)
@@ -239,9 +232,7 @@ def test_a_store_that_stays_away_is_read_for_again(
     assert topic.opened > 1
 
 
-def test_what_a_person_must_look_at_ends_the_process(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
-) -> None:
+def test_what_a_person_must_look_at_ends_the_process(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
     topic.faults = [Fatal("the topic was made anew")]
     running = Running(topic, tmp_path, quick)
     with pytest.raises(Fatal, match="made anew"):
@@ -249,9 +240,7 @@ def test_what_a_person_must_look_at_ends_the_process(
     assert topic.closed == 1
 
 
-def test_it_says_where_it_stores_once_it_reads(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
-) -> None:
+def test_it_says_where_it_stores_once_it_reads(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
     running = Running(topic, tmp_path, quick)
     running.wait_for(lambda: running.life.run_file.exists())
     assert str(tmp_path / "lake") in running.life.run_file.read_text()

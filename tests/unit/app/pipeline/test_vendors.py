@@ -41,11 +41,7 @@ def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Pat
         source.start(None)
         polled = source.poll(0.0)
         assert [row["close"] for row in polled.batches[0].to_pylist()] == [112.13]
-        assert server.requests[0].parameters == {
-            "function": "GLOBAL_QUOTE",
-            "symbol": "MSFT",
-            "apikey": VENDORS_KEY,
-        }
+        assert server.requests[0].parameters == {"function": "GLOBAL_QUOTE", "symbol": "MSFT", "apikey": VENDORS_KEY}
     (file,) = (tmp_path / "budgets").iterdir()
     assert '"spent": 1' in file.read_text()
     assert VENDORS_KEY not in file.name + file.read_text()
@@ -55,8 +51,7 @@ def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
     with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
         for _ in range(9):
             source = opened(
-                settings(tmp_path),
-                quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50),
+                settings(tmp_path), quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50)
             )
             source.start(None)
             source.poll(0.0)
@@ -65,9 +60,7 @@ def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
 
 def test_without_a_key_it_says_where_to_get_one_and_where_to_put_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
-        opened(
-            Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",))
-        )
+        opened(Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",)))
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,7 @@ TRADES = [
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("open", 5.0),
-        ("high", 7.0),
-        ("low", 4.0),
-        ("close", 7.0),
-        ("volume", 5.0),
-        ("vwap", 6.0),
-        ("trade_count", 3),
-    ],
+    [("open", 5.0), ("high", 7.0), ("low", 4.0), ("close", 7.0), ("volume", 5.0), ("vwap", 6.0), ("trade_count", 3)],
 )
 def test_a_column_follows_from_the_trades_that_count_in_order_of_time(name: str, value: float) -> None:
     lines, found = explain_column(name, TRADES, by_count=False)

@@ -26,8 +26,7 @@ RAISED = {
 def rows(*given: dict[str, Any], plain: dict[str, Any] = INDICATED, schema: pa.Schema = SCHEMA) -> pa.Table:
     """Indicator rows; each differs from a plain one by what is given."""
     listed = [
-        {**plain, **row, "receipt": {**RECEIPT, **{k: v for k, v in row.items() if k in RECEIPT}}}
-        for row in given
+        {**plain, **row, "receipt": {**RECEIPT, **{k: v for k, v in row.items() if k in RECEIPT}}} for row in given
     ]
     return flat(pa.Table.from_pylist(listed, schema))
 
@@ -84,9 +83,7 @@ def test_a_row_is_missing_only_when_a_later_one_is_stored() -> None:
 def test_the_last_revision_of_a_row_is_the_one_that_none_replaces() -> None:
     given = rows({}, {"revision": 1}, {"open_time_ns": 5}, {"revision": 2})
     assert last_revisions("indicators", given, given).tolist() == [False, False, True, True]
-    assert last_revisions("indicators", given.slice(0, 2), given).tolist() == [False, False], (
-        "one is elsewhere"
-    )
+    assert last_revisions("indicators", given.slice(0, 2), given).tolist() == [False, False], "one is elsewhere"
 
 
 def test_alerts_of_one_bar_are_told_apart_by_their_rule_and_what_they_tell_is_compared() -> None:

@@ -8,9 +8,7 @@ from marketpulse.app.receipts.lake_splits import missed_splits, split_words, wai
 from split_rows import split
 
 CONFIG = config_of(["3t", "1s", "1d"])
-SCHEMA = pa.schema(
-    [("type", pa.string()), ("body", pa.string()), ("offset", pa.int64()), ("row", pa.int32())]
-)
+SCHEMA = pa.schema([("type", pa.string()), ("body", pa.string()), ("offset", pa.int64()), ("row", pa.int32())])
 
 
 def events(*records: tuple[int, dict[str, Any]]) -> pa.Table:
@@ -27,9 +25,7 @@ EX, LATER = FIRST["ex_time_ns"], MISSED["ex_time_ns"]
 
 
 def test_each_timeframe_goes_by_what_it_knew() -> None:
-    words = split_words(
-        events((7, MISSED), (3, FIRST), (9, CORRECTED)), {(7, 0): ("1s",), (9, 0): ("3t", "1s")}
-    )
+    words = split_words(events((7, MISSED), (3, FIRST), (9, CORRECTED)), {(7, 0): ("1s",), (9, 0): ("3t", "1s")})
     assert waiting_splits(words, CONFIG) == {"A": {EX: [4, 4, 3, 3], LATER: [2, 1, 2, 2]}}
     assert missed_splits(words, CONFIG) == [EX, LATER]
 

@@ -22,10 +22,7 @@ def gap(state: str, trades: int, ids: tuple[int, int] = (5, 7), source: str = "f
     [
         ([], "live"),
         ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
-        (
-            [(clock(HOUR + 110), HOUR + 110), (trade("BBB", HOUR + 110, 1.0, 1.0, "other"), HOUR + 110)],
-            "silent",
-        ),
+        ([(clock(HOUR + 110), HOUR + 110), (trade("BBB", HOUR + 110, 1.0, 1.0, "other"), HOUR + 110)], "silent"),
         ([(goodbye(), HOUR + 1)], "ended"),
         ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
     ],
@@ -50,9 +47,7 @@ def test_an_old_history_has_no_lag_and_is_covered_in_its_own_time() -> None:
 def test_a_gap_goes_from_found_to_healed() -> None:
     rows = [(trade("AAA", HOUR, 1.0, 1.0), HOUR), (gap("found", 3), HOUR)]
     assert one(card_of(rows), "feed")["gaps"]["found"] == {"gaps": 1, "trades": 3}
-    healed = one(
-        card_of([*rows, (gap("healed", 3), HOUR + 2), (gap("open", 9, (20, 28)), HOUR + 3)]), "feed"
-    )["gaps"]
+    healed = one(card_of([*rows, (gap("healed", 3), HOUR + 2), (gap("open", 9, (20, 28)), HOUR + 3)]), "feed")["gaps"]
     assert healed == {
         "found": {"gaps": 0, "trades": 0},
         "healed": {"gaps": 1, "trades": 3},
@@ -61,11 +56,7 @@ def test_a_gap_goes_from_found_to_healed() -> None:
 
 
 def test_what_was_told_before_these_hours_is_not_counted() -> None:
-    rows = [
-        (gap("open", 3), HOUR),
-        (trade("AAA", HOUR, 1.0, 1.0), HOUR),
-        (trade("AAA", 4 * HOUR, 1.0, 1.0), 4 * HOUR),
-    ]
+    rows = [(gap("open", 3), HOUR), (trade("AAA", HOUR, 1.0, 1.0), HOUR), (trade("AAA", 4 * HOUR, 1.0, 1.0), 4 * HOUR)]
     found = one(card_of(rows), "feed")
     assert (found["gaps"]["open"]["gaps"], found["rows"]["trade"]) == (0, 1)
 
@@ -75,11 +66,7 @@ def test_of_sources_that_compete_what_is_chosen_counts_once() -> None:
     rows = [(trade("AAA", HOUR + i, 1.0, 1.0), HOUR + i) for i in range(3)]
     tell(keeper, [*rows, (gap("healed", 3), HOUR)], topic="feeds")
     quality = {"type": "quality", "symbol": "AAA", "source": "feed", "event_time_ns": 0, "rule": "stale"}
-    tell(
-        keeper,
-        [(row, seconds + 50) for row, seconds in rows]
-        + [(gap("healed", 3), HOUR + 50), (quality, HOUR + 50)],
-    )
+    tell(keeper, [(row, seconds + 50) for row, seconds in rows] + [(gap("healed", 3), HOUR + 50), (quality, HOUR + 50)])
     found = one(Card(keeper, hours_of()), "feed")
     assert (found["rows"]["trade"], found["symbols"], found["gaps"]["healed"]["gaps"]) == (3, 1, 1)
     assert found["lag_p99_ms"] < 2  # that of the feed, not of who chose it

@@ -6,13 +6,7 @@ from marketpulse.app.scoring.gaps import GAPS_MAX, GapLedger
 def gap(
     state: str | None, trades: int | None = 3, ids: tuple[int, int] | None = (5, 7), to_ns: int = 9
 ) -> dict[str, object]:
-    record: dict[str, object] = {
-        "type": "gap",
-        "symbol": "BTC-USD",
-        "from_ns": 1,
-        "to_ns": to_ns,
-        "reason": "lost",
-    }
+    record: dict[str, object] = {"type": "gap", "symbol": "BTC-USD", "from_ns": 1, "to_ns": to_ns, "reason": "lost"}
     if state is not None:
         record["state"] = state
     if trades is not None:

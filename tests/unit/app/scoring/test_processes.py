@@ -18,15 +18,8 @@ marketpulse_rest_budget_left{source="av"} 18
 
 
 def test_connections_requests_and_the_disk_come_from_the_process() -> None:
-    feed, asked = with_processes(
-        [{"source": "coinbase"}, {"source": "av"}], parse(TEXT), {"av": "alpha_vantage"}
-    )
-    assert (feed["kind"], feed["reconnects"], feed["rows_on_disk"], feed["on_disk_s"]) == (
-        "coinbase",
-        3,
-        70,
-        4.5,
-    )
+    feed, asked = with_processes([{"source": "coinbase"}, {"source": "av"}], parse(TEXT), {"av": "alpha_vantage"})
+    assert (feed["kind"], feed["reconnects"], feed["rows_on_disk"], feed["on_disk_s"]) == ("coinbase", 3, 70, 4.5)
     assert feed["rejected"] == {"not_json": 6}
     assert feed["requests"] == {"asked": 0, "today": None, "a_day": None}
     assert asked["requests"] == {"asked": 4, "today": 7, "a_day": 25}
@@ -39,8 +32,5 @@ def test_of_a_process_that_is_elsewhere_nothing_is_known() -> None:
 
 
 def test_a_configured_source_is_known_by_the_name_that_its_rows_carry() -> None:
-    sources: dict[str, AnySource] = {
-        "market": SimulateSettings(),
-        "coinbase": CoinbaseSettings(symbols=("BTC-USD",)),
-    }
+    sources: dict[str, AnySource] = {"market": SimulateSettings(), "coinbase": CoinbaseSettings(symbols=("BTC-USD",))}
     assert kinds_of(sources) == {"simulate-market": "simulate", "coinbase": "coinbase"}

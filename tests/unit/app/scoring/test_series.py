@@ -6,9 +6,7 @@ from marketpulse.app.scoring.series import MINUTE_NS, Heard, SeriesKey, SeriesTa
 from marketpulse.model.market import ABSENT, StringTable
 
 
-def place(
-    table: SeriesTable, symbol: str, venue: str | None = None, strings: StringTable | None = None
-) -> int:
+def place(table: SeriesTable, symbol: str, venue: str | None = None, strings: StringTable | None = None) -> int:
     names = strings or StringTable()
     ids = np.array([names.intern(symbol)], np.int32)
     venues = np.array([ABSENT if venue is None else names.intern(venue)], np.int32)

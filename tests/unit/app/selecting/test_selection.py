@@ -73,9 +73,7 @@ def test_a_silence_of_all_is_nobodys_fault() -> None:
 def test_what_the_old_owner_still_brings_of_its_own_time_comes_through() -> None:
     selecting = started()
     assert len(selecting.switches(trade("y", 10, "y10"), *heartbeats("y", 10, 17))) == 1
-    assert ids(
-        selecting.feed(trade("x", 8.5, "x8.5"), trade("y", 8.5, "y8.5"), trade("x", 10.5, "x10.5"))
-    ) == ["x8.5"]
+    assert ids(selecting.feed(trade("x", 8.5, "x8.5"), trade("y", 8.5, "y8.5"), trade("x", 10.5, "x10.5"))) == ["x8.5"]
 
 
 def test_the_preferred_one_comes_back_when_it_has_been_sound_for_long_and_at_a_whole_second() -> None:
@@ -96,9 +94,7 @@ def test_the_preferred_one_comes_back_when_it_has_been_sound_for_long_and_at_a_w
 def test_a_preferred_one_that_fails_again_meanwhile_must_be_sound_anew() -> None:
     selecting = started()
     selecting.feed(trade("y", 10, "y10"), *heartbeats("y", 10, 17))
-    selecting.feed(
-        trade("x", 17, "x17"), trade("y", 17, "y17"), *heartbeats("xy", 17, 200), *heartbeats("y", 200, 210)
-    )
+    selecting.feed(trade("x", 17, "x17"), trade("y", 17, "y17"), *heartbeats("xy", 17, 200), *heartbeats("y", 200, 210))
     back = [trade("x", 210, "x210"), trade("y", 210, "y210"), *heartbeats("xy", 210, 509)]
     assert selecting.switches(*back) == []
     assert [s[3] for s in selecting.switches(*heartbeats("xy", 509, 512))] == ["back"]
@@ -113,9 +109,7 @@ def test_of_two_that_stand_by_the_preferred_one_takes_over() -> None:
 
 def test_a_symbol_that_only_the_second_brings_is_fed_by_it_from_its_first_trade_on() -> None:
     selecting = started()
-    rows = [
-        r for s in range(10, 45) for r in (trade("y", s, f"b{s}", "B"), heartbeat("x", s), heartbeat("y", s))
-    ]
+    rows = [r for s in range(10, 45) for r in (trade("y", s, f"b{s}", "B"), heartbeat("x", s), heartbeat("y", s))]
     found = selecting.feed(*rows)
     assert ids(found) == [f"b{s}" for s in range(10, 45)]
     assert [r["symbol"] for r in found if r["type"] == "switch"] == ["B"]
@@ -123,9 +117,7 @@ def test_a_symbol_that_only_the_second_brings_is_fed_by_it_from_its_first_trade_
 
 def test_a_source_without_a_group_is_not_held_up() -> None:
     selecting = Selecting(FailoverConfig((Group(("x", "y"), frozenset({"A"})),)))
-    found = selecting.feed(
-        trade("y", 1, "yB", "B"), trade("w", 1, "wA"), trade("x", 1, "xA"), trade("y", 1, "yA")
-    )
+    found = selecting.feed(trade("y", 1, "yB", "B"), trade("w", 1, "wA"), trade("x", 1, "xA"), trade("y", 1, "yA"))
     assert ids(found) == ["yB", "wA", "xA"]
 
 
@@ -139,13 +131,13 @@ def test_a_gap_goes_with_its_source_and_a_correction_with_any_that_has_fed_the_s
                 "log": seconds}  # fmt: skip
 
     selecting = started()
-    assert [
-        r["source"] for r in selecting.feed(gap("x", 8), gap("y", 8), cancel("y", 8), cancel("x", 8))
-    ] == ["x", "x"]
+    assert [r["source"] for r in selecting.feed(gap("x", 8), gap("y", 8), cancel("y", 8), cancel("x", 8))] == ["x", "x"]
     selecting.feed(trade("y", 10, "y10"), *heartbeats("y", 10, 17))
-    assert [
-        r["source"] for r in selecting.feed(gap("x", 16), gap("y", 16), gap("x", 9), cancel("x", 16))
-    ] == ["y", "x", "x"]
+    assert [r["source"] for r in selecting.feed(gap("x", 16), gap("y", 16), gap("x", 9), cancel("x", 16))] == [
+        "y",
+        "x",
+        "x",
+    ]
 
 
 def test_a_person_chooses_and_gives_back() -> None:
@@ -192,9 +184,7 @@ def test_stretches_that_ended_long_ago_are_forgotten(keep_s: float) -> None:
     for turn in range(20):
         begin = 20.0 * turn
         selecting.feed(*(trade(s, begin, f"{s}{turn}") for s in "xy"), *heartbeats("xy", begin, begin + 1))
-        selecting.feed(
-            *(trade(s, begin + 2, f"{s}{turn}.") for s in "xy"), *heartbeats("xy", begin + 2, begin + 3)
-        )
+        selecting.feed(*(trade(s, begin + 2, f"{s}{turn}.") for s in "xy"), *heartbeats("xy", begin + 2, begin + 3))
         selecting.feed(trade("y", begin + 3, f"y{turn}+"), *heartbeats("y", begin + 3, begin + 12))
     count = int(selecting.selection.state.owners.stretches[0])
     assert count == (2 if keep_s == 1 else 40)

@@ -45,9 +45,7 @@ def market(seed: int = 5) -> list[dict[str, Any]]:
             for _ in range(int(draw.integers(0, 4))):
                 prices[symbol] = round(prices[symbol] + float(draw.normal() * 0.4), 2)
                 late = 6.0 if draw.random() < 0.05 else 0.0
-                rows.append(
-                    trade(symbol, round(max(0.0, second + draw.random() - late), 3), prices[symbol], 1.0)
-                )
+                rows.append(trade(symbol, round(max(0.0, second + draw.random() - late), 3), prices[symbol], 1.0))
         rows.append(heartbeat(second + 1.0))
     return [*rows, heartbeat(SECONDS + 60), clock(SECONDS + 61)]
 
@@ -84,9 +82,7 @@ class Stored:
             if row["rule"] == rule:
                 last[row["symbol"], row["event_time_ns"]] = row
         return sorted(
-            (row["symbol"], row["event_time_ns"], row["value"])
-            for row in last.values()
-            if row["state"] == "raised"
+            (row["symbol"], row["event_time_ns"], row["value"]) for row in last.values() if row["state"] == "raised"
         )
 
 
@@ -125,9 +121,7 @@ def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stor
         for row in stored.alerts
         if row["rule"] == "high" and row["state"] == "cleared"
     }
-    ends = {
-        (f["symbol"], round(f["cleared_ms"]) * 10**6) for f in found["list"] if f["cleared_ms"] is not None
-    }
+    ends = {(f["symbol"], round(f["cleared_ms"]) * 10**6) for f in found["list"] if f["cleared_ms"] is not None}
     assert ends
     assert ends <= cleared
     assert found["standing"] == sum(f["cleared_ms"] is None for f in found["list"])
@@ -139,9 +133,7 @@ def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stor
 
 def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> None:
     log = market()
-    here = next(
-        i for i, row in enumerate(log) if row["type"] == "heartbeat" and row["event_time_ns"] == at(100)
-    )
+    here = next(i for i, row in enumerate(log) if row["type"] == "heartbeat" and row["event_time_ns"] == at(100))
     settings = settings_of(tmp_path, correction_window_s=1.0)
     late = Stored(settings, log, ahead=here + 1)
     begins = at(100)
@@ -161,9 +153,7 @@ def test_chosen_symbols_alone_are_tried(settings: Settings, stored: Stored) -> N
 def test_a_firing_soon_after_the_last_one_cleared_is_a_flap(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     closes = [11, 9, 11, 9, 9, 9, 9, 11]
-    log = [
-        row for i, price in enumerate(closes) for row in (trade("A", i + 0.5, price, 1.0), heartbeat(i + 1))
-    ]
+    log = [row for i, price in enumerate(closes) for row in (trade("A", i + 0.5, price, 1.0), heartbeat(i + 1))]
     Stored(settings, [*log, clock(20)])
     found = tried(settings, {"name": "x", "expression": "close > 10"})
     assert (found["firings"], found["flaps"], found["standing"]) == (3, 1, 1)
@@ -190,14 +180,10 @@ def test_an_indicator_that_is_not_stored_is_computed_by_the_engines_operator(tmp
 
 
 def test_bars_of_a_source_are_tried_as_they_came(tmp_path: Path) -> None:
-    settings = Settings(
-        data_dir=tmp_path, engine={"timeframes": ("1m", "5m"), "indicators": "", "calendar": "24x7"}
-    )
+    settings = Settings(data_dir=tmp_path, engine={"timeframes": ("1m", "5m"), "indicators": "", "calendar": "24x7"})
     draw = np.random.default_rng(3)
     closes = 100 + np.cumsum(draw.normal(size=90))
-    log = [
-        bar("A", "1m", 60 * i, 60 * i + 60, (c, c + 1, c - 1, c, 10.0)) for i, c in enumerate(closes.tolist())
-    ]
+    log = [bar("A", "1m", 60 * i, 60 * i + 60, (c, c + 1, c - 1, c, 10.0)) for i, c in enumerate(closes.tolist())]
     rule = {"name": "hour", "expression": "close > close@5m"}
     RULES.append(rule)
     others = RULES[:-1]
@@ -248,7 +234,4 @@ def test_a_rule_that_cannot_be_read_a_range_that_is_none_and_no_lake_are_said(
     empty = tried(settings_of(tmp_path), RULES[0])
     assert (empty["firings"], empty["rows"]) == (0, 0)
     with pytest.raises(ParameterError, match="reads quotes"):
-        tried(
-            settings_of(settings.data_dir, indicators="sma(3),rsi(5),mid"),
-            {"name": "x", "expression": "mid > 1"},
-        )
+        tried(settings_of(settings.data_dir, indicators="sma(3),rsi(5),mid"), {"name": "x", "expression": "mid > 1"})

@@ -95,9 +95,7 @@ def test_correlation_is_pearsons_of_the_logarithmic_returns(desk: LakeDesk) -> N
     for row in found:
         assert row["symbol"] < row["other_symbol"]
         assert row["correlation"] == pytest.approx(table.loc[row["symbol"], row["other_symbol"]], abs=1e-6)
-    assert [abs(row["correlation"]) for row in found] == sorted(
-        (abs(r["correlation"]) for r in found), reverse=True
-    )
+    assert [abs(row["correlation"]) for row in found] == sorted((abs(r["correlation"]) for r in found), reverse=True)
 
 
 def test_correlation_of_one_symbol_has_it_first_in_every_pair(desk: LakeDesk) -> None:
@@ -163,12 +161,7 @@ def test_most_active_ranks_by_traded_value(desk: LakeDesk) -> None:
     for symbol in DAILY:
         frame = days(symbol, 30)
         expected.append(
-            (
-                symbol,
-                float((frame["volume"] * frame["close"]).sum()),
-                float(frame["volume"].sum()),
-                len(frame),
-            )
+            (symbol, float((frame["volume"] * frame["close"]).sum()), float(frame["volume"].sum()), len(frame))
         )
     expected.sort(key=lambda row: -row[1])
     found = ask(desk, "most_active")
@@ -202,24 +195,13 @@ def test_an_end_that_is_given_leaves_out_what_came_later(desk: LakeDesk) -> None
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(
-    desk: LakeDesk, name: str
-) -> None:
+def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(desk: LakeDesk, name: str) -> None:
     plain = desk.answer(SqlQuestion(NAMED[name].sql, dialect="athena"), threading.Event()).rows
     assert plain.to_pylist() == ask(desk, name)
     assert plain.num_rows > 0 or name == "gainers"  # nothing rose in those days
 
 
-HOSTILE = [
-    "' OR '1'='1",
-    "'; DROP TABLE trades; --",
-    "x' UNION SELECT 1 --",
-    "%' --",
-    "\\'",
-    "''",
-    ":days",
-    "AAPL/*",
-]
+HOSTILE = ["' OR '1'='1", "'; DROP TABLE trades; --", "x' UNION SELECT 1 --", "%' --", "\\'", "''", ":days", "AAPL/*"]
 
 
 @pytest.mark.parametrize("value", HOSTILE)

@@ -78,18 +78,7 @@ def test_a_reverse_split_has_a_ratio_below_1() -> None:
 @pytest.mark.parametrize("name", VENDORS)
 @pytest.mark.parametrize(
     "body",
-    [
-        None,
-        [],
-        {},
-        "no",
-        7,
-        {"results": 5},
-        {"data": [7]},
-        {"corporate_actions": []},
-        [5],
-        {"chart": {"result": []}},
-    ],
+    [None, [], {}, "no", 7, {"results": 5}, {"data": [7]}, {"corporate_actions": []}, [5], {"chart": {"result": []}}],
 )
 def test_an_answer_of_another_shape_raises_nothing_and_tells_nothing(name: str, body: Any) -> None:
     assert not VENDORS[name].read("AAPL", answer(body, 1)).actions

@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpulse.sources.news.told import News
-from marketpulse.sources.news.vendors import (
-    AlpacaNews,
-    AlphaVantageNews,
-    FinnhubNews,
-    NewsVendor,
-    PolygonNews,
-)
+from marketpulse.sources.news.vendors import AlpacaNews, AlphaVantageNews, FinnhubNews, NewsVendor, PolygonNews
 from marketpulse.sources.rest import Answer
 from vendor_answers import answer, ns
 
@@ -50,9 +44,7 @@ def test_one_piece_is_the_same_whoever_tells_it(name: str) -> None:
     (news,) = page.news
     symbols = ("NFLX",) if name == "finnhub" else ("NFLX", "BRK.B")
     known = "bcf3ea4f80a41f54" if name == "alpha_vantage" else "24843171"
-    assert news == News(
-        known, AT, "Streaming grows", "https://example.com/1", "benzinga", "It does.", symbols
-    )
+    assert news == News(known, AT, "Streaming grows", "https://example.com/1", "benzinga", "It does.", symbols)
     assert VENDORS[name].question("BRK.B", AT, AT + 1).parameters.values()
 
 

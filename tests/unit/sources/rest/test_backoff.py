@@ -53,10 +53,7 @@ def test_seconds_are_read(header: str | None, seconds: float | None) -> None:
 def test_a_date_is_read_by_our_clock_where_the_server_tells_none_of_its_own() -> None:
     later = format_datetime(datetime(2026, 3, 2, 14, 32, tzinfo=UTC), usegmt=True)
     assert retry_after_s(later, NOW_NS) == 120.0
-    assert (
-        retry_after_s(later, NOW_NS, format_datetime(datetime(2026, 3, 2, 14, 31, tzinfo=UTC), usegmt=True))
-        == 60.0
-    )
+    assert retry_after_s(later, NOW_NS, format_datetime(datetime(2026, 3, 2, 14, 31, tzinfo=UTC), usegmt=True)) == 60.0
     assert retry_after_s(format_datetime(datetime(2020, 1, 1, tzinfo=UTC)), NOW_NS) == 0.0
 
 

@@ -51,9 +51,7 @@ def test_after_the_session_all_that_is_left_is_free(tmp_path: Path) -> None:
     for _ in range(25):
         assert some.wait_s() == 0
         some.spend()
-    assert some.wait_s() == pytest.approx((at(2026, 3, 3, 5, 0) - at(2026, 3, 2, 22, 0)) / 1e9), (
-        "midnight there"
-    )
+    assert some.wait_s() == pytest.approx((at(2026, 3, 3, 5, 0) - at(2026, 3, 2, 22, 0)) / 1e9), "midnight there"
 
 
 def test_summer_time_moves_the_session_and_midnight(tmp_path: Path) -> None:
@@ -97,9 +95,7 @@ def test_a_count_that_cannot_be_written_stops(tmp_path: Path) -> None:
     per_day=integers(1, 40), at_once=integers(0, 10),
     steps_s=lists(integers(1, 20_000), min_size=1, max_size=60),
 )  # fmt: skip
-def test_the_wait_it_tells_is_enough_and_no_longer_than_needed(
-    per_day: int, at_once: int, steps_s: list[int]
-) -> None:
+def test_the_wait_it_tells_is_enough_and_no_longer_than_needed(per_day: int, at_once: int, steps_s: list[int]) -> None:
     allowance = Allowance(per_day, "America/New_York", time(9, 30), time(16, 0), at_once)
     now_ns = at(2026, 3, 7, 0, 0)
     for step in steps_s:

@@ -100,10 +100,7 @@ def test_retry_after_as_a_date_is_held_against_the_servers_own_clock() -> None:
     """The server's clock is two days ahead of ours."""
     there = datetime(2023, 11, 16, 22, 13, 20, tzinfo=UTC)
     until = datetime(2023, 11, 16, 22, 14, 20, tzinfo=UTC)
-    headers = {
-        "Retry-After": format_datetime(until, usegmt=True),
-        "Date": format_datetime(there, usegmt=True),
-    }
+    headers = {"Retry-After": format_datetime(until, usegmt=True), "Date": format_datetime(there, usegmt=True)}
     with vendor(scripted(Reply(429, headers=headers))) as server, pytest.raises(TryLater) as raised:
         client(server).get("/a")
     assert 60 <= raised.value.retry_in_s <= 61
@@ -119,14 +116,8 @@ def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
             rest.get("/a")
         assert 45 <= raised.value.retry_in_s <= 46
         assert rest.get("/a", patience_s=60).body == {}
-    assert (
-        REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "limit"})
-        == 1
-    )
-    assert (
-        REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "good"})
-        == 1
-    )
+    assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "limit"}) == 1
+    assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "good"}) == 1
 
 
 def test_a_wrong_key_stops_the_client_for_good() -> None:
@@ -185,9 +176,7 @@ def test_the_budget_of_the_day_is_not_overdrawn(tmp_path: Path) -> None:
     clock = ManualClock(1_700_000_000 * 10**9)
     allowance = Allowance(3, at_once=3)
     with vendor(scripted(Reply.json({}))) as server:
-        rest = client(
-            server, clock=clock, budget=Budget(allowance, tmp_path / "b.json", clock), name="budgeted"
-        )
+        rest = client(server, clock=clock, budget=Budget(allowance, tmp_path / "b.json", clock), name="budgeted")
         for _ in range(3):
             rest.get("/a")
         with pytest.raises(TryLater, match="budget"):
@@ -217,16 +206,11 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     caplog.set_level(logging.DEBUG)
     said = io.StringIO()
     structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(file=said),
-        wrapper_class=structlog.make_filtering_bound_logger(0),
+        logger_factory=structlog.PrintLoggerFactory(file=said), wrapper_class=structlog.make_filtering_bound_logger(0)
     )
     key = Key(
         SecretStr(KEY),
-        **(
-            {"parameter": "apikey"}
-            if where == "parameter"
-            else {"header": "Authorization", "scheme": "Bearer "}
-        ),
+        **({"parameter": "apikey"} if where == "parameter" else {"header": "Authorization", "scheme": "Bearer "}),
     )
     try:
         with vendor(scripted(reply)) as server:
@@ -239,9 +223,7 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     assert sent.parameters.get("apikey") == KEY or sent.headers.get("authorization") == f"Bearer {KEY}"
     error = raised.value
     chain = [repr(e) + str(e) for e in (error, error.__cause__) if e is not None]
-    shown = "".join(
-        [*chain, repr(rest), repr(key), str(getattr(error, "body", b"")), caplog.text, said.getvalue()]
-    )
+    shown = "".join([*chain, repr(rest), repr(key), str(getattr(error, "body", b"")), caplog.text, said.getvalue()])
     for form in (KEY, "S3CR%2BT%2Fk3y%3D%3D"):
         assert form not in shown
     assert error.__suppress_context__ or error.__context__ is None

@@ -7,11 +7,7 @@ from marketpulse.errors import ParameterError
 from marketpulse.sources.rest.limits import Bucket, Rate
 
 
-@given(
-    requests=integers(1, 12),
-    burst=integers(1, 12),
-    pauses_s=lists(floats(0, 30), min_size=1, max_size=80),
-)
+@given(requests=integers(1, 12), burst=integers(1, 12), pauses_s=lists(floats(0, 30), min_size=1, max_size=80))
 def test_no_window_ever_holds_more_requests_than_the_rate_allows(
     requests: int, burst: int, pauses_s: list[float]
 ) -> None:

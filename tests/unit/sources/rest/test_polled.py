@@ -45,9 +45,7 @@ class Market:
 
 
 def opened(server: VendorServer, clock: ManualClock, symbols: Sequence[str], **given: Any) -> PolledSource:
-    settings = YahooSettings(
-        symbols=tuple(symbols), base_url=server.url, **{"every_s": 60, "settle_s": 0, **given}
-    )
+    settings = YahooSettings(symbols=tuple(symbols), base_url=server.url, **{"every_s": 60, "settle_s": 0, **given})
     client = RestClient(
         "yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock,
         backoff=Backoff(rng=random.Random(4)),
@@ -186,9 +184,7 @@ def test_a_bar_that_the_vendor_changes_goes_into_the_log_again_and_is_counted() 
         shift = 0.5
         again: list[tuple[str, int]] = []
         pump(source, clock, OPEN + 720, lambda polled: again.extend(bars(polled)))
-    assert again == [("A", m) for m in (5, 6, 7, 8, 9, 10)], (
-        "the overlap that it asks for again, and the new one"
-    )
+    assert again == [("A", m) for m in (5, 6, 7, 8, 9, 10)], "the overlap that it asks for again, and the new one"
     assert REGISTRY.get_sample_value("marketpulse_bars_changed_total", {"source": "yahoo"}) == before + 5
 
 
@@ -312,12 +308,8 @@ def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
     with vendor(answer) as server:
         for hours in (1, 25, 49):
             settings = YahooSettings(symbols=("AAPL", "MSFT"), base_url=server.url, every_s=3_600, settle_s=0)
-            client = RestClient(
-                "yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock
-            )
-            source = PolledSource(
-                yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock, actions=YahooActions()
-            )
+            client = RestClient("yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock)
+            source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock, actions=YahooActions())
             source.start(position)
             pump(source, clock, OPEN + 3_600 * hours, saw)
             source.close()
@@ -356,9 +348,7 @@ def test_news_are_asked_for_behind_the_bars_and_written_once_over_restarts() -> 
     with vendor(answer) as server:
         for hours in (2, 3, 4):
             settings = AlphaVantageSettings(symbols=("MSFT",), base_url=server.url, requests_per_day=None)
-            client = RestClient(
-                "av", server.url, Rate(1_000, 1.0, burst=500), judge=alpha_vantage.judge, clock=clock
-            )
+            client = RestClient("av", server.url, Rate(1_000, 1.0, burst=500), judge=alpha_vantage.judge, clock=clock)
             source = PolledSource(
                 alpha_vantage.AlphaVantage(settings), client, settings, "av", clock=clock, news=AlphaVantageNews(), news_every_s=600
             )  # fmt: skip

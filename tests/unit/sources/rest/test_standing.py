@@ -25,15 +25,11 @@ def reading(*minutes: int, close: float = 10.0, reached: float | None = None) ->
 def take(
     standing: Standing, answer: Reading, now: float, *, delay: float = 20, truncated: bool = False
 ) -> Taken | None:
-    return standing.take(
-        answer, minute(now), settle_ns=15 * 10**9, delay_ns=int(delay * MINUTE), truncated=truncated
-    )
+    return standing.take(answer, minute(now), settle_ns=15 * 10**9, delay_ns=int(delay * MINUTE), truncated=truncated)
 
 
 def minutes(taken: Taken | None) -> list[int]:
-    return (
-        [] if taken is None else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
-    )
+    return [] if taken is None else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
 
 
 def test_the_newest_bar_still_forms() -> None:
@@ -115,9 +111,7 @@ def test_silence_promises_what_the_vendors_delay_allows() -> None:
 
 @settings(max_examples=30)
 @given(pick=data(), behind=integers(0, 15), start=integers(0, 3))
-def test_every_bar_goes_once_in_order_and_never_before_it_has_closed(
-    pick: DataObject, behind: int, start: int
-) -> None:
+def test_every_bar_goes_once_in_order_and_never_before_it_has_closed(pick: DataObject, behind: int, start: int) -> None:
     """A vendor that runs behind is asked at odd times; its newest bar always still forms. We restart now and then."""
     standing = Standing("A")
     sent: list[int] = []

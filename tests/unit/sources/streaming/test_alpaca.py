@@ -71,10 +71,7 @@ def test_an_answer_by_rest_is_read_without_what_was_taken_back() -> None:
     page = Alpaca().parse_page("AAPL", orjson.dumps(ALPACA["history"]))
     assert [t.trade_id for t in page.rows if isinstance(t, Print)] == ["20516-D-151", "20516-Q-168"]
     assert page.next_page == "QUFQTA=="
-    assert Alpaca().parse_page("AAPL", b'{"trades":null,"symbol":"AAPL","next_page_token":null}') == (
-        [],
-        None,
-    )
+    assert Alpaca().parse_page("AAPL", b'{"trades":null,"symbol":"AAPL","next_page_token":null}') == ([], None)
     [fault] = Alpaca().parse_page("AAPL", b'{"message":"?"}').rows
     assert isinstance(fault, Unusable)
 

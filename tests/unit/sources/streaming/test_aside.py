@@ -42,9 +42,7 @@ def told(request: Request) -> Reply:
         }
         return Reply.json({"news": [piece], "next_page_token": None})
     assert request.path == "/v1/corporate-actions"
-    splits = [
-        {"symbol": symbol, "new_rate": 2, "old_rate": 1, "ex_date": iso(TODAY + days)} for days in (-40, 3)
-    ]
+    splits = [{"symbol": symbol, "new_rate": 2, "old_rate": 1, "ex_date": iso(TODAY + days)} for days in (-40, 3)]
     paid = [
         {"symbol": symbol, "rate": 0.5, "ex_date": iso(TODAY)},
         {"symbol": symbol, "rate": "", "ex_date": iso(TODAY)},
@@ -119,9 +117,7 @@ def test_they_stand_among_the_feeds_rows_and_in_its_position(wanted: bool) -> No
     with vendor(told) as server, running(KeyedExchange(AlpacaWords(), SYMBOLS, 60)) as exchange:
 
         def source_of(position: str | None, aside: bool) -> TimedSource:
-            settings = AlpacaSettings(
-                symbols=SYMBOLS, url=exchange.url, rest_url=exchange.rest_url, quotes=False
-            )
+            settings = AlpacaSettings(symbols=SYMBOLS, url=exchange.url, rest_url=exchange.rest_url, quotes=False)
             source = TimedSource(
                 TIMED["alpaca"], settings, Credentials(SecretStr(KEY), SecretStr(SECRET)), "feed", 2 * 10**9, clock=SystemClock(),
                 backoff_s=(0.02, 0.2), settle_s=0.0, aside=(lambda _, __: opened(server)) if aside else None,

@@ -71,7 +71,9 @@ def test_older_trades_are_asked_for_by_id_and_many_streams_in_several_messages()
         "/api/v3/historicalTrades",
         {"symbol": "BTCUSDT", "fromId": 10, "limit": 3},
     )
-    body = b'[{"id":11,"price":"4","qty":"12","time":1772600767123},{"id":10,"price":"3","qty":"1","time":1772600767120}]'
+    body = (
+        b'[{"id":11,"price":"4","qty":"12","time":1772600767123},{"id":10,"price":"3","qty":"1","time":1772600767120}]'
+    )
     assert [t.trade_id for t in vendor.parse_trades("BTCUSDT", body) if isinstance(t, Trade)] == [10, 11]
     pairs = tuple(f"A{i}USDT" for i in range(80))
     messages = vendor.subscribe(BinanceSettings(symbols=pairs), pairs)

@@ -91,9 +91,7 @@ def test_pages_of_older_trades_go_forward_by_their_ids() -> None:
     vendor = Coinbase()
     assert vendor.trades_request("BTC-USD", 100, 5_000).params == {"limit": 1_000, "after": 1_100}
     assert vendor.trades_request("BTC-USD", 100, 105).params == {"limit": 1_000, "after": 106}
-    body = (
-        b'[{"trade_id":5,"side":"sell","size":"1","price":"2","time":"2026-03-04T05:06:07Z"},{"trade_id":4}]'
-    )
+    body = b'[{"trade_id":5,"side":"sell","size":"1","price":"2","time":"2026-03-04T05:06:07Z"},{"trade_id":4}]'
     found = vendor.parse_trades("BTC-USD", body)
     assert [type(item) for item in found] == [Unusable, Trade]
 

@@ -18,12 +18,7 @@ def test_a_gap_is_declared_after_a_while_and_healed_by_its_last_id() -> None:
     declared, healed = series.settle(101 * S + GRACE_NS)
     assert [(g.first, g.last, g.left(), g.from_ns, g.to_ns) for g in declared] == [(11, 13, 3, 5 * S, 6 * S)]
     assert healed == []
-    assert [series.take(n, 5 * S, 103 * S) for n in (12, 13, 12, 11)] == [
-        Came.NEW,
-        Came.NEW,
-        Came.AGAIN,
-        Came.NEW,
-    ]
+    assert [series.take(n, 5 * S, 103 * S) for n in (12, 13, 12, 11)] == [Came.NEW, Came.NEW, Came.AGAIN, Came.NEW]
     assert [g.first for g in series.settle(103 * S)[1]] == [11]
     assert series.gaps == []
 
@@ -57,9 +52,7 @@ def test_one_spoilt_id_moves_nothing_and_ids_that_begin_anew_are_followed() -> N
 
 
 @given(st.lists(st.integers(0, 60), max_size=120), st.lists(st.integers(0, 119), max_size=5))
-def test_each_id_is_new_once_however_they_come_and_whenever_it_is_restored(
-    ids: list[int], cuts: list[int]
-) -> None:
+def test_each_id_is_new_once_however_they_come_and_whenever_it_is_restored(ids: list[int], cuts: list[int]) -> None:
     series = Series()
     new: list[int] = []
     for i, number in enumerate(ids):

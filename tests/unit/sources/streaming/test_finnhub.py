@@ -26,9 +26,7 @@ def test_the_trades_of_a_message_are_read_each_on_its_own() -> None:
     second = Print("BINANCE:BTCUSDT", None, SECOND + 124_000_000, 7296.89, 0.011467)
     assert said("trade") == [first, second]
     trades = FINNHUB["trade"]["data"]
-    [fault, good] = Finnhub().parse(
-        orjson.dumps({"type": "trade", "data": [{**trades[0], "p": -1}, trades[1]]})
-    )
+    [fault, good] = Finnhub().parse(orjson.dumps({"type": "trade", "data": [{**trades[0], "p": -1}, trades[1]]}))
     assert isinstance(fault, Unusable)
     assert (fault.reason, good) == ("bad_price", second)
 

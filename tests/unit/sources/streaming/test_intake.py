@@ -47,12 +47,7 @@ def test_a_message_that_cannot_be_used_is_kept_whole_with_its_place() -> None:
     taking.message(orjson.dumps(COINBASE["match"]), AT)
     taking.message(b'{"type":"match"', AT)
     [letter] = taking.drain()[1]
-    assert (letter.reason, letter.row, letter.value, letter.origin) == (
-        "not_json",
-        2,
-        b'{"type":"match"',
-        "wss://x",
-    )
+    assert (letter.reason, letter.row, letter.value, letter.origin) == ("not_json", 2, b'{"type":"match"', "wss://x")
 
 
 def test_a_position_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> None:
@@ -66,8 +61,6 @@ def test_a_position_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> 
     position = taking.position()
     assert len(json.dumps(position, separators=(",", ":"))) <= POSITION_BYTES
     assert len(position) == 80
-    states = [
-        json.loads(r["body"])["state"] for b in taking.drain()[0] for r in b.to_pylist() if r["type"] == "gap"
-    ]
+    states = [json.loads(r["body"])["state"] for b in taking.drain()[0] for r in b.to_pylist() if r["type"] == "gap"]
     assert states.count("found") == 240
     assert states.count("open") == 240 - sum(len(series.gaps) for series in taking.series.values()) > 0

@@ -28,11 +28,7 @@ def opened(exchange: Exchange, position: str | None = None, **more: Any) -> Live
         more["aggregates"] = True
     settings = settings_for(exchange, **more)
     source = LiveSource(
-        vendor_of(settings, exchange.vendor),
-        settings,
-        exchange.vendor,
-        lateness_ns=2 * 10**9,
-        backoff_s=(0.02, 0.2),
+        vendor_of(settings, exchange.vendor), settings, exchange.vendor, lateness_ns=2 * 10**9, backoff_s=(0.02, 0.2)
     )
     assert source.start(position).mode == "live"
     return source
@@ -133,11 +129,7 @@ def test_a_symbol_that_the_vendor_does_not_have_is_said() -> None:
         def play(self, socket: Any, at: int, rng: Any) -> None:  # noqa: ARG002
             socket.send(
                 json.dumps(
-                    {
-                        "type": "error",
-                        "message": "Failed to subscribe",
-                        "reason": "FOO-USD is not a valid product",
-                    }
+                    {"type": "error", "message": "Failed to subscribe", "reason": "FOO-USD is not a valid product"}
                 )
             )
 
@@ -159,15 +151,11 @@ def test_a_recording_of_a_faulty_feed_gives_the_same_rows_through_the_same_parse
     polled = again.poll(0)
     replayed = [row for batch in polled.batches for row in batch.to_pylist()]
     assert keys(replayed) == keys(rows) == truth(exchange)
-    assert [r["ingest_time_ns"] for r in replayed] == [
-        r["ingest_time_ns"] for r in rows if r["type"] == "trade"
-    ]
+    assert [r["ingest_time_ns"] for r in replayed] == [r["ingest_time_ns"] for r in rows if r["type"] == "trade"]
 
 
 def test_aggregates_alone_are_checked_and_refilled_by_their_own_ids() -> None:
-    with running(
-        Exchange("binance", PRODUCTS["binance"], 600, seed=3, fault_rate=0.02, aggregates=True)
-    ) as exchange:
+    with running(Exchange("binance", PRODUCTS["binance"], 600, seed=3, fault_rate=0.02, aggregates=True)) as exchange:
         source = opened(exchange)
         rows: list[dict[str, Any]] = []
         position, _ = gathered(source, 600, rows)

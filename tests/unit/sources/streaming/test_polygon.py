@@ -23,12 +23,8 @@ def said(name: str) -> list[Any]:
 
 
 def test_a_trade_has_its_venue_by_mic_and_off_the_exchanges_an_id_of_its_facility() -> None:
-    assert said("trade") == [
-        Print("AAPL", "20516-11-5096", SECOND + 123_000_000, 161.87, 300.0, "ARCX", ("14", "41"))
-    ]
-    assert said("off the exchanges") == [
-        Print("AAPL", "20516-4-202-799", SECOND + 124_000_000, 161.88, 1.0, "FINR")
-    ]
+    assert said("trade") == [Print("AAPL", "20516-11-5096", SECOND + 123_000_000, 161.87, 300.0, "ARCX", ("14", "41"))]
+    assert said("off the exchanges") == [Print("AAPL", "20516-4-202-799", SECOND + 124_000_000, 161.88, 1.0, "FINR")]
     assert said("pair") == [
         Print("BTC-USD", "20516-3-14272084", SECOND + 126_000_000, 33021.9, 0.01616617, None, ("2",))
     ]
@@ -56,11 +52,7 @@ def test_history_gives_a_trade_the_same_id_as_the_feed_and_leaves_what_was_cance
 def test_a_wrong_key_is_told_from_a_plan_without_the_feed() -> None:
     assert said("connected") == [Heard("connected")]
     assert said("auth_failed") == [Refusal("auth_failed: authentication failed", for_good=False, key=True)]
-    status = {
-        "ev": "status",
-        "status": "auth_failed",
-        "message": "Your plan doesn't include websocket access.",
-    }
+    status = {"ev": "status", "status": "auth_failed", "message": "Your plan doesn't include websocket access."}
     [refusal] = Polygon().parse(orjson.dumps([status]))
     assert isinstance(refusal, Refusal)
     assert (refusal.for_good, refusal.key) == (True, False)

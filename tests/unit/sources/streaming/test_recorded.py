@@ -99,11 +99,7 @@ def test_a_recording_of_a_feed_without_counting_ids_says_when_it_was_away(tmp_pa
 
 
 def test_each_vendor_s_messages_are_told_apart(tmp_path: Path) -> None:
-    for messages, names in (
-        (ALPACA, ("trade", "quote")),
-        (POLYGON, ("trade", "quote")),
-        (FINNHUB, ("trade",)),
-    ):
+    for messages, names in ((ALPACA, ("trade", "quote")), (POLYGON, ("trade", "quote")), (FINNHUB, ("trade",))):
         rows = played(tmp_path, [[messages[name]] for name in names])
         assert "AAPL" in [row["symbol"] for row in rows]
         assert {row["type"] for row in rows} == set(names)

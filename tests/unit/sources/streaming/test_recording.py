@@ -111,9 +111,7 @@ def test_a_recording_that_was_fed_in_is_not_fed_in_again(tmp_path: Path) -> None
         (b"1772600767123456789", 1_772_600_767_123_456_789),
     ],
 )
-def test_a_line_of_others_may_have_its_time_before_the_message(
-    tmp_path: Path, written: bytes, ns: int
-) -> None:
+def test_a_line_of_others_may_have_its_time_before_the_message(tmp_path: Path, written: bytes, ns: int) -> None:
     path = tmp_path / "session.log"
     path.write_bytes(b"".join(written + b" " + message(n) + b"\n" for n in range(1, 4)))
     assert [(r.received_ns, r.message) for r in read(path)] == [(ns, message(n)) for n in range(1, 4)]
@@ -123,10 +121,7 @@ def test_a_line_of_others_may_have_its_time_before_the_message(
 def test_what_stands_before_a_message_and_is_no_time_is_not_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "session.log"
     path.write_bytes(b"ing " + message(1) + b"\n" + message(2) + b"\n")
-    assert [(r.received_ns, r.message) for r in read(path)] == [
-        (None, b"ing " + message(1)),
-        (None, message(2)),
-    ]
+    assert [(r.received_ns, r.message) for r in read(path)] == [(None, b"ing " + message(1)), (None, message(2))]
 
 
 def test_notes_of_other_recorders_are_no_messages(tmp_path: Path) -> None:

@@ -18,9 +18,7 @@ AT_MS = 1_772_600_767_000
 
 
 def rows(first: int, last: int) -> Reply:
-    return Reply.json(
-        [{"id": n, "price": "1", "qty": "1", "time": AT_MS + n} for n in range(first, last + 1)]
-    )
+    return Reply.json([{"id": n, "price": "1", "qty": "1", "time": AT_MS + n} for n in range(first, last + 1)])
 
 
 def refused(status: int, body: Any) -> Judgement | None:
@@ -28,9 +26,7 @@ def refused(status: int, body: Any) -> Judgement | None:
 
 
 def asked(server: VendorServer, wanted: Wanted, answers: int, trades_max: int = 10_000) -> list[Found]:
-    client = RestClient(
-        "r", server.url, Rate(1_000, 1.0, burst=100), judge=refused, backoff=Backoff(0.01, 0.02)
-    )
+    client = RestClient("r", server.url, Rate(1_000, 1.0, burst=100), judge=refused, backoff=Backoff(0.01, 0.02))
     refill = Refill(Binance(), client, "r", trades_max, again_s=0.01)
     refill.start()
     refill.ask(wanted)

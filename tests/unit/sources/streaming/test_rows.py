@@ -19,12 +19,7 @@ def test_each_kind_has_its_schema_and_an_event_stands_behind_the_rows_before_it(
     assert (trade["venue"], trade["conditions"], trade["source"]) == ("XNYS", ["@"], "feed")
     assert (quote["bid"], quote["ask_size"], quote["venue"]) == (1.0, 4.0, None)
     assert (halt["type"], halt["symbol"]) == ("halt", "A")
-    assert (bar["event_time_ns"], bar["vwap"], bar["trade_count"], bar["final"]) == (
-        AT + 60 * 10**9,
-        None,
-        3,
-        True,
-    )
+    assert (bar["event_time_ns"], bar["vwap"], bar["trade_count"], bar["final"]) == (AT + 60 * 10**9, None, 3, True)
     assert (len(rows), rows.drain()) == (0, [])
 
 

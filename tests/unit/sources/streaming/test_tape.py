@@ -16,6 +16,4 @@ def test_a_session_with_its_pre_and_post_market_is_one_day_in_winter_and_in_summ
 
 def test_days_and_venues_have_ids_of_their_own() -> None:
     day, next_day = at("2026-01-05T15:00"), at("2026-01-06T15:00")
-    assert (
-        len({trade_id(day, "V", 1), trade_id(next_day, "V", 1), trade_id(day, "Q", 1), trade_id(day, 1)}) == 4
-    )
+    assert len({trade_id(day, "V", 1), trade_id(next_day, "V", 1), trade_id(day, "Q", 1), trade_id(day, 1)}) == 4

@@ -72,9 +72,7 @@ def gathered(
 def keys(rows: list[dict[str, Any]]) -> list[tuple[str, int, float, float]]:
     """Up to the step that all feeds tell: a millisecond."""
     return sorted(
-        (r["symbol"], r["event_time_ns"] // 10**6, r["price"], r["size"])
-        for r in rows
-        if r["type"] == "trade"
+        (r["symbol"], r["event_time_ns"] // 10**6, r["price"], r["size"]) for r in rows if r["type"] == "trade"
     )
 
 

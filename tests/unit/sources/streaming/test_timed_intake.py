@@ -107,9 +107,7 @@ def test_a_position_stays_within_its_bytes() -> None:
     for round_ in range(6):
         at = AT + round_ * 10**10
         for name in names:
-            some = [
-                {**ALPACA["trade"], "S": name, "i": i, "t": f"2026-03-04T15:0{round_}:07Z"} for i in range(5)
-            ]
+            some = [{**ALPACA["trade"], "S": name, "i": i, "t": f"2026-03-04T15:0{round_}:07Z"} for i in range(5)]
             taking.message(orjson.dumps(some), at)
         taking.back(at + 600 * 10**9)
     assert len(json.dumps(taking.position(), separators=(",", ":"))) <= POSITION_BYTES

@@ -4,9 +4,7 @@ from marketpulse.web.rest.seamless import Stretch
 from marketpulse.web.series import BAR_COLUMNS
 
 BAR = [1.0, 2.0, 60.0, 66.0, 54.0, 63.0, 10.0, 61.0, 5.0, 0.0]
-FOUND = Stretch(
-    [*BAR_COLUMNS, "sma_20", "rsi_14"], [[*BAR, 60.0, 55.0], [7.0, 8.0, *BAR[2:], 60.0, 55.0]], False, None
-)
+FOUND = Stretch([*BAR_COLUMNS, "sma_20", "rsi_14"], [[*BAR, 60.0, 55.0], [7.0, 8.0, *BAR[2:], 60.0, 55.0]], False, None)
 BY = adjustments([Action("split", 5_000_000, 2.0)], None, {})
 
 

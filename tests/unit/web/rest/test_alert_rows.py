@@ -28,9 +28,7 @@ def states(recent: RecentAlerts) -> list[tuple[int, str]]:
 
 def test_the_highest_revision_stays_however_often_and_in_whichever_order_rows_come() -> None:
     recent = RecentAlerts()
-    assert not recent.take(
-        told((1, 1, "withdrawn"), (1, 0, "raised"), (2, 0, "raised"), (1, 1, "withdrawn")), 1
-    )
+    assert not recent.take(told((1, 1, "withdrawn"), (1, 0, "raised"), (2, 0, "raised"), (1, 1, "withdrawn")), 1)
     assert states(recent) == [(1, "withdrawn"), (2, "raised")]
 
 

@@ -117,9 +117,7 @@ def test_only_this_page_changes_rules_and_only_a_version_that_it_names(
         (b" " * (BODY_MAX + 1), 413, "longer than 300,000 bytes"),
     ],
 )
-def test_a_body_that_is_no_rule_is_refused_with_what_to_do(
-    served: Served, body: bytes, status: int, said: str
-) -> None:
+def test_a_body_that_is_no_rule_is_refused_with_what_to_do(served: Served, body: bytes, status: int, said: str) -> None:
     headers = {**served.origin, "content-type": "application/json", "if-none-match": "*"}
     answer = served.client.put("/api/alerts/rules/new", content=body, headers=headers)
     assert answer.status_code == status
@@ -129,9 +127,7 @@ def test_a_body_that_is_no_rule_is_refused_with_what_to_do(
 
 
 def test_a_fault_comes_with_its_character(served: Served) -> None:
-    found = served.client.post(
-        "/api/alerts/check", json={"rule": {"name": "x", "expression": "rsi_15 < 30"}}
-    ).json()
+    found = served.client.post("/api/alerts/check", json={"rule": {"name": "x", "expression": "rsi_15 < 30"}}).json()
     assert found["faults"] == [
         {"field": "expression", "message": "unknown column 'rsi_15'; did you mean 'rsi_14'?", "at": 0}
     ]
@@ -175,9 +171,7 @@ def test_more_trials_than_may_wait_are_told_to_come_again_and_the_others_are_hea
             for n in range(TRIALS_WAITING + 1)
         ]
         deadline = time.monotonic() + 30
-        while not all(
-            served.client.get(f"/api/alerts/try/t{n}").json()["running"] for n in range(TRIALS_WAITING + 1)
-        ):
+        while not all(served.client.get(f"/api/alerts/try/t{n}").json()["running"] for n in range(TRIALS_WAITING + 1)):
             assert time.monotonic() < deadline
         refused = served.client.post("/api/alerts/try", json=TRIAL)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")

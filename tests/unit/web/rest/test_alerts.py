@@ -78,10 +78,7 @@ def test_stored_and_live_alerts_come_once_in_order_of_time(site: Site) -> None:
 
 def test_pages_follow_their_links_through_alerts_of_one_moment(site: Site) -> None:
     rows = [
-        alert(i, symbol=symbol, rule=rule)
-        for i in range(3)
-        for symbol in ("AAA", "BBB")
-        for rule in ("high", "low")
+        alert(i, symbol=symbol, rule=rule) for i in range(3) for symbol in ("AAA", "BBB") for rule in ("high", "low")
     ]
     site.lake.add("alerts", rows[:8])
     site.tell(*rows[4:])
@@ -127,9 +124,7 @@ def test_what_is_stored_tells_its_place_in_the_log_as_what_is_live(site: Site) -
 
 
 def test_each_filter_leaves_what_it_names(site: Site) -> None:
-    site.lake.add(
-        "alerts", [alert(0), alert(1, symbol="BBB"), alert(2, rule="low"), alert(3, severity="critical")]
-    )
+    site.lake.add("alerts", [alert(0), alert(1, symbol="BBB"), alert(2, rule="low"), alert(3, severity="critical")])
     site.tell(alert(4, symbol="BBB"), alert(5, severity="critical"))
     assert site.values(symbol="BBB") == [1.0, 4.0]
     assert site.values(rule="low") == [2.0]

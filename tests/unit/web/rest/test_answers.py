@@ -9,22 +9,12 @@ from marketpulse.web.rest.answers import form_of, has_already, next_link, tell, 
 
 def request(path: str = "/api/bars", query: str = "", **headers: str) -> Request:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Request(
-        {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": raw}
-    )
+    return Request({"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": raw})
 
 
 @pytest.mark.parametrize(
     ("known", "found"),
-    [
-        ("", False),
-        ('"a"', True),
-        ('W/"a"', True),
-        ('"b", "a"', True),
-        ('"ab"', False),
-        ("*", True),
-        ("a", False),
-    ],
+    [("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"ab"', False), ("*", True), ("a", False)],
 )
 def test_an_etag_is_found_as_a_whole_and_compared_weakly(known: str, found: bool) -> None:
     assert has_already(request(if_none_match=known), '"a"') is found

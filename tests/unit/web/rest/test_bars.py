@@ -81,9 +81,7 @@ def test_indicators_are_chosen_by_name(client: httpx.Client) -> None:
 
 
 def test_csv_and_arrow_come_when_they_are_accepted(client: httpx.Client) -> None:
-    text = client.get(
-        "/api/indicators?symbol=AAA&timeframe=1m&limit=1&names=sma_20", headers={"accept": "text/csv"}
-    )
+    text = client.get("/api/indicators?symbol=AAA&timeframe=1m&limit=1&names=sma_20", headers={"accept": "text/csv"})
     assert text.headers["content-type"] == "text/csv; charset=utf-8"
     assert text.text.splitlines() == [
         '"open_time_ms","close_time_ms","close","revision","sma_20"', "2940000,3000000,49,0,49.5",
@@ -112,9 +110,7 @@ def test_what_the_client_has_already_is_not_sent_again(client: httpx.Client) -> 
         ({"symbol": "A\0A"}, 404), ({"before_ms": -1e15, "symbol": "BBB"}, 404),
     ],
 )  # fmt: skip
-def test_a_wrong_question_is_answered_in_one_shape(
-    client: httpx.Client, options: dict[str, Any], status: int
-) -> None:
+def test_a_wrong_question_is_answered_in_one_shape(client: httpx.Client, options: dict[str, Any], status: int) -> None:
     answer = asked(client, **options)
     assert (answer.status_code, list(answer.json())) == (status, ["error", "kind"]), answer.text
 
@@ -131,16 +127,12 @@ def test_adjusted_bars_are_as_if_no_split_had_been(tmp_path: Path) -> None:
     board.take(indicators(["sma_20"], *(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
     stored = Stored(lambda: LakeHistory(settings))
     serve = ServeSettings(port=0)
-    server = WebServer(
-        create_app(board, serve, {}, stored=stored, in_prices=lambda name: name == "sma_20"), serve
-    )
+    server = WebServer(create_app(board, serve, {}, stored=stored, in_prices=lambda name: name == "sma_20"), serve)
     server.start()
     try:
         with httpx.Client(base_url=server.url, timeout=30) as client:
             of = {"symbol": "BBB", "timeframe": "1m"}
-            raw, split = (
-                client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split")
-            )
+            raw, split = (client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split"))
             close, values = (raw["columns"].index(name) for name in ("close", "sma_20"))
             assert [r[close] for r in raw["rows"]] == [30.0, 31.0, 32.0, 33.0]
             assert [r[close] for r in split["rows"]] == [15.0, 15.5, 32.0, 33.0]

@@ -28,9 +28,7 @@ class Desk:
     def catalogue(self) -> Sequence[Mapping[str, Any]]:
         return [{"name": "twice", "stem": "twice"}]
 
-    def values(
-        self, stems: Sequence[str], span: BarSpan, live: LiveBars
-    ) -> tuple[list[str], list[list[float]]]:
+    def values(self, stems: Sequence[str], span: BarSpan, live: LiveBars) -> tuple[list[str], list[list[float]]]:
         self.asked.append(span)
         if list(stems) != ["twice"]:
             raise ParameterError(f"{stems[0]} is no indicator")
@@ -38,11 +36,7 @@ class Desk:
         return ["twice"], rows[-span.limit :]
 
     def sessions(self, venue: str | None, from_ms: float, to_ms: float) -> Mapping[str, Any]:
-        return {
-            "calendar": "XNYS" if venue == "XNAS" else "24x7",
-            "built": "regular",
-            "sessions": [from_ms, to_ms],
-        }
+        return {"calendar": "XNYS" if venue == "XNAS" else "24x7", "built": "regular", "sessions": [from_ms, to_ms]}
 
     def receipt(self, ask: ReceiptAsk, cancelled: threading.Event) -> Mapping[str, Any]:
         self.asked.append(ask)
@@ -75,9 +69,7 @@ def get(desk: Desk, path: str, **options: Any) -> httpx.Response:
 
 
 def test_values_come_with_the_names_of_their_columns_for_closed_and_forming_bars(desk: Desk) -> None:
-    answer = get(
-        desk, "/api/chart/indicators", symbol="AAPL", timeframe="1m", indicator="twice", limit=2
-    ).json()
+    answer = get(desk, "/api/chart/indicators", symbol="AAPL", timeframe="1m", indicator="twice", limit=2).json()
     assert answer["columns"] == ["open_time_ms", "twice"]
     assert answer["rows"] == [[240_000, 10], [300_000, 18]]
     assert desk.asked == [BarSpan("AAPL", "1m", None, None, 2)]

@@ -114,9 +114,7 @@ def test_a_letter_that_is_refused_says_why(
     client: Client, desk: MadeUpDesk, fault: MarketPulseError, status: int, words: str
 ) -> None:
     desk.fault = fault
-    answer = client.post(
-        "/api/dead-letters/send", json={"letter_partition": 0, "letter_offset": 0, "value": "{}"}
-    )
+    answer = client.post("/api/dead-letters/send", json={"letter_partition": 0, "letter_offset": 0, "value": "{}"})
     assert answer.status_code == status
     assert words in answer.json()["error"]
 

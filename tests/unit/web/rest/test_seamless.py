@@ -159,10 +159,7 @@ def test_what_the_board_had_to_forget_before_it_was_stored_is_told_to_be_missing
     board.take(bars(*(bar(i, 0) for i in range(6))))  # 4 and 5 are left
     found = asked(board, [bar(0, 0), bar(1, 0)])
     assert found is not None
-    assert ([r[CLOSE] for r in found.rows], found.missing) == (
-        [0.0, 100.0, 400.0, 500.0],
-        (60_000.0, 240_000.0),
-    )
+    assert ([r[CLOSE] for r in found.rows], found.missing) == ([0.0, 100.0, 400.0, 500.0], (60_000.0, 240_000.0))
     for span, missing in (
         ({"limit": 2}, (60_000.0, 240_000.0)),  # right before this page
         ({"limit": 1}, None),
