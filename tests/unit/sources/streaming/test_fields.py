@@ -1,36 +1,36 @@
-"""Each field is read strictly: what is no number, id, time or text says why."""
+"""Each field is read strictly, ids are one trade's alone, pairs have one name, and rows stand in the log's schemas."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from marketpulse.errors import ParameterError
+from marketpulse.model.market import BAR_IN, EVENT, QUOTE, TRADE
 from marketpulse.sources.streaming import fields as read
+from marketpulse.sources.streaming.delays import Delays
 from marketpulse.sources.streaming.fields import Unfit
+from marketpulse.sources.streaming.rows import Rows
+from marketpulse.sources.streaming.symbols import by_vendor, dashed, is_stock, joined
+from marketpulse.sources.streaming.tape import trade_id
+from marketpulse.sources.symbols import ours, theirs
 
 SECOND = 1_772_600_767 * 10**9
+AT = SECOND
 
 
 @pytest.mark.parametrize(
-    ("value", "time_ns"),
-    [
-        (1_772_600_767_123, SECOND + 123_000_000), (1_772_600_767_123_456, SECOND + 123_456_000),
-        (1_772_600_767_123_456_789, SECOND + 123_456_789),
+    ("read_time", "value", "time_ns"),
+    [  # the size of a number tells ms, µs or ns; a text has its zone and up to nine digits
+        (read.epoch_time_ns, 1_772_600_767_123, SECOND + 123_000_000), (read.epoch_time_ns, 1_772_600_767_123_456, SECOND + 123_456_000),
+        (read.epoch_time_ns, 1_772_600_767_123_456_789, SECOND + 123_456_789),
+        (read.iso_time_ns, "2026-03-04T05:06:07Z", SECOND), (read.iso_time_ns, "2026-03-04T05:06:07.5Z", SECOND + 500_000_000),
+        (read.iso_time_ns, "2026-03-04 05:06:07.123456789+00:00", SECOND + 123_456_789),
+        (read.iso_time_ns, "2026-03-04T00:06:07-05:00", SECOND), (read.iso_time_ns, "2026-03-04T10:36:07+05:30", SECOND),
     ],
 )  # fmt: skip
-def test_a_time_in_ms_us_or_ns_is_told_by_its_size(value: int, time_ns: int) -> None:
-    assert read.epoch_time_ns({"t": value}, "t") == time_ns
-
-
-@pytest.mark.parametrize(
-    ("text", "time_ns"),
-    [
-        ("2026-03-04T05:06:07Z", SECOND), ("2026-03-04T05:06:07.5Z", SECOND + 500_000_000),
-        ("2026-03-04 05:06:07.123456789+00:00", SECOND + 123_456_789), ("2026-03-04T00:06:07-05:00", SECOND),
-        ("2026-03-04T10:36:07+05:30", SECOND),
-    ],
-)  # fmt: skip
-def test_an_iso_time_has_its_zone_and_up_to_nine_digits(text: str, time_ns: int) -> None:
-    assert read.iso_time_ns({"t": text}, "t") == time_ns
+def test_a_time_is_read_to_its_last_digit(read_time: Any, value: Any, time_ns: int) -> None:
+    assert read_time({"t": value}, "t") == time_ns
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,116 @@ def test_numbers_ids_and_words_are_read_as_numbers_and_as_text() -> None:
     assert [read.price({"p": p}, "p") for p in ("61230.01000000", 5, 0.5)] == [61230.01, 5.0, 0.5]
     assert [read.trade_id({"i": i}, "i") for i in ("73", 73)] == [73, 73]
     assert read.size({"s": 0}, "s") == 0.0
-    assert [read.texts({"c": c}, "c") for c in (None, [], ["@", "I"], [14, 41])] == [
-        (), (), ("@", "I"), ("14", "41"),
-    ]  # fmt: skip
+    assert [read.texts({"c": c}, "c") for c in (None, [], ["@", "I"], [14, 41])] == [(), (), ("@", "I"), ("14", "41")]
 
 
 def test_one_element_that_cannot_be_used_does_not_spoil_the_others() -> None:
     def parse(fields: Any) -> Any:
         yield read.text(fields, "a")
 
-    found: list[Any] = [*read.each_object(b'[{"a":"x"},{"a":1},7]', parse)]
-    good, bad, other = found
+    good, bad, other = list[Any](read.each_object(b'[{"a":"x"},{"a":1},7]', parse))
     assert good == "x"
     assert (bad.reason, bad.value) == ("wrong_type", b'{"a":1}')
     assert (other.reason, other.value) == ("not_json", b"7")
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def test_a_session_with_its_pre_and_post_market_is_one_day_in_winter_and_in_summer() -> None:
+    for begin, end in (("2026-01-05T09:00", "2026-01-06T00:59"), ("2026-07-06T08:00", "2026-07-06T23:59")):
+        assert trade_id(at(begin), "V", 1) == trade_id(at(end), "V", 1)
+
+
+def test_days_and_venues_have_ids_of_their_own() -> None:
+    day, next_day = at("2026-01-05T15:00"), at("2026-01-06T15:00")
+    assert len({trade_id(day, "V", 1), trade_id(next_day, "V", 1), trade_id(day, "Q", 1), trade_id(day, 1)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("BTCUSDT", "BTC-USDT"), ("btc-usd", "BTC-USD"), ("ETH/BTC", "ETH-BTC"), ("BTCFDUSD", "BTC-FDUSD"),
+     ("ETHBTC", "ETH-BTC"), ("USDTTRY", "USDT-TRY"), ("BTCUSD", "BTC-USD"),
+     ("XBT/USD", "BTC-USD"), ("XBTUSD", "BTC-USD"), ("ETHXBT", "ETH-BTC"), ("XDG/EUR", "DOGE-EUR")],
+)  # fmt: skip
+def test_a_pair_has_one_name_of_ours(theirs: str, ours: str) -> None:
+    assert dashed(theirs) == ours
+    assert dashed(joined(ours)) == ours
+
+
+@pytest.mark.parametrize(
+    ("words", "keys", "expected"),
+    [
+        pytest.param(["BTC-USD,ETH-EUR", "BTCUSDT", "binance:ETH-BTC"], [],
+                     {"coinbase": ("BTC-USD", "ETH-EUR"), "binance": ("BTC-USDT", "ETH-BTC")}, id="a pair to who trades it"),
+        pytest.param(["AAPL,brk-b", "BTC-USD"], ["finnhub", "alpaca"], {"alpaca": ("AAPL", "BRK.B"), "coinbase": ("BTC-USD",)},
+                     id="a stock to the first whose key is set"),
+        pytest.param(["IBM"], ["finnhub"], {"finnhub": ("IBM",)}, id="a stock to the only one"),
+        pytest.param(["alpaca:AAPL", "polygon:msft", "finnhub:BINANCE:BTCUSDT", "alpaca:BTC/USD"], [],
+                     {"alpaca": ("AAPL", "BTC-USD"), "polygon": ("MSFT",), "finnhub": ("BINANCE:BTCUSDT",)}, id="a named one at its word"),
+    ],
+)  # fmt: skip
+def test_a_symbol_goes_to_a_vendor(words: list[str], keys: list[str], expected: dict[str, tuple[str, ...]]) -> None:
+    assert by_vendor(words, keys) == expected
+
+
+KEYS_NEEDED = r"APCA_API_KEY_ID and APCA_API_SECRET_KEY.*POLYGON_API_KEY.*FINNHUB_API_KEY"
+NOBODYS = ["", "nobody:BTC-USD", "alpaca:", "alpaca:A B", "B C", "binance:"]
+
+
+@pytest.mark.parametrize(("word", "says"), [("AAPL", KEYS_NEEDED), *((word, "write") for word in NOBODYS)])
+def test_what_nobody_feeds_is_said(word: str, says: str) -> None:
+    with pytest.raises(ParameterError, match=says):
+        by_vendor([word])
+
+
+def test_a_stock_is_told_from_a_pair() -> None:
+    assert [s for s in ("AAPL", "F", "BRK.B", "brk-b", "GOOGL", "ABTC") if not is_stock(s)] == []
+    assert [s for s in ("BTCUSD", "BTC-USD", "ETHBTC", "btcusdt", "OPUSD", "B C", "1INCH-USD") if is_stock(s)] == []
+
+
+def test_a_share_class_has_one_spelling_of_ours_and_each_vendor_gets_its_own() -> None:
+    assert {ours(written) for written in ("BRK.B", "BRK-B", "BRK/B", "brk.b", " BRK B ")} == {"BRK.B"}
+    given = (("BRK.B", "-"), ("BRK/B", "-"), ("BF-A", "."), ("AAPL", "-"))
+    assert [theirs(symbol, mark) for symbol, mark in given] == ["BRK-B", "BRK-B", "BF.A", "AAPL"]
+    others = ["VOD.L", "RY.TO", "BTC-USD", "^GSPC", "7203.T", "EURUSD=X", "BAC-PL", "SHOP.V", "TSCO.LON"]
+    assert [ours(other) for other in others] == [theirs(other, "-") for other in others] == others
+
+
+def test_each_kind_has_its_schema_and_an_event_stands_behind_the_rows_before_it() -> None:
+    rows = Rows("feed")
+    rows.quote("A", AT, (1.0, 2.0, 3.0, 4.0), AT, None)
+    rows.trade("A", AT, 10.0, 1.0, "7", AT, "XNYS", ("@",))
+    rows.event({"type": "halt", "symbol": "A", "event_time_ns": AT, "reason": "news"})
+    rows.bar("A", "1m", AT, AT + 60 * 10**9, (1.0, 2.0, 0.5, 1.5, 9.0, None, 3), AT)
+    assert len(rows) == 4
+    batches = rows.drain()
+    assert [batch.schema for batch in batches] == [TRADE, QUOTE, EVENT, BAR_IN]
+    trade, quote, halt, bar = (batch.to_pylist()[0] for batch in batches)
+    assert (trade["venue"], trade["conditions"], trade["source"]) == ("XNYS", ["@"], "feed")
+    assert (quote["bid"], quote["ask_size"], quote["venue"]) == (1.0, 4.0, None)
+    assert (halt["type"], halt["symbol"]) == ("halt", "A")
+    assert (bar["event_time_ns"], bar["vwap"], bar["trade_count"], bar["final"]) == (AT + 60 * 10**9, None, 3, True)
+    assert (len(rows), rows.drain()) == (0, [])
+
+
+def test_rows_of_another_quarter_of_a_second_are_a_batch_of_their_own() -> None:
+    rows = Rows("feed")
+    for at in (AT, AT + 10**8, AT + 10**9):
+        rows.trade("A", at, 10.0, 1.0, None, at, None)
+    assert [batch.num_rows for batch in rows.drain()] == [2, 1]
+
+
+def test_the_longest_median_of_a_minute_counts_and_no_feed_is_ahead() -> None:
+    delays = Delays()
+    assert delays.longest_ns() == 0
+    found = [5, 7, 900]
+    delays.note(0.0, found)
+    assert (delays.longest_ns(), found) == (7, [])
+    delays.note(30.0, [3])
+    assert delays.longest_ns() == 7
+    delays.note(61.0, [])
+    assert delays.longest_ns() == 3
+    delays.note(200.0, [-50])
+    assert delays.longest_ns() == 0

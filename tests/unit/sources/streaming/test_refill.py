@@ -1,44 +1,68 @@
-"""What is asked for by REST, page after page, and what is said when it is refused."""
+"""What is asked for by REST, by ids or by time: every page, faults waited out, and what is said when it is refused."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
+import pytest
 
+from keyed_exchange import iso
+from marketpulse.settings import AlpacaSettings
 from marketpulse.sources.rest.answer import Judgement, Taken
 from marketpulse.sources.rest.backoff import Backoff
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.limits import Rate
+from marketpulse.sources.streaming.alpaca import Alpaca
 from marketpulse.sources.streaming.binance import Binance
-from marketpulse.sources.streaming.parsed import Trade
+from marketpulse.sources.streaming.parsed import Print, Trade
 from marketpulse.sources.streaming.refill import Found, Refill, Wanted
+from marketpulse.sources.streaming.timed_intake import Lost
+from marketpulse.sources.streaming.timed_refill import Pages, TimedRefill
 from vendor_server import Reply, Request, VendorServer, vendor
 
-AT_MS = 1_772_600_767_000
+AT = 1_772_636_767 * 10**9
+
+
+def client(server: VendorServer, **more: Any) -> RestClient:
+    return RestClient("r", server.url, Rate(1_000, 1.0, burst=100), backoff=Backoff(0.01, 0.02), **more)
+
+
+def gathered(refill: Any, is_over: Callable[[list[Any]], bool]) -> list[Any]:
+    """What a refill that runs has to say, until it is over."""
+    answers: list[Any] = []
+    deadline = time.monotonic() + 30
+    while not is_over(answers) and time.monotonic() < deadline:
+        if (one := refill.found()) is not None:
+            answers.append(one)
+        else:
+            time.sleep(0.002)
+    refill.close()
+    return answers
+
+
+def by_ids(server: VendorServer, wanted: Wanted, answers: int, trades_max: int = 10_000) -> list[Found]:
+    refill = Refill(Binance(), client(server, judge=refused), "r", trades_max, again_s=0.01)
+    refill.start()
+    refill.ask(wanted)
+    return gathered(refill, lambda found: len(found) == answers)
+
+
+def by_time(server: VendorServer, request: Any = None) -> list[Pages]:
+    settings, alpaca = AlpacaSettings(symbols=("AAPL",)), Alpaca()
+    wanted = request or (lambda s, a, b, p: alpaca.history_request(settings, s, a, b, p))
+    refill = TimedRefill(wanted, alpaca.parse_page, client(server), "r", 10**9, 0.0, again_s=0.01)
+    refill.start()
+    refill.ask("AAPL", Lost(AT, AT + 10**9))
+    return gathered(refill, lambda found: bool(found) and found[-1].last)
 
 
 def rows(first: int, last: int) -> Reply:
-    return Reply.json([{"id": n, "price": "1", "qty": "1", "time": AT_MS + n} for n in range(first, last + 1)])
+    return Reply.json([{"id": n, "price": "1", "qty": "1", "time": AT // 10**6 + n} for n in range(first, last + 1)])
 
 
 def refused(status: int, body: Any) -> Judgement | None:
     return Judgement(Taken.REFUSED, "not without a key") if status == 401 else None
-
-
-def asked(server: VendorServer, wanted: Wanted, answers: int, trades_max: int = 10_000) -> list[Found]:
-    client = RestClient("r", server.url, Rate(1_000, 1.0, burst=100), judge=refused, backoff=Backoff(0.01, 0.02))
-    refill = Refill(Binance(), client, "r", trades_max, again_s=0.01)
-    refill.start()
-    refill.ask(wanted)
-    found: list[Found] = []
-    deadline = time.monotonic() + 30
-    while len(found) < answers and time.monotonic() < deadline:
-        if (one := refill.found()) is not None:
-            found.append(one)
-        else:
-            time.sleep(0.01)
-    refill.close()
-    return found
 
 
 def ids(found: Found) -> list[int]:
@@ -50,15 +74,20 @@ def by_id(request: Request) -> Reply:
     return rows(first, first + limit - 1)
 
 
+def page(numbers: range, following: str | None) -> Reply:
+    rows = [{"t": iso(AT + n), "x": "V", "p": 10, "s": 1, "c": ["@"], "i": n, "z": "C"} for n in numbers]
+    return Reply.json({"trades": {"AAPL": rows}, "next_page_token": following})
+
+
 def test_a_gap_comes_in_pages_from_the_lowest_id_up() -> None:
     with vendor(by_id) as server:
-        found = asked(server, Wanted("BTCUSDT", 10, 1_209), 2)
+        found = by_ids(server, Wanted("BTCUSDT", 10, 1_209), 2)
     assert [(f.first, f.last, len(f.trades)) for f in found] == [(10, 1_009, 1_000), (1_010, 1_209, 200)]
 
 
 def test_of_a_gap_that_is_too_long_only_the_newest_are_asked_for() -> None:
     with vendor(by_id) as server:
-        given_up, page = asked(server, Wanted("BTCUSDT", 1, 100), 2, trades_max=30)
+        given_up, page = by_ids(server, Wanted("BTCUSDT", 1, 100), 2, trades_max=30)
     assert (given_up.first, given_up.last, given_up.trades) == (1, 70, [])
     assert "refill_trades_max (30)" in str(given_up.why)
     assert ids(page) == list(range(71, 101))
@@ -66,7 +95,7 @@ def test_of_a_gap_that_is_too_long_only_the_newest_are_asked_for() -> None:
 
 def test_what_the_vendor_does_not_have_is_asked_a_few_times_and_given_up() -> None:
     with vendor(lambda _: Reply.json([])) as server:
-        [found] = asked(server, Wanted("BTCUSDT", 5, 6), 1)
+        [found] = by_ids(server, Wanted("BTCUSDT", 5, 6), 1)
         assert len(server.requests) == 4
     assert (found.first, found.last, found.why) == (5, 6, "the vendor does not give them")
 
@@ -78,7 +107,7 @@ def test_where_history_is_refused_the_newest_trades_are_looked_through() -> None
         return rows(8, 30)
 
     with vendor(answer) as server:
-        [found] = asked(server, Wanted("BTCUSDT", 5, 12), 1)
+        [found] = by_ids(server, Wanted("BTCUSDT", 5, 12), 1)
     assert set(range(8, 13)) <= set(ids(found))
     assert (found.first, found.last) == (5, 12)
     assert "API-key format invalid" in str(found.why)
@@ -86,6 +115,33 @@ def test_where_history_is_refused_the_newest_trades_are_looked_through() -> None
 
 def test_a_symbol_that_nobody_knows_is_told_from_an_empty_answer() -> None:
     with vendor(lambda _: Reply(400, b'{"code":-1121,"msg":"Invalid symbol."}')) as server:
-        [found] = asked(server, Wanted("FOO"), 1)
+        [found] = by_ids(server, Wanted("FOO"), 1)
     assert found.newest
     assert Binance().unknown_symbol(str(found.why))
+
+
+def test_pages_come_in_order_with_the_overlap_and_through_faults() -> None:
+    replies = [Reply(500), page(range(3), "two"), Reply(429), Reply(200, b"<html>"), page(range(3, 5), None)]
+    with vendor(lambda _: replies.pop(0)) as server:
+        found = by_time(server)
+        assert [r.parameters.get("page_token") for r in server.requests] == [None, None, "two", "two", "two"]
+        assert server.requests[0].parameters["start"] == iso(AT - 10**9)
+        assert server.requests[0].parameters["end"] == iso(AT + 2 * 10**9)
+    ids = [[t.trade_id for t in pages.rows if isinstance(t, Print)] for pages in found]
+    assert ids == [[f"20516-V-{n}" for n in range(3)], [f"20516-V-{n}" for n in range(3, 5)]]
+    assert [(pages.last, pages.why) for pages in found] == [(False, None), (True, None)]
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "key"), (422, "question")])
+def test_what_is_refused_is_said(status: int, said: str) -> None:
+    with vendor(lambda _: Reply(status, b'{"message":"subscription does not permit"}')) as server:
+        [pages] = by_time(server)
+    assert pages.last
+    assert said in str(pages.why)
+
+
+def test_a_vendor_without_history_is_not_by_time() -> None:
+    with vendor(lambda _: Reply(500)) as server:
+        [pages] = by_time(server, request=lambda *_: None)
+        assert server.requests == []
+    assert pages.why == "the vendor has no such history"

@@ -1,16 +1,274 @@
-"""Every vendor by name: what its settings' kinds are, and what each of them promises."""
+"""Every vendor's messages, in JSON and in MessagePack, what each promises, and anything that looks a little like one."""
 
-from typing import get_args
+from operator import add
+from typing import Any, get_args
 
+import msgpack
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
 
+from marketpulse.errors import ParameterError
 from marketpulse.model.market import REASONS
-from marketpulse.settings import BinanceSettings, CoinbaseSettings, RecordingSettings
-from marketpulse.sources.streaming.parsed import Unusable
+from marketpulse.settings import (
+    AlpacaSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    FinnhubSettings,
+    PolygonSettings,
+    RecordingSettings,
+)
+from marketpulse.sources.streaming.alpaca import Alpaca
+from marketpulse.sources.streaming.binance import Binance
+from marketpulse.sources.streaming.coinbase import Coinbase
+from marketpulse.sources.streaming.finnhub import Finnhub
+from marketpulse.sources.streaming.parsed import (
+    Bar,
+    Cancel,
+    Correction,
+    Heard,
+    Interruption,
+    LastTrade,
+    Parsed,
+    Print,
+    Quote,
+    Refusal,
+    Trade,
+    Unusable,
+)
+from marketpulse.sources.streaming.polygon import Polygon
+from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import TIMED, VENDORS, vendor_of
-from vendor_messages import spoilt
+from vendor_messages import ALPACA, BINANCE, COINBASE, FINNHUB, POLYGON, spoilt
+
+COINS = 1_772_600_767 * 10**9  # 2026-03-04T05:06:07Z, by `date -d`
+STOCKS = 1_772_636_767 * 10**9  # 2026-03-04T15:06:07Z
+AT = STOCKS + 123_456_789
+MINUTE = (STOCKS - 7 * 10**9, STOCKS + 53 * 10**9)
+KEYS = Credentials(SecretStr("id"), SecretStr("word"))
+SETTINGS: dict[str, Any] = {
+    "alpaca": AlpacaSettings(symbols=("AAPL",)), "polygon": PolygonSettings(symbols=("AAPL",)), "finnhub": FinnhubSettings(symbols=("AAPL",)),
+}  # fmt: skip
+PARSERS: dict[str, Any] = {**VENDORS, **TIMED}
+DOCUMENTED = {"alpaca": ALPACA, "polygon": POLYGON, "finnhub": FINNHUB, "binance": BINANCE, "coinbase": COINBASE}
+
+
+def said(vendor: str, name: str) -> list[Any]:
+    """What is understood of the message that the vendor documents under this name."""
+    message = DOCUMENTED[vendor][name]
+    return list(PARSERS[vendor].parse(orjson.dumps([message] if vendor in ("alpaca", "polygon") else message)))
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "items"),
+    [
+        # an id, and its time to the microsecond
+        ("coinbase", "match", [Trade("BTC-USD", 71, COINS + 123_456_000, 61234.56, 0.25)]),
+        ("coinbase", "last_match", [Trade("BTC-USD", 70, COINS - 500_000_000, 61234.0, 1.0, live=False)]),
+        ("coinbase", "ticker", [Quote("BTC-USD", COINS + 200_000_000, 61234.55, 0.5, 61234.57, 0.75)]),
+        ("coinbase", "heartbeat", [LastTrade("BTC-USD", 71)]),
+        ("coinbase", "tickers", [Quote("BTC-USD", COINS + 3 * 10**9, 61235.0, 2.0, 61237.0, 3.0)]),
+        ("coinbase", "subscriptions", [Heard("subscriptions")]),
+        ("coinbase", "error", [Refusal("Failed to subscribe: FOO-USD is not a valid product", for_good=True)]),
+        # times in ms and in µs; a best bid and ask has no time of its own; an aggregate is marked as one
+        ("binance", "trade", [Trade("BTCUSDT", 900, COINS + 123_000_000, 61230.01, 0.015)]),
+        ("binance", "in µs", [Trade("BTCUSDT", 901, COINS + 124_456_000, 61230.02, 2.0)]),
+        ("binance", "bookTicker", [Quote("BTCUSDT", None, 61230.0, 1.5, 61230.01, 2.25)]),
+        ("binance", "aggTrade", [Trade("BTCUSDT", 7, COINS + 124_000_000, 61230.01, 3.0, aggregate=True)]),
+        ("binance", "answer", [Heard("answer")]),
+        ("binance", "error", [Refusal("2: Invalid request: unknown method", for_good=False)]),
+        # a venue by MIC, and an id of its venue and day
+        ("alpaca", "trade", [Print("AAPL", "20516-V-6142", AT, 177.79, 90.0, "IEXG", ("@", "I"))]),
+        ("alpaca", "quote", [Quote("AAPL", AT, 177.41, 35.0, 177.43, 30.0)]),
+        ("alpaca", "bar", [Bar("AAPL", "1m", *MINUTE, 177.94, 178.005, 177.9, 178.0, 8547.0, 177.987562, 66)]),
+        ("alpaca", "halt", [Interruption("AAPL", "halt", AT, "Trading Halt: T12")]),
+        ("alpaca", "correction", [Correction("AAPL", "20516-V-6142", AT, 177.8, 80.0, "20516-V-6150")]),
+        ("alpaca", "cancel", [Cancel("AAPL", "20516-V-6150", AT)]),
+        ("alpaca", "news", [Heard("n")]),
+        ("alpaca", "error", [Refusal("402: auth failed", for_good=False, key=True)]),
+        # off the exchanges an id of its facility; a pair has no venue
+        ("polygon", "trade", [Print("AAPL", "20516-11-5096", STOCKS + 123_000_000, 161.87, 300.0, "ARCX", ("14", "41"))]),
+        ("polygon", "off the exchanges", [Print("AAPL", "20516-4-202-799", STOCKS + 124_000_000, 161.88, 1.0, "FINR")]),
+        ("polygon", "pair", [Print("BTC-USD", "20516-3-14272084", STOCKS + 126_000_000, 33021.9, 0.01616617, None, ("2",))]),
+        ("polygon", "quote", [Quote("AAPL", STOCKS + 125_000_000, 161.8, 100.0, 161.9, 160.0)]),
+        ("polygon", "minute", [Bar("AAPL", "1m", *MINUTE, 161.8, 161.95, 161.75, 161.9, 4110.0, 161.85, None)]),
+        ("polygon", "connected", [Heard("connected")]),
+        ("polygon", "auth_failed", [Refusal("auth_failed: authentication failed", for_good=False, key=True)]),
+        ("finnhub", "trade", [Print("AAPL", None, STOCKS + 123_000_000, 161.87, 300.0, None, ("1", "12")),
+                              Print("BINANCE:BTCUSDT", None, STOCKS + 124_000_000, 7296.89, 0.011467)]),
+        ("finnhub", "ping", [Heard("ping")]),
+        ("finnhub", "error", [Refusal("Invalid API key", for_good=False, key=True)]),
+    ],
+)  # fmt: skip
+def test_a_documented_message_is_understood_as(vendor: str, name: str, items: list[Parsed]) -> None:
+    assert said(vendor, name) == items
+
+
+def test_advanced_trade_says_the_same_in_order_of_ids() -> None:
+    assert [t.trade_id for t in said("coinbase", "market_trades")] == [72, 73]
+
+
+def test_messagepack_says_the_same_as_json() -> None:
+    message = {**ALPACA["trade"], "t": msgpack.Timestamp(AT // 10**9, AT % 10**9)}
+    assert Alpaca().parse(msgpack.packb([message])) == said("alpaca", "trade")
+
+
+def test_refusals_for_good_are_told_from_a_wrong_key_and_the_unknown_is_kept() -> None:
+    refused = Alpaca().parse(b'[{"T":"error","code":405,"msg":"symbol limit exceeded"}]')
+    assert refused == [Refusal("405: symbol limit exceeded", for_good=True)]
+    status = {"ev": "status", "status": "auth_failed", "message": "Your plan doesn't include websocket access."}
+    [refusal] = Polygon().parse(orjson.dumps([status]))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.for_good, refusal.key) == (True, False)
+    [unknown] = Coinbase().parse(b'{"type":"surprise"}')
+    assert isinstance(unknown, Unusable)
+    assert unknown.reason == "unknown_type"
+
+
+def test_one_spoilt_element_of_a_message_does_not_spoil_the_others() -> None:
+    message = orjson.dumps([COINBASE["match"], {**COINBASE["match"], "price": "-1"}, 7])
+    good, bad, none = Coinbase().parse(message)
+    assert (type(good), type(bad), type(none)) == (Trade, Unusable, Unusable)
+    assert isinstance(bad, Unusable)
+    assert isinstance(none, Unusable)
+    assert (bad.reason, orjson.loads(bad.value or b"")["price"], none.value) == ("bad_price", "-1", b"7")
+    bare, trades = BINANCE["in µs"], FINNHUB["trade"]["data"]
+    [fault, trade] = Binance().parse(orjson.dumps({"stream": "x", "data": [{**bare, "p": "-1"}, bare]}))
+    assert (type(fault), type(trade)) == (Unusable, Trade)
+    [fault, second] = Finnhub().parse(orjson.dumps({"type": "trade", "data": [{**trades[0], "p": -1}, trades[1]]}))
+    assert isinstance(fault, Unusable)
+    assert (fault.reason, second) == ("bad_price", said("finnhub", "trade")[1])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("price", "0", "bad_price"), ("price", "1e400", "bad_price"), ("price", "1_000", "wrong_type"),
+        ("price", "nan", "wrong_type"), ("price", None, "missing_field"), ("size", "-1", "bad_size"),
+        ("trade_id", True, "wrong_type"), ("trade_id", -1, "wrong_type"), ("trade_id", 1.5, "wrong_type"),
+        ("time", "2026-03-04", "bad_time"), ("time", "2026-02-30T00:00:00Z", "bad_time"),
+        ("time", "9999-12-31T23:59:59-23:59", "bad_time"), ("product_id", 7, "wrong_type"),
+    ],
+)  # fmt: skip
+def test_a_field_that_cannot_be_is_named(field: str, value: object, reason: str) -> None:
+    [found] = Coinbase().parse(orjson.dumps({**COINBASE["match"], field: value}))
+    assert isinstance(found, Unusable)
+    assert (found.reason, field in found.detail) == (reason, True)
+
+
+def test_binances_events_come_bare_in_arrays_and_wrapped() -> None:
+    trade, bare = BINANCE["trade"], BINANCE["in µs"]
+    for message in ([trade, bare], {"stream": "x", "data": [trade["data"], bare]}):
+        assert [t.trade_id for t in Binance().parse(orjson.dumps(message)) if isinstance(t, Trade)] == [900, 901]
+
+
+def test_an_answer_by_rest_is_read_with_the_feeds_ids_and_without_what_was_taken_back() -> None:
+    page = Alpaca().parse_page("AAPL", orjson.dumps(ALPACA["history"]))
+    assert [t.trade_id for t in page.rows if isinstance(t, Print)] == ["20516-D-151", "20516-Q-168"]
+    assert page.next_page == "QUFQTA=="
+    assert Alpaca().parse_page("AAPL", b'{"trades":null,"symbol":"AAPL","next_page_token":null}') == ([], None)
+    page = Polygon().parse_page("AAPL", orjson.dumps(POLYGON["history"]))
+    live = [said("polygon", name)[0].trade_id for name in ("trade", "off the exchanges")]
+    assert [t.trade_id for t in page.rows if isinstance(t, Print)] == live
+    assert page.next_page == "YXA9Mg=="
+    assert Polygon().parse_page("AAPL", b'{"status":"OK","request_id":"r"}') == ([], None)
+    page = Polygon().parse_page("AAPL", orjson.dumps(POLYGON["aggregates"]))
+    assert page.rows == [Bar("AAPL", "1m", *MINUTE, 161.8, 161.95, 161.75, 161.9, 4110.0, 161.85, 62)]
+    for vendor, body in (("alpaca", b'{"message":"?"}'), ("polygon", b'{"status":"ERROR"}')):
+        assert [type(row) for row in PARSERS[vendor].parse_page("AAPL", body).rows] == [Unusable]
+
+
+def test_it_answers_in_the_order_of_the_conversation() -> None:
+    def replies(vendor: str, *messages: dict[str, Any]) -> Any:
+        said = PARSERS[vendor].replies(SETTINGS[vendor], ("AAPL", "BRK.B"), KEYS, orjson.dumps(messages))
+        return said and [orjson.loads(one) for one in said]
+
+    names = ["AAPL", "BRK.B"]
+    auth = {"action": "auth", "key": "id", "secret": "word"}
+    assert replies("alpaca", {"T": "success", "msg": "connected"}) == [auth]
+    subscribe = {"action": "subscribe", "trades": names, "quotes": names}
+    assert replies("alpaca", {"T": "success", "msg": "authenticated"}) == [subscribe]
+    assert replies("alpaca", {"T": "subscription", "trades": ["AAPL"]}) is None
+    assert replies("alpaca", {"T": "error", "code": 402, "msg": "auth failed"}) == []
+    for status, expected in (
+        ("connected", [{"action": "auth", "params": "id"}]), ("success", None), ("auth_failed", []),
+        ("auth_success", [{"action": "subscribe", "params": "T.AAPL,T.BRK.B,Q.AAPL,Q.BRK.B"}]),
+    ):  # fmt: skip
+        assert replies("polygon", {"ev": "status", "status": status, "message": ""}) == expected
+    assert orjson.loads(Finnhub().greeting(SETTINGS["finnhub"], ("AAPL",))[0]) == {
+        "type": "subscribe",
+        "symbol": "AAPL",
+    }
+
+
+def test_symbols_and_addresses_are_written_as_the_feed_wants_them() -> None:
+    alpaca, polygon = Alpaca(), Polygon()
+    given = ("brk-b", "BRK/B", "AAPL", "BTC-USD")
+    assert [alpaca.to_vendor(s) for s in given] == ["BRK.B", "BRK.B", "AAPL", "BTC/USD"]
+    assert [alpaca.to_ours(s) for s in ("BRK.B", "BTC/USD")] == ["BRK.B", "BTC-USD"]
+    with pytest.raises(ParameterError):
+        alpaca.to_vendor("é")
+    crypto = AlpacaSettings(symbols=("BTC-USD",), feed="crypto")
+    assert alpaca.url(SETTINGS["alpaca"], KEYS) == "wss://stream.data.alpaca.markets/v2/iex"
+    assert alpaca.url(crypto, KEYS).endswith("/v1beta3/crypto/us")
+    assert (alpaca.calendar(SETTINGS["alpaca"]), alpaca.calendar(crypto)) == ("XNYS", "24x7")
+    coins = PolygonSettings(symbols=("BTC-USD",), market="crypto")
+    assert (polygon.to_vendor("brk-b"), polygon.to_vendor("BTC/USD"), polygon.calendar(coins)) == (
+        "BRK.B",
+        "BTC-USD",
+        "24x7",
+    )
+    assert Finnhub().url(SETTINGS["finnhub"], Credentials(SecretStr("a/b"))) == "wss://ws.finnhub.io/?token=a%2Fb"
+    assert Finnhub().to_vendor("brk-b") == "BRK.B"
+    with pytest.raises(ValidationError, match="trades only"):
+        FinnhubSettings(symbols=("AAPL",), quotes=True)
+
+
+def test_polygon_is_asked_page_by_page_for_trades_or_for_bars() -> None:
+    vendor = Polygon()
+    first = vendor.history_request(SETTINGS["polygon"], "AAPL", 5, 6, None)
+    assert (first.path, first.params["timestamp.gte"]) == ("/v3/trades/AAPL", 5)
+    assert vendor.history_request(SETTINGS["polygon"], "AAPL", 5, 6, "x").params == {"cursor": "x"}
+    bars = PolygonSettings(symbols=("BTC-USD",), market="crypto", trades=False, bars=True)
+    request = vendor.history_request(bars, "BTC-USD", 5_000_000, 6_000_000, None)
+    assert request.path == "/v2/aggs/ticker/X%3ABTCUSD/range/1/minute/5/6"
+
+
+def test_older_trades_are_asked_for_by_their_ids() -> None:
+    coinbase, binance = Coinbase(), Binance()
+    assert coinbase.trades_request("BTC-USD", 100, 5_000).params == {"limit": 1_000, "after": 1_100}
+    assert coinbase.trades_request("BTC-USD", 100, 105).params == {"limit": 1_000, "after": 106}
+    body = b'[{"trade_id":5,"side":"sell","size":"1","price":"2","time":"2026-03-04T05:06:07Z"},{"trade_id":4}]'
+    assert [type(item) for item in coinbase.parse_trades("BTC-USD", body)] == [Unusable, Trade]
+    request = binance.trades_request("BTCUSDT", 10, 12)
+    assert request == ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "fromId": 10, "limit": 3})
+    body = (
+        b'[{"id":11,"price":"4","qty":"12","time":1772600767123},{"id":10,"price":"3","qty":"1","time":1772600767120}]'
+    )
+    assert [t.trade_id for t in binance.parse_trades("BTCUSDT", body) if isinstance(t, Trade)] == [10, 11]
+
+
+def test_it_subscribes_to_what_the_settings_want_many_streams_in_several_messages() -> None:
+    [message] = Coinbase().subscribe(CoinbaseSettings(symbols=("BTC-USD",), quotes=False), ("BTC-USD",))
+    assert orjson.loads(message)["channels"] == ["heartbeat", "matches"]
+    pairs = tuple(f"A{i}USDT" for i in range(80))
+    messages = Binance().subscribe(BinanceSettings(symbols=pairs), pairs)
+    assert [len(orjson.loads(m)["params"]) for m in messages] == [100, 60]
+
+
+def test_aggregates_are_a_vendor_of_their_own_and_asked_for_in_place_of_trades() -> None:
+    assert vendor_of(BinanceSettings(symbols=("BTC-USDT",), aggregates=True), "binance").aggregates
+    assert vendor_of(BinanceSettings(symbols=("BTC-USDT",)), "binance") is VENDORS["binance"]
+    assert vendor_of(CoinbaseSettings(symbols=("BTC-USD",)), "coinbase") is VENDORS["coinbase"]
+    vendor = Binance(aggregates=True)
+    [message] = vendor.subscribe(BinanceSettings(symbols=("BTC-USDT",)), ("BTCUSDT",))
+    assert orjson.loads(message)["params"] == ["btcusdt@aggTrade", "btcusdt@bookTicker"]
+    assert vendor.trades_request("BTCUSDT", 5, 6).path == "/api/v3/aggTrades"
+    body = b'[{"a":26,"p":"0.5","q":"4","f":27,"l":28,"T":1772600767123,"m":true,"M":true}]'
+    expected = Trade("BTCUSDT", 26, COINS + 123_000_000, 0.5, 4.0, live=False, aggregate=True)
+    assert vendor.parse_trades("BTCUSDT", body) == [expected]
 
 
 def test_a_recording_may_be_of_each_of_them() -> None:
@@ -20,17 +278,30 @@ def test_a_recording_may_be_of_each_of_them() -> None:
     assert all(vendor.name == name for name, vendor in TIMED.items())
 
 
-def test_aggregates_are_a_vendor_of_their_own() -> None:
-    assert vendor_of(BinanceSettings(symbols=("BTC-USDT",), aggregates=True), "binance").aggregates
-    assert vendor_of(BinanceSettings(symbols=("BTC-USDT",)), "binance") is VENDORS["binance"]
-    assert vendor_of(CoinbaseSettings(symbols=("BTC-USD",)), "coinbase") is VENDORS["coinbase"]
+BEGINNINGS = st.sampled_from([b"", b"\x91", b"\xdc\x00\x02", msgpack.packb([ALPACA["trade"]])[:40]])
+NOISE = st.one_of(
+    st.binary(max_size=80), st.text(max_size=80).map(str.encode), st.builds(add, BEGINNINGS, st.binary(max_size=60))
+)
 
 
-@pytest.mark.parametrize("name", [*VENDORS, *TIMED])
-@given(message=st.one_of(spoilt(), st.binary(max_size=80), st.text(max_size=80).map(str.encode)))
-def test_no_message_of_any_vendor_crashes_any_parser(name: str, message: bytes) -> None:
+@pytest.mark.parametrize("name", PARSERS)
+@settings(max_examples=200)
+@given(message=st.one_of(spoilt(), NOISE))
+def test_no_message_crashes_any_parser_and_everything_is_said(name: str, message: bytes) -> None:
+    vendor = PARSERS[name]
+    items = [*vendor.parse(message)]
+    if name == "coinbase":
+        assert message[:1] in b"{[" or all(isinstance(item, Unusable) for item in items)
     if name in VENDORS:
-        found = [*VENDORS[name].parse(message), *VENDORS[name].parse_trades("BTCUSDT", message)]
+        items += vendor.parse_trades("BTCUSDT", message)
     else:
-        found = [*TIMED[name].parse(message), *TIMED[name].parse_page("AAPL", message).rows]
-    assert all(item.reason in REASONS for item in found if isinstance(item, Unusable))
+        items += vendor.parse_page("AAPL", message).rows
+        vendor.replies(SETTINGS[name], ("AAPL",), KEYS, message)
+    for item in items:
+        if isinstance(item, Unusable):
+            assert item.reason in REASONS
+        if isinstance(item, Trade | Print):
+            assert item.price > 0
+            assert item.size >= 0
+        if isinstance(item, Trade):
+            assert 0 <= item.trade_id < 10**18
