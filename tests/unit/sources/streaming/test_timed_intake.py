@@ -14,8 +14,18 @@ SECOND = 1_772_636_767 * 10**9
 AT = SECOND + 10**9
 
 
-def intake(**more: Any) -> TimedIntake:
-    return TimedIntake(TIMED["alpaca"], "alpaca", "wss://x", {"AAPL": "AAPL"}, **more)
+def intake(*messages: dict[str, Any], **more: Any) -> TimedIntake:
+    """One that has taken these messages of Alpaca's, each alone."""
+    taking = TimedIntake(TIMED["alpaca"], "alpaca", "wss://x", {"AAPL": "AAPL"}, **more)
+    for message in messages:
+        taking.message(orjson.dumps([message]), AT)
+    return taking
+
+
+def restarted(taking: TimedIntake) -> TimedIntake:
+    again = intake()
+    again.restore(json.loads(json.dumps(taking.position())))
+    return again
 
 
 def rows_of(taking: TimedIntake) -> list[dict[str, Any]]:
@@ -31,25 +41,20 @@ def trade(number: int, time_ns: int) -> Print:
 
 
 def test_a_trade_is_a_row_with_its_venue_and_conditions_and_the_same_again_is_none() -> None:
-    taking = intake()
-    for _ in range(2):
-        taking.message(orjson.dumps([ALPACA["trade"]]), AT)
-    [row] = rows_of(taking)
-    assert (row["symbol"], row["venue"], row["conditions"], row["ingest_time_ns"]) == (
-        "AAPL", "IEXG", ["@", "I"], AT,
-    )  # fmt: skip
+    [row] = rows_of(intake(ALPACA["trade"], ALPACA["trade"]))
+    expected = ("AAPL", "IEXG", ["@", "I"], AT)
+    assert (row["symbol"], row["venue"], row["conditions"], row["ingest_time_ns"]) == expected
 
 
 def test_whatever_a_correction_calls_a_trade_the_log_knows_it_by_its_first_id() -> None:
-    taking = intake()
-    for name in ("trade", "correction", "cancel"):  # the cancel names the trade as the correction did
-        taking.message(orjson.dumps([ALPACA[name]]), AT)
-    taking.message(orjson.dumps([{**ALPACA["trade"], "i": ALPACA["correction"]["ci"]}]), AT)
-    rows = rows_of(taking)
+    again = {**ALPACA["trade"], "i": ALPACA["correction"]["ci"]}
+    rows = rows_of(
+        intake(ALPACA["trade"], ALPACA["correction"], ALPACA["cancel"], again)
+    )  # the cancel has the second id
     assert [row["type"] for row in rows] == ["trade", "correction", "cancel"]
-    told = [json.loads(row["body"]) for row in rows[1:]]
-    assert {body["trade_id"] for body in told} == {rows[0]["trade_id"]}
-    assert (told[0]["price"], told[0]["size"]) == (177.8, 80.0)
+    correction, cancel = (json.loads(row["body"]) for row in rows[1:])
+    assert correction["trade_id"] == cancel["trade_id"] == rows[0]["trade_id"]
+    assert (correction["price"], correction["size"]) == (177.8, 80.0)
 
 
 def test_bars_and_trades_are_taken_as_they_are_asked_for() -> None:
@@ -62,8 +67,7 @@ def test_bars_and_trades_are_taken_as_they_are_asked_for() -> None:
 
 
 def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:
-    taking = intake()
-    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    taking = intake(ALPACA["trade"])
     taking.connected()
     taking.message(orjson.dumps([ALPACA["subscription"]]), AT + 10**9)
     [(symbol, lost)] = taking.declared
@@ -78,21 +82,16 @@ def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:
 
 
 def test_a_silence_while_the_venue_is_closed_is_no_gap() -> None:
-    taking = intake(trading=lambda from_ns, to_ns: False)  # noqa: ARG005
-    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    taking = intake(ALPACA["trade"], trading=lambda from_ns, to_ns: False)  # noqa: ARG005
     taking.back(AT + 10**13)
-    assert taking.declared == []
-    assert bodies(taking) == []
+    assert (taking.declared, bodies(taking)) == ([], [])
 
 
 def test_a_restart_takes_nothing_twice_and_asks_again_for_what_is_still_missing() -> None:
-    taking = intake()
     same = [{**ALPACA["trade"], "i": number} for number in (1, 2)]
-    taking.message(orjson.dumps(same), AT)
+    taking = intake(*same)
     taking.back(AT + 10**9)
-    kept = json.loads(json.dumps(taking.position()))
-    again = intake()
-    again.restore(kept)
+    again = restarted(taking)
     [(_, lost)] = again.declared
     again.message(orjson.dumps([*same, {**ALPACA["trade"], "i": 3}]), AT)
     assert [row["trade_id"] for row in rows_of(again)] == ["20516-V-3"]
@@ -112,14 +111,12 @@ def test_a_position_stays_within_its_bytes() -> None:
         taking.back(at + 600 * 10**9)
     assert len(json.dumps(taking.position(), separators=(",", ":"))) <= POSITION_BYTES
     states = [body["state"] for body in bodies(taking)]
-    left = sum(len(place.lost) for place in taking.places.values())
-    assert states.count("found") - states.count("open") == left
+    assert states.count("found") - states.count("open") == sum(len(place.lost) for place in taking.places.values())
     assert states.count("open") > 0
 
 
 def test_a_symbol_that_seldom_trades_misses_only_the_time_in_which_the_feed_was_away() -> None:
-    taking = intake()
-    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    taking = intake(ALPACA["trade"])
     hour = 3_600 * 10**9
     taking.message(orjson.dumps([{**ALPACA["quote"], "t": "2026-03-04T16:06:08Z"}]), AT + hour)
     taking.message(orjson.dumps([ALPACA["success"]]), AT + hour + 9 * 10**9)  # the next connection greets
@@ -140,13 +137,10 @@ def test_what_a_question_brings_from_before_a_restart_came_already() -> None:
 
 
 def test_a_gap_ends_where_the_feed_goes_on_though_its_first_message_came_late() -> None:
-    taking = intake()
-    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    taking = intake(ALPACA["trade"])
     taking.back(AT + 10**9)
-    live = {**ALPACA["trade"], "i": 7, "t": "2026-03-04T15:06:08.5Z"}
-    taking.message(orjson.dumps([live]), AT + 10**9)
-    again = intake()
-    again.restore(json.loads(json.dumps(taking.position())))
+    taking.message(orjson.dumps([{**ALPACA["trade"], "i": 7, "t": "2026-03-04T15:06:08.5Z"}]), AT + 10**9)
+    again = restarted(taking)
     [(_, lost)] = again.declared
     assert lost.to_ns == AT + 5 * 10**8 - 1
     again.refilled("AAPL", lost, [Print("AAPL", "20516-V-7", AT + 5 * 10**8, 10.0, 1.0)], AT, last=True)
@@ -154,13 +148,10 @@ def test_a_gap_ends_where_the_feed_goes_on_though_its_first_message_came_late() 
 
 
 def test_connections_that_end_before_a_symbol_trades_leave_no_time_in_two_gaps() -> None:
-    taking = intake()
-    taking.message(orjson.dumps([ALPACA["trade"]]), AT)
+    taking = intake(ALPACA["trade"])
     for seconds in (3, 3.5, 4):
         taking.back(AT + int(seconds * 10**9))
-    kept = json.loads(json.dumps(taking.position()))
-    again = intake()
-    again.restore(kept)
+    again = restarted(taking)
     again.back(AT + 9 * 10**9)
     gaps = again.places["AAPL"].lost
     assert [gap.to_ns for gap in gaps] == [AT + int(s * 10**9) for s in (3, 3.5, 4, 9)]
@@ -171,9 +162,7 @@ def test_connections_that_end_before_a_symbol_trades_leave_no_time_in_two_gaps()
     for _ in range(4):  # each question overlaps the ones beside it, and each time a kill forgets the ids
         again.refilled("AAPL", again.places["AAPL"].lost[0], asked, AT + 10**10, last=True)
         taken += [row["trade_id"] for row in rows_of(again) if row["type"] == "trade"]
-        kept = json.loads(json.dumps(again.position()))
-        again = intake()
-        again.restore(kept)
+        again = restarted(again)
     assert taken == ["id-1", "id-2", "id-3", "id-4"]
 
 
