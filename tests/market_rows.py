@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
-from marketpulse.engine.state import PartitionState
+from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import CLOSED_MOST, QuoteCounts, Stepper, StepResult
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.model.market import KIND_OF_TYPE, Kind, MarketBatch, StringTable
@@ -25,15 +26,8 @@ def at(seconds: float) -> int:
 
 
 def trade(symbol: str, seconds: float, price: float, size: float, source: str = "feed", **more: Any) -> Row:
-    return {
-        "type": "trade",
-        "symbol": symbol,
-        "source": source,
-        "event_time_ns": at(seconds),
-        "price": price,
-        "size": size,
-        **more,
-    }
+    named = {"type": "trade", "symbol": symbol, "source": source}
+    return {**named, "event_time_ns": at(seconds), "price": price, "size": size, **more}
 
 
 def quote(
@@ -41,37 +35,26 @@ def quote(
     seconds: float,
     bid: float,
     ask: float,
-    sizes: tuple[float, float] = (1.0, 1.0),
+    sizes: Sequence[float] = (1, 1),
     source: str = "feed",
     **more: Any,
 ) -> Row:
     """`sizes` are the bid's and the ask's."""
-    return {
-        "type": "quote", "symbol": symbol, "source": source, "event_time_ns": at(seconds), "bid": bid,
-        "bid_size": sizes[0], "ask": ask, "ask_size": sizes[1], **more,
-    }  # fmt: skip
+    prices = {"bid": bid, "bid_size": sizes[0], "ask": ask, "ask_size": sizes[1]}
+    return {"type": "quote", "symbol": symbol, "source": source, "event_time_ns": at(seconds), **prices, **more}
 
 
 def correction(symbol: str, trade_id: str, price: float, size: float, seconds: float = 0, source: str = "feed") -> Row:
-    return {
-        "type": "correction", "symbol": symbol, "source": source, "event_time_ns": at(seconds),
-        "trade_id": trade_id, "price": price, "size": size,
-    }  # fmt: skip
+    return {**cancel(symbol, trade_id, seconds, source), "type": "correction", "price": price, "size": size}
 
 
 def cancel(symbol: str, trade_id: str, seconds: float = 0, source: str = "feed") -> Row:
-    return {
-        "type": "cancel", "symbol": symbol, "source": source, "event_time_ns": at(seconds), "trade_id": trade_id,
-    }  # fmt: skip
+    return {"type": "cancel", "symbol": symbol, "source": source, "event_time_ns": at(seconds), "trade_id": trade_id}
 
 
 def heartbeat(seconds: float, source: str = "feed", log: float | None = None) -> Row:
-    return {
-        "type": "heartbeat",
-        "source": source,
-        "event_time_ns": at(seconds),
-        "log_time_ns": at(seconds if log is None else log),
-    }
+    log_time_ns = at(seconds if log is None else log)
+    return {"type": "heartbeat", "source": source, "event_time_ns": at(seconds), "log_time_ns": log_time_ns}
 
 
 def clock(log: float) -> Row:
@@ -126,9 +109,7 @@ def batch_of(rows: Sequence[Row], first_offset: int, strings: StringTable) -> Ma
                 batch.trade_id_start[i], batch.trade_id_length[i] = len(ids), len(trade_id)
                 ids += trade_id.encode()
         elif kind == Kind.QUOTE:
-            batch.a[i], batch.b[i], batch.c[i], batch.d[i] = (
-                row[name] for name in ("bid", "bid_size", "ask", "ask_size")
-            )
+            batch.a[i], batch.b[i], batch.c[i], batch.d[i] = row["bid"], row["bid_size"], row["ask"], row["ask_size"]
             batch.ingest_time_ns[i] = row.get("ingest_time_ns", -1)
         elif kind == Kind.BAR:
             batch.a[i], batch.b[i], batch.c[i], batch.d[i], batch.e[i] = row["ohlcv"]
@@ -153,8 +134,6 @@ class Engine:
     def __init__(
         self, config: EngineConfig, state: PartitionState | None = None, closed_most: int = CLOSED_MOST
     ) -> None:
-        from marketpulse.engine.state import new_state
-
         self.config, self.stepper, self.strings = config, Stepper(config, closed_most), StringTable()
         self.state = new_state(config) if state is None else state
         self.offset = 0
@@ -192,19 +171,31 @@ class Engine:
         told = [told_alert_rows(self.state, self.config, part, "market", 0) for part in result.alerts]
         return [row for batch in told for row in batch.to_pylist()]
 
-    def feed(self, *rows: Row) -> list[dict[str, Any]]:
-        """The bars that these rows closed."""
-        result = self.step(rows)
+    def refusals(self, *rows: Row) -> list[str]:
+        """Why rows of these were refused, in their order."""
+        return [refusal.reason for refusal in self.step(rows).refused]
+
+    def bars(self, result: StepResult) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = bar_rows(self.state, self.config, result.closed, "market", 0).to_pylist()
         return found
+
+    def feed(self, *rows: Row) -> list[dict[str, Any]]:
+        """The bars that these rows closed."""
+        return self.bars(self.step(rows))
 
     def values(self, *rows: Row) -> list[dict[str, Any]]:
         """The indicator rows that these rows gave."""
         result = self.step(rows)
-        found: list[dict[str, Any]] = indicator_rows(
-            self.state, self.config, result.indicated, result.values, "market", 0
-        ).to_pylist()
+        batch = indicator_rows(self.state, self.config, result.indicated, result.values, "market", 0)
+        found: list[dict[str, Any]] = batch.to_pylist()
         return found
+
+    def restarted(self, config: EngineConfig | None = None) -> "Engine":
+        """Another one that goes on from this one's snapshot, under this configuration or another."""
+        config = config or self.config
+        fresh = Engine(config, state_from_bytes(state_to_bytes(self.state, self.config), config))
+        fresh.offset = self.offset
+        return fresh
 
 
 def span(bar: dict[str, Any]) -> tuple[float, float]:

@@ -10,77 +10,78 @@ NAMES = ("open", "high", "low", "close", "volume", "trade_count", "revision")
 
 
 def numbers(bars: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [(b["timeframe"], span(b)[0], *(b[name] for name in NAMES)) for b in bars]
+    """(timeframe, opening second, `NAMES`, how many of its records came late) of each."""
+    return [(b["timeframe"], span(b)[0], *(b[name] for name in NAMES), b["receipt"]["late_count"]) for b in bars]
+
+
+MINUTE = [
+    trade("A", 1, 10, 2, trade_id="a"), trade("A", 12, 14, 2, trade_id="b"), trade("A", 34, 12, 2, trade_id="c"),
+    heartbeat(60),
+]  # fmt: skip
+CLOSED = (MINUTE, [
+    ("10s", 0, 10, 10, 10, 10, 2, 1, 0, 0), ("10s", 10, 14, 14, 14, 14, 2, 1, 0, 0),
+    ("10s", 30, 12, 12, 12, 12, 2, 1, 0, 0), ("1m", 0, 10, 14, 10, 12, 6, 3, 0, 0),
+])  # fmt: skip
+FIRST = ("10s", 0, 10, 10, 10, 10, 2, 1, 0, 0)
+STORIES: dict[str, list[tuple[list[Row], list[Any]]]] = {
+    "a late trade revises its bar and every larger one": [
+        CLOSED, ([trade("A", 15, 20, 1, trade_id="d")], []),
+        ([clock(61)], [("10s", 10, 14, 20, 14, 20, 3, 2, 1, 1), ("1m", 0, 10, 20, 10, 12, 7, 4, 1, 1)]),
+        ([clock(62), heartbeat(62)], []),
+    ],
+    "a late trade where nothing had traded makes a bar that is not a revision": [
+        CLOSED, ([trade("A", 25, 9, 1)], []),
+        ([heartbeat(61)], [("10s", 20, 9, 9, 9, 9, 1, 1, 0, 1), ("1m", 0, 10, 14, 9, 12, 7, 4, 1, 1)]),
+    ],
+    "a larger bar that is still open takes the late trade without a revision, and for it the trade is not late": [
+        ([trade("A", 1, 10, 2), trade("A", 12, 14, 2), heartbeat(30)], [FIRST, CLOSED[1][1]]),
+        ([trade("A", 5, 3, 1), heartbeat(31)], [("10s", 0, 10, 10, 3, 3, 3, 2, 1, 1)]),
+        ([heartbeat(60)], [("1m", 0, 10, 14, 3, 14, 5, 3, 0, 0)]),
+    ],
+    "a bar that a trade closes holds what came late before": [
+        ([trade("A", 1, 10, 2), heartbeat(30, log=60), trade("A", 5, 3, 1)], [FIRST]),
+        ([trade("A", 63, 14, 2)], [("1m", 0, 10, 10, 3, 3, 3, 2, 0, 0)]),
+        ([heartbeat(64)], [("10s", 0, 10, 10, 3, 3, 3, 2, 1, 1)]),
+    ],
+    "a correction replaces price and size and keeps the trade's place": [
+        CLOSED, ([correction("A", "b", 5.0, 1.0, 12)], []),
+        ([heartbeat(61)], [("10s", 10, 5, 5, 5, 5, 1, 1, 1, 1), ("1m", 0, 10, 12, 5, 12, 5, 3, 1, 1)]),
+    ],
+    "a change of an open bar is in it when it closes, and is not late": [
+        ([trade("A", 1, 10, 2, trade_id="x"), trade("A", 2, 11, 2, trade_id="y"), cancel("A", "x", 1)], []),
+        ([heartbeat(10)], [("10s", 0, 11, 11, 11, 11, 2, 1, 0, 0)]),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("portions", [pytest.param(portions, id=claim) for claim, portions in STORIES.items()])
+def test_what_comes_late_is_told_once_with_its_revision(portions: list[Any]) -> None:
+    engine = Engine(config_of(["10s", "1m"]))
+    assert [numbers(engine.feed(*rows)) for rows, _ in portions] == [bars for _, bars in portions]
 
 
 def closed_minute(**more: Any) -> Engine:
-    """A minute with three trades, closed in 10 s and 1 m bars."""
     engine = Engine(config_of(["10s", "1m"], **more))
-    rows = [(1, 10.0, "a"), (12, 14.0, "b"), (34, 12.0, "c")]
-    engine.feed(*(trade("A", time, price, 2, trade_id=name) for time, price, name in rows), heartbeat(60))
+    engine.feed(*MINUTE)
     return engine
-
-
-def test_a_late_trade_revises_its_bar_and_every_larger_one() -> None:
-    engine = closed_minute()
-    assert engine.feed(trade("A", 15, 20, 1, trade_id="d")) == []
-    assert numbers(engine.feed(clock(61))) == [("10s", 10, 14, 20, 14, 20, 3, 2, 1), ("1m", 0, 10, 20, 10, 12, 7, 4, 1)]
-    assert engine.feed(clock(62), heartbeat(62)) == []
-
-
-def test_a_late_trade_where_nothing_had_traded_makes_a_bar_that_is_not_a_revision() -> None:
-    engine = closed_minute()
-    engine.feed(trade("A", 25, 9, 1))
-    assert numbers(engine.feed(heartbeat(61))) == [("10s", 20, 9, 9, 9, 9, 1, 1, 0), ("1m", 0, 10, 14, 9, 12, 7, 4, 1)]
-
-
-def test_a_larger_bar_that_is_still_open_takes_the_late_trade_without_a_revision() -> None:
-    engine = Engine(config_of(["10s", "1m"]))
-    engine.feed(trade("A", 1, 10, 2), trade("A", 12, 14, 2), heartbeat(30))
-    assert numbers(engine.feed(trade("A", 5, 3, 1), heartbeat(31))) == [("10s", 0, 10, 10, 3, 3, 3, 2, 1)]
-    (minute,) = engine.feed(heartbeat(60))
-    assert numbers([minute]) == [("1m", 0, 10, 14, 3, 14, 5, 3, 0)]
-    assert minute["receipt"]["late_count"] == 0, "it had not closed when the trade came"
-
-
-def test_a_bar_that_a_trade_closes_holds_what_came_late_before() -> None:
-    engine = Engine(config_of(["10s", "1m"]))
-    engine.feed(trade("A", 1, 10, 2), heartbeat(30, log=60), trade("A", 5, 3, 1))
-    assert numbers(engine.feed(trade("A", 63, 14, 2))) == [("1m", 0, 10, 10, 3, 3, 3, 2, 0)]
-    assert numbers(engine.feed(heartbeat(64))) == [("10s", 0, 10, 10, 3, 3, 3, 2, 1)]
-
-
-def test_a_correction_replaces_price_and_size_and_keeps_the_trades_place() -> None:
-    engine = closed_minute()
-    assert engine.feed(correction("A", "b", 5.0, 1.0, 12)) == []
-    assert numbers(engine.feed(heartbeat(61))) == [("10s", 10, 5, 5, 5, 5, 1, 1, 1), ("1m", 0, 10, 12, 5, 12, 5, 3, 1)]
 
 
 def test_a_cancelled_high_is_undone_and_the_receipt_reaches_to_the_cancel() -> None:
     engine = Engine(config_of(["10s"]))
     engine.feed(trade("A", 1, 10, 2), trade("A", 2, 99, 1, trade_id="x"), trade("A", 3, 11, 2), heartbeat(10))
     (bar,) = engine.feed(cancel("A", "x", 2), heartbeat(11))
-    assert numbers([bar]) == [("10s", 0, 10, 11, 10, 11, 4, 2, 1)]
-    assert (bar["receipt"]["first_offset"], bar["receipt"]["last_offset"], bar["receipt"]["late_count"]) == (0, 4, 1)
+    assert numbers([bar]) == [("10s", 0, 10, 11, 10, 11, 4, 2, 1, 1)]
+    assert (bar["receipt"]["first_offset"], bar["receipt"]["last_offset"]) == (0, 4)
 
 
 def test_a_bar_that_loses_all_its_trades_is_withdrawn_and_may_come_back() -> None:
     engine = closed_minute()
-    bars = engine.feed(cancel("A", "b", 12), heartbeat(61))
-    assert numbers(bars) == [("10s", 10, None, None, None, None, 0, 0, 1), ("1m", 0, 10, 12, 10, 12, 4, 2, 1)]
-    assert engine.feed(cancel("A", "b", 12), heartbeat(62)) == []
-    assert numbers(engine.feed(trade("A", 13, 7, 1), heartbeat(63))) == [
-        ("10s", 10, 7, 7, 7, 7, 1, 1, 2),
-        ("1m", 0, 10, 12, 7, 12, 5, 3, 2),
-    ]
-
-
-def test_a_change_of_an_open_bar_is_in_it_when_it_closes() -> None:
-    engine = Engine(config_of(["10s"]))
-    engine.feed(trade("A", 1, 10, 2, trade_id="x"), trade("A", 2, 11, 2, trade_id="y"), cancel("A", "x", 1))
-    (bar,) = engine.feed(heartbeat(10))
-    assert numbers([bar]) == [("10s", 0, 11, 11, 11, 11, 2, 1, 0)]
-    assert bar["receipt"]["late_count"] == 0
+    changes = [cancel("A", "b", 12), cancel("A", "b", 12), trade("A", 13, 7, 1)]
+    told = [numbers(engine.feed(row, heartbeat(61 + i))) for i, row in enumerate(changes)]
+    assert [[bar[:-1] for bar in bars] for bars in told] == [
+        [("10s", 10, None, None, None, None, 0, 0, 1), ("1m", 0, 10, 12, 10, 12, 4, 2, 1)], [],
+        [("10s", 10, 7, 7, 7, 7, 1, 1, 2), ("1m", 0, 10, 12, 7, 12, 5, 3, 2)],
+    ]  # fmt: skip
 
 
 def test_every_later_value_is_told_again_and_the_bars_are_not() -> None:
@@ -92,51 +93,40 @@ def test_every_later_value_is_told_again_and_the_bars_are_not() -> None:
     assert result.indicated["close"].tolist() == [50, 13, 14, 15]
 
 
-def test_the_same_id_from_the_same_source_counts_once() -> None:
+def test_the_same_id_from_the_same_source_counts_once_and_without_an_id_nothing_is_a_duplicate() -> None:
     engine = Engine(config_of(["1s", "2t"]))
-    rows = [trade("A", 1, 10, 1, trade_id="x"), trade("A", 1, 10, 1, trade_id="x")]
+    doubled = [trade("A", 1, 10, 1, trade_id="x")] * 2
     others = [trade("A", 1, 10, 1, source="other", trade_id="x"), trade("B", 1, 10, 1, trade_id="x")]
-    result = engine.step([*rows, *others])
-    assert result.duplicates == 1
-    assert result.refused == []
+    result = engine.step([*doubled, *others])
+    assert (result.duplicates, result.refused) == (1, [])
     bars = engine.feed(heartbeat(5), heartbeat(5, source="other"))
     assert sorted((b["symbol"], b["trade_count"]) for b in bars) == [("A", 2), ("B", 1)]
-
-
-def test_without_an_id_nothing_is_called_a_duplicate() -> None:
     engine = Engine(config_of(["1s"]))
     assert engine.step([trade("A", 1, 10, 1)] * 3).duplicates == 0
-    (bar,) = engine.feed(heartbeat(5))
-    assert bar["trade_count"] == 3
+    assert [b["trade_count"] for b in engine.feed(heartbeat(5))] == [3]
 
 
 @pytest.mark.parametrize("change", [correction("A", "?", 1, 1, 70), cancel("A", "?", 70), cancel("Z", "a", 70)])
 def test_a_change_of_a_trade_that_is_not_there_is_refused(change: Row) -> None:
     engine = closed_minute()
-    assert [r.reason for r in engine.step([change]).refused] == ["unknown_trade"]
+    assert engine.refusals(change) == ["unknown_trade"]
     assert engine.feed(heartbeat(90)) == []
 
 
-def test_a_change_of_a_trade_that_has_left_the_window_is_too_late() -> None:
+def test_the_window_ends_by_time_behind_the_symbols_watermark_for_trades_and_changes_of_them() -> None:
     engine = closed_minute(window_ns=30 * 10**9)
-    assert [r.reason for r in engine.step([cancel("A", "a", 1)]).refused] == ["too_late"]
-    assert engine.step([cancel("A", "c", 34)]).refused == []
-
-
-def test_the_window_ends_by_time_behind_the_symbols_watermark() -> None:
+    assert [engine.refusals(row) for row in (trade("A", 29.9, 1, 1), trade("A", 30, 1, 1))] == [["too_late"], []]
     engine = closed_minute(window_ns=30 * 10**9)
-    assert [r.reason for r in engine.step([trade("A", 29.9, 1, 1)]).refused] == ["too_late"]
-    assert engine.step([trade("A", 30, 1, 1)]).refused == []
+    assert [engine.refusals(row) for row in (cancel("A", "a", 1), cancel("A", "c", 34))] == [["too_late"], []]
 
 
 def test_the_window_ends_by_number_of_trades_wherever_the_stream_is_cut() -> None:
-    rows = [trade("A", second, 1, 1) for second in range(1, 30)]
     late = [trade("A", second + 0.5, 1, 1) for second in range(1, 29)]
     outcomes = []
     for trims in (False, True):
         engine = Engine(config_of(["1s"], window_trades=10))
-        for row in rows:
-            engine.feed(row)
+        for second in range(1, 30):
+            engine.feed(trade("A", second, 1, 1))
             if trims:
                 engine.state = engine.stepper.trim(engine.state)
         outcomes.append([r.row for r in engine.step([*late, heartbeat(30)]).refused])
@@ -162,8 +152,5 @@ def test_a_filled_bar_follows_the_revised_one_before_it() -> None:
     engine = Engine(config_of(["1s"], fill=True))
     engine.feed(trade("A", 1, 10, 1), heartbeat(4))
     bars = engine.feed(trade("A", 1.5, 20, 1), heartbeat(4))
-    assert [(span(b)[0], b["close"], b["volume"], b["revision"]) for b in bars] == [
-        (1, 20, 2, 1),
-        (2, 20, 0, 1),
-        (3, 20, 0, 1),
-    ]
+    told = [(span(b)[0], b["close"], b["volume"], b["revision"]) for b in bars]
+    assert told == [(1, 20, 2, 1), (2, 20, 0, 1), (3, 20, 0, 1)]
