@@ -7,10 +7,11 @@ from typing import Any
 
 import exchange_calendars
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bar_oracle import DAY, SECOND, Oracle, Session
+from examples import examples
 from market_rows import Engine, Row, config_of
 from marketpulse.app.calendars import sessions_by
 from marketpulse.engine.config import EngineConfig
@@ -158,7 +159,7 @@ def assert_same(config: EngineConfig, oracle: Oracle, rows: Sequence[Row]) -> No
 
 
 @pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
-@settings(max_examples=20)
+@examples(full=20)
 @given(data=st.data())
 def test_every_row_closes_what_the_semantics_say(venue: str, first: str, last: str, data: st.DataObject) -> None:
     config = config_of(FRAMES, "spread", sessions_of=sessions_by("regular", {}), **NO_WINDOW)
@@ -193,7 +194,7 @@ def assert_filled_as_the_oracle_says(data: st.DataObject, venue: str, first: str
 
 
 @pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
-@settings(max_examples=10)
+@examples(full=10)
 @given(data=st.data())
 def test_with_fill_every_span_of_every_session_has_its_bar(
     venue: str, first: str, last: str, data: st.DataObject
@@ -201,7 +202,7 @@ def test_with_fill_every_span_of_every_session_has_its_bar(
     assert_filled_as_the_oracle_says(data, venue, first, last, 1_800 * SECOND)
 
 
-@settings(max_examples=15)
+@examples(full=15)
 @given(data=st.data())
 def test_with_fill_time_may_move_by_many_bars_at_a_row(data: st.DataObject) -> None:
     assert_filled_as_the_oracle_says(data, "XNYS", "2025-11-26", "2025-12-01", 6 * 3_600 * SECOND)

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import Engine, Row, bar, batch_of, clock, config_of, control, goodbye, heartbeat, hello, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
@@ -101,14 +102,14 @@ def _restarted(engine: Engine) -> Engine:
     return fresh
 
 
-@settings(max_examples=150)
+@examples(full=150)
 @given(rows=streams(), data=st.data())
 def test_any_cut_of_the_stream_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
     assert outcome(CONFIG, rows, cuts) == outcome(CONFIG, rows, [])
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(rows=streams(), most=st.integers(1, 20), data=st.data())
 def test_steps_that_stop_in_the_middle_of_a_row_give_the_same_bits(
     rows: list[Row], most: int, data: st.DataObject
@@ -118,14 +119,14 @@ def test_steps_that_stop_in_the_middle_of_a_row_give_the_same_bits(
         assert outcome(config, rows, cuts, closed_most=most) == outcome(config, rows, [])
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(rows=streams(), data=st.data())
 def test_a_restart_anywhere_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
     assert outcome(CONFIG, rows, cuts, restart=True) == outcome(CONFIG, rows, [])
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(rows=streams(), data=st.data())
 def test_the_future_changes_nothing_in_the_past(rows: list[Row], data: st.DataObject) -> None:
     end = data.draw(st.integers(0, len(rows)))
@@ -136,7 +137,7 @@ def test_the_future_changes_nothing_in_the_past(rows: list[Row], data: st.DataOb
     assert whole[3][: len(part[3])] == part[3]
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(rows=streams(), data=st.data())
 def test_looking_at_the_forming_bars_changes_nothing(rows: list[Row], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(rows)))
@@ -151,7 +152,7 @@ def test_looking_at_the_forming_bars_changes_nothing(rows: list[Row], data: st.D
     assert looked == outcome(CONFIG, rows, [])[:2]
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(
     st.lists(
         st.tuples(st.integers(0, 59_900).map(lambda ms: ms / 1_000), prices, sizes),
@@ -178,7 +179,7 @@ def test_the_order_of_arrival_inside_an_open_bar_does_not_matter(
     assert close(shuffled) == close(sorted(trades))
 
 
-@settings(max_examples=60)
+@examples(full=60)
 @example(  # late for its second, not for its minute
     rows=[trade("A", 10, 1.0, 1.0, "x"), heartbeat(10, "x"), trade("A", 9, 2.0, 1.0, "x")]
 )

@@ -6,9 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import MIDNIGHT_NS, Engine, Row, cancel, clock, config_of, correction, heartbeat, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
@@ -131,7 +132,7 @@ def shown(rows: Last) -> Last:
     }
 
 
-@settings(max_examples=200)
+@examples(full=200)
 @given(history=histories(), data=st.data())
 def test_any_order_and_any_correction_end_as_the_sorted_log(
     history: tuple[list[Row], list[Row]], data: st.DataObject
@@ -144,7 +145,7 @@ def test_any_order_and_any_correction_end_as_the_sorted_log(
             assert shown(found) == shown(whole)
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(history=histories(), data=st.data())
 def test_any_cut_and_restart_gives_the_same_revisions(
     history: tuple[list[Row], list[Row]], data: st.DataObject
@@ -155,7 +156,7 @@ def test_any_cut_and_restart_gives_the_same_revisions(
         assert last_rows(config, came, cuts, restart=True) == last_rows(config, came, [])
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(history=histories())
 def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]) -> None:
     came, meant = history

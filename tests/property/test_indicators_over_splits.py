@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import integers, sampled_from
 
+from examples import examples
 from marketpulse.indicators.bar_columns import ASK, BID, CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
 from marketpulse.indicators.catalogue import CATALOGUE, Indicator, Spec
 from marketpulse.indicators.rebase import update_rebased
 from split_rows import SIZES, Floats, adjusted
 
 EVERY = pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(CATALOGUE))
-FIRST_CALL_COMPILES = settings(deadline=None, max_examples=25)
 
 
 def random_bars(seed: int, n: int) -> Floats:
@@ -49,7 +49,7 @@ def plain(spec: Spec, bars: Floats) -> Floats:
 
 
 @EVERY
-@FIRST_CALL_COMPILES
+@examples(full=25)
 @given(seed=integers(0, 2**32 - 1), at=integers(0, 90), ratio=sampled_from([2.0, 4.0, 0.125]), more=integers(1, 5))
 def test_a_split_leaves_the_values_of_the_adjusted_series(
     indicator: Indicator, seed: int, at: int, ratio: float, more: int

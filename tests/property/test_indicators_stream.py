@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
 from numpy.typing import NDArray
 
@@ -17,7 +17,6 @@ Floats = NDArray[np.float64]
 N_SERIES = 3
 GUARD = -7.5
 UNDEFINED_WHEN_FLAT = {"tsi", "zscore", "skew", "kurtosis"}
-FIRST_CALL_COMPILES = settings(deadline=None)
 EVERY = pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(CATALOGUE))
 
 
@@ -79,14 +78,12 @@ def advance(spec: Spec, state: Floats, stream: Stream) -> Floats:
 
 
 @EVERY
-@FIRST_CALL_COMPILES
 @given(data=streams(), cuts=lists(integers(0, 240), max_size=6))
 def test_the_bits_are_the_same_however_the_stream_is_cut(indicator: Indicator, data: Stream, cuts: list[int]) -> None:
     spec = Spec(indicator, indicator.defaults())
     assert_cut_changes_nothing(spec, data, cuts)
 
 
-@FIRST_CALL_COMPILES
 @given(spec=sampled_from(list(CATALOGUE.values())).flatmap(specs), data=streams(), cut=integers(0, 240))
 def test_the_bits_are_the_same_with_any_parameters_too(spec: Spec, data: Stream, cut: int) -> None:
     assert_cut_changes_nothing(spec, data, [cut])
@@ -103,7 +100,6 @@ def assert_cut_changes_nothing(spec: Spec, data: Stream, cuts: list[int]) -> Non
 
 
 @EVERY
-@FIRST_CALL_COMPILES
 @given(data=streams())
 def test_a_series_does_not_know_of_the_others(indicator: Indicator, data: Stream) -> None:
     spec = Spec(indicator, indicator.defaults())
@@ -115,7 +111,6 @@ def test_a_series_does_not_know_of_the_others(indicator: Indicator, data: Stream
 
 
 @EVERY
-@FIRST_CALL_COMPILES
 @given(data=streams(), end=integers(0, 240))
 def test_what_comes_later_changes_nothing_before(indicator: Indicator, data: Stream, end: int) -> None:
     spec = Spec(indicator, indicator.defaults())
@@ -124,7 +119,6 @@ def test_what_comes_later_changes_nothing_before(indicator: Indicator, data: Str
     assert past.tobytes() == whole[:end].tobytes()
 
 
-@FIRST_CALL_COMPILES
 @given(spec=sampled_from(list(CATALOGUE.values())).flatmap(specs), data=streams(size_min=40))
 def test_the_first_value_comes_after_the_declared_warm_up(spec: Spec, data: Stream) -> None:
     data.bars[:, VOLUME] += 1.0  # without any volume some values cannot be, however long the stream
@@ -137,7 +131,6 @@ def test_the_first_value_comes_after_the_declared_warm_up(spec: Spec, data: Stre
     assert not np.isnan(out[spec.warm_up :]).any()
 
 
-@FIRST_CALL_COMPILES
 @given(spec=sampled_from(list(CATALOGUE.values())).flatmap(specs), data=streams())
 def test_a_kernel_writes_all_of_its_own_and_nothing_else(spec: Spec, data: Stream) -> None:
     width, columns = spec.state_width, len(spec.columns)
@@ -157,7 +150,6 @@ def test_a_kernel_writes_all_of_its_own_and_nothing_else(spec: Spec, data: Strea
 
 
 @EVERY
-@FIRST_CALL_COMPILES
 @given(data=streams(size_min=1), forming=streams(size_min=1, size_max=10))
 def test_a_provisional_value_is_what_the_bar_would_give_and_changes_nothing(
     indicator: Indicator, data: Stream, forming: Stream
@@ -175,7 +167,6 @@ def test_a_provisional_value_is_what_the_bar_would_give_and_changes_nothing(
         assert provisional.tobytes() == closed.tobytes()
 
 
-@FIRST_CALL_COMPILES
 @given(
     spec=sampled_from(list(CATALOGUE.values())).flatmap(specs),
     data=streams(),

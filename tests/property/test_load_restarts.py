@@ -7,9 +7,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from marketpulse.app.loading import load as loading
 from marketpulse.app.loading import storing
 from marketpulse.model.tables import TABLES
@@ -90,7 +91,7 @@ def lake(home: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.usefixtures("kernels")
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(full=20)
 @given(rows=ROWS, stretch=st.integers(1, 40), deaths=st.lists(st.integers(0, 60), max_size=4))
 def test_the_lake_is_the_same_however_it_was_cut_and_wherever_it_died(
     rows: list[tuple[int, str, int, str]], stretch: int, deaths: list[int]

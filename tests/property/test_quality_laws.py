@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import Engine, Row, bar, config_of, hello, quote, trade
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.findings import RULE_NAMES
@@ -48,7 +49,7 @@ def told(result: Any, offset: int = 0) -> list[tuple[Any, ...]]:
     return [*found, *((r.row + offset, r.reason, r.detail) for r in result.refused)]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(full=40)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 250), drops=st.booleans(), restarts=st.booleans())
 def test_the_same_is_found_however_the_log_is_cut_and_across_a_restart(
     seed: int, cut: int, drops: bool, restarts: bool
@@ -69,7 +70,7 @@ def test_the_same_is_found_however_the_log_is_cut_and_across_a_restart(
     assert len(expected) > 0
 
 
-@settings(max_examples=60, deadline=None)
+@examples(full=60)
 @given(seed=st.integers(0, 10_000), apart=st.sampled_from([1.0, 400.0, 700.0]))
 def test_trades_are_found_as_the_slow_loop_finds_them(seed: int, apart: float) -> None:
     random = np.random.default_rng(seed)
@@ -84,7 +85,7 @@ def test_trades_are_found_as_the_slow_loop_finds_them(seed: int, apart: float) -
     assert [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in result.found] == SlowDoor().run(trades)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(full=40)
 @given(prices=st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=120))
 def test_no_price_is_locked_out_forever(prices: list[float]) -> None:
     rows = [trade("A", i, price, 1.0) for i, price in enumerate(prices)]

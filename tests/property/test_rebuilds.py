@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, logged, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
@@ -226,7 +227,7 @@ def sorted_rows(config: EngineConfig, meant: list[Row]) -> dict[Table, dict[tupl
     return clean.shown()
 
 
-@settings(max_examples=50, deadline=None)
+@examples(full=50)
 @given(stream=streams(), once=streams(again=False), data=st.data())
 def test_what_is_healed_is_as_the_sorted_log_would_have_it(
     stream: tuple[list[Row], list[Row]], once: tuple[list[Row], list[Row]], data: st.DataObject
@@ -248,7 +249,7 @@ def test_what_is_healed_is_as_the_sorted_log_would_have_it(
             assert pipeline.records(symbol, "third", len(pipeline.log)) == [], "nothing is left to heal"
 
 
-@settings(max_examples=30, deadline=None)
+@examples(full=30)
 @given(stream=streams())
 def test_the_lake_gives_the_healed_rows_again(stream: tuple[list[Row], list[Row]]) -> None:
     came, _ = stream
@@ -277,7 +278,7 @@ def test_the_lake_gives_the_healed_rows_again(stream: tuple[list[Row], list[Row]
         assert len(found.only_stored) == 0
 
 
-@settings(max_examples=30, deadline=None)
+@examples(full=30)
 @given(stream=streams(), data=st.data())
 def test_any_cut_and_restart_gives_the_same_rows(stream: tuple[list[Row], list[Row]], data: st.DataObject) -> None:
     came, _ = stream

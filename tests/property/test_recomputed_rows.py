@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, quote, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.receipts.compare import Table, compare, flat, key_of
@@ -124,7 +125,7 @@ def again(config: EngineConfig, rows: list[Row], cuts: list[int], start: Start |
 cuts_of = st.lists(st.integers(0, 200), max_size=4).map(sorted)
 
 
-@settings(max_examples=80)
+@examples(full=80)
 @given(rows=logs(), cuts=cuts_of)
 def test_every_row_comes_again_from_any_cut_of_the_log(rows: list[Row], cuts: list[int]) -> None:
     for config in (CONFIG, FILLED):
@@ -137,7 +138,7 @@ def test_every_row_comes_again_from_any_cut_of_the_log(rows: list[Row], cuts: li
             assert len(found.only_recomputed) == len(found.only_stored) == 0
 
 
-@settings(max_examples=80)
+@examples(full=80)
 @given(rows=logs(), data=st.data())
 def test_from_a_snapshot_what_was_told_later_comes_again_and_the_rest_is_known_to_be_older(
     rows: list[Row], data: st.DataObject
@@ -162,7 +163,7 @@ def test_from_a_snapshot_what_was_told_later_comes_again_and_the_rest_is_known_t
         assert known.before(rest).all()
 
 
-@settings(max_examples=100)
+@examples(full=100)
 @given(rows=logs(), data=st.data())
 def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject) -> None:
     stored, gathered = told(CONFIG, rows), again(CONFIG, rows, [])
@@ -183,7 +184,7 @@ def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject
     assert found.same == good.num_rows - 1
 
 
-@settings(max_examples=60)
+@examples(full=60)
 @given(rows=logs(), data=st.data())
 def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(rows: list[Row], data: st.DataObject) -> None:
     table: Table = data.draw(st.sampled_from(KINDS))
@@ -198,7 +199,7 @@ def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(rows: list[
     assert (len(found.only_stored), len(found.only_recomputed)) == (1, 0)
 
 
-@settings(max_examples=80)
+@examples(full=80)
 @given(rows=logs())
 def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) -> None:
     batch = batch_of(rows, 0, StringTable())

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from marketpulse.clock import ManualClock
 from marketpulse.settings import ReplaySettings
 from marketpulse.sources.replay import ReplaySource
@@ -51,7 +52,7 @@ def collected(folder: Path, speed: str, steps: list[Step]) -> tuple[list[dict[st
 
 
 @given(steps=STEPS, speed=st.sampled_from(["recorded", "3x", "4/s", "max"]))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(full=40)
 def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps: list[Step], speed: str) -> None:
     whole, rejected = collected(folder, "max", [])
     assert (len(whole), rejected) == (35, 1)
@@ -60,7 +61,7 @@ def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps
 
 
 @given(steps=STEPS)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(full=20)
 def test_no_row_is_older_than_the_last_promise(folder: Path, steps: list[Step]) -> None:
     clock = ManualClock(0)
     source = start(folder, clock, "recorded", None)

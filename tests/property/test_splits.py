@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import Engine, Row, config_of, heartbeat, hello, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
@@ -59,7 +60,7 @@ def streams(draw: st.DrawFn) -> list[Row]:
     return [*rows, heartbeat(now + 100)]
 
 
-@settings(max_examples=120, deadline=None)
+@examples(full=120)
 @given(rows=streams(), data=st.data())
 def test_any_cut_and_any_restart_give_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
@@ -81,7 +82,7 @@ def last_rows(rows: list[Row]) -> dict[tuple[Any, ...], tuple[bytes, bytes]]:
     return bars
 
 
-@settings(max_examples=80, deadline=None)
+@examples(full=80)
 @given(
     prices=st.lists(st.floats(1, 1e3), min_size=12, max_size=24),
     ratio=st.sampled_from([4.0, 3.0, 0.1]),

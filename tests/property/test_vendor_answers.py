@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis.strategies import (
     DataObject,
     booleans,
@@ -21,6 +21,7 @@ from hypothesis.strategies import (
     text,
 )
 
+from examples import examples
 from marketpulse.model.market import BAR_IN, REASONS
 from marketpulse.settings import AlphaVantageSettings, FinnhubBarsSettings, YahooSettings
 from marketpulse.sources import alpha_vantage, yahoo
@@ -123,7 +124,7 @@ def as_sent(body: Any) -> Any:
     return orjson.loads(json.dumps(body))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@examples(full=300)
 @given(draw=data(), which=sampled_from(range(len(VENDORS))), name=sampled_from(sorted(BODIES)))
 def test_a_mutated_answer_is_rows_and_dead_letters(draw: DataObject, which: int, name: str) -> None:
     vendor = VENDORS[which]
@@ -133,7 +134,7 @@ def test_a_mutated_answer_is_rows_and_dead_letters(draw: DataObject, which: int,
     check(vendor.read("SYM", answer(body, NOW)))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(full=100)
 @given(body=JSON, which=sampled_from(range(len(VENDORS))))
 def test_any_json_is_rows_and_dead_letters(body: Any, which: int) -> None:
     vendor = VENDORS[which]

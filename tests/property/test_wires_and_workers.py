@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from market_rows import Row, at, cancel, config_of, correction, heartbeat, hello, quote, trade
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.rows import bar_rows, indicator_rows
@@ -141,14 +142,14 @@ def run(records: Sequence[Record], number: int = 0) -> Partition:
     return partition
 
 
-@settings(max_examples=80)
+@examples(full=80)
 @given(rows=streams(), data=st.data())
 def test_any_mixture_of_both_wires_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     expected, mixed = run(as_objects(rows)), run(as_mixture(data, rows))
     assert [repr(row) for row in mixed.without_receipts()] == [repr(row) for row in expected.without_receipts()]
 
 
-@settings(max_examples=60)
+@examples(full=60)
 @given(logs=st.lists(streams(), min_size=1, max_size=4), workers=st.integers(1, 3), data=st.data())
 def test_any_number_of_workers_between_which_partitions_move_gives_the_same_bits(
     logs: list[list[Row]], workers: int, data: st.DataObject
