@@ -2,22 +2,26 @@
 # directory. Works with GNU make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test test-ui test-trino soak lint format bench bench-peers ui docs lock clean
+.PHONY: help setup dev run quick test test-ui test-trino mutants soak lint format bench bench-peers ui docs lock clean
 
 # The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
 PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 BIN = .venv/bin
+# Test processes side by side; each has its own broker. 0 runs them in this one (for a debugger).
+WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 PYTHON_CODE = src tests bench docs .ci requirements/install.py
 LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
 
 help:
 	@echo "make run     start everything and open the page   (ARGS=\"--for 30s --no-browser\" passes options)"
-	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest)"
+	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest; WORKERS=0 for a debugger)"
+	@echo "make quick   lint, types and the unit tests of what the working tree changes, in a minute"
 	@echo "make lint    ruff and mypy"
-	@echo "make soak    kill the engine and the broker for hours, and watch the memory of one (SEEDS=200 MINUTES=60; ARGS as for test)"
+	@echo "make mutants put real mistakes into a copy, and show which test catches each  (ARGS as in tests/seeded_faults)"
+	@echo "make soak    kill the engine and the broker for hours, watch the memory of one, draw many examples (SEEDS=200 MINUTES=60; ARGS as for test)"
 	@echo "make test-trino  Athena's dialect on a real Trino    (fetches it, 820 MB)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
 	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 3.5 GB)"
@@ -42,8 +46,11 @@ run: setup
 	@$(BIN)/marketpulse up $(ARGS)
 
 test: dev
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 	@$(MAKE) --no-print-directory test-ui
+
+quick: dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/quick.py $(ARGS)
 
 test-ui: dev
 	@if test -f ui/package.json; then $(BIN)/python -I requirements/install.py npm run check; fi
@@ -52,12 +59,15 @@ test-trino: dev
 	@.venv/uv/bin/uv pip install --quiet --require-hashes --target .venv/java-packages -r requirements/java.txt
 	@PYTHONPATH=.venv/java-packages $(BIN)/pytest tests/trino -v $(ARGS)
 
+mutants: dev
+	@PYTHONPATH=tests $(BIN)/python -m seeded_faults.run $(ARGS)
+
 SEEDS = 100
 MINUTES = 60
 
 soak: dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) MARKETPULSE_SOAK_MINUTES=$(MINUTES) \
-		$(BIN)/pytest tests/soak tests/chaos -v $(ARGS)
+		MARKETPULSE_HYPOTHESIS=full $(BIN)/pytest tests/soak tests/chaos tests/property -v $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)

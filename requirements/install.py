@@ -74,7 +74,7 @@ def main(level: str) -> None:
     ensure_venv()
     record = Record()
     ensure_packages(record, level)
-    kernels = start_kernels(record)  # one busy core, while the rest mostly waits for the network
+    kernels = start_kernels(record, level)  # one busy core, while the rest mostly waits for the network
     try:
         ensure_pages(record)
         if level == "dev":
@@ -294,20 +294,23 @@ def ensure_time_series_servers() -> None:
         (BIN / name).symlink_to(target / "usr" / "bin" / name)
 
 
-def start_kernels(record: Record) -> "Kernels":
-    """The engine's machine code, compiled once after it changed, so that the first start does not wait for it."""
+def start_kernels(record: Record, level: str) -> "Kernels":
+    """The engine's machine code, compiled once after it changed, so that the first start does not wait for it; for
+    the tests also that of every indicator, so that nothing compiles inside a test."""
     source = ROOT / "src" / "marketpulse"
     if not (source / "app" / "warm.py").is_file():
         return Kernels("", None)
     rooms = ("engine", "indicators", "alerts", "kafka", "model")
     digest = digest_of([source / "compiled.py"], *((source / room).rglob("*.py") for room in rooms))
-    if record.parts.get("kernels") == digest:
-        return Kernels(digest, None)
+    before = record.parts.get("kernels", "").split()
+    more = ["catalogue"] if level == "dev" or "catalogue" in before else []
+    if before == [digest, *more]:
+        return Kernels("", None)
     with (VENV / "kernels.log").open("wb") as log:
         return Kernels(
-            digest,
+            " ".join([digest, *more]),
             subprocess.Popen(
-                [str(BIN / "python"), "-m", "marketpulse.app.warm"],
+                [str(BIN / "python"), "-m", "marketpulse.app.warm", *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
             ),
         )  # fmt: skip

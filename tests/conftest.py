@@ -1,17 +1,21 @@
-"""What tests of several kinds share: one real broker per test process, and settings with topics of their own.
+"""What tests of several kinds share: one real broker per test process, settings with topics of their own, and which
+process runs which test.
 
 With pytest-xdist every worker has its own broker (about 200 MB each): they need nothing from each
 other, and none has to be the last one to stop it.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from aws_server import aws_account, aws_server  # noqa: F401  (fixtures that several rooms share)
 from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
@@ -22,9 +26,44 @@ from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
 from s3_server import s3_bucket, s3_server  # noqa: F401
 
-# Kernels compile at their first call, which says nothing about the code's speed.
-hypothesis_settings.register_profile("marketpulse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("marketpulse")
+# `quick` (make test) draws the same few examples each time; `full` (make soak) draws many, anew each time.
+# No deadline: kernels compile at their first call, which says nothing about the code's speed.
+SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+hypothesis_settings.register_profile("quick", max_examples=15, derandomize=True, database=None, **SLOW_IS_FINE)
+hypothesis_settings.register_profile("full", max_examples=200, **SLOW_IS_FINE)
+hypothesis_settings.load_profile(os.environ.get("MARKETPULSE_HYPOTHESIS", "quick"))
+
+
+class ByFile(LoadScopeScheduling):
+    """Run a file's tests in one worker, in order, so that what they share is started once; the longest files first.
+
+    A file whose tests share nothing is dealt out test by test, and one over several stores store by store.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        if file in DEALT_OUT:
+            return nodeid
+        if file in BY_PARAMETER:
+            return f"{file}[{test.partition('[')[2].partition('-')[0].rstrip(']')}"
+        return TOGETHER.get(file, file)
+
+
+DEALT_OUT = {
+    "tests/integration/test_real_broker.py",
+    "tests/integration/test_up.py",
+    "tests/chaos/test_engine_kills.py",
+}
+"""Each test starts what it kills."""
+BY_PARAMETER = {"tests/conformance/test_every_sink.py"}
+"""The first parameter names the store."""
+TOGETHER = {f"tests/browser/{name}": "one up" for name in ("test_pipeline.py", "test_accessibility.py")}
+"""Files that look at one running `up`."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

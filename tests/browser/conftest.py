@@ -15,8 +15,9 @@ _PATIENCE_MS = 20_000  # a machine that does other work too shows things later
 expect.set_options(timeout=_PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for a file's tests: closed behind them, since Playwright runs an event loop in this thread meanwhile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         yield browser

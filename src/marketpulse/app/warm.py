@@ -1,5 +1,6 @@
 """Compile every kernel once per machine, so that no first batch waits: `python -m marketpulse.app.warm`.
 
+With the word `catalogue`, the indicators that no setting asks for too: the tests compute all of them.
 The engine's kernels and the wire's compile side by side, each in a process of its own. With a warm
 cache this takes a second. A process that finds the cache cold compiles what it needs before its work
 begins, and one of several that need the same does it for all.
@@ -90,17 +91,29 @@ def _alone(part: str) -> Iterator[None]:
         yield
 
 
-def warm_up() -> None:
-    """Everything, in parallel processes. Raises RuntimeError when a kernel does not compile."""
-    running = [subprocess.Popen([sys.executable, "-m", "marketpulse.app.warm", part]) for part in _ROOMS]
+def warm_up(*more: str) -> None:
+    """Compile everything, in parallel processes. Raises RuntimeError when a kernel does not compile."""
+    parts = (*_ROOMS, *more)
+    running = [subprocess.Popen([sys.executable, "-m", "marketpulse.app.warm", "only", part]) for part in parts]
     codes = [child.wait() for child in running]
     if any(codes):
         raise RuntimeError("a kernel does not compile on this machine: see above")
 
 
+def _compile_catalogue() -> None:
+    from marketpulse.app.exercise import exercise_indicators
+    from marketpulse.indicators.catalogue import CATALOGUE, Spec
+
+    with _alone("catalogue"):
+        exercise_indicators([Spec(indicator, indicator.defaults()) for indicator in CATALOGUE.values()])
+
+
 if __name__ == "__main__":
     keep_bytecode()
-    named = [part for part in _ROOMS if part in sys.argv[1:]]
-    compile_parts(*named)
-    if not named:
-        warm_up()
+    words = sys.argv[1:]
+    if "only" not in words:
+        warm_up(*words)
+    elif "catalogue" in words:
+        _compile_catalogue()
+    else:
+        compile_parts(*(part for part in _ROOMS if part in words))

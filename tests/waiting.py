@@ -1,0 +1,20 @@
+"""Wait for what is awaited: a condition with a deadline that only a fault reaches."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str = "", within_s: float = 120) -> T:
+    """Return the first true value of `condition`, which is asked every 20 ms.
+
+    Raises AssertionError with `what` (else the condition's name) after `within_s`: long enough for a busy machine,
+    so that no test depends on how fast something is.
+    """
+    deadline = time.monotonic() + within_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what or condition.__name__}"
+        time.sleep(0.02)
+    return value
