@@ -3,18 +3,16 @@ what the sorted, corrected log would have given, bit for bit (docs/semantics.md,
 
 import math
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import examples
-from market_rows import MIDNIGHT_NS, Engine, Row, cancel, clock, config_of, correction, heartbeat, quote, trade
+from histories import PLACES, History, Last, cut, cuts_of, histories, restarted, shown, take_revisions, told_tables
+from market_rows import MIDNIGHT_NS, Engine, Row, config_of, heartbeat, trade
 from marketpulse.alerts.rule import Rule
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import kept_trades
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
@@ -30,160 +28,72 @@ PLAIN = config_of(["1s", "5s", "1m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK, a
 FILLED = config_of(["5s", "1m"], "sma(3),ema(3),vwap,spread", fill=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
 EACH = config_of(["1s", "1m"], "ema(3),spread", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
 COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK, alerts=RULES)
-
 SHORT = config_of(
     ["1s", "5s", "1m"], INDICATORS, max_skew_ns=ANY_CLOCK, window_ns=25 * 10**9, window_trades=12, alerts=RULES
 )
-
-Key = tuple[str, str, int]
-Last = dict[Key, dict[str, Any]]
-END_S = 400.0
+some_histories = histories(quote_delays=(0, 0, 0.5, 3, 20, 90))
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
-    """(as it came, as it should have come): trades with delays, some twice, some corrected or cancelled; quotes
-    with delays."""
-    arrivals: list[tuple[float, int, Row]] = []
-    meant: dict[int, Row] = {}
-    for i in range(draw(st.integers(1, 40))):
-        time = draw(st.floats(10, 200).map(lambda s: round(s, 2)))
-        row = trade(
-            draw(st.sampled_from(["A", "B"])), time, draw(st.integers(1, 50)) / 4,
-            draw(st.sampled_from([0.0, 0.1, 1.0, 3.7])), trade_id=f"{i}", venue=draw(st.sampled_from(["X", "Y"])),
-        )  # fmt: skip
-        arrived = time + draw(st.sampled_from([0.0, 0.0, 0.0, 0.5, 3.0, 20.0, 90.0]))
-        arrivals.append((arrived, len(arrivals), row))
-        meant[i] = row
-        if draw(st.booleans()) and draw(st.booleans()):
-            arrivals.append((arrived + draw(st.floats(0, 50)), len(arrivals), row))
-        if draw(st.integers(0, 5)) == 0:
-            later = arrived + draw(st.sampled_from([0.1, 2.0, 30.0, 100.0]))
-            price, size = draw(st.integers(1, 50)) / 4, draw(st.sampled_from([0.0, 0.1, 9.0]))
-            arrivals.append((later, len(arrivals), correction(row["symbol"], f"{i}", price, size, time)))
-            meant[i] = {**row, "price": price, "size": size}
-            if draw(st.booleans()):
-                arrivals.append((later + 1, len(arrivals), cancel(row["symbol"], f"{i}", time)))
-                del meant[i]
-    for i in range(draw(st.integers(0, 40))):
-        time = draw(st.floats(10, 200).map(lambda s: round(s, 2)))
-        sizes = (draw(st.sampled_from([0.0, 1.0, 7.5])), draw(st.sampled_from([0.0, 2.0])))
-        symbol, bid, ask = (draw(st.sampled_from(["A", "B"])), draw(st.integers(1, 50)), draw(st.integers(1, 50)))
-        row = quote(symbol, time, bid / 4, ask / 4, sizes, quote_id=f"q{i}")
-        arrivals.append((time + draw(st.sampled_from([0.0, 0.0, 0.5, 3.0, 20.0, 90.0])), len(arrivals), row))
-        meant[-1 - i] = row
-    came = [row for _, _, row in sorted(arrivals, key=lambda a: a[:2])]
-    rows: list[Row] = []
-    for time, _, row in sorted(arrivals, key=lambda a: a[:2]):
-        rows.append(row)
-        if draw(st.booleans()):
-            rows.append(draw(st.sampled_from([heartbeat(time - 2.0, log=time), heartbeat(time), clock(time)])))
-    order = {name_of(row): i for i, row in reversed(list(enumerate(came))) if row["type"] in ("trade", "quote")}
-    sorted_rows = sorted(meant.values(), key=lambda r: (r["event_time_ns"], order[name_of(r)]))
-    return [*rows, heartbeat(END_S), clock(END_S)], [*sorted_rows, heartbeat(END_S), clock(END_S)]
-
-
-def name_of(row: Row) -> str:
-    return str(row.get("trade_id", row.get("quote_id")))
-
-
-def last_rows(
-    config: EngineConfig, rows: list[Row], cuts: list[int], *, restart: bool = False
-) -> tuple[Last, Last, Last]:
-    """The last revision of every bar, indicator row and change of an alert; revisions must come one after the other."""
-    engine = Engine(config)
-    bars: Last = {}
-    values: Last = {}
-    alerts: Last = {}
-    for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-        result = engine.step(rows[start:end])
+def last_rows(config: EngineConfig, rows: list[Row], cuts: list[int], *, restart: bool = False) -> Last:
+    """The last revision of every bar, indicator row and change of an alert."""
+    engine, last = Engine(config), Last()
+    for _, part in cut(rows, cuts):
+        result = engine.step(part)
         assert config is SHORT or result.refused == []
-        for known, table in (
-            (bars, bar_rows(engine.state, config, result.closed, "market", 0)),
-            (values, indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)),
-        ):
-            for row in table.to_pylist():
-                key = (row["symbol"], row["timeframe"], row["open_time_ns"])
-                if row["timeframe"].endswith("t"):
-                    continue  # cut by count: never revised, and two may begin at one time
-                assert row["revision"] == (known[key]["revision"] + 1 if key in known else 0)
-                known[key] = row
-        for row in engine.alert_rows(result):
-            key = (row["symbol"], row["rule"], row["event_time_ns"])
-            before = alerts.get(key, {"revision": -1, "state": "withdrawn"})
-            assert row["revision"] == before["revision"] + 1
-            assert row["was"] == (None if before["state"] == "withdrawn" else before["state"])
-            assert row["was"] in (None, row["state"]) or row["state"] == "withdrawn"
-            alerts[key] = row
-        if restart:
-            engine.state = engine.stepper.trim(engine.state)
-            state = state_from_bytes(state_to_bytes(engine.state, config), config)
-            engine = Engine(config, state)
-            engine.offset = end
-    return bars, values, alerts
-
-
-def shown(rows: Last) -> Last:
-    """What a reader of last revisions sees: the rows that are not withdrawn, without their history."""
-    return {
-        key: {k: v for k, v in row.items() if k not in ("revision", "receipt", "was", "late")}
-        for key, row in rows.items()
-        if row.get("close") is not None or row.get("state") in ("raised", "cleared")
-    }
+        for table, told in told_tables(engine, result).items():
+            take_revisions(last, table, told.to_pylist())
+        engine = restarted(engine) if restart else engine
+    return last
 
 
 @examples(full=200)
-@given(history=histories(), data=st.data())
-def test_any_order_and_any_correction_end_as_the_sorted_log(
-    history: tuple[list[Row], list[Row]], data: st.DataObject
-) -> None:
+@given(history=some_histories, data=st.data())
+def test_any_order_and_any_correction_end_as_the_sorted_log(history: History, data: st.DataObject) -> None:
     came, meant = history
     for config in (PLAIN, FILLED, EACH, COARSE):
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(came)), max_size=3)))
-        healed = last_rows(config, came, cuts, restart=data.draw(st.booleans()))
-        for found, whole in zip(healed, last_rows(config, meant, []), strict=True):
-            assert shown(found) == shown(whole)
+        healed = last_rows(config, came, cuts_of(data, came, 3), restart=data.draw(st.booleans()))
+        whole = shown(last_rows(config, meant, []))
+        for table in PLACES:
+            assert shown(healed)[table] == whole[table]
 
 
 @examples(full=100)
-@given(history=histories(), data=st.data())
-def test_any_cut_and_restart_gives_the_same_revisions(
-    history: tuple[list[Row], list[Row]], data: st.DataObject
-) -> None:
+@given(history=some_histories, data=st.data())
+def test_any_cut_and_restart_gives_the_same_revisions(history: History, data: st.DataObject) -> None:
     came, _ = history
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(came)), max_size=5)))
+    cuts = cuts_of(data, came, 5)
     for config in (PLAIN, SHORT):
         assert last_rows(config, came, cuts, restart=True) == last_rows(config, came, [])
 
 
 @examples(full=100)
-@given(history=histories())
-def test_the_bars_are_what_a_hand_would_sum(history: tuple[list[Row], list[Row]]) -> None:
+@given(history=some_histories)
+def test_the_bars_are_what_a_hand_would_sum(history: History) -> None:
     came, meant = history
-    bars, values, _ = last_rows(PLAIN, came, [])
+    last = last_rows(PLAIN, came, [])
+    bars = shown(last)["bars"]
     for name, length in (("1s", 10**9), ("5s", 5 * 10**9), ("1m", 60 * 10**9)):
         groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in meant:
             if row["type"] == "trade":
                 groups[row["symbol"], row["event_time_ns"] // length * length].append(row)
-        assert {(s, o) for s, f, o in shown(bars) if f == name} == set(groups)
+        assert {(s, o) for s, f, o in bars if f == name} == set(groups)
         for (symbol, opens), parts in groups.items():
             row = bars[symbol, name, opens]
             prices, sizes = [p["price"] for p in parts], [p["size"] for p in parts]
-            assert (row["open"], row["high"], row["low"], row["close"]) == (
-                prices[0], max(prices), min(prices), prices[-1],
-            )  # fmt: skip
-            assert row["volume"] == math.fsum(sizes)
-            assert row["trade_count"] == len(parts)
+            by_hand = (prices[0], max(prices), min(prices), prices[-1])
+            assert (row["open"], row["high"], row["low"], row["close"]) == by_hand
+            assert (row["volume"], row["trade_count"]) == (math.fsum(sizes), len(parts))
             quotes = [q for q in meant if q["type"] == "quote" and q["symbol"] == symbol]
             before = [q for q in quotes if q["event_time_ns"] < opens + length]
-            found = [values[symbol, name, opens][column] for column in ("mid", "spread", "imbalance")]
-            assert found == (by_hand(before[-1]) if before else [None] * 3)
+            values = last["indicators"][symbol, name, opens]
+            of_quotes = [values[column] for column in ("mid", "spread", "imbalance")]
+            assert of_quotes == (quote_by_hand(before[-1]) if before else [None] * 3)
             if row["volume"]:
                 assert row["vwap"] == math.fsum(map(math.prod, zip(prices, sizes, strict=True))) / row["volume"]
 
 
-def by_hand(row: Row) -> list[float | None]:
+def quote_by_hand(row: Row) -> list[float | None]:
     bid, ask, bid_size, ask_size = (row[name] for name in ("bid", "ask", "bid_size", "ask_size"))
     both = bid_size + ask_size
     return [(bid + ask) / 2, ask - bid, (bid_size - ask_size) / both if both else None]
