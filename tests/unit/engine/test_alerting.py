@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 
-from market_rows import Engine, Row, cancel, clock, config_of, heartbeat, span, trade
+from market_rows import Engine, Row, cancel, clock, config_of, heartbeat, quote, span, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.alerting import forget_events
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
-from marketpulse.engine.config import EngineConfig
 
 HIGH = Rule("high", "close > 10", severity="critical", message="{symbol} {state} at {close}, {volume}")
 
@@ -49,9 +47,7 @@ def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt() -> None:
 
 def test_a_receipt_covers_the_quote_of_an_indicator() -> None:
     engine = Engine(config_of(["1s"], "mid", alerts=(Rule("wide", "mid > 1"),)))
-    quote = {"type": "quote", "symbol": "A", "source": "feed", "event_time_ns": trade("A", 10.1, 1, 1)["event_time_ns"],
-             "bid": 2.0, "bid_size": 1.0, "ask": 4.0, "ask_size": 1.0}  # fmt: skip
-    (row,) = engine.alerts(quote, heartbeat(10.2), trade("A", 10.5, 1.0, 1.0), heartbeat(11))
+    (row,) = engine.alerts(quote("A", 10.1, 2.0, 4.0), heartbeat(10.2), trade("A", 10.5, 1.0, 1.0), heartbeat(11))
     assert (row["value"], row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (3.0, 0, 2)
 
 
@@ -104,7 +100,7 @@ def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     engine.state = engine.stepper.trim(engine.state)
     assert len(engine.state.alerts.known_events()) < len(first), "what lies behind the window is let go"
     if restart:
-        engine = restarted(engine, engine.config)
+        engine = engine.restarted()
     assert told(engine, trade("A", 20.9, 2.0, 1.0), clock(29)) == [], "the raise behind the window still counts"
     assert told(engine, trade("A", 21.9, 3.5, 1.0), clock(30)) == [
         ("steps", 22.0, "raised", "raised", False, 1, 3.5),
@@ -113,18 +109,11 @@ def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     ]
 
 
-def restarted(engine: Engine, config: EngineConfig) -> Engine:
-    fresh = Engine(config, state_from_bytes(state_to_bytes(engine.state, engine.config), config))
-    fresh.offset = engine.offset
-    return fresh
-
-
 def test_of_rules_that_were_configured_anew_the_others_go_on() -> None:
     low, some = Rule("low", "close < 5"), Rule("some", "volume > 0", for_s=1)
     engine = engine_of(HIGH, some)
     assert [row[:3] for row in told(engine, *day(9, 11))] == [("high", 12.0, "raised"), ("some", 12.0, "raised")]
-    config = config_of(["1s", "5s"], "sma(2)", alerts=(low, HIGH))
-    engine = restarted(engine, config)
+    engine = engine.restarted(config_of(["1s", "5s"], "sma(2)", alerts=(low, HIGH)))
     assert [rule.name for rule in engine.state.alerts.rules.rules] == ["high", "low"]
     late = [trade("A", 11.9, 4.0, 1.0), clock(14), trade("A", 13.5, 3.0, 1.0), heartbeat(14)]
     assert told(engine, *late) == [

@@ -1,4 +1,4 @@
-"""Daily bars of one symbol that trade on every day of the week, but for those of a calendar."""
+"""Daily bars of one symbol that trade on every day of the week, but for those of a calendar; and its dividends."""
 
 import math
 from typing import Any
@@ -8,25 +8,31 @@ import pytest
 
 from market_rows import MIDNIGHT_NS, Engine, Row, bar, config_of, hello
 from marketpulse.engine.findings import RULE_NAMES, describe
+from marketpulse.engine.step import StepResult
 from marketpulse.model.session import SessionTable, around_the_clock
 from marketpulse.model.timeframe import DAY_NS
+from split_rows import split
 
 DAY_S = 86_400
 Bar = tuple[float, float, float, float, float]
+WORKDAYS = [d for d in range(100) if (d + 3) % 7 < 5]  # 1 January 2026 is a Thursday
 
 
-def quiet(n: int) -> list[Bar]:
+def quiet(n: int = 60) -> list[Bar]:
     """Bars that move by about one part in a hundred a day."""
-    found = []
-    for i in range(n):
-        close = 100 + math.sin(i) + 0.5 * math.sin(3.7 * i)
-        found.append((close - 0.3, close + 0.8, close - 0.9, close, 1_000.0 + 7 * (i % 13)))
-    return found
+    closes = [100 + math.sin(i) + 0.5 * math.sin(3.7 * i) for i in range(n)]
+    return [(c - 0.3, c + 0.8, c - 0.9, c, 1_000.0 + 7 * (i % 13)) for i, c in enumerate(closes)]
 
 
-def scaled(one: Bar, factor: float) -> Bar:
-    opened, high, low, close, volume = one
-    return opened * factor, high * factor, low * factor, close * factor, volume
+def moved(begin: int, end: int, factor: float) -> list[Bar]:
+    """Quiet bars, with prices of the days from `begin` to before `end` in other units."""
+    bars = quiet()
+    bars[begin:end] = [(o * factor, h * factor, low * factor, c * factor, v) for o, h, low, c, v in bars[begin:end]]
+    return bars
+
+
+def with_bars(changed: dict[int, Bar]) -> list[Bar]:
+    return [changed.get(i, one) for i, one in enumerate(quiet())]
 
 
 def rows_of(bars: list[Bar], days: list[int] | None = None) -> list[Row]:
@@ -34,170 +40,113 @@ def rows_of(bars: list[Bar], days: list[int] | None = None) -> list[Row]:
     return [bar("A", "1d", d * DAY_S, (d + 1) * DAY_S, b) for d, b in zip(places, bars, strict=True)]
 
 
+def judged(rows: list[Row], **more: Any) -> StepResult:
+    return Engine(config_of(["1d"], **more)).step([hello(mode="historical", lateness_ns=0), *rows])
+
+
 def found(rows: list[Row], **more: Any) -> list[tuple[int, str]]:
-    engine = Engine(config_of(["1d"], **more))
-    result = engine.step([hello(mode="historical", lateness_ns=0), *rows])
-    return [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in result.found]
+    return [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in judged(rows, **more).found]
 
 
-def with_bar(at: int, one: Bar, n: int = 60) -> list[Row]:
-    bars = quiet(n)
-    bars[at] = one
-    return rows_of(bars)
-
-
-def test_ordinary_days_are_left_alone() -> None:
-    assert found(rows_of(quiet(200))) == []
-
-
-@pytest.mark.parametrize("factor", [100, 0.01, 1_000])
-def test_a_bar_in_another_unit_is_found(factor: float) -> None:
-    assert found(with_bar(40, scaled(quiet(60)[40], factor))) == [(40, "price_unit")]
-
-
-def test_a_level_that_stays_is_believed_with_the_third_bar() -> None:
-    bars = quiet(60)
-    bars[40:] = [scaled(one, 100) for one in bars[40:]]
-    assert found(rows_of(bars)) == [(40, "price_unit"), (41, "price_unit")]
-
-
-def test_a_leap_that_the_next_bar_takes_back_is_found_there() -> None:
-    assert found(with_bar(40, scaled(quiet(60)[40], 1.4))) == [(41, "price_spike")]
-
-
-def test_a_fall_that_stays_is_no_spike() -> None:
-    bars = quiet(60)
-    bars[40:] = [scaled(one, 0.72) for one in bars[40:]]
-    assert found(rows_of(bars)) == []
+FLAT = (quiet()[39][3],) * 4 + (0.0,)
+UNIT, RANGE = [(40, "price_unit")], [(40, "bar_range")]
 
 
 @pytest.mark.parametrize(
-    ("opened", "high", "low", "rule"),
+    ("bars", "findings"),
     [
-        (100, 170, 99, "bar_range"),
-        (100, 101, 60, "bar_range"),
-        (100, 10_000, 99, "price_unit"),
-        (200, 201, 99, "bar_range"),
+        pytest.param(quiet(200), [], id="ordinary days are left alone"),
+        *(pytest.param(moved(40, 41, factor), UNIT, id=f"a bar in another unit, {factor}") for factor in (100, 0.01, 1_000)),
+        pytest.param(moved(40, 60, 100), [*UNIT, (41, "price_unit")], id="a level that stays is believed with the third bar"),
+        pytest.param(moved(40, 41, 1.4), [(41, "price_spike")], id="a leap that the next bar takes back is found there"),
+        pytest.param(moved(40, 60, 0.72), [], id="a fall that stays is no spike"),
+        pytest.param(with_bars({40: (100, 170, 99, 100, 1_000)}), RANGE, id="a high far from the other prices"),
+        pytest.param(with_bars({40: (100, 101, 60, 100, 1_000)}), RANGE, id="a low far from the other prices"),
+        pytest.param(with_bars({40: (100, 10_000, 99, 100, 1_000)}), UNIT, id="a high in another unit"),
+        pytest.param(with_bars({40: (200, 201, 99, 100, 1_000)}), RANGE, id="an open far from the other prices"),
+        pytest.param(with_bars(dict.fromkeys((41, 42), quiet()[40])), [(42, "stale")], id="the third of the same values is stale"),
+        pytest.param(with_bars(dict.fromkeys(range(40, 44), FLAT)), [], id="flat bars without volume are not stale"),
+        pytest.param(with_bars({40: (*quiet()[40][:4], 1e9)}), [(40, "size_outlier")], id="an absurd volume"),
     ],
-)
-def test_one_price_of_a_bar_that_is_far_from_the_others_is_found(
-    opened: float, high: float, low: float, rule: str
-) -> None:
-    assert found(with_bar(40, (opened, high, low, 100.0, 1_000.0))) == [(40, rule)]
+)  # fmt: skip
+def test_what_no_bar_should_be_is_found(bars: list[Bar], findings: list[tuple[int, str]]) -> None:
+    assert found(rows_of(bars)) == findings
 
 
-@pytest.mark.parametrize(("ratio", "rule"), [(2, "split"), (3, "split"), (10, "split"), (0.1, "split"), (1.5, "split")])
-def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float, rule: str) -> None:
-    bars = quiet(60)
-    bars[:40] = [scaled(one, ratio) for one in bars[:40]]
-    assert found(rows_of(bars))[0] == (40, rule)
+@pytest.mark.parametrize("ratio", [2, 3, 10, 0.1, 1.5])
+def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float) -> None:
+    assert found(rows_of(moved(0, 40, ratio)))[0] == (40, "split")
 
 
 @pytest.mark.parametrize("place", [0, 3])
 @pytest.mark.parametrize("beyond", ["above", "below"])
 def test_an_open_or_close_outside_of_high_and_low_is_found_and_the_bar_stays(place: int, beyond: str) -> None:
-    bars = quiet(60)
-    one = list(bars[40])
+    one = list(quiet()[40])
     one[place] = one[1] + 0.1 if beyond == "above" else one[2] - 0.1
-    bars[40] = (one[0], one[1], one[2], one[3], one[4])
-    assert found(rows_of(bars)) == [(40, "ohlc")]
-    engine = Engine(config_of(["1d"], quality={"ohlc": "drop"}))
-    result = engine.step([hello(mode="historical", lateness_ns=0), *rows_of(bars)])
-    assert [refusal.reason for refusal in result.refused] == ["ohlc"]
+    rows = rows_of(with_bars({40: (one[0], one[1], one[2], one[3], one[4])}))
+    assert found(rows) == [(40, "ohlc")]
+    assert [refusal.reason for refusal in judged(rows, quality={"ohlc": "drop"}).refused] == ["ohlc"]
 
 
-def split_on(day: int, ratio: float, **more: Any) -> Row:
-    at = MIDNIGHT_NS + day * DAY_NS
-    return {"type": "split", "symbol": "A", "source": "feed", "event_time_ns": at, "ratio": ratio, "ex_time_ns": at, **more}  # fmt: skip
+def with_splits(bars: list[Bar], *splits: tuple[int, int, float], **more: Any) -> list[Row]:
+    """The bars' rows, and before row `place` of all a split by `ratio` from `day` on, for each (place, day, ratio)."""
+    rows = rows_of(bars)
+    for place, day, ratio in splits:
+        rows.insert(place, split("A", day * DAY_S, ratio, day * DAY_S, **more))
+    return rows
 
 
 def test_a_split_that_prices_should_be_adjusted_for_is_found_where_they_show_it() -> None:
-    event = split_on(40, 1.2, adjusted=True)
-    adjusted = rows_of(quiet(60))
-    adjusted.insert(40, event)
-    assert found(adjusted) == []
-    bars = quiet(60)
-    bars[:40] = [scaled(one, 1.2) for one in bars[:40]]
-    raw = rows_of(bars)
-    raw.insert(40, event)
-    assert found(raw) == [(41, "split")]
+    assert found(with_splits(quiet(), (40, 40, 1.2), adjusted=True)) == []
+    assert found(with_splits(moved(0, 40, 1.2), (40, 40, 1.2), adjusted=True)) == [(41, "split")]
 
 
 @pytest.mark.parametrize("ratio", [4.0, 1.5, 0.1])
 def test_raw_prices_leap_with_their_splits_and_those_that_do_not_are_found(ratio: float) -> None:
-    bars = quiet(60)
-    told_ahead = [*bars[:40], *[scaled(one, 1 / ratio) for one in bars[40:]]]
-    raw = rows_of(told_ahead)
-    raw.insert(20, split_on(40, ratio))
-    assert found(raw) == []
-    twice = rows_of(
-        [scaled(one, 2) if i < 20 else scaled(one, 1 / ratio) if i >= 40 else one for i, one in enumerate(bars)]
-    )
-    twice.insert(10, split_on(20, 2))
-    twice.insert(31, split_on(40, ratio))
-    assert found(twice) == []
-    unmoved = rows_of(bars)
-    unmoved.insert(20, split_on(40, ratio))
-    assert found(unmoved) != []
+    raw = moved(40, 60, 1 / ratio)
+    assert found(with_splits(raw, (20, 40, ratio))) == []
+    assert found(with_splits([*moved(0, 20, 2)[:20], *raw[20:]], (10, 20, 2), (31, 40, ratio))) == []
+    assert found(with_splits(quiet(), (20, 40, ratio))) != []
 
 
 def test_a_split_that_is_told_late_does_not_move_a_level_that_is_believed() -> None:
-    bars = [scaled(one, 0.25) if i >= 40 else one for i, one in enumerate(quiet(60))]
-    raw = rows_of(bars)
-    raw.insert(50, split_on(40, 4))
-    assert {rule for _, rule in found(raw)} == {"split"}, "before it was told"
-    assert max(row for row, _ in found(raw)) < 50
-
-
-def test_the_third_bar_of_the_same_values_is_stale_but_not_a_flat_one_without_volume() -> None:
-    bars = quiet(60)
-    bars[41] = bars[42] = bars[40]
-    assert found(rows_of(bars)) == [(42, "stale")]
-    flat = (bars[39][3],) * 4 + (0.0,)
-    bars[40] = bars[41] = bars[42] = bars[43] = flat
-    assert found(rows_of(bars)) == []
-
-
-def test_an_absurd_volume_is_found() -> None:
-    opened, high, low, close, _ = quiet(60)[40]
-    assert found(with_bar(40, (opened, high, low, close, 1e9))) == [(40, "size_outlier")]
+    findings = found(with_splits(moved(40, 60, 0.25), (50, 40, 4)))
+    assert {rule for _, rule in findings} == {"split"}, "before it was told"
+    assert max(row for row, _ in findings) < 50
 
 
 def test_a_hole_is_found_in_a_series_that_trades_on_saturdays_and_in_no_other_without_a_calendar() -> None:
-    days = [*range(40), *range(42, 62)]
-    assert found(rows_of(quiet(60), days)) == [(40, "missing_bars")]
-    workdays = [d for d in range(100) if (d + 3) % 7 < 5]  # 1 January 2026 is a Thursday
-    assert found(rows_of(quiet(len(workdays)), workdays)) == []
+    assert found(rows_of(quiet(), [*range(40), *range(42, 62)])) == [(40, "missing_bars")]
+    assert found(rows_of(quiet(len(WORKDAYS)), WORKDAYS)) == []
 
 
 def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> None:
-    workdays = np.array([d for d in range(100) if (d + 3) % 7 < 5], np.int32)
+    workdays = np.array(WORKDAYS, np.int32)
     opens = MIDNIGHT_NS + workdays.astype(np.int64) * DAY_NS + 10 * 3_600 * 10**9
     table = SessionTable("WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32))
-    calendars = {"WORK": table, "24x7": around_the_clock()}
-    days = [int(d) for d in workdays if d != workdays[40]]
+    at_work: dict[str, Any] = {"calendar": "WORK", "sessions_of": {"WORK": table, "24x7": around_the_clock()}.get}
+    days = [d for d in WORKDAYS if d != WORKDAYS[40]]
     rows = [
-        {**row, "session_date": MIDNIGHT_NS // DAY_NS + d}
-        for row, d in zip(rows_of(quiet(len(days)), days), days, strict=True)
+        row | {"session_date": MIDNIGHT_NS // DAY_NS + d}
+        for d, row in zip(days, rows_of(quiet(len(days)), days), strict=True)
     ]
-    assert found(rows, calendar="WORK", sessions_of=calendars.get) == [(40, "missing_bars")]
+    assert found(rows, **at_work) == [(40, "missing_bars")]
     saturday = next(d for d in range(50, 60) if (d + 3) % 7 == 5)
-    odd = [r for r, d in zip(rows, days, strict=True) if d < saturday]
-    odd.append({**bar("A", "1d", saturday * DAY_S, (saturday + 1) * DAY_S, quiet(1)[0])})
-    assert (len(odd) - 1, "out_of_session") in found(odd, calendar="WORK", sessions_of=calendars.get)
+    odd = [row for row, d in zip(rows, days, strict=True) if d < saturday]
+    odd += rows_of(quiet(1), [saturday])
+    assert (len(odd) - 1, "out_of_session") in found(odd, **at_work)
 
 
 def test_a_dropped_bar_is_a_dead_letter_and_builds_nothing() -> None:
-    engine = Engine(config_of(["1d"], quality={"price_unit": "drop"}))
-    result = engine.step([hello(mode="historical", lateness_ns=0), *with_bar(40, scaled(quiet(60)[40], 100))])
+    result = judged(rows_of(moved(40, 41, 100)), quality={"price_unit": "drop"})
     assert [(r.row - 1, r.reason, r.timeframes) for r in result.refused] == [(40, "price_unit", ("1d",))]
     assert len(result.closed) == 59
     assert result.closed["high"].max() < 200
 
 
 def test_what_a_dropped_bar_had_told_while_it_formed_goes_with_it() -> None:
+    rows = rows_of(moved(40, 41, 100))
     engine = Engine(config_of(["1d"], quality={"price_unit": "drop"}))
-    rows = with_bar(40, scaled(quiet(60)[40], 100))
     forming = {**rows[40], "final": False}
     result = engine.step([hello(mode="historical", lateness_ns=0), *rows[:40], forming, *rows[40:]])
     assert len(result.closed) == 59
@@ -205,8 +154,48 @@ def test_what_a_dropped_bar_had_told_while_it_formed_goes_with_it() -> None:
 
 
 def test_a_finding_is_a_sentence() -> None:
-    engine = Engine(config_of(["1d"]))
-    result = engine.step([hello(mode="historical", lateness_ns=0), *with_bar(40, scaled(quiet(60)[40], 100))])
-    said = describe(result.found[0])
+    said = describe(judged(rows_of(moved(40, 41, 100))).found[0])
     assert said.endswith("is about the level")
     assert said.split()[0].startswith("10")
+
+
+def dividend(day: int, amount: float) -> Row:
+    at = MIDNIGHT_NS + day * DAY_NS
+    head = {"type": "dividend", "symbol": "A", "source": "feed", "event_time_ns": at}
+    return head | {"amount": amount, "ex_time_ns": at}
+
+
+def days(first: int, last: int, price: float = 100.0) -> list[Row]:
+    bars = [(price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d) for d in range(first, last)]
+    return rows_of(bars, list(range(first, last)))
+
+
+MONTH = days(0, 30)
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.6), *days(60, 70)], None,
+                     id="ordinary ones are left alone"),
+        pytest.param([*MONTH, dividend(30, 150), *days(30, 33)], 30, id="one of more than the price is found at once"),
+        pytest.param([*MONTH, dividend(30, 50), *days(30, 33)], 31, id="one of half the price that does not fall by it"),
+        pytest.param([*MONTH, dividend(30, 50), *days(30, 33, 51.0)], None, id="one of half the price that falls by it"),
+        pytest.param([*MONTH, dividend(30, 0.755), *days(30, 60), dividend(60, 0.006), *days(60, 90), dividend(90, 4.3),
+                      *days(90, 95)], None, id="companies pay other amounts than before"),
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)], 61,
+                     id="a hundredth of the one before"),
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 31), dividend(31, 0.53), *days(31, 33)], 32,
+                     id="nearly the same one on the next day"),
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)], 34,
+                     id="the same one within days"),
+        pytest.param([*MONTH, dividend(30, 12), *days(30, 33)], 31, id="a large one must show in the price"),
+        pytest.param([*MONTH, dividend(30, 12), *days(30, 33, 88.0)], None, id="a large one that shows in the price"),
+        pytest.param([dividend(0, 50), *days(0, 3)], None, id="one of a symbol that nothing is known of says nothing"),
+    ],
+)  # fmt: skip
+def test_a_dividend_that_nobody_would_pay_is_found(rows: list[Row], place: int | None) -> None:
+    result = judged(rows)
+    assert all(describe(f).startswith("dividend") for f in result.found)
+    assert [int(f["row"]) - 1 for f in result.found] == ([] if place is None else [place])
+    assert {RULE_NAMES[f["rule"]] for f in result.found} <= {"dividend"}

@@ -1,5 +1,7 @@
 """Control records: rules that are put and removed while the engine runs, at their place in the log."""
 
+from itertools import pairwise
+
 import pytest
 
 from market_rows import Engine, Row, clock, config_of, control, heartbeat, trade
@@ -9,40 +11,44 @@ from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 HIGH = {"name": "high", "expression": "close > 10"}
 CONFIG = config_of(["2t", "1s", "5s"])
 LOG = [
-    trade("A", 10.5, 11.0, 1.0),
-    heartbeat(12),
-    control("put_rule", rule=HIGH),
-    trade("A", 12.5, 12.0, 1.0),
-    trade("A", 13.5, 9.0, 1.0),
-    trade("A", 14.5, 13.0, 1.0),
-    heartbeat(15),
-    control("put_rule", rule={**HIGH, "severity": "critical"}),
-    trade("A", 15.5, 9.0, 1.0),
+    trade("A", 10.5, 11.0, 1.0), heartbeat(12), control("put_rule", rule=HIGH), trade("A", 12.5, 12.0, 1.0),
+    trade("A", 13.5, 9.0, 1.0), trade("A", 14.5, 13.0, 1.0), heartbeat(15),
+    control("put_rule", rule={**HIGH, "severity": "critical"}), trade("A", 15.5, 9.0, 1.0), heartbeat(16),
+    control("remove_rule", name="high"), trade("A", 16.5, 20.0, 1.0), heartbeat(17),
+]  # fmt: skip
+MUTED = control("put_rule", rule={**HIGH, "muted": True})
+MUTED_LOG = [
+    control("put_rule", rule=HIGH), trade("A", 12.5, 12.0, 1.0), heartbeat(13), MUTED, trade("A", 13.5, 9.0, 1.0),
+    trade("A", 14.5, 13.0, 1.0), heartbeat(15), control("put_rule", rule=HIGH), trade("A", 15.5, 9.0, 1.0),
     heartbeat(16),
-    control("remove_rule", name="high"),
-    trade("A", 16.5, 20.0, 1.0),
-    heartbeat(17),
-]
+]  # fmt: skip
 
 
 def alerts(engine: Engine, *rows: Row) -> list[tuple[str, str, str, float]]:
     return [(r["rule"], r["severity"], r["state"], r["value"]) for r in engine.alerts(*rows)]
 
 
-@pytest.mark.parametrize("cuts", [[], [2], [3], [7], [8], [1, 4, 9], list(range(1, 13))])
-def test_a_rule_works_from_its_record_to_that_of_its_removal(cuts: list[int]) -> None:
+@pytest.mark.parametrize("cuts", [[], [2], [3], [5], [7], [8], [1, 4, 9], list(range(1, 13))])
+@pytest.mark.parametrize(
+    ("log", "severities"),
+    [
+        pytest.param(
+            LOG, ["warning", "warning", "warning", "critical"], id="a rule works from its record to its removal's"
+        ),
+        pytest.param(
+            MUTED_LOG, ["warning", "muted", "muted", "warning"], id="a muted rule goes on and tells that it is"
+        ),
+    ],
+)
+def test_a_rule_is_what_its_records_say_however_the_log_is_cut(
+    cuts: list[int], log: list[Row], severities: list[str]
+) -> None:
     engine, found = Engine(CONFIG), []
-    for begin, end in zip([0, *cuts], [*cuts, len(LOG)], strict=True):
-        found += alerts(engine, *LOG[begin:end])
-        state = state_from_bytes(state_to_bytes(engine.state, CONFIG), CONFIG)
-        engine, offset = Engine(CONFIG, state), engine.offset
-        engine.offset = offset
-    assert found == [
-        ("high", "warning", "raised", 12.0),
-        ("high", "warning", "cleared", 9.0),
-        ("high", "warning", "raised", 13.0),
-        ("high", "critical", "cleared", 9.0),
-    ]
+    for begin, end in pairwise([0, *(cut for cut in cuts if cut < len(log)), len(log)]):
+        found += alerts(engine, *log[begin:end])
+        engine = engine.restarted()
+    events = [("raised", 12.0), ("cleared", 9.0), ("raised", 13.0), ("cleared", 9.0)]
+    assert found == [("high", severity, *event) for severity, event in zip(severities, events, strict=True)]
 
 
 def test_a_revision_reaches_no_bar_that_had_closed_before_the_rule() -> None:
@@ -55,40 +61,17 @@ def test_what_closed_before_the_record_belongs_to_the_rules_before_it() -> None:
     config = config_of(["1s"], alerts=(Rule("high", "close > 10"),))
     engine = Engine(config, closed_most=1)
     rows = [trade("A", 10.5, 11.0, 1.0), trade("B", 10.5, 12.0, 1.0), heartbeat(11)]
-    found = [
-        row for part in engine.steps([*rows, control("remove_rule", name="high")]) for row in engine.alert_rows(part)
+    steps = engine.steps([*rows, control("remove_rule", name="high")])
+    assert sorted((row["symbol"], row["state"]) for step in steps for row in engine.alert_rows(step)) == [
+        ("A", "raised"),
+        ("B", "raised"),
     ]
-    assert sorted((row["symbol"], row["state"]) for row in found) == [("A", "raised"), ("B", "raised")]
 
 
 def test_nothing_of_a_removed_rule_is_told_again() -> None:
     engine = Engine(CONFIG)
     alerts(engine, *LOG[:7])
     assert alerts(engine, control("remove_rule", name="high"), trade("A", 12.9, 1.0, 1.0), clock(30)) == []
-
-
-MUTED = control("put_rule", rule={**HIGH, "muted": True})
-
-
-@pytest.mark.parametrize("cuts", [[], [3], [5], [7], list(range(1, 10))])
-def test_a_muted_rule_goes_on_and_tells_that_it_is_muted_however_the_log_is_cut(cuts: list[int]) -> None:
-    log = [
-        control("put_rule", rule=HIGH), trade("A", 12.5, 12.0, 1.0), heartbeat(13), MUTED, trade("A", 13.5, 9.0, 1.0),
-        trade("A", 14.5, 13.0, 1.0), heartbeat(15), control("put_rule", rule=HIGH), trade("A", 15.5, 9.0, 1.0),
-        heartbeat(16),
-    ]  # fmt: skip
-    engine, found = Engine(CONFIG), []
-    for begin, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
-        found += alerts(engine, *log[begin:end])
-        state = state_from_bytes(state_to_bytes(engine.state, CONFIG), CONFIG)
-        engine, offset = Engine(CONFIG, state), engine.offset
-        engine.offset = offset
-    assert found == [
-        ("high", "warning", "raised", 12.0),
-        ("high", "muted", "cleared", 9.0),
-        ("high", "muted", "raised", 13.0),
-        ("high", "warning", "cleared", 9.0),
-    ]
 
 
 def test_what_a_late_trade_changes_while_muted_is_told_so() -> None:

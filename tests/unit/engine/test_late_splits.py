@@ -5,7 +5,6 @@ import pytest
 
 from market_rows import Engine, Row, config_of, heartbeat, hello, logged, trade
 from marketpulse.alerts.rule import Rule
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.indicators.own import own_indicators
@@ -37,11 +36,11 @@ def seconds(*prices: float, first: int = 0) -> list[Row]:
 
 def values_of(engine: Engine, *rows: Row) -> list[tuple[int, float | None]]:
     """(second, sma_2) of the rows of 1s that these told."""
-    return [
-        (round(row["open_time_ns"] / 1e9) % 60, row["sma_2"])
-        for row in engine.values(*rows)
-        if row["timeframe"] == "1s"
-    ]
+    told = [row for row in engine.values(*rows) if row["timeframe"] == "1s"]
+    return [(round(row["open_time_ns"] / 1e9) % 60, row["sma_2"]) for row in told]
+
+
+LONG = [hello(lateness_ns=0), *seconds(400, 404, *[100] * 8), heartbeat(10)]
 
 
 def test_a_record_within_the_window_revises_what_it_changes() -> None:
@@ -55,7 +54,7 @@ def test_a_record_within_the_window_revises_what_it_changes() -> None:
 
 def test_a_record_behind_the_window_is_a_dead_letter_and_changes_nothing() -> None:
     engine = Engine(CONFIG)
-    engine.step([hello(lateness_ns=0), *seconds(400, 404, 100, 100, 100, 100, 100, 100, 100, 100), heartbeat(10)])
+    engine.step(LONG)
     late = engine.step([split("A", 2, 4.0, 10), heartbeat(10.1)])
     assert [(r.reason, r.timeframes) for r in late.refused] == [("too_late", ("1s",))]
     assert not len(late.indicated)
@@ -66,18 +65,14 @@ def test_a_record_behind_the_window_is_a_dead_letter_and_changes_nothing() -> No
 
 
 def test_where_the_anchor_stands_does_not_decide_what_is_late() -> None:
-    rows = [hello(lateness_ns=0), *seconds(400, 404, 100, 100, 100, 100, 100, 100, 100, 100), heartbeat(10)]
     for ex in (1, 2, 4, 5, 6):
         told = []
         for trims in (False, True):
             engine = Engine(CONFIG)
-            engine.step(rows)
+            engine.step(LONG)
             if trims:
                 engine.state = engine.stepper.trim(engine.state)
-                engine.state = state_from_bytes(state_to_bytes(engine.state, CONFIG), CONFIG)
-                fresh = Engine(CONFIG, engine.state)
-                fresh.offset = engine.offset
-                engine = fresh
+                engine = engine.restarted()
             result = engine.step([split("A", ex, 4.0, 10), heartbeat(10.5)])
             told.append(([r.timeframes for r in result.refused], result.values.tobytes()))
         assert told[0] == told[1]
@@ -94,7 +89,7 @@ def test_prices_that_are_adjusted_already_stay_as_they_are(known: bool) -> None:
 def test_several_may_wait_for_a_symbol_that_nothing_is_known_of() -> None:
     engine = Engine(CONFIG)
     engine.step([hello(lateness_ns=0), split("A", 3, 0.5), split("A", 2, 4.0), split("A", -60, 9.0)])
-    engine = _restarted(engine)
+    engine = engine.restarted()
     found = values_of(engine, *seconds(400, 400, 100, 200), heartbeat(10))
     assert found == [(0, None), (1, 400), (2, 100), (3, 200)]
 
@@ -156,15 +151,9 @@ def test_a_rebuild_brings_in_what_was_missed() -> None:
     assert seconds_told.tolist() == [2]  # of the others no value changes
     assert told.values[told.indicated["frame"] == 0].tolist() == [[100.5]]
     assert [row["state"] for row in healed.alert_rows(told)] == ["withdrawn"] * 2  # it was raised, and cleared
-    healed = _restarted(healed)
+    healed = healed.restarted()
     again = healed.step([*seconds(51, 52, first=40), heartbeat(60)])
     ahead = Engine(config)
     whole = [rows[0], split("A", 2, 4.0), *rows[1:], heartbeat(11), *seconds(101, 102, first=20), heartbeat(31)]
     ahead.step(whole)
     assert again.values.tobytes() == ahead.step([*seconds(51, 52, first=40), heartbeat(60)]).values.tobytes()
-
-
-def _restarted(engine: Engine) -> Engine:
-    fresh = Engine(engine.config, state_from_bytes(state_to_bytes(engine.state, engine.config), engine.config))
-    fresh.offset = engine.offset
-    return fresh

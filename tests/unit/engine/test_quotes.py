@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from market_rows import Engine, at, bar, cancel, config_of, heartbeat, hello, quote, trade
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.provisional import Looker, changed_symbols, mark_shown
 from marketpulse.engine.record_rows import ResultRows
 from marketpulse.engine.state import kept_quotes
@@ -28,16 +27,20 @@ def venue(frames: list[str]) -> Engine:
     return Engine(config_of(frames, "spread", sessions_of=two_sessions, calendar="X", max_skew_ns=10**15))
 
 
-def told(rows: list[dict[str, Any]], name: str = "spread") -> list[tuple[str, float, float | None, int]]:
-    return [(r["timeframe"], (r["open_time_ns"] - at(0)) / 1e9, r[name], r["revision"]) for r in rows]
+def told(rows: list[dict[str, Any]]) -> list[tuple[str, float, float | None, int]]:
+    return [(r["timeframe"], (r["open_time_ns"] - at(0)) / 1e9, r["spread"], r["revision"]) for r in rows]
 
 
-def test_the_four_values_are_those_of_the_last_quote_before_the_close() -> None:
-    engine = Engine(config_of(["10s"], ALL))
-    (row,) = engine.values(
-        quote("A", 1, 9, 10), trade("A", 2, 10, 1), quote("A", 9.9, 9, 11, (1, 3)), quote("A", 10, 1, 2), heartbeat(10)
-    )  # fmt: skip
+def offsets(rows: list[dict[str, Any]]) -> list[tuple[int | None, int | None]]:
+    return [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows]
+
+
+def test_the_four_values_are_those_of_the_last_quote_before_the_close_and_none_before_the_first() -> None:
+    rows = [quote("A", 1, 9, 10), trade("A", 2, 10, 1), quote("A", 9.9, 9, 11, (1, 3)), quote("A", 10, 1, 2)]
+    (row,) = Engine(config_of(["10s"], ALL)).values(*rows, heartbeat(10))
     assert [row[name] for name in ALL.split(",")] == [10, 2, (9 * 3 + 11 * 1) / 4, -0.5]
+    (row,) = Engine(config_of(["1s"], ALL)).values(trade("A", 1, 10, 1), quote("B", 1, 9, 12), heartbeat(9))
+    assert [row[name] for name in ALL.split(",")] == [None] * 4
 
 
 def test_a_quote_prevails_over_bars_in_which_none_came_but_not_into_another_day() -> None:
@@ -45,12 +48,6 @@ def test_a_quote_prevails_over_bars_in_which_none_came_but_not_into_another_day(
     times = (5.5, 9.5, 86_399.5, 86_400.5)
     rows = engine.values(quote("A", 5, 9, 12), *(trade("A", t, 10, 1) for t in times), heartbeat(86_402))
     assert [r["spread"] for r in rows] == [3, 3, 3, None]
-
-
-def test_before_the_first_quote_there_is_no_value() -> None:
-    engine = Engine(config_of(["1s"], ALL))
-    (row,) = engine.values(trade("A", 1, 10, 1), quote("B", 1, 9, 12), heartbeat(9))
-    assert [row[name] for name in ALL.split(",")] == [None] * 4
 
 
 def test_of_two_quotes_of_one_time_the_later_in_the_log_prevails_whatever_came_between() -> None:
@@ -73,9 +70,9 @@ def test_the_receipt_of_the_bar_stays_its_trades_and_that_of_the_indicators_cove
     result = engine.step([quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), trade("A", 1.2, 10, 1), heartbeat(9)])
     assert (result.closed["first_offset"][0], result.closed["last_offset"][0]) == (1, 2)
     later = engine.values(trade("A", 9.1, 10, 1), quote("A", 9.3, 9, 10), trade("A", 9.2, 10, 1), heartbeat(19))
-    assert [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in later] == [(4, 6)]
+    assert offsets(later) == [(4, 6)]
     bars = engine.feed(quote("A", 20, 9, 10), trade("A", 20, 1, 1), quote("A", 20.1, 9, 10), heartbeat(29))
-    assert [(b["receipt"]["first_offset"], b["receipt"]["last_offset"]) for b in bars] == [(9, 9)]
+    assert offsets(bars) == [(9, 9)]
 
 
 def test_without_an_indicator_that_reads_quotes_none_is_kept_and_no_receipt_covers_one() -> None:
@@ -104,12 +101,9 @@ def test_a_later_quote_of_the_slot_takes_over_again_and_an_earlier_one_changes_n
     assert told(engine.values(quote("A", 1.6, 9, 13), heartbeat(12))) == [("1s", 1, 4, 1)]
     (row,) = engine.values(quote("A", 1.9, 9, 14), heartbeat(13))
     assert (row["spread"], row["revision"], row["receipt"]["last_offset"]) == (5, 2, 7)
-
-
-def test_with_revise_each_a_late_quote_tells_at_once() -> None:
-    engine = Engine(config_of(["1s"], "spread", revise_each=True))
-    engine.feed(trade("A", 1.5, 10, 1), heartbeat(10))
-    assert told(engine.values(quote("A", 1.3, 9, 12))) == [("1s", 1, 3, 1)]
+    at_once = Engine(config_of(["1s"], "spread", revise_each=True))
+    at_once.feed(trade("A", 1.5, 10, 1), heartbeat(10))
+    assert told(at_once.values(quote("A", 1.3, 9, 12))) == [("1s", 1, 3, 1)], "with revise_each, without waiting"
 
 
 def test_a_late_trade_and_a_late_quote_revise_together() -> None:
@@ -162,31 +156,23 @@ def test_a_tick_bar_has_the_quote_that_the_log_said_last_when_it_was_cut() -> No
         trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 5, 9, 15),
     )  # fmt: skip
     assert [r["spread"] for r in rows] == [3, 5]
-    assert [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows] == [(1, 3), (4, 6)]
+    assert offsets(rows) == [(1, 3), (4, 6)]
 
 
 def test_a_bar_of_a_source_has_the_quote_at_its_close_and_is_not_revised() -> None:
     engine = Engine(config_of(["1s", "2s"], "spread"))
-    rows = engine.values(
-        quote("A", 0.9, 9, 10), quote("A", 1.1, 9, 12), bar("A", "1s", 0, 1, (1, 1, 1, 1, 1)),
-        bar("A", "1s", 1, 2, (1, 1, 1, 1, 1)), heartbeat(2),
-    )  # fmt: skip
+    bars = [bar("A", "1s", second, second + 1, (1, 1, 1, 1, 1)) for second in (0, 1)]
+    rows = engine.values(quote("A", 0.9, 9, 10), quote("A", 1.1, 9, 12), *bars, heartbeat(2))
     assert told(rows) == [("1s", 0, 1, 0), ("1s", 1, 3, 0), ("2s", 0, 3, 0)]
     assert engine.values(quote("A", 1.5, 9, 13), heartbeat(3)) == []
 
 
-def test_a_flat_bar_of_fill_has_its_quote_and_the_quotes_receipt() -> None:
+def test_a_flat_bar_of_fill_has_its_quote_and_the_quotes_receipt_and_quotes_alone_make_no_bars() -> None:
     engine = Engine(config_of(["1s"], "spread", fill=True))
     rows = engine.values(trade("A", 1.5, 10, 1), quote("A", 2.5, 9, 12), heartbeat(3))
-    assert [(r["spread"], r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows] == [
-        (None, 0, 0),
-        (3, 1, 1),
-    ]
-
-
-def test_quotes_alone_make_no_bars() -> None:
-    engine = Engine(config_of(["1t", "1s"], "spread", fill=True))
-    assert engine.feed(quote("A", 1, 9, 10), quote("A", 5, 9, 10), heartbeat(60)) == []
+    assert ([r["spread"] for r in rows], offsets(rows)) == ([None, 3], [(0, 0), (1, 1)])
+    alone = Engine(config_of(["1t", "1s"], "spread", fill=True))
+    assert alone.feed(quote("A", 1, 9, 10), quote("A", 5, 9, 10), heartbeat(60)) == []
 
 
 def test_crossed_and_locked_books_give_their_values_and_are_counted() -> None:
@@ -229,19 +215,15 @@ def test_kept_quotes_are_one_for_each_slot_of_the_window_and_the_last_before_it(
         rows = [quote("A", start + i / 20, 9, 10 + i) for i in range(1_000)]
         engine.step([*rows, trade("A", start + 49.99, 10, 1), heartbeat(start + 50)])
     assert engine.state.tables.quotes.size == 1_024, "30 s have 30 slots"
-    state = engine.stepper.trim(engine.state)
-    assert kept_quotes(state) == 31
+    assert kept_quotes(engine.stepper.trim(engine.state)) == 31
 
 
 @pytest.mark.parametrize("symbols", [1, 40])
 def test_many_slots_find_room_and_survive_a_snapshot(symbols: int) -> None:
-    config = config_of(["1s"], "spread", max_skew_ns=10**15)
-    engine = Engine(config)
+    engine = Engine(config_of(["1s"], "spread", max_skew_ns=10**15))
     for second in range(200):
         engine.step([quote(f"S{s}", second + 0.5, 9, 10 + s + second) for s in range(symbols)])
     assert kept_quotes(engine.state) == 200 * symbols
-    again = Engine(config, state_from_bytes(state_to_bytes(engine.state, config), config))
-    rows = [trade(f"S{s}", 100.2, 10, 1) for s in range(symbols)]
-    values = again.values(*rows, heartbeat(300))
+    values = engine.restarted().values(*(trade(f"S{s}", 100.2, 10, 1) for s in range(symbols)), heartbeat(300))
     assert [r["spread"] for r in values] == [1 + int(r["symbol"][1:]) + 100 for r in values]
     assert len(values) == symbols

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from market_rows import Engine, Row, at, cancel, clock, config_of, heartbeat, logged, trade
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.kafka.rebuild_record import ROWS_MOST, beginning_value, rebuild_values
 from marketpulse.model.history import HEALED, PAST_TRADE, History
 
@@ -35,7 +34,8 @@ def told(engine: Engine, rows: list[Row]) -> list[tuple[Any, ...]]:
     found = []
     for row in rows:
         found += [tuple(bar[name] for name in names) for bar in engine.feed(row)]
-        engine.state = state_from_bytes(state_to_bytes(engine.stepper.trim(engine.state), CONFIG), CONFIG)
+        engine.state = engine.stepper.trim(engine.state)
+        engine = engine.restarted()
     return found
 
 
@@ -59,7 +59,7 @@ def test_one_that_is_never_finished_changes_nothing(place: int) -> None:
 def test_a_healed_trade_is_told_with_all_that_hangs_on_it() -> None:
     engine = Engine(CONFIG)
     engine.feed(trade("A", 10.5, 4, 1), trade("A", 70.5, 6, 1), heartbeat(200))
-    assert engine.step([trade("A", 10.7, 5, 1)]).refused[0].reason == "too_late"
+    assert engine.refusals(trade("A", 10.7, 5, 1)) == ["too_late"]
     assert engine.feed(begins()) == []
     assert engine.feed(*parts(4, (10.5, 4, 0, 0), (70.5, 6, 1, 0), (10.7, 5, 3, HEALED))) == []
     bars = engine.feed(heartbeat(201))
@@ -73,26 +73,24 @@ def test_what_does_not_fit_is_refused_and_gives_the_rebuild_up() -> None:
     engine = Engine(CONFIG)
     engine.feed(trade("A", 10.5, 4, 1), trade("A", 70.5, 6, 1), heartbeat(200), trade("A", 199, 1, 1))
 
-    def reasons(*rows: Row) -> list[str]:
-        return [refusal.reason for refusal in engine.step(rows).refused]
-
     whole = parts(100, (10.5, 4, 0, 0), (70.5, 6, 1, 0))
-    assert reasons(begins("B")) == ["bad_rebuild"], "no such symbol"
-    assert reasons(*whole) == ["bad_rebuild"], "it has not begun"
-    assert reasons(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], "another one's part"
-    assert reasons(*whole) == ["bad_rebuild"], "and it is given up"
-    assert reasons(begins(), *parts(3, (10.5, 4, 0, 0))) == ["stale_rebuild"], "it ends before its beginning"
-    assert reasons(begins(), *parts(100, (199.5, 4, 9, HEALED))) == ["bad_rebuild"], "it lies in the window"
+    assert engine.refusals(begins("B")) == ["bad_rebuild"], "no such symbol"
+    assert engine.refusals(*whole) == ["bad_rebuild"], "it has not begun"
+    assert engine.refusals(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], (
+        "another one's part"
+    )
+    assert engine.refusals(*whole) == ["bad_rebuild"], "and it is given up"
+    assert engine.refusals(begins(), *parts(3, (10.5, 4, 0, 0))) == ["stale_rebuild"], "it ends before its beginning"
+    assert engine.refusals(begins(), *parts(100, (199.5, 4, 9, HEALED))) == ["bad_rebuild"], "it lies in the window"
     long = parts(100, (10.5, 4, 0, 0), times=ROWS_MOST + 1)
     assert len(long) == 2
-    assert reasons(begins(), long[1]) == ["bad_rebuild"], "its first part is missing"
-    assert reasons(begins(), clock(900), *whole) == ["stale_rebuild"], "it took more than ten minutes"
-    assert reasons(begins(), *whole) == []
+    assert engine.refusals(begins(), long[1]) == ["bad_rebuild"], "its first part is missing"
+    assert engine.refusals(begins(), clock(900), *whole) == ["stale_rebuild"], "it took more than ten minutes"
+    assert engine.refusals(begins(), *whole) == []
     assert engine.feed(clock(901)) == [], "nothing differs"
 
 
 def test_one_that_began_before_the_log_had_a_time_is_finished() -> None:
     engine = Engine(CONFIG)
     engine.step([trade("A", 200, 5, 1), trade("A", 90, 7, 1), begins(), clock(820)])
-    result = engine.step(parts(2, (200, 5, 0, 0), (90, 7, 1, 0)))
-    assert [r.reason for r in result.refused] == []
+    assert engine.refusals(*parts(2, (200, 5, 0, 0), (90, 7, 1, 0))) == []
