@@ -25,11 +25,11 @@ class Exchange:
     def __init__(
         self, vendor: str, products: tuple[str, ...], trades: int, *, seed: int = 1, fault_rate: float = 0.0,
         rest_fault_rate: float = 0.0, every_s: float = 0.002, first_id: int = 1_000,
-        aggregates: bool = False, history_refused: bool = False,
+        aggregates: bool = False, history_refused: bool = False, silence_s: float = 1.2,
     ) -> None:  # fmt: skip
         self.vendor, self.products, self.seed = vendor, products, seed
         self.fault_rate, self.rest_fault_rate, self.every_s = fault_rate, rest_fault_rate, every_s
-        self.aggregates, self.history_refused = aggregates, history_refused
+        self.aggregates, self.history_refused, self.silence_s = aggregates, history_refused, silence_s
         rng = random.Random(seed)
         self.first_id = first_id
         begin = time.time_ns() // 1_000_000 * 1_000_000
@@ -139,7 +139,7 @@ class Exchange:
             socket.socket.close()
             raise OSError("cut")
         elif fault == "silence":
-            time.sleep(1.2)
+            self.stop.wait(self.silence_s)
         socket.send(mine)
         if fault == "again":
             socket.send(mine)

@@ -1,3 +1,5 @@
+"""A vendor's REST side as a client sees it: faults, limits, keys that stand nowhere else, and patience."""
+
 import io
 import logging
 import random
@@ -5,26 +7,19 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis.strategies import text
 from pydantic import SecretStr
 
 from marketpulse.clock import ManualClock
 from marketpulse.errors import ParameterError
-from marketpulse.sources.rest import (
-    Allowance,
-    Backoff,
-    Budget,
-    Judgement,
-    Key,
-    Rate,
-    Refused,
-    RestClient,
-    Taken,
-    TryLater,
-    WrongKey,
-)
+from marketpulse.sources.rest import Allowance, Backoff, Budget, Rate, Refused, RestClient, TryLater, WrongKey
+from marketpulse.sources.rest.answer import Judgement, Taken
+from marketpulse.sources.rest.secret import HIDDEN, Key, Veil
 from marketpulse.telemetry import REGISTRY
 from vendor_server import Reply, Request, VendorServer, scripted, vendor
 
@@ -32,25 +27,18 @@ KEY = "S3CR+T/k3y=="
 QUICK = Rate(1_000, 1.0, burst=100)
 
 
-def client(server: VendorServer, **more: Any) -> RestClient:
-    given: dict[str, Any] = {
-        "clock": ManualClock(1_700_000_000 * 10**9),
-        "backoff": Backoff(rng=random.Random(1)),
-        "timeout_s": 5.0,
-        **more,
-    }
-    rate = given.pop("rate", QUICK)
-    return RestClient(given.pop("name", "fake"), server.url, rate, **given)
+def client(server: VendorServer, name: str = "fake", rate: Rate = QUICK, **more: Any) -> RestClient:
+    clock = ManualClock(1_700_000_000 * 10**9)
+    given = {"clock": clock, "backoff": Backoff(rng=random.Random(1)), "timeout_s": 5.0, **more}
+    return RestClient(name, server.url, rate, **given)
 
 
 def test_a_good_answer_brings_its_json_and_its_headers() -> None:
     with vendor(scripted(Reply.json({"price": 1.5}, CB_AFTER="17"))) as server:
         answer = client(server).get("/trades", {"limit": "10"})
-    assert answer.body == {"price": 1.5}
-    assert answer.headers["cb-after"] == "17"
+    assert (answer.body, answer.headers["cb-after"]) == ({"price": 1.5}, "17")
     assert answer.received_ns == 1_700_000_000 * 10**9
-    assert server.requests[0].path == "/trades"
-    assert server.requests[0].parameters == {"limit": "10"}
+    assert (server.requests[0].path, server.requests[0].parameters) == ("/trades", {"limit": "10"})
 
 
 @pytest.mark.parametrize(
@@ -74,36 +62,33 @@ def test_a_fault_that_passes_is_asked_again_after_a_pause(reply: Reply) -> None:
         assert rest.get("/a", patience_s=60).body == {"good": 1}
 
 
-def test_silence_is_a_fault_that_passes() -> None:
+def test_silence_and_a_far_end_that_is_not_there_are_faults_that_pass() -> None:
     with vendor(scripted(Reply(silent=True))) as server, pytest.raises(TryLater, match="no whole answer"):
         client(server, timeout_s=0.2).get("/a")
-
-
-def test_a_far_end_that_is_not_there_is_a_fault_that_passes() -> None:
-    with vendor(scripted(Reply())) as server:
-        pass
     with pytest.raises(TryLater, match="no whole answer"):
         client(server).get("/a")
 
 
-@pytest.mark.parametrize("status", [429, 418, 503])
-def test_retry_after_in_seconds_is_kept_in_full(status: int) -> None:
-    with vendor(scripted(Reply(status, headers={"Retry-After": "120"}))) as server:
+TWO_DAYS_AHEAD, A_MINUTE_LATER = (
+    format_datetime(datetime(2023, 11, 16, 22, m, 20, tzinfo=UTC), usegmt=True) for m in (13, 14)
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"Retry-After": "120"}, 120), (418, {"Retry-After": "120"}, 120), (503, {"Retry-After": "120"}, 120),
+        # a date is held against the server's own clock
+        (429, {"Retry-After": A_MINUTE_LATER, "Date": TWO_DAYS_AHEAD}, 60),
+    ],
+)  # fmt: skip
+def test_retry_after_is_kept_in_full(status: int, headers: dict[str, str], seconds: int) -> None:
+    with vendor(scripted(Reply(status, headers=headers))) as server:
         rest = client(server)
         with pytest.raises(TryLater) as raised:
             rest.get("/a")
-    assert 120 <= raised.value.retry_in_s <= 121
-    assert 120 <= rest.ready_in_s() <= 121
-
-
-def test_retry_after_as_a_date_is_held_against_the_servers_own_clock() -> None:
-    """The server's clock is two days ahead of ours."""
-    there = datetime(2023, 11, 16, 22, 13, 20, tzinfo=UTC)
-    until = datetime(2023, 11, 16, 22, 14, 20, tzinfo=UTC)
-    headers = {"Retry-After": format_datetime(until, usegmt=True), "Date": format_datetime(there, usegmt=True)}
-    with vendor(scripted(Reply(429, headers=headers))) as server, pytest.raises(TryLater) as raised:
-        client(server).get("/a")
-    assert 60 <= raised.value.retry_in_s <= 61
+    assert seconds <= raised.value.retry_in_s <= seconds + 1
+    assert seconds <= rest.ready_in_s() <= seconds + 1
 
 
 def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
@@ -116,8 +101,8 @@ def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
             rest.get("/a")
         assert 45 <= raised.value.retry_in_s <= 46
         assert rest.get("/a", patience_s=60).body == {}
-    assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "limit"}) == 1
-    assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": "good"}) == 1
+    for end in ("limit", "good"):
+        assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": end}) == 1
 
 
 def test_a_wrong_key_stops_the_client_for_good() -> None:
@@ -149,8 +134,7 @@ def test_a_redirect_is_not_followed_with_the_key() -> None:
 
 
 def test_the_rate_is_kept() -> None:
-    clock = ManualClock(0)
-    at: list[float] = []
+    clock, at = ManualClock(0), list[float]()
 
     def answer(_: Request) -> Reply:
         at.append(clock.monotonic())
@@ -165,8 +149,7 @@ def test_the_rate_is_kept() -> None:
 
 def test_patience_ends_and_says_when_to_come_again() -> None:
     clock = ManualClock(0)
-    reply = Reply(429, headers={"Retry-After": "500"})
-    with vendor(scripted(reply)) as server, pytest.raises(TryLater) as raised:
+    with vendor(scripted(Reply(429, headers={"Retry-After": "500"}))) as server, pytest.raises(TryLater) as raised:
         client(server, clock=clock).get("/a", patience_s=100)
     assert raised.value.retry_in_s >= 500
     assert clock.monotonic() == 0, "it does not wait for what cannot come in time"
@@ -188,44 +171,40 @@ def test_the_budget_of_the_day_is_not_overdrawn(tmp_path: Path) -> None:
     assert REGISTRY.get_sample_value("marketpulse_rest_budget_left", {"source": "budgeted"}) == 0
 
 
-@pytest.mark.parametrize("where", ["parameter", "header"])
+@pytest.mark.parametrize(
+    "sent", [{"parameter": "apikey"}, {"header": "Authorization", "scheme": "Bearer "}], ids=["parameter", "header"]
+)
 @pytest.mark.parametrize(
     "reply",
     [
         Reply.json({"Information": f"We have detected your API key as {KEY} and 25 requests"}, 429),
-        Reply.json({"message": f"key {KEY} not known"}, 401),
-        Reply.json({"message": f"no such question: apikey={KEY}"}, 404),
-        Reply(500, f"<html>GET /?apikey={KEY}</html>".encode()),
-        Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
+        Reply.json({"message": f"key {KEY} not known"}, 401), Reply.json({"message": f"no such question: apikey={KEY}"}, 404),
+        Reply(500, f"<html>GET /?apikey={KEY}</html>".encode()), Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
     ],
     ids=["limit", "key", "refused", "html", "cut"],
-)
+)  # fmt: skip
 def test_the_key_is_sent_and_stands_nowhere_else(
-    where: str, reply: Reply, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    sent: dict[str, str], reply: Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     said = io.StringIO()
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(file=said), wrapper_class=structlog.make_filtering_bound_logger(0)
     )
-    key = Key(
-        SecretStr(KEY),
-        **({"parameter": "apikey"} if where == "parameter" else {"header": "Authorization", "scheme": "Bearer "}),
-    )
+    key = Key(SecretStr(KEY), **sent)
     try:
         with vendor(scripted(reply)) as server:
             rest = client(server, key=key)
             with pytest.raises((TryLater, WrongKey, Refused)) as raised:
                 rest.get("/query", {"symbol": "AAPL", "note": KEY})
-            sent = server.requests[0]
     finally:
         structlog.reset_defaults()
-    assert sent.parameters.get("apikey") == KEY or sent.headers.get("authorization") == f"Bearer {KEY}"
+    [request] = server.requests
+    assert request.parameters.get("apikey") == KEY or request.headers.get("authorization") == f"Bearer {KEY}"
     error = raised.value
     chain = [repr(e) + str(e) for e in (error, error.__cause__) if e is not None]
     shown = "".join([*chain, repr(rest), repr(key), str(getattr(error, "body", b"")), caplog.text, said.getvalue()])
-    for form in (KEY, "S3CR%2BT%2Fk3y%3D%3D"):
-        assert form not in shown
+    assert [form for form in (KEY, "S3CR%2BT%2Fk3y%3D%3D") if form in shown] == []
     assert error.__suppress_context__ or error.__context__ is None
 
 
@@ -237,19 +216,12 @@ def test_a_key_that_a_good_answer_repeats_is_taken_out_of_it() -> None:
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Request] = []
-
-    def answer(request: Request) -> Reply:
-        asked.append(request)
-        return Reply.json({"through": "the proxy"})
-
-    with vendor(answer) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "")
-        monkeypatch.setenv("no_proxy", "")
+    with vendor(scripted(Reply.json({"through": "the proxy"}))) as proxy:
+        for name, value in (("HTTP_PROXY", proxy.url), ("NO_PROXY", ""), ("no_proxy", "")):
+            monkeypatch.setenv(name, value)
         rest = RestClient("fake", "http://vendor.invalid", QUICK, clock=ManualClock(0))
         assert rest.get("/a").body == {"through": "the proxy"}
-    assert asked[0].headers["host"] == "vendor.invalid"
+    assert proxy.requests[0].headers["host"] == "vendor.invalid"
 
 
 @pytest.mark.parametrize("url", ["www.vendor.com", "ftp://vendor.com", "https://"])
@@ -267,3 +239,31 @@ def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("marketpulse.sources.rest.client.BODY_BYTES_MAX", 1000)
     with vendor(scripted(Reply(200, b"[" + b"1," * 5000 + b"1]"))) as server, pytest.raises(TryLater):
         client(server).get("/a")
+
+
+PRINTABLE = text(alphabet=[chr(c) for c in range(33, 127) if chr(c) != "*"], min_size=3, max_size=24)
+
+
+@given(value=PRINTABLE, around=text(alphabet="xyz =&?", max_size=10))
+def test_no_form_of_the_key_stays(value: str, around: str) -> None:
+    veil = Veil(Key(SecretStr(value), parameter="apikey"))
+    for form in (value, quote(value, safe=""), quote_plus(value), value.lower()):
+        shown = veil.text(f"{around}{form}{around}{form}")
+        assert HIDDEN in shown
+        assert form not in shown.replace(HIDDEN, "")
+
+
+def test_a_key_is_sent_where_the_vendor_wants_it() -> None:
+    key = SecretStr("k3y")
+    assert Key(key, parameter="apikey").parameters() == {"apikey": "k3y"}
+    assert Key(key, parameter="apikey").headers() == {}
+    assert Key(key, header="Authorization", scheme="Bearer ").headers() == {"Authorization": "Bearer k3y"}
+    assert "k3y" not in repr(Key(key, parameter="apikey"))
+
+
+def test_without_a_key_nothing_is_hidden_bytes_stay_as_they_are_and_a_frame_as_long_as_it_was() -> None:
+    for veil in (Veil(None), Veil(Key(SecretStr(""), parameter="apikey"))):
+        assert veil.text("anything") == "anything"
+    assert Veil(Key(SecretStr("k3y"), parameter="apikey")).data(b"\xff\x00k3y\xfe") == b"\xff\x00***\xfe"
+    assert Veil(Key(SecretStr("hush"))).frame(b"\x91\xa9not hush!\xff") == b"\x91\xa9not ****!\xff"
+    assert Veil().frame(b"\xff") == b"\xff"

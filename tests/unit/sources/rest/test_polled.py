@@ -1,19 +1,27 @@
+"""A source that asks again and again: every closed bar once, through faults, restarts and nights; and its position."""
+
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from string import ascii_uppercase
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis.strategies import dictionaries, integers, text
 
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka.source_position import POSITION_BYTES_MAX
 from marketpulse.ports import Polled, RejectedInput
 from marketpulse.settings import AlphaVantageSettings, YahooSettings
 from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.actions.vendors import YahooActions
 from marketpulse.sources.news.vendors import AlphaVantageNews
 from marketpulse.sources.rest import Backoff, Rate, RestClient, WrongKey
-from marketpulse.sources.rest.place import read_place
+from marketpulse.sources.rest.answer import by_the_status
+from marketpulse.sources.rest.place import read_place, write_place
 from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import REGISTRY
 from vendor_answers import NEW_YORK, ns, yahoo_chart
@@ -44,16 +52,43 @@ class Market:
         return Reply.json(yahoo_chart(times, closes, regular=(OPEN, CLOSE), market_time=now))
 
 
-def opened(server: VendorServer, clock: ManualClock, symbols: Sequence[str], **given: Any) -> PolledSource:
+def client_of(server: VendorServer, clock: ManualClock, judge: Any, **more: Any) -> RestClient:
+    return RestClient("vendor", server.url, Rate(1_000, 1.0, burst=500), judge=judge, clock=clock, **more)
+
+
+def opened(
+    server: VendorServer, clock: ManualClock, symbols: Sequence[str], position: str | None = None, **given: Any
+) -> PolledSource:
     settings = YahooSettings(symbols=tuple(symbols), base_url=server.url, **{"every_s": 60, "settle_s": 0, **given})
-    client = RestClient(
-        "yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock,
-        backoff=Backoff(rng=random.Random(4)),
-    )  # fmt: skip
-    return PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
+    client = client_of(server, clock, yahoo.judge, backoff=Backoff(rng=random.Random(4)))
+    source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
+    hello = source.start(position)
+    assert hello.mode == "historical", "only heartbeats move the watermark"
+    assert hello.lateness_ns > 10**18
+    return source
 
 
-def pump(source: PolledSource, clock: ManualClock, until_s: int, saw: Callable[[Polled], None]) -> None:
+@contextmanager
+def asking(
+    *symbols: str, at: int = OPEN + 600, change: Callable[[dict[str, Any]], None] | None = None
+) -> Iterator[tuple[PolledSource, ManualClock, VendorServer]]:
+    """A source that asks a market from that second on; `change` has its way with the columns of each answer."""
+    clock = ManualClock(at * 10**9)
+    market = Market(clock)
+
+    def answer(request: Request) -> Reply:
+        reply = market(request)
+        if change is None:
+            return reply
+        body = orjson.loads(reply.body)
+        change(body["chart"]["result"][0]["indicators"]["quote"][0])
+        return Reply.json(body)
+
+    with vendor(answer) as server:
+        yield opened(server, clock, symbols), clock, server
+
+
+def pump(source: PolledSource, clock: ManualClock, until_s: int, saw: Callable[[Polled], object]) -> None:
     while clock.now_ns() < until_s * 10**9:
         try:
             saw(source.poll(5.0))
@@ -61,11 +96,13 @@ def pump(source: PolledSource, clock: ManualClock, until_s: int, saw: Callable[[
             clock.sleep(1.0)
 
 
+def rows(polled: Polled) -> list[dict[str, Any]]:
+    return [row for batch in polled.batches for row in batch.to_pylist()]
+
+
 def bars(polled: Polled) -> list[tuple[str, int]]:
-    return [
-        (row["symbol"], (row["open_time_ns"] // 10**9 - OPEN) // 60)
-        for batch in polled.batches for row in batch.to_pylist() if row["type"] == "bar"
-    ]  # fmt: skip
+    """(symbol, how many minutes after the session opened) of each bar."""
+    return [(r["symbol"], (r["open_time_ns"] // 10**9 - OPEN) // 60) for r in rows(polled) if r["type"] == "bar"]
 
 
 def test_every_closed_minute_of_every_symbol_comes_once_through_faults_and_restarts() -> None:
@@ -93,49 +130,29 @@ def test_every_closed_minute_of_every_symbol_comes_once_through_faults_and_resta
             market.faults.append(rng.choice(kinds))
 
     with vendor(market) as server:
-        for part in range(1, 5):
-            source = opened(server, clock, symbols)
-            source.start(position)
-            last_promise = 0
-            pump(source, clock, OPEN + 900 * part, saw)
+        for until_s in (900, 1_800, 2_700, 3_600, 4_900):
+            if until_s == 4_900:
+                market.faults.clear()
+            source, last_promise = opened(server, clock, symbols, position), 0
+            pump(source, clock, OPEN + until_s, saw)
             source.close()
-        market.faults.clear()
-        source = opened(server, clock, symbols)
-        source.start(position)
-        last_promise = 0
-        pump(source, clock, OPEN + 3_600 + 1_300, saw)
     for symbol in symbols:
         got = [m for name, m in found if name == symbol]
-        assert got == sorted(got)
         assert got == list(range(len(got)))
         assert len(got) >= 60
 
 
 def test_the_watermark_waits_for_the_slowest_symbol() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    with vendor(Market(clock)) as server:
-        source = opened(server, clock, ["A", "B"])
-        source.start(None)
+    with asking("A", "B") as (source, _, _):
         assert bars(source.poll(1.0))
         assert source.watermark_ns() is None, "nothing is known of the other symbol"
         assert bars(source.poll(1.0))
         assert source.watermark_ns() == (OPEN + 600) * 10**9
 
 
-def test_its_rows_are_historical_and_only_heartbeats_move_the_watermark() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    with vendor(Market(clock)) as server:
-        hello = opened(server, clock, ["A"]).start(None)
-    assert hello.mode == "historical"
-    assert hello.lateness_ns > 10**18
-
-
 def test_a_symbol_that_is_unknown_is_one_dead_letter_and_holds_up_nobody() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
     letters: list[RejectedInput] = []
-    with vendor(Market(clock)) as server:
-        source = opened(server, clock, ["NONE", "A"])
-        source.start(None)
+    with asking("NONE", "A") as (source, clock, server):
         pump(source, clock, OPEN + 1_800, lambda polled: letters.extend(polled.rejected))
         asked = [r.path.rpartition("/")[2] for r in server.requests]
         assert source.watermark_ns() is not None
@@ -146,86 +163,59 @@ def test_a_symbol_that_is_unknown_is_one_dead_letter_and_holds_up_nobody() -> No
 
 
 def test_a_row_that_is_bad_again_and_again_is_one_dead_letter() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    market = Market(clock)
-
-    def answer(request: Request) -> Reply:
-        body = orjson.loads(market(request).body)
-        columns = body["chart"]["result"][0]["indicators"]["quote"][0]
-        if columns["low"]:
-            columns["low"][0] = -5
-        return Reply.json(body)
+    def spoil(columns: dict[str, Any]) -> None:
+        columns["low"][:1] = [-5] * len(columns["low"][:1])
 
     letters: list[RejectedInput] = []
-    with vendor(answer) as server:
-        source = opened(server, clock, ["A"])
-        source.start(None)
+    with asking("A", change=spoil) as (source, clock, _):
         pump(source, clock, OPEN + 840, lambda polled: letters.extend(polled.rejected))
     assert [letter.reason for letter in letters][:1] == ["bad_price"]
     assert len({letter.value for letter in letters}) == len(letters)
 
 
 def test_a_bar_that_the_vendor_changes_goes_into_the_log_again_and_is_counted() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    market = Market(clock)
     shift = 0.0
 
-    def answer(request: Request) -> Reply:
-        body = orjson.loads(market(request).body)
-        columns = body["chart"]["result"][0]["indicators"]["quote"][0]
+    def restate(columns: dict[str, Any]) -> None:
         columns["close"] = [None if c is None else c + shift for c in columns["close"]]
-        return Reply.json(body)
 
-    before = REGISTRY.get_sample_value("marketpulse_bars_changed_total", {"source": "yahoo"}) or 0
-    with vendor(answer) as server:
-        source = opened(server, clock, ["A"])
-        source.start(None)
+    def counted() -> float:
+        return REGISTRY.get_sample_value("marketpulse_bars_changed_total", {"source": "yahoo"}) or 0
+
+    before, again = counted(), list[tuple[str, int]]()
+    with asking("A", change=restate) as (source, clock, _):
         assert len(bars(source.poll(1.0))) == 10
         shift = 0.5
-        again: list[tuple[str, int]] = []
         pump(source, clock, OPEN + 720, lambda polled: again.extend(bars(polled)))
     assert again == [("A", m) for m in (5, 6, 7, 8, 9, 10)], "the overlap that it asks for again, and the new one"
-    assert REGISTRY.get_sample_value("marketpulse_bars_changed_total", {"source": "yahoo"}) == before + 5
+    assert counted() == before + 5
 
 
 def test_a_long_answer_goes_in_parts_and_a_restart_between_them_loses_and_doubles_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("marketpulse.sources.rest.polled.ROWS_MAX", 7)
-    clock = ManualClock((OPEN + 3_000) * 10**9)
-    with vendor(Market(clock)) as server:
-        source = opened(server, clock, ["A"])
-        source.start(None)
-        first = source.poll(1.0)
-        second = source.poll(1.0)
+    with asking("A", at=OPEN + 3_000) as (source, clock, server):
+        first, second = source.poll(1.0), source.poll(1.0)
         assert source.watermark_ns() is None, "there is more of this answer"
         assert bars(first) + bars(second) == [("A", m) for m in range(14)]
         assert read_place(second.position) == {"A": (OPEN + 14 * 60) * 10**9}
-        again = opened(server, clock, ["A"])
-        again.start(second.position)
-        rest: list[tuple[str, int]] = []
+        again, rest = opened(server, clock, ["A"], second.position), list[tuple[str, int]]()
         pump(again, clock, OPEN + 3_010, lambda polled: rest.extend(bars(polled)))
     assert rest == [("A", m) for m in range(14, 50)]
 
 
 def test_a_symbol_that_is_not_asked_for_for_a_while_goes_on_where_it_was() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    with vendor(Market(clock)) as server:
-        both = opened(server, clock, ["A", "B"])
-        both.start(None)
+    with asking("A", "B") as (both, clock, server):
         both.poll(1.0)
-        one = opened(server, clock, ["A"])
-        one.start(both.poll(1.0).position)
+        one = opened(server, clock, ["A"], both.poll(1.0).position)
         clock.sleep(60)
         position = one.poll(1.0).position
     assert read_place(position) == {"A": (OPEN + 660) * 10**9, "B": (OPEN + 600) * 10**9}
 
 
 def test_at_night_it_asks_seldom() -> None:
-    clock = ManualClock((CLOSE + 6 * 3_600) * 10**9)
-    with vendor(Market(clock)) as server:
-        source = opened(server, clock, ["A"])
-        source.start(None)
+    with asking("A", at=CLOSE + 6 * 3_600) as (source, clock, server):
         pump(source, clock, CLOSE + 8 * 3_600, lambda _: None)
         assert len(server.requests) == 8
 
@@ -242,11 +232,8 @@ def test_a_days_bar_is_asked_for_when_the_day_is_over() -> None:
     found: list[int] = []
     with vendor(answer) as server:
         source = opened(server, clock, ["A"], interval="1d", every_s=3_600)
-        source.start(None)
-        until_s = ns(2026, 3, 6, 12, 0) // 10**9
-        while clock.now_ns() // 10**9 < until_s:
-            polled = source.poll(1_800.0)
-            found += [row["session_date"].day for batch in polled.batches for row in batch.to_pylist()]
+        while clock.now_ns() < ns(2026, 3, 6, 12, 0):
+            found += [row["session_date"].day for row in rows(source.poll(1_800.0))]
         assert len(server.requests) == 4
     assert found == [2, 3, 4, 5]
 
@@ -255,8 +242,9 @@ def test_a_wrong_key_ends_the_source_after_one_question() -> None:
     clock = ManualClock((OPEN + 600) * 10**9)
     with vendor(lambda _: Reply.json({}, 401)) as server:
         settings = YahooSettings(symbols=("A", "B"))
-        client = RestClient("yahoo", server.url, Rate(10, 1.0, burst=10), clock=clock)
-        source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
+        source = PolledSource(
+            yahoo.Yahoo(settings), client_of(server, clock, by_the_status), settings, "yahoo", clock=clock
+        )
         source.start(None)
         for _ in range(3):
             with pytest.raises(WrongKey):
@@ -264,20 +252,29 @@ def test_a_wrong_key_ends_the_source_after_one_question() -> None:
         assert len(server.requests) == 1
 
 
-def test_the_position_of_another_kind_of_source_is_refused() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    with vendor(Market(clock)) as server, pytest.raises(Fatal, match="a name of its own"):
-        opened(server, clock, ["A"]).start('{"files": "x", "row": 3}')
-
-
 def test_two_spellings_of_one_share_are_one_symbol() -> None:
-    clock = ManualClock((OPEN + 600) * 10**9)
-    with vendor(Market(clock)) as server:
-        source = opened(server, clock, ["BRK-B", "BRK.B"])
-        source.start(None)
+    with asking("BRK-B", "BRK.B") as (source, _, server):
         assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
         source.poll(1.0)
         assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]
+
+
+def over_restarts(clock: ManualClock, made: Callable[[], PolledSource], hours: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of three runs, each of which ends so many hours after the session opened."""
+    found: list[dict[str, Any]] = []
+    position: str | None = None
+
+    def saw(polled: Polled) -> None:
+        nonlocal position
+        found.extend(rows(polled))
+        position = polled.position or position
+
+    for hour in hours:
+        source = made()
+        source.start(position)
+        pump(source, clock, OPEN + 3_600 * hour, saw)
+        source.close()
+    return found
 
 
 def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
@@ -297,22 +294,14 @@ def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
         chart["chart"]["result"][0]["events"] = events
         return Reply.json(chart)
 
-    found: list[dict[str, Any]] = []
-    position: str | None = None
-
-    def saw(polled: Polled) -> None:
-        nonlocal position
-        found.extend(row for batch in polled.batches for row in batch.to_pylist())
-        position = polled.position or position
-
     with vendor(answer) as server:
-        for hours in (1, 25, 49):
-            settings = YahooSettings(symbols=("AAPL", "MSFT"), base_url=server.url, every_s=3_600, settle_s=0)
-            client = RestClient("yahoo", server.url, Rate(1_000, 1.0, burst=500), judge=yahoo.judge, clock=clock)
-            source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock, actions=YahooActions())
-            source.start(position)
-            pump(source, clock, OPEN + 3_600 * hours, saw)
-            source.close()
+        settings = YahooSettings(symbols=("AAPL", "MSFT"), base_url=server.url, every_s=3_600, settle_s=0)
+
+        def made() -> PolledSource:
+            client = client_of(server, clock, yahoo.judge)
+            return PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock, actions=YahooActions())
+
+        found = over_restarts(clock, made, (1, 25, 49))
         asked = [r for r in server.requests if r.parameters.get("events") == "div,splits"]
     told = [orjson.loads(row["body"]) for row in found if row["type"] in ("split", "dividend")]
     assert [(t["symbol"], t["type"], t.get("ratio", t.get("amount"))) for t in told] == [
@@ -337,26 +326,46 @@ def test_news_are_asked_for_behind_the_bars_and_written_once_over_restarts() -> 
             return Reply.json({"items": "3", "feed": feed})
         return Reply.json({"Meta Data": {}, "Time Series (Daily)": {}})
 
-    found: list[dict[str, Any]] = []
-    position: str | None = None
-
-    def saw(polled: Polled) -> None:
-        nonlocal position
-        found.extend(row for batch in polled.batches for row in batch.to_pylist())
-        position = polled.position or position
-
     with vendor(answer) as server:
-        for hours in (2, 3, 4):
-            settings = AlphaVantageSettings(symbols=("MSFT",), base_url=server.url, requests_per_day=None)
-            client = RestClient("av", server.url, Rate(1_000, 1.0, burst=500), judge=alpha_vantage.judge, clock=clock)
-            source = PolledSource(
-                alpha_vantage.AlphaVantage(settings), client, settings, "av", clock=clock, news=AlphaVantageNews(), news_every_s=600
-            )  # fmt: skip
-            source.start(position)
-            pump(source, clock, OPEN + 3_600 * hours, saw)
-            source.close()
-        asked = [r for r in server.requests if r.parameters["function"] == "NEWS_SENTIMENT"]
-    assert server.requests[0].parameters["function"] == "TIME_SERIES_DAILY"
-    assert len(asked) >= 6
+        settings = AlphaVantageSettings(symbols=("MSFT",), base_url=server.url, requests_per_day=None)
+
+        def made() -> PolledSource:
+            given: dict[str, Any] = {"clock": clock, "news": AlphaVantageNews(), "news_every_s": 600}
+            client = client_of(server, clock, alpha_vantage.judge)
+            return PolledSource(alpha_vantage.AlphaVantage(settings), client, settings, "av", **given)
+
+        found = over_restarts(clock, made, (2, 3, 4))
+        asked = [r.parameters["function"] for r in server.requests]
+    assert asked[0] == "TIME_SERIES_DAILY"
+    assert asked.count("NEWS_SENTIMENT") >= 6
     told = [orjson.loads(row["body"]) for row in found if row["type"] == "news"]
     assert sorted(t["headline"] for t in told) == ["Piece 0", "Piece 1", "Piece 2"]
+
+
+SYMBOL = text(alphabet=[chr(c) for c in range(33, 127)], min_size=1, max_size=32)
+
+
+@given(until=dictionaries(SYMBOL, integers(1, 4_000_000_000).map(lambda s: s * 10**9), max_size=50))
+def test_a_place_is_read_as_it_was_written(until: dict[str, int]) -> None:
+    assert read_place(write_place(until)) == until
+
+
+def test_the_most_symbols_fit_into_one_commit_even_when_each_stands_elsewhere() -> None:
+    rng = random.Random(5)
+    names = {"".join(rng.choices(ascii_uppercase, k=5)) for _ in range(1_000)}
+    until = {name: (1_790_000_000 + rng.randrange(10_000) * 60) * 10**9 for name in sorted(names)[:400]}
+    assert len(until) == 400
+    assert len(write_place(until).encode()) <= POSITION_BYTES_MAX
+
+
+def test_there_is_no_place_before_the_first_row() -> None:
+    assert read_place(None) == {}
+
+
+@pytest.mark.parametrize("other", ['{"files": "x", "row": 3}', "1:", "1:zzzz", "2:abc", ""])
+def test_another_sources_position_is_refused(other: str) -> None:
+    with pytest.raises(Fatal, match="not one of a polled source"):
+        read_place(other)
+    clock = ManualClock((OPEN + 600) * 10**9)
+    with vendor(Market(clock)) as server, pytest.raises(Fatal, match="a name of its own"):
+        opened(server, clock, ["A"], other)

@@ -1,5 +1,8 @@
 """Minutes are counted from 0; a bar of minute m covers [m, m + 1)."""
 
+from functools import cache
+
+import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import DataObject, data, integers
 
@@ -16,6 +19,7 @@ def minute(m: float) -> int:
     return BEGIN + int(m * MINUTE)
 
 
+@cache  # the property asks for the same minutes many times
 def reading(*minutes: int, close: float = 10.0, reached: float | None = None) -> Reading:
     cells = [[str(minute(m)), close, close, close, close, 1] for m in minutes]
     found = bar_rows(cells, MAPPING, "vendor A", "A")
@@ -32,23 +36,19 @@ def minutes(taken: Taken | None) -> list[int]:
     return [] if taken is None else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
 
 
-def test_the_newest_bar_still_forms() -> None:
+def test_the_newest_bar_still_forms_also_one_of_the_past_where_a_vendor_runs_behind() -> None:
     standing = Standing("A")
     assert minutes(take(standing, reading(0, 1, 2), 2.5)) == [0, 1]
     assert standing.until_ns == minute(2)
     assert standing.promise_ns == minute(2.5), "nothing that closed before now is to come"
-
-
-def test_a_vendor_that_runs_behind_shows_a_bar_of_the_past_that_still_forms() -> None:
-    standing = Standing("A")
-    assert minutes(take(standing, reading(0, 1, 2), 10)) == [0, 1]
-    assert standing.promise_ns == minute(3) - 1
+    behind = Standing("A")
+    assert minutes(take(behind, reading(0, 1, 2), 10)) == [0, 1]
+    assert behind.promise_ns == minute(3) - 1
 
 
 def test_a_bar_is_left_to_the_vendor_until_it_has_settled() -> None:
     standing = Standing("A")
-    assert minutes(take(standing, reading(0, 1, 2), 2.2)) == [0]
-    assert minutes(take(standing, reading(0, 1, 2), 2.3)) == [1]
+    assert [minutes(take(standing, reading(0, 1, 2), now)) for now in (2.2, 2.3)] == [[0], [1]]
 
 
 def test_the_newest_bar_has_closed_when_the_vendors_time_is_past_it_or_the_delay_is_over() -> None:
@@ -57,16 +57,12 @@ def test_the_newest_bar_has_closed_when_the_vendors_time_is_past_it_or_the_delay
     assert minutes(take(Standing("A"), reading(0, 1), 21.9)) == [0]
 
 
-def test_a_bar_is_sent_once() -> None:
+def test_a_bar_is_sent_once_over_a_restart_too() -> None:
     standing = Standing("A")
     take(standing, reading(0, 1, 2), 3)
     assert take(standing, reading(0, 1, 2), 3) is None
     assert minutes(take(standing, reading(0, 1, 2, 3), 4)) == [2]
-
-
-def test_a_restart_sends_nothing_again() -> None:
-    standing = Standing("A", until_ns=minute(2))
-    assert minutes(take(standing, reading(0, 1, 2, 3), 4)) == [2]
+    assert minutes(take(Standing("A", until_ns=minute(2)), reading(0, 1, 2, 3), 4)) == [2]
 
 
 def test_a_bar_that_the_vendor_changes_is_sent_again_once() -> None:
@@ -87,26 +83,24 @@ def test_a_bar_that_was_missing_comes_late() -> None:
     assert (minutes(late), late.changed) == ([1], 1)
 
 
-def test_an_answer_that_does_not_reach_back_shows_a_gap() -> None:
-    standing = Standing("A", until_ns=minute(2))
-    taken = take(standing, reading(10, 11, 12), 12.5, truncated=True)
+@pytest.mark.parametrize(
+    ("seen", "truncated", "gap", "sent"),
+    [((10, 11, 12), True, (minute(2), minute(10)), [10, 11]), ((10, 11, 12), False, None, [10, 11]), ((2, 3, 4), True, None, [2, 3])],
+    ids=["it does not reach back", "it is whole", "it touches"],
+)  # fmt: skip
+def test_an_answer_that_does_not_reach_back_shows_a_gap(
+    seen: tuple[int, ...], truncated: bool, gap: tuple[int, int] | None, sent: list[int]
+) -> None:
+    taken = take(Standing("A", until_ns=minute(2)), reading(*seen), seen[-1] + 0.5, truncated=truncated)
     assert taken is not None
-    assert taken.gap == (minute(2), minute(10))
-    assert minutes(taken) == [10, 11]
-    whole = take(Standing("A", until_ns=minute(2)), reading(10, 11, 12), 12.5)
-    assert whole is not None
-    assert whole.gap is None
-    touching = take(Standing("A", until_ns=minute(2)), reading(2, 3, 4), 4.5, truncated=True)
-    assert touching is not None
-    assert touching.gap is None
+    assert (taken.gap, minutes(taken)) == (gap, sent)
 
 
 def test_silence_promises_what_the_vendors_delay_allows() -> None:
     standing = Standing("A")
-    take(standing, Reading(), 60)
-    assert standing.promise_ns == minute(40)
-    take(standing, Reading(), 50)
-    assert standing.promise_ns == minute(40), "a promise is kept"
+    for now in (60, 50):
+        take(standing, Reading(), now)
+        assert standing.promise_ns == minute(40), "a promise is kept"
 
 
 @settings(max_examples=30)
