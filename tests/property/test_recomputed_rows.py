@@ -1,10 +1,10 @@
 """What was told can be computed again, from any cut of the log, from a snapshot, and from the lake's trades;
 and one wrong bit is found."""
 
-import itertools
 import math
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from examples import examples
-from market_rows import Engine, Row, batch_of, cancel, clock, config_of, correction, heartbeat, quote, trade
+from histories import KINDS, cuts_of, histories, restarted, told_tables
+from market_rows import Engine, Row, batch_of, config_of
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.receipts.compare import Table, compare, flat, key_of
 from marketpulse.app.receipts.lake_rules import lake_rules
@@ -21,13 +22,11 @@ from marketpulse.app.receipts.lake_trades import recompute, sift
 from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, Start, part_of
 from marketpulse.app.receipts.verify import last_revisions
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import to_tables
 from marketpulse.model.market import StringTable
-from marketpulse.model.rows import ALERT, DEAD_LETTER
+from marketpulse.model.rows import DEAD_LETTER
 from marketpulse.query.stored_rows import ALWAYS, Wanted
 
 RULES = (
@@ -45,42 +44,10 @@ FILLED = config_of(
     ["5s", "1m"], "ema(3),vwap", fill=True, max_skew_ns=10**13, alerts=(Rule("rising", "close > ema_3"),)
 )
 ALL = Wanted(*ALWAYS)
-KINDS: tuple[Table, ...] = ("bars", "indicators", "alerts")
-
-
-@st.composite
-def logs(draw: st.DrawFn) -> list[Row]:
-    """Trades that come late, twice, corrected, cancelled and far too late; quotes, heartbeats and clocks between."""
-    rows: list[tuple[float, int, Row]] = []
-    for i in range(draw(st.integers(2, 40))):
-        time = draw(st.floats(100, 250).map(lambda s: round(s, 2)))
-        symbol = draw(st.sampled_from(["A", "B"]))
-        row = trade(
-            symbol, time, draw(st.integers(1, 60)) / 4, draw(st.sampled_from([0.0, 0.1, 2.5])),
-            draw(st.sampled_from(["feed", "other"])), trade_id=f"{i}",
-        )  # fmt: skip
-        came = time + draw(st.sampled_from([0.0, 0.0, 0.3, 3.0, 30.0, 90.0]))
-        rows.append((came, len(rows), row))
-        if draw(st.booleans()):
-            bid = draw(st.integers(1, 60)) / 4
-            quoted = time + draw(st.sampled_from([-1.5, 0.0, 0.2]))
-            seen = max(came, quoted) + draw(st.sampled_from([0.0, 0.0, 20.0]))
-            rows.append((seen, len(rows), quote(symbol, quoted, bid, bid + 0.25, (2.0, 1.0), row["source"])))
-        what = draw(st.sampled_from("....2cx"))
-        after, about = came + draw(st.floats(0.1, 40)), (symbol, f"{i}")
-        if what == "2":
-            rows.append((after, len(rows), row))
-        elif what == "c":
-            changed = correction(*about, draw(st.integers(1, 60)) / 4, 1.5, time, row["source"])
-            rows.append((after, len(rows), changed))
-        elif what == "x":
-            rows.append((after, len(rows), cancel(*about, time, row["source"])))
-    found: list[Row] = []
-    for time, _, row in sorted(rows, key=lambda r: r[:2]):
-        found.append(row)
-        found += draw(st.sampled_from([[], [], [heartbeat(time - 1, log=time)], [heartbeat(time)], [clock(time)]]))
-    ends = [heartbeat(400, source, log=400) for source in ("feed", "other")]
-    return [*found, *ends, clock(460)]
+logs = histories(
+    trades=(2, 40), delays=(0, 0, 0.3, 3, 30, 90), quote_delays=(0, 0, 20), sources=("feed", "other"), again=(0.5, 20, 60),
+).map(lambda history: history[0])  # fmt: skip
+"""Trades that come late, twice, corrected, cancelled and far too late; quotes, heartbeats and clocks between."""
 
 
 @dataclass
@@ -94,19 +61,11 @@ class Told:
 def told(config: EngineConfig, rows: list[Row]) -> Told:
     engine = Engine(config)
     result = engine.step(rows)
-    bars = bar_rows(engine.state, config, result.closed, "market", 0)
-    values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
     letters = [
         {"reason": r.reason, "topic": "market", "partition": 0, "offset": r.row, "row": None} for r in result.refused
     ]
-    return Told(
-        {
-            "bars": flat(pa.table(bars)),
-            "indicators": flat(pa.table(values)),
-            "alerts": flat(pa.Table.from_pylist(engine.alert_rows(result), ALERT)),
-        },
-        pa.Table.from_pylist(letters, DEAD_LETTER),
-    )
+    tables = {name: flat(table) for name, table in told_tables(engine, result).items()}
+    return Told(tables, pa.Table.from_pylist(letters, DEAD_LETTER))
 
 
 def again(config: EngineConfig, rows: list[Row], cuts: list[int], start: Start | None = None) -> Gathered:
@@ -116,21 +75,19 @@ def again(config: EngineConfig, rows: list[Row], cuts: list[int], start: Start |
     run = Replay(config, "market", 0, new_state(config) if start is None else start.state)
     gathered = Gathered()
     places = [begin, *(cut for cut in cuts if cut > begin), len(rows)]
-    for first, end in itertools.pairwise(places):
+    for first, end in pairwise(places):
         for found in run.take(part_of(batch, first, end)):
             gathered.take(found)
     return gathered
 
 
-cuts_of = st.lists(st.integers(0, 200), max_size=4).map(sorted)
-
-
 @examples(full=80)
-@given(rows=logs(), cuts=cuts_of)
-def test_every_row_comes_again_from_any_cut_of_the_log(rows: list[Row], cuts: list[int]) -> None:
+@given(rows=logs, data=st.data())
+def test_every_row_comes_again_from_any_cut_of_the_log(rows: list[Row], data: st.DataObject) -> None:
+    cuts = cuts_of(data, rows, 4)
     for config in (CONFIG, FILLED):
         stored = told(config, rows)
-        gathered = again(config, rows, [cut for cut in cuts if cut < len(rows)])
+        gathered = again(config, rows, cuts)
         for table in KINDS:
             found = compare(table, gathered.table(table), stored.tables[table])
             assert found.differences == []
@@ -139,15 +96,14 @@ def test_every_row_comes_again_from_any_cut_of_the_log(rows: list[Row], cuts: li
 
 
 @examples(full=80)
-@given(rows=logs(), data=st.data())
+@given(rows=logs, data=st.data())
 def test_from_a_snapshot_what_was_told_later_comes_again_and_the_rest_is_known_to_be_older(
     rows: list[Row], data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, len(rows)))
     engine = Engine(CONFIG)
     engine.step(rows[:cut])
-    state = engine.stepper.trim(engine.state)
-    start = Start(state_from_bytes(state_to_bytes(state, CONFIG), CONFIG), cut, from_snapshot=True)
+    start = Start(restarted(engine).state, cut, from_snapshot=True)
     known, stored = ToldBefore.of(start, CONFIG), told(CONFIG, rows)
     before = told(CONFIG, rows[:cut])
     gathered = again(CONFIG, rows, [], start)
@@ -164,7 +120,7 @@ def test_from_a_snapshot_what_was_told_later_comes_again_and_the_rest_is_known_t
 
 
 @examples(full=100)
-@given(rows=logs(), data=st.data())
+@given(rows=logs, data=st.data())
 def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject) -> None:
     stored, gathered = told(CONFIG, rows), again(CONFIG, rows, [])
     table: Table = data.draw(st.sampled_from(KINDS))
@@ -185,7 +141,7 @@ def test_one_flipped_bit_is_found_and_named(rows: list[Row], data: st.DataObject
 
 
 @examples(full=60)
-@given(rows=logs(), data=st.data())
+@given(rows=logs, data=st.data())
 def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(rows: list[Row], data: st.DataObject) -> None:
     table: Table = data.draw(st.sampled_from(KINDS))
     stored, gathered = told(CONFIG, rows).tables[table], again(CONFIG, rows, []).table(table)
@@ -200,17 +156,13 @@ def test_a_lost_row_is_missing_and_a_doubled_one_is_given_by_nothing(rows: list[
 
 
 @examples(full=80)
-@given(rows=logs())
+@given(rows=logs)
 def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) -> None:
-    batch = batch_of(rows, 0, StringTable())
-    tables = to_tables(batch)
-    events = tables.get("events")
+    tables = to_tables(batch_of(rows, 0, StringTable()))
+    events = pa.table(tables["events"]) if "events" in tables else pa.table({})
     for config in (CONFIG, FILLED):
         stored = told(config, rows)
-        inputs = sift(
-            "market", 0, pa.table(tables["trades"]),
-            pa.table({}) if events is None else pa.table(events), stored.letters,
-        )  # fmt: skip
+        inputs = sift("market", 0, pa.table(tables["trades"]), events, stored.letters)
         gathered = Gathered()
         rules = lake_rules(config, inputs, None)
         for found in recompute(config, inputs, ALL, rules):
