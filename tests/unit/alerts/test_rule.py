@@ -1,12 +1,22 @@
-"""What a rule may be, and which symbols it takes."""
+"""What a rule may be, which symbols it takes, rules as JSON and back, and what is said of JSON that is no rule."""
 
+import json
 import math
 from typing import Any
 
 import pytest
 
+from alert_rows import INPUTS
 from marketpulse.alerts.rule import Rule
+from marketpulse.alerts.rule_json import change_from_json, rule_from_json, rule_to_json, rules_from_json, rules_to_json
+from marketpulse.alerts.rule_set import rule_set
 from marketpulse.errors import ParameterError
+
+PLAIN = Rule("plain", "close > 1")
+FULL = Rule(
+    "oversold", "rsi_14 < 30", timeframe="5m", severity="critical", message="{symbol} {rsi_14}", for_s=0.1,
+    cooldown_s=3600, clear="rsi_14 > 35", symbols=("AAA", "B*"), muted=True,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -53,3 +63,71 @@ def test_a_rule_takes_the_symbols_that_its_filter_names(
 def test_seconds_become_whole_nanoseconds() -> None:
     rule = Rule("r", "close > 1", for_s=0.1, cooldown_s=90)
     assert (rule.for_ns, rule.cooldown_ns) == (100_000_000, 90_000_000_000)
+    assert rule_from_json({"name": "r", "expression": "close > 1", "for_s": 60}).for_ns == 60 * 10**9
+
+
+def test_a_rule_comes_back_as_it_was_and_what_is_left_out_has_its_default() -> None:
+    assert [rule_from_json(json.loads(json.dumps(rule_to_json(rule)))) for rule in (FULL, PLAIN)] == [FULL, PLAIN]
+    assert rule_to_json(PLAIN) == {"name": "plain", "expression": "close > 1"}
+
+
+GOOD = {"name": "r", "expression": "close > 1"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (GOOD | {"colour": "red"}, "alert rule: unknown field 'colour': there is name, expression, timeframe"),
+        (GOOD | {"name": None}, "alert rule: name must be a text, found null"),
+        (GOOD | {"expression": 3}, "alert rule: expression must be a text, found a number"),
+        (GOOD | {"for_s": "5m"}, "alert rule: for_s must be a number of seconds, found a text"),
+        (GOOD | {"cooldown_s": True}, "alert rule: cooldown_s must be a number of seconds, found true or false"),
+        (GOOD | {"for_s": 10**400}, "rule 'r': for_s must be from 0 to 31622400 seconds, found inf"),
+        (GOOD | {"for_s": -1}, "rule 'r': for_s must be from 0 to 31622400 seconds, found -1.0"),
+        (GOOD | {"symbols": "AAA"}, "alert rule: symbols must be a list of names"),
+        (GOOD | {"symbols": ["AAA", 3]}, "alert rule: symbols must be a list of names"),
+        (GOOD | {"severity": "loud"}, "rule 'r': severity must be one of info, warning, critical, found 'loud'"),
+        (GOOD | {"muted": "yes"}, "alert rule: muted must be true or false, found a text"),
+        (GOOD | {"message": {}}, "alert rule: message must be a text, found an object"),
+        ({"name": "r"}, "alert rule: expression is missing"),
+        ({}, "alert rule: name is missing"),
+        ([], "alert rule: expected a rule as a JSON object, found a list"),
+        (None, "alert rule: expected a rule as a JSON object, found null"),
+    ],
+)
+def test_what_is_no_rule_is_refused_and_its_fault_named(value: object, message: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        rule_from_json(value)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_change_puts_a_rule_or_removes_it() -> None:
+    rules = change_from_json({"action": "put_rule", "rule": rule_to_json(FULL)}, rule_set(INPUTS, [PLAIN]))
+    assert [rule.name for rule in rules.rules] == ["plain", "oversold"]
+    assert change_from_json({"action": "remove_rule", "name": "plain"}, rules).rules == (FULL,)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"action": "put"}, 'write {"action": "put_rule", "rule": {…}} or'),
+        ({"action": "put_rule"}, 'write {"action": "put_rule"'),
+        ({"action": "put_rule", "rule": {}, "name": "r"}, 'write {"action": "put_rule"'),
+        ({"action": "remove_rule", "name": 3}, 'write {"action": "put_rule"'),
+        ({"action": ["remove_rule"], "name": "r"}, 'write {"action": "put_rule"'),
+        ({"action": "put_rule", "rule": []}, "expected a rule as a JSON object, found a list"),
+        ({"action": "remove_rule", "name": "other"}, "there is no rule 'other'"),
+        ("remove", "expected a change of the alert rules as a JSON object, found a text"),
+    ],
+)
+def test_what_is_no_change_is_refused(value: object, message: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        change_from_json(value, rule_set(INPUTS))
+    assert message in str(caught.value)
+
+
+def test_a_snapshot_gives_the_rules_with_their_numbers() -> None:
+    rules = rule_set(INPUTS, [Rule("gone", "close > 1"), FULL]).without_rule("gone")
+    again = rules_from_json(json.loads(json.dumps(rules_to_json(rules))), INPUTS)
+    assert again == rules
+    assert (again.numbers, again.with_rule(Rule("new", "close > 1")).numbers) == ((2,), (2, 3))

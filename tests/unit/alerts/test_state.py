@@ -17,6 +17,12 @@ HIGH = Rule("high", "close > 10", symbols=("A*",))
 NAMES = ["AAA", "BBB", "CCC"]
 
 
+def changed(before: RuleSet, after: RuleSet, minute: float, state: AlertState | None = None) -> AlertState:
+    """The state, else that before the first row, from where the rules change at this minute."""
+    state = started(before) if state is None else state
+    return change_rules(state, before, after, NAMES, until(minute))
+
+
 def run(state: AlertState, rules: RuleSet, closed: list[Closed]) -> list[tuple[float, str, str]]:
     _, events = evaluate(state, rules, alert_rows_of(closed))
     return readable(rules, events)
@@ -34,8 +40,10 @@ def test_symbols_are_learned_in_any_number_of_portions() -> None:
     for n in (0, 1, 1, 15, 16, 17, 50, 80):
         many = learn_symbols(many, rules, names[:n])
     assert (one.symbols, many.symbols) == (80, 80)
-    assert one.life[:80].tobytes() == many.life[:80].tobytes()
-    assert one.memory[:80].tobytes() == many.memory[:80].tobytes()
+    assert (one.life[:80].tobytes(), one.memory[:80].tobytes()) == (
+        many.life[:80].tobytes(),
+        many.memory[:80].tobytes(),
+    )
     assert one.life["watched"][:80, 1].tolist() == [1, 0] * 40
 
 
@@ -67,7 +75,7 @@ def test_a_rule_that_stays_goes_on_and_a_new_one_begins() -> None:
     state = started(before)
     run(state, before, minutes(close=[5, 11]))
     after = before.without_rule("high").with_rule(Rule("fell", "prev(close) > close"))
-    state = change_rules(state, before, after, NAMES, until(2))
+    state = changed(before, after, 2, state)
     assert run(state, after, [Closed(3, {"close": 10})]) == [(3, "risen", "cleared")]
     assert run(state, after, [Closed(4, {"close": 9})]) == [(4, "fell", "raised")]
 
@@ -78,8 +86,7 @@ def test_a_replay_meets_a_rule_where_it_was_put() -> None:
     state = anchor.copy()
     run(state, before, minutes(close=[5, 11, 12]))
     after = before.with_rule(HIGH)
-    anchor = change_rules(anchor, before, after, NAMES, until(3))
-    state = change_rules(state, before, after, NAMES, until(3))
+    anchor, state = changed(before, after, 3, anchor), changed(before, after, 3, state)
     assert run(state, after, [Closed(4, {"close": 13})]) == [(4, "high", "raised")]
     replayed = run(anchor, after, minutes(close=[5, 11, 12, 13]))
     assert replayed == [(2, "risen", "raised"), (4, "high", "raised")]
@@ -87,27 +94,22 @@ def test_a_replay_meets_a_rule_where_it_was_put() -> None:
     np.testing.assert_array_equal(anchor.memory, state.memory)
 
 
+NOTHING = rule_set(INPUTS)
+
+
 def test_a_new_rule_hears_of_other_timeframes_from_then_on_only() -> None:
-    nothing = rule_set(INPUTS)
-    rules = nothing.with_rule(Rule("r", "close@1h > 0"))
-    state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
-    closed = [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]
-    assert run(state, rules, closed) == []
+    rules = NOTHING.with_rule(Rule("r", "close@1h > 0"))
+    state = changed(NOTHING, rules, 60)
+    assert run(state, rules, [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]) == []
     assert run(state, rules, [Closed(120, {"close": 1}), Closed(120, {"close": 1}, "1h")]) == [(120, "r", "raised")]
 
 
-def test_a_new_rule_on_tick_bars_begins_with_the_next_one_whatever_its_time() -> None:
-    nothing = rule_set(INPUTS)
-    rules = nothing.with_rule(Rule("r", "close > 1", timeframe="100t"))
-    state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
-    assert run(state, rules, [Closed(59, {"close": 2}, "100t", together=False)]) == [(59, "r", "raised")]
-
-
-def test_a_symbol_that_comes_later_is_seen_from_its_first_row() -> None:
-    nothing = rule_set(INPUTS)
-    rules = nothing.with_rule(HIGH)
-    state = change_rules(started(nothing), nothing, rules, NAMES, until(60))
-    state = learn_symbols(state, rules, [*NAMES, "AND"])
+def test_a_new_rule_begins_with_the_next_tick_bar_whatever_its_time_and_with_a_later_symbols_first_row() -> None:
+    rules = NOTHING.with_rule(Rule("r", "close > 1", timeframe="100t"))
+    ticks = [Closed(59, {"close": 2}, "100t", together=False)]
+    assert run(changed(NOTHING, rules, 60), rules, ticks) == [(59, "r", "raised")]
+    rules = NOTHING.with_rule(HIGH)
+    state = learn_symbols(changed(NOTHING, rules, 60), rules, [*NAMES, "AND"])
     assert run(state, rules, [Closed(5, {"close": 11}, symbol=3)]) == [(5, "high", "raised")]
 
 
@@ -116,31 +118,28 @@ def test_a_changed_rule_begins_anew_and_one_with_other_words_does_not() -> None:
     state = started(before)
     run(state, before, minutes(close=[11]))
     worded = before.with_rule(Rule("high", "close > 10", message="{close}"))
-    assert run(change_rules(state, before, worded, NAMES, until(1)), worded, [Closed(2, {"close": 12})]) == []
-    other = before.with_rule(Rule("high", "close > 9"))
-    assert run(change_rules(state, before, other, NAMES, until(1)), other, [Closed(2, {"close": 12})]) == [
-        (2, "high", "raised")
-    ]
+    other, later = before.with_rule(Rule("high", "close > 9")), [Closed(2, {"close": 12})]
+    assert run(changed(before, worded, 1, state), worded, later) == []
+    assert run(changed(before, other, 1, state), other, later) == [(2, "high", "raised")]
 
 
 def test_a_change_of_another_state_is_refused() -> None:
     before = rule_set(INPUTS, [RISEN])
-    with pytest.raises(ParameterError, match="this state is not of these rules and symbols"):
-        change_rules(started(rule_set(INPUTS)), before, before, NAMES, until(1))
-    with pytest.raises(ParameterError, match="this state is not of these rules and symbols"):
-        change_rules(started(before), before, before, ["AAA"], until(1))
+    for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
+        with pytest.raises(ParameterError, match="this state is not of these rules and symbols"):
+            change_rules(state, before, before, names, until(1))
 
 
 def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() -> None:
     rules = rule_set(INPUTS, [RISEN, Rule("ticks", "close > 1", timeframe="100t")])
     anchor = started(rules)
     state = anchor.copy()
-    first = [Closed(1, {"close": 5}, symbol=s) for s in (0, 1)]
-    first.append(Closed(1, {"close": 2}, "100t", together=False))
+    first, then = (
+        [*(Closed(minute, {"close": 4 + minute}, symbol=s) for s in (0, 1)),
+         Closed(minute, {"close": 2}, "100t", together=False)] for minute in (1, 2)
+    )  # fmt: skip
     run(state, rules, first)
     state = return_to(state, anchor, rules, np.array([0]))
-    then = [Closed(2, {"close": 6}, symbol=s) for s in (0, 1)]
-    then.append(Closed(2, {"close": 2}, "100t", together=False))
     _, events = evaluate(state, rules, alert_rows_of(then))
     assert events[["symbol", "rule"]].tolist() == [(1, 1)]
 
@@ -150,10 +149,8 @@ def test_the_alerts_that_are_raised_now_can_be_asked_for() -> None:
     state = started(rules)
     run(state, rules, minutes(close=[5, 11, 12]))
     events = raised_alerts(state, rules)
-    assert events[["symbol", "rule", "event_time_ns", "state", "row"]].tolist() == [
-        (0, 1, 2 * MINUTE, RAISED, -1),
-        (0, 2, 2 * MINUTE, RAISED, -1),
-    ]
+    raised = events[["symbol", "rule", "event_time_ns", "state", "row"]].tolist()
+    assert raised == [(0, rule, 2 * MINUTE, RAISED, -1) for rule in (1, 2)]
     assert events["open_ns"].tolist() == [NEVER, NEVER]
     assert np.isnan(events["value"]).all()
     run(state, rules, [Closed(4, {"close": 10})])
