@@ -1,0 +1,249 @@
+"""Files to rows: which files a setting names, blocks of whole lines, and CSV and JSON of other people, faults one by one."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError, SettingsError
+from marketpulse.ports import RejectedInput
+from marketpulse.settings import ReplaySettings, SimulateSettings
+from marketpulse.sources.csv_rows import read_csv
+from marketpulse.sources.defaults import bundled, default_sources, source_name
+from marketpulse.sources.files import blocks_of_lines, expand, fingerprint, line_ends, open_bytes, stem
+from marketpulse.sources.json_rows import from_records, read_json
+
+
+def test_names_globs_and_directories_are_taken_once_each_in_order(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.jsonl", "c.parquet", "notes.md", "d.csv.gz", ".hidden.csv"):
+        (tmp_path / name).write_text("x")
+    paths = expand([str(tmp_path / "b.csv"), str(tmp_path), str(tmp_path / "*.csv")])
+    assert [p.name for p in paths] == ["b.csv", "a.jsonl", "c.parquet", "d.csv.gz"]
+
+
+def test_a_name_that_names_nothing_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    for name, says in (("nothing.csv", r"nothing\.csv"), ("", None)):
+        with pytest.raises(SettingsError, match=says):
+            expand([str(tmp_path / name)])
+
+
+def test_the_stem_keeps_dots_that_belong_to_the_symbol() -> None:
+    names = ("AAPL.csv", "brk.b.csv.gz", "BTC-USD.COINBASE.parquet", "intraday")
+    assert [stem(Path(name)) for name in names] == ["AAPL", "brk.b", "BTC-USD.COINBASE", "intraday"]
+
+
+def test_the_fingerprint_changes_with_content_name_and_mapping_and_with_nothing_else(tmp_path: Path) -> None:
+    file, copy = tmp_path / "a.csv", tmp_path / "elsewhere" / "a.csv"
+    copy.parent.mkdir()
+    for path in (file, copy):
+        path.write_text("one")
+    first = fingerprint([file], "m")
+    assert fingerprint([copy], "m") == first
+    assert fingerprint([file], "other") != first
+    file.write_text("two")
+    assert fingerprint([file], "m") != first
+
+
+def test_a_file_that_cannot_be_read_or_is_damaged_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"missing\.csv"):
+        open_bytes(tmp_path / "missing.csv")
+    damaged = tmp_path / "x.csv.gz"
+    damaged.write_bytes(gzip.compress(bytes(range(256)) * 1_000)[:-20])
+    with open_bytes(damaged) as stream, pytest.raises(Fatal, match="damaged"):
+        list(blocks_of_lines(stream, damaged))
+
+
+@given(st.lists(st.binary(max_size=9).filter(lambda b: b"\n" not in b), max_size=30), st.integers(1, 40))
+def test_blocks_hold_whole_lines_and_lose_nothing(lines: list[bytes], block_bytes: int) -> None:
+    data = b"\n".join(lines).replace(b'"', b"'")
+    blocks = list(blocks_of_lines(io.BytesIO(data), Path("x"), block_bytes))
+    assert b"".join(blocks) == data
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
+
+
+def test_a_line_break_inside_quotes_ends_no_line() -> None:
+    data = b'a,"x\ny"\nb,"z"\n'
+    assert line_ends(np.frombuffer(data, np.uint8)).tolist() == [7, 13]
+    assert next(blocks_of_lines(io.BytesIO(data), Path("x"), 5)) == b'a,"x\ny"\n'
+
+
+def csv(
+    path: Path, data: bytes, block_bytes: int = 1 << 20
+) -> tuple[dict[str, list[str]], list[RejectedInput], list[tuple[int, bytes]]]:
+    """(columns, broken lines, where each row stands)."""
+    columns: dict[str, list[str]] = {}
+    broken: list[RejectedInput] = []
+    places: list[tuple[int, bytes]] = []
+    (path / "x.csv").write_bytes(data)
+    for raw in read_csv(path / "x.csv", block_bytes):
+        for name in raw.frame.columns:
+            columns.setdefault(name, []).extend(raw.frame[name].to_list())
+        broken += raw.broken
+        places += [raw.locate(i) for i in range(len(raw.frame))]
+    return columns, broken, places
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "places", "broken"),
+    [
+        *((f"a{mark}b\n1{mark}2\n".encode(), {"a": ["1"], "b": ["2"]}, [(2, f"1{mark}2".encode())], []) for mark in ",;\t|"),
+        pytest.param(b"\xef\xbb\xbfdate,p\r\n\r\n1,2\r\n3,4\r\n", {"date": ["1", "3"], "p": ["2", "4"]}, [(3, b"1,2"), (4, b"3,4")], [],
+                     id="a byte order mark, blank lines and carriage returns do not show"),
+        pytest.param(b'a,b\n"x\ny",1\n"q""r, s",2\n', {"a": ["x\ny", 'q"r, s'], "b": ["1", "2"]}, [(2, b'"x\ny",1'), (4, b'"q""r, s",2')], [],
+                     id="quotes may hold delimiters, quotes and line breaks"),
+        pytest.param(b"a,b\n1,2\n\n3\n4,5\n6,7,8\n", {"a": ["1", "4"], "b": ["2", "5"]}, [(2, b"1,2"), (5, b"4,5")], [(4, b"3"), (6, b"6,7,8")],
+                     id="a line with too few fields is set aside whole and the others go on"),
+        pytest.param(b"Date,Close,Adj,Close,Volume\nd1,1,2,300\nd2,4,5,600\n",
+                     {"Date": ["d1", "d2"], "Close": ["1", "4"], "Adj Close": ["2", "5"], "Volume": ["300", "600"]},
+                     [(2, b"d1,1,2,300"), (3, b"d2,4,5,600")], [], id="a header that splits Adj Close is mended"),
+        pytest.param(b"1,2\n3,4\n", {"1": ["1", "3"], "2": ["2", "4"]}, [(1, b"1,2"), (2, b"3,4")], [],
+                     id="without a header there are numbers for names"),
+        pytest.param(b"https://example.org\ndate,open\n1,2\n", {"date": ["1"], "open": ["2"]}, [(3, b"1,2")], [],
+                     id="a title above the header is passed over"),
+    ],
+)  # fmt: skip
+def test_csv_is_read_however_it_is_written(
+    tmp_path: Path, data: bytes, columns: dict[str, list[str]], places: list[Any], broken: list[Any]
+) -> None:
+    got = csv(tmp_path, data)
+    assert (got[0], got[2]) == (columns, places)
+    assert [(b.row, b.value, b.reason) for b in got[1]] == [(*one, "missing_field") for one in broken]
+
+
+def test_a_delimiter_at_the_end_of_every_line_moves_no_column(tmp_path: Path) -> None:
+    assert csv(tmp_path, b"a,b\n1,2,\n3,4,\n")[0]["b"] == ["2", "4"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_utf16_and_western_text_are_read(tmp_path: Path, encoding: str) -> None:
+    assert csv(tmp_path, "a,b\nü,1\n".encode(encoding))[0] == {"a": ["ü"], "b": ["1"]}
+
+
+@pytest.mark.parametrize("block_bytes", [7, 16, 33, 64])
+def test_blocks_of_any_size_give_the_same_rows_and_lines(tmp_path: Path, block_bytes: int) -> None:
+    data = b"a,b\n" + b"".join(f"{i},{i * i}\n".encode() + (b"\n" if i % 5 == 0 else b"") for i in range(40))
+    rows = csv(tmp_path, data)
+    assert len(rows[0]["a"]) == 40
+    assert csv(tmp_path, data, block_bytes) == rows
+    data = b"".join(b'{"p":%d}\n' % i for i in range(30)) + b"bad\n"
+    objects = json_of(tmp_path, data)
+    assert len(objects[0]) == 30
+    assert json_of(tmp_path, data, block_bytes) == objects
+
+
+def test_a_last_line_cut_off_in_mid_number_is_set_aside_when_it_can_be_told(tmp_path: Path) -> None:
+    head = b"date,close\n2020-01-01,1.2345\n2020-01-02,1.3456\n2020-01-03,"
+    [broken] = csv(tmp_path, head + b"1.4")[1]
+    assert (broken.row, broken.value) == (4, b"2020-01-03,1.4")
+    assert "ends inside this line" in broken.detail
+    assert not csv(tmp_path, head + b"1.4\n")[1], "a line that ends is whole"
+    assert not csv(tmp_path, head + b"1.4567")[1], "as long as the others"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"), [(b"", "empty"), (b"hello\nworld\n", "is it CSV"), (b"a,b,c\n1,2\n3,4\n", r"3 names \(a, b, c\).*2 fields")]
+)  # fmt: skip
+def test_a_file_that_cannot_be_csv_says_so(tmp_path: Path, data: bytes, says: str) -> None:
+    with pytest.raises(Fatal, match=says):
+        csv(tmp_path, data)
+
+
+def test_a_stray_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
+    body = b"".join(f"n{i},{i}\n".encode() for i in range(20_000))
+    columns, broken, places = csv(tmp_path, b'name,n\n5" pipe,1\n' + body)
+    assert len(columns["n"]) + len(broken) == 20_001
+    assert places[-1] == (20_002, b"n19999,19999")
+
+
+def json_of(
+    path: Path, data: bytes, block_bytes: int = 1 << 20
+) -> tuple[list[dict[str, Any]], list[tuple[int, bytes]], list[int]]:
+    """(rows, faults as (row, bytes), line of each row)."""
+    rows: list[dict[str, Any]] = []
+    faults: list[tuple[int, bytes]] = []
+    lines: list[int] = []
+    (path / "x.json").write_bytes(data)
+    for raw in read_json(path / "x.json", block_bytes):
+        rows += raw.frame.to_dicts()
+        faults += [(b.row, b.value) for b in raw.broken]
+        lines += [raw.locate(i)[0] for i in range(len(raw.frame))]
+    return rows, faults, lines
+
+
+P1, P2 = {"p": 1}, {"p": 2}
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "faults", "lines"),
+    [
+        pytest.param(b'{"p":1}\n\n{"p":2}\n', [P1, P2], [], [1, 3], id="lines are rows and blank ones are none"),
+        pytest.param(b'{"p":1}\n{"p":\n5\n{"p":2}\n', [P1, P2], [(2, b'{"p":'), (3, b"5")], [1, 4], id="a bad line is set aside"),
+        pytest.param(b' [{"p":1},\n {"p":2}]', [P1, P2], [], None, id="an array over many lines"),
+        pytest.param(json.dumps({"p": 1, "q": "x"}, indent=2).encode(), [{"p": 1, "q": "x"}], [], None, id="an object over many lines"),
+        pytest.param(b'[{"p":1}, 7, {"p":2}]', [P1, P2], [(2, b"7")], None, id="an array is set aside element by element"),
+        pytest.param(b'{"symbol":"A","bars":[{"c":1},{"c":2}]}\n{"symbol":"B","bars":[{"c":3}]}\n',
+                     [{"symbol": "A", "c": 1}, {"symbol": "A", "c": 2}, {"symbol": "B", "c": 3}], [], [1, 1, 2],
+                     id="rows under a list take the fields beside it"),
+        pytest.param(b'{"p":1}{"p":2}', [P1, P2], [], None, id="objects one behind the other"),
+    ],
+)  # fmt: skip
+def test_json_is_read_however_it_is_written(
+    tmp_path: Path, data: bytes, rows: list[Any], faults: list[Any], lines: list[int] | None
+) -> None:
+    got = json_of(tmp_path, data)
+    assert got == (rows, faults, got[2] if lines is None else lines)
+
+
+def test_a_field_may_be_a_number_here_and_a_text_there_and_nan_as_python_writes_it(tmp_path: Path) -> None:
+    rows, faults, _ = json_of(tmp_path, b'{"p":1.5}\n{"p":"2.50"}\n')
+    assert ([float(r["p"]) for r in rows], faults) == ([1.5, 2.5], [])
+    rows, faults, _ = json_of(tmp_path, b'{"p":NaN}\n{"p":2}\n')
+    assert (len(rows), faults) == (2, [])
+
+
+def test_a_file_that_is_no_json_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="not JSON"):
+        json_of(tmp_path, b"[1, 2")
+
+
+def test_records_of_a_topic_may_hold_several_rows_each() -> None:
+    raw, of_record = from_records([b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}'], "t", [10, 11, 12, 13])
+    assert raw.frame["p"].to_list() == [1, 2, 3, 4]
+    assert of_record == [0, 1, 1, 3]
+    assert [(b.row, b.value, b.origin) for b in raw.broken] == [(12, b"\x00bin", "t")]
+    assert raw.locate(2) == (11, b'[{"p":2},{"p":3}]')
+
+
+def test_flat_records_keep_their_places() -> None:
+    raw, of_record = from_records([b'{"p":1}', b'{"p":2}'], "t", [5, 9])
+    assert (of_record, raw.locate(1)) == ([0, 1], (9, b'{"p":2}'))
+
+
+def test_a_first_run_has_daily_bars_minute_bars_and_a_simulated_market() -> None:
+    sources = default_sources()
+    assert list(sources) == ["daily", "minutes", "market"]
+    minutes, market = sources["minutes"], sources["market"]
+    assert isinstance(minutes, ReplaySettings)
+    assert (minutes.mapping.venue, minutes.mapping.symbol, minutes.loop) == ("XNYS", "SPY", True)
+    assert isinstance(market, SimulateSettings)
+
+
+def test_every_bundled_file_has_its_licence_beside_it() -> None:
+    for file in bundled(".").rglob("*.csv"):
+        assert list(file.parent.glob("LICENSE*")), file
+
+
+def test_a_name_that_is_not_bundled_lists_those_that_are() -> None:
+    with pytest.raises(ParameterError, match=r"daily/AAPL\.csv"):
+        bundled("daily/TSLA.csv")
+
+
+def test_each_configured_source_has_a_name_of_its_own_in_its_rows() -> None:
+    given = (("replay", "daily"), ("simulate", "market"), ("simulate", "simulate"), ("replay", "replay-x"))
+    assert [source_name(*one) for one in given] == ["replay-daily", "simulate-market", "simulate", "replay-x"]
