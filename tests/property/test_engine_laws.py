@@ -1,4 +1,5 @@
-"""The engine's laws over random streams: any cut, any restart, any future, any order inside a bar."""
+"""The engine's laws over random streams: any cut, any restart, any future, any order inside a bar; and no jump at a split,
+however late it is told."""
 
 from typing import Any
 
@@ -7,14 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from examples import examples
+from histories import cuts_of, outcome
 from market_rows import Engine, Row, bar, batch_of, clock, config_of, control, goodbye, heartbeat, hello, quote, trade
 from marketpulse.alerts.rule import Rule
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
-from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NEWEST
 from marketpulse.engine.provisional import Looker, changed_symbols
-from marketpulse.engine.step import CLOSED_MOST
 from marketpulse.model.market import COMPLETE, StringTable
+from split_rows import split
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3),"
 INDICATORS += "mid,spread,microprice,imbalance,ofi(2)"
@@ -27,21 +27,30 @@ RULES = (
 CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS, alerts=RULES)
 FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap,spread", fill=True, alerts=RULES)
 LOOKER = Looker(CONFIG)
+SPLIT_RULES = (
+    Rule("fell", "change_pct(close, 2) < -60"),
+    Rule("below", "close crosses_below prev(sma_3, 2)"),
+    Rule("beside", "close < 0.6 * low@5s"),
+    Rule("wide", "high > 1.5 * close@1s", timeframe="5s"),
+    Rule("volumes", "change_pct(volume, 1) > 90"),
+)
+SPLIT = config_of(
+    ["2t", "1s", "5s", "1m"], "sma(3),rsi(3),atr(3),obv,var(4),eom(2),linearreg_angle(3),vwap,macd(2,4,3),sar",
+    alerts=SPLIT_RULES, window_ns=20_000_000_000,
+)  # fmt: skip
 
 prices = st.floats(0.01, 1e6, allow_subnormal=False)
 sizes = st.floats(0, 1e6, allow_subnormal=False).filter(lambda s: s == 0 or s > 1e-9)
 symbols = st.sampled_from(["A", "B", "C"])
 sources = st.sampled_from(["x", "y"])
-steps = st.floats(-1.5, 4.0)
-changes = st.sampled_from(
-    [
-        control("put_rule", rule={"name": "low", "expression": "close < 1000 or close > prev(close)"}),
-        control("put_rule", rule={"name": "cross", "expression": "close > ema_3", "timeframe": "1m"}),
-        control("put_rule", rule={"name": "wide", "expression": "high > low", "timeframe": "3t"}),
-        control("remove_rule", name="low"),
-        control("remove_rule", name="minute"),
-    ]
-)
+steps = st.floats(-1.5, 4.0) | st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0])  # to where bars close, now and then
+changes = st.sampled_from([
+    control("put_rule", rule={"name": "low", "expression": "close < 1000 or close > prev(close)"}),
+    control("put_rule", rule={"name": "cross", "expression": "close > ema_3", "timeframe": "1m"}),
+    control("put_rule", rule={"name": "wide", "expression": "high > low", "timeframe": "3t"}),
+    control("remove_rule", name="low"),
+    control("remove_rule", name="minute"),
+])  # fmt: skip
 
 
 @st.composite
@@ -50,9 +59,8 @@ def streams(draw: st.DrawFn) -> list[Row]:
     put and removed."""
     rows: list[Row] = []
     now = 10.0
-    for kind in draw(st.lists(st.sampled_from("ttttttqqqhcbglp"), max_size=60)):
-        now += draw(steps)
-        now = max(now, 1.0)
+    for kind in draw(st.lists(st.sampled_from("ttttttqqqhhcbglp"), min_size=draw(st.integers(0, 40)), max_size=60)):
+        now = max(now + draw(steps), 1.0)
         source = draw(sources)
         if kind == "t":
             rows.append(trade(draw(symbols), now, draw(prices), draw(sizes), source=source))
@@ -75,38 +83,29 @@ def streams(draw: st.DrawFn) -> list[Row]:
     return rows
 
 
-def outcome(
-    config: EngineConfig, rows: list[Row], cuts: list[int], restart: bool = False, closed_most: int = CLOSED_MOST
-) -> tuple[bytes, bytes, list[Any], list[dict[str, Any]]]:
-    """Every bit that leaves the engine when the stream is cut at `cuts`."""
-    engine = Engine(config, closed_most=closed_most)
-    closed, values, refused, alerts = [], [], [], []
-    for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-        result = engine.step(rows[start:end])
-        closed.append(result.closed)
-        values.append(result.values)
-        alerts += engine.alert_rows(result)
-        refused += [(start + r.row, r.reason, r.timeframes) for r in result.refused]
-        if restart:
-            engine = _restarted(engine)
-    return (np.concatenate(closed).tobytes(), np.concatenate(values).tobytes(), refused, [bits(row) for row in alerts])
-
-
-def bits(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.hex() if isinstance(value, float) else value for name, value in row.items()}
-
-
-def _restarted(engine: Engine) -> Engine:
-    fresh = Engine(engine.config, state_from_bytes(state_to_bytes(engine.state, engine.config), engine.config))
-    fresh.offset = engine.offset
-    return fresh
+@st.composite
+def split_streams(draw: st.DrawFn) -> list[Row]:
+    """Trades in and out of order; splits ahead of time, late, corrected and withdrawn."""
+    rows: list[Row] = [hello(lateness_ns=0)]
+    now = 10.0
+    for kind in draw(st.lists(st.sampled_from("tttttttthhs"), min_size=draw(st.integers(5, 40)), max_size=70)):
+        now += draw(st.floats(0, 3))
+        symbol = draw(st.sampled_from(["A", "B"]))
+        if kind == "t":
+            late = draw(st.sampled_from([0.0, 0.0, 0.0, 4.0]))
+            rows.append(trade(symbol, now - late, draw(st.floats(1, 1e3)), draw(st.floats(0.1, 1e3))))
+        elif kind == "h":
+            rows.append(heartbeat(now))
+        else:
+            ex = draw(st.sampled_from([12.0, 20.0, 30.0, 31.5, round(now) + 2.0]))
+            rows.append(split(symbol, ex, draw(st.sampled_from([4.0, 3.0, 0.1, 1.0])), now))
+    return [*rows, heartbeat(now + 100)]
 
 
 @examples(full=150)
 @given(rows=streams(), data=st.data())
 def test_any_cut_of_the_stream_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
-    assert outcome(CONFIG, rows, cuts) == outcome(CONFIG, rows, [])
+    assert outcome(CONFIG, rows, cuts_of(data, rows)) == outcome(CONFIG, rows)
 
 
 @examples(full=100)
@@ -115,26 +114,29 @@ def test_steps_that_stop_in_the_middle_of_a_row_give_the_same_bits(
     rows: list[Row], most: int, data: st.DataObject
 ) -> None:
     for config in (CONFIG, FILLED):
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3)))
-        assert outcome(config, rows, cuts, closed_most=most) == outcome(config, rows, [])
+        assert outcome(config, rows, cuts_of(data, rows, 3), closed_most=most) == outcome(config, rows)
 
 
-@examples(full=100)
-@given(rows=streams(), data=st.data())
-def test_a_restart_anywhere_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
-    assert outcome(CONFIG, rows, cuts, restart=True) == outcome(CONFIG, rows, [])
+@examples(full=200)
+@given(rows=streams(), trim=st.booleans(), data=st.data())
+def test_a_restart_anywhere_gives_the_same_bits(rows: list[Row], trim: bool, data: st.DataObject) -> None:
+    assert outcome(CONFIG, rows, cuts_of(data, rows, 4), restart=True, trim=trim) == outcome(CONFIG, rows)
+
+
+@examples(full=120)
+@given(rows=split_streams(), data=st.data())
+def test_with_splits_any_cut_and_any_restart_give_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
+    cuts, whole = cuts_of(data, rows), outcome(SPLIT, rows)
+    assert outcome(SPLIT, rows, cuts) == whole
+    assert outcome(SPLIT, rows, cuts, restart=True) == whole
 
 
 @examples(full=100)
 @given(rows=streams(), data=st.data())
 def test_the_future_changes_nothing_in_the_past(rows: list[Row], data: st.DataObject) -> None:
     end = data.draw(st.integers(0, len(rows)))
-    part, whole = outcome(CONFIG, rows[:end], []), outcome(CONFIG, rows, [])
-    assert whole[0].startswith(part[0])
-    assert whole[1].startswith(part[1])
-    assert whole[2][: len(part[2])] == part[2]
-    assert whole[3][: len(part[3])] == part[3]
+    for past, whole in zip(outcome(CONFIG, rows[:end]), outcome(CONFIG, rows), strict=True):
+        assert whole[: len(past)] == past
 
 
 @examples(full=100)
@@ -145,33 +147,24 @@ def test_looking_at_the_forming_bars_changes_nothing(rows: list[Row], data: st.D
     first = engine.step(rows[:cut])
     LOOKER.forming_bars(engine.state, changed_symbols(engine.state))
     second = engine.step(rows[cut:])
-    looked = (
-        np.concatenate([first.closed, second.closed]).tobytes(),
-        np.concatenate([first.values, second.values]).tobytes(),
-    )
-    assert looked == outcome(CONFIG, rows, [])[:2]
+    closed, values = (np.concatenate([getattr(r, name) for r in (first, second)]) for name in ("closed", "values"))
+    assert (closed.tobytes(), values.tobytes()) == outcome(CONFIG, rows)[:2]
+
+
+inside_a_minute = st.tuples(st.integers(0, 59_900).map(lambda ms: ms / 1_000), prices, sizes)
 
 
 @examples(full=100)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 59_900).map(lambda ms: ms / 1_000), prices, sizes),
-        min_size=1,
-        max_size=30,
-        unique_by=lambda t: t[0],
-    ),
-    st.randoms(),
-)
+@given(st.lists(inside_a_minute, min_size=1, max_size=30, unique_by=lambda t: t[0]), st.randoms())
 def test_the_order_of_arrival_inside_an_open_bar_does_not_matter(
     trades: list[tuple[float, float, float]], random: Any
 ) -> None:
-    config = config_of(["1m"])
     shuffled = list(trades)
     random.shuffle(shuffled)
     fields = ["open", "high", "low", "close", "volume", "vwap", "trade_count"]
 
     def close(order: list[tuple[float, float, float]]) -> bytes:
-        engine = Engine(config)
+        engine = Engine(config_of(["1m"]))
         rows = [hello(lateness_ns=60 * 10**9), *(trade("A", *t) for t in order), heartbeat(60)]
         (closed,) = engine.step(rows).closed[fields].copy().reshape(1)
         return bytes(closed.tobytes())
@@ -204,3 +197,34 @@ def test_what_forms_is_what_would_close_now(rows: list[Row]) -> None:
             known = slice(None) if quote_ns < row["close_ns"] else slice(-OF_QUOTES)
             if one_open:
                 assert np.array_equal(shown[1][known], row_values[known], equal_nan=True)
+
+
+def last_rows(rows: list[Row]) -> dict[tuple[Any, ...], tuple[bytes, bytes]]:
+    """Of each bar that time cuts, its last revision and values."""
+    result = Engine(SPLIT).step(rows)
+    names = ("open", "high", "low", "close", "volume", "trade_count")
+    return {
+        (int(row["symbol"]), int(row["frame"]), int(row["open_ns"])): (
+            b"".join(row[name].tobytes() for name in names), values.tobytes(),
+        )
+        for row, values in zip(result.indicated, result.values, strict=True)
+        if row["frame"] >= SPLIT.ticks
+    }  # fmt: skip
+
+
+@examples(full=80)
+@given(
+    prices=st.lists(st.floats(1, 1e3), min_size=12, max_size=24),
+    ratio=st.sampled_from([4.0, 3.0, 0.1]),
+    wrong=st.sampled_from([None, 2.0, 1.0]),
+    come=st.integers(0, 23),
+)
+def test_a_late_split_inside_the_window_ends_as_one_that_was_announced(
+    prices: list[float], ratio: float, wrong: float | None, come: int
+) -> None:
+    late = split("A", 14, ratio, 20)
+    first = [] if wrong is None else [split("A", 14, wrong)]
+    rows = [row for i, p in enumerate(prices) for row in (trade("A", 10 + i * 0.7, p, 1 + i), heartbeat(10 + i * 0.7))]
+    begin, end, at = [hello(lateness_ns=0)], [heartbeat(120)], 2 * min(come, len(prices))
+    announced = last_rows([*begin, split("A", 14, ratio), *rows, *end])
+    assert last_rows([*begin, *first, *rows[:at], late, *rows[at:], *end]) == announced
