@@ -1,8 +1,9 @@
+"""The supervisor over small scripts: who is ready, who is started again, and in which order they stop."""
+
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from marketpulse.app.supervisor import (
     how_it_ended,
 )
 from marketpulse.app.up import exit_code
+from marketpulse.clock import SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
+from waiting import wait_until
 
+IDLE = "import time; time.sleep(600)"
 WORKS = """
-import json, os, pathlib, signal, sys, time
+import json, os, pathlib, signal, sys
 run, name, journal = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 def stop(number, frame):
     with journal.open("a") as file:
@@ -35,40 +39,55 @@ def stop(number, frame):
 signal.signal(signal.SIGTERM, stop)
 (run / f"{name}.json").write_text(json.dumps({"pid": os.getpid(), "url": "http://here"}))
 while True:
-    time.sleep(0.02)
+    signal.pause()
 """
-DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(60)"
+
+
+class LeapingClock(SystemClock):
+    """The machine's clock, which a test can put forward."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
 
 
 class Tree:
     """A supervisor over small scripts, and what it said."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
-        self.journal = home / "journal"
+        self.home, self.journal, self.clock = home, home / "journal", LeapingClock()
         self.events: list[Event] = []
         self.specs: list[ChildSpec] = []
 
     def add(self, name: str, script: str = WORKS, stage: Stage = Stage.ENGINE, patient: bool = False) -> None:
-        command = [sys.executable, "-c", script, str(self.home / "run"), name, str(self.journal)]
+        command = [sys.executable, "-S", "-c", script, str(self.home / "run"), name, str(self.journal)]
         self.specs.append(ChildSpec(name, command, stage, patient=patient))
 
     def start(self) -> Supervisor:
-        self.supervisor = Supervisor(self.home, self.specs, self.events.append)
+        self.supervisor = Supervisor(self.home, self.specs, self.events.append, self.clock)
         self.supervisor.start()
         return self.supervisor
 
-    def until(self, condition: Callable[[], bool], within_s: float = 20) -> None:
-        deadline = time.monotonic() + within_s
-        while not condition():
-            assert time.monotonic() < deadline, f"it did not come to that; events: {self.events}"
+    def until(self, condition: Callable[[], bool]) -> None:
+        def ticked() -> bool:
             self.supervisor.tick()
-            time.sleep(0.01)
+            return condition()
+
+        wait_until(ticked, "what the children shall come to")
+
+    def much_later(self) -> None:
+        """Whatever was due to start again has been started."""
+        self.clock.ahead_s += 3_600
+        self.supervisor.tick()
 
     def child(self, name: str) -> Child:
         found = self.supervisor.child(name)
         assert found is not None
         return found
+
+    def state(self, name: str) -> tuple[State, int]:
+        return self.child(name).state, self.child(name).restarts
 
     def pid(self, name: str) -> int:
         process = self.child(name).process
@@ -84,6 +103,18 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     tree.supervisor.close()
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_child_is_ready_once_it_announces_itself(tree: Tree) -> None:
     tree.add("engine")
     supervisor = tree.start()
@@ -94,7 +125,7 @@ def test_a_child_is_ready_once_it_announces_itself(tree: Tree) -> None:
 
 
 def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing(tree: Tree) -> None:
-    tree.add("engine", "import time; time.sleep(60)")
+    tree.add("engine", IDLE)
     supervisor = tree.start()
     (tree.home / "run" / "engine.json").write_text('{"pid": 1}')
     for _ in range(5):
@@ -110,11 +141,12 @@ def test_a_patient_child_starts_when_the_others_are_ready(tree: Tree) -> None:
     assert [event.child for event in tree.events] == ["engine", "lake"]
 
 
-def test_patience_has_an_end(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.2)
+def test_patience_has_an_end(tree: Tree) -> None:
     tree.add("lake", stage=Stage.READER, patient=True)
-    tree.add("engine", "import time; time.sleep(60)")
-    tree.start()
+    tree.add("engine", IDLE)
+    tree.start().tick()
+    assert tree.state("lake") == (State.PLANNED, 0)
+    tree.clock.ahead_s += module.PATIENCE_S
     tree.until(lambda: tree.child("lake").state == State.READY)
 
 
@@ -131,9 +163,7 @@ def test_a_killed_child_is_started_again_visibly(tree: Tree) -> None:
     assert tree.child("engine").restarts == 1
     assert CHILD_RESTARTS.labels("engine")._value.get() == before + 1
     died, back = tree.events[-2:]
-    assert died.bad
-    assert "SIGKILL" in died.what
-    assert back.what == "is back"
+    assert (died.bad, "SIGKILL" in died.what, back.what) == (True, True, "is back")
 
 
 def test_a_source_that_finishes_is_done_but_an_engine_that_returns_is_started_again(tree: Tree) -> None:
@@ -144,10 +174,7 @@ def test_a_source_that_finishes_is_done_but_an_engine_that_returns_is_started_ag
     assert tree.child("replay").restarts == 0
 
 
-def test_a_child_that_dies_again_and_again_is_called_failing_with_its_last_words(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+def test_a_child_that_dies_again_and_again_is_called_failing_with_its_last_words(tree: Tree, quick: None) -> None:
     tree.add("engine", "import sys; sys.exit('the disk is full')")
     tree.start()
     tree.until(lambda: tree.child("engine").state == State.FAILING)
@@ -157,37 +184,26 @@ def test_a_child_that_dies_again_and_again_is_called_failing_with_its_last_words
     tree.until(lambda: tree.child("engine").restarts > restarts)
 
 
-def test_a_child_that_says_what_it_was_told_is_wrong_is_named_once_and_not_started_again(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+def test_a_child_that_says_what_it_was_told_is_wrong_is_named_once_and_not_started_again(tree: Tree) -> None:
     tree.add("engine", "import sys; print('unknown indicator', flush=True); sys.exit(2)")
     tree.add("lake", stage=Stage.READER)
     supervisor = tree.start()
     tree.until(lambda: supervisor.refused() and tree.child("lake").state == State.READY)
-    for _ in range(20):
-        supervisor.tick()
-        time.sleep(0.01)
-    assert tree.child("engine").process is None
-    assert tree.child("engine").restarts == 0
+    tree.much_later()
+    assert (tree.child("engine").process, tree.child("engine").restarts) == (None, 0)
     said = [event for event in tree.events if event.child == "engine"]
     assert said == [Event("engine", "cannot begin", bad=True, details=["unknown indicator"])]
     assert supervisor.stop()
     assert supervisor.refused(), "after the stop too"
 
 
-def test_a_source_whose_key_is_wrong_is_left_out_and_the_others_go_on(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+def test_a_source_whose_key_is_wrong_is_left_out_and_the_others_go_on(tree: Tree) -> None:
     tree.add("vendor", "import sys; print('the key is wrong', flush=True); sys.exit(3)", Stage.SOURCE)
     tree.add("lake", stage=Stage.READER)
     supervisor = tree.start()
     tree.until(supervisor.all_ready)
-    for _ in range(20):
-        supervisor.tick()
-        time.sleep(0.01)
-    assert (tree.child("vendor").state, tree.child("vendor").restarts) == (State.LEFT, 0)
+    tree.much_later()
+    assert tree.state("vendor") == (State.LEFT, 0)
     assert not supervisor.refused()
     (said,) = [event for event in tree.events if event.child == "vendor"]
     assert said == Event("vendor", "is left out until you start again", bad=True, details=["the key is wrong"])
@@ -196,14 +212,10 @@ def test_a_source_whose_key_is_wrong_is_left_out_and_the_others_go_on(
     assert tree.child("vendor").state == State.LEFT, "after the stop too"
 
 
-def test_a_child_that_has_worked_before_is_started_again_whatever_it_says(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+def test_a_child_that_has_worked_before_is_started_again_whatever_it_says(tree: Tree, quick: None) -> None:
     works_once = "marker = __import__('pathlib').Path(__import__('sys').argv[3] + '.once')\n"
     works_once += "if marker.exists(): __import__('sys').exit(2)\n"
-    works_once += f"marker.touch()\n{WORKS}"
-    tree.add("engine", works_once)
+    tree.add("engine", f"{works_once}marker.touch()\n{WORKS}")
     supervisor = tree.start()
     tree.until(supervisor.all_ready)
     os.kill(tree.pid("engine"), signal.SIGKILL)
@@ -212,14 +224,9 @@ def test_a_child_that_has_worked_before_is_started_again_whatever_it_says(
     assert "exit code 2; starting it again" in tree.events[-1].what
 
 
-def test_the_backoff_doubles_up_to_thirty_seconds() -> None:
-    assert [backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-
-
 def test_stages_are_stopped_one_after_the_other_and_the_broker_last(tree: Tree) -> None:
-    for name, stage in (
-        ("broker", Stage.BROKER), ("lake", Stage.READER), ("engine", Stage.ENGINE), ("replay", Stage.SOURCE),
-    ):  # fmt: skip
+    stages = {"broker": Stage.BROKER, "lake": Stage.READER, "engine": Stage.ENGINE, "replay": Stage.SOURCE}
+    for name, stage in stages.items():
         tree.add(name, stage=stage)
     supervisor = tree.start()
     tree.until(supervisor.all_ready)
@@ -248,7 +255,8 @@ def test_after_a_stop_everything_can_be_started_again_but_what_had_finished(tree
 
 def test_a_child_that_does_not_stop_is_killed_and_that_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module.STOP_WITHIN_S, Stage.ENGINE, 0.2)
-    tree.add("engine", DEAF)
+    deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\n"
+    tree.add("engine", f"{deaf}time.sleep(600)")
     supervisor = tree.start()
     tree.until(lambda: tree.child("engine").last_words() == ["deaf"])
     pid = tree.pid("engine")
@@ -258,12 +266,8 @@ def test_a_child_that_does_not_stop_is_killed_and_that_is_said(tree: Tree, monke
 
 
 def test_what_a_dead_child_had_started_ends_with_it(tree: Tree) -> None:
-    tree.add(
-        "engine",
-        "import subprocess, sys, time\n"
-        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True)\n"
-        "time.sleep(60)",
-    )
+    starts = f"import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-c', {IDLE!r}]).pid, flush=True)\n"
+    tree.add("engine", starts + IDLE)
     tree.start()
     tree.until(lambda: bool(tree.child("engine").last_words()))
     grandchild = int(tree.child("engine").last_words()[0])
@@ -272,26 +276,22 @@ def test_what_a_dead_child_had_started_ends_with_it(tree: Tree) -> None:
 
 
 def test_when_the_supervisor_is_killed_its_children_end_too(tmp_path: Path) -> None:
-    child = "from marketpulse.app import parent; import os, time; parent.watch(); print(os.getpid(), flush=True); time.sleep(60)"
+    child = f"from marketpulse.app import parent; import os; parent.watch(); print(os.getpid(), flush=True); {IDLE}"
     script = (
-        "import pathlib, sys, time\n"
-        "from marketpulse.app.supervisor import ChildSpec, Stage, Supervisor\n"
+        "import pathlib, sys\nfrom marketpulse.app.supervisor import ChildSpec, Stage, Supervisor\n"
         f"specs = [ChildSpec(n, [sys.executable, '-c', {child!r}], Stage.ENGINE) for n in ('a', 'b')]\n"
-        "s = Supervisor(pathlib.Path(sys.argv[1]), specs, print)\n"
-        "s.start()\n"
-        "time.sleep(60)\n"
+        f"s = Supervisor(pathlib.Path(sys.argv[1]), specs, print)\ns.start()\n{IDLE}\n"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    logs = [tmp_path / "logs" / f"{name}.log" for name in ("a", "b")]
     try:
-        pids = [int(wait_for_text(tmp_path / "logs" / f"{name}.log")) for name in ("a", "b")]
+        wait_until(lambda: all(log.is_file() and log.read_text().endswith("\n") for log in logs), "both children")
+        pids = [int(log.read_text()) for log in logs]
         assert all(is_running(pid) for pid in pids)
     finally:
         supervisor.kill()
         supervisor.wait()
-    deadline = time.monotonic() + 10
-    while any(is_running(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a child outlived its supervisor"
-        time.sleep(0.05)
+    wait_until(lambda: not any(is_running(pid) for pid in pids), "that no child outlives its supervisor")
 
 
 def test_a_full_log_moves_aside_and_the_newest_part_stays_readable(
@@ -308,22 +308,6 @@ def test_a_full_log_moves_aside_and_the_newest_part_stays_readable(
     assert log.read_bytes() == b"next\n"
 
 
-def test_an_end_is_named_by_its_signal_or_its_code() -> None:
-    assert how_it_ended(3) == "exit code 3"
-    assert how_it_ended(-9) == "SIGKILL"
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_for_text(path: Path, within_s: float = 20) -> str:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if path.is_file() and (text := path.read_text()).endswith("\n"):
-            return text
-        time.sleep(0.02)
-    raise AssertionError(f"{path} stayed empty")
+def test_the_backoff_doubles_up_to_thirty_seconds_and_an_end_is_named_by_its_signal_or_its_code() -> None:
+    assert [backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert (how_it_ended(3), how_it_ended(-9)) == ("exit code 3", "SIGKILL")

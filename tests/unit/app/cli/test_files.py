@@ -1,0 +1,190 @@
+"""The commands that need no broker: `compute`, `check`, `chart`, `indicators`, `doctor`, and how arguments are read."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from marketpulse.app.cli.columns import Record, mapping_of, parse_columns
+from marketpulse.app.cli.common import parse_duration, without_none
+from marketpulse.app.cli.heal import _positional
+from marketpulse.app.cli.local import write
+from marketpulse.errors import ParameterError
+from marketpulse.settings import Mapping
+from marketpulse.sources.defaults import bundled
+from real_rows import daily
+
+CLOSES = (10.0, 11.0, 12.0, 13.0)
+KO = bundled("daily/KO.csv")
+Run = Callable[..., Any]
+
+
+# --- compute, sql to a file, indicators, doctor ---
+
+
+@pytest.fixture
+def prices(own_place: Path) -> str:
+    days = [f"2026-01-0{5 + i},{c},{c},{c},{c},100" for i, c in enumerate(CLOSES)]
+    file = own_place / "prices.csv"
+    file.write_text("\n".join(["date,open,high,low,close,volume", *days, "2026-01-09,1,1,1,-1,1"]) + "\n")
+    return str(file)
+
+
+def test_compute_writes_one_row_per_bar_names_what_it_set_aside_and_writes_by_the_files_ending(
+    marketpulse: Run, prices: str, tmp_path: Path
+) -> None:
+    done = marketpulse("compute", prices, "--timeframe", "1d", "--indicators", "sma(2)")
+    assert done.code == 0, done.err
+    table = pyarrow.csv.read_csv(io.BytesIO(done.out.encode()))
+    assert table["close"].to_pylist() == list(CLOSES)
+    assert table["sma_2"].to_pylist() == [None, 10.5, 11.5, 12.5]
+    assert "1 rows were set aside" in done.err
+    assert "row 6" in done.err
+    out = tmp_path / "bars.parquet"
+    assert marketpulse("compute", prices, "--indicators", "sma(2)", "--out", str(out))[:2] == (0, "")
+    assert pq.read_table(out)["sma_2"].to_pylist() == [None, 10.5, 11.5, 12.5]
+
+
+def test_sql_answers_in_the_asked_format_and_to_a_file_that_can_be_written(marketpulse: Run, tmp_path: Path) -> None:
+    done = marketpulse("sql", "SELECT 1 + 1 AS two", "--format", "json")
+    assert (done.code, json.loads(done.out)) == (0, [{"two": 2}])
+    out = tmp_path / "two.csv"
+    assert marketpulse("sql", "SELECT 1 + 1 AS two", "--format", "csv", "--out", str(out)).code == 0
+    assert out.read_text() == "two\n2\n"
+    with pytest.raises(ParameterError, match="cannot be written"):
+        write(b"text", tmp_path / "none" / "file.csv")
+
+
+def test_the_catalogue_is_a_line_each_or_json_or_one_in_full(marketpulse: Run) -> None:
+    lines = marketpulse("indicators").out.splitlines()
+    assert len(lines) == len(json.loads(marketpulse("indicators", "--json").out)) >= 9
+    assert "macd_12_26_9_hist" in marketpulse("indicators", "macd").out
+
+
+def test_doctor_exits_with_1_when_something_fails(marketpulse: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETPULSE_SERVE__PORT", "70000")
+    done = marketpulse("doctor", "--json")
+    assert (done.code, [f["level"] for f in json.loads(done.out)]) == (1, ["OK", "FAIL"])
+
+
+# --- check ---
+
+
+@pytest.fixture
+def faulty(own_place: Path) -> str:
+    lines = KO.read_text().splitlines()
+    cells = lines[300].split(",")
+    lines[300] = ",".join([cells[0], *(str(float(c) * 100) for c in cells[1:5]), *cells[5:]])
+    (own_place / "ko.csv").write_text("\n".join(lines) + "\n")
+    return "ko.csv"
+
+
+def test_a_clean_file_ends_with_0_and_a_faulty_one_with_1_and_a_line_for_each_row(
+    marketpulse: Run, faulty: str
+) -> None:
+    clean = marketpulse("check", str(KO))
+    assert (clean.code, clean.out, "nothing is suspect" in clean.err) == (0, "", True)
+    done = marketpulse("check", faulty)
+    (line,) = done.out.splitlines()
+    assert (done.code, line[:10]) == (1, "2013-03-14")
+    assert "  KO  price_unit  " in line
+    assert "is about the level" in line
+    assert done.err.strip().endswith("price_unit 1")
+    found = json.loads(marketpulse("check", faulty, "--json").out)
+    assert (found["rule"], found["severity"], found["symbol"]) == ("price_unit", "mark", "KO")
+    Path("marketpulse.toml").write_text('[engine.quality]\nprice_unit = "count"\n')
+    counted = marketpulse("check", faulty)
+    assert (counted.code, "price_unit" in counted.out) == (0, True)
+
+
+def test_all_rows_are_counted_that_were_read_and_those_that_are_refused(marketpulse: Run, tmp_path: Path) -> None:
+    lines = KO.read_text().splitlines()
+    spoilt = lines[500].split(",")
+    lines[500] = ",".join([*spoilt[:5], "-1", *spoilt[6:]])
+    lines[400] = "2013-08-06,not,a,price,at,all"
+    (tmp_path / "ko.csv").write_text("\n".join([*lines, lines[300]]) + "\n")  # a bar twice
+    assert "767 rows, all accepted" in marketpulse("check", str(KO)).err  # with the dividends
+    assert "768 rows, 765 accepted and 3 refused" in marketpulse("check", "ko.csv").err
+
+
+# --- chart ---
+
+
+@pytest.mark.usefixtures("beside_the_lake")
+@pytest.mark.parametrize(
+    ("name", "begins"), [("c.png", b"\x89PNG"), ("c.svg", b"<svg"), ("c.HTML", b"<!doctype html>")]
+)
+def test_a_chart_is_written_by_each_ending(marketpulse: Run, tmp_path: Path, name: str, begins: bytes) -> None:
+    done = marketpulse("chart", "AAPL", "--out", name, "--from", "2014-06-01", "--size", "600x400")
+    assert done.code == 0, done.err
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    shown = sum(day.isoformat() >= "2014-06-01" for day in daily("AAPL")["date"].to_list())
+    assert f"AAPL 1d, {shown} bars" in done.err
+
+
+@pytest.mark.usefixtures("beside_the_lake")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("XXX --out c.png", 2, "no bars of 'XXX' are stored: there are AAPL, IBM, KO, MSFT, SPY"),
+        ("AAPL --out c.gif", 2, "end the name with one of .png, .svg, .html"),
+        ("AAPL --out none/c.png", 1, "none/c.png cannot be written (No such file or directory)"),
+        ("AAPL --out c.png --size big", 2, "--size is WIDTHxHEIGHT in pixels"),
+        ("AAPL --out c.png --indicators nope(3)", 2, "unknown indicator 'nope'"),
+    ],
+)
+def test_what_is_wrong_with_a_chart_is_said_with_its_exit_code(
+    marketpulse: Run, words: str, code: int, said: str
+) -> None:
+    done = marketpulse("chart", *words.split())
+    assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_a_chart_of_an_empty_lake_is_a_failure_that_says_what_to_do(marketpulse: Run) -> None:
+    done = marketpulse("chart", "AAPL", "--out", "c.png")
+    assert (done.code, "marketpulse load FILE" in done.err) == (1, True)
+
+
+# --- how arguments are read ---
+
+
+def test_pairs_map_our_fields_to_their_columns_and_half_a_pair_is_refused() -> None:
+    assert parse_columns(["price=last", "size = qty", "symbol=a=b"]) == {
+        "price": "last",
+        "size": "qty",
+        "symbol": "a=b",
+    }
+    for pair in ("price", "=last", "price="):
+        with pytest.raises(ParameterError, match="price=last"):
+            parse_columns([pair])
+
+
+def test_only_what_was_given_enters_the_mapping_and_the_settings() -> None:
+    assert mapping_of(None, None, None, None, timeframe=None) == {}
+    found = mapping_of(Record.TRADE, "AAPL", None, ["price=last"], venue="XNYS")
+    assert Mapping(**found) == Mapping(record="trade", symbol="AAPL", columns={"price": "last"}, venue="XNYS")
+    assert without_none({"serve": {"port": None}, "a": {"b": 0, "c": None}, "d": False}) == {"a": {"b": 0}, "d": False}
+
+
+def test_a_length_of_time_is_read_in_its_unit_and_what_is_none_is_refused_with_an_example() -> None:
+    lengths = {"30s": 30, "2m": 120, "1.5h": 5400, "500ms": 0.5, "7": 7, " 1 d ": 86400}
+    assert {text: parse_duration(text) for text in lengths} == lengths
+    for text in ("", "soon", "-3s", "0s", "3 weeks", "1e3s"):
+        with pytest.raises(ParameterError, match="30s, 2m or 1h"):
+            parse_duration(text)
+
+
+def test_words_of_heal_stand_for_its_options_and_what_is_said_twice_or_too_much_is_refused() -> None:
+    day, next_day = "2026-01-05", "2026-01-06"
+    assert _positional(["A", day, next_day], None, None, None) == (["A"], day, next_day)
+    assert _positional(["A"], None, day, None) == (["A"], day, None)
+    assert _positional([], ["A", "B"], None, None) == (["A", "B"], None, None)
+    with pytest.raises(ParameterError, match="--symbol is given twice"):
+        _positional(["A"], ["B"], None, None)
+    with pytest.raises(ParameterError, match="SYMBOL FROM TO"):
+        _positional(["A", "1", "2", "3"], None, None, None)

@@ -1,0 +1,282 @@
+"""What a process of ours does around its work: one of its kind, stops, its parent's end, hangs, a wait, ports, a full disk."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from marketpulse.app import parent, watchdog
+from marketpulse.app.console import PlainScreen
+from marketpulse.app.disk import Disk, LossyText, Space, lossy, naming_a_full_disk
+from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.lock import only_one
+from marketpulse.app.patience import VARIABLE, await_broker
+from marketpulse.app.port import free_port, is_free
+from marketpulse.app.supervisor import Event, open_log
+from marketpulse.app.watchdog import Watchdog
+from marketpulse.errors import EnvironmentProblem
+from marketpulse.settings import Settings, load_settings
+from marketpulse.telemetry import Health
+from waiting import wait_until
+
+LIVES = """
+import pathlib, signal, sys, time
+from marketpulse.app.lifecycle import ending_at_once, lifecycle
+from marketpulse.settings import Settings
+with lifecycle(Settings(data_dir=pathlib.Path(sys.argv[1])), "worker") as life:
+"""
+
+
+# A signal's handler runs, and the sleep goes on: as it is with a compiler.
+PREPARES = "    with ending_at_once(life, 'compiling'):\n        print('there', flush=True)\n        time.sleep(600)\n"
+STOPPED_BEFORE = (
+    "    signal.raise_signal(signal.SIGTERM)\n    with ending_at_once(life, 'compiling'):\n        print('began')\n"
+)
+WORKS = (
+    "    with ending_at_once(life, 'compiling'):\n        pass\n"
+    "    print('there', flush=True)\n    while not life.stop.is_set():\n        time.sleep(0.01)\n"
+    "    print('finished what it held', flush=True)\n"
+)
+COLLECTS = (
+    "    import gc\n    loaded, seen = gc.get_freeze_count(), len(gc.get_objects())\n"
+    "    class Made: pass\n    made = Made()\n    made.itself = made\n    del made\n"
+    "    print(loaded > 10_000, seen < loaded / 10, gc.collect() > 0)\n"
+)
+STUBBORN = (
+    "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nfrom marketpulse.app import parent\n"
+    "parent.watch(grace_s=0.2)\nprint('watching', flush=True)\ntime.sleep(600)\n"
+)
+HOLDS = (
+    "import pathlib, sys, time\nfrom marketpulse.app.lock import only_one\n"
+    "with only_one(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n"
+)
+HANGS = """
+import threading
+from marketpulse.app.watchdog import Watchdog
+
+with Watchdog(within_s=0.2) as watchdog:
+    watchdog.turned()
+    threading.Event().wait()
+"""
+MIB = 1024 * 1024
+DEADLINE_S = 120  # that only a fault reaches
+
+
+needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def start(script: str, *arguments: str, says: str, pipe: int | None = None) -> subprocess.Popen[str]:
+    """A Python that has come to where it says so; `pipe` tells it of its supervisor's end."""
+    variables = {} if pipe is None else parent.variable(pipe, 0.1)
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True,
+        pass_fds=() if pipe is None else (pipe,), start_new_session=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == f"{says}\n"
+    return child
+
+
+def run(script: str, *arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        pytest.param(PREPARES, "", id="ends preparations at once and cleanly"),
+        pytest.param(WORKS, "finished what it held\n", id="lets the work finish after preparations"),
+    ],
+)
+def test_a_stop(script: str, said: str, number: int, tmp_path: Path) -> None:
+    process = start(LIVES + script, str(tmp_path), says="there")
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, rest) == (0, said)
+
+
+def test_a_stop_that_came_before_preparations_ends_them_too(tmp_path: Path) -> None:
+    assert run(LIVES + STOPPED_BEFORE, str(tmp_path))[:2] == (0, "")
+
+
+def test_the_collector_looks_only_at_what_the_work_makes(tmp_path: Path) -> None:
+    _, said, fault = run(LIVES + COLLECTS, str(tmp_path))
+    assert said == "True True True\n", fault
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        pytest.param(STUBBORN.replace("SIG_IGN", "SIG_DFL"), -signal.SIGTERM, id="asked to stop"),
+        pytest.param(STUBBORN, -signal.SIGKILL, id="and ends itself when it does not in time"),
+    ],
+)
+def test_when_the_last_writer_of_the_pipe_is_gone_a_child_is(script: str, end: int) -> None:
+    read, write = os.pipe()
+    child = start(script, says="watching", pipe=read)
+    os.close(read)
+    with pytest.raises(subprocess.TimeoutExpired):  # there is a writer still
+        child.wait(0.1)
+    os.close(write)
+    assert child.wait(DEADLINE_S) == end
+
+
+def test_without_a_supervisor_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(parent.VARIABLE, raising=False)
+    parent.watch(grace_s=0)
+    assert "parent" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_second_supervisor_over_the_same_directory_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    holder = start(HOLDS, str(tmp_path), says="held")
+    try:
+        with pytest.raises(EnvironmentProblem, match=f"already runs on .*{holder.pid}"), only_one(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with only_one(tmp_path):  # a killed one leaves no lock behind
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentProblem, match="MARKETPULSE_DATA_DIR"), only_one(tmp_path / "file"):
+        pass
+
+
+def test_a_process_that_hangs_ends_and_says_where_it_stood() -> None:
+    code, said, fault = run(HANGS)
+    assert (code, said) == (1, "")
+    assert "Timeout" in fault
+    assert "line 7" in fault  # of the program: where it waits
+
+
+def test_a_process_that_turns_is_left_alone_and_so_is_one_that_has_left_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By what the alarm is told: each setting takes the place of the one before (docs.python.org, faulthandler)."""
+    told: list[tuple[str, float]] = []
+    now = 100.0
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now)
+    alarm = watchdog.faulthandler
+    monkeypatch.setattr(alarm, "dump_traceback_later", lambda within_s, **_: told.append(("in", now + within_s)))
+    monkeypatch.setattr(alarm, "cancel_dump_traceback_later", lambda: told.append(("never", now)))
+    with Watchdog(within_s=4.0) as dog:
+        for now in (100.2, 100.5, 103.0):  # noqa: B007  (the clock)
+            dog.turned()
+    assert told == [("in", 104.0), ("in", 104.5), ("in", 107.0), ("never", 103.0)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    monkeypatch.setenv(VARIABLE, "1")
+    return load_settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Lifecycle:
+    return Lifecycle("serve", threading.Event(), Health(), tmp_path / "run" / "serve.json", 0)
+
+
+def test_a_supervised_process_waits_until_the_broker_announces_itself(settings: Settings, life: Lifecycle) -> None:
+    waiting = threading.Thread(target=await_broker, args=(settings, life), daemon=True)
+    waiting.start()
+    wait_until(lambda: life.health.ready() == (False, "waiting for the broker"))
+    with pytest.raises(AssertionError):
+        wait_until(lambda: not waiting.is_alive(), within_s=0.2)
+    run = settings.data_dir / "run"
+    run.mkdir()
+    (run / "new").write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": "127.0.0.1:1"}))
+    (run / "new").rename(run / "broker.json")
+    waiting.join(DEADLINE_S)
+    assert not waiting.is_alive()
+
+
+def test_a_process_that_shall_stop_or_was_started_by_hand_does_not_wait(
+    settings: Settings, life: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life.stop.set()
+    await_broker(settings, life)
+    life.stop.clear()
+    monkeypatch.delenv(VARIABLE)
+    await_broker(settings, life)
+
+
+def test_a_port_that_is_listened_on_is_not_free_and_0_is_any_free_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        assert not is_free("127.0.0.1", taken)
+        assert free_port("127.0.0.1", taken) is None
+
+    def is_given_back() -> bool:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            released = server.getsockname()[1]
+        return free_port("127.0.0.1", released) == released  # unless somebody else has taken it meanwhile
+
+    def is_any() -> bool:
+        return is_free("127.0.0.1", free_port("127.0.0.1", 0) or 1)
+
+    wait_until(is_given_back)
+    wait_until(is_any)
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1_000 * MIB, 0, free))
+
+
+def test_a_change_of_the_space_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path)
+    for free, now, told in (
+        (300, 0, None),  # there is enough, as there was
+        (200, 0.5, None),  # it has just looked
+        (200, 1.0, Space.LITTLE), (200, 2.0, None), (63, 3.0, Space.NONE), (255, 4.0, Space.LITTLE), (256, 5.0, Space.ENOUGH),
+    ):  # fmt: skip
+        leave(monkeypatch, free * MIB)
+        assert disk.look(now) == told, now
+    leave(monkeypatch, 10 * MIB)
+    said = f"the disk of {tmp_path} is full (10 MiB left, 256 needed): free some space"
+    assert str(Disk(tmp_path).problem()).startswith(said)
+
+
+@needs_dev_full
+def test_a_write_without_space_is_named_and_ends_no_log_and_no_screen(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="is full"), naming_a_full_disk(tmp_path):
+        Path("/dev/full").write_text("x")
+    with Path("/dev/full").open("w", buffering=1) as full:
+        log = LossyText(full)
+        print("lost", file=log, flush=True)
+        assert log.write("lost too\n") == 9
+        with lossy():
+            full.close()
+    screen = Path("/dev/full").open("w")  # noqa: SIM115  (closing it raises: what was written is still held)
+    PlainScreen(screen).event(Event("disk", "is full", bad=True))
+    with lossy():
+        screen.close()
+
+
+def test_other_faults_keep_their_name_and_what_finds_space_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for caught in (naming_a_full_disk(tmp_path), lossy()):
+        with pytest.raises(FileNotFoundError), caught:
+            (tmp_path / "missing").read_text()
+    print("kept", file=LossyText(sys.stderr), flush=True)
+    assert capsys.readouterr().err == "kept\n"
+    (tmp_path / "log").write_bytes(b"before ")
+    with open_log(tmp_path / "log") as log:
+        log.write(b"after")
+    assert (tmp_path / "log").read_bytes() == b"before after"
