@@ -1,4 +1,4 @@
-"""Times as people write them. Expected values come from Python's own datetime and zoneinfo."""
+"""Times as people write them, and local times -> UTC. Expected values come from Python's own datetime and zoneinfo."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketpulse.errors import SettingsError
 from marketpulse.sources.local_clock import LocalClock
 from marketpulse.sources.times import NAIVE, looks_day_first, parse_times
 
 NEW_YORK = ZoneInfo("America/New_York")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENT = datetime(2020, 1, 31, 21, 5, 6, tzinfo=UTC)
+DAY = datetime(2020, 1, 31, tzinfo=UTC)
 
 
 def ns(moment: datetime) -> int:
@@ -26,49 +29,26 @@ def utc_of(text: str, zone: str = "UTC") -> int | None:
     return int(utc[0]) if valid[0] else None
 
 
-MOMENT = datetime(2020, 1, 31, 21, 5, 6, tzinfo=UTC)
-DAY = datetime(2020, 1, 31, tzinfo=UTC)
-
-
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("moment", "texts"),
     [
-        ("2020-01-31", DAY),
-        ("2020/1/31", DAY),
-        ("20200131", DAY),
-        ("1/31/2020", DAY),
-        ("31/1/2020", DAY),
-        ("31.1.2020", DAY),
-        ("1/31/20", DAY),
-        ("31-Jan-2020", DAY),
-        ("Jan 31, 2020", DAY),
-        ("January 31, 2020", DAY),
-        ("2020-01-31T21:05:06Z", MOMENT),
-        ("2020-01-31 21:05:06", MOMENT),
-        ("2020-01-31T21:05:06+00:00", MOMENT),
-        ("2020-01-31T16:05:06-05:00", MOMENT),
-        ("2020-02-01 02:35:06+0530", MOMENT),
-        ("20200131210506", MOMENT),
-        ("20200131 210506", MOMENT),
-        ("1/31/2020 9:05:06 PM", MOMENT),
-        ("31.01.2020 21:05:06", MOMENT),
-        ("1580504706", MOMENT),
-        ("1580504706000", MOMENT),
-        ("1580504706000000", MOMENT),
-        ("1580504706000000000", MOMENT),
-        ("1.580504706e9", MOMENT),
-        ("2020-01-31 21:05", MOMENT.replace(second=0)),
-        ("1/31/2020 12:00 AM", DAY),
-        ("1/31/2020 12:00 PM", DAY.replace(hour=12)),
+        (DAY, ["2020-01-31", "2020/1/31", "20200131", "1/31/2020", "31/1/2020", "31.1.2020", "1/31/20", "31-Jan-2020", "Jan 31, 2020",
+               "January 31, 2020", "1/31/2020 12:00 AM"]),
+        (MOMENT, ["2020-01-31T21:05:06Z", "2020-01-31 21:05:06", "2020-01-31T21:05:06+00:00", "2020-01-31T16:05:06-05:00",
+                  "2020-02-01 02:35:06+0530", "20200131210506", "20200131 210506", "1/31/2020 9:05:06 PM", "31.01.2020 21:05:06",
+                  "1580504706", "1580504706000", "1580504706000000", "1580504706000000000", "1.580504706e9"]),
+        (MOMENT.replace(second=0), ["2020-01-31 21:05"]), (DAY.replace(hour=12), ["1/31/2020 12:00 PM"]),
+        (MOMENT.replace(tzinfo=timezone(timedelta(hours=9))), ["2020-01-31 21:05:06+09:00"]),
     ],
-)
-def test_a_time_is_read_however_it_is_written(text: str, moment: datetime) -> None:
-    assert utc_of(text) == ns(moment)
+    ids=["a day", "a moment", "a minute", "noon", "in Tokyo"],
+)  # fmt: skip
+def test_a_time_is_read_however_it_is_written(moment: datetime, texts: list[str]) -> None:
+    assert [(text, utc_of(text)) for text in texts] == [(text, ns(moment)) for text in texts]
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2020-02-30", "2020-13-01", "31/4/2020", "2020-01-31 25:00", "-5", "99"])
-def test_what_is_no_time_is_not_valid(text: str) -> None:
-    assert utc_of(text) is None
+def test_what_is_no_time_is_not_valid() -> None:
+    texts = ["", "soon", "2020-02-30", "2020-13-01", "31/4/2020", "2020-01-31 25:00", "-5", "99"]
+    assert [text for text in texts if utc_of(text) is not None] == []
 
 
 def test_nanoseconds_survive() -> None:
@@ -100,8 +80,7 @@ def test_typed_columns_keep_their_zone() -> None:
     moment = datetime(2020, 7, 1, 9, 30)
     naive = parse_times(pl.Series([moment]))
     zoned = parse_times(pl.Series([moment]).dt.replace_time_zone("America/New_York"))
-    assert naive.offset_ns[0] == NAIVE
-    assert zoned.offset_ns[0] == 0
+    assert (naive.offset_ns[0], zoned.offset_ns[0]) == (NAIVE, 0)
     assert zoned.local_ns[0] == ns(moment.replace(tzinfo=NEW_YORK))
     assert not parse_times(pl.Series([date(2020, 7, 1)])).clock[0]
 
@@ -129,6 +108,30 @@ def test_every_iso_time_is_what_datetime_says(moment: datetime, zone: str) -> No
     assert utc_of(text) == ns(expected)
 
 
-def test_zones_ahead_and_behind_are_subtracted() -> None:
-    tokyo = timezone(timedelta(hours=9))
-    assert utc_of("2020-01-31 21:05:06+09:00") == ns(MOMENT.replace(tzinfo=tokyo))
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)))
+def test_new_york_times_are_what_zoneinfo_says(moment: datetime) -> None:
+    there = moment.replace(tzinfo=NEW_YORK)
+    exists = there.astimezone(UTC).astimezone(NEW_YORK).replace(tzinfo=None) == moment
+    expected = ns(there.astimezone(UTC)) if exists else None
+    assert utc_of(moment.isoformat(sep=" "), "America/New_York") == expected
+
+
+@pytest.mark.parametrize(
+    ("clock", "bars", "minutes"),
+    [
+        (["01:10", "01:50", "01:05", "01:40", "02:00"], False, [10, 50, 65, 100, 120]), (["01:00", "01:00", "02:00"], True, [0, 60, 120]),
+        (["02:00", "01:40", "01:05", "01:50", "01:10"], False, [120, 100, 65, 50, 10]), (["01:10"] * 3, False, [10, 10, 10]),
+    ],
+    ids=["the clock steps back", "bars repeat a label", "a file that runs backwards", "trades of the same second are no second hour"],
+)  # fmt: skip
+def test_the_hour_that_comes_twice_is_told_by(clock: list[str], bars: bool, minutes: list[int]) -> None:
+    """Minutes after 01:00 of daylight time, on the day on which New York leaves it."""
+    times = parse_times(pl.Series([f"2020-11-01 {label}" for label in clock]))
+    utc, valid = LocalClock("America/New_York").to_utc(times, np.zeros(len(clock), np.int64), bars)
+    assert valid.all()
+    assert [int(t - ns(datetime(2020, 11, 1, 5, tzinfo=UTC))) // 60_000_000_000 for t in utc] == minutes
+
+
+def test_an_unknown_zone_names_itself() -> None:
+    with pytest.raises(SettingsError, match="Atlantis"):
+        LocalClock("Sea/Atlantis")
