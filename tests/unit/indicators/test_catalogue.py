@@ -1,45 +1,53 @@
-"""The catalogue as a whole."""
+"""The catalogue as a whole: its declarations, their names and notation there and back, and the pages that agree."""
 
+import dataclasses
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import marketpulse.indicators
-from marketpulse.indicators.bar_columns import NAMES
+from marketpulse.errors import ParameterError
+from marketpulse.indicators import bar_columns
 from marketpulse.indicators.catalogue import CATALOGUE, all_columns, parse_indicators
-from marketpulse.indicators.declaration import Indicator, Spec
+from marketpulse.indicators.declaration import Indicator, Parameter, Spec, identifier, number
+from marketpulse.indicators.describe import catalogue_table, describe, page_head
+from marketpulse.indicators.stems import spec_of, stem
 from marketpulse.settings import DEFAULT_INDICATORS
+from unit.indicators.contract import DOCS
 
 ROOM = Path(marketpulse.indicators.__file__).parent
 PAGE = Path(__file__).parents[3] / "ui" / "src" / "symbol" / "indicators.ts"
-EVERY = pytest.mark.parametrize("indicator", list(CATALOGUE.values()), ids=list(CATALOGUE))
+INDEX = (DOCS / "README.md").read_text(encoding="utf-8").splitlines()
 
 
-def test_every_file_that_declares_an_indicator_is_in_the_catalogue() -> None:
-    declaring = {p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)}
-    assert declaring == set(CATALOGUE)
-
-
-def test_every_indicator_has_a_unit_test_of_its_own() -> None:
-    for name in CATALOGUE:
-        assert Path(__file__).with_name(f"test_{name}.py").is_file(), name
-
-
-@EVERY
-def test_names_are_plain_sql_identifiers(indicator: Indicator) -> None:
-    for column in Spec(indicator, indicator.defaults()).columns:
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", column)
-
-
-@EVERY
-def test_a_declaration_is_complete(indicator: Indicator) -> None:
+@pytest.mark.parametrize("indicator", CATALOGUE.values(), ids=lambda indicator: indicator.name)
+def test_a_declaration_is_complete_and_so_are_its_names_its_page_and_its_line_in_the_index(
+    indicator: Indicator,
+) -> None:
+    spec, name = Spec(indicator, indicator.defaults()), indicator.name
     assert indicator.title
     assert indicator.formula
     assert indicator.source
-    assert set(indicator.reads) <= set(NAMES)
+    assert set(indicator.reads) <= set(bar_columns.NAMES)
     assert len(set(indicator.outputs)) == len(indicator.outputs) > 0
     assert len({p.name for p in indicator.parameters}) == len(indicator.parameters)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", column) for column in spec.columns), "plain SQL identifiers"
+    assert all(column.startswith(stem(spec)) for column in spec.columns)
+    assert spec_of(stem(spec), CATALOGUE) == spec
+    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(page_head(indicator))
+    for heading in ("Exactly", "Warm-up", "Edge cases", "Where libraries disagree", "Checked against"):
+        assert f"\n## {heading}\n" in page
+    assert f"| [`{name}`]({name}.md) | {indicator.title} | {indicator.group} |" in INDEX
+
+
+def test_every_file_that_declares_an_indicator_and_every_page_is_in_the_catalogue() -> None:
+    declaring = {p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)}
+    assert declaring == set(CATALOGUE)
+    assert {p.stem for p in DOCS.glob("*.md")} - {"README"} == set(CATALOGUE)
 
 
 def test_the_page_draws_over_the_prices_what_declares_to_be_there() -> None:
@@ -54,8 +62,121 @@ def test_no_two_indicators_share_a_column() -> None:
 
 
 def test_the_indicators_computed_by_default_are_all_known() -> None:
-    assert all_columns(parse_indicators(DEFAULT_INDICATORS)) == [
-        "sma_20", "ema_12", "ema_26", "rsi_14", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist",
-        "bbands_20_2_upper", "bbands_20_2_middle", "bbands_20_2_lower", "vwap", "atr_14",
-        "realized_volatility_20", "volume_sma_20",
-    ]  # fmt: skip
+    assert " ".join(all_columns(parse_indicators(DEFAULT_INDICATORS))) == (
+        "sma_20 ema_12 ema_26 rsi_14 macd_12_26_9 macd_12_26_9_signal macd_12_26_9_hist bbands_20_2_upper"
+        " bbands_20_2_middle bbands_20_2_lower vwap atr_14 realized_volatility_20 volume_sma_20"
+    )
+
+
+def test_every_column_of_a_kernels_bars_has_its_name_in_its_place() -> None:
+    assert [getattr(bar_columns, name.upper()) for name in bar_columns.NAMES] == list(range(bar_columns.WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "inside_a_name"),
+    [
+        (20.0, "20", "20"),
+        (2.5, "2.5", "2p5"),
+        (0.015, "0.015", "0p015"),
+        (1e-5, "0.00001", "0p00001"),
+        (-1.5, "-1.5", "m1p5"),
+        (1e7, "10000000", "10000000"),
+        (0.1 + 0.2, "0.30000000000000004", "0p30000000000000004"),
+    ],
+)
+def test_numbers_are_written_without_exponent_and_lose_nothing(value: float, text: str, inside_a_name: str) -> None:
+    assert number(value) == text
+    assert float(text) == value
+    assert identifier(value) == inside_a_name
+
+
+def test_column_names_are_those_of_the_contract() -> None:
+    parameters = {"sma": [(20.0,)], "macd": [(12.0, 26.0, 9.0)], "bbands": [(20.0, 2.0), (20.0, 2.5)], "vwap": [()]}
+    specs = [Spec(CATALOGUE[name], values) for name, several in parameters.items() for values in several]
+    assert " ".join(all_columns(specs)) == (
+        "sma_20 macd_12_26_9 macd_12_26_9_signal macd_12_26_9_hist bbands_20_2_upper bbands_20_2_middle"
+        " bbands_20_2_lower bbands_20_2p5_upper bbands_20_2p5_middle bbands_20_2p5_lower vwap"
+    )
+    assert [spec.text for spec in specs] == ["sma(20)", "macd(12,26,9)", "bbands(20,2)", "bbands(20,2.5)", "vwap"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("sma", (0.0,), "sma: period must be from 1 to 10000, found 0"),
+        ("sma", (10_001.0,), "sma: period must be from 1 to 10000, found 10001"),
+        ("sma", (2.5,), "sma: period must be a whole number, found 2.5"),
+        ("sma", (float("nan"),), "sma: period must be a whole number, found nan"),
+        ("sma", (), "sma: takes 1 parameters, found 0"),
+        ("bbands", (20.0, float("inf")), "bbands: deviations must be from 0 to 100, found inf"),
+        ("macd", (26.0, 12.0, 9.0), "macd: fast must be below slow, found 26 and 12"),
+        *(
+            (name, pair, f"{name}: fast must be below slow, found {pair[0]:.0f} and {pair[1]:.0f}")
+            for name, slow_first in (("adosc", (10.0, 3.0)), ("apo", (26.0, 12.0)), ("ppo", (26.0, 12.0)))
+            for pair in (slow_first, (5.0, 5.0))
+        ),
+    ],
+)
+def test_a_spec_outside_the_declared_range_cannot_be_made(
+    name: str, parameters: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Spec(CATALOGUE[name], parameters)
+    assert str(caught.value) == message
+
+
+def test_a_nan_for_a_number_is_refused_too() -> None:
+    assert Parameter("factor", 1.0, "float", 0.0, 2.0).fault(float("nan")) is not None
+
+
+def test_a_fresh_state_is_all_zeros_one_row_a_series() -> None:
+    spec = Spec(CATALOGUE["sma"], (20.0,))
+    state = spec.fresh_state(3)
+    assert state.shape == (3, spec.state_width)
+    assert state.dtype == np.float64
+    assert not state.any()
+
+
+def test_declarations_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CATALOGUE["sma"].name = "other"  # type: ignore[misc]
+
+
+def test_the_table_is_plain_data_with_columns_and_warm_up() -> None:
+    rows = {row["name"]: row for row in catalogue_table()}
+    assert json.loads(json.dumps(rows)) == rows
+    assert list(rows) == list(CATALOGUE)
+    macd = {"notation": "macd(12,26,9)", "columns": ["macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist"]}
+    assert rows["macd"].items() >= {**macd, "warm_up": 33}.items()
+    first = {"name": "fast", "kind": "int", "default": 12, "minimum": 2, "maximum": 10_000}
+    assert rows["macd"]["parameters"][0] == first
+    assert rows["vwap"]["parameters"] == []
+
+
+def test_describe_takes_the_parameters_given_and_refuses_what_is_not_one_indicator() -> None:
+    text = describe("bbands(10,2.5)")
+    assert text.startswith("bbands(10,2.5): Bollinger bands (volatility)\n")
+    assert "bbands_10_2p5_upper, bbands_10_2p5_middle, bbands_10_2p5_lower" in text
+    assert "9 bars without a value" in text
+    assert "docs/formulas/bbands.md" in text
+    for refused in ("", "sma,rsi", "nonsense"):
+        with pytest.raises(ParameterError):
+            describe(refused)
+
+
+def test_a_stem_names_what_the_notation_names() -> None:
+    stems = ["rsi_21", "bbands_20_2p5", "volume_sma_20", "plus_di_14", "macd", "obv"]
+    notations = "rsi(21),bbands(20,2.5),volume_sma(20),plus_di(14),macd(12,26,9),obv"
+    assert tuple(spec_of(text, CATALOGUE) for text in stems) == parse_indicators(notations)
+
+
+@pytest.mark.parametrize("text", ["", "nothing", "rsi_x", "rsi_14_2", "sma_", "rsi(14)", "macd_12_26"])
+def test_what_is_no_stem_is_said(text: str) -> None:
+    with pytest.raises(ParameterError, match="is no indicator"):
+        spec_of(text, CATALOGUE)
+
+
+@pytest.mark.parametrize("text", ["rsi_1", "sma_0", "sma_m5", "sma_2p5", "sma_99999999"])
+def test_a_stems_values_out_of_their_range_are_refused(text: str) -> None:
+    with pytest.raises(ParameterError):
+        spec_of(text, CATALOGUE)

@@ -11,58 +11,50 @@ from marketpulse.app.compute import compute_file
 from marketpulse.app.engine_config import engine_config
 from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import ParameterError
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, WIDTH
+from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.indicators.own import own_indicators
 from marketpulse.settings import Mapping, Settings, load_settings
+from unit.indicators.contract import Floats, closes
 
 HEAD = "from marketpulse import indicator\n"
-POSITION = (
-    HEAD
-    + '''
+POSITION = f'''{HEAD}
 @indicator(window="period")
 def range_position(high, low, close, period=5):
     """Where the close lies in the window's range, 0 to 1."""
     return (close[-1] - low.min()) / (high.max() - low.min())
 '''
-)
-BANDS = (
-    HEAD
-    + """
+BANDS = f"""{HEAD}
 @indicator(window=3, outputs=("upper", "lower"), pane="price")
 def middle_band(close, share=0.5, shift=1):
     return close.mean() * (1 + share) + shift, close.mean() * (1 - share)
 """
-)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
+    """A user's own file, which holds the position of the close in the window's range."""
+    (tmp_path / "own.py").write_text(POSITION)
     return tmp_path / "own.py"
 
 
-def bars(n: int, seed: int = 1) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    found = np.ones((n, WIDTH))
-    found[:, CLOSE] = 100 + random.normal(0, 1, n).cumsum()
-    found[:, HIGH], found[:, LOW] = found[:, CLOSE] + random.random(n), found[:, CLOSE] - random.random(n)
-    return found
+def bars(n: int) -> Floats:
+    random = np.random.default_rng(1)
+    close = 100 + random.normal(0, 1, n).cumsum()
+    return closes(close, high=close + random.random(n), low=close - random.random(n))
 
 
-def run(file: Path, text: str, rows: np.ndarray, cuts: tuple[int, ...] = ()) -> np.ndarray:
+def run(file: Path, text: str, rows: Floats, cuts: tuple[int, ...] = ()) -> Floats:
     (spec,) = parse_indicators(text, own_indicators([file]))
-    state, parts = spec.fresh_state(1), []
+    state, out = spec.fresh_state(1), np.empty((len(rows), len(spec.columns)))
     for begin, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-        part, n = np.ascontiguousarray(rows[begin:end]), end - begin
-        out = np.empty((n, len(spec.columns)))
-        spec.update(state, np.zeros(n, np.int64), part, np.zeros(n, np.int32), out)
-        parts.append(out)
-    return np.concatenate(parts)
+        zeros = np.zeros(end - begin, np.int64)
+        spec.update(state, zeros, rows[begin:end], zeros.astype(np.int32), out[begin:end])
+    return out
 
 
 def test_it_sees_the_last_bars_in_order_of_time(file: Path) -> None:
     """The fast stochastic of TA-Lib is the same thing in per cent."""
-    file.write_text(POSITION)
     rows = bars(200)
     k, _ = talib.STOCHF(rows[:, HIGH].copy(), rows[:, LOW].copy(), rows[:, CLOSE].copy(), 14, 1)
     found = run(file, "range_position(14)", rows)[:, 0]
@@ -72,7 +64,6 @@ def test_it_sees_the_last_bars_in_order_of_time(file: Path) -> None:
 
 @pytest.mark.parametrize("cuts", [(1,), (4, 5, 6), (100, 101)])
 def test_the_bits_are_the_same_however_the_stream_is_cut(file: Path, cuts: tuple[int, ...]) -> None:
-    file.write_text(POSITION)
     assert run(file, "range_position", bars(120), cuts).tobytes() == run(file, "range_position", bars(120)).tobytes()
 
 
@@ -88,13 +79,10 @@ def test_parameters_and_several_columns(file: Path) -> None:
 
 
 def test_what_is_not_finite_is_no_value(file: Path) -> None:
-    file.write_text(POSITION)
-    flat = np.ones((10, WIDTH))
-    assert np.isnan(run(file, "range_position", flat)).all()
+    assert np.isnan(run(file, "range_position", closes(np.ones(10)))).all()
 
 
 def test_it_is_explained_to_the_bit(file: Path) -> None:
-    file.write_text(POSITION)
     (spec,) = parse_indicators("range_position(3)", own_indicators([file]))
     rows, state = bars(9), spec.fresh_state(1)
     values = run(file, "range_position(3)", rows)
@@ -115,7 +103,6 @@ def settings_with(tmp_path: Path, file: Path) -> Settings:
 
 
 def test_the_engine_computes_it_beside_the_catalogues(tmp_path: Path, file: Path) -> None:
-    file.write_text(POSITION)
     prices = tmp_path / "AAA.csv"
     prices.write_text("time,price,size\n" + "".join(f"2026-01-05 10:0{m}:00,{10 + m % 3},1\n" for m in range(6)))
     table, _ = compute_file(settings_with(tmp_path, file), prices, "1m", "range_position(2),sma(2)", Mapping())
@@ -126,7 +113,6 @@ def test_the_engine_computes_it_beside_the_catalogues(tmp_path: Path, file: Path
 
 def test_another_function_is_another_computation(tmp_path: Path, file: Path) -> None:
     """So that no state of the old one is taken for one of the new."""
-    file.write_text(POSITION)
     before = computation(engine_config(settings_with(tmp_path, file).engine))
     assert computation(engine_config(settings_with(tmp_path, file).engine)) == before
     file.write_text(POSITION.replace("close[-1]", "close[0]"))

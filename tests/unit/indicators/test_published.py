@@ -1,23 +1,15 @@
-"""Values that Stock.Indicators publishes for `default_502.csv`, of indicators that TA-Lib does not have.
+"""Values that Stock.Indicators publishes for `default_502.csv`, rounded as published where they are given as texts.
 
-Each is rounded as published. Its Supertrend counts the first bar's range too, so that early bars differ in the last
-decimal: only later ones are here. Its shifted spans of Ichimoku belong to bars 26 earlier.
+Its Supertrend counts the first bar's range too, so that early bars differ in the last decimal: only later ones are here.
+Its shifted spans of Ichimoku belong to bars 26 earlier.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+import json
 
 import numpy as np
-import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, VOLUME, WIDTH
-
-Floats = NDArray[np.float64]
-Compute = Callable[..., Floats]
-
-DEFAULT_502 = Path(__file__).parents[2] / "data" / "daily_bars" / "default_502.csv"
+from unit.indicators.contract import DATA, compute, every_daily
 
 PUBLISHED: dict[tuple[str, int], dict[int, str]] = {
     ("alma(10,0.85,6)", 0): {9: "214.1839", 24: "216.0619", 149: "235.8609", 249: "257.5787", 501: "242.1871"},
@@ -37,11 +29,15 @@ PUBLISHED: dict[tuple[str, int], dict[int, str]] = {
 
 
 @pytest.mark.parametrize(("text", "column"), list(PUBLISHED))
-def test_the_published_values_come_out(compute: Compute, text: str, column: int) -> None:
-    frame = pd.read_csv(DEFAULT_502)
-    bars = np.ones((len(frame), WIDTH))
-    bars[:, [HIGH, LOW, CLOSE, VOLUME]] = frame[["high", "low", "close", "volume"]]
-    found = compute(text, bars)[:, column]
+def test_the_published_values_come_out(text: str, column: int) -> None:
+    found = compute(text, every_daily()["default_502"]).reshape(502, -1)[:, column]
     for bar, published in PUBLISHED[text, column].items():
         decimals = len(published.partition(".")[2])
         assert f"{found[bar]:.{decimals}f}" == published, bar
+
+
+@pytest.mark.parametrize("name", ["ema", "sma"])
+def test_the_published_series_comes_out(name: str) -> None:
+    rows = json.loads((DATA / "indicator_values" / f"{name}.standard.json").read_text())
+    published = np.array([row[name] for row in rows], np.float64)
+    np.testing.assert_allclose(compute(f"{name}(20)", every_daily()["default_502"]), published, rtol=1e-9, atol=1e-9)
