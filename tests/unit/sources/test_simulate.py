@@ -1,42 +1,135 @@
-"""The simulated market as a source: live on the wall clock, history at once, labelled everywhere."""
+"""The simulated market: habits of a real one from a seed and nothing else; live on the wall clock, history at once."""
 
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
 from marketpulse.model.market import COMPLETE
-from marketpulse.ports import Polled
+from marketpulse.ports import Hello, Polled
 from marketpulse.settings import SimulateSettings
+from marketpulse.sources.sim_market import BLOCK, Block, DayClock, Market, symbol_names
 from marketpulse.sources.simulate import SimulateSource
 
+DAY_NS = 86_400 * 10**9
 NOW = 1_767_312_345 * 10**9
 START = "2026-01-02T00:00:00Z"
 
 
-def source(clock: ManualClock | None = None, **settings: Any) -> SimulateSource:
-    return SimulateSource(
-        SimulateSettings(**settings), "simulate-m", lateness_ns=2 * 10**9, clock=clock or ManualClock(NOW)
-    )
+@pytest.fixture(scope="module")
+def blocks() -> list[Block]:
+    market = Market(20, 500.0, 3)
+    return [market.block() for _ in range(120)]
 
 
-def everything(simulated: SimulateSource, polls: int = 100_000) -> tuple[list[dict[str, Any]], Polled]:
+def column(blocks: list[Block], name: str) -> np.ndarray:
+    return np.concatenate([getattr(block, name) for block in blocks])
+
+
+def minute_returns(blocks: list[Block], symbol: int) -> np.ndarray:
+    """Of the middle of the book, so that trades at its two sides do not count as moves."""
+    own = column(blocks, "symbol") == symbol
+    at, middle = column(blocks, "at_s")[own], (column(blocks, "bid") + column(blocks, "ask"))[own]
+    minutes = np.arange(at[0] + 60, at[-1], 60)
+    returns = np.diff(np.log(middle[np.searchsorted(at, minutes) - 1]))
+    low, high = np.quantile(returns, [0.02, 0.98])
+    return np.asarray(np.clip(returns, low, high))  # news aside
+
+
+def test_the_same_seed_is_the_same_market_and_another_is_not() -> None:
+    markets = [Market(10, 100.0, seed) for seed in (5, 5, 6)]
+    prices = [np.concatenate([m.block().price for _ in range(3)]).tobytes() for m in markets]
+    assert prices[0] == prices[1] != prices[2]
+
+
+def test_trades_come_in_order_at_the_configured_rate_on_the_tick_inside_a_positive_spread(blocks: list[Block]) -> None:
+    at, price, bid, ask, size = (column(blocks, name) for name in ("at_s", "price", "bid", "ask", "size"))
+    assert (np.diff(at) >= 0).all()
+    assert len(at) / at[-1] == pytest.approx(500, rel=0.25)
+    assert (bid > 0).all()
+    assert (ask > bid).all()
+    assert ((price == bid) | (price == ask)).all()
+    assert np.abs(price * 1_000 - np.rint(price * 1_000)).max() < 1e-6
+    assert (size > 0).all()
+
+
+def test_symbols_move_together(blocks: list[Block]) -> None:
+    returns = [minute_returns(blocks, s) for s in range(4)]
+    n = min(map(len, returns))
+    assert np.corrcoef([r[:n] for r in returns])[np.triu_indices(4, 1)].mean() > 0.1
+
+
+def test_volatility_clusters_and_returns_do_not() -> None:
+    def follows(series: list[np.ndarray]) -> float:
+        return float(np.mean([np.corrcoef(one[1:], one[:-1])[0, 1] for one in series]))
+
+    market = Market(8, 100.0, 11)
+    blocks = [market.block() for _ in range(400)]
+    returns = [minute_returns(blocks, s) for s in range(8)]
+    assert follows([np.abs(r) for r in returns]) > 0.1
+    assert abs(follows(returns)) < 0.1
+
+
+def test_nothing_trades_in_a_halt() -> None:
+    market = Market(50, 50.0, 2)
+    blocks = [market.block() for _ in range(60)]
+    halts = [halt for block in blocks for halt in block.halts]
+    at, symbol = column(blocks, "at_s"), column(blocks, "symbol")
+    assert halts
+    for halt in halts:
+        own = at[symbol == halt.symbol]
+        assert not ((own > halt.start_s) & (own < halt.end_s)).any()
+        assert (own == halt.start_s).any(), "it begins with the trade that caused it"
+
+
+def test_names_are_unique_and_plainly_invented() -> None:
+    names = symbol_names(50_000)
+    assert len(set(names)) == 50_000
+    assert all(name.startswith("SIM-") and len(name) < 20 for name in names)
+
+
+def test_a_day_of_the_market_fills_a_day_as_a_u() -> None:
+    start = 1_767_312_000 * 10**9  # a midnight
+    clock = DayClock(start)
+    even = clock.to_ns(np.linspace(0, 86_400, 86_401))
+    assert (even[0], even[-1]) == (start, start + DAY_NS)
+    per_hour = np.histogram((even[:-1] - start) / 3.6e12, bins=24, range=(0, 24))[0]
+    assert per_hour.argmin() in {11, 12}
+    assert min(per_hour[0], per_hour[-1]) > 1.8 * per_hour.min()
+    assert DayClock(start + 5 * 10**9).to_ns(np.zeros(1))[0] == start + 5 * 10**9
+
+
+def test_a_block_has_as_many_trades_as_it_says() -> None:
+    block = Market(3, 10.0, 1).block()
+    assert len(block.price) == len(block.at_s) <= BLOCK
+    assert len(set(block.number.tolist())) == len(block.number)
+
+
+def started(
+    clock: ManualClock | None = None, position: str | None = None, **settings: Any
+) -> tuple[SimulateSource, Hello]:
+    """A source that has started, and how it said hello."""
+    clock = clock or ManualClock(NOW)
+    source = SimulateSource(SimulateSettings(**settings), "simulate-m", lateness_ns=2 * 10**9, clock=clock)
+    return source, source.start(position)
+
+
+def everything(simulated: SimulateSource) -> tuple[list[dict[str, Any]], Polled]:
+    """All rows until it ends, and the last poll."""
     rows: list[dict[str, Any]] = []
     polled = Polled()
-    for _ in range(polls):
+    while not polled.ended:
         polled = simulated.poll(0.05)
         rows += [row for batch in polled.batches for row in batch.to_pylist()]
-        if polled.ended:
-            break
     return rows, polled
 
 
 def test_live_rows_are_due_now_and_the_watermark_follows_the_clock() -> None:
     clock = ManualClock(NOW)
-    live = source(clock, rate=100)
-    hello = live.start(None)
+    live, hello = started(clock, rate=100)
     assert (hello.mode, hello.simulated, hello.calendar, hello.source) == ("live", True, "24x7", "simulate-m")
     seen = 0
     for _ in range(100):
@@ -54,8 +147,7 @@ def test_live_rows_are_due_now_and_the_watermark_follows_the_clock() -> None:
 
 
 def test_no_row_is_older_than_what_was_promised() -> None:
-    live = source(rate=300)
-    live.start(None)
+    live, _ = started(rate=300)
     promised = 0
     for _ in range(300):
         for batch in live.poll(0.02).batches:
@@ -66,8 +158,7 @@ def test_no_row_is_older_than_what_was_promised() -> None:
 
 def test_the_same_seed_gives_the_same_prices_whenever_it_is_started() -> None:
     def prices(at_ns: int) -> list[float]:
-        live = source(ManualClock(at_ns), rate=50, quotes=False, duration_s=60, symbols=5)
-        live.start(None)
+        live, _ = started(ManualClock(at_ns), rate=50, quotes=False, duration_s=60, symbols=5)
         return [row["price"] for row in everything(live)[0] if row["type"] == "trade"]
 
     morning, noon = prices(NOW), prices(NOW + 40_000 * 10**9)
@@ -77,45 +168,35 @@ def test_the_same_seed_gives_the_same_prices_whenever_it_is_started() -> None:
 
 
 def test_history_has_an_end_and_its_trades_stand_at_a_quote() -> None:
-    history = source(start=START, duration_s=30, rate=200)
-    assert history.start(None).mode == "historical"
+    history, hello = started(start=START, duration_s=30, rate=200)
     rows, last = everything(history)
-    assert last.ended
-    assert last.goodbye_watermark_ns == COMPLETE
+    assert (hello.mode, last.goodbye_watermark_ns) == ("historical", COMPLETE)
     book: dict[str, dict[str, Any]] = {}
-    trades = 0
+    trades = [row for row in rows if row["type"] == "trade"]
     for row in sorted(rows, key=lambda r: (r["event_time_ns"], r["type"] == "trade")):
         if row["type"] == "quote":
             book[row["symbol"]] = row
         elif row["type"] == "trade":
-            trades += 1
             assert row["price"] in (book[row["symbol"]]["bid"], book[row["symbol"]]["ask"])
-            assert row["venue"] == "XSIM"
-    assert trades == pytest.approx(200 * 30 * 1.8, rel=0.5)  # midnight is the busy end of the U
-    ids = [row["trade_id"] for row in rows if row["type"] == "trade"]
-    assert len(set(ids)) == len(ids)
+    assert {row["venue"] for row in trades} == {"XSIM"}
+    assert len(trades) == pytest.approx(200 * 30 * 1.8, rel=0.5)  # midnight is the busy end of the U
+    assert len({row["trade_id"] for row in trades}) == len(trades)
 
 
 def test_history_resumes_where_it_was() -> None:
     settings: dict[str, Any] = {"start": START, "duration_s": 60, "rate": 500, "symbols": 3}
-    whole_source = source(**settings)
-    hello = whole_source.start(None)
-    whole, _ = everything(whole_source)
-    cut = source(**settings)
-    cut.start(None)
-    first = cut.poll(0)
-    resumed = source(**settings)
-    assert resumed.start(first.position) == hello
-    head = [row for batch in first.batches for row in batch.to_pylist()]
-    assert head + everything(resumed)[0] == whole
-    finished = source(**settings)
-    finished.start(json.dumps({"market": json.loads(first.position or "")["market"], "row": len(whole)}))
-    assert finished.finished_before
+    source, hello = started(**settings)
+    rows, _ = everything(source)
+    first = started(**settings)[0].poll(0)
+    resumed, again = started(position=first.position, **settings)
+    assert again == hello
+    assert [row for batch in first.batches for row in batch.to_pylist()] + everything(resumed)[0] == rows
+    end = json.dumps({"market": json.loads(first.position or "")["market"], "row": len(rows)})
+    assert started(position=end, **settings)[0].finished_before
 
 
 def test_halts_and_their_ends_are_events() -> None:
-    history = source(start=START, duration_s=40_000, rate=20, symbols=40, quotes=False, seed=2)
-    history.start(None)
+    history, _ = started(start=START, duration_s=40_000, rate=20, symbols=40, quotes=False, seed=2)
     rows, _ = everything(history)
     events = [json.loads(row["body"]) for row in rows if "body" in row]
     assert {e["type"] for e in events} == {"halt", "resume"}
@@ -130,4 +211,4 @@ def test_halts_and_their_ends_are_events() -> None:
 
 def test_a_start_that_is_no_time_is_refused() -> None:
     with pytest.raises(SettingsError, match="yesterday"):
-        source(start="yesterday")
+        started(start="yesterday")
