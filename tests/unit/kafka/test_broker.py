@@ -13,8 +13,6 @@ from marketpulse.kafka.broker_jvm import BrokerFiles, ClassArchive, log_properti
 from marketpulse.kafka.broker_storage import cluster_id, prepare_storage, read_properties
 from marketpulse.kafka.java import Java
 
-WHOLE = "version=1\ncluster.id=abc\nnode.id=1\ndirectory.id=def\n"
-
 
 def format_storage(directory: Path, cluster: str) -> None:
     """What Kafka's tool leaves behind, in its order."""
@@ -26,19 +24,15 @@ def refuse_to_format(directory: Path, cluster: str) -> None:
     raise AssertionError(f"{directory} must not be formatted: it holds data")
 
 
+LOG = Path("market-3", "00000000000000000000.log")
+
+
 def put(path: Path, content: bytes = b"records") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
-def test_storage_is_formatted_once(tmp_path: Path) -> None:
-    storage = prepare_storage(tmp_path, format_storage)
-    first = (storage / "meta.properties").read_text()
-    assert prepare_storage(tmp_path, refuse_to_format) == storage
-    assert (storage / "meta.properties").read_text() == first
-
-
-def test_a_format_that_was_killed_leaves_no_storage_and_the_next_start_formats_anew(tmp_path: Path) -> None:
+def test_storage_is_formatted_once_and_anew_after_a_format_that_was_killed(tmp_path: Path) -> None:
     def killed(directory: Path, cluster: str) -> None:
         (directory / "bootstrap.checkpoint").write_bytes(b"feat")
         raise KeyboardInterrupt
@@ -48,6 +42,9 @@ def test_a_format_that_was_killed_leaves_no_storage_and_the_next_start_formats_a
     assert not (tmp_path / "storage").exists()
     storage = prepare_storage(tmp_path, format_storage)
     assert (storage / "bootstrap.checkpoint").read_bytes() == b"features"
+    first = (storage / "meta.properties").read_text()
+    assert prepare_storage(tmp_path, refuse_to_format) == storage
+    assert (storage / "meta.properties").read_text() == first
 
 
 @pytest.mark.parametrize("meta", [None, b"", b"version=1\ncluster.id=a", b"\xff\xfe\x00"])
@@ -61,34 +58,40 @@ def test_half_written_storage_without_topics_is_formatted_again(tmp_path: Path, 
     assert read_properties(storage / "meta.properties")["node.id"] == "1"
 
 
-@pytest.mark.parametrize("torn", [None, b"", b"version=1\ncluster"])
-def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(tmp_path: Path, torn: bytes | None) -> None:
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """A broker's storage, formatted, with records of a topic."""
     storage = prepare_storage(tmp_path, format_storage)
+    put(storage / "__cluster_metadata-0" / LOG.name)
+    put(storage / LOG)
+    return storage
+
+
+@pytest.mark.parametrize("torn", [None, b"", b"version=1\ncluster"])
+def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(
+    tmp_path: Path, storage: Path, torn: bytes | None
+) -> None:
     identity = read_properties(storage / "meta.properties")
-    put(storage / "__cluster_metadata-0" / "00000000000000000000.log")
-    put(storage / "market-3" / "00000000000000000000.log")
     (storage / "meta.properties").unlink()
     if torn is not None:
         put(storage / "meta.properties", torn)
     assert prepare_storage(tmp_path, refuse_to_format) == storage
     assert read_properties(storage / "meta.properties") == identity
-    assert (storage / "market-3" / "00000000000000000000.log").read_bytes() == b"records"
+    assert (storage / LOG).read_bytes() == b"records"
 
 
-def test_storage_that_lost_its_identity_and_our_copy_gets_new_ids_in_both_and_keeps_its_topics(tmp_path: Path) -> None:
-    storage = prepare_storage(tmp_path, format_storage)
+def test_storage_that_lost_its_identity_and_our_copy_gets_new_ids_in_both_and_keeps_its_topics(
+    tmp_path: Path, storage: Path
+) -> None:
     old = read_properties(storage / "meta.properties")
-    put(storage / "__cluster_metadata-0" / "00000000000000000000.log")
-    put(storage / "market-3" / "00000000000000000000.log")
     (storage / "meta.properties").unlink()
     (tmp_path / "identity.properties").unlink()
     assert prepare_storage(tmp_path, refuse_to_format) == storage
     new = read_properties(storage / "meta.properties")
     assert new == read_properties(tmp_path / "identity.properties")
     assert new.keys() == old.keys()
-    assert new["node.id"] == old["node.id"]
-    assert new["directory.id"] != old["directory.id"]
-    assert (storage / "market-3" / "00000000000000000000.log").read_bytes() == b"records"
+    assert (new["node.id"], new["directory.id"] == old["directory.id"]) == (old["node.id"], False)
+    assert (storage / LOG).read_bytes() == b"records"
 
 
 def test_topics_whose_metadata_is_gone_are_never_given_to_the_broker(tmp_path: Path) -> None:
@@ -115,7 +118,7 @@ def test_a_cluster_id_is_16_bytes_in_kafkas_alphabet_and_no_option() -> None:
     assert all(len(text) == 22 and not text.startswith("-") for text in ids)
 
 
-def test_the_broker_listens_on_loopback_only(tmp_path: Path) -> None:
+def test_the_broker_listens_on_loopback_only_and_its_log_has_a_bound(tmp_path: Path) -> None:
     (tmp_path / "p").write_text(server_properties(tmp_path, 9092, 9093))
     values = read_properties(tmp_path / "p")
     assert values["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
@@ -123,27 +126,23 @@ def test_the_broker_listens_on_loopback_only(tmp_path: Path) -> None:
     assert int(values["group.min.session.timeout.ms"]) <= 6_000
     assert int(values["group.consumer.min.session.timeout.ms"]) <= 6_000
     assert values["message.max.bytes"] == str(16 * 2**20)
-
-
-def test_the_log_has_a_bound(tmp_path: Path) -> None:
     (tmp_path / "p").write_text(log_properties(BrokerFiles(tmp_path / "broker", tmp_path / "logs")))
     values = read_properties(tmp_path / "p")
     assert values["appender.file.fileName"] == str(tmp_path / "logs" / "broker.log")
-    assert values["appender.file.policies.size.size"] == "8MB"
-    assert values["appender.file.strategy.max"] == "2"
+    assert (values["appender.file.policies.size.size"], values["appender.file.strategy.max"]) == ("8MB", "2")
 
 
-def jars(tmp_path: Path) -> list[Path]:
-    jar = tmp_path / "a.jar"
-    jar.write_bytes(b"classes")
-    return [jar]
+def archive_of(jar: Path, version: str) -> ClassArchive:
+    if not jar.exists():
+        jar.write_bytes(b"classes")
+    return ClassArchive.of(Java(Path("/usr/bin/java"), int(version.split(".")[0]), version), [jar])
 
 
 @pytest.mark.parametrize(
     ("major", "make", "use"), [(17, "ArchiveClassesAtExit", "SharedArchiveFile"), (25, "AOTCacheOutput", "AOTCache")]
 )
 def test_the_class_archive_is_made_once_and_then_used(tmp_path: Path, major: int, make: str, use: str) -> None:
-    archive = ClassArchive.of(Java(Path("/usr/bin/java"), major, f"{major}.0.1"), jars(tmp_path))
+    archive = archive_of(tmp_path / "a.jar", f"{major}.0.1")
     assert archive.options(may_make=False) == []
     assert archive.options(may_make=True) == [f"-XX:{make}={archive.partial}"]
     archive.keep()  # nothing was made
@@ -154,15 +153,14 @@ def test_the_class_archive_is_made_once_and_then_used(tmp_path: Path, major: int
 
 
 def test_an_archive_is_only_for_the_java_and_jars_that_it_was_made_from(tmp_path: Path) -> None:
-    paths = jars(tmp_path)
-    names = {ClassArchive.of(Java(Path("/usr/bin/java"), 17, v), paths).path for v in ("17.0.1", "17.0.2")}
-    os.utime(paths[0], ns=(1, 1))
-    names.add(ClassArchive.of(Java(Path("/usr/bin/java"), 17, "17.0.1"), paths).path)
-    assert len(names) == 3
+    jar = tmp_path / "a.jar"
+    names = {archive_of(jar, version).path for version in ("17.0.1", "17.0.2")}
+    os.utime(jar, ns=(1, 1))
+    assert len(names | {archive_of(jar, "17.0.1").path}) == 3
 
 
 def test_a_kept_archive_clears_away_what_nobody_uses(tmp_path: Path) -> None:
-    archive = ClassArchive.of(Java(Path("/usr/bin/java"), 17, "17.0.1"), jars(tmp_path))
+    archive = archive_of(tmp_path / "a.jar", "17.0.1")
     old, dead = tmp_path / "classes-0123.jsa", tmp_path / f"classes-4567.jsa.{2**22 + 1}.partial"
     recent, busy = tmp_path / "classes-cdef.aot", tmp_path / f"classes-89ab.jsa.{os.getpid()}.partial"
     for path in (old, dead, recent, busy, archive.partial):

@@ -19,11 +19,8 @@ def content(artifact: str) -> bytes:
     return f"the jar of {artifact}".encode() * 100
 
 
-LOCK = JarLock(
-    "9.9.9",
-    tuple(Jar("g", n, "1", f"{n}-1.jar", hashlib.sha256(content(n)).hexdigest()) for n in NAMES),
-    "digest-of-the-lock",
-)
+JARS = tuple(Jar("g", n, "1", f"{n}-1.jar", hashlib.sha256(content(n)).hexdigest()) for n in NAMES)
+LOCK = JarLock("9.9.9", JARS, "digest-of-the-lock")
 
 
 class Registry:
@@ -53,32 +50,21 @@ def test_every_jar_lies_under_its_name_with_its_content(tmp_path: Path) -> None:
     assert not list((tmp_path / "kafka-9.9.9").glob("fetch-*"))
 
 
-def test_a_second_start_fetches_and_hashes_nothing(tmp_path: Path) -> None:
+def test_a_second_start_fetches_only_what_is_missing_and_hashes_nothing_until_the_lock_changes(tmp_path: Path) -> None:
     registry = Registry()
     paths = kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
     registry.asked.clear()
     paths[0].write_bytes(b"a hash would tell")
     assert kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch) == paths
     assert registry.asked == []
-
-
-def test_a_missing_jar_is_noticed_and_only_it_is_fetched(tmp_path: Path) -> None:
-    registry = Registry()
-    paths = kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
+    paths[0].write_bytes(content("alpha"))
     paths[1].unlink()
-    registry.asked.clear()
     kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
-    assert registry.asked == ["beta"]
-    assert paths[1].read_bytes() == content("beta")
-
-
-def test_another_lock_looks_at_every_jar_again(tmp_path: Path) -> None:
-    registry = Registry()
-    paths = kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
-    paths[0].write_bytes(b"of the old lock")
+    assert (registry.asked, paths[1].read_bytes()) == (["beta"], content("beta"))
     registry.asked.clear()
+    paths[0].write_bytes(b"of the old lock")
     kafka_jars(tmp_path, lock=JarLock(LOCK.kafka, LOCK.jars, "another digest"), fetch=registry.fetch)
-    assert registry.asked == ["alpha"]
+    assert (registry.asked, paths[0].read_bytes()) == (["alpha"], content("alpha"))
 
 
 def test_an_interrupted_fetch_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -111,18 +97,15 @@ def test_a_full_disk_is_said_in_plain_words(tmp_path: Path) -> None:
 
 
 def _slow_fetch(jar: Jar, into: Path) -> Path:
-    time.sleep(0.1)
+    time.sleep(0.1)  # so that the other process comes while this one is at it
     (into.parents[1] / f"fetched-{jar.artifact}-{time.monotonic_ns()}").touch()
     return Registry().fetch(jar, into)
 
 
-def _fetch_all(cache: Path) -> None:
-    kafka_jars(cache, lock=LOCK, fetch=_slow_fetch)
-
-
 def test_two_processes_at_once_fetch_each_jar_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    both = [context.Process(target=_fetch_all, args=(tmp_path,)) for _ in range(2)]
+    fetching = {"lock": LOCK, "fetch": _slow_fetch}
+    both = [context.Process(target=kafka_jars, args=(tmp_path,), kwargs=fetching) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:

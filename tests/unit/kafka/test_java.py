@@ -8,7 +8,7 @@ import pytest
 
 from marketpulse.errors import EnvironmentProblem, SettingsError
 from marketpulse.kafka import java as java_module
-from marketpulse.kafka.java import find_java, packaged_java, parse_version
+from marketpulse.kafka.java import Java, find_java, packaged_java, parse_version
 from marketpulse.settings import Settings
 
 DEBIAN_17 = 'openjdk version "17.0.15" 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6-Debian-1deb12u1)\n'
@@ -38,16 +38,10 @@ def settings(tmp_path: Path, java: Path | None = None) -> Settings:
     return Settings(data_dir=tmp_path, broker={"java": java})
 
 
-@pytest.mark.parametrize(
-    ("banner", "major", "version"), [(DEBIAN_17, 17, "17.0.15"), (ORACLE_8, 8, "1.8.0_402"), (EARLY_26, 26, "26-ea")]
-)
-def test_the_version_is_read_from_what_java_says(banner: str, major: int, version: str) -> None:
-    found = parse_version(Path("java"), banner)
-    assert found is not None
-    assert (found.major, found.version) == (major, version)
-
-
-def test_a_banner_without_a_version_is_no_java() -> None:
+def test_the_version_is_read_from_what_java_says_and_a_banner_without_one_is_no_java() -> None:
+    found = [parse_version(Path("java"), banner) for banner in (DEBIAN_17, ORACLE_8, EARLY_26)]
+    versions = [(17, "17.0.15"), (8, "1.8.0_402"), (26, "26-ea")]
+    assert found == [Java(Path("java"), major, version) for major, version in versions]
     assert parse_version(Path("java"), "No Java runtime present, requesting install.") is None
 
 
@@ -58,41 +52,31 @@ def test_java_home_is_taken_before_the_path(no_java: Path, monkeypatch: pytest.M
     assert find_java(settings(no_java)).path == home
 
 
-def test_a_java_that_is_too_old_is_passed_over_for_the_next_place(
+def test_a_java_that_is_too_old_or_fails_is_passed_over_and_without_any_the_error_says_how_to_get_one(
     no_java: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, good = fake_java(no_java / "old", ORACLE_8), fake_java(no_java / "package", DEBIAN_17)
+    broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
+    monkeypatch.setenv("PATH", str(broken.parent))
+    with pytest.raises(EnvironmentProblem, match="does not run"):
+        find_java(settings(no_java))
     monkeypatch.setenv("PATH", str(old.parent))
+    with pytest.raises(EnvironmentProblem, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):
+        find_java(settings(no_java))
     monkeypatch.setattr(java_module, "packaged_java", lambda: good)
     assert find_java(settings(no_java)).path == good
 
 
-def test_without_any_java_the_error_says_how_to_get_one(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = fake_java(no_java / "old", ORACLE_8)
-    monkeypatch.setenv("PATH", str(old.parent))
-    with pytest.raises(EnvironmentProblem, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):
-        find_java(settings(no_java))
-
-
-def test_a_configured_java_may_be_a_home(no_java: Path) -> None:
-    launcher = fake_java(no_java / "jdk", DEBIAN_17)
-    assert find_java(settings(no_java, no_java / "jdk")).path == launcher
-
-
-def test_a_configured_java_is_never_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = fake_java(no_java / "good", DEBIAN_17)
+def test_a_configured_java_may_be_a_home_and_is_never_passed_over(
+    no_java: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = fake_java(no_java / "jdk", DEBIAN_17)
+    assert find_java(settings(no_java, no_java / "jdk")).path == good
     monkeypatch.setenv("PATH", str(good.parent))
     with pytest.raises(SettingsError, match="is Java 8"):
         find_java(settings(no_java, fake_java(no_java / "old", ORACLE_8)))
     with pytest.raises(SettingsError, match="does not run"):
         find_java(settings(no_java, no_java / "missing"))
-
-
-def test_a_java_that_fails_is_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
-    monkeypatch.setenv("PATH", str(broken.parent))
-    with pytest.raises(EnvironmentProblem, match="does not run"):
-        find_java(settings(no_java))
 
 
 def test_the_packaged_java_is_where_its_package_says() -> None:

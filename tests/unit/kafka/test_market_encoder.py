@@ -1,21 +1,25 @@
-import json
+"""Market rows on their way to the log, and from it to tables."""
 
+import json
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import FRAME_HEADERS, encode_market
+from marketpulse.kafka.codec import FRAME_HEADERS, MarketDecoder, encode_market, row_as_json, to_tables
 from marketpulse.kafka.partitioner import partitions_of
-from marketpulse.model.market import BAR_IN, EVENT, TRADE
+from marketpulse.kafka.records import records_of
+from marketpulse.model.market import BAR_IN, EVENT, TRADE, MarketBatch
+from marketpulse.model.tables import TABLES
 
 T0 = 1_768_600_000_000_000_000
 
 
 def trades(symbols: list[str]) -> pa.RecordBatch:
-    rows = [
-        {"type": "trade", "symbol": s, "source": "s", "event_time_ns": T0 + i, "price": 0.1 + i, "size": 2.0}
-        for i, s in enumerate(symbols)
-    ]
+    head = {"type": "trade", "source": "s", "size": 2.0}
+    rows = [{**head, "symbol": s, "event_time_ns": T0 + i, "price": 0.1 + i} for i, s in enumerate(symbols)]
     return pa.RecordBatch.from_pylist(rows, schema=TRADE)
 
 
@@ -69,12 +73,58 @@ def test_an_event_is_its_body_and_goes_everywhere_when_it_has_no_symbol() -> Non
     ]  # fmt: skip
 
 
-def test_a_trade_without_a_symbol_has_no_frame() -> None:
+def test_a_trade_without_a_symbol_has_no_frame_and_an_empty_batch_gives_no_records() -> None:
     batch = pa.RecordBatch.from_pylist([{"type": "trade", "symbol": None}], schema=TRADE)
     with pytest.raises(ParameterError, match="symbol"):
         encode_market(batch, wire="arrow", partitions=3)
-
-
-def test_an_empty_batch_gives_no_records() -> None:
     assert encode_market(trades([]), wire="json", partitions=4) == []
     assert encode_market(trades([]), wire="arrow", partitions=4) == []
+
+
+HEAD = {"symbol": "AAA", "source": "s", "event_time_ns": T0}
+RECORDS: list[dict[str, Any]] = [
+    {"type": "trade", **HEAD, "venue": "XNYS", "price": 101.25, "size": 5.0, "trade_id": "id-1", "conditions": ["@"]},
+    {"type": "heartbeat", "source": "s", "event_time_ns": T0},
+    {"type": "trade", **HEAD, "price": 101.5, "size": 1.0, "ingest_time_ns": T0 + 3},
+    {"type": "quote", **HEAD, "bid": 1.5, "bid_size": 1.0, "ask": 1.75, "ask_size": 2.0},
+    {"type": "clock"},
+    {"type": "bar", **HEAD, "timeframe": "1d", "open_time_ns": T0, "close_time_ns": T0 + 1, "open": 1.0, "high": 2.0,
+     "low": 0.5, "close": 1.5, "volume": 7.0, "vwap": 1.25, "trade_count": 3, "final": True,
+     "session_date": "2026-01-16"},
+    {"type": "split", **HEAD, "ratio": 2, "ex_time_ns": T0},
+    {"type": "trade", **HEAD, "price": 101.75, "size": 2.0, "trade_id": "é"},
+    {"type": "hello", "source": "s", "mode": "live", "run_id": "1"},
+]  # fmt: skip
+
+
+def batch() -> MarketBatch:
+    values = [json.dumps(record).encode() for record in RECORDS]
+    found, letters = MarketDecoder().decode("market", records_of(values, 3, np.arange(10, 10 + len(values))))
+    assert letters == []
+    return found
+
+
+def test_rows_come_into_their_tables_with_their_position() -> None:
+    tables = to_tables(batch())
+    assert sorted(tables) == ["events", "quotes", "trades"]
+    for table, rows in tables.items():
+        assert rows.schema.equals(TABLES[table][1])
+    for table, places in (("trades", [0, 2, 7]), ("quotes", [3])):
+        whole = [RECORDS[i] | {"topic": "market", "partition": 3, "offset": 10 + i, "row": 0} for i in places]
+        assert tables[table].to_pylist() == [{name: row.get(name) for name in TABLES[table][1].names} for row in whole]
+
+
+def test_events_hold_the_whole_record_as_text_and_marks_of_time_are_dropped() -> None:
+    events = to_tables(batch())["events"].to_pylist()
+    assert [event["offset"] for event in events] == [15, 16, 18]
+    assert [json.loads(event["body"]) for event in events] == [RECORDS[i] for i in (5, 6, 8)]
+    assert [(e["type"], e["symbol"], e["event_time_ns"]) for e in events] == [
+        ("bar", "AAA", T0), ("split", "AAA", T0), ("hello", None, None)
+    ]  # fmt: skip
+
+
+def test_each_row_can_be_shown_as_its_object_and_a_batch_without_rows_has_no_tables() -> None:
+    found = batch()
+    assert [json.loads(row_as_json(found, row)) for row in range(len(found))] == RECORDS
+    found, _ = MarketDecoder().decode("m", records_of([]))
+    assert to_tables(found) == {}

@@ -1,4 +1,4 @@
-"""The hand-over of states, on a log in memory; on the real broker in tests/integration/test_load.py."""
+"""The hand-over of states, on a log in memory; on the real broker in tests/integration/test_load.py. And their keys."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,12 @@ import pytest
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka import seat
 from marketpulse.kafka.seat import Seat, StateOf
-from marketpulse.kafka.snapshot import Pointer
+from marketpulse.kafka.snapshot import Pointer, chunk_of, chunks_of, load_of
 from marketpulse.kafka.transaction import BEGINNING, Taken
 from marketpulse.settings import Settings
 
 Places = dict[int, tuple[int, Pointer | None]]
+Take, Give = Callable[[Sequence[Taken]], dict[int, int]], Callable[[Sequence[int]], None]
 LOAD = "file:t.csv@1.2"
 
 
@@ -26,12 +27,7 @@ class LogInMemory:
         self.calls: list[str] = []
 
     def held(
-        self,
-        _settings: Settings,
-        slot: int,
-        take: Callable[[Sequence[Taken]], dict[int, int]],
-        give: Callable[[Sequence[int]], None],
-        places: Callable[[], Places],
+        self, _settings: Settings, slot: int, take: Take, give: Give, places: Callable[[], Places]
     ) -> "LogInMemory":
         assert slot == 0  # the first worker's, so that it fences him
         self._take, self._give, self._places = take, give, places
@@ -91,8 +87,7 @@ def test_where_the_engine_has_gone_on_nothing_is_committed(
 def test_partitions_that_do_not_stay_are_waited_for_and_then_told(
     monkeypatch: pytest.MonkeyPatch, goes: list[int]
 ) -> None:
-    comes = [[Taken(0, None, None)]] if goes else []
-    log = LogInMemory(comes, goes)
+    log = LogInMemory([[Taken(0, None, None)]] if goes else [], goes)
     with pytest.raises(Retryable, match="load again"):
         hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
     assert (log.calls, log.written) == (["start", "close"], [])
@@ -103,3 +98,17 @@ def test_a_partition_that_is_lost_before_the_commit_keeps_all_back(monkeypatch: 
     log.begin = lambda: log._give([1])  # type: ignore[method-assign]
     hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
     assert (log.committed, log.written) == ({}, [])
+
+
+@pytest.mark.parametrize("load", [None, "file:a.csv@1.2"])
+def test_a_chunk_says_whose_it_is(load: str | None) -> None:
+    chunks = chunks_of("g", 3, 7, b"x" * 2_000_000, load)
+    assert [load_of(key, "g", 3) for key, _ in chunks] == [load or ""] * 3
+    assert {load_of(key, "g", 30) for key, _ in chunks} == {None}
+    assert b"".join(chunk_of(value).content for _, value in chunks) == b"x" * 2_000_000
+
+
+def test_a_later_snapshot_takes_no_place_of_a_loads() -> None:
+    """So that those of a load are never compacted away by later ones."""
+    later, end = chunks_of("g", 0, 9, b"later"), chunks_of("g", 0, 7, b"end", "file:a@1.2")
+    assert {key for key, _ in later}.isdisjoint(key for key, _ in end)

@@ -15,6 +15,10 @@ from marketpulse.kafka.spool import Entry, Spool
 ROOM = 1 << 30
 
 
+def spool_of(tmp_path: Path, bytes_max: int = ROOM) -> Spool:
+    return Spool(tmp_path / "s.sqlite", "s", bytes_max)
+
+
 def entry(number: int, size: int = 10) -> Entry:
     return Entry(number, 2, 1_000 + number, bytes([number % 256]) * size)
 
@@ -30,18 +34,17 @@ def test_entries_come_back_in_order_from_any_number_on(tmp_path: Path) -> None:
 
 
 def test_another_process_finds_them_and_whose_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "s.sqlite"
-    before = Spool(path, "s", ROOM)
+    before = spool_of(tmp_path)
     before.append([entry(n) for n in range(1, 4)], "abc")
     before.drop_to(1)
     before.close()
-    spool = Spool(path, "s", ROOM)
+    spool = spool_of(tmp_path)
     assert (spool.owner, spool.after(0)) == ("abc", [entry(2), entry(3)])
     assert (spool.first, spool.last, spool.rows, spool.bytes, spool.oldest_ns) == (2, 3, 4, 20, 1_002)
 
 
 def test_the_file_goes_with_its_last_entry_and_comes_with_the_next(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "s.sqlite", "s", ROOM)
+    spool = spool_of(tmp_path)
     spool.drop_to(9)
     spool.append([entry(1), entry(2)], "abc")
     spool.drop_to(2)
@@ -52,14 +55,14 @@ def test_the_file_goes_with_its_last_entry_and_comes_with_the_next(tmp_path: Pat
 
 
 def test_a_chunk_is_about_a_mebibyte_however_much_waits(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "s.sqlite", "s", ROOM)
+    spool = spool_of(tmp_path)
     spool.append([entry(n, 300_000) for n in range(1, 11)], "abc")
     assert [e.number for e in spool.after(0)] == [1, 2, 3, 4]
     assert [e.number for e in spool.after(4)] == [5, 6, 7, 8]
 
 
 def test_what_does_not_fit_is_refused_whole_and_fits_once_others_are_gone(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "s.sqlite", "s", 100)
+    spool = spool_of(tmp_path, 100)
     spool.append([entry(1, 60)], "abc")
     with pytest.raises(Retryable, match=r"s\.sqlite is full .*spool_mb"):
         spool.append([entry(2, 30), entry(3, 30)], "abc")
@@ -71,7 +74,7 @@ def test_what_does_not_fit_is_refused_whole_and_fits_once_others_are_gone(tmp_pa
 
 
 def test_a_full_disk_refuses_and_keeps_what_there_is(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "s.sqlite", "s", ROOM)
+    spool = spool_of(tmp_path)
     spool.append([entry(1)], "abc")
     assert spool._file is not None
     pages = spool._file.execute("PRAGMA page_count").fetchone()[0]
@@ -108,9 +111,7 @@ def test_what_was_appended_before_a_kill_is_there(tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
-    said = 0
-    while said < 200:
-        said = int(child.stdout.readline())
+    said = next(number for line in child.stdout if (number := int(line)) >= 200)
     os.kill(child.pid, signal.SIGKILL)
     rest = child.communicate()[0].split()
     said = int(rest[-1]) if rest and rest[-1].isdecimal() else said

@@ -3,7 +3,6 @@
 import random
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from marketpulse.kafka.spool import Spool
 from marketpulse.kafka.spooled_log import SpooledLog
 from marketpulse.model.market import TRADE
 from marketpulse.ports import Hello, Polled
+from waiting import wait_until
 
 
 class Broker:
@@ -92,14 +92,6 @@ def trade(number: int) -> Polled:
     return Polled([pa.RecordBatch.from_pylist([row], schema=TRADE)], position=f"at {number}")
 
 
-def eventually(holds: Callable[[], object]) -> None:
-    for _ in range(1_000):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came")
-
-
 @pytest.fixture(autouse=True)
 def a_short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("_PATIENCE_S", 0.05), ("_FIRST_WAIT_S", 0.01), ("_LONGEST_WAIT_S", 0.05)):
@@ -115,8 +107,15 @@ def spool_of(tmp_path: Path, bytes_max: int = 1 << 30) -> Spool:
     return Spool(tmp_path / "s.sqlite", "s", bytes_max)
 
 
+def begun(broker: Broker, spool: Spool, said: list[str | None] | None = None) -> SpooledLog:
+    return SpooledLog(Log(broker), spool, "s", SystemClock(), ([] if said is None else said).append)
+
+
 def opened(broker: Broker, spool: Spool, said: list[str | None] | None = None) -> SpooledLog:
-    return SpooledLog(Log(broker), spool, "s", SystemClock(), (said if said is not None else []).append)
+    """One that has asked for its position, as a source does before it begins."""
+    log = begun(broker, spool, said)
+    log.last_position()
+    return log
 
 
 def prices(broker: Broker) -> list[object]:
@@ -127,8 +126,10 @@ def left(tmp_path: Path) -> list[Path]:
     return list(tmp_path.glob("s.sqlite*"))
 
 
-def test_while_the_broker_is_there_nothing_touches_the_disk(tmp_path: Path, broker: Broker) -> None:
-    log = opened(broker, spool_of(tmp_path))
+def test_while_the_broker_is_there_nothing_touches_the_disk_and_it_knows_the_position(
+    tmp_path: Path, broker: Broker
+) -> None:
+    log = begun(broker, spool_of(tmp_path))
     assert log.last_position() is None
     log.write(Polled(hello=Hello("s", "live", "r", 1)))
     for number in range(1, 200):
@@ -137,9 +138,13 @@ def test_while_the_broker_is_there_nothing_touches_the_disk(tmp_path: Path, brok
     log.close()
     assert broker.rows == ["hello", *map(float, range(1, 200)), "goodbye"]
     assert left(tmp_path) == []
-    again = opened(broker, spool_of(tmp_path))
+    again = begun(broker, spool_of(tmp_path))
     assert again.last_position() == "at 199"
     again.close()
+    broker.position = '{"BTC-USD":[1,2.5]}'  # from before there were spools: the source's own
+    older = begun(broker, spool_of(tmp_path))
+    assert older.last_position() == '{"BTC-USD":[1,2.5]}'
+    older.close()
 
 
 def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_to_the_log(
@@ -148,12 +153,11 @@ def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_
     said: list[str | None] = []
     spool = spool_of(tmp_path)
     log = opened(broker, spool, said)
-    log.last_position()
     log.write(trade(1))
-    eventually(lambda: prices(broker) == [1.0])
+    wait_until(lambda: prices(broker) == [1.0])
     broker.away.set()
     log.write(trade(2))
-    eventually(lambda: log.write(Polled()) or spool.last)  # type: ignore[func-returns-value]
+    wait_until(lambda: log.write(Polled()) or spool.last)  # type: ignore[func-returns-value]
     for number in range(3, 500):
         log.write(trade(number))
         log.heartbeat("s", number)
@@ -161,7 +165,7 @@ def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_
     assert said
     assert set(said) == {"the broker is away"}
     broker.away.clear()
-    eventually(lambda: not left(tmp_path))
+    wait_until(lambda: not left(tmp_path))
     assert prices(broker) == [float(n) for n in range(1, 500)]
     assert broker.rows.index("clock") < broker.rows.index(3.0)
     assert said[-1] is None
@@ -174,7 +178,6 @@ def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_
 
 def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(tmp_path: Path, broker: Broker) -> None:
     log = opened(broker, spool_of(tmp_path))
-    log.last_position()
     broker.away.set()
     for number in range(1, 50):
         log.write(trade(number))
@@ -182,12 +185,12 @@ def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(tmp
         log.flush()
     with pytest.raises(Retryable):
         log.close()
-    second = opened(broker, spool_of(tmp_path))
+    second = begun(broker, spool_of(tmp_path))
     assert second.last_position() == "at 49", "without asking the broker"
     for number in range(50, 90):
         second.write(trade(number))
     broker.away.clear()
-    eventually(lambda: not left(tmp_path))
+    wait_until(lambda: not left(tmp_path))
     second.close()
     assert prices(broker) == [float(n) for n in range(1, 90)]
     assert left(tmp_path) == []
@@ -202,7 +205,7 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
     number, last = 0, 600
     while True:
         spool = spool_of(tmp_path)
-        log = opened(broker, spool)
+        log = begun(broker, spool)
         while True:
             try:
                 position = log.last_position()
@@ -229,7 +232,7 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
         assert log._thread is not None
         log._thread.join()
     broker.away.clear()
-    eventually(lambda: log._is_done() and len(prices(broker)) >= last)
+    wait_until(lambda: log._is_done() and len(prices(broker)) >= last)
     assert prices(broker) == [float(n) for n in range(1, last + 1)]
     log.close()
 
@@ -237,10 +240,9 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
 def test_a_full_spool_refuses_the_newest_and_goes_on_when_there_is_room(tmp_path: Path, broker: Broker) -> None:
     spool = spool_of(tmp_path, 50_000)
     log = opened(broker, spool)
-    log.last_position()
     broker.away.set()
     log.write(trade(1))
-    eventually(lambda: log.write(Polled()) or spool.last)  # type: ignore[func-returns-value]
+    wait_until(lambda: log.write(Polled()) or spool.last)  # type: ignore[func-returns-value]
 
     def takes(polled: Polled) -> bool:
         try:
@@ -253,15 +255,14 @@ def test_a_full_spool_refuses_the_newest_and_goes_on_when_there_is_room(tmp_path
     refused = trade(number)
     assert not takes(refused)
     broker.away.clear()
-    eventually(lambda: takes(refused))
-    eventually(lambda: not left(tmp_path))
+    wait_until(lambda: takes(refused))
+    wait_until(lambda: not left(tmp_path))
     assert prices(broker) == [float(n) for n in range(1, number + 1)]
     log.close()
 
 
 def test_rows_of_another_log_are_not_mixed_into_this_one(tmp_path: Path, broker: Broker) -> None:
     log = opened(broker, spool_of(tmp_path))
-    log.last_position()
     log.write(trade(1))
     log.flush()
     broker.away.set()
@@ -270,30 +271,20 @@ def test_rows_of_another_log_are_not_mixed_into_this_one(tmp_path: Path, broker:
         log.close()
     other = Broker()
     first = opened(other, Spool(tmp_path / "other.sqlite", "s", 1 << 30))
-    first.last_position()
     first.write(trade(7))
     first.close()
     second = opened(other, spool_of(tmp_path))
-    second.last_position()
     with pytest.raises(Fatal, match=r"s\.sqlite is for another log"):
-        eventually(lambda: second.write(Polled()))
+        wait_until(lambda: second.write(Polled()))
     assert prices(other) == [7.0]
     assert left(tmp_path), "it is kept"
 
 
-def test_a_position_from_before_there_were_spools_is_the_sources_own(tmp_path: Path, broker: Broker) -> None:
-    broker.position = '{"BTC-USD":[1,2.5]}'
-    log = opened(broker, spool_of(tmp_path))
-    assert log.last_position() == '{"BTC-USD":[1,2.5]}'
-    log.close()
-
-
 def test_what_the_log_raises_for_good_is_raised_to_the_feed(tmp_path: Path, broker: Broker) -> None:
     log = opened(broker, spool_of(tmp_path))
-    log.last_position()
     inner = log._log
     assert isinstance(inner, Log)
     inner.dead = True
     log.write(trade(1))
     with pytest.raises(Fatal, match="took over"):
-        eventually(lambda: log.write(Polled()))
+        wait_until(lambda: log.write(Polled()))

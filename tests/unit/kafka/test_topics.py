@@ -4,8 +4,6 @@ import itertools
 import shlex
 from pathlib import Path
 
-import pytest
-
 from marketpulse.kafka.topics import Difference, print_commands, topic_specs
 from marketpulse.settings import Settings
 
@@ -29,19 +27,13 @@ def test_every_symbols_topic_has_12_partitions_by_default_and_state_as_many_as_m
     assert more["state"] == more["market"] == 30
 
 
-@pytest.mark.parametrize(
-    ("topic", "setting", "value"),
-    [
-        ("market", "message.timestamp.type", "LogAppendTime"),
-        ("market", "max.message.bytes", str(8 * 2**20)),
-        ("dead-letters", "max.message.bytes", str(16 * 2**20)),
-        ("state", "cleanup.policy", "compact"),
-        ("control", "cleanup.policy", "compact"),
-        ("live", "retention.ms", "3600000"),
-    ],
-)
-def test_the_settings_that_others_build_on(tmp_path: Path, topic: str, setting: str, value: str) -> None:
-    assert {s.name: s.configs for s in topic_specs(settings(tmp_path))}[topic][setting] == value
+def test_the_settings_that_others_build_on(tmp_path: Path) -> None:
+    configs = {spec.name: spec.configs for spec in topic_specs(settings(tmp_path))}
+    assert configs["market"]["message.timestamp.type"] == "LogAppendTime"
+    assert configs["market"]["max.message.bytes"] == str(8 * 2**20)
+    assert configs["dead-letters"]["max.message.bytes"] == str(16 * 2**20)
+    assert configs["state"]["cleanup.policy"] == configs["control"]["cleanup.policy"] == "compact"
+    assert configs["live"]["retention.ms"] == "3600000"
 
 
 def test_the_printed_commands_create_each_topic_as_declared(tmp_path: Path) -> None:
