@@ -3,16 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 
 import market_rows
-from bare_clients import BareTopic, rows
+from given_settings import changed, child
 from market_rows import at
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.pipeline.verify import tell
@@ -22,27 +21,21 @@ from marketpulse.app.receipts.report_text import difference_text
 from marketpulse.app.receipts.time_text import parse_time
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.app.receipts.watch import Watch
-from marketpulse.app.warm import warm_up
 from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import RECEIPT
 from marketpulse.settings import Settings
 from marketpulse.telemetry import PARITY_DRIFT_ROWS
-from stored_pipeline import Pipeline
+from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.usefixtures("kernels")]
 
-HELLO = {"type": "hello", "source": "test", "mode": "historical", "run_id": "1", "event_time_ns": at(0)}
 ALERTS = (
     {"name": "rising", "expression": "close > prev(close)", "message": "{symbol} at {close}, {volume}"},
     {"name": "high", "expression": "close > 13 and rsi_2 > 0", "clear": "close < 12", "for_s": 1, "timeframe": "1s"},
     {"name": "counted", "expression": "close > 12", "timeframe": "2t"},
 )
-trade = partial(market_rows.trade, source="test")
-
-
-def heartbeat(seconds: float) -> dict[str, Any]:
-    return {"type": "heartbeat", "source": "test", "event_time_ns": at(seconds)}
+ENGINE = {"timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "alerts": ALERTS}
 
 
 def the_log() -> list[dict[str, Any]]:
@@ -55,36 +48,30 @@ def the_log() -> list[dict[str, Any]]:
     return [HELLO, *ticks, heartbeat(20), *changes, heartbeat(21), heartbeat(60)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> None:
-    """Compiled before the clock of any test runs."""
-    warm_up()
-
-
-@pytest.fixture
-def settings(kafka_settings: Settings) -> Settings:
-    engine = kafka_settings.engine.model_copy(
-        update={
-            "timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "alerts": ALERTS,
-        }
-    )  # fmt: skip
-    sinks = kafka_settings.sinks.model_copy(
-        update={"lake": kafka_settings.sinks.lake.model_copy(update={"flush_s": 0.2})}
-    )
-    return kafka_settings.model_copy(update={"engine": engine, "sinks": sinks})
-
-
-@pytest.fixture
-def pipeline(settings: Settings) -> Pipeline:
-    running = Pipeline(settings)
+@pytest.fixture(scope="module")
+def pipeline(shared_kafka_settings: Settings, kernels: None) -> Pipeline:
+    """One run of the log, to be looked at: who changes a file puts it back."""
+    running = Pipeline(changed(shared_kafka_settings, engine=ENGINE, sinks={"lake": {"flush_s": 0.2}}))
     running.run(the_log())
     return running
+
+
+@pytest.fixture
+def own(kafka_settings: Settings) -> Pipeline:
+    """For a log of its own."""
+    return Pipeline(changed(kafka_settings, engine=ENGINE, sinks={"lake": {"flush_s": 0.2}}))
+
+
+def explained(pipeline: Pipeline, timeframe: str, time: str, name: str, day: str = "2026-01-01") -> dict[str, Any]:
+    """What the command shows of AAA, for programs."""
+    ask = Ask("AAA", timeframe, parse_time(f"{day}T{time}Z", "time"), name)
+    return as_object(explain(pipeline.settings, ask))
 
 
 def test_every_row_carries_its_whole_receipt(pipeline: Pipeline) -> None:
     names = {RECEIPT.field(i).name for i in range(RECEIPT.num_fields)}
     for topic in ("bars", "indicators", "alerts"):
-        told = rows(BareTopic.of(pipeline.settings, topic).committed())
+        told = pipeline.told(topic)
         assert told
         for row in told:
             assert set(row["receipt"]) == names
@@ -92,32 +79,30 @@ def test_every_row_carries_its_whole_receipt(pipeline: Pipeline) -> None:
 
 
 def test_verify_finds_every_row_equal_and_names_the_one_that_was_changed(pipeline: Pipeline) -> None:
-    good = pipeline.marketpulse("verify")
+    good = child(pipeline.settings, "verify")
     assert good.returncode == 0, good.stdout + good.stderr
     assert "Every checked row has the bits that its inputs give." in good.stdout
-    tallies = json.loads(pipeline.marketpulse("verify", "--format", "json").stdout)["tables"]
+    tallies = pipeline.json("verify")["tables"]
     for name in ("bars", "indicators", "alerts"):
-        told = rows(BareTopic.of(pipeline.settings, name).committed())
+        told = pipeline.told(name)
         assert tallies[name]["stored"] == tallies[name]["same"] == len(told)
         assert sum(row["revision"] > 0 for row in told) > 0
-    was = pipeline.tamper("indicators", "ema_3")
-    bad = pipeline.marketpulse("verify")
+    with pipeline.tampered("indicators", "ema_3") as was:
+        bad = pipeline.marketpulse("verify")
+        elsewhere = pipeline.marketpulse("verify", "--symbol", "BBB" if was["symbol"] == "AAA" else "AAA")
     assert bad.returncode == 1, bad.stdout + bad.stderr
     assert f"indicators {was['symbol']} {was['timeframe']}" in bad.stdout
     assert f"recomputed {was['ema_3']!r}" in bad.stdout
     assert "1 rows differ." in bad.stdout
-    elsewhere = pipeline.marketpulse("verify", "--symbol", "BBB" if was["symbol"] == "AAA" else "AAA")
     assert elsewhere.returncode == 0, elsewhere.stdout
 
 
 def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is_forged(pipeline: Pipeline) -> None:
-    def said(change: Callable[[pa.Table], pa.Table]) -> tuple[dict[str, int], list[dict[str, Any]]]:
-        good = pipeline.rewrite("alerts", change)
-        done = pipeline.marketpulse("verify", "--format", "json")
-        assert done.returncode == 1, done.stdout + done.stderr
-        found = json.loads(done.stdout)
-        pipeline.rewrite("alerts", lambda _: good)
-        return {k: v for k, v in found["tables"]["alerts"].items() if v}, found["differences"]
+    def said(change: Callable[[pa.Table], pa.Table]) -> tuple[dict[str, int], list[dict[str, Any]], dict[str, Any]]:
+        with pipeline.rewritten("alerts", change) as good:
+            found = pipeline.json("verify", code=1)
+        tally = {k: v for k, v in found["tables"]["alerts"].items() if v}
+        return tally, found["differences"], good.slice(0, 1).to_pylist()[0]
 
     def with_state(rows: pa.Table) -> pa.Table:
         states = rows["state"].to_pylist()
@@ -129,109 +114,73 @@ def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is
         forged = rows.slice(0, 1).set_column(rows.column_names.index("revision"), "revision", late)
         return pa.concat_tables([rows, forged])
 
-    good = pipeline.rewrite("alerts", lambda rows: rows)
-    tally, (changed,) = said(with_state)
+    tally, (wrong,), good = said(with_state)
     assert tally["differing"] == 1
-    assert (changed["rule"], changed["column"]) == (good["rule"][0].as_py(), "state")
-    assert changed["recomputed"] == good["state"][0].as_py()
-    tally, (lost,) = said(lambda rows: rows.slice(1))
+    assert (wrong["rule"], wrong["column"], wrong["recomputed"]) == (good["rule"], "state", good["state"])
+    tally, (lost,), good = said(lambda rows: rows.slice(1))
     assert tally["missing"] == 1
-    assert (lost["symbol"], lost["rule"]) == (good["symbol"][0].as_py(), good["rule"][0].as_py())
-    tally, (forged,) = said(with_one_more)
-    assert tally["extra"] == 1
-    assert forged["revision"] == good["revision"][0].as_py() + 7
+    assert (lost["symbol"], lost["rule"]) == (good["symbol"], good["rule"])
+    tally, (forged,), good = said(with_one_more)
+    assert (tally["extra"], forged["revision"]) == (1, good["revision"] + 7)
 
 
-def test_alerts_of_rules_that_run_no_more_are_not_checked_and_those_of_a_new_one_are(pipeline: Pipeline) -> None:
+def test_alerts_of_rules_that_run_no_more_are_not_checked_and_those_of_a_new_one_are(own: Pipeline) -> None:
     """A start with other rules: `high` is gone, `rising` is another one, and `low` is new."""
-    told = rows(BareTopic.of(pipeline.settings, "alerts").committed())
+    own.run(the_log())
+    told = own.told("alerts")
     rules = (
         {"name": "rising", "expression": "close > 30.5"}, ALERTS[2], {"name": "low", "expression": "close < 31"},
     )  # fmt: skip
-    engine = pipeline.settings.engine.model_copy(update={"alerts": rules})
-    changed = Pipeline(pipeline.settings.model_copy(update={"engine": engine}))
-    changed.run([
+    other = Pipeline(changed(own.settings, engine={"alerts": rules}))
+    other.run([
         trade("AAA", 61.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70), trade("AAA", 62.9, 30, 2), heartbeat(130),
     ])  # fmt: skip
-    since = rows(BareTopic.of(pipeline.settings, "alerts").committed())[len(told) :]
+    since = own.told("alerts")[len(told) :]
     assert {"rising", "low"} <= {row["rule"] for row in since}
-    done = changed.marketpulse("verify", "--format", "json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout)
+    found = other.json("verify")
     before = sum(row["rule"] != "counted" for row in told)
     assert found["tables"]["alerts"]["unchecked"] == before > 0
     assert found["tables"]["alerts"]["same"] == len(told) + len(since) - before
     assert "alerts were passed over whose rule was another one then" in found["notes"][0]
 
 
-def test_a_rule_that_a_control_record_puts_is_verified_and_explained_also_past_the_logs_retention(
-    settings: Settings,
+def test_past_the_logs_retention_the_lakes_trades_serve_also_for_a_rule_that_a_control_record_puts(
+    own: Pipeline,
 ) -> None:
-    pipeline = Pipeline(settings)
     put = {"action": "put_rule", "rule": {"name": "mine", "expression": "close > prev(close)", "timeframe": "1s"}}
-    pipeline.run([*the_log()[:16], {"type": "control", "change": put}, *the_log()[16:]])
-    told = [
-        row for row in rows(BareTopic.of(settings, "alerts").committed())
-        if (row["symbol"], row["rule"]) == ("AAA", "mine")
-    ]  # fmt: skip
+    own.run([*the_log()[:16], {"type": "control", "change": put}, *the_log()[16:]])
+    told = [row for row in own.told("alerts") if (row["symbol"], row["rule"]) == ("AAA", "mine")]
     assert [row["state"] for row in told]
-
-    def verified() -> dict[str, int]:
-        done = pipeline.marketpulse("verify", "--format", "json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        found: dict[str, int] = json.loads(done.stdout)["tables"]["alerts"]
-        return found
-
-    tally = verified()
-    assert tally["same"] == tally["stored"] > len(told)
-    last = told[-1]
-    ask = Ask("AAA", "1s", last["open_time_ns"], "mine")
-    by_log = explain(settings, ask)
+    alerts = own.json("verify")["tables"]["alerts"]
+    assert alerts["same"] == alerts["stored"] > len(told)
+    ask = Ask("AAA", "1s", told[-1]["open_time_ns"], "mine")
+    by_log = explain(own.settings, ask)
     assert by_log.same
-    place = TopicPartition(settings.topic("market"), 0, 26)
-    admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
-    admin.delete_records([place])[place].result(20)
-    tally = verified()
-    assert tally["from_lake"] == tally["same"] > 0
-    by_lake = explain(settings, ask)
+
+    own.forget_log(before=26)
+    tables = own.json("verify")["tables"]
+    assert tables["bars"]["from_lake"] == tables["bars"]["same"] > 0
+    alerts = tables["alerts"]
+    assert alerts["from_lake"] == alerts["same"] > 0
+    assert alerts["unchecked"] == alerts["stored"] - alerts["same"]
+    by_lake = explain(own.settings, ask)
     assert by_lake.same
     assert not by_lake.trace.from_log
     assert by_log.alert is not None
     assert by_lake.alert is not None
     assert by_lake.alert.before == by_log.alert.before
     assert by_lake.alert.lines == by_log.alert.lines
-
-
-def test_past_the_logs_retention_the_lakes_trades_serve(pipeline: Pipeline) -> None:
-    admin = AdminClient({"bootstrap.servers": str(pipeline.settings.kafka.bootstrap_servers)})
-    place = TopicPartition(pipeline.settings.topic("market"), 0, 25)
-    admin.delete_records([place])[place].result(20)
-    good = pipeline.marketpulse("verify", "--format", "json")
-    assert good.returncode == 0, good.stdout + good.stderr
-    found = json.loads(good.stdout)
-    bars = found["tables"]["bars"]
-    assert bars["from_lake"] == bars["same"] > 0
-    alerts = found["tables"]["alerts"]
-    assert alerts["from_lake"] == alerts["same"] > 0
-    assert alerts["unchecked"] == alerts["stored"] - alerts["same"]
-    shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:05Z", "ema_3")
+    shown = own.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:05Z", "ema_3")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "the lake's trades" in shown.stdout
     assert "corrected" in shown.stdout
     for second in (0, 1, 2, 3, 4, 5, 6, 8, 9):  # the only trade at 7 s was cancelled
         for rule in ("rising", "alert:high"):
-            assert explained(pipeline, "1s", f"00:00:{second:02}", rule)["same"]
-    pipeline.tamper("alerts", "value")
-    bad = json.loads(pipeline.marketpulse("verify", "--format", "json").stdout)
-    assert [d["table"] for d in bad["differences"]] == ["alerts"]
-    pipeline.tamper("bars", "vwap")
-    assert pipeline.marketpulse("verify").returncode == 1
-
-
-def explained(pipeline: Pipeline, timeframe: str, time: str, name: str, day: str = "2026-01-01") -> dict[str, Any]:
-    """What the command shows of AAA, for programs."""
-    ask = Ask("AAA", timeframe, parse_time(f"{day}T{time}Z", "time"), name)
-    return as_object(explain(pipeline.settings, ask))
+            assert explained(own, "1s", f"00:00:{second:02}", rule)["same"]
+    with own.tampered("alerts", "value"):
+        assert [d["table"] for d in own.json("verify", code=1)["differences"]] == ["alerts"]
+        with own.tampered("bars", "vwap"):
+            assert own.marketpulse("verify").returncode == 1
 
 
 def test_explain_shows_late_doubled_corrected_and_cancelled_trades(pipeline: Pipeline) -> None:
@@ -263,10 +212,7 @@ def test_every_indicator_of_every_timeframe_is_explained_to_the_bit(pipeline: Pi
 
 def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipeline) -> None:
     """A late trade makes the close at 3 s 20, a correction that at 5 s 99; the only trade at 7 s is cancelled."""
-    told = [
-        row for row in rows(BareTopic.of(pipeline.settings, "alerts").committed())
-        if (row["symbol"], row["timeframe"]) == ("AAA", "1s")
-    ]  # fmt: skip
+    told = pipeline.told_of("alerts", "AAA", "1s")
     assert {row["revision"] for row in told} > {0}
     assert {"raised", "cleared", "withdrawn"} <= {row["state"] for row in told}
     for second in range(10):
@@ -274,11 +220,10 @@ def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipe
             found = explained(pipeline, "1s", f"00:00:{second:02}", rule)
             mine = [r for r in told if (r["rule"], r["open_time_ns"]) == (rule.removeprefix("alert:"), at(second))]
             assert found["same"], found["alert"]
-            revisions = [t["values"] for t in found["revisions"] if t["table"] == "alerts"]
-            assert revisions == mine
+            assert [t["values"] for t in found["revisions"] if t["table"] == "alerts"] == mine
             last = mine[-1]["state"] if mine and mine[-1]["state"] != "withdrawn" else ""
             assert found["alert"]["worked_out"]["state"] == last
-    shown = pipeline.marketpulse("explain", "AAA", "1s", "2026-01-01T00:00:06Z", "rising")
+    shown = child(pipeline.settings, "explain", "AAA", "1s", "2026-01-01T00:00:06Z", "rising")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "  prev(close) = 99.0\n  close > prev(close): 16.0 > 99.0, false\n" in shown.stdout
     assert "  it is raised, and cleared now\n" in shown.stdout
@@ -286,36 +231,51 @@ def test_explain_shows_what_a_rule_made_of_a_bar_that_was_revised(pipeline: Pipe
     ticks = explained(pipeline, "2t", "00:00:02.5", "counted")
     assert (ticks["same"], ticks["alert"]["worked_out"]["state"]) == (True, "raised")
     assert pipeline.marketpulse("explain", "AAA", "1m", "2026-01-01T00:00:00Z", "alert:high").returncode == 2
-    was = pipeline.tamper("alerts", "value")
-    ask = Ask(was["symbol"], was["timeframe"], was["open_time_ns"], f"alert:{was['rule']}")
-    wrong = explain(pipeline.settings, ask)
+    with pipeline.tampered("alerts", "value") as was:
+        wrong = explain(
+            pipeline.settings, Ask(was["symbol"], was["timeframe"], was["open_time_ns"], f"alert:{was['rule']}")
+        )
     assert wrong.alert is not None
     assert (wrong.same, wrong.alert.same, wrong.alert.replayed.value) == (False, False, was["value"])
 
 
-@pytest.mark.parametrize("stored", [True, False])
-def test_bars_by_count_that_open_at_one_time_have_each_its_receipt_where_a_page_shows_it(
-    settings: Settings, stored: bool
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("ZZZ 1s 2026-01-01T00:00:03Z bar", 1, "there is no symbol 'ZZZ': choose one of AAA, BBB"),
+        ("AAA 1s 2026-01-01T01:00:00Z bar", 1, "no 1s bar of AAA opens at 2026-01-01T01:00:00Z"),
+        ("AAA 1s 2026-01-01T00:00:03Z rsi_9", 2, "'rsi_9' is not computed: choose one of bar, open"),
+        ("AAA 7m 2026-01-01T00:00:03Z bar", 2, "timeframe '7m' is not built: choose one of 2t, 1s, 1m"),
+        ("AAA 1s yesterday bar", 2, "OPEN_TIME 'yesterday' is no time"),
+    ],
+)
+def test_explain_says_what_there_is_where_there_is_nothing(
+    pipeline: Pipeline, words: str, code: int, said: str
 ) -> None:
-    pipeline = Pipeline(settings)
+    done = pipeline.marketpulse("explain", *words.split())
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bars_by_count_that_open_at_one_time_have_each_its_receipt_where_a_page_shows_it(own: Pipeline) -> None:
     ties = [trade("AAA", 1.000000123, 10 + i, 1, trade_id=str(i)) for i in range(8)]
-    pipeline.run([HELLO, trade("AAA", 0.5, 9, 1), trade("AAA", 0.6, 9, 1), *ties, heartbeat(5)])
-    if not stored:  # what the topics tell is as good
-        shutil.rmtree(settings.data_dir / "lake")
-    for i in range(4):
-        shown_ms = (at(1.000000123) + 1_000 * i) / 1e6  # as web/series.py shows them
-        ask = Ask("AAA", "2t", round(shown_ms * 1e6), "close", as_shown=True)
-        told = as_object(explain(pipeline.settings, ask))
-        assert [i["price"] for i in told["inputs"]] == [10 + 2 * i, 11 + 2 * i]
-        assert (told["same"], told["values"][0]["known"]) == (True, 11 + 2 * i)
-    with pytest.raises(Fatal, match="no 2t bar of AAA opens at" if stored else "nothing is stored yet"):
-        explain(pipeline.settings, Ask("AAA", "2t", at(1.000000123) + 4_000, "close", as_shown=True))
+    own.run([HELLO, trade("AAA", 0.5, 9, 1), trade("AAA", 0.6, 9, 1), *ties, heartbeat(5)])
+    for nothing in ("no 2t bar of AAA opens at", "nothing is stored yet"):
+        for i in range(4):
+            shown_ms = (at(1.000000123) + 1_000 * i) / 1e6  # as web/series.py shows them
+            told = as_object(explain(own.settings, Ask("AAA", "2t", round(shown_ms * 1e6), "close", as_shown=True)))
+            assert [i["price"] for i in told["inputs"]] == [10 + 2 * i, 11 + 2 * i]
+            assert (told["same"], told["values"][0]["known"]) == (True, 11 + 2 * i)
+        with pytest.raises(Fatal, match=nothing):
+            explain(own.settings, Ask("AAA", "2t", at(1.000000123) + 4_000, "close", as_shown=True))
+        lake = Path(own.settings.data_dir / "lake")
+        shutil.rmtree(lake, ignore_errors=True)  # what the topics tell is as good
 
 
-def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(settings: Settings) -> None:
+def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_auction(own: Pipeline) -> None:
     """The last seconds of the session of 2 January 2026 on XNYS, which ends at 21:00 UTC."""
-    engine = settings.engine.model_copy(update={"fill": "previous", "timeframes": ("1s", "1m"), "alerts": ALERTS[:2]})
-    pipeline = Pipeline(settings.model_copy(update={"engine": engine}))
+    engine = {"fill": "previous", "timeframes": ("1s", "1m"), "alerts": ALERTS[:2]}
+    pipeline = Pipeline(changed(own.settings, engine=engine))
     close = 86_400 + 21 * 3_600
     pipeline.run([
         {**HELLO, "event_time_ns": at(close - 5)},
@@ -335,53 +295,36 @@ def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_aucti
     assert pipeline.marketpulse("verify").returncode == 0
 
 
-def test_explain_says_what_there_is_where_there_is_nothing(pipeline: Pipeline) -> None:
-    for words, code, said in (
-        (("ZZZ", "1s", "2026-01-01T00:00:03Z", "bar"), 1, "there is no symbol 'ZZZ': choose one of AAA, BBB"),
-        (("AAA", "1s", "2026-01-01T01:00:00Z", "bar"), 1, "no 1s bar of AAA opens at 2026-01-01T01:00:00Z"),
-        (("AAA", "1s", "2026-01-01T00:00:03Z", "rsi_9"), 2, "'rsi_9' is not computed: choose one of bar, open"),
-        (("AAA", "7m", "2026-01-01T00:00:03Z", "bar"), 2, "timeframe '7m' is not built: choose one of 2t, 1s, 1m"),
-        (("AAA", "1s", "yesterday", "bar"), 2, "OPEN_TIME 'yesterday' is no time"),
-    ):
-        done = pipeline.marketpulse("explain", *words)
-        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
-        assert "Traceback" not in done.stderr
-
-
-def test_the_continuous_check_passes_over_good_rows_and_finds_a_forged_message(settings: Settings) -> None:
-    pipeline, log = Pipeline(settings), LogReader(settings)
-    pipeline.run(the_log())
+def test_the_continuous_check_passes_over_good_rows_and_finds_a_changed_file_and_a_forged_message(
+    own: Pipeline,
+) -> None:
+    settings, log = own.settings, LogReader(own.settings)
+    drift = PARITY_DRIFT_ROWS._value.get
+    own.run(the_log())
     watch = Watch(settings, engine_config(settings.engine), log)
-    found = watch.look(lambda: True)
-    assert found.drift == []
-    more = [trade("AAA", 61.5, 30, 2), trade("BBB", 62.5, 30, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)]
-    pipeline.run([*more, heartbeat(130)])
-    forged = json.dumps({**rows(BareTopic.of(settings, "bars").committed())[-1], "revision": 7})
+    assert watch.look(lambda: True).drift == []
+    own.run([trade("AAA", 61.5, 9, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)])
+    with own.tampered("bars", "high", since=61) as bar, own.tampered("alerts", "value", since=61) as alert:
+        found = watch.look(lambda: True)
+    assert found.checked > found.drift_rows == 2
+    assert [(d.column, d.recomputed) for d in found.drift] == [("high", bar["high"]), ("value", alert["value"])]
+    assert found.drift[1].rule == alert["rule"]
+    before = drift()
+    tell(found)
+    assert drift() == before + 2
+
+    more = [trade("AAA", 121.5, 30, 2), trade("BBB", 122.5, 30, 2), trade("AAA", 122.5, 31, 2), heartbeat(130)]
+    own.run([*more, heartbeat(190)])
+    forged = json.dumps({**own.told("bars")[-1], "revision": 7})
     producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
     producer.produce(settings.topic("bars"), forged.encode(), b"AAA")
     assert producer.flush(20) == 0
-    pipeline.run([heartbeat(131)])
+    own.run([heartbeat(191)])
     first, second = watch.look(lambda: True), watch.look(lambda: True)
     assert first.drift_rows == 0, "a new row has one look's time"
     assert [d.revision for d in second.drift] == [7]
-    before = PARITY_DRIFT_ROWS._value.get()
+    before = drift()
     tell(second)
-    assert PARITY_DRIFT_ROWS._value.get() == before + 1
+    assert drift() == before + 1
     assert "revision 7: is stored, and nothing gives it" in difference_text(second.drift[0])
-    log.close()
-
-
-def test_the_continuous_check_finds_a_changed_file_of_the_lake(pipeline: Pipeline) -> None:
-    log = LogReader(pipeline.settings)
-    watch = Watch(pipeline.settings, engine_config(pipeline.settings.engine), log)
-    assert watch.look(lambda: True).drift == []
-    pipeline.run([trade("AAA", 61.5, 9, 2), trade("AAA", 62.5, 31, 2), heartbeat(70)])
-    was, alert = pipeline.tamper("bars", "high", since=61), pipeline.tamper("alerts", "value", since=61)
-    found = watch.look(lambda: True)
-    assert found.checked > found.drift_rows == 2
-    assert [(d.column, d.recomputed) for d in found.drift] == [("high", was["high"]), ("value", alert["value"])]
-    assert found.drift[1].rule == alert["rule"]
-    before = PARITY_DRIFT_ROWS._value.get()
-    tell(found)
-    assert PARITY_DRIFT_ROWS._value.get() == before + 2
     log.close()
