@@ -2,21 +2,30 @@
 
 import gzip
 import json
+import zipfile
 from datetime import UTC, date, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 
 from marketpulse.errors import Fatal
+from marketpulse.model.market import EVENT
 from marketpulse.settings import Mapping
 from marketpulse.sources.dataset import Dataset, load
 from marketpulse.sources.defaults import bundled
+from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.files import expand
+from marketpulse.sources.known_files import known_columns, symbol_of
+from marketpulse.sources.normalise import Rows
+from marketpulse.sources.tape import Tape, build
 
-DAY_NS = 86_400 * 10**9
+SECOND = 10**9
+NEW_YORK = "America/New_York"
 
 
 def ns(*parts: int, zone: str = "UTC") -> int:
@@ -43,27 +52,19 @@ def test_daily_index_bars_with_a_last_line_cut_off(tmp_path: Path) -> None:
     data = loaded(tmp_path, text)
     first, second = rows(data)
     assert (first["type"], first["symbol"], first["timeframe"], first["volume"]) == ("bar", "HSI", "1d", 0.0)
-    assert first["close"] == 2568.300049
-    assert first["open_time_ns"] == ns(1986, 12, 31)
+    assert (first["close"], first["open_time_ns"]) == (2568.300049, ns(1986, 12, 31))
     assert first["close_time_ns"] == first["event_time_ns"] == ns(1987, 1, 1)
-    assert first["session_date"] == date(1986, 12, 31)
-    assert second["session_date"] == date(1987, 1, 2)
-    assert [(r.row, r.reason) for r in data.rejected] == [(4, "missing_field")]
-    assert data.rejected[0].value == b"HSI,1987-01-05,2552.399902,2552.39"
+    assert (first["session_date"], second["session_date"]) == (date(1986, 12, 31), date(1987, 1, 2))
+    rejected = [(r.row, r.reason, r.value) for r in data.rejected]
+    assert rejected == [(4, "missing_field", b"HSI,1987-01-05,2552.399902,2552.39")]
 
 
 def test_prices_as_strings_new_york_time_newest_first_and_no_volume(tmp_path: Path) -> None:
-    def line(minute: int, close: str) -> str:
-        return json.dumps(
-            {"date": f"2026-01-16 19:{minute}:00", "symbol": "TSLA", "open": "437.60", "high": "438.00",
-             "low": "437.10", "close": close}
-        )  # fmt: skip
-
-    text = "\n".join(line(m, f"437.{m}") for m in (55, 50, 45))
-    found = rows(loaded(tmp_path, text, "x.json", timezone="America/New_York"))
+    line = '{"date": "2026-01-16 19:%d:00", "symbol": "TSLA", "open": "437.60", "high": "438.00", "low": "437.10", "close": "437.%d"}'
+    found = rows(loaded(tmp_path, "\n".join(line % (m, m) for m in (55, 50, 45)), "x.json", timezone=NEW_YORK))
     assert [row["close"] for row in found] == [437.45, 437.5, 437.55]
-    assert found[0]["open_time_ns"] == ns(2026, 1, 16, 19, 45, zone="America/New_York")
-    assert found[0]["close_time_ns"] - found[0]["open_time_ns"] == 300 * 10**9
+    assert found[0]["open_time_ns"] == ns(2026, 1, 16, 19, 45, zone=NEW_YORK)
+    assert found[0]["close_time_ns"] - found[0]["open_time_ns"] == 300 * SECOND
     assert (found[0]["timeframe"], found[0]["volume"], found[0]["open"]) == ("5m", 0.0, 437.6)
 
 
@@ -81,10 +82,8 @@ def test_blank_fields_unsorted_rows_and_huge_values(tmp_path: Path) -> None:
         "2020-01-02,10,12,9,,5000\r\n2020-01-01,10,12,9,11,\r\n"
     )
     data = loaded(tmp_path, text, "spx.csv")
-    assert [(r["session_date"].day, r["volume"], r["symbol"]) for r in rows(data)] == [
-        (1, 0.0, "SPX"),
-        (3, 1e13, "SPX"),
-    ]
+    found = [(r["session_date"].day, r["volume"], r["symbol"]) for r in rows(data)]
+    assert found == [(1, 0.0, "SPX"), (3, 1e13, "SPX")]
     assert [(r.row, r.reason, r.value) for r in data.rejected] == [(3, "missing_field", b"2020-01-02,10,12,9,,5000")]
 
 
@@ -97,12 +96,10 @@ def test_symbol_price_volume_timestamp_is_a_trade(tmp_path: Path) -> None:
 
 
 def test_one_object_per_file_makes_one_tape_in_order_of_time(tmp_path: Path) -> None:
-    for i, second in enumerate((3, 1, 2)):
-        (tmp_path / f"{i}.json").write_text(
-            json.dumps({"ticker": "A", "timestamp": 1_767_366_000 + second, "price": second}, indent=1)
-        )
-    data = load(expand([str(tmp_path)]), Mapping())
-    assert [row["price"] for row in rows(data)] == [1.0, 2.0, 3.0]
+    for second in (3, 1, 2):
+        trade = {"ticker": "A", "timestamp": 1_767_366_000 + second, "price": second}
+        (tmp_path / f"{second % 3}.json").write_text(json.dumps(trade, indent=1))
+    assert [row["price"] for row in rows(load(expand([str(tmp_path)]), Mapping()))] == [1.0, 2.0, 3.0]
 
 
 def test_a_bad_row_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -123,26 +120,19 @@ def test_a_bad_row_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_trades_and_quotes_in_one_file_are_told_apart_row_by_row(tmp_path: Path) -> None:
     text = "time,symbol,price,size,bid,ask\n1767366001,A,1.5,3,,\n1767366000,A,,,1.4,1.6\n1767366002,A,,,,\n"
     data = loaded(tmp_path, text)
-    assert [(r["type"], r.get("price"), r.get("bid")) for r in rows(data)] == [
-        ("quote", None, 1.4),
-        ("trade", 1.5, None),
-    ]
+    found = [(r["type"], r.get("price"), r.get("bid")) for r in rows(data)]
+    assert found == [("quote", None, 1.4), ("trade", 1.5, None)]
     assert [(r.row, r.reason) for r in data.rejected] == [(4, "missing_field")]
 
 
 def test_dividends_and_splits_become_events_before_their_day() -> None:
-    data = load([bundled("daily/AAPL.csv")], Mapping())
-    events = [row for row in rows(data) if "body" in row]
-    assert [row["type"] for row in events].count("split") == 1
-    assert [row["type"] for row in events].count("dividend") == 10
-    split = next(row for row in events if row["type"] == "split")
-    assert json.loads(split["body"]) == {
+    events = [row for row in rows(load([bundled("daily/AAPL.csv")], Mapping())) if "body" in row]
+    types = [row["type"] for row in events]
+    assert (types.count("split"), types.count("dividend")) == (1, 10)
+    assert json.loads(events[types.index("split")]["body"]) == {
         "type": "split", "symbol": "AAPL", "source": "replay", "event_time_ns": ns(2014, 6, 9),
         "ratio": 7.0, "ex_time_ns": ns(2014, 6, 9), "adjusted": True,
     }  # fmt: skip
-
-
-def test_a_split_says_that_its_files_prices_are_adjusted_for_it() -> None:
     data = load([bundled("daily/AAPL.csv")], Mapping(split_adjusted=True))
     told = [json.loads(row["body"]) for row in rows(data) if "body" in row]
     assert {(t["type"], t.get("adjusted")) for t in told} == {("split", True), ("dividend", None)}
@@ -151,19 +141,35 @@ def test_a_split_says_that_its_files_prices_are_adjusted_for_it() -> None:
 def test_the_bundled_files_are_taken_whole() -> None:
     daily = load(expand([str(bundled("daily"))]), Mapping())
     assert not daily.rejected
-    assert daily.tape.tables["bar"].num_rows == 4 * 754
-    assert daily.tape.tables["event"].num_rows == 48
-    minutes = load([bundled("minutes/SPY.csv")], Mapping(timezone="America/New_York"))
+    assert (daily.tape.tables["bar"].num_rows, daily.tape.tables["event"].num_rows) == (4 * 754, 48)
+    minutes = load([bundled("minutes/SPY.csv")], Mapping(timezone=NEW_YORK))
     first = rows(minutes)[0]
     assert len(minutes.tape) == 1564
     assert (first["symbol"], first["timeframe"], first["open"], first["volume"]) == ("SPY", "1m", 367.4, 407870.0)
-    assert first["open_time_ns"] == ns(2020, 12, 15, 9, 30, zone="America/New_York")
+    assert first["open_time_ns"] == ns(2020, 12, 15, 9, 30, zone=NEW_YORK)
 
 
-def test_a_byte_order_mark_and_month_first_dates(tmp_path: Path) -> None:
-    text = b"\xef\xbb\xbfdate,open,high,low,close,volume\n1/2/1990,353.4,359.69,351.98,359.69,0\n1/3/1990,359.69,360.59,357.89,358.76,0\n"
-    first, second = rows(loaded(tmp_path, text, "spx.csv"))
-    assert (first["session_date"], second["session_date"]) == (date(1990, 1, 2), date(1990, 1, 3))
+OHLCV = "open,high,low,close,volume\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "field", "expected"),
+    [
+        pytest.param(b"\xef\xbb\xbfdate,open,high,low,close,volume\n1/2/1990,353.4,359.69,351.98,359.69,0\n1/3/1990,359.69,360.59,357.89,358.76,0\n",
+                     {}, "session_date", [date(1990, 1, 2), date(1990, 1, 3)], id="a byte order mark and month first"),
+        pytest.param(f"Date,Time,{OHLCV}01/31/2020,09:30,1,2,1,2,5\n01/31/2020,09:31,1,2,1,2,5\n", {"timezone": NEW_YORK},
+                     "open_time_ns", [ns(2020, 1, 31, 9, m, zone=NEW_YORK) for m in (30, 31)], id="date and time of day in two columns"),
+        pytest.param(f"Date,{OHLCV}2020-01-02 00:00:00-05:00,1,2,1,2,5\n2020-07-01 00:00:00-04:00,1,2,1,2,5\n", {"timeframe": "1d"},
+                     "session_date", [date(2020, 1, 2), date(2020, 7, 1)], id="local midnights are dates"),
+        pytest.param("t,o,h,l,c,v\n1577941200000,1,2,1,2,5\n1578027600000,1,2,1,2,5\n", {"timezone": NEW_YORK},
+                     "session_date", [date(2020, 1, 2), date(2020, 1, 3)], id="midnights in New York are dates"),
+        pytest.param("Datum;time;price;size\n1;31.01.2020 10:00;1.234,5;2\n", {}, "price", [1234.5], id="decimal commas"),
+    ],
+)  # fmt: skip
+def test_dates_and_numbers_are_read(
+    tmp_path: Path, text: str | bytes, mapping: dict[str, str], field: str, expected: list[Any]
+) -> None:
+    assert [row[field] for row in rows(loaded(tmp_path, text, **mapping))] == expected
 
 
 def test_gzip_and_parquet_are_the_same_rows(tmp_path: Path) -> None:
@@ -176,28 +182,6 @@ def test_gzip_and_parquet_are_the_same_rows(tmp_path: Path) -> None:
     )  # fmt: skip
     frame.write_parquet(tmp_path / "t.parquet")
     assert rows(load([tmp_path / "t.parquet"], Mapping())) == plain
-
-
-def test_date_and_time_of_day_in_two_columns(tmp_path: Path) -> None:
-    text = "Date,Time,Open,High,Low,Close,Volume\n01/31/2020,09:30,1,2,1,2,5\n01/31/2020,09:31,1,2,1,2,5\n"
-    first, _ = rows(loaded(tmp_path, text, timezone="America/New_York"))
-    assert first["open_time_ns"] == ns(2020, 1, 31, 9, 30, zone="America/New_York")
-
-
-def test_daily_bars_stamped_with_local_midnight_are_dates(tmp_path: Path) -> None:
-    text = "Date,Open,High,Low,Close,Volume\n2020-01-02 00:00:00-05:00,1,2,1,2,5\n2020-07-01 00:00:00-04:00,1,2,1,2,5\n"
-    assert [r["session_date"] for r in rows(loaded(tmp_path, text, timeframe="1d"))] == [
-        date(2020, 1, 2),
-        date(2020, 7, 1),
-    ]
-    epochs = "t,o,h,l,c,v\n1577941200000,1,2,1,2,5\n1578027600000,1,2,1,2,5\n"  # midnight in New York
-    found = rows(loaded(tmp_path, epochs, timezone="America/New_York"))
-    assert [r["session_date"] for r in found] == [date(2020, 1, 2), date(2020, 1, 3)]
-
-
-def test_european_files_have_decimal_commas(tmp_path: Path) -> None:
-    (row,) = rows(loaded(tmp_path, "Datum;time;price;size\n1;31.01.2020 10:00;1.234,5;2\n"))
-    assert row["price"] == 1234.5
 
 
 def test_files_are_merged_by_time_and_ties_keep_their_order(tmp_path: Path) -> None:
@@ -224,8 +208,138 @@ def test_our_own_bars_keep_their_times(tmp_path: Path) -> None:
         "symbol,timeframe,open_time_ns,close_time_ns,open,high,low,close,volume\n"
         "A,1h,1767366000000000000,1767367800000000000,1,2,1,2,3\nA,1m,1767366000000000000,1767366060000000000,1,2,1,2,3\n"
     )
+    found = [(r["timeframe"], r["close_time_ns"] - r["open_time_ns"]) for r in rows(loaded(tmp_path, text))]
+    assert found == [("1m", 60 * SECOND), ("1h", 1800 * SECOND)]
+
+
+# Without a header, as the publishers' own documents show them.
+BINANCE_TRADES = "3352361230,42283.58000000,0.00300000,126.85074000,1704067200075,True,True\n3352361231,42283.58,0.001,42.28,1704067200099,False,True\n"
+KRAKEN_TRADES = "1381095255,122.00000,0.10000000\n1381179030,123.61000,0.10000000\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        (BINANCE_TRADES, (1704067200075 * 10**6, 42283.58, 0.003, "3352361230")),
+        ("4401238120,42313.9,0.026,1100.16,1704067200004,false\n4401238121,42313.9,0.5,2,1704067200010,true\n",
+         (1704067200004 * 10**6, 42313.9, 0.026, "4401238120")),
+        ("2817362161,42283.58000000,0.02000000,3352361227,3352361229,1735689600020716,True,True\n2817362162,42284,1,3352361230,3352361230,1735689600020900,True,True\n", (1735689600020716 * 10**3, 42283.58, 0.02, "2817362161")),
+        (KRAKEN_TRADES, (1381095255 * 10**9, 122.0, 0.1, None)),
+    ],
+    ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken"],
+)  # fmt: skip
+def test_trades_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[object, ...]) -> None:
     found = rows(loaded(tmp_path, text))
-    assert [(r["timeframe"], r["close_time_ns"] - r["open_time_ns"]) for r in found] == [
-        ("1m", 60 * 10**9),
-        ("1h", 1800 * 10**9),
-    ]
+    assert len(found) == text.count("\n")
+    assert tuple(found[0][name] for name in ("event_time_ns", "price", "size", "trade_id")) == first
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("1704067200000,42283.58,42298.62,42261.02,42298.61,35.92724,1704067259999,1519032.33,1327,23.18766,980394.36,0\n1704067260000,42298.62,42320,42298.61,42320,21.16779,1704067319999,895580.24,1348,13.67795,578700.65,0\n",
+         (42283.58, 42298.62, 42261.02, 42298.61, 35.92724)),
+        ("20120201 000000;1.306600;1.306600;1.306560;1.306560;0\n20120201 000100;1.306570;1.306570;1.306470;1.306560;0\n",
+         (1.3066, 1.3066, 1.30656, 1.30656, 0.0)),
+        ("2024.01.02,09:30,1.3,1.4,1.2,1.35,22\n2024.01.02,09:31,1.35,1.4,1.2,1.25,7\n", (1.3, 1.4, 1.2, 1.35, 22.0)),
+    ],
+    ids=["Binance", "HistData", "MetaTrader"],
+)  # fmt: skip
+def test_bars_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[float, ...]) -> None:
+    row = rows(loaded(tmp_path, text))[0]
+    assert tuple(row[name] for name in ("open", "high", "low", "close", "volume")) == first
+    assert row["timeframe"] == "1m"
+
+
+def test_a_broken_row_does_not_change_what_the_others_mean(tmp_path: Path) -> None:
+    dataset = loaded(tmp_path, BINANCE_TRADES * 10 + "3352361232,free,1,2,1704067200075,True,True\n")
+    assert len(dataset.tape) == 20
+    assert [item.row for item in dataset.rejected] == [21]
+
+
+def test_four_numbers_that_cannot_be_a_bar_are_not_taken_for_one() -> None:
+    assert known_columns([["2024-01-02", "3", "1", "2", "4"]]) is None
+    assert known_columns([["1", "2"], ["3", "4"]]) is None
+    assert known_columns([]) is None
+
+
+def test_a_column_without_a_name_may_be_given_by_its_number(tmp_path: Path) -> None:
+    found = rows(loaded(tmp_path, "7,1704067200,x\n8,1704067201,y\n", columns={"time": "2", "price": "1"}))
+    assert [row["price"] for row in found] == [7.0, 8.0]
+
+
+def test_the_symbol_that_a_name_says() -> None:
+    symbols = {
+        "BTCUSDT-trades-2024-01-01.zip": "BTC-USDT", "ETHBTC-aggTrades-2024-01.csv": "ETH-BTC", "BTCUSDT-1m-2024-01-01.csv": "BTC-USDT",
+        "brk.b.csv.gz": "BRK.B", "my-trades-2024.csv": "MY-TRADES-2024",
+    }  # fmt: skip
+    assert {name: symbol_of(Path(name)) for name in symbols} == symbols
+
+
+def test_a_zip_is_read_as_its_file_and_many_files_or_a_damaged_one_are_said(tmp_path: Path) -> None:
+    def zipped(name: str, texts: dict[str, str]) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member, text in texts.items():
+                archive.writestr(member, text)
+        return tmp_path / name
+
+    name = "BTCUSDT-trades-2024-01-01"
+    found = rows(load([zipped(f"{name}.zip", {f"{name}.csv": BINANCE_TRADES * 1000})], Mapping()))
+    assert (len(found), {row["symbol"] for row in found}) == (2000, {"BTC-USDT"})
+    with pytest.raises(Fatal, match=r"found 2 \(a.csv, b.csv\): unpack it"):
+        load([zipped("all.zip", {"a.csv": KRAKEN_TRADES, "b.csv": KRAKEN_TRADES})], Mapping())
+    damaged = zipped("all.zip", {"a.csv": "".join(f"{at},122.0,0.1\n" for at in range(1381095255, 1381096255))})
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    with pytest.raises(Fatal, match="damaged"):
+        load([damaged], Mapping())
+
+
+def tape() -> Tape:
+    """Trades, quotes and a halt, out of order."""
+
+    def some(frame: dict[str, Any], seconds: list[float]) -> Rows:
+        times = (np.array(seconds) * SECOND).astype(np.int64)
+        named = {"symbol": ["A"] * len(times), "venue": pl.Series([None] * len(times), dtype=pl.String)}
+        return Rows(pl.DataFrame({**named, **frame}), times, times, np.arange(len(times)))
+
+    ones = [1.0] * 3
+    trades = some({"price": [1.0, 2.0, 3.0, 4.0], "size": [1.0] * 4}, [3, 1, 1.2, 9])
+    quotes = some({"bid": [0.5] * 3, "ask": [0.6] * 3, "bid_size": ones, "ask_size": ones}, [1, 1.3, 3])
+    halt = some({"type": ["halt"], "body": ['{"from_ns": 1100000000}']}, [1.1])
+    return build({"trade": [trades], "quote": [quotes], "event": [halt]})
+
+
+def order(batches: list[Any]) -> list[tuple[str, float]]:
+    return [(row["type"], row["event_time_ns"] / SECOND) for batch in batches for row in batch.to_pylist()]
+
+
+STRICT = [("quote", 1), ("trade", 1), ("halt", 1.1), ("trade", 1.2), ("quote", 1.3), ("quote", 3), ("trade", 3), ("trade", 9)]  # fmt: skip
+
+
+def test_rows_of_all_kinds_and_any_stretch_come_in_order_of_time_quotes_before_trades() -> None:
+    laid = tape()
+    for start, stop in combinations(range(9), 2):
+        assert order(laid.batches(start, stop, "s", 0)) == STRICT[start:stop]
+    assert len(build({})) == 0
+
+
+def test_within_a_window_kinds_lie_together_but_an_event_keeps_its_place() -> None:
+    batches = tape().batches(0, 8, "s", 0, window_ns=SECOND)
+    assert order(batches)[:5] == [("quote", 1), ("trade", 1), ("halt", 1.1), ("quote", 1.3), ("trade", 1.2)]
+    assert sorted(order(batches)) == sorted(STRICT)
+    assert [b.num_rows for b in batches] == [1, 1, 1, 1, 1, 1, 2]
+
+
+def test_moved_rows_move_in_body_too() -> None:
+    whole = tape()
+    batch = whole.batches(2, 3, "s", 0, shifted_ns=whole.time_ns[2:3] + 5)[0]
+    assert batch.to_pylist()[0]["event_time_ns"] == 1_100_000_005
+    assert '"from_ns":1100000005' in batch.column("body")[0].as_py()
+
+
+def test_the_whole_record_stands_in_the_body() -> None:
+    bodies = [{"type": "split", "symbol": s, "source": "a", "event_time_ns": 7, "ratio": 2.0} for s in "AB"]
+    rows = event_rows(bodies)
+    assert rows.schema == EVENT
+    assert [json.loads(body) for body in rows["body"].to_pylist()] == bodies
+    assert rows["symbol"].to_pylist() == ["A", "B"]
