@@ -170,7 +170,8 @@ def tsi(bars: Any, long: int, short: int) -> Any:
 
 
 def zscore(bars: Any, period: int) -> Any:
-    return (bars.close - talib.SMA(bars.close, period)) / talib.STDDEV(bars.close, period).replace(0.0, np.nan)
+    deviation: Any = talib.STDDEV(bars.close, period)
+    return (bars.close - talib.SMA(bars.close, period)) / deviation.replace(0.0, np.nan)
 
 
 FORMULAS: list[tuple[str, str, Oracle]] = [
@@ -214,7 +215,9 @@ FORMULAS: list[tuple[str, str, Oracle]] = [
 ]
 TOLERANCES = {
     # a difference of two averages of the line: 1e-9 of the line's size
-    "adosc": Tolerance(1e-9, lambda bars: 1e-12 * talib.AD(bars.high, bars.low, bars.close, bars.volume).abs().max()),
+    "adosc": Tolerance(
+        1e-9, lambda bars: 1e-12 * float(np.abs(talib.AD(bars.high, bars.low, bars.close, bars.volume)).max())
+    ),
     # an average and a sum of values of both signs: their digits are those of the largest
     "force_index": Tolerance(1e-12, lambda bars: 1e-12 * force(bars).abs().max()),
     "vpt": Tolerance(1e-9, lambda bars: 1e-9 * vpt(bars).abs().max()),

@@ -91,8 +91,8 @@ def test_numbers_are_written_without_exponent_and_lose_nothing(value: float, tex
 
 
 def test_column_names_are_those_of_the_contract() -> None:
-    parameters = {"sma": [(20.0,)], "macd": [(12.0, 26.0, 9.0)], "bbands": [(20.0, 2.0), (20.0, 2.5)], "vwap": [()]}
-    specs = [Spec(CATALOGUE[name], values) for name, several in parameters.items() for values in several]
+    parameters = ("sma", 20.0), ("macd", 12.0, 26.0, 9.0), ("bbands", 20.0, 2.0), ("bbands", 20.0, 2.5), ("vwap",)
+    specs = [Spec(CATALOGUE[str(name)], tuple(map(float, values))) for name, *values in parameters]
     assert " ".join(all_columns(specs)) == (
         "sma_20 macd_12_26_9 macd_12_26_9_signal macd_12_26_9_hist bbands_20_2_upper bbands_20_2_middle"
         " bbands_20_2_lower bbands_20_2p5_upper bbands_20_2p5_middle bbands_20_2p5_lower vwap"

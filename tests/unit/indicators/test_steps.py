@@ -192,14 +192,8 @@ def test_the_fast_stochastic_averages_its_raw_values() -> None:
 
 
 def test_the_volume_flows_to_where_the_close_is_and_says_its_arithmetic() -> None:
-    for *bar, flow in (
-        (8.0, 4.0, 8.0, 6),
-        (8.0, 4.0, 4.0, -6),
-        (8.0, 4.0, 6.0, 0),
-        (8.0, 4.0, 7.0, 3),
-        (5.0, 5.0, 5.0, 0),
-    ):
-        assert money_flow_volume(*bar, 6.0) == money_flow_step(*bar, 6.0)[1] == flow
+    for high, low, close, flow in ((8, 4, 8, 6), (8, 4, 4, -6), (8, 4, 6, 0), (8, 4, 7, 3), (5, 5, 5, 0)):
+        assert money_flow_volume(high, low, close, 6.0) == money_flow_step(high, low, close, 6.0)[1] == flow
     said = "((7.0 - 4.0) - (8.0 - 7.0)) / (8.0 - 4.0) * 6.0 = 3.0"
     assert money_flow_step(8.0, 4.0, 7.0, 6.0)[0].endswith(said)
     assert money_flow_step(5.0, 5.0, 5.0, 6.0)[0] == "high = low = 5.0: money flow volume = 0"

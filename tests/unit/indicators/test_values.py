@@ -21,7 +21,7 @@ def test_an_indicator_equals_its_oracle_on_all_real_daily_files(name: str) -> No
 class Row:
     """What `text` gives over these closes and other columns; the bars before the first expected value are null."""
 
-    def __init__(self, text: str, close: Any, expected: Any, within: float = 0.0, **columns: Any) -> None:
+    def __init__(self, text: str, close: Any, expected: Any, within: Any = 0.0, **columns: Any) -> None:
         days = columns.pop("days", None)
         self.text, self.within, self.absolute = text, within, columns.pop("absolute", 0.0)
         self.bars, self.session = closes(close, **columns), None if days is None else np.asarray(days, np.int32)
@@ -78,21 +78,18 @@ BY_HAND = [
     # ema(2) moves by 2/3: 2, 4, 6 after the seed (1 + 3) / 2 = 2; ema(3) by 1/2: 3, 4 after the seed 3
     Row("apo(2,3)", [1, 3, 5, 7], [1.0, 1.0], 1e-14),
     Row("ppo(2,3)", [1, 3, 5, 7], [100 / 3, 20.0], 1e-14),
-    # the newest of equal extremes
-    Row("aroon(4)", [5] * 5, [[75, 25]], high=[9, 9, 8, 7, 6], low=[4, 3, 4, 3, 4]),
+    Row("aroon(4)", [5] * 5, [[75, 25]], high=[9, 9, 8, 7, 6], low=[4, 3, 4, 3, 4]),  # the newest of equal extremes
     Row("aroonosc(4)", [5, 9, 6, 4, 7], [25 - 75]),
     # true ranges: - 3 1 4; the first bar's 98 counts for nothing
     Row("atr(2)", [10] * 4, [2.0, 3.0], high=[99, 12, 11, 14], low=[1, 9, 10, 13]),
-    # the gap to the close before counts
-    Row("atr(1)", [10, 14, 9], [4.0, 5.0]),
+    Row("atr(1)", [10, 14, 9], [4.0, 5.0]),  # the gap to the close before counts
     Row("avgprice", [4], [5.625], open=6, **BAR),
     Row("bop", [6, 4, 5], [0.25, -1, 0], open=[5, 8, 5], high=[8, 8, 7], low=[4, 4, 3]),
     # typical 2 4 9: mean 5, distances 3 1 4, their mean 8 / 3
     Row("cci(3)", [1, 4, 8], [4 / (0.015 * 8 / 3)], 1e-14, high=[4, 5, 13], low=[1, 3, 6]),
     # distances -1 0 1 and -1 -1 2: products 3, squares 2 and 6; then the same in another order
     Row("close_volume_correl(3)", [1, 2, 3, 1], [3 / math.sqrt(12)] * 2, 1e-14, volume=[1, 1, 4, 1]),
-    # flows 3 -2 4 0 of volumes 3 2 8 50
-    Row("cmf(2)", [8, 5, 9, 7], [0.2, 0.2, 4 / 58], 1e-15, **FLOWS),
+    Row("cmf(2)", [8, 5, 9, 7], [0.2, 0.2, 4 / 58], 1e-15, **FLOWS),  # flows 3 -2 4 0 of volumes 3 2 8 50
     # changes +2 -1 +3: gains 1 then (1 + 3) / 2 = 2, losses 0.5 then 0.25
     Row("cmo(2)", [10, 12, 11, 14], [50 / 1.5, 175 / 2.25], 1e-15),
     Row("rsi(2)", [10, 12, 11, 14], [100 / 1.5, 200 / 2.25], 1e-15),
@@ -100,17 +97,12 @@ BY_HAND = [
     Row("dema(2)", [1, 3, 5, 10], [2 * 4 - 3, 2 * 8 - (3 + 10 / 3)], 1e-15),
     # the same, and the average of the second one 14/3
     Row("tema(2)", [1, 3, 5, 10], [3 * (8 - 19 / 3) + 14 / 3], 1e-15),
-    # its own bar counts
-    Row("donchian(2)", [5] * 3, [[9, 5.5, 2], [7, 4.5, 2]], **FELL_BACK),
-    # three bars back less the mean of four: 1 - 4, 2 - 5.25
-    Row("dpo(4)", [1, 2, 6, 7, 6], [-3, -3.25]),
-    # huge prices, exact to the last digit
-    Row("dpo(4)", 1e13 + 4 * np.arange(40.0), [-6.0] * 37),
+    Row("donchian(2)", [5] * 3, [[9, 5.5, 2], [7, 4.5, 2]], **FELL_BACK),  # its own bar counts
+    Row("dpo(4)", [1, 2, 6, 7, 6], [-3, -3.25]),  # three bars back less the mean of four: 1 - 4, 2 - 5.25
+    Row("dpo(4)", 1e13 + 4 * np.arange(40.0), [-6.0] * 37),  # huge prices, exact to the last digit
     Row("drawdown(3)", [8, 4, 6, 3, 2, 5], [-0.25, -0.5, (2 - 6) / 6, 0]),
-    # the sums of moves 4 and 0, then 2 and 4
-    Row("dx(2)", [10] * 4, [100, 100 * 2 / 6], 1e-15, **MOVES),
-    # seeded with the mean of the first closes, k = 1/2
-    Row("ema(3)", [1, 2, 6, 7, 1], [3, 5, 3]),
+    Row("dx(2)", [10] * 4, [100, 100 * 2 / 6], 1e-15, **MOVES),  # the sums of moves 4 and 0, then 2 and 4
+    Row("ema(3)", [1, 2, 6, 7, 1], [3, 5, 3]),  # seeded with the mean of the first closes, k = 1/2
     # middles 6 7 6.5 9: eases 1 * 4 / 8, -0.5 * 1 / 2, 2.5 * 2 / 10, in ten thousandths
     Row("eom(2)", [5, 7, 6, 9], [1250, 1250], high=[8, 9, 7, 10], low=[4, 5, 6, 8], volume=[1, 8, 2, 10]),
     # null exactly while a bar without volume is in the window
@@ -156,8 +148,7 @@ BY_HAND = [
     Row("minus_dm(1)", [10, 10], [0.0], high=[12, 14], low=[9, 7]),
     Row("plus_dm(1)", [10, 10], [0.0], high=[12, 14], low=[9, 7]),
     Row("mom(2)", [1, 5, 4, 9, 2], [3, 4, -2]),
-    # huge prices, exact to the last digit
-    Row("mom(3)", 1e13 + np.arange(50.0) ** 2, 6 * np.arange(3, 50) - 9.0),
+    Row("mom(3)", 1e13 + np.arange(50.0) ** 2, 6 * np.arange(3, 50) - 9.0),  # huge prices, exact to the last digit
     # true ranges 4 6, their mean 5 of a close of 20; then (5 + 7) / 2 = 6 of 24
     Row("natr(2)", [16, 20, 20, 24], [25, 25], high=[16, 20, 22, 26], low=[16, 18, 16, 19]),
     Row("obv", [10, 11, 11, 9, 12], [5, 8, 8, 4, 5], volume=[5, 3, 8, 4, 1]),
@@ -195,13 +186,10 @@ BY_HAND = [
     Row("supertrend(1,1)", [10, 11, 12, 17, 18, 9], [[12, -1], [12, -1], [12, 1], [17, 1], [18, -1]]),
     # inside the bar, down from the close before, up from it
     Row("trange", [10, 11, 6, 9], [4, 6, 3], high=[11, 12, 7, 9], low=[9, 8, 5, 8]),
-    # huge prices, exact to the last digit
-    Row("trange", 1e13 + np.arange(30.0) ** 2, 2 * np.arange(1, 30) - 1.0),
-    # weights 1 2 2 1, then 1 2 3 2 1
-    Row("trima(4)", [6, 3, 0, 9, 12], [21 / 6, 33 / 6], 1e-15),
+    Row("trange", 1e13 + np.arange(30.0) ** 2, 2 * np.arange(1, 30) - 1.0),  # huge prices, exact to the last digit
+    Row("trima(4)", [6, 3, 0, 9, 12], [21 / 6, 33 / 6], 1e-15),  # weights 1 2 2 1, then 1 2 3 2 1
     Row("trima(5)", [6, 3, 0, 9, 12], [42 / 9], 1e-15),
-    # the rate of change of averages of one
-    Row("trix(1)", [4, 8, 6], [100, -25]),
+    Row("trix(1)", [4, 8, 6], [100, -25]),  # the rate of change of averages of one
     # averages of two of 1 3 5 7 …: 2 4 6 …, of these 3 5 7 …, of these 4 6 8 …
     Row("trix(2)", [1, 3, 5, 7, 9, 11], [50, 100 / 3], 1e-14),
     # changes 3 -1 4 -2: averages of two 1 3 -1/3, of two 2 4/9; sizes 3 1 4 2: 2 10/3 22/9, 8/3 68/27
@@ -209,8 +197,7 @@ BY_HAND = [
     Row("typprice", [4], [5.5], **BAR),
     # pressures 2 1 4 of ranges 4 2 4: shares 1 of 1, 5/6 of 2, 7/10 of 3
     Row("ultosc(1,2,3)", [10, 11, 10, 13], [100 * (4 + 2 * 5 / 6 + 0.7) / 7], 1e-14, **PRESSURES),
-    # the volume only
-    Row("volume_sma(2)", [50, 60, 70], [3, 2], volume=[2, 4, 0]),
+    Row("volume_sma(2)", [50, 60, 70], [3, 2], volume=[2, 4, 0]),  # the volume only
     # huge volumes, exact to the last digit
     Row("volume_sma(20)", [5.0] * 40, 1e13 + 9.5 + np.arange(21), volume=1e13 + np.arange(40)),
     Row("vpt", [10, 15, 12, 12], [2, 0, 0], volume=[7, 4, 10, 9]),
@@ -221,8 +208,7 @@ BY_HAND = [
     # null while nothing in the window has traded
     Row("vwma(2)", [5, 8, 2, 7, 9], [29 / 4, 8, NAN, 9], volume=[1, 3, 0, 0, 2]),
     Row("wclprice", [4], [5.125], **BAR),
-    # (1 + 2 * 2 + 3 * 6) / 6, (2 + 2 * 6 + 3 * 4) / 6
-    Row("wma(3)", [1, 2, 6, 4], [23 / 6, 26 / 6], 1e-15),
+    Row("wma(3)", [1, 2, 6, 4], [23 / 6, 26 / 6], 1e-15),  # (1 + 2 * 2 + 3 * 6) / 6, (2 + 2 * 6 + 3 * 4) / 6
     # ahead from the second close on: 3 10 8 2, their mean 7, then half of the way
     Row("zlema(3)", [1, 2, 6, 7, 4.5], [7, 4.5]),
     Row("zscore(4)", [2, 2, 2, 6, 2], [3 / math.sqrt(3), -1 / math.sqrt(3)], 1e-15),
@@ -230,8 +216,7 @@ BY_HAND = [
     Row(
         "imbalance", [50] * 4, [-0.5, 1, -1, 0], **quotes((1, 1, 2, 3), (9, 4, 8, 0), (5, 0, 5, 4), (1e13, 2, 2e13, 2))
     ),
-    # without sizes, and without a quote
-    Row("imbalance", [50] * 3, [], bid_size=[0, NAN, NAN], ask_size=[0, 1, NAN]),
+    Row("imbalance", [50] * 3, [], bid_size=[0, NAN, NAN], ask_size=[0, 1, NAN]),  # without sizes, and without a quote
     # it leans to the side with less size
     Row(
         "microprice", [50] * 4, [9.5, 10.5, 10, 9], **quotes((9, 1, 11, 3), (9, 3, 11, 1), (9, 5, 11, 5), (9, 0, 11, 2))
