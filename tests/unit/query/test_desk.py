@@ -1,12 +1,19 @@
+"""The desk answers: rows, mistakes with their places, and what a query reads."""
+
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from marketpulse.errors import ParameterError, QueryCancelled, QueryRefused
+from marketpulse.model.tables import TABLES
 from marketpulse.ports import SqlMistake, SqlQuestion
 from marketpulse.query.desk import LakeDesk
+from marketpulse.query.plan import Plan
 from marketpulse.query.view_columns import view_columns
 from marketpulse.settings import Settings
 from real_rows import real_trades, store
@@ -52,12 +59,10 @@ def test_arguments_that_duckdb_does_not_take_are_tried_as_athenas(desk: LakeDesk
 @pytest.mark.parametrize(
     ("sql", "line", "column"),
     [
-        ("SELECT * FORM trades", 1, 15),
-        ("SELECT symbol,\n  prize\nFROM trades", 2, 3),
-        ("SELECT date_parse('a', 'b'),\n  prize FROM trades", 2, 3),
-        ("SELECT nosuch(1)", 1, 8),
+        ("SELECT * FORM trades", 1, 15), ("SELECT symbol,\n  prize\nFROM trades", 2, 3),
+        ("SELECT date_parse('a', 'b'),\n  prize FROM trades", 2, 3), ("SELECT nosuch(1)", 1, 8),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_has_its_place_in_what_was_asked(desk: LakeDesk, sql: str, line: int, column: int) -> None:
     with pytest.raises(QueryRefused) as refusal:
         desk.answer(SqlQuestion(sql), threading.Event())
@@ -98,3 +103,94 @@ def test_the_library_is_described_for_programs(desk: LakeDesk) -> None:
 
 def test_the_columns_of_the_views_are_known_without_a_lake() -> None:
     assert view_columns()["stock_data"] == ("symbol", "timestamp", "price", "volume")
+
+
+DAY_NS = 86_400 * 10**9
+START_NS = 19_844 * DAY_NS
+
+
+@pytest.fixture
+def days_desk(tmp_path: Path) -> Iterator[LakeDesk]:
+    """Two partitions, one symbol in each, ten days: a file for each day."""
+    settings = Settings(data_dir=tmp_path)
+    for partition, symbol in enumerate(("AAA", "BBB")):
+        rows = [
+            {"symbol": symbol, "event_time_ns": START_NS + day * DAY_NS + i, "price": 1.0, "size": 1.0,
+             "topic": "market", "partition": partition, "offset": day * 10 + i, "row": 0}
+            for day in range(10) for i in range(10)
+        ]  # fmt: skip
+        store(settings, "trades", pa.Table.from_pylist(rows, schema=TABLES["trades"][1]), "market", partition)
+    opened = LakeDesk(settings)
+    yield opened
+    opened.close()
+
+
+def explained(days_desk: LakeDesk, sql: str) -> str:
+    return days_desk.explain(SqlQuestion(sql), threading.Event())
+
+
+def read(text: str) -> tuple[int, int]:
+    line = next(line for line in text.splitlines() if line.startswith("trades: "))
+    files, _, in_all = line.removeprefix("trades: ").split(" ")[:3]
+    return int(files), int(in_all)
+
+
+def test_a_condition_on_symbol_and_time_leaves_out_files(days_desk: LakeDesk) -> None:
+    whole, in_all = read(explained(days_desk, "SELECT sum(price) FROM trades"))
+    assert whole == in_all >= 2
+    by_symbol, _ = read(explained(days_desk, "SELECT sum(price) FROM trades WHERE symbol = 'AAA'"))
+    assert by_symbol == in_all // 2
+    since = START_NS + 9 * DAY_NS
+    sql = f"SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND event_time_ns >= {since}"  # noqa: S608
+    both, _ = read(explained(days_desk, sql))
+    assert both == 1
+
+
+def test_the_plan_and_the_condition_are_shown(days_desk: LakeDesk) -> None:
+    text = explained(
+        days_desk, "SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND date_add('day', 1, timestamp) IS NOT NULL"
+    )
+    assert "INTERVAL 1 DAY" in text  # what was run
+    assert "trades: 10 of 20 files, 10 of 10 row groups, 100 of 200 rows" in text
+    assert "where (symbol = 'AAA')" in text
+    assert "table scan (100 rows, " in text
+
+
+def test_a_named_query_reads_only_its_days(days_desk: LakeDesk) -> None:
+    question = SqlQuestion(named="daily_average", parameters={"days": "1", "symbol": "BBB"})
+    files, in_all = read(days_desk.explain(question, threading.Event()))
+    assert files == 1 < in_all
+
+
+def test_a_query_that_reads_nothing_says_so(days_desk: LakeDesk) -> None:
+    assert "no file was read" in explained(days_desk, "SELECT 1")
+
+
+def plan_of(sql: str) -> Plan:
+    answer = duckdb.connect().execute(f"EXPLAIN (ANALYZE, FORMAT json) {sql}").fetchall()
+    return Plan.of(str(answer[0][-1]))
+
+
+def test_a_step_is_a_line_with_its_rows_and_what_it_needs_stands_below_it() -> None:
+    lines = plan_of("SELECT i % 2 AS odd, count(*) FROM range(10) t(i) GROUP BY odd ORDER BY odd").lines()
+    names = [line.partition(" (")[0] for line in lines]
+    assert names[0] == "order by"
+    assert names[0].strip() != names[-1].strip()
+    assert [len(name) - len(name.lstrip()) for name in names] == list(range(0, 2 * len(names), 2))
+    assert " (2 rows, " in lines[0]
+    assert " (10 rows, " in lines[-1]
+
+
+def test_a_reading_of_files_tells_what_it_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"i": list(range(100)), "j": [1.0] * 100}), path, row_group_size=10)
+    plan = plan_of(f"SELECT sum(j) FROM read_parquet('{path}') WHERE i > 94")  # noqa: S608
+    [scan] = plan.scans()
+    assert scan.first == str(path)
+    assert (scan.files, scan.row_groups, scan.row_groups_in_all, scan.rows) == (1, 1, 10, 5)
+    assert "i > 94" in scan.condition
+    assert not any(str(path) in line for line in plan.lines())
+
+
+def test_a_query_without_files_has_no_readings() -> None:
+    assert plan_of("SELECT 1").scans() == []

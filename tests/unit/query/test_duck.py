@@ -11,17 +11,21 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from lake_rows import LakeRows
 from marketpulse.catalog import Picture, VisibleFiles
-from marketpulse.errors import QueryRefused
+from marketpulse.errors import QueryCancelled, QueryLimit, QueryRefused
 from marketpulse.model.tables import TABLES
+from marketpulse.query.databases import Databases
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.guard import Checked
+from marketpulse.query.how import How
+from marketpulse.query.meanings import MEANINGS
 from marketpulse.query.views import VIEWS
-from marketpulse.settings import Settings
+from marketpulse.settings import Settings, SqlSettings
 
 DAY_NS = 86_400 * 10**9
 MAY_1_NS = 19_844 * DAY_NS  # 2024-05-01T00:00:00Z
@@ -145,12 +149,9 @@ def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
 
 def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) -> None:
     row = {
-        "symbol": "AAA",
-        "timeframe": "1m",
-        "open_time_ns": MAY_1_NS,
-        "close_time_ns": MAY_1_NS + 60 * 10**9,
+        "symbol": "AAA", "timeframe": "1m", "open_time_ns": MAY_1_NS, "close_time_ns": MAY_1_NS + 60 * 10**9,
         "close": 1.0,
-    }
+    }  # fmt: skip
     lake.add("indicators", [{**row, "sma_20": 1.5}], columns=("sma_20",))
     lake.add("indicators", [{**row, "ema_12": 2.5}], columns=("ema_12",))
     rows = query.run("SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST")
@@ -274,3 +275,118 @@ def test_a_compaction_during_the_query_is_answered_from_the_new_files(
     monkeypatch.setattr(VisibleFiles, "read", read_then_compact)
     assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
     assert not calls.acquire(blocking=False)
+
+
+ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"
+STREAMING = "SELECT i, i * 2 FROM range(10000000000) t(i)"
+
+
+@pytest.fixture
+def patient_query(tmp_path: Path) -> Iterator[LakeQuery]:
+    opened = LakeQuery(Settings(data_dir=tmp_path, sql={"memory_limit_mb": 256, "timeout_s": 60}))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("sql", [ENDLESS, STREAMING + " ORDER BY 2 DESC", STREAMING])
+@pytest.mark.parametrize("after_s", [0, 0.3])
+def test_a_query_that_is_cancelled_stops(patient_query: LakeQuery, sql: str, after_s: float) -> None:
+    cancelled = threading.Event()
+    timer = threading.Timer(after_s, cancelled.set)
+    begun = time.monotonic()
+    timer.start()
+    with pytest.raises((QueryCancelled, QueryLimit)) as stopped:
+        patient_query.run(sql, How(cancelled))
+    timer.cancel()
+    if isinstance(stopped.value, QueryLimit):
+        assert "larger than" in str(stopped.value)  # the streaming one may have filled its memory first
+    assert time.monotonic() - begun < 60
+
+
+def test_after_it_the_next_one_runs(patient_query: LakeQuery) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(QueryCancelled):
+        patient_query.run("SELECT 1", How(cancelled))
+    assert patient_query.run("SELECT 1 AS x").to_pylist() == [{"x": 1}]
+
+
+def test_a_query_that_takes_too_long_says_which_setting(tmp_path: Path) -> None:
+    patient_query = LakeQuery(Settings(data_dir=tmp_path, sql={"timeout_s": 0.2}))
+    with pytest.raises(QueryLimit, match=r"longer than 0.2 s: narrow it, or raise sql.timeout_s"):
+        patient_query.run(ENDLESS)
+    patient_query.close()
+
+
+@pytest.mark.parametrize(("skip", "limit"), [(0, 0), (0, 5), (3, 4), (9, 5), (20, 5), (0, None), (4, None), (20, None)])
+@pytest.mark.parametrize("size", [1, 3, 10, 50])
+def test_wanted_rows_are_a_slice_however_the_rows_come(skip: int, limit: int | None, size: int) -> None:
+    rows = list(range(10))
+    batches = [pa.record_batch({"i": rows[at : at + size]}) for at in range(0, 10, size)]
+    found = [i for batch in How(skip=skip, limit=limit).wanted(iter(batches)) for i in batch["i"].to_pylist()]
+    assert found == rows[skip:][:limit]
+
+
+def test_a_limit_ends_a_query_that_would_not(patient_query: LakeQuery) -> None:
+    assert patient_query.run(STREAMING, How(limit=7)).num_rows == 7
+
+
+@pytest.fixture
+def databases(tmp_path: Path) -> Iterator[Databases]:
+    opened = Databases(SqlSettings(), tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_the_same_snapshots_are_answered_by_the_same_database(databases: Databases) -> None:
+    with databases.lent(("trades", 1), []) as (first, _):
+        pass
+    with databases.lent(("trades", 1), []) as (second, _):
+        pass
+    with databases.lent(("trades", 2), []) as (other, _):
+        pass
+    assert second is first
+    assert other is not first
+
+
+def test_two_queries_at_once_have_a_database_each(databases: Databases) -> None:
+    with databases.lent("same", []) as (first, _), databases.lent("same", []) as (second, _):
+        assert first is not second
+
+
+def test_one_whose_query_failed_is_not_used_again(databases: Databases) -> None:
+    with pytest.raises(duckdb.ParserException), databases.lent("same", []) as (failed, connection):
+        connection.execute("SELEC")
+    with databases.lent("same", []) as (next_one, _):
+        assert next_one is not failed
+
+
+def test_few_wait_and_the_others_are_closed(databases: Databases) -> None:
+    made = []
+    for number in range(6):
+        with databases.lent(number, []) as (database, _):
+            made.append(database)
+    for closed in made[:2]:
+        with pytest.raises(duckdb.ConnectionException):
+            closed.root.execute("SELECT 1")
+    assert made[-1].root.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_nothing_of_a_query_is_left_for_the_next(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    LakeRows(settings).add("trades", [{"symbol": "AAA", "event_time_ns": 1, "price": 5.0, "size": 1.0}])
+    query = LakeQuery(settings)
+    [(_, waiting)] = query._databases._waiting if query.run("SELECT price FROM trades").num_rows else []
+    with waiting.root.cursor() as connection:
+        connection.execute("BEGIN TRANSACTION READ ONLY")
+        with pytest.raises(duckdb.Error, match="read-only"):
+            connection.execute("CREATE TABLE left_behind AS SELECT 1 AS a")
+    assert query.run("SELECT price FROM trades WHERE symbol = 'BBB'").num_rows == 0
+    assert query.run("SELECT price FROM trades").num_rows == 1
+    with pytest.raises(QueryRefused):
+        query.run("SELECT * FROM left_behind")
+    query.close()
+
+
+def test_every_view_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(VIEWS)

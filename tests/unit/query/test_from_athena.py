@@ -1,16 +1,21 @@
-"""Athena's SQL here: as DuckDB's, written by hand, on real rows."""
+"""Athena's SQL here and DuckDB's for Athena: whose a query is, what it becomes, where its mistakes are."""
 
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlglot
 
-from athena_queries import TWINS
+from athena_queries import FROM_DUCKDB, TWINS
 from marketpulse.errors import QueryRefused
-from marketpulse.ports import SqlQuestion
+from marketpulse.ports import SqlMistake, SqlQuestion
 from marketpulse.query.desk import LakeDesk
+from marketpulse.query.dialect import looks_foreign, written_in
 from marketpulse.query.from_athena import to_duckdb
+from marketpulse.query.mistakes import mistake_in, with_caret
+from marketpulse.query.to_athena import to_athena
+from marketpulse.query.view_columns import view_columns
 from real_rows import store_real_rows
 
 
@@ -88,3 +93,136 @@ def test_a_long_chain_is_translated_or_refused_and_never_a_fault() -> None:
 def test_the_guard_holds_behind_the_translation(desk: LakeDesk, sql: str) -> None:
     with pytest.raises(QueryRefused):
         ask(desk, sql, "athena")
+
+
+def sent(sql: str) -> str:
+    return " ".join(to_athena(sql, view_columns()).split())
+
+
+@pytest.mark.parametrize("duckdb", [sql for sql, _ in FROM_DUCKDB])
+def test_what_is_sent_is_read_as_athenas(duckdb: str) -> None:
+    assert sqlglot.parse_one(to_athena(duckdb, view_columns()), read="athena") is not None
+
+
+@pytest.mark.parametrize(
+    ("duckdb", "athena"),
+    [
+        (
+            "SELECT date(timestamp) AS d, avg(price) AS p FROM stock_data GROUP BY d HAVING p > 1 ORDER BY d",
+            (
+                "SELECT DATE(timestamp) AS d, AVG(price) AS p FROM stock_data GROUP BY DATE(timestamp) "
+                "HAVING AVG(price) > 1 ORDER BY d"
+            ),
+        ),
+        # A column of the table goes before a name of the list, as in DuckDB.
+        (
+            "SELECT date_trunc('day', timestamp) AS timestamp, count(*) FROM trades GROUP BY timestamp",
+            "SELECT DATE_TRUNC('DAY', timestamp) AS timestamp, COUNT(*) FROM trades GROUP BY timestamp",
+        ),
+        ("SELECT symbol, count(*) FROM trades GROUP BY ALL", "SELECT symbol, COUNT(*) FROM trades GROUP BY 1"),
+        ("SELECT price AS p FROM trades ORDER BY ALL DESC", "SELECT price AS p FROM trades ORDER BY 1 DESC"),
+        ("SELECT count(*) FROM trades GROUP BY ALL", "SELECT COUNT(*) FROM trades"),
+        ("SELECT 7 // 2, 7 / 2", "SELECT 7 / 2, CAST(7 AS DOUBLE) / 2"),
+        ("SELECT timestamp::TIMESTAMP FROM trades", "SELECT CAST(timestamp AS TIMESTAMP(6)) FROM trades"),
+        ("SELECT median(price) FROM trades", "SELECT APPROX_PERCENTILE(price, 0.5) FROM trades"),
+        (
+            "SELECT price FROM trades WHERE price IN (SELECT max(price) AS m FROM trades GROUP BY symbol HAVING m > 1)",
+            (
+                "SELECT price FROM trades WHERE price IN (SELECT MAX(price) AS m FROM trades GROUP BY symbol "
+                "HAVING MAX(price) > 1)"
+            ),
+        ),
+    ],
+)
+def test_what_athena_lacks_is_spelt_out(duckdb: str, athena: str) -> None:
+    assert sent(duckdb).replace("( ", "(").replace(" )", ")") == athena
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * EXCLUDE (price) FROM trades", "SELECT * REPLACE (1 AS price) FROM trades", "SELECT COLUMNS('p.*') FROM trades",
+        "SELECT * FROM trades t ASOF JOIN quotes q ON t.timestamp >= q.timestamp", "SELECT * FROM trades SEMI JOIN quotes USING (symbol)",
+        "SELECT * FROM trades POSITIONAL JOIN quotes", "SELECT * FROM trades USING SAMPLE 10",
+        "SELECT * FROM (PIVOT bars ON timeframe IN ('1m') USING max(close) GROUP BY symbol)",
+        "SELECT time_bucket(INTERVAL 7 MINUTE, timestamp) FROM trades", "SELECT time_bucket(INTERVAL 1 MONTH, timestamp) FROM trades",
+        "SELECT max(price, 3) FROM trades", "SELECT * FROM indicators QUALIFY row_number() OVER () = 1",
+        "SELECT symbol FROM bars QUALIFY row_number() OVER (ORDER BY close) = 1 ORDER BY close",
+        "DROP TABLE trades", "SELECT 1; SELECT 2",
+    ],
+)  # fmt: skip
+def test_what_athena_has_no_word_for_is_refused_before_it_costs_anything(sql: str) -> None:
+    with pytest.raises(QueryRefused):
+        sent(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT symbol, date(timestamp) AS d FROM stock_data GROUP BY d", "FROM trades", "SELECT 1",
+        "SELECT time_bucket(INTERVAL 5 MINUTE, timestamp), arg_max(price, event_time_ns) FROM trades GROUP BY ALL",
+        "SELECT max_by(price, event_time_ns) FROM trades", "SELECT unnest([1, 2])", "SELECT list_transform([1], lambda x: x + 1)",
+        "SELECT * FROM trades t ASOF JOIN quotes q ON t.timestamp >= q.timestamp", "DROP TABLE trades", "SELECT struct_pack(a := 1)",
+        "SELECT row_number() OVER (), sum(x) FILTER (x > 1), grouping(x) FROM range(3) t(x) GROUP BY CUBE (x)", "SELECT coalesce(1, 2), row(1, 2)",
+        "SELECT date_add(DATE '2024-05-01', INTERVAL 1 DAY)", "SELECT symbol[1:2], price::INT, {'a': 1}.a FROM trades",
+    ],
+)  # fmt: skip
+def test_what_duckdb_understands_is_its_own(sql: str) -> None:
+    assert written_in(sql) == "duckdb"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT date_parse('2024-05-01', '%Y-%m-%d')", "SELECT approx_percentile(price, 0.5) FROM trades", "SELECT from_unixtime(1)",
+        "SELECT date_add('day', 1, timestamp) FROM trades", "SELECT * FROM UNNEST(sequence(1, 5)) AS t(x)",
+        "SELECT regexp_like(symbol, 'A') FROM trades", "SELECT date_format(timestamp, '%Y') FROM trades",
+        "SELECT transform(ARRAY[1], x -> x + 1), json_extract_scalar(body, '$.a') FROM events", "SELECT 1 +",
+    ],
+)  # fmt: skip
+def test_a_function_that_duckdb_lacks_makes_it_athenas(sql: str) -> None:
+    assert written_in(sql) == "athena"
+
+
+def test_arguments_that_fit_no_function_may_be_anothers() -> None:
+    assert looks_foreign("Binder Error: No function matches the given name and argument types 'cardinality(INTEGER[])'")
+    assert looks_foreign("Catalog Error: Scalar Function with name x does not exist!")
+    assert not looks_foreign('Binder Error: Referenced column "prize" not found in FROM clause!')
+
+
+def caret_said(text: str, line: int, column: int) -> str:
+    head = f"LINE {line}: "
+    return f"Binder Error: no\n\n{head}{text}\n{' ' * (len(head) + column - 1)}^^^^"
+
+
+def test_the_caret_is_a_line_and_a_column_of_the_query() -> None:
+    sql = "SELECT symbol,\n       prize\nFROM trades"
+    assert mistake_in(sql, caret_said("       prize", 2, 8)) == SqlMistake(caret_said("       prize", 2, 8), 2, 8)
+
+
+def test_a_line_that_was_cut_is_found_in_the_whole_one() -> None:
+    line = "SELECT " + "a, " * 60 + "prize, " + "b, " * 60 + "1 FROM trades"
+    start = line.index("prize")
+    part = "..." + line[start - 30 : start + 30] + "..."
+    found = mistake_in(line, caret_said(part, 1, 34))
+    assert (found.line, found.column) == (1, start + 1)
+
+
+def test_a_query_that_was_translated_is_pointed_at_by_its_word() -> None:
+    asked = "SELECT x,\n  date_parse(prize, '%Y') FROM trades"
+    found = mistake_in(asked, caret_said("SELECT x, STRPTIME(prize, '%Y') FROM trades", 1, 20))
+    assert (found.line, found.column) == (2, 14)
+    assert (
+        with_caret(asked, found)
+        == "Binder Error: no\n\nLINE 2:   date_parse(prize, '%Y') FROM trades\n                     ^"
+    )
+
+
+@pytest.mark.parametrize("message", ["no place at all", "LINE 1: SELECT", "LINE 9: other words\n        ^"])
+def test_what_cannot_be_placed_has_no_place(message: str) -> None:
+    assert mistake_in("SELECT 1, 1", message) == SqlMistake(message)
+    assert with_caret("SELECT 1, 1", SqlMistake(message)) == message
+
+
+def test_a_word_that_stands_twice_is_not_guessed() -> None:
+    assert mistake_in("SELECT prize, year(prize)", caret_said("SELECT prize , prize", 1, 16)).line is None

@@ -102,18 +102,12 @@ FUNCTIONS = [
 @pytest.mark.parametrize(
     "frame",
     [
-        "SELECT {}",
-        "SELECT price FROM trades WHERE {} IS NOT NULL",
-        "SELECT max(price) FROM trades GROUP BY {}",
-        "SELECT price FROM trades ORDER BY {}",
-        "SELECT list_transform([1], lambda x: {})",
-        "SELECT count(*) OVER (PARTITION BY {}) FROM trades",
-        "VALUES ({})",
-        "SELECT * FROM range({}::BIGINT)",
-        "SELECT 1 LIMIT (SELECT {}::BIGINT)",
-        "SELECT struct_pack(a := {})",
+        "SELECT {}", "SELECT price FROM trades WHERE {} IS NOT NULL", "SELECT max(price) FROM trades GROUP BY {}",
+        "SELECT price FROM trades ORDER BY {}", "SELECT list_transform([1], lambda x: {})",
+        "SELECT count(*) OVER (PARTITION BY {}) FROM trades", "VALUES ({})", "SELECT * FROM range({}::BIGINT)",
+        "SELECT 1 LIMIT (SELECT {}::BIGINT)", "SELECT struct_pack(a := {})",
     ],
-)
+)  # fmt: skip
 def test_functions_that_reach_beyond_their_arguments_are_refused(guard: Guard, function: str, frame: str) -> None:
     with pytest.raises(QueryRefused):
         guard.check(frame.format(function))

@@ -1,15 +1,20 @@
-"""Rows in files."""
+"""Rows in files, and how the lake's columns are encoded, read back from the files' own metadata."""
 
 import gzip
+import io
 import json
 import struct
+from dataclasses import asdict
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpulse.sinks.formats import JsonLinesFormat
+from marketpulse.sinks.lake_encoding import encoding_of, narrowed, with_names
 
 
 def lines(data: bytes) -> list[str]:
@@ -53,3 +58,65 @@ def test_merged_files_are_their_lines_one_after_the_other() -> None:
 def test_the_same_rows_give_the_same_bytes() -> None:
     rows = pa.table({"n": [1]})
     assert JsonLinesFormat().encode(rows) == JsonLinesFormat().encode(rows)
+
+
+N = 20_000
+
+
+def rows() -> pa.Table:
+    chance = np.random.default_rng(1)
+    receipt = pa.StructArray.from_arrays([pa.array(np.arange(N)), pa.array(["t"] * N)], ["first_offset", "topic"])
+    return pa.table({
+        "symbol": np.repeat(["A", "B"], N // 2), "event_time_ns": 10**18 + chance.integers(1, 10**6, N).cumsum(),
+        "price": np.round(chance.random(N), 2), "value": chance.random(N), "trade_id": [f"id{i}" for i in range(N)],
+        "partition": pa.array(np.zeros(N), pa.int32()), "late": pa.array([True] * N), "venue": pa.nulls(N, pa.string()),
+        "conditions": pa.nulls(N, pa.list_(pa.string())), "receipt": receipt,
+    })  # fmt: skip
+
+
+def written(table: pa.Table) -> pq.ParquetFile:
+    file = io.BytesIO()
+    with pq.ParquetWriter(file, table.schema, store_schema=False, **asdict(encoding_of(table))) as writer:
+        writer.write_table(table)
+    file.seek(0)
+    return pq.ParquetFile(file)
+
+
+def test_each_column_is_encoded_by_what_it_holds_and_reads_back_the_same() -> None:
+    file = written(with_names(rows()))
+    group = file.metadata.row_group(0)
+    chunks = {c.path_in_schema: c for c in map(group.column, range(group.num_columns))}
+    in_dictionary = {name for name, chunk in chunks.items() if "RLE_DICTIONARY" in chunk.encodings}
+    assert in_dictionary == {"symbol", "price", "partition", "venue", "conditions.list.element", "receipt.topic"}
+    differences = {name for name, chunk in chunks.items() if "DELTA_BINARY_PACKED" in chunk.encodings}
+    assert differences == {"event_time_ns", "receipt.first_offset"}
+    plain = {name: chunk.compression for name, chunk in chunks.items() if name not in in_dictionary | differences}
+    assert plain == dict.fromkeys(("value", "trade_id", "late"), "ZSTD")
+    assert {chunks[name].compression for name in differences} == {"UNCOMPRESSED"}
+    assert file.read().equals(rows())
+
+
+def test_names_are_dictionaries_and_ids_are_not() -> None:
+    found = with_names(pa.concat_tables([rows(), rows()]))
+    kinds = {f.name: pa.types.is_dictionary(f.type) for f in found.schema}
+    assert {name for name, is_names in kinds.items() if is_names} == {"symbol"}
+    assert all(column.num_chunks == 1 for column in found.columns)
+    assert found.schema.field("venue").type == pa.string()
+    assert found["symbol"].to_pylist() == rows()["symbol"].to_pylist() * 2
+
+
+def test_a_row_group_has_no_name_that_none_of_its_rows_holds() -> None:
+    names = pa.array(["A", None, "C", "A"]).dictionary_encode()
+    wide = pa.DictionaryArray.from_arrays(names.indices, pa.array(["A", "C", "D"]))
+    found = narrowed(pa.table({"symbol": wide, "n": [1, 2, 3, 4]}))
+    assert found["symbol"].to_pylist() == ["A", None, "C", "A"]
+    assert sorted(found["symbol"].chunk(0).dictionary.to_pylist()) == ["A", "C"]
+    part = narrowed(found.slice(2, 1))
+    assert part["symbol"].chunk(0).dictionary.to_pylist() == ["C"]
+    statistics = written(part).metadata.row_group(0).column(0).statistics
+    assert (statistics.min, statistics.max) == ("C", "C")
+
+
+def test_no_rows_have_an_encoding_too() -> None:
+    empty = with_names(rows().slice(0, 0))
+    assert written(empty).read().num_rows == narrowed(empty).num_rows == 0

@@ -1,4 +1,4 @@
-"""Stores of files: whole or not at all, and one winner."""
+"""Stores of files: whole or not at all, and one winner; a partition's commit log, from the writer's side."""
 
 import errno
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
+from marketpulse.model.commit_log import COMPLETE_EVERY, StoredFile
+from marketpulse.sinks.commits import PartitionLog, read_state, read_states
 from marketpulse.sinks.storage import LocalStorage, RemoteStorage, Storage, open_storage
 
 
@@ -84,13 +86,10 @@ def test_without_hard_links_a_name_is_still_given_once(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.EACCES, Fatal),
-        (errno.EROFS, Fatal),
-        (errno.EDQUOT, Retryable),
-        (errno.EIO, Retryable),
+        (errno.EACCES, Fatal), (errno.EROFS, Fatal), (errno.EDQUOT, Retryable), (errno.EIO, Retryable),
         (errno.ESTALE, Retryable),
     ],
-)
+)  # fmt: skip
 def test_a_fault_says_what_to_do_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
@@ -126,3 +125,99 @@ def test_a_file_url_and_a_home_directory_are_local(monkeypatch: pytest.MonkeyPat
         storage = open_storage(url)
         assert isinstance(storage, LocalStorage)
         assert storage.root == tmp_path / "lake"
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path)
+
+
+def claimed(local: LocalStorage, topic: str = "market", partition: int = 3) -> PartitionLog:
+    log = PartitionLog(local, topic, partition)
+    log.claim()
+    return log
+
+
+def data(n: int) -> StoredFile:
+    path = f"table=trades/date=2024-05-01/market-03-{n:012d}-{n + 1:012d}.parquet"
+    return StoredFile(path, "trades", "2024-05-01", n, n + 1, 1, 10)
+
+
+def test_what_was_committed_is_read_by_everyone(local: LocalStorage) -> None:
+    log = claimed(local)
+    log.commit({"trades": 5}, [data(0)])
+    log.commit({"trades": 9}, [data(5)], [data(0).path])
+    state = read_states(local)["market", 3]
+    assert (state.next_offsets, list(state.files)) == ({"trades": 9}, [data(5).path])
+
+
+def test_a_claim_moves_nothing(local: LocalStorage) -> None:
+    claimed(local).commit({"trades": 5}, [data(0)])
+    before = read_state(local, "market-03")
+    claimed(local)
+    after = read_state(local, "market-03")
+    assert (after.next_offsets, after.files) == (before.next_offsets, before.files)
+
+
+def test_after_a_claim_the_earlier_owner_cannot_commit(local: LocalStorage) -> None:
+    first = claimed(local)
+    claimed(local)
+    with pytest.raises(Retryable, match="took market-03 over"):
+        first.commit({"trades": 5}, [data(0)])
+    assert read_state(local, "market-03").files == {}
+
+
+def test_an_owner_that_slept_through_a_hundred_commits_cannot_reuse_a_number(local: LocalStorage) -> None:
+    sleeper, worker = claimed(local), claimed(local)
+    for n in range(4 * COMPLETE_EVERY):
+        worker.commit({"trades": n + 1}, [data(n)])
+    assert len(local.names("_commits/market-03")) <= 2 * COMPLETE_EVERY + 2  # the oldest are gone
+    with pytest.raises(Retryable, match="took market-03 over"):
+        sleeper.commit({"trades": 1}, [data(0)])
+    state = read_state(local, "market-03")
+    assert (state.next_offsets, len(state.files)) == ({"trades": 4 * COMPLETE_EVERY}, 4 * COMPLETE_EVERY)
+
+
+def test_only_this_partitions_files_without_a_commit_are_left_over(local: LocalStorage) -> None:
+    log = claimed(local)
+    log.commit({"trades": 1}, [data(0)])
+    others = ["table=trades/date=2024-05-01/market-04-000000000007-000000000008.parquet", "table=trades/mine.csv"]
+    local.put(dict.fromkeys((data(0).path, data(7).path, *others), b""), "market-03")
+    again = claimed(local)
+    assert again.left_over(local.find()) == [data(7).path]
+    again.clean(local.find())
+    assert sorted(local.find()) == sorted([data(0).path, *others])
+
+
+def test_a_log_with_a_gap_is_not_read_as_less(local: LocalStorage) -> None:
+    log = claimed(local)
+    for n in range(4):
+        log.commit({"trades": n + 1}, [data(n)])
+    local.delete(["_commits/market-03/000000000002.json"])
+    with pytest.raises(Retryable, match="have gaps"):
+        read_state(local, "market-03")
+
+
+def test_a_damaged_commit_is_fatal(local: LocalStorage) -> None:
+    claimed(local)
+    local.put({"_commits/market-03/000000000000.json": b"{"}, "market-03")
+    with pytest.raises(Fatal, match="damaged"):
+        read_states(local)
+
+
+def test_an_answer_that_got_lost_on_the_way_is_still_our_commit(local: LocalStorage) -> None:
+    class Forgetful(LocalStorage):
+        def create(self, path: str, data: bytes, owner: str) -> bool:
+            super().create(path, data, owner)
+            return False  # as after a PUT that was sent twice because its first answer was lost
+
+    log = PartitionLog(Forgetful(local.root), "market", 3)
+    log.claim()
+    log.commit({"trades": 5}, [data(0)])
+    assert read_state(local, "market-03").next_offsets == {"trades": 5}
+
+
+def test_other_directories_among_the_commits_are_passed_over(local: LocalStorage) -> None:
+    local.put({"_commits/notes/readme.txt": b""}, "x")
+    claimed(local)
+    assert list(read_states(local)) == [("market", 3)]

@@ -101,10 +101,8 @@ def test_correlation_is_pearsons_of_the_logarithmic_returns(desk: LakeDesk) -> N
 def test_correlation_of_one_symbol_has_it_first_in_every_pair(desk: LakeDesk) -> None:
     found = ask(desk, "correlation", symbol="KO")
     assert sorted((row["symbol"], row["other_symbol"]) for row in found) == [
-        ("KO", "AAPL"),
-        ("KO", "IBM"),
-        ("KO", "MSFT"),
-    ]
+        ("KO", "AAPL"), ("KO", "IBM"), ("KO", "MSFT"),
+    ]  # fmt: skip
 
 
 def test_drawdown_is_the_deepest_fall_below_the_running_maximum(desk: LakeDesk) -> None:
@@ -245,12 +243,10 @@ def test_an_unknown_name_says_which_there_are() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "-- T\n-- M.\n-- days = 5: x\nSELECT :days",
-        "-- T\n-- M.\n-- days (colour) = 5: x\nSELECT :days",
-        "-- T\n-- M.\n-- days (count) = 5: x\nSELECT 1",
-        "-- T\n-- M.\nSELECT :days",
+        "-- T\n-- M.\n-- days = 5: x\nSELECT :days", "-- T\n-- M.\n-- days (colour) = 5: x\nSELECT :days",
+        "-- T\n-- M.\n-- days (count) = 5: x\nSELECT 1", "-- T\n-- M.\nSELECT :days",
     ],
-)
+)  # fmt: skip
 def test_a_file_whose_header_is_not_its_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"wrong\.sql"):
         parse("wrong", text)

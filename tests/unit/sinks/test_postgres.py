@@ -1,0 +1,294 @@
+"""What needs no PostgreSQL: faults, periods, tables as columns, names. The rest: integration/test_postgres.py."""
+
+import datetime as dt
+from base64 import b64decode
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from adbc_driver_manager import OperationalError, ProgrammingError
+
+from marketpulse.errors import Fatal, ParameterError, Retryable
+from marketpulse.model.rows import BAR
+from marketpulse.model.tables import TABLES
+from marketpulse.sinks.postgres_adjusted import ADJUSTED, PRODUCT
+from marketpulse.sinks.postgres_client import Parameters
+from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, TablesChanged, explained, identifier, text
+from marketpulse.sinks.postgres_periods import (
+    Hypertables,
+    Length,
+    NativePartitions,
+    Period,
+    choose_layout,
+    following,
+    period_of,
+    wanted,
+)
+from marketpulse.sinks.postgres_schema import scram_verifier
+from marketpulse.sinks.postgres_tables import ALL, column_name, without_nul
+from marketpulse.sinks.postgres_views import VIEWS
+
+SECRET = "p@ss/w:rd%"  # noqa: S105
+HOME = Address.of("postgresql://me@db.example:5433/prices?sslmode=verify-full", SECRET)
+
+
+def fault(state: str | None, words: str = "ERROR:  something") -> OperationalError:
+    return OperationalError(f"IO: [libpq] {words}\n. SQLSTATE: {state}", status_code=10, sqlstate=state)
+
+
+def test_the_password_goes_to_the_client_and_nowhere_else() -> None:
+    assert HOME.uri.startswith("postgresql://me:p%40ss%2Fw%3Ard%25@db.example:5433/prices?")
+    assert "sslmode=verify-full" in HOME.uri
+    assert HOME.where == "postgresql://me@db.example:5433/prices"
+    for shown in (
+        HOME.where,
+        repr(HOME),
+        str(explained(fault(None, f"bad {SECRET} and p%40ss%2Fw%3Ard%25"), HOME, connected=True)),
+    ):
+        assert SECRET not in shown
+        assert "p%40ss" not in shown
+
+
+def test_a_password_in_the_url_is_not_shown_either() -> None:
+    for url in ("postgresql://me:hidden@h/d", "postgresql://me@h/d?password=hidden"):
+        address = Address.of(url, None)
+        assert "me:hidden@h" in address.uri
+        assert "hidden" not in address.where + repr(address)
+    assert "hidden" not in Address.of("postgresql://me:hidden@h/d", "better").uri
+
+
+@pytest.mark.parametrize("url", ["mysql://me@h/d", "postgresql://me@h", "db.example", "postgresql://h/d"])
+def test_a_url_that_leads_to_no_database_is_refused(url: str) -> None:
+    with pytest.raises(ParameterError, match=r"sinks\.postgres\.url"):
+        Address.of(url, None)
+
+
+@pytest.mark.parametrize("state", ["53100", "53300", "57P01", "57014", "40P01", "55P03", "08006", "25006", None])
+def test_what_passes_is_waited_for(state: str | None) -> None:
+    told = explained(fault(state), HOME, connected=True)
+    assert isinstance(told, Retryable)
+    assert "nothing is lost" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [("23505", Conflict), ("22021", NotText), ("42P01", TablesChanged), ("42501", Fatal), ("22003", Fatal)],
+)
+def test_what_does_not_pass_says_what_it_is(state: str, kind: type[Exception]) -> None:
+    assert type(explained(fault(state), HOME, connected=True)) is kind
+
+
+def test_a_table_that_copy_does_not_find_was_changed_behind_our_back() -> None:
+    told = explained(ProgrammingError('NOT_FOUND: relation "s.t" does not exist', status_code=3), HOME, connected=True)
+    assert isinstance(told, TablesChanged)
+
+
+@pytest.mark.parametrize(
+    ("words", "do"),
+    [
+        ('FATAL:  password authentication failed for user "me"', "MARKETPULSE_SINKS__POSTGRES__PASSWORD"),
+        ("fe_sendauth: no password supplied", "MARKETPULSE_SINKS__POSTGRES__PASSWORD"),
+        ('FATAL:  role "me" does not exist', "CREATE ROLE \"me\" LOGIN PASSWORD '…';"),
+        ('FATAL:  database "prices" does not exist', 'CREATE DATABASE "prices" OWNER "me";'),
+        ('FATAL:  role "me" is not permitted to log in', 'ALTER ROLE "me" LOGIN;'),
+        ('FATAL:  permission denied for database "prices"', 'GRANT CONNECT, CREATE, TEMPORARY ON DATABASE "prices" TO "me";'),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "pg_hba.conf"),
+        ("server does not support SSL, but SSL was required", "sinks.postgres.url"),
+        ('invalid sslmode value: "perhaps"', "sinks.postgres.url"),
+    ],
+)  # fmt: skip
+def test_a_refused_login_names_what_to_do(words: str, do: str) -> None:
+    told = explained(fault(None, words), HOME, connected=False)
+    assert isinstance(told, Fatal)
+    assert do in str(told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["FATAL:  the database system is starting up", "FATAL:  sorry, too many clients already", "Connection refused",
+     'FATAL:  remaining connection slots are reserved', "timeout expired", "ВАЖНО:  something else"],
+)  # fmt: skip
+def test_a_server_that_is_away_or_busy_is_waited_for(words: str) -> None:
+    assert isinstance(explained(fault(None, words), HOME, connected=False), Retryable)
+
+
+def test_names_and_texts_are_quoted() -> None:
+    assert identifier('a"b') == '"a""b"'
+    assert text("it's") == "'it''s'"
+
+
+def utc(*parts: int) -> dt.datetime:
+    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[misc, arg-type]
+
+
+NOW = utc(2024, 12, 31, 23, 59)
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "end"),
+    [("day", utc(2024, 12, 31), utc(2025, 1, 1)), ("week", utc(2024, 12, 30), utc(2025, 1, 6)), ("month", utc(2024, 12, 1), utc(2025, 1, 1))],
+)  # fmt: skip
+def test_a_time_lies_in_one_period(length: Length, start: dt.datetime, end: dt.datetime) -> None:
+    assert period_of(NOW, length) == Period(start, end)
+    assert period_of(start, length) == Period(start, end)
+    assert period_of(end, length).start == end
+
+
+@pytest.mark.parametrize("length", ["day", "week", "month"])
+def test_periods_follow_each_other_without_a_gap(length: Length) -> None:
+    periods = following(period_of(utc(2023, 11, 20), length), length)
+    before = next(periods)
+    for _ in range(40):
+        after = next(periods)
+        assert after.start == before.end
+        assert not after.overlaps(before)
+        before = after
+
+
+def test_periods_are_made_ahead_and_for_rows_that_are_not_too_old() -> None:
+    times = [utc(2024, 12, 3), utc(2024, 12, 4), utc(2020, 1, 1), utc(2031, 1, 1)]
+    forever = dt.timedelta(days=10_000)
+    assert [p.start for p in wanted(times, NOW, "week", forever)] == [
+        utc(2024, 12, 2), utc(2024, 12, 30), utc(2025, 1, 6), utc(2025, 1, 13),
+    ]  # fmt: skip
+    assert utc(2024, 12, 2) not in [p.start for p in wanted(times, NOW, "week", dt.timedelta(days=20))]
+
+
+class Catalogue:
+    """A server that says this of its extensions and tables, and remembers what it was told."""
+
+    def __init__(self, extension: list[tuple[Any, ...]], tables: list[tuple[Any, ...]] | None = None) -> None:
+        self._extension, self._tables = extension, tables or []
+        self.told: list[str] = []
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:  # noqa: ARG002
+        self.told.append(sql)
+        if "pg_available_extensions" in sql:
+            return self._extension
+        return self._tables if "pg_class" in sql else []
+
+    def run(self, sql: str) -> None:
+        self.told.append(sql)
+
+    def copy(self, table: str, rows: pa.Table, schema: str | None) -> None:  # noqa: ARG002
+        raise AssertionError("no rows here")
+
+
+def test_timescaledb_is_used_where_it_is_installed_or_may_be() -> None:
+    for installed, may in ((True, False), (False, True)):
+        server = Catalogue([(installed, may)])
+        layout = choose_layout(server, "marketpulse", "week")
+        assert isinstance(layout, Hypertables)
+        assert server.told[-1] == "CREATE EXTENSION IF NOT EXISTS timescaledb"
+        layout.created(server, '"marketpulse"', ALL["bars"])
+        assert (
+            "create_hypertable('\"marketpulse\".bars', 'open_time', chunk_time_interval => INTERVAL '1 week'"
+            in server.told[-1]
+        )
+        layout.drop_old(server, '"marketpulse"', ALL["bars"], NOW)
+        assert "drop_chunks('\"marketpulse\".bars', TIMESTAMPTZ '2024-12-31T23:59:00+00:00')" in server.told[-1]
+        assert layout.clause(ALL["bars"]) == ""
+
+
+def test_without_it_or_the_right_to_make_it_the_partitions_are_native() -> None:
+    for extension in ([], [(False, False)]):
+        layout = choose_layout(Catalogue(extension), "marketpulse", "week")
+        assert isinstance(layout, NativePartitions)
+        assert layout.clause(ALL["trades"]) == ' PARTITION BY RANGE ("timestamp")'
+
+
+def test_tables_that_are_there_stay_what_they_are() -> None:
+    assert isinstance(choose_layout(Catalogue([(True, True)], [("p",)]), "s", "week"), NativePartitions)
+    assert isinstance(choose_layout(Catalogue([], [("r",)]), "s", "week"), Hypertables)
+
+
+MINUTE_NS = 60 * 10**9
+
+
+def bars(*rows: tuple[str, str, int, int, float | None]) -> pa.Table:
+    """(symbol, timeframe, open_time_ns, revision, close); the receipt's last offset counts up."""
+    found = [
+        {"symbol": s, "timeframe": t, "open_time_ns": ns, "close_time_ns": ns + MINUTE_NS, "revision": r, "close": close,
+         "receipt": {"topic": "market", "last_offset": i, "last_row": 3}}
+        for i, (s, t, ns, r, close) in enumerate(rows)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(found, schema=BAR)
+
+
+def test_every_table_of_the_contract_has_one_here() -> None:
+    assert set(ALL) == set(TABLES)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_empty_rows_have_all_columns_of_their_table(table: str) -> None:
+    schema = TABLES[table][1]
+    if table == "indicators":
+        schema = schema.append(BAR.field("receipt"))
+    arranged = ALL[table].arrange(schema.empty_table())
+    assert {one.name: one.type for one in arranged.schema} == ALL[table].columns()
+
+
+def test_rows_lie_in_the_order_of_their_key() -> None:
+    arranged = ALL["bars"].arrange(
+        bars(("B", "1m", 0, 0, 1.0), ("A", "5m", 0, 0, 2.0), ("A", "1m", MINUTE_NS, 0, 3.0), ("A", "1m", 0, 1, 4.0))
+    )
+    assert arranged.column("close").to_pylist() == [4.0, 3.0, 2.0, 1.0]
+
+
+def test_the_highest_revision_of_a_key_is_the_newest() -> None:
+    table = ALL["bars"]
+    arranged = table.arrange(bars(("A", "1m", 0, 1, 1.0), ("A", "1m", 0, 0, 2.0), ("B", "1m", 0, 3, None)))
+    newest = table.newest(arranged)
+    assert newest.column("close").to_pylist() == [1.0, None]
+    assert table.withdrawn(newest).to_pylist() == [False, True]
+    assert table.newest(arranged.slice(0, 0)).num_rows == 0
+
+
+def test_bars_are_told_apart_to_the_nanosecond_and_tick_bars_by_their_last_trade() -> None:
+    arranged = ALL["bars"].arrange(
+        bars(
+            ("A", "1m", 1_001, 0, 1.0),
+            ("A", "1m", 1_002, 0, 2.0),
+            ("A", "5t", 1_002, 0, 3.0),
+            ("A", "5t", 1_002, 0, 4.0),
+        )
+    )
+    assert arranged.column("tick").to_pylist() == [1, 2, (2 << 20) + 3, (3 << 20) + 3]
+    assert [one.microsecond for one in arranged.column("open_time").to_pylist()] == [1, 1, 1, 1]
+
+
+def test_an_indicators_name_fits_its_column() -> None:
+    assert column_name("sma_20") == "sma_20"
+    long = ["é" * 40, "é" * 41]
+    names = {column_name(name) for name in long}
+    assert len(names) == 2
+    assert all(len(name.encode()) <= 63 for name in names)
+
+
+def test_nul_becomes_its_sign_and_nothing_else_changes() -> None:
+    rows = pa.table(
+        {"a": ["x\0y", None, "z"], "b": pa.array([["\0"], None, [None, "k"]], pa.list_(pa.string())), "c": [1, 2, 3]}
+    )
+    assert without_nul(rows).to_pydict() == {"a": ["x␀y", None, "z"], "b": [["␀"], None, [None, "k"]], "c": [1, 2, 3]}
+
+
+def test_a_password_is_kept_as_the_server_keeps_it() -> None:
+    # Salt, rounds and password of the example in RFC 7677.
+    assert scram_verifier("pencil", b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")) == (
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
+        ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    )
+    assert scram_verifier("pencil") != scram_verifier("pencil")
+
+
+def test_views_name_our_schema_and_nothing_outside_it() -> None:
+    for name, sql in VIEWS.items():
+        assert f"VIEW {{s}}.{name} AS" in sql
+        assert "public." not in sql
+
+
+def test_adjusted_views_name_our_schema_and_nothing_outside_it() -> None:
+    for name, sql in ADJUSTED.items():
+        assert f"VIEW {{s}}.{name} AS" in sql
+        assert "public." not in sql
+    assert "{s}.product" in PRODUCT

@@ -1,0 +1,259 @@
+"""What a partition's rows ask of Redis and change in it, and its faults; the server's side: integration/test_redis.py."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+import redis
+from hypothesis import given
+from hypothesis.strategies import floats, integers, lists, tuples
+
+from board_rows import row
+from market_rows import at
+from marketpulse.errors import Fatal, MarketPulseError, ParameterError, Retryable
+from marketpulse.model.redis_keys import RedisKeys
+from marketpulse.model.tables import TABLES
+from marketpulse.ports import SinkBatch
+from marketpulse.settings import RedisSettings
+from marketpulse.sinks.redis_plan import ALERT_CHANGES, SPARE, PartitionPlan, asked
+from marketpulse.sinks.redis_store import fault_of, open_redis
+from marketpulse.sinks.sessions import SESSIONS_KEPT, Part, Session, SessionsOf, Sum, date_of
+
+KEYS = RedisKeys("mp:")
+SETTINGS = RedisSettings(recent_bars=2, day_timeframe="1m")
+DAY = "2026-01-01"
+
+
+def batch(table: str, rows: list[dict[str, Any]], first: int = 0) -> SinkBatch:
+    found = pa.RecordBatch.from_pylist(rows, schema=TABLES[table][1])
+    return SinkBatch(table, TABLES[table][0], 0, first, first + len(rows), found)
+
+
+def plan(**rows: list[dict[str, Any]]) -> PartitionPlan:
+    return PartitionPlan(SETTINGS, KEYS, {table: [batch(table, some)] for table, some in rows.items()})
+
+
+def operations(found: PartitionPlan, answers: list[Any]) -> list[list[Any]]:
+    """After these answers; of the bars of a day the store has none."""
+    more = found.more_questions(answers)
+    done: list[list[Any]] = orjson.loads(found.operations([{} for _ in more]))
+    return done
+
+
+def trade(symbol: str, seconds: float, price: float, offset: int) -> dict[str, Any]:
+    return {"type": "trade", "symbol": symbol, "source": "s", "event_time_ns": at(seconds), "price": price, "size": 1.0,
+            "topic": "market", "partition": 0, "offset": offset, "row": 0}  # fmt: skip
+
+
+def bar(minute: int, close: float | None, revision: int = 0, timeframe: str = "1m") -> dict[str, Any]:
+    span = 86_400 if timeframe == "1d" else 60
+    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), close)
+    receipt = {"topic": "market", "partition": 0, "last_offset": minute, "last_row": 0}
+    return {"symbol": "A", "timeframe": timeframe, "open_time_ns": at(60 * minute), "close_time_ns": at(60 * minute + span),
+            **prices, "volume": 2.0 if close else None, "trade_count": 1, "revision": revision, "receipt": receipt}  # fmt: skip
+
+
+def alert(minute: int, state: str, revision: int = 0) -> dict[str, Any]:
+    return {"symbol": "A", "rule": "high", "severity": "info", "timeframe": "1m", "event_time_ns": at(60 * minute),
+            "state": state, "revision": revision}  # fmt: skip
+
+
+def of_kind(found: list[list[Any]], kind: str) -> list[list[Any]]:
+    return [operation for operation in found if operation[0] == kind]
+
+
+def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told() -> None:
+    found = plan(trades=[trade("A", 5, 1.5, 7), trade("A", 5, 2.5, 8), trade("A", 4, 9.0, 9), trade("B", 1, 3.0, 10)])
+    assert found.questions() == []
+    newest = {o[1]: o for o in operations(found, [])}
+    assert set(newest) == {"mp:price:A", "mp:price:B"}
+    kind, _, channel, time_ns, offset, row, text, missing, pairs = newest["mp:price:A"]
+    assert (kind, channel, time_ns, offset, row) == ("newest", "mp:updates:prices", str(at(5)), "8", "0")
+    assert json.loads(text)["price"] == 2.5
+    assert "venue" in missing
+    assert dict(zip(pairs[::2], pairs[1::2], strict=True))["price"] == "2.5"
+
+
+def test_a_series_gets_the_last_revision_of_each_bar_and_no_more_than_are_kept() -> None:
+    kept = SETTINGS.recent_bars + SPARE
+    rows = [bar(n, 10.0 + n) for n in range(kept + 5)]
+    found = plan(bars=[*rows, bar(6, 99.0, revision=1)])
+    assert found.questions() == [("HGETALL", "mp:sessions:A")]  # nothing was withdrawn: no row is asked for
+    (series,) = of_kind(operations(found, [{}]), "series")
+    assert (series[1], series[4]) == ("mp:recent:bars:A:1m", str(kept))
+    texts = [json.loads(text) for text in series[7]]
+    assert [row["open_time_ns"] for row in texts] == [at(60 * n) for n in range(5, kept + 5)]
+    assert [(r["close"], r["revision"]) for r in texts if r["open_time_ns"] == at(360)] == [(99.0, 1)]
+    assert series[6] == [repr(at(60 * n) / 1e6) for n in range(5, kept + 5)]
+
+
+def test_where_the_newest_bar_is_withdrawn_the_one_before_it_is_the_latest() -> None:
+    found = plan(bars=[bar(3, None, revision=1)])
+    assert found.questions()[0] == ("ZREVRANGE", "mp:recent:bars:A:1m", 0, 1, "WITHSCORES")
+    before = orjson.dumps({"close": 12.0}).decode()
+    held = ["the withdrawn one", repr(at(180) / 1e6), before, repr(at(120) / 1e6)]
+    (series,) = of_kind(operations(found, [held, {}]), "series")
+    assert series[8] == ["1"]
+    assert series[-1] == ["close", "12.0"]
+
+
+def test_a_days_figures_follow_from_its_bars_those_in_the_store_among_them() -> None:
+    first = operations(plan(bars=[bar(0, 10.0), bar(1, 12.0)]), [{}])
+    stored = next(o for o in first if o[:2] == ["put", "mp:sessions:A"])
+    assert stored[3][0] == DAY
+    parts = next(o for o in first if o[:2] == ["put", f"mp:parts:A:{DAY}"])
+    again = plan(bars=[bar(0, 11.0, revision=1)])
+    answers = [dict(zip(stored[3][::2], stored[3][1::2], strict=True))]
+    assert again.more_questions(answers) == [("HGETALL", f"mp:parts:A:{DAY}")]
+    done = orjson.loads(again.operations([dict(zip(parts[3][::2], parts[3][1::2], strict=True))]))
+    day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
+    assert (day["open"], day["high"], day["low"], day["close"], day["volume"]) == (11.0, 12.0, 11.0, 12.0, 4.0)
+
+
+def test_a_days_own_bar_takes_the_place_of_its_parts() -> None:
+    done = operations(plan(bars=[bar(0, 10.0), bar(0, 20.0, timeframe="1d")]), [{}])
+    assert ["call", "DEL", f"mp:parts:A:{DAY}"] in done
+    day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
+    assert day["close"] == 20.0
+
+
+def test_of_an_alerts_changes_the_last_of_each_time_count_and_withdrawn_ones_are_marked() -> None:
+    some = [alert(n, "raised") for n in range(ALERT_CHANGES + 3)]
+    (told,) = operations(plan(alerts=[*some, alert(4, "withdrawn", revision=1)]), [])
+    assert told[:6] == [
+        "alert", "mp:recent:alerts:A:high", "mp:alerts", "mp:updates:alerts", "A high", str(ALERT_CHANGES),
+    ]  # fmt: skip
+    assert told[6] == [repr(at(60 * n) / 1e6) for n in range(3, ALERT_CHANGES + 3)]
+    assert [place for place, mark in enumerate(told[8]) if mark] == [1]
+
+
+def test_without_rows_nothing_is_asked_and_nothing_done() -> None:
+    empty = plan(trades=[], bars=[], alerts=[])
+    assert asked([empty.questions(), [("HGETALL", "k")]]) == [("HGETALL", "k")]
+    assert operations(empty, []) == []
+
+
+SECRET_SETTINGS = RedisSettings(password="hidden")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (redis.ConnectionError("Error 111 connecting"), Retryable, "does not answer"),
+        (redis.TimeoutError("Timeout reading from socket"), Retryable, "does not answer"),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), Retryable, "takes no writes"),
+        (redis.ResponseError("ERR Error running script: -OOM command not allowed"), Retryable, "maxmemory"),
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), Retryable, "free space"),
+        (redis.ResponseError("WRONGTYPE Operation against a key"), Fatal, "prefix"),
+        (redis.exceptions.MovedError("1 127.0.0.1:7001"), Fatal, "cluster"),
+        (redis.ConnectionError("SSL: CERTIFICATE_VERIFY_FAILED"), Fatal, "ssl_ca_certs"),
+        (redis.ResponseError("unknown command 'EVALSHA'"), Fatal, "EVALSHA"),
+        (redis.exceptions.AuthenticationError("WRONGPASS"), Fatal, "MARKETPULSE_SINKS__REDIS__PASSWORD"),
+    ],
+)
+def test_an_error_says_what_to_do_next(error: redis.RedisError, kind: type[MarketPulseError], said: str) -> None:
+    fault = fault_of(SECRET_SETTINGS, error)
+    assert isinstance(fault, kind)
+    assert said in str(fault)
+    assert "nothing is lost" in str(fault)
+
+
+def test_the_place_and_the_settings_show_no_password() -> None:
+    assert "hidden" not in open_redis(SECRET_SETTINGS).where + repr(SECRET_SETTINGS)
+
+
+def test_a_url_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"sinks\.redis\.url"):
+        open_redis(RedisSettings(url="redis://127.0.0.1:6379/?socket_timeout=soon"))
+
+
+SESSION_DAY = "2024-05-01"
+numbers = floats(1e-9, 1e12)
+
+
+def part(open_ns: int, close: float | None, volume: float = 1.0) -> Part:
+    return Part(open_ns, close, close, close, close, volume, (close or 0.0) * volume, 1)
+
+
+def day_of(parts: Sequence[Part]) -> dict[str, Any]:
+    sessions = SessionsOf()
+    sessions.take(SESSION_DAY, parts, anew=True)
+    return sessions.held[SESSION_DAY].figures()
+
+
+@given(values=lists(floats(-1e300, 1e300), max_size=40), cut=integers(0, 40))
+def test_a_sum_is_exact_however_it_is_cut_and_stored(values: list[float], cut: int) -> None:
+    total = Sum()
+    for value in values[:cut]:
+        total.add(value)
+    total = Sum(total.parts)
+    for value in values[cut:]:
+        total.add(value)
+    assert total.rounded == math.fsum(values)
+
+
+@given(bars=lists(tuples(numbers, numbers), min_size=1, max_size=30), cut=integers(0, 30))
+def test_a_day_is_the_same_in_one_piece_and_in_two(bars: list[tuple[float, float]], cut: int) -> None:
+    parts = [part(n, close, volume) for n, (close, volume) in enumerate(bars)]
+    sessions = SessionsOf()
+    for some in (parts[:cut], parts[cut:]):
+        known = {p.open_ns: (p, 0) for p in some}
+        assert not sessions.needs_parts(SESSION_DAY, known)
+        sessions.take(SESSION_DAY, some, anew=False)
+        sessions = SessionsOf(
+            {date: Session.of_stored(held.figures() | held.state()) for date, held in sessions.held.items()}
+        )
+    assert sessions.held[SESSION_DAY].figures() == day_of(parts)
+    assert sessions.held[SESSION_DAY].volume.rounded == math.fsum(volume for _, volume in bars)
+
+
+def test_only_bars_that_follow_the_others_are_added_to_them() -> None:
+    sessions = SessionsOf()
+    sessions.take(SESSION_DAY, [part(60, 1.0)], anew=False)
+    assert not sessions.needs_parts(SESSION_DAY, {120: (part(120, 1.0), 0)})
+    assert sessions.needs_parts(SESSION_DAY, {30: (part(30, 1.0), 0)})
+    assert sessions.needs_parts(SESSION_DAY, {120: (part(120, None), 1)})
+    assert not sessions.needs_parts("2024-05-02", {30: (part(30, 1.0), 1)})
+
+
+def test_a_change_is_from_the_session_before_that_traded() -> None:
+    sessions = SessionsOf()
+    sessions.take_own_bar("2024-04-29", part(0, 50.0))
+    sessions.take_own_bar("2024-04-30", part(1, None))
+    sessions.take(SESSION_DAY, [part(2, 60.0), part(3, 75.0)], anew=False)
+    assert sessions.settle() == []
+    figures = sessions.held[SESSION_DAY].figures()
+    assert (figures["reference"], figures["change"], figures["change_percent"]) == (50.0, 25.0, 50.0)
+    assert sessions.held["2024-04-29"].figures()["previous_close"] is None
+    assert sessions.newest is sessions.held[SESSION_DAY]
+
+
+def test_the_oldest_days_go_and_what_comes_for_them_changes_nothing() -> None:
+    sessions = SessionsOf()
+    dates = [f"2024-05-{n:02}" for n in range(1, SESSIONS_KEPT + 3)]
+    for n, date in enumerate(dates):
+        sessions.take_own_bar(date, part(n, float(n + 1)))
+    assert sessions.settle() == dates[:2]
+    assert sessions.held[dates[2]].previous_close == 2.0
+    sessions.changed.clear()
+    sessions.take_own_bar(dates[0], part(0, 99.0))
+    sessions.take(dates[1], [part(0, 99.0)], anew=False)
+    sessions.take_own_bar(dates[2], part(2, 7.0))  # the oldest that is held keeps what it is compared with
+    assert sessions.settle() == []
+    assert sessions.changed == {dates[2], dates[3]}
+    assert sessions.held[dates[2]].previous_close == 2.0
+
+
+def test_a_day_without_a_reference_has_no_change_and_a_bar_without_vwap_counts_by_its_close() -> None:
+    assert Session(SESSION_DAY).figures()["change_percent"] is None
+    assert Part.of(row("A", "1d", 0, 4.0, vwap=None, volume=3.0)).value == 12.0
+    assert Part.of({**row("A", "1d", 0, 4.0), "vwap": None, "volume": None, "close": None}).value == 0.0
+
+
+@pytest.mark.parametrize(("given_date", "found"), [("2024-07-03", "2024-07-03"), (None, "2024-05-01")])
+def test_a_bar_without_a_session_date_belongs_to_its_utc_day(given_date: str | None, found: str) -> None:
+    assert date_of(row("A", "1m", 1_714_521_600 + 86_399, 1.0, session_date=given_date)) == found
