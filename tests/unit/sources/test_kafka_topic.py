@@ -1,17 +1,28 @@
-"""A foreign topic as a source, over a topic in memory that behaves as a broker's does."""
+"""A foreign topic as a source, over a topic in memory that behaves as a broker's does; its records are JSON or Avro."""
 
+import datetime as dt
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import fastavro
+import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.market import COMPLETE
-from marketpulse.ports import ForeignRecords, Polled
+from marketpulse.ports import ForeignRecords, Hello, Polled
 from marketpulse.settings import EngineSettings, KafkaSourceSettings, Mapping
+from marketpulse.sources.arrivals import Arrivals
+from marketpulse.sources.avro_rows import avro_reader
 from marketpulse.sources.kafka_topic import KafkaTopicSource, begin_again
+from marketpulse.sources.kafka_window import TopicReader, Window
+from vendor_server import Reply, Request, VendorServer, vendor
 
 NOW_S = 1_767_366_000
 SECOND = 10**9
@@ -21,11 +32,9 @@ class TopicInMemory:
     """Partitions as lists; a poll hands over at most `step` records of each partition."""
 
     def __init__(self, clock: ManualClock, partitions: int = 2, step: int = 3) -> None:
-        self.clock = clock
-        self.step = step
+        self.clock, self.step, self.away = clock, step, False
         self.records: dict[int, list[tuple[int, bytes | None]]] = {p: [] for p in range(partitions)}
         self.next: dict[int, int] = {}
-        self.away = False
 
     def send(self, partition: int, value: Any, at_s: float | None = None) -> None:
         raw = value if isinstance(value, bytes | None) else json.dumps(value).encode()
@@ -59,13 +68,11 @@ class TopicInMemory:
 
 def opened(
     topic: TopicInMemory, position: str | None = None, mapping: Mapping | None = None, **settings: Any
-) -> KafkaTopicSource:
-    source = KafkaTopicSource(
-        KafkaSourceSettings(topic="prices", mapping=mapping or Mapping(), **settings), topic, "kafka-prices",
-        EngineSettings(), clock=topic.clock,
-    )  # fmt: skip
-    source.start(position)
-    return source
+) -> tuple[KafkaTopicSource, Hello]:
+    """A source that has started, and how it said hello."""
+    given = KafkaSourceSettings(topic="prices", mapping=mapping or Mapping(), **settings)
+    source = KafkaTopicSource(given, topic, "kafka-prices", EngineSettings(), clock=topic.clock)
+    return source, source.start(position)
 
 
 def drained(source: KafkaTopicSource, polls: int = 40) -> tuple[list[dict[str, Any]], list[Polled]]:
@@ -73,8 +80,18 @@ def drained(source: KafkaTopicSource, polls: int = 40) -> tuple[list[dict[str, A
     return [row for p in found for b in p.batches for row in b.to_pylist()], found
 
 
+def all_of(topic: TopicInMemory, position: str | None = None, **more: Any) -> tuple[list[dict[str, Any]], list[Polled]]:
+    """(rows, polls) of a source that begins at the position."""
+    return drained(opened(topic, position, **more)[0])
+
+
 def trade(second: float, symbol: str = "A", price: float = 1.0) -> dict[str, Any]:
     return {"symbol": symbol, "price": price, "volume": 2, "timestamp": NOW_S + second}
+
+
+def bar(minute: int, close: str, symbol: str = "TSLA") -> dict[str, Any]:
+    date = f"2026-01-02 10:{minute:02d}:00"
+    return {"date": date, "symbol": symbol, "open": "1", "high": "9", "low": "1", "close": close}
 
 
 @pytest.fixture
@@ -85,8 +102,7 @@ def topic() -> TopicInMemory:
 def test_what_lies_in_several_partitions_comes_out_in_order_of_time(topic: TopicInMemory) -> None:
     for i in range(20):
         topic.send(i * 7 % 2, trade(i - 5_000_000))
-    source = opened(topic)
-    rows, polls = drained(source)
+    rows, polls = all_of(topic)
     assert [row["event_time_ns"] // SECOND for row in rows] == [NOW_S - 5_000_000 + i for i in range(20)]
     assert {row["source"] for row in rows} == {"kafka-prices"}
     assert rows[0]["size"] == 2.0
@@ -94,64 +110,43 @@ def test_what_lies_in_several_partitions_comes_out_in_order_of_time(topic: Topic
 
 
 def test_young_rows_are_live_and_old_ones_historical(topic: TopicInMemory) -> None:
-    settings = KafkaSourceSettings(topic="prices")
     for age, mode in ((60, "live"), (90_000, "historical")):
         fresh = TopicInMemory(topic.clock)
         fresh.send(0, trade(-age))
-        source = KafkaTopicSource(settings, fresh, "k", EngineSettings(), clock=topic.clock)
-        assert source.start(None).mode == mode
-    forced = KafkaTopicSource(
-        KafkaSourceSettings(topic="prices", mode="live"), fresh, "k", EngineSettings(), clock=topic.clock
-    )
-    assert forced.start(None).mode == "live"
+        assert opened(fresh)[1].mode == mode
+    assert opened(fresh, mode="live")[1].mode == "live"
 
 
 def test_a_topic_that_is_empty_at_first_says_hello_again_when_its_rows_are_old(topic: TopicInMemory) -> None:
-    source = opened(topic)
+    source, _ = opened(topic)
     assert drained(source)[0] == []
     topic.send(0, trade(-90_000))
     rows, polls = drained(source)
-    assert len(rows) == 1
-    assert [p.hello.mode for p in polls if p.hello] == ["historical"]
+    assert (len(rows), [p.hello.mode for p in polls if p.hello]) == (1, ["historical"])
 
 
 def test_records_that_do_not_map_are_set_aside_with_their_offset(topic: TopicInMemory) -> None:
-    topic.send(0, trade(0))
-    topic.send(0, b"\x00\x00garbage")
-    topic.send(0, {"symbol": "A", "price": "dear", "timestamp": NOW_S})
-    topic.send(0, None)
-    topic.send(0, trade(1))
-    rows, polls = drained(opened(topic))
-    rejected = [r for p in polls for r in p.rejected]
+    dear = {"symbol": "A", "price": "dear", "timestamp": NOW_S}
+    for record in (trade(0), b"\x00\x00garbage", dear, None, trade(1)):
+        topic.send(0, record)
+    rows, polls = all_of(topic)
     assert len(rows) == 2
-    assert [(r.origin, r.row, r.reason, r.value) for r in rejected] == [
-        ("prices", 1, "not_json", b"\x00\x00garbage"),
-        ("prices", 2, "wrong_type", json.dumps({"symbol": "A", "price": "dear", "timestamp": NOW_S}).encode()),
-    ]
+    assert [(r.origin, r.row, r.reason, r.value) for p in polls for r in p.rejected] == [
+        ("prices", 1, "not_json", b"\x00\x00garbage"), ("prices", 2, "wrong_type", json.dumps(dear).encode()),
+    ]  # fmt: skip
 
 
 def test_arrays_and_mixed_records_in_one_topic_are_understood(topic: TopicInMemory) -> None:
     topic.send(0, [trade(0), trade(1, "B")])
     topic.send(1, {"symbol": "A", "bid": 1, "ask": 2, "timestamp": NOW_S + 2})
-    rows, _ = drained(opened(topic))
-    assert [(row["type"], row["symbol"]) for row in rows] == [("trade", "A"), ("trade", "B"), ("quote", "A")]
+    found = [(row["type"], row["symbol"]) for row in all_of(topic)[0]]
+    assert found == [("trade", "A"), ("trade", "B"), ("quote", "A")]
 
 
 def test_a_row_without_a_symbol_takes_the_configured_one_or_the_topics_name(topic: TopicInMemory) -> None:
     topic.send(0, {"price": 1, "timestamp": NOW_S})
-    assert drained(opened(topic))[0][0]["symbol"] == "PRICES"
-    assert drained(opened(topic, mapping=Mapping(symbol="TSLA")))[0][0]["symbol"] == "TSLA"
-
-
-def bar(minute: int, close: str, symbol: str = "TSLA") -> dict[str, Any]:
-    return {
-        "date": f"2026-01-02 10:{minute:02d}:00",
-        "symbol": symbol,
-        "open": "1",
-        "high": "9",
-        "low": "1",
-        "close": close,
-    }
+    assert all_of(topic)[0][0]["symbol"] == "PRICES"
+    assert all_of(topic, mapping=Mapping(symbol="TSLA"))[0][0]["symbol"] == "TSLA"
 
 
 def test_a_poller_that_sends_newest_first_again_and_again_gives_each_bar_once(topic: TopicInMemory) -> None:
@@ -159,7 +154,7 @@ def test_a_poller_that_sends_newest_first_again_and_again_gives_each_bar_once(to
     for newest in (15, 20, 25):
         for minute in range(newest, 5, -5):
             topic.send(newest // 5 % 2, bar(minute, f"{minute}" if minute < newest else "2"))
-    rows, _ = drained(opened(topic, mapping=Mapping(timezone="America/New_York")))
+    rows, _ = all_of(topic, mapping=Mapping(timezone="America/New_York"))
     assert [row["close"] for row in rows] == [10.0, 15.0, 20.0, 2.0]
     assert {row["timeframe"] for row in rows} == {"5m"}
     assert rows[0]["open_time_ns"] == (NOW_S // 86_400 * 86_400 + 15 * 3_600 + 600) * SECOND
@@ -168,7 +163,7 @@ def test_a_poller_that_sends_newest_first_again_and_again_gives_each_bar_once(to
 def test_the_first_bar_waits_for_the_second_to_tell_its_length(topic: TopicInMemory) -> None:
     topic.clock.sleep(40 * 86_400)
     topic.send(0, bar(10, "2"))
-    source = opened(topic)
+    source, _ = opened(topic)
     assert drained(source)[0] == []
     topic.send(1, bar(15, "3"))
     assert [(row["close"], row["timeframe"]) for row in drained(source)[0]] == [(2.0, "5m"), (3.0, "5m")]
@@ -178,52 +173,55 @@ def test_a_restart_anywhere_goes_on_with_the_next_row(topic: TopicInMemory, monk
     monkeypatch.setattr("marketpulse.sources.kafka_topic.ROWS_MAX", 3)
     for i in range(10):
         topic.send(i % 2, trade(-5_000_000 + (i * 7) % 10))
-    whole, polls = drained(opened(topic))
-    assert len(whole) == 10
+    rows, polls = all_of(topic)
+    assert len(rows) == 10
     sent = 0
     for polled in polls:
         sent += sum(b.num_rows for b in polled.batches)
-        if polled.position is None:
-            continue
-        rest, _ = drained(opened(topic, polled.position))
-        assert [r["event_time_ns"] for r in rest] == [r["event_time_ns"] for r in whole[sent:]]
+        if polled.position is not None:
+            rest, _ = all_of(topic, polled.position)
+            assert [r["event_time_ns"] for r in rest] == [r["event_time_ns"] for r in rows[sent:]]
 
 
-def test_what_comes_while_it_is_down_is_read_when_it_is_back(topic: TopicInMemory) -> None:
-    topic.send(0, trade(-5_000_000))
-    position = [p.position for p in drained(opened(topic))[1] if p.position][-1]
-    topic.send(1, trade(-4_999_999, price=2))
-    assert [row["price"] for row in drained(opened(topic, position))[0]] == [2.0]
+def test_what_comes_while_it_is_down_is_read_when_it_is_back_and_beginning_again_is_another_run(
+    topic: TopicInMemory,
+) -> None:
+    for i in range(4):
+        topic.send(i % 2, trade(-5_000_000 + i))
+    position = [p.position for p in all_of(topic)[1] if p.position][-1]
+    assert all_of(topic, position)[0] == []
+    assert len(all_of(topic, begin_again(position))[0]) == 4
+    assert opened(topic, position)[1].run_id != opened(topic, begin_again(position))[1].run_id
+    topic.send(1, trade(-4_999_990, price=2))
+    assert [row["price"] for row in all_of(topic, position)[0]] == [2.0]
 
 
 def test_history_that_falls_silent_says_goodbye_and_hello_again_with_the_next_row(topic: TopicInMemory) -> None:
     topic.send(0, trade(-5_000_000))
-    source = opened(topic)
+    source, _ = opened(topic)
     drained(source)
     topic.clock.sleep(31)
     _, polls = drained(source)
     assert [p.goodbye_watermark_ns for p in polls if p.goodbye_watermark_ns is not None] == [COMPLETE]
     topic.send(0, trade(-4_000_000))
     rows, polls = drained(source)
-    assert len(rows) == 1
-    assert [p.hello.mode for p in polls if p.hello] == ["historical"]
+    assert (len(rows), [p.hello.mode for p in polls if p.hello]) == (1, ["historical"])
 
 
 def test_the_live_watermark_is_now_less_lateness_less_the_delay_that_is_seen(topic: TopicInMemory) -> None:
-    topic.send(0, trade(-1), at_s=NOW_S)
-    source = opened(topic)
-    drained(source, 3)
-    assert source.watermark_ns() == topic.clock.now_ns() - 2 * SECOND - 1 * SECOND
-    topic.send(0, trade(-9), at_s=NOW_S)
-    drained(source, 3)
-    assert source.watermark_ns() == topic.clock.now_ns() - 2 * SECOND - 9 * SECOND
+    source = None
+    for delay in (1, 9):
+        topic.send(0, trade(-delay), at_s=NOW_S)
+        source = source or opened(topic)[0]
+        drained(source, 3)
+        assert source.watermark_ns() == topic.clock.now_ns() - 2 * SECOND - delay * SECOND
 
 
 def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketpulse.sources.kafka_topic.ROWS_MAX", 1)
     for i in range(3):
         topic.send(0, trade(-60 + i))
-    source = opened(topic)
+    source, _ = opened(topic)
     source.poll(0.05)
     promised = source.watermark_ns()
     assert promised is not None
@@ -231,7 +229,7 @@ def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeyp
 
 
 def test_a_broker_that_is_away_loses_nothing(topic: TopicInMemory) -> None:
-    source = opened(topic)
+    source, _ = opened(topic)
     topic.send(0, trade(0))
     topic.away = True
     with pytest.raises(Retryable):
@@ -246,16 +244,171 @@ def test_a_topic_of_something_else_says_which_flags_would_help(topic: TopicInMem
         opened(topic)
 
 
-def test_beginning_again_reads_everything_once_more_as_another_run(topic: TopicInMemory) -> None:
-    for i in range(4):
-        topic.send(i % 2, trade(-5_000_000 + i))
-    position = [p.position for p in drained(opened(topic))[1] if p.position][-1]
-    assert drained(opened(topic, position))[0] == []
-    assert len(drained(opened(topic, begin_again(position)))[0]) == 4
-    runs = {
-        KafkaTopicSource(KafkaSourceSettings(topic="prices"), topic, "k", EngineSettings(), clock=topic.clock)
-        .start(p)
-        .run_id
-        for p in (position, begin_again(position))
-    }
-    assert len(runs) == 2
+def promise_s(arrivals: Arrivals, at_s: float, *delays_s: int, now_s: int = 100, lateness_s: int = 2) -> float | None:
+    """What is promised once rows have come so late."""
+    arrivals.note(np.array(delays_s, np.int64) * SECOND, at_s)
+    promise = arrivals.promise_ns(now_s * SECOND, lateness_s * SECOND)
+    return None if promise is None else promise / SECOND
+
+
+def test_the_promise_is_behind_by_the_lateness_and_by_how_late_rows_come() -> None:
+    assert Arrivals().promise_ns(100 * SECOND, 2 * SECOND) is None, "before the first row"
+    arrivals = Arrivals()
+    assert promise_s(arrivals, 0.0, 3, 3) == 95
+    assert promise_s(arrivals, 1.0, -1) == 95, "the latest of the last minutes counts"
+    assert promise_s(Arrivals(), 0.0, -5) == 98, "a row from the future promises nothing of it"
+
+
+def test_delays_are_forgotten_after_five_minutes_but_not_the_last_one() -> None:
+    arrivals = Arrivals()
+    promise_s(arrivals, 0.0, 30)
+    assert promise_s(arrivals, 400.0, now_s=500, lateness_s=0) == 470
+    assert promise_s(arrivals, 401.0, 1, now_s=500, lateness_s=0) == 499
+
+
+TICK = {
+    "type": "record", "name": "Tick",
+    "fields": [
+        {"name": "sym", "type": "string"},
+        {"name": "px", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 4}},
+        {"name": "qty", "type": ["null", "double"], "default": None},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "side", "type": {"type": "enum", "name": "Side", "symbols": ["BUY", "SELL"]}},
+    ],
+}  # fmt: skip
+LATER = {**TICK, "fields": [{"name": "venue", "type": "string"}, *TICK["fields"]]}  # the schema has moved on
+T0 = dt.datetime(2026, 1, 2, 15, 30, 0, 123_456, tzinfo=dt.UTC)
+T0_NS = 1_767_367_800_123_456_000
+
+
+def bare(schema: dict[str, Any], **fields: Any) -> bytes:
+    stream = io.BytesIO()
+    row = {"sym": "AAPL", "px": Decimal("187.2501"), "qty": 3.0, "at": T0, "side": "BUY", **fields}
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), row)
+    return stream.getvalue()
+
+
+def framed(number: int, value: bytes) -> bytes:
+    return b"\0" + number.to_bytes(4, "big") + value
+
+
+class Registry:
+    """Confluent's API, as far as a reader needs it, on loopback."""
+
+    def __init__(self) -> None:
+        self.schemas = {7: TICK, 300: LATER}
+        self.status = 200
+
+    def __call__(self, request: Request) -> Reply:
+        number = int(request.path.rpartition("/")[2])
+        if self.status != 200:
+            return Reply.json({"error_code": self.status}, self.status)
+        if number == 9:
+            return Reply.json({"schemaType": "PROTOBUF", "schema": "message"})
+        if number not in self.schemas:
+            return Reply.json({"error_code": 40403, "message": "Schema not found"}, 404)
+        return Reply.json({"schema": json.dumps(self.schemas[number])})
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def server(registry: Registry) -> Iterator[VendorServer]:
+    with vendor(registry) as running:
+        yield running
+
+
+def of_registry(server: VendorServer, **more: Any) -> KafkaSourceSettings:
+    return KafkaSourceSettings(topic="ticks", schema_registry=f"{server.url}/apis/ccompat/v7", **more)
+
+
+def decoded(settings: KafkaSourceSettings, *values: bytes) -> tuple[list[dict[str, Any]], list[Any], list[int]]:
+    """(rows, what was set aside, the record of each row)."""
+    reader = avro_reader(settings)
+    assert reader is not None
+    raw, of_record = reader.rows(list(values), settings.topic, list(range(50, 50 + len(values))))
+    return raw.frame.to_dicts(), list(raw.broken), of_record
+
+
+def test_each_record_is_read_by_its_own_schema_and_each_schema_asked_for_once(server: VendorServer) -> None:
+    values = framed(7, bare(TICK)), framed(300, bare(LATER, venue="XNAS", qty=None)), framed(7, bare(TICK))
+    plain = {"sym": "AAPL", "px": "187.2501", "qty": 3.0, "at": T0_NS, "side": "BUY", "venue": None}
+    rows = [plain, {**plain, "venue": "XNAS", "qty": None}, plain]
+    assert decoded(of_registry(server), *values) == (rows, [], [0, 1, 2])
+    asked = [(r.path, r.headers.get("authorization")) for r in server.requests]
+    assert asked == [(f"/apis/ccompat/v7/schemas/ids/{n}", None) for n in (7, 300)]
+
+
+def test_the_login_goes_to_the_registry_and_into_no_text(server: VendorServer, registry: Registry) -> None:
+    settings = of_registry(server, registry_user="me", registry_password=SecretStr("s3cret"))
+    decoded(settings, framed(7, bare(TICK)))
+    assert server.requests[0].headers["authorization"] == "Basic bWU6czNjcmV0"  # base64 of me:s3cret, by `base64`
+    registry.status = 401
+    with pytest.raises(Fatal, match=r"refuses us .*registry_password") as refused:
+        decoded(settings, framed(7, bare(TICK)))
+    assert "s3cret" not in f"{refused.value}{settings!r}"
+
+
+def test_a_registry_that_is_away_is_waited_for(server: VendorServer, registry: Registry) -> None:
+    registry.status = 503
+    with pytest.raises(Retryable, match="answered 503"):
+        decoded(of_registry(server), framed(7, bare(TICK)))
+    with pytest.raises(Retryable, match="does not answer"):
+        decoded(KafkaSourceSettings(topic="ticks", schema_registry="http://127.0.0.1:9"), framed(7, bare(TICK)))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (b"", "zero byte"), (b'{"sym":"AAPL"}', "zero byte"), (framed(8, bare(TICK)), "has no schema 8"), (framed(9, b"\x0a"), "PROTOBUF"),
+        (framed(7, bare(TICK)[:-1]), "not Avro of its schema"), (framed(7, bare(TICK) + b"\0"), "1 bytes are left over"),
+        (framed(7, b"\xff" * 30), "not Avro of its schema"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_no_avro_is_set_aside_whole_and_the_others_stand(
+    server: VendorServer, value: bytes, said: str
+) -> None:
+    rows, (refused,), of_record = decoded(of_registry(server), framed(7, bare(TICK)), value)
+    assert (len(rows), of_record) == (1, [0])
+    assert (refused.reason, refused.row, refused.value) == ("not_avro", 51, value)
+    assert said in refused.detail
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_file_may_hold_the_schema(tmp_path: Path, header: bool) -> None:
+    file = tmp_path / "tick.avsc"
+    file.write_text(json.dumps(TICK))
+    settings = KafkaSourceSettings(topic="ticks", schema_file=file, schema_header=header)
+    ((row,), broken, _) = decoded(settings, framed(1, bare(TICK)) if header else bare(TICK))
+    assert (row["sym"], row["px"], broken) == ("AAPL", "187.2501", [])
+
+
+def test_a_file_without_a_schema_is_named_and_a_topic_with_neither_is_json(tmp_path: Path) -> None:
+    file = tmp_path / "tick.avsc"
+    settings = KafkaSourceSettings(topic="ticks", schema_file=file)
+    with pytest.raises(Fatal, match=r"tick\.avsc cannot be read: No such file"):
+        avro_reader(settings)
+    for text in ("{", '{"type": "rekord"}'):
+        file.write_text(text)
+        with pytest.raises(Fatal, match=r"tick\.avsc holds no Avro schema"):
+            avro_reader(settings)
+    assert avro_reader(KafkaSourceSettings(topic="ticks")) is None
+
+
+def test_avro_is_mapped_by_configuration_as_json_is(server: VendorServer) -> None:
+    """Price to the digit, time to the microsecond."""
+    mapping = Mapping(record="trade", columns={"symbol": "sym", "price": "px", "size": "qty", "time": "at"})
+    reader = avro_reader(of_registry(server))
+    assert reader is not None
+    window = Window({0: 0})
+    values = [framed(7, bare(TICK, px=Decimal(f"{price}.5"))) for price in (10, 11)]
+    window.add([ForeignRecords("ticks", 0, [0, 1], [T0_NS // 10**6] * 2, values)])
+    understood = TopicReader("ticks", mapping, decode=reader.rows).read(window, live=True)
+    assert understood is not None
+    (batch,) = understood.tape.batches(0, 2, "ticks", 0)
+    assert batch.select(["symbol", "price", "size", "event_time_ns"]).to_pylist() == [
+        {"symbol": "AAPL", "price": price, "size": 3.0, "event_time_ns": T0_NS} for price in (10.5, 11.5)
+    ]
