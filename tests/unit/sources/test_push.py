@@ -1,9 +1,13 @@
+"""Rows that are pushed over HTTP, or written into a pipe: answered when they are in the log, and nothing is lost."""
+
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
@@ -12,12 +16,13 @@ from hypothesis.strategies import binary, dictionaries, floats, integers, lists,
 from pydantic import SecretStr
 
 from marketpulse.clock import SystemClock
-from marketpulse.errors import EnvironmentProblem, SettingsError
-from marketpulse.model.market import REASONS
+from marketpulse.errors import EnvironmentProblem, Fatal, SettingsError
+from marketpulse.model.market import COMPLETE, REASONS
 from marketpulse.ports import Polled
-from marketpulse.settings import HttpSettings
+from marketpulse.settings import HttpSettings, Mapping, StdinSettings
 from marketpulse.sources.push import HttpSource
 from marketpulse.sources.push_requests import AWAY_S, Push, Waiting
+from marketpulse.sources.stdin import Lines, StdinSource
 
 WORD = "a-token-of-more-than-20-letters"
 GOOD = {"Authorization": f"Bearer {WORD}"}
@@ -39,11 +44,15 @@ def serving(position: str | None = None, **given: Any) -> Iterator[HttpSource]:
         pushed.close()
 
 
-def sent(pushed: HttpSource, body: bytes, **headers: str) -> Future[httpx.Response]:
+def posted(pushed: HttpSource, body: bytes = ROW * 10) -> httpx.Response:
+    return httpx.post(pushed.url, content=body, headers=GOOD, timeout=10, trust_env=False)
+
+
+def sent(pushed: HttpSource, body: bytes = ROW, key: str | None = None) -> Future[httpx.Response]:
     """Push in a thread: the answer comes when the rows are in the log."""
-    pool = ThreadPoolExecutor(1)
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return pool.submit(httpx.post, pushed.url, content=body, headers={**GOOD, **names}, timeout=20, trust_env=False)
+    headers = GOOD if key is None else {**GOOD, "Idempotency-Key": key}
+    post = partial(httpx.post, pushed.url, content=body, headers=headers, timeout=20, trust_env=False)
+    return ThreadPoolExecutor(1).submit(post)
 
 
 def polled(pushed: HttpSource) -> Polled:
@@ -54,37 +63,50 @@ def polled(pushed: HttpSource) -> Polled:
             return found
 
 
+def rows(found: Polled) -> list[dict[str, Any]]:
+    return [row for batch in found.batches for row in batch.to_pylist()]
+
+
+def logged(pushed: HttpSource, body: bytes = ROW, key: str | None = None) -> tuple[httpx.Response, Polled]:
+    """(the answer, what was polled) of rows that reach the log."""
+    asked = sent(pushed, body, key)
+    found = polled(pushed)
+    pushed.committed()
+    return asked.result(10), found
+
+
+def answered(pushed: HttpSource, asked: Future[httpx.Response]) -> httpx.Response:
+    """The answer to a request that brings no rows."""
+    while not asked.done():
+        assert not pushed.poll(0.02).batches
+    return asked.result()
+
+
 def test_the_answer_comes_after_the_rows_are_in_the_log() -> None:
     with serving() as pushed:
-        asked = sent(pushed, ROW)
-        found = polled(pushed)
-        assert [row["symbol"] for row in found.batches[0].to_pylist()] == ["AAPL"]
+        asked = sent(pushed)
+        assert [row["symbol"] for row in rows(polled(pushed))] == ["AAPL"]
         assert not asked.done(), "the log does not have it yet"
         pushed.committed()
         answer = asked.result(10)
-    assert answer.status_code == 200
-    assert answer.json() == {"accepted": 1, "rejected": 0, "faults": []}
+    assert (answer.status_code, answer.json()) == (200, {"accepted": 1, "rejected": 0, "faults": []})
 
 
-@pytest.mark.parametrize(
-    "body", [ROW + b"\n" + ROW + b"\n\n", b"[" + ROW + b",\n" + ROW + b"]", b'{"trades": [' + ROW + b"," + ROW + b"]}"]
-)
-def test_lines_arrays_and_objects_with_lists_are_taken(body: bytes) -> None:
+def test_lines_arrays_and_objects_with_lists_are_taken() -> None:
     with serving() as pushed:
-        asked = sent(pushed, body)
-        found = polled(pushed)
-        pushed.committed()
-        assert sum(batch.num_rows for batch in found.batches) == 2
-        assert asked.result(10).json()["accepted"] == 2
+        for body in (
+            ROW + b"\n" + ROW + b"\n\n",
+            b"[" + ROW + b",\n" + ROW + b"]",
+            b'{"trades": [' + ROW + b"," + ROW + b"]}",
+        ):
+            answer, found = logged(pushed, body)
+            assert (len(rows(found)), answer.json()["accepted"]) == (2, 2)
 
 
 def test_a_row_that_cannot_be_is_a_dead_letter_and_the_answer_says_which() -> None:
-    bad = ROW.replace(b"187.5", b"-1")
     with serving() as pushed:
-        asked = sent(pushed, ROW + b"\n" + bad + b"\nnot json\n")
-        found = polled(pushed)
-        pushed.committed()
-        answer = asked.result(10).json()
+        response, found = logged(pushed, ROW + b"\n" + ROW.replace(b"187.5", b"-1") + b"\nnot json\n")
+    answer = response.json()
     assert sorted(item.reason for item in found.rejected) == ["bad_price", "not_json"]
     assert (answer["accepted"], answer["rejected"]) == (1, 2)
     assert sorted(fault["row"] for fault in answer["faults"]) == [2, 3]
@@ -110,50 +132,38 @@ def test_what_is_not_taken(change: dict[str, Any], status: int) -> None:
 
 
 def test_rows_that_say_nothing_we_know_are_told_so() -> None:
-    with serving() as pushed, ThreadPoolExecutor(1):
-        asked = sent(pushed, b'{"colour": "blue"}')
-        while not asked.done():
-            pushed.poll(0.05)
-        assert asked.result().status_code == 422
-        assert "cannot tell" in asked.result().json()["error"]
+    with serving() as pushed:
+        answer = answered(pushed, sent(pushed, b'{"colour": "blue"}'))
+    assert answer.status_code == 422
+    assert "cannot tell" in answer.json()["error"]
 
 
 def test_a_repeat_with_the_same_key_is_in_the_log_once_over_a_restart() -> None:
     with serving() as pushed:
-        asked = sent(pushed, ROW, Idempotency_Key="order-1")
-        found = polled(pushed)
-        pushed.committed()
-        assert asked.result(10).json()["accepted"] == 1
+        answer, found = logged(pushed, key="order-1")
+        assert answer.json()["accepted"] == 1
     with serving(found.position) as again:
-        repeated = sent(again, ROW, Idempotency_Key="order-1")
-        while not repeated.done():
-            assert not again.poll(0.05).batches
-        assert repeated.result().json() == {"accepted": 0, "rejected": 0, "repeated": True}
-        other = sent(again, ROW, Idempotency_Key="order-2")
-        assert polled(again).batches
-        again.committed()
-        assert other.result(10).json()["accepted"] == 1
+        repeated = answered(again, sent(again, key="order-1")).json()
+        assert repeated == {"accepted": 0, "rejected": 0, "repeated": True}
+        assert logged(again, key="order-2")[0].json()["accepted"] == 1
 
 
 def test_while_the_log_holds_a_request_its_repeat_waits_for_the_same_rows() -> None:
     with serving() as pushed:
-        first = sent(pushed, ROW, Idempotency_Key="order-1")
+        first = sent(pushed, key="order-1")
         assert polled(pushed).batches
-        second = sent(pushed, ROW, Idempotency_Key="order-1")
+        second = sent(pushed, key="order-1")
         pushed.committed()
-        while not second.done():
-            assert not pushed.poll(0.05).batches
+        assert answered(pushed, second).status_code == 200
         assert first.result(10).json()["accepted"] == 1
-        assert second.result(10).status_code == 200
 
 
 def test_a_log_that_takes_too_long_is_said_and_the_request_may_be_repeated() -> None:
     with serving(answer_s=0.2) as pushed:
-        asked = sent(pushed, ROW)
+        asked = sent(pushed)
         assert polled(pushed).batches
         answer = asked.result(10)
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "1"
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "Idempotency-Key" in answer.json()["error"]
 
 
@@ -162,9 +172,8 @@ def test_beyond_the_bound_who_pushes_is_told_to_come_again() -> None:
         first = sent(pushed, ROW * 10)
         while not pushed._waiting._queue:
             threading.Event().wait(0.01)
-        second = httpx.post(pushed.url, content=ROW * 10, headers=GOOD, timeout=10, trust_env=False)
-        assert second.status_code == 429
-        assert second.headers["retry-after"] == "1"
+        second = posted(pushed)
+        assert (second.status_code, second.headers["retry-after"]) == (429, "1")
         assert polled(pushed).batches
         pushed.committed()
         assert first.result(10).status_code == 200
@@ -175,7 +184,7 @@ def test_beyond_the_bound_while_the_log_is_away_it_says_so(monkeypatch: pytest.M
     with serving(waiting_bytes=1_024) as pushed:
         first = sent(pushed, ROW * 10)
         assert polled(pushed).batches
-        second = httpx.post(pushed.url, content=ROW * 10, headers=GOOD, timeout=10, trust_env=False)
+        second = posted(pushed)
         assert second.status_code == 503
         assert "the log is away" in second.json()["error"]
         pushed.committed()
@@ -192,18 +201,16 @@ def test_a_log_that_is_away_is_another_answer_than_one_that_is_slow() -> None:
 
 
 def test_who_waits_when_it_stops_is_told_so() -> None:
-    pushed = source()
-    pushed.start(None)
-    asked = sent(pushed, ROW)
-    assert polled(pushed).batches
-    pushed.close()
+    with serving() as pushed:
+        asked = sent(pushed)
+        assert polled(pushed).batches
     assert asked.result(10).status_code == 503
 
 
 def test_nothing_is_promised_while_requests_wait() -> None:
     with serving() as pushed:
         assert pushed.watermark_ns() is None
-        asked = sent(pushed, ROW)
+        asked = sent(pushed)
         polled(pushed)
         assert pushed.watermark_ns() is None
         pushed.committed()
@@ -212,10 +219,7 @@ def test_nothing_is_promised_while_requests_wait() -> None:
         assert promise is not None
         assert promise < SystemClock().now_ns() - 2 * 10**9
     with serving(mode="historical") as pushed:
-        asked = sent(pushed, ROW)
-        polled(pushed)
-        pushed.committed()
-        asked.result(10)
+        logged(pushed)
         assert pushed.watermark_ns() == 1_772_463_600 * 10**9 - 2 * 10**9
 
 
@@ -231,24 +235,18 @@ def test_a_port_that_is_taken_is_said() -> None:
             source(port=port)
 
 
-VALUES = one_of(
-    none(),
-    integers(-(2**60), 2**60),
-    floats(),
-    text(max_size=8),
-    sampled_from(["AAPL", "2026-03-02T15:00:00Z", "-1", "1m"]),
-)
+WORDS = sampled_from(["AAPL", "2026-03-02T15:00:00Z", "-1", "1m"])
+VALUES = one_of(none(), integers(-(2**60), 2**60), floats(), text(max_size=8), WORDS)
 NAMES = sampled_from(
     ["symbol", "price", "size", "timestamp", "bid", "ask", "open", "high", "low", "close", "volume", "timeframe", "x"]
 )
+ROWS = lists(one_of(dictionaries(NAMES, VALUES, max_size=8), VALUES), max_size=5)
+FUZZED = source()
+FUZZED.start(None)
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    rows=lists(one_of(dictionaries(NAMES, VALUES, max_size=8), VALUES), max_size=5),
-    junk=binary(max_size=12),
-    cut=integers(0, 40),
-)
+@given(rows=ROWS, junk=binary(max_size=12), cut=integers(0, 40))
 def test_no_body_crashes_it(rows: list[Any], junk: bytes, cut: int) -> None:
     lines = b"\n".join(json.dumps(row).encode() for row in rows) + b"\n" + junk
     for body in (lines, lines[cut:], json.dumps(rows).encode()):
@@ -259,5 +257,102 @@ def test_no_body_crashes_it(rows: list[Any], junk: bytes, cut: int) -> None:
         assert push.status == 422 or sum(batch.num_rows for batch in batches) == push.outcome["accepted"]
 
 
-FUZZED = source()
-FUZZED.start(None)
+def trade(second: int, price: float = 10.0) -> bytes:
+    return b'{"symbol": "A", "price": %g, "timestamp": "2026-03-02T15:00:%02dZ"}\n' % (price, second)
+
+
+@contextmanager
+def piped(*lines: bytes, **given: Any) -> Iterator[tuple[StdinSource, BinaryIO]]:
+    """(a source, the end that is written to) with these lines in the pipe."""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as reading, os.fdopen(write, "wb", buffering=0) as writing:
+        piping = StdinSource(StdinSettings(**given), reading, "stdin", lateness_ns=2 * 10**9)
+        piping.start(None)
+        for line in lines:
+            writing.write(line)
+        yield piping, writing
+
+
+def everything(piping: StdinSource, writing: BinaryIO) -> tuple[list[dict[str, Any]], Polled]:
+    """(the rows, the last poll) that are left when the pipe is closed."""
+    writing.close()
+    polls: list[Polled] = []
+    while not polls or not polls[-1].ended:
+        polls.append(piping.poll(0.2))
+    return [row for found in polls for row in rows(found)], polls[-1]
+
+
+TABLE: dict[str, Any] = {"mode": "historical", "mapping": Mapping(symbol="A")}
+FIRST_BAR = b"time,open,high,low,close,volume\n2026-03-02 15:00,1,1,1,1,5\n"
+
+
+def test_json_lines_come_as_they_are_written() -> None:
+    with piped() as (piping, writing):
+        assert not rows(piping.poll(0.0))
+        writing.write(trade(1) + trade(2)[:20])
+        assert [row["event_time_ns"] % 10**11 for row in rows(piping.poll(5.0))] == [1_000_000_000]
+        writing.write(trade(2)[20:])
+        assert len(rows(piping.poll(5.0))) == 1
+        writing.write(trade(3).rstrip())
+        assert len(everything(piping, writing)[0]) == 1, "the last line may lack its end"
+
+
+def test_a_table_comes_with_one_header() -> None:
+    with piped(b"time,price,size\n", **TABLE) as (piping, writing):
+        assert not rows(piping.poll(0.2)), "its columns cannot be told from the header alone"
+        writing.write(b"2026-03-02 15:00:01,10,1\n2026-03-02 15:00:02,11,1\n")
+        assert [row["price"] for row in rows(piping.poll(5.0))] == [10.0, 11.0]
+        writing.write(b"2026-03-02 15:00:03,12,1\n2026-03-02 15:00:04,x,1\n")
+        found = piping.poll(5.0)
+        assert [row["price"] for row in rows(found)] == [12.0]
+        assert [(item.reason, item.row) for item in found.rejected] == [("wrong_type", 5)]
+        assert everything(piping, writing)[1].goodbye_watermark_ns == COMPLETE
+
+
+def test_bars_wait_for_what_tells_their_length_and_one_alone_is_told_to_name_it() -> None:
+    with piped(FIRST_BAR, b"2026-03-02 15:01,2,2,2,2,5\n", **TABLE) as (piping, _):
+        found: list[dict[str, Any]] = []
+        while len(found) < 2:
+            found += rows(piping.poll(0.2))
+        assert {row["timeframe"] for row in found} == {"1m"}
+    with piped(FIRST_BAR, **TABLE) as (piping, writing), pytest.raises(Fatal, match="--timeframe"):
+        everything(piping, writing)
+
+
+def test_what_is_no_market_data_is_told_so_and_nothing_at_all_is_no_fault() -> None:
+    with piped(b'{"colour": "blue"}\n') as (piping, _), pytest.raises(Fatal, match="standard input: cannot tell"):
+        piping.poll(5.0)
+    with piped() as (piping, writing):
+        found, last = everything(piping, writing)
+        assert (found, last.goodbye_watermark_ns) == ([], None)
+
+
+def test_the_promise_follows_what_has_come() -> None:
+    with piped(mode="historical") as (piping, writing):
+        assert piping.watermark_ns() is None
+        writing.write(trade(5))
+        row = rows(piping.poll(5.0))[0]
+        assert piping.watermark_ns() == row["event_time_ns"] - 2 * 10**9
+
+
+def test_a_writer_that_is_quicker_than_the_log_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketpulse.sources.stdin._HELD_BYTES_MAX", 1_000)
+    monkeypatch.setattr("marketpulse.sources.stdin._BLOCK_BYTES", 500)
+    data = b"".join(b"%059d\n" % i for i in range(5_000))  # 300 kB: more than a pipe holds
+    read, write = os.pipe()
+
+    def write_all() -> None:
+        with os.fdopen(write, "wb", buffering=0) as writing:
+            for begin in range(0, len(data), 60):
+                writing.write(data[begin : begin + 60])
+
+    with os.fdopen(read, "rb") as reading:
+        lines, got = Lines(reading), b""
+        writer = threading.Thread(target=write_all)
+        writer.start()
+        while not lines.over:
+            block = lines.take(1.0)
+            assert len(block) <= 1_000
+            got += block
+        writer.join()
+    assert got == data
