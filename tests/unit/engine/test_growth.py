@@ -11,11 +11,11 @@ from marketpulse.engine.state import PartitionState, kept_trades
 CONFIG = config_of(["1s", "1m"], "sma(3),ema(2)")
 
 
-def state_of_some_trades() -> PartitionState:
-    engine = Engine(CONFIG)
-    engine.feed(
-        *(trade(f"S{i}", 10 + i / 10, 5, 1, trade_id=f"{i}") for i in range(12)), quote("S1", 11.5, 4, 6), heartbeat(14)
-    )
+@pytest.fixture
+def state() -> PartitionState:
+    """The state after some trades."""
+    engine, trades = Engine(CONFIG), [trade(f"S{i}", 10 + i / 10, 5, 1, trade_id=f"{i}") for i in range(12)]
+    engine.feed(*trades, quote("S1", 11.5, 4, 6), heartbeat(14))
     return engine.state
 
 
@@ -28,8 +28,7 @@ def free_places(places: np.ndarray, first: int) -> list[int]:
     return found
 
 
-def test_symbols_grow_by_half_in_every_table_and_keep_what_they_hold() -> None:
-    state = state_of_some_trades()
+def test_symbols_grow_by_half_in_every_table_and_keep_what_they_hold(state: PartitionState) -> None:
     before, rows = state.tables.last_close.copy(), [rows.copy() for rows in state.indicators]
     grow_symbols(state)
     t, a = state.tables, state.anchor
@@ -37,17 +36,15 @@ def test_symbols_grow_by_half_in_every_table_and_keep_what_they_hold() -> None:
     assert [len(x) for x in (a.heads, a.closed_until, a.last_close)] == [24] * 3
     assert len(t.last_quotes) == 48
     assert [len(rows) for rows in (*state.indicators, *a.indicators)] == [48] * 4  # of two timeframes
-    np.testing.assert_array_equal(t.last_close[:16], before)
-    for now, then in zip(state.indicators, rows, strict=True):
-        np.testing.assert_array_equal(now[:32], then)
+    for now, then in [(t.last_close[:16], before), *zip((now[:32] for now in state.indicators), rows, strict=True)]:
+        np.testing.assert_array_equal(now, then)
     assert np.isnan(t.last_close[16:]).all()
     assert (t.heads[16:] == -1).all()
     grow_symbols(state)
     assert (len(state.tables.symbols), len(state.tables.last_quotes)) == (36, 72)
 
 
-def test_slots_that_are_added_are_free_and_none_is_lost() -> None:
-    state = state_of_some_trades()
+def test_slots_that_are_added_are_free_and_none_is_lost(state: PartitionState) -> None:
     registers = state.tables.registers
     free = free_places(state.tables.bars, int(registers[FREE_BAR]))
     assert len(free) == registers[FREE_BARS]
@@ -59,8 +56,7 @@ def test_slots_that_are_added_are_free_and_none_is_lost() -> None:
     assert registers[FREE_BARS] == len(free) + 128
 
 
-def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike() -> None:
-    state = state_of_some_trades()
+def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike(state: PartitionState) -> None:
     quotes = int(state.tables.registers[FREE_QUOTES])
     grow_anchor(state)
     grow_quotes(state)
@@ -73,8 +69,7 @@ def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike() -> None:
     assert (len(t.groups), t.heaps.shape) == (6, (6, 256))
 
 
-def test_the_window_doubles_for_its_ids_need_a_power_of_two() -> None:
-    state = state_of_some_trades()
+def test_the_window_doubles_for_its_ids_need_a_power_of_two(state: PartitionState) -> None:
     kept = kept_trades(state).copy()
     grow_window(state)
     assert (len(state.tables.window), len(state.tables.ids)) == (2_048, 4_096)

@@ -1,14 +1,22 @@
+"""Odd trades, quotes, bars and dividends: daily bars of one symbol that trade on every day but for those of a calendar."""
+
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from market_rows import Engine, Row, config_of, hello, quote, trade
-from marketpulse.engine.findings import RULE_NAMES
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, config_of, hello, quote, trade
+from marketpulse.engine.findings import RULE_NAMES, describe
+from marketpulse.engine.step import StepResult
 from marketpulse.errors import ParameterError
 from marketpulse.model.quality import RULES, SEVERITIES
+from marketpulse.model.session import SessionTable, around_the_clock
+from marketpulse.model.timeframe import DAY_NS
+from split_rows import split
 
 
-def found(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
+def doubted(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
     return [(int(f["row"]), RULE_NAMES[f["rule"]]) for f in engine.step(rows).found]
 
 
@@ -50,12 +58,12 @@ IN_ANOTHER_UNIT = prints(100, 10_000, 101)
     ],
 )
 def test_what_no_market_does_is_found(rows: list[Row], findings: list[tuple[int, str]]) -> None:
-    assert found(engine(), *rows) == findings
+    assert doubted(engine(), *rows) == findings
 
 
 def test_a_print_in_another_unit_is_found_and_stays_in_its_bar() -> None:
     door = engine()
-    assert found(door, *IN_ANOTHER_UNIT) == [(1, "price_unit")]
+    assert doubted(door, *IN_ANOTHER_UNIT) == [(1, "price_unit")]
     assert [(b["high"], b["trade_count"]) for b in door.feed(trade("A", 61, 100, 1))] == [(10_000, 3)]
 
 
@@ -70,11 +78,11 @@ def test_a_dropped_print_is_a_dead_letter_and_in_no_bar() -> None:
 
 def test_the_first_twenty_trades_are_believed() -> None:
     rows = [*prints(*[10_000.0, 100.0] * 10), *prints(100, 1e9, 100)]
-    assert found(Engine(config_of(["1m"])), hello(mode="historical", lateness_ns=0), *rows) == [(22, "price_band")]
+    assert doubted(Engine(config_of(["1m"])), hello(mode="historical", lateness_ns=0), *rows) == [(22, "price_band")]
 
 
 def test_a_rule_that_is_off_finds_nothing() -> None:
-    assert found(engine(**dict.fromkeys(RULES, "off")), *IN_ANOTHER_UNIT) == []
+    assert doubted(engine(**dict.fromkeys(RULES, "off")), *IN_ANOTHER_UNIT) == []
 
 
 def test_a_dropped_quote_does_not_prevail() -> None:
@@ -91,3 +99,191 @@ def test_a_dropped_quote_does_not_prevail() -> None:
 def test_a_wrong_severity_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         config_of(["1m"], quality=given)
+
+
+DAY_S = 86_400
+Bar = tuple[float, float, float, float, float]
+WORKDAYS = [d for d in range(100) if (d + 3) % 7 < 5]  # 1 January 2026 is a Thursday
+
+
+def quiet(n: int = 60) -> list[Bar]:
+    """Bars that move by about one part in a hundred a day."""
+    closes = [100 + math.sin(i) + 0.5 * math.sin(3.7 * i) for i in range(n)]
+    return [(c - 0.3, c + 0.8, c - 0.9, c, 1_000.0 + 7 * (i % 13)) for i, c in enumerate(closes)]
+
+
+def moved(begin: int, end: int, factor: float) -> list[Bar]:
+    """Quiet bars, with prices of the days from `begin` to before `end` in other units."""
+    bars = quiet()
+    bars[begin:end] = [(o * factor, h * factor, low * factor, c * factor, v) for o, h, low, c, v in bars[begin:end]]
+    return bars
+
+
+def with_bars(changed: dict[int, Bar]) -> list[Bar]:
+    return [changed.get(i, one) for i, one in enumerate(quiet())]
+
+
+def rows_of(bars: list[Bar], days: list[int] | None = None) -> list[Row]:
+    places = range(len(bars)) if days is None else days
+    return [bar("A", "1d", d * DAY_S, (d + 1) * DAY_S, b) for d, b in zip(places, bars, strict=True)]
+
+
+def judged(rows: list[Row], **more: Any) -> StepResult:
+    return Engine(config_of(["1d"], **more)).step([hello(mode="historical", lateness_ns=0), *rows])
+
+
+def found(rows: list[Row], **more: Any) -> list[tuple[int, str]]:
+    return [(int(f["row"]) - 1, RULE_NAMES[f["rule"]]) for f in judged(rows, **more).found]
+
+
+FLAT = (quiet()[39][3],) * 4 + (0.0,)
+UNIT, RANGE = [(40, "price_unit")], [(40, "bar_range")]
+
+
+@pytest.mark.parametrize(
+    ("bars", "findings"),
+    [
+        pytest.param(quiet(200), [], id="ordinary days are left alone"),
+        *(pytest.param(moved(40, 41, factor), UNIT, id=f"a bar in another unit, {factor}") for factor in (100, 0.01, 1_000)),
+        pytest.param(moved(40, 60, 100), [*UNIT, (41, "price_unit")], id="a level that stays is believed with the third bar"),
+        pytest.param(moved(40, 41, 1.4), [(41, "price_spike")], id="a leap that the next bar takes back is found there"),
+        pytest.param(moved(40, 60, 0.72), [], id="a fall that stays is no spike"),
+        pytest.param(with_bars({40: (100, 170, 99, 100, 1_000)}), RANGE, id="a high far from the other prices"),
+        pytest.param(with_bars({40: (100, 101, 60, 100, 1_000)}), RANGE, id="a low far from the other prices"),
+        pytest.param(with_bars({40: (100, 10_000, 99, 100, 1_000)}), UNIT, id="a high in another unit"),
+        pytest.param(with_bars({40: (200, 201, 99, 100, 1_000)}), RANGE, id="an open far from the other prices"),
+        pytest.param(with_bars(dict.fromkeys((41, 42), quiet()[40])), [(42, "stale")], id="the third of the same values is stale"),
+        pytest.param(with_bars(dict.fromkeys(range(40, 44), FLAT)), [], id="flat bars without volume are not stale"),
+        pytest.param(with_bars({40: (*quiet()[40][:4], 1e9)}), [(40, "size_outlier")], id="an absurd volume"),
+    ],
+)  # fmt: skip
+def test_what_no_bar_should_be_is_found(bars: list[Bar], findings: list[tuple[int, str]]) -> None:
+    assert found(rows_of(bars)) == findings
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 10, 0.1, 1.5])
+def test_prices_that_were_not_adjusted_for_a_split_are_found(ratio: float) -> None:
+    assert found(rows_of(moved(0, 40, ratio)))[0] == (40, "split")
+
+
+@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("beyond", ["above", "below"])
+def test_an_open_or_close_outside_of_high_and_low_is_found_and_the_bar_stays(place: int, beyond: str) -> None:
+    one = list(quiet()[40])
+    one[place] = one[1] + 0.1 if beyond == "above" else one[2] - 0.1
+    rows = rows_of(with_bars({40: (one[0], one[1], one[2], one[3], one[4])}))
+    assert found(rows) == [(40, "ohlc")]
+    assert [refusal.reason for refusal in judged(rows, quality={"ohlc": "drop"}).refused] == ["ohlc"]
+
+
+def with_splits(bars: list[Bar], *splits: tuple[int, int, float], **more: Any) -> list[Row]:
+    """The bars' rows, and before row `place` of all a split by `ratio` from `day` on, for each (place, day, ratio)."""
+    rows = rows_of(bars)
+    for place, day, ratio in splits:
+        rows.insert(place, split("A", day * DAY_S, ratio, day * DAY_S, **more))
+    return rows
+
+
+def test_a_split_that_prices_should_be_adjusted_for_is_found_where_they_show_it() -> None:
+    assert found(with_splits(quiet(), (40, 40, 1.2), adjusted=True)) == []
+    assert found(with_splits(moved(0, 40, 1.2), (40, 40, 1.2), adjusted=True)) == [(41, "split")]
+
+
+@pytest.mark.parametrize("ratio", [4.0, 1.5, 0.1])
+def test_raw_prices_leap_with_their_splits_and_those_that_do_not_are_found(ratio: float) -> None:
+    raw = moved(40, 60, 1 / ratio)
+    assert found(with_splits(raw, (20, 40, ratio))) == []
+    assert found(with_splits([*moved(0, 20, 2)[:20], *raw[20:]], (10, 20, 2), (31, 40, ratio))) == []
+    assert found(with_splits(quiet(), (20, 40, ratio))) != []
+
+
+def test_a_split_that_is_told_late_does_not_move_a_level_that_is_believed() -> None:
+    findings = found(with_splits(moved(40, 60, 0.25), (50, 40, 4)))
+    assert {rule for _, rule in findings} == {"split"}, "before it was told"
+    assert max(row for row, _ in findings) < 50
+
+
+def test_a_hole_is_found_in_a_series_that_trades_on_saturdays_and_in_no_other_without_a_calendar() -> None:
+    assert found(rows_of(quiet(), [*range(40), *range(42, 62)])) == [(40, "missing_bars")]
+    assert found(rows_of(quiet(len(WORKDAYS)), WORKDAYS)) == []
+
+
+def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> None:
+    workdays = np.array(WORKDAYS, np.int32)
+    opens = MIDNIGHT_NS + workdays.astype(np.int64) * DAY_NS + 10 * 3_600 * 10**9
+    table = SessionTable("WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32))
+    at_work: dict[str, Any] = {"calendar": "WORK", "sessions_of": {"WORK": table, "24x7": around_the_clock()}.get}
+    days = [d for d in WORKDAYS if d != WORKDAYS[40]]
+    rows = [
+        row | {"session_date": MIDNIGHT_NS // DAY_NS + d}
+        for d, row in zip(days, rows_of(quiet(len(days)), days), strict=True)
+    ]
+    assert found(rows, **at_work) == [(40, "missing_bars")]
+    saturday = next(d for d in range(50, 60) if (d + 3) % 7 == 5)
+    odd = [row for row, d in zip(rows, days, strict=True) if d < saturday]
+    odd += rows_of(quiet(1), [saturday])
+    assert (len(odd) - 1, "out_of_session") in found(odd, **at_work)
+
+
+def test_a_dropped_bar_is_a_dead_letter_and_builds_nothing() -> None:
+    result = judged(rows_of(moved(40, 41, 100)), quality={"price_unit": "drop"})
+    assert [(r.row - 1, r.reason, r.timeframes) for r in result.refused] == [(40, "price_unit", ("1d",))]
+    assert len(result.closed) == 59
+    assert result.closed["high"].max() < 200
+
+
+def test_what_a_dropped_bar_had_told_while_it_formed_goes_with_it() -> None:
+    rows = rows_of(moved(40, 41, 100))
+    engine = Engine(config_of(["1d"], quality={"price_unit": "drop"}))
+    forming = {**rows[40], "final": False}
+    result = engine.step([hello(mode="historical", lateness_ns=0), *rows[:40], forming, *rows[40:]])
+    assert len(result.closed) == 59
+    assert np.count_nonzero(engine.state.tables.heads >= 0) == 0
+
+
+def test_a_finding_is_a_sentence() -> None:
+    said = describe(judged(rows_of(moved(40, 41, 100))).found[0])
+    assert said.endswith("is about the level")
+    assert said.split()[0].startswith("10")
+
+
+def dividend(day: int, amount: float) -> Row:
+    at = MIDNIGHT_NS + day * DAY_NS
+    head = {"type": "dividend", "symbol": "A", "source": "feed", "event_time_ns": at}
+    return head | {"amount": amount, "ex_time_ns": at}
+
+
+def days(first: int, last: int, price: float = 100.0) -> list[Row]:
+    bars = [(price, price + 1 + d % 3, price - 1, price + (d % 3) / 2, 100.0 + d) for d in range(first, last)]
+    return rows_of(bars, list(range(first, last)))
+
+
+MONTH = days(0, 30)
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.6), *days(60, 70)], None,
+                     id="ordinary ones are left alone"),
+        pytest.param([*MONTH, dividend(30, 150), *days(30, 33)], 30, id="one of more than the price is found at once"),
+        pytest.param([*MONTH, dividend(30, 50), *days(30, 33)], 31, id="one of half the price that does not fall by it"),
+        pytest.param([*MONTH, dividend(30, 50), *days(30, 33, 51.0)], None, id="one of half the price that falls by it"),
+        pytest.param([*MONTH, dividend(30, 0.755), *days(30, 60), dividend(60, 0.006), *days(60, 90), dividend(90, 4.3),
+                      *days(90, 95)], None, id="companies pay other amounts than before"),
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)], 61,
+                     id="a hundredth of the one before"),
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 31), dividend(31, 0.53), *days(31, 33)], 32,
+                     id="nearly the same one on the next day"),
+        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)], 34,
+                     id="the same one within days"),
+        pytest.param([*MONTH, dividend(30, 12), *days(30, 33)], 31, id="a large one must show in the price"),
+        pytest.param([*MONTH, dividend(30, 12), *days(30, 33, 88.0)], None, id="a large one that shows in the price"),
+        pytest.param([dividend(0, 50), *days(0, 3)], None, id="one of a symbol that nothing is known of says nothing"),
+    ],
+)  # fmt: skip
+def test_a_dividend_that_nobody_would_pay_is_found(rows: list[Row], place: int | None) -> None:
+    result = judged(rows)
+    assert all(describe(f).startswith("dividend") for f in result.found)
+    assert [int(f["row"]) - 1 for f in result.found] == ([] if place is None else [place])
+    assert {RULE_NAMES[f["rule"]] for f in result.found} <= {"dividend"}

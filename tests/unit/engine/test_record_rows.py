@@ -49,19 +49,11 @@ def any_bars(n: int) -> np.ndarray:
 def test_bars_and_indicators_of_any_bits_have_the_bytes_of_their_columns(n: int) -> None:
     state, bars, results = state_with_names(), any_bars(n), ResultRows(CONFIG, "a.market")
     values = np.random.default_rng(n).integers(0, 2**63, (n, len(CONFIG.columns()))).view(np.float64)
-    assert written(results.bar_fields, results.bars(state, bars, 7)) == encode_rows(
-        bar_rows(state, CONFIG, bars, "a.market", 7)
-    )
-    assert written(results.indicator_fields, results.indicators(state, bars, values, 11)) == encode_rows(
-        indicator_rows(state, CONFIG, bars, values, "a.market", 11)
-    )
-
-
-def test_values_that_lie_by_columns_are_written_by_rows() -> None:
-    state, bars, results = state_with_names(), any_bars(3), ResultRows(CONFIG, "m")
-    values = np.asfortranarray(np.random.default_rng(1).random((3, len(CONFIG.columns()))))
-    rows = results.indicators(state, bars, values, 0)
-    assert written(results.indicator_fields, rows) == encode_rows(indicator_rows(state, CONFIG, bars, values, "m", 0))
+    columns = encode_rows(bar_rows(state, CONFIG, bars, "a.market", 7))
+    assert written(results.bar_fields, results.bars(state, bars, 7)) == columns
+    columns = encode_rows(indicator_rows(state, CONFIG, bars, values, "a.market", 11))
+    for lying in (values, np.asfortranarray(values)):
+        assert written(results.indicator_fields, results.indicators(state, bars, lying, 11)) == columns
 
 
 @pytest.mark.parametrize("n", [0, 1, 4_500])
@@ -101,18 +93,16 @@ def finite(value: float) -> float | None:
 def test_what_a_stream_with_late_trades_and_quotes_gives_has_the_bytes_of_its_columns() -> None:
     config = config_of(["1s", "1m"], "sma(2),mid()")
     engine, results, compared = Engine(config), ResultRows(config, "market"), 0
-    stream = [
+    portions = [
         [trade("A", 10.2, 5, 1), quote("A", 10.3, 4.5, 5.5), trade("B", 10.9, 7, 3, venue="X"), heartbeat(13)],
         [quote("B", 14.0, 6.5, 7.5), trade("A", 10.4, 9, 2), trade("B", 12.1, 1, 1), heartbeat(20)],
         [heartbeat(200)],
     ]
-    for rows in stream:
-        for result in engine.steps(rows):
-            bars = bar_rows(engine.state, config, result.closed, "market", 0)
-            values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
-            assert written(results.bar_fields, results.bars(engine.state, result.closed, 0)) == encode_rows(bars)
-            assert written(
-                results.indicator_fields, results.indicators(engine.state, result.indicated, result.values, 0)
-            ) == encode_rows(values)
-            compared += bars.num_rows + values.num_rows
+    for result in (result for rows in portions for result in engine.steps(rows)):
+        bars = bar_rows(engine.state, config, result.closed, "market", 0)
+        values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
+        assert written(results.bar_fields, results.bars(engine.state, result.closed, 0)) == encode_rows(bars)
+        rows = results.indicators(engine.state, result.indicated, result.values, 0)
+        assert written(results.indicator_fields, rows) == encode_rows(values)
+        compared += bars.num_rows + values.num_rows
     assert compared > 10
