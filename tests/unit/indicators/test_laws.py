@@ -76,49 +76,38 @@ def test_it_is_exactly_zero_as_soon_as_its_window_is_flat(text: str, bars: int, 
     np.testing.assert_array_equal(compute(text, closes(moving(seed, 50, still=2_000)))[49 + bars :], 0.0)
 
 
+RISING = [np.arange(1.0, 40.0), np.arange(1.0, 60.0), np.arange(1.0, 60.0) ** 2]
+RISING += [price * np.arange(1.0, 41.0) for price in (1.0, *PRICES)]
+OF_RISES_AND_FALLS = {
+    (100, -100): "cmo 14, tsi 37",
+    (100, 0): "mfi 14, rsi 14, stochf 6, ultosc 28",
+    (0, 0): "garman_klass(20) 19, parkinson(20) 19, stochrsi 20",
+    (0, -100): "willr 13",
+    (0, None): "drawdown(5) 4",
+}
+
+
 @pytest.mark.parametrize(
-    ("text", "first", "of_rises", "of_falls"),
-    [
-        ("cmo", 14, 100, -100),
-        ("drawdown(5)", 4, 0, None),
-        ("garman_klass(20)", 19, 0, 0),
-        ("parkinson(20)", 19, 0, 0),
-        ("mfi", 14, 100, 0),
-        ("rsi", 14, 100, 0),
-        ("stochf", 6, 100, 0),
-        ("stochrsi", 20, 0, 0),
-        ("tsi", 37, 100, -100),
-        ("ultosc", 28, 100, 0),
-        ("willr", 13, 0, -100),
-    ],
+    ("text", "first", "ends"),
+    [(*entry, ends) for ends, table in OF_RISES_AND_FALLS.items() for entry in entries(table)],
 )
-def test_it_stands_at_its_end_of_the_scale_where_the_price_only_rises_or_only_falls(
-    text: str, first: int, of_rises: float, of_falls: float | None
+def test_it_stands_at_an_end_of_its_scale_where_the_price_only_rises_or_falls(
+    text: str, first: int, ends: tuple[float, float | None]
 ) -> None:
-    for rising in (
-        np.arange(1.0, 40.0),
-        np.arange(1.0, 60.0),
-        np.arange(1.0, 60.0) ** 2,
-        *(price * np.arange(1.0, 41.0) for price in PRICES),
-    ):
-        np.testing.assert_allclose(
-            compute(text, closes(rising))[first:], of_rises, rtol=1e-15 if text == "ultosc" else 0
-        )
-        if of_falls is not None:
-            np.testing.assert_array_equal(compute(text, closes(rising[::-1]))[first:], of_falls)
+    for rising in RISING:
+        found = compute(text, closes(rising))[first:]
+        np.testing.assert_allclose(found, ends[0], rtol=1e-15 if text == "ultosc" else 0)
+        if ends[1] is not None:
+            np.testing.assert_array_equal(compute(text, closes(rising[::-1]))[first:], ends[1])
 
 
 @pytest.mark.parametrize(
     ("text", "first"), entries("ad 0, adosc 9, force_index 13, mfi(14) 14, obv 0, volume_sma(20) 19, vpt 1")
 )
 def test_without_volume_it_is_zero(text: str, first: int) -> None:
-    for price in (1.0, *PRICES):
-        rising, wide = (
-            closes(price * np.arange(1.0, 41.0), volume=0),
-            closes(np.full(40, price), high=2 * price, volume=0),
-        )
-        for bars in (rising, wide):
-            np.testing.assert_array_equal(compute(text, bars)[first:], 0.0, err_msg=f"{price}")
+    wide = [closes(np.full(40, price), high=2 * price, volume=0) for price in PRICES]
+    for bars in (*wide, *(closes(rising, volume=0) for rising in RISING)):
+        np.testing.assert_array_equal(compute(text, bars)[first:], 0.0)
 
 
 @pytest.mark.parametrize("text", ["avgprice", "medprice", "typprice", "wclprice"])
@@ -158,13 +147,11 @@ def test_on_real_daily_files_a_power_of_two_as_unit_changes_no_bit(name: str, de
             np.testing.assert_array_equal(found, expected * 2.0 ** (power * degree), err_msg=f"{power}: {file}")
 
 
-@pytest.mark.parametrize(
-    ("text", "first"),
-    entries(
-        """alma(20) 19, hma(20) 22, linearreg(20) 19, linearreg_angle(20) 19, linearreg_intercept(20) 19,
-        linearreg_slope(20) 19, midpoint(20) 19, midprice(20) 19, trima(20) 19, tsf(20) 19, vwma(20) 19, wma(20) 19"""
-    ),
-)
+OF_A_WINDOW = """alma(20) 19, hma(20) 22, linearreg(20) 19, linearreg_angle(20) 19, linearreg_intercept(20) 19,
+    linearreg_slope(20) 19, midpoint(20) 19, midprice(20) 19, trima(20) 19, tsf(20) 19, vwma(20) 19, wma(20) 19"""
+
+
+@pytest.mark.parametrize(("text", "first"), entries(OF_A_WINDOW))
 def test_it_is_right_again_when_huge_prices_have_left_the_window(text: str, first: int) -> None:
     rng = np.random.default_rng(4)
     small = 1e-8 * (1 + rng.random(60))

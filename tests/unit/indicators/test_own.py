@@ -84,12 +84,11 @@ def test_what_is_not_finite_is_no_value(file: Path) -> None:
 
 def test_it_is_explained_to_the_bit(file: Path) -> None:
     (spec,) = parse_indicators("range_position(3)", own_indicators([file]))
-    rows, state = bars(9), spec.fresh_state(1)
+    rows, state, out = bars(9), spec.fresh_state(1), np.empty((1, 1))
     values = run(file, "range_position(3)", rows)
-    for i, bar in enumerate(rows):
+    for bar, value in zip(rows, values, strict=True):
         explained = spec.explain(state[0], bar, 0)
-        assert np.array(explained.values).tobytes() == values[i].tobytes()
-        out = np.empty((1, 1))
+        assert np.array(explained.values).tobytes() == value.tobytes()
         spec.update(state, np.zeros(1, np.int64), bar.reshape(1, -1), np.zeros(1, np.int32), out)
     lows = ", ".join(repr(float(low)) for low in rows[-3:, LOW])
     assert explained.lines[1] == f"the last 3 of low, the oldest first: {lows}"
