@@ -92,7 +92,6 @@ def test_every_word_of_the_language_stands_there() -> None:
 
 def test_what_binds_closer_goes_first() -> None:
     """Between two levels that stand side by side, parentheses around the closer one change nothing."""
-    levels = {int(binds) for _, binds, _ in table("what", "binds", "meaning") if binds}
     pairs = {
         (7, 6): ("-close * 2 > 1", "(-close) * 2 > 1"),
         (6, 5): ("open + close * 2 > 1", "open + (close * 2) > 1"),
@@ -101,9 +100,9 @@ def test_what_binds_closer_goes_first() -> None:
         (3, 2): ("not close > 1 and open > 1", "(not close > 1) and open > 1"),
         (2, 1): ("low > 1 or close > 1 and open > 1", "low > 1 or (close > 1 and open > 1)"),
     }
+    levels = {int(binds) for _, binds, _ in table("what", "binds", "meaning") if binds}
     assert {level for pair in pairs for level in pair} == levels
-    for plain, marked in pairs.values():
-        assert shape(plain) == shape(marked)
+    assert all(shape(plain) == shape(marked) for plain, marked in pairs.values())
 
 
 def shape(text: str) -> Any:

@@ -71,10 +71,11 @@ def test_a_rule_that_is_not_there_is_not_found_and_one_name_stands_once() -> Non
     ],
 )
 def test_a_rule_that_cannot_be_read_is_refused_by_name(rule: Rule, message: str) -> None:
-    for put in (lambda: rule_set(INPUTS, [rule]), lambda: rule_set(INPUTS).with_rule(rule)):
-        with pytest.raises(ParameterError) as caught:
-            put()
-        assert str(caught.value).startswith(message)
+    with pytest.raises(ParameterError) as at_first:
+        rule_set(INPUTS, [rule])
+    with pytest.raises(ParameterError) as later:
+        rule_set(INPUTS).with_rule(rule)
+    assert [str(caught.value).startswith(message) for caught in (at_first, later)] == [True, True]
 
 
 def test_there_is_a_most_of_rules_and_of_what_they_remember() -> None:
