@@ -102,20 +102,16 @@ def test_topics_whose_metadata_is_gone_are_never_given_to_the_broker(tmp_path: P
 
 
 def test_a_torn_vote_of_the_only_voter_is_forgotten(tmp_path: Path) -> None:
-    storage = prepare_storage(tmp_path, format_storage)
-    state = storage / "__cluster_metadata-0" / "quorum-state"
-    put(state, b'{"leaderId":1,"leaderEp')
-    prepare_storage(tmp_path, refuse_to_format)
-    assert not state.exists()
-    put(state, b'{"leaderId":1,"leaderEpoch":3}')
-    prepare_storage(tmp_path, refuse_to_format)
-    assert state.exists()
+    state = prepare_storage(tmp_path, format_storage) / "__cluster_metadata-0" / "quorum-state"
+    for vote, stays in ((b'{"leaderId":1,"leaderEp', False), (b'{"leaderId":1,"leaderEpoch":3}', True)):
+        put(state, vote)
+        prepare_storage(tmp_path, refuse_to_format)
+        assert state.exists() == stays
 
 
 def test_a_cluster_id_is_16_bytes_in_kafkas_alphabet_and_no_option() -> None:
     ids = {cluster_id() for _ in range(500)}
-    assert len(ids) == 500
-    assert all(len(text) == 22 and not text.startswith("-") for text in ids)
+    assert (len(ids), {len(text) for text in ids}, any(text.startswith("-") for text in ids)) == (500, {22}, False)
 
 
 def test_the_broker_listens_on_loopback_only_and_its_log_has_a_bound(tmp_path: Path) -> None:
@@ -153,10 +149,9 @@ def test_the_class_archive_is_made_once_and_then_used(tmp_path: Path, major: int
 
 
 def test_an_archive_is_only_for_the_java_and_jars_that_it_was_made_from(tmp_path: Path) -> None:
-    jar = tmp_path / "a.jar"
-    names = {archive_of(jar, version).path for version in ("17.0.1", "17.0.2")}
-    os.utime(jar, ns=(1, 1))
-    assert len(names | {archive_of(jar, "17.0.1").path}) == 3
+    names = {archive_of(tmp_path / "a.jar", version).path for version in ("17.0.1", "17.0.2")}
+    os.utime(tmp_path / "a.jar", ns=(1, 1))
+    assert len(names | {archive_of(tmp_path / "a.jar", "17.0.1").path}) == 3
 
 
 def test_a_kept_archive_clears_away_what_nobody_uses(tmp_path: Path) -> None:
@@ -170,21 +165,25 @@ def test_a_kept_archive_clears_away_what_nobody_uses(tmp_path: Path) -> None:
     assert sorted(tmp_path.glob("classes-*")) == sorted([archive.path, recent, busy])
 
 
+IN_USE = (
+    "Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory."
+)
+NO_ROOM = "Error occurred during initialization of VM\nCould not reserve enough space for object heap"
+PORT = "KafkaException: Socket server failed to bind to 127.0.0.1:9092: Address already in use."
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "advice"),
     [
         ("java.io.IOException: No space left on device", EnvironmentProblem, "free some space"),
-        ("KafkaException: Socket server failed to bind to 127.0.0.1:9092: Address already in use.",
-         EnvironmentProblem, "set broker.port to another"),
-        ("Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory.",
-         EnvironmentProblem, "another broker uses"),
+        (PORT, EnvironmentProblem, "set broker.port to another"),
+        (IN_USE, EnvironmentProblem, "another broker uses"),
         ("Terminating due to java.lang.OutOfMemoryError: Java heap space", EnvironmentProblem, "broker.heap_mb"),
-        ("Error occurred during initialization of VM\nCould not reserve enough space for object heap",
-         EnvironmentProblem, "lower broker.heap_mb"),
+        (NO_ROOM, EnvironmentProblem, "lower broker.heap_mb"),
         ("java.nio.file.AccessDeniedException: /d/market-0", EnvironmentProblem, "make it writable"),
         ("ERROR something that nobody has seen before", Retryable, "nobody has seen before"),
     ],
-)  # fmt: skip
+)
 def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: str, tmp_path: Path) -> None:
     error = explain(said.splitlines(), "ended with code 1", data_dir=tmp_path, port=9092, log=tmp_path / "l")
     assert type(error) is kind

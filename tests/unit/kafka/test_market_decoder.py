@@ -195,7 +195,7 @@ def test_a_dead_letter_names_its_symbol_where_it_can() -> None:
 
 
 def test_missing_null_and_unknown_fields_are_no_faults_zero_has_no_sign_and_the_last_of_a_name_counts() -> None:
-    odd_ones = [{"venue": None}, {"venue": ""}, {"bid": "x", "new": {"a": 1}}, {"size": 0}]
+    odd_ones: list[dict[str, Any]] = [{"venue": None}, {"venue": ""}, {"bid": "x", "new": {"a": 1}}, {"size": 0}]
     batch, letters = decode([*(text(GOOD_TRADE | more) for more in odd_ones), TRADE_TEXT.replace(b"100}", b"-0.0}")])
     assert letters == []
     assert batch.venue.tolist() == [ABSENT] * 5

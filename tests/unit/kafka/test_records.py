@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,9 +48,9 @@ def test_a_part_is_the_same_records_in_the_same_memory() -> None:
 
 
 def test_messages_of_the_client_become_the_same_records() -> None:
-    common = {"topic": "t", "partition": 2}
+    common: dict[str, Any] = {"topic": "t", "partition": 2}
     times = [(TIMESTAMP_LOG_APPEND_TIME, 100), (TIMESTAMP_LOG_APPEND_TIME, 101)]
-    frame = [("content-type", FRAME_CONTENT_TYPE)]
+    frame: list[tuple[str, str | bytes | None]] = [("content-type", FRAME_CONTENT_TYPE)]
     records = records_of_messages(2, [
         Message(**common, offset=5, key=b"k", value=b"frame", headers=frame, timestamp=times[0]),
         Message(**common, offset=6, key=None, value=None, headers=[], timestamp=times[1]),

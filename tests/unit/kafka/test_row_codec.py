@@ -1,5 +1,6 @@
 import json
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -20,73 +21,76 @@ BAR_ROW: dict[str, Any] = {
     "low": 0.1, "close": 0.30000000000000004, "volume": 0.0, "vwap": None, "trade_count": 3, "revision": 0,
     "source": "s", "venue": None, "session_date": date(2026, 1, 16), "receipt": RECEIPT_ROW,
 }  # fmt: skip
+ALERT_ROW = {
+    "symbol": "AAA", "rule": "dip", "severity": "critical", "timeframe": "1m", "open_time_ns": T0,
+    "event_time_ns": T0 + 60, "state": "raised", "was": None, "late": True, "value": 0.1, "message": "AAA: \u00e9 {",
+    "revision": 0, "receipt": RECEIPT_ROW,
+}  # fmt: skip
+WITHDRAWN = ALERT_ROW | {"state": "withdrawn", "was": "raised", "late": False, "value": None, "revision": 1}
+GONE = BAR_ROW | dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {"trade_count": 0, "revision": 2}
+SMA = indicators_schema(["sma_20"])
 
 
-def test_a_bar_is_one_object_with_its_nulls_and_its_receipt() -> None:
-    ((key, value),) = encode_rows(pa.RecordBatch.from_pylist([BAR_ROW], schema=BAR))
+def batch_of(schema: pa.Schema, *rows: dict[str, Any]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(rows, schema=schema)
+
+
+def values_of(*batches: pa.RecordBatch) -> list[bytes]:
+    """The values of these rows' records, as JSON."""
+    return [value for batch in batches for _, value in encode_rows(batch)]
+
+
+BARS = batch_of(BAR, BAR_ROW)
+
+
+def test_a_bar_or_an_alert_is_one_object_with_its_nulls_and_its_receipt() -> None:
+    ((key, value),) = encode_rows(BARS)
     assert key == b"AAA"
     assert json.loads(value) == {**BAR_ROW, "session_date": "2026-01-16"}
+    assert json.loads(values_of(batch_of(ALERT, ALERT_ROW))[0]) == ALERT_ROW
+    assert json.loads(values_of(batch_of(BAR, {"symbol": "B"}))[0])["receipt"] is None
+    assert json.loads(values_of(batch_of(SMA, {"symbol": "A", "sma_20": float("nan")}))[0])["sma_20"] is None
 
 
-@pytest.mark.parametrize("wire", ["json", "arrow"])
-def test_an_alert_keeps_its_flag_and_its_nulls(wire: str) -> None:
-    raised = {
-        "symbol": "AAA", "rule": "dip", "severity": "critical", "timeframe": "1m", "open_time_ns": T0,
-        "event_time_ns": T0 + 60, "state": "raised", "was": None, "late": True, "value": 0.1,
-        "message": "AAA: \u00e9 {", "revision": 0, "receipt": RECEIPT_ROW,
-    }  # fmt: skip
-    withdrawn = {**raised, "state": "withdrawn", "was": "raised", "late": False, "value": None, "revision": 1}
-    batch = pa.RecordBatch.from_pylist([raised, withdrawn], schema=ALERT)
+@pytest.mark.parametrize("wire", ["json", "arrow", "our arrow"])
+@pytest.mark.parametrize(
+    ("topic", "batch"),
+    [
+        pytest.param("alerts", batch_of(ALERT, ALERT_ROW, WITHDRAWN), id="alerts with flag and nulls"),
+        pytest.param("bars", batch_of(BAR, BAR_ROW, {"symbol": "B"}), id="without a receipt"),
+        pytest.param("bars", batch_of(BAR, GONE), id="a withdrawn bar"),
+        pytest.param("bars", batch_of(BAR, BAR_ROW, GONE), id="a withdrawn bar beside another"),
+        pytest.param("indicators", batch_of(SMA, GONE), id="a withdrawn bar's values"),
+        pytest.param("indicators", batch_of(SMA, BAR_ROW, GONE), id="a withdrawn bar's values beside others"),
+        pytest.param("live", batch_of(live_schema(["ema_12"]), {"symbol": "A", "ema_12": 1.5, "ingest_time_ns": 0}),
+                     id="live rows, which have no receipt"),
+    ],
+)  # fmt: skip
+def test_rows_come_back_from_either_wire_as_they_were(topic: str, batch: pa.RecordBatch, wire: str) -> None:
     if wire == "json":
-        assert json.loads(encode_rows(batch)[0][1]) == raised
-        back = decode_rows("alerts", [value for _, value in encode_rows(batch)])
+        values = values_of(batch)
+    elif wire == "arrow":
+        values = [write_frame(batch)]
     else:
-        back = decode_rows("alerts", [write_frame(batch)], lambda _: True)
-    assert back.to_pylist() == [raised, withdrawn]
-
-
-def test_not_a_number_is_null_on_the_wire() -> None:
-    batch = pa.RecordBatch.from_pylist([{"symbol": "A", "sma_20": float("nan")}], schema=indicators_schema(["sma_20"]))
-    ((_, value),) = encode_rows(batch)
-    assert json.loads(value)["sma_20"] is None
-
-
-def test_rows_without_a_receipt_keep_its_null() -> None:
-    batch = pa.RecordBatch.from_pylist([BAR_ROW, {"symbol": "B"}], schema=BAR)
-    assert json.loads(encode_rows(batch)[1][1])["receipt"] is None
-    assert decode_rows("bars", [value for _, value in encode_rows(batch)]).equals(batch)
-
-
-@pytest.mark.parametrize("wire", ["json", "arrow"])
-@pytest.mark.parametrize("beside", [[], [BAR_ROW]])
-def test_a_withdrawn_bar_and_its_values_keep_their_nulls(wire: str, beside: list[dict[str, Any]]) -> None:
-    gone = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {"trade_count": 0, "revision": 2}
-    rows = [*beside, BAR_ROW | gone]
-    for topic, schema in (("bars", BAR), ("indicators", indicators_schema(["sma_20"]))):
-        batch = pa.RecordBatch.from_pylist(rows, schema=schema)
-        if wire == "arrow":
-            values = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
-        else:
-            values = [value for _, value in encode_rows(batch)]
-        assert decode_rows(topic, values, lambda _: wire == "arrow").equals(batch)
+        values = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
+    assert decode_rows(topic, values, lambda _: wire != "json").equals(batch)
 
 
 def test_names_of_all_rows_become_columns_before_the_receipt() -> None:
-    a = pa.RecordBatch.from_pylist([{"symbol": "A", "sma_20": 0.1}], schema=indicators_schema(["sma_20"]))
-    b = pa.RecordBatch.from_pylist([{"symbol": "B", "rsi_14": 50.0}], schema=indicators_schema(["rsi_14"]))
-    rows = decode_rows("indicators", [value for batch in (a, b) for _, value in encode_rows(batch)])
+    a, b = (
+        batch_of(SMA, {"symbol": "A", "sma_20": 0.1}),
+        batch_of(indicators_schema(["rsi_14"]), {"symbol": "B", "rsi_14": 50.0}),
+    )
+    rows = decode_rows("indicators", values_of(a, b))
     assert rows.schema.names == [*INDICATORS_HEAD.names, "sma_20", "rsi_14", "receipt"]
-    assert rows.column("sma_20").to_pylist() == [0.1, None]
-    assert rows.column("rsi_14").to_pylist() == [None, 50.0]
+    assert (rows["sma_20"].to_pylist(), rows["rsi_14"].to_pylist()) == ([0.1, None], [None, 50.0])
     assert rows.schema.field("receipt").type == RECEIPT
 
 
 def test_both_wires_stand_in_one_topic() -> None:
-    batch = pa.RecordBatch.from_pylist([BAR_ROW], schema=BAR)
-    values = [encode_rows(batch)[0][1], write_frame(batch), encode_rows(batch)[0][1]]
-    rows = decode_rows("bars", values, lambda i: i == 1)
-    assert rows.to_pylist() == [BAR_ROW] * 3
-    ((key, frame),) = encode_rows(batch, wire="arrow", partitions=12)
+    values = [*values_of(BARS), write_frame(BARS), *values_of(BARS)]
+    assert decode_rows("bars", values, lambda i: i == 1).to_pylist() == [BAR_ROW] * 3
+    ((key, frame),) = encode_rows(BARS, wire="arrow", partitions=12)
     assert key == b"AAA"
     assert decode_rows("bars", [frame], lambda _: True).to_pylist() == [BAR_ROW]
 
@@ -97,13 +101,10 @@ ODD = [None, b"", b"x", b"5", b"[]", b"{}", b'{"symbol":5}', b'{"symbol":"A","op
 
 @pytest.mark.parametrize("odd", ODD)
 def test_a_record_that_is_no_row_is_left_out_and_named(odd: bytes | None) -> None:
-    good = encode_rows(pa.RecordBatch.from_pylist([BAR_ROW], schema=BAR))[0][1]
+    (good,), is_frame = values_of(BARS), odd is not None and odd[:1] == b"\xff"
     unreadable: list[int] = []
-    rows = decode_rows(
-        "bars", [good, odd, good], lambda i: odd is not None and odd[:1] == b"\xff" and i == 1, unreadable
-    )
-    assert rows.to_pylist() == [BAR_ROW] * 2
-    assert unreadable == [1]
+    rows = decode_rows("bars", [good, odd, good], lambda i: is_frame and i == 1, unreadable)
+    assert (rows.to_pylist(), unreadable) == ([BAR_ROW] * 2, [1])
 
 
 def test_foreign_rows_may_lack_fields_and_have_others() -> None:
@@ -112,34 +113,22 @@ def test_foreign_rows_may_lack_fields_and_have_others() -> None:
     assert rows.to_pylist()[0] | {"symbol": "A", "close": 5.0, "session_date": date(2026, 1, 16)} == rows.to_pylist()[0]
 
 
-def test_live_rows_have_no_receipt() -> None:
-    batch = pa.RecordBatch.from_pylist(
-        [{"symbol": "A", "ema_12": 1.5, "ingest_time_ns": 0}], schema=live_schema(["ema_12"])
-    )
-    rows = decode_rows("live", [value for _, value in encode_rows(batch)])
-    assert rows.equals(batch)
-
-
-def test_nothing_decodes_to_an_empty_batch_of_the_topic() -> None:
+def test_nothing_is_an_empty_batch_of_the_topic_and_only_our_output_topics_have_rows() -> None:
     assert decode_rows("bars", []).schema.equals(BAR)
-    assert encode_rows(pa.RecordBatch.from_pylist([], schema=BAR)) == []
-
-
-def test_only_our_output_topics_have_rows() -> None:
+    assert encode_rows(batch_of(BAR)) == []
     with pytest.raises(ParameterError, match="market"):
         decode_rows("market", [])
     with pytest.raises(ParameterError, match="partitions"):
-        encode_rows(pa.RecordBatch.from_pylist([BAR_ROW], schema=BAR), wire="arrow")
+        encode_rows(BARS, wire="arrow")
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 0), (0, 1), (0, 5_000), (17, 100)])
 def test_rows_laid_out_in_memory_are_the_records(first: int, count: int) -> None:
     rows = [{**BAR_ROW, "symbol": f"Ä{i}", "source": "two\nlines" * (i % 50)} for i in range(first + count)]
-    batch = pa.RecordBatch.from_pylist(rows, schema=BAR).slice(first)
+    batch = batch_of(BAR, *rows).slice(first)
     laid_out = lay_out_rows(batch)
     values, keys = laid_out.values.tobytes(), laid_out.keys.tobytes()
     value_ends, key_ends = laid_out.value_ends.tolist(), laid_out.key_ends.tolist()
     assert len(laid_out) == count
-    assert [
-        (keys[key_ends[i] : key_ends[i + 1]], values[value_ends[i] : value_ends[i + 1] - 1]) for i in range(count)
-    ] == encode_rows(batch)
+    spans = zip(pairwise(key_ends), pairwise(value_ends), strict=True)
+    assert [(keys[a:b], values[c : d - 1]) for (a, b), (c, d) in spans] == encode_rows(batch)

@@ -12,7 +12,8 @@ from marketpulse.kafka.transaction import BEGINNING, Taken
 from marketpulse.settings import Settings
 
 Places = dict[int, tuple[int, Pointer | None]]
-Take, Give = Callable[[Sequence[Taken]], dict[int, int]], Callable[[Sequence[int]], None]
+Take = Callable[[Sequence[Taken]], dict[int, int]]
+Give = Callable[[Sequence[int]], None]
 LOAD = "file:t.csv@1.2"
 
 
