@@ -56,23 +56,18 @@ def test_every_bar_of_a_recorded_answer_is_read_the_oldest_first() -> None:
     assert bars["close_time_ns"][-1] == ns(2017, 12, 18, 19, 57)
     assert bars.select("open", "high", "low", "close", "volume").row(-1) == (86.49, 86.5, 86.475, 86.5, 10494)
     assert (set(bars["timeframe"]), set(bars["symbol"])) == ({"1m"}, {"MSFT"})
-    closes = alpha(function="intraday", interval="1min", label="close").read(
-        "MSFT", answer(recorded("mock_time_series"), LATER)
-    )
-    assert frame(closes)["close_time_ns"][-1] == ns(2017, 12, 18, 19, 56), "labels that are closes are moved"
+    closes = alpha(function="intraday", interval="1min", label="close")
+    assert frame(closes.read("MSFT", answer(recorded("mock_time_series"), LATER)))["close_time_ns"][-1] == ns(
+        2017, 12, 18, 19, 56
+    ), "labels that are closes are moved"
 
 
 def test_a_recorded_quote_is_the_days_bar() -> None:
     bars = frame(alpha(function="quote", venue="XNAS").read("MSFT", answer(recorded("global_quote"), LATER)))
     row = bars.row(0, named=True)
     assert (str(row["session_date"]), row["venue"], row["timeframe"]) == ("2018-10-05", "XNAS", "1d")
-    assert [row[name] for name in ("open", "high", "low", "close", "volume")] == [
-        112.63,
-        113.17,
-        110.64,
-        112.13,
-        29062853,
-    ]
+    values = [row[name] for name in ("open", "high", "low", "close", "volume")]
+    assert values == [112.63, 113.17, 110.64, 112.13, 29062853]
 
 
 def test_the_wall_clock_of_new_york_is_followed_over_the_change_to_summer_time() -> None:
@@ -118,16 +113,8 @@ def test_the_recorded_bodies_are_a_limit_a_wrong_question_and_an_unknown_symbol(
 
 
 def candles(**more: Any) -> dict[str, Any]:
-    return {
-        "s": "ok",
-        "t": [AT, AT + 60],
-        "o": [10.0, 11.0],
-        "h": [12.0, 11.5],
-        "l": [9.5, 10.5],
-        "c": [11.0, 10.75],
-        "v": [300, 40],
-        **more,
-    }
+    prices = {"o": [10.0, 11.0], "h": [12.0, 11.5], "l": [9.5, 10.5], "c": [11.0, 10.75]}
+    return {"s": "ok", "t": [AT, AT + 60], **prices, "v": [300, 40], **more}
 
 
 MARS = {**daily("2026-03-02"), "Meta Data": {"5. Time Zone": "Mars/Base"}}

@@ -69,10 +69,8 @@ def test_prices_as_strings_new_york_time_newest_first_and_no_volume(tmp_path: Pa
 
 
 def test_a_header_that_splits_adj_close_does_not_give_the_volume_for_the_close(tmp_path: Path) -> None:
-    text = (
-        "Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n"
-    )
-    first, _ = rows(loaded(tmp_path, text))
+    lines = "2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n"
+    first, _ = rows(loaded(tmp_path, f"Date,Open,High,Low,Close,Adj,Close,Volume\n{lines}"))
     assert (first["close"], first["volume"]) == (11.0, 5000.0)
 
 

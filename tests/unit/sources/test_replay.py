@@ -150,13 +150,9 @@ def test_a_speed_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_speed_is_a_word_a_factor_or_a_rate() -> None:
-    speeds = {
-        "recorded": Speed(factor=1.0),
-        "20x": Speed(factor=20.0),
-        "0.5x": Speed(factor=0.5),
-        "500/s": Speed(rate=500.0),
-    }
-    assert {text: Speed.parse(text) for text in (*speeds, " MAX ")} == {**speeds, " MAX ": Speed()}
+    factors = [Speed.parse(text) for text in ("recorded", "20x", "0.5x")]
+    assert factors == [Speed(factor=1.0), Speed(factor=20.0), Speed(factor=0.5)]
+    assert [Speed.parse(text) for text in ("500/s", " MAX ")] == [Speed(rate=500.0), Speed()]
     for text in ("fast", "0x", "-1/s", "20", ""):
         with pytest.raises(SettingsError, match="500/s"):
             Speed.parse(text)

@@ -13,16 +13,9 @@ from marketpulse.kafka.market_contract import checked
 from marketpulse.model.market import Kind
 from marketpulse.model.timeframe import DAY_NS
 from marketpulse.settings import YahooSettings
+from marketpulse.sources.actions import vendors
 from marketpulse.sources.actions.ledger import HISTORY_DAYS, ActionsVendor, Ledger
 from marketpulse.sources.actions.told import Action, Told, Unfit, day_of, iso, positive
-from marketpulse.sources.actions.vendors import (
-    AlpacaActions,
-    AlphaVantageActions,
-    AlphaVantageDays,
-    FinnhubActions,
-    PolygonActions,
-    YahooActions,
-)
 from marketpulse.sources.rest import Answer
 from marketpulse.sources.rest.question import Question
 from marketpulse.sources.yahoo import Yahoo
@@ -33,8 +26,8 @@ DAY = 20_000
 SPLIT = Action("split", 18_505, 4.0)  # 2020-08-31
 AUG_31, AUG_7 = 18_505, 18_481  # in 2020: Apple's split 4 for 1, and its dividend before
 VENDORS: dict[str, ActionsVendor] = {
-    "alpaca": AlpacaActions(), "polygon": PolygonActions(), "finnhub": FinnhubActions(), "alpha_vantage": AlphaVantageActions(),
-    "alpha_vantage days": AlphaVantageDays(), "yahoo": YahooActions(),
+    "alpaca": vendors.AlpacaActions(), "polygon": vendors.PolygonActions(), "finnhub": vendors.FinnhubActions(),
+    "alpha_vantage": vendors.AlphaVantageActions(), "alpha_vantage days": vendors.AlphaVantageDays(), "yahoo": vendors.YahooActions(),
 }  # fmt: skip
 APPLE: dict[str, list[Any]] = {
     "alpaca": [{"corporate_actions": {
@@ -96,10 +89,8 @@ def test_each_symbol_is_asked_for_once_a_day_first_for_years_and_then_for_two_we
     ledger = Ledger(vendor, "feed", SYMBOLS)
     for day in (DAY, DAY, DAY + 1):
         assert day_of_all(ledger, day) == []
-    assert vendor.asked == [
-        *((symbol, DAY - HISTORY_DAYS, DAY) for symbol in SYMBOLS),
-        *((symbol, DAY - 14, DAY + 1) for symbol in SYMBOLS),
-    ]
+    spans = ((DAY - HISTORY_DAYS, DAY), (DAY - 14, DAY + 1))
+    assert vendor.asked == [(symbol, *span) for span in spans for symbol in SYMBOLS]
 
 
 @given(seed=st.integers(0, 10_000))
@@ -171,21 +162,10 @@ def test_a_split_and_a_dividend_of_2020_are_the_same_whoever_tells_them(name: st
 def test_a_reverse_split_has_a_ratio_below_1() -> None:
     split = {"symbol": "MNTS", "ex_date": "2023-08-24", "new_rate": 1, "old_rate": 50}
     body = {"corporate_actions": {"reverse_splits": [split]}}
-    assert AlpacaActions().read("MNTS", answer(body, 1)).actions == [Action("split", 19_593, 0.02)]
+    assert vendors.AlpacaActions().read("MNTS", answer(body, 1)).actions == [Action("split", 19_593, 0.02)]
 
 
-OTHERS = [
-    None,
-    [],
-    {},
-    "no",
-    7,
-    {"results": 5},
-    {"data": [7]},
-    {"corporate_actions": []},
-    [5],
-    {"chart": {"result": []}},
-]
+OTHERS = [None, [], {}, "no", 7, {"results": 5}, {"data": [7]}, {"corporate_actions": []}, [5], {"chart": {"result": []}}]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", VENDORS)
@@ -217,9 +197,8 @@ def read_by_yahoo(closes: list[float], received_ns: int, *splits: tuple[int, flo
     """Bars of the days from 2020-08-27 on (a weekend among them), as Yahoo tells them after these splits."""
     times = [ns(2020, 8, day, 9, 30, zone=NEW_YORK) // 10**9 for day in (27, 28, 31)]
     body = yahoo_chart(times, closes, granularity="1d")
-    body["chart"]["result"][0]["events"] = {
-        "splits": {str(at): {"date": at, "numerator": ratio, "denominator": 1.0} for at, ratio in splits}
-    }
+    told = {str(at): {"date": at, "numerator": ratio, "denominator": 1.0} for at, ratio in splits}
+    body["chart"]["result"][0]["events"] = {"splits": told}
     rows = Yahoo(YahooSettings(symbols=("AAPL",), interval="1d")).read("AAPL", answer(body, received_ns)).rows
     assert rows is not None
     return rows.frame

@@ -138,14 +138,7 @@ def test_one_piece_is_the_same_whoever_tells_it(name: str) -> None:
     assert VENDORS[name].question("BRK.B", AT, AT + 1).parameters.values()
 
 
-UNUSABLE = [
-    None,
-    7,
-    "no",
-    {"news": 5, "results": {}, "feed": 1},
-    [None],
-    {"news": [{}], "results": [{"id": 1}], "feed": [{"url": 5}]},
-]
+UNUSABLE = [None, 7, "no", {"news": 5, "results": {}, "feed": 1}, [None], {"news": [{}], "results": [{"id": 1}], "feed": [{"url": 5}]}]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", VENDORS)

@@ -69,9 +69,8 @@ def test_silence_and_a_far_end_that_is_not_there_are_faults_that_pass() -> None:
         client(server).get("/a")
 
 
-TWO_DAYS_AHEAD, A_MINUTE_LATER = (
-    format_datetime(datetime(2023, 11, 16, 22, m, 20, tzinfo=UTC), usegmt=True) for m in (13, 14)
-)
+TWO_DAYS_AHEAD = datetime(2023, 11, 16, 22, 13, 20, tzinfo=UTC)
+A_MINUTE_LATER = TWO_DAYS_AHEAD.replace(minute=14)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ TWO_DAYS_AHEAD, A_MINUTE_LATER = (
     [
         (429, {"Retry-After": "120"}, 120), (418, {"Retry-After": "120"}, 120), (503, {"Retry-After": "120"}, 120),
         # a date is held against the server's own clock
-        (429, {"Retry-After": A_MINUTE_LATER, "Date": TWO_DAYS_AHEAD}, 60),
+        (429, {"Retry-After": format_datetime(A_MINUTE_LATER, usegmt=True), "Date": format_datetime(TWO_DAYS_AHEAD, usegmt=True)}, 60),
     ],
 )  # fmt: skip
 def test_retry_after_is_kept_in_full(status: int, headers: dict[str, str], seconds: int) -> None:
@@ -171,9 +170,7 @@ def test_the_budget_of_the_day_is_not_overdrawn(tmp_path: Path) -> None:
     assert REGISTRY.get_sample_value("marketpulse_rest_budget_left", {"source": "budgeted"}) == 0
 
 
-@pytest.mark.parametrize(
-    "sent", [{"parameter": "apikey"}, {"header": "Authorization", "scheme": "Bearer "}], ids=["parameter", "header"]
-)
+@pytest.mark.parametrize("sent", [{"parameter": "apikey"}, {"header": "Authorization", "scheme": "Bearer "}], ids=str)
 @pytest.mark.parametrize(
     "reply",
     [
@@ -188,9 +185,8 @@ def test_the_key_is_sent_and_stands_nowhere_else(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     said = io.StringIO()
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(file=said), wrapper_class=structlog.make_filtering_bound_logger(0)
-    )
+    everything = structlog.make_filtering_bound_logger(0)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=said), wrapper_class=everything)
     key = Key(SecretStr(KEY), **sent)
     try:
         with vendor(scripted(reply)) as server:

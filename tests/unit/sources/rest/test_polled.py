@@ -242,9 +242,8 @@ def test_a_wrong_key_ends_the_source_after_one_question() -> None:
     clock = ManualClock((OPEN + 600) * 10**9)
     with vendor(lambda _: Reply.json({}, 401)) as server:
         settings = YahooSettings(symbols=("A", "B"))
-        source = PolledSource(
-            yahoo.Yahoo(settings), client_of(server, clock, by_the_status), settings, "yahoo", clock=clock
-        )
+        client = client_of(server, clock, by_the_status)
+        source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
         source.start(None)
         for _ in range(3):
             with pytest.raises(WrongKey):
@@ -280,10 +279,8 @@ def over_restarts(clock: ManualClock, made: Callable[[], PolledSource], hours: S
 def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
     clock = ManualClock((OPEN + 600) * 10**9)
     market = Market(clock)
-    events = {
-        "splits": {"1": {"date": OPEN - 86_400 * 3, "numerator": 2, "denominator": 1}},
-        "dividends": {"2": {"date": OPEN - 86_400 * 200, "amount": 0.5}, "3": {"date": OPEN, "amount": 0.25}},
-    }
+    splits = {"1": {"date": OPEN - 86_400 * 3, "numerator": 2, "denominator": 1}}
+    dividends = {"2": {"date": OPEN - 86_400 * 200, "amount": 0.5}, "3": {"date": OPEN, "amount": 0.25}}
 
     def answer(request: Request) -> Reply:
         if request.parameters.get("events") != "div,splits":
@@ -291,7 +288,7 @@ def test_splits_and_dividends_come_once_before_the_bars_over_restarts() -> None:
         if request.path.endswith("MSFT"):
             return Reply.json({"chart": {"result": None, "error": {"code": "Not Found"}}}, 404)
         chart = yahoo_chart([], [])
-        chart["chart"]["result"][0]["events"] = events
+        chart["chart"]["result"][0]["events"] = {"splits": splits, "dividends": dividends}
         return Reply.json(chart)
 
     with vendor(answer) as server:

@@ -9,17 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from keyed_exchange import (
-    KEY,
-    SECRET,
-    AlpacaWords,
-    Dialect,
-    FinnhubWords,
-    Happened,
-    KeyedExchange,
-    PolygonWords,
-    running,
-)
+from keyed_exchange import KEY, SECRET, AlpacaWords, FinnhubWords, Happened, KeyedExchange, PolygonWords, running
 from marketpulse.errors import MarketPulseError, WrongKey
 from marketpulse.model.timeframe import DAY_NS
 from marketpulse.settings import AlpacaSettings, FinnhubSettings, KeyedStreamSettings, PolygonSettings
@@ -37,7 +27,7 @@ from marketpulse.sources.streaming.vendors import TIMED
 from vendor_server import Reply, Request, VendorServer, vendor
 
 SYMBOLS = ("AAPL", "BRK.B")
-KINDS: dict[str, tuple[Dialect, type[KeyedStreamSettings], dict[str, Any]]] = {
+KINDS: dict[str, tuple[Any, type[KeyedStreamSettings], dict[str, Any]]] = {
     "alpaca": (AlpacaWords(), AlpacaSettings, {}),
     "alpaca in MessagePack": (AlpacaWords(packed=True), AlpacaSettings, {"msgpack": True}),
     "polygon": (PolygonWords(), PolygonSettings, {}),
@@ -223,13 +213,7 @@ def told(request: Request) -> Reply:
     symbol = request.parameters["symbols"]
     if request.path == "/v1beta1/news":
         at = f"{iso(TODAY)}T{time.strftime('%H:%M:%S', time.gmtime())}Z"
-        piece = {
-            "id": 7,
-            "headline": "Both",
-            "created_at": at,
-            "url": "https://example.com/7",
-            "symbols": list(SYMBOLS),
-        }
+        piece = {"id": 7, "headline": "Both", "created_at": at, "url": "https://example.com/7", "symbols": [*SYMBOLS]}
         return Reply.json({"news": [piece], "next_page_token": None})
     assert request.path == "/v1/corporate-actions"
     splits = [{"symbol": symbol, "new_rate": 2, "old_rate": 1, "ex_date": iso(TODAY + days)} for days in (-40, 3)]
