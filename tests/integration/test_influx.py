@@ -1,14 +1,9 @@
-"""The sink on a real InfluxDB 1.x and a real VictoriaMetrics: limits, logins, keys, and its process end to end."""
+"""The sink on a real InfluxDB 1.x and a real VictoriaMetrics: limits, logins and keys."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +11,15 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from bare_clients import BareTopic, as_bytes, bare_producer, rows, transaction
 from influx_store import InfluxStore
 from log_of_rows import HOUR_NS, START_NS, batch
-from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.pipeline import sink as sink_process
 from marketpulse.errors import Fatal, Retryable, SettingsError
-from marketpulse.kafka.codec import encode_market
-from marketpulse.model.market import TRADE
 from marketpulse.model.rows import ALERT, indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
-from marketpulse.settings import InfluxSettings, Settings, SinkSettings
+from marketpulse.settings import InfluxSettings
 from marketpulse.sinks.influx import InfluxSink, open_influx
-from marketpulse.telemetry import REGISTRY, Health
+from marketpulse.telemetry import REGISTRY
 from time_series_servers import PASSWORD, USER, InfluxServer, Server, victoria_metrics
 
 pytestmark = pytest.mark.integration
@@ -230,124 +220,3 @@ def test_victoriametrics_takes_the_numbers(metrics: Server, version: str) -> Non
     (series,) = map(json.loads, lines)
     found = dict(zip(series["timestamps"], series["values"], strict=True))
     assert found == {row["open_time_ns"] // 10**6: row["close"] for row in some}
-
-
-# The process.
-
-
-def produced(settings: Settings, first: int, end: int) -> None:
-    """Trades, quotes and bars in transactions, every fourth of which is taken back."""
-    producer = bare_producer(settings.kafka.bootstrap_servers, settings.topic("test-writer"))
-    for number, start in enumerate(range(first, end, 100)):
-        with transaction(producer, keep=number % 4 != 3):
-            for n in range(start, start + 100):
-                head = {"symbol": f"S{n % 7}", "source": "test", "event_time_ns": START_NS + n // 5 * 10**9}
-                quote = {**head, "type": "quote", "bid": 1 / 3, "bid_size": 1.0, "ask": 2.0 + n, "ask_size": 3.0}
-                record = quote if n % 5 == 4 else {**head, "type": "trade", "price": 0.1 * n + 1, "size": 1.0}
-                whole = {**bar(START_NS + n * 10**9), "symbol": f"S{n % 7}", "close": 1 / (n + 1), "vwap": None}
-                for topic, value in (("market", record), ("bars", whole)):
-                    producer.produce(settings.topic(topic), as_bytes(value), partition=n % 7 % 4)
-
-
-def started(settings: Settings, store: InfluxStore) -> subprocess.Popen[bytes]:
-    section = {f"MARKETPULSE_SINKS__INFLUX__{k.upper()}": v for k, v in store.section().items()}
-    environment = {
-        **os.environ, "MARKETPULSE_DATA_DIR": str(settings.data_dir),
-        "KAFKA_BOOTSTRAP_SERVERS": str(settings.kafka.bootstrap_servers),
-        "MARKETPULSE_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
-        "MARKETPULSE_KAFKA__PARTITIONS": str(settings.kafka.partitions),
-        **{name: value if isinstance(value, str) else json.dumps(value) for name, value in section.items()},
-        "MARKETPULSE_SINKS__INFLUX__FLUSH_S": "0.2",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "marketpulse", "sink", "influx"]
-    return subprocess.Popen(command, env=environment, cwd=settings.data_dir.parent)
-
-
-def wait_for_rows(store: InfluxStore, table: str, number: int) -> None:
-    deadline = time.monotonic() + 120
-    while (found := len(store.rows(table))) < number:
-        assert time.monotonic() < deadline, f"{found} of {number} {table} are stored"
-        time.sleep(0.2)
-
-
-def test_trades_of_arrow_frames_are_all_there(kafka_settings: Settings, influx_store: InfluxStore) -> None:
-    """Three frames of bursts of one nanosecond, by the process's own loop."""
-    some = [
-        {"type": "trade", "symbol": f"S{n % 3}", "source": "test", "event_time_ns": START_NS + n // 100, "price": 1 / (n + 1),
-         "size": 1.0, "conditions": ["@", "T"]}
-        for n in range(900)
-    ]  # fmt: skip
-    producer = bare_producer(kafka_settings.kafka.bootstrap_servers)
-    for first in (0, 350, 600):
-        part = some[first : {0: 350, 350: 600, 600: 900}[first]]
-        for frame in encode_market(pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4):
-            assert frame.partition is not None
-            producer.produce(
-                kafka_settings.topic("market"),
-                frame.value,
-                partition=frame.partition,
-                headers=dict(frame.headers or ()),
-            )
-    assert producer.flush(20) == 0
-    settings = kafka_settings.model_copy(
-        update={"sinks": SinkSettings(influx=InfluxSettings(**{**influx_store.section(), "flush_s": 0.2}))}
-    )
-    settings.data_dir.mkdir(parents=True)
-    life = Lifecycle("sink", threading.Event(), Health(), settings.data_dir / "run" / "sink.json", 0)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(sink_process.run, settings, life, "influx")
-        try:
-            wait_for_rows(influx_store, "trades", 900)
-        finally:
-            life.stop.set()
-        assert running.result(60) == 0
-    found = influx_store.rows("trades")
-    assert sorted((r["symbol"], r["event_time_ns"], r["price"]) for r in found) == sorted(
-        (t["symbol"], t["event_time_ns"], t["price"]) for t in some
-    )
-    assert {tuple(r["conditions"]) for r in found} == {("@", "T")}
-
-
-@pytest.mark.chaos
-def test_killed_on_the_way_the_database_is_the_topics_row_for_row(
-    kafka_settings: Settings, influx_store: InfluxStore
-) -> None:
-    kafka_settings.data_dir.mkdir(parents=True)
-    end = 0
-    for kill in (True, True, False):
-        process = started(kafka_settings, influx_store)
-        try:
-            produced(kafka_settings, end, end + 800)
-            end += 800
-            if kill:
-                wait_for_rows(influx_store, "bars", end // 2)
-                process.send_signal(signal.SIGKILL)
-            else:
-                wait_for_rows(influx_store, "bars", end * 3 // 4)
-                wait_for_rows(influx_store, "trades", end * 3 // 5)
-                process.terminate()
-                assert process.wait(30) == 0
-        finally:
-            process.kill()
-            process.wait()
-
-    bars = rows(BareTopic.of(kafka_settings, "bars").committed())
-    columns = ("symbol", "timeframe", "open_time_ns", "close_time_ns", "close", "vwap", "revision")
-    assert sorted(tuple(map(str, (row[c] for c in columns))) for row in influx_store.rows("bars")) == sorted(
-        tuple(map(str, (row[c] for c in columns))) for row in bars
-    )
-    market = BareTopic.of(kafka_settings).committed()
-    for table, kind, fields in (
-        ("trades", "trade", ("price", "size")),
-        ("quotes", "quote", ("bid", "ask", "ask_size")),
-    ):
-        wanted = [
-            (r.partition, r.offset, r.row["symbol"], r.row["event_time_ns"], *(r.row[f] for f in fields))
-            for r in market
-            if r.row["type"] == kind
-        ]
-        found = [
-            (r["partition"], r["offset"], r["symbol"], r["event_time_ns"], *(r[f] for f in fields))
-            for r in influx_store.rows(table)
-        ]
-        assert sorted(found) == sorted(wanted), table

@@ -1,150 +1,41 @@
-"""The sink's process on the real broker: whatever happens to it, the store holds the topic, row for row."""
+"""The sinks' processes on the real broker and real stores: whatever happens to them, the store holds the topics."""
 
 import gzip
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from bare_clients import BareTopic, Record, as_bytes, bare_producer, rows, transaction
+from bare_clients import BareTopic, Record, bare_producer, rows
+from board_rows import row
+from given_settings import changed
+from influx_store import InfluxStore
 from lake_store import LakeStore
+from marketpulse.app.pipeline import sink as sink_process
 from marketpulse.catalog import open_visible
+from marketpulse.kafka.codec import encode_market
+from marketpulse.model.market import TRADE
+from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.query.duck import LakeQuery
-from marketpulse.settings import Settings
+from marketpulse.settings import InfluxSettings, Settings, SinkSettings
 from marketpulse.sinks.commits import read_states
 from marketpulse.sinks.storage import LocalStorage
+from postgres_store import PASSWORD as POSTGRES_PASSWORD
+from postgres_store import PostgresPlace, postgres_server, postgres_store  # noqa: F401
+from sink_processes import T0, SinkProcesses, Writer, closing, kill, stop
+from stored_pipeline import Working
+from valkey_store import PASSWORD, ValkeyServer, valkey  # noqa: F401
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-T0 = 1_714_521_600_000_000_000  # 2024-05-01T00:00:00Z
 Row = dict[str, Any]
-
-
-def market_record(n: int) -> Row:
-    """Trades, quotes, halts and heartbeats in turn, an hour apart, so that they fall on several days."""
-    head = {"symbol": f"S{n % 7}", "source": "test", "event_time_ns": T0 + n * 60 * 10**9}
-    match n % 5:
-        case 0 | 1:
-            return {**head, "type": "trade", "price": 0.1 * n + 1, "size": 1.0, "trade_id": f"id-{n}"}
-        case 2:
-            return {**head, "type": "quote", "bid": 1.0, "bid_size": 2.0, "ask": 1.5 + n, "ask_size": 3.0}
-        case 3:
-            return {**head, "type": "halt", "from_ns": T0, "to_ns": T0 + n, "reason": "test"}
-    return {"type": "heartbeat", "source": "test", "event_time_ns": T0 + n}
-
-
-def bar_record(n: int) -> Row:
-    receipt = {
-        "topic": "market", "partition": 0, "first_offset": n, "first_row": 0, "last_offset": n, "last_row": 0,
-        "late_count": 0, "engine_version": "1",
-    }  # fmt: skip
-    return {
-        "symbol": f"S{n % 7}", "timeframe": "1s", "open_time_ns": T0 + n * 10**9, "close_time_ns": T0 + (n + 1) * 10**9,
-        "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.0 / (n + 1), "volume": 3.0, "vwap": None, "trade_count": 1,
-        "revision": 0, "source": "test", "venue": None, "session_date": "2024-05-01", "receipt": receipt,
-    }  # fmt: skip
-
-
-class Writer:
-    """Writes by transactions, every fourth of which is taken back."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._producer = bare_producer(settings.kafka.bootstrap_servers, settings.topic("test-writer"))
-        self._n = 0
-
-    def write(self, transactions: int, records: int) -> None:
-        for _ in range(transactions):
-            self._n += 1
-            with transaction(self._producer, keep=self._n % 4 != 0):
-                for n in range(self._n * records, (self._n + 1) * records):
-                    for topic, record in (("market", market_record(n)), ("bars", bar_record(n))):
-                        value = as_bytes(record)
-                        self._producer.produce(self._settings.topic(topic), value, partition=n % 4)
-
-
-class SinkProcesses:
-    """`marketpulse sink`, as a user starts it."""
-
-    def __init__(self, settings: Settings, which: str) -> None:
-        self._settings, self._which = settings, which
-        self._running: list[subprocess.Popen[bytes]] = []
-        self.directory = settings.data_dir / which
-
-    def start(self) -> subprocess.Popen[bytes]:
-        kafka = self._settings.kafka
-        environment = {
-            **os.environ,
-            "MARKETPULSE_DATA_DIR": str(self._settings.data_dir),
-            "KAFKA_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers),
-            "MARKETPULSE_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
-            "MARKETPULSE_KAFKA__PARTITIONS": str(kafka.partitions),
-            f"MARKETPULSE_SINKS__{self._which.upper()}__FLUSH_S": "0.2",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "marketpulse", "sink", self._which],
-            env=environment, cwd=self._settings.data_dir.parent,
-        )  # fmt: skip
-        self._running.append(process)
-        return process
-
-    def stands_at(self) -> dict[tuple[str, int], int]:
-        if self._which == "lake":
-            lake = open_visible(self._settings)
-            lake.read()
-            return lake.positions()
-        states = read_states(LocalStorage(self.directory))
-        return {key: min(state.next_offsets.values()) for key, state in states.items() if state.next_offsets}
-
-    def wait_for(self, reached: Callable[[], bool], timeout_s: float = 120) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not reached():
-            assert time.monotonic() < deadline, f"the {self._which} stands at {self.stands_at()}"
-            time.sleep(0.1)
-
-    def wait_until_stored(self, *topics: str) -> None:
-        """Until the store stands behind the last row of these topics, as they end now."""
-        wanted: dict[tuple[str, int], int] = {}
-        for topic in (BareTopic.of(self._settings, name) for name in topics):
-            for record in topic.committed():
-                key = topic.name, record.partition
-                wanted[key] = max(wanted.get(key, 0), record.offset + 1)
-        self.wait_for(lambda: all(self.stands_at().get(key, 0) >= end for key, end in wanted.items()))
-
-    def close(self) -> None:
-        for process in self._running:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-
-@pytest.fixture
-def lake(kafka_settings: Settings) -> Iterator[SinkProcesses]:
-    processes = SinkProcesses(kafka_settings, "lake")
-    kafka_settings.data_dir.mkdir(parents=True)
-    yield processes
-    processes.close()
-
-
-@pytest.fixture
-def archive(kafka_settings: Settings) -> Iterator[SinkProcesses]:
-    processes = SinkProcesses(kafka_settings, "archive")
-    kafka_settings.data_dir.mkdir(parents=True)
-    yield processes
-    processes.close()
-
-
-def lake_rows(lake: SinkProcesses, table: str) -> list[Row]:
-    """Every row of the table, as its own library reads it."""
-    return LakeStore(lake.directory).history(table)
+HEAD = ("symbol", "source", "event_time_ns")
 
 
 def assert_market_is_stored(stored: list[Row], records: list[Record], kind: str, *fields: str) -> None:
@@ -154,14 +45,32 @@ def assert_market_is_stored(stored: list[Row], records: list[Record], kind: str,
     )
 
 
-def assert_lake_is_the_topics(settings: Settings, lake: SinkProcesses) -> None:
+def as_lines(some: list[Row]) -> Counter[str]:
+    return Counter(json.dumps(one, sort_keys=True) for one in some)
+
+
+# The lake and the archive.
+
+
+@pytest.fixture
+def lake(kafka_settings: Settings) -> Iterator[SinkProcesses]:
+    def stands_at() -> dict[tuple[str, int], int]:
+        visible = open_visible(kafka_settings)
+        visible.read()
+        return dict(visible.positions())
+
+    with closing(SinkProcesses(kafka_settings, "lake", stands_at)) as processes:
+        yield processes
+
+
+def assert_lake_is_the_topics(settings: Settings) -> None:
+    """Every row of it, as its own library reads it."""
     market, bars = BareTopic.of(settings).committed(), BareTopic.of(settings, "bars").committed()
-    head = ("symbol", "source", "event_time_ns")
-    assert_market_is_stored(lake_rows(lake, "trades"), market, "trade", *head, "price", "size", "trade_id")
-    assert_market_is_stored(lake_rows(lake, "quotes"), market, "quote", *head, "bid", "ask", "ask_size")
-    assert_market_is_stored(lake_rows(lake, "events"), market, "halt", *head)
-    stored = [json.dumps({**b, "session_date": str(b["session_date"])}) for b in lake_rows(lake, "bars")]
-    assert Counter(stored) == Counter(json.dumps(b) for b in rows(bars))
+    table = LakeStore(settings.data_dir / "lake").history
+    assert_market_is_stored(table("trades"), market, "trade", *HEAD, "price", "size", "trade_id")
+    assert_market_is_stored(table("quotes"), market, "quote", *HEAD, "bid", "ask", "ask_size")
+    assert_market_is_stored(table("events"), market, "halt", *HEAD)
+    assert as_lines([{**b, "session_date": str(b["session_date"])} for b in table("bars")]) == as_lines(rows(bars))
 
 
 @pytest.mark.chaos
@@ -169,22 +78,19 @@ def test_killed_at_random_moments_the_lake_is_the_topic_row_for_row(
     kafka_settings: Settings, lake: SinkProcesses
 ) -> None:
     writer, chance = Writer(kafka_settings), random.Random(11)
-    writer.write(4, 100)
+    writer.write(4)
     for _ in range(4):
-        process = lake.start()
-        before = lake.stands_at()
-        writer.write(3, 100)
-        lake.wait_for(lambda: lake.stands_at() != before)  # noqa: B023  (called within this turn only)
-        writer.write(3, 100)
-        time.sleep(chance.uniform(0, 0.6))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process, before = lake.start(), lake.stands_at()
+        writer.write(3)
+        lake.wait_until_moved(before)
+        writer.write(3)
+        time.sleep(chance.uniform(0, 0.6))  # somewhere in its work
+        kill(process)
     last = lake.start()
-    writer.write(2, 100)
-    lake.wait_until_stored("market", "bars")
-    last.terminate()
-    assert last.wait(20) == 0
-    assert_lake_is_the_topics(kafka_settings, lake)
+    writer.write(2)
+    lake.wait_until_stored()
+    stop(last)
+    assert_lake_is_the_topics(kafka_settings)
 
     query = LakeQuery(kafka_settings)
     trades = query.run('SELECT count(*) AS n, count(DISTINCT (partition, "offset")) AS d FROM trades').to_pylist()
@@ -194,34 +100,227 @@ def test_killed_at_random_moments_the_lake_is_the_topic_row_for_row(
 
 
 def test_partitions_that_move_between_processes_are_stored_once(kafka_settings: Settings, lake: SinkProcesses) -> None:
-    writer = Writer(kafka_settings)
-    first = lake.start()
-    writer.write(4, 100)
-    lake.wait_for(lambda: bool(lake.stands_at()))
+    writer, first = Writer(kafka_settings), lake.start()
+    writer.write(4)
+    lake.wait_until_moved({})
     second = lake.start()
+    writer.write(4, 50)
+    lake.wait_until_shared(2)
     for _ in range(8):
+        before = lake.stands_at()
         writer.write(2, 50)
-        time.sleep(0.7)
-    first.terminate()
-    assert first.wait(20) == 0
-    writer.write(4, 100)
-    lake.wait_until_stored("market", "bars")
-    second.terminate()
-    assert second.wait(20) == 0
-    assert_lake_is_the_topics(kafka_settings, lake)
+        lake.wait_until_moved(before)
+    stop(first)
+    writer.write(4)
+    lake.wait_until_stored()
+    stop(second)
+    assert_lake_is_the_topics(kafka_settings)
 
 
-def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings, archive: SinkProcesses) -> None:
-    writer = Writer(kafka_settings)
-    writer.write(6, 50)
-    process = archive.start()
-    archive.wait_until_stored("market", "bars")
-    process.terminate()
-    assert process.wait(20) == 0
-    lines = [
-        line
-        for path in archive.directory.glob("table=bars/*/*.jsonl.gz")
-        for line in gzip.decompress(path.read_bytes()).decode().splitlines()
-    ]
+def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings) -> None:
+    folder = kafka_settings.data_dir / "archive"
+
+    def stands_at() -> dict[tuple[str, int], int]:
+        states = read_states(LocalStorage(folder))
+        return {key: min(state.next_offsets.values()) for key, state in states.items() if state.next_offsets}
+
+    Writer(kafka_settings).write(6, 50)
+    with closing(SinkProcesses(kafka_settings, "archive", stands_at)) as archive:
+        process = archive.start()
+        archive.wait_until_stored()
+        stop(process)
+    files = [gzip.decompress(path.read_bytes()).decode() for path in folder.glob("table=bars/*/*.jsonl.gz")]
+    lines = [json.loads(line) for file in files for line in file.splitlines()]
+    assert as_lines(lines) == as_lines(rows(BareTopic.of(kafka_settings, "bars").committed()))
+
+
+# PostgreSQL.
+
+
+@pytest.mark.chaos
+def test_the_tables_are_the_topics_row_for_row_through_kills_of_the_process_and_of_the_server(
+    kafka_settings: Settings,
+    postgres_store: PostgresPlace,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place, writer = postgres_store, Writer(kafka_settings)
+    monkeypatch.setenv("PGPASSWORD", POSTGRES_PASSWORD)
+
+    def stands_at() -> dict[tuple[str, int], int]:
+        if place.sql("SELECT to_regclass('marketpulse.offsets') IS NULL") == ["t"]:
+            return {}
+        sql = "SELECT topic, partition, min(coalesce(next_offset, 0)) AS n FROM marketpulse.offsets GROUP BY 1, 2"
+        return {(row["topic"], row["partition"]): row["n"] for row in place.found(sql)}
+
+    with closing(SinkProcesses(kafka_settings, "postgres", stands_at, url=place.section()["url"])) as processes:
+        writer.write(4)
+        process = processes.start()
+        processes.wait_until_moved({})
+        writer.write(3)
+        kill(process)
+        last, before = processes.start(), stands_at()
+        writer.write(3)
+        processes.wait_until_moved(before)
+        place.stop()
+        writer.write(3)
+        place.start()
+        processes.wait_until_stored()
+        stop(last)
+
+    market = BareTopic.of(kafka_settings).committed()
+    assert_market_is_stored(place.rows("trades"), market, "trade", *HEAD, "price", "size", "trade_id")
+    assert_market_is_stored(place.rows("quotes"), market, "quote", *HEAD, "bid", "ask", "ask_size")
+    assert_market_is_stored(place.rows("events"), market, "halt", *HEAD)
+    newest: dict[tuple[str, int], Row] = {}
+    for record in sorted(BareTopic.of(kafka_settings, "bars").committed(), key=lambda r: r.offset):
+        newest[record.row["symbol"], record.row["open_time_ns"]] = record.row
+    assert as_lines(place.rows("bars")) == as_lines(list(newest.values()))
+    assert any(row["revision"] for row in newest.values())
+
+
+# Redis.
+
+RECENT = 20
+REDIS_PASSWORD = "MARKETPULSE_SINKS__REDIS__PASSWORD"  # noqa: S105  (a setting's name)
+
+
+def of_five_symbols(n: int) -> tuple[Row, Row, int]:
+    """Every third trade in order; bars of a minute. A symbol has one partition."""
+    event_time_ns = T0 + (n - 7 * (n % 3)) * 10**9
+    trade = {"type": "trade", "symbol": f"S{n % 5}", "source": "test", "event_time_ns": event_time_ns}
+    bar = row(f"S{n % 5}", "1m", T0 // 10**9 + 60 * n, 1.0 / (n + 1), volume=0.1 * n)
+    more = {"price": 1 / 3 + n, "size": 2.0, "trade_id": f"id-{n}"}
+    return {**trade, **more}, {**bar, "session_date": "2024-05-01"}, n % 5 % 4
+
+
+class SinkRedis(SinkProcesses):
+    """And the keys that it writes."""
+
+    def __init__(self, settings: Settings, server: ValkeyServer) -> None:
+        section = server.settings(recent_bars=RECENT)
+        self.client, self.keys = server.client(), RedisKeys(section.prefix)
+        given = {"url": section.url, "prefix": section.prefix, "recent_bars": str(RECENT), "password": PASSWORD}
+        super().__init__(settings, "redis", self._stands_at, **given)
+
+    def _stands_at(self) -> dict[tuple[str, int], int]:
+        places = {place.rpartition("/"): text for place, text in self.client.hgetall(self.keys.offsets).items()}
+        return {(topic, int(p)): min(json.loads(text).values()) for (topic, _, p), text in places.items() if text}
+
+
+@pytest.fixture
+def sink(kafka_settings: Settings, valkey: ValkeyServer) -> Iterator[SinkRedis]:  # noqa: F811
+    processes = SinkRedis(kafka_settings, valkey)
+    yield processes
+    processes.close()
+
+
+@pytest.mark.chaos
+def test_killed_at_random_moments_redis_holds_what_the_topics_say(sink: SinkRedis) -> None:
+    chance, writer = random.Random(5), Writer(sink.settings, of_five_symbols)
+    for _ in range(3):
+        process, before = sink.start(), sink.stands_at()
+        writer.write(3, 60)
+        sink.wait_until_moved(before)
+        time.sleep(chance.uniform(0, 0.4))  # somewhere in its work
+        kill(process)
+    last = sink.start()
+    writer.write(1, 60)
+    sink.wait_until_stored()
+    stop(last)
+
+    market = BareTopic.of(sink.settings).committed()
+    bars = rows(BareTopic.of(sink.settings, "bars").committed())
+    for symbol in (f"S{i}" for i in range(5)):
+        own = [r for r in market if r.row["symbol"] == symbol]
+        newest = max(own, key=lambda r: (r.row["event_time_ns"], r.offset))
+        price = sink.client.hgetall(sink.keys.price(symbol))
+        assert (float(price["price"]), price["trade_id"]) == (newest.row["price"], newest.row["trade_id"])
+        assert int(price["offset"]) == newest.offset
+        series = sorted((b for b in bars if b["symbol"] == symbol), key=lambda b: b["open_time_ns"])
+        held = sink.client.zrange(sink.keys.recent("bars", symbol, "1m"), -RECENT, -1)
+        assert [json.loads(text)["close"] for text in held] == [b["close"] for b in series[-RECENT:]]
+        volume = {b["open_time_ns"]: b["volume"] for b in series}
+        ranked = sink.client.zscore(sink.keys.ranking("volume", "2024-05-01"), symbol)
+        assert ranked == pytest.approx(sum(volume.values()), rel=1e-14)
+
+
+def test_a_wrong_password_ends_the_process_and_is_not_shown(sink: SinkRedis) -> None:
+    process = sink.start(password="a-wrong-one")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert REDIS_PASSWORD.encode() in said
+    assert b"a-wrong-one" not in said
+
+
+# InfluxDB.
+
+
+def of_bursts(n: int) -> tuple[Row, Row, int]:
+    """Four trades and a quote at each second."""
+    head = {"symbol": f"S{n % 7}", "source": "test", "event_time_ns": T0 + n // 5 * 10**9}
+    quote = {**head, "type": "quote", "bid": 1 / 3, "bid_size": 1.0, "ask": 2.0 + n, "ask_size": 3.0}
+    bar = {
+        "symbol": f"S{n % 7}", "timeframe": "1m", "open_time_ns": T0 + n * 10**9, "close_time_ns": T0 + (n + 60) * 10**9,
+        "close": 1 / (n + 1), "vwap": None, "revision": 0,
+    }  # fmt: skip
+    return (quote if n % 5 == 4 else {**head, "type": "trade", "price": 0.1 * n + 1, "size": 1.0}), bar, n % 7 % 4
+
+
+def wait_for_rows(store: InfluxStore, table: str, number: int) -> None:
+    wait_until(lambda: len(store.rows(table)) >= number, f"{number} {table} are stored")
+
+
+def test_trades_of_arrow_frames_are_all_in_influx(kafka_settings: Settings, influx_store: InfluxStore) -> None:
+    """Three frames of bursts of one nanosecond, by the process's own loop."""
+    some = [
+        {"type": "trade", "symbol": f"S{n % 3}", "source": "test", "event_time_ns": T0 + n // 100, "price": 1 / (n + 1),
+         "size": 1.0, "conditions": ["@", "T"]}
+        for n in range(900)
+    ]  # fmt: skip
+    producer, market = bare_producer(kafka_settings.kafka.bootstrap_servers), kafka_settings.topic("market")
+    for part in (some[:350], some[350:600], some[600:]):
+        for frame in encode_market(pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4):
+            assert frame.partition is not None
+            headers = dict(frame.headers or ())
+            producer.produce(market, frame.value, partition=frame.partition, headers=headers)
+    assert producer.flush(20) == 0
+    influx = InfluxSettings(**{**influx_store.section(), "flush_s": 0.2})
+    kafka_settings.data_dir.mkdir(parents=True)
+    with Working(changed(kafka_settings, sinks=SinkSettings(influx=influx)), sink_process.run, "influx", name="sink"):
+        wait_for_rows(influx_store, "trades", 900)
+    found = influx_store.rows("trades")
+    assert sorted((r["symbol"], r["event_time_ns"], r["price"]) for r in found) == sorted(
+        (t["symbol"], t["event_time_ns"], t["price"]) for t in some
+    )
+    assert {tuple(r["conditions"]) for r in found} == {("@", "T")}
+
+
+@pytest.mark.chaos
+def test_killed_on_the_way_influx_is_the_topics_row_for_row(
+    kafka_settings: Settings, influx_store: InfluxStore
+) -> None:
+    section = {k: v if isinstance(v, str) else json.dumps(v) for k, v in influx_store.section().items()}
+    writer, end = Writer(kafka_settings, of_bursts), 0
+    with closing(SinkProcesses(kafka_settings, "influx", dict, **section)) as processes:
+        for dies in (True, True, False):
+            process = processes.start()
+            writer.write(8)
+            end += 800
+            if dies:
+                wait_for_rows(influx_store, "bars", end // 2)
+                kill(process)
+        wait_for_rows(influx_store, "bars", end * 3 // 4)
+        wait_for_rows(influx_store, "trades", end * 3 // 5)
+        stop(process)
+
+    columns = ("symbol", "timeframe", "open_time_ns", "close_time_ns", "close", "vwap", "revision")
     bars = rows(BareTopic.of(kafka_settings, "bars").committed())
-    assert sorted(json.dumps(json.loads(line)) for line in lines) == sorted(json.dumps(b) for b in bars)
+    stored, told = (
+        sorted(tuple(str(r[c]) for c in columns) for r in some) for some in (influx_store.rows("bars"), bars)
+    )
+    assert stored == told
+    market = BareTopic.of(kafka_settings).committed()
+    assert_market_is_stored(influx_store.rows("trades"), market, "trade", "symbol", "event_time_ns", "price", "size")
+    assert_market_is_stored(
+        influx_store.rows("quotes"), market, "quote", "symbol", "event_time_ns", "bid", "ask", "ask_size"
+    )
