@@ -1,23 +1,39 @@
-import asyncio
+"""What every route has in common: its form, its problems, its etag, and the built pages."""
+
+import gzip
+import json
+import math
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
+from fastapi import FastAPI, Query
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from board_rows import bars, row
-from marketpulse.ports import PipelineStats
-from marketpulse.settings import ServeSettings
-from marketpulse.web.api import create_app
+from marketpulse.errors import (
+    ChangedMeanwhile,
+    EnvironmentProblem,
+    Fatal,
+    MarketPulseError,
+    ParameterError,
+    QueryCancelled,
+    QueryLimit,
+    QueryRefused,
+    Retryable,
+)
+from marketpulse.ports import PipelineStats, SqlMistake
+from marketpulse.telemetry import REGISTRY, metrics_text
 from marketpulse.web.board import Board
-
-
-def get(board: Board, path: str, method: str = "GET") -> httpx.Response:
-    async def run() -> httpx.Response:
-        transport = httpx.ASGITransport(app=create_app(board, ServeSettings(), {}))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.request(method, path)
-
-    return asyncio.run(run())
+from marketpulse.web.forms import accepted
+from marketpulse.web.pages import load_assets
+from marketpulse.web.problems import BodyTooLong, Unconditional, tell_problems, told
+from marketpulse.web.rest.answers import form_of, has_already, next_link, tell, tell_rows
+from marketpulse.web.turns import Busy
+from served_app import app_of, ask
 
 
 @pytest.fixture
@@ -28,16 +44,15 @@ def board() -> Board:
 
 
 def test_bars_come_with_the_names_of_their_columns_in_milliseconds(board: Board) -> None:
-    answer = get(board, "/api/bars?symbol=AAPL&timeframe=1m&limit=2").json()
+    answer = ask(app_of(board), "/api/bars?symbol=AAPL&timeframe=1m&limit=2").json()
     rows: list[dict[str, Any]] = [dict(zip(answer["columns"], r, strict=True)) for r in answer["rows"]]
     assert [(r["open_time_ms"], r["close_time_ms"], r["close"]) for r in rows] == [
-        (180_000, 240_000, 4.0),
-        (240_000, 300_000, 5.0),
-    ]
+        (180_000, 240_000, 4.0), (240_000, 300_000, 5.0),
+    ]  # fmt: skip
 
 
-def test_symbols_come_with_last_price_and_reference(board: Board) -> None:
-    answer = get(board, "/api/symbols").json()
+def test_symbols_come_with_last_price_and_reference_and_as_csv_too(board: Board) -> None:
+    answer = ask(app_of(board), "/api/symbols").json()
     assert answer["timeframes"] == ["1m"]
     assert answer["symbols"] == [
         {
@@ -46,34 +61,220 @@ def test_symbols_come_with_last_price_and_reference(board: Board) -> None:
             "bid": None, "bid_size": None, "ask": None, "ask_size": None,
         }
     ]  # fmt: skip
+    board = Board()
+    board.take(bars(row("AAA", "1m", 0, 1.0), row("AAA", "5m", 0, 2.0)))
+    lines = ask(app_of(board), "/api/symbols", headers={"accept": "text/csv"}).text.splitlines()
+    assert lines[0].startswith('"symbol","last","last_time_ms"')
+    assert lines[1].startswith('"AAA",2,300000,2,"session_open",false,,"1m 5m"')
 
 
-def test_health_says_whether_the_log_is_there(board: Board) -> None:
-    assert get(board, "/api/health").json()["status"] == "starting"
+def test_health_says_whether_the_log_is_there_is_never_kept_and_takes_no_parameters(board: Board) -> None:
+    def status() -> str:
+        return str(ask(app_of(board), "/api/health").json()["status"])
+
+    assert status() == "starting"
     board.take_stats(PipelineStats(10, 0, 0, 5, broker_reachable=True))
-    assert get(board, "/api/health").json()["status"] == "ok"
+    assert status() == "ok"
     board.take_stats(PipelineStats(0, 0, 0, 0, broker_reachable=False))
-    assert get(board, "/api/health").json()["status"] == "log_away"
+    assert status() == "log_away"
+    assert ask(app_of(), "/api/health").headers["cache-control"] == "no-store"
+    assert ask(app_of(), "/api/health?x=1").status_code == 400
+
+
+def test_metrics_are_the_processs_own() -> None:
+    answer = ask(app_of(), "/metrics")
+    assert answer.headers["content-type"] == metrics_text()[1]
+    assert "# TYPE marketpulse_pages_connected gauge" in answer.text
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    ("query", "status"),
     [
-        ("/api/bars", 400),
-        ("/api/bars?symbol=AAPL", 400),
-        ("/api/bars?symbol=AAPL&timeframe=1m&limit=0", 400),
-        ("/api/bars?symbol=AAPL&timeframe=1m&limit=-1", 400),
-        ("/api/bars?symbol=AAPL&timeframe=1m&limit=%C2%B2", 400),
-        ("/api/bars?symbol=AAPL&timeframe=1m&limit=99999999999999999999", 400),
-        ("/api/bars?symbol=NONE&timeframe=1m", 404),
-        ("/api/bars?symbol=AAPL&timeframe=1h", 404),
+        ("", 400), ("?symbol=AAPL", 400), ("?symbol=NONE&timeframe=1m", 404), ("?symbol=AAPL&timeframe=1h", 404),
+        *((f"?symbol=AAPL&timeframe=1m&limit={limit}", 400) for limit in ("0", "-1", "%C2%B2", "99999999999999999999")),
     ],
-)
-def test_a_wrong_question_is_answered_with_what_to_ask(board: Board, path: str, status: int) -> None:
-    answer = get(board, path)
+)  # fmt: skip
+def test_a_wrong_question_is_answered_with_what_to_ask(board: Board, query: str, status: int) -> None:
+    answer = ask(app_of(board), f"/api/bars{query}")
     assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
 
 
 def test_nothing_can_be_written(board: Board) -> None:
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-        assert get(board, "/api/bars", method).status_code == 405
+        assert ask(app_of(board), "/api/bars", method).status_code == 405
+
+
+# The form of an answer, and its etag.
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("*/*", "json"), ("text/csv", "csv"), ("text/*", "csv"), ("TEXT/CSV", "csv"), ("text/html", None), ("", None),
+        ("application/json;q=0.2, text/csv;q=0.9", "csv"), ("text/csv;q=0, */*", "json"), ("text/csv, application/json", "csv"),
+        ("text/csv;q=9, application/json", "csv"),
+    ],
+)  # fmt: skip
+def test_the_form_that_is_liked_best_of_those_offered(accept: str, form: str | None) -> None:
+    assert accepted(accept, {"json": "application/json", "csv": "text/csv; charset=utf-8"}) == form
+
+
+def request(query: str = "", **headers: str) -> Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request(
+        {"type": "http", "method": "GET", "path": "/api/bars", "query_string": query.encode(), "headers": raw}
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"ab"', False), ("*", True), ("a", False)],
+)
+def test_an_etag_is_found_as_a_whole_and_compared_weakly(known: str, found: bool) -> None:
+    assert has_already(request(if_none_match=known), '"a"') is found
+
+
+def test_the_form_is_the_one_that_is_wished_for_most() -> None:
+    assert form_of(request(), None) == "json"
+    assert form_of(request(accept="text/html, text/csv;q=0.5, */*;q=0.1"), None) == "csv"
+    assert form_of(request(accept="application/vnd.apache.arrow.stream"), None) == "arrow"
+    assert form_of(request(accept="text/html"), None) == "json"
+    assert form_of(request(accept="text/csv"), "json") == "json"
+
+
+def test_the_next_page_is_the_same_question_from_elsewhere() -> None:
+    link = next_link(request("symbol=A%26B&cursor=1&limit=5"), cursor="2")
+    assert link == "/api/bars?symbol=A%26B&cursor=2&limit=5"
+
+
+def body(form: Any, head: dict[str, str], columns: list[str], rows: list[list[float]]) -> bytes:
+    return bytes(tell_rows(request(), form, head, columns, rows).body)
+
+
+def test_a_missing_number_is_null_empty_and_null_and_times_in_csv_are_whole_where_they_are() -> None:
+    of: Any = ({"symbol": "A"}, ["a", "b"], [[1.0, math.nan], [2.0, 3.5]])
+    assert body("json", *of) == b'{"symbol":"A","columns":["a","b"],"rows":[[1.0,null],[2.0,3.5]]}'
+    assert body("csv", *of) == b'"a","b"\n1,\n2,3.5\n'
+    arrow = pa.ipc.open_stream(body("arrow", *of)).read_all()
+    assert arrow.to_pydict() == {"a": [1.0, 2.0], "b": [None, 3.5]}
+    assert body("csv", {}, ["open_time_ms"], [[1_734_553_800_000.0]]) == b'"open_time_ms"\n1734553800000\n'
+    assert body("csv", {}, ["open_time_ms"], [[1.5], [2.0]]) == b'"open_time_ms"\n1.5\n2\n'
+
+
+def test_another_answer_has_another_etag() -> None:
+    one, same, other = (tell(request(), value).headers["etag"] for value in ([1], [1], [2]))
+    assert one == same != other
+    again = tell(request(if_none_match=one), [1])
+    assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", one)
+
+
+# The built pages.
+
+SCRIPT = "console.log(1);" * 100
+SCRIPT_PATH = "/assets/index-abc123.js"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    built = tmp_path / "static"
+    (built / "assets").mkdir(parents=True)
+    (built / "index.html").write_text("<p>page")
+    (built / SCRIPT_PATH.removeprefix("/")).write_text(SCRIPT)
+    (tmp_path / "secret.txt").write_text("not for you")
+    return built
+
+
+def page_of(folder: Path, path: str, **headers: str) -> httpx.Response:
+    return ask(app_of(pages=load_assets(folder)), path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def test_the_page_is_asked_for_each_time_and_hashed_parts_are_kept_for_ever(folder: Path) -> None:
+    page, script = page_of(folder, "/"), page_of(folder, SCRIPT_PATH)
+    assert (page.text, page.headers["cache-control"]) == ("<p>page", "no-cache")
+    assert page.headers["content-type"].startswith("text/html")
+    assert script.text == SCRIPT
+    assert "immutable" in script.headers["cache-control"]
+    assert script.headers["content-type"].startswith("text/javascript")
+    again = page_of(folder, "/", if_none_match=page.headers["etag"])
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_large_parts_are_compressed_for_who_takes_it(folder: Path) -> None:
+    assets = load_assets(folder)
+    packed = assets[SCRIPT_PATH].compressed
+    assert packed is not None
+    assert gzip.decompress(packed).decode() == SCRIPT
+    assert assets["/index.html"].compressed is None
+    answer = page_of(folder, SCRIPT_PATH, accept_encoding="gzip")
+    assert (answer.headers["content-encoding"], answer.headers["content-length"]) == ("gzip", str(len(packed)))
+    assert "content-encoding" not in page_of(folder, SCRIPT_PATH, accept_encoding="identity").headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/../secret.txt", "/..%2fsecret.txt", "/assets/..%2f..%2fsecret.txt", "//etc/passwd", "/nothing"]
+)
+def test_nothing_outside_the_built_pages_can_be_had(folder: Path, path: str) -> None:
+    assert page_of(folder, path).status_code == 404
+
+
+def test_pages_that_are_not_built_say_how_to_build_them(tmp_path: Path) -> None:
+    answer = page_of(tmp_path / "nowhere", "/")
+    assert (answer.status_code, "make setup" in answer.text) == (503, True)
+
+
+# Everything that goes wrong in a route is told in one shape.
+
+
+def answered(error: Exception | None, path: str = "/x", method: str = "GET") -> httpx.Response:
+    app = FastAPI()
+    tell_problems(app)
+
+    @app.get("/x")
+    async def raises(limit: int = Query(5, ge=1)) -> Any:
+        if error is not None:
+            raise error
+
+    return ask(app, path, method, raises=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (ParameterError, 400), (BodyTooLong, 413), (Unconditional, 428), (QueryRefused, 400), (QueryLimit, 422), (QueryCancelled, 409),
+        (ChangedMeanwhile, 412), (Busy, 429), (Retryable, 503), (EnvironmentProblem, 503), (Fatal, 500),
+    ],
+)  # fmt: skip
+def test_an_error_of_ours_says_what_to_do(kind: type[MarketPulseError], status: int) -> None:
+    answer, error = answered(kind("say what")), {"error": "say what", "kind": told(kind("say what"))[1]}
+    assert (answer.status_code, answer.json(), answer.headers["cache-control"]) == (status, error, "no-store")
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
+
+
+def test_a_mistake_in_sql_is_told_with_its_place() -> None:
+    error = QueryRefused("there is no column x")
+    error.mistake = SqlMistake("no column x", 2, 7)
+    assert answered(error).json() == {"error": "there is no column x", "kind": "refused", "line": 2, "column": 7}
+
+
+def test_a_mistake_of_ours_tells_nothing_of_itself() -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("marketpulse_api_errors_total", {"status": "500"}) or 0
+
+    before = count()
+    answer = answered(ZeroDivisionError("a secret in an argument"))
+    assert (answer.status_code, "see the log" in answer.json()["error"]) == (500, True)
+    assert "secret" not in answer.text
+    assert count() == before + 1
+
+
+def test_parameters_unknown_places_and_methods_alike() -> None:
+    refused = {"error": "limit: Input should be greater than or equal to 1", "kind": "refused"}
+    assert answered(None, "/x?limit=0").json() == refused
+    assert answered(None, "/y").status_code == 404
+    wrong = answered(None, "/x", "PUT")
+    assert (wrong.status_code, wrong.headers["allow"], list(json.loads(wrong.content))) == (
+        405,
+        "GET",
+        ["error", "kind"],
+    )
+    assert answered(HTTPException(418, "short and stout")).json() == {"error": "short and stout", "kind": "refused"}

@@ -1,16 +1,21 @@
+"""What a page is sent: the whole once, then only what changed, wherever it says that it stands."""
+
+import json
 import math
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from board_rows import bars, indicators, live, row
+from marketpulse.errors import ParameterError
 from marketpulse.ports import FeedBatch
 from marketpulse.web.board import Board
-from marketpulse.web.frames import PageView, Wish, next_frame, next_frames
-from marketpulse.web.wish import read_resume
+from marketpulse.web.frames import PageView, Resume, Wish, next_frame, next_frames
+from marketpulse.web.wish import read_resume, read_wish
 from page_reader import PageReader
 
 NO_FIGURES = -1
@@ -21,39 +26,46 @@ def frame(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[st
     return None if data is None else orjson.loads(data)
 
 
-def known(part: dict[str, Any] | None) -> dict[str, Any]:
-    assert part is not None
-    return part
+def sent(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[str, Any]:
+    """A frame that must come."""
+    found = frame(board, view, figures=figures)
+    assert found is not None
+    return found
 
 
-def closes(part: dict[str, Any] | None) -> list[float]:
-    assert part is not None
+def closes(part: dict[str, Any]) -> list[float]:
     return [values[5] for values in part["chart"]["rows"]]
 
 
-def test_the_first_frame_is_the_whole_even_when_there_is_nothing() -> None:
-    first = frame(Board(), PageView())
-    assert first is not None
+def on(symbol: str = "AAPL", timeframe: str = "1m") -> PageView:
+    return PageView(wanted=Wish((symbol, timeframe)))
+
+
+def minute(number: int, close: float, symbol: str = "AAPL", **other: Any) -> dict[str, Any]:
+    return row(symbol, "1m", 60 * number, close, **other)
+
+
+def board_of(*rows: dict[str, Any], **options: Any) -> Board:
+    board = Board(**options)
+    board.take(bars(*rows))
+    return board
+
+
+def test_the_first_frame_is_the_whole_even_when_there_is_nothing_and_then_nothing_comes() -> None:
+    first = sent(Board(), PageView())
     assert (first["after"], first["timeframes"], first["columns"][0]) == (None, [], "open_time_ms")
     assert not {"quotes", "symbols", "sparks"} & set(first)
-
-
-def test_a_page_that_has_seen_everything_gets_nothing() -> None:
-    board, view = Board(), PageView()
-    board.take(bars(row("AAPL", "1m", 60, 1.0)))
+    board, view = board_of(minute(1, 1.0)), PageView()
     assert frame(board, view) is not None
     assert frame(board, view) is None
 
 
 def test_later_frames_hold_only_what_changed_and_build_on_the_one_before() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(*(row("AAPL", "1m", 60 * i, float(i)) for i in range(5)), row("KO", "1m", 0, 9.0)))
-    first = frame(board, view)
-    assert first is not None
+    board, view = board_of(*(minute(i, float(i)) for i in range(5)), minute(0, 9.0, "KO")), on()
+    first = sent(board, view)
     assert closes(first) == [0, 1, 2, 3, 4]
-    board.take(live([], row("AAPL", "1m", 300, 5.5)))
-    second = frame(board, view)
-    assert second is not None
+    board.take(live([], minute(5, 5.5)))
+    second = sent(board, view)
     assert second["after"] == first["seq"] < second["seq"]
     name_of = {row[0]: row[1] for row in first["symbols"]}
     assert [name_of[number] for number in second["quotes"]["id"]] == ["AAPL"]
@@ -61,65 +73,48 @@ def test_later_frames_hold_only_what_changed_and_build_on_the_one_before() -> No
     assert (closes(second), second["chart"]["whole"]) == ([5.5], False)
 
 
-def test_a_slow_page_gets_one_step_over_all_that_it_missed() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0)))
-    frame(board, view)
+def test_a_slow_page_gets_one_step_over_all_that_it_missed_or_the_chart_anew_where_that_is_gone() -> None:
+    board, view = board_of(minute(0, 1.0)), on()
+    sent(board, view)
     for i in range(1, 400):
-        board.take(live([], row("AAPL", "1m", 60, float(i))))
-    step = frame(board, view)
-    assert closes(step) == [399.0]
+        board.take(live([], minute(1, float(i))))
+    assert closes(sent(board, view)) == [399.0]
     assert frame(board, view) is None
-
-
-def test_a_page_that_missed_more_than_is_kept_gets_the_chart_anew() -> None:
-    board, view = Board(history=10), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 0.0)))
-    frame(board, view)
-    board.take(bars(*(row("AAPL", "1m", 60 * i, float(i)) for i in range(1, 30))))
-    step = frame(board, view)
-    assert step is not None
+    board, view = board_of(minute(0, 0.0), history=10), on()
+    sent(board, view)
+    board.take(bars(*(minute(i, float(i)) for i in range(1, 30))))
+    step = sent(board, view)
     assert step["chart"]["whole"]
     assert closes(step) == [float(i) for i in range(20, 30)]
 
 
 def test_another_chart_comes_whole_and_the_quotes_do_not_come_again() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0), row("KO", "1m", 0, 2.0)))
-    frame(board, view)
+    board, view = board_of(minute(0, 1.0), minute(0, 2.0, "KO")), on()
+    sent(board, view)
     view.wanted = Wish(("KO", "1m"))
-    step = frame(board, view)
-    assert step is not None
+    step = sent(board, view)
     assert (step["chart"]["symbol"], step["chart"]["whole"], closes(step)) == ("KO", True, [2.0])
     assert "quotes" not in step
 
 
 def test_a_chart_without_bars_is_said_once_and_appears_when_it_has_some() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1h")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0)))
-    assert closes(frame(board, view)) == []
+    board, view = board_of(minute(0, 1.0)), on("AAPL", "1h")
+    assert closes(sent(board, view)) == []
     assert frame(board, view) is None
     board.take(bars(row("AAPL", "1h", 0, 7.0)))
-    assert closes(frame(board, view)) == [7.0]
+    assert closes(sent(board, view)) == [7.0]
 
 
 def test_a_new_indicator_starts_every_page_over_with_the_new_columns() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0)))
-    frame(board, view)
-    board.take(indicators(["rsi_14"], row("AAPL", "1m", 0, 1.0, rsi_14=44.0)))
-    step = frame(board, view)
-    assert step is not None
-    assert step["after"] is None
-    assert step["columns"][-1] == "rsi_14"
-    assert step["chart"]["rows"][0][-1] == 44.0
+    board, view = board_of(minute(0, 1.0)), on()
+    sent(board, view)
+    board.take(indicators(["rsi_14"], minute(0, 1.0, rsi_14=44.0)))
+    step = sent(board, view)
+    assert (step["after"], step["columns"][-1], step["chart"]["rows"][0][-1]) == (None, "rsi_14", 44.0)
 
 
 def test_missing_numbers_are_null() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0, vwap=None)))
-    first = frame(board, view, figures=1)
-    assert first is not None
+    first = sent(board_of(minute(0, 1.0, vwap=None)), on(), figures=1)
     assert first["chart"]["rows"][0][7] is None
     assert first["chart"]["session"]["volume"] is None
     assert first["figures"]["latency_p50_ms"] is None
@@ -147,21 +142,22 @@ def test_a_part_comes_when_it_is_asked_for_and_then_only_what_changed() -> None:
     part = Counting()
     board, view = Board(parts={"alerts": part}), PageView()
     alerts = FeedBatch("alerts", pa.RecordBatch.from_pylist([{"symbol": "AAPL"}]), 1)
-    board.take(bars(row("AAPL", "1m", 0, 1.0)))
+    wish = Wish(parts=frozenset({"alerts"}))
+    board.take(bars(minute(0, 1.0)))
     board.take(alerts)
-    assert "parts" not in known(frame(board, view))
+    assert "parts" not in sent(board, view)
     assert part.asked == []  # nobody wants it
-    view.wanted = Wish(parts=frozenset({"alerts"}))
-    assert known(frame(board, view))["parts"] == {"alerts": {"rows": 1}}
-    assert next_frame(board, view, figures=NO_FIGURES) is None
-    board.take(bars(row("AAPL", "1m", 60, 1.0)))
-    assert "parts" not in known(frame(board, view))
+    view.wanted = wish
+    assert sent(board, view)["parts"] == {"alerts": {"rows": 1}}
+    assert frame(board, view) is None
+    board.take(bars(minute(1, 1.0)))
+    assert "parts" not in sent(board, view)
     board.take(alerts)
-    assert known(frame(board, view))["parts"] == {"alerts": {"rows": 2}}
+    assert sent(board, view)["parts"] == {"alerts": {"rows": 2}}
     view.wanted = Wish()
-    frame(board, view, figures=1)
-    view.wanted = Wish(parts=frozenset({"alerts"}))
-    assert known(frame(board, view))["parts"] == {"alerts": {"rows": 2}}  # the whole again
+    sent(board, view, figures=1)
+    view.wanted = wish
+    assert sent(board, view)["parts"] == {"alerts": {"rows": 2}}  # the whole again
     assert [since for since in part.asked if since < 0] == [-1, -1]
 
 
@@ -172,72 +168,63 @@ def reader_after(board: Board, view: PageView) -> PageReader:
     return reader
 
 
-def test_pages_at_one_place_that_want_the_same_get_one_text() -> None:
-    board = Board(parts={"alerts": Counting()})
-    board.take(bars(row("AAPL", "1m", 60, 1.0), row("KO", "1m", 60, 2.0)))
-    views = [PageView(wanted=Wish((name, "1m"))) for name in ("AAPL", "AAPL", "KO")]
+def test_pages_at_one_place_that_want_the_same_get_one_text_and_each_number_of_the_figures_once() -> None:
+    board = board_of(minute(1, 1.0), minute(1, 2.0, "KO"), parts={"alerts": Counting()})
+    views = [on(), on(), on("KO")]
     for _ in range(2):
         first, same, other = next_frames(board, views, figures=1)
         assert first is same
         assert other is not first
-        board.take(live([], row("AAPL", "1m", 120, 3.0), row("KO", "1m", 120, 4.0)))
+        board.take(live([], minute(2, 3.0), minute(2, 4.0, "KO")))
     assert next_frames(board, views, figures=1) != [None] * 3
     assert next_frames(board, views, figures=1) == [None] * 3
-
-
-def test_every_page_hears_each_number_of_the_figures_once() -> None:
     board, early, late = Board(), PageView(), PageView()
-    assert "figures" in known(frame(board, early, figures=1))
+    assert "figures" in sent(board, early, figures=1)
     assert frame(board, early, figures=1) is None
     assert ["figures" in orjson.loads(text or "") for text in next_frames(board, [early, late], figures=2)] == [
-        True,
-        True,
-    ]
+        True
+    ] * 2
+
+
+def place_of(reader: PageReader) -> Resume:
+    """Where a page stands when its line breaks."""
+    at = read_resume(reader.resume(), ())
+    assert at is not None
+    return at
 
 
 def test_a_page_that_comes_back_gets_only_what_it_missed() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0), row("KO", "1m", 0, 9.0)))
-    reader = reader_after(board, view)
-    board.take(live([], row("AAPL", "1m", 60, 5.5)))
-    back = PageView()
-    at = read_resume(reader.resume(), ())
-    assert at is not None
-    assert back.resume(board, at)
-    missed = known(frame(board, back))
+    board, back = board_of(minute(0, 1.0), minute(0, 9.0, "KO")), PageView()
+    reader = reader_after(board, on())
+    board.take(live([], minute(1, 5.5)))
+    assert back.resume(board, place_of(reader))
+    missed = sent(board, back)
     assert (missed["after"], closes(missed), missed["chart"]["whole"]) == (reader.seq, [5.5], False)
     assert len(missed["quotes"]["id"]) == 1
     assert not {"symbols", "columns", "shown"} & set(missed)
 
 
 def test_another_run_or_generation_or_a_number_from_nowhere_gets_the_whole() -> None:
-    board, view = Board(), PageView()
-    board.take(bars(row("AAPL", "1m", 0, 1.0)))
-    reader = reader_after(board, view)
-    at = read_resume(reader.resume(), ())
-    assert at is not None
+    board = board_of(minute(0, 1.0))
+    reader = reader_after(board, PageView())
+    at = place_of(reader)
     assert not PageView().resume(Board(), at)
     reader.seq = board.seq + 1
-    ahead = read_resume(reader.resume(), ())
-    assert ahead is not None
-    assert not PageView().resume(board, ahead)
-    board.take(indicators(["rsi_14"], row("AAPL", "1m", 0, 1.0, rsi_14=44.0)))
+    assert not PageView().resume(board, place_of(reader))
+    board.take(indicators(["rsi_14"], minute(0, 1.0, rsi_14=44.0)))
     assert not PageView().resume(board, at)
 
 
 def test_a_chart_that_was_left_before_the_line_broke_comes_whole_when_it_is_wanted_again() -> None:
-    board, view = Board(), PageView(wanted=Wish(("AAPL", "1m")))
-    board.take(bars(row("AAPL", "1m", 0, 1.0)))
+    board, view, back = board_of(minute(0, 1.0)), on(), PageView()
     reader = reader_after(board, view)
     view.wanted = Wish(("KO", "1m"))
     reader.take(next_frame(board, view, figures=NO_FIGURES) or "")
-    at = read_resume(reader.resume(), ())
-    assert at is not None
+    at = place_of(reader)
     assert at.shown == Wish(("KO", "1m"))
-    back = PageView()
     assert back.resume(board, at)
     back.wanted = Wish(("AAPL", "1m"))
-    assert known(frame(board, back))["chart"]["whole"]
+    assert sent(board, back)["chart"]["whole"]
 
 
 SYMBOLS, TIMEFRAMES = ("AAPL", "KO", "IBM"), ("1m", "1h")
@@ -300,3 +287,39 @@ def test_any_cut_of_frames_with_any_breaks_leads_to_what_the_board_says(steps: l
         chart = board.chart(*view.wanted.chart)
         rows = orjson.loads(orjson.dumps(chart["rows"] if chart else []))
         assert list(dict(sorted(reader.charts.get(view.wanted.chart, {}).items())).values()) == rows
+
+
+def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
+    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
+
+
+def test_a_wish_names_a_chart_and_parts() -> None:
+    assert read_wish(wish("BTC-USD", "5m"), ()) == Wish(("BTC-USD", "5m"))
+    only_a_part = '{"subscribe": {"chart": null, "parts": ["alerts"]}}'
+    assert read_wish(only_a_part, {"alerts", "market"}) == Wish(None, frozenset({"alerts"}))
+    for wrong in ('{"subscribe": {"symbol": "AAPL"}}', only_a_part, only_a_part.replace('["alerts"]', '"market"')):
+        with pytest.raises(ParameterError, match="subscribe"):
+            read_wish(wrong, {"market"})
+
+
+SAID = {
+    "run": "a1",
+    "generation": 3,
+    "seq": 70,
+    "shown": {"chart": {"symbol": "KO", "timeframe": "1h"}, "parts": ["market"]},
+}
+
+
+def test_a_page_that_comes_back_says_where_it_stands() -> None:
+    assert read_resume(json.dumps(SAID), {"market"}) == Resume("a1", 3, 70, Wish(("KO", "1h"), frozenset({"market"})))
+    assert read_resume(None, ()) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "[]", "7", "nonsense", "{}", json.dumps(SAID | {"seq": "70"}), json.dumps(SAID | {"seq": True}), json.dumps(SAID | {"run": None}),
+     json.dumps(SAID | {"shown": {"chart": None, "parts": ["gone"]}}), json.dumps(SAID | {"shown": {"chart": {"symbol": "KO", "timeframe": "9x"}, "parts": []}}),
+     json.dumps(SAID | {"run": "x" * 3_000})],
+)  # fmt: skip
+def test_what_is_no_place_means_the_whole(wrong: str) -> None:
+    assert read_resume(wrong, {"market"}) is None

@@ -1,14 +1,17 @@
-import asyncio
+"""Who is served: the names of hosts, the origin, the binding, and how often a client may ask."""
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
+import served_app
+from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
 from marketpulse.settings import ServeSettings
 from marketpulse.telemetry import REGISTRY
 from marketpulse.web.guard import Guard, check_binding, host_name
+from marketpulse.web.rates import CLIENTS_MAX, Rates, client_of
 
 
 async def behind(scope: Scope, receive: Receive, send: Send) -> None:
@@ -17,12 +20,7 @@ async def behind(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def ask(headers: dict[str, str] | list[tuple[str, str]], allowed: tuple[str, ...] = ()) -> httpx.Response:
-    async def run() -> httpx.Response:
-        transport = httpx.ASGITransport(app=Guard(behind, allowed))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-            return await client.get("/", headers=headers)
-
-    return asyncio.run(run())
+    return served_app.ask(Guard(behind, allowed), "http://127.0.0.1:8080/", headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -47,22 +45,12 @@ def test_malformed_hosts_are_bad_requests_or_foreign(host: str) -> None:
     assert ask({"host": host}).status_code in {400, 421}
 
 
-def test_two_hosts_are_one_too_many() -> None:
+def test_two_hosts_are_one_too_many_and_only_the_very_same_origin_may_ask() -> None:
     assert ask([("host", "localhost"), ("host", "localhost")]).status_code == 400
-
-
-def test_only_the_very_same_origin_may_ask() -> None:
     host = {"host": "localhost:8080"}
     assert ask(host | {"origin": "http://localhost:8080"}).status_code == 200
-    for origin in (
-        "http://localhost:8081",
-        "http://127.0.0.1:8080",
-        "null",
-        "http://evil.example",
-        "file://",
-        "http://[",
-    ):
-        assert ask(host | {"origin": origin}).status_code == 403, origin
+    others = ("http://localhost:8081", "http://127.0.0.1:8080", "null", "http://evil.example", "file://", "http://[")
+    assert [ask(host | {"origin": origin}).status_code for origin in others] == [403] * len(others)
 
 
 def test_every_answer_carries_the_policy_and_none_allows_other_sites() -> None:
@@ -92,3 +80,32 @@ def test_a_hosts_name_is_read_without_its_port() -> None:
     assert host_name("Example.org:80") == "example.org"
     assert host_name("[::1]:80") == "::1"
     assert host_name("example.org:x") is None
+
+
+def test_a_client_has_its_burst_then_its_rate_and_another_one_has_its_own() -> None:
+    clock = ManualClock(0)
+    rates = Rates(2, 3, clock)
+    assert [rates.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    assert rates.take("b") == 0
+    clock.sleep(0.5)
+    assert [rates.take("a") for _ in range(2)] == [0, 0.5]
+    clock.sleep(3_600)
+    assert [rates.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+
+
+def test_to_look_takes_nothing_and_only_so_many_clients_are_remembered_the_newest() -> None:
+    rates = Rates(1, 1, ManualClock(0))
+    assert (rates.wait_s("a"), rates.wait_s("a"), rates.take("a"), rates.wait_s("a")) == (0, 0, 0, 1)
+    rates = Rates(1, 1, ManualClock(0))
+    for i in range(CLIENTS_MAX + 1):
+        rates.take(str(i))
+    assert (rates.wait_s("0"), rates.wait_s("1")) == (0, 1)
+
+
+def test_an_ipv6_client_is_its_network() -> None:
+    def client(host: str) -> str:
+        return client_of({"type": "http", "client": (host, 1)})
+
+    assert client("2001:db8:1:2::9") == client("2001:db8:1:2:ffff::1") != client("2001:db8:1:3::9")
+    assert client("::ffff:10.0.0.1") == client("10.0.0.1") == "10.0.0.1"
+    assert client_of({"type": "http", "client": None}) == ""

@@ -1,14 +1,34 @@
+"""The parts 'market' and 'alerts' of what a page is sent."""
+
 import math
 import statistics
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from alert_desk import alert
 from board_rows import bars, live, row
+from marketpulse.model.rows import ALERT
+from marketpulse.ports import FeedBatch
+from marketpulse.web.alerts_feed import WHOLE, AlertsFeed
 from marketpulse.web.board import Board
 from marketpulse.web.market import BARS_MAX, COLUMNS, MarketPart
 
 DAY_S = 86_400
+
+
+class Market(MarketPart):
+    """Its sequence counts the batches."""
+
+    seq = 0
+
+    def told(self, batch: FeedBatch) -> bool:
+        self.seq += 1
+        return self.take(batch, self.seq)
+
+    def row(self, symbol: str, since: int = -1) -> dict[str, Any]:
+        return rows_of(self.changes(since))[symbol]
 
 
 def rows_of(changes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -19,84 +39,74 @@ def rows_of(changes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
 
 
 def test_a_session_bar_tells_the_session() -> None:
-    part = MarketPart()
+    part = Market()
     day = row("AAPL", "1d", DAY_S, 105.0, open=100.0, high=110.0, low=95.0, volume=30.0, vwap=102.0, trade_count=7)
-    assert part.take(bars(day), 1)
-    told = rows_of(part.changes(-1))["AAPL"]
-    assert told == {
+    assert part.told(bars(day))
+    assert part.row("AAPL") == {
         "symbol": "AAPL", "date": 1, "open": 100.0, "high": 110.0, "low": 95.0, "volume": 30.0, "value": 3_060.0, "trades": 7,
         "volatility": None, "volatility_of": None,
     }  # fmt: skip
 
 
 def test_without_session_bars_the_longest_ones_are_added_up_and_shorter_ones_count_for_nothing() -> None:
-    part = MarketPart()
+    part = Market()
     minutes = [row("KO", "1m", 60 * i, 10.0 + i, volume=5.0, vwap=10.0) for i in range(3)]
-    part.take(bars(*minutes, row("KO", "1s", 0, 99.0)), 1)
-    told = rows_of(part.changes(-1))["KO"]
-    assert (told["open"], told["high"], told["low"], told["volume"], told["value"], told["trades"]) == (
-        10,
-        13,
-        9,
-        15,
-        150,
-        6,
-    )
-    part.take(live([], row("KO", "1h", 0, 12.0, volume=20.0, vwap=11.0)), 2)
-    assert rows_of(part.changes(1))["KO"]["value"] == 220.0
+    part.told(bars(*minutes, row("KO", "1s", 0, 99.0)))
+    told = part.row("KO")
+    assert [told[name] for name in ("open", "high", "low", "volume", "value", "trades")] == [10, 13, 9, 15, 150, 6]
+    part.told(live([], row("KO", "1h", 0, 12.0, volume=20.0, vwap=11.0)))
+    assert part.row("KO", since=1)["value"] == 220.0
 
 
 def test_a_new_session_begins_at_nothing() -> None:
-    part = MarketPart()
-    part.take(bars(row("AAPL", "1d", 0, 100.0)), 1)
-    part.take(live([], row("AAPL", "1s", DAY_S, 7.0, volume=1.0, vwap=7.0)), 2)
-    told = rows_of(part.changes(1))["AAPL"]
+    part = Market()
+    part.told(bars(row("AAPL", "1d", 0, 100.0)))
+    part.told(live([], row("AAPL", "1s", DAY_S, 7.0, volume=1.0, vwap=7.0)))
+    told = part.row("AAPL", since=1)
     assert (told["date"], told["volume"], told["value"]) == (1, 1.0, 7.0)
-    assert not part.take(live([], row("AAPL", "1d", 0, 100.0)), 3)  # yesterday's
+    assert not part.told(live([], row("AAPL", "1d", 0, 100.0)))  # yesterday's
 
 
 def test_a_forming_bar_follows_its_trades_until_it_closes_and_revisions_replace_it() -> None:
-    part = MarketPart()
-    for seq, volume in enumerate((10.0, 20.0), 1):
-        part.take(live([], row("AAPL", "1d", 0, 50.0, volume=volume, vwap=50.0)), seq)
-    assert rows_of(part.changes(1))["AAPL"]["volume"] == 20.0
-    part.take(bars(row("AAPL", "1d", 0, 50.0, volume=30.0)), 3)
-    assert not part.take(live([], row("AAPL", "1d", 0, 50.0, volume=25.0)), 4)
-    part.take(bars(row("AAPL", "1d", 0, 50.0, volume=31.0, revision=1)), 5)
-    assert not part.take(bars(row("AAPL", "1d", 0, 50.0, volume=30.0)), 6)
-    assert rows_of(part.changes(3))["AAPL"]["volume"] == 31.0
+    def day(volume: float, **other: Any) -> dict[str, Any]:
+        return row("AAPL", "1d", 0, 50.0, volume=volume, **other)
+
+    part = Market()
+    for volume in (10.0, 20.0):
+        part.told(live([], day(volume, vwap=50.0)))
+    assert part.row("AAPL", since=1)["volume"] == 20.0
+    part.told(bars(day(30.0)))
+    assert not part.told(live([], day(25.0)))
+    part.told(bars(day(31.0, revision=1)))
+    assert not part.told(bars(day(30.0)))
+    assert part.row("AAPL", since=3)["volume"] == 31.0
 
 
 def test_a_withdrawn_bar_takes_its_trades_with_it() -> None:
-    part = MarketPart()
-    part.take(bars(*(row("KO", "1m", 60 * i, 10.0) for i in range(2))), 1)
-    part.take(bars(row("KO", "1m", 60, 10.0, revision=1) | {"close": None}), 2)
-    assert rows_of(part.changes(1))["KO"]["volume"] == 10.0
+    part = Market()
+    part.told(bars(*(row("KO", "1m", 60 * i, 10.0) for i in range(2))))
+    part.told(bars(row("KO", "1m", 60, 10.0, revision=1) | {"close": None}))
+    assert part.row("KO", since=1)["volume"] == 10.0
 
 
 def test_very_many_short_bars_become_one_sum() -> None:
-    part = MarketPart()
-    part.take(bars(*(row("KO", "1s", i, 10.0, volume=1.0, vwap=10.0) for i in range(BARS_MAX + 500))), 1)
-    assert rows_of(part.changes(-1))["KO"]["volume"] == BARS_MAX + 500
-    assert not part.take(bars(row("KO", "1s", 3, 10.0, volume=1.0, revision=1)), 2)  # too old to be told apart
+    part = Market()
+    part.told(bars(*(row("KO", "1s", i, 10.0, volume=1.0, vwap=10.0) for i in range(BARS_MAX + 500))))
+    assert part.row("KO")["volume"] == BARS_MAX + 500
+    assert not part.told(bars(row("KO", "1s", 3, 10.0, volume=1.0, revision=1)))  # too old to be told apart
 
 
-def test_volatility_is_the_deviation_of_the_newest_returns_scaled_to_an_hour() -> None:
-    part = MarketPart()
+def test_volatility_is_the_deviation_of_the_newest_returns_scaled_to_an_hour_and_none_with_too_little() -> None:
+    part = Market()
     closes = [100.0 + math.sin(i) for i in range(30)]
-    part.take(bars(*(row("KO", "1m", 60 * i, close) for i, close in enumerate(closes))), 1)
-    told = rows_of(part.changes(-1))["KO"]
+    part.told(bars(*(row("KO", "1m", 60 * i, close) for i, close in enumerate(closes))))
     returns = [math.log(b / a) for a, b in zip(closes[-21:], closes[-20:], strict=False)]
-    assert told["volatility"] == pytest.approx(100 * statistics.stdev(returns) * math.sqrt(60), rel=1e-5)
-    assert told["volatility_of"] == "1m"
-
-
-def test_volatility_comes_from_what_there_is_and_is_none_with_too_little() -> None:
-    part = MarketPart()
-    part.take(bars(*(row("KO", "1d", DAY_S * i, 100.0 + i % 2) for i in range(9)), row("IBM", "1m", 0, 1.0)), 1)
-    told = rows_of(part.changes(-1))
-    assert (told["KO"]["volatility_of"], told["IBM"]["volatility"]) == ("1d", None)
-    assert told["KO"]["volatility"] > 0
+    hourly = 100 * statistics.stdev(returns) * math.sqrt(60)
+    assert (part.row("KO")["volatility"], part.row("KO")["volatility_of"]) == (pytest.approx(hourly, rel=1e-5), "1m")
+    part = Market()
+    part.told(bars(*(row("KO", "1d", DAY_S * i, 100.0 + i % 2) for i in range(9)), row("IBM", "1m", 0, 1.0)))
+    assert (part.row("KO")["volatility_of"], part.row("IBM")["volatility"]) == ("1d", None)
+    assert part.row("KO")["volatility"] > 0
 
 
 def test_only_what_changed_is_told() -> None:
@@ -105,8 +115,7 @@ def test_only_what_changed_is_told() -> None:
     board.take(bars(row("AAPL", "1d", 0, 1.0), row("KO", "1d", 0, 2.0)))
     whole = part.changes(-1)
     assert whole is not None
-    assert whole["whole"]
-    assert set(rows_of(whole)) == {"AAPL", "KO"}
+    assert (whole["whole"], set(rows_of(whole))) == (True, {"AAPL", "KO"})
     assert part.changes(board.seq) is None
     board.take(bars(row("KO", "1d", 0, 3.0, revision=1)))
     step = part.changes(board.seq - 1)
@@ -116,7 +125,54 @@ def test_only_what_changed_is_told() -> None:
 
 
 def test_symbols_are_bounded_and_tick_bars_tell_nothing() -> None:
-    part = MarketPart(symbols_max=2)
-    part.take(bars(*(row(name, "1d", 0, 1.0) for name in ("A", "B", "C"))), 1)
+    part = Market(symbols_max=2)
+    part.told(bars(*(row(name, "1d", 0, 1.0) for name in ("A", "B", "C"))))
     assert set(rows_of(part.changes(-1))) == {"B", "C"}
-    assert not part.take(bars(row("A", "1t", 0, 1.0)), 2)
+    assert not part.told(bars(row("A", "1t", 0, 1.0)))
+
+
+# Alerts.
+
+
+def batch(*rows: dict[str, object]) -> FeedBatch:
+    return FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1_000)
+
+
+def test_a_row_is_told_once_and_whole_to_who_has_nothing() -> None:
+    feed = AlertsFeed()
+    assert feed.changes(-1) == [WHOLE]
+    assert feed.take(batch(alert(10, "raised")), 1)
+    assert feed.take(batch(alert(12, "cleared", value=None)), 2)
+    raised = ["A", "high", "10000000000", "warning", "1s", 9000.0, "raised", None, False, 1.5, "A: high is raised at 1.5", 0, 0, 10]  # fmt: skip
+    (second,) = feed.changes(1) or []
+    assert feed.changes(0) == [raised, second]
+    assert (second[6], second[9]) == ("cleared", None)
+    assert feed.changes(2) is None
+    assert feed.changes(-1) == [WHOLE, raised, second]
+    feed = AlertsFeed()
+    feed.take(batch(alert(10, "raised", receipt=None)), 1)
+    assert (feed.changes(0) or [])[0][12:] == [None, None], "without a receipt it names no place"
+    feed = AlertsFeed()
+    assert not feed.take(bars(row("A", "1m", 0, 1.0)), 1), "rows of other topics are not its own"
+    assert feed.changes(0) is None
+
+
+def test_what_came_already_changes_nothing_and_a_revision_takes_its_place() -> None:
+    feed = AlertsFeed()
+    feed.take(batch(alert(10, "raised"), alert(11, "raised", "B")), 1)
+    assert not feed.take(batch(alert(10, "raised")), 2)
+    assert feed.take(batch(alert(10, "withdrawn", revision=1, was="raised")), 3)
+    assert not feed.take(batch(alert(10, "raised")), 4)
+    assert [(r[0], r[6], r[11]) for r in feed.changes(2) or []] == [("A", "withdrawn", 1)]
+    assert [(r[0], r[6]) for r in (feed.changes(-1) or [])[1:]] == [("B", "raised"), ("A", "withdrawn")]
+
+
+def test_the_oldest_go_but_never_what_tells_that_something_stands() -> None:
+    feed = AlertsFeed(kept=10)
+    feed.take(batch(alert(1, "raised", "OLD"), alert(2, "raised", "GONE"), alert(3, "cleared", "GONE")), 1)
+    for i in range(60):
+        feed.take(batch(alert(10 + i, "raised" if i % 2 == 0 else "cleared", "BUSY")), 2 + i)
+    rows = [(r[0], r[6]) for r in (feed.changes(-1) or [])[1:]]
+    assert {("OLD", "raised"), ("GONE", "cleared")} <= set(rows)
+    assert len(rows) <= 10 * 1.25 + 4
+    assert sum(symbol == "BUSY" for symbol, _ in rows) >= 10

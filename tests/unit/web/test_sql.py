@@ -1,11 +1,11 @@
-"""/api/sql over a real lake, on the real server."""
+"""/api/sql and the helper of those who ask, over a real lake, on the real server."""
 
 import io
-import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,62 +15,63 @@ import pyarrow.parquet as pq
 import pytest
 
 from board_rows import bars, row
-from marketpulse.errors import Retryable
-from marketpulse.ports import SqlAnswer, SqlQuestion
+from marketpulse.errors import QueryCancelled, Retryable
+from marketpulse.ports import SqlAnswer, SqlPlan, SqlQuestion, SqlTable
 from marketpulse.query.desk import LakeDesk
-from marketpulse.settings import ServeSettings, Settings, SqlSettings
-from marketpulse.web.api import create_app
+from marketpulse.query.views import VIEWS
+from marketpulse.settings import Settings, SqlSettings
 from marketpulse.web.board import Board
-from marketpulse.web.server import WebServer
+from marketpulse.web.rest.ask import AskApi
 from marketpulse.web.sql import SqlApi
-from real_rows import real_trades, store
+from real_rows import real_trades, store, store_real_rows
+from served_app import served as served_client
+from waiting import wait_until
 
 ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"
 ROWS = "SELECT i, i * 2 AS twice FROM range(10) t(i) ORDER BY i"
+JSON = {"content-type": "application/json"}
 
 
-class Served:
-    """The server with /api/sql, over a lake with real trades."""
+class Site:
+    """A client of the server with /api/sql, over a lake with real trades."""
 
-    def __init__(self, folder: Path, **sql: Any) -> None:
-        self.settings = Settings(data_dir=folder, sql=sql)
-        store(self.settings, "trades", real_trades(), "market")
-        board = Board()
-        board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1)) for i in range(5))))
-        serve = ServeSettings(port=0)
-        self.api = SqlApi(lambda: LakeDesk(self.settings), SqlSettings(**sql))
-        self.server = WebServer(create_app(board, serve, {}, self.api), serve)
-        self.server.start()
-        self.client = httpx.Client(base_url=self.server.url, timeout=60)
+    def __init__(self, settings: Settings, api: SqlApi, client: httpx.Client) -> None:
+        self.settings, self.api, self.client = settings, api, client
 
-    def get(self, **options: Any) -> httpx.Response:
-        return self.client.get("/api/sql", params=options)
+    def get(self, accept: str = "*/*", etag: str = "", **options: Any) -> httpx.Response:
+        headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
+        return self.client.get("/api/sql", params=options, headers=headers)
 
     def running(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.client.get("/api/sql/running").json()["queries"]
         return found
 
     def wait_until(self, count: int) -> None:
-        deadline = time.monotonic() + 30
-        while len(self.running()) != count:
-            assert time.monotonic() < deadline, self.running()
-            time.sleep(0.02)
+        wait_until(lambda: len(self.running()) == count, within_s=30)
 
-    def close(self) -> None:
-        self.api.close()
-        self.client.close()
-        self.server.stop()
+
+@contextmanager
+def opened(folder: Path, **sql: Any) -> Iterator[Site]:
+    settings = Settings(data_dir=folder, sql=sql)
+    store(settings, "trades", real_trades(), "market")
+    board = Board()
+    board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1)) for i in range(5))))
+    api = SqlApi(lambda: LakeDesk(settings), SqlSettings(**sql))
+    with served_client(board, sql=api) as client:
+        try:
+            yield Site(settings, api, client)
+        finally:
+            api.close()
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    started = Served(tmp_path_factory.mktemp("sql"), timeout_s=50, rows_max=100)
-    yield started
-    started.close()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with opened(tmp_path_factory.mktemp("sql"), timeout_s=50, rows_max=100) as site:
+        yield site
 
 
-def test_rows_come_with_their_columns_types_and_dialect(served: Served) -> None:
-    answer = served.get(q="SELECT symbol, count(*) AS n, max(timestamp) AS t FROM stock_data GROUP BY symbol")
+def test_rows_come_with_their_columns_types_and_dialect(site: Site) -> None:
+    answer = site.get(q="SELECT symbol, count(*) AS n, max(timestamp) AS t FROM stock_data GROUP BY symbol")
     body = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert body["columns"] == [
@@ -78,60 +79,55 @@ def test_rows_come_with_their_columns_types_and_dialect(served: Served) -> None:
     ]  # fmt: skip
     assert body["rows"] == [["SPY", 1_564, "2020-12-18 21:00:00"]]
     assert (body["row_count"], body["more"], body["dialect"]) == (1, False, "duckdb")
+    athenas = site.get(q="SELECT 7/2 AS a", dialect="athena").json()
+    assert (athenas["rows"], athenas["dialect"]) == ([[3]], "athena")
 
 
 @pytest.mark.parametrize(
     ("accept", "form"),
     [("text/csv", None), ("application/json", "csv"), ("text/html, text/csv;q=0.5, */*;q=0.1", None)],
 )
-def test_the_form_is_what_is_accepted_and_format_goes_before(served: Served, accept: str, form: str | None) -> None:
-    options: dict[str, str] = {"q": ROWS, "limit": "2"} | ({} if form is None else {"format": form})
-    answer = served.client.get("/api/sql", params=options, headers={"accept": accept})
+def test_the_form_is_what_is_accepted_and_format_goes_before(site: Site, accept: str, form: str | None) -> None:
+    answer = site.get(accept, q=ROWS, limit=2, **({} if form is None else {"format": form}))
     assert (answer.text, answer.headers["content-type"]) == ("i,twice\n0,0\n1,2\n", "text/csv; charset=utf-8")
     assert (answer.headers["x-row-count"], answer.headers["x-more-rows"]) == ("2", "true")
 
 
-def test_arrow_and_parquet_are_read_by_their_own_readers(served: Served) -> None:
-    arrow = served.client.get("/api/sql", params={"q": ROWS}, headers={"accept": "application/vnd.apache.arrow.stream"})
+def test_arrow_and_parquet_are_read_by_their_own_readers(site: Site) -> None:
+    arrow = site.get("application/vnd.apache.arrow.stream", q=ROWS)
     assert pa.ipc.open_stream(arrow.content).read_all()["twice"].to_pylist() == list(range(0, 20, 2))
-    parquet = served.get(q=ROWS, format="parquet")
+    parquet = site.get(q=ROWS, format="parquet")
     assert pq.read_table(io.BytesIO(parquet.content))["i"].to_pylist() == list(range(10))
-    assert served.get(q=ROWS, format="objects", limit=1).json() == [{"i": 0, "twice": 0}]
+    assert site.get(q=ROWS, format="objects", limit=1).json() == [{"i": 0, "twice": 0}]
 
 
-def test_pages_follow_each_other_by_their_link(served: Served) -> None:
+def test_pages_follow_each_other_by_their_link(site: Site) -> None:
     seen: list[int] = []
     address: str | None = "/api/sql?q=" + ROWS.replace(" ", "%20").replace("*", "%2A") + "&limit=4"
     while address is not None:
-        answer = served.client.get(address)
+        answer = site.client.get(address)
         seen += [r[0] for r in answer.json()["rows"]]
         address = answer.links["next"]["url"] if "next" in answer.links else None
     assert seen == list(range(10))
 
 
-def test_a_query_is_posted_as_json_or_as_it_stands(served: Served) -> None:
-    as_json = served.client.post("/api/sql", json={"sql": ROWS, "limit": 1, "offset": 3})
-    assert as_json.json()["rows"] == [[3, 6]]
-    plain = served.client.post("/api/sql?limit=1", content=ROWS, headers={"content-type": "application/sql"})
+def test_a_query_is_posted_as_json_or_as_it_stands_and_the_library_is_listed(site: Site) -> None:
+    def posted(body: dict[str, Any]) -> Any:
+        return site.client.post("/api/sql", json=body).json()["rows"]
+
+    assert posted({"sql": ROWS, "limit": 1, "offset": 3}) == [[3, 6]]
+    plain = site.client.post("/api/sql?limit=1", content=ROWS, headers={"content-type": "application/sql"})
     assert plain.json()["rows"] == [[0, 0]]
-    named = served.client.post("/api/sql", json={"named": "daily_average", "params": {"days": 2}})
-    assert [r[1] for r in named.json()["rows"]] == ["2020-12-18", "2020-12-17"]
-    assert served.client.get("/api/sql?named=daily_average&param.days=2").json()["rows"] == named.json()["rows"]
-
-
-def test_athenas_dialect_is_taken(served: Served) -> None:
-    body = served.get(q="SELECT 7/2 AS a", dialect="athena").json()
-    assert (body["rows"], body["dialect"]) == ([[3]], "athena")
-
-
-def test_the_library_is_listed(served: Served) -> None:
-    queries = served.client.get("/api/sql/named").json()["queries"]
+    named = posted({"named": "daily_average", "params": {"days": 2}})
+    assert [r[1] for r in named] == ["2020-12-18", "2020-12-17"]
+    assert site.client.get("/api/sql?named=daily_average&param.days=2").json()["rows"] == named
+    queries = site.client.get("/api/sql/named").json()["queries"]
     assert len(queries) == 10
     assert {"name", "title", "meaning", "sql", "parameters"} == set(queries[0])
 
 
-def test_a_mistake_has_a_line_and_a_column(served: Served) -> None:
-    answer = served.get(q="SELECT symbol,\n  prize\nFROM trades")
+def test_a_mistake_has_a_line_and_a_column(site: Site) -> None:
+    answer = site.get(q="SELECT symbol,\n  prize\nFROM trades")
     body = answer.json()
     assert (answer.status_code, body["line"], body["column"], body["kind"]) == (400, 2, 3, "refused")
     assert 'Referenced column "prize" not found' in body["error"]
@@ -149,132 +145,230 @@ def test_a_mistake_has_a_line_and_a_column(served: Served) -> None:
         {"q": "SELECT getenv('HOME')", "dialect": "athena"}, {"q": "EXPLAIN SELECT 1"}, {"q": "SELECT * FROM duckdb_secrets()"},
     ],
 )  # fmt: skip
-def test_what_is_wrong_or_reaches_further_is_refused(served: Served, options: dict[str, str]) -> None:
-    answer = served.get(**options)
+def test_what_is_wrong_or_reaches_further_is_refused(site: Site, options: dict[str, str]) -> None:
+    answer = site.get(**options)
     assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
 
 
 @pytest.mark.parametrize("body", ["[1]", "{", '"x"', '{"sql": 5}', '{"sql": "SELECT 1", "params": [1]}', '{"sql": "SELECT 1", "limit": true}', '{"sql": "SELECT 1", "format": ["csv"]}'])  # fmt: skip
-def test_a_body_that_is_not_a_question_is_refused(served: Served, body: str) -> None:
-    answer = served.client.post("/api/sql", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
+def test_a_body_that_is_not_a_question_or_without_end_is_refused(site: Site, body: str) -> None:
+    assert site.client.post("/api/sql", content=body, headers=JSON).status_code == 400
+    assert site.client.post("/api/sql", content="SELECT " + "1," * 200_000 + "1").status_code == 400
 
 
-def test_a_body_without_end_is_refused_early(served: Served) -> None:
-    assert served.client.post("/api/sql", content="SELECT " + "1," * 200_000 + "1").status_code == 400
+def test_an_answer_that_is_known_is_not_computed_again_and_new_rows_make_a_new_one(tmp_path: Path) -> None:
+    count = {"q": "SELECT count(*) FROM trades"}
+    with opened(tmp_path) as own:
+        etag = own.get(q=ROWS).headers["etag"]
+        again = own.get(q=ROWS, etag=etag)
+        assert (again.status_code, again.content) == (304, b"")
+        assert own.get(q=ROWS, limit=3, etag=etag).status_code == 200
+        assert "etag" not in own.get(q="SELECT now() AS t").headers
+        first = own.get(**count)
+        store(own.settings, "trades", real_trades(), "market", partition=1)
+        second = own.get(etag=first.headers["etag"], **count)
+        assert (first.json()["rows"], second.json()["rows"]) == ([[1_564]], [[3_128]])
 
 
-def test_an_answer_that_is_known_is_not_computed_again(served: Served) -> None:
-    first = served.get(q=ROWS)
-    etag = first.headers["etag"]
-    again = served.client.get("/api/sql", params={"q": ROWS}, headers={"if-none-match": etag})
-    assert (again.status_code, again.content) == (304, b"")
-    other = served.client.get("/api/sql", params={"q": ROWS, "limit": 3}, headers={"if-none-match": etag})
-    assert other.status_code == 200
-    assert "etag" not in served.get(q="SELECT now() AS t").headers
-
-
-def test_new_rows_make_a_new_answer(tmp_path: Path) -> None:
-    served = Served(tmp_path)
-    options = {"q": "SELECT count(*) FROM trades"}
-    first = served.get(**options)
-    store(served.settings, "trades", real_trades(), "market", partition=1)
-    second = served.client.get("/api/sql", params=options, headers={"if-none-match": first.headers["etag"]})
-    assert (first.json()["rows"], second.json()["rows"]) == ([[1_564]], [[3_128]])
-    served.close()
-
-
-def test_delete_stops_a_query(served: Served) -> None:
+def test_delete_stops_a_query_and_so_does_a_client_that_goes_away(site: Site) -> None:
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(served.get, q=ENDLESS, id="mine")
-        served.wait_until(1)
-        assert served.running()[0]["id"] == "mine"
-        assert served.get(q="SELECT 1", id="mine").status_code == 409
-        assert served.client.delete("/api/sql/mine").json() == {"stopped": "mine"}
+        asked = pool.submit(site.get, q=ENDLESS, id="mine")
+        site.wait_until(1)
+        assert site.running()[0]["id"] == "mine"
+        assert site.get(q="SELECT 1", id="mine").status_code == 409
+        assert site.client.delete("/api/sql/mine").json() == {"stopped": "mine"}
         answer = asked.result(30)
     assert (answer.status_code, answer.json()["kind"]) == (409, "cancelled")
-    assert served.client.delete("/api/sql/mine").status_code == 404
-
-
-def test_a_client_that_goes_away_stops_its_query(served: Served) -> None:
+    assert site.client.delete("/api/sql/mine").status_code == 404
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(served.server.url + "api/sql", params={"q": ENDLESS}, timeout=1)
-    served.wait_until(0)
+        httpx.get(f"{site.client.base_url}api/sql", params={"q": ENDLESS}, timeout=1)
+    site.wait_until(0)
 
 
 def test_more_than_run_and_wait_are_told_to_come_again_and_pages_stay_served(tmp_path: Path) -> None:
-    served = Served(tmp_path, at_once=1, waiting=1)
-    with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(served.get, q=ENDLESS, id=f"q{i}") for i in range(2)]
-        served.wait_until(2)
-        assert sorted(one["state"] for one in served.running()) == ["running", "waiting"]
-        busy = served.get(q="SELECT 1")
+    with opened(tmp_path, at_once=1, waiting=1) as own, ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(own.get, q=ENDLESS, id=f"q{i}") for i in range(2)]
+        own.wait_until(2)
+        assert sorted(one["state"] for one in own.running()) == ["running", "waiting"]
+        busy = own.get(q="SELECT 1")
         assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
         assert "1 queries run and 1 wait: try again" in busy.json()["error"]
         # The loop is free: a page's own questions are answered while both keep the threads.
-        assert served.client.get("/api/symbols").json()["symbols"][0]["symbol"] == "AAPL"
-        assert len(served.running()) == 2
-        waiting = next(one["id"] for one in served.running() if one["state"] == "waiting")
-        served.client.delete(f"/api/sql/{waiting}")
-        served.wait_until(1)
-        served.client.delete(f"/api/sql/{served.running()[0]['id']}")
+        assert own.client.get("/api/symbols").json()["symbols"][0]["symbol"] == "AAPL"
+        assert len(own.running()) == 2
+        waiting = next(one["id"] for one in own.running() if one["state"] == "waiting")
+        own.client.delete(f"/api/sql/{waiting}")
+        own.wait_until(1)
+        own.client.delete(f"/api/sql/{own.running()[0]['id']}")
         assert [done.result(30).status_code for done in asked] == [409, 409]
-    assert served.get(q="SELECT 1 AS x").json()["rows"] == [[1]]
-    served.close()
+        assert own.get(q="SELECT 1 AS x").json()["rows"] == [[1]]
 
 
 def test_a_query_that_needs_too_much_is_told_which_setting(tmp_path: Path) -> None:
-    served = Served(tmp_path, timeout_s=0.3, memory_limit_mb=64)
-    late = served.get(q=ENDLESS)
-    assert (late.status_code, late.json()["kind"]) == (422, "limit")
-    assert "raise sql.timeout_s" in late.json()["error"]
-    served.close()
+    with opened(tmp_path, timeout_s=0.3, memory_limit_mb=64) as own:
+        late = own.get(q=ENDLESS)
+        assert (late.status_code, late.json()["kind"]) == (422, "limit")
+        assert "raise sql.timeout_s" in late.json()["error"]
 
 
 def test_a_stop_of_the_server_ends_what_runs(tmp_path: Path) -> None:
-    served = Served(tmp_path)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(served.get, q=ENDLESS)
-        served.wait_until(1)
-        begun = time.monotonic()
-        served.close()
+        with opened(tmp_path) as own:
+            asked = pool.submit(httpx.get, f"{own.client.base_url}api/sql", params={"q": ENDLESS}, timeout=60)
+            own.wait_until(1)
+            begun = time.monotonic()
         assert time.monotonic() - begun < 20
         assert asked.exception(30) is not None or asked.result().status_code == 409
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_another_sites_page_makes_nothing_run(served: Served, site: str) -> None:
-    for method, path in (
+# Who asks is told of the tables, and how a query would run.
+
+
+class Guide:
+    """A client of the helper."""
+
+    def __init__(self, api: AskApi, client: httpx.Client) -> None:
+        self.api, self.client = api, client
+
+    def schema(self) -> httpx.Response:
+        return self.client.get("/api/sql/schema")
+
+    def explain(self, **asked: Any) -> httpx.Response:
+        return self.client.post("/api/sql/explain", json=asked)
+
+
+@contextmanager
+def guided(open_guide: Callable[[], Any], **sql: Any) -> Iterator[Guide]:
+    api = AskApi(open_guide, SqlSettings(**sql))
+    with served_client(routers=[api.router()]) as client:
+        try:
+            yield Guide(api, client)
+        finally:
+            api.close()
+
+
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
+    settings = store_real_rows(tmp_path_factory.mktemp("ask"))
+    with guided(lambda: LakeDesk(settings), timeout_s=50, rows_max=77) as guide:
+        yield guide
+
+
+def test_every_view_is_told_with_its_columns_and_types_and_the_limits_of_the_settings(guide: Guide) -> None:
+    body = guide.schema().json()
+    tables = {table["name"]: table for table in body["tables"]}
+    assert set(tables) == set(VIEWS)
+    assert tables["stock_data"]["columns"] == [
+        {"name": "symbol", "type": "string"}, {"name": "timestamp", "type": "timestamp[us]"},
+        {"name": "price", "type": "double"}, {"name": "volume", "type": "double"},
+    ]  # fmt: skip
+    assert all(table["meaning"].endswith(".") for table in body["tables"])
+    assert [body["limits"][name] for name in ("timeout_s", "rows_max", "at_once")] == [50, 77, 2]
+
+
+def test_a_plan_tells_which_files_a_condition_leaves(guide: Guide) -> None:
+    body = guide.explain(sql="SELECT count(*) FROM bars WHERE symbol = 'AAPL'").json()
+    (scan,) = [scan for scan in body["scans"] if scan["table"] == "bars"]
+    assert 1 <= scan["files"] < scan["files_in_all"]
+    assert "(symbol = 'AAPL')" in scan["condition"]
+    assert body["dialect"] == "duckdb"
+    assert body["plan"].startswith("ungrouped aggregate (1 row")
+    named = guide.explain(named="losers", params={"days": 90, "symbol": "KO"}).json()
+    assert (named["dialect"], "90 * 86400000000000" in named["sql"]) == ("athena", True)
+    mistake = guide.explain(sql="SELECT close,\n  prize FROM bars")
+    assert (mistake.status_code, mistake.json()["line"], mistake.json()["column"]) == (400, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "{", '{"sql": ""}', '{"sql": "SELECT 1", "named": "losers"}', '{"sql": 1}', '{"more": 1}', '{"named": "no"}',
+     '{"sql": "SELECT 1", "dialect": "mysql"}', '{"sql": "DROP TABLE bars"}'],
+)  # fmt: skip
+def test_what_is_no_question_is_refused_in_words(guide: Guide, body: str) -> None:
+    answer = guide.client.post("/api/sql/explain", content=body)
+    assert (answer.status_code, answer.json()["kind"]) == (400, "refused")
+    assert len(answer.json()["error"]) > 20
+
+
+@pytest.mark.parametrize("site_of", ["cross-site", "same-site"])
+def test_another_sites_page_makes_nothing_run(site: Site, guide: Guide, site_of: str) -> None:
+    ours = [
         ("GET", "/api/sql?q=SELECT%201"),
         ("GET", "/api/sql/running"),
         ("GET", "/api/sql/named"),
         ("DELETE", "/api/sql/x"),
-    ):
-        assert served.client.request(method, path, headers={"sec-fetch-site": site}).status_code == 403
+    ]
+    guides = [("GET", "/api/sql/schema"), ("POST", "/api/sql/explain")]
+    for client, routes in ((site.client, ours), (guide.client, guides)):
+        for method, path in routes:
+            assert client.request(method, path, headers={"sec-fetch-site": site_of}).status_code == 403
 
 
-def test_a_store_that_is_away_is_another_try(tmp_path: Path) -> None:
-    class Away:
-        def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:  # noqa: ARG002
-            raise AssertionError("its version comes first")
+class Endless:
+    """A guide whose plans end when they are told to stop."""
 
-        def version(self) -> str:
-            raise Retryable("the lake does not answer: try again")
+    def __init__(self) -> None:
+        self.begun, self.told = threading.Event(), threading.Event()
 
-        def library(self) -> list[Any]:
-            return []
+    def tables(self) -> list[SqlTable]:
+        return []
 
-        def render(self, rows: pa.Table, form: str) -> bytes:  # noqa: ARG002
-            return b""
+    def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:  # noqa: ARG002
+        self.begun.set()
+        cancelled.wait()
+        self.told.set()
+        raise QueryCancelled("the query was cancelled")
 
-        def close(self) -> None: ...
+    def close(self) -> None: ...
 
-    serve = ServeSettings(port=0)
+
+def test_hanging_up_stops_it() -> None:
+    endless = Endless()
+    with guided(lambda: endless) as guide:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{guide.client.base_url}api/sql/explain", json={"sql": "SELECT 1"}, timeout=2)
+        assert endless.begun.is_set()
+        assert endless.told.wait(60)
+
+
+def test_one_runs_one_waits_and_more_are_told_to_come_again() -> None:
+    endless = Endless()
+    with guided(lambda: endless) as guide, ThreadPoolExecutor(2) as pool:
+        try:
+            both = [pool.submit(guide.explain, sql="SELECT 1") for _ in range(2)]
+            wait_until(lambda: len(guide.api._plans._asked) == 2)
+            answer = guide.explain(sql="SELECT 1")
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        finally:
+            guide.api.close()
+        assert [one.result().status_code for one in both] == [409, 409]
+
+
+class Away:
+    """A lake that does not answer: neither its version, nor its tables."""
+
+    def away(self, *asked: Any) -> Any:  # noqa: ARG002
+        raise Retryable("the lake does not answer")
+
+    version = tables = plan = away
+
+    def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:  # noqa: ARG002
+        raise AssertionError("its version comes first")
+
+    def library(self) -> list[Any]:
+        return []
+
+    def render(self, rows: pa.Table, form: str) -> bytes:  # noqa: ARG002
+        return b""
+
+    def close(self) -> None: ...
+
+
+def test_a_store_that_is_away_is_another_try() -> None:
     api = SqlApi(Away, SqlSettings())
-    server = WebServer(create_app(Board(), serve, {}, api), serve)
-    server.start()
-    answer = httpx.get(server.url + "api/sql?q=SELECT%201")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert json.loads(answer.content)["kind"] == "away"
-    api.close()
-    server.stop()
+    with guided(Away) as guide, served_client(sql=api) as client:
+        answers = [guide.schema(), guide.explain(sql="SELECT 1"), client.get("/api/sql?q=SELECT%201")]
+        api.close()
+    for answer in answers:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert (answer.json()["error"], answer.json()["kind"]) == ("the lake does not answer", "away")

@@ -1,44 +1,62 @@
+"""The page's socket and the server it hangs on."""
+
 import asyncio
 import itertools
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from board_rows import bars, live, row
+from marketpulse.errors import EnvironmentProblem, SettingsError
 from marketpulse.settings import ServeSettings
 from marketpulse.telemetry import REGISTRY
-from marketpulse.web import stream
-from marketpulse.web.api import create_app
+from marketpulse.web import page_socket, stream
 from marketpulse.web.board import Board
-from marketpulse.web.server import WebServer
+from marketpulse.web.server import WebServer, open_socket
 from page_reader import PageReader
 from pages_that_never_read import NeverReads
+from served_app import app_of, serving
+from waiting import wait_until
 
 FRAMES_PER_S = 20.0
 
 
+def count(name: str) -> float:
+    return REGISTRY.get_sample_value(f"marketpulse_{name}") or 0.0
+
+
+EVERYTHING = live([], *(row(f"S{j:04d}", "1m", 300, j / 7) for j in range(1_500)))
+"""50 kB a frame."""
+
+
 class Site:
-    def __init__(self) -> None:
-        serve = ServeSettings(port=0, frames_per_s=FRAMES_PER_S)
-        self.board = Board()
-        self.server = WebServer(create_app(self.board, serve, {}), serve)
-        self.server.start()
-        self.address = f"ws://127.0.0.1:{self.server.port}/ws"
+    """A server with a board of five bars."""
+
+    def __init__(self, server: WebServer, board: Board) -> None:
+        self.server, self.board = server, board
+        self.address = f"ws://127.0.0.1:{server.port}/ws"
+
+    def move(self, close: float = 5.5) -> None:
+        self.board.take(live([], row("AAPL", "1m", 300, close)))
+
+    def move_all(self) -> None:
+        self.board.take(EVERYTHING)
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    site = Site()
-    site.board.take(bars(*(row("AAPL", "1m", 60 * i, float(i)) for i in range(5))))
-    yield site
-    site.server.stop()
+    board = Board()
+    board.take(bars(*(row("AAPL", "1m", 60 * i, float(i)) for i in range(5))))
+    with serving(board, ServeSettings(port=0, frames_per_s=FRAMES_PER_S)) as server:
+        yield Site(server, board)
 
 
 async def frame_with(page: ClientConnection, part: str) -> dict[str, Any]:
@@ -59,31 +77,27 @@ async def until_closed(page: ClientConnection) -> int | None:
             return page.close_code
 
 
+def closes(frame: dict[str, Any]) -> list[float]:
+    return [values[5] for values in frame["chart"]["rows"]]
+
+
 def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
     return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
 
 
-def test_a_page_gets_quotes_at_once_and_its_chart_when_it_asks(site: Site) -> None:
+def test_a_page_gets_quotes_at_once_its_chart_when_it_asks_and_every_frame_builds_on_the_one_before(site: Site) -> None:
     async def visit() -> None:
         async with connect(site.address) as page:
             first = await frame_with(page, "quotes")
             assert (first["after"], first["symbols"][0][1]) == (None, "AAPL")
             await page.send(wish())
-            chart = (await frame_with(page, "chart"))["chart"]
-            assert [r[5] for r in chart["rows"]] == [0, 1, 2, 3, 4]
-            site.board.take(live([], row("AAPL", "1m", 300, 5.5)))
-            step = await frame_with(page, "chart")
-            assert [r[5] for r in step["chart"]["rows"]] == [5.5]
-
-    asyncio.run(visit())
-
-
-def test_every_frame_builds_on_the_one_before(site: Site) -> None:
-    async def visit() -> None:
+            assert closes(await frame_with(page, "chart")) == [0, 1, 2, 3, 4]
+            site.move()
+            assert closes(await frame_with(page, "chart")) == [5.5]
         async with connect(site.address) as page:
             last = (await frame_with(page, "quotes"))["seq"]
             for i in range(10):
-                site.board.take(live([], row("AAPL", "1m", 300, float(i))))
+                site.move(float(i))
                 frame = await frame_with(page, "seq")
                 assert frame["after"] == last
                 last = frame["seq"]
@@ -110,7 +124,6 @@ def test_frames_come_no_faster_than_the_setting(site: Site) -> None:
 
 
 def test_a_page_that_reads_nothing_holds_up_nobody_and_gets_fewer_steps(site: Site) -> None:
-    everything = live([], *(row(f"S{j:04d}", "1m", 300, j / 7) for j in range(1_500)))  # 50 kB a frame
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     small.connect(("127.0.0.1", site.server.port))
@@ -120,7 +133,7 @@ def test_a_page_that_reads_nothing_holds_up_nobody_and_gets_fewer_steps(site: Si
         async with connect(site.address, max_queue=1, sock=small) as slow, connect(site.address) as quick:
             frames = []
             for _ in range(100):
-                site.board.take(everything)
+                site.move_all()
                 frames.append(await frame_with(quick, "quotes"))
             late = [json.loads(await slow.recv())]
             while late[-1]["seq"] < frames[-1]["seq"]:
@@ -132,27 +145,16 @@ def test_a_page_that_reads_nothing_holds_up_nobody_and_gets_fewer_steps(site: Si
     assert all(after["after"] == before["seq"] for before, after in itertools.pairwise(late))
 
 
-def count(name: str) -> float:
-    return REGISTRY.get_sample_value(f"marketpulse_{name}") or 0.0
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_page_that_never_reads_is_let_go_and_leaves_nothing_behind(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "SEND_TIMEOUT_S", 0.3)
     let_go, connected = count("pages_let_go_total"), count("pages_connected")
     with NeverReads(site.server.port):
-        until(lambda: count("pages_connected") == connected + 1)
+        wait_until(lambda: count("pages_connected") == connected + 1, within_s=20)
         while count("pages_let_go_total") == let_go:
-            site.board.take(live([], *(row(f"S{j:04d}", "1m", 300, time.monotonic()) for j in range(1_500))))
-        until(lambda: count("pages_connected") == connected)
+            site.move_all()
+        wait_until(lambda: count("pages_connected") == connected, within_s=20)
     assert count("pages_let_go_total") == let_go + 1
 
 
@@ -163,10 +165,10 @@ def test_a_page_that_comes_back_goes_on_where_it_was(site: Site) -> None:
             await page.send(wish())
             while reader.shown != json.loads(wish())["subscribe"]:
                 reader.take(str(await page.recv()))
-        site.board.take(live([], row("AAPL", "1m", 300, 5.5)))
+        site.move()
         async with connect(f"{site.address}?resume={quote(reader.resume() or '')}") as page:
             first = json.loads(await page.recv())
-            assert (first["after"], [r[5] for r in first["chart"]["rows"]]) == (reader.seq, [5.5])
+            assert (first["after"], closes(first)) == (reader.seq, [5.5])
         async with connect(f"{site.address}?resume=nonsense") as page:
             assert json.loads(await page.recv())["after"] is None
 
@@ -182,32 +184,26 @@ def test_an_idle_page_still_hears_the_figures_each_second(site: Site) -> None:
     asyncio.run(visit())
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"subscribe": 5}', wish(timeframe="9x"), wish("X" * 65)])
-def test_a_wish_that_cannot_be_read_ends_the_conversation(site: Site, text: str) -> None:
+WRONG: list[str | bytes] = [
+    "",
+    "nonsense",
+    "[]",
+    "{}",
+    '{"subscribe": 5}',
+    wish(timeframe="9x"),
+    wish("X" * 65),
+    b"\x00\x01",
+]
+
+
+@pytest.mark.parametrize(("message", "code"), [*((text, 1008) for text in WRONG), ("x" * 5_000, 1009)])
+def test_a_wish_that_cannot_be_read_ends_the_conversation(site: Site, message: str | bytes, code: int) -> None:
     async def visit() -> int | None:
         async with connect(site.address) as page:
-            await page.send(text)
+            await page.send(message)
             return await until_closed(page)
 
-    assert asyncio.run(visit()) == 1008
-
-
-def test_a_message_that_is_too_large_ends_the_conversation(site: Site) -> None:
-    async def visit() -> int | None:
-        async with connect(site.address) as page:
-            await page.send("x" * 5_000)
-            return await until_closed(page)
-
-    assert asyncio.run(visit()) == 1009
-
-
-def test_a_binary_message_is_no_wish_either(site: Site) -> None:
-    async def visit() -> int | None:
-        async with connect(site.address) as page:
-            await page.send(b"\x00\x01")
-            return await until_closed(page)
-
-    assert asyncio.run(visit()) == 1008
+    assert asyncio.run(visit()) == code
 
 
 @pytest.mark.parametrize(
@@ -236,7 +232,79 @@ def test_pages_that_leave_are_forgotten(site: Site) -> None:
                 await frame_with(page, "quotes")
 
     asyncio.run(visit())
-    deadline = time.monotonic() + 5
-    while REGISTRY.get_sample_value("marketpulse_pages_connected") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert REGISTRY.get_sample_value("marketpulse_pages_connected") == 0
+    wait_until(lambda: count("pages_connected") == 0, within_s=20)
+
+
+def test_a_page_that_was_let_go_is_cut_off_and_one_that_closed_is_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A transport that is only closed would wait for ever until its buffer is taken."""
+    monkeypatch.setattr(stream, "SEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(page_socket, "LINGER_S", 0.1)
+    let_go = count("pages_let_go_total")
+
+    async def visit() -> None:
+        async with connect(site.address) as page:
+            await page.recv()
+        with NeverReads(site.server.port):
+            async with asyncio.timeout(30):
+                while count("pages_let_go_total") == let_go:
+                    site.move_all()
+                    await asyncio.sleep(0.01)
+                while site.server._server.server_state.connections:
+                    await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)  # longer than it lingers
+
+    asyncio.run(visit())
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_the_kernel_holds_a_bounded_share_of_what_a_page_has_not_taken() -> None:
+    server = WebServer(app_of(), ServeSettings(port=0))
+    asked = server._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    server._socket.close()
+    assert page_socket.KERNEL_BYTES <= asked <= 2 * page_socket.KERNEL_BYTES  # Linux tells twice what was set
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    holder = socket.create_server(("127.0.0.1", 0))
+    yield holder.getsockname()[1]
+    holder.close()
+
+
+def test_a_default_port_that_is_taken_gives_way_to_a_free_one(taken: int) -> None:
+    serve = ServeSettings.model_construct(port=taken, _fields_set=set())
+    listener = open_socket(serve)
+    assert listener.getsockname()[1] not in {0, taken}
+    listener.close()
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error_that_says_what_to_do(taken: int) -> None:
+    with pytest.raises(EnvironmentProblem, match=rf"port {taken} .*serve.port"):
+        open_socket(ServeSettings(port=taken))
+
+
+def test_an_unsafe_binding_never_listens() -> None:
+    with pytest.raises(SettingsError, match="SERVE__TOKEN"):
+        open_socket(ServeSettings(host="::", port=0))
+
+
+def test_the_server_answers_stops_within_two_seconds_with_pages_open_and_its_port_can_be_used_again_at_once() -> None:
+    server = WebServer(app_of(), ServeSettings(port=0))
+    server.start()
+    assert httpx.get(server.url + "api/health").json()["status"] == "starting"
+
+    async def stop_with_pages_open() -> float:
+        address = f"ws://127.0.0.1:{server.port}/ws"
+        async with connect(address), connect(address):
+            began = time.monotonic()
+            await asyncio.to_thread(server.stop)
+            return time.monotonic() - began
+
+    assert asyncio.run(stop_with_pages_open()) < 2
+    assert not server.alive()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url)
+    with serving(serve=ServeSettings(port=server.port)) as again:
+        assert (again.port, httpx.get(again.url + "api/health").status_code) == (server.port, 200)

@@ -1,21 +1,36 @@
+"""The server's token and its cookie, alone and on the real server, the limits and what they say."""
+
+import asyncio
+import io
+from contextlib import AbstractContextManager, redirect_stderr
 from http.cookies import SimpleCookie
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import SecretStr
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
+import served_app
+from board_rows import bars, row
 from marketpulse.clock import ManualClock
+from marketpulse.settings import ServeSettings
+from marketpulse.telemetry import metrics_text
+from marketpulse.web.access import BODY_MAX, URL_MAX, WRONG_AT_ONCE
+from marketpulse.web.board import Board
+from marketpulse.web.pages import Asset
 from marketpulse.web.token import COOKIE_S, Token, bearer, cookie_name
 
 RIGHT = "a-token-of-24-characters"
+WRONG = "a-wrong-one-of-characters"
 NOW_NS = 1_700_000_000 * 10**9
+PAGE = {"/": Asset(b"the page itself", None, "text/html", '"1"', "no-cache")}
 
 
 def scope(**headers: str) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "server": ("127.0.0.1", 8080),
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }
+    named = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "server": ("127.0.0.1", 8080), "headers": named}
 
 
 def given(token: Token) -> str:
@@ -28,11 +43,7 @@ def test_only_the_same_text_is_the_same() -> None:
     assert token.is_same(RIGHT)
     for other in ("", RIGHT[:-1], RIGHT + " ", RIGHT.upper(), "é" * 24, "\ud800"):
         assert not token.is_same(other)
-
-
-def test_it_never_tells_itself() -> None:
-    assert RIGHT not in repr(Token(RIGHT))
-    assert RIGHT not in Token(RIGHT).cookie(scope(), secure=True)
+    assert RIGHT not in repr(token) + token.cookie(scope(), secure=True), "it never tells itself"
 
 
 def test_a_cookie_is_taken_until_it_expires_and_only_of_the_same_token_and_port() -> None:
@@ -42,6 +53,9 @@ def test_a_cookie_is_taken_until_it_expires_and_only_of_the_same_token_and_port(
     assert token.has_cookie(scope(cookie=f"other=1; {cookie}"))
     assert not Token(RIGHT + "!", clock).has_cookie(scope(cookie=cookie))
     assert not token.has_cookie({**scope(cookie=cookie), "server": ("127.0.0.1", 8081)})
+    name, _, value = cookie.partition("=")
+    later = f"{int(value.partition('.')[0]) + 1}.{value.partition('.')[2]}"
+    assert not token.has_cookie(scope(cookie=f"{name}={later}")), "its expiry was changed"
     clock.sleep(COOKIE_S)
     assert not token.has_cookie(scope(cookie=cookie))
 
@@ -51,21 +65,162 @@ def test_a_cookie_of_somebody_elses_making_is_none(value: str) -> None:
     assert not Token(RIGHT).has_cookie(scope(cookie=f"{cookie_name(scope())}={value}"))
 
 
-def test_a_cookie_whose_expiry_was_changed_is_none() -> None:
-    token = Token(RIGHT, ManualClock(NOW_NS))
-    name, _, value = given(token).partition("=")
-    later = f"{int(value.partition('.')[0]) + 1}.{value.partition('.')[2]}"
-    assert not token.has_cookie(scope(cookie=f"{name}={later}"))
-
-
 def test_the_cookie_is_kept_from_scripts_and_other_sites() -> None:
     token = Token(RIGHT)
     assert "; HttpOnly; SameSite=Strict" in token.cookie(scope(), secure=False)
     assert token.cookie(scope(), secure=True).endswith("; Secure")
 
 
-def test_a_bearer_is_read_whatever_the_case_of_its_name() -> None:
-    assert bearer(scope(authorization="bearer abc")) == "abc"
-    assert bearer(scope(authorization="Basic abc")) is None
-    assert bearer(scope(authorization="Bearer ")) is None
-    assert bearer(scope()) is None
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [({"authorization": "bearer abc"}, "abc"), ({"authorization": "Basic abc"}, None), ({"authorization": "Bearer "}, None), ({}, None)],
+)  # fmt: skip
+def test_a_bearer_is_read_whatever_the_case_of_its_name(headers: dict[str, str], token: str | None) -> None:
+    assert bearer(scope(**headers)) == token
+
+
+# On the real server.
+
+
+def served(token: str | None = RIGHT, **options: Any) -> AbstractContextManager[httpx.Client]:
+    board = Board()
+    board.take(bars(row("AAA", "1m", 0, 1.0)))
+    serve = ServeSettings(port=0, token=None if token is None else SecretStr(token), **options)
+    return served_app.served(board, serve, PAGE)
+
+
+def with_token(token: str = RIGHT) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def handshake(client: httpx.Client, headers: dict[str, str]) -> int:
+    """The status of a WebSocket's handshake."""
+
+    async def attempt() -> int:
+        address = str(client.base_url).replace("http", "ws", 1) + "ws"
+        try:
+            async with connect(address, additional_headers=headers):
+                return 101
+        except InvalidStatus as error:
+            return error.response.status_code
+
+    return asyncio.run(attempt())
+
+
+def test_without_a_token_everything_is_open_on_loopback() -> None:
+    with served(None) as client:
+        assert client.get("/").text == "the page itself"
+        assert client.get("/api/symbols").status_code == 200
+        assert client.get("/login").status_code == 404
+        assert handshake(client, {}) == 101
+
+
+def test_with_one_nothing_is_told_to_who_has_none() -> None:
+    with served() as client:
+        for path in ("symbols", "openapi.json", "nothing", "bars?symbol=AAA&timeframe=1m", "/metrics"):
+            answer = client.get(path if path[0] == "/" else f"/api/{path}")
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
+            assert "MARKETPULSE_SERVE__TOKEN" in answer.json()["error"]
+        for path in ("/", "/assets/main.js"):
+            page = client.get(path)
+            assert (page.status_code, "the page itself" in page.text) == (401, False)
+            assert '<form method="post" action="/login">' in page.text
+        assert client.post("/").status_code == 401
+        assert handshake(client, {}) == 401
+        assert handshake(client, {"cookie": "marketpulse-1=1.2"}) == 401
+
+
+def test_a_program_sends_it_with_each_request() -> None:
+    with served() as client:
+        assert client.get("/api/symbols", headers=with_token()).status_code == 200
+        assert client.get("/metrics", headers=with_token()).status_code == 200
+        assert handshake(client, with_token()) == 101
+        wrong = client.get("/api/symbols", headers=with_token(WRONG))
+        assert (wrong.status_code, "this token is wrong" in wrong.json()["error"]) == (401, True)
+        assert handshake(client, with_token(WRONG)) == 401
+
+
+def test_a_browser_gives_it_once_and_then_has_a_cookie_behind_tls_for_tls_only() -> None:
+    with served() as client:
+        logged_in = client.post("/login", data={"token": f" {RIGHT} "})
+        assert (logged_in.status_code, logged_in.headers["location"]) == (303, "/")
+        cookie = logged_in.headers["set-cookie"]
+        assert RIGHT not in cookie
+        assert "HttpOnly; SameSite=Strict" in cookie
+        assert "Secure" not in cookie
+        assert client.get("/").text == "the page itself"
+        assert client.get("/api/symbols").status_code == 200
+        assert handshake(client, {"cookie": cookie.partition(";")[0]}) == 101
+        origin = f"https://{client.base_url.netloc.decode()}"
+        answer = client.post("/login", data={"token": RIGHT}, headers={"origin": origin})
+        assert answer.headers["set-cookie"].endswith("; Secure")
+
+
+def test_the_form_is_a_page_of_its_own_with_no_script_in_it_and_says_what_was_wrong() -> None:
+    with served() as client:
+        page = client.get("/login")
+        policy = page.headers["content-security-policy"]
+        assert (page.status_code, "form-action 'self'" in policy, "unsafe" in policy) == (200, True, False)
+        assert page.headers.get_list("content-security-policy") == [policy]
+        assert client.get("/login/login.js").headers["content-type"].startswith("text/javascript")
+        assert client.get("/login/login.css").headers["content-type"].startswith("text/css")
+        wrong = client.post("/login", data={"token": WRONG})
+        assert (wrong.status_code, "This token is wrong." in wrong.text, WRONG in wrong.text) == (401, True, False)
+        assert "set-cookie" not in wrong.headers
+        for data in ({}, {"token": ""}, {"other": RIGHT}):
+            assert client.post("/login", data=data).status_code == 401
+        assert client.post("/login", content=b"token=" + b"x" * 5_000).status_code == 413
+        assert (
+            client.post("/login", data={"token": RIGHT}, headers={"origin": "http://evil.example"}).status_code == 403
+        )
+
+
+def test_guessing_is_slow_and_locks_nobody_out_who_is_in() -> None:
+    with served() as client:
+        cookie = client.post("/login", data={"token": RIGHT}).headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        statuses = [
+            client.get("/api/symbols", headers=with_token(f"{WRONG}{i}")).status_code for i in range(WRONG_AT_ONCE)
+        ]
+        assert statuses == [401] * WRONG_AT_ONCE
+        for answer in (
+            client.get("/api/symbols", headers=with_token(WRONG)),
+            client.get("/api/symbols", headers=with_token()),  # not even compared
+            client.post("/login", data={"token": RIGHT}),
+        ):
+            assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
+        assert client.get("/api/symbols", headers={"cookie": cookie}).status_code == 200
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_again_and_pages_go_on() -> None:
+    with served(None, requests_per_s=0.001) as client:  # four thousandths at once are less than one
+        answer = client.get("/api/symbols")
+        assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
+        assert client.get("/metrics").status_code == 429
+        assert client.get("/").text == "the page itself"
+    with served(None, requests_per_s=1) as client:
+        assert [client.get("/api/symbols").status_code for _ in range(4)] == [200] * 4
+
+
+def test_long_addresses_and_bodies_and_another_sites_page_are_refused_before_they_are_read() -> None:
+    with served(None) as client:
+        assert client.get("/api/bars?symbol=" + "x" * URL_MAX).status_code == 414
+        assert client.post("/api/sql", content=b"x" * (BODY_MAX + 1)).status_code == 413
+        for site in ("cross-site", "same-site"):
+            assert client.get("/api/symbols", headers={"sec-fetch-site": site}).status_code == 403
+            assert client.get("/", headers={"sec-fetch-site": site}).status_code == 200  # a link may lead here
+
+
+def test_the_token_is_in_no_answer_no_metric_and_no_log() -> None:
+    said = io.StringIO()
+    with redirect_stderr(said), served() as client:
+        answers = [
+            client.get("/", headers=with_token()), client.get("/api/symbols", headers=with_token()),
+            client.get(f"/api/symbols?token={RIGHT}"), client.get(f"/{RIGHT}"), client.get(f"/api/{RIGHT}", headers=with_token()),
+            client.post("/login", data={"token": RIGHT}), client.get(f"/api/bars?symbol=AAA&timeframe={RIGHT}", headers=with_token()),
+        ]  # fmt: skip
+    told = "".join(str(a.headers) + a.text for a in answers)
+    assert RIGHT not in told
+    assert RIGHT not in metrics_text()[0].decode()
+    assert RIGHT not in said.getvalue()
+    assert RIGHT not in repr(ServeSettings(token=SecretStr(RIGHT)))

@@ -1,6 +1,5 @@
 """/api/alerts over a real lake and the newest alerts of the log."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,16 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from board_rows import row
+from board_rows import bars, row
 from lake_rows import LakeRows
 from marketpulse.model.rows import ALERT
-from marketpulse.ports import FeedBatch
+from marketpulse.ports import AlertSpan, FeedBatch
 from marketpulse.query.history import LakeHistory
-from marketpulse.settings import ServeSettings, Settings
-from marketpulse.web.api import create_app
+from marketpulse.settings import Settings
 from marketpulse.web.board import Board
 from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.stored import Stored
+from served_app import app_of, ask
 
 
 def alert(minute: int, state: str = "raised", revision: int = 0, **other: Any) -> dict[str, Any]:
@@ -44,15 +43,8 @@ class Site:
 
     def get(self, address: str = "", **options: Any) -> httpx.Response:
         stored = Stored(lambda: LakeHistory(self.settings))
-        app = create_app(Board(), ServeSettings(), {}, stored=stored, alerts=self.recent)
-
-        async def run() -> httpx.Response:
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                return await client.get(address or "/api/alerts", params=options or None)
-
         try:
-            return asyncio.run(run())
+            return ask(app_of(stored=stored, alerts=self.recent), address or "/api/alerts", params=options or None)
         finally:
             stored.close()
 
@@ -93,16 +85,7 @@ def test_pages_follow_their_links_through_alerts_of_one_moment(site: Site) -> No
     assert seen == [(r["event_time_ns"] / 1e6, r["symbol"], r["rule"]) for r in rows]
 
 
-def test_what_a_revision_withdrew_is_gone_and_what_it_changed_is_as_it_says(site: Site) -> None:
-    site.lake.add("alerts", [alert(i) for i in range(4)])
-    site.lake.add("alerts", [alert(0, "withdrawn", 1)])
-    site.tell(alert(1, "withdrawn", 1), alert(2, "cleared", 1), alert(2, "raised", 0))
-    assert site.values(limit=2) == [2.0, 3.0]
-    assert site.values(state="raised") == [3.0]
-    assert site.values(state="cleared") == [2.0]
-
-
-def test_what_was_withdrawn_comes_where_it_is_asked_for(site: Site) -> None:
+def test_what_a_revision_withdrew_is_gone_unless_it_is_asked_for_and_what_it_changed_is_as_it_says(site: Site) -> None:
     site.lake.add("alerts", [alert(i) for i in range(5)])
     site.lake.add("alerts", [alert(0, "withdrawn", 1), alert(2, "withdrawn", 1), alert(2, "raised", 2)])
     site.tell(alert(3, "withdrawn", 1))
@@ -113,6 +96,10 @@ def test_what_was_withdrawn_comes_where_it_is_asked_for(site: Site) -> None:
     ]  # fmt: skip
     assert site.values(withdrawn=True, limit=2) == [3.0, 4.0]
     assert site.values(withdrawn=True, state="raised") == [1.0, 2.0, 4.0]
+    site.tell(alert(1, "withdrawn", 1), alert(4, "cleared", 1), alert(4, "raised", 0), alert(5))
+    assert site.values(limit=2) == [4.0, 5.0]
+    assert site.values(state="raised") == [2.0, 5.0]
+    assert site.values(state="cleared") == [4.0]
 
 
 def test_what_is_stored_tells_its_place_in_the_log_as_what_is_live(site: Site) -> None:
@@ -150,3 +137,26 @@ def test_csv_has_a_line_for_each(site: Site) -> None:
 def test_a_wrong_question_is_refused(site: Site, options: dict[str, Any]) -> None:
     answer = site.get(**options)
     assert (answer.status_code, list(answer.json())) == (400, ["error", "kind"])
+
+
+def told(*events: tuple[int, int, str]) -> FeedBatch:
+    """Alerts of AAA as (event time, revision, state)."""
+    rows = [alert(0, state, revision) | {"event_time_ns": time} for time, revision, state in events]
+    return FeedBatch("alerts", pa.RecordBatch.from_pylist(rows, ALERT), 1)
+
+
+def states(recent: RecentAlerts) -> list[tuple[int, str]]:
+    return [(row["event_time_ns"], row["state"]) for row in recent.within(AlertSpan()).values()]
+
+
+def test_the_highest_revision_stays_in_whichever_order_rows_come_and_only_so_many_the_newest() -> None:
+    recent = RecentAlerts()
+    assert not recent.take(told((1, 1, "withdrawn"), (1, 0, "raised"), (2, 0, "raised"), (1, 1, "withdrawn")), 1)
+    assert states(recent) == [(1, "withdrawn"), (2, "raised")]
+    recent = RecentAlerts(most=2)
+    recent.take(told((1, 0, "raised"), (2, 0, "raised")), 1)
+    recent.take(told((1, 1, "cleared"), (3, 0, "raised")), 2)
+    assert states(recent) == [(1, "cleared"), (3, "raised")]
+    recent = RecentAlerts()
+    assert not recent.take(bars(row("AAA", "1m", 0, 1.0)), 1), "another topic"
+    assert states(recent) == []

@@ -1,6 +1,7 @@
 """/api/bars and /api/indicators over a real lake and a board, on the real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 
 from board_rows import bars, indicators, row
 from lake_rows import LakeRows
+from marketpulse.model.adjusting import Action, Adjustments, adjustments
 from marketpulse.query.history import LakeHistory
-from marketpulse.settings import ServeSettings, Settings
-from marketpulse.web.api import create_app
+from marketpulse.settings import Settings
 from marketpulse.web.board import Board
+from marketpulse.web.rest.adjusting import adjusted
+from marketpulse.web.rest.seamless import Stretch
 from marketpulse.web.rest.stored import Stored
-from marketpulse.web.server import WebServer
+from marketpulse.web.series import BAR_COLUMNS
+from served_app import served
 
 NAMES = ["sma_20", "vwap"]
 
@@ -24,24 +28,32 @@ def minute(i: int) -> dict[str, Any]:
     return row("AAA", "1m", 60 * i, float(i), sma_20=i + 0.5, vwap=float(i))
 
 
+@contextmanager
+def serving(folder: Path, board: Board, lake_rows: Callable[[LakeRows], None], **more: Any) -> Iterator[httpx.Client]:
+    """A client of the server over a board and a lake that `lake_rows` fills."""
+    settings = Settings(data_dir=folder)
+    lake_rows(LakeRows(settings))
+    stored = Stored(lambda: LakeHistory(settings))
+    with served(board, stored=stored, **more) as client:
+        try:
+            yield client
+        finally:
+            stored.close()
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Minutes 0 to 39 are stored, 30 to 49 on the board."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("lake"))
-    lake = LakeRows(settings)
-    lake.add("bars", [minute(i) for i in range(40)])
-    lake.add("indicators", [minute(i) for i in range(40)], NAMES)
+
+    def fill(lake: LakeRows) -> None:
+        lake.add("bars", [minute(i) for i in range(40)])
+        lake.add("indicators", [minute(i) for i in range(40)], NAMES)
+
     board = Board()
     board.take(bars(*(minute(i) for i in range(30, 50))))
     board.take(indicators(NAMES, *(minute(i) for i in range(30, 50))))
-    stored = Stored(lambda: LakeHistory(settings))
-    serve = ServeSettings(port=0)
-    server = WebServer(create_app(board, serve, {}, stored=stored), serve)
-    server.start()
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with serving(tmp_path_factory.mktemp("lake"), board, fill) as client:
         yield client
-    server.stop()
-    stored.close()
 
 
 def asked(client: httpx.Client, path: str = "/api/bars", **options: Any) -> httpx.Response:
@@ -116,31 +128,44 @@ def test_a_wrong_question_is_answered_in_one_shape(client: httpx.Client, options
 
 
 def test_adjusted_bars_are_as_if_no_split_had_been(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    lake = LakeRows(settings)
-    lake.add("bars", [row("BBB", "1m", 60 * i, 30.0 + i) for i in range(4)])
-    body = '{"ratio": 2.0, "ex_time_ns": 120000000000}'
-    lake.add("events", [{"type": "split", "symbol": "BBB", "source": "files", "event_time_ns": 1, "body": body, "topic": "market",
-                         "partition": 0, "offset": 0, "row": 0}])  # fmt: skip
+    def fill(lake: LakeRows) -> None:
+        lake.add("bars", [row("BBB", "1m", 60 * i, 30.0 + i) for i in range(4)])
+        split = {
+            "type": "split",
+            "symbol": "BBB",
+            "source": "files",
+            "event_time_ns": 1,
+            "topic": "market",
+            "partition": 0,
+        }
+        body = '{"ratio": 2.0, "ex_time_ns": 120000000000}'
+        lake.add("events", [{**split, "offset": 0, "row": 0, "body": body}])
+
     board = Board()
     board.take(bars(*(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
     board.take(indicators(["sma_20"], *(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
-    stored = Stored(lambda: LakeHistory(settings))
-    serve = ServeSettings(port=0)
-    server = WebServer(create_app(board, serve, {}, stored=stored, in_prices=lambda name: name == "sma_20"), serve)
-    server.start()
-    try:
-        with httpx.Client(base_url=server.url, timeout=30) as client:
-            of = {"symbol": "BBB", "timeframe": "1m"}
-            raw, split = (client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split"))
-            close, values = (raw["columns"].index(name) for name in ("close", "sma_20"))
-            assert [r[close] for r in raw["rows"]] == [30.0, 31.0, 32.0, 33.0]
-            assert [r[close] for r in split["rows"]] == [15.0, 15.5, 32.0, 33.0]
-            assert [r[values] for r in split["rows"]] == [30.0, 30.0, 60.0, 60.0]
-            told = client.get("/api/corporate_actions", params=of).json()
-            assert told["actions"] == [{"type": "split", "ex_ms": 120_000.0, "value": 2.0}]
-            assert told["split"] == told["all"] == [{"before_ms": 120_000.0, "price": 0.5, "volume": 2.0}]
-            assert client.get("/api/bars", params={**of, "adjust": "half"}).status_code == 400
-    finally:
-        server.stop()
-        stored.close()
+    of = {"symbol": "BBB", "timeframe": "1m"}
+    with serving(tmp_path, board, fill, in_prices=lambda name: name == "sma_20") as client:
+        raw, split = (client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split"))
+        close, values = (raw["columns"].index(name) for name in ("close", "sma_20"))
+        assert [r[close] for r in raw["rows"]] == [30.0, 31.0, 32.0, 33.0]
+        assert [r[close] for r in split["rows"]] == [15.0, 15.5, 32.0, 33.0]
+        assert [r[values] for r in split["rows"]] == [30.0, 30.0, 60.0, 60.0]
+        told = client.get("/api/corporate_actions", params=of).json()
+        assert told["actions"] == [{"type": "split", "ex_ms": 120_000.0, "value": 2.0}]
+        assert told["split"] == told["all"] == [{"before_ms": 120_000.0, "price": 0.5, "volume": 2.0}]
+        assert client.get("/api/bars", params={**of, "adjust": "half"}).status_code == 400
+
+
+BAR = [1.0, 2.0, 60.0, 66.0, 54.0, 63.0, 10.0, 61.0, 5.0, 0.0]
+FOUND = Stretch([*BAR_COLUMNS, "sma_20", "rsi_14"], [[*BAR, 60.0, 55.0], [7.0, 8.0, *BAR[2:], 60.0, 55.0]], False, None)
+BY = adjustments([Action("split", 5_000_000, 2.0)], None, {})
+
+
+def test_prices_are_divided_volumes_multiplied_and_the_rest_is_left() -> None:
+    first, second = adjusted(FOUND, BY, "split", lambda name: name == "sma_20").rows
+    assert first == [1.0, 2.0, 30.0, 33.0, 27.0, 31.5, 20.0, 30.5, 5.0, 0.0, 30.0, 55.0]
+    assert second == FOUND.rows[1], "behind the split"
+    assert FOUND.rows[0][2] == 60.0, "what was given is as it was"
+    assert adjusted(FOUND, Adjustments(), "all", lambda _: True) is FOUND
+    assert adjusted(FOUND, BY, "none", lambda _: True) is FOUND

@@ -1,6 +1,5 @@
 """What a chart asks for, over a desk that answers from memory."""
 
-import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +10,9 @@ import pytest
 from board_rows import bars, live, row
 from marketpulse.errors import Fatal, ParameterError, QueryLimit, Retryable
 from marketpulse.ports import BarSpan, LiveBars, ReceiptAsk
-from marketpulse.settings import ServeSettings
-from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.rest.charts import ChartApi
+from served_app import app_of, ask
 
 
 class Desk:
@@ -54,18 +52,13 @@ def desk() -> Desk:
 
 
 def get(desk: Desk, path: str, **options: Any) -> httpx.Response:
-    async def run() -> httpx.Response:
-        board = Board()
-        board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1), venue="XNAS") for i in range(5))))
-        board.take(live([], row("AAPL", "1m", 300, 9.0, venue="XNAS")))
-        charts = ChartApi(board, lambda: desk)
-        transport = httpx.ASGITransport(app=create_app(board, ServeSettings(), {}, routers=[charts.router()]))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            answer = await client.get(path, params=options)
-        await asyncio.to_thread(charts.close)
-        return answer
-
-    return asyncio.run(run())
+    board = Board()
+    board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1), venue="XNAS") for i in range(5))))
+    board.take(live([], row("AAPL", "1m", 300, 9.0, venue="XNAS")))
+    charts = ChartApi(board, lambda: desk)
+    answer = ask(app_of(board, routers=[charts.router()]), path, params=options)
+    charts.close()
+    return answer
 
 
 def test_values_come_with_the_names_of_their_columns_for_closed_and_forming_bars(desk: Desk) -> None:
@@ -74,9 +67,6 @@ def test_values_come_with_the_names_of_their_columns_for_closed_and_forming_bars
     assert answer["rows"] == [[240_000, 10], [300_000, 18]]
     assert desk.asked == [BarSpan("AAPL", "1m", None, None, 2)]
     assert desk.closed
-
-
-def test_the_catalogue_is_listed(desk: Desk) -> None:
     assert get(desk, "/api/catalog").json() == {"indicators": [{"name": "twice", "stem": "twice"}]}
 
 
@@ -100,12 +90,10 @@ def test_a_receipt_is_asked_for_by_the_bars_open_time(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
-        (Fatal("no 1m bar opens then"), 404),
-        (ParameterError("'x' is not computed"), 400),
-        (QueryLimit("it took too long"), 422),
-        (Retryable("the log is away"), 503),
+        (Fatal("no 1m bar opens then"), 404), (ParameterError("'x' is not computed"), 400),
+        (QueryLimit("it took too long"), 422), (Retryable("the log is away"), 503),
     ],
-)
+)  # fmt: skip
 def test_why_there_is_no_receipt_is_said(desk: Desk, fault: Exception, status: int) -> None:
     desk.fault = fault
     answer = get(desk, "/api/explain", symbol="AAPL", timeframe="1m", open_ms=0)

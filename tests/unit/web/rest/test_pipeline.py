@@ -1,18 +1,20 @@
-"""/api/pipeline and /api/dead-letters, with a desk and a watch that are made up."""
+"""/api/pipeline, /api/dead-letters and /api/sources, with a desk and watches that are made up."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 import pytest
-from starlette.types import ASGIApp
 
+from market_rows import trade
+from marketpulse.app.scoring.card import Card
+from marketpulse.app.scoring.processes import with_processes
 from marketpulse.errors import MarketPulseError, ParameterError, RejectedRecord, Retryable
-from marketpulse.settings import ServeSettings
-from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.rest.pipeline import PipelineApi
+from marketpulse.web.rest.sources import Sources, SourcesApi, SymbolScores
+from score_rows import card_of
+from served_app import app_of, ask
 
 LETTER = {"letter_partition": 3, "letter_offset": 7, "reason": "bad_price", "value": "{}"}
 
@@ -47,59 +49,39 @@ class MadeUpDesk:
         self.closed = True
 
 
-@pytest.fixture
-def desk() -> MadeUpDesk:
-    return MadeUpDesk()
+class Room:
+    """The routes with what is behind them."""
+
+    def __init__(self) -> None:
+        self.desk, self.watch, board = MadeUpDesk(), MadeUpWatch(), Board()
+        self.api = PipelineApi(board, self.watch, lambda: self.desk)
+        self.app = app_of(board, routers=[self.api.router()])
+
+    def send(self, partition: int, offset: int, value: str) -> httpx.Response:
+        body = {"letter_partition": partition, "letter_offset": offset, "value": value}
+        return ask(self.app, "/api/dead-letters/send", "POST", json=body)
 
 
 @pytest.fixture
-def watch() -> MadeUpWatch:
-    return MadeUpWatch()
+def room() -> Iterator[Room]:
+    room = Room()
+    yield room
+    room.api.close()
 
 
-class Client:
-    """Asks the application without a socket."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    def get(self, path: str) -> httpx.Response:
-        return self._ask("GET", path)
-
-    def post(self, path: str, json: Any) -> httpx.Response:
-        return self._ask("POST", path, json)
-
-    def _ask(self, method: str, path: str, json: Any = None) -> httpx.Response:
-        async def run() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                return await client.request(method, path, json=json)
-
-        return asyncio.run(run())
+def test_the_picture_comes_with_the_figures_that_the_strip_shows(room: Room) -> None:
+    answer = ask(room.app, "/api/pipeline").json()
+    assert (answer["pipeline"], answer["figures"]["symbols"]) == ({"findings": []}, 0)
+    assert room.watch.asked == [(None, None)]
 
 
-@pytest.fixture
-def client(desk: MadeUpDesk, watch: MadeUpWatch) -> Iterator[Client]:
-    board = Board()
-    api = PipelineApi(board, watch, lambda: desk)
-    yield Client(create_app(board, ServeSettings(), {}, routers=[api.router()]))
-    api.close()
-
-
-def test_the_picture_comes_with_the_figures_that_the_strip_shows(client: Client, watch: MadeUpWatch) -> None:
-    answer = client.get("/api/pipeline")
-    assert answer.json()["pipeline"] == {"findings": []}
-    assert answer.json()["figures"]["symbols"] == 0
-    assert watch.asked == [(None, None)]
-
-
-def test_letters_are_listed_and_sent_again(client: Client, desk: MadeUpDesk) -> None:
-    assert client.get("/api/dead-letters").json() == {"letters": [LETTER]}
-    mended = {"letter_partition": 3, "letter_offset": 7, "value": '{"price": 1.5}'}
-    assert client.post("/api/dead-letters/send", json=mended).json() == {
-        "sent_to": {"topic": "market", "partition": 1, "offset": 2}
-    }
-    assert desk.sent == [(3, 7, b'{"price": 1.5}')]
+def test_letters_are_listed_and_sent_again_by_a_desk_that_is_closed_with_the_routes(room: Room) -> None:
+    assert ask(room.app, "/api/dead-letters").json() == {"letters": [LETTER]}
+    sent = room.send(3, 7, '{"price": 1.5}')
+    assert sent.json() == {"sent_to": {"topic": "market", "partition": 1, "offset": 2}}
+    assert room.desk.sent == [(3, 7, b'{"price": 1.5}')]
+    room.api.close()
+    assert room.desk.closed
 
 
 @pytest.mark.parametrize(
@@ -110,23 +92,64 @@ def test_letters_are_listed_and_sent_again(client: Client, desk: MadeUpDesk) -> 
         (Retryable("the broker is away"), 503, "away"),
     ],
 )
-def test_a_letter_that_is_refused_says_why(
-    client: Client, desk: MadeUpDesk, fault: MarketPulseError, status: int, words: str
-) -> None:
-    desk.fault = fault
-    answer = client.post("/api/dead-letters/send", json={"letter_partition": 0, "letter_offset": 0, "value": "{}"})
-    assert answer.status_code == status
-    assert words in answer.json()["error"]
+def test_a_letter_that_is_refused_says_why(room: Room, fault: MarketPulseError, status: int, words: str) -> None:
+    room.desk.fault = fault
+    answer = room.send(0, 0, "{}")
+    assert (answer.status_code, words in answer.json()["error"]) == (status, True)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x"])
-def test_a_wrong_question_is_refused(client: Client, query: str) -> None:
-    assert client.get(f"/api/dead-letters?{query}").status_code in (400, 422)
+def test_a_wrong_question_is_refused(room: Room, query: str) -> None:
+    assert ask(room.app, f"/api/dead-letters?{query}").status_code in (400, 422)
 
 
-def test_the_desk_is_closed_with_the_routes(desk: MadeUpDesk, watch: MadeUpWatch) -> None:
-    board = Board()
-    api = PipelineApi(board, watch, lambda: desk)
-    Client(create_app(board, ServeSettings(), {}, routers=[api.router()])).get("/api/dead-letters")
-    api.close()
-    assert desk.closed
+class Keeper:
+    """What a keeper of the scores has heard; `heard` is None before it has."""
+
+    def __init__(self, heard: Card | None) -> None:
+        self.heard = heard
+
+    def sources(self) -> Mapping[str, Any] | None:
+        if self.heard is None:
+            return None
+        rows = with_processes(self.heard.sources(), None, {})
+        unchanging = {"hours": 1, "log_time_ms": 5, "catching_up": False, "left_out_rows": 0}
+        return {**unchanging, "sources": rows, "dead_letters_of_nobody": {}}
+
+    def symbols(self, source: str, limit: int) -> Mapping[str, Any] | None:
+        return None if self.heard is None else self.heard.symbols(source, limit)
+
+
+def ask_sources(query: str, keeper: Keeper | None) -> httpx.Response:
+    api = SourcesApi(keeper)
+    try:
+        return ask(app_of(routers=[api.router()]), f"/api/sources{query}")
+    finally:
+        api.close()
+
+
+@pytest.fixture
+def keeper() -> Keeper:
+    return Keeper(card_of([(trade(name, 3_600.0 + i, 1.0, 1.0), 3_600.0 + i) for i, name in enumerate("ABC")]))
+
+
+def test_the_scores_are_as_they_are_described(keeper: Keeper) -> None:
+    found = Sources.model_validate(ask_sources("", keeper).json())
+    assert [(one.source, one.symbols, one.reconnects) for one in found.sources] == [("feed", 3, None)]
+    symbols = SymbolScores.model_validate(ask_sources("/symbols?source=feed&limit=2", keeper).json())
+    assert [one.symbol for one in symbols.symbols] == ["A", "B"]
+    assert SymbolScores.model_validate(ask_sources("/symbols?source=other", keeper).json()).symbols == []
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?source=feed&limit=0", "?source=feed&limit=1001", "?source=", "?source=feed&more=1"]
+)
+def test_a_wrong_question_of_scores_is_refused(keeper: Keeper, query: str) -> None:
+    assert ask_sources(f"/symbols{query}", keeper).status_code == 400
+
+
+@pytest.mark.parametrize(("keeper", "words"), [(None, "set scorecard.enabled"), (Keeper(None), "try again")])
+def test_without_a_card_it_says_why(keeper: Keeper | None, words: str) -> None:
+    for query in ("", "/symbols?source=feed"):
+        answer = ask_sources(query, keeper)
+        assert (answer.status_code, words in answer.json()["error"]) == (503, True)
