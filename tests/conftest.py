@@ -46,7 +46,7 @@ class ByFile(LoadScopeScheduling):
             return nodeid
         if file in BY_PARAMETER:
             return f"{file}[{test.partition('[')[2].partition('-')[0].rstrip(']')}"
-        return TOGETHER.get(file, file)
+        return file
 
 
 DEALT_OUT = {
@@ -57,8 +57,6 @@ DEALT_OUT = {
 """Each test starts what it kills."""
 BY_PARAMETER = {"tests/conformance/test_every_sink.py"}
 """The first parameter names the store."""
-TOGETHER = {f"tests/browser/{name}": "one up" for name in ("test_pipeline.py", "test_accessibility.py")}
-"""Files that look at one running `up`."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,19 +1,78 @@
-"""The view of the pipeline, over the real one."""
+"""What is seen of a running pipeline: its view, the scorecard of a feed that loses trades, and that no view keeps
+anybody out. All over one `up`, with the simulated market and an exchange of the test's own."""
 
 import json
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from confluent_kafka import Producer
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+from websockets.sync.server import ServerConnection
 
+from accessibility import violations
 from browser_stage import Stage, Visit
-from running_up import Up
+from exchange_server import Exchange, running
+from running_up import Up, held
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 TRADE = {"type": "trade", "symbol": "SENT-AGAIN", "source": "desk", "event_time_ns": 0, "price": 12.5, "size": 100}
+PAIRS = ("BTC-USD", "ETH-USD")
+LOST = 5  # trades
+VIEWS = {
+    "market": "#/market",
+    "symbol": "#",
+    "alerts": "#/alerts",
+    "a new rule": "#/alerts/new",
+    "pipeline": "#/pipeline",
+    "ask": "#/ask/most_active?timeframe=1s",
+}
+
+
+class Losing(Exchange):
+    """Does not send the next trades of its first pair once it is to lose some, and gives them by REST once it is let."""
+
+    def __init__(self) -> None:
+        super().__init__("coinbase", PAIRS, 50_000, seed=3, every_s=0.05)
+        self.losing, self.mended = threading.Event(), threading.Event()
+        self._lost = set[int]()
+
+    def send_one(self, socket: ServerConnection, known: list[Any], i: int, rng: Any) -> int:
+        if self.losing.is_set() and known[i][0] == PAIRS[0] and len(self._lost | {known[i][1]}) <= LOST:
+            self._lost.add(known[i][1])
+            return 1
+        return super().send_one(socket, known, i, rng)
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+        return super().answer(path, query) if self.mended.is_set() else (503, b"busy")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Losing]:
+    with running(Losing()) as exchange:
+        assert isinstance(exchange, Losing)
+        yield exchange
+
+
+@pytest.fixture(scope="module")
+def up(exchange: Losing, tmp_path_factory: pytest.TempPathFactory, broker_cache: Path) -> Iterator[Up]:
+    """The real pipeline, once for all: broker, simulator and that feed, engine, lake and page."""
+    folder = tmp_path_factory.mktemp("up")
+    config = folder / "feed.toml"
+    config.write_text(
+        f'[sources.market]\nkind = "simulate"\n[sources.coinbase]\nkind = "coinbase"\nsymbols = {json.dumps(PAIRS)}\n'
+        f'url = "{exchange.url}"\nrest_url = "{exchange.rest_url}"\nsilence_s = 20\n'
+    )
+    with held(Up(folder / "data", broker_cache)) as running_up:
+        running_up.start("--source", "coinbase", "--config", str(config))
+        running_up.until_ready()
+        yield running_up
 
 
 def open_pipeline(up: Up, visit: Visit) -> Page:
@@ -77,3 +136,74 @@ def test_a_page_without_a_pipeline_behind_it_says_so(stage: Stage, visit: Visit)
     page = visit.open(stage.server.url + "#/pipeline")
     expect(page.get_by_role("region", name="What is wrong")).to_contain_text("The pipeline cannot be seen")
     assert httpx.get(stage.server.url + "api/pipeline").status_code == 404
+
+
+def open_detail(page: Page, url: str, source: str) -> None:
+    page.goto(url + "#/pipeline")
+    page.wait_for_selector("body[data-state=shown]")
+    page.get_by_role("table", name="Feed quality").get_by_role("button", name=re.compile(f"^{source}")).click()
+
+
+def test_a_gap_is_seen_found_and_then_healed(up: Up, exchange: Losing, visit: Visit) -> None:
+    page = visit.page
+    open_detail(page, up.until_ready(), "coinbase")
+    detail = page.get_by_role("region", name="Symbols of a source")
+    expect(detail.get_by_role("listitem").filter(has_text=PAIRS[1])).to_be_visible()
+    exchange.losing.set()
+    gap = detail.get_by_role("table", name="Gaps").get_by_role("row", name=re.compile(f"^{PAIRS[0]}"))
+    expect(gap).to_contain_text("asked for")
+    expect(gap).to_contain_text("5")
+    row = page.get_by_role("table", name="Feed quality").get_by_role("row", name=re.compile("^coinbase"))
+    expect(row).to_contain_text("5, 5 open")
+    exchange.mended.set()
+    expect(gap).to_contain_text("healed")
+    expect(row).to_contain_text("5, all healed")
+    expect(row).to_contain_text("live")
+    found = json.loads(up.get("/api/sources"))
+    [told] = [one for one in found["sources"] if one["source"] == "coinbase"]
+    assert told["gaps"]["healed"] == {"gaps": 1, "trades": LOST}
+    assert told["requests"]["asked"] >= 1
+    assert told["lag_p50_ms"] is not None
+
+
+def test_a_source_without_gaps_says_so_and_closes_again(up: Up, visit: Visit) -> None:
+    page = visit.page
+    open_detail(page, up.until_ready(), "simulate-market")
+    detail = page.get_by_role("region", name="Symbols of a source")
+    expect(detail).to_contain_text("No gap in these hours.")
+    page.get_by_role("button", name=re.compile("^simulate-market")).click()
+    expect(detail).to_be_hidden()
+    assert visit.complaints == []
+
+
+@contextmanager
+def checked_page(chromium: Browser, theme: str, width: int) -> Iterator[Page]:
+    """A page whose policy lets the checker's script in, which must find nothing at the end of the block."""
+    context = chromium.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="light" if theme == "light" else "dark", bypass_csp=True,
+        reduced_motion="reduce",
+    )  # fmt: skip
+    try:
+        page = context.new_page()
+        yield page
+        page.wait_for_load_state("networkidle")
+        found = violations(page)
+        assert found == [], json.dumps(list({one[0]: one for one in found}.values()), indent=1)
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_view_keeps_anybody_out(up: Up, chromium: Browser, view: str, theme: str) -> None:
+    with checked_page(chromium, theme, 1400) as page:
+        page.goto(up.until_ready() + VIEWS[view])
+        page.wait_for_selector("body[data-state=shown]")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_symbols_of_a_source_keep_nobody_out(up: Up, chromium: Browser, theme: str, width: int) -> None:
+    with checked_page(chromium, theme, width) as page:
+        open_detail(page, up.until_ready(), "coinbase")
+        expect(page.get_by_role("region", name="Symbols of a source")).to_contain_text(PAIRS[0])

@@ -1,7 +1,7 @@
 """What only sinks that keep files promise: their names, their merging, and every step that a kill can fall between.
+What every sink promises is tried in test_every_sink.py.
 
-Run as a program, this file is the process that gets killed: it reads lines of JSON, forks a child for
-each, which stores rows and kills itself with -9 before its n-th call that changes the disk.
+Run as a program, this file is the process that gets killed before its n-th call that changes the disk (killed_child.py).
 """
 
 import errno
@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from killed_child import KilledChildren, kill_at_call, serve_orders
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
@@ -131,25 +131,6 @@ def assert_stored(place: Place, end: int, partitions: Iterable[int] = (0, 1)) ->
 # What is written is stored once.
 
 
-def test_what_is_written_and_flushed_is_stored_row_for_row(place: Place) -> None:
-    store(place.open(), end=50, cut=50)
-    assert_stored(place, 50)
-    assert place.open().resume() == {(t, p): 50 for t in TOPICS for p in (0, 1)}
-
-
-def test_the_same_batch_twice_changes_nothing(place: Place) -> None:
-    sink = place.open()
-    for one in stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20):
-        sink.write(one)
-        sink.write(one)
-    sink.flush()
-    for again in (sink, place.open()):  # the second has never asked where to resume
-        for one in stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20):
-            again.write(one)
-        again.flush()
-    assert_stored(place, 20, [0])
-
-
 @pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (11, 7), (40, 3), (1, 40)])
 def test_a_restart_may_cut_the_stream_elsewhere(place: Place, first_cut: int, second_cut: int) -> None:
     store(place.open(), end=23, cut=first_cut)
@@ -189,16 +170,6 @@ def test_rows_that_leave_a_gap_are_refused(place: Place) -> None:
         sink.write(batch("trades", 0, 16, 120))
 
 
-def test_rows_that_were_not_flushed_are_wanted_again(place: Place) -> None:
-    sink = place.open()
-    store(sink, end=10, cut=10)
-    for one in stretch("market", 0, 10, 20):
-        sink.write(one)
-    sink.close()
-    assert place.open().resume()["market", 0] == 10
-    assert_stored(place, 10)
-
-
 def test_a_flush_between_two_tables_of_a_stretch_loses_neither(place: Place) -> None:
     trades, quotes, events = stretch("market", 0, 0, 20)
     sink = place.open()
@@ -232,12 +203,6 @@ def test_a_flush_with_nothing_new_writes_nothing(local_place: Place) -> None:
         sink.write(one)
     sink.flush()
     assert sorted(Path(local_place.url).rglob("*")) == before
-
-
-def test_a_table_that_is_not_known_is_refused(place: Place) -> None:
-    rows = pa.RecordBatch.from_pylist([], schema=pa.schema([("a", pa.int64())]))
-    with pytest.raises(Fatal, match="does not store the table 'secrets'"):
-        place.open().write(SinkBatch("secrets", "market", 0, 0, 1, rows))
 
 
 def test_a_dead_letter_is_filed_under_the_day_of_writing(place: Place) -> None:
@@ -570,34 +535,9 @@ def test_files_that_a_person_removed_do_not_stop_the_others(local_place: Place) 
 # Killed with -9, for real.
 
 
-class StoringProcess:
-    """The other end of this file run as a program."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-
-    def run(self, place: Place, end: int, cut: int, kill_at: int) -> int:
-        """Store in a child that dies at its n-th call (0: never); how it ended, -9 or 0."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order = {"kind": place.kind, "url": place.url, "end": end, "cut": cut, "kill_at": kill_at}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 @pytest.fixture
-def storing_process() -> Iterator[StoringProcess]:
-    process = StoringProcess()
+def children() -> Iterator[KilledChildren]:
+    process = KilledChildren(__file__)
     yield process
     process.close()
 
@@ -605,13 +545,13 @@ def storing_process() -> Iterator[StoringProcess]:
 @pytest.mark.chaos
 @pytest.mark.usefixtures("busy")
 def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
-    local_place: Place, storing_process: StoringProcess
+    local_place: Place, children: KilledChildren
 ) -> None:
     stride = 4  # every fourth call
     kills = 0
     for kill_at in range(1 + 2 * (local_place.kind == "lines by symbol"), 2_000, stride):
         here = Place(local_place.kind, f"{local_place.url}/{kill_at}")
-        ended = storing_process.run(here, end=12, cut=4, kill_at=kill_at)
+        ended = children.run(kind=here.kind, url=here.url, end=12, cut=4, kill_at=kill_at)
         store(here.open(), end=15, cut=5, partitions=[0])
         assert_stored(here, 15, [0])
         if ended == 0:
@@ -623,10 +563,11 @@ def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
 
 @pytest.mark.chaos
 @pytest.mark.usefixtures("busy")
-def test_killed_again_and_again_it_gets_there(local_place: Place, storing_process: StoringProcess) -> None:
+def test_killed_again_and_again_it_gets_there(local_place: Place, children: KilledChildren) -> None:
+    where = {"kind": local_place.kind, "url": local_place.url}
     for n in range(1, 20):
-        storing_process.run(local_place, end=5 * n, cut=1 + n % 4, kill_at=3 + (n * 17) % 60)
-    assert storing_process.run(local_place, end=100, cut=9, kill_at=0) == 0
+        children.run(**where, end=5 * n, cut=1 + n % 4, kill_at=3 + (n * 17) % 60)
+    assert children.run(**where, end=100, cut=9, kill_at=0) == 0
     assert_stored(local_place, 100, [0])
     left = [path for path in (Path(local_place.url) / "_tmp").rglob("*") if path.is_file()]
     assert left == []
@@ -634,34 +575,10 @@ def test_killed_again_and_again_it_gets_there(local_place: Place, storing_proces
 
 def _store_until_killed(order: dict[str, Any]) -> None:
     _make_busy(setattr)
-    calls, lock = [0], threading.Lock()
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def count_then_call(*args: Any, **more: Any) -> Any:
-            with lock:
-                calls[0] += 1
-                if calls[0] == order["kill_at"]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **more)
-
-        return count_then_call
-
-    for name in ("fsync", "link", "replace", "unlink", "mkdir"):
-        setattr(os, name, counted(getattr(os, name)))
+    kill_at_call(order["kill_at"], [(os, name) for name in ("fsync", "link", "replace", "unlink", "mkdir")])
     store(Place(order["kind"], order["url"]).open(), order["end"], order["cut"], partitions=[0])
 
 
-def _serve_orders() -> None:
-    batch("trades", 0, 0, 1)  # what Arrow imports at its first row is imported once, not by every child
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _store_until_killed(json.loads(line))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    _serve_orders()
+    batch("trades", 0, 0, 1)  # what Arrow imports at its first row is imported once, not by every child
+    serve_orders(_store_until_killed)

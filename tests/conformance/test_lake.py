@@ -1,7 +1,7 @@
 """What only the lake promises: its commits, its chores, and every step that a kill can fall between.
 
-Run as a program, this file is the process that gets killed: it reads lines of JSON, forks a child for
-each, which stores rows and kills itself with -9 before its n-th call that changes a file or the catalogue.
+Run as a program, this file is the process that gets killed before its n-th call that changes a file or the catalogue
+(killed_child.py).
 """
 
 import errno
@@ -10,9 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import pyarrow.parquet
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from killed_child import KilledChildren, kill_at_call, serve_orders
 from lake_rows import LakeRows
 from lake_store import LakeStore
 from log_of_rows import START_NS, TOPICS, batch, expected, stretch
@@ -420,43 +420,21 @@ def test_a_file_that_a_person_removed_does_not_stop_the_merging(settings: Settin
 # Killed with -9, for real.
 
 
-class StoringProcess:
-    """The other end of this file run as a program."""
-
-    def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def run(self, directory: Path, end: int, cut: int, kill_at: int) -> int:
-        """Store in a child that dies at its n-th call (0: never); how it ended, -9 or 0."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order = {"directory": str(directory), "end": end, "cut": cut, "kill_at": kill_at}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 @pytest.fixture
-def storing_process() -> Iterator[StoringProcess]:
-    process = StoringProcess()
+def children() -> Iterator[KilledChildren]:
+    process = KilledChildren(__file__)
     yield process
     process.close()
 
 
 @pytest.mark.chaos
 def test_kill_9_at_any_call_that_changes_a_file_or_the_catalogue_loses_and_doubles_nothing(
-    tmp_path: Path, storing_process: StoringProcess
+    tmp_path: Path, children: KilledChildren
 ) -> None:
     kills = 0
     for kill_at in range(1, 5_000, 17):
         here = settings_at(tmp_path / str(kill_at))
-        ended = storing_process.run(here.data_dir, end=12, cut=4, kill_at=kill_at)
+        ended = children.run(directory=here.data_dir, end=12, cut=4, kill_at=kill_at)
         store(opened(here), end=15, cut=5, partitions=(0,))
         assert_stored(here, 15, (0,))
         for table in TABLES:
@@ -472,10 +450,10 @@ def test_kill_9_at_any_call_that_changes_a_file_or_the_catalogue_loses_and_doubl
 
 
 @pytest.mark.chaos
-def test_killed_again_and_again_it_gets_there(settings: Settings, storing_process: StoringProcess) -> None:
+def test_killed_again_and_again_it_gets_there(settings: Settings, children: KilledChildren) -> None:
     for n in range(1, 12):
-        storing_process.run(settings.data_dir, end=5 * n, cut=1 + n % 4, kill_at=20 + (n * 37) % 150)
-    assert storing_process.run(settings.data_dir, end=60, cut=9, kill_at=0) == 0
+        children.run(directory=settings.data_dir, end=5 * n, cut=1 + n % 4, kill_at=20 + (n * 37) % 150)
+    assert children.run(directory=settings.data_dir, end=60, cut=9, kill_at=0) == 0
     assert_stored(settings, 60, (0,))
 
 
@@ -484,26 +462,9 @@ def _store_until_killed(order: dict[str, Any]) -> None:
 
     from marketpulse.catalog.file_io import DurableLocalFiles
 
-    calls, lock = [0], threading.Lock()
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def count_then_call(*args: Any, **more: Any) -> Any:
-            with lock:
-                calls[0] += 1
-                if calls[0] == order["kill_at"]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **more)
-
-        return count_then_call
-
-    for name in ("fsync", "mkdir"):
-        setattr(os, name, counted(getattr(os, name)))
-    for owner, name in (
-        (DefaultDialect, "do_commit"),
-        (DurableLocalFiles, "open_output_stream"),
-        (DurableLocalFiles, "delete_file"),
-    ):
-        setattr(owner, name, counted(getattr(owner, name)))
+    changing = [(os, "fsync"), (os, "mkdir"), (DefaultDialect, "do_commit")]
+    changing += [(DurableLocalFiles, name) for name in ("open_output_stream", "delete_file")]
+    kill_at_call(order["kill_at"], changing)
     # Merge, expire and clean behind every flush, so that kills fall into these too.
     lake_chores._LOOK_EVERY = 1
     lake_compaction.FILES_MAX = 2
@@ -513,20 +474,9 @@ def _store_until_killed(order: dict[str, Any]) -> None:
     store(open_sink(settings_at(Path(order["directory"])), "lake", clock), order["end"], order["cut"], partitions=(0,))
 
 
-def _serve_orders() -> None:
+if __name__ == "__main__":
     import pyiceberg.catalog.sql
     import pyiceberg.io.pyarrow  # noqa: F401  (once, not by every child)
 
     batch("trades", 0, 0, 1)
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _store_until_killed(json.loads(line))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    _serve_orders()
+    serve_orders(_store_until_killed)

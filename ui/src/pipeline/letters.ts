@@ -105,7 +105,8 @@ export class Letters {
       cell.append(button);
     }
     say(button, letter.sent_to ? "Sent again" : "Look");
-    set(button, "aria-label", `Look at the dead letter ${placeText(letter)}`);
+    // Whoever speaks to the page says what stands on the button: the label begins with it.
+    set(button, "aria-label", `${letter.sent_to ? "Sent again: look" : "Look"} at the dead letter ${placeText(letter)}`);
     button.onclick = () => this.#dialog.open(letter);
   }
 }
