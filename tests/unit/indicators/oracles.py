@@ -93,10 +93,6 @@ def middle(bars: Any, period: int) -> Any:
     return (bars.high.rolling(period).max() + bars.low.rolling(period).min()) / 2
 
 
-def donchian(bars: Any, period: int) -> Any:
-    return bars.high.rolling(period).max(), middle(bars, period), bars.low.rolling(period).min()
-
-
 def ichimoku(bars: Any, conversion: int, base: int, span_b: int) -> Any:
     lines = middle(bars, conversion), middle(bars, base)
     return *lines, (lines[0] + lines[1]) / 2, middle(bars, span_b)
@@ -120,9 +116,8 @@ def garman_klass(bars: Any, period: int) -> Any:
     return np.sqrt(windows_of(ranges / 2 - (2 * math.log(2) - 1) * moves, period).mean(axis=1))
 
 
-def hma(bars: Any, period: int) -> Any:
-    """Three weighted averages of TA-Lib."""
-    return talib.WMA(2 * talib.WMA(bars.close, period // 2) - talib.WMA(bars.close, period), int(period**0.5))
+def wma(values: Any, period: int) -> Any:
+    return talib.WMA(values, period)
 
 
 def keltner(bars: Any, period: int, atr: int, factor: float) -> Any:
@@ -179,13 +174,13 @@ FORMULAS: list[tuple[str, str, Oracle]] = [
     ("bbands", "20,2.0 2,1.5 5,2.5 100,3.0", lambda b, n, factor: talib.BBANDS(b.close, n, factor, factor)),
     ("close_volume_correl", "2 5 30 100", close_volume_correl),
     ("cmf", "1 2 20 100", cmf),
-    ("donchian", "1 2 20 200", donchian),
+    ("donchian", "1 2 20 200", lambda b, n: (b.high.rolling(n).max(), middle(b, n), b.low.rolling(n).min())),
     ("dpo", "1 2 3 20 21 100", lambda b, n: b.close.shift(n // 2 + 1) - b.close.rolling(n).mean()),
     ("drawdown", "1 2 20 252", lambda b, n: b.close / b.close.rolling(n).max() - 1),
     ("eom", "1 2 14 100", eom),
     ("force_index", "1 2 13 100", lambda b, n: talib.EMA(force(b), n) if n > 1 else force(b)),
     ("garman_klass", "1 5 20 100", garman_klass),
-    ("hma", "2 3 9 16 55 200", hma),
+    ("hma", "2 3 9 16 55 200", lambda b, n: wma(2 * wma(b.close, n // 2) - wma(b.close, n), int(n**0.5))),
     ("ichimoku", "9,26,52 1,2,3 52,9,26 20,60,120", ichimoku),
     ("keltner", "20,10,2.0 1,1,0.5 10,20,1.5 50,14,0.0", keltner),
     ("kurtosis", "4 5 20 100", lambda b, n: of_windows(b, n, "kurt")),

@@ -78,7 +78,7 @@ def test_it_is_exactly_zero_as_soon_as_its_window_is_flat(text: str, bars: int, 
 
 RISING = [np.arange(1.0, 40.0), np.arange(1.0, 60.0), np.arange(1.0, 60.0) ** 2]
 RISING += [price * np.arange(1.0, 41.0) for price in (1.0, *PRICES)]
-OF_RISES_AND_FALLS = {
+OF_RISES_AND_FALLS: dict[tuple[int, int | None], str] = {
     (100, -100): "cmo 14, tsi 37",
     (100, 0): "mfi 14, rsi 14, stochf 6, ultosc 28",
     (0, 0): "garman_klass(20) 19, parkinson(20) 19, stochrsi 20",
@@ -87,23 +87,20 @@ OF_RISES_AND_FALLS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("text", "first", "ends"),
-    [(*entry, ends) for ends, table in OF_RISES_AND_FALLS.items() for entry in entries(table)],
-)
-def test_it_stands_at_an_end_of_its_scale_where_the_price_only_rises_or_falls(
-    text: str, first: int, ends: tuple[float, float | None]
-) -> None:
-    for rising in RISING:
-        found = compute(text, closes(rising))[first:]
-        np.testing.assert_allclose(found, ends[0], rtol=1e-15 if text == "ultosc" else 0)
-        if ends[1] is not None:
-            np.testing.assert_array_equal(compute(text, closes(rising[::-1]))[first:], ends[1])
+@pytest.mark.parametrize("ends", OF_RISES_AND_FALLS)
+def test_it_stands_at_an_end_of_its_scale_where_the_price_only_rises_or_falls(ends: tuple[int, int | None]) -> None:
+    for text, first in entries(OF_RISES_AND_FALLS[ends]):
+        for rising in RISING:
+            found, falling = compute(text, closes(rising))[first:], compute(text, closes(rising[::-1]))[first:]
+            np.testing.assert_allclose(found, ends[0], rtol=1e-15 if text == "ultosc" else 0, err_msg=text)
+            if ends[1] is not None:
+                np.testing.assert_array_equal(falling, ends[1], text)
 
 
-@pytest.mark.parametrize(
-    ("text", "first"), entries("ad 0, adosc 9, force_index 13, mfi(14) 14, obv 0, volume_sma(20) 19, vpt 1")
-)
+OF_VOLUME = "ad 0, adosc 9, force_index 13, mfi(14) 14, obv 0, volume_sma(20) 19, vpt 1"
+
+
+@pytest.mark.parametrize(("text", "first"), entries(OF_VOLUME))
 def test_without_volume_it_is_zero(text: str, first: int) -> None:
     wide = [closes(np.full(40, price), high=2 * price, volume=0) for price in PRICES]
     for bars in (*wide, *(closes(rising, volume=0) for rising in RISING)):
