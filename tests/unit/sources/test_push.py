@@ -138,55 +138,47 @@ def test_rows_that_say_nothing_we_know_are_told_so() -> None:
     assert "cannot tell" in answer.json()["error"]
 
 
-def test_a_repeat_with_the_same_key_is_in_the_log_once_over_a_restart() -> None:
+def test_a_repeat_with_the_same_key_is_in_the_log_once_while_it_waits_and_over_a_restart() -> None:
     with serving() as pushed:
-        answer, found = logged(pushed, key="order-1")
-        assert answer.json()["accepted"] == 1
+        first = sent(pushed, key="order-1")
+        found = polled(pushed)
+        second = sent(pushed, key="order-1")  # while the log holds the first
+        pushed.committed()
+        assert answered(pushed, second).status_code == 200
+        assert first.result(10).json()["accepted"] == 1
     with serving(found.position) as again:
         repeated = answered(again, sent(again, key="order-1")).json()
         assert repeated == {"accepted": 0, "rejected": 0, "repeated": True}
         assert logged(again, key="order-2")[0].json()["accepted"] == 1
 
 
-def test_while_the_log_holds_a_request_its_repeat_waits_for_the_same_rows() -> None:
-    with serving() as pushed:
-        first = sent(pushed, key="order-1")
-        assert polled(pushed).batches
-        second = sent(pushed, key="order-1")
-        pushed.committed()
-        assert answered(pushed, second).status_code == 200
-        assert first.result(10).json()["accepted"] == 1
-
-
-def test_a_log_that_takes_too_long_is_said_and_the_request_may_be_repeated() -> None:
+def test_a_log_that_takes_too_long_or_a_source_that_stops_is_said_and_the_request_may_be_repeated() -> None:
     with serving(answer_s=0.2) as pushed:
         asked = sent(pushed)
         assert polled(pushed).batches
         answer = asked.result(10)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "Idempotency-Key" in answer.json()["error"]
+    with serving() as pushed:
+        asked = sent(pushed)
+        assert polled(pushed).batches
+    assert asked.result(10).status_code == 503, "it stops"
 
 
-def test_beyond_the_bound_who_pushes_is_told_to_come_again() -> None:
+def test_beyond_the_bound_who_pushes_is_told_to_come_again_and_whether_the_log_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with serving(waiting_bytes=1_024) as pushed:
         first = sent(pushed, ROW * 10)
         while not pushed._waiting._queue:
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.002)
         second = posted(pushed)
         assert (second.status_code, second.headers["retry-after"]) == (429, "1")
         assert polled(pushed).batches
-        pushed.committed()
-        assert first.result(10).status_code == 200
-
-
-def test_beyond_the_bound_while_the_log_is_away_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("marketpulse.sources.push_requests.AWAY_S", -1.0)
-    with serving(waiting_bytes=1_024) as pushed:
-        first = sent(pushed, ROW * 10)
-        assert polled(pushed).batches
-        second = posted(pushed)
-        assert second.status_code == 503
-        assert "the log is away" in second.json()["error"]
+        monkeypatch.setattr("marketpulse.sources.push_requests.AWAY_S", -1.0)
+        third = posted(pushed)
+        assert third.status_code == 503
+        assert "the log is away" in third.json()["error"]
         pushed.committed()
         assert first.result(10).status_code == 200
 
@@ -198,13 +190,6 @@ def test_a_log_that_is_away_is_another_answer_than_one_that_is_slow() -> None:
     waiting.take(0.0, 100.0)
     assert not waiting.log_is_away(100.0 + AWAY_S)
     assert waiting.log_is_away(100.1 + AWAY_S)
-
-
-def test_who_waits_when_it_stops_is_told_so() -> None:
-    with serving() as pushed:
-        asked = sent(pushed)
-        assert polled(pushed).batches
-    assert asked.result(10).status_code == 503
 
 
 def test_nothing_is_promised_while_requests_wait() -> None:
@@ -223,12 +208,9 @@ def test_nothing_is_promised_while_requests_wait() -> None:
         assert pushed.watermark_ns() == 1_772_463_600 * 10**9 - 2 * 10**9
 
 
-def test_without_a_token_it_does_not_begin() -> None:
+def test_without_a_token_or_on_a_port_that_is_taken_it_does_not_begin() -> None:
     with pytest.raises(SettingsError, match="MARKETPULSE_SOURCES__NAME__TOKEN"):
         source(token=None)
-
-
-def test_a_port_that_is_taken_is_said() -> None:
     with serving() as pushed:
         port = int(pushed.url.rsplit(":", 1)[1].split("/")[0])
         with pytest.raises(EnvironmentProblem, match="set port"):
@@ -287,10 +269,13 @@ FIRST_BAR = b"time,open,high,low,close,volume\n2026-03-02 15:00,1,1,1,1,5\n"
 
 
 def test_json_lines_come_as_they_are_written() -> None:
-    with piped() as (piping, writing):
+    with piped(mode="historical") as (piping, writing):
         assert not rows(piping.poll(0.0))
+        assert piping.watermark_ns() is None
         writing.write(trade(1) + trade(2)[:20])
-        assert [row["event_time_ns"] % 10**11 for row in rows(piping.poll(5.0))] == [1_000_000_000]
+        [row] = rows(piping.poll(5.0))
+        assert row["event_time_ns"] % 10**11 == 1_000_000_000
+        assert piping.watermark_ns() == row["event_time_ns"] - 2 * 10**9, "the promise follows what has come"
         writing.write(trade(2)[20:])
         assert len(rows(piping.poll(5.0))) == 1
         writing.write(trade(3).rstrip())
@@ -325,14 +310,6 @@ def test_what_is_no_market_data_is_told_so_and_nothing_at_all_is_no_fault() -> N
     with piped() as (piping, writing):
         found, last = everything(piping, writing)
         assert (found, last.goodbye_watermark_ns) == ([], None)
-
-
-def test_the_promise_follows_what_has_come() -> None:
-    with piped(mode="historical") as (piping, writing):
-        assert piping.watermark_ns() is None
-        writing.write(trade(5))
-        row = rows(piping.poll(5.0))[0]
-        assert piping.watermark_ns() == row["event_time_ns"] - 2 * 10**9
 
 
 def test_a_writer_that_is_quicker_than_the_log_waits(monkeypatch: pytest.MonkeyPatch) -> None:

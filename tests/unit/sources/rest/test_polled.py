@@ -142,12 +142,17 @@ def test_every_closed_minute_of_every_symbol_comes_once_through_faults_and_resta
         assert len(got) >= 60
 
 
-def test_the_watermark_waits_for_the_slowest_symbol() -> None:
-    with asking("A", "B") as (source, _, _):
-        assert bars(source.poll(1.0))
-        assert source.watermark_ns() is None, "nothing is known of the other symbol"
-        assert bars(source.poll(1.0))
-        assert source.watermark_ns() == (OPEN + 600) * 10**9
+def test_the_watermark_waits_for_the_slowest_symbol_and_one_that_is_left_out_goes_on_where_it_was() -> None:
+    with asking("A", "B") as (both, clock, server):
+        assert bars(both.poll(1.0))
+        assert both.watermark_ns() is None, "nothing is known of the other symbol"
+        second = both.poll(1.0)
+        assert bars(second)
+        assert both.watermark_ns() == (OPEN + 600) * 10**9
+        one = opened(server, clock, ["A"], second.position)
+        clock.sleep(60)
+        position = one.poll(1.0).position
+    assert read_place(position) == {"A": (OPEN + 660) * 10**9, "B": (OPEN + 600) * 10**9}
 
 
 def test_a_symbol_that_is_unknown_is_one_dead_letter_and_holds_up_nobody() -> None:
@@ -203,15 +208,6 @@ def test_a_long_answer_goes_in_parts_and_a_restart_between_them_loses_and_double
         again, rest = opened(server, clock, ["A"], second.position), list[tuple[str, int]]()
         pump(again, clock, OPEN + 3_010, lambda polled: rest.extend(bars(polled)))
     assert rest == [("A", m) for m in range(14, 50)]
-
-
-def test_a_symbol_that_is_not_asked_for_for_a_while_goes_on_where_it_was() -> None:
-    with asking("A", "B") as (both, clock, server):
-        both.poll(1.0)
-        one = opened(server, clock, ["A"], both.poll(1.0).position)
-        clock.sleep(60)
-        position = one.poll(1.0).position
-    assert read_place(position) == {"A": (OPEN + 660) * 10**9, "B": (OPEN + 600) * 10**9}
 
 
 def test_at_night_it_asks_seldom() -> None:
@@ -345,6 +341,7 @@ SYMBOL = text(alphabet=[chr(c) for c in range(33, 127)], min_size=1, max_size=32
 @given(until=dictionaries(SYMBOL, integers(1, 4_000_000_000).map(lambda s: s * 10**9), max_size=50))
 def test_a_place_is_read_as_it_was_written(until: dict[str, int]) -> None:
     assert read_place(write_place(until)) == until
+    assert read_place(None) == {}, "before the first row"
 
 
 def test_the_most_symbols_fit_into_one_commit_even_when_each_stands_elsewhere() -> None:
@@ -353,10 +350,6 @@ def test_the_most_symbols_fit_into_one_commit_even_when_each_stands_elsewhere() 
     until = {name: (1_790_000_000 + rng.randrange(10_000) * 60) * 10**9 for name in sorted(names)[:400]}
     assert len(until) == 400
     assert len(write_place(until).encode()) <= POSITION_BYTES_MAX
-
-
-def test_there_is_no_place_before_the_first_row() -> None:
-    assert read_place(None) == {}
 
 
 @pytest.mark.parametrize("other", ['{"files": "x", "row": 3}', "1:", "1:zzzz", "2:abc", ""])
