@@ -1,11 +1,12 @@
-"""A file through the engine's door; the clean series are the bundled ones."""
+"""A file through the engine's door, and its adjusted closes; the clean series are the bundled ones."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from marketpulse.app.adjusted_close import wrong_steps
 from marketpulse.app.checking import Report, Suspect, check_file
 from marketpulse.errors import ParameterError
 from marketpulse.settings import Mapping, Settings
@@ -33,10 +34,12 @@ def _day(suspect: Suspect) -> str:
 
 
 def scaled(frame: pl.DataFrame, first: int, last: int, factor: float) -> pl.DataFrame:
-    place = pl.int_range(pl.len())
-    return frame.with_columns(
-        pl.when((place >= first) & (place < last)).then(pl.col(n) * factor).otherwise(pl.col(n)) for n in PRICES
-    )
+    factors = pl.when(pl.int_range(pl.len()).is_between(first, last - 1)).then(factor).otherwise(1.0)
+    return frame.with_columns(pl.col(n) * factors for n in PRICES)
+
+
+def found_in(report: Report) -> list[tuple[str, str]]:
+    return [(suspect.rule, suspect.severity) for suspect in report.suspects]
 
 
 @pytest.mark.parametrize(
@@ -49,44 +52,35 @@ def test_real_days_are_left_alone(name: str) -> None:
 
 
 def test_real_minutes_are_left_alone() -> None:
-    mapping = Mapping(venue="XNYS", timezone="America/New_York")
-    report = check_file(Settings(), bundled("minutes/SPY.csv"), mapping)
-    assert report.rows == 1_564
-    assert not report.suspects
+    report = check_file(Settings(), bundled("minutes/SPY.csv"), Mapping(venue="XNYS", timezone="America/New_York"))
+    assert (report.rows, len(report.suspects)) == (1_564, 0)
 
 
-def test_a_bar_in_another_unit_is_named_by_its_day(tmp_path: Path) -> None:
+def test_a_bar_in_another_unit_is_named_by_its_day_and_so_is_a_split_that_prices_were_not_adjusted_for(
+    tmp_path: Path,
+) -> None:
     report = checked(scaled(days(), 300, 301, 100), tmp_path)
     assert rules(report) == [(days()["date"][300], "price_unit")]
-    assert report.suspects[0].symbol == "SERIES"
-    assert report.suspects[0].kind == "bar"
-
-
-def test_prices_that_were_not_adjusted_for_a_split_are_named(tmp_path: Path) -> None:
+    assert (report.suspects[0].symbol, report.suspects[0].kind) == ("SERIES", "bar")
     assert rules(checked(scaled(days(), 0, 300, 7), tmp_path))[0] == (days()["date"][300], "split")
 
 
 def test_what_could_not_be_a_bar_is_named_with_its_reason(tmp_path: Path) -> None:
     frame = days()
-    swapped = frame.with_columns(
-        low=frame["low"].scatter(300, 9_999.0), volume=frame["volume"].cast(pl.Float64).scatter(310, -5.0)
-    )
-    report = checked(swapped, tmp_path)
+    wrong_volume = frame["volume"].cast(pl.Float64).scatter(310, -5.0)
+    report = checked(frame.with_columns(low=frame["low"].scatter(300, 9_999.0), volume=wrong_volume), tmp_path)
     found = {s.rule: s for s in report.suspects}
     assert found["bad_size"].line == 312
     assert found["bad_size"].origin.endswith("series.csv")
-    assert found["bad_bar"].symbol == "SERIES"
-    assert _day(found["bad_bar"]) == frame["date"][300]
+    assert (found["bad_bar"].symbol, _day(found["bad_bar"])) == ("SERIES", frame["date"][300])
 
 
 def test_a_rounding_is_told_but_is_no_fault(tmp_path: Path) -> None:
     frame = days()
     short = frame["close"][300] * (1 - 1e-9)
-    rounded = frame.with_columns(high=frame["high"].scatter(300, short), open=frame["open"].scatter(300, short))
-    rounded = rounded.with_columns(low=pl.min_horizontal("low", "open"))
-    report = checked(rounded, tmp_path)
-    assert [(s.rule, s.severity) for s in report.suspects] == [("rounding", "count")]
-    assert not report.is_suspect
+    rounded = frame.with_columns(frame[name].scatter(300, short) for name in ("high", "open"))
+    report = checked(rounded.with_columns(low=pl.min_horizontal("low", "open")), tmp_path)
+    assert (found_in(report), report.is_suspect) == ([("rounding", "count")], False)
     assert report.rows == len(frame) + 11
 
 
@@ -99,99 +93,65 @@ def with_low(frame: pl.DataFrame, place: int, part: float) -> pl.DataFrame:
     )
 
 
-def test_a_close_that_is_a_little_out_of_high_and_low_is_told_but_is_no_fault(tmp_path: Path) -> None:
+def test_a_close_a_little_out_of_high_and_low_is_told_one_far_out_is_a_fault_and_many_are_the_way_of_some_feeds(
+    tmp_path: Path,
+) -> None:
     report = checked(with_low(days(), 300, 0.004), tmp_path)
-    assert [(s.rule, s.severity) for s in report.suspects] == [("ohlc", "count")]
+    assert (found_in(report), report.is_suspect) == ([("ohlc", "count")], False)
     assert _day(report.suspects[0]) == days()["date"][300]
-    assert not report.is_suspect
-
-
-def test_a_close_that_is_far_out_of_high_and_low_is_a_fault(tmp_path: Path) -> None:
     report = checked(with_low(days(), 300, 0.07), tmp_path)
-    assert (report.suspects[0].rule, report.suspects[0].severity) == ("ohlc", "mark")
-    assert report.is_suspect
-
-
-def test_closes_from_elsewhere_than_highs_and_lows_are_the_way_of_some_feeds(tmp_path: Path) -> None:
+    assert (found_in(report)[0], report.is_suspect) == (("ohlc", "mark"), True)
     frame = days()
     for place in range(100, 500, 20):
         frame = with_low(frame, place, 0.035)
-    report = checked(frame, tmp_path)
-    assert {(s.rule, s.severity) for s in report.suspects} == {("ohlc", "count")}
-    assert len(report.suspects) == 20
+    assert found_in(checked(frame, tmp_path)) == [("ohlc", "count")] * 20
 
 
-def test_a_close_in_another_unit_is_found_although_it_is_above_its_high(tmp_path: Path) -> None:
+def test_a_close_in_another_unit_is_found_above_its_high_and_a_day_without_any_price_is_no_fault(
+    tmp_path: Path,
+) -> None:
     frame = days()
     report = checked(frame.with_columns(close=frame["close"].scatter(300, frame["close"][300] * 100)), tmp_path)
     assert "price_unit" in {s.rule for s in report.suspects}
+    report = checked(frame.with_columns(frame[name].cast(pl.Float64).scatter(300, None) for name in PRICES), tmp_path)
+    empty = [(s.rule, s.severity, s.line) for s in report.suspects if s.rule == "empty_row"]
+    assert empty == [("empty_row", "count", 302)]
 
 
-def test_a_day_without_any_price_is_told_but_is_no_fault(tmp_path: Path) -> None:
-    frame = days()
-    empty = frame.with_columns(frame[name].cast(pl.Float64).scatter(300, None) for name in PRICES)
-    report = checked(empty, tmp_path)
-    assert [(s.rule, s.severity, s.line) for s in report.suspects if s.rule == "empty_row"] == [
-        ("empty_row", "count", 302)
-    ]
-
-
-def test_a_day_that_is_missing_is_found_by_the_calendar_that_the_others_fit(tmp_path: Path) -> None:
+def test_a_day_that_is_missing_or_told_twice_is_found_by_the_calendar_that_the_others_fit(tmp_path: Path) -> None:
     frame = days("reference/default_502.csv")
-    holed = pl.concat([frame[:300], frame[301:]])
-    report = checked(holed, tmp_path)
-    assert report.calendar == "XNYS"
-    assert rules(report) == [(frame["date"][301], "missing_bars")]
-
-
-def test_a_day_that_is_told_twice_is_found(tmp_path: Path) -> None:
+    report = checked(pl.concat([frame[:300], frame[301:]]), tmp_path)
+    assert (report.calendar, rules(report)) == ("XNYS", [(frame["date"][301], "missing_bars")])
     frame = days()
-    doubled = pl.concat([frame[:301], frame[300:]])
-    assert rules(checked(doubled, tmp_path)) == [(frame["date"][300], "duplicate_bar")]
+    assert rules(checked(pl.concat([frame[:301], frame[300:]]), tmp_path)) == [(frame["date"][300], "duplicate_bar")]
 
 
-def test_a_dividend_of_half_the_price_is_found(tmp_path: Path) -> None:
+def test_a_dividend_of_half_the_price_is_found_and_a_fall_by_what_is_paid_is_no_split(tmp_path: Path) -> None:
+    def paying_half(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(dividend=frame["dividend"].cast(pl.Float64).scatter(300, frame["close"][299] / 2))
+
     frame = days()
-    paid = frame.with_columns(dividend=frame["dividend"].cast(pl.Float64).scatter(300, frame["close"][299] / 2))
-    assert rules(checked(paid, tmp_path)) == [(frame["date"][300], "dividend")]
-
-
-def test_a_file_that_has_columns_for_payments_and_none_in_them_is_read(tmp_path: Path) -> None:
-    frame = days().with_columns(dividend=pl.lit(0.0), split=pl.lit(0.0))
-    assert checked(frame, tmp_path).rows == len(frame)
-
-
-def test_a_fall_by_what_is_paid_is_no_split(tmp_path: Path) -> None:
-    frame = days()
+    assert rules(checked(paying_half(frame), tmp_path)) == [(frame["date"][300], "dividend")]
     fell = scaled(frame, 0, 300, 2.0)
-    paid = fell.with_columns(dividend=frame["dividend"].cast(pl.Float64).scatter(300, fell["close"][299] / 2))
     assert rules(checked(fell, tmp_path))[0] == (frame["date"][300], "split")
-    assert checked(paid, tmp_path).suspects == []
+    assert checked(paying_half(fell), tmp_path).suspects == []
+    unpaid = frame.with_columns(dividend=pl.lit(0.0), split=pl.lit(0.0))
+    assert checked(unpaid, tmp_path).rows == len(frame)
 
 
 def test_weeks_are_taken_as_they_come(tmp_path: Path) -> None:
-    weekly = days()[::5]
-    weeks = weekly.with_columns(
-        date=pl.date_range(
-            pl.date(2012, 1, 2), interval="1w", end=pl.date(2012, 1, 2) + pl.duration(weeks=len(weekly) - 1), eager=True
-        )
-    )
-    weeks = weeks.drop("venue", "dividend", "split")
+    weekly = days()[::5].drop("venue", "dividend", "split")
+    begins = [date(2012, 1, 2) + timedelta(weeks=i) for i in range(len(weekly))]
+    weeks = weekly.with_columns(date=pl.Series(begins))
     assert not checked(weeks, tmp_path).suspects
     assert [rule for _, rule in rules(checked(scaled(weeks, 100, 101, 0.01), tmp_path))] == ["price_unit"]
 
 
 def test_trades_are_checked_as_trades(tmp_path: Path) -> None:
-    frame = pl.DataFrame(
-        {
-            "time": [f"2026-01-05T15:00:{i:02d}Z" for i in range(40)],
-            "price": [100 + i % 3 / 100 for i in range(40)],
-            "size": [10] * 40,
-        }
-    )
+    times = [f"2026-01-05T15:00:{i:02d}Z" for i in range(40)]
+    frame = pl.DataFrame({"time": times, "price": [100 + i % 3 / 100 for i in range(40)], "size": [10] * 40})
     assert not checked(frame, tmp_path).suspects
-    bad = frame.with_columns(price=frame["price"].scatter(30, 1.0))
-    report = checked(bad, tmp_path)
+    report = checked(frame.with_columns(price=frame["price"].scatter(30, 1.0)), tmp_path)
     assert [(s.kind, s.rule) for s in report.suspects] == [("trade", "price_unit")]
     assert report.is_suspect
 
@@ -199,3 +159,69 @@ def test_trades_are_checked_as_trades(tmp_path: Path) -> None:
 def test_rows_further_apart_than_days_with_a_timeframe_given_are_still_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
         checked(days(), tmp_path, Mapping(timeframe="7x"))
+
+
+def adjusted_days() -> pl.DataFrame:
+    """Real days with dividends, and their adjusted closes by hand from the newest back."""
+    frame = pl.read_csv(bundled("daily/KO.csv"), infer_schema_length=None)
+    close, paid = frame["close"].to_list(), frame["dividend"].cast(pl.Float64).to_list()
+    factor, adjusted = 1.0, []
+    for i in range(len(close) - 1, -1, -1):
+        adjusted.append(close[i] * factor)
+        if paid[i]:
+            factor *= 1 - paid[i] / close[i - 1]
+    return frame.with_columns(pl.Series("Adj Close", adjusted[::-1]), dividend=pl.Series(paid))
+
+
+def steps(frame: pl.DataFrame, folder: Path) -> list[tuple[int, float]]:
+    path = folder / "days.csv"
+    frame.write_csv(path)
+    return [(step.line, round(step.found, 4)) for step in wrong_steps(path)]
+
+
+def paid_at(frame: pl.DataFrame) -> int:
+    places: list[int] = (frame["dividend"] > 0).arg_true().to_list()
+    return places[3]
+
+
+def adjusted_before(frame: pl.DataFrame, at: int, adjusted: pl.Expr | float) -> pl.DataFrame:
+    """With other adjusted closes before a row."""
+    was = pl.col("Adj Close")
+    return frame.with_columns(pl.when(pl.int_range(pl.len()) < at).then(adjusted).otherwise(was).alias("Adj Close"))
+
+
+def test_closes_that_are_adjusted_as_their_dividends_say_are_left_alone(tmp_path: Path) -> None:
+    frame = adjusted_days()
+    assert (frame["dividend"] > 0).sum() >= 12
+    assert steps(frame, tmp_path) == []
+    assert steps(frame.reverse(), tmp_path) == [], "the newest first"
+    assert list(wrong_steps(bundled("daily/KO.csv"))) == [], "a file without such a column"
+
+
+def test_a_dividend_that_was_not_adjusted_for_and_a_step_without_one_are_named_by_their_line(tmp_path: Path) -> None:
+    frame = adjusted_days()
+    at = paid_at(frame)
+    left_out = 1 - frame["dividend"][at] / frame["close"][at - 1]
+    assert steps(adjusted_before(frame, at, pl.col("Adj Close") / left_out), tmp_path) == [(at + 2, 1.0)]
+    for dividend in (0.0, 1e6):  # none, and one above the price
+        bad = frame.with_columns(dividend=frame["dividend"].scatter(at, dividend))
+        assert [line for line, _ in steps(bad, tmp_path)] == [at + 2]
+    tiny = steps(adjusted_before(frame, at, 1e-310), tmp_path)
+    assert at + 2 not in [line for line, _ in tiny], "far below what they are rounded to"
+
+
+def weekly(late: int) -> pl.DataFrame:
+    """Weeks of a steady price that falls by a payment of a fifth, whose row is that many weeks before the fall."""
+    weeks = pl.date_range(pl.date(2022, 1, 3), pl.date(2022, 12, 26), "1w", eager=True)
+    close = [100.0 + i % 3 if i < 20 else (100.0 + i % 3) * 0.8 for i in range(len(weeks))]
+    adjusted = [price * 0.8 if i < 20 else price for i, price in enumerate(close)]
+    dividend = [close[19] / 5 if i == 20 - late else 0.0 for i in range(len(weeks))]
+    return pl.DataFrame({"date": weeks, "close": close, "Adj Close": adjusted, "dividend": dividend})
+
+
+def test_the_row_of_a_week_may_hold_the_payment_of_the_next_one_and_a_leap_is_found(tmp_path: Path) -> None:
+    assert steps(weekly(0), tmp_path) == steps(weekly(1), tmp_path) == []
+    assert [line for line, _ in steps(weekly(4), tmp_path)] == [18, 22], "but not of the fourth"
+    frame = weekly(1)
+    early = frame.with_columns(frame[name].scatter(19, frame[name][19] * 0.8) for name in ("close", "Adj Close"))
+    assert 22 in [line for line, _ in steps(early, tmp_path)]

@@ -26,20 +26,20 @@ def same(found: np.ndarray, expected: np.ndarray) -> bool:
     return bool(np.allclose(found, expected, rtol=0, atol=1e-9, equal_nan=True))
 
 
-def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib() -> None:
-    table, refused = compute_file(Settings(), DAYS, "1d", ASKED, Mapping())
-    frame = pl.DataFrame(table)
+def computed(path: Path, timeframe: str | None, indicators: str, **mapping: Any) -> pl.DataFrame:
+    """Of a file of which nothing is refused."""
+    table, refused = compute_file(Settings(), path, timeframe, indicators, Mapping(**mapping))
     assert refused == []
+    return pl.DataFrame(table)
+
+
+def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib() -> None:
+    frame = computed(DAYS, "1d", ASKED)
     assert frame["close"].to_numpy().tolist() == CLOSE.tolist()
-    macd, signal, hist = talib.MACD(CLOSE, 12, 26, 9)
-    for name, expected in {
-        "sma_20": talib.SMA(CLOSE, 20), "rsi_14": talib.RSI(CLOSE, 14), "macd_12_26_9": macd,
-        "macd_12_26_9_signal": signal, "macd_12_26_9_hist": hist,
-    }.items():  # fmt: skip
-        if not name.startswith("macd"):
-            assert same(frame[name].to_numpy(), expected), name
-        else:
-            assert same(frame[name].to_numpy()[33:], expected[33:]), name
+    for name, expected in {"sma_20": talib.SMA(CLOSE, 20), "rsi_14": talib.RSI(CLOSE, 14)}.items():
+        assert same(frame[name].to_numpy(), expected), name
+    for part, expected in zip(("", "_signal", "_hist"), talib.MACD(CLOSE, 12, 26, 9), strict=True):
+        assert same(frame[f"macd_12_26_9{part}"].to_numpy()[33:], expected[33:]), part
     assert frame["sma_20"].null_count() == 19, "empty during the warm-up, nothing made up"
 
 
@@ -56,43 +56,36 @@ def test_the_same_from_python_in_pandas_polars_and_arrow() -> None:
 
 
 def test_minutes_build_hours_of_the_session() -> None:
-    mapping = Mapping(symbol="SPY", venue="XNYS", timezone="America/New_York")
-    table, refused = compute_file(Settings(), bundled("minutes/SPY.csv"), "1h", "", mapping)
-    frame, minutes = pl.DataFrame(table), pl.read_csv(bundled("minutes/SPY.csv"))
-    assert refused == []
+    frame = computed(bundled("minutes/SPY.csv"), "1h", "", symbol="SPY", venue="XNYS", timezone="America/New_York")
+    minutes = pl.read_csv(bundled("minutes/SPY.csv"))
     assert len(frame) == 4 * 7, "six whole hours and a half one, on four days"
     assert frame["volume"].sum() == minutes["volume"].sum()
     first = minutes.head(60)
-    assert frame.row(0, named=True)["high"] == first["high"].max()
-    assert frame.row(0, named=True)["close"] == first["close"][-1]
+    assert frame.select("high", "close").row(0) == (first["high"].max(), first["close"][-1])
 
 
 def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
-    file.write_text(
-        "symbol,timestamp,price,size\nA,2026-01-05T10:00:30Z,11,2\nA,2026-01-05T10:00:01Z,10,1\nA,2026-01-05T10:02:00Z,12,3\n"
-    )
-    frame = pl.DataFrame(compute_file(Settings(), file, "1m", "vwap", Mapping())[0])
+    rows = ("10:00:30Z,11,2", "10:00:01Z,10,1", "10:02:00Z,12,3")
+    file.write_text("symbol,timestamp,price,size\n" + "".join(f"A,2026-01-05T{row}\n" for row in rows))
+    frame = computed(file, "1m", "vwap")
     assert frame.select("open", "close", "volume").rows() == [(10, 11, 3), (12, 12, 3)]
     assert frame["vwap"].to_list() == [32 / 3, 68 / 6]
 
 
 def test_dividends_and_splits_beside_the_bars_are_no_hindrance() -> None:
-    table, refused = compute_file(Settings(), bundled("daily/KO.csv"), "1d", "sma(5)", Mapping())
+    frame = computed(bundled("daily/KO.csv"), "1d", "sma(5)")
     closes = pl.read_csv(bundled("daily/KO.csv"))["close"].to_numpy()
-    assert refused == []
-    assert table["close"].to_numpy().tolist() == closes.tolist()
-    assert math.isclose(table["sma_5"][-1].as_py(), closes[-5:].mean())
+    assert frame["close"].to_list() == closes.tolist()
+    assert math.isclose(frame["sma_5"][-1], closes[-5:].mean())
 
 
 def test_a_broken_row_is_left_out_and_named(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
-    file.write_text(
-        "date,open,high,low,close,volume\n2026-01-05,1,2,1,2,5\n2026-01-06,1,2,1,oops,5\n2026-01-07,1,2,1,2,5\n"
-    )
+    rows = ("2026-01-05,1,2,1,2,5", "2026-01-06,1,2,1,oops,5", "2026-01-07,1,2,1,2,5")
+    file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     table, refused = compute_file(Settings(), file, None, "", Mapping())
-    assert table.num_rows == 2
-    assert [r.row for r in refused] == [3]
+    assert (table.num_rows, [r.row for r in refused]) == (2, [3])
 
 
 def test_what_cannot_be_is_said() -> None:
@@ -104,18 +97,17 @@ def test_what_cannot_be_is_said() -> None:
         marketpulse.compute([1, 2], "sma")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_results_are_written_by_the_names_ending(tmp_path: Path, suffix: str) -> None:
+def test_results_are_written_by_the_names_ending(tmp_path: Path) -> None:
     table = compute_file(Settings(), DAYS, "1d", "sma(20)", Mapping())[0]
-    out = tmp_path / f"out{suffix}"
-    write_table(table, out)
+    last = table["sma_20"][-1].as_py()
+    assert math.isclose(last, talib.SMA(CLOSE, 20)[-1], abs_tol=1e-9)
     readers: dict[str, Any] = {".csv": pl.read_csv, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet}
-    read = readers[suffix](out)
-    assert read["sma_20"].to_list()[-1] == pl.DataFrame(table)["sma_20"].to_list()[-1]
-    assert math.isclose(read["sma_20"].to_list()[-1], talib.SMA(CLOSE, 20)[-1], abs_tol=1e-9)
+    for suffix, read in readers.items():
+        write_table(table, tmp_path / f"out{suffix}")
+        assert read(tmp_path / f"out{suffix}")["sma_20"][-1] == last
 
 
-def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close() -> None:
+def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close_and_without_quotes_none() -> None:
     none, times = None, ("10:00:10", "10:00:20", "10:00:50", "10:01:00", "10:01:30")
     frame = pd.DataFrame({
         "time": pd.to_datetime([f"2026-01-05T{time}Z" for time in times]), "price": [10.0, none, none, none, 12.0],
@@ -124,14 +116,9 @@ def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close() -> None:
         "ask_size": [none, 1.0, 3.0, 0.0, none],
     })  # fmt: skip
     found = marketpulse.compute(frame, "spread,mid,microprice,imbalance", timeframe="1m")
-    assert found["spread"].tolist() == [1, 3]
-    assert found["mid"].tolist() == [11, 12.5]
-    assert found["microprice"].tolist()[0] == (10.5 * 3 + 11.5) / 4
-    assert found["imbalance"].tolist()[0] == -0.5
+    assert (found["spread"].tolist(), found["mid"].tolist()) == ([1, 3], [11, 12.5])
+    assert (found["microprice"][0], found["imbalance"][0]) == ((10.5 * 3 + 11.5) / 4, -0.5)
     assert found[["microprice", "imbalance"]].iloc[1].isna().all()
-
-
-def test_without_quotes_their_values_are_empty() -> None:
     found = marketpulse.compute(pd.read_csv(DAYS), "spread,imbalance")
     assert len(found) == len(CLOSE)
     assert found[["spread", "imbalance"]].isna().all(axis=None)

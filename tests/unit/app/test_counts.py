@@ -1,9 +1,17 @@
-"""What a worker counts."""
+"""What a worker counts, and what it says of rows that look wrong."""
 
+import orjson
 import pyarrow as pa
+import pytest
 
-from market_rows import Engine, batch_of, config_of, hello, trade
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, batch_of, config_of, hello, trade
 from marketpulse.app.counts import count_alerts, count_findings
+from marketpulse.app.partition import OwnedPartition
+from marketpulse.app.quality_notices import quality_notices
+from marketpulse.engine.state import new_state
+from marketpulse.kafka.codec import MarketDecoder
+from marketpulse.kafka.records import records_of
+from marketpulse.model.market import Kind
 from marketpulse.model.rows import ALERT
 from marketpulse.telemetry import REGISTRY
 
@@ -25,15 +33,62 @@ def test_alerts_are_counted_by_severity_but_not_where_only_the_value_is_another(
 
 
 def test_findings_are_counted_by_rule_severity_and_source() -> None:
-    engine = Engine(config_of(["1m"], quality={"price_unit": "drop"}, quality_limits={"warm_trades": 1.0}))
-    rows = [hello(mode="historical", lateness_ns=0)]
-    rows += [trade("A", i, price, 1) for i, price in enumerate((100, 10_000, 100, 1, 130))]
+    engine = Engine(config_of(["1m"], quality={"price_unit": "drop"}, quality_limits=LIMITS))
+    prices = enumerate((100, 10_000, 100, 1, 130))
+    rows = [hello(mode="historical", lateness_ns=0), *(trade("A", i, price, 1) for i, price in prices)]
 
-    def found(rule: str, severity: str) -> float:
-        labels = {"rule": rule, "severity": severity, "source": "feed"}
-        return REGISTRY.get_sample_value("marketpulse_quality_found_total", labels) or 0.0
+    def found() -> list[float]:
+        labels = [{"rule": "price_unit", "severity": "drop"}, {"rule": "price_band", "severity": "mark"}]
+        name = "marketpulse_quality_found_total"
+        return [REGISTRY.get_sample_value(name, {**label, "source": "feed"}) or 0.0 for label in labels]
 
-    before = found("price_unit", "drop"), found("price_band", "mark")
+    before = found()
+    count_findings(engine.step(rows), batch_of(rows, 0, engine.strings))
+    assert [now - then for now, then in zip(found(), before, strict=True)] == [2, 1]
+
+
+@pytest.mark.parametrize(("records", "rows"), [(3, 30_000), (30_000, 29_000)], ids=["frames", "refused records"])
+def test_a_frame_counts_as_its_rows_and_a_refused_record_as_one(records: int, rows: int) -> None:
+    owned = OwnedPartition(0, new_state(config_of(("1m",))), 0, 0, None)
+    owned.take_in(7, records, rows)
+    owned.take_in(9, records, rows)
+    assert owned.unsaved == 60_000
+    assert (owned.next_offset, owned.moved, owned.muted) == (9, True, False)
+
+
+LIMITS = {"warm_trades": 1.0}
+PRICED: list[Row] = [hello(mode="historical", lateness_ns=0), trade("A", 0, 100, 1), trade("A", 1, 10_000, 1)]
+
+
+def notices(rows: list[Row], **quality: str) -> list[tuple[bytes, bytes]]:
+    engine = Engine(config_of(["1m"], quality=quality, quality_limits=LIMITS))
     result = engine.step(rows)
-    count_findings(result, batch_of(rows, 0, engine.strings))
-    assert (found("price_unit", "drop") - before[0], found("price_band", "mark") - before[1]) == (2, 1)
+    return quality_notices(batch_of(rows, 0, engine.strings), result.found)
+
+
+def test_a_marked_row_is_told_with_its_place_and_what_is_wrong_and_one_only_counted_or_dropped_is_not() -> None:
+    ((key, value),) = notices(PRICED)
+    assert key == b"A"
+    assert orjson.loads(value) == {
+        "type": "quality", "symbol": "A", "source": "feed", "event_time_ns": MIDNIGHT_NS + 10**9,
+        "rule": "price_unit", "offset": 2, "row": 0, "value": 10_000.0, "expected": 100.0,
+        "detail": "10000 where 100 is about the level",
+    }  # fmt: skip
+    assert notices(PRICED, price_unit="count") == notices(PRICED, price_unit="drop") == []
+
+
+def test_a_dividend_is_told_by_its_symbol() -> None:
+    paid = {"amount": 150.0, "ex_time_ns": MIDNIGHT_NS, "event_time_ns": MIDNIGHT_NS + 60 * 10**9}
+    event = {"type": "dividend", "symbol": "A", "source": "feed", **paid}
+    ((key, value),) = notices([PRICED[0], bar("A", "1m", 0, 60, (100, 101, 99, 100, 5)), event])
+    told = orjson.loads(value)
+    assert (key, told["rule"], told["offset"]) == (b"A", "dividend", 2)
+
+
+def test_the_record_keeps_the_contract_of_market_and_the_engine_lets_it_pass() -> None:
+    ((_, value),) = notices(PRICED)
+    batch, refused = MarketDecoder().decode("market", records_of([value]))
+    assert (list(refused), batch.kind.tolist()) == ([], [Kind.QUALITY])
+    engine = Engine(config_of(["1m"]))
+    result = engine.step([{**orjson.loads(value), "source": "nobody"}])
+    assert (len(result.refused), len(result.found), len(engine.state.sources)) == (0, 0, 0)

@@ -1,15 +1,18 @@
-"""What the settings make of a symbol's sessions, as the engine then cuts its bars."""
+"""What the settings make of a symbol's sessions, as the engine then cuts its bars; of alert rules and of groups of sources."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from market_rows import MIDNIGHT_NS, Engine, heartbeat, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.selecting.groups import failover_config, topic_of
 from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import SettingsError
-from marketpulse.settings import EngineSettings
+from marketpulse.settings import EngineSettings, Settings
 
 
 def seconds(utc: str) -> float:
@@ -28,57 +31,36 @@ def spans(settings: EngineSettings) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
 
 
-def test_regular_sessions_take_no_print_outside_them() -> None:
-    settings = EngineSettings(timeframes=("1h", "1d"), indicators="sma(3)")
-    assert spans(settings) == [("1h", "14:30", "15:30"), ("1d", "14:30", "18:00")]
+@pytest.mark.parametrize(
+    ("sessions", "hours", "day"),
+    [
+        pytest.param({}, ["14:30-15:30"], "14:30-18:00", id="regular ones take no print outside them"),
+        pytest.param({"sessions": "extended"}, ["13:00-14:00", "14:00-15:00", "20:00-21:00"], "09:00-22:00", id="extended ones are one day from pre- to post-market"),
+        pytest.param({"sessions": "24x7"}, ["13:00-14:00", "14:00-15:00", "20:00-21:00", "23:00-00:00"], "00:00-00:00", id="24x7 are UTC days on every venue"),
+    ],
+)  # fmt: skip
+def test_of_sessions(sessions: dict[str, str], hours: list[str], day: str) -> None:
+    settings = EngineSettings.model_validate({"timeframes": ("1h", "1d"), "indicators": "sma(3)", **sessions})
+    assert spans(settings) == [*(("1h", *hour.split("-")) for hour in hours), ("1d", *day.split("-"))]
 
 
-def test_extended_sessions_are_one_day_from_pre_to_post_market() -> None:
-    settings = EngineSettings(timeframes=("1h", "1d"), indicators="sma(3)", sessions="extended")
-    assert spans(settings) == [
-        ("1h", "13:00", "14:00"),
-        ("1h", "14:00", "15:00"),
-        ("1h", "20:00", "21:00"),
-        ("1d", "09:00", "22:00"),
-    ]
-
-
-def test_24x7_sessions_are_utc_days_on_every_venue() -> None:
-    settings = EngineSettings(timeframes=("1h", "1d"), indicators="sma(3)", sessions="24x7")
-    assert [bar[1:] for bar in spans(settings)] == [
-        ("13:00", "14:00"),
-        ("14:00", "15:00"),
-        ("20:00", "21:00"),
-        ("23:00", "00:00"),
-        ("00:00", "00:00"),
-    ]
-
-
-def test_hours_of_an_unknown_calendar_are_named() -> None:
+def test_hours_of_an_unknown_calendar_and_those_that_are_no_span_are_named_by_their_setting() -> None:
     wrong = EngineSettings(sessions="extended", extended_hours={"ZZZZ": ("04:00", "20:00")})
     with pytest.raises(SettingsError, match=r"engine\.extended_hours: calendar 'ZZZZ' is unknown"):
         engine_config(wrong)
-
-
-def test_hours_that_are_no_span_are_named_by_their_setting() -> None:
     with pytest.raises(ValueError, match=r"extended_hours[\s\S]*two times of one day"):
         EngineSettings(extended_hours={"XNYS": ("20:00", "04:00")})
 
 
 @pytest.mark.parametrize(
     "other",
-    [
-        {"sessions": "extended"},
-        {"sessions": "24x7"},
-        {"sessions": "extended", "extended_hours": {"XNYS": ("07:00", "20:00")}},
-        {"correction_window_s": 60},
-        {"correction_trades": 10},
-    ],
-)
+    [{"sessions": "extended"}, {"sessions": "24x7"}, {"sessions": "extended", "extended_hours": {"XNYS": ("07:00", "20:00")}},
+     {"correction_window_s": 60}, {"correction_trades": 10}],
+)  # fmt: skip
 def test_a_state_of_other_rules_is_another_computation(other: dict[str, object]) -> None:
-    base = EngineSettings(calendar="XNYS", indicators="sma(3)")
-    changed = EngineSettings.model_validate({"calendar": "XNYS", "indicators": "sma(3)", **other})
-    assert computation(engine_config(changed)) != computation(engine_config(base))
+    base = {"calendar": "XNYS", "indicators": "sma(3)"}
+    ours, theirs = (engine_config(EngineSettings.model_validate(given)) for given in (base, {**base, **other}))
+    assert computation(theirs) != computation(ours)
 
 
 def test_alert_rules_have_the_fields_of_their_json_form() -> None:
@@ -90,15 +72,12 @@ def test_alert_rules_have_the_fields_of_their_json_form() -> None:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        (
-            [{"name": "dip", "expression": "rsi_15 < 30"}],
-            "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^",
-        ),
+        ([{"name": "dip", "expression": "rsi_15 < 30"}], "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
         ([{"name": "dip"}], "engine: alert rule: expression is missing"),
         ([{"name": "dip", "expression": "close > 1", "for": 3}], "engine: alert rule: unknown field 'for'"),
         ([{"name": "dip", "expression": "close > 1"}] * 2, "engine: alert rules: 'dip' stands twice"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_alert_rule_is_refused_with_its_place(rules: list[dict[str, object]], said: str) -> None:
     settings = EngineSettings.model_validate({"indicators": "rsi(14)", "alerts": rules})
     with pytest.raises(SettingsError) as caught:
@@ -106,13 +85,38 @@ def test_a_wrong_alert_rule_is_refused_with_its_place(rules: list[dict[str, obje
     assert str(caught.value).startswith(said)
 
 
-def test_a_state_of_other_alert_rules_is_the_same_computation() -> None:
+def test_a_state_of_other_alert_rules_is_the_same_computation_and_of_another_calendar_library_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     base = EngineSettings(indicators="sma(3)")
     ruled = EngineSettings(indicators="sma(3)", alerts=({"name": "dip", "expression": "close < 9"},))
-    assert computation(engine_config(ruled)) == computation(engine_config(base))
-
-
-def test_a_state_of_another_calendar_library_is_another_computation(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = computation(engine_config(EngineSettings(indicators="sma(3)")))
+    here = computation(engine_config(base))
+    assert computation(engine_config(ruled)) == here
     monkeypatch.setattr("marketpulse.app.calendars.version", lambda _: "0.0")
-    assert computation(engine_config(EngineSettings(indicators="sma(3)"))) != here
+    assert computation(engine_config(base)) != here
+
+
+SOURCES = {"one": {"kind": "simulate"}, "two": {"kind": "simulate"}, "simulate": {"kind": "simulate"}}
+
+
+def grouped(tmp_path: Path, **failover: Any) -> Settings:
+    return Settings.model_validate({"data_dir": tmp_path, "sources": SOURCES, "failover": failover})
+
+
+def test_groups_name_sources_as_the_configuration_does_and_rows_carry_them_otherwise(tmp_path: Path) -> None:
+    groups = {"g": {"sources": ["two", "simulate"], "symbols": ["A"]}}
+    config = failover_config(grouped(tmp_path, groups=groups, after_s=7, back_after_s=0))
+    assert config.groups[0].sources == ("simulate-two", "simulate")
+    assert config.groups[0].symbols == {"A"}
+    assert (config.after_ns, config.back_after_ns) == (7 * 10**9, 0)
+
+
+def test_a_source_that_is_not_configured_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"failover.groups.g: there is no source 'three'"):
+        failover_config(grouped(tmp_path, groups={"g": {"sources": ["one", "three"]}}))
+
+
+def test_only_sources_of_a_group_write_past_market(tmp_path: Path) -> None:
+    settings = grouped(tmp_path, groups={"g": {"sources": ["one", "two"]}})
+    assert [topic_of(settings, name) for name in SOURCES] == ["feeds", "feeds", "market"]
+    assert topic_of(grouped(tmp_path), "one") == "market"

@@ -51,27 +51,24 @@ def test_new_york_by_regular_and_by_extended_hours(
     assert hours_on(table_of("XNYS", "extended"), date) == extended
 
 
-def test_hong_kongs_auctions_belong_to_its_extended_day() -> None:
+def test_hong_kongs_auctions_belong_to_its_extended_day_and_a_venue_without_any_keeps_its_regular_ones() -> None:
     table = table_of("XHKG", "extended")
     assert hours_on(table, "2025-12-23") == ("01:00", "08:10")
     assert hours_on(table, "2025-12-24") == ("01:00", "04:10")  # a half-day
-
-
-def test_a_venue_without_extended_hours_keeps_its_regular_ones() -> None:
     assert as_numbers(table_of("XLON", "extended")) == as_numbers(table_of("XLON", "regular"))
-    assert sessions_by("extended", {})("ZZZZ") is None
+
+
+def test_24x7_sessions_take_every_known_venue_around_the_clock_and_an_unknown_one_has_none() -> None:
     assert table_of("24x7", "extended").around_the_clock
+    assert table_of("XNYS", "24x7").around_the_clock
+    assert sessions_by("24x7", {})("ZZZZ") is sessions_by("extended", {})("ZZZZ") is None
 
 
-def test_the_configurations_hours_have_the_last_word() -> None:
+def test_the_configurations_hours_have_the_last_word_but_shorten_no_regular_day() -> None:
     assert hours_on(table_of("XNYS", "extended", XNYS=("07:00", "18:00")), "2026-01-05") == ("12:00", "23:00")
     # Tokyo closed at 15:00, from 2024-11-05 at 15:30: neither is a half-day.
     later = table_of("XTKS", "extended", XTKS=("08:00", "16:00"))
-    assert hours_on(later, "2024-11-01") == ("-1:00", "07:00")
-    assert hours_on(later, "2024-11-05") == ("-1:00", "07:00")
-
-
-def test_an_extended_day_is_never_shorter_than_the_regular_one() -> None:
+    assert hours_on(later, "2024-11-01") == hours_on(later, "2024-11-05") == ("-1:00", "07:00")
     narrow = table_of("XNYS", "extended", XNYS=("10:00", "15:00"))
     assert as_numbers(narrow) == as_numbers(table_of("XNYS", "regular"))
 
@@ -81,11 +78,6 @@ def test_extended_days_follow_each_other_without_overlap(name: str) -> None:
     table = table_of(name, "extended", **{name: ("00:00", "24:00")})
     assert (table.open_ns < table.close_ns).all()
     assert (table.close_ns[:-1] <= table.open_ns[1:]).all()
-
-
-def test_24x7_sessions_take_every_known_venue_around_the_clock() -> None:
-    assert table_of("XNYS", "24x7").around_the_clock
-    assert sessions_by("24x7", {})("ZZZZ") is None
 
 
 def test_the_table_of_extended_hours_names_calendars_that_exist() -> None:

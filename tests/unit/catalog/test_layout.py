@@ -63,14 +63,12 @@ def test_rows_are_sorted_and_alike_ones_stay_in_the_order_of_the_log() -> None:
 @pytest.mark.parametrize("symbols", [3, 300, 70_000])
 def test_the_order_is_that_of_comparing_whole_rows_however_many_names_there_are(symbols: int) -> None:
     chance = np.random.default_rng(symbols)
-    n = 2_000
+    n, names = 2_000, ("timeframe", "symbol", "open_time_ns", "revision")
     rows = pa.table({
         "timeframe": chance.choice(["1m", "5m", "1d"], n), "symbol": [f"S{i}" for i in chance.integers(0, symbols, n)],
         "open_time_ns": chance.integers(0, 5, n), "revision": chance.integers(0, 3, n), "place": np.arange(n),
     })  # fmt: skip
-    in_time = rows.sort_by("open_time_ns")
-    for given in (rows, in_time, pa.concat_tables([rows] * 3)):
-        names = ("timeframe", "symbol", "open_time_ns", "revision")
+    for given in (rows, rows.sort_by("open_time_ns"), pa.concat_tables([rows] * 3)):
         by_hand = sorted(given.to_pylist(), key=lambda row: tuple(row[name] for name in names))
         assert in_order("bars", given).to_pylist() == by_hand
 

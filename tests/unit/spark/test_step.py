@@ -1,17 +1,24 @@
-"""A partition's step with nothing kept in between but bytes: any cut, any order in a batch, any process."""
+"""A partition's step with nothing kept in between but bytes, as Spark hands it its part; and what a Spark of one machine is started with."""
 
 import json
+import os
 import random
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from market_rows import MIDNIGHT_NS, at
 from marketpulse.app.pipeline.spark import make_step
 from marketpulse.errors import Fatal
 from marketpulse.settings import Settings
+from marketpulse.spark.session import _builder, _environment, _java_home
 from marketpulse.spark.step import Kept, LogRecord, OutputRow
+from marketpulse.spark.streaming import _take
 
 SETTINGS = Settings(engine={"timeframes": ("1s",), "indicators": "sma(2)"})
 STEP = make_step(SETTINGS)()
@@ -50,11 +57,8 @@ def test_the_worked_example_comes_out_when_every_record_is_a_batch_of_its_own() 
     bars = [json.loads(row.value) for row in rows if row.topic == "bars"]
     names = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
     assert [tuple(bar[name] for name in names) for bar in bars] == [
-        (5, 7, 4, 7, 5, 6.0, 3, 0),
-        (6, 6, 6, 6, 2, 6.0, 1, 0),
-        (5, 8, 4, 8, 10, 7.0, 4, 1),
-        (9, 9, 9, 9, 1, 9.0, 1, 0),
-    ]
+        (5, 7, 4, 7, 5, 6.0, 3, 0), (6, 6, 6, 6, 2, 6.0, 1, 0), (5, 8, 4, 8, 10, 7.0, 4, 1), (9, 9, 9, 9, 1, 9.0, 1, 0),
+    ]  # fmt: skip
     assert (bars[0]["receipt"]["first_offset"], bars[0]["receipt"]["last_offset"]) == (0, 3)
     assert [bar["receipt"]["late_count"] for bar in bars] == [0, 0, 1, 1]
     assert {bar["receipt"]["partition"] for bar in bars} == {3}
@@ -80,9 +84,15 @@ def test_any_cut_and_any_order_inside_a_batch_give_every_topic_the_same_rows() -
         assert [row.sequence for row in rows] == list(range(len(rows)))
 
 
-def test_the_same_batch_again_from_what_was_kept_gives_the_same_again() -> None:
+def test_the_same_batch_again_gives_the_same_again_none_changes_nothing_and_one_taken_before_is_refused() -> None:
     kept, _ = STEP(0, None, WORKED_EXAMPLE[:4])
     assert STEP(0, kept, WORKED_EXAMPLE[4:]) == STEP(0, kept, WORKED_EXAMPLE[4:])
+    assert STEP(0, kept, []) == (kept, [])
+    with pytest.raises(Fatal, match=r"record 4 was expected, 3 came.*new checkpoint"):
+        STEP(0, kept, WORKED_EXAMPLE[3:])
+    other = make_step(Settings(engine={"timeframes": ("1s",), "indicators": "sma(3)"}))()
+    with pytest.raises(Fatal, match=r"other timeframes, indicators or rules.*new checkpoint"):
+        other(0, kept, [heartbeat(8, 14.0)])
 
 
 def test_a_refused_record_leaves_as_a_dead_letter_with_its_place() -> None:
@@ -115,19 +125,80 @@ def test_a_control_record_that_cannot_be_done_is_a_dead_letter_that_says_why() -
     assert letter["detail"].endswith("did you mean 'close'?\n  clse > 6\n  ^")
 
 
-def test_no_records_change_nothing() -> None:
-    kept, _ = STEP(0, None, WORKED_EXAMPLE)
-    assert STEP(0, kept, []) == (kept, [])
+class State:
+    """As Spark's GroupState: what was updated last."""
+
+    def __init__(self, value: tuple[Any, ...] | None = None) -> None:
+        self.value = value
+
+    @property
+    def exists(self) -> bool:
+        return self.value is not None
+
+    @property
+    def get(self) -> tuple[Any, ...]:
+        assert self.value is not None
+        return self.value
+
+    def update(self, value: tuple[Any, ...]) -> None:
+        self.value = value
 
 
-def test_records_that_were_taken_before_are_refused() -> None:
-    kept, _ = STEP(0, None, WORKED_EXAMPLE[:3])
-    with pytest.raises(Fatal, match=r"record 3 was expected, 2 came.*new checkpoint"):
-        STEP(0, kept, WORKED_EXAMPLE[2:])
+def frames() -> Iterator[pd.DataFrame]:
+    """Two pieces; binary values as bytes, as bytearrays and missing, as Spark and pandas may give them."""
+    names = ["offset", "append_time_ms", "key", "value", "content_type"]
+    yield pd.DataFrame([(7, 70, b"k", bytearray(b"v"), None)], columns=names)
+    yield pd.DataFrame([(6, 60, None, None, float("nan"))], columns=names)
 
 
-def test_a_state_of_another_computation_is_refused() -> None:
-    kept, _ = STEP(0, None, WORKED_EXAMPLE)
-    other = make_step(Settings(engine={"timeframes": ("1s",), "indicators": "sma(3)"}))()
-    with pytest.raises(Fatal, match=r"other timeframes, indicators or rules.*new checkpoint"):
-        other(0, kept, [heartbeat(8, 14.0)])
+def test_the_pieces_reach_the_step_with_what_was_kept_and_its_rows_leave() -> None:
+    seen: list[Any] = []
+
+    def step(partition: int, kept: Kept | None, records: list[LogRecord]) -> tuple[Kept, list[OutputRow]]:
+        seen.append((partition, kept, records))
+        return Kept(b"after", 8, 2), [OutputRow(0, "bars", b"A", b"x"), OutputRow(1, "bars", None, b"y")]
+
+    state = State((b"before", 6, 0))
+    (rows,) = _take(lambda: step, (np.int32(2),), frames(), state)  # type: ignore[arg-type, return-value]
+    records = [LogRecord(7, 70, b"k", b"v", None), LogRecord(6, 60, None, None, None)]
+    assert seen == [(2, Kept(b"before", 6, 0), records)]
+    assert state.value == (b"after", 8, 2)
+    assert list(rows.itertuples(index=False, name=None)) == [
+        (2, 0, "bars", b"A", b"x"), (2, 1, "bars", None, b"y"),
+    ]  # fmt: skip
+
+
+def test_a_partition_seen_for_the_first_time_has_nothing_kept() -> None:
+    def step(_partition: int, kept: Kept | None, _records: list[LogRecord]) -> tuple[Kept, list[OutputRow]] | None:
+        return (Kept(b"s", 8, 0), []) if kept is None else None
+
+    state = State()
+    (rows,) = _take(lambda: step, (0,), frames(), state)  # type: ignore[arg-type, return-value]
+    assert (len(rows), list(rows.columns)) == (0, ["partition", "sequence", "topic", "key", "value"])
+    assert state.value == (b"s", 8, 0)
+
+
+def test_the_launcher_takes_the_incubating_module_away_and_passes_the_rest_on(tmp_path: Path) -> None:
+    java = tmp_path / "a java" / "java"
+    java.parent.mkdir()
+    java.write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    java.chmod(0o755)
+    home = _java_home(java, tmp_path / "home")
+    asked = ["-Xmx1g", "--add-modules=jdk.incubator.vector", "-Da=b c", "--add-opens=x", "it's"]
+    said = subprocess.run([home / "bin" / "java", *asked], capture_output=True, text=True, check=True).stdout
+    assert said == "<-Xmx1g><-Da=b c><--add-opens=x><it's>"
+
+
+def test_the_environment_is_as_it_was_after_the_start() -> None:
+    before = dict(os.environ)
+    with _environment({"MARKETPULSE_TEST_NEW": "1", "PATH": "/nowhere"}):
+        assert (os.environ["MARKETPULSE_TEST_NEW"], os.environ["PATH"]) == ("1", "/nowhere")
+    assert dict(os.environ) == before
+
+
+def test_it_listens_on_loopback_only_and_writes_into_its_folder_only(tmp_path: Path) -> None:
+    options = _builder(tmp_path, 2, 600)._options
+    assert options["spark.ui.enabled"] == "false"
+    assert options["spark.driver.bindAddress"] == options["spark.driver.host"] == "127.0.0.1"
+    for name in ("spark.local.dir", "spark.sql.warehouse.dir"):
+        assert Path(options[name]).is_relative_to(tmp_path)

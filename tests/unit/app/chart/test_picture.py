@@ -1,4 +1,4 @@
-"""A picture and what it is written as."""
+"""A picture: its colours are the page's, what is drawn where, and what it is written as."""
 
 import io
 import json
@@ -11,10 +11,55 @@ import pyarrow as pa
 import pytest
 from matplotlib.image import imread
 
-from marketpulse.app.chart.colours import COLOURS
+from marketpulse.app.chart.colours import COLOURS, Theme
+from marketpulse.app.chart.panes import groups_of
 from marketpulse.app.chart.picture import Look, Picture
 from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.indicators.catalogue import parse_indicators
+
+TOKENS = Path(__file__).parents[4] / "ui" / "src" / "style" / "tokens.css"
+
+
+def token(theme: Theme, name: str) -> str:
+    block = next(b for b in re.findall(r"\{([^}]*)\}", TOKENS.read_text()) if f"color-scheme: {theme};" in b)
+    found = re.search(rf"--{name}: ([^;]+);", block)
+    assert found is not None, name
+    return found[1]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_each_colour_is_the_pages(theme: Theme) -> None:
+    colours = COLOURS[theme]
+    for name in ("panel", "grid", "line_strong", "text", "text_soft", "text_faint", "up", "down"):
+        assert getattr(colours, name) == token(theme, name.replace("_", "-")), name
+    assert list(colours.series) == [token(theme, f"series-{i}") for i in range(1, 7)]
+    for name in ("volume_up", "volume_down", "band"):
+        red, green, blue, share = (round(v * scale) for v, scale in zip(getattr(colours, name), (255, 255, 255, 100), strict=True))  # fmt: skip
+        assert f"rgb({red} {green} {blue} / {share}%)" == token(theme, name.replace("_", "-")), name
+
+
+COLUMNS = [
+    "close", "vwap", "session_vwap", "sma_20", "bbands_20_2_upper", "bbands_20_2_middle", "bbands_20_2_lower",
+    "volume_sma_20", "rsi_14", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist",
+]  # fmt: skip
+
+
+def test_bands_lie_under_lines_and_oscillators_have_panes() -> None:
+    specs = parse_indicators("rsi(14),sma(20),macd(12,26,9),bbands(20,2),volume_sma(20)")
+    groups = groups_of(specs, COLUMNS)
+    labels = ["BBANDS 20 2", "SMA 20", "VOLUME SMA 20", "RSI 14", "MACD 12 26 9"]
+    assert [g.label for g in groups] == labels
+    assert [g.place for g in groups] == ["price", "price", "volume", "own", "own"]
+    assert groups[0].band == ("bbands_20_2_upper", "bbands_20_2_lower")
+    assert groups[3].levels == (30, 70)
+    assert [line.style for line in groups[4].lines] == ["line", "line", "histogram"]
+
+
+def test_the_sessions_vwap_is_not_the_bars_own_and_a_column_that_is_not_there_is_named() -> None:
+    assert groups_of(parse_indicators("vwap"), COLUMNS)[0].lines[0].column == "session_vwap"
+    with pytest.raises(ParameterError, match="no column sma_50 to draw"):
+        groups_of(parse_indicators("sma(50)"), COLUMNS)
+
 
 DAY_NS = 86_400 * 10**9
 
@@ -42,28 +87,21 @@ def test_a_png_has_its_size_twice_and_the_colours_of_its_theme(theme: str) -> No
         assert (np.abs(pixels - rgb(name)).max(axis=1) < 0.02).sum() > 50, name
 
 
-def test_falling_candles_are_filled_and_rising_ones_hollow() -> None:
+def test_falling_candles_are_filled_and_rising_ones_hollow_and_the_same_bars_give_the_same_svg() -> None:
     picture = Picture(table(), "AAPL", "1d")
-    faces = [
-        tuple(np.round(c.get_facecolor()[0][:3], 3))
-        for c in picture.figure.axes[0].collections
-        if len(c.get_facecolor())
-    ]
+    drawn = [c.get_facecolor() for c in picture.figure.axes[0].collections]
+    faces = [tuple(np.round(face[0][:3], 3)) for face in drawn if len(face)]
     dark = COLOURS["dark"]
     assert tuple(np.round(rgb(dark.panel), 3)) in faces
     assert tuple(np.round(rgb(dark.down), 3)) in faces
+    assert picture.svg() == Picture(table(), "AAPL", "1d").svg()
 
 
 def test_each_oscillator_has_a_pane_and_overlays_have_none() -> None:
     values = [float(i) for i in range(40)]
-    drawn = table(rsi_14=values, sma_20=values)
-    picture = Picture(drawn, "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
+    picture = Picture(table(rsi_14=values, sma_20=values), "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
     assert len(picture.figure.axes) == 3  # prices, volume, RSI
     assert [list(line.get_ydata()) for line in picture.figure.axes[0].lines if len(line.get_ydata()) == 40] == [values]
-
-
-def test_the_same_bars_give_the_same_svg() -> None:
-    assert Picture(table(), "AAPL", "1d").svg() == Picture(table(), "AAPL", "1d").svg()
 
 
 def test_a_page_holds_every_value_fetches_nothing_and_escapes_what_is_data() -> None:
@@ -93,20 +131,14 @@ def test_flat_prices_and_missing_volumes_are_drawn() -> None:
 def test_a_notebook_gets_a_png_and_its_size() -> None:
     bundle, metadata = Picture(table(), "AAPL", "1d", look=Look(width=600, height=400))._repr_mimebundle_()
     assert bundle["image/png"][:4] == b"\x89PNG"
-    assert (metadata["image/png"], bundle["text/plain"]) == (
-        {"width": 600, "height": 400},
-        "<Picture AAPL 1d, 40 bars>",
-    )
+    assert metadata["image/png"] == {"width": 600, "height": 400}
+    assert bundle["text/plain"] == "<Picture AAPL 1d, 40 bars>"
 
 
-@pytest.mark.parametrize("ending", [".png", ".svg", ".html"])
-def test_it_is_saved_by_the_names_ending(tmp_path: Path, ending: str) -> None:
-    path = Picture(table(), "AAPL", "1d").save(tmp_path / f"chart{ending}")
-    assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<svg ", b"<!doc")
-
-
-def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
+def test_it_is_saved_by_the_names_ending_and_other_endings_and_places_are_refused(tmp_path: Path) -> None:
     picture = Picture(table(), "AAPL", "1d")
+    for ending in (".png", ".svg", ".html"):
+        assert picture.save(tmp_path / f"chart{ending}").read_bytes()[:5] in (b"\x89PNG\r", b"<svg ", b"<!doc")
     with pytest.raises(ParameterError, match=r"end the name with one of \.png, \.svg, \.html"):
         picture.save("chart.gif")
     with pytest.raises(EnvironmentProblem, match="name another place"):

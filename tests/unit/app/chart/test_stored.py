@@ -21,15 +21,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return store_real_rows(tmp_path_factory.mktemp("lake"))
 
 
-def test_the_newest_bars_come_oldest_first(settings: Settings) -> None:
+def test_the_newest_bars_come_oldest_first_and_a_time_begins_with_its_bar_and_ends_before(settings: Settings) -> None:
     rows = stored_bars(settings, "AAPL", "1d", Span(bars=5))
     assert rows.column("close").to_pylist() == daily("AAPL")["close"].tail(5).to_list()
-
-
-def test_a_time_begins_with_its_bar_and_ends_before(settings: Settings) -> None:
     span = Span(time_ns("2014-12-29", "from"), time_ns("2014-12-31", "to"))
-    rows = stored_bars(settings, "AAPL", "1d", span)
-    assert [str(t)[:10] for t in rows.column("open_time").to_pylist()] == ["2014-12-29", "2014-12-30"]
+    days = [str(t)[:10] for t in stored_bars(settings, "AAPL", "1d", span).column("open_time").to_pylist()]
+    assert days == ["2014-12-29", "2014-12-30"]
 
 
 def test_indicators_begin_with_the_bars_before(settings: Settings) -> None:
@@ -67,10 +64,14 @@ def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(sett
     np.testing.assert_allclose(values[19:], talib.SMA(adjusted, 20)[19:], rtol=1e-12)
 
 
-def test_values_that_are_there_already_are_computed_anew(settings: Settings) -> None:
+def test_values_that_are_there_already_are_computed_anew_and_a_table_without_rows_stays_as_it_is(
+    settings: Settings,
+) -> None:
     bars = stored_bars(settings, "KO", "1d", Span(bars=50))
     once = with_indicators(bars, "sma(20)", settings)
     assert with_indicators(once, "sma(20)", settings).equals(once)
+    empty = bars.slice(0, 0)
+    assert pl.DataFrame(with_indicators(empty, "sma(20)", settings)).shape == (0, empty.num_columns)
 
 
 @pytest.mark.parametrize(
@@ -93,19 +94,8 @@ def test_an_empty_lake_says_what_fills_it(tmp_path: Path) -> None:
         stored_bars(Settings(data_dir=tmp_path), "AAPL", "1d", Span())
 
 
-@pytest.mark.parametrize(
-    ("text", "ns"),
-    [("1970-01-02", 86_400 * 10**9), ("1970-01-01T01:00+01:00", 0), ("1970-01-01T00:00:00.5", 5 * 10**8)],
-)
-def test_times_are_utc_unless_they_have_a_zone(text: str, ns: int) -> None:
-    assert time_ns(text, "start") == ns
-
-
-def test_what_is_no_time_is_refused() -> None:
+def test_times_are_utc_unless_they_have_a_zone_and_what_is_none_is_refused() -> None:
+    times = {"1970-01-02": 86_400 * 10**9, "1970-01-01T01:00+01:00": 0, "1970-01-01T00:00:00.5": 5 * 10**8}
+    assert {text: time_ns(text, "start") for text in times} == times
     with pytest.raises(ParameterError, match="--from is a time such as"):
         time_ns("yesterday", "--from")
-
-
-def test_a_table_without_rows_stays_as_it_is(settings: Settings) -> None:
-    empty = stored_bars(settings, "KO", "1d", Span(bars=1)).slice(0, 0)
-    assert pl.DataFrame(with_indicators(empty, "sma(20)", settings)).shape == (0, empty.num_columns)

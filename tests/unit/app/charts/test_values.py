@@ -1,5 +1,7 @@
 """Indicators of a chart against what the engine itself gives for the same bars, bit for bit."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,35 +56,38 @@ def as_bytes(rows: list[list[float]]) -> bytes:
     return np.array(rows, np.float64).tobytes()
 
 
+@pytest.fixture
+def lake(tmp_path: Path) -> LakeRows:
+    return LakeRows(Settings(data_dir=tmp_path))
+
+
+@pytest.fixture
+def values(lake: LakeRows) -> Iterator[ChartValues]:
+    with contextlib.closing(LakeQuery(lake.settings)) as query:
+        yield ChartValues(query)
+
+
 @pytest.mark.parametrize("in_lake", [0, 300, 754])
 def test_they_have_the_bits_of_the_engines_wherever_the_lake_ends(
-    tmp_path: Path, engine: pl.DataFrame, in_lake: int
+    lake: LakeRows, values: ChartValues, engine: pl.DataFrame, in_lake: int
 ) -> None:
-    settings = Settings(data_dir=tmp_path)
     if in_lake:
-        LakeRows(settings).add("bars", stored(engine.head(in_lake)))
-    query = LakeQuery(settings)
+        lake.add("bars", stored(engine.head(in_lake)))
     board = live(engine.slice(min(in_lake, 254))) if in_lake < len(engine) else LiveBars()
-    columns, rows = ChartValues(query).values(STEMS, CATALOGUE, BarSpan("KO", "1d", limit=10_000), board)
-    query.close()
+    columns, rows = values.values(STEMS, CATALOGUE, BarSpan("KO", "1d", limit=10_000), board)
     assert as_bytes(rows) == expected(engine, columns)
     assert np.isfinite([row[1] for row in rows]).sum() == len(engine) - 19
 
 
 def test_bar_after_bar_they_stay_the_engines_and_the_forming_one_moves_nothing(
-    tmp_path: Path, engine: pl.DataFrame
+    lake: LakeRows, values: ChartValues, engine: pl.DataFrame
 ) -> None:
-    settings = Settings(data_dir=tmp_path)
-    LakeRows(settings).add("bars", stored(engine.head(600)))
-    query = LakeQuery(settings)
-    values = ChartValues(query)
+    lake.add("bars", stored(engine.head(600)))
     seen: list[list[float]] = []
     for end in range(601, 640):
         board = live(engine.slice(end - 100, 100), newest=-1.0)
-        newest = max(board.rows)
-        columns, rows = values.values(STEMS, CATALOGUE, BarSpan("KO", "1d", newest - 1, limit=5), board)
+        columns, rows = values.values(STEMS, CATALOGUE, BarSpan("KO", "1d", max(board.rows) - 1, limit=5), board)
         seen += rows
-    query.close()
     assert as_bytes(seen) == expected(engine.slice(600, 39), columns)
 
 
@@ -90,10 +95,7 @@ def test_a_revised_bar_changes_every_value_after_it(engine: pl.DataFrame) -> Non
     values, span = ChartValues(None), BarSpan("KO", "1d", limit=10_000)
     bars = engine.head(200)
     before = values.values(["ema_12"], CATALOGUE, span, live(bars))[1]
-    revised = bars.with_columns(
-        close=pl.when(pl.int_range(pl.len()) == 20).then(pl.col("close") + 1).otherwise("close")
-    )
-    board = live(revised)
+    board = live(bars.with_columns(close=bars["close"].scatter(20, bars["close"][20] + 1)))
     board.rows[sorted(board.rows)[20]][-1] = 1.0  # type: ignore[index]
     after = values.values(["ema_12"], CATALOGUE, span, board)[1]
     assert as_bytes(before[:20]) == as_bytes(after[:20])
@@ -108,16 +110,14 @@ def test_a_page_of_the_past_is_cut_from_the_whole(engine: pl.DataFrame) -> None:
     assert as_bytes(page) == as_bytes(whole[150:200])
 
 
-def test_bars_that_left_the_board_meanwhile_are_read_again(tmp_path: Path, engine: pl.DataFrame) -> None:
-    settings = Settings(data_dir=tmp_path)
-    lake = LakeRows(settings)
+def test_bars_that_left_the_board_meanwhile_are_read_again(
+    lake: LakeRows, values: ChartValues, engine: pl.DataFrame
+) -> None:
     lake.add("bars", stored(engine.head(300)))
-    query = LakeQuery(settings)
-    values, span = ChartValues(query), BarSpan("KO", "1d", limit=10_000)
+    span = BarSpan("KO", "1d", limit=10_000)
     values.values(["ema_12"], CATALOGUE, span, live(engine.slice(250, 100)))
     lake.add("bars", stored(engine.slice(300, 300)))
     columns, rows = values.values(["ema_12"], CATALOGUE, span, live(engine.slice(600, 100)))
-    query.close()
     assert as_bytes(rows) == expected(engine.head(700), columns)
 
 

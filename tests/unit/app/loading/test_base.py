@@ -1,22 +1,29 @@
-"""Where a pipeline stands before a load, told from a log in memory."""
+"""Where a pipeline stands before a load, told from a log in memory; and one partition's engine over rows of files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
+import market_rows
 from market_rows import Row, at, batch_of, config_of, hello, trade
 from marketpulse.app.loading import base as looked
 from marketpulse.app.loading.base import Base, base_of
+from marketpulse.app.loading.engine import Given, PartitionLoad, empty_rows
 from marketpulse.engine.checkpoint import state_to_bytes
+from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import PartitionState, kept_trades, new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.kafka.log_reader import Span
 from marketpulse.kafka.market_reader import Decoded
 from marketpulse.kafka.records import records_of
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
-from marketpulse.model.market import StringTable
+from marketpulse.model.market import LOADED, Kind, MarketBatch, StringTable
+from marketpulse.model.tables import TABLES
+from marketpulse.model.timeframe import parse_timeframes
 from marketpulse.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -93,8 +100,7 @@ def test_before_the_engine_has_begun_nothing_is_known_but_what_waits_in_the_log(
     log = LogInMemory(ROWS, names=[(Pointer(0, 0), "file:t.csv@1.2")])
     base = look(monkeypatch, log)
     assert (base.partitions, base.states, base.committed) == (1, {}, {})
-    assert base.loads == {"file:t.csv@1.2"}
-    assert base.first_live_ns == {"A": at(1), "B": at(3)}
+    assert (base.loads, base.first_live_ns) == ({"file:t.csv@1.2"}, {"A": at(1), "B": at(3)})
     assert not base.knows("A", 0)
     assert log.closed
 
@@ -114,22 +120,83 @@ def test_a_snapshot_is_gone_on_with_from_the_offset_that_it_covers(monkeypatch: 
     assert state_to_bytes(base.states[0], CONFIG) == state_to_bytes(state_after(ROWS[:4]), CONFIG)
 
 
-@pytest.mark.parametrize("snapshot", [None, state_to_bytes(new_state(OTHER), OTHER)], ids=["gone", "of other settings"])
-def test_a_state_that_cannot_be_gone_on_with_is_told(monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None) -> None:
-    with pytest.raises(Fatal, match="partition 0 cannot be gone on with"):
-        look(monkeypatch, LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, snapshot))
+@pytest.mark.parametrize(
+    ("log", "running", "fault", "said"),
+    [
+        pytest.param(LogInMemory(ROWS, {0: (4, Pointer(7, 2))}), False, Fatal, "partition 0 cannot be gone on with", id="its snapshot is gone"),
+        pytest.param(LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, state_to_bytes(new_state(OTHER), OTHER)), False, Fatal,
+                     "partition 0 cannot be gone on with", id="its snapshot is of other settings"),
+        pytest.param(LogInMemory(ROWS, {0: (4, None)}, gone_before=2), False, Fatal, "not in the log any more", id="its records are gone"),
+        pytest.param(LogInMemory(), True, Fatal, "engine is running", id="the engine runs"),
+        pytest.param(LogInMemory(), Retryable("the broker is away"), Retryable, "away", id="the broker stays away"),
+    ],
+)  # fmt: skip
+def test_where_a_load_cannot_begin_that_is_told(
+    log: LogInMemory, running: bool | Exception, fault: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(fault, match=said):
+        look(monkeypatch, log, running)
 
 
-def test_a_state_whose_records_are_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Fatal, match="not in the log any more"):
-        look(monkeypatch, LogInMemory(ROWS, {0: (4, None)}, gone_before=2))
+TOPIC = "file:t.csv@1.2"
 
 
-def test_while_the_engine_runs_a_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Fatal, match="engine is running"):
-        look(monkeypatch, LogInMemory(), running=True)
+def trades(strings: StringTable, first: int, seconds: list[float]) -> MarketBatch:
+    n = len(seconds)
+    batch = MarketBatch.empty(TOPIC, 0, strings, n)
+    batch.kind[:], batch.symbol[:], batch.source[:] = Kind.TRADE, strings.intern("A"), strings.intern("old")
+    batch.event_time_ns[:] = [market_rows.at(s) for s in seconds]
+    batch.a[:], batch.b[:], batch.offset[:] = 10 + np.arange(n), 1, first + np.arange(n)
+    return batch
 
 
-def test_a_broker_that_stays_away_is_waited_for_and_then_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Retryable, match="away"):
-        look(monkeypatch, LogInMemory(), running=Retryable("the broker is away"))
+class LoadEngine:
+    """An engine after hello, and trades for it."""
+
+    def __init__(self, fill: bool = False) -> None:
+        self.strings = StringTable()
+        self.strings.intern("old")
+        config = EngineConfig(frames=parse_timeframes(["1s", "1m"]), indicators=parse_indicators("sma(2)"), fill=fill)
+        self.load = PartitionLoad(config, TOPIC, 0, new_state(config), self.strings)
+        self.load.hear_hello("old", 1, None)
+
+    def take(self, first: int, seconds: list[float], *, muted: bool = False) -> Given:
+        return self.load.take(trades(self.strings, first, seconds), muted=muted)
+
+
+def test_stored_rows_name_lines_and_the_state_places_before_the_log() -> None:
+    engine = LoadEngine()
+    given = engine.take(2, [0.5, 1.5, 2.5])
+    bars = given.rows["bars"].to_pylist()
+    assert [(b["receipt"]["first_offset"], b["receipt"]["topic"]) for b in bars] == [(2, TOPIC), (3, TOPIC)]
+    assert given.rows["trades"]["offset"].to_pylist() == [2, 3, 4]
+    assert kept_trades(engine.load.state)["offset"].tolist() == [LOADED + 2, LOADED + 3, LOADED + 4]
+    filled = LoadEngine(fill=True).take(2, [0.5, 3.5]).rows["bars"].to_pylist()
+    assert [b["receipt"]["first_offset"] for b in filled] == [2, None, None]
+
+
+def test_what_is_open_stays_open_but_for_data_that_is_complete() -> None:
+    engine, complete = LoadEngine(), LoadEngine()
+    engine.take(2, [0.5])
+    complete.take(2, [0.5])
+    assert "bars" not in engine.load.hear_goodbye("old", complete=False).rows
+    assert engine.load.forming() == 1  # the minute over it holds nothing before the second closes
+    closed = complete.load.hear_goodbye("old", complete=True).rows["bars"]
+    assert closed["timeframe"].to_pylist() == ["1s", "1m"]
+    assert complete.load.forming() == 0
+
+
+def test_muted_rows_move_the_state_alone() -> None:
+    engine, other = LoadEngine(), LoadEngine()
+    assert engine.take(2, [0.5, 1.5], muted=True).rows == {}
+    other.take(2, [0.5, 1.5])
+    ours, theirs = (one.take(4, [2.5, 3.5]).rows["indicators"] for one in (engine, other))
+    assert ours.equals(theirs)
+
+
+def test_every_table_has_an_empty_form_of_its_own_schema() -> None:
+    config = EngineConfig(frames=parse_timeframes(["1m"]), indicators=parse_indicators("sma(2)"))
+    rows = empty_rows(config)
+    assert rows.keys() == TABLES.keys()
+    assert "sma_2" in rows["indicators"].schema.names
+    assert not any(batch.num_rows for batch in rows.values())

@@ -1,9 +1,10 @@
-"""Two looks make a picture; the figures here are summed by hand."""
+"""Two looks make a picture, whose figures here are summed by hand; what is wrong is said in words, the worst first."""
 
 from typing import Any
 
 import pytest
 
+from marketpulse.app.observing.findings import Finding, find
 from marketpulse.app.observing.picture import Look, Span, labelled, picture
 from marketpulse.app.observing.readings import Labels
 from process_readings import look, reading
@@ -14,24 +15,12 @@ def drawn(first: Look, last: Look) -> dict[str, Any]:
 
 
 def test_rates_are_what_grew_over_the_time_that_passed() -> None:
-    found = drawn(
-        look(
-            0,
-            reading(
-                "produce-feed", rows_produced__source_feed__type_trade=100, rows_produced__source_feed__type_quote=10
-            ),
-        ),
-        look(
-            10,
-            reading(
-                "produce-feed", rows_produced__source_feed__type_trade=600, rows_produced__source_feed__type_quote=60
-            ),
-        ),
-    )
-    (source,) = found["sources"]
-    assert source["rows_per_s"] == 55
-    assert source["rows"] == 660
-    assert source["types"] == {"trade": 600, "quote": 60}
+    def feed(at_s: float, trades: int, quotes: int) -> Look:
+        rows = {"rows_produced__source_feed__type_trade": trades, "rows_produced__source_feed__type_quote": quotes}
+        return look(at_s, reading("produce-feed", **rows))
+
+    (source,) = drawn(feed(0, 100, 10), feed(10, 600, 60))["sources"]
+    assert (source["rows_per_s"], source["rows"], source["types"]) == (55, 660, {"trade": 600, "quote": 60})
 
 
 def test_what_a_feed_did_not_bring_stands_beside_what_it_did() -> None:
@@ -66,25 +55,26 @@ def test_only_the_engine_counts_as_the_engine() -> None:
 
 
 def test_latencies_are_of_what_was_observed_between_the_looks() -> None:
-    def flushed(fast: float, slow: float) -> dict[str, Any]:
+    def flushed(at_s: float, fast: float, slow: float) -> Look:
         name = "flush_seconds_bucket__sink_lake__le_"
-        return {f"{name}0.1": fast, f"{name}1.0": slow, f"{name}+Inf": slow, "rows_stored__sink_lake__table_bars": 1}
+        buckets = {f"{name}0.1": fast, f"{name}1.0": slow, f"{name}+Inf": slow, "rows_stored__sink_lake__table_bars": 1}
+        return look(at_s, reading("sink-lake", **buckets))
 
-    found = drawn(
-        look(0, reading("sink-lake", **flushed(1_000, 1_000))), look(1, reading("sink-lake", **flushed(1_000, 1_100)))
-    )
-    (sink,) = found["sinks"]
+    (sink,) = drawn(flushed(0, 1_000, 1_000), flushed(1, 1_000, 1_100))["sinks"]
     assert sink["p50_ms"] == pytest.approx(100 + 0.5 * 900)  # a hundred flushes between 0.1 and 1 s
     assert sink["p99_ms"] == pytest.approx(100 + 0.99 * 900)
-    quiet = drawn(look(0, reading("sink-lake", **flushed(5, 5))), look(1, reading("sink-lake", **flushed(5, 5))))
-    assert quiet["sinks"][0]["p50_ms"] is None
+    assert drawn(flushed(0, 5, 5), flushed(1, 5, 5))["sinks"][0]["p50_ms"] is None
 
 
 def test_a_source_is_behind_as_far_as_in_its_worst_partition() -> None:
-    found = drawn(
-        look(0), look(1, reading("process-0", watermark_delay_seconds__source_feed=2), reading("process-1", 2, watermark_delay_seconds__source_feed=7))
-    )  # fmt: skip
-    assert [s["watermark_delay_ms"] for s in found["sources"]] == [7_000]
+    workers = (reading(f"process-{i}", i + 1, watermark_delay_seconds__source_feed=s) for i, s in enumerate((2, 7)))
+    assert [s["watermark_delay_ms"] for s in drawn(look(0), look(1, *workers))["sources"]] == [7_000]
+
+
+def test_parity_is_unknown_where_nobody_compares() -> None:
+    assert drawn(look(0), look(1, reading("serve")))["parity"] is None
+    found = drawn(look(0), look(1, reading("verify", parity_rows_checked=50, parity_drift_rows=1)))["parity"]
+    assert (found["rows_checked"], found["drift_rows"]) == (50, 1)
 
 
 def test_a_process_is_told_with_what_it_uses() -> None:
@@ -94,22 +84,67 @@ def test_a_process_is_told_with_what_it_uses() -> None:
     assert (serve["cpu_cores"], serve["trouble"], serve["restarts"], serve["started_ms"]) == (0.5, "starting", 2, 5_000)
 
 
-def test_parity_is_unknown_where_nobody_compares() -> None:
-    assert drawn(look(0), look(1, reading("serve")))["parity"] is None
-    found = drawn(look(0), look(1, reading("verify", parity_rows_checked=50, parity_drift_rows=1)))["parity"]
-    assert (found["rows_checked"], found["drift_rows"]) == (50, 1)
-
-
-def test_suspect_rows_are_counted_by_rule_over_sources() -> None:
-    engine = reading(
-        "process-1",
-        quality_found__rule_split__severity_mark__source_a=2,
-        quality_found__rule_split__severity_mark__source_b=3,
-        quality_found__rule_stale__severity_count__source_a=0,
-    )
+def test_suspect_rows_are_counted_by_rule_over_sources_and_counts_come_the_largest_first() -> None:
+    counts = {
+        "split__severity_mark__source_a": 2,
+        "split__severity_mark__source_b": 3,
+        "stale__severity_count__source_a": 0,
+    }
+    engine = reading("process-1", **{f"quality_found__rule_{name}": count for name, count in counts.items()})
     assert drawn(look(0, engine), look(10, engine))["engine"]["quality"] == {"split": 5}
+    by_why: dict[Labels, float] = {(("why", "a"),): 1.0, (("why", "b"),): 0.0, (("why", "c"),): 9.0}
+    assert list(labelled(by_why, "why").items()) == [("c", 9), ("a", 1)]
 
 
-def test_counts_by_a_label_come_the_largest_first() -> None:
-    counts: dict[Labels, float] = {(("why", "a"),): 1.0, (("why", "b"),): 0.0, (("why", "c"),): 9.0}
-    assert list(labelled(counts, "why").items()) == [("c", 9), ("a", 1)]
+LOST: dict[str, Any] = {"stream_missing_trades__source_x__what_given up": 12}
+
+
+def findings(first: Look, last: Look, *, reachable: bool | None = True, lag: int | None = 0) -> list[Finding]:
+    span = Span(first, last)
+    return find(span, picture(span, span), broker_reachable=reachable, engine_lag=lag)
+
+
+def test_nothing_is_said_when_nothing_is_wrong() -> None:
+    well = look(0, reading("serve")), look(60, reading("serve"))
+    assert findings(*well) == findings(*well, reachable=None, lag=None) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (look(60, reading("serve", trouble="starting")), "serve does not do its work: starting"),
+        (look(60, reading("up", child_restarts__child_serve=1)), "serve died and was started again once in the last minute"),
+        (look(600, reading("up", child_restarts__child_serve=3)), "3 times in the last 10 minutes"),
+        (look(60, reading("verify", parity_rows_checked=9, parity_drift_rows=2)), "2 stored rows are not what the log gives"),
+        (look(60, reading("produce-x", source_errors__source_x=4)), "The source x failed 4 times"),
+        (look(60, reading("produce-x", spool_rows__source_x=1_234, spool_age_seconds__source_x=70)), "1,234 rows of the source x wait on the disk for the broker, the oldest for 70 s"),
+        (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "x is 90 s behind the log's time"),
+        (look(60, reading("sink-lake", sink_errors__sink_lake=1)), "The store lake failed once"),
+        (look(60, reading("sink-lake", sink_lag_records__sink_lake=60_000)), "lake has 60,000 records still to store"),
+        (look(60, reading("produce-x", **LOST)), "did not bring 12 trades, and its far end cannot give them any more"),
+        (look(60, free=2 * 10**9), "Only 2.0 GB are free"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(last: Look, words: str) -> None:
+    names = [(r.name, r.pid) for r in last.readings]
+    (finding,) = findings(look(0, *(reading(name, pid) for name, pid in names)), last)
+    assert words in finding.what
+    assert finding.do.endswith(".")
+
+
+def test_dead_letters_are_told_with_their_most_frequent_reason() -> None:
+    for letters, said in (
+        ({"bad_price": 2}, "2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18."),
+        ({"bad_price": 2, "not_json": 5}, "7 records were set aside in the last minute, 5 of them since the value is not a JSON object"),
+    ):  # fmt: skip
+        counts = {f"dead_letters__reason_{reason}": count for reason, count in letters.items()}
+        (finding,) = findings(look(0, reading("process-0")), look(60, reading("process-0", **counts)))
+        assert finding.what.startswith(said)
+        assert finding.what == said or len(letters) > 1
+
+
+def test_the_worst_comes_first() -> None:
+    last = look(60, reading("sink-lake", sink_errors__sink_lake=1), free=10**8)
+    told = findings(look(0, reading("sink-lake")), last, reachable=False, lag=90_000)
+    assert [finding.severity for finding in told] == ["bad", "bad", "warn", "warn"]
+    assert "Kafka" in told[0].what

@@ -1,6 +1,7 @@
-"""Processes are found by their run files, and their metrics read as numbers."""
+"""Processes are found by their run files, their metrics read as numbers, and an observer looks by itself."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from marketpulse.app.observing import Observer
 from marketpulse.app.observing.readings import DIED, Samples, parse, quantile, read_processes, together
+from marketpulse.clock import SystemClock
 from marketpulse.telemetry import Health, TelemetryServer
 from process_readings import write_run_file
+from waiting import wait_until
 
 
 def test_metrics_keep_their_labels_and_lose_their_frame() -> None:
@@ -46,26 +50,30 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], shar
 
 
 def test_nothing_observed_has_no_quantile() -> None:
-    assert quantile({}, 0.5) is None
-    assert quantile({1.0: 0.0, float("inf"): 0.0}, 0.5) is None
+    assert quantile({}, 0.5) is quantile({1.0: 0.0, float("inf"): 0.0}, 0.5) is None
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Path:
-    return tmp_path / "run"
-
-
-def test_a_process_is_read_and_one_that_has_died_is_told(running: Path) -> None:
+def health() -> Health:
     health = Health()
     health.set_ready()
+    return health
+
+
+@pytest.fixture
+def port(health: Health) -> Iterator[int]:
     server = TelemetryServer(health)
-    try:
-        write_run_file(running, "serve", os.getpid(), server.port)
-        write_run_file(running, "sink-lake", 2**22 + 12_345, server.port)
-        (running / "half.json").write_text('{"name": "ha')
-        serve, sink = read_processes(running)
-    finally:
-        server.close()
+    yield server.port
+    server.close()
+
+
+def test_a_process_is_read_and_one_that_has_died_is_told(tmp_path: Path, port: int) -> None:
+    running = tmp_path / "run"
+    assert read_processes(running) == []
+    write_run_file(running, "serve", os.getpid(), port)
+    write_run_file(running, "sink-lake", 2**22 + 12_345, port)
+    (running / "half.json").write_text('{"name": "ha')
+    serve, sink = read_processes(running)
     assert (serve.name, serve.trouble, serve.pid) == ("serve", None, os.getpid())
     assert serve.memory_bytes is not None
     assert serve.memory_bytes > 1e6
@@ -74,20 +82,45 @@ def test_a_process_is_read_and_one_that_has_died_is_told(running: Path) -> None:
     assert (sink.name, sink.trouble, sink.samples) == ("sink-lake", DIED, Samples())
 
 
-def test_a_process_that_is_not_ready_says_why_and_is_read_all_the_same(running: Path) -> None:
+def test_a_process_that_is_not_ready_says_why_and_is_read_all_the_same(tmp_path: Path) -> None:
     health = Health()
     health.set_not_ready("the store is away")
     server = TelemetryServer(health)
     try:
-        write_run_file(running, "sink-lake", os.getpid(), server.port)
-        (found,) = read_processes(running)
+        write_run_file(tmp_path, "sink-lake", os.getpid(), server.port)
+        (found,) = read_processes(tmp_path)
     finally:
         server.close()
     assert found.trouble == "the store is away"
     assert found.samples.values
-    (deaf,) = read_processes(running)
+    (deaf,) = read_processes(tmp_path)
     assert "does not answer" in str(deaf.trouble)
 
 
-def test_no_directory_is_no_process(tmp_path: Path) -> None:
-    assert read_processes(tmp_path / "nowhere") == []
+def test_nothing_is_known_before_the_first_look(tmp_path: Path) -> None:
+    observer = Observer(tmp_path, SystemClock())
+    assert observer.picture(broker_reachable=True, engine_lag=0) is None
+    assert observer.samples() is None
+    observer.look()
+    assert observer.samples() is not None
+    drawn = observer.picture(broker_reachable=False, engine_lag=0)
+    assert drawn is not None
+    assert [finding["severity"] for finding in drawn["findings"]] == ["bad"]
+
+
+def test_it_looks_again_while_somebody_watches_and_ends_when_told(tmp_path: Path, port: int) -> None:
+    write_run_file(tmp_path / "run", "serve", os.getpid(), port)
+    observer = Observer(tmp_path, SystemClock())
+    observer.start()
+    times: set[int] = set()
+
+    def looked_thrice() -> bool:
+        if drawn := observer.picture(broker_reachable=True, engine_lag=0):
+            times.add(drawn["now_ms"])
+            assert [p["name"] for p in drawn["processes"]] == ["serve"]
+        return len(times) >= 3
+
+    try:
+        wait_until(looked_thrice)
+    finally:
+        observer.close()

@@ -1,4 +1,7 @@
+"""`serve` in a thread, with a feed that a test moves; the pace of `verify`; the step that travels to Spark's workers."""
+
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -6,15 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from board_rows import bars, row
+from marketpulse.app.engine_config import engine_config
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.serve import as_far_as_possible, serve_feed
+from marketpulse.app.pipeline.spark import make_step
+from marketpulse.app.pipeline.verify import Pace
+from marketpulse.clock import ManualClock
+from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import Fatal, MarketPulseError, QueryRefused, Retryable
 from marketpulse.ports import FeedBatch, PipelineStats
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
 from moving_feed import MovingFeed
+from waiting import wait_until
 
 
 class Running:
@@ -35,37 +45,34 @@ class Running:
         except MarketPulseError as error:
             self.raised = error
 
-    def url(self) -> str:
-        deadline = time.monotonic() + 10
-        while not self.life.run_file.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return str(json.loads(self.life.run_file.read_text())["url"])
+    def get(self, path: str) -> dict[str, Any]:
+        wait_until(self.life.run_file.exists)
+        answer: dict[str, Any] = httpx.get(json.loads(self.life.run_file.read_text())["url"] + path, timeout=60).json()
+        return answer
 
-    def wait(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
+    def bars(self) -> int:
+        return len(self.get("api/bars?symbol=AAPL&timeframe=1m")["rows"])
+
+    def ends(self) -> MarketPulseError | None:
+        """What it raised, once it has come to its end."""
+        self._thread.join(120)
         assert not self._thread.is_alive()
+        return self.raised
 
-    def health_until(self, wanted: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            answer: dict[str, Any] = httpx.get(self.url() + "api/health").json()
-            if answer["status"] == wanted:
-                return answer
-            time.sleep(0.05)
-        raise AssertionError(f"health never became {wanted}")
+    def stop(self) -> MarketPulseError | None:
+        self.life.stop.set()
+        return self.ends()
+
+    def health_until(self, wanted: str) -> None:
+        wait_until(lambda: self.get("api/health")["status"] == wanted, f"health {wanted}")
 
 
-def test_it_says_where_the_page_is_and_stops_within_two_seconds(tmp_path: Path) -> None:
+def test_it_says_where_the_page_is_and_stops_when_told(tmp_path: Path) -> None:
     running = Running(MovingFeed(symbols=2, history=30), tmp_path)
     running.health_until("ok")
-    while httpx.get(running.url() + "api/health").json()["symbols"] < 2:
-        time.sleep(0.05)
+    wait_until(lambda: running.get("api/health")["symbols"] >= 2, "both symbols")
     assert running.life.health.ready()[0]
-    began = time.monotonic()
-    running.life.stop.set()
-    running.wait(5)
-    assert time.monotonic() - began < 2
-    assert running.raised is None
+    assert running.stop() is None
 
 
 class Silent(MovingFeed):
@@ -83,42 +90,27 @@ def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is
 
     running = Running(Silent(symbols=2, history=30), tmp_path, as_far_as_possible(stored()))
     running.health_until("ok")
-    answer = httpx.get(running.url() + "api/bars?symbol=AAPL&timeframe=1m").json()
-    assert len(answer["rows"]) == 300
-    running.life.stop.set()
-    running.wait(5)
-    assert running.raised is None
+    assert running.bars() == 300
+    assert running.stop() is None
 
 
-def test_the_page_is_there_with_what_is_stored_while_the_log_is_waited_for(tmp_path: Path) -> None:
-    come = threading.Event()
+@pytest.mark.parametrize("comes", [True, False], ids=["and then comes", "and a stop comes first"])
+def test_the_page_is_there_with_what_is_stored_while_the_log_is_waited_for(tmp_path: Path, comes: bool) -> None:
+    told = threading.Event()
 
-    def connect() -> MovingFeed:
-        come.wait(20)
-        return MovingFeed(symbols=2, history=30)
+    def connect() -> MovingFeed | None:
+        told.wait()
+        return MovingFeed(symbols=2, history=30) if comes else None
 
     running = Running(connect, tmp_path, [bars(row("AAPL", "1m", 60, 10.0))])
     running.health_until("starting")
-    assert len(httpx.get(running.url() + "api/bars?symbol=AAPL&timeframe=1m").json()["rows"]) == 1
-    come.set()
-    running.health_until("ok")
-    running.life.stop.set()
-    running.wait(5)
-    assert running.raised is None
-
-
-def test_a_stop_while_the_log_is_waited_for_ends_it(tmp_path: Path) -> None:
-    told = threading.Event()
-
-    def connect() -> None:
-        told.wait(20)
-
-    running = Running(connect, tmp_path)
-    running.health_until("starting")
-    running.life.stop.set()
+    assert running.bars() == 1
+    if not comes:
+        running.life.stop.set()
     told.set()
-    running.wait(5)
-    assert running.raised is None
+    if comes:
+        running.health_until("ok")
+    assert running.stop() is None
 
 
 class Unsteady(MovingFeed):
@@ -137,7 +129,7 @@ class Unsteady(MovingFeed):
         return super().stats()
 
 
-def test_a_fault_that_passes_is_shown_and_outlived(tmp_path: Path) -> None:
+def test_a_fault_that_passes_is_shown_and_outlived_and_one_for_a_person_ends_the_process(tmp_path: Path) -> None:
     feed = Unsteady(symbols=2, history=30)
     running = Running(feed, tmp_path)
     running.health_until("ok")
@@ -145,14 +137,55 @@ def test_a_fault_that_passes_is_shown_and_outlived(tmp_path: Path) -> None:
     running.health_until("log_away")
     feed.fault = None
     running.health_until("ok")
-    running.life.stop.set()
-    running.wait(5)
-
-
-def test_a_fault_for_a_person_ends_the_process(tmp_path: Path) -> None:
-    feed = Unsteady(symbols=2, history=30)
-    running = Running(feed, tmp_path)
-    running.health_until("ok")
     feed.fault = Fatal("the topics may not be read")
-    running.wait(5)
-    assert running.raised is feed.fault
+    assert running.ends() is feed.fault
+
+
+class _Stop(threading.Event):
+    """Waits on the test's clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.sleep(timeout or 0)
+        return self.is_set()
+
+
+@pytest.fixture
+def life(clock: ManualClock) -> Lifecycle:
+    return Lifecycle("verify", _Stop(clock), Health(), Path("run.json"), 0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def test_work_takes_no_more_than_its_share_of_the_time(life: Lifecycle, clock: ManualClock) -> None:
+    pace = Pace(0.05, life, clock)
+    pace.begin()
+    for _ in range(10):
+        clock.sleep(0.2)
+        assert pace.rest()
+    assert abs(2.0 / clock.monotonic() - 0.05) < 1e-6
+
+
+def test_a_stop_ends_the_rest(life: Lifecycle, clock: ManualClock) -> None:
+    life.stop.set()
+    pace = Pace(0.01, life, clock)
+    pace.begin()
+    clock.sleep(5)
+    assert not pace.rest()
+    assert clock.monotonic() < 10
+
+
+def test_a_step_that_was_pickled_computes_what_the_settings_say() -> None:
+    settings = Settings(
+        engine={"timeframes": ("5t", "1s", "1d"), "indicators": "ema(4)", "calendar": "XNYS", "fill": "previous"},
+        kafka={"topic_prefix": "a-"},
+    )
+    step = pickle.loads(pickle.dumps(make_step(settings)))()  # noqa: S301  (our own bytes)
+    assert computation(step.config) == computation(engine_config(settings.engine))
+    assert step.topic == "a-market"

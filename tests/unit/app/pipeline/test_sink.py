@@ -23,8 +23,12 @@ from marketpulse.sinks.files import FileSink
 from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import LocalStorage
 from marketpulse.telemetry import Health
+from waiting import wait_until
 
 MARKET = [table for table, (topic, _) in TABLES.items() if topic == "market"]
+
+
+Positions = Callable[[], Mapping[tuple[str, int], int]]
 
 
 class Topic:
@@ -39,21 +43,12 @@ class Topic:
 
     def batches(self, first: int, end: int) -> list[SinkBatch]:
         rows = [{"symbol": "A", "event_time_ns": 10**18 + n, "offset": n, "partition": 0} for n in range(first, end)]
-        return [
-            SinkBatch(
-                table, "market", 0, first, end,
-                pa.RecordBatch.from_pylist(rows if table == "trades" else [], schema=TABLES[table][1]),
-            )
-            for table in MARKET
-        ]  # fmt: skip
+        own = {"trades": rows}
+        schemas = {table: TABLES[table][1] for table in MARKET}
+        made = {table: pa.RecordBatch.from_pylist(own.get(table, []), schema=schemas[table]) for table in MARKET}
+        return [SinkBatch(table, "market", 0, first, end, batch) for table, batch in made.items()]
 
-    def reader(
-        self,
-        _settings: Settings,
-        tables: Sequence[str],
-        _group: str,
-        start: Callable[[], Mapping[tuple[str, int], int]],
-    ) -> "TopicReader":
+    def reader(self, _settings: Settings, tables: Sequence[str], _group: str, start: Positions) -> "TopicReader":
         assert list(tables) == list(TABLES)
         self.opened += 1
         return TopicReader(self, start)
@@ -62,7 +57,7 @@ class Topic:
 class TopicReader:
     """As kafka.consumer.TableReader does: positions come from `start`, stretches follow without a gap."""
 
-    def __init__(self, topic: Topic, start: Callable[[], Mapping[tuple[str, int], int]]) -> None:
+    def __init__(self, topic: Topic, start: Positions) -> None:
         self._topic, self._start = topic, start
         self._next: int | None = None
         self._flush: Callable[[], None] = lambda: None
@@ -112,17 +107,19 @@ class Running:
         return min(state.next_offsets.values()) if state and state.next_offsets else 0
 
     def wait_for(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not reached():
+        def reached_alive() -> bool:
             assert not self.result.done(), self.result.result()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+            return reached()
 
-    def stop(self) -> int:
+        wait_until(reached_alive, "the sink's position")
+
+    def wait_until_it_reads(self) -> None:
+        self.wait_for(self.life.run_file.exists)
+
+    def stop(self) -> list[int]:
+        """The offsets that are stored in the end."""
         self.life.stop.set()
-        return self.result.result(30)
-
-    def offsets(self) -> list[int]:
+        assert self.result.result(120) == 0
         files = [gzip.decompress((self.storage.root / path).read_bytes()) for path in self.storage.find()]
         return sorted(json.loads(line)["offset"] for file in files for line in file.splitlines())
 
@@ -139,49 +136,51 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_offsets_are_committed_only_after_their_rows_are_stored(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
-) -> None:
+Starts = Callable[..., Running]
+
+
+@pytest.fixture
+def start(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> Starts:
+    return lambda **more: Running(topic, tmp_path, quick, **more)
+
+
+def test_offsets_are_committed_only_after_their_rows_are_stored(topic: Topic, start: Starts) -> None:
     stored: list[tuple[int, int]] = []
-    running = Running(topic, tmp_path, quick)
+    running = start()
     topic.at_commit = lambda offset: stored.append((running.position(), offset))
     running.wait_for(lambda: running.position() == 100)
-    assert running.stop() == 0
-    assert running.offsets() == list(range(100))
+    assert str(running.storage.root) in running.life.run_file.read_text(), "it says where it stores"
+    assert running.stop() == list(range(100))
     assert all(position >= offset for position, offset in stored)
     assert topic.committed[-1] == 100
 
 
-def test_what_stands_in_the_topic_is_stored_when_it_is_asked_to_stop(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
-) -> None:
-    running = Running(topic, tmp_path, quick, flush_s=1_000)
-    running.wait_for(lambda: running.life.run_file.exists())
+def test_what_stands_in_the_topic_is_stored_when_it_is_asked_to_stop(topic: Topic, start: Starts) -> None:
+    running = start(flush_s=1_000)
+    running.wait_until_it_reads()
     assert running.position() == 0
     topic.end = 500
-    assert running.stop() == 0
-    assert running.offsets() == list(range(500))
+    assert running.stop() == list(range(500))
 
 
 def test_a_topic_that_never_ends_does_not_hold_up_the_stop(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+    topic: Topic, start: Starts, quick: pytest.MonkeyPatch
 ) -> None:
     quick.setattr(sink_process, "_DRAIN_S", 0.2)
     topic.end = 10**9
-    running = Running(topic, tmp_path, quick, flush_s=1_000)
-    running.wait_for(lambda: running.life.run_file.exists())
-    assert running.stop() == 0
-    assert running.offsets() == list(range(running.position()))
+    running = start(flush_s=1_000)
+    running.wait_until_it_reads()
+    assert running.stop() == list(range(running.position()))
     assert running.position() > 0
 
 
 def test_a_flood_into_a_slow_store_is_never_held_beyond_the_bound(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
+    topic: Topic, start: Starts, quick: pytest.MonkeyPatch
 ) -> None:
     quick.setattr(sink_process, "_HELD_BYTES_MAX", 20_000)
     held: list[int] = []
     topic.end = 3_000
-    running = Running(topic, tmp_path, quick, flush_s=1_000)
+    running = start(flush_s=1_000)
     put = running.storage.put
 
     def slow(files: Mapping[str, bytes], owner: str) -> None:
@@ -192,59 +191,43 @@ def test_a_flood_into_a_slow_store_is_never_held_beyond_the_bound(
     quick.setattr(running.storage, "put", slow)
     running.wait_for(lambda: running.position() > 2_000)
     one_poll = sum(batch.rows.nbytes for batch in topic.batches(0, 10))
-    assert running.stop() == 0
-    assert running.offsets() == list(range(3_000))
+    assert running.stop() == list(range(3_000))
     assert 0 < max(held) <= 20_000 + one_poll
 
 
-def test_a_broker_that_is_away_is_waited_for(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_away_is_waited_for_and_what_a_person_must_look_at_ends_the_process(
+    topic: Topic, start: Starts
+) -> None:
     topic.faults = [Retryable("the broker is away")] * 3
-    running = Running(topic, tmp_path, quick)
+    running = start()
     running.wait_for(lambda: running.position() == 100)
     assert running.life.health.ready()[0]
-    assert running.stop() == 0
-    assert running.offsets() == list(range(100))
+    assert running.stop() == list(range(100))
     assert topic.opened == topic.closed == 4
-
-
-def test_a_store_that_is_away_for_a_moment_costs_no_new_reader(
-    topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch
-) -> None:
-    running = Running(topic, tmp_path, quick)
-    running.wait_for(lambda: running.position() > 0)
-    _take_away(running.storage, quick, times=4)
-    topic.end = 200
-    running.wait_for(lambda: running.position() == 200)
-    assert running.stop() == 0
-    assert running.offsets() == list(range(200))
-    assert topic.opened == 1
-
-
-def test_a_store_that_stays_away_is_read_for_again(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
-    quick.setattr(sink_process, "_PATIENCE_S", 0.05)
-    running = Running(topic, tmp_path, quick)
-    running.wait_for(lambda: running.position() > 0)
-    _take_away(running.storage, quick, times=30)
-    topic.end = 200
-    running.wait_for(lambda: running.position() == 200)
-    assert running.stop() == 0
-    assert running.offsets() == list(range(200))
-    assert topic.opened > 1
-
-
-def test_what_a_person_must_look_at_ends_the_process(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
     topic.faults = [Fatal("the topic was made anew")]
-    running = Running(topic, tmp_path, quick)
     with pytest.raises(Fatal, match="made anew"):
-        running.result.result(30)
-    assert topic.closed == 1
+        start().result.result(120)
+    assert topic.closed == 5
 
 
-def test_it_says_where_it_stores_once_it_reads(topic: Topic, tmp_path: Path, quick: pytest.MonkeyPatch) -> None:
-    running = Running(topic, tmp_path, quick)
-    running.wait_for(lambda: running.life.run_file.exists())
-    assert str(tmp_path / "lake") in running.life.run_file.read_text()
-    assert running.stop() == 0
+@pytest.mark.parametrize(
+    ("patience_s", "times", "opened"),
+    [
+        pytest.param(600.0, 4, range(1, 2), id="for a moment costs no new reader"),
+        pytest.param(0.05, 30, range(2, 99), id="for longer is read for again"),
+    ],
+)
+def test_a_store_that_is_away(
+    patience_s: float, times: int, opened: range, topic: Topic, start: Starts, quick: pytest.MonkeyPatch
+) -> None:
+    quick.setattr(sink_process, "_PATIENCE_S", patience_s)
+    running = start()
+    running.wait_for(lambda: running.position() > 0)
+    _take_away(running.storage, quick, times)
+    topic.end = 200
+    running.wait_for(lambda: running.position() == 200)
+    assert running.stop() == list(range(200))
+    assert topic.opened in opened
 
 
 def _take_away(storage: LocalStorage, patch: pytest.MonkeyPatch, times: int) -> None:

@@ -1,20 +1,25 @@
-"""Rules that a start of the pipeline has put: a replay of the whole log has them begin where they did."""
+"""Which rules run, and since when: a replay of the log or of the lake has them begin where they did."""
 
+import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from market_rows import Engine, Row, batch_of, clock, config_of, heartbeat, trade
+from market_rows import Engine, Row, batch_of, clock, config_of, control, heartbeat, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.receipts.compare import compare, flat
+from marketpulse.app.receipts.lake_rules import lake_rules
+from marketpulse.app.receipts.lake_trades import LakeInputs
 from marketpulse.app.receipts.recomputed import Gathered
 from marketpulse.app.receipts.replay import Replay
-from marketpulse.app.receipts.running_rules import begin_as, rules_of, told_by
+from marketpulse.app.receipts.running_rules import RunningRules, begin_as, rules_of, told_by
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ALERT
+from marketpulse.model.tables import TABLES
 
 HIGH = Rule("high", "close > 10")
 FALLS = Rule("falls", "close < prev(close)")
@@ -64,12 +69,7 @@ def test_a_rule_that_a_start_has_put_begins_behind_what_had_closed() -> None:
     found = compare("alerts", again, told)
     assert (found.same, found.differences) == (told.num_rows, [])
     assert len(found.only_recomputed) == len(found.only_stored) == 0
-
-
-def test_without_its_beginning_the_same_rule_tells_of_bars_before_it() -> None:
-    """Why beginnings matter: the replay would miss rows that were never told."""
-    engine, told = restarted(config(), config(HIGH, FALLS))
-    naive = alerts_of(Engine(engine.config), ROWS)
+    naive = alerts_of(Engine(engine.config), ROWS)  # why beginnings matter: it would miss rows that were never told
     assert len(compare("alerts", naive, told).only_recomputed) > 0
 
 
@@ -96,19 +96,53 @@ def test_rows_of_a_rule_that_runs_no_more_are_of_none() -> None:
     assert "falls" in names
 
 
-def test_a_rule_that_a_control_record_puts_and_removes_has_run() -> None:
-    put = {
-        "type": "control",
-        "event_time_ns": 0,
-        "change": {"action": "put_rule", "rule": {"name": "mine", "expression": "close > 1"}},
-    }
-    remove = {"type": "control", "event_time_ns": 0, "change": {"action": "remove_rule", "name": "mine"}}
+def test_a_rule_that_a_control_record_puts_and_removes_has_run_and_without_stored_alerts_none_is_told() -> None:
     run = Replay(config(HIGH), "market", 0, new_state(config(HIGH)))
-    for part in (put, remove):
+    for part in (
+        control("put_rule", rule={"name": "mine", "expression": "close > 1"}),
+        control("remove_rule", name="mine"),
+    ):
         list(run.take(batch_of([part], 0, StringTable())))
     assert run.rules == {"high", "mine"}
+    assert told_by(pa.table({}), ("high",), {}).tolist() == []  # a lake without the table: until the first alert
 
 
-def test_where_no_alert_is_stored_none_is_told_by_anybody() -> None:
-    """A lake without the table, as it is until the first alert."""
-    assert told_by(pa.table({}), ("high",), {}).tolist() == []
+LAKE_RULES = (
+    Rule("plain", "close > sma_3", message="{close} beside {spread}"), Rule("wide", "spread > 1"),
+    Rule("closing", "close > 1", clear="mid < 2"), Rule("gone", "close > 2"), Rule("other", "close > 3"),
+)  # fmt: skip
+LAKE_CONFIG = config_of(["3t", "1s", "1m"], "sma(3),spread,mid", alerts=LAKE_RULES)
+NOBODY = np.empty(0, np.bool_)
+
+
+def lake(*changes: Any, refused: frozenset[tuple[int, int]] = frozenset()) -> LakeInputs:
+    """A lake without trades, with these changes as control records."""
+    schema = TABLES["events"][1]
+    events = [
+        {"type": "control", "partition": 0, "offset": i, "row": 0, "body": json.dumps({"type": "control", "change": c})}
+        for i, c in enumerate(changes)
+    ]  # fmt: skip
+    return LakeInputs("market", 0, pa.table({}), NOBODY, pa.Table.from_pylist(events, schema), refused)
+
+
+def names(rules: RunningRules) -> list[str]:
+    return [rule.name for rule in rules.rules]
+
+
+def test_without_a_broker_those_that_control_records_name_are_left_out() -> None:
+    changes = (
+        {"action": "remove_rule", "name": "gone"},
+        {"action": "put_rule", "rule": {"name": "other", "expression": "close > 4"}},
+    )
+    assert names(lake_rules(LAKE_CONFIG, lake(), None)) == ["plain", "gone", "other"]
+    assert names(lake_rules(LAKE_CONFIG, lake(*changes), None)) == ["plain"]
+    assert names(lake_rules(LAKE_CONFIG, lake(*changes, refused=frozenset({(1, 0)})), None)) == ["plain", "other"]
+    assert names(lake_rules(LAKE_CONFIG, lake(None, 7, {"rule": 5}), None)) == ["plain", "gone", "other"]
+
+
+def test_a_snapshot_tells_of_all_that_run_and_since_when() -> None:
+    running = RunningRules((LAKE_RULES[0], LAKE_RULES[1], Rule("mine", "close > 9")), {("mine", "A"): 5})
+    found = lake_rules(LAKE_CONFIG, lake({"action": "remove_rule", "name": "plain"}), running)
+    assert names(found) == ["plain", "mine"]
+    assert found.begins_ns == {("mine", "A"): 5}
+    assert [(rule.timeframe, rule.message) for rule in found.rules] == [("1s", "")] * 2

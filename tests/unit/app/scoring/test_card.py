@@ -1,20 +1,56 @@
-"""A row of the card: states, modes, gaps, and sources that compete for a symbol."""
+"""The scorecard, from what its keeper hears to the lines that a person reads."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
 import pytest
 
-from market_rows import Row, clock, goodbye, heartbeat, hello, trade
+from market_rows import MIDNIGHT_NS, Row, at, bar, clock, goodbye, heartbeat, hello, quote, trade
+from marketpulse.app.observing.readings import parse
+from marketpulse.app.scoring import watch as watching
 from marketpulse.app.scoring.card import Card
+from marketpulse.app.scoring.coverage import open_minutes, share, strip_text
+from marketpulse.app.scoring.disagreement import instrument_of, percentiles
+from marketpulse.app.scoring.gaps import GAPS_MAX, GapLedger
+from marketpulse.app.scoring.hearing import calendar_finder
+from marketpulse.app.scoring.hearing import hours_of as configured_hours
 from marketpulse.app.scoring.keeper import ScoreKeeper
+from marketpulse.app.scoring.processes import kinds_of, with_processes
+from marketpulse.app.scoring.text import duration, percent, table
+from marketpulse.app.scoring.watch import ScoreWatch
+from marketpulse.clock import SystemClock
+from marketpulse.model.session import SessionTable, around_the_clock
+from marketpulse.settings import AnySource, CoinbaseSettings, EngineSettings, Settings, SimulateSettings
+from marketpulse.telemetry import SCORECARD_ERRORS
 from score_rows import card_of, hours_of, one, tell
+from waiting import wait_until
 
 HOUR = 3_600.0
+MINUTE_NS = 60 * 10**9
+Timed = tuple[Row, float]
 
 
-def gap(state: str, trades: int, ids: tuple[int, int] = (5, 7), source: str = "feed") -> Row:
-    return {
-        "type": "gap", "symbol": "AAA", "source": source, "event_time_ns": 0, "from_ns": 1, "to_ns": 2, "state": state,
-        "from_id": str(ids[0]), "to_id": str(ids[1]), "trades": trades, "reason": "lost",
-    }  # fmt: skip
+def traded(symbol: str, seconds: float, source: str = "feed", log: float | None = None) -> Timed:
+    """A trade, and when the log had it: when it happened, unless said."""
+    return trade(symbol, seconds, 1.0, 1.0, source), seconds if log is None else log
+
+
+def gap(state: str | None, trades: int | None = 3, ids: tuple[int, int] | None = (5, 7), **more: Any) -> Row:
+    record: Row = {"type": "gap", "symbol": "AAA", "source": "feed", "event_time_ns": 0, "from_ns": 1, "to_ns": 2}
+    named = {} if ids is None else {"from_id": str(ids[0]), "to_id": str(ids[1])}
+    told = {name: value for name, value in {"state": state, "trades": trades}.items() if value is not None}
+    return {**record, "reason": "lost", **told, **named, **more}
+
+
+def strips(card: Card, source: str = "feed") -> dict[str, str]:
+    """Each symbol's minutes since its first."""
+    return {row["symbol"]: row["minutes"].lstrip(".") for row in card.symbols(source, 10)["symbols"]}
+
+
+# --- a source's row ---
 
 
 @pytest.mark.parametrize(
@@ -22,51 +58,39 @@ def gap(state: str, trades: int, ids: tuple[int, int] = (5, 7), source: str = "f
     [
         ([], "live"),
         ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
-        ([(clock(HOUR + 110), HOUR + 110), (trade("BBB", HOUR + 110, 1.0, 1.0, "other"), HOUR + 110)], "silent"),
+        ([(clock(HOUR + 110), HOUR + 110), traded("BBB", HOUR + 110, "other")], "silent"),
         ([(goodbye(), HOUR + 1)], "ended"),
         ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
     ],
 )
-def test_a_source_is_live_silent_or_has_ended(behind: list[tuple[Row, float]], state: str) -> None:
-    assert one(card_of([(trade("AAA", HOUR, 1.0, 1.0), HOUR), *behind]), "feed")["state"] == state
+def test_a_source_is_live_silent_or_has_ended(behind: list[Timed], state: str) -> None:
+    assert one(card_of([traded("AAA", HOUR), *behind]), "feed")["state"] == state
 
 
 def test_an_old_history_has_no_lag_and_is_covered_in_its_own_time() -> None:
     month = 30 * 86_400.0
-    rows = [(trade("AAA", HOUR, 1.0, 1.0), month), (trade("AAA", HOUR + 119, 1.0, 1.0), month)]
+    rows = [traded("AAA", HOUR, log=month), traded("AAA", HOUR + 119, log=month)]
     for told in ([], [(hello(mode="historical"), month)]):
         found = one(card_of([*told, *rows]), "feed")
-        assert (found["mode"], found["lag_p50_ms"], found["behind_ms"], found["coverage"]) == (
-            "historical",
-            None,
-            None,
-            1.0,
-        )
+        assert [found[n] for n in ("mode", "lag_p50_ms", "behind_ms", "coverage")] == ["historical", None, None, 1.0]
 
 
-def test_a_gap_goes_from_found_to_healed() -> None:
-    rows = [(trade("AAA", HOUR, 1.0, 1.0), HOUR), (gap("found", 3), HOUR)]
+def test_a_gap_goes_from_found_to_healed_and_what_was_told_before_these_hours_is_not_counted() -> None:
+    rows = [traded("AAA", HOUR), (gap("found"), HOUR)]
     assert one(card_of(rows), "feed")["gaps"]["found"] == {"gaps": 1, "trades": 3}
-    healed = one(card_of([*rows, (gap("healed", 3), HOUR + 2), (gap("open", 9, (20, 28)), HOUR + 3)]), "feed")["gaps"]
-    assert healed == {
-        "found": {"gaps": 0, "trades": 0},
-        "healed": {"gaps": 1, "trades": 3},
-        "open": {"gaps": 1, "trades": 9},
-    }
-
-
-def test_what_was_told_before_these_hours_is_not_counted() -> None:
-    rows = [(gap("open", 3), HOUR), (trade("AAA", HOUR, 1.0, 1.0), HOUR), (trade("AAA", 4 * HOUR, 1.0, 1.0), 4 * HOUR)]
-    found = one(card_of(rows), "feed")
-    assert (found["gaps"]["open"]["gaps"], found["rows"]["trade"]) == (0, 1)
+    healed = one(card_of([*rows, (gap("healed"), HOUR + 2), (gap("open", 9, (20, 28)), HOUR + 3)]), "feed")["gaps"]
+    counts = {state: (told["gaps"], told["trades"]) for state, told in healed.items()}
+    assert counts == {"found": (0, 0), "healed": (1, 3), "open": (1, 9)}
+    late = one(card_of([(gap("open"), HOUR), traded("AAA", HOUR), traded("AAA", 4 * HOUR)]), "feed")
+    assert (late["gaps"]["open"]["gaps"], late["rows"]["trade"]) == (0, 1)
 
 
 def test_of_sources_that_compete_what_is_chosen_counts_once() -> None:
     keeper = ScoreKeeper(1, 10)
-    rows = [(trade("AAA", HOUR + i, 1.0, 1.0), HOUR + i) for i in range(3)]
-    tell(keeper, [*rows, (gap("healed", 3), HOUR)], topic="feeds")
+    rows = [traded("AAA", HOUR + i) for i in range(3)]
+    tell(keeper, [*rows, (gap("healed"), HOUR)], topic="feeds")
     quality = {"type": "quality", "symbol": "AAA", "source": "feed", "event_time_ns": 0, "rule": "stale"}
-    tell(keeper, [(row, seconds + 50) for row, seconds in rows] + [(gap("healed", 3), HOUR + 50), (quality, HOUR + 50)])
+    tell(keeper, [(row, seconds + 50) for row, seconds in rows] + [(gap("healed"), HOUR + 50), (quality, HOUR + 50)])
     found = one(Card(keeper, hours_of()), "feed")
     assert (found["rows"]["trade"], found["symbols"], found["gaps"]["healed"]["gaps"]) == (3, 1, 1)
     assert found["lag_p99_ms"] < 2  # that of the feed, not of who chose it
@@ -74,6 +98,238 @@ def test_of_sources_that_compete_what_is_chosen_counts_once() -> None:
 
 
 def test_a_source_that_nobody_heard_has_nothing_to_show() -> None:
-    assert card_of([(trade("AAA", HOUR, 1.0, 1.0), HOUR)]).symbols("other", 10) == {
-        "from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": [],
-    }  # fmt: skip
+    nothing = {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
+    assert card_of([traded("AAA", HOUR)]).symbols("other", 10) == nothing
+
+
+# --- what is heard ---
+
+
+def test_dead_letters_count_for_the_source_that_their_record_names() -> None:
+    def letter(source: str | None, reason: str = "bad_price") -> bytes:
+        value = None if source is None else orjson.dumps({"type": "trade", "source": source}).decode()
+        return orjson.dumps({"reason": reason, "value": value})
+
+    keeper = ScoreKeeper(1, 10)
+    tell(keeper, [traded("AAA", HOUR)])
+    foreign = orjson.dumps({"reason": "x", "value": "[1]"})
+    for value in (letter("feed"), letter("feed", "bad_size"), letter(None), foreign, b"no letter"):
+        keeper.hear_letter(value, at(HOUR))
+    card = Card(keeper, hours_of())
+    assert one(card, "feed")["dead_letters"] == {"bad_price": 1, "bad_size": 1}
+    assert card.unplaced_letters() == {"bad_price": 1, "x": 1}
+
+
+def test_rows_of_symbols_beyond_the_cap_count_for_the_source_and_are_told() -> None:
+    keeper = ScoreKeeper(1, 1)
+    tell(keeper, [traded(name, HOUR) for name in ("AAA", "BBB", "BBB")])
+    assert keeper.series.left_out_rows == 2
+    found = one(Card(keeper, hours_of()), "feed")
+    assert (found["symbols"], found["rows"]["trade"]) == (1, 3)
+
+
+def test_a_row_far_ahead_of_its_time_counts_for_no_minute() -> None:
+    card = card_of([traded("AAA", HOUR), traded("AAA", HOUR + 7_200, log=HOUR + 130)])
+    assert strips(card) == {"AAA": "10"}
+    assert one(card, "feed")["newest_event_ms"] * 10**6 == at(HOUR)
+
+
+def test_a_bar_covers_its_minutes_and_is_known_when_it_closes() -> None:
+    five = bar("AAA", "5m", HOUR, HOUR + 300, (1.0, 1.0, 1.0, 1.0, 5.0))
+    card = card_of([(five, HOUR + 302), traded("BBB", HOUR + 600)])
+    assert strips(card)["AAA"] == "1" * 5 + "0" * 5
+    assert one(card, "feed")["lag_p99_ms"] == pytest.approx(2_000, rel=0.06)
+
+
+def test_a_heartbeat_is_a_sign_of_life_and_no_row() -> None:
+    rows = [(quote("AAA", HOUR, 1.0, 2.0), HOUR), (heartbeat(HOUR + 100, log=HOUR + 100), HOUR + 100)]
+    found = one(card_of(rows), "feed")
+    assert (found["state"], found["rows"]) == ("live", {"trade": 0, "quote": 1, "bar": 0})
+
+
+# --- coverage: the minutes that a calendar is open, from the first row on ---
+
+
+def test_a_minute_is_open_when_its_beginning_lies_in_a_session_and_a_strip_has_a_character_for_each() -> None:
+    opens, closes = np.array([10, 20]) * MINUTE_NS, np.array([13, 21]) * MINUTE_NS
+    day = SessionTable("XTST", opens, closes, np.array([0, 1], np.int32))
+    assert np.flatnonzero(open_minutes(day, 0, 30)).tolist() == [10, 11, 12, 20]
+    for never_closes in (None, around_the_clock()):
+        assert open_minutes(never_closes, 5, 8).tolist() == [True] * 3
+    assert strip_text(np.array([True, True, False]), np.array([True, False, True])) == "1.0"
+    assert share(np.array([True]), np.array([False])) is None, "there is nothing to count"
+
+
+def test_a_symbol_counts_from_its_first_row_to_the_last_whole_minute() -> None:
+    quoted = quote("AAA", HOUR + 60, 1.0, 2.0), HOUR + 60
+    card = card_of([traded("AAA", HOUR), quoted, traded("AAA", HOUR + 239, log=HOUR + 240), traded("BBB", HOUR + 245)])
+    told = {row["symbol"]: row["coverage"] for row in card.symbols("feed", 10)["symbols"]}
+    assert told == {"AAA": 3 / 4, "BBB": None}  # the first minute of BBB is not over
+    assert strips(card)["AAA"] == "1101"
+    assert one(card, "feed")["coverage"] == 3 / 4
+    assert card.symbols("feed", 10)["to_ms"] * 10**6 == MIDNIGHT_NS + int(HOUR + 240) * 10**9
+
+
+# --- two sources of one instrument, minute by minute ---
+
+
+def test_the_venue_that_a_symbol_carries_is_no_part_of_the_instrument() -> None:
+    for symbol, venue, instrument in (
+        ("BTC-USD.COINBASE", "COINBASE", "BTC-USD"), ("BTC-USD", "COINBASE", "BTC-USD"), ("BRK.B", "XNYS", "BRK.B"),
+        ("BRK.B", None, "BRK.B"),
+    ):  # fmt: skip
+        assert instrument_of(symbol, venue) == instrument
+
+
+def priced(source: str, minute: float, price: float, coin: str = "BTC-USD", venue: str = "") -> Timed:
+    seconds, name = HOUR + 60 * minute, venue or source.upper()
+    return trade(f"{coin}.{name}", seconds, price, 1.0, source, venue=name), seconds
+
+
+def test_the_last_prices_of_the_minutes_that_both_have_are_compared_from_either_side() -> None:
+    card = card_of([
+        priced("coinbase", 0.1, 90.0), priced("binance", 0.2, 50.0), priced("coinbase", 0.5, 100.5), priced("binance", 0.6, 99.5),
+        priced("coinbase", 1.5, 10.0), priced("binance", 2.5, 100.0), priced("coinbase", 2.6, 100.0),
+        priced("coinbase", 3.0, 100.0, "ETH-USD"),
+    ])  # fmt: skip
+    [apart] = card.symbols("coinbase", 10)["disagreements"]
+    names = (apart["instrument"], apart["other_source"], apart["other_symbol"])
+    assert names == ("BTC-USD", "binance", "BTC-USD.BINANCE")
+    assert apart["minutes"] == 2
+    assert [v for v in apart["line_bps"] if v is not None] == [100.0, 0.0]  # 1 of 100; 0
+    assert apart["p50_bps"] == pytest.approx(50.0)
+    assert one(card, "coinbase")["disagreement_p50_bps"] == pytest.approx(50.0)
+    [apart] = card.symbols("binance", 10)["disagreements"]
+    assert [v for v in apart["line_bps"] if v is not None] == [-100.0, 0.0]
+
+
+def test_one_source_does_not_disagree_with_itself_nor_without_minutes_in_common() -> None:
+    plain = trade("BTC-USD", HOUR + 6, 1.0, 1.0, venue=None), HOUR + 6
+    again = trade("BTC-USD", HOUR + 60, 2.0, 1.0, venue=None), HOUR + 60
+    card = card_of([plain, priced("feed", 0.2, 2.0, venue="X"), again])
+    assert card.symbols("feed", 10)["disagreements"] == []
+    assert one(card, "feed")["disagreement_p50_bps"] is None
+    assert percentiles(np.empty(0)) == (None, None)
+
+
+# --- each gap stands as its newest record says ---
+
+
+@pytest.mark.parametrize(
+    ("records", "states"),
+    [
+        pytest.param([gap("found")], [("found", 3)], id="found"),
+        pytest.param([gap("found"), gap("healed")], [("healed", 3)], id="healed, it is one gap"),
+        pytest.param([gap("found"), gap("open", 1), gap("open", 2)], [("open", 3)], id="parts given up are added"),
+        pytest.param(
+            [gap("found", None, None, to_ns=9), gap("healed", 12, None, to_ns=9, from_ns=4), gap("found", None, None, to_ns=30)],
+            [("healed", 12), ("found", None)], id="a gap of time is known by its end",
+        ),
+        pytest.param([gap(None, None, None)], [("open", None)], id="an answer that does not reach back is open"),
+    ],
+)  # fmt: skip
+def test_of_a_gap_the_ledger_says(records: Sequence[Row], states: list[tuple[str, int | None]]) -> None:
+    ledger = GapLedger()
+    for i, record in enumerate(records):
+        ledger.take(record, 10 * (i + 1))
+    assert [(one.state, one.trades) for one in ledger.since(0)] == states
+
+
+def test_only_so_many_gaps_are_kept_and_those_told_since_are_given() -> None:
+    ledger = GapLedger()
+    for i in range(GAPS_MAX + 5):
+        ledger.take(gap("found", ids=(i, i)), i)
+    assert (len(ledger.since(0)), ledger.forgotten) == (GAPS_MAX, 5)
+    assert len(ledger.since(GAPS_MAX)) == 5
+
+
+# --- calendars, as the engine finds them ---
+
+
+@pytest.mark.parametrize(
+    ("venue", "of_source", "name"),
+    [
+        ("XNYS", "24x7", "XNYS"), ("COINBASE", None, "XLON"), ("COINBASE", "24x7", "24x7"), (None, "XNYS", "XNYS"),
+        ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
+    ],
+)  # fmt: skip
+def test_a_venues_calendar_goes_before_its_sources_and_that_before_the_configured_one(
+    venue: str | None, of_source: str | None, name: str
+) -> None:
+    engine = EngineSettings(calendar="XLON", venue_calendars={"HOUSE": "XNYS"})
+    assert calendar_finder(engine)(venue, of_source) == name
+
+
+def test_the_topic_of_the_feeds_has_the_prefix_of_all() -> None:
+    hours = configured_hours(Settings(kafka={"topic_prefix": "mine."}))
+    assert hours.feeds_topic == "mine.feeds"
+    table = hours.sessions_of("24x7")
+    assert table is not None
+    assert table.around_the_clock
+
+
+# --- what processes say is added ---
+
+TEXT = """
+marketpulse_rows_produced_total{source="coinbase",type="trade"} 5
+marketpulse_stream_reconnects_total{source="coinbase",why="closed"} 2
+marketpulse_stream_reconnects_total{source="coinbase",why="silence"} 1
+marketpulse_spool_rows{source="coinbase"} 70
+marketpulse_spool_age_seconds{source="coinbase"} 4.5
+marketpulse_rest_requests_total{source="av",end="good"} 4
+marketpulse_input_rejected_total{source="coinbase",reason="not_json"} 6
+marketpulse_rest_budget{source="av"} 25
+marketpulse_rest_budget_left{source="av"} 18
+"""
+
+
+def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_elsewhere_nothing_is_known() -> None:
+    feed, asked = with_processes([{"source": "coinbase"}, {"source": "av"}], parse(TEXT), {"av": "alpha_vantage"})
+    assert (feed["kind"], feed["reconnects"], feed["rows_on_disk"], feed["on_disk_s"]) == ("coinbase", 3, 70, 4.5)
+    assert feed["rejected"] == {"not_json": 6}
+    assert feed["requests"] == {"asked": 0, "today": None, "a_day": None}
+    assert asked["requests"] == {"asked": 4, "today": 7, "a_day": 25}
+    for samples in (None, parse(TEXT)):
+        [found] = with_processes([{"source": "far"}], samples, {})
+        assert (found["kind"], found["reconnects"], found["requests"], found["rows_on_disk"]) == (None,) * 4
+    sources: dict[str, AnySource] = {"market": SimulateSettings(), "coinbase": CoinbaseSettings(symbols=("BTC-USD",))}
+    assert kinds_of(sources) == {"simulate-market": "simulate", "coinbase": "coinbase"}, "as their rows name them"
+
+
+# --- as a person reads it ---
+
+
+def test_a_length_of_time_has_a_unit_and_only_all_is_a_hundred_percent() -> None:
+    lengths = {None: "-", 0.4: "0 ms", 912.3: "912 ms", 4_200: "4.2 s", 90_000: "1.5 min", 7.2e6: "2 h"}
+    assert {ms: duration(ms) for ms in lengths} == lengths
+    shares = {None: "-", 1.0: "100 %", 0.9999: "99.9 %", 0.0: "0 %"}
+    assert {share: percent(share) for share in shares} == shares
+
+
+def test_each_source_has_a_line_and_all_columns_are_aligned() -> None:
+    told = {"type": "gap", "symbol": "AAA", "source": "a", "event_time_ns": 0, "state": "healed", "trades": 3}
+    told |= {"from_id": "1", "to_id": "3"}
+    rows = [traded("AAA", HOUR, name) for name in ("a", "another")]
+    lines = table(with_processes(card_of([*rows, (told, HOUR)]).sources(), None, {}))
+    assert len(lines) == 3
+    assert lines[1].startswith("a        ")
+    assert "3: 3 healed" in lines[1]
+    assert {line[lines[0].index("state") :][:4] for line in lines[1:]} == {"live"}
+
+
+# --- the watch ---
+
+
+def test_before_the_log_was_read_nothing_is_known_and_without_a_broker_faults_are_counted_until_it_is_told_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketpulse.app.warm.load", lambda *_: True)
+    monkeypatch.setattr(watching, "_FAILED_S", 0.05)
+    before = SCORECARD_ERRORS._value.get()
+    watch = ScoreWatch(Settings(data_dir=tmp_path), SystemClock(), lambda: None)
+    assert (watch.sources(), watch.symbols("feed", 5)) == (None, None)
+    watch.start()
+    wait_until(lambda: SCORECARD_ERRORS._value.get() >= before + 2, "the second fault")
+    assert watch.sources() is None
+    watch.close()
+    assert not watch._thread.is_alive()

@@ -1,6 +1,7 @@
 """A rule on stored history tells what the engine told of it, to the bit."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,39 +52,34 @@ def market(seed: int = 5) -> list[dict[str, Any]]:
 
 
 class Stored:
-    """What an engine made of a log, in a lake as the sink writes it."""
+    """What an engine made of a log with these rules, in a lake as the sink writes it."""
 
-    def __init__(self, settings: Settings, log: list[dict[str, Any]], ahead: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, log: list[dict[str, Any]], ahead: int = 0, rules: Sequence[dict[str, Any]] = RULES
+    ) -> None:
         config = engine_config(settings.engine)
         engine = Engine(config)
-        puts = [control("put_rule", rule=rule) for rule in RULES]
+        puts = [control("put_rule", rule=rule) for rule in rules]
         result = engine.step([*log[:ahead], *puts, *log[ahead:]])
-        schema = indicators_schema(config.columns())
         self.alerts = engine.alert_rows(result)
+        indicated = result.indicated, result.values
         rows = {
-            "bars": pa.Table.from_batches([bar_rows(engine.state, config, result.closed, "market", 0)], BAR),
-            "indicators": pa.Table.from_batches(
-                [indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)], schema
-            ),
-            "alerts": pa.Table.from_pylist(self.alerts, ALERT),
-        }
+            "bars": bar_rows(engine.state, config, result.closed, "market", 0).cast(BAR),
+            "indicators": indicator_rows(engine.state, config, *indicated, "market", 0).cast(indicators_schema(config.columns())),
+            "alerts": pa.RecordBatch.from_pylist(self.alerts, ALERT),
+        }  # fmt: skip
         sink = open_sink(settings, "lake")
         sink.resume()
-        for table, own in rows.items():
-            batch = own.combine_chunks().to_batches()[0]
+        for table, batch in rows.items():
             sink.write(SinkBatch(table, table, 0, 0, len(batch), batch))
         sink.flush()
         sink.close()
 
     def firings(self, rule: str) -> list[tuple[str, int, float | None]]:
         """The raises that stood in the end."""
-        last: dict[tuple[str, int], dict[str, Any]] = {}
-        for row in self.alerts:
-            if row["rule"] == rule:
-                last[row["symbol"], row["event_time_ns"]] = row
-        return sorted(
-            (row["symbol"], row["event_time_ns"], row["value"]) for row in last.values() if row["state"] == "raised"
-        )
+        last = {(row["symbol"], row["event_time_ns"]): row for row in self.alerts if row["rule"] == rule}
+        raised = {place: row["value"] for place, row in last.items() if row["state"] == "raised"}
+        return sorted((*place, value) for place, value in raised.items())
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +112,8 @@ def test_it_would_have_fired_just_where_the_engine_did(
 
 def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stored: Stored) -> None:
     found = tried(settings, RULES[0])
-    cleared = {
-        (row["symbol"], row["event_time_ns"])
-        for row in stored.alerts
-        if row["rule"] == "high" and row["state"] == "cleared"
-    }
+    ours = [row for row in stored.alerts if (row["rule"], row["state"]) == ("high", "cleared")]
+    cleared = {(row["symbol"], row["event_time_ns"]) for row in ours}
     ends = {(f["symbol"], round(f["cleared_ms"]) * 10**6) for f in found["list"] if f["cleared_ms"] is not None}
     assert ends
     assert ends <= cleared
@@ -133,21 +126,27 @@ def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stor
 
 def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> None:
     log = market()
-    here = next(i for i, row in enumerate(log) if row["type"] == "heartbeat" and row["event_time_ns"] == at(100))
+    begins = at(100)
+    here = next(i for i, row in enumerate(log) if row["type"] == "heartbeat" and row["event_time_ns"] == begins)
     settings = settings_of(tmp_path, correction_window_s=1.0)
     late = Stored(settings, log, ahead=here + 1)
-    begins = at(100)
     for rule in RULES[:4]:
-        found = tried(settings, rule, from_ns=begins)
         engine = [firing for firing in late.firings(rule["name"]) if firing[1] > begins]
-        assert listed(found) == engine
+        assert listed(tried(settings, rule, from_ns=begins)) == engine
 
 
-def test_chosen_symbols_alone_are_tried(settings: Settings, stored: Stored) -> None:
+def test_chosen_symbols_alone_are_tried_and_the_chart_has_every_firing_and_the_level(
+    settings: Settings, stored: Stored
+) -> None:
     found = tried(settings, RULES[0], symbols=("B",))
     assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
-    assert found["symbols"] == 1
-    assert [chart["symbol"] for chart in found["charts"]] == ["B"]
+    assert (found["symbols"], [chart["symbol"] for chart in found["charts"]]) == (1, ["B"])
+    found = tried(settings, RULES[0])
+    (chart, *_) = found["charts"]
+    assert (chart["levels"], [line["name"] for line in chart["lines"]]) == ([101.0], ["close"])
+    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
+    fired = {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]}
+    assert fired <= set(chart["times_ms"])
 
 
 def test_a_firing_soon_after_the_last_one_cleared_is_a_flap(tmp_path: Path) -> None:
@@ -165,11 +164,7 @@ def test_an_indicator_that_is_not_stored_is_computed_by_the_engines_operator(tmp
     wide = settings_of(tmp_path / "wide", indicators="sma(3),rsi(5),ema(4)")
     narrow = settings_of(tmp_path / "narrow")
     rule = {"name": "wide", "expression": "close crosses_above ema_4"}
-    RULES.append(rule)
-    try:
-        told = Stored(wide, market())
-    finally:
-        RULES.remove(rule)
+    told = Stored(wide, market(), rules=[*RULES, rule])
     Stored(narrow, market())
     found = tried(narrow, rule)
     assert found["computed"] == ["ema(4)"]
@@ -181,47 +176,26 @@ def test_an_indicator_that_is_not_stored_is_computed_by_the_engines_operator(tmp
 
 def test_bars_of_a_source_are_tried_as_they_came(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, engine={"timeframes": ("1m", "5m"), "indicators": "", "calendar": "24x7"})
-    draw = np.random.default_rng(3)
-    closes = 100 + np.cumsum(draw.normal(size=90))
-    log = [bar("A", "1m", 60 * i, 60 * i + 60, (c, c + 1, c - 1, c, 10.0)) for i, c in enumerate(closes.tolist())]
+    closes = (100 + np.cumsum(np.random.default_rng(3).normal(size=90))).tolist()
+    log = [bar("A", "1m", 60 * i, 60 * i + 60, (c, c + 1, c - 1, c, 10.0)) for i, c in enumerate(closes)]
     rule = {"name": "hour", "expression": "close > close@5m"}
-    RULES.append(rule)
-    others = RULES[:-1]
-    del RULES[:-1]
-    try:
-        told = Stored(settings, [*log, heartbeat(90 * 60 + 300)])
-    finally:
-        RULES[:] = others
+    told = Stored(settings, [*log, heartbeat(90 * 60 + 300)], rules=[rule])
     found = tried(settings, rule)
     assert listed(found) == told.firings("hour")
     assert found["firings"] > 3
-
-
-def test_the_chart_has_every_firing_and_the_level(settings: Settings) -> None:
-    found = tried(settings, RULES[0])
-    (chart, *_) = found["charts"]
-    times = set(chart["times_ms"])
-    assert chart["levels"] == [101.0]
-    assert [line["name"] for line in chart["lines"]] == ["close"]
-    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
-    assert {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]} <= times
 
 
 def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) -> None:
     said: list[tuple[int, int]] = []
     trial = AlertTrial(RULES[0], at(-1), at(10_000))
     found = try_rule(settings, trial, threading.Event(), lambda done, total: said.append((done, total)))
-    assert said[0] == (0, found["rows"])
-    assert said[-1] == (found["rows"], found["rows"])
+    assert (said[0], said[-1]) == ((0, found["rows"]), (found["rows"], found["rows"]))
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(QueryCancelled):
         try_rule(settings, trial, cancelled)
-
-
-def test_where_nothing_is_stored_it_would_not_have_fired(settings: Settings) -> None:
-    found = tried(settings, RULES[0], from_ns=at(50_000), to_ns=at(60_000))
-    assert (found["firings"], found["rows"], found["from_ms"], found["charts"]) == (0, 0, None, [])
+    nothing = tried(settings, RULES[0], from_ns=at(50_000), to_ns=at(60_000))
+    assert (nothing["firings"], nothing["rows"], nothing["from_ms"], nothing["charts"]) == (0, 0, None, [])
 
 
 def test_a_rule_that_cannot_be_read_a_range_that_is_none_and_no_lake_are_said(

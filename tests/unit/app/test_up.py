@@ -1,0 +1,220 @@
+"""What `up` starts, the sources that it feeds in, and what it says."""
+
+import contextlib
+import io
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketpulse.app import patience
+from marketpulse.app.console import Opening, PlainScreen, Status, farewell, health_parts, latency
+from marketpulse.app.feeds import configured_sources, live_sources, process_name
+from marketpulse.app.supervisor import ChildSpec, Event, Stage
+from marketpulse.app.up import UpOptions, check_engine, has_display, page_port, plan
+from marketpulse.errors import EnvironmentProblem, ParameterError, SettingsError
+from marketpulse.settings import Settings, StdinSettings, load_settings
+from waiting import wait_until
+
+SOURCES = {"mine": {"kind": "simulate"}, "other": {"kind": "simulate", "seed": 2}}
+
+
+pytestmark = pytest.mark.usefixtures("own_place")
+
+
+def settings_of(tmp_path: Path, **more: Any) -> Settings:
+    return load_settings(data_dir=tmp_path, **{"sources": SOURCES, **more})
+
+
+def names(specs: list[ChildSpec], stage: Stage) -> list[str]:
+    return [spec.name for spec in specs if spec.stage == stage]
+
+
+def test_by_default_everything_is_started(tmp_path: Path) -> None:
+    specs = plan(settings_of(tmp_path), UpOptions())
+    assert names(specs, Stage.BROKER) == ["broker"]
+    assert names(specs, Stage.SOURCE) == ["produce-mine", "produce-other"]
+    assert names(specs, Stage.ENGINE) == ["process-0"]
+    assert names(specs, Stage.READER) == ["serve", "sink-lake", "verify"]
+    assert all(spec.environment[patience.VARIABLE] == "1" for spec in specs)
+    assert [spec.log for spec in specs if spec.stage == Stage.BROKER] == ["broker-process.log"]
+
+
+def test_a_cluster_needs_no_broker_workers_and_sinks_follow_the_settings_and_rivals_are_selected_from(
+    tmp_path: Path,
+) -> None:
+    specs = plan(settings_of(tmp_path, kafka={"bootstrap_servers": "kafka:9092"}), UpOptions())
+    assert names(specs, Stage.BROKER) == []
+    assert all(patience.VARIABLE not in spec.environment for spec in specs)
+    sinks = {"lake": {"enabled": False}, "archive": {"enabled": True}}
+    specs = plan(settings_of(tmp_path, process={"workers": 3}, sinks=sinks), UpOptions())
+    assert names(specs, Stage.ENGINE) == ["process-0", "process-1", "process-2"]
+    assert names(specs, Stage.READER) == ["serve", "sink-archive"]
+    groups = {"both": {"sources": ["mine", "other"]}}
+    specs = plan(settings_of(tmp_path, failover={"groups": groups, "workers": 2}), UpOptions())
+    assert names(specs, Stage.SELECT) == ["select-0", "select-1"]
+    assert names(plan(settings_of(tmp_path), UpOptions()), Stage.SELECT) == []
+    wrong = settings_of(tmp_path, failover={"groups": {"both": {"sources": ["mine", "nobody"]}}})
+    with pytest.raises(SettingsError, match="no source 'nobody'"):
+        plan(wrong, UpOptions())
+
+
+def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check(tmp_path: Path) -> None:
+    (check,) = [s for s in plan(settings_of(tmp_path), UpOptions()) if s.name == "verify"]
+    assert check.patient
+    assert check.command[-2:] == ["verify", "--follow"]
+    for off in ({"parity": {"enabled": False}}, {"sinks": {"lake": {"enabled": False}}}):
+        assert "verify" not in names(plan(settings_of(tmp_path, **off), UpOptions()), Stage.READER)
+
+
+def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_and_standard_input_are_refused(tmp_path: Path) -> None:
+    specs = plan(settings_of(tmp_path), UpOptions(sources=("other",)))
+    assert names(specs, Stage.SOURCE) == ["produce-other"]
+    assert [spec.command[-3:] for spec in specs if spec.stage == Stage.SOURCE] == [["produce", "named", "other"]]
+    with pytest.raises(ParameterError, match="no source 'third': the configuration has mine, other"):
+        plan(settings_of(tmp_path), UpOptions(sources=("third",)))
+    piped = settings_of(tmp_path).model_copy(update={"sources": {"pipe": StdinSettings()}})
+    with pytest.raises(ParameterError, match="marketpulse produce pipe"):
+        plan(piped, UpOptions())
+
+
+def test_every_child_reads_the_same_configuration_and_has_a_metrics_port_of_its_own(tmp_path: Path) -> None:
+    for spec in plan(settings_of(tmp_path), UpOptions(config=Path("my.toml"))):
+        assert list(spec.command[:3]) == [sys.executable, "-m", "marketpulse"]
+        assert list(spec.command[-2:]) == ["--config", "my.toml"]
+    for telemetry, ports in (({}, ["0"] * 7), ({"metrics_port": 9100}, [str(9101 + i) for i in range(7)])):
+        specs = plan(settings_of(tmp_path, telemetry=telemetry), UpOptions())
+        assert [s.environment["MARKETPULSE_TELEMETRY__METRICS_PORT"] for s in specs] == ports
+
+
+def test_the_default_page_port_makes_way_and_an_asked_one_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=f"port {taken} .*--port"):
+            page_port(settings_of(tmp_path), taken)
+        with pytest.raises(EnvironmentProblem, match=f"port {taken}"):
+            page_port(settings_of(tmp_path, serve={"port": taken}), None)
+
+    def is_had_when_free() -> bool:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            released = int(server.getsockname()[1])
+        with contextlib.suppress(EnvironmentProblem):  # somebody else has taken it meanwhile
+            return page_port(settings_of(tmp_path), released) == released
+        return False
+
+    wait_until(is_had_when_free)
+    assert page_port(settings_of(tmp_path), 0) > 0
+
+
+def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check(tmp_path: Path) -> None:
+    check_engine(settings_of(tmp_path))
+    check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
+    with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
+        check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
+
+
+def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert not has_display()
+    monkeypatch.setenv("WSL_DISTRO_NAME", "Ubuntu")
+    assert has_display()
+
+
+def test_live_pairs_are_fed_in_instead_of_the_configured_sources(tmp_path: Path) -> None:
+    options = UpOptions(live=("BTC-USD,ETH-USD", "BTCUSDT"), record=Path("kept"))
+    sources = [s for s in plan(settings_of(tmp_path), options) if s.stage == Stage.SOURCE]
+    assert [s.name for s in sources] == ["produce-coinbase", "produce-binance"]
+    assert sources[0].command[-6:] == ["produce", "live", "coinbase:BTC-USD", "coinbase:ETH-USD", "--record", "kept"]
+
+
+def test_configured_sources_take_the_place_of_the_bundled_ones_and_name_their_processes() -> None:
+    assert list(configured_sources(load_settings(sources={"mine": {"kind": "simulate"}}))) == ["mine"]
+    assert {source.kind for source in configured_sources(load_settings()).values()} == {"replay", "simulate"}
+    assert [process_name(name) for name in ("daily", "a/b c")] == ["produce-daily", "produce-a_b_c"]
+
+
+def test_live_pairs_become_one_source_a_vendor_as_configured(tmp_path: Path) -> None:
+    mirror = {"kind": "binance", "symbols": ("X-USDT",), "url": "wss://mirror.example"}
+    settings = Settings(data_dir=tmp_path, sources={"mirror": mirror})
+    found = live_sources(settings, ["BTC-USD,binance:ETHUSDT"], tmp_path / "kept")
+    assert {name: (s.kind, s.symbols, s.with_venue) for name, s in found.items()} == {
+        "coinbase": ("coinbase", ("BTC-USD",), False), "binance": ("binance", ("ETH-USDT",), False),
+    }  # fmt: skip
+    assert (found["binance"].url, found["binance"].record) == ("wss://mirror.example", tmp_path / "kept")
+    both = live_sources(settings, ["coinbase:BTC-USDT", "binance:BTC-USDT"])
+    assert all(source.with_venue for source in both.values())
+
+
+def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_as_configured() -> None:
+    mine = {"kind": "polygon", "symbols": ("X",), "delay_s": 900}
+    settings = Settings(keys={"polygon": "p", "finnhub": "f"}, sources={"mine": mine})
+    found = live_sources(settings, ["AAPL,BTC-USD", "finnhub:IBM"])
+    symbols = {"polygon": ("AAPL",), "coinbase": ("BTC-USD",), "finnhub": ("IBM",)}
+    assert {name: source.symbols for name, source in found.items()} == symbols
+    assert found["polygon"].delay_s == 900
+    assert live_sources(settings, ["polygon:BTC-USD"])["polygon"].market == "crypto"
+
+
+def test_a_live_stock_without_a_key_says_which_variables_to_set() -> None:
+    only_half = Settings(keys={"alpaca": "a"})
+    for wanted in ("AAPL", "alpaca:AAPL"):
+        with pytest.raises(ParameterError, match="APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
+            live_sources(only_half, [wanted])
+    both = Settings(keys={"polygon": "p"})
+    with pytest.raises(ParameterError, match="two connections"):
+        live_sources(both, ["polygon:BTC-USD,polygon:AAPL"])
+
+
+HEALTH = {
+    "events_per_s": 1212.4, "bars_per_s": 31.0, "latency_p50_ms": 6.14, "latency_p99_ms": 18.26, "lag_records": 0,
+    "dead_letters": 2, "broker_reachable": True,
+}  # fmt: skip
+OPENING = Opening(
+    url="http://127.0.0.1:8080/", bootstrap_servers="127.0.0.1:9092 (embedded)", topics=["market", "bars"],
+    sources=["daily", "simulate"], data_dir=Path("/data"), default_sources=True,
+)  # fmt: skip
+
+
+def test_the_status_line_reads_as_a_person_would_say_it_with_trouble_first_and_nothing_that_is_not_known() -> None:
+    line = Status(starting=[], troubled=[], restarts=0, health=HEALTH).text()
+    assert line == "1,212 events/s · 31 bars/s · 6.1 ms p50, 18 ms p99 · lag 0 · dead letters 2"
+    assert [latency(ms) for ms in (0.04, 9.96, 12.4, 999, 2_449)] == ["0.0 ms", "10.0 ms", "12 ms", "999 ms", "2.4 s"]
+    line = Status(starting=["serve"], troubled=["sink-lake"], restarts=3, health=None).text()
+    assert line == "in trouble: sink-lake · starting: serve · restarts 3"
+    unknown = dict.fromkeys(("events_per_s", "latency_p50_ms", "bars_per_s"))
+    assert health_parts({**HEALTH, **unknown}) == ["lag 0", "dead letters 2"]
+    assert health_parts({**HEALTH, "broker_reachable": False}) == ["the broker does not answer"]
+
+
+def test_the_first_screen_says_what_runs_where_and_how_to_stop_and_the_last_line_where_the_data_or_the_fault_is() -> (
+    None
+):
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    screen.starting(["broker", "serve"])
+    screen.opened(OPENING)
+    for text in ("http://127.0.0.1:8080/", "127.0.0.1:9092", "market, bars", "/data/logs", "Ctrl-C", "bundled"):
+        assert text in out.getvalue()
+    for code, said in ((2, "change what is said above"), (0, "/data"), (1, "/data/logs")):
+        assert said in farewell(code, Path("/data"))
+
+
+def test_a_fault_is_shown_with_the_childs_last_words_a_return_too_and_the_status_rarely() -> None:
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    screen.opened(OPENING)
+    before = out.getvalue()
+    screen.event(Event("serve", "is ready"))
+    assert out.getvalue() == before
+    screen.event(Event("serve", "ended with exit code 1", bad=True, details=["port 8080 is taken"]))
+    assert out.getvalue() == before + "serve ended with exit code 1\n    | port 8080 is taken\n"
+    screen.event(Event("serve", "is back"))
+    assert out.getvalue().endswith("\nserve is back\n")
+    lines = out.getvalue().count("\n")
+    for _ in range(100):  # it is no terminal
+        screen.status(Status([], [], 0, HEALTH))
+    assert out.getvalue().count("\n") == lines + 1
