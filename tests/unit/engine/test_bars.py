@@ -108,20 +108,20 @@ def test_trades_outside_every_session_enter_no_bar_and_are_counted() -> None:
     assert (len(result.closed), result.out_of_session, result.refused) == (0, 2, [])
 
 
-def test_a_symbol_follows_the_calendar_of_its_venue() -> None:
+def test_a_symbol_follows_the_calendar_of_its_venue_and_a_date_without_a_time_is_that_session() -> None:
     rows = [trade(s, DAY + 15 * HOUR, 10, 1, venue=venue) for s, venue in (("A", "XNYS"), ("B", "NOWHERE"))]
     bars = Engine(config_of(["1d"], **SESSIONS)).feed(*rows, heartbeat(3 * DAY))
     assert [span(b) for b in bars] == [(FRIDAY, FRIDAY_END), (DAY, 2 * DAY)]
+    dated = bar("S", "1d", DAY, 2 * DAY, (1, 2, 1, 2, 5), session_date=20_455)
+    (one,) = Engine(config_of(["1d"], **XNYS)).feed(dated)
+    assert (span(one), one["session_date"].isoformat()) == ((FRIDAY, FRIDAY_END), "2026-01-02")
 
 
-def test_tick_bars_are_cut_by_count_in_the_order_of_the_log() -> None:
+def test_tick_bars_are_cut_by_count_in_the_order_of_the_log_and_a_source_of_bars_feeds_the_larger_ones() -> None:
     trades = [(3, 10, 1), (1, 12, 2), (2, 11, 3), (4, 9, 1)]
     bars = closed(Engine(config_of(["1t", "3t"])), *(trade("A", *numbers) for numbers in trades))
     assert [b for b in bars if b[0] == "3t"] == [("3t", 3, 2, 10, 12, 10, 11, 6)]
     assert [b[3] for b in bars if b[0] == "1t"] == [10, 12, 11, 9]
-
-
-def test_a_source_that_only_has_bars_feeds_the_larger_ones() -> None:
     parts = [bar("S", "1m", 60 * i, 60 * i + 60, (10 + i, 20 + i, 5 - i, 11 + i, 100)) for i in range(5)]
     bars = closed(Engine(config_of(["1m", "5m"])), *parts, heartbeat(300))
     assert [b[0] for b in bars] == ["1m"] * 5 + ["5m"]
@@ -147,12 +147,6 @@ def test_a_bar_without_vwap_or_count_leaves_both_empty_above_it() -> None:
     stated = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)
     bars = Engine(config_of(["1m", "5m"])).feed(stated, bar("S", "1m", 60, 120, (1, 1, 1, 1, 2)), heartbeat(300))
     assert [(b["vwap"], b["trade_count"]) for b in bars] == [(1.0, 7), (None, None), (None, None)]
-
-
-def test_a_date_without_a_time_is_that_session() -> None:
-    dated = bar("S", "1d", DAY, 2 * DAY, (1, 2, 1, 2, 5), session_date=20_455)
-    (one,) = Engine(config_of(["1d"], **XNYS)).feed(dated)
-    assert (span(one), one["session_date"].isoformat()) == ((FRIDAY, FRIDAY_END), "2026-01-02")
 
 
 @pytest.mark.parametrize(("wins", "close"), [({}, 10), ({"bars_from": "source"}, 1)], ids=["the first", "the source"])

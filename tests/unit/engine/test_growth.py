@@ -70,20 +70,19 @@ def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike(state: PartitionSta
 
 
 def test_the_window_doubles_for_its_ids_need_a_power_of_two(state: PartitionState) -> None:
-    kept = kept_trades(state).copy()
+    kept = kept_trades(state).tobytes()
     grow_window(state)
-    assert (len(state.tables.window), len(state.tables.ids)) == (2_048, 4_096)
-    assert state.tables.registers[N_KEPT] == 12
-    assert kept_trades(state).tobytes() == kept.tobytes()
+    t = state.tables
+    assert (len(t.window), len(t.ids), t.registers[N_KEPT]) == (2_048, 4_096, 12)
+    assert kept_trades(state).tobytes() == kept
 
 
 @pytest.mark.parametrize("symbols", [55, 82, 122])
 def test_rows_are_the_same_whether_room_was_there_or_was_made(symbols: int) -> None:
     rows = [trade(f"S{i:03d}", 10 + i / symbols, 1 + i, 1) for i in range(symbols)]
     rows += [trade(f"S{i:03d}", 11.5, 2 + i, 1) for i in range(symbols)]
-    slow = Engine(CONFIG)
+    slow, roomy = Engine(CONFIG), Engine(CONFIG)
     one_by_one = [bar for row in [*rows, heartbeat(100)] for bar in slow.feed(row)]
-    roomy = Engine(CONFIG)
     for _ in range(6):
         grow_symbols(roomy.state)
         grow_bars(roomy.state)

@@ -142,10 +142,9 @@ def test_outside_its_session_a_quote_enters_nothing_and_the_grace_is_not_its() -
 
 def test_yesterdays_quote_does_not_prevail_today() -> None:
     engine = venue(["30m"])
-    rows = engine.values(
-        hello(lateness_ns=0), quote("A", HOUR + 5, 9, 10), trade("A", 2 * HOUR - 5, 10, 1), trade("A", 25 * HOUR + 5, 10, 1),
-        quote("A", 25 * HOUR + 1_805, 9, 12), trade("A", 26 * HOUR - 5, 10, 1), heartbeat(27 * HOUR),
-    )  # fmt: skip
+    first = [quote("A", HOUR + 5, 9, 10), trade("A", 2 * HOUR - 5, 10, 1), trade("A", 25 * HOUR + 5, 10, 1)]
+    then = [quote("A", 25 * HOUR + 1_805, 9, 12), trade("A", 26 * HOUR - 5, 10, 1), heartbeat(27 * HOUR)]
+    rows = engine.values(hello(lateness_ns=0), *first, *then)
     assert [r["spread"] for r in rows] == [1, None, 3]
 
 
@@ -177,10 +176,8 @@ def test_a_flat_bar_of_fill_has_its_quote_and_the_quotes_receipt_and_quotes_alon
 
 def test_crossed_and_locked_books_give_their_values_and_are_counted() -> None:
     engine = Engine(config_of(["1s"], ALL))
-    rows = [
-        quote("A", 1.5, 11, 9), trade("A", 1.6, 10, 1), quote("A", 2.5, 10, 10, (2, 6)), trade("A", 2.6, 10, 1),
-        quote("A", 3.5, 9, 10, (0, 0)), trade("A", 3.6, 10, 1),
-    ]  # fmt: skip
+    quotes = [quote("A", 1.5, 11, 9), quote("A", 2.5, 10, 10, (2, 6)), quote("A", 3.5, 9, 10, (0, 0))]
+    rows = [row for i, each in enumerate(quotes) for row in (each, trade("A", i + 1.6, 10, 1))]
     result = engine.step([*rows, heartbeat(9)])
     assert (result.quotes.crossed, result.quotes.locked) == (1, 1)
     np.testing.assert_array_equal(result.values, [[10, -2, 10, 0], [10, 0, 10, -0.5], [9.5, 1, np.nan, np.nan]])

@@ -189,11 +189,6 @@ def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_rest_goes_on(valu
     assert batch.kind.tolist() == [Kind.TRADE, Kind.QUOTE]
 
 
-def test_a_dead_letter_names_its_symbol_where_it_can() -> None:
-    _, letters = decode([text({**GOOD_TRADE, "price": 0}), text({**GOOD_TRADE, "symbol": ""})])
-    assert [letter.symbol for letter in letters] == ["AAA", None]
-
-
 def test_missing_null_and_unknown_fields_are_no_faults_zero_has_no_sign_and_the_last_of_a_name_counts() -> None:
     odd_ones: list[dict[str, Any]] = [{"venue": None}, {"venue": ""}, {"bid": "x", "new": {"a": 1}}, {"size": 0}]
     batch, letters = decode([*(text(GOOD_TRADE | more) for more in odd_ones), TRADE_TEXT.replace(b"100}", b"-0.0}")])
@@ -230,7 +225,9 @@ def test_a_flood_of_names_is_left_behind_and_each_batch_reads_by_its_own_table()
     assert max(len(batch.strings) for batch in batches) <= 100 + 62
 
 
-def test_refused_records_intern_nothing_and_an_empty_poll_is_an_empty_batch() -> None:
+def test_refused_records_intern_nothing_but_name_their_symbol_and_an_empty_poll_is_an_empty_batch() -> None:
+    _, letters = decode([text({**GOOD_TRADE, "price": 0}), text({**GOOD_TRADE, "symbol": ""})])
+    assert [letter.symbol for letter in letters] == ["AAA", None]
     assert decode([text({**GOOD_TRADE, "symbol": "NEVER", "price": 0})])[0].strings.texts() == []
     batch, letters = decode([])
     assert (len(batch), letters) == (0, [])
@@ -334,25 +331,19 @@ def test_both_wires_of_the_encoder_give_the_same_columns() -> None:
 
 
 def test_a_foreign_dictionary_with_spares_and_repeats_interns_only_what_rows_hold() -> None:
-    dictionary = pa.DictionaryArray.from_arrays(pa.array([3, 1, None]), pa.array(["SPARE", "AAA", None, "AAA"]))
+    names, indices = pa.array(["SPARE", "AAA", None, "AAA", "B\n"]), pa.array([3, 1, 4], pa.int32())
+    frames = [trades([1.0, 2.0, 3.0], symbol=pa.DictionaryArray.from_arrays(indices, names))]
     columns = {
-        "type": pa.array(["trade"] * 3), "symbol": dictionary, "source": pa.array(["s"] * 3),
-        "event_time_ns": pa.array([T0] * 3), "price": pa.array([1.0, 2.0, 3.0]), "size": pa.array([1.0] * 3),
+        "type": pa.array(["trade"] * 3), "symbol": pa.DictionaryArray.from_arrays(pa.array([3, 1, None]), names),
+        "source": pa.array(["s"] * 3), "event_time_ns": pa.array([T0] * 3), "price": pa.array([1.0, 2.0, 3.0]),
+        "size": pa.array([1.0] * 3),
     }  # fmt: skip
-    batch, letters = decode([write_frame(pa.RecordBatch.from_pydict(columns))], frames=[0])
-    assert [letter.reason for letter in letters] == ["missing_field"]
-    assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
-    assert "SPARE" not in batch.strings.texts()
-
-
-def test_plain_trades_of_such_a_dictionary_intern_only_what_rows_hold_too() -> None:
-    dictionary = pa.DictionaryArray.from_arrays(
-        pa.array([3, 1, 4], pa.int32()), pa.array(["SPARE", "AAA", None, "AAA", "B\n"])
-    )
-    batch, letters = decode([write_frame(trades([1.0, 2.0, 3.0], symbol=dictionary))], frames=[0])
-    assert [(letter.reason, letter.row) for letter in letters] == [("bad_symbol", 2)]
-    assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
-    assert not {"SPARE", "B\n"} & {*batch.strings.texts()}
+    frames.append(pa.RecordBatch.from_pydict(columns))
+    for frame, refused in zip(frames, [("bad_symbol", 2), ("missing_field", 2)], strict=True):
+        batch, letters = decode([write_frame(frame)], frames=[0])
+        assert [(letter.reason, letter.row) for letter in letters] == [refused]
+        assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
+        assert not {"SPARE", "B\n"} & {*batch.strings.texts()}
 
 
 def test_several_frames_and_objects_of_one_poll_keep_their_order() -> None:
@@ -383,9 +374,11 @@ def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
     assert [_seen(whole, row) for row in range(len(whole.kind))] == [
         _seen(batch, row) for batch, _ in alone for row in range(len(batch.kind))
     ]
-    told = [(x.reason, x.offset, x.row, x.value) for x in letters]
-    assert told == [(x.reason, x.offset, x.row, x.value) for _, own in alone for x in own if x.value != b"{}"]
-    assert [reason for reason, *_ in told] == ["bad_price", "bad_price", "bad_time", "bad_price", "bad_symbol"]
+    own = [letter for _, own in alone for letter in own if letter.value != b"{}"]
+    assert [(x.reason, x.offset, x.row, x.value) for x in letters] == [
+        (x.reason, x.offset, x.row, x.value) for x in own
+    ]
+    assert [letter.reason for letter in letters] == ["bad_price", "bad_price", "bad_time", "bad_price", "bad_symbol"]
 
 
 def _seen(batch: MarketBatch, row: int) -> tuple[Any, ...]:

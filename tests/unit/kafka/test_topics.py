@@ -43,18 +43,12 @@ def test_the_printed_commands_create_each_topic_as_declared(tmp_path: Path) -> N
     for words, spec in zip(lines, topic_specs(chosen), strict=True):
         options = dict(itertools.pairwise(words))
         configs = [words[i + 1] for i, word in enumerate(words) if word == "--config"]
-        assert words[0] == "kafka-topics.sh"
-        assert options["--bootstrap-server"] == "b-1:9092"
-        assert options["--topic"] == spec.name
-        assert options["--partitions"] == str(spec.partitions)
+        assert (words[0], options["--bootstrap-server"]) == ("kafka-topics.sh", "b-1:9092")
+        assert (options["--topic"], options["--partitions"]) == (spec.name, str(spec.partitions))
         assert options["--replication-factor"] == "3"
         assert dict(c.split("=", 1) for c in configs) == spec.configs
-
-
-def test_without_an_address_the_commands_ask_for_the_usual_variable(tmp_path: Path) -> None:
-    assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(settings(tmp_path))
+    assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(settings(tmp_path)), "without an address"
 
 
 def test_a_difference_reads_as_a_sentence() -> None:
-    text = str(Difference("market", "partitions", "12", "3"))
-    assert text == "market: partitions is 3, the contract has 12"
+    assert str(Difference("market", "partitions", "12", "3")) == "market: partitions is 3, the contract has 12"
