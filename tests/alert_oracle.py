@@ -117,8 +117,7 @@ class _Symbol:
             if decides in truths:
                 return decides
             return None if None in truths else not decides
-        now = [self.number(part, k) for part in parts]
-        left, right = now
+        left, right = (self.number(part, k) for part in parts)
         if left is None or right is None:
             return None
         if operator in ("crosses_above", "crosses_below"):
@@ -180,14 +179,10 @@ def first_left(tree: Tree) -> Tree:
 
 
 def _calculated(operator: str, numbers: list[float]) -> float | None:
-    if operator == "negate":
-        return -numbers[0]
-    if operator == "abs":
-        return abs(numbers[0])
-    if operator == "min":
-        return min(numbers)
-    if operator == "max":
-        return max(numbers)
+    if operator in ("negate", "abs"):
+        return -numbers[0] if operator == "negate" else abs(numbers[0])
+    if operator in ("min", "max"):
+        return min(numbers) if operator == "min" else max(numbers)
     left, right = numbers
     if operator == "/":
         return None if right == 0 else _finite(left / right)

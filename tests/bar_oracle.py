@@ -74,8 +74,7 @@ class Oracle:
         self.reached: dict[frozenset[str], int | None] = {}  # the watermark of each set of sources that fed a symbol
         self.offset = -1
         self.refused: list[tuple[int, str]] = []
-        self.outside = 0
-        self.outside_quotes = self.late_quotes = 0
+        self.outside = self.outside_quotes = self.late_quotes = 0
 
     def take(self, row: Row) -> list[Row]:
         """8: check; log time and liveness; watermark; closings; then the row's own trade or quote."""
@@ -106,11 +105,9 @@ class Oracle:
         says = row["watermark_ns"] if row["type"] == "goodbye" else row["event_time_ns"]
         if known and says is not None and says > max(known) + MAX_SKEW:
             return "future_time"
-        if self.log_time is None or row["type"] == "goodbye":
+        if self.log_time is None or row["type"] == "goodbye" or mode != "live":
             return None
-        if mode == "live" and row["event_time_ns"] < self.log_time - MAX_AGE:
-            return "past_time"
-        return None
+        return "past_time" if row["event_time_ns"] < self.log_time - MAX_AGE else None
 
     # --- 6, 7: time
 
@@ -135,12 +132,8 @@ class Oracle:
             if symbol is None:
                 symbol = self.symbols[row["symbol"]] = Symbol(row["symbol"], self.venues[row["venue"]])
             symbol.feeds.add(row["source"])
-        promised = {
-            "trade": row["event_time_ns"] - source.lateness,
-            "quote": row["event_time_ns"] - source.lateness,
-            "heartbeat": row["event_time_ns"],
-            "goodbye": row.get("watermark_ns"),
-        }[row["type"]]
+        seen = row["event_time_ns"] - (source.lateness if row["type"] in ("trade", "quote") else 0)
+        promised = row["watermark_ns"] if row["type"] == "goodbye" else seen
         if promised is not None and (source.watermark is None or promised > source.watermark):
             source.watermark = promised
         if row["type"] == "goodbye":
@@ -185,6 +178,10 @@ class Oracle:
         closes = min(opens + length, session.closes)
         return Place(session, opens, closes, closes + grace if closes == session.closes else closes)
 
+    def _place_of(self, symbol: Symbol, frame: str, time: int) -> Place | None:
+        session = self._session_of(symbol, time)
+        return None if session is None else self._place(symbol, frame, session, time)
+
     def _next_place(self, symbol: Symbol, frame: str, place: Place) -> Place | None:
         """The bar behind this one: in the same session, or at the next one's open."""
         if place.closes < place.session.closes:
@@ -215,24 +212,15 @@ class Oracle:
     def _waiting(self, symbol: Symbol, frame: str) -> list[Place]:
         """Bars with trades that have not closed; with `fill`, the one behind the last closed one too."""
         closed = symbol.closed.get(frame, [])
-        places = {
-            self._place(symbol, frame, session, time)
-            for time, *_ in symbol.trades
-            if (session := self._session_of(symbol, time)) is not None
-        }
-        waiting = [place for place in places if place not in closed]
+        places = {self._place_of(symbol, frame, time) for time, *_ in symbol.trades}
+        waiting = [place for place in places if place is not None and place not in closed]
         if self.fill and closed and (behind := self._next_place(symbol, frame, closed[-1])) is not None:
             waiting.append(behind)
         return waiting
 
     def _bar(self, symbol: Symbol, frame: str, place: Place) -> Row:
         symbol.closed.setdefault(frame, []).append(place)
-        inside = sorted(
-            trade
-            for trade in symbol.trades
-            if (session := self._session_of(symbol, trade[0])) is not None
-            and self._place(symbol, frame, session, trade[0]) == place
-        )
+        inside = sorted(trade for trade in symbol.trades if self._place_of(symbol, frame, trade[0]) == place)
         prices = [price for _, _, price, _ in inside] or [symbol.last_close[frame]]
         symbol.last_close[frame] = prices[-1]
         volume = math.fsum(size for *_, size in inside)

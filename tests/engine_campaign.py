@@ -57,13 +57,9 @@ def stream(seed: int) -> list[dict[str, Any]]:
         if random_.random() < 0.03:
             old = rows[-random_.randrange(1, min(len(rows), 200))]
             if old["type"] == "trade":
-                about = (old["symbol"], old["trade_id"])
-                moment = 40 + i / 40
-                rows.append(
-                    random_.choice([
-                        old, cancel(*about, moment, "test"), correction(*about, price, size, moment, "test"),
-                    ])
-                )  # fmt: skip
+                about, moment = (old["symbol"], old["trade_id"]), 40 + i / 40
+                changes = [old, cancel(*about, moment, "test"), correction(*about, price, size, moment, "test")]
+                rows.append(random_.choice(changes))
         if i % 50 == 49:
             rows.append(heartbeat(40 + i / 40 - 1, "test"))
         if i == TRADES // 2:

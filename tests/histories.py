@@ -63,7 +63,7 @@ def histories(
                 del meant[f"{i}"]
     for i in range(draw(st.integers(0, quotes_max))):
         time, bid, sizes = draw(moments), draw(quarters), draw(st.sampled_from([(0.0, 0.0), (1.0, 2.0), (7.5, 0.0)]))
-        ask = bid + draw(st.integers(-2, 9)) / 4
+        ask = max(bid + draw(st.integers(-2, 9)) / 4, 0.25)
         row = quote(draw(symbols), time, bid, ask, sizes, draw(st.sampled_from(sources)), quote_id=f"q{i}")
         arrivals.append((time + draw(st.sampled_from(quote_delays)), row))
         meant[f"q{i}"] = row
@@ -134,6 +134,14 @@ def told_tables(engine: Engine, result: StepResult) -> dict[Table, pa.Table]:
         "indicators": pa.table(values),
         "alerts": pa.Table.from_pylist(engine.alert_rows(result), ALERT),
     }
+
+
+def letters_of(result: StepResult, first_offset: int = 0) -> list[Row]:
+    """The dead letters of what a step has refused, whose rows begin there."""
+    return [
+        {"reason": r.reason, "topic": "market", "partition": 0, "offset": first_offset + r.row, "row": None}
+        for r in result.refused
+    ]
 
 
 def take_revisions(last: Last, table: Table, rows: Sequence[Row]) -> None:

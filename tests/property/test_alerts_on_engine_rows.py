@@ -1,12 +1,13 @@
 """Rules on the rows that the engine closes: they come as rules need them, and give the same events however cut."""
 
-from itertools import pairwise
+from collections import defaultdict
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
 
+from histories import cut
 from market_rows import MIDNIGHT_NS, Engine, Row, bar, clock, config_of, heartbeat, trade
 from marketpulse.alerts.closed_rows import alert_rows
 from marketpulse.alerts.evaluate import evaluate
@@ -21,6 +22,7 @@ from marketpulse.engine.step import CLOSED_MOST, StepResult
 
 PLAIN = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)")
 FILLED = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)", fill=True)
+BOTH = pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
 RULES = (
     Rule("crossing", "close crosses_above sma_3"),
     Rule("minute", "close > close@1m or close < sma_3@5s", clear="close@5s == close@1m"),
@@ -54,8 +56,8 @@ def steps_of(
 ) -> list[tuple[StepResult, np.ndarray, list[str]]]:
     """Each step's rows, which of them close together, and the symbols then."""
     engine, found = Engine(config, closed_most=closed_most), []
-    for a, b in pairwise([0, *cuts, len(rows)]):
-        for result in engine.steps(rows[a:b]):
+    for _, part in cut(rows, cuts):
+        for result in engine.steps(part):
             closed = result.indicated
             timed = closed["frame"] >= config.ticks
             together = timed & (engine.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES)
@@ -63,17 +65,17 @@ def steps_of(
     return found
 
 
-@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@BOTH
 @given(rows=logs(), cuts=lists(integers(0, 80), max_size=4), most=integers(1, 9))
 def test_rows_of_one_instant_stand_side_by_side_in_one_step(
     config: EngineConfig, rows: list[Row], cuts: list[int], most: int
 ) -> None:
     newest: dict[int, int] = {}
     for result, together, _ in steps_of(config, rows, sorted(min(c, len(rows)) for c in cuts), most):
-        places: dict[tuple[int, int], list[int]] = {}
+        places: dict[tuple[int, int], list[int]] = defaultdict(list)
         for place in np.flatnonzero(together).tolist():
             row = result.indicated[place]
-            places.setdefault((int(row["symbol"]), int(row["close_ns"])), []).append(place)
+            places[int(row["symbol"]), int(row["close_ns"])].append(place)
         for (symbol, close_ns), stand in places.items():
             assert stand == list(range(stand[0], stand[0] + len(stand)))
             frames = result.indicated["frame"][stand].tolist()
@@ -82,14 +84,13 @@ def test_rows_of_one_instant_stand_side_by_side_in_one_step(
             newest[symbol] = close_ns
 
 
-@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@BOTH
 @given(rows=logs(), cuts=lists(integers(0, 80), max_size=4), most=integers(1, 9))
 def test_the_events_are_the_same_however_the_log_is_cut_and_stepped(
     config: EngineConfig, rows: list[Row], cuts: list[int], most: int
 ) -> None:
-    cut = sorted(min(c, len(rows)) for c in cuts)
-    whole = events_of(config, rows, [], CLOSED_MOST)
-    assert events_of(config, rows, cut, most) == whole
+    cuts = sorted(min(c, len(rows)) for c in cuts)
+    assert events_of(config, rows, cuts, most) == events_of(config, rows, [], CLOSED_MOST)
 
 
 def events_of(config: EngineConfig, rows: list[Row], cuts: list[int], closed_most: int) -> list[bytes]:
@@ -105,7 +106,7 @@ def events_of(config: EngineConfig, rows: list[Row], cuts: list[int], closed_mos
     return found
 
 
-@pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
+@BOTH
 @given(rows=logs())
 def test_the_rows_of_a_rewind_give_the_events_of_the_live_ones(config: EngineConfig, rows: list[Row]) -> None:
     """The window holds the whole log, so the anchor is the first row; bars built from trades come again."""

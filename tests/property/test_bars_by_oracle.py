@@ -29,11 +29,18 @@ WINDOWS = (  # around half-days, holidays, both clock changes, a longer day in T
     ("XTKS", "2024-11-01", "2024-11-06"),
     ("24x7", "2025-12-31", "2026-01-02"),
 )
-NO_WINDOW: dict[str, Any] = {"window_ns": 0}
-"""Late trades are refused here; what they revise has its own tests."""
+EVERY_WINDOW = pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
+SESSIONS = sessions_by("regular", {})
+# Late trades are refused here; what they revise has its own tests.
+PLAIN = config_of(FRAMES, "spread", sessions_of=SESSIONS, window_ns=0)
+FILLED = config_of(FRAMES[2:], "spread", sessions_of=SESSIONS, window_ns=0, fill=True)
 
-after_a_moment = st.one_of(st.just(0), st.integers(1, 40).map(lambda s: s * SECOND), st.integers(1, 3 * SECOND))
-"""How far time moves from row to row inside a burst."""
+after_a_moment = (
+    st.sampled_from([0, 0, 2 * SECOND, 30 * SECOND])
+    | st.integers(1, 40).map(lambda seconds: seconds * SECOND)
+    | st.integers(1, 3 * SECOND)
+)
+"""How far time moves from row to row inside a burst: often by nothing, the lateness, or the silence of a dead source."""
 
 
 def days(day: date) -> int:
@@ -57,11 +64,8 @@ def moments(name: str, first: str, last: str) -> tuple[int, ...]:
     """Times at which something may go wrong: around opens, closes, hours, the grace, lunch, midnight."""
     sessions = sessions_of(name, first, last)
     if sessions is None:
-        edges = [
-            days(date.fromisoformat(first)) * DAY + i * DAY + h * 3_600 * SECOND
-            for i in range(3)
-            for h in (0, 1, 12, 23)
-        ]
+        start = days(date.fromisoformat(first)) * DAY
+        edges = [start + i * DAY + h * 3_600 * SECOND for i in range(3) for h in (0, 1, 12, 23)]
     else:
         edges = [edge for s in sessions for edge in (s.opens, s.closes, s.closes + 300 * SECOND)]
         edges += [s.opens + m * 60 * SECOND for s in sessions for m in (1, 60, 150, 180)]
@@ -69,18 +73,24 @@ def moments(name: str, first: str, last: str) -> tuple[int, ...]:
     return tuple(sorted(edge + shift for edge in edges for shift in around))
 
 
+def row_of(kind: str, source: str, time: int, **more: Any) -> Row:
+    return {"type": kind, "source": source, "event_time_ns": time, **more}
+
+
+def clock(now: int) -> Row:
+    return {"type": "clock", "event_time_ns": 0, "log_time_ns": now}
+
+
+def hello(source: str, mode: str, time: int, lateness: int) -> Row:
+    return row_of("hello", source, time, mode=mode, run_id="1", lateness_ns=lateness)
+
+
 def trade(source: str, symbol: str, venue: str, time: int, price: float, size: float) -> Row:
-    return {
-        "type": "trade", "source": source, "symbol": symbol, "venue": venue, "event_time_ns": time,
-        "price": price, "size": size,
-    }  # fmt: skip
+    return row_of("trade", source, time, symbol=symbol, venue=venue, price=price, size=size)
 
 
 def quote(source: str, symbol: str, venue: str, time: int, bid: float, ask: float) -> Row:
-    return {
-        "type": "quote", "source": source, "symbol": symbol, "venue": venue, "event_time_ns": time,
-        "bid": bid, "bid_size": 1.0, "ask": ask, "ask_size": 2.0,
-    }  # fmt: skip
+    return row_of("quote", source, time, symbol=symbol, venue=venue, bid=bid, bid_size=1.0, ask=ask, ask_size=2.0)
 
 
 @st.composite
@@ -91,48 +101,43 @@ def streams(draw: st.DrawFn, venue: str, first: str, last: str) -> list[Row]:
     burst = st.lists(st.tuples(st.sampled_from("tttttqqqhhhcclgw"), after_a_moment), min_size=1, max_size=10)
     now = 0
     for start in sorted(draw(st.lists(st.sampled_from(moments(venue, first, last)), min_size=1, max_size=8))):
-        now = max(now, start)
-        rows.append({"type": "clock", "event_time_ns": 0, "log_time_ns": now})
+        before, now = max(now, start - SECOND), max(now, start)
+        if draw(st.booleans()):  # a bar is open when the moment comes
+            rows.append(trade("x", "A", venue, before, draw(st.integers(1, 99)) / 8, 1.0))
+        rows.append(draw(st.sampled_from([clock(now), row_of("heartbeat", "x", now, log_time_ns=now)])))
         for kind, step in draw(burst):
             now += step
             source = draw(st.sampled_from("xxy"))
             time = now - behind[source]
+            symbol = draw(st.sampled_from("ABQ" if source == "x" else "BC"))
             if kind == "t":
                 late = draw(st.sampled_from([0, 0, 0, SECOND, 5 * SECOND, 61 * SECOND, 3_600 * SECOND]))
-                symbol = draw(st.sampled_from(["A", "B", "Q"] if source == "x" else ["B", "C"]))
                 price, size = draw(st.integers(1, 99)) / 8, draw(st.integers(0, 5)) / 4
                 rows.append(trade(source, symbol, venue, time - late, price, size))
             elif kind == "q":
                 early = draw(st.sampled_from([0, 0, 0, -SECOND, SECOND, 5 * SECOND, 290 * SECOND]))
-                symbol = draw(st.sampled_from(["A", "B", "Q"] if source == "x" else ["B", "C"]))
                 rows.append(quote(source, symbol, venue, time - early, 9.0, draw(st.integers(1, 99)) / 8))
             elif kind == "h":
-                rows.append({"type": "heartbeat", "source": source, "event_time_ns": time, "log_time_ns": now})
+                rows.append(row_of("heartbeat", source, time, log_time_ns=now))
             elif kind == "c":
-                rows.append({"type": "clock", "event_time_ns": 0, "log_time_ns": now})
+                rows.append(clock(now))
             elif kind == "l":
-                lateness = draw(st.sampled_from([0, 2 * SECOND, 60 * SECOND]))
-                rows.append({
-                    "type": "hello", "source": source, "mode": "live", "run_id": "1", "event_time_ns": time,
-                    "lateness_ns": lateness,
-                })  # fmt: skip
+                rows.append(hello(source, "live", time, draw(st.sampled_from([0, 2 * SECOND, 60 * SECOND]))))
             elif kind == "g":
-                final = draw(st.sampled_from([None, time]))
-                rows.append({"type": "goodbye", "source": source, "event_time_ns": time, "watermark_ns": final})
+                rows.append(row_of("goodbye", source, time, watermark_ns=draw(st.sampled_from([None, time]))))
             else:  # an hour ahead
                 rows.append(trade(source, "W", venue, now + 3_600 * SECOND, 1.0, 1.0))
-    return [*rows, {"type": "clock", "event_time_ns": 0, "log_time_ns": now + 5 * DAY}]
+    return [*rows, clock(now + 5 * DAY)]
 
 
 def as_oracle(bar: dict[str, Any], quote_offset: int) -> dict[str, Any]:
     """An emitted row with the fields that the oracle tells."""
-    names = [
-        "symbol", "timeframe", "open_time_ns", "close_time_ns", "open", "high", "low", "close", "volume", "vwap",
-        "trade_count",
-    ]  # fmt: skip
-    places = {name: bar["receipt"][name] for name in ("first_offset", "last_offset")}
+    same = (
+        "symbol", "timeframe", "open_time_ns", "close_time_ns", "open", "high", "low", "close", "volume", "vwap", "trade_count",
+    )  # fmt: skip
     return {
-        **{name: bar[name] for name in names}, "session_date": days(bar["session_date"]), **places,
+        **{name: bar[name] for name in same}, "session_date": days(bar["session_date"]),
+        **{name: bar["receipt"][name] for name in ("first_offset", "last_offset")},
         "quote_offset": None if quote_offset < 0 else quote_offset,
     }  # fmt: skip
 
@@ -158,42 +163,36 @@ def assert_same(config: EngineConfig, oracle: Oracle, rows: Sequence[Row]) -> No
     assert (outside_quotes, late_quotes) == (oracle.outside_quotes, oracle.late_quotes)
 
 
-@pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
+@EVERY_WINDOW
 @examples(full=20)
 @given(data=st.data())
 def test_every_row_closes_what_the_semantics_say(venue: str, first: str, last: str, data: st.DataObject) -> None:
-    config = config_of(FRAMES, "spread", sessions_of=sessions_by("regular", {}), **NO_WINDOW)
     oracle = Oracle(FRAMES, {venue: sessions_of(venue, first, last, around=9)})
-    assert_same(config, oracle, data.draw(streams(venue, first, last)))
+    assert_same(PLAIN, oracle, data.draw(streams(venue, first, last)))
 
 
+@st.composite
 def quiet_days(draw: st.DrawFn, venue: str, first: str, last: str, every: int) -> list[Row]:
     """A few trades and quotes over the window's days, in order, and a heartbeat `every` so often."""
-    start, end = moments(venue, first, last)[0], moments(venue, first, last)[-1]
-    inside = draw(st.lists(st.integers(start, end), min_size=1, max_size=6))
-    traded = draw(st.lists(st.sampled_from(moments(venue, first, last)), max_size=6)) + inside
+    edges = moments(venue, first, last)
+    start, end = edges[0], edges[-1]
+    inside, at_edges = st.integers(start, end), st.sampled_from(edges)
+    traded = draw(st.lists(at_edges, max_size=6)) + draw(st.lists(inside, min_size=1, max_size=6))
     rows = [trade("x", draw(st.sampled_from("AB")), venue, time, time % 97 / 8 + 1, 1.0) for time in traded]
-    quoted = draw(
-        st.lists(st.one_of(st.integers(start, end), st.sampled_from(moments(venue, first, last))), max_size=9)
-    )
+    quoted = draw(st.lists(inside | at_edges, max_size=9))
     rows += [quote("x", draw(st.sampled_from("AB")), venue, time, 9.0, 10.0) for time in quoted]
     beats = range(start // every * every, end + every, every)
-    rows += [{"type": "heartbeat", "source": "x", "event_time_ns": t, "log_time_ns": t} for t in beats]
-    hello = {
-        "type": "hello", "source": "x", "mode": "historical", "run_id": "1", "event_time_ns": 0, "lateness_ns": 0,
-    }  # fmt: skip
-    return [hello, *sorted(rows, key=lambda row: row["event_time_ns"])]
+    rows += [row_of("heartbeat", "x", time, log_time_ns=time) for time in beats]
+    return [hello("x", "historical", 0, 0), *sorted(rows, key=lambda row: row["event_time_ns"])]
 
 
 def assert_filled_as_the_oracle_says(data: st.DataObject, venue: str, first: str, last: str, every: int) -> None:
     """With fill, over quiet days with a heartbeat `every` so often."""
-    frames = ("30m", "1h", "1d")
-    config = config_of(frames, "spread", sessions_of=sessions_by("regular", {}), fill=True, **NO_WINDOW)
-    oracle = Oracle(frames, {venue: sessions_of(venue, first, last, around=9)}, fill=True)
-    assert_same(config, oracle, data.draw(st.composite(quiet_days)(venue, first, last, every)))
+    oracle = Oracle(FRAMES[2:], {venue: sessions_of(venue, first, last, around=9)}, fill=True)
+    assert_same(FILLED, oracle, data.draw(quiet_days(venue, first, last, every)))
 
 
-@pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
+@EVERY_WINDOW
 @examples(full=10)
 @given(data=st.data())
 def test_with_fill_every_span_of_every_session_has_its_bar(

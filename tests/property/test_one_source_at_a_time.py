@@ -1,7 +1,7 @@
 """Volume is never doubled: of sources whose trades overlap, each time of a symbol has one source, however they fail and
 however the log is cut, and all that this one brings comes through once."""
 
-import itertools
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,8 @@ def test_what_comes_through_is_what_each_times_owner_has_brought(
     selecting = Selecting(CONFIG)
     found: list[Row] = []
     edges = [0, *sorted(min(cut, len(log)) for cut in cuts), len(log)]
-    for i in range(len(edges) - 1):
-        found += selecting.feed(*log[edges[i] : edges[i + 1]])
+    for i, (begin, end) in enumerate(pairwise(edges)):
+        found += selecting.feed(*log[begin:end])
         if kills[i]:
             selecting.kill()
         elif i % 2:
@@ -72,16 +72,14 @@ def test_what_comes_through_is_what_each_times_owner_has_brought(
     state = selecting.selection.state
     forwarded = [row["trade_id"] for row in found if row["type"] == "trade"]
     assert len(forwarded) == len(set(forwarded))
-    expected = set()
-    for row in log:
-        if row["type"] == "trade":
-            place = state.symbols.find(row["symbol"])
-            stretches = stretches_of(state.owners, place, state.sources)
-            if owner_at(stretches, row["event_time_ns"]) == row["source"]:
-                expected.add(row["trade_id"])
-    assert set(forwarded) == expected
-    told = [row for row in found if row["type"] == "switch"]
-    assert all(row["source"] != row["from"] for row in told)
+    symbols = {row["symbol"] for row in log if row["type"] == "trade"}
+    stretches = {name: stretches_of(state.owners, state.symbols.find(name), state.sources) for name in symbols}
+    assert set(forwarded) == {
+        row["trade_id"]
+        for row in log
+        if row["type"] == "trade" and owner_at(stretches[row["symbol"]], row["event_time_ns"]) == row["source"]
+    }
+    assert all(row["source"] != row["from"] for row in found if row["type"] == "switch")
 
 
 @given(log=logs(), cuts=lists(integers(0, 400), max_size=12))
@@ -89,7 +87,7 @@ def test_any_cut_gives_the_same_records_in_the_same_order(log: list[Row], cuts: 
     whole, cut = Selecting(CONFIG), Selecting(CONFIG)
     found: list[Row] = []
     edges = [0, *sorted(min(place, len(log)) for place in cuts), len(log)]
-    for begin, end in itertools.pairwise(edges):
+    for begin, end in pairwise(edges):
         found += cut.feed(*log[begin:end])
     assert whole.feed(*log) == found
 
@@ -122,10 +120,7 @@ def _framed(log: list[Row], size: int) -> list[Row]:
             parts.append([row])
     selection = Selection(new_state(CONFIG), CONFIG, 1_000)
     reader = MarketReader("feeds")
-    found: list[Row] = []
-    for decoded in reader.decode(_records(parts), 0, 0):
-        found += out_of(selection.take(decoded))
-    return found
+    return [row for decoded in reader.decode(_records(parts), 0, 0) for row in out_of(selection.take(decoded))]
 
 
 def _records(parts: list[list[Row]]) -> Records:

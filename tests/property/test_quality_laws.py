@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import examples
+from histories import restarted
 from market_rows import Engine, Row, bar, config_of, hello, quote, trade
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.findings import RULE_NAMES
 from quality_oracle import SlowDoor
 
@@ -16,9 +16,7 @@ EAGER = {"warm_trades": 1.0}
 MARKED = config_of(["1m"], quality_limits=EAGER)
 USUAL = config_of(["1m"])
 DROPPED = config_of(
-    ["1m"],
-    quality={"price_unit": "drop", "price_band": "drop", "crossed_quote": "drop", "stale": "drop"},
-    quality_limits=EAGER,
+    ["1m"], quality=dict.fromkeys(("price_unit", "price_band", "crossed_quote", "stale"), "drop"), quality_limits=EAGER
 )
 FACTORS = (1.0, 1.0, 1.0, 1.0, 1.001, 0.999, 1.02, 1.3, 0.7, 100.0, 0.01, 2.0, 1e-9)
 
@@ -55,14 +53,10 @@ def test_the_same_is_found_however_the_log_is_cut_and_across_a_restart(
     seed: int, cut: int, drops: bool, restarts: bool
 ) -> None:
     rows, config = made(seed, 250), DROPPED if drops else MARKED
-    whole = Engine(config)
+    whole, head = Engine(config), Engine(config)
     expected = told(whole.step(rows))
-    head = Engine(config)
     first = told(head.step(rows[:cut])) if cut else []
-    tail = head
-    if restarts:
-        tail = Engine(config, state_from_bytes(state_to_bytes(head.state, config), config))
-        tail.offset = head.offset
+    tail = restarted(head, trim=False) if restarts else head
     second = told(tail.step(rows[cut:]), cut)
     by_row = sorted([*first, *second], key=lambda f: (f[0], isinstance(f[1], str)))
     assert by_row == sorted(expected, key=lambda f: (f[0], isinstance(f[1], str)))
@@ -91,8 +85,7 @@ def test_no_price_is_locked_out_forever(prices: list[float]) -> None:
     rows = [trade("A", i, price, 1.0) for i, price in enumerate(prices)]
     rows += [trade("A", len(prices) + i, 42.0, 1.0) for i in range(6)]
     result = Engine(DROPPED).step([hello(mode="historical", lateness_ns=0), *rows])
-    assert len(rows) not in [r.row for r in result.refused]
-    runs = np.diff(
-        [0, *(i for i in range(1, len(rows) + 1) if i not in {r.row for r in result.refused}), len(rows) + 1]
-    )
+    refused = {r.row for r in result.refused}
+    assert len(rows) not in refused
+    runs = np.diff([0, *(i for i in range(1, len(rows) + 1) if i not in refused), len(rows) + 1])
     assert runs.max() <= 20

@@ -12,7 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import examples
-from histories import KINDS, PLACES, History, Last, cut, cuts_of, histories, shown, take_revisions, told_tables
+from histories import (
+    KINDS,
+    PLACES,
+    History,
+    Last,
+    cut,
+    cuts_of,
+    histories,
+    letters_of,
+    shown,
+    take_revisions,
+    told_tables,
+)
 from market_rows import Engine, Row, batch_of, clock, config_of, logged
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
@@ -74,10 +86,7 @@ class Pipeline:
         result = self.engine.step(rows)
         for table, told in told_tables(self.engine, result).items():
             self.told[table] += told.to_pylist()
-        self.letters += [
-            {"reason": r.reason, "topic": "market", "partition": 0, "offset": begin + r.row, "row": None}
-            for r in result.refused
-        ]
+        self.letters += letters_of(result, begin)
         if restart:
             data = state_to_bytes(self.engine.stepper.trim(self.engine.state), self.config)
             self.engine.state = state_from_bytes(data, self.config)
@@ -103,14 +112,11 @@ class Pipeline:
         symbols = [symbol for symbol in ("A", "B") if self.inputs(symbol)[0].trades.num_rows]
         begins = len(self.log)
         for symbol in symbols:
-            assert self.take([self.beginning(symbol, identity + symbol)], **how) == []
+            assert self.take([logged(beginning_value(symbol, identity + symbol))], **how) == []
         self.take(list(between), **how)
         for symbol in symbols:
             for record in self.records(symbol, identity + symbol, begins):
                 assert self.take([record], **how) == []
-
-    def beginning(self, symbol: str, identity: str) -> Row:
-        return logged(beginning_value(symbol, identity))
 
     def records(self, symbol: str, identity: str, begins: int) -> list[Row]:
         """The rebuild that heals what there was to heal of the symbol when it began; none for nothing."""

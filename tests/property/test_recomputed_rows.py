@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from examples import examples
-from histories import KINDS, cuts_of, histories, restarted, told_tables
+from histories import KINDS, cuts_of, histories, letters_of, restarted, told_tables
 from market_rows import Engine, Row, batch_of, config_of
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.receipts.compare import Table, compare, flat, key_of
@@ -61,11 +61,8 @@ class Told:
 def told(config: EngineConfig, rows: list[Row]) -> Told:
     engine = Engine(config)
     result = engine.step(rows)
-    letters = [
-        {"reason": r.reason, "topic": "market", "partition": 0, "offset": r.row, "row": None} for r in result.refused
-    ]
     tables = {name: flat(table) for name, table in told_tables(engine, result).items()}
-    return Told(tables, pa.Table.from_pylist(letters, DEAD_LETTER))
+    return Told(tables, pa.Table.from_pylist(letters_of(result), DEAD_LETTER))
 
 
 def again(config: EngineConfig, rows: list[Row], cuts: list[int], start: Start | None = None) -> Gathered:

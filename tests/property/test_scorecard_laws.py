@@ -13,6 +13,7 @@ from marketpulse.app.scoring.keeper import ScoreKeeper
 from score_rows import hours_of, one, plain_apart, plain_coverage, tell
 
 SOURCES = ("left", "right")
+KINDS = ("trade", "trade", "trade", "quote", "gap", "quality", "heartbeat", "hello", "goodbye")
 Told = list[tuple[Row, float]]
 
 
@@ -26,18 +27,15 @@ def logs(draw: Any) -> Told:
         source, symbol = draw(sampled_from(SOURCES)), draw(sampled_from(("AAA", "BBB", "CCC")))
         seconds = now - draw(sampled_from((0.0, 0.01, 5.0, 130.0, 4_000.0, 40_000.0, -30.0, -4_000.0)))
         price = draw(sampled_from((10.0, 10.01, 11.5, 250.0)))
-        kind = draw(
-            sampled_from(("trade", "trade", "trade", "quote", "gap", "quality", "heartbeat", "hello", "goodbye"))
-        )
-        state = draw(sampled_from(("found", "healed", "open")))
+        kind = draw(sampled_from(KINDS))
         record = {"type": kind, "symbol": symbol, "source": source, "event_time_ns": 0}
         if kind == "trade":
             row = trade(symbol, seconds, price, 1.0, source)
         elif kind == "quote":
             row = quote(symbol, seconds, price, price + 1, source=source)
         elif kind == "gap":
-            ids = {"from_id": draw(sampled_from("12")), "to_id": "9", "state": state, "trades": 3}
-            row = {**record, **ids, "from_ns": 0, "to_ns": 9, "reason": ""}
+            of = {"from_id": draw(sampled_from("12")), "state": draw(sampled_from(("found", "healed", "open")))}
+            row = {**record, **of, "to_id": "9", "trades": 3, "from_ns": 0, "to_ns": 9, "reason": ""}
         elif kind == "quality":
             row = {**record, "rule": "stale"}
         elif kind == "heartbeat":

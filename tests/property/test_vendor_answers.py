@@ -7,19 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis.strategies import (
-    DataObject,
-    booleans,
-    data,
-    floats,
-    integers,
-    lists,
-    none,
-    one_of,
-    recursive,
-    sampled_from,
-    text,
-)
+from hypothesis import strategies as st
 
 from examples import examples
 from marketpulse.model.market import BAR_IN, REASONS
@@ -38,40 +26,35 @@ OPEN = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9
 TIMES = list(range(OPEN, OPEN + 600, 60))
 
 ALPHA: list[Vendor] = [
-    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min")),
-    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="intraday", interval="1min", label="close")),
-    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="daily")),
-    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), function="quote")),
-]
+    AlphaVantage(AlphaVantageSettings(symbols=("MSFT",), **of))
+    for of in (
+        {"function": "intraday", "interval": "1min"}, {"function": "intraday", "interval": "1min", "label": "close"},
+        {"function": "daily"}, {"function": "quote"},
+    )
+]  # fmt: skip
 YAHOO: list[Vendor] = [Yahoo(YahooSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1h", "1d")]
 FINNHUB: list[Vendor] = [FinnhubBars(FinnhubBarsSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1d")]
 VENDORS = ALPHA + YAHOO + FINNHUB
 
-SCALARS = one_of(
-    none(), booleans(), integers(-(2**70), 2**70), floats(allow_nan=False, allow_infinity=False), text(max_size=12),
-    sampled_from(["", "NaN", "-1", "1e400", "0", "2026-02-30", "2026-03-02 09:31:00", "2026-03-08 02:30:00", "9" * 30, "\x00", "US/Eastern"]),
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=12),
+    st.sampled_from(["", "NaN", "-1", "1e400", "0", "2026-02-30", "2026-03-02 09:31:00", "2026-03-08 02:30:00", "9" * 30, "\x00", "US/Eastern"]),
 )  # fmt: skip
-JSON = recursive(
+JSON = st.recursive(
     SCALARS,
-    lambda inner: one_of(
-        lists(inner, max_size=3), lists(inner, max_size=2).map(lambda v: {str(i): x for i, x in enumerate(v)})
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=2).map(lambda v: {f"{i}": x for i, x in enumerate(v)}),
     max_leaves=6,
-)
+)  # fmt: skip
 
 
-def small(name: str) -> dict[str, Any]:
-    """A recorded answer, its series cut to ten bars: quicker to break in many ways."""
-    body = recorded(name)
-    for field, value in body.items():
-        if field.startswith("Time Series"):
-            body[field] = dict(list(value.items())[:10])
-    return body
+def ten_bars(name: str) -> dict[str, Any]:
+    """A recorded answer, its series cut short: quicker to break in many ways."""
+    return {k: dict(list(v.items())[:10]) if k.startswith("Time Series") else v for k, v in recorded(name).items()}
 
 
 BODIES = {
     "candles": {"s": "ok", "t": TIMES, **{name: [100.0 + i for i in range(10)] for name in "ohlcv"}},
-    "intraday": small("mock_time_series"),
+    "intraday": ten_bars("mock_time_series"),
     "quote": recorded("global_quote"),
     "chart": yahoo_chart(TIMES, [100.0 + i for i in range(10)], regular=(OPEN, OPEN + 23_400), market_time=OPEN + 700),
 }
@@ -85,17 +68,17 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-def broken(draw: DataObject, body: Any) -> Any:
+def broken(draw: st.DataObject, body: Any) -> Any:
     """Some values replaced, dropped or doubled, somewhere."""
     body = copy.deepcopy(body)
-    for _ in range(draw.draw(integers(1, 4))):
-        path = draw.draw(sampled_from(places(body)[1:] or [()]))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        path = draw.draw(st.sampled_from(places(body)[1:] or [()]))
         if not path:
             return draw.draw(JSON)
         holder = body
         for key in path[:-1]:
             holder = holder[key]
-        how = draw.draw(sampled_from(["replace", "drop", "double"]))
+        how = draw.draw(st.sampled_from(["replace", "drop", "double"]))
         if how == "drop":
             del holder[path[-1]]
         elif how == "double" and isinstance(holder, list):
@@ -125,8 +108,8 @@ def as_sent(body: Any) -> Any:
 
 
 @examples(full=300)
-@given(draw=data(), which=sampled_from(range(len(VENDORS))), name=sampled_from(sorted(BODIES)))
-def test_a_mutated_answer_is_rows_and_dead_letters(draw: DataObject, which: int, name: str) -> None:
+@given(draw=st.data(), which=st.sampled_from(range(len(VENDORS))), name=st.sampled_from(sorted(BODIES)))
+def test_a_mutated_answer_is_rows_and_dead_letters(draw: st.DataObject, which: int, name: str) -> None:
     vendor = VENDORS[which]
     body = as_sent(broken(draw, BODIES[name]))
     alpha_vantage.judge(200, body)
@@ -135,7 +118,7 @@ def test_a_mutated_answer_is_rows_and_dead_letters(draw: DataObject, which: int,
 
 
 @examples(full=100)
-@given(body=JSON, which=sampled_from(range(len(VENDORS))))
+@given(body=JSON, which=st.sampled_from(range(len(VENDORS))))
 def test_any_json_is_rows_and_dead_letters(body: Any, which: int) -> None:
     vendor = VENDORS[which]
     body = as_sent(body)
