@@ -2,7 +2,7 @@
 # directory. Works with GNU make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run quick test test-ui test-trino mutants soak lint format bench bench-peers ui docs lock clean
+.PHONY: help setup dev run quick again test test-ui test-trino mutants soak lint format bench bench-peers ui docs lock clean
 
 # The Python that makes .venv; later the one inside it. Another: make PYTHON=python3.12 …
 PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -19,6 +19,7 @@ help:
 	@echo "make run     start everything and open the page   (ARGS=\"--for 30s --no-browser\" passes options)"
 	@echo "make test    run every test                       (ARGS=\"-k replay\" passes options to pytest; WORKERS=0 for a debugger)"
 	@echo "make quick   lint, types and the unit tests of what the working tree changes, in a minute"
+	@echo "make again   run the most suspicious tests 100 times each on a busy machine  (TESTS=path::test TIMES=100 BUSY=3)"
 	@echo "make lint    ruff and mypy"
 	@echo "make mutants put real mistakes into a copy, and show which test catches each  (ARGS as in tests/seeded_faults)"
 	@echo "make soak    kill the engine and the broker for hours, watch the memory of one, draw many examples (SEEDS=200 MINUTES=60; ARGS as for test)"
@@ -51,6 +52,14 @@ test: dev
 
 quick: dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/quick.py $(ARGS)
+
+TESTS = $$(cat tests/suspects.txt)
+TIMES = 100
+BUSY = 3
+
+again: dev
+	@for n in $$(seq $(BUSY)); do (while :; do :; done) & busy="$$busy $$!"; done; trap "kill $$busy" EXIT; \
+		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n $(WORKERS) --dist load --again $(TIMES) -q $(ARGS) $(TESTS)
 
 test-ui: dev
 	@if test -f ui/package.json; then $(BIN)/python -I requirements/install.py npm run check; fi

@@ -60,8 +60,24 @@ BY_PARAMETER = {"tests/conformance/test_every_sink.py"}
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    return ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--again", type=int, default=1, metavar="N", help="run each test N times (make again)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if (times := metafunc.config.getoption("again")) > 1:
+        metafunc.fixturenames.append("_again")
+        metafunc.parametrize("_again", range(times))
+
+
+@pytest.fixture
+def _again(request: pytest.FixtureRequest) -> int:
+    """Which time it is, where a test runs many times."""
+    return int(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 Of the catalogue's indicators only those that are computed: all of them would take minutes.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -11,7 +12,9 @@ import pyarrow as pa
 
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.selecting.selection import Selection
+from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.growth import grow_window
 from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
@@ -22,6 +25,7 @@ from marketpulse.indicators.catalogue import Spec, parse_indicators
 from marketpulse.indicators.mid import MID
 from marketpulse.kafka.codec import MarketDecoder, RowRecords, encode_market, encode_rows, lay_out_rows, to_tables
 from marketpulse.kafka.market_reader import MarketReader
+from marketpulse.kafka.names import NameTable
 from marketpulse.kafka.passing import chosen_rows, records_as_rows
 from marketpulse.kafka.record_queue import bytes_of, laid_out
 from marketpulse.kafka.records import records_of
@@ -50,6 +54,8 @@ def exercise_engine() -> None:
     state, _ = stepper.step(state, _cancel())
     state, _ = stepper.step(state, _switch())
     state = stepper.trim(state)
+    grow_window(state)
+    state = state_from_bytes(state_to_bytes(state, config), config)  # as a worker that takes a partition over
     Looker(config).forming_bars(state, changed_symbols(state))
 
 
@@ -98,11 +104,13 @@ def _switch() -> MarketBatch:
 def exercise_wire() -> None:
     """Encode and decode one row of every kind, on both wires."""
     decoder = MarketDecoder()
-    rows = pa.RecordBatch.from_pylist([_TRADE], schema=TRADE)
-    for wire in ("json", "arrow"):
+    numbered = {**_TRADE, "trade_id": "1"}
+    for wire, row in itertools.product(("json", "arrow"), (_TRADE, numbered)):
+        rows = pa.RecordBatch.from_pylist([row], schema=TRADE)
         for encoded in encode_market(rows, wire=wire, partitions=2):
             batch, _ = decoder.decode("market", records_of([encoded.value], frames=True))
             to_tables(batch)
+    NameTable(StringTable(["WARM"])).grow()
     bar = pa.RecordBatch.from_pylist([{"symbol": "WARM", "timeframe": "1m", "open": 1.5}], schema=BAR)
     for records in (lay_out_rows(bar), _record()):
         send_from(len(records), records, 0)
