@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import examples
-from market_rows import Row, at, cancel, config_of, correction, heartbeat, hello, quote, trade
+from histories import histories
+from market_rows import Row, at, config_of, hello
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.state import PartitionState, new_state
@@ -32,40 +33,17 @@ class Record:
     log_time_ns: int
 
 
-@st.composite
-def streams(draw: st.DrawFn) -> list[Row]:
-    """Trades on time and late, twice, corrected and cancelled; quotes and heartbeats between them."""
-    rows: list[Row] = [{**hello("feed", "live"), "event_time_ns": at(0)}]
-    now = 50.0
-    for i in range(draw(st.integers(3, 40))):
-        now += draw(st.floats(0, 1.5))
-        symbol = draw(st.sampled_from("AB"))
-        time = round(now - draw(st.sampled_from([0.0, 0.0, 0.4, 5.0, 30.0])), 2)
-        price = draw(st.integers(1, 50)) / 4
-        rows.append(trade(symbol, time, price, draw(st.sampled_from([0.1, 1.0, 3.7])), trade_id=f"{i}"))
-        what = draw(st.sampled_from("......2cxqh"))
-        if what == "2":
-            rows.append(rows[-1])
-        elif what == "c":
-            rows.append(correction(symbol, f"{i}", price + 1, 2.0, now, "feed"))
-        elif what == "x":
-            rows.append(cancel(symbol, f"{i}", now, "feed"))
-        elif what == "q":
-            rows.append(quote(symbol, time, price, price + 0.25))
-        elif what == "h":
-            rows.append(heartbeat(now - 1))
-    return [*rows, heartbeat(now + 120)]
+streams = histories(trades=(3, 40), delays=(0, 0, 0.4, 5, 30), quotes_max=10, again=(0,), quote_delays=(0, 5)).map(
+    lambda history: [{**hello(), "event_time_ns": at(0)}, *(row for row in history[0] if row["type"] != "clock")]
+)
+"""Trades on time and late, twice, corrected and cancelled; quotes and heartbeats between them."""
 
 
 def as_objects(rows: Sequence[Row]) -> list[Record]:
     return [
-        Record(
-            json.dumps({name: value for name, value in row.items() if name != "log_time_ns"}).encode(),
-            framed=False,
-            log_time_ns=row.get("log_time_ns", at(0)),
-        )
+        Record(json.dumps({k: v for k, v in row.items() if k != "log_time_ns"}).encode(), False, row.get("log_time_ns", at(0)))
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 def as_mixture(data: st.DataObject, rows: Sequence[Row]) -> list[Record]:
@@ -79,10 +57,8 @@ def as_mixture(data: st.DataObject, rows: Sequence[Row]) -> list[Record]:
         if end > begin and data.draw(st.booleans()):
             end = data.draw(st.integers(begin + 1, end))
             batch = pa.RecordBatch.from_pylist(list(rows[begin:end]), schema=TRADE)
-            records += [
-                Record(encoded.value, framed=True, log_time_ns=at(0))
-                for encoded in encode_market(batch, wire="arrow", partitions=1)
-            ]
+            frames = encode_market(batch, wire="arrow", partitions=1)
+            records += [Record(frame.value, framed=True, log_time_ns=at(0)) for frame in frames]
         else:
             end = begin + 1
             records += as_objects(rows[begin:end])
@@ -143,14 +119,14 @@ def run(records: Sequence[Record], number: int = 0) -> Partition:
 
 
 @examples(full=80)
-@given(rows=streams(), data=st.data())
+@given(rows=streams, data=st.data())
 def test_any_mixture_of_both_wires_gives_the_same_bits(rows: list[Row], data: st.DataObject) -> None:
     expected, mixed = run(as_objects(rows)), run(as_mixture(data, rows))
     assert [repr(row) for row in mixed.without_receipts()] == [repr(row) for row in expected.without_receipts()]
 
 
 @examples(full=60)
-@given(logs=st.lists(streams(), min_size=1, max_size=4), workers=st.integers(1, 3), data=st.data())
+@given(logs=st.lists(streams, min_size=1, max_size=4), workers=st.integers(1, 3), data=st.data())
 def test_any_number_of_workers_between_which_partitions_move_gives_the_same_bits(
     logs: list[list[Row]], workers: int, data: st.DataObject
 ) -> None:
