@@ -16,6 +16,7 @@ from marketpulse.kafka.client_names import Role
 from marketpulse.kafka.snapshot import Pointer
 from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -36,11 +37,15 @@ class Member:
         self.log.start()
 
     def poll_until(self, done: Callable[[], bool], *others: "Member") -> None:
-        deadline = time.monotonic() + 30
-        while not done():
-            assert time.monotonic() < deadline
-            for member in (self, *others):
+        def polled() -> bool:
+            for member in () if done() else (self, *others):
                 member.log.poll(0.1, 100)
+            return done()
+
+        wait_until(polled)
+
+    def take_all(self) -> None:
+        self.poll_until(lambda: self.owned == {0, 1, 2, 3})
 
     def _take(self, taken: Sequence[Taken]) -> dict[int, int]:
         _raise(self.on_take)
@@ -75,30 +80,29 @@ def never() -> bool:
     return False
 
 
-def ask_for(seconds: float, ask: Callable[[], object]) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        ask()
+def on_and_on(ask: Callable[[], object]) -> None:
+    """Until it raises."""
+    wait_until(lambda: bool(ask() and False))
 
 
 @pytest.mark.parametrize("call", ["poll", "consume"])
-def test_the_client_raises_what_a_callback_raised_as_it_is(kafka_settings: Settings, call: str) -> None:
+def test_the_client_raises_what_a_callback_raised_as_it_is(shared_kafka_settings: Settings, call: str) -> None:
     sentinel = Sentinel()
 
     def assigned(*_: object) -> NoReturn:
         raise sentinel
 
-    consumer = Consumer({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers, "group.id": "g" + call})
-    consumer.subscribe([kafka_settings.topic("market")], on_assign=assigned)
+    consumer = Consumer({"bootstrap.servers": shared_kafka_settings.kafka.bootstrap_servers, "group.id": "g" + call})
+    consumer.subscribe([shared_kafka_settings.topic("market")], on_assign=assigned)
     ask: Callable[[], object] = {"poll": lambda: consumer.poll(0.1), "consume": lambda: consumer.consume(10, 0.1)}[call]
     with pytest.raises(Sentinel) as caught:
-        ask_for(30, ask)
+        on_and_on(ask)
     assert caught.value is sentinel
     consumer.close()
 
 
-def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(kafka_settings: Settings) -> None:
-    with member(kafka_settings) as worker:
+def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(shared_kafka_settings: Settings) -> None:
+    with member(shared_kafka_settings) as worker:
         worker.on_take = Sentinel()
         with pytest.raises(Sentinel) as caught:
             worker.poll_until(never)
@@ -106,28 +110,25 @@ def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(kafka_s
 
 
 def test_what_is_raised_in_the_commit_before_a_partition_goes_comes_out_of_poll_as_it_is(
-    kafka_settings: Settings,
+    shared_kafka_settings: Settings,
 ) -> None:
-    with member(kafka_settings) as worker:
-        worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
+    with member(shared_kafka_settings) as worker:
+        worker.take_all()
         worker.log.begin()
         worker.before_commit = Sentinel()
-        with member(kafka_settings, slot=1) as other, pytest.raises(Sentinel) as caught:
+        with member(shared_kafka_settings, slot=1) as other, pytest.raises(Sentinel) as caught:
             worker.poll_until(never, other)
     assert caught.value is worker.before_commit
 
 
-@pytest.mark.parametrize(
-    ("fault", "judged"),
-    [
-        (KafkaError(KafkaError._TIMED_OUT, "slow"), Retryable),
-        (KafkaError(KafkaError._FENCED, "fenced", fatal=True), Fatal),
-    ],
-)
+PASSES, STAYS = KafkaError(KafkaError._TIMED_OUT, "slow"), KafkaError(KafkaError._FENCED, "fenced", fatal=True)
+
+
+@pytest.mark.parametrize(("fault", "judged"), [(PASSES, Retryable), (STAYS, Fatal)])
 def test_a_fault_of_the_client_in_a_callback_is_judged_by_whether_it_passes(
-    kafka_settings: Settings, fault: KafkaError, judged: type[Exception]
+    shared_kafka_settings: Settings, fault: KafkaError, judged: type[Exception]
 ) -> None:
-    with member(kafka_settings) as worker:
+    with member(shared_kafka_settings) as worker:
         worker.on_take = KafkaException(fault)
         with pytest.raises(judged, match=f"rebalance: {fault.str()}") as caught:
             worker.poll_until(never)
@@ -135,30 +136,30 @@ def test_a_fault_of_the_client_in_a_callback_is_judged_by_whether_it_passes(
 
 
 def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    shared_kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with member(kafka_settings) as worker:
+    with member(shared_kafka_settings) as worker:
         monkeypatch.setattr(transaction, "_CALL_S", 0.000_001)  # the group's offsets are not told so soon
         with pytest.raises(Retryable, match=r"rebalance: .*Timed out"):
             worker.poll_until(never)
 
 
-def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(kafka_settings: Settings) -> None:
-    with member(kafka_settings) as first:
-        first.poll_until(lambda: first.owned == {0, 1, 2, 3})
+def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(shared_kafka_settings: Settings) -> None:
+    with member(shared_kafka_settings) as first:
+        first.take_all()
         first.log.write("bars", [(b"A", b"{}")])
 
         def go_on() -> None:
             first.log.write("bars", [(b"A", b"{}")])
             first.log.serve()
 
-        with member(kafka_settings), pytest.raises(Fatal, match="newer producer instance"):
-            ask_for(30, go_on)
+        with member(shared_kafka_settings), pytest.raises(Fatal, match="newer producer instance"):
+            on_and_on(go_on)
 
 
-def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_settings: Settings) -> None:
-    worker = Member(kafka_settings)
-    worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
+def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(shared_kafka_settings: Settings) -> None:
+    worker = Member(shared_kafka_settings)
+    worker.take_all()
     worker.on_give = Sentinel()
     with pytest.raises(Sentinel) as caught:
         worker.log.close()
@@ -166,7 +167,7 @@ def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(kafka_
 
 
 def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_quietly(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    shared_kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured = client_config
 
@@ -176,8 +177,8 @@ def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_
         return configured(settings, role, **{**overrides, **limits})
 
     monkeypatch.setattr(transaction, "client_config", impatient)
-    worker = Member(kafka_settings)
-    worker.poll_until(lambda: worker.owned == {0, 1, 2, 3})
+    worker = Member(shared_kafka_settings)
+    worker.take_all()
     worker.log.begin()
     time.sleep(7)
     with pytest.raises(Retryable):
@@ -187,15 +188,20 @@ def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_
     assert not worker.log.in_transaction
 
 
-def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(kafka_settings: Settings) -> None:
-    BareTopic.of(kafka_settings).write([b"1", b"2", b"3"])
-    with member(kafka_settings) as worker:
+def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(
+    shared_kafka_settings: Settings,
+) -> None:
+    BareTopic.of(shared_kafka_settings).write([b"1", b"2", b"3"])
+    with member(shared_kafka_settings) as worker:
         worker.on_take = Retryable("its state cannot be read")
         with pytest.raises(Retryable, match="its state cannot be read"):
             worker.poll_until(never)
-    read: list[bytes | None] = []
-    with member(kafka_settings) as follower:
-        deadline = time.monotonic() + 30
-        while len(read) < 3 and time.monotonic() < deadline:
-            read += [records.value(i) for records in follower.log.poll(0.1, 100) for i in range(len(records))]
-    assert read == [b"1", b"2", b"3"]
+    values: list[bytes | None] = []
+
+    def read() -> bool:
+        values.extend(records.value(i) for records in follower.log.poll(0.1, 100) for i in range(len(records)))
+        return len(values) >= 3
+
+    with member(shared_kafka_settings) as follower:
+        wait_until(read)
+    assert values == [b"1", b"2", b"3"]
