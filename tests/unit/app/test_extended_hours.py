@@ -1,12 +1,21 @@
-"""Sessions by the venue's clock: half-days, holidays, both clock changes, with and without extended hours."""
+"""Sessions by the venue's clock, regular and extended, as they are kept, published, and asked for by charts and feeds."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from marketpulse.app.calendars import SessionKind, sessions_by, sessions_of
+from marketpulse.app.calendars import SessionKind, regular_days, sessions_by, sessions_of
+from marketpulse.app.charts.sessions import sessions
 from marketpulse.app.extended_hours import EXTENDED_HOURS
+from marketpulse.app.trading_hours import open_between
 from marketpulse.errors import ParameterError
 from marketpulse.model.session import DaySpan, SessionTable
+from marketpulse.settings import EngineSettings
 
 
 def as_numbers(table: SessionTable) -> list[list[int]]:
@@ -90,3 +99,144 @@ def test_the_table_of_extended_hours_names_calendars_that_exist() -> None:
 def test_hours_that_are_no_span_of_a_day_are_refused(span: tuple[str, ...]) -> None:
     with pytest.raises(ParameterError, match="two times of one day"):
         DaySpan.parse(span)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("MARKETPULSE_CACHE_DIR", str(tmp_path / "cache"))
+    regular_days.cache_clear()
+    yield tmp_path / "cache"
+    regular_days.cache_clear()
+
+
+def kept_files(cache: Path) -> list[Path]:
+    return sorted((cache / "calendars").iterdir())
+
+
+def asked_again(name: str) -> SessionTable:
+    regular_days.cache_clear()
+    table = sessions_of(name)
+    assert table is not None
+    return table
+
+
+def test_a_kept_table_is_the_one_that_was_worked_out(cache: Path) -> None:
+    worked_out = asked_again("XNYS")
+    assert len(kept_files(cache)) == 1
+    kept = asked_again("XNYS")
+    assert as_numbers(kept) == as_numbers(worked_out)
+    assert [kept.open_ns.dtype, kept.date.dtype] == [np.int64, np.int32]
+    day = int(np.datetime64("2024-07-03", "D").astype(int))  # a half-day: 13:30 to 17:00 UTC
+    at = kept.date.tolist().index(day)
+    hours = [int(t - day * 86_400_000_000_000) / 3.6e12 for t in (kept.open_ns[at], kept.close_ns[at])]
+    assert hours == [13.5, 17.0]
+
+
+def test_a_kept_table_gives_the_extended_hours_too(cache: Path) -> None:
+    worked_out = sessions_by("extended", {})("XNYS")
+    regular_days.cache_clear()
+    kept = sessions_by("extended", {})("XNYS")
+    assert worked_out is not None
+    assert kept is not None
+    assert as_numbers(kept) == as_numbers(worked_out)
+
+
+def test_a_kept_table_is_read_without_the_library_that_made_it(cache: Path) -> None:
+    asked_again("XNYS")
+    script = (
+        "import sys\nfrom marketpulse.app.calendars import sessions_of\n"
+        "print(len(sessions_of('XNYS').date) > 8_000, 'pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False"
+
+
+def test_a_torn_file_is_worked_out_anew(cache: Path) -> None:
+    worked_out = as_numbers(asked_again("XNYS"))
+    for content in (b"", b"PK\x03\x04 torn", b"no archive at all"):
+        kept_files(cache)[0].write_bytes(content)
+        assert as_numbers(asked_again("XNYS")) == worked_out
+        assert as_numbers(asked_again("XNYS")) == worked_out
+
+
+def test_an_older_month_goes_when_the_newer_is_kept(cache: Path) -> None:
+    (cache / "calendars").mkdir(parents=True)
+    for name in ("XNYS", "XLON"):
+        (cache / "calendars" / f"{name}-2001-01-1-1-1990.npz").write_bytes(b"old, of XLON another's")
+    asked_again("XNYS")
+    names = [path.name for path in kept_files(cache)]
+    assert (len(names), "XNYS-2001-01-1-1-1990.npz" in names) == (2, False)
+
+
+def test_without_a_place_to_keep_it_the_table_is_there_all_the_same(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MARKETPULSE_CACHE_DIR", str(tmp_path / "file"))
+    assert len(asked_again("XNYS").date) > 8_000
+    assert asked_again("24x7").around_the_clock
+
+
+@pytest.mark.parametrize("name", ["ZZZZ", "24/7", "../x", "", "NOT A MIC"])
+def test_an_unknown_venue_has_no_sessions_and_leaves_no_file(cache: Path, name: str) -> None:
+    assert sessions_of(name) is None
+    assert not cache.exists()
+
+
+EPOCH = date(1970, 1, 1)
+
+
+def ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
+
+
+def test_christmas_week_2024_in_new_york_has_a_half_day_and_a_holiday() -> None:
+    found = sessions(EngineSettings(), "XNYS", ms("2024-12-23T12:00"), ms("2024-12-27T00:00"))
+    assert found["calendar"] == "XNYS"
+    days = {(EPOCH.toordinal() + s["date"]): s for s in found["sessions"]}
+    assert sorted(days) == [date(2024, 12, d).toordinal() for d in (23, 24, 26)]
+    eve = days[date(2024, 12, 24).toordinal()]
+    assert (eve["open_ms"], eve["close_ms"], eve["half_day"]) == (ms("2024-12-24T14:30"), ms("2024-12-24T18:00"), True)
+    assert (eve["pre_ms"], eve["post_ms"]) == (ms("2024-12-24T09:00"), ms("2024-12-24T22:00"))
+    assert not days[date(2024, 12, 26).toordinal()]["half_day"]
+
+
+def test_daylight_saving_moves_the_open_by_an_hour_and_a_venue_may_trade_by_anothers_calendar() -> None:
+    found = sessions(EngineSettings(), "XNYS", ms("2024-03-08T06:00"), ms("2024-03-12T00:00"))
+    assert [s["open_ms"] for s in found["sessions"]] == [ms("2024-03-08T14:30"), ms("2024-03-11T13:30")]
+    mine = EngineSettings(venue_calendars={"MINE": "XNYS"})
+    found = sessions(mine, "MINE", ms("2024-12-24T06:00"), ms("2024-12-25T00:00"))
+    assert [s["half_day"] for s in found["sessions"]] == [True]
+
+
+@pytest.mark.parametrize("venue", [None, "XSIM"])
+def test_an_unknown_venue_has_the_default_calendar(venue: str | None) -> None:
+    span = ms("2024-12-23T00:00"), ms("2024-12-25T00:00")
+    assert sessions(EngineSettings(), venue, *span) == {"calendar": "24x7", "built": "24x7", "sessions": []}
+    found = sessions(EngineSettings(calendar="XNYS"), venue, *span)
+    assert (found["calendar"], len(found["sessions"])) == ("XNYS", 2)
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "trades"),
+    [
+        ("2026-03-04T15:00", "2026-03-04T15:00", True),  # 10:00 in New York
+        ("2026-03-04T09:30", "2026-03-04T09:30", True),  # 04:30: the pre-market
+        ("2026-03-05T02:00", "2026-03-05T08:00", False),  # the night
+        ("2026-03-07T02:00", "2026-03-09T07:59", False),  # a weekend, until summer time's 04:00
+        ("2026-03-07T02:00", "2026-03-09T08:00", True),
+        ("2026-12-25T12:00", "2026-12-25T20:00", False),  # Christmas
+    ],
+)
+def test_a_time_in_new_york(begin: str, end: str, trades: bool) -> None:
+    assert open_between("XNYS")(at(begin), at(end)) is trades
+
+
+def test_what_never_closes_and_what_nobody_knows() -> None:
+    assert open_between("24x7")(at("2026-12-25T12:00"), at("2026-12-25T12:01"))
+    with pytest.raises(ParameterError, match="XXXX"):
+        open_between("XXXX")

@@ -10,10 +10,11 @@ import sys
 import threading
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from marketpulse.app import parent, watchdog
+from marketpulse.app import parent
 from marketpulse.app.console import PlainScreen
 from marketpulse.app.disk import Disk, LossyText, Space, lossy, naming_a_full_disk
 from marketpulse.app.lifecycle import Lifecycle
@@ -169,10 +170,12 @@ def test_a_process_that_turns_is_left_alone_and_so_is_one_that_has_left_its_work
     """By what the alarm is told: each setting takes the place of the one before (docs.python.org, faulthandler)."""
     told: list[tuple[str, float]] = []
     now = 100.0
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now)
-    alarm = watchdog.faulthandler
-    monkeypatch.setattr(alarm, "dump_traceback_later", lambda within_s, **_: told.append(("in", now + within_s)))
-    monkeypatch.setattr(alarm, "cancel_dump_traceback_later", lambda: told.append(("never", now)))
+    alarm = SimpleNamespace(
+        dump_traceback_later=lambda within_s, **_: told.append(("in", now + within_s)),
+        cancel_dump_traceback_later=lambda: told.append(("never", now)),
+    )
+    monkeypatch.setattr("marketpulse.app.watchdog.faulthandler", alarm)
+    monkeypatch.setattr("marketpulse.app.watchdog.time", SimpleNamespace(monotonic=lambda: now))
     with Watchdog(within_s=4.0) as dog:
         for now in (100.2, 100.5, 103.0):  # noqa: B007  (the clock)
             dog.turned()
@@ -224,7 +227,7 @@ def test_a_port_that_is_listened_on_is_not_free_and_0_is_any_free_one() -> None:
 
     def is_given_back() -> bool:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            released = server.getsockname()[1]
+            released = int(server.getsockname()[1])
         return free_port("127.0.0.1", released) == released  # unless somebody else has taken it meanwhile
 
     def is_any() -> bool:

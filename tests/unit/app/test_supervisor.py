@@ -115,45 +115,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_child_is_ready_once_it_announces_itself(tree: Tree) -> None:
+def test_a_child_is_ready_once_it_announces_itself_and_a_killed_one_is_started_again_visibly(tree: Tree) -> None:
     tree.add("engine")
     supervisor = tree.start()
     assert not supervisor.all_ready()
     tree.until(supervisor.all_ready)
     assert tree.child("engine").facts["url"] == "http://here"
     assert tree.events == [Event("engine", "is ready")]
-
-
-def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing(tree: Tree) -> None:
-    tree.add("engine", IDLE)
-    supervisor = tree.start()
-    (tree.home / "run" / "engine.json").write_text('{"pid": 1}')
-    for _ in range(5):
-        supervisor.tick()
-    assert not supervisor.all_ready()
-
-
-def test_a_patient_child_starts_when_the_others_are_ready(tree: Tree) -> None:
-    tree.add("lake", stage=Stage.READER, patient=True)
-    tree.add("engine")
-    supervisor = tree.start()
-    tree.until(supervisor.all_ready)
-    assert [event.child for event in tree.events] == ["engine", "lake"]
-
-
-def test_patience_has_an_end(tree: Tree) -> None:
-    tree.add("lake", stage=Stage.READER, patient=True)
-    tree.add("engine", IDLE)
-    tree.start().tick()
-    assert tree.state("lake") == (State.PLANNED, 0)
-    tree.clock.ahead_s += module.PATIENCE_S
-    tree.until(lambda: tree.child("lake").state == State.READY)
-
-
-def test_a_killed_child_is_started_again_visibly(tree: Tree) -> None:
-    tree.add("engine")
-    supervisor = tree.start()
-    tree.until(supervisor.all_ready)
     before = CHILD_RESTARTS.labels("engine")._value.get()
     first = tree.pid("engine")
     os.kill(first, signal.SIGKILL)
@@ -164,6 +132,39 @@ def test_a_killed_child_is_started_again_visibly(tree: Tree) -> None:
     assert CHILD_RESTARTS.labels("engine")._value.get() == before + 1
     died, back = tree.events[-2:]
     assert (died.bad, "SIGKILL" in died.what, back.what) == (True, True, "is back")
+
+
+def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing_but_patience_has_an_end(tree: Tree) -> None:
+    tree.add("lake", stage=Stage.READER, patient=True)
+    tree.add("engine", IDLE)
+    supervisor = tree.start()
+    (tree.home / "run" / "engine.json").write_text('{"pid": 1}')
+    for _ in range(5):
+        supervisor.tick()
+    assert not supervisor.all_ready()
+    assert tree.state("lake") == (State.PLANNED, 0)
+    tree.clock.ahead_s += module.PATIENCE_S
+    tree.until(lambda: tree.child("lake").state == State.READY)
+
+
+def test_a_patient_child_starts_last_and_after_a_stop_all_can_be_started_again_but_what_had_finished(
+    tree: Tree,
+) -> None:
+    tree.add("replay", "pass", Stage.SOURCE)
+    tree.add("lake", stage=Stage.READER, patient=True)
+    tree.add("engine")
+    supervisor = tree.start()
+    tree.until(supervisor.all_ready)
+    assert [event.child for event in tree.events if event.child != "replay"] == ["engine", "lake"]
+    first = tree.pid("engine")
+    assert supervisor.stop()
+    assert {tree.child(name).state for name in ("lake", "engine")} == {State.STOPPED}
+    supervisor.start()
+    tree.until(supervisor.all_ready)
+    assert tree.pid("engine") != first
+    assert tree.child("replay").process is None
+    assert [child.restarts for child in supervisor.children] == [0, 0, 0]
+    assert [event.child for event in tree.events].count("replay") == 1
 
 
 def test_a_source_that_finishes_is_done_but_an_engine_that_returns_is_started_again(tree: Tree) -> None:
@@ -234,23 +235,6 @@ def test_stages_are_stopped_one_after_the_other_and_the_broker_last(tree: Tree) 
     assert supervisor.stop(pauses.append)
     assert tree.journal.read_text().split() == ["replay", "engine", "lake", "broker"]
     assert pauses == list(Stage)
-
-
-def test_after_a_stop_everything_can_be_started_again_but_what_had_finished(tree: Tree) -> None:
-    tree.add("replay", "pass", Stage.SOURCE)
-    tree.add("lake", stage=Stage.READER, patient=True)
-    tree.add("engine")
-    supervisor = tree.start()
-    tree.until(supervisor.all_ready)
-    first = tree.pid("engine")
-    assert supervisor.stop()
-    assert {tree.child(name).state for name in ("lake", "engine")} == {State.STOPPED}
-    supervisor.start()
-    tree.until(supervisor.all_ready)
-    assert tree.pid("engine") != first
-    assert tree.child("replay").process is None
-    assert [child.restarts for child in supervisor.children] == [0, 0, 0]
-    assert [event.child for event in tree.events].count("replay") == 1
 
 
 def test_a_child_that_does_not_stop_is_killed_and_that_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,16 +47,10 @@ def test_a_bar_counts_from_the_first_trade_of_its_partition_that_is_late_enough(
 
 def test_rows_are_known_by_the_times_that_they_carry(bench: Any) -> None:
     arrivals = import_module("arrivals")
-    rows = pa.RecordBatch.from_pylist(
-        [
-            {"symbol": "A", "timeframe": "1t", "open_time_ns": 5 * S + 1, "close_time_ns": 5 * S + 1},
-            {"symbol": "A", "timeframe": "1s", "open_time_ns": 5 * S, "close_time_ns": 6 * S},
-            {"symbol": "B", "timeframe": "1t", "open_time_ns": 5 * S + 2, "close_time_ns": 5 * S + 2},
-        ],
-        schema=BAR,
-    )
+    bars = [("A", "1t", 5 * S + 1, 5 * S + 1), ("A", "1s", 5 * S, 6 * S), ("B", "1t", 5 * S + 2, 5 * S + 2)]
+    names = ("symbol", "timeframe", "open_time_ns", "close_time_ns")
+    rows = pa.RecordBatch.from_pylist([dict(zip(names, row, strict=True)) for row in bars], schema=BAR)
     records = records_of([value for _, value in encode_rows(rows)], 3)
-    ticks = arrivals._arrivals([(9 * S, records)], arrivals.TICK_BAR)
-    bars = arrivals._arrivals([(9 * S, records)], arrivals.BAR)
+    ticks, closed = (arrivals._arrivals([(9 * S, records)], kind) for kind in (arrivals.TICK_BAR, arrivals.BAR))
     assert [part.tolist() for part in ticks] == [[9 * S, 9 * S], [3, 3], [5 * S + 1, 5 * S + 2]]
-    assert [part.tolist() for part in bars] == [[9 * S], [3], [6 * S]]
+    assert [part.tolist() for part in closed] == [[9 * S], [3], [6 * S]]

@@ -16,7 +16,10 @@ def drawn(first: Look, last: Look) -> dict[str, Any]:
 
 def test_rates_are_what_grew_over_the_time_that_passed() -> None:
     def feed(at_s: float, trades: int, quotes: int) -> Look:
-        rows = {"rows_produced__source_feed__type_trade": trades, "rows_produced__source_feed__type_quote": quotes}
+        rows: dict[str, Any] = {
+            "rows_produced__source_feed__type_trade": trades,
+            "rows_produced__source_feed__type_quote": quotes,
+        }
         return look(at_s, reading("produce-feed", **rows))
 
     (source,) = drawn(feed(0, 100, 10), feed(10, 600, 60))["sources"]
@@ -57,7 +60,12 @@ def test_only_the_engine_counts_as_the_engine() -> None:
 def test_latencies_are_of_what_was_observed_between_the_looks() -> None:
     def flushed(at_s: float, fast: float, slow: float) -> Look:
         name = "flush_seconds_bucket__sink_lake__le_"
-        buckets = {f"{name}0.1": fast, f"{name}1.0": slow, f"{name}+Inf": slow, "rows_stored__sink_lake__table_bars": 1}
+        buckets: dict[str, Any] = {
+            f"{name}0.1": fast,
+            f"{name}1.0": slow,
+            f"{name}+Inf": slow,
+            "rows_stored__sink_lake__table_bars": 1,
+        }
         return look(at_s, reading("sink-lake", **buckets))
 
     (sink,) = drawn(flushed(0, 1_000, 1_000), flushed(1, 1_000, 1_100))["sinks"]
@@ -90,7 +98,8 @@ def test_suspect_rows_are_counted_by_rule_over_sources_and_counts_come_the_large
         "split__severity_mark__source_b": 3,
         "stale__severity_count__source_a": 0,
     }
-    engine = reading("process-1", **{f"quality_found__rule_{name}": count for name, count in counts.items()})
+    found: dict[str, Any] = {f"quality_found__rule_{name}": count for name, count in counts.items()}
+    engine = reading("process-1", **found)
     assert drawn(look(0, engine), look(10, engine))["engine"]["quality"] == {"split": 5}
     by_why: dict[Labels, float] = {(("why", "a"),): 1.0, (("why", "b"),): 0.0, (("why", "c"),): 9.0}
     assert list(labelled(by_why, "why").items()) == [("c", 9), ("a", 1)]
@@ -137,7 +146,7 @@ def test_dead_letters_are_told_with_their_most_frequent_reason() -> None:
         ({"bad_price": 2}, "2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18."),
         ({"bad_price": 2, "not_json": 5}, "7 records were set aside in the last minute, 5 of them since the value is not a JSON object"),
     ):  # fmt: skip
-        counts = {f"dead_letters__reason_{reason}": count for reason, count in letters.items()}
+        counts: dict[str, Any] = {f"dead_letters__reason_{reason}": count for reason, count in letters.items()}
         (finding,) = findings(look(0, reading("process-0")), look(60, reading("process-0", **counts)))
         assert finding.what.startswith(said)
         assert finding.what == said or len(letters) > 1

@@ -1,3 +1,5 @@
+"""Sources of vendors, opened from the settings: keys, budgets, and the bars that the engine builds."""
+
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ from pydantic import SecretStr
 from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
+from marketpulse.ports import Polled
 from marketpulse.settings import (
     AlpacaSettings,
     AlphaVantageSettings,
@@ -31,16 +34,21 @@ def opened(tree: Settings, source: AlphaVantageSettings | YahooSettings) -> Poll
     return open_polled(tree, source, source.kind, ManualClock(NOW_NS), lambda: None)
 
 
+def polled(tree: Settings, source: AlphaVantageSettings | YahooSettings) -> tuple[PolledSource, Polled]:
+    """A source that has started, and what it gives first."""
+    started = opened(tree, source)
+    started.start(None)
+    return started, started.poll(0.0)
+
+
 def quotes(server: VendorServer, symbols: tuple[str, ...], **more: Any) -> AlphaVantageSettings:
     return AlphaVantageSettings(symbols=symbols, function="quote", base_url=server.url, **more)
 
 
 def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Path) -> None:
     with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
-        source = opened(settings(tmp_path), quotes(server, ("MSFT",)))
-        source.start(None)
-        polled = source.poll(0.0)
-        assert [row["close"] for row in polled.batches[0].to_pylist()] == [112.13]
+        _, answer = polled(settings(tmp_path), quotes(server, ("MSFT",)))
+        assert [row["close"] for row in answer.batches[0].to_pylist()] == [112.13]
         assert server.requests[0].parameters == {"function": "GLOBAL_QUOTE", "symbol": "MSFT", "apikey": VENDORS_KEY}
     (file,) = (tmp_path / "budgets").iterdir()
     assert '"spent": 1' in file.read_text()
@@ -50,11 +58,7 @@ def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Pat
 def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
     with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
         for _ in range(9):
-            source = opened(
-                settings(tmp_path), quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50)
-            )
-            source.start(None)
-            source.poll(0.0)
+            polled(settings(tmp_path), quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50))
         assert len(server.requests) == 2, "a first look at both; of the day's other two none is free at 10:00"
 
 
@@ -75,9 +79,9 @@ def test_bars_that_the_engine_does_not_build_are_said_at_once(tmp_path: Path, so
 
 def test_yahoo_needs_no_key(tmp_path: Path) -> None:
     with vendor(scripted(Reply.json({"chart": {"result": None}}, 404))) as server:
-        source = opened(Settings(data_dir=tmp_path), YahooSettings(symbols=("IBM",), base_url=server.url))
-        source.start(None)
-        assert not source.poll(0.0).rejected, "that there are no splits of it is only logged"
+        yahoo = YahooSettings(symbols=("IBM",), base_url=server.url)
+        source, answer = polled(Settings(data_dir=tmp_path), yahoo)
+        assert not answer.rejected, "that there are no splits of it is only logged"
         assert [item.reason for item in source.poll(0.0).rejected] == ["bad_answer"]
         assert "marketpulse" in server.requests[0].headers["user-agent"]
     assert not (tmp_path / "budgets").exists()
