@@ -7,13 +7,14 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 FAULTS = ("lose", "again", "swap", "garbage", "unknown", "not asked", "close", "half a frame", "silence")
@@ -155,9 +156,13 @@ class Exchange:
             with self.lock:
                 self.happened += 1
 
+    def door(self, connection: ServerConnection, request: Request) -> Response | None:  # noqa: ARG002
+        """Open to all."""
+        return None
+
     # --- what is asked ---
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+    def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, bytes]:  # noqa: ARG002
         with self.lock:
             self.requests += 1
             rng = random.Random(f"{self.seed}/rest/{self.requests}")
@@ -165,19 +170,19 @@ class Exchange:
             return rng.choice(
                 ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'[{"id"'))
             )
-        limit = int(query.get("limit", ["500"])[0])
+        limit = int(query.get("limit", "500"))
         if self.vendor == "coinbase":
             product = path.split("/")[2]
-            below = int(query["after"][0]) if "after" in query else 10**18
+            below = int(query["after"]) if "after" in query else 10**18
             some = [t for t in self.known() if t[0] == product and t[1] < below][-limit:][::-1]
             return 200, json.dumps([json.loads(self.message(t)) for t in some]).encode()
-        product = query["symbol"][0]
+        product = query["symbol"]
         if product not in self.products or "XRP" in product:
             return 400, b'{"code":-1121,"msg":"Invalid symbol."}'
         if self.history_refused and path.endswith("/historicalTrades"):
             return 401, b'{"code":-2014,"msg":"API-key format invalid."}'
         assert path.endswith("/aggTrades") == self.aggregates
-        first = int(query["fromId"][0]) if "fromId" in query else None
+        first = int(query["fromId"]) if "fromId" in query else None
         own = [t for t in self.known() if t[0] == product]
         some = own[-limit:] if first is None else [t for t in own if t[1] >= first][:limit]
         if self.aggregates:
@@ -187,14 +192,31 @@ class Exchange:
         return 200, json.dumps(rows).encode()
 
 
+class Served(Protocol):
+    """What an exchange on loopback has for its server."""
+
+    url: str
+    rest_url: str
+    stop: threading.Event
+
+    def listener(self, socket: ServerConnection) -> None: ...
+
+    def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, bytes]: ...
+
+    def door(self, connection: ServerConnection, request: Request) -> Response | None: ...
+
+
+Of = TypeVar("Of", bound=Served)
+
+
 @contextmanager
-def running(exchange: Exchange) -> Iterator[Exchange]:
+def running(exchange: Of) -> Iterator[Of]:
     """Serves on free ports of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            status, body = exchange.answer(parts.path, parse_qs(parts.query))
+            status, body = exchange.answer(parts.path, dict(parse_qsl(parts.query)), self.headers)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -205,8 +227,8 @@ def running(exchange: Exchange) -> Iterator[Exchange]:
 
     rest = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     rest.daemon_threads = True
-    threading.Thread(target=rest.serve_forever, daemon=True).start()
-    with serve(exchange.listener, "127.0.0.1", 0, close_timeout=0.5) as sockets:
+    threading.Thread(target=rest.serve_forever, args=(0.02,), daemon=True).start()
+    with serve(exchange.listener, "127.0.0.1", 0, close_timeout=0.5, process_request=exchange.door) as sockets:
         threading.Thread(target=sockets.serve_forever, daemon=True).start()
         exchange.url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}"
         exchange.rest_url = f"http://127.0.0.1:{rest.server_address[1]}"
@@ -217,3 +239,19 @@ def running(exchange: Exchange) -> Iterator[Exchange]:
             sockets.shutdown()
             rest.shutdown()
             rest.server_close()
+
+
+def gathered(
+    source: Any, enough: int | Callable[[], bool], into: list[dict[str, Any]], wait_s: float = 60
+) -> tuple[str | None, list[str]]:
+    """Poll until `enough` trades stand in `into`, or until it says so; (the newest position, reasons of dead letters)."""
+    position, reasons = None, []
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        polled = source.poll(0.05)
+        position = polled.position or position
+        into += [row for batch in polled.batches for row in batch.to_pylist()]
+        reasons += [item.reason for item in polled.rejected]
+        if enough() if callable(enough) else sum(row["type"] == "trade" for row in into) >= enough:
+            break
+    return position, reasons

@@ -8,17 +8,17 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgpack
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
+
+from exchange_server import gathered as gathered
+from exchange_server import running as running
 
 KEY, SECRET = "a-key-that-nobody-may-read", "a-secret-that-nobody-may-read"
 FAULTS = ("again", "swap", "garbage", "unknown", "not asked", "close", "half a frame")
@@ -99,15 +99,8 @@ class AlpacaWords(Dialect):
         return list(wanted["trades"])
 
     def trade(self, t: Happened) -> dict[str, Any]:
-        return {
-            "i": t.number,
-            "x": self.venues[t.venue],
-            "p": t.price,
-            "s": t.size,
-            "c": ["@"],
-            "z": "C",
-            "t": iso(t.at_ns),
-        }
+        row = {"i": t.number, "x": self.venues[t.venue], "p": t.price, "s": t.size, "c": ["@"], "z": "C"}
+        return {**row, "t": iso(t.at_ns)}
 
     def trades(self, some: list[Happened]) -> str | bytes:
         return self.frame([{"T": "t", "S": t.symbol, **self.trade(t)} for t in some])
@@ -286,38 +279,5 @@ class KeyedExchange:
             )
         return self.words.page(path, query, headers, self)
 
-
-@contextmanager
-def running(exchange: KeyedExchange) -> Iterator[KeyedExchange]:
-    """Serves on free ports of loopback."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            status, body = exchange.answer(parts.path, query, self.headers)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            """Quiet."""
-
-    def door(connection: ServerConnection, request: Request) -> Response | None:
-        return None if exchange.words.allows(request.path, exchange.key) else connection.respond(401, "no\n")
-
-    rest = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    rest.daemon_threads = True
-    threading.Thread(target=rest.serve_forever, daemon=True).start()
-    with serve(exchange.listener, "127.0.0.1", 0, close_timeout=0.5, process_request=door) as sockets:
-        threading.Thread(target=sockets.serve_forever, daemon=True).start()
-        exchange.url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}"
-        exchange.rest_url = f"http://127.0.0.1:{rest.server_address[1]}"
-        try:
-            yield exchange
-        finally:
-            exchange.stop.set()
-            sockets.shutdown()
-            rest.shutdown()
-            rest.server_close()
+    def door(self, connection: ServerConnection, request: Request) -> Response | None:
+        return None if self.words.allows(request.path, self.key) else connection.respond(401, "no\n")

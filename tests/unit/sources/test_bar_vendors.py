@@ -83,20 +83,17 @@ SPREAD = "Please consider spreading out your free API requests more sparingly. Y
 PREMIUM = "Thank you for using Alpha Vantage! This is a premium endpoint. You may subscribe to any of the premium plans"
 
 
-@pytest.mark.parametrize(
-    ("body", "taken", "retry_in_s"),
-    [
-        ({"Note": "Our standard API call frequency is 5 calls per minute and 500 calls per day."}, "limit", ...),
-        ({"Information": SAYS}, "limit", ...), ({"Information": SPREAD}, "limit", ...), ({"Information": PREMIUM}, "refused", ...),
-        ({"Information": "The **demo** API key is for demo purposes only. Please claim your free API key"}, "key", ...),
-        ({"Error Message": "the parameter apikey is invalid or missing. Please claim your free API key on"}, "key", ...),
-        ({"Error Message": "Invalid API call. Please retry or visit the documentation for TIME_SERIES_DAILY."}, "refused", ...),
-        ({"Information": "something new"}, "limit", ...),
-        # the limit of a day waits longer than that of a minute
-        ({"Information": "our standard API rate limit is 25 requests per day"}, "limit", 3600),
-        ({"Note": "5 calls per minute and 500 calls per day"}, "limit", 60),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("body", "taken", "retry_in_s"), [
+    ({"Note": "Our standard API call frequency is 5 calls per minute and 500 calls per day."}, "limit", ...),
+    ({"Information": SAYS}, "limit", ...), ({"Information": SPREAD}, "limit", ...), ({"Information": PREMIUM}, "refused", ...),
+    ({"Information": "The **demo** API key is for demo purposes only. Please claim your free API key"}, "key", ...),
+    ({"Error Message": "the parameter apikey is invalid or missing. Please claim your free API key on"}, "key", ...),
+    ({"Error Message": "Invalid API call. Please retry or visit the documentation for TIME_SERIES_DAILY."}, "refused", ...),
+    ({"Information": "something new"}, "limit", ...),
+    # the limit of a day waits longer than that of a minute
+    ({"Information": "our standard API rate limit is 25 requests per day"}, "limit", 3600),
+    ({"Note": "5 calls per minute and 500 calls per day"}, "limit", 60),
+])  # fmt: skip
 def test_what_alpha_vantage_says_with_status_200_is_taken_as(body: dict[str, str], taken: str, retry_in_s: Any) -> None:
     judged = alpha_vantage.judge(200, body)
     assert judged is not None
@@ -121,18 +118,15 @@ MARS = {**daily("2026-03-02"), "Meta Data": {"5. Time Zone": "Mars/Base"}}
 FUNCTIONS = [alpha(function=function) for function in ("quote", "daily", "intraday")]
 
 
-@pytest.mark.parametrize(
-    ("vendor", "body"),
-    [
-        *((vendor, body) for vendor in FUNCTIONS
-          for body in ({}, [], None, "text", {"Time Series (Daily)": "none"}, {"Global Quote": []})),
-        (alpha(), MARS),
-        *((yahoo_of(), body) for body in (
-            None, [], {}, {"chart": {"result": None, "error": {"code": "Not Found"}}}, {"chart": {"result": [{}]}},
-            {"chart": {"result": [{"meta": {}, "timestamp": 5}]}}, {"chart": {"result": [{"meta": {}, "timestamp": [5]}]}})),
-        *((finnhub(), body) for body in ([], {"s": "ok"}, candles(v=[1]), candles(t="now"))),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("vendor", "body"), [
+    *((vendor, body) for vendor in FUNCTIONS
+      for body in ({}, [], None, "text", {"Time Series (Daily)": "none"}, {"Global Quote": []})),
+    (alpha(), MARS),
+    *((yahoo_of(), body) for body in (
+        None, [], {}, {"chart": {"result": None, "error": {"code": "Not Found"}}}, {"chart": {"result": [{}]}},
+        {"chart": {"result": [{"meta": {}, "timestamp": 5}]}}, {"chart": {"result": [{"meta": {}, "timestamp": [5]}]}})),
+    *((finnhub(), body) for body in ([], {"s": "ok"}, candles(v=[1]), candles(t="now"))),
+])  # fmt: skip
 def test_an_answer_that_is_something_else_is_set_aside_whole(vendor: Any, body: Any) -> None:
     reading = vendor.read("AAPL", answer(body, CLOSE * 10**9))
     assert (reading.rows, [item.reason for item in reading.rejected]) == (None, ["bad_answer"])
@@ -226,15 +220,12 @@ def test_a_last_row_that_is_the_state_of_now_is_no_bar(last: int) -> None:
     assert reading.reached_ns == last * 10**9
 
 
-def test_a_days_bar_is_the_session_of_the_exchanges_own_date() -> None:
+def test_a_days_bar_is_the_session_of_the_exchanges_own_date_and_the_days_last_row_replaces_it() -> None:
     """Sydney opens at 10:00, which is 23:00 UTC of the day before."""
     opens = ns(2026, 3, 1, 23, 0) // 10**9
     body = yahoo_chart([opens], [10.0], zone="Australia/Sydney", exchange="ASX", granularity="1d")
     row = frame(yahoo_of(interval="1d").read("BHP.AX", answer(body, ns(2026, 3, 4)))).row(0, named=True)
     assert (str(row["session_date"]), row["close_time_ns"], row["venue"]) == ("2026-03-02", ns(2026, 3, 3), "XASX")
-
-
-def test_the_days_last_row_replaces_the_one_before_it() -> None:
     """During the day the last row has the time of the last trade, and stands beside nothing, or the day's own row."""
     body = yahoo_chart([OPEN, OPEN + 9000], [10.0, 11.0], granularity="1d")
     assert frame(yahoo_of(interval="1d").read("AAPL", answer(body, ns(2026, 3, 4))))["close"].to_list() == [11.0]

@@ -19,35 +19,32 @@ def plan(header: str, values: str, **mapping: object) -> Plan:
     return guess(frame, Mapping(**mapping), "x.csv")
 
 
-@pytest.mark.parametrize(
-    ("header", "values", "kind", "expected"),
-    [
-        ("ticker,timestamp,last,qty", "A,1580504706,1,2", "trade", {"symbol": "ticker", "price": "last", "size": "qty"}),
-        ("sym,ts,px,sz,trade_id,exchange", "A,1580504706,1,2,7,XNAS", "trade",
-         {"price": "px", "size": "sz", "trade_id": "trade_id", "venue": "exchange"}),
-        ("product_id,time,price,size", "BTC-USD,2020-01-01T00:00:00Z,1,2", "trade", {"symbol": "product_id", "size": "size"}),
-        ("s,p,q,t,T", "BTCUSDT,1,2,12345,1580504706000", "trade",
-         {"symbol": "s", "price": "p", "size": "q", "time": "T", "trade_id": "t"}),
-        ("t,p,s", "1580504706000,1.5,100", "trade", {"price": "p", "size": "s", "time": "t"}),
-        ("Date,Close", "2020-01-01,1", "trade", {"price": "Close", "time": "Date"}),
-        ("timestamp,value", "2014-04-10 00:04:00,91.958", "trade", {"price": "value"}),
-        ("symbol,time,bid,bidSize,ask,askSize", "A,1580504706,1,2,3,4", "quote", {"ask_size": "askSize"}),
-        ("Index,Date,Open,High,Low,Close,Adj Close,Volume,CloseUSD", "HSI,1986-12-31,1,2,3,4,5,6,7", "bar",
-         {"symbol": "Index", "time": "Date", "close": "Close", "volume": "Volume"}),
-        ("Date,Open,High,Low,Close,Adj Close,Volume", "2020-01-01,1,2,3,4,5,6", "bar", {"close": "Close", "volume": "Volume"}),
-        ("Date,Close/Last,Volume,Open,High,Low", "01/31/2020,$1,2,$3,$4,$5", "bar", {"close": "Close/Last", "volume": "Volume"}),
-        ("Date,Price,Open,High,Low,Vol.,Change %", "Jan 31. 2020,1,2,3,4,1.2M,0.5%", "bar", {"close": "Price", "volume": "Vol."}),
-        ("date,open,high,low,close,volume,Name", "2013-02-08,1,2,3,4,5,AAL", "bar", {"symbol": "Name", "volume": "volume"}),
-        ("timestamp,1. open,2. high,3. low,4. close,5. volume", "2020-01-01,1,2,3,4,5", "bar", {"open": "1. open", "volume": "5. volume"}),
-        ("t,o,h,l,c,v,vw,n", "1580504706000,1,2,3,4,5,6,7", "bar",
-         {"time": "t", "close": "c", "volume": "v", "vwap": "vw", "trade_count": "n"}),
-        ("unix,date,symbol,open,high,low,close,Volume BTC,Volume USD", "1580504706,2020-01-31,BTC/USD,1,2,3,4,5,6", "bar",
-         {"symbol": "symbol", "volume": "Volume BTC"}),
-        ("Date,Open,High,Low,Close,Volume,Dividends,Stock Splits", "2020-01-01,1,2,3,4,5,0,0", "bar",
-         {"dividend": "Dividends", "split": "Stock Splits"}),
-        ("Date,Time,Open,High,Low,Close,Volume", "2020-01-31,09:30,1,2,3,4,5", "bar", {"date": "Date", "time": "Time"}),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("header", "values", "kind", "expected"), [
+    ("ticker,timestamp,last,qty", "A,1580504706,1,2", "trade", {"symbol": "ticker", "price": "last", "size": "qty"}),
+    ("sym,ts,px,sz,trade_id,exchange", "A,1580504706,1,2,7,XNAS", "trade",
+     {"price": "px", "size": "sz", "trade_id": "trade_id", "venue": "exchange"}),
+    ("product_id,time,price,size", "BTC-USD,2020-01-01T00:00:00Z,1,2", "trade", {"symbol": "product_id", "size": "size"}),
+    ("s,p,q,t,T", "BTCUSDT,1,2,12345,1580504706000", "trade",
+     {"symbol": "s", "price": "p", "size": "q", "time": "T", "trade_id": "t"}),
+    ("t,p,s", "1580504706000,1.5,100", "trade", {"price": "p", "size": "s", "time": "t"}),
+    ("Date,Close", "2020-01-01,1", "trade", {"price": "Close", "time": "Date"}),
+    ("timestamp,value", "2014-04-10 00:04:00,91.958", "trade", {"price": "value"}),
+    ("symbol,time,bid,bidSize,ask,askSize", "A,1580504706,1,2,3,4", "quote", {"ask_size": "askSize"}),
+    ("Index,Date,Open,High,Low,Close,Adj Close,Volume,CloseUSD", "HSI,1986-12-31,1,2,3,4,5,6,7", "bar",
+     {"symbol": "Index", "time": "Date", "close": "Close", "volume": "Volume"}),
+    ("Date,Open,High,Low,Close,Adj Close,Volume", "2020-01-01,1,2,3,4,5,6", "bar", {"close": "Close", "volume": "Volume"}),
+    ("Date,Close/Last,Volume,Open,High,Low", "01/31/2020,$1,2,$3,$4,$5", "bar", {"close": "Close/Last", "volume": "Volume"}),
+    ("Date,Price,Open,High,Low,Vol.,Change %", "Jan 31. 2020,1,2,3,4,1.2M,0.5%", "bar", {"close": "Price", "volume": "Vol."}),
+    ("date,open,high,low,close,volume,Name", "2013-02-08,1,2,3,4,5,AAL", "bar", {"symbol": "Name", "volume": "volume"}),
+    ("timestamp,1. open,2. high,3. low,4. close,5. volume", "2020-01-01,1,2,3,4,5", "bar", {"open": "1. open", "volume": "5. volume"}),
+    ("t,o,h,l,c,v,vw,n", "1580504706000,1,2,3,4,5,6,7", "bar",
+     {"time": "t", "close": "c", "volume": "v", "vwap": "vw", "trade_count": "n"}),
+    ("unix,date,symbol,open,high,low,close,Volume BTC,Volume USD", "1580504706,2020-01-31,BTC/USD,1,2,3,4,5,6", "bar",
+     {"symbol": "symbol", "volume": "Volume BTC"}),
+    ("Date,Open,High,Low,Close,Volume,Dividends,Stock Splits", "2020-01-01,1,2,3,4,5,0,0", "bar",
+     {"dividend": "Dividends", "split": "Stock Splits"}),
+    ("Date,Time,Open,High,Low,Close,Volume", "2020-01-31,09:30,1,2,3,4,5", "bar", {"date": "Date", "time": "Time"}),
+])  # fmt: skip
 def test_a_header_is_understood(header: str, values: str, kind: str, expected: dict[str, str | None]) -> None:
     found = plan(header, values)
     assert found.kinds[0] == kind
@@ -69,13 +66,10 @@ def test_names_given_by_the_user_win() -> None:
     assert plan("time,bid,ask,price", "1580504706,1,2,3", record="quote").kinds == ("quote",)
 
 
-@pytest.mark.parametrize(
-    ("header", "columns", "error", "says"),
-    [
-        ("foo,bar", {}, Fatal, r"x\.csv.*Header: foo, bar.*--map time=COLUMN --map price=COLUMN"),
-        ("time,price", {"prize": "price"}, SettingsError, "prize"), ("time,price", {"price": "cost"}, SettingsError, "no column 'cost'"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("header", "columns", "error", "says"), [
+    ("foo,bar", {}, Fatal, r"x\.csv.*Header: foo, bar.*--map time=COLUMN --map price=COLUMN"),
+    ("time,price", {"prize": "price"}, SettingsError, "prize"), ("time,price", {"price": "cost"}, SettingsError, "no column 'cost'"),
+])  # fmt: skip
 def test_what_is_not_understood_is_named(
     header: str, columns: dict[str, str], error: type[Exception], says: str
 ) -> None:
@@ -83,14 +77,11 @@ def test_what_is_not_understood_is_named(
         plan(header, "1,2", columns=columns)
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("437.60", 437.6), (" 12 ", 12.0), ("1,234", 1234.0), ("1,234,567.5", 1234567.5), ("$12.30", 12.3),
-        ("1.2M", 1_200_000.0), ("340K", 340_000.0), ("2.5B", 2.5e9), ("1e13", 1e13), ("10000000000000", 1e13),
-        ("12,34,567", 1234567.0), ("-5", -5.0), ("1_000", 1000.0),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "number"), [
+    ("437.60", 437.6), (" 12 ", 12.0), ("1,234", 1234.0), ("1,234,567.5", 1234567.5), ("$12.30", 12.3),
+    ("1.2M", 1_200_000.0), ("340K", 340_000.0), ("2.5B", 2.5e9), ("1e13", 1e13), ("10000000000000", 1e13),
+    ("12,34,567", 1234567.0), ("-5", -5.0), ("1_000", 1000.0),
+])  # fmt: skip
 def test_a_number_is_read_however_it_is_written(text: str, number: float) -> None:
     values, present, readable = to_floats(pl.Series([text]))
     assert (values[0], present[0], readable[0]) == (number, True, True)
@@ -137,12 +128,10 @@ ADJUSTED = [("A", 1, 100.0, 101.0, None), ("A", 2, 101.5, 99.0, 4.0), ("A", 3, 9
 REVERSE = [("A", 1, 1.0, 1.1, None), ("A", 2, 10.5, 11.0, 0.1)]
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [(RAW, [False, False, False]), (ADJUSTED, [False, True, False]), (REVERSE, [False, False]), ([RAW[1]], [False]),
-     (ADJUSTED[::-1], [False, True, False]), (RAW[::-1], [False, False, False])],
-    ids=["raw", "adjusted", "a reverse split", "nothing is said of the first row", "adjusted, newest first", "raw, newest first"],
-)  # fmt: skip
+@pytest.mark.parametrize(("rows", "expected"), [
+    (RAW, [False, False, False]), (ADJUSTED, [False, True, False]), (REVERSE, [False, False]), ([RAW[1]], [False]),
+    (ADJUSTED[::-1], [False, True, False]), (RAW[::-1], [False, False, False]),
+], ids=["raw", "adjusted", "a reverse split", "nothing is said of the first row", "adjusted, newest first", "raw, newest first"])  # fmt: skip
 def test_the_prices_say_whether_they_are_adjusted(rows: list[Row], expected: list[bool]) -> None:
     assert LastCloses().adjusted(*bars(*rows)).tolist() == expected
 

@@ -86,34 +86,31 @@ def test_one_object_per_file_makes_one_tape_in_order_of_time(tmp_path: Path) -> 
 OHLCV = "open,high,low,close,volume\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "mapping", "fields", "expected", "rejected"),
-    [
-        pytest.param("Date,Open,High,Low,Close,Volume\r\n2020-01-03,11,13,10,12,10000000000000\r\n2020-01-02,10,12,9,,5000\r\n"
-                     "2020-01-01,10,12,9,11,\r\n", {}, ("session_date", "volume", "symbol"),
-                     [(date(2020, 1, 1), 0.0, "X"), (date(2020, 1, 3), 1e13, "X")], [(3, "missing_field", b"2020-01-02,10,12,9,,5000")],
-                     id="blank fields, unsorted rows and huge values"),
-        pytest.param("Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n", {},
-                     ("close", "volume"), [(11.0, 5000.0), (12.0, 6000.0)], [], id="a split Adj Close does not give the volume for the close"),
-        pytest.param("time,symbol,price,size,bid,ask\n1767366001,A,1.5,3,,\n1767366000,A,,,1.4,1.6\n1767366002,A,,,,\n", {},
-                     ("type", "price", "bid"), [("quote", None, 1.4), ("trade", 1.5, None)], [(4, "missing_field", b"1767366002,A,,,,")],
-                     id="trades and quotes in one file are told apart row by row"),
-        pytest.param("symbol,timeframe,open_time_ns,close_time_ns,open,high,low,close,volume\n"
-                     "A,1h,1767366000000000000,1767367800000000000,1,2,1,2,3\nA,1m,1767366000000000000,1767366060000000000,1,2,1,2,3\n", {},
-                     ("timeframe", "open_time_ns", "close_time_ns"),
-                     [("1m", 1767366000 * SECOND, 1767366060 * SECOND), ("1h", 1767366000 * SECOND, 1767367800 * SECOND)], [],
-                     id="our own bars keep their times"),
-        pytest.param(b"\xef\xbb\xbfdate,open,high,low,close,volume\n1/2/1990,353.4,359.69,351.98,359.69,0\n1/3/1990,359.69,360.59,357.89,358.76,0\n",
-                     {}, ("session_date",), [(date(1990, 1, 2),), (date(1990, 1, 3),)], [], id="a byte order mark and month first"),
-        pytest.param(f"Date,Time,{OHLCV}01/31/2020,09:30,1,2,1,2,5\n01/31/2020,09:31,1,2,1,2,5\n", {"timezone": NEW_YORK}, ("open_time_ns",),
-                     [(ns(2020, 1, 31, 9, m, zone=NEW_YORK),) for m in (30, 31)], [], id="date and time of day in two columns"),
-        pytest.param(f"Date,{OHLCV}2020-01-02 00:00:00-05:00,1,2,1,2,5\n2020-07-01 00:00:00-04:00,1,2,1,2,5\n", {"timeframe": "1d"},
-                     ("session_date",), [(date(2020, 1, 2),), (date(2020, 7, 1),)], [], id="local midnights are dates"),
-        pytest.param("t,o,h,l,c,v\n1577941200000,1,2,1,2,5\n1578027600000,1,2,1,2,5\n", {"timezone": NEW_YORK}, ("session_date",),
-                     [(date(2020, 1, 2),), (date(2020, 1, 3),)], [], id="midnights in New York are dates"),
-        pytest.param("Datum;time;price;size\n1;31.01.2020 10:00;1.234,5;2\n", {}, ("price",), [(1234.5,)], [], id="decimal commas"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "mapping", "fields", "expected", "rejected"), [
+    pytest.param("Date,Open,High,Low,Close,Volume\r\n2020-01-03,11,13,10,12,10000000000000\r\n2020-01-02,10,12,9,,5000\r\n"
+                 "2020-01-01,10,12,9,11,\r\n", {}, ("session_date", "volume", "symbol"),
+                 [(date(2020, 1, 1), 0.0, "X"), (date(2020, 1, 3), 1e13, "X")], [(3, "missing_field", b"2020-01-02,10,12,9,,5000")],
+                 id="blank fields, unsorted rows and huge values"),
+    pytest.param("Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n", {},
+                 ("close", "volume"), [(11.0, 5000.0), (12.0, 6000.0)], [], id="a split Adj Close does not give the volume for the close"),
+    pytest.param("time,symbol,price,size,bid,ask\n1767366001,A,1.5,3,,\n1767366000,A,,,1.4,1.6\n1767366002,A,,,,\n", {},
+                 ("type", "price", "bid"), [("quote", None, 1.4), ("trade", 1.5, None)], [(4, "missing_field", b"1767366002,A,,,,")],
+                 id="trades and quotes in one file are told apart row by row"),
+    pytest.param("symbol,timeframe,open_time_ns,close_time_ns,open,high,low,close,volume\n"
+                 "A,1h,1767366000000000000,1767367800000000000,1,2,1,2,3\nA,1m,1767366000000000000,1767366060000000000,1,2,1,2,3\n", {},
+                 ("timeframe", "open_time_ns", "close_time_ns"),
+                 [("1m", 1767366000 * SECOND, 1767366060 * SECOND), ("1h", 1767366000 * SECOND, 1767367800 * SECOND)], [],
+                 id="our own bars keep their times"),
+    pytest.param(b"\xef\xbb\xbfdate,open,high,low,close,volume\n1/2/1990,353.4,359.69,351.98,359.69,0\n1/3/1990,359.69,360.59,357.89,358.76,0\n",
+                 {}, ("session_date",), [(date(1990, 1, 2),), (date(1990, 1, 3),)], [], id="a byte order mark and month first"),
+    pytest.param(f"Date,Time,{OHLCV}01/31/2020,09:30,1,2,1,2,5\n01/31/2020,09:31,1,2,1,2,5\n", {"timezone": NEW_YORK}, ("open_time_ns",),
+                 [(ns(2020, 1, 31, 9, m, zone=NEW_YORK),) for m in (30, 31)], [], id="date and time of day in two columns"),
+    pytest.param(f"Date,{OHLCV}2020-01-02 00:00:00-05:00,1,2,1,2,5\n2020-07-01 00:00:00-04:00,1,2,1,2,5\n", {"timeframe": "1d"},
+                 ("session_date",), [(date(2020, 1, 2),), (date(2020, 7, 1),)], [], id="local midnights are dates"),
+    pytest.param("t,o,h,l,c,v\n1577941200000,1,2,1,2,5\n1578027600000,1,2,1,2,5\n", {"timezone": NEW_YORK}, ("session_date",),
+                 [(date(2020, 1, 2),), (date(2020, 1, 3),)], [], id="midnights in New York are dates"),
+    pytest.param("Datum;time;price;size\n1;31.01.2020 10:00;1.234,5;2\n", {}, ("price",), [(1234.5,)], [], id="decimal commas"),
+])  # fmt: skip
 def test_a_file_is_read_as(
     tmp_path: Path, text: str | bytes, mapping: dict[str, str], fields: tuple[str, ...], expected: list[Any], rejected: list[Any]
 ) -> None:  # fmt: skip
@@ -179,12 +176,11 @@ def test_files_are_merged_by_time_and_ties_keep_their_order(tmp_path: Path) -> N
     assert [(r["symbol"], r["price"]) for r in rows(data)] == [("B", 1.0), ("A", 2.0), ("A", 4.0), ("B", 3.0)]
 
 
-def test_a_file_without_a_usable_row_says_what_is_wrong(tmp_path: Path) -> None:
+def test_a_file_without_a_usable_row_says_so_and_weekly_bars_are_refused_unless_they_are_called_sessions(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(Fatal, match=r"no usable row.*line 2.*--map"):
         loaded(tmp_path, "time,price\nnever,1\n")
-
-
-def test_weekly_bars_are_refused_unless_they_are_called_sessions(tmp_path: Path) -> None:
     text = "Date,Open,High,Low,Close\n" + "".join(f"2020-01-{d:02d},1,2,1,2\n" for d in (3, 10, 17))
     with pytest.raises(Fatal, match="7 days apart"):
         loaded(tmp_path, text)
@@ -196,53 +192,39 @@ BINANCE_TRADES = "3352361230,42283.58000000,0.00300000,126.85074000,170406720007
 KRAKEN_TRADES = "1381095255,122.00000,0.10000000\n1381179030,123.61000,0.10000000\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "first"),
-    [
-        (BINANCE_TRADES, (1704067200075 * 10**6, 42283.58, 0.003, "3352361230")),
-        ("4401238120,42313.9,0.026,1100.16,1704067200004,false\n4401238121,42313.9,0.5,2,1704067200010,true\n",
-         (1704067200004 * 10**6, 42313.9, 0.026, "4401238120")),
-        ("2817362161,42283.58000000,0.02000000,3352361227,3352361229,1735689600020716,True,True\n2817362162,42284,1,3352361230,3352361230,1735689600020900,True,True\n", (1735689600020716 * 10**3, 42283.58, 0.02, "2817362161")),
-        (KRAKEN_TRADES, (1381095255 * 10**9, 122.0, 0.1, None)),
-    ],
-    ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken"],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "first"), [
+    (BINANCE_TRADES, (1704067200075 * 10**6, 42283.58, 0.003, "3352361230")),
+    ("4401238120,42313.9,0.026,1100.16,1704067200004,false\n4401238121,42313.9,0.5,2,1704067200010,true\n",
+     (1704067200004 * 10**6, 42313.9, 0.026, "4401238120")),
+    ("2817362161,42283.58000000,0.02000000,3352361227,3352361229,1735689600020716,True,True\n2817362162,42284,1,3352361230,3352361230,1735689600020900,True,True\n", (1735689600020716 * 10**3, 42283.58, 0.02, "2817362161")),
+    (KRAKEN_TRADES, (1381095255 * 10**9, 122.0, 0.1, None)),
+], ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken"])  # fmt: skip
 def test_trades_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[object, ...]) -> None:
     found = rows(loaded(tmp_path, text))
     assert len(found) == text.count("\n")
     assert tuple(found[0][name] for name in ("event_time_ns", "price", "size", "trade_id")) == first
 
 
-@pytest.mark.parametrize(
-    ("text", "first"),
-    [
-        ("1704067200000,42283.58,42298.62,42261.02,42298.61,35.92724,1704067259999,1519032.33,1327,23.18766,980394.36,0\n1704067260000,42298.62,42320,42298.61,42320,21.16779,1704067319999,895580.24,1348,13.67795,578700.65,0\n",
-         (42283.58, 42298.62, 42261.02, 42298.61, 35.92724)),
-        ("20120201 000000;1.306600;1.306600;1.306560;1.306560;0\n20120201 000100;1.306570;1.306570;1.306470;1.306560;0\n",
-         (1.3066, 1.3066, 1.30656, 1.30656, 0.0)),
-        ("2024.01.02,09:30,1.3,1.4,1.2,1.35,22\n2024.01.02,09:31,1.35,1.4,1.2,1.25,7\n", (1.3, 1.4, 1.2, 1.35, 22.0)),
-    ],
-    ids=["Binance", "HistData", "MetaTrader"],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "first"), [
+    ("1704067200000,42283.58,42298.62,42261.02,42298.61,35.92724,1704067259999,1519032.33,1327,23.18766,980394.36,0\n1704067260000,42298.62,42320,42298.61,42320,21.16779,1704067319999,895580.24,1348,13.67795,578700.65,0\n",
+     (42283.58, 42298.62, 42261.02, 42298.61, 35.92724)),
+    ("20120201 000000;1.306600;1.306600;1.306560;1.306560;0\n20120201 000100;1.306570;1.306570;1.306470;1.306560;0\n",
+     (1.3066, 1.3066, 1.30656, 1.30656, 0.0)),
+    ("2024.01.02,09:30,1.3,1.4,1.2,1.35,22\n2024.01.02,09:31,1.35,1.4,1.2,1.25,7\n", (1.3, 1.4, 1.2, 1.35, 22.0)),
+], ids=["Binance", "HistData", "MetaTrader"])  # fmt: skip
 def test_bars_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[float, ...]) -> None:
     row = rows(loaded(tmp_path, text))[0]
     assert tuple(row[name] for name in ("open", "high", "low", "close", "volume")) == first
     assert row["timeframe"] == "1m"
 
 
-def test_a_broken_row_does_not_change_what_the_others_mean(tmp_path: Path) -> None:
+def test_columns_without_names_are_told_by_all_rows_or_by_their_numbers(tmp_path: Path) -> None:
     dataset = loaded(tmp_path, BINANCE_TRADES * 10 + "3352361232,free,1,2,1704067200075,True,True\n")
     assert len(dataset.tape) == 20
     assert [item.row for item in dataset.rejected] == [21]
-
-
-def test_four_numbers_that_cannot_be_a_bar_are_not_taken_for_one() -> None:
     assert known_columns([["2024-01-02", "3", "1", "2", "4"]]) is None
     assert known_columns([["1", "2"], ["3", "4"]]) is None
     assert known_columns([]) is None
-
-
-def test_a_column_without_a_name_may_be_given_by_its_number(tmp_path: Path) -> None:
     found = rows(loaded(tmp_path, "7,1704067200,x\n8,1704067201,y\n", columns={"time": "2", "price": "1"}))
     assert [row["price"] for row in found] == [7.0, 8.0]
 
@@ -302,14 +284,11 @@ def test_rows_of_all_kinds_and_any_stretch_come_in_order_of_time_quotes_before_t
     assert len(build({})) == 0
 
 
-def test_within_a_window_kinds_lie_together_but_an_event_keeps_its_place() -> None:
+def test_within_a_window_kinds_lie_together_but_an_event_keeps_its_place_and_moves_in_its_body_too() -> None:
     batches = tape().batches(0, 8, "s", 0, window_ns=SECOND)
     assert order(batches)[:5] == [("quote", 1), ("trade", 1), ("halt", 1.1), ("quote", 1.3), ("trade", 1.2)]
     assert sorted(order(batches)) == sorted(STRICT)
     assert [b.num_rows for b in batches] == [1, 1, 1, 1, 1, 1, 2]
-
-
-def test_moved_rows_move_in_body_too() -> None:
     whole = tape()
     batch = whole.batches(2, 3, "s", 0, shifted_ns=whole.time_ns[2:3] + 5)[0]
     assert batch.to_pylist()[0]["event_time_ns"] == 1_100_000_005

@@ -20,15 +20,15 @@ from marketpulse.sources.files import blocks_of_lines, expand, fingerprint, line
 from marketpulse.sources.json_rows import from_records, read_json
 
 
-def test_names_globs_and_directories_are_taken_once_each_in_order(tmp_path: Path) -> None:
+def test_names_globs_and_directories_are_taken_once_each_in_order_and_one_that_names_nothing_is_said(
+    tmp_path: Path,
+) -> None:
     for name in ("b.csv", "a.jsonl", "c.parquet", "notes.md", "d.csv.gz", ".hidden.csv"):
         (tmp_path / name).write_text("x")
     paths = expand([str(tmp_path / "b.csv"), str(tmp_path), str(tmp_path / "*.csv")])
     assert [p.name for p in paths] == ["b.csv", "a.jsonl", "c.parquet", "d.csv.gz"]
-
-
-def test_a_name_that_names_nothing_is_a_fault_of_the_settings(tmp_path: Path) -> None:
-    for name, says in (("nothing.csv", r"nothing\.csv"), ("", None)):
+    (tmp_path / "empty").mkdir()
+    for name, says in (("nothing.csv", r"nothing\.csv"), ("empty", None)):
         with pytest.raises(SettingsError, match=says):
             expand([str(tmp_path / name)])
 
@@ -89,25 +89,22 @@ def csv(
     return columns, broken, places
 
 
-@pytest.mark.parametrize(
-    ("data", "columns", "places", "broken"),
-    [
-        *((f"a{mark}b\n1{mark}2\n".encode(), {"a": ["1"], "b": ["2"]}, [(2, f"1{mark}2".encode())], []) for mark in ",;\t|"),
-        pytest.param(b"\xef\xbb\xbfdate,p\r\n\r\n1,2\r\n3,4\r\n", {"date": ["1", "3"], "p": ["2", "4"]}, [(3, b"1,2"), (4, b"3,4")], [],
-                     id="a byte order mark, blank lines and carriage returns do not show"),
-        pytest.param(b'a,b\n"x\ny",1\n"q""r, s",2\n', {"a": ["x\ny", 'q"r, s'], "b": ["1", "2"]}, [(2, b'"x\ny",1'), (4, b'"q""r, s",2')], [],
-                     id="quotes may hold delimiters, quotes and line breaks"),
-        pytest.param(b"a,b\n1,2\n\n3\n4,5\n6,7,8\n", {"a": ["1", "4"], "b": ["2", "5"]}, [(2, b"1,2"), (5, b"4,5")], [(4, b"3"), (6, b"6,7,8")],
-                     id="a line with too few fields is set aside whole and the others go on"),
-        pytest.param(b"Date,Close,Adj,Close,Volume\nd1,1,2,300\nd2,4,5,600\n",
-                     {"Date": ["d1", "d2"], "Close": ["1", "4"], "Adj Close": ["2", "5"], "Volume": ["300", "600"]},
-                     [(2, b"d1,1,2,300"), (3, b"d2,4,5,600")], [], id="a header that splits Adj Close is mended"),
-        pytest.param(b"1,2\n3,4\n", {"1": ["1", "3"], "2": ["2", "4"]}, [(1, b"1,2"), (2, b"3,4")], [],
-                     id="without a header there are numbers for names"),
-        pytest.param(b"https://example.org\ndate,open\n1,2\n", {"date": ["1"], "open": ["2"]}, [(3, b"1,2")], [],
-                     id="a title above the header is passed over"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("data", "columns", "places", "broken"), [
+    *((f"a{mark}b\n1{mark}2\n".encode(), {"a": ["1"], "b": ["2"]}, [(2, f"1{mark}2".encode())], []) for mark in ",;\t|"),
+    pytest.param(b"\xef\xbb\xbfdate,p\r\n\r\n1,2\r\n3,4\r\n", {"date": ["1", "3"], "p": ["2", "4"]}, [(3, b"1,2"), (4, b"3,4")], [],
+                 id="a byte order mark, blank lines and carriage returns do not show"),
+    pytest.param(b'a,b\n"x\ny",1\n"q""r, s",2\n', {"a": ["x\ny", 'q"r, s'], "b": ["1", "2"]}, [(2, b'"x\ny",1'), (4, b'"q""r, s",2')], [],
+                 id="quotes may hold delimiters, quotes and line breaks"),
+    pytest.param(b"a,b\n1,2\n\n3\n4,5\n6,7,8\n", {"a": ["1", "4"], "b": ["2", "5"]}, [(2, b"1,2"), (5, b"4,5")], [(4, b"3"), (6, b"6,7,8")],
+                 id="a line with too few fields is set aside whole and the others go on"),
+    pytest.param(b"Date,Close,Adj,Close,Volume\nd1,1,2,300\nd2,4,5,600\n",
+                 {"Date": ["d1", "d2"], "Close": ["1", "4"], "Adj Close": ["2", "5"], "Volume": ["300", "600"]},
+                 [(2, b"d1,1,2,300"), (3, b"d2,4,5,600")], [], id="a header that splits Adj Close is mended"),
+    pytest.param(b"1,2\n3,4\n", {"1": ["1", "3"], "2": ["2", "4"]}, [(1, b"1,2"), (2, b"3,4")], [],
+                 id="without a header there are numbers for names"),
+    pytest.param(b"https://example.org\ndate,open\n1,2\n", {"date": ["1"], "open": ["2"]}, [(3, b"1,2")], [],
+                 id="a title above the header is passed over"),
+])  # fmt: skip
 def test_csv_is_read_however_it_is_written(
     tmp_path: Path, data: bytes, columns: dict[str, list[str]], places: list[Any], broken: list[Any]
 ) -> None:
@@ -179,20 +176,17 @@ def json_of(
 P1, P2 = {"p": 1}, {"p": 2}
 
 
-@pytest.mark.parametrize(
-    ("data", "rows", "faults", "lines"),
-    [
-        pytest.param(b'{"p":1}\n\n{"p":2}\n', [P1, P2], [], [1, 3], id="lines are rows and blank ones are none"),
-        pytest.param(b'{"p":1}\n{"p":\n5\n{"p":2}\n', [P1, P2], [(2, b'{"p":'), (3, b"5")], [1, 4], id="a bad line is set aside"),
-        pytest.param(b' [{"p":1},\n {"p":2}]', [P1, P2], [], None, id="an array over many lines"),
-        pytest.param(json.dumps({"p": 1, "q": "x"}, indent=2).encode(), [{"p": 1, "q": "x"}], [], None, id="an object over many lines"),
-        pytest.param(b'[{"p":1}, 7, {"p":2}]', [P1, P2], [(2, b"7")], None, id="an array is set aside element by element"),
-        pytest.param(b'{"symbol":"A","bars":[{"c":1},{"c":2}]}\n{"symbol":"B","bars":[{"c":3}]}\n',
-                     [{"symbol": "A", "c": 1}, {"symbol": "A", "c": 2}, {"symbol": "B", "c": 3}], [], [1, 1, 2],
-                     id="rows under a list take the fields beside it"),
-        pytest.param(b'{"p":1}{"p":2}', [P1, P2], [], None, id="objects one behind the other"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("data", "rows", "faults", "lines"), [
+    pytest.param(b'{"p":1}\n\n{"p":2}\n', [P1, P2], [], [1, 3], id="lines are rows and blank ones are none"),
+    pytest.param(b'{"p":1}\n{"p":\n5\n{"p":2}\n', [P1, P2], [(2, b'{"p":'), (3, b"5")], [1, 4], id="a bad line is set aside"),
+    pytest.param(b' [{"p":1},\n {"p":2}]', [P1, P2], [], None, id="an array over many lines"),
+    pytest.param(json.dumps({"p": 1, "q": "x"}, indent=2).encode(), [{"p": 1, "q": "x"}], [], None, id="an object over many lines"),
+    pytest.param(b'[{"p":1}, 7, {"p":2}]', [P1, P2], [(2, b"7")], None, id="an array is set aside element by element"),
+    pytest.param(b'{"symbol":"A","bars":[{"c":1},{"c":2}]}\n{"symbol":"B","bars":[{"c":3}]}\n',
+                 [{"symbol": "A", "c": 1}, {"symbol": "A", "c": 2}, {"symbol": "B", "c": 3}], [], [1, 1, 2],
+                 id="rows under a list take the fields beside it"),
+    pytest.param(b'{"p":1}{"p":2}', [P1, P2], [], None, id="objects one behind the other"),
+])  # fmt: skip
 def test_json_is_read_however_it_is_written(
     tmp_path: Path, data: bytes, rows: list[Any], faults: list[Any], lines: list[int] | None
 ) -> None:
@@ -212,34 +206,25 @@ def test_a_file_that_is_no_json_says_so(tmp_path: Path) -> None:
         json_of(tmp_path, b"[1, 2")
 
 
-def test_records_of_a_topic_may_hold_several_rows_each() -> None:
+def test_records_of_a_topic_may_hold_several_rows_each_and_keep_their_places() -> None:
     raw, of_record = from_records([b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}'], "t", [10, 11, 12, 13])
     assert raw.frame["p"].to_list() == [1, 2, 3, 4]
     assert of_record == [0, 1, 1, 3]
     assert [(b.row, b.value, b.origin) for b in raw.broken] == [(12, b"\x00bin", "t")]
     assert raw.locate(2) == (11, b'[{"p":2},{"p":3}]')
-
-
-def test_flat_records_keep_their_places() -> None:
     raw, of_record = from_records([b'{"p":1}', b'{"p":2}'], "t", [5, 9])
     assert (of_record, raw.locate(1)) == ([0, 1], (9, b'{"p":2}'))
 
 
-def test_a_first_run_has_daily_bars_minute_bars_and_a_simulated_market() -> None:
+def test_a_first_run_has_bundled_files_with_licences_and_a_simulated_market() -> None:
     sources = default_sources()
     assert list(sources) == ["daily", "minutes", "market"]
     minutes, market = sources["minutes"], sources["market"]
     assert isinstance(minutes, ReplaySettings)
     assert (minutes.mapping.venue, minutes.mapping.symbol, minutes.loop) == ("XNYS", "SPY", True)
     assert isinstance(market, SimulateSettings)
-
-
-def test_every_bundled_file_has_its_licence_beside_it() -> None:
     for file in bundled(".").rglob("*.csv"):
         assert list(file.parent.glob("LICENSE*")), file
-
-
-def test_a_name_that_is_not_bundled_lists_those_that_are() -> None:
     with pytest.raises(ParameterError, match=r"daily/AAPL\.csv"):
         bundled("daily/TSLA.csv")
 

@@ -150,14 +150,11 @@ def test_plain_trades_are_what_the_general_reader_makes_of_them(
     assert texts(plain).equals(texts(general))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"{T0},A,0,1,x", f"{T0},A,nan,1,x", f"{T0},A,inf,1,x", f"{T0},A,cheap,1,x", f"{T0},A,1,-1,x", f"{T0},A,1,,x",
-        f"{T0},,1,1,x", f"{T0},A ,1,1,x", f"{T0},A,1,1,", f"{T0},A,1,1, x", f"{T0},A,1,1,é", f"{T0}000,A,1,1,x",
-        "20260102,A,1,1,x", "5,A,1,1,x", f"{T0},A,0x10,1,x", f"{T0},A,1,1", "", f'{T0},A,1,1,"x\ny"',
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("line", [
+    f"{T0},A,0,1,x", f"{T0},A,nan,1,x", f"{T0},A,inf,1,x", f"{T0},A,cheap,1,x", f"{T0},A,1,-1,x", f"{T0},A,1,,x",
+    f"{T0},,1,1,x", f"{T0},A ,1,1,x", f"{T0},A,1,1,", f"{T0},A,1,1, x", f"{T0},A,1,1,é", f"{T0}000,A,1,1,x",
+    "20260102,A,1,1,x", "5,A,1,1,x", f"{T0},A,0x10,1,x", f"{T0},A,1,1", "", f'{T0},A,1,1,"x\ny"',
+])  # fmt: skip
 def test_a_block_with_any_other_row_is_the_general_readers(tmp_path: Path, line: str) -> None:
     text = CSV + "\n".join([*LINES[:3], line, *LINES[3:]]) + "\n"
     assert plain_of(written(tmp_path / "t.csv", text)) is None
@@ -170,12 +167,10 @@ def test_quoted_fields_and_iso_times_are_plain(tmp_path: Path) -> None:
     assert rows_of(path)["time_ns"].to_pylist() == [T0 * 10**9, T0 * 10**9 + 250_000_000]
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [{"size": [1.0, None]}, {"size": ["1", "2"]}, {"symbol": ["A", None]}, {"trade_id": ["x", ""]}, {"price": [1.0, -1.0]},
-     {"conditions": [["@"], None]}, {"bid": [1.0, 2.0], "ask": [2.0, 3.0]}, {"time": [0, 1]}],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("columns", [
+    {"size": [1.0, None]}, {"size": ["1", "2"]}, {"symbol": ["A", None]}, {"trade_id": ["x", ""]}, {"price": [1.0, -1.0]},
+    {"conditions": [["@"], None]}, {"bid": [1.0, 2.0], "ask": [2.0, 3.0]}, {"time": [0, 1]},
+], ids=str)  # fmt: skip
 def test_columns_that_are_not_plain_are_the_general_readers(tmp_path: Path, columns: dict[str, object]) -> None:
     frame(**columns).write_parquet(tmp_path / "t.parquet")
     assert plain_of(tmp_path / "t.parquet") is None

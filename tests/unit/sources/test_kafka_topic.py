@@ -336,14 +336,11 @@ def test_the_login_goes_to_the_registry_and_into_no_text_and_one_that_is_away_is
         decoded(of_registry(server), record)
 
 
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (b"", "zero byte"), (b'{"sym":"AAPL"}', "zero byte"), (framed(8, bare(TICK)), "has no schema 8"), (framed(9, b"\x0a"), "PROTOBUF"),
-        (framed(7, bare(TICK)[:-1]), "not Avro of its schema"), (framed(7, bare(TICK) + b"\0"), "1 bytes are left over"),
-        (framed(7, b"\xff" * 30), "not Avro of its schema"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("value", "said"), [
+    (b"", "zero byte"), (b'{"sym":"AAPL"}', "zero byte"), (framed(8, bare(TICK)), "has no schema 8"), (framed(9, b"\x0a"), "PROTOBUF"),
+    (framed(7, bare(TICK)[:-1]), "not Avro of its schema"), (framed(7, bare(TICK) + b"\0"), "1 bytes are left over"),
+    (framed(7, b"\xff" * 30), "not Avro of its schema"),
+])  # fmt: skip
 def test_a_value_that_is_no_avro_is_set_aside_whole_and_the_others_stand(
     server: VendorServer, value: bytes, said: str
 ) -> None:

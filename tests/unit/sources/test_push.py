@@ -112,15 +112,12 @@ def test_a_row_that_cannot_be_is_a_dead_letter_and_the_answer_says_which() -> No
     assert sorted(fault["row"] for fault in answer["faults"]) == [2, 3]
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"headers": {}}, 401), ({"headers": {"Authorization": "Bearer wrong-token-of-20-letters"}}, 401),
-        ({"headers": {"Authorization": WORD}}, 401), ({"url": "/other"}, 404), ({"method": "GET"}, 405), ({"method": "PUT"}, 501),
-        ({"headers": {**GOOD, "Content-Encoding": "gzip"}}, 415), ({"content": b"x" * 2_000}, 413),
-        ({"content": iter([ROW])}, 411), ({"headers": {**GOOD, "Idempotency-Key": "k" * 300}}, 400),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "status"), [
+    ({"headers": {}}, 401), ({"headers": {"Authorization": "Bearer wrong-token-of-20-letters"}}, 401),
+    ({"headers": {"Authorization": WORD}}, 401), ({"url": "/other"}, 404), ({"method": "GET"}, 405), ({"method": "PUT"}, 501),
+    ({"headers": {**GOOD, "Content-Encoding": "gzip"}}, 415), ({"content": b"x" * 2_000}, 413),
+    ({"content": iter([ROW])}, 411), ({"headers": {**GOOD, "Idempotency-Key": "k" * 300}}, 400),
+])  # fmt: skip
 def test_what_is_not_taken(change: dict[str, Any], status: int) -> None:
     with serving(body_bytes=1_024) as pushed:
         given: dict[str, Any] = {"method": "POST", "content": ROW, "headers": GOOD, **change}

@@ -49,9 +49,12 @@ def test_a_fault_says_what_it_was_and_no_secret(
     assert "SECRET" not in str(found.value)
 
 
-def test_a_server_that_is_not_there_is_asked_again_later(tmp_path: Path) -> None:
+def test_who_is_not_there_is_asked_again_later(tmp_path: Path) -> None:
     with pytest.raises(Retryable, match="could not be fetched"):
         fetch("http://127.0.0.1:9/a.csv", tmp_path, S3Settings())
+    nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
+    with pytest.raises(Retryable):
+        gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)
 
 
 def test_only_urls_that_can_be_fetched_are_taken(tmp_path: Path) -> None:
@@ -89,9 +92,3 @@ def test_a_folder_of_a_bucket_is_all_data_files_below_it_by_name(s3_bucket: Buck
     assert [p.read_text() for p in paths] == ["here", "t/a.jsonl.gz", "t/b/x y.csv", "t/b/z.parquet", "tt/c.csv"]
     assert [p.name for p in paths[1:]] == ["a.jsonl.gz", "x y.csv", "z.parquet", "c.csv"]
     assert beats, "who waits hears that it goes on"
-
-
-def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
-    with pytest.raises(Retryable):
-        gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)

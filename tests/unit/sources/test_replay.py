@@ -144,18 +144,15 @@ def test_a_looping_bar_moves_all_its_times() -> None:
     assert events[1][0]["ex_time_ns"] - events[0][0]["ex_time_ns"] == shift
 
 
-def test_a_speed_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="speed"):
-        replay(written(tmp_path), speed="ludicrous")
-
-
-def test_a_speed_is_a_word_a_factor_or_a_rate() -> None:
+def test_a_speed_is_a_word_a_factor_or_a_rate_and_another_is_refused_at_once(tmp_path: Path) -> None:
     factors = [Speed.parse(text) for text in ("recorded", "20x", "0.5x")]
     assert factors == [Speed(factor=1.0), Speed(factor=20.0), Speed(factor=0.5)]
     assert [Speed.parse(text) for text in ("500/s", " MAX ")] == [Speed(rate=500.0), Speed()]
     for text in ("fast", "0x", "-1/s", "20", ""):
         with pytest.raises(SettingsError, match="500/s"):
             Speed.parse(text)
+    with pytest.raises(SettingsError, match="speed"):
+        replay(written(tmp_path), speed="ludicrous")
 
 
 def pacer(speed: str, row: int = 0) -> tuple[Pacer, ManualClock]:
@@ -165,14 +162,10 @@ def pacer(speed: str, row: int = 0) -> tuple[Pacer, ManualClock]:
     return begun, clock
 
 
-@pytest.mark.parametrize(
-    ("speed", "row", "seconds", "due"),
-    [
-        ("recorded", 0, (0, 0.9, 1, 2.5, 59, 60, 3_599, 3_600), [1, 1, 2, 3, 3, 4, 4, 5]), ("60x", 0, (0, 0.9, 1.0, 60.0), [1, 3, 4, 5]),
-        ("2/s", 0, (0, 0.4, 0.5, 1.0, 100), [1, 1, 2, 3, 5]), ("max", 0, (0,), [5]), ("recorded", 3, (0,), [4]), ("2/s", 3, (0.5,), [5]),
-    ],
-    ids=["as recorded", "that much faster", "a rate looks at no time", "max at once", "resumed", "resumed at a rate"],
-)  # fmt: skip
+@pytest.mark.parametrize(("speed", "row", "seconds", "due"), [
+    ("recorded", 0, (0, 0.9, 1, 2.5, 59, 60, 3_599, 3_600), [1, 1, 2, 3, 3, 4, 4, 5]), ("60x", 0, (0, 0.9, 1.0, 60.0), [1, 3, 4, 5]),
+    ("2/s", 0, (0, 0.4, 0.5, 1.0, 100), [1, 1, 2, 3, 5]), ("max", 0, (0,), [5]), ("recorded", 3, (0,), [4]), ("2/s", 3, (0.5,), [5]),
+], ids=["as recorded", "that much faster", "a rate looks at no time", "max at once", "resumed", "resumed at a rate"])  # fmt: skip
 def test_so_many_rows_are_due_after_so_many_seconds(
     speed: str, row: int, seconds: Sequence[float], due: list[int]
 ) -> None:
@@ -212,18 +205,12 @@ def test_sessions_move_by_whole_weeks_on_the_local_clock() -> None:
         assert datetime.fromtimestamp(last / 1e9, NEW_YORK).weekday() == 4
 
 
-def test_dates_stay_midnight_utc_whatever_the_zone() -> None:
+def test_dates_stay_midnight_utc_a_short_stretch_follows_itself_and_a_market_that_never_sleeps_moves_in_utc() -> None:
     days = ns(datetime(2020, 2, 3, tzinfo=UTC), datetime(2020, 2, 7, tzinfo=UTC))
     rounds = rounds_of(days, "America/New_York", venues=True)
     assert (rounds.times(days, 20) - days == 20 * 7 * 86_400 * SECOND).all()
-
-
-def test_a_short_stretch_of_an_unknown_venue_follows_itself_to_the_minute() -> None:
     start = datetime(2020, 1, 1, 12, tzinfo=UTC)
     assert rounds_of(ns(start, start + timedelta(seconds=90)), "UTC", venues=False).span_ns == 120 * SECOND
-
-
-def test_a_market_that_never_sleeps_moves_in_utc() -> None:
     start = datetime(2020, 12, 15, tzinfo=UTC)
     times = ns(*(start + timedelta(hours=h) for h in range(30)))
     rounds = rounds_of(times, "America/New_York", venues=True)
@@ -261,14 +248,11 @@ def test_a_row_is_sent_each_second_stamped_with_that_second() -> None:
     assert promised >= sent[-1]["event_time_ns"]
 
 
-def test_a_bar_becomes_a_trade_at_its_close_that_stands_in_the_file_and_a_rate_is_a_rate() -> None:
+def test_a_bar_becomes_a_trade_at_its_close_that_stands_in_the_file_by_rate_and_seed() -> None:
     fields = [line.split(",") for line in SPY.read_text("utf-8-sig").splitlines()[1:]]
     sent, _ = sampled(4, speed="5/s")
     assert 20 <= len(sent) <= 21
     assert {row["type"] for row in sent} == {"trade"}
     assert {(row["price"], row["size"]) for row in sent} <= {(float(f[4]), float(f[5])) for f in fields}
-
-
-def test_the_seed_decides_which_rows() -> None:
     prices = [[row["price"] for row in sampled(20, seed=seed)[0]] for seed in (1, 1, 2)]
     assert prices[0] == prices[1] != prices[2]

@@ -39,10 +39,16 @@ def minute_returns(blocks: list[Block], symbol: int) -> np.ndarray:
     return np.asarray(np.clip(returns, low, high))  # news aside
 
 
-def test_the_same_seed_is_the_same_market_and_another_is_not() -> None:
+def test_symbols_have_invented_names_and_the_same_seed_is_the_same_market() -> None:
     markets = [Market(10, 100.0, seed) for seed in (5, 5, 6)]
     prices = [np.concatenate([m.block().price for _ in range(3)]).tobytes() for m in markets]
     assert prices[0] == prices[1] != prices[2]
+    names = symbol_names(50_000)
+    assert len(set(names)) == 50_000
+    assert all(name.startswith("SIM-") and len(name) < 20 for name in names)
+    block = Market(3, 10.0, 1).block()
+    assert len(block.price) == len(block.at_s) <= BLOCK
+    assert len(set(block.number.tolist())) == len(block.number)
 
 
 def test_trades_come_in_order_at_the_configured_rate_on_the_tick_inside_a_positive_spread(blocks: list[Block]) -> None:
@@ -85,12 +91,6 @@ def test_nothing_trades_in_a_halt() -> None:
         assert (own == halt.start_s).any(), "it begins with the trade that caused it"
 
 
-def test_names_are_unique_and_plainly_invented() -> None:
-    names = symbol_names(50_000)
-    assert len(set(names)) == 50_000
-    assert all(name.startswith("SIM-") and len(name) < 20 for name in names)
-
-
 def test_a_day_of_the_market_fills_a_day_as_a_u() -> None:
     start = 1_767_312_000 * 10**9  # a midnight
     clock = DayClock(start)
@@ -100,12 +100,6 @@ def test_a_day_of_the_market_fills_a_day_as_a_u() -> None:
     assert per_hour.argmin() in {11, 12}
     assert min(per_hour[0], per_hour[-1]) > 1.8 * per_hour.min()
     assert DayClock(start + 5 * 10**9).to_ns(np.zeros(1))[0] == start + 5 * 10**9
-
-
-def test_a_block_has_as_many_trades_as_it_says() -> None:
-    block = Market(3, 10.0, 1).block()
-    assert len(block.price) == len(block.at_s) <= BLOCK
-    assert len(set(block.number.tolist())) == len(block.number)
 
 
 def started(

@@ -29,29 +29,24 @@ def utc_of(text: str, zone: str = "UTC") -> int | None:
     return int(utc[0]) if valid[0] else None
 
 
-@pytest.mark.parametrize(
-    ("moment", "texts"),
-    [
-        (DAY, ["2020-01-31", "2020/1/31", "20200131", "1/31/2020", "31/1/2020", "31.1.2020", "1/31/20", "31-Jan-2020", "Jan 31, 2020",
-               "January 31, 2020", "1/31/2020 12:00 AM"]),
-        (MOMENT, ["2020-01-31T21:05:06Z", "2020-01-31 21:05:06", "2020-01-31T21:05:06+00:00", "2020-01-31T16:05:06-05:00",
-                  "2020-02-01 02:35:06+0530", "20200131210506", "20200131 210506", "1/31/2020 9:05:06 PM", "31.01.2020 21:05:06",
-                  "1580504706", "1580504706000", "1580504706000000", "1580504706000000000", "1.580504706e9"]),
-        (MOMENT.replace(second=0), ["2020-01-31 21:05"]), (DAY.replace(hour=12), ["1/31/2020 12:00 PM"]),
-        (MOMENT.replace(tzinfo=timezone(timedelta(hours=9))), ["2020-01-31 21:05:06+09:00"]),
-    ],
-    ids=["a day", "a moment", "a minute", "noon", "in Tokyo"],
-)  # fmt: skip
+@pytest.mark.parametrize(("moment", "texts"), [
+    (DAY, ["2020-01-31", "2020/1/31", "20200131", "1/31/2020", "31/1/2020", "31.1.2020", "1/31/20", "31-Jan-2020", "Jan 31, 2020",
+           "January 31, 2020", "1/31/2020 12:00 AM"]),
+    (MOMENT, ["2020-01-31T21:05:06Z", "2020-01-31 21:05:06", "2020-01-31T21:05:06+00:00", "2020-01-31T16:05:06-05:00",
+              "2020-02-01 02:35:06+0530", "20200131210506", "20200131 210506", "1/31/2020 9:05:06 PM", "31.01.2020 21:05:06",
+              "1580504706", "1580504706000", "1580504706000000", "1580504706000000000", "1.580504706e9"]),
+    (MOMENT.replace(second=0), ["2020-01-31 21:05"]), (DAY.replace(hour=12), ["1/31/2020 12:00 PM"]),
+    (MOMENT.replace(tzinfo=timezone(timedelta(hours=9))), ["2020-01-31 21:05:06+09:00"]),
+], ids=["a day", "a moment", "a minute", "noon", "in Tokyo"])  # fmt: skip
 def test_a_time_is_read_however_it_is_written(moment: datetime, texts: list[str]) -> None:
     assert [(text, utc_of(text)) for text in texts] == [(text, ns(moment)) for text in texts]
 
 
-def test_what_is_no_time_is_not_valid() -> None:
+def test_what_is_no_time_or_too_large_for_its_unit_is_not_valid_and_nanoseconds_survive() -> None:
     texts = ["", "soon", "2020-02-30", "2020-13-01", "31/4/2020", "2020-01-31 25:00", "-5", "99"]
     assert [text for text in texts if utc_of(text) is not None] == []
-
-
-def test_nanoseconds_survive() -> None:
+    assert not parse_times(pl.Series([99_000_000_000, 2**63 - 1])).valid.any()
+    assert not parse_times(pl.Series([float("nan"), 1e300, -1.0])).valid.any()
     assert utc_of("2020-01-31T21:05:06.123456789Z") == ns(MOMENT) + 123_456_789
     assert utc_of("1580504706.123456789") == ns(MOMENT) + 123_456_789
 
@@ -71,11 +66,6 @@ def test_numbers_are_epoch_times_or_calendar_dates(dtype: type[pl.DataType]) -> 
     assert times.clock.tolist() == [True, False]
 
 
-def test_a_time_too_large_for_its_unit_does_not_wrap_round() -> None:
-    assert not parse_times(pl.Series([99_000_000_000, 2**63 - 1])).valid.any()
-    assert not parse_times(pl.Series([float("nan"), 1e300, -1.0])).valid.any()
-
-
 def test_typed_columns_keep_their_zone() -> None:
     moment = datetime(2020, 7, 1, 9, 30)
     naive = parse_times(pl.Series([moment]))
@@ -85,10 +75,12 @@ def test_typed_columns_keep_their_zone() -> None:
     assert not parse_times(pl.Series([date(2020, 7, 1)])).clock[0]
 
 
-def test_a_custom_format_wins() -> None:
+def test_a_custom_format_wins_and_an_unknown_zone_names_itself() -> None:
     times = parse_times(pl.Series(["2020.31.01_2105"]), "%Y.%d.%m_%H%M")
     assert times.local_ns[0] == ns(MOMENT.replace(second=0))
     assert parse_times(pl.Series(["31|01|2020"]), "%d|%m|%Y").local_ns[0] == ns(DAY)
+    with pytest.raises(SettingsError, match="Atlantis"):
+        LocalClock("Sea/Atlantis")
 
 
 def test_a_first_number_above_12_settles_day_and_month_for_the_column() -> None:
@@ -116,22 +108,13 @@ def test_new_york_times_are_what_zoneinfo_says(moment: datetime) -> None:
     assert utc_of(moment.isoformat(sep=" "), "America/New_York") == expected
 
 
-@pytest.mark.parametrize(
-    ("clock", "bars", "minutes"),
-    [
-        (["01:10", "01:50", "01:05", "01:40", "02:00"], False, [10, 50, 65, 100, 120]), (["01:00", "01:00", "02:00"], True, [0, 60, 120]),
-        (["02:00", "01:40", "01:05", "01:50", "01:10"], False, [120, 100, 65, 50, 10]), (["01:10"] * 3, False, [10, 10, 10]),
-    ],
-    ids=["the clock steps back", "bars repeat a label", "a file that runs backwards", "trades of the same second are no second hour"],
-)  # fmt: skip
+@pytest.mark.parametrize(("clock", "bars", "minutes"), [
+    (["01:10", "01:50", "01:05", "01:40", "02:00"], False, [10, 50, 65, 100, 120]), (["01:00", "01:00", "02:00"], True, [0, 60, 120]),
+    (["02:00", "01:40", "01:05", "01:50", "01:10"], False, [120, 100, 65, 50, 10]), (["01:10"] * 3, False, [10, 10, 10]),
+], ids=["the clock steps back", "bars repeat a label", "a file that runs backwards", "trades of the same second are no second hour"])  # fmt: skip
 def test_the_hour_that_comes_twice_is_told_by(clock: list[str], bars: bool, minutes: list[int]) -> None:
     """Minutes after 01:00 of daylight time, on the day on which New York leaves it."""
     times = parse_times(pl.Series([f"2020-11-01 {label}" for label in clock]))
     utc, valid = LocalClock("America/New_York").to_utc(times, np.zeros(len(clock), np.int64), bars)
     assert valid.all()
     assert [int(t - ns(datetime(2020, 11, 1, 5, tzinfo=UTC))) // 60_000_000_000 for t in utc] == minutes
-
-
-def test_an_unknown_zone_names_itself() -> None:
-    with pytest.raises(SettingsError, match="Atlantis"):
-        LocalClock("Sea/Atlantis")

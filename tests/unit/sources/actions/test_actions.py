@@ -128,14 +128,11 @@ def test_what_the_vendor_refuses_is_asked_again_the_next_day_and_another_word_is
     assert day_of_all(ledger, DAY + 2) == [("KO", Action("dividend", DAY, 0.51))]
 
 
-def test_a_record_keeps_the_contract_of_the_log() -> None:
+def test_a_record_keeps_the_contract_of_the_log_and_is_read_as_vendors_write_dates_and_numbers() -> None:
     body = SPLIT.body("AAPL", "alpaca", 5 * 10**17)
     assert checked(body) is Kind.SPLIT
     assert (body["ratio"], body["ex_time_ns"]) == (4.0, 1_598_832_000 * 10**9)
     assert checked(SPLIT._replace(type="dividend").body("AAPL", "alpaca", 5 * 10**17)) is Kind.DIVIDEND
-
-
-def test_dates_and_numbers_are_read_as_vendors_write_them() -> None:
     assert day_of({"ex": "2020-08-31"}, "ex") == day_of({"ex": "2020-08-31T00:00:00Z"}, "ex") == 18_505
     assert iso(18_505) == "2020-08-31"
     assert positive({"n": "0.25"}, "n") == positive({"n": 0.25}, "n") == 0.25
@@ -204,14 +201,11 @@ def read_by_yahoo(closes: list[float], received_ns: int, *splits: tuple[int, flo
     return rows.frame
 
 
-def test_yahoos_bars_go_into_the_log_as_they_were_on_their_day() -> None:
+def test_yahoos_bars_go_into_the_log_as_they_were_on_their_day_also_when_a_later_split_restates_them() -> None:
     frame = read_by_yahoo([125.01, 124.8075, 129.04], ns(2020, 9, 2), (1598880600, 4.0))
     assert frame["close"].to_list() == [500.04, 499.23, 129.04]
     assert frame["volume"].to_list() == [25.0, 25.0, 100.0]
     assert frame["high"].to_list() == [504.04, 503.23, 130.04]
-
-
-def test_a_later_split_restates_yahoos_bars_and_leaves_them_what_they_were() -> None:
     closes, later = [500.04, 499.23, 129.04], ns(2020, 9, 3, 9, 30, zone=NEW_YORK) // 10**9
     after = read_by_yahoo([close / 7 for close in closes], ns(2020, 9, 4), (later, 7.0))
     assert read_by_yahoo(closes, ns(2020, 9, 2))["close"].to_list() == closes

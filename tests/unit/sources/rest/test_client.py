@@ -41,15 +41,11 @@ def test_a_good_answer_brings_its_json_and_its_headers() -> None:
     assert (server.requests[0].path, server.requests[0].parameters) == ("/trades", {"limit": "10"})
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(500), Reply(502, b"<html>bad gateway</html>"), Reply(503), Reply(408), Reply(403, b"<html>who are you</html>"),
-        Reply(200, b"<!DOCTYPE html><html></html>"), Reply(200, b'{"half": [1, 2'), Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
-        Reply(200, b""), Reply(200, b"not gzip", {"Content-Encoding": "gzip"}),
-    ],
-    ids=["500", "502", "503", "408", "403-html", "html", "half", "cut", "empty", "gzip"],
-)  # fmt: skip
+@pytest.mark.parametrize("reply", [
+    Reply(500), Reply(502, b"<html>bad gateway</html>"), Reply(503), Reply(408), Reply(403, b"<html>who are you</html>"),
+    Reply(200, b"<!DOCTYPE html><html></html>"), Reply(200, b'{"half": [1, 2'), Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
+    Reply(200, b""), Reply(200, b"not gzip", {"Content-Encoding": "gzip"}),
+], ids=["500", "502", "503", "408", "403-html", "html", "half", "cut", "empty", "gzip"])  # fmt: skip
 def test_a_fault_that_passes_is_asked_again_after_a_pause(reply: Reply) -> None:
     with vendor(scripted(reply, Reply.json({"good": 1}))) as server:
         rest = client(server)
@@ -73,14 +69,11 @@ TWO_DAYS_AHEAD = datetime(2023, 11, 16, 22, 13, 20, tzinfo=UTC)
 A_MINUTE_LATER = TWO_DAYS_AHEAD.replace(minute=14)
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "seconds"),
-    [
-        (429, {"Retry-After": "120"}, 120), (418, {"Retry-After": "120"}, 120), (503, {"Retry-After": "120"}, 120),
-        # a date is held against the server's own clock
-        (429, {"Retry-After": format_datetime(A_MINUTE_LATER, usegmt=True), "Date": format_datetime(TWO_DAYS_AHEAD, usegmt=True)}, 60),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("status", "headers", "seconds"), [
+    (429, {"Retry-After": "120"}, 120), (418, {"Retry-After": "120"}, 120), (503, {"Retry-After": "120"}, 120),
+    # a date is held against the server's own clock
+    (429, {"Retry-After": format_datetime(A_MINUTE_LATER, usegmt=True), "Date": format_datetime(TWO_DAYS_AHEAD, usegmt=True)}, 60),
+])  # fmt: skip
 def test_retry_after_is_kept_in_full(status: int, headers: dict[str, str], seconds: int) -> None:
     with vendor(scripted(Reply(status, headers=headers))) as server:
         rest = client(server)
@@ -171,15 +164,11 @@ def test_the_budget_of_the_day_is_not_overdrawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [{"parameter": "apikey"}, {"header": "Authorization", "scheme": "Bearer "}], ids=str)
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply.json({"Information": f"We have detected your API key as {KEY} and 25 requests"}, 429),
-        Reply.json({"message": f"key {KEY} not known"}, 401), Reply.json({"message": f"no such question: apikey={KEY}"}, 404),
-        Reply(500, f"<html>GET /?apikey={KEY}</html>".encode()), Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
-    ],
-    ids=["limit", "key", "refused", "html", "cut"],
-)  # fmt: skip
+@pytest.mark.parametrize("reply", [
+    Reply.json({"Information": f"We have detected your API key as {KEY} and 25 requests"}, 429),
+    Reply.json({"message": f"key {KEY} not known"}, 401), Reply.json({"message": f"no such question: apikey={KEY}"}, 404),
+    Reply(500, f"<html>GET /?apikey={KEY}</html>".encode()), Reply(200, b'{"whole": [1, 2, 3]}', cut=7),
+], ids=["limit", "key", "refused", "html", "cut"])  # fmt: skip
 def test_the_key_is_sent_and_stands_nowhere_else(
     sent: dict[str, str], reply: Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,12 +215,11 @@ def test_a_url_that_is_none_is_said_at_once(url: str) -> None:
         RestClient("fake", url, QUICK)
 
 
-def test_a_question_that_cannot_be_sent_is_refused() -> None:
+def test_a_question_that_cannot_be_sent_is_refused_and_an_answer_without_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with vendor(scripted(Reply())) as server, pytest.raises(Refused):
         client(server).get("/chart/\x00")
-
-
-def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketpulse.sources.rest.client.BODY_BYTES_MAX", 1000)
     with vendor(scripted(Reply(200, b"[" + b"1," * 5000 + b"1]"))) as server, pytest.raises(TryLater):
         client(server).get("/a")
@@ -249,15 +237,12 @@ def test_no_form_of_the_key_stays(value: str, around: str) -> None:
         assert form not in shown.replace(HIDDEN, "")
 
 
-def test_a_key_is_sent_where_the_vendor_wants_it() -> None:
+def test_a_key_is_sent_where_the_vendor_wants_it_and_hidden_in_text_bytes_and_frames() -> None:
     key = SecretStr("k3y")
     assert Key(key, parameter="apikey").parameters() == {"apikey": "k3y"}
     assert Key(key, parameter="apikey").headers() == {}
     assert Key(key, header="Authorization", scheme="Bearer ").headers() == {"Authorization": "Bearer k3y"}
     assert "k3y" not in repr(Key(key, parameter="apikey"))
-
-
-def test_without_a_key_nothing_is_hidden_bytes_stay_as_they_are_and_a_frame_as_long_as_it_was() -> None:
     for veil in (Veil(None), Veil(Key(SecretStr(""), parameter="apikey"))):
         assert veil.text("anything") == "anything"
     assert Veil(Key(SecretStr("k3y"), parameter="apikey")).data(b"\xff\x00k3y\xfe") == b"\xff\x00***\xfe"

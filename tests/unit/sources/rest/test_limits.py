@@ -106,15 +106,14 @@ def test_the_rest_is_spread_evenly_over_the_session(tmp_path: Path) -> None:
     assert some.left() == 0
 
 
-def test_after_the_session_all_that_is_left_is_free(tmp_path: Path) -> None:
+def test_after_the_session_all_that_is_left_is_free_until_midnight_there_which_summer_time_moves(
+    tmp_path: Path,
+) -> None:
     some, _ = budget(tmp_path / "b", at(2026, 3, 2, 22, 0))
     for _ in range(25):
         assert some.wait_s() == 0
         some.spend()
     assert some.wait_s() == pytest.approx((at(2026, 3, 3, 5, 0) - at(2026, 3, 2, 22, 0)) / 1e9), "midnight there"
-
-
-def test_summer_time_moves_the_session_and_midnight(tmp_path: Path) -> None:
     """On 8 March 2026 New York goes from UTC-5 to UTC-4."""
     some, _ = budget(tmp_path / "b", at(2026, 3, 8, 5, 0))  # midnight, still UTC-5
     some.spend(25)
@@ -136,11 +135,15 @@ def test_a_broken_file_counts_from_zero(tmp_path: Path, content: bytes) -> None:
     assert budget(tmp_path / "b", at(2026, 3, 2, 22, 0))[0].left() == 25
 
 
-def test_a_count_that_cannot_be_written_stops(tmp_path: Path) -> None:
+def test_a_count_that_cannot_be_written_stops_and_the_files_name_does_not_tell_the_key(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     some, _ = budget(tmp_path / "file" / "b", at(2026, 3, 2, 22, 0))
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         some.spend()
+    one, other = (budget_file(Path("/data"), "alpha_vantage", key) for key in ("ABCDEFGH12345678", "other"))
+    assert one != other
+    assert "ABCD" not in str(one)
+    assert one == budget_file(Path("/data"), "alpha_vantage", "ABCDEFGH12345678")
 
 
 @given(per_day=integers(1, 40), at_once=integers(0, 10), steps_s=lists(integers(1, 20_000), min_size=1, max_size=60))
@@ -157,21 +160,13 @@ def test_the_wait_it_tells_is_enough_and_no_longer_than_needed(per_day: int, at_
             assert count <= released or allowance.released(when) >= count
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"per_day": 0}, {"per_day": 5, "at_once": -1}, {"per_day": 5, "zone": "Mars/Base"},
-     {"per_day": 5, "opens": time(16, 0), "closes": time(9, 30)}],
-)  # fmt: skip
+@pytest.mark.parametrize("wrong", [
+    {"per_day": 0}, {"per_day": 5, "at_once": -1}, {"per_day": 5, "zone": "Mars/Base"},
+    {"per_day": 5, "opens": time(16, 0), "closes": time(9, 30)},
+])  # fmt: skip
 def test_an_allowance_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ParameterError):
         Allowance(**wrong)  # type: ignore[arg-type]
-
-
-def test_the_files_name_does_not_tell_the_key() -> None:
-    one, other = (budget_file(Path("/data"), "alpha_vantage", key) for key in ("ABCDEFGH12345678", "other"))
-    assert one != other
-    assert "ABCD" not in str(one)
-    assert one == budget_file(Path("/data"), "alpha_vantage", "ABCDEFGH12345678")
 
 
 @given(seed=integers(0, 10_000), faults=integers(1, 80))
@@ -181,22 +176,16 @@ def test_each_wait_is_within_the_doubling_bound_and_the_cap(seed: int, faults: i
         assert 0 <= backoff.next_s() <= min(300.0, 2.0**n)
 
 
-def test_the_jitter_is_full() -> None:
+def test_the_jitter_is_full_an_answer_begins_the_waits_anew_and_what_the_vendor_asks_for_is_waited_for() -> None:
     """Waits fill the whole of [0, bound]: of many, some are in its lowest and some in its highest tenth."""
     waits = [Backoff(10.0, 10.0, random.Random(seed)).next_s() for seed in range(300)]
     assert min(waits) < 1.0
     assert max(waits) > 9.0
-
-
-def test_an_answer_begins_the_waits_anew() -> None:
     backoff = Backoff(1.0, 300.0, random.Random(3))
     for _ in range(9):
         backoff.next_s()
     backoff.reset()
     assert backoff.next_s() <= 1.0
-
-
-def test_what_the_vendor_asks_for_is_waited_for_in_full() -> None:
     assert 60.0 <= Backoff(1.0, 300.0, random.Random(3)).next_s(60.0) <= 61.0
 
 
@@ -204,16 +193,13 @@ def written(*moment: int) -> str:
     return format_datetime(datetime(*moment, tzinfo=UTC), usegmt=True)  # type: ignore[arg-type,misc]
 
 
-@pytest.mark.parametrize(
-    ("header", "date", "seconds"),
-    [
-        ("120", None, 120.0), (" 1.5 ", None, 1.5), ("0", None, 0.0), ("-5", None, 0.0), ("nan", None, None), ("soon", None, None),
-        ("", None, None), (None, None, None), ("inf", None, RETRY_AFTER_MAX_S), ("99999999", None, RETRY_AFTER_MAX_S),
-        # a date is read by our clock where the server tells none of its own
-        (written(2026, 3, 2, 14, 32), None, 120.0), (written(2026, 3, 2, 14, 32), written(2026, 3, 2, 14, 31), 60.0),
-        (format_datetime(datetime(2020, 1, 1, tzinfo=UTC)), None, 0.0),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("header", "date", "seconds"), [
+    ("120", None, 120.0), (" 1.5 ", None, 1.5), ("0", None, 0.0), ("-5", None, 0.0), ("nan", None, None), ("soon", None, None),
+    ("", None, None), (None, None, None), ("inf", None, RETRY_AFTER_MAX_S), ("99999999", None, RETRY_AFTER_MAX_S),
+    # a date is read by our clock where the server tells none of its own
+    (written(2026, 3, 2, 14, 32), None, 120.0), (written(2026, 3, 2, 14, 32), written(2026, 3, 2, 14, 31), 60.0),
+    (format_datetime(datetime(2020, 1, 1, tzinfo=UTC)), None, 0.0),
+])  # fmt: skip
 def test_retry_after_is_read_as(header: str | None, date: str | None, seconds: float | None) -> None:
     assert retry_after_s(header, NOW_NS, date) == seconds
 

@@ -46,12 +46,9 @@ def test_the_newest_bar_still_forms_also_one_of_the_past_where_a_vendor_runs_beh
     assert behind.promise_ns == minute(3) - 1
 
 
-def test_a_bar_is_left_to_the_vendor_until_it_has_settled() -> None:
+def test_a_bar_is_left_to_the_vendor_until_it_has_settled_and_the_newest_until_it_has_closed() -> None:
     standing = Standing("A")
     assert [minutes(take(standing, reading(0, 1, 2), now)) for now in (2.2, 2.3)] == [[0], [1]]
-
-
-def test_the_newest_bar_has_closed_when_the_vendors_time_is_past_it_or_the_delay_is_over() -> None:
     assert minutes(take(Standing("A"), reading(0, 1, reached=2), 2.5)) == [0, 1]
     assert minutes(take(Standing("A"), reading(0, 1), 22.1)) == [0, 1]
     assert minutes(take(Standing("A"), reading(0, 1), 21.9)) == [0]
@@ -65,7 +62,7 @@ def test_a_bar_is_sent_once_over_a_restart_too() -> None:
     assert minutes(take(Standing("A", until_ns=minute(2)), reading(0, 1, 2, 3), 4)) == [2]
 
 
-def test_a_bar_that_the_vendor_changes_is_sent_again_once() -> None:
+def test_a_bar_that_the_vendor_changes_is_sent_again_once_and_one_that_was_missing_comes_late() -> None:
     standing = Standing("A")
     take(standing, reading(0, 1, 2), 2.5)
     changed = take(standing, reading(0, 1, 2, close=11.0), 2.5)
@@ -73,9 +70,6 @@ def test_a_bar_that_the_vendor_changes_is_sent_again_once() -> None:
     assert (minutes(changed), changed.changed) == ([0, 1], 2)
     assert take(standing, reading(0, 1, 2, close=11.0), 2.5) is None
     assert standing.until_ns == minute(2)
-
-
-def test_a_bar_that_was_missing_comes_late() -> None:
     standing = Standing("A")
     take(standing, reading(0, 2, 3), 3.5)
     late = take(standing, reading(0, 1, 2, 3), 3.5)
@@ -83,11 +77,9 @@ def test_a_bar_that_was_missing_comes_late() -> None:
     assert (minutes(late), late.changed) == ([1], 1)
 
 
-@pytest.mark.parametrize(
-    ("seen", "truncated", "gap", "sent"),
-    [((10, 11, 12), True, (minute(2), minute(10)), [10, 11]), ((10, 11, 12), False, None, [10, 11]), ((2, 3, 4), True, None, [2, 3])],
-    ids=["it does not reach back", "it is whole", "it touches"],
-)  # fmt: skip
+@pytest.mark.parametrize(("seen", "truncated", "gap", "sent"), [
+    ((10, 11, 12), True, (minute(2), minute(10)), [10, 11]), ((10, 11, 12), False, None, [10, 11]), ((2, 3, 4), True, None, [2, 3]),
+], ids=["it does not reach back", "it is whole", "it touches"])  # fmt: skip
 def test_an_answer_that_does_not_reach_back_shows_a_gap(
     seen: tuple[int, ...], truncated: bool, gap: tuple[int, int] | None, sent: list[int]
 ) -> None:

@@ -19,36 +19,30 @@ SECOND = 1_772_600_767 * 10**9
 AT = SECOND
 
 
-@pytest.mark.parametrize(
-    ("read_time", "value", "time_ns"),
-    [  # the size of a number tells ms, µs or ns; a text has its zone and up to nine digits
-        (read.epoch_time_ns, 1_772_600_767_123, SECOND + 123_000_000), (read.epoch_time_ns, 1_772_600_767_123_456, SECOND + 123_456_000),
-        (read.epoch_time_ns, 1_772_600_767_123_456_789, SECOND + 123_456_789),
-        (read.iso_time_ns, "2026-03-04T05:06:07Z", SECOND), (read.iso_time_ns, "2026-03-04T05:06:07.5Z", SECOND + 500_000_000),
-        (read.iso_time_ns, "2026-03-04 05:06:07.123456789+00:00", SECOND + 123_456_789),
-        (read.iso_time_ns, "2026-03-04T00:06:07-05:00", SECOND), (read.iso_time_ns, "2026-03-04T10:36:07+05:30", SECOND),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("read_time", "value", "time_ns"), [  # the size of a number tells ms, µs or ns; a text has its zone and up to nine digits
+    (read.epoch_time_ns, 1_772_600_767_123, SECOND + 123_000_000), (read.epoch_time_ns, 1_772_600_767_123_456, SECOND + 123_456_000),
+    (read.epoch_time_ns, 1_772_600_767_123_456_789, SECOND + 123_456_789),
+    (read.iso_time_ns, "2026-03-04T05:06:07Z", SECOND), (read.iso_time_ns, "2026-03-04T05:06:07.5Z", SECOND + 500_000_000),
+    (read.iso_time_ns, "2026-03-04 05:06:07.123456789+00:00", SECOND + 123_456_789),
+    (read.iso_time_ns, "2026-03-04T00:06:07-05:00", SECOND), (read.iso_time_ns, "2026-03-04T10:36:07+05:30", SECOND),
+])  # fmt: skip
 def test_a_time_is_read_to_its_last_digit(read_time: Any, value: Any, time_ns: int) -> None:
     assert read_time({"t": value}, "t") == time_ns
 
 
-@pytest.mark.parametrize(
-    ("call", "value", "reason"),
-    [
-        (read.epoch_time_ns, None, "missing_field"), (read.epoch_time_ns, "1772600767123", "wrong_type"),
-        (read.epoch_time_ns, True, "wrong_type"), (read.epoch_time_ns, 1_772_600_767, "bad_time"),
-        (read.iso_time_ns, "2026-03-04T05:06:07", "bad_time"), (read.iso_time_ns, "2026-02-30T05:06:07Z", "bad_time"),
-        (read.iso_time_ns, "0001-01-01T00:00:00+14:00", "bad_time"), (read.iso_time_ns, 5, "wrong_type"),
-        (read.price, "0", "bad_price"), (read.price, -1, "bad_price"), (read.price, "1e999", "bad_price"),
-        (read.price, "1_000", "wrong_type"), (read.price, "", "missing_field"), (read.price, True, "wrong_type"),
-        (read.size, -1, "bad_size"), (read.size, "NaN", "wrong_type"), (read.size, None, "missing_field"),
-        (read.trade_id, -1, "wrong_type"), (read.trade_id, "1.5", "wrong_type"), (read.trade_id, 10**18, "wrong_type"),
-        (read.text, "", "missing_field"), (read.text, "x" * 65, "wrong_type"), (read.text, "\x00", "wrong_type"),
-        (read.texts, "words", "wrong_type"), (read.texts, [[1]], "wrong_type"), (read.texts, [1] * 65, "wrong_type"),
-        (read.objects, None, "missing_field"), (read.objects, {}, "wrong_type"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("call", "value", "reason"), [
+    (read.epoch_time_ns, None, "missing_field"), (read.epoch_time_ns, "1772600767123", "wrong_type"),
+    (read.epoch_time_ns, True, "wrong_type"), (read.epoch_time_ns, 1_772_600_767, "bad_time"),
+    (read.iso_time_ns, "2026-03-04T05:06:07", "bad_time"), (read.iso_time_ns, "2026-02-30T05:06:07Z", "bad_time"),
+    (read.iso_time_ns, "0001-01-01T00:00:00+14:00", "bad_time"), (read.iso_time_ns, 5, "wrong_type"),
+    (read.price, "0", "bad_price"), (read.price, -1, "bad_price"), (read.price, "1e999", "bad_price"),
+    (read.price, "1_000", "wrong_type"), (read.price, "", "missing_field"), (read.price, True, "wrong_type"),
+    (read.size, -1, "bad_size"), (read.size, "NaN", "wrong_type"), (read.size, None, "missing_field"),
+    (read.trade_id, -1, "wrong_type"), (read.trade_id, "1.5", "wrong_type"), (read.trade_id, 10**18, "wrong_type"),
+    (read.text, "", "missing_field"), (read.text, "x" * 65, "wrong_type"), (read.text, "\x00", "wrong_type"),
+    (read.texts, "words", "wrong_type"), (read.texts, [[1]], "wrong_type"), (read.texts, [1] * 65, "wrong_type"),
+    (read.objects, None, "missing_field"), (read.objects, {}, "wrong_type"),
+])  # fmt: skip
 def test_what_cannot_be_used_says_why(call: Any, value: Any, reason: str) -> None:
     with pytest.raises(Unfit) as raised:
         call({"f": value}, "f")
@@ -77,39 +71,32 @@ def at(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
 
 
-def test_a_session_with_its_pre_and_post_market_is_one_day_in_winter_and_in_summer() -> None:
+def test_an_id_is_of_a_venue_and_of_a_day_in_new_york_with_its_pre_and_post_market() -> None:
     for begin, end in (("2026-01-05T09:00", "2026-01-06T00:59"), ("2026-07-06T08:00", "2026-07-06T23:59")):
         assert trade_id(at(begin), "V", 1) == trade_id(at(end), "V", 1)
-
-
-def test_days_and_venues_have_ids_of_their_own() -> None:
     day, next_day = at("2026-01-05T15:00"), at("2026-01-06T15:00")
     assert len({trade_id(day, "V", 1), trade_id(next_day, "V", 1), trade_id(day, "Q", 1), trade_id(day, 1)}) == 4
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [("BTCUSDT", "BTC-USDT"), ("btc-usd", "BTC-USD"), ("ETH/BTC", "ETH-BTC"), ("BTCFDUSD", "BTC-FDUSD"),
-     ("ETHBTC", "ETH-BTC"), ("USDTTRY", "USDT-TRY"), ("BTCUSD", "BTC-USD"),
-     ("XBT/USD", "BTC-USD"), ("XBTUSD", "BTC-USD"), ("ETHXBT", "ETH-BTC"), ("XDG/EUR", "DOGE-EUR")],
-)  # fmt: skip
+@pytest.mark.parametrize(("theirs", "ours"), [
+    ("BTCUSDT", "BTC-USDT"), ("btc-usd", "BTC-USD"), ("ETH/BTC", "ETH-BTC"), ("BTCFDUSD", "BTC-FDUSD"),
+    ("ETHBTC", "ETH-BTC"), ("USDTTRY", "USDT-TRY"), ("BTCUSD", "BTC-USD"),
+    ("XBT/USD", "BTC-USD"), ("XBTUSD", "BTC-USD"), ("ETHXBT", "ETH-BTC"), ("XDG/EUR", "DOGE-EUR"),
+])  # fmt: skip
 def test_a_pair_has_one_name_of_ours(theirs: str, ours: str) -> None:
     assert dashed(theirs) == ours
     assert dashed(joined(ours)) == ours
 
 
-@pytest.mark.parametrize(
-    ("words", "keys", "expected"),
-    [
-        pytest.param(["BTC-USD,ETH-EUR", "BTCUSDT", "binance:ETH-BTC"], [],
-                     {"coinbase": ("BTC-USD", "ETH-EUR"), "binance": ("BTC-USDT", "ETH-BTC")}, id="a pair to who trades it"),
-        pytest.param(["AAPL,brk-b", "BTC-USD"], ["finnhub", "alpaca"], {"alpaca": ("AAPL", "BRK.B"), "coinbase": ("BTC-USD",)},
-                     id="a stock to the first whose key is set"),
-        pytest.param(["IBM"], ["finnhub"], {"finnhub": ("IBM",)}, id="a stock to the only one"),
-        pytest.param(["alpaca:AAPL", "polygon:msft", "finnhub:BINANCE:BTCUSDT", "alpaca:BTC/USD"], [],
-                     {"alpaca": ("AAPL", "BTC-USD"), "polygon": ("MSFT",), "finnhub": ("BINANCE:BTCUSDT",)}, id="a named one at its word"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("words", "keys", "expected"), [
+    pytest.param(["BTC-USD,ETH-EUR", "BTCUSDT", "binance:ETH-BTC"], [],
+                 {"coinbase": ("BTC-USD", "ETH-EUR"), "binance": ("BTC-USDT", "ETH-BTC")}, id="a pair to who trades it"),
+    pytest.param(["AAPL,brk-b", "BTC-USD"], ["finnhub", "alpaca"], {"alpaca": ("AAPL", "BRK.B"), "coinbase": ("BTC-USD",)},
+                 id="a stock to the first whose key is set"),
+    pytest.param(["IBM"], ["finnhub"], {"finnhub": ("IBM",)}, id="a stock to the only one"),
+    pytest.param(["alpaca:AAPL", "polygon:msft", "finnhub:BINANCE:BTCUSDT", "alpaca:BTC/USD"], [],
+                 {"alpaca": ("AAPL", "BTC-USD"), "polygon": ("MSFT",), "finnhub": ("BINANCE:BTCUSDT",)}, id="a named one at its word"),
+])  # fmt: skip
 def test_a_symbol_goes_to_a_vendor(words: list[str], keys: list[str], expected: dict[str, tuple[str, ...]]) -> None:
     assert by_vendor(words, keys) == expected
 
@@ -124,12 +111,9 @@ def test_what_nobody_feeds_is_said(word: str, says: str) -> None:
         by_vendor([word])
 
 
-def test_a_stock_is_told_from_a_pair() -> None:
+def test_a_stock_is_told_from_a_pair_and_a_share_class_has_one_spelling_of_ours() -> None:
     assert [s for s in ("AAPL", "F", "BRK.B", "brk-b", "GOOGL", "ABTC") if not is_stock(s)] == []
     assert [s for s in ("BTCUSD", "BTC-USD", "ETHBTC", "btcusdt", "OPUSD", "B C", "1INCH-USD") if is_stock(s)] == []
-
-
-def test_a_share_class_has_one_spelling_of_ours_and_each_vendor_gets_its_own() -> None:
     assert {ours(written) for written in ("BRK.B", "BRK-B", "BRK/B", "brk.b", " BRK B ")} == {"BRK.B"}
     given = (("BRK.B", "-"), ("BRK/B", "-"), ("BF-A", "."), ("AAPL", "-"))
     assert [theirs(symbol, mark) for symbol, mark in given] == ["BRK-B", "BRK-B", "BF.A", "AAPL"]

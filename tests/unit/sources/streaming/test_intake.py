@@ -30,11 +30,15 @@ def test_a_gap_is_declared_after_a_while_and_healed_by_its_last_id() -> None:
     assert series.gaps == []
 
 
-def test_order_that_is_restored_at_once_is_no_gap() -> None:
+def test_order_restored_at_once_is_no_gap_one_spoilt_id_moves_nothing_and_ids_that_begin_anew_are_followed() -> None:
     series = Series()
     for number in (1, 3, 2, 5, 4):
         assert series.take(number, S, S) is Came.NEW
     assert series.settle(100 * S) == ([], [])
+    series = Series()
+    ids = (100, 100 + 2 * JUMP_MAX, 101, 5 * JUMP_MAX, 5 * JUMP_MAX + 1)
+    assert [series.take(n, S, S) for n in ids] == [Came.NEW, Came.STRANGE, Came.NEW, Came.STRANGE, Came.NEW]
+    assert series.gaps == []
 
 
 def test_the_vendor_s_newest_id_shows_what_was_lost_before_a_silence() -> None:
@@ -46,13 +50,6 @@ def test_the_vendor_s_newest_id_shows_what_was_lost_before_a_silence() -> None:
     declared, _ = series.settle(2 * S + GRACE_NS)
     assert [(g.first, g.last) for g in (declared or series.gaps)] == [(8, 9)]
     assert series.take(9, S, 4 * S) is Came.NEW
-
-
-def test_one_spoilt_id_moves_nothing_and_ids_that_begin_anew_are_followed() -> None:
-    series = Series()
-    ids = (100, 100 + 2 * JUMP_MAX, 101, 5 * JUMP_MAX, 5 * JUMP_MAX + 1)
-    assert [series.take(n, S, S) for n in ids] == [Came.NEW, Came.STRANGE, Came.NEW, Came.STRANGE, Came.NEW]
-    assert series.gaps == []
 
 
 @given(st.lists(st.integers(0, 60), max_size=120), st.lists(st.integers(0, 119), max_size=5))
@@ -89,20 +86,17 @@ def test_rows_have_the_log_s_schemas_and_the_time_of_their_arrival() -> None:
     }  # fmt: skip
 
 
-def test_what_was_not_asked_for_is_no_row_and_no_dead_letter() -> None:
+def test_what_was_not_asked_for_is_no_row_and_what_cannot_be_used_is_kept_whole_with_its_place() -> None:
     taking = intake(COINBASE["ticker"], {**COINBASE["match"], "product_id": "XRP-USD"}, quotes=False)
     assert (taking.drain(), list(taking.series)) == (([], []), [])
+    [letter] = intake(COINBASE["match"], b'{"type":"match"').drain()[1]
+    assert (letter.reason, letter.row, letter.value, letter.origin) == ("not_json", 2, b'{"type":"match"', "wss://x")
 
 
 def test_a_symbol_carries_its_venue_where_two_sources_bring_the_pair() -> None:
     taking = Intake(VENDORS["binance"], "binance", "", None, with_venue=True)
     taking.message(orjson.dumps(BINANCE["trade"]), AT)
     assert taking.drain()[0][0].column("symbol").to_pylist() == ["BTC-USDT.BINANCE"]
-
-
-def test_a_message_that_cannot_be_used_is_kept_whole_with_its_place() -> None:
-    [letter] = intake(COINBASE["match"], b'{"type":"match"').drain()[1]
-    assert (letter.reason, letter.row, letter.value, letter.origin) == ("not_json", 2, b'{"type":"match"', "wss://x")
 
 
 def test_a_position_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> None:

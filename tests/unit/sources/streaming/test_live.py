@@ -3,13 +3,13 @@
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exchange_server import Exchange, running
+from exchange_server import Exchange, gathered, running
 from marketpulse.clock import SystemClock
 from marketpulse.errors import SettingsError
 from marketpulse.settings import BinanceSettings, CoinbaseSettings, RecordingSettings
@@ -35,26 +35,12 @@ def opened(exchange: Exchange, position: str | None = None, **more: Any) -> Live
     return source
 
 
-def gathered(
-    source: LiveSource, enough: int | Callable[[], bool], into: list[dict[str, Any]], wait_s: float = 60
-) -> str | None:
-    """Poll until `enough` trades stand in `into`, or until it says so; the newest position."""
-    position, deadline = None, time.monotonic() + wait_s
-    while time.monotonic() < deadline:
-        polled = source.poll(0.05)
-        position = polled.position or position
-        into += [row for batch in polled.batches for row in batch.to_pylist()]
-        if enough() if callable(enough) else sum(row["type"] == "trade" for row in into) >= enough:
-            break
-    return position
-
-
 def all_of(
     exchange: Exchange, position: str | None = None, before: Sequence[dict[str, Any]] = (), **more: Any
 ) -> tuple[list[dict[str, Any]], str | None]:
     """(the rows, the newest position) of a source that runs until it has, with those before, all that trades."""
     source, rows = opened(exchange, position, **more), [*before]
-    position = gathered(source, len(exchange.tape), rows)
+    position, _ = gathered(source, len(exchange.tape), rows)
     assert source.watermark_ns() is not None
     source.close()
     return rows, position
@@ -104,7 +90,7 @@ def test_whatever_the_faults_each_trade_comes_out_once(vendor: str, seed: int) -
 def test_a_restart_goes_on_behind_the_last_committed_trade_and_takes_none_twice(vendor: str) -> None:
     with running(Exchange(vendor, PRODUCTS[vendor], 900)) as exchange:
         first, rows = opened(exchange), list[dict[str, Any]]()
-        position = gathered(first, 200, rows)
+        position, _ = gathered(first, 200, rows)
         for _ in range(5):
             first.poll(0.05)  # taken, and never committed
         first.close()
@@ -150,15 +136,12 @@ def test_a_recording_of_a_feed_gives_the_same_rows_through_the_same_parser(tmp_p
     assert [r["ingest_time_ns"] for r in replayed] == [r["ingest_time_ns"] for r in rows if r["type"] == "trade"]
 
 
-def test_aggregates_alone_are_checked_and_refilled_by_their_own_ids() -> None:
+def test_aggregates_alone_are_checked_and_refilled_by_their_own_ids_not_by_those_of_single_trades() -> None:
     with running(Exchange("binance", PRODUCTS["binance"], 600, seed=3, fault_rate=0.02, aggregates=True)) as exchange:
         rows, position = all_of(exchange)
         assert sorted(keys(rows)) == sorted(truth(exchange))
         assert json.loads(position or "{}")["aggregates"] == 1
         assert exchange.requests > 0
-
-
-def test_a_position_of_single_trades_is_no_place_among_aggregates() -> None:
     with running(Exchange("binance", ("BTCUSDT",), 20, aggregates=True)) as exchange:
         rows, _ = all_of(exchange, '{"BTCUSDT":[5000000,1]}')
         assert keys(rows) == truth(exchange)

@@ -86,7 +86,7 @@ def test_what_was_flushed_before_a_kill_is_there(tmp_path: Path) -> None:
     recorder.close()
 
 
-def test_removed_lines_show_as_gaps_of_their_size(tmp_path: Path) -> None:
+def test_removed_lines_show_as_gaps_of_their_size_and_single_trades_win_over_aggregates(tmp_path: Path) -> None:
     left = [n for n in range(10, 60) if not 20 <= n < 27 and n != 40]
     rows = rows_of(written(tmp_path / "r.jsonl", *map(message, left), end=b""))
     assert sum(row["type"] == "trade" for row in rows) == 42
@@ -96,9 +96,6 @@ def test_removed_lines_show_as_gaps_of_their_size(tmp_path: Path) -> None:
     rows = rows_of(written(tmp_path / "a.jsonl", *map(aggregate, kept)))
     assert trades(rows) == kept, "aggregates alone are one row each"
     assert [gap["trades"] for gap in gaps(rows)] == [2, 1]
-
-
-def test_where_single_trades_were_recorded_too_they_win_wherever_they_begin(tmp_path: Path) -> None:
     messages = [aggregate(7), aggregate(3, "ETHUSDT"), *map(single, range(900, 905)), aggregate(8)]
     rows = rows_of(written(tmp_path / "r.jsonl", *messages))
     assert (trades(rows), trades(rows, "ETH-USDT"), gaps(rows)) == ([900, 901, 902, 903, 904], [3], [])
@@ -113,7 +110,7 @@ def test_both_wires_of_coinbase_give_the_same_trades_and_a_ticker_none(
     assert trades(rows_of(written(tmp_path / "r.jsonl", *(COINBASE[name] for name in names))), "BTC-USD") == ids
 
 
-def test_an_answer_by_rest_is_read_with_its_symbol_over_many_lines_too(tmp_path: Path) -> None:
+def test_an_answer_by_rest_and_a_file_of_one_array_are_read_over_many_lines_too(tmp_path: Path) -> None:
     file = tmp_path / "trades.json"
     row = {"price": "4.5", "qty": "1", "quoteQty": "4.5", "isBuyerMaker": True, "isBestMatch": True}
     file.write_text(json.dumps([{"id": n, "time": AT // 10**6, **row} for n in (1, 2, 5)], indent=2))
@@ -125,9 +122,6 @@ def test_an_answer_by_rest_is_read_with_its_symbol_over_many_lines_too(tmp_path:
     for messages, vendor in ((ALPACA, "alpaca"), (POLYGON, "polygon")):
         file.write_text(json.dumps(messages["history"], indent=2))
         assert [row["symbol"] for row in rows_of(file, symbol="AAPL", vendor=vendor)] == ["AAPL", "AAPL"]
-
-
-def test_a_file_of_one_array_is_its_messages(tmp_path: Path) -> None:
     file = tmp_path / "session.json"
     file.write_text(json.dumps([single(n) for n in range(4)], indent=1))
     assert trades(rows_of(file)) == [0, 1, 2, 3]
@@ -166,25 +160,17 @@ def test_a_recording_that_was_fed_in_is_not_fed_in_again(tmp_path: Path) -> None
     assert again.poll(0).batches == ()
 
 
-@pytest.mark.parametrize(
-    ("before", "ns"),
-    [
-        (b"2026-03-04T05:06:07.123456789Z", AT + 123_456_000), (b"[2026-03-04 05:06:07]", AT), (b"2026-03-04T06:06:07+01:00,", AT),
-        (b"1772600767.5\t", AT + 500_000_000), (b"1772600767123 |", AT + 123_000_000), (b"1772600767123456789", AT + 123_456_789),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("before", "ns"), [
+    (b"2026-03-04T05:06:07.123456789Z", AT + 123_456_000), (b"[2026-03-04 05:06:07]", AT), (b"2026-03-04T06:06:07+01:00,", AT),
+    (b"1772600767.5\t", AT + 500_000_000), (b"1772600767123 |", AT + 123_000_000), (b"1772600767123456789", AT + 123_456_789),
+])  # fmt: skip
 def test_a_line_of_others_may_have_its_time_before_the_message(tmp_path: Path, before: bytes, ns: int) -> None:
     path = written(tmp_path / "session.log", *(before + b" " + message(n) for n in range(1, 4)))
     assert [(r.received_ns, r.message) for r in read(path)] == [(ns, message(n)) for n in range(1, 4)]
     assert [row["trade_id"] for row in rows_of(path)] == ["1", "2", "3"]
 
 
-def test_what_stands_before_a_message_and_is_no_time_is_not_passed_over(tmp_path: Path) -> None:
-    path = written(tmp_path / "session.log", b"ing " + message(1), message(2))
-    assert [(r.received_ns, r.message) for r in read(path)] == [(None, b"ing " + message(1)), (None, message(2))]
-
-
-def test_notes_of_other_recorders_are_no_messages(tmp_path: Path) -> None:
+def test_notes_of_other_recorders_are_no_messages_and_what_is_no_time_is_not_passed_over(tmp_path: Path) -> None:
     path = written(
         tmp_path / "COINBASE.ws.1.0",
         b"wss://ws-feed.example.com <-> 1772600760.5",
@@ -193,3 +179,5 @@ def test_notes_of_other_recorders_are_no_messages(tmp_path: Path) -> None:
     )
     assert [(r.event, r.message is None) for r in read(path)][:2] == [("connected", True), ("sent", True)]
     assert [row["trade_id"] for row in rows_of(path) if row["type"] == "trade"] == ["1", "2", "5"]
+    path = written(tmp_path / "session.log", b"ing " + message(1), message(2))
+    assert [(r.received_ns, r.message) for r in read(path)] == [(None, b"ing " + message(1)), (None, message(2))]

@@ -79,13 +79,10 @@ def page(numbers: range, following: str | None) -> Reply:
     return Reply.json({"trades": {"AAPL": rows}, "next_page_token": following})
 
 
-def test_a_gap_comes_in_pages_from_the_lowest_id_up() -> None:
+def test_a_gap_comes_in_pages_from_the_lowest_id_up_and_of_one_that_is_too_long_only_the_newest() -> None:
     with vendor(by_id) as server:
         found = by_ids(server, Wanted("BTCUSDT", 10, 1_209), 2)
     assert [(f.first, f.last, len(f.trades)) for f in found] == [(10, 1_009, 1_000), (1_010, 1_209, 200)]
-
-
-def test_of_a_gap_that_is_too_long_only_the_newest_are_asked_for() -> None:
     with vendor(by_id) as server:
         given_up, page = by_ids(server, Wanted("BTCUSDT", 1, 100), 2, trades_max=30)
     assert (given_up.first, given_up.last, given_up.trades) == (1, 70, [])
@@ -93,11 +90,15 @@ def test_of_a_gap_that_is_too_long_only_the_newest_are_asked_for() -> None:
     assert ids(page) == list(range(71, 101))
 
 
-def test_what_the_vendor_does_not_have_is_asked_a_few_times_and_given_up() -> None:
+def test_what_the_vendor_does_not_have_is_given_up_after_a_few_times_and_told_from_an_unknown_symbol() -> None:
     with vendor(lambda _: Reply.json([])) as server:
         [found] = by_ids(server, Wanted("BTCUSDT", 5, 6), 1)
         assert len(server.requests) == 4
     assert (found.first, found.last, found.why) == (5, 6, "the vendor does not give them")
+    with vendor(lambda _: Reply(400, b'{"code":-1121,"msg":"Invalid symbol."}')) as server:
+        [found] = by_ids(server, Wanted("FOO"), 1)
+    assert found.newest
+    assert Binance().unknown_symbol(str(found.why))
 
 
 def test_where_history_is_refused_the_newest_trades_are_looked_through() -> None:
@@ -111,13 +112,6 @@ def test_where_history_is_refused_the_newest_trades_are_looked_through() -> None
     assert set(range(8, 13)) <= set(ids(found))
     assert (found.first, found.last) == (5, 12)
     assert "API-key format invalid" in str(found.why)
-
-
-def test_a_symbol_that_nobody_knows_is_told_from_an_empty_answer() -> None:
-    with vendor(lambda _: Reply(400, b'{"code":-1121,"msg":"Invalid symbol."}')) as server:
-        [found] = by_ids(server, Wanted("FOO"), 1)
-    assert found.newest
-    assert Binance().unknown_symbol(str(found.why))
 
 
 def test_pages_come_in_order_with_the_overlap_and_through_faults() -> None:
@@ -140,7 +134,7 @@ def test_what_is_refused_is_said(status: int, said: str) -> None:
     assert said in str(pages.why)
 
 
-def test_a_vendor_without_history_is_not_by_time() -> None:
+def test_a_vendor_without_history_is_not_asked() -> None:
     with vendor(lambda _: Reply(500)) as server:
         [pages] = by_time(server, request=lambda *_: None)
         assert server.requests == []

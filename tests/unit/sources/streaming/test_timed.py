@@ -3,13 +3,22 @@
 import json
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from keyed_exchange import KEY, SECRET, AlpacaWords, FinnhubWords, Happened, KeyedExchange, PolygonWords, running
+from keyed_exchange import (
+    KEY,
+    SECRET,
+    AlpacaWords,
+    FinnhubWords,
+    Happened,
+    KeyedExchange,
+    PolygonWords,
+    gathered,
+    running,
+)
 from marketpulse.errors import MarketPulseError, WrongKey
 from marketpulse.model.timeframe import DAY_NS
 from marketpulse.settings import AlpacaSettings, FinnhubSettings, KeyedStreamSettings, PolygonSettings
@@ -55,22 +64,6 @@ def opened(
     )  # fmt: skip
     assert source.start(position).mode == "live"
     return source
-
-
-def gathered(
-    source: TimedSource, enough: int | Callable[[], bool], into: list[dict[str, Any]], wait_s: float = 60
-) -> tuple[str | None, list[str]]:
-    """Poll until `enough` trades stand in `into`, or until it says so; (the newest position, reasons of dead letters)."""
-    position, reasons = None, []
-    deadline = time.monotonic() + wait_s
-    while time.monotonic() < deadline:
-        polled = source.poll(0.05)
-        position = polled.position or position
-        into += [row for batch in polled.batches for row in batch.to_pylist()]
-        reasons += [item.reason for item in polled.rejected]
-        if enough() if callable(enough) else sum(row["type"] == "trade" for row in into) >= enough:
-            break
-    return position, reasons
 
 
 def keys(rows: list[dict[str, Any]]) -> list[tuple[str, int, float, float]]:

@@ -81,10 +81,15 @@ def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:
     assert taking.places["AAPL"].lost == []
 
 
-def test_a_silence_while_the_venue_is_closed_is_no_gap() -> None:
+def test_a_silence_while_the_venue_is_closed_is_no_gap_and_what_a_late_feed_had_not_brought_is_one() -> None:
     taking = intake(ALPACA["trade"], trading=lambda from_ns, to_ns: False)  # noqa: ARG005
     taking.back(AT + 10**13)
     assert (taking.declared, bodies(taking)) == ([], [])
+    taking = intake()
+    taking.message(orjson.dumps([ALPACA["trade"]]), AT + 40 * 10**9)  # it came 40 s late
+    taking.back(AT + 50 * 10**9)
+    [(_, lost)] = taking.declared
+    assert lost.from_ns == SECOND + 123_456_789
 
 
 def test_a_restart_takes_nothing_twice_and_asks_again_for_what_is_still_missing() -> None:
@@ -164,11 +169,3 @@ def test_connections_that_end_before_a_symbol_trades_leave_no_time_in_two_gaps()
         taken += [row["trade_id"] for row in rows_of(again) if row["type"] == "trade"]
         again = restarted(again)
     assert taken == ["id-1", "id-2", "id-3", "id-4"]
-
-
-def test_what_a_feed_that_runs_behind_had_not_brought_is_missed() -> None:
-    taking = intake()
-    taking.message(orjson.dumps([ALPACA["trade"]]), AT + 40 * 10**9)  # it came 40 s late
-    taking.back(AT + 50 * 10**9)
-    [(_, lost)] = taking.declared
-    assert lost.from_ns == SECOND + 123_456_789

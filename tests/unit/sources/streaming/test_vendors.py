@@ -61,58 +61,55 @@ def said(vendor: str, name: str) -> list[Any]:
     return list(PARSERS[vendor].parse(orjson.dumps([message] if vendor in ("alpaca", "polygon") else message)))
 
 
-@pytest.mark.parametrize(
-    ("vendor", "name", "items"),
-    [
-        # an id, and its time to the microsecond
-        ("coinbase", "match", [Trade("BTC-USD", 71, COINS + 123_456_000, 61234.56, 0.25)]),
-        ("coinbase", "last_match", [Trade("BTC-USD", 70, COINS - 500_000_000, 61234.0, 1.0, live=False)]),
-        ("coinbase", "ticker", [Quote("BTC-USD", COINS + 200_000_000, 61234.55, 0.5, 61234.57, 0.75)]),
-        ("coinbase", "heartbeat", [LastTrade("BTC-USD", 71)]),
-        ("coinbase", "tickers", [Quote("BTC-USD", COINS + 3 * 10**9, 61235.0, 2.0, 61237.0, 3.0)]),
-        ("coinbase", "subscriptions", [Heard("subscriptions")]),
-        ("coinbase", "error", [Refusal("Failed to subscribe: FOO-USD is not a valid product", for_good=True)]),
-        # times in ms and in µs; a best bid and ask has no time of its own; an aggregate is marked as one
-        ("binance", "trade", [Trade("BTCUSDT", 900, COINS + 123_000_000, 61230.01, 0.015)]),
-        ("binance", "in µs", [Trade("BTCUSDT", 901, COINS + 124_456_000, 61230.02, 2.0)]),
-        ("binance", "bookTicker", [Quote("BTCUSDT", None, 61230.0, 1.5, 61230.01, 2.25)]),
-        ("binance", "aggTrade", [Trade("BTCUSDT", 7, COINS + 124_000_000, 61230.01, 3.0, aggregate=True)]),
-        ("binance", "answer", [Heard("answer")]),
-        ("binance", "error", [Refusal("2: Invalid request: unknown method", for_good=False)]),
-        # a venue by MIC, and an id of its venue and day
-        ("alpaca", "trade", [Print("AAPL", "20516-V-6142", AT, 177.79, 90.0, "IEXG", ("@", "I"))]),
-        ("alpaca", "quote", [Quote("AAPL", AT, 177.41, 35.0, 177.43, 30.0)]),
-        ("alpaca", "bar", [Bar("AAPL", "1m", *MINUTE, 177.94, 178.005, 177.9, 178.0, 8547.0, 177.987562, 66)]),
-        ("alpaca", "halt", [Interruption("AAPL", "halt", AT, "Trading Halt: T12")]),
-        ("alpaca", "correction", [Correction("AAPL", "20516-V-6142", AT, 177.8, 80.0, "20516-V-6150")]),
-        ("alpaca", "cancel", [Cancel("AAPL", "20516-V-6150", AT)]),
-        ("alpaca", "news", [Heard("n")]),
-        ("alpaca", "error", [Refusal("402: auth failed", for_good=False, key=True)]),
-        # off the exchanges an id of its facility; a pair has no venue
-        ("polygon", "trade", [Print("AAPL", "20516-11-5096", STOCKS + 123_000_000, 161.87, 300.0, "ARCX", ("14", "41"))]),
-        ("polygon", "off the exchanges", [Print("AAPL", "20516-4-202-799", STOCKS + 124_000_000, 161.88, 1.0, "FINR")]),
-        ("polygon", "pair", [Print("BTC-USD", "20516-3-14272084", STOCKS + 126_000_000, 33021.9, 0.01616617, None, ("2",))]),
-        ("polygon", "quote", [Quote("AAPL", STOCKS + 125_000_000, 161.8, 100.0, 161.9, 160.0)]),
-        ("polygon", "minute", [Bar("AAPL", "1m", *MINUTE, 161.8, 161.95, 161.75, 161.9, 4110.0, 161.85, None)]),
-        ("polygon", "connected", [Heard("connected")]),
-        ("polygon", "auth_failed", [Refusal("auth_failed: authentication failed", for_good=False, key=True)]),
-        ("finnhub", "trade", [Print("AAPL", None, STOCKS + 123_000_000, 161.87, 300.0, None, ("1", "12")),
-                              Print("BINANCE:BTCUSDT", None, STOCKS + 124_000_000, 7296.89, 0.011467)]),
-        ("finnhub", "ping", [Heard("ping")]),
-        ("finnhub", "error", [Refusal("Invalid API key", for_good=False, key=True)]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("vendor", "name", "items"), [
+    # an id, and its time to the microsecond
+    ("coinbase", "match", [Trade("BTC-USD", 71, COINS + 123_456_000, 61234.56, 0.25)]),
+    ("coinbase", "last_match", [Trade("BTC-USD", 70, COINS - 500_000_000, 61234.0, 1.0, live=False)]),
+    ("coinbase", "ticker", [Quote("BTC-USD", COINS + 200_000_000, 61234.55, 0.5, 61234.57, 0.75)]),
+    ("coinbase", "heartbeat", [LastTrade("BTC-USD", 71)]),
+    ("coinbase", "tickers", [Quote("BTC-USD", COINS + 3 * 10**9, 61235.0, 2.0, 61237.0, 3.0)]),
+    ("coinbase", "subscriptions", [Heard("subscriptions")]),
+    ("coinbase", "error", [Refusal("Failed to subscribe: FOO-USD is not a valid product", for_good=True)]),
+    # times in ms and in µs; a best bid and ask has no time of its own; an aggregate is marked as one
+    ("binance", "trade", [Trade("BTCUSDT", 900, COINS + 123_000_000, 61230.01, 0.015)]),
+    ("binance", "in µs", [Trade("BTCUSDT", 901, COINS + 124_456_000, 61230.02, 2.0)]),
+    ("binance", "bookTicker", [Quote("BTCUSDT", None, 61230.0, 1.5, 61230.01, 2.25)]),
+    ("binance", "aggTrade", [Trade("BTCUSDT", 7, COINS + 124_000_000, 61230.01, 3.0, aggregate=True)]),
+    ("binance", "answer", [Heard("answer")]),
+    ("binance", "error", [Refusal("2: Invalid request: unknown method", for_good=False)]),
+    # a venue by MIC, and an id of its venue and day
+    ("alpaca", "trade", [Print("AAPL", "20516-V-6142", AT, 177.79, 90.0, "IEXG", ("@", "I"))]),
+    ("alpaca", "quote", [Quote("AAPL", AT, 177.41, 35.0, 177.43, 30.0)]),
+    ("alpaca", "bar", [Bar("AAPL", "1m", *MINUTE, 177.94, 178.005, 177.9, 178.0, 8547.0, 177.987562, 66)]),
+    ("alpaca", "halt", [Interruption("AAPL", "halt", AT, "Trading Halt: T12")]),
+    ("alpaca", "correction", [Correction("AAPL", "20516-V-6142", AT, 177.8, 80.0, "20516-V-6150")]),
+    ("alpaca", "cancel", [Cancel("AAPL", "20516-V-6150", AT)]),
+    ("alpaca", "news", [Heard("n")]),
+    ("alpaca", "error", [Refusal("402: auth failed", for_good=False, key=True)]),
+    # off the exchanges an id of its facility; a pair has no venue
+    ("polygon", "trade", [Print("AAPL", "20516-11-5096", STOCKS + 123_000_000, 161.87, 300.0, "ARCX", ("14", "41"))]),
+    ("polygon", "off the exchanges", [Print("AAPL", "20516-4-202-799", STOCKS + 124_000_000, 161.88, 1.0, "FINR")]),
+    ("polygon", "pair", [Print("BTC-USD", "20516-3-14272084", STOCKS + 126_000_000, 33021.9, 0.01616617, None, ("2",))]),
+    ("polygon", "quote", [Quote("AAPL", STOCKS + 125_000_000, 161.8, 100.0, 161.9, 160.0)]),
+    ("polygon", "minute", [Bar("AAPL", "1m", *MINUTE, 161.8, 161.95, 161.75, 161.9, 4110.0, 161.85, None)]),
+    ("polygon", "connected", [Heard("connected")]),
+    ("polygon", "auth_failed", [Refusal("auth_failed: authentication failed", for_good=False, key=True)]),
+    ("finnhub", "trade", [Print("AAPL", None, STOCKS + 123_000_000, 161.87, 300.0, None, ("1", "12")),
+                          Print("BINANCE:BTCUSDT", None, STOCKS + 124_000_000, 7296.89, 0.011467)]),
+    ("finnhub", "ping", [Heard("ping")]),
+    ("finnhub", "error", [Refusal("Invalid API key", for_good=False, key=True)]),
+])  # fmt: skip
 def test_a_documented_message_is_understood_as(vendor: str, name: str, items: list[Parsed]) -> None:
     assert said(vendor, name) == items
 
 
-def test_advanced_trade_says_the_same_in_order_of_ids() -> None:
+def test_other_wires_and_envelopes_say_the_same() -> None:
     assert [t.trade_id for t in said("coinbase", "market_trades")] == [72, 73]
-
-
-def test_messagepack_says_the_same_as_json() -> None:
     message = {**ALPACA["trade"], "t": msgpack.Timestamp(AT // 10**9, AT % 10**9)}
     assert Alpaca().parse(msgpack.packb([message])) == said("alpaca", "trade")
+    trade, bare = BINANCE["trade"], BINANCE["in µs"]
+    for message in ([trade, bare], {"stream": "x", "data": [trade["data"], bare]}):
+        assert [t.trade_id for t in Binance().parse(orjson.dumps(message)) if isinstance(t, Trade)] == [900, 901]
 
 
 def test_refusals_for_good_are_told_from_a_wrong_key_and_the_unknown_is_kept() -> None:
@@ -142,26 +139,17 @@ def test_one_spoilt_element_of_a_message_does_not_spoil_the_others() -> None:
     assert (fault.reason, second) == ("bad_price", said("finnhub", "trade")[1])
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "reason"),
-    [
-        ("price", "0", "bad_price"), ("price", "1e400", "bad_price"), ("price", "1_000", "wrong_type"),
-        ("price", "nan", "wrong_type"), ("price", None, "missing_field"), ("size", "-1", "bad_size"),
-        ("trade_id", True, "wrong_type"), ("trade_id", -1, "wrong_type"), ("trade_id", 1.5, "wrong_type"),
-        ("time", "2026-03-04", "bad_time"), ("time", "2026-02-30T00:00:00Z", "bad_time"),
-        ("time", "9999-12-31T23:59:59-23:59", "bad_time"), ("product_id", 7, "wrong_type"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("field", "value", "reason"), [
+    ("price", "0", "bad_price"), ("price", "1e400", "bad_price"), ("price", "1_000", "wrong_type"),
+    ("price", "nan", "wrong_type"), ("price", None, "missing_field"), ("size", "-1", "bad_size"),
+    ("trade_id", True, "wrong_type"), ("trade_id", -1, "wrong_type"), ("trade_id", 1.5, "wrong_type"),
+    ("time", "2026-03-04", "bad_time"), ("time", "2026-02-30T00:00:00Z", "bad_time"),
+    ("time", "9999-12-31T23:59:59-23:59", "bad_time"), ("product_id", 7, "wrong_type"),
+])  # fmt: skip
 def test_a_field_that_cannot_be_is_named(field: str, value: object, reason: str) -> None:
     [found] = Coinbase().parse(orjson.dumps({**COINBASE["match"], field: value}))
     assert isinstance(found, Unusable)
     assert (found.reason, field in found.detail) == (reason, True)
-
-
-def test_binances_events_come_bare_in_arrays_and_wrapped() -> None:
-    trade, bare = BINANCE["trade"], BINANCE["in µs"]
-    for message in ([trade, bare], {"stream": "x", "data": [trade["data"], bare]}):
-        assert [t.trade_id for t in Binance().parse(orjson.dumps(message)) if isinstance(t, Trade)] == [900, 901]
 
 
 def test_an_answer_by_rest_is_read_with_the_feeds_ids_and_without_what_was_taken_back() -> None:
