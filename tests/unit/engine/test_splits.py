@@ -16,6 +16,7 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NEVER
 from marketpulse.engine.provisional import Looker
 from marketpulse.engine.splits import SPLITS_MAX, frame_factors, fresh_basis, no_splits
+from marketpulse.engine.step import StepResult
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.indicators.own import own_indicators
 from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
@@ -114,13 +115,16 @@ def test_without_the_record_they_would_jump() -> None:
     assert 99 < sma < 102
 
 
+def factors(result: StepResult) -> dict[tuple[int, int], float]:
+    """The factor of each row, by timeframe and opening second."""
+    return {(int(b["frame"]), int(b["open_ns"] // 10**9 % 60)): b["factor"] for b in result.indicated}
+
+
 def test_the_bar_belongs_to_the_side_of_its_open_time() -> None:
-    config = config_of(["10s", "20s"], "sma(1)", window_ns=DAY_NS)
-    engine = Engine(config)
+    engine = Engine(config_of(["10s", "20s"], "sma(1)", window_ns=DAY_NS))
     engine.step([hello(lateness_ns=0), split("A", 10, 4.0)])
     result = engine.step([trade("A", 1, 400, 1), trade("A", 11, 100, 1), trade("A", 21, 100, 1), heartbeat(60)])
-    found = {(int(b["frame"]), int(b["open_ns"] // 10**9 % 60)): b["factor"] for b in result.indicated}
-    assert found == {(0, 0): 1, (0, 10): 4, (0, 20): 4, (1, 0): 1, (1, 20): 4}
+    assert factors(result) == {(0, 0): 1, (0, 10): 4, (0, 20): 4, (1, 0): 1, (1, 20): 4}
 
 
 def test_the_forming_bar_is_of_its_side_too() -> None:
@@ -184,8 +188,7 @@ def test_a_record_behind_the_window_is_a_dead_letter_and_changes_nothing() -> No
     assert [(r.reason, r.timeframes) for r in late.refused] == [("too_late", ("1s",))]
     assert not len(late.indicated)
     after = engine.step([*seconds(100, 102, first=10), heartbeat(20)])
-    by_frame = {(int(b["frame"]), int(b["open_ns"] // 10**9 % 60)): b["factor"] for b in after.indicated}
-    assert by_frame == {(0, 10): 1, (0, 11): 1, (1, 10): 4}  # the bar of ten seconds opens behind the ex time
+    assert factors(after) == {(0, 10): 1, (0, 11): 1, (1, 10): 4}  # the bar of ten seconds opens behind the ex time
     assert after.values[-1, 0] == (100 / 4 + 102) / 2
 
 

@@ -118,6 +118,21 @@ def opened(broker: Broker, spool: Spool, said: list[str | None] | None = None) -
     return log
 
 
+def inner(log: SpooledLog) -> Log:
+    assert isinstance(log._log, Log)
+    return log._log
+
+
+def write(log: SpooledLog, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        log.write(trade(number))
+
+
+def up_to(last: int) -> list[object]:
+    """The prices of all trades from the first on."""
+    return [float(number) for number in range(1, last + 1)]
+
+
 def prices(broker: Broker) -> list[object]:
     return [row for row in broker.rows if isinstance(row, float)]
 
@@ -132,11 +147,10 @@ def test_while_the_broker_is_there_nothing_touches_the_disk_and_it_knows_the_pos
     log = begun(broker, spool_of(tmp_path))
     assert log.last_position() is None
     log.write(Polled(hello=Hello("s", "live", "r", 1)))
-    for number in range(1, 200):
-        log.write(trade(number))
+    write(log, 1, 199)
     log.write(Polled(goodbye_watermark_ns=9))
     log.close()
-    assert broker.rows == ["hello", *map(float, range(1, 200)), "goodbye"]
+    assert broker.rows == ["hello", *up_to(199), "goodbye"]
     assert left(tmp_path) == []
     again = begun(broker, spool_of(tmp_path))
     assert again.last_position() == "at 199"
@@ -162,11 +176,10 @@ def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_
         log.write(trade(number))
         log.heartbeat("s", number)
     assert (spool.first, spool.last, spool.rows) == (2, 499, 498)
-    assert said
     assert set(said) == {"the broker is away"}
     broker.away.clear()
     wait_until(lambda: not left(tmp_path))
-    assert prices(broker) == [float(n) for n in range(1, 500)]
+    assert prices(broker) == up_to(499)
     assert broker.rows.index("clock") < broker.rows.index(3.0)
     assert said[-1] is None
     log.heartbeat("s", 1_000)
@@ -179,20 +192,17 @@ def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_
 def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(tmp_path: Path, broker: Broker) -> None:
     log = opened(broker, spool_of(tmp_path))
     broker.away.set()
-    for number in range(1, 50):
-        log.write(trade(number))
-    with pytest.raises(Retryable):
-        log.flush()
-    with pytest.raises(Retryable):
-        log.close()
+    write(log, 1, 49)
+    for leave in (log.flush, log.close):
+        with pytest.raises(Retryable):
+            leave()
     second = begun(broker, spool_of(tmp_path))
     assert second.last_position() == "at 49", "without asking the broker"
-    for number in range(50, 90):
-        second.write(trade(number))
+    write(second, 50, 89)
     broker.away.clear()
     wait_until(lambda: not left(tmp_path))
     second.close()
-    assert prices(broker) == [float(n) for n in range(1, 90)]
+    assert prices(broker) == up_to(89)
     assert left(tmp_path) == []
 
 
@@ -222,10 +232,8 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
                 time.sleep(chance.choice([0, 0.01, 0.07]))
         if number == last:
             break
-        inner = log._log
-        assert isinstance(inner, Log)
         with log._change:  # it dies here
-            inner.dead = True
+            inner(log).dead = True
             log._closing.set()
             spool.close()
             spool._file, spool.last = None, 0
@@ -233,7 +241,7 @@ def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
         log._thread.join()
     broker.away.clear()
     wait_until(lambda: log._is_done() and len(prices(broker)) >= last)
-    assert prices(broker) == [float(n) for n in range(1, last + 1)]
+    assert prices(broker) == up_to(last)
     log.close()
 
 
@@ -257,7 +265,7 @@ def test_a_full_spool_refuses_the_newest_and_goes_on_when_there_is_room(tmp_path
     broker.away.clear()
     wait_until(lambda: takes(refused))
     wait_until(lambda: not left(tmp_path))
-    assert prices(broker) == [float(n) for n in range(1, number + 1)]
+    assert prices(broker) == up_to(number)
     log.close()
 
 
@@ -282,9 +290,7 @@ def test_rows_of_another_log_are_not_mixed_into_this_one(tmp_path: Path, broker:
 
 def test_what_the_log_raises_for_good_is_raised_to_the_feed(tmp_path: Path, broker: Broker) -> None:
     log = opened(broker, spool_of(tmp_path))
-    inner = log._log
-    assert isinstance(inner, Log)
-    inner.dead = True
+    inner(log).dead = True
     log.write(trade(1))
     with pytest.raises(Fatal, match="took over"):
         wait_until(lambda: log.write(Polled()))
