@@ -32,9 +32,7 @@ NULL = float("nan")
     ],
     ids=["nothing more", "for", "cooldown", "for and cooldown", "a band", "both hold", "a crossing"],
 )  # fmt: skip
-def test_it_is_raised_and_cleared_where_the_rule_says(
-    fields: dict[str, Any], lives: list[tuple[list[float], str]]
-) -> None:
+def test_it_is_raised_and_cleared_by_its_rule(fields: dict[str, Any], lives: list[tuple[list[float], str]]) -> None:
     """`+` where the alert is raised, `-` where it is cleared, `.` elsewhere: by minute."""
     rule = Rule(**{"name": "r", "expression": "close > 10", **fields})
     for closes, expected in lives:

@@ -56,9 +56,7 @@ def test_a_rule_out_of_range_is_refused_by_name(fields: dict[str, Any], message:
         (("A.[A]?",), ["A.[A]?"], ["AxA", "A.A."]),
     ],
 )
-def test_a_rule_takes_the_symbols_that_its_filter_names(
-    symbols: tuple[str, ...], taken: list[str], left: list[str]
-) -> None:
+def test_a_rule_takes_what_its_filter_names(symbols: tuple[str, ...], taken: list[str], left: list[str]) -> None:
     rule = Rule("r", "close > 1", symbols=symbols)
     assert [s for s in [*taken, *left] if rule.takes(s)] == taken
 

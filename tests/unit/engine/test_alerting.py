@@ -161,9 +161,7 @@ def alerts(engine: Engine, *rows: Row) -> list[tuple[str, str, str, float]]:
         ),
     ],
 )
-def test_a_rule_is_what_its_records_say_however_the_log_is_cut(
-    cuts: list[int], log: list[Row], severities: list[str]
-) -> None:
+def test_a_rule_is_what_its_records_say(cuts: list[int], log: list[Row], severities: list[str]) -> None:
     engine, found = Engine(BARS), []
     for begin, end in pairwise([0, *(cut for cut in cuts if cut < len(log)), len(log)]):
         found += alerts(engine, *log[begin:end])

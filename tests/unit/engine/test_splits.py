@@ -72,9 +72,7 @@ def in_units_of(ohlcv: np.ndarray, ratio: np.ndarray | float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "splits"), CASES, ids=[name for name, _ in CASES])
-def test_nothing_jumps_and_every_value_is_that_of_the_adjusted_series(
-    name: str, splits: list[tuple[str, float]]
-) -> None:
+def test_every_value_is_that_of_the_adjusted_series(name: str, splits: list[tuple[str, float]]) -> None:
     frame = pd.read_csv(FILES / f"{name}.csv")
     days = pd.to_datetime(frame["date"]).to_numpy().astype("datetime64[D]").astype(int)
     adjusted = frame[["open", "high", "low", "close", "volume"]].to_numpy(np.float64)

@@ -71,9 +71,7 @@ def storage(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("torn", [None, b"", b"version=1\ncluster"])
-def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(
-    tmp_path: Path, storage: Path, torn: bytes | None
-) -> None:
+def test_a_lost_or_torn_identity_is_restored(tmp_path: Path, storage: Path, torn: bytes | None) -> None:
     identity = read_properties(storage / "meta.properties")
     (storage / "meta.properties").unlink()
     if torn is not None:
@@ -83,9 +81,7 @@ def test_a_lost_or_torn_identity_is_restored_and_the_topics_stay(
     assert (storage / LOG).read_bytes() == b"records"
 
 
-def test_storage_that_lost_its_identity_and_our_copy_gets_new_ids_in_both_and_keeps_its_topics(
-    tmp_path: Path, storage: Path
-) -> None:
+def test_storage_without_its_identity_and_our_copy_gets_new_ids_in_both(tmp_path: Path, storage: Path) -> None:
     old = read_properties(storage / "meta.properties")
     (storage / "meta.properties").unlink()
     (tmp_path / "identity.properties").unlink()
@@ -193,9 +189,7 @@ def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: st
     assert advice in str(error)
 
 
-def test_a_nearly_full_disk_is_refused_before_the_broker_fails_on_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_nearly_full_disk_is_refused_before_the_broker_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_disk(tmp_path)
     usage = {tmp_path: SimpleNamespace(free=255 * 2**20)}
     monkeypatch.setattr(broker_faults, "shutil", SimpleNamespace(disk_usage=usage.__getitem__))
@@ -256,9 +250,7 @@ def test_java_home_is_taken_before_the_path(no_java: Path, monkeypatch: pytest.M
     assert find_java(settings(no_java)).path == home
 
 
-def test_a_java_that_is_too_old_or_fails_is_passed_over_and_without_any_the_error_says_how_to_get_one(
-    no_java: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_java_that_is_too_old_or_fails_is_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, good = fake_java(no_java / "old", ORACLE_8), fake_java(no_java / "package", DEBIAN_17)
     broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
     monkeypatch.setenv("PATH", str(broken.parent))
@@ -271,9 +263,7 @@ def test_a_java_that_is_too_old_or_fails_is_passed_over_and_without_any_the_erro
     assert find_java(settings(no_java)).path == good
 
 
-def test_a_configured_java_may_be_a_home_and_is_never_passed_over(
-    no_java: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_configured_java_is_never_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = fake_java(no_java / "jdk", DEBIAN_17)
     assert find_java(settings(no_java, no_java / "jdk")).path == good
     monkeypatch.setenv("PATH", str(good.parent))

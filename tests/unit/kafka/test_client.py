@@ -51,9 +51,7 @@ SCRAM = r'org.apache.kafka.common.security.scram.ScramLoginModule required usern
         ),
     ],
 )
-def test_the_names_in_peoples_notes_are_understood(
-    tmp_path: Path, theirs: dict[str, Any], ours: dict[str, Any]
-) -> None:
+def test_names_in_peoples_notes_are_understood(tmp_path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     made = config(tmp_path, "producer", theirs)
     assert {name: made.get(name) for name in ours} == ours
     assert not (set(theirs) - set(ours)) & set(made)
@@ -96,9 +94,7 @@ def test_what_correctness_rests_on_cannot_be_changed(tmp_path: Path) -> None:
         ("linger.mss", "5", r"\[kafka\.client\] linger\.mss: .*did you mean linger\.ms\?"),
     ],
 )
-def test_what_this_client_cannot_use_is_refused_with_the_way_out(
-    tmp_path: Path, name: str, value: str, way_out: str
-) -> None:
+def test_what_cannot_be_used_is_refused_with_the_way_out(tmp_path: Path, name: str, value: str, way_out: str) -> None:
     with pytest.raises(SettingsError, match=way_out) as caught:
         config(tmp_path, "producer", {name: value})
     assert "hunter2" not in str(caught.value)
@@ -194,9 +190,7 @@ def test_the_producers_settings_hold_as_people_have_them_in_their_notes(tmp_path
     Producer(made | {"logger": None})  # the library takes them
 
 
-def test_what_is_set_for_producers_goes_before_what_is_set_for_every_client_and_that_before_our_defaults(
-    tmp_path: Path,
-) -> None:
+def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_before_defaults(tmp_path: Path) -> None:
     def made(**kafka: Any) -> tuple[Any, ...]:
         names = ("compression.type", "linger.ms", "batch.size")
         config = source_config(Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9", **kafka}))

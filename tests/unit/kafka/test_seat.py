@@ -75,9 +75,7 @@ def test_all_states_are_committed_at_once_with_the_offsets_that_they_cover(monke
 
 
 @pytest.mark.parametrize("committed", [None, 29, 31])
-def test_where_the_engine_has_gone_on_nothing_is_committed(
-    monkeypatch: pytest.MonkeyPatch, committed: int | None
-) -> None:
+def test_nothing_is_committed_where_the_engine_went_on(monkeypatch: pytest.MonkeyPatch, committed: int | None) -> None:
     log = LogInMemory([[Taken(0, committed, None)]])
     with pytest.raises(Fatal, match=r"partition 0 .*not stored twice"):
         hand_over(monkeypatch, log, {0: StateOf(b"zero", 30, 30)})
@@ -85,9 +83,7 @@ def test_where_the_engine_has_gone_on_nothing_is_committed(
 
 
 @pytest.mark.parametrize("goes", [[], [0]], ids=["never came", "went again"])
-def test_partitions_that_do_not_stay_are_waited_for_and_then_told(
-    monkeypatch: pytest.MonkeyPatch, goes: list[int]
-) -> None:
+def test_partitions_that_do_not_stay_are_waited_for(monkeypatch: pytest.MonkeyPatch, goes: list[int]) -> None:
     log = LogInMemory([[Taken(0, None, None)]] if goes else [], goes)
     with pytest.raises(Retryable, match="load again"):
         hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})

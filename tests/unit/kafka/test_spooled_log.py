@@ -141,9 +141,7 @@ def left(tmp_path: Path) -> list[Path]:
     return list(tmp_path.glob("s.sqlite*"))
 
 
-def test_while_the_broker_is_there_nothing_touches_the_disk_and_it_knows_the_position(
-    tmp_path: Path, broker: Broker
-) -> None:
+def test_while_the_broker_is_there_nothing_touches_the_disk(tmp_path: Path, broker: Broker) -> None:
     log = begun(broker, spool_of(tmp_path))
     assert log.last_position() is None
     log.write(Polled(hello=Hello("s", "live", "r", 1)))
@@ -161,9 +159,7 @@ def test_while_the_broker_is_there_nothing_touches_the_disk_and_it_knows_the_pos
     older.close()
 
 
-def test_while_it_is_away_all_goes_to_the_disk_and_then_in_order_behind_a_clock_to_the_log(
-    tmp_path: Path, broker: Broker
-) -> None:
+def test_what_came_while_it_was_away_follows_in_order_behind_a_clock(tmp_path: Path, broker: Broker) -> None:
     said: list[str | None] = []
     spool = spool_of(tmp_path)
     log = opened(broker, spool, said)
@@ -207,9 +203,7 @@ def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(tmp
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_processes_that_die_at_any_moment_bring_every_row_once_and_in_order(
-    tmp_path: Path, broker: Broker, seed: int
-) -> None:
+def test_whoever_dies_when_every_row_comes_once_and_in_order(tmp_path: Path, broker: Broker, seed: int) -> None:
     """A death: what was in memory is gone, the file and the broker are as they were; the source goes on behind the position."""
     chance = random.Random(seed)
     number, last = 0, 600
