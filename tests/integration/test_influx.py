@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +135,9 @@ def test_a_field_of_another_type_stops_it_with_what_to_do(influx_store: InfluxSt
     sink = opened(influx_store)
     sink.resume()
     taken = {"db": influx_store.database}
-    httpx.post(
-        f"{influx_store.server.url}/write",
-        params=taken,
-        content=f"bars,symbol=A close=1i {START_NS}",
-        auth=(USER, PASSWORD),
-    ).raise_for_status()
+    point = f"bars,symbol=A close=1i {START_NS}"
+    url = f"{influx_store.server.url}/write"
+    httpx.post(url, params=taken, content=point, auth=(USER, PASSWORD)).raise_for_status()
     sink.write(batch("bars", 0, 0, 20))
     before = refused_points("refused")
     with pytest.raises(Fatal, match=r"field type conflict.*Give sinks.influx.database another name") as caught:
@@ -164,11 +162,18 @@ def test_a_login_that_may_only_write_needs_its_database(influx_store: InfluxStor
     assert len(influx_store.rows("bars")) == 16
 
 
-def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp_path: Path) -> None:
-    server = InfluxServer(tmp_path, limits="max-values-per-tag = 5", http="max-body-size = 4000")
+@contextmanager
+def own_server(folder: Path, **limits: str) -> Iterator[InfluxStore]:
+    server = InfluxServer(folder, **limits)
     server.start()
     try:
-        store = InfluxStore(server)
+        yield InfluxStore(server)
+    finally:
+        server.kill()
+
+
+def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp_path: Path) -> None:
+    with own_server(tmp_path, limits="max-values-per-tag = 5", http="max-body-size = 4000") as store:
         sink = opened(store, gzip=False)
         sink.write(batch("bars", 0, 0, 200))
         sink.flush()
@@ -176,25 +181,18 @@ def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp
         written(sink, "bars", [bar(START_NS, symbol=f"T{n}") for n in range(5)])  # the server counts before a write
         with pytest.raises(Fatal, match=r"at a limit of its own.*max-values-per-tag.*docs/influx.md"):
             written(sink, "bars", [bar(START_NS, symbol=f"U{n}") for n in range(5)])
-    finally:
-        server.kill()
 
 
 def test_a_server_that_hangs_is_waited_for(tmp_path: Path) -> None:
-    server = InfluxServer(tmp_path)
-    server.start()
-    try:
-        store = InfluxStore(server)
+    with own_server(tmp_path) as store:
         sink = opened(store, timeout_s=1)
         sink.write(batch("bars", 0, 0, 20))
-        server.signal(signal.SIGSTOP)
+        store.server.signal(signal.SIGSTOP)
         with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
             sink.flush()
-        server.signal(signal.SIGCONT)
+        store.server.signal(signal.SIGCONT)
         sink.flush()
         assert len(store.rows("bars")) == 16
-    finally:
-        server.kill()
 
 
 # VictoriaMetrics: numbers, to the millisecond.

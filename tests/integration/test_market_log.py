@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from bare_clients import BareTopic, Record, rows
+from given_settings import changed, outside
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to
@@ -24,31 +25,25 @@ from marketpulse.kafka.topics import ensure_topics
 from marketpulse.model.market import COMPLETE, EVENT, TRADE
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 T0 = 1_700_000_000_000_000_000
+Open = Callable[..., KafkaMarketLog]
 HELLO = Hello("replay", "historical", "run-1", lateness_ns=2_000_000_000, calendar="XNYS")
 
 
 def trades(numbers: range, symbols: tuple[str, ...] = ("AAA", "BBB", "CCC", "DDD", "EEE")) -> pa.RecordBatch:
     """Trade number i has the price i + 1 and goes round the symbols."""
-    n = len(numbers)
-    return pa.RecordBatch.from_pydict(
-        {
-            "type": ["trade"] * n,
-            "symbol": [symbols[i % len(symbols)] for i in numbers],
-            "source": ["replay"] * n,
-            "event_time_ns": [T0 + i for i in numbers],
-            "venue": [None] * n,
-            "price": [i + 1.0 for i in numbers],
-            "size": [1.0] * n,
-            "trade_id": [None] * n,
-            "conditions": [None] * n,
-            "ingest_time_ns": [None] * n,
-        },
-        schema=TRADE,
-    )
+    head = {"type": "trade", "source": "replay", "size": 1.0}
+    rows = [{**head, "symbol": symbols[i % len(symbols)], "event_time_ns": T0 + i, "price": i + 1.0} for i in numbers]
+    return pa.RecordBatch.from_pylist(rows, schema=TRADE)
+
+
+def numbered(last: int) -> list[float]:
+    """The prices of the trades up to this one."""
+    return [float(i) for i in range(1, last + 1)]
 
 
 def records(settings: Settings, topic: str = "market") -> dict[int, list[Record]]:
@@ -67,9 +62,17 @@ def prices(settings: Settings) -> list[float]:
     return sorted(r["price"] for run in objects(settings).values() for r in run if r["type"] == "trade")
 
 
-def test_a_symbol_lies_where_java_clients_put_it(kafka_settings: Settings) -> None:
+@pytest.fixture
+def opened(kafka_settings: Settings) -> Open:
+    def open_log(source: str = "replay", *, exactly_once: bool = True, **kafka: Any) -> KafkaMarketLog:
+        return KafkaMarketLog(changed(kafka_settings, kafka=kafka), source, exactly_once=exactly_once)
+
+    return open_log
+
+
+def test_a_symbol_lies_where_java_clients_put_it(kafka_settings: Settings, opened: Open) -> None:
     """The hashes are those of Kafka's own test of murmur2: "21" -973932308, "foobar" -790332482, "abc" 479470107."""
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=False)
+    log = opened(exactly_once=False)
     log.write(Polled(batches=[trades(range(9), ("21", "foobar", "abc"))]))
     log.close()
     found = objects(kafka_settings)
@@ -80,9 +83,9 @@ def test_a_symbol_lies_where_java_clients_put_it(kafka_settings: Settings) -> No
 
 @pytest.mark.parametrize("exactly_once", [False, True])
 def test_hello_and_goodbye_stand_around_the_rows_in_every_partition(
-    kafka_settings: Settings, exactly_once: bool
+    kafka_settings: Settings, opened: Open, exactly_once: bool
 ) -> None:
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=exactly_once)
+    log = opened(exactly_once=exactly_once)
     log.write(Polled(hello=HELLO, batches=[trades(range(20))]))
     log.heartbeat("replay", T0 + 20)
     log.write(Polled(goodbye_watermark_ns=COMPLETE, ended=True))
@@ -101,20 +104,20 @@ def test_hello_and_goodbye_stand_around_the_rows_in_every_partition(
     assert prices(kafka_settings) == [float(i) for i in range(1, 21)]
 
 
-def test_an_event_without_a_symbol_reaches_every_partition(kafka_settings: Settings) -> None:
+def test_an_event_without_a_symbol_reaches_every_partition(kafka_settings: Settings, opened: Open) -> None:
     body = b'{"type":"clock"}'
     batch = pa.RecordBatch.from_pydict(
         {"type": ["clock"], "symbol": [None], "source": [None], "event_time_ns": [None], "body": [body.decode()]},
         schema=EVENT,
     )
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=False)
+    log = opened(exactly_once=False)
     log.write(Polled(batches=[batch]))
     log.close()
     assert [[r.value for r in run] for run in records(kafka_settings).values()] == [[body]] * 4
 
 
-def test_a_rejected_input_row_is_a_dead_letter_with_its_file_and_line(kafka_settings: Settings) -> None:
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+def test_a_rejected_input_row_is_a_dead_letter_with_its_file_and_line(kafka_settings: Settings, opened: Open) -> None:
+    log = opened()
     log.write(Polled(rejected=[RejectedInput("bad_price", "price is -1", "prices.csv", 17, b"AAA,-1\xff")]))
     log.close()
     (letter,) = [r for run in objects(kafka_settings, "dead-letters").values() for r in run]
@@ -123,15 +126,13 @@ def test_a_rejected_input_row_is_a_dead_letter_with_its_file_and_line(kafka_sett
     assert letter["value_base64"] == "QUFBLC0x/w=="  # base64 of the bytes, by `base64`
 
 
-def test_the_arrow_wire_writes_frames_that_say_so(kafka_settings: Settings) -> None:
-    kafka = kafka_settings.kafka.model_copy(update={"wire": "arrow"})
-    settings = kafka_settings.model_copy(update={"kafka": kafka})
-    log = KafkaMarketLog(settings, "replay", exactly_once=True)
+def test_the_arrow_wire_writes_frames_that_say_so(kafka_settings: Settings, opened: Open) -> None:
+    log = opened(wire="arrow")
     log.write(Polled(batches=[trades(range(100), ("21", "foobar", "abc"))]))
     log.close()
     symbols: dict[int, set[str]] = {}
     count = 0
-    for partition, run in records(settings).items():
+    for partition, run in records(kafka_settings).items():
         for record in run:
             assert record.headers["content-type"] == b"application/vnd.apache.arrow.stream"
             table = pa.ipc.open_stream(record.value).read_all()
@@ -141,38 +142,43 @@ def test_the_arrow_wire_writes_frames_that_say_so(kafka_settings: Settings) -> N
     assert symbols == {0: {"21"}, 2: {"foobar"}, 3: {"abc"}}
 
 
-def test_rows_and_position_commit_together(kafka_settings: Settings) -> None:
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+def test_rows_and_position_commit_together(kafka_settings: Settings, opened: Open) -> None:
+    log = opened()
     assert log.last_position() is None
     log.write(Polled(batches=[trades(range(10))], position='{"file": "a.csv", "row": 10}'))
     assert prices(kafka_settings) == []  # not committed yet
     log.flush()
-    assert prices(kafka_settings) == [float(i) for i in range(1, 11)]
+    assert prices(kafka_settings) == numbered(10)
     log.write(Polled(position='{"file": "b.csv", "row": 0}'))  # a position may move without rows
     log.close()
-    again = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+    again = opened()
     assert again.last_position() == '{"file": "b.csv", "row": 0}'
     again.close()
-    other = KafkaMarketLog(kafka_settings, "another", exactly_once=True)
+    other = opened("another")
     assert other.last_position() is None
     other.close()
 
 
-def test_what_is_open_is_committed_by_later_calls_within_a_moment(kafka_settings: Settings) -> None:
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+def test_what_is_open_is_committed_by_later_calls_within_a_moment(kafka_settings: Settings, opened: Open) -> None:
+    log = opened()
     log.write(Polled(batches=[trades(range(5))], position="5"))
-    time.sleep(0.15)
-    log.write(Polled())
-    assert len(prices(kafka_settings)) == 5
+
+    def committed() -> bool:
+        log.write(Polled())
+        return len(prices(kafka_settings)) == 5
+
+    wait_until(committed)
     log.close()
 
 
-def test_a_second_process_of_a_source_takes_over_and_the_first_one_stops(kafka_settings: Settings) -> None:
-    first = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+def test_a_second_process_of_a_source_takes_over_and_the_first_one_stops(
+    kafka_settings: Settings, opened: Open
+) -> None:
+    first = opened()
     first.write(Polled(batches=[trades(range(10))], position="10"))
     first.flush()
     first.write(Polled(batches=[trades(range(10, 20))], position="20"))  # in an open transaction
-    second = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+    second = opened()
     assert second.last_position() == "10"
     second.write(Polled(batches=[trades(range(10, 15))], position="15"))
     second.close()
@@ -183,23 +189,22 @@ def test_a_second_process_of_a_source_takes_over_and_the_first_one_stops(kafka_s
     assert prices(kafka_settings) == [float(i) for i in range(1, 16)]
 
 
-def test_a_position_must_fit_and_belong_to_a_log_that_keeps_positions(kafka_settings: Settings) -> None:
-    log = KafkaMarketLog(kafka_settings, "replay", exactly_once=True)
+def test_a_position_must_fit_and_belong_to_a_log_that_keeps_positions(opened: Open) -> None:
+    log = opened()
     with pytest.raises(ParameterError, match="4,001: write it shorter"):
         log.write(Polled(position="x" * 4_001))
     log.write(Polled(position="x" * 4_000))
     log.flush()
     assert log.last_position() == "x" * 4_000
     log.close()
-    queue = KafkaMarketLog(kafka_settings, "live", exactly_once=False)
+    queue = opened("live", exactly_once=False)
     with pytest.raises(ParameterError, match="exactly_once"):
         queue.write(Polled(position="1"))
     queue.close()
 
 
-def test_a_missing_topic_is_said_with_the_command_that_makes_it(kafka_settings: Settings) -> None:
-    kafka = kafka_settings.kafka.model_copy(update={"topic_prefix": "nowhere-"})
-    log = KafkaMarketLog(kafka_settings.model_copy(update={"kafka": kafka}), "replay", exactly_once=False)
+def test_a_missing_topic_is_said_with_the_command_that_makes_it(opened: Open) -> None:
+    log = opened(exactly_once=False, topic_prefix="nowhere-")
     with pytest.raises(Fatal, match="marketpulse topics"):
         log.write(Polled(batches=[trades(range(1))]))
 
@@ -244,7 +249,7 @@ def test_a_broker_that_is_killed_while_rows_come_loses_and_doubles_none(
         insist(partial(log.write, Polled(batches=[trades(range(begin, begin + 20))], position=position)))
     insist(log.flush)
     assert refused > 0
-    assert prices(settings) == [float(i) for i in range(1, 601)]
+    assert prices(settings) == numbered(600)
     assert log.last_position() == ("600" if exactly_once else None)
     log.close()
 
@@ -253,14 +258,13 @@ WRITER = """
     import sys
     import time
     from pathlib import Path
-    sys.path[:0] = sys.argv[4:]
+    sys.path[:0] = sys.argv[2:]
     from test_market_log import trades
     from marketpulse.kafka.producer import KafkaMarketLog
     from marketpulse.ports import Polled
     from marketpulse.settings import Settings
 
-    kafka = {"bootstrap_servers": sys.argv[1], "topic_prefix": sys.argv[2]}
-    log = KafkaMarketLog(Settings(data_dir=Path(sys.argv[3]), kafka=kafka), "replay", exactly_once=True)
+    log = KafkaMarketLog(Settings.model_validate_json(sys.argv[1]), "replay", exactly_once=True)
     at = int(log.last_position() or 0)
     print(at, flush=True)
     while at < 6_000:
@@ -272,29 +276,20 @@ WRITER = """
 """
 
 
-def test_a_source_killed_again_and_again_writes_every_row_once(kafka_settings: Settings, tmp_path: Path) -> None:
+def test_a_source_killed_again_and_again_writes_every_row_once(kafka_settings: Settings) -> None:
     here = Path(__file__).parent
-    arguments = [
-        str(kafka_settings.kafka.bootstrap_servers),
-        kafka_settings.kafka.topic_prefix,
-        str(tmp_path),
-        str(here),
-        str(here.parent),
-    ]
+    words = (textwrap.dedent(WRITER), kafka_settings.model_dump_json(), str(here), str(here.parent))
     chance = random.Random(5)
     starts: list[int] = []
     for turn in range(3):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WRITER), *arguments], stdout=subprocess.PIPE, text=True
-        )
+        writer = subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.PIPE, text=True, env=outside())
         assert writer.stdout is not None
         starts.append(int(writer.stdout.readline()))
         if turn < 2:
-            time.sleep(chance.uniform(0.1, 0.8))
+            time.sleep(chance.uniform(0.1, 0.8))  # somewhere in its work
             writer.kill()
-        ended = writer.communicate(timeout=90)[0]
-        if "done" in ended:
+        if "done" in writer.communicate(timeout=90)[0]:
             break
     assert starts == sorted(starts)
     assert len(starts) == 3, "it was never killed in the middle"
-    assert prices(kafka_settings) == [float(i) for i in range(1, 6_001)]
+    assert prices(kafka_settings) == numbered(6_000)

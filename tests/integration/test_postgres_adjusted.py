@@ -50,9 +50,14 @@ def event(kind: str, day: int, value: float, offset: int, symbol: str = "MSFT", 
 
 
 @pytest.fixture
-def put(postgres_store: PostgresPlace, tmp_path: Path) -> Iterator[Put]:  # noqa: F811
+def place(postgres_store: PostgresPlace) -> PostgresPlace:  # noqa: F811
+    return postgres_store
+
+
+@pytest.fixture
+def put(place: PostgresPlace, tmp_path: Path) -> Iterator[Put]:
     """Stores rows in both."""
-    sink = open_postgres(PostgresSettings(**postgres_store.section()), ManualClock(FEB_13_NS + 400 * DAY_NS))
+    sink = open_postgres(PostgresSettings(**place.section()), ManualClock(FEB_13_NS + 400 * DAY_NS))
     lake, end = LakeRows(Settings(data_dir=tmp_path)), 0
 
     def store(table: str, rows: list[Row]) -> None:
@@ -77,38 +82,25 @@ def both(place: PostgresPlace, folder: Path, view: str) -> list[Row]:
     finally:
         query.close()
     text = sql.format(f"marketpulse.{view}")
-    here = [json.loads(line) for line in place.sql(f"SELECT row_to_json(r) FROM ({text}) r")]  # noqa: S608
+    here = place.found(text)
     assert here == there
     return here
 
 
-def test_total_returns_are_the_published_adjusted_closes(
-    put: Put,
-    postgres_store: PostgresPlace,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_total_returns_are_the_published_adjusted_closes(put: Put, place: PostgresPlace, tmp_path: Path) -> None:
     put("bars", [bar(day, close) for day, close, _ in PUBLISHED])
     put("events", [event("split", 5, 2.0, 0), event("dividend", 6, 0.08, 1)])
-    closes = [round(row["close"], 2) for row in both(postgres_store, tmp_path, "bars_total_return")]
+    closes = [round(row["close"], 2) for row in both(place, tmp_path, "bars_total_return")]
     assert closes == [published for _, _, published in PUBLISHED]
-    assert [row["volume"] for row in both(postgres_store, tmp_path, "bars_adjusted")] == [200, 200, 100, 100]
-    assert [row["close"] for row in both(postgres_store, tmp_path, "bars")] == [c for _, c, _ in PUBLISHED]
+    assert [row["volume"] for row in both(place, tmp_path, "bars_adjusted")] == [200, 200, 100, 100]
+    assert [row["close"] for row in both(place, tmp_path, "bars")] == [c for _, c, _ in PUBLISHED]
 
 
-def test_everything_that_may_be_told_reads_as_in_the_lake(
-    put: Put,
-    postgres_store: PostgresPlace,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_everything_that_may_be_told_reads_as_in_the_lake(put: Put, place: PostgresPlace, tmp_path: Path) -> None:
     hour = 3_600 * 10**9
     put("bars", [bar(day, 61.3 + day, symbol) for day in range(0, 12, 2) for symbol in ("MSFT", "AAPL", "KO")])
-    put(
-        "bars",
-        [
-            bar(0, 60.0 + n, "AAPL", timeframe="1h", open_time_ns=FEB_13_NS + n * hour, source="other")
-            for n in range(90)
-        ],
-    )
+    of_hours = {"timeframe": "1h", "source": "other"}
+    put("bars", [bar(0, 60.0 + n, "AAPL", open_time_ns=FEB_13_NS + n * hour, **of_hours) for n in range(90)])
     put("events", [
         event("split", 3, 3.0, 0), event("split", 5, 7.0, 1), event("split", 30, 0.5, 2), event("dividend", 5, 0.3, 3),
         event("split", 4, 2.0, 9, "AAPL", topic="file:old.csv"), event("split", 4, 4.0, 5, "AAPL"),
@@ -116,7 +108,7 @@ def test_everything_that_may_be_told_reads_as_in_the_lake(
         event("dividend", 6, 900.0, 8, "AAPL"), event("split", 9, 2.0, 10, "AAPL"), event("split", 9, 1.0, 11, "AAPL"),
         event("dividend", 8, 0.7, 12, "AAPL"),
     ])  # fmt: skip
-    rows = [both(postgres_store, tmp_path, view) for view in VIEWS]
+    rows = [both(place, tmp_path, view) for view in VIEWS]
     kept = [[row for row in found if row["symbol"] == "KO"] for found in rows]
     assert kept[0] == kept[1] == kept[2], "nothing was told of it"
     other = [[row["close"] for row in found if row["source"] == "other"] for found in rows]

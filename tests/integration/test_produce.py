@@ -3,11 +3,8 @@
 import gzip
 import io
 import json
-import os
 import random
-import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -17,33 +14,17 @@ import fastavro
 import pytest
 
 from bare_clients import BareTopic
-from marketpulse.app.lifecycle import Lifecycle
+from feed_processes import FeedProcess
+from given_settings import changed
+from marketpulse import settings as tree
 from marketpulse.app.pipeline.produce import run
 from marketpulse.model.market import COMPLETE
-from marketpulse.settings import (
-    AnySource,
-    KafkaSourceSettings,
-    Mapping,
-    ReplaySettings,
-    S3Settings,
-    Settings,
-    SimulateSettings,
-)
+from marketpulse.settings import KafkaSourceSettings, ReplaySettings, Settings
 from marketpulse.sources.defaults import bundled
-from marketpulse.telemetry import Health
 from s3_server import Bucket
+from stored_pipeline import Working
 
 pytestmark = pytest.mark.integration
-
-CHILD = """
-import sys
-from marketpulse.app.lifecycle import lifecycle
-from marketpulse.app.pipeline.produce import run
-from marketpulse.settings import ReplaySettings, Settings
-settings = Settings.model_validate_json(sys.argv[1])
-with lifecycle(settings, "produce-x") as life:
-    raise SystemExit(run(settings, life, ReplaySettings.model_validate_json(sys.argv[2]), "x"))
-"""
 
 
 def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict[str, Any]]]:
@@ -51,14 +32,27 @@ def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict
     return [(record.partition, record.row) for record in BareTopic.of(settings, topic).committed()]
 
 
+def of_type(settings: Settings, kind: str = "trade") -> list[dict[str, Any]]:
+    return [r for _, r in committed(settings) if r["type"] == kind]
+
+
 def produced(
-    settings: Settings, source: AnySource, name: str, *, seconds: float | None = None, again: bool = False
+    settings: Settings, source: tree.AnySource, name: str, trades: int = 0, letters: int = 0, *, again: bool = False
 ) -> None:
-    """Run `produce` in this process until it ends, or for so long."""
-    life = Lifecycle(name, threading.Event(), Health(), settings.data_dir / f"{name}.json", 0)
-    if seconds is not None:
-        threading.Timer(seconds, life.stop.set).start()
-    assert run(settings, life, source, name, again=again) == 0
+    """Run `produce` in this process until it ends, or until so many trades and dead letters are in the log."""
+    life, ended = Working.life_of(settings, name), threading.Event()
+
+    def stop_in_time() -> None:
+        while not ended.wait(0.1):
+            if len(of_type(settings)) >= trades and len(committed(settings, "dead-letters")) >= letters:
+                life.stop.set()
+
+    if trades:
+        threading.Thread(target=stop_in_time, daemon=True).start()
+    try:
+        assert run(settings, life, source, name, again=again) == 0
+    finally:
+        ended.set()
 
 
 def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
@@ -70,18 +64,16 @@ def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
     lines.insert(3, "not,a,row\n")
     file.write_text("time,symbol,price,trade_id\n" + "".join(lines))
     source = ReplaySettings(files=(str(file),), speed="1500/s")
-    command = [sys.executable, "-c", CHILD, kafka_settings.model_dump_json(), source.model_dump_json()]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
     kills, pause = 0, random.Random(4)
-    while True:
-        child = subprocess.Popen(command, env=clean, cwd=tmp_path)
-        try:
-            assert child.wait(timeout=pause.uniform(2.2, 3.5) if kills < 3 else 120) == 0
-            break
-        except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            kills += 1
+    with FeedProcess(kafka_settings, source, "x") as feed:
+        while True:
+            feed.start()
+            try:
+                assert feed.wait(pause.uniform(2.2, 3.5) if kills < 3 else 120) == 0
+                break
+            except subprocess.TimeoutExpired:
+                feed.kill()
+                kills += 1
     assert kills == 3
     records = committed(kafka_settings)
     trades = [r for _, r in records if r["type"] == "trade"]
@@ -131,12 +123,13 @@ def test_files_of_a_bucket_are_replayed_whole_and_once(kafka_settings: Settings,
         lines = "".join(f"{1_767_366_000 + 86_400 * day + i},AAA,{100 * day + i + 1}\n" for i in range(50))
         body = gzip.compress(f"time,symbol,price\n{lines}".encode())
         s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key=f"ticks/{day}.csv.gz", Body=body)
-    settings = kafka_settings.model_copy(update={"s3": S3Settings(**s3_bucket.settings())})
+    settings = changed(kafka_settings, s3=tree.S3Settings(**s3_bucket.settings()))
     source = ReplaySettings(files=(f"{s3_bucket.url}/ticks/",), speed="max")
     for _ in range(2):  # the second time there is nothing left to do
         produced(settings, source, "bucket")
-        trades = [r["price"] for _, r in committed(settings) if r["type"] == "trade"]
-        assert sorted(trades) == [100.0 * day + i + 1 for day in range(3) for i in range(50)]
+        assert sorted(r["price"] for r in of_type(settings)) == [
+            100.0 * day + i + 1 for day in range(3) for i in range(50)
+        ]
     assert not (settings.data_dir / "fetched" / "bucket").exists(), "nothing of them stays"
 
 
@@ -157,13 +150,13 @@ def test_foreign_avro_arrives_as_trades_and_goes_on_behind_what_it_had(
         fastavro.schemaless_writer(stream, schema, {"sym": f"S{i % 3}", "px": i + 0.5, "at": 1_600_000_000_000 + i})
         return stream.getvalue()
 
-    mapping = Mapping(columns={"symbol": "sym", "price": "px", "time": "at"})
+    mapping = tree.Mapping(columns={"symbol": "sym", "price": "px", "time": "at"})
     source = KafkaSourceSettings(topic=topic.name, schema_file=file, mapping=mapping)
     topic.write([value(i) for i in range(0, 200, 2)] + [b'{"sym":"S0"}'], 0)
-    produced(kafka_settings, source, "avro", seconds=7)
+    produced(kafka_settings, source, "avro", 100, 1)
     topic.write([value(i) for i in range(1, 200, 2)], 1)
-    produced(kafka_settings, source, "avro", seconds=7)
-    trades = [r for _, r in committed(kafka_settings) if r["type"] == "trade"]
+    produced(kafka_settings, source, "avro", 200, 1)
+    trades = of_type(kafka_settings)
     assert sorted((r["price"], r["symbol"], r["event_time_ns"]) for r in trades) == [
         (i + 0.5, f"S{i % 3}", (1_600_000_000_000 + i) * 1_000_000) for i in range(200)
     ]
@@ -172,22 +165,23 @@ def test_foreign_avro_arrives_as_trades_and_goes_on_behind_what_it_had(
 
 
 def test_unkeyed_foreign_json_arrives_keyed_by_symbol_in_order_of_time(kafka_settings: Settings) -> None:
-    name = f"{kafka_settings.kafka.topic_prefix}foreign"
-    topic = BareTopic(kafka_settings.kafka.bootstrap_servers, name)
+    topic = BareTopic(kafka_settings.kafka.bootstrap_servers, f"{kafka_settings.kafka.topic_prefix}foreign")
     topic.make(5)
     written: dict[int, list[dict[str, Any] | bytes]] = {partition: [] for partition in range(5)}
-    for i in range(500):
-        row = {"symbol": f"S{i % 3}", "price": f"{i + 1}.50", "volume": 2, "timestamp": 1_600_000_000 + i}
+    rows = [
+        {"symbol": f"S{i % 3}", "price": f"{i + 1}.50", "volume": 2, "timestamp": 1_600_000_000 + i} for i in range(501)
+    ]
+    for i, row in enumerate(rows[:500]):
         written[i * 7 % 5].append(row)
     written[0].append(b"no json")
     for partition, values in written.items():
         topic.write(values, partition)
-    source = KafkaSourceSettings(topic=name)
-    produced(kafka_settings, source, "foreign", seconds=8)
-    produced(kafka_settings, source, "foreign", seconds=6)  # goes on behind what it had
+    source = KafkaSourceSettings(topic=topic.name)
+    produced(kafka_settings, source, "foreign", 500, 1)
+    topic.write(rows[500:], 1)
+    produced(kafka_settings, source, "foreign", 501, 1)  # goes on behind what it had
     records = committed(kafka_settings)
-    trades = [r for _, r in records if r["type"] == "trade"]
-    assert sorted(r["price"] for r in trades) == [i + 1.5 for i in range(500)]
+    assert sorted(r["price"] for r in of_type(kafka_settings)) == [i + 1.5 for i in range(501)]
     assert {r["mode"] for _, r in records if r["type"] == "hello"} == {"historical"}
     for symbol in ("S0", "S1", "S2"):
         own = [(p, r["event_time_ns"]) for p, r in records if r.get("symbol") == symbol]
@@ -197,7 +191,7 @@ def test_unkeyed_foreign_json_arrives_keyed_by_symbol_in_order_of_time(kafka_set
 
 
 def test_a_live_simulated_market_runs_and_stops_with_a_promise_that_it_kept(kafka_settings: Settings) -> None:
-    produced(kafka_settings, SimulateSettings(rate=300, symbols=6), "market", seconds=6)
+    produced(kafka_settings, tree.SimulateSettings(rate=300, symbols=6), "market", 201)
     records = committed(kafka_settings)
     assert {r["source"] for _, r in records if "source" in r} == {"simulate-market"}
     assert all(r["simulated"] and r["mode"] == "live" for _, r in records if r["type"] == "hello")

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,33 +12,33 @@ import pytest
 from bare_clients import BareTopic, bare_producer, transaction
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka import feed as feed_module
-from marketpulse.kafka.codec import FRAME_HEADERS, encode_market, encode_rows
+from marketpulse.kafka.codec import encode_market, encode_rows
 from marketpulse.kafka.consumer import TableReader
 from marketpulse.kafka.feed import KafkaLiveFeed
 from marketpulse.kafka.tail import tail
-from marketpulse.model.market import EVENT, TRADE
+from marketpulse.model.market import TRADE
 from marketpulse.model.rows import BAR
 from marketpulse.ports import FeedBatch, SinkBatch
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 T0 = 1_768_600_000_000_000_000
 
 
+Place = tuple[str, int]
+
+
 def trades(count: int, symbol: str = "AAA", first: int = 0) -> pa.RecordBatch:
-    rows = [
-        {"type": "trade", "symbol": symbol, "source": "t", "event_time_ns": T0 + i, "price": 1.0 + i, "size": 1.0}
-        for i in range(first, first + count)
-    ]
+    head = {"type": "trade", "symbol": symbol, "source": "t", "size": 1.0}
+    rows = [{**head, "event_time_ns": T0 + i, "price": 1.0 + i} for i in range(first, first + count)]
     return pa.RecordBatch.from_pylist(rows, schema=TRADE)
 
 
 def bars(count: int, symbol: str = "AAA") -> pa.RecordBatch:
-    rows = [
-        {"symbol": symbol, "timeframe": "1s", "open_time_ns": T0 + i, "close": 0.1 + i, "revision": 0}
-        for i in range(count)
-    ]
+    head = {"symbol": symbol, "timeframe": "1s", "revision": 0}
+    rows = [{**head, "open_time_ns": T0 + i, "close": 0.1 + i} for i in range(count)]
     return pa.RecordBatch.from_pylist(rows, schema=BAR)
 
 
@@ -53,13 +54,8 @@ class Writer:
         with self._written(keep=keep):
             for record in encode_market(batch, wire=wire, partitions=4):  # type: ignore[arg-type]
                 partition = -1 if record.partition is None else record.partition
-                self._producer.produce(
-                    self._settings.topic("market"),
-                    record.value,
-                    record.key,
-                    partition,
-                    headers=list(record.headers or []),
-                )
+                topic, headers = self._settings.topic("market"), list(record.headers or [])
+                self._producer.produce(topic, record.value, record.key, partition, headers=headers)
 
     def rows(self, topic: str, batch: pa.RecordBatch, *, keep: bool = True) -> None:
         with self._written(keep=keep):
@@ -84,15 +80,15 @@ class Writer:
         assert self._producer.flush(10) == 0
 
 
-def collect(reader: TableReader, done: Callable[[list[SinkBatch]], bool], seconds: float = 20) -> list[SinkBatch]:
+def collect(reader: TableReader, done: Callable[[list[SinkBatch]], bool]) -> list[SinkBatch]:
     batches: list[SinkBatch] = []
-    end = time.monotonic() + seconds
-    while not done(batches) and time.monotonic() < end:
-        try:
-            batches += reader.poll(0.2)
-        except Retryable:
-            time.sleep(0.2)
-    assert done(batches), batches
+
+    def polled() -> bool:
+        with suppress(Retryable):
+            batches.extend(reader.poll(0.2))
+        return done(batches)
+
+    wait_until(polled)
     return batches
 
 
@@ -104,12 +100,15 @@ def has(table: str, count: int) -> Callable[[list[SinkBatch]], bool]:
     return lambda batches: sum(b.rows.num_rows for b in batches if b.table == table) >= count
 
 
+Open = Callable[..., TableReader]
+
+
 @pytest.fixture
-def reader_of(kafka_settings: Settings) -> Iterator[Callable[..., TableReader]]:
+def reader_of(kafka_settings: Settings) -> Iterator[Open]:
     opened: list[TableReader] = []
 
-    def open_reader(tables: list[str], start: object = None, group: str = "sink-a") -> TableReader:
-        opened.append(TableReader(kafka_settings, tables, group, start or {}))  # type: ignore[arg-type]
+    def open_reader(*tables: str, start: Any = None, group: str = "sink-a") -> TableReader:
+        opened.append(TableReader(kafka_settings, tables, group, start or {}))
         return opened[-1]
 
     yield open_reader
@@ -117,79 +116,78 @@ def reader_of(kafka_settings: Settings) -> Iterator[Callable[..., TableReader]]:
         reader.close()
 
 
-def test_a_reader_gives_trades_of_both_wires_with_their_positions(
-    kafka_settings: Settings, reader_of: Callable[..., TableReader]
-) -> None:
+def test_a_reader_gives_trades_of_both_wires_with_their_positions(kafka_settings: Settings, reader_of: Open) -> None:
     writer = Writer(kafka_settings)
     writer.market(trades(3))
     writer.market(trades(2, first=3), "arrow")
-    table = rows_of(collect(reader_of(["trades"]), has("trades", 5)), "trades")
+    table = rows_of(collect(reader_of("trades"), has("trades", 5)), "trades")
     assert table.column("price").to_pylist() == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert table.column("offset").to_pylist() == [0, 1, 2, 3, 3]
     assert table.column("row").to_pylist() == [0, 0, 0, 0, 1]
 
 
 def test_stretches_follow_each_other_without_a_gap_over_marks_and_aborted_records(
-    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+    kafka_settings: Settings, reader_of: Open
 ) -> None:
     writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "w")
     writer.market(trades(2))  # offsets 0, 1 and the mark 2
     writer.market(trades(5), keep=False)  # 3 … 7 and the mark 8
     writer.market(trades(1, first=7))  # 9 and the mark 10
-    batches = collect(reader_of(["trades"]), lambda found: bool(found) and found[-1].next_offset == 11)
+    batches = collect(reader_of("trades"), lambda found: bool(found) and found[-1].next_offset == 11)
     assert batches[0].first_offset == 0
     assert all(a.next_offset == b.first_offset for a, b in pairwise(batches))
     assert rows_of(batches, "trades").column("offset").to_pylist() == [0, 1, 9]
 
 
 def test_a_reader_starts_where_the_store_stands_and_refused_records_only_move_the_position(
-    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+    kafka_settings: Settings, reader_of: Open
 ) -> None:
-    writer = Writer(kafka_settings)
-    writer.market(trades(6))
-    place = next(b for b in collect(reader_of(["trades"], group="probe"), has("trades", 6)) if b.rows.num_rows)
+    Writer(kafka_settings).market(trades(6))
+    place = next(b for b in collect(reader_of("trades", group="probe"), has("trades", 6)) if b.rows.num_rows)
     BareTopic.of(kafka_settings).write([b"not json"], place.partition)
-    start = {(place.topic, place.partition): 4}
-    batches = collect(
-        reader_of(["trades", "quotes"], start),
-        lambda found: any(b.next_offset == 7 and b.partition == place.partition for b in found),
-    )
+    reader = reader_of("trades", "quotes", start={(place.topic, place.partition): 4})
+    at_seven = (7, place.partition)
+    batches = collect(reader, lambda found: at_seven in {(b.next_offset, b.partition) for b in found})
     mine = [b for b in batches if b.partition == place.partition and b.table == "trades"]
     assert mine[0].first_offset == 4
     assert rows_of(mine, "trades").column("offset").to_pylist() == [4, 5]
     assert {b.table for b in batches} == {"trades", "quotes"}
 
 
-def test_a_position_beyond_the_end_of_the_topic_stops_the_reader(
-    kafka_settings: Settings, reader_of: Callable[..., TableReader]
-) -> None:
-    reader = reader_of(["bars"], {(kafka_settings.topic("bars"), 0): 99})
+def test_a_position_beyond_the_end_of_the_topic_stops_the_reader(kafka_settings: Settings, reader_of: Open) -> None:
+    reader = reader_of("bars", start={(kafka_settings.topic("bars"), 0): 99})
     with pytest.raises(Fatal, match="made anew"):
         collect(reader, has("bars", 1))
 
 
 def test_what_is_held_is_flushed_before_partitions_move_and_positions_are_asked_again(
-    kafka_settings: Settings, reader_of: Callable[..., TableReader]
+    kafka_settings: Settings, reader_of: Open
 ) -> None:
     Writer(kafka_settings).rows("bars", bars(4))
-    stored: dict[tuple[str, int], int] = {}
-    held: dict[tuple[str, int], int] = {}
-    first = reader_of(["bars"], lambda: dict(stored))
-    first.on_revoke(lambda: stored.update(held))
+    stored: dict[Place, int] = {}
+    held: dict[Place, int] = {}
+
+    def opened() -> TableReader:
+        reader = reader_of("bars", start=lambda: dict(stored))
+        reader.on_revoke(lambda: stored.update(held))
+        return reader
+
+    first = opened()
     for batch in collect(first, has("bars", 4)):
         held[batch.topic, batch.partition] = batch.next_offset
-    second = reader_of(["bars"], lambda: dict(stored))
-    second.on_revoke(lambda: stored.update(held))
+    second = opened()
 
     def poll_both(done: Callable[[], bool]) -> list[list[SinkBatch]]:
         got: list[list[SinkBatch]] = [[], []]
-        end = time.monotonic() + 30
-        while time.monotonic() < end and not done():
-            for mine, reader in zip(got, (first, second), strict=True):
+
+        def polled() -> bool:
+            for mine, reader in zip(got, () if done() else (first, second), strict=False):
                 found = reader.poll(0.1)
                 held.update({(b.topic, b.partition): b.next_offset for b in found})
                 mine += found
-        assert done()
+            return done()
+
+        wait_until(polled)
         return got
 
     again = poll_both(lambda: bool(stored))
@@ -216,75 +214,67 @@ def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(kafk
         reader.close()
 
 
-def test_lag_counts_what_stands_behind_the_last_poll(
-    kafka_settings: Settings, reader_of: Callable[..., TableReader]
-) -> None:
-    writer = Writer(kafka_settings)
-    writer.rows("bars", bars(4))
-    reader = reader_of(["bars"])
+def test_lag_counts_what_stands_behind_the_last_poll(kafka_settings: Settings, reader_of: Open) -> None:
+    Writer(kafka_settings).rows("bars", bars(4))
+    reader = reader_of("bars")
     collect(reader, has("bars", 4))
     assert reader.lag() == 0
 
 
-def feed_rows(feed: KafkaLiveFeed, count: int, seconds: float = 20) -> list[FeedBatch]:
+@contextmanager
+def feed_of(settings: Settings, history: int, stored: dict[Place, int] | None = None) -> Iterator[KafkaLiveFeed]:
+    feed = KafkaLiveFeed(settings, history=history, **({} if stored is None else {"stored": stored}))
+    try:
+        yield feed
+    finally:
+        feed.close()
+
+
+def feed_rows(feed: KafkaLiveFeed, count: int, quiet_s: float = 20) -> list[FeedBatch]:
+    """So many rows, or what came until it was quiet for so long."""
     found: list[FeedBatch] = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and sum(b.rows.num_rows for b in found) < count:
-        found += feed.batches(0.2)
+    heard = time.monotonic()
+    while sum(b.rows.num_rows for b in found) < count and time.monotonic() < heard + quiet_s:
+        if batches := list(feed.batches(0.2)):
+            heard = time.monotonic()
+            found += batches
     return found
 
 
 def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafka_settings: Settings) -> None:
     Writer(kafka_settings).rows("bars", bars(5))
-    feed = KafkaLiveFeed(kafka_settings, history=100)
-    try:
-        recent = feed_rows(feed, 5)
-        assert sum(b.rows.num_rows for b in recent) == 5
+    with feed_of(kafka_settings, history=100) as feed:
+        assert sum(b.rows.num_rows for b in feed_rows(feed, 5)) == 5
         writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "f")
         with writer.open_rows("bars", bars(2, "BBB")):
             open_rows = feed_rows(feed, 2)
-        assert [r["symbol"] for b in open_rows for r in b.rows.to_pylist()] == ["BBB", "BBB"]
-        assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
-    finally:
-        feed.close()
+    assert [r["symbol"] for b in open_rows for r in b.rows.to_pylist()] == ["BBB", "BBB"]
+    assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
 
 
 def test_the_feed_begins_where_the_stored_rows_end_or_as_far_back_as_is_bearable(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Writer(kafka_settings).rows("bars", bars(40))
-    (place,) = [(t, p) for (t, p), end in _ends(kafka_settings).items() if end]
+    topic = BareTopic.of(kafka_settings, "bars")
+    (place,) = [(topic.name, partition) for partition, end in topic.ends().items() if end]
     monkeypatch.setattr(feed_module, "_BACK_PER_BAR", 1)
     monkeypatch.setattr(feed_module, "_BACK_MAX", 4 * 30)
     for stored, wanted in (({}, 30), ({place: 39}, 5), ({place: 20}, 20), ({place: 2}, 30), ({place: 99}, 30)):
-        feed = KafkaLiveFeed(kafka_settings, history=5, stored=stored)
-        try:
-            assert sum(b.rows.num_rows for b in feed_rows(feed, 40, seconds=3)) == wanted, stored
-        finally:
-            feed.close()
-
-
-def _ends(settings: Settings) -> dict[tuple[str, int], int]:
-    topic = BareTopic.of(settings, "bars")
-    return {(topic.name, partition): end for partition, end in topic.ends().items()}
+        with feed_of(kafka_settings, history=5, stored=stored) as feed:
+            first = feed_rows(feed, wanted)
+            rest = feed_rows(feed, 1, quiet_s=1)
+            assert sum(b.rows.num_rows for b in (*first, *rest)) == wanted, stored
 
 
 def test_the_feed_counts_records_and_the_engines_lag(kafka_settings: Settings) -> None:
     writer = Writer(kafka_settings)
     writer.market(trades(7))
     writer.rows("bars", bars(3))
-    feed = KafkaLiveFeed(kafka_settings, history=10)
-    try:
-        end = time.monotonic() + 15
-        while not (stats := feed.stats()).broker_reachable or stats.market_records < 7:
-            assert time.monotonic() < end, stats
-            time.sleep(0.1)
+    with feed_of(kafka_settings, history=10) as feed:
+        wait_until(lambda: (now := feed.stats()).broker_reachable and now.market_records >= 7, "they are counted")
+        stats = feed.stats()
         assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (7, 3, 0, 7)
-        began = time.monotonic()
-        feed.stats()
-        assert time.monotonic() - began < 0.5
-    finally:
-        feed.close()
 
 
 def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settings: Settings) -> None:
@@ -300,15 +290,3 @@ def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settin
     assert len(list(tail(kafka_settings, "market", from_beginning=True, limit=3))) == 3
     with pytest.raises(Fatal, match="there is no topic"):
         next(tail(kafka_settings, "nonsense"))
-
-
-def test_an_event_without_a_symbol_goes_into_every_partition(kafka_settings: Settings) -> None:
-    hello = {"type": "hello", "source": "t", "body": '{"type":"hello","source":"t","mode":"live","run_id":"1"}'}
-    Writer(kafka_settings).market(pa.RecordBatch.from_pylist([hello], schema=EVENT))
-    rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
-    assert sorted(r["partition"] for r in rows) == [0, 1, 2, 3]
-    assert {r["type"] for r in rows} == {"hello"}
-
-
-def test_a_frames_header_names_the_arrow_stream() -> None:
-    assert FRAME_HEADERS == [("content-type", b"application/vnd.apache.arrow.stream")]

@@ -5,7 +5,6 @@ import json
 import random
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from marketpulse.settings import RedisSettings, Settings
 from marketpulse.sinks.redis_plan import SPARE
 from marketpulse.sinks.redis_store import RedisSink, open_redis
 from valkey_store import PASSWORD, ValkeyServer, free_port, valkey  # noqa: F401
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -53,11 +53,10 @@ class Place:
             schema = TABLES[each][1]
             if table == "indicators":
                 schema = indicators_schema([n for n in rows[0] if n.startswith("sma")])
-            some = [
-                {**r, "topic": topic, "partition": 0, "offset": first + i, "row": 0}
-                for i, r in enumerate(rows)
-                if each == table
-            ] if topic == "market" else list(rows)  # fmt: skip
+            some = list(rows) if each == table else []
+            if topic == "market":
+                at = {"topic": topic, "partition": 0, "row": 0}
+                some = [{**r, **at, "offset": first + i} for i, r in enumerate(some)]
             self.sink.write(SinkBatch(each, topic, 0, first, end, pa.RecordBatch.from_pylist(some, schema)))
 
     def store(self, table: str, *rows: Row) -> None:
@@ -66,6 +65,13 @@ class Place:
 
     def ranking(self, what: str, day: str = TODAY) -> list[tuple[str, float]]:
         return list(self.client.zrange(self.keys.ranking(what, day), 0, -1, withscores=True))
+
+    def price(self, symbol: str, *names: str) -> list[str | None]:
+        return list(self.client.hmget(self.keys.price(symbol), *names))
+
+    def latest(self, table: str, *names: str) -> list[str | None]:
+        """Of A's bars of a minute."""
+        return list(self.client.hmget(self.keys.latest(table, "A", "1m"), *names))
 
     def closes(self, symbol: str, timeframe: str) -> list[float]:
         rows = self.client.zrange(self.keys.recent("bars", symbol, timeframe), 0, -1)
@@ -102,14 +108,14 @@ def test_the_latest_price_is_the_newest_by_event_time_whatever_comes_after_it(pl
     assert (float(found["price"]), found["event_time_ns"], found["offset"]) == (0.1 + 0.2, "30000000000", "1")
     assert float(place.client.hget(place.keys.price("B"), "price")) == 5e-324
     place.store("trades", trade("A", 30, 8.0))  # the same time, later in the log
-    assert place.client.hget(place.keys.price("A"), "price") == "8.0"
+    assert place.price("A", "price") == ["8.0"]
 
 
 def test_what_a_newer_row_lacks_does_not_stay_from_an_older_one(place: Place) -> None:
     place.store("trades", {**trade("A", 1, 1.0), "venue": "XNYS", "trade_id": "7", "conditions": ["@", "T"]})
-    assert place.client.hmget(place.keys.price("A"), "venue", "conditions") == ["XNYS", '["@","T"]']
+    assert place.price("A", "venue", "conditions") == ["XNYS", '["@","T"]']
     place.store("trades", trade("A", 2, 1.0))
-    assert place.client.hmget(place.keys.price("A"), "venue", "trade_id", "conditions") == [None] * 3
+    assert place.price("A", "venue", "trade_id", "conditions") == [None] * 3
 
 
 def test_the_latest_quote_is_kept_as_the_price_is(place: Place) -> None:
@@ -129,8 +135,7 @@ def test_a_series_keeps_its_newest_bars_in_order_and_the_latest_as_a_hash(valkey
         place.store("bars", *(row("A", "1m", 60 * i, float(i)) for i in range(first, first + 40)))
     kept = 3 + SPARE
     assert place.closes("A", "1m") == [float(i) for i in range(80 - kept, 80)]
-    latest = place.client.hgetall(place.keys.latest("bars", "A", "1m"))
-    assert (latest["close"], latest["open_time_ns"]) == ("79.0", str(79 * 60 * 10**9))
+    assert place.latest("bars", "close", "open_time_ns") == ["79.0", str(79 * 60 * 10**9)]
     place.store("bars", row("A", "1m", 60, 5.5, revision=1))  # older than all that are kept
     assert len(place.closes("A", "1m")) == kept
     assert 5.5 not in place.closes("A", "1m")
@@ -144,13 +149,12 @@ def test_a_revision_replaces_its_bar_and_the_latest_follows_what_is_left(place: 
     for some in ([*bars, *changes],) if together else (bars, *([c] for c in changes)):
         place.store("bars", *some)
     assert place.closes("A", "1m") == [0.0, 1.25]
-    latest = place.keys.latest("bars", "A", "1m")
-    assert place.client.hmget(latest, "close", "revision") == ["1.25", "1"]
+    assert place.latest("bars", "close", "revision") == ["1.25", "1"]
     place.store("bars", withdrawn({**bars[1], "revision": 1}), withdrawn(bars[0]))
     assert place.closes("A", "1m") == []
-    assert not place.client.exists(latest)
+    assert not place.client.exists(place.keys.latest("bars", "A", "1m"))
     place.store("bars", {**bars[2], "revision": 2})
-    assert place.client.hget(latest, "close") == "2.0"
+    assert place.latest("bars", "close") == ["2.0"]
 
 
 def test_bars_by_number_of_trades_may_share_an_open_time(place: Place) -> None:
@@ -163,8 +167,7 @@ def test_bars_by_number_of_trades_may_share_an_open_time(place: Place) -> None:
 def test_the_latest_values_are_those_of_the_newest_bar(place: Place) -> None:
     place.store("indicators", row("A", "1m", 0, 1.0, sma_2=None), row("A", "1m", 60, 2.0, sma_2=1.5))
     place.store("indicators", row("A", "1m", 0, 1.0, sma_3=7.0, revision=1))
-    latest = place.keys.latest("indicators", "A", "1m")
-    assert place.client.hmget(latest, "sma_2", "sma_3", "close") == ["1.5", None, "2.0"]
+    assert place.latest("indicators", "sma_2", "sma_3", "close") == ["1.5", None, "2.0"]
     assert place.client.zcard(place.keys.recent("indicators", "A", "1m")) == 2
 
 
@@ -202,11 +205,8 @@ def test_the_days_rankings_are_what_a_hand_calculation_gives(place: Place) -> No
     assert place.ranking("value") == [("A", 105.0 * 10 + 106 * 5), ("B", 49.0 * 4 + 45.5 * 100)]
     assert place.ranking("volume", YESTERDAY) == [("A", 7.0)]
     assert place.client.zrevrange(place.keys.days, 0, 0) == [TODAY]
-    found = place.client.hgetall(place.keys.price("A"))
-    assert {name: found[name] for name in ("session_date", "open", "high", "low", "close", "change", "reference")} == {
-        "session_date": TODAY, "open": "101.0", "high": "110.0", "low": "101.0", "close": "104.0", "change": "4.0",
-        "reference": "100.0",
-    }  # fmt: skip
+    names = ("session_date", "open", "high", "low", "close", "change", "reference")
+    assert place.price("A", *names) == [TODAY, "101.0", "110.0", "101.0", "104.0", "4.0", "100.0"]
     assert "previous_close" not in place.client.hgetall(place.keys.price("B"))
 
 
@@ -216,10 +216,10 @@ def test_revisions_and_late_bars_move_the_rankings(place: Place) -> None:
     place.store("bars", {**first, "high": 105.0, "volume": 12.0, "vwap": 104.0, "revision": 1})
     assert place.ranking("volume") == [("A", 17.0)]
     assert place.ranking("value") == [("A", 104.0 * 12 + 106 * 5)]
-    assert place.client.hget(place.keys.price("A"), "high") == "109.0"  # 110 was cancelled
+    assert place.price("A", "high") == ["109.0"]  # 110 was cancelled
     place.store("bars", minute("A", 2, 99.0, 98.0, 1.0, 98.5))  # a late trade where there was no bar
     assert place.ranking("volume") == [("A", 18.0)]
-    assert place.client.hmget(place.keys.price("A"), "low", "close") == ["98.0", "104.0"]
+    assert place.price("A", "low", "close") == ["98.0", "104.0"]
     place.store("bars", row("A", "1d", TODAY_S - DAY_S, 80.0, revision=1))  # yesterday's close changes
     assert place.ranking("change") == [("A", 30.0)]
 
@@ -330,9 +330,7 @@ def test_what_changes_is_published_once_it_can_be_read(place: Place) -> None:
         assert listening.get_message(timeout=10) is None  # the subscription itself
 
         def heard() -> dict[str, Any]:
-            message = listening.get_message(timeout=10)
-            while message is None:
-                message = listening.get_message(timeout=10)
+            message = wait_until(lambda: listening.get_message(timeout=1), "something is published")
             return {message["channel"].removeprefix(place.keys.channel("")): json.loads(message["data"])}
 
         place.store("trades", trade("A", 2, 1.0), trade("A", 1, 2.0), trade("B", 1, 3.0))
@@ -379,7 +377,7 @@ def test_a_server_that_is_full_says_what_to_free_and_takes_the_rows_later(own_se
     assert place.client.keys(f"{place.settings.prefix}*") == []
     place.client.config_set("maxmemory", 0)
     place.sink.flush()
-    assert place.client.hget(place.keys.price("A"), "price") == "1.0"
+    assert place.price("A", "price") == ["1.0"]
 
 
 def test_a_replica_and_a_server_that_cannot_save_say_so(own_server: ValkeyServer, tmp_path: Path) -> None:
@@ -390,29 +388,29 @@ def test_a_replica_and_a_server_that_cannot_save_say_so(own_server: ValkeyServer
     place.client.config_set("save", "1 1")
     place.sink.flush()
     shutil.rmtree(tmp_path / "valkey")
-    while place.client.info("persistence")["rdb_last_bgsave_status"] == "ok":
+
+    def save_fails() -> bool:
         with contextlib.suppress(redis.ResponseError):  # one is running
             place.client.bgsave()
-        time.sleep(0.02)
+        return bool(place.client.info("persistence")["rdb_last_bgsave_status"] != "ok")
+
+    wait_until(save_fails)
     assert "cannot save to its disk" in fault(place, Retryable)
 
 
 def test_a_user_without_permission_or_without_password_is_told_what_is_missing(valkey: ValkeyServer) -> None:  # noqa: F811
     client = valkey.client()
     url = valkey.url.replace("redis://", "redis://watcher@")
-    client.acl_setuser(
-        "watcher", enabled=True, passwords=["+watching"], keys=["*"], commands=["+@read", "+script|load"]
-    )
+    reads = {"passwords": ["+watching"], "keys": ["*"], "commands": ["+@read", "+script|load"]}
+    client.acl_setuser("watcher", enabled=True, **reads)
     place = Place(valkey, url=url, password="watching")
     assert "docs/redis.md" in fault(place, Fatal)
     page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text().replace("\\|", "|")
     advised = re.search(r"`ACL SETUSER marketpulse on >… ~marketpulse:\* &marketpulse:\* (\+.*?)`", page)
     assert advised is not None
     only = [f"{place.settings.prefix}*"]
-    client.acl_setuser(
-        "watcher", enabled=True, reset=True, passwords=["+watching"], keys=only, channels=only,
-        commands=advised[1].split(),
-    )  # fmt: skip
+    writes = {"passwords": ["+watching"], "keys": only, "channels": only, "commands": advised[1].split()}
+    client.acl_setuser("watcher", enabled=True, reset=True, **writes)
     allowed = Place(valkey, url=url, password="watching", prefix=place.settings.prefix)
     assert allowed.sink.resume() == {}
     allowed.store("trades", trade("A", 1, 1.0))
@@ -445,11 +443,13 @@ def test_a_server_that_is_loading_is_waited_for(own_server: ValkeyServer) -> Non
     place.client.save()
     own_server.kill()
     own_server.launch("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
-    said = ""
-    while "is loading its data" not in said:
+
+    def is_said() -> bool:
         with pytest.raises(Retryable) as caught:
             place.sink.resume()
-        said = str(caught.value)
+        return "is loading its data" in str(caught.value)
+
+    wait_until(is_said)
 
 
 def test_a_server_that_lost_its_data_is_filled_again(own_server: ValkeyServer) -> None:
@@ -469,4 +469,4 @@ def test_a_server_that_lost_its_data_is_filled_again(own_server: ValkeyServer) -
     again.settings = RedisSettings(**{**again.settings.model_dump(), "prefix": place.settings.prefix})
     again.sink = open_redis(again.settings)
     again.store("trades", trade("A", 1, 1.0), trade("A", 2, 2.0))
-    assert place.client.hget(place.keys.price("A"), "price") == "2.0"
+    assert place.price("A", "price") == ["2.0"]

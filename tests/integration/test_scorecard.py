@@ -1,24 +1,20 @@
 """The scorecard over the real broker: from the command line, and beside a page that serves; rows of both topics."""
 
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from bare_clients import BareTopic
+from given_settings import changed, child, command
 from marketpulse.app.observing.readings import Samples
 from marketpulse.app.scoring.hearing import Hearing
 from marketpulse.app.scoring.watch import ScoreWatch
 from marketpulse.clock import SystemClock
 from marketpulse.errors import Retryable
-from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(200), pytest.mark.usefixtures("kernels")]
 
@@ -30,19 +26,18 @@ def trade(symbol: str, price: float, source: str, back_s: float = 0.0) -> dict[s
 
 @pytest.fixture
 def settings(kafka_settings: Settings) -> Settings:
-    ensure_topics(kafka_settings)
     return kafka_settings
 
 
-def heard(settings: Settings, hours: int = 1) -> Hearing:
-    deadline = time.monotonic() + 30
-    while True:
+def heard(settings: Settings) -> Hearing:
+    def begun() -> Hearing | None:
         try:
-            hearing = Hearing(settings, hours, SystemClock())
-            break
+            return Hearing(settings, 1, SystemClock())
         except Retryable:  # new topics settle
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+            return None
+
+    hearing = wait_until(begun)
+    assert hearing is not None
     try:
         hearing.hear(hearing.follower.to_the_end())
     finally:
@@ -57,9 +52,9 @@ def row(hearing: Hearing, source: str) -> dict[str, Any]:
 def test_every_record_of_every_partition_is_heard_with_its_delay(settings: Settings) -> None:
     market = BareTopic.of(settings)
     for partition in range(settings.kafka.partitions):
-        market.write([orjson.dumps(trade(f"S{partition}", 1.0, "feed", 2.0)) for _ in range(50)], partition)
+        market.write([trade(f"S{partition}", 1.0, "feed", 2.0) for _ in range(50)], partition)
     letter = {"reason": "bad_price", "value": json.dumps(trade("S0", -1.0, "feed"))}
-    BareTopic.of(settings, "dead-letters").write([orjson.dumps(letter)])
+    BareTopic.of(settings, "dead-letters").write([letter])
     found = row(heard(settings), "feed")
     assert found["rows"]["trade"] == 50 * settings.kafka.partitions
     assert found["symbols"] == settings.kafka.partitions
@@ -72,8 +67,8 @@ def test_where_sources_compete_their_own_topic_is_heard(settings: Settings) -> N
     feeds.make(2, **{"message.timestamp.type": "LogAppendTime"})
     try:
         pairs = [trade("BTC-USD", 100.0, "left", 70.0), trade("BTC-USD", 101.0, "right", 70.0)]
-        feeds.write([orjson.dumps(one) for one in pairs], 1)
-        market.write([orjson.dumps(pairs[0])])  # what was chosen
+        feeds.write(pairs, 1)
+        market.write([pairs[0]])  # what was chosen
         hearing = heard(settings)
         assert row(hearing, "left")["rows"]["trade"] == 1
         [apart] = hearing.card().symbols("left", 5)["disagreements"]
@@ -83,17 +78,14 @@ def test_where_sources_compete_their_own_topic_is_heard(settings: Settings) -> N
 
 
 def test_what_lies_further_back_than_is_read_is_left_out(settings: Settings) -> None:
-    BareTopic.of(settings).write([orjson.dumps(trade("AAA", 1.0, "feed")) for _ in range(100)])
-    few = settings.model_copy(
-        update={"scorecard": settings.scorecard.model_copy(update={"catch_up_records": 10 * settings.kafka.partitions})}
-    )
+    BareTopic.of(settings).write([trade("AAA", 1.0, "feed") for _ in range(100)])
+    few = changed(settings, scorecard={"catch_up_records": 10 * settings.kafka.partitions})
     assert row(heard(few), "feed")["rows"]["trade"] == 10
 
 
 def test_without_topics_it_waits(kafka_settings: Settings) -> None:
-    kafka = kafka_settings.kafka.model_copy(update={"topic_prefix": "not-made-"})
     with pytest.raises(Retryable, match="exists yet"):
-        Hearing(kafka_settings.model_copy(update={"kafka": kafka}), 1, SystemClock())
+        Hearing(changed(kafka_settings, kafka={"topic_prefix": "not-made-"}), 1, SystemClock())
 
 
 def test_the_watch_tells_what_comes_while_it_runs(settings: Settings) -> None:
@@ -102,22 +94,16 @@ def test_the_watch_tells_what_comes_while_it_runs(settings: Settings) -> None:
     assert watch.symbols("feed", 5) is None
     watch.start()
 
-    def until(holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not holds():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
     def trades() -> int:
         found = watch.sources()
         return sum(one["rows"]["trade"] for one in found["sources"]) if found else 0
 
     try:
         market = BareTopic.of(settings)
-        until(lambda: watch.sources() is not None)
+        wait_until(lambda: watch.sources() is not None)
         for expected in (3, 6):
-            market.write([orjson.dumps(trade("AAA", 1.0, "feed")) for _ in range(3)])
-            until(lambda expected=expected: trades() == expected)  # type: ignore[misc]
+            market.write([trade("AAA", 1.0, "feed") for _ in range(3)])
+            wait_until(lambda expected=expected: trades() == expected)  # type: ignore[misc]
         symbols = watch.symbols("feed", 5)
         assert symbols is not None
         assert [one["symbol"] for one in symbols["symbols"]] == ["AAA"]
@@ -125,25 +111,21 @@ def test_the_watch_tells_what_comes_while_it_runs(settings: Settings) -> None:
         watch.close()
 
 
-def test_the_command_prints_a_line_for_each_source(settings: Settings, tmp_path: Path) -> None:
-    market, now = BareTopic.of(settings), time.time_ns()
+def test_the_command_prints_a_line_for_each_source(settings: Settings) -> None:
+    now = time.time_ns()
     gap = {
         "type": "gap", "symbol": "AAA", "source": "feed", "event_time_ns": now, "from_ns": now - 9, "to_ns": now, "from_id": "5",
         "to_id": "9", "trades": 5, "state": "found", "reason": "5 trades did not come",
     }  # fmt: skip
-    market.write([orjson.dumps(one) for one in (trade("AAA", 1.0, "feed"), gap, {**gap, "state": "healed"})])
-    config = tmp_path / "marketpulse.toml"
-    kafka = settings.kafka
-    config.write_text(
-        f'data_dir = "{tmp_path}"\n[kafka]\nbootstrap_servers = "{kafka.bootstrap_servers}"\ntopic_prefix = "{kafka.topic_prefix}"\n'
-    )
-    command = [sys.executable, "-m", "marketpulse", "sources", "--hours", "1", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    BareTopic.of(settings).write([trade("AAA", 1.0, "feed"), gap, {**gap, "state": "healed"}])
+    done = child(settings, "sources", "--hours", "1")
+    assert done.returncode == 0, done.stderr
     heads, line = done.stdout.splitlines()
     assert heads.startswith("source")
     assert line.startswith("feed")
     assert "5: 5 healed" in line
-    whole = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    whole, one = (
+        json.loads(command(settings, "sources", "--hours", "1", *words).stdout) for words in (["--json"], ["--source", "feed"])
+    )  # fmt: skip
     assert whole["sources"][0]["gaps"]["healed"] == {"gaps": 1, "trades": 5}
-    one = json.loads(subprocess.run([*command, "--source", "feed"], capture_output=True, check=True).stdout)
     assert one["gaps"][0]["state"] == "healed"

@@ -1,10 +1,7 @@
 """`serve` after a restart, on the real broker and a real lake: what its first picture holds."""
 
-import json
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -14,7 +11,7 @@ import pytest
 
 from bare_clients import BareTopic
 from board_rows import live, row
-from marketpulse.app.lifecycle import Lifecycle
+from given_settings import changed
 from marketpulse.app.pipeline.serve import run
 from marketpulse.kafka import feed
 from marketpulse.kafka.codec import encode_rows
@@ -22,8 +19,9 @@ from marketpulse.kafka.consumer import TableReader
 from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
-from marketpulse.telemetry import Health
+from stored_pipeline import Working
 from valkey_store import ValkeyServer, valkey  # noqa: F401
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -47,53 +45,42 @@ def store(settings: Settings, which: str) -> None:
     """What `sink WHICH` does with everything that stands in the topics."""
     sink = open_sink(settings, which)
     reader = TableReader(settings, ["bars", "indicators"], f"sink-{which}", sink.resume)
-    ends = {(t.name, p): end for t in topics(settings) for p, end in t.ends().items() if end}
+    topics = (BareTopic.of(settings, name) for name in ("bars", "indicators"))
+    ends = {(topic.name, partition): end for topic in topics for partition, end in topic.ends().items() if end}
     stored: dict[tuple[str, int], int] = {}
-    deadline = time.monotonic() + 30
-    while any(stored.get(place, 0) < end for place, end in ends.items()):
-        assert time.monotonic() < deadline
+
+    def polled() -> bool:
         for batch in reader.poll(0.2):
             sink.write(batch)
             stored[batch.topic, batch.partition] = batch.next_offset
+        return all(stored.get(place, 0) >= end for place, end in ends.items())
+
+    wait_until(polled, "everything is stored")
     sink.flush()
     reader.close()
     sink.close()
 
 
-def topics(settings: Settings) -> list[BareTopic]:
-    return [BareTopic.of(settings, name) for name in ("bars", "indicators")]
-
-
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
     """The page's address while `serve` runs."""
-    life = Lifecycle("serve", threading.Event(), Health(), settings.data_dir / "run" / "serve.json", 0)
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(run, settings, life)
-        deadline = time.monotonic() + 20
-        while not life.run_file.exists():
-            assert time.monotonic() < deadline
-            assert not done.done()
-            time.sleep(0.02)
-        try:
-            yield str(json.loads(life.run_file.read_text())["url"])
-        finally:
-            life.stop.set()
-            assert done.result(20) == 0
+    with Working(settings, run, name="serve") as working:
+        yield str(working.facts()["url"])
 
 
 def shown(url: str, timeframe: str, newest_s: int) -> list[dict[str, Any]]:
     """The rows of a chart, once it holds a bar that opens at `newest_s`."""
-    deadline = time.monotonic() + 20
-    while True:
-        answer = httpx.get(
-            url + "api/bars", params={"symbol": "AAA", "timeframe": timeframe, "limit": HISTORY}, timeout=60
-        ).json()
-        rows = [dict(zip(answer["columns"], r, strict=True)) for r in answer.get("rows", ())]
-        if rows and rows[-1]["open_time_ms"] == (T0_S + newest_s) * 1_000 and rows[-1]["sma_2"] is not None:
-            return rows
-        assert time.monotonic() < deadline, rows[-3:]
-        time.sleep(0.05)
+    asked: dict[str, Any] = {"symbol": "AAA", "timeframe": timeframe, "limit": HISTORY}
+    rows: list[dict[str, Any]] = []
+
+    def is_there() -> bool:
+        answer = httpx.get(url + "api/bars", params=asked, timeout=60).json()
+        rows[:] = [dict(zip(answer["columns"], r, strict=True)) for r in answer.get("rows", ())]
+        newest = rows[-1] if rows else {"open_time_ms": 0}
+        return newest["open_time_ms"] == (T0_S + newest_s) * 1_000 and newest["sma_2"] is not None
+
+    wait_until(is_there)
+    return rows
 
 
 @pytest.mark.parametrize("held_by", ["lake", "redis", None])
@@ -107,9 +94,7 @@ def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
     monkeypatch.setattr(feed, "_BACK_PER_BAR", 2)
     monkeypatch.setattr(feed, "_BACK_MAX", 4 * 9_000)
     picture = {"port": 0, "history_bars": HISTORY, "first_picture": held_by or "lake"}
-    serve = kafka_settings.serve.model_copy(update=picture)
-    sinks = kafka_settings.sinks.model_copy(update={"redis": valkey.settings(recent_bars=HISTORY)})
-    settings = kafka_settings.model_copy(update={"serve": serve, "sinks": sinks})
+    settings = changed(kafka_settings, serve=picture, sinks={"redis": valkey.settings(recent_bars=HISTORY)})
     minutes = 250 if held_by else 130
     write(settings, 0, 60 * minutes)
     if held_by:
@@ -130,10 +115,8 @@ def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
 
 
 def test_a_first_picture_that_cannot_be_read_is_gone_without(kafka_settings: Settings) -> None:
-    serve = kafka_settings.serve.model_copy(update={"port": 0, "first_picture": "redis"})
-    away = kafka_settings.sinks.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})
-    sinks = kafka_settings.sinks.model_copy(update={"redis": away})
-    settings = kafka_settings.model_copy(update={"serve": serve, "sinks": sinks})
+    picture = {"port": 0, "first_picture": "redis"}
+    settings = changed(kafka_settings, serve=picture, sinks={"redis": {"url": "redis://127.0.0.1:1/0"}})
     write(settings, 0, 60)
     with served(settings) as url:
         assert len(shown(url, "1s", 59)) == 60
