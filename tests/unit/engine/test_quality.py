@@ -30,7 +30,8 @@ def prints(*prices: float, apart: float = 1.0) -> list[Row]:
     return [trade("A", i * apart, price, 10.0 + i) for i, price in enumerate(prices)]
 
 
-SIZES = [trade("A", i, 100, 100.0) for i in range(21)]
+SAME = [trade("A", i, 100, 100.0) for i in range(502)]
+SIZES, AGREEING = SAME[:21], [(i, "price_band") for i in range(1, 5)]
 OF_ONE_ID = [trade("A", 0, 100, 1, trade_id="x"), trade("A", 1, 10_000, 1, trade_id="x")]
 QUOTES = [quote("A", 0, 99, 101), quote("A", 1, 101, 99), quote("A", 2, 9_900, 10_100), trade("A", 3, 10_000, 1)]
 IN_ANOTHER_UNIT = prints(100, 10_000, 101)
@@ -41,18 +42,10 @@ IN_ANOTHER_UNIT = prints(100, 10_000, 101)
     [
         pytest.param(prints(100, 130), [(1, "price_band")], id="the market does not leap within a second"),
         pytest.param(prints(100, 130, apart=601), [], id="after a pause it may have gone further"),
-        pytest.param(
-            prints(100, *[150] * 10),
-            [(i, "price_band") for i in range(1, 5)],
-            id="a new level is believed with the fifth trade that agrees",
-        ),
+        pytest.param(prints(100, *[150] * 10), AGREEING, id="a new level is believed with the fifth trade that agrees"),
         pytest.param([*SIZES, trade("A", 22, 100, 1e9)], [(21, "size_outlier")], id="an absurd size"),
         pytest.param([SIZES[0], trade("A", 1, 100, 1e9)], [], id="no size is absurd before sizes are known"),
-        pytest.param(
-            [trade("A", i, 100, 100.0) for i in range(502)],
-            [(500, "stale"), (501, "stale")],
-            id="the same trade for very often is stale",
-        ),
+        pytest.param(SAME, [(500, "stale"), (501, "stale")], id="the same trade for very often is stale"),
         pytest.param(QUOTES, [(1, "crossed_quote"), (2, "price_unit")], id="quotes have a level of their own"),
         pytest.param(OF_ONE_ID, [], id="a duplicate says nothing of the level"),
     ],

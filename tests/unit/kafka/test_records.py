@@ -138,8 +138,8 @@ def test_rows_are_joined_and_chosen_again() -> None:
 def test_rows_of_frames_become_json_of_the_same_content_in_the_logs_order() -> None:
     head = {"source": "x", "event_time_ns": at(0)}
     plain = {"type": "trade", "symbol": "A", **head, "price": 1.5, "size": 2.0, "trade_id": "t1"}
-    rich = {"type": "trade", "symbol": "Ä", **head, "price": 2.5, "size": 0.0, "venue": "XNYS", "conditions": ["@", "I"],
-            "ingest_time_ns": at(2)}  # fmt: skip
+    rich = {"type": "trade", "symbol": "Ä", "source": "x", "event_time_ns": at(0) + 1, "ingest_time_ns": at(0) + 2,
+            "price": 2.5, "size": 0.0, "venue": "XNYS", "conditions": ["@", "I"]}  # fmt: skip
     quote = {"type": "quote", "symbol": "A", **head, "bid": 1.0, "bid_size": 1.0, "ask": 2.0, "ask_size": 3.0}
     rows = [(plain, TRADE), (quote, QUOTE), (rich, TRADE)]
     frames = [write_frame(pa.RecordBatch.from_pylist([row], schema=schema)) for row, schema in rows]
