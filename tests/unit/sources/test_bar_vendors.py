@@ -48,7 +48,7 @@ def daily(*dates: str) -> dict[str, Any]:
     return {"Meta Data": {"5. Time Zone": "US/Eastern"}, "Time Series (Daily)": dict.fromkeys(dates, bar)}
 
 
-def test_every_bar_of_a_recorded_answer_is_read_the_oldest_first() -> None:
+def test_a_recorded_answer_is_read_the_oldest_first_and_a_quote_is_the_days_bar() -> None:
     bars = frame(alpha(function="intraday", interval="1min").read("MSFT", answer(recorded("mock_time_series"), LATER)))
     assert len(bars) == 100
     # 13:17 and 14:56 on the wall of New York in December are 18:17 and 19:56 UTC.
@@ -60,9 +60,6 @@ def test_every_bar_of_a_recorded_answer_is_read_the_oldest_first() -> None:
     assert frame(closes.read("MSFT", answer(recorded("mock_time_series"), LATER)))["close_time_ns"][-1] == ns(
         2017, 12, 18, 19, 56
     ), "labels that are closes are moved"
-
-
-def test_a_recorded_quote_is_the_days_bar() -> None:
     bars = frame(alpha(function="quote", venue="XNAS").read("MSFT", answer(recorded("global_quote"), LATER)))
     row = bars.row(0, named=True)
     assert (str(row["session_date"]), row["venue"], row["timeframe"]) == ("2018-10-05", "XNAS", "1d")
@@ -114,19 +111,18 @@ def candles(**more: Any) -> dict[str, Any]:
     return {"s": "ok", "t": [AT, AT + 60], **prices, "v": [300, 40], **more}
 
 
-MARS = {**daily("2026-03-02"), "Meta Data": {"5. Time Zone": "Mars/Base"}}
-FUNCTIONS = [alpha(function=function) for function in ("quote", "daily", "intraday")]
+OTHERS: list[tuple[list[Any], list[Any]]] = [
+    ([alpha(function=function) for function in ("quote", "daily", "intraday")],
+     [{}, [], None, "text", {"Time Series (Daily)": "none"}, {"Global Quote": []}]),
+    ([alpha()], [{**daily("2026-03-02"), "Meta Data": {"5. Time Zone": "Mars/Base"}}]),
+    ([yahoo_of()], [None, [], {}, {"chart": {"result": None, "error": {"code": "Not Found"}}}, {"chart": {"result": [{}]}},
+                    {"chart": {"result": [{"meta": {}, "timestamp": 5}]}}, {"chart": {"result": [{"meta": {}, "timestamp": [5]}]}}]),
+    ([finnhub()], [[], {"s": "ok"}, candles(v=[1]), candles(t="now")]),
+]  # fmt: skip
+EACH_OTHER = [(vendor, body) for vendors, bodies in OTHERS for vendor in vendors for body in bodies]
 
 
-@pytest.mark.parametrize(("vendor", "body"), [
-    *((vendor, body) for vendor in FUNCTIONS
-      for body in ({}, [], None, "text", {"Time Series (Daily)": "none"}, {"Global Quote": []})),
-    (alpha(), MARS),
-    *((yahoo_of(), body) for body in (
-        None, [], {}, {"chart": {"result": None, "error": {"code": "Not Found"}}}, {"chart": {"result": [{}]}},
-        {"chart": {"result": [{"meta": {}, "timestamp": 5}]}}, {"chart": {"result": [{"meta": {}, "timestamp": [5]}]}})),
-    *((finnhub(), body) for body in ([], {"s": "ok"}, candles(v=[1]), candles(t="now"))),
-])  # fmt: skip
+@pytest.mark.parametrize(("vendor", "body"), EACH_OTHER)
 def test_an_answer_that_is_something_else_is_set_aside_whole(vendor: Any, body: Any) -> None:
     reading = vendor.read("AAPL", answer(body, CLOSE * 10**9))
     assert (reading.rows, [item.reason for item in reading.rejected]) == (None, ["bad_answer"])
@@ -146,7 +142,7 @@ def test_a_bar_that_cannot_be_is_one_dead_letter_and_the_others_stay() -> None:
         assert len(frame(finnhub().read("AAPL", answer(body, HOUR_LATER)), [reason])) == 1
 
 
-def test_what_alpha_vantage_is_asked() -> None:
+def test_what_each_vendor_is_asked() -> None:
     ask = alpha(function="intraday", interval="1min", history="full").question("BRK.B", None, NOW)
     assert (ask.path, ask.truncated) == ("/query", False)
     assert ask.parameters == {
@@ -157,9 +153,6 @@ def test_what_alpha_vantage_is_asked() -> None:
     assert (again.parameters["outputsize"], again.truncated) == ("compact", True)
     quote = alpha(function="quote").question("IBM", None, NOW).parameters
     assert quote == {"function": "GLOBAL_QUOTE", "symbol": "IBM"}
-
-
-def test_what_yahoo_is_asked() -> None:
     first = yahoo_of(history="5d").question("BRK.B", None, NOW)
     assert first.path == "/v8/finance/chart/BRK-B"
     assert first.parameters == {"interval": "1m", "includePrePost": "false", "range": "5d", "events": "splits"}
@@ -167,9 +160,6 @@ def test_what_yahoo_is_asked() -> None:
     assert (since.path, since.truncated) == ("/v8/finance/chart/%5EGSPC", False)
     span = (str(NOW // 10**9 - 600 - 300), str(NOW // 10**9 + 1))
     assert (since.parameters["period1"], since.parameters["period2"]) == span
-
-
-def test_finnhub_is_asked_for_a_span_in_seconds_that_begins_a_little_before() -> None:
     first = finnhub(history_days=2).question("BRK-B", None, HOUR_LATER)
     assert first.path == "/api/v1/stock/candle"
     assert first.parameters == {
@@ -242,5 +232,5 @@ def test_an_answer_without_bars_is_no_fault_and_after_hours_it_says_so() -> None
 
 
 def test_who_is_turned_away_by_yahoo_waits_and_is_not_told_of_a_key() -> None:
-    judged = [yahoo.judge(*said) for said in ((401, None), (403, None), (999, None), (200, {}), (404, {}))]
+    judged = [*(yahoo.judge(status, None) for status in (401, 403, 999)), yahoo.judge(200, {}), yahoo.judge(404, {})]
     assert [one and one.taken for one in judged] == [*[Taken.LIMIT] * 3, None, None]

@@ -52,15 +52,12 @@ def test_a_header_is_understood(header: str, values: str, kind: str, expected: d
     assert {field: found.columns.get(field) for field in expected} == expected
 
 
-def test_the_size_of_a_trade_is_its_volume_and_a_book_has_no_other_fields() -> None:
+def test_nothing_else_is_taken_for_a_field_and_names_given_by_the_user_win() -> None:
     trade = plan("symbol,price,volume,timestamp", "AAPL,1.5,10,2020-01-01T00:00:00Z")
     assert trade.kinds == ("trade",)
     assert trade.columns == {"symbol": "symbol", "price": "price", "size": "volume", "time": "timestamp"}
     book = plan("s,T,b,B,a,A,t", "A,1580504706000,1,2,3,4,5")
     assert book.columns == {"symbol": "s", "time": "T", "bid": "b", "bid_size": "B", "ask": "a", "ask_size": "A"}
-
-
-def test_names_given_by_the_user_win() -> None:
     found = plan("when,symbol,a,b", "2020-01-01,X,1,2", columns={"time": "when", "price": "B", "size": "a"})
     assert (found.columns["time"], found.columns["price"], found.columns["size"]) == ("when", "b", "a")
     assert plan("time,bid,ask,price", "1580504706,1,2,3", record="quote").kinds == ("quote",)
@@ -77,33 +74,29 @@ def test_what_is_not_understood_is_named(
         plan(header, "1,2", columns=columns)
 
 
-@pytest.mark.parametrize(("text", "number"), [
-    ("437.60", 437.6), (" 12 ", 12.0), ("1,234", 1234.0), ("1,234,567.5", 1234567.5), ("$12.30", 12.3),
-    ("1.2M", 1_200_000.0), ("340K", 340_000.0), ("2.5B", 2.5e9), ("1e13", 1e13), ("10000000000000", 1e13),
-    ("12,34,567", 1234567.0), ("-5", -5.0), ("1_000", 1000.0),
-])  # fmt: skip
-def test_a_number_is_read_however_it_is_written(text: str, number: float) -> None:
-    values, present, readable = to_floats(pl.Series([text]))
-    assert (values[0], present[0], readable[0]) == (number, True, True)
+NUMBERS = {
+    "437.60": 437.6, " 12 ": 12.0, "1,234": 1234.0, "1,234,567.5": 1234567.5, "$12.30": 12.3, "1.2M": 1_200_000.0, "340K": 340_000.0,
+    "2.5B": 2.5e9, "1e13": 1e13, "10000000000000": 1e13, "12,34,567": 1234567.0, "-5": -5.0, "1_000": 1000.0,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "  ", "null", "N/A", "NaN", "-", None])
-def test_a_blank_is_absent_and_no_fault(text: str | None) -> None:
-    values, present, readable = to_floats(pl.Series([text], dtype=pl.String))
-    assert math.isnan(values[0])
-    assert (present[0], readable[0]) == (False, True)
+def number_of(text: str | None, decimal_comma: bool = False) -> tuple[float, bool, bool]:
+    """(the number, whether there is one, whether it can be read)."""
+    values, present, readable = to_floats(pl.Series([text], dtype=pl.String), decimal_comma=decimal_comma)
+    return values[0], present[0], readable[0]
 
 
-@pytest.mark.parametrize("text", ["abc", "1.2.3", "12 apples", "1,23"])
-def test_a_text_that_is_no_number_is_a_fault(text: str) -> None:
-    _, present, readable = to_floats(pl.Series([text]))
-    assert (present[0], readable[0]) == (True, False)
-
-
-@pytest.mark.parametrize(("text", "number"), [("12,5", 12.5), ("1.234,5", 1234.5), ("7", 7.0), ("1.25", 1.25)])
-def test_a_decimal_comma_is_a_decimal_comma_where_the_file_has_them(text: str, number: float) -> None:
-    values, _, readable = to_floats(pl.Series([text]), decimal_comma=True)
-    assert (values[0], readable[0]) == (number, True)
+def test_a_number_is_read_however_it_is_written_a_blank_is_absent_and_another_text_a_fault() -> None:
+    assert {text: number_of(text) for text in NUMBERS} == {text: (n, True, True) for text, n in NUMBERS.items()}
+    for blank in ("", "  ", "null", "N/A", "NaN", "-", None):
+        number, *state = number_of(blank)
+        assert (math.isnan(number), state) == (True, [False, True])
+    for text in ("abc", "1.2.3", "12 apples", "1,23"):
+        assert number_of(text)[1:] == (True, False)
+    commas = {"12,5": 12.5, "1.234,5": 1234.5, "7": 7.0, "1.25": 1.25}
+    assert {text: number_of(text, decimal_comma=True) for text in commas} == {
+        t: (n, True, True) for t, n in commas.items()
+    }
 
 
 def test_typed_columns_pass_as_they_are() -> None:

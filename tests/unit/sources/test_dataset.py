@@ -59,16 +59,13 @@ def test_daily_index_bars_with_a_last_line_cut_off(tmp_path: Path) -> None:
     assert rejected == [(4, "missing_field", b"HSI,1987-01-05,2552.399902,2552.39")]
 
 
-def test_prices_as_strings_new_york_time_newest_first_and_no_volume(tmp_path: Path) -> None:
+def test_json_of_bars_with_prices_as_strings_newest_first_and_of_trades(tmp_path: Path) -> None:
     line = '{"date": "2026-01-16 19:%d:00", "symbol": "TSLA", "open": "437.60", "high": "438.00", "low": "437.10", "close": "437.%d"}'
     found = rows(loaded(tmp_path, "\n".join(line % (m, m) for m in (55, 50, 45)), "x.json", timezone=NEW_YORK))
     assert [row["close"] for row in found] == [437.45, 437.5, 437.55]
     assert found[0]["open_time_ns"] == ns(2026, 1, 16, 19, 45, zone=NEW_YORK)
     assert found[0]["close_time_ns"] - found[0]["open_time_ns"] == 300 * SECOND
     assert (found[0]["timeframe"], found[0]["volume"], found[0]["open"]) == ("5m", 0.0, 437.6)
-
-
-def test_symbol_price_volume_timestamp_is_a_trade(tmp_path: Path) -> None:
     text = '{"symbol":"AAPL","price":190.5,"volume":10,"timestamp":"2026-01-02T15:00:00Z"}\n'
     (row,) = rows(loaded(tmp_path, text, "x.jsonl"))
     assert (row["type"], row["symbol"], row["price"], row["size"]) == ("trade", "AAPL", 190.5, 10.0)
@@ -76,11 +73,15 @@ def test_symbol_price_volume_timestamp_is_a_trade(tmp_path: Path) -> None:
     assert (row["source"], row["ingest_time_ns"], row["venue"], row["trade_id"]) == ("replay", 7, None, None)
 
 
-def test_one_object_per_file_makes_one_tape_in_order_of_time(tmp_path: Path) -> None:
+def test_files_are_merged_by_time_one_object_each_or_many_and_ties_keep_their_order(tmp_path: Path) -> None:
     for second in (3, 1, 2):
         trade = {"ticker": "A", "timestamp": 1_767_366_000 + second, "price": second}
         (tmp_path / f"{second % 3}.json").write_text(json.dumps(trade, indent=1))
     assert [row["price"] for row in rows(load(expand([str(tmp_path)]), Mapping()))] == [1.0, 2.0, 3.0]
+    (tmp_path / "b.csv").write_text("time,price\n1767366001,1\n1767366003,3\n")
+    (tmp_path / "a.csv").write_text("time,price\n1767366001,2\n1767366002,4\n")
+    data = load([tmp_path / "b.csv", tmp_path / "a.csv"], Mapping())
+    assert [(r["symbol"], r["price"]) for r in rows(data)] == [("B", 1.0), ("A", 2.0), ("A", 4.0), ("B", 3.0)]
 
 
 OHLCV = "open,high,low,close,volume\n"
@@ -167,13 +168,6 @@ def test_gzip_and_parquet_are_the_same_rows(tmp_path: Path) -> None:
     )  # fmt: skip
     frame.write_parquet(tmp_path / "t.parquet")
     assert rows(load([tmp_path / "t.parquet"], Mapping())) == plain
-
-
-def test_files_are_merged_by_time_and_ties_keep_their_order(tmp_path: Path) -> None:
-    (tmp_path / "b.csv").write_text("time,price\n1767366001,1\n1767366003,3\n")
-    (tmp_path / "a.csv").write_text("time,price\n1767366001,2\n1767366002,4\n")
-    data = load([tmp_path / "b.csv", tmp_path / "a.csv"], Mapping())
-    assert [(r["symbol"], r["price"]) for r in rows(data)] == [("B", 1.0), ("A", 2.0), ("A", 4.0), ("B", 3.0)]
 
 
 def test_a_file_without_a_usable_row_says_so_and_weekly_bars_are_refused_unless_they_are_called_sessions(

@@ -134,13 +134,17 @@ def test_blocks_of_any_size_give_the_same_rows_and_lines(tmp_path: Path, block_b
     assert json_of(tmp_path, data, block_bytes) == objects
 
 
-def test_a_last_line_cut_off_in_mid_number_is_set_aside_when_it_can_be_told(tmp_path: Path) -> None:
+def test_a_stray_quote_does_not_swallow_the_file_and_a_last_line_cut_off_is_set_aside(tmp_path: Path) -> None:
     head = b"date,close\n2020-01-01,1.2345\n2020-01-02,1.3456\n2020-01-03,"
-    [broken] = csv(tmp_path, head + b"1.4")[1]
-    assert (broken.row, broken.value) == (4, b"2020-01-03,1.4")
-    assert "ends inside this line" in broken.detail
+    [cut_off] = csv(tmp_path, head + b"1.4")[1]
+    assert (cut_off.row, cut_off.value) == (4, b"2020-01-03,1.4")
+    assert "ends inside this line" in cut_off.detail
     assert not csv(tmp_path, head + b"1.4\n")[1], "a line that ends is whole"
     assert not csv(tmp_path, head + b"1.4567")[1], "as long as the others"
+    body = b"".join(f"n{i},{i}\n".encode() for i in range(20_000))
+    columns, broken, places = csv(tmp_path, b'name,n\n5" pipe,1\n' + body)
+    assert len(columns["n"]) + len(broken) == 20_001
+    assert places[-1] == (20_002, b"n19999,19999")
 
 
 @pytest.mark.parametrize(
@@ -149,13 +153,6 @@ def test_a_last_line_cut_off_in_mid_number_is_set_aside_when_it_can_be_told(tmp_
 def test_a_file_that_cannot_be_csv_says_so(tmp_path: Path, data: bytes, says: str) -> None:
     with pytest.raises(Fatal, match=says):
         csv(tmp_path, data)
-
-
-def test_a_stray_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
-    body = b"".join(f"n{i},{i}\n".encode() for i in range(20_000))
-    columns, broken, places = csv(tmp_path, b'name,n\n5" pipe,1\n' + body)
-    assert len(columns["n"]) + len(broken) == 20_001
-    assert places[-1] == (20_002, b"n19999,19999")
 
 
 def json_of(

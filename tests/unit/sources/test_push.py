@@ -92,7 +92,9 @@ def test_the_answer_comes_after_the_rows_are_in_the_log() -> None:
     assert (answer.status_code, answer.json()) == (200, {"accepted": 1, "rejected": 0, "faults": []})
 
 
-def test_lines_arrays_and_objects_with_lists_are_taken() -> None:
+def test_lines_arrays_and_objects_are_taken_and_a_row_that_cannot_be_is_a_dead_letter_of_which_the_answer_tells() -> (
+    None
+):
     with serving() as pushed:
         for body in (
             ROW + b"\n" + ROW + b"\n\n",
@@ -101,9 +103,6 @@ def test_lines_arrays_and_objects_with_lists_are_taken() -> None:
         ):
             answer, found = logged(pushed, body)
             assert (len(rows(found)), answer.json()["accepted"]) == (2, 2)
-
-
-def test_a_row_that_cannot_be_is_a_dead_letter_and_the_answer_says_which() -> None:
     with serving() as pushed:
         response, found = logged(pushed, ROW + b"\n" + ROW.replace(b"187.5", b"-1") + b"\nnot json\n")
     answer = response.json()

@@ -1,8 +1,6 @@
 """Files from elsewhere: from a loopback server, whole or not at all, and no secret in a message."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,26 +9,18 @@ from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.settings import S3Settings
 from marketpulse.sources.remote import fetch, gather, is_url, name_in, objects_under
 from s3_server import Bucket
+from vendor_server import Reply, Request, vendor
 
 
-class _Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        code = {"/busy.csv": 503, "/no.csv": 404}.get(self.path.partition("?")[0], 200)
-        self.send_response(code)
-        self.send_header("Content-Length", "10" if "short" in self.path else "5")
-        self.end_headers()
-        self.wfile.write(b"a,b\n1")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def answer(request: Request) -> Reply:
+    code = {"/busy.csv": 503, "/no.csv": 404}.get(request.path, 200)
+    return Reply(code, b"a,b\n1.....", cut=5) if "short" in request.path else Reply(code, b"a,b\n1")
 
 
 @pytest.fixture
 def web() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
+    with vendor(answer) as server:
+        yield server.url
 
 
 def test_a_file_comes_whole_under_its_own_name(web: str, tmp_path: Path) -> None:

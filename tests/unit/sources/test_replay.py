@@ -73,7 +73,7 @@ def test_rows_come_at_the_recorded_pace_and_the_watermark_moves_between_them(tmp
     assert clock.now_ns() == SECOND
 
 
-def test_the_watermark_never_passes_a_row_that_is_not_sent(tmp_path: Path) -> None:
+def test_the_watermark_never_passes_a_row_that_is_not_sent_nor_reaches_a_bars_close_before_it(tmp_path: Path) -> None:
     source, _ = replay(written(tmp_path), ManualClock(0), speed="2/s")
     sent = 0
     while not (polled := source.poll(10)).ended:
@@ -81,9 +81,6 @@ def test_the_watermark_never_passes_a_row_that_is_not_sent(tmp_path: Path) -> No
         promised = source.watermark_ns()
         assert promised is not None
         assert (T0 + sent - 1) * SECOND <= promised < (T0 + sent) * SECOND
-
-
-def test_a_bar_is_sent_before_the_watermark_reaches_its_close() -> None:
     source, _ = replay(SPY, ManualClock(0), mapping=Mapping(timezone="America/New_York"), speed="1/s")
     (first,) = rows(source.poll(10))
     promised = source.watermark_ns()

@@ -138,7 +138,7 @@ def test_a_record_keeps_the_contract_of_the_log_and_is_read_as_vendors_write_dat
     assert positive({"n": "0.25"}, "n") == positive({"n": 0.25}, "n") == 0.25
 
 
-UNFIT = [None, True, "", "None", [], {}, -1, 0, "inf", "nan", "1e40", "2020-13-01", "1969-12-31"]
+UNFIT: list[Any] = [None, True, "", "None", [], {}, -1, 0, "inf", "nan", "1e40", "2020-13-01", "1969-12-31"]
 
 
 @pytest.mark.parametrize("value", UNFIT)
@@ -162,7 +162,7 @@ def test_a_reverse_split_has_a_ratio_below_1() -> None:
     assert vendors.AlpacaActions().read("MNTS", answer(body, 1)).actions == [Action("split", 19_593, 0.02)]
 
 
-OTHERS = [None, [], {}, "no", 7, {"results": 5}, {"data": [7]}, {"corporate_actions": []}, [5], {"chart": {"result": []}}]  # fmt: skip
+OTHERS: list[Any] = [None, [], {}, "no", 7, {"results": 5}, {"data": [7]}, {"corporate_actions": []}, [5], {"chart": {"result": []}}]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", VENDORS)

@@ -111,7 +111,7 @@ def test_a_flood_keeps_the_position_short_and_tells_nothing_twice() -> None:
     assert len(found) == len(set(found)) == len(pieces)
 
 
-def test_a_record_keeps_the_contract_of_the_log_whatever_its_size() -> None:
+def test_a_record_keeps_the_contract_of_the_log_whatever_its_size_and_its_mark_is_that_of_the_id_alone() -> None:
     small = News("7", 5 * 10**17, "AAA opens a shop", "https://example.com/7")
     assert checked(small.body("AAA", "alpaca")) is Kind.NEWS
     assert "summary" not in small.body("AAA", "alpaca")
@@ -120,9 +120,6 @@ def test_a_record_keeps_the_contract_of_the_log_whatever_its_size() -> None:
     assert checked(body) is Kind.NEWS
     assert (len(body["headline"]), len(body["summary"])) == (HEADLINE_MAX, SUMMARY_MAX)
     assert len(str(body)) < RECORD_BYTES_MAX / 50
-
-
-def test_a_mark_is_that_of_the_id_alone() -> None:
     one = News("7", 5 * 10**17, "AAA opens a shop", "")
     assert one.mark() == one._replace(headline="AAA opens two").mark() != one._replace(news_id="8").mark()
 

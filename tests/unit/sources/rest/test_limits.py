@@ -49,15 +49,12 @@ def test_who_waits_as_told_may_ask(requests: int, burst: int) -> None:
         assert some.take()
 
 
-def test_in_the_long_run_the_whole_rate_is_used() -> None:
+def test_in_the_long_run_the_whole_rate_is_used_and_a_dear_request_takes_several_tokens() -> None:
     some, clock = bucket(5, 60.0)
     for _ in range(50):
         clock.sleep(some.wait_s())
         assert some.take()
     assert clock.monotonic() == pytest.approx(49 * 12, abs=1e-3)
-
-
-def test_a_dear_request_takes_several_tokens_and_above_the_burst_waits_for_a_full_bucket() -> None:
     some, _ = bucket(10, 10.0, 5)
     assert some.take(5)
     assert not some.take()

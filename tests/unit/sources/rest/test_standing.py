@@ -1,14 +1,70 @@
-"""Minutes are counted from 0; a bar of minute m covers [m, m + 1)."""
+"""What an answer is taken for, and which of its bars stand. Minutes are counted from 0; a bar of minute m covers [m, m + 1)."""
 
 from functools import cache
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import DataObject, data, integers
 
+from marketpulse.errors import SettingsError
 from marketpulse.settings import Mapping
-from marketpulse.sources.rest.bar_answer import Reading, bar_rows
+from marketpulse.sources.rest.answer import by_the_status, judge_status
+from marketpulse.sources.rest.bar_answer import Reading, bar_rows, unusable
+from marketpulse.sources.rest.question import Question
 from marketpulse.sources.rest.standing import Standing, Taken
+
+
+@pytest.mark.parametrize(("status", "is_json", "taken"), [
+    (200, True, "good"), (204, False, "failed"), (200, False, "failed"), (301, False, "refused"), (400, True, "refused"),
+    (401, True, "key"), (401, False, "key"), (403, True, "key"), (403, False, "failed"), (404, True, "refused"),
+    (408, True, "failed"), (418, True, "limit"), (429, False, "limit"), (500, True, "failed"), (503, False, "failed"),
+])  # fmt: skip
+def test_a_status_is_taken_as(status: int, is_json: bool, taken: str) -> None:
+    assert judge_status(status, is_json).taken.value == taken
+
+
+def test_without_a_vendors_own_reading_the_status_decides_and_an_answer_is_whole_unless_it_is_said_otherwise() -> None:
+    assert by_the_status(200, {}) is None
+    assert not Question("/query", {"symbol": "AAPL"}).truncated
+
+
+IBM = Mapping(timezone="America/New_York", timeframe="1m", venue="XNYS", symbol="IBM", record="bar")
+
+
+def read(*rows: list[Any], **mapping: str) -> Reading:
+    return bar_rows(list(rows), IBM.model_copy(update=mapping), "vendor IBM", "IBM")
+
+
+def test_the_last_word_on_a_bar_holds_and_bars_are_in_order() -> None:
+    bars = (("31", "2", "20"), ("30", "1", "10"), ("31", "3", "30"))
+    reading = read(*([f"2026-03-02 09:{minute}:00", *[price] * 4, volume] for minute, price, volume in bars))
+    assert reading.rows is not None
+    assert reading.rows.frame["close"].to_list() == [1.0, 3.0]
+    assert read().rows is None
+
+
+def test_a_row_that_cannot_be_a_bar_is_a_dead_letter_with_its_own_values() -> None:
+    reading = read(["2026-03-02 09:30:00", "1", [5], None, True, "10"])
+    assert reading.rows is None
+    (letter,) = reading.rejected
+    assert letter.origin == "vendor IBM"
+    assert orjson.loads(letter.value) == {
+        "time": "2026-03-02 09:30:00", "open": "1", "high": [5], "low": None, "close": True, "volume": "10",
+    }  # fmt: skip
+
+
+def test_a_zone_that_nobody_knows_is_said() -> None:
+    with pytest.raises(SettingsError, match="Mars"):
+        read(["2026-03-02 09:31:00", "2", "2", "2", "2", "20"], timezone="Mars/Base")
+
+
+def test_an_answer_is_set_aside_whole_but_not_endless() -> None:
+    (letter,) = unusable("nothing in it", "vendor IBM", b"x" * 1_000_000).rejected
+    assert letter.reason == "bad_answer"
+    assert len(letter.value) == 64_000
+
 
 MINUTE = 60 * 10**9
 BEGIN = 1_772_000_000 // 60 * MINUTE
@@ -36,7 +92,7 @@ def minutes(taken: Taken | None) -> list[int]:
     return [] if taken is None else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
 
 
-def test_the_newest_bar_still_forms_also_one_of_the_past_where_a_vendor_runs_behind() -> None:
+def test_the_newest_bar_still_forms_and_silence_promises_what_the_vendors_delay_allows() -> None:
     standing = Standing("A")
     assert minutes(take(standing, reading(0, 1, 2), 2.5)) == [0, 1]
     assert standing.until_ns == minute(2)
@@ -44,6 +100,10 @@ def test_the_newest_bar_still_forms_also_one_of_the_past_where_a_vendor_runs_beh
     behind = Standing("A")
     assert minutes(take(behind, reading(0, 1, 2), 10)) == [0, 1]
     assert behind.promise_ns == minute(3) - 1
+    standing = Standing("A")
+    for now in (60, 50):
+        take(standing, Reading(), now)
+        assert standing.promise_ns == minute(40), "a promise is kept"
 
 
 def test_a_bar_is_left_to_the_vendor_until_it_has_settled_and_the_newest_until_it_has_closed() -> None:
@@ -86,13 +146,6 @@ def test_an_answer_that_does_not_reach_back_shows_a_gap(
     taken = take(Standing("A", until_ns=minute(2)), reading(*seen), seen[-1] + 0.5, truncated=truncated)
     assert taken is not None
     assert (taken.gap, minutes(taken)) == (gap, sent)
-
-
-def test_silence_promises_what_the_vendors_delay_allows() -> None:
-    standing = Standing("A")
-    for now in (60, 50):
-        take(standing, Reading(), now)
-        assert standing.promise_ns == minute(40), "a promise is kept"
 
 
 @settings(max_examples=30)

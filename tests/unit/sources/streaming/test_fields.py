@@ -121,7 +121,7 @@ def test_a_stock_is_told_from_a_pair_and_a_share_class_has_one_spelling_of_ours(
     assert [ours(other) for other in others] == [theirs(other, "-") for other in others] == others
 
 
-def test_each_kind_has_its_schema_and_an_event_stands_behind_the_rows_before_it() -> None:
+def test_each_kind_of_row_has_its_schema_and_batches_keep_order_and_quarters_of_a_second() -> None:
     rows = Rows("feed")
     rows.quote("A", AT, (1.0, 2.0, 3.0, 4.0), AT, None)
     rows.trade("A", AT, 10.0, 1.0, "7", AT, "XNYS", ("@",))
@@ -136,9 +136,6 @@ def test_each_kind_has_its_schema_and_an_event_stands_behind_the_rows_before_it(
     assert (halt["type"], halt["symbol"]) == ("halt", "A")
     assert (bar["event_time_ns"], bar["vwap"], bar["trade_count"], bar["final"]) == (AT + 60 * 10**9, None, 3, True)
     assert (len(rows), rows.drain()) == (0, [])
-
-
-def test_rows_of_another_quarter_of_a_second_are_a_batch_of_their_own() -> None:
     rows = Rows("feed")
     for at in (AT, AT + 10**8, AT + 10**9):
         rows.trade("A", at, 10.0, 1.0, None, at, None)

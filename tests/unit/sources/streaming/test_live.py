@@ -28,9 +28,8 @@ def opened(exchange: Exchange, position: str | None = None, **more: Any) -> Live
     kind = CoinbaseSettings if exchange.vendor == "coinbase" else BinanceSettings
     given = {"silence_s": 0.8, **({"aggregates": True} if exchange.aggregates else {}), **more}
     settings = kind(symbols=exchange.products, url=exchange.url, rest_url=exchange.rest_url, **given)
-    source = LiveSource(
-        vendor_of(settings, exchange.vendor), settings, exchange.vendor, lateness_ns=2 * 10**9, backoff_s=(0.02, 0.2)
-    )
+    vendor = vendor_of(settings, exchange.vendor)
+    source = LiveSource(vendor, settings, exchange.vendor, lateness_ns=2 * 10**9, backoff_s=(0.02, 0.2))
     assert source.start(position).mode == "live"
     return source
 

@@ -171,12 +171,10 @@ def test_a_line_of_others_may_have_its_time_before_the_message(tmp_path: Path, b
 
 
 def test_notes_of_other_recorders_are_no_messages_and_what_is_no_time_is_not_passed_over(tmp_path: Path) -> None:
-    path = written(
-        tmp_path / "COINBASE.ws.1.0",
-        b"wss://ws-feed.example.com <-> 1772600760.5",
-        b'wss://ws-feed.example.com <- 1772600760.6: {"type":"subscribe","product_ids":["BTC-USD"]}',
-        *(b"17726007%d.25: " % (61 + n) + message(n) for n in (1, 2, 5)),
-    )
+    feed, subscribe = b"wss://ws-feed.example.com", b'{"type":"subscribe","product_ids":["BTC-USD"]}'
+    notes = [feed + b" <-> 1772600760.5", feed + b" <- 1772600760.6: " + subscribe]
+    messages = [b"17726007%d.25: " % (61 + n) + message(n) for n in (1, 2, 5)]
+    path = written(tmp_path / "COINBASE.ws.1.0", *notes, *messages)
     assert [(r.event, r.message is None) for r in read(path)][:2] == [("connected", True), ("sent", True)]
     assert [row["trade_id"] for row in rows_of(path) if row["type"] == "trade"] == ["1", "2", "5"]
     path = written(tmp_path / "session.log", b"ing " + message(1), message(2))

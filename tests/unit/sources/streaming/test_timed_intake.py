@@ -40,10 +40,16 @@ def trade(number: int, time_ns: int) -> Print:
     return Print("AAPL", f"id-{number}", time_ns, 10.0, 1.0)
 
 
-def test_a_trade_is_a_row_with_its_venue_and_conditions_and_the_same_again_is_none() -> None:
+def test_trades_and_bars_are_rows_as_they_are_asked_for_and_the_same_again_is_none() -> None:
     [row] = rows_of(intake(ALPACA["trade"], ALPACA["trade"]))
     expected = ("AAPL", "IEXG", ["@", "I"], AT)
     assert (row["symbol"], row["venue"], row["conditions"], row["ingest_time_ns"]) == expected
+    message = orjson.dumps([ALPACA["trade"], ALPACA["bar"], ALPACA["quote"], {**ALPACA["bar"], "S": "ZZZ"}])
+    taking = intake(trades=False, quotes=False)
+    taking.message(message, AT)
+    [bar] = rows_of(taking)
+    assert (bar["type"], bar["timeframe"], bar["final"], bar["volume"]) == ("bar", "1m", True, 8547.0)
+    assert bar["event_time_ns"] == bar["close_time_ns"] == SECOND + 53 * 10**9
 
 
 def test_whatever_a_correction_calls_a_trade_the_log_knows_it_by_its_first_id() -> None:
@@ -55,15 +61,6 @@ def test_whatever_a_correction_calls_a_trade_the_log_knows_it_by_its_first_id() 
     correction, cancel = (json.loads(row["body"]) for row in rows[1:])
     assert correction["trade_id"] == cancel["trade_id"] == rows[0]["trade_id"]
     assert (correction["price"], correction["size"]) == (177.8, 80.0)
-
-
-def test_bars_and_trades_are_taken_as_they_are_asked_for() -> None:
-    message = orjson.dumps([ALPACA["trade"], ALPACA["bar"], ALPACA["quote"], {**ALPACA["bar"], "S": "ZZZ"}])
-    taking = intake(trades=False, quotes=False)
-    taking.message(message, AT)
-    [bar] = rows_of(taking)
-    assert (bar["type"], bar["timeframe"], bar["final"], bar["volume"]) == ("bar", "1m", True, 8547.0)
-    assert bar["event_time_ns"] == bar["close_time_ns"] == SECOND + 53 * 10**9
 
 
 def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:

@@ -83,8 +83,7 @@ def said(vendor: str, name: str) -> list[Any]:
     ("alpaca", "bar", [Bar("AAPL", "1m", *MINUTE, 177.94, 178.005, 177.9, 178.0, 8547.0, 177.987562, 66)]),
     ("alpaca", "halt", [Interruption("AAPL", "halt", AT, "Trading Halt: T12")]),
     ("alpaca", "correction", [Correction("AAPL", "20516-V-6142", AT, 177.8, 80.0, "20516-V-6150")]),
-    ("alpaca", "cancel", [Cancel("AAPL", "20516-V-6150", AT)]),
-    ("alpaca", "news", [Heard("n")]),
+    ("alpaca", "cancel", [Cancel("AAPL", "20516-V-6150", AT)]), ("alpaca", "news", [Heard("n")]),
     ("alpaca", "error", [Refusal("402: auth failed", for_good=False, key=True)]),
     # off the exchanges an id of its facility; a pair has no venue
     ("polygon", "trade", [Print("AAPL", "20516-11-5096", STOCKS + 123_000_000, 161.87, 300.0, "ARCX", ("14", "41"))]),
@@ -108,8 +107,8 @@ def test_other_wires_and_envelopes_say_the_same() -> None:
     message = {**ALPACA["trade"], "t": msgpack.Timestamp(AT // 10**9, AT % 10**9)}
     assert Alpaca().parse(msgpack.packb([message])) == said("alpaca", "trade")
     trade, bare = BINANCE["trade"], BINANCE["in µs"]
-    for message in ([trade, bare], {"stream": "x", "data": [trade["data"], bare]}):
-        assert [t.trade_id for t in Binance().parse(orjson.dumps(message)) if isinstance(t, Trade)] == [900, 901]
+    for events in (orjson.dumps([trade, bare]), orjson.dumps({"stream": "x", "data": [trade["data"], bare]})):
+        assert [t.trade_id for t in Binance().parse(events) if isinstance(t, Trade)] == [900, 901]
 
 
 def test_refusals_for_good_are_told_from_a_wrong_key_and_the_unknown_is_kept() -> None:
@@ -239,7 +238,11 @@ def test_it_subscribes_to_what_the_settings_want_many_streams_in_several_message
     assert [len(orjson.loads(m)["params"]) for m in messages] == [100, 60]
 
 
-def test_aggregates_are_a_vendor_of_their_own_and_asked_for_in_place_of_trades() -> None:
+def test_a_recording_may_be_of_each_vendor_and_aggregates_are_one_of_their_own() -> None:
+    named = get_args(RecordingSettings.model_fields["vendor"].annotation)
+    assert set(named) == {"auto", *VENDORS, *TIMED}
+    assert all(vendor.name == name for name, vendor in VENDORS.items())
+    assert all(vendor.name == name for name, vendor in TIMED.items())
     assert vendor_of(BinanceSettings(symbols=("BTC-USDT",), aggregates=True), "binance").aggregates
     assert vendor_of(BinanceSettings(symbols=("BTC-USDT",)), "binance") is VENDORS["binance"]
     assert vendor_of(CoinbaseSettings(symbols=("BTC-USD",)), "coinbase") is VENDORS["coinbase"]
@@ -250,13 +253,6 @@ def test_aggregates_are_a_vendor_of_their_own_and_asked_for_in_place_of_trades()
     body = b'[{"a":26,"p":"0.5","q":"4","f":27,"l":28,"T":1772600767123,"m":true,"M":true}]'
     expected = Trade("BTCUSDT", 26, COINS + 123_000_000, 0.5, 4.0, live=False, aggregate=True)
     assert vendor.parse_trades("BTCUSDT", body) == [expected]
-
-
-def test_a_recording_may_be_of_each_of_them() -> None:
-    named = get_args(RecordingSettings.model_fields["vendor"].annotation)
-    assert set(named) == {"auto", *VENDORS, *TIMED}
-    assert all(vendor.name == name for name, vendor in VENDORS.items())
-    assert all(vendor.name == name for name, vendor in TIMED.items())
 
 
 BEGINNINGS = st.sampled_from([b"", b"\x91", b"\xdc\x00\x02", msgpack.packb([ALPACA["trade"]])[:40]])
