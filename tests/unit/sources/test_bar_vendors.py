@@ -48,7 +48,7 @@ def daily(*dates: str) -> dict[str, Any]:
     return {"Meta Data": {"5. Time Zone": "US/Eastern"}, "Time Series (Daily)": dict.fromkeys(dates, bar)}
 
 
-def test_a_recorded_answer_is_read_the_oldest_first_and_a_quote_is_the_days_bar() -> None:
+def test_a_recorded_answer_is_read_by_the_wall_clock_of_new_york_and_a_quote_is_the_days_bar() -> None:
     bars = frame(alpha(function="intraday", interval="1min").read("MSFT", answer(recorded("mock_time_series"), LATER)))
     assert len(bars) == 100
     # 13:17 and 14:56 on the wall of New York in December are 18:17 and 19:56 UTC.
@@ -65,9 +65,6 @@ def test_a_recorded_answer_is_read_the_oldest_first_and_a_quote_is_the_days_bar(
     assert (str(row["session_date"]), row["venue"], row["timeframe"]) == ("2018-10-05", "XNAS", "1d")
     values = [row[name] for name in ("open", "high", "low", "close", "volume")]
     assert values == [112.63, 113.17, 110.64, 112.13, 29062853]
-
-
-def test_the_wall_clock_of_new_york_is_followed_over_the_change_to_summer_time() -> None:
     labels = ("2026-03-06 15:55:00", "2026-03-09 09:30:00")  # a Friday in winter, a Monday in summer time
     body = {"Meta Data": {"6. Time Zone": "US/Eastern"}, "Time Series (5min)": daily(*labels)["Time Series (Daily)"]}
     times = frame(alpha(function="intraday").read("MSFT", answer(body, LATER)))["open_time_ns"].to_list()
@@ -98,12 +95,14 @@ def test_what_alpha_vantage_says_with_status_200_is_taken_as(body: dict[str, str
     assert retry_in_s in (..., judged.retry_in_s)
 
 
-def test_the_recorded_bodies_are_a_limit_a_wrong_question_and_an_unknown_symbol() -> None:
+def test_recorded_bodies_are_a_limit_a_wrong_question_and_an_unknown_symbol_and_yahoo_tells_of_no_key() -> None:
     bodies = recorded("http200_bodies.json")["bodies"]
     judged = [alpha_vantage.judge(200, body) for body in bodies]
     assert [None if one is None else one.taken for one in judged] == [Taken.LIMIT, Taken.REFUSED, None]
     reading = alpha(function="quote").read("NONE", answer(bodies[2], LATER))
     assert (reading.rows, [item.reason for item in reading.rejected]) == (None, ["bad_answer"])
+    judged = [*(yahoo.judge(status, None) for status in (401, 403, 999)), yahoo.judge(200, {}), yahoo.judge(404, {})]
+    assert [one and one.taken for one in judged] == [*[Taken.LIMIT] * 3, None, None]
 
 
 def candles(**more: Any) -> dict[str, Any]:
@@ -229,8 +228,3 @@ def test_an_answer_without_bars_is_no_fault_and_after_hours_it_says_so() -> None
     assert (reading.rows, list(reading.rejected)) == (None, [])
     body = yahoo_chart([OPEN], [10.0], regular=(OPEN, CLOSE))
     assert yahoo_of().read("AAPL", answer(body, (CLOSE + 36_000) * 10**9)).busy is False
-
-
-def test_who_is_turned_away_by_yahoo_waits_and_is_not_told_of_a_key() -> None:
-    judged = [*(yahoo.judge(status, None) for status in (401, 403, 999)), yahoo.judge(200, {}), yahoo.judge(404, {})]
-    assert [one and one.taken for one in judged] == [*[Taken.LIMIT] * 3, None, None]

@@ -86,7 +86,7 @@ def number_of(text: str | None, decimal_comma: bool = False) -> tuple[float, boo
     return values[0], present[0], readable[0]
 
 
-def test_a_number_is_read_however_it_is_written_a_blank_is_absent_and_another_text_a_fault() -> None:
+def test_numbers_are_read_however_they_are_written_and_typed_columns_pass_as_they_are() -> None:
     assert {text: number_of(text) for text in NUMBERS} == {text: (n, True, True) for text, n in NUMBERS.items()}
     for blank in ("", "  ", "null", "N/A", "NaN", "-", None):
         number, *state = number_of(blank)
@@ -97,9 +97,6 @@ def test_a_number_is_read_however_it_is_written_a_blank_is_absent_and_another_te
     assert {text: number_of(text, decimal_comma=True) for text in commas} == {
         t: (n, True, True) for t, n in commas.items()
     }
-
-
-def test_typed_columns_pass_as_they_are() -> None:
     values, present, _ = to_floats(pl.Series([1, None, 3]))
     assert values[[0, 2]].tolist() == [1.0, 3.0]
     assert present.tolist() == [True, False, True]

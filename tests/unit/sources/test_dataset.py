@@ -134,7 +134,7 @@ def test_a_bad_row_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "'zero'" in data.rejected[1].detail
 
 
-def test_dividends_and_splits_become_events_before_their_day() -> None:
+def test_the_bundled_files_are_taken_whole_and_dividends_and_splits_become_events_before_their_day() -> None:
     events = [row for row in rows(load([bundled("daily/AAPL.csv")], Mapping())) if "body" in row]
     types = [row["type"] for row in events]
     assert (types.count("split"), types.count("dividend")) == (1, 10)
@@ -145,9 +145,6 @@ def test_dividends_and_splits_become_events_before_their_day() -> None:
     data = load([bundled("daily/AAPL.csv")], Mapping(split_adjusted=True))
     told = [json.loads(row["body"]) for row in rows(data) if "body" in row]
     assert {(t["type"], t.get("adjusted")) for t in told} == {("split", True), ("dividend", None)}
-
-
-def test_the_bundled_files_are_taken_whole() -> None:
     daily = load(expand([str(bundled("daily"))]), Mapping())
     assert not daily.rejected
     assert (daily.tape.tables["bar"].num_rows, daily.tape.tables["event"].num_rows) == (4 * 754, 48)
@@ -223,15 +220,15 @@ def test_columns_without_names_are_told_by_all_rows_or_by_their_numbers(tmp_path
     assert [row["price"] for row in found] == [7.0, 8.0]
 
 
-def test_the_symbol_that_a_name_says() -> None:
+def test_a_name_says_the_symbol_a_zip_is_read_as_its_file_and_many_files_or_a_damaged_one_are_said(
+    tmp_path: Path,
+) -> None:
     symbols = {
         "BTCUSDT-trades-2024-01-01.zip": "BTC-USDT", "ETHBTC-aggTrades-2024-01.csv": "ETH-BTC", "BTCUSDT-1m-2024-01-01.csv": "BTC-USDT",
         "brk.b.csv.gz": "BRK.B", "my-trades-2024.csv": "MY-TRADES-2024",
     }  # fmt: skip
     assert {name: symbol_of(Path(name)) for name in symbols} == symbols
 
-
-def test_a_zip_is_read_as_its_file_and_many_files_or_a_damaged_one_are_said(tmp_path: Path) -> None:
     def zipped(name: str, texts: dict[str, str]) -> Path:
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, text in texts.items():

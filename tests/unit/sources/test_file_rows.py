@@ -33,12 +33,9 @@ def test_names_globs_and_directories_are_taken_once_each_in_order_and_one_that_n
             expand([str(tmp_path / name)])
 
 
-def test_the_stem_keeps_dots_that_belong_to_the_symbol() -> None:
+def test_a_files_stem_and_fingerprint_are_of_its_name_content_and_mapping_alone(tmp_path: Path) -> None:
     names = ("AAPL.csv", "brk.b.csv.gz", "BTC-USD.COINBASE.parquet", "intraday")
     assert [stem(Path(name)) for name in names] == ["AAPL", "brk.b", "BTC-USD.COINBASE", "intraday"]
-
-
-def test_the_fingerprint_changes_with_content_name_and_mapping_and_with_nothing_else(tmp_path: Path) -> None:
     file, copy = tmp_path / "a.csv", tmp_path / "elsewhere" / "a.csv"
     copy.parent.mkdir()
     for path in (file, copy):

@@ -160,11 +160,17 @@ def test_a_block_with_any_other_row_is_the_general_readers(tmp_path: Path, line:
     assert plain_of(written(tmp_path / "t.csv", text)) is None
 
 
-def test_quoted_fields_and_iso_times_are_plain(tmp_path: Path) -> None:
+def test_quoted_fields_iso_times_and_a_symbol_and_a_venue_of_the_mapping_are_plain(tmp_path: Path) -> None:
     text = 'time,symbol,price\n"2026-01-02T15:00:00Z","A",1.5\n"2026-01-02T15:00:00.25Z","B",2\n'
     path = written(tmp_path / "t.csv", text)
     assert plain_of(path) is not None
     assert rows_of(path)["time_ns"].to_pylist() == [T0 * 10**9, T0 * 10**9 + 250_000_000]
+    path = written(tmp_path / "t.csv", f"time,price\n{T0},1\n{T0 + 1},2\n")
+    found = plain_of(path, Mapping(symbol="Z", venue="V"))
+    assert found is not None
+    columns = {name: found.table[name].to_pylist() for name in ("symbol", "venue", "size", "trade_id")}
+    assert columns == {"symbol": ["Z", "Z"], "venue": ["V", "V"], "size": [0.0, 0.0], "trade_id": [None, None]}
+    assert found.numbers.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("columns", [
@@ -180,15 +186,6 @@ def test_what_settings_change_is_the_general_readers(tmp_path: Path) -> None:
     quotes = Mapping(record="quote", columns={"bid": "price", "ask": "price"})
     for mapping in (Mapping(timezone="America/New_York"), Mapping(time_format="%Y"), quotes):
         assert plain_of(as_csv(tmp_path / "t.csv"), mapping) is None
-
-
-def test_a_symbol_and_a_venue_of_the_mapping_hold_for_all_rows(tmp_path: Path) -> None:
-    path = written(tmp_path / "t.csv", f"time,price\n{T0},1\n{T0 + 1},2\n")
-    found = plain_of(path, Mapping(symbol="Z", venue="V"))
-    assert found is not None
-    columns = {name: found.table[name].to_pylist() for name in ("symbol", "venue", "size", "trade_id")}
-    assert columns == {"symbol": ["Z", "Z"], "venue": ["V", "V"], "size": [0.0, 0.0], "trade_id": [None, None]}
-    assert found.numbers.tolist() == [2, 3]
 
 
 def test_plain_and_other_blocks_of_a_file_stand_in_its_order(tmp_path: Path) -> None:

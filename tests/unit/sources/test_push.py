@@ -148,7 +148,7 @@ def test_a_repeat_with_the_same_key_is_in_the_log_once_while_it_waits_and_over_a
         assert logged(again, key="order-2")[0].json()["accepted"] == 1
 
 
-def test_a_log_that_takes_too_long_or_a_source_that_stops_is_said_and_the_request_may_be_repeated() -> None:
+def test_a_log_that_is_slow_or_away_or_a_source_that_stops_is_said_and_the_request_may_be_repeated() -> None:
     with serving(answer_s=0.2) as pushed:
         asked = sent(pushed)
         assert polled(pushed).batches
@@ -159,6 +159,12 @@ def test_a_log_that_takes_too_long_or_a_source_that_stops_is_said_and_the_reques
         asked = sent(pushed)
         assert polled(pushed).batches
     assert asked.result(10).status_code == 503, "it stops"
+    waiting = Waiting(1_000)
+    waiting.offer(Push(b"", 0))
+    assert not waiting.log_is_away(0.0)
+    waiting.take(0.0, 100.0)
+    assert not waiting.log_is_away(100.0 + AWAY_S)
+    assert waiting.log_is_away(100.1 + AWAY_S)
 
 
 def test_beyond_the_bound_who_pushes_is_told_to_come_again_and_whether_the_log_is_away(
@@ -177,15 +183,6 @@ def test_beyond_the_bound_who_pushes_is_told_to_come_again_and_whether_the_log_i
         assert "the log is away" in third.json()["error"]
         pushed.committed()
         assert first.result(10).status_code == 200
-
-
-def test_a_log_that_is_away_is_another_answer_than_one_that_is_slow() -> None:
-    waiting = Waiting(1_000)
-    waiting.offer(Push(b"", 0))
-    assert not waiting.log_is_away(0.0)
-    waiting.take(0.0, 100.0)
-    assert not waiting.log_is_away(100.0 + AWAY_S)
-    assert waiting.log_is_away(100.1 + AWAY_S)
 
 
 def test_nothing_is_promised_while_requests_wait() -> None:

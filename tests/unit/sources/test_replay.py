@@ -114,7 +114,9 @@ def test_a_new_beginning_is_another_run_and_what_was_finished_ends_at_once(tmp_p
     assert len(rows(replay(written(tmp_path, 7), position=position)[0].poll(0))) == 7, "files that changed begin anew"
 
 
-def test_a_loop_goes_on_with_later_times_another_run_and_other_ids(tmp_path: Path) -> None:
+def test_a_loop_goes_on_with_later_times_another_run_and_other_ids_and_a_bar_moves_all_its_times(
+    tmp_path: Path,
+) -> None:
     source, hello = replay(written(tmp_path), loop=True)
     first, second = source.poll(0), source.poll(0)
     assert (first.ended, first.goodbye_watermark_ns) == (False, None)
@@ -126,9 +128,6 @@ def test_a_loop_goes_on_with_later_times_another_run_and_other_ids(tmp_path: Pat
     resumed, again = replay(tmp_path / "t.csv", position=second.position, loop=True)
     assert again == replace(hello, run_id=second.hello.run_id)
     assert rows(resumed.poll(0))[0]["event_time_ns"] == (T0 + 120) * SECOND
-
-
-def test_a_looping_bar_moves_all_its_times() -> None:
     source, _ = replay(bundled("daily/KO.csv"), loop=True)
     polls = [rows(source.poll(0)) for _ in range(2)]
     bars = [[row for row in polled if row["type"] == "bar"] for polled in polls]

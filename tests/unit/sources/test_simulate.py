@@ -51,7 +51,7 @@ def test_symbols_have_invented_names_and_the_same_seed_is_the_same_market() -> N
     assert len(set(block.number.tolist())) == len(block.number)
 
 
-def test_trades_come_in_order_at_the_configured_rate_on_the_tick_inside_a_positive_spread(blocks: list[Block]) -> None:
+def test_trades_come_in_order_at_the_configured_rate_on_the_tick_and_symbols_move_together(blocks: list[Block]) -> None:
     at, price, bid, ask, size = (column(blocks, name) for name in ("at_s", "price", "bid", "ask", "size"))
     assert (np.diff(at) >= 0).all()
     assert len(at) / at[-1] == pytest.approx(500, rel=0.25)
@@ -60,9 +60,6 @@ def test_trades_come_in_order_at_the_configured_rate_on_the_tick_inside_a_positi
     assert ((price == bid) | (price == ask)).all()
     assert np.abs(price * 1_000 - np.rint(price * 1_000)).max() < 1e-6
     assert (size > 0).all()
-
-
-def test_symbols_move_together(blocks: list[Block]) -> None:
     returns = [minute_returns(blocks, s) for s in range(4)]
     n = min(map(len, returns))
     assert np.corrcoef([r[:n] for r in returns])[np.triu_indices(4, 1)].mean() > 0.1

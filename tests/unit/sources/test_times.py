@@ -51,11 +51,17 @@ def test_what_is_no_time_or_too_large_for_its_unit_is_not_valid_and_nanoseconds_
     assert utc_of("1580504706.123456789") == ns(MOMENT) + 123_456_789
 
 
-def test_a_column_may_mix_spellings() -> None:
+def test_a_column_may_mix_spellings_and_a_first_number_above_12_settles_day_and_month_for_it() -> None:
     texts = ["2020-01-31T21:05:06Z", "1580504706", None, "1/31/2020 9:05:06 PM", "no", "2020-01-31T21:05:06.500Z"]
     times = parse_times(pl.Series(texts))
     assert times.valid.tolist() == [True, True, False, True, False, True]
     assert [int(t) - ns(MOMENT) for t in times.local_ns[times.valid]] == [0, 0, 0, 500_000_000]
+    column = pl.Series(["1/2/2020", "13/2/2020"])
+    assert looks_day_first(column) is True
+    assert looks_day_first(pl.Series(["2/1/2020", "2/13/2020"])) is False
+    assert looks_day_first(pl.Series(["1/2/2020"])) is None
+    assert parse_times(column).local_ns[0] == ns(datetime(2020, 2, 1, tzinfo=UTC))
+    assert parse_times(pl.Series(["1/2/2020"])).local_ns[0] == ns(datetime(2020, 1, 2, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64])
@@ -66,30 +72,18 @@ def test_numbers_are_epoch_times_or_calendar_dates(dtype: type[pl.DataType]) -> 
     assert times.clock.tolist() == [True, False]
 
 
-def test_typed_columns_keep_their_zone() -> None:
+def test_typed_columns_keep_their_zone_a_custom_format_wins_and_an_unknown_zone_names_itself() -> None:
     moment = datetime(2020, 7, 1, 9, 30)
     naive = parse_times(pl.Series([moment]))
     zoned = parse_times(pl.Series([moment]).dt.replace_time_zone("America/New_York"))
     assert (naive.offset_ns[0], zoned.offset_ns[0]) == (NAIVE, 0)
     assert zoned.local_ns[0] == ns(moment.replace(tzinfo=NEW_YORK))
     assert not parse_times(pl.Series([date(2020, 7, 1)])).clock[0]
-
-
-def test_a_custom_format_wins_and_an_unknown_zone_names_itself() -> None:
     times = parse_times(pl.Series(["2020.31.01_2105"]), "%Y.%d.%m_%H%M")
     assert times.local_ns[0] == ns(MOMENT.replace(second=0))
     assert parse_times(pl.Series(["31|01|2020"]), "%d|%m|%Y").local_ns[0] == ns(DAY)
     with pytest.raises(SettingsError, match="Atlantis"):
         LocalClock("Sea/Atlantis")
-
-
-def test_a_first_number_above_12_settles_day_and_month_for_the_column() -> None:
-    column = pl.Series(["1/2/2020", "13/2/2020"])
-    assert looks_day_first(column) is True
-    assert looks_day_first(pl.Series(["2/1/2020", "2/13/2020"])) is False
-    assert looks_day_first(pl.Series(["1/2/2020"])) is None
-    assert parse_times(column).local_ns[0] == ns(datetime(2020, 2, 1, tzinfo=UTC))
-    assert parse_times(pl.Series(["1/2/2020"])).local_ns[0] == ns(datetime(2020, 1, 2, tzinfo=UTC))
 
 
 @given(st.datetimes(datetime(1975, 1, 1), datetime(2100, 1, 1)), st.sampled_from(["", "Z", "+05:30", "-08:00"]))

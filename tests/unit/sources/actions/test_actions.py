@@ -84,13 +84,22 @@ def day_of_all(ledger: Ledger, day: int) -> list[tuple[str, Action]]:
     return found
 
 
-def test_each_symbol_is_asked_for_once_a_day_first_for_years_and_then_for_two_weeks() -> None:
+def test_each_symbol_is_asked_for_once_a_day_what_is_refused_the_next_and_another_word_is_written() -> None:
     vendor = Happening({})
     ledger = Ledger(vendor, "feed", SYMBOLS)
     for day in (DAY, DAY, DAY + 1):
         assert day_of_all(ledger, day) == []
     spans = ((DAY - HISTORY_DAYS, DAY), (DAY - 14, DAY + 1))
     assert vendor.asked == [(symbol, *span) for span in spans for symbol in SYMBOLS]
+    vendor = Happening({"KO": [(Action("dividend", DAY, 0.5), DAY)]})
+    ledger = Ledger(vendor, "feed", ("KO",))
+    ledger.question("KO", DAY * DAY_NS)
+    ledger.refused(DAY * DAY_NS)
+    assert ledger.due(DAY * DAY_NS + 1) is None
+    assert ledger.position()["days"] == {}
+    assert day_of_all(ledger, DAY + 1) == [("KO", Action("dividend", DAY, 0.5))]
+    vendor.events = {"KO": [(Action("dividend", DAY, 0.51), DAY)]}
+    assert day_of_all(ledger, DAY + 2) == [("KO", Action("dividend", DAY, 0.51))]
 
 
 @given(seed=st.integers(0, 10_000))
@@ -114,18 +123,6 @@ def test_each_is_written_once_over_days_restarts_and_late_words(seed: int) -> No
         kept = ledger.position()
     wanted = {(symbol, action) for symbol, own in events.items() for action, _ in own}
     assert sorted(found) == sorted(wanted)
-
-
-def test_what_the_vendor_refuses_is_asked_again_the_next_day_and_another_word_is_written_again() -> None:
-    vendor = Happening({"KO": [(Action("dividend", DAY, 0.5), DAY)]})
-    ledger = Ledger(vendor, "feed", ("KO",))
-    ledger.question("KO", DAY * DAY_NS)
-    ledger.refused(DAY * DAY_NS)
-    assert ledger.due(DAY * DAY_NS + 1) is None
-    assert ledger.position()["days"] == {}
-    assert day_of_all(ledger, DAY + 1) == [("KO", Action("dividend", DAY, 0.5))]
-    vendor.events = {"KO": [(Action("dividend", DAY, 0.51), DAY)]}
-    assert day_of_all(ledger, DAY + 2) == [("KO", Action("dividend", DAY, 0.51))]
 
 
 def test_a_record_keeps_the_contract_of_the_log_and_is_read_as_vendors_write_dates_and_numbers() -> None:

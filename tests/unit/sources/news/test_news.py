@@ -93,15 +93,12 @@ def test_each_piece_is_written_once_over_rounds_and_restarts(seed: int) -> None:
     assert sorted(found, key=int) == [news.news_id for news, _ in pieces]
 
 
-def test_a_round_asks_once_for_each_symbol_and_the_next_waits() -> None:
+def test_a_round_asks_once_for_each_symbol_and_a_flood_keeps_the_position_short_and_is_told_once() -> None:
     paper = Paper([])
     ledger = NewsLedger(paper, "feed", "AB", 300)
     for now in (0, 1, 299, 300):
         rounds(ledger, BEGIN + now * SECOND_NS)
     assert [symbol for symbol, _ in paper.asked] == ["A", "B", "A", "B"]
-
-
-def test_a_flood_keeps_the_position_short_and_tells_nothing_twice() -> None:
     pieces = [(News(str(i), BEGIN + i * SECOND_NS, "h", "", symbols=("A",)), 0) for i in range(1, 2_000)]
     ledger = NewsLedger(Paper(pieces), "feed", "A", 300)
     found: list[str] = []

@@ -33,12 +33,16 @@ def client(server: VendorServer, name: str = "fake", rate: Rate = QUICK, **more:
     return RestClient(name, server.url, rate, **given)
 
 
-def test_a_good_answer_brings_its_json_and_its_headers() -> None:
+def test_a_good_answer_brings_its_json_and_its_headers_and_no_key_that_it_repeats() -> None:
     with vendor(scripted(Reply.json({"price": 1.5}, CB_AFTER="17"))) as server:
         answer = client(server).get("/trades", {"limit": "10"})
     assert (answer.body, answer.headers["cb-after"]) == ({"price": 1.5}, "17")
     assert answer.received_ns == 1_700_000_000 * 10**9
     assert (server.requests[0].path, server.requests[0].parameters) == ("/trades", {"limit": "10"})
+    with vendor(scripted(Reply.json({"asked": f"/query?apikey={KEY}", "price": 1.5}))) as server:
+        answer = client(server, key=Key(SecretStr(KEY), parameter="apikey")).get("/query")
+    assert answer.body == {"asked": "/query?apikey=***", "price": 1.5}
+    assert KEY.encode() not in answer.raw
 
 
 @pytest.mark.parametrize("reply", [
@@ -125,7 +129,7 @@ def test_a_redirect_is_not_followed_with_the_key() -> None:
     assert not other.requests
 
 
-def test_the_rate_is_kept() -> None:
+def test_the_rate_is_kept_and_patience_ends_and_says_when_to_come_again() -> None:
     clock, at = ManualClock(0), list[float]()
 
     def answer(_: Request) -> Reply:
@@ -137,9 +141,6 @@ def test_the_rate_is_kept() -> None:
         for _ in range(7):
             rest.get("/a", patience_s=1000)
     assert [round(s) for s in at] == [0, 12, 24, 36, 48, 60, 72]
-
-
-def test_patience_ends_and_says_when_to_come_again() -> None:
     clock = ManualClock(0)
     with vendor(scripted(Reply(429, headers={"Retry-After": "500"}))) as server, pytest.raises(TryLater) as raised:
         client(server, clock=clock).get("/a", patience_s=100)
@@ -191,13 +192,6 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     shown = "".join([*chain, repr(rest), repr(key), str(getattr(error, "body", b"")), caplog.text, said.getvalue()])
     assert [form for form in (KEY, "S3CR%2BT%2Fk3y%3D%3D") if form in shown] == []
     assert error.__suppress_context__ or error.__context__ is None
-
-
-def test_a_key_that_a_good_answer_repeats_is_taken_out_of_it() -> None:
-    with vendor(scripted(Reply.json({"asked": f"/query?apikey={KEY}", "price": 1.5}))) as server:
-        answer = client(server, key=Key(SecretStr(KEY), parameter="apikey")).get("/query")
-    assert answer.body == {"asked": "/query?apikey=***", "price": 1.5}
-    assert KEY.encode() not in answer.raw
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,13 +210,10 @@ def test_a_long_answer_goes_in_parts_and_a_restart_between_them_loses_and_double
     assert rest == [("A", m) for m in range(14, 50)]
 
 
-def test_at_night_it_asks_seldom() -> None:
+def test_at_night_it_asks_seldom_and_a_days_bar_is_asked_for_when_the_day_is_over() -> None:
     with asking("A", at=CLOSE + 6 * 3_600) as (source, clock, server):
         pump(source, clock, CLOSE + 8 * 3_600, lambda _: None)
         assert len(server.requests) == 8
-
-
-def test_a_days_bar_is_asked_for_when_the_day_is_over() -> None:
     """From a Monday to a Friday morning: each day's bar comes with one question, and today's is not among them."""
     clock = ManualClock(ns(2026, 3, 3, 12, 0))
 

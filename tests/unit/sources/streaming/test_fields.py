@@ -50,14 +50,12 @@ def test_what_cannot_be_used_says_why(call: Any, value: Any, reason: str) -> Non
     assert "f" in str(raised.value)
 
 
-def test_numbers_ids_and_words_are_read_as_numbers_and_as_text() -> None:
+def test_numbers_ids_and_words_are_read_and_one_that_cannot_be_used_does_not_spoil_the_others() -> None:
     assert [read.price({"p": p}, "p") for p in ("61230.01000000", 5, 0.5)] == [61230.01, 5.0, 0.5]
     assert [read.trade_id({"i": i}, "i") for i in ("73", 73)] == [73, 73]
     assert read.size({"s": 0}, "s") == 0.0
     assert [read.texts({"c": c}, "c") for c in (None, [], ["@", "I"], [14, 41])] == [(), (), ("@", "I"), ("14", "41")]
 
-
-def test_one_element_that_cannot_be_used_does_not_spoil_the_others() -> None:
     def parse(fields: Any) -> Any:
         yield read.text(fields, "a")
 

@@ -77,13 +77,16 @@ def intake(*messages: object, **more: Any) -> Intake:
     return taking
 
 
-def test_rows_have_the_log_s_schemas_and_the_time_of_their_arrival() -> None:
+def test_rows_have_the_log_s_schemas_and_carry_their_venue_where_two_sources_bring_the_pair() -> None:
     [trades, quotes], rejected = intake(COINBASE["match"], COINBASE["ticker"]).drain()
     assert (trades.schema, quotes.schema, rejected) == (TRADE, QUOTE, [])
     assert trades.to_pylist()[0] | {"conditions": None} == {
         "type": "trade", "symbol": "BTC-USD", "source": "coinbase", "event_time_ns": 1_772_600_767_123_456_000,
         "venue": "COINBASE", "price": 61234.56, "size": 0.25, "trade_id": "71", "conditions": None, "ingest_time_ns": AT,
     }  # fmt: skip
+    taking = Intake(VENDORS["binance"], "binance", "", None, with_venue=True)
+    taking.message(orjson.dumps(BINANCE["trade"]), AT)
+    assert taking.drain()[0][0].column("symbol").to_pylist() == ["BTC-USDT.BINANCE"]
 
 
 def test_what_was_not_asked_for_is_no_row_and_what_cannot_be_used_is_kept_whole_with_its_place() -> None:
@@ -91,12 +94,6 @@ def test_what_was_not_asked_for_is_no_row_and_what_cannot_be_used_is_kept_whole_
     assert (taking.drain(), list(taking.series)) == (([], []), [])
     [letter] = intake(COINBASE["match"], b'{"type":"match"').drain()[1]
     assert (letter.reason, letter.row, letter.value, letter.origin) == ("not_json", 2, b'{"type":"match"', "wss://x")
-
-
-def test_a_symbol_carries_its_venue_where_two_sources_bring_the_pair() -> None:
-    taking = Intake(VENDORS["binance"], "binance", "", None, with_venue=True)
-    taking.message(orjson.dumps(BINANCE["trade"]), AT)
-    assert taking.drain()[0][0].column("symbol").to_pylist() == ["BTC-USDT.BINANCE"]
 
 
 def test_a_position_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> None:

@@ -135,7 +135,10 @@ def test_a_recording_of_a_feed_gives_the_same_rows_through_the_same_parser(tmp_p
     assert [r["ingest_time_ns"] for r in replayed] == [r["ingest_time_ns"] for r in rows if r["type"] == "trade"]
 
 
-def test_aggregates_alone_are_checked_and_refilled_by_their_own_ids_not_by_those_of_single_trades() -> None:
+def test_a_gap_is_filled_by_the_newest_trades_where_history_is_refused_and_aggregates_by_their_own_ids() -> None:
+    with running(Exchange("binance", ("BTCUSDT",), 400, seed=5, fault_rate=0.02, history_refused=True)) as exchange:
+        rows, _ = all_of(exchange)
+        assert sorted(keys(rows)) == sorted(truth(exchange))
     with running(Exchange("binance", PRODUCTS["binance"], 600, seed=3, fault_rate=0.02, aggregates=True)) as exchange:
         rows, position = all_of(exchange)
         assert sorted(keys(rows)) == sorted(truth(exchange))
@@ -144,12 +147,6 @@ def test_aggregates_alone_are_checked_and_refilled_by_their_own_ids_not_by_those
     with running(Exchange("binance", ("BTCUSDT",), 20, aggregates=True)) as exchange:
         rows, _ = all_of(exchange, '{"BTCUSDT":[5000000,1]}')
         assert keys(rows) == truth(exchange)
-
-
-def test_where_history_is_refused_the_newest_trades_fill_a_gap_all_the_same() -> None:
-    with running(Exchange("binance", ("BTCUSDT",), 400, seed=5, fault_rate=0.02, history_refused=True)) as exchange:
-        rows, _ = all_of(exchange)
-        assert sorted(keys(rows)) == sorted(truth(exchange))
 
 
 def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name() -> None:

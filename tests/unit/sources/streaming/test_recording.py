@@ -62,18 +62,7 @@ def gaps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
 
 
-def test_each_hour_has_a_file_and_what_came_is_read_with_its_times(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "new", "coinbase", "coinbase")
-    for item in (("connected", AT, b""), ("message", AT + 1, b'{"a":1}'), ("message", AT + HOUR, b"\xff no text")):
-        recorder.keep(Item(*item))
-    recorder.close()
-    files = sorted((tmp_path / "new").iterdir())
-    assert len(files) == 2
-    found = [(r.received_ns, r.message) for path in files for r in read(path)]
-    assert found == [(AT, None), (AT + 1, b'{"a":1}'), (AT + HOUR, b"\xff no text")]
-
-
-def test_what_was_flushed_before_a_kill_is_there(tmp_path: Path) -> None:
+def test_each_hour_has_a_file_and_what_was_flushed_before_a_kill_is_there(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "coinbase", "coinbase")
     recorder.keep(Item("message", AT, message(1)))
     recorder.keep(Item("message", AT + 1, message(2)))
@@ -84,6 +73,14 @@ def test_what_was_flushed_before_a_kill_is_there(tmp_path: Path) -> None:
         gzip.decompress(cut)
     assert [r.message for r in read(path)] == [message(1), message(2)]
     recorder.close()
+    recorder = Recorder(tmp_path / "new", "coinbase", "coinbase")
+    for item in (("connected", AT, b""), ("message", AT + 1, b'{"a":1}'), ("message", AT + HOUR, b"\xff no text")):
+        recorder.keep(Item(*item))
+    recorder.close()
+    files = sorted((tmp_path / "new").iterdir())
+    assert len(files) == 2
+    found = [(r.received_ns, r.message) for path in files for r in read(path)]
+    assert found == [(AT, None), (AT + 1, b'{"a":1}'), (AT + HOUR, b"\xff no text")]
 
 
 def test_removed_lines_show_as_gaps_of_their_size_and_single_trades_win_over_aggregates(tmp_path: Path) -> None:

@@ -111,19 +111,7 @@ def test_other_wires_and_envelopes_say_the_same() -> None:
         assert [t.trade_id for t in Binance().parse(events) if isinstance(t, Trade)] == [900, 901]
 
 
-def test_refusals_for_good_are_told_from_a_wrong_key_and_the_unknown_is_kept() -> None:
-    refused = Alpaca().parse(b'[{"T":"error","code":405,"msg":"symbol limit exceeded"}]')
-    assert refused == [Refusal("405: symbol limit exceeded", for_good=True)]
-    status = {"ev": "status", "status": "auth_failed", "message": "Your plan doesn't include websocket access."}
-    [refusal] = Polygon().parse(orjson.dumps([status]))
-    assert isinstance(refusal, Refusal)
-    assert (refusal.for_good, refusal.key) == (True, False)
-    [unknown] = Coinbase().parse(b'{"type":"surprise"}')
-    assert isinstance(unknown, Unusable)
-    assert unknown.reason == "unknown_type"
-
-
-def test_one_spoilt_element_of_a_message_does_not_spoil_the_others() -> None:
+def test_a_spoilt_element_does_not_spoil_the_others_the_unknown_is_kept_and_refusals_are_told_apart() -> None:
     message = orjson.dumps([COINBASE["match"], {**COINBASE["match"], "price": "-1"}, 7])
     good, bad, none = Coinbase().parse(message)
     assert (type(good), type(bad), type(none)) == (Trade, Unusable, Unusable)
@@ -136,6 +124,15 @@ def test_one_spoilt_element_of_a_message_does_not_spoil_the_others() -> None:
     [fault, second] = Finnhub().parse(orjson.dumps({"type": "trade", "data": [{**trades[0], "p": -1}, trades[1]]}))
     assert isinstance(fault, Unusable)
     assert (fault.reason, second) == ("bad_price", said("finnhub", "trade")[1])
+    refused = Alpaca().parse(b'[{"T":"error","code":405,"msg":"symbol limit exceeded"}]')
+    assert refused == [Refusal("405: symbol limit exceeded", for_good=True)]
+    status = {"ev": "status", "status": "auth_failed", "message": "Your plan doesn't include websocket access."}
+    [refusal] = Polygon().parse(orjson.dumps([status]))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.for_good, refusal.key) == (True, False)
+    [unknown] = Coinbase().parse(b'{"type":"surprise"}')
+    assert isinstance(unknown, Unusable)
+    assert unknown.reason == "unknown_type"
 
 
 @pytest.mark.parametrize(("field", "value", "reason"), [
@@ -208,7 +205,7 @@ def test_symbols_and_addresses_are_written_as_the_feed_wants_them() -> None:
         FinnhubSettings(symbols=("AAPL",), quotes=True)
 
 
-def test_polygon_is_asked_page_by_page_for_trades_or_for_bars() -> None:
+def test_what_a_vendor_is_asked_by_rest_and_by_subscription() -> None:
     vendor = Polygon()
     first = vendor.history_request(SETTINGS["polygon"], "AAPL", 5, 6, None)
     assert (first.path, first.params["timestamp.gte"]) == ("/v3/trades/AAPL", 5)
@@ -216,9 +213,6 @@ def test_polygon_is_asked_page_by_page_for_trades_or_for_bars() -> None:
     bars = PolygonSettings(symbols=("BTC-USD",), market="crypto", trades=False, bars=True)
     request = vendor.history_request(bars, "BTC-USD", 5_000_000, 6_000_000, None)
     assert request.path == "/v2/aggs/ticker/X%3ABTCUSD/range/1/minute/5/6"
-
-
-def test_older_trades_are_asked_for_by_their_ids() -> None:
     coinbase, binance = Coinbase(), Binance()
     assert coinbase.trades_request("BTC-USD", 100, 5_000).params == {"limit": 1_000, "after": 1_100}
     assert coinbase.trades_request("BTC-USD", 100, 105).params == {"limit": 1_000, "after": 106}
@@ -228,9 +222,6 @@ def test_older_trades_are_asked_for_by_their_ids() -> None:
     assert request == ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "fromId": 10, "limit": 3})
     body = orjson.dumps([{"id": n, "price": "4", "qty": "12", "time": 1772600767112 + n} for n in (11, 10)])
     assert [t.trade_id for t in binance.parse_trades("BTCUSDT", body) if isinstance(t, Trade)] == [10, 11]
-
-
-def test_it_subscribes_to_what_the_settings_want_many_streams_in_several_messages() -> None:
     [message] = Coinbase().subscribe(CoinbaseSettings(symbols=("BTC-USD",), quotes=False), ("BTC-USD",))
     assert orjson.loads(message)["channels"] == ["heartbeat", "matches"]
     pairs = tuple(f"A{i}USDT" for i in range(80))
