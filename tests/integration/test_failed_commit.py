@@ -1,0 +1,38 @@
+"""A commit that fails is never taken for done: the worker hears that nothing of it counts, on the real broker."""
+
+import time
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from bare_clients import BareTopic
+from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, TransactionalLog
+from marketpulse.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_commit_whose_offsets_are_refused_is_aborted_and_says_so(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the group does not know this member"))
+
+    owned: set[int] = set()
+    log = TransactionalLog(
+        kafka_settings, 0, lambda taken: owned.update(t.partition for t in taken) or dict.fromkeys(owned, BEGINNING),
+        lambda _: None, lambda: {0: (1, None)},
+    )  # fmt: skip
+    log.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not owned and time.monotonic() < deadline:
+            log.poll(0.1, 100)
+        log.write("bars", [(b"AAA", b"{}")])
+        monkeypatch.setattr("marketpulse.kafka.transaction.send_offsets", refuse)
+        with pytest.raises(AbortedTransaction, match="commit failed: the group does not know this member"):
+            log.commit()
+        assert not log.in_transaction
+    finally:
+        log.close()
+    assert list(BareTopic.of(kafka_settings, "bars").committed()) == []
