@@ -15,7 +15,7 @@ from marketpulse.query.history import LakeHistory
 from marketpulse.settings import Settings
 from marketpulse.sources.defaults import bundled
 
-DAY_NS = 86_400 * 10**9
+DAY_NS, HOUR_NS = 86_400 * 10**9, 3_600 * 10**9
 FEB_13_NS = 12_096 * DAY_NS  # 2003-02-13
 BARS = ("bars", "bars_adjusted", "bars_total_return")
 
@@ -25,22 +25,16 @@ PUBLISHED = [(0, 46.99, 23.42), (1, 48.30, 24.07), (5, 24.96, 24.88), (6, 24.53,
 
 
 def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> dict[str, Any]:
-    at = FEB_13_NS + day * DAY_NS
-    return {
-        "symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "open": close, "high": close,
-        "low": close, "close": close, "volume": 100.0, "vwap": close, "trade_count": 7, "revision": 0, "source": "files",
-        **other,
-    }  # fmt: skip
+    at, prices = FEB_13_NS + day * DAY_NS, dict.fromkeys(("open", "high", "low", "close", "vwap"), close)
+    head = {"symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "source": "files"}
+    return {**head, **prices, "volume": 100.0, "trade_count": 7, "revision": 0, **other}
 
 
 def event(kind: str, day: int, value: float, offset: int = 0, symbol: str = "MSFT", **other: Any) -> dict[str, Any]:
     at = FEB_13_NS + day * DAY_NS
-    topic, source = other.pop("topic", "market"), other.pop("source", "files")
-    body = {"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other}
-    return {
-        "type": kind, "symbol": symbol, "source": source, "event_time_ns": at, "body": json.dumps(body), "topic": topic,
-        "partition": 0, "offset": offset, "row": 0,
-    }  # fmt: skip
+    place = {"topic": other.pop("topic", "market"), "partition": 0, "offset": offset, "row": 0}
+    head = {"type": kind, "symbol": symbol, "source": other.pop("source", "files"), "event_time_ns": at, **place}
+    return {**head, "body": json.dumps({"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other})}
 
 
 @pytest.fixture
@@ -70,27 +64,26 @@ def test_total_returns_are_the_published_adjusted_closes(lake: LakeRows, query: 
     assert column(query, "bars") == [close for _, close, _ in PUBLISHED], "what is stored stays as it is"
 
 
-def test_adjusted_views_have_the_columns_of_bars(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add("bars", [bar(0, 10)])
-    plain = [query.run(f"SELECT * FROM {view}").schema for view in BARS]  # noqa: S608
-    lake.add("events", [event("split", 5, 2.0)])
-    adjusted = [query.run(f"SELECT * FROM {view}").schema for view in BARS]  # noqa: S608
-    assert all(schema == plain[0] for schema in (*plain, *adjusted))
-
-
-def test_a_symbol_without_events_reads_the_same_in_all_three(lake: LakeRows, query: LakeQuery) -> None:
+def test_adjusted_views_have_the_columns_of_bars_and_the_same_rows_of_a_symbol_without_events(
+    lake: LakeRows, query: LakeQuery
+) -> None:
     lake.add("bars", [bar(0, 10.1, "AAA"), bar(1, 11.3, "AAA"), bar(0, 46.99)])
+    plain = [query.run(f"SELECT * FROM {view}").schema for view in BARS]  # noqa: S608
     lake.add("events", [event("split", 5, 2.0), event("dividend", 6, 0.08, 1), event("halt", 1, 1, 2, "AAA")])
-    rows = [query.run(f"SELECT * FROM {view} WHERE symbol = 'AAA' ORDER BY 1").to_pylist() for view in BARS]  # noqa: S608
+    tables = [query.run(f"SELECT * FROM {view} WHERE symbol = 'AAA' ORDER BY 1") for view in BARS]  # noqa: S608
+    assert all(schema == plain[0] for schema in (*plain, *(table.schema for table in tables)))
+    rows = [table.to_pylist() for table in tables]
     assert rows[0] == rows[1] == rows[2]
     assert len(rows[0]) == 2
 
 
-def test_ratios_of_later_splits_multiply(lake: LakeRows, query: LakeQuery) -> None:
+def test_ratios_of_later_splits_multiply_and_a_bars_last_revision_counts(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("bars", [bar(day, 84.0) for day in (0, 3, 5, 9)])
     lake.add("events", [event("split", 3, 3.0), event("split", 5, 7.0, 1), event("split", 30, 0.5, 2)])
     assert column(query, "bars_adjusted") == [84 / 10.5, 84 / 3.5, 84 / 0.5, 84 / 0.5]
     assert column(query, "bars_adjusted", "volume") == [1050.0, 350.0, 50.0, 50.0]
+    lake.add("bars", [bar(0, 42.0, revision=1)])
+    assert column(query, "bars_adjusted") == [42 / 10.5, 84 / 3.5, 84 / 0.5, 84 / 0.5]
 
 
 def test_the_last_word_on_an_ex_time_counts_and_a_ratio_of_1_takes_it_back(lake: LakeRows, query: LakeQuery) -> None:
@@ -125,16 +118,12 @@ def test_a_dividend_of_a_splits_day_is_one_for_the_new_shares(lake: LakeRows, qu
 
 
 def test_each_timeframe_has_its_own_close_before_a_payment(lake: LakeRows, query: LakeQuery) -> None:
-    minute = 60 * 10**9
-    hours = [
-        bar(0, close, timeframe="1h", open_time_ns=FEB_13_NS + n * 60 * minute, close_time_ns=FEB_13_NS + (n + 1) * 60 * minute)
-        for n, close in enumerate((10.0, 40.0))
-    ]  # fmt: skip
-    lake.add("bars", [bar(0, 20.0), *hours, bar(1, 19.0)])
+    opens = (FEB_13_NS, FEB_13_NS + HOUR_NS)
+    first, second = ({"timeframe": "1h", "open_time_ns": n, "close_time_ns": n + HOUR_NS} for n in opens)
+    lake.add("bars", [bar(0, 20.0), bar(0, 10.0) | first, bar(0, 40.0) | second, bar(1, 19.0)])
     lake.add("events", [event("dividend", 1, 2.0)])
-    rows = query.run(
-        "SELECT timeframe, close FROM bars_total_return WHERE open_time_ns < 12097 * 86400000000000 ORDER BY ALL"
-    )
+    before = f"WHERE open_time_ns < {FEB_13_NS + DAY_NS} ORDER BY ALL"
+    rows = query.run(f"SELECT timeframe, close FROM bars_total_return {before}")  # noqa: S608
     assert [tuple(row.values()) for row in rows.to_pylist()] == [("1d", 18.0), ("1h", 9.5), ("1h", 38.0)]
 
 
@@ -148,13 +137,6 @@ def test_a_condition_on_time_leaves_no_later_payment_out(lake: LakeRows, query: 
         f"SELECT close FROM bars_total_return WHERE symbol = 'MSFT' AND open_time_ns = {FEB_13_NS}"  # noqa: S608
     )
     assert round(rows["close"][0].as_py(), 2) == 23.42
-
-
-def test_a_revised_bar_is_adjusted_as_its_last_revision_says(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add("bars", [bar(0, 10.0)])
-    lake.add("bars", [bar(0, 12.0, revision=1)])
-    lake.add("events", [event("split", 5, 2.0)])
-    assert column(query, "bars_adjusted") == [6.0]
 
 
 def test_years_of_real_dividends_adjust_as_by_hand(lake: LakeRows, query: LakeQuery) -> None:

@@ -16,67 +16,69 @@ from moto.server import ThreadedMotoServer
 
 from athena_service import AthenaService, athena_service
 from marketpulse.errors import Fatal, MarketPulseError, QueryCancelled, QueryLimit, QueryRefused, Retryable
-from marketpulse.ports import SqlMistake, SqlQuestion
+from marketpulse.ports import SqlAnswer, SqlMistake, SqlQuestion
 from marketpulse.query.athena import AthenaDesk
 from marketpulse.query.athena_rows import AthenaRows, typed
 from marketpulse.query.view_columns import view_columns
 from marketpulse.settings import Settings
 
-KEYS = (
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-)  # fmt: skip
+KEYS = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION"]
 
 
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for key in KEYS:
-        monkeypatch.delenv(key, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-very-secret-key")
+        monkeypatch.delenv(f"AWS_{key}", raising=False)
+    ours = {"EC2_METADATA_DISABLED": "true", "ACCESS_KEY_ID": "a-key", "SECRET_ACCESS_KEY": "a-very-secret-key"}
+    none = str(tmp_path / "none")
+    for key, value in {**ours, "CONFIG_FILE": none, "SHARED_CREDENTIALS_FILE": none}.items():
+        monkeypatch.setenv(f"AWS_{key}", value)
+
+
+class Athena:
+    """Asks a scripted service, at `url` when it is given."""
+
+    def __init__(self, service: AthenaService, folder: Path) -> None:
+        self.service, self.folder = service, folder
+
+    def desk(self, url: str = "", **athena: object) -> AthenaDesk:
+        of: dict[str, Any] = {"data_dir": self.folder, "s3": {"region": "eu-central-1"}, "sql": {"memory_limit_mb": 64}}
+        return AthenaDesk(Settings(**of, athena={"endpoint_url": url or self.service.url, **athena}), view_columns())
+
+    def answer(self, sql: str = "SELECT 1 AS n", **more: object) -> SqlAnswer:
+        return self.desk().answer(SqlQuestion(sql, **more), threading.Event())  # type: ignore[arg-type]
+
+    def calls(self, operation: str) -> list[dict[str, Any]]:
+        return self.service.named(operation)
+
+    def sent(self) -> str:
+        return " ".join(self.calls("StartQueryExecution")[0]["QueryString"].split())
 
 
 @pytest.fixture
-def service() -> Iterator[AthenaService]:
+def athena(tmp_path: Path) -> Iterator[Athena]:
     with athena_service() as started:
         started.columns = [{"Name": "n", "Type": "bigint"}]
-        yield started
+        yield Athena(started, tmp_path)
 
 
-def desk(url: str, folder: Path, **athena: object) -> AthenaDesk:
-    settings = Settings(
-        data_dir=folder,
-        s3={"region": "eu-central-1"},
-        athena={"endpoint_url": url, **athena},
-        sql={"memory_limit_mb": 64},
-    )
-    return AthenaDesk(settings, view_columns())
-
-
-def ask(opened: AthenaDesk, sql: str, **more: object) -> list[dict[str, object]]:
+def ask(desk: AthenaDesk, sql: str = "SELECT 1 AS n", **more: object) -> list[dict[str, object]]:
     question = SqlQuestion(sql, **more)  # type: ignore[arg-type]
-    rows: list[dict[str, object]] = opened.answer(question, threading.Event()).rows.to_pylist()
+    rows: list[dict[str, object]] = desk.answer(question, threading.Event()).rows.to_pylist()
     return rows
 
 
-def test_moto_takes_the_query_with_its_place_and_gives_its_rows(tmp_path: Path) -> None:
+def test_moto_takes_the_query_with_its_place_and_gives_its_rows(athena: Athena) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     try:
         columns = [{"Name": "symbol", "Type": "varchar"}, {"Name": "n", "Type": "bigint"}]
-        rows = [
-            {"Data": [{"VarCharValue": "symbol"}, {"VarCharValue": "n"}]},
-            {"Data": [{"VarCharValue": "AAPL"}, {"VarCharValue": "7"}]},
-        ]
-        result = {"rows": rows, "column_info": columns}
-        script = json.dumps({"region": "eu-central-1", "results": [result]}).encode()
-        httpx.post(f"{url}/moto-api/static/athena/query-results", content=script)
-        opened = desk(url, tmp_path, workgroup="primary", database="market", output_location="s3://results/here/")
+        rows = [{"Data": [{"VarCharValue": value} for value in row]} for row in (("symbol", "n"), ("AAPL", "7"))]
+        script = {"region": "eu-central-1", "results": [{"rows": rows, "column_info": columns}]}
+        httpx.post(f"{url}/moto-api/static/athena/query-results", content=json.dumps(script).encode())
+        opened = athena.desk(url, workgroup="primary", database="market", output_location="s3://results/here/")
         found = ask(opened, "SELECT symbol, count(*) AS n FROM trades GROUP BY symbol")
         assert found == [{"symbol": "AAPL", "n": 7}]
         assert "read 0.0 MB" in opened.cost
@@ -85,80 +87,77 @@ def test_moto_takes_the_query_with_its_place_and_gives_its_rows(tmp_path: Path) 
         server.stop()
 
 
-def test_the_request_names_workgroup_database_catalogue_and_place(service: AthenaService, tmp_path: Path) -> None:
-    opened = desk(service.url, tmp_path, workgroup="analysts", output_location="s3://results/")
+def test_the_request_names_workgroup_database_catalogue_and_place(athena: Athena) -> None:
+    opened = athena.desk(workgroup="analysts", output_location="s3://results/")
     ask(opened, "SELECT approx_percentile(price, 0.5) AS n FROM trades")
-    request = service.named("StartQueryExecution")[0]
+    (request,) = athena.calls("StartQueryExecution")
     assert request["QueryString"] == "SELECT approx_percentile(price, 0.5) AS n FROM trades"  # as it stands
     assert (request["WorkGroup"], request["ResultConfiguration"]) == ("analysts", {"OutputLocation": "s3://results/"})
     assert request["QueryExecutionContext"] == {"Database": "marketpulse", "Catalog": "AwsDataCatalog"}
 
 
-def test_what_was_written_for_duckdb_is_sent_in_athenas_words(service: AthenaService, tmp_path: Path) -> None:
-    ask(desk(service.url, tmp_path), "SELECT date(timestamp) AS d, avg(price) AS n FROM stock_data GROUP BY d")
-    sent = " ".join(service.named("StartQueryExecution")[0]["QueryString"].split())
-    assert sent == "SELECT DATE(timestamp) AS d, AVG(price) AS n FROM stock_data GROUP BY DATE(timestamp)"
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (SqlQuestion("SELECT date(timestamp) AS d, avg(price) AS n FROM stock_data GROUP BY d"),
+         "SELECT DATE(timestamp) AS d, AVG(price) AS n FROM stock_data GROUP BY DATE(timestamp)"),
+        (SqlQuestion(named="gainers", parameters={"days": "7"}), "- 7 * 86400000000000"),
+    ],
+)  # fmt: skip
+def test_duckdbs_words_become_athenas_and_a_named_query_has_its_values(
+    athena: Athena, question: SqlQuestion, words: str
+) -> None:
+    athena.desk().answer(question, threading.Event())
+    assert words in athena.sent() if question.named else words == athena.sent()
 
 
-def test_a_named_query_is_sent_with_its_values(service: AthenaService, tmp_path: Path) -> None:
-    opened = desk(service.url, tmp_path)
-    opened.answer(SqlQuestion(named="gainers", parameters={"days": "7"}), threading.Event())
-    assert "- 7 * 86400000000000" in service.named("StartQueryExecution")[0]["QueryString"]
-
-
-def test_it_looks_until_the_query_has_ended_and_says_the_cost(service: AthenaService, tmp_path: Path) -> None:
-    service.states = ["QUEUED", "RUNNING", "RUNNING", "SUCCEEDED"]
-    service.pages, service.scanned = [[["1"]]], 2_000_000_000
-    opened = desk(service.url, tmp_path)
-    assert ask(opened, "SELECT 1 AS n") == [{"n": 1}]
-    assert len(service.named("GetQueryExecution")) == 4
+def test_it_looks_until_the_query_has_ended_and_says_the_cost(athena: Athena) -> None:
+    athena.service.states = ["QUEUED", "RUNNING", "RUNNING", "SUCCEEDED"]
+    athena.service.pages, athena.service.scanned = [[["1"]]], 2_000_000_000
+    athena.service.faults = {"GetQueryExecution": [(400, "ThrottlingException", "Rate exceeded")]}  # it is asked again
+    opened = athena.desk()
+    assert ask(opened) == [{"n": 1}]
+    assert len(athena.calls("GetQueryExecution")) == 5
     assert opened.cost == "Athena read 2,000.0 MB in 1.5 s: about 0.010000 USD at 5 USD per TB (10 MB at least)"
 
 
-def test_pages_become_one_table(service: AthenaService, tmp_path: Path) -> None:
-    service.pages = [[[str(i)] for i in range(at, at + 10)] for at in range(0, 50, 10)]
-    assert [row["n"] for row in ask(desk(service.url, tmp_path), "SELECT 1 AS n")] == list(range(50))
-
-
-def test_a_part_reads_no_more_pages_than_it_needs(service: AthenaService, tmp_path: Path) -> None:
-    service.pages = [[[str(i)] for i in range(at, at + 10)] for at in range(0, 50, 10)]
-    answer = desk(service.url, tmp_path).answer(SqlQuestion("SELECT 1 AS n", skip=8, limit=4), threading.Event())
-    assert (answer.rows["n"].to_pylist(), answer.more) == ([8, 9, 10, 11], True)
-    assert len(service.named("GetQueryResults")) == 2
-    last = desk(service.url, tmp_path).answer(SqlQuestion("SELECT 1 AS n", skip=45, limit=5), threading.Event())
+def test_pages_become_one_table_and_a_part_reads_no_more_of_them_than_it_needs(athena: Athena) -> None:
+    athena.service.pages = [[[str(i)] for i in range(at, at + 10)] for at in range(0, 50, 10)]
+    part = athena.answer(skip=8, limit=4)
+    assert (part.rows["n"].to_pylist(), part.more) == ([8, 9, 10, 11], True)
+    assert len(athena.calls("GetQueryResults")) == 2
+    last = athena.answer(skip=45, limit=5)
     assert (last.rows["n"].to_pylist(), last.more) == ([45, 46, 47, 48, 49], False)
+    assert athena.answer().rows["n"].to_pylist() == list(range(50))
 
 
-def test_a_cancelled_query_is_stopped_there_too(service: AthenaService, tmp_path: Path) -> None:
-    service.states = ["RUNNING"]
+def test_a_query_that_is_cancelled_or_takes_too_long_is_stopped_there_too(athena: Athena) -> None:
+    athena.service.states = ["RUNNING"]
     cancelled = threading.Event()
     threading.Timer(0.3, cancelled.set).start()
     with pytest.raises(QueryCancelled):
-        desk(service.url, tmp_path).answer(SqlQuestion("SELECT 1 AS n"), cancelled)
-    assert service.named("StopQueryExecution") == [{"QueryExecutionId": "q-1"}]
-
-
-def test_a_query_that_takes_too_long_is_stopped_there_too(service: AthenaService, tmp_path: Path) -> None:
-    service.states = ["RUNNING"]
+        athena.desk().answer(SqlQuestion("SELECT 1 AS n"), cancelled)
+    assert athena.calls("StopQueryExecution") == [{"QueryExecutionId": "q-1"}]
     begun = time.monotonic()
     with pytest.raises(QueryLimit, match=r"raise athena.timeout_s"):
-        ask(desk(service.url, tmp_path, timeout_s=0.3), "SELECT 1 AS n")
+        ask(athena.desk(timeout_s=0.3))
     assert time.monotonic() - begun < 30
-    assert len(service.named("StopQueryExecution")) == 1
+    assert len(athena.calls("StopQueryExecution")) == 2
 
 
-def test_a_result_beyond_the_memory_is_stopped(service: AthenaService, tmp_path: Path) -> None:
-    service.columns = [{"Name": "n", "Type": "varchar"}]
-    service.pages = [[["x" * 10_000_000]] for _ in range(9)]
+def test_a_result_beyond_the_memory_is_stopped(athena: Athena) -> None:
+    athena.service.columns = [{"Name": "n", "Type": "varchar"}]
+    athena.service.pages = [[["x" * 10_000_000]]] * 9
     with pytest.raises(QueryLimit, match="larger than 64 MB"):
-        ask(desk(service.url, tmp_path), "SELECT 1 AS n")
-    assert len(service.named("GetQueryResults")) == 7
+        athena.answer()
+    assert len(athena.calls("GetQueryResults")) == 7
 
 
-def test_athenas_refusal_has_its_place(service: AthenaService, tmp_path: Path) -> None:
-    service.states, service.reason = ["FAILED"], "SYNTAX_ERROR: line 1:8: Column 'prize' cannot be resolved"
+def test_athenas_refusal_has_its_place(athena: Athena) -> None:
+    athena.service.states = ["FAILED"]
+    athena.service.reason = "SYNTAX_ERROR: line 1:8: Column 'prize' cannot be resolved"
     with pytest.raises(QueryRefused) as refusal:
-        ask(desk(service.url, tmp_path), "SELECT prize FROM trades", dialect="athena")
+        athena.answer("SELECT prize FROM trades", dialect="athena")
     assert str(refusal.value).endswith("LINE 1: SELECT prize FROM trades\n               ^")
     assert isinstance(refusal.value.mistake, SqlMistake)
     assert (refusal.value.mistake.line, refusal.value.mistake.column) == (1, 8)
@@ -176,31 +175,25 @@ def test_athenas_refusal_has_its_place(service: AthenaService, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_a_fault_of_the_account_says_what_to_do(
-    service: AthenaService, tmp_path: Path, fault: tuple[int, str, str], kind: type[MarketPulseError], said: str
+    athena: Athena, fault: tuple[int, str, str], kind: type[MarketPulseError], said: str
 ) -> None:
-    service.faults = {"StartQueryExecution": [fault] * 10}
+    athena.service.faults = {"StartQueryExecution": [fault] * 10}
     with pytest.raises(kind, match=said) as refusal:
-        ask(desk(service.url, tmp_path, workgroup="analysts"), "SELECT 1 AS n")
+        ask(athena.desk(workgroup="analysts"))
     assert "a-very-secret-key" not in str(refusal.value) + repr(refusal.value)
 
 
-def test_a_service_that_is_busy_is_asked_again(service: AthenaService, tmp_path: Path) -> None:
-    service.pages = [[["1"]]]
-    service.faults = {"GetQueryExecution": [(400, "ThrottlingException", "Rate exceeded")]}
-    assert ask(desk(service.url, tmp_path), "SELECT 1 AS n") == [{"n": 1}]
-
-
 def test_no_credentials_no_region_and_no_service_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    athena: Athena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Retryable, match="does not answer"):
-        ask(desk("http://127.0.0.1:9", tmp_path), "SELECT 1 AS n")
+        ask(athena.desk("http://127.0.0.1:9"))
     with pytest.raises(Fatal, match=r"set s3.region"):
-        ask(AthenaDesk(Settings(data_dir=tmp_path)), "SELECT 1 AS n")
+        ask(AthenaDesk(Settings(data_dir=tmp_path)))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(Fatal, match="set AWS_PROFILE"):
-        ask(desk("http://127.0.0.1:9", tmp_path), "SELECT 1 AS n")
+        ask(athena.desk("http://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize(
@@ -210,10 +203,10 @@ def test_no_credentials_no_region_and_no_service_are_told_apart(
      "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", "SELECT 'unclosed"],
 )  # fmt: skip
 @pytest.mark.parametrize("dialect", ["athena", "duckdb", "auto"])
-def test_nothing_that_writes_is_sent(service: AthenaService, tmp_path: Path, sql: str, dialect: str) -> None:
+def test_nothing_that_writes_is_sent(athena: Athena, sql: str, dialect: str) -> None:
     with pytest.raises(QueryRefused):
-        ask(desk(service.url, tmp_path), sql, dialect=dialect)
-    assert service.calls == []
+        athena.answer(sql, dialect=dialect)
+    assert athena.service.calls == []
 
 
 @pytest.mark.parametrize(
@@ -241,11 +234,8 @@ def test_a_column_has_the_type_that_athena_names(
     assert (column.to_pylist(), column.type) == (values, arrow)
 
 
-def test_decimals_keep_every_digit() -> None:
+def test_decimals_and_nanoseconds_keep_every_digit() -> None:
     assert typed(["1.23"], "decimal", 10, 2).to_pylist() == [Decimal("1.23")]
-
-
-def test_nanoseconds_are_kept() -> None:
     column = typed(["2024-05-01 00:00:00.000000001 UTC"], "timestamp with time zone", 38, 0)
     assert column.cast(pa.int64()).to_pylist() == [1_714_521_600_000_000_001]
 

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pytest
 
 from marketpulse.errors import ParameterError, QueryCancelled, QueryRefused
 from marketpulse.model.tables import TABLES
-from marketpulse.ports import SqlMistake, SqlQuestion
+from marketpulse.ports import SqlAnswer, SqlMistake, SqlQuestion
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.plan import Plan
 from marketpulse.query.view_columns import view_columns
@@ -20,39 +22,30 @@ from real_rows import real_trades, store
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    made = Settings(data_dir=tmp_path_factory.mktemp("desk"))
-    store(made, "trades", real_trades(), "market")
-    return made
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("desk"))
+    store(settings, "trades", real_trades(), "market")
+    with closing(LakeDesk(settings)) as desk:
+        yield desk
 
 
-@pytest.fixture(scope="module")
-def desk(settings: Settings) -> Iterator[LakeDesk]:
-    opened = LakeDesk(settings)
-    yield opened
-    opened.close()
+def ask(desk: LakeDesk, sql: str, **more: Any) -> SqlAnswer:
+    return desk.answer(SqlQuestion(sql, **more), threading.Event())
 
 
 def test_a_part_of_the_rows_says_whether_there_are_more(desk: LakeDesk) -> None:
-    sql = "SELECT i FROM range(10) t(i) ORDER BY i"
-    seen = []
-    for skip in range(0, 12, 4):
-        answer = desk.answer(SqlQuestion(sql, skip=skip, limit=4), threading.Event())
-        seen.append((answer.rows["i"].to_pylist(), answer.more))
+    answers = [ask(desk, "SELECT i FROM range(10) t(i) ORDER BY i", skip=skip, limit=4) for skip in range(0, 12, 4)]
+    seen = [(answer.rows["i"].to_pylist(), answer.more) for answer in answers]
     assert seen == [([0, 1, 2, 3], True), ([4, 5, 6, 7], True), ([8, 9], False)]
 
 
 def test_the_answer_says_what_was_run_and_whose_it_was(desk: LakeDesk) -> None:
-    plain = desk.answer(SqlQuestion("SELECT 7/2 AS x"), threading.Event())
+    plain = ask(desk, "SELECT 7/2 AS x")
     assert (plain.rows["x"].to_pylist(), plain.dialect) == ([3.5], "duckdb")
-    other = desk.answer(SqlQuestion("SELECT 7/2 AS x", dialect="athena"), threading.Event())
+    other = ask(desk, "SELECT 7/2 AS x", dialect="athena")
     assert (other.rows["x"].to_pylist(), other.dialect, other.sql) == ([3], "athena", "SELECT 7 // 2 AS x")
-
-
-def test_arguments_that_duckdb_does_not_take_are_tried_as_athenas(desk: LakeDesk) -> None:
-    answer = desk.answer(
-        SqlQuestion("SELECT element_at(array_agg(price ORDER BY timestamp), 1) AS p FROM trades"), threading.Event()
-    )
+    # Arguments that DuckDB does not take are tried as Athena's.
+    answer = ask(desk, "SELECT element_at(array_agg(price ORDER BY timestamp), 1) AS p FROM trades")
     assert (answer.rows["p"].to_pylist(), answer.dialect) == ([367.46], "athena")
 
 
@@ -65,18 +58,15 @@ def test_arguments_that_duckdb_does_not_take_are_tried_as_athenas(desk: LakeDesk
 )  # fmt: skip
 def test_a_mistake_has_its_place_in_what_was_asked(desk: LakeDesk, sql: str, line: int, column: int) -> None:
     with pytest.raises(QueryRefused) as refusal:
-        desk.answer(SqlQuestion(sql), threading.Event())
+        ask(desk, sql)
     mistake = refusal.value.mistake
     assert isinstance(mistake, SqlMistake)
     assert (mistake.line, mistake.column) == (line, column)
 
 
-def test_parameters_belong_to_a_named_query(desk: LakeDesk) -> None:
+def test_parameters_belong_to_a_named_query_which_is_cancelled_too(desk: LakeDesk) -> None:
     with pytest.raises(ParameterError, match="belong to a named query"):
-        desk.answer(SqlQuestion("SELECT 1", parameters={"days": "1"}), threading.Event())
-
-
-def test_a_named_query_is_cancelled_too(desk: LakeDesk) -> None:
+        ask(desk, "SELECT 1", parameters={"days": "1"})
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(QueryCancelled):
@@ -93,15 +83,11 @@ def test_the_version_changes_with_what_is_stored(tmp_path: Path) -> None:
     desk.close()
 
 
-def test_the_library_is_described_for_programs(desk: LakeDesk) -> None:
+def test_the_library_is_described_for_programs_and_the_views_columns_are_known_without_a_lake(desk: LakeDesk) -> None:
     gainers = next(query for query in desk.library() if query["name"] == "gainers")
     assert gainers["title"] == "Gainers"
-    assert gainers["parameters"][2] == {
-        "name": "days", "kind": "count", "default": "30", "meaning": "how many days back from `until`",
-    }  # fmt: skip
-
-
-def test_the_columns_of_the_views_are_known_without_a_lake() -> None:
+    days = {"name": "days", "kind": "count", "default": "30", "meaning": "how many days back from `until`"}
+    assert gainers["parameters"][2] == days
     assert view_columns()["stock_data"] == ("symbol", "timestamp", "price", "volume")
 
 
@@ -109,10 +95,10 @@ DAY_NS = 86_400 * 10**9
 START_NS = 19_844 * DAY_NS
 
 
-@pytest.fixture
-def days_desk(tmp_path: Path) -> Iterator[LakeDesk]:
+@pytest.fixture(scope="module")
+def days_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
     """Two partitions, one symbol in each, ten days: a file for each day."""
-    settings = Settings(data_dir=tmp_path)
+    settings = Settings(data_dir=tmp_path_factory.mktemp("days"))
     for partition, symbol in enumerate(("AAA", "BBB")):
         rows = [
             {"symbol": symbol, "event_time_ns": START_NS + day * DAY_NS + i, "price": 1.0, "size": 1.0,
@@ -120,50 +106,31 @@ def days_desk(tmp_path: Path) -> Iterator[LakeDesk]:
             for day in range(10) for i in range(10)
         ]  # fmt: skip
         store(settings, "trades", pa.Table.from_pylist(rows, schema=TABLES["trades"][1]), "market", partition)
-    opened = LakeDesk(settings)
-    yield opened
-    opened.close()
+    with closing(LakeDesk(settings)) as desk:
+        yield desk
 
 
-def explained(days_desk: LakeDesk, sql: str) -> str:
-    return days_desk.explain(SqlQuestion(sql), threading.Event())
+def test_what_is_read_is_told_and_a_condition_on_symbol_and_time_leaves_out_files(days_desk: LakeDesk) -> None:
+    def explained(sql: str = "", **more: Any) -> str:
+        return days_desk.explain(SqlQuestion(sql, **more), threading.Event())
 
+    def files(where: str = "", **more: Any) -> tuple[int, int]:
+        text = explained("" if more else f"SELECT sum(price) FROM trades {where}", **more)  # noqa: S608
+        line = next(line for line in text.splitlines() if line.startswith("trades: "))
+        read, _, in_all = line.removeprefix("trades: ").split(" ")[:3]
+        return int(read), int(in_all)
 
-def read(text: str) -> tuple[int, int]:
-    line = next(line for line in text.splitlines() if line.startswith("trades: "))
-    files, _, in_all = line.removeprefix("trades: ").split(" ")[:3]
-    return int(files), int(in_all)
-
-
-def test_a_condition_on_symbol_and_time_leaves_out_files(days_desk: LakeDesk) -> None:
-    whole, in_all = read(explained(days_desk, "SELECT sum(price) FROM trades"))
+    whole, in_all = files()
     assert whole == in_all >= 2
-    by_symbol, _ = read(explained(days_desk, "SELECT sum(price) FROM trades WHERE symbol = 'AAA'"))
-    assert by_symbol == in_all // 2
-    since = START_NS + 9 * DAY_NS
-    sql = f"SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND event_time_ns >= {since}"  # noqa: S608
-    both, _ = read(explained(days_desk, sql))
-    assert both == 1
-
-
-def test_the_plan_and_the_condition_are_shown(days_desk: LakeDesk) -> None:
-    text = explained(
-        days_desk, "SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND date_add('day', 1, timestamp) IS NOT NULL"
-    )
+    assert files("WHERE symbol = 'AAA'")[0] == in_all // 2
+    assert files(f"WHERE symbol = 'AAA' AND event_time_ns >= {START_NS + 9 * DAY_NS}")[0] == 1
+    assert files(named="daily_average", parameters={"days": "1", "symbol": "BBB"})[0] == 1 < in_all
+    text = explained("SELECT sum(price) FROM trades WHERE symbol = 'AAA' AND date_add('day', 1, timestamp) IS NOT NULL")
     assert "INTERVAL 1 DAY" in text  # what was run
     assert "trades: 10 of 20 files, 10 of 10 row groups, 100 of 200 rows" in text
     assert "where (symbol = 'AAA')" in text
     assert "table scan (100 rows, " in text
-
-
-def test_a_named_query_reads_only_its_days(days_desk: LakeDesk) -> None:
-    question = SqlQuestion(named="daily_average", parameters={"days": "1", "symbol": "BBB"})
-    files, in_all = read(days_desk.explain(question, threading.Event()))
-    assert files == 1 < in_all
-
-
-def test_a_query_that_reads_nothing_says_so(days_desk: LakeDesk) -> None:
-    assert "no file was read" in explained(days_desk, "SELECT 1")
+    assert "no file was read" in explained("SELECT 1")
 
 
 def plan_of(sql: str) -> Plan:
@@ -190,7 +157,4 @@ def test_a_reading_of_files_tells_what_it_left_out(tmp_path: Path) -> None:
     assert (scan.files, scan.row_groups, scan.row_groups_in_all, scan.rows) == (1, 1, 10, 5)
     assert "i > 94" in scan.condition
     assert not any(str(path) in line for line in plan.lines())
-
-
-def test_a_query_without_files_has_no_readings() -> None:
     assert plan_of("SELECT 1").scans() == []

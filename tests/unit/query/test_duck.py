@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -39,45 +40,46 @@ def trade(symbol: str, seconds: float, price: float, size: float = 1.0) -> dict[
     return {"symbol": symbol, "event_time_ns": MAY_1_NS + round(seconds * 1e9), "price": price, "size": size}
 
 
-def settings_for(directory: Path, **sql: Any) -> Settings:
-    return Settings(data_dir=directory, sql=sql)
+@contextmanager
+def opened(directory: Path, **sql: Any) -> Iterator[LakeQuery]:
+    with closing(LakeQuery(Settings(data_dir=directory, sql=sql))) as query:
+        yield query
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> LakeRows:
-    return LakeRows(settings_for(tmp_path))
+    return LakeRows(Settings(data_dir=tmp_path))
 
 
 @pytest.fixture
 def query(tmp_path: Path) -> Iterator[LakeQuery]:
-    opened = LakeQuery(settings_for(tmp_path, memory_limit_mb=256, timeout_s=30))
-    yield opened
-    opened.close()
+    with opened(tmp_path, memory_limit_mb=256, timeout_s=60) as query:
+        yield query
 
 
-def test_the_tutorials_query_runs_as_it_stands(lake: LakeRows, query: LakeQuery) -> None:
+PRICES = "SELECT price FROM trades"
+SUM = "SELECT sum(price) AS s, count(*) AS n FROM trades"
+
+
+def test_the_tutorials_query_runs_as_it_stands_over_the_contracts_columns(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", 10, 5), trade("AAA", 20, 6), trade("AAA", 86_400, 9), trade("BBB", 1, 1.005)])
-    rows = query.run(TUTORIAL).to_pylist()
-    assert rows[0] == {"symbol": "AAA", "trading_day": date(2024, 5, 2), "avg_daily_price": 9.0}
-    assert sorted(rows[1:], key=lambda r: r["symbol"]) == [
-        {"symbol": "AAA", "trading_day": date(2024, 5, 1), "avg_daily_price": 5.5},
-        {"symbol": "BBB", "trading_day": date(2024, 5, 1), "avg_daily_price": 1.0},  # DuckDB rounds 1.005 down
-    ]
-
-
-def test_stock_data_has_the_contracts_columns(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add("trades", [trade("AAA", 0.000001, 5, 3)])
-    rows = query.run("SELECT * FROM stock_data")
-    assert [(f.name, str(f.type)) for f in rows.schema] == [
+    found = query.run(TUTORIAL)
+    assert found.column_names == ["symbol", "trading_day", "avg_daily_price"]
+    rows = [tuple(row.values()) for row in found.to_pylist()]
+    assert rows[0] == ("AAA", date(2024, 5, 2), 9.0)
+    assert sorted(rows[1:]) == [
+        ("AAA", date(2024, 5, 1), 5.5),
+        ("BBB", date(2024, 5, 1), 1.0),
+    ]  # DuckDB rounds 1.005 down
+    lake.add("trades", [trade("CCC", 0.000001, 5, 3)])
+    found = query.run("SELECT * FROM stock_data WHERE symbol = 'CCC'")
+    assert [(f.name, str(f.type)) for f in found.schema] == [
         ("symbol", "string"), ("timestamp", "timestamp[us]"), ("price", "double"), ("volume", "double"),
     ]  # fmt: skip
-    assert rows.to_pylist() == [
-        {"symbol": "AAA", "timestamp": datetime(2024, 5, 1, 0, 0, 0, 1), "price": 5.0, "volume": 3.0}
-    ]
+    assert [tuple(row.values()) for row in found.to_pylist()] == [("CCC", datetime(2024, 5, 1, 0, 0, 0, 1), 5.0, 3.0)]
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UTC"])
-def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path, zone: str) -> None:
+def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path) -> None:
     lake.add("trades", [trade("AAA", 1, 5)])  # one second after midnight UTC: still April 30 in New York
     program = (
         "import sys; from pathlib import Path; from marketpulse.query import LakeQuery, render; "
@@ -85,19 +87,17 @@ def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path
         "sys.stdout.buffer.write(render(query.run('SELECT timestamp, date(timestamp) AS d, "
         "timestamp::TIMESTAMPTZ AS z, extract(hour FROM now()) AS h FROM stock_data'), 'csv'))"
     )
-    before = datetime.now(UTC).hour
-    answer = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "TZ": zone},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    before, command = datetime.now(UTC).hour, [sys.executable, "-c", program, str(tmp_path)]
+    zones = [{**os.environ, "TZ": zone} for zone in ("America/New_York", "Asia/Kolkata", "UTC")]
+    asked = [subprocess.Popen(command, env=zone, stdout=subprocess.PIPE, text=True) for zone in zones]
+    answers = [process.communicate(timeout=240)[0] for process in asked]
     hours = {before, datetime.now(UTC).hour}
-    head, row = answer.splitlines()
-    assert head == "timestamp,d,z,h"
-    assert row.rpartition(",")[0] == "2024-05-01 00:00:01,2024-05-01,2024-05-01 00:00:01Z"
-    assert int(row.rpartition(",")[2]) in hours
+    for answer in answers:
+        head, row = answer.splitlines()
+        assert head == "timestamp,d,z,h"
+        assert row.rpartition(",")[0] == "2024-05-01 00:00:01,2024-05-01,2024-05-01 00:00:01Z"
+        assert int(row.rpartition(",")[2]) in hours
+    assert [process.returncode for process in asked] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
@@ -106,28 +106,21 @@ def test_an_empty_lake_has_every_view_with_its_columns_and_no_rows(query: LakeQu
     assert rows.num_rows == 0
     if view in TABLES:
         assert set(TABLES[view][1].names) <= set(rows.column_names)
+    assert set(MEANINGS) == set(VIEWS), "and every view has a meaning"
 
 
-def test_only_committed_files_are_seen(lake: LakeRows, query: LakeQuery) -> None:
-    [path] = lake.add("trades", [trade("AAA", 1, 5)])
-    seen = Path(path)
-    seen.with_name("another.parquet").write_bytes(seen.read_bytes())
-    assert query.run("SELECT count(*) AS n FROM trades").to_pylist() == [{"n": 1}]
-
-
-def test_new_commits_are_seen_by_the_next_query_and_removed_files_are_not(lake: LakeRows, query: LakeQuery) -> None:
+def test_only_committed_files_are_seen_new_ones_by_the_next_query_and_removed_ones_not(
+    lake: LakeRows, query: LakeQuery
+) -> None:
     old = [path for n in range(3) for path in lake.add("trades", [trade("AAA", n, n + 1)])]
-    assert query.run("SELECT sum(price) AS s FROM trades").to_pylist() == [{"s": 6.0}]
+    Path(old[0]).with_name("another.parquet").write_bytes(Path(old[0]).read_bytes())
+    assert query.run(SUM).to_pylist() == [{"s": 6.0, "n": 3}]
     lake.merge("trades")
     assert not any(Path(path).exists() for path in old)
-    assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
-
-
-def test_a_file_that_was_removed_by_hand_does_not_stop_the_others(lake: LakeRows, query: LakeQuery) -> None:
-    [gone] = lake.add("trades", [trade("AAA", 1, 5)])
-    lake.add("trades", [trade("AAA", 2, 7)])
-    Path(gone).unlink()
-    assert query.run("SELECT price FROM trades").to_pylist() == [{"price": 7.0}]
+    assert query.run(SUM).to_pylist() == [{"s": 6.0, "n": 3}]
+    [gone] = lake.add("trades", [trade("AAA", 9, 50)])
+    Path(gone).unlink()  # by hand
+    assert query.run(SUM).to_pylist() == [{"s": 6.0, "n": 3}]
 
 
 def test_it_knows_how_old_its_picture_is(lake: LakeRows, query: LakeQuery) -> None:
@@ -140,11 +133,10 @@ def test_it_knows_how_old_its_picture_is(lake: LakeRows, query: LakeQuery) -> No
 
 
 def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path / "what's #this? 100%, [a] lake")
-    LakeRows(settings).add("trades", [trade("AAA", 1, 5)])
-    query = LakeQuery(settings)
-    assert query.run("SELECT price FROM trades").to_pylist() == [{"price": 5.0}]
-    query.close()
+    folder = tmp_path / "what's #this? 100%, [a] lake"
+    LakeRows(Settings(data_dir=folder)).add("trades", [trade("AAA", 1, 5)])
+    with opened(folder) as query:
+        assert query.run(PRICES).to_pylist() == [{"price": 5.0}]
 
 
 def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) -> None:
@@ -159,47 +151,43 @@ def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) 
     assert rows.to_pylist() == [{"sma_20": 1.5, "ema_12": None, **times}, {"sma_20": None, "ema_12": 2.5, **times}]
 
 
-def test_a_mistake_shows_where_it_is(query: LakeQuery) -> None:
+def test_a_mistake_shows_where_it_is_and_a_value_that_cannot_be_converted_is_one_too(
+    lake: LakeRows, query: LakeQuery
+) -> None:
     with pytest.raises(QueryRefused) as refusal:
         query.run("SELECT prize FROM trades")
     assert 'column "prize" not found' in str(refusal.value)
     line, caret = str(refusal.value).split("\n")[-2:]
     assert line[caret.index("^") : caret.rindex("^") + 1] == "prize"
-
-
-def test_a_value_that_cannot_be_converted_is_a_refusal_too(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", 1, 5)])
     with pytest.raises(QueryRefused, match="Conversion Error"):
         query.run("SELECT CAST(symbol AS INT) FROM trades")
 
 
-def test_a_query_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    query = LakeQuery(settings_for(tmp_path, timeout_s=0.5))
-    began = time.monotonic()
-    with pytest.raises(QueryRefused, match=r"took longer than 0\.5 s.*sql\.timeout_s"):
-        query.run("SELECT count(*) FROM range(1000000000) a, range(1000000000) b")
-    assert time.monotonic() - began < 20
-    query.close()
+ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"
+STREAMING = "SELECT i, i * 2 FROM range(10000000000) t(i)"
 
 
-def test_a_result_that_is_too_large_is_refused(tmp_path: Path) -> None:
-    query = LakeQuery(settings_for(tmp_path, memory_limit_mb=64))
-    with pytest.raises(QueryRefused, match="larger than 64 MB: add LIMIT"):
-        query.run("SELECT i, i AS j, i AS k FROM range(100000000) t(i)")
-    query.close()
-
-
-def test_a_query_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
-    query = LakeQuery(settings_for(tmp_path, memory_limit_mb=64))
-    with pytest.raises(QueryRefused, match=r"more than 64 MB.*sql\.memory_limit_mb"):
-        query.run("SELECT string_agg(i::VARCHAR || repeat('x', 1000), '') FROM range(10000000) t(i)")
-    query.close()
+@pytest.mark.parametrize(
+    ("sql", "limits", "said"),
+    [
+        pytest.param(ENDLESS, {"timeout_s": 0.2}, r"took longer than 0\.2 s: narrow it, or raise sql\.timeout_s", id="time"),
+        pytest.param("SELECT i, i AS j, i AS k FROM range(100000000) t(i)", {}, "larger than 64 MB: add LIMIT", id="result"),
+        pytest.param("SELECT string_agg(i::VARCHAR || repeat('x', 1000), '') FROM range(10000000) t(i)", {}, r"more than 64 MB.*sql\.memory_limit_mb", id="memory"),
+    ],
+)  # fmt: skip
+def test_a_query_beyond_its_limits_is_ended_and_says_which(
+    tmp_path: Path, sql: str, limits: dict[str, float], said: str
+) -> None:
+    begun = time.monotonic()
+    with opened(tmp_path, memory_limit_mb=64, **limits) as query, pytest.raises(QueryLimit, match=said):
+        query.run(sql)
+    assert not limits or time.monotonic() - begun < 20
 
 
 def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
-    query = LakeQuery(settings_for(tmp_path, memory_limit_mb=64))
-    query.run("SELECT count(*) AS n FROM (SELECT DISTINCT md5(i::VARCHAR) FROM range(1000000) t(i))")
-    query.close()
+    with opened(tmp_path, memory_limit_mb=64) as query:
+        query.run("SELECT count(*) AS n FROM (SELECT DISTINCT md5(i::VARCHAR) FROM range(1000000) t(i))")
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
@@ -210,50 +198,36 @@ def test_queries_may_overlap(lake: LakeRows, query: LakeQuery) -> None:
     assert answers == [[{"s": 499_500.0}]] * 8
 
 
+ATTACKS = """SELECT * FROM read_csv('OUTSIDE') | SELECT * FROM 'OUTSIDE' | SELECT * FROM read_text('OUTSIDE')
+SELECT * FROM read_parquet('EXPIRED') | SELECT * FROM 'EXPIRED' | SELECT * FROM read_text('METADATA')
+SELECT * FROM read_blob('CATALOGUE') | COPY (SELECT 1 AS a) TO 'EXPIRED' | COPY (SELECT 1 AS a) TO 'SEEN'
+SELECT * FROM glob('HERE/*') | COPY trades TO 'HERE/out.csv' | ATTACH 'HERE/x.db' | EXPORT DATABASE 'HERE/x'
+INSTALL httpfs | LOAD httpfs | SELECT * FROM 'https://example.com/x.csv' | SET enable_external_access = true
+SET lock_configuration = false | SET memory_limit = '100GB' | SET python_enable_replacements = true
+SELECT * FROM variable | CREATE PERSISTENT SECRET (TYPE http)"""
+
+
 def test_the_second_wall_stands_without_the_first(
     lake: LakeRows, query: LakeQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [path] = lake.add("trades", [trade("AAA", 1, 5)])
-    catalogue = lake.root / "catalog.db"
     metadata = next(lake.root.rglob("*.metadata.json"))
-    expired = Path(path).with_name("expired.parquet")
+    expired, outside = Path(path).with_name("expired.parquet"), tmp_path / "secret.csv"
     expired.write_bytes(Path(path).read_bytes())
-    outside = tmp_path / "secret.csv"
     outside.write_text("a\n1\n")
     monkeypatch.setattr(query._guard, "check", lambda sql: Checked(sql, []))
-    assert query.run("SELECT price FROM trades").num_rows == 1
+    assert query.run(PRICES).num_rows == 1
     variable = pa.table({"a": [1]})  # a Python variable must not be a table
     assert variable.num_rows == 1
     places = {
-        "OUTSIDE": str(outside), "EXPIRED": str(expired), "CATALOGUE": str(catalogue), "METADATA": str(metadata),
-        "SEEN": path, "HERE": str(tmp_path),
+        "OUTSIDE": outside, "EXPIRED": expired, "CATALOGUE": lake.root / "catalog.db", "METADATA": metadata,
+        "SEEN": path, "HERE": tmp_path,
     }  # fmt: skip
-    for attack in (
-        "SELECT * FROM read_csv('OUTSIDE')",
-        "SELECT * FROM 'OUTSIDE'",
-        "SELECT * FROM read_text('OUTSIDE')",
-        "SELECT * FROM read_parquet('EXPIRED')",
-        "SELECT * FROM 'EXPIRED'",
-        "SELECT * FROM read_text('METADATA')",
-        "SELECT * FROM read_blob('CATALOGUE')",
-        "COPY (SELECT 1 AS a) TO 'EXPIRED'",
-        "COPY (SELECT 1 AS a) TO 'SEEN'",
-        "SELECT * FROM glob('HERE/*')",
-        "COPY trades TO 'HERE/out.csv'",
-        "ATTACH 'HERE/x.db'",
-        "EXPORT DATABASE 'HERE/x'",
-        "INSTALL httpfs",
-        "LOAD httpfs",
-        "SELECT * FROM 'https://example.com/x.csv'",
-        "SET enable_external_access = true",
-        "SET lock_configuration = false",
-        "SET memory_limit = '100GB'",
-        "SET python_enable_replacements = true",
-        "SELECT * FROM variable",
-        "CREATE PERSISTENT SECRET (TYPE http)",
-    ):
+    attacks = [attack.strip() for line in ATTACKS.splitlines() for attack in line.split(" | ")]
+    assert len(attacks) == 22
+    for attack in attacks:
         for name, place in places.items():
-            attack = attack.replace(name, place)
+            attack = attack.replace(name, str(place))
         with pytest.raises(QueryRefused):
             query.run(attack)
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("sql-")) == ["lake", "secret.csv"]
@@ -277,45 +251,23 @@ def test_a_compaction_during_the_query_is_answered_from_the_new_files(
     assert not calls.acquire(blocking=False)
 
 
-ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"
-STREAMING = "SELECT i, i * 2 FROM range(10000000000) t(i)"
-
-
-@pytest.fixture
-def patient_query(tmp_path: Path) -> Iterator[LakeQuery]:
-    opened = LakeQuery(Settings(data_dir=tmp_path, sql={"memory_limit_mb": 256, "timeout_s": 60}))
-    yield opened
-    opened.close()
-
-
 @pytest.mark.parametrize("sql", [ENDLESS, STREAMING + " ORDER BY 2 DESC", STREAMING])
 @pytest.mark.parametrize("after_s", [0, 0.3])
-def test_a_query_that_is_cancelled_stops(patient_query: LakeQuery, sql: str, after_s: float) -> None:
+def test_a_query_that_is_cancelled_stops_and_the_next_one_runs(query: LakeQuery, sql: str, after_s: float) -> None:
     cancelled = threading.Event()
     timer = threading.Timer(after_s, cancelled.set)
     begun = time.monotonic()
     timer.start()
     with pytest.raises((QueryCancelled, QueryLimit)) as stopped:
-        patient_query.run(sql, How(cancelled))
+        query.run(sql, How(cancelled))
     timer.cancel()
     if isinstance(stopped.value, QueryLimit):
         assert "larger than" in str(stopped.value)  # the streaming one may have filled its memory first
     assert time.monotonic() - begun < 60
-
-
-def test_after_it_the_next_one_runs(patient_query: LakeQuery) -> None:
-    cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(QueryCancelled):
-        patient_query.run("SELECT 1", How(cancelled))
-    assert patient_query.run("SELECT 1 AS x").to_pylist() == [{"x": 1}]
-
-
-def test_a_query_that_takes_too_long_says_which_setting(tmp_path: Path) -> None:
-    patient_query = LakeQuery(Settings(data_dir=tmp_path, sql={"timeout_s": 0.2}))
-    with pytest.raises(QueryLimit, match=r"longer than 0.2 s: narrow it, or raise sql.timeout_s"):
-        patient_query.run(ENDLESS)
-    patient_query.close()
+        query.run("SELECT 1", How(cancelled))
+    assert query.run("SELECT 1 AS x").to_pylist() == [{"x": 1}]
 
 
 @pytest.mark.parametrize(("skip", "limit"), [(0, 0), (0, 5), (3, 4), (9, 5), (20, 5), (0, None), (4, None), (20, None)])
@@ -327,8 +279,8 @@ def test_wanted_rows_are_a_slice_however_the_rows_come(skip: int, limit: int | N
     assert found == rows[skip:][:limit]
 
 
-def test_a_limit_ends_a_query_that_would_not(patient_query: LakeQuery) -> None:
-    assert patient_query.run(STREAMING, How(limit=7)).num_rows == 7
+def test_a_limit_ends_a_query_that_would_not(query: LakeQuery) -> None:
+    assert query.run(STREAMING, How(limit=7)).num_rows == 7
 
 
 @pytest.fixture
@@ -338,26 +290,20 @@ def databases(tmp_path: Path) -> Iterator[Databases]:
     opened.close()
 
 
-def test_the_same_snapshots_are_answered_by_the_same_database(databases: Databases) -> None:
-    with databases.lent(("trades", 1), []) as (first, _):
-        pass
-    with databases.lent(("trades", 1), []) as (second, _):
-        pass
-    with databases.lent(("trades", 2), []) as (other, _):
-        pass
-    assert second is first
-    assert other is not first
-
-
-def test_two_queries_at_once_have_a_database_each(databases: Databases) -> None:
+def test_the_same_snapshots_are_answered_by_the_same_database_but_two_at_once_or_after_a_failure_by_two(
+    databases: Databases,
+) -> None:
+    made = []
+    for version in (1, 1, 2):
+        with databases.lent(("trades", version), []) as (database, _):
+            made.append(database)
+    assert made[1] is made[0]
+    assert made[2] is not made[0]
     with databases.lent("same", []) as (first, _), databases.lent("same", []) as (second, _):
         assert first is not second
-
-
-def test_one_whose_query_failed_is_not_used_again(databases: Databases) -> None:
-    with pytest.raises(duckdb.ParserException), databases.lent("same", []) as (failed, connection):
+    with pytest.raises(duckdb.ParserException), databases.lent("other", []) as (failed, connection):
         connection.execute("SELEC")
-    with databases.lent("same", []) as (next_one, _):
+    with databases.lent("other", []) as (next_one, _):
         assert next_one is not failed
 
 
@@ -386,7 +332,3 @@ def test_nothing_of_a_query_is_left_for_the_next(tmp_path: Path) -> None:
     with pytest.raises(QueryRefused):
         query.run("SELECT * FROM left_behind")
     query.close()
-
-
-def test_every_view_has_a_meaning() -> None:
-    assert set(MEANINGS) == set(VIEWS)

@@ -33,10 +33,30 @@ def test_a_table_has_numbers_to_the_right_and_nothing_where_a_value_is_missing()
     )
 
 
-def test_a_table_without_rows_still_shows_its_columns() -> None:
-    assert render(ROWS.slice(0, 0).select(["symbol"]), "table").decode() == (
-        "┌────────┐\n│ symbol │\n├────────┤\n└────────┘\n0 rows\n"
-    )
+def test_without_rows_a_table_still_shows_its_columns_and_json_is_an_empty_array() -> None:
+    shown = "┌────────┐\n│ symbol │\n├────────┤\n└────────┘\n0 rows\n"
+    assert render(ROWS.slice(0, 0).select(["symbol"]), "table").decode() == shown
+    assert json.loads(render(ROWS.slice(0, 0), "json")) == []
+
+
+def test_json_is_one_array_of_objects_and_keeps_every_digit() -> None:
+    assert json.loads(render(ROWS, "json")) == [
+        {"symbol": "AAA", "price": 101.5, "n": 2**63 - 1, "timestamp": "2024-05-01 09:30:00"},
+        {"symbol": "B", "price": None, "n": -1, "timestamp": "2024-05-01 09:30:00.5"},
+    ]
+    rows = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "a_1"])
+    assert json.loads(render(rows, "json")) == [{"a": 1, "a_1": 2, "a_1_1": 3}], "columns of one name are told apart"
+
+
+def test_parquet_reads_back_as_it_was_and_what_it_cannot_hold_says_what_to_do() -> None:
+    assert pq.read_table(pa.BufferReader(render(ROWS, "parquet"))).equals(ROWS)
+    rows = pa.table({"i": pa.array([pa.MonthDayNano([0, 1, 0])])})
+    assert json.loads(render(rows, "json")) == [{"i": "MonthDayNano(months=0, days=1, nanoseconds=0)"}]
+    with pytest.raises(ParameterError, match="cast that column to VARCHAR"):
+        render(rows, "parquet")
+    with pytest.raises(ParameterError, match="table, csv, json, parquet, arrow, rows"):
+        render(ROWS, "xml")
+    assert FORMATS == ("table", "csv", "json", "parquet", "arrow", "rows")
 
 
 def test_csv_reads_back() -> None:
@@ -48,14 +68,6 @@ def test_csv_reads_back() -> None:
     assert [line[0] for line in lines] == ['x"y', "l1\nl2", "", "ä,b"]
     assert [line[1] for line in lines] == ["true", "false", "", "true"]
     assert [float(line[2]) for line in lines if line[2]] == [0.1, 1e22, 5e-324]
-
-
-def test_json_is_one_array_of_objects_and_keeps_every_digit() -> None:
-    assert json.loads(render(ROWS, "json")) == [
-        {"symbol": "AAA", "price": 101.5, "n": 2**63 - 1, "timestamp": "2024-05-01 09:30:00"},
-        {"symbol": "B", "price": None, "n": -1, "timestamp": "2024-05-01 09:30:00.5"},
-    ]
-    assert json.loads(render(ROWS.slice(0, 0), "json")) == []
 
 
 def test_what_json_does_not_know_is_written_plainly() -> None:
@@ -71,15 +83,6 @@ def test_what_json_does_not_know_is_written_plainly() -> None:
     }]  # fmt: skip
 
 
-def test_parquet_reads_back_as_it_was() -> None:
-    assert pq.read_table(pa.BufferReader(render(ROWS, "parquet"))).equals(ROWS)
-
-
-def test_two_columns_of_one_name_are_told_apart() -> None:
-    rows = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "a_1"])
-    assert json.loads(render(rows, "json")) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
-
-
 def test_what_comes_from_outside_cannot_steer_the_terminal() -> None:
     text = render(pa.table({"s": ["\x1b[2J\r\n\u202e\u2028"]}), "table").decode()
     assert "\\u001b[2J\\u000d\\u000a\\u202e\\u2028" in text
@@ -90,16 +93,3 @@ def test_wide_signs_keep_the_box_straight_and_long_text_is_shortened() -> None:
     lines = render(pa.table({"s": ["日本", "ab", "x" * 500]}), "table").decode().split("\n")
     assert lines[3] == "│ 日本" + " " * (CELL_WIDTH_MAX - 4) + " │"
     assert lines[5] == "│ " + "x" * (CELL_WIDTH_MAX - 1) + "… │"
-
-
-def test_an_unknown_format_names_those_there_are() -> None:
-    with pytest.raises(ParameterError, match="table, csv, json, parquet, arrow, rows"):
-        render(ROWS, "xml")
-    assert FORMATS == ("table", "csv", "json", "parquet", "arrow", "rows")
-
-
-def test_what_parquet_cannot_hold_says_what_to_do() -> None:
-    rows = pa.table({"i": pa.array([pa.MonthDayNano([0, 1, 0])])})
-    assert json.loads(render(rows, "json")) == [{"i": "MonthDayNano(months=0, days=1, nanoseconds=0)"}]
-    with pytest.raises(ParameterError, match="cast that column to VARCHAR"):
-        render(rows, "parquet")

@@ -1,6 +1,8 @@
 """Pages of bars, the newest rows of every series and the newest alerts, out of a lake that the sink has written."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,12 @@ def lake(tmp_path: Path) -> LakeRows:
     return LakeRows(Settings(data_dir=tmp_path))
 
 
+@pytest.fixture
+def history(lake: LakeRows) -> Iterator[LakeHistory]:
+    with closing(LakeHistory(lake.settings)) as history:
+        yield history
+
+
 def add(lake: LakeRows, *rows: dict[str, Any]) -> None:
     lake.add("bars", rows)
     lake.add("indicators", rows, NAMES)
@@ -42,9 +50,11 @@ def closes(page: pa.Table) -> list[float]:
     return found
 
 
-def test_the_newest_before_a_time_come_oldest_first_with_their_values(lake: LakeRows) -> None:
+def test_the_newest_before_a_time_come_oldest_first_with_their_values(lake: LakeRows, history: LakeHistory) -> None:
+    assert history.bars(BarSpan("AAA", "1m")).num_rows == 0, "an empty lake has no bars"
+    with pytest.raises(ParameterError):
+        history.bars(BarSpan("AAA", "1x"))
     add(lake, *minutes("AAA", 9), *minutes("BBB", 9))
-    history = LakeHistory(lake.settings)
     page = history.bars(BarSpan("AAA", "1m", before_ms=300_000, limit=3))
     assert (closes(page), page["sma_20"].to_pylist()) == ([3.0, 4.0, 5.0], [2.5, 3.5, 4.5])
     assert page.column_names[-2:] == ["sma_20", "session_vwap"]
@@ -53,68 +63,49 @@ def test_the_newest_before_a_time_come_oldest_first_with_their_values(lake: Lake
     assert closes(history.bars(BarSpan("A' OR 'A' = 'A", "1m"))) == []
 
 
-def test_a_bar_comes_as_its_last_revision_says_and_one_that_was_withdrawn_not_at_all(lake: LakeRows) -> None:
+def test_a_bar_comes_as_its_last_revision_says_and_one_that_was_withdrawn_not_at_all(
+    lake: LakeRows, history: LakeHistory
+) -> None:
     add(lake, *minutes("AAA", 4))
     nothing = dict.fromkeys(("open", "high", "low", "close", "volume", "vwap", "trade_count"))
     lake.add("bars", [row("AAA", "1m", 60, 20.0, revision=1), row("AAA", "1m", 120, 0.0, revision=1) | nothing])
-    page = LakeHistory(lake.settings).bars(BarSpan("AAA", "1m"))
+    page = history.bars(BarSpan("AAA", "1m"))
     assert (closes(page), page["revision"].to_pylist()) == ([1.0, 20.0, 4.0], [0, 1, 0])
+    lake.add("bars", minutes("BBB", 2))
+    lake.add("indicators", minutes("BBB", 1), NAMES)
+    assert history.bars(BarSpan("BBB", "1m"))["sma_20"].to_pylist() == [0.5, None], "values that are not stored"
 
 
-def test_tick_bars_that_open_at_one_time_are_told_apart_and_keep_their_values(lake: LakeRows) -> None:
-    def tick(i: int) -> dict[str, Any]:
-        plain = row("AAA", "1t", 100, float(i), sma_20=i + 0.5)
-        return plain | {"receipt": plain["receipt"] | {"last_offset": i}}
-
-    add(lake, *(tick(i) for i in (3, 1, 2)))
-    history = LakeHistory(lake.settings)
+def test_tick_bars_that_open_at_one_time_are_told_apart_and_keep_their_values(
+    lake: LakeRows, history: LakeHistory
+) -> None:
+    ticks = [row("AAA", "1t", 100, float(i), sma_20=i + 0.5) for i in (3, 1, 2)]
+    add(lake, *(tick | {"receipt": tick["receipt"] | {"last_offset": int(tick["close"])}} for tick in ticks))
     page = history.bars(BarSpan("AAA", "1t"))
     opens = page["open_time_ns"].to_pylist()
     assert opens == [100 * 10**9, 100 * 10**9 + 1_000, 100 * 10**9 + 2_000]
     assert (closes(page), page["sma_20"].to_pylist()) == ([1.0, 2.0, 3.0], [1.5, 2.5, 3.5])
-    before = history.bars(BarSpan("AAA", "1t", before_ms=opens[2] / 1e6, limit=1))
-    assert closes(before) == [2.0]
+    assert closes(history.bars(BarSpan("AAA", "1t", before_ms=opens[2] / 1e6, limit=1))) == [2.0]
 
 
-def test_a_page_that_was_read_is_read_again_once_the_lake_has_more(lake: LakeRows) -> None:
+def test_a_page_that_was_read_is_read_again_once_the_lake_has_more(lake: LakeRows, history: LakeHistory) -> None:
     add(lake, *minutes("AAA", 3))
-    history = LakeHistory(lake.settings)
     first = history.bars(BarSpan("AAA", "1m"))
     assert history.bars(BarSpan("AAA", "1m")) is first
     add(lake, *minutes("AAA", 1, first=3))
     assert closes(history.bars(BarSpan("AAA", "1m"))) == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_bars_whose_values_are_not_stored_have_none(lake: LakeRows) -> None:
-    lake.add("bars", minutes("AAA", 2))
-    lake.add("indicators", minutes("AAA", 1), NAMES)
-    assert LakeHistory(lake.settings).bars(BarSpan("AAA", "1m"))["sma_20"].to_pylist() == [0.5, None]
-
-
-def test_an_empty_lake_has_no_bars(lake: LakeRows) -> None:
-    history = LakeHistory(lake.settings)
-    assert history.bars(BarSpan("AAA", "1m")).num_rows == 0
-    with pytest.raises(ParameterError):
-        history.bars(BarSpan("AAA", "1x"))
-    history.close()
-
-
-def test_alerts_come_in_order_of_their_keys_below_one_and_within_a_time(lake: LakeRows) -> None:
-    rows = [
-        {
-            "symbol": symbol, "rule": rule, "severity": "info", "timeframe": "1m", "open_time_ns": 0, "event_time_ns": time,
-            "state": "raised", "late": False, "value": 1.0, "message": "", "revision": 0,
-            "receipt": row("AAA", "1m", 0, 1.0)["receipt"],
-        }
-        for time in (2, 1, 3) for symbol in ("BBB", "AAA") for rule in ("low", "high")
-    ]  # fmt: skip
-    lake.add("alerts", rows)
-    history = LakeHistory(lake.settings)
+def test_alerts_come_in_order_of_their_keys_below_one_and_within_a_time(lake: LakeRows, history: LakeHistory) -> None:
+    every = [(time, symbol, rule) for time in (1, 2, 3) for symbol in ("AAA", "BBB") for rule in ("high", "low")]
+    receipt = row("AAA", "1m", 0, 1.0)["receipt"]
+    lake.add(
+        "alerts", [alert_row(time, "raised", symbol, rule, receipt=receipt) for time, symbol, rule in reversed(every)]
+    )
 
     def keys(span: AlertSpan) -> list[tuple[Any, ...]]:
         return [(r["event_time_ns"], r["symbol"], r["rule"]) for r in history.alerts(span).to_pylist()]
 
-    every = sorted((r["event_time_ns"], r["symbol"], r["rule"]) for r in rows)
     assert keys(AlertSpan()) == every
     assert keys(AlertSpan(below=every[5], limit=3)) == every[2:5]
     assert keys(AlertSpan(from_ns=2, to_ns=3, symbol="AAA")) == every[4:6]
@@ -127,16 +118,21 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-def store_stretch(settings: Settings, *rows: dict[str, Any], partition: int = 0, first_offset: int = 0) -> None:
-    """A stretch of `bars` and one of `indicators`, a record each row."""
+def write(settings: Settings, *batches: SinkBatch) -> None:
     sink = open_sink(settings, "lake", ManualClock(10**18))
     sink.resume()
-    end = first_offset + len(rows)
-    for table, schema in (("bars", BAR), ("indicators", indicators_schema(NAMES))):
-        batch = pa.RecordBatch.from_pylist(list(rows), schema)
-        sink.write(SinkBatch(table, table, partition, first_offset, end, batch))
+    for batch in batches:
+        sink.write(batch)
     sink.flush()
     sink.close()
+
+
+def store_stretch(settings: Settings, *rows: dict[str, Any], partition: int = 0, first_offset: int = 0) -> None:
+    """A stretch of `bars` and one of `indicators`, a record each row."""
+    schemas = {"bars": BAR, "indicators": indicators_schema(NAMES)}
+    batches = {table: pa.RecordBatch.from_pylist(list(rows), schema) for table, schema in schemas.items()}
+    end = first_offset + len(rows)
+    write(settings, *(SinkBatch(table, table, partition, first_offset, end, rows) for table, rows in batches.items()))
 
 
 def series(symbol: str, timeframe: str, length_s: int, count: int, start_s: int = 0) -> list[dict[str, Any]]:
@@ -163,22 +159,14 @@ def test_each_series_gives_its_newest_bars_however_many_the_others_have(settings
     }
 
 
-def test_rows_come_with_the_contracts_schemas(settings: Settings) -> None:
-    store_stretch(settings, *series("AAA", "1s", 1, 3))
+def test_rows_come_with_the_contracts_schemas_and_say_how_far_each_partition_is_held(settings: Settings) -> None:
+    recent = RecentRows(settings, 50)
+    assert (recent.positions(), list(recent.batches())) == ({}, []), "a lake without bars"
+    store_stretch(settings, *series("AAA", "1s", 1, 3), partition=2, first_offset=5)
     bars, values = RecentRows(settings, 50).batches()
     assert bars.rows.schema == BAR
     assert values.rows.schema == indicators_schema(NAMES)
-
-
-def test_positions_say_how_far_each_partition_is_held(settings: Settings) -> None:
-    store_stretch(settings, *series("AAA", "1s", 1, 3), partition=2, first_offset=5)
     assert RecentRows(settings, 50).positions() == {("bars", 2): 8, ("indicators", 2): 8}
-
-
-def test_a_lake_without_bars_gives_nothing(settings: Settings) -> None:
-    recent = RecentRows(settings, 50)
-    assert recent.positions() == {}
-    assert list(recent.batches()) == []
 
 
 def alert_row(second: int, state: str, symbol: str = "A", rule: str = "high", **more: Any) -> dict[str, Any]:
@@ -200,24 +188,10 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def alerts_query(tmp_path: Path) -> LakeQuery:
-    settings = Settings(data_dir=tmp_path)
-    sink = open_sink(settings, "lake")
-    sink.resume()
-    sink.write(SinkBatch("alerts", "alerts", 0, 0, len(ROWS), pa.RecordBatch.from_pylist(ROWS, ALERT)))
-    sink.flush()
-    sink.close()
-    return LakeQuery(settings)
-
-
-def test_a_page_begins_with_the_newest_and_with_what_stands(alerts_query: LakeQuery) -> None:
-    rows = [row for batch in newest_alerts(alerts_query, 3) for row in batch.to_pylist()]
+def test_a_page_begins_with_the_newest_and_with_what_stands(settings: Settings) -> None:
+    assert list(newest_alerts(LakeQuery(settings), 3)) == [], "an empty lake has none"
+    write(settings, SinkBatch("alerts", "alerts", 0, 0, len(ROWS), pa.RecordBatch.from_pylist(ROWS, ALERT)))
+    rows = [row for batch in newest_alerts(LakeQuery(settings), 3) for row in batch.to_pylist()]
     assert [(row["event_time_ns"], row["symbol"]) for row in rows] == [
         (1, "A"), (2, "A"), (3, "B"), (5, "B's"), (27, "C"), (28, "C"), (29, "C"),
     ]  # fmt: skip
-
-
-def test_an_empty_lake_has_none(tmp_path: Path) -> None:
-    alerts_query = LakeQuery(Settings(data_dir=tmp_path))
-    assert list(newest_alerts(alerts_query, 3)) == []

@@ -90,23 +90,15 @@ def test_nothing_else_does(sql: str) -> None:
     assert left(sql) == ["first", "second", "third"]
 
 
-def test_another_querys_column_is_not_a_views_own() -> None:
-    sql = "SELECT * FROM trades WHERE EXISTS (SELECT 1 FROM stock_data WHERE event_time_ns < 0)"
-    assert left(sql, "stock_data") == ["first", "second", "third"]
-
-
-def test_two_places_need_the_files_of_both() -> None:
-    sql = (
-        "SELECT (SELECT count(*) FROM trades WHERE timestamp < '2024-05-02'), "
-        "(SELECT count(*) FROM trades WHERE timestamp >= '2024-05-03')"
-    )
-    assert left(sql) == ["first", "third"]
-
-
-def test_conditions_on_other_than_the_given_columns_are_let_be() -> None:
+def test_another_querys_column_is_not_a_views_own_two_places_need_the_files_of_both_and_other_columns_are_let_be() -> (
+    None
+):
+    others = "SELECT * FROM trades WHERE EXISTS (SELECT 1 FROM stock_data WHERE event_time_ns < 0)"
+    assert left(others, "stock_data") == ["first", "second", "third"]
+    count = "(SELECT count(*) FROM trades WHERE timestamp {} '2024-05-0{}')"
+    assert left(f"SELECT {count.format('<', 2)}, {count.format('>=', 3)}") == ["first", "third"]
     tree = GUARD.check("SELECT * FROM trades WHERE symbol = 'CCC' AND timestamp > '2024-05-03'").tree
-    kept = needed(tree, "trades", "trades", FILES, ("symbol",))
-    assert [found.path for found in kept] == ["first", "third"]
+    assert [found.path for found in needed(tree, "trades", "trades", FILES, ("symbol",))] == ["first", "third"]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +190,14 @@ def indicators(settings: Settings, count: int) -> Picture:
     return stored(settings, "indicators")
 
 
+def trades(settings: Settings, count: int) -> Picture:
+    """Files of a row each, a nanosecond apart."""
+    lake = LakeRows(settings)
+    for number in range(count):
+        lake.add("trades", [{"symbol": "AAA", "price": 5.0, "size": 1.0, "event_time_ns": MAY_1_NS + number}])
+    return stored(settings, "trades")
+
+
 @pytest.mark.parametrize("shapes", [1, 3, 12])
 def test_rows_are_the_same_by_names_and_by_ids(settings: Settings, connection: Any, shapes: int) -> None:
     picture = indicators(settings, shapes)
@@ -209,47 +209,29 @@ def test_rows_are_the_same_by_names_and_by_ids(settings: Settings, connection: A
     assert by_names.column_names[:3] == ["open_time", "close_time", "symbol"]
     assert by_names["sma_0"].to_pylist() == [7.0] + [None] * (shapes - 1)
     assert by_names["open_time"][0].as_py() == datetime(2024, 5, 1)  # UTC, whatever the session's zone
-
-
-def test_no_files_give_no_rows_of_the_same_columns(settings: Settings, connection: Any) -> None:
-    picture = indicators(settings, 1)
-    none = connection.sql(no_rows(picture)).to_arrow_table()
-    assert none.num_rows == 0
-    assert none.schema.equals(connection.sql(rows_of(picture, picture.files)).to_arrow_table().schema)
+    none = connection.sql(no_rows(picture)).to_arrow_table()  # of no files: the same columns
+    assert (none.num_rows, none.schema) == (0, connection.sql(rows_of(picture, picture.files)).to_arrow_table().schema)
 
 
 def test_what_all_rows_meet_is_not_asked_of_them(settings: Settings, connection: Any) -> None:
-    row = {"symbol": "AAA", "price": 1.0, "size": 1.0}
-    lake = LakeRows(settings)
-    for number in range(3):
-        lake.add("trades", [{**row, "event_time_ns": MAY_1_NS + number}])
-    picture = stored(settings, "trades")
+    picture = trades(settings, 3)
 
     def plan(where: str) -> str:
-        rows = rows_of(picture, picture.files)
-        asked = f"EXPLAIN SELECT price FROM ({rows}) WHERE {where}"  # noqa: S608
+        asked = f"EXPLAIN SELECT price FROM ({rows_of(picture, picture.files)}) WHERE event_time_ns {where}"  # noqa: S608
         return str(connection.execute(asked).fetchall()[0][1])
 
-    assert "event_time_ns" not in plan(f"event_time_ns >= {MAY_1_NS}")
-    assert "event_time_ns" in plan(f"event_time_ns > {MAY_1_NS}")
-    assert "empty result" in plan(f"event_time_ns > {MAY_1_NS + 2}").lower()
-
-
-def test_what_is_unknown_of_one_file_is_told_of_none(settings: Settings) -> None:
-    lake = LakeRows(settings)
-    for number in range(2):
-        lake.add("trades", [{"symbol": "AAA", "price": 1.0, "size": 1.0, "event_time_ns": MAY_1_NS + number}])
-    picture = stored(settings, "trades")
-    assert f"'min': '{MAY_1_NS}', 'max': '{MAY_1_NS + 1}'" in rows_of(picture, picture.files)
-    blind = replace(picture.files[0], bounds={}, nulls={})
-    assert "column_statistics" not in rows_of(picture, [blind, picture.files[1]])
+    assert "event_time_ns" not in plan(f">= {MAY_1_NS}")
+    assert "event_time_ns" in plan(f"> {MAY_1_NS}")
+    assert "empty result" in plan(f"> {MAY_1_NS + 2}").lower()
+    two = picture.files[:2]
+    assert f"'min': '{MAY_1_NS}', 'max': '{MAY_1_NS + 1}'" in rows_of(picture, two)
+    blind = replace(two[0], bounds={}, nulls={})
+    assert "column_statistics" not in rows_of(picture, [blind, two[1]]), "unknown of one is told of none"
 
 
 def test_a_file_that_lacks_what_its_manifest_tells_of_is_read_all_the_same(settings: Settings) -> None:
-    rows = LakeRows(settings)
-    [path] = rows.add("trades", [{"symbol": "AAA", "event_time_ns": MAY_1_NS, "price": 5.0, "size": 1.0}])
-    table = pq.read_table(path)
-    pq.write_table(table.drop_columns(["venue"]), path)
+    path = trades(settings, 1).files[0].path
+    pq.write_table(pq.read_table(path).drop_columns(["venue"]), path)
     query = LakeQuery(settings)
     assert query.run("SELECT price, venue FROM trades").to_pylist() == [{"price": 5.0, "venue": None}]
     query.close()

@@ -48,13 +48,13 @@ def store(settings: Settings, rows: list[Row], cut: int) -> None:
         sink.close()
 
 
-def random_stream(seed: int) -> list[Row]:
+def random_stream(seed: int, length: int) -> list[Row]:
     """Bars of several series in order of time, some of which are revised, withdrawn, or come late."""
     chance = random.Random(seed)
     stream: list[Row] = []
     told: dict[tuple[str, str, int], Row] = {}
     clock: dict[tuple[str, str], int] = defaultdict(lambda: 1_699_920_000)
-    for n in range(900):
+    for n in range(length):
         symbol, timeframe = chance.choice(("AAA", "BTC/USD:X", "Ünïcode")), chance.choice(list(LENGTHS))
         if told and chance.random() < 0.15:
             old = told[chance.choice(list(told)[-30:])]
@@ -87,9 +87,11 @@ def board_of(batches: list[FeedBatch]) -> dict[str, Any]:
             "sparks": str(sorted(board.sparks().items())), "timeframes": board.timeframes}  # fmt: skip
 
 
-@pytest.mark.parametrize(("seed", "cut"), [(1, 900), (2, 37), (3, 5)])
-def test_every_figure_of_the_first_picture_is_what_the_lake_gives(settings: Settings, seed: int, cut: int) -> None:
-    store(settings, random_stream(seed), cut)
+@pytest.mark.parametrize(("seed", "length", "cut"), [(1, 900, 900), (2, 900, 37), (3, 900, 15)])
+def test_every_figure_of_the_first_picture_is_what_the_lake_gives(
+    settings: Settings, seed: int, length: int, cut: int
+) -> None:
+    store(settings, random_stream(seed, length), cut)
     lake, quick = RecentRows(settings, COUNT), RecentRowsOfRedis(settings, COUNT)
     assert quick.positions() == lake.positions()
     from_lake, from_redis = list(lake.batches()), list(quick.batches())

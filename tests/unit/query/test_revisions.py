@@ -1,5 +1,6 @@
 """Rows that come again, corrected: through the sink and its compaction to the current picture."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ WITHDRAWN = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | 
 
 
 class Topics:
-    """The topics `bars` and `indicators`, a record each row, and a lake behind them."""
+    """The topics `bars`, `indicators` and `alerts`, a record each row, and a lake behind them."""
 
     def __init__(self, directory: Path) -> None:
         self.settings = Settings(data_dir=directory)
@@ -34,11 +35,8 @@ class Topics:
         """One flush of a sink that has just been started."""
         sink = open_sink(self.settings, "lake", ManualClock(10**18))
         sink.resume()
-        rows = {
-            "bars": (bars, BAR),
-            "indicators": (bars if values is None else values, indicators_schema(NAMES)),
-            "alerts": (alerts or [], ALERT),
-        }
+        of_indicators = (bars if values is None else values, indicators_schema(NAMES))
+        rows = {"bars": (bars, BAR), "indicators": of_indicators, "alerts": (alerts or [], ALERT)}
         end = self.end + max(len(own) for own, _ in rows.values())
         for table, (own, schema) in rows.items():
             sink.write(SinkBatch(table, table, 0, self.end, end, pa.RecordBatch.from_pylist(own, schema=schema)))
@@ -47,11 +45,8 @@ class Topics:
         self.end = end
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        query = LakeQuery(self.settings)
-        try:
+        with closing(LakeQuery(self.settings)) as query:
             return [tuple(found.values()) for found in query.run(sql).to_pylist()]
-        finally:
-            query.close()
 
     def files(self) -> list[Path]:
         return [Path(file.path) for file in open_visible(self.settings).read(["bars"])["bars"].files]
@@ -81,16 +76,11 @@ def test_the_last_revision_is_shown_in_its_place_and_a_withdrawn_row_is_not(topi
     ]  # fmt: skip
     for n in range(flushes):
         topics.store(rows[n * len(rows) // flushes : (n + 1) * len(rows) // flushes])
-    assert topics.ask(CURRENT.format("bars")) == [(1, 12.0, 2), (3, 30.0, 0), (4, 40.0, 0)]
-    assert topics.ask(CURRENT.format("indicators")) == [(1, 12.0, 2), (3, 30.0, 0), (4, 40.0, 0)]
+    every = [(r["open_time_ns"] // 60_000_000_000, r["close"], r["revision"]) for r in rows]
     for table in ("bars", "indicators"):
-        history = topics.ask(
-            f"SELECT open_time_ns // 60000000000 AS m, close, revision FROM {table}_history ORDER BY m, revision"  # noqa: S608
-        )
-        assert history == sorted(
-            [(r["open_time_ns"] // 60_000_000_000, r["close"], r["revision"]) for r in rows],
-            key=lambda found: (found[0], found[2]),
-        )
+        assert topics.ask(CURRENT.format(table)) == [(1, 12.0, 2), (3, 30.0, 0), (4, 40.0, 0)]
+        history = topics.ask(CURRENT.format(f"{table}_history") + ", revision")
+        assert history == sorted(every, key=lambda found: (found[0], found[2]))
 
 
 def test_bars_and_indicator_rows_count_their_revisions_apart(topics: Topics) -> None:
@@ -106,16 +96,15 @@ def test_a_bar_that_comes_back_after_it_was_withdrawn_is_shown(topics: Topics) -
     assert topics.ask(CURRENT.format("bars")) == [(1, 9.0, 2)]
 
 
-def test_a_revision_replaces_no_bar_of_another_symbol_or_timeframe(topics: Topics) -> None:
+def test_a_revision_replaces_no_bar_of_another_symbol_or_timeframe_nor_tick_bars_that_open_together(
+    topics: Topics,
+) -> None:
     others = [row("BBB", "1m", 60, 5.0, sma_20=1.0), row("AAA", "1s", 60, 6.0, sma_20=1.0)]
-    topics.store([minute(1, 10.0), *others, withdrawn(1, 1)])
-    assert topics.ask("SELECT symbol, timeframe FROM bars ORDER BY symbol") == [("AAA", "1s"), ("BBB", "1m")]
-
-
-def test_tick_bars_that_open_together_all_stay(topics: Topics) -> None:
     ticks = [row("AAA", "1t", 60, float(n), sma_20=1.0) for n in range(3)]
-    topics.store([*ticks, minute(1, 10.0), minute(1, 11.0, 1)])
-    assert topics.ask("SELECT close FROM bars WHERE timeframe = '1t' ORDER BY close") == [(0.0,), (1.0,), (2.0,)]
+    topics.store([minute(1, 10.0), *others, *ticks, withdrawn(1, 1)])
+    assert topics.ask("SELECT symbol, timeframe, close FROM bars ORDER BY ALL") == [
+        ("AAA", "1s", 6.0), ("AAA", "1t", 0.0), ("AAA", "1t", 1.0), ("AAA", "1t", 2.0), ("BBB", "1m", 5.0),
+    ]  # fmt: skip
 
 
 def test_compaction_and_restarts_keep_every_revision_once_and_in_the_order_of_the_log(topics: Topics) -> None:

@@ -42,48 +42,44 @@ def trades(*times_ns: int | None) -> pa.Table:
     return pa.table({"event_time_ns": pa.array(times_ns, pa.int64()), "n": list(range(len(times_ns)))})
 
 
+SPAN = "market-03-000000001200-000000003400"
+YEAR = "table=bars/date=1987-01-01/bars-00-000000000000-000000000010-year-merged42.jsonl.gz"
+
+
 def test_the_path_is_the_contracts() -> None:
-    place = Place("trades", "2024-05-01", "market", 3, 1200, 3400)
-    assert place.path(".parquet") == ("table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet")
-
-
-def test_a_years_file_lies_under_its_first_day_and_a_merged_one_names_its_commit() -> None:
-    place = Place("bars", "1987", "bars", 0, 0, 10, merged_by=42)
-    assert place.path(".jsonl.gz") == (
-        "table=bars/date=1987-01-01/bars-00-000000000000-000000000010-year-merged42.jsonl.gz"
-    )
+    """A year's file lies under its first day, and a merged one names its commit."""
+    day = Place("trades", "2024-05-01", "market", 3, 1200, 3400)
+    assert day.path(".parquet") == f"table=trades/date=2024-05-01/{SPAN}.parquet"
+    assert Place("bars", "1987", "bars", 0, 0, 10, merged_by=42).path(".jsonl.gz") == YEAR
+    of_symbol = replace(day, series=series_directory("AAPL")).path(".parquet")
+    assert of_symbol == f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet"
+    assert (series_of(of_symbol), symbol_of(of_symbol)) == ("symbol=AAPL/", "AAPL")
+    assert (series_of(YEAR), symbol_of(YEAR), series_of("notes.txt")) == ("", None, "")
 
 
 @pytest.mark.parametrize(
     ("path", "partition"),
     [
-        ("table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet", "market-03"),
-        ("table=bars/date=1987-01-01/dev.bars-117-000000000000-000000000010-year-merged42.jsonl.gz", "dev.bars-117"),
+        (f"table=trades/date=2024-05-01/{SPAN}.parquet", "market-03"),
+        (f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet", "market-03"),
+        (YEAR.replace("/bars-00", "/dev.bars-117"), "dev.bars-117"),
         ("table=dead_letters/date=2024-05-01/dead-letters-07-1000000000000-1000000000001.parquet", "dead-letters-07"),
         ("table=trades/date=2024-05-01/notes.txt", None),
         ("table=trades/date=2024-05-01/part-00000-c000.snappy.parquet", None),
-        ("backup/market-03-000000001200-000000003400.parquet", None),
+        (f"backup/{SPAN}.parquet", None),
     ],
 )
 def test_a_file_says_whose_it_is_and_foreign_files_are_nobodys(path: str, partition: str | None) -> None:
     assert filed_for(path) == partition
 
 
-def test_midnight_utc_parts_the_rows() -> None:
+def test_midnight_utc_parts_the_rows_and_those_without_a_time_are_of_the_day_of_writing() -> None:
     midnight = (MAY_1 + 1) * DAY_NS
     parts = split_by_period("trades", trades(midnight - 1, midnight, midnight - 2), 0)
-    assert {period: part["n"].to_pylist() for period, part in parts.items()} == {
-        "2024-05-01": [0, 2], "2024-05-02": [1],
-    }  # fmt: skip
-
-
-def test_rows_without_a_time_are_filed_under_the_day_of_writing() -> None:
+    assert {day: part["n"].to_pylist() for day, part in parts.items()} == {"2024-05-01": [0, 2], "2024-05-02": [1]}
     now = MAY_1 * DAY_NS + 5
     assert list(split_by_period("trades", trades(None, 0), now)) == ["1970-01-01", "2024-05-01"]
     assert list(split_by_period("dead_letters", pa.table({"reason": ["x"]}), now)) == ["2024-05-01"]
-
-
-def test_no_rows_need_no_file() -> None:
     assert split_by_period("trades", trades(), 0) == {}
 
 
@@ -104,48 +100,28 @@ def some_days(count: int, rows: int) -> dict[str, int]:
     return {str(date(2023, 1, 1) + timedelta(n)): rows for n in range(count)}
 
 
-def test_many_days_with_few_rows_are_sparse_but_for_the_newest() -> None:
+def test_many_days_with_few_rows_are_sparse_but_for_the_newest_and_full_ones() -> None:
     days = some_days(SPARSE_DAYS + 1 + SETTLED_DAYS, 1)
     assert sparse_days(days) == set(sorted(days)[:-SETTLED_DAYS])
-
-
-def test_days_are_not_sparse_when_they_are_few_or_full() -> None:
-    assert sparse_days({}) == set()
-    assert sparse_days(some_days(SPARSE_DAYS + SETTLED_DAYS, 1)) == set()
-    assert sparse_days(some_days(200, SPARSE_ROWS)) == set()
-
-
-def test_full_days_stay_days_among_sparse_ones() -> None:
-    days = some_days(100, 1) | {"2023-02-01": 10_000}
-    assert "2023-02-01" not in sparse_days(days)
-    assert len(sparse_days(days)) == 100 - 1 - SETTLED_DAYS
+    few, full = some_days(SPARSE_DAYS + SETTLED_DAYS, 1), some_days(200, SPARSE_ROWS)
+    assert sparse_days({}) == sparse_days(few) == sparse_days(full) == set()
+    mixed = sparse_days(some_days(100, 1) | {"2023-02-01": 10_000})
+    assert "2023-02-01" not in mixed
+    assert len(mixed) == 100 - 1 - SETTLED_DAYS
 
 
 # A directory for each symbol.
 
 
-def test_the_path_of_a_symbols_day_is_the_contracts() -> None:
-    place = Place("trades", "2024-05-01", "market", 3, 1200, 3400, series=series_directory("AAPL"))
-    path = "table=trades/symbol=AAPL/date=2024-05-01/market-03-000000001200-000000003400.parquet"
-    assert place.path(".parquet") == path
-    assert filed_for(path) == "market-03"
-    assert (series_of(path), symbol_of(path)) == ("symbol=AAPL/", "AAPL")
-
-
 @pytest.mark.parametrize(
     ("symbol", "directory"),
     [
-        ("BTC-USD.COINBASE", "symbol=BTC-USD.COINBASE/"),
-        ("BTC/USD", "symbol=BTC%2FUSD/"),
-        ("..", "symbol=../"),
-        ("A B=%", "symbol=A%20B%3D%25/"),
-        ("Ω", "symbol=%CE%A9/"),
-        (NO_SYMBOL, "symbol=%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F/"),
-        (None, f"symbol={NO_SYMBOL}/"),
+        ("BTC-USD.COINBASE", "BTC-USD.COINBASE"), ("BTC/USD", "BTC%2FUSD"), ("..", ".."), ("A B=%", "A%20B%3D%25"), ("Ω", "%CE%A9"),
+        (NO_SYMBOL, "%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F"), (None, NO_SYMBOL),
     ],
-)
+)  # fmt: skip
 def test_what_a_path_could_mistake_is_escaped(symbol: str | None, directory: str) -> None:
-    assert series_directory(symbol) == directory
+    assert series_directory(symbol) == f"symbol={directory}/"
 
 
 @given(symbol=st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
@@ -158,11 +134,6 @@ def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbo
     hive = ds.partitioning(pa.schema([("table", pa.string()), ("symbol", pa.string())]), flavor="hive")
     found = ds.get_partition_keys(hive.parse(path))
     assert found["symbol"] == symbol
-
-
-def test_a_path_without_symbols_says_none() -> None:
-    path = "table=trades/date=2024-05-01/market-03-000000001200-000000003400.parquet"
-    assert (series_of(path), symbol_of(path), series_of("notes.txt")) == ("", None, "")
 
 
 @given(symbols=st.lists(st.sampled_from(["A", "B", "a", None, "B/C"]), max_size=40))
@@ -196,31 +167,21 @@ def files(
     ]
 
 
-def test_nothing_is_due_while_files_are_few() -> None:
-    assert plan([]) == []
-    assert plan(files(FILES_MAX - 1) + files(FILES_MAX - 1, period="2024-05-02")) == []
-
-
-def test_a_days_small_files_are_merged_oldest_first() -> None:
+def test_a_days_small_files_are_merged_oldest_first_once_there_are_enough() -> None:
+    assert plan([]) == plan(files(FILES_MAX - 1) + files(FILES_MAX - 1, period="2024-05-02")) == []
     own = files(FILES_MAX)
     assert plan(reversed(own)) == [Merge("trades", "2024-05-01", tuple(own))]
     assert plan(own)[0].span == (0, FILES_MAX * 10)
 
 
-def test_size_classes_and_tables_are_merged_apart() -> None:
+def test_size_classes_and_tables_are_merged_apart_and_large_files_left_alone() -> None:
     merges = plan(files(FILES_MAX) + files(FILES_MAX, MIDDLE) + files(FILES_MAX, table="quotes"))
     assert [(m.table, {f.size_bytes for f in m.sources}) for m in merges] == [
         ("quotes", {SMALL}), ("trades", {SMALL}), ("trades", {MIDDLE}),
     ]  # fmt: skip
-
-
-def test_files_of_a_sensible_size_are_left_alone() -> None:
     assert plan(files(100, LARGE)) == []
-
-
-def test_one_flush_does_not_merge_a_whole_history() -> None:
     many = [f for n in range(50) for f in files(FILES_MAX, period=str(date(2024, 1, 1) + timedelta(n)))]
-    assert len(plan(many)) == MERGES_MAX
+    assert len(plan(many)) == MERGES_MAX, "one flush does not merge a whole history"
 
 
 def test_sparse_days_move_into_the_file_of_their_year() -> None:
@@ -257,13 +218,10 @@ def of_symbol(symbol: str, period: str, first: int, size: int = SMALL) -> Stored
     return StoredFile(path, "trades", period, first, first + 1, 500, size)
 
 
-def test_each_symbol_is_merged_by_itself() -> None:
+def test_each_symbol_is_merged_by_itself_and_a_day_of_it_that_is_over_becomes_one_file() -> None:
     ours = [of_symbol("A", "2024-05-01", n) for n in range(FILES_MAX)]
     few = [of_symbol("B", "2024-05-01", n) for n in range(FILES_MAX - 1)]
     assert plan(few + ours) == [Merge("trades", "2024-05-01", tuple(ours), "symbol=A/")]
-
-
-def test_a_symbols_day_that_is_over_becomes_one_file() -> None:
     over = [of_symbol("A", "2024-05-01", n) for n in range(2)]
     single, large = of_symbol("A", "2024-05-02", 5), of_symbol("A", "2024-05-01", 9, LARGE)
     newest = [of_symbol("A", "2024-05-05", n) for n in range(6, 8)]
@@ -282,37 +240,33 @@ def opened(tmp_path: Path, **section: Any) -> Sink:
     return open_archive(settings, ManualClock(1_715_000_000 * 10**9))
 
 
-def stored(tmp_path: Path) -> set[str]:
-    archive = tmp_path / "archive"
-    return {path.relative_to(archive).as_posix() for path in archive.glob("table=*/**/*.*")}
+def store(sink: Sink) -> None:
+    for one in stretch("market", 0, 0, 1):
+        sink.write(one)
+    sink.flush()
+
+
+FILED = "date=2024-05-01/market-00-000000000000-000000000001"
 
 
 @pytest.mark.parametrize(
     ("section", "path"),
     [
-        ({}, "date=2024-05-01/market-00-000000000000-000000000001.jsonl.gz"),
-        ({"format": "parquet"}, "date=2024-05-01/market-00-000000000000-000000000001.parquet"),
-        (
-            {"format": "parquet", "layout": "symbol/date"},
-            "symbol=S00/date=2024-05-01/market-00-000000000000-000000000001.parquet",
-        ),
+        ({}, f"{FILED}.jsonl.gz"), ({"format": "parquet"}, f"{FILED}.parquet"),
+        ({"format": "parquet", "layout": "symbol/date"}, f"symbol=S00/{FILED}.parquet"),
     ],
-)
+)  # fmt: skip
 def test_format_and_layout_are_the_settings(tmp_path: Path, section: dict[str, str], path: str) -> None:
     sink = opened(tmp_path, **section)
     sink.resume()
-    for one in stretch("market", 0, 0, 1):
-        sink.write(one)
-    sink.flush()
-    assert stored(tmp_path) == {f"table=trades/{path}"}
+    store(sink)
+    archive = tmp_path / "archive"
+    assert {p.relative_to(archive).as_posix() for p in archive.glob("table=*/**/*.*")} == {f"table=trades/{path}"}
 
 
 @pytest.mark.parametrize("changed", [{"format": "parquet"}, {"layout": "symbol/date"}])
 def test_another_format_or_layout_at_the_same_place_is_refused(tmp_path: Path, changed: dict[str, str]) -> None:
-    sink = opened(tmp_path)
-    for one in stretch("market", 0, 0, 1):
-        sink.write(one)
-    sink.flush()
+    store(opened(tmp_path))
     with pytest.raises(SettingsError, match=r"another format or layout.*sinks\.archive\.url"):
         opened(tmp_path, **changed).resume()
     assert opened(tmp_path).resume() == {("market", 0): 1}

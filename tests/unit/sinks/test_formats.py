@@ -6,6 +6,7 @@ import json
 import struct
 from dataclasses import asdict
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,41 +24,34 @@ def lines(data: bytes) -> list[str]:
     return text.split("\n")[:-1]
 
 
-@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
-def test_floats_read_back_to_the_bit(numbers: list[float]) -> None:
-    found = [json.loads(line)["x"] for line in lines(JsonLinesFormat().encode(pa.table({"x": numbers})))]
-    assert [struct.pack("d", n) for n in found] == [struct.pack("d", n) for n in numbers]
+def encoded(values: list[Any], kind: pa.DataType) -> list[Any]:
+    """What a reader finds of a column."""
+    data = JsonLinesFormat().encode(pa.table({"x": pa.array(values, kind)}))
+    assert data == JsonLinesFormat().encode(pa.table({"x": pa.array(values, kind)})), "the same rows, the same bytes"
+    return [json.loads(line)["x"] for line in lines(data)]
 
 
-@given(numbers=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=50))
-def test_integers_keep_every_digit(numbers: list[int]) -> None:
-    data = JsonLinesFormat().encode(pa.table({"n": pa.array(numbers, pa.int64())}))
-    assert [json.loads(line) for line in lines(data)] == [{"n": n} for n in numbers]
+@given(
+    floating=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50),
+    whole=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=50),
+    texts=st.lists(st.text(), min_size=1, max_size=20),
+)
+def test_floats_read_back_to_the_bit_integers_to_every_digit_and_any_text_is_one_line(
+    floating: list[float], whole: list[int], texts: list[str]
+) -> None:
+    assert [struct.pack("d", n) for n in encoded(floating, pa.float64())] == [struct.pack("d", n) for n in floating]
+    assert encoded(whole, pa.int64()) == whole
+    assert encoded(texts, pa.string()) == texts
 
 
-@given(texts=st.lists(st.text(), min_size=1, max_size=20))
-def test_any_text_is_one_line_and_reads_back(texts: list[str]) -> None:
-    data = JsonLinesFormat().encode(pa.table({"s": pa.array(texts, pa.string())}))
-    assert [json.loads(line)["s"] for line in lines(data)] == texts
-
-
-def test_missing_values_nested_ones_and_dates_are_json() -> None:
-    rows = pa.table({"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "r": [{"first_offset": 1, "topic": None}]})
-    assert lines(JsonLinesFormat().encode(rows)) == [
-        '{"a":null,"d":"2024-05-01","l":["x"],"r":{"first_offset":1,"topic":null}}'
-    ]
-
-
-def test_merged_files_are_their_lines_one_after_the_other() -> None:
+def test_missing_values_nested_ones_and_dates_are_json_and_merged_files_their_lines_one_after_the_other() -> None:
     encode = JsonLinesFormat().encode
+    rows = pa.table({"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "r": [{"first_offset": 1, "topic": None}]})
+    line = '{"a":null,"d":"2024-05-01","l":["x"],"r":{"first_offset":1,"topic":null}}'
+    assert lines(encode(rows)) == [line]
     parts = [encode(pa.table({"n": [1, 2]})), encode(pa.table({"n": [3], "m": ["\n"]}))]
     data, count = JsonLinesFormat().merge(parts)
     assert (count, lines(data)) == (3, ['{"n":1}', '{"n":2}', '{"n":3,"m":"\\n"}'])
-
-
-def test_the_same_rows_give_the_same_bytes() -> None:
-    rows = pa.table({"n": [1]})
-    assert JsonLinesFormat().encode(rows) == JsonLinesFormat().encode(rows)
 
 
 N = 20_000

@@ -3,11 +3,11 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from influx_contract import TOKEN, Contract, serving
@@ -28,19 +28,18 @@ def server(request: pytest.FixtureRequest) -> Iterator[Contract]:
         yield contract
 
 
+BARS = batch("bars", 0, 0, 100)
+TOO_LARGE: tuple[int, dict[str, str], dict[str, str]] = (413, {"code": "request too large", "message": "too large"}, {})
+
+
 def opened(server: Contract, **given: Any) -> InfluxSink:
     tables = ("trades", "quotes", "bars", "indicators", "alerts")
-    return open_influx(
-        InfluxSettings(**{"url": server.url, "token": TOKEN, "org": "trading", "tables": tables, **given})
-    )
+    settings = {"url": server.url, "token": TOKEN, "org": "trading", "tables": tables, **given}
+    return open_influx(InfluxSettings(**settings))
 
 
 def closes(server: Contract) -> list[float]:
     return sorted(row["close"] for row in server.fields("bars"))
-
-
-def test_bars_alone_are_written_by_default_with_what_follows_from_them() -> None:
-    assert open_influx(InfluxSettings()).tables == ("bars", "indicators", "alerts")
 
 
 def test_rows_are_written_once_by_their_keys(server: Contract) -> None:
@@ -55,34 +54,32 @@ def test_rows_are_written_once_by_their_keys(server: Contract) -> None:
         sink.resume()
     assert closes(server) == [0.0, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 8.0]
     assert len(server.fields("trades")) == 4
+    by_default = open_influx(InfluxSettings()).tables
+    assert by_default == ("bars", "indicators", "alerts"), "bars and what follows from them"
 
 
-def test_bodies_stay_below_their_size(server: Contract) -> None:
-    sink = opened(server, body_bytes_max=1_000, gzip=False)
-    sink.write(batch("bars", 0, 0, 100))
+@pytest.mark.parametrize(
+    ("given", "refusals", "writes"),
+    [
+        pytest.param({"body_bytes_max": 1_000, "gzip": False}, 0, 11, id="bodies stay below their size"),
+        pytest.param({}, 2, 4, id="a body that is too large is sent in halves"),
+    ],
+)
+def test_bodies_shrink_to_what_is_taken(server: Contract, given: dict[str, Any], refusals: int, writes: int) -> None:
+    sink = opened(server, **given)
+    sink.write(BARS)
+    server.orders += [TOO_LARGE] * refusals
     sink.flush()
-    assert server.writes > 10
+    assert server.writes >= writes
     assert len(closes(server)) == 80
 
 
-def test_a_body_that_is_too_large_is_sent_in_halves(server: Contract) -> None:
-    sink = opened(server)
-    sink.write(batch("bars", 0, 0, 100))
-    server.orders += [(413, {"message": "too large"}, {})] * 2
-    sink.flush()
-    assert server.writes >= 4
-    assert len(closes(server)) == 80
-
-
-def test_one_row_that_is_too_large_is_said(server: Contract) -> None:
+def test_one_row_that_is_too_large_is_said_and_after_a_fault_everything_is_written_again(server: Contract) -> None:
     sink = opened(server)
     sink.write(batch("bars", 0, 0, 1))
-    server.orders.append((413, {"message": "too large"}, {}))
+    server.orders.append(TOO_LARGE)
     with pytest.raises(Fatal, match="which is one row: raise the server's limit; nothing is lost"):
         sink.flush()
-
-
-def test_after_a_fault_everything_is_written_again(server: Contract) -> None:
     sink = opened(server, body_bytes_max=1_000)
     sink.write(batch("bars", 0, 0, 50))
     server.orders.append((503, {"message": "busy"}, {}))
@@ -106,16 +103,20 @@ def test_a_withdrawn_bar_has_no_prices_or_says_so(server: Contract) -> None:
     assert ("close" in point) == (server.version == 3)  # 3.x removes no points
 
 
+def refused_points(reason: str) -> float:
+    labels = {"sink": "influx", "reason": reason}
+    return REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0
+
+
 def test_trades_that_share_a_point_are_counted(server: Contract) -> None:
-    labels = {"sink": "influx", "reason": "same_key"}
-    before = REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0
+    before = refused_points("same_key")
     sink = opened(server, trade_slots=1)
     some = batch("trades", 0, 0, 2)
     same = some.rows.set_column(3, "event_time_ns", some.rows.column("event_time_ns").take([0, 0]))
     same = same.set_column(1, "symbol", some.rows.column("symbol").take([0, 0]))
     sink.write(SinkBatch("trades", "market", 0, 0, 2, same))
     sink.flush()
-    assert (REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0) == before + 1
+    assert refused_points("same_key") == before + 1
 
 
 LINE = b"bars,symbol=A,timeframe=1m close=1.5,revision=0i 1714521600000000000\n"
@@ -127,68 +128,51 @@ def v2() -> Iterator[Contract]:
         yield contract
 
 
-def api(server: Contract, **given: Any) -> Api:
+def api(server: Contract, *, prepared: bool = True, **given: Any) -> Api:
     settings = InfluxSettings(**{"url": server.url, "token": TOKEN, "org": "trading", **given})
-    return connect(settings, Connection(settings))
+    found = connect(settings, Connection(settings))
+    if prepared:
+        found.prepare()
+    return found
 
 
-def refused_points(reason: str, registry: CollectorRegistry = REGISTRY) -> float:
-    labels = {"sink": "influx", "reason": reason}
-    return registry.get_sample_value("marketpulse_points_refused_total", labels) or 0
-
-
-def test_the_version_is_asked_for_and_the_database_made(server: Contract) -> None:
+def test_the_version_is_asked_for_and_the_database_made_to_keep_for_ever_or_as_the_settings_say(
+    server: Contract,
+) -> None:
     found = api(server, retention="30d")
-    found.prepare()
     kept = [{"type": "expire", "everySeconds": 2_592_000}] if server.version == 2 else "30d"
     assert server.databases == {"marketpulse": kept}
     found.prepare()
     found.write(LINE)
     assert server.fields("bars") == [{"symbol": "A", "timeframe": "1m", "close": 1.5, "revision": 0, "time": START_NS}]
+    with serving(Contract(server.version)) as other:
+        with pytest.raises(Fatal, match=r"no such database .*; nothing is lost"):
+            api(other, prepared=False).write(LINE)
+        other.asked.clear()
+        api(other, api=f"v{server.version}")
+        assert other.databases == {"marketpulse": [] if server.version == 2 else None}
+        assert "/ping" not in {path for _, path, _, _ in other.asked}, "a named version is not asked for"
 
 
-def test_a_database_without_retention_keeps_for_ever(server: Contract) -> None:
-    api(server).prepare()
-    assert server.databases == {"marketpulse": [] if server.version == 2 else None}
-
-
-def test_a_named_version_is_not_asked_for(server: Contract) -> None:
-    api(server, api=f"v{server.version}").prepare()
-    assert "/ping" not in {path for _, path, _, _ in server.asked}
-
-
-def test_a_wrong_token_is_said_without_it(server: Contract) -> None:
+def test_a_wrong_token_is_said_without_it_and_a_login_that_may_only_write_is_enough(server: Contract) -> None:
     with pytest.raises(Fatal, match="MARKETPULSE_SINKS__INFLUX__TOKEN") as caught:
-        api(server, token="another-secret").prepare()
+        api(server, token="another-secret")
     assert "another-secret" not in str(caught.value)
-
-
-def test_a_login_that_may_only_write_is_enough(server: Contract) -> None:
     server.databases["marketpulse"] = []
-    server.refusals["/api/v2/buckets"] = server.refusals["/api/v3/configure/database"] = (
-        403, {"code": "forbidden", "message": "insufficient permissions"}, {},
-    )  # fmt: skip
-    found = api(server)
-    found.prepare()
-    found.write(LINE)
+    forbidden: Any = (403, {"code": "forbidden", "message": "insufficient permissions"}, {})
+    server.refusals["/api/v2/buckets"] = server.refusals["/api/v3/configure/database"] = forbidden
+    api(server).write(LINE)
     assert len(server.points) == 1
 
 
-def test_a_database_that_is_not_there_is_said(server: Contract) -> None:
-    with pytest.raises(Fatal, match=r"no such database .*; nothing is lost"):
-        api(server).write(LINE)
-
-
-def test_another_retention_than_the_settings_say_is_refused(v2: Contract) -> None:
+def test_another_retention_or_organization_than_the_settings_say_is_refused(v2: Contract) -> None:
     v2.databases["marketpulse"] = [{"type": "expire", "everySeconds": 604_800}]
     with pytest.raises(SettingsError, match=r"keeps 'marketpulse' for 604,800 s, sinks.influx.retention says 30d"):
-        api(v2, retention="30d").prepare()
-    api(v2).prepare()
-
-
-def test_an_organization_that_there_is_not_is_said(v2: Contract) -> None:
+        api(v2, retention="30d")
+    api(v2)
+    v2.databases.clear()
     with pytest.raises(Fatal, match=r"sinks\.influx\.org"):
-        api(v2, org="nobody").prepare()
+        api(v2, org="nobody")
 
 
 CONFLICT = 'partial write: field type conflict: input field "close" on measurement "bars" is type float, already exists as type integer dropped=1'
@@ -220,7 +204,6 @@ def test_every_refusal_of_a_write_says_what_to_do(
     server: Contract, answer: tuple[int, dict[str, Any], dict[str, str]], kind: type[MarketPulseError], words: str
 ) -> None:
     found = api(server)
-    found.prepare()
     server.orders.append(answer)
     with pytest.raises(kind, match=words) as caught:
         found.write(LINE)
@@ -230,37 +213,32 @@ def test_every_refusal_of_a_write_says_what_to_do(
     assert len(server.points) == 1
 
 
-def test_a_refused_write_is_counted(v2: Contract) -> None:
-    found = api(v2)
-    found.prepare()
-    before = refused_points("refused")
-    v2.orders.append((422, {"code": "unprocessable entity", "message": CONFLICT}, {}))
-    with pytest.raises(Fatal):
+@pytest.mark.parametrize(
+    ("said", "reason", "points"),
+    [
+        (CONFLICT, "refused", 1),
+        ("partial write: points beyond retention policy dropped=3", "beyond_retention", 3),  # and no fault
+    ],
+)
+def test_a_refused_write_is_counted(v2: Contract, said: str, reason: str, points: int) -> None:
+    found, before = api(v2), refused_points(reason)
+    v2.orders.append(
+        (422, {"code": "unprocessable entity", "message": f"failure writing points to database: {said}"}, {})
+    )
+    with pytest.raises(Fatal) if reason == "refused" else nullcontext():
         found.write(LINE)
-    assert refused_points("refused") == before + 1
-
-
-def test_points_beyond_the_retention_are_counted_and_no_fault(v2: Contract) -> None:
-    found = api(v2)
-    found.prepare()
-    before = refused_points("beyond_retention")
-    said = "failure writing points to database: partial write: points beyond retention policy dropped=3"
-    v2.orders.append((422, {"code": "unprocessable entity", "message": said}, {}))
-    found.write(LINE)
-    assert refused_points("beyond_retention") == before + 3
+    assert refused_points(reason) == before + points
 
 
 def test_a_body_that_is_too_large_is_told_apart(server: Contract) -> None:
     found = api(server)
-    found.prepare()
-    server.orders.append((413, {"code": "request too large", "message": "too large"}, {}))
+    server.orders.append(TOO_LARGE)
     with pytest.raises(TooLarge):
         found.write(LINE)
 
 
 def test_a_point_is_removed_where_the_version_can(server: Contract) -> None:
     found = api(server)
-    found.prepare()
     found.write(LINE + LINE.replace(b"symbol=A", b"symbol=B") + LINE.replace(b"000\n", b"001\n"))
     found.remove("bars", [({"symbol": "A", "timeframe": "1m"}, START_NS)])
     left = {(row["symbol"], row["time"] - START_NS) for row in server.fields("bars")}
@@ -287,33 +265,23 @@ def test_the_message_is_found_under_each_versions_name(body: Any, message: str) 
     assert Answer(400, body if isinstance(body, str) else json.dumps(body), {}).message == message
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_login_names_the_settings_and_no_secret(status: int) -> None:
-    found = fault(status, {"message": f"token {TOKEN} is not known"})
-    assert isinstance(found, Fatal)
-    assert "MARKETPULSE_SINKS__INFLUX__TOKEN" in str(found)
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        *((status, {"message": f"token {TOKEN} is not known"}, Fatal, "MARKETPULSE_SINKS__INFLUX__TOKEN") for status in (401, 403)),
+        (507, "x", Retryable, "the disk"), (400, {"error": "disk full"}, Retryable, "the disk"),
+        (500, {"error": "write /var/lib/influxdb/wal: no space left on device"}, Retryable, "the disk"),
+        *((status, {"error": "timeout"}, Retryable, "") for status in (429, 500, 502, 503, 504)),
+    ],
+)  # fmt: skip
+def test_a_refused_login_names_the_settings_and_a_full_disk_or_a_busy_server_is_waited_for(
+    status: int, body: Any, kind: type[MarketPulseError], words: str
+) -> None:
+    found = fault(status, body)
+    assert isinstance(found, kind)
+    assert words in str(found)
     assert "nothing is lost" in str(found)
     assert TOKEN not in str(found)
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (507, "x"),
-        (500, {"error": "write /var/lib/influxdb/wal: no space left on device"}),
-        (400, {"error": "disk full"}),
-    ],
-)
-def test_a_full_disk_is_waited_for(status: int, body: Any) -> None:
-    found = fault(status, body)
-    assert isinstance(found, Retryable)
-    assert "the disk" in str(found)
-    assert "nothing is lost" in str(found)
-
-
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_busy_server_is_waited_for(status: int) -> None:
-    assert isinstance(fault(status, {"error": "timeout"}), Retryable)
 
 
 def test_a_fault_of_the_rows_is_left_to_whoever_wrote_them() -> None:

@@ -36,17 +36,11 @@ def test_a_float_has_the_shortest_text_that_reads_back(number: float, text: str)
     assert lines("m", pl.DataFrame({"t": [1], "x": [number]}), (), "t").to_list() == [f"m x={text} 1"]
 
 
-def test_what_has_a_meaning_in_names_and_tags_is_escaped() -> None:
+def test_what_has_a_meaning_is_escaped_and_a_column_that_no_field_can_hold_is_refused() -> None:
     assert escaped("a,b c=d") == r"a\,b\ c\=d"
     assert escaped("a\\b\n") == "a\u29f5b\u240a"
-
-
-def test_a_text_field_escapes_quotes_and_backslashes_only() -> None:
-    rows = pl.DataFrame({"t": [1], "body": ['a "b" \\ c,d=e\n']})
+    rows = pl.DataFrame({"t": [1], "body": ['a "b" \\ c,d=e\n']})  # of a text only quotes and backslashes
     assert lines("m", rows, (), "t").to_list() == ['m body="a \\"b\\" \\\\ c,d=e\n" 1']
-
-
-def test_a_column_that_no_field_can_hold_is_refused() -> None:
     with pytest.raises(TypeError, match="a field cannot be List"):
         lines("m", pl.DataFrame({"t": [1], "x": [[1]]}), (), "t")
 
@@ -68,12 +62,11 @@ def slots(*rows: tuple[int, int, int], trade_slots: int = 4) -> list[str]:
     return points("trades", trades(*rows), trade_slots).rows["slot"].to_list()
 
 
-def test_trades_of_one_nanosecond_have_slots_that_follow_from_their_offsets() -> None:
+def test_trades_of_one_nanosecond_have_slots_that_follow_from_their_offsets_and_those_of_one_frame_count_on() -> None:
     assert slots((7, 100, 0), (7, 101, 0), (7, 103, 0)) == ["0", "1", "3"]
-
-
-def test_trades_of_one_frame_and_nanosecond_count_on_from_its_slot() -> None:
     assert slots((7, 101, 0), (7, 101, 1), (8, 101, 2), (7, 101, 3), (7, 102, 0)) == ["1", "5", "1", "9", "2"]
+    for trade_slots, shared in ((4, 1), (64, 0)):
+        assert points("trades", trades((7, 100, 0), (7, 104, 0)), trade_slots).shared == shared
 
 
 def test_the_slot_is_the_same_however_the_stream_is_cut() -> None:
@@ -82,11 +75,6 @@ def test_the_slot_is_the_same_however_the_stream_is_cut() -> None:
     for cut in range(3, len(stream), 3):  # whole records always come together
         assert slots(*stream[:cut]) + slots(*stream[cut:]) == whole
     assert len(set(whole[:12])) == 12
-
-
-def test_trades_that_cannot_be_told_apart_are_counted() -> None:
-    assert points("trades", trades((7, 100, 0), (7, 104, 0)), 4).shared == 1
-    assert points("trades", trades((7, 100, 0), (7, 104, 0)), 64).shared == 0
 
 
 def test_of_quotes_of_one_nanosecond_the_last_stays() -> None:
@@ -104,13 +92,10 @@ def bars(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist([{**head, **row} for row in rows], schema=BAR)
 
 
-def test_of_a_bars_revisions_the_last_one_is_written() -> None:
+def test_of_a_bars_revisions_the_last_is_written_and_one_without_prices_is_withdrawn_and_emptied() -> None:
     found = points("bars", bars({"revision": 0, "close": 1.0}, {"revision": 1, "close": 2.0}), 4)
     assert found.rows.select("close", "revision", "withdrawn").rows() == [(2.0, 1, False)]
     assert found.emptied.height == 0
-
-
-def test_a_bar_without_prices_is_withdrawn_and_its_point_is_emptied() -> None:
     found = points("bars", bars({"revision": 1, "close": None, "open": None}), 4)
     assert found.rows["withdrawn"].to_list() == [True]
     assert keys(found.emptied) == [({"symbol": "A", "timeframe": "1m"}, 60)]

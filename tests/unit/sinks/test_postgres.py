@@ -2,11 +2,12 @@
 
 import datetime as dt
 from base64 import b64decode
+from itertools import islice, pairwise
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from adbc_driver_manager import OperationalError, ProgrammingError
+from adbc_driver_manager import Error, OperationalError, ProgrammingError
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.model.rows import BAR
@@ -40,47 +41,37 @@ def test_the_password_goes_to_the_client_and_nowhere_else() -> None:
     assert HOME.uri.startswith("postgresql://me:p%40ss%2Fw%3Ard%25@db.example:5433/prices?")
     assert "sslmode=verify-full" in HOME.uri
     assert HOME.where == "postgresql://me@db.example:5433/prices"
-    for shown in (
-        HOME.where,
-        repr(HOME),
-        str(explained(fault(None, f"bad {SECRET} and p%40ss%2Fw%3Ard%25"), HOME, connected=True)),
-    ):
+    told = str(explained(fault(None, f"bad {SECRET} and p%40ss%2Fw%3Ard%25"), HOME, connected=True))
+    for shown in (HOME.where, repr(HOME), told):
         assert SECRET not in shown
         assert "p%40ss" not in shown
-
-
-def test_a_password_in_the_url_is_not_shown_either() -> None:
     for url in ("postgresql://me:hidden@h/d", "postgresql://me@h/d?password=hidden"):
         address = Address.of(url, None)
         assert "me:hidden@h" in address.uri
         assert "hidden" not in address.where + repr(address)
     assert "hidden" not in Address.of("postgresql://me:hidden@h/d", "better").uri
+    for url in ("mysql://me@h/d", "postgresql://me@h", "db.example", "postgresql://h/d"):
+        with pytest.raises(ParameterError, match=r"sinks\.postgres\.url"):
+            Address.of(url, None)
 
 
-@pytest.mark.parametrize("url", ["mysql://me@h/d", "postgresql://me@h", "db.example", "postgresql://h/d"])
-def test_a_url_that_leads_to_no_database_is_refused(url: str) -> None:
-    with pytest.raises(ParameterError, match=r"sinks\.postgres\.url"):
-        Address.of(url, None)
-
-
-@pytest.mark.parametrize("state", ["53100", "53300", "57P01", "57014", "40P01", "55P03", "08006", "25006", None])
-def test_what_passes_is_waited_for(state: str | None) -> None:
-    told = explained(fault(state), HOME, connected=True)
-    assert isinstance(told, Retryable)
-    assert "nothing is lost" in str(told)
+PASSING = ("53100", "53300", "57P01", "57014", "40P01", "55P03", "08006", "25006", None)
+LASTING = {"23505": Conflict, "22021": NotText, "42P01": TablesChanged, "42501": Fatal, "22003": Fatal}
+NO_TABLE = ProgrammingError('NOT_FOUND: relation "s.t" does not exist', status_code=3)
 
 
 @pytest.mark.parametrize(
-    ("state", "kind"),
-    [("23505", Conflict), ("22021", NotText), ("42P01", TablesChanged), ("42501", Fatal), ("22003", Fatal)],
+    ("error", "kind"),
+    [
+        *(pytest.param(fault(state), Retryable, id=f"{state} is waited for") for state in PASSING),
+        *(pytest.param(fault(state), kind, id=state) for state, kind in LASTING.items()),
+        pytest.param(NO_TABLE, TablesChanged, id="COPY finds no table: it was changed behind our back"),
+    ],
 )
-def test_what_does_not_pass_says_what_it_is(state: str, kind: type[Exception]) -> None:
-    assert type(explained(fault(state), HOME, connected=True)) is kind
-
-
-def test_a_table_that_copy_does_not_find_was_changed_behind_our_back() -> None:
-    told = explained(ProgrammingError('NOT_FOUND: relation "s.t" does not exist', status_code=3), HOME, connected=True)
-    assert isinstance(told, TablesChanged)
+def test_what_passes_is_waited_for_and_what_does_not_says_what_it_is(error: Error, kind: type[Exception]) -> None:
+    told = explained(error, HOME, connected=True)
+    assert type(told) is kind
+    assert kind is not Retryable or "nothing is lost" in str(told)
 
 
 @pytest.mark.parametrize(
@@ -95,26 +86,18 @@ def test_a_table_that_copy_does_not_find_was_changed_behind_our_back() -> None:
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "pg_hba.conf"),
         ("server does not support SSL, but SSL was required", "sinks.postgres.url"),
         ('invalid sslmode value: "perhaps"', "sinks.postgres.url"),
+        *((words, None) for words in (  # away or busy
+            "FATAL:  the database system is starting up", "FATAL:  sorry, too many clients already", "Connection refused",
+            "FATAL:  remaining connection slots are reserved", "timeout expired", "ВАЖНО:  something else",
+        )),
     ],
 )  # fmt: skip
-def test_a_refused_login_names_what_to_do(words: str, do: str) -> None:
+def test_a_refused_login_names_what_to_do_and_a_server_that_is_away_or_busy_is_waited_for(
+    words: str, do: str | None
+) -> None:
     told = explained(fault(None, words), HOME, connected=False)
-    assert isinstance(told, Fatal)
-    assert do in str(told)
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["FATAL:  the database system is starting up", "FATAL:  sorry, too many clients already", "Connection refused",
-     'FATAL:  remaining connection slots are reserved', "timeout expired", "ВАЖНО:  something else"],
-)  # fmt: skip
-def test_a_server_that_is_away_or_busy_is_waited_for(words: str) -> None:
-    assert isinstance(explained(fault(None, words), HOME, connected=False), Retryable)
-
-
-def test_names_and_texts_are_quoted() -> None:
-    assert identifier('a"b') == '"a""b"'
-    assert text("it's") == "'it''s'"
+    assert isinstance(told, Retryable if do is None else Fatal)
+    assert (do or "") in str(told)
 
 
 def utc(*parts: int) -> dt.datetime:
@@ -128,21 +111,15 @@ NOW = utc(2024, 12, 31, 23, 59)
     ("length", "start", "end"),
     [("day", utc(2024, 12, 31), utc(2025, 1, 1)), ("week", utc(2024, 12, 30), utc(2025, 1, 6)), ("month", utc(2024, 12, 1), utc(2025, 1, 1))],
 )  # fmt: skip
-def test_a_time_lies_in_one_period(length: Length, start: dt.datetime, end: dt.datetime) -> None:
-    assert period_of(NOW, length) == Period(start, end)
-    assert period_of(start, length) == Period(start, end)
+def test_a_time_lies_in_one_period_and_they_follow_each_other_without_a_gap(
+    length: Length, start: dt.datetime, end: dt.datetime
+) -> None:
+    assert period_of(NOW, length) == period_of(start, length) == Period(start, end)
     assert period_of(end, length).start == end
-
-
-@pytest.mark.parametrize("length", ["day", "week", "month"])
-def test_periods_follow_each_other_without_a_gap(length: Length) -> None:
-    periods = following(period_of(utc(2023, 11, 20), length), length)
-    before = next(periods)
-    for _ in range(40):
-        after = next(periods)
+    periods = list(islice(following(period_of(utc(2023, 11, 20), length), length), 41))
+    for before, after in pairwise(periods):
         assert after.start == before.end
         assert not after.overlaps(before)
-        before = after
 
 
 def test_periods_are_made_ahead_and_for_rows_that_are_not_too_old() -> None:
@@ -174,30 +151,25 @@ class Catalogue:
         raise AssertionError("no rows here")
 
 
-def test_timescaledb_is_used_where_it_is_installed_or_may_be() -> None:
-    for installed, may in ((True, False), (False, True)):
-        server = Catalogue([(installed, may)])
-        layout = choose_layout(server, "marketpulse", "week")
-        assert isinstance(layout, Hypertables)
-        assert server.told[-1] == "CREATE EXTENSION IF NOT EXISTS timescaledb"
-        layout.created(server, '"marketpulse"', ALL["bars"])
-        assert (
-            "create_hypertable('\"marketpulse\".bars', 'open_time', chunk_time_interval => INTERVAL '1 week'"
-            in server.told[-1]
-        )
-        layout.drop_old(server, '"marketpulse"', ALL["bars"], NOW)
-        assert "drop_chunks('\"marketpulse\".bars', TIMESTAMPTZ '2024-12-31T23:59:00+00:00')" in server.told[-1]
-        assert layout.clause(ALL["bars"]) == ""
+@pytest.mark.parametrize("extension", [(True, False), (False, True)])
+def test_timescaledb_is_used_where_it_is_installed_or_may_be(extension: tuple[bool, bool]) -> None:
+    server = Catalogue([extension])
+    layout = choose_layout(server, "marketpulse", "week")
+    assert isinstance(layout, Hypertables)
+    assert server.told[-1] == "CREATE EXTENSION IF NOT EXISTS timescaledb"
+    layout.created(server, '"marketpulse"', ALL["bars"])
+    made = "create_hypertable('\"marketpulse\".bars', 'open_time', chunk_time_interval => INTERVAL '1 week'"
+    assert made in server.told[-1]
+    layout.drop_old(server, '"marketpulse"', ALL["bars"], NOW)
+    assert "drop_chunks('\"marketpulse\".bars', TIMESTAMPTZ '2024-12-31T23:59:00+00:00')" in server.told[-1]
+    assert layout.clause(ALL["bars"]) == ""
 
 
-def test_without_it_or_the_right_to_make_it_the_partitions_are_native() -> None:
+def test_without_it_or_the_right_to_make_it_the_partitions_are_native_and_what_is_there_stays_what_it_is() -> None:
     for extension in ([], [(False, False)]):
         layout = choose_layout(Catalogue(extension), "marketpulse", "week")
         assert isinstance(layout, NativePartitions)
         assert layout.clause(ALL["trades"]) == ' PARTITION BY RANGE ("timestamp")'
-
-
-def test_tables_that_are_there_stay_what_they_are() -> None:
     assert isinstance(choose_layout(Catalogue([(True, True)], [("p",)]), "s", "week"), NativePartitions)
     assert isinstance(choose_layout(Catalogue([], [("r",)]), "s", "week"), Hypertables)
 
@@ -215,12 +187,9 @@ def bars(*rows: tuple[str, str, int, int, float | None]) -> pa.Table:
     return pa.Table.from_pylist(found, schema=BAR)
 
 
-def test_every_table_of_the_contract_has_one_here() -> None:
-    assert set(ALL) == set(TABLES)
-
-
 @pytest.mark.parametrize("table", TABLES)
-def test_empty_rows_have_all_columns_of_their_table(table: str) -> None:
+def test_every_table_of_the_contract_has_one_here_with_all_its_columns(table: str) -> None:
+    assert set(ALL) == set(TABLES)
     schema = TABLES[table][1]
     if table == "indicators":
         schema = schema.append(BAR.field("receipt"))
@@ -228,15 +197,10 @@ def test_empty_rows_have_all_columns_of_their_table(table: str) -> None:
     assert {one.name: one.type for one in arranged.schema} == ALL[table].columns()
 
 
-def test_rows_lie_in_the_order_of_their_key() -> None:
-    arranged = ALL["bars"].arrange(
-        bars(("B", "1m", 0, 0, 1.0), ("A", "5m", 0, 0, 2.0), ("A", "1m", MINUTE_NS, 0, 3.0), ("A", "1m", 0, 1, 4.0))
-    )
-    assert arranged.column("close").to_pylist() == [4.0, 3.0, 2.0, 1.0]
-
-
-def test_the_highest_revision_of_a_key_is_the_newest() -> None:
+def test_rows_lie_in_the_order_of_their_key_and_the_highest_revision_of_one_is_the_newest() -> None:
     table = ALL["bars"]
+    rows = bars(("B", "1m", 0, 0, 1.0), ("A", "5m", 0, 0, 2.0), ("A", "1m", MINUTE_NS, 0, 3.0), ("A", "1m", 0, 1, 4.0))
+    assert table.arrange(rows).column("close").to_pylist() == [4.0, 3.0, 2.0, 1.0]
     arranged = table.arrange(bars(("A", "1m", 0, 1, 1.0), ("A", "1m", 0, 0, 2.0), ("B", "1m", 0, 3, None)))
     newest = table.newest(arranged)
     assert newest.column("close").to_pylist() == [1.0, None]
@@ -245,24 +209,21 @@ def test_the_highest_revision_of_a_key_is_the_newest() -> None:
 
 
 def test_bars_are_told_apart_to_the_nanosecond_and_tick_bars_by_their_last_trade() -> None:
+    places = [("1m", 1_001), ("1m", 1_002), ("5t", 1_002), ("5t", 1_002)]
     arranged = ALL["bars"].arrange(
-        bars(
-            ("A", "1m", 1_001, 0, 1.0),
-            ("A", "1m", 1_002, 0, 2.0),
-            ("A", "5t", 1_002, 0, 3.0),
-            ("A", "5t", 1_002, 0, 4.0),
-        )
+        bars(*(("A", timeframe, ns, 0, float(n)) for n, (timeframe, ns) in enumerate(places)))
     )
     assert arranged.column("tick").to_pylist() == [1, 2, (2 << 20) + 3, (3 << 20) + 3]
     assert [one.microsecond for one in arranged.column("open_time").to_pylist()] == [1, 1, 1, 1]
 
 
-def test_an_indicators_name_fits_its_column() -> None:
+def test_an_indicators_name_fits_its_column_and_names_and_texts_are_quoted() -> None:
     assert column_name("sma_20") == "sma_20"
-    long = ["é" * 40, "é" * 41]
-    names = {column_name(name) for name in long}
+    names = {column_name(name) for name in ("é" * 40, "é" * 41)}
     assert len(names) == 2
     assert all(len(name.encode()) <= 63 for name in names)
+    assert identifier('a"b') == '"a""b"'
+    assert text("it's") == "'it''s'"
 
 
 def test_nul_becomes_its_sign_and_nothing_else_changes() -> None:
@@ -282,13 +243,8 @@ def test_a_password_is_kept_as_the_server_keeps_it() -> None:
 
 
 def test_views_name_our_schema_and_nothing_outside_it() -> None:
-    for name, sql in VIEWS.items():
-        assert f"VIEW {{s}}.{name} AS" in sql
-        assert "public." not in sql
-
-
-def test_adjusted_views_name_our_schema_and_nothing_outside_it() -> None:
-    for name, sql in ADJUSTED.items():
+    """That the numbers are right stands in integration/test_postgres_adjusted.py."""
+    for name, sql in {**VIEWS, **ADJUSTED}.items():
         assert f"VIEW {{s}}.{name} AS" in sql
         assert "public." not in sql
     assert "{s}.product" in PRODUCT

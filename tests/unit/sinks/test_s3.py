@@ -47,26 +47,28 @@ def storage(s3_bucket: Bucket) -> S3Storage:
 
 
 def test_what_was_put_is_read_found_and_deleted(storage: S3Storage, s3_bucket: Bucket) -> None:
-    storage.put({"table=a/x": b"1", "table=b/y": b"2"}, "a-00")
+    assert (storage.find(), storage.names("_commits")) == ([], []), "an empty place holds nothing"
+    escaped = f"table=trades/{series_directory('BTC/USD Ω%')}date=2024-05-01/x.parquet"  # stands in a key as it is
+    storage.put({"table=a/x": b"1", "table=b/y": b"2", escaped: b"5"}, "a-00")
     storage.put({"table=a/x": b"3"}, "a-00")
-    assert storage.read("table=a/x") == b"3"
-    assert sorted(storage.find()) == ["table=a/x", "table=b/y"]
-    assert s3_bucket.keys() == ["a/b/table=a/x", "a/b/table=b/y"]
-    storage.delete(["table=a/x", "table=a/never"])
+    assert (storage.read("table=a/x"), storage.read(escaped)) == (b"3", b"5")
+    assert sorted(storage.find()) == ["table=a/x", "table=b/y", escaped]
+    assert s3_bucket.keys() == ["a/b/table=a/x", "a/b/table=b/y", f"a/b/{escaped}"]
+    storage.delete(["table=a/x", "table=a/never", escaped])
     storage.delete([])
     assert storage.find() == ["table=b/y"]
     with pytest.raises(FileNotFoundError):
         storage.read("table=a/x")
 
 
-def test_an_empty_place_holds_nothing(storage: S3Storage) -> None:
-    assert storage.find() == []
-    assert storage.names("_commits") == []
-
-
-def test_commits_are_no_data_and_directories_have_names(storage: S3Storage) -> None:
+def test_commits_are_no_data_and_directories_have_names_of_their_own_place(
+    storage: S3Storage, s3_bucket: Bucket
+) -> None:
     storage.create("_commits/market-00/1.json", b"{}", "a")
     storage.create("_commits/market-01/1.json", b"{}", "a")
+    beside = S3Storage(f"{s3_bucket.url}/a/bc", S3Settings(**s3_bucket.settings()))  # a prefix of the same beginning
+    beside.put({"table=a/y": b"1"}, "a")
+    assert storage.find() == []
     storage.put({"table=a/x": b"1"}, "a")
     assert storage.find() == ["table=a/x"]
     assert storage.names("_commits") == ["market-00", "market-01"]
@@ -89,21 +91,6 @@ def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
     assert won.count(True) == 1
     assert writers[0].read(COMMIT) == str(won.index(True)).encode()
     assert writers[0].create(COMMIT, b"late", "a") is False
-
-
-def test_an_escaped_symbol_stands_in_a_key_as_it_is(storage: S3Storage) -> None:
-    path = f"table=trades/{series_directory('BTC/USD Ω%')}date=2024-05-01/x.parquet"
-    storage.put({path: b"1"}, "market-00")
-    assert storage.find() == [path]
-    assert storage.read(path) == b"1"
-    storage.delete([path])
-    assert storage.find() == []
-
-
-def test_a_prefix_of_the_same_beginning_is_another_place(s3_bucket: Bucket) -> None:
-    beside = S3Storage(f"{s3_bucket.url}/a/bc", S3Settings(**s3_bucket.settings()))
-    beside.put({"table=a/x": b"1"}, "a")
-    assert opened(s3_bucket).find() == []
 
 
 # Files in parts.
@@ -251,13 +238,12 @@ def test_a_writer_that_dies_before_the_first_byte_of_a_file_leaves_none(
 
 
 def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:
-    storage = S3Storage("s3://never-made/x", S3Settings(**s3_bucket.settings()))
-    for call in calls(storage):
+    for call in calls(S3Storage("s3://never-made/x", S3Settings(**s3_bucket.settings()))):
         with pytest.raises(Fatal, match=r"bucket never-made does not exist: create it.*nothing is lost"):
             call()
 
 
-def test_a_login_that_is_refused_says_so_and_shows_no_secret(
+def test_a_login_that_is_refused_or_missing_says_so_and_shows_no_secret(
     s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-but-secret")
@@ -270,9 +256,6 @@ def test_a_login_that_is_refused_says_so_and_shows_no_secret(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     with pytest.raises(Fatal, match="check its keys"):
         opened(s3_bucket).find()
-
-
-def test_no_login_says_where_one_is_looked_for(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(Fatal, match=r"no AWS login .* AWS_ACCESS_KEY_ID .* AWS_PROFILE"):
@@ -283,25 +266,19 @@ def test_no_login_says_where_one_is_looked_for(s3_bucket: Bucket, monkeypatch: p
 
 
 def test_a_clock_that_is_wrong_is_named(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    yesterday = datetime.now(UTC) - timedelta(days=1)
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None)
     with monkeypatch.context() as patched:
-        patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday.replace(tzinfo=None))
+        patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday)
         with pytest.raises(Fatal, match="this machine's clock"):
             opened(s3_bucket).find()
 
 
-@pytest.mark.parametrize("url", ["s3://", "s3:///prefix"])
-def test_a_url_without_a_bucket_is_refused(url: str) -> None:
-    with pytest.raises(Fatal, match="names no bucket"):
-        S3Storage(url, S3Settings())
-
-
-def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_or_an_address_that_is_none_is_refused_and_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
+    for url in ("s3://", "s3:///prefix"):
+        with pytest.raises(Fatal, match="names no bucket"):
+            S3Storage(url, S3Settings())
     with pytest.raises(Fatal, match=r"check s3\.endpoint_url"):
         S3Storage("s3://bucket", S3Settings(endpoint_url="no address"))
-
-
-def test_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
     (port,) = free_ports(1)
     with pytest.raises(Retryable, match="does not answer"):
         opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()
@@ -424,36 +401,29 @@ def test_what_a_person_must_mend_is_fatal_and_says_how(fault: Exception, what_to
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "said"),
     [
-        answer("SlowDown", 503),
-        answer("InternalError", 500),
-        answer("RequestTimeout", 400),
-        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
-        ConnectTimeoutError(endpoint_url="http://127.0.0.1:1"),
-        ReadTimeoutError(endpoint_url="http://127.0.0.1:1"),
-        SSLError(endpoint_url="https://x", error="EOF occurred in violation of protocol"),
-        ConnectionResetError("reset by peer"),
+        (answer("SlowDown", 503), ""),
+        (answer("InternalError", 500), ""),
+        (answer("RequestTimeout", 400), ""),
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), ""),
+        (ConnectTimeoutError(endpoint_url="http://127.0.0.1:1"), ""),
+        (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), ""),
+        (SSLError(endpoint_url="https://x", error="EOF occurred in violation of protocol"), ""),
+        (ConnectionResetError("reset by peer"), ""),
+        (answer("QuotaExceeded", 403), "free some space"),
+        (answer("Whatever", 507), "free some space"),
     ],
 )
-def test_what_passes_is_waited_for(fault: Exception) -> None:
+def test_what_passes_is_waited_for_and_a_full_store_asks_for_space(fault: Exception, said: str) -> None:
     found = meaning(fault, URL, "quotes")
     assert isinstance(found, Retryable)
     assert "nothing is lost" in str(found)
+    assert said in str(found)
 
 
-@pytest.mark.parametrize("fault", [answer("QuotaExceeded", 403), answer("Whatever", 507)])
-def test_a_full_store_asks_for_space(fault: Exception) -> None:
-    found = meaning(fault, URL, "quotes")
-    assert isinstance(found, Retryable)
-    assert "free some space" in str(found)
-
-
-def test_an_object_that_is_not_there_is_no_fault_of_the_store() -> None:
+def test_an_object_that_is_not_there_is_no_fault_of_the_store_and_an_error_of_ours_passes_as_it_is() -> None:
     with pytest.raises(FileNotFoundError), explained(URL, "quotes"):
         raise answer("NoSuchKey", 404)
-
-
-def test_an_error_of_ours_passes_as_it_is() -> None:
     with pytest.raises(Retryable, match=r"^as it is$"), explained(URL, "quotes"):
         raise Retryable("as it is")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +19,14 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return open_storage(tmp_path if request.param == "local" else f"memory:/{tmp_path}")
 
 
-def test_what_was_put_is_read_found_and_deleted(storage: Storage) -> None:
+def test_what_was_put_is_read_found_and_deleted_and_commits_are_no_data(storage: Storage) -> None:
+    assert (storage.find(), storage.names("_commits")) == ([], []), "an empty or missing place holds nothing"
+    storage.create("_commits/a/1.json", b"{}", "a")
     storage.put({"table=a/x": b"1", "table=b/y": b"2"}, "a-00")
     storage.put({"table=a/x": b"3"}, "a-00")
     assert storage.read("table=a/x") == b"3"
     assert sorted(storage.find()) == ["table=a/x", "table=b/y"]
+    assert storage.names("_commits/a") == ["1.json"]
     storage.delete(["table=a/x", "table=a/never"])
     assert storage.find() == ["table=b/y"]
     with pytest.raises(FileNotFoundError):
@@ -38,18 +42,6 @@ def test_of_many_writers_of_one_name_one_wins(storage: Storage) -> None:
     assert storage.create("_commits/a/1.json", b"late", "a") is False
 
 
-def test_an_empty_or_missing_place_holds_nothing(storage: Storage) -> None:
-    assert storage.find() == []
-    assert storage.names("_commits") == []
-
-
-def test_commits_and_temporary_files_are_no_data(storage: Storage) -> None:
-    storage.create("_commits/a/1.json", b"{}", "a")
-    storage.put({"table=a/x": b"1"}, "a")
-    assert storage.find() == ["table=a/x"]
-    assert storage.names("_commits/a") == ["1.json"]
-
-
 def test_only_an_owners_interrupted_writes_are_cleared(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     for owner in ("market-00", "market-01"):
@@ -60,69 +52,58 @@ def test_only_an_owners_interrupted_writes_are_cleared(tmp_path: Path) -> None:
     assert (tmp_path / "_tmp" / "market-01" / "half").exists()
 
 
-def test_a_failed_write_leaves_neither_the_file_nor_its_beginning(
+def test_a_failed_write_leaves_nothing_and_without_hard_links_a_name_is_still_given_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Retryable, match="is full"):
-        LocalStorage(tmp_path).put({"table=a/x": b"1"}, "a")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-def test_without_hard_links_a_name_is_still_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*paths: object) -> None:
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-
-    monkeypatch.setattr(os, "link", none)
     storage = LocalStorage(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", failing(errno.ENOSPC))
+        with pytest.raises(Retryable, match="is full"):
+            storage.put({"table=a/x": b"1"}, "a")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(os, "link", failing(errno.ENOTSUP))
     assert storage.create("_commits/a/1.json", b"first", "a") is True
     assert storage.create("_commits/a/1.json", b"second", "a") is False
     assert storage.read("_commits/a/1.json") == b"first"
 
 
+def failing(number: int) -> Callable[..., None]:
+    def fail(*args: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [
-        (errno.EACCES, Fatal), (errno.EROFS, Fatal), (errno.EDQUOT, Retryable), (errno.EIO, Retryable),
-        (errno.ESTALE, Retryable),
-    ],
+    [(errno.EACCES, Fatal), (errno.EROFS, Fatal), (errno.EDQUOT, Retryable), (errno.EIO, Retryable), (errno.ESTALE, Retryable)],
 )  # fmt: skip
 def test_a_fault_says_what_to_do_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
-    def fail(*args: object, **more: object) -> None:
-        raise OSError(number, os.strerror(number))
-
     storage = RemoteStorage(f"memory:/{tmp_path}")
-    monkeypatch.setattr(storage._fs, "pipe_file", fail)
+    monkeypatch.setattr(storage._fs, "pipe_file", failing(number))
     with pytest.raises(kind, match="nothing is lost"):
         storage.put({"x": b""}, "a")
 
 
 def test_a_bucket_that_is_not_there_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*args: object, **more: object) -> None:
-        raise FileNotFoundError("The specified bucket does not exist")
-
     storage = RemoteStorage(f"memory:/{tmp_path}")
-    monkeypatch.setattr(storage._fs, "pipe_file", missing)
+    monkeypatch.setattr(storage._fs, "pipe_file", failing(errno.ENOENT))  # OSError makes it a FileNotFoundError
     for write in (lambda: storage.put({"x": b""}, "a"), lambda: storage.create("x", b"", "a")):
         with pytest.raises(Fatal, match="create the bucket"):
             write()
 
 
-@pytest.mark.parametrize("url", ["nosuchstore://x", "gs://bucket/x"])
-def test_a_url_without_a_driver_says_what_to_install(url: str) -> None:
-    with pytest.raises(EnvironmentProblem, match="fsspec"):
-        open_storage(url)
-
-
-def test_a_file_url_and_a_home_directory_are_local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_url_without_a_driver_says_what_to_install_and_a_file_url_and_a_home_are_local(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for url in ("nosuchstore://x", "gs://bucket/x"):
+        with pytest.raises(EnvironmentProblem, match="fsspec"):
+            open_storage(url)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for url in (f"file://{tmp_path}/lake", "~/lake", tmp_path / "lake"):
-        storage = open_storage(url)
+    for place in (f"file://{tmp_path}/lake", "~/lake", tmp_path / "lake"):
+        storage = open_storage(place)
         assert isinstance(storage, LocalStorage)
         assert storage.root == tmp_path / "lake"
 
@@ -143,28 +124,20 @@ def data(n: int) -> StoredFile:
     return StoredFile(path, "trades", "2024-05-01", n, n + 1, 1, 10)
 
 
-def test_what_was_committed_is_read_by_everyone(local: LocalStorage) -> None:
-    log = claimed(local)
-    log.commit({"trades": 5}, [data(0)])
-    log.commit({"trades": 9}, [data(5)], [data(0).path])
+def test_what_was_committed_is_read_by_everyone_and_after_a_claim_the_earlier_owner_cannot_commit(
+    local: LocalStorage,
+) -> None:
+    first = claimed(local)
+    first.commit({"trades": 5}, [data(0)])
+    first.commit({"trades": 9}, [data(5)], [data(0).path])
     state = read_states(local)["market", 3]
     assert (state.next_offsets, list(state.files)) == ({"trades": 9}, [data(5).path])
-
-
-def test_a_claim_moves_nothing(local: LocalStorage) -> None:
-    claimed(local).commit({"trades": 5}, [data(0)])
-    before = read_state(local, "market-03")
     claimed(local)
     after = read_state(local, "market-03")
-    assert (after.next_offsets, after.files) == (before.next_offsets, before.files)
-
-
-def test_after_a_claim_the_earlier_owner_cannot_commit(local: LocalStorage) -> None:
-    first = claimed(local)
-    claimed(local)
+    assert (after.next_offsets, after.files) == (state.next_offsets, state.files), "a claim moves nothing"
     with pytest.raises(Retryable, match="took market-03 over"):
-        first.commit({"trades": 5}, [data(0)])
-    assert read_state(local, "market-03").files == {}
+        first.commit({"trades": 12}, [data(9)])
+    assert read_state(local, "market-03").files == state.files
 
 
 def test_an_owner_that_slept_through_a_hundred_commits_cannot_reuse_a_number(local: LocalStorage) -> None:
@@ -189,17 +162,16 @@ def test_only_this_partitions_files_without_a_commit_are_left_over(local: LocalS
     assert sorted(local.find()) == sorted([data(0).path, *others])
 
 
-def test_a_log_with_a_gap_is_not_read_as_less(local: LocalStorage) -> None:
+def test_a_log_with_a_gap_or_a_damaged_commit_is_not_read_as_less(local: LocalStorage) -> None:
+    local.put({"_commits/notes/readme.txt": b""}, "x")
     log = claimed(local)
+    assert list(read_states(local)) == [("market", 3)], "other directories are passed over"
     for n in range(4):
         log.commit({"trades": n + 1}, [data(n)])
     local.delete(["_commits/market-03/000000000002.json"])
     with pytest.raises(Retryable, match="have gaps"):
         read_state(local, "market-03")
-
-
-def test_a_damaged_commit_is_fatal(local: LocalStorage) -> None:
-    claimed(local)
+    local.delete([f"_commits/market-03/{name}" for name in local.names("_commits/market-03")])
     local.put({"_commits/market-03/000000000000.json": b"{"}, "market-03")
     with pytest.raises(Fatal, match="damaged"):
         read_states(local)
@@ -215,9 +187,3 @@ def test_an_answer_that_got_lost_on_the_way_is_still_our_commit(local: LocalStor
     log.claim()
     log.commit({"trades": 5}, [data(0)])
     assert read_state(local, "market-03").next_offsets == {"trades": 5}
-
-
-def test_other_directories_among_the_commits_are_passed_over(local: LocalStorage) -> None:
-    local.put({"_commits/notes/readme.txt": b""}, "x")
-    claimed(local)
-    assert list(read_states(local)) == [("market", 3)]

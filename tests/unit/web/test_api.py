@@ -273,8 +273,6 @@ def test_parameters_unknown_places_and_methods_alike() -> None:
     assert answered(None, "/y").status_code == 404
     wrong = answered(None, "/x", "PUT")
     assert (wrong.status_code, wrong.headers["allow"], list(json.loads(wrong.content))) == (
-        405,
-        "GET",
-        ["error", "kind"],
-    )
+        405, "GET", ["error", "kind"],
+    )  # fmt: skip
     assert answered(HTTPException(418, "short and stout")).json() == {"error": "short and stout", "kind": "refused"}

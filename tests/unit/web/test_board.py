@@ -186,11 +186,8 @@ def test_memory_is_bounded_by_rows_over_all_series() -> None:
 
 def test_timeframes_are_offered_tick_bars_first_then_by_length_and_each_symbol_says_which_it_has() -> None:
     assert told(bars(*(row("AAPL", t, 0, 1.0) for t in ("1d", "1m", "1t", "1s")))).timeframes == [
-        "1t",
-        "1s",
-        "1m",
-        "1d",
-    ]
+        "1t", "1s", "1m", "1d",
+    ]  # fmt: skip
     board = told(bars(row("AAPL", "1d", 0, 1.0), row("KO", "1d", 0, 1.0), row("KO", "1m", 0, 1.0)))
     assert {name: values[7] for name, values in quotes(board).items()} == {"AAPL": ["1d"], "KO": ["1m", "1d"]}
 

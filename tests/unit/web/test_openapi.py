@@ -1,17 +1,14 @@
 """What the description says of itself; that the API answers so is tried in tests/conformance."""
 
-import asyncio
 import json
 from typing import Any
 
-import httpx
 import jsonschema
 import pytest
 
-from marketpulse.settings import ServeSettings, SqlSettings
-from marketpulse.web.api import create_app
-from marketpulse.web.board import Board
+from marketpulse.settings import SqlSettings
 from marketpulse.web.sql import SqlApi
+from served_app import app_of, ask
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +16,11 @@ def spec() -> dict[str, Any]:
     def never() -> Any:
         raise AssertionError("nothing is asked")
 
-    async def run() -> dict[str, Any]:
-        app = create_app(Board(), ServeSettings(), {}, SqlApi(never, SqlSettings(rows_max=77)))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-            answer = await client.get("/api/openapi.json")
-            again = await client.get("/api/openapi.json", headers={"if-none-match": answer.headers["etag"]})
-            assert again.status_code == 304
-            found: dict[str, Any] = answer.json()
-            return found
-
-    return asyncio.run(run())
+    app = app_of(sql=SqlApi(never, SqlSettings(rows_max=77)))
+    answer = ask(app, "/api/openapi.json")
+    assert ask(app, "/api/openapi.json", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def operations(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

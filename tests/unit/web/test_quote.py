@@ -17,6 +17,8 @@ def test_the_last_price_is_the_newest_whatever_the_order() -> None:
     assert quote.last == 11.0
     quote.take(seen(1, 60, 120, 11.5))  # a revision of the newest bar
     assert quote.last == 11.5
+    assert math.isnan(Quote().last)
+    assert math.isnan(Quote().reference)
 
 
 def test_without_an_earlier_session_the_change_is_since_the_open() -> None:
@@ -52,8 +54,3 @@ def test_the_days_bar_knows_range_and_volume_best() -> None:
     assert math.isnan(quote.session.volume)
     quote.take(seen(5, 0, 70, 9.5, high=12.0, low=8.0, volume=500.0, day=True))  # a cancelled trade set 20
     assert (quote.session.high, quote.session.low, quote.session.volume) == (12.0, 8.0, 500.0)
-
-
-def test_nothing_seen_is_nothing_known() -> None:
-    assert math.isnan(Quote().last)
-    assert math.isnan(Quote().reference)

@@ -293,11 +293,9 @@ def test_what_is_no_question_is_refused_in_words(guide: Guide, body: str) -> Non
 @pytest.mark.parametrize("site_of", ["cross-site", "same-site"])
 def test_another_sites_page_makes_nothing_run(site: Site, guide: Guide, site_of: str) -> None:
     ours = [
-        ("GET", "/api/sql?q=SELECT%201"),
-        ("GET", "/api/sql/running"),
-        ("GET", "/api/sql/named"),
+        ("GET", "/api/sql?q=SELECT%201"), ("GET", "/api/sql/running"), ("GET", "/api/sql/named"),
         ("DELETE", "/api/sql/x"),
-    ]
+    ]  # fmt: skip
     guides = [("GET", "/api/sql/schema"), ("POST", "/api/sql/explain")]
     for client, routes in ((site.client, ours), (guide.client, guides)):
         for method, path in routes:

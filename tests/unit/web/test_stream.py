@@ -185,15 +185,8 @@ def test_an_idle_page_still_hears_the_figures_each_second(site: Site) -> None:
 
 
 WRONG: list[str | bytes] = [
-    "",
-    "nonsense",
-    "[]",
-    "{}",
-    '{"subscribe": 5}',
-    wish(timeframe="9x"),
-    wish("X" * 65),
-    b"\x00\x01",
-]
+    "", "nonsense", "[]", "{}", '{"subscribe": 5}', wish(timeframe="9x"), wish("X" * 65), b"\x00\x01",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("message", "code"), [*((text, 1008) for text in WRONG), ("x" * 5_000, 1009)])
@@ -266,26 +259,14 @@ def test_the_kernel_holds_a_bounded_share_of_what_a_page_has_not_taken() -> None
     assert page_socket.KERNEL_BYTES <= asked <= 2 * page_socket.KERNEL_BYTES  # Linux tells twice what was set
 
 
-@pytest.fixture
-def taken() -> Iterator[int]:
-    holder = socket.create_server(("127.0.0.1", 0))
-    yield holder.getsockname()[1]
-    holder.close()
-
-
-def test_a_default_port_that_is_taken_gives_way_to_a_free_one(taken: int) -> None:
-    serve = ServeSettings.model_construct(port=taken, _fields_set=set())
-    listener = open_socket(serve)
-    assert listener.getsockname()[1] not in {0, taken}
-    listener.close()
-
-
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error_that_says_what_to_do(taken: int) -> None:
-    with pytest.raises(EnvironmentProblem, match=rf"port {taken} .*serve.port"):
-        open_socket(ServeSettings(port=taken))
-
-
-def test_an_unsafe_binding_never_listens() -> None:
+def test_a_taken_port_gives_way_unless_it_was_asked_for_and_an_unsafe_binding_never_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = holder.getsockname()[1]
+        listener = open_socket(ServeSettings.model_construct(port=taken, _fields_set=set()))  # the default
+        assert listener.getsockname()[1] not in {0, taken}
+        listener.close()
+        with pytest.raises(EnvironmentProblem, match=rf"port {taken} .*serve.port"):
+            open_socket(ServeSettings(port=taken))
     with pytest.raises(SettingsError, match="SERVE__TOKEN"):
         open_socket(ServeSettings(host="::", port=0))
 

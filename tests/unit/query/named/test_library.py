@@ -87,7 +87,7 @@ def test_volatility_is_the_deviation_of_the_logarithmic_returns(desk: LakeDesk) 
         assert row["returns"] == count
 
 
-def test_correlation_is_pearsons_of_the_logarithmic_returns(desk: LakeDesk) -> None:
+def test_correlation_is_pearsons_of_the_logarithmic_returns_and_of_one_symbol_with_it_first(desk: LakeDesk) -> None:
     closes = pd.DataFrame({symbol: days(symbol, 365).set_index("date")["close"] for symbol in DAILY})
     table = np.log(closes).diff().corr()
     found = ask(desk, "correlation")
@@ -96,13 +96,8 @@ def test_correlation_is_pearsons_of_the_logarithmic_returns(desk: LakeDesk) -> N
         assert row["symbol"] < row["other_symbol"]
         assert row["correlation"] == pytest.approx(table.loc[row["symbol"], row["other_symbol"]], abs=1e-6)
     assert [abs(row["correlation"]) for row in found] == sorted((abs(r["correlation"]) for r in found), reverse=True)
-
-
-def test_correlation_of_one_symbol_has_it_first_in_every_pair(desk: LakeDesk) -> None:
-    found = ask(desk, "correlation", symbol="KO")
-    assert sorted((row["symbol"], row["other_symbol"]) for row in found) == [
-        ("KO", "AAPL"), ("KO", "IBM"), ("KO", "MSFT"),
-    ]  # fmt: skip
+    pairs = sorted((row["symbol"], row["other_symbol"]) for row in ask(desk, "correlation", symbol="KO"))
+    assert pairs == [("KO", "AAPL"), ("KO", "IBM"), ("KO", "MSFT")]
 
 
 def test_drawdown_is_the_deepest_fall_below_the_running_maximum(desk: LakeDesk) -> None:
@@ -141,12 +136,8 @@ def test_gaps_are_opens_away_from_the_close_before(desk: LakeDesk) -> None:
     expected = []
     for symbol in DAILY:
         frame = days(symbol, 365)
-        gap = 100 * (frame["open"] / frame["close"].shift() - 1)
-        expected += [
-            (symbol, day.to_pydatetime(), round(float(g), 4))
-            for day, g in zip(frame["date"], gap, strict=True)
-            if abs(g) >= 1
-        ]
+        gaps = zip(frame["date"], 100 * (frame["open"] / frame["close"].shift() - 1), strict=True)
+        expected += [(symbol, day.to_pydatetime(), round(float(gap), 4)) for day, gap in gaps if abs(gap) >= 1]
     expected.sort(key=lambda row: -abs(row[2]))
     found = [(r["symbol"], r["open_time"], r["gap_percent"]) for r in ask(desk, "gaps", limit=1_000)]
     assert sorted(found) == sorted(expected)
@@ -155,35 +146,27 @@ def test_gaps_are_opens_away_from_the_close_before(desk: LakeDesk) -> None:
 
 
 def test_most_active_ranks_by_traded_value(desk: LakeDesk) -> None:
-    expected = []
-    for symbol in DAILY:
-        frame = days(symbol, 30)
-        expected.append(
-            (symbol, float((frame["volume"] * frame["close"]).sum()), float(frame["volume"].sum()), len(frame))
-        )
-    expected.sort(key=lambda row: -row[1])
+    frames = {symbol: days(symbol, 30) for symbol in DAILY}
+    values = {symbol: float((frame["volume"] * frame["close"]).sum()) for symbol, frame in frames.items()}
     found = ask(desk, "most_active")
-    assert [row["symbol"] for row in found] == [row[0] for row in expected]
-    for row, (_, value, volume, count) in zip(found, expected, strict=True):
-        assert row["traded_value"] == pytest.approx(value, rel=1e-9)
-        assert (row["volume"], row["bars"]) == (volume, count)
+    assert [row["symbol"] for row in found] == sorted(values, key=lambda symbol: -values[symbol])
+    for row in found:
+        frame = frames[row["symbol"]]
+        assert row["traded_value"] == pytest.approx(values[row["symbol"]], rel=1e-9)
+        assert (row["volume"], row["bars"]) == (float(frame["volume"].sum()), len(frame))
 
 
 def test_seasonality_averages_each_slot_of_the_day_on_the_venues_clock(desk: LakeDesk) -> None:
     frame = minutes().to_pandas()
-    slot = frame["date"].dt.hour * 60 + frame["date"].dt.minute // 30 * 30
+    groups = dict(list(frame.groupby(frame["date"].dt.hour * 60 + frame["date"].dt.minute // 30 * 30)))
     found = ask(desk, "intraday_seasonality", zone="America/New_York")
-    groups = dict(list(frame.groupby(slot)))
     assert [row["time_of_day"] for row in found] == [f"{m // 60:02}:{m % 60:02}" for m in sorted(groups)]
     for row, minute in zip(found, sorted(groups), strict=True):
         rows = groups[minute]
+        spread, move = (rows["high"] - rows["low"]) / rows["open"], (rows["close"] / rows["open"] - 1).abs()
         assert row["average_volume"] == pytest.approx(rows["volume"].mean(), abs=1e-4)
-        assert row["average_range_percent"] == pytest.approx(
-            (100 * (rows["high"] - rows["low"]) / rows["open"]).mean(), abs=1e-4
-        )
-        assert row["average_move_percent"] == pytest.approx(
-            (100 * (rows["close"] / rows["open"] - 1).abs()).mean(), abs=1e-4
-        )
+        assert row["average_range_percent"] == pytest.approx((100 * spread).mean(), abs=1e-4)
+        assert row["average_move_percent"] == pytest.approx((100 * move).mean(), abs=1e-4)
         assert row["bars"] == len(rows)
 
 
@@ -210,32 +193,26 @@ def test_a_hostile_text_is_only_ever_a_text(desk: LakeDesk, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"),
+    ("query", "parameter", "value"),
     [
-        ("days", "0"), ("days", "-1"), ("days", "1; DROP"), ("days", "1.5"), ("days", "²"), ("days", "9999999"), ("days", ""),
-        ("limit", "ALL"), ("limit", "(SELECT 1)"), ("until", "yesterday"), ("until", "2024-05-01' OR 1"),
-        ("until", "1600-01-01"), ("symbol", "a\nb"), ("symbol", "a\0"), ("symbol", "x" * 201), ("nothing", "1"),
+        *(("gainers", "days", value) for value in ("0", "-1", "1; DROP", "1.5", "²", "9999999", "")),
+        *(("gainers", "limit", value) for value in ("ALL", "(SELECT 1)")),
+        *(("gainers", "until", value) for value in ("yesterday", "2024-05-01' OR 1", "1600-01-01")),
+        *(("gainers", "symbol", value) for value in ("a\nb", "a\0", "x" * 201)),
+        *(("gaps", "percent", value) for value in ("1e5", "-1", "nan", "0.1.2", "1;")),
+        ("gainers", "nothing", "1"),
     ],
-)  # fmt: skip
-def test_a_value_that_is_not_of_its_kind_is_refused(parameter: str, value: str) -> None:
+)
+def test_a_value_that_is_not_of_its_kind_is_refused(query: str, parameter: str, value: str) -> None:
     with pytest.raises(ParameterError):
-        NAMED["gainers"].bound({parameter: value})
+        NAMED[query].bound({parameter: value})
 
 
-def test_a_number_may_have_a_fraction_and_nothing_else() -> None:
+def test_a_number_may_have_a_fraction_and_times_are_nanoseconds_utc_where_they_have_no_zone() -> None:
     assert ">= 0.25" in NAMED["gaps"].bound({"percent": "0.25"})
-    for wrong in ("1e5", "-1", "nan", "0.1.2", "1;"):
-        with pytest.raises(ParameterError):
-            NAMED["gaps"].bound({"percent": wrong})
-
-
-def test_times_are_nanoseconds_utc_where_they_have_no_zone() -> None:
     eastern = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(hours=4)
     for text in ("2024-05-01T04:00:00", "2024-05-01T00:00:00-04:00", str(int(eastern.timestamp()) * 10**9)):
         assert "<= 1714536000000000000" in NAMED["gainers"].bound({"until": text})
-
-
-def test_an_unknown_name_says_which_there_are() -> None:
     with pytest.raises(ParameterError, match="choose one of correlation, daily_average"):
         named("winners")
 

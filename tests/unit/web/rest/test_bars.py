@@ -131,13 +131,8 @@ def test_adjusted_bars_are_as_if_no_split_had_been(tmp_path: Path) -> None:
     def fill(lake: LakeRows) -> None:
         lake.add("bars", [row("BBB", "1m", 60 * i, 30.0 + i) for i in range(4)])
         split = {
-            "type": "split",
-            "symbol": "BBB",
-            "source": "files",
-            "event_time_ns": 1,
-            "topic": "market",
-            "partition": 0,
-        }
+            "type": "split", "symbol": "BBB", "source": "files", "event_time_ns": 1, "topic": "market", "partition": 0,
+        }  # fmt: skip
         body = '{"ratio": 2.0, "ex_time_ns": 120000000000}'
         lake.add("events", [{**split, "offset": 0, "row": 0, "body": body}])
 

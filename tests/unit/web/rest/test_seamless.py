@@ -60,13 +60,19 @@ def asked(board: Board, stored: list[dict[str, Any]] | None, **span: Any) -> Str
             past.close()
 
 
+def found_in(board: Board, stored: list[dict[str, Any]] | None, **span: Any) -> Stretch:
+    """Of a series that is known."""
+    found = asked(board, stored, **span)
+    assert found is not None
+    return found
+
+
 def paged(board: Board, stored: list[dict[str, Any]], limit: int) -> list[list[float]]:
     """All rows, page by page into the past."""
     rows: list[list[float]] = []
     before: float | None = None
     while True:
-        page = asked(board, stored, before_ms=before, limit=limit)
-        assert page is not None
+        page = found_in(board, stored, before_ms=before, limit=limit)
         rows = page.rows + rows
         if not page.older:
             return rows
@@ -113,63 +119,44 @@ def test_every_bar_comes_once_as_its_highest_revision_says(
 def test_the_forming_bar_ends_the_newest_page_until_its_bar_is_stored() -> None:
     board = Board()
     board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
-    found = asked(board, [bar(0, 0), bar(1, 0)])
-    assert found is not None
+    found = found_in(board, [bar(0, 0), bar(1, 0)])
     assert [(r[CLOSE], r[9]) for r in found.rows] == [(0.0, 0.0), (100.0, 0.0), (7.0, -1.0)]
-    closed = asked(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
-    assert closed is not None
+    closed = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
     assert [(r[CLOSE], r[9]) for r in closed.rows][-1] == (200.0, 0.0)
 
 
-def test_values_that_have_not_come_from_the_log_are_taken_from_the_store() -> None:
+def test_what_has_not_come_from_the_log_is_taken_from_the_store() -> None:
     board = Board()
     board.take(indicators(["sma_2"], row("AAA", "1m", 60, 1.0, sma_2=9.0)))
     board.take(bars(bar(1, 0), bar(2, 0)))
-    found = asked(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
-    assert found is not None
+    found = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
     assert (found.columns[-1], [r[-1] for r in found.rows]) == ("sma_2", [0.5, 9.0, 2.5])
-
-
-def test_a_board_that_knows_nothing_yet_leaves_it_to_the_store() -> None:
-    found = asked(Board(), [bar(0, 0), bar(1, 0)], limit=1)
-    assert found is not None
+    found = found_in(Board(), [bar(0, 0), bar(1, 0)], limit=1)  # a board that knows nothing yet
     assert (found.columns, found.older, found.session) == ([*BAR_COLUMNS, "sma_2"], True, None)
     assert found.rows[0][-1] == 1.5
 
 
-def test_without_a_store_the_board_is_all_there_is() -> None:
+def test_without_a_store_the_board_is_all_there_is_and_a_series_that_nobody_knows_is_none() -> None:
     board = Board()
     board.take(bars(*(bar(i, 0) for i in range(4))))
-    found = asked(board, None, before_ms=180_000, limit=2)
-    assert found is not None
+    found = found_in(board, None, before_ms=180_000, limit=2)
     assert ([r[CLOSE] for r in found.rows], found.older) == ([100.0, 200.0], True)
     assert all(math.isnan(v) for r in found.rows for v in r[len(BAR_COLUMNS) :])
-
-
-def test_a_series_that_nobody_knows_is_none_and_an_empty_span_of_a_known_one_is_empty() -> None:
     assert asked(Board(), []) is None
     assert asked(Board(), None) is None
-    found = asked(Board(), [bar(5, 0)], before_ms=0)
-    assert found is not None
-    assert (found.rows, found.older) == ([], False)
+    empty = found_in(Board(), [bar(5, 0)], before_ms=0)
+    assert (empty.rows, empty.older) == ([], False)
 
 
 def test_what_the_board_had_to_forget_before_it_was_stored_is_told_to_be_missing() -> None:
     board = Board(history=2)
     board.take(bars(*(bar(i, 0) for i in range(6))))  # 4 and 5 are left
-    found = asked(board, [bar(0, 0), bar(1, 0)])
-    assert found is not None
+    found = found_in(board, [bar(0, 0), bar(1, 0)])
     assert ([r[CLOSE] for r in found.rows], found.missing) == ([0.0, 100.0, 400.0, 500.0], (60_000.0, 240_000.0))
     for span, missing in (
         ({"limit": 2}, (60_000.0, 240_000.0)),  # right before this page
-        ({"limit": 1}, None),
-        ({"before_ms": 240_000.0}, None),
-        ({"from_ms": 240_000.0}, None),
+        ({"limit": 1}, None), ({"before_ms": 240_000.0}, None), ({"from_ms": 240_000.0}, None),
         ({"from_ms": 120_000.0}, (None, 240_000.0)),
-    ):
-        page = asked(board, [bar(0, 0), bar(1, 0)], **span)
-        assert page is not None
-        assert page.missing == missing, span
-    whole = asked(board, [bar(i, 0) for i in range(4)])
-    assert whole is not None
-    assert whole.missing is None
+    ):  # fmt: skip
+        assert found_in(board, [bar(0, 0), bar(1, 0)], **span).missing == missing, span
+    assert found_in(board, [bar(i, 0) for i in range(4)]).missing is None
