@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -82,9 +83,16 @@ class Feed:
 
 def test_rows_of_the_symbol_are_there_in_order_and_revised() -> None:
     late = bars(row("AAPL", "1m", 60, 9.0, revision=1))
-    feed = Feed(bars(row("AAPL", "1m", 0, 1.0), row("KO", "1m", 0, 5.0), row("AAPL", "1m", 60, 2.0)), late)
-    with Live(feed, "AAPL", "1m", 100) as live:
-        assert live.wait(changes=1, timeout_s=120) or len(live.frame())
+    feed = Feed(bars(row("AAPL", "1m", 0, 1.0), row("KO", "1m", 0, 5.0), row("AAPL", "1m", 60, 2.0)))
+    with Live(feed, "AAPL", "1m", 100) as live, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(live.wait, 1, 120.0)
+
+        def told_again() -> bool:
+            feed.steps.append(late)
+            return waiting.done()
+
+        wait_until(told_again, "that a change behind its beginning ends the wait")
+        assert waiting.result()
         wait_until(lambda: live.frame()["close"].to_list() == [1.0, 9.0], "the revision")
         frame = live.frame()
     assert live.heard() == ["AAPL", "KO"]
