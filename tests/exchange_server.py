@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -162,7 +162,10 @@ class Exchange:
 
     # --- what is asked ---
 
-    def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, bytes]:  # noqa: ARG002
+    def asked(self, path: str, query: str, headers: Any) -> tuple[int, bytes]:  # noqa: ARG002
+        return self.answer(path, parse_qs(query))
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
         with self.lock:
             self.requests += 1
             rng = random.Random(f"{self.seed}/rest/{self.requests}")
@@ -170,19 +173,19 @@ class Exchange:
             return rng.choice(
                 ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'[{"id"'))
             )
-        limit = int(query.get("limit", "500"))
+        limit = int(query.get("limit", ["500"])[0])
         if self.vendor == "coinbase":
             product = path.split("/")[2]
-            below = int(query["after"]) if "after" in query else 10**18
+            below = int(query["after"][0]) if "after" in query else 10**18
             some = [t for t in self.known() if t[0] == product and t[1] < below][-limit:][::-1]
             return 200, json.dumps([json.loads(self.message(t)) for t in some]).encode()
-        product = query["symbol"]
+        product = query["symbol"][0]
         if product not in self.products or "XRP" in product:
             return 400, b'{"code":-1121,"msg":"Invalid symbol."}'
         if self.history_refused and path.endswith("/historicalTrades"):
             return 401, b'{"code":-2014,"msg":"API-key format invalid."}'
         assert path.endswith("/aggTrades") == self.aggregates
-        first = int(query["fromId"]) if "fromId" in query else None
+        first = int(query["fromId"][0]) if "fromId" in query else None
         own = [t for t in self.known() if t[0] == product]
         some = own[-limit:] if first is None else [t for t in own if t[1] >= first][:limit]
         if self.aggregates:
@@ -201,7 +204,7 @@ class Served(Protocol):
 
     def listener(self, socket: ServerConnection) -> None: ...
 
-    def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, bytes]: ...
+    def asked(self, path: str, query: str, headers: Any) -> tuple[int, bytes]: ...
 
     def door(self, connection: ServerConnection, request: Request) -> Response | None: ...
 
@@ -216,7 +219,7 @@ def running(exchange: Of) -> Iterator[Of]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            status, body = exchange.answer(parts.path, dict(parse_qsl(parts.query)), self.headers)
+            status, body = exchange.asked(parts.path, parts.query, self.headers)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -10,14 +10,13 @@ import threading
 import time
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import msgpack
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
-from exchange_server import gathered as gathered
 from exchange_server import running as running
 
 KEY, SECRET = "a-key-that-nobody-may-read", "a-secret-that-nobody-may-read"
@@ -269,7 +268,7 @@ class KeyedExchange:
         if fault == "again":
             socket.send(mine)
 
-    def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, bytes]:
+    def asked(self, path: str, query: str, headers: Any) -> tuple[int, bytes]:
         with self.lock:
             self.requests += 1
             rng = random.Random(f"{self.seed}/rest/{self.requests}")
@@ -277,7 +276,7 @@ class KeyedExchange:
             return rng.choice(
                 ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'{"tra'))
             )
-        return self.words.page(path, query, headers, self)
+        return self.words.page(path, dict(parse_qsl(query)), headers, self)
 
     def door(self, connection: ServerConnection, request: Request) -> Response | None:
         return None if self.words.allows(request.path, self.key) else connection.respond(401, "no\n")

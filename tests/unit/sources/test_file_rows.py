@@ -188,14 +188,11 @@ def test_json_is_read_however_it_is_written(
     assert got == (rows, faults, got[2] if lines is None else lines)
 
 
-def test_a_field_may_be_a_number_here_and_a_text_there_and_nan_as_python_writes_it(tmp_path: Path) -> None:
+def test_json_may_hold_numbers_as_texts_and_nan_and_a_file_that_is_none_says_so(tmp_path: Path) -> None:
     rows, faults, _ = json_of(tmp_path, b'{"p":1.5}\n{"p":"2.50"}\n')
     assert ([float(r["p"]) for r in rows], faults) == ([1.5, 2.5], [])
     rows, faults, _ = json_of(tmp_path, b'{"p":NaN}\n{"p":2}\n')
     assert (len(rows), faults) == (2, [])
-
-
-def test_a_file_that_is_no_json_says_so(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="not JSON"):
         json_of(tmp_path, b"[1, 2")
 
@@ -210,7 +207,7 @@ def test_records_of_a_topic_may_hold_several_rows_each_and_keep_their_places() -
     assert (of_record, raw.locate(1)) == ([0, 1], (9, b'{"p":2}'))
 
 
-def test_a_first_run_has_bundled_files_with_licences_and_a_simulated_market() -> None:
+def test_a_first_run_has_named_sources_bundled_files_with_licences_and_a_simulated_market() -> None:
     sources = default_sources()
     assert list(sources) == ["daily", "minutes", "market"]
     minutes, market = sources["minutes"], sources["market"]
@@ -221,8 +218,5 @@ def test_a_first_run_has_bundled_files_with_licences_and_a_simulated_market() ->
         assert list(file.parent.glob("LICENSE*")), file
     with pytest.raises(ParameterError, match=r"daily/AAPL\.csv"):
         bundled("daily/TSLA.csv")
-
-
-def test_each_configured_source_has_a_name_of_its_own_in_its_rows() -> None:
     given = (("replay", "daily"), ("simulate", "market"), ("simulate", "simulate"), ("replay", "replay-x"))
     assert [source_name(*one) for one in given] == ["replay-daily", "simulate-market", "simulate", "replay-x"]

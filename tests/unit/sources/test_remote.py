@@ -23,9 +23,17 @@ def web() -> Iterator[str]:
         yield server.url
 
 
-def test_a_file_comes_whole_under_its_own_name(web: str, tmp_path: Path) -> None:
+def test_a_file_comes_whole_under_its_own_name_and_only_urls_that_can_be_fetched_are_taken(
+    web: str, tmp_path: Path
+) -> None:
     path = fetch(f"{web}/years/2024%20a.csv?key=1", tmp_path, S3Settings())
     assert (path.name, path.read_bytes()) == ("2024 a.csv", b"a,b\n1")
+    assert is_url("s3://bucket/a.parquet")
+    assert not is_url("data/a.parquet")
+    with pytest.raises(ParameterError, match="begins with"):
+        fetch("ftp://host/a.csv", tmp_path, S3Settings())
+    with pytest.raises(ParameterError, match="names no file"):
+        name_in("https://host/")
 
 
 @pytest.mark.parametrize(("name", "error", "says"), [
@@ -45,15 +53,6 @@ def test_who_is_not_there_is_asked_again_later(tmp_path: Path) -> None:
     nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
     with pytest.raises(Retryable):
         gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)
-
-
-def test_only_urls_that_can_be_fetched_are_taken(tmp_path: Path) -> None:
-    assert is_url("s3://bucket/a.parquet")
-    assert not is_url("data/a.parquet")
-    with pytest.raises(ParameterError, match="begins with"):
-        fetch("ftp://host/a.csv", tmp_path, S3Settings())
-    with pytest.raises(ParameterError, match="names no file"):
-        name_in("https://host/")
 
 
 def test_an_object_comes_whole_from_a_bucket(s3_bucket: Bucket, tmp_path: Path) -> None:

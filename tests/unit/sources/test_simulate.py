@@ -137,7 +137,7 @@ def test_live_rows_are_due_now_and_the_watermark_follows_the_clock() -> None:
     assert seen > 100
 
 
-def test_no_row_is_older_than_what_was_promised() -> None:
+def test_no_row_is_older_than_what_was_promised_and_a_start_that_is_no_time_is_refused() -> None:
     live, _ = started(rate=300)
     promised = 0
     for _ in range(300):
@@ -145,6 +145,8 @@ def test_no_row_is_older_than_what_was_promised() -> None:
             assert min(batch.column("event_time_ns").to_pylist()) > promised
         promised = live.watermark_ns() or promised
     assert promised
+    with pytest.raises(SettingsError, match="yesterday"):
+        started(start="yesterday")
 
 
 def test_the_same_seed_gives_the_same_prices_whenever_it_is_started() -> None:
@@ -198,8 +200,3 @@ def test_halts_and_their_ends_are_events() -> None:
     assert not [t for t in stopped if halt["from_ns"] <= t < halt["to_ns"]]
     times = [row["event_time_ns"] for row in rows]
     assert times == sorted(times)
-
-
-def test_a_start_that_is_no_time_is_refused() -> None:
-    with pytest.raises(SettingsError, match="yesterday"):
-        started(start="yesterday")

@@ -101,16 +101,13 @@ def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
         assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": end}) == 1
 
 
-def test_a_wrong_key_stops_the_client_for_good() -> None:
+def test_a_wrong_key_stops_the_client_for_good_and_after_a_wrong_question_the_next_is_asked_at_once() -> None:
     with vendor(scripted(Reply.json({"message": "bad key"}, 401))) as server:
         rest = client(server, key=Key(SecretStr(KEY), parameter="apikey"))
         for _ in range(5):
             with pytest.raises(WrongKey, match=r"\.env"):
                 rest.get("/a", patience_s=1000)
     assert len(server.requests) == 1
-
-
-def test_a_wrong_question_is_refused_and_the_next_one_is_asked_at_once() -> None:
     with vendor(scripted(Reply.json({"error": "Not Found"}, 404), Reply.json({"good": 1}))) as server:
         rest = client(server)
         with pytest.raises(Refused, match="Not Found") as raised:

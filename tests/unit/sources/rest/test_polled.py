@@ -244,13 +244,6 @@ def test_a_wrong_key_ends_the_source_after_one_question() -> None:
         assert len(server.requests) == 1
 
 
-def test_two_spellings_of_one_share_are_one_symbol() -> None:
-    with asking("BRK-B", "BRK.B") as (source, _, server):
-        assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
-        source.poll(1.0)
-        assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]
-
-
 def over_restarts(clock: ManualClock, made: Callable[[], PolledSource], hours: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of three runs, each of which ends so many hours after the session opened."""
     found: list[dict[str, Any]] = []
@@ -341,12 +334,16 @@ def test_a_place_is_read_as_it_was_written(until: dict[str, int]) -> None:
     assert read_place(None) == {}, "before the first row"
 
 
-def test_the_most_symbols_fit_into_one_commit_even_when_each_stands_elsewhere() -> None:
+def test_the_most_symbols_fit_into_one_commit_and_two_spellings_of_one_share_are_one_symbol() -> None:
     rng = random.Random(5)
     names = {"".join(rng.choices(ascii_uppercase, k=5)) for _ in range(1_000)}
     until = {name: (1_790_000_000 + rng.randrange(10_000) * 60) * 10**9 for name in sorted(names)[:400]}
     assert len(until) == 400
     assert len(write_place(until).encode()) <= POSITION_BYTES_MAX
+    with asking("BRK-B", "BRK.B") as (source, _, server):
+        assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
+        source.poll(1.0)
+        assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]
 
 
 @pytest.mark.parametrize("other", ['{"files": "x", "row": 3}', "1:", "1:zzzz", "2:abc", ""])

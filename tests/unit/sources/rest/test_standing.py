@@ -37,12 +37,17 @@ def read(*rows: list[Any], **mapping: str) -> Reading:
     return bar_rows(list(rows), IBM.model_copy(update=mapping), "vendor IBM", "IBM")
 
 
-def test_the_last_word_on_a_bar_holds_and_bars_are_in_order() -> None:
+def test_the_last_word_on_a_bar_holds_in_order_of_time_and_no_answer_is_set_aside_endlessly() -> None:
     bars = (("31", "2", "20"), ("30", "1", "10"), ("31", "3", "30"))
     reading = read(*([f"2026-03-02 09:{minute}:00", *[price] * 4, volume] for minute, price, volume in bars))
     assert reading.rows is not None
     assert reading.rows.frame["close"].to_list() == [1.0, 3.0]
     assert read().rows is None
+    (letter,) = unusable("nothing in it", "vendor IBM", b"x" * 1_000_000).rejected
+    assert letter.reason == "bad_answer"
+    assert len(letter.value) == 64_000
+    with pytest.raises(SettingsError, match="Mars"):
+        read(["2026-03-02 09:31:00", "2", "2", "2", "2", "20"], timezone="Mars/Base")
 
 
 def test_a_row_that_cannot_be_a_bar_is_a_dead_letter_with_its_own_values() -> None:
@@ -53,14 +58,6 @@ def test_a_row_that_cannot_be_a_bar_is_a_dead_letter_with_its_own_values() -> No
     assert orjson.loads(letter.value) == {
         "time": "2026-03-02 09:30:00", "open": "1", "high": [5], "low": None, "close": True, "volume": "10",
     }  # fmt: skip
-
-
-def test_an_answer_is_set_aside_whole_but_not_endless_and_a_zone_that_nobody_knows_is_said() -> None:
-    (letter,) = unusable("nothing in it", "vendor IBM", b"x" * 1_000_000).rejected
-    assert letter.reason == "bad_answer"
-    assert len(letter.value) == 64_000
-    with pytest.raises(SettingsError, match="Mars"):
-        read(["2026-03-02 09:31:00", "2", "2", "2", "2", "20"], timezone="Mars/Base")
 
 
 MINUTE = 60 * 10**9

@@ -139,7 +139,7 @@ def test_a_recording_of_a_feed_without_counting_ids_says_when_it_was_away(tmp_pa
     assert spans == [("found", 10**10), ("open", 10**10)]
 
 
-def test_whose_messages_they_are_is_told_by_the_messages(tmp_path: Path) -> None:
+def test_whose_messages_they_are_is_told_by_the_messages_and_they_are_fed_in_once(tmp_path: Path) -> None:
     path = written(tmp_path / "session.jsonl", BINANCE["answer"], BINANCE["trade"], b"half{")
     assert [(row["symbol"], row["source"]) for row in rows_of(path, ["not_json"])] == [("BTC-USDT", "recording")]
     for messages, names in ((ALPACA, ("trade", "quote")), (POLYGON, ("trade", "quote")), (FINNHUB, ("trade",))):
@@ -148,9 +148,6 @@ def test_whose_messages_they_are_is_told_by_the_messages(tmp_path: Path) -> None
         assert {row["type"] for row in rows} == set(names)
     with pytest.raises(Fatal, match="set the recording's vendor"):
         rows_of(written(path, b'{"nothing": 1}'))
-
-
-def test_a_recording_that_was_fed_in_is_not_fed_in_again(tmp_path: Path) -> None:
     path = written(tmp_path / "coinbase.jsonl", *map(message, range(20)))
     again = opened(path, opened(path).poll(0).position)
     assert again.finished_before

@@ -8,17 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from keyed_exchange import (
-    KEY,
-    SECRET,
-    AlpacaWords,
-    FinnhubWords,
-    Happened,
-    KeyedExchange,
-    PolygonWords,
-    gathered,
-    running,
-)
+from exchange_server import gathered, running
+from keyed_exchange import KEY, SECRET, AlpacaWords, FinnhubWords, Happened, KeyedExchange, PolygonWords
 from marketpulse.errors import MarketPulseError, WrongKey
 from marketpulse.model.timeframe import DAY_NS
 from marketpulse.settings import AlpacaSettings, FinnhubSettings, KeyedStreamSettings, PolygonSettings
