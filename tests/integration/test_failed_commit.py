@@ -1,12 +1,13 @@
 """A commit that fails is never taken for done: the worker hears that nothing of it counts, on the real broker."""
 
 import time
+from collections.abc import Sequence
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from bare_clients import BareTopic
-from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, TransactionalLog
+from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog
 from marketpulse.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -19,10 +20,12 @@ def test_a_commit_whose_offsets_are_refused_is_aborted_and_says_so(
         raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the group does not know this member"))
 
     owned: set[int] = set()
-    log = TransactionalLog(
-        kafka_settings, 0, lambda taken: owned.update(t.partition for t in taken) or dict.fromkeys(owned, BEGINNING),
-        lambda _: None, lambda: {0: (1, None)},
-    )  # fmt: skip
+
+    def on_take(taken: Sequence[Taken]) -> dict[int, int]:
+        owned.update(one.partition for one in taken)
+        return {one.partition: BEGINNING for one in taken}
+
+    log = TransactionalLog(kafka_settings, 0, on_take, lambda _: None, lambda: {0: (1, None)})
     log.start()
     try:
         deadline = time.monotonic() + 30
