@@ -51,6 +51,7 @@ def test_wrong_usage_exits_with_2_and_says_so(arguments: str, marketpulse: Run) 
 def test_a_failure_is_one_line_and_an_exit_code(
     arguments: str, environment: dict[str, str], code: int, said: str, marketpulse: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("marketpulse.kafka.log_reader._CALL_S", 0.5)  # no broker comes, however long it is waited for
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     done = marketpulse(*arguments.split())
