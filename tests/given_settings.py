@@ -55,7 +55,7 @@ def command(settings: Settings, *words: str, typed: str = "") -> Done:
         output, errors = (given.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
         given.enter_context(patch.dict(os.environ, environment_of(settings), clear=True))
         given.enter_context(patch.multiple(sys, argv=["marketpulse", *words], stdin=io.StringIO(typed)))
-        given.callback(faulthandler.enable, sys.__stderr__)  # the command has it write into `errors`
+        given.callback(faulthandler.enable, 2)  # the command has it write into `errors`
         code: Any = None
         try:
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

@@ -131,9 +131,9 @@ def test_every_query_over_influx_gives_rows_and_bars_of_an_interval_are_what_the
     )
     assert [tuple(row) for row in bars["values"]] == grouped.rows()
 
-    choices = [one["query"] for one in dashboard["templating"]["list"]]
-    found = [ask_influx(influx_store, query, times)[0]["values"] for query in choices]
-    assert found == [[["symbol", "SPY"]], [["timeframe", "1m"]]]
+    variables = dashboard["templating"]["list"]
+    choices = [ask_influx(influx_store, one["query"], times)[0]["values"] for one in variables]
+    assert choices == [[["symbol", "SPY"]], [["timeframe", "1m"]]]
 
 
 def for_postgres(sql: str, first_ns: int, last_ns: int) -> str:

@@ -1,19 +1,18 @@
 """Dead letters on the real broker: read newest first, mended, and sent again."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bare_clients import BareTopic
+from bare_clients import BareTopic, bare_producer, transaction
 from marketpulse.errors import ParameterError, RejectedRecord
 from marketpulse.kafka.dead_letter import encode_dead_letter
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.record_count import RecordCount
 from marketpulse.model.market import ABSENT, DeadLetter
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -29,15 +28,12 @@ def desk(kafka_settings: Settings) -> Iterator[KafkaDeadLetters]:
 
 def set_aside(settings: Settings, *values: bytes | None) -> None:
     """Dead letters of these records, a second apart, as the engine writes them: in transactions."""
-    servers = settings.kafka.bootstrap_servers
-    producer = Producer({"bootstrap.servers": servers, "transactional.id": settings.topic("test"), "linger.ms": 0})
-    producer.init_transactions(20)
+    producer = bare_producer(settings.kafka.bootstrap_servers, settings.topic("test"))
     for i, value in enumerate(values):
         letter = DeadLetter("bad_price", "price must be above 0", settings.topic("market"), 0, i, ABSENT, b"AAPL", value, "AAPL")  # fmt: skip
         key, record = encode_dead_letter(letter)
-        producer.begin_transaction()
-        producer.produce(settings.topic("dead-letters"), record, key, timestamp=1_700_000_000_000 + 1_000 * i)
-        producer.commit_transaction(20)
+        with transaction(producer):
+            producer.produce(settings.topic("dead-letters"), record, key, timestamp=1_700_000_000_000 + 1_000 * i)
     producer.begin_transaction()
     producer.produce(settings.topic("dead-letters"), b"{}", b"AAPL")  # what was aborted was never set aside
     producer.abort_transaction(20)
@@ -60,19 +56,16 @@ def test_their_count_is_of_letters_and_not_of_offsets(kafka_settings: Settings) 
     count = RecordCount(kafka_settings, kafka_settings.topic("dead-letters"))
     topic = BareTopic.of(kafka_settings, "dead-letters")
 
-    def counted(expected: int) -> bool:
-        deadline = time.monotonic() + 30
-        while count.up_to(topic.ends()) != expected and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return count.up_to(topic.ends()) == expected
+    def wait_until_counted(expected: int) -> None:
+        wait_until(lambda: count.up_to(topic.ends()) == expected, f"{expected} letters are counted")
 
     try:
-        assert counted(0)
+        wait_until_counted(0)
         set_aside(kafka_settings, b"1", b"2", b"3")
         assert sum(topic.ends().values()) > 3, "each stands beside the end of its transaction"
-        assert counted(3)
+        wait_until_counted(3)
         set_aside(kafka_settings, b"4")
-        assert counted(4)
+        wait_until_counted(4)
     finally:
         count.close()
 
@@ -93,11 +86,8 @@ def test_a_mended_record_stands_in_the_log_once(kafka_settings: Settings, desk: 
         desk.send_again(*place, json.dumps(TRADE).encode())
     assert desk.newest(5)[0]["sent_to"] == sent
 
-    reader = Consumer({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers, "group.id": "look", "isolation.level": "read_committed"})  # fmt: skip
-    reader.assign([TopicPartition(sent["topic"], sent["partition"], 0)])
-    found = reader.poll(20)
-    reader.close()
-    assert found is not None
-    assert (found.offset(), found.key(), json.loads(found.value() or b"")) == (sent["offset"], b"AAPL", TRADE)
+    topic = BareTopic.of(kafka_settings)
+    (found,) = [m for m in topic.messages()[sent["partition"]] if m.offset() == sent["offset"]]
+    assert (topic.name, found.key(), json.loads(found.value() or b"")) == (sent["topic"], b"AAPL", TRADE)
     origin = f"{kafka_settings.topic('dead-letters')}/{place[0]}@{place[1]}"
     assert dict(found.headers() or []) == {"sent-again-from": origin.encode()}

@@ -1,7 +1,6 @@
 """`load`: history from files, held against the same rows through the real broker, and what goes on behind it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,48 +17,40 @@ import pytest
 
 import market_rows
 from bare_clients import BareTopic
+from given_settings import changed, outside
 from market_rows import at
-from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.loading.load import Request, load
+from marketpulse.app.loading.load import Request, Summary, load
 from marketpulse.app.pipeline import produce
-from marketpulse.app.warm import warm_up
 from marketpulse.errors import Fatal
-from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
-from marketpulse.telemetry import Health
-from stored_pipeline import Pipeline
+from stored_pipeline import Pipeline, Working, wait_until_taken
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400), pytest.mark.usefixtures("kernels")]
 
 COMPUTED = ("bars", "indicators", "alerts")
 Row = dict[str, Any]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> None:
-    """Compiled before the clock of any test runs."""
-    warm_up()
+ENGINE = {
+    "timeframes": ("3t", "1s", "1m", "1d"), "indicators": "sma(3),ema(4),rsi(2),vwap,spread", "correction_window_s": 30,
+    "alerts": ({"name": "high", "expression": "close > 17.5", "timeframe": "1s"},),
+}  # fmt: skip
 
 
 @pytest.fixture
 def settings(kafka_settings: Settings) -> Settings:
-    engine = kafka_settings.engine.model_copy(
-        update={
-            "timeframes": ("3t", "1s", "1m", "1d"), "indicators": "sma(3),ema(4),rsi(2),vwap,spread",
-            "correction_window_s": 30,
-            "alerts": ({"name": "high", "expression": "close > 17.5", "timeframe": "1s"},),
-        }
-    )  # fmt: skip
-    lake = kafka_settings.sinks.lake.model_copy(update={"flush_s": 0.2})
-    sinks = kafka_settings.sinks.model_copy(update={"lake": lake})
-    return kafka_settings.model_copy(update={"engine": engine, "sinks": sinks})
+    return changed(kafka_settings, engine=ENGINE, sinks={"lake": {"flush_s": 0.2}})
 
 
 def elsewhere(settings: Settings, name: str) -> Settings:
     """The same with a lake of its own."""
-    return settings.model_copy(update={"data_dir": settings.data_dir / name})
+    return changed(settings, data_dir=settings.data_dir / name)
+
+
+def loaded(settings: Settings, file: Path | str, **more: Any) -> Summary:
+    return load(settings, Request([str(file)], **more))
 
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
@@ -108,25 +99,12 @@ def without_place(rows: list[Row], *others: str) -> list[str]:
     return sorted(json.dumps(row, default=str, sort_keys=True) for row in found)
 
 
-def all_taken(settings: Settings) -> None:
-    """Until the engine has come to where every partition ends now."""
-    log, pause = LogReader(settings), threading.Event()
-    ends = {p: end for p, end in BareTopic.of(settings).ends().items() if end}
-    for _ in range(600):
-        committed = log.committed()
-        if all(committed.get(p, (0, None))[0] >= end for p, end in ends.items()):
-            break
-        pause.wait(0.1)
-    log.close()
-
-
-def through_the_log(settings: Settings, files: list[Path], source: str, **replay: Any) -> None:
+def through_the_log(settings: Settings, files: list[Path], source: str) -> None:
     """The files by a replay, the engine and the sink."""
-    life = Lifecycle("p", threading.Event(), Health(), settings.data_dir / "run" / "p.json", 0)
-    replayed = ReplaySettings(files=tuple(map(str, files)), speed="max", **replay)
+    replayed = ReplaySettings(files=tuple(map(str, files)), speed="max")
     with Pipeline(settings).running():
-        assert produce.run(settings, life, replayed, source) == 0
-        all_taken(settings)
+        assert produce.run(settings, Working.life_of(settings, "p"), replayed, source) == 0
+        wait_until_taken(settings)
 
 
 @pytest.mark.parametrize("kind", ["mixed", "bars", "trades of each symbol in a file of its own"])
@@ -170,7 +148,7 @@ def marked(events: list[Row]) -> list[Row]:
 def test_loaded_rows_name_file_and_line(settings: Settings, tmp_path: Path) -> None:
     rows = mixed_rows(60)
     path = write_lines(tmp_path / "mixed.jsonl", rows)
-    found = load(settings, Request([str(path)], lake_only=True, complete=True))
+    found = loaded(settings, path, lake_only=True, complete=True)
     assert found.topic.startswith("file:mixed.jsonl@")
     for row in stored(settings, "trades"):
         line = rows[row["offset"] - 1]
@@ -220,14 +198,9 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     Pipeline(there).run([hello("old"), *as_records, goodbye, *after])
     whole = {table: stored(there, table) for table in COMPUTED}
 
-    here = there.model_copy(
-        update={
-            "data_dir": there.data_dir / "here",
-            "kafka": there.kafka.model_copy(update={"topic_prefix": there.kafka.topic_prefix + "b"}),
-        }
-    )
+    here = changed(elsewhere(there, "here"), kafka={"topic_prefix": there.kafka.topic_prefix + "b"})
     path = write_lines(tmp_path / "before.jsonl", before)
-    found = load(here, Request([str(path)], source="old"))
+    found = loaded(here, path, source="old")
     assert found.handed_over
     assert found.forming
     pipeline = Pipeline(here)
@@ -238,48 +211,40 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     seam = [b for b in stored(here, "bars") if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None]
     assert {b["timeframe"] for b in seam} >= {"1m"}, "the bar at the file's end was completed by live trades"
     assert any(b["receipt"]["last_offset"] is not None for b in seam)
-    done = pipeline.marketpulse("verify", "--format", "json")
-    assert done.returncode == 0, done.stdout + done.stderr
+    pipeline.json("verify")
     explained = pipeline.marketpulse("explain", IN_FIRST[0], "1m", "2026-01-01T00:02:00Z")
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert "before.jsonl" in explained.stdout or "loaded" in explained.stdout, explained.stdout
-    again = load(here, Request([str(path)], source="old"))
+    again = loaded(here, path, source="old")
     assert again.outcome == "nothing"
 
 
-def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does(
+def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_once_no_engine_works(
     settings: Settings, tmp_path: Path
 ) -> None:
-    mine = IN_FIRST[1]
-    pipeline = Pipeline(settings)
-    pipeline.run(live(0.0))
-    rows = [{**r, "symbol": mine} for r in history()]
-    path = write_lines(tmp_path / "more.jsonl", rows)
-    found = load(settings, Request([str(path)]))
-    assert found.handed_over
+    mine, pipeline = IN_FIRST[1], Pipeline(settings)
+    known = write_lines(tmp_path / "known.jsonl", history())
+    pipeline.write(*live(0.0))
+    with pipeline.running():
+        pipeline.wait_until_taken()
+        with pytest.raises(Fatal, match="running"):
+            loaded(settings, known)
+    assert loaded(
+        settings, write_lines(tmp_path / "more.jsonl", [{**r, "symbol": mine} for r in history()])
+    ).handed_over
     with pytest.raises(Fatal, match="already knows"):
-        load(settings, Request([str(write_lines(tmp_path / "known.jsonl", history()))]))
+        loaded(settings, known)
     pipeline.run([trade(mine, 201 + n, 30 + n, 1) for n in range(5)] + [heartbeat(400)])
     bars = [r for r in stored(settings, "indicators") if r["symbol"] == mine and r["timeframe"] == "1s"]
     live_ones = [r for r in bars if r["receipt"]["topic"] == settings.topic("market")]
     assert len(live_ones) >= 5
     assert all(r["sma_3"] is not None for r in live_ones)
-    done = pipeline.marketpulse("verify", "--format", "json")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_while_the_engine_works_nothing_is_loaded(settings: Settings, tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "before.jsonl", history())
-    with Pipeline(settings).running():
-        BareTopic.of(settings).write(live(0.0))
-        all_taken(settings)
-        with pytest.raises(Fatal, match="running"):
-            load(settings, Request([str(path)]))
+    pipeline.json("verify")
 
 
 def test_rows_from_the_first_live_one_on_are_left_out(settings: Settings, tmp_path: Path) -> None:
     BareTopic.of(settings).write(live(100.0))
-    found = load(settings, Request([str(write_lines(tmp_path / "before.jsonl", history()))]))
+    found = loaded(settings, write_lines(tmp_path / "before.jsonl", history()))
     assert found.cut == 150
     assert max(r["event_time_ns"] for r in stored(settings, "trades")) < at(100.0)
 
@@ -298,13 +263,13 @@ def web(tmp_path: Path) -> Iterator[str]:
 def test_a_file_on_the_web_is_loaded_as_one_on_the_disk(settings: Settings, tmp_path: Path, web: str) -> None:
     path = write_lines(tmp_path / "web" / "mixed.jsonl", mixed_rows(60))
     there, here = elsewhere(settings, "there"), elsewhere(settings, "here")
-    first = load(there, Request([f"{web}/mixed.jsonl?token=1"], lake_only=True))
-    second = load(here, Request([str(path)], lake_only=True))
+    first = loaded(there, f"{web}/mixed.jsonl?token=1", lake_only=True)
+    second = loaded(here, path, lake_only=True)
     assert first.topic == second.topic
     for table in ("trades", "quotes", *COMPUTED):
         assert stored(there, table) == stored(here, table)
     with pytest.raises(Fatal, match="404"):
-        load(elsewhere(settings, "no"), Request([f"{web}/nothing.jsonl"], lake_only=True))
+        loaded(elsewhere(settings, "no"), f"{web}/nothing.jsonl", lake_only=True)
 
 
 KILLED = """
@@ -315,7 +280,7 @@ from marketpulse.settings import Settings
 from marketpulse.sources import history
 module.stretches = lambda runs: history.stretches(runs, 1_024)
 storing._WAITING_ROWS = 1
-settings = Settings.model_validate_json(sys.stdin.read())
+settings = Settings.model_validate_json(sys.argv[2])
 module.load(settings, module.Request([sys.argv[1]], lake_only=True), lambda at: print(at.done, flush=True))
 """
 
@@ -324,31 +289,23 @@ module.load(settings, module.Request([sys.argv[1]], lake_only=True), lambda at: 
 def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(settings: Settings, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "mixed.jsonl", mixed_rows(3_000))
     undisturbed, killed = elsewhere(settings, "undisturbed"), elsewhere(settings, "killed")
-    load(undisturbed, Request([str(path)], lake_only=True))
+    loaded(undisturbed, path, lake_only=True)
+    command = [sys.executable, "-c", KILLED, str(path), killed.model_dump_json()]
     chance, kills = Random(3), 0
     for _ in range(5):
-        child = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
-        )  # fmt: skip
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(killed.model_dump_json().encode())
-        child.stdin.close()
-        for _ in range(chance.randint(2, 14)):
-            if not child.stdout.readline():
-                break
-        time.sleep(chance.uniform(0, 0.15))
-        if child.poll() is None:
-            child.send_signal(signal.SIGKILL)
-            kills += 1
-        child.stdout.close()
-        child.wait(60)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=outside()) as child:
+            assert child.stdout is not None
+            for _ in range(chance.randint(2, 14)):
+                if not child.stdout.readline():
+                    break
+            time.sleep(chance.uniform(0, 0.15))  # somewhere in its work
+            if child.poll() is None:
+                child.send_signal(signal.SIGKILL)
+                kills += 1
     assert kills >= 2
-    last = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path)], input=killed.model_dump_json().encode(), capture_output=True, check=False
-    )  # fmt: skip
+    last = subprocess.run(command, capture_output=True, env=outside(), check=False)
     assert last.returncode == 0, last.stderr.decode()
-    assert load(killed, Request([str(path)], lake_only=True)).outcome == "nothing"
+    assert loaded(killed, path, lake_only=True).outcome == "nothing"
     for table in ("trades", "quotes", "events", *COMPUTED):
         assert _in_order(stored(killed, table)) == _in_order(stored(undisturbed, table)), table
     assert not StoredRows(killed).whole("dead_letters").num_rows

@@ -2,7 +2,6 @@
 
 import json
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -15,16 +14,17 @@ import pytest
 from pydantic import SecretStr
 
 from bare_clients import BareTopic, rows
-from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline import process
 from marketpulse.app.pipeline.produce import run
 from marketpulse.settings import HttpSettings, Settings, load_settings
-from marketpulse.telemetry import Health
+from stored_pipeline import Working
 from vendor_answers import recorded
 from vendor_server import Reply, Request, scripted, vendor
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
+Child = subprocess.Popen[bytes]
 VENDORS_KEY = "K3Y-OF-THE-VENDOR"
 SYMBOLS = ("AAPL", "BRK.B", "IBM", "MSFT", "NVDA", "TSLA")
 
@@ -43,14 +43,8 @@ class GrowingMarket:
     def __call__(self, request: Request) -> Reply:
         assert request.parameters["apikey"] == VENDORS_KEY
         if self.rng.random() < 0.1:
-            return self.rng.choice(
-                [
-                    Reply(429, headers={"Retry-After": "0"}),
-                    Reply(500),
-                    Reply(200, b"<html></html>"),
-                    Reply(200, b"{}" * 50, cut=9),
-                ]
-            )
+            busy, html = Reply(429, headers={"Retry-After": "0"}), Reply(200, b"<html></html>")
+            return self.rng.choice([busy, Reply(500), html, Reply(200, b"{}" * 50, cut=9)])
         symbol = request.parameters["symbol"]
         until = self.shown[symbol] = min(len(self.bars), self.shown[symbol] + 3)
         if len(self.shown) == len(SYMBOLS) and min(self.shown.values()) == len(self.bars):
@@ -94,6 +88,10 @@ def configured(folder: Path, kafka: Settings, url: str) -> Path:
     return file
 
 
+def produce(source: str, config: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "marketpulse", "produce", source, *words, "--config", str(config)]
+
+
 def test_a_polled_vendor_through_faults_and_kills(
     kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,25 +102,24 @@ def test_a_polled_vendor_through_faults_and_kills(
     with vendor(market) as server:
         config = configured(tmp_path, kafka_settings, server.url)
         settings = load_settings(config)
-        command = [sys.executable, "-m", "marketpulse", "produce", "alpha_vantage", "--config", str(config)]
         for asked in (40, 80):
             with output.open("ab") as log:
-                child = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-            while len(server.requests) < asked:
+                child = subprocess.Popen(produce("alpha_vantage", config), cwd=tmp_path, stdout=log, stderr=log)
+
+            def has_asked(child: Child = child, asked: int = asked) -> bool:
                 assert child.poll() is None, output.read_text()
-                threading.Event().wait(0.05)
-            child.send_signal(signal.SIGKILL)
+                return bool(len(server.requests) >= asked)
+
+            wait_until(has_asked)
+            child.kill()
             child.wait()
-        life = Lifecycle("x", threading.Event(), Health(), settings.data_dir / "x.json", 0)
 
-        def stop_when_all_was_asked() -> None:
-            market.whole.wait(120)
-            threading.Event().wait(3)
-            life.stop.set()
+        def all_are_there() -> bool:
+            return sum(r["type"] == "bar" for r in committed(settings)) >= len(SYMBOLS) * (len(market.bars) - 1)
 
-        threading.Thread(target=stop_when_all_was_asked, daemon=True).start()
-        assert run(settings, life, settings.sources["alpha_vantage"], "alpha_vantage") == 0
-        assert market.whole.is_set()
+        with Working(settings, run, settings.sources["alpha_vantage"], "alpha_vantage", name="x"):
+            wait_until(market.whole.is_set, "all was asked")
+            wait_until(all_are_there)
     records = committed(settings)
     bars = [r for r in records if r["type"] == "bar"]
     for symbol in SYMBOLS:
@@ -130,22 +127,13 @@ def test_a_polled_vendor_through_faults_and_kills(
         assert len(own) == len(market.bars) - 1, "all but the one that still forms"
         assert own == sorted(set(own))
     assert not [r for r in committed(settings, "dead-letters") if r["reason"] != "bad_answer"]
-    shown = (
-        output.read_bytes()
-        + repr(records).encode()
-        + b"".join(p.read_bytes() for p in (settings.data_dir / "budgets").iterdir())
-    )
-    assert VENDORS_KEY.encode() not in shown
+    for shown in (output, *(settings.data_dir / "budgets").iterdir()):
+        assert VENDORS_KEY.encode() not in shown.read_bytes()
+    assert VENDORS_KEY not in repr(records)
 
-    working = Lifecycle("process", threading.Event(), Health(), settings.data_dir / "p.json", 0)
-    engine_thread = threading.Thread(target=process.run, args=(settings, working))
-    engine_thread.start()
     wanted = len(SYMBOLS) * (99 + 20)  # from 13:17 on twenty periods of five minutes have ended before 14:56
-    try:
+    with Working(settings, process.run):
         built = rows(BareTopic.of(settings, "bars").wait_for(wanted))
-    finally:
-        working.stop.set()
-        engine_thread.join()
     volume_of = {(r["symbol"], r["open_time_ns"]): r["volume"] for r in bars}
     fives = [r for r in built if r["timeframe"] == "5m"]
     assert len(fives) == len(SYMBOLS) * 20
@@ -162,8 +150,9 @@ def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
     told = {"Error Message": f"the parameter apikey is invalid or missing: {VENDORS_KEY}"}
     with vendor(scripted(Reply.json(told))) as server:
         config = configured(tmp_path, kafka_settings, server.url)
-        command = [sys.executable, "-m", "marketpulse", "produce", "alpha_vantage", "--config", str(config)]
-        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        ended = subprocess.run(
+            produce("alpha_vantage", config), cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
         assert len(server.requests) == 1
     assert ended.returncode == 3
     assert "does not accept the key" in ended.stderr
@@ -171,12 +160,10 @@ def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
     assert VENDORS_KEY not in ended.stderr + ended.stdout
 
 
-def test_rows_on_a_pipe_are_in_the_log_when_it_ends(
-    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_on_a_pipe_are_in_the_log_when_it_ends(kafka_settings: Settings, tmp_path: Path) -> None:
     config = configured(tmp_path, kafka_settings, "http://127.0.0.1:1")
     table = "time,symbol,price\n" + "".join(f"{1_772_463_600 + i},S{i % 3},{i + 1}\n" for i in range(500))
-    command = [sys.executable, "-m", "marketpulse", "produce", "replay", "-", "--config", str(config)]
+    command = produce("replay", config, "-")
     ended = subprocess.run(command, cwd=tmp_path, input=table, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stderr
     prices = [r["price"] for r in committed(kafka_settings) if r["type"] == "trade"]
@@ -186,14 +173,8 @@ def test_rows_on_a_pipe_are_in_the_log_when_it_ends(
 def test_pushed_rows_are_in_the_log_when_the_answer_comes(kafka_settings: Settings) -> None:
     word = "a-token-of-more-than-20-letters"
     source = HttpSettings(port=0, token=SecretStr(word), mode="historical")
-    life = Lifecycle("push", threading.Event(), Health(), kafka_settings.data_dir / "push.json", 0)
-    thread = threading.Thread(target=run, args=(kafka_settings, life, source, "push"))
-    thread.start()
-    try:
-        while not life.run_file.exists():
-            assert thread.is_alive()
-            threading.Event().wait(0.05)
-        url = json.loads(life.run_file.read_text())["ingest_url"]
+    with Working(kafka_settings, run, source, "push", name="push") as pushing:
+        url = pushing.facts()["ingest_url"]
         body = "\n".join(
             f'{{"symbol": "S{i % 3}", "price": {i + 1}, "timestamp": {1_772_463_600 + i}, "id": "{i}"}}'
             for i in range(60)
@@ -204,7 +185,3 @@ def test_pushed_rows_are_in_the_log_when_the_answer_comes(kafka_settings: Settin
             assert answer.status_code == 200
             there = sum(r["type"] == "trade" for r in committed(kafka_settings))
             assert there == (60 if part is body else 120)
-    finally:
-        life.stop.set()
-        thread.join(60)
-    assert not thread.is_alive()

@@ -51,11 +51,11 @@ class Writer:
         self._transactional = transactional_id is not None
 
     def market(self, batch: pa.RecordBatch, wire: str = "json", *, keep: bool = True) -> None:
+        topic = self._settings.topic("market")
         with self._written(keep=keep):
             for record in encode_market(batch, wire=wire, partitions=4):  # type: ignore[arg-type]
                 partition = -1 if record.partition is None else record.partition
-                topic, headers = self._settings.topic("market"), list(record.headers or [])
-                self._producer.produce(topic, record.value, record.key, partition, headers=headers)
+                self._producer.produce(topic, record.value, record.key, partition, headers=list(record.headers or []))
 
     def rows(self, topic: str, batch: pa.RecordBatch, *, keep: bool = True) -> None:
         with self._written(keep=keep):

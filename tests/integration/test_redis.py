@@ -23,7 +23,8 @@ from marketpulse.query.recent_redis import RecentRowsOfRedis
 from marketpulse.settings import RedisSettings, Settings
 from marketpulse.sinks.redis_plan import SPARE
 from marketpulse.sinks.redis_store import RedisSink, open_redis
-from valkey_store import PASSWORD, ValkeyServer, free_port, valkey  # noqa: F401
+from time_series_servers import free_port
+from valkey_store import PASSWORD, ValkeyServer, valkey  # noqa: F401
 from waiting import wait_until
 
 pytestmark = pytest.mark.integration

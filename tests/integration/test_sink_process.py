@@ -281,8 +281,7 @@ def test_trades_of_arrow_frames_are_all_in_influx(kafka_settings: Settings, infl
     for part in (some[:350], some[350:600], some[600:]):
         for frame in encode_market(pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4):
             assert frame.partition is not None
-            headers = dict(frame.headers or ())
-            producer.produce(market, frame.value, partition=frame.partition, headers=headers)
+            producer.produce(market, frame.value, partition=frame.partition, headers=dict(frame.headers or ()))
     assert producer.flush(20) == 0
     influx = InfluxSettings(**{**influx_store.section(), "flush_s": 0.2})
     kafka_settings.data_dir.mkdir(parents=True)
