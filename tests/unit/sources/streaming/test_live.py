@@ -14,6 +14,7 @@ from marketpulse.clock import SystemClock
 from marketpulse.errors import SettingsError
 from marketpulse.settings import BinanceSettings, CoinbaseSettings, RecordingSettings
 from marketpulse.sources.rest.backoff import Backoff
+from marketpulse.sources.rest.limits import Rate
 from marketpulse.sources.streaming.coinbase import Coinbase
 from marketpulse.sources.streaming.connection import Connection, Item
 from marketpulse.sources.streaming.live import LiveSource
@@ -72,7 +73,8 @@ def test_a_feed_without_faults_comes_in_order_and_whole(vendor: str) -> None:
 
 @pytest.mark.parametrize("vendor", ["coinbase", "binance"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_the_faults_each_trade_comes_out_once(vendor: str, seed: int) -> None:
+def test_whatever_the_faults_each_trade_comes_out_once(vendor: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketpulse.sources.streaming.live._RATE", Rate(1_000, 1.0, burst=100))
     with running(
         Exchange(vendor, PRODUCTS[vendor], 1_200, seed=seed, fault_rate=0.02, rest_fault_rate=0.2, silence_s=0.6)
     ) as exchange:
