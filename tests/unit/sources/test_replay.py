@@ -171,11 +171,8 @@ def test_so_many_rows_are_due_after_so_many_seconds(
         assert begun.due(TIMES, row) == expected
 
 
-def test_max_gives_what_one_poll_may_carry() -> None:
+def test_max_gives_what_a_poll_may_carry_waiting_is_until_the_next_row_and_closed_hours_are_cut_short() -> None:
     assert Pacer(Speed.parse("max"), ManualClock()).due(np.zeros(3 * ROWS_MAX, np.int64), 7) == 7 + ROWS_MAX
-
-
-def test_waiting_is_until_the_next_row_and_a_faster_replay_cuts_closed_hours_short() -> None:
     begun, _ = pacer("recorded", 2)
     assert begun.wait_s(TIMES, 3) == pytest.approx(58)
     assert begun.wait_s(TIMES, 2) == 0
