@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -22,6 +21,7 @@ from marketpulse.web.page_socket import WAITING_BYTES_MAX
 from marketpulse.web.server import WebServer
 from page_reader import PageReader
 from pages_that_never_read import NeverReads
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -105,10 +105,7 @@ def test_two_hundred_pages_of_which_ten_never_read(monkeypatch: pytest.MonkeyPat
     with ExitStack() as silent:
         for _ in range(NEVER_READ):
             silent.enter_context(NeverReads(server.port))
-        until_connected = time.monotonic() + 20
-        while count("pages_connected") < NEVER_READ:
-            assert time.monotonic() < until_connected
-            time.sleep(0.02)
+        wait_until(lambda: count("pages_connected") >= NEVER_READ, "they are connected")
         watched = asyncio.run(visit())
         server.stop()
     assert count("pages_let_go_total") == let_go + NEVER_READ

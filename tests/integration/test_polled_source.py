@@ -108,14 +108,15 @@ def test_a_polled_vendor_through_faults_and_kills(
 
             def has_asked(child: Child = child, asked: int = asked) -> bool:
                 assert child.poll() is None, output.read_text()
-                return bool(len(server.requests) >= asked)
+                return len(server.requests) >= asked
 
             wait_until(has_asked)
             child.kill()
             child.wait()
 
         def all_are_there() -> bool:
-            return sum(r["type"] == "bar" for r in committed(settings)) >= len(SYMBOLS) * (len(market.bars) - 1)
+            bars = [r for r in committed(settings) if r["type"] == "bar"]
+            return len(bars) >= len(SYMBOLS) * (len(market.bars) - 1)
 
         with Working(settings, run, settings.sources["alpha_vantage"], "alpha_vantage", name="x"):
             wait_until(market.whole.is_set, "all was asked")

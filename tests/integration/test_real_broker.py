@@ -1,6 +1,5 @@
-"""The embedded broker, for real: starts, restarts, kills and wreckage."""
+"""The embedded broker, for real: starts, restarts, kills and wreckage, one after another on one data directory."""
 
-import contextlib
 import json
 import os
 import signal
@@ -8,8 +7,8 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +18,47 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic
+from given_settings import changed, outside
 from marketpulse.errors import EnvironmentProblem
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to, resolve_bootstrap
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-Home = Callable[..., Settings]
+VALUES = [b"one", b"two", b"three"]
 
 
 @pytest.fixture
-def home(tmp_path: Path, broker_cache: Path) -> Iterator[Home]:
+def home(tmp_path: Path, broker_cache: Path) -> Iterator[Settings]:
     """Settings for a broker with a data directory of its own; whatever still runs there is killed at the end."""
-
-    def settings(**broker: object) -> Settings:
-        return Settings(
-            data_dir=tmp_path / "data", cache_dir=broker_cache, broker={"heap_mb": 192, **broker}, kafka={"partitions": 2}
-        )  # fmt: skip
-
-    yield settings
+    data = tmp_path / "data"
+    yield Settings(data_dir=data, cache_dir=broker_cache, broker={"heap_mb": 192}, kafka={"partitions": 2})
     for process in psutil.process_iter(["cmdline"]):
-        if str(tmp_path / "data") in " ".join(process.info["cmdline"] or ()):
+        if str(data) in " ".join(process.info["cmdline"] or ()):
             process.kill()
 
 
-def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
-    BareTopic(bootstrap, topic).write(values)
+def kept(bootstrap: str) -> list[bytes]:
+    return [record.value for record in BareTopic(bootstrap, "market").committed()]
 
 
-def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
-    """The first values of a topic, through a consumer group."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "reader", "auto.offset.reset": "earliest", "log_level": 0}
-    )
-    consumer.subscribe([topic])
-    found: list[bytes | None] = []
-    deadline = time.monotonic() + 20
-    while len(found) < count and time.monotonic() < deadline:
+def read(bootstrap: str, count: int) -> list[bytes]:
+    """The next values of the topic, through a consumer group."""
+    config = {"bootstrap.servers": bootstrap, "group.id": "reader", "auto.offset.reset": "earliest", "log_level": 0}
+    consumer = Consumer(config)
+    consumer.subscribe(["market"])
+    found: list[bytes] = []
+
+    def enough() -> bool:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:
-            found.append(message.value())
+            found.append(message.value() or b"")
+        return len(found) >= count
+
+    wait_until(enough, f"{count} values")
     consumer.close()
     return found
 
@@ -70,103 +68,62 @@ def topics(bootstrap: str) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in found.items()}
 
 
-def fill(broker: EmbeddedBroker, settings: Settings) -> list[bytes]:
-    """Make the topics and write three records that must never be lost."""
-    ensure_topics(connected_to(settings, broker.bootstrap))
-    values = [b"one", b"two", b"three"]
-    write(broker.bootstrap, "market", values)
-    return values
+@contextmanager
+def taken(port: int = 0) -> Iterator[int]:
+    """Another program has the port."""
+    with socket.socket() as program:
+        program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        program.bind(("127.0.0.1", port))
+        program.listen()
+        yield program.getsockname()[1]
 
 
-def test_a_restart_continues_with_port_topics_and_data(home: Home) -> None:
-    settings = home()
-    with EmbeddedBroker(settings) as first:
-        address = first.bootstrap
-        values = fill(first, settings)
+def test_restarts_a_kill_a_broken_format_a_lost_identity_and_a_taken_port_lose_nothing(home: Settings) -> None:
+    folder = home.data_dir / "broker"
+    (folder / "storage").mkdir(parents=True)
+    (folder / "storage" / "bootstrap.checkpoint").write_bytes(b"\x00\x01")  # a format that was interrupted
+    with EmbeddedBroker(home) as first:
+        address, pid = first.bootstrap, first.pid
+        ensure_topics(connected_to(home, address))
+        BareTopic(address, "market").write(VALUES)  # that must never be lost
         assert {"__consumer_offsets", "__transaction_state"} <= set(topics(address))
-        assert read(address, "market", 3) == values
-        pid = first.pid
-    assert pid is not None
-    assert not psutil.pid_exists(pid)
-    with EmbeddedBroker(settings) as second:
-        assert second.bootstrap == address
-        assert topics(address)["market"] == 2
-        write(address, "market", [b"four"])
-        # The group's offsets were kept too: only the new record is left to read.
-        assert read(address, "market", 1) == [b"four"]
-    log = second.log_file.read_text()
-    assert "Kafka Server started" in log
-    assert not (settings.data_dir / "broker" / "process.json").exists()
-
-
-def test_a_killed_broker_is_noticed_and_its_restart_keeps_topics_and_data(home: Home) -> None:
-    settings = home()
-    broker = EmbeddedBroker(settings)
-    address = broker.start()
-    values = fill(broker, settings)
-    assert broker.pid is not None
-    os.kill(broker.pid, signal.SIGKILL)
-    assert broker.wait(10)
-    assert "killed by signal 9" in str(broker.why_it_died())
-    assert broker.start() == address
-    assert read(address, "market", 3) == values
-    broker.stop()
-
-
-@pytest.mark.parametrize("also_our_copy", [False, True])
-def test_storage_that_lost_its_identity_keeps_its_topics(home: Home, also_our_copy: bool) -> None:
-    settings = home()
-    with EmbeddedBroker(settings) as broker:
-        values = fill(broker, settings)
-    (settings.data_dir / "broker" / "storage" / "meta.properties").write_text("version=1\nclus")
-    if also_our_copy:
-        (settings.data_dir / "broker" / "identity.properties").unlink()
-    with EmbeddedBroker(settings) as broker:
-        assert read(broker.bootstrap, "market", 3) == values
-        write(broker.bootstrap, "market", [b"four"])
-        assert read(broker.bootstrap, "market", 1) == [b"four"]
-
-
-def test_a_format_that_was_interrupted_is_done_again(home: Home) -> None:
-    settings = home()
-    half = settings.data_dir / "broker" / "storage"
-    half.mkdir(parents=True)
-    (half / "bootstrap.checkpoint").write_bytes(b"\x00\x01")
-    with EmbeddedBroker(settings) as broker:
-        assert "__consumer_offsets" in topics(broker.bootstrap)
-
-
-def test_a_second_start_on_the_same_directory_says_where_the_first_one_is(home: Home) -> None:
-    settings = home()
-    with EmbeddedBroker(settings) as first:
-        second = EmbeddedBroker(settings)
-        with pytest.raises(EnvironmentProblem, match=f"KAFKA_BOOTSTRAP_SERVERS={first.bootstrap}"):
-            second.start()
+        assert read(address, 3) == VALUES
+        second = EmbeddedBroker(home)
+        with pytest.raises(EnvironmentProblem, match=f"KAFKA_BOOTSTRAP_SERVERS={address}"):
+            second.start()  # and says where the first one is
         second.stop()
         assert first.alive()
-        assert topics(first.bootstrap)
+        assert topics(address)
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+    assert "Kafka Server started" in first.log_file.read_text()
+    assert not (folder / "process.json").exists()
+
+    broker = EmbeddedBroker(home)
+    assert broker.start() == address, "the port is kept"
+    assert topics(address)["market"] == 2, "the topics are kept"
+    BareTopic(address, "market").write([b"four"])
+    assert read(address, 1) == [b"four"], "the group's offsets are kept: only the new record is left to read"
+    assert broker.pid is not None
+    os.kill(broker.pid, signal.SIGKILL)
+    assert broker.wait(10), "a kill is noticed"
+    assert "killed by signal 9" in str(broker.why_it_died())
+    assert broker.start() == address
+    assert kept(address) == [*VALUES, b"four"]
+    broker.stop()
+
+    (folder / "storage" / "meta.properties").write_text("version=1\nclus")
+    (folder / "identity.properties").unlink()
+    with taken(int(address.partition(":")[2])), EmbeddedBroker(home) as broker:
+        assert broker.bootstrap != address, "the last port gives way to another program that has it now"
+        assert kept(broker.bootstrap) == [*VALUES, b"four"], "without its identity the storage keeps its topics"
+        BareTopic(broker.bootstrap, "market").write([b"five"])
+        assert read(broker.bootstrap, 1) == [b"five"]
 
 
-def test_a_taken_port_is_named_before_anything_is_started(home: Home) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(EnvironmentProblem, match=f"port {port} on 127.0.0.1 is taken.*broker.port"):
-            EmbeddedBroker(home(port=port)).start()
-
-
-def test_the_last_port_gives_way_when_another_program_has_it_now(home: Home) -> None:
-    settings = home()
-    with EmbeddedBroker(settings) as broker:
-        last = int(broker.bootstrap.partition(":")[2])
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", last))
-        taken.listen()
-        with EmbeddedBroker(settings) as broker:
-            assert broker.bootstrap != f"127.0.0.1:{last}"
-            assert topics(broker.bootstrap)
+def test_a_taken_port_is_named_before_anything_is_started(home: Settings) -> None:
+    with taken() as port, pytest.raises(EnvironmentProblem, match=f"port {port} on 127.0.0.1 is taken.*broker.port"):
+        EmbeddedBroker(changed(home, broker={"port": port})).start()
 
 
 OWNER = """
@@ -195,62 +152,54 @@ def killed_owner(settings: Settings, orphan_s: float) -> tuple[str, int]:
     return address, int(pid)
 
 
-def test_a_broker_whose_owner_was_killed_is_taken_over_without_a_restart(home: Home) -> None:
-    settings = home()
-    address, pid = killed_owner(settings, orphan_s=30)
-    with EmbeddedBroker(settings) as broker:
+def test_a_broker_whose_owner_was_killed_is_taken_over_without_a_restart_or_else_ends(home: Settings) -> None:
+    address, pid = killed_owner(home, orphan_s=60)
+    with EmbeddedBroker(home) as broker:
         assert (broker.bootstrap, broker.pid) == (address, pid)
         assert broker.alive()
-        fill(broker, settings)
+        ensure_topics(connected_to(home, address))
+        BareTopic(address, "market").write(VALUES)
     assert not psutil.pid_exists(pid)
 
-
-def test_a_broker_whose_owner_was_killed_ends_when_nobody_takes_it_over(home: Home) -> None:
-    address, pid = killed_owner(home(), orphan_s=0.5)
-    deadline = time.monotonic() + 30
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not psutil.pid_exists(pid)
+    address, pid = killed_owner(home, orphan_s=0.5)
+    wait_until(lambda: not psutil.pid_exists(pid), "nobody takes it over: it ends")
     with pytest.raises(KafkaException):
         AdminClient({"bootstrap.servers": address, "log_level": 0}).list_topics(timeout=1)
 
 
-@contextlib.contextmanager
+@contextmanager
 def running_command(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
     """`marketpulse broker` once it has announced itself, and what it announced."""
-    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
-    environment["MARKETPULSE_DATA_DIR"] = str(settings.data_dir)
-    environment["MARKETPULSE_CACHE_DIR"] = str(settings.cache_dir)
-    environment["MARKETPULSE_KAFKA__PARTITIONS"] = str(settings.kafka.partitions)
-    command = subprocess.Popen(
-        [sys.executable, "-m", "marketpulse", "broker"], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    environment = {
+        **outside(), "MARKETPULSE_DATA_DIR": str(settings.data_dir), "MARKETPULSE_CACHE_DIR": str(settings.cache_dir),
+        "MARKETPULSE_KAFKA__PARTITIONS": str(settings.kafka.partitions),
+    }  # fmt: skip
+    words = [sys.executable, "-m", "marketpulse", "broker"]
+    command = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     run_file = settings.data_dir / "run" / "broker.json"
-    deadline = time.monotonic() + 90
-    while not run_file.exists() and command.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: run_file.exists() or command.poll() is not None, "it announces itself")
     yield command, json.loads(run_file.read_text())
     command.kill()
     command.communicate()
 
 
-def test_the_command_announces_the_broker_and_stops_it_cleanly(home: Home) -> None:
-    settings = home()
-    with running_command(settings) as (command, facts):
+def test_the_command_announces_the_broker_ends_with_the_reason_when_it_dies_and_stops_it_cleanly(
+    home: Settings,
+) -> None:
+    with running_command(home) as (command, facts):
         assert facts["pid"] == command.pid
-        assert resolve_bootstrap(settings) == facts["bootstrap_servers"]
+        assert resolve_bootstrap(home) == facts["bootstrap_servers"]
         contract = {"market", "bars", "indicators", "alerts", "live", "dead-letters", "state", "control"}
         assert contract <= set(topics(facts["bootstrap_servers"]))
-        command.send_signal(signal.SIGTERM)
-        assert command.wait(30) == 0
-    assert not (settings.data_dir / "run" / "broker.json").exists()
-
-
-def test_the_command_ends_with_the_reason_when_the_broker_dies(home: Home) -> None:
-    settings = home()
-    with running_command(settings) as (command, _):
-        java = json.loads((settings.data_dir / "broker" / "process.json").read_text())["pid"]
+        BareTopic(facts["bootstrap_servers"], "market").write(VALUES)
+        java = json.loads((home.data_dir / "broker" / "process.json").read_text())["pid"]
         os.kill(java, signal.SIGKILL)
         assert command.wait(30) == 1
         assert command.stderr is not None
         assert "killed by signal 9" in command.stderr.read()
+    (home.data_dir / "broker" / "storage" / "meta.properties").write_text("version=1\nclus")
+    with running_command(home) as (command, facts):
+        assert kept(facts["bootstrap_servers"]) == VALUES, "our copy of its identity is enough"
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(30) == 0
+    assert not (home.data_dir / "run" / "broker.json").exists()

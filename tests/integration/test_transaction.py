@@ -76,6 +76,11 @@ def member(settings: Settings, slot: int = 0) -> Iterator[Member]:
         joined.log.close()
 
 
+@pytest.fixture
+def settings(shared_kafka_settings: Settings) -> Settings:
+    return shared_kafka_settings
+
+
 def never() -> bool:
     return False
 
@@ -86,14 +91,14 @@ def on_and_on(ask: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("call", ["poll", "consume"])
-def test_the_client_raises_what_a_callback_raised_as_it_is(shared_kafka_settings: Settings, call: str) -> None:
+def test_the_client_raises_what_a_callback_raised_as_it_is(settings: Settings, call: str) -> None:
     sentinel = Sentinel()
 
     def assigned(*_: object) -> NoReturn:
         raise sentinel
 
-    consumer = Consumer({"bootstrap.servers": shared_kafka_settings.kafka.bootstrap_servers, "group.id": "g" + call})
-    consumer.subscribe([shared_kafka_settings.topic("market")], on_assign=assigned)
+    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "g" + call})
+    consumer.subscribe([settings.topic("market")], on_assign=assigned)
     ask: Callable[[], object] = {"poll": lambda: consumer.poll(0.1), "consume": lambda: consumer.consume(10, 0.1)}[call]
     with pytest.raises(Sentinel) as caught:
         on_and_on(ask)
@@ -101,22 +106,20 @@ def test_the_client_raises_what_a_callback_raised_as_it_is(shared_kafka_settings
     consumer.close()
 
 
-def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(shared_kafka_settings: Settings) -> None:
-    with member(shared_kafka_settings) as worker:
+def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(settings: Settings) -> None:
+    with member(settings) as worker:
         worker.on_take = Sentinel()
         with pytest.raises(Sentinel) as caught:
             worker.poll_until(never)
     assert caught.value is worker.on_take
 
 
-def test_what_is_raised_in_the_commit_before_a_partition_goes_comes_out_of_poll_as_it_is(
-    shared_kafka_settings: Settings,
-) -> None:
-    with member(shared_kafka_settings) as worker:
+def test_what_is_raised_in_the_commit_before_a_partition_goes_comes_out_of_poll_as_it_is(settings: Settings) -> None:
+    with member(settings) as worker:
         worker.take_all()
         worker.log.begin()
         worker.before_commit = Sentinel()
-        with member(shared_kafka_settings, slot=1) as other, pytest.raises(Sentinel) as caught:
+        with member(settings, slot=1) as other, pytest.raises(Sentinel) as caught:
             worker.poll_until(never, other)
     assert caught.value is worker.before_commit
 
@@ -126,9 +129,9 @@ PASSES, STAYS = KafkaError(KafkaError._TIMED_OUT, "slow"), KafkaError(KafkaError
 
 @pytest.mark.parametrize(("fault", "judged"), [(PASSES, Retryable), (STAYS, Fatal)])
 def test_a_fault_of_the_client_in_a_callback_is_judged_by_whether_it_passes(
-    shared_kafka_settings: Settings, fault: KafkaError, judged: type[Exception]
+    settings: Settings, fault: KafkaError, judged: type[Exception]
 ) -> None:
-    with member(shared_kafka_settings) as worker:
+    with member(settings) as worker:
         worker.on_take = KafkaException(fault)
         with pytest.raises(judged, match=f"rebalance: {fault.str()}") as caught:
             worker.poll_until(never)
@@ -136,16 +139,16 @@ def test_a_fault_of_the_client_in_a_callback_is_judged_by_whether_it_passes(
 
 
 def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
-    shared_kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with member(shared_kafka_settings) as worker:
+    with member(settings) as worker:
         monkeypatch.setattr(transaction, "_CALL_S", 0.000_001)  # the group's offsets are not told so soon
         with pytest.raises(Retryable, match=r"rebalance: .*Timed out"):
             worker.poll_until(never)
 
 
-def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(shared_kafka_settings: Settings) -> None:
-    with member(shared_kafka_settings) as first:
+def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(settings: Settings) -> None:
+    with member(settings) as first:
         first.take_all()
         first.log.write("bars", [(b"A", b"{}")])
 
@@ -153,12 +156,12 @@ def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(shared_kaf
             first.log.write("bars", [(b"A", b"{}")])
             first.log.serve()
 
-        with member(shared_kafka_settings), pytest.raises(Fatal, match="newer producer instance"):
+        with member(settings), pytest.raises(Fatal, match="newer producer instance"):
             on_and_on(go_on)
 
 
-def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(shared_kafka_settings: Settings) -> None:
-    worker = Member(shared_kafka_settings)
+def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(settings: Settings) -> None:
+    worker = Member(settings)
     worker.take_all()
     worker.on_give = Sentinel()
     with pytest.raises(Sentinel) as caught:
@@ -167,7 +170,7 @@ def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(shared
 
 
 def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_quietly(
-    shared_kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured = client_config
 
@@ -177,7 +180,7 @@ def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_
         return configured(settings, role, **{**overrides, **limits})
 
     monkeypatch.setattr(transaction, "client_config", impatient)
-    worker = Member(shared_kafka_settings)
+    worker = Member(settings)
     worker.take_all()
     worker.log.begin()
     time.sleep(7)
@@ -188,11 +191,9 @@ def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_
     assert not worker.log.in_transaction
 
 
-def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(
-    shared_kafka_settings: Settings,
-) -> None:
-    BareTopic.of(shared_kafka_settings).write([b"1", b"2", b"3"])
-    with member(shared_kafka_settings) as worker:
+def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_on(settings: Settings) -> None:
+    BareTopic.of(settings).write([b"1", b"2", b"3"])
+    with member(settings) as worker:
         worker.on_take = Retryable("its state cannot be read")
         with pytest.raises(Retryable, match="its state cannot be read"):
             worker.poll_until(never)
@@ -202,6 +203,6 @@ def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_
         values.extend(records.value(i) for records in follower.log.poll(0.1, 100) for i in range(len(records)))
         return len(values) >= 3
 
-    with member(shared_kafka_settings) as follower:
+    with member(settings) as follower:
         wait_until(read)
     assert values == [b"1", b"2", b"3"]
