@@ -4,7 +4,9 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import BrowserContext, Page
 
@@ -21,11 +23,13 @@ from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from moving_feed import MovingFeed
+from waiting import wait_until
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 ]  # fmt: skip
+SIZES = {"phone": (390, 844), "laptop": (1400, 900), "wall": (3840, 2160)}
 ON_PATH = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ON_MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
@@ -60,12 +64,19 @@ class Stage:
         self._alerts = None if alerts is None else AlertRulesApi(lambda: alerts)
         self.server = self._serve(0)
         self._stop = threading.Event()
+        self._rounds = 0
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def restart_server(self) -> None:
         """A server that was stopped comes back on its port, with what the board holds."""
         self.server = self._serve(self.server.port)
+
+    def freeze(self) -> None:
+        """Nothing trades any more, and the board holds all that did."""
+        self.feed.frozen = True
+        last = self._rounds + 2  # the round under way may not have seen it
+        wait_until(lambda: self._rounds >= last, "the feed stands still", 20)
 
     def chart_desk(self) -> LiveDesk:
         return LiveDesk(self._lake)
@@ -94,6 +105,7 @@ class Stage:
             self.board.take_stats(self.feed.stats())
             for batch in self.feed.batches(0.1):
                 self.board.take(batch)
+            self._rounds += 1
 
 
 class Visit:
@@ -110,3 +122,11 @@ class Visit:
         self.page.goto(url)
         self.page.wait_for_selector("body[data-state=shown]")
         return self.page
+
+    def shows(self, look: Callable[[], Any], expected: Any) -> None:
+        """Wait until `look` finds this on the page, which goes on only while Playwright is asked for something."""
+        for _ in range(400):
+            if look() == expected:
+                return
+            self.page.wait_for_timeout(50)
+        assert look() == expected

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from browser_stage import FLAGS, Stage, Visit, find_browser
+from browser_stage import FLAGS, SIZES, Stage, Visit, find_browser
 from marketpulse.web.pages import STATIC
 from moving_feed import MovingFeed
 
@@ -35,4 +35,17 @@ def visit(chromium: Browser) -> Iterator[Visit]:
     context = chromium.new_context(viewport={"width": 1400, "height": 900}, color_scheme="dark")
     context.set_default_timeout(_PATIENCE_MS)
     yield Visit(context)
+    context.close()
+
+
+@pytest.fixture(params=[(size, theme) for size in SIZES for theme in ("dark", "light")], ids="-".join)
+def sized(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Visit]:
+    """A visit with a screen of each size and in each theme, about which nothing complains."""
+    size, theme = request.param
+    width, height = SIZES[size]
+    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    context.set_default_timeout(_PATIENCE_MS)
+    visit = Visit(context)
+    yield visit
+    assert visit.complaints == []
     context.close()

@@ -11,15 +11,13 @@ from moving_feed import MovingFeed
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
-SIZES = {"phone": (390, 844), "laptop": (1400, 900), "wide": (2560, 1440)}
 
-
-def test_the_candle_and_the_price_move_and_nothing_complains(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url)
+def test_the_page_moves_and_says_while_the_server_or_the_log_is_away(stage: Stage, visit: Visit) -> None:
+    page = visit.open(stage.server.url + "#META/5m")
     shown = page.evaluate(
         """async () => {
             const seen = new Set();
-            for (let i = 0; i < 60; i++) {
+            for (let i = 0; i < 200 && seen.size < 4; i++) {
                 seen.add(document.querySelector('#legends .legend').textContent);
                 await new Promise((done) => setTimeout(done, 50));
             }
@@ -28,99 +26,72 @@ def test_the_candle_and_the_price_move_and_nothing_complains(stage: Stage, visit
     )
     assert len(shown) > 3
     assert page.locator("#chart canvas").count() > 0
-    expect(page.locator("#link-text")).to_have_text("Live")
+    link, banner = page.locator("#link-text"), page.locator("#banner")
+    expect(link).to_have_text("Live")
+    stage.feed.away = True
+    expect(link).to_have_text("Log is away")
+    expect(page.locator("#banner-text")).to_contain_text("goes on by itself")
+    stage.feed.away = False
+    expect(link).to_have_text("Live")
+    expect(banner).to_be_hidden()
     assert visit.complaints == []
-
-
-def test_the_page_shows_the_boards_figures(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
-    page.wait_for_timeout(1_500)
-    quotes = {row[0]: row for row in stage.board.quote_rows()}
-    last, reference = quotes["AAPL"][1], quotes["AAPL"][3]
-    chart = stage.board.chart("AAPL", "1m", limit=1)
-    assert chart is not None
-    columns = dict(zip(stage.board.columns(), chart["rows"][0], strict=True))
-
-    expect(page.locator("#last")).to_have_text(f"{last:,.2f}")
-    percent = f"{abs(100 * (last - reference) / reference):.2f}%"
-    expect(page.locator("#change")).to_contain_text(percent)
-    expect(page).to_have_title(re.compile(rf"^AAPL {last:,.2f} "))
-    legend = page.locator("#legends .legend").first.inner_text()
-    for name in ("open", "high", "low", "close", "sma_20", "ema_26", "session_vwap"):
-        assert f"{columns[name]:,.2f}" in legend, name
-    listed = page.get_by_role("option", name=re.compile(r"^GOOG,"))
-    expect(listed.locator(".watch-last")).to_have_text(f"{quotes['GOOG'][1]:,.2f}")
-    expect(page.locator("#watch-count")).to_have_text("8 symbols")
-    expect(page.get_by_title(re.compile("set aside")).first).to_contain_text("3")
-
-
-def test_bid_ask_and_spread_stand_under_the_price_of_a_symbol_that_has_them(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    expect(page.locator("#book")).to_be_visible()
-    stage.feed.frozen = True
-    page.wait_for_timeout(1_500)
-    row = next(row for row in stage.board.quote_rows() if row[0] == "AAPL")
-    bid, bid_size, ask, ask_size = row[8:]
-    assert (bid_size, ask_size) == (300, 1_200)
-    expect(page.locator("#bid")).to_have_text(f"{bid:,.2f}")
-    expect(page.locator("#ask")).to_have_text(f"{ask:,.2f}")
-    expect(page.locator("#spread")).to_have_text(f"{ask - bid:,.2f}")
-    expect(page.locator("#book")).to_have_attribute("title", re.compile(r"× 300, ask .* × 1.20"))
-    page.get_by_role("option", name=re.compile(r"^KO,")).click()
-    expect(page.locator("#symbol-text")).to_have_text("KO")
-    expect(page.locator("#book")).to_be_hidden()
-
-
-def test_several_bars_and_a_revision_in_one_step_are_all_drawn(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
-    page.wait_for_timeout(1_000)
-    newest = stage.board.chart("AAPL", "1m", limit=1)
-    assert newest is not None
-    start = round(newest["rows"][0][0] / 1e3)
-    stage.board.take(bars(*(row("AAPL", "1m", start + 60 * i, 300.0 + i, revision=1) for i in range(4))))
-    legend = page.locator("#legends .legend").first
-    expect(legend).to_contain_text("C303.00")
-    stage.board.take(bars(row("AAPL", "1m", start + 60, 299.5, revision=2), row("AAPL", "1m", start + 240, 304.0)))
-    expect(legend).to_contain_text("C304.00")
-    stage.board.take(bars(*(row("AAPL", "1m", start + 300 + 60 * i, 310.0 + i) for i in range(90))))
-    expect(legend).to_contain_text("C399.00")
-    assert visit.complaints == []
-
-
-def test_simulated_symbols_are_said_to_be_and_others_are_not(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    expect(page.locator("#simulated")).to_be_visible()
-    page.get_by_role("option", name=re.compile(r"^SPY,")).click()
-    expect(page.locator("#symbol-text")).to_have_text("SPY")
-    expect(page.locator("#simulated")).to_be_hidden()
-
-
-def test_a_server_that_comes_back_is_found_again(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#META/5m")
     stage.server.stop()
-    expect(page.locator("#link-text")).to_have_text(re.compile("Disconnected|Reconnecting"))
+    expect(link).to_have_text(re.compile("Disconnected|Reconnecting"))
     expect(page.locator("#banner-text")).to_contain_text("as of")
     stage.restart_server()
-    expect(page.locator("#link-text")).to_have_text("Live")
-    expect(page.locator("#banner")).to_be_hidden()
+    expect(link).to_have_text("Live")
+    expect(banner).to_be_hidden()
     expect(page.locator("#symbol-text")).to_have_text("META")
     before = page.locator("#last").inner_text()
     expect(page.locator("#last")).not_to_have_text(before)
 
 
-def test_a_log_that_is_away_is_said_so_until_it_is_back(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url)
-    stage.feed.away = True
-    expect(page.locator("#link-text")).to_have_text("Log is away")
-    expect(page.locator("#banner-text")).to_contain_text("goes on by itself")
-    stage.feed.away = False
-    expect(page.locator("#link-text")).to_have_text("Live")
-    expect(page.locator("#banner")).to_be_hidden()
+def test_the_page_shows_the_boards_figures_its_book_its_source_and_every_bar_that_comes(
+    stage: Stage, visit: Visit
+) -> None:
+    page = visit.open(stage.server.url + "#AAPL/1m")
+    expect(page.locator("#book")).to_be_visible()
+    stage.freeze()
+    quotes = {row[0]: row for row in stage.board.quote_rows()}
+    _, last, _, reference, *_ = quotes["AAPL"]
+    chart = stage.board.chart("AAPL", "1m", limit=1)
+    assert chart is not None
+    columns = dict(zip(stage.board.columns(), chart["rows"][0], strict=True))
+    expect(page.locator("#last")).to_have_text(f"{last:,.2f}")
+    expect(page.locator("#change")).to_contain_text(f"{abs(100 * (last - reference) / reference):.2f}%")
+    expect(page).to_have_title(re.compile(rf"^AAPL {last:,.2f} "))
+    legend = page.locator("#legends .legend").first
+    for name in ("open", "high", "low", "close", "sma_20", "ema_26", "session_vwap"):
+        expect(legend).to_contain_text(f"{columns[name]:,.2f}")
+    listed = page.get_by_role("option", name=re.compile(r"^GOOG,"))
+    expect(listed.locator(".watch-last")).to_have_text(f"{quotes['GOOG'][1]:,.2f}")
+    expect(page.locator("#watch-count")).to_have_text("8 symbols")
+    expect(page.get_by_title(re.compile("set aside")).first).to_contain_text("3")
+
+    bid, bid_size, ask, ask_size = quotes["AAPL"][8:]
+    assert (bid_size, ask_size) == (300, 1_200)
+    expect(page.locator("#bid")).to_have_text(f"{bid:,.2f}")
+    expect(page.locator("#ask")).to_have_text(f"{ask:,.2f}")
+    expect(page.locator("#spread")).to_have_text(f"{ask - bid:,.2f}")
+    expect(page.locator("#book")).to_have_attribute("title", re.compile(r"× 300, ask .* × 1.20"))
+    expect(page.locator("#simulated")).to_be_visible()
+
+    start = round(chart["rows"][0][0] / 1e3)  # several bars and a revision in one step are all drawn
+    stage.board.take(bars(*(row("AAPL", "1m", start + 60 * i, 300.0 + i, revision=1) for i in range(4))))
+    expect(legend).to_contain_text("C303.00")
+    stage.board.take(bars(row("AAPL", "1m", start + 60, 299.5, revision=2), row("AAPL", "1m", start + 240, 304.0)))
+    expect(legend).to_contain_text("C304.00")
+    stage.board.take(bars(*(row("AAPL", "1m", start + 300 + 60 * i, 310.0 + i) for i in range(90))))
+    expect(legend).to_contain_text("C399.00")
+
+    for symbol, gone in (("KO", "#book"), ("SPY", "#simulated")):  # without quotes; of real data
+        page.get_by_role("option", name=re.compile(f"^{symbol},")).click()
+        expect(page.locator("#symbol-text")).to_have_text(symbol)
+        expect(page.locator(gone)).to_be_hidden()
+    assert visit.complaints == []
 
 
-def test_before_the_first_bar_the_page_says_what_it_waits_for(stage: Stage, visit: Visit) -> None:
+def test_before_the_first_bar_the_page_says_what_it_waits_for(visit: Visit) -> None:
     empty = Stage(MovingFeed(symbols=0))
     try:
         visit.page.goto(empty.server.url)
@@ -132,7 +103,9 @@ def test_before_the_first_bar_the_page_says_what_it_waits_for(stage: Stage, visi
         empty.close()
 
 
-def test_a_link_opens_its_chart_and_follows_what_is_chosen(stage: Stage, visit: Visit) -> None:
+def test_a_link_opens_its_chart_and_follows_what_is_chosen_and_panes_and_theme_are_kept(
+    stage: Stage, visit: Visit
+) -> None:
     page = visit.open(stage.server.url + "#META/1h")
     expect(page.locator("#symbol-text")).to_have_text("META")
     expect(page.get_by_role("radio", name="1h", exact=True)).to_be_checked()
@@ -147,34 +120,28 @@ def test_a_link_opens_its_chart_and_follows_what_is_chosen(stage: Stage, visit: 
     page.go_back()
     expect(page.locator("#symbol-text")).to_have_text("JPM")
 
-
-def test_panes_come_and_go_with_their_switch_and_the_choice_is_kept(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url)
-    macd = page.get_by_role("button", name="MACD 12 26 9")
-    expect(page.locator("#legends .legend")).to_have_count(3)  # price, volume, RSI
+    macd, panes = page.get_by_role("button", name="MACD 12 26 9"), page.locator("#legends .legend")
+    expect(panes).to_have_count(3)  # price, volume, RSI
     macd.click()
-    expect(page.locator("#legends .legend")).to_have_count(4)
+    expect(panes).to_have_count(4)
+    page.get_by_role("button", name="Switch to light").click()
     page.reload()
-    expect(page.locator("#legends .legend")).to_have_count(4)
+    expect(panes).to_have_count(4)
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(243, 245, 248)"
     macd.click()
-    expect(page.locator("#legends .legend")).to_have_count(3)
+    expect(panes).to_have_count(3)
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("size", SIZES)
-def test_nothing_overflows(stage: Stage, chromium: Browser, size: str, theme: str) -> None:
-    width, height = SIZES[size]
-    context = chromium.new_context(
-        viewport={"width": width, "height": height}, color_scheme="light" if theme == "light" else "dark"
-    )
-    visit = Visit(context)
-    page = visit.open(stage.server.url + "#BTC-USD.COINBASE/1m")
+def test_nothing_overflows_and_the_theme_is_the_machines(stage: Stage, sized: Visit) -> None:
+    page = sized.open(stage.server.url + "#BTC-USD.COINBASE/1m")
     expect(page.locator("#book")).to_be_visible()
+    theme = page.evaluate("matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark'")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
-    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
-        width,
-        height,
-    ]
+    whole = page.evaluate(
+        "({ width: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight })"
+    )
+    assert whole == page.viewport_size
     outside = page.evaluate(
         """() => ['#symbol-text', '#last', '#change', '#book', '#link', '#theme', '#timeframes', '#chart', '#strip', '#s-volume']
             .filter((name) => {
@@ -185,9 +152,7 @@ def test_nothing_overflows(stage: Stage, chromium: Browser, size: str, theme: st
     assert outside == []
     chart = page.locator("#chart").bounding_box()
     assert chart is not None
-    assert chart["height"] > 0.4 * height
-    assert visit.complaints == []
-    context.close()
+    assert chart["height"] > 0.4 * whole["height"]
 
 
 def test_on_a_phone_the_watch_list_is_a_drawer(stage: Stage, chromium: Browser) -> None:
@@ -201,14 +166,6 @@ def test_on_a_phone_the_watch_list_is_a_drawer(stage: Stage, chromium: Browser) 
     context.close()
 
 
-def test_a_chosen_theme_outlives_the_page(stage: Stage, visit: Visit) -> None:
-    page = visit.open(stage.server.url)
-    page.get_by_role("button", name="Switch to light").click()
-    page.reload()
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(243, 245, 248)"
-
-
 def test_the_security_policy_stops_inline_scripts_and_foreign_requests(stage: Stage, visit: Visit) -> None:
     page = visit.open(stage.server.url)
     assert visit.complaints == []
@@ -220,7 +177,7 @@ def test_the_security_policy_stops_inline_scripts_and_foreign_requests(stage: St
             document.body.insertAdjacentHTML('beforeend', '<img src="x" onerror="window.broken = true">');
         }"""
     )
-    page.wait_for_timeout(300)
+    visit.shows(lambda: sum("inline" in said and "Security Policy" in said for said in visit.complaints), 2)
     assert page.evaluate("window.broken") is None
     with pytest.raises(Exception, match="Failed to fetch"):
         page.evaluate("fetch('http://127.0.0.1:9/')")
@@ -233,18 +190,13 @@ def test_a_page_of_another_origin_gets_neither_socket_nor_data(stage: Stage, vis
         # The API's JSON carries no policy of its own against connecting, so it can play the foreign page.
         page.route("**/foreign", lambda route: route.fulfill(body="<p>", content_type="text/html"))
         page.goto(other.server.url + "foreign")
-        refused = page.evaluate(
-            """(address) => new Promise((done) => {
-                const socket = new WebSocket(address);
-                socket.onopen = () => done('opened');
-                socket.onerror = () => done('refused');
-            })""",
-            stage.server.url.replace("http", "ws") + "ws",
-        )
-        assert refused == "refused"
-        read = page.evaluate(
-            "(a) => fetch(a).then((r) => r.text()).catch(() => 'refused')", stage.server.url + "api/symbols"
-        )
-        assert read == "refused"
+        opened = """(address) => new Promise((done) => {
+            const socket = new WebSocket(address);
+            socket.onopen = () => done('opened');
+            socket.onerror = () => done('refused');
+        })"""
+        assert page.evaluate(opened, stage.server.url.replace("http", "ws") + "ws") == "refused"
+        read = "(a) => fetch(a).then((r) => r.text()).catch(() => 'refused')"
+        assert page.evaluate(read, stage.server.url + "api/symbols") == "refused"
     finally:
         other.close()
