@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -31,11 +32,8 @@ class Contract:
 
     def fields(self, measurement: str) -> list[dict[str, Any]]:
         """Tags, fields and time of each point."""
-        return [
-            {**dict(tags), **fields, "time": time}
-            for (name, tags, time), fields in self.points.items()
-            if name == measurement
-        ]
+        own = ((tags, time, fields) for (name, tags, time), fields in self.points.items() if name == measurement)
+        return [{**dict(tags), **fields, "time": time} for tags, time, fields in own]
 
     def answer(self, method: str, path: str, given: dict[str, str], login: str, body: bytes) -> Answer:
         write = path in ("/api/v2/write", "/api/v3/write_lp")
@@ -75,11 +73,8 @@ class Contract:
                 wanted = dict(part.split("=", 1) for part in value["predicate"].replace('"', "").split(" AND "))
                 assert value["start"] == value["stop"], "to the nanosecond, both ends included"
                 name = wanted.pop("_measurement")
-                gone = [
-                    k for k in self.points if k[0] == name and dict(k[1]) == wanted and _rfc3339(k[2]) == value["start"]
-                ]
-                for key in gone:
-                    del self.points[key]
+                gone = (name, frozenset(wanted.items()), value["start"])
+                self.points = {k: v for k, v in self.points.items() if (*k[:2], _rfc3339(k[2])) != gone}
                 return 204, None, {}
         return 404, {"code": "not found", "message": "path not found"}, {}
 
@@ -102,15 +97,11 @@ class Contract:
         self.writes += 1
         for point in read(body.decode()):
             key = point.measurement, frozenset(point.tags.items()), point.time_ns
-            self.points[key] = (
-                self.points.get(key, {}) | point.fields
-            )  # a point that comes again keeps its other fields
+            self.points[key] = self.points.get(key, {}) | point.fields  # one that comes again keeps its other fields
         return 204, None, {}
 
 
 def _rfc3339(time_ns: int) -> str:
-    from datetime import UTC, datetime
-
     return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{time_ns % 10**9:09d}Z"
 
 
@@ -122,26 +113,21 @@ def serving(contract: Contract) -> Iterator[Contract]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._reply("GET")
-
-        def do_POST(self) -> None:
-            self._reply("POST")
-
-        def _reply(self, method: str) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             place = urlsplit(self.path)
             given = {name: values[0] for name, values in parse_qs(place.query).items()}
-            status, value, headers = contract.answer(
-                method, place.path, given, self.headers.get("Authorization", ""), body
-            )
+            login = self.headers.get("Authorization", "")
+            status, value, headers = contract.answer(self.command, place.path, given, login, body)
             data = b"" if value is None else json.dumps(value).encode()
             self.send_response(status)
             for name, text in {"Content-Type": "application/json", **headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, text)
             self.end_headers()
             self.wfile.write(data)
+
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
 from sink_stores import Row
 from time_series_servers import PASSWORD, USER, InfluxServer
@@ -26,10 +27,8 @@ class InfluxStore:
         self.database = f"suite {next(_numbers)}"
 
     def section(self) -> Mapping[str, Any]:
-        return {
-            "url": self.server.url, "database": self.database, "user": USER, "password": PASSWORD,
-            "tables": ALL_TABLES, "timeout_s": 20,
-        }  # fmt: skip
+        login = {"user": USER, "password": PASSWORD}
+        return {"url": self.server.url, "database": self.database, **login, "tables": ALL_TABLES, "timeout_s": 20}
 
     def refused(self) -> Mapping[str, Any]:
         return {**self.section(), "password": "another-secret"}
@@ -67,9 +66,7 @@ def as_row(table: str, point: Mapping[str, Any]) -> Row | None:
     if table == "indicators":
         known = {"time", "withdrawn", *schema.names}
         row |= {name: value for name, value in point.items() if name not in known and not name.startswith("receipt_")}
-        row["receipt"] = {
-            part.name: point.get(f"receipt_{part.name}") for part in TABLES["bars"][1].field("receipt").type
-        }
+        row["receipt"] = {part.name: point.get(f"receipt_{part.name}") for part in RECEIPT}
     return row
 
 

@@ -1,7 +1,6 @@
 """Runs a notebook as a person does, cell by cell, in a kernel of its own."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+
+from given_settings import outside
 
 NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
 
@@ -23,9 +24,8 @@ def run(name: str, environment: Mapping[str, str], folder: Path) -> Any:
     """The notebook, run in `folder`. Raises CellExecutionError for a cell that fails."""
     book = kept(name)
     manager = AsyncKernelManager(kernel_cmd=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
-    outside = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
     client = NotebookClient(book, timeout=240, km=manager, resources={"metadata": {"path": str(folder)}})
-    asyncio.run(client.async_execute(env={**outside, **environment}))
+    asyncio.run(client.async_execute(env={**outside(), **environment}))
     return book
 
 

@@ -1,7 +1,6 @@
 """A page that opens its WebSocket and then takes nothing from it."""
 
 import socket
-from types import TracebackType
 
 
 class NeverReads:
@@ -19,7 +18,5 @@ class NeverReads:
     def __enter__(self) -> "NeverReads":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()

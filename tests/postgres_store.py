@@ -9,10 +9,8 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,9 +23,10 @@ import pytest
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
 from sink_stores import Row
+from time_series_servers import free_port
+from waiting import wait_until
 
 USER, PASSWORD = "marketpulse", "s3cret/with:signs@and%20more"
-START_S = 60
 
 
 class PostgresServer:
@@ -51,9 +50,7 @@ class PostgresServer:
         self._data.mkdir(mode=0o700)
         if self._as:
             os.chown(self._data, self._as["user"], self._as["group"])
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         (self._data / "pg_hba.conf").write_text(
@@ -69,14 +66,14 @@ class PostgresServer:
             env=self._environment(), cwd="/", start_new_session=True, **self._as,
             stdout=(self.home / "log").open("ab"), stderr=subprocess.STDOUT,
         )  # fmt: skip
-        deadline = time.monotonic() + START_S
-        while True:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self.sql("SELECT 1")
-                return
-            assert self._process.poll() is None, (self.home / "log").read_text()
-            assert time.monotonic() < deadline, (self.home / "log").read_text()
-            time.sleep(0.05)
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.home / "log").read_text()
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return self.sql("SELECT 1") == ["1"]
+        return False
 
     def kill(self) -> None:
         """All its processes, with -9. Those that serve a connection are groups of their own, and would go on serving it."""

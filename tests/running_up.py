@@ -1,10 +1,8 @@
 """A whole `marketpulse up` as a person starts it, with the simulated market only."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +11,10 @@ from typing import Any
 import httpx
 import psutil
 
+from given_settings import outside
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
+from waiting import wait_until
 
 
 class Up:
@@ -24,13 +24,9 @@ class Up:
         self.data_dir = data_dir
         self.output = data_dir.parent / "up.out"
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))},
-            "MARKETPULSE_DATA_DIR": str(data_dir),
-            "MARKETPULSE_CACHE_DIR": str(cache),
-            "MARKETPULSE_KAFKA__PARTITIONS": "3",
-            "MARKETPULSE_SINKS__LAKE__FLUSH_S": "2",
-            "MARKETPULSE_BROKER__HEAP_MB": "256",
-        }
+            **outside(), "MARKETPULSE_DATA_DIR": str(data_dir), "MARKETPULSE_CACHE_DIR": str(cache),
+            "MARKETPULSE_KAFKA__PARTITIONS": "3", "MARKETPULSE_SINKS__LAKE__FLUSH_S": "2", "MARKETPULSE_BROKER__HEAP_MB": "256",
+        }  # fmt: skip
         self.process: subprocess.Popen[bytes]
 
     def start(self, *options: str) -> "Up":
@@ -42,18 +38,14 @@ class Up:
         return self
 
     def command(self, *options: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "marketpulse",
-            "up",
-            "--no-browser",
-            "--source",
-            "market",
-            "--port",
-            "0",
-            *options,
-        ]
+        words = ("up", "--no-browser", "--source", "market", "--port", "0")
+        return [sys.executable, "-m", "marketpulse", *words, *options]
+
+    def refused(self) -> "subprocess.CompletedProcess[str]":
+        """Another one on the same data, which says why it does not begin."""
+        done = subprocess.run(self.command(), capture_output=True, text=True, env=self.environment, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        return done
 
     def facts(self, name: str) -> dict[str, Any]:
         try:
@@ -61,16 +53,24 @@ class Up:
         except (OSError, ValueError):
             return {}
 
-    def until(self, what: str, condition: Callable[[], Any], within_s: float = 90) -> Any:
-        deadline = time.monotonic() + within_s
-        while not (found := condition()):
+    def until(self, what: str, condition: Callable[[], Any], within_s: float = 120) -> Any:
+        def holds() -> Any:
             assert self.process.poll() is None, f"up has ended while waiting for: {what}\n{self.said()}"
-            assert time.monotonic() < deadline, f"not within {within_s} s: {what}\n{self.said()}"
-            time.sleep(0.05)
-        return found
+            return condition()
+
+        try:
+            return wait_until(holds, what, within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.said()}") from None
+
+    def until_said(self, words: str) -> None:
+        self.until(f"it is said: {words}", lambda: words in self.output.read_text())
 
     def until_ready(self) -> str:
-        return str(self.until("everything is ready", lambda: self.facts("up").get("url")))
+        """The address of its page, once it says so: what a killed one has left behind says nothing of this one."""
+        own = self.process.pid
+        self.until("everything is ready", lambda: self.facts("up").get("pid") == own)
+        return str(self.facts("up")["url"])
 
     def until_back(self, name: str, old_pid: int) -> None:
         self.until(f"{name} is back", lambda: self.facts(name).get("pid", old_pid) != old_pid)
@@ -94,9 +94,7 @@ class Up:
 
     def said(self) -> str:
         logs = sorted((self.data_dir / "logs").glob("*.log"))
-        tails = [
-            f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.name != "broker.log"
-        ]
+        tails = (f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.stem != "broker")
         return "\n".join([self.output.read_text(), *tails])
 
     def rows(self, sql: str) -> list[dict[str, Any]]:

@@ -3,12 +3,13 @@
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from waiting import wait_until
 
 _BIN = Path(__file__).parents[1] / ".venv" / "bin"
 USER, PASSWORD = "marketpulse", "only-in-tests"
@@ -42,14 +43,16 @@ class Server:
             self._process = subprocess.Popen(
                 self._arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory
             )
-        for _ in range(600):
-            assert self._process.poll() is None, (self._directory / "server.log").read_text()[-2_000:]
-            try:
-                httpx.get(f"{self.url}/ping", timeout=1)
-                return
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError(f"{self._arguments[0]} does not answer")
+        wait_until(self._answers, f"{self._arguments[0]} answers")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._directory / "server.log").read_text()[-2_000:]
+        try:
+            httpx.get(f"{self.url}/ping", timeout=1)
+        except httpx.TransportError:
+            return False
+        return True
 
     def signal(self, number: int) -> None:
         """SIGSTOP makes it hang, SIGCONT go on."""
@@ -100,10 +103,8 @@ bind-address = "127.0.0.1:{free_port()}"
 
     def start(self) -> None:
         super().start()
-        # With a login that is there since an earlier start this is refused.
-        httpx.post(
-            f"{self.url}/query", data={"q": f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES"}
-        )
+        login = f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES"
+        httpx.post(f"{self.url}/query", data={"q": login})  # refused where it is there since an earlier start
 
     def query(self, text: str, database: str = "") -> list[dict[str, Any]]:
         """The series of the first statement, each value as JSON has it, times in nanoseconds."""

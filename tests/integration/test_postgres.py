@@ -10,9 +10,10 @@ import json
 import math
 import subprocess
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -45,27 +46,20 @@ def place(postgres_store: PostgresPlace) -> PostgresPlace:  # noqa: F811
     return postgres_store
 
 
-class Told:
-    """A logger that remembers."""
-
-    def __init__(self) -> None:
-        self.entries: list[Row] = []
-
-    def warning(self, event: str, **fields: Any) -> None:
-        self.entries.append({"event": event, **fields})
-
-    info = warning
-
-    def of(self, event: str) -> list[Row]:
-        return [entry for entry in self.entries if entry["event"] == event]
+Told = dict[str, list[Row]]
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    logger = Told()
+    """What the sink's logger was told, by event."""
+    events: Told = defaultdict(list)
+
+    def note(event: str, **fields: Any) -> None:
+        events[event].append(fields)
+
     for module in (postgres, postgres_schema):
-        monkeypatch.setattr(module, "get_logger", lambda: logger)
-    return logger
+        monkeypatch.setattr(module, "get_logger", lambda: SimpleNamespace(info=note, warning=note))
+    return events
 
 
 @pytest.fixture
@@ -189,7 +183,7 @@ def test_text_with_nul_is_stored_with_the_sign_for_it_and_the_rest_as_it_is(
     assert values == ["a␀b␀", "plain"]
     assert place.sql("SELECT timeframes FROM marketpulse.dead_letters LIMIT 1") == ["{1␀m}"]
     assert place.sql("SELECT count(*) FROM marketpulse.trades") == ["1"]
-    assert told.of("nul_in_text_replaced")
+    assert told["nul_in_text_replaced"]
 
 
 def test_tick_bars_that_share_their_open_time_all_stay(place: PostgresPlace, feed: Feed) -> None:
@@ -247,7 +241,7 @@ def test_offsets_that_were_removed_by_hand_double_nothing(place: PostgresPlace, 
     for table in ("trades", "quotes", "events", "bars"):
         assert as_lines([row for row in place.rows(table) if row["symbol"] != "A"]) == as_lines(known(table, 40))
     assert place.sql("SELECT revision FROM marketpulse.bars WHERE symbol = 'A'") == ["3"]
-    assert told.of("rows_were_stored_before")
+    assert told["rows_were_stored_before"]
 
 
 def test_a_schema_that_was_dropped_is_filled_again(place: PostgresPlace, opened: Open) -> None:
@@ -353,7 +347,7 @@ def test_the_reader_reads_everything_and_writes_nothing(place: PostgresPlace, op
 def test_who_may_not_make_the_reader_is_told_what_would(place: PostgresPlace, opened: Open, told: Told) -> None:
     reader = f'odd "{place.database}'
     Feed(opened(reader_role=reader)).store("trades", trade("A", MONDAY_S, 1.5, 0))
-    (entry,) = told.of("reader_role_is_missing")
+    (entry,) = told["reader_role_is_missing"]
     place.sql(entry["do"].replace("'…'", "'look'"))
     assert place.sql("SELECT price FROM stock_data", reader, "look") == ["1.5"]
 

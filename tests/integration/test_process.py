@@ -18,6 +18,7 @@ from marketpulse.kafka.transaction import AbortedTransaction, TransactionalLog
 from marketpulse.settings import Settings
 from marketpulse.telemetry import REGISTRY
 from stored_pipeline import HELLO, Working, heartbeat, quote, trade
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
@@ -114,8 +115,13 @@ def test_a_suspect_row_stays_and_a_record_beside_it_says_what_is_wrong(settings:
     before = counted("quality_found", **labels)
     steady = [trade("AAA", 1 + i / 100, 100, 1) for i in range(25)]
     write(settings, HELLO, *steady, trade("AAA", 1.5, 10_000, 1), heartbeat(3))
+
+    def notices() -> list[dict[str, Any]]:
+        """While the engine writes its clock, the log is never quiet."""
+        return [r for r in rows(BareTopic.of(settings).committed()) if r["type"] == "quality"]
+
     with Working(settings, run):
-        (notice,) = [r for r in read(settings, "market", len(steady) + 4) if r["type"] == "quality"]
+        (notice,) = wait_until(notices)
         (bar,) = read(settings, "bars", 1, "1s")
     assert (bar["high"], bar["trade_count"]) == (10_000, 26), "what is marked stays"
     assert (notice["symbol"], notice["rule"], notice["offset"], notice["value"], notice["expected"]) == (
@@ -125,7 +131,7 @@ def test_a_suspect_row_stays_and_a_record_beside_it_says_what_is_wrong(settings:
     with Working(settings, run):
         write(settings, heartbeat(120))
         read(settings, "bars", 2)
-    assert [r["type"] for r in read(settings, "market", len(steady) + 5)].count("quality") == 1
+    assert notices() == [notice]
 
 
 def test_a_flood_of_symbols_beyond_the_cap_is_set_aside_and_the_known_ones_go_on(settings: Settings) -> None:
