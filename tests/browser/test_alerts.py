@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from alert_desk import DeskInMemory, alert
 from browser_stage import Stage, Visit
@@ -66,6 +66,15 @@ def some(stage: AlertStage) -> None:
     )
 
 
+def told(page: Page, text: str) -> Locator:
+    """What the page says, whose role is a status."""
+    return page.get_by_role("status").filter(has_text=text)
+
+
+def link(page: Page, symbol: str) -> Locator:
+    return page.get_by_role("link", name=symbol, exact=True)
+
+
 def cells(page: Page, table: str, symbol: str) -> list[str]:
     row = page.get_by_role("table", name=table).get_by_role("row").filter(has_text=symbol)
     return [" ".join(text.split()) for text in row.get_by_role("cell").all_inner_texts()]
@@ -74,7 +83,7 @@ def cells(page: Page, table: str, symbol: str) -> list[str]:
 def test_what_stands_is_told_apart_from_what_passed_with_how_long_it_stood(alerts: AlertStage, visit: Visit) -> None:
     some(alerts)
     page = opened(alerts, visit)
-    expect(page.get_by_role("status").filter(has_text="2 stand now")).to_be_visible()
+    expect(told(page, "2 stand now")).to_be_visible()
     expect(page).to_have_title(re.compile("^2 stand now · Alerts"))
     assert page.get_by_role("table", name="Standing now").get_by_role("row").count() == 3  # with its head
     state, severity, symbol, rule, value, raised, stood, message = cells(page, "Passed", "KO")
@@ -84,40 +93,57 @@ def test_what_stands_is_told_apart_from_what_passed_with_how_long_it_stood(alert
     assert cells(page, "Standing now", "AAPL")[4] == "227.40"
     assert cells(page, "Passed", "JPM")[0] == "Withdrawn"
     alerts.tell(alert(NOON + 200, "cleared", "AAPL", timeframe="1m"))
-    expect(page.get_by_role("status").filter(has_text="1 stands now")).to_be_visible()
+    expect(told(page, "1 stands now")).to_be_visible()
     expect(page.get_by_role("table", name="Passed").get_by_role("row").filter(has_text="AAPL")).to_contain_text("1 min")
     alerts.tell(
         alert(NOON + 120, "withdrawn", "META", "dip", revision=1, was="raised", severity="critical", timeframe="1m")
     )
-    expect(page.get_by_role("status").filter(has_text="Nothing stands now")).to_be_visible()
-    link = page.get_by_role("link", name="KO", exact=True)
-    expect(link).to_have_attribute("href", f"#KO/1m?receipt={(NOON - 1) * 1000}~bar")
+    expect(told(page, "Nothing stands now")).to_be_visible()
+    expect(link(page, "KO")).to_have_attribute("href", f"#KO/1m?receipt={(NOON - 1) * 1000}~bar")
     assert visit.complaints == []
-    link.click()
+    link(page, "KO").click()
     expect(page.locator("#symbol-text")).to_have_text("KO")
 
 
-def test_filters_narrow_it_down_and_stand_in_the_address(alerts: AlertStage, visit: Visit) -> None:
+def test_filters_stand_in_the_address_and_a_rule_is_muted_and_removed_after_a_second_look(
+    alerts: AlertStage, visit: Visit
+) -> None:
     some(alerts)
     page = opened(alerts, visit)
     page.get_by_role("button", name="Critical").click()
-    expect(page.get_by_role("link", name="META", exact=True)).to_be_visible()
-    expect(page.get_by_role("link", name="KO", exact=True)).to_have_count(0)
+    expect(link(page, "META")).to_be_visible()
+    expect(link(page, "KO")).to_have_count(0)
     assert page.url.endswith("#/alerts?severity=critical")
     page.get_by_role("button", name="Withdrawn").click()
-    expect(page.get_by_role("link", name="META", exact=True)).to_have_count(0)
-    expect(page.get_by_role("link", name="JPM", exact=True)).to_be_visible()
+    expect(link(page, "META")).to_have_count(0)
+    expect(link(page, "JPM")).to_be_visible()
     page.reload()
     expect(page.get_by_role("button", name="Withdrawn")).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_role("link", name="JPM", exact=True)).to_be_visible()
+    expect(link(page, "JPM")).to_be_visible()
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("Rule", exact=True).select_option("high")
-    expect(page.get_by_role("link", name="META", exact=True)).to_have_count(0)
+    expect(link(page, "META")).to_have_count(0)
     symbol = page.get_by_role("combobox", name="Symbol", exact=True)  # a search box with a list
     symbol.fill("aapl")
     symbol.press("Enter")
-    expect(page.get_by_role("link", name="AAPL", exact=True)).to_be_visible()
-    expect(page.get_by_role("link", name="KO", exact=True)).to_have_count(0)
+    expect(link(page, "AAPL")).to_be_visible()
+    expect(link(page, "KO")).to_have_count(0)
+
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Mute high").click()
+    expect(told(page, "1 stands now, and 1 muted")).to_be_visible()
+    assert alerts.desk.running["high"].muted
+    page.get_by_role("button", name="Unmute high").click()
+    expect(told(page, "2 stand now")).to_be_visible()
+    page.get_by_role("button", name="Remove high").click()
+    page.get_by_role("button", name="Keep high").click()
+    assert "high" in alerts.desk.running
+    page.get_by_role("button", name="Remove high").click()
+    page.get_by_role("button", name="Remove for good high").click()
+    expect(page.get_by_role("button", name="Edit high")).to_have_count(0)
+    assert "high" not in alerts.desk.running
+    expect(told(page, "1 stands now")).to_be_visible()  # no rule tells of AAPL any more
+    assert cells(page, "Passed", "AAPL")[0] == "Ended"
 
 
 def test_stored_alerts_join_what_came_live_without_a_seam(alerts: AlertStage, visit: Visit) -> None:
@@ -187,10 +213,21 @@ def test_a_rule_is_written_with_its_fault_under_the_character_tried_and_saved(al
     assert visit.complaints == []
 
 
-def test_of_two_people_the_later_one_is_told_and_keeps_what_was_written(alerts: AlertStage, visit: Visit) -> None:
+def test_a_trial_is_stopped_and_of_two_people_the_later_one_is_told_and_keeps_what_was_written(
+    alerts: AlertStage, visit: Visit
+) -> None:
+    alerts.desk.held = threading.Event()
+    page = opened(alerts, visit, "#/alerts/rule/high")
+    dialog = page.get_by_role("dialog", name="Rule high")
+    dialog.get_by_role("button", name="Try on stored history").click()
+    expect(dialog.get_by_role("status").filter(has_text="3 of 10 bars")).to_be_visible()
+    expect(dialog.get_by_role("progressbar", name="Progress of the trial")).to_be_visible()
+    dialog.get_by_role("button", name="Stop").click()
+    expect(dialog.get_by_role("status").filter(has_text="Stopped: nothing was changed.")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Try on stored history")).to_be_enabled()
+
     page = opened(alerts, visit)
     page.get_by_role("button", name="Edit high").click()
-    dialog = page.get_by_role("dialog", name="Rule high")
     expect(dialog.get_by_label("Expression", exact=True)).to_have_value("close > 100")
     dialog.get_by_label("Expression", exact=True).fill("close > 300")
     alerts.desk.running["high"] = Rule("high", "close > 200", timeframe="1m")
@@ -205,37 +242,6 @@ def test_of_two_people_the_later_one_is_told_and_keeps_what_was_written(alerts: 
     assert alerts.desk.running["high"].expression == "close > 300"
 
 
-def test_a_rule_is_muted_unmuted_and_removed_after_a_second_look(alerts: AlertStage, visit: Visit) -> None:
-    some(alerts)
-    page = opened(alerts, visit)
-    page.get_by_role("button", name="Mute high").click()
-    expect(page.get_by_role("status").filter(has_text="1 stands now, and 1 muted")).to_be_visible()
-    assert alerts.desk.running["high"].muted
-    page.get_by_role("button", name="Unmute high").click()
-    expect(page.get_by_role("status").filter(has_text="2 stand now")).to_be_visible()
-    page.get_by_role("button", name="Remove high").click()
-    page.get_by_role("button", name="Keep high").click()
-    assert "high" in alerts.desk.running
-    page.get_by_role("button", name="Remove high").click()
-    page.get_by_role("button", name="Remove for good high").click()
-    expect(page.get_by_role("button", name="Edit high")).to_have_count(0)
-    assert "high" not in alerts.desk.running
-    expect(page.get_by_role("status").filter(has_text="1 stands now")).to_be_visible()  # no rule tells of AAPL any more
-    assert cells(page, "Passed", "AAPL")[0] == "Ended"
-
-
-def test_a_trial_is_stopped(alerts: AlertStage, visit: Visit) -> None:
-    alerts.desk.held = threading.Event()
-    page = opened(alerts, visit, "#/alerts/rule/high")
-    dialog = page.get_by_role("dialog", name="Rule high")
-    dialog.get_by_role("button", name="Try on stored history").click()
-    expect(dialog.get_by_role("status").filter(has_text="3 of 10 bars")).to_be_visible()
-    expect(dialog.get_by_role("progressbar", name="Progress of the trial")).to_be_visible()
-    dialog.get_by_role("button", name="Stop").click()
-    expect(dialog.get_by_role("status").filter(has_text="Stopped: nothing was changed.")).to_be_visible()
-    expect(dialog.get_by_role("button", name="Try on stored history")).to_be_enabled()
-
-
 def test_while_the_log_is_away_the_rules_say_so_and_come_back(alerts: AlertStage, visit: Visit) -> None:
     alerts.desk.away = True
     page = opened(alerts, visit)
@@ -245,21 +251,17 @@ def test_while_the_log_is_away_the_rules_say_so_and_come_back(alerts: AlertStage
     expect(page.get_by_role("alert").filter(has_text="cannot be read")).to_be_hidden()
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("size", [(390, 844), (1400, 900), (3840, 2160)], ids=["phone", "laptop", "wall"])
-def test_nothing_overflows(alerts: AlertStage, chromium: Browser, size: tuple[int, int], theme: Any) -> None:
+def test_nothing_overflows(alerts: AlertStage, sized: Visit) -> None:
     some(alerts)
-    context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-    visit = Visit(context)
-    page = opened(alerts, visit)
-    expect(page.get_by_role("link", name="META", exact=True)).to_be_visible()
+    page = opened(alerts, sized)
+    expect(link(page, "META")).to_be_visible()
+    assert page.viewport_size is not None
+    width, height = page.viewport_size["width"], page.viewport_size["height"]
     wide = "[document.documentElement.scrollWidth, document.querySelector('#view-alerts').scrollWidth]"
-    assert page.evaluate(wide) == [size[0], size[0]]
+    assert page.evaluate(wide) == [width, width]
     page.get_by_role("button", name="New rule").click()
     box = page.get_by_role("dialog", name="New rule").bounding_box()
     assert box is not None
     assert box["x"] >= 0
-    assert box["x"] + box["width"] <= size[0]
-    assert box["y"] + box["height"] <= size[1]
-    assert visit.complaints == []
-    context.close()
+    assert box["x"] + box["width"] <= width
+    assert box["y"] + box["height"] <= height

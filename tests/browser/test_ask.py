@@ -2,7 +2,6 @@
 
 import csv
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from asking_stage import AskingStage
-from browser_stage import Visit
+from browser_stage import SIZES, Visit
 from real_rows import store_real_rows
+from waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-SIZES = {"phone": (390, 844), "laptop": (1400, 900), "wide": (3840, 2160)}
 ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"
 
 
@@ -86,7 +85,9 @@ def test_ones_own_sql_is_written_completed_and_run_by_keys_and_nothing_is_blocke
     assert visit.complaints == []
 
 
-def test_a_mistake_is_shown_under_its_word(asking: AskingStage, visit: Visit) -> None:
+def test_a_mistake_is_shown_under_its_word_a_long_query_is_cancelled_and_a_server_that_is_gone_is_said(
+    asking: AskingStage, visit: Visit
+) -> None:
     page = visit.open(asking.server.url + "#/ask")
     write(page, "SELECT symbol,\n  prize\nFROM trades")
     run(page)
@@ -98,19 +99,19 @@ def test_a_mistake_is_shown_under_its_word(asking: AskingStage, visit: Visit) ->
     assert word is not None
     assert below["y"] >= word["y"] + word["height"] - 2
 
-
-def test_a_long_query_shows_its_time_and_is_cancelled(asking: AskingStage, visit: Visit) -> None:
-    page = visit.open(asking.server.url + "#/ask")
     write(page, ENDLESS)
     run(page)
     expect(page.get_by_role("status").filter(has_text="Running")).to_be_visible()
     expect(page.get_by_role("timer", name="Time running")).to_have_text(re.compile(r"^[1-9]\d*\.\d s$"))
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("heading", name="Cancelled")).to_be_visible()
-    deadline = time.monotonic() + 30
-    while httpx.get(f"{asking.server.url}api/sql/running").json()["queries"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    running = f"{asking.server.url}api/sql/running"
+    wait_until(lambda: not httpx.get(running).json()["queries"], "nothing runs any more", 30)
+
+    write(page, "SELECT 1")
+    page.route("**/api/sql", lambda route: route.abort())
+    run(page)
+    expect(page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
 
 
 def test_headings_sort_and_only_rows_in_sight_are_in_the_document(asking: AskingStage, visit: Visit) -> None:
@@ -119,9 +120,7 @@ def test_headings_sort_and_only_rows_in_sight_are_in_the_document(asking: Asking
     expect(page.get_by_role("status").filter(has_text="3,016 rows")).to_be_visible()
     assert page.get_by_role("table").locator("tbody tr").count() < 120
     page.get_by_role("button", name=re.compile("^close")).click()
-    highest = stored(
-        asking, q="SELECT symbol, open_time_ns, close FROM bars WHERE timeframe = '1d' ORDER BY close DESC LIMIT 1"
-    )["rows"][0]
+    highest = stored(asking, q=sql.replace("open_time_ns, symbol", "close DESC LIMIT 1"))["rows"][0]
     assert cells(page, 1)[:2] == [highest[0], str(highest[1])]
     expect(page.get_by_role("columnheader", name=re.compile("^close"))).to_have_attribute("aria-sort", "descending")
     page.get_by_role("region", name="Rows of the result").evaluate("node => node.scrollTo(0, node.scrollHeight)")
@@ -148,20 +147,17 @@ def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize("form", ["CSV", "Parquet"])
-def test_the_rows_are_downloaded(asking: AskingStage, visit: Visit, tmp_path: Path, form: str) -> None:
+def test_the_rows_are_downloaded_as_csv_and_as_parquet(asking: AskingStage, visit: Visit, tmp_path: Path) -> None:
     page = visit.open(asking.server.url + "#/ask/losers?days=90")
-    with page.expect_download() as coming:
-        page.get_by_role("button", name=f"Download {form}").click()
-    path = tmp_path / coming.value.suggested_filename
-    coming.value.save_as(path)
     expected = [row[0] for row in stored(asking, named="losers", **{"param.days": 90})["rows"]]
-    if form == "CSV":
-        with path.open() as lines:
-            assert [line["symbol"] for line in csv.DictReader(lines)] == expected
-    else:
-        assert pq.read_table(path)["symbol"].to_pylist() == expected
-    assert path.name == f"losers.{form.lower()}"
+    for form in ("CSV", "Parquet"):
+        with page.expect_download() as coming:
+            page.get_by_role("button", name=f"Download {form}").click()
+        path = tmp_path / coming.value.suggested_filename
+        coming.value.save_as(path)
+        assert path.name == f"losers.{form.lower()}"
+    assert [line["symbol"] for line in csv.DictReader((tmp_path / "losers.csv").read_text().splitlines())] == expected
+    assert pq.read_table(tmp_path / "losers.parquet")["symbol"].to_pylist() == expected
 
 
 def test_what_was_run_is_found_again_and_runs_again(asking: AskingStage, visit: Visit) -> None:
@@ -187,41 +183,28 @@ def test_a_plan_shows_what_was_left_out(asking: AskingStage, visit: Visit) -> No
     expect(page).to_have_url(re.compile("show=plan"))
 
 
-def test_tables_are_browsed_and_their_columns_put_in(asking: AskingStage, visit: Visit) -> None:
+def test_tables_are_browsed_and_what_is_typed_is_text_that_is_there_when_one_comes_back(
+    asking: AskingStage, visit: Visit
+) -> None:
     page = visit.open(asking.server.url + "#/ask")
+    editor = page.get_by_role("textbox", name="SQL query")
+    editor.click()
+    theme = page.locator("html").get_attribute("data-theme")
+    page.keyboard.type("t?/ g5")  # keys of the page elsewhere
+    expect(editor).to_contain_text("t?/ g5")
+    assert page.locator("html").get_attribute("data-theme") == theme
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    write(page, "SELECT 1 AS one")
+    page.get_by_role("link", name="Symbol").click()
+    page.get_by_role("link", name="Ask").click()
+    expect(editor).to_contain_text("SELECT 1 AS one")
     page.get_by_role("tab", name="Tables").click()
     page.get_by_text("stock_data").click()
     write(page, "SELECT ")
     page.get_by_role("button", name=re.compile("^price number")).click()
-    expect(page.get_by_role("textbox", name="SQL query")).to_contain_text("SELECT price")
+    expect(editor).to_contain_text("SELECT price")
     page.get_by_role("button", name="Look at 100 rows").and_(page.locator(":visible")).click()
     expect(page.get_by_role("status").filter(has_text="100 rows")).to_be_visible()
-
-
-def test_keys_of_the_page_are_text_in_the_editor(asking: AskingStage, visit: Visit) -> None:
-    page = visit.open(asking.server.url + "#/ask")
-    page.get_by_role("textbox", name="SQL query").click()
-    theme = page.locator("html").get_attribute("data-theme")
-    page.keyboard.type("t?/ g5")
-    expect(page.get_by_role("textbox", name="SQL query")).to_contain_text("t?/ g5")
-    assert page.locator("html").get_attribute("data-theme") == theme
-    expect(page.get_by_role("dialog")).to_be_hidden()
-
-
-def test_what_was_written_is_there_when_one_comes_back(asking: AskingStage, visit: Visit) -> None:
-    page = visit.open(asking.server.url + "#/ask")
-    write(page, "SELECT 1 AS one")
-    page.get_by_role("link", name="Symbol").click()
-    page.get_by_role("link", name="Ask").click()
-    expect(page.get_by_role("textbox", name="SQL query")).to_contain_text("SELECT 1 AS one")
-
-
-def test_a_server_that_is_gone_is_said(asking: AskingStage, visit: Visit) -> None:
-    page = visit.open(asking.server.url + "#/ask")
-    write(page, "SELECT 1")
-    page.route("**/api/sql", lambda route: route.abort())
-    run(page)
-    expect(page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
 
 
 @pytest.mark.parametrize("size", SIZES)

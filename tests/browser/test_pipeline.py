@@ -26,13 +26,9 @@ TRADE = {"type": "trade", "symbol": "SENT-AGAIN", "source": "desk", "event_time_
 PAIRS = ("BTC-USD", "ETH-USD")
 LOST = 5  # trades
 VIEWS = {
-    "market": "#/market",
-    "symbol": "#",
-    "alerts": "#/alerts",
-    "a new rule": "#/alerts/new",
-    "pipeline": "#/pipeline",
+    "market": "#/market", "symbol": "#", "alerts": "#/alerts", "a new rule": "#/alerts/new", "pipeline": "#/pipeline",
     "ask": "#/ask/most_active?timeframe=1s",
-}
+}  # fmt: skip
 
 
 class Losing(Exchange):
@@ -91,13 +87,11 @@ def test_the_way_of_the_data_shows_what_the_processes_count(up: Up, visit: Visit
     expect(engine).to_contain_text("1 worker")
     processes = page.get_by_role("table", name="Processes")
     for name in ("broker", "process-0", "produce-market", "serve", "sink-lake", "up"):
-        row = processes.get_by_role("row", name=re.compile(f"^{name} works"))
-        expect(row).to_be_visible()
+        expect(processes.get_by_role("row", name=re.compile(f"^{name} works"))).to_be_visible()
     hops = page.get_by_role("table", name="Latency by hop")
     expect(hops.get_by_role("row", name=re.compile(r"^One commit of the engine [\d.]+\s(ms|s)"))).to_be_visible()
-    expect(
-        page.get_by_role("table", name="Feed quality").get_by_role("row", name=re.compile("simulate-market"))
-    ).to_be_visible()
+    quality = page.get_by_role("table", name="Feed quality")
+    expect(quality.get_by_role("row", name=re.compile("simulate-market"))).to_be_visible()
     assert visit.complaints == []
 
 
@@ -125,10 +119,7 @@ def test_what_is_wrong_stands_at_the_top_and_a_record_is_mended_and_sent_again(u
     expect(dialog.get_by_role("status")).to_contain_text(re.compile(r"Sent again: it stands at market/\d+@\d+ now"))
     dialog.get_by_role("button", name="Close").click()
     expect(row.get_by_role("button")).to_have_text("Sent again")
-    found = up.until(
-        "the mended trade is on the page's board",
-        lambda: [one for one in up.symbols() if one["symbol"] == "SENT-AGAIN"],
-    )
+    found = up.until("the board has it", lambda: [one for one in up.symbols() if one["symbol"] == "SENT-AGAIN"])
     assert found[0]["last"] == 12.5
 
 
@@ -144,10 +135,17 @@ def open_detail(page: Page, url: str, source: str) -> None:
     page.get_by_role("table", name="Feed quality").get_by_role("button", name=re.compile(f"^{source}")).click()
 
 
-def test_a_gap_is_seen_found_and_then_healed(up: Up, exchange: Losing, visit: Visit) -> None:
+def test_a_source_without_gaps_says_so_and_a_gap_is_seen_found_and_then_healed(
+    up: Up, exchange: Losing, visit: Visit
+) -> None:
     page = visit.page
-    open_detail(page, up.until_ready(), "coinbase")
+    open_detail(page, up.until_ready(), "simulate-market")
     detail = page.get_by_role("region", name="Symbols of a source")
+    expect(detail).to_contain_text("No gap in these hours.")
+    page.get_by_role("button", name=re.compile("^simulate-market")).click()
+    expect(detail).to_be_hidden()
+    assert visit.complaints == []
+    open_detail(page, up.until_ready(), "coinbase")
     expect(detail.get_by_role("listitem").filter(has_text=PAIRS[1])).to_be_visible()
     exchange.losing.set()
     gap = detail.get_by_role("table", name="Gaps").get_by_role("row", name=re.compile(f"^{PAIRS[0]}"))
@@ -159,21 +157,10 @@ def test_a_gap_is_seen_found_and_then_healed(up: Up, exchange: Losing, visit: Vi
     expect(gap).to_contain_text("healed")
     expect(row).to_contain_text("5, all healed")
     expect(row).to_contain_text("live")
-    found = json.loads(up.get("/api/sources"))
-    [told] = [one for one in found["sources"] if one["source"] == "coinbase"]
+    [told] = [one for one in json.loads(up.get("/api/sources"))["sources"] if one["source"] == "coinbase"]
     assert told["gaps"]["healed"] == {"gaps": 1, "trades": LOST}
     assert told["requests"]["asked"] >= 1
     assert told["lag_p50_ms"] is not None
-
-
-def test_a_source_without_gaps_says_so_and_closes_again(up: Up, visit: Visit) -> None:
-    page = visit.page
-    open_detail(page, up.until_ready(), "simulate-market")
-    detail = page.get_by_role("region", name="Symbols of a source")
-    expect(detail).to_contain_text("No gap in these hours.")
-    page.get_by_role("button", name=re.compile("^simulate-market")).click()
-    expect(detail).to_be_hidden()
-    assert visit.complaints == []
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from browser_stage import Stage, Visit
 from lake_rows import LakeRows
@@ -75,15 +75,8 @@ def stage(tmp_path: Path) -> Iterator[StoredStage]:
     started.close()
 
 
-@pytest.fixture
-def visit(chromium: Browser) -> Iterator[Visit]:
-    context = chromium.new_context(viewport={"width": 1400, "height": 860})
-    yield Visit(context)
-    context.close()
-
-
-def legend(page: Page) -> str:
-    return page.get_by_role("group", name="Values").inner_text()
+def values(page: Page) -> Locator:
+    return page.get_by_role("group", name="Values")
 
 
 def bars_shown(page: Page) -> int:
@@ -95,8 +88,9 @@ def bars_shown(page: Page) -> int:
 def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_does_not_jump(
     stage: StoredStage, visit: Visit
 ) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
+    with visit.page.expect_response(re.compile("api/chart/sessions")):  # the legend names the session of a bar
+        page = visit.open(stage.server.url + "#AAPL/1m")
+    stage.freeze()
     before = bars_shown(page)
     chart = page.get_by_role("application", name=re.compile("Candle chart of AAPL, 1m"))
     chart.focus()
@@ -104,10 +98,10 @@ def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_
     box = chart.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 300, box["y"] + 200)
-    page.wait_for_timeout(300)
-    pointed = legend(page)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    pointed = values(page).inner_text()
     expect(chart).to_have_attribute("aria-label", re.compile(f"{before + 1_000} shown"))
-    assert legend(page) == pointed
+    assert values(page).inner_text() == pointed
     page.keyboard.press("Home")
     expect(chart).to_have_attribute("aria-label", re.compile(f"{before + OLDER} shown"))
     page.keyboard.press("Home")
@@ -121,7 +115,9 @@ def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_
     assert visit.complaints == []
 
 
-def test_the_style_is_switched_and_stands_in_the_address(stage: StoredStage, visit: Visit) -> None:
+def test_style_comparison_and_indicators_stand_in_the_address_and_what_cannot_be_shown_is_said(
+    stage: StoredStage, visit: Visit
+) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     page.get_by_role("radio", name="Heikin-Ashi").click()
     expect(page).to_have_url(re.compile(r"#AAPL/1m\?style=heikin$"))
@@ -130,14 +126,35 @@ def test_the_style_is_switched_and_stands_in_the_address(stage: StoredStage, vis
     expect(page.get_by_role("radio", name="Line")).to_be_checked()
     page.reload()
     expect(page.get_by_role("application", name="Line chart of AAPL")).to_be_visible()
+
+    expect(page.get_by_role("option", name=re.compile("^GOOG,"))).to_be_visible()
+    field = page.get_by_label("Compare with symbol")
+    field.fill("zzz")
+    field.press("Enter")
+    assert "no symbol ZZZ" in field.evaluate("(node) => node.validationMessage")
+    field.fill("goog")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile("compare=GOOG"))
+    for said in (re.compile(r"AAPL[+−]?\d+\.\d\d%"), re.compile(r"GOOG[+−]?\d+\.\d\d%"), "since"):
+        expect(values(page)).to_contain_text(said)
+    page.get_by_role("button", name="Remove GOOG from the comparison").click()
+    expect(page).not_to_have_url(re.compile("compare"))
+    expect(values(page)).not_to_contain_text("GOOG")
     assert visit.complaints == []
+
+    page.goto(stage.server.url + "#AAPL/1m?with=bbands_10_2p5,nothing_3&style=line")
+    page.reload()
+    expect(page.get_by_role("button", name="Remove BB 10 2.5")).to_be_visible()
+    expect(page.get_by_text("'nothing_3' is no indicator")).to_be_visible()
+    page.get_by_role("button", name="Remove nothing_3").click()
+    expect(page.get_by_text("'nothing_3' is no indicator")).to_be_hidden()
 
 
 def test_prices_are_adjusted_for_a_split_where_there_was_one_and_the_address_says_so(
     stage: StoredStage, visit: Visit
 ) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
+    stage.freeze()
     expect(page.get_by_role("radiogroup", name="Prices adjusted for")).to_be_hidden()
     told = httpx.get(stage.server.url + "api/bars", params={"symbol": "AAPL", "timeframe": "1m", "limit": 3}).json()
     first, second, last = told["rows"]
@@ -184,11 +201,11 @@ def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_a
     expect(page.get_by_role("button", name="Remove RSI 21")).to_be_visible()
     expect(page).to_have_url(re.compile(r"with=.*rsi_21~4"))
     page.mouse.move(5, 5)  # away from the chart: the legend tells of the newest bar
-    stage.feed.frozen = True
-    page.wait_for_timeout(2_500)
+    stage.freeze()
     asked: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "indicator": "rsi_21", "limit": 1}
-    value = httpx.get(stage.server.url + "api/chart/indicators", params=asked).json()["rows"][0][1]
-    expect(page.get_by_title("Receipt of RSI 21")).to_have_text(f"{value:.1f}")
+    address = stage.server.url + "api/chart/indicators"
+    receipt = page.get_by_title("Receipt of RSI 21")
+    visit.shows(lambda: receipt.inner_text() == f"{httpx.get(address, params=asked).json()['rows'][0][1]:.1f}", True)
     page.reload()
     page.get_by_role("button", name="Remove RSI 21").click()
     expect(page.get_by_title("Receipt of RSI 21")).to_have_count(0)
@@ -196,42 +213,33 @@ def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_a
     assert visit.complaints == []
 
 
-def test_a_deep_link_shows_what_it_names_and_says_what_it_cannot(stage: StoredStage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m?with=bbands_10_2p5,nothing_3&style=line")
-    expect(page.get_by_role("button", name="Remove BB 10 2.5")).to_be_visible()
-    expect(page.get_by_text("'nothing_3' is no indicator")).to_be_visible()
-    page.get_by_role("button", name="Remove nothing_3").click()
-    expect(page.get_by_text("'nothing_3' is no indicator")).to_be_hidden()
-
-
-def test_symbols_are_compared_in_percent_since_their_common_start(stage: StoredStage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    expect(page.get_by_role("option", name=re.compile("^GOOG,"))).to_be_visible()
-    field = page.get_by_label("Compare with symbol")
-    field.fill("zzz")
-    field.press("Enter")
-    assert "no symbol ZZZ" in field.evaluate("(node) => node.validationMessage")
-    field.fill("goog")
-    field.press("Enter")
-    expect(page).to_have_url(re.compile("compare=GOOG"))
-    values = page.get_by_role("group", name="Values")
-    expect(values).to_contain_text(re.compile(r"AAPL[+−]?\d+\.\d\d%"))
-    expect(values).to_contain_text(re.compile(r"GOOG[+−]?\d+\.\d\d%"))
-    expect(values).to_contain_text("since")
-    page.get_by_role("button", name="Remove GOOG from the comparison").click()
-    expect(page).not_to_have_url(re.compile("compare"))
-    expect(values).not_to_contain_text("GOOG")
-    assert visit.complaints == []
-
-
-def test_a_click_shows_the_receipt_in_words_and_tables_and_its_link_opens_it_again(
+def test_keys_clicks_and_the_legend_lead_to_a_receipt_in_words_and_tables_and_its_link_opens_it_again(
     stage: StoredStage, visit: Visit
 ) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
-    page.wait_for_timeout(1_000)
-    page.get_by_role("application").click(position={"x": 500, "y": 150})
+    stage.freeze()
+    chart, said = page.get_by_role("application"), page.locator("#chart-said")
     panel = page.get_by_role("complementary", name="Receipt")
+    close = page.get_by_role("button", name="Close the receipt")
+    rows = stage.board.chart("AAPL", "1m", limit=3)
+    assert rows is not None
+    expect(values(page)).to_contain_text(f"C{rows['rows'][-1][5]:,.2f}")  # the page has all of it
+    chart.focus()
+    for key, back in (("ArrowLeft", 1), ("ArrowLeft", 2), ("ArrowRight", 1)):
+        page.keyboard.press(key)
+        expect(said).to_contain_text(f"close {rows['rows'][-back][5]:,.2f}")
+    page.keyboard.press("Enter")
+    expect(panel).to_be_visible()
+    close.click()
+    expect(panel).to_be_hidden()
+
+    chart.focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_title("Receipt of RSI 14").click()
+    expect(panel.get_by_label("Value")).to_have_value("rsi_14")
+    close.click()
+
+    chart.click(position={"x": 500, "y": 150})
     expect(panel).to_contain_text("the inputs of AAPL are gone")
     expect(panel.get_by_role("button", name="Try again")).to_be_visible()
     panel.get_by_label("Value").select_option("rsi_14")
@@ -240,70 +248,40 @@ def test_a_click_shows_the_receipt_in_words_and_tables_and_its_link_opens_it_aga
         expect(panel.get_by_role("listitem").filter(has_text=line)).to_be_visible()
     inputs = panel.get_by_role("table").first
     expect(inputs.get_by_role("row")).to_have_count(len(TOLD["inputs"]) + 1)
-    assert [float(cell) for cell in inputs.locator("tbody td:nth-child(2)").all_inner_texts()] == [
-        record["price"] for record in TOLD["inputs"]
-    ]
+    prices = inputs.locator("tbody td:nth-child(2)").all_inner_texts()
+    assert [float(cell) for cell in prices] == [record["price"] for record in TOLD["inputs"]]
     expect(page).to_have_url(re.compile(r"receipt=\d+~rsi_14"))
     page.reload()
     expect(panel.get_by_role("status")).to_contain_text("Verified")
-    page.get_by_role("button", name="Close the receipt").click()
+    close.click()
     expect(panel).to_be_hidden()
     expect(page).not_to_have_url(re.compile("receipt"))
 
 
-def test_a_value_in_the_legend_leads_to_its_receipt(stage: StoredStage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    chart = page.get_by_role("application")
-    chart.focus()
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    page.get_by_title("Receipt of RSI 14").click()
-    panel = page.get_by_role("complementary", name="Receipt")
-    expect(panel.get_by_label("Value")).to_have_value("rsi_14")
-
-
-def test_keys_move_along_the_bars_and_say_them(stage: StoredStage, visit: Visit) -> None:
-    page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
-    page.wait_for_timeout(1_000)
-    page.get_by_role("application").focus()
-    rows = stage.board.chart("AAPL", "1m", limit=3)
-    assert rows is not None
-    page.keyboard.press("ArrowLeft")
-    said = page.locator("#chart-said")
-    expect(said).to_contain_text(f"close {rows['rows'][-1][5]:,.2f}")
-    page.keyboard.press("ArrowLeft")
-    expect(said).to_contain_text(f"close {rows['rows'][-2][5]:,.2f}")
-    page.keyboard.press("ArrowRight")
-    expect(said).to_contain_text(f"close {rows['rows'][-1][5]:,.2f}")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
-
-
 def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
-    stage.feed.frozen = True
+    stage.freeze()
     begin = stage.feed._market["AAPL"].history["1m"][0][0].open_s
     moment = (begin + 6_000) * 1_000
     page.goto(f"{stage.server.url}#AAPL/1m?receipt={moment}~bar")
     page.reload()
     expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
-    expect(page.get_by_role("group", name="Values")).to_contain_text("rebound raised")
+    expect(values(page)).to_contain_text("rebound raised")
     options = page.get_by_label("Value", exact=True).locator("option")
     expect(options.filter(has_text="Alert rebound")).to_have_count(1)
     told = stage.alert | {"rule": "just now", "severity": "critical"}
     stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([told], ALERT), 1_000))
-    expect(page.get_by_role("group", name="Values")).to_contain_text("just now raised")  # nothing was asked for
+    expect(values(page)).to_contain_text("just now raised")  # nothing was asked for
     gone = told | {"state": "withdrawn", "revision": 1}
     stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([gone], ALERT), 1_001))
-    expect(page.get_by_role("group", name="Values")).not_to_contain_text("just now")
-    expect(page.get_by_role("group", name="Values")).to_contain_text("rebound raised")
+    expect(values(page)).not_to_contain_text("just now")
+    expect(values(page)).to_contain_text("rebound raised")
 
 
 @pytest.mark.parametrize("width", [390, 1280, 3_840])
-def test_with_a_receipt_open_nothing_overflows(stage: StoredStage, chromium: Browser, width: int) -> None:
-    context = chromium.new_context(viewport={"width": width, "height": 844 if width == 390 else 900})
-    page = Visit(context).open(stage.server.url + "#AAPL/1m")
+def test_with_a_receipt_open_nothing_overflows(stage: StoredStage, visit: Visit, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
+    page = visit.open(stage.server.url + "#AAPL/1m")
     page.get_by_role("application").click(position={"x": 120, "y": 120})
     expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -315,4 +293,3 @@ def test_with_a_receipt_open_nothing_overflows(stage: StoredStage, chromium: Bro
             }).map((node) => node.id || node.textContent)"""
     )
     assert outside == []
-    context.close()
