@@ -121,15 +121,11 @@ def doom(fate: Fate) -> None:
             fate.at("after the first batch")
             return result
 
-    names: list[tuple[Any, str, type]] = [
-        (transaction, "LogProducer", DyingProducer),
-        (transaction, "RowSender", DyingSender),
-        (transaction, "Consumer", DyingConsumer),
-        (worker, "TransactionalLog", DyingLog),
-        (worker, "Stepper", DyingStepper),
-    ]
-    for module, name, replacement in names:
-        setattr(module, name, replacement)
+    for module, replacement in (
+        (transaction, DyingProducer), (transaction, DyingSender), (transaction, DyingConsumer), (worker, DyingLog),
+        (worker, DyingStepper),
+    ):  # fmt: skip
+        setattr(module, replacement.__bases__[0].__name__, replacement)
 
 
 if __name__ == "__main__":
