@@ -11,14 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake_store import current
 from s3_server import Bucket
 from sink_stores import Row
-
-_KEYS = {
-    "bars": ("symbol", "timeframe", "open_time_ns"),
-    "indicators": ("symbol", "timeframe", "open_time_ns"),
-    "alerts": ("symbol", "rule", "event_time_ns"),
-}
 
 
 class ArchiveStore:
@@ -42,13 +37,7 @@ class ArchiveStore:
 
     def rows(self, table: str) -> list[Row]:
         """The current rows: of those that come again the highest revision, and none that was withdrawn."""
-        stored = [row for path, data in self.files().items() for row in self._parsed(table, path, data)]
-        if table not in _KEYS:
-            return stored
-        newest: dict[tuple[Any, ...], Row] = {}
-        for row in sorted(stored, key=lambda row: row["revision"]):
-            newest[tuple(row[name] for name in _KEYS[table])] = row
-        return [row for row in newest.values() if not _is_withdrawn(row)]
+        return current(table, [row for path, data in self.files().items() for row in self._parsed(table, path, data)])
 
     def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002  (the port names it)
         return row
@@ -86,15 +75,12 @@ class DirectoryStore(ArchiveStore):
 
     def stop(self) -> None:
         """A path that leads nowhere: every call fails, and what was stored stays."""
-        self._root.rename(self._aside())
+        self._root.rename(self._root.with_name("away"))
         self._root.symlink_to(self._root)
 
     def start(self) -> None:
         self._root.unlink()
-        self._aside().rename(self._root)
-
-    def _aside(self) -> Path:
-        return self._root.with_name("away")
+        self._root.with_name("away").rename(self._root)
 
 
 class BucketStore(ArchiveStore):
@@ -143,7 +129,3 @@ def archive_in_a_bucket(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> B
     for name, value in s3_bucket.settings().items():
         monkeypatch.setenv(f"MARKETPULSE_S3__{name.upper()}", str(value))
     return BucketStore(s3_bucket, "parquet", "symbol/date", monkeypatch)
-
-
-def _is_withdrawn(row: Row) -> bool:
-    return row["state"] == "withdrawn" if "state" in row else row["close"] is None

@@ -14,6 +14,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+FULL = os.environ.get("MARKETPULSE_HYPOTHESIS") == "full"
+STRIDE = 1 if FULL else 2
+"""How many moments of a kill a test goes on from one to the next: every one in the long campaign, else each second."""
+
+
+def moments(every: int = 1, first: int = 0) -> range:
+    """The calls to be killed before: each `every`-th one times STRIDE. With another `first`, others of them."""
+    return range(1 + first % (every * STRIDE), 5_000, every * STRIDE)
+
 
 class KilledChildren:
     """The end that the test holds; `file` is the program, which calls `serve_orders`."""

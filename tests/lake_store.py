@@ -11,11 +11,8 @@ from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
 from sink_stores import Row
 
-_KEYS = {
-    "bars": ("symbol", "timeframe", "open_time_ns"),
-    "indicators": ("symbol", "timeframe", "open_time_ns"),
-    "alerts": ("symbol", "rule", "event_time_ns"),
-}
+_BAR = ("symbol", "timeframe", "open_time_ns")
+_KEYS = {"bars": _BAR, "indicators": _BAR, "alerts": ("symbol", "rule", "event_time_ns")}
 _TIMES = {"event_time", "open_time", "close_time"}
 
 
@@ -56,10 +53,10 @@ class LakeStore:
         self._away.rename(self.directory)
 
 
-def iceberg_rows(catalog: Any, table: str) -> list[Row]:
+def iceberg_rows(catalog: Any, table: str, namespace: str = "marketpulse") -> list[Row]:
     """The table's rows by pyiceberg's own scan, under the contract's names."""
     try:
-        found = catalog.load_table(("marketpulse", table)).scan().to_arrow()
+        found = catalog.load_table((namespace, table)).scan().to_arrow()
     except (NoSuchTableError, NoSuchNamespaceError):
         return []
     times = [name for name in found.column_names if name in _TIMES]

@@ -50,9 +50,8 @@ class S3Server:
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
         keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
         self._logins = home / "logins.json"
-        self._logins.write_text(
-            json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": actions}]})
-        )
+        login = {"name": "tests", "credentials": keys, "actions": actions}
+        self._logins.write_text(json.dumps({"identities": [login]}))
 
     def start(self) -> None:
         """Run, and wait until it stores and reads. Running already: nothing to do."""
@@ -192,15 +191,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def s3_bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A bucket of this test's own, and the variables that let it in."""
     s3_server.start()
-    for name in (
-        "AWS_SESSION_TOKEN",
-        "AWS_PROFILE",
-        "AWS_REGION",
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_S3",
-        "AWS_S3_BUCKET",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("SESSION_TOKEN", "PROFILE", "REGION", "ENDPOINT_URL", "ENDPOINT_URL_S3", "S3_BUCKET"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
     for name, value in aws_variables().items():
         monkeypatch.setenv(name, value)
     bucket = Bucket(f"test-{uuid.uuid4().hex[:16]}", s3_server)

@@ -8,16 +8,24 @@ Prints the offset that each flush has reached. It takes what it is told to be aw
 import json
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from log_of_rows import TOPICS, stretch
 from marketpulse.errors import Retryable
-from marketpulse.ports import Sink
+from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import open_sink
 from sink_stores import settings_for
 
 
-def store(sink: Sink, end: int, cut: int, partitions: tuple[int, ...] = (0, 1), *, tell: bool = False) -> None:
+def write(sink: Sink, batches: Iterable[SinkBatch]) -> None:
+    """Those of the sink's tables."""
+    for one in batches:
+        if one.table in sink.tables:
+            sink.write(one)
+
+
+def store(sink: Sink, end: int, cut: int, partitions: Sequence[int] = (0, 1), *, tell: bool = False) -> None:
     """Store every topic up to the offset `end`, `cut` offsets a flush, from where the sink wants it."""
     wanted = sink.resume() or {}
     for first in range(0, end, cut):
@@ -25,9 +33,7 @@ def store(sink: Sink, end: int, cut: int, partitions: tuple[int, ...] = (0, 1), 
             for partition in partitions:
                 begin = max(first, wanted.get((topic, partition), 0))
                 if begin < min(first + cut, end):
-                    for one in stretch(topic, partition, begin, min(first + cut, end)):
-                        if one.table in sink.tables:
-                            sink.write(one)
+                    write(sink, stretch(topic, partition, begin, min(first + cut, end)))
         sink.flush()
         if tell:
             print(min(first + cut, end), flush=True)  # noqa: T201

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import tarfile
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from marketpulse.cache import cache_dir
 from marketpulse.query.athena_rows import typed
+from waiting import wait_until
 
 VERSION = "476"
 _START_S = 240
@@ -125,17 +126,14 @@ class Trino:
             self._process.wait()
 
     def _await(self) -> None:
-        deadline = time.monotonic() + _START_S
-        while True:
+        def ready() -> bool:
             assert self._process.poll() is None, self._log.read_text()[-3_000:]
-            assert time.monotonic() < deadline, self._log.read_text()[-3_000:]
-            try:
+            with suppress(httpx.HTTPError, ValueError, AssertionError):
                 if self._client.get("/v1/info").json()["starting"] is False:
-                    self.run("SELECT count(*) FROM (VALUES 1)")
-                    return
-            except (httpx.HTTPError, ValueError, AssertionError):
-                pass
-            time.sleep(0.5)
+                    return bool(self.run("SELECT count(*) FROM (VALUES 1)"))
+            return False
+
+        wait_until(ready, f"Trino answers; its log: {self._log}", _START_S)
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from killed_child import KilledChildren, kill_at_call, serve_orders
+from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
@@ -39,32 +39,19 @@ from marketpulse.sinks.files import FileSink
 from marketpulse.sinks.filing import BY_DATE_ALONE, Layout, symbol_of
 from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import Storage, open_storage
+from storing_child import store, write
 
 NOW_NS = 1_715_000_000 * 10**9
 KINDS: dict[str, tuple[str, Layout]] = {
-    "lines by date": ("json-lines", "date"),
-    "lines by symbol": ("json-lines", "symbol/date"),
-    "parquet by date": ("parquet", "date"),
-    "parquet by symbol": ("parquet", "symbol/date"),
-}
+    "lines by date": ("json-lines", "date"), "lines by symbol": ("json-lines", "symbol/date"),
+    "parquet by date": ("parquet", "date"), "parquet by symbol": ("parquet", "symbol/date"),
+}  # fmt: skip
 """Format and layout."""
 
 
 def open_sink(kind: str, storage: Storage) -> FileSink:
     form, layout = KINDS[kind]
     return FileSink("archive", storage, FORMATS[form], ManualClock(NOW_NS), layout=layout)
-
-
-def store(sink: FileSink, end: int, cut: int, partitions: Iterable[int] = (0, 1)) -> None:
-    """Store every topic up to the offset `end`, `cut` offsets a flush, from where the sink wants it."""
-    wanted = sink.resume()
-    for first in range(0, end, cut):
-        for topic in TOPICS:
-            for partition in partitions:
-                begin = max(first, wanted.get((topic, partition), 0))
-                for one in stretch(topic, partition, begin, min(first + cut, end)) if begin < first + cut else []:
-                    sink.write(one)
-        sink.flush()
 
 
 @dataclass(frozen=True)
@@ -138,36 +125,27 @@ def test_a_restart_may_cut_the_stream_elsewhere(place: Place, first_cut: int, se
     assert_stored(place, 40)
 
 
-def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset(place: Place) -> None:
+def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset_or_asked_for_again(place: Place) -> None:
     store(place.open(), end=20, cut=20, partitions=[0])
     sink = place.open()
-    for one in stretch("market", 0, 5, 33):
-        sink.write(one)
+    write(sink, stretch("market", 0, 5, 33))
     sink.flush()
     for table in TOPICS["market"]:
         assert place.rows(table) == expected(table, [0], 33)
-
-
-def test_an_overlap_that_cannot_be_cut_is_asked_for_again(place: Place) -> None:
-    store(place.open(), end=20, cut=20, partitions=[0])
-    sink = place.open()
     sink.resume()
-    with pytest.raises(Retryable, match="stored is up to 20"):
+    with pytest.raises(Retryable, match="stored is up to 20"):  # a bar says no offset of its own
         sink.write(batch("bars", 0, 10, 30))
-    store(sink, end=30, cut=30, partitions=[0])
-    assert_stored(place, 30, [0])
+    store(sink, end=33, cut=33, partitions=[0])
+    assert_stored(place, 33, [0])
 
 
 def test_rows_that_leave_a_gap_are_refused(place: Place) -> None:
     sink = place.open()
     store(sink, end=10, cut=10)
-    for one in stretch("market", 0, 10, 15):
-        sink.write(one)
-    for early in (11, 16, 99):
+    write(sink, stretch("market", 0, 10, 15))
+    for table, early in (("bars", 11), ("bars", 16), ("bars", 99), ("trades", 16)):
         with pytest.raises(Retryable, match="rows before it are not stored"):
-            sink.write(batch("bars", 0, early, 120))
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        sink.write(batch("trades", 0, 16, 120))
+            sink.write(batch(table, 0, early, 120))
 
 
 def test_a_flush_between_two_tables_of_a_stretch_loses_neither(place: Place) -> None:
@@ -178,8 +156,7 @@ def test_a_flush_between_two_tables_of_a_stretch_loses_neither(place: Place) -> 
     assert place.open().resume() == {}  # quotes and events of these offsets are not stored yet
     again = place.open()
     again.resume()
-    for one in (trades, quotes, events):
-        again.write(one)
+    write(again, (trades, quotes, events))
     again.flush()
     assert [place.rows(t) for t in TOPICS["market"]] == [expected(t, [0], 20) for t in TOPICS["market"]]
     assert again.resume() == {("market", 0): 20}
@@ -199,8 +176,7 @@ def test_a_flush_with_nothing_new_writes_nothing(local_place: Place) -> None:
     store(sink, end=10, cut=10)
     before = sorted(Path(local_place.url).rglob("*"))
     sink.flush()
-    for one in stretch("market", 0, 0, 10):
-        sink.write(one)
+    write(sink, stretch("market", 0, 0, 10))
     sink.flush()
     assert sorted(Path(local_place.url).rglob("*")) == before
 
@@ -219,8 +195,7 @@ def test_a_dead_letter_is_filed_under_the_day_of_writing(place: Place) -> None:
 
 def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> None:
     sink = place.open()
-    for one in stretch("market", 3, 0, 8):
-        sink.write(one)
+    write(sink, stretch("market", 3, 0, 8))
     sink.flush()
     name = f"date=2024-05-01/market-03-000000000000-000000000008{place.suffix}"
     directories = {
@@ -235,9 +210,7 @@ def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
     sink = place.open()
     sink.resume()
     for first in range(100):
-        day = [SinkBatch(b.table, b.topic, 0, first, first + 1, b.rows) for b in stretch("market", 0, first, first + 1)]
-        for one in day:
-            sink.write(one)
+        write(sink, stretch("market", 0, first, first + 1))
         sink.flush()
     for table in TOPICS["market"]:
         assert place.rows(table) == place.committed_rows(table) == expected(table, [0], 100)
@@ -256,33 +229,32 @@ def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
     assert len(place.rows("trades")) == 40 + 100
 
 
-def test_thirty_years_of_daily_bars_are_some_thirty_files_and_every_row(place: Place) -> None:
-    day_ns, days = 24 * HOUR_NS, 30 * 365
+def daily(symbol: str, first: int, end: int, days: int = 1) -> SinkBatch:
+    """A bar a day from START_NS on, or back where `days` is -1; its close tells which."""
     rows = [
-        {"symbol": "SPX", "timeframe": "1d", "open_time_ns": START_NS - n * day_ns, "close": float(n)}
-        for n in range(days)
+        {"symbol": symbol, "timeframe": "1d", "open_time_ns": START_NS + days * n * 24 * HOUR_NS, "close": float(n)}
+        for n in range(first, end)
     ]
-    sink = place.open()
-    sink.write(SinkBatch("bars", "bars", 0, 0, days, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1])))
+    return SinkBatch("bars", "bars", 0, first, end, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1]))
+
+
+def test_daily_history_lies_in_files_of_a_year_at_once_or_bit_by_bit_with_every_row(place: Place) -> None:
+    years, bits = Place(place.kind, f"{place.url}/at once"), Place(place.kind, f"{place.url}/bit by bit")
+    sink = years.open()
+    sink.write(daily("SPX", 0, 30 * 365, days=-1))
     sink.flush()
-    assert sorted(json.loads(row)["close"] for row in place.rows("bars")) == [float(n) for n in range(days)]
-    assert len(place.files()) < 40  # a year each, and the last days, which are not settled, on their own
-    for path in place.files():
-        if "-year" not in path:
-            assert path.split("/")[-2] >= "date=2024-04-28"
-
-
-def test_slow_history_gathers_in_its_years(place: Place) -> None:
-    sink = place.open()
+    assert sorted(json.loads(row)["close"] for row in years.rows("bars")) == [float(n) for n in range(30 * 365)]
+    assert len(years.files()) < 40  # a year each, and the last days, which are not settled, on their own
+    for path in years.files():
+        assert "-year" in path or path.split("/")[-2] >= "date=2024-04-28"
+    sink = bits.open()
     sink.resume()
     for n in range(200):
-        time_ns = START_NS + n * 24 * HOUR_NS
-        rows = [{"symbol": "A", "timeframe": "1d", "open_time_ns": time_ns, "close": float(n)}]
-        sink.write(SinkBatch("bars", "bars", 0, n, n + 1, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1])))
+        sink.write(daily("A", n, n + 1))
         sink.flush()
-    assert sorted(json.loads(row)["close"] for row in place.rows("bars")) == [float(n) for n in range(200)]
-    assert place.rows("bars") == place.committed_rows("bars")
-    assert len(place.files()) < 60
+    assert sorted(json.loads(row)["close"] for row in bits.rows("bars")) == [float(n) for n in range(200)]
+    assert bits.rows("bars") == bits.committed_rows("bars")
+    assert len(bits.files()) < 60
 
 
 def indicator_batch(first: int, names: list[str]) -> SinkBatch:
@@ -322,8 +294,7 @@ def test_an_owner_that_was_replaced_stores_nothing_more(place: Place) -> None:
     store(first, end=10, cut=10, partitions=[0])
     second.resume()
     for sink in (first, second):
-        for one in stretch("market", 0, 10, 20):
-            sink.write(one)
+        write(sink, stretch("market", 0, 10, 20))
     second.flush()
     with pytest.raises(Retryable, match="took market-00 over"):
         first.flush()
@@ -338,8 +309,7 @@ def test_an_owner_that_froze_between_its_files_and_its_commit_changes_nothing(pl
             store(place.open(), end=25, cut=25, partitions=[0])  # meanwhile another takes over
 
     frozen = place.open(Watched(open_storage(place.url), freeze))
-    for one in stretch("market", 0, 0, 20):
-        frozen.write(one)
+    write(frozen, stretch("market", 0, 0, 20))
     with pytest.raises(Retryable, match="took market-00 over"):
         frozen.flush()
     store(place.open(), end=30, cut=30, partitions=[0])
@@ -350,8 +320,7 @@ def test_a_store_that_was_emptied_is_filled_again(local_place: Place) -> None:
     sink = local_place.open()
     store(sink, end=10, cut=10)
     subprocess.run(["rm", "-r", local_place.url], check=True)
-    for one in stretch("market", 0, 10, 20):
-        sink.write(one)
+    write(sink, stretch("market", 0, 10, 20))
     with pytest.raises(Retryable):
         sink.flush()
     with pytest.raises(Retryable, match="lost rows"):
@@ -429,13 +398,12 @@ def _make_busy(setattr_: Callable[[Any, str, Any], None]) -> None:
 
 @pytest.mark.usefixtures("busy")
 def test_a_process_that_ends_at_any_step_loses_and_doubles_nothing(place: Place, tmp_path: Path) -> None:
-    for step in range(1, 1_000):
+    for step in moments(first=sorted(KINDS).index(place.kind)):
         here = Place(place.kind, f"{place.url}/{step}")
         try:
             store(here.open(Watched(open_storage(here.url), stop_before(step))), end=16, cut=4, partitions=[0])
         except StoppedHereError:
-            for table in TABLES:
-                seen = here.committed_rows(table)
+            for seen in map(here.committed_rows, TABLES):
                 assert len(seen) == len(set(seen))  # a reader of commits sees each row once, at every moment
             store(here.open(), end=19, cut=5, partitions=[0])
             assert_stored(here, 19, [0])
@@ -458,8 +426,7 @@ def test_a_store_that_fails_at_any_step_is_tried_again_until_it_answers(place: P
         sink = here.open(Watched(open_storage(here.url), fail_once))
         for first in range(0, 16, 4):
             for topic in TOPICS:
-                for one in stretch(topic, 0, first, first + 4):
-                    sink.write(one)
+                write(sink, stretch(topic, 0, first, first + 4))
             try:
                 sink.flush()
             except Retryable:
@@ -469,9 +436,6 @@ def test_a_store_that_fails_at_any_step_is_tried_again_until_it_answers(place: P
 
 def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
     def full(action: str, path: str) -> None:
-        raise_for_full()
-
-    def raise_for_full() -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
         try:
@@ -483,8 +447,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
     try:
         sink = local_place.open(Watched(open_storage(local_place.url), full))
         sink.resume()
-        for one in stretch("market", 0, 0, 20):
-            sink.write(one)
+        write(sink, stretch("market", 0, 0, 20))
         with pytest.raises(Retryable, match=r"is full .*free some space"):
             sink.flush()
     finally:
@@ -493,20 +456,9 @@ def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
     assert_stored(local_place, 20)
 
 
-def test_a_place_that_cannot_be_written_stops_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a directory")
-    sink = Place("parquet by date", str(tmp_path / "file" / "archive")).open()
-    with pytest.raises(Fatal, match="give this user access, or set another url"):
-        store(sink, end=10, cut=10)
-
-
-def test_access_denied_is_fatal_and_a_full_store_is_not(local_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, kind in (
-        (errno.EACCES, Fatal),
-        (errno.EROFS, Fatal),
-        (errno.ENOSPC, Retryable),
-        (errno.EIO, Retryable),
-    ):
+def test_only_what_a_person_must_mend_is_fatal(local_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = ((errno.EACCES, Fatal), (errno.EROFS, Fatal), (errno.ENOSPC, Retryable), (errno.EIO, Retryable))
+    for number, kind in faults:
 
         def fail(*args: object, number: int = number, **more: object) -> None:
             raise OSError(number, os.strerror(number))
@@ -517,15 +469,17 @@ def test_access_denied_is_fatal_and_a_full_store_is_not(local_place: Place, monk
                 store(local_place.open(), end=10, cut=10)
     store(local_place.open(), end=10, cut=10)
     assert_stored(local_place, 10)
+    file = Path(local_place.url).with_name("file")
+    file.write_text("not a directory")
+    with pytest.raises(Fatal, match="give this user access, or set another url"):
+        store(Place("parquet by date", str(file / "archive")).open(), end=10, cut=10)
 
 
 def test_files_that_a_person_removed_do_not_stop_the_others(local_place: Place) -> None:
-    sink = local_place.open()
-    for n in range(compaction.FILES_MAX - 1):
-        sink.write(indicator_batch(n, ["sma_20"]))
-        sink.flush()
-    (Path(local_place.url) / local_place.files()[3]).unlink()
-    for n in range(compaction.FILES_MAX - 1, 2 * compaction.FILES_MAX):
+    sink, few = local_place.open(), compaction.FILES_MAX - 1
+    for n in range(2 * few + 2):
+        if n == few:
+            (Path(local_place.url) / local_place.files()[3]).unlink()
         sink.write(indicator_batch(n, ["sma_20"]))
         sink.flush()
     assert len(local_place.rows("indicators")) == 2 * compaction.FILES_MAX - 1
@@ -547,9 +501,8 @@ def children() -> Iterator[KilledChildren]:
 def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
     local_place: Place, children: KilledChildren
 ) -> None:
-    stride = 4  # every fourth call
     kills = 0
-    for kill_at in range(1 + 2 * (local_place.kind == "lines by symbol"), 2_000, stride):
+    for kill_at in moments(every=4, first=3 * sorted(KINDS).index(local_place.kind)):
         here = Place(local_place.kind, f"{local_place.url}/{kill_at}")
         ended = children.run(kind=here.kind, url=here.url, end=12, cut=4, kill_at=kill_at)
         store(here.open(), end=15, cut=5, partitions=[0])
@@ -558,7 +511,7 @@ def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
             break
         assert ended == -signal.SIGKILL
         kills += 1
-    assert kills > 25
+    assert kills * STRIDE > 25
 
 
 @pytest.mark.chaos
@@ -569,8 +522,7 @@ def test_killed_again_and_again_it_gets_there(local_place: Place, children: Kill
         children.run(**where, end=5 * n, cut=1 + n % 4, kill_at=3 + (n * 17) % 60)
     assert children.run(**where, end=100, cut=9, kill_at=0) == 0
     assert_stored(local_place, 100, [0])
-    left = [path for path in (Path(local_place.url) / "_tmp").rglob("*") if path.is_file()]
-    assert left == []
+    assert [path for path in (Path(local_place.url) / "_tmp").rglob("*") if path.is_file()] == []
 
 
 def _store_until_killed(order: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from killed_child import KilledChildren, kill_at_call, serve_orders
+from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from lake_rows import LakeRows
 from lake_store import LakeStore
 from log_of_rows import START_NS, TOPICS, batch, expected, stretch
@@ -34,7 +34,7 @@ from marketpulse.settings import Settings
 from marketpulse.sinks import lake as lake_module
 from marketpulse.sinks import lake_chores, lake_compaction, open_sink
 from marketpulse.sinks.lake_chores import Chores
-from storing_child import store
+from storing_child import store, write
 
 DAY_NS = 86_400 * 10**9
 TABLES = [table for tables in TOPICS.values() for table in tables]
@@ -58,9 +58,12 @@ def as_text(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def assert_stored(settings: Settings, end: int, partitions: tuple[int, ...] = (0, 1)) -> None:
-    lake = LakeStore(Path(settings.lake_url()))
     for table in TABLES:
-        assert as_text(lake.history(table)) == expected(table, partitions, end), table
+        assert as_text(history(settings, table)) == expected(table, partitions, end), table
+
+
+def history(settings: Settings, table: str) -> list[dict[str, Any]]:
+    return LakeStore(Path(settings.lake_url())).history(table)
 
 
 def chores(settings: Settings, hours_later: float = 0) -> Chores:
@@ -111,17 +114,12 @@ def test_rows_lie_by_day_and_stand_sorted_with_bounds(settings: Settings) -> Non
 
 
 def test_thirty_years_of_daily_bars_are_some_hundred_files_and_every_row(settings: Settings) -> None:
-    days = 30 * 365
-    rows = [
-        {"symbol": "SPX", "timeframe": "1d", "open_time_ns": START_NS - n * DAY_NS, "close": float(n), "revision": 0}
-        for n in range(days)
-    ]
+    head = {"symbol": "SPX", "timeframe": "1d", "revision": 0}
+    rows = [{**head, "open_time_ns": START_NS - n * DAY_NS, "close": float(n)} for n in range(30 * 365)]
     sink = opened(settings)
-    sink.write(SinkBatch("bars", "bars", 0, 0, days, pa.RecordBatch.from_pylist(rows, schema=BAR)))
+    sink.write(SinkBatch("bars", "bars", 0, 0, len(rows), pa.RecordBatch.from_pylist(rows, schema=BAR)))
     sink.flush()
-    assert sorted(r["close"] for r in LakeStore(Path(settings.lake_url())).history("bars")) == sorted(
-        map(float, range(days))
-    )
+    assert sorted(row["close"] for row in history(settings, "bars")) == [float(n) for n in range(30 * 365)]
     assert len(open_visible(settings).read(["bars"])["bars"].files) == 361
 
 
@@ -132,12 +130,10 @@ def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stor
     first, second = opened(settings), opened(settings)
     store(first, end=10, cut=10)
     second.resume()
-    for one in stretch("market", 0, 10, 20):
-        second.write(one)
+    write(second, stretch("market", 0, 10, 20))
     second.flush()
     for partition in (0, 1):
-        for one in stretch("market", partition, 10, 20):
-            first.write(one)
+        write(first, stretch("market", partition, 10, 20))
     with pytest.raises(Retryable, match="another process took the partition over"):
         first.flush()
     with pytest.raises(Retryable, match="rows before it are not stored"):
@@ -152,8 +148,7 @@ def test_a_lake_that_was_emptied_is_filled_again(settings: Settings) -> None:
     lake = open_lake(settings)
     for table in TABLES:
         lake._opened().drop_table((lake.namespace, table))
-    for one in stretch("market", 0, 10, 20):
-        sink.write(one)
+    write(sink, stretch("market", 0, 10, 20))
     with pytest.raises(Retryable, match="reading again from where it stands"):
         sink.flush()
     store(sink, end=20, cut=20)
@@ -172,8 +167,7 @@ def test_a_commit_whose_answer_got_lost_is_known_again(settings: Settings, monke
             raise OSError(errno.ECONNRESET, "the connection was reset")
         return answer
 
-    for one in stretch("market", 0, 10, 20):
-        sink.write(one)
+    write(sink, stretch("market", 0, 10, 20))
     with monkeypatch.context() as patched:
         patched.setattr(SqlCatalog, "commit_table", lost)
         for _ in range(2):
@@ -190,14 +184,19 @@ def test_another_programs_commits_and_expiry_lose_no_offset(settings: Settings) 
     assert table is not None
     table.delete("event_time < '2024-05-02T00:00:00+00:00'")
     assert opened(settings).resume()["market", 0] == 10  # type: ignore[index]
-    ours = [
-        s.snapshot_id for s in table.refresh().metadata.snapshots if s.snapshot_id != table.metadata.current_snapshot_id
-    ]
+    ids = [snapshot.snapshot_id for snapshot in table.refresh().metadata.snapshots]
+    ours = [one for one in ids if one != table.metadata.current_snapshot_id]
     table.maintenance.expire_snapshots().by_ids(ours).commit()
     assert opened(settings).resume()["market", 0] == 10  # type: ignore[index]
     store(opened(settings), end=20, cut=10)
     left = [row for row in expected("trades", (0, 1), 20) if json.loads(row)["event_time_ns"] >= START_NS + DAY_NS]
-    assert as_text(LakeStore(Path(settings.lake_url())).history("trades")) == left
+    assert as_text(history(settings, "trades")) == left
+
+
+def held_up_to(settings: Settings, partition: int) -> int | None:
+    lake = open_visible(settings)
+    lake.read()
+    return lake.held_up_to("market", partition)
 
 
 def test_stretches_without_rows_move_the_position_at_most_once_a_minute(settings: Settings) -> None:
@@ -206,61 +205,42 @@ def test_stretches_without_rows_move_the_position_at_most_once_a_minute(settings
     sink.resume()
     for n in range(30):
         for one in stretch("market", 3, 0, 1):
-            sink.write(SinkBatch(one.table, one.topic, 3, n, n + 1, one.rows.slice(0, 0)))
+            sink.write(SinkBatch(one.table, one.topic, 3, n, n + 1, one.rows[:0]))
         sink.flush()
         clock.sleep(10)
     assert len(snapshots(settings, "trades")) == 5
     assert snapshots(settings, "quotes") == []
-    wanted = opened(settings).resume()["market", 3]  # type: ignore[index]
-    assert wanted == 25
-    lake = open_visible(settings)
-    lake.read()
-    assert lake.held_up_to("market", 3) == 25
+    assert opened(settings).resume()["market", 3] == held_up_to(settings, 3) == 25  # type: ignore[index]
 
 
 def test_a_table_without_rows_needs_no_commit_of_its_own(settings: Settings) -> None:
     sink = opened(settings)
     sink.resume()
-    for n in range(3):
-        for one in stretch("market", 0, 5 * n, 5 * n + 5):
-            empty = one.table != "trades"
-            sink.write(
-                SinkBatch(one.table, one.topic, 0, 5 * n, 5 * n + 5, one.rows.slice(0, 0) if empty else one.rows)
-            )
+    for begin in (0, 5, 10):
+        for one in stretch("market", 0, begin, begin + 5):
+            rows = one.rows if one.table == "trades" else one.rows[:0]
+            sink.write(SinkBatch(one.table, one.topic, 0, begin, begin + 5, rows))
         sink.flush()
     assert len(snapshots(settings, "trades")) == 3
     assert open_lake(settings).table("quotes") is None
     assert opened(settings).resume() == {("market", 0): 15}
-    lake = open_visible(settings)
-    lake.read()
-    assert lake.held_up_to("market", 0) == 15
+    assert held_up_to(settings, 0) == 15
 
 
-def test_loaded_files_have_offsets_of_their_own(settings: Settings) -> None:
+def test_loaded_files_have_offsets_of_their_own_told_by_every_flush(settings: Settings) -> None:
     sink = opened(settings)
     store(sink, end=10, cut=10)
-    rows = batch("bars", 0, 0, 10).rows
-    sink.write(SinkBatch("bars", "/data/my bars.csv", 0, 0, 10, rows))
+    sink.write(SinkBatch("bars", "/data/my bars.csv", 0, 0, 10, batch("bars", 0, 0, 10).rows))
     sink.flush()
-    wanted = opened(settings).resume()
-    assert wanted == {
-        ("market", 0): 10,
-        ("market", 1): 10,
-        ("bars", 0): 10,
-        ("bars", 1): 10,
-        ("/data/my bars.csv", 0): 10,
-    }
-
-
-def test_how_far_a_loaded_file_came_is_told_by_every_flush(settings: Settings) -> None:
-    sink = opened(settings)
-    sink.resume()
     topic = "file:trades.csv@1.2"
     for begin, end in ((0, 10), (10, 20), (20, 10**15)):
         for one in stretch("market", 0, begin, min(end, 20)) + stretch("bars", 0, begin, min(end, 20)):
             sink.write(SinkBatch(one.table, topic, 0, begin, end, one.rows if one.table == "trades" else one.rows[:0]))
         sink.flush()
-    assert opened(settings).resume() == {(topic, 0): 10**15}
+    assert opened(settings).resume() == {
+        ("market", 0): 10, ("market", 1): 10, ("bars", 0): 10, ("bars", 1): 10,
+        ("/data/my bars.csv", 0): 10, (topic, 0): 10**15,
+    }  # fmt: skip
 
 
 def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settings: Settings, tmp_path: Path) -> None:
@@ -298,8 +278,7 @@ def test_a_fault_of_the_disk_says_what_to_do(
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    for one in stretch("market", 0, 10, 20):
-        sink.write(one)
+    write(sink, stretch("market", 0, 10, 20))
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
         with pytest.raises(kind, match=f"{told}.*nothing is lost|nothing is lost.*{told}"):
@@ -353,14 +332,13 @@ def test_what_piles_up_in_days_of_flushes_is_removed_as_it_goes(settings: Settin
     sink = open_sink(settings, "lake", clock)
     sink.resume()
     for n in range(120):
-        rows = batch("trades", 0, 0, 2).rows
-        sink.write(SinkBatch("trades", "market", 0, n, n + 1, rows))
+        sink.write(SinkBatch("trades", "market", 0, n, n + 1, batch("trades", 0, 0, 2).rows))
         sink.flush()
         clock.sleep(120)  # the snapshots' own times are the machine's: all are older soon
     assert len(open_visible(settings).read(["trades"])["trades"].files) < 24
     assert len(files_below(settings, "*.metadata.json")) <= 12
     assert len(snapshots(settings, "trades")) < 40
-    assert len(LakeStore(Path(settings.lake_url())).history("trades")) == 240
+    assert len(history(settings, "trades")) == 240
 
 
 def test_left_over_files_are_removed_when_they_are_old_and_not_before(settings: Settings) -> None:
@@ -388,7 +366,7 @@ def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
         assert (gone.first_day, gone.last_day) == ("2024-05-01", "2024-05-10")
         time_of = "event_time_ns" if table == "trades" else "open_time_ns"
         kept = [row for row in expected(table, (0, 1), 160) if json.loads(row)[time_of] >= START_NS + 10 * DAY_NS]
-        assert as_text(LakeStore(Path(settings.lake_url())).history(table)) == kept
+        assert as_text(history(settings, table)) == kept
         assert gone.rows == len(expected(table, (0, 1), 160)) - len(kept)
         assert work.delete_old(table) is None
     assert work.delete_old("quotes") is None
@@ -413,7 +391,7 @@ def test_a_file_that_a_person_removed_does_not_stop_the_merging(settings: Settin
     paths = [path for n in range(4) for path in lake.add("trades", [{**trade, "offset": n}])]
     Path(paths[1]).unlink()
     chores(settings).compact("trades")
-    assert [row["offset"] for row in LakeStore(Path(settings.lake_url())).history("trades")] == [0, 2, 3]
+    assert [row["offset"] for row in history(settings, "trades")] == [0, 2, 3]
     assert len(lake.files("trades")) == 1
 
 
@@ -432,21 +410,20 @@ def test_kill_9_at_any_call_that_changes_a_file_or_the_catalogue_loses_and_doubl
     tmp_path: Path, children: KilledChildren
 ) -> None:
     kills = 0
-    for kill_at in range(1, 5_000, 17):
+    for kill_at in moments(every=17):
         here = settings_at(tmp_path / str(kill_at))
         ended = children.run(directory=here.data_dir, end=12, cut=4, kill_at=kill_at)
         store(opened(here), end=15, cut=5, partitions=(0,))
         assert_stored(here, 15, (0,))
         for table in TABLES:
             chores(here, hours_later=48).clean(table)
-        named = {f.path for picture in open_visible(here).read(TABLES).values() for f in picture.files}
-        kept = {str(path) for path in files_below(here, "*.parquet")}
-        assert named <= kept
+        named = {Path(f.path) for picture in open_visible(here).read(TABLES).values() for f in picture.files}
+        assert named <= files_below(here, "*.parquet")
         if ended == 0:
             break
         assert ended == -signal.SIGKILL
         kills += 1
-    assert kills > 10
+    assert kills * STRIDE > 10
 
 
 @pytest.mark.chaos

@@ -3,7 +3,6 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -21,7 +20,7 @@ from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.sinks.lake_chores import Chores
 from s3_server import ACCESS_KEY, REGION, SECRET_KEY, Bucket
-from storing_child import store
+from storing_child import store, write
 
 pytestmark = pytest.mark.integration
 
@@ -49,21 +48,9 @@ def settings(request: pytest.FixtureRequest, s3_bucket: Bucket, tmp_path: Path) 
 def history(settings: Settings, table: str) -> list[str]:
     """The table's rows as pyiceberg alone reads them."""
     lake = open_lake(settings)
-    found = load_catalog("marketpulse", **lake.properties, **(
-        {"uri": f"sqlite:///{lake.database}"} if lake.database else {}
-    ))  # fmt: skip
-    table_rows = iceberg_rows(_In(found, lake.namespace), table)
-    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table_rows)
-
-
-class _In:
-    """A catalogue whose namespace has another name."""
-
-    def __init__(self, catalog: Any, namespace: str) -> None:
-        self._catalog, self._namespace = catalog, namespace
-
-    def load_table(self, name: tuple[str, str]) -> Any:
-        return self._catalog.load_table((self._namespace, name[1]))
+    at = {"uri": f"sqlite:///{lake.database}"} if lake.database else {}
+    rows = iceberg_rows(load_catalog("marketpulse", **lake.properties, **at), table, lake.namespace)
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
 
 
 def assert_stored(settings: Settings, end: int) -> None:
@@ -117,8 +104,7 @@ def test_a_server_that_is_away_is_waited_for(settings: Settings, s3_bucket: Buck
     store(sink, end=6, cut=6)
     s3_bucket.server.kill()
     try:
-        for one in stretch("market", 0, 6, 12):
-            sink.write(one)
+        write(sink, stretch("market", 0, 6, 12))
         with pytest.raises(Retryable, match="nothing is lost"):
             sink.flush()
     finally:

@@ -7,9 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from marketpulse.kafka.market_reader import MarketReader
 from marketpulse.kafka.records import records_of_messages
 from marketpulse.model.market import TRADE
 from marketpulse.spark.session import local_session
+from waiting import wait_until
 
 PARTITIONS, FILES, SEED = 4, 12, 7
 Log = dict[int, list[Message]]
@@ -46,10 +46,10 @@ def test_spark_gives_the_local_engines_rows_to_the_byte_through_a_stop_and_a_kil
         spark_query.write_file(tmp_path / "log", number, messages)
 
     with killed_query(tmp_path):
-        wait_until(lambda: spark_query.batches_done(tmp_path) >= FILES // 3)
+        until_done(tmp_path, FILES // 3)
     with local_session(find_java(spark_query.SETTINGS).path, tmp_path / "spark") as spark:
         query = spark_query.start(spark, tmp_path, to_the_end=False)
-        wait_until(lambda: spark_query.batches_done(tmp_path) >= FILES // 2 + 1, query)
+        until_done(tmp_path, FILES // 2 + 1, query)
         query.stop()
         assert spark_query.batches_done(tmp_path) < FILES, "it was stopped in the middle"
         spark_query.start(spark, tmp_path, to_the_end=True).awaitTermination()
@@ -63,9 +63,7 @@ def test_spark_gives_the_local_engines_rows_to_the_byte_through_a_stop_and_a_kil
         assert sequence == list(range(len(sequence))), "none is missing and none came twice"
     expected = local_run(log)
     assert_is_worth_comparing(expected)
-    assert {place: len(records) for place, records in found.items()} == {
-        place: len(records) for place, records in expected.items()
-    }
+    assert {place: len(found[place]) for place in found} == {place: len(expected[place]) for place in expected}
     for place, records in found.items():
         assert records == expected[place], place
 
@@ -180,10 +178,12 @@ def killed_query(place: Path) -> Iterator[None]:
         program.wait()
 
 
-def wait_until(reached: Callable[[], bool], query: Any = None) -> None:
-    deadline = time.monotonic() + 200
-    while not reached():
+def until_done(place: Path, batches: int, query: Any = None) -> None:
+    """Wait for that many micro-batches, or what the query died of."""
+
+    def done() -> bool:
         if query is not None and query.exception() is not None:
             raise query.exception()
-        assert time.monotonic() < deadline, "the query does not go on"
-        time.sleep(0.05)
+        return spark_query.batches_done(place) >= batches
+
+    wait_until(done, "the query goes on", 200)

@@ -1,7 +1,9 @@
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from marketpulse.ports import SqlQuestion
 from marketpulse.query.desk import LakeDesk
 from real_rows import store_real_rows
 from trino_server import Trino
@@ -18,10 +20,6 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
 @pytest.fixture(scope="session")
 def trino(tmp_path_factory: pytest.TempPathFactory, lake: LakeDesk) -> Iterator[Trino]:
     """The same rows in Trino, as our views show them."""
-    import threading
-
-    from marketpulse.ports import SqlQuestion
-
     server = Trino(tmp_path_factory.mktemp("trino"))
     for table, columns in {
         "bars": "symbol, timeframe, open_time, open_time_ns, close_time_ns, open, high, low, close, volume, vwap, trade_count, revision",

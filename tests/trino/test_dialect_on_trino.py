@@ -58,13 +58,10 @@ def test_a_named_query_gives_the_same_rows_there_and_here(lake: LakeDesk, trino:
     assert theirs or name == "gainers"
 
 
-@pytest.mark.parametrize("athena", [athena for athena, _, exact in TWINS if exact])
-def test_athenas_words_mean_the_same_here(lake: LakeDesk, trino: Trino, athena: str) -> None:
-    assert_same(here(lake, SqlQuestion(athena, dialect="athena")), plain(trino.run(athena)))
-
-
-@pytest.mark.parametrize(("athena", "within"), [(athena, 0.03) for athena, _, exact in TWINS if not exact])
-def test_approximations_are_near_each_other(lake: LakeDesk, trino: Trino, athena: str, within: float) -> None:
+@pytest.mark.parametrize(("athena", "within"), [(athena, 1e-9 if exact else 0.03) for athena, _, exact in TWINS])
+def test_athenas_words_mean_the_same_here_and_approximations_nearly(
+    lake: LakeDesk, trino: Trino, athena: str, within: float
+) -> None:
     assert_same(here(lake, SqlQuestion(athena, dialect="athena")), plain(trino.run(athena)), within)
 
 

@@ -95,13 +95,6 @@ def test_the_same_batch_again_gives_the_same_again_none_changes_nothing_and_one_
         other(0, kept, [heartbeat(8, 14.0)])
 
 
-def test_a_refused_record_leaves_as_a_dead_letter_with_its_place() -> None:
-    (row,) = run([[LogRecord(8, 0, b"k", b"no market data", None)]])
-    letter = json.loads(row.value)
-    assert (row.topic, row.key) == ("dead-letters", b"k")
-    assert (letter["reason"], letter["partition"], letter["offset"]) == ("not_json", 3, 8)
-
-
 def control(offset: int, change: dict[str, Any]) -> LogRecord:
     return record(offset, 10.0, {"type": "control", "source": None, "change": change})
 
@@ -117,7 +110,11 @@ def test_alerts_of_a_rule_that_a_record_puts_leave_beside_the_bars() -> None:
     ]
 
 
-def test_a_control_record_that_cannot_be_done_is_a_dead_letter_that_says_why() -> None:
+def test_a_refused_record_leaves_as_a_dead_letter_with_its_place_and_what_is_wrong() -> None:
+    (row,) = run([[LogRecord(8, 0, b"k", b"no market data", None)]])
+    letter = json.loads(row.value)
+    assert (row.topic, row.key) == ("dead-letters", b"k")
+    assert (letter["reason"], letter["partition"], letter["offset"]) == ("not_json", 3, 8)
     (row,) = run([[control(4, {"action": "put_rule", "rule": {"name": "high", "expression": "clse > 6"}})]])
     letter = json.loads(row.value)
     assert (row.topic, letter["reason"], letter["offset"]) == ("dead-letters", "bad_control", 4)
@@ -129,19 +126,10 @@ class State:
     """As Spark's GroupState: what was updated last."""
 
     def __init__(self, value: tuple[Any, ...] | None = None) -> None:
-        self.value = value
-
-    @property
-    def exists(self) -> bool:
-        return self.value is not None
-
-    @property
-    def get(self) -> tuple[Any, ...]:
-        assert self.value is not None
-        return self.value
+        self.get, self.exists = value, value is not None
 
     def update(self, value: tuple[Any, ...]) -> None:
-        self.value = value
+        self.get, self.exists = value, True
 
 
 def frames() -> Iterator[pd.DataFrame]:
@@ -162,7 +150,7 @@ def test_the_pieces_reach_the_step_with_what_was_kept_and_its_rows_leave() -> No
     (rows,) = _take(lambda: step, (np.int32(2),), frames(), state)  # type: ignore[arg-type, return-value]
     records = [LogRecord(7, 70, b"k", b"v", None), LogRecord(6, 60, None, None, None)]
     assert seen == [(2, Kept(b"before", 6, 0), records)]
-    assert state.value == (b"after", 8, 2)
+    assert state.get == (b"after", 8, 2)
     assert list(rows.itertuples(index=False, name=None)) == [
         (2, 0, "bars", b"A", b"x"), (2, 1, "bars", None, b"y"),
     ]  # fmt: skip
@@ -175,7 +163,7 @@ def test_a_partition_seen_for_the_first_time_has_nothing_kept() -> None:
     state = State()
     (rows,) = _take(lambda: step, (0,), frames(), state)  # type: ignore[arg-type, return-value]
     assert (len(rows), list(rows.columns)) == (0, ["partition", "sequence", "topic", "key", "value"])
-    assert state.value == (b"s", 8, 0)
+    assert state.get == (b"s", 8, 0)
 
 
 def test_the_launcher_takes_the_incubating_module_away_and_passes_the_rest_on(tmp_path: Path) -> None:
