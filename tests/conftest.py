@@ -6,13 +6,11 @@ other, and none has to be the last one to stop it.
 """
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
@@ -21,20 +19,21 @@ from aws_server import aws_account, aws_server  # noqa: F401  (fixtures that sev
 from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
 from marketpulse.app.warm import warm_up
 from marketpulse.cache import cache_dir
+from marketpulse.compiled import has_kernels
 from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
+from own_topics import own_topics
 from s3_server import s3_bucket, s3_server  # noqa: F401
 
 # `quick` (make test) draws the same few examples each time; `full` (make soak) draws many, anew each time.
 # No deadline: kernels compile at their first call, which says nothing about the code's speed.
-SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-hypothesis_settings.register_profile("quick", max_examples=15, derandomize=True, database=None, **SLOW_IS_FINE)
-hypothesis_settings.register_profile("full", max_examples=200, **SLOW_IS_FINE)
+common = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("quick", common, max_examples=15, derandomize=True, database=None)
+hypothesis_settings.register_profile("full", common, max_examples=200)
 hypothesis_settings.load_profile(os.environ.get("MARKETPULSE_HYPOTHESIS", "quick"))
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Run a file's tests in one worker, in order, so that what they share is started once; the longest files first.
 
     A file whose tests share nothing is dealt out test by test, and one over several stores store by store.
@@ -97,22 +96,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory, broker_cache: Path) -> Iter
 
 @pytest.fixture(scope="session")
 def kernels() -> None:
-    """Compiled before the clock of a test or of a worker runs."""
-    warm_up()
+    """Compiled before the clock of a test or of a worker runs: `make dev` has done it, unless the cache is gone."""
+    if not has_kernels("engine", "indicators", "alerts", "kafka", "failover"):
+        warm_up()
 
 
 @pytest.fixture
 def kafka_settings(broker: EmbeddedBroker, broker_cache: Path, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a data directory and topics of their own (4 partitions), on the shared broker."""
-    settings = Settings(
-        data_dir=tmp_path / "data",
-        cache_dir=broker_cache,
-        kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": f"t{uuid.uuid4().hex[:8]}-", "partitions": 4},
-    )
-    ensure_topics(settings)
-    yield settings
-    if broker.alive():
-        names = [spec.name for spec in topic_specs(settings)]
-        admin = AdminClient({"bootstrap.servers": broker.bootstrap})  # must outlive its answers
-        for done in admin.delete_topics(names).values():
-            done.exception(10)
+    with own_topics(broker, broker_cache, tmp_path / "data") as settings:
+        yield settings

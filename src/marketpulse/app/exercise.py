@@ -6,6 +6,7 @@ Of the catalogue's indicators only those that are computed: all of them would ta
 import itertools
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -104,8 +105,8 @@ def _switch() -> MarketBatch:
 def exercise_wire() -> None:
     """Encode and decode one row of every kind, on both wires."""
     decoder = MarketDecoder()
-    numbered = {**_TRADE, "trade_id": "1"}
-    for wire, row in itertools.product(("json", "arrow"), (_TRADE, numbered)):
+    wires: tuple[Literal["json", "arrow"], ...] = ("json", "arrow")
+    for wire, row in itertools.product(wires, (_TRADE, {**_TRADE, "trade_id": "1"})):
         rows = pa.RecordBatch.from_pylist([row], schema=TRADE)
         for encoded in encode_market(rows, wire=wire, partitions=2):
             batch, _ = decoder.decode("market", records_of([encoded.value], frames=True))
