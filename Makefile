@@ -9,8 +9,9 @@ PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 BIN = .venv/bin
-# Test processes side by side; each has its own broker. 0 runs them in this one (for a debugger).
-WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+# Test processes side by side, each with a broker of its own: two a core, since many wait more than they work. 0 runs
+# them in this one (for a debugger).
+WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n > 4 ? 8 : 2 * n)))
 PYTHON_CODE = src tests bench docs .ci requirements/install.py
 LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
@@ -76,7 +77,7 @@ MINUTES = 60
 
 soak: dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) MARKETPULSE_SOAK_MINUTES=$(MINUTES) \
-		MARKETPULSE_HYPOTHESIS=full $(BIN)/pytest tests/soak tests/chaos tests/property -v $(ARGS)
+		MARKETPULSE_HYPOTHESIS=full $(BIN)/pytest tests/soak tests/chaos tests/property tests/conformance -v $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)
