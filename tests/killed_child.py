@@ -1,7 +1,7 @@
-"""A child that kills itself with -9 at its n-th call of some functions, forked anew for each order.
+"""Children that are killed with -9: by themselves at their n-th call of some functions, or by the test.
 
-The test starts its own file as a program through `KilledChildren`; there, `serve_orders` reads orders as lines of JSON
-and forks for each, so that what is slow to import is imported once.
+The test starts a file as a program through `KilledChildren`; there, `serve_orders` reads orders as lines of JSON and
+forks for each, so that what is slow to import is imported once.
 """
 
 import json
@@ -33,28 +33,48 @@ class KilledChildren:
             [sys.executable, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def run(self, **order: Any) -> int:
-        """Carry out one order in a child; its exit code, -9 when it was killed. `kill_at` is the call, 0 for never."""
+    def start(self, **order: Any) -> int:
+        """Carry out an order in a new child, whose pid it gives; `read` and `wait` follow it."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order, default=str) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return int(self.read().removeprefix("began "))
+
+    def read(self) -> str:
+        """Give the next line that the child prints, or `ended N`, its exit code: -9 when it was killed."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def wait(self) -> int:
+        """Read on to the child's end; its exit code."""
+        while not (line := self.read()).startswith("ended "):
+            pass
+        return int(line.removeprefix("ended "))
+
+    def run(self, **order: Any) -> int:
+        """Carry out one order; how it ended. `kill_at` is the call to be killed before, 0 for never."""
+        self.start(**order)
+        return self.wait()
 
     def close(self) -> None:
         self._process.communicate()
 
 
 def serve_orders(work: Callable[[dict[str, Any]], None]) -> None:
-    """Fork a child for each order on standard input, and answer with how it ended."""
+    """Fork a child for each order on standard input. It says that it began, this process how it ended."""
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            say(f"began {os.getpid()}")
             work(json.loads(line))
             os._exit(0)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+        say(f"ended {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+
+
+def say(line: str) -> None:
+    """Answer with a line that `KilledChildren.read` gives."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def kill_at_call(number: int, functions: Iterable[tuple[Any, str]]) -> None:

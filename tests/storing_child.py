@@ -1,17 +1,20 @@
-"""A process that stores the known topics (log_of_rows.py) and gets killed.
+"""Stores the known topics (log_of_rows.py); as a program, in children that get killed (killed_child.py).
 
-    python storing_child.py NAME SECTION_JSON DATA_DIR END CUT
-
-Prints the offset that each flush has reached. It takes what it is told to be away for as long as it takes.
+Such a child says the offset that each flush has reached, and tries again for as long as the store is away.
 """
 
-import json
+import importlib
+import os
+import pkgutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from killed_child import say, serve_orders
 from log_of_rows import TOPICS, stretch
+from marketpulse import sinks
 from marketpulse.errors import Retryable
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import open_sink
@@ -36,19 +39,21 @@ def store(sink: Sink, end: int, cut: int, partitions: Sequence[int] = (0, 1), *,
                     write(sink, stretch(topic, partition, begin, min(first + cut, end)))
         sink.flush()
         if tell:
-            print(min(first + cut, end), flush=True)  # noqa: T201
+            say(str(min(first + cut, end)))
 
 
-def main(name: str, section: str, data_dir: str, end: str, cut: str) -> None:
-    sink = open_sink(settings_for(name, json.loads(section), Path(data_dir)), name)
+def _store_until_killed(order: dict[str, Any]) -> None:
+    os.environ.update(order["environment"])
+    sink = open_sink(settings_for(order["name"], order["section"], Path(order["data_dir"])), order["name"])
     while True:
         try:
-            store(sink, int(end), int(cut), tell=True)
-            return
+            return store(sink, order["end"], order["cut"], tell=True)
         except Retryable as error:
             print(f"waits: {error}", file=sys.stderr, flush=True)  # noqa: T201
             time.sleep(0.1)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for module in pkgutil.iter_modules(sinks.__path__, "marketpulse.sinks."):
+        importlib.import_module(module.name)
+    serve_orders(_store_until_killed)

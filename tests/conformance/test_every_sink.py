@@ -7,17 +7,18 @@ import contextlib
 import json
 import os
 import random
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+import storing_child
 from archive_store import archive_by_date, archive_by_symbol, archive_in_a_bucket  # noqa: F401
-from killed_child import FULL
+from killed_child import FULL, KilledChildren
 from lake_store import lake_store  # noqa: F401
 from log_of_rows import HOUR_NS, START_NS, batch, stretch
 from marketpulse.errors import Fatal, Retryable
@@ -50,6 +51,13 @@ Open = Callable[[], Sink]
 def place(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[KilledChildren]:
+    process = KilledChildren(storing_child.__file__)
+    yield process
+    process.close()
 
 
 @pytest.fixture
@@ -137,25 +145,21 @@ def test_an_owner_that_was_replaced_doubles_nothing(place: Store, opened: Open) 
 
 @pytest.mark.parametrize("seed", range(8 if FULL else 2))
 def test_killed_at_any_moment_it_loses_and_doubles_nothing(
-    place: Store, opened: Open, tmp_path: Path, seed: int
+    place: Store, opened: Open, children: KilledChildren, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
     end = 400
-    arguments = [place.name, json.dumps(dict(place.section())), str(tmp_path), str(end)]
-    here = Path(__file__).parents[1]
+    order = {
+        "name": place.name, "section": dict(place.section()), "data_dir": tmp_path, "end": end,
+        "environment": dict(os.environ),
+    }  # fmt: skip
     for _ in range(4):
-        child = subprocess.Popen(
-            [sys.executable, str(here / "storing_child.py"), *arguments, str(chance.choice((5, 20, 90)))],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(here)},
-        )  # fmt: skip
-        assert child.stdout is not None
-        with child, child.stdout as told:
-            for _ in range(chance.randint(1, 3)):
-                told.readline()
-            try:
-                child.wait(chance.random() * 0.1)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        child = children.start(**order, cut=chance.choice((5, 20, 90)))
+        if all(not children.read().startswith("ended") for _ in range(chance.randint(1, 3))):
+            time.sleep(chance.random() * 0.1)  # any moment
+            with contextlib.suppress(ProcessLookupError):  # it has just come to its end
+                os.kill(child, signal.SIGKILL)
+            children.wait()
     sink = opened()
     store(sink, end=end, cut=60)
     assert_stored(place, sink.tables, end)
