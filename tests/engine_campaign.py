@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from bare_clients import BareTopic
+from given_settings import changed
 from market_rows import cancel, control, correction, heartbeat, hello, quote, trade
 from marketpulse.app.engine_config import engine_config
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
@@ -32,6 +33,8 @@ ALERTS: tuple[dict[str, Any], ...] = (
     {"name": "above", "expression": "close > sma_3", "timeframe": "1s"},
     {"name": "wide", "expression": "high - low > 8", "timeframe": "1m", "for_s": 60, "severity": "critical"},
 )
+SILENT_S = 3_600.0
+"""For how long the source may be silent: where kills take long, it would be gone by the log's clock, and all late."""
 PUT = {"name": "put", "expression": "close crosses_above ema_5", "timeframe": "1s", "cooldown_s": 5}
 SEEDS = range(11, 11 + int(os.environ.get("MARKETPULSE_SOAK_SEEDS", "1")))
 """`make soak` runs many."""
@@ -98,6 +101,7 @@ class Workers:
             "MARKETPULSE_ENGINE__TIMEFRAMES": json.dumps(FRAMES),
             "MARKETPULSE_ENGINE__INDICATORS": INDICATORS,
             "MARKETPULSE_ENGINE__ALERTS": json.dumps(ALERTS),
+            "MARKETPULSE_ENGINE__SOURCE_TIMEOUT_S": str(SILENT_S),
             "MARKETPULSE_PROCESS__SNAPSHOT_RECORDS": "200",
             "MARKETPULSE_KAFKA__PARTITIONS": str(settings.kafka.partitions),
             "MARKETPULSE_PROCESS__COMMIT_MS": "20",
@@ -156,7 +160,9 @@ def wait_until_taken(settings: Settings, workers: Workers) -> None:
 
 def clean_run(settings: Settings) -> Outputs:
     """What the same log gives when nothing is ever killed: one pass of the operators over it."""
-    engine = settings.engine.model_copy(update={"timeframes": FRAMES, "indicators": INDICATORS, "alerts": ALERTS})
+    engine = changed(
+        settings.engine, timeframes=FRAMES, indicators=INDICATORS, alerts=ALERTS, source_timeout_s=SILENT_S
+    )
     config, topic = engine_config(engine), settings.topic("market")
     outputs: Outputs = defaultdict(list)
     for partition, messages in BareTopic.of(settings).messages().items():

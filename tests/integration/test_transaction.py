@@ -77,8 +77,9 @@ def member(settings: Settings, slot: int = 0) -> Iterator[Member]:
 
 
 @pytest.fixture
-def settings(shared_kafka_settings: Settings) -> Settings:
-    return shared_kafka_settings
+def settings(kafka_settings: Settings) -> Settings:
+    """Topics and a group of its own for each test: a worker that was left hanging keeps its place in its group."""
+    return kafka_settings
 
 
 def never() -> bool:
