@@ -9,9 +9,8 @@ PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 BIN = .venv/bin
-# Test processes side by side, each with a broker of its own: two a core, since many wait more than they work. 0 runs
-# them in this one (for a debugger).
-WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n > 4 ? 8 : 2 * n)))
+# Test processes side by side, each with a broker of its own. 0 runs them in this one (for a debugger).
+WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 PYTHON_CODE = src tests bench docs .ci requirements/install.py
 LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
