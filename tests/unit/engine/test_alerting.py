@@ -150,17 +150,10 @@ def alerts(engine: Engine, *rows: Row) -> list[tuple[str, str, str, float]]:
 
 
 @pytest.mark.parametrize("cuts", [[], [2], [3], [5], [7], [8], [1, 4, 9], list(range(1, 13))])
-@pytest.mark.parametrize(
-    ("log", "severities"),
-    [
-        pytest.param(
-            LOG, ["warning", "warning", "warning", "critical"], id="a rule works from its record to its removal's"
-        ),
-        pytest.param(
-            LOG_OF_MUTED, ["warning", "muted", "muted", "warning"], id="a muted rule goes on and tells that it is"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("log", "severities"), [
+    pytest.param(LOG, ["warning", "warning", "warning", "critical"], id="a rule works from its record to its removal's"),
+    pytest.param(LOG_OF_MUTED, ["warning", "muted", "muted", "warning"], id="a muted rule goes on and tells that it is"),
+])  # fmt: skip
 def test_a_rule_is_what_its_records_say(cuts: list[int], log: list[Row], severities: list[str]) -> None:
     engine, found = Engine(BARS), []
     for begin, end in pairwise([0, *(cut for cut in cuts if cut < len(log)), len(log)]):
@@ -208,16 +201,12 @@ def test_a_configured_rule_stays_muted_when_it_changes_and_goes_when_it_is_taken
     assert again == [(Rule("high", text, muted=True),) for text in ("close > 11", "close > 10")] + [()]
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"action": "put_rule", "rule": {"name": "x", "expression": "clse > 1"}}, "unknown column 'clse'"),
-        ({"action": "put_rule", "rule": {"name": "x"}}, "expression is missing"),
-        ({"action": "remove_rule", "name": "x"}, "there is no rule 'x'"),
-        ({"action": "mute"}, 'write {"action": "put_rule"'),
-        (None, "expected a change of the alert rules"),
-    ],
-)
+@pytest.mark.parametrize(("change", "said"), [
+    ({"action": "put_rule", "rule": {"name": "x", "expression": "clse > 1"}}, "unknown column 'clse'"),
+    ({"action": "put_rule", "rule": {"name": "x"}}, "expression is missing"),
+    ({"action": "remove_rule", "name": "x"}, "there is no rule 'x'"), ({"action": "mute"}, 'write {"action": "put_rule"'),
+    (None, "expected a change of the alert rules"),
+])  # fmt: skip
 def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(change: object, said: str) -> None:
     engine = Engine(BARS)
     engine.step(LOG[:3])

@@ -36,44 +36,41 @@ def refusals(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
     return [(r.row, r.reason) for r in engine.step(rows).refused]
 
 
-@pytest.mark.parametrize(
-    ("config", "portions"),
-    [
-        pytest.param(config_of(["1s", "1m", "5m"]), [(
-            [trade("A", 1.5, 10, 1), trade("A", 59.5, 12, 2), trade("A", 61, 8, 3), trade("A", 300.5, 9, 1), heartbeat(301)],
-            [("1s", 1, 2, 10, 10, 10, 10, 1), ("1s", 59, 60, 12, 12, 12, 12, 2), ("1m", 0, 60, 10, 12, 10, 12, 3),
-             ("1s", 61, 62, 8, 8, 8, 8, 3), ("1m", 60, 120, 8, 8, 8, 8, 3), ("5m", 0, 300, 10, 12, 8, 8, 6),
-             ("1s", 300, 301, 9, 9, 9, 9, 1)],
-        )], id="larger bars are made of the smaller ones and close together"),
-        pytest.param(config_of(["1h", "1d"], **XNYS), [(
-            [trade("A", FRIDAY + 60, 10, 1), trade("A", FRIDAY + 6.25 * HOUR, 11, 2), heartbeat(FRIDAY_END + 300)],
-            [("1h", FRIDAY, FRIDAY + HOUR, 10, 10, 10, 10, 1), ("1h", FRIDAY + 6 * HOUR, FRIDAY_END, 11, 11, 11, 11, 2),
-             ("1d", FRIDAY, FRIDAY_END, 10, 11, 10, 11, 3)],
-        )], id="intraday bars are anchored at the open and the last one is short"),
-        pytest.param(config_of(["1m", "1d"], **XNYS), [
-            ([trade("A", MONDAY_END - 30, 10, 1), heartbeat(MONDAY_END + 299)], []),
-            ([trade("A", MONDAY_END + 200, 12, 5)], []),
-            ([heartbeat(MONDAY_END + 300)],
-             [("1m", MONDAY_END - 60, MONDAY_END, 10, 12, 10, 12, 6), ("1d", MONDAY, MONDAY_END, 10, 12, 10, 12, 6)]),
-        ], id="a half-day ends early and prints within the grace belong to it"),
-        pytest.param(config_of(["1s", "1d"]), [
-            ([hello(mode="historical"), trade("A", 5, 10, 1), FINAL],
-             [("1s", 5, 6, 10, 10, 10, 10, 1), ("1d", 0, DAY, 10, 10, 10, 10, 1)]),
-            ([hello(mode="historical"), trade("A", DAY + 5, 11, 1), FINAL],
-             [("1s", DAY + 5, DAY + 6, 11, 11, 11, 11, 1), ("1d", DAY, 2 * DAY, 11, 11, 11, 11, 1)]),
-        ], id="a complete goodbye closes everything and later data is still welcome"),
-        pytest.param(config_of(["1s"], fill=True), [(
-            [hello(lateness_ns=10 * 10**9), trade("A", 1, 10, 1), trade("A", 5.5, 20, 1), heartbeat(8)],
-            [("1s", 1, 2, 10, 10, 10, 10, 1), *(("1s", second, second + 1, 10, 10, 10, 10, 0) for second in (2, 3, 4)),
-             ("1s", 5, 6, 20, 20, 20, 20, 1), ("1s", 6, 7, 20, 20, 20, 20, 0), ("1s", 7, 8, 20, 20, 20, 20, 0)],
-        )], id="flat bars between two trades stand at the earlier one and come once"),
-        pytest.param(config_of(["1s", "5s"], fill=True), [(
-            [trade("A", 1, 10, 1), heartbeat(7)],
-            [("1s", 1, 2, 10, 10, 10, 10, 1), *(("1s", second, second + 1, 10, 10, 10, 10, 0) for second in (2, 3, 4)),
-             ("5s", 0, 5, 10, 10, 10, 10, 1), ("1s", 5, 6, 10, 10, 10, 10, 0), ("1s", 6, 7, 10, 10, 10, 10, 0)],
-        )], id="flat bars leave by close time then timeframe"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("config", "portions"), [
+    pytest.param(config_of(["1s", "1m", "5m"]), [(
+        [trade("A", 1.5, 10, 1), trade("A", 59.5, 12, 2), trade("A", 61, 8, 3), trade("A", 300.5, 9, 1), heartbeat(301)],
+        [("1s", 1, 2, 10, 10, 10, 10, 1), ("1s", 59, 60, 12, 12, 12, 12, 2), ("1m", 0, 60, 10, 12, 10, 12, 3),
+         ("1s", 61, 62, 8, 8, 8, 8, 3), ("1m", 60, 120, 8, 8, 8, 8, 3), ("5m", 0, 300, 10, 12, 8, 8, 6),
+         ("1s", 300, 301, 9, 9, 9, 9, 1)],
+    )], id="larger bars are made of the smaller ones and close together"),
+    pytest.param(config_of(["1h", "1d"], **XNYS), [(
+        [trade("A", FRIDAY + 60, 10, 1), trade("A", FRIDAY + 6.25 * HOUR, 11, 2), heartbeat(FRIDAY_END + 300)],
+        [("1h", FRIDAY, FRIDAY + HOUR, 10, 10, 10, 10, 1), ("1h", FRIDAY + 6 * HOUR, FRIDAY_END, 11, 11, 11, 11, 2),
+         ("1d", FRIDAY, FRIDAY_END, 10, 11, 10, 11, 3)],
+    )], id="intraday bars are anchored at the open and the last one is short"),
+    pytest.param(config_of(["1m", "1d"], **XNYS), [
+        ([trade("A", MONDAY_END - 30, 10, 1), heartbeat(MONDAY_END + 299)], []),
+        ([trade("A", MONDAY_END + 200, 12, 5)], []),
+        ([heartbeat(MONDAY_END + 300)],
+         [("1m", MONDAY_END - 60, MONDAY_END, 10, 12, 10, 12, 6), ("1d", MONDAY, MONDAY_END, 10, 12, 10, 12, 6)]),
+    ], id="a half-day ends early and prints within the grace belong to it"),
+    pytest.param(config_of(["1s", "1d"]), [
+        ([hello(mode="historical"), trade("A", 5, 10, 1), FINAL],
+         [("1s", 5, 6, 10, 10, 10, 10, 1), ("1d", 0, DAY, 10, 10, 10, 10, 1)]),
+        ([hello(mode="historical"), trade("A", DAY + 5, 11, 1), FINAL],
+         [("1s", DAY + 5, DAY + 6, 11, 11, 11, 11, 1), ("1d", DAY, 2 * DAY, 11, 11, 11, 11, 1)]),
+    ], id="a complete goodbye closes everything and later data is still welcome"),
+    pytest.param(config_of(["1s"], fill=True), [(
+        [hello(lateness_ns=10 * 10**9), trade("A", 1, 10, 1), trade("A", 5.5, 20, 1), heartbeat(8)],
+        [("1s", 1, 2, 10, 10, 10, 10, 1), *(("1s", second, second + 1, 10, 10, 10, 10, 0) for second in (2, 3, 4)),
+         ("1s", 5, 6, 20, 20, 20, 20, 1), ("1s", 6, 7, 20, 20, 20, 20, 0), ("1s", 7, 8, 20, 20, 20, 20, 0)],
+    )], id="flat bars between two trades stand at the earlier one and come once"),
+    pytest.param(config_of(["1s", "5s"], fill=True), [(
+        [trade("A", 1, 10, 1), heartbeat(7)],
+        [("1s", 1, 2, 10, 10, 10, 10, 1), *(("1s", second, second + 1, 10, 10, 10, 10, 0) for second in (2, 3, 4)),
+         ("5s", 0, 5, 10, 10, 10, 10, 1), ("1s", 5, 6, 10, 10, 10, 10, 0), ("1s", 6, 7, 10, 10, 10, 10, 0)],
+    )], id="flat bars leave by close time then timeframe"),
+])  # fmt: skip
 def test_bars_close_with_these_numbers_in_this_order(config: EngineConfig, portions: list[Any]) -> None:
     engine = Engine(config)
     assert [closed(engine, *rows) for rows, _ in portions] == [bars for _, bars in portions]

@@ -20,17 +20,12 @@ def test_a_rise_and_the_fall_back_are_the_same_move() -> None:
 GOOD, BAND, UNIT = BELIEVED, PRICE_BAND, PRICE_UNIT
 
 
-@pytest.mark.parametrize(
-    ("prices", "last_judgements"),
-    [
-        pytest.param([100, 101, 150, 101], [GOOD, GOOD, BAND, GOOD], id="one outside the band, and the level stays"),
-        pytest.param([100, 10_100, 1.01, 100_000, 100], [GOOD, UNIT, UNIT, UNIT, GOOD], id="other units"),
-        pytest.param([100, 200, 201, 200, 202], [GOOD, BAND, BAND, GOOD, GOOD], id="the confirming record is believed"),
-        pytest.param(
-            [100, 200, 201, 9, 200, 201, 202], [BAND, BAND, GOOD], id="a bad print between begins the count anew"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("prices", "last_judgements"), [
+    pytest.param([100, 101, 150, 101], [GOOD, GOOD, BAND, GOOD], id="one outside the band, and the level stays"),
+    pytest.param([100, 10_100, 1.01, 100_000, 100], [GOOD, UNIT, UNIT, UNIT, GOOD], id="other units"),
+    pytest.param([100, 200, 201, 200, 202], [GOOD, BAND, BAND, GOOD, GOOD], id="the confirming record is believed"),
+    pytest.param([100, 200, 201, 9, 200, 201, 202], [BAND, BAND, GOOD], id="a bad print between begins the count anew"),
+])  # fmt: skip
 def test_a_price_is_judged_by_the_level(prices: list[float], last_judgements: list[int]) -> None:
     assert judged(*prices)[-len(last_judgements) :] == last_judgements
 

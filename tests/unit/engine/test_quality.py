@@ -37,19 +37,16 @@ QUOTES = [quote("A", 0, 99, 101), quote("A", 1, 101, 99), quote("A", 2, 9_900, 1
 IN_ANOTHER_UNIT = prints(100, 10_000, 101)
 
 
-@pytest.mark.parametrize(
-    ("rows", "findings"),
-    [
-        pytest.param(prints(100, 130), [(1, "price_band")], id="the market does not leap within a second"),
-        pytest.param(prints(100, 130, apart=601), [], id="after a pause it may have gone further"),
-        pytest.param(prints(100, *[150] * 10), AGREEING, id="a new level is believed with the fifth trade that agrees"),
-        pytest.param([*SIZES, trade("A", 22, 100, 1e9)], [(21, "size_outlier")], id="an absurd size"),
-        pytest.param([SIZES[0], trade("A", 1, 100, 1e9)], [], id="no size is absurd before sizes are known"),
-        pytest.param(SAME, [(500, "stale"), (501, "stale")], id="the same trade for very often is stale"),
-        pytest.param(QUOTES, [(1, "crossed_quote"), (2, "price_unit")], id="quotes have a level of their own"),
-        pytest.param(OF_ONE_ID, [], id="a duplicate says nothing of the level"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "findings"), [
+    pytest.param(prints(100, 130), [(1, "price_band")], id="the market does not leap within a second"),
+    pytest.param(prints(100, 130, apart=601), [], id="after a pause it may have gone further"),
+    pytest.param(prints(100, *[150] * 10), AGREEING, id="a new level is believed with the fifth trade that agrees"),
+    pytest.param([*SIZES, trade("A", 22, 100, 1e9)], [(21, "size_outlier")], id="an absurd size"),
+    pytest.param([SIZES[0], trade("A", 1, 100, 1e9)], [], id="no size is absurd before sizes are known"),
+    pytest.param(SAME, [(500, "stale"), (501, "stale")], id="the same trade for very often is stale"),
+    pytest.param(QUOTES, [(1, "crossed_quote"), (2, "price_unit")], id="quotes have a level of their own"),
+    pytest.param(OF_ONE_ID, [], id="a duplicate says nothing of the level"),
+])  # fmt: skip
 def test_what_no_market_does_is_found(rows: list[Row], findings: list[tuple[int, str]]) -> None:
     assert doubted(engine(), *rows) == findings
 
@@ -85,10 +82,9 @@ def test_a_dropped_quote_does_not_prevail() -> None:
     assert door.state.tables.last_quotes["bid"][0] == 99
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [({"cheap": "mark"}, "no rule"), ({"split": "drop"}, "split can be off, count, mark"), ({"stale": "loud"}, "loud")],
-)
+@pytest.mark.parametrize(("given", "said"), [
+    ({"cheap": "mark"}, "no rule"), ({"split": "drop"}, "split can be off, count, mark"), ({"stale": "loud"}, "loud"),
+])  # fmt: skip
 def test_a_wrong_severity_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         config_of(["1m"], quality=given)
@@ -133,23 +129,20 @@ FLAT = (quiet()[39][3],) * 4 + (0.0,)
 UNIT, RANGE = [(40, "price_unit")], [(40, "bar_range")]
 
 
-@pytest.mark.parametrize(
-    ("bars", "findings"),
-    [
-        pytest.param(quiet(200), [], id="ordinary days are left alone"),
-        *(pytest.param(moved(40, 41, factor), UNIT, id=f"a bar in another unit, {factor}") for factor in (100, 0.01, 1_000)),
-        pytest.param(moved(40, 60, 100), [*UNIT, (41, "price_unit")], id="a level that stays is believed with the third bar"),
-        pytest.param(moved(40, 41, 1.4), [(41, "price_spike")], id="a leap that the next bar takes back is found there"),
-        pytest.param(moved(40, 60, 0.72), [], id="a fall that stays is no spike"),
-        pytest.param(with_bars({40: (100, 170, 99, 100, 1_000)}), RANGE, id="a high far from the other prices"),
-        pytest.param(with_bars({40: (100, 101, 60, 100, 1_000)}), RANGE, id="a low far from the other prices"),
-        pytest.param(with_bars({40: (100, 10_000, 99, 100, 1_000)}), UNIT, id="a high in another unit"),
-        pytest.param(with_bars({40: (200, 201, 99, 100, 1_000)}), RANGE, id="an open far from the other prices"),
-        pytest.param(with_bars(dict.fromkeys((41, 42), quiet()[40])), [(42, "stale")], id="the third of the same values is stale"),
-        pytest.param(with_bars(dict.fromkeys(range(40, 44), FLAT)), [], id="flat bars without volume are not stale"),
-        pytest.param(with_bars({40: (*quiet()[40][:4], 1e9)}), [(40, "size_outlier")], id="an absurd volume"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("bars", "findings"), [
+    pytest.param(quiet(200), [], id="ordinary days are left alone"),
+    *(pytest.param(moved(40, 41, factor), UNIT, id=f"a bar in another unit, {factor}") for factor in (100, 0.01, 1_000)),
+    pytest.param(moved(40, 60, 100), [*UNIT, (41, "price_unit")], id="a level that stays is believed with the third bar"),
+    pytest.param(moved(40, 41, 1.4), [(41, "price_spike")], id="a leap that the next bar takes back is found there"),
+    pytest.param(moved(40, 60, 0.72), [], id="a fall that stays is no spike"),
+    pytest.param(with_bars({40: (100, 170, 99, 100, 1_000)}), RANGE, id="a high far from the other prices"),
+    pytest.param(with_bars({40: (100, 101, 60, 100, 1_000)}), RANGE, id="a low far from the other prices"),
+    pytest.param(with_bars({40: (100, 10_000, 99, 100, 1_000)}), UNIT, id="a high in another unit"),
+    pytest.param(with_bars({40: (200, 201, 99, 100, 1_000)}), RANGE, id="an open far from the other prices"),
+    pytest.param(with_bars(dict.fromkeys((41, 42), quiet()[40])), [(42, "stale")], id="the third of the same values is stale"),
+    pytest.param(with_bars(dict.fromkeys(range(40, 44), FLAT)), [], id="flat bars without volume are not stale"),
+    pytest.param(with_bars({40: (*quiet()[40][:4], 1e9)}), [(40, "size_outlier")], id="an absurd volume"),
+])  # fmt: skip
 def test_what_no_bar_should_be_is_found(bars: list[Bar], findings: list[tuple[int, str]]) -> None:
     assert found(rows_of(bars)) == findings
 
@@ -254,27 +247,24 @@ def days(first: int, last: int, price: float = 100.0) -> list[Row]:
 MONTH = days(0, 30)
 
 
-@pytest.mark.parametrize(
-    ("rows", "place"),
-    [
-        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.6), *days(60, 70)], None,
-                     id="ordinary ones are left alone"),
-        pytest.param([*MONTH, dividend(30, 150), *days(30, 33)], 30, id="one of more than the price is found at once"),
-        pytest.param([*MONTH, dividend(30, 50), *days(30, 33)], 31, id="one of half the price that does not fall by it"),
-        pytest.param([*MONTH, dividend(30, 50), *days(30, 33, 51.0)], None, id="one of half the price that falls by it"),
-        pytest.param([*MONTH, dividend(30, 0.755), *days(30, 60), dividend(60, 0.006), *days(60, 90), dividend(90, 4.3),
-                      *days(90, 95)], None, id="companies pay other amounts than before"),
-        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)], 61,
-                     id="a hundredth of the one before"),
-        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 31), dividend(31, 0.53), *days(31, 33)], 32,
-                     id="nearly the same one on the next day"),
-        pytest.param([*MONTH, dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)], 34,
-                     id="the same one within days"),
-        pytest.param([*MONTH, dividend(30, 12), *days(30, 33)], 31, id="a large one must show in the price"),
-        pytest.param([*MONTH, dividend(30, 12), *days(30, 33, 88.0)], None, id="a large one that shows in the price"),
-        pytest.param([dividend(0, 50), *days(0, 3)], None, id="one of a symbol that nothing is known of says nothing"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("rows", "place"), [
+    pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.6), *days(60, 70)], None,
+                 id="ordinary ones are left alone"),
+    pytest.param([*MONTH, dividend(30, 150), *days(30, 33)], 30, id="one of more than the price is found at once"),
+    pytest.param([*MONTH, dividend(30, 50), *days(30, 33)], 31, id="one of half the price that does not fall by it"),
+    pytest.param([*MONTH, dividend(30, 50), *days(30, 33, 51.0)], None, id="one of half the price that falls by it"),
+    pytest.param([*MONTH, dividend(30, 0.755), *days(30, 60), dividend(60, 0.006), *days(60, 90), dividend(90, 4.3),
+                  *days(90, 95)], None, id="companies pay other amounts than before"),
+    pytest.param([*MONTH, dividend(30, 0.5), *days(30, 60), dividend(60, 0.005), *days(60, 62)], 61,
+                 id="a hundredth of the one before"),
+    pytest.param([*MONTH, dividend(30, 0.5), *days(30, 31), dividend(31, 0.53), *days(31, 33)], 32,
+                 id="nearly the same one on the next day"),
+    pytest.param([*MONTH, dividend(30, 0.5), *days(30, 33), dividend(33, 0.5), *days(33, 35)], 34,
+                 id="the same one within days"),
+    pytest.param([*MONTH, dividend(30, 12), *days(30, 33)], 31, id="a large one must show in the price"),
+    pytest.param([*MONTH, dividend(30, 12), *days(30, 33, 88.0)], None, id="a large one that shows in the price"),
+    pytest.param([dividend(0, 50), *days(0, 3)], None, id="one of a symbol that nothing is known of says nothing"),
+])  # fmt: skip
 def test_a_dividend_that_nobody_would_pay_is_found(rows: list[Row], place: int | None) -> None:
     result = judged(rows)
     assert all(describe(f).startswith("dividend") for f in result.found)

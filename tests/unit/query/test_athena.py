@@ -96,14 +96,11 @@ def test_the_request_names_workgroup_database_catalogue_and_place(athena: Athena
     assert request["QueryExecutionContext"] == {"Database": "marketpulse", "Catalog": "AwsDataCatalog"}
 
 
-@pytest.mark.parametrize(
-    ("question", "words"),
-    [
-        (SqlQuestion("SELECT date(timestamp) AS d, avg(price) AS n FROM stock_data GROUP BY d"),
-         "SELECT DATE(timestamp) AS d, AVG(price) AS n FROM stock_data GROUP BY DATE(timestamp)"),
-        (SqlQuestion(named="gainers", parameters={"days": "7"}), "- 7 * 86400000000000"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("question", "words"), [
+    (SqlQuestion("SELECT date(timestamp) AS d, avg(price) AS n FROM stock_data GROUP BY d"),
+     "SELECT DATE(timestamp) AS d, AVG(price) AS n FROM stock_data GROUP BY DATE(timestamp)"),
+    (SqlQuestion(named="gainers", parameters={"days": "7"}), "- 7 * 86400000000000"),
+])  # fmt: skip
 def test_duckdbs_words_become_athenas_and_a_named_query_has_its_values(
     athena: Athena, question: SqlQuestion, words: str
 ) -> None:
@@ -163,17 +160,14 @@ def test_athenas_refusal_has_its_place(athena: Athena) -> None:
     assert (refusal.value.mistake.line, refusal.value.mistake.column) == (1, 8)
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind", "said"),
-    [
-        ((400, "InvalidRequestException", "WorkGroup analysts is not found."), Fatal, "set athena.workgroup"),
-        ((400, "InvalidRequestException", "No output location provided. An output location is required"), Fatal, "set athena.output_location"),
-        ((400, "AccessDeniedException", "You are not authorized to perform: athena:StartQueryExecution"), Fatal, "allow it athena:"),
-        ((400, "UnrecognizedClientException", "The security token included in the request is invalid."), Fatal, "renew them"),
-        ((400, "ExpiredTokenException", "The token has expired"), Fatal, "renew them"),
-        ((400, "InvalidRequestException", "line 1:15: mismatched input 'FORM'"), QueryRefused, "mismatched input"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("fault", "kind", "said"), [
+    ((400, "InvalidRequestException", "WorkGroup analysts is not found."), Fatal, "set athena.workgroup"),
+    ((400, "InvalidRequestException", "No output location provided. An output location is required"), Fatal, "set athena.output_location"),
+    ((400, "AccessDeniedException", "You are not authorized to perform: athena:StartQueryExecution"), Fatal, "allow it athena:"),
+    ((400, "UnrecognizedClientException", "The security token included in the request is invalid."), Fatal, "renew them"),
+    ((400, "ExpiredTokenException", "The token has expired"), Fatal, "renew them"),
+    ((400, "InvalidRequestException", "line 1:15: mismatched input 'FORM'"), QueryRefused, "mismatched input"),
+])  # fmt: skip
 def test_a_fault_of_the_account_says_what_to_do(
     athena: Athena, fault: tuple[int, str, str], kind: type[MarketPulseError], said: str
 ) -> None:
@@ -196,12 +190,11 @@ def test_no_credentials_no_region_and_no_service_are_told_apart(
         ask(athena.desk("http://127.0.0.1:9"))
 
 
-@pytest.mark.parametrize(
-    "sql",
-    ["DROP TABLE trades", "INSERT INTO trades VALUES (1)", "CREATE TABLE x AS SELECT 1", "UNLOAD (SELECT 1) TO 's3://x/'",
-     "/* SELECT */ DELETE FROM trades", "-- SELECT\nMSCK REPAIR TABLE trades", "EXECUTE x", "", "  ", "VACUUM trades",
-     "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", "SELECT 'unclosed"],
-)  # fmt: skip
+@pytest.mark.parametrize("sql", [
+    "DROP TABLE trades", "INSERT INTO trades VALUES (1)", "CREATE TABLE x AS SELECT 1", "UNLOAD (SELECT 1) TO 's3://x/'",
+    "/* SELECT */ DELETE FROM trades", "-- SELECT\nMSCK REPAIR TABLE trades", "EXECUTE x", "", "  ", "VACUUM trades",
+    "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", "SELECT 'unclosed",
+])  # fmt: skip
 @pytest.mark.parametrize("dialect", ["athena", "duckdb", "auto"])
 def test_nothing_that_writes_is_sent(athena: Athena, sql: str, dialect: str) -> None:
     with pytest.raises(QueryRefused):
@@ -209,24 +202,17 @@ def test_nothing_that_writes_is_sent(athena: Athena, sql: str, dialect: str) -> 
     assert athena.service.calls == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "texts", "values", "arrow"),
-    [
-        ("bigint", ["9223372036854775807", None], [2**63 - 1, None], pa.int64()),
-        ("integer", ["-5"], [-5], pa.int32()),
-        ("double", ["1.5", "1.0E-5", "Infinity", "-Infinity"], [1.5, 1e-5, float("inf"), float("-inf")], pa.float64()),
-        ("float", ["0.5"], [0.5], pa.float32()),
-        ("boolean", ["true", "false", None], [True, False, None], pa.bool_()),
-        ("varchar", ["a", "", None], ["a", "", None], pa.string()),
-        ("date", ["2024-05-01"], [date(2024, 5, 1)], pa.date32()),
-        ("timestamp", ["2024-05-01 09:30:00.123"], [datetime(2024, 5, 1, 9, 30, 0, 123_000)], pa.timestamp("us")),
-        ("timestamp with time zone", ["2024-05-01 09:30:00.123456 UTC"], [datetime(2024, 5, 1, 9, 30, 0, 123_456, UTC)], pa.timestamp("us", "UTC")),
-        ("timestamp with time zone", ["2024-05-01 09:30:00.000 America/New_York"], [datetime(2024, 5, 1, 13, 30, tzinfo=UTC)], pa.timestamp("us", "UTC")),
-        ("timestamp with time zone", ["1969-12-31 23:59:59.500 +00:00"], [datetime(1969, 12, 31, 23, 59, 59, 500_000, UTC)], pa.timestamp("us", "UTC")),
-        ("varbinary", ["48 65 6c", None], [b"Hel", None], pa.binary()),
-        ("array", ["[1, 2]"], ["[1, 2]"], pa.string()),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("kind", "texts", "values", "arrow"), [
+    ("bigint", ["9223372036854775807", None], [2**63 - 1, None], pa.int64()), ("integer", ["-5"], [-5], pa.int32()),
+    ("double", ["1.5", "1.0E-5", "Infinity", "-Infinity"], [1.5, 1e-5, float("inf"), float("-inf")], pa.float64()),
+    ("float", ["0.5"], [0.5], pa.float32()), ("boolean", ["true", "false", None], [True, False, None], pa.bool_()),
+    ("varchar", ["a", "", None], ["a", "", None], pa.string()), ("date", ["2024-05-01"], [date(2024, 5, 1)], pa.date32()),
+    ("timestamp", ["2024-05-01 09:30:00.123"], [datetime(2024, 5, 1, 9, 30, 0, 123_000)], pa.timestamp("us")),
+    ("timestamp with time zone", ["2024-05-01 09:30:00.123456 UTC"], [datetime(2024, 5, 1, 9, 30, 0, 123_456, UTC)], pa.timestamp("us", "UTC")),
+    ("timestamp with time zone", ["2024-05-01 09:30:00.000 America/New_York"], [datetime(2024, 5, 1, 13, 30, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+    ("timestamp with time zone", ["1969-12-31 23:59:59.500 +00:00"], [datetime(1969, 12, 31, 23, 59, 59, 500_000, UTC)], pa.timestamp("us", "UTC")),
+    ("varbinary", ["48 65 6c", None], [b"Hel", None], pa.binary()), ("array", ["[1, 2]"], ["[1, 2]"], pa.string()),
+])  # fmt: skip
 def test_a_column_has_the_type_that_athena_names(
     kind: str, texts: list[str | None], values: list[Any], arrow: pa.DataType
 ) -> None:

@@ -49,13 +49,10 @@ def test_the_answer_says_what_was_run_and_whose_it_was(desk: LakeDesk) -> None:
     assert (answer.rows["p"].to_pylist(), answer.dialect) == ([367.46], "athena")
 
 
-@pytest.mark.parametrize(
-    ("sql", "line", "column"),
-    [
-        ("SELECT * FORM trades", 1, 15), ("SELECT symbol,\n  prize\nFROM trades", 2, 3),
-        ("SELECT date_parse('a', 'b'),\n  prize FROM trades", 2, 3), ("SELECT nosuch(1)", 1, 8),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("sql", "line", "column"), [
+    ("SELECT * FORM trades", 1, 15), ("SELECT symbol,\n  prize\nFROM trades", 2, 3),
+    ("SELECT date_parse('a', 'b'),\n  prize FROM trades", 2, 3), ("SELECT nosuch(1)", 1, 8),
+])  # fmt: skip
 def test_a_mistake_has_its_place_in_what_was_asked(desk: LakeDesk, sql: str, line: int, column: int) -> None:
     with pytest.raises(QueryRefused) as refusal:
         ask(desk, sql)

@@ -168,14 +168,11 @@ ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)
 STREAMING = "SELECT i, i * 2 FROM range(10000000000) t(i)"
 
 
-@pytest.mark.parametrize(
-    ("sql", "limits", "said"),
-    [
-        pytest.param(ENDLESS, {"timeout_s": 0.2}, r"took longer than 0\.2 s: narrow it, or raise sql\.timeout_s", id="time"),
-        pytest.param("SELECT i, i AS j, i AS k FROM range(100000000) t(i)", {}, "larger than 64 MB: add LIMIT", id="result"),
-        pytest.param("SELECT string_agg(i::VARCHAR || repeat('x', 1000), '') FROM range(10000000) t(i)", {}, r"more than 64 MB.*sql\.memory_limit_mb", id="memory"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("sql", "limits", "said"), [
+    pytest.param(ENDLESS, {"timeout_s": 0.2}, r"took longer than 0\.2 s: narrow it, or raise sql\.timeout_s", id="time"),
+    pytest.param("SELECT i, i AS j, i AS k FROM range(100000000) t(i)", {}, "larger than 64 MB: add LIMIT", id="result"),
+    pytest.param("SELECT string_agg(i::VARCHAR || repeat('x', 1000), '') FROM range(10000000) t(i)", {}, r"more than 64 MB.*sql\.memory_limit_mb", id="memory"),
+])  # fmt: skip
 def test_a_query_beyond_its_limits_is_ended_and_says_which(
     tmp_path: Path, sql: str, limits: dict[str, float], said: str
 ) -> None:

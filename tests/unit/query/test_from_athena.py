@@ -42,28 +42,20 @@ def test_a_query_for_athena_gives_what_its_twin_gives(desk: LakeDesk, athena: st
             assert x == (pytest.approx(y, rel=within) if isinstance(x, float) else y)
 
 
-@pytest.mark.parametrize(
-    ("sql", "said"),
-    [
-        ("SELECT * FORM trades", r"LINE 1: SELECT \* FORM trades\n {22}\^"),
-        ("SELECT (1", "Expecting \\)"),
-        ("SELECT 'a", "Parser Error"),
-        ("SELECT 1; SELECT 2", "exactly one SELECT, found 2"),
-        ("", "exactly one SELECT, found 0"),
-        ("DROP TABLE trades", "only SELECT"),
-        ("INSERT INTO trades SELECT 1", "only SELECT"),
-        ("CREATE TABLE x AS SELECT 1", "only SELECT"),
-        ("UNLOAD (SELECT 1) TO 's3://x/' WITH (format = 'PARQUET')", "only SELECT|Parser Error"),
-        ("SHOW TABLES", "only SELECT"),
-        ("SELECT parse_datetime('2024', 'yyyy')", "write date_parse"),
-        ("SELECT format_datetime(timestamp, 'yyyy') FROM trades", "write date_format"),
-        ("SELECT width_bucket(1.5, ARRAY[1, 2])", "write CASE"),
-        ("SELECT reduce(ARRAY[1], 0, (s, x) -> s + x, s -> s * 2)", "not understood here"),
-        ("SELECT " + "(" * 5_000 + "1" + ")" * 5_000, "Parser Error|nested"),
-        ("SELECT " + "f(" * 2_000 + "1" + ")" * 2_000, "Parser Error|nested"),
-        ("SELECT '" + "x" * 100_000 + "'", "longer than 100,000 characters"),
-    ],
-)
+@pytest.mark.parametrize(("sql", "said"), [
+    ("SELECT * FORM trades", r"LINE 1: SELECT \* FORM trades\n {22}\^"), ("SELECT (1", "Expecting \\)"),
+    ("SELECT 'a", "Parser Error"), ("SELECT 1; SELECT 2", "exactly one SELECT, found 2"),
+    ("", "exactly one SELECT, found 0"), ("DROP TABLE trades", "only SELECT"),
+    ("INSERT INTO trades SELECT 1", "only SELECT"), ("CREATE TABLE x AS SELECT 1", "only SELECT"),
+    ("UNLOAD (SELECT 1) TO 's3://x/' WITH (format = 'PARQUET')", "only SELECT|Parser Error"),
+    ("SHOW TABLES", "only SELECT"), ("SELECT parse_datetime('2024', 'yyyy')", "write date_parse"),
+    ("SELECT format_datetime(timestamp, 'yyyy') FROM trades", "write date_format"),
+    ("SELECT width_bucket(1.5, ARRAY[1, 2])", "write CASE"),
+    ("SELECT reduce(ARRAY[1], 0, (s, x) -> s + x, s -> s * 2)", "not understood here"),
+    ("SELECT " + "(" * 5_000 + "1" + ")" * 5_000, "Parser Error|nested"),
+    ("SELECT " + "f(" * 2_000 + "1" + ")" * 2_000, "Parser Error|nested"),
+    ("SELECT '" + "x" * 100_000 + "'", "longer than 100,000 characters"),
+])  # fmt: skip
 def test_what_is_not_one_select_of_athenas_is_refused(sql: str, said: str) -> None:
     with pytest.raises(QueryRefused, match=said):
         to_duckdb(sql)
@@ -77,19 +69,17 @@ def test_a_long_chain_is_translated_or_refused_and_never_a_fault() -> None:
             assert "nested" in str(refusal) or "Parser Error" in str(refusal)  # noqa: PT017
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT * FROM read_csv('/etc/passwd')", "SELECT read_text('/etc/passwd')", "SELECT getenv('HOME')",
-        "SELECT * FROM \"/etc/passwd\"", "SELECT * FROM \"x.parquet\"", "SELECT * FROM system.runtime.queries",
-        "SELECT * FROM information_schema.tables", "WITH \"/etc/passwd\" AS (SELECT 1) SELECT * FROM \"/etc/passwd\"",
-        "SELECT * FROM TABLE(read_text('/etc/passwd'))", "SELECT transform(ARRAY[1], x -> getenv('HOME'))",
-        "SELECT at_timezone(current_timestamp, getenv('HOME'))", "SELECT * FROM trades CROSS JOIN UNNEST(ARRAY[getenv('HOME')])",
-        "SELECT format('%s', current_setting('temp_directory'))", "SELECT ?", "SELECT try(read_text('/etc/passwd'))",
-        "SELECT 1 /* */ FROM duckdb_settings()", "SELECT date_diff('day'); SELECT getenv('HOME')",
-        "SELECT approx_percentile(getvariable('x'), 0.5)", "SELECT map_agg(pg_sleep(100), 1)",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("sql", [
+    "SELECT * FROM read_csv('/etc/passwd')", "SELECT read_text('/etc/passwd')", "SELECT getenv('HOME')",
+    "SELECT * FROM \"/etc/passwd\"", "SELECT * FROM \"x.parquet\"", "SELECT * FROM system.runtime.queries",
+    "SELECT * FROM information_schema.tables", "WITH \"/etc/passwd\" AS (SELECT 1) SELECT * FROM \"/etc/passwd\"",
+    "SELECT * FROM TABLE(read_text('/etc/passwd'))", "SELECT transform(ARRAY[1], x -> getenv('HOME'))",
+    "SELECT at_timezone(current_timestamp, getenv('HOME'))",
+    "SELECT * FROM trades CROSS JOIN UNNEST(ARRAY[getenv('HOME')])",
+    "SELECT format('%s', current_setting('temp_directory'))", "SELECT ?", "SELECT try(read_text('/etc/passwd'))",
+    "SELECT 1 /* */ FROM duckdb_settings()", "SELECT date_diff('day'); SELECT getenv('HOME')",
+    "SELECT approx_percentile(getvariable('x'), 0.5)", "SELECT map_agg(pg_sleep(100), 1)",
+])  # fmt: skip
 def test_the_guard_holds_behind_the_translation(desk: LakeDesk, sql: str) -> None:
     with pytest.raises(QueryRefused):
         ask(desk, sql, "athena")
@@ -104,53 +94,37 @@ def test_what_is_sent_is_read_as_athenas(duckdb: str) -> None:
     assert sqlglot.parse_one(to_athena(duckdb, view_columns()), read="athena") is not None
 
 
-@pytest.mark.parametrize(
-    ("duckdb", "athena"),
-    [
-        (
-            "SELECT date(timestamp) AS d, avg(price) AS p FROM stock_data GROUP BY d HAVING p > 1 ORDER BY d",
-            (
-                "SELECT DATE(timestamp) AS d, AVG(price) AS p FROM stock_data GROUP BY DATE(timestamp) "
-                "HAVING AVG(price) > 1 ORDER BY d"
-            ),
-        ),
-        # A column of the table goes before a name of the list, as in DuckDB.
-        (
-            "SELECT date_trunc('day', timestamp) AS timestamp, count(*) FROM trades GROUP BY timestamp",
-            "SELECT DATE_TRUNC('DAY', timestamp) AS timestamp, COUNT(*) FROM trades GROUP BY timestamp",
-        ),
-        ("SELECT symbol, count(*) FROM trades GROUP BY ALL", "SELECT symbol, COUNT(*) FROM trades GROUP BY 1"),
-        ("SELECT price AS p FROM trades ORDER BY ALL DESC", "SELECT price AS p FROM trades ORDER BY 1 DESC"),
-        ("SELECT count(*) FROM trades GROUP BY ALL", "SELECT COUNT(*) FROM trades"),
-        ("SELECT 7 // 2, 7 / 2", "SELECT 7 / 2, CAST(7 AS DOUBLE) / 2"),
-        ("SELECT timestamp::TIMESTAMP FROM trades", "SELECT CAST(timestamp AS TIMESTAMP(6)) FROM trades"),
-        ("SELECT median(price) FROM trades", "SELECT APPROX_PERCENTILE(price, 0.5) FROM trades"),
-        (
-            "SELECT price FROM trades WHERE price IN (SELECT max(price) AS m FROM trades GROUP BY symbol HAVING m > 1)",
-            (
-                "SELECT price FROM trades WHERE price IN (SELECT MAX(price) AS m FROM trades GROUP BY symbol "
-                "HAVING MAX(price) > 1)"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("duckdb", "athena"), [
+    ("SELECT date(timestamp) AS d, avg(price) AS p FROM stock_data GROUP BY d HAVING p > 1 ORDER BY d",
+     "SELECT DATE(timestamp) AS d, AVG(price) AS p FROM stock_data GROUP BY DATE(timestamp) HAVING AVG(price) > 1 ORDER BY d"),
+    # A column of the table goes before a name of the list, as in DuckDB.
+    ("SELECT date_trunc('day', timestamp) AS timestamp, count(*) FROM trades GROUP BY timestamp",
+     "SELECT DATE_TRUNC('DAY', timestamp) AS timestamp, COUNT(*) FROM trades GROUP BY timestamp"),
+    ("SELECT symbol, count(*) FROM trades GROUP BY ALL", "SELECT symbol, COUNT(*) FROM trades GROUP BY 1"),
+    ("SELECT price AS p FROM trades ORDER BY ALL DESC", "SELECT price AS p FROM trades ORDER BY 1 DESC"),
+    ("SELECT count(*) FROM trades GROUP BY ALL", "SELECT COUNT(*) FROM trades"),
+    ("SELECT 7 // 2, 7 / 2", "SELECT 7 / 2, CAST(7 AS DOUBLE) / 2"),
+    ("SELECT timestamp::TIMESTAMP FROM trades", "SELECT CAST(timestamp AS TIMESTAMP(6)) FROM trades"),
+    ("SELECT median(price) FROM trades", "SELECT APPROX_PERCENTILE(price, 0.5) FROM trades"),
+    ("SELECT price FROM trades WHERE price IN (SELECT max(price) AS m FROM trades GROUP BY symbol HAVING m > 1)",
+     "SELECT price FROM trades WHERE price IN (SELECT MAX(price) AS m FROM trades GROUP BY symbol HAVING MAX(price) > 1)"),
+])  # fmt: skip
 def test_what_athena_lacks_is_spelt_out(duckdb: str, athena: str) -> None:
     assert sent(duckdb).replace("( ", "(").replace(" )", ")") == athena
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT * EXCLUDE (price) FROM trades", "SELECT * REPLACE (1 AS price) FROM trades", "SELECT COLUMNS('p.*') FROM trades",
-        "SELECT * FROM trades t ASOF JOIN quotes q ON t.timestamp >= q.timestamp", "SELECT * FROM trades SEMI JOIN quotes USING (symbol)",
-        "SELECT * FROM trades POSITIONAL JOIN quotes", "SELECT * FROM trades USING SAMPLE 10",
-        "SELECT * FROM (PIVOT bars ON timeframe IN ('1m') USING max(close) GROUP BY symbol)",
-        "SELECT time_bucket(INTERVAL 7 MINUTE, timestamp) FROM trades", "SELECT time_bucket(INTERVAL 1 MONTH, timestamp) FROM trades",
-        "SELECT max(price, 3) FROM trades", "SELECT * FROM indicators QUALIFY row_number() OVER () = 1",
-        "SELECT symbol FROM bars QUALIFY row_number() OVER (ORDER BY close) = 1 ORDER BY close",
-        "DROP TABLE trades", "SELECT 1; SELECT 2",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("sql", [
+    "SELECT * EXCLUDE (price) FROM trades", "SELECT * REPLACE (1 AS price) FROM trades",
+    "SELECT COLUMNS('p.*') FROM trades", "SELECT * FROM trades t ASOF JOIN quotes q ON t.timestamp >= q.timestamp",
+    "SELECT * FROM trades SEMI JOIN quotes USING (symbol)", "SELECT * FROM trades POSITIONAL JOIN quotes",
+    "SELECT * FROM trades USING SAMPLE 10",
+    "SELECT * FROM (PIVOT bars ON timeframe IN ('1m') USING max(close) GROUP BY symbol)",
+    "SELECT time_bucket(INTERVAL 7 MINUTE, timestamp) FROM trades",
+    "SELECT time_bucket(INTERVAL 1 MONTH, timestamp) FROM trades", "SELECT max(price, 3) FROM trades",
+    "SELECT * FROM indicators QUALIFY row_number() OVER () = 1",
+    "SELECT symbol FROM bars QUALIFY row_number() OVER (ORDER BY close) = 1 ORDER BY close", "DROP TABLE trades",
+    "SELECT 1; SELECT 2",
+])  # fmt: skip
 def test_what_athena_has_no_word_for_is_refused_before_it_costs_anything(sql: str) -> None:
     with pytest.raises(QueryRefused):
         sent(sql)
@@ -171,15 +145,13 @@ def test_what_duckdb_understands_is_its_own(sql: str) -> None:
     assert written_in(sql) == "duckdb"
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT date_parse('2024-05-01', '%Y-%m-%d')", "SELECT approx_percentile(price, 0.5) FROM trades", "SELECT from_unixtime(1)",
-        "SELECT date_add('day', 1, timestamp) FROM trades", "SELECT * FROM UNNEST(sequence(1, 5)) AS t(x)",
-        "SELECT regexp_like(symbol, 'A') FROM trades", "SELECT date_format(timestamp, '%Y') FROM trades",
-        "SELECT transform(ARRAY[1], x -> x + 1), json_extract_scalar(body, '$.a') FROM events", "SELECT 1 +",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("sql", [
+    "SELECT date_parse('2024-05-01', '%Y-%m-%d')", "SELECT approx_percentile(price, 0.5) FROM trades",
+    "SELECT from_unixtime(1)", "SELECT date_add('day', 1, timestamp) FROM trades",
+    "SELECT * FROM UNNEST(sequence(1, 5)) AS t(x)", "SELECT regexp_like(symbol, 'A') FROM trades",
+    "SELECT date_format(timestamp, '%Y') FROM trades",
+    "SELECT transform(ARRAY[1], x -> x + 1), json_extract_scalar(body, '$.a') FROM events", "SELECT 1 +",
+])  # fmt: skip
 def test_a_function_that_duckdb_lacks_makes_it_athenas(sql: str) -> None:
     assert written_in(sql) == "athena"
 

@@ -70,19 +70,12 @@ FILES = [
 
 
 @pytest.mark.parametrize("source", FILES)
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "SELECT * FROM {}",
-        "SELECT * FROM trades, {}",
-        "SELECT 1 WHERE EXISTS (FROM {})",
-        "WITH x AS (SELECT * FROM {}) SELECT * FROM x",
-        "SELECT (SELECT 1 FROM {} LIMIT 1)",
-        "SELECT 1 UNION ALL SELECT 1 FROM {}",
-        "SELECT * FROM (PIVOT (FROM {}) ON a USING count(*) GROUP BY b)",
-        "SELECT * FROM trades t, LATERAL (SELECT * FROM {} WHERE t.price > 0)",
-    ],
-)
+@pytest.mark.parametrize("frame", [
+    "SELECT * FROM {}", "SELECT * FROM trades, {}", "SELECT 1 WHERE EXISTS (FROM {})",
+    "WITH x AS (SELECT * FROM {}) SELECT * FROM x", "SELECT (SELECT 1 FROM {} LIMIT 1)",
+    "SELECT 1 UNION ALL SELECT 1 FROM {}", "SELECT * FROM (PIVOT (FROM {}) ON a USING count(*) GROUP BY b)",
+    "SELECT * FROM trades t, LATERAL (SELECT * FROM {} WHERE t.price > 0)",
+])  # fmt: skip
 def test_nothing_but_the_tables_is_read(guard: Guard, source: str, frame: str) -> None:
     with pytest.raises(QueryRefused):
         guard.check(frame.format(source))
@@ -99,15 +92,12 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "SELECT {}", "SELECT price FROM trades WHERE {} IS NOT NULL", "SELECT max(price) FROM trades GROUP BY {}",
-        "SELECT price FROM trades ORDER BY {}", "SELECT list_transform([1], lambda x: {})",
-        "SELECT count(*) OVER (PARTITION BY {}) FROM trades", "VALUES ({})", "SELECT * FROM range({}::BIGINT)",
-        "SELECT 1 LIMIT (SELECT {}::BIGINT)", "SELECT struct_pack(a := {})",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("frame", [
+    "SELECT {}", "SELECT price FROM trades WHERE {} IS NOT NULL", "SELECT max(price) FROM trades GROUP BY {}",
+    "SELECT price FROM trades ORDER BY {}", "SELECT list_transform([1], lambda x: {})",
+    "SELECT count(*) OVER (PARTITION BY {}) FROM trades", "VALUES ({})", "SELECT * FROM range({}::BIGINT)",
+    "SELECT 1 LIMIT (SELECT {}::BIGINT)", "SELECT struct_pack(a := {})",
+])  # fmt: skip
 def test_functions_that_reach_beyond_their_arguments_are_refused(guard: Guard, function: str, frame: str) -> None:
     with pytest.raises(QueryRefused):
         guard.check(frame.format(function))

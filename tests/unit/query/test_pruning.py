@@ -44,48 +44,37 @@ def left(sql: str, view: str = "trades") -> list[str]:
     return [found.path for found in at_the_end(tree, view, needed(tree, view, TABLE_OF[view], FILES))]
 
 
-@pytest.mark.parametrize(
-    ("where", "files"),
-    [
-        ("timestamp >= '2024-05-02'", ["second", "third"]),
-        ("timestamp < '2024-05-02'", ["first"]),
-        ("timestamp <= DATE '2024-05-02'", ["first", "second"]),
-        ("t.timestamp > TIMESTAMP '2024-05-03 12:00:00'", ["third"]),
-        (f"event_time_ns >= {(MAY_1_US + 2 * DAY_US) * 1_000} - 1 * 1000000000000", ["second", "third"]),
-        (f"{MAY_1_US * 1_000} > event_time_ns", []),
-        ("timestamp BETWEEN '2024-05-01' AND '2024-05-02 00:00:00'", ["first", "second"]),
-        ("symbol = 'CCC'", ["first", "third"]),
-        ("symbol IN ('CCC', 'DDD') AND timestamp > '2024-05-02'", ["third"]),
-        ("symbol = 'CCC' OR timestamp < '2024-05-03'", ["first", "second", "third"]),
-        ("symbol LIKE 'C%'", ["first", "third"]),
-        ("symbol LIKE 'BB_'", ["first", "second", "third"]),
-        ("symbol LIKE '%'", ["first", "second", "third"]),
-    ],
-)
+@pytest.mark.parametrize(("where", "files"), [
+    ("timestamp >= '2024-05-02'", ["second", "third"]), ("timestamp < '2024-05-02'", ["first"]),
+    ("timestamp <= DATE '2024-05-02'", ["first", "second"]), ("t.timestamp > TIMESTAMP '2024-05-03 12:00:00'", ["third"]),
+    (f"event_time_ns >= {(MAY_1_US + 2 * DAY_US) * 1_000} - 1 * 1000000000000", ["second", "third"]),
+    (f"{MAY_1_US * 1_000} > event_time_ns", []),
+    ("timestamp BETWEEN '2024-05-01' AND '2024-05-02 00:00:00'", ["first", "second"]),
+    ("symbol = 'CCC'", ["first", "third"]), ("symbol IN ('CCC', 'DDD') AND timestamp > '2024-05-02'", ["third"]),
+    ("symbol = 'CCC' OR timestamp < '2024-05-03'", ["first", "second", "third"]), ("symbol LIKE 'C%'", ["first", "third"]),
+    ("symbol LIKE 'BB_'", ["first", "second", "third"]), ("symbol LIKE '%'", ["first", "second", "third"]),
+])  # fmt: skip
 def test_conditions_on_stored_columns_leave_out_files(where: str, files: list[str]) -> None:
     assert left(f"SELECT price FROM trades AS t WHERE {where}") == files  # noqa: S608  (a case of this test)
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT * FROM trades",
-        "SELECT * FROM trades WHERE NOT timestamp >= '2024-05-02'",
-        "SELECT * FROM trades WHERE symbol NOT LIKE 'C%' AND symbol <> 'CCC'",
-        "SELECT * FROM trades WHERE price > 100",  # of floating point numbers NaN is the largest
-        "SELECT * FROM trades WHERE timestamp > 'yesterday'",
-        "SELECT * FROM trades WHERE event_time_ns > 9e18",
-        "SELECT * FROM trades WHERE CAST(timestamp AS DATE) > '2024-05-02'",
-        "SELECT * FROM trades TABLESAMPLE 10 ROWS WHERE timestamp > '2024-05-03'",
-        "SELECT * FROM trades AS t(a, symbol) WHERE symbol = 'none'",
-        "SELECT * FROM trades JOIN bars USING (symbol) WHERE trades.timestamp > '2024-05-03'",
-        "WITH trades AS (SELECT '2024-05-01' AS timestamp) SELECT * FROM trades WHERE timestamp > '2024-05-03'",
-        "SELECT price AS event_time FROM trades WHERE event_time > '2024-05-03'",
-        "SELECT * FROM trades WHERE timestamp < '2024-05-02' UNION ALL SELECT * FROM trades",
-        "SELECT * FROM alerts WHERE EXISTS (SELECT 1 FROM trades WHERE event_time > '2024-05-03')",
-        "SELECT * FROM alerts a WHERE EXISTS (SELECT 1 FROM trades t WHERE a.symbol = 'none')",
-    ],
-)
+@pytest.mark.parametrize("sql", [
+    "SELECT * FROM trades",
+    "SELECT * FROM trades WHERE NOT timestamp >= '2024-05-02'",
+    "SELECT * FROM trades WHERE symbol NOT LIKE 'C%' AND symbol <> 'CCC'",
+    "SELECT * FROM trades WHERE price > 100",  # of floating point numbers NaN is the largest
+    "SELECT * FROM trades WHERE timestamp > 'yesterday'",
+    "SELECT * FROM trades WHERE event_time_ns > 9e18",
+    "SELECT * FROM trades WHERE CAST(timestamp AS DATE) > '2024-05-02'",
+    "SELECT * FROM trades TABLESAMPLE 10 ROWS WHERE timestamp > '2024-05-03'",
+    "SELECT * FROM trades AS t(a, symbol) WHERE symbol = 'none'",
+    "SELECT * FROM trades JOIN bars USING (symbol) WHERE trades.timestamp > '2024-05-03'",
+    "WITH trades AS (SELECT '2024-05-01' AS timestamp) SELECT * FROM trades WHERE timestamp > '2024-05-03'",
+    "SELECT price AS event_time FROM trades WHERE event_time > '2024-05-03'",
+    "SELECT * FROM trades WHERE timestamp < '2024-05-02' UNION ALL SELECT * FROM trades",
+    "SELECT * FROM alerts WHERE EXISTS (SELECT 1 FROM trades WHERE event_time > '2024-05-03')",
+    "SELECT * FROM alerts a WHERE EXISTS (SELECT 1 FROM trades t WHERE a.symbol = 'none')",
+])  # fmt: skip
 def test_nothing_else_does(sql: str) -> None:
     assert left(sql) == ["first", "second", "third"]
 
@@ -101,20 +90,16 @@ def test_another_querys_column_is_not_a_views_own_two_places_need_the_files_of_b
     assert [found.path for found in needed(tree, "trades", "trades", FILES, ("symbol",))] == ["first", "third"]
 
 
-@pytest.mark.parametrize(
-    ("sql", "files"),
-    [
-        ("SELECT max(event_time_ns) FROM trades", ["third"]),
-        ("SELECT min(event_time_ns) FROM trades", ["first"]),
-        ("SELECT min(event_time_ns), max(event_time_ns) FROM trades", ["first", "third"]),
-        ("SELECT max(event_time_ns) FROM trades WHERE price > 1", ["first", "second", "third"]),
-        ("SELECT max(event_time_ns), count(*) FROM trades", ["first", "second", "third"]),
-        ("SELECT symbol, max(event_time_ns) FROM trades GROUP BY symbol", ["first", "second", "third"]),
-        ("SELECT max(event_time_ns) FILTER (price > 1) FROM trades", ["first", "second", "third"]),
-        ("SELECT max(price) FROM trades", ["first", "second", "third"]),
-        ("SELECT max(DISTINCT event_time_ns) FROM trades", ["third"]),
-    ],
-)
+@pytest.mark.parametrize(("sql", "files"), [
+    ("SELECT max(event_time_ns) FROM trades", ["third"]), ("SELECT min(event_time_ns) FROM trades", ["first"]),
+    ("SELECT min(event_time_ns), max(event_time_ns) FROM trades", ["first", "third"]),
+    ("SELECT max(event_time_ns) FROM trades WHERE price > 1", ["first", "second", "third"]),
+    ("SELECT max(event_time_ns), count(*) FROM trades", ["first", "second", "third"]),
+    ("SELECT symbol, max(event_time_ns) FROM trades GROUP BY symbol", ["first", "second", "third"]),
+    ("SELECT max(event_time_ns) FILTER (price > 1) FROM trades", ["first", "second", "third"]),
+    ("SELECT max(price) FROM trades", ["first", "second", "third"]),
+    ("SELECT max(DISTINCT event_time_ns) FROM trades", ["third"]),
+])  # fmt: skip
 def test_the_ends_of_a_column_are_looked_for_where_they_may_be(sql: str, files: list[str]) -> None:
     assert left(sql) == files
 

@@ -57,18 +57,14 @@ def test_the_path_is_the_contracts() -> None:
     assert (series_of(YEAR), symbol_of(YEAR), series_of("notes.txt")) == ("", None, "")
 
 
-@pytest.mark.parametrize(
-    ("path", "partition"),
-    [
-        (f"table=trades/date=2024-05-01/{SPAN}.parquet", "market-03"),
-        (f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet", "market-03"),
-        (YEAR.replace("/bars-00", "/dev.bars-117"), "dev.bars-117"),
-        ("table=dead_letters/date=2024-05-01/dead-letters-07-1000000000000-1000000000001.parquet", "dead-letters-07"),
-        ("table=trades/date=2024-05-01/notes.txt", None),
-        ("table=trades/date=2024-05-01/part-00000-c000.snappy.parquet", None),
-        (f"backup/{SPAN}.parquet", None),
-    ],
-)
+@pytest.mark.parametrize(("path", "partition"), [
+    (f"table=trades/date=2024-05-01/{SPAN}.parquet", "market-03"),
+    (f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet", "market-03"),
+    (YEAR.replace("/bars-00", "/dev.bars-117"), "dev.bars-117"),
+    ("table=dead_letters/date=2024-05-01/dead-letters-07-1000000000000-1000000000001.parquet", "dead-letters-07"),
+    ("table=trades/date=2024-05-01/notes.txt", None), ("table=trades/date=2024-05-01/part-00000-c000.snappy.parquet", None),
+    (f"backup/{SPAN}.parquet", None),
+])  # fmt: skip
 def test_a_file_says_whose_it_is_and_foreign_files_are_nobodys(path: str, partition: str | None) -> None:
     assert filed_for(path) == partition
 
@@ -113,13 +109,11 @@ def test_many_days_with_few_rows_are_sparse_but_for_the_newest_and_full_ones() -
 # A directory for each symbol.
 
 
-@pytest.mark.parametrize(
-    ("symbol", "directory"),
-    [
-        ("BTC-USD.COINBASE", "BTC-USD.COINBASE"), ("BTC/USD", "BTC%2FUSD"), ("..", ".."), ("A B=%", "A%20B%3D%25"), ("Ω", "%CE%A9"),
-        (NO_SYMBOL, "%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F"), (None, NO_SYMBOL),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("symbol", "directory"), [
+    ("BTC-USD.COINBASE", "BTC-USD.COINBASE"), ("BTC/USD", "BTC%2FUSD"), ("..", ".."), ("A B=%", "A%20B%3D%25"),
+    ("Ω", "%CE%A9"), (NO_SYMBOL, "%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F"),
+    (None, NO_SYMBOL),
+])  # fmt: skip
 def test_what_a_path_could_mistake_is_escaped(symbol: str | None, directory: str) -> None:
     assert series_directory(symbol) == f"symbol={directory}/"
 
@@ -249,13 +243,10 @@ def store(sink: Sink) -> None:
 FILED = "date=2024-05-01/market-00-000000000000-000000000001"
 
 
-@pytest.mark.parametrize(
-    ("section", "path"),
-    [
-        ({}, f"{FILED}.jsonl.gz"), ({"format": "parquet"}, f"{FILED}.parquet"),
-        ({"format": "parquet", "layout": "symbol/date"}, f"symbol=S00/{FILED}.parquet"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("section", "path"), [
+    ({}, f"{FILED}.jsonl.gz"), ({"format": "parquet"}, f"{FILED}.parquet"),
+    ({"format": "parquet", "layout": "symbol/date"}, f"symbol=S00/{FILED}.parquet"),
+])  # fmt: skip
 def test_format_and_layout_are_the_settings(tmp_path: Path, section: dict[str, str], path: str) -> None:
     sink = opened(tmp_path, **section)
     sink.resume()

@@ -58,13 +58,10 @@ def test_rows_are_written_once_by_their_keys(server: Contract) -> None:
     assert by_default == ("bars", "indicators", "alerts"), "bars and what follows from them"
 
 
-@pytest.mark.parametrize(
-    ("given", "refusals", "writes"),
-    [
-        pytest.param({"body_bytes_max": 1_000, "gzip": False}, 0, 11, id="bodies stay below their size"),
-        pytest.param({}, 2, 4, id="a body that is too large is sent in halves"),
-    ],
-)
+@pytest.mark.parametrize(("given", "refusals", "writes"), [
+    pytest.param({"body_bytes_max": 1_000, "gzip": False}, 0, 11, id="bodies stay below their size"),
+    pytest.param({}, 2, 4, id="a body that is too large is sent in halves"),
+])  # fmt: skip
 def test_bodies_shrink_to_what_is_taken(server: Contract, given: dict[str, Any], refusals: int, writes: int) -> None:
     sink = opened(server, **given)
     sink.write(BARS)
@@ -185,21 +182,18 @@ V3_CONFLICT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind", "words"),
-    [
-        ((422, {"code": "unprocessable entity", "message": f"failure writing points to database: {CONFLICT}"}, {}),
-         Fatal, "holds a field of another type .* another name"),
-        ((400, V3_CONFLICT, {}), Fatal, "holds a field of another type .* another name"),
-        ((400, {"code": "invalid", "message": "unable to parse 'x'"}, {}), Fatal, "did not take the rows"),
-        ((400, {"error": "partial write: max-values-per-tag limit exceeded (100000/100000)"}, {}), Fatal, "trade_slots"),
-        ((429, {"message": "too many requests"}, {"Retry-After": "0"}), Retryable, "is busy"),
-        ((503, {"message": "unavailable"}, {}), Retryable, "is busy"),
-        ((500, {"message": "write failed: no space left on device"}, {}), Retryable, "disk .* is full"),
-        ((507, {"message": "quota"}, {}), Retryable, "disk .* is full"),
-        ((403, {"code": "forbidden", "message": "insufficient permissions for write"}, {}), Fatal, "INFLUX__TOKEN"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("answer", "kind", "words"), [
+    ((422, {"code": "unprocessable entity", "message": f"failure writing points to database: {CONFLICT}"}, {}),
+     Fatal, "holds a field of another type .* another name"),
+    ((400, V3_CONFLICT, {}), Fatal, "holds a field of another type .* another name"),
+    ((400, {"code": "invalid", "message": "unable to parse 'x'"}, {}), Fatal, "did not take the rows"),
+    ((400, {"error": "partial write: max-values-per-tag limit exceeded (100000/100000)"}, {}), Fatal, "trade_slots"),
+    ((429, {"message": "too many requests"}, {"Retry-After": "0"}), Retryable, "is busy"),
+    ((503, {"message": "unavailable"}, {}), Retryable, "is busy"),
+    ((500, {"message": "write failed: no space left on device"}, {}), Retryable, "disk .* is full"),
+    ((507, {"message": "quota"}, {}), Retryable, "disk .* is full"),
+    ((403, {"code": "forbidden", "message": "insufficient permissions for write"}, {}), Fatal, "INFLUX__TOKEN"),
+])  # fmt: skip
 def test_every_refusal_of_a_write_says_what_to_do(
     server: Contract, answer: tuple[int, dict[str, Any], dict[str, str]], kind: type[MarketPulseError], words: str
 ) -> None:
@@ -213,13 +207,10 @@ def test_every_refusal_of_a_write_says_what_to_do(
     assert len(server.points) == 1
 
 
-@pytest.mark.parametrize(
-    ("said", "reason", "points"),
-    [
-        (CONFLICT, "refused", 1),
-        ("partial write: points beyond retention policy dropped=3", "beyond_retention", 3),  # and no fault
-    ],
-)
+@pytest.mark.parametrize(("said", "reason", "points"), [
+    (CONFLICT, "refused", 1),
+    ("partial write: points beyond retention policy dropped=3", "beyond_retention", 3),  # and no fault
+])  # fmt: skip
 def test_a_refused_write_is_counted(v2: Contract, said: str, reason: str, points: int) -> None:
     found, before = api(v2), refused_points(reason)
     v2.orders.append(
@@ -251,29 +242,21 @@ def fault(status: int, body: Any, **headers: str) -> MarketPulseError | None:
     return connection.guarded(Answer(status, text, headers), "a write")
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ({"error": "timeout"}, "timeout"),
-        ({"code": "invalid", "message": "unable to parse"}, "unable to parse"),
-        ({"error": "parsing failed", "data": {"line_number": 2}}, 'parsing failed: {"line_number": 2}'),
-        ("plain words\n", "plain words"),
-        ("", ""),
-    ],
-)
+@pytest.mark.parametrize(("body", "message"), [
+    ({"error": "timeout"}, "timeout"), ({"code": "invalid", "message": "unable to parse"}, "unable to parse"),
+    ({"error": "parsing failed", "data": {"line_number": 2}}, 'parsing failed: {"line_number": 2}'),
+    ("plain words\n", "plain words"), ("", ""),
+])  # fmt: skip
 def test_the_message_is_found_under_each_versions_name(body: Any, message: str) -> None:
     assert Answer(400, body if isinstance(body, str) else json.dumps(body), {}).message == message
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "kind", "words"),
-    [
-        *((status, {"message": f"token {TOKEN} is not known"}, Fatal, "MARKETPULSE_SINKS__INFLUX__TOKEN") for status in (401, 403)),
-        (507, "x", Retryable, "the disk"), (400, {"error": "disk full"}, Retryable, "the disk"),
-        (500, {"error": "write /var/lib/influxdb/wal: no space left on device"}, Retryable, "the disk"),
-        *((status, {"error": "timeout"}, Retryable, "") for status in (429, 500, 502, 503, 504)),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("status", "body", "kind", "words"), [
+    *((status, {"message": f"token {TOKEN} is not known"}, Fatal, "MARKETPULSE_SINKS__INFLUX__TOKEN") for status in (401, 403)),
+    (507, "x", Retryable, "the disk"), (400, {"error": "disk full"}, Retryable, "the disk"),
+    (500, {"error": "write /var/lib/influxdb/wal: no space left on device"}, Retryable, "the disk"),
+    *((status, {"error": "timeout"}, Retryable, "") for status in (429, 500, 502, 503, 504)),
+])  # fmt: skip
 def test_a_refused_login_names_the_settings_and_a_full_disk_or_a_busy_server_is_waited_for(
     status: int, body: Any, kind: type[MarketPulseError], words: str
 ) -> None:

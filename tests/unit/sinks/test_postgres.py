@@ -60,38 +60,32 @@ LASTING = {"23505": Conflict, "22021": NotText, "42P01": TablesChanged, "42501":
 NO_TABLE = ProgrammingError('NOT_FOUND: relation "s.t" does not exist', status_code=3)
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        *(pytest.param(fault(state), Retryable, id=f"{state} is waited for") for state in PASSING),
-        *(pytest.param(fault(state), kind, id=state) for state, kind in LASTING.items()),
-        pytest.param(NO_TABLE, TablesChanged, id="COPY finds no table: it was changed behind our back"),
-    ],
-)
+@pytest.mark.parametrize(("error", "kind"), [
+    *(pytest.param(fault(state), Retryable, id=f"{state} is waited for") for state in PASSING),
+    *(pytest.param(fault(state), kind, id=state) for state, kind in LASTING.items()),
+    pytest.param(NO_TABLE, TablesChanged, id="COPY finds no table: it was changed behind our back"),
+])  # fmt: skip
 def test_what_passes_is_waited_for_and_what_does_not_says_what_it_is(error: Error, kind: type[Exception]) -> None:
     told = explained(error, HOME, connected=True)
     assert type(told) is kind
     assert kind is not Retryable or "nothing is lost" in str(told)
 
 
-@pytest.mark.parametrize(
-    ("words", "do"),
-    [
-        ('FATAL:  password authentication failed for user "me"', "MARKETPULSE_SINKS__POSTGRES__PASSWORD"),
-        ("fe_sendauth: no password supplied", "MARKETPULSE_SINKS__POSTGRES__PASSWORD"),
-        ('FATAL:  role "me" does not exist', "CREATE ROLE \"me\" LOGIN PASSWORD '…';"),
-        ('FATAL:  database "prices" does not exist', 'CREATE DATABASE "prices" OWNER "me";'),
-        ('FATAL:  role "me" is not permitted to log in', 'ALTER ROLE "me" LOGIN;'),
-        ('FATAL:  permission denied for database "prices"', 'GRANT CONNECT, CREATE, TEMPORARY ON DATABASE "prices" TO "me";'),
-        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "pg_hba.conf"),
-        ("server does not support SSL, but SSL was required", "sinks.postgres.url"),
-        ('invalid sslmode value: "perhaps"', "sinks.postgres.url"),
-        *((words, None) for words in (  # away or busy
-            "FATAL:  the database system is starting up", "FATAL:  sorry, too many clients already", "Connection refused",
-            "FATAL:  remaining connection slots are reserved", "timeout expired", "ВАЖНО:  something else",
-        )),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("words", "do"), [
+    ('FATAL:  password authentication failed for user "me"', "MARKETPULSE_SINKS__POSTGRES__PASSWORD"),
+    ("fe_sendauth: no password supplied", "MARKETPULSE_SINKS__POSTGRES__PASSWORD"),
+    ('FATAL:  role "me" does not exist', "CREATE ROLE \"me\" LOGIN PASSWORD '…';"),
+    ('FATAL:  database "prices" does not exist', 'CREATE DATABASE "prices" OWNER "me";'),
+    ('FATAL:  role "me" is not permitted to log in', 'ALTER ROLE "me" LOGIN;'),
+    ('FATAL:  permission denied for database "prices"', 'GRANT CONNECT, CREATE, TEMPORARY ON DATABASE "prices" TO "me";'),
+    ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "pg_hba.conf"),
+    ("server does not support SSL, but SSL was required", "sinks.postgres.url"),
+    ('invalid sslmode value: "perhaps"', "sinks.postgres.url"),
+    *((words, None) for words in (  # away or busy
+        "FATAL:  the database system is starting up", "FATAL:  sorry, too many clients already", "Connection refused",
+        "FATAL:  remaining connection slots are reserved", "timeout expired", "ВАЖНО:  something else",
+    )),
+])  # fmt: skip
 def test_a_refused_login_names_what_to_do_and_a_server_that_is_away_or_busy_is_waited_for(
     words: str, do: str | None
 ) -> None:

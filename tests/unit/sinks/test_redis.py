@@ -140,21 +140,18 @@ def test_without_rows_nothing_is_asked_and_nothing_done() -> None:
 SECRET_SETTINGS = RedisSettings(password="hidden")
 
 
-@pytest.mark.parametrize(
-    ("error", "kind", "said"),
-    [
-        (redis.ConnectionError("Error 111 connecting"), Retryable, "does not answer"),
-        (redis.TimeoutError("Timeout reading from socket"), Retryable, "does not answer"),
-        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), Retryable, "takes no writes"),
-        (redis.ResponseError("ERR Error running script: -OOM command not allowed"), Retryable, "maxmemory"),
-        (redis.ResponseError("MISCONF Errors writing to the AOF file"), Retryable, "free space"),
-        (redis.ResponseError("WRONGTYPE Operation against a key"), Fatal, "prefix"),
-        (redis.exceptions.MovedError("1 127.0.0.1:7001"), Fatal, "cluster"),
-        (redis.ConnectionError("SSL: CERTIFICATE_VERIFY_FAILED"), Fatal, "ssl_ca_certs"),
-        (redis.ResponseError("unknown command 'EVALSHA'"), Fatal, "EVALSHA"),
-        (redis.exceptions.AuthenticationError("WRONGPASS"), Fatal, "MARKETPULSE_SINKS__REDIS__PASSWORD"),
-    ],
-)
+@pytest.mark.parametrize(("error", "kind", "said"), [
+    (redis.ConnectionError("Error 111 connecting"), Retryable, "does not answer"),
+    (redis.TimeoutError("Timeout reading from socket"), Retryable, "does not answer"),
+    (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), Retryable, "takes no writes"),
+    (redis.ResponseError("ERR Error running script: -OOM command not allowed"), Retryable, "maxmemory"),
+    (redis.ResponseError("MISCONF Errors writing to the AOF file"), Retryable, "free space"),
+    (redis.ResponseError("WRONGTYPE Operation against a key"), Fatal, "prefix"),
+    (redis.exceptions.MovedError("1 127.0.0.1:7001"), Fatal, "cluster"),
+    (redis.ConnectionError("SSL: CERTIFICATE_VERIFY_FAILED"), Fatal, "ssl_ca_certs"),
+    (redis.ResponseError("unknown command 'EVALSHA'"), Fatal, "EVALSHA"),
+    (redis.exceptions.AuthenticationError("WRONGPASS"), Fatal, "MARKETPULSE_SINKS__REDIS__PASSWORD"),
+])  # fmt: skip
 def test_an_error_says_what_to_do_next(error: redis.RedisError, kind: type[MarketPulseError], said: str) -> None:
     fault = fault_of(SECRET_SETTINGS, error)
     assert isinstance(fault, kind)

@@ -372,25 +372,22 @@ def answer(code: str, status: int) -> ClientError:
     return ClientError(said, "PutObject")  # type: ignore[arg-type,unused-ignore]
 
 
-@pytest.mark.parametrize(
-    ("fault", "what_to_do"),
-    [
-        (answer("NoSuchBucket", 404), "bucket quotes does not exist: create it"),
-        (answer("AccessDenied", 403), "marketpulse aws policy writer"),
-        (answer("AccessDenied", 0), "marketpulse aws policy writer"),  # of one object among many
-        (answer("Forbidden", 403), "marketpulse aws policy writer"),
-        (answer("InvalidAccessKeyId", 403), "check its keys"),
-        (answer("SignatureDoesNotMatch", 403), "check its keys"),
-        (answer("ExpiredToken", 400), "renew it"),
-        (answer("RequestTimeTooSkewed", 403), "clock .* set it by NTP"),
-        (answer("PermanentRedirect", 301), r"set s3\.region"),
-        (NoCredentialsError(), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), "AWS_PROFILE"),
-        (ProfileNotFound(profile="desk"), "AWS_PROFILE"),
-        (ParamValidationError(report="Invalid bucket name"), "check s3.endpoint_url and the url"),
-        (SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), r"check s3\.endpoint_url"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "what_to_do"), [
+    (answer("NoSuchBucket", 404), "bucket quotes does not exist: create it"),
+    (answer("AccessDenied", 403), "marketpulse aws policy writer"),
+    (answer("AccessDenied", 0), "marketpulse aws policy writer"),  # of one object among many
+    (answer("Forbidden", 403), "marketpulse aws policy writer"),
+    (answer("InvalidAccessKeyId", 403), "check its keys"),
+    (answer("SignatureDoesNotMatch", 403), "check its keys"),
+    (answer("ExpiredToken", 400), "renew it"),
+    (answer("RequestTimeTooSkewed", 403), "clock .* set it by NTP"),
+    (answer("PermanentRedirect", 301), r"set s3\.region"),
+    (NoCredentialsError(), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), "AWS_PROFILE"),
+    (ProfileNotFound(profile="desk"), "AWS_PROFILE"),
+    (ParamValidationError(report="Invalid bucket name"), "check s3.endpoint_url and the url"),
+    (SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), r"check s3\.endpoint_url"),
+])  # fmt: skip
 def test_what_a_person_must_mend_is_fatal_and_says_how(fault: Exception, what_to_do: str) -> None:
     found = meaning(fault, URL, "quotes")
     assert isinstance(found, Fatal)
@@ -400,21 +397,14 @@ def test_what_a_person_must_mend_is_fatal_and_says_how(fault: Exception, what_to
     assert URL in str(found)
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (answer("SlowDown", 503), ""),
-        (answer("InternalError", 500), ""),
-        (answer("RequestTimeout", 400), ""),
-        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), ""),
-        (ConnectTimeoutError(endpoint_url="http://127.0.0.1:1"), ""),
-        (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), ""),
-        (SSLError(endpoint_url="https://x", error="EOF occurred in violation of protocol"), ""),
-        (ConnectionResetError("reset by peer"), ""),
-        (answer("QuotaExceeded", 403), "free some space"),
-        (answer("Whatever", 507), "free some space"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "said"), [
+    (answer("SlowDown", 503), ""), (answer("InternalError", 500), ""), (answer("RequestTimeout", 400), ""),
+    (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), ""),
+    (ConnectTimeoutError(endpoint_url="http://127.0.0.1:1"), ""), (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), ""),
+    (SSLError(endpoint_url="https://x", error="EOF occurred in violation of protocol"), ""),
+    (ConnectionResetError("reset by peer"), ""), (answer("QuotaExceeded", 403), "free some space"),
+    (answer("Whatever", 507), "free some space"),
+])  # fmt: skip
 def test_what_passes_is_waited_for_and_a_full_store_asks_for_space(fault: Exception, said: str) -> None:
     found = meaning(fault, URL, "quotes")
     assert isinstance(found, Retryable)

@@ -87,13 +87,10 @@ def test_metrics_are_the_processs_own() -> None:
     assert "# TYPE marketpulse_pages_connected gauge" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("query", "status"),
-    [
-        ("", 400), ("?symbol=AAPL", 400), ("?symbol=NONE&timeframe=1m", 404), ("?symbol=AAPL&timeframe=1h", 404),
-        *((f"?symbol=AAPL&timeframe=1m&limit={limit}", 400) for limit in ("0", "-1", "%C2%B2", "99999999999999999999")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("query", "status"), [
+    ("", 400), ("?symbol=AAPL", 400), ("?symbol=NONE&timeframe=1m", 404), ("?symbol=AAPL&timeframe=1h", 404),
+    *((f"?symbol=AAPL&timeframe=1m&limit={limit}", 400) for limit in ("0", "-1", "%C2%B2", "99999999999999999999")),
+])  # fmt: skip
 def test_a_wrong_question_is_answered_with_what_to_ask(board: Board, query: str, status: int) -> None:
     answer = ask(app_of(board), f"/api/bars{query}")
     assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
@@ -107,14 +104,11 @@ def test_nothing_can_be_written(board: Board) -> None:
 # The form of an answer, and its etag.
 
 
-@pytest.mark.parametrize(
-    ("accept", "form"),
-    [
-        ("*/*", "json"), ("text/csv", "csv"), ("text/*", "csv"), ("TEXT/CSV", "csv"), ("text/html", None), ("", None),
-        ("application/json;q=0.2, text/csv;q=0.9", "csv"), ("text/csv;q=0, */*", "json"), ("text/csv, application/json", "csv"),
-        ("text/csv;q=9, application/json", "csv"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("accept", "form"), [
+    ("*/*", "json"), ("text/csv", "csv"), ("text/*", "csv"), ("TEXT/CSV", "csv"), ("text/html", None), ("", None),
+    ("application/json;q=0.2, text/csv;q=0.9", "csv"), ("text/csv;q=0, */*", "json"), ("text/csv, application/json", "csv"),
+    ("text/csv;q=9, application/json", "csv"),
+])  # fmt: skip
 def test_the_form_that_is_liked_best_of_those_offered(accept: str, form: str | None) -> None:
     assert accepted(accept, {"json": "application/json", "csv": "text/csv; charset=utf-8"}) == form
 
@@ -126,10 +120,9 @@ def request(query: str = "", **headers: str) -> Request:
     )
 
 
-@pytest.mark.parametrize(
-    ("known", "found"),
-    [("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"ab"', False), ("*", True), ("a", False)],
-)
+@pytest.mark.parametrize(("known", "found"), [
+    ("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"ab"', False), ("*", True), ("a", False),
+])  # fmt: skip
 def test_an_etag_is_found_as_a_whole_and_compared_weakly(known: str, found: bool) -> None:
     assert has_already(request(if_none_match=known), '"a"') is found
 
@@ -237,13 +230,10 @@ def answered(error: Exception | None, path: str = "/x", method: str = "GET") -> 
     return ask(app, path, method, raises=False)
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        (ParameterError, 400), (BodyTooLong, 413), (Unconditional, 428), (QueryRefused, 400), (QueryLimit, 422), (QueryCancelled, 409),
-        (ChangedMeanwhile, 412), (Busy, 429), (Retryable, 503), (EnvironmentProblem, 503), (Fatal, 500),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("kind", "status"), [
+    (ParameterError, 400), (BodyTooLong, 413), (Unconditional, 428), (QueryRefused, 400), (QueryLimit, 422),
+    (QueryCancelled, 409), (ChangedMeanwhile, 412), (Busy, 429), (Retryable, 503), (EnvironmentProblem, 503), (Fatal, 500),
+])  # fmt: skip
 def test_an_error_of_ours_says_what_to_do(kind: type[MarketPulseError], status: int) -> None:
     answer, error = answered(kind("say what")), {"error": "say what", "kind": told(kind("say what"))[1]}
     assert (answer.status_code, answer.json(), answer.headers["cache-control"]) == (status, error, "no-store")

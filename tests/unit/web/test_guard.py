@@ -30,10 +30,9 @@ def test_loopback_names_and_the_allowed_ones_are_served(host: str) -> None:
     assert ask({"host": host}, ("ticks.example.org",)).text == "inside"
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.1", "192.168.1.4"],
-)
+@pytest.mark.parametrize("host", [
+    "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.1", "192.168.1.4",
+])  # fmt: skip
 def test_foreign_hosts_are_misdirected(host: str) -> None:
     refused = REGISTRY.get_sample_value("marketpulse_requests_refused_total", {"why": "host"}) or 0
     assert ask({"host": host}).status_code == 421

@@ -83,10 +83,9 @@ def test_rows_come_with_their_columns_types_and_dialect(site: Site) -> None:
     assert (athenas["rows"], athenas["dialect"]) == ([[3]], "athena")
 
 
-@pytest.mark.parametrize(
-    ("accept", "form"),
-    [("text/csv", None), ("application/json", "csv"), ("text/html, text/csv;q=0.5, */*;q=0.1", None)],
-)
+@pytest.mark.parametrize(("accept", "form"), [
+    ("text/csv", None), ("application/json", "csv"), ("text/html, text/csv;q=0.5, */*;q=0.1", None),
+])  # fmt: skip
 def test_the_form_is_what_is_accepted_and_format_goes_before(site: Site, accept: str, form: str | None) -> None:
     answer = site.get(accept, q=ROWS, limit=2, **({} if form is None else {"format": form}))
     assert (answer.text, answer.headers["content-type"]) == ("i,twice\n0,0\n1,2\n", "text/csv; charset=utf-8")
@@ -133,18 +132,16 @@ def test_a_mistake_has_a_line_and_a_column(site: Site) -> None:
     assert 'Referenced column "prize" not found' in body["error"]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {}, {"q": ""}, {"q": "SELECT 1", "named": "gainers"}, {"named": "nothing"}, {"q": "SELECT 1", "limit": "-1"},
-        {"q": "SELECT 1", "limit": "101"}, {"q": "SELECT 1", "limit": "x"}, {"q": "SELECT 1", "offset": "1e3"},
-        {"q": "SELECT 1", "format": "xml"}, {"q": "SELECT 1", "dialect": "mysql"}, {"q": "SELECT 1", "id": "a b"},
-        {"q": "SELECT 1", "unknown": "1"}, {"q": "SELECT 1", "param.days": "1"}, {"named": "gainers", "param.days": "x"},
-        {"q": "SELECT * FROM read_csv('/etc/passwd')"}, {"q": "ATTACH '/tmp/x.db'"}, {"q": "COPY trades TO '/tmp/x'"},
-        {"q": "SELECT 1; DROP TABLE trades"}, {"q": "PRAGMA version"}, {"q": "SELECT getenv('HOME')"}, {"q": "SELECT * FROM '/etc/passwd'"},
-        {"q": "SELECT getenv('HOME')", "dialect": "athena"}, {"q": "EXPLAIN SELECT 1"}, {"q": "SELECT * FROM duckdb_secrets()"},
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {}, {"q": ""}, {"q": "SELECT 1", "named": "gainers"}, {"named": "nothing"}, {"q": "SELECT 1", "limit": "-1"},
+    {"q": "SELECT 1", "limit": "101"}, {"q": "SELECT 1", "limit": "x"}, {"q": "SELECT 1", "offset": "1e3"},
+    {"q": "SELECT 1", "format": "xml"}, {"q": "SELECT 1", "dialect": "mysql"}, {"q": "SELECT 1", "id": "a b"},
+    {"q": "SELECT 1", "unknown": "1"}, {"q": "SELECT 1", "param.days": "1"}, {"named": "gainers", "param.days": "x"},
+    {"q": "SELECT * FROM read_csv('/etc/passwd')"}, {"q": "ATTACH '/tmp/x.db'"}, {"q": "COPY trades TO '/tmp/x'"},
+    {"q": "SELECT 1; DROP TABLE trades"}, {"q": "PRAGMA version"}, {"q": "SELECT getenv('HOME')"},
+    {"q": "SELECT * FROM '/etc/passwd'"}, {"q": "SELECT getenv('HOME')", "dialect": "athena"}, {"q": "EXPLAIN SELECT 1"},
+    {"q": "SELECT * FROM duckdb_secrets()"},
+])  # fmt: skip
 def test_what_is_wrong_or_reaches_further_is_refused(site: Site, options: dict[str, str]) -> None:
     answer = site.get(**options)
     assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
@@ -279,11 +276,10 @@ def test_a_plan_tells_which_files_a_condition_leaves(guide: Guide) -> None:
     assert (mistake.status_code, mistake.json()["line"], mistake.json()["column"]) == (400, 2, 3)
 
 
-@pytest.mark.parametrize(
-    "body",
-    ["", "[]", "{", '{"sql": ""}', '{"sql": "SELECT 1", "named": "losers"}', '{"sql": 1}', '{"more": 1}', '{"named": "no"}',
-     '{"sql": "SELECT 1", "dialect": "mysql"}', '{"sql": "DROP TABLE bars"}'],
-)  # fmt: skip
+@pytest.mark.parametrize("body", [
+    "", "[]", "{", '{"sql": ""}', '{"sql": "SELECT 1", "named": "losers"}', '{"sql": 1}', '{"more": 1}', '{"named": "no"}',
+    '{"sql": "SELECT 1", "dialect": "mysql"}', '{"sql": "DROP TABLE bars"}',
+])  # fmt: skip
 def test_what_is_no_question_is_refused_in_words(guide: Guide, body: str) -> None:
     answer = guide.client.post("/api/sql/explain", content=body)
     assert (answer.status_code, answer.json()["kind"]) == (400, "refused")

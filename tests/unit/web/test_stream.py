@@ -199,10 +199,9 @@ def test_a_wish_that_cannot_be_read_ends_the_conversation(site: Site, message: s
     assert asyncio.run(visit()) == code
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Host": "evil.example"}, 421)],
-)
+@pytest.mark.parametrize(("headers", "status"), [
+    ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Host": "evil.example"}, 421),
+])  # fmt: skip
 def test_foreign_pages_are_refused_before_the_socket_opens(site: Site, headers: dict[str, str], status: int) -> None:
     async def visit() -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)

@@ -192,17 +192,13 @@ def test_a_hostile_text_is_only_ever_a_text(desk: LakeDesk, value: str) -> None:
     assert "symbol LIKE '" + value.replace("'", "''") + "'" in sql
 
 
-@pytest.mark.parametrize(
-    ("query", "parameter", "value"),
-    [
-        *(("gainers", "days", value) for value in ("0", "-1", "1; DROP", "1.5", "²", "9999999", "")),
-        *(("gainers", "limit", value) for value in ("ALL", "(SELECT 1)")),
-        *(("gainers", "until", value) for value in ("yesterday", "2024-05-01' OR 1", "1600-01-01")),
-        *(("gainers", "symbol", value) for value in ("a\nb", "a\0", "x" * 201)),
-        *(("gaps", "percent", value) for value in ("1e5", "-1", "nan", "0.1.2", "1;")),
-        ("gainers", "nothing", "1"),
-    ],
-)
+@pytest.mark.parametrize(("query", "parameter", "value"), [
+    *(("gainers", "days", value) for value in ("0", "-1", "1; DROP", "1.5", "²", "9999999", "")),
+    *(("gainers", "limit", value) for value in ("ALL", "(SELECT 1)")),
+    *(("gainers", "until", value) for value in ("yesterday", "2024-05-01' OR 1", "1600-01-01")),
+    *(("gainers", "symbol", value) for value in ("a\nb", "a\0", "x" * 201)),
+    *(("gaps", "percent", value) for value in ("1e5", "-1", "nan", "0.1.2", "1;")), ("gainers", "nothing", "1"),
+])  # fmt: skip
 def test_a_value_that_is_not_of_its_kind_is_refused(query: str, parameter: str, value: str) -> None:
     with pytest.raises(ParameterError):
         NAMED[query].bound({parameter: value})
@@ -217,13 +213,10 @@ def test_a_number_may_have_a_fraction_and_times_are_nanoseconds_utc_where_they_h
         named("winners")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "-- T\n-- M.\n-- days = 5: x\nSELECT :days", "-- T\n-- M.\n-- days (colour) = 5: x\nSELECT :days",
-        "-- T\n-- M.\n-- days (count) = 5: x\nSELECT 1", "-- T\n-- M.\nSELECT :days",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("text", [
+    "-- T\n-- M.\n-- days = 5: x\nSELECT :days", "-- T\n-- M.\n-- days (colour) = 5: x\nSELECT :days",
+    "-- T\n-- M.\n-- days (count) = 5: x\nSELECT 1", "-- T\n-- M.\nSELECT :days",
+])  # fmt: skip
 def test_a_file_whose_header_is_not_its_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"wrong\.sql"):
         parse("wrong", text)

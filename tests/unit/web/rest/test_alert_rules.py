@@ -76,17 +76,14 @@ def test_a_rule_is_put_edited_muted_and_removed_each_on_the_version_that_was_rea
     assert (gone.status_code, "high" in site.desk.running) == (200, False)
 
 
-@pytest.mark.parametrize(
-    ("headers", "status", "said"),
-    [
-        ({}, 403, "changes are taken from the page alone"),
-        ({"origin": "http://127.0.0.1:9"}, 403, "this Origin may not ask here"),
-        ({"origin": "null"}, 403, "this Origin may not ask here"),
-        ({"own": "", "sec-fetch-site": "cross-site"}, 403, "another site's page"),
-        ({"own": "", "if-match": "*"}, 428, "say which version is changed"),
-        ({"own": ""}, 428, "If-None-Match: * for a new rule"),
-    ],
-)
+@pytest.mark.parametrize(("headers", "status", "said"), [
+    ({}, 403, "changes are taken from the page alone"),
+    ({"origin": "http://127.0.0.1:9"}, 403, "this Origin may not ask here"),
+    ({"origin": "null"}, 403, "this Origin may not ask here"),
+    ({"own": "", "sec-fetch-site": "cross-site"}, 403, "another site's page"),
+    ({"own": "", "if-match": "*"}, 428, "say which version is changed"),
+    ({"own": ""}, 428, "If-None-Match: * for a new rule"),
+])  # fmt: skip
 def test_only_this_page_changes_rules_and_only_a_version_that_it_names(
     site: Site, headers: dict[str, str], status: int, said: str
 ) -> None:
@@ -101,17 +98,12 @@ def test_only_this_page_changes_rules_and_only_a_version_that_it_names(
     assert site.desk.running["low"] == Rule("low", "close < 5")
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "said"),
-    [
-        (b"{", 400, "not JSON"),
-        (b"[]", 400, "the body is a JSON object"),
-        (b"{}", 400, "say which rule"),
-        (b'{"rule": {"expression": "clse > 1"}}', 400, "unknown column 'clse'"),
-        (b'{"rule": {"expression": "close > 1", "colour": 1}}', 400, "unknown field 'colour'"),
-        (b" " * (BODY_MAX + 1), 413, "longer than 300,000 bytes"),
-    ],
-)
+@pytest.mark.parametrize(("body", "status", "said"), [
+    (b"{", 400, "not JSON"), (b"[]", 400, "the body is a JSON object"), (b"{}", 400, "say which rule"),
+    (b'{"rule": {"expression": "clse > 1"}}', 400, "unknown column 'clse'"),
+    (b'{"rule": {"expression": "close > 1", "colour": 1}}', 400, "unknown field 'colour'"),
+    (b" " * (BODY_MAX + 1), 413, "longer than 300,000 bytes"),
+])  # fmt: skip
 def test_a_body_that_is_no_rule_is_refused_with_what_to_do(site: Site, body: bytes, status: int, said: str) -> None:
     headers = {**site.origin, "content-type": "application/json", "if-none-match": "*"}
     answer = site.client.put("/api/alerts/rules/new", content=body, headers=headers)

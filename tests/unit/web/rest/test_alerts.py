@@ -127,13 +127,10 @@ def test_csv_has_a_line_for_each(site: Site) -> None:
     assert lines[1] == '"AAA","high","info","1m",0,60000,"raised",,false,0,"minute 0",0,0,0,"60000000000"'
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"cursor": "x"}, {"cursor": "W10="}, {"cursor": "WzEsMiwzXQ=="}, {"severity": "loud"}, {"state": "withdrawn"},
-        {"limit": 0}, {"from_ms": "1.5"}, {"from_ms": 2**63}, {"unknown": 1},
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {"cursor": "x"}, {"cursor": "W10="}, {"cursor": "WzEsMiwzXQ=="}, {"severity": "loud"}, {"state": "withdrawn"},
+    {"limit": 0}, {"from_ms": "1.5"}, {"from_ms": 2**63}, {"unknown": 1},
+])  # fmt: skip
 def test_a_wrong_question_is_refused(site: Site, options: dict[str, Any]) -> None:
     answer = site.get(**options)
     assert (answer.status_code, list(answer.json())) == (400, ["error", "kind"])

@@ -87,30 +87,24 @@ def test_a_receipt_is_asked_for_by_the_bars_open_time(desk: Desk) -> None:
     assert abs(ticks.open_ns - 1_734_532_200_000_001_234) < 300  # what a double keeps
 
 
-@pytest.mark.parametrize(
-    ("fault", "status"),
-    [
-        (Fatal("no 1m bar opens then"), 404), (ParameterError("'x' is not computed"), 400),
-        (QueryLimit("it took too long"), 422), (Retryable("the log is away"), 503),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("fault", "status"), [
+    (Fatal("no 1m bar opens then"), 404), (ParameterError("'x' is not computed"), 400),
+    (QueryLimit("it took too long"), 422), (Retryable("the log is away"), 503),
+])  # fmt: skip
 def test_why_there_is_no_receipt_is_said(desk: Desk, fault: Exception, status: int) -> None:
     desk.fault = fault
     answer = get(desk, "/api/explain", symbol="AAPL", timeframe="1m", open_ms=0)
     assert (answer.status_code, answer.json()["error"]) == (status, str(fault))
 
 
-@pytest.mark.parametrize(
-    ("path", "options", "said"),
-    [
-        ("indicators", {"symbol": "AAPL", "timeframe": "1m", "indicator": "x"}, "is no indicator"),
-        ("indicators", {"symbol": "AAPL", "timeframe": "1m", "indicator": ","}, "from 1 to 24"),
-        ("indicators", {"symbol": "AAPL", "timeframe": "1m"}, "indicator is missing"),
-        ("indicators", {"symbol": "AAPL", "timeframe": "9d", "indicator": "twice"}, "only 1d"),
-        ("sessions", {"symbol": "AAPL", "from_ms": 2, "to_ms": 1}, "after from_ms"),
-        ("sessions", {"symbol": "AAPL", "from_ms": 0, "to_ms": 8e12}, "20 years"),
-    ],
-)
+@pytest.mark.parametrize(("path", "options", "said"), [
+    ("indicators", {"symbol": "AAPL", "timeframe": "1m", "indicator": "x"}, "is no indicator"),
+    ("indicators", {"symbol": "AAPL", "timeframe": "1m", "indicator": ","}, "from 1 to 24"),
+    ("indicators", {"symbol": "AAPL", "timeframe": "1m"}, "indicator is missing"),
+    ("indicators", {"symbol": "AAPL", "timeframe": "9d", "indicator": "twice"}, "only 1d"),
+    ("sessions", {"symbol": "AAPL", "from_ms": 2, "to_ms": 1}, "after from_ms"),
+    ("sessions", {"symbol": "AAPL", "from_ms": 0, "to_ms": 8e12}, "20 years"),
+])  # fmt: skip
 def test_a_wrong_question_is_answered_with_what_is_wrong(
     desk: Desk, path: str, options: dict[str, Any], said: str
 ) -> None:

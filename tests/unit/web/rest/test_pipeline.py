@@ -84,14 +84,10 @@ def test_letters_are_listed_and_sent_again_by_a_desk_that_is_closed_with_the_rou
     assert room.desk.closed
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "words"),
-    [
-        (RejectedRecord("price must be above 0"), 422, "no market data still: price must be above 0"),
-        (ParameterError("this letter was sent again already"), 409, "already"),
-        (Retryable("the broker is away"), 503, "away"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "status", "words"), [
+    (RejectedRecord("price must be above 0"), 422, "no market data still: price must be above 0"),
+    (ParameterError("this letter was sent again already"), 409, "already"), (Retryable("the broker is away"), 503, "away"),
+])  # fmt: skip
 def test_a_letter_that_is_refused_says_why(room: Room, fault: MarketPulseError, status: int, words: str) -> None:
     room.desk.fault = fault
     answer = room.send(0, 0, "{}")
