@@ -19,16 +19,10 @@ from marketpulse.engine.rows import bar_rows
 
 FRAMES = ("1s", "1m", "30m", "1h", "1d")
 WINDOWS = (  # around half-days, holidays, both clock changes, a longer day in Tokyo, a year's end
-    ("XNYS", "2025-11-26", "2025-12-01"),
-    ("XNYS", "2025-12-23", "2025-12-26"),
-    ("XNYS", "2025-12-31", "2026-01-05"),
-    ("XNYS", "2026-03-06", "2026-03-09"),
-    ("XNYS", "2026-10-30", "2026-11-02"),
-    ("XLON", "2025-12-24", "2025-12-31"),
-    ("XLON", "2026-03-27", "2026-03-30"),
-    ("XTKS", "2024-11-01", "2024-11-06"),
-    ("24x7", "2025-12-31", "2026-01-02"),
-)
+    ("XNYS", "2025-11-26", "2025-12-01"), ("XNYS", "2025-12-23", "2025-12-26"), ("XNYS", "2025-12-31", "2026-01-05"),
+    ("XNYS", "2026-03-06", "2026-03-09"), ("XNYS", "2026-10-30", "2026-11-02"), ("XLON", "2025-12-24", "2025-12-31"),
+    ("XLON", "2026-03-27", "2026-03-30"), ("XTKS", "2024-11-01", "2024-11-06"), ("24x7", "2025-12-31", "2026-01-02"),
+)  # fmt: skip
 EVERY_WINDOW = pytest.mark.parametrize(("venue", "first", "last"), WINDOWS)
 SESSIONS = sessions_by("regular", {})
 # Late trades are refused here; what they revise has its own tests.

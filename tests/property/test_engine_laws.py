@@ -28,12 +28,10 @@ CONFIG = config_of(["1t", "3t", "1s", "5s", "1m", "1d"], INDICATORS, alerts=RULE
 FILLED = config_of(["1t", "10s", "1m", "1h"], "sma(3),ema(3),vwap,spread", fill=True, alerts=RULES)
 LOOKER = Looker(CONFIG)
 SPLIT_RULES = (
-    Rule("fell", "change_pct(close, 2) < -60"),
-    Rule("below", "close crosses_below prev(sma_3, 2)"),
-    Rule("beside", "close < 0.6 * low@5s"),
-    Rule("wide", "high > 1.5 * close@1s", timeframe="5s"),
+    Rule("fell", "change_pct(close, 2) < -60"), Rule("below", "close crosses_below prev(sma_3, 2)"),
+    Rule("beside", "close < 0.6 * low@5s"), Rule("wide", "high > 1.5 * close@1s", timeframe="5s"),
     Rule("volumes", "change_pct(volume, 1) > 90"),
-)
+)  # fmt: skip
 SPLIT = config_of(
     ["2t", "1s", "5s", "1m"], "sma(3),rsi(3),atr(3),obv,var(4),eom(2),linearreg_angle(3),vwap,macd(2,4,3),sar",
     alerts=SPLIT_RULES, window_ns=20_000_000_000,

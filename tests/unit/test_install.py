@@ -32,20 +32,13 @@ def program(folder: Path, name: str, says: str) -> None:
     (folder / name).chmod(0o755)
 
 
-@pytest.mark.parametrize(
-    ("name", "says", "good"),
-    [
-        ("java", 'openjdk version "17.0.15" 2025-04-15', True),
-        ("java", 'java version "25" 2025-09-16', True),
-        ("java", 'java version "1.8.0_402"', False),
-        ("java", "The operation couldn’t be completed. Unable to locate a Java Runtime.", False),
-        ("node", "v20.19.2", True),
-        ("node", "v20.11.0", False),
-        ("node", "v21.7.3", False),
-        ("node", "v22.12.0", True),
-        ("node", "v24.1.0", True),
-    ],
-)
+@pytest.mark.parametrize(("name", "says", "good"), [
+    ("java", 'openjdk version "17.0.15" 2025-04-15', True), ("java", 'java version "25" 2025-09-16', True),
+    ("java", 'java version "1.8.0_402"', False),
+    ("java", "The operation couldn’t be completed. Unable to locate a Java Runtime.", False),
+    ("node", "v20.19.2", True), ("node", "v20.11.0", False), ("node", "v21.7.3", False), ("node", "v22.12.0", True),
+    ("node", "v24.1.0", True),
+])  # fmt: skip
 def test_the_machines_own_program_is_used_where_its_version_will_do(
     install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str, good: bool
 ) -> None:

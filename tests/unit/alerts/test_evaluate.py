@@ -49,32 +49,25 @@ HOLDS_NOT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("expression", "closes", "expected"),
-    [
-        *((e, c, True) for e, c in HOLDS.items()),
-        ("abs(close) == 2", [2], True),
-        *((e, c, False) for e, c in HOLDS_NOT.items()),
-    ],
-)
+@pytest.mark.parametrize(("expression", "closes", "expected"), [
+    *((e, c, True) for e, c in HOLDS.items()), ("abs(close) == 2", [2], True),
+    *((e, c, False) for e, c in HOLDS_NOT.items()),
+])  # fmt: skip
 def test_an_operator_gives_what_a_hand_gives(expression: str, closes: list[float], expected: bool) -> None:
     assert truth(expression, close=closes) is expected
 
 
-@pytest.mark.parametrize(
-    ("left", "right", "crosses_above", "crosses_below"),
-    [
-        ([1, 3], [2, 2], True, False), ([3, 1], [2, 2], False, True),
-        ([2, 3], [2, 2], True, False), ([2, 1], [2, 2], False, True),  # equal before counts as the other side
-        ([1, 2], [2, 2], False, False), ([3, 2], [2, 2], False, False),  # equal now does not count as beyond
-        ([3, 4], [2, 2], False, False), ([1, 0], [2, 2], False, False), ([2, 2], [2, 2], False, False),
-        ([1, 1], [2, 0], True, False), ([1, 1], [0, 2], False, True),  # the right side may be the one that moves
-        ([1, NULL, 3], [2, 2, 2], None, None), ([NULL, 3], [2, 2], None, None), ([1, 3], [NULL, 2], None, None),
-        ([1, 3], [2, NULL], None, None), ([1, NULL], [2, 2], None, None), ([3, NULL], [2, 2], None, None),
-        ([3], [2], None, None), ([1], [2], None, None),  # nothing came before
-        ([1, 2, 3], [2, 2, 2], True, False),  # by way of equal: once, and on the second row
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("left", "right", "crosses_above", "crosses_below"), [
+    ([1, 3], [2, 2], True, False), ([3, 1], [2, 2], False, True), ([2, 3], [2, 2], True, False),
+    ([2, 1], [2, 2], False, True),  # equal before counts as the other side
+    ([1, 2], [2, 2], False, False), ([3, 2], [2, 2], False, False),  # equal now does not count as beyond
+    ([3, 4], [2, 2], False, False), ([1, 0], [2, 2], False, False), ([2, 2], [2, 2], False, False),
+    ([1, 1], [2, 0], True, False), ([1, 1], [0, 2], False, True),  # the right side may be the one that moves
+    ([1, NULL, 3], [2, 2, 2], None, None), ([NULL, 3], [2, 2], None, None), ([1, 3], [NULL, 2], None, None),
+    ([1, 3], [2, NULL], None, None), ([1, NULL], [2, 2], None, None), ([3, NULL], [2, 2], None, None),
+    ([3], [2], None, None), ([1], [2], None, None),  # nothing came before
+    ([1, 2, 3], [2, 2, 2], True, False),  # by way of equal: once, and on the second row
+])  # fmt: skip
 def test_a_crossing_is_from_the_other_side_or_equal_to_strictly_beyond(
     left: list[float], right: list[float], crosses_above: bool | None, crosses_below: bool | None
 ) -> None:
@@ -149,19 +142,15 @@ HOUR_AT_60 = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("timeframe", "expression", "expected"),
-    [
-        ("1m", "close@1h == 200", [(60, "raised")]),
-        ("1m", "close@5m == 20", [(60, "raised")]),
-        ("1h", "close@1m == 2 and close@5m == 20", [(60, "raised")]),
-        ("5m", "close@1h == 200 and close == 20", [(60, "raised")]),
-        ("1m", "close@1h crosses_above 100", []),  # nothing was known before
-        ("1m", "close@1h != 200", []),  # before the first hour it is unknown, not true
-        ("1m", "prev(close@1h) == 200", [(61, "raised")]),
-        ("1m", "close == 3 and close@5m + close@1h == 220", [(61, "raised")]),
-    ],
-)
+@pytest.mark.parametrize(("timeframe", "expression", "expected"), [
+    ("1m", "close@1h == 200", [(60, "raised")]), ("1m", "close@5m == 20", [(60, "raised")]),
+    ("1h", "close@1m == 2 and close@5m == 20", [(60, "raised")]),
+    ("5m", "close@1h == 200 and close == 20", [(60, "raised")]),
+    ("1m", "close@1h crosses_above 100", []),  # nothing was known before
+    ("1m", "close@1h != 200", []),  # before the first hour it is unknown, not true
+    ("1m", "prev(close@1h) == 200", [(61, "raised")]),
+    ("1m", "close == 3 and close@5m + close@1h == 220", [(61, "raised")]),
+])  # fmt: skip
 def test_other_timeframes_are_seen_from_the_instant_of_their_close(
     timeframe: str, expression: str, expected: list[tuple[float, str]]
 ) -> None:

@@ -28,35 +28,25 @@ def written_out(node: Node) -> str:
     return f"{node.name}({', '.join([*parts, *([str(node.bars)] if node.bars else [])])})"
 
 
-@pytest.mark.parametrize(
-    ("text", "meaning"),
-    [
-        ("rsi_14 < 30", "(rsi_14 < 30)"),
-        ("  RSI_14<30.5\n", "(rsi_14 < 30.5)"),
-        ("close > .5e-3", "(close > 0.0005)"),
-        ("close >= 1 + 2 * 3", "(close >= (1 + (2 * 3)))"),
-        ("close == (1 + 2) * 3", "(close == ((1 + 2) * 3))"),
-        ("close != 8 - 4 - 2", "(close != ((8 - 4) - 2))"),
-        ("close <= 8 / 4 / 2", "(close <= ((8 / 4) / 2))"),
-        ("-close * 2 < - - 3", "((negate(close) * 2) < negate(negate(3)))"),
-        ("+close > 1", "(close > 1)"),
-        ("close > 1 or open > 2 and low > 3", "((close > 1) or ((open > 2) and (low > 3)))"),
-        ("(close > 1 or open > 2) and low > 3", "(((close > 1) or (open > 2)) and (low > 3))"),
-        ("not close > 1 and low > 3", "(not((close > 1)) and (low > 3))"),
-        ("NOT (close > 1 AND not low > 3)", "not(((close > 1) and not((low > 3))))"),
-        ("close > 1 or low > 2 or high > 3", "(((close > 1) or (low > 2)) or (high > 3))"),
-        ("close crosses_above sma_20 * 2", "(close crosses_above (sma_20 * 2))"),
-        ("rsi_14 < 30 and close crosses_below sma_20@1h", "((rsi_14 < 30) and (close crosses_below sma_20@1h))"),
-        ("rsi_14 @ 5m < 30", "(rsi_14@5m < 30)"),
-        ("rsi_14@1m < 30", "(rsi_14 < 30)"),
-        ("change_pct(close, 5) > 2", "(change_pct(close, 5) > 2)"),
-        ("prev(close) < prev(close, 3)", "(prev(close, 1) < prev(close, 3))"),
-        ("abs(close - open) > max(1, 2, low)", "(abs((close - open)) > max(1, 2, low))"),
-        ("min(prev(low), low) < 1", "(min(prev(low, 1), low) < 1)"),
-        ("session_vwap > vwap", "(session_vwap > vwap)"),
-        pytest.param("(" * 40 + "close > 1" + ")" * 40, "(close > 1)", id="forty levels"),
-    ],
-)
+@pytest.mark.parametrize(("text", "meaning"), [
+    ("rsi_14 < 30", "(rsi_14 < 30)"), ("  RSI_14<30.5\n", "(rsi_14 < 30.5)"), ("close > .5e-3", "(close > 0.0005)"),
+    ("close >= 1 + 2 * 3", "(close >= (1 + (2 * 3)))"), ("close == (1 + 2) * 3", "(close == ((1 + 2) * 3))"),
+    ("close != 8 - 4 - 2", "(close != ((8 - 4) - 2))"), ("close <= 8 / 4 / 2", "(close <= ((8 / 4) / 2))"),
+    ("-close * 2 < - - 3", "((negate(close) * 2) < negate(negate(3)))"), ("+close > 1", "(close > 1)"),
+    ("close > 1 or open > 2 and low > 3", "((close > 1) or ((open > 2) and (low > 3)))"),
+    ("(close > 1 or open > 2) and low > 3", "(((close > 1) or (open > 2)) and (low > 3))"),
+    ("not close > 1 and low > 3", "(not((close > 1)) and (low > 3))"),
+    ("NOT (close > 1 AND not low > 3)", "not(((close > 1) and not((low > 3))))"),
+    ("close > 1 or low > 2 or high > 3", "(((close > 1) or (low > 2)) or (high > 3))"),
+    ("close crosses_above sma_20 * 2", "(close crosses_above (sma_20 * 2))"),
+    ("rsi_14 < 30 and close crosses_below sma_20@1h", "((rsi_14 < 30) and (close crosses_below sma_20@1h))"),
+    ("rsi_14 @ 5m < 30", "(rsi_14@5m < 30)"), ("rsi_14@1m < 30", "(rsi_14 < 30)"),
+    ("change_pct(close, 5) > 2", "(change_pct(close, 5) > 2)"),
+    ("prev(close) < prev(close, 3)", "(prev(close, 1) < prev(close, 3))"),
+    ("abs(close - open) > max(1, 2, low)", "(abs((close - open)) > max(1, 2, low))"),
+    ("min(prev(low), low) < 1", "(min(prev(low, 1), low) < 1)"), ("session_vwap > vwap", "(session_vwap > vwap)"),
+    pytest.param("(" * 40 + "close > 1" + ")" * 40, "(close > 1)", id="forty levels"),
+])  # fmt: skip
 def test_an_expression_means_what_its_parentheses_would_say(text: str, meaning: str) -> None:
     assert written_out(read(text)) == meaning
 

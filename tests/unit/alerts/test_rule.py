@@ -22,40 +22,30 @@ FULL = Rule(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"name": ""}, "rule '': name it with up to 100 letters"),
-        ({"name": "two words"}, "rule 'two words': name it with"),
-        ({"name": "1st"}, "rule '1st': name it with"),
-        ({"name": "a" * 101}, "name it with up to 100 letters"),
-        ({"severity": "loud"}, "rule 'r': severity must be one of info, warning, critical, found 'loud'"),
-        ({"for_s": -1.0}, "rule 'r': for_s must be from 0 to 31622400 seconds, found -1.0"),
-        ({"cooldown_s": math.nan}, "rule 'r': cooldown_s must be from 0 to 31622400 seconds, found nan"),
-        ({"for_s": math.inf}, "rule 'r': for_s must be from 0"),
-        ({"clear": "x" * 2_001}, "rule 'r': clear is longer than 2000 characters"),
-        ({"symbols": ("AAA", "")}, "rule 'r': symbols must be at most 10,000 names, none of them empty"),
-    ],
-)
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"name": ""}, "rule '': name it with up to 100 letters"),
+    ({"name": "two words"}, "rule 'two words': name it with"), ({"name": "1st"}, "rule '1st': name it with"),
+    ({"name": "a" * 101}, "name it with up to 100 letters"),
+    ({"severity": "loud"}, "rule 'r': severity must be one of info, warning, critical, found 'loud'"),
+    ({"for_s": -1.0}, "rule 'r': for_s must be from 0 to 31622400 seconds, found -1.0"),
+    ({"cooldown_s": math.nan}, "rule 'r': cooldown_s must be from 0 to 31622400 seconds, found nan"),
+    ({"for_s": math.inf}, "rule 'r': for_s must be from 0"),
+    ({"clear": "x" * 2_001}, "rule 'r': clear is longer than 2000 characters"),
+    ({"symbols": ("AAA", "")}, "rule 'r': symbols must be at most 10,000 names, none of them empty"),
+])  # fmt: skip
 def test_a_rule_out_of_range_is_refused_by_name(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match="rule") as caught:
         Rule(**{"name": "r", "expression": "close > 1", **fields})
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("symbols", "taken", "left"),
-    [
-        ((), ["AAPL", "BTC-USD.COINBASE", ""], []),
-        (("AAPL", "MSFT"), ["AAPL", "MSFT"], ["AAP", "AAPLX", "aapl"]),
-        (("BTC-*",), ["BTC-USD", "BTC-", "BTC-USD.KRAKEN"], ["BTC", "XBTC-USD"]),
-        (("*-USD*",), ["BTC-USD", "-USD", "ETH-USD.KRAKEN"], ["BTC-EUR"]),
-        (("*.KRAKEN",), ["BTC-USD.KRAKEN"], ["BTC-USD.KRAKEN2"]),
-        (("A*B*C",), ["ABC", "AxxByyC"], ["AC", "ACB", "AB"]),
-        (("AB*BA",), ["ABBA", "ABxBA"], ["ABA"]),
-        (("A.[A]?",), ["A.[A]?"], ["AxA", "A.A."]),
-    ],
-)
+@pytest.mark.parametrize(("symbols", "taken", "left"), [
+    ((), ["AAPL", "BTC-USD.COINBASE", ""], []), (("AAPL", "MSFT"), ["AAPL", "MSFT"], ["AAP", "AAPLX", "aapl"]),
+    (("BTC-*",), ["BTC-USD", "BTC-", "BTC-USD.KRAKEN"], ["BTC", "XBTC-USD"]),
+    (("*-USD*",), ["BTC-USD", "-USD", "ETH-USD.KRAKEN"], ["BTC-EUR"]),
+    (("*.KRAKEN",), ["BTC-USD.KRAKEN"], ["BTC-USD.KRAKEN2"]), (("A*B*C",), ["ABC", "AxxByyC"], ["AC", "ACB", "AB"]),
+    (("AB*BA",), ["ABBA", "ABxBA"], ["ABA"]), (("A.[A]?",), ["A.[A]?"], ["AxA", "A.A."]),
+])  # fmt: skip
 def test_a_rule_takes_what_its_filter_names(symbols: tuple[str, ...], taken: list[str], left: list[str]) -> None:
     rule = Rule("r", "close > 1", symbols=symbols)
     assert [s for s in [*taken, *left] if rule.takes(s)] == taken
@@ -75,27 +65,23 @@ def test_a_rule_comes_back_as_it_was_and_what_is_left_out_has_its_default() -> N
 GOOD = {"name": "r", "expression": "close > 1"}
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (GOOD | {"colour": "red"}, "alert rule: unknown field 'colour': there is name, expression, timeframe"),
-        (GOOD | {"name": None}, "alert rule: name must be a text, found null"),
-        (GOOD | {"expression": 3}, "alert rule: expression must be a text, found a number"),
-        (GOOD | {"for_s": "5m"}, "alert rule: for_s must be a number of seconds, found a text"),
-        (GOOD | {"cooldown_s": True}, "alert rule: cooldown_s must be a number of seconds, found true or false"),
-        (GOOD | {"for_s": 10**400}, "rule 'r': for_s must be from 0 to 31622400 seconds, found inf"),
-        (GOOD | {"for_s": -1}, "rule 'r': for_s must be from 0 to 31622400 seconds, found -1.0"),
-        (GOOD | {"symbols": "AAA"}, "alert rule: symbols must be a list of names"),
-        (GOOD | {"symbols": ["AAA", 3]}, "alert rule: symbols must be a list of names"),
-        (GOOD | {"severity": "loud"}, "rule 'r': severity must be one of info, warning, critical, found 'loud'"),
-        (GOOD | {"muted": "yes"}, "alert rule: muted must be true or false, found a text"),
-        (GOOD | {"message": {}}, "alert rule: message must be a text, found an object"),
-        ({"name": "r"}, "alert rule: expression is missing"),
-        ({}, "alert rule: name is missing"),
-        ([], "alert rule: expected a rule as a JSON object, found a list"),
-        (None, "alert rule: expected a rule as a JSON object, found null"),
-    ],
-)
+@pytest.mark.parametrize(("value", "message"), [
+    (GOOD | {"colour": "red"}, "alert rule: unknown field 'colour': there is name, expression, timeframe"),
+    (GOOD | {"name": None}, "alert rule: name must be a text, found null"),
+    (GOOD | {"expression": 3}, "alert rule: expression must be a text, found a number"),
+    (GOOD | {"for_s": "5m"}, "alert rule: for_s must be a number of seconds, found a text"),
+    (GOOD | {"cooldown_s": True}, "alert rule: cooldown_s must be a number of seconds, found true or false"),
+    (GOOD | {"for_s": 10**400}, "rule 'r': for_s must be from 0 to 31622400 seconds, found inf"),
+    (GOOD | {"for_s": -1}, "rule 'r': for_s must be from 0 to 31622400 seconds, found -1.0"),
+    (GOOD | {"symbols": "AAA"}, "alert rule: symbols must be a list of names"),
+    (GOOD | {"symbols": ["AAA", 3]}, "alert rule: symbols must be a list of names"),
+    (GOOD | {"severity": "loud"}, "rule 'r': severity must be one of info, warning, critical, found 'loud'"),
+    (GOOD | {"muted": "yes"}, "alert rule: muted must be true or false, found a text"),
+    (GOOD | {"message": {}}, "alert rule: message must be a text, found an object"),
+    ({"name": "r"}, "alert rule: expression is missing"), ({}, "alert rule: name is missing"),
+    ([], "alert rule: expected a rule as a JSON object, found a list"),
+    (None, "alert rule: expected a rule as a JSON object, found null"),
+])  # fmt: skip
 def test_what_is_no_rule_is_refused_and_its_fault_named(value: object, message: str) -> None:
     with pytest.raises(ParameterError) as caught:
         rule_from_json(value)
@@ -108,19 +94,16 @@ def test_a_change_puts_a_rule_or_removes_it() -> None:
     assert change_from_json({"action": "remove_rule", "name": "plain"}, rules).rules == (FULL,)
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ({"action": "put"}, 'write {"action": "put_rule", "rule": {…}} or'),
-        ({"action": "put_rule"}, 'write {"action": "put_rule"'),
-        ({"action": "put_rule", "rule": {}, "name": "r"}, 'write {"action": "put_rule"'),
-        ({"action": "remove_rule", "name": 3}, 'write {"action": "put_rule"'),
-        ({"action": ["remove_rule"], "name": "r"}, 'write {"action": "put_rule"'),
-        ({"action": "put_rule", "rule": []}, "expected a rule as a JSON object, found a list"),
-        ({"action": "remove_rule", "name": "other"}, "there is no rule 'other'"),
-        ("remove", "expected a change of the alert rules as a JSON object, found a text"),
-    ],
-)
+@pytest.mark.parametrize(("value", "message"), [
+    ({"action": "put"}, 'write {"action": "put_rule", "rule": {…}} or'),
+    ({"action": "put_rule"}, 'write {"action": "put_rule"'),
+    ({"action": "put_rule", "rule": {}, "name": "r"}, 'write {"action": "put_rule"'),
+    ({"action": "remove_rule", "name": 3}, 'write {"action": "put_rule"'),
+    ({"action": ["remove_rule"], "name": "r"}, 'write {"action": "put_rule"'),
+    ({"action": "put_rule", "rule": []}, "expected a rule as a JSON object, found a list"),
+    ({"action": "remove_rule", "name": "other"}, "there is no rule 'other'"),
+    ("remove", "expected a change of the alert rules as a JSON object, found a text"),
+])  # fmt: skip
 def test_what_is_no_change_is_refused(value: object, message: str) -> None:
     with pytest.raises(ParameterError) as caught:
         change_from_json(value, rule_set(INPUTS))
@@ -146,17 +129,12 @@ def said(template: str, *, state: int = CLEARED, time_ns: int = NOON, value: flo
     return message_of(Rule("r-1", "close > 1", message=template), "AAA", event, INPUTS.columns, row)
 
 
-@pytest.mark.parametrize(
-    ("template", "text"),
-    [
-        ("{symbol}: {rule} is {state} at {value}", "AAA: r-1 is cleared at 29.75"),
-        ("{severity} {time}", "warning 2020-01-01T12:00:00Z"),
-        ("{open} {high} {low} {close} {volume}", "1 2.5 null 1e+300 1e-07"),
-        ("{{value}} {value}}}", "{value} 29.75}"),
-        ("no names", "no names"),
-        ("", ""),
-    ],
-)
+@pytest.mark.parametrize(("template", "text"), [
+    ("{symbol}: {rule} is {state} at {value}", "AAA: r-1 is cleared at 29.75"),
+    ("{severity} {time}", "warning 2020-01-01T12:00:00Z"),
+    ("{open} {high} {low} {close} {volume}", "1 2.5 null 1e+300 1e-07"), ("{{value}} {value}}}", "{value} 29.75}"),
+    ("no names", "no names"), ("", ""),
+])  # fmt: skip
 def test_names_become_the_numbers_of_the_row(template: str, text: str) -> None:
     assert said(template) == text
 
@@ -172,16 +150,12 @@ def test_a_time_has_as_many_decimals_as_it_needs() -> None:
     assert said("{time}", time_ns=-1) == "1969-12-31T23:59:59.999999999Z"
 
 
-@pytest.mark.parametrize(
-    ("template", "message", "caret"),
-    [
-        ("at {closee}", f"unknown name 'closee': write one of {OF_EVENT}, or a column; did you mean 'close'?", 4),
-        ("{} is high", "unknown name ''", 1),
-        ("at { close}", "unknown name ' close'", 4),
-        ("at {close", "a brace stands alone: write it twice to keep it", 3),
-        ("at close}", "a brace stands alone: write it twice to keep it", 8),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("template", "message", "caret"), [
+    ("at {closee}", f"unknown name 'closee': write one of {OF_EVENT}, or a column; did you mean 'close'?", 4),
+    ("{} is high", "unknown name ''", 1), ("at { close}", "unknown name ' close'", 4),
+    ("at {close", "a brace stands alone: write it twice to keep it", 3),
+    ("at close}", "a brace stands alone: write it twice to keep it", 8),
+])  # fmt: skip
 def test_a_template_that_cannot_be_filled_is_pointed_at(template: str, message: str, caret: int) -> None:
     with pytest.raises(ParameterError) as caught:
         check_message(Rule("r", "close > 1", message=template), INPUTS)

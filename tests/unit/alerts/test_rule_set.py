@@ -40,11 +40,10 @@ def test_other_words_keep_the_number() -> None:
     assert changed.rule_of(1) == worded
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"expression": "close < 2"}, {"clear": "close > 3"}, {"timeframe": "5m"}, {"for_s": 1.0}, {"cooldown_s": 1.0},
-     {"symbols": ("AAA",)}],
-)  # fmt: skip
+@pytest.mark.parametrize("changes", [
+    {"expression": "close < 2"}, {"clear": "close > 3"}, {"timeframe": "5m"}, {"for_s": 1.0}, {"cooldown_s": 1.0},
+    {"symbols": ("AAA",)},
+])  # fmt: skip
 def test_another_computation_has_another_number(changes: dict[str, object]) -> None:
     other = Rule(**{"name": "low", "expression": "close < 1", **changes})  # type: ignore[arg-type]
     changed = rule_set(INPUTS, [LOW, HIGH]).with_rule(other)
@@ -61,15 +60,12 @@ def test_a_rule_that_is_not_there_is_not_found_and_one_name_stands_once() -> Non
         rule_set(INPUTS, [LOW, LOW])
 
 
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        (Rule("r", "close > x"), "rule 'r': unknown column 'x'"),
-        (Rule("r", "close > 1", clear="close <"), "rule 'r', clear: expected a column"),
-        (Rule("r", "close > 1", message="{clsoe}"), "rule 'r', message: unknown name 'clsoe'"),
-        (Rule("r", "close > 1", timeframe="2m"), "rule 'r': unknown timeframe '2m': there is 100t, 1m, 5m, 1h"),
-    ],
-)
+@pytest.mark.parametrize(("rule", "message"), [
+    (Rule("r", "close > x"), "rule 'r': unknown column 'x'"),
+    (Rule("r", "close > 1", clear="close <"), "rule 'r', clear: expected a column"),
+    (Rule("r", "close > 1", message="{clsoe}"), "rule 'r', message: unknown name 'clsoe'"),
+    (Rule("r", "close > 1", timeframe="2m"), "rule 'r': unknown timeframe '2m': there is 100t, 1m, 5m, 1h"),
+])  # fmt: skip
 def test_a_rule_that_cannot_be_read_is_refused_by_name(rule: Rule, message: str) -> None:
     with pytest.raises(ParameterError) as at_first:
         rule_set(INPUTS, [rule])
@@ -97,10 +93,9 @@ def test_rules_read_the_numbers_of_bars_then_the_indicators() -> None:
     assert set(bars) <= set(BAR.names)
 
 
-@pytest.mark.parametrize(
-    ("timeframes", "smallest"),
-    [(["1h", "1m", "5m"], "1m"), (["100t", "1d", "1h"], "1h"), (["500t", "100t"], "100t"), (["1d"], "1d")],
-)
+@pytest.mark.parametrize(("timeframes", "smallest"), [
+    (["1h", "1m", "5m"], "1m"), (["100t", "1d", "1h"], "1h"), (["500t", "100t"], "100t"), (["1d"], "1d"),
+])  # fmt: skip
 def test_a_rule_without_a_timeframe_has_the_smallest(timeframes: list[str], smallest: str) -> None:
     inputs = inputs_of([], parse_timeframes(timeframes))
     assert inputs.frames[inputs.smallest].name == smallest

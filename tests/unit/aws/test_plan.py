@@ -201,15 +201,12 @@ def kinds(settings: Settings) -> set[str]:
     return {one.kind for one in wanted_objects(settings, (), ())}
 
 
-@pytest.mark.parametrize(
-    ("archive", "wanted"),
-    [
-        (ON_S3, {"glue database", "glue table", "athena workgroup"}),
-        ({**ON_S3, "format": "json-lines"}, {"glue database", "athena workgroup"}),
-        ({**ON_S3, "enabled": False}, {"glue database", "athena workgroup"}),
-        ({**ON_S3, "url": "/srv/archive"}, {"glue database"}),
-    ],
-)
+@pytest.mark.parametrize(("archive", "wanted"), [
+    (ON_S3, {"glue database", "glue table", "athena workgroup"}),
+    ({**ON_S3, "format": "json-lines"}, {"glue database", "athena workgroup"}),
+    ({**ON_S3, "enabled": False}, {"glue database", "athena workgroup"}),
+    ({**ON_S3, "url": "/srv/archive"}, {"glue database"}),
+])  # fmt: skip
 def test_tables_are_of_an_archive_in_parquet_on_s3(archive: dict[str, Any], wanted: set[str]) -> None:
     assert kinds(Settings(sinks={"archive": archive})) == wanted
 
@@ -237,15 +234,11 @@ def test_every_stored_table_has_types_that_athena_knows() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("sinks", "aws", "expected"),
-    [
-        ({"archive": ON_S3}, {"output_url": "s3://other/results"}, "s3://other/results/"),
-        ({"archive": {"url": "s3://desk/deep/er/archive"}}, {}, "s3://desk/deep/er/athena/"),
-        ({"lake": {"url": "s3://desk"}}, {}, "s3://desk/marketpulse/athena/"),
-        ({}, {}, None),
-    ],
-)
+@pytest.mark.parametrize(("sinks", "aws", "expected"), [
+    ({"archive": ON_S3}, {"output_url": "s3://other/results"}, "s3://other/results/"),
+    ({"archive": {"url": "s3://desk/deep/er/archive"}}, {}, "s3://desk/deep/er/athena/"),
+    ({"lake": {"url": "s3://desk"}}, {}, "s3://desk/marketpulse/athena/"), ({}, {}, None),
+])  # fmt: skip
 def test_results_go_where_the_settings_say_or_beside_what_is_stored(
     sinks: dict[str, Any], aws: dict[str, Any], expected: str | None
 ) -> None:

@@ -90,24 +90,21 @@ def test_column_names_are_those_of_the_contract() -> None:
     assert [spec.text for spec in specs] == ["sma(20)", "macd(12,26,9)", "bbands(20,2)", "bbands(20,2.5)", "vwap"]
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "message"),
-    [
-        ("sma", (0.0,), "sma: period must be from 1 to 10000, found 0"),
-        ("sma", (10_001.0,), "sma: period must be from 1 to 10000, found 10001"),
-        ("sma", (2.5,), "sma: period must be a whole number, found 2.5"),
-        ("sma", (float("nan"),), "sma: period must be a whole number, found nan"),
-        ("sma", (), "sma: takes 1 parameters, found 0"),
-        ("bbands", (20.0, float("inf")), "bbands: deviations must be from 0 to 100, found inf"),
-        ("macd", (26.0, 12.0, 9.0), "macd: fast must be below slow, found 26 and 12"),
-        ("adosc", (10.0, 3.0), "adosc: fast must be below slow, found 10 and 3"),
-        ("adosc", (5.0, 5.0), "adosc: fast must be below slow, found 5 and 5"),
-        ("apo", (26.0, 12.0), "apo: fast must be below slow, found 26 and 12"),
-        ("apo", (5.0, 5.0), "apo: fast must be below slow, found 5 and 5"),
-        ("ppo", (26.0, 12.0), "ppo: fast must be below slow, found 26 and 12"),
-        ("ppo", (5.0, 5.0), "ppo: fast must be below slow, found 5 and 5"),
-    ],
-)
+@pytest.mark.parametrize(("name", "parameters", "message"), [
+    ("sma", (0.0,), "sma: period must be from 1 to 10000, found 0"),
+    ("sma", (10_001.0,), "sma: period must be from 1 to 10000, found 10001"),
+    ("sma", (2.5,), "sma: period must be a whole number, found 2.5"),
+    ("sma", (float("nan"),), "sma: period must be a whole number, found nan"),
+    ("sma", (), "sma: takes 1 parameters, found 0"),
+    ("bbands", (20.0, float("inf")), "bbands: deviations must be from 0 to 100, found inf"),
+    ("macd", (26.0, 12.0, 9.0), "macd: fast must be below slow, found 26 and 12"),
+    ("adosc", (10.0, 3.0), "adosc: fast must be below slow, found 10 and 3"),
+    ("adosc", (5.0, 5.0), "adosc: fast must be below slow, found 5 and 5"),
+    ("apo", (26.0, 12.0), "apo: fast must be below slow, found 26 and 12"),
+    ("apo", (5.0, 5.0), "apo: fast must be below slow, found 5 and 5"),
+    ("ppo", (26.0, 12.0), "ppo: fast must be below slow, found 26 and 12"),
+    ("ppo", (5.0, 5.0), "ppo: fast must be below slow, found 5 and 5"),
+])  # fmt: skip
 def test_a_spec_outside_the_declared_range_cannot_be_made(
     name: str, parameters: tuple[float, ...], message: str
 ) -> None:

@@ -79,12 +79,9 @@ def test_it_is_exactly_zero_as_soon_as_its_window_is_flat(text: str, bars: int, 
 RISING = [np.arange(1.0, 40.0), np.arange(1.0, 60.0), np.arange(1.0, 60.0) ** 2]
 RISING += [price * np.arange(1.0, 41.0) for price in (1.0, *PRICES)]
 OF_RISES_AND_FALLS: dict[tuple[int, int | None], str] = {
-    (100, -100): "cmo 14, tsi 37",
-    (100, 0): "mfi 14, rsi 14, stochf 6, ultosc 28",
-    (0, 0): "garman_klass(20) 19, parkinson(20) 19, stochrsi 20",
-    (0, -100): "willr 13",
-    (0, None): "drawdown(5) 4",
-}
+    (100, -100): "cmo 14, tsi 37", (100, 0): "mfi 14, rsi 14, stochf 6, ultosc 28",
+    (0, 0): "garman_klass(20) 19, parkinson(20) 19, stochrsi 20", (0, -100): "willr 13", (0, None): "drawdown(5) 4",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("ends", OF_RISES_AND_FALLS)

@@ -125,14 +125,10 @@ def test_on_real_daily_files_indicators_are_what_their_definitions_make_of_other
             np.testing.assert_allclose(compute(f"linearreg_angle({period})", bars), angles, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("text", "after", "within"),
-    [
-        ("kurtosis(5)", [5.0] * 5, 1e-13),
-        ("skew(5)", [math.sqrt(5)] * 5, 1e-13),
-        ("zscore(5)", [2, -0.5, -0.5, -0.5, -0.5], 1e-14),
-    ],
-)
+@pytest.mark.parametrize(("text", "after", "within"), [
+    ("kurtosis(5)", [5.0] * 5, 1e-13), ("skew(5)", [math.sqrt(5)] * 5, 1e-13),
+    ("zscore(5)", [2, -0.5, -0.5, -0.5, -0.5], 1e-14),
+])  # fmt: skip
 def test_it_is_null_exactly_while_the_window_is_flat(text: str, after: list[float], within: float) -> None:
     for price in (0.1, 1 / 49, 1e13 / 3, 1e-8 / 7):
         prices = np.full(40, price)

@@ -118,21 +118,17 @@ def test_another_function_is_another_computation(tmp_path: Path, file: Path) -> 
     assert computation(engine_config(settings_with(tmp_path, file).engine)) != before
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "holds no indicator: write @indicator over its function"),
-        ("x = (", "fails at its import: SyntaxError"),
-        ("import nothing_of_that_name", "fails at its import: ModuleNotFoundError"),
-        (HEAD + "@indicator(window='n')\ndef f(close, period=2): return close[0]", "window 'n' is none of its parameters"),
-        (HEAD + "@indicator(window=0)\ndef f(close): return close[0]", "window must be from 1 to 10000, found 0"),
-        (HEAD + "@indicator(window=2)\ndef f(price): return price[0]", "'price' is no column of a bar: use open, high"),
-        (HEAD + "@indicator(window=2)\ndef f(close, a='x'): return close[0]", "the default of 'a' must be a number"),
-        (HEAD + "@indicator(window=2)\ndef f(a=1): return a", "it reads no column of a bar"),
-        (HEAD + "@indicator(window=2)\ndef sma(close): return close[0]", "sma exists already"),
-        (HEAD + "@indicator(window=2)\ndef f(close): return open('x').read()", "f cannot be compiled"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "holds no indicator: write @indicator over its function"), ("x = (", "fails at its import: SyntaxError"),
+    ("import nothing_of_that_name", "fails at its import: ModuleNotFoundError"),
+    (HEAD + "@indicator(window='n')\ndef f(close, period=2): return close[0]", "window 'n' is none of its parameters"),
+    (HEAD + "@indicator(window=0)\ndef f(close): return close[0]", "window must be from 1 to 10000, found 0"),
+    (HEAD + "@indicator(window=2)\ndef f(price): return price[0]", "'price' is no column of a bar: use open, high"),
+    (HEAD + "@indicator(window=2)\ndef f(close, a='x'): return close[0]", "the default of 'a' must be a number"),
+    (HEAD + "@indicator(window=2)\ndef f(a=1): return a", "it reads no column of a bar"),
+    (HEAD + "@indicator(window=2)\ndef sma(close): return close[0]", "sma exists already"),
+    (HEAD + "@indicator(window=2)\ndef f(close): return open('x').read()", "f cannot be compiled"),
+])  # fmt: skip
 def test_a_file_that_cannot_be_used_is_refused_with_what_to_do(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(ParameterError) as refused:

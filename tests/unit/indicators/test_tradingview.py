@@ -127,17 +127,13 @@ def supertrend(bars: Floats) -> Floats:
 
 THEIRS: dict[str, tuple[Callable[[Floats], Floats], int]] = {
     "dema(30)": (lambda bars: 2 * ema(bars[:, CLOSE], 30) - ema(ema(bars[:, CLOSE], 30), 30), 171),
-    "tema(30)": (tema, 241),
-    "t3(5,0.7)": (t3, 43),
-    "kama(30)": (kama, 291),
+    "tema(30)": (tema, 241), "t3(5,0.7)": (t3, 43), "kama(30)": (kama, 291),
     "zlema(20)": (lambda bars: ema(2 * bars[:, CLOSE] - lagged(bars[:, CLOSE]), 20), 139),
     "plus_di(14)": (lambda bars: directional(bars, "plus"), 102),
-    "minus_di(14)": (lambda bars: directional(bars, "minus"), 102),
-    "dx(14)": (dx, 115),
-    "adx(14)": (lambda bars: rma(dx(bars), 14), 136),
-    "supertrend(10,3)": (supertrend, 79),
+    "minus_di(14)": (lambda bars: directional(bars, "minus"), 102), "dx(14)": (dx, 115),
+    "adx(14)": (lambda bars: rma(dx(bars), 14), 136), "supertrend(10,3)": (supertrend, 79),
     "keltner(20,10,2)": (lambda bars: ema(bars[:, CLOSE], 20) + 2 * rma(true_range(bars), 10), 112),
-}
+}  # fmt: skip
 
 
 def apart(text: str, theirs: Callable[[Floats], Floats]) -> list[NDArray[np.bool_]]:

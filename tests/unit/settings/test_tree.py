@@ -158,13 +158,10 @@ def test_the_password_of_redis_comes_from_the_environment(monkeypatch: pytest.Mo
     assert section.model_copy(update={"expire": "7d"}).expire_s == 7 * 86_400
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours", "sink", "field"),
-    [
-        ("INFLUX_TOKEN", "MARKETPULSE_SINKS__INFLUX__TOKEN", "influx", "token"),
-        ("PGPASSWORD", "MARKETPULSE_SINKS__POSTGRES__PASSWORD", "postgres", "password"),
-    ],
-)
+@pytest.mark.parametrize(("theirs", "ours", "sink", "field"), [
+    ("INFLUX_TOKEN", "MARKETPULSE_SINKS__INFLUX__TOKEN", "influx", "token"),
+    ("PGPASSWORD", "MARKETPULSE_SINKS__POSTGRES__PASSWORD", "postgres", "password"),
+])  # fmt: skip
 def test_a_stores_secret_is_understood_under_two_names_ours_wins_and_it_is_never_shown(
     theirs: str, ours: str, sink: str, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,20 +181,14 @@ def test_a_wrong_value_is_named_by_its_place_and_not_repeated(monkeypatch: pytes
     assert "many" not in said
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[kafka]\npartition = 3\n", r"kafka\.partition\b"),
-        ("[kafka\n", r"marketpulse\.toml"),
-        ('[[sources]]\nkind = "coinbase"\n', r"sources: this is a table, \[sources\.NAME\], one for each"),
-        ("sources = 5\n", r"sources: this is a table"),
-        ("kafka = 5\n", r"kafka: this is a table, \[kafka\]"),
-        ("kafka.client = 5\n", r"kafka\.client: this is a table, \[kafka\.client\]"),
-        ('keys = "mine"\n', r"keys: this is a table"),
-        ("[sinks]\nlake = 4\n", r"sinks\.lake: this is a table, \[sinks\.lake\]"),
-        ("sources.a = 5\n", r"sources\.a: "),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), [
+    ("[kafka]\npartition = 3\n", r"kafka\.partition\b"), ("[kafka\n", r"marketpulse\.toml"),
+    ('[[sources]]\nkind = "coinbase"\n', r"sources: this is a table, \[sources\.NAME\], one for each"),
+    ("sources = 5\n", r"sources: this is a table"), ("kafka = 5\n", r"kafka: this is a table, \[kafka\]"),
+    ("kafka.client = 5\n", r"kafka\.client: this is a table, \[kafka\.client\]"),
+    ('keys = "mine"\n', r"keys: this is a table"),
+    ("[sinks]\nlake = 4\n", r"sinks\.lake: this is a table, \[sinks\.lake\]"), ("sources.a = 5\n", r"sources\.a: "),
+])  # fmt: skip
 def test_a_wrong_name_no_toml_and_a_value_in_a_tables_place_are_said(text: str, said: str) -> None:
     assert re.search(said, refusal(text))
 
@@ -207,17 +198,14 @@ def test_a_file_that_does_not_exist_is_said() -> None:
         load_settings(Path("nowhere.toml"))
 
 
-@pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        ("linger.seconds = 5", "kafka.producer.*linger.seconds is unknown here.*kafka.client"),
-        ('acks = "1"', "acks is always all: remove it"),
-        ("enable.idempotence = false", "enable.idempotence is always true: remove it"),
-        ("linger_ms = 5\nlinger.ms = 6", "linger_ms is set twice, once as linger.ms: keep one"),
-        ('compression.type = "lzo"', "kafka.producer.compression: .*'snappy'"),
-        ("batch.size = 0", "kafka.producer.batch_bytes: .*greater than or equal to 1"),
-    ],
-)
+@pytest.mark.parametrize(("written", "said"), [
+    ("linger.seconds = 5", "kafka.producer.*linger.seconds is unknown here.*kafka.client"),
+    ('acks = "1"', "acks is always all: remove it"),
+    ("enable.idempotence = false", "enable.idempotence is always true: remove it"),
+    ("linger_ms = 5\nlinger.ms = 6", "linger_ms is set twice, once as linger.ms: keep one"),
+    ('compression.type = "lzo"', "kafka.producer.compression: .*'snappy'"),
+    ("batch.size = 0", "kafka.producer.batch_bytes: .*greater than or equal to 1"),
+])  # fmt: skip
 def test_a_mistake_in_the_producers_settings_says_what_to_write(written: str, said: str) -> None:
     assert re.search(said, refusal(f"[kafka.producer]\n{written}\n"))
 
@@ -257,29 +245,24 @@ def test_the_token_of_a_source_comes_from_the_environment(monkeypatch: pytest.Mo
     assert secret(source.token) == WORD
 
 
-@pytest.mark.parametrize(
-    ("kind", "given"),
-    [
-        (AlphaVantageSettings, {"symbols": []}), (AlphaVantageSettings, {"symbols": ["A", "A"]}),
-        (AlphaVantageSettings, {"symbols": ["A B"]}), (AlphaVantageSettings, {"symbols": ["A"], "interval": "2min"}),
-        (AlphaVantageSettings, {"symbols": ["A"], "spread": ["16:00", "09:30"]}),
-        (AlphaVantageSettings, {"symbols": ["A"], "spread": ["9:30", "16:00"]}),
-        (YahooSettings, {"symbols": ["A"], "history": "five days"}), (YahooSettings, {"symbols": [f"S{i}" for i in range(401)]}),
-        (HttpSettings, {"token": "short"}), (HttpSettings, {"host": "0.0.0.0"}),  # noqa: S104  (that it is refused)
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("kind", "given"), [
+    (AlphaVantageSettings, {"symbols": []}), (AlphaVantageSettings, {"symbols": ["A", "A"]}),
+    (AlphaVantageSettings, {"symbols": ["A B"]}), (AlphaVantageSettings, {"symbols": ["A"], "interval": "2min"}),
+    (AlphaVantageSettings, {"symbols": ["A"], "spread": ["16:00", "09:30"]}),
+    (AlphaVantageSettings, {"symbols": ["A"], "spread": ["9:30", "16:00"]}),
+    (YahooSettings, {"symbols": ["A"], "history": "five days"}),
+    (YahooSettings, {"symbols": [f"S{i}" for i in range(401)]}), (HttpSettings, {"token": "short"}),
+    (HttpSettings, {"host": "0.0.0.0"}),  # noqa: S104  (that it is refused)
+])  # fmt: skip
 def test_what_cannot_be_is_refused(kind: Any, given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         kind(**given)
 
 
-@pytest.mark.parametrize(
-    ("variable", "name"),
-    [
-        ("APCA_API_KEY_ID", "alpaca"), ("APCA_API_SECRET_KEY", "alpaca_secret"), ("POLYGON_API_KEY", "polygon"),
-        ("MASSIVE_API_KEY", "polygon"), ("FINNHUB_API_KEY", "finnhub"), ("MARKETPULSE_KEYS__FINNHUB", "finnhub"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("variable", "name"), [
+    ("APCA_API_KEY_ID", "alpaca"), ("APCA_API_SECRET_KEY", "alpaca_secret"), ("POLYGON_API_KEY", "polygon"),
+    ("MASSIVE_API_KEY", "polygon"), ("FINNHUB_API_KEY", "finnhub"), ("MARKETPULSE_KEYS__FINNHUB", "finnhub"),
+])  # fmt: skip
 def test_keys_of_feeds_are_known_by_the_names_that_others_use(
     variable: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
