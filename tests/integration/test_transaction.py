@@ -7,15 +7,17 @@ from typing import Any, NoReturn
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka import transaction
+from marketpulse.kafka import group, transaction
 from marketpulse.kafka.client import client_config
 from marketpulse.kafka.client_names import Role
 from marketpulse.kafka.snapshot import Pointer
 from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
 from marketpulse.settings import Settings
+from marketpulse.telemetry import CLIENTS_LEFT_BEHIND
 from waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -168,6 +170,34 @@ def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(settin
     with pytest.raises(Sentinel) as caught:
         worker.log.close()
     assert caught.value is worker.on_give
+
+
+def test_a_worker_that_leaves_before_it_took_its_partitions_takes_none_and_the_next_one_gets_them(
+    settings: Settings,
+) -> None:
+    worker, name = Member(settings), settings.group(settings.process.group)
+    admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
+
+    def assigned() -> int:
+        members = admin.describe_consumer_groups([name])[name].result(20).members
+        return sum(len(m.assignment.topic_partitions) for m in members if m.assignment)
+
+    wait_until(lambda: assigned() == 4)
+    worker.log.close()
+    assert (worker.owned, assigned()) == (set(), 0)
+    with member(settings) as other:
+        other.take_all()
+
+
+def test_a_client_that_closes_before_its_partitions_are_revoked_calls_nobody_and_holds_up_nobody(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_GIVE_BACK_S", 0)
+    worker, before = Member(settings), CLIENTS_LEFT_BEHIND._value.get()
+    worker.take_all()
+    worker.log._membership.leave(close_s=0.5)
+    assert worker.owned == {0, 1, 2, 3}, "what its owner is told comes out of `leave`, or not at all"
+    assert CLIENTS_LEFT_BEHIND._value.get() == before + 1
 
 
 def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_quietly(

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import MarketDecoder, decode_rows, to_tables
-from marketpulse.kafka.group import judging, leave
+from marketpulse.kafka.group import Membership
 from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
@@ -64,12 +64,8 @@ class TableReader:
                 session_timeout_ms=6_000, heartbeat_interval_ms=1_000,
             )
         )  # fmt: skip
-        self._consumer.subscribe(
-            list(self._tables),
-            on_assign=judging(self._assigned, error_of),
-            on_revoke=judging(self._revoked, error_of),
-            on_lost=judging(self._lost, error_of),
-        )
+        self._membership = Membership(self._consumer, error_of)
+        self._membership.join(list(self._tables), self._assigned, self._revoked, self._lost)
 
     def on_revoke(self, callback: Callable[[], None]) -> None:
         """Called before partitions go to another member: make everything polled durable in it."""
@@ -120,7 +116,7 @@ class TableReader:
 
     def close(self) -> None:
         """Leave the group; the callback of `on_revoke` is called for what is still held."""
-        leave(self._consumer)
+        self._membership.leave()
 
     def _batches(self, place: Place, run: list[Message]) -> list[SinkBatch]:
         topic, partition = place

@@ -22,7 +22,7 @@ from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.frame_writer import FRAME_HEADERS
-from marketpulse.kafka.group import judging, leave
+from marketpulse.kafka.group import Membership
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records
 from marketpulse.kafka.row_sender import RowSender
@@ -98,6 +98,7 @@ class TransactionalLog:
                 fetch_wait_max_ms=_FETCH_MS, **member,
             )
         )  # fmt: skip
+        self._membership = Membership(self._consumer, _of_rebalance)
         self._queue = RecordQueue(self._consumer)
         self._sender = RowSender(self._producer)
         self._snapshots = SnapshotReader(settings)
@@ -108,12 +109,7 @@ class TransactionalLog:
             self._producer.init_transactions(_CALL_S)
         except KafkaException as error:
             raise _judge(error, "init_transactions") from None
-        self._consumer.subscribe(
-            [self._topic],
-            on_assign=judging(self._assigned, _of_rebalance),
-            on_revoke=judging(self._revoked, _of_rebalance),
-            on_lost=judging(self._lost, _of_rebalance),
-        )
+        self._membership.join([self._topic], self._assigned, self._revoked, self._lost)
 
     def poll(self, timeout_s: float, most: int) -> list[Records]:
         """What has come: waits for a first record, then drains. The records of each partition in order.
@@ -272,7 +268,7 @@ class TransactionalLog:
                 self._sender.close()
                 self._queue.close()
                 with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
-                    leave(self._consumer)
+                    self._membership.leave()
             finally:
                 self._snapshots.close()
 
