@@ -1,18 +1,22 @@
-"""The broker's parts that start no Java: storage, properties, class archive, what a log's end means, finding a Java."""
+"""The broker's parts that start no Java: storage, class archive, what a log's end means, finding a Java, its jars."""
 
+import errno
+import hashlib
+import multiprocessing
 import os
+import re
 import shlex
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from marketpulse.errors import EnvironmentProblem, Retryable, SettingsError
-from marketpulse.kafka import broker_faults
-from marketpulse.kafka import java as java_module
 from marketpulse.kafka.broker_faults import check_disk, explain, tail
 from marketpulse.kafka.broker_jvm import BrokerFiles, ClassArchive, log_properties, server_properties
 from marketpulse.kafka.broker_storage import cluster_id, prepare_storage, read_properties
+from marketpulse.kafka.jars import Jar, JarLock, jar_lock, kafka_jars
 from marketpulse.kafka.java import Java, find_java, packaged_java, parse_version
 from marketpulse.settings import Settings
 
@@ -37,15 +41,15 @@ def put(path: Path, content: bytes = b"records") -> None:
 
 def test_storage_is_formatted_once_and_anew_after_a_format_that_was_killed(tmp_path: Path) -> None:
     def killed(directory: Path, cluster: str) -> None:
-        (directory / "bootstrap.checkpoint").write_bytes(b"feat")
+        put(directory / "bootstrap.checkpoint", b"feat")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare_storage(tmp_path, killed)
     assert not (tmp_path / "storage").exists()
     storage = prepare_storage(tmp_path, format_storage)
-    assert (storage / "bootstrap.checkpoint").read_bytes() == b"features"
     first = (storage / "meta.properties").read_text()
+    assert (storage / "bootstrap.checkpoint").read_bytes() == b"features"
     assert prepare_storage(tmp_path, refuse_to_format) == storage
     assert (storage / "meta.properties").read_text() == first
 
@@ -53,7 +57,7 @@ def test_storage_is_formatted_once_and_anew_after_a_format_that_was_killed(tmp_p
 @pytest.mark.parametrize("meta", [None, b"", b"version=1\ncluster.id=a", b"\xff\xfe\x00"])
 def test_half_written_storage_without_topics_is_formatted_again(tmp_path: Path, meta: bytes | None) -> None:
     put(tmp_path / "storage" / "bootstrap.checkpoint", b"fe")
-    put(tmp_path / "storage" / "__cluster_metadata-0" / "00000000000000000000.log", b"")
+    put(tmp_path / "storage" / "__cluster_metadata-0" / LOG.name, b"")
     if meta is not None:
         put(tmp_path / "storage" / "meta.properties", meta)
     storage = prepare_storage(tmp_path, format_storage)
@@ -87,25 +91,22 @@ def test_storage_without_its_identity_and_our_copy_gets_new_ids_in_both(tmp_path
     (tmp_path / "identity.properties").unlink()
     assert prepare_storage(tmp_path, refuse_to_format) == storage
     new = read_properties(storage / "meta.properties")
-    assert new == read_properties(tmp_path / "identity.properties")
-    assert new.keys() == old.keys()
+    assert (new, new.keys()) == (read_properties(tmp_path / "identity.properties"), old.keys())
     assert (new["node.id"], new["directory.id"] == old["directory.id"]) == (old["node.id"], False)
     assert (storage / LOG).read_bytes() == b"records"
 
 
-def test_topics_whose_metadata_is_gone_are_never_given_to_the_broker(tmp_path: Path) -> None:
+def test_a_torn_vote_is_forgotten_and_topics_without_metadata_are_never_given_to_the_broker(tmp_path: Path) -> None:
     storage = prepare_storage(tmp_path, format_storage)
-    put(storage / "dead-letters-3" / "00000000000000000000.log")
-    with pytest.raises(EnvironmentProblem, match="topics dead-letters but not the metadata"):
-        prepare_storage(tmp_path, refuse_to_format)
-
-
-def test_a_torn_vote_of_the_only_voter_is_forgotten(tmp_path: Path) -> None:
-    state = prepare_storage(tmp_path, format_storage) / "__cluster_metadata-0" / "quorum-state"
+    state = storage / "__cluster_metadata-0" / "quorum-state"
     for vote, stays in ((b'{"leaderId":1,"leaderEp', False), (b'{"leaderId":1,"leaderEpoch":3}', True)):
         put(state, vote)
         prepare_storage(tmp_path, refuse_to_format)
         assert state.exists() == stays
+    state.unlink()
+    put(storage / "dead-letters-3" / LOG.name)
+    with pytest.raises(EnvironmentProblem, match="topics dead-letters but not the metadata"):
+        prepare_storage(tmp_path, refuse_to_format)
 
 
 def test_a_cluster_id_is_16_bytes_in_kafkas_alphabet_and_no_option() -> None:
@@ -117,10 +118,8 @@ def test_the_broker_listens_on_loopback_only_and_its_log_has_a_bound(tmp_path: P
     (tmp_path / "p").write_text(server_properties(tmp_path, 9092, 9093))
     values = read_properties(tmp_path / "p")
     assert values["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
-    assert values["auto.create.topics.enable"] == "false"
-    assert int(values["group.min.session.timeout.ms"]) <= 6_000
-    assert int(values["group.consumer.min.session.timeout.ms"]) <= 6_000
-    assert values["message.max.bytes"] == str(16 * 2**20)
+    assert (values["auto.create.topics.enable"], values["message.max.bytes"]) == ("false", str(16 * 2**20))
+    assert all(int(values[f"group.{kind}min.session.timeout.ms"]) <= 6_000 for kind in ("", "consumer."))
     (tmp_path / "p").write_text(log_properties(BrokerFiles(tmp_path / "broker", tmp_path / "logs")))
     values = read_properties(tmp_path / "p")
     assert values["appender.file.fileName"] == str(tmp_path / "logs" / "broker.log")
@@ -133,13 +132,13 @@ def archive_of(jar: Path, version: str) -> ClassArchive:
     return ClassArchive.of(Java(Path("/usr/bin/java"), int(version.split(".")[0]), version), [jar])
 
 
-@pytest.mark.parametrize(
-    ("major", "make", "use"), [(17, "ArchiveClassesAtExit", "SharedArchiveFile"), (25, "AOTCacheOutput", "AOTCache")]
-)
+@pytest.mark.parametrize(("major", "make", "use"), [
+    (17, "ArchiveClassesAtExit", "SharedArchiveFile"), (25, "AOTCacheOutput", "AOTCache"),
+])  # fmt: skip
 def test_the_class_archive_is_made_once_and_then_used(tmp_path: Path, major: int, make: str, use: str) -> None:
     archive = archive_of(tmp_path / "a.jar", f"{major}.0.1")
-    assert archive.options(may_make=False) == []
-    assert archive.options(may_make=True) == [f"-XX:{make}={archive.partial}"]
+    made = [archive.options(may_make=may_make) for may_make in (False, True)]
+    assert made == [[], [f"-XX:{make}={archive.partial}"]]
     archive.keep()  # nothing was made
     assert not archive.path.exists()
     archive.partial.write_bytes(b"archive")
@@ -164,25 +163,16 @@ def test_a_kept_archive_clears_away_what_nobody_uses(tmp_path: Path) -> None:
     assert sorted(tmp_path.glob("classes-*")) == sorted([archive.path, recent, busy])
 
 
-IN_USE = (
-    "Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory."
-)
-NO_ROOM = "Error occurred during initialization of VM\nCould not reserve enough space for object heap"
-PORT = "KafkaException: Socket server failed to bind to 127.0.0.1:9092: Address already in use."
-
-
-@pytest.mark.parametrize(
-    ("said", "kind", "advice"),
-    [
-        ("java.io.IOException: No space left on device", EnvironmentProblem, "free some space"),
-        (PORT, EnvironmentProblem, "set broker.port to another"),
-        (IN_USE, EnvironmentProblem, "another broker uses"),
-        ("Terminating due to java.lang.OutOfMemoryError: Java heap space", EnvironmentProblem, "broker.heap_mb"),
-        (NO_ROOM, EnvironmentProblem, "lower broker.heap_mb"),
-        ("java.nio.file.AccessDeniedException: /d/market-0", EnvironmentProblem, "make it writable"),
-        ("ERROR something that nobody has seen before", Retryable, "nobody has seen before"),
-    ],
-)
+@pytest.mark.parametrize(("said", "kind", "advice"), [
+    ("java.io.IOException: No space left on device", EnvironmentProblem, "free some space"),
+    ("KafkaException: Socket server failed to bind to 127.0.0.1:9092: Address already in use.", EnvironmentProblem, "set broker.port to another"),
+    ("Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory.",
+     EnvironmentProblem, "another broker uses"),
+    ("Terminating due to java.lang.OutOfMemoryError: Java heap space", EnvironmentProblem, "broker.heap_mb"),
+    ("Error occurred during initialization of VM\nCould not reserve enough space for object heap", EnvironmentProblem, "lower broker.heap_mb"),
+    ("java.nio.file.AccessDeniedException: /d/market-0", EnvironmentProblem, "make it writable"),
+    ("ERROR something that nobody has seen before", Retryable, "nobody has seen before"),
+])  # fmt: skip
 def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: str, tmp_path: Path) -> None:
     error = explain(said.splitlines(), "ended with code 1", data_dir=tmp_path, port=9092, log=tmp_path / "l")
     assert type(error) is kind
@@ -192,7 +182,7 @@ def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: st
 def test_a_nearly_full_disk_is_refused_before_the_broker_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_disk(tmp_path)
     usage = {tmp_path: SimpleNamespace(free=255 * 2**20)}
-    monkeypatch.setattr(broker_faults, "shutil", SimpleNamespace(disk_usage=usage.__getitem__))
+    monkeypatch.setattr("marketpulse.kafka.broker_faults.shutil", SimpleNamespace(disk_usage=usage.__getitem__))
     with pytest.raises(EnvironmentProblem, match=r"is full \(255 MiB left, 256 needed\): free some space"):
         check_disk(tmp_path)
 
@@ -224,11 +214,10 @@ def fake_java(directory: Path, banner: str, code: int = 0) -> Path:
 
 @pytest.fixture
 def no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without any Java: an empty PATH for java, no JAVA_HOME, no package."""
+    """A machine without any Java: none on the PATH, no JAVA_HOME, no package."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    (tmp_path / "empty").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    monkeypatch.setattr(java_module, "packaged_java", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("marketpulse.kafka.java.packaged_java", lambda: None)
     return tmp_path
 
 
@@ -259,7 +248,7 @@ def test_a_java_that_is_too_old_or_fails_is_passed_over(no_java: Path, monkeypat
     monkeypatch.setenv("PATH", str(old.parent))
     with pytest.raises(EnvironmentProblem, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):
         find_java(settings(no_java))
-    monkeypatch.setattr(java_module, "packaged_java", lambda: good)
+    monkeypatch.setattr("marketpulse.kafka.java.packaged_java", lambda: good)
     assert find_java(settings(no_java)).path == good
 
 
@@ -281,5 +270,109 @@ def test_the_packaged_java_is_where_its_package_says() -> None:
     def missing(name: str) -> object:
         raise ImportError(name)
 
-    assert packaged_java(installed) == Path("/somewhere/bin/java")
-    assert packaged_java(missing) is None
+    assert [packaged_java(find) for find in (installed, missing)] == [Path("/somewhere/bin/java"), None]
+
+
+NAMES = ("alpha", "beta", "gamma")
+
+
+def content(artifact: str) -> bytes:
+    return f"the jar of {artifact}".encode() * 100
+
+
+JARS = tuple(Jar("g", n, "1", f"{n}-1.jar", hashlib.sha256(content(n)).hexdigest()) for n in NAMES)
+LOCK = JarLock("9.9.9", JARS, "digest-of-the-lock")
+
+
+class Registry:
+    """A registry in memory that counts what it was asked for and can be away or wrong."""
+
+    def __init__(self, away: str = "", wrong: str = "") -> None:
+        self.asked, self.away, self.wrong = list[str](), away, wrong
+
+    def fetch(self, jar: Jar, into: Path) -> Path:
+        self.asked.append(jar.artifact)
+        if jar.artifact == self.away:
+            raise ConnectionError("no route to the registry")
+        into.mkdir(parents=True, exist_ok=True)
+        path = into / jar.file
+        path.write_bytes(b"half" if jar.artifact == self.wrong else content(jar.artifact))
+        return path
+
+
+def test_every_jar_lies_under_its_name_with_its_content(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    paths = kafka_jars(tmp_path, lambda have, of: seen.append((have, of)), lock=LOCK, fetch=Registry().fetch)
+    assert [p.name for p in paths] == ["alpha-1.jar", "beta-1.jar", "gamma-1.jar"]
+    assert [p.read_bytes() for p in paths] == [content(n) for n in NAMES]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert not list((tmp_path / "kafka-9.9.9").glob("fetch-*"))
+
+
+def test_a_second_start_fetches_only_what_is_missing_and_hashes_nothing_until_the_lock_changes(tmp_path: Path) -> None:
+    registry = Registry()
+    paths = kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
+    registry.asked.clear()
+    paths[0].write_bytes(b"a hash would tell")
+    assert (kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch), registry.asked) == (paths, [])
+    paths[0].write_bytes(content("alpha"))
+    paths[1].unlink()
+    kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
+    assert (registry.asked, paths[1].read_bytes()) == (["beta"], content("beta"))
+    registry.asked.clear()
+    paths[0].write_bytes(b"of the old lock")
+    kafka_jars(tmp_path, lock=JarLock(LOCK.kafka, LOCK.jars, "another digest"), fetch=registry.fetch)
+    assert (registry.asked, paths[0].read_bytes()) == (["alpha"], content("alpha"))
+
+
+def test_an_interrupted_fetch_goes_on_where_it_was(tmp_path: Path) -> None:
+    registry = Registry(away="gamma")
+    with pytest.raises(Retryable, match=r"g:gamma:1 cannot be fetched.*start again"):
+        kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
+    (tmp_path / "kafka-9.9.9" / "fetch-of-a-killed-process").mkdir()
+    registry.away = ""
+    registry.asked.clear()
+    kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
+    assert set(registry.asked) == {"gamma"}
+    assert not list((tmp_path / "kafka-9.9.9").glob("fetch-*"))
+
+
+def test_a_jar_with_another_hash_is_refused_and_never_kept_and_a_full_disk_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="g:beta:1 is not the file it should be"):
+        kafka_jars(tmp_path, lock=LOCK, fetch=Registry(wrong="beta").fetch)
+    assert not (tmp_path / "kafka-9.9.9" / "beta-1.jar").exists()
+
+    def full(jar: Jar, into: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(EnvironmentProblem, match="is full: free 200 MB"):
+        kafka_jars(tmp_path / "other", lock=LOCK, fetch=full)
+
+
+def _slow_fetch(jar: Jar, into: Path) -> Path:
+    time.sleep(0.1)  # so that the other process comes while this one is at it
+    (into.parents[1] / f"fetched-{jar.artifact}-{time.monotonic_ns()}").touch()
+    return Registry().fetch(jar, into)
+
+
+def test_two_processes_at_once_fetch_each_jar_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    fetching = {"lock": LOCK, "fetch": _slow_fetch}
+    both = [context.Process(target=kafka_jars, args=(tmp_path,), kwargs=fetching) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(30)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert len(list((tmp_path / "kafka-9.9.9").glob("fetched-*"))) == len(NAMES)
+
+
+def test_the_lock_names_one_kafka_with_a_log_and_hashes() -> None:
+    lock = jar_lock()
+    by_artifact = {jar.artifact: jar for jar in lock.jars}
+    assert len(by_artifact) == len(lock.jars)
+    for artifact in ("kafka_2.13", "kafka-clients", "kafka-server-common"):
+        assert by_artifact[artifact].version == lock.kafka
+    assert "log4j-slf4j-impl" in by_artifact
+    assert all(re.fullmatch("[0-9a-f]{64}", jar.sha256) for jar in lock.jars)
+    assert all(jar.file == f"{jar.artifact}-{jar.version}.jar" for jar in lock.jars)

@@ -1,7 +1,9 @@
-"""How clients are configured, what errors mean, and where the broker is."""
+"""How clients are configured, what errors mean, where the broker is, and the declared topics."""
 
+import itertools
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +17,17 @@ from prometheus_client import generate_latest
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka.client import client_config, error_of, resolve_bootstrap, source_config
 from marketpulse.kafka.client_names import known_properties, max_block_s
+from marketpulse.kafka.topics import Difference, print_commands, topic_specs
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import REGISTRY
 
 
-def settings(tmp_path: Path, **client: str | int | float | bool) -> Settings:
-    return Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9", "client": client})
+def settings(tmp_path: Path, **kafka: Any) -> Settings:
+    return Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9", **kafka})
 
 
-def config(tmp_path: Path, role: Any, properties: dict[str, Any]) -> dict[str, Any]:
-    return client_config(settings(tmp_path, **properties), role)
+def config(tmp_path: Path, role: Any, properties: dict[str, Any], **more: str) -> dict[str, Any]:
+    return client_config(settings(tmp_path, client=properties), role, **more)
 
 
 SCRAM = r'org.apache.kafka.common.security.scram.ScramLoginModule required username="alice" password="say \"please\"";'
@@ -38,58 +41,42 @@ SCRAM = r'org.apache.kafka.common.security.scram.ScramLoginModule required usern
         ({"batch.size": 16_384, "compression.type": "zstd"}, {"batch.size": 16_384, "compression.type": "zstd"}),
         *(({name: 7}, {"linger.ms": 7}) for name in ("linger.ms", "linger_ms", "producer.linger.ms")),
         ({"ssl.truststore.location": "/etc/ca.pem"}, {"ssl.ca.location": "/etc/ca.pem"}),
-        (
-            {"ssl.keystore.location": "/etc/me.pem"},
-            dict.fromkeys(("ssl.certificate.location", "ssl.key.location"), "/etc/me.pem"),
-        ),
+        ({"ssl.keystore.location": "/etc/me.pem"}, {"ssl.certificate.location": "/etc/me.pem", "ssl.key.location": "/etc/me.pem"}),
         ({"ssl.keystore.location": "/etc/me.p12"}, {"ssl.keystore.location": "/etc/me.p12"}),
         ({"ssl.endpoint.identification.algorithm": ""}, {"ssl.endpoint.identification.algorithm": "none"}),
         ({"sasl.jaas.config": SCRAM}, {"sasl.username": "alice", "sasl.password": 'say "please"'}),
-        (
-            {"sasl_plain_username": "alice", "sasl_plain_password": "s3"},
-            {"sasl.username": "alice", "sasl.password": "s3"},
-        ),
+        ({"sasl_plain_username": "alice", "sasl_plain_password": "s3"}, {"sasl.username": "alice", "sasl.password": "s3"}),
     ],
-)
+)  # fmt: skip
 def test_names_in_peoples_notes_are_understood(tmp_path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     made = config(tmp_path, "producer", theirs)
     assert {name: made.get(name) for name in ours} == ours
     assert not (set(theirs) - set(ours)) & set(made)
 
 
-def test_properties_of_java_without_meaning_here_are_left_out(tmp_path: Path) -> None:
-    names = ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"]
-    assert not set(names) & set(config(tmp_path, "consumer", dict.fromkeys(names, "x")))
-
-
-def test_a_property_goes_only_to_the_clients_that_have_it(tmp_path: Path) -> None:
-    both = {"linger.ms": 5, "fetch.max.wait.ms": 50, "consumer.client.rack": "a"}
-    producer, consumer = config(tmp_path, "producer", both), config(tmp_path, "consumer", both)
-    names = ("linger.ms", "fetch.wait.max.ms", "client.rack")
+def test_a_property_goes_only_to_clients_that_have_it_and_what_correctness_rests_on_stays(tmp_path: Path) -> None:
+    nowhere = ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"]
+    assert not set(nowhere) & set(config(tmp_path, "consumer", dict.fromkeys(nowhere, "x")))
+    names, both = (
+        ("linger.ms", "fetch.wait.max.ms", "client.rack"),
+        {"linger.ms": 5, "fetch.max.wait.ms": 50, "consumer.client.rack": "a"},
+    )
+    loose = {"acks": "1", "enable.idempotence": False, "partitioner": "random", "enable.auto.commit": True}
+    producer, consumer = (config(tmp_path, role, {**both, **loose}) for role in ("producer", "consumer"))
     assert {name: producer[name] for name in names if name in producer} == {"linger.ms": 5}
     assert {name: consumer[name] for name in names if name in consumer} == {"fetch.wait.max.ms": 50, "client.rack": "a"}
-
-
-def test_what_correctness_rests_on_cannot_be_changed(tmp_path: Path) -> None:
-    loose = {"acks": "1", "enable.idempotence": False, "partitioner": "random", "enable.auto.commit": True}
-    producer, consumer = config(tmp_path, "producer", loose), config(tmp_path, "consumer", loose)
-    assert (producer["acks"], producer["enable.idempotence"]) == ("all", True)
-    assert producer["partitioner"] == "murmur2_random"
-    assert consumer["enable.auto.commit"] is False
+    kept = [producer[name] for name in ("acks", "enable.idempotence", "partitioner")]
+    assert [*kept, consumer["enable.auto.commit"]] == ["all", True, "murmur2_random", False]
 
 
 @pytest.mark.parametrize(
     ("name", "value", "way_out"),
-    [
+    [  # a secret is never in an error
         ("ssl.truststore.location", "kafka.jks", "keytool -exportcert"),
         ("ssl.keystore.location", "kafka.jks", "keytool -importkeystore"),
         ("sasl.mechanism", "AWS_MSK_IAM", "OAUTHBEARER"),
         ("sasl.jaas.config", "software.amazon.msk.auth.iam.IAMLoginModule required;", "oauth_cb"),
-        (
-            "sasl.jaas.config",
-            'Module required token="hunter2";',
-            r"sasl\.jaas\.config",
-        ),  # a secret is never in an error
+        ("sasl.jaas.config", 'Module required token="hunter2";', r"sasl\.jaas\.config"),
         ("buffer.memory", "64 MB", "number of bytes"),
         ("linger.mss", "5", r"\[kafka\.client\] linger\.mss: .*did you mean linger\.ms\?"),
     ],
@@ -110,23 +97,21 @@ def test_the_clouds_signer_is_loaded_by_its_name(tmp_path: Path, monkeypatch: py
         config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:tokens"})
 
 
-@pytest.mark.parametrize(("role", "client"), [("producer", Producer), ("consumer", Consumer), ("admin", AdminClient)])
-def test_the_client_library_takes_the_configuration(tmp_path: Path, role: Any, client: Any) -> None:
-    extra = {"group_id": "g"} if role == "consumer" else {}
-    client(client_config(settings(tmp_path, **{"linger.ms": 3, "fetch.max.wait.ms": 9}), role, **extra))
+def test_the_client_library_takes_the_configuration_and_has_every_property_that_we_know(tmp_path: Path) -> None:
+    def said_about(name: str, scope: str) -> str:
+        """What the library says to a value that no property takes; nothing when it takes it."""
+        base = {"group.id": "g"} if scope == "consumer" else {}
+        try:
+            (Consumer if scope == "consumer" else Producer)({**base, name: "no value has this form"})
+        except (KafkaException, TypeError, ValueError) as error:
+            return str(error)
+        return ""
 
-
-def said_about(name: str, scope: str) -> str:
-    """What the library says to a value that no property takes; nothing when it takes it."""
-    base = {"group.id": "g"} if scope == "consumer" else {}
-    try:
-        (Consumer if scope == "consumer" else Producer)({**base, name: "no value has this form"})
-    except (KafkaException, TypeError, ValueError) as error:
-        return str(error)
-    return ""
-
-
-def test_every_property_that_we_know_is_one_of_the_library() -> None:
+    clients: tuple[tuple[str, Any, dict[str, str]], ...] = (
+        ("producer", Producer, {}), ("consumer", Consumer, {"group_id": "g"}), ("admin", AdminClient, {}),
+    )  # fmt: skip
+    for role, client, extra in clients:
+        client(config(tmp_path, role, {"linger.ms": 3, "fetch.max.wait.ms": 9}, **extra))
     unknown = "No such configuration property"
     assert unknown in said_about("linger.mss", "producer")
     assert [n for n, scope in known_properties().items() if unknown in said_about(n, scope)] == []
@@ -161,29 +146,21 @@ def test_an_error_says_whether_to_wait_or_what_to_change(code: str, kind: type, 
     assert says in str(judged)
 
 
-def test_a_lost_transaction_can_be_tried_again_and_what_the_client_calls_fatal_is_whatever_its_code() -> None:
+def test_a_lost_transaction_can_be_tried_again_what_the_client_calls_fatal_is_and_all_are_counted(
+    tmp_path: Path,
+) -> None:
     assert isinstance(error_of(KafkaError(KafkaError._STATE, "aborted", False, False, True)), Retryable)
     assert isinstance(error_of(KafkaError(KafkaError._TIMED_OUT, "gap", True)), Fatal)
-
-
-def test_the_clients_errors_are_counted(tmp_path: Path) -> None:
     config(tmp_path, "producer", {})["error_cb"](KafkaError(KafkaError._TRANSPORT))
     assert b'marketpulse_broker_errors_total{code="_TRANSPORT"}' in generate_latest(REGISTRY)
 
 
-JAVA_STYLE = """
-kafka.bootstrap_servers = "127.0.0.1:9"
-[kafka.producer]
-compression.type = "snappy"
-linger.ms = 5
-batch.size = 16384
-acks = "all"
-enable.idempotence = true
-"""
-
-
 def test_the_producers_settings_hold_as_people_have_them_in_their_notes(tmp_path: Path) -> None:
-    (tmp_path / "marketpulse.toml").write_text(JAVA_STYLE)
+    lines = (
+        'kafka.bootstrap_servers = "127.0.0.1:9"', "[kafka.producer]", 'compression.type = "snappy"', "linger.ms = 5",
+        "batch.size = 16384", 'acks = "all"', "enable.idempotence = true",
+    )  # fmt: skip
+    (tmp_path / "marketpulse.toml").write_text("\n".join(lines))
     made = source_config(load_settings(tmp_path / "marketpulse.toml"), transactional_id="t")
     assert (made["compression.type"], made["linger.ms"], made["batch.size"]) == ("snappy", 5, 16_384)
     assert (made["acks"], made["enable.idempotence"], made["transactional.id"]) == ("all", True, "t")
@@ -192,9 +169,8 @@ def test_the_producers_settings_hold_as_people_have_them_in_their_notes(tmp_path
 
 def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_before_defaults(tmp_path: Path) -> None:
     def made(**kafka: Any) -> tuple[Any, ...]:
-        names = ("compression.type", "linger.ms", "batch.size")
-        config = source_config(Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9", **kafka}))
-        return tuple(config.get(name) for name in names)
+        config = source_config(settings(tmp_path, **kafka))
+        return tuple(config.get(name) for name in ("compression.type", "linger.ms", "batch.size"))
 
     client = {"compression.type": "gzip", "linger.ms": 7}
     assert made(client=client) == ("gzip", 7, None)
@@ -202,3 +178,43 @@ def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_befo
     assert made(client=client, producer={"batch_bytes": 1_000, "linger_ms": 1.5}) == ("gzip", 1.5, 1_000)
     assert made()[:2] == ("lz4", 2), "a source waits for others two milliseconds where nothing is set"
     assert (max_block_s({"max.block.ms": 1_500}), max_block_s({})) == (1.5, 5.0)
+
+
+CONTRACT = ["market", "bars", "indicators", "alerts", "live", "dead-letters", "state", "control"]
+
+
+def test_the_topics_are_those_of_the_contract_with_12_partitions_and_the_settings_that_others_build_on(
+    tmp_path: Path,
+) -> None:
+    specs, prefixed = (topic_specs(settings(tmp_path, **more)) for more in ({}, {"topic_prefix": "dev."}))
+    assert [[spec.name for spec in some] for some in (specs, prefixed)] == [
+        CONTRACT,
+        [f"dev.{name}" for name in CONTRACT],
+    ]
+    assert {spec.name: spec.partitions for spec in specs} == {**dict.fromkeys(CONTRACT, 12), "control": 1}
+    more = {spec.name: spec.partitions for spec in topic_specs(settings(tmp_path, partitions=30))}
+    assert more["state"] == more["market"] == 30
+    configs = {spec.name: spec.configs for spec in specs}
+    assert configs["market"]["message.timestamp.type"] == "LogAppendTime"
+    assert configs["market"]["max.message.bytes"] == str(8 * 2**20)
+    assert configs["dead-letters"]["max.message.bytes"] == str(16 * 2**20)
+    assert configs["state"]["cleanup.policy"] == configs["control"]["cleanup.policy"] == "compact"
+    assert configs["live"]["retention.ms"] == "3600000"
+
+
+def test_the_printed_commands_create_each_topic_as_declared_and_a_difference_reads_as_a_sentence(
+    tmp_path: Path,
+) -> None:
+    chosen = settings(tmp_path, bootstrap_servers="b-1:9092", topic_prefix="dev.", replication_factor=3)
+    lines = [shlex.split(line) for line in print_commands(chosen).splitlines()]
+    assert len(lines) == len(CONTRACT)
+    for words, spec in zip(lines, topic_specs(chosen), strict=True):
+        options = dict(itertools.pairwise(words))
+        configs = [words[i + 1] for i, word in enumerate(words) if word == "--config"]
+        assert (words[0], options["--bootstrap-server"]) == ("kafka-topics.sh", "b-1:9092")
+        assert (options["--topic"], options["--partitions"]) == (spec.name, str(spec.partitions))
+        assert (options["--replication-factor"], dict(c.split("=", 1) for c in configs)) == ("3", spec.configs)
+    assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(Settings(data_dir=tmp_path)), (
+        "without an address"
+    )
+    assert str(Difference("market", "partitions", "12", "3")) == "market: partitions is 3, the contract has 12"

@@ -11,21 +11,12 @@ import pytest
 from marketpulse.kafka.codec import MarketDecoder, encode_market
 from marketpulse.kafka.frame_writer import write_frame
 from marketpulse.kafka.records import records_of
-from marketpulse.model.market import (
-    ABSENT,
-    COMPLETE,
-    NOT_ASKED,
-    QUOTE,
-    RECORD_BYTES_MAX,
-    TRADE,
-    DeadLetter,
-    Kind,
-    MarketBatch,
-    StringTable,
-)
+from marketpulse.model import market
+from marketpulse.model.market import ABSENT, NOT_ASKED, QUOTE, TRADE, DeadLetter, Kind, MarketBatch, StringTable
 
 T0 = 1_768_600_000_000_000_000
 HEAD = {"symbol": "AAA", "source": "s", "event_time_ns": T0}
+HEARTBEAT = {"type": "heartbeat", "source": "s", "event_time_ns": T0}
 GOOD_TRADE: dict[str, Any] = {"type": "trade", **HEAD, "price": 101.25, "size": 100}
 GOOD_QUOTE: dict[str, Any] = {"type": "quote", **HEAD, "bid": 1.5, "bid_size": 0, "ask": 1.75, "ask_size": 3}
 GOOD_BAR: dict[str, Any] = {
@@ -57,26 +48,27 @@ def name(batch: MarketBatch, ids: Any, row: int) -> str | None:
     return None if ids[row] == ABSENT else batch.strings[int(ids[row])]
 
 
+def trade_ids(batch: MarketBatch) -> list[bytes | None]:
+    spans = zip(batch.trade_id_start.tolist(), batch.trade_id_length.tolist(), strict=True)
+    return [batch.data[begin : begin + length].tobytes() if length > 0 else None for begin, length in spans]
+
+
 @pytest.mark.parametrize("write", [text, odd])
 def test_a_trade_comes_into_its_columns(write: Any) -> None:
     record = {**GOOD_TRADE, "venue": "XNYS", "trade_id": "t-7", "conditions": ["@", "T"], "ingest_time_ns": T0 + 5}
     batch, letters = decode([write(record)])
-    assert letters == []
-    assert (batch.kind[0], batch.a[0], batch.b[0]) == (Kind.TRADE, 101.25, 100.0)
+    assert (letters, batch.kind[0], batch.a[0], batch.b[0]) == ([], Kind.TRADE, 101.25, 100.0)
     assert (batch.event_time_ns[0], batch.ingest_time_ns[0], batch.offset[0], batch.row[0]) == (T0, T0 + 5, 100, 0)
     assert [name(batch, ids, 0) for ids in (batch.symbol, batch.source, batch.venue)] == ["AAA", "s", "XNYS"]
-    start, length = int(batch.trade_id_start[0]), int(batch.trade_id_length[0])
-    assert batch.data[start : start + length].tobytes() == b"t-7"
+    assert (trade_ids(batch), batch.log_time_ns[0]) == ([b"t-7"], NOT_ASKED)
     assert batch.rare == {0: {"conditions": ["@", "T"]}}
-    assert batch.log_time_ns[0] == NOT_ASKED
 
 
 @pytest.mark.parametrize("write", [text, odd])
 def test_a_quote_and_a_bar_come_into_their_columns(write: Any) -> None:
     bar = {**GOOD_BAR, "vwap": 2.5, "trade_count": 4, "final": False, "session_date": "2026-01-16"}
     batch, letters = decode([write(GOOD_QUOTE), write(bar), write(GOOD_BAR)])
-    assert letters == []
-    assert [batch.a[0], batch.b[0], batch.c[0], batch.d[0]] == [1.5, 0.0, 1.75, 3.0]
+    assert (letters, [batch.a[0], batch.b[0], batch.c[0], batch.d[0]]) == ([], [1.5, 0.0, 1.75, 3.0])
     assert [batch.a[1], batch.b[1], batch.c[1], batch.d[1], batch.e[1], batch.f[1]] == [2, 4, 1, 3, 10, 2.5]
     assert (batch.open_time_ns[1], batch.close_time_ns[1]) == (T0, T0 + 60 * 10**9)
     assert (batch.trade_count[1], batch.final[1], name(batch, batch.timeframe, 1)) == (4, 0, "1m")
@@ -95,8 +87,7 @@ def test_a_bar_of_a_date_only_stands_on_that_day() -> None:
 
 @pytest.mark.parametrize("write", [text, odd])
 def test_heartbeats_and_clocks_bear_the_time_of_their_append(write: Any) -> None:
-    heartbeat = {"type": "heartbeat", "source": "s", "event_time_ns": T0}
-    batch, _ = decode([write(GOOD_TRADE), write(heartbeat), write({"type": "clock"}), write(GOOD_QUOTE)])
+    batch, _ = decode([write(GOOD_TRADE), write(HEARTBEAT), write({"type": "clock"}), write(GOOD_QUOTE)])
     assert batch.log_time_ns.tolist() == [NOT_ASKED, T0 + 10**6, T0 + 2 * 10**6, NOT_ASKED]
     assert (batch.event_time_ns[2], batch.source[2]) == (ABSENT, ABSENT)
 
@@ -110,7 +101,7 @@ RARE: list[dict[str, Any]] = [
     {"type": "halt", **HEAD, "reason": "LULD"},
     {"type": "resume", **HEAD},
     {"type": "hello", "source": "s", "mode": "historical", "run_id": "r", "lateness_ns": 0, "calendar": "XNYS"},
-    {"type": "goodbye", "source": "s", "watermark_ns": COMPLETE},
+    {"type": "goodbye", "source": "s", "watermark_ns": market.COMPLETE},
     {"type": "news", **HEAD, "id": "a-7", "headline": "AAA opens", "url": "https://example.com/7", "symbols": ["AAA"]},
     {"type": "rebuild", "symbol": "AAA", "id": "1", "part": 0, "parts": 1, "covers_offset": 7},
     {"type": "control", "mute": {"rule": 3}},
@@ -119,8 +110,7 @@ RARE: list[dict[str, Any]] = [
 
 def test_rare_kinds_come_whole() -> None:
     batch, letters = decode([text(record) for record in RARE])
-    assert letters == []
-    assert batch.rare == dict(enumerate(RARE))
+    assert (letters, batch.rare) == ([], dict(enumerate(RARE)))
     assert [Kind(kind).name.lower() for kind in batch.kind] == [record["type"] for record in RARE]
     assert [name(batch, batch.symbol, i) for i in range(len(RARE))] == [r.get("symbol") for r in RARE]
     assert batch.event_time_ns.tolist() == [r.get("event_time_ns", ABSENT) for r in RARE]
@@ -134,7 +124,7 @@ NOT_JSON = [
 ]  # fmt: skip
 FAULTS: list[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]] = [  # of a good record, by reason: what is changed
     (GOOD_TRADE, {
-        "too_large": [{"note": "x" * RECORD_BYTES_MAX}],
+        "too_large": [{"note": "x" * market.RECORD_BYTES_MAX}],
         "unknown_type": [{"type": "tade"}, {"type": 5}],
         "bad_symbol": [{"symbol": s} for s in ("", "A" * 65, "A" * 10_000, "é" * 33, "A\tB", "A\x7fB")],
         "wrong_type": [
@@ -167,16 +157,10 @@ FAULTS: list[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]] = [  # of a
     (RARE[4], {"bad_time": [{"to_ns": T0 - 1}]}),
 ]  # fmt: skip
 REFUSED: list[tuple[bytes | None, str]] = [
-    *((value, "not_json") for value in NOT_JSON),
-    (b"{}", "unknown_type"),
-    (b'{"type":"heartbeat","source":"s"}', "missing_field"),
-    *(
-        (text({name: value for name, value in (good | change).items() if value is not ...}), reason)
-        for good, faults in FAULTS
-        for reason, changes in faults.items()
-        for change in changes
-    ),
-]
+    *((value, "not_json") for value in NOT_JSON), (b"{}", "unknown_type"), (b'{"type":"heartbeat","source":"s"}', "missing_field"),
+    *((text({name: value for name, value in (good | change).items() if value is not ...}), reason)
+      for good, faults in FAULTS for reason, changes in faults.items() for change in changes),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "reason"), REFUSED, ids=lambda v: v if isinstance(v, str) else repr(v)[:60])
@@ -184,16 +168,14 @@ def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_rest_goes_on(valu
     batch, letters = decode([text(GOOD_TRADE), value, text(GOOD_QUOTE)])
     assert [(x.reason, x.offset, x.row, x.key, x.value) for x in letters] == [(reason, 101, ABSENT, b"key1", value)]
     assert letters[0].detail
-    assert (letters[0].topic, letters[0].partition) == ("market", 3)
-    assert batch.offset.tolist() == [100, 102]
+    assert (letters[0].topic, letters[0].partition, batch.offset.tolist()) == ("market", 3, [100, 102])
     assert batch.kind.tolist() == [Kind.TRADE, Kind.QUOTE]
 
 
 def test_missing_null_and_unknown_fields_are_no_faults_zero_has_no_sign_and_the_last_of_a_name_counts() -> None:
     odd_ones: list[dict[str, Any]] = [{"venue": None}, {"venue": ""}, {"bid": "x", "new": {"a": 1}}, {"size": 0}]
     batch, letters = decode([*(text(GOOD_TRADE | more) for more in odd_ones), TRADE_TEXT.replace(b"100}", b"-0.0}")])
-    assert letters == []
-    assert batch.venue.tolist() == [ABSENT] * 5
+    assert (letters, batch.venue.tolist()) == ([], [ABSENT] * 5)
     assert (batch.b.tolist()[3:], np.signbit(batch.b).tolist()) == ([0, 0], [False] * 5)
     batch, _ = decode([TRADE_TEXT.replace(b'"size"', b'"price": 7.5, "size"')])
     assert batch.a[0] == 7.5
@@ -205,19 +187,14 @@ def test_ids_stay_the_same_over_batches_and_strings_of_others_are_taken_in() -> 
     first, _ = decode([text(GOOD_TRADE)], decoder=decoder)
     strings.intern("BBB")
     second, _ = decode([text({**GOOD_TRADE, "symbol": "BBB"}), odd(GOOD_TRADE)], decoder=decoder)
-    assert first.symbol.tolist() == [0]
-    assert second.symbol.tolist() == [strings.find("BBB"), 0]
+    assert (first.symbol.tolist(), second.symbol.tolist()) == ([0], [strings.find("BBB"), 0])
     assert strings.texts() == ["AAA", "s", "BBB"]
 
 
-def test_more_names_than_the_tables_hold_make_them_grow() -> None:
-    symbols = [f"SYMBOL-{i:06d}-OF-A-GOOD-LENGTH" for i in range(5_000)]
-    batch, letters = decode([text({**GOOD_TRADE, "symbol": s}) for s in symbols])
-    assert letters == []
-    assert [batch.strings[i] for i in batch.symbol] == symbols
-
-
-def test_a_flood_of_names_is_left_behind_and_each_batch_reads_by_its_own_table() -> None:
+def test_many_names_make_the_tables_grow_and_a_flood_is_left_behind_and_each_batch_reads_by_its_own_table() -> None:
+    many = [f"SYMBOL-{i:06d}-OF-A-GOOD-LENGTH" for i in range(5_000)]
+    batch, letters = decode([text({**GOOD_TRADE, "symbol": s}) for s in many])
+    assert (letters, [batch.strings[i] for i in batch.symbol]) == ([], many)
     decoder = MarketDecoder(strings_max=100)
     symbols = [[f"S{n}-{i}" for i in range(60)] for n in range(5)]
     batches = [decode([text({**GOOD_TRADE, "symbol": s}) for s in some], decoder=decoder)[0] for some in symbols]
@@ -241,15 +218,18 @@ def trades(prices: Sequence[float | None], **columns: Any) -> pa.RecordBatch:
     return batch
 
 
-def test_a_frames_rows_keep_the_order_of_the_log_between_objects() -> None:
+def test_rows_of_one_or_several_frames_keep_the_order_of_the_log_between_objects() -> None:
     frame = write_frame(trades([1.0, -1.0, 3.0]))
     batch, letters = decode([text(GOOD_TRADE), frame, text(GOOD_QUOTE)], frames=[1])
     assert list(zip(batch.offset.tolist(), batch.row.tolist(), strict=True)) == [(100, 0), (101, 0), (101, 2), (102, 0)]
     assert batch.a.tolist()[:3] == [101.25, 1.0, 3.0]
     assert [(x.reason, x.offset, x.row) for x in letters] == [("bad_price", 101, 1)]
-    assert json.loads(letters[0].value or b"")["price"] == -1.0
-    spans = zip(batch.trade_id_start[1:3].tolist(), batch.trade_id_length[1:3].tolist(), strict=True)
-    assert [batch.data[a : a + n].tobytes() for a, n in spans] == [b"t0", b"t2"]
+    assert (json.loads(letters[0].value or b"")["price"], trade_ids(batch)[1:3]) == (-1.0, [b"t0", b"t2"])
+    values = [write_frame(trades([1.0, 2.0])), text(GOOD_TRADE), write_frame(trades([4.0])), write_frame(trades([5.0]))]
+    batch, letters = decode(values, frames=[0, 2, 3])
+    assert (letters, batch.a.tolist()) == ([], [1.0, 2.0, 101.25, 4.0, 5.0])
+    assert batch.offset.tolist() == [100, 100, 101, 102, 103]
+    assert trade_ids(batch) == [b"t0", b"t1", None, b"t0", b"t0"]
 
 
 @pytest.mark.parametrize(
@@ -275,21 +255,16 @@ def test_a_frames_names_may_be_dictionaries_and_its_ids_numbers() -> None:
         "price": pa.array([1.0, 2.0]), "size": pa.array([1, 2], pa.int32()), "trade_id": pa.array([10, None], pa.int64()),
     }  # fmt: skip
     batch, letters = decode([write_frame(pa.RecordBatch.from_pydict(columns))], frames=[0])
-    assert letters == []
-    assert [batch.strings[i] for i in batch.symbol] == ["AAA", "BBB"]
-    assert batch.trade_id_length.tolist() == [2, ABSENT]
-    assert batch.data[batch.trade_id_start[0] :][:2].tobytes() == b"10"
+    assert (letters, [batch.strings[i] for i in batch.symbol]) == ([], ["AAA", "BBB"])
+    assert (batch.trade_id_length.tolist(), trade_ids(batch)) == ([2, ABSENT], [b"10", None])
 
 
 def test_a_frame_may_hold_every_kind() -> None:
-    heartbeat = {"type": "heartbeat", "source": "s", "event_time_ns": T0}
-    rows = [GOOD_TRADE, GOOD_QUOTE, GOOD_BAR, heartbeat, {"type": "clock"}, *RARE[1:9]]
+    rows = [GOOD_TRADE, GOOD_QUOTE, GOOD_BAR, HEARTBEAT, {"type": "clock"}, *RARE[1:9]]
     names = sorted({k for r in [*rows, RARE[0]] for k in r})
     table = pa.Table.from_pylist([{k: r.get(k) for k in names} for r in rows])
     batch, letters = decode([write_frame(table.combine_chunks().to_batches()[0])], frames=[0])
-    assert letters == []
-    assert batch.kind.tolist() == [0, 1, 2, 3, 4, *range(6, 14)]
-    assert batch.log_time_ns[3] == T0
+    assert (letters, batch.kind.tolist(), batch.log_time_ns[3]) == ([], [0, 1, 2, 3, 4, *range(6, 14)], T0)
     assert {row: value["type"] for row, value in batch.rare.items()} == {5 + i: RARE[1 + i]["type"] for i in range(8)}
     assert [batch.a[2], batch.b[2], batch.c[2], batch.d[2], batch.e[2]] == [2, 4, 1, 3, 10]
 
@@ -346,16 +321,6 @@ def test_a_foreign_dictionary_with_spares_and_repeats_interns_only_what_rows_hol
         assert not {"SPARE", "B\n"} & {*batch.strings.texts()}
 
 
-def test_several_frames_and_objects_of_one_poll_keep_their_order() -> None:
-    values = [write_frame(trades([1.0, 2.0])), text(GOOD_TRADE), write_frame(trades([4.0])), write_frame(trades([5.0]))]
-    batch, letters = decode(values, frames=[0, 2, 3])
-    assert letters == []
-    assert batch.a.tolist() == [1.0, 2.0, 101.25, 4.0, 5.0]
-    assert batch.offset.tolist() == [100, 100, 101, 102, 103]
-    ids = zip(batch.trade_id_start.tolist(), batch.trade_id_length.tolist(), strict=True)
-    assert [batch.data[a : a + n].tobytes() if n > 0 else None for a, n in ids] == [b"t0", b"t1", None, b"t0", b"t0"]
-
-
 def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
     """Of one schema and of others, plain and with fields that only some rows have, with rows that are refused."""
     some_ids = trades([6.0, -7.0, 8.0], trade_id=pa.array(["x", None, ""]))
@@ -365,30 +330,23 @@ def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:
     stamped = trades([14.0, -0.0], size=pa.array([-0.0, 1.0]), ingest_time_ns=pa.array([T0, T0 + 1], pa.int64()))
     unnamed = trades([15.0, 16.0], symbol=pa.array(["", "BBB"]))
     other = pa.RecordBatch.from_pylist([{**GOOD_QUOTE, "ask": 2.0}], schema=QUOTE)
-    batches = [
-        trades([1.0, 2.0]), some_ids, other, some_venues, trades([-3.0]), conditions, untimed, stamped, unnamed, other,
-    ]  # fmt: skip
-    frames = [write_frame(batch) for batch in batches]
+    batches = [some_ids, other, some_venues, trades([-3.0]), conditions, untimed, stamped, unnamed, other]
+    frames = [write_frame(batch) for batch in (trades([1.0, 2.0]), *batches)]
     whole, letters = decode(frames, frames=range(len(frames)))
     alone = [decode([b"{}"] * i + [frame], frames=[i]) for i, frame in enumerate(frames)]
-    assert [_seen(whole, row) for row in range(len(whole.kind))] == [
-        _seen(batch, row) for batch, _ in alone for row in range(len(batch.kind))
-    ]
+    assert _seen(whole) == [row for batch, _ in alone for row in _seen(batch)]
     own = [letter for _, own in alone for letter in own if letter.value != b"{}"]
-    assert [(x.reason, x.offset, x.row, x.value) for x in letters] == [
-        (x.reason, x.offset, x.row, x.value) for x in own
-    ]
+    found, wanted = ([(x.reason, x.offset, x.row, x.value) for x in some] for some in (letters, own))
+    assert found == wanted
     assert [letter.reason for letter in letters] == ["bad_price", "bad_price", "bad_time", "bad_price", "bad_symbol"]
 
 
-def _seen(batch: MarketBatch, row: int) -> tuple[Any, ...]:
-    start, length = int(batch.trade_id_start[row]), int(batch.trade_id_length[row])
-    return (
+def _seen(batch: MarketBatch) -> list[tuple[Any, ...]]:
+    return [(
         int(batch.offset[row]), int(batch.row[row]), int(batch.kind[row]),
         *(name(batch, ids, row) for ids in (batch.symbol, batch.source, batch.venue, batch.timeframe)),
         *(float(values[row]).hex() for values in (batch.a, batch.b, batch.c, batch.d, batch.e, batch.f)),
         int(batch.event_time_ns[row]), int(batch.ingest_time_ns[row]), int(batch.open_time_ns[row]),
         int(batch.trade_count[row]), int(batch.final[row]), int(batch.session_date[row]),
-        int(batch.log_time_ns[row]), batch.rare.get(row),
-        batch.data[start : start + length].tobytes() if length > 0 else None,
-    )  # fmt: skip
+        int(batch.log_time_ns[row]), batch.rare.get(row), trade_ids(batch)[row],
+    ) for row in range(len(batch.kind))]  # fmt: skip

@@ -9,8 +9,7 @@ NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "client.id": "own-name", "log_lev
 
 
 def test_the_clients_objects_begin_with_the_librarys_handle() -> None:
-    consumer, producer = Consumer({**NOWHERE, "group.id": "g"}), Producer(NOWHERE)
-    derived = LogProducer(NOWHERE)
+    consumer, producer, derived = Consumer({**NOWHERE, "group.id": "g"}), Producer(NOWHERE), LogProducer(NOWHERE)
     names = [native.client_name(native.handle_of(client)) for client in (consumer, producer, derived)]
     assert [name.split(b"-")[0:2] for name in names] == [
         [b"own", b"name#consumer"], [b"own", b"name#producer"], [b"own", b"name#producer"]

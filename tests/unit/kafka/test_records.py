@@ -1,4 +1,4 @@
-"""Records as they were polled: their bytes, the columns that they become, and those that go on as they are."""
+"""Market rows on their way to the log; records as they were polled, and the columns, tables and rows that they become."""
 
 import json
 from dataclasses import fields
@@ -11,13 +11,15 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from market_rows import at, trade
 from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import MarketDecoder, RowRecords, encode_market
+from marketpulse.kafka.codec import FRAME_HEADERS, MarketDecoder, RowRecords, encode_market, row_as_json, to_tables
 from marketpulse.kafka.columns import KIND, OFFSET, SYMBOL, TRADE_ID_START, A, Columns, joined
 from marketpulse.kafka.frame_writer import FRAME_CONTENT_TYPE, write_frame
+from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.kafka.passing import chosen_rows, joined_rows, no_rows, records_as_rows, rows_as_text
 from marketpulse.kafka.polled_bytes import from_bytes, to_bytes
 from marketpulse.kafka.records import Records, records_of, records_of_messages
-from marketpulse.model.market import EVENT, QUOTE, TRADE
+from marketpulse.model.market import BAR_IN, EVENT, QUOTE, TRADE, MarketBatch
+from marketpulse.model.tables import TABLES
 from marketpulse.ports import Hello, Polled, RejectedInput
 
 
@@ -28,7 +30,7 @@ def seen(records: Records) -> list[tuple[int, bytes | None, bytes | None, bool, 
     ]
 
 
-def test_values_keys_and_what_is_missing_come_back() -> None:
+def test_values_keys_and_what_is_missing_come_back_and_a_part_is_the_same_records_in_the_same_memory() -> None:
     records = records_of(
         [b"one", None, b"", b"four"], 7, np.array([3, 5, 6, 9]), keys=[b"a", b"", None, b"bc"],
         appended_ms=np.array([10, 20, 30, 40]), frames=[False, False, False, True],
@@ -38,9 +40,6 @@ def test_values_keys_and_what_is_missing_come_back() -> None:
         (3, b"a", b"one", False, 10), (5, b"", None, False, 20), (6, None, b"", False, 30), (9, b"bc", b"four", True, 40),
     ]  # fmt: skip
     assert [records.at(offset) for offset in (3, 5, 6, 9)] == [0, 1, 2, 3]
-
-
-def test_a_part_is_the_same_records_in_the_same_memory() -> None:
     records = records_of([b"one", b"two", None, b"four"], keys=[b"a", None, b"c", b"d"])
     assert seen(records.part(1, 3)) == seen(records)[1:3]
     assert seen(records.part(1, 3).part(1, 2)) == seen(records)[2:3]
@@ -64,23 +63,15 @@ JSON = [record.value for record in encode_market(ROWS, wire="json", partitions=1
 FRAME = encode_market(ROWS, wire="arrow", partitions=1)[0].value
 
 
-@pytest.mark.parametrize(
-    ("values", "rows"),
-    [
-        pytest.param(JSON, 3, id="json"),
-        pytest.param([JSON[0], b"no market data", JSON[1]], 2, id="json and a refused record"),
-        pytest.param([FRAME], 3, id="a frame"),
-        pytest.param([JSON[0], FRAME, JSON[1], FRAME], 8, id="both wires"),
-        pytest.param([FRAME, b"no market data"], 3, id="a frame and a refused record"),
-    ],
-)
+@pytest.mark.parametrize(("values", "rows"), [
+    (JSON, 3), ([JSON[0], b"no market data", JSON[1]], 2), ([FRAME], 3), ([JSON[0], FRAME, JSON[1], FRAME], 8), ([FRAME, b"no market data"], 3),
+], ids=["json", "json and a refused record", "a frame", "both wires", "a frame and a refused record"])  # fmt: skip
 def test_every_column_is_in_one_piece_and_the_bytes_are_read_only(values: list[bytes], rows: int) -> None:
     """One layout for all, since kernels are compiled for each."""
     times = np.full(len(values), at(9) // 10**6)
     records = records_of(values, appended_ms=times, frames=[value is FRAME for value in values])
     batch, _ = MarketDecoder().decode("market", records)
-    columns = [getattr(batch, field.name) for field in fields(batch)]
-    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    arrays = [column for field in fields(batch) if isinstance(column := getattr(batch, field.name), np.ndarray)]
     assert len(arrays) > 20
     assert all(array.flags.c_contiguous for array in arrays)
     assert not batch.data.flags.writeable
@@ -118,21 +109,17 @@ def pairs(rows: RowRecords) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def test_chosen_records_keep_their_bytes_and_keys_in_the_order_asked_for_from_where_they_lie() -> None:
+def test_chosen_records_keep_their_bytes_and_keys_in_the_order_asked_for_also_joined_and_chosen_again() -> None:
     records = records_of([b'{"a": 1}', b"{}", b'{"of no contract": true}'], keys=[b"K", b"", b"LONGER"])
     chosen = records_as_rows(records, np.array([2, 0]))
     assert pairs(chosen) == [(b"LONGER", b'{"of no contract": true}'), (b"K", b'{"a": 1}')]
     part = records_of([b"first", b"second", b"third"], keys=[b"1", b"2", b"3"]).part(1, 3)
     assert pairs(records_as_rows(part, np.array([0, 1]))) == [(b"2", b"second"), (b"3", b"third")]
-
-
-def test_rows_are_joined_and_chosen_again() -> None:
     records = records_of([b"a", b"bb", b"ccc"], keys=[b"1", b"2", b"3"])
     first, second = (records_as_rows(records, np.array(places)) for places in ([0, 2], [1]))
     whole = joined_rows([first, no_rows(), chosen_rows(second, np.array([0]))])
     assert pairs(whole) == [(b"1", b"a"), (b"3", b"ccc"), (b"2", b"bb")]
-    assert pairs(chosen_rows(whole, np.array([1]))) == [(b"3", b"ccc")]
-    assert pairs(joined_rows([])) == []
+    assert (pairs(chosen_rows(whole, np.array([1]))), pairs(joined_rows([]))) == ([(b"3", b"ccc")], [])
 
 
 def test_rows_of_frames_become_json_of_the_same_content_in_the_logs_order() -> None:
@@ -179,3 +166,111 @@ def test_all_that_a_source_has_brought_comes_back_from_the_disk_to_the_bit(polle
 def test_what_is_cut_is_refused(cut: int) -> None:
     with pytest.raises(ParameterError, match="not what a source has brought"):
         from_bytes(to_bytes(WHOLE)[:cut])
+
+
+T0 = 1_768_600_000_000_000_000
+
+
+def trades_of(symbols: list[str]) -> pa.RecordBatch:
+    head = {"type": "trade", "source": "s", "size": 2.0}
+    rows = [{**head, "symbol": s, "event_time_ns": T0 + i, "price": 0.1 + i} for i, s in enumerate(symbols)]
+    return pa.RecordBatch.from_pylist(rows, schema=TRADE)
+
+
+def test_a_trade_is_one_object_without_its_nulls_under_its_symbol() -> None:
+    (record,) = encode_market(trades_of(["AAA"]), wire="json", partitions=4)
+    assert (record.partition, record.key, record.headers) == (None, b"AAA", None)
+    assert record.value == (
+        b'{"type":"trade","symbol":"AAA","source":"s","event_time_ns":1768600000000000000,"price":0.1,"size":2.0}'
+    )
+
+
+def test_dates_flags_lists_and_escapes_are_written_as_json_has_them() -> None:
+    batch = pa.RecordBatch.from_pylist(
+        [{"symbol": 'q"\\\t\x01é', "final": False, "session_date": 19_782, "trade_count": -(2**63)},
+         {"symbol": "b", "open": float("nan"), "high": float("inf"), "low": -0.0, "close": 5e-324}], schema=BAR_IN,
+    )  # fmt: skip
+    first, second = (json.loads(r.value) for r in encode_market(batch, wire="json", partitions=4))
+    assert first == {"symbol": 'q"\\\t\x01é', "final": False, "session_date": "2024-02-29", "trade_count": -(2**63)}
+    assert second == {"symbol": "b", "low": -0.0, "close": 5e-324}
+
+
+def test_frames_hold_the_rows_of_one_partition_in_order_and_a_large_batch_becomes_several() -> None:
+    symbols = [f"S{i % 40}" for i in range(400)]
+    records = encode_market(trades_of(symbols), wire="arrow", partitions=4)
+    assert sorted(r.partition or 0 for r in records) == [0, 1, 2, 3]
+    seen = 0
+    for record in records:
+        assert (record.key, record.headers) == (None, FRAME_HEADERS)
+        table = pa.ipc.open_stream(record.value).read_all()
+        held = [s.encode() for s in table.column("symbol").to_pylist()]
+        assert set(partitions_of(held, 4).tolist()) == {record.partition}
+        times = table.column("event_time_ns").to_pylist()
+        assert times == sorted(times)
+        seen += table.num_rows
+    assert seen == 400
+    records = encode_market(trades_of(["AAA"] * 60_000), wire="arrow", partitions=1)
+    assert len(records) > 1
+    assert max(len(r.value) for r in records) <= 900_000
+    times = [t for r in records for t in pa.ipc.open_stream(r.value).read_all().column("event_time_ns").to_pylist()]
+    assert times == list(range(T0, T0 + 60_000))
+
+
+def test_an_event_is_its_body_and_goes_everywhere_when_it_has_no_symbol() -> None:
+    rows = [{"symbol": "AAA", "body": '{"type":"gap"}'}, {"symbol": None, "body": '{"type":"hello"}'}]
+    records = encode_market(pa.RecordBatch.from_pylist(rows, schema=EVENT), wire="arrow", partitions=3)
+    assert [(r.partition, r.key, r.value) for r in records] == [
+        (None, b"AAA", b'{"type":"gap"}'), *((p, None, b'{"type":"hello"}') for p in range(3))
+    ]  # fmt: skip
+
+
+def test_a_trade_without_a_symbol_has_no_frame_and_an_empty_batch_gives_no_records() -> None:
+    batch = pa.RecordBatch.from_pylist([{"type": "trade", "symbol": None}], schema=TRADE)
+    with pytest.raises(ParameterError, match="symbol"):
+        encode_market(batch, wire="arrow", partitions=3)
+    assert [encode_market(trades_of([]), wire=wire, partitions=4) for wire in ("json", "arrow")] == [[], []]
+
+
+HEAD = {"symbol": "AAA", "source": "s", "event_time_ns": T0}
+RECORDS: list[dict[str, Any]] = [
+    {"type": "trade", **HEAD, "venue": "XNYS", "price": 101.25, "size": 5.0, "trade_id": "id-1", "conditions": ["@"]},
+    {"type": "heartbeat", "source": "s", "event_time_ns": T0},
+    {"type": "trade", **HEAD, "price": 101.5, "size": 1.0, "ingest_time_ns": T0 + 3},
+    {"type": "quote", **HEAD, "bid": 1.5, "bid_size": 1.0, "ask": 1.75, "ask_size": 2.0},
+    {"type": "clock"},
+    {"type": "bar", **HEAD, "timeframe": "1d", "open_time_ns": T0, "close_time_ns": T0 + 1, "open": 1.0, "high": 2.0,
+     "low": 0.5, "close": 1.5, "volume": 7.0, "vwap": 1.25, "trade_count": 3, "final": True,
+     "session_date": "2026-01-16"},
+    {"type": "split", **HEAD, "ratio": 2, "ex_time_ns": T0},
+    {"type": "trade", **HEAD, "price": 101.75, "size": 2.0, "trade_id": "é"},
+    {"type": "hello", "source": "s", "mode": "live", "run_id": "1"},
+]  # fmt: skip
+
+
+def batch() -> MarketBatch:
+    values = [json.dumps(record).encode() for record in RECORDS]
+    found, letters = MarketDecoder().decode("market", records_of(values, 3, np.arange(10, 10 + len(values))))
+    assert letters == []
+    return found
+
+
+def test_rows_come_into_their_tables_and_events_hold_the_whole_record_as_text_and_marks_of_time_are_dropped() -> None:
+    tables = to_tables(batch())
+    assert sorted(tables) == ["events", "quotes", "trades"]
+    assert all(rows.schema.equals(TABLES[table][1]) for table, rows in tables.items())
+    for table, places in (("trades", [0, 2, 7]), ("quotes", [3])):
+        whole = [RECORDS[i] | {"topic": "market", "partition": 3, "offset": 10 + i, "row": 0} for i in places]
+        assert tables[table].to_pylist() == [{name: row.get(name) for name in TABLES[table][1].names} for row in whole]
+    events = tables["events"].to_pylist()
+    assert [event["offset"] for event in events] == [15, 16, 18]
+    assert [json.loads(event["body"]) for event in events] == [RECORDS[i] for i in (5, 6, 8)]
+    assert [(e["type"], e["symbol"], e["event_time_ns"]) for e in events] == [
+        ("bar", "AAA", T0), ("split", "AAA", T0), ("hello", None, None)
+    ]  # fmt: skip
+
+
+def test_each_row_can_be_shown_as_its_object_and_a_batch_without_rows_has_no_tables() -> None:
+    found = batch()
+    assert [json.loads(row_as_json(found, row)) for row in range(len(found))] == RECORDS
+    found, _ = MarketDecoder().decode("m", records_of([]))
+    assert to_tables(found) == {}

@@ -1,15 +1,25 @@
+"""Rows of our output topics on both wires, read again and written from where they lie; and what is measured of them."""
+
 import json
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from marketpulse.errors import ParameterError
 from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows
 from marketpulse.kafka.frame_writer import write_frame
+from marketpulse.kafka.live_writer import LiveWriter
+from marketpulse.model.market import StringTable
+from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
 from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
+from marketpulse.settings import Settings
+from marketpulse.telemetry import REGISTRY
+from written_rows import written
 
 T0 = 1_768_600_000_000_000_000
 RECEIPT_ROW = {
@@ -45,8 +55,7 @@ BARS = batch_of(BAR, BAR_ROW)
 
 def test_a_bar_or_an_alert_is_one_object_with_its_nulls_and_its_receipt() -> None:
     ((key, value),) = encode_rows(BARS)
-    assert key == b"AAA"
-    assert json.loads(value) == {**BAR_ROW, "session_date": "2026-01-16"}
+    assert (key, json.loads(value)) == (b"AAA", {**BAR_ROW, "session_date": "2026-01-16"})
     assert json.loads(values_of(batch_of(ALERT, ALERT_ROW))[0]) == ALERT_ROW
     assert json.loads(values_of(batch_of(BAR, {"symbol": "B"}))[0])["receipt"] is None
     assert json.loads(values_of(batch_of(SMA, {"symbol": "A", "sma_20": float("nan")}))[0])["sma_20"] is None
@@ -67,20 +76,14 @@ def test_a_bar_or_an_alert_is_one_object_with_its_nulls_and_its_receipt() -> Non
     ],
 )  # fmt: skip
 def test_rows_come_back_from_either_wire_as_they_were(topic: str, batch: pa.RecordBatch, wire: str) -> None:
-    if wire == "json":
-        values = values_of(batch)
-    elif wire == "arrow":
-        values = [write_frame(batch)]
-    else:
-        values = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
+    ours = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
+    values = {"json": values_of(batch), "arrow": [write_frame(batch)], "our arrow": ours}[wire]
     assert decode_rows(topic, values, lambda _: wire != "json").equals(batch)
 
 
 def test_names_of_all_rows_become_columns_before_the_receipt() -> None:
-    a, b = (
-        batch_of(SMA, {"symbol": "A", "sma_20": 0.1}),
-        batch_of(indicators_schema(["rsi_14"]), {"symbol": "B", "rsi_14": 50.0}),
-    )
+    a = batch_of(SMA, {"symbol": "A", "sma_20": 0.1})
+    b = batch_of(indicators_schema(["rsi_14"]), {"symbol": "B", "rsi_14": 50.0})
     rows = decode_rows("indicators", values_of(a, b))
     assert rows.schema.names == [*INDICATORS_HEAD.names, "sma_20", "rsi_14", "receipt"]
     assert (rows["sma_20"].to_pylist(), rows["rsi_14"].to_pylist()) == ([0.1, None], [None, 50.0])
@@ -91,15 +94,13 @@ def test_both_wires_stand_in_one_topic() -> None:
     values = [*values_of(BARS), write_frame(BARS), *values_of(BARS)]
     assert decode_rows("bars", values, lambda i: i == 1).to_pylist() == [BAR_ROW] * 3
     ((key, frame),) = encode_rows(BARS, wire="arrow", partitions=12)
-    assert key == b"AAA"
-    assert decode_rows("bars", [frame], lambda _: True).to_pylist() == [BAR_ROW]
+    assert (key, decode_rows("bars", [frame], lambda _: True).to_pylist()) == (b"AAA", [BAR_ROW])
 
 
-ODD = [None, b"", b"x", b"5", b"[]", b"{}", b'{"symbol":5}', b'{"symbol":"A","open":"1"}', b'{"symbol":"A"} {"symbol":"B"}',
-       b'{"symbol":"A","session_date":"never"}', b"\xff\xff\xff\xff"]  # fmt: skip
-
-
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("odd", [
+    None, b"", b"x", b"5", b"[]", b"{}", b'{"symbol":5}', b'{"symbol":"A","open":"1"}', b'{"symbol":"A"} {"symbol":"B"}',
+    b'{"symbol":"A","session_date":"never"}', b"\xff\xff\xff\xff",
+])  # fmt: skip
 def test_a_record_that_is_no_row_is_left_out_and_named(odd: bytes | None) -> None:
     (good,), is_frame = values_of(BARS), odd is not None and odd[:1] == b"\xff"
     unreadable: list[int] = []
@@ -107,16 +108,13 @@ def test_a_record_that_is_no_row_is_left_out_and_named(odd: bytes | None) -> Non
     assert (rows.to_pylist(), unreadable) == ([BAR_ROW] * 2, [1])
 
 
-def test_foreign_rows_may_lack_fields_and_have_others() -> None:
+def test_foreign_rows_may_lack_fields_and_have_others_and_nothing_is_an_empty_batch_of_the_topic() -> None:
     rows = decode_rows("bars", [b'{ "symbol": "A",\n "close": 5, "note": {"a": [1]}, "session_date": "2026-01-16"}'])
     assert rows.schema.equals(BAR)
     assert rows.to_pylist()[0] | {"symbol": "A", "close": 5.0, "session_date": date(2026, 1, 16)} == rows.to_pylist()[0]
-
-
-def test_nothing_is_an_empty_batch_of_the_topic_and_only_our_output_topics_have_rows() -> None:
     assert decode_rows("bars", []).schema.equals(BAR)
     assert encode_rows(batch_of(BAR)) == []
-    with pytest.raises(ParameterError, match="market"):
+    with pytest.raises(ParameterError, match="market"):  # which is none of our output topics
         decode_rows("market", [])
     with pytest.raises(ParameterError, match="partitions"):
         encode_rows(BARS, wire="arrow")
@@ -132,3 +130,63 @@ def test_rows_laid_out_in_memory_are_the_records(first: int, count: int) -> None
     assert len(laid_out) == count
     spans = zip(pairwise(key_ends), pairwise(value_ends), strict=True)
     assert [(keys[a:b], values[c : d - 1]) for (a, b), (c, d) in spans] == encode_rows(batch)
+
+
+RECORD = np.dtype([("name", "i4"), ("day", "i4"), ("count", "i8"), ("price", "f8")])
+FIELDS = [
+    RowField("key", ValueKind.NAME, 0, 0), RowField("day", ValueKind.DATE, 0, 4),
+    RowField("count", ValueKind.LONG, 0, 8, sign=15), RowField("part", ValueKind.INT, 1, 0, "inner"),
+    RowField("price", ValueKind.DOUBLE, 0, 16, "inner"), RowField("size", ValueKind.DOUBLE, 2, 8),
+]  # fmt: skip
+NAMES = ["A", "", 'quoted "name"\\', "Ä\u2028\x01\n", "as long as a symbol may be and longer"]
+
+
+def sample(n: int, names: list[str]) -> RecordRows:
+    random = np.random.default_rng(n)
+    records = np.zeros(n, RECORD)
+    records["name"] = random.integers(0, len(names), n)
+    records["day"] = random.integers(0, 40_000, n)
+    records["count"] = random.integers(-(2**63), 2**63 - 1, n)
+    records["price"] = random.integers(0, 2**63, n).view(np.float64)
+    return RecordRows((records, np.array([-7], np.int32), random.random((n, 2))), (StringTable(names),))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 5_000])
+def test_each_row_is_the_object_that_its_records_say(n: int) -> None:
+    rows = sample(n, NAMES)
+    (records, _, sizes), found = rows.blocks, written(FIELDS, rows)
+    assert [key for key, _ in found] == [NAMES[i].encode() for i in records["name"]]
+    assert [json.loads(value) for _, value in found] == [
+        {
+            "key": NAMES[record["name"]],
+            "day": str(date(1970, 1, 1) + timedelta(int(record["day"]))),
+            "count": int(record["count"]) if record["count"] >= 0 else None,
+            "inner": {"part": -7, "price": float(record["price"]) if np.isfinite(record["price"]) else None},
+            "size": float(size[1]),
+        }
+        for record, size in zip(records, sizes, strict=True)
+    ]
+
+
+def test_names_that_are_larger_than_the_room_for_them_get_more_and_later_ones_are_there() -> None:
+    found = written(FIELDS, sample(3, ["\x00" * 300_000]))
+    assert [(key, json.loads(value)["key"]) for key, value in found] == [(b"\x00" * 300_000, "\x00" * 300_000)] * 3
+    names, records = StringTable(["A"]), np.zeros(1, RECORD)
+    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"A", b'{"key":"A"}')]
+    records["name"] = names.intern("later")
+    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"later", b'{"key":"later"}')]
+
+
+def test_of_live_rows_trades_that_waited_for_this_process_are_not_measured(tmp_path: Path) -> None:
+    """No broker is asked."""
+
+    def measured() -> float:
+        return REGISTRY.get_sample_value("marketpulse_event_latency_seconds_count") or 0.0
+
+    settings = Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:9"})
+    writer = LiveWriter(settings, [RowField("symbol", ValueKind.NAME, 0, 0)], began_ns=1_000)
+    rows, before = RecordRows((np.zeros(2, np.int32),), (StringTable(["A"]),)), measured()
+    for ingest_ns, more in (([999, 0], 0), ([0, 0], 0), ([1_000, 0], 1)):
+        writer.write(rows, np.array(ingest_ns), now_ns=2_000)
+        assert measured() == before + more
+    writer.close()
