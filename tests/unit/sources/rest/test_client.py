@@ -24,6 +24,7 @@ from marketpulse.telemetry import REGISTRY
 from vendor_server import Reply, Request, VendorServer, scripted, vendor
 
 KEY = "S3CR+T/k3y=="
+BY_NAME = Key(SecretStr(KEY), parameter="apikey")
 QUICK = Rate(1_000, 1.0, burst=100)
 
 
@@ -40,7 +41,7 @@ def test_a_good_answer_brings_its_json_and_its_headers_and_no_key_that_it_repeat
     assert answer.received_ns == 1_700_000_000 * 10**9
     assert (server.requests[0].path, server.requests[0].parameters) == ("/trades", {"limit": "10"})
     with vendor(scripted(Reply.json({"asked": f"/query?apikey={KEY}", "price": 1.5}))) as server:
-        answer = client(server, key=Key(SecretStr(KEY), parameter="apikey")).get("/query")
+        answer = client(server, key=BY_NAME).get("/query")
     assert answer.body == {"asked": "/query?apikey=***", "price": 1.5}
     assert KEY.encode() not in answer.raw
 
@@ -69,14 +70,14 @@ def test_silence_and_a_far_end_that_is_not_there_are_faults_that_pass() -> None:
         client(server).get("/a")
 
 
-TWO_DAYS_AHEAD = datetime(2023, 11, 16, 22, 13, 20, tzinfo=UTC)
-A_MINUTE_LATER = TWO_DAYS_AHEAD.replace(minute=14)
+TWO_DAYS_AHEAD, A_MINUTE_LATER = (
+    format_datetime(datetime(2023, 11, 16, 22, minute, 20, tzinfo=UTC), usegmt=True) for minute in (13, 14)
+)
 
 
 @pytest.mark.parametrize(("status", "headers", "seconds"), [
-    (429, {"Retry-After": "120"}, 120), (418, {"Retry-After": "120"}, 120), (503, {"Retry-After": "120"}, 120),
-    # a date is held against the server's own clock
-    (429, {"Retry-After": format_datetime(A_MINUTE_LATER, usegmt=True), "Date": format_datetime(TWO_DAYS_AHEAD, usegmt=True)}, 60),
+    *((status, {"Retry-After": "120"}, 120) for status in (429, 418, 503)),
+    (429, {"Retry-After": A_MINUTE_LATER, "Date": TWO_DAYS_AHEAD}, 60),  # by the server's own clock
 ])  # fmt: skip
 def test_retry_after_is_kept_in_full(status: int, headers: dict[str, str], seconds: int) -> None:
     with vendor(scripted(Reply(status, headers=headers))) as server:
@@ -103,7 +104,7 @@ def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
 
 def test_a_wrong_key_stops_the_client_for_good_and_after_a_wrong_question_the_next_is_asked_at_once() -> None:
     with vendor(scripted(Reply.json({"message": "bad key"}, 401))) as server:
-        rest = client(server, key=Key(SecretStr(KEY), parameter="apikey"))
+        rest = client(server, key=BY_NAME)
         for _ in range(5):
             with pytest.raises(WrongKey, match=r"\.env"):
                 rest.get("/a", patience_s=1000)
@@ -117,12 +118,10 @@ def test_a_wrong_key_stops_the_client_for_good_and_after_a_wrong_question_the_ne
 
 
 def test_a_redirect_is_not_followed_with_the_key() -> None:
-    with (
-        vendor(scripted(Reply.json({}))) as other,
-        vendor(scripted(Reply(302, headers={"Location": f"{other.url}/x"}))) as server,
-        pytest.raises(Refused),
-    ):
-        client(server, key=Key(SecretStr(KEY), header="X-Key")).get("/a")
+    with vendor(scripted(Reply.json({}))) as other:
+        away = Reply(302, headers={"Location": f"{other.url}/x"})
+        with vendor(scripted(away)) as server, pytest.raises(Refused):
+            client(server, key=Key(SecretStr(KEY), header="X-Key")).get("/a")
     assert not other.requests
 
 
@@ -171,10 +170,8 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     sent: dict[str, str], reply: Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    said = io.StringIO()
-    everything = structlog.make_filtering_bound_logger(0)
+    said, everything, key = io.StringIO(), structlog.make_filtering_bound_logger(0), Key(SecretStr(KEY), **sent)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=said), wrapper_class=everything)
-    key = Key(SecretStr(KEY), **sent)
     try:
         with vendor(scripted(reply)) as server:
             rest = client(server, key=key)
@@ -200,15 +197,12 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert proxy.requests[0].headers["host"] == "vendor.invalid"
 
 
-@pytest.mark.parametrize("url", ["www.vendor.com", "ftp://vendor.com", "https://"])
-def test_a_url_that_is_none_is_said_at_once(url: str) -> None:
-    with pytest.raises(ParameterError, match="is not the URL of a server"):
-        RestClient("fake", url, QUICK)
-
-
-def test_a_question_that_cannot_be_sent_is_refused_and_an_answer_without_end_is_given_up(
+def test_no_url_and_no_question_are_refused_and_an_answer_without_end_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for url in ("www.vendor.com", "ftp://vendor.com", "https://"):
+        with pytest.raises(ParameterError, match="is not the URL of a server"):
+            RestClient("fake", url, QUICK)
     with vendor(scripted(Reply())) as server, pytest.raises(Refused):
         client(server).get("/chart/\x00")
     monkeypatch.setattr("marketpulse.sources.rest.client.BODY_BYTES_MAX", 1000)
@@ -229,13 +223,11 @@ def test_no_form_of_the_key_stays(value: str, around: str) -> None:
 
 
 def test_a_key_is_sent_where_the_vendor_wants_it_and_hidden_in_text_bytes_and_frames() -> None:
-    key = SecretStr("k3y")
-    assert Key(key, parameter="apikey").parameters() == {"apikey": "k3y"}
-    assert Key(key, parameter="apikey").headers() == {}
-    assert Key(key, header="Authorization", scheme="Bearer ").headers() == {"Authorization": "Bearer k3y"}
-    assert "k3y" not in repr(Key(key, parameter="apikey"))
-    for veil in (Veil(None), Veil(Key(SecretStr(""), parameter="apikey"))):
-        assert veil.text("anything") == "anything"
-    assert Veil(Key(SecretStr("k3y"), parameter="apikey")).data(b"\xff\x00k3y\xfe") == b"\xff\x00***\xfe"
+    key = Key(SecretStr("k3y"), parameter="apikey")
+    assert (key.parameters(), key.headers(), "k3y" in repr(key)) == ({"apikey": "k3y"}, {}, False)
+    in_header = Key(SecretStr("k3y"), header="Authorization", scheme="Bearer ")
+    assert in_header.headers() == {"Authorization": "Bearer k3y"}
+    assert [Veil(none).text("anything") for none in (None, Key(SecretStr(""), parameter="apikey"))] == ["anything"] * 2
+    assert Veil(key).data(b"\xff\x00k3y\xfe") == b"\xff\x00***\xfe"
     assert Veil(Key(SecretStr("hush"))).frame(b"\x91\xa9not hush!\xff") == b"\x91\xa9not ****!\xff"
     assert Veil().frame(b"\xff") == b"\xff"
