@@ -1,4 +1,4 @@
-"""Topics that the tests of one file share."""
+"""All tests of this folder need a real service: the mark, and what several of their files share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,13 @@ import pytest
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.settings import Settings
 from own_topics import own_topics
+from postgres_store import postgres_server  # noqa: F401  (fixtures)
+from postgres_store import postgres_store as place  # noqa: F401
+from valkey_store import valkey  # noqa: F401
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker("integration")
 
 
 @pytest.fixture(scope="module")

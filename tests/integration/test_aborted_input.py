@@ -2,13 +2,9 @@
 
 import time
 
-import pytest
-
 from bare_clients import bare_producer, transaction
 from marketpulse.kafka.transaction import BEGINNING, TransactionalLog
 from marketpulse.settings import Settings
-
-pytestmark = pytest.mark.integration
 
 
 def test_the_engine_reads_no_record_of_an_aborted_transaction(kafka_settings: Settings) -> None:

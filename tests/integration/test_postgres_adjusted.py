@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ from marketpulse.ports import SinkBatch
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import PostgresSettings, Settings
 from marketpulse.sinks.postgres import open_postgres
-from postgres_store import PostgresPlace, postgres_server, postgres_store  # noqa: F401
-
-pytestmark = pytest.mark.integration
+from postgres_store import PostgresPlace
 
 DAY_NS = 86_400 * 10**9
 FEB_13_NS = 12_096 * DAY_NS  # 2003-02-13
@@ -32,42 +31,31 @@ PUBLISHED = [(0, 46.99, 23.42), (1, 48.30, 24.07), (5, 24.96, 24.88), (6, 24.53,
 
 def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> Row:
     at = FEB_13_NS + day * DAY_NS
-    return {
-        "symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "open": close, "high": close,
-        "low": close, "close": close, "volume": 100.0, "vwap": close, "trade_count": 7, "revision": 0, "source": "files",
-        **other,
-    }  # fmt: skip
+    row = {"symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "source": "files"}
+    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), close)
+    return {**row, **prices, "volume": 100.0, "trade_count": 7, "revision": 0, **other}
 
 
 def event(kind: str, day: int, value: float, offset: int, symbol: str = "MSFT", **other: Any) -> Row:
     at = FEB_13_NS + day * DAY_NS
     topic, source = other.pop("topic", "market"), other.pop("source", "files")
     body = {"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other}
-    return {
-        "type": kind, "symbol": symbol, "source": source, "event_time_ns": at, "body": json.dumps(body), "topic": topic,
-        "partition": 0, "offset": offset, "row": 0,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def place(postgres_store: PostgresPlace) -> PostgresPlace:  # noqa: F811
-    return postgres_store
+    place = {"topic": topic, "partition": 0, "offset": offset, "row": 0}
+    return {"type": kind, "symbol": symbol, "source": source, "event_time_ns": at, "body": json.dumps(body), **place}
 
 
 @pytest.fixture
 def put(place: PostgresPlace, tmp_path: Path) -> Iterator[Put]:
     """Stores rows in both."""
     sink = open_postgres(PostgresSettings(**place.section()), ManualClock(FEB_13_NS + 400 * DAY_NS))
-    lake, end = LakeRows(Settings(data_dir=tmp_path)), 0
+    lake = LakeRows(Settings(data_dir=tmp_path))
 
     def store(table: str, rows: list[Row]) -> None:
-        nonlocal end
         topic, schema = TABLES[table]
         batch = pa.RecordBatch.from_pylist(rows, schema=schema)
-        sink.write(SinkBatch(table, topic, 0, end, end + 1, batch))
+        sink.write(SinkBatch(table, topic, 0, lake.end, lake.end + 1, batch))
         sink.flush()
         lake.add(table, rows)
-        end += 1
 
     yield store
     sink.close()
@@ -75,14 +63,10 @@ def put(place: PostgresPlace, tmp_path: Path) -> Iterator[Put]:
 
 def both(place: PostgresPlace, folder: Path, view: str) -> list[Row]:
     """The view's rows, which are the same in the lake."""
-    query = LakeQuery(Settings(data_dir=folder))
-    try:
-        sql = f"SELECT {COLUMNS} FROM {{}} ORDER BY symbol, timeframe, open_time_ns"  # noqa: S608
+    sql = f"SELECT {COLUMNS} FROM {{}} ORDER BY symbol, timeframe, open_time_ns"  # noqa: S608
+    with closing(LakeQuery(Settings(data_dir=folder))) as query:
         there = query.run(sql.format(view)).to_pylist()
-    finally:
-        query.close()
-    text = sql.format(f"marketpulse.{view}")
-    here = place.found(text)
+    here = place.found(sql.format(f"marketpulse.{view}"))
     assert here == there
     return here
 

@@ -1,18 +1,15 @@
 """Two rows of one instant in Redis: the later one in the log is the newest, whatever its offset looks like as text."""
 
 import pyarrow as pa
-import pytest
 
 from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.sinks.redis_store import open_redis
-from valkey_store import ValkeyServer, valkey  # noqa: F401
-
-pytestmark = pytest.mark.integration
+from valkey_store import ValkeyServer
 
 
-def test_of_one_instant_offset_10_is_newer_than_offset_9(valkey: ValkeyServer) -> None:  # noqa: F811
+def test_of_one_instant_offset_10_is_newer_than_offset_9(valkey: ValkeyServer) -> None:
     settings = valkey.settings()
     sink, client, key = open_redis(settings), valkey.client(), RedisKeys(settings.prefix).price("A")
     trade = {"type": "trade", "symbol": "A", "source": "test", "event_time_ns": 10**18, "size": 1.0, "topic": "market"}
