@@ -4,7 +4,6 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,6 @@ from marketpulse.sinks.influx import InfluxSink, open_influx
 from marketpulse.telemetry import REGISTRY
 from time_series_servers import PASSWORD, USER, InfluxServer, Server, victoria_metrics
 
-pytestmark = pytest.mark.integration
-
-DAY_NS = 24 * HOUR_NS
-
 
 def opened(store: InfluxStore, **given: Any) -> InfluxSink:
     return open_influx(InfluxSettings(**{**store.section(), **given}))
@@ -40,11 +35,10 @@ def written(sink: InfluxSink, table: str, some: list[dict[str, Any]], schema: pa
     sink.flush()
 
 
-def trade(time_ns: int, offset: int, row: int = 0, **given: Any) -> dict[str, Any]:
-    return {
-        "type": "trade", "symbol": "A", "source": "s", "event_time_ns": time_ns, "price": float(offset), "size": 1.0,
-        "topic": "market", "partition": 0, "offset": offset, "row": row, **given,
-    }  # fmt: skip
+def trade(time_ns: int, offset: int, row: int) -> dict[str, Any]:
+    place = {"topic": "market", "partition": 0, "offset": offset, "row": row}
+    head = {"type": "trade", "symbol": "A", "source": "s", "event_time_ns": time_ns}
+    return {**head, "price": float(offset), "size": 1.0, **place}
 
 
 def bar(open_time_ns: int, **given: Any) -> dict[str, Any]:
@@ -55,9 +49,6 @@ def bar(open_time_ns: int, **given: Any) -> dict[str, Any]:
 def refused_points(reason: str) -> float:
     labels = {"sink": "influx", "reason": reason}
     return REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0
-
-
-# What a point is.
 
 
 def test_trades_of_one_nanosecond_are_all_there_whatever_the_cut(influx_store: InfluxStore) -> None:
@@ -80,16 +71,12 @@ def test_any_symbol_can_be_written_withdrawn_and_written_again(influx_store: Inf
         assert found == {"other": 1.0} | ({symbol: close} if close else {})
 
 
-def test_whoever_asks_for_prices_sees_no_withdrawn_bar(influx_store: InfluxStore) -> None:
-    sink = opened(influx_store)
+def test_a_bar_or_value_that_a_revision_took_back_is_gone_for_whoever_asks(influx_store: InfluxStore) -> None:
+    sink, schema = opened(influx_store), indicators_schema(["sma_20", "ema_12"])
     written(sink, "bars", [bar(START_NS, open=1.0), bar(START_NS + 1, close=2.0)])
     written(sink, "bars", [bar(START_NS, revision=1, close=None)])
     found = influx_store.server.rows("bars", influx_store.database, "open, close")
     assert [(row["time"], row["close"]) for row in found] == [(START_NS + 1, 2.0)]
-
-
-def test_a_value_that_a_revision_took_back_is_gone(influx_store: InfluxStore) -> None:
-    sink, schema = opened(influx_store), indicators_schema(["sma_20", "ema_12"])
     head = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS, "close_time_ns": START_NS + 1, "close": 1.0}
     written(sink, "indicators", [{**head, "revision": 0, "sma_20": 1.0, "ema_12": 2.0}], schema)
     written(sink, "indicators", [{**head, "revision": 1, "sma_20": None, "ema_12": 3.0}], schema)
@@ -101,32 +88,26 @@ def test_alerts_keep_their_last_state(influx_store: InfluxStore) -> None:
     head = {"symbol": "A", "severity": "info", "timeframe": "1m", "open_time_ns": START_NS, "late": False,
             "event_time_ns": START_NS + 60, "message": 'rsi "low", \\ 30\n', "value": 29.5}  # fmt: skip
     sink = opened(influx_store)
-    some = [
-        {**head, "rule": "dip, deep", "state": "raised", "revision": 0},
-        {**head, "rule": "rise", "state": "raised", "revision": 0},
-        {**head, "rule": "rise", "state": "withdrawn", "was": "raised", "revision": 1},
-    ]
+    states = (("dip, deep", "raised", None, 0), ("rise", "raised", None, 0), ("rise", "withdrawn", "raised", 1))
+    some = [{**head, **dict(zip(("rule", "state", "was", "revision"), each, strict=True))} for each in states]
     written(sink, "alerts", some, ALERT)
     (row,) = influx_store.rows("alerts")
     assert (row["rule"], row["state"], row["message"], row["late"]) == ("dip, deep", "raised", head["message"], False)
 
 
-# Databases, logins, limits.
-
-
-def test_a_new_database_keeps_for_as_long_as_the_settings_say(influx_store: InfluxStore) -> None:
-    sink = opened(influx_store, retention="30d")
-    sink.resume()
+def test_a_new_database_keeps_for_as_long_as_the_settings_say_and_points_beyond_are_counted(
+    influx_store: InfluxStore,
+) -> None:
+    opened(influx_store, retention="30d").resume()
     policies = influx_store.server.query(f'SHOW RETENTION POLICIES ON "{influx_store.database}"')
     assert policies[0]["values"][0][:2] == ["autogen", "720h0m0s"]
     opened(influx_store, retention="30d").resume()
     with pytest.raises(SettingsError, match=r'ALTER RETENTION POLICY "autogen" ON "suite [0-9]+" DURATION 4w'):
         opened(influx_store, retention="4w").resume()
-
-
-def test_points_that_the_retention_has_passed_are_counted_and_the_others_stored(influx_store: InfluxStore) -> None:
     now_ns, before = time.time_ns(), refused_points("beyond_retention")
-    written(opened(influx_store, retention="30d"), "bars", [bar(now_ns - age * DAY_NS) for age in (1, 2, 400, 401)])
+    written(
+        opened(influx_store, retention="30d"), "bars", [bar(now_ns - age * 24 * HOUR_NS) for age in (1, 2, 400, 401)]
+    )
     assert len(influx_store.rows("bars")) == 2
     assert refused_points("beyond_retention") == before + 2
 
@@ -134,10 +115,9 @@ def test_points_that_the_retention_has_passed_are_counted_and_the_others_stored(
 def test_a_field_of_another_type_stops_it_with_what_to_do(influx_store: InfluxStore) -> None:
     sink = opened(influx_store)
     sink.resume()
-    taken = {"db": influx_store.database}
-    point = f"bars,symbol=A close=1i {START_NS}"
-    url = f"{influx_store.server.url}/write"
-    httpx.post(url, params=taken, content=point, auth=(USER, PASSWORD)).raise_for_status()
+    db, login = {"db": influx_store.database}, (USER, PASSWORD)
+    url, point = f"{influx_store.server.url}/write", f"bars,symbol=A close=1i {START_NS}"
+    httpx.post(url, params=db, content=point, auth=login).raise_for_status()
     sink.write(batch("bars", 0, 0, 20))
     before = refused_points("refused")
     with pytest.raises(Fatal, match=r"field type conflict.*Give sinks.influx.database another name") as caught:
@@ -149,31 +129,32 @@ def test_a_field_of_another_type_stops_it_with_what_to_do(influx_store: InfluxSt
 
 def test_a_login_that_may_only_write_needs_its_database(influx_store: InfluxStore) -> None:
     server, name = influx_store.server, influx_store.database
-    server.query(f"CREATE USER writer_{name.split()[1]} WITH PASSWORD 'w'")
-    login = {"user": f"writer_{name.split()[1]}", "password": "w"}
-    sink = opened(influx_store, **login)
+    user = f"writer_{name.split()[1]}"
+    server.query(f"CREATE USER {user} WITH PASSWORD 'w'")
+    sink = opened(influx_store, user=user, password="w")
     sink.resume()
     sink.write(batch("bars", 0, 0, 20))
     with pytest.raises(Fatal, match=f"{name}.*nothing is lost"):
         sink.flush()
     server.query(f'CREATE DATABASE "{name}"')
-    server.query(f'GRANT WRITE ON "{name}" TO "{login["user"]}"')
+    server.query(f'GRANT WRITE ON "{name}" TO "{user}"')
     sink.flush()
     assert len(influx_store.rows("bars")) == 16
 
 
-@contextmanager
-def own_server(folder: Path, **limits: str) -> Iterator[InfluxStore]:
-    server = InfluxServer(folder, **limits)
+def test_a_hanging_server_is_waited_for_bodies_shrink_to_its_limit_and_too_many_series_are_said(tmp_path: Path) -> None:
+    server = InfluxServer(tmp_path, limits="max-values-per-tag = 5", http="max-body-size = 4000")
     server.start()
     try:
-        yield InfluxStore(server)
-    finally:
-        server.kill()
-
-
-def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp_path: Path) -> None:
-    with own_server(tmp_path, limits="max-values-per-tag = 5", http="max-body-size = 4000") as store:
+        store = InfluxStore(server)
+        sink = opened(store, timeout_s=1)
+        sink.write(batch("bars", 0, 0, 20))
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
+            sink.flush()
+        server.signal(signal.SIGCONT)
+        sink.flush()
+        assert len(store.rows("bars")) == 16
         sink = opened(store, gzip=False)
         sink.write(batch("bars", 0, 0, 200))
         sink.flush()
@@ -181,21 +162,8 @@ def test_bodies_shrink_to_what_the_server_takes_and_too_many_series_are_said(tmp
         written(sink, "bars", [bar(START_NS, symbol=f"T{n}") for n in range(5)])  # the server counts before a write
         with pytest.raises(Fatal, match=r"at a limit of its own.*max-values-per-tag.*docs/influx.md"):
             written(sink, "bars", [bar(START_NS, symbol=f"U{n}") for n in range(5)])
-
-
-def test_a_server_that_hangs_is_waited_for(tmp_path: Path) -> None:
-    with own_server(tmp_path) as store:
-        sink = opened(store, timeout_s=1)
-        sink.write(batch("bars", 0, 0, 20))
-        store.server.signal(signal.SIGSTOP)
-        with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
-            sink.flush()
-        store.server.signal(signal.SIGCONT)
-        sink.flush()
-        assert len(store.rows("bars")) == 16
-
-
-# VictoriaMetrics: numbers, to the millisecond.
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +180,7 @@ def test_victoriametrics_takes_the_numbers(metrics: Server, version: str) -> Non
     some = [bar(START_NS + n * 60 * 10**9, timeframe=timeframe, close=0.1 + n, source="text") for n in range(50)]
     written(open_influx(InfluxSettings(url=metrics.url, api=version)), "bars", some)
     httpx.get(f"{metrics.url}/internal/force_flush").raise_for_status()
-    lines = httpx.get(
-        f"{metrics.url}/api/v1/export", params={"match[]": f'bars_close{{symbol="A",timeframe="{timeframe}"}}'}
-    ).text.splitlines()
-    (series,) = map(json.loads, lines)
+    wanted = {"match[]": f'bars_close{{symbol="A",timeframe="{timeframe}"}}'}
+    (series,) = map(json.loads, httpx.get(f"{metrics.url}/api/v1/export", params=wanted).text.splitlines())
     found = dict(zip(series["timestamps"], series["values"], strict=True))
     assert found == {row["open_time_ns"] // 10**6: row["close"] for row in some}

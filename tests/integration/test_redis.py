@@ -20,17 +20,14 @@ from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.query.recent_redis import RecentRowsOfRedis
-from marketpulse.settings import RedisSettings, Settings
+from marketpulse.settings import Settings
 from marketpulse.sinks.redis_plan import SPARE
 from marketpulse.sinks.redis_store import RedisSink, open_redis
 from time_series_servers import free_port
-from valkey_store import PASSWORD, ValkeyServer, valkey  # noqa: F401
+from valkey_store import PASSWORD, ValkeyServer
 from waiting import wait_until
 
-pytestmark = pytest.mark.integration
-
-DAY_S = 86_400
-TODAY_S = 1_714_521_600  # 2024-05-01
+DAY_S, TODAY_S = 86_400, 1_714_521_600
 TODAY, YESTERDAY = "2024-05-01", "2024-04-30"
 Row = dict[str, Any]
 
@@ -50,14 +47,11 @@ class Place:
         topic = TABLES[table][0]
         first = self._ends.get(topic, 0)
         self._ends[topic] = end = first + len(rows)
+        at = {"topic": topic, "partition": 0, "row": 0} if topic == "market" else {}
         for each in ("trades", "quotes") if topic == "market" else (table,):
-            schema = TABLES[each][1]
-            if table == "indicators":
-                schema = indicators_schema([n for n in rows[0] if n.startswith("sma")])
-            some = list(rows) if each == table else []
-            if topic == "market":
-                at = {"topic": topic, "partition": 0, "row": 0}
-                some = [{**r, **at, "offset": first + i} for i, r in enumerate(some)]
+            named = [n for n in rows[0] if n.startswith("sma")]
+            schema = indicators_schema(named) if table == "indicators" else TABLES[each][1]
+            some = [{"offset": first + i, **r, **at} for i, r in enumerate(rows)] if each == table else []
             self.sink.write(SinkBatch(each, topic, 0, first, end, pa.RecordBatch.from_pylist(some, schema)))
 
     def store(self, table: str, *rows: Row) -> None:
@@ -80,7 +74,7 @@ class Place:
 
 
 @pytest.fixture
-def place(valkey: ValkeyServer) -> Place:  # noqa: F811
+def place(valkey: ValkeyServer) -> Place:
     return Place(valkey)
 
 
@@ -99,9 +93,6 @@ def withdrawn(of: Row) -> Row:
     return {**of, **gone, "volume": 0.0, "trade_count": 0, "revision": of["revision"] + 1}
 
 
-# Prices and quotes
-
-
 def test_the_latest_price_is_the_newest_by_event_time_whatever_comes_after_it(place: Place) -> None:
     place.store("trades", trade("A", 10, 1.5), trade("A", 30, 0.1 + 0.2), trade("A", 20, 9.0))
     place.store("trades", trade("A", 29.5, 7.0), trade("B", 1, 5e-324))
@@ -112,14 +103,11 @@ def test_the_latest_price_is_the_newest_by_event_time_whatever_comes_after_it(pl
     assert place.price("A", "price") == ["8.0"]
 
 
-def test_what_a_newer_row_lacks_does_not_stay_from_an_older_one(place: Place) -> None:
+def test_what_a_newer_row_lacks_does_not_stay_from_an_older_one_and_quotes_are_kept_as_prices_are(place: Place) -> None:
     place.store("trades", {**trade("A", 1, 1.0), "venue": "XNYS", "trade_id": "7", "conditions": ["@", "T"]})
     assert place.price("A", "venue", "conditions") == ["XNYS", '["@","T"]']
     place.store("trades", trade("A", 2, 1.0))
     assert place.price("A", "venue", "trade_id", "conditions") == [None] * 3
-
-
-def test_the_latest_quote_is_kept_as_the_price_is(place: Place) -> None:
     head = {"type": "quote", "symbol": "A", "source": "test"}
     book = {"bid_size": 1.0, "ask": 3.0, "ask_size": 4.0}
     place.store("quotes", {**head, "event_time_ns": 10**18 + 1, "bid": 2.5, **book})
@@ -127,10 +115,7 @@ def test_the_latest_quote_is_kept_as_the_price_is(place: Place) -> None:
     assert place.client.hmget(place.keys.quote("A"), "bid", "ask") == ["2.5", "3.0"]
 
 
-# Bars, values, alerts
-
-
-def test_a_series_keeps_its_newest_bars_in_order_and_the_latest_as_a_hash(valkey: ValkeyServer) -> None:  # noqa: F811
+def test_a_series_keeps_its_newest_bars_in_order_and_the_latest_as_a_hash(valkey: ValkeyServer) -> None:
     place = Place(valkey, recent_bars=3)
     for first in (0, 40):
         place.store("bars", *(row("A", "1m", 60 * i, float(i)) for i in range(first, first + 40)))
@@ -158,14 +143,11 @@ def test_a_revision_replaces_its_bar_and_the_latest_follows_what_is_left(place: 
     assert place.latest("bars", "close") == ["2.0"]
 
 
-def test_bars_by_number_of_trades_may_share_an_open_time(place: Place) -> None:
+def test_bars_of_trades_may_share_an_open_time_and_the_latest_values_are_of_the_newest_bar(place: Place) -> None:
     first, second = (row("A", "1t", 60, float(i)) for i in (1, 2))
     second["receipt"] = {**second["receipt"], "last_row": 1}
     place.store("bars", first, second)
     assert sorted(place.closes("A", "1t")) == [1.0, 2.0]
-
-
-def test_the_latest_values_are_those_of_the_newest_bar(place: Place) -> None:
     place.store("indicators", row("A", "1m", 0, 1.0, sma_2=None), row("A", "1m", 60, 2.0, sma_2=1.5))
     place.store("indicators", row("A", "1m", 0, 1.0, sma_3=7.0, revision=1))
     assert place.latest("indicators", "sma_2", "sma_3", "close") == ["1.5", None, "2.0"]
@@ -191,9 +173,6 @@ def test_an_alert_is_active_from_its_raise_to_its_clearing_and_follows_what_is_w
     assert active() == {"A dip": 60, "A other": 60}
     place.store("alerts", alert("withdrawn", 60, revision=1), alert("withdrawn", 60, 1, rule="other"))
     assert active() == {}
-
-
-# Days and rankings
 
 
 def test_the_days_rankings_are_what_a_hand_calculation_gives(place: Place) -> None:
@@ -225,8 +204,14 @@ def test_revisions_and_late_bars_move_the_rankings(place: Place) -> None:
     assert place.ranking("change") == [("A", 30.0)]
 
 
-def test_the_days_own_bar_has_the_last_word(place: Place) -> None:
+def test_a_day_whose_every_bar_was_withdrawn_is_in_no_ranking_and_its_own_bar_has_the_last_word(place: Place) -> None:
     small = minute("A", 0, 10.0, 11.0, 10.0, 10.5)
+    place.store("bars", small)
+    place.store("bars", withdrawn(small))
+    assert [place.ranking(what) for what in ("change", "value", "volume")] == [[], [], []]
+    assert place.client.zcard(place.keys.days) == 0
+    assert "close" not in place.client.hgetall(place.keys.price("A"))
+    small["revision"] = 2
     place.store("bars", small)
     assert place.client.hlen(place.keys.parts("A", TODAY)) == 1
     day = row("A", "1d", TODAY_S, 12.0, open=10.0, volume=11.0, vwap=10.75)
@@ -234,35 +219,25 @@ def test_the_days_own_bar_has_the_last_word(place: Place) -> None:
     assert place.ranking("volume") == [("A", 11.0)]
     assert place.ranking("change") == [("A", 20.0)]
     assert not place.client.exists(place.keys.parts("A", TODAY))
-    place.store("bars", {**small, "volume": 99.0, "revision": 1}, {**day, "volume": 100.0, "revision": 1})
+    place.store("bars", {**small, "volume": 99.0, "revision": 3}, {**day, "volume": 100.0, "revision": 1})
     assert place.ranking("volume") == [("A", 100.0)]
-
-
-def test_a_day_whose_every_bar_was_withdrawn_is_in_no_ranking(place: Place) -> None:
-    bar = minute("A", 0, 10.0, 11.0, 10.0, 10.5)
-    place.store("bars", bar)
-    place.store("bars", withdrawn(bar))
-    assert [place.ranking(what) for what in ("change", "value", "volume")] == [[], [], []]
-    assert place.client.zcard(place.keys.days) == 0
-    assert "close" not in place.client.hgetall(place.keys.price("A"))
 
 
 def stream(seed: int) -> list[Row]:
     """Bars of three symbols over some days, in the order of a log: late ones, revised and withdrawn ones among them."""
     chance = random.Random(seed)
-    told: dict[tuple[str, str, int], Row] = {}
+    told: dict[tuple[str, int], Row] = {}
     out = []
     for day in range(7):
         for n in range(30):
             symbol = chance.choice("ABC")
             at = minute(symbol, n * 7 + day * 1_440 - chance.choice((0, 0, 60)), 10.0, 1.0, 0.1, 1.0)
-            key = symbol, "1m", at["open_time_ns"]
+            key = symbol, at["open_time_ns"]
             revision = told[key]["revision"] + 1 if key in told else 0
             close = chance.uniform(5, 15)
             prices = {"open": close - 1, "high": close + 1, "low": close - 2, "close": close, "vwap": close * 1.01}
-            new = {**at, **prices, "volume": chance.uniform(0, 9), "revision": revision}
-            told[key] = new
-            out.append(new)
+            told[key] = {**at, **prices, "volume": chance.uniform(0, 9), "revision": revision}
+            out.append(told[key])
             if chance.random() < 0.2:
                 key, old = chance.choice([item for item in list(told.items())[-20:] if item[1]["close"]])
                 told[key] = withdrawn(old)
@@ -277,24 +252,22 @@ def content(place: Place) -> dict[str, Any]:
     client, found = place.client, {}
     for key in client.scan_iter(f"{place.settings.prefix}*", count=1_000):
         name = key.removeprefix(place.settings.prefix)
-        kind = client.type(key)
-        if name.startswith("recent:"):
-            found[name] = client.zrange(key, -10, -1, withscores=True)
-        elif name.startswith("sessions:"):
-            rows = {date: json.loads(text) for date, text in client.hgetall(key).items()}
-            own = ("volume_parts", "value_parts")
-            found[name] = {d: {k: v for k, v in r.items() if k not in own} for d, r in rows.items()}
-        elif kind == "hash":
-            found[name] = client.hgetall(key)
-        else:
-            found[name] = client.smembers(key) if kind == "set" else client.zrange(key, 0, -1, withscores=True)
+        match client.type(key):
+            case "hash":
+                found[name] = client.hgetall(key)
+            case "set":
+                found[name] = client.smembers(key)
+            case _:
+                found[name] = client.zrange(key, -10 if name.startswith("recent:") else 0, -1, withscores=True)
+        if name.startswith("sessions:"):
+            rows, own = {day: json.loads(text) for day, text in found[name].items()}, ("volume_parts", "value_parts")
+            found[name] = {day: {k: v for k, v in row.items() if k not in own} for day, row in rows.items()}
     return found
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_however_the_stream_is_cut_the_store_holds_the_same(valkey: ValkeyServer, seed: int) -> None:  # noqa: F811
-    rows = stream(seed)
-    contents = []
+def test_however_the_stream_is_cut_the_store_holds_the_same(valkey: ValkeyServer, seed: int) -> None:
+    rows, contents = stream(seed), []
     for cut in (1, 13, 10_000):
         place = Place(valkey, recent_bars=10)
         for first in range(0, len(rows), cut):
@@ -305,10 +278,7 @@ def test_however_the_stream_is_cut_the_store_holds_the_same(valkey: ValkeyServer
     assert len(contents[0]["days"]) >= 5
 
 
-# Readers: expiry, updates
-
-
-def test_what_is_not_written_again_expires_and_what_is_asked_for_ever_stays(valkey: ValkeyServer) -> None:  # noqa: F811
+def test_what_is_not_written_again_expires_and_what_is_asked_for_ever_stays(valkey: ValkeyServer) -> None:
     place = Place(valkey, expire="12h")
     everything = (
         ("trades", trade("A", 1, 1.0)), ("bars", minute("A", 0, 1.0, 1.0, 1.0, 1.0)),
@@ -350,9 +320,6 @@ def test_what_changes_is_published_once_it_can_be_read(place: Place) -> None:
         assert [len(heard()["bars"]) for _ in range(2)] == [500, 1]
 
 
-# Faults
-
-
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A server whose settings a test may change, without persistence."""
@@ -371,7 +338,7 @@ def fault(place: Place, kind: type[MarketPulseError]) -> str:
     return str(caught.value)
 
 
-def test_a_server_that_is_full_says_what_to_free_and_takes_the_rows_later(own_server: ValkeyServer) -> None:
+def test_a_full_server_a_replica_and_one_that_cannot_save_say_so(own_server: ValkeyServer, tmp_path: Path) -> None:
     place = Place(own_server)
     place.client.config_set("maxmemory", 1)
     assert "raise maxmemory" in fault(place, Retryable)
@@ -380,9 +347,6 @@ def test_a_server_that_is_full_says_what_to_free_and_takes_the_rows_later(own_se
     place.sink.flush()
     assert place.price("A", "price") == ["1.0"]
 
-
-def test_a_replica_and_a_server_that_cannot_save_say_so(own_server: ValkeyServer, tmp_path: Path) -> None:
-    place = Place(own_server)
     place.client.replicaof("127.0.0.1", 1)
     assert "is a replica: set sinks.redis.url to its primary" in fault(place, Retryable)
     place.client.replicaof("NO", "ONE")
@@ -399,7 +363,7 @@ def test_a_replica_and_a_server_that_cannot_save_say_so(own_server: ValkeyServer
     assert "cannot save to its disk" in fault(place, Retryable)
 
 
-def test_a_user_without_permission_or_without_password_is_told_what_is_missing(valkey: ValkeyServer) -> None:  # noqa: F811
+def test_a_user_without_permission_or_without_password_is_told_what_is_missing(valkey: ValkeyServer) -> None:
     client = valkey.client()
     url = valkey.url.replace("redis://", "redis://watcher@")
     reads = {"passwords": ["+watching"], "keys": ["*"], "commands": ["+@read", "+script|load"]}
@@ -423,10 +387,7 @@ def test_a_user_without_permission_or_without_password_is_told_what_is_missing(v
     assert "a login is needed: set MARKETPULSE_SINKS__REDIS__PASSWORD" in fault(Place(valkey, password=None), Fatal)
 
 
-def test_a_key_that_holds_something_else_and_a_cluster_are_refused(
-    valkey: ValkeyServer,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_a_key_of_another_kind_and_a_cluster_are_refused(valkey: ValkeyServer, tmp_path: Path) -> None:
     place = Place(valkey)
     place.client.set(place.keys.price("A"), "mine")
     assert "sinks.redis.prefix" in fault(place, Fatal)
@@ -466,8 +427,6 @@ def test_a_server_that_lost_its_data_is_filled_again(own_server: ValkeyServer) -
         place.write("trades", trade("A", 3, 3.0))
     assert place.sink.resume() == {}
     assert place.client.dbsize() == 0
-    again = Place(own_server)
-    again.settings = RedisSettings(**{**again.settings.model_dump(), "prefix": place.settings.prefix})
-    again.sink = open_redis(again.settings)
+    again = Place(own_server, prefix=place.settings.prefix)
     again.store("trades", trade("A", 1, 1.0), trade("A", 2, 2.0))
     assert place.price("A", "price") == ["2.0"]
