@@ -47,8 +47,8 @@ def cells(page: Page, row: int) -> list[str]:
     return line.get_by_role("cell").all_inner_texts()
 
 
-def test_a_query_of_the_library_is_chosen_its_days_are_set_and_its_rows_are_the_lakes(
-    asking: AskingStage, visit: Visit
+def test_a_library_query_shows_the_lakes_rows_and_they_are_downloaded(
+    asking: AskingStage, visit: Visit, tmp_path: Path
 ) -> None:
     page = visit.open(asking.server.url)
     page.get_by_role("link", name="Ask").click()
@@ -59,16 +59,23 @@ def test_a_query_of_the_library_is_chosen_its_days_are_set_and_its_rows_are_the_
     page.get_by_label("Days back").press("Enter")
     expect(page.get_by_role("status").filter(has_text="2 rows")).to_be_visible()
     expected = stored(asking, named="losers", **{"param.days": 90})["rows"]
-    assert [cells(page, i + 1)[0] for i in range(2)] == [row[0] for row in expected]
+    symbols = [row[0] for row in expected]
+    assert [cells(page, i + 1)[0] for i in range(2)] == symbols
     assert cells(page, 1)[3] == f"{expected[0][3]:.4f}".replace("-", "−")
     expect(page).to_have_url(re.compile(r"#/ask/losers\?days=90$"))
     expect(page.get_by_text(re.compile(r"as of the newest commit, \d+ (s|min) ago"))).to_be_visible()
     assert visit.complaints == []
+    for form in ("CSV", "Parquet"):
+        with page.expect_download() as coming:
+            page.get_by_role("button", name=f"Download {form}").click()
+        path = tmp_path / coming.value.suggested_filename
+        coming.value.save_as(path)
+        assert path.name == f"losers.{form.lower()}"
+    assert [line["symbol"] for line in csv.DictReader((tmp_path / "losers.csv").read_text().splitlines())] == symbols
+    assert pq.read_table(tmp_path / "losers.parquet")["symbol"].to_pylist() == symbols
 
 
-def test_ones_own_sql_is_written_completed_and_run_by_keys_and_nothing_is_blocked(
-    asking: AskingStage, visit: Visit
-) -> None:
+def test_own_sql_is_completed_and_run_by_keys_and_nothing_blocked(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(asking.server.url + "#/ask")
     editor = page.get_by_role("textbox", name="SQL query")
     editor.click()
@@ -85,16 +92,13 @@ def test_ones_own_sql_is_written_completed_and_run_by_keys_and_nothing_is_blocke
     assert visit.complaints == []
 
 
-def test_a_mistake_is_shown_under_its_word_a_long_query_is_cancelled_and_a_server_that_is_gone_is_said(
-    asking: AskingStage, visit: Visit
-) -> None:
+def test_a_mistake_a_cancelled_query_and_a_lost_server_are_shown(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(asking.server.url + "#/ask")
     write(page, "SELECT symbol,\n  prize\nFROM trades")
     run(page)
     expect(page.get_by_role("alert").filter(has_text="Line 2, column 3")).to_be_visible()
     assert page.locator(".wrong").inner_text() == "prize"
-    below = page.locator(".said").bounding_box()
-    word = page.locator(".wrong").bounding_box()
+    below, word = (page.locator(name).bounding_box() for name in (".said", ".wrong"))
     assert below is not None
     assert word is not None
     assert below["y"] >= word["y"] + word["height"] - 2
@@ -140,27 +144,14 @@ def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit
     assert chart.locator("path.line").count() == 4
     chart.focus()
     page.keyboard.press("ArrowRight")
-    first = stored(
-        asking, q="SELECT close FROM bars WHERE timeframe = '1d' AND symbol = 'IBM' ORDER BY open_time LIMIT 1"
-    )
-    expect(page.locator(".plot-tip")).to_contain_text(f"{first['rows'][0][0]:.4f}")
+    of_ibm = "SELECT close FROM bars WHERE timeframe = '1d' AND symbol = 'IBM' ORDER BY open_time LIMIT 1"
+    expect(page.locator(".plot-tip")).to_contain_text(f"{stored(asking, q=of_ibm)['rows'][0][0]:.4f}")
     assert visit.complaints == []
 
 
-def test_the_rows_are_downloaded_as_csv_and_as_parquet(asking: AskingStage, visit: Visit, tmp_path: Path) -> None:
-    page = visit.open(asking.server.url + "#/ask/losers?days=90")
-    expected = [row[0] for row in stored(asking, named="losers", **{"param.days": 90})["rows"]]
-    for form in ("CSV", "Parquet"):
-        with page.expect_download() as coming:
-            page.get_by_role("button", name=f"Download {form}").click()
-        path = tmp_path / coming.value.suggested_filename
-        coming.value.save_as(path)
-        assert path.name == f"losers.{form.lower()}"
-    assert [line["symbol"] for line in csv.DictReader((tmp_path / "losers.csv").read_text().splitlines())] == expected
-    assert pq.read_table(tmp_path / "losers.parquet")["symbol"].to_pylist() == expected
-
-
-def test_what_was_run_is_found_again_and_runs_again(asking: AskingStage, visit: Visit) -> None:
+def test_what_was_run_is_found_and_runs_again_and_a_plan_shows_what_was_left_out(
+    asking: AskingStage, visit: Visit
+) -> None:
     page = visit.open(f"{asking.server.url}#/ask?sql={quote('SELECT 41 + 1 AS answer')}")
     expect(page.get_by_role("status").filter(has_text="1 row")).to_be_visible()
     page.goto(asking.server.url + "#/ask/gaps")
@@ -172,8 +163,6 @@ def test_what_was_run_is_found_again_and_runs_again(asking: AskingStage, visit: 
     expect(page.get_by_role("columnheader", name=re.compile("^answer"))).to_be_visible()
     assert cells(page, 1)[0] == "42"
 
-
-def test_a_plan_shows_what_was_left_out(asking: AskingStage, visit: Visit) -> None:
     sql = "SELECT count(*) FROM bars WHERE symbol = 'AAPL'"
     page = visit.open(f"{asking.server.url}#/ask?sql={quote(sql)}")
     page.get_by_role("tab", name="Plan").click()
@@ -183,9 +172,7 @@ def test_a_plan_shows_what_was_left_out(asking: AskingStage, visit: Visit) -> No
     expect(page).to_have_url(re.compile("show=plan"))
 
 
-def test_tables_are_browsed_and_what_is_typed_is_text_that_is_there_when_one_comes_back(
-    asking: AskingStage, visit: Visit
-) -> None:
+def test_tables_are_browsed_and_typed_text_is_kept(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(asking.server.url + "#/ask")
     editor = page.get_by_role("textbox", name="SQL query")
     editor.click()

@@ -1,9 +1,10 @@
 """The real page in a real browser."""
 
 import re
+from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from board_rows import bars, row
 from browser_stage import Stage, Visit
@@ -46,9 +47,7 @@ def test_the_page_moves_and_says_while_the_server_or_the_log_is_away(stage: Stag
     expect(page.locator("#last")).not_to_have_text(before)
 
 
-def test_the_page_shows_the_boards_figures_its_book_its_source_and_every_bar_that_comes(
-    stage: Stage, visit: Visit
-) -> None:
+def test_the_page_shows_the_boards_figures_book_source_and_every_new_bar(stage: Stage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     expect(page.locator("#book")).to_be_visible()
     stage.freeze()
@@ -92,20 +91,15 @@ def test_the_page_shows_the_boards_figures_its_book_its_source_and_every_bar_tha
 
 
 def test_before_the_first_bar_the_page_says_what_it_waits_for(visit: Visit) -> None:
-    empty = Stage(MovingFeed(symbols=0))
-    try:
+    with closing(Stage(MovingFeed(symbols=0))) as empty:
         visit.page.goto(empty.server.url)
         expect(visit.page.get_by_role("heading", name="Waiting for the first bar")).to_be_visible()
         empty.feed = MovingFeed(symbols=3, history=30)
         expect(visit.page.locator("body")).to_have_attribute("data-state", "shown")
         expect(visit.page.locator("#watch-count")).to_have_text("3 symbols")
-    finally:
-        empty.close()
 
 
-def test_a_link_opens_its_chart_and_follows_what_is_chosen_and_panes_and_theme_are_kept(
-    stage: Stage, visit: Visit
-) -> None:
+def test_a_link_follows_what_is_chosen_and_panes_and_theme_are_kept(stage: Stage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#META/1h")
     expect(page.locator("#symbol-text")).to_have_text("META")
     expect(page.get_by_role("radio", name="1h", exact=True)).to_be_checked()
@@ -138,9 +132,8 @@ def test_nothing_overflows_and_the_theme_is_the_machines(stage: Stage, sized: Vi
     expect(page.locator("#book")).to_be_visible()
     theme = page.evaluate("matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark'")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
-    whole = page.evaluate(
-        "({ width: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight })"
-    )
+    root = "document.documentElement"
+    whole = page.evaluate(f"({{ width: {root}.scrollWidth, height: {root}.scrollHeight }})")
     assert whole == page.viewport_size
     outside = page.evaluate(
         """() => ['#symbol-text', '#last', '#change', '#book', '#link', '#theme', '#timeframes', '#chart', '#strip', '#s-volume']
@@ -155,18 +148,17 @@ def test_nothing_overflows_and_the_theme_is_the_machines(stage: Stage, sized: Vi
     assert chart["height"] > 0.4 * whole["height"]
 
 
-def test_on_a_phone_the_watch_list_is_a_drawer(stage: Stage, chromium: Browser) -> None:
-    context = chromium.new_context(viewport={"width": 390, "height": 844})
-    page = Visit(context).open(stage.server.url + "#AAPL/1m")
+def test_on_a_phone_the_watch_list_is_a_drawer(stage: Stage, visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    page = visit.open(stage.server.url + "#AAPL/1m")
     expect(page.get_by_role("listbox")).to_be_hidden()
     page.get_by_role("button", name="Watch list").click()
     page.get_by_role("option", name=re.compile(r"^GOOG,")).click()
     expect(page.locator("#symbol-text")).to_have_text("GOOG")
     expect(page.get_by_role("listbox")).to_be_hidden()
-    context.close()
 
 
-def test_the_security_policy_stops_inline_scripts_and_foreign_requests(stage: Stage, visit: Visit) -> None:
+def test_policies_stop_inline_scripts_foreign_requests_and_a_page_of_another_origin(stage: Stage, visit: Visit) -> None:
     page = visit.open(stage.server.url)
     assert visit.complaints == []
     page.evaluate(
@@ -181,12 +173,7 @@ def test_the_security_policy_stops_inline_scripts_and_foreign_requests(stage: St
     assert page.evaluate("window.broken") is None
     with pytest.raises(Exception, match="Failed to fetch"):
         page.evaluate("fetch('http://127.0.0.1:9/')")
-
-
-def test_a_page_of_another_origin_gets_neither_socket_nor_data(stage: Stage, visit: Visit) -> None:
-    other = Stage(MovingFeed(symbols=1, history=30))
-    try:
-        page = visit.page
+    with closing(Stage(MovingFeed(symbols=1, history=30))) as other:
         # The API's JSON carries no policy of its own against connecting, so it can play the foreign page.
         page.route("**/foreign", lambda route: route.fulfill(body="<p>", content_type="text/html"))
         page.goto(other.server.url + "foreign")
@@ -198,5 +185,3 @@ def test_a_page_of_another_origin_gets_neither_socket_nor_data(stage: Stage, vis
         assert page.evaluate(opened, stage.server.url.replace("http", "ws") + "ws") == "refused"
         read = "(a) => fetch(a).then((r) => r.text()).catch(() => 'refused')"
         assert page.evaluate(read, stage.server.url + "api/symbols") == "refused"
-    finally:
-        other.close()
