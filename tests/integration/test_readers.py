@@ -22,12 +22,9 @@ from marketpulse.ports import FeedBatch, SinkBatch
 from marketpulse.settings import Settings
 from waiting import wait_until
 
-pytestmark = pytest.mark.integration
-
 T0 = 1_768_600_000_000_000_000
-
-
 Place = tuple[str, int]
+Open = Callable[..., TableReader]
 
 
 def trades(count: int, symbol: str = "AAA", first: int = 0) -> pa.RecordBatch:
@@ -57,27 +54,25 @@ class Writer:
                 partition = -1 if record.partition is None else record.partition
                 self._producer.produce(topic, record.value, record.key, partition, headers=list(record.headers or []))
 
-    def rows(self, topic: str, batch: pa.RecordBatch, *, keep: bool = True) -> None:
-        with self._written(keep=keep):
-            self._produce_rows(topic, batch)
-
     @contextmanager
-    def open_rows(self, topic: str, batch: pa.RecordBatch) -> Iterator[None]:
-        """Rows of a transaction that is open meanwhile, and then taken back."""
-        with transaction(self._producer, keep=False):
-            self._produce_rows(topic, batch)
+    def bars(self, batch: pa.RecordBatch) -> Iterator[None]:
+        """Bars; those of a transaction are open meanwhile, and then taken back."""
+        with self._written(keep=False):
+            for key, value in encode_rows(batch):
+                self._producer.produce(self._settings.topic("bars"), value, key)
             assert self._producer.flush(10) == 0
             yield
-
-    def _produce_rows(self, topic: str, batch: pa.RecordBatch) -> None:
-        for key, value in encode_rows(batch):
-            self._producer.produce(self._settings.topic(topic), value, key)
 
     @contextmanager
     def _written(self, *, keep: bool) -> Iterator[None]:
         with transaction(self._producer, keep=keep) if self._transactional else nullcontext():
             yield
         assert self._producer.flush(10) == 0
+
+
+def write_bars(settings: Settings, batch: pa.RecordBatch) -> None:
+    with Writer(settings).bars(batch):
+        pass
 
 
 def collect(reader: TableReader, done: Callable[[list[SinkBatch]], bool]) -> list[SinkBatch]:
@@ -100,9 +95,6 @@ def has(table: str, count: int) -> Callable[[list[SinkBatch]], bool]:
     return lambda batches: sum(b.rows.num_rows for b in batches if b.table == table) >= count
 
 
-Open = Callable[..., TableReader]
-
-
 @pytest.fixture
 def reader_of(kafka_settings: Settings) -> Iterator[Open]:
     opened: list[TableReader] = []
@@ -116,19 +108,7 @@ def reader_of(kafka_settings: Settings) -> Iterator[Open]:
         reader.close()
 
 
-def test_a_reader_gives_trades_of_both_wires_with_their_positions(kafka_settings: Settings, reader_of: Open) -> None:
-    writer = Writer(kafka_settings)
-    writer.market(trades(3))
-    writer.market(trades(2, first=3), "arrow")
-    table = rows_of(collect(reader_of("trades"), has("trades", 5)), "trades")
-    assert table.column("price").to_pylist() == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert table.column("offset").to_pylist() == [0, 1, 2, 3, 3]
-    assert table.column("row").to_pylist() == [0, 0, 0, 0, 1]
-
-
-def test_stretches_follow_each_other_without_a_gap_over_marks_and_aborted_records(
-    kafka_settings: Settings, reader_of: Open
-) -> None:
+def test_stretches_have_no_gap_over_marks_and_aborted_records(kafka_settings: Settings, reader_of: Open) -> None:
     writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "w")
     writer.market(trades(2))  # offsets 0, 1 and the mark 2
     writer.market(trades(5), keep=False)  # 3 … 7 and the mark 8
@@ -139,7 +119,7 @@ def test_stretches_follow_each_other_without_a_gap_over_marks_and_aborted_record
     assert rows_of(batches, "trades").column("offset").to_pylist() == [0, 1, 9]
 
 
-def test_a_reader_starts_where_the_store_stands_and_refused_records_only_move_the_position(
+def test_a_reader_starts_where_the_store_is_and_refused_records_only_move_it(
     kafka_settings: Settings, reader_of: Open
 ) -> None:
     Writer(kafka_settings).market(trades(6))
@@ -154,16 +134,10 @@ def test_a_reader_starts_where_the_store_stands_and_refused_records_only_move_th
     assert {b.table for b in batches} == {"trades", "quotes"}
 
 
-def test_a_position_beyond_the_end_of_the_topic_stops_the_reader(kafka_settings: Settings, reader_of: Open) -> None:
-    reader = reader_of("bars", start={(kafka_settings.topic("bars"), 0): 99})
-    with pytest.raises(Fatal, match="made anew"):
-        collect(reader, has("bars", 1))
-
-
-def test_what_is_held_is_flushed_before_partitions_move_and_positions_are_asked_again(
+def test_rows_are_flushed_before_partitions_move_and_positions_asked_again(
     kafka_settings: Settings, reader_of: Open
 ) -> None:
-    Writer(kafka_settings).rows("bars", bars(4))
+    write_bars(kafka_settings, bars(4))
     stored: dict[Place, int] = {}
     held: dict[Place, int] = {}
 
@@ -192,13 +166,12 @@ def test_what_is_held_is_flushed_before_partitions_move_and_positions_are_asked_
 
     again = poll_both(lambda: bool(stored))
     for name in "BCDEFGHIJKLMNOPQ":
-        Writer(kafka_settings).rows("bars", bars(1, name))
+        write_bars(kafka_settings, bars(1, name))
     everything = poll_both(lambda: sum(held.values()) == 4 + 16)
     symbols = [[s for b in mine for s in b.rows.column("symbol").to_pylist()] for mine in everything]
     assert [b for mine in again for b in mine if b.rows.num_rows] == []
     assert sorted(symbols[0] + symbols[1]) == list("BCDEFGHIJKLMNOPQ")
-    assert symbols[0]
-    assert symbols[1]
+    assert all(symbols)
     first.commit()
 
 
@@ -206,7 +179,7 @@ def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(kafk
     def fails() -> None:
         raise Retryable("the store is away")
 
-    Writer(kafka_settings).rows("bars", bars(1))
+    write_bars(kafka_settings, bars(1))
     reader = TableReader(kafka_settings, ["bars"], "sink-a", {})
     reader.on_revoke(fails)
     collect(reader, has("bars", 1))
@@ -214,8 +187,13 @@ def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(kafk
         reader.close()
 
 
-def test_lag_counts_what_stands_behind_the_last_poll(kafka_settings: Settings, reader_of: Open) -> None:
-    Writer(kafka_settings).rows("bars", bars(4))
+def test_lag_counts_what_is_behind_the_last_poll_and_a_position_beyond_the_end_stops_the_reader(
+    kafka_settings: Settings, reader_of: Open
+) -> None:
+    beyond = reader_of("bars", start={(kafka_settings.topic("bars"), 0): 99}, group="sink-b")
+    with pytest.raises(Fatal, match="made anew"):
+        collect(beyond, has("bars", 1))
+    write_bars(kafka_settings, bars(4))
     reader = reader_of("bars")
     collect(reader, has("bars", 4))
     assert reader.lag() == 0
@@ -242,20 +220,20 @@ def feed_rows(feed: KafkaLiveFeed, count: int, quiet_s: float = 20) -> list[Feed
 
 
 def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafka_settings: Settings) -> None:
-    Writer(kafka_settings).rows("bars", bars(5))
+    write_bars(kafka_settings, bars(5))
     with feed_of(kafka_settings, history=100) as feed:
         assert sum(b.rows.num_rows for b in feed_rows(feed, 5)) == 5
         writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "f")
-        with writer.open_rows("bars", bars(2, "BBB")):
+        with writer.bars(bars(2, "BBB")):
             open_rows = feed_rows(feed, 2)
     assert [r["symbol"] for b in open_rows for r in b.rows.to_pylist()] == ["BBB", "BBB"]
     assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
 
 
-def test_the_feed_begins_where_the_stored_rows_end_or_as_far_back_as_is_bearable(
+def test_the_feed_begins_where_stored_rows_end_or_at_its_limit(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Writer(kafka_settings).rows("bars", bars(40))
+    write_bars(kafka_settings, bars(40))
     topic = BareTopic.of(kafka_settings, "bars")
     (place,) = [(topic.name, partition) for partition, end in topic.ends().items() if end]
     monkeypatch.setattr(feed_module, "_BACK_PER_BAR", 1)
@@ -270,17 +248,22 @@ def test_the_feed_begins_where_the_stored_rows_end_or_as_far_back_as_is_bearable
 def test_the_feed_counts_records_and_the_engines_lag(kafka_settings: Settings) -> None:
     writer = Writer(kafka_settings)
     writer.market(trades(7))
-    writer.rows("bars", bars(3))
+    write_bars(kafka_settings, bars(3))
     with feed_of(kafka_settings, history=10) as feed:
         wait_until(lambda: (now := feed.stats()).broker_reachable and now.market_records >= 7, "they are counted")
         stats = feed.stats()
         assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (7, 3, 0, 7)
 
 
-def test_tail_shows_rows_of_both_wires_and_says_what_it_cannot_read(kafka_settings: Settings) -> None:
+def test_reader_and_tail_give_rows_of_both_wires_with_places_and_tail_says_what_it_cannot_read(
+    kafka_settings: Settings, reader_of: Open
+) -> None:
     writer = Writer(kafka_settings)
     writer.market(trades(2))
     writer.market(trades(2, first=2), "arrow")
+    table = rows_of(collect(reader_of("trades"), has("trades", 4)), "trades")
+    found = table.select(["price", "offset", "row"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == [(1.0, 0, 0), (2.0, 1, 0), (3.0, 2, 0), (4.0, 2, 1)]
     BareTopic.of(kafka_settings).write([b"\xffnot json"])
     rows = list(tail(kafka_settings, "market", follow=False, from_beginning=True))
     good = [r for r in rows if "unreadable" not in r]
