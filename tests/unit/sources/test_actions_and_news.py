@@ -126,7 +126,7 @@ def test_each_is_written_once_over_days_restarts_and_late_words(seed: int) -> No
     assert sorted(found) == sorted(wanted)
 
 
-def test_a_record_keeps_the_contract_of_the_log_and_is_read_as_vendors_write_dates_and_numbers() -> None:
+def test_a_record_keeps_the_contract_whatever_its_size_is_read_as_vendors_write_and_marked_by_its_id() -> None:
     body = SPLIT.body("AAPL", "alpaca", 5 * 10**17)
     assert checked(body) is Kind.SPLIT
     assert (body["ratio"], body["ex_time_ns"]) == (4.0, 1_598_832_000 * 10**9)
@@ -134,6 +134,16 @@ def test_a_record_keeps_the_contract_of_the_log_and_is_read_as_vendors_write_dat
     assert day_of({"ex": "2020-08-31"}, "ex") == day_of({"ex": "2020-08-31T00:00:00Z"}, "ex") == 18_505
     assert iso(18_505) == "2020-08-31"
     assert positive({"n": "0.25"}, "n") == positive({"n": 0.25}, "n") == 0.25
+    small = News("7", 5 * 10**17, "AAA opens a shop", "https://example.com/7")
+    assert checked(small.body("AAA", "alpaca")) is Kind.NEWS
+    assert "summary" not in small.body("AAA", "alpaca")
+    large = News("x" * 10**6, 5 * 10**17, "h" * 10**6, "u" * 10**6, "p" * 10**6, "s" * 10**6, ("A",) * 10**5)
+    body = large.body("AAA", "alpaca")
+    assert checked(body) is Kind.NEWS
+    assert (len(body["headline"]), len(body["summary"])) == (HEADLINE_MAX, SUMMARY_MAX)
+    assert len(str(body)) < RECORD_BYTES_MAX / 50
+    one = News("7", 5 * 10**17, "AAA opens a shop", "")
+    assert one.mark() == one._replace(headline="AAA opens two").mark() != one._replace(news_id="8").mark()
 
 
 @pytest.mark.parametrize("value", [None, True, "", "None", [], {}, -1, 0, "inf", "nan", "1e40", "2020-13-01", "1969-12-31"])  # fmt: skip
@@ -302,19 +312,6 @@ def test_a_round_asks_once_for_each_symbol_and_a_flood_keeps_the_position_short_
         found += rounds(ledger, BEGIN + now * SECOND_NS)
         assert len(json.dumps(ledger.position())) < 3_000
     assert len(found) == len(set(found)) == len(pieces)
-
-
-def test_a_piece_keeps_the_contract_of_the_log_whatever_its_size_and_its_mark_is_that_of_the_id_alone() -> None:
-    small = News("7", 5 * 10**17, "AAA opens a shop", "https://example.com/7")
-    assert checked(small.body("AAA", "alpaca")) is Kind.NEWS
-    assert "summary" not in small.body("AAA", "alpaca")
-    large = News("x" * 10**6, 5 * 10**17, "h" * 10**6, "u" * 10**6, "p" * 10**6, "s" * 10**6, ("A",) * 10**5)
-    body = large.body("AAA", "alpaca")
-    assert checked(body) is Kind.NEWS
-    assert (len(body["headline"]), len(body["summary"])) == (HEADLINE_MAX, SUMMARY_MAX)
-    assert len(str(body)) < RECORD_BYTES_MAX / 50
-    one = News("7", 5 * 10**17, "AAA opens a shop", "")
-    assert one.mark() == one._replace(headline="AAA opens two").mark() != one._replace(news_id="8").mark()
 
 
 @pytest.mark.parametrize("name", PRESS)

@@ -49,17 +49,17 @@ def daily(*dates: str) -> dict[str, Any]:
 
 
 def test_a_recorded_answer_is_read_by_the_wall_clock_of_new_york_and_a_quote_is_the_days_bar() -> None:
-    bars = frame(alpha(function="intraday", interval="1min").read("MSFT", answer(recorded("mock_time_series"), LATER)))
+    minutes = answer(recorded("mock_time_series"), LATER)
+    bars, closes = (
+        frame(alpha(function="intraday", interval="1min", **more).read("MSFT", minutes)) for more in ({}, {"label": "close"})
+    )  # fmt: skip
     assert len(bars) == 100
     # 13:17 and 14:56 on the wall of New York in December are 18:17 and 19:56 UTC.
     assert bars["open_time_ns"][0] == ns(2017, 12, 18, 18, 17)
     assert bars["close_time_ns"][-1] == ns(2017, 12, 18, 19, 57)
     assert bars.select("open", "high", "low", "close", "volume").row(-1) == (86.49, 86.5, 86.475, 86.5, 10494)
     assert (set(bars["timeframe"]), set(bars["symbol"])) == ({"1m"}, {"MSFT"})
-    closes = alpha(function="intraday", interval="1min", label="close")
-    assert frame(closes.read("MSFT", answer(recorded("mock_time_series"), LATER)))["close_time_ns"][-1] == ns(
-        2017, 12, 18, 19, 56
-    ), "labels that are closes are moved"
+    assert closes["close_time_ns"][-1] == ns(2017, 12, 18, 19, 56), "labels that are closes are moved"
     bars = frame(alpha(function="quote", venue="XNAS").read("MSFT", answer(recorded("global_quote"), LATER)))
     row = bars.row(0, named=True)
     assert (str(row["session_date"]), row["venue"], row["timeframe"]) == ("2018-10-05", "XNAS", "1d")
@@ -89,8 +89,7 @@ PREMIUM = "Thank you for using Alpha Vantage! This is a premium endpoint. You ma
     ({"Note": "5 calls per minute and 500 calls per day"}, "limit", 60),
 ])  # fmt: skip
 def test_what_alpha_vantage_says_with_status_200_is_taken_as(body: dict[str, str], taken: str, retry_in_s: Any) -> None:
-    judged = alpha_vantage.judge(200, body)
-    assert judged is not None
+    judged: Any = alpha_vantage.judge(200, body)
     assert judged.taken == Taken(taken)
     assert retry_in_s in (..., judged.retry_in_s)
 
@@ -118,10 +117,9 @@ OTHERS: list[tuple[list[Any], list[Any]]] = [
                     {"chart": {"result": [{"meta": {}, "timestamp": 5}]}}, {"chart": {"result": [{"meta": {}, "timestamp": [5]}]}}]),
     ([finnhub()], [[], {"s": "ok"}, candles(v=[1]), candles(t="now")]),
 ]  # fmt: skip
-EACH_OTHER = [(vendor, body) for vendors, bodies in OTHERS for vendor in vendors for body in bodies]
 
 
-@pytest.mark.parametrize(("vendor", "body"), EACH_OTHER)
+@pytest.mark.parametrize(("vendor", "body"), [(v, body) for vendors, bodies in OTHERS for v in vendors for body in bodies])  # fmt: skip
 def test_an_answer_that_is_something_else_is_set_aside_whole(vendor: Any, body: Any) -> None:
     reading = vendor.read("AAPL", answer(body, CLOSE * 10**9))
     assert (reading.rows, [item.reason for item in reading.rejected]) == (None, ["bad_answer"])
@@ -141,14 +139,14 @@ def test_a_bar_that_cannot_be_is_one_dead_letter_and_the_others_stay() -> None:
         assert len(frame(finnhub().read("AAPL", answer(body, HOUR_LATER)), [reason])) == 1
 
 
-def test_what_each_vendor_is_asked() -> None:
-    ask = alpha(function="intraday", interval="1min", history="full").question("BRK.B", None, NOW)
+def test_what_each_vendor_is_asked_and_within_which_limits() -> None:
+    minutes = alpha(function="intraday", interval="1min", history="full")
+    ask, again = (minutes.question("BRK.B", since, NOW) for since in (None, NOW - 60 * 10**9))
     assert (ask.path, ask.truncated) == ("/query", False)
     assert ask.parameters == {
         "function": "TIME_SERIES_INTRADAY", "symbol": "BRK-B", "interval": "1min", "outputsize": "full",
         "adjusted": "false", "extended_hours": "false",
     }  # fmt: skip
-    again = alpha(function="intraday", interval="1min", history="full").question("BRK.B", NOW - 60 * 10**9, NOW)
     assert (again.parameters["outputsize"], again.truncated) == ("compact", True)
     quote = alpha(function="quote").question("IBM", None, NOW).parameters
     assert quote == {"function": "GLOBAL_QUOTE", "symbol": "IBM"}
@@ -165,18 +163,23 @@ def test_what_each_vendor_is_asked() -> None:
         "symbol": "BRK.B", "resolution": "1", "from": str(AT + 3_600 - 2 * 86_400), "to": str(AT + 3_601),
     }  # fmt: skip
     assert finnhub().question("AAPL", AT * 10**9, HOUR_LATER).parameters["from"] == str(AT - 300)
-
-
-def test_its_limits_are_those_of_the_settings() -> None:
     settings = AlphaVantageSettings(symbols=("A", "B"))
+    budget: Any = allowance(settings, 2)
     assert rate(settings).requests == 5
-    budget = allowance(settings, 2)
-    assert budget is not None
     assert (budget.per_day, budget.at_once, budget.opens, budget.closes) == (25, 2, time(9, 30), time(16, 30))
     assert allowance(AlphaVantageSettings(symbols=("A",), requests_per_day=None), 1) is None
 
 
-def test_columns_become_bars_and_minutes_without_a_trade_become_nothing() -> None:
+def test_candles_and_columns_become_bars_and_minutes_without_a_trade_and_no_data_become_nothing() -> None:
+    reading: Any = finnhub().read("AAPL", answer(candles(), HOUR_LATER))
+    [batch] = build({"bar": [reading.rows]}).batches(0, 2, "finnhub", HOUR_LATER)
+    rows = batch.to_pylist()
+    assert [(r["open_time_ns"], r["close_time_ns"], r["close"], r["volume"]) for r in rows] == [
+        (AT * 10**9, (AT + 60) * 10**9, 11.0, 300.0), ((AT + 60) * 10**9, (AT + 120) * 10**9, 10.75, 40.0),
+    ]  # fmt: skip
+    assert {(r["symbol"], r["venue"], r["timeframe"]) for r in rows} == {("AAPL", "XNYS", "1m")}
+    nothing = finnhub().read("AAPL", answer({"s": "no_data"}, HOUR_LATER))
+    assert (nothing.rows, list(nothing.rejected)) == (None, [])
     body = yahoo_chart([OPEN, OPEN + 60, OPEN + 120], [10.0, None, 12.5], regular=(OPEN, CLOSE), market_time=OPEN + 150)
     reading = yahoo_of().read("AAPL", answer(body, (OPEN + 200) * 10**9))
     bars = frame(reading)
@@ -187,40 +190,22 @@ def test_columns_become_bars_and_minutes_without_a_trade_become_nothing() -> Non
     assert (reading.busy, reading.reached_ns) == (True, (OPEN + 150) * 10**9)
 
 
-def test_candles_become_bars_of_the_interval_and_no_data_is_no_fault() -> None:
-    reading = finnhub().read("AAPL", answer(candles(), HOUR_LATER))
-    assert reading.rows is not None
-    [batch] = build({"bar": [reading.rows]}).batches(0, 2, "finnhub", HOUR_LATER)
-    rows = batch.to_pylist()
-    assert [(r["open_time_ns"], r["close_time_ns"], r["close"], r["volume"]) for r in rows] == [
-        (AT * 10**9, (AT + 60) * 10**9, 11.0, 300.0), ((AT + 60) * 10**9, (AT + 120) * 10**9, 10.75, 40.0),
-    ]  # fmt: skip
-    assert {(r["symbol"], r["venue"], r["timeframe"]) for r in rows} == {("AAPL", "XNYS", "1m")}
-    nothing = finnhub().read("AAPL", answer({"s": "no_data"}, HOUR_LATER))
-    assert (nothing.rows, list(nothing.rejected)) == (None, [])
-
-
 @pytest.mark.parametrize("last", [OPEN + 157, CLOSE], ids=["between two minutes", "at the close"])
 def test_a_last_row_that_is_the_state_of_now_is_no_bar(last: int) -> None:
     before = last - last % 60 - 60
     body = yahoo_chart([before, last], [10.0, 11.0], regular=(OPEN, CLOSE), market_time=last)
     reading = yahoo_of().read("AAPL", answer(body, last * 10**9))
-    assert frame(reading)["open_time_ns"].to_list() == [before * 10**9]
-    assert reading.reached_ns == last * 10**9
+    assert (frame(reading)["open_time_ns"].to_list(), reading.reached_ns) == ([before * 10**9], last * 10**9)
 
 
-def test_a_days_bar_is_the_session_of_the_exchanges_own_date_and_the_days_last_row_replaces_it() -> None:
+def test_a_days_bar_is_the_session_of_its_own_date_replaced_by_the_days_last_and_no_bars_are_no_fault() -> None:
     """Sydney opens at 10:00, which is 23:00 UTC of the day before."""
     opens = ns(2026, 3, 1, 23, 0) // 10**9
     body = yahoo_chart([opens], [10.0], zone="Australia/Sydney", exchange="ASX", granularity="1d")
     row = frame(yahoo_of(interval="1d").read("BHP.AX", answer(body, ns(2026, 3, 4)))).row(0, named=True)
     assert (str(row["session_date"]), row["close_time_ns"], row["venue"]) == ("2026-03-02", ns(2026, 3, 3), "XASX")
-    """During the day the last row has the time of the last trade, and stands beside nothing, or the day's own row."""
-    body = yahoo_chart([OPEN, OPEN + 9000], [10.0, 11.0], granularity="1d")
+    body = yahoo_chart([OPEN, OPEN + 9000], [10.0, 11.0], granularity="1d")  # the last row has the last trade's time
     assert frame(yahoo_of(interval="1d").read("AAPL", answer(body, ns(2026, 3, 4))))["close"].to_list() == [11.0]
-
-
-def test_an_answer_without_bars_is_no_fault_and_after_hours_it_says_so() -> None:
     body = yahoo_chart([], [])
     del body["chart"]["result"][0]["timestamp"]
     body["chart"]["result"][0]["indicators"]["quote"] = [{}]

@@ -1,4 +1,7 @@
-"""The shapes of existing projects' files, taken without code. Expected values are read off the text by hand."""
+"""The shapes of existing projects' files, taken without code, and files in one order of time, from disk.
+
+Expected values are read off the text by hand. Blocks of plain trades are the same rows as the general reader makes.
+"""
 
 import gzip
 import json
@@ -6,30 +9,32 @@ import zipfile
 from datetime import UTC, date, datetime
 from itertools import combinations
 from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from marketpulse.errors import Fatal
 from marketpulse.model.market import EVENT
 from marketpulse.settings import Mapping
-from marketpulse.sources.dataset import Dataset, load
+from marketpulse.sources import csv_rows, history
+from marketpulse.sources.dataset import Dataset, blocks_of, load, reader_for
 from marketpulse.sources.defaults import bundled
 from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.files import expand
+from marketpulse.sources.history import lay_out, read_rejected, stretches
 from marketpulse.sources.known_files import known_columns, symbol_of
 from marketpulse.sources.normalise import Rows
+from marketpulse.sources.plain_trades import plain_reader
 from marketpulse.sources.tape import Tape, build
+from vendor_answers import NEW_YORK, ns
 
 SECOND = 10**9
-NEW_YORK = "America/New_York"
-
-
-def ns(*parts: int, zone: str = "UTC") -> int:
-    return int(datetime(*parts, tzinfo=ZoneInfo(zone)).timestamp()) * 10**9  # type: ignore[misc,arg-type]
 
 
 def loaded(path: Path, text: str | bytes, name: str = "x.csv", **mapping: Any) -> Dataset:
@@ -42,26 +47,23 @@ def rows(data: Dataset) -> list[dict[str, Any]]:
     return [row for batch in data.tape.batches(0, len(data.tape), "replay", 7) for row in batch.to_pylist()]
 
 
-def test_daily_index_bars_with_a_last_line_cut_off(tmp_path: Path) -> None:
-    text = (
-        "Index,Date,Open,High,Low,Close,Adj Close,Volume,CloseUSD\n"
-        "HSI,1986-12-31,2568.300049,2568.300049,2568.300049,2568.300049,2568.300049,0,333.87900637\n"
-        "HSI,1987-01-02,2540.100098,2540.100098,2540.100098,2540.100098,2540.100098,0,330.21301274\n"
-        "HSI,1987-01-05,2552.399902,2552.39"
-    )
-    data = loaded(tmp_path, text)
+def faults(data: Dataset) -> list[tuple[int, str, bytes]]:
+    return [(one.row, one.reason, one.value) for one in data.rejected]
+
+
+def test_daily_bars_with_a_cut_line_and_json_of_bars_newest_first_and_of_trades_are_read(tmp_path: Path) -> None:
+    text = "Index,Date,Open,High,Low,Close,Adj Close,Volume,CloseUSD\n"
+    text += "HSI,1986-12-31,2568.300049,2568.300049,2568.300049,2568.300049,2568.300049,0,333.87900637\n"
+    text += "HSI,1987-01-02,2540.100098,2540.100098,2540.100098,2540.100098,2540.100098,0,330.21301274\n"
+    data = loaded(tmp_path, text + "HSI,1987-01-05,2552.399902,2552.39")
     first, second = rows(data)
     assert (first["type"], first["symbol"], first["timeframe"], first["volume"]) == ("bar", "HSI", "1d", 0.0)
     assert (first["close"], first["open_time_ns"]) == (2568.300049, ns(1986, 12, 31))
     assert first["close_time_ns"] == first["event_time_ns"] == ns(1987, 1, 1)
     assert (first["session_date"], second["session_date"]) == (date(1986, 12, 31), date(1987, 1, 2))
-    rejected = [(r.row, r.reason, r.value) for r in data.rejected]
-    assert rejected == [(4, "missing_field", b"HSI,1987-01-05,2552.399902,2552.39")]
-
-
-def test_json_of_bars_with_prices_as_strings_newest_first_and_of_trades(tmp_path: Path) -> None:
+    assert faults(data) == [(4, "missing_field", b"HSI,1987-01-05,2552.399902,2552.39")]
     line = '{"date": "2026-01-16 19:%d:00", "symbol": "TSLA", "open": "437.60", "high": "438.00", "low": "437.10", "close": "437.%d"}'
-    found = rows(loaded(tmp_path, "\n".join(line % (m, m) for m in (55, 50, 45)), "x.json", timezone=NEW_YORK))
+    found = rows(loaded(tmp_path, "\n".join(line % (m, m) for m in (55, 50, 45)), "x.json", timezone=NEW_YORK.key))
     assert [row["close"] for row in found] == [437.45, 437.5, 437.55]
     assert found[0]["open_time_ns"] == ns(2026, 1, 16, 19, 45, zone=NEW_YORK)
     assert found[0]["close_time_ns"] - found[0]["open_time_ns"] == 300 * SECOND
@@ -104,11 +106,11 @@ OHLCV = "open,high,low,close,volume\n"
                  id="our own bars keep their times"),
     pytest.param(b"\xef\xbb\xbfdate,open,high,low,close,volume\n1/2/1990,353.4,359.69,351.98,359.69,0\n1/3/1990,359.69,360.59,357.89,358.76,0\n",
                  {}, ("session_date",), [(date(1990, 1, 2),), (date(1990, 1, 3),)], [], id="a byte order mark and month first"),
-    pytest.param(f"Date,Time,{OHLCV}01/31/2020,09:30,1,2,1,2,5\n01/31/2020,09:31,1,2,1,2,5\n", {"timezone": NEW_YORK}, ("open_time_ns",),
+    pytest.param(f"Date,Time,{OHLCV}01/31/2020,09:30,1,2,1,2,5\n01/31/2020,09:31,1,2,1,2,5\n", {"timezone": NEW_YORK.key}, ("open_time_ns",),
                  [(ns(2020, 1, 31, 9, m, zone=NEW_YORK),) for m in (30, 31)], [], id="date and time of day in two columns"),
     pytest.param(f"Date,{OHLCV}2020-01-02 00:00:00-05:00,1,2,1,2,5\n2020-07-01 00:00:00-04:00,1,2,1,2,5\n", {"timeframe": "1d"},
                  ("session_date",), [(date(2020, 1, 2),), (date(2020, 7, 1),)], [], id="local midnights are dates"),
-    pytest.param("t,o,h,l,c,v\n1577941200000,1,2,1,2,5\n1578027600000,1,2,1,2,5\n", {"timezone": NEW_YORK}, ("session_date",),
+    pytest.param("t,o,h,l,c,v\n1577941200000,1,2,1,2,5\n1578027600000,1,2,1,2,5\n", {"timezone": NEW_YORK.key}, ("session_date",),
                  [(date(2020, 1, 2),), (date(2020, 1, 3),)], [], id="midnights in New York are dates"),
     pytest.param("Datum;time;price;size\n1;31.01.2020 10:00;1.234,5;2\n", {}, ("price",), [(1234.5,)], [], id="decimal commas"),
 ])  # fmt: skip
@@ -117,21 +119,23 @@ def test_a_file_is_read_as(
 ) -> None:  # fmt: skip
     data = loaded(tmp_path, text, **mapping)
     assert [tuple(row.get(field) for field in fields) for row in rows(data)] == expected
-    assert [(r.row, r.reason, r.value) for r in data.rejected] == rejected
+    assert faults(data) == rejected
 
 
-def test_a_bad_row_does_not_stop_the_others(tmp_path: Path) -> None:
-    text = (
-        "time,symbol,price,size\n2026-01-02T15:00:00Z,A,1,1\nsoon,A,1,1\n2026-01-02T15:00:01Z,A,zero,1\n"
-        "2026-01-02T15:00:02Z,A,0,1\n2026-01-02T15:00:03Z,A,1,-1\n2026-01-02T15:00:04Z,,1,1\n,A,1,1\n"
-        "2026-01-02T15:00:05Z,A,2,1\n"
-    )
-    data = loaded(tmp_path, text)
+def test_a_bad_row_does_not_stop_the_others_but_no_usable_row_and_weekly_bars_are_refused(tmp_path: Path) -> None:
+    lines = ("@0Z,A,1,1", "soon,A,1,1", "@1Z,A,zero,1", "@2Z,A,0,1", "@3Z,A,1,-1", "@4Z,,1,1", ",A,1,1", "@5Z,A,2,1")
+    data = loaded(tmp_path, "\n".join(("time,symbol,price,size", *lines)).replace("@", "2026-01-02T15:00:0"))
     assert [row["price"] for row in rows(data)] == [1.0, 2.0]
     reasons = ["bad_time", "wrong_type", "bad_price", "bad_size", "missing_field", "missing_field"]
     assert [(r.row, r.reason) for r in data.rejected] == list(enumerate(reasons, 3))
     assert data.rejected[1].value == b"2026-01-02T15:00:01Z,A,zero,1"
     assert "'zero'" in data.rejected[1].detail
+    with pytest.raises(Fatal, match=r"no usable row.*line 2.*--map"):
+        loaded(tmp_path, "time,price\nnever,1\n")
+    text = "Date,Open,High,Low,Close\n" + "".join(f"2020-01-{d:02d},1,2,1,2\n" for d in (3, 10, 17))
+    with pytest.raises(Fatal, match="7 days apart"):
+        loaded(tmp_path, text)
+    assert len(loaded(tmp_path, text, timeframe="1d").tape) == 3
 
 
 def test_the_bundled_files_are_taken_whole_and_dividends_and_splits_become_events_before_their_day() -> None:
@@ -142,13 +146,13 @@ def test_the_bundled_files_are_taken_whole_and_dividends_and_splits_become_event
         "type": "split", "symbol": "AAPL", "source": "replay", "event_time_ns": ns(2014, 6, 9),
         "ratio": 7.0, "ex_time_ns": ns(2014, 6, 9), "adjusted": True,
     }  # fmt: skip
-    data = load([bundled("daily/AAPL.csv")], Mapping(split_adjusted=True))
-    told = [json.loads(row["body"]) for row in rows(data) if "body" in row]
+    adjusted = rows(load([bundled("daily/AAPL.csv")], Mapping(split_adjusted=True)))
+    told = [json.loads(row["body"]) for row in adjusted if "body" in row]
     assert {(t["type"], t.get("adjusted")) for t in told} == {("split", True), ("dividend", None)}
     daily = load(expand([str(bundled("daily"))]), Mapping())
     assert not daily.rejected
     assert (daily.tape.tables["bar"].num_rows, daily.tape.tables["event"].num_rows) == (4 * 754, 48)
-    minutes = load([bundled("minutes/SPY.csv")], Mapping(timezone=NEW_YORK))
+    minutes = load([bundled("minutes/SPY.csv")], Mapping(timezone=NEW_YORK.key))
     first = rows(minutes)[0]
     assert len(minutes.tape) == 1564
     assert (first["symbol"], first["timeframe"], first["open"], first["volume"]) == ("SPY", "1m", 367.4, 407870.0)
@@ -165,17 +169,6 @@ def test_gzip_and_parquet_are_the_same_rows(tmp_path: Path) -> None:
     )  # fmt: skip
     frame.write_parquet(tmp_path / "t.parquet")
     assert rows(load([tmp_path / "t.parquet"], Mapping())) == plain
-
-
-def test_a_file_without_a_usable_row_says_so_and_weekly_bars_are_refused_unless_they_are_called_sessions(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(Fatal, match=r"no usable row.*line 2.*--map"):
-        loaded(tmp_path, "time,price\nnever,1\n")
-    text = "Date,Open,High,Low,Close\n" + "".join(f"2020-01-{d:02d},1,2,1,2\n" for d in (3, 10, 17))
-    with pytest.raises(Fatal, match="7 days apart"):
-        loaded(tmp_path, text)
-    assert len(loaded(tmp_path, text, timeframe="1d").tape) == 3
 
 
 # Without a header, as the publishers' own documents show them.
@@ -211,8 +204,7 @@ def test_bars_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[
 
 def test_columns_without_names_are_told_by_all_rows_or_by_their_numbers(tmp_path: Path) -> None:
     dataset = loaded(tmp_path, BINANCE_TRADES * 10 + "3352361232,free,1,2,1704067200075,True,True\n")
-    assert len(dataset.tape) == 20
-    assert [item.row for item in dataset.rejected] == [21]
+    assert (len(dataset.tape), [item.row for item in dataset.rejected]) == (20, [21])
     assert known_columns([["2024-01-02", "3", "1", "2", "4"]]) is None
     assert known_columns([["1", "2"], ["3", "4"]]) is None
     assert known_columns([]) is None
@@ -220,9 +212,7 @@ def test_columns_without_names_are_told_by_all_rows_or_by_their_numbers(tmp_path
     assert [row["price"] for row in found] == [7.0, 8.0]
 
 
-def test_a_name_says_the_symbol_a_zip_is_read_as_its_file_and_many_files_or_a_damaged_one_are_said(
-    tmp_path: Path,
-) -> None:
+def test_a_name_says_the_symbol_and_a_zip_is_its_file_unless_it_holds_many_or_is_damaged(tmp_path: Path) -> None:
     symbols = {
         "BTCUSDT-trades-2024-01-01.zip": "BTC-USDT", "ETHBTC-aggTrades-2024-01.csv": "ETH-BTC", "BTCUSDT-1m-2024-01-01.csv": "BTC-USDT",
         "brk.b.csv.gz": "BRK.B", "my-trades-2024.csv": "MY-TRADES-2024",
@@ -268,18 +258,14 @@ def order(batches: list[Any]) -> list[tuple[str, float]]:
 STRICT = [("quote", 1), ("trade", 1), ("halt", 1.1), ("trade", 1.2), ("quote", 1.3), ("quote", 3), ("trade", 3), ("trade", 9)]  # fmt: skip
 
 
-def test_rows_of_all_kinds_and_any_stretch_come_in_order_of_time_quotes_before_trades() -> None:
+def test_rows_come_by_time_quotes_before_trades_and_in_a_window_by_kind_but_events_keep_their_places() -> None:
     laid = tape()
     for start, stop in combinations(range(9), 2):
         assert order(laid.batches(start, stop, "s", 0)) == STRICT[start:stop]
     assert len(build({})) == 0
-
-
-def test_within_a_window_kinds_lie_together_but_an_event_keeps_its_place_and_moves_in_its_body_too() -> None:
     batches = tape().batches(0, 8, "s", 0, window_ns=SECOND)
     assert order(batches)[:5] == [("quote", 1), ("trade", 1), ("halt", 1.1), ("quote", 1.3), ("trade", 1.2)]
-    assert sorted(order(batches)) == sorted(STRICT)
-    assert [b.num_rows for b in batches] == [1, 1, 1, 1, 1, 1, 2]
+    assert (sorted(order(batches)), [b.num_rows for b in batches]) == (sorted(STRICT), [1, 1, 1, 1, 1, 1, 2])
     whole = tape()
     batch = whole.batches(2, 3, "s", 0, shifted_ns=whole.time_ns[2:3] + 5)[0]
     assert batch.to_pylist()[0]["event_time_ns"] == 1_100_000_005
@@ -289,6 +275,169 @@ def test_within_a_window_kinds_lie_together_but_an_event_keeps_its_place_and_mov
 def test_the_whole_record_stands_in_the_body() -> None:
     bodies = [{"type": "split", "symbol": s, "source": "a", "event_time_ns": 7, "ratio": 2.0} for s in "AB"]
     rows = event_rows(bodies)
-    assert rows.schema == EVENT
-    assert [json.loads(body) for body in rows["body"].to_pylist()] == bodies
+    assert (rows.schema, [json.loads(body) for body in rows["body"].to_pylist()]) == (EVENT, bodies)
     assert rows["symbol"].to_pylist() == ["A", "B"]
+
+
+T0 = 1_767_366_000
+CSV = "time,symbol,price,size,trade_id\n"
+LINES = [f"{T0 + n},{'AB'[n % 2]},{n + 1}.25,{n},x{n}" for n in range(6)]
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def trades(path: Path, times: list[int], symbol: str = "A") -> Path:
+    lines = [f"{T0 + t},{symbol},{n + 1},1\n" for n, t in enumerate(times)]
+    return written(path, "time,symbol,price,size\n" + "".join(lines))
+
+
+def rows_of(*paths: Path, rows: int = 7) -> pa.Table:
+    runs = lay_out(list(paths), Mapping(), Path(mkdtemp(dir=paths[0].parent))).runs
+    return pa.concat_tables([kinds["trade"] for kinds in stretches(runs, rows)], promote_options="permissive")
+
+
+def test_rows_come_in_order_with_lines_and_no_time_is_parted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_SAMPLE", 1)
+    monkeypatch.setattr(csv_rows.csv_blocks, "__defaults__", (64,))
+    times = [n // 3 for n in range(50)]
+    Random(1).shuffle(times)
+    path = trades(tmp_path / "t.csv", times)
+    found, tape = rows_of(path), load([path], Mapping()).tape
+    assert found["time_ns"].to_pylist() == tape.time_ns.tolist()
+    assert found["price"].to_pylist() == tape.tables["trade"]["price"].to_pylist()
+    prices = [float(line.split(",")[2]) for line in path.read_text().splitlines()[1:]]
+    assert [prices[number - 2] for number in found["number"].to_pylist()] == found["price"].to_pylist()
+    monkeypatch.setattr(history, "_SAMPLE", 1)
+    path = trades(tmp_path / "t.csv", [n // 10 for n in range(60)])
+    runs = lay_out([path], Mapping(), tmp_path / "rows").runs
+    parts = [set(kinds["trade"]["time_ns"].to_pylist()) for kinds in stretches(runs, 4)]
+    assert len(parts) > 1
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 6
+
+
+def test_numbers_count_on_from_file_to_file_and_rows_that_share_a_line_are_told_apart(tmp_path: Path) -> None:
+    found = rows_of(*(trades(tmp_path / f"{s}.csv", [0, 2], s) for s in "AB"))
+    assert (found["number"].to_pylist(), found["symbol"].to_pylist()) == ([2, 5, 3, 6], ["A", "B", "A", "B"])
+    batch = json.dumps({"data": [{"t": T0 + n, "s": "A", "p": n + 1} for n in range(3)]})
+    found = rows_of(written(tmp_path / "t.jsonl", f"{batch}\n{batch}\n"))
+    places = zip(found["number"].to_pylist(), found["part"].to_pylist(), strict=True)
+    assert sorted(places) == [(n, p) for n in (1, 2) for p in range(3)]
+
+
+def test_what_cannot_be_read_is_laid_aside_with_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", f"time,symbol,price\n{T0},A,1\n{T0},A\n{T0},A,cheap\n")
+    laid = lay_out([path], Mapping(), tmp_path / "rows")
+    found = [(r.reason, r.row, r.value, number) for file, _ in laid.rejected for r, number in read_rejected(file)]
+    assert found == [("missing_field", 3, f"{T0},A".encode(), 3), ("wrong_type", 4, f"{T0},A,cheap".encode(), 4)]
+    assert (laid.rows, laid.refused, laid.symbols) == (1, 2, {"A"})
+    with pytest.raises(Fatal, match=r"row 3.*--strict"):
+        lay_out([path], Mapping(), tmp_path / "again", strict=True)
+    with pytest.raises(Fatal, match="no usable row"):
+        lay_out([written(tmp_path / "n.csv", "time,symbol,price\nnever,A,1\n")], Mapping(), tmp_path / "none")
+
+
+def test_bars_of_later_blocks_have_the_first_ones_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_rows.csv_blocks, "__defaults__", (120,))
+    lines = "".join(f"{T0 + 300 * n},A,1,2,1,2,{n}\n" for n in range(12))
+    path = written(tmp_path / "b.csv", "time,symbol,open,high,low,close,volume\n" + lines)
+    runs = lay_out([path], Mapping(), tmp_path / "rows").runs
+    assert len(runs) > 1
+    assert {f for kinds in stretches(runs) for f in kinds["bar"]["timeframe"].to_pylist()} == {"5m"}
+
+
+def frame(**columns: object) -> pl.DataFrame:
+    return pl.DataFrame({"time": [T0 * 10**9, T0 * 10**9 + 7], "symbol": ["A", "B"], "price": [1.5, 2.0], **columns})
+
+
+def as_csv(path: Path) -> Path:
+    return written(path, CSV + "\n".join(LINES) + "\n")
+
+
+def as_json(path: Path) -> Path:
+    rows = ({"t": T0 + n, "s": "A", "p": n + 1.5, "i": n} for n in range(5))
+    return written(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def as_parquet(path: Path) -> Path:
+    frame(size=[1, 2], id=[7, 8], venue=["X", "X"]).write_parquet(path)
+    return path
+
+
+def as_parquet_with_dates(path: Path) -> Path:
+    times = pl.Series([T0 * 10**6, T0 * 10**6 + 5]).cast(pl.Datetime("us", "UTC"))
+    frame().with_columns(time=times).write_parquet(path)
+    return path
+
+
+def plain_of(path: Path, mapping: Mapping | None = None) -> Any:
+    """What the file's first block is as plain trades, or None."""
+    block = next(blocks_of(path))
+    head = block.head()
+    plain = plain_reader(reader_for(head, mapping or Mapping(), "t", "T"), head.frame)
+    return plain and plain.read(block)
+
+
+def texts(table: pa.Table) -> pa.Table:
+    return pa.table({
+        name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    })  # fmt: skip
+
+
+def test_plain_trades_are_what_the_general_reader_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [write(tmp_path / write.__name__) for write in (as_csv, as_json, as_parquet, as_parquet_with_dates)]
+    assert None not in [plain_of(path) for path in paths]
+    plain_rows = [rows_of(path, rows=1_000) for path in paths]
+    monkeypatch.setattr(history, "plain_reader", lambda _reader, _head: None)
+    for plain, path in zip(plain_rows, paths, strict=True):
+        general = rows_of(path, rows=1_000)
+        assert plain.schema.equals(general.schema)
+        assert plain.num_rows > 1
+        assert texts(plain).equals(texts(general))
+
+
+@pytest.mark.parametrize("line", [
+    f"{T0},A,0,1,x", f"{T0},A,nan,1,x", f"{T0},A,inf,1,x", f"{T0},A,cheap,1,x", f"{T0},A,1,-1,x", f"{T0},A,1,,x",
+    f"{T0},,1,1,x", f"{T0},A ,1,1,x", f"{T0},A,1,1,", f"{T0},A,1,1, x", f"{T0},A,1,1,é", f"{T0}000,A,1,1,x",
+    "20260102,A,1,1,x", "5,A,1,1,x", f"{T0},A,0x10,1,x", f"{T0},A,1,1", "", f'{T0},A,1,1,"x\ny"',
+])  # fmt: skip
+def test_a_block_with_any_other_row_is_the_general_readers(tmp_path: Path, line: str) -> None:
+    text = CSV + "\n".join([*LINES[:3], line, *LINES[3:]]) + "\n"
+    assert plain_of(written(tmp_path / "t.csv", text)) is None
+
+
+def test_quoted_fields_iso_times_and_mapped_names_are_plain_and_what_settings_change_is_not(tmp_path: Path) -> None:
+    text = 'time,symbol,price\n"2026-01-02T15:00:00Z","A",1.5\n"2026-01-02T15:00:00.25Z","B",2\n'
+    path = written(tmp_path / "t.csv", text)
+    assert plain_of(path) is not None
+    assert rows_of(path)["time_ns"].to_pylist() == [T0 * 10**9, T0 * 10**9 + 250_000_000]
+    path = written(tmp_path / "t.csv", f"time,price\n{T0},1\n{T0 + 1},2\n")
+    found = plain_of(path, Mapping(symbol="Z", venue="V"))
+    assert found is not None
+    columns = {name: found.table[name].to_pylist() for name in ("symbol", "venue", "size", "trade_id")}
+    assert columns == {"symbol": ["Z", "Z"], "venue": ["V", "V"], "size": [0.0, 0.0], "trade_id": [None, None]}
+    assert found.numbers.tolist() == [2, 3]
+    quotes = Mapping(record="quote", columns={"bid": "price", "ask": "price"})
+    for mapping in (Mapping(timezone="America/New_York"), Mapping(time_format="%Y"), quotes):
+        assert plain_of(as_csv(tmp_path / "t.csv"), mapping) is None
+
+
+@pytest.mark.parametrize("columns", [
+    {"size": [1.0, None]}, {"size": ["1", "2"]}, {"symbol": ["A", None]}, {"trade_id": ["x", ""]}, {"price": [1.0, -1.0]},
+    {"conditions": [["@"], None]}, {"bid": [1.0, 2.0], "ask": [2.0, 3.0]}, {"time": [0, 1]},
+], ids=str)  # fmt: skip
+def test_columns_that_are_not_plain_are_the_general_readers(tmp_path: Path, columns: dict[str, object]) -> None:
+    frame(**columns).write_parquet(tmp_path / "t.parquet")
+    assert plain_of(tmp_path / "t.parquet") is None
+
+
+def test_plain_and_other_blocks_of_a_file_stand_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    with parquet.ParquetWriter(path, frame(id=["a", "b"]).to_arrow().schema) as writer:
+        for ids in (["a", "b"], ["c", " d"], ["e", "f"]):
+            writer.write_table(frame(id=ids).to_arrow())
+    found = rows_of(path).select(["trade_id", "number"]).to_pydict()
+    assert found == {"trade_id": ["a", "c", "e", "b", "d", "f"], "number": [1, 3, 5, 2, 4, 6]}

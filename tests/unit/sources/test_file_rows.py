@@ -1,8 +1,9 @@
-"""Files to rows: which files a setting names, blocks of whole lines, and CSV and JSON of other people, faults one by one."""
+"""Files to rows: which files a setting names, those from elsewhere, blocks of whole lines, and CSV and JSON of others."""
 
 import gzip
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError, SettingsError
+from marketpulse.errors import EnvironmentProblem, Fatal, ParameterError, Retryable, SettingsError
 from marketpulse.ports import RejectedInput
-from marketpulse.settings import ReplaySettings, SimulateSettings
+from marketpulse.settings import ReplaySettings, S3Settings, SimulateSettings
 from marketpulse.sources.csv_rows import read_csv
 from marketpulse.sources.defaults import bundled, default_sources, source_name
 from marketpulse.sources.files import blocks_of_lines, expand, fingerprint, line_ends, open_bytes, stem
 from marketpulse.sources.json_rows import from_records, read_json
+from marketpulse.sources.remote import fetch, gather, is_url, name_in, objects_under
+from s3_server import Bucket
+from vendor_server import Reply, Request, vendor
 
 
-def test_names_globs_and_directories_are_taken_once_each_in_order_and_one_that_names_nothing_is_said(
-    tmp_path: Path,
-) -> None:
+def test_names_globs_and_directories_are_taken_once_each_in_order_and_a_name_of_nothing_is_said(tmp_path: Path) -> None:
     for name in ("b.csv", "a.jsonl", "c.parquet", "notes.md", "d.csv.gz", ".hidden.csv"):
         (tmp_path / name).write_text("x")
     paths = expand([str(tmp_path / "b.csv"), str(tmp_path), str(tmp_path / "*.csv")])
@@ -47,13 +49,17 @@ def test_a_files_stem_and_fingerprint_are_of_its_name_content_and_mapping_alone(
     assert fingerprint([file], "m") != first
 
 
-def test_a_file_that_cannot_be_read_or_is_damaged_says_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_is_damaged_or_no_csv_says_so(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match=r"missing\.csv"):
         open_bytes(tmp_path / "missing.csv")
     damaged = tmp_path / "x.csv.gz"
     damaged.write_bytes(gzip.compress(bytes(range(256)) * 1_000)[:-20])
     with open_bytes(damaged) as stream, pytest.raises(Fatal, match="damaged"):
         list(blocks_of_lines(stream, damaged))
+    names = r"3 names \(a, b, c\).*2 fields"
+    for data, says in ((b"", "empty"), (b"hello\nworld\n", "is it CSV"), (b"a,b,c\n1,2\n3,4\n", names)):
+        with pytest.raises(Fatal, match=says):
+            csv(tmp_path, data)
 
 
 @given(st.lists(st.binary(max_size=9).filter(lambda b: b"\n" not in b), max_size=30), st.integers(1, 40))
@@ -70,15 +76,14 @@ def test_a_line_break_inside_quotes_ends_no_line() -> None:
     assert next(blocks_of_lines(io.BytesIO(data), Path("x"), 5)) == b'a,"x\ny"\n'
 
 
-def csv(
-    path: Path, data: bytes, block_bytes: int = 1 << 20
-) -> tuple[dict[str, list[str]], list[RejectedInput], list[tuple[int, bytes]]]:
+Places = list[tuple[int, bytes]]
+
+
+def csv(path: Path, data: bytes, size: int = 1 << 20) -> tuple[dict[str, list[str]], list[RejectedInput], Places]:
     """(columns, broken lines, where each row stands)."""
-    columns: dict[str, list[str]] = {}
-    broken: list[RejectedInput] = []
-    places: list[tuple[int, bytes]] = []
+    columns, broken, places = dict[str, list[str]](), list[RejectedInput](), Places()
     (path / "x.csv").write_bytes(data)
-    for raw in read_csv(path / "x.csv", block_bytes):
+    for raw in read_csv(path / "x.csv", size):
         for name in raw.frame.columns:
             columns.setdefault(name, []).extend(raw.frame[name].to_list())
         broken += raw.broken
@@ -102,36 +107,16 @@ def csv(
     pytest.param(b"https://example.org\ndate,open\n1,2\n", {"date": ["1"], "open": ["2"]}, [(3, b"1,2")], [],
                  id="a title above the header is passed over"),
 ])  # fmt: skip
-def test_csv_is_read_however_it_is_written(
-    tmp_path: Path, data: bytes, columns: dict[str, list[str]], places: list[Any], broken: list[Any]
-) -> None:
+def test_csv_is_read_however_it_is_written(tmp_path: Path, data: bytes, columns: Any, places: Any, broken: Any) -> None:
     got = csv(tmp_path, data)
     assert (got[0], got[2]) == (columns, places)
     assert [(b.row, b.value, b.reason) for b in got[1]] == [(*one, "missing_field") for one in broken]
 
 
-def test_a_delimiter_at_the_end_of_every_line_moves_no_column(tmp_path: Path) -> None:
+def test_no_delimiter_at_line_ends_or_stray_quote_spoils_a_file_and_western_text_is_read(tmp_path: Path) -> None:
     assert csv(tmp_path, b"a,b\n1,2,\n3,4,\n")[0]["b"] == ["2", "4"]
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
-def test_utf16_and_western_text_are_read(tmp_path: Path, encoding: str) -> None:
-    assert csv(tmp_path, "a,b\nü,1\n".encode(encoding))[0] == {"a": ["ü"], "b": ["1"]}
-
-
-@pytest.mark.parametrize("block_bytes", [7, 16, 33, 64])
-def test_blocks_of_any_size_give_the_same_rows_and_lines(tmp_path: Path, block_bytes: int) -> None:
-    data = b"a,b\n" + b"".join(f"{i},{i * i}\n".encode() + (b"\n" if i % 5 == 0 else b"") for i in range(40))
-    rows = csv(tmp_path, data)
-    assert len(rows[0]["a"]) == 40
-    assert csv(tmp_path, data, block_bytes) == rows
-    data = b"".join(b'{"p":%d}\n' % i for i in range(30)) + b"bad\n"
-    objects = json_of(tmp_path, data)
-    assert len(objects[0]) == 30
-    assert json_of(tmp_path, data, block_bytes) == objects
-
-
-def test_a_stray_quote_does_not_swallow_the_file_and_a_last_line_cut_off_is_set_aside(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "cp1252"):
+        assert csv(tmp_path, "a,b\nü,1\n".encode(encoding))[0] == {"a": ["ü"], "b": ["1"]}
     head = b"date,close\n2020-01-01,1.2345\n2020-01-02,1.3456\n2020-01-03,"
     [cut_off] = csv(tmp_path, head + b"1.4")[1]
     assert (cut_off.row, cut_off.value) == (4, b"2020-01-03,1.4")
@@ -140,25 +125,22 @@ def test_a_stray_quote_does_not_swallow_the_file_and_a_last_line_cut_off_is_set_
     assert not csv(tmp_path, head + b"1.4567")[1], "as long as the others"
     body = b"".join(f"n{i},{i}\n".encode() for i in range(20_000))
     columns, broken, places = csv(tmp_path, b'name,n\n5" pipe,1\n' + body)
-    assert len(columns["n"]) + len(broken) == 20_001
-    assert places[-1] == (20_002, b"n19999,19999")
+    assert (len(columns["n"]) + len(broken), places[-1]) == (20_001, (20_002, b"n19999,19999"))
 
 
-@pytest.mark.parametrize(
-    ("data", "says"), [(b"", "empty"), (b"hello\nworld\n", "is it CSV"), (b"a,b,c\n1,2\n3,4\n", r"3 names \(a, b, c\).*2 fields")]
-)  # fmt: skip
-def test_a_file_that_cannot_be_csv_says_so(tmp_path: Path, data: bytes, says: str) -> None:
-    with pytest.raises(Fatal, match=says):
-        csv(tmp_path, data)
+@pytest.mark.parametrize("block_bytes", [7, 16, 33, 64])
+def test_blocks_of_any_size_give_the_same_rows_and_lines(tmp_path: Path, block_bytes: int) -> None:
+    data = b"a,b\n" + b"".join(f"{i},{i * i}\n".encode() + (b"\n" if i % 5 == 0 else b"") for i in range(40))
+    rows = csv(tmp_path, data)
+    assert (len(rows[0]["a"]), csv(tmp_path, data, block_bytes)) == (40, rows)
+    data = b"".join(b'{"p":%d}\n' % i for i in range(30)) + b"bad\n"
+    objects = json_of(tmp_path, data)
+    assert (len(objects[0]), json_of(tmp_path, data, block_bytes)) == (30, objects)
 
 
-def json_of(
-    path: Path, data: bytes, block_bytes: int = 1 << 20
-) -> tuple[list[dict[str, Any]], list[tuple[int, bytes]], list[int]]:
+def json_of(path: Path, data: bytes, block_bytes: int = 1 << 20) -> tuple[list[dict[str, Any]], Places, list[int]]:
     """(rows, faults as (row, bytes), line of each row)."""
-    rows: list[dict[str, Any]] = []
-    faults: list[tuple[int, bytes]] = []
-    lines: list[int] = []
+    rows, faults, lines = list[dict[str, Any]](), Places(), list[int]()
     (path / "x.json").write_bytes(data)
     for raw in read_json(path / "x.json", block_bytes):
         rows += raw.frame.to_dicts()
@@ -181,9 +163,7 @@ P1, P2 = {"p": 1}, {"p": 2}
                  id="rows under a list take the fields beside it"),
     pytest.param(b'{"p":1}{"p":2}', [P1, P2], [], None, id="objects one behind the other"),
 ])  # fmt: skip
-def test_json_is_read_however_it_is_written(
-    tmp_path: Path, data: bytes, rows: list[Any], faults: list[Any], lines: list[int] | None
-) -> None:
+def test_json_is_read_however_it_is_written(tmp_path: Path, data: bytes, rows: Any, faults: Any, lines: Any) -> None:
     got = json_of(tmp_path, data)
     assert got == (rows, faults, got[2] if lines is None else lines)
 
@@ -199,8 +179,7 @@ def test_json_may_hold_numbers_as_texts_and_nan_and_a_file_that_is_none_says_so(
 
 def test_records_of_a_topic_may_hold_several_rows_each_and_keep_their_places() -> None:
     raw, of_record = from_records([b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}'], "t", [10, 11, 12, 13])
-    assert raw.frame["p"].to_list() == [1, 2, 3, 4]
-    assert of_record == [0, 1, 1, 3]
+    assert (raw.frame["p"].to_list(), of_record) == ([1, 2, 3, 4], [0, 1, 1, 3])
     assert [(b.row, b.value, b.origin) for b in raw.broken] == [(12, b"\x00bin", "t")]
     assert raw.locate(2) == (11, b'[{"p":2},{"p":3}]')
     raw, of_record = from_records([b'{"p":1}', b'{"p":2}'], "t", [5, 9])
@@ -220,3 +199,64 @@ def test_a_first_run_has_named_sources_bundled_files_with_licences_and_a_simulat
         bundled("daily/TSLA.csv")
     given = (("replay", "daily"), ("simulate", "market"), ("simulate", "simulate"), ("replay", "replay-x"))
     assert [source_name(*one) for one in given] == ["replay-daily", "simulate-market", "simulate", "replay-x"]
+
+
+def answer(request: Request) -> Reply:
+    code = {"/busy.csv": 503, "/no.csv": 404}.get(request.path, 200)
+    return Reply(code, b"a,b\n1.....", cut=5) if "short" in request.path else Reply(code, b"a,b\n1")
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    with vendor(answer) as server:
+        yield server.url
+
+
+def test_a_file_comes_whole_under_its_own_name_and_only_from_urls_that_can_be_fetched(web: str, tmp_path: Path) -> None:
+    path = fetch(f"{web}/years/2024%20a.csv?key=1", tmp_path, S3Settings())
+    assert (path.name, path.read_bytes()) == ("2024 a.csv", b"a,b\n1")
+    assert [is_url(name) for name in ("s3://bucket/a.parquet", "data/a.parquet")] == [True, False]
+    with pytest.raises(ParameterError, match="begins with"):
+        fetch("ftp://host/a.csv", tmp_path, S3Settings())
+    with pytest.raises(ParameterError, match="names no file"):
+        name_in("https://host/")
+
+
+def test_a_fault_says_what_it_was_and_no_secret_and_the_absent_are_asked_again(web: str, tmp_path: Path) -> None:
+    faults: dict[str, tuple[type[Exception], str]] = {
+        "no.csv": (Fatal, "404"), "busy.csv": (Retryable, "503"), "short.csv": (Retryable, "try again"),
+    }  # fmt: skip
+    for name, (error, says) in faults.items():
+        with pytest.raises(error, match=says) as found:
+            fetch(f"{web}/{name}?signature=SECRET", tmp_path, S3Settings())
+        assert "SECRET" not in str(found.value)
+    with pytest.raises(Retryable, match="could not be fetched"):
+        fetch("http://127.0.0.1:9/a.csv", tmp_path, S3Settings())
+    nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
+    with pytest.raises(Retryable):
+        gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)
+
+
+def test_an_object_comes_whole_and_a_folder_is_all_data_files_below_it(s3_bucket: Bucket, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 10_000  # more than one read
+    s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key="years/2024 a.csv", Body=data)
+    settings, told = S3Settings(**s3_bucket.settings()), list[int]()
+    path = fetch(f"{s3_bucket.url}/years/2024%20a.csv", tmp_path, settings, told.append)
+    assert (path.name, path.read_bytes(), told[-1]) == ("2024 a.csv", data, len(data))
+    assert len(told) > 1
+    with pytest.raises(Fatal, match="check bucket and name"):
+        fetch(f"{s3_bucket.url}/years/2025.csv", tmp_path, settings)
+    for key in ("t/b/x y.csv", "t/a.jsonl.gz", "t/notes.md", "t/.hidden.csv", "tt/c.csv", "t/b/z.parquet"):
+        s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key=key, Body=key.encode())
+    settings = S3Settings(**s3_bucket.settings())
+    found = objects_under(f"{s3_bucket.url}/t/", settings)
+    assert found == [f"{s3_bucket.url}/{key}" for key in ("t/a.jsonl.gz", "t/b/x%20y.csv", "t/b/z.parquet")]
+    with pytest.raises(Fatal, match=r"holds no file that ends in \.csv"):
+        objects_under(f"{s3_bucket.url}/nothing/", settings)
+    here, beats = tmp_path / "here.csv", list[int]()
+    here.write_text("here")
+    names = [str(here), f"{s3_bucket.url}/t/", f"{s3_bucket.url}/tt/c.csv"]
+    paths = gather(names, tmp_path / "fetched", settings, lambda: beats.append(1))
+    assert [p.read_text() for p in paths] == ["here", "t/a.jsonl.gz", "t/b/x y.csv", "t/b/z.parquet", "tt/c.csv"]
+    assert [p.name for p in paths[1:]] == ["a.jsonl.gz", "x y.csv", "z.parquet", "c.csv"]
+    assert beats, "who waits hears that it goes on"

@@ -66,11 +66,9 @@ class TopicInMemory:
         self.next = {}
 
 
-def opened(
-    topic: TopicInMemory, position: str | None = None, mapping: Mapping | None = None, **settings: Any
-) -> tuple[KafkaTopicSource, Hello]:
+def opened(topic: TopicInMemory, position: str | None = None, **settings: Any) -> tuple[KafkaTopicSource, Hello]:
     """A source that has started, and how it said hello."""
-    given = KafkaSourceSettings(topic="prices", mapping=mapping or Mapping(), **settings)
+    given = KafkaSourceSettings(topic="prices", **settings)
     source = KafkaTopicSource(given, topic, "kafka-prices", EngineSettings(), clock=topic.clock)
     return source, source.start(position)
 
@@ -104,17 +102,22 @@ def test_what_lies_in_several_partitions_comes_out_in_order_of_time(topic: Topic
         topic.send(i * 7 % 2, trade(i - 5_000_000))
     rows, polls = all_of(topic)
     assert [row["event_time_ns"] // SECOND for row in rows] == [NOW_S - 5_000_000 + i for i in range(20)]
-    assert {row["source"] for row in rows} == {"kafka-prices"}
-    assert rows[0]["size"] == 2.0
+    assert ({row["source"] for row in rows}, rows[0]["size"]) == ({"kafka-prices"}, 2.0)
     assert not any(p.rejected for p in polls)
 
 
-def test_young_rows_are_live_and_old_ones_historical(topic: TopicInMemory) -> None:
+def test_young_rows_are_live_old_ones_not_and_the_live_watermark_bears_the_delay_seen(topic: TopicInMemory) -> None:
     for age, mode in ((60, "live"), (90_000, "historical")):
         fresh = TopicInMemory(topic.clock)
         fresh.send(0, trade(-age))
         assert opened(fresh)[1].mode == mode
     assert opened(fresh, mode="live")[1].mode == "live"
+    source = None
+    for delay in (1, 9):
+        topic.send(0, trade(-delay), at_s=NOW_S)
+        source = source or opened(topic)[0]
+        drained(source, 3)
+        assert source.watermark_ns() == topic.clock.now_ns() - 2 * SECOND - delay * SECOND
 
 
 def test_a_topic_that_is_empty_or_falls_silent_says_hello_again_with_the_next_row(topic: TopicInMemory) -> None:
@@ -185,26 +188,14 @@ def test_a_restart_anywhere_goes_on_with_the_next_row(topic: TopicInMemory, monk
             assert [r["event_time_ns"] for r in rest] == [r["event_time_ns"] for r in rows[sent:]]
 
 
-def test_what_comes_while_it_is_down_is_read_when_it_is_back_and_beginning_again_is_another_run(
-    topic: TopicInMemory,
-) -> None:
+def test_what_comes_while_it_is_down_is_read_later_and_beginning_again_is_another_run(topic: TopicInMemory) -> None:
     for i in range(4):
         topic.send(i % 2, trade(-5_000_000 + i))
     position = [p.position for p in all_of(topic)[1] if p.position][-1]
-    assert all_of(topic, position)[0] == []
-    assert len(all_of(topic, begin_again(position))[0]) == 4
+    assert (all_of(topic, position)[0], len(all_of(topic, begin_again(position))[0])) == ([], 4)
     assert opened(topic, position)[1].run_id != opened(topic, begin_again(position))[1].run_id
     topic.send(1, trade(-4_999_990, price=2))
     assert [row["price"] for row in all_of(topic, position)[0]] == [2.0]
-
-
-def test_the_live_watermark_is_now_less_lateness_less_the_delay_that_is_seen(topic: TopicInMemory) -> None:
-    source = None
-    for delay in (1, 9):
-        topic.send(0, trade(-delay), at_s=NOW_S)
-        source = source or opened(topic)[0]
-        drained(source, 3)
-        assert source.watermark_ns() == topic.clock.now_ns() - 2 * SECOND - delay * SECOND
 
 
 def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +206,7 @@ def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeyp
     assert (source.watermark_ns() or COMPLETE) < (NOW_S - 59) * SECOND
 
 
-def test_a_broker_that_is_away_loses_nothing(topic: TopicInMemory) -> None:
+def test_a_broker_that_is_away_loses_nothing_and_an_odd_topic_says_which_flags_help(topic: TopicInMemory) -> None:
     source, _ = opened(topic)
     topic.send(0, trade(0))
     topic.away = True
@@ -223,31 +214,27 @@ def test_a_broker_that_is_away_loses_nothing(topic: TopicInMemory) -> None:
         source.poll(0.05)
     topic.away = False
     assert len(drained(source)[0]) == 1
-
-
-def test_a_topic_of_something_else_says_which_flags_would_help(topic: TopicInMemory) -> None:
+    topic.records[0] = []
     topic.send(0, {"foo": 1, "bar": 2})
     with pytest.raises(Fatal, match=r"topic prices.*foo, bar.*--map"):
         opened(topic)
 
 
 def test_the_promise_is_behind_by_the_lateness_and_by_how_late_rows_come_forgotten_after_five_minutes() -> None:
-    def promised(
-        arrivals: Arrivals, at_s: float, *delays_s: int, now_s: int = 100, lateness_s: int = 2
-    ) -> float | None:
+    def promised(arrivals: Arrivals, at_s: float, *delays_s: int, now_s: int = 500, lateness_s: int = 0) -> float:
         """What is promised once rows have come so late."""
         arrivals.note(np.array(delays_s, np.int64) * SECOND, at_s)
-        promise = arrivals.promise_ns(now_s * SECOND, lateness_s * SECOND)
-        return None if promise is None else promise / SECOND
+        return (arrivals.promise_ns(now_s * SECOND, lateness_s * SECOND) or 0) / SECOND
 
+    early = {"now_s": 100, "lateness_s": 2}
     assert Arrivals().promise_ns(100 * SECOND, 2 * SECOND) is None, "before the first row"
-    assert promised(Arrivals(), 0.0, -5) == 98, "a row from the future promises nothing of it"
+    assert promised(Arrivals(), 0.0, -5, **early) == 98, "a row from the future promises nothing of it"
     arrivals = Arrivals()
-    assert promised(arrivals, 0.0, 3, 3) == 95
-    assert promised(arrivals, 1.0, -1) == 95, "the latest of the last minutes counts"
-    assert promised(arrivals, 2.0, 30, now_s=500, lateness_s=0) == 470
-    assert promised(arrivals, 402.0, now_s=500, lateness_s=0) == 470, "the last one is not forgotten"
-    assert promised(arrivals, 403.0, 1, now_s=500, lateness_s=0) == 499
+    assert promised(arrivals, 0.0, 3, 3, **early) == 95
+    assert promised(arrivals, 1.0, -1, **early) == 95, "the latest of the last minutes counts"
+    assert promised(arrivals, 2.0, 30) == 470
+    assert promised(arrivals, 402.0) == 470, "the last one is not forgotten"
+    assert promised(arrivals, 403.0, 1) == 499
 
 
 TICK = {
@@ -341,9 +328,7 @@ def test_the_login_goes_to_the_registry_and_into_no_text_and_one_that_is_away_is
     (framed(7, bare(TICK)[:-1]), "not Avro of its schema"), (framed(7, bare(TICK) + b"\0"), "1 bytes are left over"),
     (framed(7, b"\xff" * 30), "not Avro of its schema"),
 ])  # fmt: skip
-def test_a_value_that_is_no_avro_is_set_aside_whole_and_the_others_stand(
-    server: VendorServer, value: bytes, said: str
-) -> None:
+def test_a_value_that_is_no_avro_is_set_aside_and_others_stand(server: VendorServer, value: bytes, said: str) -> None:
     rows, (refused,), of_record = decoded(of_registry(server), framed(7, bare(TICK)), value)
     assert (len(rows), of_record) == (1, [0])
     assert (refused.reason, refused.row, refused.value) == ("not_avro", 51, value)

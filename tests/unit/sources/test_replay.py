@@ -1,4 +1,7 @@
-"""A replay: order, pace, promises, rounds, positions and its end, and random rows of it, on a clock that stands still."""
+"""A replay: order, pace, promises, rounds, positions and its end, and random rows of it, on a clock that stands still.
+
+And the simulated market: habits of a real one from a seed and nothing else; live on the wall clock, history at once.
+"""
 
 import json
 from collections.abc import Sequence
@@ -15,12 +18,14 @@ from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
 from marketpulse.model.market import COMPLETE, LATEST_TIME_NS
 from marketpulse.ports import Hello, Polled
-from marketpulse.settings import Mapping, ReplaySettings
+from marketpulse.settings import Mapping, ReplaySettings, SimulateSettings
 from marketpulse.sources.defaults import bundled
 from marketpulse.sources.pace import LONGEST_WAIT_S, ROWS_MAX, Pacer, Speed
 from marketpulse.sources.replay import ReplaySource, begin_again
 from marketpulse.sources.rounds import rounds_of
 from marketpulse.sources.sample import SampleSource
+from marketpulse.sources.sim_market import BLOCK, Block, DayClock, Market, symbol_names
+from marketpulse.sources.simulate import SimulateSource
 
 T0 = 1_767_366_000
 SECOND = 10**9
@@ -50,51 +55,40 @@ def rows(polled: Polled) -> list[dict[str, Any]]:
     return [row for batch in polled.batches for row in batch.to_pylist()]
 
 
-def test_it_says_hello_sends_everything_and_says_goodbye(tmp_path: Path) -> None:
+def test_it_says_hello_sends_everything_and_once_what_was_set_aside_and_says_goodbye(tmp_path: Path) -> None:
     source, hello = replay(written(tmp_path))
     said = (hello.source, hello.mode, hello.simulated, hello.lateness_ns)
     assert said == ("replay-x", "historical", False, 2 * SECOND)
     polled = source.poll(0)
     expected = [(i + 1.0, (T0 + i) * SECOND, "replay-x", 9) for i in range(5)]
     assert [(r["price"], r["event_time_ns"], r["source"], r["ingest_time_ns"]) for r in rows(polled)] == expected
-    assert (polled.goodbye_watermark_ns, polled.ended) == (COMPLETE, True)
-    assert source.poll(0) == Polled(ended=True)
-
-
-def test_rows_come_at_the_recorded_pace_and_the_watermark_moves_between_them(tmp_path: Path) -> None:
-    clock = ManualClock(0)
-    source, _ = replay(written(tmp_path), clock, speed="recorded")
-    assert source.watermark_ns() is None
-    assert [r["price"] for r in rows(source.poll(0))] == [1.0]
-    assert source.watermark_ns() == T0 * SECOND
-    assert not source.poll(0.5).batches
-    assert source.watermark_ns() == T0 * SECOND + SECOND // 2
-    assert [r["price"] for r in rows(source.poll(0.6))] == [2.0]
-    assert clock.now_ns() == SECOND
-
-
-def test_the_watermark_never_passes_a_row_that_is_not_sent_nor_reaches_a_bars_close_before_it(tmp_path: Path) -> None:
-    source, _ = replay(written(tmp_path), ManualClock(0), speed="2/s")
-    sent = 0
-    while not (polled := source.poll(10)).ended:
-        sent += len(rows(polled))
-        promised = source.watermark_ns()
-        assert promised is not None
-        assert (T0 + sent - 1) * SECOND <= promised < (T0 + sent) * SECOND
-    source, _ = replay(SPY, ManualClock(0), mapping=Mapping(timezone="America/New_York"), speed="1/s")
-    (first,) = rows(source.poll(10))
-    promised = source.watermark_ns()
-    assert promised is not None
-    assert first["close_time_ns"] <= promised < first["close_time_ns"] + 60 * SECOND
-
-
-def test_set_aside_rows_are_handed_over_once_with_a_position(tmp_path: Path) -> None:
+    assert (polled.goodbye_watermark_ns, polled.ended, source.poll(0)) == (COMPLETE, True, Polled(ended=True))
     file = written(tmp_path, more="bad,A,1,1,y\n")
     first = replay(file)[0].poll(0)
     assert [(r.row, r.reason, r.value) for r in first.rejected] == [(7, "bad_time", b"bad,A,1,1,y")]
     assert not first.batches
     polled = replay(file, position=first.position)[0].poll(0)
     assert (len(polled.rejected), len(rows(polled))) == (0, 5)
+
+
+def test_rows_come_at_the_recorded_pace_and_the_watermark_moves_but_never_passes_an_unsent_row(tmp_path: Path) -> None:
+    clock = ManualClock(0)
+    source, _ = replay(written(tmp_path), clock, speed="recorded")
+    assert source.watermark_ns() is None
+    assert ([r["price"] for r in rows(source.poll(0))], source.watermark_ns()) == ([1.0], T0 * SECOND)
+    assert not source.poll(0.5).batches
+    assert source.watermark_ns() == T0 * SECOND + SECOND // 2
+    assert ([r["price"] for r in rows(source.poll(0.6))], clock.now_ns()) == ([2.0], SECOND)
+    source, _ = replay(written(tmp_path), ManualClock(0), speed="2/s")
+    sent = 0
+    while not (polled := source.poll(10)).ended:
+        sent += len(rows(polled))
+        promised: Any = source.watermark_ns()
+        assert (T0 + sent - 1) * SECOND <= promised < (T0 + sent) * SECOND
+    source, _ = replay(SPY, ManualClock(0), mapping=Mapping(timezone="America/New_York"), speed="1/s")
+    (first,) = rows(source.poll(10))
+    promised = source.watermark_ns()
+    assert first["close_time_ns"] <= promised < first["close_time_ns"] + 60 * SECOND
 
 
 def test_a_new_beginning_is_another_run_and_what_was_finished_ends_at_once(tmp_path: Path) -> None:
@@ -105,18 +99,13 @@ def test_a_new_beginning_is_another_run_and_what_was_finished_ends_at_once(tmp_p
     assert replay(file, position=begin_again(position))[1].run_id != hello.run_id
     assert begin_again(None) is None
     position = replay(file)[0].poll(0).position
-    again, _ = replay(file, position=position)
-    assert again.finished_before
-    assert again.poll(0) == Polled(ended=True)
-    anew, _ = replay(file, position=begin_again(position))
-    assert not anew.finished_before
-    assert len(rows(anew.poll(0))) == 5
+    again, anew = (replay(file, position=start)[0] for start in (position, begin_again(position)))
+    assert (again.finished_before, again.poll(0)) == (True, Polled(ended=True))
+    assert (anew.finished_before, len(rows(anew.poll(0)))) == (False, 5)
     assert len(rows(replay(written(tmp_path, 7), position=position)[0].poll(0))) == 7, "files that changed begin anew"
 
 
-def test_a_loop_goes_on_with_later_times_another_run_and_other_ids_and_a_bar_moves_all_its_times(
-    tmp_path: Path,
-) -> None:
+def test_a_loop_goes_on_with_later_times_another_run_and_other_ids_and_moves_all_times_of_a_bar(tmp_path: Path) -> None:
     source, hello = replay(written(tmp_path), loop=True)
     first, second = source.poll(0), source.poll(0)
     assert (first.ended, first.goodbye_watermark_ns) == (False, None)
@@ -141,9 +130,8 @@ def test_a_loop_goes_on_with_later_times_another_run_and_other_ids_and_a_bar_mov
 
 
 def test_a_speed_is_a_word_a_factor_or_a_rate_and_another_is_refused_at_once(tmp_path: Path) -> None:
-    factors = [Speed.parse(text) for text in ("recorded", "20x", "0.5x")]
-    assert factors == [Speed(factor=1.0), Speed(factor=20.0), Speed(factor=0.5)]
-    assert [Speed.parse(text) for text in ("500/s", " MAX ")] == [Speed(rate=500.0), Speed()]
+    speeds = {text: Speed.parse(text) for text in ("recorded", "20x", "0.5x", "500/s", " MAX ")}
+    assert [*speeds.values()] == [*(Speed(factor=f) for f in (1.0, 20.0, 0.5)), Speed(rate=500.0), Speed()]
     for text in ("fast", "0x", "-1/s", "20", ""):
         with pytest.raises(SettingsError, match="500/s"):
             Speed.parse(text)
@@ -162,9 +150,7 @@ def pacer(speed: str, row: int = 0) -> tuple[Pacer, ManualClock]:
     ("recorded", 0, (0, 0.9, 1, 2.5, 59, 60, 3_599, 3_600), [1, 1, 2, 3, 3, 4, 4, 5]), ("60x", 0, (0, 0.9, 1.0, 60.0), [1, 3, 4, 5]),
     ("2/s", 0, (0, 0.4, 0.5, 1.0, 100), [1, 1, 2, 3, 5]), ("max", 0, (0,), [5]), ("recorded", 3, (0,), [4]), ("2/s", 3, (0.5,), [5]),
 ], ids=["as recorded", "that much faster", "a rate looks at no time", "max at once", "resumed", "resumed at a rate"])  # fmt: skip
-def test_so_many_rows_are_due_after_so_many_seconds(
-    speed: str, row: int, seconds: Sequence[float], due: list[int]
-) -> None:
+def test_rows_are_due_after_so_many_seconds(speed: str, row: int, seconds: Sequence[float], due: list[int]) -> None:
     for after, expected in zip(seconds, due, strict=True):
         begun, clock = pacer(speed, row)
         clock.sleep(after)
@@ -198,7 +184,7 @@ def test_sessions_move_by_whole_weeks_on_the_local_clock() -> None:
         assert datetime.fromtimestamp(last / 1e9, NEW_YORK).weekday() == 4
 
 
-def test_dates_stay_midnight_utc_a_short_stretch_follows_itself_and_a_market_that_never_sleeps_moves_in_utc() -> None:
+def test_dates_stay_midnight_utc_a_market_that_never_sleeps_moves_in_utc_and_rounds_never_overlap() -> None:
     days = ns(datetime(2020, 2, 3, tzinfo=UTC), datetime(2020, 2, 7, tzinfo=UTC))
     rounds = rounds_of(days, "America/New_York", venues=True)
     assert (rounds.times(days, 20) - days == 20 * 7 * 86_400 * SECOND).all()
@@ -209,15 +195,12 @@ def test_dates_stay_midnight_utc_a_short_stretch_follows_itself_and_a_market_tha
     rounds = rounds_of(times, "America/New_York", venues=True)
     assert rounds.zone is None
     assert (np.diff(rounds.times(times, 14)) == 3_600 * 10**9).all()
-
-
-def test_rounds_follow_one_another_without_overlap_and_end_before_the_times_that_cannot_be() -> None:
     times = ns(datetime(2020, 1, 6, tzinfo=UTC), datetime(2020, 1, 13, tzinfo=UTC))
     rounds = rounds_of(times, "UTC", venues=True)
     assert rounds.times(times, 1)[0] > times[-1]
     rounds = rounds_of(times[:1], "UTC", venues=True)
-    assert rounds.possible(times[:1], 1)
-    assert not rounds.possible(times[:1], (LATEST_TIME_NS - int(times[0])) // rounds.span_ns + 1)
+    last = (LATEST_TIME_NS - int(times[0])) // rounds.span_ns
+    assert [rounds.possible(times[:1], again) for again in (1, last + 1)] == [True, False]
 
 
 def sampled(seconds: int, **more: Any) -> tuple[list[dict[str, Any]], SampleSource]:
@@ -232,16 +215,12 @@ def sampled(seconds: int, **more: Any) -> tuple[list[dict[str, Any]], SampleSour
     return [row for polled in polls for row in rows(polled)], source
 
 
-def test_a_row_is_sent_each_second_stamped_with_that_second() -> None:
+def test_a_row_is_sent_each_second_and_a_bar_as_a_trade_at_its_close_by_rate_and_seed() -> None:
     sent, source = sampled(10, mapping=Mapping(symbol="SPY"))
     assert [(row["event_time_ns"] - NOW) / 1e9 for row in sent] == pytest.approx(list(range(len(sent))), abs=1e-5)
     assert len(sent) in {10, 11}
-    promised = source.watermark_ns()
-    assert promised is not None
+    promised: Any = source.watermark_ns()
     assert promised >= sent[-1]["event_time_ns"]
-
-
-def test_a_bar_becomes_a_trade_at_its_close_that_stands_in_the_file_by_rate_and_seed() -> None:
     fields = [line.split(",") for line in SPY.read_text("utf-8-sig").splitlines()[1:]]
     sent, _ = sampled(4, speed="5/s")
     assert 20 <= len(sent) <= 21
@@ -249,3 +228,168 @@ def test_a_bar_becomes_a_trade_at_its_close_that_stands_in_the_file_by_rate_and_
     assert {(row["price"], row["size"]) for row in sent} <= {(float(f[4]), float(f[5])) for f in fields}
     prices = [[row["price"] for row in sampled(20, seed=seed)[0]] for seed in (1, 1, 2)]
     assert prices[0] == prices[1] != prices[2]
+
+
+DAY_NS = 86_400 * 10**9
+LIVE_NS = 1_767_312_345 * 10**9
+START = "2026-01-02T00:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def blocks() -> list[Block]:
+    market = Market(20, 500.0, 3)
+    return [market.block() for _ in range(120)]
+
+
+def column(blocks: list[Block], name: str) -> np.ndarray:
+    return np.concatenate([getattr(block, name) for block in blocks])
+
+
+def minute_returns(blocks: list[Block], symbol: int) -> np.ndarray:
+    """Of the middle of the book, so that trades at its two sides do not count as moves."""
+    own = column(blocks, "symbol") == symbol
+    at, middle = column(blocks, "at_s")[own], (column(blocks, "bid") + column(blocks, "ask"))[own]
+    minutes = np.arange(at[0] + 60, at[-1], 60)
+    returns = np.diff(np.log(middle[np.searchsorted(at, minutes) - 1]))
+    low, high = np.quantile(returns, [0.02, 0.98])
+    return np.asarray(np.clip(returns, low, high))  # news aside
+
+
+def test_symbols_have_invented_names_and_the_same_seed_is_the_same_market() -> None:
+    markets = [Market(10, 100.0, seed) for seed in (5, 5, 6)]
+    prices = [np.concatenate([m.block().price for _ in range(3)]).tobytes() for m in markets]
+    assert prices[0] == prices[1] != prices[2]
+    names = set(symbol_names(50_000))
+    assert len(names) == 50_000
+    assert all(name.startswith("SIM-") and len(name) < 20 for name in names)
+    block = Market(3, 10.0, 1).block()
+    assert len(block.price) == len(block.at_s) <= BLOCK
+    assert len(set(block.number.tolist())) == len(block.number)
+
+
+def test_trades_come_in_order_at_the_configured_rate_on_the_tick_and_symbols_move_together(blocks: list[Block]) -> None:
+    at, price, bid, ask, size = (column(blocks, name) for name in ("at_s", "price", "bid", "ask", "size"))
+    assert (np.diff(at) >= 0).all()
+    assert len(at) / at[-1] == pytest.approx(500, rel=0.25)
+    assert ((ask > bid) & (bid > 0) & (size > 0)).all()
+    assert ((price == bid) | (price == ask)).all()
+    assert np.abs(price * 1_000 - np.rint(price * 1_000)).max() < 1e-6
+    returns = [minute_returns(blocks, s) for s in range(4)]
+    n = min(map(len, returns))
+    assert np.corrcoef([r[:n] for r in returns])[np.triu_indices(4, 1)].mean() > 0.1
+
+
+def test_volatility_clusters_and_returns_do_not_and_nothing_trades_in_a_halt() -> None:
+    def follows(series: list[np.ndarray]) -> float:
+        return float(np.mean([np.corrcoef(one[1:], one[:-1])[0, 1] for one in series]))
+
+    market = Market(8, 100.0, 11)
+    blocks = [market.block() for _ in range(400)]
+    returns = [minute_returns(blocks, s) for s in range(8)]
+    assert follows([np.abs(r) for r in returns]) > 0.1
+    assert abs(follows(returns)) < 0.1
+    market = Market(50, 50.0, 2)
+    blocks = [market.block() for _ in range(60)]
+    halts = [halt for block in blocks for halt in block.halts]
+    at, symbol = column(blocks, "at_s"), column(blocks, "symbol")
+    assert halts
+    for halt in halts:
+        own = at[symbol == halt.symbol]
+        assert not ((own > halt.start_s) & (own < halt.end_s)).any()
+        assert (own == halt.start_s).any(), "it begins with the trade that caused it"
+
+
+def test_a_day_of_the_market_fills_a_day_as_a_u() -> None:
+    start = 1_767_312_000 * 10**9  # a midnight
+    clock = DayClock(start)
+    even = clock.to_ns(np.linspace(0, 86_400, 86_401))
+    assert (even[0], even[-1]) == (start, start + DAY_NS)
+    per_hour = np.histogram((even[:-1] - start) / 3.6e12, bins=24, range=(0, 24))[0]
+    assert per_hour.argmin() in {11, 12}
+    assert min(per_hour[0], per_hour[-1]) > 1.8 * per_hour.min()
+    assert DayClock(start + 5 * 10**9).to_ns(np.zeros(1))[0] == start + 5 * 10**9
+
+
+def started(clock: Any = None, position: str | None = None, **settings: Any) -> tuple[SimulateSource, Hello]:
+    """A source that has started, and how it said hello."""
+    clock = clock or ManualClock(LIVE_NS)
+    source = SimulateSource(SimulateSettings(**settings), "simulate-m", lateness_ns=2 * 10**9, clock=clock)
+    return source, source.start(position)
+
+
+def everything(simulated: SimulateSource) -> tuple[list[dict[str, Any]], Polled]:
+    """All rows until it ends, and the last poll."""
+    polls = [Polled()]
+    while not polls[-1].ended:
+        polls.append(simulated.poll(0.05))
+    return [row for polled in polls for row in rows(polled)], polls[-1]
+
+
+def test_live_rows_are_due_now_and_the_watermark_follows_the_clock_and_is_kept_and_a_start_must_be_a_time() -> None:
+    clock = ManualClock(LIVE_NS)
+    live, hello = started(clock, rate=300)
+    assert (hello.mode, hello.simulated, hello.calendar, hello.source) == ("live", True, "24x7", "simulate-m")
+    seen = promised = 0
+    for _ in range(300):
+        polled = live.poll(0.02)
+        now = clock.now_ns()
+        for batch in polled.batches:
+            times = batch.column("event_time_ns").to_pylist()
+            seen += len(times)
+            assert all(max(LIVE_NS, promised + 1) <= t <= now for t in times)
+            assert now - min(times) < 10**9
+        assert polled.position is None
+        promised = live.watermark_ns() or promised
+        assert promised <= now
+    assert promised
+    assert seen > 360
+    with pytest.raises(SettingsError, match="yesterday"):
+        started(start="yesterday")
+
+
+def test_the_same_seed_gives_the_same_prices_whenever_it_is_started() -> None:
+    def prices(at_ns: int) -> list[float]:
+        live, _ = started(ManualClock(at_ns), rate=50, quotes=False, duration_s=60, symbols=5)
+        return [row["price"] for row in everything(live)[0] if row["type"] == "trade"]
+
+    morning, noon = prices(LIVE_NS), prices(LIVE_NS + 40_000 * 10**9)
+    n = min(len(morning), len(noon))
+    assert n > 500
+    assert morning[:n] == noon[:n]
+
+
+def test_history_has_an_end_its_trades_stand_at_a_quote_and_it_resumes_where_it_was() -> None:
+    history, hello = started(start=START, duration_s=30, rate=200)
+    sent, last = everything(history)
+    assert (hello.mode, last.goodbye_watermark_ns) == ("historical", COMPLETE)
+    book: dict[str, dict[str, Any]] = {}
+    trades = [row for row in sent if row["type"] == "trade"]
+    for row in sorted(sent, key=lambda r: (r["event_time_ns"], r["type"] == "trade")):
+        if row["type"] == "quote":
+            book[row["symbol"]] = row
+        elif row["type"] == "trade":
+            assert row["price"] in (book[row["symbol"]]["bid"], book[row["symbol"]]["ask"])
+    assert {row["venue"] for row in trades} == {"XSIM"}
+    assert len(trades) == pytest.approx(200 * 30 * 1.8, rel=0.5)  # midnight is the busy end of the U
+    assert len({row["trade_id"] for row in trades}) == len(trades)
+    settings: dict[str, Any] = {"start": START, "duration_s": 60, "rate": 500, "symbols": 3}
+    source, hello = started(**settings)
+    sent, _ = everything(source)
+    first = started(**settings)[0].poll(0)
+    resumed, again = started(position=first.position, **settings)
+    assert (again, rows(first) + everything(resumed)[0]) == (hello, sent)
+    end = json.dumps({"market": json.loads(first.position or "")["market"], "row": len(sent)})
+    assert started(position=end, **settings)[0].finished_before
+
+
+def test_halts_and_their_ends_are_events() -> None:
+    history, _ = started(start=START, duration_s=40_000, rate=20, symbols=40, quotes=False, seed=2)
+    sent, _ = everything(history)
+    events = [json.loads(row["body"]) for row in sent if "body" in row]
+    halt = next(e for e in events if e["type"] == "halt")
+    assert ({e["type"] for e in events}, halt["source"]) == ({"halt", "resume"}, "simulate-m")
+    assert halt["event_time_ns"] == halt["from_ns"] < halt["to_ns"]
+    stopped = [r["event_time_ns"] for r in sent if r["type"] == "trade" and r["symbol"] == halt["symbol"]]
+    assert not [t for t in stopped if halt["from_ns"] <= t < halt["to_ns"]]
+    times = [row["event_time_ns"] for row in sent]
+    assert times == sorted(times)

@@ -151,7 +151,7 @@ def test_the_watermark_waits_for_the_slowest_symbol_and_one_that_is_left_out_goe
     assert read_place(position) == {"A": (OPEN + 660) * 10**9, "B": (OPEN + 600) * 10**9}
 
 
-def test_a_symbol_that_is_unknown_is_one_dead_letter_and_holds_up_nobody() -> None:
+def test_a_symbol_that_is_unknown_or_a_row_that_stays_bad_is_one_dead_letter_and_holds_up_nobody() -> None:
     letters: list[RejectedInput] = []
     with asking("NONE", "A") as (source, clock, server):
         pump(source, clock, OPEN + 1_800, lambda polled: letters.extend(polled.rejected))
@@ -162,8 +162,6 @@ def test_a_symbol_that_is_unknown_is_one_dead_letter_and_holds_up_nobody() -> No
     assert asked.count("NONE") == 1
     assert asked.count("A") > 10
 
-
-def test_a_row_that_is_bad_again_and_again_is_one_dead_letter() -> None:
     def spoil(columns: dict[str, Any]) -> None:
         columns["low"][:1] = [-5] * len(columns["low"][:1])
 

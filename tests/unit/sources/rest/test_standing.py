@@ -37,20 +37,16 @@ def read(*rows: list[Any], **mapping: str) -> Reading:
     return bar_rows(list(rows), IBM.model_copy(update=mapping), "vendor IBM", "IBM")
 
 
-def test_the_last_word_on_a_bar_holds_in_order_of_time_and_no_answer_is_set_aside_endlessly() -> None:
+def test_the_last_word_on_a_bar_holds_and_what_cannot_be_a_bar_is_a_dead_letter_but_never_an_endless_one() -> None:
     bars = (("31", "2", "20"), ("30", "1", "10"), ("31", "3", "30"))
     reading = read(*([f"2026-03-02 09:{minute}:00", *[price] * 4, volume] for minute, price, volume in bars))
     assert reading.rows is not None
     assert reading.rows.frame["close"].to_list() == [1.0, 3.0]
     assert read().rows is None
     (letter,) = unusable("nothing in it", "vendor IBM", b"x" * 1_000_000).rejected
-    assert letter.reason == "bad_answer"
-    assert len(letter.value) == 64_000
+    assert (letter.reason, len(letter.value)) == ("bad_answer", 64_000)
     with pytest.raises(SettingsError, match="Mars"):
         read(["2026-03-02 09:31:00", "2", "2", "2", "2", "20"], timezone="Mars/Base")
-
-
-def test_a_row_that_cannot_be_a_bar_is_a_dead_letter_with_its_own_values() -> None:
     reading = read(["2026-03-02 09:30:00", "1", [5], None, True, "10"])
     (letter,) = reading.rejected
     assert (reading.rows, letter.origin) == (None, "vendor IBM")
@@ -85,27 +81,22 @@ def minutes(taken: Taken | None) -> list[int]:
 
 def test_the_newest_bar_still_forms_and_silence_promises_what_the_vendors_delay_allows() -> None:
     standing = Standing("A")
-    assert minutes(take(standing, reading(0, 1, 2), 2.5)) == [0, 1]
-    assert standing.until_ns == minute(2)
+    assert (minutes(take(standing, reading(0, 1, 2), 2.5)), standing.until_ns) == ([0, 1], minute(2))
     assert standing.promise_ns == minute(2.5), "nothing that closed before now is to come"
     behind = Standing("A")
-    assert minutes(take(behind, reading(0, 1, 2), 10)) == [0, 1]
-    assert behind.promise_ns == minute(3) - 1
+    assert (minutes(take(behind, reading(0, 1, 2), 10)), behind.promise_ns) == ([0, 1], minute(3) - 1)
     standing = Standing("A")
     for now in (60, 50):
         take(standing, Reading(), now)
         assert standing.promise_ns == minute(40), "a promise is kept"
 
 
-def test_a_bar_is_left_to_the_vendor_until_it_has_settled_and_the_newest_until_it_has_closed() -> None:
+def test_a_bar_is_left_until_it_has_settled_and_the_newest_has_closed_and_is_sent_once_over_restarts() -> None:
     standing = Standing("A")
     assert [minutes(take(standing, reading(0, 1, 2), now)) for now in (2.2, 2.3)] == [[0], [1]]
     assert minutes(take(Standing("A"), reading(0, 1, reached=2), 2.5)) == [0, 1]
     assert minutes(take(Standing("A"), reading(0, 1), 22.1)) == [0, 1]
     assert minutes(take(Standing("A"), reading(0, 1), 21.9)) == [0]
-
-
-def test_a_bar_is_sent_once_over_a_restart_too() -> None:
     standing = Standing("A")
     take(standing, reading(0, 1, 2), 3)
     assert take(standing, reading(0, 1, 2), 3) is None
@@ -157,5 +148,4 @@ def test_every_bar_goes_once_in_order_and_never_before_it_has_closed(pick: DataO
         sent += found
         if pick.draw(integers(0, 4)) == 0:
             standing = Standing("A", until_ns=standing.until_ns)
-    assert sent == sorted(set(sent))
-    assert sent == list(range(sent[0], sent[-1] + 1))
+    assert (sent, sent) == (sorted(set(sent)), list(range(sent[0], sent[-1] + 1)))
