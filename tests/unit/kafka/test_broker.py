@@ -109,12 +109,7 @@ def test_a_torn_vote_is_forgotten_and_topics_without_metadata_are_never_given_to
         prepare_storage(tmp_path, refuse_to_format)
 
 
-def test_a_cluster_id_is_16_bytes_in_kafkas_alphabet_and_no_option() -> None:
-    ids = {cluster_id() for _ in range(500)}
-    assert (len(ids), {len(text) for text in ids}, any(text.startswith("-") for text in ids)) == (500, {22}, False)
-
-
-def test_the_broker_listens_on_loopback_only_and_its_log_has_a_bound(tmp_path: Path) -> None:
+def test_the_broker_listens_on_loopback_with_bounds_and_a_cluster_id_is_16_bytes_and_no_option(tmp_path: Path) -> None:
     (tmp_path / "p").write_text(server_properties(tmp_path, 9092, 9093))
     values = read_properties(tmp_path / "p")
     assert values["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
@@ -124,6 +119,8 @@ def test_the_broker_listens_on_loopback_only_and_its_log_has_a_bound(tmp_path: P
     values = read_properties(tmp_path / "p")
     assert values["appender.file.fileName"] == str(tmp_path / "logs" / "broker.log")
     assert (values["appender.file.policies.size.size"], values["appender.file.strategy.max"]) == ("8MB", "2")
+    ids = {cluster_id() for _ in range(500)}
+    assert (len(ids), {len(text) for text in ids}, any(text.startswith("-") for text in ids)) == (500, {22}, False)
 
 
 def archive_of(jar: Path, version: str) -> ClassArchive:
@@ -146,13 +143,10 @@ def test_the_class_archive_is_made_once_and_then_used(tmp_path: Path, major: int
     assert archive.options(may_make=True) == [f"-XX:{use}={archive.path}"]
 
 
-def test_an_archive_is_only_for_the_java_and_jars_that_it_was_made_from(tmp_path: Path) -> None:
+def test_an_archive_is_for_its_java_and_jars_only_and_one_that_is_kept_clears_away_the_unused(tmp_path: Path) -> None:
     names = {archive_of(tmp_path / "a.jar", version).path for version in ("17.0.1", "17.0.2")}
     os.utime(tmp_path / "a.jar", ns=(1, 1))
     assert len(names | {archive_of(tmp_path / "a.jar", "17.0.1").path}) == 3
-
-
-def test_a_kept_archive_clears_away_what_nobody_uses(tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "a.jar", "17.0.1")
     old, dead = tmp_path / "classes-0123.jsa", tmp_path / f"classes-4567.jsa.{2**22 + 1}.partial"
     recent, busy = tmp_path / "classes-cdef.aot", tmp_path / f"classes-89ab.jsa.{os.getpid()}.partial"
@@ -232,14 +226,7 @@ def test_the_version_is_read_from_what_java_says_and_a_banner_without_one_is_no_
     assert parse_version(Path("java"), "No Java runtime present, requesting install.") is None
 
 
-def test_java_home_is_taken_before_the_path(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, path = fake_java(no_java / "home", DEBIAN_17), fake_java(no_java / "path", EARLY_26)
-    monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
-    monkeypatch.setenv("PATH", str(path.parent))
-    assert find_java(settings(no_java)).path == home
-
-
-def test_a_java_that_is_too_old_or_fails_is_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_and_failing_javas_are_passed_over_java_home_first(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, good = fake_java(no_java / "old", ORACLE_8), fake_java(no_java / "package", DEBIAN_17)
     broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
     monkeypatch.setenv("PATH", str(broken.parent))
@@ -250,6 +237,10 @@ def test_a_java_that_is_too_old_or_fails_is_passed_over(no_java: Path, monkeypat
         find_java(settings(no_java))
     monkeypatch.setattr("marketpulse.kafka.java.packaged_java", lambda: good)
     assert find_java(settings(no_java)).path == good
+    home, path = fake_java(no_java / "home", DEBIAN_17), fake_java(no_java / "path", EARLY_26)
+    monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
+    monkeypatch.setenv("PATH", str(path.parent))
+    assert find_java(settings(no_java)).path == home
 
 
 def test_a_configured_java_is_never_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,10 +57,8 @@ def test_names_in_peoples_notes_are_understood(tmp_path: Path, theirs: dict[str,
 def test_a_property_goes_only_to_clients_that_have_it_and_what_correctness_rests_on_stays(tmp_path: Path) -> None:
     nowhere = ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"]
     assert not set(nowhere) & set(config(tmp_path, "consumer", dict.fromkeys(nowhere, "x")))
-    names, both = (
-        ("linger.ms", "fetch.wait.max.ms", "client.rack"),
-        {"linger.ms": 5, "fetch.max.wait.ms": 50, "consumer.client.rack": "a"},
-    )
+    names = ("linger.ms", "fetch.wait.max.ms", "client.rack")
+    both = {"linger.ms": 5, "fetch.max.wait.ms": 50, "consumer.client.rack": "a"}
     loose = {"acks": "1", "enable.idempotence": False, "partitioner": "random", "enable.auto.commit": True}
     producer, consumer = (config(tmp_path, role, {**both, **loose}) for role in ("producer", "consumer"))
     assert {name: producer[name] for name in names if name in producer} == {"linger.ms": 5}
@@ -146,9 +144,7 @@ def test_an_error_says_whether_to_wait_or_what_to_change(code: str, kind: type, 
     assert says in str(judged)
 
 
-def test_a_lost_transaction_can_be_tried_again_what_the_client_calls_fatal_is_and_all_are_counted(
-    tmp_path: Path,
-) -> None:
+def test_a_lost_transaction_can_be_tried_again_what_is_called_fatal_is_and_all_are_counted(tmp_path: Path) -> None:
     assert isinstance(error_of(KafkaError(KafkaError._STATE, "aborted", False, False, True)), Retryable)
     assert isinstance(error_of(KafkaError(KafkaError._TIMED_OUT, "gap", True)), Fatal)
     config(tmp_path, "producer", {})["error_cb"](KafkaError(KafkaError._TRANSPORT))
@@ -183,14 +179,10 @@ def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_befo
 CONTRACT = ["market", "bars", "indicators", "alerts", "live", "dead-letters", "state", "control"]
 
 
-def test_the_topics_are_those_of_the_contract_with_12_partitions_and_the_settings_that_others_build_on(
-    tmp_path: Path,
-) -> None:
+def test_topics_are_those_of_the_contract_with_12_partitions_and_settings_that_others_need(tmp_path: Path) -> None:
     specs, prefixed = (topic_specs(settings(tmp_path, **more)) for more in ({}, {"topic_prefix": "dev."}))
-    assert [[spec.name for spec in some] for some in (specs, prefixed)] == [
-        CONTRACT,
-        [f"dev.{name}" for name in CONTRACT],
-    ]
+    names, dev_names = ([spec.name for spec in some] for some in (specs, prefixed))
+    assert (names, dev_names) == (CONTRACT, [f"dev.{name}" for name in CONTRACT])
     assert {spec.name: spec.partitions for spec in specs} == {**dict.fromkeys(CONTRACT, 12), "control": 1}
     more = {spec.name: spec.partitions for spec in topic_specs(settings(tmp_path, partitions=30))}
     assert more["state"] == more["market"] == 30
@@ -202,9 +194,7 @@ def test_the_topics_are_those_of_the_contract_with_12_partitions_and_the_setting
     assert configs["live"]["retention.ms"] == "3600000"
 
 
-def test_the_printed_commands_create_each_topic_as_declared_and_a_difference_reads_as_a_sentence(
-    tmp_path: Path,
-) -> None:
+def test_printed_commands_create_each_topic_as_declared_and_a_difference_is_a_sentence(tmp_path: Path) -> None:
     chosen = settings(tmp_path, bootstrap_servers="b-1:9092", topic_prefix="dev.", replication_factor=3)
     lines = [shlex.split(line) for line in print_commands(chosen).splitlines()]
     assert len(lines) == len(CONTRACT)
@@ -214,7 +204,5 @@ def test_the_printed_commands_create_each_topic_as_declared_and_a_difference_rea
         assert (words[0], options["--bootstrap-server"]) == ("kafka-topics.sh", "b-1:9092")
         assert (options["--topic"], options["--partitions"]) == (spec.name, str(spec.partitions))
         assert (options["--replication-factor"], dict(c.split("=", 1) for c in configs)) == ("3", spec.configs)
-    assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(Settings(data_dir=tmp_path)), (
-        "without an address"
-    )
+    assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(Settings(data_dir=tmp_path))
     assert str(Difference("market", "partitions", "12", "3")) == "market: partitions is 3, the contract has 12"

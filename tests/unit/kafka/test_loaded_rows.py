@@ -119,13 +119,17 @@ def hand_over(monkeypatch: pytest.MonkeyPatch, log: LogInMemory, states: dict[in
     Seat(Settings(), TOPIC, states).hand_over()
 
 
-def test_all_states_are_committed_at_once_with_the_offsets_that_they_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_states_are_committed_at_once_and_a_lost_partition_keeps_all_back(monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogInMemory([[Taken(0, None, None)], [Taken(1, 30, Pointer(5, 20)), Taken(2, 8, None)]])
     hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 30, 30)})
     assert log.calls == ["start", "begin", "commit", "close"]
     assert log.written == [(0, 0, b"zero", TOPIC), (1, 30, b"one", TOPIC)]
     assert log.committed == {0: (0, Pointer(100, 0)), 1: (30, Pointer(101, 30))}
     assert log.starts_at == {0: BEGINNING, 1: 30, 2: 8}
+    log = LogInMemory([[Taken(0, None, None), Taken(1, None, None)]])
+    log.begin = lambda: log._give([1])  # type: ignore[method-assign]
+    hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
+    assert (log.committed, log.written) == ({}, [])
 
 
 @pytest.mark.parametrize("committed", [None, 29, 31])
@@ -142,13 +146,6 @@ def test_partitions_that_do_not_stay_are_waited_for(monkeypatch: pytest.MonkeyPa
     with pytest.raises(Retryable, match="load again"):
         hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
     assert (log.calls, log.written) == (["start", "close"], [])
-
-
-def test_a_partition_that_is_lost_before_the_commit_keeps_all_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = LogInMemory([[Taken(0, None, None), Taken(1, None, None)]])
-    log.begin = lambda: log._give([1])  # type: ignore[method-assign]
-    hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
-    assert (log.committed, log.written) == ({}, [])
 
 
 @pytest.mark.parametrize("load", [None, "file:a.csv@1.2"])

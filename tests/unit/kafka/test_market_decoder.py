@@ -17,6 +17,7 @@ from marketpulse.model.market import ABSENT, NOT_ASKED, QUOTE, TRADE, DeadLetter
 T0 = 1_768_600_000_000_000_000
 HEAD = {"symbol": "AAA", "source": "s", "event_time_ns": T0}
 HEARTBEAT = {"type": "heartbeat", "source": "s", "event_time_ns": T0}
+Decoded = tuple[MarketBatch, list[DeadLetter]]
 GOOD_TRADE: dict[str, Any] = {"type": "trade", **HEAD, "price": 101.25, "size": 100}
 GOOD_QUOTE: dict[str, Any] = {"type": "quote", **HEAD, "bid": 1.5, "bid_size": 0, "ask": 1.75, "ask_size": 3}
 GOOD_BAR: dict[str, Any] = {
@@ -25,9 +26,7 @@ GOOD_BAR: dict[str, Any] = {
 }  # fmt: skip
 
 
-def decode(
-    values: Sequence[bytes | None], frames: Sequence[int] = (), decoder: MarketDecoder | None = None
-) -> tuple[MarketBatch, list[DeadLetter]]:
+def decode(values: Sequence[bytes | None], frames: Sequence[int] = (), decoder: MarketDecoder | None = None) -> Decoded:
     records = records_of(
         values, 3, np.arange(100, 100 + len(values)), keys=[b"key%d" % i for i in range(len(values))],
         appended_ms=T0 // 10**6 + np.arange(len(values)), frames=[i in frames for i in range(len(values))],
@@ -108,12 +107,19 @@ RARE: list[dict[str, Any]] = [
 ]
 
 
-def test_rare_kinds_come_whole() -> None:
+def test_rare_kinds_come_whole_and_a_frame_may_hold_every_kind() -> None:
     batch, letters = decode([text(record) for record in RARE])
     assert (letters, batch.rare) == ([], dict(enumerate(RARE)))
     assert [Kind(kind).name.lower() for kind in batch.kind] == [record["type"] for record in RARE]
     assert [name(batch, batch.symbol, i) for i in range(len(RARE))] == [r.get("symbol") for r in RARE]
     assert batch.event_time_ns.tolist() == [r.get("event_time_ns", ABSENT) for r in RARE]
+    rows = [GOOD_TRADE, GOOD_QUOTE, GOOD_BAR, HEARTBEAT, {"type": "clock"}, *RARE[1:9]]
+    names = sorted({k for r in [*rows, RARE[0]] for k in r})
+    table = pa.Table.from_pylist([{k: r.get(k) for k in names} for r in rows])
+    batch, letters = decode([write_frame(table.combine_chunks().to_batches()[0])], frames=[0])
+    assert (letters, batch.kind.tolist(), batch.log_time_ns[3]) == ([], [0, 1, 2, 3, 4, *range(6, 14)], T0)
+    assert {row: value["type"] for row, value in batch.rare.items()} == {5 + i: RARE[1 + i]["type"] for i in range(8)}
+    assert [batch.a[2], batch.b[2], batch.c[2], batch.d[2], batch.e[2]] == [2, 4, 1, 3, 10]
 
 
 TRADE_TEXT = text(GOOD_TRADE)
@@ -181,7 +187,7 @@ def test_missing_null_and_unknown_fields_are_no_faults_zero_has_no_sign_and_the_
     assert batch.a[0] == 7.5
 
 
-def test_ids_stay_the_same_over_batches_and_strings_of_others_are_taken_in() -> None:
+def test_ids_stay_over_batches_many_names_make_the_tables_grow_and_each_batch_reads_by_its_own() -> None:
     strings = StringTable(["AAA"])
     decoder = MarketDecoder(strings)
     first, _ = decode([text(GOOD_TRADE)], decoder=decoder)
@@ -189,9 +195,6 @@ def test_ids_stay_the_same_over_batches_and_strings_of_others_are_taken_in() -> 
     second, _ = decode([text({**GOOD_TRADE, "symbol": "BBB"}), odd(GOOD_TRADE)], decoder=decoder)
     assert (first.symbol.tolist(), second.symbol.tolist()) == ([0], [strings.find("BBB"), 0])
     assert strings.texts() == ["AAA", "s", "BBB"]
-
-
-def test_many_names_make_the_tables_grow_and_a_flood_is_left_behind_and_each_batch_reads_by_its_own_table() -> None:
     many = [f"SYMBOL-{i:06d}-OF-A-GOOD-LENGTH" for i in range(5_000)]
     batch, letters = decode([text({**GOOD_TRADE, "symbol": s}) for s in many])
     assert (letters, [batch.strings[i] for i in batch.symbol]) == ([], many)
@@ -248,7 +251,7 @@ def test_a_frames_prices_are_numbers_of_any_width(column: pa.Array, reason: str 
     assert batch.a.tolist() == ([1.0, 2.0] if reason is None else [])
 
 
-def test_a_frames_names_may_be_dictionaries_and_its_ids_numbers() -> None:
+def test_a_frames_names_may_be_dictionaries_of_which_only_what_rows_hold_is_interned_and_its_ids_numbers() -> None:
     columns = {
         "type": pa.array(["trade", "trade"]).dictionary_encode(), "symbol": pa.array(["AAA", "BBB"]).dictionary_encode(),
         "source": pa.array(["s", "s"], pa.large_string()), "event_time_ns": pa.array([T0, T0 + 1], pa.uint64()),
@@ -257,16 +260,19 @@ def test_a_frames_names_may_be_dictionaries_and_its_ids_numbers() -> None:
     batch, letters = decode([write_frame(pa.RecordBatch.from_pydict(columns))], frames=[0])
     assert (letters, [batch.strings[i] for i in batch.symbol]) == ([], ["AAA", "BBB"])
     assert (batch.trade_id_length.tolist(), trade_ids(batch)) == ([2, ABSENT], [b"10", None])
-
-
-def test_a_frame_may_hold_every_kind() -> None:
-    rows = [GOOD_TRADE, GOOD_QUOTE, GOOD_BAR, HEARTBEAT, {"type": "clock"}, *RARE[1:9]]
-    names = sorted({k for r in [*rows, RARE[0]] for k in r})
-    table = pa.Table.from_pylist([{k: r.get(k) for k in names} for r in rows])
-    batch, letters = decode([write_frame(table.combine_chunks().to_batches()[0])], frames=[0])
-    assert (letters, batch.kind.tolist(), batch.log_time_ns[3]) == ([], [0, 1, 2, 3, 4, *range(6, 14)], T0)
-    assert {row: value["type"] for row, value in batch.rare.items()} == {5 + i: RARE[1 + i]["type"] for i in range(8)}
-    assert [batch.a[2], batch.b[2], batch.c[2], batch.d[2], batch.e[2]] == [2, 4, 1, 3, 10]
+    names, indices = pa.array(["SPARE", "AAA", None, "AAA", "B\n"]), pa.array([3, 1, 4], pa.int32())
+    frames = [trades([1.0, 2.0, 3.0], symbol=pa.DictionaryArray.from_arrays(indices, names))]
+    columns = {
+        "type": pa.array(["trade"] * 3), "symbol": pa.DictionaryArray.from_arrays(pa.array([3, 1, None]), names),
+        "source": pa.array(["s"] * 3), "event_time_ns": pa.array([T0] * 3), "price": pa.array([1.0, 2.0, 3.0]),
+        "size": pa.array([1.0] * 3),
+    }  # fmt: skip
+    frames.append(pa.RecordBatch.from_pydict(columns))
+    for frame, refused in zip(frames, [("bad_symbol", 2), ("missing_field", 2)], strict=True):
+        batch, letters = decode([write_frame(frame)], frames=[0])
+        assert [(letter.reason, letter.row) for letter in letters] == [refused]
+        assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
+        assert not {"SPARE", "B\n"} & {*batch.strings.texts()}
 
 
 PRICES_TWICE = pa.RecordBatch.from_arrays([pa.array([1.0]), pa.array([2.0])], names=["price", "price"])
@@ -303,22 +309,6 @@ def test_both_wires_of_the_encoder_give_the_same_columns() -> None:
         assert getattr(a, column).tolist() == getattr(b, column).tolist()
     assert a.rare == b.rare == {1: {"conditions": ["@", "T"]}}
     assert QUOTE.names[0] == "type"
-
-
-def test_a_foreign_dictionary_with_spares_and_repeats_interns_only_what_rows_hold() -> None:
-    names, indices = pa.array(["SPARE", "AAA", None, "AAA", "B\n"]), pa.array([3, 1, 4], pa.int32())
-    frames = [trades([1.0, 2.0, 3.0], symbol=pa.DictionaryArray.from_arrays(indices, names))]
-    columns = {
-        "type": pa.array(["trade"] * 3), "symbol": pa.DictionaryArray.from_arrays(pa.array([3, 1, None]), names),
-        "source": pa.array(["s"] * 3), "event_time_ns": pa.array([T0] * 3), "price": pa.array([1.0, 2.0, 3.0]),
-        "size": pa.array([1.0] * 3),
-    }  # fmt: skip
-    frames.append(pa.RecordBatch.from_pydict(columns))
-    for frame, refused in zip(frames, [("bad_symbol", 2), ("missing_field", 2)], strict=True):
-        batch, letters = decode([write_frame(frame)], frames=[0])
-        assert [(letter.reason, letter.row) for letter in letters] == [refused]
-        assert [batch.strings[i] for i in batch.symbol] == ["AAA", "AAA"]
-        assert not {"SPARE", "B\n"} & {*batch.strings.texts()}
 
 
 def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:

@@ -1,8 +1,11 @@
-"""Market rows on their way to the log; records as they were polled, and the columns, tables and rows that they become."""
+"""Market rows on their way to the log; records as they were polled, and what they become; what a control record states."""
 
+import base64
+import hashlib
 import json
 from dataclasses import fields
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +14,25 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from market_rows import at, trade
 from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import FRAME_HEADERS, MarketDecoder, RowRecords, encode_market, row_as_json, to_tables
+from marketpulse.kafka.codec import (
+    FRAME_HEADERS,
+    MarketDecoder,
+    RowRecords,
+    decode_rows,
+    encode_market,
+    row_as_json,
+    to_tables,
+)
 from marketpulse.kafka.columns import KIND, OFFSET, SYMBOL, TRADE_ID_START, A, Columns, joined
+from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_headers
+from marketpulse.kafka.dead_letter import DEAD_LETTER_BYTES_MAX, encode_dead_letter
 from marketpulse.kafka.frame_writer import FRAME_CONTENT_TYPE, write_frame
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.kafka.passing import chosen_rows, joined_rows, no_rows, records_as_rows, rows_as_text
 from marketpulse.kafka.polled_bytes import from_bytes, to_bytes
 from marketpulse.kafka.records import Records, records_of, records_of_messages
-from marketpulse.model.market import BAR_IN, EVENT, QUOTE, TRADE, MarketBatch
+from marketpulse.model.market import ABSENT, BAR_IN, EVENT, QUOTE, TRADE, DeadLetter, MarketBatch
+from marketpulse.model.rows import DEAD_LETTER
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import Hello, Polled, RejectedInput
 
@@ -177,12 +191,17 @@ def trades_of(symbols: list[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=TRADE)
 
 
-def test_a_trade_is_one_object_without_its_nulls_under_its_symbol() -> None:
+def test_a_trade_is_one_object_without_nulls_and_an_event_is_its_body_which_goes_everywhere_if_of_no_symbol() -> None:
     (record,) = encode_market(trades_of(["AAA"]), wire="json", partitions=4)
     assert (record.partition, record.key, record.headers) == (None, b"AAA", None)
     assert record.value == (
         b'{"type":"trade","symbol":"AAA","source":"s","event_time_ns":1768600000000000000,"price":0.1,"size":2.0}'
     )
+    rows = [{"symbol": "AAA", "body": '{"type":"gap"}'}, {"symbol": None, "body": '{"type":"hello"}'}]
+    records = encode_market(pa.RecordBatch.from_pylist(rows, schema=EVENT), wire="arrow", partitions=3)
+    assert [(r.partition, r.key, r.value) for r in records] == [
+        (None, b"AAA", b'{"type":"gap"}'), *((p, None, b'{"type":"hello"}') for p in range(3))
+    ]  # fmt: skip
 
 
 def test_dates_flags_lists_and_escapes_are_written_as_json_has_them() -> None:
@@ -214,14 +233,6 @@ def test_frames_hold_the_rows_of_one_partition_in_order_and_a_large_batch_become
     assert max(len(r.value) for r in records) <= 900_000
     times = [t for r in records for t in pa.ipc.open_stream(r.value).read_all().column("event_time_ns").to_pylist()]
     assert times == list(range(T0, T0 + 60_000))
-
-
-def test_an_event_is_its_body_and_goes_everywhere_when_it_has_no_symbol() -> None:
-    rows = [{"symbol": "AAA", "body": '{"type":"gap"}'}, {"symbol": None, "body": '{"type":"hello"}'}]
-    records = encode_market(pa.RecordBatch.from_pylist(rows, schema=EVENT), wire="arrow", partitions=3)
-    assert [(r.partition, r.key, r.value) for r in records] == [
-        (None, b"AAA", b'{"type":"gap"}'), *((p, None, b'{"type":"hello"}') for p in range(3))
-    ]  # fmt: skip
 
 
 def test_a_trade_without_a_symbol_has_no_frame_and_an_empty_batch_gives_no_records() -> None:
@@ -274,3 +285,70 @@ def test_each_row_can_be_shown_as_its_object_and_a_batch_without_rows_has_no_tab
     assert [json.loads(row_as_json(found, row)) for row in range(len(found))] == RECORDS
     found, _ = MarketDecoder().decode("m", records_of([]))
     assert to_tables(found) == {}
+
+
+REMOVE = {"action": "remove_rule", "name": "high"}
+
+
+def read(content: bytes | None, marks: Any = None) -> ControlRecord | None:
+    """What a record states, as the client hands it over."""
+    answers = {"key": b"rule/high", "value": content, "timestamp": (1, 1_700), "headers": marks}
+    held = SimpleNamespace(**{name: lambda answer=answer: answer for name, answer in answers.items()})
+    return control_record(cast(Message, held))
+
+
+def test_what_is_written_is_read_again_and_a_change_is_behind_a_state_that_does_not_cover_its_place() -> None:
+    value = control_value(REMOVE)
+    assert value == b'{"type":"control","change":{"action":"remove_rule","name":"high"}}', "what the engine takes"
+    assert read(value, offsets_headers([12, 7])) == ControlRecord("rule/high", REMOVE, (12, 7), (), 1_700)
+    assert read(value, offsets_headers([12, 7], [3, 1])) == ControlRecord("rule/high", REMOVE, (12, 7), (3, 1), 1_700)
+    placed = ControlRecord("rule/high", REMOVE, (12, 7))
+    assert [placed.is_behind(*place) for place in ((0, 12), (0, 13), (1, 7), (1, 12))] == [True, False, True, False]
+    unplaced = read(control_value(REMOVE))
+    assert unplaced is not None
+    assert unplaced.is_behind(0, 1_000)
+
+
+@pytest.mark.parametrize(("content", "mark"), [
+    *((content, b"[1]") for content in (None, b"no json", b"[]", b'{"type":"clock"}', b'{"type":"control","change":"remove"}')),
+    *((control_value(REMOVE), mark) for mark in (b"one", b'["1"]')),
+])  # fmt: skip
+def test_what_states_no_change_is_passed_over(content: bytes | None, mark: bytes) -> None:
+    assert read(content, [("market-offsets", mark)]) is None
+
+
+def letter(value: bytes | None, key: bytes | None = b"k", symbol: str | None = None, row: int = ABSENT) -> DeadLetter:
+    return DeadLetter("bad_price", "price must be above 0", "market", 3, 77, row, key, value, symbol, ("1s", "1m"))
+
+
+def test_a_dead_letter_is_a_row_of_its_table_with_the_record_as_text() -> None:
+    key, value = encode_dead_letter(letter(b'{"price":0}', symbol="AAA", row=4))
+    assert key == b"AAA"
+    rows = decode_rows("dead-letters", [value])
+    assert rows.schema.equals(DEAD_LETTER)
+    assert rows.to_pylist() == [{
+        "reason": "bad_price", "detail": "price must be above 0", "topic": "market", "partition": 3, "offset": 77,
+        "row": 4, "symbol": "AAA", "timeframes": ["1s", "1m"], "key": "k", "value": '{"price":0}', "value_base64": None,
+    }]  # fmt: skip
+
+
+def test_bytes_that_are_no_text_come_back_from_base64_and_a_tombstone_has_neither_value_nor_key() -> None:
+    key, value = encode_dead_letter(letter(b"\xff\x00\xfe", key=b"\xff"))
+    row = json.loads(value)
+    assert (key, row["key"], row["row"]) == (b"\xff", "\\xff", None)
+    assert (row["value"], base64.b64decode(row["value_base64"])) == (None, b"\xff\x00\xfe")
+    key, value = encode_dead_letter(letter(None, key=None))
+    row = json.loads(value)
+    assert (key, row["value"], row["value_base64"], row["key"]) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("byte", [b"x", b"\xff", b"\x00"])
+def test_what_does_not_fit_is_cut_and_says_so(byte: bytes) -> None:
+    whole = byte * 16_000_000
+    _, value = encode_dead_letter(letter(whole, key=byte * 5_000_000))
+    assert len(value) <= DEAD_LETTER_BYTES_MAX
+    detail = json.loads(value)["detail"]
+    assert hashlib.sha256(whole).hexdigest() in detail
+    assert "16,000,000 bytes" in detail
+    _, value = encode_dead_letter(letter(b"x" * 5_000_000))
+    assert len(json.loads(value)["value"]) == 5_000_000, "five megabytes stay whole"

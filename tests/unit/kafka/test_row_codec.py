@@ -81,16 +81,13 @@ def test_rows_come_back_from_either_wire_as_they_were(topic: str, batch: pa.Reco
     assert decode_rows(topic, values, lambda _: wire != "json").equals(batch)
 
 
-def test_names_of_all_rows_become_columns_before_the_receipt() -> None:
+def test_names_of_all_rows_become_columns_before_the_receipt_and_both_wires_stand_in_one_topic() -> None:
     a = batch_of(SMA, {"symbol": "A", "sma_20": 0.1})
     b = batch_of(indicators_schema(["rsi_14"]), {"symbol": "B", "rsi_14": 50.0})
     rows = decode_rows("indicators", values_of(a, b))
     assert rows.schema.names == [*INDICATORS_HEAD.names, "sma_20", "rsi_14", "receipt"]
     assert (rows["sma_20"].to_pylist(), rows["rsi_14"].to_pylist()) == ([0.1, None], [None, 50.0])
     assert rows.schema.field("receipt").type == RECEIPT
-
-
-def test_both_wires_stand_in_one_topic() -> None:
     values = [*values_of(BARS), write_frame(BARS), *values_of(BARS)]
     assert decode_rows("bars", values, lambda i: i == 1).to_pylist() == [BAR_ROW] * 3
     ((key, frame),) = encode_rows(BARS, wire="arrow", partitions=12)

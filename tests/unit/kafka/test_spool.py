@@ -51,9 +51,7 @@ def test_entries_come_back_in_order_from_any_number_on_and_another_process_finds
     assert (spool.first, spool.last, spool.rows, spool.bytes, spool.oldest_ns) == (6, 7, 4, 20, 1_006)
 
 
-def test_the_file_goes_with_its_last_entry_and_comes_with_the_next_and_a_chunk_is_about_a_mebibyte(
-    tmp_path: Path,
-) -> None:
+def test_the_file_goes_with_its_last_entry_and_comes_anew_and_a_chunk_is_about_a_mebibyte(tmp_path: Path) -> None:
     spool = spool_of(tmp_path)
     spool.drop_to(9)
     spool.append([entry(1), entry(2)], "abc")

@@ -1,4 +1,4 @@
-"""A live feed against an exchange with faults: whatever goes wrong, each trade comes out once; and its connection alone."""
+"""Live feeds against exchanges with faults: whatever goes wrong, each trade and record comes out once; and a connection alone."""
 
 import json
 import random
@@ -8,20 +8,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from exchange_server import Exchange, gathered, running
+from keyed_exchange import KEY, SECRET, AlpacaWords, FinnhubWords, Happened, KeyedExchange, PolygonWords
 from marketpulse.clock import SystemClock
-from marketpulse.errors import SettingsError
-from marketpulse.settings import BinanceSettings, CoinbaseSettings, RecordingSettings
-from marketpulse.sources.rest.backoff import Backoff
-from marketpulse.sources.rest.limits import Rate
+from marketpulse.errors import MarketPulseError, SettingsError, WrongKey
+from marketpulse.model.timeframe import DAY_NS
+from marketpulse.settings import (
+    AlpacaSettings,
+    BinanceSettings,
+    CoinbaseSettings,
+    FinnhubSettings,
+    PolygonSettings,
+    RecordingSettings,
+)
+from marketpulse.sources.actions.ledger import Ledger
+from marketpulse.sources.actions.told import iso
+from marketpulse.sources.actions.vendors import AlpacaActions
+from marketpulse.sources.news.ledger import NewsLedger
+from marketpulse.sources.news.vendors import AlpacaNews
+from marketpulse.sources.rest import Backoff, Rate, RestClient
+from marketpulse.sources.streaming import timed
+from marketpulse.sources.streaming.aside import Aside
 from marketpulse.sources.streaming.coinbase import Coinbase
 from marketpulse.sources.streaming.connection import Connection, Item
 from marketpulse.sources.streaming.live import LiveSource
 from marketpulse.sources.streaming.recorded import RecordedSource
-from marketpulse.sources.streaming.vendors import VENDORS, vendor_of
+from marketpulse.sources.streaming.timed import TimedSource
+from marketpulse.sources.streaming.vendor import Credentials
+from marketpulse.sources.streaming.vendors import TIMED, VENDORS, vendor_of
 from marketpulse.telemetry import STREAM_OVERRUN, STREAM_RECONNECTS
+from vendor_server import Reply, Request, VendorServer, vendor
 
+Rows = list[dict[str, Any]]
 PRODUCTS = {"coinbase": ("BTC-USD", "ETH-USD"), "binance": ("BTCUSDT", "ETHUSDT")}
 
 
@@ -36,8 +56,8 @@ def opened(exchange: Exchange, position: str | None = None, **more: Any) -> Live
 
 
 def all_of(
-    exchange: Exchange, position: str | None = None, before: Sequence[dict[str, Any]] = (), **more: Any
-) -> tuple[list[dict[str, Any]], str | None]:
+    exchange: Any, position: str | None = None, before: Sequence[Any] = (), **more: Any
+) -> tuple[Rows, str | None]:
     """(the rows, the newest position) of a source that runs until it has, with those before, all that trades."""
     source, rows = opened(exchange, position, **more), [*before]
     position, _ = gathered(source, len(exchange.tape), rows)
@@ -46,15 +66,13 @@ def all_of(
     return rows, position
 
 
-def keys(rows: list[dict[str, Any]]) -> list[tuple[str, int, int, float, float]]:
+def keys(rows: Rows) -> list[tuple[str, int, int, float, float]]:
     some = [row for row in rows if row["type"] == "trade"]
     return [(r["symbol"], int(r["trade_id"]), r["event_time_ns"], r["price"], r["size"]) for r in some]
 
 
-def states(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """(the state, how many trades) of each gap that was told."""
-    gaps = [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
-    return [(gap["state"], gap["trades"]) for gap in gaps]
+def gaps(rows: Rows) -> Rows:
+    return [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
 
 
 def truth(exchange: Exchange) -> list[tuple[str, int, int, float, float]]:
@@ -66,8 +84,7 @@ def truth(exchange: Exchange) -> list[tuple[str, int, int, float, float]]:
 def test_a_feed_without_faults_comes_in_order_and_whole(vendor: str) -> None:
     with running(Exchange(vendor, PRODUCTS[vendor], 400)) as exchange:
         rows, _ = all_of(exchange)
-        assert keys(rows) == truth(exchange)
-        assert {row["venue"] for row in rows} == {vendor.upper()}
+        assert (keys(rows), {row["venue"] for row in rows}) == (truth(exchange), {vendor.upper()})
         assert exchange.requests == 0
 
 
@@ -75,22 +92,21 @@ def test_a_feed_without_faults_comes_in_order_and_whole(vendor: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_the_faults_each_trade_comes_out_once(vendor: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketpulse.sources.streaming.live._RATE", Rate(1_000, 1.0, burst=100))
-    with running(
-        Exchange(vendor, PRODUCTS[vendor], 1_200, seed=seed, fault_rate=0.02, rest_fault_rate=0.2, silence_s=0.6)
-    ) as exchange:
-        source, rows = opened(exchange, silence_s=0.4), list[dict[str, Any]]()
+    faults: dict[str, Any] = {"seed": seed, "fault_rate": 0.02, "rest_fault_rate": 0.2, "silence_s": 0.6}
+    with running(Exchange(vendor, PRODUCTS[vendor], 1_200, **faults)) as exchange:
+        source, rows = opened(exchange, silence_s=0.4), Rows()
         gathered(source, 1_200, rows)
         gathered(source, 10_000, rows, wait_s=1.5)  # nothing more comes
         source.close()
         assert sorted(keys(rows)) == sorted(truth(exchange))
-        assert {state for state, _ in states(rows)} == {"found", "healed"}
+        assert {gap["state"] for gap in gaps(rows)} == {"found", "healed"}
         assert exchange.connections > 1
 
 
 @pytest.mark.parametrize("vendor", ["coinbase", "binance"])
 def test_a_restart_goes_on_behind_the_last_committed_trade_and_takes_none_twice(vendor: str) -> None:
     with running(Exchange(vendor, PRODUCTS[vendor], 900)) as exchange:
-        first, rows = opened(exchange), list[dict[str, Any]]()
+        first, rows = opened(exchange), Rows()
         position, _ = gathered(first, 200, rows)
         for _ in range(5):
             first.poll(0.05)  # taken, and never committed
@@ -102,29 +118,15 @@ def test_a_restart_goes_on_behind_the_last_committed_trade_and_takes_none_twice(
 
 def test_a_gap_that_cannot_be_filled_stays_said() -> None:
     with running(Exchange("coinbase", ("BTC-USD",), 300, seed=5, fault_rate=0.02, silence_s=0.6)) as exchange:
-        source, rows = opened(exchange, refill=False, silence_s=0.4), list[dict[str, Any]]()
+        source, rows = opened(exchange, refill=False, silence_s=0.4), Rows()
 
         def lost(state: str) -> int:
-            return sum(trades for told, trades in states(rows) if told == state)
+            return sum(gap["trades"] for gap in gaps(rows) if gap["state"] == state)
 
         gathered(source, lambda: len(keys(rows)) + lost("open") >= 300, rows)
         source.close()
     assert lost("found") == lost("open") > 0
     assert len(set(keys(rows))) == len(keys(rows)) == 300 - lost("open")
-
-
-def test_a_symbol_that_the_vendor_does_not_have_is_said() -> None:
-    refusal = {"type": "error", "message": "Failed to subscribe", "reason": "FOO-USD is not a valid product"}
-
-    class Refusing(Exchange):
-        def play(self, socket: Any, at: int, rng: Any) -> None:  # noqa: ARG002
-            socket.send(json.dumps(refusal))
-
-    with running(Refusing("coinbase", ("BTC-USD",), 5)) as exchange:
-        source = opened(exchange)
-        with pytest.raises(SettingsError, match="FOO-USD is not a valid product"):
-            gathered(source, 100, [], wait_s=20)
-        source.close()
 
 
 def test_a_recording_of_a_feed_gives_the_same_rows_through_the_same_parser(tmp_path: Path) -> None:
@@ -143,20 +145,30 @@ def test_a_gap_is_filled_by_the_newest_trades_where_history_is_refused_and_aggre
         assert sorted(keys(rows)) == sorted(truth(exchange))
     with running(Exchange("binance", PRODUCTS["binance"], 600, seed=3, fault_rate=0.02, aggregates=True)) as exchange:
         rows, position = all_of(exchange)
-        assert sorted(keys(rows)) == sorted(truth(exchange))
-        assert json.loads(position or "{}")["aggregates"] == 1
+        assert (sorted(keys(rows)), json.loads(position or "{}")["aggregates"]) == (sorted(truth(exchange)), 1)
         assert exchange.requests > 0
     with running(Exchange("binance", ("BTCUSDT",), 20, aggregates=True)) as exchange:
         rows, _ = all_of(exchange, '{"BTCUSDT":[5000000,1]}')
         assert keys(rows) == truth(exchange)
 
 
-def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name() -> None:
+def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name_and_an_unknown_symbol_is_said() -> None:
     with running(Exchange("binance", ("BTCUSDT", "XRPUSDT"), 100)) as exchange:
         exchange.tape = [trade for trade in exchange.tape if trade[0] == "BTCUSDT"]
         source = opened(exchange, silence_s=0.5)
         with pytest.raises(SettingsError, match=r"symbol=XRPUSDT.*Invalid symbol"):
             gathered(source, 1_000, [], wait_s=20)
+        source.close()
+    refusal = {"type": "error", "message": "Failed to subscribe", "reason": "FOO-USD is not a valid product"}
+
+    class Refusing(Exchange):
+        def play(self, socket: Any, at: int, rng: Any) -> None:  # noqa: ARG002
+            socket.send(json.dumps(refusal))
+
+    with running(Refusing("coinbase", ("BTC-USD",), 5)) as exchange:
+        source = opened(exchange)
+        with pytest.raises(SettingsError, match="FOO-USD is not a valid product"):
+            gathered(source, 100, [], wait_s=20)
         source.close()
 
 
@@ -182,7 +194,15 @@ class Silent(Exchange):
         self.stop.wait()
 
 
-def test_a_silent_exchange_is_left_and_asked_again() -> None:
+def test_a_silent_exchange_is_left_and_asked_again_and_one_that_is_not_there_is_said() -> None:
+    with running(Exchange("coinbase", ("BTC-USD",), 3)) as exchange:
+        kept: list[Item] = []
+    connection = made(exchange, "away", kept)
+    connection.start()
+    until(lambda: sum(item.kind == "lost" for item in kept) >= 3, "it tries again")
+    connection.close()
+    assert f"cannot connect to {exchange.url}" in kept[0].text
+    assert not connection.connected.is_set()
     with running(Silent("coinbase", ("BTC-USD",), 3)) as exchange:
         connection = made(exchange, "silent", [])
         connection.start()
@@ -199,16 +219,233 @@ def test_what_finds_the_queue_full_is_counted_and_recorded_all_the_same() -> Non
         connection.start()
         until(lambda: sum(b'"match"' in item.data for item in kept) >= 49, "all trades come")
         connection.close()
-        assert connection.queue.qsize() == 5
-        assert STREAM_OVERRUN.labels("full")._value.get() == len(kept) - 5
+        assert (connection.queue.qsize(), STREAM_OVERRUN.labels("full")._value.get()) == (5, len(kept) - 5)
 
 
-def test_an_exchange_that_is_not_there_is_said() -> None:
-    with running(Exchange("coinbase", ("BTC-USD",), 3)) as exchange:
-        kept: list[Item] = []
-    connection = made(exchange, "away", kept)
-    connection.start()
-    until(lambda: sum(item.kind == "lost" for item in kept) >= 3, "it tries again")
-    connection.close()
-    assert f"cannot connect to {exchange.url}" in kept[0].text
-    assert not connection.connected.is_set()
+SYMBOLS = ("AAPL", "BRK.B")
+KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "alpaca": (AlpacaWords(), AlpacaSettings, {}),
+    "alpaca in MessagePack": (AlpacaWords(packed=True), AlpacaSettings, {"msgpack": True}),
+    "polygon": (PolygonWords(), PolygonSettings, {}),
+    "finnhub": (FinnhubWords(), FinnhubSettings, {}),
+}
+WITH_IDS = [kind for kind in KINDS if kind != "finnhub"]
+TODAY = time.time_ns() // DAY_NS
+
+
+def exchange_of(kind: str, trades: int, **more: Any) -> KeyedExchange:
+    return KeyedExchange(KINDS[kind][0], SYMBOLS, trades, **more)
+
+
+def keyed(
+    exchange: KeyedExchange, kind: str, position: str | None = None, aside: Any = None, **more: Any
+) -> TimedSource:
+    _, settings_class, own = KINDS[kind]
+    settings = settings_class(
+        symbols=exchange.symbols, url=exchange.url, rest_url=exchange.rest_url, quotes=False,
+        **{"overlap_s": 0.2, "requests_per_minute": 6_000, **own, **more},
+    )  # fmt: skip
+    source = TimedSource(
+        TIMED[str(settings.model_dump()["kind"])], settings, Credentials(SecretStr(KEY), SecretStr(SECRET)), "feed",
+        2 * 10**9, backoff_s=(0.02, 0.2), settle_s=0.0, aside=aside,
+    )  # fmt: skip
+    assert source.start(position).mode == "live"
+    return source
+
+
+def keys_in_ms(rows: Rows) -> list[tuple[str, int, float, float]]:
+    """Up to the step that all feeds tell: a millisecond."""
+    some = [row for row in rows if row["type"] == "trade"]
+    return sorted((r["symbol"], r["event_time_ns"] // 10**6, r["price"], r["size"]) for r in some)
+
+
+def truth_in_ms(tape: list[Happened]) -> list[tuple[str, int, float, float]]:
+    return sorted((t.symbol, t.at_ns // 10**6, t.price, t.size) for t in tape)
+
+
+def untold(exchange: KeyedExchange, rows: Rows) -> tuple[set[Any], list[Any]]:
+    """(the trades that did not come, those of them that stand in no gap that stays open)."""
+    missing = set(truth_in_ms(exchange.known())) - set(keys_in_ms(rows))
+    told = [(g["symbol"], g["from_ns"] // 10**6, g["to_ns"] // 10**6) for g in gaps(rows) if g["state"] == "open"]
+    return missing, [t for t in missing if not any(t[0] == name and a <= t[1] <= b for name, a, b in told)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_keyed_feed_without_faults_comes_whole_with_its_venues_and_no_question(kind: str) -> None:
+    with running(exchange_of(kind, 200)) as exchange:
+        source, rows = keyed(exchange, kind), Rows()
+        _, reasons = gathered(source, 200, rows)
+        assert source.watermark_ns() is not None
+        source.close()
+        assert (keys_in_ms(rows), reasons, exchange.requests) == (truth_in_ms(exchange.tape), [], 0)
+        if kind in WITH_IDS:
+            assert len({(r["symbol"], r["trade_id"]) for r in rows}) == 200
+
+
+@pytest.mark.parametrize("kind", WITH_IDS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_the_faults_each_trade_of_a_keyed_feed_comes_out_once(kind: str, seed: int) -> None:
+    with running(exchange_of(kind, 600, seed=seed, fault_rate=0.03, rest_fault_rate=0.1)) as exchange:
+        source, rows = keyed(exchange, kind), Rows()
+        gathered(source, 600, rows)
+        gathered(source, 10_000, rows, wait_s=1.0)  # nothing more comes
+        source.close()
+        assert keys_in_ms(rows) == truth_in_ms(exchange.tape)
+        assert {gap["state"] for gap in gaps(rows)} >= {"found", "healed"}
+        assert exchange.connections > 1
+
+
+@pytest.mark.parametrize("kind", WITH_IDS)
+def test_a_restart_asks_for_what_happened_meanwhile_and_takes_none_twice(kind: str) -> None:
+    with running(exchange_of(kind, 500)) as exchange:
+        first, rows = keyed(exchange, kind), Rows()
+        position, _ = gathered(first, 100, rows)
+        for _ in range(5):
+            first.poll(0.05)  # taken, and never committed
+        first.close()
+        until_known = min(len(exchange.known()) + 50, 500)
+        until(lambda: len(exchange.known()) >= until_known, "trades happen meanwhile")
+        second = keyed(exchange, kind, position)
+        gathered(second, 500, rows, wait_s=20)
+        second.close()
+        assert keys_in_ms(rows) == truth_in_ms(exchange.tape)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_that_has_expired_ends_the_source_and_stands_nowhere(kind: str) -> None:
+    with running(exchange_of(kind, 5_000)) as exchange:
+        source = keyed(exchange, kind)
+        gathered(source, 20, [])
+        exchange.key = "another"
+        exchange.fault_rate = 1.0  # which ends the connection soon
+        with pytest.raises(MarketPulseError, match="does not accept the key") as raised:
+            gathered(source, 10_000, [], wait_s=30)
+        source.close()
+        assert isinstance(raised.value, WrongKey)
+        assert KEY not in str(raised.value)
+        assert SECRET not in repr(source)
+
+
+def test_a_vendor_without_history_says_when_it_was_away() -> None:
+    with running(exchange_of("finnhub", 300)) as exchange:
+        source, rows = keyed(exchange, "finnhub"), Rows()
+        gathered(source, 50, rows)
+        exchange.fault_rate = 1.0
+        gathered(source, 10**6, rows, wait_s=1)
+        exchange.fault_rate = 0.0
+
+        def is_told() -> bool:
+            """It is connected anew, and the exchange's tape is over."""
+            missing, left = untold(exchange, rows)
+            return len(exchange.known()) == 300 and bool(missing) and not left
+
+        gathered(source, is_told, rows)
+        source.close()
+    missing, left = untold(exchange, rows)
+    assert missing
+    assert left == []
+
+
+def test_without_refill_what_was_lost_stays_said() -> None:
+    with running(exchange_of("alpaca", 400, seed=4, fault_rate=0.05)) as exchange:
+        source, rows = keyed(exchange, "alpaca", refill=False), Rows()
+
+        def is_told() -> bool:
+            return len(exchange.known()) == 400 and not untold(exchange, rows)[1]
+
+        gathered(source, is_told, rows)
+        source.close()
+    states = [gap["state"] for gap in gaps(rows)]
+    assert states.count("found") == states.count("open") > 0
+    assert set(keys_in_ms(rows)) < set(truth_in_ms(exchange.tape))
+
+
+def test_a_symbol_of_which_nothing_comes_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: Rows = []
+
+    class Told:
+        def warning(self, event: str, **fields: Any) -> None:
+            said.append({"event": event, **fields})
+
+        info = warning
+
+    monkeypatch.setattr(timed, "get_logger", Told)
+    with running(exchange_of("alpaca", 40)) as exchange:
+        source = keyed(exchange, "alpaca")
+        source._unheard = {"AAPL", "NONE"}
+        source.silent_s = 1e9
+        gathered(source, 40, [])
+        source.silent_s = 0.0
+        for _ in range(50):
+            source.poll(0.02)
+        source.close()
+    assert [(one["event"], one["symbol"]) for one in said] == [("symbol_silent", "NONE")]
+
+
+def told(request: Request) -> Reply:
+    """Two splits of each symbol, one of them ahead, a dividend, and a piece of news about both."""
+    symbol = request.parameters["symbols"]
+    if request.path == "/v1beta1/news":
+        at = f"{iso(TODAY)}T{time.strftime('%H:%M:%S', time.gmtime())}Z"
+        piece = {"id": 7, "headline": "Both", "created_at": at, "url": "https://example.com/7", "symbols": [*SYMBOLS]}
+        return Reply.json({"news": [piece], "next_page_token": None})
+    assert request.path == "/v1/corporate-actions"
+    splits = [{"symbol": symbol, "new_rate": 2, "old_rate": 1, "ex_date": iso(TODAY + days)} for days in (-40, 3)]
+    paid = [{"symbol": symbol, "rate": rate, "ex_date": iso(TODAY)} for rate in (0.5, "")]
+    return Reply.json({"corporate_actions": {"forward_splits": splits, "cash_dividends": paid}})
+
+
+def beside(server: VendorServer) -> Aside:
+    backoff = Backoff(0.01, 0.02, rng=random.Random(3))
+    client = RestClient("feed", server.url, Rate(1_000, 1.0, burst=500), backoff=backoff)
+    ledgers = Ledger(AlpacaActions(), "feed", SYMBOLS), NewsLedger(AlpacaNews(), "feed", SYMBOLS, 3_600)
+    return Aside("feed", client, *ledgers, again_s=0.01)
+
+
+def answered(server: VendorServer, position: Any, requests: int, polls_more: int = 0) -> tuple[Rows, list[str], Any]:
+    """(what is told, dead letters, the position) when so many requests are answered, and nothing is under way."""
+    aside, bodies, reasons = beside(server), Rows(), list[str]()
+    aside.start(position)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        brought = aside.poll(time.time_ns())
+        bodies += [dict(body) for body in brought.bodies]
+        reasons += [item.reason for item in brought.rejected]
+        if len(server.requests) >= requests and aside._asked is None:
+            break
+        time.sleep(0.002)
+    for _ in range(polls_more):
+        aside.poll(time.time_ns())
+    position = json.loads(json.dumps(aside.position()))
+    aside.close()
+    aside.client.close()
+    return bodies, reasons, position
+
+
+def test_each_record_comes_once_over_faults_and_restarts_and_a_plan_without_them_is_asked_no_more_today() -> None:
+    faults = [Reply(500), Reply(429, headers={"Retry-After": "0"}), Reply(200, b"<html></html>")]
+    with vendor(lambda request: faults.pop() if faults else told(request)) as server:
+        bodies, reasons, position = answered(server, {}, 7)
+        assert sorted((b["type"], b["symbol"]) for b in bodies) == [
+            ("dividend", "AAPL"), ("dividend", "BRK.B"), ("news", "AAPL"), ("split", "AAPL"), ("split", "BRK.B"),
+        ]  # fmt: skip
+        assert reasons == ["bad_answer", "bad_answer"]
+        assert answered(server, position, 9)[0] == [], "the news are asked for again, and known"
+        assert [r.path for r in server.requests[7:]] == ["/v1beta1/news"] * 2
+    with vendor(lambda _: Reply.json({"message": "not in your plan"}, 422)) as server:
+        bodies, _, _ = answered(server, {}, 4, polls_more=20)
+        assert (bodies, len(server.requests)) == ([], 4)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_records_stand_among_the_feeds_rows_and_in_its_position(wanted: bool) -> None:
+    with vendor(told) as server, running(exchange_of("alpaca", 60)) as exchange:
+        first, rows = keyed(exchange, "alpaca", aside=lambda _, __: beside(server)), Rows()
+        position, _ = gathered(first, lambda: len(rows) >= 65, rows, wait_s=30)
+        first.close()
+        kinds = [row["type"] for row in rows]
+        assert [kinds.count(kind) for kind in ("trade", "split", "dividend", "news")] == [60, 2, 2, 1]
+        second = keyed(exchange, "alpaca", position, aside=(lambda _, __: beside(server)) if wanted else None)
+        kept = json.loads(json.dumps({**second._intake.position()}))
+        second.close()
+        assert json.loads(position or "")["beside"] == kept["beside"], "also while it is not asked for"

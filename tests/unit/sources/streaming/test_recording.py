@@ -64,8 +64,8 @@ def gaps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_each_hour_has_a_file_and_what_was_flushed_before_a_kill_is_there(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "coinbase", "coinbase")
-    recorder.keep(Item("message", AT, message(1)))
-    recorder.keep(Item("message", AT + 1, message(2)))
+    for number in (1, 2):
+        recorder.keep(Item("message", AT + number, message(number)))
     recorder.idle(AT + 10**9)
     [path] = tmp_path.iterdir()
     cut = path.read_bytes()  # as it stands while the recorder lives: without the end of a gzip file
@@ -83,7 +83,7 @@ def test_each_hour_has_a_file_and_what_was_flushed_before_a_kill_is_there(tmp_pa
     assert found == [(AT, None), (AT + 1, b'{"a":1}'), (AT + HOUR, b"\xff no text")]
 
 
-def test_removed_lines_show_as_gaps_of_their_size_and_single_trades_win_over_aggregates(tmp_path: Path) -> None:
+def test_removed_lines_show_as_gaps_single_trades_win_over_aggregates_and_both_wires_agree(tmp_path: Path) -> None:
     left = [n for n in range(10, 60) if not 20 <= n < 27 and n != 40]
     rows = rows_of(written(tmp_path / "r.jsonl", *map(message, left), end=b""))
     assert sum(row["type"] == "trade" for row in rows) == 42
@@ -96,15 +96,10 @@ def test_removed_lines_show_as_gaps_of_their_size_and_single_trades_win_over_agg
     messages = [aggregate(7), aggregate(3, "ETHUSDT"), *map(single, range(900, 905)), aggregate(8)]
     rows = rows_of(written(tmp_path / "r.jsonl", *messages))
     assert (trades(rows), trades(rows, "ETH-USDT"), gaps(rows)) == ([900, 901, 902, 903, 904], [3], [])
-
-
-@pytest.mark.parametrize(
-    ("names", "ids"), [(("last_match", "match", "ticker", "heartbeat"), [70, 71]), (("market_trades", "tickers"), [72, 73])]
-)  # fmt: skip
-def test_both_wires_of_coinbase_give_the_same_trades_and_a_ticker_none(
-    tmp_path: Path, names: tuple[str, ...], ids: list[int]
-) -> None:
-    assert trades(rows_of(written(tmp_path / "r.jsonl", *(COINBASE[name] for name in names))), "BTC-USD") == ids
+    wires = {("last_match", "match", "ticker", "heartbeat"): [70, 71], ("market_trades", "tickers"): [72, 73]}
+    for names, ids in wires.items():
+        rows = rows_of(written(tmp_path / "r.jsonl", *(COINBASE[name] for name in names)))
+        assert trades(rows, "BTC-USD") == ids
 
 
 def test_an_answer_by_rest_and_a_file_of_one_array_are_read_over_many_lines_too(tmp_path: Path) -> None:

@@ -82,15 +82,14 @@ def page(numbers: range, following: str | None) -> Reply:
 def test_a_gap_comes_in_pages_from_the_lowest_id_up_and_of_one_that_is_too_long_only_the_newest() -> None:
     with vendor(by_id) as server:
         found = by_ids(server, Wanted("BTCUSDT", 10, 1_209), 2)
-    assert [(f.first, f.last, len(f.trades)) for f in found] == [(10, 1_009, 1_000), (1_010, 1_209, 200)]
-    with vendor(by_id) as server:
+        assert [(f.first, f.last, len(f.trades)) for f in found] == [(10, 1_009, 1_000), (1_010, 1_209, 200)]
         given_up, page = by_ids(server, Wanted("BTCUSDT", 1, 100), 2, trades_max=30)
     assert (given_up.first, given_up.last, given_up.trades) == (1, 70, [])
     assert "refill_trades_max (30)" in str(given_up.why)
     assert ids(page) == list(range(71, 101))
 
 
-def test_what_the_vendor_does_not_have_is_given_up_after_a_few_times_and_told_from_an_unknown_symbol() -> None:
+def test_what_the_vendor_lacks_is_given_up_and_where_history_is_refused_the_newest_are_looked_through() -> None:
     with vendor(lambda _: Reply.json([])) as server:
         [found] = by_ids(server, Wanted("BTCUSDT", 5, 6), 1)
         assert len(server.requests) == 4
@@ -100,8 +99,6 @@ def test_what_the_vendor_does_not_have_is_given_up_after_a_few_times_and_told_fr
     assert found.newest
     assert Binance().unknown_symbol(str(found.why))
 
-
-def test_where_history_is_refused_the_newest_trades_are_looked_through() -> None:
     def answer(request: Request) -> Reply:
         if request.path.endswith("historicalTrades"):
             return Reply(401, orjson.dumps({"code": -2014, "msg": "API-key format invalid."}))
@@ -119,22 +116,19 @@ def test_pages_come_in_order_with_the_overlap_and_through_faults() -> None:
     with vendor(lambda _: replies.pop(0)) as server:
         found = by_time(server)
         assert [r.parameters.get("page_token") for r in server.requests] == [None, None, "two", "two", "two"]
-        assert server.requests[0].parameters["start"] == iso(AT - 10**9)
-        assert server.requests[0].parameters["end"] == iso(AT + 2 * 10**9)
+        span = [server.requests[0].parameters[name] for name in ("start", "end")]
+    assert span == [iso(AT - 10**9), iso(AT + 2 * 10**9)]
     ids = [[t.trade_id for t in pages.rows if isinstance(t, Print)] for pages in found]
     assert ids == [[f"20516-V-{n}" for n in range(3)], [f"20516-V-{n}" for n in range(3, 5)]]
     assert [(pages.last, pages.why) for pages in found] == [(False, None), (True, None)]
 
 
 @pytest.mark.parametrize(("status", "said"), [(403, "key"), (422, "question")])
-def test_what_is_refused_is_said(status: int, said: str) -> None:
+def test_what_is_refused_is_said_and_a_vendor_without_history_is_not_asked(status: int, said: str) -> None:
     with vendor(lambda _: Reply(status, b'{"message":"subscription does not permit"}')) as server:
         [pages] = by_time(server)
     assert pages.last
     assert said in str(pages.why)
-
-
-def test_a_vendor_without_history_is_not_asked() -> None:
     with vendor(lambda _: Reply(500)) as server:
         [pages] = by_time(server, request=lambda *_: None)
         assert server.requests == []
