@@ -1,6 +1,6 @@
 """The Grafana dashboards: what `make docs` writes, with queries that a real InfluxDB 1.x and a real PostgreSQL answer."""
 
-import importlib.util
+import importlib
 import json
 import re
 import sys
@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pyarrow as pa
-import pytest
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from pydantic import SecretStr
 
@@ -24,9 +24,7 @@ from marketpulse.ports import Sink, SinkBatch
 from marketpulse.settings import DEFAULT_INDICATORS, InfluxSettings, PostgresSettings
 from marketpulse.sinks.influx import open_influx
 from marketpulse.sinks.postgres import open_postgres
-from postgres_store import USER, PostgresPlace, postgres_server, postgres_store  # noqa: F401
-
-pytestmark = pytest.mark.integration
+from postgres_store import USER, PostgresPlace
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "src" / "marketpulse" / "data"
@@ -36,29 +34,20 @@ SECRET = "look only"  # noqa: S105
 def writer_of(store: str) -> ModuleType:
     """docs/write_STORE_dashboard.py"""
     name = f"write_{store}_dashboard"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    with patch.object(sys, "path", [str(ROOT / "docs"), *sys.path]):
+        return importlib.import_module(name)
 
 
 def dashboard_of(store: str) -> dict[str, Any]:
     return dict(json.loads(writer_of(store).text()))
 
 
-@pytest.mark.parametrize("store", ["influx", "postgres"])
-def test_the_dashboard_is_what_its_writer_says_and_grafanas_own_model_reads_it(store: str) -> None:
-    writer = writer_of(store)
-    text = writer.FILE.read_text()
-    assert text == writer.text(), "run `make docs`: the dashboard is out of date"
-    read = Dashboard.from_json(json.loads(text))
-    assert [panel.title for panel in read.panels or []] == [p["title"] for p in json.loads(text)["panels"]]
-
-
-def test_every_panel_over_postgres_says_what_it_shows_and_asks_our_data_source() -> None:
+def test_dashboards_are_what_their_writers_say_grafanas_model_reads_them_and_they_ask_our_data_source() -> None:
+    for writer in map(writer_of, ("influx", "postgres")):
+        text = writer.FILE.read_text()
+        assert text == writer.text(), "run `make docs`: the dashboard is out of date"
+        read = Dashboard.from_json(json.loads(text))
+        assert [panel.title for panel in read.panels or []] == [p["title"] for p in json.loads(text)["panels"]]
     sources = (ROOT / "deploy" / "grafana" / "provisioning" / "datasources" / "stores.yaml").read_text()
     for panel in dashboard_of("postgres")["panels"]:
         assert panel["description"], panel["title"]
@@ -80,10 +69,9 @@ def store(sink: Sink, *tables: pa.Table, **more: list[dict[str, Any]]) -> list[i
     bars = [row for table in tables for row in table.to_pylist()]
     bars[0] = {**bars[0], "revision": 1}
     bars[1:] = [{**bar, "revision": 0} for bar in bars[1:]]
-    alert = {
-        "symbol": "SPY", "rule": "dip", "severity": "info", "timeframe": "1m", "open_time_ns": times[5], "event_time_ns": times[6],
-        "state": "raised", "late": False, "value": 29.5, "message": "rsi_14 < 30", "revision": 0,
-    }  # fmt: skip
+    place = {"symbol": "SPY", "timeframe": "1m", "open_time_ns": times[5], "event_time_ns": times[6]}
+    rule = {"rule": "dip", "severity": "info", "state": "raised", "message": "rsi_14 < 30"}
+    alert = {**place, **rule, "late": False, "value": 29.5, "revision": 0}
     schemas = {"indicators": indicators_schema(names), "alerts": ALERT}
     for table, rows in {"bars": bars, "indicators": bars, "alerts": [alert], **more}.items():
         schema = schemas.get(table, TABLES[table][1])
@@ -95,18 +83,14 @@ def store(sink: Sink, *tables: pa.Table, **more: list[dict[str, Any]]) -> list[i
 
 def ask_influx(place: InfluxStore, query: str, times: list[int]) -> list[dict[str, Any]]:
     """The query with Grafana's own words filled in."""
-    words = {
-        "$timeFilter": f"time >= {times[0]} AND time <= {times[-1]}", "$__interval": "5m", "$symbol": "SPY", "$timeframe": "1m",
-    }  # fmt: skip
-    for word, value in words.items():
+    words = {"$timeFilter": f"time >= {times[0]} AND time <= {times[-1]}", "$__interval": "5m"}
+    for word, value in {**words, "$symbol": "SPY", "$timeframe": "1m"}.items():
         query = query.replace(word, value)
     assert "$" not in query
     return place.server.query(query, place.database)
 
 
-def test_every_query_over_influx_gives_rows_and_bars_of_an_interval_are_what_the_smaller_ones_say(
-    influx_store: InfluxStore,
-) -> None:
+def test_every_query_over_influx_gives_rows_and_longer_bars_sum_the_smaller_ones(influx_store: InfluxStore) -> None:
     times = store(open_influx(InfluxSettings(**influx_store.section())), computed("minutes/SPY.csv", "1m", 300))
     dashboard = dashboard_of("influx")
     panels = {panel["title"]: panel["targets"][0]["query"] for panel in dashboard["panels"]}
@@ -114,20 +98,16 @@ def test_every_query_over_influx_gives_rows_and_bars_of_an_interval_are_what_the
     for title, query in panels.items():
         found = ask_influx(influx_store, query, times)
         assert found, title
-        values = list(zip(*found[0]["values"], strict=True))
-        columns = dict(zip(found[0]["columns"], values, strict=True))
-        empty = [name for name, column in columns.items() if all(value is None for value in column)]
+        columns = zip(found[0]["columns"], zip(*found[0]["values"], strict=True), strict=True)
+        empty = [name for name, column in columns if all(value is None for value in column)]
         assert empty == [], f"{title}: nothing in {empty}"
 
     (bars,) = ask_influx(influx_store, panels["$symbol, bars of $timeframe"], times)
     small = pl.DataFrame(influx_store.rows("bars")).sort("open_time_ns")
     five, column = 5 * 60 * 10**9, pl.col
+    ends = (column("open").first(), column("high").max(), column("low").min(), column("close").last())
     grouped = small.group_by(column("open_time_ns") // five * five, maintain_order=True).agg(
-        column("open").first(),
-        column("high").max(),
-        column("low").min(),
-        column("close").last(),
-        column("volume").sum(),
+        *ends, column("volume").sum()
     )
     assert [tuple(row) for row in bars["values"]] == grouped.rows()
 
@@ -146,10 +126,8 @@ def for_postgres(sql: str, first_ns: int, last_ns: int) -> str:
     return sql
 
 
-def test_every_query_over_postgres_brings_rows_to_the_role_that_only_reads(
-    postgres_store: PostgresPlace,  # noqa: F811
-) -> None:
-    place, reader = postgres_store, f"r_{postgres_store.database}"
+def test_every_query_over_postgres_brings_rows_to_the_role_that_only_reads(place: PostgresPlace) -> None:
+    reader = f"r_{place.database}"
     minutes, days = computed("minutes/SPY.csv", "1m", 300), computed("daily/KO.csv", "1d", 30)
     trade = {"type": "trade", "symbol": "SPY", "source": "test", "event_time_ns": minutes["open_time_ns"][3].as_py(),
              "price": 1.5, "size": 1.0, "topic": "market", "partition": 0, "offset": 0, "row": 0}  # fmt: skip

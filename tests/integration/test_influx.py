@@ -71,7 +71,7 @@ def test_any_symbol_can_be_written_withdrawn_and_written_again(influx_store: Inf
         assert found == {"other": 1.0} | ({symbol: close} if close else {})
 
 
-def test_a_bar_or_value_that_a_revision_took_back_is_gone_for_whoever_asks(influx_store: InfluxStore) -> None:
+def test_what_a_revision_took_back_is_gone_and_alerts_keep_their_last_state(influx_store: InfluxStore) -> None:
     sink, schema = opened(influx_store), indicators_schema(["sma_20", "ema_12"])
     written(sink, "bars", [bar(START_NS, open=1.0), bar(START_NS + 1, close=2.0)])
     written(sink, "bars", [bar(START_NS, revision=1, close=None)])
@@ -83,11 +83,8 @@ def test_a_bar_or_value_that_a_revision_took_back_is_gone_for_whoever_asks(influ
     (row,) = influx_store.rows("indicators")
     assert (row.get("sma_20"), row["ema_12"], row["revision"]) == (None, 3.0, 1)
 
-
-def test_alerts_keep_their_last_state(influx_store: InfluxStore) -> None:
     head = {"symbol": "A", "severity": "info", "timeframe": "1m", "open_time_ns": START_NS, "late": False,
             "event_time_ns": START_NS + 60, "message": 'rsi "low", \\ 30\n', "value": 29.5}  # fmt: skip
-    sink = opened(influx_store)
     states = (("dip, deep", "raised", None, 0), ("rise", "raised", None, 0), ("rise", "withdrawn", "raised", 1))
     some = [{**head, **dict(zip(("rule", "state", "was", "revision"), each, strict=True))} for each in states]
     written(sink, "alerts", some, ALERT)
@@ -95,9 +92,7 @@ def test_alerts_keep_their_last_state(influx_store: InfluxStore) -> None:
     assert (row["rule"], row["state"], row["message"], row["late"]) == ("dip, deep", "raised", head["message"], False)
 
 
-def test_a_new_database_keeps_for_as_long_as_the_settings_say_and_points_beyond_are_counted(
-    influx_store: InfluxStore,
-) -> None:
+def test_a_new_database_keeps_for_as_long_as_is_set_and_points_beyond_are_counted(influx_store: InfluxStore) -> None:
     opened(influx_store, retention="30d").resume()
     policies = influx_store.server.query(f'SHOW RETENTION POLICIES ON "{influx_store.database}"')
     assert policies[0]["values"][0][:2] == ["autogen", "720h0m0s"]
@@ -105,9 +100,8 @@ def test_a_new_database_keeps_for_as_long_as_the_settings_say_and_points_beyond_
     with pytest.raises(SettingsError, match=r'ALTER RETENTION POLICY "autogen" ON "suite [0-9]+" DURATION 4w'):
         opened(influx_store, retention="4w").resume()
     now_ns, before = time.time_ns(), refused_points("beyond_retention")
-    written(
-        opened(influx_store, retention="30d"), "bars", [bar(now_ns - age * 24 * HOUR_NS) for age in (1, 2, 400, 401)]
-    )
+    some = [bar(now_ns - days * 24 * HOUR_NS) for days in (1, 2, 400, 401)]
+    written(opened(influx_store, retention="30d"), "bars", some)
     assert len(influx_store.rows("bars")) == 2
     assert refused_points("beyond_retention") == before + 2
 

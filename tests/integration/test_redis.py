@@ -93,7 +93,7 @@ def withdrawn(of: Row) -> Row:
     return {**of, **gone, "volume": 0.0, "trade_count": 0, "revision": of["revision"] + 1}
 
 
-def test_the_latest_price_is_the_newest_by_event_time_whatever_comes_after_it(place: Place) -> None:
+def test_the_latest_price_or_quote_is_the_newest_by_event_time_and_has_nothing_of_an_older_one(place: Place) -> None:
     place.store("trades", trade("A", 10, 1.5), trade("A", 30, 0.1 + 0.2), trade("A", 20, 9.0))
     place.store("trades", trade("A", 29.5, 7.0), trade("B", 1, 5e-324))
     found = place.client.hgetall(place.keys.price("A"))
@@ -102,11 +102,9 @@ def test_the_latest_price_is_the_newest_by_event_time_whatever_comes_after_it(pl
     place.store("trades", trade("A", 30, 8.0))  # the same time, later in the log
     assert place.price("A", "price") == ["8.0"]
 
-
-def test_what_a_newer_row_lacks_does_not_stay_from_an_older_one_and_quotes_are_kept_as_prices_are(place: Place) -> None:
-    place.store("trades", {**trade("A", 1, 1.0), "venue": "XNYS", "trade_id": "7", "conditions": ["@", "T"]})
+    place.store("trades", {**trade("A", 40, 1.0), "venue": "XNYS", "trade_id": "7", "conditions": ["@", "T"]})
     assert place.price("A", "venue", "conditions") == ["XNYS", '["@","T"]']
-    place.store("trades", trade("A", 2, 1.0))
+    place.store("trades", trade("A", 41, 1.0))
     assert place.price("A", "venue", "trade_id", "conditions") == [None] * 3
     head = {"type": "quote", "symbol": "A", "source": "test"}
     book = {"bid_size": 1.0, "ask": 3.0, "ask_size": 4.0}
@@ -399,22 +397,7 @@ def test_a_key_of_another_kind_and_a_cluster_are_refused(valkey: ValkeyServer, t
         node.kill()
 
 
-def test_a_server_that_is_loading_is_waited_for(own_server: ValkeyServer) -> None:
-    place = Place(own_server)
-    place.store("trades", *(trade(f"S{i}", 1, 1.0) for i in range(2_000)))
-    place.client.save()
-    own_server.kill()
-    own_server.launch("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
-
-    def is_said() -> bool:
-        with pytest.raises(Retryable) as caught:
-            place.sink.resume()
-        return "is loading its data" in str(caught.value)
-
-    wait_until(is_said)
-
-
-def test_a_server_that_lost_its_data_is_filled_again(own_server: ValkeyServer) -> None:
+def test_a_server_that_lost_its_data_is_filled_again_and_a_loading_one_waited_for(own_server: ValkeyServer) -> None:
     place = Place(own_server)
     place.store("trades", trade("A", 1, 1.0))
     own_server.kill()
@@ -430,3 +413,15 @@ def test_a_server_that_lost_its_data_is_filled_again(own_server: ValkeyServer) -
     again = Place(own_server, prefix=place.settings.prefix)
     again.store("trades", trade("A", 1, 1.0), trade("A", 2, 2.0))
     assert place.price("A", "price") == ["2.0"]
+
+    again.store("trades", *(trade(f"S{i}", 1, 1.0) for i in range(2_000)))
+    again.client.save()
+    own_server.kill()
+    own_server.launch("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
+
+    def is_said() -> bool:
+        with pytest.raises(Retryable) as caught:
+            again.sink.resume()
+        return "is loading its data" in str(caught.value)
+
+    wait_until(is_said)
