@@ -40,6 +40,12 @@ def second_of(row: dict[str, Any], name: str = "open_time_ns") -> float:
     return float(row[name] - at(0)) / 1e9
 
 
+def take(pipeline: Pipeline, *records: dict[str, Any]) -> None:
+    """Write these, and have them taken."""
+    pipeline.write(*records)
+    pipeline.wait_until_taken()
+
+
 def last_bars(pipeline: Pipeline) -> dict[float, dict[str, Any]]:
     """The last revision of every 1s bar of AAA, by its second."""
     return {second_of(row): row for row in pipeline.told_of("bars", "AAA", "1s")}
@@ -61,9 +67,8 @@ def assert_is_told_from_the_lake(pipeline: Pipeline, table: str, ask: Ask) -> No
 
 
 def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_log_and_lake(pipeline: Pipeline) -> None:
-    pipeline.write(*the_log())
     with pipeline.running():
-        pipeline.wait_until_taken()
+        take(pipeline, *the_log())
         pipeline.wait_until_stored()
         before = last_bars(pipeline)
         assert {row["revision"] for row in before.values()} == {0}
@@ -73,8 +78,7 @@ def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_l
         assert pipeline.json("heal", "--symbol", "BBB") == []
         (done,) = pipeline.json("heal")
         assert (done["symbol"], done["outcome"], done["detail"]) == ("AAA", "healed", "")
-        pipeline.write(heartbeat(261))
-        pipeline.wait_until_taken()
+        take(pipeline, heartbeat(261))
     bars = last_bars(pipeline)
     names = ("close", "high", "volume", "trade_count", "revision")
     assert {second: tuple(bars[second][n] for n in names) for second in (2, 3, 4, 5, 6, 7)} == {
@@ -96,9 +100,7 @@ def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_l
     assert_is_told_from_the_lake(pipeline, "bars", Ask("AAA", "1s", at(3), "vwap"))
 
 
-def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade_and_it_is_said(
-    pipeline: Pipeline,
-) -> None:
+def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade(pipeline: Pipeline) -> None:
     pipeline.run(the_log())
     (dry,) = pipeline.json("heal", "--dry-run")
     assert dry["outcome"] == "to heal"
@@ -109,15 +111,13 @@ def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade_
         with pipeline.rewritten("trades", lambda trades: trades.slice(1)):
             done = pipeline.marketpulse("heal")
         assert done.returncode == 1, done.stdout + done.stderr
-        assert "AAA  refused" in done.stdout
-        assert "the lake does not hold all trades that they were made of" in done.stdout
-        pipeline.write(heartbeat(261))
-        pipeline.wait_until_taken()
+        for words in ("AAA  refused", "the lake does not hold all trades that they were made of"):
+            assert words in done.stdout
+        take(pipeline, heartbeat(261))
         assert {row["revision"] for row in last_bars(pipeline).values()} == {0}
         (late,) = pipeline.json("heal")
         assert late["outcome"] == "healed"
-        pipeline.write(heartbeat(262))
-        pipeline.wait_until_taken()
+        take(pipeline, heartbeat(262))
     assert last_bars(pipeline)[3]["volume"] == 3
     verified(pipeline)
 
@@ -125,10 +125,8 @@ def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade_
 def test_a_rebuild_record_that_is_not_whole_is_a_dead_letter_and_changes_nothing(pipeline: Pipeline) -> None:
     begins: dict[str, Any] = {"id": "x", "begins": True}
     part: dict[str, Any] = {"id": "x", "part": 0, "parts": 1, "covers_offset": 5}
-    wrong = [
-        {}, {"begins": True}, {**begins, "symbol": "ZZZ"}, {**part, "part": 1, "parts": 2}, part, begins, {**part, "id": "y"},
-        begins, part,
-    ]  # fmt: skip
+    wrong = [{}, {"begins": True}, {**begins, "symbol": "ZZZ"}, {**part, "part": 1, "parts": 2}, part]
+    wrong += [begins, {**part, "id": "y"}, begins, part]
     pipeline.run([*the_log(), *({"type": "rebuild", "symbol": "AAA", **more} for more in wrong), heartbeat(261)])
     letters = [row for row in pipeline.told("dead-letters") if "rebuild" in row["reason"]]
     reasons = [row["reason"] for row in sorted(letters, key=lambda row: row["offset"])]
@@ -137,26 +135,20 @@ def test_a_rebuild_record_that_is_not_whole_is_a_dead_letter_and_changes_nothing
     verified(pipeline)
 
 
-def test_a_split_that_came_too_late_comes_in_and_every_value_behind_it_has_the_units_of_the_new_shares(
-    pipeline: Pipeline,
-) -> None:
+def test_a_split_that_came_too_late_comes_in_and_later_values_have_the_new_units(pipeline: Pipeline) -> None:
     ticks = [trade("AAA", t + 0.5, 40.0 + t if t < 5 else 10.0 + t / 4, 2) for t in range(10)]
     late = split("AAA", 5, 4.0, 5, "test")
-    pipeline.write(HELLO, *ticks, heartbeat(200), late, heartbeat(201), heartbeat(260))
     with pipeline.running():
-        pipeline.wait_until_taken()
+        take(pipeline, HELLO, *ticks, heartbeat(200), late, heartbeat(201), heartbeat(260))
         pipeline.wait_until_stored()
         (letter,) = pipeline.told("dead-letters")
         assert (letter["reason"], letter["timeframes"]) == ("too_late", ["2t", "1s"])
         (done,) = pipeline.json("heal")
         assert (done["outcome"], done["splits"], done["from_ns"]) == ("healed", 1, at(5))
-        pipeline.write(heartbeat(261), trade("AAA", 300.5, 13, 2), heartbeat(400))
-        pipeline.wait_until_taken()
+        take(pipeline, heartbeat(261), trade("AAA", 300.5, 13, 2), heartbeat(400))
         pipeline.wait_until_stored()
     told = {second_of(row): (row["sma_2"], row["revision"]) for row in pipeline.told_of("indicators", "AAA", "1s")}
-    assert told[4] == (43.5, 0)
-    assert told[5] == ((44 / 4 + 11.25) / 2, 1)
-    assert told[300] == ((12.25 + 13) / 2, 0)
+    assert [told[second] for second in (4, 5, 300)] == [(43.5, 0), ((44 / 4 + 11.25) / 2, 1), ((12.25 + 13) / 2, 0)]
     assert {row["revision"] for row in pipeline.told("bars")} == {0}
     verified(pipeline, rows=True)
     for name in ("sma_2", "rsi_2"):

@@ -24,11 +24,6 @@ def trade(symbol: str, price: float, source: str, back_s: float = 0.0) -> dict[s
     return {"type": "trade", "symbol": symbol, "source": source, "event_time_ns": at, "price": price, "size": 1.0}
 
 
-@pytest.fixture
-def settings(kafka_settings: Settings) -> Settings:
-    return kafka_settings
-
-
 def heard(settings: Settings) -> Hearing:
     def begun() -> Hearing | None:
         try:
@@ -49,27 +44,31 @@ def row(hearing: Hearing, source: str) -> dict[str, Any]:
     return next(one for one in hearing.card().sources() if one["source"] == source)
 
 
-def test_every_record_of_every_partition_is_heard_with_its_delay(settings: Settings) -> None:
-    market = BareTopic.of(settings)
-    for partition in range(settings.kafka.partitions):
+def test_every_record_of_every_partition_is_heard_with_its_delay_if_not_too_far_back(kafka_settings: Settings) -> None:
+    market = BareTopic.of(kafka_settings)
+    for partition in range(kafka_settings.kafka.partitions):
         market.write([trade(f"S{partition}", 1.0, "feed", 2.0) for _ in range(50)], partition)
     letter = {"reason": "bad_price", "value": json.dumps(trade("S0", -1.0, "feed"))}
-    BareTopic.of(settings, "dead-letters").write([letter])
-    found = row(heard(settings), "feed")
-    assert found["rows"]["trade"] == 50 * settings.kafka.partitions
-    assert found["symbols"] == settings.kafka.partitions
+    BareTopic.of(kafka_settings, "dead-letters").write([letter])
+    found = row(heard(kafka_settings), "feed")
+    assert found["rows"]["trade"] == 50 * kafka_settings.kafka.partitions
+    assert found["symbols"] == kafka_settings.kafka.partitions
     assert found["dead_letters"] == {"bad_price": 1}
     assert found["lag_p50_ms"] >= 1_900
+    few = changed(kafka_settings, scorecard={"catch_up_records": 10 * kafka_settings.kafka.partitions})
+    assert row(heard(few), "feed")["rows"]["trade"] == 10 * kafka_settings.kafka.partitions
 
 
-def test_where_sources_compete_their_own_topic_is_heard(settings: Settings) -> None:
-    feeds, market = BareTopic.of(settings, "feeds"), BareTopic.of(settings)
+def test_where_sources_compete_their_own_topic_is_heard_and_without_topics_it_waits(kafka_settings: Settings) -> None:
+    with pytest.raises(Retryable, match="exists yet"):
+        Hearing(changed(kafka_settings, kafka={"topic_prefix": "not-made-"}), 1, SystemClock())
+    feeds, market = BareTopic.of(kafka_settings, "feeds"), BareTopic.of(kafka_settings)
     feeds.make(2, **{"message.timestamp.type": "LogAppendTime"})
     try:
         pairs = [trade("BTC-USD", 100.0, "left", 70.0), trade("BTC-USD", 101.0, "right", 70.0)]
         feeds.write(pairs, 1)
         market.write([pairs[0]])  # what was chosen
-        hearing = heard(settings)
+        hearing = heard(kafka_settings)
         assert row(hearing, "left")["rows"]["trade"] == 1
         [apart] = hearing.card().symbols("left", 5)["disagreements"]
         assert (apart["other_source"], round(apart["p50_bps"], 2)) == ("right", 99.5)
@@ -77,19 +76,8 @@ def test_where_sources_compete_their_own_topic_is_heard(settings: Settings) -> N
         feeds.delete()
 
 
-def test_what_lies_further_back_than_is_read_is_left_out(settings: Settings) -> None:
-    BareTopic.of(settings).write([trade("AAA", 1.0, "feed") for _ in range(100)])
-    few = changed(settings, scorecard={"catch_up_records": 10 * settings.kafka.partitions})
-    assert row(heard(few), "feed")["rows"]["trade"] == 10
-
-
-def test_without_topics_it_waits(kafka_settings: Settings) -> None:
-    with pytest.raises(Retryable, match="exists yet"):
-        Hearing(changed(kafka_settings, kafka={"topic_prefix": "not-made-"}), 1, SystemClock())
-
-
-def test_the_watch_tells_what_comes_while_it_runs(settings: Settings) -> None:
-    watch = ScoreWatch(settings, SystemClock(), lambda: Samples())
+def test_the_watch_tells_what_comes_while_it_runs(kafka_settings: Settings) -> None:
+    watch = ScoreWatch(kafka_settings, SystemClock(), lambda: Samples())
     assert watch.sources() is None
     assert watch.symbols("feed", 5) is None
     watch.start()
@@ -99,7 +87,7 @@ def test_the_watch_tells_what_comes_while_it_runs(settings: Settings) -> None:
         return sum(one["rows"]["trade"] for one in found["sources"]) if found else 0
 
     try:
-        market = BareTopic.of(settings)
+        market = BareTopic.of(kafka_settings)
         wait_until(lambda: watch.sources() is not None)
         for expected in (3, 6):
             market.write([trade("AAA", 1.0, "feed") for _ in range(3)])
@@ -111,21 +99,17 @@ def test_the_watch_tells_what_comes_while_it_runs(settings: Settings) -> None:
         watch.close()
 
 
-def test_the_command_prints_a_line_for_each_source(settings: Settings) -> None:
+def test_the_command_prints_a_line_for_each_source(kafka_settings: Settings) -> None:
     now = time.time_ns()
-    gap = {
-        "type": "gap", "symbol": "AAA", "source": "feed", "event_time_ns": now, "from_ns": now - 9, "to_ns": now, "from_id": "5",
-        "to_id": "9", "trades": 5, "state": "found", "reason": "5 trades did not come",
-    }  # fmt: skip
-    BareTopic.of(settings).write([trade("AAA", 1.0, "feed"), gap, {**gap, "state": "healed"}])
-    done = child(settings, "sources", "--hours", "1")
+    gap = {"type": "gap", "symbol": "AAA", "source": "feed", "event_time_ns": now, "from_ns": now - 9, "to_ns": now}
+    gap |= {"from_id": "5", "to_id": "9", "trades": 5, "state": "found", "reason": "5 trades did not come"}
+    BareTopic.of(kafka_settings).write([trade("AAA", 1.0, "feed"), gap, {**gap, "state": "healed"}])
+    done = child(kafka_settings, "sources", "--hours", "1")
     assert done.returncode == 0, done.stderr
     heads, line = done.stdout.splitlines()
-    assert heads.startswith("source")
-    assert line.startswith("feed")
+    assert [heads.split()[0], line.split()[0]] == ["source", "feed"]
     assert "5: 5 healed" in line
-    whole, one = (
-        json.loads(command(settings, "sources", "--hours", "1", *words).stdout) for words in (["--json"], ["--source", "feed"])
-    )  # fmt: skip
+    both = (["--json"], ["--source", "feed"])
+    whole, one = (json.loads(command(kafka_settings, "sources", "--hours", "1", *words).stdout) for words in both)
     assert whole["sources"][0]["gaps"]["healed"] == {"gaps": 1, "trades": 5}
     assert one["gaps"][0]["state"] == "healed"
