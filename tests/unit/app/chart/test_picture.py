@@ -20,54 +20,39 @@ from marketpulse.indicators.catalogue import parse_indicators
 TOKENS = Path(__file__).parents[4] / "ui" / "src" / "style" / "tokens.css"
 
 
-def token(theme: Theme, name: str) -> str:
-    block = next(b for b in re.findall(r"\{([^}]*)\}", TOKENS.read_text()) if f"color-scheme: {theme};" in b)
-    found = re.search(rf"--{name}: ([^;]+);", block)
-    assert found is not None, name
-    return found[1]
-
-
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_each_colour_is_the_pages(theme: Theme) -> None:
-    colours = COLOURS[theme]
+    block = next(b for b in re.findall(r"\{([^}]*)\}", TOKENS.read_text()) if f"color-scheme: {theme};" in b)
+    tokens, colours = dict(re.findall(r"--([\w-]+): ([^;]+);", block)), COLOURS[theme]
     for name in ("panel", "grid", "line_strong", "text", "text_soft", "text_faint", "up", "down"):
-        assert getattr(colours, name) == token(theme, name.replace("_", "-")), name
-    assert list(colours.series) == [token(theme, f"series-{i}") for i in range(1, 7)]
+        assert getattr(colours, name) == tokens[name.replace("_", "-")], name
+    assert list(colours.series) == [tokens[f"series-{i}"] for i in range(1, 7)]
     for name in ("volume_up", "volume_down", "band"):
         red, green, blue, share = (round(v * scale) for v, scale in zip(getattr(colours, name), (255, 255, 255, 100), strict=True))  # fmt: skip
-        assert f"rgb({red} {green} {blue} / {share}%)" == token(theme, name.replace("_", "-")), name
+        assert f"rgb({red} {green} {blue} / {share}%)" == tokens[name.replace("_", "-")], name
 
 
-COLUMNS = [
-    "close", "vwap", "session_vwap", "sma_20", "bbands_20_2_upper", "bbands_20_2_middle", "bbands_20_2_lower",
-    "volume_sma_20", "rsi_14", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist",
-]  # fmt: skip
-
-
-def test_bands_lie_under_lines_and_oscillators_have_panes() -> None:
-    specs = parse_indicators("rsi(14),sma(20),macd(12,26,9),bbands(20,2),volume_sma(20)")
-    groups = groups_of(specs, COLUMNS)
-    labels = ["BBANDS 20 2", "SMA 20", "VOLUME SMA 20", "RSI 14", "MACD 12 26 9"]
-    assert [g.label for g in groups] == labels
+def test_bands_lie_under_lines_oscillators_have_panes_vwap_is_the_sessions_and_a_missing_column_is_named() -> None:
+    columns = [
+        "close", "vwap", "session_vwap", "sma_20", "bbands_20_2_upper", "bbands_20_2_middle", "bbands_20_2_lower",
+        "volume_sma_20", "rsi_14", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist",
+    ]  # fmt: skip
+    groups = groups_of(parse_indicators("rsi(14),sma(20),macd(12,26,9),bbands(20,2),volume_sma(20)"), columns)
+    assert [g.label for g in groups] == ["BBANDS 20 2", "SMA 20", "VOLUME SMA 20", "RSI 14", "MACD 12 26 9"]
     assert [g.place for g in groups] == ["price", "price", "volume", "own", "own"]
     assert groups[0].band == ("bbands_20_2_upper", "bbands_20_2_lower")
     assert groups[3].levels == (30, 70)
     assert [line.style for line in groups[4].lines] == ["line", "line", "histogram"]
 
-
-def test_the_sessions_vwap_is_not_the_bars_own_and_a_column_that_is_not_there_is_named() -> None:
-    assert groups_of(parse_indicators("vwap"), COLUMNS)[0].lines[0].column == "session_vwap"
+    assert groups_of(parse_indicators("vwap"), columns)[0].lines[0].column == "session_vwap"
     with pytest.raises(ParameterError, match="no column sma_50 to draw"):
-        groups_of(parse_indicators("sma(50)"), COLUMNS)
-
-
-DAY_NS = 86_400 * 10**9
+        groups_of(parse_indicators("sma(50)"), columns)
 
 
 def table(bars: int = 40, **columns: list[float]) -> pa.Table:
     close = [100.0 + (i % 7) - (i % 3) for i in range(bars)]
     return pa.table(
-        {"open_time_ns": [(16_000 + i) * DAY_NS for i in range(bars)], "open": [c - 0.5 if i % 2 else c + 0.5 for i, c in enumerate(close)],
+        {"open_time_ns": [(16_000 + i) * 86_400 * 10**9 for i in range(bars)], "open": [c - 0.5 if i % 2 else c + 0.5 for i, c in enumerate(close)],
          "high": [c + 2 for c in close], "low": [c - 2 for c in close], "close": close, "volume": [1e6 + i for i in range(bars)], **columns}
     )  # fmt: skip
 
@@ -77,7 +62,7 @@ def rgb(text: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_a_png_has_its_size_twice_and_the_colours_of_its_theme(theme: str) -> None:
+def test_a_png_has_its_size_twice_and_the_colours_of_its_theme_and_a_notebook_gets_it(theme: str) -> None:
     picture = Picture(table(), "AAPL", "1d", look=Look(theme=theme, width=600, height=400))  # type: ignore[arg-type]
     data = picture.png()
     assert struct.unpack(">II", data[16:24]) == (1_200, 800)
@@ -85,15 +70,18 @@ def test_a_png_has_its_size_twice_and_the_colours_of_its_theme(theme: str) -> No
     colours = COLOURS[picture.look.theme]
     for name in (colours.panel, colours.down, colours.up):
         assert (np.abs(pixels - rgb(name)).max(axis=1) < 0.02).sum() > 50, name
+    bundle, metadata = picture._repr_mimebundle_()
+    assert bundle["image/png"][:4] == b"\x89PNG"
+    assert metadata["image/png"] == {"width": 600, "height": 400}
+    assert bundle["text/plain"] == "<Picture AAPL 1d, 40 bars>"
 
 
 def test_falling_candles_are_filled_and_rising_ones_hollow_and_the_same_bars_give_the_same_svg() -> None:
     picture = Picture(table(), "AAPL", "1d")
     drawn = [c.get_facecolor() for c in picture.figure.axes[0].collections]
     faces = [tuple(np.round(face[0][:3], 3)) for face in drawn if len(face)]
-    dark = COLOURS["dark"]
-    assert tuple(np.round(rgb(dark.panel), 3)) in faces
-    assert tuple(np.round(rgb(dark.down), 3)) in faces
+    for name in (COLOURS["dark"].panel, COLOURS["dark"].down):
+        assert tuple(np.round(rgb(name), 3)) in faces
     assert picture.svg() == Picture(table(), "AAPL", "1d").svg()
 
 
@@ -114,25 +102,15 @@ def test_a_page_holds_every_value_fetches_nothing_and_escapes_what_is_data() -> 
     assert (data["names"][4], data["rows"][39][4], len(data["rows"])) == ("close", "104.00", 40)
 
 
-@pytest.mark.parametrize("bars", [1, 2, 5_000])
-def test_one_bar_and_many_are_drawn(bars: int) -> None:
-    assert Picture(table(bars), "A", "1d", look=Look(width=300, height=200)).png()[:4] == b"\x89PNG"
-
-
-def test_flat_prices_and_missing_volumes_are_drawn() -> None:
+def test_one_bar_many_flat_prices_and_missing_volumes_are_drawn() -> None:
+    for bars in (1, 2, 5_000):
+        assert Picture(table(bars), "A", "1d", look=Look(width=300, height=200)).png()[:4] == b"\x89PNG", bars
     flat = table(3).drop_columns(["volume"])
     for name in ("open", "high", "low", "close"):
         flat = flat.set_column(flat.schema.get_field_index(name), name, pa.array([7.0] * 3))
     picture = Picture(flat, "A", "1d", look=Look(style="line"))
     assert len(picture.figure.axes) == 1
     assert picture.svg().startswith("<svg")
-
-
-def test_a_notebook_gets_a_png_and_its_size() -> None:
-    bundle, metadata = Picture(table(), "AAPL", "1d", look=Look(width=600, height=400))._repr_mimebundle_()
-    assert bundle["image/png"][:4] == b"\x89PNG"
-    assert metadata["image/png"] == {"width": 600, "height": 400}
-    assert bundle["text/plain"] == "<Picture AAPL 1d, 40 bars>"
 
 
 def test_it_is_saved_by_the_names_ending_and_other_endings_and_places_are_refused(tmp_path: Path) -> None:

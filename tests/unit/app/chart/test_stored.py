@@ -33,9 +33,8 @@ def test_indicators_begin_with_the_bars_before(settings: Settings) -> None:
     shown = stored_bars(settings, "IBM", "1d", Span(bars=10))
     older = older_bars(settings, "IBM", "1d", shown.column("open_time_ns")[0].as_py())
     values = with_indicators(pa.concat_tables([older, shown]), "rsi(14),vwap", settings)
-    expected = talib.RSI(daily("IBM")["close"].to_numpy(), 14)[-10:]
     found = values.slice(older.num_rows).column("rsi_14").to_numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(found, talib.RSI(daily("IBM")["close"].to_numpy(), 14)[-10:], rtol=1e-9)
     assert {"vwap", "session_vwap"} <= set(values.column_names)
 
 
@@ -54,19 +53,15 @@ def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(sett
     found = shown.column("close").to_pylist()
     assert found[0] == pytest.approx(closes[before.index("2014-09-02")] * kept[0] * kept[1], rel=1e-12)
     assert found[-1] == closes[-1]
-    assert (
-        stored_bars(settings, "KO", "1d", Span(whole.start_ns, None, None, "split")).column("close")[0].as_py()
-        > found[0]
-    )
+    split = stored_bars(settings, "KO", "1d", Span(whole.start_ns, None, None, "split"))
+    assert split.column("close")[0].as_py() > found[0]
     older = older_bars(settings, "KO", "1d", shown.column("open_time_ns")[0].as_py(), "all")
     values = with_indicators(pa.concat_tables([older, shown]), "sma(20)", settings).column("sma_20").to_numpy()
     adjusted = pa.concat_tables([older, shown]).column("close").to_numpy()
     np.testing.assert_allclose(values[19:], talib.SMA(adjusted, 20)[19:], rtol=1e-12)
 
 
-def test_values_that_are_there_already_are_computed_anew_and_a_table_without_rows_stays_as_it_is(
-    settings: Settings,
-) -> None:
+def test_values_that_are_there_are_computed_anew_and_a_table_without_rows_stays_as_it_is(settings: Settings) -> None:
     bars = stored_bars(settings, "KO", "1d", Span(bars=50))
     once = with_indicators(bars, "sma(20)", settings)
     assert with_indicators(once, "sma(20)", settings).equals(once)
@@ -77,21 +72,18 @@ def test_values_that_are_there_already_are_computed_anew_and_a_table_without_row
 @pytest.mark.parametrize(
     ("symbol", "timeframe", "span", "said"),
     [
-        ("XXX", "1d", Span(), "no bars of 'XXX' are stored: there are AAPL, IBM"),
-        ("aapl", "1d", Span(), "there are AAPL$"),
-        ("AAPL", "1h", Span(), "AAPL has no bars of '1h': it has 1d"),
+        ("XXX", "1d", Span(), "no bars of 'XXX' are stored: there are AAPL, IBM"), ("aapl", "1d", Span(), "there are AAPL$"),
+        ("AAPL", "1h", Span(), "AAPL has no bars of '1h': it has 1d"), ("A' OR 1=1 --", "1d", Span(), "no bars of"),
         ("AAPL", "1d", Span(start_ns=2 * 10**18), "choose another --from"),
-        ("A' OR 1=1 --", "1d", Span(), "no bars of"),
     ],
-)
-def test_what_is_not_there_is_said(settings: Settings, symbol: str, timeframe: str, span: Span, said: str) -> None:
+)  # fmt: skip
+def test_what_is_not_there_is_said(
+    settings: Settings, tmp_path: Path, symbol: str, timeframe: str, span: Span, said: str
+) -> None:
     with pytest.raises(ParameterError, match=said):
         stored_bars(settings, symbol, timeframe, span)
-
-
-def test_an_empty_lake_says_what_fills_it(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="marketpulse up"):
-        stored_bars(Settings(data_dir=tmp_path), "AAPL", "1d", Span())
+    with pytest.raises(EnvironmentProblem, match="marketpulse up"):  # what fills an empty lake
+        stored_bars(Settings(data_dir=tmp_path), symbol, timeframe, span)
 
 
 def test_times_are_utc_unless_they_have_a_zone_and_what_is_none_is_refused() -> None:

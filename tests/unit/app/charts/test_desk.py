@@ -19,46 +19,38 @@ from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import EngineSettings, Settings
 from marketpulse.web.series import BAR_COLUMNS
 
-OWN = """
-from marketpulse.indicators.own import indicator
 
-
-@indicator(window="period", pane="price")
-def middle(high, low, period=10):
-    return (high.max() + low.min()) / 2
-"""
-
-
-def test_every_indicator_is_listed_with_its_parameters_ranges_and_pane() -> None:
+def test_every_indicator_is_listed_with_its_pane_and_unit_and_says_where_bars_are_not_enough() -> None:
     rows = {row["name"]: row for row in catalogue(EngineSettings())}
     assert set(rows) == set(CATALOGUE)
     bands = rows["bbands"]
     assert (bands["stem"], bands["outputs"], bands["pane"]) == ("bbands_20_2", ["upper", "middle", "lower"], "price")
     assert bands["parameters"][0] == {"name": "period", "kind": "int", "default": 20, "minimum": 2, "maximum": 10_000}
-
-
-def test_what_is_made_of_trades_or_quotes_says_that_bars_are_not_enough() -> None:
-    rows = {row["name"]: row["needs_the_engine"] for row in catalogue(EngineSettings())}
-    assert "made of quotes" in rows["microprice"]
-    assert "made of trades" in rows["vwap"]
-    assert rows["rsi"] is None
+    assert "made of quotes" in rows["microprice"]["needs_the_engine"]
+    assert "made of trades" in rows["vwap"]["needs_the_engine"]
+    assert rows["rsi"]["needs_the_engine"] is None
     enough = [name for name, indicator in CATALOGUE.items() if needs_the_engine(indicator) is None]
     assert all(OF_STORED_BARS.issuperset(CATALOGUE[name].reads) for name in enough)
     assert len(enough) > 60
+    names = ("sma_20", "bbands_20_2_upper", "session_vwap", "rsi_14", "volume_sma_20", "macd_12_26_9", "nothing_7")
+    assert [in_prices(name, CATALOGUE) for name in names] == [True, True, True, False, False, False, False]
 
 
 def test_a_users_own_indicators_are_among_them(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text(OWN)
+    file.write_text(
+        'from marketpulse.indicators.own import indicator\n@indicator(window="period", pane="price")\n'
+        "def middle(high, low, period=10):\n    return (high.max() + low.min()) / 2\n"
+    )
     settings = EngineSettings(indicator_files=(file,))
     assert "middle" in indicators_of(settings)
     own = next(row for row in catalogue(settings) if row["name"] == "middle")
     assert (own["group"], own["stem"], own["pane"]) == ("own", "middle_10", "price")
 
 
-def test_what_a_chart_draws_over_prices_is_in_their_unit() -> None:
-    names = ("sma_20", "bbands_20_2_upper", "session_vwap", "rsi_14", "volume_sma_20", "macd_12_26_9", "nothing_7")
-    assert [in_prices(name, CATALOGUE) for name in names] == [True, True, True, False, False, False, False]
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
 
 
 def of(*bars: tuple[float, float, float]) -> ClosedBars:
@@ -76,12 +68,9 @@ def told(bars: ClosedBars) -> list[tuple[float, float]]:
     return list(zip(bars.open_ms.tolist(), bars.prices[:, 3].tolist(), strict=True))
 
 
-def test_the_places_of_columns_are_those_of_the_boards_rows() -> None:
-    assert BAR_COLUMNS[2 : 2 + len(PRICES)] == PRICES
-    assert BAR_COLUMNS[REVISION] == "revision"
-
-
 def test_the_higher_revision_is_the_truth_a_withdrawn_bar_is_gone_and_forming_ones_stand_apart() -> None:
+    assert BAR_COLUMNS[2 : 2 + len(PRICES)] == PRICES, "the places of columns are those of the board's rows"
+    assert BAR_COLUMNS[REVISION] == "revision"
     stored = of((0, 1, 0), (1, 2, 1), (2, 3, 0))
     assert told(merged(stored, live((1, 9, 0), (2, 8, 1), (3, 7, 0)))) == [(0, 1), (1, 2), (2, 8), (3, 7)]
     later = of((0, 1, 0), (1, 2, 0), (2, 3, 2))
@@ -92,8 +81,7 @@ def test_the_higher_revision_is_the_truth_a_withdrawn_bar_is_gone_and_forming_on
 
 
 @pytest.mark.parametrize("timeframe", ["1m", "1t"])
-def test_the_lake_gives_the_newest_revisions_and_tells_tick_bars_apart(tmp_path: Path, timeframe: str) -> None:
-    settings = Settings(data_dir=tmp_path)
+def test_the_lake_gives_the_newest_revisions_and_tells_tick_bars_apart(settings: Settings, timeframe: str) -> None:
     lake = LakeRows(settings)
     opens = (60, 120) if timeframe == "1m" else (60, 60)
     rows = [row("AAA", timeframe, at, float(i)) for i, at in enumerate(opens)]
@@ -102,16 +90,10 @@ def test_the_lake_gives_the_newest_revisions_and_tells_tick_bars_apart(tmp_path:
     lake.add("bars", [*rows, row("BBB", timeframe, 60, 5.0)])
     if timeframe == "1m":
         lake.add("bars", [row("AAA", timeframe, 120, 7.0, revision=1)])
-    query = LakeQuery(settings)
-    found = stored_bars(query, "AAA", timeframe)
-    query.close()
+    with contextlib.closing(LakeQuery(settings)) as query:
+        found = stored_bars(query, "AAA", timeframe)
     expected = [(60_000, 0), (120_000, 7)] if timeframe == "1m" else [(60_000, 0), (60_000.001, 1)]
     assert told(found) == expected
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
 
 
 def test_values_are_computed_over_the_lakes_bars_and_without_a_lake_begin_with_the_board(settings: Settings) -> None:
@@ -127,9 +109,8 @@ def test_values_are_computed_over_the_lakes_bars_and_without_a_lake_begin_with_t
 
 def test_a_receipt_of_what_is_not_there_says_what_is(settings: Settings) -> None:
     LakeRows(settings).add("bars", [row("AAA", "1m", 60, 1.0)])
-    desk = LiveDesk(settings)
-    with pytest.raises(Fatal, match="no 1m bar of AAA opens at"):
-        desk.receipt(ReceiptAsk("AAA", "1m", 0), threading.Event())
-    with pytest.raises(MarketPulseError, match="is not computed"):
-        desk.receipt(ReceiptAsk("AAA", "1m", 60 * 10**9, "nothing"), threading.Event())
-    desk.close()
+    with contextlib.closing(LiveDesk(settings)) as desk:
+        with pytest.raises(Fatal, match="no 1m bar of AAA opens at"):
+            desk.receipt(ReceiptAsk("AAA", "1m", 0), threading.Event())
+        with pytest.raises(MarketPulseError, match="is not computed"):
+            desk.receipt(ReceiptAsk("AAA", "1m", 60 * 10**9, "nothing"), threading.Event())

@@ -22,6 +22,7 @@ from real_rows import daily
 NOTATION = "sma(20),rsi(14),ema(12),macd(12,26,9),bbands(20,2.5),kama(30),obv,supertrend(10,3)"
 STEMS = ["sma_20", "rsi_14", "ema_12", "macd_12_26_9", "bbands_20_2p5", "kama_30", "obv", "supertrend_10_3"]
 _HEAD = ("open", "high", "low", "close", "volume")
+WHOLE = BarSpan("KO", "1d", limit=10_000)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,12 @@ def live(rows: pl.DataFrame, *, revision: float = 0.0, newest: float | None = No
 
 
 def expected(engine: pl.DataFrame, columns: list[str]) -> bytes:
-    table = np.column_stack([engine["open_time_ns"].to_numpy() / 1e6, *(engine[c].to_numpy() for c in columns)])
-    return np.ascontiguousarray(table, np.float64).tobytes()
+    return as_bytes(
+        np.column_stack([engine["open_time_ns"].to_numpy() / 1e6, *(engine[c].to_numpy() for c in columns)])
+    )
 
 
-def as_bytes(rows: list[list[float]]) -> bytes:
+def as_bytes(rows: Any) -> bytes:
     return np.array(rows, np.float64).tobytes()
 
 
@@ -74,12 +76,12 @@ def test_they_have_the_bits_of_the_engines_wherever_the_lake_ends(
     if in_lake:
         lake.add("bars", stored(engine.head(in_lake)))
     board = live(engine.slice(min(in_lake, 254))) if in_lake < len(engine) else LiveBars()
-    columns, rows = values.values(STEMS, CATALOGUE, BarSpan("KO", "1d", limit=10_000), board)
+    columns, rows = values.values(STEMS, CATALOGUE, WHOLE, board)
     assert as_bytes(rows) == expected(engine, columns)
     assert np.isfinite([row[1] for row in rows]).sum() == len(engine) - 19
 
 
-def test_bar_after_bar_they_stay_the_engines_and_the_forming_one_moves_nothing(
+def test_bar_after_bar_they_stay_so_and_a_forming_one_moves_nothing(
     lake: LakeRows, values: ChartValues, engine: pl.DataFrame
 ) -> None:
     lake.add("bars", stored(engine.head(600)))
@@ -92,35 +94,28 @@ def test_bar_after_bar_they_stay_the_engines_and_the_forming_one_moves_nothing(
 
 
 def test_a_revised_bar_changes_every_value_after_it(engine: pl.DataFrame) -> None:
-    values, span = ChartValues(None), BarSpan("KO", "1d", limit=10_000)
-    bars = engine.head(200)
-    before = values.values(["ema_12"], CATALOGUE, span, live(bars))[1]
+    values, bars = ChartValues(None), engine.head(200)
+    before = values.values(["ema_12"], CATALOGUE, WHOLE, live(bars))[1]
     board = live(bars.with_columns(close=bars["close"].scatter(20, bars["close"][20] + 1)))
     board.rows[sorted(board.rows)[20]][-1] = 1.0  # type: ignore[index]
-    after = values.values(["ema_12"], CATALOGUE, span, board)[1]
+    after = values.values(["ema_12"], CATALOGUE, WHOLE, board)[1]
     assert as_bytes(before[:20]) == as_bytes(after[:20])
     assert all(a[1] != b[1] for a, b in zip(before[20:60], after[20:60], strict=True))
 
 
-def test_a_page_of_the_past_is_cut_from_the_whole(engine: pl.DataFrame) -> None:
+def test_a_page_of_the_past_is_cut_from_the_whole_and_what_needs_the_engine_is_refused(engine: pl.DataFrame) -> None:
     values, board = ChartValues(None), live(engine)
-    whole = values.values(["rsi_14"], CATALOGUE, BarSpan("KO", "1d", limit=10_000), board)[1]
+    whole = values.values(["rsi_14"], CATALOGUE, WHOLE, board)[1]
     times = sorted(board.rows)
     page = values.values(["rsi_14"], CATALOGUE, BarSpan("KO", "1d", times[100], times[200], 50), board)[1]
     assert as_bytes(page) == as_bytes(whole[150:200])
-
-
-def test_bars_that_left_the_board_meanwhile_are_read_again(
-    lake: LakeRows, values: ChartValues, engine: pl.DataFrame
-) -> None:
-    lake.add("bars", stored(engine.head(300)))
-    span = BarSpan("KO", "1d", limit=10_000)
-    values.values(["ema_12"], CATALOGUE, span, live(engine.slice(250, 100)))
-    lake.add("bars", stored(engine.slice(300, 300)))
-    columns, rows = values.values(["ema_12"], CATALOGUE, span, live(engine.slice(600, 100)))
-    assert as_bytes(rows) == expected(engine.head(700), columns)
-
-
-def test_what_needs_the_engine_is_refused_with_what_to_do() -> None:
     with pytest.raises(ParameterError, match=r"name it in engine\.indicators"):
-        ChartValues(None).values(["spread"], CATALOGUE, BarSpan("KO", "1d"), LiveBars())
+        values.values(["spread"], CATALOGUE, BarSpan("KO", "1d"), LiveBars())
+
+
+def test_bars_that_left_the_board_are_read_again(lake: LakeRows, values: ChartValues, engine: pl.DataFrame) -> None:
+    lake.add("bars", stored(engine.head(300)))
+    values.values(["ema_12"], CATALOGUE, WHOLE, live(engine.slice(250, 100)))
+    lake.add("bars", stored(engine.slice(300, 300)))
+    columns, rows = values.values(["ema_12"], CATALOGUE, WHOLE, live(engine.slice(600, 100)))
+    assert as_bytes(rows) == expected(engine.head(700), columns)

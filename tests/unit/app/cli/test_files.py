@@ -19,35 +19,23 @@ from marketpulse.settings import Mapping
 from marketpulse.sources.defaults import bundled
 from real_rows import daily
 
-CLOSES = (10.0, 11.0, 12.0, 13.0)
 KO = bundled("daily/KO.csv")
 Run = Callable[..., Any]
 
 
-# --- compute, sql to a file, indicators, doctor ---
-
-
-@pytest.fixture
-def prices(own_place: Path) -> str:
-    days = [f"2026-01-0{5 + i},{c},{c},{c},{c},100" for i, c in enumerate(CLOSES)]
-    file = own_place / "prices.csv"
-    file.write_text("\n".join(["date,open,high,low,close,volume", *days, "2026-01-09,1,1,1,-1,1"]) + "\n")
-    return str(file)
-
-
-def test_compute_writes_one_row_per_bar_names_what_it_set_aside_and_writes_by_the_files_ending(
-    marketpulse: Run, prices: str, tmp_path: Path
-) -> None:
-    done = marketpulse("compute", prices, "--timeframe", "1d", "--indicators", "sma(2)")
+def test_compute_writes_a_row_per_bar_by_the_files_ending_and_names_what_it_set_aside(marketpulse: Run) -> None:
+    closes = [10.0, 11.0, 12.0, 13.0]
+    days = [f"2026-01-0{5 + i},{c},{c},{c},{c},100" for i, c in enumerate(closes)]
+    Path("prices.csv").write_text("\n".join(["date,open,high,low,close,volume", *days, "2026-01-09,1,1,1,-1,1\n"]))
+    done = marketpulse("compute", "prices.csv", "--timeframe", "1d", "--indicators", "sma(2)")
     assert done.code == 0, done.err
     table = pyarrow.csv.read_csv(io.BytesIO(done.out.encode()))
-    assert table["close"].to_pylist() == list(CLOSES)
+    assert table["close"].to_pylist() == closes
     assert table["sma_2"].to_pylist() == [None, 10.5, 11.5, 12.5]
     assert "1 rows were set aside" in done.err
     assert "row 6" in done.err
-    out = tmp_path / "bars.parquet"
-    assert marketpulse("compute", prices, "--indicators", "sma(2)", "--out", str(out))[:2] == (0, "")
-    assert pq.read_table(out)["sma_2"].to_pylist() == [None, 10.5, 11.5, 12.5]
+    assert marketpulse("compute", "prices.csv", "--indicators", "sma(2)", "--out", "bars.parquet")[:2] == (0, "")
+    assert pq.read_table("bars.parquet")["sma_2"].to_pylist() == [None, 10.5, 11.5, 12.5]
 
 
 def test_sql_answers_in_the_asked_format_and_to_a_file_that_can_be_written(marketpulse: Run, tmp_path: Path) -> None:
@@ -72,33 +60,23 @@ def test_doctor_exits_with_1_when_something_fails(marketpulse: Run, monkeypatch:
     assert (done.code, [f["level"] for f in json.loads(done.out)]) == (1, ["OK", "FAIL"])
 
 
-# --- check ---
-
-
-@pytest.fixture
-def faulty(own_place: Path) -> str:
+def test_a_clean_file_ends_with_0_and_a_faulty_one_with_1_and_a_line_for_each_row(marketpulse: Run) -> None:
+    clean = marketpulse("check", str(KO))
+    assert (clean.code, clean.out, "nothing is suspect" in clean.err) == (0, "", True)
     lines = KO.read_text().splitlines()
     cells = lines[300].split(",")
     lines[300] = ",".join([cells[0], *(str(float(c) * 100) for c in cells[1:5]), *cells[5:]])
-    (own_place / "ko.csv").write_text("\n".join(lines) + "\n")
-    return "ko.csv"
-
-
-def test_a_clean_file_ends_with_0_and_a_faulty_one_with_1_and_a_line_for_each_row(
-    marketpulse: Run, faulty: str
-) -> None:
-    clean = marketpulse("check", str(KO))
-    assert (clean.code, clean.out, "nothing is suspect" in clean.err) == (0, "", True)
-    done = marketpulse("check", faulty)
+    Path("ko.csv").write_text("\n".join(lines) + "\n")
+    done = marketpulse("check", "ko.csv")
     (line,) = done.out.splitlines()
     assert (done.code, line[:10]) == (1, "2013-03-14")
     assert "  KO  price_unit  " in line
     assert "is about the level" in line
     assert done.err.strip().endswith("price_unit 1")
-    found = json.loads(marketpulse("check", faulty, "--json").out)
+    found = json.loads(marketpulse("check", "ko.csv", "--json").out)
     assert (found["rule"], found["severity"], found["symbol"]) == ("price_unit", "mark", "KO")
     Path("marketpulse.toml").write_text('[engine.quality]\nprice_unit = "count"\n')
-    counted = marketpulse("check", faulty)
+    counted = marketpulse("check", "ko.csv")
     assert (counted.code, "price_unit" in counted.out) == (0, True)
 
 
@@ -112,19 +90,14 @@ def test_all_rows_are_counted_that_were_read_and_those_that_are_refused(marketpu
     assert "768 rows, 765 accepted and 3 refused" in marketpulse("check", "ko.csv").err
 
 
-# --- chart ---
-
-
 @pytest.mark.usefixtures("beside_the_lake")
-@pytest.mark.parametrize(
-    ("name", "begins"), [("c.png", b"\x89PNG"), ("c.svg", b"<svg"), ("c.HTML", b"<!doctype html>")]
-)
-def test_a_chart_is_written_by_each_ending(marketpulse: Run, tmp_path: Path, name: str, begins: bytes) -> None:
-    done = marketpulse("chart", "AAPL", "--out", name, "--from", "2014-06-01", "--size", "600x400")
-    assert done.code == 0, done.err
-    assert (tmp_path / name).read_bytes().startswith(begins)
+def test_a_chart_is_written_by_each_ending(marketpulse: Run, tmp_path: Path) -> None:
     shown = sum(day.isoformat() >= "2014-06-01" for day in daily("AAPL")["date"].to_list())
-    assert f"AAPL 1d, {shown} bars" in done.err
+    for name, begins in {"c.png": b"\x89PNG", "c.svg": b"<svg", "c.HTML": b"<!doctype html>"}.items():
+        done = marketpulse("chart", "AAPL", "--out", name, "--from", "2014-06-01", "--size", "600x400")
+        assert done.code == 0, done.err
+        assert (tmp_path / name).read_bytes().startswith(begins), name
+        assert f"AAPL 1d, {shown} bars" in done.err
 
 
 @pytest.mark.usefixtures("beside_the_lake")
@@ -138,9 +111,7 @@ def test_a_chart_is_written_by_each_ending(marketpulse: Run, tmp_path: Path, nam
         ("AAPL --out c.png --indicators nope(3)", 2, "unknown indicator 'nope'"),
     ],
 )
-def test_what_is_wrong_with_a_chart_is_said_with_its_exit_code(
-    marketpulse: Run, words: str, code: int, said: str
-) -> None:
+def test_what_is_wrong_with_a_chart_is_said_with_its_code(marketpulse: Run, words: str, code: int, said: str) -> None:
     done = marketpulse("chart", *words.split())
     assert (done.code, said in done.err) == (code, True), done.err
 
@@ -150,21 +121,12 @@ def test_a_chart_of_an_empty_lake_is_a_failure_that_says_what_to_do(marketpulse:
     assert (done.code, "marketpulse load FILE" in done.err) == (1, True)
 
 
-# --- how arguments are read ---
-
-
-def test_pairs_map_our_fields_to_their_columns_and_half_a_pair_is_refused() -> None:
-    assert parse_columns(["price=last", "size = qty", "symbol=a=b"]) == {
-        "price": "last",
-        "size": "qty",
-        "symbol": "a=b",
-    }
+def test_pairs_map_our_fields_to_their_columns_half_a_pair_is_refused_and_only_what_was_given_enters() -> None:
+    columns = {"price": "last", "size": "qty", "symbol": "a=b"}
+    assert parse_columns(["price=last", "size = qty", "symbol=a=b"]) == columns
     for pair in ("price", "=last", "price="):
         with pytest.raises(ParameterError, match="price=last"):
             parse_columns([pair])
-
-
-def test_only_what_was_given_enters_the_mapping_and_the_settings() -> None:
     assert mapping_of(None, None, None, None, timeframe=None) == {}
     found = mapping_of(Record.TRADE, "AAPL", None, ["price=last"], venue="XNYS")
     assert Mapping(**found) == Mapping(record="trade", symbol="AAPL", columns={"price": "last"}, venue="XNYS")

@@ -6,28 +6,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-import market_rows
 from market_rows import Row, at, batch_of, config_of, hello, trade
 from marketpulse.app.loading import base as looked
 from marketpulse.app.loading.base import Base, base_of
 from marketpulse.app.loading.engine import Given, PartitionLoad, empty_rows
 from marketpulse.engine.checkpoint import state_to_bytes
-from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import PartitionState, kept_trades, new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.kafka.log_reader import Span
 from marketpulse.kafka.market_reader import Decoded
 from marketpulse.kafka.records import records_of
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
 from marketpulse.model.market import LOADED, Kind, MarketBatch, StringTable
 from marketpulse.model.tables import TABLES
-from marketpulse.model.timeframe import parse_timeframes
 from marketpulse.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
+TOPIC = "file:t.csv@1.2"
 CONFIG, OTHER = config_of(["1s", "1m"], "sma(2)"), config_of(["1h"])
 ROWS = [
     hello(mode="historical", lateness_ns=10**9), trade("A", 1, 10.0, 1.0), trade("A", 2, 11.0, 1.0), trade("B", 4, 20.0, 1.0),
@@ -94,27 +91,22 @@ def state_after(rows: list[Row]) -> PartitionState:
     return state
 
 
-def test_before_the_engine_has_begun_nothing_is_known_but_what_waits_in_the_log(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    log = LogInMemory(ROWS, names=[(Pointer(0, 0), "file:t.csv@1.2")])
+def test_before_the_engine_has_begun_only_what_waits_in_the_log_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogInMemory(ROWS, names=[(Pointer(0, 0), TOPIC)])
     base = look(monkeypatch, log)
     assert (base.partitions, base.states, base.committed) == (1, {}, {})
-    assert (base.loads, base.first_live_ns) == ({"file:t.csv@1.2"}, {"A": at(1), "B": at(3)})
+    assert (base.loads, base.first_live_ns) == ({TOPIC}, {"A": at(1), "B": at(3)})
     assert not base.knows("A", 0)
     assert log.closed
 
 
-def test_the_state_is_that_of_the_log_up_to_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_is_that_of_the_log_up_to_the_commit_from_a_snapshot_on(monkeypatch: pytest.MonkeyPatch) -> None:
     base = look(monkeypatch, LogInMemory(ROWS, {0: (3, None)}))
     assert base.committed == {0: 3}
     assert kept_trades(base.states[0])["offset"].tolist() == [1, 2]
     assert base.first_live_ns == {"A": at(9), "B": at(3)}  # behind the commit
     assert (base.knows("A", 0), base.knows("B", 0), base.knows("A", 1)) == (True, False, False)
     assert (base.knows_source("feed"), base.knows_source("file")) == (True, False)
-
-
-def test_a_snapshot_is_gone_on_with_from_the_offset_that_it_covers(monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, state_to_bytes(state_after(ROWS[:2]), CONFIG))
     base = look(monkeypatch, log)
     assert state_to_bytes(base.states[0], CONFIG) == state_to_bytes(state_after(ROWS[:4]), CONFIG)
@@ -138,30 +130,23 @@ def test_where_a_load_cannot_begin_that_is_told(
         look(monkeypatch, log, running)
 
 
-TOPIC = "file:t.csv@1.2"
-
-
-def trades(strings: StringTable, first: int, seconds: list[float]) -> MarketBatch:
-    n = len(seconds)
-    batch = MarketBatch.empty(TOPIC, 0, strings, n)
-    batch.kind[:], batch.symbol[:], batch.source[:] = Kind.TRADE, strings.intern("A"), strings.intern("old")
-    batch.event_time_ns[:] = [market_rows.at(s) for s in seconds]
-    batch.a[:], batch.b[:], batch.offset[:] = 10 + np.arange(n), 1, first + np.arange(n)
-    return batch
-
-
 class LoadEngine:
     """An engine after hello, and trades for it."""
 
     def __init__(self, fill: bool = False) -> None:
         self.strings = StringTable()
         self.strings.intern("old")
-        config = EngineConfig(frames=parse_timeframes(["1s", "1m"]), indicators=parse_indicators("sma(2)"), fill=fill)
+        config = config_of(["1s", "1m"], "sma(2)", fill=fill)
         self.load = PartitionLoad(config, TOPIC, 0, new_state(config), self.strings)
         self.load.hear_hello("old", 1, None)
 
     def take(self, first: int, seconds: list[float], *, muted: bool = False) -> Given:
-        return self.load.take(trades(self.strings, first, seconds), muted=muted)
+        n, strings = len(seconds), self.strings
+        batch = MarketBatch.empty(TOPIC, 0, strings, n)
+        batch.kind[:], batch.symbol[:], batch.source[:] = Kind.TRADE, strings.intern("A"), strings.intern("old")
+        batch.event_time_ns[:] = [at(s) for s in seconds]
+        batch.a[:], batch.b[:], batch.offset[:] = 10 + np.arange(n), 1, first + np.arange(n)
+        return self.load.take(batch, muted=muted)
 
 
 def test_stored_rows_name_lines_and_the_state_places_before_the_log() -> None:
@@ -186,17 +171,13 @@ def test_what_is_open_stays_open_but_for_data_that_is_complete() -> None:
     assert complete.load.forming() == 0
 
 
-def test_muted_rows_move_the_state_alone() -> None:
+def test_muted_rows_move_the_state_alone_and_every_table_has_an_empty_form_of_its_own_schema() -> None:
     engine, other = LoadEngine(), LoadEngine()
     assert engine.take(2, [0.5, 1.5], muted=True).rows == {}
     other.take(2, [0.5, 1.5])
     ours, theirs = (one.take(4, [2.5, 3.5]).rows["indicators"] for one in (engine, other))
     assert ours.equals(theirs)
-
-
-def test_every_table_has_an_empty_form_of_its_own_schema() -> None:
-    config = EngineConfig(frames=parse_timeframes(["1m"]), indicators=parse_indicators("sma(2)"))
-    rows = empty_rows(config)
+    rows = empty_rows(CONFIG)
     assert rows.keys() == TABLES.keys()
     assert "sma_2" in rows["indicators"].schema.names
     assert not any(batch.num_rows for batch in rows.values())

@@ -88,28 +88,22 @@ def test_what_was_done_is_told() -> None:
         assert words in text
 
 
-def named_file(folder: Path, name: str, text: str = "a") -> Path:
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
 def test_the_same_file_read_in_the_same_way_is_the_same_load(tmp_path: Path) -> None:
-    path = named_file(tmp_path, "trades 2023-01.csv")
+    path, other = tmp_path / "trades 2023-01.csv", tmp_path / "b.csv"
+    for file in (path, other):
+        file.write_text("a")
     one = identify([path], ["x"])
     assert one == identify([path], ["x"])
     assert one.topic.startswith("file:trades_2023-01.csv@")
     assert identify([path], ["y"]).settings != one.settings
     assert identify([path], ["x"], "mine").name == "file:mine"
-    assert identify([path, named_file(tmp_path, "b.csv")], ["x"]).name == "file:trades_2023-01.csv+1"
+    assert identify([path, other], ["x"]).name == "file:trades_2023-01.csv+1"
 
 
 @pytest.mark.parametrize(
     ("stored", "says"),
-    [
-        (("file:a.csv", "other", "s1"), "other contents"), (("file:a.csv", "c1", "s2"), "other settings"),
-        (("file:b.csv", "c1", "s1"), "another name"),
-    ],
+    [(("file:a.csv", "other", "s1"), "other contents"), (("file:a.csv", "c1", "s2"), "other settings"),
+     (("file:b.csv", "c1", "s1"), "another name")],
 )  # fmt: skip
 def test_what_would_store_rows_twice_is_refused(stored: tuple[str, str, str], says: str) -> None:
     one = Identity("file:a.csv", "c1", "s1")
@@ -150,16 +144,9 @@ def batch(first: int) -> SinkBatch:
     return SinkBatch("trades", "file:a", 0, first, first + 1, pa.RecordBatch.from_pylist([], pa.schema([])))
 
 
-def storing_into(sink: Recording, *batches: SinkBatch) -> Storing:
-    work = Storing(sink)
-    work.put(list(batches))
-    return work
-
-
 def test_stretches_are_written_in_order_and_flushed_when_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "_WAITING_ROWS", 3)
-    sink = Recording()
-    work = Storing(sink)
+    work = Storing(sink := Recording())
     for first in range(0, 8, 2):
         work.put([batch(first), batch(first + 1)])
     work.finish()
@@ -169,21 +156,23 @@ def test_stretches_are_written_in_order_and_flushed_when_many_wait(monkeypatch: 
 
 def test_a_store_that_is_away_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "_FIRST_WAIT_S", 0.001)
-    sink = Recording(Retryable("away"), Retryable("away"))
-    storing_into(sink, batch(0)).finish()
+    work = Storing(sink := Recording(Retryable("away"), Retryable("away")))
+    work.put([batch(0)])
+    work.finish()
     assert sink.calls == ["write 0", "flush", "flush", "flush"]
 
 
 def test_a_fault_is_raised_where_the_load_waits_and_an_abandoned_load_flushes_nothing() -> None:
-    sink = Recording(Fatal("forbidden"))
-    work = storing_into(sink, batch(0))
+    work = Storing(sink := Recording(Fatal("forbidden")))
+    work.put([batch(0)])
     with pytest.raises(Fatal, match="forbidden"):
         work.finish()
     with pytest.raises(Fatal, match="forbidden"):
         work.put([batch(1)])
     assert sink.calls == ["write 0", "flush"]
-    abandoned = Recording()
-    storing_into(abandoned).abandon()
+    work = Storing(abandoned := Recording())
+    work.put([])
+    work.abandon()
     assert "flush" not in abandoned.calls
 
 
@@ -192,19 +181,14 @@ def file_rows(**columns: list[object]) -> pa.Table:
     return pa.table({**columns, NUMBER: list(range(2, n + 2)), PART: pa.array([0] * n, pa.int32())})
 
 
-def test_rows_are_stamped_with_kind_source_and_time() -> None:
-    found = stretch_of(
-        {"trade": file_rows(time_ns=[5, 6], symbol=["A", "B"], price=[1.0, 2.0], size=[1.0, 1.0])}, "old", 10
-    )
+def test_rows_are_stamped_with_kind_source_and_time_and_events_carry_their_whole_record() -> None:
+    rows = file_rows(time_ns=[5, 6], symbol=["A", "B"], price=[1.0, 2.0], size=[1.0, 1.0])
+    found = stretch_of({"trade": rows}, "old", 10)
     (table,) = found.tables
-    assert table["type"].to_pylist() == ["trade", "trade"]
-    assert table["source"].to_pylist() == ["old", "old"]
-    assert table["event_time_ns"].to_pylist() == [5, 6]
+    stamps = table.select(["type", "source", "event_time_ns"]).to_pydict()
+    assert stamps == {"type": ["trade"] * 2, "source": ["old"] * 2, "event_time_ns": [5, 6]}
     assert "ingest_time_ns" not in table.column_names
     assert (found.begin, found.end, found.numbers[0].tolist()) == (10, 12, [2, 3])
-
-
-def test_events_carry_their_whole_record() -> None:
     events = file_rows(time_ns=[5], type=["dividend"], symbol=["A"], body=['{"amount": 0.5, "ex_time_ns": 5}'])
     (table,) = stretch_of({"event": events}, "old", 0).tables
     assert '"source":"old"' in table["body"][0].as_py()
