@@ -9,6 +9,8 @@ from marketpulse.app.observing.picture import Look, Span, labelled, picture
 from marketpulse.app.observing.readings import Labels
 from process_readings import look, reading
 
+LOST: Any = {"stream_missing_trades__source_x__what_given up": 12}
+
 
 def drawn(first: Look, last: Look) -> dict[str, Any]:
     return picture(Span(first, last), Span(first, last))
@@ -16,10 +18,7 @@ def drawn(first: Look, last: Look) -> dict[str, Any]:
 
 def test_rates_are_what_grew_over_the_time_that_passed() -> None:
     def feed(at_s: float, trades: int, quotes: int) -> Look:
-        rows: dict[str, Any] = {
-            "rows_produced__source_feed__type_trade": trades,
-            "rows_produced__source_feed__type_quote": quotes,
-        }
+        rows: Any = {f"rows_produced__source_feed__type_{t}": n for t, n in (("trade", trades), ("quote", quotes))}
         return look(at_s, reading("produce-feed", **rows))
 
     (source,) = drawn(feed(0, 100, 10), feed(10, 600, 60))["sources"]
@@ -37,12 +36,16 @@ def test_what_a_feed_did_not_bring_stands_beside_what_it_did() -> None:
     assert source["missing"] == {"found": 46, "healed": 40}
 
 
-def test_a_process_that_began_anew_counts_from_its_start() -> None:
+def test_a_process_that_began_anew_counts_from_its_start_and_each_is_told_with_what_it_uses() -> None:
     first = look(0, reading("sink-lake", 1, rows_stored__sink_lake__table_bars=1_000))
     last = look(5, reading("sink-lake", 2, rows_stored__sink_lake__table_bars=20))
     (sink,) = drawn(first, last)["sinks"]
     assert sink["rows_per_s"] == 4
     assert drawn(first, last)["processes"][0]["cpu_cores"] is None
+    first = look(0, reading("serve", cpu_s=1.0), reading("up", 2))
+    last = look(4, reading("serve", trouble="starting", cpu_s=3.0), reading("up", 2, child_restarts__child_serve=2))
+    serve = drawn(first, last)["processes"][0]
+    assert (serve["cpu_cores"], serve["trouble"], serve["restarts"], serve["started_ms"]) == (0.5, "starting", 2, 5_000)
 
 
 def test_only_the_engine_counts_as_the_engine() -> None:
@@ -52,21 +55,15 @@ def test_only_the_engine_counts_as_the_engine() -> None:
         reading("verify", 2, records_consumed__topic_market=9_000),
     )  # fmt: skip
     engine = drawn(first, last)["engine"]
-    assert engine["records_per_s"] == 40
+    assert (engine["records_per_s"], engine["workers"]) == (40, 1)
     assert engine["rows_out_per_s"] == {"bars": 2, "alerts": 0}
-    assert engine["workers"] == 1
 
 
 def test_latencies_are_of_what_was_observed_between_the_looks() -> None:
     def flushed(at_s: float, fast: float, slow: float) -> Look:
-        name = "flush_seconds_bucket__sink_lake__le_"
-        buckets: dict[str, Any] = {
-            f"{name}0.1": fast,
-            f"{name}1.0": slow,
-            f"{name}+Inf": slow,
-            "rows_stored__sink_lake__table_bars": 1,
-        }
-        return look(at_s, reading("sink-lake", **buckets))
+        counts = (("0.1", fast), ("1.0", slow), ("+Inf", slow))
+        buckets: Any = {f"flush_seconds_bucket__sink_lake__le_{le}": count for le, count in counts}
+        return look(at_s, reading("sink-lake", rows_stored__sink_lake__table_bars=1, **buckets))
 
     (sink,) = drawn(flushed(0, 1_000, 1_000), flushed(1, 1_000, 1_100))["sinks"]
     assert sink["p50_ms"] == pytest.approx(100 + 0.5 * 900)  # a hundred flushes between 0.1 and 1 s
@@ -74,48 +71,27 @@ def test_latencies_are_of_what_was_observed_between_the_looks() -> None:
     assert drawn(flushed(0, 5, 5), flushed(1, 5, 5))["sinks"][0]["p50_ms"] is None
 
 
-def test_a_source_is_behind_as_far_as_in_its_worst_partition() -> None:
+def test_a_source_is_behind_as_far_as_in_its_worst_partition_and_parity_is_unknown_where_nobody_compares() -> None:
     workers = (reading(f"process-{i}", i + 1, watermark_delay_seconds__source_feed=s) for i, s in enumerate((2, 7)))
     assert [s["watermark_delay_ms"] for s in drawn(look(0), look(1, *workers))["sources"]] == [7_000]
-
-
-def test_parity_is_unknown_where_nobody_compares() -> None:
     assert drawn(look(0), look(1, reading("serve")))["parity"] is None
     found = drawn(look(0), look(1, reading("verify", parity_rows_checked=50, parity_drift_rows=1)))["parity"]
     assert (found["rows_checked"], found["drift_rows"]) == (50, 1)
 
 
-def test_a_process_is_told_with_what_it_uses() -> None:
-    first = look(0, reading("serve", cpu_s=1.0), reading("up", 2))
-    last = look(4, reading("serve", trouble="starting", cpu_s=3.0), reading("up", 2, child_restarts__child_serve=2))
-    serve = drawn(first, last)["processes"][0]
-    assert (serve["cpu_cores"], serve["trouble"], serve["restarts"], serve["started_ms"]) == (0.5, "starting", 2, 5_000)
-
-
 def test_suspect_rows_are_counted_by_rule_over_sources_and_counts_come_the_largest_first() -> None:
-    counts = {
-        "split__severity_mark__source_a": 2,
-        "split__severity_mark__source_b": 3,
-        "stale__severity_count__source_a": 0,
-    }
-    found: dict[str, Any] = {f"quality_found__rule_{name}": count for name, count in counts.items()}
-    engine = reading("process-1", **found)
+    engine = reading(
+        "process-1", quality_found__rule_split__severity_mark__source_a=2, quality_found__rule_split__severity_mark__source_b=3,
+        quality_found__rule_stale__severity_count__source_a=0,
+    )  # fmt: skip
     assert drawn(look(0, engine), look(10, engine))["engine"]["quality"] == {"split": 5}
     by_why: dict[Labels, float] = {(("why", "a"),): 1.0, (("why", "b"),): 0.0, (("why", "c"),): 9.0}
     assert list(labelled(by_why, "why").items()) == [("c", 9), ("a", 1)]
 
 
-LOST: dict[str, Any] = {"stream_missing_trades__source_x__what_given up": 12}
-
-
 def findings(first: Look, last: Look, *, reachable: bool | None = True, lag: int | None = 0) -> list[Finding]:
     span = Span(first, last)
     return find(span, picture(span, span), broker_reachable=reachable, engine_lag=lag)
-
-
-def test_nothing_is_said_when_nothing_is_wrong() -> None:
-    well = look(0, reading("serve")), look(60, reading("serve"))
-    assert findings(*well) == findings(*well, reachable=None, lag=None) == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +128,9 @@ def test_dead_letters_are_told_with_their_most_frequent_reason() -> None:
         assert finding.what == said or len(letters) > 1
 
 
-def test_the_worst_comes_first() -> None:
+def test_the_worst_comes_first_and_nothing_is_said_when_nothing_is_wrong() -> None:
+    well = look(0, reading("serve")), look(60, reading("serve"))
+    assert findings(*well) == findings(*well, reachable=None, lag=None) == []
     last = look(60, reading("sink-lake", sink_errors__sink_lake=1), free=10**8)
     told = findings(look(0, reading("sink-lake")), last, reachable=False, lag=90_000)
     assert [finding.severity for finding in told] == ["bad", "bad", "warn", "warn"]

@@ -35,7 +35,6 @@ def rows(*given: dict[str, Any], plain: dict[str, Any] = INDICATED, schema: pa.S
 
 
 def alerts(*given: dict[str, Any]) -> pa.Table:
-    """The same of alerts."""
     return rows(*given, plain=RAISED, schema=ALERT)
 
 
@@ -44,12 +43,9 @@ def matched(left: pa.Table, right: pa.Table) -> list[tuple[int, int]]:
     return sorted(zip(mine.tolist(), theirs.tolist(), strict=True))
 
 
-def test_rows_are_matched_by_key_in_whatever_order_they_stand() -> None:
+def test_rows_are_matched_by_key_in_any_order_and_bars_by_count_told_apart_by_first_and_last_record() -> None:
     left = rows({"open_time_ns": 1}, {"open_time_ns": 2}, {"symbol": "B"})
     assert matched(left, rows({"symbol": "B"}, {"open_time_ns": 2}, {"open_time_ns": 3})) == [(1, 1), (2, 0)]
-
-
-def test_bars_by_count_of_one_beginning_are_told_apart_by_their_first_record_and_those_by_their_last() -> None:
     left = rows({"timeframe": "3t", "first_offset": 5}, {"timeframe": "3t", "first_offset": 8})
     assert matched(left, rows({"timeframe": "3t", "first_offset": 8})) == [(1, 0)]
     first, second = ({"timeframe": "3t", "first_offset": 5, "last_offset": last} for last in (9, 14))
@@ -65,10 +61,10 @@ def test_a_null_beside_a_value_and_a_receipt_that_differs_are_differences() -> N
 
 
 def test_a_column_that_the_rows_file_did_not_have_is_passed_over() -> None:
-    stored = rows({"ema_3": None}, {"open_time_ns": 9, "ema_3": None})
-    stored = stored.append_column(SHAPE, pa.array([0, 1], pa.int32()))
-    shapes = [("rsi_2",), ("ema_3", "rsi_2")]
-    found = compare("indicators", rows({}, {"open_time_ns": 9}), stored, shapes)
+    stored = rows({"ema_3": None}, {"open_time_ns": 9, "ema_3": None}).append_column(
+        SHAPE, pa.array([0, 1], pa.int32())
+    )
+    found = compare("indicators", rows({}, {"open_time_ns": 9}), stored, [("rsi_2",), ("ema_3", "rsi_2")])
     assert [(d.open_time_ns, d.column) for d in found.differences] == [(9, "ema_3")]
 
 
@@ -96,42 +92,34 @@ def test_alerts_of_one_bar_are_told_apart_and_counted_by_their_rule_and_what_the
 
 
 CONFIG = config_of(["3t", "1s", "1d"])
-SPLIT_SCHEMA = pa.schema([("type", pa.string()), ("body", pa.string()), ("offset", pa.int64()), ("row", pa.int32())])
+FIRST, MISSED, CORRECTED = split("A", 0, 4.0), split("A", 9, 2.0), split("A", 0, 3.0)
+EX, LATER = FIRST["ex_time_ns"], MISSED["ex_time_ns"]
 
 
 def events(*records: tuple[int, dict[str, Any]]) -> pa.Table:
+    schema = pa.schema([("type", pa.string()), ("body", pa.string()), ("offset", pa.int64()), ("row", pa.int32())])
     rows = [{"type": r["type"], "body": json.dumps(r), "offset": at, "row": 0} for at, r in records]
-    return pa.Table.from_pylist(rows, SPLIT_SCHEMA)
+    return pa.Table.from_pylist(rows, schema)
 
 
-def rebuild(part: int, **more: Any) -> dict[str, Any]:
-    return {"type": "rebuild", "symbol": "A", "id": "x", "part": part, "parts": 2, **more}
-
-
-FIRST, MISSED, CORRECTED = split("A", 0, 4.0), split("A", 9, 2.0), split("A", 0, 3.0)
-
-
-EX, LATER = FIRST["ex_time_ns"], MISSED["ex_time_ns"]
+def rebuild(part: int) -> dict[str, Any]:
+    return {"type": "rebuild", "symbol": "A", "id": "x", "part": part, "parts": 2}
 
 
 def test_each_timeframe_goes_by_what_it_knew() -> None:
     words = split_words(events((7, MISSED), (3, FIRST), (9, CORRECTED)), {(7, 0): ("1s",), (9, 0): ("3t", "1s")})
     assert waiting_splits(words, CONFIG) == {"A": {EX: [4, 4, 3, 3], LATER: [2, 1, 2, 2]}}
     assert missed_splits(words, CONFIG) == [EX, LATER]
+    assert split_words(events((7, MISSED)), {(7, 0): ()}) == [], "a record that was refused whole is none"
+    words = split_words(events((1, split("A", 9, 2.0, adjusted=True))), {})
+    assert waiting_splits(words, CONFIG) == {"A": {LATER: [1, 1, 1, 1]}}, "adjusted prices need no ratio"
 
 
 def test_a_rebuild_believes_what_is_known_but_for_bars_cut_by_count() -> None:
     letters = {(7, 0): ("3t", "1s")}
-    half = split_words(events((7, MISSED), (8, rebuild(0))), letters)
-    assert missed_splits(half, CONFIG) == [LATER]
+    assert missed_splits(split_words(events((7, MISSED), (8, rebuild(0))), letters), CONFIG) == [LATER]
     whole = split_words(events((7, MISSED), (8, rebuild(0)), (9, rebuild(1))), letters)
     assert waiting_splits(whole, CONFIG) == {"A": {LATER: [1, 2, 2, 2]}}
     assert missed_splits(whole, CONFIG) == []
     refused = split_words(events((7, MISSED), (9, rebuild(1))), {**letters, (9, 0): ()})
     assert missed_splits(refused, CONFIG) == [LATER]
-
-
-def test_a_record_that_was_refused_whole_is_none_and_prices_that_are_adjusted_need_no_ratio() -> None:
-    assert split_words(events((7, MISSED)), {(7, 0): ()}) == []
-    words = split_words(events((1, split("A", 9, 2.0, adjusted=True))), {})
-    assert waiting_splits(words, CONFIG) == {"A": {LATER: [1, 1, 1, 1]}}

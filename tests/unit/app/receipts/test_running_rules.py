@@ -14,7 +14,6 @@ from marketpulse.app.receipts.lake_trades import LakeInputs
 from marketpulse.app.receipts.recomputed import Gathered
 from marketpulse.app.receipts.replay import Replay
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as, rules_of, told_by
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.model.market import StringTable
@@ -41,9 +40,8 @@ def restarted(before: EngineConfig, after: EngineConfig) -> tuple[Engine, pa.Tab
     """An engine that was stopped and started with another configuration, and what it told after that."""
     first = Engine(before)
     first.step(ROWS[:RESTART])
-    second = Engine(after)
-    second.state = state_from_bytes(state_to_bytes(first.state, before), after)
-    second.offset, second.strings = first.offset, first.strings
+    second = first.restarted(after)
+    second.strings = first.strings
     return second, alerts_of(second, ROWS[RESTART:])
 
 
@@ -98,10 +96,8 @@ def test_rows_of_a_rule_that_runs_no_more_are_of_none() -> None:
 
 def test_a_rule_that_a_control_record_puts_and_removes_has_run_and_without_stored_alerts_none_is_told() -> None:
     run = Replay(config(HIGH), "market", 0, new_state(config(HIGH)))
-    for part in (
-        control("put_rule", rule={"name": "mine", "expression": "close > 1"}),
-        control("remove_rule", name="mine"),
-    ):
+    put = control("put_rule", rule={"name": "mine", "expression": "close > 1"})
+    for part in (put, control("remove_rule", name="mine")):
         list(run.take(batch_of([part], 0, StringTable())))
     assert run.rules == {"high", "mine"}
     assert told_by(pa.table({}), ("high",), {}).tolist() == []  # a lake without the table: until the first alert
@@ -112,17 +108,15 @@ LAKE_RULES = (
     Rule("closing", "close > 1", clear="mid < 2"), Rule("gone", "close > 2"), Rule("other", "close > 3"),
 )  # fmt: skip
 LAKE_CONFIG = config_of(["3t", "1s", "1m"], "sma(3),spread,mid", alerts=LAKE_RULES)
-NOBODY = np.empty(0, np.bool_)
 
 
 def lake(*changes: Any, refused: frozenset[tuple[int, int]] = frozenset()) -> LakeInputs:
     """A lake without trades, with these changes as control records."""
-    schema = TABLES["events"][1]
-    events = [
-        {"type": "control", "partition": 0, "offset": i, "row": 0, "body": json.dumps({"type": "control", "change": c})}
-        for i, c in enumerate(changes)
-    ]  # fmt: skip
-    return LakeInputs("market", 0, pa.table({}), NOBODY, pa.Table.from_pylist(events, schema), refused)
+    place = {"type": "control", "partition": 0, "row": 0}
+    bodies = [json.dumps({"type": "control", "change": change}) for change in changes]
+    events = [{**place, "offset": i, "body": body} for i, body in enumerate(bodies)]
+    told = pa.Table.from_pylist(events, TABLES["events"][1])
+    return LakeInputs("market", 0, pa.table({}), np.empty(0, np.bool_), told, refused)
 
 
 def names(rules: RunningRules) -> list[str]:
@@ -130,10 +124,8 @@ def names(rules: RunningRules) -> list[str]:
 
 
 def test_without_a_broker_those_that_control_records_name_are_left_out() -> None:
-    changes = (
-        {"action": "remove_rule", "name": "gone"},
-        {"action": "put_rule", "rule": {"name": "other", "expression": "close > 4"}},
-    )
+    put = {"action": "put_rule", "rule": {"name": "other", "expression": "close > 4"}}
+    changes = ({"action": "remove_rule", "name": "gone"}, put)
     assert names(lake_rules(LAKE_CONFIG, lake(), None)) == ["plain", "gone", "other"]
     assert names(lake_rules(LAKE_CONFIG, lake(*changes), None)) == ["plain"]
     assert names(lake_rules(LAKE_CONFIG, lake(*changes, refused=frozenset({(1, 0)})), None)) == ["plain", "other"]
