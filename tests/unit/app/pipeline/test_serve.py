@@ -47,8 +47,8 @@ class Running:
 
     def get(self, path: str) -> dict[str, Any]:
         wait_until(self.life.run_file.exists)
-        answer: dict[str, Any] = httpx.get(json.loads(self.life.run_file.read_text())["url"] + path, timeout=60).json()
-        return answer
+        url = json.loads(self.life.run_file.read_text())["url"]
+        return dict(httpx.get(url + path, timeout=60).json())
 
     def bars(self) -> int:
         return len(self.get("api/bars?symbol=AAPL&timeframe=1m")["rows"])
@@ -144,48 +144,34 @@ def test_a_fault_that_passes_is_shown_and_outlived_and_one_for_a_person_ends_the
 class _Stop(threading.Event):
     """Waits on the test's clock."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__()
-        self._clock = clock
+    clock = ManualClock()
 
     def wait(self, timeout: float | None = None) -> bool:
-        self._clock.sleep(timeout or 0)
+        self.clock.sleep(timeout or 0)
         return self.is_set()
 
 
-@pytest.fixture
-def life(clock: ManualClock) -> Lifecycle:
-    return Lifecycle("verify", _Stop(clock), Health(), Path("run.json"), 0)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-def test_work_takes_no_more_than_its_share_of_the_time(life: Lifecycle, clock: ManualClock) -> None:
+def test_work_takes_no_more_than_its_share_of_the_time_and_a_stop_ends_the_rest() -> None:
+    stop = _Stop()
+    clock, life = stop.clock, Lifecycle("verify", stop, Health(), Path("run.json"), 0)
     pace = Pace(0.05, life, clock)
     pace.begin()
     for _ in range(10):
         clock.sleep(0.2)
         assert pace.rest()
     assert abs(2.0 / clock.monotonic() - 0.05) < 1e-6
-
-
-def test_a_stop_ends_the_rest(life: Lifecycle, clock: ManualClock) -> None:
-    life.stop.set()
+    stop.set()
+    stopped_s = clock.monotonic()
     pace = Pace(0.01, life, clock)
     pace.begin()
     clock.sleep(5)
     assert not pace.rest()
-    assert clock.monotonic() < 10
+    assert clock.monotonic() - stopped_s < 10
 
 
 def test_a_step_that_was_pickled_computes_what_the_settings_say() -> None:
-    settings = Settings(
-        engine={"timeframes": ("5t", "1s", "1d"), "indicators": "ema(4)", "calendar": "XNYS", "fill": "previous"},
-        kafka={"topic_prefix": "a-"},
-    )
+    engine = {"timeframes": ("5t", "1s", "1d"), "indicators": "ema(4)", "calendar": "XNYS", "fill": "previous"}
+    settings = Settings(engine=engine, kafka={"topic_prefix": "a-"})
     step = pickle.loads(pickle.dumps(make_step(settings)))()  # noqa: S301  (our own bytes)
     assert computation(step.config) == computation(engine_config(settings.engine))
     assert step.topic == "a-market"

@@ -25,9 +25,6 @@ from marketpulse.sinks.storage import LocalStorage
 from marketpulse.telemetry import Health
 from waiting import wait_until
 
-MARKET = [table for table, (topic, _) in TABLES.items() if topic == "market"]
-
-
 Positions = Callable[[], Mapping[tuple[str, int], int]]
 
 
@@ -43,9 +40,8 @@ class Topic:
 
     def batches(self, first: int, end: int) -> list[SinkBatch]:
         rows = [{"symbol": "A", "event_time_ns": 10**18 + n, "offset": n, "partition": 0} for n in range(first, end)]
-        own = {"trades": rows}
-        schemas = {table: TABLES[table][1] for table in MARKET}
-        made = {table: pa.RecordBatch.from_pylist(own.get(table, []), schema=schemas[table]) for table in MARKET}
+        schemas = {table: schema for table, (topic, schema) in TABLES.items() if topic == "market"}
+        made = {t: pa.RecordBatch.from_pylist(rows if t == "trades" else [], schemas[t]) for t in schemas}
         return [SinkBatch(table, "market", 0, first, end, batch) for table, batch in made.items()]
 
     def reader(self, _settings: Settings, tables: Sequence[str], _group: str, start: Positions) -> "TopicReader":
@@ -113,9 +109,6 @@ class Running:
 
         wait_until(reached_alive, "the sink's position")
 
-    def wait_until_it_reads(self) -> None:
-        self.wait_for(self.life.run_file.exists)
-
     def stop(self) -> list[int]:
         """The offsets that are stored in the end."""
         self.life.stop.set()
@@ -157,26 +150,22 @@ def test_offsets_are_committed_only_after_their_rows_are_stored(topic: Topic, st
 
 def test_what_stands_in_the_topic_is_stored_when_it_is_asked_to_stop(topic: Topic, start: Starts) -> None:
     running = start(flush_s=1_000)
-    running.wait_until_it_reads()
+    running.wait_for(running.life.run_file.exists)
     assert running.position() == 0
     topic.end = 500
     assert running.stop() == list(range(500))
 
 
-def test_a_topic_that_never_ends_does_not_hold_up_the_stop(
-    topic: Topic, start: Starts, quick: pytest.MonkeyPatch
-) -> None:
+def test_a_topic_that_never_ends_holds_up_no_stop(topic: Topic, start: Starts, quick: pytest.MonkeyPatch) -> None:
     quick.setattr(sink_process, "_DRAIN_S", 0.2)
     topic.end = 10**9
     running = start(flush_s=1_000)
-    running.wait_until_it_reads()
+    running.wait_for(running.life.run_file.exists)
     assert running.stop() == list(range(running.position()))
     assert running.position() > 0
 
 
-def test_a_flood_into_a_slow_store_is_never_held_beyond_the_bound(
-    topic: Topic, start: Starts, quick: pytest.MonkeyPatch
-) -> None:
+def test_no_flood_is_held_beyond_the_bound(topic: Topic, start: Starts, quick: pytest.MonkeyPatch) -> None:
     quick.setattr(sink_process, "_HELD_BYTES_MAX", 20_000)
     held: list[int] = []
     topic.end = 3_000
@@ -195,9 +184,7 @@ def test_a_flood_into_a_slow_store_is_never_held_beyond_the_bound(
     assert 0 < max(held) <= 20_000 + one_poll
 
 
-def test_a_broker_that_is_away_is_waited_for_and_what_a_person_must_look_at_ends_the_process(
-    topic: Topic, start: Starts
-) -> None:
+def test_a_broker_that_is_away_is_waited_for_and_a_fault_for_a_person_is_the_end(topic: Topic, start: Starts) -> None:
     topic.faults = [Retryable("the broker is away")] * 3
     running = start()
     running.wait_for(lambda: running.position() == 100)
@@ -223,16 +210,7 @@ def test_a_store_that_is_away(
     quick.setattr(sink_process, "_PATIENCE_S", patience_s)
     running = start()
     running.wait_for(lambda: running.position() > 0)
-    _take_away(running.storage, quick, times)
-    topic.end = 200
-    running.wait_for(lambda: running.position() == 200)
-    assert running.stop() == list(range(200))
-    assert topic.opened in opened
-
-
-def _take_away(storage: LocalStorage, patch: pytest.MonkeyPatch, times: int) -> None:
-    """The next writes of data files fail."""
-    put, left = storage.put, [times]
+    put, left = running.storage.put, [times]
 
     def fail_then_put(files: Mapping[str, bytes], owner: str) -> None:
         left[0] -= 1
@@ -240,4 +218,8 @@ def _take_away(storage: LocalStorage, patch: pytest.MonkeyPatch, times: int) -> 
             raise Retryable("the store is away")
         put(files, owner)
 
-    patch.setattr(storage, "put", fail_then_put)
+    quick.setattr(running.storage, "put", fail_then_put)
+    topic.end = 200
+    running.wait_for(lambda: running.position() == 200)
+    assert running.stop() == list(range(200))
+    assert topic.opened in opened

@@ -62,11 +62,6 @@ def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
         assert len(server.requests) == 2, "a first look at both; of the day's other two none is free at 10:00"
 
 
-def test_without_a_key_it_says_where_to_get_one_and_where_to_put_it(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
-        opened(Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",)))
-
-
 @pytest.mark.parametrize(
     "source",
     [AlphaVantageSettings(symbols=("IBM",), function="intraday", interval="15min"), YahooSettings(symbols=("IBM",), interval="15m")],
@@ -77,7 +72,9 @@ def test_bars_that_the_engine_does_not_build_are_said_at_once(tmp_path: Path, so
     opened(settings(tmp_path, engine={"timeframes": ("1m", "15m")}), source).close()
 
 
-def test_yahoo_needs_no_key(tmp_path: Path) -> None:
+def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
+        opened(Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",)))
     with vendor(scripted(Reply.json({"chart": {"result": None}}, 404))) as server:
         yahoo = YahooSettings(symbols=("IBM",), base_url=server.url)
         source, answer = polled(Settings(data_dir=tmp_path), yahoo)

@@ -39,10 +39,10 @@ def traded(symbol: str, seconds: float, source: str = "feed", log: float | None 
 
 
 def gap(state: str | None, trades: int | None = 3, ids: tuple[int, int] | None = (5, 7), **more: Any) -> Row:
+    begin, end = (None, None) if ids is None else map(str, ids)
+    told = {"state": state, "trades": trades, "from_id": begin, "to_id": end, **more}
     record: Row = {"type": "gap", "symbol": "AAA", "source": "feed", "event_time_ns": 0, "from_ns": 1, "to_ns": 2}
-    named = {} if ids is None else {"from_id": str(ids[0]), "to_id": str(ids[1])}
-    told = {name: value for name, value in {"state": state, "trades": trades}.items() if value is not None}
-    return {**record, "reason": "lost", **told, **named, **more}
+    return {**record, "reason": "lost", **{name: value for name, value in told.items() if value is not None}}
 
 
 def strips(card: Card, source: str = "feed") -> dict[str, str]:
@@ -50,19 +50,14 @@ def strips(card: Card, source: str = "feed") -> dict[str, str]:
     return {row["symbol"]: row["minutes"].lstrip(".") for row in card.symbols(source, 10)["symbols"]}
 
 
-# --- a source's row ---
-
-
 @pytest.mark.parametrize(
     ("behind", "state"),
     [
-        ([], "live"),
-        ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
+        ([], "live"), ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
         ([(clock(HOUR + 110), HOUR + 110), traded("BBB", HOUR + 110, "other")], "silent"),
-        ([(goodbye(), HOUR + 1)], "ended"),
-        ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
+        ([(goodbye(), HOUR + 1)], "ended"), ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
     ],
-)
+)  # fmt: skip
 def test_a_source_is_live_silent_or_has_ended(behind: list[Timed], state: str) -> None:
     assert one(card_of([traded("AAA", HOUR), *behind]), "feed")["state"] == state
 
@@ -97,14 +92,6 @@ def test_of_sources_that_compete_what_is_chosen_counts_once() -> None:
     assert found["quality"] == {"stale": 1}
 
 
-def test_a_source_that_nobody_heard_has_nothing_to_show() -> None:
-    nothing = {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
-    assert card_of([traded("AAA", HOUR)]).symbols("other", 10) == nothing
-
-
-# --- what is heard ---
-
-
 def test_dead_letters_count_for_the_source_that_their_record_names() -> None:
     def letter(source: str | None, reason: str = "bad_price") -> bytes:
         value = None if source is None else orjson.dumps({"type": "trade", "source": source}).decode()
@@ -128,26 +115,22 @@ def test_rows_of_symbols_beyond_the_cap_count_for_the_source_and_are_told() -> N
     assert (found["symbols"], found["rows"]["trade"]) == (1, 3)
 
 
-def test_a_row_far_ahead_of_its_time_counts_for_no_minute() -> None:
+def test_a_row_far_ahead_of_its_time_counts_for_no_minute_and_a_bar_for_all_of_its_own_once_it_closes() -> None:
     card = card_of([traded("AAA", HOUR), traded("AAA", HOUR + 7_200, log=HOUR + 130)])
     assert strips(card) == {"AAA": "10"}
     assert one(card, "feed")["newest_event_ms"] * 10**6 == at(HOUR)
-
-
-def test_a_bar_covers_its_minutes_and_is_known_when_it_closes() -> None:
     five = bar("AAA", "5m", HOUR, HOUR + 300, (1.0, 1.0, 1.0, 1.0, 5.0))
     card = card_of([(five, HOUR + 302), traded("BBB", HOUR + 600)])
     assert strips(card)["AAA"] == "1" * 5 + "0" * 5
     assert one(card, "feed")["lag_p99_ms"] == pytest.approx(2_000, rel=0.06)
 
 
-def test_a_heartbeat_is_a_sign_of_life_and_no_row() -> None:
-    rows = [(quote("AAA", HOUR, 1.0, 2.0), HOUR), (heartbeat(HOUR + 100, log=HOUR + 100), HOUR + 100)]
-    found = one(card_of(rows), "feed")
+def test_a_heartbeat_is_a_sign_of_life_and_no_row_and_a_source_that_nobody_heard_has_nothing_to_show() -> None:
+    card = card_of([(quote("AAA", HOUR, 1.0, 2.0), HOUR), (heartbeat(HOUR + 100, log=HOUR + 100), HOUR + 100)])
+    found = one(card, "feed")
     assert (found["state"], found["rows"]) == ("live", {"trade": 0, "quote": 1, "bar": 0})
-
-
-# --- coverage: the minutes that a calendar is open, from the first row on ---
+    nothing = {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
+    assert card.symbols("other", 10) == nothing
 
 
 def test_a_minute_is_open_when_its_beginning_lies_in_a_session_and_a_strip_has_a_character_for_each() -> None:
@@ -170,17 +153,6 @@ def test_a_symbol_counts_from_its_first_row_to_the_last_whole_minute() -> None:
     assert card.symbols("feed", 10)["to_ms"] * 10**6 == MIDNIGHT_NS + int(HOUR + 240) * 10**9
 
 
-# --- two sources of one instrument, minute by minute ---
-
-
-def test_the_venue_that_a_symbol_carries_is_no_part_of_the_instrument() -> None:
-    for symbol, venue, instrument in (
-        ("BTC-USD.COINBASE", "COINBASE", "BTC-USD"), ("BTC-USD", "COINBASE", "BTC-USD"), ("BRK.B", "XNYS", "BRK.B"),
-        ("BRK.B", None, "BRK.B"),
-    ):  # fmt: skip
-        assert instrument_of(symbol, venue) == instrument
-
-
 def priced(source: str, minute: float, price: float, coin: str = "BTC-USD", venue: str = "") -> Timed:
     seconds, name = HOUR + 60 * minute, venue or source.upper()
     return trade(f"{coin}.{name}", seconds, price, 1.0, source, venue=name), seconds
@@ -193,14 +165,17 @@ def test_the_last_prices_of_the_minutes_that_both_have_are_compared_from_either_
         priced("coinbase", 3.0, 100.0, "ETH-USD"),
     ])  # fmt: skip
     [apart] = card.symbols("coinbase", 10)["disagreements"]
-    names = (apart["instrument"], apart["other_source"], apart["other_symbol"])
-    assert names == ("BTC-USD", "binance", "BTC-USD.BINANCE")
-    assert apart["minutes"] == 2
+    told = [apart[name] for name in ("instrument", "other_source", "other_symbol", "minutes")]
+    assert told == ["BTC-USD", "binance", "BTC-USD.BINANCE", 2]
     assert [v for v in apart["line_bps"] if v is not None] == [100.0, 0.0]  # 1 of 100; 0
-    assert apart["p50_bps"] == pytest.approx(50.0)
-    assert one(card, "coinbase")["disagreement_p50_bps"] == pytest.approx(50.0)
+    assert apart["p50_bps"] == one(card, "coinbase")["disagreement_p50_bps"] == pytest.approx(50.0)
     [apart] = card.symbols("binance", 10)["disagreements"]
     assert [v for v in apart["line_bps"] if v is not None] == [-100.0, 0.0]
+    for symbol, venue, instrument in (
+        ("BTC-USD.COINBASE", "COINBASE", "BTC-USD"), ("BTC-USD", "COINBASE", "BTC-USD"), ("BRK.B", "XNYS", "BRK.B"),
+        ("BRK.B", None, "BRK.B"),
+    ):  # fmt: skip
+        assert instrument_of(symbol, venue) == instrument, "the venue that a symbol carries is no part of it"
 
 
 def test_one_source_does_not_disagree_with_itself_nor_without_minutes_in_common() -> None:
@@ -210,9 +185,6 @@ def test_one_source_does_not_disagree_with_itself_nor_without_minutes_in_common(
     assert card.symbols("feed", 10)["disagreements"] == []
     assert one(card, "feed")["disagreement_p50_bps"] is None
     assert percentiles(np.empty(0)) == (None, None)
-
-
-# --- each gap stands as its newest record says ---
 
 
 @pytest.mark.parametrize(
@@ -243,9 +215,6 @@ def test_only_so_many_gaps_are_kept_and_those_told_since_are_given() -> None:
     assert len(ledger.since(GAPS_MAX)) == 5
 
 
-# --- calendars, as the engine finds them ---
-
-
 @pytest.mark.parametrize(
     ("venue", "of_source", "name"),
     [
@@ -253,7 +222,7 @@ def test_only_so_many_gaps_are_kept_and_those_told_since_are_given() -> None:
         ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
     ],
 )  # fmt: skip
-def test_a_venues_calendar_goes_before_its_sources_and_that_before_the_configured_one(
+def test_the_venues_calendar_counts_then_the_sources_then_the_settings(
     venue: str | None, of_source: str | None, name: str
 ) -> None:
     engine = EngineSettings(calendar="XLON", venue_calendars={"HOUSE": "XNYS"})
@@ -262,41 +231,30 @@ def test_a_venues_calendar_goes_before_its_sources_and_that_before_the_configure
 
 def test_the_topic_of_the_feeds_has_the_prefix_of_all() -> None:
     hours = configured_hours(Settings(kafka={"topic_prefix": "mine."}))
-    assert hours.feeds_topic == "mine.feeds"
     table = hours.sessions_of("24x7")
-    assert table is not None
-    assert table.around_the_clock
-
-
-# --- what processes say is added ---
-
-TEXT = """
-marketpulse_rows_produced_total{source="coinbase",type="trade"} 5
-marketpulse_stream_reconnects_total{source="coinbase",why="closed"} 2
-marketpulse_stream_reconnects_total{source="coinbase",why="silence"} 1
-marketpulse_spool_rows{source="coinbase"} 70
-marketpulse_spool_age_seconds{source="coinbase"} 4.5
-marketpulse_rest_requests_total{source="av",end="good"} 4
-marketpulse_input_rejected_total{source="coinbase",reason="not_json"} 6
-marketpulse_rest_budget{source="av"} 25
-marketpulse_rest_budget_left{source="av"} 18
-"""
+    assert (hours.feeds_topic, table is not None and table.around_the_clock) == ("mine.feeds", True)
 
 
 def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_elsewhere_nothing_is_known() -> None:
-    feed, asked = with_processes([{"source": "coinbase"}, {"source": "av"}], parse(TEXT), {"av": "alpha_vantage"})
+    samples = parse(
+        'marketpulse_rows_produced_total{source="coinbase",type="trade"} 5\n'
+        'marketpulse_stream_reconnects_total{source="coinbase",why="closed"} 2\n'
+        'marketpulse_stream_reconnects_total{source="coinbase",why="silence"} 1\n'
+        'marketpulse_spool_rows{source="coinbase"} 70\nmarketpulse_spool_age_seconds{source="coinbase"} 4.5\n'
+        'marketpulse_rest_requests_total{source="av",end="good"} 4\n'
+        'marketpulse_input_rejected_total{source="coinbase",reason="not_json"} 6\n'
+        'marketpulse_rest_budget{source="av"} 25\nmarketpulse_rest_budget_left{source="av"} 18\n'
+    )
+    feed, asked = with_processes([{"source": "coinbase"}, {"source": "av"}], samples, {"av": "alpha_vantage"})
     assert (feed["kind"], feed["reconnects"], feed["rows_on_disk"], feed["on_disk_s"]) == ("coinbase", 3, 70, 4.5)
     assert feed["rejected"] == {"not_json": 6}
     assert feed["requests"] == {"asked": 0, "today": None, "a_day": None}
     assert asked["requests"] == {"asked": 4, "today": 7, "a_day": 25}
-    for samples in (None, parse(TEXT)):
-        [found] = with_processes([{"source": "far"}], samples, {})
+    for heard in (None, samples):
+        [found] = with_processes([{"source": "far"}], heard, {})
         assert (found["kind"], found["reconnects"], found["requests"], found["rows_on_disk"]) == (None,) * 4
     sources: dict[str, AnySource] = {"market": SimulateSettings(), "coinbase": CoinbaseSettings(symbols=("BTC-USD",))}
     assert kinds_of(sources) == {"simulate-market": "simulate", "coinbase": "coinbase"}, "as their rows name them"
-
-
-# --- as a person reads it ---
 
 
 def test_a_length_of_time_has_a_unit_and_only_all_is_a_hundred_percent() -> None:
@@ -307,20 +265,15 @@ def test_a_length_of_time_has_a_unit_and_only_all_is_a_hundred_percent() -> None
 
 
 def test_each_source_has_a_line_and_all_columns_are_aligned() -> None:
-    told = {"type": "gap", "symbol": "AAA", "source": "a", "event_time_ns": 0, "state": "healed", "trades": 3}
-    told |= {"from_id": "1", "to_id": "3"}
     rows = [traded("AAA", HOUR, name) for name in ("a", "another")]
-    lines = table(with_processes(card_of([*rows, (told, HOUR)]).sources(), None, {}))
+    lines = table(with_processes(card_of([*rows, (gap("healed", source="a"), HOUR)]).sources(), None, {}))
     assert len(lines) == 3
     assert lines[1].startswith("a        ")
     assert "3: 3 healed" in lines[1]
     assert {line[lines[0].index("state") :][:4] for line in lines[1:]} == {"live"}
 
 
-# --- the watch ---
-
-
-def test_before_the_log_was_read_nothing_is_known_and_without_a_broker_faults_are_counted_until_it_is_told_to_end(
+def test_before_the_log_is_read_nothing_is_known_but_the_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("marketpulse.app.warm.load", lambda *_: True)

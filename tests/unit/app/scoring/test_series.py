@@ -17,7 +17,7 @@ def place(table: SeriesTable, symbol: str, venue: str | None = None, strings: St
 
 
 def trades(*told: tuple[int, float, float]) -> Heard:
-    """(series, minute, price), each half a minute in."""
+    """(series, minute, price)."""
     series, minutes, prices = (np.array(column) for column in zip(*told, strict=True))
     at_ns = (minutes * MINUTE_NS).astype(np.int64)
     minute = at_ns // MINUTE_NS
@@ -26,8 +26,7 @@ def trades(*told: tuple[int, float, float]) -> Heard:
 
 def table_of(minutes: int, series_max: int = 5) -> SeriesTable:
     """With one symbol in it."""
-    table = SeriesTable(minutes, series_max)
-    place(table, "AAA")
+    place(table := SeriesTable(minutes, series_max), "AAA")
     return table
 
 
@@ -42,32 +41,26 @@ def test_a_symbol_keeps_its_place_whatever_table_of_names_it_comes_with_and_beyo
     assert [place(small, name) for name in ("A", "B", "C", "A")] == [0, 1, -1, 0]
 
 
-def test_it_grows_and_keeps_what_it_has() -> None:
+def test_it_grows_and_keeps_what_it_has_and_the_first_venue_that_is_named() -> None:
     table = table_of(10, 1_000)
     table.take(trades((0, 5, 12.5)))
     assert [place(table, f"S{i}") for i in range(1, 200)] == list(range(1, 200))
     assert table.covered[0].tolist() == [m == 5 for m in range(10)]
     assert table.price[0, 5] == 12.5
     assert not table.covered[1:].any()
-
-
-def test_the_first_venue_that_is_named_stays() -> None:
     table, names = SeriesTable(10, 5), StringTable()
     for venue in (None, "XNYS", "XNAS"):
         place(table, "AAA", venue, names)
     assert table.venues == ["XNYS"]
 
 
-def test_minutes_that_the_ring_has_moved_over_are_empty_again() -> None:
+def test_minutes_that_the_ring_has_moved_over_are_empty_and_the_newest_event_not_record_has_the_last_price() -> None:
     table = table_of(4)
     table.take(trades((0, 1, 1.0), (0, 2, 2.0), (0, 3, 3.0)))
     table.take(trades((0, 6, 6.0), (0, 1, 9.0)))  # 1 is too old, 4 and 5 had nothing
     assert table.covered[0].tolist() == [False, False, True, True]  # minutes 4, 5, 6, 3
     assert table.price[0, [2, 3]].tolist() == [6.0, 3.0]
     assert (table.first[0], table.head[0], table.rows[0]) == (1, 6, 5)
-
-
-def test_the_last_price_is_that_of_the_newest_event_not_of_the_newest_record() -> None:
     table = table_of(4)
     table.take(trades((0, 2.9, 10.0)))
     table.take(trades((0, 2.5, 11.0), (0, 2.95, 12.0), (0, 2.1, 13.0)))
@@ -76,16 +69,13 @@ def test_the_last_price_is_that_of_the_newest_event_not_of_the_newest_record() -
     assert table.price[0, 2] == 14.0
 
 
-def test_counts_are_summed_over_slots_and_old_ones_are_gone() -> None:
+def test_counts_are_summed_over_slots_and_old_ones_are_gone_those_of_what_came_seldom_too() -> None:
     ring = Ring(3, 2)
     assert ring.between(0, 10).tolist() == [0, 0]
     ring.add(np.array([5, 5, 6]), np.array([0, 1, 1]))
     assert [ring.between(5, 7).tolist(), ring.between(6, 9).tolist()] == [[1, 2], [0, 1]]
     ring.add(np.array([8, 5]), np.array([0, 0]))  # 5 is too old now
     assert ring.between(0, 100).tolist() == [1, 1]
-
-
-def test_what_came_seldom_is_forgotten_with_its_slot() -> None:
     counts = RareCounts(2)
     for name, slot in (("stale", 5), ("stale", 6), ("split", 6)):
         counts.add(name, slot * SLOT_NS + 1)

@@ -8,8 +8,6 @@ from marketpulse.failover.config import FailoverConfig, Group
 from marketpulse.failover.state import stretches_of
 from selecting_rows import CONFIG, Selecting, at, goodbye, heartbeat, heartbeats, trade
 
-THREE = FailoverConfig((Group(("x", "y", "z")),))
-
 
 def ids(rows: list[dict[str, Any]]) -> list[str]:
     return [row["trade_id"] for row in rows if row["type"] == "trade"]
@@ -46,34 +44,26 @@ def test_an_owner_that_lives_and_brings_nothing_makes_way_after_a_while() -> Non
     assert selecting.switches(*rows[-3:]) == [("x", "y", 9 + 1e-9, "quiet")]
 
 
-def test_a_quiet_night_is_no_failure() -> None:
-    selecting = started()
-    assert selecting.switches(*heartbeats("xy", 10, 10_000, 5)) == []
-    selecting.feed(trade("y", 10_000, "y"), heartbeat("y", 10_000.5), trade("x", 10_001, "x"))
-    assert selecting.switches(*heartbeats("xy", 10_001, 10_100, 1)) == []
-
-
 def test_a_goodbye_makes_way_at_once_and_goes_on_behind_the_switch() -> None:
     found = started().feed(trade("y", 10, "y10"), goodbye("x", 10.1))
     assert [row["type"] for row in found] == ["trade", "switch", "goodbye"]
     assert found[1]["reason"] == "goodbye"
 
 
-def test_a_silence_of_all_is_nobodys_fault() -> None:
+def test_a_quiet_night_is_no_failure_and_a_silence_of_all_is_nobodys_fault() -> None:
+    selecting = started()
+    assert selecting.switches(*heartbeats("xy", 10, 10_000, 5)) == []
+    selecting.feed(trade("y", 10_000, "y"), heartbeat("y", 10_000.5), trade("x", 10_001, "x"))
+    assert selecting.switches(*heartbeats("xy", 10_001, 10_100, 1)) == []
     selecting = started()  # then the broker is away for an hour, and y's records are the first behind it
     assert selecting.switches(heartbeat("y", 3_610), trade("y", 3_610, "y"), heartbeat("y", 3_611)) == []
     assert ids(selecting.feed(trade("x", 3_610, "x"))) == ["x"]
 
 
-def test_what_the_old_owner_still_brings_of_its_own_time_comes_through() -> None:
+def test_the_old_owners_rows_of_its_own_time_come_through_and_sound_for_long_it_is_back_at_a_whole_second() -> None:
     selecting = started()
     assert len(selecting.switches(trade("y", 10, "y10"), *heartbeats("y", 10, 17))) == 1
     assert ids(selecting.feed(trade("x", 8.5, "x8.5"), trade("y", 8.5, "y8.5"), trade("x", 10.5, "x10.5"))) == ["x8.5"]
-
-
-def test_the_preferred_one_comes_back_when_it_has_been_sound_for_long_and_at_a_whole_second() -> None:
-    selecting = started()
-    assert len(selecting.switches(trade("y", 10, "y10"), *heartbeats("y", 10, 17))) == 1
     found = []
     for second in range(17, 320):
         rows = [trade("y", second + 0.3, f"y{second}"), trade("x", second + 0.4, f"x{second}")]
@@ -96,21 +86,18 @@ def test_a_preferred_one_that_fails_again_meanwhile_must_be_sound_anew() -> None
 
 
 def test_of_two_that_stand_by_the_preferred_one_takes_over() -> None:
-    selecting = Selecting(THREE)
+    selecting = Selecting(FailoverConfig((Group(("x", "y", "z")),)))
     selecting.feed(*(trade(s, 1, f"{s}1") for s in "xyz"), *heartbeats("xyz", 1, 2))
     assert [s[1] for s in selecting.switches(*heartbeats("yz", 2, 9))] == ["y"]
     assert [s[1] for s in selecting.switches(*heartbeats("z", 9, 17))] == ["z"]
 
 
-def test_a_symbol_that_only_the_second_brings_is_fed_by_it_from_its_first_trade_on() -> None:
+def test_a_symbol_that_only_the_second_brings_is_its_own_and_a_source_without_a_group_is_not_held_up() -> None:
     selecting = started()
     rows = [r for s in range(10, 45) for r in (trade("y", s, f"b{s}", "B"), heartbeat("x", s), heartbeat("y", s))]
     found = selecting.feed(*rows)
     assert ids(found) == [f"b{s}" for s in range(10, 45)]
     assert [r["symbol"] for r in found if r["type"] == "switch"] == ["B"]
-
-
-def test_a_source_without_a_group_is_not_held_up() -> None:
     selecting = Selecting(FailoverConfig((Group(("x", "y"), frozenset({"A"})),)))
     found = selecting.feed(trade("y", 1, "yB", "B"), trade("w", 1, "wA"), trade("x", 1, "xA"), trade("y", 1, "yA"))
     assert ids(found) == ["yB", "wA", "xA"]
@@ -179,5 +166,4 @@ def test_stretches_that_ended_long_ago_are_forgotten(keep_s: float) -> None:
         selecting.feed(*(trade(s, begin, f"{s}{turn}") for s in "xy"), *heartbeats("xy", begin, begin + 1))
         selecting.feed(*(trade(s, begin + 2, f"{s}{turn}.") for s in "xy"), *heartbeats("xy", begin + 2, begin + 3))
         selecting.feed(trade("y", begin + 3, f"y{turn}+"), *heartbeats("y", begin + 3, begin + 12))
-    count = int(selecting.selection.state.owners.stretches[0])
-    assert count == (2 if keep_s == 1 else 40)
+    assert selecting.selection.state.owners.stretches[0] == (2 if keep_s == 1 else 40)

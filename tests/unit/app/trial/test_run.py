@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from market_rows import Engine, at, bar, clock, control, heartbeat, trade
+from market_rows import Engine, Row, at, bar, clock, control, heartbeat, trade
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.trial.run import try_rule
 from marketpulse.engine.rows import bar_rows, indicator_rows
@@ -19,8 +19,6 @@ from marketpulse.ports import AlertTrial, SinkBatch
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 
-FRAMES = ("5t", "1s", "5s", "1m")
-INDICATORS = "sma(3),rsi(5)"
 RULES: list[dict[str, Any]] = [
     {"name": "high", "expression": "close > 101"},
     {"name": "crossing", "expression": "close crosses_above sma_3", "clear": "close < sma_3"},
@@ -29,11 +27,10 @@ RULES: list[dict[str, Any]] = [
     {"name": "five", "expression": "change_pct(close, 2) > 0.5", "timeframe": "5s", "symbols": ["A*"]},
     {"name": "ticks", "expression": "close > prev(close, 2)", "timeframe": "5t"},
 ]  # fmt: skip
-SECONDS = 240
 
 
 def settings_of(folder: Path, **more: Any) -> Settings:
-    engine = {"timeframes": FRAMES, "indicators": INDICATORS, "calendar": "24x7", **more}
+    engine = {"timeframes": ("5t", "1s", "5s", "1m"), "indicators": "sma(3),rsi(5)", "calendar": "24x7", **more}
     return Settings(data_dir=folder, engine=engine)
 
 
@@ -41,33 +38,31 @@ def market(seed: int = 5) -> list[dict[str, Any]]:
     """Trades of three symbols that walk around 100, some of them late by seconds, and the clock."""
     draw, prices = np.random.default_rng(seed), {"AA": 100.0, "AB": 100.5, "B": 100.2}
     rows: list[dict[str, Any]] = []
-    for second in range(SECONDS):
+    for second in range(240):
         for symbol in prices:
             for _ in range(int(draw.integers(0, 4))):
                 prices[symbol] = round(prices[symbol] + float(draw.normal() * 0.4), 2)
                 late = 6.0 if draw.random() < 0.05 else 0.0
                 rows.append(trade(symbol, round(max(0.0, second + draw.random() - late), 3), prices[symbol], 1.0))
         rows.append(heartbeat(second + 1.0))
-    return [*rows, heartbeat(SECONDS + 60), clock(SECONDS + 61)]
+    return [*rows, heartbeat(300), clock(301)]
 
 
 class Stored:
     """What an engine made of a log with these rules, in a lake as the sink writes it."""
 
-    def __init__(
-        self, settings: Settings, log: list[dict[str, Any]], ahead: int = 0, rules: Sequence[dict[str, Any]] = RULES
-    ) -> None:
+    def __init__(self, settings: Settings, log: list[Row], ahead: int = 0, rules: Sequence[Row] = RULES) -> None:
         config = engine_config(settings.engine)
         engine = Engine(config)
         puts = [control("put_rule", rule=rule) for rule in rules]
         result = engine.step([*log[:ahead], *puts, *log[ahead:]])
         self.alerts = engine.alert_rows(result)
-        indicated = result.indicated, result.values
+        indicators = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
         rows = {
             "bars": bar_rows(engine.state, config, result.closed, "market", 0).cast(BAR),
-            "indicators": indicator_rows(engine.state, config, *indicated, "market", 0).cast(indicators_schema(config.columns())),
+            "indicators": indicators.cast(indicators_schema(config.columns())),
             "alerts": pa.RecordBatch.from_pylist(self.alerts, ALERT),
-        }  # fmt: skip
+        }
         sink = open_sink(settings, "lake")
         sink.resume()
         for table, batch in rows.items():
@@ -102,9 +97,7 @@ def listed(found: dict[str, Any]) -> list[tuple[str, int, float | None]]:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["name"]))
-def test_it_would_have_fired_just_where_the_engine_did(
-    settings: Settings, stored: Stored, rule: dict[str, Any]
-) -> None:
+def test_it_would_have_fired_where_the_engine_did(settings: Settings, stored: Stored, rule: dict[str, Any]) -> None:
     found = tried(settings, rule)
     assert listed(found) == stored.firings(rule["name"])
     assert found["firings"] == len(stored.firings(rule["name"])) > 3
@@ -118,10 +111,9 @@ def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stor
     assert ends
     assert ends <= cleared
     assert found["standing"] == sum(f["cleared_ms"] is None for f in found["list"])
-    for firing in found["list"]:
-        if firing["held_ms"] is not None:
-            assert firing["held_ms"] == pytest.approx(firing["cleared_ms"] - firing["raised_ms"])
-            assert firing["bars"] >= 1
+    for firing in (f for f in found["list"] if f["held_ms"] is not None):
+        assert firing["held_ms"] == pytest.approx(firing["cleared_ms"] - firing["raised_ms"])
+        assert firing["bars"] >= 1
 
 
 def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> None:
@@ -135,9 +127,7 @@ def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> No
         assert listed(tried(settings, rule, from_ns=begins)) == engine
 
 
-def test_chosen_symbols_alone_are_tried_and_the_chart_has_every_firing_and_the_level(
-    settings: Settings, stored: Stored
-) -> None:
+def test_chosen_symbols_alone_are_tried_and_charts_show_firings_and_level(settings: Settings, stored: Stored) -> None:
     found = tried(settings, RULES[0], symbols=("B",))
     assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
     assert (found["symbols"], [chart["symbol"] for chart in found["charts"]]) == (1, ["B"])
@@ -198,9 +188,7 @@ def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) 
     assert (nothing["firings"], nothing["rows"], nothing["from_ms"], nothing["charts"]) == (0, 0, None, [])
 
 
-def test_a_rule_that_cannot_be_read_a_range_that_is_none_and_no_lake_are_said(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_unreadable_rule_a_range_that_is_none_and_no_lake_are_said(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="unknown column 'clse'"):
         tried(settings, {"name": "x", "expression": "clse > 1"})
     with pytest.raises(ParameterError, match="choose a later end"):
