@@ -1,4 +1,4 @@
-"""A rule as it is being written: faults under their characters, the words that there are, and what is refused before a broker is asked."""
+"""A rule as it is being written: faults under their characters, the words that there are, and what is refused."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,12 @@ from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.settings import Settings
 
 FIELDS = {"name": "high", "expression": "close > 100", "cooldown_s": 600, "symbols": ["AAPL", "BTC-*"]}
+CONFIG = engine_config(Settings(engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14),sma(20),vwap"}).engine)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14)"})
 
 
 def test_a_rule_is_read_from_json_and_from_toml_and_what_is_neither_is_refused_with_its_name() -> None:
@@ -24,37 +30,26 @@ def test_a_rule_is_read_from_json_and_from_toml_and_what_is_neither_is_refused_w
             read_fields(text, "rule.toml")
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14)"})
-
-
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"expression": "rsi_15 < 30"}, "unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
-        ({"expression": "close >"}, "\n  close >\n         ^"),
+        ({"expression": "close >"}, "\n  close >\n         ^"), ({}, "expression is missing"),
         ({"expression": "close > 1", "timeframe": "7m"}, "unknown timeframe '7m': there is 1s, 1m"),
         ({"expression": "close > 1", "severity": "loud"}, "severity must be one of info, warning, critical"),
         ({"expression": "close > 1", "colour": "red"}, "unknown field 'colour'"),
-        ({}, "expression is missing"),
     ],
-)
+)  # fmt: skip
 def test_a_rule_with_a_fault_is_refused_without_a_broker(settings: Settings, fields: dict[str, str], said: str) -> None:
     with pytest.raises(ParameterError) as refused:
         put_rule(settings, {"name": "mine", **fields})
     assert said in str(refused.value)
 
 
-def test_without_a_broker_a_good_rule_is_not_put_and_that_is_said(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+@pytest.mark.usefixtures("own_place")
+def test_without_a_broker_a_good_rule_is_not_put_and_that_is_said(settings: Settings) -> None:
     with pytest.raises(EnvironmentProblem, match=r"no broker runs on .*marketpulse up"):
         put_rule(settings, FIELDS)
-
-
-CONFIG = engine_config(Settings(engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14),sma(20),vwap"}).engine)
 
 
 def faults(**fields: Any) -> list[tuple[str, int | None]]:
@@ -65,19 +60,13 @@ def faults(**fields: Any) -> list[tuple[str, int | None]]:
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
-        ({}, []),
-        ({"expression": "close > 1 and rsi_15 < 30"}, [("expression", 14)]),
-        ({"expression": "close >"}, [("expression", 7)]),
-        ({"expression": ""}, [("expression", 0)]),
-        ({"expression": "close = 1"}, [("expression", 6)]),
-        ({"clear": "close > 1 >"}, [("clear", 10)]),
-        ({"message": "at {clse}"}, [("message", 4)]),
+        ({}, []), ({"expression": "close > 1 and rsi_15 < 30"}, [("expression", 14)]),
+        ({"expression": "close >"}, [("expression", 7)]), ({"expression": ""}, [("expression", 0)]),
+        ({"expression": "close = 1"}, [("expression", 6)]), ({"clear": "close > 1 >"}, [("clear", 10)]),
+        ({"message": "at {clse}"}, [("message", 4)]), ({"name": "two words"}, [("name", None)]),
         ({"expression": "clse > 1", "clear": "opn > 1", "message": "}"}, [("expression", 0), ("clear", 0), ("message", 0)]),
-        ({"name": "two words"}, [("name", None)]),
-        ({"severity": "loud", "for_s": -1}, [("severity", None), ("for_s", None)]),
-        ({"timeframe": "7m"}, [("timeframe", None)]),
-        ({"colour": "red"}, [("colour", None)]),
-        ({"symbols": "AAPL"}, [("symbols", None)]),
+        ({"severity": "loud", "for_s": -1}, [("severity", None), ("for_s", None)]), ({"timeframe": "7m"}, [("timeframe", None)]),
+        ({"colour": "red"}, [("colour", None)]), ({"symbols": "AAPL"}, [("symbols", None)]),
     ],
 )  # fmt: skip
 def test_each_fault_stands_at_its_field_and_its_character(fields: dict[str, Any], found: list[Any]) -> None:

@@ -18,7 +18,6 @@ from marketpulse.settings import Mapping, Settings
 from marketpulse.sources.defaults import bundled
 
 DAYS = Path(__file__).parents[2] / "data" / "daily_bars" / "default_502.csv"
-ASKED = "sma(20),rsi(14),macd(12,26,9)"
 CLOSE = pd.read_csv(DAYS)["close"].to_numpy(np.float64)
 
 
@@ -33,24 +32,24 @@ def computed(path: Path, timeframe: str | None, indicators: str, **mapping: Any)
     return pl.DataFrame(table)
 
 
-def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib() -> None:
-    frame = computed(DAYS, "1d", ASKED)
+def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib_beside_dividends_and_splits_too() -> None:
+    frame = computed(DAYS, "1d", "sma(20),rsi(14),macd(12,26,9)")
     assert frame["close"].to_numpy().tolist() == CLOSE.tolist()
     for name, expected in {"sma_20": talib.SMA(CLOSE, 20), "rsi_14": talib.RSI(CLOSE, 14)}.items():
         assert same(frame[name].to_numpy(), expected), name
     for part, expected in zip(("", "_signal", "_hist"), talib.MACD(CLOSE, 12, 26, 9), strict=True):
         assert same(frame[f"macd_12_26_9{part}"].to_numpy()[33:], expected[33:]), part
     assert frame["sma_20"].null_count() == 19, "empty during the warm-up, nothing made up"
+    frame, closes = computed(bundled("daily/KO.csv"), "1d", "sma(5)"), pl.read_csv(bundled("daily/KO.csv"))["close"]
+    assert frame["close"].to_list() == closes.to_list()
+    assert math.isclose(frame["sma_5"][-1], closes[-5:].to_numpy().mean())
 
 
 def test_the_same_from_python_in_pandas_polars_and_arrow() -> None:
     days = pd.read_csv(DAYS)
     from_pandas = marketpulse.compute(days, ["sma(20)"])
-    from_polars = marketpulse.compute(pl.from_pandas(days), "sma(20)")
-    from_arrow = marketpulse.compute(pa.Table.from_pandas(days), "sma(20)")
-    assert isinstance(from_pandas, pd.DataFrame)
-    assert isinstance(from_polars, pl.DataFrame)
-    assert isinstance(from_arrow, pa.Table)
+    from_polars, from_arrow = (marketpulse.compute(kind, "sma(20)") for kind in (pl.from_pandas(days), pa.table(days)))
+    assert [type(found) for found in (from_pandas, from_polars, from_arrow)] == [pd.DataFrame, pl.DataFrame, pa.Table]
     assert same(from_pandas["sma_20"].to_numpy(), talib.SMA(CLOSE, 20))
     assert from_polars.equals(pl.DataFrame(from_arrow))
 
@@ -60,8 +59,7 @@ def test_minutes_build_hours_of_the_session() -> None:
     minutes = pl.read_csv(bundled("minutes/SPY.csv"))
     assert len(frame) == 4 * 7, "six whole hours and a half one, on four days"
     assert frame["volume"].sum() == minutes["volume"].sum()
-    first = minutes.head(60)
-    assert frame.select("high", "close").row(0) == (first["high"].max(), first["close"][-1])
+    assert frame.select("high", "close").row(0) == (minutes["high"][:60].max(), minutes["close"][59])
 
 
 def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) -> None:
@@ -73,22 +71,12 @@ def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) 
     assert frame["vwap"].to_list() == [32 / 3, 68 / 6]
 
 
-def test_dividends_and_splits_beside_the_bars_are_no_hindrance() -> None:
-    frame = computed(bundled("daily/KO.csv"), "1d", "sma(5)")
-    closes = pl.read_csv(bundled("daily/KO.csv"))["close"].to_numpy()
-    assert frame["close"].to_list() == closes.tolist()
-    assert math.isclose(frame["sma_5"][-1], closes[-5:].mean())
-
-
-def test_a_broken_row_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     rows = ("2026-01-05,1,2,1,2,5", "2026-01-06,1,2,1,oops,5", "2026-01-07,1,2,1,2,5")
     file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     table, refused = compute_file(Settings(), file, None, "", Mapping())
     assert (table.num_rows, [r.row for r in refused]) == (2, [3])
-
-
-def test_what_cannot_be_is_said() -> None:
     with pytest.raises(ParameterError, match="cannot be built from"):
         compute_file(Settings(), DAYS, "1m", "", Mapping())
     with pytest.raises(Fatal):

@@ -15,6 +15,13 @@ from marketpulse.model.market import Kind
 from marketpulse.model.rows import ALERT
 from marketpulse.telemetry import REGISTRY
 
+HELLO = hello(mode="historical", lateness_ns=0)
+PRICED: list[Row] = [HELLO, trade("A", 0, 100, 1), trade("A", 1, 10_000, 1)]
+
+
+def checking(**quality: str) -> Engine:
+    return Engine(config_of(["1m"], quality=quality, quality_limits={"warm_trades": 1.0}))
+
 
 def counted(name: str, severity: str) -> float:
     return REGISTRY.get_sample_value(f"marketpulse_alerts_{name}_total", {"severity": severity}) or 0.0
@@ -33,9 +40,8 @@ def test_alerts_are_counted_by_severity_but_not_where_only_the_value_is_another(
 
 
 def test_findings_are_counted_by_rule_severity_and_source() -> None:
-    engine = Engine(config_of(["1m"], quality={"price_unit": "drop"}, quality_limits=LIMITS))
-    prices = enumerate((100, 10_000, 100, 1, 130))
-    rows = [hello(mode="historical", lateness_ns=0), *(trade("A", i, price, 1) for i, price in prices)]
+    engine = checking(price_unit="drop")
+    rows = [HELLO, *(trade("A", i, price, 1) for i, price in enumerate((100, 10_000, 100, 1, 130)))]
 
     def found() -> list[float]:
         labels = [{"rule": "price_unit", "severity": "drop"}, {"rule": "price_band", "severity": "mark"}]
@@ -56,17 +62,13 @@ def test_a_frame_counts_as_its_rows_and_a_refused_record_as_one(records: int, ro
     assert (owned.next_offset, owned.moved, owned.muted) == (9, True, False)
 
 
-LIMITS = {"warm_trades": 1.0}
-PRICED: list[Row] = [hello(mode="historical", lateness_ns=0), trade("A", 0, 100, 1), trade("A", 1, 10_000, 1)]
-
-
 def notices(rows: list[Row], **quality: str) -> list[tuple[bytes, bytes]]:
-    engine = Engine(config_of(["1m"], quality=quality, quality_limits=LIMITS))
+    engine = checking(**quality)
     result = engine.step(rows)
     return quality_notices(batch_of(rows, 0, engine.strings), result.found)
 
 
-def test_a_marked_row_is_told_with_its_place_and_what_is_wrong_and_one_only_counted_or_dropped_is_not() -> None:
+def test_a_marked_row_and_a_dividend_are_told_with_place_and_fault_and_one_only_counted_or_dropped_is_not() -> None:
     ((key, value),) = notices(PRICED)
     assert key == b"A"
     assert orjson.loads(value) == {
@@ -75,12 +77,9 @@ def test_a_marked_row_is_told_with_its_place_and_what_is_wrong_and_one_only_coun
         "detail": "10000 where 100 is about the level",
     }  # fmt: skip
     assert notices(PRICED, price_unit="count") == notices(PRICED, price_unit="drop") == []
-
-
-def test_a_dividend_is_told_by_its_symbol() -> None:
     paid = {"amount": 150.0, "ex_time_ns": MIDNIGHT_NS, "event_time_ns": MIDNIGHT_NS + 60 * 10**9}
     event = {"type": "dividend", "symbol": "A", "source": "feed", **paid}
-    ((key, value),) = notices([PRICED[0], bar("A", "1m", 0, 60, (100, 101, 99, 100, 5)), event])
+    ((key, value),) = notices([HELLO, bar("A", "1m", 0, 60, (100, 101, 99, 100, 5)), event])
     told = orjson.loads(value)
     assert (key, told["rule"], told["offset"]) == (b"A", "dividend", 2)
 

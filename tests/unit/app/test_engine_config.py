@@ -45,9 +45,8 @@ def test_of_sessions(sessions: dict[str, str], hours: list[str], day: str) -> No
 
 
 def test_hours_of_an_unknown_calendar_and_those_that_are_no_span_are_named_by_their_setting() -> None:
-    wrong = EngineSettings(sessions="extended", extended_hours={"ZZZZ": ("04:00", "20:00")})
     with pytest.raises(SettingsError, match=r"engine\.extended_hours: calendar 'ZZZZ' is unknown"):
-        engine_config(wrong)
+        engine_config(EngineSettings(sessions="extended", extended_hours={"ZZZZ": ("04:00", "20:00")}))
     with pytest.raises(ValueError, match=r"extended_hours[\s\S]*two times of one day"):
         EngineSettings(extended_hours={"XNYS": ("20:00", "04:00")})
 
@@ -61,12 +60,6 @@ def test_a_state_of_other_rules_is_another_computation(other: dict[str, object])
     base = {"calendar": "XNYS", "indicators": "sma(3)"}
     ours, theirs = (engine_config(EngineSettings.model_validate(given)) for given in (base, {**base, **other}))
     assert computation(theirs) != computation(ours)
-
-
-def test_alert_rules_have_the_fields_of_their_json_form() -> None:
-    rules = ({"name": "dip", "expression": "sma_3 < 9", "timeframe": "1m", "for_s": 60, "symbols": ["A*"]},)
-    config = engine_config(EngineSettings(indicators="sma(3)", alerts=rules))
-    assert config.alerts == (Rule("dip", "sma_3 < 9", timeframe="1m", for_s=60.0, symbols=("A*",)),)
 
 
 @pytest.mark.parametrize(
@@ -85,38 +78,33 @@ def test_a_wrong_alert_rule_is_refused_with_its_place(rules: list[dict[str, obje
     assert str(caught.value).startswith(said)
 
 
-def test_a_state_of_other_alert_rules_is_the_same_computation_and_of_another_calendar_library_another(
+def test_alert_rules_make_no_other_computation_but_another_calendar_library_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    base = EngineSettings(indicators="sma(3)")
-    ruled = EngineSettings(indicators="sma(3)", alerts=({"name": "dip", "expression": "close < 9"},))
+    rules = ({"name": "dip", "expression": "sma_3 < 9", "timeframe": "1m", "for_s": 60, "symbols": ["A*"]},)
+    base, ruled = EngineSettings(indicators="sma(3)"), engine_config(EngineSettings(indicators="sma(3)", alerts=rules))
+    assert ruled.alerts == (Rule("dip", "sma_3 < 9", timeframe="1m", for_s=60.0, symbols=("A*",)),)
     here = computation(engine_config(base))
-    assert computation(engine_config(ruled)) == here
+    assert computation(ruled) == here
     monkeypatch.setattr("marketpulse.app.calendars.version", lambda _: "0.0")
     assert computation(engine_config(base)) != here
 
 
-SOURCES = {"one": {"kind": "simulate"}, "two": {"kind": "simulate"}, "simulate": {"kind": "simulate"}}
+SOURCES = {name: {"kind": "simulate"} for name in ("one", "two", "simulate")}
 
 
 def grouped(tmp_path: Path, **failover: Any) -> Settings:
     return Settings.model_validate({"data_dir": tmp_path, "sources": SOURCES, "failover": failover})
 
 
-def test_groups_name_sources_as_the_configuration_does_and_rows_carry_them_otherwise(tmp_path: Path) -> None:
+def test_groups_name_sources_as_the_configuration_does_and_only_these_write_past_market(tmp_path: Path) -> None:
     groups = {"g": {"sources": ["two", "simulate"], "symbols": ["A"]}}
     config = failover_config(grouped(tmp_path, groups=groups, after_s=7, back_after_s=0))
     assert config.groups[0].sources == ("simulate-two", "simulate")
     assert config.groups[0].symbols == {"A"}
     assert (config.after_ns, config.back_after_ns) == (7 * 10**9, 0)
-
-
-def test_a_source_that_is_not_configured_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"failover.groups.g: there is no source 'three'"):
         failover_config(grouped(tmp_path, groups={"g": {"sources": ["one", "three"]}}))
-
-
-def test_only_sources_of_a_group_write_past_market(tmp_path: Path) -> None:
     settings = grouped(tmp_path, groups={"g": {"sources": ["one", "two"]}})
     assert [topic_of(settings, name) for name in SOURCES] == ["feeds", "feeds", "market"]
     assert topic_of(grouped(tmp_path), "one") == "market"

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,8 @@ def hours_on(table: SessionTable, date: str) -> tuple[str, str] | None:
     if day not in table.date.tolist():
         return None
     at = table.date.tolist().index(day)
-    minutes = [int(t - day * 86_400_000_000_000) // 60_000_000_000 for t in (table.open_ns[at], table.close_ns[at])]
-    return f"{minutes[0] // 60:02d}:{minutes[0] % 60:02d}", f"{minutes[1] // 60:02d}:{minutes[1] % 60:02d}"
+    opens, closes = (int(t - day * 86_400 * 10**9) / (60 * 10**9) for t in (table.open_ns[at], table.close_ns[at]))
+    return f"{opens // 60:02.0f}:{opens % 60:02g}", f"{closes // 60:02.0f}:{closes % 60:02g}"
 
 
 def table_of(name: str, kind: SessionKind, **hours: tuple[str, str]) -> SessionTable:
@@ -38,20 +38,26 @@ def table_of(name: str, kind: SessionKind, **hours: tuple[str, str]) -> SessionT
     return table
 
 
+def ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def ms(text: str) -> int:
+    return ns(text) // 10**6
+
+
 @pytest.mark.parametrize(
     ("date", "regular", "extended"),
     [
         ("2026-03-06", ("14:30", "21:00"), ("09:00", "25:00")),  # the last day of winter time
         ("2026-03-09", ("13:30", "20:00"), ("08:00", "24:00")),  # the first of summer time
-        ("2026-10-30", ("13:30", "20:00"), ("08:00", "24:00")),
-        ("2026-11-02", ("14:30", "21:00"), ("09:00", "25:00")),
+        ("2026-10-30", ("13:30", "20:00"), ("08:00", "24:00")), ("2026-11-02", ("14:30", "21:00"), ("09:00", "25:00")),
         ("2025-11-28", ("14:30", "18:00"), ("09:00", "22:00")),  # half-days: until 13:00 and 17:00
         ("2025-12-24", ("14:30", "18:00"), ("09:00", "22:00")),
-        ("2025-11-27", None, None),  # holidays
-        ("2026-01-01", None, None),
+        ("2025-11-27", None, None), ("2026-01-01", None, None),  # holidays
         ("2026-01-03", None, None),  # a Saturday
     ],
-)
+)  # fmt: skip
 def test_new_york_by_regular_and_by_extended_hours(
     date: str, regular: tuple[str, str] | None, extended: tuple[str, str] | None
 ) -> None:
@@ -65,12 +71,16 @@ def test_hong_kongs_auctions_belong_to_its_extended_day_and_a_venue_without_any_
     assert hours_on(table, "2025-12-23") == ("01:00", "08:10")
     assert hours_on(table, "2025-12-24") == ("01:00", "04:10")  # a half-day
     assert as_numbers(table_of("XLON", "extended")) == as_numbers(table_of("XLON", "regular"))
+    assert [name for name in EXTENDED_HOURS if sessions_of(name) is None] == [], "each names a calendar that exists"
 
 
 def test_24x7_sessions_take_every_known_venue_around_the_clock_and_an_unknown_one_has_none() -> None:
     assert table_of("24x7", "extended").around_the_clock
     assert table_of("XNYS", "24x7").around_the_clock
     assert sessions_by("24x7", {})("ZZZZ") is sessions_by("extended", {})("ZZZZ") is None
+    assert open_between("24x7")(ns("2026-12-25T12:00"), ns("2026-12-25T12:01"))
+    with pytest.raises(ParameterError, match="XXXX"):
+        open_between("XXXX")
 
 
 def test_the_configurations_hours_have_the_last_word_but_shorten_no_regular_day() -> None:
@@ -89,16 +99,10 @@ def test_extended_days_follow_each_other_without_overlap(name: str) -> None:
     assert (table.close_ns[:-1] <= table.open_ns[1:]).all()
 
 
-def test_the_table_of_extended_hours_names_calendars_that_exist() -> None:
-    assert [name for name in EXTENDED_HOURS if sessions_of(name) is None] == []
-
-
-@pytest.mark.parametrize(
-    "span", [("20:00", "04:00"), ("04:00", "04:00"), ("4:00", "20:00"), ("04:00", "24:01"), ("04:00",)]
-)
-def test_hours_that_are_no_span_of_a_day_are_refused(span: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("span", ["20:00 04:00", "04:00 04:00", "4:00 20:00", "04:00 24:01", "04:00"])
+def test_hours_that_are_no_span_of_a_day_are_refused(span: str) -> None:
     with pytest.raises(ParameterError, match="two times of one day"):
-        DaySpan.parse(span)
+        DaySpan.parse(tuple(span.split()))
 
 
 @pytest.fixture
@@ -120,25 +124,21 @@ def asked_again(name: str) -> SessionTable:
     return table
 
 
-def test_a_kept_table_is_the_one_that_was_worked_out(cache: Path) -> None:
+def test_a_kept_table_is_the_one_worked_out_with_its_extended_hours_and_a_torn_one_is_made_anew(cache: Path) -> None:
     worked_out = asked_again("XNYS")
     assert len(kept_files(cache)) == 1
     kept = asked_again("XNYS")
     assert as_numbers(kept) == as_numbers(worked_out)
     assert [kept.open_ns.dtype, kept.date.dtype] == [np.int64, np.int32]
-    day = int(np.datetime64("2024-07-03", "D").astype(int))  # a half-day: 13:30 to 17:00 UTC
-    at = kept.date.tolist().index(day)
-    hours = [int(t - day * 86_400_000_000_000) / 3.6e12 for t in (kept.open_ns[at], kept.close_ns[at])]
-    assert hours == [13.5, 17.0]
-
-
-def test_a_kept_table_gives_the_extended_hours_too(cache: Path) -> None:
-    worked_out = sessions_by("extended", {})("XNYS")
+    assert hours_on(kept, "2024-07-03") == ("13:30", "17:00")  # a half-day
+    for content in (b"", b"PK\x03\x04 torn", b"no archive at all"):
+        kept_files(cache)[0].write_bytes(content)
+        assert [as_numbers(asked_again("XNYS")) for _ in range(2)] == [as_numbers(worked_out)] * 2, content
+    extended = as_numbers(table_of("XNYS", "extended"))
+    for file in kept_files(cache):
+        file.unlink()
     regular_days.cache_clear()
-    kept = sessions_by("extended", {})("XNYS")
-    assert worked_out is not None
-    assert kept is not None
-    assert as_numbers(kept) == as_numbers(worked_out)
+    assert as_numbers(table_of("XNYS", "extended")) == extended
 
 
 def test_a_kept_table_is_read_without_the_library_that_made_it(cache: Path) -> None:
@@ -151,14 +151,6 @@ def test_a_kept_table_is_read_without_the_library_that_made_it(cache: Path) -> N
     assert done.stdout.strip() == "True False"
 
 
-def test_a_torn_file_is_worked_out_anew(cache: Path) -> None:
-    worked_out = as_numbers(asked_again("XNYS"))
-    for content in (b"", b"PK\x03\x04 torn", b"no archive at all"):
-        kept_files(cache)[0].write_bytes(content)
-        assert as_numbers(asked_again("XNYS")) == worked_out
-        assert as_numbers(asked_again("XNYS")) == worked_out
-
-
 def test_an_older_month_goes_when_the_newer_is_kept(cache: Path) -> None:
     (cache / "calendars").mkdir(parents=True)
     for name in ("XNYS", "XLON"):
@@ -168,11 +160,8 @@ def test_an_older_month_goes_when_the_newer_is_kept(cache: Path) -> None:
     assert (len(names), "XNYS-2001-01-1-1-1990.npz" in names) == (2, False)
 
 
-def test_without_a_place_to_keep_it_the_table_is_there_all_the_same(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MARKETPULSE_CACHE_DIR", str(tmp_path / "file"))
+def test_without_a_place_to_keep_it_the_table_is_there_all_the_same(cache: Path) -> None:
+    cache.touch()
     assert len(asked_again("XNYS").date) > 8_000
     assert asked_again("24x7").around_the_clock
 
@@ -183,22 +172,14 @@ def test_an_unknown_venue_has_no_sessions_and_leaves_no_file(cache: Path, name: 
     assert not cache.exists()
 
 
-EPOCH = date(1970, 1, 1)
-
-
-def ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
-
-
 def test_christmas_week_2024_in_new_york_has_a_half_day_and_a_holiday() -> None:
     found = sessions(EngineSettings(), "XNYS", ms("2024-12-23T12:00"), ms("2024-12-27T00:00"))
     assert found["calendar"] == "XNYS"
-    days = {(EPOCH.toordinal() + s["date"]): s for s in found["sessions"]}
-    assert sorted(days) == [date(2024, 12, d).toordinal() for d in (23, 24, 26)]
-    eve = days[date(2024, 12, 24).toordinal()]
-    assert (eve["open_ms"], eve["close_ms"], eve["half_day"]) == (ms("2024-12-24T14:30"), ms("2024-12-24T18:00"), True)
-    assert (eve["pre_ms"], eve["post_ms"]) == (ms("2024-12-24T09:00"), ms("2024-12-24T22:00"))
-    assert not days[date(2024, 12, 26).toordinal()]["half_day"]
+    days = {str(np.datetime64(s["date"], "D")): s for s in found["sessions"]}
+    assert sorted(days) == ["2024-12-23", "2024-12-24", "2024-12-26"]
+    eve = [days["2024-12-24"][f"{name}_ms"] for name in ("pre", "open", "close", "post")]
+    assert eve == [ms(f"2024-12-24T{time}") for time in ("09:00", "14:30", "18:00", "22:00")]
+    assert (days["2024-12-24"]["half_day"], days["2024-12-26"]["half_day"]) == (True, False)
 
 
 def test_daylight_saving_moves_the_open_by_an_hour_and_a_venue_may_trade_by_anothers_calendar() -> None:
@@ -217,10 +198,6 @@ def test_an_unknown_venue_has_the_default_calendar(venue: str | None) -> None:
     assert (found["calendar"], len(found["sessions"])) == ("XNYS", 2)
 
 
-def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
-
-
 @pytest.mark.parametrize(
     ("begin", "end", "trades"),
     [
@@ -233,10 +210,4 @@ def at(text: str) -> int:
     ],
 )
 def test_a_time_in_new_york(begin: str, end: str, trades: bool) -> None:
-    assert open_between("XNYS")(at(begin), at(end)) is trades
-
-
-def test_what_never_closes_and_what_nobody_knows() -> None:
-    assert open_between("24x7")(at("2026-12-25T12:00"), at("2026-12-25T12:01"))
-    with pytest.raises(ParameterError, match="XXXX"):
-        open_between("XXXX")
+    assert open_between("XNYS")(ns(begin), ns(end)) is trades

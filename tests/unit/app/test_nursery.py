@@ -1,5 +1,6 @@
 """Children forked from one process that has loaded everything, and the kernels that it has loaded."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from marketpulse.compiled import has_kernels, note_kernels
 from waiting import wait_until
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
+Pipe = tuple[int, int]
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +47,13 @@ def opened(patient: None) -> Iterator[Nursery]:
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
+def pipe() -> Iterator[Pipe]:
     """The reading end for children, and the end whose closing means that the supervisor is gone."""
     ends = os.pipe()
     yield ends
     for end in ends:
-        try:
+        with contextlib.suppress(OSError):
             os.close(end)
-        except OSError:
-            continue
 
 
 def spawn(nursery: Nursery, log: Path, pipe: int, *arguments: str, **environment: str) -> ForkedChild:
@@ -72,9 +72,7 @@ def waiting(nursery: Nursery, log: Path, pipe: int) -> ForkedChild:
 
 
 @on_linux
-def test_a_forked_child_runs_the_command_and_its_exit_code_comes_back(
-    opened: Nursery, pipe: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a_forked_child_runs_the_command_and_its_code_comes_back(opened: Nursery, pipe: Pipe, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert spawn(opened, log, pipe[0], "indicators", "macd").wait() == 0
     assert "macd_12_26_9_hist" in log.read_text()
@@ -83,9 +81,7 @@ def test_a_forked_child_runs_the_command_and_its_exit_code_comes_back(
 
 
 @on_linux
-def test_a_forked_child_looks_and_stops_like_one_that_was_started_and_a_killed_one_is_told(
-    opened: Nursery, pipe: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a_forked_child_looks_and_ends_like_a_started_one(opened: Nursery, pipe: Pipe, tmp_path: Path) -> None:
     child = waiting(opened, tmp_path / "log", pipe[0])
     assert "marketpulse process --slot 3" in " ".join(psutil.Process(child.pid).cmdline())
     assert os.getsid(child.pid) == child.pid
@@ -96,19 +92,13 @@ def test_a_forked_child_looks_and_stops_like_one_that_was_started_and_a_killed_o
     killed = waiting(opened, tmp_path / "log", pipe[0])
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-
-
-@on_linux
-def test_a_forked_child_notices_the_supervisors_end(opened: Nursery, pipe: tuple[int, int], tmp_path: Path) -> None:
-    child = waiting(opened, tmp_path / "log", pipe[0])
+    orphan = waiting(opened, tmp_path / "log", pipe[0])
     os.close(pipe[1])
-    wait_until(lambda: child.poll() is not None, "the child's end")
+    wait_until(lambda: orphan.poll() is not None, "that a child notices its supervisor's end")
 
 
 @on_linux
-def test_a_light_child_is_born_early_and_when_the_nursery_dies_its_children_go_on_and_new_ones_are_refused(
-    patient: None, pipe: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a_light_child_is_early_and_children_outlive_the_nursery(patient: None, pipe: Pipe, tmp_path: Path) -> None:
     log = tmp_path / "log"
     for _ in range(5):  # a test that stands still for seconds misses the moment
         nursery = open_nursery()
@@ -160,7 +150,7 @@ def new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 
 
 @pytest.mark.parametrize("variable", ["MARKETPULSE_CACHE_DIR", "NUMBA_CACHE_DIR"])
-def test_kernels_count_as_compiled_when_the_last_of_a_room_is(
+def test_kernels_count_as_compiled_when_the_last_of_a_room_is_and_was_compiled_for_good(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_process: Callable[[], None]
 ) -> None:
     monkeypatch.setenv(variable, str(tmp_path))
@@ -170,11 +160,6 @@ def test_kernels_count_as_compiled_when_the_last_of_a_room_is(
     for _ in range(2):
         assert [has_kernels("engine"), has_kernels("kafka"), has_kernels("engine", "kafka")] == [True, False, False]
         new_process()
-
-
-def test_kernels_that_were_not_compiled_for_good_do_not_count(
-    monkeypatch: pytest.MonkeyPatch, new_process: Callable[[], None]
-) -> None:
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     note_kernels("kafka")
     assert not has_kernels("kafka")

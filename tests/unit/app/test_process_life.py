@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,23 +23,17 @@ from marketpulse.app.port import free_port, is_free
 from marketpulse.app.supervisor import Event, open_log
 from marketpulse.app.watchdog import Watchdog
 from marketpulse.errors import EnvironmentProblem
-from marketpulse.settings import Settings, load_settings
+from marketpulse.settings import load_settings
 from marketpulse.telemetry import Health
 from waiting import wait_until
 
-LIVES = """
-import pathlib, signal, sys, time
-from marketpulse.app.lifecycle import ending_at_once, lifecycle
-from marketpulse.settings import Settings
-with lifecycle(Settings(data_dir=pathlib.Path(sys.argv[1])), "worker") as life:
-"""
-
-
+LIVES = (
+    "import pathlib, signal, sys, time\nfrom marketpulse.app.lifecycle import ending_at_once, lifecycle\n"
+    "from marketpulse.settings import Settings\n"
+    "with lifecycle(Settings(data_dir=pathlib.Path(sys.argv[1])), 'worker') as life:\n"
+)
 # A signal's handler runs, and the sleep goes on: as it is with a compiler.
 PREPARES = "    with ending_at_once(life, 'compiling'):\n        print('there', flush=True)\n        time.sleep(600)\n"
-STOPPED_BEFORE = (
-    "    signal.raise_signal(signal.SIGTERM)\n    with ending_at_once(life, 'compiling'):\n        print('began')\n"
-)
 WORKS = (
     "    with ending_at_once(life, 'compiling'):\n        pass\n"
     "    print('there', flush=True)\n    while not life.stop.is_set():\n        time.sleep(0.01)\n"
@@ -59,22 +52,12 @@ HOLDS = (
     "import pathlib, sys, time\nfrom marketpulse.app.lock import only_one\n"
     "with only_one(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n"
 )
-HANGS = """
-import threading
-from marketpulse.app.watchdog import Watchdog
-
-with Watchdog(within_s=0.2) as watchdog:
-    watchdog.turned()
-    threading.Event().wait()
-"""
+HANGS = (
+    "import threading\nfrom marketpulse.app.watchdog import Watchdog\nwith Watchdog(within_s=0.2) as watchdog:\n"
+    "    watchdog.turned()\n    threading.Event().wait()\n"
+)
 MIB = 1024 * 1024
 DEADLINE_S = 120  # that only a fault reaches
-
-
-needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-
-
-Usage = namedtuple("Usage", "total used free")
 
 
 def start(script: str, *arguments: str, says: str, pipe: int | None = None) -> subprocess.Popen[str]:
@@ -98,11 +81,9 @@ def run(script: str, *arguments: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ("script", "said"),
-    [
-        pytest.param(PREPARES, "", id="ends preparations at once and cleanly"),
-        pytest.param(WORKS, "finished what it held\n", id="lets the work finish after preparations"),
-    ],
-)
+    [pytest.param(PREPARES, "", id="ends preparations at once and cleanly"),
+     pytest.param(WORKS, "finished what it held\n", id="lets the work finish after preparations")],
+)  # fmt: skip
 def test_a_stop(script: str, said: str, number: int, tmp_path: Path) -> None:
     process = start(LIVES + script, str(tmp_path), says="there")
     process.send_signal(number)
@@ -111,7 +92,10 @@ def test_a_stop(script: str, said: str, number: int, tmp_path: Path) -> None:
 
 
 def test_a_stop_that_came_before_preparations_ends_them_too(tmp_path: Path) -> None:
-    assert run(LIVES + STOPPED_BEFORE, str(tmp_path))[:2] == (0, "")
+    before = (
+        "    signal.raise_signal(signal.SIGTERM)\n    with ending_at_once(life, 'compiling'):\n        print('began')\n"
+    )
+    assert run(LIVES + before, str(tmp_path))[:2] == (0, "")
 
 
 def test_the_collector_looks_only_at_what_the_work_makes(tmp_path: Path) -> None:
@@ -121,11 +105,9 @@ def test_the_collector_looks_only_at_what_the_work_makes(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("script", "end"),
-    [
-        pytest.param(STUBBORN.replace("SIG_IGN", "SIG_DFL"), -signal.SIGTERM, id="asked to stop"),
-        pytest.param(STUBBORN, -signal.SIGKILL, id="and ends itself when it does not in time"),
-    ],
-)
+    [pytest.param(STUBBORN.replace("SIG_IGN", "SIG_DFL"), -signal.SIGTERM, id="asked to stop"),
+     pytest.param(STUBBORN, -signal.SIGKILL, id="and ends itself when it does not in time")],
+)  # fmt: skip
 def test_when_the_last_writer_of_the_pipe_is_gone_a_child_is(script: str, end: int) -> None:
     read, write = os.pipe()
     child = start(script, says="watching", pipe=read)
@@ -161,12 +143,10 @@ def test_a_process_that_hangs_ends_and_says_where_it_stood() -> None:
     code, said, fault = run(HANGS)
     assert (code, said) == (1, "")
     assert "Timeout" in fault
-    assert "line 7" in fault  # of the program: where it waits
+    assert "line 5" in fault  # of the program: where it waits
 
 
-def test_a_process_that_turns_is_left_alone_and_so_is_one_that_has_left_its_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_process_that_turns_or_has_left_its_work_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """By what the alarm is told: each setting takes the place of the one before (docs.python.org, faulthandler)."""
     told: list[tuple[str, float]] = []
     now = 100.0
@@ -182,20 +162,18 @@ def test_a_process_that_turns_is_left_alone_and_so_is_one_that_has_left_its_work
     assert told == [("in", 104.0), ("in", 104.5), ("in", 107.0), ("never", 103.0)]
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+def test_a_supervised_process_waits_until_the_broker_announces_itself_but_none_that_shall_stop_or_has_no_supervisor(
+    own_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, "1")
-    return load_settings(data_dir=tmp_path)
-
-
-@pytest.fixture
-def life(tmp_path: Path) -> Lifecycle:
-    return Lifecycle("serve", threading.Event(), Health(), tmp_path / "run" / "serve.json", 0)
-
-
-def test_a_supervised_process_waits_until_the_broker_announces_itself(settings: Settings, life: Lifecycle) -> None:
+    settings = load_settings(data_dir=own_place)
+    life = Lifecycle("serve", threading.Event(), Health(), settings.data_dir / "run" / "serve.json", 0)
+    life.stop.set()
+    await_broker(settings, life)
+    life.stop.clear()
+    with monkeypatch.context() as by_hand:
+        by_hand.delenv(VARIABLE)
+        await_broker(settings, life)
     waiting = threading.Thread(target=await_broker, args=(settings, life), daemon=True)
     waiting.start()
     wait_until(lambda: life.health.ready() == (False, "waiting for the broker"))
@@ -209,16 +187,6 @@ def test_a_supervised_process_waits_until_the_broker_announces_itself(settings: 
     assert not waiting.is_alive()
 
 
-def test_a_process_that_shall_stop_or_was_started_by_hand_does_not_wait(
-    settings: Settings, life: Lifecycle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    life.stop.set()
-    await_broker(settings, life)
-    life.stop.clear()
-    monkeypatch.delenv(VARIABLE)
-    await_broker(settings, life)
-
-
 def test_a_port_that_is_listened_on_is_not_free_and_0_is_any_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
@@ -230,32 +198,28 @@ def test_a_port_that_is_listened_on_is_not_free_and_0_is_any_free_one() -> None:
             released = int(server.getsockname()[1])
         return free_port("127.0.0.1", released) == released  # unless somebody else has taken it meanwhile
 
-    def is_any() -> bool:
-        return is_free("127.0.0.1", free_port("127.0.0.1", 0) or 1)
-
     wait_until(is_given_back)
-    wait_until(is_any)
-
-
-def leave(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1_000 * MIB, 0, free))
+    wait_until(lambda: is_free("127.0.0.1", free_port("127.0.0.1", 0) or 1))
 
 
 def test_a_change_of_the_space_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(free: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1_000 * MIB, used=0, free=free * MIB))
+
     disk = Disk(tmp_path)
     for free, now, told in (
         (300, 0, None),  # there is enough, as there was
         (200, 0.5, None),  # it has just looked
         (200, 1.0, Space.LITTLE), (200, 2.0, None), (63, 3.0, Space.NONE), (255, 4.0, Space.LITTLE), (256, 5.0, Space.ENOUGH),
     ):  # fmt: skip
-        leave(monkeypatch, free * MIB)
+        leave(free)
         assert disk.look(now) == told, now
-    leave(monkeypatch, 10 * MIB)
+    leave(10)
     said = f"the disk of {tmp_path} is full (10 MiB left, 256 needed): free some space"
     assert str(Disk(tmp_path).problem()).startswith(said)
 
 
-@needs_dev_full
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_write_without_space_is_named_and_ends_no_log_and_no_screen(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match="is full"), naming_a_full_disk(tmp_path):
         Path("/dev/full").write_text("x")

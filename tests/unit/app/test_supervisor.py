@@ -12,17 +12,7 @@ import pytest
 
 from marketpulse.app import supervisor as module
 from marketpulse.app.exit_codes import FAILED
-from marketpulse.app.supervisor import (
-    Child,
-    ChildSpec,
-    Event,
-    Stage,
-    State,
-    Supervisor,
-    backoff_s,
-    bound_log,
-    how_it_ended,
-)
+from marketpulse.app.supervisor import Child, ChildSpec, Event, Stage, State, Supervisor
 from marketpulse.app.up import exit_code
 from marketpulse.clock import SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
@@ -122,8 +112,7 @@ def test_a_child_is_ready_once_it_announces_itself_and_a_killed_one_is_started_a
     tree.until(supervisor.all_ready)
     assert tree.child("engine").facts["url"] == "http://here"
     assert tree.events == [Event("engine", "is ready")]
-    before = CHILD_RESTARTS.labels("engine")._value.get()
-    first = tree.pid("engine")
+    before, first = CHILD_RESTARTS.labels("engine")._value.get(), tree.pid("engine")
     os.kill(first, signal.SIGKILL)
     tree.until(lambda: tree.child("engine").state == State.WAITING)
     tree.until(supervisor.all_ready)
@@ -147,9 +136,7 @@ def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing_but_p
     tree.until(lambda: tree.child("lake").state == State.READY)
 
 
-def test_a_patient_child_starts_last_and_after_a_stop_all_can_be_started_again_but_what_had_finished(
-    tree: Tree,
-) -> None:
+def test_a_patient_child_starts_last_and_after_a_stop_all_start_again_but_what_had_finished(tree: Tree) -> None:
     tree.add("replay", "pass", Stage.SOURCE)
     tree.add("lake", stage=Stage.READER, patient=True)
     tree.add("engine")
@@ -169,7 +156,7 @@ def test_a_patient_child_starts_last_and_after_a_stop_all_can_be_started_again_b
 
 def test_a_source_that_finishes_is_done_but_an_engine_that_returns_is_started_again(tree: Tree) -> None:
     tree.add("replay", "pass", Stage.SOURCE)
-    tree.add("engine", "pass", Stage.ENGINE)
+    tree.add("engine", "pass")
     tree.start()
     tree.until(lambda: tree.child("replay").state == State.DONE and tree.child("engine").restarts >= 1)
     assert tree.child("replay").restarts == 0
@@ -278,20 +265,18 @@ def test_when_the_supervisor_is_killed_its_children_end_too(tmp_path: Path) -> N
     wait_until(lambda: not any(is_running(pid) for pid in pids), "that no child outlives its supervisor")
 
 
-def test_a_full_log_moves_aside_and_the_newest_part_stays_readable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_log_moves_aside_and_the_newest_part_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOG_BYTES_MAX", 10)
     log = tmp_path / "engine.log"
     with log.open("ab") as writer:
         writer.write(b"0123456789ABC\n")
         writer.flush()
-        bound_log(log)
+        module.bound_log(log)
         writer.write(b"next\n")
     assert (tmp_path / "engine.log.1").read_bytes() == b"0123456789ABC\n"
     assert log.read_bytes() == b"next\n"
 
 
 def test_the_backoff_doubles_up_to_thirty_seconds_and_an_end_is_named_by_its_signal_or_its_code() -> None:
-    assert [backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-    assert (how_it_ended(3), how_it_ended(-9)) == ("exit code 3", "SIGKILL")
+    assert [module.backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert (module.how_it_ended(3), module.how_it_ended(-9)) == ("exit code 3", "SIGKILL")

@@ -19,21 +19,19 @@ from marketpulse.settings import Settings, StdinSettings, load_settings
 from waiting import wait_until
 
 SOURCES = {"mine": {"kind": "simulate"}, "other": {"kind": "simulate", "seed": 2}}
-
-
 pytestmark = pytest.mark.usefixtures("own_place")
 
 
-def settings_of(tmp_path: Path, **more: Any) -> Settings:
-    return load_settings(data_dir=tmp_path, **{"sources": SOURCES, **more})
+def settings_of(**more: Any) -> Settings:
+    return load_settings(**{"sources": SOURCES, **more})
 
 
 def names(specs: list[ChildSpec], stage: Stage) -> list[str]:
     return [spec.name for spec in specs if spec.stage == stage]
 
 
-def test_by_default_everything_is_started(tmp_path: Path) -> None:
-    specs = plan(settings_of(tmp_path), UpOptions())
+def test_by_default_everything_is_started() -> None:
+    specs = plan(settings_of(), UpOptions())
     assert names(specs, Stage.BROKER) == ["broker"]
     assert names(specs, Stage.SOURCE) == ["produce-mine", "produce-other"]
     assert names(specs, Stage.ENGINE) == ["process-0"]
@@ -42,77 +40,73 @@ def test_by_default_everything_is_started(tmp_path: Path) -> None:
     assert [spec.log for spec in specs if spec.stage == Stage.BROKER] == ["broker-process.log"]
 
 
-def test_a_cluster_needs_no_broker_workers_and_sinks_follow_the_settings_and_rivals_are_selected_from(
-    tmp_path: Path,
-) -> None:
-    specs = plan(settings_of(tmp_path, kafka={"bootstrap_servers": "kafka:9092"}), UpOptions())
+def test_a_cluster_needs_no_broker_workers_and_sinks_follow_the_settings_and_rivals_are_selected_from() -> None:
+    specs = plan(settings_of(kafka={"bootstrap_servers": "kafka:9092"}), UpOptions())
     assert names(specs, Stage.BROKER) == []
     assert all(patience.VARIABLE not in spec.environment for spec in specs)
     sinks = {"lake": {"enabled": False}, "archive": {"enabled": True}}
-    specs = plan(settings_of(tmp_path, process={"workers": 3}, sinks=sinks), UpOptions())
+    specs = plan(settings_of(process={"workers": 3}, sinks=sinks), UpOptions())
     assert names(specs, Stage.ENGINE) == ["process-0", "process-1", "process-2"]
     assert names(specs, Stage.READER) == ["serve", "sink-archive"]
-    groups = {"both": {"sources": ["mine", "other"]}}
-    specs = plan(settings_of(tmp_path, failover={"groups": groups, "workers": 2}), UpOptions())
+    specs = plan(settings_of(failover={"groups": {"both": {"sources": ["mine", "other"]}}, "workers": 2}), UpOptions())
     assert names(specs, Stage.SELECT) == ["select-0", "select-1"]
-    assert names(plan(settings_of(tmp_path), UpOptions()), Stage.SELECT) == []
-    wrong = settings_of(tmp_path, failover={"groups": {"both": {"sources": ["mine", "nobody"]}}})
+    assert names(plan(settings_of(), UpOptions()), Stage.SELECT) == []
     with pytest.raises(SettingsError, match="no source 'nobody'"):
-        plan(wrong, UpOptions())
+        plan(settings_of(failover={"groups": {"both": {"sources": ["mine", "nobody"]}}}), UpOptions())
 
 
-def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check(tmp_path: Path) -> None:
-    (check,) = [s for s in plan(settings_of(tmp_path), UpOptions()) if s.name == "verify"]
+def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check() -> None:
+    (check,) = [s for s in plan(settings_of(), UpOptions()) if s.name == "verify"]
     assert check.patient
     assert check.command[-2:] == ["verify", "--follow"]
     for off in ({"parity": {"enabled": False}}, {"sinks": {"lake": {"enabled": False}}}):
-        assert "verify" not in names(plan(settings_of(tmp_path, **off), UpOptions()), Stage.READER)
+        assert "verify" not in names(plan(settings_of(**off), UpOptions()), Stage.READER)
 
 
-def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_and_standard_input_are_refused(tmp_path: Path) -> None:
-    specs = plan(settings_of(tmp_path), UpOptions(sources=("other",)))
+def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_and_standard_input_are_refused() -> None:
+    specs = plan(settings_of(), UpOptions(sources=("other",)))
     assert names(specs, Stage.SOURCE) == ["produce-other"]
     assert [spec.command[-3:] for spec in specs if spec.stage == Stage.SOURCE] == [["produce", "named", "other"]]
     with pytest.raises(ParameterError, match="no source 'third': the configuration has mine, other"):
-        plan(settings_of(tmp_path), UpOptions(sources=("third",)))
-    piped = settings_of(tmp_path).model_copy(update={"sources": {"pipe": StdinSettings()}})
+        plan(settings_of(), UpOptions(sources=("third",)))
+    piped = settings_of().model_copy(update={"sources": {"pipe": StdinSettings()}})
     with pytest.raises(ParameterError, match="marketpulse produce pipe"):
         plan(piped, UpOptions())
 
 
-def test_every_child_reads_the_same_configuration_and_has_a_metrics_port_of_its_own(tmp_path: Path) -> None:
-    for spec in plan(settings_of(tmp_path), UpOptions(config=Path("my.toml"))):
+def test_every_child_reads_the_same_configuration_and_has_a_metrics_port_of_its_own() -> None:
+    for spec in plan(settings_of(), UpOptions(config=Path("my.toml"))):
         assert list(spec.command[:3]) == [sys.executable, "-m", "marketpulse"]
         assert list(spec.command[-2:]) == ["--config", "my.toml"]
     for telemetry, ports in (({}, ["0"] * 7), ({"metrics_port": 9100}, [str(9101 + i) for i in range(7)])):
-        specs = plan(settings_of(tmp_path, telemetry=telemetry), UpOptions())
+        specs = plan(settings_of(telemetry=telemetry), UpOptions())
         assert [s.environment["MARKETPULSE_TELEMETRY__METRICS_PORT"] for s in specs] == ports
 
 
-def test_the_default_page_port_makes_way_and_an_asked_one_is_refused(tmp_path: Path) -> None:
+def test_the_default_page_port_makes_way_and_an_asked_one_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
         with pytest.raises(EnvironmentProblem, match=f"port {taken} .*--port"):
-            page_port(settings_of(tmp_path), taken)
+            page_port(settings_of(), taken)
         with pytest.raises(EnvironmentProblem, match=f"port {taken}"):
-            page_port(settings_of(tmp_path, serve={"port": taken}), None)
+            page_port(settings_of(serve={"port": taken}), None)
 
     def is_had_when_free() -> bool:
         with socket.create_server(("127.0.0.1", 0)) as server:
             released = int(server.getsockname()[1])
         with contextlib.suppress(EnvironmentProblem):  # somebody else has taken it meanwhile
-            return page_port(settings_of(tmp_path), released) == released
+            return page_port(settings_of(), released) == released
         return False
 
     wait_until(is_had_when_free)
-    assert page_port(settings_of(tmp_path), 0) > 0
+    assert page_port(settings_of(), 0) > 0
 
 
-def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check(tmp_path: Path) -> None:
-    check_engine(settings_of(tmp_path))
-    check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
+def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check() -> None:
+    check_engine(settings_of())
+    check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
     with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
-        check_engine(settings_of(tmp_path, engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
+        check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
 
 
 def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +118,11 @@ def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.M
     assert has_display()
 
 
-def test_live_pairs_are_fed_in_instead_of_the_configured_sources(tmp_path: Path) -> None:
+def test_configured_sources_take_the_place_of_the_bundled_ones_and_live_pairs_that_of_both() -> None:
     options = UpOptions(live=("BTC-USD,ETH-USD", "BTCUSDT"), record=Path("kept"))
-    sources = [s for s in plan(settings_of(tmp_path), options) if s.stage == Stage.SOURCE]
+    sources = [s for s in plan(settings_of(), options) if s.stage == Stage.SOURCE]
     assert [s.name for s in sources] == ["produce-coinbase", "produce-binance"]
     assert sources[0].command[-6:] == ["produce", "live", "coinbase:BTC-USD", "coinbase:ETH-USD", "--record", "kept"]
-
-
-def test_configured_sources_take_the_place_of_the_bundled_ones_and_name_their_processes() -> None:
     assert list(configured_sources(load_settings(sources={"mine": {"kind": "simulate"}}))) == ["mine"]
     assert {source.kind for source in configured_sources(load_settings()).values()} == {"replay", "simulate"}
     assert [process_name(name) for name in ("daily", "a/b c")] == ["produce-daily", "produce-a_b_c"]
@@ -141,15 +132,14 @@ def test_live_pairs_become_one_source_a_vendor_as_configured(tmp_path: Path) -> 
     mirror = {"kind": "binance", "symbols": ("X-USDT",), "url": "wss://mirror.example"}
     settings = Settings(data_dir=tmp_path, sources={"mirror": mirror})
     found = live_sources(settings, ["BTC-USD,binance:ETHUSDT"], tmp_path / "kept")
-    assert {name: (s.kind, s.symbols, s.with_venue) for name, s in found.items()} == {
-        "coinbase": ("coinbase", ("BTC-USD",), False), "binance": ("binance", ("ETH-USDT",), False),
-    }  # fmt: skip
+    vendors = {"coinbase": ("coinbase", ("BTC-USD",), False), "binance": ("binance", ("ETH-USDT",), False)}
+    assert {name: (s.kind, s.symbols, s.with_venue) for name, s in found.items()} == vendors
     assert (found["binance"].url, found["binance"].record) == ("wss://mirror.example", tmp_path / "kept")
     both = live_sources(settings, ["coinbase:BTC-USDT", "binance:BTC-USDT"])
     assert all(source.with_venue for source in both.values())
 
 
-def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_as_configured() -> None:
+def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_and_without_one_the_variables_to_set_are_said() -> None:
     mine = {"kind": "polygon", "symbols": ("X",), "delay_s": 900}
     settings = Settings(keys={"polygon": "p", "finnhub": "f"}, sources={"mine": mine})
     found = live_sources(settings, ["AAPL,BTC-USD", "finnhub:IBM"])
@@ -157,16 +147,11 @@ def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_as_configured() -> 
     assert {name: source.symbols for name, source in found.items()} == symbols
     assert found["polygon"].delay_s == 900
     assert live_sources(settings, ["polygon:BTC-USD"])["polygon"].market == "crypto"
-
-
-def test_a_live_stock_without_a_key_says_which_variables_to_set() -> None:
-    only_half = Settings(keys={"alpaca": "a"})
+    with pytest.raises(ParameterError, match="two connections"):
+        live_sources(settings, ["polygon:BTC-USD,polygon:AAPL"])
     for wanted in ("AAPL", "alpaca:AAPL"):
         with pytest.raises(ParameterError, match="APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
-            live_sources(only_half, [wanted])
-    both = Settings(keys={"polygon": "p"})
-    with pytest.raises(ParameterError, match="two connections"):
-        live_sources(both, ["polygon:BTC-USD,polygon:AAPL"])
+            live_sources(Settings(keys={"alpaca": "a"}), [wanted])
 
 
 HEALTH = {
@@ -190,9 +175,7 @@ def test_the_status_line_reads_as_a_person_would_say_it_with_trouble_first_and_n
     assert health_parts({**HEALTH, "broker_reachable": False}) == ["the broker does not answer"]
 
 
-def test_the_first_screen_says_what_runs_where_and_how_to_stop_and_the_last_line_where_the_data_or_the_fault_is() -> (
-    None
-):
+def test_the_first_screen_says_what_runs_where_and_how_to_stop_and_the_last_line_where_data_or_fault_is() -> None:
     out = io.StringIO()
     screen = PlainScreen(out)
     screen.starting(["broker", "serve"])
