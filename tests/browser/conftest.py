@@ -39,13 +39,11 @@ def visit(chromium: Browser) -> Iterator[Visit]:
 
 
 @pytest.fixture(params=[(size, theme) for size in SIZES for theme in ("dark", "light")], ids="-".join)
-def sized(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Visit]:
+def sized(request: pytest.FixtureRequest, visit: Visit) -> Iterator[Visit]:
     """A visit with a screen of each size and in each theme, about which nothing complains."""
     size, theme = request.param
     width, height = SIZES[size]
-    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-    context.set_default_timeout(_PATIENCE_MS)
-    visit = Visit(context)
+    visit.page.set_viewport_size({"width": width, "height": height})
+    visit.page.emulate_media(color_scheme=theme)
     yield visit
     assert visit.complaints == []
-    context.close()

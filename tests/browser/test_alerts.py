@@ -165,9 +165,8 @@ def test_a_rule_is_written_with_its_fault_under_the_character_tried_and_saved(al
     dialog.get_by_label("Name", exact=True).fill("breakout")
     expression = dialog.get_by_label("Expression", exact=True)
     expression.fill("close > 100 and clse > 3")
-    expect(dialog.get_by_role("alert").filter(has_text="Character 17")).to_have_text(
-        "Character 17: unknown column 'clse'; did you mean 'close'?"
-    )
+    told = "Character 17: unknown column 'clse'; did you mean 'close'?"
+    expect(dialog.get_by_role("alert").filter(has_text="Character 17")).to_have_text(told)
     assert dialog.locator(".expression mark").first.inner_text() == "clse"
     expression.fill("")
     expression.press_sequentially("close crosses_above sm")

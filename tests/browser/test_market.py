@@ -148,9 +148,8 @@ def test_sort_and_filter_stand_in_the_address(stage: Stage, visit: Visit) -> Non
 def test_nothing_overflows(stage: Stage, sized: Visit) -> None:
     page = market(stage, sized)
     expect(page.get_by_role("heading", name="Most volatile")).to_be_attached()
-    whole = page.evaluate(
-        "({ width: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight })"
-    )
+    root = "document.documentElement"
+    whole = page.evaluate(f"({{ width: {root}.scrollWidth, height: {root}.scrollHeight }})")
     assert whole == page.viewport_size
     wide = page.evaluate(
         """() => ['.market', '.market-head', '.heat', '.movers', '.all', '.breadth-words', '.heat > header', '.all > header']

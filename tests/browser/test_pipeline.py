@@ -1,18 +1,17 @@
-"""What is seen of a running pipeline: its view, the scorecard of a feed that loses trades, and that no view keeps
-anybody out. All over one `up`, with the simulated market and an exchange of the test's own."""
+"""What is seen of one `up` with a feed that loses trades: its view, the scorecard, and that no view keeps anybody out."""
 
 import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from confluent_kafka import Producer
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from websockets.sync.server import ServerConnection
 
 from accessibility import violations
@@ -45,7 +44,7 @@ class Losing(Exchange):
             return 1
         return super().send_one(socket, known, i, rng)
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
         return super().answer(path, query) if self.mended.is_set() else (503, b"busy")
 
 
@@ -135,9 +134,7 @@ def open_detail(page: Page, url: str, source: str) -> None:
     page.get_by_role("table", name="Feed quality").get_by_role("button", name=re.compile(f"^{source}")).click()
 
 
-def test_a_source_without_gaps_says_so_and_a_gap_is_seen_found_and_then_healed(
-    up: Up, exchange: Losing, visit: Visit
-) -> None:
+def test_a_source_without_gaps_says_so_and_a_gap_is_seen_healing(up: Up, exchange: Losing, visit: Visit) -> None:
     page = visit.page
     open_detail(page, up.until_ready(), "simulate-market")
     detail = page.get_by_role("region", name="Symbols of a source")
@@ -163,34 +160,22 @@ def test_a_source_without_gaps_says_so_and_a_gap_is_seen_found_and_then_healed(
     assert told["lag_p50_ms"] is not None
 
 
-@contextmanager
-def checked_page(chromium: Browser, theme: str, width: int) -> Iterator[Page]:
-    """A page whose policy lets the checker's script in, which must find nothing at the end of the block."""
-    context = chromium.new_context(
-        viewport={"width": width, "height": 900}, color_scheme="light" if theme == "light" else "dark", bypass_csp=True,
-        reduced_motion="reduce",
-    )  # fmt: skip
-    try:
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize(("view", "width"), [*((view, 1400) for view in VIEWS), ("a source", 1440), ("a source", 390)])
+def test_no_view_keeps_anybody_out(
+    up: Up, chromium: Browser, view: str, width: int, theme: Literal["dark", "light"]
+) -> None:
+    """The page's policy lets the checker's script in, which must find nothing."""
+    size: ViewportSize = {"width": width, "height": 900}
+    context = chromium.new_context(viewport=size, color_scheme=theme, bypass_csp=True, reduced_motion="reduce")
+    with closing(context):
         page = context.new_page()
-        yield page
+        if view == "a source":
+            open_detail(page, up.until_ready(), "coinbase")
+            expect(page.get_by_role("region", name="Symbols of a source")).to_contain_text(PAIRS[0])
+        else:
+            page.goto(up.until_ready() + VIEWS[view])
+            page.wait_for_selector("body[data-state=shown]")
         page.wait_for_load_state("networkidle")
         found = violations(page)
         assert found == [], json.dumps(list({one[0]: one for one in found}.values()), indent=1)
-    finally:
-        context.close()
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("view", VIEWS)
-def test_no_view_keeps_anybody_out(up: Up, chromium: Browser, view: str, theme: str) -> None:
-    with checked_page(chromium, theme, 1400) as page:
-        page.goto(up.until_ready() + VIEWS[view])
-        page.wait_for_selector("body[data-state=shown]")
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_the_symbols_of_a_source_keep_nobody_out(up: Up, chromium: Browser, theme: str, width: int) -> None:
-    with checked_page(chromium, theme, width) as page:
-        open_detail(page, up.until_ready(), "coinbase")
-        expect(page.get_by_role("region", name="Symbols of a source")).to_contain_text(PAIRS[0])

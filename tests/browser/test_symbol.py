@@ -46,11 +46,10 @@ class StoredStage(Stage):
             rows = [_bar(begin - 60 * (OLDER - i), 150 + 50 * i / OLDER) for i in range(start, start + 500)]
             lake.add("bars", rows)
             lake.add("indicators", [row | {"rsi_14": 50.0} for row in rows], NAMES)
-        self.alert = {
-            "symbol": "AAPL", "rule": "rebound", "severity": "warning", "timeframe": "1m", "was": None, "late": False,
-            "open_time_ns": (begin + 6_000) * 10**9, "event_time_ns": (begin + 6_060) * 10**9, "state": "raised",
-            "value": 1.0, "message": "up again", "revision": 0, "receipt": RECEIPT,
-        }  # fmt: skip
+        times = {"open_time_ns": (begin + 6_000) * 10**9, "event_time_ns": (begin + 6_060) * 10**9}
+        rule = {"symbol": "AAPL", "rule": "rebound", "severity": "warning", "timeframe": "1m", "message": "up again"}
+        now = {"state": "raised", "was": None, "late": False, "value": 1.0, "revision": 0, "receipt": RECEIPT}
+        self.alert = {**rule, **times, **now}
         lake.add("alerts", [self.alert])
         super().__init__(feed, lake=self.settings)
 
@@ -60,12 +59,10 @@ class StoredStage(Stage):
 
 def _bar(open_s: int, close: float) -> dict[str, Any]:
     revision = 1 if open_s % 3_000 == 0 else 0
-    return {
-        "symbol": "AAPL", "timeframe": "1m", "open_time_ns": open_s * 10**9, "close_time_ns": (open_s + 60) * 10**9,
-        "open": close - 0.25, "high": close + 0.5, "low": close - 0.5, "close": close, "volume": 100.0, "vwap": close,
-        "trade_count": 5, "revision": revision, "source": "simulate", "venue": "XNAS",
-        "session_date": open_s // 86_400, "receipt": RECEIPT,
-    }  # fmt: skip
+    times = {"open_time_ns": open_s * 10**9, "close_time_ns": (open_s + 60) * 10**9, "session_date": open_s // 86_400}
+    prices = {"open": close - 0.25, "high": close + 0.5, "low": close - 0.5, "close": close, "vwap": close}
+    head = {"symbol": "AAPL", "timeframe": "1m", "source": "simulate", "venue": "XNAS", "receipt": RECEIPT}
+    return {**head, **times, **prices, "volume": 100.0, "trade_count": 5, "revision": revision}
 
 
 @pytest.fixture
@@ -79,20 +76,15 @@ def values(page: Page) -> Locator:
     return page.get_by_role("group", name="Values")
 
 
-def bars_shown(page: Page) -> int:
-    label = page.get_by_role("application").get_attribute("aria-label") or ""
-    found = re.search(r"(\d+) shown", label)
-    return int(found[1]) if found else 0
-
-
 def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_does_not_jump(
     stage: StoredStage, visit: Visit
 ) -> None:
     with visit.page.expect_response(re.compile("api/chart/sessions")):  # the legend names the session of a bar
         page = visit.open(stage.server.url + "#AAPL/1m")
     stage.freeze()
-    before = bars_shown(page)
     chart = page.get_by_role("application", name=re.compile("Candle chart of AAPL, 1m"))
+    found = re.search(r"(\d+) shown", chart.get_attribute("aria-label") or "")
+    before = int(found[1]) if found else 0
     chart.focus()
     page.keyboard.press("Home")
     box = chart.bounding_box()
@@ -115,9 +107,7 @@ def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_
     assert visit.complaints == []
 
 
-def test_style_comparison_and_indicators_stand_in_the_address_and_what_cannot_be_shown_is_said(
-    stage: StoredStage, visit: Visit
-) -> None:
+def test_style_comparison_and_indicators_are_in_the_address(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     page.get_by_role("radio", name="Heikin-Ashi").click()
     expect(page).to_have_url(re.compile(r"#AAPL/1m\?style=heikin$"))
@@ -150,18 +140,15 @@ def test_style_comparison_and_indicators_stand_in_the_address_and_what_cannot_be
     expect(page.get_by_text("'nothing_3' is no indicator")).to_be_hidden()
 
 
-def test_prices_are_adjusted_for_a_split_where_there_was_one_and_the_address_says_so(
-    stage: StoredStage, visit: Visit
-) -> None:
+def test_prices_are_adjusted_for_a_split_and_the_address_says_so(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.freeze()
     expect(page.get_by_role("radiogroup", name="Prices adjusted for")).to_be_hidden()
     told = httpx.get(stage.server.url + "api/bars", params={"symbol": "AAPL", "timeframe": "1m", "limit": 3}).json()
     first, second, last = told["rows"]
     body = {"ratio": 4.0, "ex_time_ns": int(second[0] * 1e6) + 10**9}
-    split = {"type": "split", "symbol": "AAPL", "source": "files", "event_time_ns": 1, "body": json.dumps(body), "topic": "market",
-             "partition": 0, "offset": 0, "row": 0}  # fmt: skip
-    LakeRows(stage.settings).add("events", [split])
+    split = {"type": "split", "symbol": "AAPL", "source": "files", "event_time_ns": 1, "body": json.dumps(body)}
+    LakeRows(stage.settings).add("events", [{**split, "topic": "market", "partition": 0, "offset": 0, "row": 0}])
     page.reload()
     page.get_by_role("radio", name="Split-adjusted").click()
     expect(page).to_have_url(re.compile(r"#AAPL/1m\?adjust=split$"))
@@ -182,9 +169,7 @@ def test_prices_are_adjusted_for_a_split_where_there_was_one_and_the_address_say
     assert visit.complaints == []
 
 
-def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_away(
-    stage: StoredStage, visit: Visit
-) -> None:
+def test_an_indicator_is_found_set_drawn_from_the_server_and_removed(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     page.get_by_role("button", name="Indicators", exact=True).click()
     dialog = page.get_by_role("dialog", name="Indicators")
@@ -213,9 +198,7 @@ def test_an_indicator_is_found_set_and_drawn_with_the_servers_values_and_taken_a
     assert visit.complaints == []
 
 
-def test_keys_clicks_and_the_legend_lead_to_a_receipt_in_words_and_tables_and_its_link_opens_it_again(
-    stage: StoredStage, visit: Visit
-) -> None:
+def test_keys_clicks_and_the_legend_lead_to_a_receipt_with_a_link(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.freeze()
     chart, said = page.get_by_role("application"), page.locator("#chart-said")
