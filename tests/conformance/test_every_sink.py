@@ -1,7 +1,4 @@
-"""Every promise of ports.Sink, on every sink, on its real service.
-
-A store joins by a fixture in its own module (sink_stores.py) and a line in STORES.
-"""
+"""Every promise of ports.Sink, on every sink, on its real service (sink_stores.py says how one joins)."""
 
 import contextlib
 import json
@@ -34,20 +31,14 @@ from valkey_store import valkey, valkey_store  # noqa: F401
 pytestmark = pytest.mark.integration
 
 STORES: dict[str, tuple[str, ...]] = {
-    "lake": ("lake_store",),
-    "archive": ("archive_by_date", "archive_by_symbol", "archive_in_a_bucket"),
-    "postgres": ("postgres_store",),
-    "influx": ("influx_store",),
-    "redis": ("valkey_store",),
-}
+    "lake": ("lake_store",), "archive": ("archive_by_date", "archive_by_symbol", "archive_in_a_bucket"),
+    "postgres": ("postgres_store",), "influx": ("influx_store",), "redis": ("valkey_store",),
+}  # fmt: skip
 """Name of the sink -> the fixtures that give a Store."""
-
-FIXTURES = sorted(fixture for fixtures in STORES.values() for fixture in fixtures)
-
 Open = Callable[[], Sink]
 
 
-@pytest.fixture(params=FIXTURES)
+@pytest.fixture(params=sorted(fixture for fixtures in STORES.values() for fixture in fixtures))
 def place(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found
@@ -87,23 +78,26 @@ def test_what_is_written_and_flushed_is_stored_row_for_row(place: Store, opened:
     sink = opened()
     store(sink, end=50, cut=50)
     assert_stored(place, sink.tables, 50)
-    if place.keeps_offsets:
-        topics = {TABLES[table][0] for table in sink.tables} & {"market", "bars"}
-        assert opened().resume() == {(topic, p): 50 for topic in topics for p in (0, 1)}
-    else:
-        assert opened().resume() is None
+    topics = {TABLES[table][0] for table in sink.tables} & {"market", "bars"}
+    stands = {(topic, p): 50 for topic in topics for p in (0, 1)}
+    assert opened().resume() == (stands if place.keeps_offsets else None)
 
 
-def test_the_same_batch_twice_changes_nothing(place: Store, opened: Open) -> None:
+def test_the_same_batch_twice_changes_nothing_and_gaps_and_unknown_tables_fail(place: Store, opened: Open) -> None:
     for sink in (opened(), opened()):
         for _ in range(2):
             write(sink, stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20))
             sink.flush()
     assert_stored(place, sink.tables, 20, [0])
+    with pytest.raises(Retryable, match="rows before it are not stored"):
+        sink.write(batch("bars", 0, 26, 120))
+    rows = pa.RecordBatch.from_pylist([], schema=pa.schema([("a", pa.int64())]))
+    with pytest.raises(Fatal, match="does not store the table 'secrets'"):
+        opened().write(SinkBatch("secrets", "market", 0, 0, 1, rows))
 
 
 @pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (40, 3)])
-def test_a_restart_wants_what_was_not_flushed_and_may_cut_the_stream_elsewhere(
+def test_a_restart_wants_unflushed_rows_and_may_cut_elsewhere(
     place: Store, opened: Open, first_cut: int, second_cut: int
 ) -> None:
     sink = opened()
@@ -114,16 +108,6 @@ def test_a_restart_wants_what_was_not_flushed_and_may_cut_the_stream_elsewhere(
     sink = opened()
     store(sink, end=40, cut=second_cut)
     assert_stored(place, sink.tables, 40)
-
-
-def test_rows_that_leave_a_gap_and_a_table_that_is_not_known_are_refused(opened: Open) -> None:
-    sink = opened()
-    store(sink, end=10, cut=10)
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        sink.write(batch("bars", 0, 16, 120))
-    rows = pa.RecordBatch.from_pylist([], schema=pa.schema([("a", pa.int64())]))
-    with pytest.raises(Fatal, match="does not store the table 'secrets'"):
-        opened().write(SinkBatch("secrets", "market", 0, 0, 1, rows))
 
 
 def test_an_owner_that_was_replaced_doubles_nothing(place: Store, opened: Open) -> None:
@@ -140,21 +124,14 @@ def test_an_owner_that_was_replaced_doubles_nothing(place: Store, opened: Open) 
     assert_stored(place, first.tables, 20, [0])
 
 
-# Killed, away, refused.
-
-
 @pytest.mark.parametrize("seed", range(8 if FULL else 2))
 def test_killed_at_any_moment_it_loses_and_doubles_nothing(
     place: Store, opened: Open, children: KilledChildren, tmp_path: Path, seed: int
 ) -> None:
-    chance = random.Random(seed)
-    end = 400
-    order = {
-        "name": place.name, "section": dict(place.section()), "data_dir": tmp_path, "end": end,
-        "environment": dict(os.environ),
-    }  # fmt: skip
+    chance, end = random.Random(seed), 400
+    order = {"name": place.name, "section": dict(place.section()), "data_dir": tmp_path, "end": end}
     for _ in range(4):
-        child = children.start(**order, cut=chance.choice((5, 20, 90)))
+        child = children.start(**order, environment=dict(os.environ), cut=chance.choice((5, 20, 90)))
         if all(not children.read().startswith("ended") for _ in range(chance.randint(1, 3))):
             time.sleep(chance.random() * 0.1)  # any moment
             with contextlib.suppress(ProcessLookupError):  # it has just come to its end
@@ -195,17 +172,11 @@ def test_a_refused_login_says_so_and_shows_no_secret(place: Store, tmp_path: Pat
         assert str(secret) not in str(caught.value)
 
 
-# Schemas and revisions.
-
-
-def indicators(first: int, names: dict[str, float | None], revision: int = 0) -> SinkBatch:
-    row: dict[str, Any] = {
-        "symbol": "A", "timeframe": "1m", "open_time_ns": START_NS + first * 60 * 10**9,
-        "close_time_ns": START_NS + (first + 1) * 60 * 10**9, "close": 1.5, "revision": revision,
-        "receipt": {"topic": "market", "partition": 0, "first_offset": first, "last_offset": first},
-        **names,
-    }  # fmt: skip
-    rows = pa.RecordBatch.from_pylist([row], schema=indicators_schema(list(names)))
+def indicators(first: int, names: dict[str, float | None]) -> SinkBatch:
+    times = {"open_time_ns": START_NS + first * 60 * 10**9, "close_time_ns": START_NS + (first + 1) * 60 * 10**9}
+    receipt = {"topic": "market", "partition": 0, "first_offset": first, "last_offset": first}
+    row: dict[str, Any] = {"symbol": "A", "timeframe": "1m", **times, "close": 1.5, "revision": 0, "receipt": receipt}
+    rows = pa.RecordBatch.from_pylist([row | names], schema=indicators_schema(list(names)))
     return SinkBatch("indicators", "indicators", 0, first, first + 1, rows)
 
 
@@ -220,21 +191,16 @@ def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Store, opened:
     again.resume()
     again.write(indicators(2, {"ema_12": None, "rsi_14": 3.5}))
     again.flush()
-    names = ("sma_20", "ema_12", "rsi_14")
-    found = [tuple(row.get(name) for name in names) for row in place.rows("indicators")]
-    if place.name == "redis":  # it keeps the newest
-        assert found == [(None, None, 3.5)]
-    else:
-        assert sorted(found, key=str) == sorted([(0.5, None, None), (1.5, 2.5, None), (None, None, 3.5)], key=str)
+    found = [tuple(row.get(name) for name in ("sma_20", "ema_12", "rsi_14")) for row in place.rows("indicators")]
+    told = [(0.5, None, None), (1.5, 2.5, None), (None, None, 3.5)]
+    assert sorted(found, key=str) == (told[2:] if place.name == "redis" else told)  # it keeps the newest
 
 
 def bar(offset: int, revision: int, close: float | None) -> SinkBatch:
-    row = {
-        "symbol": "A", "timeframe": "1h", "open_time_ns": START_NS, "close_time_ns": START_NS + HOUR_NS,
-        "open": close, "high": close, "low": close, "close": close, "volume": 1.0, "trade_count": 1,
-        "revision": revision,
-        "receipt": {"topic": "market", "partition": 0, "first_offset": 0, "last_offset": offset},
-    }  # fmt: skip
+    head = {"symbol": "A", "timeframe": "1h", "open_time_ns": START_NS, "close_time_ns": START_NS + HOUR_NS}
+    prices = dict.fromkeys(("open", "high", "low", "close"), close)
+    receipt = {"topic": "market", "partition": 0, "first_offset": 0, "last_offset": offset}
+    row = {**head, **prices, "volume": 1.0, "trade_count": 1, "revision": revision, "receipt": receipt}
     return SinkBatch("bars", "bars", 0, offset, offset + 1, pa.RecordBatch.from_pylist([row], schema=BAR))
 
 

@@ -1,17 +1,17 @@
 """What only sinks that keep files promise: their names, their merging, and every step that a kill can fall between.
-What every sink promises is tried in test_every_sink.py.
 
 Run as a program, this file is the process that gets killed before its n-th call that changes the disk (killed_child.py).
 """
 
 import errno
 import gzip
+import itertools
 import json
+import math
 import os
 import resource
 import signal
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,11 +49,6 @@ KINDS: dict[str, tuple[str, Layout]] = {
 """Format and layout."""
 
 
-def open_sink(kind: str, storage: Storage) -> FileSink:
-    form, layout = KINDS[kind]
-    return FileSink("archive", storage, FORMATS[form], ManualClock(NOW_NS), layout=layout)
-
-
 @dataclass(frozen=True)
 class Place:
     """A sink's kind and where it stores; reads it as any tool would: all files, no commit log."""
@@ -62,7 +57,9 @@ class Place:
     url: str
 
     def open(self, storage: Storage | None = None) -> FileSink:
-        return open_sink(self.kind, storage or open_storage(self.url))
+        form, layout = KINDS[self.kind]
+        storage = storage or open_storage(self.url)
+        return FileSink("archive", storage, FORMATS[form], ManualClock(NOW_NS), layout=layout)
 
     def files(self) -> list[str]:
         return sorted(open_storage(self.url).find())
@@ -96,10 +93,10 @@ class Place:
 @pytest.fixture(params=["lines by date", "parquet by symbol", "parquet by date in a store"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param.endswith("in a store"):
-        yield Place("parquet by date", f"memory:/{tmp_path}")
-        open_storage(f"memory:/{tmp_path}").delete(
-            path.removeprefix(f"{tmp_path}/") for path in fsspec.filesystem("memory").find(str(tmp_path))
-        )
+        there = Place("parquet by date", f"memory:/{tmp_path}")
+        yield there
+        left = fsspec.filesystem("memory").find(str(tmp_path))
+        open_storage(there.url).delete(path.removeprefix(f"{tmp_path}/") for path in left)
     else:
         yield Place(request.param, str(tmp_path / "store"))
 
@@ -109,13 +106,14 @@ def local_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(request.param, str(tmp_path / "store"))
 
 
-def assert_stored(place: Place, end: int, partitions: Iterable[int] = (0, 1)) -> None:
-    for table in ("trades", "quotes", "events", "bars"):
-        assert place.rows(table) == expected(table, partitions, end), table
-        assert place.committed_rows(table) == expected(table, partitions, end), table
+MARKET = TOPICS["market"]
 
 
-# What is written is stored once.
+def assert_stored(
+    place: Place, end: int, partitions: Iterable[int] = (0, 1), tables: Iterable[str] = (*MARKET, "bars")
+) -> None:
+    for table in tables:
+        assert place.rows(table) == place.committed_rows(table) == expected(table, partitions, end), table
 
 
 @pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (11, 7), (40, 3), (1, 40)])
@@ -130,8 +128,7 @@ def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset_or_asked_for_a
     sink = place.open()
     write(sink, stretch("market", 0, 5, 33))
     sink.flush()
-    for table in TOPICS["market"]:
-        assert place.rows(table) == expected(table, [0], 33)
+    assert_stored(place, 33, [0], MARKET)
     sink.resume()
     with pytest.raises(Retryable, match="stored is up to 20"):  # a bar says no offset of its own
         sink.write(batch("bars", 0, 10, 30))
@@ -139,16 +136,7 @@ def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset_or_asked_for_a
     assert_stored(place, 33, [0])
 
 
-def test_rows_that_leave_a_gap_are_refused(place: Place) -> None:
-    sink = place.open()
-    store(sink, end=10, cut=10)
-    write(sink, stretch("market", 0, 10, 15))
-    for table, early in (("bars", 11), ("bars", 16), ("bars", 99), ("trades", 16)):
-        with pytest.raises(Retryable, match="rows before it are not stored"):
-            sink.write(batch(table, 0, early, 120))
-
-
-def test_a_flush_between_two_tables_of_a_stretch_loses_neither(place: Place) -> None:
+def test_a_flush_between_two_tables_of_a_stretch_loses_neither_and_rows_behind_a_gap_are_refused(place: Place) -> None:
     trades, quotes, events = stretch("market", 0, 0, 20)
     sink = place.open()
     sink.write(trades)
@@ -158,20 +146,17 @@ def test_a_flush_between_two_tables_of_a_stretch_loses_neither(place: Place) -> 
     again.resume()
     write(again, (trades, quotes, events))
     again.flush()
-    assert [place.rows(t) for t in TOPICS["market"]] == [expected(t, [0], 20) for t in TOPICS["market"]]
+    assert_stored(place, 20, [0], MARKET)
     assert again.resume() == {("market", 0): 20}
+    write(again, stretch("bars", 0, 0, 20) + stretch("market", 0, 20, 25))
+    again.flush()
+    write(again, stretch("market", 0, 25, 30))
+    for table, early in (("bars", 21), ("bars", 26), ("bars", 99), ("trades", 31)):
+        with pytest.raises(Retryable, match="rows before it are not stored"):
+            again.write(batch(table, 0, early, 120))
 
 
-def test_batches_without_rows_move_the_position(place: Place) -> None:
-    sink = place.open()
-    for one in stretch("market", 3, 0, 20):
-        sink.write(SinkBatch(one.table, one.topic, 3, 0, 20, one.rows.slice(0, 0)))
-    sink.flush()
-    assert place.open().resume() == {("market", 3): 20}
-    assert place.files() == []
-
-
-def test_a_flush_with_nothing_new_writes_nothing(local_place: Place) -> None:
+def test_a_flush_with_nothing_new_writes_nothing_and_an_emptied_store_is_filled_again(local_place: Place) -> None:
     sink = local_place.open()
     store(sink, end=10, cut=10)
     before = sorted(Path(local_place.url).rglob("*"))
@@ -180,17 +165,29 @@ def test_a_flush_with_nothing_new_writes_nothing(local_place: Place) -> None:
     sink.flush()
     assert sorted(Path(local_place.url).rglob("*")) == before
 
+    subprocess.run(["rm", "-r", local_place.url], check=True)
+    write(sink, stretch("market", 0, 10, 20))
+    for told in ("", "lost rows"):
+        with pytest.raises(Retryable, match=told):
+            sink.flush()
+    with pytest.raises(Retryable, match="rows before it are not stored"):
+        sink.write(batch("trades", 0, 20, 30))
+    store(sink, end=20, cut=20)
+    assert_stored(local_place, 20)
 
-def test_a_dead_letter_is_filed_under_the_day_of_writing(place: Place) -> None:
+
+def test_batches_without_rows_move_the_position_and_a_dead_letter_is_filed_under_its_day(place: Place) -> None:
     rows = pa.RecordBatch.from_pylist([{"reason": "not_json"}], schema=TABLES["dead_letters"][1])
     sink = place.open()
+    for one in stretch("market", 3, 0, 20):
+        sink.write(SinkBatch(one.table, one.topic, 3, 0, 20, one.rows.slice(0, 0)))
+    sink.flush()
+    assert place.open().resume() == {("market", 3): 20}
+    assert place.files() == []
     sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
     sink.flush()
     day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()
     assert place.files() == [f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{place.suffix}"]
-
-
-# Files: their names, their number, their schemas.
 
 
 def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> None:
@@ -198,12 +195,8 @@ def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> N
     write(sink, stretch("market", 3, 0, 8))
     sink.flush()
     name = f"date=2024-05-01/market-03-000000000000-000000000008{place.suffix}"
-    directories = {
-        place.directory(table, row["symbol"])
-        for table in TOPICS["market"]
-        for row in batch(table, 3, 0, 8).rows.to_pylist()
-    }
-    assert place.files() == sorted(f"{directory}/{name}" for directory in directories)
+    every = ((one.table, row["symbol"]) for one in stretch("market", 3, 0, 8) for row in one.rows.to_pylist())
+    assert place.files() == sorted({f"{place.directory(*each)}/{name}" for each in every})
 
 
 def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
@@ -212,16 +205,13 @@ def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
     for first in range(100):
         write(sink, stretch("market", 0, first, first + 1))
         sink.flush()
-    for table in TOPICS["market"]:
-        assert place.rows(table) == place.committed_rows(table) == expected(table, [0], 100)
+    assert_stored(place, 100, [0], MARKET)
     # 40 trades lie on 13 days, so there are at most 4 a day: nothing to merge. The same in one day:
     same_day = place.open()
-    for first in range(100, 200):
-        rows = pa.RecordBatch.from_pylist(
-            [{"symbol": "A", "event_time_ns": START_NS + first, "offset": first, "partition": 0}],
-            schema=TABLES["trades"][1],
-        )
-        same_day.write(SinkBatch("trades", "market", 0, first, first + 1, rows))
+    for n in range(100, 200):
+        row = {"symbol": "A", "event_time_ns": START_NS + n, "offset": n, "partition": 0}
+        rows = pa.RecordBatch.from_pylist([row], schema=TABLES["trades"][1])
+        same_day.write(SinkBatch("trades", "market", 0, n, n + 1, rows))
         same_day.flush()
     merged = [f for f in place.files() if f.startswith(f"{place.directory('trades', 'A')}/date=2024-05-01/")]
     assert merged
@@ -231,10 +221,8 @@ def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
 
 def daily(symbol: str, first: int, end: int, days: int = 1) -> SinkBatch:
     """A bar a day from START_NS on, or back where `days` is -1; its close tells which."""
-    rows = [
-        {"symbol": symbol, "timeframe": "1d", "open_time_ns": START_NS + days * n * 24 * HOUR_NS, "close": float(n)}
-        for n in range(first, end)
-    ]
+    head, day_ns = {"symbol": symbol, "timeframe": "1d"}, days * 24 * HOUR_NS
+    rows = [{**head, "open_time_ns": START_NS + n * day_ns, "close": float(n)} for n in range(first, end)]
     return SinkBatch("bars", "bars", 0, first, end, pa.RecordBatch.from_pylist(rows, schema=TABLES["bars"][1]))
 
 
@@ -274,33 +262,26 @@ def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Place, count: 
         sink.write(indicator_batch(n, ["ema_12", f"rsi_{n}"]))
         sink.flush()
     rows = [json.loads(row) for row in place.rows("indicators")]
-    assert Counter(key for row in rows for key, value in row.items() if key[:3] in ("sma", "ema", "rsi") and value) == {
-        "sma_20": 2, "ema_12": count - 1, **{f"rsi_{n}": 1 for n in range(2, count)},
-    }  # fmt: skip
+    found = Counter(key for row in rows for key, value in row.items() if key[:3] in ("sma", "ema", "rsi") and value)
+    assert found == {"sma_20": 2, "ema_12": count - 1, **{f"rsi_{n}": 1 for n in range(2, count)}}
     assert all(row["receipt"]["topic"] == "market" for row in rows)
 
 
-# Two processes.
-
-
-def test_two_processes_store_different_partitions_side_by_side(place: Place) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda p: store(place.open(), end=60, cut=5, partitions=[p]), (0, 1)))
-    assert_stored(place, 60)
-
-
-def test_an_owner_that_was_replaced_stores_nothing_more(place: Place) -> None:
+def test_two_processes_store_their_partitions_side_by_side_and_one_that_was_replaced_nothing_more(place: Place) -> None:
     first, second = place.open(), place.open()
-    store(first, end=10, cut=10, partitions=[0])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda sink, p: store(sink, end=60, cut=5, partitions=[p]), (first, second), (0, 1)))
+    assert_stored(place, 60)
     second.resume()
     for sink in (first, second):
-        write(sink, stretch("market", 0, 10, 20))
+        write(sink, stretch("market", 0, 60, 70))
     second.flush()
     with pytest.raises(Retryable, match="took market-00 over"):
         first.flush()
     first.flush()  # claims anew, and finds all of it stored
-    for table in TOPICS["market"]:
-        assert place.rows(table) == place.committed_rows(table) == expected(table, [0], 20)
+    for table in MARKET:
+        wanted = sorted(expected(table, [0], 70) + expected(table, [1], 60))
+        assert place.rows(table) == place.committed_rows(table) == wanted
 
 
 def test_an_owner_that_froze_between_its_files_and_its_commit_changes_nothing(place: Place) -> None:
@@ -316,30 +297,13 @@ def test_an_owner_that_froze_between_its_files_and_its_commit_changes_nothing(pl
     assert_stored(place, 30, [0])
 
 
-def test_a_store_that_was_emptied_is_filled_again(local_place: Place) -> None:
-    sink = local_place.open()
-    store(sink, end=10, cut=10)
-    subprocess.run(["rm", "-r", local_place.url], check=True)
-    write(sink, stretch("market", 0, 10, 20))
-    with pytest.raises(Retryable):
-        sink.flush()
-    with pytest.raises(Retryable, match="lost rows"):
-        sink.flush()
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        sink.write(batch("trades", 0, 20, 30))
-    store(sink, end=20, cut=20)
-    assert_stored(local_place, 20)
-
-
-# Faults of the store.
-
-
 class Watched:
     """A store that tells `watch` what it is about to do."""
 
     def __init__(self, storage: Storage, watch: Callable[[str, str], None]) -> None:
         self._storage, self._watch = storage, watch
-        self.where = storage.where
+        self.where, self.read, self.names, self.find = storage.where, storage.read, storage.names, storage.find
+        self.clear_interrupted = storage.clear_interrupted
 
     def put(self, files: Mapping[str, bytes], owner: str) -> None:
         for path, data in files.items():
@@ -350,36 +314,23 @@ class Watched:
         self._watch("create", path)
         return self._storage.create(path, data, owner)
 
-    def read(self, path: str) -> bytes:
-        return self._storage.read(path)
-
-    def names(self, directory: str) -> list[str]:
-        return self._storage.names(directory)
-
-    def find(self) -> list[str]:
-        return self._storage.find()
-
     def delete(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._watch("delete", path)
             self._storage.delete([path])
-
-    def clear_interrupted(self, owner: str) -> None:
-        self._storage.clear_interrupted(owner)
 
 
 class StoppedHereError(BaseException):
     """The process ends here: nothing of it goes on, nothing is caught."""
 
 
-def stop_before(number: int) -> Callable[[str, str], None]:
-    count, lock = [0], threading.Lock()
+def raising(error: BaseException, first: int, last: float = math.inf) -> Callable[[str, str], None]:
+    """Raises this instead of these steps, counted from 1."""
+    steps = itertools.count(1)  # safe among threads
 
     def watch(action: str, path: str) -> None:
-        with lock:
-            count[0] += 1
-            if count[0] >= number:
-                raise StoppedHereError(action)
+        if first <= next(steps) <= last:
+            raise error
 
     return watch
 
@@ -400,8 +351,9 @@ def _make_busy(setattr_: Callable[[Any, str, Any], None]) -> None:
 def test_a_process_that_ends_at_any_step_loses_and_doubles_nothing(place: Place, tmp_path: Path) -> None:
     for step in moments(first=sorted(KINDS).index(place.kind)):
         here = Place(place.kind, f"{place.url}/{step}")
+        dying = Watched(open_storage(here.url), raising(StoppedHereError(), step))
         try:
-            store(here.open(Watched(open_storage(here.url), stop_before(step))), end=16, cut=4, partitions=[0])
+            store(here.open(dying), end=16, cut=4, partitions=[0])
         except StoppedHereError:
             for seen in map(here.committed_rows, TABLES):
                 assert len(seen) == len(set(seen))  # a reader of commits sees each row once, at every moment
@@ -415,15 +367,8 @@ def test_a_process_that_ends_at_any_step_loses_and_doubles_nothing(place: Place,
 @pytest.mark.usefixtures("busy")
 def test_a_store_that_fails_at_any_step_is_tried_again_until_it_answers(place: Place) -> None:
     for step in range(1, 60, 4):
-        failures = [step]
-
-        def fail_once(action: str, path: str, failures: list[int] = failures) -> None:
-            failures[0] -= 1
-            if failures[0] == 0:
-                raise Retryable("the store is away")
-
         here = Place(place.kind, f"{place.url}/{step}")
-        sink = here.open(Watched(open_storage(here.url), fail_once))
+        sink = here.open(Watched(open_storage(here.url), raising(Retryable("the store is away"), step, step)))
         for first in range(0, 16, 4):
             for topic in TOPICS:
                 write(sink, stretch(topic, 0, first, first + 4))
@@ -486,9 +431,6 @@ def test_files_that_a_person_removed_do_not_stop_the_others(local_place: Place) 
     assert local_place.rows("indicators") == local_place.committed_rows("indicators")
 
 
-# Killed with -9, for real.
-
-
 @pytest.fixture
 def children() -> Iterator[KilledChildren]:
     process = KilledChildren(__file__)
@@ -498,7 +440,7 @@ def children() -> Iterator[KilledChildren]:
 
 @pytest.mark.chaos
 @pytest.mark.usefixtures("busy")
-def test_kill_9_at_any_call_that_changes_the_disk_loses_and_doubles_nothing(
+def test_kill_9_at_any_change_of_the_disk_loses_and_doubles_nothing(
     local_place: Place, children: KilledChildren
 ) -> None:
     kills = 0

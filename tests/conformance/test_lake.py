@@ -80,28 +80,20 @@ def snapshots(settings: Settings, table: str) -> list[Any]:
     return [] if found is None else list(found.metadata.snapshots)
 
 
-# The tables, as other programs see them.
-
-
-def test_a_reader_without_us_sees_the_same_rows(settings: Settings) -> None:
+def test_a_reader_without_us_sees_the_same_rows_by_day_and_sorted_with_bounds(settings: Settings) -> None:
     store(opened(settings), end=50, cut=10)
     catalog = SqlCatalog("marketpulse", uri=f"sqlite:///{settings.lake_url()}/catalog.db")
     for table in TABLES:
         paths = [task.file.file_path for task in catalog.load_table(("marketpulse", table)).scan().plan_files()]
-        times = "open_time, close_time" if table == "bars" else "event_time"
-        found = duckdb.sql(
-            f"SELECT * EXCLUDE ({times}) FROM read_parquet({paths!r}, hive_partitioning = false)"  # noqa: S608
-        )
+        beside = "open_time, close_time" if table == "bars" else "event_time"
+        sql = f"SELECT * EXCLUDE ({beside}) FROM read_parquet({paths!r}, hive_partitioning = false)"  # noqa: S608
+        found = duckdb.sql(sql)
         assert found is not None
         assert as_text(found.to_arrow_table().to_pylist()) == expected(table, (0, 1), 50)
-
-
-def test_rows_lie_by_day_and_stand_sorted_with_bounds(settings: Settings) -> None:
-    store(opened(settings), end=50, cut=25)
-    table = open_lake(settings).table("trades")
-    assert table is not None
-    assert [(f.name, str(f.transform)) for f in table.spec().fields] == [("event_day", "day")]
-    order = [table.schema().find_column_name(field.source_id) for field in table.sort_order().fields]
+    trades = open_lake(settings).table("trades")
+    assert trades is not None
+    assert [(f.name, str(f.transform)) for f in trades.spec().fields] == [("event_day", "day")]
+    order = [trades.schema().find_column_name(field.source_id) for field in trades.sort_order().fields]
     assert order[:2] == ["symbol", "event_time_ns"]
     for file in open_visible(settings).read(["trades"])["trades"].files:
         rows = pa.parquet.read_table(file.path, partitioning=None)
@@ -123,9 +115,6 @@ def test_thirty_years_of_daily_bars_are_some_hundred_files_and_every_row(setting
     assert len(open_visible(settings).read(["bars"])["bars"].files) == 361
 
 
-# Exactly once.
-
-
 def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stored(settings: Settings) -> None:
     first, second = opened(settings), opened(settings)
     store(first, end=10, cut=10)
@@ -142,20 +131,9 @@ def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stor
     assert_stored(settings, 20)
 
 
-def test_a_lake_that_was_emptied_is_filled_again(settings: Settings) -> None:
-    sink = opened(settings)
-    store(sink, end=10, cut=10)
-    lake = open_lake(settings)
-    for table in TABLES:
-        lake._opened().drop_table((lake.namespace, table))
-    write(sink, stretch("market", 0, 10, 20))
-    with pytest.raises(Retryable, match="reading again from where it stands"):
-        sink.flush()
-    store(sink, end=20, cut=20)
-    assert_stored(settings, 20)
-
-
-def test_a_commit_whose_answer_got_lost_is_known_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_with_a_lost_answer_is_known_and_an_emptied_lake_filled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sink = opened(settings)
     store(sink, end=10, cut=10)
     real, left = SqlCatalog.commit_table, [2]
@@ -176,6 +154,15 @@ def test_a_commit_whose_answer_got_lost_is_known_again(settings: Settings, monke
         sink.flush()
     store(sink, end=20, cut=20)
     assert_stored(settings, 20)
+
+    lake = open_lake(settings)
+    for table in TABLES:
+        lake._opened().drop_table((lake.namespace, table))
+    write(sink, stretch("market", 0, 20, 30))
+    with pytest.raises(Retryable, match="reading again from where it stands"):
+        sink.flush()
+    store(sink, end=30, cut=20)
+    assert_stored(settings, 30)
 
 
 def test_another_programs_commits_and_expiry_lose_no_offset(settings: Settings) -> None:
@@ -237,10 +224,8 @@ def test_loaded_files_have_offsets_of_their_own_told_by_every_flush(settings: Se
         for one in stretch("market", 0, begin, min(end, 20)) + stretch("bars", 0, begin, min(end, 20)):
             sink.write(SinkBatch(one.table, topic, 0, begin, end, one.rows if one.table == "trades" else one.rows[:0]))
         sink.flush()
-    assert opened(settings).resume() == {
-        ("market", 0): 10, ("market", 1): 10, ("bars", 0): 10, ("bars", 1): 10,
-        ("/data/my bars.csv", 0): 10, (topic, 0): 10**15,
-    }  # fmt: skip
+    known = {(name, partition): 10 for name in TOPICS for partition in (0, 1)}
+    assert opened(settings).resume() == {**known, ("/data/my bars.csv", 0): 10, (topic, 0): 10**15}
 
 
 def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settings: Settings, tmp_path: Path) -> None:
@@ -250,52 +235,36 @@ def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settin
         "store(open_sink(settings_for('lake', {}, Path(sys.argv[1])), 'lake'), 60, 5, (int(sys.argv[2]),))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    children = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(p)], env=environment) for p in (0, 1)
-    ]
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    children = [subprocess.Popen([*words, str(p)], env=environment) for p in (0, 1)]
     assert [child.wait(120) for child in children] == [0, 0]
     assert_stored(settings, 60)
     assert opened(settings).resume() == {(topic, p): 60 for topic in TOPICS for p in (0, 1)}
 
 
-# Faults.
-
-
-@pytest.mark.parametrize(
-    ("number", "kind", "told"),
-    [
-        (errno.ENOSPC, Retryable, "free some space"),
-        (errno.EIO, Retryable, "trying again"),
-        (errno.EACCES, Fatal, "access"),
-    ],
-)
-def test_a_fault_of_the_disk_says_what_to_do(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], told: str
+def test_a_fault_of_the_disk_or_of_the_catalogue_says_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = opened(settings)
     store(sink, end=10, cut=10)
+    full, broken = (errno.ENOSPC, Retryable, "free some space"), (errno.EIO, Retryable, "trying again")
+    for end, number, kind, told in ((20, *full), (30, *broken), (40, errno.EACCES, Fatal, "access")):
 
-    def fail(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
+        def fail(*_: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
 
-    write(sink, stretch("market", 0, 10, 20))
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", fail)
-        with pytest.raises(kind, match=f"{told}.*nothing is lost|nothing is lost.*{told}"):
-            sink.flush()
-    store(sink, end=20, cut=20)
-    assert_stored(settings, 20)
+        write(sink, stretch("market", 0, end - 10, end))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", fail)
+            with pytest.raises(kind, match=f"{told}.*nothing is lost|nothing is lost.*{told}"):
+                sink.flush()
+        store(sink, end=end, cut=20)
+        assert_stored(settings, end)
 
-
-def test_a_catalogue_that_is_no_database_is_fatal(settings: Settings) -> None:
-    lake = Path(settings.lake_url())
-    lake.mkdir(parents=True)
+    (lake := settings.data_dir / "other").mkdir()
     (lake / "catalog.db").write_bytes(b"no database at all, but some text" * 100)
     with pytest.raises(Fatal, match=r"restore catalog\.db"):
-        opened(settings).resume()
-
-
-# Chores.
+        opened(settings_at(settings.data_dir, url=str(lake))).resume()
 
 
 def test_chores_change_no_row_and_no_offset(settings: Settings) -> None:
@@ -393,9 +362,6 @@ def test_a_file_that_a_person_removed_does_not_stop_the_merging(settings: Settin
     chores(settings).compact("trades")
     assert [row["offset"] for row in history(settings, "trades")] == [0, 2, 3]
     assert len(lake.files("trades")) == 1
-
-
-# Killed with -9, for real.
 
 
 @pytest.fixture

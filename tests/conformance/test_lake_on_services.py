@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from pyiceberg.catalog import load_catalog
 
 from aws_server import AwsAccount
+from given_settings import changed
 from lake_store import iceberg_rows
 from log_of_rows import TOPICS, expected, stretch
 from marketpulse.catalog import open_lake, open_visible
@@ -36,12 +37,10 @@ def settings(request: pytest.FixtureRequest, s3_bucket: Bucket, tmp_path: Path) 
         account.reset()
         catalog |= {"uri": account.endpoint_url, "namespace": "quotes"}
     if request.param == "rest":
-        name = f"tables-{s3_bucket.name}"
-        tables = boto3.client("s3tables", endpoint_url=s3_bucket.server.endpoint_url, region_name=REGION)
-        tables.create_table_bucket(name=name)
-        url = f"s3://{name}"
-        login = f"{ACCESS_KEY}:{SECRET_KEY}"
-        catalog |= {"uri": s3_bucket.server.catalog_url, "warehouse": url, "credential": login}
+        url, server = f"s3://tables-{s3_bucket.name}", s3_bucket.server
+        tables = boto3.client("s3tables", endpoint_url=server.endpoint_url, region_name=REGION)
+        tables.create_table_bucket(name=f"tables-{s3_bucket.name}")
+        catalog |= {"uri": server.catalog_url, "warehouse": url, "credential": f"{ACCESS_KEY}:{SECRET_KEY}"}
     return Settings(data_dir=tmp_path, s3=s3_bucket.settings(), sinks={"lake": {"url": url, "catalog": catalog}})
 
 
@@ -58,7 +57,9 @@ def assert_stored(settings: Settings, end: int) -> None:
         assert history(settings, table) == expected(table, (0, 1), end), table
 
 
-def test_rows_are_stored_once_over_a_restart_and_sql_answers(settings: Settings) -> None:
+def test_rows_are_stored_once_over_a_restart_of_sink_and_server_and_sql_answers(
+    settings: Settings, s3_bucket: Bucket
+) -> None:
     store(open_sink(settings, "lake"), end=12, cut=6)
     sink = open_sink(settings, "lake")
     assert sink.resume() == {(topic, p): 12 for topic in TOPICS for p in (0, 1)}
@@ -73,14 +74,23 @@ def test_rows_are_stored_once_over_a_restart_and_sql_answers(settings: Settings)
     assert_stored(settings, 20)
     assert len(open_visible(settings).read(["bars"])["bars"].files) == 1
 
+    s3_bucket.server.kill()
+    try:
+        write(sink, stretch("market", 0, 20, 26))
+        with pytest.raises(Retryable, match="nothing is lost"):
+            sink.flush()
+    finally:
+        s3_bucket.server.start()
+    store(sink, end=26, cut=6)
+    assert_stored(settings, 26)
+
 
 def test_writers_that_come_in_between_are_waited_for(settings: Settings) -> None:
     # The stand-in for Glue does not compare a table's version when it writes it, as AWS does.
     at_once = 1 if settings.sinks.lake.catalog.kind == "glue" else 2
     with ThreadPoolExecutor(at_once) as pool:
-        done = [pool.submit(store, open_sink(settings, "lake"), 12, 4, (p,)) for p in (0, 1)]
-        for one in done:
-            one.result(120)
+        for done in [pool.submit(store, open_sink(settings, "lake"), 12, 4, (p,)) for p in (0, 1)]:
+            done.result(120)
     assert_stored(settings, 12)
     assert open_sink(settings, "lake").resume() == {(topic, p): 12 for topic in TOPICS for p in (0, 1)}
 
@@ -88,26 +98,10 @@ def test_writers_that_come_in_between_are_waited_for(settings: Settings) -> None
 def test_keys_that_are_refused_are_fatal_and_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     store(open_sink(settings, "lake"), end=4, cut=4)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
-    catalog = settings.sinks.lake.catalog
-    if catalog.kind == "rest":
-        changed = catalog.model_copy(update={"credential": SecretStr(f"{ACCESS_KEY}:another-secret")})
-        lake = settings.sinks.lake.model_copy(update={"catalog": changed})
-        settings = settings.model_copy(update={"sinks": settings.sinks.model_copy(update={"lake": lake})})
+    if settings.sinks.lake.catalog.kind == "rest":
+        other = {"credential": SecretStr(f"{ACCESS_KEY}:another-secret")}
+        settings = changed(settings, sinks={"lake": {"catalog": other}})
     with pytest.raises(Fatal, match="give this user access") as caught:
         store(open_sink(settings, "lake"), end=8, cut=8)
     assert "nothing is lost" in str(caught.value)
     assert "another-secret" not in str(caught.value) + repr(open_lake(settings)) + repr(settings)
-
-
-def test_a_server_that_is_away_is_waited_for(settings: Settings, s3_bucket: Bucket) -> None:
-    sink = open_sink(settings, "lake")
-    store(sink, end=6, cut=6)
-    s3_bucket.server.kill()
-    try:
-        write(sink, stretch("market", 0, 6, 12))
-        with pytest.raises(Retryable, match="nothing is lost"):
-            sink.flush()
-    finally:
-        s3_bucket.server.start()
-    store(sink, end=12, cut=12)
-    assert_stored(settings, 12)
