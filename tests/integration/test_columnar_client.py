@@ -133,9 +133,8 @@ def test_rows_stand_in_the_log_as_the_python_client_writes_them(kafka_settings: 
     for key, value in encode_rows(batch):
         python.produce(theirs.name, value, key)
     assert python.flush(20) == 0
-    written, wanted = (
-        [(p, m.key(), m.value()) for p, run in topic.messages().items() for m in run] for topic in (ours, theirs)
-    )
+    both = (topic.messages().items() for topic in (ours, theirs))
+    written, wanted = ([(p, m.key(), m.value()) for p, run in found for m in run] for found in both)
     assert written == wanted
     assert len(written) == 2_000
 

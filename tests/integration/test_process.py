@@ -22,9 +22,7 @@ from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
-COUNTED: dict[str, dict[str, str]] = {
-    "crossed_quotes": {"book": "crossed"}, "late_quotes": {}, "dropped_quotes": {"why": "too_late"},
-}  # fmt: skip
+COUNTED = {"crossed_quotes": {"book": "crossed"}, "late_quotes": {}, "dropped_quotes": {"why": "too_late"}}
 
 
 def counted(metric: str, **labels: str) -> float:
@@ -61,15 +59,10 @@ def test_the_worked_example_written_by_a_bare_client_gives_exactly_its_rows(sett
     names = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
     assert [(b["open_time_ns"] - at(0)) / 1e9 for b in bars] == [10, 12, 10, 11]
     assert [tuple(b[n] for n in names) for b in bars] == [
-        (5, 7, 4, 7, 5, 6.0, 3, 0),
-        (6, 6, 6, 6, 2, 6.0, 1, 0),
-        (5, 8, 4, 8, 10, 7.0, 4, 1),
-        (9, 9, 9, 9, 1, 9.0, 1, 0),
-    ]
-    receipts = [b["receipt"] for b in bars]
-    assert [(r["first_offset"], r["last_offset"], r["late_count"]) for r in receipts] == [
-        (0, 3, 0), (2, 2, 0), (0, 6, 1), (5, 5, 1),
+        (5, 7, 4, 7, 5, 6.0, 3, 0), (6, 6, 6, 6, 2, 6.0, 1, 0), (5, 8, 4, 8, 10, 7.0, 4, 1), (9, 9, 9, 9, 1, 9.0, 1, 0),
     ]  # fmt: skip
+    receipts = [tuple(b["receipt"][n] for n in ("first_offset", "last_offset", "late_count")) for b in bars]
+    assert receipts == [(0, 3, 0), (2, 2, 0), (0, 6, 1), (5, 5, 1)]
     assert {b["receipt"]["topic"] for b in bars} == {settings.topic("market")}
 
 
@@ -92,10 +85,13 @@ def test_quotes_give_their_values_at_each_close_and_in_live_rows(settings: Setti
     assert since == {"crossed_quotes": 1, "late_quotes": 1, "dropped_quotes": 0}
 
 
-def test_indicators_come_with_each_bar_and_are_null_while_they_warm_up(settings: Settings, worker: Working) -> None:
+def test_indicators_are_null_while_they_warm_up_and_forming_bars_are_shown(settings: Settings, worker: Working) -> None:
     write(settings, HELLO, *(trade("AAA", t, 10 + t, 1) for t in range(4)), heartbeat(4))
     values = [(r["close"], r["sma_2"], r["vwap"]) for r in read(settings, "indicators", 4, "1s")]
     assert values == [(10, None, 10), (11, 10.5, 10.5), (12, 11.5, 11), (13, 12.5, 11.5)]
+    write(settings, trade("BBB", 5, 10, 1), trade("BBB", 5.5, 12, 2))
+    newest = wait_until(lambda: [r for r in read(settings, "live", 1, "1m") if r["symbol"] == "BBB"])[-1]
+    assert (newest["open"], newest["close"], newest["volume"], newest["sma_2"]) == (10, 12, 3, None)
 
 
 def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Settings, worker: Working) -> None:
@@ -124,9 +120,8 @@ def test_a_suspect_row_stays_and_a_record_beside_it_says_what_is_wrong(settings:
         (notice,) = wait_until(notices)
         (bar,) = read(settings, "bars", 1, "1s")
     assert (bar["high"], bar["trade_count"]) == (10_000, 26), "what is marked stays"
-    assert (notice["symbol"], notice["rule"], notice["offset"], notice["value"], notice["expected"]) == (
-        "AAA", "price_unit", len(steady) + 1, 10_000, 100,
-    )  # fmt: skip
+    told = {"symbol": "AAA", "rule": "price_unit", "offset": len(steady) + 1, "value": 10_000, "expected": 100}
+    assert notice.items() >= told.items()
     assert counted("quality_found", **labels) == before + 1
     with Working(settings, run):
         write(settings, heartbeat(120))
@@ -158,9 +153,7 @@ def test_a_worker_that_stops_and_one_that_follows_give_the_rows_of_one_that_neve
     assert [r["sma_2"] for r in read(settings, "indicators", 3, "1s")] == [None, 11]
 
 
-def test_a_long_silence_is_filled_in_several_commits_and_a_fault_between_them_doubles_nothing(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_silence_with_a_fault_in_it_doubles_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     offsets: list[int] = []
     commit = TransactionalLog.commit
 
@@ -193,21 +186,8 @@ def test_a_long_silence_is_filled_in_several_commits_and_a_fault_between_them_do
     assert [letter["offset"] for letter in letters] == [4]
 
 
-def test_forming_bars_are_shown_before_they_close(settings: Settings, worker: Working) -> None:
-    write(settings, HELLO, trade("AAA", 1, 10, 1), trade("AAA", 1.5, 12, 2))
-    newest = read(settings, "live", 2, "1m")[-1]
-    assert (newest["open"], newest["close"], newest["volume"], newest["sma_2"]) == (10, 12, 3, None)
-
-
 def test_the_pipelines_clock_closes_bars_of_a_dead_source(settings: Settings) -> None:
-    record = {
-        "type": "trade",
-        "symbol": "AAA",
-        "source": "test",
-        "event_time_ns": time.time_ns(),
-        "price": 10,
-        "size": 1,
-    }
+    record = {**trade("AAA", 0, 10, 1), "event_time_ns": time.time_ns()}
     with Working(changed(settings, engine={"source_timeout_s": 1.0}), run):
         write(settings, {**HELLO, "mode": "live"}, record)
         (bar,) = read(settings, "bars", 1, "1s")

@@ -119,9 +119,7 @@ def test_stretches_have_no_gap_over_marks_and_aborted_records(kafka_settings: Se
     assert rows_of(batches, "trades").column("offset").to_pylist() == [0, 1, 9]
 
 
-def test_a_reader_starts_where_the_store_is_and_refused_records_only_move_it(
-    kafka_settings: Settings, reader_of: Open
-) -> None:
+def test_a_reader_starts_at_its_store_and_bad_records_only_move_it(kafka_settings: Settings, reader_of: Open) -> None:
     Writer(kafka_settings).market(trades(6))
     place = next(b for b in collect(reader_of("trades", group="probe"), has("trades", 6)) if b.rows.num_rows)
     BareTopic.of(kafka_settings).write([b"not json"], place.partition)
@@ -134,7 +132,7 @@ def test_a_reader_starts_where_the_store_is_and_refused_records_only_move_it(
     assert {b.table for b in batches} == {"trades", "quotes"}
 
 
-def test_rows_are_flushed_before_partitions_move_and_positions_asked_again(
+def test_rows_are_flushed_before_partitions_move_positions_asked_anew(
     kafka_settings: Settings, reader_of: Open
 ) -> None:
     write_bars(kafka_settings, bars(4))
@@ -175,28 +173,21 @@ def test_rows_are_flushed_before_partitions_move_and_positions_asked_again(
     first.commit()
 
 
-def test_what_a_store_raises_while_partitions_go_reaches_the_one_who_closes(kafka_settings: Settings) -> None:
-    def fails() -> None:
-        raise Retryable("the store is away")
-
-    write_bars(kafka_settings, bars(1))
-    reader = TableReader(kafka_settings, ["bars"], "sink-a", {})
-    reader.on_revoke(fails)
-    collect(reader, has("bars", 1))
-    with pytest.raises(Retryable, match="the store is away"):
-        reader.close()
-
-
-def test_lag_counts_what_is_behind_the_last_poll_and_a_position_beyond_the_end_stops_the_reader(
-    kafka_settings: Settings, reader_of: Open
-) -> None:
+def test_lag_a_lost_position_and_what_a_store_raises_are_told(kafka_settings: Settings, reader_of: Open) -> None:
     beyond = reader_of("bars", start={(kafka_settings.topic("bars"), 0): 99}, group="sink-b")
     with pytest.raises(Fatal, match="made anew"):
         collect(beyond, has("bars", 1))
+
+    def fails() -> None:
+        raise Retryable("the store is away")
+
     write_bars(kafka_settings, bars(4))
-    reader = reader_of("bars")
+    reader = TableReader(kafka_settings, ["bars"], "sink-a", {})
+    reader.on_revoke(fails)
     collect(reader, has("bars", 4))
     assert reader.lag() == 0
+    with pytest.raises(Retryable, match="the store is away"):
+        reader.close()
 
 
 @contextmanager
@@ -219,10 +210,14 @@ def feed_rows(feed: KafkaLiveFeed, count: int, quiet_s: float = 20) -> list[Feed
     return found
 
 
-def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafka_settings: Settings) -> None:
+def test_the_feed_brings_recent_rows_then_uncommitted_ones_and_counts_records_and_lag(kafka_settings: Settings) -> None:
     write_bars(kafka_settings, bars(5))
+    Writer(kafka_settings).market(trades(7))
     with feed_of(kafka_settings, history=100) as feed:
         assert sum(b.rows.num_rows for b in feed_rows(feed, 5)) == 5
+        wait_until(lambda: (now := feed.stats()).broker_reachable and now.market_records >= 7, "they are counted")
+        stats = feed.stats()
+        assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (7, 5, 0, 7)
         writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "f")
         with writer.bars(bars(2, "BBB")):
             open_rows = feed_rows(feed, 2)
@@ -230,9 +225,7 @@ def test_the_feed_brings_recent_rows_and_then_uncommitted_ones_as_they_come(kafk
     assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60
 
 
-def test_the_feed_begins_where_stored_rows_end_or_at_its_limit(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_feed_begins_at_stored_rows_or_its_limit(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bars(kafka_settings, bars(40))
     topic = BareTopic.of(kafka_settings, "bars")
     (place,) = [(topic.name, partition) for partition, end in topic.ends().items() if end]
@@ -245,19 +238,7 @@ def test_the_feed_begins_where_stored_rows_end_or_at_its_limit(
             assert sum(b.rows.num_rows for b in (*first, *rest)) == wanted, stored
 
 
-def test_the_feed_counts_records_and_the_engines_lag(kafka_settings: Settings) -> None:
-    writer = Writer(kafka_settings)
-    writer.market(trades(7))
-    write_bars(kafka_settings, bars(3))
-    with feed_of(kafka_settings, history=10) as feed:
-        wait_until(lambda: (now := feed.stats()).broker_reachable and now.market_records >= 7, "they are counted")
-        stats = feed.stats()
-        assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (7, 3, 0, 7)
-
-
-def test_reader_and_tail_give_rows_of_both_wires_with_places_and_tail_says_what_it_cannot_read(
-    kafka_settings: Settings, reader_of: Open
-) -> None:
+def test_reader_and_tail_give_both_wires_and_tail_says_what_is_bad(kafka_settings: Settings, reader_of: Open) -> None:
     writer = Writer(kafka_settings)
     writer.market(trades(2))
     writer.market(trades(2, first=2), "arrow")

@@ -1,9 +1,7 @@
 """`serve` after a restart, on the real broker and a real lake: what its first picture holds."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -20,10 +18,8 @@ from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from stored_pipeline import Working
-from valkey_store import ValkeyServer, valkey  # noqa: F401
+from valkey_store import ValkeyServer
 from waiting import wait_until
-
-pytestmark = pytest.mark.integration
 
 HISTORY = 200
 T0_S = 1_700_000_000 // 60 * 60
@@ -61,13 +57,6 @@ def store(settings: Settings, which: str) -> None:
     sink.close()
 
 
-@contextmanager
-def served(settings: Settings) -> Iterator[str]:
-    """The page's address while `serve` runs."""
-    with Working(settings, run, name="serve") as working:
-        yield str(working.facts()["url"])
-
-
 def shown(url: str, timeframe: str, newest_s: int) -> list[dict[str, Any]]:
     """The rows of a chart, once it holds a bar that opens at `newest_s`."""
     asked: dict[str, Any] = {"symbol": "AAA", "timeframe": timeframe, "limit": HISTORY}
@@ -85,10 +74,7 @@ def shown(url: str, timeframe: str, newest_s: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("held_by", ["lake", "redis", None])
 def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
-    kafka_settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    valkey: ValkeyServer,  # noqa: F811
-    held_by: Literal["lake", "redis"] | None,
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch, valkey: ValkeyServer, held_by: str | None
 ) -> None:
     """As far as the lake, Redis or the topic holds them; and trades of before the restart count for no latency."""
     monkeypatch.setattr(feed, "_BACK_PER_BAR", 2)
@@ -103,13 +89,13 @@ def test_after_a_restart_the_page_has_hundreds_of_bars_of_every_timeframe(
         minutes += 20
     old = live(["sma_2"], row("AAA", "1m", T0_S, 1.0, ingest_time_ns=time.time_ns() - 5 * 10**9)).rows
     BareTopic.of(settings, "live").write([value for _, value in encode_rows(old)])
-    with served(settings) as url:
+    with Working(settings, run, name="serve") as working:
+        url = working.facts()["url"]
         for timeframe, length_s in (("1s", 1), ("1m", 60)):
             rows = shown(url, timeframe, 60 * minutes - length_s)
             count = min(HISTORY, 60 * minutes // length_s)
-            assert [r["open_time_ms"] // 1_000 - T0_S for r in rows] == [
-                60 * minutes - length_s * i for i in range(count, 0, -1)
-            ]
+            opened = [r["open_time_ms"] // 1_000 - T0_S for r in rows]
+            assert opened == [60 * minutes - length_s * i for i in range(count, 0, -1)]
             assert all(r["sma_2"] is not None for r in rows)
         assert httpx.get(url + "api/health").json()["latency_p50_ms"] is None
 
@@ -118,5 +104,6 @@ def test_a_first_picture_that_cannot_be_read_is_gone_without(kafka_settings: Set
     picture = {"port": 0, "first_picture": "redis"}
     settings = changed(kafka_settings, serve=picture, sinks={"redis": {"url": "redis://127.0.0.1:1/0"}})
     write(settings, 0, 60)
-    with served(settings) as url:
+    with Working(settings, run, name="serve") as working:
+        url = working.facts()["url"]
         assert len(shown(url, "1s", 59)) == 60
