@@ -1,5 +1,4 @@
-"""A live feed into the real broker. Its process is killed, the broker dies, the disk is full: each trade stands in the log
-once."""
+"""A live feed whose process is killed, the broker dies, the disk is full: each trade is in the real broker once."""
 
 import json
 import os
@@ -42,11 +41,11 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_exactly_once(kafka_
             feed.start()
             enough = len(exchange.tape) if wanted is None else min(there + wanted, len(exchange.tape))
             feed.until(lambda before=before: exchange.connections > before, "it is connected")  # type: ignore[misc]
-            feed.until(lambda enough=enough: len(feed.rows("trade")) >= enough, f"{enough} trades")  # type: ignore[misc]
+            feed.until(lambda enough=enough: len(feed.so_far("trade")) >= enough, f"{enough} trades")  # type: ignore[misc]
             if wanted is not None:
                 time.sleep(pause.uniform(0, 1))  # somewhere in its work
                 feed.kill()
-        feed.until(lambda: "healed" in {gap["state"] for gap in feed.rows("gap")}, "the last gap is healed")
+        feed.until(lambda: "healed" in {gap["state"] for gap in feed.so_far("gap")}, "the last gap is healed")
         feed.stop()
         assert_every_trade_is_there_once(feed.rows("trade"), exchange.tape)
         gaps = feed.rows("gap")
@@ -72,14 +71,12 @@ def kill(broker: EmbeddedBroker) -> None:
 
 def waiting(spool: Path) -> set[tuple[str, int]]:
     """(symbol, trade id) of what lies on the disk, read as another process reads it."""
-    if not spool.exists():
-        return set()
     found: set[tuple[str, int]] = set()
     try:
         with sqlite3.connect(f"file:{spool}?mode=ro", uri=True) as file:
             bodies = file.execute("SELECT body FROM entries").fetchall()
-    except sqlite3.OperationalError:  # it has just gone
-        return set()
+    except sqlite3.OperationalError:  # there is none, or it has just gone
+        return found
     for (body,) in bodies:
         for batch in from_bytes(body).batches:
             if "trade_id" in batch.schema.names:
@@ -92,10 +89,8 @@ class Reader:
     """Counts committed trades while the log grows: a reader that waits for its end would never see one."""
 
     def __init__(self, settings: Settings) -> None:
-        self.consumer = Consumer({
-            "bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "counting", "isolation.level": "read_committed",
-            "enable.auto.commit": False, "log_level": 0,
-        })  # fmt: skip
+        who = {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "counting", "log_level": 0}
+        self.consumer = Consumer({**who, "isolation.level": "read_committed", "enable.auto.commit": False})
         partitions = range(settings.kafka.partitions)
         self.consumer.assign([TopicPartition(settings.topic("market"), p, OFFSET_BEGINNING) for p in partitions])
         self.count = 0
@@ -107,9 +102,7 @@ class Reader:
         return self.count
 
 
-def test_a_dead_broker_and_a_feed_that_is_killed_meanwhile_leave_every_trade_once(
-    tmp_path: Path, broker_cache: Path
-) -> None:
+def test_a_dead_broker_and_a_feed_killed_meanwhile_leave_every_trade_once(tmp_path: Path, broker_cache: Path) -> None:
     exchange = Exchange("coinbase", PRODUCTS, 60_000, seed=5, every_s=0.004)
     with (
         own_broker(tmp_path, broker_cache) as (broker, settings),
@@ -171,9 +164,7 @@ def metric(settings: Settings, name: str) -> float:
         return 0.0
 
 
-def test_what_a_full_disk_had_no_room_for_is_asked_for_again_and_stands_in_the_log_once(
-    tmp_path: Path, broker_cache: Path
-) -> None:
+def test_what_a_full_disk_had_no_room_for_is_asked_for_again_and_kept_once(tmp_path: Path, broker_cache: Path) -> None:
     exchange = Talkative()
     with (
         own_broker(tmp_path, broker_cache, producer={"spool_mb": 1}) as (broker, settings),
@@ -194,7 +185,7 @@ def test_what_a_full_disk_had_no_room_for_is_asked_for_again_and_stands_in_the_l
         exchange.stop_trading()
         feed.until(lambda: metric(settings, "stream_missing_trades") > 0, "they are missed")
         feed.until(lambda: not (settings.data_dir / "spool" / "coinbase.sqlite").exists(), "nothing waits")
-        feed.until(lambda: len(feed.rows("trade")) >= len(exchange.known()), "every trade is in the log")
+        feed.until(lambda: len(feed.so_far("trade")) >= len(exchange.known()), "every trade is in the log")
         feed.stop()
         assert_every_trade_is_there_once(feed.rows("trade"), exchange.known())
         gaps = feed.rows("gap")

@@ -25,8 +25,7 @@ from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-PAGES, NEVER_READ = 200, 10
-SYMBOLS = 500
+PAGES, NEVER_READ, SYMBOLS = 200, 10, 500
 FRAME_BYTES_MAX = 400_000  # the first one of 500 symbols
 PLACE = re.compile(r'{"seq":(?P<seq>[0-9]+),"after":(?P<after>[0-9]+|null)')
 
@@ -93,7 +92,8 @@ def test_two_hundred_pages_of_which_ten_never_read(monkeypatch: pytest.MonkeyPat
         async with asyncio.timeout(120):
             with moving(board):
                 while count("pages_let_go_total") < let_go + NEVER_READ:
-                    held.extend(waiting_bytes(server))
+                    connections = list(server._server.server_state.connections)
+                    held.extend(one.transport.get_write_buffer_size() for one in connections)  # what no page has taken
                     await asyncio.sleep(0.2)
             while any(visitor.seq != board.seq for visitor in visitors):
                 await asyncio.sleep(0.1)
@@ -117,9 +117,3 @@ def test_two_hundred_pages_of_which_ten_never_read(monkeypatch: pytest.MonkeyPat
         for text in texts:
             reader.take(text)
         assert {symbol: quote[0] for symbol, quote in reader.quotes.items()} == told
-
-
-def waiting_bytes(server: WebServer) -> list[int]:
-    """What the server holds for each connection that its page has not taken."""
-    open_ = list(server._server.server_state.connections)
-    return [connection.transport.get_write_buffer_size() for connection in open_]

@@ -24,8 +24,6 @@ from marketpulse.sources.defaults import bundled
 from s3_server import Bucket
 from stored_pipeline import Working
 
-pytestmark = pytest.mark.integration
-
 
 def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict[str, Any]]]:
     """(partition, record) of every committed record, in the order of each partition."""
@@ -34,6 +32,12 @@ def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict
 
 def of_type(settings: Settings, kind: str = "trade") -> list[dict[str, Any]]:
     return [r for _, r in committed(settings) if r["type"] == kind]
+
+
+def foreign(settings: Settings, partitions: int) -> BareTopic:
+    topic = BareTopic(settings.kafka.bootstrap_servers, f"{settings.kafka.topic_prefix}foreign")
+    topic.make(partitions)
+    return topic
 
 
 def produced(
@@ -55,9 +59,7 @@ def produced(
         ended.set()
 
 
-def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
-    kafka_settings: Settings, tmp_path: Path
-) -> None:
+def test_a_replay_killed_again_and_again_brings_every_row_once(kafka_settings: Settings, tmp_path: Path) -> None:
     count = 6_000
     file = tmp_path / "ticks.csv"
     lines = [f"{1_767_366_000 + i},S{i % 7},{i + 1},{i}\n" for i in range(count)]
@@ -69,7 +71,7 @@ def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
         while True:
             feed.start()
             try:
-                assert feed.wait(pause.uniform(2.2, 3.5) if kills < 3 else 120) == 0
+                assert feed.wait(pause.uniform(0.6, 1.3) if kills < 3 else 120) == 0
                 break
             except subprocess.TimeoutExpired:
                 feed.kill()
@@ -85,9 +87,7 @@ def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
         assert ids == sorted(ids)
         assert own[0]["type"] == "hello", "hello comes before the first row"
         assert [r["watermark_ns"] for r in own if r["type"] == "goodbye"] == [COMPLETE]
-        assert {r["source"] for r in own if r["type"] != "clock"} == {"replay-x"}, (
-            "hello, rows, heartbeats and goodbye are one source's"
-        )
+        assert {r["source"] for r in own if r["type"] != "clock"} == {"replay-x"}, "it is one source's"
         promised = 0
         for record in own:  # heartbeats never promise more than what follows keeps
             promised = max(promised, record["event_time_ns"]) if record["type"] == "heartbeat" else promised
@@ -97,9 +97,7 @@ def test_a_replay_that_is_killed_again_and_again_brings_every_row_exactly_once(
     assert letter["value"] == "not,a,row"
 
 
-def test_the_bundled_days_arrive_whole_and_a_second_start_adds_nothing(
-    kafka_settings: Settings, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_bundled_days_arrive_whole_and_once(kafka_settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     source = ReplaySettings(files=(str(bundled("daily")),), speed="max")
     produced(kafka_settings, source, "daily")
     records = [r for _, r in committed(kafka_settings)]
@@ -127,22 +125,18 @@ def test_files_of_a_bucket_are_replayed_whole_and_once(kafka_settings: Settings,
     source = ReplaySettings(files=(f"{s3_bucket.url}/ticks/",), speed="max")
     for _ in range(2):  # the second time there is nothing left to do
         produced(settings, source, "bucket")
-        assert sorted(r["price"] for r in of_type(settings)) == [
-            100.0 * day + i + 1 for day in range(3) for i in range(50)
-        ]
+        wanted = [100.0 * day + i + 1 for day in range(3) for i in range(50)]
+        assert sorted(r["price"] for r in of_type(settings)) == wanted
     assert not (settings.data_dir / "fetched" / "bucket").exists(), "nothing of them stays"
 
 
-def test_foreign_avro_arrives_as_trades_and_goes_on_behind_what_it_had(
-    kafka_settings: Settings, tmp_path: Path
-) -> None:
+def test_foreign_avro_arrives_as_trades_and_goes_on_where_it_was(kafka_settings: Settings, tmp_path: Path) -> None:
     fields = [{"name": "sym", "type": "string"}, {"name": "px", "type": "double"},
               {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]  # fmt: skip
     schema = {"type": "record", "name": "Tick", "fields": fields}
     file = tmp_path / "tick.avsc"
     file.write_text(json.dumps(schema))
-    topic = BareTopic(kafka_settings.kafka.bootstrap_servers, f"{kafka_settings.kafka.topic_prefix}avro")
-    topic.make(2)
+    topic = foreign(kafka_settings, 2)
 
     def value(i: int) -> bytes:
         stream = io.BytesIO(b"\0\0\0\0\1")
@@ -156,26 +150,19 @@ def test_foreign_avro_arrives_as_trades_and_goes_on_behind_what_it_had(
     produced(kafka_settings, source, "avro", 100, 1)
     topic.write([value(i) for i in range(1, 200, 2)], 1)
     produced(kafka_settings, source, "avro", 200, 1)
-    trades = of_type(kafka_settings)
-    assert sorted((r["price"], r["symbol"], r["event_time_ns"]) for r in trades) == [
-        (i + 0.5, f"S{i % 3}", (1_600_000_000_000 + i) * 1_000_000) for i in range(200)
-    ]
+    trades = sorted((r["price"], r["symbol"], r["event_time_ns"]) for r in of_type(kafka_settings))
+    assert trades == [(i + 0.5, f"S{i % 3}", (1_600_000_000_000 + i) * 1_000_000) for i in range(200)]
     ((_, letter),) = committed(kafka_settings, "dead-letters")
     assert (letter["reason"], letter["offset"]) == ("not_avro", 100)
 
 
 def test_unkeyed_foreign_json_arrives_keyed_by_symbol_in_order_of_time(kafka_settings: Settings) -> None:
-    topic = BareTopic(kafka_settings.kafka.bootstrap_servers, f"{kafka_settings.kafka.topic_prefix}foreign")
-    topic.make(5)
-    written: dict[int, list[dict[str, Any] | bytes]] = {partition: [] for partition in range(5)}
-    rows = [
-        {"symbol": f"S{i % 3}", "price": f"{i + 1}.50", "volume": 2, "timestamp": 1_600_000_000 + i} for i in range(501)
-    ]
-    for i, row in enumerate(rows[:500]):
-        written[i * 7 % 5].append(row)
-    written[0].append(b"no json")
-    for partition, values in written.items():
-        topic.write(values, partition)
+    topic = foreign(kafka_settings, 5)
+    t0 = 1_600_000_000
+    rows = [{"symbol": f"S{i % 3}", "price": f"{i + 1}.50", "volume": 2, "timestamp": t0 + i} for i in range(501)]
+    for first in range(5):
+        topic.write(rows[first:500:5], first * 7 % 5)
+    topic.write([b"no json"], 0)
     source = KafkaSourceSettings(topic=topic.name)
     produced(kafka_settings, source, "foreign", 500, 1)
     topic.write(rows[500:], 1)

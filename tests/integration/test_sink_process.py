@@ -5,13 +5,13 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from bare_clients import BareTopic, Record, bare_producer, rows
+from bare_clients import BareTopic, bare_producer, rows
 from board_rows import row
 from given_settings import changed
 from influx_store import InfluxStore
@@ -26,30 +26,29 @@ from marketpulse.settings import InfluxSettings, Settings, SinkSettings
 from marketpulse.sinks.commits import read_states
 from marketpulse.sinks.storage import LocalStorage
 from postgres_store import PASSWORD as POSTGRES_PASSWORD
-from postgres_store import PostgresPlace, postgres_server, postgres_store  # noqa: F401
+from postgres_store import PostgresPlace
 from sink_processes import T0, SinkProcesses, Writer, closing, kill, stop
 from stored_pipeline import Working
-from valkey_store import PASSWORD, ValkeyServer, valkey  # noqa: F401
+from valkey_store import PASSWORD, ValkeyServer
 from waiting import wait_until
 
-pytestmark = pytest.mark.integration
-
 Row = dict[str, Any]
-HEAD = ("symbol", "source", "event_time_ns")
+FIELDS = {"trade": ("price", "size", "trade_id"), "quote": ("bid", "ask", "ask_size"), "halt": ()}
 
 
-def assert_market_is_stored(stored: list[Row], records: list[Record], kind: str, *fields: str) -> None:
-    found = Counter((r["partition"], r["offset"], *(r[f] for f in fields)) for r in stored)
-    assert found == Counter(
-        (r.partition, r.offset, *(r.row[f] for f in fields)) for r in records if r.row["type"] == kind
-    )
+def assert_market_is_stored(settings: Settings, stored: Callable[[str], list[Row]], *kinds: str) -> None:
+    """Every record of `market` of these kinds is in its table once, with its place, and nothing else is."""
+    records = BareTopic.of(settings).committed()
+    for kind in kinds or FIELDS:
+        fields = ("partition", "offset", "symbol", "source", "event_time_ns", *FIELDS[kind])
+        found = stored("events" if kind == "halt" else f"{kind}s")
+        told = ({"partition": r.partition, "offset": r.offset, **r.row} for r in records if r.row["type"] == kind)
+        stored_once, told_once = (Counter(tuple(map(row.get, fields)) for row in some) for some in (found, told))
+        assert stored_once == told_once, kind
 
 
 def as_lines(some: list[Row]) -> Counter[str]:
     return Counter(json.dumps(one, sort_keys=True) for one in some)
-
-
-# The lake and the archive.
 
 
 @pytest.fixture
@@ -65,18 +64,13 @@ def lake(kafka_settings: Settings) -> Iterator[SinkProcesses]:
 
 def assert_lake_is_the_topics(settings: Settings) -> None:
     """Every row of it, as its own library reads it."""
-    market, bars = BareTopic.of(settings).committed(), BareTopic.of(settings, "bars").committed()
-    table = LakeStore(settings.data_dir / "lake").history
-    assert_market_is_stored(table("trades"), market, "trade", *HEAD, "price", "size", "trade_id")
-    assert_market_is_stored(table("quotes"), market, "quote", *HEAD, "bid", "ask", "ask_size")
-    assert_market_is_stored(table("events"), market, "halt", *HEAD)
+    table, bars = LakeStore(settings.data_dir / "lake").history, BareTopic.of(settings, "bars").committed()
+    assert_market_is_stored(settings, table)
     assert as_lines([{**b, "session_date": str(b["session_date"])} for b in table("bars")]) == as_lines(rows(bars))
 
 
 @pytest.mark.chaos
-def test_killed_at_random_moments_the_lake_is_the_topic_row_for_row(
-    kafka_settings: Settings, lake: SinkProcesses
-) -> None:
+def test_killed_at_random_moments_the_lake_is_the_topic(kafka_settings: Settings, lake: SinkProcesses) -> None:
     writer, chance = Writer(kafka_settings), random.Random(11)
     writer.write(4)
     for _ in range(4):
@@ -134,16 +128,11 @@ def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings) -> Non
     assert as_lines(lines) == as_lines(rows(BareTopic.of(kafka_settings, "bars").committed()))
 
 
-# PostgreSQL.
-
-
 @pytest.mark.chaos
-def test_the_tables_are_the_topics_row_for_row_through_kills_of_the_process_and_of_the_server(
-    kafka_settings: Settings,
-    postgres_store: PostgresPlace,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+def test_tables_are_the_topics_through_kills_of_both(
+    kafka_settings: Settings, place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, writer = postgres_store, Writer(kafka_settings)
+    writer = Writer(kafka_settings)
     monkeypatch.setenv("PGPASSWORD", POSTGRES_PASSWORD)
 
     def stands_at() -> dict[tuple[str, int], int]:
@@ -167,10 +156,7 @@ def test_the_tables_are_the_topics_row_for_row_through_kills_of_the_process_and_
         processes.wait_until_stored()
         stop(last)
 
-    market = BareTopic.of(kafka_settings).committed()
-    assert_market_is_stored(place.rows("trades"), market, "trade", *HEAD, "price", "size", "trade_id")
-    assert_market_is_stored(place.rows("quotes"), market, "quote", *HEAD, "bid", "ask", "ask_size")
-    assert_market_is_stored(place.rows("events"), market, "halt", *HEAD)
+    assert_market_is_stored(kafka_settings, place.rows)
     newest: dict[tuple[str, int], Row] = {}
     for record in sorted(BareTopic.of(kafka_settings, "bars").committed(), key=lambda r: r.offset):
         newest[record.row["symbol"], record.row["open_time_ns"]] = record.row
@@ -181,7 +167,6 @@ def test_the_tables_are_the_topics_row_for_row_through_kills_of_the_process_and_
 # Redis.
 
 RECENT = 20
-REDIS_PASSWORD = "MARKETPULSE_SINKS__REDIS__PASSWORD"  # noqa: S105  (a setting's name)
 
 
 def of_five_symbols(n: int) -> tuple[Row, Row, int]:
@@ -208,7 +193,7 @@ class SinkRedis(SinkProcesses):
 
 
 @pytest.fixture
-def sink(kafka_settings: Settings, valkey: ValkeyServer) -> Iterator[SinkRedis]:  # noqa: F811
+def sink(kafka_settings: Settings, valkey: ValkeyServer) -> Iterator[SinkRedis]:
     processes = SinkRedis(kafka_settings, valkey)
     yield processes
     processes.close()
@@ -245,24 +230,18 @@ def test_killed_at_random_moments_redis_holds_what_the_topics_say(sink: SinkRedi
 
 
 def test_a_wrong_password_ends_the_process_and_is_not_shown(sink: SinkRedis) -> None:
-    process = sink.start(password="a-wrong-one")
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert REDIS_PASSWORD.encode() in said
-    assert b"a-wrong-one" not in said
-
-
-# InfluxDB.
+    assert sink.start(password="a-wrong-one").wait(60) == 1
+    said = sink.output.read_text()
+    assert "MARKETPULSE_SINKS__REDIS__PASSWORD" in said
+    assert "a-wrong-one" not in said
 
 
 def of_bursts(n: int) -> tuple[Row, Row, int]:
     """Four trades and a quote at each second."""
     head = {"symbol": f"S{n % 7}", "source": "test", "event_time_ns": T0 + n // 5 * 10**9}
     quote = {**head, "type": "quote", "bid": 1 / 3, "bid_size": 1.0, "ask": 2.0 + n, "ask_size": 3.0}
-    bar = {
-        "symbol": f"S{n % 7}", "timeframe": "1m", "open_time_ns": T0 + n * 10**9, "close_time_ns": T0 + (n + 60) * 10**9,
-        "close": 1 / (n + 1), "vwap": None, "revision": 0,
-    }  # fmt: skip
+    times = {"open_time_ns": T0 + n * 10**9, "close_time_ns": T0 + (n + 60) * 10**9}
+    bar = {"symbol": f"S{n % 7}", "timeframe": "1m", **times, "close": 1 / (n + 1), "vwap": None, "revision": 0}
     return (quote if n % 5 == 4 else {**head, "type": "trade", "price": 0.1 * n + 1, "size": 1.0}), bar, n % 7 % 4
 
 
@@ -272,11 +251,9 @@ def wait_for_rows(store: InfluxStore, table: str, number: int) -> None:
 
 def test_trades_of_arrow_frames_are_all_in_influx(kafka_settings: Settings, influx_store: InfluxStore) -> None:
     """Three frames of bursts of one nanosecond, by the process's own loop."""
-    some = [
-        {"type": "trade", "symbol": f"S{n % 3}", "source": "test", "event_time_ns": T0 + n // 100, "price": 1 / (n + 1),
-         "size": 1.0, "conditions": ["@", "T"]}
-        for n in range(900)
-    ]  # fmt: skip
+    head = {"type": "trade", "source": "test", "size": 1.0, "conditions": ["@", "T"]}
+    own = ({"symbol": f"S{n % 3}", "event_time_ns": T0 + n // 100, "price": 1 / (n + 1)} for n in range(900))
+    some = [{**head, **each} for each in own]
     producer, market = bare_producer(kafka_settings.kafka.bootstrap_servers), kafka_settings.topic("market")
     for part in (some[:350], some[350:600], some[600:]):
         for frame in encode_market(pa.RecordBatch.from_pylist(part, schema=TRADE), wire="arrow", partitions=4):
@@ -288,16 +265,13 @@ def test_trades_of_arrow_frames_are_all_in_influx(kafka_settings: Settings, infl
     with Working(changed(kafka_settings, sinks=SinkSettings(influx=influx)), sink_process.run, "influx", name="sink"):
         wait_for_rows(influx_store, "trades", 900)
     found = influx_store.rows("trades")
-    assert sorted((r["symbol"], r["event_time_ns"], r["price"]) for r in found) == sorted(
-        (t["symbol"], t["event_time_ns"], t["price"]) for t in some
-    )
+    stored, told = (sorted((r["symbol"], r["event_time_ns"], r["price"]) for r in every) for every in (found, some))
+    assert stored == told
     assert {tuple(r["conditions"]) for r in found} == {("@", "T")}
 
 
 @pytest.mark.chaos
-def test_killed_on_the_way_influx_is_the_topics_row_for_row(
-    kafka_settings: Settings, influx_store: InfluxStore
-) -> None:
+def test_killed_on_the_way_influx_is_the_topics(kafka_settings: Settings, influx_store: InfluxStore) -> None:
     section = {k: v if isinstance(v, str) else json.dumps(v) for k, v in influx_store.section().items()}
     writer, end = Writer(kafka_settings, of_bursts), 0
     with closing(SinkProcesses(kafka_settings, "influx", dict, **section)) as processes:
@@ -313,13 +287,7 @@ def test_killed_on_the_way_influx_is_the_topics_row_for_row(
         stop(process)
 
     columns = ("symbol", "timeframe", "open_time_ns", "close_time_ns", "close", "vwap", "revision")
-    bars = rows(BareTopic.of(kafka_settings, "bars").committed())
-    stored, told = (
-        sorted(tuple(str(r[c]) for c in columns) for r in some) for some in (influx_store.rows("bars"), bars)
-    )
+    both = (influx_store.rows("bars"), rows(BareTopic.of(kafka_settings, "bars").committed()))
+    stored, told = (sorted(tuple(str(r[c]) for c in columns) for r in some) for some in both)
     assert stored == told
-    market = BareTopic.of(kafka_settings).committed()
-    assert_market_is_stored(influx_store.rows("trades"), market, "trade", "symbol", "event_time_ns", "price", "size")
-    assert_market_is_stored(
-        influx_store.rows("quotes"), market, "quote", "symbol", "event_time_ns", "bid", "ask", "ask_size"
-    )
+    assert_market_is_stored(kafka_settings, influx_store.rows, "trade", "quote")
