@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class TimedRefill:
     overlap_ns: int
     wait_s: float
     again_s: float = _AGAIN_S
-    _wishes: "queue.Queue[tuple[str, Lost, int, int] | None]" = field(default_factory=queue.Queue)
+    _wishes: "queue.Queue[tuple[float, str, Lost, int, int] | None]" = field(default_factory=queue.Queue)
     _results: "queue.Queue[Pages]" = field(default_factory=lambda: queue.Queue(4))
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -55,7 +56,8 @@ class TimedRefill:
 
     def ask(self, symbol: str, lost: Lost) -> None:
         # The overlap brings what was still under way before, and what came before the subscription took hold.
-        self._wishes.put((symbol, lost, lost.from_ns - self.overlap_ns, lost.to_ns + self.overlap_ns))
+        due = time.monotonic() + self.wait_s  # of each by itself: the gaps of a thousand symbols wait side by side
+        self._wishes.put((due, symbol, lost, lost.from_ns - self.overlap_ns, lost.to_ns + self.overlap_ns))
 
     def found(self) -> Pages | None:
         """What has come, in order; None: nothing now."""
@@ -73,9 +75,9 @@ class TimedRefill:
     def _run(self) -> None:
         while not self._stop.is_set():
             wish = self._wishes.get()
-            if wish is None or self._stop.wait(self.wait_s):
+            if wish is None or self._stop.wait(max(0.0, wish[0] - time.monotonic())):
                 return
-            self._range(*wish)
+            self._range(*wish[1:])
 
     def _range(self, symbol: str, lost: Lost, from_ns: int, to_ns: int) -> None:
         page: str | None = None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from marketpulse.sources.rest.answer import Judgement, Taken
 from marketpulse.sources.rest.backoff import Backoff
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.limits import Rate
+from marketpulse.sources.streaming import timed_refill
 from marketpulse.sources.streaming.alpaca import Alpaca
 from marketpulse.sources.streaming.binance import Binance
 from marketpulse.sources.streaming.parsed import Print, Trade
@@ -133,3 +135,19 @@ def test_what_is_refused_is_said_and_a_vendor_without_history_is_not_asked(statu
         [pages] = by_time(server, request=lambda *_: None)
         assert server.requests == []
     assert pages.why == "the vendor has no such history"
+
+
+def test_the_gaps_of_many_symbols_wait_for_the_vendors_store_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(timed_refill, "time", clock)
+    settings, alpaca = AlpacaSettings(symbols=("AAPL",)), Alpaca()
+    with vendor(lambda _: page(range(2), None)) as server:
+        refill = TimedRefill(
+            lambda *asked: alpaca.history_request(settings, *asked), alpaca.parse_page, client(server), "r", 0, 3_600.0
+        )
+        for n in range(3):
+            refill.ask("AAPL", Lost(AT + n, AT + n + 1))
+        clock.now = 3_600.0
+        refill.start()
+        found = gathered(refill, lambda pages: len(pages) == 3)
+    assert [one.lost.from_ns - AT for one in found] == [0, 1, 2]
