@@ -13,7 +13,7 @@ def test_the_engine_reads_no_record_of_an_aborted_transaction(kafka_settings: Se
         with transaction(producer, keep=keep):
             producer.produce(kafka_settings.topic("market"), value, partition=0)
     log = TransactionalLog(
-        kafka_settings, 0, lambda taken: dict.fromkeys((t.partition for t in taken), BEGINNING), lambda _: None, dict
+        kafka_settings, 0, lambda taken: {t.partition: BEGINNING for t in taken}, lambda _: None, dict
     )
     log.start()
     try:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -13,8 +14,6 @@ from marketpulse.kafka.record_count import RecordCount
 from marketpulse.model.market import ABSENT, DeadLetter
 from marketpulse.settings import Settings
 from waiting import wait_until
-
-pytestmark = pytest.mark.integration
 
 TRADE = {"type": "trade", "symbol": "AAPL", "source": "desk", "event_time_ns": 1_700_000_000_000_000_000, "price": 187.5, "size": 100}  # fmt: skip
 
@@ -44,40 +43,36 @@ def test_the_newest_come_first_each_with_its_place(kafka_settings: Settings, des
     set_aside(kafka_settings, b'{"price": -1}', b"\xff\xfe", None, b"x" * 30_000)
     letters = desk.newest(3)
     assert [letter["offset"] for letter in letters] == [3, 2, 1]
-    assert letters[0]["cut"] is True
-    assert len(letters[0]["value"]) == 20_000
-    assert letters[1]["value"] is None
-    assert letters[2]["value"] == "\\xff\\xfe"
-    assert desk.newest(10)[3]["value"] == '{"price": -1}'
-    assert len({(letter["letter_partition"], letter["letter_offset"]) for letter in desk.newest(10)}) == 4
+    assert (letters[0]["cut"], len(letters[0]["value"])) == (True, 20_000)
+    every = desk.newest(10)
+    assert [letter["value"] for letter in every[1:]] == [None, "\\xff\\xfe", '{"price": -1}']
+    assert len({(letter["letter_partition"], letter["letter_offset"]) for letter in every}) == 4
 
 
 def test_their_count_is_of_letters_and_not_of_offsets(kafka_settings: Settings) -> None:
     count = RecordCount(kafka_settings, kafka_settings.topic("dead-letters"))
     topic = BareTopic.of(kafka_settings, "dead-letters")
 
-    def wait_until_counted(expected: int) -> None:
-        wait_until(lambda: count.up_to(topic.ends()) == expected, f"{expected} letters are counted")
+    def counted() -> bool:
+        return count.up_to(topic.ends()) == expected
 
-    try:
-        wait_until_counted(0)
-        set_aside(kafka_settings, b"1", b"2", b"3")
-        assert sum(topic.ends().values()) > 3, "each stands beside the end of its transaction"
-        wait_until_counted(3)
-        set_aside(kafka_settings, b"4")
-        wait_until_counted(4)
-    finally:
-        count.close()
+    expected = 0
+    with closing(count):
+        wait_until(counted)
+        for letters, expected in (((b"1", b"2", b"3"), 3), ((b"4",), 4)):
+            set_aside(kafka_settings, *letters)
+            assert sum(topic.ends().values()) > expected, "each is beside the end of its transaction"
+            wait_until(counted, f"{expected} letters are counted")
 
 
 def test_a_mended_record_stands_in_the_log_once(kafka_settings: Settings, desk: KafkaDeadLetters) -> None:
     set_aside(kafka_settings, json.dumps({**TRADE, "price": -1}).encode())
     (letter,) = desk.newest(5)
     place = (letter["letter_partition"], letter["letter_offset"])
-    with pytest.raises(RejectedRecord, match="price"):
-        desk.send_again(*place, letter["value"].encode())
-    with pytest.raises(RejectedRecord, match="by the pipeline alone"):
-        desk.send_again(*place, b'{"type": "heartbeat", "source": "desk", "event_time_ns": 1700000000000000000}')
+    beat = b'{"type": "heartbeat", "source": "desk", "event_time_ns": 1700000000000000000}'
+    for record, said in ((letter["value"].encode(), "price"), (beat, "by the pipeline alone")):
+        with pytest.raises(RejectedRecord, match=said):
+            desk.send_again(*place, record)
     with pytest.raises(ParameterError, match="no dead letter stands"):
         desk.send_again(place[0], place[1] + 50, json.dumps(TRADE).encode())
 

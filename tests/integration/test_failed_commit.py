@@ -10,8 +10,6 @@ from bare_clients import BareTopic
 from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog
 from marketpulse.settings import Settings
 
-pytestmark = pytest.mark.integration
-
 
 def test_a_commit_whose_offsets_are_refused_is_aborted_and_says_so(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch

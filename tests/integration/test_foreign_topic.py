@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
@@ -11,38 +13,29 @@ from marketpulse.errors import Fatal
 from marketpulse.kafka import foreign
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.foreign import KafkaForeignTopic
-from marketpulse.ports import ForeignRecords
 from marketpulse.settings import Settings
 from waiting import wait_until
-
-pytestmark = pytest.mark.integration
 
 T0_MS = 1_700_000_000_000
 
 
 @pytest.fixture
-def topic(broker: EmbeddedBroker) -> Iterator[str]:
+def topic(broker: EmbeddedBroker) -> Iterator[BareTopic]:
     """A foreign topic with two partitions."""
-    foreign_topic = BareTopic(broker.bootstrap, f"foreign-{uuid.uuid4().hex[:8]}")
-    foreign_topic.make(2)
-    yield foreign_topic.name
-    foreign_topic.delete()
+    topic = BareTopic(broker.bootstrap, f"foreign-{uuid.uuid4().hex[:8]}")
+    topic.make(2)
+    yield topic
+    topic.delete()
 
 
 @pytest.fixture
-def settings(broker: EmbeddedBroker, topic: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(
-        data_dir=tmp_path_factory.mktemp("data"), kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": "ours-"}
-    )
-
-
-def write(settings: Settings, topic: str, partition: int, values: list[bytes]) -> None:
-    BareTopic(settings.kafka.bootstrap_servers, topic).write(values, partition, timestamp_ms=T0_MS)
+def settings(broker: EmbeddedBroker, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, kafka={"bootstrap_servers": broker.bootstrap, "topic_prefix": "ours-"})
 
 
 @pytest.fixture
-def reader(settings: Settings, topic: str) -> Iterator[KafkaForeignTopic]:
-    reader = KafkaForeignTopic(settings, topic)
+def reader(settings: Settings, topic: BareTopic) -> Iterator[KafkaForeignTopic]:
+    reader = KafkaForeignTopic(settings, topic.name)
     yield reader
     reader.close()
 
@@ -61,52 +54,40 @@ def drain(reader: KafkaForeignTopic) -> dict[int, list[tuple[int, bytes | None]]
     return found
 
 
-def next_of(reader: KafkaForeignTopic) -> list[ForeignRecords]:
-    return wait_until(lambda: list(reader.poll(0.5)), "more records")
+def next_of(reader: KafkaForeignTopic) -> list[tuple[Any, ...]]:
+    found = wait_until(lambda: list(reader.poll(0.5)), "more records")
+    return [(r.topic, r.partition, list(r.offsets), list(r.values)) for r in found]
 
 
-def test_all_partitions_are_read_from_the_beginning_in_order(
-    settings: Settings, topic: str, reader: KafkaForeignTopic
+def test_all_partitions_are_read_from_the_beginning_in_order_and_a_new_one_is_noticed(
+    topic: BareTopic, reader: KafkaForeignTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(settings, topic, 0, [b"a", b"b"])
-    write(settings, topic, 1, [b"c"])
+    topic.write([b"a", b"b"], 0, timestamp_ms=T0_MS)
+    topic.write([b"c"], 1, timestamp_ms=T0_MS)
     reader.seek({})
     assert not reader.at_end()
     assert drain(reader) == {0: [(0, b"a"), (1, b"b")], 1: [(0, b"c")]}
-    write(settings, topic, 1, [b"d"])
-    found = next_of(reader)
-    assert [(r.topic, r.partition, list(r.offsets), list(r.values)) for r in found] == [(topic, 1, [1], [b"d"])]
+    topic.write([b"d"], 1)
+    assert next_of(reader) == [(topic.name, 1, [1], [b"d"])]
+    admin = AdminClient({"bootstrap.servers": str(topic.bootstrap)})
+    admin.create_partitions([NewPartitions(topic.name, 3)])[topic.name].result(10)
+    topic.write([b"new"], 2)
+    monkeypatch.setattr(foreign, "_LOOK_S", 0.2)
+    assert next_of(reader) == [(topic.name, 2, [0], [b"new"])]
 
 
-def test_reading_goes_on_at_the_offsets_that_were_kept(
-    settings: Settings, topic: str, reader: KafkaForeignTopic
+def test_reading_goes_on_at_the_kept_offsets_without_rows_of_an_aborted_transaction(
+    topic: BareTopic, reader: KafkaForeignTopic
 ) -> None:
-    write(settings, topic, 0, [b"a", b"b", b"c"])
-    write(settings, topic, 1, [b"d"])
+    topic.write([b"a", b"b", b"c"], 0, timestamp_ms=T0_MS)
+    topic.write([b"d"], 1, timestamp_ms=T0_MS)
     reader.seek({0: 2})
     assert drain(reader) == {0: [(2, b"c")], 1: [(0, b"d")]}
-
-
-def test_rows_of_an_open_or_aborted_transaction_are_not_read(
-    settings: Settings, topic: str, reader: KafkaForeignTopic
-) -> None:
-    producer = bare_producer(settings.kafka.bootstrap_servers, f"t-{uuid.uuid4().hex}")
+    producer = bare_producer(topic.bootstrap, f"t-{uuid.uuid4().hex}")
     for value, keep in ((b"no", False), (b"yes", True)):
         with transaction(producer, keep=keep):
-            producer.produce(topic, value, partition=0, timestamp=T0_MS)
-    assert [value for _, value in drain(reader)[0]] == [b"yes"]
-
-
-def test_a_new_partition_is_noticed(
-    settings: Settings, topic: str, reader: KafkaForeignTopic, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(settings, topic, 0, [b"a"])
-    assert drain(reader) == {0: [(0, b"a")]}
-    admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
-    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(10)
-    write(settings, topic, 2, [b"new"])
-    monkeypatch.setattr(foreign, "_LOOK_S", 0.2)
-    assert [(r.partition, list(r.values)) for r in next_of(reader)] == [(2, [b"new"])]
+            producer.produce(topic.name, value, partition=0, timestamp=T0_MS)
+    assert next_of(reader) == [(topic.name, 0, [5], [b"yes"])]
 
 
 def test_a_topic_that_does_not_exist_is_said(settings: Settings) -> None:
@@ -116,10 +97,8 @@ def test_a_topic_that_does_not_exist_is_said(settings: Settings) -> None:
     reader.close()
 
 
-def test_an_offset_that_is_gone_stops_instead_of_skipping(
-    settings: Settings, topic: str, reader: KafkaForeignTopic
-) -> None:
-    write(settings, topic, 0, [b"a"])
+def test_an_offset_that_is_gone_stops_instead_of_skipping(topic: BareTopic, reader: KafkaForeignTopic) -> None:
+    topic.write([b"a"])
     reader.seek({0: 17})
     with pytest.raises(Fatal, match="no longer holds the offset where we stopped"):
         wait_until(lambda: bool(list(reader.poll(0.2)) and False))

@@ -11,8 +11,6 @@ from marketpulse.model.market import TRADE
 from marketpulse.ports import Polled
 from marketpulse.settings import Settings
 
-pytestmark = pytest.mark.integration
-
 PRICES = [float(n) for n in range(1, 11)]
 
 
