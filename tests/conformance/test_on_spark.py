@@ -1,5 +1,4 @@
-"""The engine's operators under Spark Structured Streaming: the rows of the local engine, byte for byte, whatever happens
-to the query."""
+"""The engine's operators under Spark Structured Streaming: the local engine's rows, byte for byte, through a kill."""
 
 import json
 import os
@@ -126,12 +125,9 @@ def messages_of(partition: int, rows: list[dict[str, Any]], random_: random.Rand
     now_ns, at = 0, 0
 
     def append(value: bytes, key: bytes | None, headers: list[tuple[str, str | bytes | None]]) -> None:
-        messages.append(
-            Message(
-                topic="market", partition=partition, offset=len(messages), key=key, value=value, headers=headers,
-                timestamp=(TIMESTAMP_LOG_APPEND_TIME, now_ns // 1_000_000),
-            )
-        )  # fmt: skip
+        place: dict[str, Any] = {"topic": "market", "partition": partition, "offset": len(messages)}
+        time = (TIMESTAMP_LOG_APPEND_TIME, now_ns // 1_000_000)
+        messages.append(Message(**place, key=key, value=value, headers=headers, timestamp=time))
 
     while at < len(rows):
         run = at
