@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,6 +98,18 @@ class BareTopic:
                 assert error.code() == KafkaError._PARTITION_EOF, error.str()
         consumer.close()
         return sorted(found, key=_place)
+
+    def follow(self) -> Callable[[], list[Record]]:
+        """Give the committed records that have come so far, each time it is called: what came before is not read again."""
+        consumer, _ = self._reader()
+        records: list[Record] = []
+
+        def read_on() -> list[Record]:
+            while messages := consumer.consume(10_000, 0.05):
+                records.extend(Record.of(message) for message in messages if message.error() is None)
+            return records
+
+        return read_on
 
     def _read_to_the_end(self) -> tuple[dict[int, list[Message]], dict[int, int]]:
         consumer, partitions = self._reader()

@@ -1,18 +1,17 @@
-"""An engine worker that kills itself with -9 at a step of its work: `dying_worker.py DEATHS process --slot 0`.
+"""An engine worker that kills itself with -9 at a step of its work.
 
 Each life dies at the next of STEPS and writes its name into the file DEATHS; after the last it lives on.
 """
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import confluent_kafka
 
+from forked import command
 from marketpulse.app import worker
-from marketpulse.app.cli import main
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka import transaction
 from marketpulse.kafka.client import LogProducer
@@ -128,7 +127,7 @@ def doom(fate: Fate) -> None:
         setattr(module, replacement.__bases__[0].__name__, replacement)
 
 
-if __name__ == "__main__":
-    doom(Fate(Path(sys.argv[1])))
-    sys.argv = ["marketpulse", *sys.argv[2:]]
-    main()
+def doomed_command(deaths: Path, *words: str) -> None:
+    """`marketpulse WORDS…` in this process, until it kills itself."""
+    doom(Fate(deaths))
+    command(*words)

@@ -5,16 +5,15 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 from bare_clients import BareTopic
+from forked import Forked, command
 from given_settings import changed
 from market_rows import cancel, control, correction, heartbeat, hello, quote, trade
 from marketpulse.app.engine_config import engine_config
@@ -91,8 +90,8 @@ def write(settings: Settings, rows: list[dict[str, Any]]) -> None:
 class Workers:
     """Engine processes, one a slot; `care` starts those that have ended again, as the supervisor does."""
 
-    def __init__(self, settings: Settings, count: int, program: Sequence[str] = ("-m", "marketpulse")) -> None:
-        self._command = [sys.executable, *program]
+    def __init__(self, settings: Settings, count: int, program: Callable[..., None] = command) -> None:
+        self._program, self._folder = program, settings.data_dir.parent
         self._environment = {
             **os.environ,
             "MARKETPULSE_DATA_DIR": str(settings.data_dir),
@@ -108,8 +107,9 @@ class Workers:
         }
         self._running = [self._start(slot) for slot in range(count)]
 
-    def _start(self, slot: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([*self._command, "process", "--slot", str(slot)], env=self._environment)
+    def _start(self, slot: int) -> Forked:
+        words = ("process", "--slot", str(slot))
+        return Forked(self._program, *words, environment=self._environment, cwd=self._folder)
 
     def care(self) -> None:
         self._running = [

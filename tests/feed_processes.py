@@ -1,45 +1,46 @@
 """A live source in a process of its own, fed by an exchange on loopback and killed at will, and what it brings."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel
-
 from bare_clients import BareTopic
 from exchange_server import Exchange
+from forked import Forked
 from given_settings import outside
-from marketpulse.settings import CoinbaseSettings, Settings
+from marketpulse.app.lifecycle import lifecycle
+from marketpulse.settings import AnySource, CoinbaseSettings, Settings
 from waiting import wait_until
 
-CHILD = """
-import os
-import sys
-from marketpulse import settings as tree
-from marketpulse.app.lifecycle import lifecycle
-from marketpulse.app.pipeline.produce import run
-keys = tree.KeySettings(alpaca=os.environ.get("APCA_API_KEY_ID"), alpaca_secret=os.environ.get("APCA_API_SECRET_KEY"))
-settings = tree.Settings.model_validate_json(sys.argv[1]).model_copy(update={"keys": keys})
-source = getattr(tree, sys.argv[2]).model_validate_json(sys.argv[3])
-with lifecycle(settings, f"produce-{sys.argv[4]}") as life:
-    raise SystemExit(run(settings, life, source, sys.argv[4]))
-"""
 Row = dict[str, Any]
+
+
+def produce(settings: Settings, source: AnySource, name: str) -> None:
+    """`marketpulse produce NAME` with these settings, in this process."""
+    from marketpulse.app.pipeline.produce import run
+
+    with lifecycle(settings, f"produce-{name}") as life:
+        raise SystemExit(run(settings, life, source, name))
+
+
+def select(settings: Settings) -> None:
+    """`marketpulse select` with these settings, in this process."""
+    from marketpulse.app.pipeline.select import run
+
+    with lifecycle(settings, "select") as life:
+        raise SystemExit(run(settings, life))
 
 
 class FeedProcess:
     """`marketpulse produce NAME` with these settings, started again and again."""
 
-    def __init__(self, settings: Settings, source: BaseModel, name: str, **environment: str) -> None:
-        self._settings, self._environment = settings, {**outside(), **environment}
-        words = (settings.model_dump_json(), type(source).__name__, source.model_dump_json(), name)
-        self._command = [sys.executable, "-c", CHILD, *words]
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, settings: Settings, source: AnySource, name: str) -> None:
+        self._settings, self._source, self._name = settings, source, name
+        self._process: Forked | None = None
+        self._records = BareTopic.of(settings).follow()
 
     def start(self) -> None:
-        folder = self._settings.data_dir.parent
-        self._process = subprocess.Popen(self._command, env=self._environment, cwd=folder)
+        given = (self._settings, self._source, self._name)
+        self._process = Forked(produce, *given, environment=outside(), cwd=self._settings.data_dir.parent)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -66,6 +67,10 @@ class FeedProcess:
             return bool(holds())
 
         wait_until(or_ended, what, within_s=240)
+
+    def so_far(self, kind: str) -> list[Row]:
+        """What has come of one kind, at little cost: the exchange of a test works in the same process."""
+        return [record.row for record in self._records() if record.row["type"] == kind]
 
     def rows(self, kind: str | None = None) -> list[Row]:
         """What stands in the log, or one kind of it."""

@@ -8,11 +8,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 from pydantic import BaseModel
 
+import forked
+from forked import Forked
 from marketpulse.app.cli import main
 from marketpulse.settings import Settings
 
@@ -69,7 +74,14 @@ def command(settings: Settings, *words: str, typed: str = "") -> Done:
 
 def child(settings: Settings, *words: str, typed: str = "", **environment: str) -> Done:
     """A command in a process of its own, until it ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "marketpulse", *words], input=typed, env=environment_of(settings, **environment),
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    return done_by(*words, typed=typed, environment=environment_of(settings, **environment), cwd=Path.cwd())
+
+
+def done_by(*words: str, typed: str = "", environment: Mapping[str, str], cwd: Path) -> Done:
+    """A command in a process of its own with this environment, until it ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        process = Forked(
+            partial(forked.command, typed=typed), *words, environment=environment, cwd=cwd, output=output, errors=errors
+        )
+        return Done(words, process.wait(240), output.read_text(), errors.read_text())

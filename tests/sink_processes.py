@@ -1,8 +1,6 @@
 """`marketpulse sink NAME` as a user starts it, and topics whose records are written for it, some of them taken back."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,12 +8,12 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic, as_bytes, bare_producer, transaction
+from forked import Forked, forked_command
 from given_settings import environment_of
 from marketpulse.settings import Settings
 from waiting import wait_until
 
 Row = dict[str, Any]
-Process = subprocess.Popen[bytes]
 T0 = 1_714_521_600_000_000_000  # 2024-05-01T00:00:00Z
 
 
@@ -77,15 +75,17 @@ class SinkProcesses:
     ) -> None:
         self.settings, self.stands_at, self._which = settings, stands_at, which
         self._given = {"flush_s": "0.2", **given}
-        self._running: list[Process] = []
+        self._running: list[Forked] = []
+        self.output = settings.data_dir.parent / f"{which}.out"
+        """What its processes print."""
         settings.data_dir.mkdir(parents=True)
 
-    def start(self, **given: str) -> Process:
+    def start(self, **given: str) -> Forked:
         section = {f"sinks__{self._which}__{name}": value for name, value in {**self._given, **given}.items()}
         self._running.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "marketpulse", "sink", self._which], stderr=subprocess.PIPE if given else None,
-                env=environment_of(self.settings, **section), cwd=self.settings.data_dir.parent,
+            forked_command(
+                "sink", self._which, environment=environment_of(self.settings, **section),
+                cwd=self.settings.data_dir.parent, output=self.output,
             )
         )  # fmt: skip
         return self._running[-1]
@@ -119,9 +119,8 @@ class SinkProcesses:
 
     def close(self) -> None:
         for process in self._running:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -132,12 +131,12 @@ def closing(processes: SinkProcesses) -> Iterator[SinkProcesses]:
         processes.close()
 
 
-def kill(process: Process) -> None:
+def kill(process: Forked) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
-def stop(process: Process) -> None:
+def stop(process: Forked) -> None:
     """In order, which is a success."""
     process.terminate()
     assert process.wait(30) == 0

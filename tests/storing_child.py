@@ -17,6 +17,7 @@ from log_of_rows import TOPICS, stretch
 from marketpulse import sinks
 from marketpulse.errors import Retryable
 from marketpulse.ports import Sink, SinkBatch
+from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from sink_stores import settings_for
 
@@ -40,6 +41,11 @@ def store(sink: Sink, end: int, cut: int, partitions: Sequence[int] = (0, 1), *,
         sink.flush()
         if tell:
             say(str(min(first + cut, end)))
+
+
+def store_in(settings: Settings, name: str, end: int, cut: int, partitions: Sequence[int]) -> None:
+    """As `store`, into the sink of that name."""
+    store(open_sink(settings, name), end, cut, partitions)
 
 
 def _store_until_killed(order: dict[str, Any]) -> None:

@@ -2,12 +2,12 @@
 
 import itertools
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-import dying_worker
-from dying_worker import STEPS
+from dying_worker import STEPS, doomed_command
 from engine_campaign import SEEDS, Workers, assert_as_the_clean_run, campaign, stream, wait_until_taken, write
 from marketpulse.settings import Settings
 
@@ -26,7 +26,7 @@ def test_a_worker_that_dies_at_every_step_of_its_work_leaves_exactly_the_rows_of
     kafka_settings: Settings, tmp_path: Path
 ) -> None:
     deaths = tmp_path / "deaths"
-    workers = Workers(kafka_settings, 1, [dying_worker.__file__, str(deaths)])
+    workers = Workers(kafka_settings, 1, partial(doomed_command, deaths))
     rows = stream(seed=7)
     cuts = [len(rows) * i // (len(STEPS) + 1) for i in range(len(STEPS) + 2)]
     pieces = [rows[begin:end] for begin, end in itertools.pairwise(cuts)]

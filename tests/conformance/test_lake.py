@@ -8,8 +8,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ import pyarrow.parquet
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from forked import Forked
 from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from lake_rows import LakeRows
 from lake_store import LakeStore
@@ -34,7 +33,7 @@ from marketpulse.settings import Settings
 from marketpulse.sinks import lake as lake_module
 from marketpulse.sinks import lake_chores, lake_compaction, open_sink
 from marketpulse.sinks.lake_chores import Chores
-from storing_child import store, write
+from storing_child import store, store_in, write
 
 DAY_NS = 86_400 * 10**9
 TABLES = [table for tables in TOPICS.values() for table in tables]
@@ -229,14 +228,10 @@ def test_loaded_files_have_offsets_of_their_own_told_by_every_flush(settings: Se
 
 
 def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settings: Settings, tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from storing_child import store; from sink_stores import settings_for; "
-        "from marketpulse.sinks import open_sink; "
-        "store(open_sink(settings_for('lake', {}, Path(sys.argv[1])), 'lake'), 60, 5, (int(sys.argv[2]),))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    words = [sys.executable, "-c", program, str(tmp_path)]
-    children = [subprocess.Popen([*words, str(p)], env=environment) for p in (0, 1)]
+    children = [
+        Forked(store_in, settings_at(tmp_path), "lake", 60, 5, (p,), environment=os.environ, cwd=tmp_path)
+        for p in (0, 1)
+    ]
     assert [child.wait(120) for child in children] == [0, 0]
     assert_stored(settings, 60)
     assert opened(settings).resume() == {(topic, p): 60 for topic in TOPICS for p in (0, 1)}

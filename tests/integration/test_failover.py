@@ -2,10 +2,7 @@
 the one that owns its time stands in `market` once."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -16,22 +13,14 @@ import pyarrow as pa
 import pytest
 
 from bare_clients import BareTopic
+from feed_processes import produce, select
+from forked import Forked
+from given_settings import outside
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.usefixtures("kernels")]
 
-CHILD = """
-import sys
-from marketpulse.app.lifecycle import lifecycle
-from marketpulse.app.pipeline import produce, select
-from marketpulse.settings import Settings
-settings, name = Settings.model_validate_json(sys.argv[1]), sys.argv[2]
-with lifecycle(settings, name) as life:
-    if name == "select":
-        raise SystemExit(select.run(settings, life))
-    raise SystemExit(produce.run(settings, life, settings.sources[name], name))
-"""
 FIRST, SECOND = "simulate-first", "simulate-second"
 Row = dict[str, Any]
 
@@ -41,16 +30,15 @@ class Stage:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self._folder = settings, folder
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Forked] = {}
 
     def start(self, *names: str) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
         for name in names:
-            with (self._folder / f"{name}.log").open("ab") as log:
-                self._running[name] = subprocess.Popen(
-                    [sys.executable, "-c", CHILD, self.settings.model_dump_json(), name],
-                    env=clean, cwd=self._folder, stdout=log, stderr=log,
-                )  # fmt: skip
+            work = (select,) if name == "select" else (produce, self.settings.sources[name], name)
+            self._running[name] = Forked(
+                work[0], self.settings, *work[1:], environment=outside(), cwd=self._folder,
+                output=self._folder / f"{name}.log",
+            )  # fmt: skip
 
     def kill(self, name: str) -> None:
         self._running[name].kill()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from feed_processes import FeedProcess
+from given_settings import changed
 from keyed_exchange import KEY, SECRET, AlpacaWords, KeyedExchange, running
-from marketpulse.settings import AlpacaSettings, Settings
+from marketpulse.settings import AlpacaSettings, KeySettings, Settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -24,18 +25,18 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_and_none_twice(kafk
             symbols=PAIRS, url=exchange.url, rest_url=exchange.rest_url, feed="crypto", quotes=False,
             requests_per_minute=6_000,
         )  # fmt: skip
-        keys = {"APCA_API_KEY_ID": KEY, "APCA_API_SECRET_KEY": SECRET}
-        with FeedProcess(kafka_settings, source, "alpaca", **keys) as feed:
+        keys = KeySettings.model_validate({"alpaca": KEY, "alpaca_secret": SECRET})
+        with FeedProcess(changed(kafka_settings, keys=keys), source, "alpaca") as feed:
             for wanted in (500, 500, None):
                 there, before = len(feed.rows("trade")), exchange.connections
                 feed.start()
                 enough = exchange.count if wanted is None else min(there + wanted, exchange.count)
                 feed.until(lambda before=before: exchange.connections > before, "it is connected")  # type: ignore[misc]
-                feed.until(lambda enough=enough: len(feed.rows("trade")) >= enough, f"{enough} trades")  # type: ignore[misc]
+                feed.until(lambda enough=enough: len(feed.so_far("trade")) >= enough, f"{enough} trades")  # type: ignore[misc]
                 if wanted is not None:
                     time.sleep(pause.uniform(0, 1))  # somewhere in its work
                     feed.kill()
-            feed.until(lambda: "healed" in {gap["state"] for gap in feed.rows("gap")}, "the last gap is healed")
+            feed.until(lambda: "healed" in {gap["state"] for gap in feed.so_far("gap")}, "the last gap is healed")
             feed.stop()
             rows = feed.rows()
     found = [row for row in rows if row["type"] == "trade"]

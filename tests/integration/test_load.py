@@ -1,9 +1,6 @@
 """`load`: history from files, held against the same rows through the real broker, and what goes on behind it."""
 
 import json
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ import pytest
 
 import market_rows
 from bare_clients import BareTopic
+from forked import Forked
 from given_settings import changed, outside
 from market_rows import at
 from marketpulse.app.loading.load import Request, Summary, load
@@ -25,7 +23,9 @@ from marketpulse.errors import Fatal
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
+from small_loads import lines, load_in_small_steps
 from stored_pipeline import Pipeline, Working, wait_until_taken
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400), pytest.mark.usefixtures("kernels")]
 
@@ -272,39 +272,24 @@ def test_a_file_on_the_web_is_loaded_as_one_on_the_disk(settings: Settings, tmp_
         loaded(elsewhere(settings, "no"), f"{web}/nothing.jsonl", lake_only=True)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from marketpulse.app.loading import load as module, storing
-from marketpulse.settings import Settings
-from marketpulse.sources import history
-module.stretches = lambda runs: history.stretches(runs, 1_024)
-storing._WAITING_ROWS = 1
-settings = Settings.model_validate_json(sys.argv[2])
-module.load(settings, module.Request([sys.argv[1]], lake_only=True), lambda at: print(at.done, flush=True))
-"""
-
-
 @pytest.mark.chaos
 def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(settings: Settings, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "mixed.jsonl", mixed_rows(3_000))
     undisturbed, killed = elsewhere(settings, "undisturbed"), elsewhere(settings, "killed")
     loaded(undisturbed, path, lake_only=True)
-    command = [sys.executable, "-c", KILLED, str(path), killed.model_dump_json()]
     chance, kills = Random(3), 0
-    for _ in range(5):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=outside()) as child:
-            assert child.stdout is not None
-            for _ in range(chance.randint(2, 14)):
-                if not child.stdout.readline():
-                    break
-            time.sleep(chance.uniform(0, 0.15))  # somewhere in its work
-            if child.poll() is None:
-                child.send_signal(signal.SIGKILL)
-                kills += 1
+    given: dict[str, Any] = {"environment": outside(), "cwd": tmp_path}
+    for turn in range(5):
+        child = Forked(load_in_small_steps, killed, path, output=tmp_path / f"{turn}.out", **given)
+        steps = chance.randint(2, 14)
+        wait_until(lambda: child.poll() is not None or lines(tmp_path / f"{turn}.out") >= steps)  # noqa: B023
+        time.sleep(chance.uniform(0, 0.15))  # somewhere in its work
+        kills += child.poll() is None
+        child.kill()
+        child.wait()
     assert kills >= 2
-    last = subprocess.run(command, capture_output=True, env=outside(), check=False)
-    assert last.returncode == 0, last.stderr.decode()
+    last = tmp_path / "last.out"
+    assert Forked(load_in_small_steps, killed, path, output=last, **given).wait(240) == 0, last.read_text()
     assert loaded(killed, path, lake_only=True).outcome == "nothing"
     for table in ("trades", "quotes", "events", *COMPUTED):
         assert _in_order(stored(killed, table)) == _in_order(stored(undisturbed, table)), table

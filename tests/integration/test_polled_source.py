@@ -1,9 +1,8 @@
 """A polled vendor and pushed rows on the real broker: through faults and kills every bar once, and whole larger bars."""
 
 import json
+import os
 import random
-import subprocess
-import sys
 import threading
 from collections import defaultdict
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from bare_clients import BareTopic, rows
+from forked import Forked, forked_command
+from given_settings import done_by
 from marketpulse.app.pipeline import process
 from marketpulse.app.pipeline.produce import run
 from marketpulse.settings import HttpSettings, Settings, load_settings
@@ -24,7 +25,6 @@ from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]
 
-Child = subprocess.Popen[bytes]
 VENDORS_KEY = "K3Y-OF-THE-VENDOR"
 SYMBOLS = ("AAPL", "BRK.B", "IBM", "MSFT", "NVDA", "TSLA")
 
@@ -88,8 +88,8 @@ def configured(folder: Path, kafka: Settings, url: str) -> Path:
     return file
 
 
-def produce(source: str, config: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "marketpulse", "produce", source, *words, "--config", str(config)]
+def words(source: str, config: Path, *more: str) -> tuple[str, ...]:
+    return ("produce", source, *more, "--config", str(config))
 
 
 def test_a_polled_vendor_through_faults_and_kills(
@@ -103,10 +103,9 @@ def test_a_polled_vendor_through_faults_and_kills(
         config = configured(tmp_path, kafka_settings, server.url)
         settings = load_settings(config)
         for asked in (40, 80):
-            with output.open("ab") as log:
-                child = subprocess.Popen(produce("alpha_vantage", config), cwd=tmp_path, stdout=log, stderr=log)
+            child = forked_command(*words("alpha_vantage", config), environment=os.environ, cwd=tmp_path, output=output)
 
-            def has_asked(child: Child = child, asked: int = asked) -> bool:
+            def has_asked(child: Forked = child, asked: int = asked) -> bool:
                 assert child.poll() is None, output.read_text()
                 return len(server.requests) >= asked
 
@@ -151,9 +150,7 @@ def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
     told = {"Error Message": f"the parameter apikey is invalid or missing: {VENDORS_KEY}"}
     with vendor(scripted(Reply.json(told))) as server:
         config = configured(tmp_path, kafka_settings, server.url)
-        ended = subprocess.run(
-            produce("alpha_vantage", config), cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-        )
+        ended = done_by(*words("alpha_vantage", config), environment=os.environ, cwd=tmp_path)
         assert len(server.requests) == 1
     assert ended.returncode == 3
     assert "does not accept the key" in ended.stderr
@@ -164,8 +161,7 @@ def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
 def test_rows_on_a_pipe_are_in_the_log_when_it_ends(kafka_settings: Settings, tmp_path: Path) -> None:
     config = configured(tmp_path, kafka_settings, "http://127.0.0.1:1")
     table = "time,symbol,price\n" + "".join(f"{1_772_463_600 + i},S{i % 3},{i + 1}\n" for i in range(500))
-    command = produce("replay", config, "-")
-    ended = subprocess.run(command, cwd=tmp_path, input=table, capture_output=True, text=True, timeout=240, check=False)
+    ended = done_by(*words("replay", config, "-"), typed=table, environment=os.environ, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     prices = [r["price"] for r in committed(kafka_settings) if r["type"] == "trade"]
     assert sorted(prices) == list(range(1, 501))
