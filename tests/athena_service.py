@@ -2,11 +2,11 @@
 never fails, has one page and reads no bytes)."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from vendor_server import Reply, Request, vendor
 
 Json = dict[str, Any]
 
@@ -55,25 +55,11 @@ def athena_service() -> Iterator[AthenaService]:
     """Serves a new script inside the block, at its `url`."""
     service = AthenaService()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            status, answer = service.answer(self.headers["x-amz-target"].rpartition(".")[2], body)
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/x-amz-json-1.1")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def reply(asked: Request) -> Reply:
+        operation = asked.headers["x-amz-target"].rpartition(".")[2]
+        status, answer = service.answer(operation, json.loads(asked.body))
+        return Reply.json(answer, status, content_type="application/x-amz-json-1.1")
 
-        def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with vendor(reply) as server:
+        service.url = server.url
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()

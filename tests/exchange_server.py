@@ -8,19 +8,71 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
+import vendor_server
+from vendor_server import Reply, vendor
+
 FAULTS = ("lose", "again", "swap", "garbage", "unknown", "not asked", "close", "half a frame", "silence")
 
 
-class Exchange:
+class Loopback:
+    """What exchanges have in common: their faults, and what is counted. `url` and `rest_url` while it runs."""
+
+    def __init__(self, seed: int, fault_rate: float, rest_fault_rate: float) -> None:
+        self.seed, self.fault_rate, self.rest_fault_rate = seed, fault_rate, rest_fault_rate
+        self.connections = self.requests = 0
+        self.lock, self.stop = threading.Lock(), threading.Event()
+        self.url = self.rest_url = ""
+
+    def serve(self, socket: ServerConnection) -> None:
+        """Greet who connects, and send what trades, until one of the two goes."""
+        raise NotImplementedError
+
+    def reply(self, request: vendor_server.Request) -> tuple[int, bytes]:
+        """The status and the body of what is asked by REST."""
+        raise NotImplementedError
+
+    def listener(self, socket: ServerConnection) -> None:
+        with suppress(ConnectionClosed, TimeoutError, OSError):
+            self.serve(socket)
+
+    def door(self, connection: ServerConnection, request: Request) -> Response | None:  # noqa: ARG002
+        """Open to all."""
+        return None
+
+    def asked(self, request: vendor_server.Request) -> Reply:
+        self.requests += 1
+        rng = random.Random(f"{self.seed}/rest/{self.requests}")
+        if rng.random() < self.rest_fault_rate:
+            faults = ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'[{"id"'))
+            return Reply(*rng.choice(faults))
+        return Reply(*self.reply(request))
+
+    def send(
+        self, socket: ServerConnection, fault: str, rng: random.Random, mine: str | bytes, others: dict[str, str | bytes]
+    ) -> None:  # fmt: skip
+        """The message, with what a fault makes of it; `others` are what is sent before it, by the fault."""
+        if fault == "garbage":
+            socket.send(mine[: len(mine) // 2])
+        elif fault in others:
+            socket.send(others[fault])
+        elif fault == "close":
+            socket.close(rng.choice((1001, 1011, 4000)), "so long")
+        elif fault == "half a frame":
+            socket.socket.sendall(b"\x81\x7e\x01\x00{half")
+            socket.socket.close()
+            raise OSError("cut")
+        for _ in range(1 + (fault == "again")):
+            socket.send(mine)
+
+
+class Exchange(Loopback):
     """Products trade ids `first_id` … in turn, one each `every_s`, from the first subscription on."""
 
     def __init__(
@@ -28,8 +80,8 @@ class Exchange:
         rest_fault_rate: float = 0.0, every_s: float = 0.002, first_id: int = 1_000,
         aggregates: bool = False, history_refused: bool = False, silence_s: float = 1.2,
     ) -> None:  # fmt: skip
-        self.vendor, self.products, self.seed = vendor, products, seed
-        self.fault_rate, self.rest_fault_rate, self.every_s = fault_rate, rest_fault_rate, every_s
+        super().__init__(seed, fault_rate, rest_fault_rate)
+        self.vendor, self.products, self.every_s = vendor, products, every_s
         self.aggregates, self.history_refused, self.silence_s = aggregates, history_refused, silence_s
         rng = random.Random(seed)
         self.first_id = first_id
@@ -40,11 +92,7 @@ class Exchange:
             at = begin + int(i // len(products) * every_s * len(products) * 1e9) // 1_000_000 * 1_000_000
             self.tape.append((products[i % len(products)], first_id + i // len(products), at, price, size))
         self.happened = 0
-        self.connections = 0
-        self.requests = 0
-        self.lock = threading.Lock()
-        self.stop, self.closed = threading.Event(), threading.Event()
-        self.url = self.rest_url = ""
+        self.closed = threading.Event()
 
     # --- what is sent ---
 
@@ -68,32 +116,29 @@ class Exchange:
         with self.lock:
             return self.tape[: self.happened]
 
-    def listener(self, socket: ServerConnection) -> None:
-        try:
-            asked = json.loads(socket.recv(5))
-            with self.lock:
-                self.connections += 1
-                number = self.connections
-                if number == 1:
-                    self.happened = len(self.products)
-                    threading.Thread(target=self.trade, daemon=True).start()
-                at = self.happened
-            rng = random.Random(f"{self.seed}/{number}")
-            if self.vendor == "coinbase":
-                assert asked["type"] == "subscribe"
-                for product in asked["product_ids"]:
-                    newest = [t for t in self.known() if t[0] == product][-1]
-                    socket.send(self.message(newest, "last_match"))
-                socket.send(json.dumps({"type": "subscriptions", "channels": []}))
-            else:
-                assert asked["method"] == "SUBSCRIBE"
-                socket.send(json.dumps({"result": None, "id": asked["id"]}))
-                if number == 1:
-                    for trade in self.known():
-                        socket.send(self.message(trade))
-            self.play(socket, at, rng)
-        except (ConnectionClosed, TimeoutError, OSError):
-            return
+    def serve(self, socket: ServerConnection) -> None:
+        asked = json.loads(socket.recv(5))
+        with self.lock:
+            self.connections += 1
+            number = self.connections
+            if number == 1:
+                self.happened = len(self.products)
+                threading.Thread(target=self.trade, daemon=True).start()
+            at = self.happened
+        rng = random.Random(f"{self.seed}/{number}")
+        if self.vendor == "coinbase":
+            assert asked["type"] == "subscribe"
+            for product in asked["product_ids"]:
+                newest = [t for t in self.known() if t[0] == product][-1]
+                socket.send(self.message(newest, "last_match"))
+            socket.send(json.dumps({"type": "subscriptions", "channels": []}))
+        else:
+            assert asked["method"] == "SUBSCRIBE"
+            socket.send(json.dumps({"result": None, "id": asked["id"]}))
+            if number == 1:
+                for trade in self.known():
+                    socket.send(self.message(trade))
+        self.play(socket, at, rng)
 
     def play(self, socket: ServerConnection, at: int, rng: random.Random) -> None:
         beat = 0.0
@@ -127,23 +172,11 @@ class Exchange:
             socket.send(self.message(known[i + 1]))
             socket.send(mine)
             return 2
-        if fault == "garbage":
-            socket.send(mine[: len(mine) // 2])
-        elif fault == "unknown":
-            socket.send(json.dumps({"type": "surprise", "e": "surprise"}))
-        elif fault == "not asked":
-            socket.send(self.message(("XRP-USD" if self.vendor == "coinbase" else "XRPUSDT", *known[i][1:])))
-        elif fault == "close":
-            socket.close(rng.choice((1001, 1011, 4000)), "so long")
-        elif fault == "half a frame":
-            socket.socket.sendall(b"\x81\x7e\x01\x00{half")
-            socket.socket.close()
-            raise OSError("cut")
-        elif fault == "silence":
+        if fault == "silence":
             self.stop.wait(self.silence_s)
-        socket.send(mine)
-        if fault == "again":
-            socket.send(mine)
+        stranger = self.message(("XRP-USD" if self.vendor == "coinbase" else "XRPUSDT", *known[i][1:]))
+        unknown = json.dumps({"type": "surprise", "e": "surprise"})
+        self.send(socket, fault, rng, mine, {"unknown": unknown, "not asked": stranger})
         return 1
 
     def stop_trading(self) -> None:
@@ -156,36 +189,25 @@ class Exchange:
             with self.lock:
                 self.happened += 1
 
-    def door(self, connection: ServerConnection, request: Request) -> Response | None:  # noqa: ARG002
-        """Open to all."""
-        return None
-
     # --- what is asked ---
 
-    def asked(self, path: str, query: str, headers: Any) -> tuple[int, bytes]:  # noqa: ARG002
-        return self.answer(path, parse_qs(query))
+    def reply(self, request: vendor_server.Request) -> tuple[int, bytes]:
+        return self.answer(request.path, request.parameters)
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
-        with self.lock:
-            self.requests += 1
-            rng = random.Random(f"{self.seed}/rest/{self.requests}")
-        if rng.random() < self.rest_fault_rate:
-            return rng.choice(
-                ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'[{"id"'))
-            )
-        limit = int(query.get("limit", ["500"])[0])
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        limit = int(query.get("limit", "500"))
         if self.vendor == "coinbase":
             product = path.split("/")[2]
-            below = int(query["after"][0]) if "after" in query else 10**18
+            below = int(query["after"]) if "after" in query else 10**18
             some = [t for t in self.known() if t[0] == product and t[1] < below][-limit:][::-1]
             return 200, json.dumps([json.loads(self.message(t)) for t in some]).encode()
-        product = query["symbol"][0]
+        product = query["symbol"]
         if product not in self.products or "XRP" in product:
             return 400, b'{"code":-1121,"msg":"Invalid symbol."}'
         if self.history_refused and path.endswith("/historicalTrades"):
             return 401, b'{"code":-2014,"msg":"API-key format invalid."}'
         assert path.endswith("/aggTrades") == self.aggregates
-        first = int(query["fromId"][0]) if "fromId" in query else None
+        first = int(query["fromId"]) if "fromId" in query else None
         own = [t for t in self.known() if t[0] == product]
         some = own[-limit:] if first is None else [t for t in own if t[1] >= first][:limit]
         if self.aggregates:
@@ -195,53 +217,21 @@ class Exchange:
         return 200, json.dumps(rows).encode()
 
 
-class Served(Protocol):
-    """What an exchange on loopback has for its server."""
-
-    url: str
-    rest_url: str
-    stop: threading.Event
-
-    def listener(self, socket: ServerConnection) -> None: ...
-
-    def asked(self, path: str, query: str, headers: Any) -> tuple[int, bytes]: ...
-
-    def door(self, connection: ServerConnection, request: Request) -> Response | None: ...
-
-
-Of = TypeVar("Of", bound=Served)
+Of = TypeVar("Of", bound=Loopback)
 
 
 @contextmanager
 def running(exchange: Of) -> Iterator[Of]:
     """Serves on free ports of loopback."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            status, body = exchange.asked(parts.path, parts.query, self.headers)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            """Quiet."""
-
-    rest = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    rest.daemon_threads = True
-    threading.Thread(target=rest.serve_forever, args=(0.02,), daemon=True).start()
-    with serve(exchange.listener, "127.0.0.1", 0, close_timeout=0.5, process_request=exchange.door) as sockets:
+    listening = serve(exchange.listener, "127.0.0.1", 0, close_timeout=0.5, process_request=exchange.door)
+    with vendor(exchange.asked) as rest, listening as sockets:
         threading.Thread(target=sockets.serve_forever, daemon=True).start()
-        exchange.url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}"
-        exchange.rest_url = f"http://127.0.0.1:{rest.server_address[1]}"
+        exchange.url, exchange.rest_url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}", rest.url
         try:
             yield exchange
         finally:
             exchange.stop.set()
             sockets.shutdown()
-            rest.shutdown()
-            rest.server_close()
 
 
 def gathered(

@@ -3,15 +3,13 @@ is recorded, what is written is read (line_protocol_reader.py) and kept by key, 
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from line_protocol_reader import Value, read
+from vendor_server import Reply, Request, vendor
 
 TOKEN = "token-of-the-contract"  # noqa: S105
 Answer = tuple[int, dict[str, Any] | None, dict[str, str]]  # status, JSON body, headers
@@ -109,36 +107,13 @@ def _rfc3339(time_ns: int) -> str:
 def serving(contract: Contract) -> Iterator[Contract]:
     """On a free loopback port while the block runs."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def reply(asked: Request) -> Reply:
+        body = gzip.decompress(asked.body) if asked.headers.get("content-encoding") == "gzip" else asked.body
+        login = asked.headers.get("authorization", "")
+        status, value, headers = contract.answer(asked.method, asked.path, asked.parameters, login, body)
+        data = b"" if value is None else json.dumps(value).encode()
+        return Reply(status, data, {"Content-Type": "application/json", **headers})
 
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            place = urlsplit(self.path)
-            given = {name: values[0] for name, values in parse_qs(place.query).items()}
-            login = self.headers.get("Authorization", "")
-            status, value, headers = contract.answer(self.command, place.path, given, login, body)
-            data = b"" if value is None else json.dumps(value).encode()
-            self.send_response(status)
-            for name, text in {"Content-Type": "application/json", **headers, "Content-Length": str(len(data))}.items():
-                self.send_header(name, text)
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    contract.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with vendor(reply) as server:
+        contract.url = server.url
         yield contract
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -10,13 +10,14 @@ import threading
 import time
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgpack
-from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
+import vendor_server
+from exchange_server import Loopback
 from exchange_server import running as running
 
 KEY, SECRET = "a-key-that-nobody-may-read", "a-secret-that-nobody-may-read"
@@ -35,8 +36,6 @@ class Happened(NamedTuple):
 class Dialect:
     """One vendor's words. `greet` returns the symbols that were asked for."""
 
-    rest_paths: tuple[str, ...] = ()
-
     def greet(self, socket: ServerConnection, exchange: "KeyedExchange") -> list[str]:
         raise NotImplementedError
 
@@ -49,7 +48,9 @@ class Dialect:
     def unknown(self) -> str | bytes:
         raise NotImplementedError
 
-    def page(self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange") -> tuple[int, bytes]:
+    def page(
+        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: "KeyedExchange"
+    ) -> tuple[int, bytes]:
         raise NotImplementedError
 
     def allows(self, path: str, key: str) -> bool:  # noqa: ARG002
@@ -107,10 +108,12 @@ class AlpacaWords(Dialect):
     def unknown(self) -> str | bytes:
         return self.frame([{"T": "surprise"}])
 
-    def page(self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange") -> tuple[int, bytes]:
+    def page(
+        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: "KeyedExchange"
+    ) -> tuple[int, bytes]:
         pairs = "/" in exchange.symbols[0]
         assert path == ("/v1beta3/crypto/us/trades" if pairs else "/v2/stocks/trades")
-        if (headers["APCA-API-KEY-ID"], headers["APCA-API-SECRET-KEY"]) != (exchange.key, SECRET):
+        if (headers["apca-api-key-id"], headers["apca-api-secret-key"]) != (exchange.key, SECRET):
             return 401, b'{"message":"unauthorized"}'
         begin, end = from_iso(query["start"]), from_iso(query["end"])
         own = [t for t in exchange.known() if t.symbol == query["symbols"] and begin <= t.at_ns <= end]
@@ -149,8 +152,10 @@ class PolygonWords(Dialect):
     def unknown(self) -> str | bytes:
         return json.dumps([{"ev": "surprise"}])
 
-    def page(self, path: str, query: dict[str, str], headers: Any, exchange: "KeyedExchange") -> tuple[int, bytes]:
-        if headers["Authorization"] != f"Bearer {exchange.key}":
+    def page(
+        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: "KeyedExchange"
+    ) -> tuple[int, bytes]:
+        if headers["authorization"] != f"Bearer {exchange.key}":
             return 401, b'{"status":"ERROR","error":"Unknown API Key"}'
         symbol = path.removeprefix("/v3/trades/")
         if "cursor" in query:
@@ -189,22 +194,18 @@ class FinnhubWords(Dialect):
         return json.dumps({"type": "surprise"})
 
 
-class KeyedExchange:
+class KeyedExchange(Loopback):
     """Symbols trade in turn, one each `every_s`, from the first subscription on; in all `trades`."""
 
     def __init__(
         self, words: Dialect, symbols: tuple[str, ...], trades: int, *, seed: int = 1, fault_rate: float = 0.0,
         rest_fault_rate: float = 0.0, every_s: float = 0.003, page_rows: int = 7,
     ) -> None:  # fmt: skip
-        self.words, self.symbols, self.count, self.seed = words, symbols, trades, seed
-        self.fault_rate, self.rest_fault_rate = fault_rate, rest_fault_rate
+        super().__init__(seed, fault_rate, rest_fault_rate)
+        self.words, self.symbols, self.count = words, symbols, trades
         self.every_s, self.page_rows = every_s, page_rows
         self.key = KEY
         self.tape: list[Happened] = []
-        self.connections = self.requests = 0
-        self.lock = threading.Lock()
-        self.stop = threading.Event()
-        self.url = self.rest_url = ""
 
     def known(self) -> list[Happened]:
         with self.lock:
@@ -222,20 +223,17 @@ class KeyedExchange:
             with self.lock:
                 self.tape.append(one)
 
-    def listener(self, socket: ServerConnection) -> None:
-        try:
-            asked = self.words.greet(socket, self)
-            assert set(asked) == set(self.symbols)
-            with self.lock:
-                self.connections += 1
-                first = self.connections == 1
-                at = len(self.tape)
-            self.words.begin(socket)
-            if first:
-                threading.Thread(target=self.trade, daemon=True).start()
-            self.play(socket, at, random.Random(f"{self.seed}/{self.connections}"))
-        except (ConnectionClosed, TimeoutError, OSError):
-            return
+    def serve(self, socket: ServerConnection) -> None:
+        asked = self.words.greet(socket, self)
+        assert set(asked) == set(self.symbols)
+        with self.lock:
+            self.connections += 1
+            first = self.connections == 1
+            at = len(self.tape)
+        self.words.begin(socket)
+        if first:
+            threading.Thread(target=self.trade, daemon=True).start()
+        self.play(socket, at, random.Random(f"{self.seed}/{self.connections}"))
 
     def play(self, socket: ServerConnection, at: int, rng: random.Random) -> None:
         while not self.stop.is_set():
@@ -245,38 +243,13 @@ class KeyedExchange:
                 continue
             some = known[at : at + rng.randint(1, 4)]
             at += len(some)
-            self.send(socket, some, rng)
+            fault = rng.choice(FAULTS) if rng.random() < self.fault_rate else ""
+            stranger = self.words.trades([some[0]._replace(symbol="ZZZ")])
+            mine = self.words.trades(some[::-1] if fault == "swap" else some)
+            self.send(socket, fault, rng, mine, {"unknown": self.words.unknown(), "not asked": stranger})
 
-    def send(self, socket: ServerConnection, some: list[Happened], rng: random.Random) -> None:
-        fault = rng.choice(FAULTS) if rng.random() < self.fault_rate else ""
-        mine = self.words.trades(some)
-        if fault == "swap":
-            mine = self.words.trades(some[::-1])
-        elif fault == "garbage":
-            socket.send(mine[: len(mine) // 2])
-        elif fault == "unknown":
-            socket.send(self.words.unknown())
-        elif fault == "not asked":
-            socket.send(self.words.trades([some[0]._replace(symbol="ZZZ")]))
-        elif fault == "close":
-            socket.close(rng.choice((1001, 1011, 4000)), "so long")
-        elif fault == "half a frame":
-            socket.socket.sendall(b"\x81\x7e\x01\x00[half")
-            socket.socket.close()
-            raise OSError("cut")
-        socket.send(mine)
-        if fault == "again":
-            socket.send(mine)
-
-    def asked(self, path: str, query: str, headers: Any) -> tuple[int, bytes]:
-        with self.lock:
-            self.requests += 1
-            rng = random.Random(f"{self.seed}/rest/{self.requests}")
-        if rng.random() < self.rest_fault_rate:
-            return rng.choice(
-                ((429, b'{"msg":"slow down"}'), (500, b"oops"), (200, b"<html>busy</html>"), (200, b'{"tra'))
-            )
-        return self.words.page(path, dict(parse_qsl(query)), headers, self)
+    def reply(self, request: vendor_server.Request) -> tuple[int, bytes]:
+        return self.words.page(request.path, request.parameters, request.headers, self)
 
     def door(self, connection: ServerConnection, request: Request) -> Response | None:
         return None if self.words.allows(request.path, self.key) else connection.respond(401, "no\n")

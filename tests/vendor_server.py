@@ -1,4 +1,4 @@
-"""A vendor's REST side on loopback: it answers what a test's script says, and notes what it was asked."""
+"""A service on loopback, such as a vendor's REST side: it answers what a test's script says, and notes what it was asked."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +27,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Request:
+    """`headers` by their names in small letters."""
+
     path: str
     parameters: dict[str, str]
     headers: dict[str, str]
+    method: str
+    body: bytes
 
 
 class VendorServer:
@@ -46,10 +50,9 @@ class VendorServer:
             wbufsize = -1  # head and body in one piece
 
             def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                request = Request(
-                    parts.path, dict(parse_qsl(parts.query)), {k.lower(): v for k, v in self.headers.items()}
-                )
+                parts, headers = urlsplit(self.path), {k.lower(): v for k, v in self.headers.items()}
+                body = self.rfile.read(int(headers.get("content-length", 0)))
+                request = Request(parts.path, dict(parse_qsl(parts.query)), headers, self.command, body)
                 with lock:
                     outer.requests.append(request)
                     reply = answer(request)
@@ -63,8 +66,9 @@ class VendorServer:
                 self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 self.wfile.write(reply.body[: len(reply.body) - reply.cut])
-                if reply.cut:
-                    self.close_connection = True
+                self.close_connection |= bool(reply.cut) or outer.over.is_set()
+
+            do_POST = do_GET  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 """Nothing on the test's terminal."""
