@@ -16,11 +16,9 @@ HOUR, DAY = 3_600, 86_400
 FRIDAY, FRIDAY_END = DAY + 14.5 * HOUR, DAY + 21 * HOUR
 MONDAY, MONDAY_END = 4 * DAY + 14.5 * HOUR, 4 * DAY + 18 * HOUR  # a half-day
 NEW_YORK = SessionTable(
-    "XNYS",
-    np.array([at(FRIDAY), at(MONDAY)]),
-    np.array([at(FRIDAY_END), at(MONDAY_END)]),
+    "XNYS", np.array([at(FRIDAY), at(MONDAY)]), np.array([at(FRIDAY_END), at(MONDAY_END)]),
     np.array([20_455, 20_458], np.int32),  # 2 and 5 January 2026
-)
+)  # fmt: skip
 SESSIONS: dict[str, Any] = {"sessions_of": {"XNYS": NEW_YORK, "24x7": around_the_clock()}.get}
 XNYS = {**SESSIONS, "calendar": "XNYS"}
 ONES = (1, 1, 1, 1, 1)
@@ -76,14 +74,17 @@ def test_bars_close_with_these_numbers_in_this_order(config: EngineConfig, porti
     assert [closed(engine, *rows) for rows, _ in portions] == [bars for _, bars in portions]
 
 
-def test_bars_that_close_together_leave_by_close_time_then_symbol_then_timeframe() -> None:
+def test_bars_leave_by_close_time_then_symbol_then_timeframe_and_empty_vwap_or_count_stays_empty_above() -> None:
     rows = [trade(s, t, 1, 1) for s, t in (("C", 59), ("A", 59), ("B", 58))]
     bars = Engine(config_of(["1s", "1m"])).feed(*rows, heartbeat(60))
     minutes = [(symbol, frame) for symbol in "ABC" for frame in ("1s", "1m") if (symbol, frame) != ("B", "1s")]
     assert [(b["symbol"], b["timeframe"]) for b in bars] == [("B", "1s"), *minutes]
+    stated = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)
+    bars = Engine(config_of(["1m", "5m"])).feed(stated, bar("S", "1m", 60, 120, (1, 1, 1, 1, 2)), heartbeat(300))
+    assert [(b["vwap"], b["trade_count"]) for b in bars] == [(1.0, 7), (None, None), (None, None)]
 
 
-def test_vwap_is_the_exact_sum_of_price_times_size_over_the_exact_volume() -> None:
+def test_vwap_is_an_exact_sum_over_the_exact_volume_and_open_and_close_follow_event_time_and_then_the_log() -> None:
     prices, sizes = [0.1, 0.2, 0.3, 1e6], [3.0, 0.7, 1e-3, 1e9]
     rows = [trade("A", 60 * i, p, s) for i, (p, s) in enumerate(zip(prices, sizes, strict=True))]
     hour = Engine(config_of(["1m", "1h"])).feed(*rows, heartbeat(HOUR))[-1]
@@ -91,18 +92,9 @@ def test_vwap_is_the_exact_sum_of_price_times_size_over_the_exact_volume() -> No
     assert hour["vwap"] == math.fsum(p * s for p, s in zip(prices, sizes, strict=True)) / math.fsum(sizes)
     (unsold,) = Engine(config_of(["1s"])).feed(trade("A", 1, 5, 0), heartbeat(2))
     assert (unsold["volume"], unsold["vwap"]) == (0, None)
-
-
-def test_open_and_close_follow_event_time_and_then_the_log() -> None:
     trades = [(1.5, 10), (1.2, 11), (1.2, 12), (1.9, 13), (1.9, 14)]
     (one,) = Engine(config_of(["1s"])).feed(*(trade("A", second, price, 1) for second, price in trades), heartbeat(2))
     assert (one["open"], one["close"]) == (11, 14)
-
-
-def test_trades_outside_every_session_enter_no_bar_and_are_counted() -> None:
-    outside = [trade("A", DAY + HOUR, 10, 1), trade("A", FRIDAY_END + 301, 10, 1), heartbeat(3 * DAY)]
-    result = Engine(config_of(["1t", "1m"], **XNYS)).step(outside)
-    assert (len(result.closed), result.out_of_session, result.refused) == (0, 2, [])
 
 
 def test_a_symbol_follows_the_calendar_of_its_venue_and_a_date_without_a_time_is_that_session() -> None:
@@ -121,48 +113,39 @@ def test_tick_bars_are_cut_by_count_in_the_order_of_the_log_and_a_source_of_bars
     assert [b[3] for b in bars if b[0] == "1t"] == [10, 12, 11, 9]
     parts = [bar("S", "1m", 60 * i, 60 * i + 60, (10 + i, 20 + i, 5 - i, 11 + i, 100)) for i in range(5)]
     bars = closed(Engine(config_of(["1m", "5m"])), *parts, heartbeat(300))
-    assert [b[0] for b in bars] == ["1m"] * 5 + ["5m"]
-    assert bars[-1] == ("5m", 0, 300, 10, 24, 1, 15, 500)
+    assert ([b[0] for b in bars], bars[-1]) == (["1m"] * 5 + ["5m"], ("5m", 0, 300, 10, 24, 1, 15, 500))
 
 
 def test_bars_of_other_symbols_that_end_together_are_all_in_before_a_larger_one_closes() -> None:
     rows = [bar(s, "1m", 60 * i, 60 * i + 60, (1, 1, 1, 1, 100)) for i in range(6) for s in "ABC"]
     result = Engine(config_of(["1m", "5m"])).step([hello(mode="historical", lateness_ns=0), *rows])
-    assert result.refused == []
-    assert [b["volume"] for b in result.closed if b["frame"] == 1] == [500, 500, 500]
+    assert (result.refused, [b["volume"] for b in result.closed if b["frame"] == 1]) == ([], [500, 500, 500])
 
 
-def test_a_source_bar_labelled_within_the_grace_belongs_to_the_sessions_last_bar() -> None:
+def test_a_source_bar_within_the_grace_belongs_to_the_sessions_last_bar_and_trades_outside_to_none() -> None:
     before = bar("S", "1m", FRIDAY_END - 60, FRIDAY_END, (10, 12, 9, 11, 100))
     after = bar("S", "1m", FRIDAY_END, FRIDAY_END + 60, (11, 13, 11, 13, 50))
     bars = closed(Engine(config_of(["1m", "1h", "1d"], **XNYS)), before, after, heartbeat(FRIDAY_END + 300))
     assert [b[0] for b in bars] == ["1m", "1m", "1h", "1d"]
     assert [b[3:] for b in bars[2:]] == [(10, 13, 9, 13, 150)] * 2
-
-
-def test_a_bar_without_vwap_or_count_leaves_both_empty_above_it() -> None:
-    stated = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)
-    bars = Engine(config_of(["1m", "5m"])).feed(stated, bar("S", "1m", 60, 120, (1, 1, 1, 1, 2)), heartbeat(300))
-    assert [(b["vwap"], b["trade_count"]) for b in bars] == [(1.0, 7), (None, None), (None, None)]
+    outside = [trade("A", DAY + HOUR, 10, 1), trade("A", FRIDAY_END + 301, 10, 1), heartbeat(3 * DAY)]
+    result = Engine(config_of(["1t", "1m"], **XNYS)).step(outside)
+    assert (len(result.closed), result.out_of_session, result.refused) == (0, 2, [])
 
 
 @pytest.mark.parametrize(("wins", "close"), [({}, 10), ({"bars_from": "source"}, 1)], ids=["the first", "the source"])
 def test_bars_of_a_source_never_mix_with_bars_built_from_trades(wins: dict[str, Any], close: float) -> None:
     result = Engine(config_of(["1m"], **wins)).step([trade("A", 1, 10, 1), bar("A", "1m", 0, 60, ONES), heartbeat(60)])
-    assert [r.reason for r in result.refused] == ["other_origin"]
-    assert result.closed["close"].tolist() == [close]
+    assert ([r.reason for r in result.refused], result.closed["close"].tolist()) == (["other_origin"], [close])
 
 
-def test_a_bar_that_the_source_may_still_change_closes_when_it_is_final() -> None:
+def test_a_bar_that_its_source_may_change_closes_when_it_is_final_and_one_behind_the_last_is_too_late() -> None:
     engine = Engine(config_of(["1m", "5m"]))
     assert engine.feed(bar("S", "1m", 0, 60, (1, 2, 1, 2, 5), final=False)) == []
     (one,) = engine.feed(bar("S", "1m", 0, 60, (1, 3, 1, 3, 8)))
     assert (one["high"], one["volume"], one["receipt"]["first_offset"], one["receipt"]["last_offset"]) == (3, 8, 0, 1)
     (five,) = engine.feed(heartbeat(300))
     assert (five["high"], five["volume"]) == (3, 8)
-
-
-def test_a_source_bar_behind_the_last_one_is_too_late() -> None:
     result = Engine(config_of(["1m"])).step([bar("S", "1m", begin, begin + 60, ONES) for begin in (60, 0, 60)])
     assert [(r.row, r.reason) for r in result.refused] == [(1, "too_late"), (2, "too_late")]
     assert len(result.closed) == 1
@@ -209,17 +192,13 @@ def test_a_sixty_fifth_source_is_refused_with_all_it_writes_and_the_others_go_on
     assert (one["trade_count"], one["high"], one["close"]) == (65, 2, 2)
 
 
-def test_a_flood_of_symbols_beyond_the_cap_does_not_grow_the_state() -> None:
+def test_many_symbols_and_open_bars_make_the_state_grow_and_a_flood_beyond_the_cap_does_not() -> None:
     engine = Engine(config_of(["1s"], symbols_max=10))
     engine.step([trade(f"S{i}", 1, 1, 1) for i in range(10)])
     before = engine.state.size_bytes()
     assert len(refusals(engine, *(trade(f"FLOOD{i}", 1, 1, 1) for i in range(20_000)))) == 20_000
     assert engine.state.size_bytes() == before
-
-
-def test_many_symbols_and_open_bars_only_make_the_state_grow() -> None:
     names = [f"S{i:04d}" for i in range(700)]
     rows = [trade(name, i / 1_000, 1 + i, 1) for i, name in enumerate(names)]
     bars = Engine(config_of(["1s", "1m", "1h", "1d"])).feed(*rows, clock(0), heartbeat(DAY))
-    assert len(bars) == 4 * 700
-    assert {b["symbol"] for b in bars} == set(names)
+    assert (len(bars), {b["symbol"] for b in bars}) == (4 * 700, set(names))

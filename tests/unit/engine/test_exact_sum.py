@@ -33,6 +33,5 @@ def test_a_sum_of_sums_is_the_sum_of_all_terms(left: list[float], right: list[fl
 
 
 def test_ties_go_to_the_even_neighbour() -> None:
-    assert read_sum(sum_of([2.0**53, 1.0])) == 2.0**53
-    assert read_sum(sum_of([2.0**53, 2.0, 1.0])) == 2.0**53 + 4
+    assert (read_sum(sum_of([2.0**53, 1.0])), read_sum(sum_of([2.0**53, 2.0, 1.0]))) == (2.0**53, 2.0**53 + 4)
     assert read_sum(sum_of([2.0**53, 1.0, 2.0**-100])) == 2.0**53 + 2

@@ -33,8 +33,7 @@ def test_symbols_grow_by_half_in_every_table_and_keep_what_they_hold(state: Part
     grow_symbols(state)
     t, a = state.tables, state.anchor
     assert [len(x) for x in (t.symbols, t.heads, t.closed_until, t.last_close)] == [24] * 4  # 16 and its half
-    assert [len(x) for x in (a.heads, a.closed_until, a.last_close)] == [24] * 3
-    assert len(t.last_quotes) == 48
+    assert ([len(x) for x in (a.heads, a.closed_until, a.last_close)], len(t.last_quotes)) == ([24] * 3, 48)
     assert [len(rows) for rows in (*state.indicators, *a.indicators)] == [48] * 4  # of two timeframes
     for now, then in [(t.last_close[:16], before), *zip((now[:32] for now in state.indicators), rows, strict=True)]:
         np.testing.assert_array_equal(now, then)
@@ -56,7 +55,7 @@ def test_slots_that_are_added_are_free_and_none_is_lost(state: PartitionState) -
     assert registers[FREE_BARS] == len(free) + 128
 
 
-def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike(state: PartitionState) -> None:
+def test_the_anchors_slots_quotes_and_groups_grow_alike_and_the_window_doubles(state: PartitionState) -> None:
     quotes = int(state.tables.registers[FREE_QUOTES])
     grow_anchor(state)
     grow_quotes(state)
@@ -67,9 +66,6 @@ def test_the_anchor_s_slots_and_quotes_and_groups_grow_alike(state: PartitionSta
     assert len(t.quotes) == 1_536
     assert len(free_places(t.quotes, int(t.registers[FREE_QUOTE]))) == t.registers[FREE_QUOTES] == quotes + 512
     assert (len(t.groups), t.heaps.shape) == (6, (6, 256))
-
-
-def test_the_window_doubles_for_its_ids_need_a_power_of_two(state: PartitionState) -> None:
     kept = kept_trades(state).tobytes()
     grow_window(state)
     t = state.tables

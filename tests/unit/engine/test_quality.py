@@ -51,27 +51,22 @@ def test_what_no_market_does_is_found(rows: list[Row], findings: list[tuple[int,
     assert doubted(engine(), *rows) == findings
 
 
-def test_a_print_in_another_unit_is_found_and_stays_in_its_bar() -> None:
-    door = engine()
-    assert doubted(door, *IN_ANOTHER_UNIT) == [(1, "price_unit")]
-    assert [(b["high"], b["trade_count"]) for b in door.feed(trade("A", 61, 100, 1))] == [(10_000, 3)]
-
-
-def test_a_dropped_print_is_a_dead_letter_and_in_no_bar() -> None:
-    door = engine(price_unit="drop")
+@pytest.mark.parametrize(("given", "high", "count"), [({}, 10_000, 3), ({"price_unit": "drop"}, 101, 2)])
+def test_a_print_in_another_unit_is_in_its_bar_unless_it_is_dropped(
+    given: dict[str, str], high: int, count: int
+) -> None:
+    door = engine(**given)
     result = door.step(IN_ANOTHER_UNIT)
-    told = [(r.row, r.reason, r.detail) for r in result.refused]
-    assert told == [(1, "price_unit", "10000 where 100 is about the level")]
-    assert SEVERITIES[result.found[0]["severity"]] == "drop"
-    assert [(b["high"], b["trade_count"]) for b in door.feed(trade("A", 61, 100, 1))] == [(101, 2)]
+    found = [(f["row"], RULE_NAMES[f["rule"]], SEVERITIES[f["severity"]]) for f in result.found]
+    assert found == [(1, "price_unit", given.get("price_unit", "mark"))]
+    dead = [(1, "price_unit", "10000 where 100 is about the level")] if given else []
+    assert [(r.row, r.reason, r.detail) for r in result.refused] == dead
+    assert [(b["high"], b["trade_count"]) for b in door.feed(trade("A", 61, 100, 1))] == [(high, count)]
 
 
-def test_the_first_twenty_trades_are_believed() -> None:
+def test_the_first_twenty_trades_are_believed_and_a_rule_that_is_off_finds_nothing() -> None:
     rows = [*prints(*[10_000.0, 100.0] * 10), *prints(100, 1e9, 100)]
     assert doubted(Engine(config_of(["1m"])), hello(mode="historical", lateness_ns=0), *rows) == [(22, "price_band")]
-
-
-def test_a_rule_that_is_off_finds_nothing() -> None:
     assert doubted(engine(**dict.fromkeys(RULES, "off")), *IN_ANOTHER_UNIT) == []
 
 
@@ -170,9 +165,12 @@ def with_splits(bars: list[Bar], *splits: tuple[int, int, float], **more: Any) -
     return rows
 
 
-def test_a_split_that_prices_should_be_adjusted_for_is_found_where_they_show_it() -> None:
+def test_a_split_is_found_where_prices_show_it_and_told_late_moves_no_level_that_is_believed() -> None:
     assert found(with_splits(quiet(), (40, 40, 1.2), adjusted=True)) == []
     assert found(with_splits(moved(0, 40, 1.2), (40, 40, 1.2), adjusted=True)) == [(41, "split")]
+    findings = found(with_splits(moved(40, 60, 0.25), (50, 40, 4)))
+    assert {rule for _, rule in findings} == {"split"}, "before it was told"
+    assert max(row for row, _ in findings) < 50
 
 
 @pytest.mark.parametrize("ratio", [4.0, 1.5, 0.1])
@@ -181,12 +179,6 @@ def test_raw_prices_leap_with_their_splits_and_those_that_do_not_are_found(ratio
     assert found(with_splits(raw, (20, 40, ratio))) == []
     assert found(with_splits([*moved(0, 20, 2)[:20], *raw[20:]], (10, 20, 2), (31, 40, ratio))) == []
     assert found(with_splits(quiet(), (20, 40, ratio))) != []
-
-
-def test_a_split_that_is_told_late_does_not_move_a_level_that_is_believed() -> None:
-    findings = found(with_splits(moved(40, 60, 0.25), (50, 40, 4)))
-    assert {rule for _, rule in findings} == {"split"}, "before it was told"
-    assert max(row for row, _ in findings) < 50
 
 
 def test_a_hole_is_found_in_a_series_that_trades_on_saturdays_and_in_no_other_without_a_calendar() -> None:
@@ -211,26 +203,17 @@ def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> Non
     assert (len(odd) - 1, "out_of_session") in found(odd, **at_work)
 
 
-def test_a_dropped_bar_is_a_dead_letter_and_builds_nothing() -> None:
-    result = judged(rows_of(moved(40, 41, 100)), quality={"price_unit": "drop"})
+def test_a_dropped_bar_is_a_dead_letter_builds_nothing_and_takes_what_was_told_of_it_along() -> None:
+    rows, quality = rows_of(moved(40, 41, 100)), {"price_unit": "drop"}
+    result = judged(rows, quality=quality)
     assert [(r.row - 1, r.reason, r.timeframes) for r in result.refused] == [(40, "price_unit", ("1d",))]
-    assert len(result.closed) == 59
-    assert result.closed["high"].max() < 200
-
-
-def test_what_a_dropped_bar_had_told_while_it_formed_goes_with_it() -> None:
-    rows = rows_of(moved(40, 41, 100))
-    engine = Engine(config_of(["1d"], quality={"price_unit": "drop"}))
+    assert (len(result.closed), result.closed["high"].max() < 200) == (59, True)
+    engine = Engine(config_of(["1d"], quality=quality))
     forming = {**rows[40], "final": False}
     result = engine.step([hello(mode="historical", lateness_ns=0), *rows[:40], forming, *rows[40:]])
-    assert len(result.closed) == 59
-    assert np.count_nonzero(engine.state.tables.heads >= 0) == 0
-
-
-def test_a_finding_is_a_sentence() -> None:
-    said = describe(judged(rows_of(moved(40, 41, 100))).found[0])
-    assert said.endswith("is about the level")
-    assert said.split()[0].startswith("10")
+    assert (len(result.closed), int(np.count_nonzero(engine.state.tables.heads >= 0))) == (59, 0)
+    said = describe(judged(rows).found[0])
+    assert (said.endswith("is about the level"), said.split()[0].startswith("10")) == (True, True)
 
 
 def dividend(day: int, amount: float) -> Row:

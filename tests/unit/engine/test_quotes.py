@@ -35,37 +35,30 @@ def offsets(rows: list[dict[str, Any]]) -> list[tuple[int | None, int | None]]:
     return [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows]
 
 
-def test_the_four_values_are_those_of_the_last_quote_before_the_close_and_none_before_the_first() -> None:
+def test_the_four_values_are_the_last_quotes_before_the_close_over_empty_bars_but_not_into_another_day() -> None:
     rows = [quote("A", 1, 9, 10), trade("A", 2, 10, 1), quote("A", 9.9, 9, 11, (1, 3)), quote("A", 10, 1, 2)]
     (row,) = Engine(config_of(["10s"], ALL)).values(*rows, heartbeat(10))
     assert [row[name] for name in ALL.split(",")] == [10, 2, (9 * 3 + 11 * 1) / 4, -0.5]
     (row,) = Engine(config_of(["1s"], ALL)).values(trade("A", 1, 10, 1), quote("B", 1, 9, 12), heartbeat(9))
     assert [row[name] for name in ALL.split(",")] == [None] * 4
-
-
-def test_a_quote_prevails_over_bars_in_which_none_came_but_not_into_another_day() -> None:
     engine = Engine(config_of(["1s"], "spread", max_skew_ns=10**15))
     times = (5.5, 9.5, 86_399.5, 86_400.5)
     rows = engine.values(quote("A", 5, 9, 12), *(trade("A", t, 10, 1) for t in times), heartbeat(86_402))
     assert [r["spread"] for r in rows] == [3, 3, 3, None]
 
 
-def test_of_two_quotes_of_one_time_the_later_in_the_log_prevails_whatever_came_between() -> None:
+def test_every_timeframe_has_the_last_quote_before_its_close_by_time_and_then_by_the_log() -> None:
     engine = Engine(config_of(["1s"], "spread"))
     rows = [quote("A", 1.5, 9, 10), quote("A", 1.7, 9, 11), quote("A", 1.7, 9, 12), quote("A", 1.6, 9, 13)]
     (row,) = engine.values(*rows, trade("A", 1.2, 10, 1), heartbeat(9))
-    assert row["spread"] == 3
-    assert (row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (2, 4)
-
-
-def test_every_timeframe_has_the_quote_of_its_own_close() -> None:
+    assert (row["spread"], row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (3, 2, 4)
     engine = Engine(config_of(["4s", "8s", "12s"], "spread"))
     quotes = [quote("A", second + 0.5, 100, 101 + second) for second in range(13)]
     rows = engine.values(*quotes, trade("A", 1, 10, 1), heartbeat(20))
     assert told(rows) == [("4s", 0, 4, 0), ("8s", 0, 8, 0), ("12s", 0, 12, 0)]
 
 
-def test_the_receipt_of_the_bar_stays_its_trades_and_that_of_the_indicators_covers_the_quote() -> None:
+def test_the_bars_receipt_is_its_trades_that_of_the_indicators_covers_the_quote_if_one_reads_quotes() -> None:
     engine = Engine(config_of(["1s"], "spread,sma(2)"))
     result = engine.step([quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), trade("A", 1.2, 10, 1), heartbeat(9)])
     assert (result.closed["first_offset"][0], result.closed["last_offset"][0]) == (1, 2)
@@ -73,21 +66,16 @@ def test_the_receipt_of_the_bar_stays_its_trades_and_that_of_the_indicators_cove
     assert offsets(later) == [(4, 6)]
     bars = engine.feed(quote("A", 20, 9, 10), trade("A", 20, 1, 1), quote("A", 20.1, 9, 10), heartbeat(29))
     assert offsets(bars) == [(9, 9)]
-
-
-def test_without_an_indicator_that_reads_quotes_none_is_kept_and_no_receipt_covers_one() -> None:
     engine = Engine(config_of(["1s"], "sma(1)"))
     (row,) = engine.values(quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), heartbeat(9))
-    assert row["receipt"]["first_offset"] == 1
-    assert kept_quotes(engine.state) == 0
+    assert (row["receipt"]["first_offset"], kept_quotes(engine.state)) == (1, 0)
 
 
 def test_a_late_quote_revises_the_indicator_rows_that_it_changes_and_no_bar() -> None:
     engine = Engine(config_of(["1s", "5s"], "spread,ema(2)"))
     engine.feed(quote("A", 1, 9, 10), *(trade("A", second + 0.5, 10, 1) for second in range(6)), heartbeat(10))
     result = engine.step([quote("A", 3.2, 9, 12), heartbeat(11)])
-    assert len(result.closed) == 0
-    assert result.quotes.late == 1
+    assert (len(result.closed), result.quotes.late) == (0, 1)
     opens = (result.indicated["open_ns"] - at(0)) // 10**9
     assert list(zip(opens, result.values[:, 0], result.indicated["revision"], strict=True)) == [
         (3, 3, 1), (4, 3, 1), (0, 3, 1), (5, 3, 1), (5, 3, 1),
@@ -106,14 +94,11 @@ def test_a_later_quote_of_the_slot_takes_over_again_and_an_earlier_one_changes_n
     assert told(at_once.values(quote("A", 1.3, 9, 12))) == [("1s", 1, 3, 1)], "with revise_each, without waiting"
 
 
-def test_a_late_trade_and_a_late_quote_revise_together() -> None:
+def test_late_trades_and_quotes_revise_together_and_a_withdrawn_bar_gets_its_quote_back_with_its_next_trade() -> None:
     engine = Engine(config_of(["1s"], "spread"))
     engine.feed(trade("A", 1.5, 10, 1, trade_id="x"), quote("A", 1.2, 9, 10), heartbeat(10))
     rows = engine.values(trade("A", 1.7, 20, 1), quote("A", 1.8, 9, 13), heartbeat(11))
     assert [(r["close"], r["spread"], r["revision"]) for r in rows] == [(20, 4, 1)]
-
-
-def test_a_withdrawn_bar_has_no_quote_and_gets_it_back_with_its_next_trade() -> None:
     engine = Engine(config_of(["1s"], "spread"))
     engine.feed(quote("A", 1, 9, 10), trade("A", 1.5, 10, 1, trade_id="x"), heartbeat(10))
     assert told(engine.values(cancel("A", "x", 1.5), heartbeat(11))) == [("1s", 1, None, 1)]
@@ -129,7 +114,7 @@ def test_a_quote_behind_the_window_enters_nothing_and_is_counted() -> None:
     assert told(engine.values(quote("A", 6, 9, 10), heartbeat(12))) == [("1s", 7, 1, 1)]
 
 
-def test_outside_its_session_a_quote_enters_nothing_and_the_grace_is_not_its() -> None:
+def test_outside_its_session_a_quote_enters_nothing_without_a_grace_and_yesterdays_does_not_prevail_today() -> None:
     engine = venue(["1h"])
     rows = [
         quote("A", HOUR - 1, 9, 19), quote("A", 2 * HOUR - 1, 9, 10), quote("A", 2 * HOUR, 9, 15),
@@ -138,9 +123,6 @@ def test_outside_its_session_a_quote_enters_nothing_and_the_grace_is_not_its() -
     result = engine.step([hello(lateness_ns=0), *rows, heartbeat(24 * HOUR)])
     assert result.quotes.out_of_session == 4
     assert (result.values.tolist(), result.closed["quote_offset"].tolist()) == ([[1]], [2])
-
-
-def test_yesterdays_quote_does_not_prevail_today() -> None:
     engine = venue(["30m"])
     first = [quote("A", HOUR + 5, 9, 10), trade("A", 2 * HOUR - 5, 10, 1), trade("A", 25 * HOUR + 5, 10, 1)]
     then = [quote("A", 25 * HOUR + 1_805, 9, 12), trade("A", 26 * HOUR - 5, 10, 1), heartbeat(27 * HOUR)]
@@ -148,17 +130,13 @@ def test_yesterdays_quote_does_not_prevail_today() -> None:
     assert [r["spread"] for r in rows] == [1, None, 3]
 
 
-def test_a_tick_bar_has_the_quote_that_the_log_said_last_when_it_was_cut() -> None:
+def test_a_tick_bar_has_the_quote_when_it_was_cut_and_a_sources_bar_that_at_its_close_which_stays() -> None:
     engine = Engine(config_of(["2t"], "spread"))
     rows = engine.values(
         quote("A", 3, 9, 10), quote("A", 2, 9, 12), trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 4, 9, 14),
         trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 5, 9, 15),
     )  # fmt: skip
-    assert [r["spread"] for r in rows] == [3, 5]
-    assert offsets(rows) == [(1, 3), (4, 6)]
-
-
-def test_a_bar_of_a_source_has_the_quote_at_its_close_and_is_not_revised() -> None:
+    assert ([r["spread"] for r in rows], offsets(rows)) == ([3, 5], [(1, 3), (4, 6)])
     engine = Engine(config_of(["1s", "2s"], "spread"))
     bars = [bar("A", "1s", second, second + 1, (1, 1, 1, 1, 1)) for second in (0, 1)]
     rows = engine.values(quote("A", 0.9, 9, 10), quote("A", 1.1, 9, 12), *bars, heartbeat(2))
@@ -196,8 +174,7 @@ def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_s
 
     engine.feed(trade("A", 1.5, 10, 1, ingest_time_ns=7))
     names = ("bid", "bid_size", "ask", "ask_size", "spread", "ingest_time_ns")
-    assert [[row[n] for n in names] for row in live()] == [[None] * 5 + [7]] * 2
-    assert live() == []
+    assert ([[row[n] for n in names] for row in live()], live()) == ([[None] * 5 + [7]] * 2, [])
     engine.feed(quote("A", 1.7, 9, 12, (2, 3), ingest_time_ns=8))
     rows = live()
     assert [[row[n] for n in names] for row in rows] == [[9, 2, 12, 3, 3, 8]] * 2

@@ -63,8 +63,7 @@ def test_one_that_is_never_finished_changes_nothing(place: int, undisturbed: lis
 def test_a_healed_trade_is_told_with_all_that_hangs_on_it() -> None:
     engine = Engine(CONFIG)
     engine.feed(trade("A", 10.5, 4, 1), trade("A", 70.5, 6, 1), heartbeat(200))
-    assert engine.refusals(trade("A", 10.7, 5, 1)) == ["too_late"]
-    assert engine.feed(begins()) == []
+    assert (engine.refusals(trade("A", 10.7, 5, 1)), engine.feed(begins())) == (["too_late"], [])
     assert engine.feed(*parts(4, (10.5, 4, 0, 0), (70.5, 6, 1, 0), (10.7, 5, 3, HEALED))) == []
     bars = engine.feed(heartbeat(201))
     shown = [(b["timeframe"], b["open_time_ns"], b["close"], b["volume"], b["revision"]) for b in bars]

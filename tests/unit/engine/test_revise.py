@@ -51,19 +51,10 @@ def test_a_trade_behind_the_window_is_refused_with_the_timeframes_that_did() -> 
     assert result.late == 1
 
 
-def test_a_late_trade_enters_the_open_tick_bar() -> None:
-    engine = Engine(config_of(["2t", "1s"]))
-    engine.feed(trade("AAA", 10.2, 5, 1), heartbeat(13.0))
-    closed = engine.feed(trade("AAA", 10.5, 9, 1))
-    assert [(b["timeframe"], b["open"], b["close"], b["trade_count"]) for b in closed] == [("2t", 5, 9, 2)]
-
-
-NAMES = ("open", "high", "low", "close", "volume", "trade_count", "revision")
-
-
 def numbers(bars: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """(timeframe, opening second, `NAMES`, how many of its records came late) of each."""
-    return [(b["timeframe"], span(b)[0], *(b[name] for name in NAMES), b["receipt"]["late_count"]) for b in bars]
+    """(timeframe, opening second, these columns, how many of its records came late) of each."""
+    names = ("open", "high", "low", "close", "volume", "trade_count", "revision")
+    return [(b["timeframe"], span(b)[0], *(b[name] for name in names), b["receipt"]["late_count"]) for b in bars]
 
 
 MINUTE = [
@@ -161,8 +152,7 @@ def test_the_same_id_from_the_same_source_counts_once_and_without_an_id_nothing_
 @pytest.mark.parametrize("change", [correction("A", "?", 1, 1, 70), cancel("A", "?", 70), cancel("Z", "a", 70)])
 def test_a_change_of_a_trade_that_is_not_there_is_refused(change: Row) -> None:
     engine = closed_minute()
-    assert engine.refusals(change) == ["unknown_trade"]
-    assert engine.feed(heartbeat(90)) == []
+    assert (engine.refusals(change), engine.feed(heartbeat(90))) == (["unknown_trade"], [])
 
 
 def test_the_window_ends_by_time_behind_the_symbols_watermark_for_trades_and_changes_of_them() -> None:
@@ -186,23 +176,24 @@ def test_the_window_ends_by_number_of_trades_wherever_the_stream_is_cut() -> Non
     assert 10 <= len(outcomes[0]) <= 25
 
 
-def test_with_revise_each_every_row_tells_at_once() -> None:
+def test_with_revise_each_every_row_tells_at_once_and_a_filled_bar_follows_the_revised_one_before_it() -> None:
     engine = closed_minute(revise_each=True)
     assert [b["timeframe"] for b in engine.feed(trade("A", 15, 20, 1))] == ["10s", "1m"]
     assert [b["revision"] for b in engine.feed(cancel("A", "b", 12))] == [2, 2]
-
-
-def test_bars_cut_by_count_are_never_revised() -> None:
-    engine = Engine(config_of(["2t", "1s"]))
-    rows = [trade("A", 1, 10, 1, trade_id="a"), trade("A", 2, 11, 1, trade_id="b"), heartbeat(9)]
-    assert [b["timeframe"] for b in engine.feed(*rows)] == ["2t", "1s", "1s"]
-    bars = engine.feed(cancel("A", "a", 1), trade("A", 1.5, 12, 1), heartbeat(10))
-    assert {b["timeframe"] for b in bars} == {"1s"}
-
-
-def test_a_filled_bar_follows_the_revised_one_before_it() -> None:
     engine = Engine(config_of(["1s"], fill=True))
     engine.feed(trade("A", 1, 10, 1), heartbeat(4))
     bars = engine.feed(trade("A", 1.5, 20, 1), heartbeat(4))
     told = [(span(b)[0], b["close"], b["volume"], b["revision"]) for b in bars]
     assert told == [(1, 20, 2, 1), (2, 20, 0, 1), (3, 20, 0, 1)]
+
+
+def test_a_late_trade_enters_the_open_tick_bar_and_bars_cut_by_count_are_never_revised() -> None:
+    engine = Engine(config_of(["2t", "1s"]))
+    engine.feed(trade("AAA", 10.2, 5, 1), heartbeat(13.0))
+    closed = engine.feed(trade("AAA", 10.5, 9, 1))
+    assert [(b["timeframe"], b["open"], b["close"], b["trade_count"]) for b in closed] == [("2t", 5, 9, 2)]
+    engine = Engine(config_of(["2t", "1s"]))
+    rows = [trade("A", 1, 10, 1, trade_id="a"), trade("A", 2, 11, 1, trade_id="b"), heartbeat(9)]
+    assert [b["timeframe"] for b in engine.feed(*rows)] == ["2t", "1s", "1s"]
+    bars = engine.feed(cancel("A", "a", 1), trade("A", 1.5, 12, 1), heartbeat(10))
+    assert {b["timeframe"] for b in bars} == {"1s"}

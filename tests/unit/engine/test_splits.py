@@ -118,26 +118,22 @@ def factors(result: StepResult) -> dict[tuple[int, int], float]:
     return {(int(b["frame"]), int(b["open_ns"] // 10**9 % 60)): b["factor"] for b in result.indicated}
 
 
-def test_the_bar_belongs_to_the_side_of_its_open_time() -> None:
+def test_a_bar_is_of_the_side_of_its_open_time_and_so_is_the_forming_one() -> None:
     engine = Engine(config_of(["10s", "20s"], "sma(1)", window_ns=DAY_NS))
     engine.step([hello(lateness_ns=0), split("A", 10, 4.0)])
     result = engine.step([trade("A", 1, 400, 1), trade("A", 11, 100, 1), trade("A", 21, 100, 1), heartbeat(60)])
     assert factors(result) == {(0, 0): 1, (0, 10): 4, (0, 20): 4, (1, 0): 1, (1, 20): 4}
-
-
-def test_the_forming_bar_is_of_its_side_too() -> None:
     config = config_of(["10s"], "sma(2),rsi(2)")
     engine = Engine(config)
     rows = [trade("A", 1 + 10 * i, price, 1) for i, price in enumerate([400, 404, 408, 101])]
     engine.step([hello(lateness_ns=0), split("A", 30, 4.0), *rows])
     looked, values = Looker(config).forming_bars(engine.state, np.array([0]))
     closed = engine.step([heartbeat(60)])
-    assert looked["close"].tolist() == [101.0]
-    assert values.tobytes() == closed.values[-1:].tobytes()
+    assert (looked["close"].tolist(), values.tobytes()) == ([101.0], closed.values[-1:].tobytes())
     assert values[0, 0] == (102 + 101) / 2
 
 
-def test_factors_of_other_timeframes_are_of_the_same_split() -> None:
+def test_factors_of_other_timeframes_are_of_the_same_split_and_one_split_too_many_is_refused() -> None:
     splits, basis = no_splits(2), fresh_basis(2)
     splits.put(0, 100, 4.0, np.zeros(2, np.bool_))
     splits.put(0, 200, 0.5, np.zeros(2, np.bool_))
@@ -146,11 +142,7 @@ def test_factors_of_other_timeframes_are_of_the_same_split() -> None:
     bars = np.zeros(3, [("symbol", "i4"), ("open_ns", "i8")])
     bars["open_ns"] = [60, 100, 250]
     assert frame_factors(splits, basis, bars).tolist() == [[1, 0.25], [4, 1], [2, 0.5]]
-    assert basis["factor"].tolist() == [1, 1]
-    assert NEVER not in basis["first_ns"]
-
-
-def test_what_would_be_one_too_many_is_refused() -> None:
+    assert (basis["factor"].tolist(), NEVER not in basis["first_ns"]) == ([1, 1], True)
     engine = Engine(config_of(["1s"]))
     known = [split("A", 100 + i, 2.0) for i in range(SPLITS_MAX)]
     result = engine.step([hello(), *known, split("A", 500, 2.0), split("A", 100, 3.0)])
