@@ -17,22 +17,9 @@ from marketpulse.errors import SettingsError
 from marketpulse.model.commit_log import StoredFile
 from marketpulse.ports import Sink
 from marketpulse.settings import Settings
+from marketpulse.sinks import filing
 from marketpulse.sinks.archive import open_archive
 from marketpulse.sinks.compaction import CLASS_BYTES, FILES_MAX, MERGES_MAX, SERIES_PER_MERGE, Merge, plan
-from marketpulse.sinks.filing import (
-    NO_SYMBOL,
-    SETTLED_DAYS,
-    SPARSE_DAYS,
-    SPARSE_ROWS,
-    Place,
-    filed_for,
-    series_directory,
-    series_of,
-    sparse_days,
-    split_by_period,
-    split_by_series,
-    symbol_of,
-)
 
 DAY_NS = 86_400 * 10**9
 MAY_1 = 19_844  # 2024-05-01, in days since 1970
@@ -48,13 +35,13 @@ YEAR = "table=bars/date=1987-01-01/bars-00-000000000000-000000000010-year-merged
 
 def test_the_path_is_the_contracts() -> None:
     """A year's file lies under its first day, and a merged one names its commit."""
-    day = Place("trades", "2024-05-01", "market", 3, 1200, 3400)
+    day = filing.Place("trades", "2024-05-01", "market", 3, 1200, 3400)
     assert day.path(".parquet") == f"table=trades/date=2024-05-01/{SPAN}.parquet"
-    assert Place("bars", "1987", "bars", 0, 0, 10, merged_by=42).path(".jsonl.gz") == YEAR
-    of_symbol = replace(day, series=series_directory("AAPL")).path(".parquet")
+    assert filing.Place("bars", "1987", "bars", 0, 0, 10, merged_by=42).path(".jsonl.gz") == YEAR
+    of_symbol = replace(day, series=filing.series_directory("AAPL")).path(".parquet")
     assert of_symbol == f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet"
-    assert (series_of(of_symbol), symbol_of(of_symbol)) == ("symbol=AAPL/", "AAPL")
-    assert (series_of(YEAR), symbol_of(YEAR), series_of("notes.txt")) == ("", None, "")
+    assert (filing.series_of(of_symbol), filing.symbol_of(of_symbol)) == ("symbol=AAPL/", "AAPL")
+    assert (filing.series_of(YEAR), filing.symbol_of(YEAR), filing.series_of("notes.txt")) == ("", None, "")
 
 
 @pytest.mark.parametrize(("path", "partition"), [
@@ -66,22 +53,22 @@ def test_the_path_is_the_contracts() -> None:
     (f"backup/{SPAN}.parquet", None),
 ])  # fmt: skip
 def test_a_file_says_whose_it_is_and_foreign_files_are_nobodys(path: str, partition: str | None) -> None:
-    assert filed_for(path) == partition
+    assert filing.filed_for(path) == partition
 
 
 def test_midnight_utc_parts_the_rows_and_those_without_a_time_are_of_the_day_of_writing() -> None:
     midnight = (MAY_1 + 1) * DAY_NS
-    parts = split_by_period("trades", trades(midnight - 1, midnight, midnight - 2), 0)
+    parts = filing.split_by_period("trades", trades(midnight - 1, midnight, midnight - 2), 0)
     assert {day: part["n"].to_pylist() for day, part in parts.items()} == {"2024-05-01": [0, 2], "2024-05-02": [1]}
     now = MAY_1 * DAY_NS + 5
-    assert list(split_by_period("trades", trades(None, 0), now)) == ["1970-01-01", "2024-05-01"]
-    assert list(split_by_period("dead_letters", pa.table({"reason": ["x"]}), now)) == ["2024-05-01"]
-    assert split_by_period("trades", trades(), 0) == {}
+    assert list(filing.split_by_period("trades", trades(None, 0), now)) == ["1970-01-01", "2024-05-01"]
+    assert list(filing.split_by_period("dead_letters", pa.table({"reason": ["x"]}), now)) == ["2024-05-01"]
+    assert filing.split_by_period("trades", trades(), 0) == {}
 
 
 @given(days=st.lists(st.integers(0, 30_000), min_size=1, max_size=300))
 def test_every_row_is_filed_once_under_its_day_or_its_year(days: list[int]) -> None:
-    parts = split_by_period("trades", trades(*(day * DAY_NS for day in days)), 0)
+    parts = filing.split_by_period("trades", trades(*(day * DAY_NS for day in days)), 0)
     seen: list[int] = []
     for period, part in parts.items():
         for n in part["n"].to_pylist():
@@ -97,13 +84,12 @@ def some_days(count: int, rows: int) -> dict[str, int]:
 
 
 def test_many_days_with_few_rows_are_sparse_but_for_the_newest_and_full_ones() -> None:
-    days = some_days(SPARSE_DAYS + 1 + SETTLED_DAYS, 1)
-    assert sparse_days(days) == set(sorted(days)[:-SETTLED_DAYS])
-    few, full = some_days(SPARSE_DAYS + SETTLED_DAYS, 1), some_days(200, SPARSE_ROWS)
-    assert sparse_days({}) == sparse_days(few) == sparse_days(full) == set()
-    mixed = sparse_days(some_days(100, 1) | {"2023-02-01": 10_000})
-    assert "2023-02-01" not in mixed
-    assert len(mixed) == 100 - 1 - SETTLED_DAYS
+    days = some_days(filing.SPARSE_DAYS + 1 + filing.SETTLED_DAYS, 1)
+    assert filing.sparse_days(days) == set(sorted(days)[: -filing.SETTLED_DAYS])
+    few, full = some_days(filing.SPARSE_DAYS + filing.SETTLED_DAYS, 1), some_days(200, filing.SPARSE_ROWS)
+    assert filing.sparse_days({}) == filing.sparse_days(few) == filing.sparse_days(full) == set()
+    mixed = filing.sparse_days(some_days(100, 1) | {"2023-02-01": 10_000})
+    assert ("2023-02-01" not in mixed, len(mixed)) == (True, 100 - 1 - filing.SETTLED_DAYS)
 
 
 # A directory for each symbol.
@@ -111,20 +97,19 @@ def test_many_days_with_few_rows_are_sparse_but_for_the_newest_and_full_ones() -
 
 @pytest.mark.parametrize(("symbol", "directory"), [
     ("BTC-USD.COINBASE", "BTC-USD.COINBASE"), ("BTC/USD", "BTC%2FUSD"), ("..", ".."), ("A B=%", "A%20B%3D%25"),
-    ("Ω", "%CE%A9"), (NO_SYMBOL, "%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F"),
-    (None, NO_SYMBOL),
+    ("Ω", "%CE%A9"), (filing.NO_SYMBOL, "%5F%5F%48%49%56%45%5F%44%45%46%41%55%4C%54%5F%50%41%52%54%49%54%49%4F%4E%5F%5F"),
+    (None, filing.NO_SYMBOL),
 ])  # fmt: skip
 def test_what_a_path_could_mistake_is_escaped(symbol: str | None, directory: str) -> None:
-    assert series_directory(symbol) == f"symbol={directory}/"
+    assert filing.series_directory(symbol) == f"symbol={directory}/"
 
 
 @given(symbol=st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
 def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbol: str | None) -> None:
-    path = f"table=trades/{series_directory(symbol)}date=2024-05-01/market-00-000000000000-000000000001.parquet"
-    assert symbol_of(path) == symbol
-    assert path.count("/") == 3
+    path = f"table=trades/{filing.series_directory(symbol)}date=2024-05-01/market-00-000000000000-000000000001.parquet"
+    assert (filing.symbol_of(path), path.count("/")) == (symbol, 3)
     assert len(path.split("/")[1]) < 255
-    assert filed_for(path) == "market-00"
+    assert filing.filed_for(path) == "market-00"
     hive = ds.partitioning(pa.schema([("table", pa.string()), ("symbol", pa.string())]), flavor="hive")
     found = ds.get_partition_keys(hive.parse(path))
     assert found["symbol"] == symbol
@@ -133,11 +118,11 @@ def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbo
 @given(symbols=st.lists(st.sampled_from(["A", "B", "a", None, "B/C"]), max_size=40))
 def test_every_row_is_filed_once_with_its_symbol_in_the_order_of_the_log(symbols: list[str | None]) -> None:
     rows = pa.table({"symbol": pa.array(symbols, pa.string()), "n": list(range(len(symbols)))})
-    parts = split_by_series("trades", rows, "symbol/date")
-    found = {
-        n: symbol_of(f"table=trades/{where}date=x/y") for where, part in parts.items() for n in part["n"].to_pylist()
-    }
-    assert [found[n] for n in range(len(symbols))] == symbols
+    parts = filing.split_by_series("trades", rows, "symbol/date")
+    found = dict.fromkeys(range(len(symbols)), "not filed")
+    for where, part in parts.items():
+        found |= dict.fromkeys(part["n"].to_pylist(), filing.symbol_of(f"table=trades/{where}date=x/y"))
+    assert list(found.values()) == symbols
     assert all(part["n"].to_pylist() == sorted(part["n"].to_pylist()) for part in parts.values())
     assert all(part.column_names == ["n"] for part in parts.values())
     assert len({where.lower() for where in parts}) == len(parts)  # also where a file system ignores case
@@ -145,30 +130,25 @@ def test_every_row_is_filed_once_with_its_symbol_in_the_order_of_the_log(symbols
 
 def test_by_date_and_for_dead_letters_the_rows_stay_as_they_are() -> None:
     rows = pa.table({"symbol": ["A", "B"]})
-    assert split_by_series("trades", rows, "date") == {"": rows}
-    assert split_by_series("dead_letters", rows, "symbol/date") == {"": rows}
-    assert split_by_series("trades", rows.slice(0, 0), "date") == {}
+    assert filing.split_by_series("trades", rows, "date") == {"": rows}
+    assert filing.split_by_series("dead_letters", rows, "symbol/date") == {"": rows}
+    assert filing.split_by_series("trades", rows.slice(0, 0), "date") == {}
 
 
+DAY = "2024-05-01"
 SMALL, MIDDLE, LARGE = 1_000, CLASS_BYTES[0], CLASS_BYTES[1]
 
 
-def files(
-    count: int, size: int = SMALL, period: str = "2024-05-01", table: str = "trades", rows: int = 500
-) -> list[StoredFile]:
-    return [
-        StoredFile(f"{table}/{period}/{size}/{n}", table, period, n * 10, n * 10 + 10, rows, size) for n in range(count)
-    ]
+def files(count: int, size: int = SMALL, period: str = DAY, table: str = "trades", rows: int = 500) -> list[StoredFile]:
+    path = f"{table}/{period}/{size}"
+    return [StoredFile(f"{path}/{n}", table, period, n * 10, n * 10 + 10, rows, size) for n in range(count)]
 
 
-def test_a_days_small_files_are_merged_oldest_first_once_there_are_enough() -> None:
+def test_small_files_of_a_day_size_class_and_table_are_merged_oldest_first_once_there_are_enough() -> None:
     assert plan([]) == plan(files(FILES_MAX - 1) + files(FILES_MAX - 1, period="2024-05-02")) == []
     own = files(FILES_MAX)
     assert plan(reversed(own)) == [Merge("trades", "2024-05-01", tuple(own))]
     assert plan(own)[0].span == (0, FILES_MAX * 10)
-
-
-def test_size_classes_and_tables_are_merged_apart_and_large_files_left_alone() -> None:
     merges = plan(files(FILES_MAX) + files(FILES_MAX, MIDDLE) + files(FILES_MAX, table="quotes"))
     assert [(m.table, {f.size_bytes for f in m.sources}) for m in merges] == [
         ("quotes", {SMALL}), ("trades", {SMALL}), ("trades", {MIDDLE}),
@@ -192,19 +172,11 @@ def test_a_days_files_stay_few_and_every_row_is_kept_however_many_are_flushed(si
     for n, size in enumerate(sizes):
         visible.append(StoredFile(f"f{n}", "trades", "2024-05-01", n, n + 1, 1, size))
         for number, merge in enumerate(plan(visible)):
-            first, end = merge.span
-            whole = sum(f.size_bytes for f in merge.sources)
+            rows, whole = sum(f.rows for f in merge.sources), sum(f.size_bytes for f in merge.sources)
             visible = [f for f in visible if f not in merge.sources]
-            visible.append(
-                StoredFile(
-                    f"m{n}-{number}", "trades", "2024-05-01", first, end, sum(f.rows for f in merge.sources), whole
-                )
-            )
+            visible.append(StoredFile(f"m{n}-{number}", "trades", "2024-05-01", *merge.span, rows, whole))
         assert sum(f.rows for f in visible) == n + 1
     assert sum(f.size_bytes < LARGE for f in visible) < 2 * FILES_MAX
-
-
-# A directory for each symbol.
 
 
 def of_symbol(symbol: str, period: str, first: int, size: int = SMALL) -> StoredFile:

@@ -52,8 +52,7 @@ def test_rows_are_written_once_by_their_keys(server: Contract) -> None:
         sink.flush()
         assert (sink.waiting_rows, sink.waiting_bytes) == (0, 0)
         sink.resume()
-    assert closes(server) == [0.0, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 8.0]
-    assert len(server.fields("trades")) == 4
+    assert (closes(server), len(server.fields("trades"))) == ([0.0, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 8.0], 4)
     by_default = open_influx(InfluxSettings()).tables
     assert by_default == ("bars", "indicators", "alerts"), "bars and what follows from them"
 
@@ -133,9 +132,7 @@ def api(server: Contract, *, prepared: bool = True, **given: Any) -> Api:
     return found
 
 
-def test_the_version_is_asked_for_and_the_database_made_to_keep_for_ever_or_as_the_settings_say(
-    server: Contract,
-) -> None:
+def test_the_version_is_asked_for_and_the_database_keeps_for_ever_or_as_the_settings_say(server: Contract) -> None:
     found = api(server, retention="30d")
     kept = [{"type": "expire", "everySeconds": 2_592_000}] if server.version == 2 else "30d"
     assert server.databases == {"marketpulse": kept}
@@ -201,8 +198,7 @@ def test_every_refusal_of_a_write_says_what_to_do(
     server.orders.append(answer)
     with pytest.raises(kind, match=words) as caught:
         found.write(LINE)
-    assert "nothing is lost" in str(caught.value)
-    assert server.points == {}
+    assert ("nothing is lost" in str(caught.value), server.points) == (True, {})
     found.write(LINE)
     assert len(server.points) == 1
 
@@ -213,22 +209,18 @@ def test_every_refusal_of_a_write_says_what_to_do(
 ])  # fmt: skip
 def test_a_refused_write_is_counted(v2: Contract, said: str, reason: str, points: int) -> None:
     found, before = api(v2), refused_points(reason)
-    v2.orders.append(
-        (422, {"code": "unprocessable entity", "message": f"failure writing points to database: {said}"}, {})
-    )
+    message = f"failure writing points to database: {said}"
+    v2.orders.append((422, {"code": "unprocessable entity", "message": message}, {}))
     with pytest.raises(Fatal) if reason == "refused" else nullcontext():
         found.write(LINE)
     assert refused_points(reason) == before + points
 
 
-def test_a_body_that_is_too_large_is_told_apart(server: Contract) -> None:
+def test_a_body_that_is_too_large_is_told_apart_and_a_point_is_removed_where_the_version_can(server: Contract) -> None:
     found = api(server)
     server.orders.append(TOO_LARGE)
     with pytest.raises(TooLarge):
         found.write(LINE)
-
-
-def test_a_point_is_removed_where_the_version_can(server: Contract) -> None:
     found = api(server)
     found.write(LINE + LINE.replace(b"symbol=A", b"symbol=B") + LINE.replace(b"000\n", b"001\n"))
     found.remove("bars", [({"symbol": "A", "timeframe": "1m"}, START_NS)])
@@ -257,18 +249,12 @@ def test_the_message_is_found_under_each_versions_name(body: Any, message: str) 
     (500, {"error": "write /var/lib/influxdb/wal: no space left on device"}, Retryable, "the disk"),
     *((status, {"error": "timeout"}, Retryable, "") for status in (429, 500, 502, 503, 504)),
 ])  # fmt: skip
-def test_a_refused_login_names_the_settings_and_a_full_disk_or_a_busy_server_is_waited_for(
-    status: int, body: Any, kind: type[MarketPulseError], words: str
-) -> None:
+def test_any_requests_fault_says_what_to_do(status: int, body: Any, kind: type[MarketPulseError], words: str) -> None:
     found = fault(status, body)
     assert isinstance(found, kind)
     assert words in str(found)
     assert "nothing is lost" in str(found)
     assert TOKEN not in str(found)
-
-
-def test_a_fault_of_the_rows_is_left_to_whoever_wrote_them() -> None:
-    assert fault(400, {"error": "unable to parse"}) is None
 
 
 def test_a_server_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,8 +271,9 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.Monke
         assert connection.get("/ping").status == 204
 
 
-def test_no_answer_is_waited_for() -> None:
+def test_no_answer_is_waited_for_and_a_fault_of_the_rows_is_left_to_whoever_wrote_them() -> None:
     with serving(Contract(2)) as server:
         pass
     with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
         Connection(InfluxSettings(url=server.url)).get("/ping")
+    assert fault(400, {"error": "unable to parse"}) is None

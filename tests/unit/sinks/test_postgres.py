@@ -12,19 +12,10 @@ from adbc_driver_manager import Error, OperationalError, ProgrammingError
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.model.rows import BAR
 from marketpulse.model.tables import TABLES
+from marketpulse.sinks import postgres_periods as periods
 from marketpulse.sinks.postgres_adjusted import ADJUSTED, PRODUCT
 from marketpulse.sinks.postgres_client import Parameters
 from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, TablesChanged, explained, identifier, text
-from marketpulse.sinks.postgres_periods import (
-    Hypertables,
-    Length,
-    NativePartitions,
-    Period,
-    choose_layout,
-    following,
-    period_of,
-    wanted,
-)
 from marketpulse.sinks.postgres_schema import scram_verifier
 from marketpulse.sinks.postgres_tables import ALL, column_name, without_nul
 from marketpulse.sinks.postgres_views import VIEWS
@@ -39,8 +30,7 @@ def fault(state: str | None, words: str = "ERROR:  something") -> OperationalErr
 
 def test_the_password_goes_to_the_client_and_nowhere_else() -> None:
     assert HOME.uri.startswith("postgresql://me:p%40ss%2Fw%3Ard%25@db.example:5433/prices?")
-    assert "sslmode=verify-full" in HOME.uri
-    assert HOME.where == "postgresql://me@db.example:5433/prices"
+    assert ("sslmode=verify-full" in HOME.uri, HOME.where) == (True, "postgresql://me@db.example:5433/prices")
     told = str(explained(fault(None, f"bad {SECRET} and p%40ss%2Fw%3Ard%25"), HOME, connected=True))
     for shown in (HOME.where, repr(HOME), told):
         assert SECRET not in shown
@@ -86,9 +76,7 @@ def test_what_passes_is_waited_for_and_what_does_not_says_what_it_is(error: Erro
         "FATAL:  remaining connection slots are reserved", "timeout expired", "ВАЖНО:  something else",
     )),
 ])  # fmt: skip
-def test_a_refused_login_names_what_to_do_and_a_server_that_is_away_or_busy_is_waited_for(
-    words: str, do: str | None
-) -> None:
+def test_a_refused_login_names_what_to_do_and_a_busy_server_is_waited_for(words: str, do: str | None) -> None:
     told = explained(fault(None, words), HOME, connected=False)
     assert isinstance(told, Retryable if do is None else Fatal)
     assert (do or "") in str(told)
@@ -105,13 +93,11 @@ NOW = utc(2024, 12, 31, 23, 59)
     ("length", "start", "end"),
     [("day", utc(2024, 12, 31), utc(2025, 1, 1)), ("week", utc(2024, 12, 30), utc(2025, 1, 6)), ("month", utc(2024, 12, 1), utc(2025, 1, 1))],
 )  # fmt: skip
-def test_a_time_lies_in_one_period_and_they_follow_each_other_without_a_gap(
-    length: Length, start: dt.datetime, end: dt.datetime
-) -> None:
-    assert period_of(NOW, length) == period_of(start, length) == Period(start, end)
-    assert period_of(end, length).start == end
-    periods = list(islice(following(period_of(utc(2023, 11, 20), length), length), 41))
-    for before, after in pairwise(periods):
+def test_periods_follow_each_other_without_a_gap(length: periods.Length, start: dt.datetime, end: dt.datetime) -> None:
+    assert periods.period_of(NOW, length) == periods.period_of(start, length) == periods.Period(start, end)
+    assert periods.period_of(end, length).start == end
+    several = list(islice(periods.following(periods.period_of(utc(2023, 11, 20), length), length), 41))
+    for before, after in pairwise(several):
         assert after.start == before.end
         assert not after.overlaps(before)
 
@@ -119,10 +105,10 @@ def test_a_time_lies_in_one_period_and_they_follow_each_other_without_a_gap(
 def test_periods_are_made_ahead_and_for_rows_that_are_not_too_old() -> None:
     times = [utc(2024, 12, 3), utc(2024, 12, 4), utc(2020, 1, 1), utc(2031, 1, 1)]
     forever = dt.timedelta(days=10_000)
-    assert [p.start for p in wanted(times, NOW, "week", forever)] == [
+    assert [p.start for p in periods.wanted(times, NOW, "week", forever)] == [
         utc(2024, 12, 2), utc(2024, 12, 30), utc(2025, 1, 6), utc(2025, 1, 13),
     ]  # fmt: skip
-    assert utc(2024, 12, 2) not in [p.start for p in wanted(times, NOW, "week", dt.timedelta(days=20))]
+    assert utc(2024, 12, 2) not in [p.start for p in periods.wanted(times, NOW, "week", dt.timedelta(days=20))]
 
 
 class Catalogue:
@@ -148,8 +134,8 @@ class Catalogue:
 @pytest.mark.parametrize("extension", [(True, False), (False, True)])
 def test_timescaledb_is_used_where_it_is_installed_or_may_be(extension: tuple[bool, bool]) -> None:
     server = Catalogue([extension])
-    layout = choose_layout(server, "marketpulse", "week")
-    assert isinstance(layout, Hypertables)
+    layout = periods.choose_layout(server, "marketpulse", "week")
+    assert isinstance(layout, periods.Hypertables)
     assert server.told[-1] == "CREATE EXTENSION IF NOT EXISTS timescaledb"
     layout.created(server, '"marketpulse"', ALL["bars"])
     made = "create_hypertable('\"marketpulse\".bars', 'open_time', chunk_time_interval => INTERVAL '1 week'"
@@ -161,11 +147,11 @@ def test_timescaledb_is_used_where_it_is_installed_or_may_be(extension: tuple[bo
 
 def test_without_it_or_the_right_to_make_it_the_partitions_are_native_and_what_is_there_stays_what_it_is() -> None:
     for extension in ([], [(False, False)]):
-        layout = choose_layout(Catalogue(extension), "marketpulse", "week")
-        assert isinstance(layout, NativePartitions)
+        layout = periods.choose_layout(Catalogue(extension), "marketpulse", "week")
+        assert isinstance(layout, periods.NativePartitions)
         assert layout.clause(ALL["trades"]) == ' PARTITION BY RANGE ("timestamp")'
-    assert isinstance(choose_layout(Catalogue([(True, True)], [("p",)]), "s", "week"), NativePartitions)
-    assert isinstance(choose_layout(Catalogue([], [("r",)]), "s", "week"), Hypertables)
+    assert isinstance(periods.choose_layout(Catalogue([(True, True)], [("p",)]), "s", "week"), periods.NativePartitions)
+    assert isinstance(periods.choose_layout(Catalogue([], [("r",)]), "s", "week"), periods.Hypertables)
 
 
 MINUTE_NS = 60 * 10**9
@@ -191,39 +177,28 @@ def test_every_table_of_the_contract_has_one_here_with_all_its_columns(table: st
     assert {one.name: one.type for one in arranged.schema} == ALL[table].columns()
 
 
-def test_rows_lie_in_the_order_of_their_key_and_the_highest_revision_of_one_is_the_newest() -> None:
+def test_rows_lie_by_their_key_to_the_nanosecond_and_last_trade_and_of_one_the_highest_revision_is_the_newest() -> None:
     table = ALL["bars"]
     rows = bars(("B", "1m", 0, 0, 1.0), ("A", "5m", 0, 0, 2.0), ("A", "1m", MINUTE_NS, 0, 3.0), ("A", "1m", 0, 1, 4.0))
     assert table.arrange(rows).column("close").to_pylist() == [4.0, 3.0, 2.0, 1.0]
     arranged = table.arrange(bars(("A", "1m", 0, 1, 1.0), ("A", "1m", 0, 0, 2.0), ("B", "1m", 0, 3, None)))
     newest = table.newest(arranged)
-    assert newest.column("close").to_pylist() == [1.0, None]
-    assert table.withdrawn(newest).to_pylist() == [False, True]
+    assert (newest.column("close").to_pylist(), table.withdrawn(newest).to_pylist()) == ([1.0, None], [False, True])
     assert table.newest(arranged.slice(0, 0)).num_rows == 0
-
-
-def test_bars_are_told_apart_to_the_nanosecond_and_tick_bars_by_their_last_trade() -> None:
     places = [("1m", 1_001), ("1m", 1_002), ("5t", 1_002), ("5t", 1_002)]
-    arranged = ALL["bars"].arrange(
-        bars(*(("A", timeframe, ns, 0, float(n)) for n, (timeframe, ns) in enumerate(places)))
-    )
+    arranged = table.arrange(bars(*(("A", timeframe, ns, 0, float(n)) for n, (timeframe, ns) in enumerate(places))))
     assert arranged.column("tick").to_pylist() == [1, 2, (2 << 20) + 3, (3 << 20) + 3]
     assert [one.microsecond for one in arranged.column("open_time").to_pylist()] == [1, 1, 1, 1]
 
 
-def test_an_indicators_name_fits_its_column_and_names_and_texts_are_quoted() -> None:
+def test_names_fit_their_columns_names_and_texts_are_quoted_and_nul_becomes_its_sign() -> None:
     assert column_name("sma_20") == "sma_20"
     names = {column_name(name) for name in ("é" * 40, "é" * 41)}
     assert len(names) == 2
     assert all(len(name.encode()) <= 63 for name in names)
-    assert identifier('a"b') == '"a""b"'
-    assert text("it's") == "'it''s'"
-
-
-def test_nul_becomes_its_sign_and_nothing_else_changes() -> None:
-    rows = pa.table(
-        {"a": ["x\0y", None, "z"], "b": pa.array([["\0"], None, [None, "k"]], pa.list_(pa.string())), "c": [1, 2, 3]}
-    )
+    assert (identifier('a"b'), text("it's")) == ('"a""b"', "'it''s'")
+    lists = pa.array([["\0"], None, [None, "k"]], pa.list_(pa.string()))
+    rows = pa.table({"a": ["x\0y", None, "z"], "b": lists, "c": [1, 2, 3]})
     assert without_nul(rows).to_pydict() == {"a": ["x␀y", None, "z"], "b": [["␀"], None, [None, "k"]], "c": [1, 2, 3]}
 
 

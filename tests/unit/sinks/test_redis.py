@@ -73,12 +73,11 @@ def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told() -> None:
     assert set(newest) == {"mp:price:A", "mp:price:B"}
     kind, _, channel, time_ns, offset, row, text, missing, pairs = newest["mp:price:A"]
     assert (kind, channel, time_ns, offset, row) == ("newest", "mp:updates:prices", str(at(5)), "8", "0")
-    assert json.loads(text)["price"] == 2.5
-    assert "venue" in missing
+    assert (json.loads(text)["price"], "venue" in missing) == (2.5, True)
     assert dict(zip(pairs[::2], pairs[1::2], strict=True))["price"] == "2.5"
 
 
-def test_a_series_gets_the_last_revision_of_each_bar_and_no_more_than_are_kept() -> None:
+def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn_one_the_one_before() -> None:
     kept = SETTINGS.recent_bars + SPARE
     rows = [bar(n, 10.0 + n) for n in range(kept + 5)]
     found = plan(bars=[*rows, bar(6, 99.0, revision=1)])
@@ -89,19 +88,15 @@ def test_a_series_gets_the_last_revision_of_each_bar_and_no_more_than_are_kept()
     assert [row["open_time_ns"] for row in texts] == [at(60 * n) for n in range(5, kept + 5)]
     assert [(r["close"], r["revision"]) for r in texts if r["open_time_ns"] == at(360)] == [(99.0, 1)]
     assert series[6] == [repr(at(60 * n) / 1e6) for n in range(5, kept + 5)]
-
-
-def test_where_the_newest_bar_is_withdrawn_the_one_before_it_is_the_latest() -> None:
     found = plan(bars=[bar(3, None, revision=1)])
     assert found.questions()[0] == ("ZREVRANGE", "mp:recent:bars:A:1m", 0, 1, "WITHSCORES")
     before = orjson.dumps({"close": 12.0}).decode()
     held = ["the withdrawn one", repr(at(180) / 1e6), before, repr(at(120) / 1e6)]
     (series,) = of_kind(operations(found, [held, {}]), "series")
-    assert series[8] == ["1"]
-    assert series[-1] == ["close", "12.0"]
+    assert (series[8], series[-1]) == (["1"], ["close", "12.0"])
 
 
-def test_a_days_figures_follow_from_its_bars_those_in_the_store_among_them() -> None:
+def test_a_days_figures_follow_from_its_bars_also_stored_ones_and_its_own_bar_takes_their_place() -> None:
     first = operations(plan(bars=[bar(0, 10.0), bar(1, 12.0)]), [{}])
     stored = next(o for o in first if o[:2] == ["put", "mp:sessions:A"])
     assert stored[3][0] == DAY
@@ -112,9 +107,6 @@ def test_a_days_figures_follow_from_its_bars_those_in_the_store_among_them() -> 
     done = orjson.loads(again.operations([dict(zip(parts[3][::2], parts[3][1::2], strict=True))]))
     day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
     assert (day["open"], day["high"], day["low"], day["close"], day["volume"]) == (11.0, 12.0, 11.0, 12.0, 4.0)
-
-
-def test_a_days_own_bar_takes_the_place_of_its_parts() -> None:
     done = operations(plan(bars=[bar(0, 10.0), bar(0, 20.0, timeframe="1d")]), [{}])
     assert ["call", "DEL", f"mp:parts:A:{DAY}"] in done
     day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
@@ -124,17 +116,15 @@ def test_a_days_own_bar_takes_the_place_of_its_parts() -> None:
 def test_of_an_alerts_changes_the_last_of_each_time_count_and_withdrawn_ones_are_marked() -> None:
     some = [alert(n, "raised") for n in range(ALERT_CHANGES + 3)]
     (told,) = operations(plan(alerts=[*some, alert(4, "withdrawn", revision=1)]), [])
-    assert told[:6] == [
-        "alert", "mp:recent:alerts:A:high", "mp:alerts", "mp:updates:alerts", "A high", str(ALERT_CHANGES),
-    ]  # fmt: skip
+    names = ["mp:recent:alerts:A:high", "mp:alerts", "mp:updates:alerts", "A high"]
+    assert told[:6] == ["alert", *names, str(ALERT_CHANGES)]
     assert told[6] == [repr(at(60 * n) / 1e6) for n in range(3, ALERT_CHANGES + 3)]
     assert [place for place, mark in enumerate(told[8]) if mark] == [1]
 
 
 def test_without_rows_nothing_is_asked_and_nothing_done() -> None:
     empty = plan(trades=[], bars=[], alerts=[])
-    assert asked([empty.questions(), [("HGETALL", "k")]]) == [("HGETALL", "k")]
-    assert operations(empty, []) == []
+    assert (asked([empty.questions(), [("HGETALL", "k")]]), operations(empty, [])) == ([("HGETALL", "k")], [])
 
 
 SECRET_SETTINGS = RedisSettings(password="hidden")
@@ -197,9 +187,8 @@ def test_a_day_is_the_same_in_one_piece_and_in_two(bars: list[tuple[float, float
         known = {p.open_ns: (p, 0) for p in some}
         assert not sessions.needs_parts(SESSION_DAY, known)
         sessions.take(SESSION_DAY, some, anew=False)
-        sessions = SessionsOf(
-            {date: Session.of_stored(held.figures() | held.state()) for date, held in sessions.held.items()}
-        )
+        held = {date: Session.of_stored(one.figures() | one.state()) for date, one in sessions.held.items()}
+        sessions = SessionsOf(held)
     assert sessions.held[SESSION_DAY].figures() == day_of(parts)
     assert sessions.held[SESSION_DAY].volume.rounded == math.fsum(volume for _, volume in bars)
 
@@ -230,14 +219,12 @@ def test_the_oldest_days_go_and_what_comes_for_them_changes_nothing() -> None:
     dates = [f"2024-05-{n:02}" for n in range(1, SESSIONS_KEPT + 3)]
     for n, date in enumerate(dates):
         sessions.take_own_bar(date, part(n, float(n + 1)))
-    assert sessions.settle() == dates[:2]
-    assert sessions.held[dates[2]].previous_close == 2.0
+    assert (sessions.settle(), sessions.held[dates[2]].previous_close) == (dates[:2], 2.0)
     sessions.changed.clear()
     sessions.take_own_bar(dates[0], part(0, 99.0))
     sessions.take(dates[1], [part(0, 99.0)], anew=False)
     sessions.take_own_bar(dates[2], part(2, 7.0))  # the oldest that is held keeps what it is compared with
-    assert sessions.settle() == []
-    assert sessions.changed == {dates[2], dates[3]}
+    assert (sessions.settle(), sessions.changed) == ([], {dates[2], dates[3]})
     assert sessions.held[dates[2]].previous_close == 2.0
 
 

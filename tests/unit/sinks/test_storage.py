@@ -24,8 +24,7 @@ def test_what_was_put_is_read_found_and_deleted_and_commits_are_no_data(storage:
     storage.create("_commits/a/1.json", b"{}", "a")
     storage.put({"table=a/x": b"1", "table=b/y": b"2"}, "a-00")
     storage.put({"table=a/x": b"3"}, "a-00")
-    assert storage.read("table=a/x") == b"3"
-    assert sorted(storage.find()) == ["table=a/x", "table=b/y"]
+    assert (storage.read("table=a/x"), sorted(storage.find())) == (b"3", ["table=a/x", "table=b/y"])
     assert storage.names("_commits/a") == ["1.json"]
     storage.delete(["table=a/x", "table=a/never"])
     assert storage.find() == ["table=b/y"]
@@ -37,8 +36,7 @@ def test_of_many_writers_of_one_name_one_wins(storage: Storage) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda n: storage.create("_commits/a/1.json", str(n).encode(), "a"), range(8)))
     if isinstance(storage, LocalStorage):  # the store in memory is for tests: it looks, then writes
-        assert won.count(True) == 1
-        assert storage.read("_commits/a/1.json") == str(won.index(True)).encode()
+        assert (won.count(True), storage.read("_commits/a/1.json")) == (1, str(won.index(True)).encode())
     assert storage.create("_commits/a/1.json", b"late", "a") is False
 
 
@@ -52,7 +50,14 @@ def test_only_an_owners_interrupted_writes_are_cleared(tmp_path: Path) -> None:
     assert (tmp_path / "_tmp" / "market-01" / "half").exists()
 
 
-def test_a_failed_write_leaves_nothing_and_without_hard_links_a_name_is_still_given_once(
+def failing(number: int) -> Callable[..., None]:
+    def fail(*args: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_failed_write_leaves_nothing_and_a_name_is_given_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = LocalStorage(tmp_path)
@@ -61,43 +66,27 @@ def test_a_failed_write_leaves_nothing_and_without_hard_links_a_name_is_still_gi
         with pytest.raises(Retryable, match="is full"):
             storage.put({"table=a/x": b"1"}, "a")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    monkeypatch.setattr(os, "link", failing(errno.ENOTSUP))
-    assert storage.create("_commits/a/1.json", b"first", "a") is True
-    assert storage.create("_commits/a/1.json", b"second", "a") is False
+    monkeypatch.setattr(os, "link", failing(errno.ENOTSUP))  # a file system without hard links
+    assert [storage.create("_commits/a/1.json", text, "a") for text in (b"first", b"second")] == [True, False]
     assert storage.read("_commits/a/1.json") == b"first"
 
 
-def failing(number: int) -> Callable[..., None]:
-    def fail(*args: object, **more: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [(errno.EACCES, Fatal), (errno.EROFS, Fatal), (errno.EDQUOT, Retryable), (errno.EIO, Retryable), (errno.ESTALE, Retryable)],
-)  # fmt: skip
+@pytest.mark.parametrize(("number", "kind", "said"), [
+    (errno.EACCES, Fatal, "nothing is lost"), (errno.EROFS, Fatal, "nothing is lost"), (errno.EDQUOT, Retryable, "nothing is lost"),
+    (errno.EIO, Retryable, "nothing is lost"), (errno.ESTALE, Retryable, "nothing is lost"),
+    (errno.ENOENT, Fatal, "create the bucket"),  # OSError makes it a FileNotFoundError
+])  # fmt: skip
 def test_a_fault_says_what_to_do_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], said: str
 ) -> None:
     storage = RemoteStorage(f"memory:/{tmp_path}")
     monkeypatch.setattr(storage._fs, "pipe_file", failing(number))
-    with pytest.raises(kind, match="nothing is lost"):
-        storage.put({"x": b""}, "a")
-
-
-def test_a_bucket_that_is_not_there_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = RemoteStorage(f"memory:/{tmp_path}")
-    monkeypatch.setattr(storage._fs, "pipe_file", failing(errno.ENOENT))  # OSError makes it a FileNotFoundError
     for write in (lambda: storage.put({"x": b""}, "a"), lambda: storage.create("x", b"", "a")):
-        with pytest.raises(Fatal, match="create the bucket"):
+        with pytest.raises(kind, match=said):
             write()
 
 
-def test_a_url_without_a_driver_says_what_to_install_and_a_file_url_and_a_home_are_local(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_url_needs_its_driver_and_file_and_home_are_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("nosuchstore://x", "gs://bucket/x"):
         with pytest.raises(EnvironmentProblem, match="fsspec"):
             open_storage(url)
@@ -124,9 +113,7 @@ def data(n: int) -> StoredFile:
     return StoredFile(path, "trades", "2024-05-01", n, n + 1, 1, 10)
 
 
-def test_what_was_committed_is_read_by_everyone_and_after_a_claim_the_earlier_owner_cannot_commit(
-    local: LocalStorage,
-) -> None:
+def test_what_was_committed_is_read_by_all_and_after_a_claim_only_the_new_owner_commits(local: LocalStorage) -> None:
     first = claimed(local)
     first.commit({"trades": 5}, [data(0)])
     first.commit({"trades": 9}, [data(5)], [data(0).path])
