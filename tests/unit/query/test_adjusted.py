@@ -1,8 +1,6 @@
 """Splits and dividends at read time, over a real lake."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +10,6 @@ from lake_rows import LakeRows
 from marketpulse.model.adjusting import Step
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.history import LakeHistory
-from marketpulse.settings import Settings
 from marketpulse.sources.defaults import bundled
 
 DAY_NS, HOUR_NS = 86_400 * 10**9, 3_600 * 10**9
@@ -37,18 +34,6 @@ def event(kind: str, day: int, value: float, offset: int = 0, symbol: str = "MSF
     return {**head, "body": json.dumps({"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other})}
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> LakeRows:
-    return LakeRows(Settings(data_dir=tmp_path))
-
-
-@pytest.fixture
-def query(tmp_path: Path) -> Iterator[LakeQuery]:
-    opened = LakeQuery(Settings(data_dir=tmp_path, sql={"memory_limit_mb": 256, "timeout_s": 30}))
-    yield opened
-    opened.close()
-
-
 def column(query: LakeQuery, view: str, name: str = "close", symbol: str = "MSFT") -> list[Any]:
     rows = query.run(f"SELECT {name} FROM {view} WHERE symbol = '{symbol}' ORDER BY open_time_ns")  # noqa: S608
     found: list[Any] = rows[name].to_pylist()
@@ -64,9 +49,7 @@ def test_total_returns_are_the_published_adjusted_closes(lake: LakeRows, query: 
     assert column(query, "bars") == [close for _, close, _ in PUBLISHED], "what is stored stays as it is"
 
 
-def test_adjusted_views_have_the_columns_of_bars_and_the_same_rows_of_a_symbol_without_events(
-    lake: LakeRows, query: LakeQuery
-) -> None:
+def test_adjusted_views_have_the_columns_of_bars_and_rows_without_events(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("bars", [bar(0, 10.1, "AAA"), bar(1, 11.3, "AAA"), bar(0, 46.99)])
     plain = [query.run(f"SELECT * FROM {view}").schema for view in BARS]  # noqa: S608
     lake.add("events", [event("split", 5, 2.0), event("dividend", 6, 0.08, 1), event("halt", 1, 1, 2, "AAA")])
@@ -133,9 +116,8 @@ def test_a_condition_on_time_leaves_no_later_payment_out(lake: LakeRows, query: 
         lake.add("bars", [bar(day, close)])
     lake.add("events", [event("split", 5, 2.0)])
     lake.add("events", [event("dividend", 6, 0.08, 1)])
-    rows = query.run(
-        f"SELECT close FROM bars_total_return WHERE symbol = 'MSFT' AND open_time_ns = {FEB_13_NS}"  # noqa: S608
-    )
+    where = f"WHERE symbol = 'MSFT' AND open_time_ns = {FEB_13_NS}"
+    rows = query.run(f"SELECT close FROM bars_total_return {where}")  # noqa: S608
     assert round(rows["close"][0].as_py(), 2) == 23.42
 
 

@@ -80,8 +80,7 @@ def test_moto_takes_the_query_with_its_place_and_gives_its_rows(athena: Athena) 
         httpx.post(f"{url}/moto-api/static/athena/query-results", content=json.dumps(script).encode())
         opened = athena.desk(url, workgroup="primary", database="market", output_location="s3://results/here/")
         found = ask(opened, "SELECT symbol, count(*) AS n FROM trades GROUP BY symbol")
-        assert found == [{"symbol": "AAPL", "n": 7}]
-        assert "read 0.0 MB" in opened.cost
+        assert (found, "read 0.0 MB" in opened.cost) == ([{"symbol": "AAPL", "n": 7}], True)
         opened.close()
     finally:
         server.stop()
@@ -101,9 +100,7 @@ def test_the_request_names_workgroup_database_catalogue_and_place(athena: Athena
      "SELECT DATE(timestamp) AS d, AVG(price) AS n FROM stock_data GROUP BY DATE(timestamp)"),
     (SqlQuestion(named="gainers", parameters={"days": "7"}), "- 7 * 86400000000000"),
 ])  # fmt: skip
-def test_duckdbs_words_become_athenas_and_a_named_query_has_its_values(
-    athena: Athena, question: SqlQuestion, words: str
-) -> None:
+def test_duckdbs_words_and_named_queries_become_athenas(athena: Athena, question: SqlQuestion, words: str) -> None:
     athena.desk().answer(question, threading.Event())
     assert words in athena.sent() if question.named else words == athena.sent()
 
@@ -113,8 +110,7 @@ def test_it_looks_until_the_query_has_ended_and_says_the_cost(athena: Athena) ->
     athena.service.pages, athena.service.scanned = [[["1"]]], 2_000_000_000
     athena.service.faults = {"GetQueryExecution": [(400, "ThrottlingException", "Rate exceeded")]}  # it is asked again
     opened = athena.desk()
-    assert ask(opened) == [{"n": 1}]
-    assert len(athena.calls("GetQueryExecution")) == 5
+    assert (ask(opened), len(athena.calls("GetQueryExecution"))) == ([{"n": 1}], 5)
     assert opened.cost == "Athena read 2,000.0 MB in 1.5 s: about 0.010000 USD at 5 USD per TB (10 MB at least)"
 
 
@@ -177,9 +173,7 @@ def test_a_fault_of_the_account_says_what_to_do(
     assert "a-very-secret-key" not in str(refusal.value) + repr(refusal.value)
 
 
-def test_no_credentials_no_region_and_no_service_are_told_apart(
-    athena: Athena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_login_no_region_no_service_differ(athena: Athena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Retryable, match="does not answer"):
         ask(athena.desk("http://127.0.0.1:9"))
     with pytest.raises(Fatal, match=r"set s3.region"):
@@ -213,17 +207,9 @@ def test_nothing_that_writes_is_sent(athena: Athena, sql: str, dialect: str) -> 
     ("timestamp with time zone", ["1969-12-31 23:59:59.500 +00:00"], [datetime(1969, 12, 31, 23, 59, 59, 500_000, UTC)], pa.timestamp("us", "UTC")),
     ("varbinary", ["48 65 6c", None], [b"Hel", None], pa.binary()), ("array", ["[1, 2]"], ["[1, 2]"], pa.string()),
 ])  # fmt: skip
-def test_a_column_has_the_type_that_athena_names(
-    kind: str, texts: list[str | None], values: list[Any], arrow: pa.DataType
-) -> None:
+def test_a_column_has_athenas_type(kind: str, texts: list[str | None], values: list[Any], arrow: pa.DataType) -> None:
     column = typed(texts, kind, 38, 0)
     assert (column.to_pylist(), column.type) == (values, arrow)
-
-
-def test_decimals_and_nanoseconds_keep_every_digit() -> None:
-    assert typed(["1.23"], "decimal", 10, 2).to_pylist() == [Decimal("1.23")]
-    column = typed(["2024-05-01 00:00:00.000000001 UTC"], "timestamp with time zone", 38, 0)
-    assert column.cast(pa.int64()).to_pylist() == [1_714_521_600_000_000_001]
 
 
 def page(*rows: list[str]) -> dict[str, Any]:
@@ -232,7 +218,10 @@ def page(*rows: list[str]) -> dict[str, Any]:
     return {"Rows": data, "ResultSetMetadata": {"ColumnInfo": columns}}
 
 
-def test_only_the_first_pages_first_row_is_the_header() -> None:
+def test_decimals_and_nanoseconds_keep_every_digit_and_only_the_first_pages_first_row_is_the_header() -> None:
+    assert typed(["1.23"], "decimal", 10, 2).to_pylist() == [Decimal("1.23")]
+    column = typed(["2024-05-01 00:00:00.000000001 UTC"], "timestamp with time zone", 38, 0)
+    assert column.cast(pa.int64()).to_pylist() == [1_714_521_600_000_000_001]
     rows = AthenaRows()
     rows.add(page(["a"], ["x"]))
     rows.add(page(["a"], ["y"]))

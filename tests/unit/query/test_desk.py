@@ -33,13 +33,10 @@ def ask(desk: LakeDesk, sql: str, **more: Any) -> SqlAnswer:
     return desk.answer(SqlQuestion(sql, **more), threading.Event())
 
 
-def test_a_part_of_the_rows_says_whether_there_are_more(desk: LakeDesk) -> None:
+def test_an_answer_says_whether_there_are_more_rows_what_was_run_and_whose_it_was(desk: LakeDesk) -> None:
     answers = [ask(desk, "SELECT i FROM range(10) t(i) ORDER BY i", skip=skip, limit=4) for skip in range(0, 12, 4)]
     seen = [(answer.rows["i"].to_pylist(), answer.more) for answer in answers]
     assert seen == [([0, 1, 2, 3], True), ([4, 5, 6, 7], True), ([8, 9], False)]
-
-
-def test_the_answer_says_what_was_run_and_whose_it_was(desk: LakeDesk) -> None:
     plain = ask(desk, "SELECT 7/2 AS x")
     assert (plain.rows["x"].to_pylist(), plain.dialect) == ([3.5], "duckdb")
     other = ask(desk, "SELECT 7/2 AS x", dialect="athena")
@@ -70,14 +67,12 @@ def test_parameters_belong_to_a_named_query_which_is_cancelled_too(desk: LakeDes
         desk.answer(SqlQuestion(named="gainers"), cancelled)
 
 
-def test_the_version_changes_with_what_is_stored(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    desk = LakeDesk(settings)
-    empty = desk.version()
-    assert desk.version() == empty
-    store(settings, "trades", real_trades(), "market")
-    assert desk.version() != empty
-    desk.close()
+def test_the_version_changes_with_what_is_stored(settings: Settings) -> None:
+    with closing(LakeDesk(settings)) as desk:
+        empty = desk.version()
+        assert desk.version() == empty
+        store(settings, "trades", real_trades(), "market")
+        assert desk.version() != empty
 
 
 def test_the_library_is_described_for_programs_and_the_views_columns_are_known_without_a_lake(desk: LakeDesk) -> None:
@@ -135,7 +130,7 @@ def plan_of(sql: str) -> Plan:
     return Plan.of(str(answer[0][-1]))
 
 
-def test_a_step_is_a_line_with_its_rows_and_what_it_needs_stands_below_it() -> None:
+def test_a_step_is_a_line_with_its_rows_above_what_it_needs_and_a_reading_tells_what_it_omits(tmp_path: Path) -> None:
     lines = plan_of("SELECT i % 2 AS odd, count(*) FROM range(10) t(i) GROUP BY odd ORDER BY odd").lines()
     names = [line.partition(" (")[0] for line in lines]
     assert names[0] == "order by"
@@ -143,9 +138,6 @@ def test_a_step_is_a_line_with_its_rows_and_what_it_needs_stands_below_it() -> N
     assert [len(name) - len(name.lstrip()) for name in names] == list(range(0, 2 * len(names), 2))
     assert " (2 rows, " in lines[0]
     assert " (10 rows, " in lines[-1]
-
-
-def test_a_reading_of_files_tells_what_it_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"i": list(range(100)), "j": [1.0] * 100}), path, row_group_size=10)
     plan = plan_of(f"SELECT sum(j) FROM read_parquet('{path}') WHERE i > 94")  # noqa: S608

@@ -30,6 +30,8 @@ from marketpulse.settings import Settings, SqlSettings
 
 DAY_NS = 86_400 * 10**9
 MAY_1_NS = 19_844 * DAY_NS  # 2024-05-01T00:00:00Z
+PRICES = "SELECT price FROM trades"
+SUM = "SELECT sum(price) AS s, count(*) AS n FROM trades"
 TUTORIAL = (
     "SELECT symbol, date(timestamp) AS trading_day, ROUND(AVG(price), 2) AS avg_daily_price FROM stock_data "
     "GROUP BY symbol, trading_day ORDER BY trading_day DESC"
@@ -46,31 +48,14 @@ def opened(directory: Path, **sql: Any) -> Iterator[LakeQuery]:
         yield query
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> LakeRows:
-    return LakeRows(Settings(data_dir=tmp_path))
-
-
-@pytest.fixture
-def query(tmp_path: Path) -> Iterator[LakeQuery]:
-    with opened(tmp_path, memory_limit_mb=256, timeout_s=60) as query:
-        yield query
-
-
-PRICES = "SELECT price FROM trades"
-SUM = "SELECT sum(price) AS s, count(*) AS n FROM trades"
-
-
 def test_the_tutorials_query_runs_as_it_stands_over_the_contracts_columns(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", 10, 5), trade("AAA", 20, 6), trade("AAA", 86_400, 9), trade("BBB", 1, 1.005)])
     found = query.run(TUTORIAL)
     assert found.column_names == ["symbol", "trading_day", "avg_daily_price"]
-    rows = [tuple(row.values()) for row in found.to_pylist()]
-    assert rows[0] == ("AAA", date(2024, 5, 2), 9.0)
-    assert sorted(rows[1:]) == [
-        ("AAA", date(2024, 5, 1), 5.5),
-        ("BBB", date(2024, 5, 1), 1.0),
-    ]  # DuckDB rounds 1.005 down
+    newest, *rows = [tuple(row.values()) for row in found.to_pylist()]
+    assert newest == ("AAA", date(2024, 5, 2), 9.0)
+    first = date(2024, 5, 1)
+    assert sorted(rows) == [("AAA", first, 5.5), ("BBB", first, 1.0)]  # DuckDB rounds 1.005 down
     lake.add("trades", [trade("CCC", 0.000001, 5, 3)])
     found = query.run("SELECT * FROM stock_data WHERE symbol = 'CCC'")
     assert [(f.name, str(f.type)) for f in found.schema] == [
@@ -109,9 +94,7 @@ def test_an_empty_lake_has_every_view_with_its_columns_and_no_rows(query: LakeQu
     assert set(MEANINGS) == set(VIEWS), "and every view has a meaning"
 
 
-def test_only_committed_files_are_seen_new_ones_by_the_next_query_and_removed_ones_not(
-    lake: LakeRows, query: LakeQuery
-) -> None:
+def test_only_committed_files_are_seen_new_ones_at_once_and_removed_ones_not(lake: LakeRows, query: LakeQuery) -> None:
     old = [path for n in range(3) for path in lake.add("trades", [trade("AAA", n, n + 1)])]
     Path(old[0]).with_name("another.parquet").write_bytes(Path(old[0]).read_bytes())
     assert query.run(SUM).to_pylist() == [{"s": 6.0, "n": 3}]
@@ -140,10 +123,8 @@ def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) -> None:
-    row = {
-        "symbol": "AAA", "timeframe": "1m", "open_time_ns": MAY_1_NS, "close_time_ns": MAY_1_NS + 60 * 10**9,
-        "close": 1.0,
-    }  # fmt: skip
+    times_ns = {"open_time_ns": MAY_1_NS, "close_time_ns": MAY_1_NS + 60 * 10**9}
+    row = {"symbol": "AAA", "timeframe": "1m", **times_ns, "close": 1.0}
     lake.add("indicators", [{**row, "sma_20": 1.5}], columns=("sma_20",))
     lake.add("indicators", [{**row, "ema_12": 2.5}], columns=("ema_12",))
     rows = query.run("SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST")
@@ -151,9 +132,7 @@ def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) 
     assert rows.to_pylist() == [{"sma_20": 1.5, "ema_12": None, **times}, {"sma_20": None, "ema_12": 2.5, **times}]
 
 
-def test_a_mistake_shows_where_it_is_and_a_value_that_cannot_be_converted_is_one_too(
-    lake: LakeRows, query: LakeQuery
-) -> None:
+def test_a_mistake_shows_where_it_is_and_a_value_that_cannot_be_converted_too(lake: LakeRows, query: LakeQuery) -> None:
     with pytest.raises(QueryRefused) as refusal:
         query.run("SELECT prize FROM trades")
     assert 'column "prize" not found' in str(refusal.value)
@@ -173,9 +152,7 @@ STREAMING = "SELECT i, i * 2 FROM range(10000000000) t(i)"
     pytest.param("SELECT i, i AS j, i AS k FROM range(100000000) t(i)", {}, "larger than 64 MB: add LIMIT", id="result"),
     pytest.param("SELECT string_agg(i::VARCHAR || repeat('x', 1000), '') FROM range(10000000) t(i)", {}, r"more than 64 MB.*sql\.memory_limit_mb", id="memory"),
 ])  # fmt: skip
-def test_a_query_beyond_its_limits_is_ended_and_says_which(
-    tmp_path: Path, sql: str, limits: dict[str, float], said: str
-) -> None:
+def test_a_query_beyond_a_limit_says_which(tmp_path: Path, sql: str, limits: dict[str, float], said: str) -> None:
     begun = time.monotonic()
     with opened(tmp_path, memory_limit_mb=64, **limits) as query, pytest.raises(QueryLimit, match=said):
         query.run(sql)
@@ -230,9 +207,7 @@ def test_the_second_wall_stands_without_the_first(
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("sql-")) == ["lake", "secret.csv"]
 
 
-def test_a_compaction_during_the_query_is_answered_from_the_new_files(
-    lake: LakeRows, query: LakeQuery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_query_outlives_a_compaction(lake: LakeRows, query: LakeQuery, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(3):
         lake.add("trades", [trade("AAA", n, n + 1)])
     read, calls = VisibleFiles.read, threading.Semaphore(1)
@@ -244,7 +219,7 @@ def test_a_compaction_during_the_query_is_answered_from_the_new_files(
         return pictures
 
     monkeypatch.setattr(VisibleFiles, "read", read_then_compact)
-    assert query.run("SELECT sum(price) AS s, count(*) AS n FROM trades").to_pylist() == [{"s": 6.0, "n": 3}]
+    assert query.run(SUM).to_pylist() == [{"s": 6.0, "n": 3}]
     assert not calls.acquire(blocking=False)
 
 
@@ -282,14 +257,11 @@ def test_a_limit_ends_a_query_that_would_not(query: LakeQuery) -> None:
 
 @pytest.fixture
 def databases(tmp_path: Path) -> Iterator[Databases]:
-    opened = Databases(SqlSettings(), tmp_path)
-    yield opened
-    opened.close()
+    with closing(Databases(SqlSettings(), tmp_path)) as opened:
+        yield opened
 
 
-def test_the_same_snapshots_are_answered_by_the_same_database_but_two_at_once_or_after_a_failure_by_two(
-    databases: Databases,
-) -> None:
+def test_the_same_snapshots_share_a_database_but_not_at_once_nor_after_a_failure(databases: Databases) -> None:
     made = []
     for version in (1, 1, 2):
         with databases.lent(("trades", version), []) as (database, _):
@@ -315,17 +287,13 @@ def test_few_wait_and_the_others_are_closed(databases: Databases) -> None:
     assert made[-1].root.execute("SELECT 1").fetchall() == [(1,)]
 
 
-def test_nothing_of_a_query_is_left_for_the_next(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    LakeRows(settings).add("trades", [{"symbol": "AAA", "event_time_ns": 1, "price": 5.0, "size": 1.0}])
-    query = LakeQuery(settings)
-    [(_, waiting)] = query._databases._waiting if query.run("SELECT price FROM trades").num_rows else []
+def test_nothing_of_a_query_is_left_for_the_next(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", 1, 5)])
+    [(_, waiting)] = query._databases._waiting if query.run(PRICES).num_rows else []
     with waiting.root.cursor() as connection:
         connection.execute("BEGIN TRANSACTION READ ONLY")
         with pytest.raises(duckdb.Error, match="read-only"):
             connection.execute("CREATE TABLE left_behind AS SELECT 1 AS a")
-    assert query.run("SELECT price FROM trades WHERE symbol = 'BBB'").num_rows == 0
-    assert query.run("SELECT price FROM trades").num_rows == 1
+    assert [query.run(sql).num_rows for sql in (PRICES + " WHERE symbol = 'BBB'", PRICES)] == [0, 1]
     with pytest.raises(QueryRefused):
         query.run("SELECT * FROM left_behind")
-    query.close()

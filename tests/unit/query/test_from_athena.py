@@ -1,7 +1,6 @@
 """Athena's SQL here and DuckDB's for Athena: whose a query is, what it becomes, where its mistakes are."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ from marketpulse.query.from_athena import to_duckdb
 from marketpulse.query.mistakes import mistake_in, with_caret
 from marketpulse.query.to_athena import to_athena
 from marketpulse.query.view_columns import view_columns
-from real_rows import store_real_rows
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
-    opened = LakeDesk(store_real_rows(tmp_path_factory.mktemp("real")))
-    yield opened
-    opened.close()
 
 
 def ask(desk: LakeDesk, sql: str, dialect: Any) -> list[dict[str, Any]]:
@@ -32,8 +23,8 @@ def ask(desk: LakeDesk, sql: str, dialect: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("athena", "duckdb", "exact"), TWINS)
-def test_a_query_for_athena_gives_what_its_twin_gives(desk: LakeDesk, athena: str, duckdb: str, exact: bool) -> None:
-    mine, twin = ask(desk, athena, "athena"), ask(desk, duckdb, "duckdb")
+def test_a_query_for_athena_gives_its_twins_rows(real_desk: LakeDesk, athena: str, duckdb: str, exact: bool) -> None:
+    mine, twin = ask(real_desk, athena, "athena"), ask(real_desk, duckdb, "duckdb")
     assert len(mine) == len(twin) > 0
     for a, b in zip(mine, twin, strict=True):
         assert list(a) == list(b)
@@ -80,9 +71,9 @@ def test_a_long_chain_is_translated_or_refused_and_never_a_fault() -> None:
     "SELECT 1 /* */ FROM duckdb_settings()", "SELECT date_diff('day'); SELECT getenv('HOME')",
     "SELECT approx_percentile(getvariable('x'), 0.5)", "SELECT map_agg(pg_sleep(100), 1)",
 ])  # fmt: skip
-def test_the_guard_holds_behind_the_translation(desk: LakeDesk, sql: str) -> None:
+def test_the_guard_holds_behind_the_translation(real_desk: LakeDesk, sql: str) -> None:
     with pytest.raises(QueryRefused):
-        ask(desk, sql, "athena")
+        ask(real_desk, sql, "athena")
 
 
 def sent(sql: str) -> str:
@@ -130,30 +121,26 @@ def test_what_athena_has_no_word_for_is_refused_before_it_costs_anything(sql: st
         sent(sql)
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT symbol, date(timestamp) AS d FROM stock_data GROUP BY d", "FROM trades", "SELECT 1",
-        "SELECT time_bucket(INTERVAL 5 MINUTE, timestamp), arg_max(price, event_time_ns) FROM trades GROUP BY ALL",
-        "SELECT max_by(price, event_time_ns) FROM trades", "SELECT unnest([1, 2])", "SELECT list_transform([1], lambda x: x + 1)",
-        "SELECT * FROM trades t ASOF JOIN quotes q ON t.timestamp >= q.timestamp", "DROP TABLE trades", "SELECT struct_pack(a := 1)",
-        "SELECT row_number() OVER (), sum(x) FILTER (x > 1), grouping(x) FROM range(3) t(x) GROUP BY CUBE (x)", "SELECT coalesce(1, 2), row(1, 2)",
-        "SELECT date_add(DATE '2024-05-01', INTERVAL 1 DAY)", "SELECT symbol[1:2], price::INT, {'a': 1}.a FROM trades",
-    ],
-)  # fmt: skip
-def test_what_duckdb_understands_is_its_own(sql: str) -> None:
-    assert written_in(sql) == "duckdb"
+ITS_OWN = [
+    "SELECT symbol, date(timestamp) AS d FROM stock_data GROUP BY d", "FROM trades", "SELECT 1", "SELECT unnest([1, 2])",
+    "SELECT time_bucket(INTERVAL 5 MINUTE, timestamp), arg_max(price, event_time_ns) FROM trades GROUP BY ALL",
+    "SELECT max_by(price, event_time_ns) FROM trades", "SELECT list_transform([1], lambda x: x + 1)", "DROP TABLE trades",
+    "SELECT * FROM trades t ASOF JOIN quotes q ON t.timestamp >= q.timestamp", "SELECT struct_pack(a := 1)",
+    "SELECT row_number() OVER (), sum(x) FILTER (x > 1), grouping(x) FROM range(3) t(x) GROUP BY CUBE (x)",
+    "SELECT coalesce(1, 2), row(1, 2)", "SELECT date_add(DATE '2024-05-01', INTERVAL 1 DAY)",
+    "SELECT symbol[1:2], price::INT, {'a': 1}.a FROM trades",
+]  # fmt: skip
+ATHENAS = [
+    "SELECT date_parse('2024-05-01', '%Y-%m-%d')", "SELECT approx_percentile(price, 0.5) FROM trades", "SELECT 1 +",
+    "SELECT from_unixtime(1)", "SELECT date_add('day', 1, timestamp) FROM trades", "SELECT * FROM UNNEST(sequence(1, 5)) AS t(x)",
+    "SELECT regexp_like(symbol, 'A') FROM trades", "SELECT date_format(timestamp, '%Y') FROM trades",
+    "SELECT transform(ARRAY[1], x -> x + 1), json_extract_scalar(body, '$.a') FROM events",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("sql", [
-    "SELECT date_parse('2024-05-01', '%Y-%m-%d')", "SELECT approx_percentile(price, 0.5) FROM trades",
-    "SELECT from_unixtime(1)", "SELECT date_add('day', 1, timestamp) FROM trades",
-    "SELECT * FROM UNNEST(sequence(1, 5)) AS t(x)", "SELECT regexp_like(symbol, 'A') FROM trades",
-    "SELECT date_format(timestamp, '%Y') FROM trades",
-    "SELECT transform(ARRAY[1], x -> x + 1), json_extract_scalar(body, '$.a') FROM events", "SELECT 1 +",
-])  # fmt: skip
-def test_a_function_that_duckdb_lacks_makes_it_athenas(sql: str) -> None:
-    assert written_in(sql) == "athena"
+@pytest.mark.parametrize(("sql", "dialect"), [*((q, "duckdb") for q in ITS_OWN), *((q, "athena") for q in ATHENAS)])
+def test_what_duckdb_understands_is_its_own_and_what_it_lacks_is_athenas(sql: str, dialect: str) -> None:
+    assert written_in(sql) == dialect
 
 
 def test_arguments_that_fit_no_function_may_be_anothers() -> None:
@@ -167,12 +154,9 @@ def caret_said(text: str, line: int, column: int) -> str:
     return f"Binder Error: no\n\n{head}{text}\n{' ' * (len(head) + column - 1)}^^^^"
 
 
-def test_the_caret_is_a_line_and_a_column_of_the_query() -> None:
+def test_the_caret_is_a_line_and_a_column_of_the_query_by_its_word_where_a_line_was_cut_or_translated() -> None:
     sql = "SELECT symbol,\n       prize\nFROM trades"
     assert mistake_in(sql, caret_said("       prize", 2, 8)) == SqlMistake(caret_said("       prize", 2, 8), 2, 8)
-
-
-def test_a_line_that_was_cut_and_a_query_that_was_translated_are_pointed_at_by_their_word() -> None:
     line = "SELECT " + "a, " * 60 + "prize, " + "b, " * 60 + "1 FROM trades"
     start = line.index("prize")
     found = mistake_in(line, caret_said("..." + line[start - 30 : start + 30] + "...", 1, 34))

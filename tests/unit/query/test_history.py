@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,11 +22,6 @@ from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 
 NAMES = ["sma_20", "vwap"]
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> LakeRows:
-    return LakeRows(Settings(data_dir=tmp_path))
 
 
 @pytest.fixture
@@ -63,9 +57,7 @@ def test_the_newest_before_a_time_come_oldest_first_with_their_values(lake: Lake
     assert closes(history.bars(BarSpan("A' OR 'A' = 'A", "1m"))) == []
 
 
-def test_a_bar_comes_as_its_last_revision_says_and_one_that_was_withdrawn_not_at_all(
-    lake: LakeRows, history: LakeHistory
-) -> None:
+def test_a_bar_is_as_last_revised_and_a_withdrawn_one_is_left_out(lake: LakeRows, history: LakeHistory) -> None:
     add(lake, *minutes("AAA", 4))
     nothing = dict.fromkeys(("open", "high", "low", "close", "volume", "vwap", "trade_count"))
     lake.add("bars", [row("AAA", "1m", 60, 20.0, revision=1), row("AAA", "1m", 120, 0.0, revision=1) | nothing])
@@ -76,15 +68,13 @@ def test_a_bar_comes_as_its_last_revision_says_and_one_that_was_withdrawn_not_at
     assert history.bars(BarSpan("BBB", "1m"))["sma_20"].to_pylist() == [0.5, None], "values that are not stored"
 
 
-def test_tick_bars_that_open_at_one_time_are_told_apart_and_keep_their_values(
-    lake: LakeRows, history: LakeHistory
-) -> None:
+def test_tick_bars_of_one_time_are_told_apart_and_keep_their_values(lake: LakeRows, history: LakeHistory) -> None:
     ticks = [row("AAA", "1t", 100, float(i), sma_20=i + 0.5) for i in (3, 1, 2)]
     add(lake, *(tick | {"receipt": tick["receipt"] | {"last_offset": int(tick["close"])}} for tick in ticks))
     page = history.bars(BarSpan("AAA", "1t"))
-    opens = page["open_time_ns"].to_pylist()
-    assert opens == [100 * 10**9, 100 * 10**9 + 1_000, 100 * 10**9 + 2_000]
-    assert (closes(page), page["sma_20"].to_pylist()) == ([1.0, 2.0, 3.0], [1.5, 2.5, 3.5])
+    opens = [100 * 10**9, 100 * 10**9 + 1_000, 100 * 10**9 + 2_000]
+    found = [page[name].to_pylist() for name in ("open_time_ns", "close", "sma_20")]
+    assert found == [opens, [1.0, 2.0, 3.0], [1.5, 2.5, 3.5]]
     assert closes(history.bars(BarSpan("AAA", "1t", before_ms=opens[2] / 1e6, limit=1))) == [2.0]
 
 
@@ -99,23 +89,14 @@ def test_a_page_that_was_read_is_read_again_once_the_lake_has_more(lake: LakeRow
 def test_alerts_come_in_order_of_their_keys_below_one_and_within_a_time(lake: LakeRows, history: LakeHistory) -> None:
     every = [(time, symbol, rule) for time in (1, 2, 3) for symbol in ("AAA", "BBB") for rule in ("high", "low")]
     receipt = row("AAA", "1m", 0, 1.0)["receipt"]
-    lake.add(
-        "alerts", [alert_row(time, "raised", symbol, rule, receipt=receipt) for time, symbol, rule in reversed(every)]
-    )
+    lake.add("alerts", [alert_row(time, "raised", *of, receipt=receipt) for time, *of in reversed(every)])
 
     def keys(span: AlertSpan) -> list[tuple[Any, ...]]:
         return [(r["event_time_ns"], r["symbol"], r["rule"]) for r in history.alerts(span).to_pylist()]
 
-    assert keys(AlertSpan()) == every
-    assert keys(AlertSpan(below=every[5], limit=3)) == every[2:5]
-    assert keys(AlertSpan(from_ns=2, to_ns=3, symbol="AAA")) == every[4:6]
-    assert keys(AlertSpan(rule="low'; --")) == []
+    assert (keys(AlertSpan()), keys(AlertSpan(below=every[5], limit=3))) == (every, every[2:5])
+    assert (keys(AlertSpan(from_ns=2, to_ns=3, symbol="AAA")), keys(AlertSpan(rule="low'; --"))) == (every[4:6], [])
     assert "receipt" not in history.alerts(AlertSpan()).column_names
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
 
 
 def write(settings: Settings, *batches: SinkBatch) -> None:
@@ -136,9 +117,8 @@ def store_stretch(settings: Settings, *rows: dict[str, Any], partition: int = 0,
 
 
 def series(symbol: str, timeframe: str, length_s: int, count: int, start_s: int = 0) -> list[dict[str, Any]]:
-    return [
-        row(symbol, timeframe, start_s + i * length_s, float(i + 1), sma_20=i + 0.5, vwap=None) for i in range(count)
-    ]
+    opens = [start_s + i * length_s for i in range(count)]
+    return [row(symbol, timeframe, at, i + 1.0, sma_20=i + 0.5, vwap=None) for i, at in enumerate(opens)]
 
 
 def test_each_series_gives_its_newest_bars_however_many_the_others_have(settings: Settings) -> None:
@@ -152,11 +132,8 @@ def test_each_series_gives_its_newest_bars_however_many_the_others_have(settings
             number = line["close"] if batch.topic == "bars" else line["sma_20"] + 0.5
             found[batch.topic, line["symbol"], line["timeframe"]].append(number)
     counts = {("AAA", "1s"): 900, ("AAA", "1m"): 70, ("OLD", "1m"): 60, ("OLD", "1d"): 7}
-    assert found == {
-        (topic, *key): [float(i) for i in range(max(1, count - 49), count + 1)]
-        for topic in ("bars", "indicators")
-        for key, count in counts.items()
-    }
+    newest = {key: [float(i) for i in range(max(1, count - 49), count + 1)] for key, count in counts.items()}
+    assert found == {(topic, *key): values for topic in ("bars", "indicators") for key, values in newest.items()}
 
 
 def test_rows_come_with_the_contracts_schemas_and_say_how_far_each_partition_is_held(settings: Settings) -> None:
@@ -164,8 +141,7 @@ def test_rows_come_with_the_contracts_schemas_and_say_how_far_each_partition_is_
     assert (recent.positions(), list(recent.batches())) == ({}, []), "a lake without bars"
     store_stretch(settings, *series("AAA", "1s", 1, 3), partition=2, first_offset=5)
     bars, values = RecentRows(settings, 50).batches()
-    assert bars.rows.schema == BAR
-    assert values.rows.schema == indicators_schema(NAMES)
+    assert (bars.rows.schema, values.rows.schema) == (BAR, indicators_schema(NAMES))
     assert RecentRows(settings, 50).positions() == {("bars", 2): 8, ("indicators", 2): 8}
 
 
@@ -177,15 +153,11 @@ def alert_row(second: int, state: str, symbol: str = "A", rule: str = "high", **
 
 
 ROWS = [
-    alert_row(1, "raised"),
-    alert_row(2, "cleared"),
-    alert_row(3, "raised", "B", "low", severity="critical"),
-    alert_row(4, "raised"),
-    alert_row(4, "withdrawn", revision=1, was="raised"),
-    alert_row(5, "raised", "B's", "odd"),
+    alert_row(1, "raised"), alert_row(2, "cleared"), alert_row(3, "raised", "B", "low", severity="critical"),
+    alert_row(4, "raised"), alert_row(4, "withdrawn", revision=1, was="raised"), alert_row(5, "raised", "B's", "odd"),
     alert_row(5, "raised", "B's", "odd", revision=1, value=2.0, was="raised"),
     *(alert_row(10 + i, "raised" if i % 2 == 0 else "cleared", "C") for i in range(20)),
-]
+]  # fmt: skip
 
 
 def test_a_page_begins_with_the_newest_and_with_what_stands(settings: Settings) -> None:

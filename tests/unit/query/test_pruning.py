@@ -1,9 +1,9 @@
 """Files are left out by what is plain in a query, never one that holds a wanted row; what is read of the others."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -36,6 +36,7 @@ def file(name: str, low: int, high: int, symbols: tuple[str, str] = ("AAA", "ZZZ
     return StoredFile(name, "trades", (), 10, 1_000, (), bounds)
 
 
+EVERY = ["first", "second", "third"]
 FILES = [file("first", 1, 1), file("second", 2, 2, ("AAA", "BBB")), file("third", 3, 3)]
 
 
@@ -51,8 +52,8 @@ def left(sql: str, view: str = "trades") -> list[str]:
     (f"{MAY_1_US * 1_000} > event_time_ns", []),
     ("timestamp BETWEEN '2024-05-01' AND '2024-05-02 00:00:00'", ["first", "second"]),
     ("symbol = 'CCC'", ["first", "third"]), ("symbol IN ('CCC', 'DDD') AND timestamp > '2024-05-02'", ["third"]),
-    ("symbol = 'CCC' OR timestamp < '2024-05-03'", ["first", "second", "third"]), ("symbol LIKE 'C%'", ["first", "third"]),
-    ("symbol LIKE 'BB_'", ["first", "second", "third"]), ("symbol LIKE '%'", ["first", "second", "third"]),
+    ("symbol = 'CCC' OR timestamp < '2024-05-03'", EVERY), ("symbol LIKE 'C%'", ["first", "third"]),
+    ("symbol LIKE 'BB_'", EVERY), ("symbol LIKE '%'", EVERY),
 ])  # fmt: skip
 def test_conditions_on_stored_columns_leave_out_files(where: str, files: list[str]) -> None:
     assert left(f"SELECT price FROM trades AS t WHERE {where}") == files  # noqa: S608  (a case of this test)
@@ -76,14 +77,12 @@ def test_conditions_on_stored_columns_leave_out_files(where: str, files: list[st
     "SELECT * FROM alerts a WHERE EXISTS (SELECT 1 FROM trades t WHERE a.symbol = 'none')",
 ])  # fmt: skip
 def test_nothing_else_does(sql: str) -> None:
-    assert left(sql) == ["first", "second", "third"]
+    assert left(sql) == EVERY
 
 
-def test_another_querys_column_is_not_a_views_own_two_places_need_the_files_of_both_and_other_columns_are_let_be() -> (
-    None
-):
+def test_a_views_own_columns_decide_two_places_need_the_files_of_both_and_other_columns_are_let_be() -> None:
     others = "SELECT * FROM trades WHERE EXISTS (SELECT 1 FROM stock_data WHERE event_time_ns < 0)"
-    assert left(others, "stock_data") == ["first", "second", "third"]
+    assert left(others, "stock_data") == EVERY
     count = "(SELECT count(*) FROM trades WHERE timestamp {} '2024-05-0{}')"
     assert left(f"SELECT {count.format('<', 2)}, {count.format('>=', 3)}") == ["first", "third"]
     tree = GUARD.check("SELECT * FROM trades WHERE symbol = 'CCC' AND timestamp > '2024-05-03'").tree
@@ -93,11 +92,11 @@ def test_another_querys_column_is_not_a_views_own_two_places_need_the_files_of_b
 @pytest.mark.parametrize(("sql", "files"), [
     ("SELECT max(event_time_ns) FROM trades", ["third"]), ("SELECT min(event_time_ns) FROM trades", ["first"]),
     ("SELECT min(event_time_ns), max(event_time_ns) FROM trades", ["first", "third"]),
-    ("SELECT max(event_time_ns) FROM trades WHERE price > 1", ["first", "second", "third"]),
-    ("SELECT max(event_time_ns), count(*) FROM trades", ["first", "second", "third"]),
-    ("SELECT symbol, max(event_time_ns) FROM trades GROUP BY symbol", ["first", "second", "third"]),
-    ("SELECT max(event_time_ns) FILTER (price > 1) FROM trades", ["first", "second", "third"]),
-    ("SELECT max(price) FROM trades", ["first", "second", "third"]),
+    ("SELECT max(event_time_ns) FROM trades WHERE price > 1", EVERY),
+    ("SELECT max(event_time_ns), count(*) FROM trades", EVERY),
+    ("SELECT symbol, max(event_time_ns) FROM trades GROUP BY symbol", EVERY),
+    ("SELECT max(event_time_ns) FILTER (price > 1) FROM trades", EVERY),
+    ("SELECT max(price) FROM trades", EVERY),
     ("SELECT max(DISTINCT event_time_ns) FROM trades", ["third"]),
 ])  # fmt: skip
 def test_the_ends_of_a_column_are_looked_for_where_they_may_be(sql: str, files: list[str]) -> None:
@@ -105,7 +104,7 @@ def test_the_ends_of_a_column_are_looked_for_where_they_may_be(sql: str, files: 
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeQuery]:
+def six_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeQuery]:
     """Six files of other times and symbols each."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("pruned"))
     rows = LakeRows(settings)
@@ -114,19 +113,16 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeQuery]:
             {"symbol": symbol, "event_time_ns": (MAY_1_US + number * DAY_US) * 1_000 + at, "price": 1.0 + at, "size": 1.0}
             for symbol in ("AAA", "BBB", "CCC")[number % 2 :] for at in range(3)
         ])  # fmt: skip
-    query = LakeQuery(settings)
-    yield query
-    query.close()
+    with closing(LakeQuery(settings)) as query:
+        yield query
 
 
 _DAYS = st.integers(0, 7).map(lambda day: f"2024-05-0{day + 1}")
+_TIMES_NS = st.integers(-1, 6).map(lambda day: (MAY_1_US + day * DAY_US) * 1_000 + 1)
+_ORDERS = st.sampled_from(["<", "<=", ">", ">=", "="])
 _PARTS = st.one_of(
-    st.builds(
-        "event_time_ns {} {}".format,
-        st.sampled_from(["<", "<=", ">", ">=", "="]),
-        st.integers(-1, 6).map(lambda day: (MAY_1_US + day * DAY_US) * 1_000 + 1),
-    ),
-    st.builds("timestamp {} '{}'".format, st.sampled_from(["<", "<=", ">", ">=", "="]), _DAYS),
+    st.builds("event_time_ns {} {}".format, _ORDERS, _TIMES_NS),
+    st.builds("timestamp {} '{}'".format, _ORDERS, _DAYS),
     st.builds("symbol LIKE '{}'".format, st.sampled_from(["A%", "B%", "%C", "CCC", "D%", "_AA"])),
     st.builds("symbol IN ('{}', '{}')".format, *[st.sampled_from(["AAA", "BBB", "CCC", "DDD"])] * 2),
     st.builds("NOT symbol = '{}'".format, st.sampled_from(["AAA", "CCC"])),
@@ -137,22 +133,15 @@ _CONDITIONS = st.recursive(
 
 
 @given(condition=_CONDITIONS)
-def test_the_answer_is_that_of_all_files(lake: LakeQuery, condition: str) -> None:
+def test_the_answer_is_that_of_all_files(six_files: LakeQuery, condition: str) -> None:
     # Of a condition inside an expression nothing is known.
-    plain = lake.run(f"SELECT count(*) AS n, sum(price) AS s FROM trades WHERE {condition}").to_pylist()  # noqa: S608
-    whole = lake.run(
-        f"SELECT count(*) AS n, sum(price) AS s FROM trades WHERE CASE WHEN {condition} THEN true ELSE false END"  # noqa: S608
-    ).to_pylist()
-    assert plain == whole
+    asked = "SELECT count(*) AS n, sum(price) AS s FROM trades WHERE {}"
+    whole = six_files.run(asked.format(f"CASE WHEN {condition} THEN true ELSE false END")).to_pylist()
+    assert six_files.run(asked.format(condition)).to_pylist() == whole
 
 
 MAY_1_NS = 1_714_521_600 * 10**9
 KEY = {"symbol": "AAA", "timeframe": "1m", "close_time_ns": MAY_1_NS + 60 * 10**9}
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
 
 
 @pytest.fixture
@@ -186,10 +175,8 @@ def trades(settings: Settings, count: int) -> Picture:
 @pytest.mark.parametrize("shapes", [1, 3, 12])
 def test_rows_are_the_same_by_names_and_by_ids(settings: Settings, connection: Any, shapes: int) -> None:
     picture = indicators(settings, shapes)
-    by_names, by_ids = (
-        connection.sql(rows_of(picture, picture.files, by_id=by_id)).order("open_time_ns").to_arrow_table()
-        for by_id in (False, True)
-    )
+    texts = [rows_of(picture, picture.files, by_id=by_id) for by_id in (False, True)]
+    by_names, by_ids = (connection.sql(text).order("open_time_ns").to_arrow_table() for text in texts)
     assert by_names.equals(by_ids)
     assert by_names.column_names[:3] == ["open_time", "close_time", "symbol"]
     assert by_names["sma_0"].to_pylist() == [7.0] + [None] * (shapes - 1)
@@ -214,9 +201,7 @@ def test_what_all_rows_meet_is_not_asked_of_them(settings: Settings, connection:
     assert "column_statistics" not in rows_of(picture, [blind, two[1]]), "unknown of one is told of none"
 
 
-def test_a_file_that_lacks_what_its_manifest_tells_of_is_read_all_the_same(settings: Settings) -> None:
+def test_a_file_that_lacks_what_its_manifest_tells_is_read_as_well(settings: Settings, query: LakeQuery) -> None:
     path = trades(settings, 1).files[0].path
     pq.write_table(pq.read_table(path).drop_columns(["venue"]), path)
-    query = LakeQuery(settings)
     assert query.run("SELECT price, venue FROM trades").to_pylist() == [{"price": 5.0, "venue": None}]
-    query.close()

@@ -96,9 +96,7 @@ def test_a_bar_that_comes_back_after_it_was_withdrawn_is_shown(topics: Topics) -
     assert topics.ask(CURRENT.format("bars")) == [(1, 9.0, 2)]
 
 
-def test_a_revision_replaces_no_bar_of_another_symbol_or_timeframe_nor_tick_bars_that_open_together(
-    topics: Topics,
-) -> None:
+def test_a_revision_replaces_no_bar_of_another_series_nor_tick_bars_that_open_together(topics: Topics) -> None:
     others = [row("BBB", "1m", 60, 5.0, sma_20=1.0), row("AAA", "1s", 60, 6.0, sma_20=1.0)]
     ticks = [row("AAA", "1t", 60, float(n), sma_20=1.0) for n in range(3)]
     topics.store([minute(1, 10.0), *others, *ticks, withdrawn(1, 1)])
@@ -118,9 +116,8 @@ def test_compaction_and_restarts_keep_every_revision_once_and_in_the_order_of_th
     for path in topics.files():
         found = [r for r in pa.parquet.read_table(path).to_pylist() if r["open_time_ns"] == 60 * 10**9]
         assert [r["revision"] for r in found] == sorted(r["revision"] for r in found)
-    assert topics.ask("SELECT revision, close FROM bars WHERE open_time_ns = 60000000000") == [
-        (count - 1, float(count - 1))
-    ]
+    last = (count - 1, float(count - 1))
+    assert topics.ask("SELECT revision, close FROM bars WHERE open_time_ns = 60000000000") == [last]
     assert topics.ask("SELECT count(*) AS n FROM indicators") == [(count + 1,)]
 
 
@@ -136,8 +133,7 @@ def alert(time: int, state: str, revision: int = 0, symbol: str = "AAA", rule: s
     return {"symbol": symbol, "rule": rule, "event_time_ns": time, "state": state, "revision": revision}
 
 
-def test_of_an_alert_its_last_revision_counts_and_a_withdrawn_one_is_left_out(tmp_path: Path) -> None:
-    topics = Topics(tmp_path)
+def test_of_an_alert_its_last_revision_counts_and_a_withdrawn_one_is_left_out(topics: Topics) -> None:
     topics.store([], alerts=[alert(1_000, "raised"), alert(2_000, "cleared"), alert(1_000, "raised", rule="up")])
     topics.store([], alerts=[alert(1_000, "withdrawn", 1), alert(2_000, "withdrawn", 1)])
     topics.store([], alerts=[alert(2_000, "raised", 2), alert(3_000, "raised"), alert(3_000, "raised", 1)])

@@ -2,7 +2,6 @@
 
 import math
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,16 +14,9 @@ from marketpulse.ports import SqlQuestion
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.named import NAMED, named
 from marketpulse.query.named.library import parse
-from real_rows import DAILY, daily, minutes, store_real_rows
+from real_rows import DAILY, daily, minutes
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
-    opened = LakeDesk(store_real_rows(tmp_path_factory.mktemp("real")))
-    yield opened
-    opened.close()
 
 
 def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[Row]:
@@ -41,15 +33,13 @@ def days(symbol: str, count: int | None = None) -> pd.DataFrame:
 
 
 def test_the_library_has_ten_queries() -> None:
-    assert sorted(NAMED) == [
-        "correlation", "daily_average", "drawdown", "gainers", "gaps", "intraday_seasonality", "losers", "most_active",
-        "volatility_ranking", "volume_profile",
-    ]  # fmt: skip
+    names = "correlation daily_average drawdown gainers gaps intraday_seasonality losers most_active volatility_ranking"
+    assert sorted(NAMED) == [*names.split(), "volume_profile"]
     assert all(query.title and query.meaning.endswith(".") and query.sql for query in NAMED.values())
 
 
-def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(desk: LakeDesk) -> None:
-    found = ask(desk, "daily_average")
+def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(real_desk: LakeDesk) -> None:
+    found = ask(real_desk, "daily_average")
     frame = minutes().to_pandas()
     expected = []
     for day, rows in frame.groupby(frame["date"].dt.date):
@@ -60,9 +50,7 @@ def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(desk: LakeD
 
 @pytest.mark.parametrize(("name", "sign"), [("gainers", 1), ("losers", -1)])
 @pytest.mark.parametrize("count", [5, 30, 365])
-def test_gainers_and_losers_are_the_first_close_against_the_last(
-    desk: LakeDesk, name: str, sign: int, count: int
-) -> None:
+def test_gainers_and_losers_are_first_close_against_last(real_desk: LakeDesk, name: str, sign: int, count: int) -> None:
     expected = []
     for symbol in DAILY:
         closes = days(symbol, count)["close"].tolist()
@@ -70,38 +58,38 @@ def test_gainers_and_losers_are_the_first_close_against_the_last(
         if change * sign > 0:
             expected.append((symbol, closes[0], closes[-1], round(100 * change, 4), len(closes)))
     expected.sort(key=lambda row: -sign * row[3])
-    assert [tuple(row.values()) for row in ask(desk, name, days=count)] == expected
+    assert [tuple(row.values()) for row in ask(real_desk, name, days=count)] == expected
 
 
-def test_volatility_is_the_deviation_of_the_logarithmic_returns(desk: LakeDesk) -> None:
+def test_volatility_is_the_deviation_of_the_logarithmic_returns(real_desk: LakeDesk) -> None:
     expected = []
     for symbol in DAILY:
         returns = np.diff(np.log(days(symbol, 365)["close"].to_numpy()))
         deviation = float(np.std(returns, ddof=1))
         expected.append((symbol, 100 * deviation, 100 * deviation * math.sqrt(252), len(returns)))
     expected.sort(key=lambda row: -row[1])
-    found = ask(desk, "volatility_ranking")
+    found = ask(real_desk, "volatility_ranking")
     assert [row["symbol"] for row in found] == [row[0] for row in expected]
     for row, (_, bar, year, count) in zip(found, expected, strict=True):
         assert (row["volatility_percent"], row["yearly_percent"]) == pytest.approx((bar, year), abs=1e-4)
         assert row["returns"] == count
 
 
-def test_correlation_is_pearsons_of_the_logarithmic_returns_and_of_one_symbol_with_it_first(desk: LakeDesk) -> None:
+def test_correlation_is_pearsons_of_logarithmic_returns_and_of_one_symbol_with_it_first(real_desk: LakeDesk) -> None:
     closes = pd.DataFrame({symbol: days(symbol, 365).set_index("date")["close"] for symbol in DAILY})
     table = np.log(closes).diff().corr()
-    found = ask(desk, "correlation")
+    found = ask(real_desk, "correlation")
     assert len(found) == 6
     for row in found:
         assert row["symbol"] < row["other_symbol"]
         assert row["correlation"] == pytest.approx(table.loc[row["symbol"], row["other_symbol"]], abs=1e-6)
     assert [abs(row["correlation"]) for row in found] == sorted((abs(r["correlation"]) for r in found), reverse=True)
-    pairs = sorted((row["symbol"], row["other_symbol"]) for row in ask(desk, "correlation", symbol="KO"))
+    pairs = sorted((row["symbol"], row["other_symbol"]) for row in ask(real_desk, "correlation", symbol="KO"))
     assert pairs == [("KO", "AAPL"), ("KO", "IBM"), ("KO", "MSFT")]
 
 
-def test_drawdown_is_the_deepest_fall_below_the_running_maximum(desk: LakeDesk) -> None:
-    found = {row["symbol"]: row for row in ask(desk, "drawdown", days=2_000)}
+def test_drawdown_is_the_deepest_fall_below_the_running_maximum(real_desk: LakeDesk) -> None:
+    found = {row["symbol"]: row for row in ask(real_desk, "drawdown", days=2_000)}
     for symbol in DAILY:
         frame = days(symbol).reset_index(drop=True)
         below = frame["close"] / frame["close"].cummax() - 1
@@ -112,12 +100,12 @@ def test_drawdown_is_the_deepest_fall_below_the_running_maximum(desk: LakeDesk) 
         assert row["trough_time"] == frame["date"][at].to_pydatetime()
 
 
-def test_the_volume_profile_is_a_histogram_weighted_by_size(desk: LakeDesk) -> None:
+def test_the_volume_profile_is_a_histogram_weighted_by_size(real_desk: LakeDesk) -> None:
     frame = minutes().to_pandas()
     chosen = frame[frame["date"] > frame["date"].max() - pd.Timedelta(days=1)]
     volumes, edges = np.histogram(chosen["close"], bins=20, weights=chosen["volume"])
     counts, _ = np.histogram(chosen["close"], bins=20)
-    found = {row["level"]: row for row in ask(desk, "volume_profile")}
+    found = {row["level"]: row for row in ask(real_desk, "volume_profile")}
     assert sum(row["trades"] for row in found.values()) == len(chosen)
     # A price on an edge is of one level or its neighbour, as the division rounds: so the running sums are near.
     for level in range(1, 21):
@@ -128,38 +116,38 @@ def test_the_volume_profile_is_a_histogram_weighted_by_size(desk: LakeDesk) -> N
     on_edges = np.isclose(chosen["close"].to_numpy()[:, None], edges[None, 1:-1], atol=1e-9).any(axis=1)
     slack = float(chosen["volume"][on_edges].sum())
     assert np.abs(mine - volumes).max() <= slack
-    assert mine.sum() == volumes.sum()
-    assert counts.sum() == len(chosen)
+    assert (mine.sum(), counts.sum()) == (volumes.sum(), len(chosen))
 
 
-def test_gaps_are_opens_away_from_the_close_before(desk: LakeDesk) -> None:
+def test_gaps_are_opens_away_from_the_close_before(real_desk: LakeDesk) -> None:
     expected = []
     for symbol in DAILY:
         frame = days(symbol, 365)
         gaps = zip(frame["date"], 100 * (frame["open"] / frame["close"].shift() - 1), strict=True)
         expected += [(symbol, day.to_pydatetime(), round(float(gap), 4)) for day, gap in gaps if abs(gap) >= 1]
     expected.sort(key=lambda row: -abs(row[2]))
-    found = [(r["symbol"], r["open_time"], r["gap_percent"]) for r in ask(desk, "gaps", limit=1_000)]
-    assert sorted(found) == sorted(expected)
-    assert [abs(r[2]) for r in found] == [abs(r[2]) for r in expected]
-    assert ask(desk, "gaps", percent="99999") == []
+    found = [(r["symbol"], r["open_time"], r["gap_percent"]) for r in ask(real_desk, "gaps", limit=1_000)]
+    assert (sorted(found), [abs(r[2]) for r in found]) == (sorted(expected), [abs(r[2]) for r in expected])
+    assert ask(real_desk, "gaps", percent="99999") == []
 
 
-def test_most_active_ranks_by_traded_value(desk: LakeDesk) -> None:
+def test_most_active_ranks_by_traded_value_and_a_given_end_leaves_out_what_came_later(real_desk: LakeDesk) -> None:
     frames = {symbol: days(symbol, 30) for symbol in DAILY}
     values = {symbol: float((frame["volume"] * frame["close"]).sum()) for symbol, frame in frames.items()}
-    found = ask(desk, "most_active")
+    found = ask(real_desk, "most_active")
     assert [row["symbol"] for row in found] == sorted(values, key=lambda symbol: -values[symbol])
     for row in found:
         frame = frames[row["symbol"]]
         assert row["traded_value"] == pytest.approx(values[row["symbol"]], rel=1e-9)
         assert (row["volume"], row["bars"]) == (float(frame["volume"].sum()), len(frame))
+    days_found = ask(real_desk, "daily_average", until="2020-12-16T00:00:00-05:00")
+    assert [row["trading_day"] for row in days_found] == [date(2020, 12, 15)]
 
 
-def test_seasonality_averages_each_slot_of_the_day_on_the_venues_clock(desk: LakeDesk) -> None:
+def test_seasonality_averages_each_slot_of_the_day_on_the_venues_clock(real_desk: LakeDesk) -> None:
     frame = minutes().to_pandas()
     groups = dict(list(frame.groupby(frame["date"].dt.hour * 60 + frame["date"].dt.minute // 30 * 30)))
-    found = ask(desk, "intraday_seasonality", zone="America/New_York")
+    found = ask(real_desk, "intraday_seasonality", zone="America/New_York")
     assert [row["time_of_day"] for row in found] == [f"{m // 60:02}:{m % 60:02}" for m in sorted(groups)]
     for row, minute in zip(found, sorted(groups), strict=True):
         rows = groups[minute]
@@ -170,24 +158,19 @@ def test_seasonality_averages_each_slot_of_the_day_on_the_venues_clock(desk: Lak
         assert row["bars"] == len(rows)
 
 
-def test_an_end_that_is_given_leaves_out_what_came_later(desk: LakeDesk) -> None:
-    found = ask(desk, "daily_average", until="2020-12-16T00:00:00-05:00")
-    assert [row["trading_day"] for row in found] == [date(2020, 12, 15)]
-
-
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(desk: LakeDesk, name: str) -> None:
-    plain = desk.answer(SqlQuestion(NAMED[name].sql, dialect="athena"), threading.Event()).rows
-    assert plain.to_pylist() == ask(desk, name)
+def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(real_desk: LakeDesk, name: str) -> None:
+    plain = real_desk.answer(SqlQuestion(NAMED[name].sql, dialect="athena"), threading.Event()).rows
+    assert plain.to_pylist() == ask(real_desk, name)
     assert plain.num_rows > 0 or name == "gainers"  # nothing rose in those days
 
 
-HOSTILE = ["' OR '1'='1", "'; DROP TABLE trades; --", "x' UNION SELECT 1 --", "%' --", "\\'", "''", ":days", "AAPL/*"]
-
-
-@pytest.mark.parametrize("value", HOSTILE)
-def test_a_hostile_text_is_only_ever_a_text(desk: LakeDesk, value: str) -> None:
-    assert ask(desk, "gainers", symbol=value) == []
+@pytest.mark.parametrize(
+    "value",
+    ["' OR '1'='1", "'; DROP TABLE trades; --", "x' UNION SELECT 1 --", "%' --", "\\'", "''", ":days", "AAPL/*"],
+)
+def test_a_hostile_text_is_only_ever_a_text(real_desk: LakeDesk, value: str) -> None:
+    assert ask(real_desk, "gainers", symbol=value) == []
     sql = NAMED["gainers"].bound({"symbol": value})
     assert "symbol LIKE '" + value.replace("'", "''") + "'" in sql
 

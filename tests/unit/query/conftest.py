@@ -1,0 +1,36 @@
+"""What several tests of queries share."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lake_rows import LakeRows
+from marketpulse.query.desk import LakeDesk
+from marketpulse.query.duck import LakeQuery
+from marketpulse.settings import Settings
+from real_rows import store_real_rows
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, sql={"memory_limit_mb": 256, "timeout_s": 60})
+
+
+@pytest.fixture
+def lake(settings: Settings) -> LakeRows:
+    return LakeRows(settings)
+
+
+@pytest.fixture
+def query(settings: Settings) -> Iterator[LakeQuery]:
+    with closing(LakeQuery(settings)) as query:
+        yield query
+
+
+@pytest.fixture(scope="module")
+def real_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
+    """Over a lake with the bundled real prices."""
+    with closing(LakeDesk(store_real_rows(tmp_path_factory.mktemp("real")))) as desk:
+        yield desk
