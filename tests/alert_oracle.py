@@ -57,12 +57,9 @@ class _Symbol:
     """One rule on one symbol. `own` are the places of the rows that the rule runs on."""
 
     def __init__(self, rule: OracleRule, rows: Sequence[Row], symbol: str) -> None:
-        self.rule = rule
-        self.rows = rows
-        begins = rule.begins.get(symbol)
-        self.seen = [
-            i for i, row in enumerate(rows) if row.symbol == symbol and (begins is None or row.close_time > begins)
-        ]
+        self.rule, self.rows = rule, rows
+        begins = rule.begins.get(symbol, -math.inf)
+        self.seen = [i for i, row in enumerate(rows) if row.symbol == symbol and row.close_time > begins]
         self.own = [i for i in self.seen if rows[i].timeframe == rule.timeframe]
 
     def lives(self) -> list[Happened]:

@@ -46,10 +46,8 @@ def alert_rows_of(closed: Sequence[Closed], inputs: Inputs = INPUTS) -> AlertRow
 
 def minutes(**columns: Sequence[float]) -> list[Closed]:
     """Rows of 1m that close at minutes 1, 2, 3 …, from columns by name."""
-    return [
-        Closed(i + 1, dict(zip(columns, numbers, strict=True)))
-        for i, numbers in enumerate(zip(*columns.values(), strict=True))
-    ]
+    rows = enumerate(zip(*columns.values(), strict=True), 1)
+    return [Closed(minute, dict(zip(columns, numbers, strict=True))) for minute, numbers in rows]
 
 
 def started(rules: RuleSet, symbols: Sequence[str] = ("AAA", "BBB", "CCC")) -> AlertState:
@@ -57,18 +55,16 @@ def started(rules: RuleSet, symbols: Sequence[str] = ("AAA", "BBB", "CCC")) -> A
     return learn_symbols(new_state(rules), rules, symbols)
 
 
-def events_of(
-    rules: Rule | Sequence[Rule], closed: Sequence[Closed], inputs: Inputs = INPUTS
-) -> list[tuple[float, str, str]]:
-    """(minute, rule's name, state) of every event."""
+Events = list[tuple[float, str, str]]
+"""(minute, rule's name, state) of each."""
+
+
+def events_of(rules: Rule | Sequence[Rule], closed: Sequence[Closed], inputs: Inputs = INPUTS) -> Events:
     chosen = rule_set(inputs, [rules] if isinstance(rules, Rule) else rules)
     _, events = evaluate(started(chosen), chosen, alert_rows_of(closed, inputs))
     return readable(chosen, events)
 
 
-def readable(rules: RuleSet, events: np.ndarray) -> list[tuple[float, str, str]]:
-    """(minute, rule's name, state) of EVENT rows."""
-    return [
-        (float(event["event_time_ns"]) / MINUTE, rules.rule_of(int(event["rule"])).name, STATE_NAMES[event["state"]])
-        for event in events
-    ]
+def readable(rules: RuleSet, events: np.ndarray) -> Events:
+    names = {number: rule.name for number, rule in zip(rules.numbers, rules.rules, strict=True)}
+    return [(float(e["event_time_ns"]) / MINUTE, names[e["rule"]], STATE_NAMES[e["state"]]) for e in events]

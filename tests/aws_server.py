@@ -6,7 +6,6 @@ It keeps what it is told and gives it back; it runs no SQL and no crawler. Four 
 are added here in the shape that AWS documents.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,34 +13,32 @@ import boto3
 import httpx
 import pytest
 
+from s3_server import ACCESS_KEY, SECRET_KEY, aws_variables
+
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"  # the emulation's
 
 
-def _update_work_group(self: Any) -> str:
+def update_work_group(self: Any) -> str:
     group = self.athena_backend.work_groups[self._get_param("WorkGroup")]
     changes = dict(self._get_param("ConfigurationUpdates"))
-    results = changes.pop("ResultConfigurationUpdates", {})
-    configuration = {**group.configuration, **changes}
-    configuration["ResultConfiguration"] = {**configuration.get("ResultConfiguration", {}), **results}
-    group.configuration = configuration
+    results = {**group.configuration.get("ResultConfiguration", {}), **changes.pop("ResultConfigurationUpdates", {})}
+    group.configuration = {**group.configuration, **changes, "ResultConfiguration": results}
     return "{}"
 
 
-def _update_named_query(self: Any) -> str:
+def update_named_query(self: Any) -> str:
     query = self.athena_backend.named_queries[self._get_param("NamedQueryId")]
-    query.name = self._get_param("Name")
-    query.description = self._get_param("Description")
-    query.query_string = self._get_param("QueryString")
+    query.name, query.description, query.query_string = map(self._get_param, ("Name", "Description", "QueryString"))
     return "{}"
 
 
-def _delete_named_query(self: Any) -> str:
+def delete_named_query(self: Any) -> str:
     del self.athena_backend.named_queries[self._get_param("NamedQueryId")]
     return "{}"
 
 
-def _update_crawler(self: Any) -> Any:
+def update_crawler(self: Any) -> Any:
     from moto.core.responses import EmptyResult
 
     crawler = self.glue_backend.get_crawler(self._get_param("Name"))
@@ -60,10 +57,8 @@ class AwsAccount:
         self.endpoint_url = endpoint_url
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service, endpoint_url=self.endpoint_url, region_name=REGION,
-            aws_access_key_id="AKIDTEST", aws_secret_access_key="only-for-tests",
-        )  # fmt: skip
+        login = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
+        return boto3.client(service, endpoint_url=self.endpoint_url, region_name=REGION, **login)
 
     def reset(self) -> None:
         httpx.post(f"{self.endpoint_url}/moto-api/reset", timeout=30).raise_for_status()
@@ -76,14 +71,10 @@ def aws_server() -> Iterator[AwsAccount]:
     from moto.glue.responses import GlueResponse
     from moto.server import ThreadedMotoServer
 
-    for home, name, added in (
-        (AthenaResponse, "update_work_group", _update_work_group),
-        (AthenaResponse, "update_named_query", _update_named_query),
-        (AthenaResponse, "delete_named_query", _delete_named_query),
-        (GlueResponse, "update_crawler", _update_crawler),
-    ):
-        assert not hasattr(home, name), "the emulation has it by now"
-        setattr(home, name, added)
+    for added in (update_work_group, update_named_query, delete_named_query, update_crawler):
+        home = GlueResponse if added is update_crawler else AthenaResponse
+        assert not hasattr(home, added.__name__), "the emulation has it by now"
+        setattr(home, added.__name__, added)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -97,10 +88,7 @@ def aws_account(aws_server: AwsAccount, monkeypatch: pytest.MonkeyPatch) -> AwsA
     aws_server.reset()
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_S3_BUCKET"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "AWS_ENDPOINT_URL": aws_server.endpoint_url, "AWS_ACCESS_KEY_ID": "AKIDTEST",
-        "AWS_SECRET_ACCESS_KEY": "only-for-tests", "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():  # fmt: skip
+    own = {"AWS_ENDPOINT_URL": aws_server.endpoint_url, "AWS_DEFAULT_REGION": REGION}
+    for name, value in {**aws_variables(), **own}.items():
         monkeypatch.setenv(name, value)
     return aws_server

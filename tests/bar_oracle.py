@@ -62,12 +62,8 @@ class Oracle:
     Its correction window is empty: what comes behind the watermark is too late.
     """
 
-    def __init__(
-        self, frames: Sequence[str], venues: Mapping[str, Sequence[Session] | None], *, fill: bool = False
-    ) -> None:
-        self.frames = frames  # from the smallest to the largest
-        self.venues = venues
-        self.fill = fill
+    def __init__(self, frames: Sequence[str], venues: Mapping[str, Sequence[Session] | None], *, fill: bool = False):
+        self.frames, self.venues, self.fill = frames, venues, fill  # frames from the smallest to the largest
         self.log_time: int | None = None
         self.sources: dict[str, Source] = {}
         self.symbols: dict[str, Symbol] = {}

@@ -138,10 +138,8 @@ def told_tables(engine: Engine, result: StepResult) -> dict[Table, pa.Table]:
 
 def letters_of(result: StepResult, first_offset: int = 0) -> list[Row]:
     """The dead letters of what a step has refused, whose rows begin there."""
-    return [
-        {"reason": r.reason, "topic": "market", "partition": 0, "offset": first_offset + r.row, "row": None}
-        for r in result.refused
-    ]
+    place = {"topic": "market", "partition": 0, "row": None}
+    return [{"reason": r.reason, **place, "offset": first_offset + r.row} for r in result.refused]
 
 
 def take_revisions(last: Last, table: Table, rows: Sequence[Row]) -> None:
@@ -164,9 +162,7 @@ def take_revisions(last: Last, table: Table, rows: Sequence[Row]) -> None:
 
 def shown(last: Last) -> Last:
     """What a reader of last revisions sees: the rows that are not withdrawn, without their history."""
-    return {
-        table: {key: values_of(row) for key, row in last.get(table, {}).items() if is_there(row)} for table in KINDS
-    }
+    return {table: {k: values_of(row) for k, row in last.get(table, {}).items() if is_there(row)} for table in KINDS}
 
 
 def values_of(row: Row) -> Row:

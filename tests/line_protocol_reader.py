@@ -36,39 +36,33 @@ def _point(text: str, at: int) -> tuple[Point, int]:
     fields: dict[str, Value] = {}
     while not fields or text[at] == ",":
         name, at = _word(text, at + 1, "=")
-        fields[name], at = _quoted(text, at + 2) if text[at + 1] == '"' else _bare(text, at + 1)
+        is_text = text[at + 1] == '"'
+        fields[name], at = _text(text, at + 2, '"', '"\\') if is_text else _bare(text, at + 1)
+        at += is_text
     end = text.index("\n", at)
     assert text[at] == " "
     return Point(measurement, tags, fields, int(text[at + 1 : end])), end + 1
 
 
-def _word(text: str, at: int, until: str) -> tuple[str, int]:
+def _text(text: str, at: int, until: str, escaped: str) -> tuple[str, int]:
+    """From there `until` one of these signs, and where it stands; a backslash before an `escaped` one takes its meaning."""
     found = ""
     while text[at] not in until:
-        assert text[at] != "\n", "a line ends inside a name"
-        if text[at] == "\\" and text[at + 1] in ",= ":
-            at += 1
+        at += text[at] == "\\" and text[at + 1] in escaped
         found += text[at]
         at += 1
-    assert found, "a name or a tag is empty"
     return found, at
 
 
-def _quoted(text: str, at: int) -> tuple[str, int]:
-    found = ""
-    while text[at] != '"':
-        if text[at] == "\\" and text[at + 1] in '"\\':
-            at += 1
-        found += text[at]
-        at += 1
-    return found, at + 1
+def _word(text: str, at: int, until: str) -> tuple[str, int]:
+    found, at = _text(text, at, until, ",= ")
+    assert found, "a name or a tag is empty"
+    assert "\n" not in found, "a line ends inside a name"
+    return found, at
 
 
 def _bare(text: str, at: int) -> tuple[Value, int]:
-    end = at
-    while text[end] not in ", ":
-        end += 1
-    word = text[at:end]
+    word, at = _text(text, at, ", ", "")
     if word in ("true", "false"):
-        return word == "true", end
-    return (int(word[:-1]) if word.endswith("i") else float(word)), end
+        return word == "true", at
+    return (int(word[:-1]) if word.endswith("i") else float(word)), at

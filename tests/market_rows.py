@@ -31,14 +31,8 @@ def trade(symbol: str, seconds: float, price: float, size: float, source: str = 
 
 
 def quote(
-    symbol: str,
-    seconds: float,
-    bid: float,
-    ask: float,
-    sizes: Sequence[float] = (1, 1),
-    source: str = "feed",
-    **more: Any,
-) -> Row:
+    symbol: str, seconds: float, bid: float, ask: float, sizes: Sequence[float] = (1, 1), source: str = "feed", **more: Any
+) -> Row:  # fmt: skip
     """`sizes` are the bid's and the ask's."""
     prices = {"bid": bid, "bid_size": sizes[0], "ask": ask, "ask_size": sizes[1]}
     return {"type": "quote", "symbol": symbol, "source": source, "event_time_ns": at(seconds), **prices, **more}
@@ -131,9 +125,7 @@ def config_of(frames: Sequence[str], indicators: str = "", **more: Any) -> Engin
 class Engine:
     """A stepper with a state and a log of its own: `feed` appends rows and returns what they gave."""
 
-    def __init__(
-        self, config: EngineConfig, state: PartitionState | None = None, closed_most: int = CLOSED_MOST
-    ) -> None:
+    def __init__(self, config: EngineConfig, state: PartitionState | None = None, closed_most: int = CLOSED_MOST):
         self.config, self.stepper, self.strings = config, Stepper(config, closed_most), StringTable()
         self.state = new_state(config) if state is None else state
         self.offset = 0
@@ -149,19 +141,13 @@ class Engine:
     def step(self, rows: Sequence[Row]) -> StepResult:
         """What they give together."""
         parts = list(self.steps(rows))
-        return replace(
-            parts[-1],
-            closed=np.concatenate([part.closed for part in parts]),
-            indicated=np.concatenate([part.indicated for part in parts]),
-            values=np.concatenate([part.values for part in parts]),
-            alerts=[told for part in parts for told in part.alerts],
-            refused=[refusal for part in parts for refusal in part.refused],
-            out_of_session=sum(part.out_of_session for part in parts),
-            late=sum(part.late for part in parts),
-            duplicates=sum(part.duplicates for part in parts),
-            found=np.concatenate([part.found for part in parts]),
-            quotes=QuoteCounts(*map(sum, zip(*(part.quotes for part in parts), strict=True))),
-        )
+        arrays = {name: [getattr(part, name) for part in parts] for name in ("closed", "indicated", "values", "found")}
+        joined: dict[str, Any] = {name: np.concatenate(some) for name, some in arrays.items()}
+        joined |= {name: [one for part in parts for one in getattr(part, name)] for name in ("alerts", "refused")}
+        for name in ("out_of_session", "late", "duplicates"):
+            joined[name] = sum(getattr(part, name) for part in parts)
+        joined["quotes"] = QuoteCounts(*map(sum, zip(*(part.quotes for part in parts), strict=True)))
+        return replace(parts[-1], **joined)
 
     def alerts(self, *rows: Row) -> list[dict[str, Any]]:
         """What these rows told of alerts."""

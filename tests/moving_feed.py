@@ -112,11 +112,9 @@ class MovingFeed:
         self._random = np.random.default_rng(seed)
         self._records, self._bars = 184_220, 9_310
         self._now = int(time.time())
-        names = list(MARKET) + [f"SYM{i:04d}" for i in range(max(0, symbols - len(MARKET)))]
-        self._market = {
-            name: _Market(*MARKET.get(name, (round(float(self._random.uniform(5, 400)), 2), "simulate")))
-            for name in names[:symbols]
-        }
+        names = [*MARKET, *(f"SYM{i:04d}" for i in range(symbols - len(MARKET)))][:symbols]
+        others = [(round(float(self._random.uniform(5, 400)), 2), "simulate") for _ in names]
+        self._market = {name: _Market(*MARKET.get(name, other)) for name, other in zip(names, others, strict=True)}
         for market in self._market.values():
             for timeframe in SECONDS:
                 self._make_history(market, timeframe, history)

@@ -14,8 +14,6 @@ from marketpulse.app.scoring.keeper import ScoreKeeper
 from marketpulse.model.market import StringTable
 from marketpulse.model.session import around_the_clock
 
-MINUTE_S = 60.0
-
 
 def hours_of(sessions_of: SessionsOf | None = None) -> Hours:
     """Around the clock, but for the calendars that are given; a venue's calendar is called as the venue."""

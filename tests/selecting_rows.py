@@ -90,11 +90,9 @@ class Selecting:
 
     def switches(self, *rows: Row) -> list[tuple[str, str, float, str]]:
         """The switches that the rows bring: (from, to, when the stretch begins in seconds, why)."""
-        return [
-            (row["from"], row["source"], (row["event_time_ns"] - START_NS) / SECOND_NS, row["reason"])
-            for row in self.feed(*rows)
-            if row["type"] == "switch"
-        ]
+        found = [row for row in self.feed(*rows) if row["type"] == "switch"]
+        begins = [(row["event_time_ns"] - START_NS) / SECOND_NS for row in found]
+        return [(row["from"], row["source"], at, row["reason"]) for row, at in zip(found, begins, strict=True)]
 
     def save(self) -> None:
         self.selection.state.hold_from = self.selection.held.oldest()

@@ -33,12 +33,9 @@ def app_of(board: Board | None = None, pages: dict[str, Asset] | None = None, **
 
 @contextmanager
 def serving(
-    board: Board | None = None,
-    serve: ServeSettings | None = None,
-    pages: dict[str, Asset] | None = None,
-    sql: SqlApi | None = None,
-    **more: Any,
-) -> Iterator[WebServer]:
+    board: Board | None = None, serve: ServeSettings | None = None, pages: dict[str, Asset] | None = None,
+    sql: SqlApi | None = None, **more: Any,
+) -> Iterator[WebServer]:  # fmt: skip
     """The real server on a free port."""
     serve = serve or ServeSettings(port=0)
     server = WebServer(create_app(board or Board(), serve, pages or {}, sql, **more), serve)

@@ -50,9 +50,8 @@ def start(spark: SparkSession, place: Path, *, to_the_end: bool) -> StreamingQue
     """The query over `place`/log: one file a batch; it stops by itself once it has taken all of them, or never."""
     log = spark.readStream.schema(LOG_SCHEMA).option("maxFilesPerTrigger", 1).parquet(str(place / "log"))
     written = engine_rows(log, make_step(SETTINGS)).writeStream.format("parquet")
-    written = written.option("checkpointLocation", str(place / "checkpoint")).trigger(
-        **{"availableNow": True} if to_the_end else {"processingTime": "0 seconds"}
-    )
+    written = written.option("checkpointLocation", str(place / "checkpoint"))
+    written = written.trigger(availableNow=True) if to_the_end else written.trigger(processingTime="0 seconds")
     return written.start(str(place / "rows"))
 
 

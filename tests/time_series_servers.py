@@ -147,9 +147,8 @@ bind-address = "127.0.0.1:{free_port()}"
 
     def query(self, text: str, database: str = "") -> list[dict[str, Any]]:
         """The series of the first statement, each value as JSON has it, times in nanoseconds."""
-        answer = httpx.post(
-            f"{self.url}/query", data={"q": text, "db": database, "epoch": "ns"}, auth=(USER, PASSWORD), timeout=30
-        ).json()
+        asked, login = {"q": text, "db": database, "epoch": "ns"}, (USER, PASSWORD)
+        answer = httpx.post(f"{self.url}/query", data=asked, auth=login, timeout=30).json()
         (result, *_) = answer["results"]
         wrong = result.get("error", "")
         assert not wrong or wrong.startswith("database not found"), wrong  # not yet made: nothing in it

@@ -5,7 +5,6 @@ Its rows are put in and its answers read over its own HTTP protocol.
 
 import importlib
 import os
-import socket
 import subprocess
 import tarfile
 from contextlib import suppress
@@ -17,11 +16,10 @@ import pyarrow as pa
 
 from marketpulse.cache import cache_dir
 from marketpulse.query.athena_rows import typed
+from time_series_servers import free_port
 from waiting import wait_until
 
 VERSION = "476"
-_START_S = 240
-_PLUGINS = ("memory",)
 _ROWS_AT_ONCE = 500
 
 
@@ -52,13 +50,10 @@ class Trino:
 
     def __init__(self, folder: Path) -> None:
         home = trino_home()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        etc, plugins = folder / "etc", folder / "plugin"
+        port, etc, plugins = free_port(), folder / "etc", folder / "plugin"
         (etc / "catalog").mkdir(parents=True)
         plugins.mkdir()
-        for plugin in _PLUGINS:
-            (plugins / plugin).symlink_to(home / "plugin" / plugin)
+        (plugins / "memory").symlink_to(home / "plugin" / "memory")
         (etc / "catalog" / "memory.properties").write_text("connector.name=memory\n")
         (etc / "log.properties").write_text("io.trino=WARN\nio.airlift=WARN\n")
         (etc / "config.properties").write_text(
@@ -111,9 +106,8 @@ class Trino:
         self.run(f"CREATE TABLE {table} ({kinds})")
         whole = rows.to_pylist()
         for start in range(0, len(whole), _ROWS_AT_ONCE):
-            values = ", ".join(
-                "(" + ", ".join(_literal(v) for v in row.values()) + ")" for row in whole[start : start + _ROWS_AT_ONCE]
-            )
+            some = whole[start : start + _ROWS_AT_ONCE]
+            values = ", ".join(f"({', '.join(map(_literal, row.values()))})" for row in some)
             self.run(f"INSERT INTO {table} VALUES {values}")  # noqa: S608  (our own rows)
 
     def stop(self) -> None:
@@ -133,7 +127,7 @@ class Trino:
                     return bool(self.run("SELECT count(*) FROM (VALUES 1)"))
             return False
 
-        wait_until(ready, f"Trino answers; its log: {self._log}", _START_S)
+        wait_until(ready, f"Trino answers; its log: {self._log}", 240)
 
 
 def _kind(kind: pa.DataType) -> str:
