@@ -15,7 +15,7 @@ from marketpulse.alerts.events import CLEARED, EVENT, RAISED
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.engine.layout import CLOSED
-from marketpulse.errors import ParameterError
+from refused import refusal
 
 DAILY = Path(__file__).parents[2] / "data" / "daily_bars" / "msft.csv"
 NULL = float("nan")
@@ -23,11 +23,9 @@ NULL = float("nan")
 
 def truth(expression: str, **columns: Sequence[float]) -> bool | None:
     """What the expression is on the last of these rows; None: unknown."""
-    n = len(next(iter(columns.values())))
-    gate = [0.0] * (n - 1) + [1.0]
-    rules = [
-        Rule(name, f"{word} ({expression}) and trade_count == 1") for name, word in (("true", ""), ("false", "not"))
-    ]
+    gate = [0.0] * (len(next(iter(columns.values()))) - 1) + [1.0]
+    words = {"true": "", "false": "not"}
+    rules = [Rule(name, f"{word} ({expression}) and trade_count == 1") for name, word in words.items()]
     found = [(name, state) for _, name, state in events_of(rules, minutes(trade_count=gate, **columns))]
     assert found in ([("true", "raised")], [("false", "raised")], [])
     return found[0][0] == "true" if found else None
@@ -118,20 +116,14 @@ def test_the_value_is_what_stands_left_of_the_first_comparison() -> None:
     np.testing.assert_array_equal(events["value"], [6.0, NULL, 4.0])
 
 
-def test_an_event_says_where_and_when() -> None:
+def test_an_event_says_where_and_when_and_events_come_by_row_then_by_rule_and_of_no_symbol_left_out() -> None:
     rules = rule_set(INPUTS, [Rule("low", "close < 1"), Rule("high", "close > 2")])
     events = run(rules, [Closed(1, {"close": 1.5}, symbol=1), Closed(2, {"close": 9.0}, symbol=2)])
     assert events.dtype == EVENT
     assert events.tolist() == [(2, 2, 1, 1 * MINUTE, 2 * MINUTE, RAISED, 0, 0, 9.0)]
-
-
-def test_events_come_by_row_then_by_rule() -> None:
     rules = rule_set(INPUTS, [Rule("b", "close > 1"), Rule("a", "close > 2"), Rule("c", "close > 3")])
     events = run(rules, [Closed(1, {"close": 9}, symbol=1), Closed(1, {"close": 3}, symbol=0)])
     assert events[["symbol", "rule"]].tolist() == [(1, 1), (1, 2), (1, 3), (0, 1), (0, 2)]
-
-
-def test_a_symbol_that_the_filter_leaves_out_raises_nothing() -> None:
     rules = rule_set(INPUTS, [Rule("r", "close > 1", symbols=("BBB",))])
     assert run(rules, [Closed(1, {"close": 2}, symbol=s) for s in (0, 1, 2)])["symbol"].tolist() == [1]
 
@@ -158,12 +150,9 @@ def test_other_timeframes_are_seen_from_the_instant_of_their_close(
     assert [(minute, state) for minute, _, state in found] == expected
 
 
-def test_an_other_symbol_of_the_same_instant_is_another_matter() -> None:
+def test_rows_see_no_other_symbol_and_bars_that_close_as_they_arrive_only_what_came_before() -> None:
     closed = [Closed(60, {"close": 1}, symbol=0), Closed(60, {"close": 200}, "1h", symbol=1)]
     assert events_of(Rule("r", "close@1h > 0"), closed) == []
-
-
-def test_bars_that_close_as_they_arrive_see_only_what_came_before() -> None:
     alone = [row._replace(together=False) for row in HOUR_AT_60]
     assert events_of(Rule("r", "close@1h == 200"), alone) == [(61, "r", "raised")]
     assert events_of(Rule("r", "close@1m == 2", timeframe="1h"), alone) == [(60, "r", "raised")]
@@ -202,16 +191,14 @@ def test_no_rows_and_no_rules_give_no_events() -> None:
 
 def test_rows_and_states_that_are_not_of_the_rules_are_refused() -> None:
     rules = rule_set(INPUTS, [Rule("r", "close > 1")])
-    rows = alert_rows_of(minutes(close=[1.0]))
+    rows, state = alert_rows_of(minutes(close=[1.0])), started(rules)
     for symbol in (3, -1):
-        with pytest.raises(ParameterError, match="a row's symbol is not known"):
-            run(rules, [Closed(1, {}, symbol=symbol)])
-    with pytest.raises(ParameterError, match="rows have 11 columns, found an array"):
-        evaluate(started(rules), rules, rows._replace(values=rows.values[:, 1:].copy()))
-    with pytest.raises(ParameterError, match="a row's timeframe is none of the 4"):
-        evaluate(started(rules), rules, rows._replace(frame=rows.frame + 4))
-    with pytest.raises(ParameterError, match="this state is not of these rules"):
-        evaluate(started(rules), rules.with_rule(Rule("s", "close > 2")), rows)
+        assert "a row's symbol is not known" in refusal(run, rules, [Closed(1, {}, symbol=symbol)])
+    narrow, later = rows._replace(values=rows.values[:, 1:].copy()), rows._replace(frame=rows.frame + 4)
+    assert "rows have 11 columns, found an array" in refusal(evaluate, state, rules, narrow)
+    assert "a row's timeframe is none of the 4" in refusal(evaluate, state, rules, later)
+    other = rules.with_rule(Rule("s", "close > 2"))
+    assert "this state is not of these rules" in refusal(evaluate, state, other, rows)
 
 
 def test_the_engines_bars_and_indicators_stand_in_the_order_of_the_inputs() -> None:

@@ -41,25 +41,19 @@ def test_it_is_raised_and_cleared_by_its_rule(fields: dict[str, Any], lives: lis
         assert "".join(marks.get(i + 1.0, ".") for i in range(len(closes))) == expected, closes
 
 
-def test_for_is_event_time_not_a_number_of_rows() -> None:
-    closed = [Closed(minute, {"close": 11}) for minute in (1, 1.5, 2.5, 7)]
-    assert events_of(Rule("r", "close > 10", for_s=120), closed) == [(7, "r", "raised")]
+BACK_AND_FORTH = [(5, 11), (4, 9), (3, 11), (3, 9)]
 
 
-def test_it_is_not_raised_while_the_clear_expression_is_unknown() -> None:
-    closed = minutes(close=[11, 11, 11, 11], sma_20=[NULL, 5, NULL, 12])
-    events = events_of(Rule("r", "close > 10", clear="close < sma_20"), closed)
-    assert events == [(2, "r", "raised"), (4, "r", "cleared")]
-
-
-def test_after_a_clear_the_time_of_for_begins_anew() -> None:
-    closed = minutes(close=[11] * 6, low=[1, 1, -1, 1, 1, 1])
-    events = events_of(Rule("r", "close > 10", clear="low < 0", for_s=60), closed)
-    assert events == [(2, "r", "raised"), (3, "r", "cleared"), (5, "r", "raised")]
-
-
-def test_tick_bars_whose_time_goes_back_still_raise() -> None:
-    ticks = [(5, 11), (4, 9), (3, 11), (3, 9)]
-    closed = [Closed(minute, {"close": close}, "100t", together=False) for minute, close in ticks]
-    events = events_of(Rule("r", "close > 10", timeframe="100t"), closed)
-    assert [state for _, _, state in events] == ["raised", "cleared", "raised", "cleared"]
+@pytest.mark.parametrize(("fields", "closed", "expected"), [
+    ({"for_s": 120}, [Closed(minute, {"close": 11}) for minute in (1, 1.5, 2.5, 7)], [(7, "raised")]),
+    ({"clear": "close < sma_20"}, minutes(close=[11, 11, 11, 11], sma_20=[NULL, 5, NULL, 12]),
+     [(2, "raised"), (4, "cleared")]),
+    ({"clear": "low < 0", "for_s": 60}, minutes(close=[11] * 6, low=[1, 1, -1, 1, 1, 1]),
+     [(2, "raised"), (3, "cleared"), (5, "raised")]),
+    ({"timeframe": "100t"}, [Closed(m, {"close": close}, "100t", together=False) for m, close in BACK_AND_FORTH],
+     [(5, "raised"), (4, "cleared"), (3, "raised"), (3, "cleared")]),
+], ids=["for is event time, not a number of rows", "it is not raised while the clear expression is unknown",
+        "after a clear the time of for begins anew", "tick bars whose time goes back still raise"])  # fmt: skip
+def test_it_lives_by_event_time_and_by_what_is_known(fields: Any, closed: list[Closed], expected: list[Any]) -> None:
+    found = events_of(Rule(**{"name": "r", "expression": "close > 10", **fields}), closed)
+    assert found == [(minute, "r", state) for minute, state in expected]

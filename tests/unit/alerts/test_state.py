@@ -13,7 +13,7 @@ from marketpulse.alerts.life import LIFE, NEVER
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.alerts.state import AlertState, change_rules, learn_symbols, new_state, raised_alerts, return_to
-from marketpulse.errors import ParameterError
+from refused import refusal
 
 RISEN = Rule("risen", "prev(close) < close")
 HIGH = Rule("high", "close > 10", symbols=("A*",))
@@ -35,7 +35,7 @@ def until(minute: float) -> np.ndarray:
     return np.full(len(NAMES), int(minute * MINUTE))
 
 
-def test_symbols_are_learned_in_any_number_of_portions() -> None:
+def test_symbols_are_learned_in_any_number_of_portions_which_keeps_what_is_remembered() -> None:
     rules = rule_set(INPUTS, [RISEN, HIGH])
     names = [f"{letter}{i}" for i in range(40) for letter in "AB"]
     one = learn_symbols(new_state(rules), rules, names)
@@ -43,14 +43,9 @@ def test_symbols_are_learned_in_any_number_of_portions() -> None:
     for n in (0, 1, 1, 15, 16, 17, 50, 80):
         many = learn_symbols(many, rules, names[:n])
     assert (one.symbols, many.symbols) == (80, 80)
-    assert (one.life[:80].tobytes(), one.memory[:80].tobytes()) == (
-        many.life[:80].tobytes(),
-        many.memory[:80].tobytes(),
-    )
+    for a, b in ((one.life, many.life), (one.memory, many.memory)):
+        assert a[:80].tobytes() == b[:80].tobytes()
     assert one.life["watched"][:80, 1].tolist() == [1, 0] * 40
-
-
-def test_learning_keeps_what_is_remembered() -> None:
     rules = rule_set(INPUTS, [RISEN])
     state = started(rules)
     assert run(state, rules, minutes(close=[5])) == []
@@ -62,11 +57,9 @@ def test_a_state_is_plain_arrays_that_their_bytes_give_again() -> None:
     rules = rule_set(INPUTS, [RISEN, HIGH])
     state = started(rules)
     run(state, rules, minutes(close=[5, 11]))
-    again = AlertState(
-        np.frombuffer(state.life.tobytes(), LIFE).reshape(state.life.shape).copy(),
-        np.frombuffer(state.memory.tobytes()).reshape(state.memory.shape).copy(),
-        state.symbols,
-    )
+    life, memory = np.frombuffer(state.life.tobytes(), LIFE), np.frombuffer(state.memory.tobytes())
+    shaped = (life.reshape(state.life.shape).copy(), memory.reshape(state.memory.shape).copy())
+    again = AlertState(*shaped, state.symbols)
     later = [Closed(3, {"close": 7}), Closed(4, {"close": 8})]
     assert run(again, rules, later) == run(state, rules, later) == [
         (3, "risen", "cleared"), (3, "high", "cleared"), (4, "risen", "raised"),
@@ -129,8 +122,8 @@ def test_a_changed_rule_begins_anew_and_one_with_other_words_does_not() -> None:
 def test_a_change_of_another_state_is_refused() -> None:
     before = rule_set(INPUTS, [RISEN])
     for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
-        with pytest.raises(ParameterError, match="this state is not of these rules and symbols"):
-            change_rules(state, before, before, names, until(1))
+        said = refusal(change_rules, state, before, before, names, until(1))
+        assert "this state is not of these rules and symbols" in said
 
 
 def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() -> None:
