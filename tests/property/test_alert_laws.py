@@ -155,7 +155,7 @@ def started(rules: RuleSet) -> AlertState:
     return learn_symbols(new_state(rules), rules, SYMBOLS)
 
 
-def rules_of(some: Sequence[Stated]) -> RuleSet:
+def rules_of(*some: Stated) -> RuleSet:
     return rule_set(INPUTS, [each.written for each in some])
 
 
@@ -189,7 +189,7 @@ def as_the_oracle_says(events: np.ndarray, number: int) -> list[tuple[int, str, 
 
 @given(some=some_stated(), rows=streams())
 def test_rules_do_what_the_oracle_says(some: Rules, rows: list[Row]) -> None:
-    rules = rules_of(some)
+    rules = rules_of(*some)
     events = run(started(rules), rules, rows)  # raised and cleared in turn, as the oracle does by its make
     for number, each in zip(rules.numbers, some, strict=True):
         assert as_the_oracle_says(events, number) == happened(each.meant, rows)
@@ -201,7 +201,7 @@ def test_rules_do_what_the_oracle_says(some: Rules, rows: list[Row]) -> None:
 
 @given(each=stated(), rows=streams())
 def test_the_words_of_an_explanation_come_to_what_the_kernel_does(each: Stated, rows: list[Row]) -> None:
-    rules = rules_of([each])
+    rules = rules_of(each)
     state, compiled = started(rules), rules.compiled[0]
     edges = whole_instants(rows, range(len(rows)))
     for begin, end in pairwise(edges):
@@ -224,17 +224,18 @@ def test_the_words_of_an_explanation_come_to_what_the_kernel_does(each: Stated, 
 
 @given(each=stated())
 def test_a_tree_written_as_text_reads_as_the_same_tree(each: Stated) -> None:
-    compiled = rules_of([each]).compiled[0]
+    rules = rules_of(each)
+    compiled = rules.compiled[0]
     written = replace(each.written, expression=text_of_tree(compiled.condition, INPUTS, compiled.frame))
-    again = rule_set(INPUTS, [written])
-    assert again.program.code.tolist() == rules_of([each]).program.code.tolist()
-    assert again.program.constants.tolist() == rules_of([each]).program.constants.tolist()
+    again, program = rule_set(INPUTS, [written]).program, rules.program
+    assert [again.code.tolist(), again.constants.tolist()] == [program.code.tolist(), program.constants.tolist()]
     assert len(written.expression) <= len(each.written.expression)
 
 
 @given(some=some_stated(), rows=streams(), cuts=lists(integers(0, 300), max_size=6))
 def test_the_bits_are_the_same_however_the_stream_is_cut(some: Rules, rows: list[Row], cuts: list[int]) -> None:
-    rules = rules_of(some)
+    """So what comes later changes nothing before it, either."""
+    rules = rules_of(*some)
     whole_state, state = started(rules), started(rules)
     whole = run(whole_state, rules, rows)
     parts = [run(state, rules, rows[a:b], a) for a, b in pairwise(whole_instants(rows, cuts))]
@@ -243,22 +244,12 @@ def test_the_bits_are_the_same_however_the_stream_is_cut(some: Rules, rows: list
     assert state.memory.tobytes() == whole_state.memory.tobytes()
 
 
-@given(some=some_stated(), rows=streams(), end=integers(0, 300))
-def test_what_comes_later_changes_nothing_before(some: Rules, rows: list[Row], end: int) -> None:
-    rules = rules_of(some)
-    (*_, last) = whole_instants(rows[:end] if end < len(rows) else rows, [])
-    last = next(edge for edge in whole_instants(rows, [last]) if edge >= last)
-    whole = run(started(rules), rules, rows)
-    past = run(started(rules), rules, rows[:last])
-    assert past.tobytes() == whole[whole["row"] < last].tobytes()
-
-
 @given(some=some_stated(), rows=streams())
 def test_rules_and_symbols_do_not_know_of_each_other(some: Rules, rows: list[Row]) -> None:
-    rules = rules_of(some)
+    rules = rules_of(*some)
     events = run(started(rules), rules, rows)
     for number, each in zip(rules.numbers, some, strict=True):
-        alone = rules_of([each])
+        alone = rules_of(each)
         for symbol, name in enumerate(SYMBOLS):
             places = [i for i, row in enumerate(rows) if row.symbol == name]
             found = run(started(alone), alone, [rows[i] for i in places])
@@ -273,9 +264,12 @@ def timed(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.together]
 
 
+Revised = tuple[list[Row], list[Row], int]
+"""Rows in order of time, the same with some of them changed, gone or come since a place, and that place."""
+
+
 @composite
-def revised_streams(draw: DrawFn) -> tuple[list[Row], list[Row], int]:
-    """Rows in order of time, the same with some of them changed, gone or come since a place, and that place."""
+def revised_streams(draw: DrawFn) -> Revised:
     rows, other = timed(draw(streams())), timed(draw(streams()))
     at = draw(sampled_from(whole_instants(rows, draw(lists(integers(0, 100), max_size=2)))[:-1] or [0]))
     rng = np.random.default_rng(draw(integers(0, 2**32 - 1)))
@@ -288,12 +282,9 @@ def revised_streams(draw: DrawFn) -> tuple[list[Row], list[Row], int]:
 
 
 @given(some=some_stated(ticks=False), streams=revised_streams())
-def test_readers_of_the_differences_know_what_the_sorted_stream_would_have_given(
-    some: Rules, streams: tuple[list[Row], list[Row], int]
-) -> None:
+def test_readers_of_the_differences_know_what_the_sorted_stream_would_have_given(some: Rules, streams: Revised) -> None:
     """The state goes back to the anchor, and the rows since then run again as they are now."""
-    rules = rules_of(some)
-    rows, revised, at = streams
+    rules, (rows, revised, at) = rules_of(*some), streams
     anchored = started(rules)
     before = run(anchored, rules, rows[:at])
     state = anchored.copy()
@@ -329,21 +320,20 @@ def valued(events: Iterable[np.void]) -> set[tuple[tuple[int, int, int], int, by
 
 
 @given(some_stated(ticks=False), streams(), lists(integers(0, 200), min_size=3, max_size=3), integers(0, 200))
-def test_a_replay_from_the_first_row_meets_every_rule_where_it_was_put(
-    some: Rules, rows: list[Row], puts: list[int], removal: int
-) -> None:
+def test_a_replay_meets_every_rule_where_it_was_put(some: Rules, rows: list[Row], puts: list[int], gone: int) -> None:
     """Rules come at three places of the stream, and the first one goes again. What a rule does hangs on where it
     came, and on no other rule; a replay with all of them begins at the first row and does the same."""
     rows = timed(rows)
     changes = [(whole_instants(rows, [put])[1:-1] or [0], i) for i, put in enumerate(puts)]
-    gone_at = max((whole_instants(rows, [removal])[1:-1] or [len(rows)])[0], changes[0][0][0])
+    gone_at = max((whole_instants(rows, [gone])[1:-1] or [len(rows)])[0], changes[0][0][0])
     rules = rule_set(INPUTS)
     state, replayed = started(rules), started(rules)
     parts, at, numbers, begins = [no_events()], 0, {}, {}
     for where, what in sorted([*((place[0], i) for place, i in changes), (gone_at, 3)]):
         parts.append(run(state, rules, rows[at:where], at))
         at = where
-        closed_until = np.array([newest(rows[:where], symbol) for symbol in SYMBOLS])
+        closed = [[row.close_time for row in rows[:where] if row.symbol == symbol] for symbol in SYMBOLS]
+        closed_until = np.array([max(times, default=-(2**63)) for times in closed])
         after = rules.without_rule(some[0].written.name) if what == 3 else rules.with_rule(some[what].written)
         state = change_rules(state, rules, after, SYMBOLS, closed_until)
         replayed = change_rules(replayed, rules, after, SYMBOLS, closed_until)
@@ -361,7 +351,3 @@ def test_a_replay_from_the_first_row_meets_every_rule_where_it_was_put(
     assert again.tobytes() == live[np.isin(live["rule"], rules.numbers)].tobytes()
     assert replayed.life.tobytes() == state.life.tobytes()
     np.testing.assert_array_equal(replayed.memory, state.memory)
-
-
-def newest(rows: Sequence[Row], symbol: str) -> int:
-    return max((row.close_time for row in rows if row.symbol == symbol), default=-(2**63))

@@ -1,11 +1,12 @@
 """Rules on the rows that the engine closes: they come as rules need them, and give the same events however cut."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
+from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from, tuples
 
 from histories import cut
 from market_rows import MIDNIGHT_NS, Engine, Row, bar, clock, config_of, heartbeat, trade
@@ -13,7 +14,7 @@ from marketpulse.alerts.closed_rows import alert_rows
 from marketpulse.alerts.evaluate import evaluate
 from marketpulse.alerts.inputs import inputs_of
 from marketpulse.alerts.rule import Rule
-from marketpulse.alerts.rule_set import rule_set
+from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.alerts.state import learn_symbols, new_state
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import ORIGIN_TRADES
@@ -51,27 +52,29 @@ def logs(draw: DrawFn) -> list[Row]:
     return [*rows, heartbeat(now + 90), clock(now + 90)]
 
 
+Cuts = tuple[list[int], int]
+"""Where a log is cut, and the most rows that a step closes."""
+some_cuts = tuples(lists(integers(0, 80), max_size=4), integers(1, 9))
+
+
 def steps_of(
-    config: EngineConfig, rows: list[Row], cuts: list[int], closed_most: int
-) -> list[tuple[StepResult, np.ndarray, list[str]]]:
+    config: EngineConfig, rows: list[Row], cuts: Cuts = ([], CLOSED_MOST)
+) -> Iterator[tuple[StepResult, np.ndarray, list[str]]]:
     """Each step's rows, which of them close together, and the symbols then."""
-    engine, found = Engine(config, closed_most=closed_most), []
-    for _, part in cut(rows, cuts):
+    engine = Engine(config, closed_most=cuts[1])
+    for _, part in cut(rows, sorted(min(c, len(rows)) for c in cuts[0])):
         for result in engine.steps(part):
             closed = result.indicated
             timed = closed["frame"] >= config.ticks
             together = timed & (engine.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES)
-            found.append((result, together, engine.state.symbols.texts()))
-    return found
+            yield result, together, engine.state.symbols.texts()
 
 
 @BOTH
-@given(rows=logs(), cuts=lists(integers(0, 80), max_size=4), most=integers(1, 9))
-def test_rows_of_one_instant_stand_side_by_side_in_one_step(
-    config: EngineConfig, rows: list[Row], cuts: list[int], most: int
-) -> None:
+@given(rows=logs(), cuts=some_cuts)
+def test_rows_of_one_instant_stand_side_by_side_in_one_step(config: EngineConfig, rows: list[Row], cuts: Cuts) -> None:
     newest: dict[int, int] = {}
-    for result, together, _ in steps_of(config, rows, sorted(min(c, len(rows)) for c in cuts), most):
+    for result, together, _ in steps_of(config, rows, cuts):
         places: dict[tuple[int, int], list[int]] = defaultdict(list)
         for place in np.flatnonzero(together).tolist():
             row = result.indicated[place]
@@ -79,31 +82,33 @@ def test_rows_of_one_instant_stand_side_by_side_in_one_step(
         for (symbol, close_ns), stand in places.items():
             assert stand == list(range(stand[0], stand[0] + len(stand)))
             frames = result.indicated["frame"][stand].tolist()
-            assert frames == sorted(set(frames))
-            assert close_ns > newest.get(symbol, -1)
+            assert (frames, close_ns > newest.get(symbol, -1)) == (sorted(set(frames)), True)
             newest[symbol] = close_ns
 
 
-@BOTH
-@given(rows=logs(), cuts=lists(integers(0, 80), max_size=4), most=integers(1, 9))
-def test_the_events_are_the_same_however_the_log_is_cut_and_stepped(
-    config: EngineConfig, rows: list[Row], cuts: list[int], most: int
-) -> None:
-    cuts = sorted(min(c, len(rows)) for c in cuts)
-    assert events_of(config, rows, cuts, most) == events_of(config, rows, [], CLOSED_MOST)
-
-
-def events_of(config: EngineConfig, rows: list[Row], cuts: list[int], closed_most: int) -> list[bytes]:
-    """Every bit of every event, but for its row's place in the step."""
-    rules = rule_set(inputs_of(config.columns(), config.frames), RULES)
-    state, found = new_state(rules), []
-    for result, together, names in steps_of(config, rows, cuts, closed_most):
+def events_of(
+    config: EngineConfig, rows: list[Row], rules: RuleSet, *cuts: Cuts
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows of each step, and the events of them."""
+    state = new_state(rules)
+    for result, together, names in steps_of(config, rows, *cuts):
         state = learn_symbols(state, rules, names)
         state, events = evaluate(state, rules, alert_rows(result.indicated, result.values, together))
-        assert (result.indicated["close_ns"][events["row"]] == events["event_time_ns"]).all()
-        events["row"] = 0
-        found += [event.tobytes() for event in events]
-    return found
+        yield result.indicated, events
+
+
+@BOTH
+@given(rows=logs(), cuts=some_cuts)
+def test_the_events_are_the_same_however_the_log_is_cut(config: EngineConfig, rows: list[Row], cuts: Cuts) -> None:
+    def bits(*cuts: Cuts) -> Iterator[bytes]:
+        """Of every event, but for its row's place in the step."""
+        rules = rule_set(inputs_of(config.columns(), config.frames), RULES)
+        for closed, events in events_of(config, rows, rules, *cuts):
+            assert (closed["close_ns"][events["row"]] == events["event_time_ns"]).all()
+            events["row"] = 0
+            yield from (event.tobytes() for event in events)
+
+    assert list(bits(cuts)) == list(bits())
 
 
 @BOTH
@@ -139,9 +144,5 @@ def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in
     config = config_of(["1s", "5s"])
     rules = rule_set(inputs_of([], config.frames), [Rule("r", "close@5s > 0")])
     rows = [bar("S", "1s", 14, 15, (2, 3, 1, 2, 1)), heartbeat(15), bar("S", "1s", 15, 16, (2, 3, 1, 2, 1))]
-    state, raised = new_state(rules), []
-    for result, together, names in steps_of(config, rows, cuts, CLOSED_MOST):
-        state = learn_symbols(state, rules, names)
-        state, events = evaluate(state, rules, alert_rows(result.indicated, result.values, together))
-        raised += [(e["close_ns"] - MIDNIGHT_NS) / 1e9 for e in result.indicated[events["row"]]]
-    assert raised == [16.0]
+    found = events_of(config, rows, rules, (cuts, CLOSED_MOST))
+    assert [(e["close_ns"] - MIDNIGHT_NS) / 1e9 for closed, events in found for e in closed[events["row"]]] == [16.0]

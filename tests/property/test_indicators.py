@@ -99,6 +99,7 @@ def test_the_bits_are_the_same_with_any_parameters_too(spec: Spec, data: Stream,
 
 
 def assert_cut_changes_nothing(spec: Spec, data: Stream, cuts: list[int]) -> None:
+    """So what comes later changes nothing before it, either."""
     whole_state, state = spec.fresh_state(N_SERIES), spec.fresh_state(N_SERIES)
     whole = advance(spec, whole_state, data)
     edges = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
@@ -116,15 +117,6 @@ def test_a_series_does_not_know_of_the_others(indicator: Indicator, data: Stream
         rows = data.series == one
         alone = Stream(np.zeros(rows.sum(), np.int64), data.bars[rows], data.session[rows])
         assert advance(spec, spec.fresh_state(1), alone).tobytes() == whole[rows].tobytes()
-
-
-@EVERY
-@given(data=streams(), end=integers(0, 240))
-def test_what_comes_later_changes_nothing_before(indicator: Indicator, data: Stream, end: int) -> None:
-    spec = default(indicator)
-    whole = advance(spec, spec.fresh_state(N_SERIES), data)
-    past = advance(spec, spec.fresh_state(N_SERIES), data.part(0, end))
-    assert past.tobytes() == whole[:end].tobytes()
 
 
 @given(spec=any_spec, data=streams(size_min=40))
@@ -159,15 +151,13 @@ def test_a_kernel_writes_all_of_its_own_and_nothing_else(spec: Spec, data: Strea
 
 @EVERY
 @given(data=streams(size_min=1), forming=streams(size_min=1, size_max=10))
-def test_a_provisional_value_is_what_the_bar_would_give_and_changes_nothing(
-    indicator: Indicator, data: Stream, forming: Stream
-) -> None:
+def test_a_provisional_value_is_what_the_bar_would_give(indicator: Indicator, data: Stream, forming: Stream) -> None:
+    """And it changes nothing."""
     spec = default(indicator)
     state = spec.fresh_state(N_SERIES)
     advance(spec, state, data)
     committed = state.copy()
-    for i in range(len(forming)):
-        bar = forming.part(i, i + 1)
+    for bar in (forming.part(i, i + 1) for i in range(len(forming))):
         provisional = advance(spec, state[bar.series], Stream(np.zeros(1, np.int64), bar.bars, bar.session))
         assert state.tobytes() == committed.tobytes()
         assert provisional.tobytes() == advance(spec, state.copy(), bar).tobytes()
@@ -201,10 +191,8 @@ def test_a_split_leaves_the_values_of_the_adjusted_series(
 ) -> None:
     """What they would be if all bars before had been adjusted, to the bit; with short periods, so that short series
     leave the warm-up."""
-    periods = [
-        min(p.minimum + more + i, p.maximum) if p.kind == "int" else p.default
-        for i, p in enumerate(indicator.parameters)
-    ]
+    numbered = enumerate(indicator.parameters)
+    periods = [min(p.minimum + more + i, p.maximum) if p.kind == "int" else p.default for i, p in numbered]
     rng = np.random.default_rng(seed)
     spec, bars = Spec(indicator, tuple(map(float, periods))), random_bars(rng, 90, rng.choice([1e-6, 1.0, 1e9]), 0.5, 8)
     raw, factor, begins = np.concatenate([bars[:at], adjusted(bars[at:], ratio)]), np.ones(90), np.zeros(90, np.bool_)
@@ -214,14 +202,10 @@ def test_a_split_leaves_the_values_of_the_adjusted_series(
 
 
 @EVERY
-def test_a_factor_of_one_changes_no_bit(indicator: Indicator) -> None:
+def test_a_factor_of_one_changes_no_bit_and_every_column_has_a_degree_or_a_way_round(indicator: Indicator) -> None:
     spec, bars = default(indicator), random_bars(np.random.default_rng(7), 300, 1.0, 0.5, 8)
     unsplit = advance(spec, spec.fresh_state(1), one_series(bars))
     assert rebased(spec, bars, np.ones(300), np.zeros(300, np.bool_)) == unsplit.tobytes()
-
-
-@EVERY
-def test_every_column_has_a_degree_or_a_way_round(indicator: Indicator) -> None:
     degrees = indicator.price_degrees
     assert (degrees is None) == (indicator.derived is not None)
     assert degrees is None or len(degrees) == len(indicator.outputs)

@@ -52,19 +52,21 @@ def logs(draw: DrawFn) -> list[Row]:
     return rows
 
 
-def owner_at(stretches: list[tuple[int, str]], time_ns: int) -> str:
-    return next(source for begins, source in reversed(stretches) if begins <= time_ns)
+def parts_of(log: list[Row], cuts: list[int]) -> list[list[Row]]:
+    return [log[begin:end] for begin, end in pairwise([0, *sorted(min(cut, len(log)) for cut in cuts), len(log)])]
 
 
-@given(log=logs(), cuts=lists(integers(0, 400), max_size=12), kills=lists(booleans(), min_size=13, max_size=13))
-def test_what_comes_through_is_what_each_times_owner_has_brought(
+some_cuts, some_kills = lists(integers(0, 400), max_size=12), lists(booleans(), min_size=13, max_size=13)
+
+
+@given(log=logs(), cuts=some_cuts, kills=some_kills)
+def test_what_comes_through_is_what_each_times_owner_brought(
     log: list[Row], cuts: list[int], kills: list[bool]
 ) -> None:
     selecting = Selecting(CONFIG)
     found: list[Row] = []
-    edges = [0, *sorted(min(cut, len(log)) for cut in cuts), len(log)]
-    for i, (begin, end) in enumerate(pairwise(edges)):
-        found += selecting.feed(*log[begin:end])
+    for i, part in enumerate(parts_of(log, cuts)):
+        found += selecting.feed(*part)
         if kills[i]:
             selecting.kill()
         elif i % 2:
@@ -74,28 +76,24 @@ def test_what_comes_through_is_what_each_times_owner_has_brought(
     assert len(forwarded) == len(set(forwarded))
     symbols = {row["symbol"] for row in log if row["type"] == "trade"}
     stretches = {name: stretches_of(state.owners, state.symbols.find(name), state.sources) for name in symbols}
-    assert set(forwarded) == {
-        row["trade_id"]
-        for row in log
-        if row["type"] == "trade" and owner_at(stretches[row["symbol"]], row["event_time_ns"]) == row["source"]
-    }
+    owned = set()
+    for row in log:
+        if row["type"] == "trade":
+            begun = [source for begins, source in stretches[row["symbol"]] if begins <= row["event_time_ns"]]
+            owned |= {row["trade_id"]} if begun[-1] == row["source"] else set()
+    assert set(forwarded) == owned
     assert all(row["source"] != row["from"] for row in found if row["type"] == "switch")
 
 
-@given(log=logs(), cuts=lists(integers(0, 400), max_size=12))
+@given(log=logs(), cuts=some_cuts)
 def test_any_cut_gives_the_same_records_in_the_same_order(log: list[Row], cuts: list[int]) -> None:
-    whole, cut = Selecting(CONFIG), Selecting(CONFIG)
-    found: list[Row] = []
-    edges = [0, *sorted(min(place, len(log)) for place in cuts), len(log)]
-    for begin, end in pairwise(edges):
-        found += cut.feed(*log[begin:end])
-    assert whole.feed(*log) == found
+    cut = Selecting(CONFIG)
+    assert [row for part in parts_of(log, cuts) for row in cut.feed(*part)] == Selecting(CONFIG).feed(*log)
 
 
 @given(log=logs(), size=integers(1, 7))
 def test_trades_in_arrow_frames_fare_as_those_in_json(log: list[Row], size: int) -> None:
-    plain = Selecting(CONFIG).feed(*log)
-    assert _trades(_framed(log, size)) == _trades(plain)
+    assert _trades(_framed(log, size)) == _trades(Selecting(CONFIG).feed(*log))
 
 
 def _trades(rows: list[Row]) -> list[Row]:
@@ -113,8 +111,7 @@ def _framed(log: list[Row], size: int) -> list[Row]:
     """The same log, up to `size` trades that follow each other in one frame."""
     parts: list[list[Row]] = []
     for row in log:
-        is_trade = row["type"] == "trade"
-        if parts and is_trade and parts[-1][0]["type"] == "trade" and len(parts[-1]) < size:
+        if parts and row["type"] == parts[-1][0]["type"] == "trade" and len(parts[-1]) < size:
             parts[-1].append(row)
         else:
             parts.append([row])

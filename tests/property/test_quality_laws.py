@@ -15,9 +15,8 @@ from quality_oracle import SlowDoor
 EAGER = {"warm_trades": 1.0}
 MARKED = config_of(["1m"], quality_limits=EAGER)
 USUAL = config_of(["1m"])
-DROPPED = config_of(
-    ["1m"], quality=dict.fromkeys(("price_unit", "price_band", "crossed_quote", "stale"), "drop"), quality_limits=EAGER
-)
+DROPS = dict.fromkeys(("price_unit", "price_band", "crossed_quote", "stale"), "drop")
+DROPPED = config_of(["1m"], quality=DROPS, quality_limits=EAGER)
 FACTORS = (1.0, 1.0, 1.0, 1.0, 1.001, 0.999, 1.02, 1.3, 0.7, 100.0, 0.01, 2.0, 1e-9)
 
 
@@ -49,9 +48,7 @@ def told(result: Any, offset: int = 0) -> list[tuple[Any, ...]]:
 
 @examples(full=40)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 250), drops=st.booleans(), restarts=st.booleans())
-def test_the_same_is_found_however_the_log_is_cut_and_across_a_restart(
-    seed: int, cut: int, drops: bool, restarts: bool
-) -> None:
+def test_the_same_is_found_for_any_cut_and_across_a_restart(seed: int, cut: int, drops: bool, restarts: bool) -> None:
     rows, config = made(seed, 250), DROPPED if drops else MARKED
     whole, head = Engine(config), Engine(config)
     expected = told(whole.step(rows))

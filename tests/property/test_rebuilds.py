@@ -11,20 +11,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+import histories
 from examples import examples
-from histories import (
-    KINDS,
-    PLACES,
-    History,
-    Last,
-    cut,
-    cuts_of,
-    histories,
-    letters_of,
-    shown,
-    take_revisions,
-    told_tables,
-)
+from histories import KINDS, PLACES, History, Last, cut, cuts_of, letters_of, take_revisions, told_tables
 from market_rows import Engine, Row, batch_of, clock, config_of, logged
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
@@ -33,7 +22,6 @@ from marketpulse.app.receipts.compare import Table, compare, flat
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import LakeInputs, recompute, sift
 from marketpulse.app.receipts.recomputed import Gathered
-from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.kafka.codec import to_tables
 from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
@@ -59,7 +47,12 @@ COARSE = config_of(["1m", "1h"], "ema(3),vwap", max_skew_ns=10**13, window_ns=5 
 """Open bars begin before the window does."""
 END_S = 620.0
 late_histories = partial(
-    histories, trades=(1, 30), delays=(0, 0, 0, 3, 30, 120), quotes_max=20, sources=("feed", "other"), end=END_S
+    histories.histories,
+    trades=(1, 30),
+    delays=(0, 0, 0, 3, 30, 120),
+    quotes_max=20,
+    sources=("feed", "other"),
+    end=END_S,
 )
 """Some trades come, are told again, corrected or cancelled long after their time. Quotes come in time: which of them
 came too late is written nowhere."""
@@ -88,8 +81,7 @@ class Pipeline:
             self.told[table] += told.to_pylist()
         self.letters += letters_of(result, begin)
         if restart:
-            data = state_to_bytes(self.engine.stepper.trim(self.engine.state), self.config)
-            self.engine.state = state_from_bytes(data, self.config)
+            self.engine = histories.restarted(self.engine)
         return [r.reason for r in result.refused]
 
     def stored(self) -> dict[Table, pa.Table]:
@@ -98,10 +90,9 @@ class Pipeline:
 
     def inputs(self, symbol: str | None = None) -> tuple[LakeInputs, pa.Table]:
         """What the lake holds: trades and events, and quotes."""
-        tables = {k: pa.table(v) for k, v in to_tables(batch_of(self.log, 0, StringTable())).items()}
+        tables = to_tables(batch_of(self.log, 0, StringTable()))
         letters = pa.Table.from_pylist(self.letters, DEAD_LETTER)
-        trades, events = tables.get("trades", pa.table({})), tables.get("events", pa.table({}))
-        quotes = tables.get("quotes", pa.table({}))
+        trades, events, quotes = (pa.table(tables.get(name, {})) for name in ("trades", "events", "quotes"))
         if symbol is not None:
             trades, events, quotes = (own_rows(t, symbol) for t in (trades, events, quotes))
         return sift("market", 0, trades, events, letters), quotes
@@ -122,11 +113,9 @@ class Pipeline:
         """The rebuild that heals what there was to heal of the symbol when it began; none for nothing."""
         inputs, quotes = self.inputs(symbol)
         inputs = inputs.only(~inputs.late | (inputs.trades["offset"].to_numpy() < begins))
-        refused = [
-            Refused((letter["offset"], 0), letter["reason"], self.log[letter["offset"]])
-            for letter in self.letters
-            if self.log[letter["offset"]].get("symbol") == symbol and letter["offset"] < begins
-        ]
+        letters = [(letter["offset"], letter["reason"], self.log[letter["offset"]]) for letter in self.letters]
+        mine = [letter for letter in letters if letter[2].get("symbol") == symbol and letter[0] < begins]
+        refused = [Refused((offset, 0), reason, row) for offset, reason, row in mine]
         stored = {table: own_rows(rows, symbol) for table, rows in self.stored().items()}
         past = past_of(symbol, self.config, inputs, refused, stored, quotes, len(self.log) - 1)
         if not (past.trades.late - past.trades.doubles or past.trades.changed):
@@ -137,20 +126,12 @@ class Pipeline:
         last = Last()
         for table in KINDS:
             take_revisions(last, table, self.told[table])
-        return shown(last)
-
-
-def sorted_rows(config: EngineConfig, meant: list[Row]) -> Last:
-    clean = Pipeline(config)
-    clean.take(meant)
-    return clean.shown()
+        return histories.shown(last)
 
 
 @examples(full=50)
 @given(history=some_histories, once=none_twice, data=st.data())
-def test_what_is_healed_is_as_the_sorted_log_would_have_it(
-    history: History, once: History, data: st.DataObject
-) -> None:
+def test_what_is_healed_is_as_the_sorted_log(history: History, once: History, data: st.DataObject) -> None:
     for config in (*CONFIGS, COARSE):
         came, meant = once if config is COARSE else history
         pipeline, restart = Pipeline(config), data.draw(st.booleans())
@@ -161,9 +142,9 @@ def test_what_is_healed_is_as_the_sorted_log_would_have_it(
         pipeline.take(came[parts:], restart=restart)
         pipeline.heal("second", restart=restart)
         pipeline.take([clock(END_S + 61)])
-        found, whole = pipeline.shown(), sorted_rows(config, meant)
-        for table in KINDS:
-            assert found[table] == whole[table]
+        clean = Pipeline(config)
+        clean.take(meant)
+        assert pipeline.shown() == clean.shown()
         for symbol in {row["symbol"] for row in meant if row["type"] == "trade"}:
             assert pipeline.records(symbol, "third", len(pipeline.log)) == [], "nothing is left to heal"
 
@@ -182,19 +163,15 @@ def test_the_lake_gives_the_healed_rows_again(history: History) -> None:
         gathered.take(rows)
     stored = pipeline.stored()
     for table in ("bars", "indicators"):
-        last: dict[tuple[Any, ...], int] = {}
-        rows = stored[table].to_pylist()
-        for place, row in enumerate(rows):
-            if not row["timeframe"].endswith("t"):
-                last[tuple(row[name] for name in PLACES[table])] = place
-        mine = stored[table].take(pa.array(sorted(last.values()), pa.int64()))
-        mine = mine.filter(pa.array([row["close"] is not None for row in mine.to_pylist()], pa.bool_()))
+        told = [(place, row) for place, row in enumerate(stored[table].to_pylist()) if row["timeframe"][-1] != "t"]
+        last = {tuple(row[name] for name in PLACES[table]): (place, row) for place, row in told}
+        there = sorted(place for place, row in last.values() if row["close"] is not None)
+        mine = stored[table].take(pa.array(there, pa.int64()))
         zeros = pa.array([0] * mine.num_rows, pa.int64())
         mine = mine.set_column(mine.column_names.index("revision"), "revision", zeros)
         told_when = {name for name in mine.column_names if name.startswith("receipt.")}
         found = compare(table, gathered.table(table), mine, (), frozenset(told_when))
-        assert found.differences == []
-        assert len(found.only_stored) == 0
+        assert (found.differences, len(found.only_stored)) == ([], 0)
 
 
 @examples(full=30)
@@ -210,5 +187,4 @@ def test_any_cut_and_restart_gives_the_same_rows(history: History, data: st.Data
     again = Pipeline(PLAIN)
     for _, part in cut(whole.log, cuts_of(data, whole.log)):
         again.take(list(part), restart=True)
-    assert again.told == whole.told
-    assert again.letters == whole.letters
+    assert (again.told, again.letters) == (whole.told, whole.letters)

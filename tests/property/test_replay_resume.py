@@ -12,8 +12,8 @@ from marketpulse.clock import ManualClock
 from marketpulse.settings import ReplaySettings
 from marketpulse.sources.replay import ReplaySource
 
-Step = tuple[float, bool]  # seconds until the next poll, and whether the process is killed before it
-
+Steps = list[tuple[float, bool]]
+"""Seconds until the next poll, and whether the process is killed before it."""
 STEPS = st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=25)
 
 
@@ -33,7 +33,7 @@ def start(folder: Path, clock: ManualClock, speed: str, position: str | None) ->
     return source
 
 
-def collected(folder: Path, speed: str, steps: list[Step]) -> tuple[list[dict[str, Any]], int]:
+def collected(folder: Path, speed: str, steps: Steps) -> tuple[list[dict[str, Any]], int]:
     """Every row and the number of set-aside ones, through these polls and kills and then to the end."""
     clock = ManualClock(0)
     source, position = start(folder, clock, speed, None), None
@@ -53,7 +53,7 @@ def collected(folder: Path, speed: str, steps: list[Step]) -> tuple[list[dict[st
 
 @given(steps=STEPS, speed=st.sampled_from(["recorded", "3x", "4/s", "max"]))
 @examples(full=40)
-def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps: list[Step], speed: str) -> None:
+def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps: Steps, speed: str) -> None:
     whole, rejected = collected(folder, "max", [])
     assert (len(whole), rejected) == (35, 1)
     assert [row["event_time_ns"] for row in whole] == sorted(row["event_time_ns"] for row in whole)
@@ -62,7 +62,7 @@ def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps
 
 @given(steps=STEPS)
 @examples(full=20)
-def test_no_row_is_older_than_the_last_promise(folder: Path, steps: list[Step]) -> None:
+def test_no_row_is_older_than_the_last_promise(folder: Path, steps: Steps) -> None:
     clock = ManualClock(0)
     source = start(folder, clock, "recorded", None)
     promised = 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import given
-from hypothesis.strategies import SearchStrategy, composite, floats, integers, lists, sampled_from
+from hypothesis.strategies import composite, floats, integers, lists, sampled_from
 
 from market_rows import Row, goodbye, heartbeat, hello, quote, trade
 from marketpulse.app.scoring.card import Card
@@ -46,20 +46,15 @@ def logs(draw: Any) -> Told:
     return rows
 
 
-def cuts() -> SearchStrategy[list[int]]:
-    return lists(integers(0, 60), max_size=5)
-
-
 def whole(card: Card) -> str:
     return repr((card.sources(), [card.symbols(source, 10) for source in SOURCES]))
 
 
-@given(rows=logs(), at=cuts())
+@given(rows=logs(), at=lists(integers(0, 60), max_size=5))
 def test_the_card_is_the_same_however_the_log_is_cut(rows: Told, at: list[int]) -> None:
     together, apart = ScoreKeeper(2, 100), ScoreKeeper(2, 100)
     tell(together, rows)
-    places = [0, *sorted(at), len(rows)]
-    for begin, end in pairwise(places):
+    for begin, end in pairwise([0, *sorted(at), len(rows)]):
         tell(apart, rows[begin:end])
     assert whole(Card(apart, hours_of())) == whole(Card(together, hours_of()))
 
@@ -69,11 +64,10 @@ def test_it_gives_what_a_plain_count_gives(rows: Told) -> None:
     keeper = ScoreKeeper(2, 100)
     tell(keeper, rows)
     card = Card(keeper, hours_of())
-    known = {row["source"] for row in card.sources()}
-    for source in known:
-        if one(card, source)["mode"] == "live":
-            assert one(card, source)["coverage"] == plain_coverage(rows, source, 2)
-    if {one(card, source)["mode"] for source in known} == {"live"} and known == set(SOURCES):
+    modes = {row["source"]: row["mode"] for row in card.sources()}
+    for source in (source for source, mode in modes.items() if mode == "live"):
+        assert one(card, source)["coverage"] == plain_coverage(rows, source, 2)
+    if modes == dict.fromkeys(SOURCES, "live"):
         minutes, median = plain_apart(rows, *SOURCES, 2)
         assert sum(told["minutes"] for told in card.symbols("left", 10)["disagreements"]) == minutes
         found = one(card, "left")["disagreement_p50_bps"]
