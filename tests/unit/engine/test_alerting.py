@@ -32,7 +32,7 @@ def day(*prices: float) -> list[Row]:
     return [*rows, heartbeat(11.0 + len(prices))]
 
 
-def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt() -> None:
+def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt_which_covers_the_quote_of_an_indicator() -> None:
     raised, cleared = engine_of(HIGH).alerts(*day(9, 11, 12, 8))
     receipt = raised.pop("receipt")
     assert [receipt[name] for name in ("topic", "partition", "first_offset", "last_offset")] == ["market", 0, 1, 1]
@@ -42,9 +42,6 @@ def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt() -> None:
         "message": "A raised at 11, 2", "revision": 0,
     }  # fmt: skip
     assert brief(cleared) == ("high", 14.0, "cleared", None, False, 0, 8.0)
-
-
-def test_a_receipt_covers_the_quote_of_an_indicator() -> None:
     engine = Engine(config_of(["1s"], "mid", alerts=(Rule("wide", "mid > 1"),)))
     (row,) = engine.alerts(quote("A", 10.1, 2.0, 4.0), heartbeat(10.2), trade("A", 10.5, 1.0, 1.0), heartbeat(11))
     assert (row["value"], row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (3.0, 0, 2)

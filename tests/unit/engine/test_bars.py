@@ -126,8 +126,7 @@ def test_a_source_bar_within_the_grace_belongs_to_the_sessions_last_bar_and_trad
     before = bar("S", "1m", FRIDAY_END - 60, FRIDAY_END, (10, 12, 9, 11, 100))
     after = bar("S", "1m", FRIDAY_END, FRIDAY_END + 60, (11, 13, 11, 13, 50))
     bars = closed(Engine(config_of(["1m", "1h", "1d"], **XNYS)), before, after, heartbeat(FRIDAY_END + 300))
-    assert [b[0] for b in bars] == ["1m", "1m", "1h", "1d"]
-    assert [b[3:] for b in bars[2:]] == [(10, 13, 9, 13, 150)] * 2
+    assert ([b[0] for b in bars], [b[3:] for b in bars[2:]]) == (["1m", "1m", "1h", "1d"], [(10, 13, 9, 13, 150)] * 2)
     outside = [trade("A", DAY + HOUR, 10, 1), trade("A", FRIDAY_END + 301, 10, 1), heartbeat(3 * DAY)]
     result = Engine(config_of(["1t", "1m"], **XNYS)).step(outside)
     assert (len(result.closed), result.out_of_session, result.refused) == (0, 2, [])
@@ -147,8 +146,7 @@ def test_a_bar_that_its_source_may_change_closes_when_it_is_final_and_one_behind
     (five,) = engine.feed(heartbeat(300))
     assert (five["high"], five["volume"]) == (3, 8)
     result = Engine(config_of(["1m"])).step([bar("S", "1m", begin, begin + 60, ONES) for begin in (60, 0, 60)])
-    assert [(r.row, r.reason) for r in result.refused] == [(1, "too_late"), (2, "too_late")]
-    assert len(result.closed) == 1
+    assert ([(r.row, r.reason) for r in result.refused], len(result.closed)) == ([(1, "too_late"), (2, "too_late")], 1)
 
 
 def test_fill_previous_emits_flat_bars_where_nothing_traded() -> None:

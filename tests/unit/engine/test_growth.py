@@ -69,8 +69,7 @@ def test_the_anchors_slots_quotes_and_groups_grow_alike_and_the_window_doubles(s
     kept = kept_trades(state).tobytes()
     grow_window(state)
     t = state.tables
-    assert (len(t.window), len(t.ids), t.registers[N_KEPT]) == (2_048, 4_096, 12)
-    assert kept_trades(state).tobytes() == kept
+    assert (len(t.window), len(t.ids), t.registers[N_KEPT], kept_trades(state).tobytes()) == (2_048, 4_096, 12, kept)
 
 
 @pytest.mark.parametrize("symbols", [55, 82, 122])

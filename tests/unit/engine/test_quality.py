@@ -52,9 +52,7 @@ def test_what_no_market_does_is_found(rows: list[Row], findings: list[tuple[int,
 
 
 @pytest.mark.parametrize(("given", "high", "count"), [({}, 10_000, 3), ({"price_unit": "drop"}, 101, 2)])
-def test_a_print_in_another_unit_is_in_its_bar_unless_it_is_dropped(
-    given: dict[str, str], high: int, count: int
-) -> None:
+def test_a_print_in_another_unit_stays_unless_it_is_dropped(given: dict[str, str], high: int, count: int) -> None:
     door = engine(**given)
     result = door.step(IN_ANOTHER_UNIT)
     found = [(f["row"], RULE_NAMES[f["rule"]], SEVERITIES[f["severity"]]) for f in result.found]
@@ -192,10 +190,8 @@ def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> Non
     table = SessionTable("WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32))
     at_work: dict[str, Any] = {"calendar": "WORK", "sessions_of": {"WORK": table, "24x7": around_the_clock()}.get}
     days = [d for d in WORKDAYS if d != WORKDAYS[40]]
-    rows = [
-        row | {"session_date": MIDNIGHT_NS // DAY_NS + d}
-        for d, row in zip(days, rows_of(quiet(len(days)), days), strict=True)
-    ]
+    bars = rows_of(quiet(len(days)), days)
+    rows = [row | {"session_date": MIDNIGHT_NS // DAY_NS + d} for d, row in zip(days, bars, strict=True)]
     assert found(rows, **at_work) == [(40, "missing_bars")]
     saturday = next(d for d in range(50, 60) if (d + 3) % 7 == 5)
     odd = [row for row, d in zip(rows, days, strict=True) if d < saturday]

@@ -199,5 +199,4 @@ def test_many_slots_find_room_and_survive_a_snapshot(symbols: int) -> None:
         engine.step([quote(f"S{s}", second + 0.5, 9, 10 + s + second) for s in range(symbols)])
     assert kept_quotes(engine.state) == 200 * symbols
     values = engine.restarted().values(*(trade(f"S{s}", 100.2, 10, 1) for s in range(symbols)), heartbeat(300))
-    assert [r["spread"] for r in values] == [1 + int(r["symbol"][1:]) + 100 for r in values]
-    assert len(values) == symbols
+    assert ([r["spread"] for r in values], len(values)) == ([1 + int(r["symbol"][1:]) + 100 for r in values], symbols)

@@ -79,9 +79,7 @@ def test_what_does_not_fit_is_refused_and_gives_the_rebuild_up() -> None:
     whole = parts(100, (10.5, 4, 0, 0), (70.5, 6, 1, 0))
     assert engine.refusals(begins("B")) == ["bad_rebuild"], "no such symbol"
     assert engine.refusals(*whole) == ["bad_rebuild"], "it has not begun"
-    assert engine.refusals(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], (
-        "another one's part"
-    )
+    assert engine.refusals(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], "another's part"
     assert engine.refusals(*whole) == ["bad_rebuild"], "and it is given up"
     assert engine.refusals(begins(), *parts(3, (10.5, 4, 0, 0))) == ["stale_rebuild"], "it ends before its beginning"
     assert engine.refusals(begins(), *parts(100, (199.5, 4, 9, HEALED))) == ["bad_rebuild"], "it lies in the window"

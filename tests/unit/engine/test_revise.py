@@ -41,16 +41,6 @@ def test_the_indicator_rows_of_the_worked_example_are_revised_where_their_bits_c
     assert engine.values(heartbeat(14.0)) == []
 
 
-def test_a_trade_behind_the_window_is_refused_with_the_timeframes_that_did() -> None:
-    engine = Engine(config_of(["1s", "1m"], window_ns=0))
-    engine.feed(trade("AAA", 10.2, 5, 1), trade("AAA", 12.5, 6, 2), heartbeat(13.0))
-    for late in (11.5, 10.95):
-        result = engine.step([trade("AAA", late, 9, 1)])
-        assert len(result.closed) == 0
-        assert [(r.row, r.reason, r.timeframes) for r in result.refused] == [(0, "too_late", ("1s", "1m"))]
-    assert result.late == 1
-
-
 def numbers(bars: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """(timeframe, opening second, these columns, how many of its records came late) of each."""
     names = ("open", "high", "low", "close", "volume", "trade_count", "revision")
@@ -155,11 +145,18 @@ def test_a_change_of_a_trade_that_is_not_there_is_refused(change: Row) -> None:
     assert (engine.refusals(change), engine.feed(heartbeat(90))) == (["unknown_trade"], [])
 
 
-def test_the_window_ends_by_time_behind_the_symbols_watermark_for_trades_and_changes_of_them() -> None:
+def test_a_trade_behind_the_window_that_ends_by_time_is_refused_with_its_timeframes_and_a_change_too() -> None:
     engine = closed_minute(window_ns=30 * 10**9)
     assert [engine.refusals(row) for row in (trade("A", 29.9, 1, 1), trade("A", 30, 1, 1))] == [["too_late"], []]
     engine = closed_minute(window_ns=30 * 10**9)
     assert [engine.refusals(row) for row in (cancel("A", "a", 1), cancel("A", "c", 34))] == [["too_late"], []]
+    engine = Engine(config_of(["1s", "1m"], window_ns=0))
+    engine.feed(trade("AAA", 10.2, 5, 1), trade("AAA", 12.5, 6, 2), heartbeat(13.0))
+    for late in (11.5, 10.95):
+        result = engine.step([trade("AAA", late, 9, 1)])
+        assert len(result.closed) == 0
+        assert [(r.row, r.reason, r.timeframes) for r in result.refused] == [(0, "too_late", ("1s", "1m"))]
+    assert result.late == 1
 
 
 def test_the_window_ends_by_number_of_trades_wherever_the_stream_is_cut() -> None:

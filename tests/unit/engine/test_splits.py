@@ -224,12 +224,9 @@ def test_an_own_indicator_starts_anew_unless_it_names_its_degrees(tmp_path: Path
 
 
 def test_rules_see_earlier_bars_in_the_units_of_now() -> None:
-    rules = (
-        Rule("fell", "change_pct(close, 1) < -20"),
-        Rule("crossed", "close crosses_below 0.9 * sma_2"),
-        Rule("jumped", "volume > 2 * prev(volume)"),
-        Rule("beside", "close < 0.8 * close@10s"),
-    )
+    texts = {"fell": "change_pct(close, 1) < -20", "crossed": "close crosses_below 0.9 * sma_2"}
+    texts |= {"jumped": "volume > 2 * prev(volume)", "beside": "close < 0.8 * close@10s"}
+    rules = tuple(Rule(name, text) for name, text in texts.items())
     config = config_of(["1s", "10s"], "sma(2)", alerts=rules)
     calm = [*seconds(*[400.0] * 10), *[trade("A", 10.5 + i, 100.0, 40) for i in range(14)]]
     engine = Engine(config)

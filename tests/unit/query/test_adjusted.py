@@ -77,8 +77,7 @@ def test_the_last_word_on_an_ex_time_counts_and_a_ratio_of_1_takes_it_back(lake:
     lake.add("events", [event("split", 5, 1.0, 8), event("dividend", 4, 0.5, 9)])
     assert column(query, "bars_adjusted") == [60.0]
     lake.add("events", [event("dividend", 4, 0.0, 10)])
-    assert column(query, "bars_total_return") == [60.0]
-    assert query.run("SELECT * FROM corporate_actions").num_rows == 0
+    assert (column(query, "bars_total_return"), query.run("SELECT * FROM corporate_actions").num_rows) == ([60.0], 0)
 
 
 def test_what_a_source_has_adjusted_itself_is_left_to_its_own_rows(lake: LakeRows, query: LakeQuery) -> None:

@@ -22,12 +22,10 @@ from marketpulse.query.athena_rows import AthenaRows, typed
 from marketpulse.query.view_columns import view_columns
 from marketpulse.settings import Settings
 
-KEYS = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION"]
-
 
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for key in KEYS:
+    for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION"):
         monkeypatch.delenv(f"AWS_{key}", raising=False)
     ours = {"EC2_METADATA_DISABLED": "true", "ACCESS_KEY_ID": "a-key", "SECRET_ACCESS_KEY": "a-very-secret-key"}
     none = str(tmp_path / "none")
@@ -117,8 +115,7 @@ def test_it_looks_until_the_query_has_ended_and_says_the_cost(athena: Athena) ->
 def test_pages_become_one_table_and_a_part_reads_no_more_of_them_than_it_needs(athena: Athena) -> None:
     athena.service.pages = [[[str(i)] for i in range(at, at + 10)] for at in range(0, 50, 10)]
     part = athena.answer(skip=8, limit=4)
-    assert (part.rows["n"].to_pylist(), part.more) == ([8, 9, 10, 11], True)
-    assert len(athena.calls("GetQueryResults")) == 2
+    assert (part.rows["n"].to_pylist(), part.more, len(athena.calls("GetQueryResults"))) == ([8, 9, 10, 11], True, 2)
     last = athena.answer(skip=45, limit=5)
     assert (last.rows["n"].to_pylist(), last.more) == ([45, 46, 47, 48, 49], False)
     assert athena.answer().rows["n"].to_pylist() == list(range(50))
@@ -212,10 +209,10 @@ def test_a_column_has_athenas_type(kind: str, texts: list[str | None], values: l
     assert (column.to_pylist(), column.type) == (values, arrow)
 
 
-def page(*rows: list[str]) -> dict[str, Any]:
-    columns = [{"Name": "a", "Type": "varchar"}]
-    data = [{"Data": [{"VarCharValue": v} for v in row]} for row in rows]
-    return {"Rows": data, "ResultSetMetadata": {"ColumnInfo": columns}}
+def page(*texts: str) -> dict[str, Any]:
+    """Rows of one column, `a`."""
+    data = [{"Data": [{"VarCharValue": text}]} for text in texts]
+    return {"Rows": data, "ResultSetMetadata": {"ColumnInfo": [{"Name": "a", "Type": "varchar"}]}}
 
 
 def test_decimals_and_nanoseconds_keep_every_digit_and_only_the_first_pages_first_row_is_the_header() -> None:
@@ -223,9 +220,9 @@ def test_decimals_and_nanoseconds_keep_every_digit_and_only_the_first_pages_firs
     column = typed(["2024-05-01 00:00:00.000000001 UTC"], "timestamp with time zone", 38, 0)
     assert column.cast(pa.int64()).to_pylist() == [1_714_521_600_000_000_001]
     rows = AthenaRows()
-    rows.add(page(["a"], ["x"]))
-    rows.add(page(["a"], ["y"]))
+    rows.add(page("a", "x"))
+    rows.add(page("a", "y"))
     assert rows.table()["a"].to_pylist() == ["x", "a", "y"]
     bare = AthenaRows()
-    bare.add(page(["x"]))
+    bare.add(page("x"))
     assert len(bare) == 1

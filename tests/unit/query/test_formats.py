@@ -36,13 +36,23 @@ def test_a_table_has_numbers_to_the_right_and_nothing_where_a_value_is_missing_a
     assert json.loads(render(ROWS.slice(0, 0), "json")) == []
 
 
-def test_json_is_one_array_of_objects_and_keeps_every_digit() -> None:
+def test_json_is_one_array_of_objects_with_every_digit_and_what_it_does_not_know_is_written_plainly() -> None:
     assert json.loads(render(ROWS, "json")) == [
         {"symbol": "AAA", "price": 101.5, "n": 2**63 - 1, "timestamp": "2024-05-01 09:30:00"},
         {"symbol": "B", "price": None, "n": -1, "timestamp": "2024-05-01 09:30:00.5"},
     ]
     rows = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "a_1"])
     assert json.loads(render(rows, "json")) == [{"a": 1, "a_1": 2, "a_1_1": 3}], "columns of one name are told apart"
+    rows = pa.table({
+        "nan": [float("nan")], "inf": [float("-inf")], "whole": [Decimal(2**100)], "part": [Decimal("1.25")],
+        "day": [date(2024, 5, 1)], "zone": pa.array([datetime(2024, 5, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+        "ns": pa.array([1_714_555_800_123_456_789], pa.timestamp("ns")), "bytes": [b"\x00\xff"],
+        "struct": [{"a": [1, None]}], "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+    })  # fmt: skip
+    assert json.loads(render(rows, "json")) == [{
+        "nan": None, "inf": None, "whole": 2**100, "part": 1.25, "day": "2024-05-01", "zone": "2024-05-01 00:00:00Z",
+        "ns": "2024-05-01 09:30:00.123456789", "bytes": "00ff", "struct": {"a": [1, None]}, "map": [["k", 1]],
+    }]  # fmt: skip
 
 
 def test_parquet_reads_back_as_it_was_and_what_it_cannot_hold_says_what_to_do() -> None:
@@ -63,19 +73,6 @@ def test_csv_reads_back() -> None:
     assert (head, [line[0] for line in lines]) == (["a", "b", "c"], ['x"y', "l1\nl2", "", "ä,b"])
     assert [line[1] for line in lines] == ["true", "false", "", "true"]
     assert [float(line[2]) for line in lines if line[2]] == [0.1, 1e22, 5e-324]
-
-
-def test_what_json_does_not_know_is_written_plainly() -> None:
-    rows = pa.table({
-        "nan": [float("nan")], "inf": [float("-inf")], "whole": [Decimal(2**100)], "part": [Decimal("1.25")],
-        "day": [date(2024, 5, 1)], "zone": pa.array([datetime(2024, 5, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
-        "ns": pa.array([1_714_555_800_123_456_789], pa.timestamp("ns")), "bytes": [b"\x00\xff"],
-        "struct": [{"a": [1, None]}], "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
-    })  # fmt: skip
-    assert json.loads(render(rows, "json")) == [{
-        "nan": None, "inf": None, "whole": 2**100, "part": 1.25, "day": "2024-05-01", "zone": "2024-05-01 00:00:00Z",
-        "ns": "2024-05-01 09:30:00.123456789", "bytes": "00ff", "struct": {"a": [1, None]}, "map": [["k", 1]],
-    }]  # fmt: skip
 
 
 def test_what_comes_from_outside_cannot_steer_the_terminal() -> None:

@@ -184,7 +184,7 @@ def of_symbol(symbol: str, period: str, first: int, size: int = SMALL) -> Stored
     return StoredFile(path, "trades", period, first, first + 1, 500, size)
 
 
-def test_each_symbol_is_merged_by_itself_and_a_day_of_it_that_is_over_becomes_one_file() -> None:
+def test_each_symbol_is_merged_by_itself_a_day_that_is_over_becomes_one_file_and_many_symbols_keep_up() -> None:
     ours = [of_symbol("A", "2024-05-01", n) for n in range(FILES_MAX)]
     few = [of_symbol("B", "2024-05-01", n) for n in range(FILES_MAX - 1)]
     assert plan(few + ours) == [Merge("trades", "2024-05-01", tuple(ours), "symbol=A/")]
@@ -192,11 +192,7 @@ def test_each_symbol_is_merged_by_itself_and_a_day_of_it_that_is_over_becomes_on
     single, large = of_symbol("A", "2024-05-02", 5), of_symbol("A", "2024-05-01", 9, LARGE)
     newest = [of_symbol("A", "2024-05-05", n) for n in range(6, 8)]
     assert plan([*over, single, large, *newest]) == [Merge("trades", "2024-05-01", tuple(over), "symbol=A/")]
-
-
-def test_with_many_symbols_merging_keeps_up() -> None:
-    """Each symbol's files are due every FILES_MAX flushes, so a flush must merge that part of the symbols."""
-    symbols = 1_000
+    symbols = 1_000  # the files of each are due every FILES_MAX flushes, so a flush must merge that part of them
     many = [of_symbol(str(s), "2024-05-01", n) for s in range(symbols) for n in range(FILES_MAX)]
     assert len(plan(many)) == symbols // SERIES_PER_MERGE > symbols / FILES_MAX
 

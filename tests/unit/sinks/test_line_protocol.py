@@ -24,11 +24,14 @@ def test_a_line_has_tags_typed_fields_and_nanoseconds_and_no_nulls_or_numbers_th
     assert lines("m", rows, ("venue",), "t").to_list() == ["m n=1i 1", "m n=2i 2", "m,venue=X n=3i 3"]
 
 
-@pytest.mark.parametrize(
-    ("number", "text"), [(0.1, "0.1"), (1 / 3, "0.3333333333333333"), (5e-324, "5e-324"), (-0.0, "-0.0")]
-)
-def test_a_float_has_the_shortest_text_that_reads_back(number: float, text: str) -> None:
-    assert lines("m", pl.DataFrame({"t": [1], "x": [number]}), (), "t").to_list() == [f"m x={text} 1"]
+def test_a_float_has_the_shortest_text_that_reads_back() -> None:
+    rows = pl.DataFrame({"t": [1, 2, 3, 4], "x": [0.1, 1 / 3, 5e-324, -0.0]})
+    assert lines("m", rows, (), "t").to_list() == [
+        "m x=0.1 1",
+        "m x=0.3333333333333333 2",
+        "m x=5e-324 3",
+        "m x=-0.0 4",
+    ]
 
 
 def test_what_has_a_meaning_is_escaped_and_a_column_that_no_field_can_hold_is_refused() -> None:
@@ -93,8 +96,7 @@ def bars(*rows: dict[str, Any]) -> pa.Table:
 
 def test_of_a_bars_revisions_the_last_is_written_and_one_without_prices_is_withdrawn_and_emptied() -> None:
     found = points("bars", bars({"revision": 0, "close": 1.0}, {"revision": 1, "close": 2.0}), 4)
-    assert found.rows.select("close", "revision", "withdrawn").rows() == [(2.0, 1, False)]
-    assert found.emptied.height == 0
+    assert (found.rows.select("close", "revision", "withdrawn").rows(), found.emptied.height) == ([(2.0, 1, False)], 0)
     found = points("bars", bars({"revision": 1, "close": None, "open": None}), 4)
     assert found.rows["withdrawn"].to_list() == [True]
     assert keys(found.emptied) == [({"symbol": "A", "timeframe": "1m"}, 60)]
@@ -108,19 +110,14 @@ def test_a_revision_that_empties_a_value_empties_the_point() -> None:
     assert [time for _, time in keys(found.emptied)] == [120]
 
 
-def test_an_alert_is_known_by_symbol_rule_and_time() -> None:
+def test_an_alert_is_known_by_symbol_rule_and_time_and_receipts_and_conditions_become_plain_fields() -> None:
     head = {"symbol": "A", "rule": "dip", "event_time_ns": 7, "severity": "info", "value": 1.0}
     some = [{**head, "state": "raised", "revision": 0}, {**head, "state": "withdrawn", "revision": 1}]
     found = points("alerts", pa.Table.from_pylist(some, schema=ALERT), 4)
-    assert found.tags == ("symbol", "rule")
-    assert found.rows.select("state", "withdrawn").rows() == [("withdrawn", True)]
+    assert (found.tags, found.rows.select("state", "withdrawn").rows()) == (("symbol", "rule"), [("withdrawn", True)])
     assert keys(found.emptied) == [({"symbol": "A", "rule": "dip"}, 7)]
-
-
-def test_receipts_dates_and_conditions_become_plain_fields() -> None:
-    some = batch("bars", 0, 0, 5).rows
-    found = points("bars", pa.Table.from_batches([some]), 4).rows
-    assert (found["receipt_last_offset"].to_list(), "receipt" not in found.columns) == ([0, 1, 2, 3], True)
+    rows = points("bars", pa.Table.from_batches([batch("bars", 0, 0, 5).rows]), 4).rows
+    assert (rows["receipt_last_offset"].to_list(), "receipt" not in rows.columns) == ([0, 1, 2, 3], True)
     with_conditions = trades((7, 100, 0)).to_pylist()[0] | {"conditions": ["@", "T"]}
     table = pa.Table.from_pylist([with_conditions], schema=TABLES["trades"][1])
     assert points("trades", table, 4).rows["conditions"].to_list() == ["@,T"]

@@ -66,7 +66,7 @@ def of_kind(found: list[list[Any]], kind: str) -> list[list[Any]]:
     return [operation for operation in found if operation[0] == kind]
 
 
-def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told() -> None:
+def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told_and_without_rows_nothing_is_done() -> None:
     found = plan(trades=[trade("A", 5, 1.5, 7), trade("A", 5, 2.5, 8), trade("A", 4, 9.0, 9), trade("B", 1, 3.0, 10)])
     assert found.questions() == []
     newest = {o[1]: o for o in operations(found, [])}
@@ -75,6 +75,8 @@ def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told() -> None:
     assert (kind, channel, time_ns, offset, row) == ("newest", "mp:updates:prices", str(at(5)), "8", "0")
     assert (json.loads(text)["price"], "venue" in missing) == (2.5, True)
     assert dict(zip(pairs[::2], pairs[1::2], strict=True))["price"] == "2.5"
+    empty = plan(trades=[], bars=[], alerts=[])
+    assert (asked([empty.questions(), [("HGETALL", "k")]]), operations(empty, [])) == ([("HGETALL", "k")], [])
 
 
 def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn_one_the_one_before() -> None:
@@ -120,11 +122,6 @@ def test_of_an_alerts_changes_the_last_of_each_time_count_and_withdrawn_ones_are
     assert told[:6] == ["alert", *names, str(ALERT_CHANGES)]
     assert told[6] == [repr(at(60 * n) / 1e6) for n in range(3, ALERT_CHANGES + 3)]
     assert [place for place, mark in enumerate(told[8]) if mark] == [1]
-
-
-def test_without_rows_nothing_is_asked_and_nothing_done() -> None:
-    empty = plan(trades=[], bars=[], alerts=[])
-    assert (asked([empty.questions(), [("HGETALL", "k")]]), operations(empty, [])) == ([("HGETALL", "k")], [])
 
 
 SECRET_SETTINGS = RedisSettings(password="hidden")
@@ -193,13 +190,16 @@ def test_a_day_is_the_same_in_one_piece_and_in_two(bars: list[tuple[float, float
     assert sessions.held[SESSION_DAY].volume.rounded == math.fsum(volume for _, volume in bars)
 
 
-def test_only_bars_that_follow_the_others_are_added_to_them() -> None:
+def test_only_bars_that_follow_the_others_are_added_a_day_alone_has_no_change_and_a_close_may_be_the_vwap() -> None:
     sessions = SessionsOf()
     sessions.take(SESSION_DAY, [part(60, 1.0)], anew=False)
     assert not sessions.needs_parts(SESSION_DAY, {120: (part(120, 1.0), 0)})
     assert sessions.needs_parts(SESSION_DAY, {30: (part(30, 1.0), 0)})
     assert sessions.needs_parts(SESSION_DAY, {120: (part(120, None), 1)})
     assert not sessions.needs_parts("2024-05-02", {30: (part(30, 1.0), 1)})
+    assert Session(SESSION_DAY).figures()["change_percent"] is None
+    assert Part.of(row("A", "1d", 0, 4.0, vwap=None, volume=3.0)).value == 12.0
+    assert Part.of({**row("A", "1d", 0, 4.0), "vwap": None, "volume": None, "close": None}).value == 0.0
 
 
 def test_a_change_is_from_the_session_before_that_traded() -> None:
@@ -226,12 +226,6 @@ def test_the_oldest_days_go_and_what_comes_for_them_changes_nothing() -> None:
     sessions.take_own_bar(dates[2], part(2, 7.0))  # the oldest that is held keeps what it is compared with
     assert (sessions.settle(), sessions.changed) == ([], {dates[2], dates[3]})
     assert sessions.held[dates[2]].previous_close == 2.0
-
-
-def test_a_day_without_a_reference_has_no_change_and_a_bar_without_vwap_counts_by_its_close() -> None:
-    assert Session(SESSION_DAY).figures()["change_percent"] is None
-    assert Part.of(row("A", "1d", 0, 4.0, vwap=None, volume=3.0)).value == 12.0
-    assert Part.of({**row("A", "1d", 0, 4.0), "vwap": None, "volume": None, "close": None}).value == 0.0
 
 
 @pytest.mark.parametrize(("given_date", "found"), [("2024-07-03", "2024-07-03"), (None, "2024-05-01")])

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import unquote, urlsplit
 
 import botocore.auth
@@ -83,18 +84,12 @@ def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
 # Files in parts.
 
 
-def test_a_large_file_goes_in_parts_and_reads_back(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_goes_in_parts_and_reads_back(storage: S3Storage) -> None:
     data = bytes(range(256)) * (2 * s3.MULTIPART_BYTES // 256) + b"end"
-    created: list[str] = []
     create = storage._client.create_multipart_upload
-
-    def noted(**request: Any) -> Any:
-        created.append(request["Key"])
-        return create(**request)
-
-    monkeypatch.setattr(storage._client, "create_multipart_upload", noted)
-    storage.put({DATA: data}, "market-00")
-    assert (created, storage.read(DATA)) == ([f"a/b/{DATA}"], data)
+    with patch.object(storage._client, "create_multipart_upload", wraps=create) as created:
+        storage.put({DATA: data}, "market-00")
+    assert ([call.kwargs["Key"] for call in created.call_args_list], storage.read(DATA)) == ([f"a/b/{DATA}"], data)
 
 
 def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_only_its_own(
@@ -219,10 +214,15 @@ def test_a_writer_that_dies_before_the_first_byte_leaves_none(storage: S3Storage
 # What a person must mend.
 
 
-def test_a_bucket_that_is_not_there_asks_for_one(s3_bucket: Bucket) -> None:
+def test_a_missing_bucket_and_a_wrong_clock_are_named(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for call in calls(S3Storage("s3://never-made/x", S3Settings(**s3_bucket.settings()))):
         with pytest.raises(Fatal, match=r"bucket never-made does not exist: create it.*nothing is lost"):
             call()
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday)
+        with pytest.raises(Fatal, match="this machine's clock"):
+            opened(s3_bucket).find()
 
 
 def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,14 +243,6 @@ def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch:
     monkeypatch.setenv("AWS_PROFILE", "never-made")
     with pytest.raises(Fatal, match=r"no AWS login .*never-made"):
         opened(s3_bucket)
-
-
-def test_a_clock_that_is_wrong_is_named(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None)
-    with monkeypatch.context() as patched:
-        patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday)
-        with pytest.raises(Fatal, match="this machine's clock"):
-            opened(s3_bucket).find()
 
 
 def test_a_url_or_an_address_that_is_none_is_refused_and_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
@@ -368,9 +360,7 @@ def answer(code: str, status: int) -> ClientError:
     (refusals.SSLError(endpoint_url="https://x", error="EOF occurred in violation of protocol"), Retryable, ""),
     (answer("QuotaExceeded", 403), Retryable, "free some space"), (answer("Whatever", 507), Retryable, "free some space"),
 ])  # fmt: skip
-def test_what_a_person_must_mend_says_how_and_what_passes_is_waited_for(
-    fault: Exception, kind: type, said: str
-) -> None:
+def test_a_fault_says_what_to_do_or_is_waited_for(fault: Exception, kind: type, said: str) -> None:
     found = meaning(fault, URL, "quotes")
     assert isinstance(found, kind)
     assert re.search(said, str(found))
