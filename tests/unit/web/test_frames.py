@@ -88,16 +88,13 @@ def test_a_slow_page_gets_one_step_over_all_that_it_missed_or_the_chart_anew_whe
     assert closes(step) == [float(i) for i in range(20, 30)]
 
 
-def test_another_chart_comes_whole_and_the_quotes_do_not_come_again() -> None:
+def test_another_chart_comes_whole_without_the_quotes_and_one_without_bars_is_said_once() -> None:
     board, view = board_of(minute(0, 1.0), minute(0, 2.0, "KO")), on()
     sent(board, view)
     view.wanted = Wish(("KO", "1m"))
     step = sent(board, view)
     assert (step["chart"]["symbol"], step["chart"]["whole"], closes(step)) == ("KO", True, [2.0])
     assert "quotes" not in step
-
-
-def test_a_chart_without_bars_is_said_once_and_appears_when_it_has_some() -> None:
     board, view = board_of(minute(0, 1.0)), on("AAPL", "1h")
     assert closes(sent(board, view)) == []
     assert frame(board, view) is None
@@ -105,15 +102,12 @@ def test_a_chart_without_bars_is_said_once_and_appears_when_it_has_some() -> Non
     assert closes(sent(board, view)) == [7.0]
 
 
-def test_a_new_indicator_starts_every_page_over_with_the_new_columns() -> None:
+def test_a_new_indicator_starts_every_page_over_with_the_new_columns_and_missing_numbers_are_null() -> None:
     board, view = board_of(minute(0, 1.0)), on()
     sent(board, view)
     board.take(indicators(["rsi_14"], minute(0, 1.0, rsi_14=44.0)))
     step = sent(board, view)
     assert (step["after"], step["columns"][-1], step["chart"]["rows"][0][-1]) == (None, "rsi_14", 44.0)
-
-
-def test_missing_numbers_are_null() -> None:
     first = sent(board_of(minute(0, 1.0, vwap=None)), on(), figures=1)
     assert first["chart"]["rows"][0][7] is None
     assert first["chart"]["session"]["volume"] is None
@@ -181,9 +175,8 @@ def test_pages_at_one_place_that_want_the_same_get_one_text_and_each_number_of_t
     board, early, late = Board(), PageView(), PageView()
     assert "figures" in sent(board, early, figures=1)
     assert frame(board, early, figures=1) is None
-    assert ["figures" in orjson.loads(text or "") for text in next_frames(board, [early, late], figures=2)] == [
-        True
-    ] * 2
+    texts = next_frames(board, [early, late], figures=2)
+    assert ["figures" in orjson.loads(text or "") for text in texts] == [True, True]
 
 
 def place_of(reader: PageReader) -> Resume:
@@ -228,15 +221,10 @@ def test_a_chart_that_was_left_before_the_line_broke_comes_whole_when_it_is_want
 
 
 SYMBOLS, TIMEFRAMES = ("AAPL", "KO", "IBM"), ("1m", "1h")
+SERIES = (st.sampled_from(SYMBOLS), st.sampled_from(TIMEFRAMES))
 STEPS = st.one_of(
-    st.tuples(
-        st.sampled_from(["live", "bars", "indicators"]),
-        st.sampled_from(SYMBOLS), st.sampled_from(TIMEFRAMES), st.integers(0, 40), st.integers(1, 99), st.integers(0, 3),
-    ),
-    st.tuples(st.just("look")),
-    st.tuples(st.just("break")),
-    st.tuples(st.just("break and miss a frame")),
-    st.tuples(st.just("want"), st.sampled_from(SYMBOLS), st.sampled_from(TIMEFRAMES)),
+    st.tuples(st.sampled_from(["live", "bars", "indicators"]), *SERIES, st.integers(0, 40), st.integers(1, 99), st.integers(0, 3)),
+    *(st.tuples(st.just(step)) for step in ("look", "break", "break and miss a frame")), st.tuples(st.just("want"), *SERIES),
 )  # fmt: skip
 
 
@@ -273,16 +261,11 @@ def test_any_cut_of_frames_with_any_breaks_leads_to_what_the_board_says(steps: l
     while (text := next_frame(board, view, figures=NO_FIGURES)) is not None:
         reader.take(text)
     fresh = reader_after(board, PageView(wanted=view.wanted))
-    assert (reader.columns, reader.timeframes) == (board.columns(), board.timeframes)
-    assert reader.quotes == fresh.quotes
-    told = orjson.loads(
-        orjson.dumps({name: [last, math.floor(time), *rest] for name, last, time, *rest in board.quote_rows()})
-    )
-    assert reader.quotes == told
-    drawn = {name: spark for name, spark in board.sparks().items() if spark["closes"]}
-    assert {name: spark for name, spark in reader.sparks.items() if spark["closes"]} == orjson.loads(
-        orjson.dumps(drawn)
-    )
+    assert (reader.columns, reader.timeframes, reader.quotes) == (board.columns(), board.timeframes, fresh.quotes)
+    told = {name: [last, math.floor(time), *rest] for name, last, time, *rest in board.quote_rows()}
+    assert reader.quotes == orjson.loads(orjson.dumps(told))
+    shown, drawn = ({n: s for n, s in of.items() if s["closes"]} for of in (reader.sparks, board.sparks()))
+    assert shown == orjson.loads(orjson.dumps(drawn))
     if view.wanted.chart is not None:
         chart = board.chart(*view.wanted.chart)
         rows = orjson.loads(orjson.dumps(chart["rows"] if chart else []))
@@ -293,7 +276,13 @@ def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
     return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
 
 
-def test_a_wish_names_a_chart_and_parts() -> None:
+CHART = {"symbol": "KO", "timeframe": "1h"}
+SAID = {"run": "a1", "generation": 3, "seq": 70, "shown": {"chart": CHART, "parts": ["market"]}}
+
+
+def test_a_wish_names_a_chart_and_parts_and_a_page_that_comes_back_says_where_it_stands() -> None:
+    assert read_resume(json.dumps(SAID), {"market"}) == Resume("a1", 3, 70, Wish(("KO", "1h"), frozenset({"market"})))
+    assert read_resume(None, ()) is None
     assert read_wish(wish("BTC-USD", "5m"), ()) == Wish(("BTC-USD", "5m"))
     only_a_part = '{"subscribe": {"chart": null, "parts": ["alerts"]}}'
     assert read_wish(only_a_part, {"alerts", "market"}) == Wish(None, frozenset({"alerts"}))
@@ -302,24 +291,9 @@ def test_a_wish_names_a_chart_and_parts() -> None:
             read_wish(wrong, {"market"})
 
 
-SAID = {
-    "run": "a1",
-    "generation": 3,
-    "seq": 70,
-    "shown": {"chart": {"symbol": "KO", "timeframe": "1h"}, "parts": ["market"]},
-}
-
-
-def test_a_page_that_comes_back_says_where_it_stands() -> None:
-    assert read_resume(json.dumps(SAID), {"market"}) == Resume("a1", 3, 70, Wish(("KO", "1h"), frozenset({"market"})))
-    assert read_resume(None, ()) is None
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    ["", "[]", "7", "nonsense", "{}", json.dumps(SAID | {"seq": "70"}), json.dumps(SAID | {"seq": True}), json.dumps(SAID | {"run": None}),
-     json.dumps(SAID | {"shown": {"chart": None, "parts": ["gone"]}}), json.dumps(SAID | {"shown": {"chart": {"symbol": "KO", "timeframe": "9x"}, "parts": []}}),
-     json.dumps(SAID | {"run": "x" * 3_000})],
-)  # fmt: skip
+@pytest.mark.parametrize("wrong", ["", "[]", "7", "nonsense", "{}", *(json.dumps(SAID | changed) for changed in (
+    {"seq": "70"}, {"seq": True}, {"run": None}, {"run": "x" * 3_000}, {"shown": {"chart": None, "parts": ["gone"]}},
+    {"shown": {"chart": CHART | {"timeframe": "9x"}, "parts": []}},
+))])  # fmt: skip
 def test_what_is_no_place_means_the_whole(wrong: str) -> None:
     assert read_resume(wrong, {"market"}) is None

@@ -48,13 +48,10 @@ def test_every_example_is_as_its_schema_says(spec: dict[str, Any]) -> None:
     assert tried >= 5
 
 
-def test_a_parameter_is_typed_and_never_null(spec: dict[str, Any]) -> None:
+def test_a_parameter_is_typed_and_never_null_and_has_the_settings_bounds(spec: dict[str, Any]) -> None:
     for name, one in operations(spec):
         for parameter in one.get("parameters", ()):
             assert "null" not in json.dumps(parameter["schema"]), name
             assert {"type", "enum", "pattern"} & set(parameter["schema"]), (name, parameter)
-
-
-def test_the_settings_bounds_are_told(spec: dict[str, Any]) -> None:
     by_name = {p["name"]: p for p in spec["paths"]["/api/sql"]["get"]["parameters"]}
     assert by_name["limit"]["schema"]["maximum"] == 77

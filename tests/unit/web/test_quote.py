@@ -10,10 +10,15 @@ def seen(
     return Seen(date, open_s * 10**9, time_s * 10**9, open_, high, low, close, volume, day)
 
 
-def test_the_last_price_is_the_newest_whatever_the_order() -> None:
+def quote_of(*bars: Seen) -> Quote:
     quote = Quote()
-    quote.take(seen(1, 60, 120, 11.0))
-    quote.take(seen(1, 0, 60, 9.0))
+    for bar in bars:
+        quote.take(bar)
+    return quote
+
+
+def test_the_last_price_is_the_newest_whatever_the_order() -> None:
+    quote = quote_of(seen(1, 60, 120, 11.0), seen(1, 0, 60, 9.0))
     assert quote.last == 11.0
     quote.take(seen(1, 60, 120, 11.5))  # a revision of the newest bar
     assert quote.last == 11.5
@@ -21,35 +26,22 @@ def test_the_last_price_is_the_newest_whatever_the_order() -> None:
     assert math.isnan(Quote().reference)
 
 
-def test_without_an_earlier_session_the_change_is_since_the_open() -> None:
-    quote = Quote()
-    quote.take(seen(5, 60, 120, 11.0, open_=10.5))
-    quote.take(seen(5, 0, 60, 9.0, open_=10.0))
+def test_the_change_is_since_the_open_without_an_earlier_session_and_late_history_fills_that_in() -> None:
+    quote = quote_of(seen(5, 60, 120, 11.0, open_=10.5), seen(5, 0, 60, 9.0, open_=10.0))
     assert (quote.reference, quote.reference_kind) == (10.0, "session_open")
+    late = quote_of(seen(9, 1_000, 1_060, 11.0), seen(3, 0, 60, 3.0), seen(8, 500, 560, 8.0), seen(2, 0, 60, 2.0))
+    assert late.reference == 8.0
 
 
 def test_the_previous_close_is_the_last_price_of_the_session_before() -> None:
-    quote = Quote()
-    quote.take(seen(5, 0, 60, 9.0))
-    quote.take(seen(5, 60, 120, 9.5))
-    quote.take(seen(6, 1_000, 1_060, 11.0))
+    quote = quote_of(seen(5, 0, 60, 9.0), seen(5, 60, 120, 9.5), seen(6, 1_000, 1_060, 11.0))
     assert (quote.reference, quote.reference_kind) == (9.5, "previous_close")
     quote.take(seen(5, 60, 120, 9.25))  # revised later
     assert quote.reference == 9.25
 
 
-def test_history_that_comes_late_fills_in_the_session_before() -> None:
-    quote = Quote()
-    quote.take(seen(9, 1_000, 1_060, 11.0))
-    quote.take(seen(3, 0, 60, 3.0))
-    quote.take(seen(8, 500, 560, 8.0))
-    quote.take(seen(2, 0, 60, 2.0))
-    assert quote.reference == 8.0
-
-
 def test_the_days_bar_knows_range_and_volume_best() -> None:
-    quote = Quote()
-    quote.take(seen(5, 0, 60, 9.0, high=20.0, low=1.0))
+    quote = quote_of(seen(5, 0, 60, 9.0, high=20.0, low=1.0))
     assert quote.session is not None
     assert math.isnan(quote.session.volume)
     quote.take(seen(5, 0, 70, 9.5, high=12.0, low=8.0, volume=500.0, day=True))  # a cancelled trade set 20

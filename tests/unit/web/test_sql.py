@@ -70,7 +70,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def test_rows_come_with_their_columns_types_and_dialect(site: Site) -> None:
+def test_rows_come_with_their_columns_types_and_dialect_and_a_mistake_with_its_line_and_column(site: Site) -> None:
     answer = site.get(q="SELECT symbol, count(*) AS n, max(timestamp) AS t FROM stock_data GROUP BY symbol")
     body = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
@@ -81,6 +81,10 @@ def test_rows_come_with_their_columns_types_and_dialect(site: Site) -> None:
     assert (body["row_count"], body["more"], body["dialect"]) == (1, False, "duckdb")
     athenas = site.get(q="SELECT 7/2 AS a", dialect="athena").json()
     assert (athenas["rows"], athenas["dialect"]) == ([[3]], "athena")
+    answer = site.get(q="SELECT symbol,\n  prize\nFROM trades")
+    body = answer.json()
+    assert (answer.status_code, body["line"], body["column"], body["kind"]) == (400, 2, 3, "refused")
+    assert 'Referenced column "prize" not found' in body["error"]
 
 
 @pytest.mark.parametrize(("accept", "form"), [
@@ -92,15 +96,12 @@ def test_the_form_is_what_is_accepted_and_format_goes_before(site: Site, accept:
     assert (answer.headers["x-row-count"], answer.headers["x-more-rows"]) == ("2", "true")
 
 
-def test_arrow_and_parquet_are_read_by_their_own_readers(site: Site) -> None:
+def test_arrow_and_parquet_are_read_by_their_own_readers_and_pages_follow_each_other_by_their_link(site: Site) -> None:
     arrow = site.get("application/vnd.apache.arrow.stream", q=ROWS)
     assert pa.ipc.open_stream(arrow.content).read_all()["twice"].to_pylist() == list(range(0, 20, 2))
     parquet = site.get(q=ROWS, format="parquet")
     assert pq.read_table(io.BytesIO(parquet.content))["i"].to_pylist() == list(range(10))
     assert site.get(q=ROWS, format="objects", limit=1).json() == [{"i": 0, "twice": 0}]
-
-
-def test_pages_follow_each_other_by_their_link(site: Site) -> None:
     seen: list[int] = []
     address: str | None = "/api/sql?q=" + ROWS.replace(" ", "%20").replace("*", "%2A") + "&limit=4"
     while address is not None:
@@ -121,15 +122,7 @@ def test_a_query_is_posted_as_json_or_as_it_stands_and_the_library_is_listed(sit
     assert [r[1] for r in named] == ["2020-12-18", "2020-12-17"]
     assert site.client.get("/api/sql?named=daily_average&param.days=2").json()["rows"] == named
     queries = site.client.get("/api/sql/named").json()["queries"]
-    assert len(queries) == 10
-    assert {"name", "title", "meaning", "sql", "parameters"} == set(queries[0])
-
-
-def test_a_mistake_has_a_line_and_a_column(site: Site) -> None:
-    answer = site.get(q="SELECT symbol,\n  prize\nFROM trades")
-    body = answer.json()
-    assert (answer.status_code, body["line"], body["column"], body["kind"]) == (400, 2, 3, "refused")
-    assert 'Referenced column "prize" not found' in body["error"]
+    assert (len(queries), {"name", "title", "meaning", "sql", "parameters"}) == (10, set(queries[0]))
 
 
 @pytest.mark.parametrize("options", [
@@ -158,8 +151,7 @@ def test_an_answer_that_is_known_is_not_computed_again_and_new_rows_make_a_new_o
     with opened(tmp_path) as own:
         etag = own.get(q=ROWS).headers["etag"]
         again = own.get(q=ROWS, etag=etag)
-        assert (again.status_code, again.content) == (304, b"")
-        assert own.get(q=ROWS, limit=3, etag=etag).status_code == 200
+        assert (again.status_code, again.content, own.get(q=ROWS, limit=3, etag=etag).status_code) == (304, b"", 200)
         assert "etag" not in own.get(q="SELECT now() AS t").headers
         first = own.get(**count)
         store(own.settings, "trades", real_trades(), "market", partition=1)
@@ -171,8 +163,7 @@ def test_delete_stops_a_query_and_so_does_a_client_that_goes_away(site: Site) ->
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(site.get, q=ENDLESS, id="mine")
         site.wait_until(1)
-        assert site.running()[0]["id"] == "mine"
-        assert site.get(q="SELECT 1", id="mine").status_code == 409
+        assert (site.running()[0]["id"], site.get(q="SELECT 1", id="mine").status_code) == ("mine", 409)
         assert site.client.delete("/api/sql/mine").json() == {"stopped": "mine"}
         answer = asked.result(30)
     assert (answer.status_code, answer.json()["kind"]) == (409, "cancelled")
@@ -191,8 +182,7 @@ def test_more_than_run_and_wait_are_told_to_come_again_and_pages_stay_served(tmp
         assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
         assert "1 queries run and 1 wait: try again" in busy.json()["error"]
         # The loop is free: a page's own questions are answered while both keep the threads.
-        assert own.client.get("/api/symbols").json()["symbols"][0]["symbol"] == "AAPL"
-        assert len(own.running()) == 2
+        assert (own.client.get("/api/symbols").json()["symbols"][0]["symbol"], len(own.running())) == ("AAPL", 2)
         waiting = next(one["id"] for one in own.running() if one["state"] == "waiting")
         own.client.delete(f"/api/sql/{waiting}")
         own.wait_until(1)
@@ -227,9 +217,6 @@ class Guide:
     def __init__(self, api: AskApi, client: httpx.Client) -> None:
         self.api, self.client = api, client
 
-    def schema(self) -> httpx.Response:
-        return self.client.get("/api/sql/schema")
-
     def explain(self, **asked: Any) -> httpx.Response:
         return self.client.post("/api/sql/explain", json=asked)
 
@@ -252,7 +239,7 @@ def guide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
 
 
 def test_every_view_is_told_with_its_columns_and_types_and_the_limits_of_the_settings(guide: Guide) -> None:
-    body = guide.schema().json()
+    body = guide.client.get("/api/sql/schema").json()
     tables = {table["name"]: table for table in body["tables"]}
     assert set(tables) == set(VIEWS)
     assert tables["stock_data"]["columns"] == [
@@ -267,8 +254,7 @@ def test_a_plan_tells_which_files_a_condition_leaves(guide: Guide) -> None:
     body = guide.explain(sql="SELECT count(*) FROM bars WHERE symbol = 'AAPL'").json()
     (scan,) = [scan for scan in body["scans"] if scan["table"] == "bars"]
     assert 1 <= scan["files"] < scan["files_in_all"]
-    assert "(symbol = 'AAPL')" in scan["condition"]
-    assert body["dialect"] == "duckdb"
+    assert ("(symbol = 'AAPL')" in scan["condition"], body["dialect"]) == (True, "duckdb")
     assert body["plan"].startswith("ungrouped aggregate (1 row")
     named = guide.explain(named="losers", params={"days": 90, "symbol": "KO"}).json()
     assert (named["dialect"], "90 * 86400000000000" in named["sql"]) == ("athena", True)
@@ -288,14 +274,11 @@ def test_what_is_no_question_is_refused_in_words(guide: Guide, body: str) -> Non
 
 @pytest.mark.parametrize("site_of", ["cross-site", "same-site"])
 def test_another_sites_page_makes_nothing_run(site: Site, guide: Guide, site_of: str) -> None:
-    ours = [
-        ("GET", "/api/sql?q=SELECT%201"), ("GET", "/api/sql/running"), ("GET", "/api/sql/named"),
-        ("DELETE", "/api/sql/x"),
-    ]  # fmt: skip
-    guides = [("GET", "/api/sql/schema"), ("POST", "/api/sql/explain")]
-    for client, routes in ((site.client, ours), (guide.client, guides)):
+    ours = [("DELETE", "/x"), *(("GET", path) for path in ("?q=SELECT%201", "/running", "/named"))]
+    for client, routes in ((site.client, ours), (guide.client, [("GET", "/schema"), ("POST", "/explain")])):
         for method, path in routes:
-            assert client.request(method, path, headers={"sec-fetch-site": site_of}).status_code == 403
+            answer = client.request(method, f"/api/sql{path}", headers={"sec-fetch-site": site_of})
+            assert answer.status_code == 403
 
 
 class Endless:
@@ -361,7 +344,11 @@ class Away:
 def test_a_store_that_is_away_is_another_try() -> None:
     api = SqlApi(Away, SqlSettings())
     with guided(Away) as guide, served_client(sql=api) as client:
-        answers = [guide.schema(), guide.explain(sql="SELECT 1"), client.get("/api/sql?q=SELECT%201")]
+        answers = [
+            guide.client.get("/api/sql/schema"),
+            guide.explain(sql="SELECT 1"),
+            client.get("/api/sql?q=SELECT%201"),
+        ]
         api.close()
     for answer in answers:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -84,14 +84,10 @@ def test_a_rule_is_put_edited_muted_and_removed_each_on_the_version_that_was_rea
     ({"own": "", "if-match": "*"}, 428, "say which version is changed"),
     ({"own": ""}, 428, "If-None-Match: * for a new rule"),
 ])  # fmt: skip
-def test_only_this_page_changes_rules_and_only_a_version_that_it_names(
-    site: Site, headers: dict[str, str], status: int, said: str
-) -> None:
+def test_only_this_page_changes_a_version_it_names(site: Site, headers: dict[str, str], status: int, said: str) -> None:
     sent = {k: v for k, v in headers.items() if k != "own"} | (site.origin if "own" in headers else {})
-    asked: list[tuple[str, str, dict[str, Any] | None]] = [
-        ("PUT", "", {"rule": HIGH}), ("POST", "/mute", {"muted": True}), ("DELETE", "", None),
-    ]  # fmt: skip
-    for method, path, body in asked:
+    put: tuple[str, str, dict[str, Any] | None] = ("PUT", "", {"rule": HIGH})
+    for method, path, body in (put, ("POST", "/mute", {"muted": True}), ("DELETE", "", None)):
         answer = site.client.request(method, f"/api/alerts/rules/low{path}", json=body, headers=sent)
         assert answer.status_code == status, (method, answer.text)
         assert method != "PUT" or said in answer.text
@@ -112,14 +108,11 @@ def test_a_body_that_is_no_rule_is_refused_with_what_to_do(site: Site, body: byt
     assert (plain.status_code, "application/json" in plain.json()["error"]) == (400, True)
 
 
-def test_a_fault_comes_with_its_character(site: Site) -> None:
+def test_a_fault_comes_with_its_character_and_that_the_log_is_away_is_said(site: Site) -> None:
     found = site.client.post("/api/alerts/check", json={"rule": {"name": "x", "expression": "rsi_15 < 30"}}).json()
     message = "unknown column 'rsi_15'; did you mean 'rsi_14'?"
     assert found["faults"] == [{"field": "expression", "message": message, "at": 0}]
     assert site.client.get("/api/alerts/language").json()["timeframes"] == ["1s", "1m"]
-
-
-def test_while_the_log_is_away_that_is_said(site: Site) -> None:
     site.desk.away = True
     answer = site.rules()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -136,8 +129,7 @@ def test_a_trial_says_how_far_it_is_and_is_stopped_also_by_a_client_that_goes_aw
         assert site.trial("one") == {"running": True, "done": 3, "total": 10}
         assert site.client.delete("/api/alerts/try/one").json() == {"stopped": "one"}
         answer = running.result()
-    assert (answer.status_code, answer.json()["kind"]) == (409, "cancelled")
-    assert site.trial("one") == {"running": False}
+    assert (answer.status_code, answer.json()["kind"], site.trial("one")) == (409, "cancelled", {"running": False})
     with pytest.raises(httpx.ReadTimeout):
         site.start("gone", timeout_s=0.5)
     wait_until(lambda: not site.trial("gone")["running"])
@@ -153,8 +145,7 @@ def test_more_trials_than_may_wait_are_told_to_come_again_and_the_others_are_hea
         waiting = [pool.submit(site.start, name) for name in names]
         wait_until(lambda: all(site.trial(name)["running"] for name in names))
         refused = site.client.post("/api/alerts/try", json=TRIAL)
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-        assert site.rules().status_code == 200
+        assert (refused.status_code, refused.headers["retry-after"], site.rules().status_code) == (429, "1", 200)
         site.desk.held.set()
         assert [future.result().status_code for future in waiting] == [200] * len(names)
 

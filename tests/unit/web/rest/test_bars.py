@@ -66,9 +66,8 @@ def test_pages_follow_their_links_from_the_live_bars_into_the_stored_ones(client
     while address is not None:
         answer = client.get(address)
         body = answer.json()
-        assert [set(body), body["columns"][-2:]] == [
-            {"symbol", "timeframe", "columns", "rows", "session", "older", "missing", "next"}, ["sma_20", "session_vwap"],
-        ]  # fmt: skip
+        assert set(body) == {"symbol", "timeframe", "columns", "rows", "session", "older", "missing", "next"}
+        assert body["columns"][-2:] == ["sma_20", "session_vwap"]
         rows = [dict(zip(body["columns"], r, strict=True)) for r in body["rows"]]
         assert all(r["sma_20"] == r["close"] + 0.5 for r in rows)
         seen = [r["close"] for r in rows] + seen
@@ -77,14 +76,11 @@ def test_pages_follow_their_links_from_the_live_bars_into_the_stored_ones(client
     assert seen == [float(i) for i in range(50)]
 
 
-def test_a_span_is_asked_for_by_its_ends(client: httpx.Client) -> None:
+def test_a_span_is_asked_for_by_its_ends_and_indicators_by_name(client: httpx.Client) -> None:
     body = asked(client, from_ms=28 * 60_000, to_ms=32 * 60_000).json()
     assert ([r[5] for r in body["rows"]], body["older"]) == ([28.0, 29.0, 30.0, 31.0], False)
     body = asked(client, before_ms=10 * 60_000, limit=2).json()
     assert ([r[5] for r in body["rows"]], body["older"]) == ([8.0, 9.0], True)
-
-
-def test_indicators_are_chosen_by_name(client: httpx.Client) -> None:
     body = asked(client, "/api/indicators", names="sma_20", limit=2).json()
     assert body["columns"] == ["open_time_ms", "close_time_ms", "close", "revision", "sma_20"]
     assert body["rows"][-1] == [49 * 60_000.0, 50 * 60_000.0, 49.0, 0.0, 49.5]
@@ -92,17 +88,12 @@ def test_indicators_are_chosen_by_name(client: httpx.Client) -> None:
     assert (refused.status_code, "sma_20, session_vwap" in refused.json()["error"]) == (400, True)
 
 
-def test_csv_and_arrow_come_when_they_are_accepted(client: httpx.Client) -> None:
+def test_csv_and_arrow_come_when_they_are_accepted_and_what_a_client_has_is_not_resent(client: httpx.Client) -> None:
     text = client.get("/api/indicators?symbol=AAA&timeframe=1m&limit=1&names=sma_20", headers={"accept": "text/csv"})
     assert text.headers["content-type"] == "text/csv; charset=utf-8"
-    assert text.text.splitlines() == [
-        '"open_time_ms","close_time_ms","close","revision","sma_20"', "2940000,3000000,49,0,49.5",
-    ]  # fmt: skip
+    assert text.text == '"open_time_ms","close_time_ms","close","revision","sma_20"\n2940000,3000000,49,0,49.5\n'
     arrow = asked(client, format="arrow", limit=3)
     assert pa.ipc.open_stream(arrow.content).read_all()["close"].to_pylist() == [47.0, 48.0, 49.0]
-
-
-def test_what_the_client_has_already_is_not_sent_again(client: httpx.Client) -> None:
     first = asked(client, limit=3)
     assert first.headers["cache-control"] == "private, no-cache"
     for known in (first.headers["etag"], f'"x", W/{first.headers["etag"]}', "*"):
@@ -127,11 +118,9 @@ def test_a_wrong_question_is_answered_in_one_shape(client: httpx.Client, options
 def test_adjusted_bars_are_as_if_no_split_had_been(tmp_path: Path) -> None:
     def fill(lake: LakeRows) -> None:
         lake.add("bars", [row("BBB", "1m", 60 * i, 30.0 + i) for i in range(4)])
-        split = {
-            "type": "split", "symbol": "BBB", "source": "files", "event_time_ns": 1, "topic": "market", "partition": 0,
-        }  # fmt: skip
-        body = '{"ratio": 2.0, "ex_time_ns": 120000000000}'
-        lake.add("events", [{**split, "offset": 0, "row": 0, "body": body}])
+        place = {"topic": "market", "partition": 0, "offset": 0, "row": 0}
+        split = {"type": "split", "body": '{"ratio": 2.0, "ex_time_ns": 120000000000}', "event_time_ns": 1}
+        lake.add("events", [{**split, **place, "symbol": "BBB", "source": "files"}])
 
     board = Board()
     board.take(bars(*(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))

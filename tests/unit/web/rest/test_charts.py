@@ -63,8 +63,7 @@ def get(desk: Desk, path: str, **options: Any) -> httpx.Response:
 
 def test_values_come_with_the_names_of_their_columns_for_closed_and_forming_bars(desk: Desk) -> None:
     answer = get(desk, "/api/chart/indicators", symbol="AAPL", timeframe="1m", indicator="twice", limit=2).json()
-    assert answer["columns"] == ["open_time_ms", "twice"]
-    assert answer["rows"] == [[240_000, 10], [300_000, 18]]
+    assert (answer["columns"], answer["rows"]) == (["open_time_ms", "twice"], [[240_000, 10], [300_000, 18]])
     assert desk.asked == [BarSpan("AAPL", "1m", None, None, 2)]
     assert desk.closed
     assert get(desk, "/api/catalog").json() == {"indicators": [{"name": "twice", "stem": "twice"}]}
@@ -105,9 +104,6 @@ def test_why_there_is_no_receipt_is_said(desk: Desk, fault: Exception, status: i
     ("sessions", {"symbol": "AAPL", "from_ms": 2, "to_ms": 1}, "after from_ms"),
     ("sessions", {"symbol": "AAPL", "from_ms": 0, "to_ms": 8e12}, "20 years"),
 ])  # fmt: skip
-def test_a_wrong_question_is_answered_with_what_is_wrong(
-    desk: Desk, path: str, options: dict[str, Any], said: str
-) -> None:
+def test_a_wrong_question_is_told_what_is_wrong(desk: Desk, path: str, options: dict[str, Any], said: str) -> None:
     answer = get(desk, f"/api/chart/{path}", **options)
-    assert answer.status_code == 400
-    assert said in answer.json()["error"]
+    assert (answer.status_code, said in answer.json()["error"]) == (400, True)

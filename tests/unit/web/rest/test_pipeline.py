@@ -1,7 +1,8 @@
 """/api/pipeline, /api/dead-letters and /api/sources, with a desk and watches that are made up."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest.mock import Mock, call
 
 import httpx
 import pytest
@@ -19,41 +20,14 @@ from served_app import app_of, ask
 LETTER = {"letter_partition": 3, "letter_offset": 7, "reason": "bad_price", "value": "{}"}
 
 
-class MadeUpWatch:
-    def __init__(self) -> None:
-        self.asked: list[tuple[bool | None, int | None]] = []
-
-    def picture(self, *, broker_reachable: bool | None, engine_lag: int | None) -> Mapping[str, Any] | None:
-        self.asked.append((broker_reachable, engine_lag))
-        return {"findings": []}
-
-
-class MadeUpDesk:
-    def __init__(self) -> None:
-        self.fault: MarketPulseError | None = None
-        self.sent: list[tuple[int, int, bytes]] = []
-        self.closed = False
-
-    def newest(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        if self.fault is not None:
-            raise self.fault
-        return [LETTER][:limit]
-
-    def send_again(self, partition: int, offset: int, value: bytes) -> Mapping[str, Any]:
-        if self.fault is not None:
-            raise self.fault
-        self.sent.append((partition, offset, value))
-        return {"topic": "market", "partition": 1, "offset": 2}
-
-    def close(self) -> None:
-        self.closed = True
-
-
 class Room:
     """The routes with what is behind them."""
 
     def __init__(self) -> None:
-        self.desk, self.watch, board = MadeUpDesk(), MadeUpWatch(), Board()
+        sent_to, board = {"topic": "market", "partition": 1, "offset": 2}, Board()
+        self.watch = Mock(**{"spec": ["picture"], "picture.return_value": {"findings": []}})
+        self.desk = Mock(**{"spec": ["newest", "send_again", "close"], "send_again.return_value": sent_to})
+        self.desk.newest.side_effect = lambda limit: [LETTER][:limit]
         self.api = PipelineApi(board, self.watch, lambda: self.desk)
         self.app = app_of(board, routers=[self.api.router()])
 
@@ -69,19 +43,16 @@ def room() -> Iterator[Room]:
     room.api.close()
 
 
-def test_the_picture_comes_with_the_figures_that_the_strip_shows(room: Room) -> None:
+def test_the_picture_has_the_strips_figures_and_a_desk_that_is_closed_after_sends_letters_again(room: Room) -> None:
     answer = ask(room.app, "/api/pipeline").json()
     assert (answer["pipeline"], answer["figures"]["symbols"]) == ({"findings": []}, 0)
-    assert room.watch.asked == [(None, None)]
-
-
-def test_letters_are_listed_and_sent_again_by_a_desk_that_is_closed_with_the_routes(room: Room) -> None:
+    assert room.watch.mock_calls == [call.picture(broker_reachable=None, engine_lag=None)]
     assert ask(room.app, "/api/dead-letters").json() == {"letters": [LETTER]}
     sent = room.send(3, 7, '{"price": 1.5}')
     assert sent.json() == {"sent_to": {"topic": "market", "partition": 1, "offset": 2}}
-    assert room.desk.sent == [(3, 7, b'{"price": 1.5}')]
+    assert room.desk.send_again.mock_calls == [call(3, 7, b'{"price": 1.5}')]
     room.api.close()
-    assert room.desk.closed
+    assert room.desk.close.called
 
 
 @pytest.mark.parametrize(("fault", "status", "words"), [
@@ -89,7 +60,7 @@ def test_letters_are_listed_and_sent_again_by_a_desk_that_is_closed_with_the_rou
     (ParameterError("this letter was sent again already"), 409, "already"), (Retryable("the broker is away"), 503, "away"),
 ])  # fmt: skip
 def test_a_letter_that_is_refused_says_why(room: Room, fault: MarketPulseError, status: int, words: str) -> None:
-    room.desk.fault = fault
+    room.desk.send_again.side_effect = fault
     answer = room.send(0, 0, "{}")
     assert (answer.status_code, words in answer.json()["error"]) == (status, True)
 

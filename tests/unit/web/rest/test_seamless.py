@@ -89,9 +89,7 @@ def bar(minute: int, revision: int, *, gone: bool = False) -> dict[str, Any]:
     limit=st.integers(1, 5),
     held=st.integers(1, 9),
 )
-def test_every_bar_comes_once_as_its_highest_revision_says(
-    told: list[tuple[int, bool, int]], limit: int, held: int
-) -> None:
+def test_every_bar_comes_once_as_last_revised(told: list[tuple[int, bool, int]], limit: int, held: int) -> None:
     """Each minute's revisions are told in order; the store has those before some moment, the board the newest minutes."""
     revisions: dict[int, int] = {}
     rows: list[tuple[dict[str, Any], int]] = []
@@ -112,28 +110,23 @@ def test_every_bar_comes_once_as_its_highest_revision_says(
     if not expected:
         return
     found = paged(board, stored, limit)
-    assert [r[CLOSE] for r in found] == expected
-    assert [r[0] for r in found] == sorted({r[0] for r in found})
+    assert ([r[CLOSE] for r in found], [r[0] for r in found]) == (expected, sorted({r[0] for r in found}))
 
 
-def test_the_forming_bar_ends_the_newest_page_until_its_bar_is_stored() -> None:
+def test_the_forming_bar_ends_the_newest_page_until_its_bar_is_stored_and_the_store_fills_what_is_missing() -> None:
     board = Board()
     board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
     found = found_in(board, [bar(0, 0), bar(1, 0)])
     assert [(r[CLOSE], r[9]) for r in found.rows] == [(0.0, 0.0), (100.0, 0.0), (7.0, -1.0)]
     closed = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
     assert [(r[CLOSE], r[9]) for r in closed.rows][-1] == (200.0, 0.0)
-
-
-def test_what_has_not_come_from_the_log_is_taken_from_the_store() -> None:
     board = Board()
     board.take(indicators(["sma_2"], row("AAA", "1m", 60, 1.0, sma_2=9.0)))
     board.take(bars(bar(1, 0), bar(2, 0)))
     found = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
     assert (found.columns[-1], [r[-1] for r in found.rows]) == ("sma_2", [0.5, 9.0, 2.5])
     found = found_in(Board(), [bar(0, 0), bar(1, 0)], limit=1)  # a board that knows nothing yet
-    assert (found.columns, found.older, found.session) == ([*BAR_COLUMNS, "sma_2"], True, None)
-    assert found.rows[0][-1] == 1.5
+    assert (found.columns, found.older, found.session, found.rows[0][-1]) == ([*BAR_COLUMNS, "sma_2"], True, None, 1.5)
 
 
 def test_without_a_store_the_board_is_all_there_is_and_a_series_that_nobody_knows_is_none() -> None:
