@@ -12,21 +12,9 @@ from hypothesis import strategies as st
 
 from marketpulse.errors import Fatal
 from marketpulse.kafka.rebuild_record import ROWS_MOST, rebuild_values
-from marketpulse.model import quality
+from marketpulse.model import commit_log, quality
 from marketpulse.model.adjusting import Action, Step, adjustments
-from marketpulse.model.commit_log import (
-    COMPLETE_EVERY,
-    Commit,
-    PartitionState,
-    StoredFile,
-    commit_name,
-    commit_numbers,
-    decode_commit,
-    encode_commit,
-    parse_partition_name,
-    partition_name,
-    wanted,
-)
+from marketpulse.model.commit_log import COMPLETE_EVERY, Commit, StoredFile, decode_commit, encode_commit, wanted
 from marketpulse.model.history import COLUMNS, PAST_QUOTE, PAST_TRADE, History, joined_parts, read_part
 from marketpulse.model.market import REASONS, RECORD_BYTES_MAX, SYMBOL_BYTES_MAX
 
@@ -63,40 +51,35 @@ def test_a_damaged_commit_is_fatal_and_names_its_place_and_one_of_a_later_versio
         decode_commit(b'{"version": 2}', "x")
 
 
-def test_partition_names_go_there_and_back_and_only_commits_are_counted_in_a_directory() -> None:
-    assert partition_name("dead-letters", 3) == "dead-letters-03"
-    assert parse_partition_name("dev.dead-letters-03") == ("dev.dead-letters", 3)
-    assert parse_partition_name(partition_name("market", 117)) == ("market", 117)
-    assert commit_numbers([commit_name(10), commit_name(9), "readme.txt", "x.json", ".hidden"]) == [9, 10]
-
-
-def test_reading_begins_at_the_last_complete_commit() -> None:
+def test_partition_names_go_there_and_back_and_only_commits_count_of_which_the_last_complete_one_begins() -> None:
+    name, parsed = commit_log.partition_name, commit_log.parse_partition_name
+    assert (name("dead-letters", 3), parsed("dev.dead-letters-03")) == ("dead-letters-03", ("dev.dead-letters", 3))
+    assert parsed(name("market", 117)) == ("market", 117)
+    names = [*map(commit_log.commit_name, (10, 9)), "readme.txt", "x.json", ".hidden"]
+    assert commit_log.commit_numbers(names) == [9, 10]
     assert [list(wanted([])), list(wanted([0, 1, 2]))] == [[], [0, 1, 2]]
     assert list(wanted(list(range(COMPLETE_EVERY + 3)))) == [COMPLETE_EVERY + i for i in range(3)]
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3 * COMPLETE_EVERY))
 def test_reading_from_the_last_complete_commit_gives_what_reading_all_gives(steps: list[tuple[int, int]]) -> None:
-    state, commits = PartitionState(), []
+    state, commits = commit_log.PartitionState(), []
     visible: set[str] = set()  # kept by hand
     for number, (add, remove) in enumerate(steps):
         gone = sorted(visible)[:remove]
         new = [stored(f"{number}-{i}") for i in range(add)]
-        commit = state.next_commit({"trades": number}, new, gone, "me")
-        commits.append(commit)
-        state = state.after(commit)
+        commits.append(state.next_commit({"trades": number}, new, gone, "me"))
+        state = state.after(commits[-1])
         visible = visible - set(gone) | {file.path for file in new}
         assert set(state.files) == visible
-    read = PartitionState()
+    read = commit_log.PartitionState()
     for number in wanted(list(range(len(commits)))):
         read = read.after(decode_commit(encode_commit(commits[number]), "x"))
     assert read == state
 
 
 TIME_NS = 1_767_225_600 * 10**9
-NAMES = {
-    "timeframes": ("1s", "1m"), "sources": ("feed", "other"), "venues": ("XNYS",), "rules": ("high",),
-}  # fmt: skip
+NAMES = {"timeframes": ("1s", "1m"), "sources": ("feed", "other"), "venues": ("XNYS",), "rules": ("high",)}
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -113,40 +96,30 @@ def record(**changes: Any) -> dict[str, Any]:
     return {**whole, **{name: value for name, value in changes.items() if name not in columns}}
 
 
-def test_a_whole_record_is_read() -> None:
+def test_a_whole_record_is_read_and_an_empty_history_is_one() -> None:
     part = read_part(record())
     (trade,) = part.history.tables["trades"]
     assert (trade["price"], trade["size"], trade["venue"], trade["late"]) == (5.0, 0.25, -1, 3)
     assert (part.is_last, part.history.covers_offset, part.history.names) == (True, 9, NAMES)
     assert len(part.history.tables["quotes"]) == 0
+    (value,) = rebuild_values(History("AAA", 5, NAMES, {}), "x")
+    assert read_part(orjson.loads(value)).is_last
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"part": 1}, "part 1 of 1"),
-        ({"parts": 401}, "at most 400"),
-        ({"part": True}, "part must be a whole number"),
-        ({"covers_offset": -1}, "covers_offset must be a whole number, 0 or more"),
-        ({"id": ""}, "id must be a text"),
-        ({"sources": ["feed", 5]}, "sources must be a list of texts"),
-        ({"trades": [1]}, "trades must be an object of columns"),
-        ({"price": [5, 6]}, "the columns of trades must be of one length, found [1, 2]"),
-        ({"price": ["5"]}, "trades.price must be a list of numbers"),
-        ({"price": None}, "trades.price must be a list of numbers"),
-        ({"price": [[5]]}, "trades.price must be a list of numbers"),
-        ({"price": [0]}, "trades.price holds 0.0, which cannot be"),
-        ({"size": [-1]}, "trades.size holds -1.0, which cannot be"),
-        ({"event_time_ns": [1]}, "trades.event_time_ns holds 1, which cannot be"),
-        ({"event_time_ns": [2**70]}, "trades.event_time_ns must be a list of whole numbers"),
-        ({"offset": [7.5]}, "trades.offset must be a list of whole numbers"),
-        ({"source": [2]}, "trades.source must name places in sources"),
-        ({"venue": [-2]}, "trades.venue must name places in venues"),
-        ({"side": [3]}, "trades.side holds 3, which cannot be"),
-        ({"late": [-1]}, "trades.late must be a list of whole numbers"),
-        ({"revisions": {"timeframe": [2], "open_time_ns": [TIME_NS], "bar": [1], "indicators": [0]}}, "revisions.timeframe"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"part": 1}, "part 1 of 1"), ({"parts": 401}, "at most 400"), ({"part": True}, "part must be a whole number"),
+    ({"covers_offset": -1}, "covers_offset must be a whole number, 0 or more"), ({"id": ""}, "id must be a text"),
+    ({"sources": ["feed", 5]}, "sources must be a list of texts"), ({"trades": [1]}, "trades must be an object of columns"),
+    ({"price": [5, 6]}, "the columns of trades must be of one length, found [1, 2]"),
+    *(({"price": price}, "trades.price must be a list of numbers") for price in (["5"], None, [[5]])),
+    ({"price": [0]}, "trades.price holds 0.0, which cannot be"), ({"size": [-1]}, "trades.size holds -1.0, which cannot be"),
+    ({"event_time_ns": [1]}, "trades.event_time_ns holds 1, which cannot be"),
+    ({"event_time_ns": [2**70]}, "trades.event_time_ns must be a list of whole numbers"),
+    ({"offset": [7.5]}, "trades.offset must be a list of whole numbers"), ({"side": [3]}, "trades.side holds 3, which cannot be"),
+    ({"source": [2]}, "trades.source must name places in sources"), ({"venue": [-2]}, "trades.venue must name places in venues"),
+    ({"late": [-1]}, "trades.late must be a list of whole numbers"),
+    ({"revisions": {"timeframe": [2], "open_time_ns": [TIME_NS], "bar": [1], "indicators": [0]}}, "revisions.timeframe"),
+])  # fmt: skip
 def test_what_is_not_whole_is_said_in_one_sentence(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]*$") as raised:
         read_part(record(**changes))
@@ -179,11 +152,6 @@ def test_a_long_history_comes_back_from_its_records_to_the_bit() -> None:
         assert again.tables[name].tobytes() == history.tables.get(name, np.empty(0, dtype)).tobytes()
 
 
-def test_an_empty_history_is_one_record() -> None:
-    (value,) = rebuild_values(History("AAA", 5, NAMES, {}), "x")
-    assert read_part(orjson.loads(value)).is_last
-
-
 # Yahoo's published example: Microsoft closed at 46.99 and 48.30, split 2 for 1, closed at 24.96, and paid 0.08.
 SPLIT, PAID = Action("split", 50, 2.0), Action("dividend", 60, 0.08)
 
@@ -194,17 +162,15 @@ def test_the_published_adjusted_closes() -> None:
     for at, (close, published) in closes.items():
         step = found.step("all", at)
         assert round(close * (step.price if step else 1), 2) == published
-    assert found.step("split", 49) == Step(50, 0.5, 2.0)
-    assert found.step("split", 50) is None
+    assert (found.step("split", 49), found.step("split", 50)) == (Step(50, 0.5, 2.0), None)
     assert found.step("none", 0) is None
     assert [action.ex_time_ns for action in found.actions] == [50, 60]
 
 
 def test_what_a_source_has_adjusted_itself_is_left_to_its_own_bars() -> None:
     split = SPLIT._replace(adjusted_by=("yahoo",))
-    assert adjustments([split], "yahoo", {}).step("split", 0) is None
-    assert adjustments([split], "alpaca", {}).step("split", 0) == Step(50, 0.5, 2.0)
-    assert adjustments([split], None, {}).step("split", 0) == Step(50, 0.5, 2.0)
+    for source, step in (("yahoo", None), ("alpaca", Step(50, 0.5, 2.0)), (None, Step(50, 0.5, 2.0))):
+        assert adjustments([split], source, {}).step("split", 0) == step
 
 
 def test_a_dividend_of_a_splits_day_is_one_for_the_new_shares_and_one_as_large_as_the_price_changes_nothing() -> None:
@@ -214,15 +180,12 @@ def test_a_dividend_of_a_splits_day_is_one_for_the_new_shares_and_one_as_large_a
     assert adjustments([PAID], "files", {60: (0.08, "files")}).steps["all"] == []
 
 
-def test_every_rule_has_a_severity_and_is_a_reason_for_a_dead_letter() -> None:
+def test_every_rule_has_a_severity_and_is_a_reason_for_a_dead_letter_and_its_number_is_its_place() -> None:
     assert set(quality.DEFAULT_SEVERITY) == set(quality.RULES)
     assert set(quality.DEFAULT_SEVERITY.values()) <= set(quality.SEVERITIES)
     assert set(quality.RULES) <= set(REASONS)
     assert set(quality.RULES) >= quality.NEVER_DROPPED
     assert not any(quality.DEFAULT_SEVERITY[rule] == "drop" for rule in quality.RULES)
-
-
-def test_the_numbers_of_the_rules_and_limits_are_their_places() -> None:
     rules, limits = list(quality.RULES), list(quality.DEFAULT_LIMITS)
     assert (rules[quality.SPLIT], rules[quality.OUT_OF_HOURS]) == ("split", "out_of_session")
     assert (limits[quality.DIVIDEND_MAX], limits[quality.VOLUME_FACTOR]) == ("dividend_max", "volume_factor")
