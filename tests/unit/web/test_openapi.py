@@ -19,8 +19,7 @@ def spec() -> dict[str, Any]:
     app = app_of(sql=SqlApi(never, SqlSettings(rows_max=77)))
     answer = ask(app, "/api/openapi.json")
     assert ask(app, "/api/openapi.json", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
-    found: dict[str, Any] = answer.json()
-    return found
+    return dict(answer.json())
 
 
 def operations(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -65,12 +65,10 @@ def test_a_cookie_of_somebody_elses_making_is_none(value: str) -> None:
     assert not Token(RIGHT).has_cookie(scope(cookie=f"{cookie_name(scope())}={value}"))
 
 
-@pytest.mark.parametrize(
-    ("headers", "token"),
-    [({"authorization": "bearer abc"}, "abc"), ({"authorization": "Basic abc"}, None), ({"authorization": "Bearer "}, None), ({}, None)],
-)  # fmt: skip
-def test_a_bearer_is_read_whatever_the_case_of_its_name(headers: dict[str, str], token: str | None) -> None:
-    assert bearer(scope(**headers)) == token
+def test_a_bearer_is_read_whatever_the_case_of_its_name() -> None:
+    for said, token in (("bearer abc", "abc"), ("Basic abc", None), ("Bearer ", None)):
+        assert bearer(scope(authorization=said)) == token, said
+    assert bearer(scope()) is None
 
 
 # On the real server.
@@ -196,8 +194,5 @@ def test_the_token_is_in_no_answer_no_metric_and_no_log() -> None:
             client.get(f"/api/symbols?token={RIGHT}"), client.get(f"/{RIGHT}"), client.get(f"/api/{RIGHT}", headers=with_token()),
             client.post("/login", data={"token": RIGHT}), client.get(f"/api/bars?symbol=AAA&timeframe={RIGHT}", headers=with_token()),
         ]  # fmt: skip
-    told = "".join(str(a.headers) + a.text for a in answers)
-    assert RIGHT not in told
-    assert RIGHT not in metrics_text()[0].decode()
-    assert RIGHT not in said.getvalue()
-    assert RIGHT not in repr(ServeSettings(token=SecretStr(RIGHT)))
+    told = [*(str(a.headers) + a.text for a in answers), metrics_text()[0].decode(), said.getvalue()]
+    assert not [text for text in (*told, repr(ServeSettings(token=SecretStr(RIGHT)))) if RIGHT in text]

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -23,20 +22,12 @@ def request(gone: asyncio.Event) -> Request:
     return Request({"type": "http"}, receive)
 
 
-def test_what_the_work_gives_or_raises_is_given_and_raised() -> None:
-    async def run() -> None:
-        turns, there = Turns("questions", 1, 1), asyncio.Event()
+def test_what_the_work_gives_or_raises_is_given_and_raised_and_one_more_than_there_is_room_for_comes_again() -> None:
+    async def run() -> list[object]:
+        turns, there, go = Turns("questions", 1, 1), asyncio.Event(), threading.Event()
         assert await turns.take(request(there), lambda _: 42) == 42
         with pytest.raises(ZeroDivisionError):
             await turns.take(request(there), lambda _: 1 // 0)
-        turns.close()
-
-    asyncio.run(run())
-
-
-def test_one_more_than_there_is_room_for_is_told_to_come_again() -> None:
-    async def run() -> list[object]:
-        turns, there, go = Turns("questions", 1, 1), asyncio.Event(), threading.Event()
         held = [asyncio.create_task(turns.take(request(there), lambda _: go.wait(30))) for _ in range(2)]
         for _ in held:
             await asyncio.sleep(0)
@@ -52,18 +43,17 @@ def test_one_more_than_there_is_room_for_is_told_to_come_again() -> None:
 
 @pytest.mark.parametrize("how", ["gone", "closed"])
 def test_work_is_told_when_nobody_waits_for_it(how: str) -> None:
-    def work(begun: threading.Event) -> Callable[[threading.Event], bool]:
-        def wait(cancelled: threading.Event) -> bool:
-            begun.set()
-            if cancelled.wait(30):
-                raise QueryCancelled("stopped")
-            return True
+    begun = threading.Event()
 
-        return wait
+    def work(cancelled: threading.Event) -> bool:
+        begun.set()
+        if cancelled.wait(30):
+            raise QueryCancelled("stopped")
+        return True
 
     async def run() -> None:
-        turns, gone, begun = Turns("questions", 1, 1), asyncio.Event(), threading.Event()
-        asked = asyncio.create_task(turns.take(request(gone), work(begun)))
+        turns, gone = Turns("questions", 1, 1), asyncio.Event()
+        asked = asyncio.create_task(turns.take(request(gone), work))
         await asyncio.to_thread(begun.wait, 30)
         if how == "gone":
             gone.set()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     engine = {"timeframes": ("1s", "1m"), "indicators": "rsi(14)", "calendar": "24x7"}
     desk = DeskInMemory(Settings(data_dir=tmp_path, engine=engine), (Rule("low", "close < 5"),))
     api = AlertRulesApi(lambda: desk)
-    with served(routers=[api.router()]) as client:
-        try:
-            yield Site(desk, client)
-        finally:
-            api.close()
+    with served(routers=[api.router()]) as client, closing(api):
+        yield Site(desk, client)
 
 
 def test_a_rule_is_put_edited_muted_and_removed_each_on_the_version_that_was_read(site: Site) -> None:

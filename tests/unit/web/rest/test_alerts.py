@@ -1,5 +1,6 @@
 """/api/alerts over a real lake and the newest alerts of the log."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,8 @@ class Site:
         Board(parts={"recent_alerts": self.recent}).take(batch(*rows))
 
     def get(self, address: str = "", **options: Any) -> httpx.Response:
-        stored = Stored(lambda: LakeHistory(self.settings))
-        try:
+        with closing(Stored(lambda: LakeHistory(self.settings))) as stored:
             return ask(app_of(stored=stored, alerts=self.recent), address or "/api/alerts", params=options or None)
-        finally:
-            stored.close()
 
     def values(self, **options: Any) -> list[float]:
         return [one["value"] for one in self.get(**options).json()["alerts"]]
@@ -59,7 +57,7 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_stored_and_live_alerts_come_once_in_order_of_time(site: Site) -> None:
+def test_stored_and_live_alerts_come_once_in_order_of_time_and_each_is_a_line_of_csv(site: Site) -> None:
     site.lake.add("alerts", [alert(i) for i in range(5)])
     site.tell(*(alert(i) for i in range(3, 8)))
     assert site.values() == [float(i) for i in range(8)]
@@ -68,6 +66,9 @@ def test_stored_and_live_alerts_come_once_in_order_of_time(site: Site) -> None:
         "event_time_ms": 480_000.0, "state": "raised", "was": None, "late": False, "value": 7.0, "message": "minute 7",
         "revision": 0, "partition": 0, "last_offset": 420, "event_time_ns": "480000000000",
     }  # fmt: skip
+    lines = site.get(format="csv").text.splitlines()
+    assert len(lines) == 9
+    assert lines[1] == '"AAA","high","info","1m",0,60000,"raised",,false,0,"minute 0",0,0,0,"60000000000"'
 
 
 def test_pages_follow_their_links_through_alerts_of_one_moment(site: Site) -> None:
@@ -118,13 +119,6 @@ def test_each_filter_leaves_what_it_names(site: Site) -> None:
     assert (site.values(from_ms=180_000, to_ms=300_000), site.values(symbol="' OR true --")) == ([2.0, 3.0], [])
 
 
-def test_csv_has_a_line_for_each(site: Site) -> None:
-    site.tell(alert(0))
-    lines = site.get(format="csv").text.splitlines()
-    assert len(lines) == 2
-    assert lines[1] == '"AAA","high","info","1m",0,60000,"raised",,false,0,"minute 0",0,0,0,"60000000000"'
-
-
 @pytest.mark.parametrize("options", [
     {"cursor": "x"}, {"cursor": "W10="}, {"cursor": "WzEsMiwzXQ=="}, {"severity": "loud"}, {"state": "withdrawn"},
     {"limit": 0}, {"from_ms": "1.5"}, {"from_ms": 2**63}, {"unknown": 1},
@@ -147,10 +141,9 @@ def test_the_highest_revision_stays_in_whichever_order_rows_come_and_only_so_man
     recent = RecentAlerts()
     assert not recent.take(told((1, 1, "withdrawn"), (1, 0, "raised"), (2, 0, "raised"), (1, 1, "withdrawn")), 1)
     assert states(recent) == [(1, "withdrawn"), (2, "raised")]
+    assert not recent.take(bars(row("AAA", "1m", 0, 1.0)), 1), "another topic"
+    assert states(recent) == [(1, "withdrawn"), (2, "raised")]
     recent = RecentAlerts(most=2)
     recent.take(told((1, 0, "raised"), (2, 0, "raised")), 1)
     recent.take(told((1, 1, "cleared"), (3, 0, "raised")), 2)
     assert states(recent) == [(1, "cleared"), (3, "raised")]
-    recent = RecentAlerts()
-    assert not recent.take(bars(row("AAA", "1m", 0, 1.0)), 1), "another topic"
-    assert states(recent) == []

@@ -1,7 +1,7 @@
 """/api/bars and /api/indicators over a real lake and a board, on the real server."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,8 @@ def serving(folder: Path, board: Board, lake_rows: Callable[[LakeRows], None], *
     settings = Settings(data_dir=folder)
     lake_rows(LakeRows(settings))
     stored = Stored(lambda: LakeHistory(settings))
-    with served(board, stored=stored, **more) as client:
-        try:
-            yield client
-        finally:
-            stored.close()
+    with served(board, stored=stored, **more) as client, closing(stored):
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +46,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         lake.add("bars", [minute(i) for i in range(40)])
         lake.add("indicators", [minute(i) for i in range(40)], NAMES)
 
-    board = Board()
-    board.take(bars(*(minute(i) for i in range(30, 50))))
-    board.take(indicators(NAMES, *(minute(i) for i in range(30, 50))))
+    board, live = Board(), [minute(i) for i in range(30, 50)]
+    board.take(bars(*live))
+    board.take(indicators(NAMES, *live))
     with serving(tmp_path_factory.mktemp("lake"), board, fill) as client:
         yield client
 
@@ -99,9 +96,9 @@ def test_csv_and_arrow_come_when_they_are_accepted_and_what_a_client_has_is_not_
     for known in (first.headers["etag"], f'"x", W/{first.headers["etag"]}', "*"):
         again = client.get(first.request.url, headers={"if-none-match": known})
         assert (again.status_code, again.content) == (304, b"")
-    assert asked(client, limit=4).headers["etag"] != first.headers["etag"]
-    other = client.get(asked(client, limit=4).request.url, headers={"if-none-match": first.headers["etag"]})
-    assert other.status_code == 200
+    other = asked(client, limit=4)
+    assert other.headers["etag"] != first.headers["etag"]
+    assert client.get(other.request.url, headers={"if-none-match": first.headers["etag"]}).status_code == 200
 
 
 @pytest.mark.parametrize(("options", "status"), [

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -55,17 +56,14 @@ def get(desk: Desk, path: str, **options: Any) -> httpx.Response:
     board = Board()
     board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1), venue="XNAS") for i in range(5))))
     board.take(live([], row("AAPL", "1m", 300, 9.0, venue="XNAS")))
-    charts = ChartApi(board, lambda: desk)
-    answer = ask(app_of(board, routers=[charts.router()]), path, params=options)
-    charts.close()
-    return answer
+    with closing(ChartApi(board, lambda: desk)) as charts:
+        return ask(app_of(board, routers=[charts.router()]), path, params=options)
 
 
 def test_values_come_with_the_names_of_their_columns_for_closed_and_forming_bars(desk: Desk) -> None:
     answer = get(desk, "/api/chart/indicators", symbol="AAPL", timeframe="1m", indicator="twice", limit=2).json()
     assert (answer["columns"], answer["rows"]) == (["open_time_ms", "twice"], [[240_000, 10], [300_000, 18]])
-    assert desk.asked == [BarSpan("AAPL", "1m", None, None, 2)]
-    assert desk.closed
+    assert (desk.asked, desk.closed) == ([BarSpan("AAPL", "1m", None, None, 2)], True)
     assert get(desk, "/api/catalog").json() == {"indicators": [{"name": "twice", "stem": "twice"}]}
 
 

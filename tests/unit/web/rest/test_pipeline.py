@@ -1,6 +1,7 @@
 """/api/pipeline, /api/dead-letters and /api/sources, with a desk and watches that are made up."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from unittest.mock import Mock, call
 
@@ -51,6 +52,8 @@ def test_the_picture_has_the_strips_figures_and_a_desk_that_is_closed_after_send
     sent = room.send(3, 7, '{"price": 1.5}')
     assert sent.json() == {"sent_to": {"topic": "market", "partition": 1, "offset": 2}}
     assert room.desk.send_again.mock_calls == [call(3, 7, b'{"price": 1.5}')]
+    for query in ("limit=0", "limit=501", "limit=x"):
+        assert ask(room.app, f"/api/dead-letters?{query}").status_code in (400, 422), query
     room.api.close()
     assert room.desk.close.called
 
@@ -63,11 +66,6 @@ def test_a_letter_that_is_refused_says_why(room: Room, fault: MarketPulseError, 
     room.desk.send_again.side_effect = fault
     answer = room.send(0, 0, "{}")
     assert (answer.status_code, words in answer.json()["error"]) == (status, True)
-
-
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x"])
-def test_a_wrong_question_is_refused(room: Room, query: str) -> None:
-    assert ask(room.app, f"/api/dead-letters?{query}").status_code in (400, 422)
 
 
 class Keeper:
@@ -88,31 +86,19 @@ class Keeper:
 
 
 def ask_sources(query: str, keeper: Keeper | None) -> httpx.Response:
-    api = SourcesApi(keeper)
-    try:
+    with closing(SourcesApi(keeper)) as api:
         return ask(app_of(routers=[api.router()]), f"/api/sources{query}")
-    finally:
-        api.close()
 
 
-@pytest.fixture
-def keeper() -> Keeper:
-    return Keeper(card_of([(trade(name, 3_600.0 + i, 1.0, 1.0), 3_600.0 + i) for i, name in enumerate("ABC")]))
-
-
-def test_the_scores_are_as_they_are_described(keeper: Keeper) -> None:
+def test_the_scores_are_as_they_are_described_and_wrong_questions_are_refused() -> None:
+    keeper = Keeper(card_of([(trade(name, 3_600.0 + i, 1.0, 1.0), 3_600.0 + i) for i, name in enumerate("ABC")]))
     found = Sources.model_validate(ask_sources("", keeper).json())
     assert [(one.source, one.symbols, one.reconnects) for one in found.sources] == [("feed", 3, None)]
     symbols = SymbolScores.model_validate(ask_sources("/symbols?source=feed&limit=2", keeper).json())
     assert [one.symbol for one in symbols.symbols] == ["A", "B"]
     assert SymbolScores.model_validate(ask_sources("/symbols?source=other", keeper).json()).symbols == []
-
-
-@pytest.mark.parametrize(
-    "query", ["", "?source=feed&limit=0", "?source=feed&limit=1001", "?source=", "?source=feed&more=1"]
-)
-def test_a_wrong_question_of_scores_is_refused(keeper: Keeper, query: str) -> None:
-    assert ask_sources(f"/symbols{query}", keeper).status_code == 400
+    for query in ("", "?source=feed&limit=0", "?source=feed&limit=1001", "?source=", "?source=feed&more=1"):
+        assert ask_sources(f"/symbols{query}", keeper).status_code == 400, query
 
 
 @pytest.mark.parametrize(("keeper", "words"), [(None, "set scorecard.enabled"), (Keeper(None), "try again")])

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,7 @@ class HistoryOfRows:
     rows: list[dict[str, Any]]
 
     def bars(self, span: BarSpan) -> pa.Table:
-        newest: dict[int, dict[str, Any]] = {}
-        for one in sorted(self.rows, key=lambda r: int(r["revision"])):
-            newest[one["open_time_ns"]] = one
+        newest = {one["open_time_ns"]: one for one in sorted(self.rows, key=lambda r: int(r["revision"]))}
         chosen = [
             one
             for time, one in sorted(newest.items())
@@ -38,8 +37,7 @@ class HistoryOfRows:
             and (span.from_ms is None or time / 1e6 >= span.from_ms)
             and (span.before_ms is None or time / 1e6 < span.before_ms)
         ][-span.limit :]
-        names = [*PRICES, "sma_2"]
-        return pa.table({name: pa.array([one.get(name) for one in chosen]) for name in names})
+        return pa.table({name: pa.array([one.get(name) for one in chosen]) for name in (*PRICES, "sma_2")})
 
     def adjustments(self, symbol: str, timeframe: str) -> Adjustments:  # noqa: ARG002
         return Adjustments()
@@ -52,12 +50,8 @@ class HistoryOfRows:
 
 
 def asked(board: Board, stored: list[dict[str, Any]] | None, **span: Any) -> Stretch | None:
-    past = None if stored is None else Stored(lambda: HistoryOfRows(stored))
-    try:
-        return asyncio.run(stretch(board, past, BarSpan("AAA", "1m", **span)))
-    finally:
-        if past is not None:
-            past.close()
+    with closing(Stored(lambda: HistoryOfRows(stored or []))) as past:
+        return asyncio.run(stretch(board, None if stored is None else past, BarSpan("AAA", "1m", **span)))
 
 
 def found_in(board: Board, stored: list[dict[str, Any]] | None, **span: Any) -> Stretch:
@@ -103,13 +97,9 @@ def test_every_bar_comes_once_as_last_revised(told: list[tuple[int, bool, int]],
     for one, _ in rows:
         if one["open_time_ns"] >= first * 60 * 10**9:
             board.take(bars(one))
-    newest: dict[int, float | None] = {}
-    for one, _ in rows:
-        newest[one["open_time_ns"]] = one["close"]
+    newest = {one["open_time_ns"]: one["close"] for one, _ in rows}
     expected = [close for _, close in sorted(newest.items()) if close is not None]
-    if not expected:
-        return
-    found = paged(board, stored, limit)
+    found = paged(board, stored, limit) if expected else []
     assert ([r[CLOSE] for r in found], [r[0] for r in found]) == (expected, sorted({r[0] for r in found}))
 
 
