@@ -5,9 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pytest
 
 from board_rows import bars, row
 from marketpulse.errors import QueryCancelled, Retryable
-from marketpulse.ports import SqlAnswer, SqlPlan, SqlQuestion, SqlTable
+from marketpulse.ports import SqlPlan, SqlQuestion, SqlTable
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.views import VIEWS
 from marketpulse.settings import Settings, SqlSettings
@@ -57,11 +58,8 @@ def opened(folder: Path, **sql: Any) -> Iterator[Site]:
     board = Board()
     board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1)) for i in range(5))))
     api = SqlApi(lambda: LakeDesk(settings), SqlSettings(**sql))
-    with served_client(board, sql=api) as client:
-        try:
-            yield Site(settings, api, client)
-        finally:
-            api.close()
+    with served_client(board, sql=api) as client, closing(api):
+        yield Site(settings, api, client)
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +222,8 @@ class Guide:
 @contextmanager
 def guided(open_guide: Callable[[], Any], **sql: Any) -> Iterator[Guide]:
     api = AskApi(open_guide, SqlSettings(**sql))
-    with served_client(routers=[api.router()]) as client:
-        try:
-            yield Guide(api, client)
-        finally:
-            api.close()
+    with served_client(routers=[api.router()]) as client, closing(api):
+        yield Guide(api, client)
 
 
 @pytest.fixture(scope="module")
@@ -321,35 +316,16 @@ def test_one_runs_one_waits_and_more_are_told_to_come_again() -> None:
         assert [one.result().status_code for one in both] == [409, 409]
 
 
-class Away:
-    """A lake that does not answer: neither its version, nor its tables."""
-
-    def away(self, *asked: Any) -> Any:  # noqa: ARG002
-        raise Retryable("the lake does not answer")
-
-    version = tables = plan = away
-
-    def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:  # noqa: ARG002
-        raise AssertionError("its version comes first")
-
-    def library(self) -> list[Any]:
-        return []
-
-    def render(self, rows: pa.Table, form: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def close(self) -> None: ...
-
-
 def test_a_store_that_is_away_is_another_try() -> None:
-    api = SqlApi(Away, SqlSettings())
-    with guided(Away) as guide, served_client(sql=api) as client:
-        answers = [
-            guide.client.get("/api/sql/schema"),
-            guide.explain(sql="SELECT 1"),
-            client.get("/api/sql?q=SELECT%201"),
-        ]
+    away = Mock(spec=["version", "tables", "plan", "answer", "close"])
+    for asked in (away.version, away.tables, away.plan):
+        asked.side_effect = Retryable("the lake does not answer")
+    api = SqlApi(lambda: away, SqlSettings())
+    with guided(lambda: away) as guide, served_client(sql=api) as client:
+        schema, plan = guide.client.get("/api/sql/schema"), guide.explain(sql="SELECT 1")
+        answers = [schema, plan, client.get("/api/sql?q=SELECT%201")]
         api.close()
+    assert not away.answer.called, "its version comes first"
     for answer in answers:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert (answer.json()["error"], answer.json()["kind"]) == ("the lake does not answer", "away")

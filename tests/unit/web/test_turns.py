@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
 from starlette.requests import Request
 
 from marketpulse.errors import QueryCancelled, Retryable
-from marketpulse.model.adjusting import Adjustments
 from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.web.rest.stored import AT_ONCE, WAITING_MAX, Stored
 from marketpulse.web.turns import Busy, Turns
@@ -66,31 +66,16 @@ def test_work_is_told_when_nobody_waits_for_it(how: str) -> None:
     asyncio.run(run())
 
 
-class Slow:
-    """ports.History that answers once it is let."""
-
-    def __init__(self) -> None:
-        self.let = threading.Event()
-        self.closed = False
-
-    def bars(self, span: BarSpan) -> pa.Table:
-        assert self.let.wait(30)
-        return pa.table({"limit": [span.limit]})
-
-    def adjustments(self, symbol: str, timeframe: str) -> Adjustments:  # noqa: ARG002
-        return Adjustments()
-
-    def alerts(self, span: AlertSpan) -> pa.Table:
-        return pa.table({"limit": [span.limit]})
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def test_more_than_run_and_wait_are_told_to_come_again_and_the_others_are_answered() -> None:
-    slow = Slow()
-    opened: list[Slow] = []
-    stored = Stored(lambda: opened.append(slow) or slow)  # type: ignore[func-returns-value]
+    let = threading.Event()
+
+    def bars(span: BarSpan) -> pa.Table:
+        assert let.wait(30)
+        return pa.table({"limit": [span.limit]})
+
+    slow = Mock(spec=["bars", "alerts", "close"], bars=bars)
+    opened = Mock(return_value=slow)
+    stored = Stored(opened)
 
     async def crowd() -> list[int]:
         asked = [
@@ -100,11 +85,11 @@ def test_more_than_run_and_wait_are_told_to_come_again_and_the_others_are_answer
         await asyncio.sleep(0)
         with pytest.raises(Retryable, match="try again"):
             await stored.ask(lambda history: history.alerts(AlertSpan()))
-        slow.let.set()
+        let.set()
         return [table["limit"][0].as_py() for table in await asyncio.gather(*asked)]
 
-    Stored(lambda: opened.append(slow) or slow).close()  # type: ignore[func-returns-value]
-    assert opened == [], "a history that nobody asked is never opened"
+    Stored(opened).close()
+    assert not opened.called, "a history that nobody asked is never opened"
     assert asyncio.run(crowd()) == list(range(AT_ONCE + WAITING_MAX))
     stored.close()
-    assert (opened, slow.closed) == ([slow], True)
+    assert (opened.call_count, slow.close.called) == (1, True)
