@@ -335,9 +335,8 @@ def test_indicator_values_find_their_bar_in_either_order_newer_ones_stay_and_for
     assert not later.values(1, 2.0, revision=2)
     assert later.rows(1)[0][-1] == 3.0
     assert [math.isnan(v) for v in series_of(1).rows(3)[0][len(BAR_COLUMNS) :]] == [True] * 3, "it is padded"
-    series = (
-        Minutes()
-    )  # topics are read in no order between them: the bar has closed, although its own row is not here yet
+    # Topics are read in no order between them: the bar has closed, although its own row is not here yet.
+    series = Minutes()
     series.forming(1, 4.0)
     series.values(1, 1.5)
     assert not series.forming(1, 4.5)
