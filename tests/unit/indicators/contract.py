@@ -79,16 +79,14 @@ class Tolerance(NamedTuple):
 EXACT = Tolerance(0, 0)
 
 
-def check(
-    indicator: str, oracle: Oracle, periods: str, tolerance: Tolerance, on: dict[str, Floats] | None = None
-) -> None:
+def check(name: str, oracle: Oracle, periods: str, tolerance: Tolerance, on: dict[str, Floats] | None = None) -> None:
     """Hold an indicator against its oracle on every real daily file, or `on` these bars, with each of its `periods`.
 
     `periods` are its parameters as one writes them: "5 14", "12,26 2,3", or "" for one that has none. Nulls must be
     in the same places. A failure names the indicator with its parameters, and the file.
     """
     for parameters in periods.split() or [""]:
-        text = f"{indicator}({parameters})" if parameters else indicator
+        text = f"{name}({parameters})" if parameters else name
         numbers = [float(word) if "." in word else int(word) for word in parameters.split(",") if word]
         for file, bars in (every_daily() if on is None else on).items():
             frame = pd.DataFrame(bars, columns=list(NAMES))

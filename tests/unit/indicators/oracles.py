@@ -94,13 +94,17 @@ def vpt(bars: Any) -> Any:
     return (bars.close.pct_change() * bars.volume).cumsum()
 
 
+def root_mean(squares: Any, period: int) -> Any:
+    return np.sqrt(windows_of(squares, period).mean(axis=1))
+
+
 def garman_klass(bars: Any, period: int) -> Any:
     ranges, moves = np.log(bars.high / bars.low) ** 2, np.log(bars.close / bars.open) ** 2
-    return np.sqrt(windows_of(ranges / 2 - (2 * math.log(2) - 1) * moves, period).mean(axis=1))
+    return root_mean(ranges / 2 - (2 * math.log(2) - 1) * moves, period)
 
 
-def wma(values: Any, period: int) -> Any:
-    return talib.WMA(values, period)
+def stoch(bars: Any, k: int, slow: int, d: int) -> Any:
+    return talib.STOCH(bars.high, bars.low, bars.close, k, slow, slowd_period=d)
 
 
 def keltner(bars: Any, period: int, atr: int, factor: float) -> Any:
@@ -163,25 +167,21 @@ FORMULAS: list[tuple[str, str, Oracle]] = [
     ("eom", "1 2 14 100", eom),
     ("force_index", "1 2 13 100", lambda b, n: talib.EMA(force(b), n) if n > 1 else force(b)),
     ("garman_klass", "1 5 20 100", garman_klass),
-    ("hma", "2 3 9 16 55 200", lambda b, n: wma(2 * wma(b.close, n // 2) - wma(b.close, n), int(n**0.5))),
+    (
+        "hma",
+        "2 3 9 16 55 200",
+        lambda b, n: talib.WMA(2 * talib.WMA(b.close, n // 2) - talib.WMA(b.close, n), int(n**0.5)),
+    ),
     ("ichimoku", "9,26,52 1,2,3 52,9,26 20,60,120", ichimoku),
     ("keltner", "20,10,2.0 1,1,0.5 10,20,1.5 50,14,0.0", keltner),
     ("kurtosis", "4 5 20 100", lambda b, n: of_windows(b, n, "kurt")),
-    (
-        "parkinson",
-        "1 5 20 100",
-        lambda b, n: np.sqrt(windows_of(np.log(b.high / b.low) ** 2, n).mean(axis=1) / math.log(16)),
-    ),
+    ("parkinson", "1 5 20 100", lambda b, n: root_mean(np.log(b.high / b.low) ** 2 / math.log(16), n)),
     # its place in the window of period + 1 closes, counting those that are equal, less itself
     ("percent_rank", "1 5 20 100", lambda b, n: 100 * (b.close.rolling(n + 1).rank(method="max") - 1) / n),
     ("realized_volatility", "1 5 20 100", lambda b, n: np.sqrt(windows_of(np.log(b.close).diff() ** 2, n).sum(axis=1))),
     ("rma", "1 2 14 200", rma),
     ("skew", "3 5 20 100", lambda b, n: of_windows(b, n, "skew")),
-    (
-        "stoch",
-        "5,3,3 14,3,3 14,1,3 1,1,1 3,20,7 100,5,2",
-        lambda b, k, s, d: talib.STOCH(b.high, b.low, b.close, k, s, slowd_period=d),
-    ),
+    ("stoch", "5,3,3 14,3,3 14,1,3 1,1,1 3,20,7 100,5,2", stoch),
     ("supertrend", "10,3.0 1,0.0 7,1.5 50,2.0", supertrend),
     ("tsi", "25,13 13,25 5,2 100,3", tsi),
     ("volume_sma", "1 20 200", lambda b, n: talib.SMA(b.volume, n)),
@@ -193,9 +193,7 @@ FORMULAS: list[tuple[str, str, Oracle]] = [
 ]
 TOLERANCES = {
     # a difference of two averages of the line: 1e-9 of the line's size
-    "adosc": Tolerance(
-        1e-9, lambda bars: 1e-12 * float(np.abs(talib.AD(bars.high, bars.low, bars.close, bars.volume)).max())
-    ),
+    "adosc": Tolerance(1e-9, lambda b: 1e-12 * float(np.abs(talib.AD(b.high, b.low, b.close, b.volume)).max())),
     # an average and a sum of values of both signs: their digits are those of the largest
     "force_index": Tolerance(1e-12, lambda bars: 1e-12 * force(bars).abs().max()),
     "vpt": Tolerance(1e-9, lambda bars: 1e-9 * vpt(bars).abs().max()),
@@ -208,11 +206,7 @@ TOLERANCES = {
 ORACLES: dict[str, tuple[Oracle, str, Tolerance]] = {
     name: (oracle, periods, TOLERANCES.get(name, Tolerance()))
     for name, periods, oracle in [
-        *(
-            (name, periods, by_talib(name.upper(), columns))
-            for columns, periods, names in TALIB
-            for name in names.split()
-        ),
+        *((one, periods, by_talib(one.upper(), columns)) for columns, periods, names in TALIB for one in names.split()),
         *FORMULAS,
     ]
 }

@@ -39,8 +39,11 @@ def run(spec: Spec, state: Floats, bars: Floats) -> Floats:
     return out[-1_000:]
 
 
+Ends = dict[str, tuple[Floats, Floats]]
+
+
 @pytest.fixture(scope="module")
-def values() -> dict[str, tuple[Floats, Floats]]:
+def values() -> Ends:
     """By notation, the last thousand values of the long run and of the short one."""
     states = [spec.fresh_state(1) for spec in SPECS]
     for bars in chunks():
@@ -49,9 +52,7 @@ def values() -> dict[str, tuple[Floats, Floats]]:
 
 
 @pytest.mark.parametrize("text", [spec.text for spec in SPECS])
-def test_after_ten_million_bars_the_values_are_those_of_the_last_ones(
-    values: dict[str, tuple[Floats, Floats]], text: str
-) -> None:
+def test_after_ten_million_bars_the_values_are_those_of_the_last_ones(values: Ends, text: str) -> None:
     long, short = values[text]
     assert np.isfinite(short).all()
     np.testing.assert_allclose(long, short, rtol=1e-11, atol=1e-11)

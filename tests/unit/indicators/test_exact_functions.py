@@ -10,16 +10,10 @@ import talib
 from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, one_of
 
+from marketpulse.indicators import moments
 from marketpulse.indicators.arctangent import arctangent
 from marketpulse.indicators.exponential import exp_of_minus
 from marketpulse.indicators.log_return import log_return
-from marketpulse.indicators.moments import (
-    central_moments,
-    correlation,
-    mean_absolute_deviation,
-    population_deviation,
-    population_variance,
-)
 from marketpulse.indicators.rolling import add, mean
 from marketpulse.indicators.tie import negligible, tied
 
@@ -60,9 +54,7 @@ def assert_log_return_is_right(previous: float, price: float) -> None:
 
 
 @given(previous=PRICES, price=PRICES)
-def test_any_log_return_is_right_to_the_last_bits_and_back_it_has_its_sign_turned(
-    previous: float, price: float
-) -> None:
+def test_any_log_return_is_right_to_the_last_bits_and_back_it_has_the_other_sign(previous: float, price: float) -> None:
     assert_log_return_is_right(previous, price)
     assert log_return(previous, price) == -log_return(price, previous)
 
@@ -103,21 +95,21 @@ def test_the_mean_of_equal_values_is_the_value(value: float, count: int) -> None
 
 def test_moments_by_hand() -> None:
     window = np.array([[-7.0, 1.0, 1.0, 1.0, 5.0, -7.0]])
-    assert mean_absolute_deviation(window, 0, 1, 4, 2.0) == 1.5
-    assert population_variance(window, 0, 1, 4, 2.0) == 3.0
-    assert population_deviation(window, 0, 1, 4, 2.0) == np.sqrt(3.0)
+    assert moments.mean_absolute_deviation(window, 0, 1, 4, 2.0) == 1.5
+    assert moments.population_variance(window, 0, 1, 4, 2.0) == 3.0
+    assert moments.population_deviation(window, 0, 1, 4, 2.0) == np.sqrt(3.0)
     # distances -1 -1 -1 3 in units of 3
-    assert central_moments(window, 0, 1, 4, 2.0) == pytest.approx((12 / 4 / 9, 24 / 4 / 27, 84 / 4 / 81))
+    assert moments.central_moments(window, 0, 1, 4, 2.0) == pytest.approx((12 / 4 / 9, 24 / 4 / 27, 84 / 4 / 81))
     # distances -1 0 1 and -1 -1 2
     windows = np.array([[1.0, 2.0, 3.0, 9.0, 1.0, 1.0, 4.0]])
-    assert correlation(windows, 0, (0, 4), 3, (2.0, 2.0)) == pytest.approx(3 / np.sqrt(12))
+    assert moments.correlation(windows, 0, (0, 4), 3, (2.0, 2.0)) == pytest.approx(3 / np.sqrt(12))
 
 
 def test_moments_of_a_flat_window_are_zero() -> None:
     window = np.full((1, 5), 1 / 3)
-    assert central_moments(window, 0, 0, 5, 1 / 3) == (0.0, 0.0, 0.0)
-    assert population_variance(window, 0, 0, 5, 1 / 3) == 0.0
-    assert correlation(window, 0, (0, 0), 5, (1 / 3, 1 / 3)) == 0.0
+    assert moments.central_moments(window, 0, 0, 5, 1 / 3) == (0.0, 0.0, 0.0)
+    assert moments.population_variance(window, 0, 0, 5, 1 / 3) == 0.0
+    assert moments.correlation(window, 0, (0, 0), 5, (1 / 3, 1 / 3)) == 0.0
 
 
 def test_a_centre_that_is_only_nearly_the_mean_does_no_harm() -> None:
@@ -126,8 +118,8 @@ def test_a_centre_that_is_only_nearly_the_mean_does_no_harm() -> None:
     centre = sum(values, Fraction(0)) / 20
     second, third, fourth = (float(sum((v - centre) ** k for v in values) / 20) for k in (2, 3, 4))
     for off in (-1.0, 0.0, 1.0):
-        assert population_variance(window, 0, 0, 20, float(centre) + off) == pytest.approx(second, rel=1e-12)
-        found = central_moments(window, 0, 0, 20, float(centre) + off)
+        assert moments.population_variance(window, 0, 0, 20, float(centre) + off) == pytest.approx(second, rel=1e-12)
+        found = moments.central_moments(window, 0, 0, 20, float(centre) + off)
         assert found[1] / found[0] ** 1.5 == pytest.approx(third / second**1.5, rel=1e-9)
         assert found[2] / found[0] ** 2 == pytest.approx(fourth / second**2, rel=1e-12)
 

@@ -178,9 +178,8 @@ def test_realized_volatility_does_not_drift_over_a_million_bars() -> None:
 def test_close_volume_correl_equals_talib_where_its_sums_keep_their_digits() -> None:
     rng = np.random.default_rng(6)
     bars = closes(10 + rng.normal(size=2_000), volume=10 + rng.normal(size=2_000))
-    check(
-        "close_volume_correl", lambda b, n: talib.CORREL(b.close, b.volume, n), "5 30 100", Tolerance(), {"noise": bars}
-    )
+    name, oracle = "close_volume_correl", lambda b, n: talib.CORREL(b.close, b.volume, n)
+    check(name, oracle, "5 30 100", Tolerance(), {"noise": bars})
 
 
 def test_close_volume_correl_of_what_stands_still_is_zero_as_in_talib_and_of_a_line_1_or_minus_1() -> None:

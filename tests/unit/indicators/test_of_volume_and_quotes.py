@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,13 +95,11 @@ def test_vwma_equals_its_formula_where_every_bar_has_traded() -> None:
     traded = {file: bars.copy() for file, bars in every_daily().items()}
     for bars in traded.values():
         bars[:, VOLUME] += 1.0
-    check(
-        "vwma",
-        lambda b, n: (b.close * b.volume).rolling(n).sum() / b.volume.rolling(n).sum(),
-        "1 2 20 200",
-        Tolerance(),
-        traded,
-    )
+
+    def formula(b: Any, n: int) -> Any:
+        return (b.close * b.volume).rolling(n).sum() / b.volume.rolling(n).sum()
+
+    check("vwma", formula, "1 2 20 200", Tolerance(), traded)
 
 
 def test_microprice_is_within_four_roundings_of_exact() -> None:
@@ -108,9 +107,8 @@ def test_microprice_is_within_four_roundings_of_exact() -> None:
     bid = 1e13 * (1 + rng.random(500))
     ask = bid + rng.random(500)
     sizes = rng.random((500, 2)) * 1e6
-    values = compute(
-        "microprice", closes(np.full(500, 50.0), bid=bid, ask=ask, bid_size=sizes[:, 0], ask_size=sizes[:, 1])
-    )
+    bars = closes(np.full(500, 50.0), bid=bid, ask=ask, bid_size=sizes[:, 0], ask_size=sizes[:, 1])
+    values = compute("microprice", bars)
     for found, row in zip(values, np.column_stack([bid, sizes, ask]), strict=True):
         b, b_size, a_size, a = map(Fraction, row.tolist())
         exact = (b * a_size + a * b_size) / (b_size + a_size)

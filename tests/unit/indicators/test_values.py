@@ -60,11 +60,11 @@ def book(period: int, expected: list[float], *rows: tuple[float, ...]) -> Row:
 
 # the book there and back; in each one, one column of the third bar is missing
 THERE_AND_BACK = [*BOOK, *BOOK[3::-1]]
-WITHOUT = [
-    [*BOOK[:2], tuple(NAN if i == gap else value for i, value in enumerate(BOOK[2])), *THERE_AND_BACK[3:]]
-    for gap in range(4)
-]
+GAPS = [tuple(NAN if i == gap else value for i, value in enumerate(BOOK[2])) for gap in range(4)]
+WITHOUT = [[*BOOK[:2], row, *THERE_AND_BACK[3:]] for row in GAPS]
 
+SIZED = quotes((1, 1, 2, 3), (9, 4, 8, 0), (5, 0, 5, 4), (1e13, 2, 2e13, 2))
+LEANING = quotes((9, 1, 11, 3), (9, 3, 11, 1), (9, 5, 11, 5), (9, 0, 11, 2))
 KAMA = 2 + (7 - 2) * (3 / 7 * (2 / 3 - 2 / 31) + 2 / 31) ** 2
 PRICES = [7.0, 1e13 / 3, 1e-8 / 3, 0.1]
 BY_HAND = [
@@ -213,14 +213,10 @@ BY_HAND = [
     Row("zlema(3)", [1, 2, 6, 7, 4.5], [7, 4.5]),
     Row("zscore(4)", [2, 2, 2, 6, 2], [3 / math.sqrt(3), -1 / math.sqrt(3)], 1e-15),
     # from -1 to 1, whatever the prices
-    Row(
-        "imbalance", [50] * 4, [-0.5, 1, -1, 0], **quotes((1, 1, 2, 3), (9, 4, 8, 0), (5, 0, 5, 4), (1e13, 2, 2e13, 2))
-    ),
+    Row("imbalance", [50] * 4, [-0.5, 1, -1, 0], **SIZED),
     Row("imbalance", [50] * 3, [], bid_size=[0, NAN, NAN], ask_size=[0, 1, NAN]),  # without sizes, and without a quote
     # it leans to the side with less size
-    Row(
-        "microprice", [50] * 4, [9.5, 10.5, 10, 9], **quotes((9, 1, 11, 3), (9, 3, 11, 1), (9, 5, 11, 5), (9, 0, 11, 2))
-    ),
+    Row("microprice", [50] * 4, [9.5, 10.5, 10, 9], **LEANING),
     # without sizes, and with one side only
     Row("microprice", [50] * 3, [], **quotes((9, 0, 11, 0), (9, NAN, 11, 3), (9, 1, NAN, NAN))),
     # halfway, whatever the sizes
