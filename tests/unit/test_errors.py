@@ -13,7 +13,4 @@ from marketpulse.errors import disk_is_full
 ])  # fmt: skip
 def test_a_disk_is_full_when_it_or_the_users_share_of_it_has_no_space(number: int, full: bool) -> None:
     assert disk_is_full(OSError(number, os.strerror(number))) is full
-
-
-def test_an_error_without_a_number_says_nothing_about_the_disk() -> None:
-    assert not disk_is_full(OSError("the archive is broken"))
+    assert not disk_is_full(OSError("the archive is broken")), "an error without a number says nothing about the disk"

@@ -1,24 +1,22 @@
 """requirements/install.py: what is set up again, and when."""
 
-import importlib.util
+import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "requirements" / "install.py"
+SCRIPTS = Path(__file__).parents[2] / "requirements"
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, looking at an empty checkout of its own."""
-    spec = importlib.util.spec_from_file_location("install_under_test", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    monkeypatch.syspath_prepend(SCRIPTS)
+    module = importlib.import_module("install")
     venv = tmp_path / ".venv"
     venv.mkdir()
     for name, value in {"ROOT": tmp_path, "VENV": venv, "RECORD": venv / "installed.json", "LOG": venv / "log"}.items():
@@ -62,18 +60,13 @@ def test_a_machine_without_java_and_node_gets_both_as_packages_and_keeps_them(
     assert install.wanted_locks(bare, "run", install.Record()) == bare
 
 
-def test_run_keeps_what_the_tests_had_installed(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_keeps_what_the_tests_had_and_spark_comes_with_these(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "machine_has", lambda *_: True)
-    assert install.wanted_locks(["build.txt", "dev.txt"], "run", install.Record()) == ["build.txt", "dev.txt"]
-
-
-def test_spark_comes_with_the_tests_and_not_with_what_runs(
-    install: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(install, "machine_has", lambda *_: True)
-    assert "spark.txt" in install.wanted_locks([], "dev", install.Record())
-    assert "spark.txt" not in install.wanted_locks([], "run", install.Record())
-    assert "spark.txt" in install.wanted_locks(["build.txt", "dev.txt", "spark.txt"], "run", install.Record())
+    wanted = partial(install.wanted_locks, record=install.Record())
+    assert wanted(["build.txt", "dev.txt"], "run") == ["build.txt", "dev.txt"]
+    assert "spark.txt" in wanted([], "dev")
+    assert "spark.txt" not in wanted([], "run")
+    assert "spark.txt" in wanted(["build.txt", "dev.txt", "spark.txt"], "run")
 
 
 def test_packages_are_installed_once_and_again_when_a_lock_changes(
@@ -109,12 +102,11 @@ def test_packages_are_installed_once_and_again_when_a_lock_changes(
     assert len(said) == 6
 
 
-def test_a_step_that_fails_shows_its_last_lines_and_names_the_whole_output(install: ModuleType) -> None:
+def test_a_failed_step_shows_its_last_lines_and_names_its_output_and_a_damaged_record_knows_nothing(
+    install: Any,
+) -> None:
     with pytest.raises(install.Problem, match=r"(?s)fetching failed \(exit 3\).*no route to host"):
         install.command("fetching", [sys.executable, "-c", "print('no route to host'); raise SystemExit(3)"])
     assert "no route to host" in install.LOG.read_text()
-
-
-def test_a_damaged_record_means_that_nothing_is_known(install: ModuleType) -> None:
     install.RECORD.write_text("{half")
     assert install.Record().parts == {}
