@@ -19,6 +19,7 @@ from marketpulse.ports import AlertTrial
 from marketpulse.settings import Settings
 
 PARTITIONS = 4
+Row = Mapping[str, Any]
 
 
 class DeskInMemory:
@@ -33,7 +34,7 @@ class DeskInMemory:
         self._changes: dict[str, dict[str, Any]] = {}
         self._offset = 40
 
-    def rules(self) -> Mapping[str, Any]:
+    def rules(self) -> Row:
         self._reach()
         rules = [
             {
@@ -48,33 +49,31 @@ class DeskInMemory:
             "rules": rules, "changes": [{**c, "taken": taken} for c in self._changes.values()], "partitions": PARTITIONS,
         }  # fmt: skip
 
-    def language(self) -> Mapping[str, Any]:
+    def language(self) -> Row:
         return language(self.config)
 
-    def check(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def check(self, fields: Row) -> Row:
         return check_fields(fields, self.config)
 
-    def put(self, fields: Mapping[str, Any], version: str) -> Mapping[str, Any]:
+    def put(self, fields: Row, version: str) -> Row:
         rule = rule_from_json(dict(fields))
         self.config.alert_rules().with_rule(rule)
         self._expect(rule.name, version)
         return self._change(rule, f"rule {rule.name!r} is put")
 
-    def mute(self, name: str, muted: bool, version: str) -> Mapping[str, Any]:
+    def mute(self, name: str, muted: bool, version: str) -> Row:
         self._expect(name, version)
         fields = {**rule_to_json(self.running[name]), "muted": muted}
         return self._change(rule_from_json(fields), f"rule {name!r} is {'muted' if muted else 'not muted any more'}")
 
-    def remove(self, name: str, version: str) -> Mapping[str, Any]:
+    def remove(self, name: str, version: str) -> Row:
         self._expect(name, version)
         found = self._change(self.running[name], f"rule {name!r} is removed")
         del self.running[name]
         self._changes[name]["action"] = "remove_rule"
         return found
 
-    def attempt(
-        self, trial: AlertTrial, cancelled: threading.Event, progress: Callable[[int, int], None]
-    ) -> Mapping[str, Any]:
+    def attempt(self, trial: AlertTrial, cancelled: threading.Event, progress: Callable[[int, int], None]) -> Row:
         progress(3, 10)
         while self.held is not None and not self.held.is_set():
             if cancelled.wait(0.01):
@@ -97,7 +96,7 @@ class DeskInMemory:
             raise ParameterError(f"alert rules: there is no rule {name!r}")
         raise ChangedMeanwhile(f"somebody else has changed rule {name!r} meanwhile: look at what runs now")
 
-    def _change(self, rule: Rule, said: str) -> Mapping[str, Any]:
+    def _change(self, rule: Rule, said: str) -> Row:
         self.running[rule.name] = rule
         self._offset += 1
         offsets = [self._offset] * PARTITIONS

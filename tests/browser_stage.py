@@ -5,7 +5,6 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import BrowserContext, Page
@@ -30,27 +29,19 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 ]  # fmt: skip
 SIZES = {"phone": (390, 844), "laptop": (1400, 900), "wall": (3840, 2160)}
-ON_PATH = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ON_MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
 def find_browser() -> str:
     """MARKETPULSE_BROWSER, else what `make dev` brought, else the machine's own Chromium or Chrome."""
-    named = os.environ.get("MARKETPULSE_BROWSER")
-    if named:
-        return named
-    brought = Path(sys.prefix) / "bin" / "chromium"
-    if brought.exists():
-        return str(brought)
-    for name in ON_PATH:
-        if found := shutil.which(name):
-            return found
-    if ON_MACOS.exists():
-        return str(ON_MACOS)
-    raise FileNotFoundError(
-        "no Chromium: `make dev` brings one on Linux x86-64; elsewhere install Chromium or Chrome, "
-        "or name it in MARKETPULSE_BROWSER"
-    )
+    brought, on_macos = f"{sys.prefix}/bin/chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+    places = (brought, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", on_macos)
+    found = os.environ.get("MARKETPULSE_BROWSER") or next(filter(None, map(shutil.which, places)), None)
+    if not found:
+        raise FileNotFoundError(
+            "no Chromium: `make dev` brings one on Linux x86-64; elsewhere install Chromium or Chrome, "
+            "or name it in MARKETPULSE_BROWSER"
+        )
+    return found
 
 
 class Stage:

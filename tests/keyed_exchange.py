@@ -21,6 +21,7 @@ from exchange_server import Loopback
 from exchange_server import running as running
 
 KEY, SECRET = "a-key-that-nobody-may-read", "a-secret-that-nobody-may-read"
+Texts = dict[str, str]
 FAULTS = ("again", "swap", "garbage", "unknown", "not asked", "close", "half a frame")
 
 
@@ -48,9 +49,7 @@ class Dialect:
     def unknown(self) -> str | bytes:
         raise NotImplementedError
 
-    def page(
-        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: "KeyedExchange"
-    ) -> tuple[int, bytes]:
+    def page(self, path: str, query: Texts, headers: Texts, exchange: "KeyedExchange") -> tuple[int, bytes]:
         raise NotImplementedError
 
     def allows(self, path: str, key: str) -> bool:  # noqa: ARG002
@@ -108,9 +107,7 @@ class AlpacaWords(Dialect):
     def unknown(self) -> str | bytes:
         return self.frame([{"T": "surprise"}])
 
-    def page(
-        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: "KeyedExchange"
-    ) -> tuple[int, bytes]:
+    def page(self, path: str, query: Texts, headers: Texts, exchange: "KeyedExchange") -> tuple[int, bytes]:
         pairs = "/" in exchange.symbols[0]
         assert path == ("/v1beta3/crypto/us/trades" if pairs else "/v2/stocks/trades")
         if (headers["apca-api-key-id"], headers["apca-api-secret-key"]) != (exchange.key, SECRET):
@@ -152,9 +149,7 @@ class PolygonWords(Dialect):
     def unknown(self) -> str | bytes:
         return json.dumps([{"ev": "surprise"}])
 
-    def page(
-        self, path: str, query: dict[str, str], headers: dict[str, str], exchange: "KeyedExchange"
-    ) -> tuple[int, bytes]:
+    def page(self, path: str, query: Texts, headers: Texts, exchange: "KeyedExchange") -> tuple[int, bytes]:
         if headers["authorization"] != f"Bearer {exchange.key}":
             return 401, b'{"status":"ERROR","error":"Unknown API Key"}'
         symbol = path.removeprefix("/v3/trades/")
