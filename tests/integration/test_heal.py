@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 import market_rows
-from given_settings import changed, child
+from given_settings import changed
 from market_rows import at
+from marketpulse.app.healing import heal
 from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.settings import Settings
@@ -100,11 +101,15 @@ def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_l
     assert_is_told_from_the_lake(pipeline, "bars", Ask("AAA", "1s", at(3), "vwap"))
 
 
-def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade(pipeline: Pipeline) -> None:
+def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline.run(the_log())
     (dry,) = pipeline.json("heal", "--dry-run")
     assert dry["outcome"] == "to heal"
-    done = child(pipeline.settings, "heal")
+    with monkeypatch.context() as patched:
+        patched.setattr(heal, "_TAKEN_S", 1.0)
+        done = pipeline.marketpulse("heal")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the engine does not come to where the log ends" in done.stderr
     with pipeline.running():

@@ -138,7 +138,8 @@ def test_what_is_refused_is_said_and_a_vendor_without_history_is_not_asked(statu
 
 
 def test_the_gaps_of_many_symbols_wait_for_the_vendors_store_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
     monkeypatch.setattr(timed_refill, "time", clock)
     settings, alpaca = AlpacaSettings(symbols=("AAPL",)), Alpaca()
     with vendor(lambda _: page(range(2), None)) as server:
