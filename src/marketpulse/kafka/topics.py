@@ -88,7 +88,7 @@ def ensure_topics(settings: Settings, *, timeout_s: float = _TIMEOUT_S) -> list[
         missing = [spec for spec in specs if spec.name not in partitions]
         if missing:
             _create(admin, missing, settings.kafka.replication_factor, timeout_s)
-            _wait_for_leaders(admin, missing, timeout_s)
+            wait_for_leaders(admin, [spec.name for spec in missing], timeout_s)
         differences = _differences(admin, specs, partitions, timeout_s)
     except KafkaException as error:
         raise error_of(error) from None
@@ -165,10 +165,10 @@ def _not_created(name: str, error: KafkaError) -> Fatal | Retryable:
     return error_of(error)
 
 
-def _wait_for_leaders(admin: AdminClient, specs: Sequence[TopicSpec], timeout_s: float) -> None:
+def wait_for_leaders(admin: AdminClient, names: Sequence[str], timeout_s: float) -> None:
     """A new topic can be written to once each of its partitions has a leader."""
     deadline = time.monotonic() + timeout_s
-    waiting = {spec.name for spec in specs}
+    waiting = set(names)
     while waiting:
         topics = admin.list_topics(timeout=timeout_s).topics
         waiting = {

@@ -17,7 +17,6 @@ from marketpulse.app.cli import (
     aws,
     chart,
     check,
-    cluster,
     failover,
     heal,
     lake,
@@ -28,6 +27,8 @@ from marketpulse.app.cli import (
     receipts,
     sources,
     sql,
+    tail,
+    topics,
     up,
 )
 from marketpulse.app.exit_codes import FAILED, INTERRUPTED, WRONG_KEY, WRONG_USAGE
@@ -70,7 +71,8 @@ for group in (
     process,
     produce,
     alerts,
-    cluster,
+    tail,
+    topics,
     failover,
     local,
     sql,

@@ -12,7 +12,8 @@ from marketpulse import __version__
 
 COMMANDS = (
     "up", "broker", "process", "sink", "serve", "compute", "sql", "tail", "topics", "doctor", "alerts list", "alerts put",
-    "alerts remove", "aws plan", "aws apply", "aws destroy", "aws policy",
+    "alerts remove", "aws plan", "aws apply", "aws destroy", "aws policy", "topics list", "topics create",
+    "topics describe", "topics delete",
 )  # fmt: skip
 WITHOUT_CONFIG = ("produce", "indicators", "alerts", "aws", "produce replay", "produce simulate", "produce kafka")
 Run = Callable[..., Any]
@@ -29,7 +30,9 @@ def test_every_command_shows_examples_and_takes_config(command: str, marketpulse
     "arguments",
     [
         "up --loud", "nonsense", "sql", "sink attic", "up --for soon", "produce no-such-source", "alerts put",
-        "alerts put no-such-file", "alerts put --name x --expression close>1 --timeframe 7m",
+        "alerts put no-such-file", "alerts put --name x --expression close>1 --timeframe 7m", "topics create",
+        "topics create a --config =x", "topics create a --config a.toml --config b.toml", "topics delete market",
+        "topics create a --config none.toml",
     ],
 )  # fmt: skip
 def test_wrong_usage_exits_with_2_and_says_so(arguments: str, marketpulse: Run) -> None:

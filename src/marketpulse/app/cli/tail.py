@@ -1,4 +1,4 @@
-"""What looks at the log: topics and tail."""
+"""`tail`: a topic's rows as they pass."""
 
 from typing import Annotated
 
@@ -8,32 +8,7 @@ from marketpulse.app.cli.common import Config, read_settings
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(topics)
     app.command()(tail)
-
-
-def topics(
-    show: Annotated[bool, typer.Option("--print", help="Only print the commands that create them.")] = False,
-    config: Config = None,
-) -> None:
-    """Create the topics, or print how to.
-
-    Existing topics are never changed; where they differ from the contract, it is said.
-
-    \b
-    marketpulse topics
-    marketpulse topics --print      for a cluster where someone else creates topics
-    """
-    settings = read_settings(config)
-    from marketpulse.kafka.topics import ensure_topics, print_commands, topic_specs
-
-    if show:
-        typer.echo(print_commands(settings), nl=False)
-        return
-    differences = ensure_topics(settings)
-    for difference in differences:
-        typer.echo(f"differs: {difference}")
-    typer.echo(f"{', '.join(spec.name for spec in topic_specs(settings))}: there")
 
 
 def tail(
