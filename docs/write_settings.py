@@ -74,6 +74,7 @@ EXAMPLES: dict[str, Any] = {
     "files": ["data/*.csv"],
     "topic": "stock-prices",
     "bootstrap_servers": "other-cluster:9092",
+    "create": True,
     "schema_registry": "http://127.0.0.1:8081",
     "registry_user": "marketpulse",
     "schema_file": "tick.avsc",
@@ -98,7 +99,7 @@ REQUIRED: dict[str, Any] = {"symbols": ["IBM", "BRK.B"]}
 SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("my-files", ReplaySettings, "files of trades, quotes or bars"),
     ("my-market", SimulateSettings, "a simulated market"),
-    ("my-topic", KafkaSourceSettings, "an existing topic with foreign JSON or Avro"),
+    ("my-topic", KafkaSourceSettings, "a topic with foreign JSON or Avro"),
     ("alpha_vantage", AlphaVantageSettings, "bars of Alpha Vantage, asked by REST"),
     ("yahoo", YahooSettings, "bars of Yahoo's chart API, asked by REST"),
     ("finnhub_bars", FinnhubBarsSettings, "bars of Finnhub, asked by REST; needs a key"),
@@ -287,7 +288,7 @@ def env_example() -> str:
 ## The password of the Redis or Valkey that sinks.redis.url names
 # MARKETPULSE_SINKS__REDIS__PASSWORD=…
 
-## An existing topic with foreign JSON to feed in
+## A topic with foreign JSON to feed in, or several: stock-prices,ticks
 # KAFKA_TOPIC=stock-prices
 
 ## The key of Alpha Vantage (sources of kind "alpha_vantage"), and what those must have who push rows to a source of

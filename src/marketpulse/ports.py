@@ -90,6 +90,8 @@ class ForeignRecords:
 class ForeignTopic(Protocol):
     """The reading end of a topic with foreign records, for the `kafka` source."""
 
+    created: str  # a sentence, when the topic was missing and has been created
+
     def seek(self, offsets: dict[int, int]) -> None:
         """Go on at these offsets by partition; a partition that is not named starts at its beginning."""
         ...

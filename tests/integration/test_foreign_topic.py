@@ -1,5 +1,7 @@
 """Reading a topic that others write, on the real broker."""
 
+import json
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +11,14 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from bare_clients import BareTopic, bare_producer, transaction
-from marketpulse.errors import Fatal
+from given_settings import changed
+from marketpulse.app.pipeline import produce
+from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka import foreign
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.foreign import KafkaForeignTopic
-from marketpulse.settings import Settings
+from marketpulse.settings import KafkaSourceSettings, Settings
+from stored_pipeline import Working
 from waiting import wait_until
 
 T0_MS = 1_700_000_000_000
@@ -90,11 +95,99 @@ def test_reading_goes_on_at_the_kept_offsets_without_rows_of_an_aborted_transact
     assert next_of(reader) == [(topic.name, 0, [5], [b"yes"])]
 
 
-def test_a_topic_that_does_not_exist_is_said(settings: Settings) -> None:
-    reader = KafkaForeignTopic(settings, "no-such-topic")
-    with pytest.raises(Fatal, match=r"no-such-topic does not exist: check its name \(KAFKA_TOPIC\)"):
-        reader.poll(0.1)
+@pytest.fixture
+def missing(broker: EmbeddedBroker) -> Iterator[BareTopic]:
+    """A name without a topic; what a test makes of it is gone afterwards."""
+    topic = BareTopic(broker.bootstrap, f"missing-{uuid.uuid4().hex[:8]}")
+    yield topic
+    if topic.name in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).topics:
+        topic.delete()
+
+
+def partitions_of(topic: BareTopic) -> int:
+    """How many there are; 0: no such topic."""
+    topics = AdminClient({"bootstrap.servers": str(topic.bootstrap)}).list_topics(timeout=10).topics
+    return len(topics[topic.name].partitions) if topic.name in topics else 0
+
+
+def test_a_missing_topic_is_waited_for_with_what_to_do_and_created_where_that_is_asked_for(
+    settings: Settings, missing: BareTopic
+) -> None:
+    waiting = KafkaForeignTopic(settings, missing.name)
+    with pytest.raises(Retryable, match=rf"{missing.name} does not exist: .*KAFKA_TOPIC.*--create"):
+        waiting.poll(0.1)
+    creating = KafkaForeignTopic(changed(settings, kafka={"partitions": 3}), missing.name, create=True)
+    with pytest.raises(Retryable, match="does not exist any more, and rows of it were read"):
+        creating.seek({0: 5})
+    assert partitions_of(missing) == 0
+    creating.seek({})
+    assert (partitions_of(missing), creating.created) == (
+        3, f"created the topic {missing.name} (3 partitions, replication 1)",
+    )  # fmt: skip
+    missing.write([b"a"])
+    for reader in (waiting, creating):
+        assert next_of(reader) == [(missing.name, 0, [0], [b"a"])]
+        reader.close()
+
+
+def test_a_topic_that_cannot_be_created_is_waited_for_too(settings: Settings, missing: BareTopic) -> None:
+    """Somebody else may create it, or a broker come back."""
+    reader = KafkaForeignTopic(changed(settings, kafka={"replication_factor": 3}), missing.name, create=True)
+    with pytest.raises(Retryable, match=rf"{missing.name} does not exist; .*the cluster has 1 broker"):
+        reader.seek({})
+    missing.make(1)
+    wait_until(lambda: partitions_of(missing))
+    reader.seek({})
     reader.close()
+
+
+def test_a_topic_that_is_deleted_while_it_is_read_is_said(
+    settings: Settings, missing: BareTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing.make(1)
+    missing.write([b"a"])
+    wait_until(lambda: partitions_of(missing))
+    reader = KafkaForeignTopic(settings, missing.name)
+    assert next_of(reader) == [(missing.name, 0, [0], [b"a"])]
+    missing.delete()
+    monkeypatch.setattr(foreign, "_LOOK_S", 0.2)
+    with pytest.raises(Fatal, match="was deleted while it was read"):
+        wait_until(lambda: bool(list(reader.poll(0.2)) and False))
+    reader.close()
+
+
+def quote_of(number: int) -> dict[str, Any]:
+    return {"symbol": "A", "price": 1.0 + number, "volume": 1, "timestamp": T0_MS + 1_000 * number}
+
+
+def test_a_source_on_a_cluster_shows_why_it_waits_and_goes_on_when_its_topic_is_there(
+    kafka_settings: Settings, missing: BareTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(produce, "_LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(produce, "_START_GRACE_S", 0.0)
+    source = KafkaSourceSettings(topic=missing.name)
+    with Working(kafka_settings, produce.run, source, "late", name="produce-late") as working:
+        reason = str(working.facts()["waiting_for"])
+        assert f"the topic {missing.name} does not exist" in reason
+        assert working.life.health.ready() == (False, reason)
+        missing.make(2)
+        missing.write([quote_of(i) for i in range(3)])
+        wait_until(lambda: "mode" in working.facts())
+        assert working.life.health.ready()[0]
+        wait_until(lambda: len([r for r in BareTopic.of(kafka_settings).committed() if r.row["type"] == "trade"]) == 3)
+
+
+def test_on_the_embedded_broker_a_source_creates_its_missing_topic_and_says_so(
+    kafka_settings: Settings, missing: BareTopic
+) -> None:
+    run_file = kafka_settings.data_dir / "run" / "broker.json"
+    run_file.parent.mkdir(parents=True)
+    run_file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": missing.bootstrap}))
+    embedded = changed(kafka_settings, kafka={"bootstrap_servers": None})
+    source = KafkaSourceSettings(topic=missing.name)
+    with Working(embedded, produce.run, source, "mine", name="produce-mine") as working:
+        assert working.facts()["note"] == f"created the topic {missing.name} (4 partitions, replication 1)"
+        assert partitions_of(missing) == 4
 
 
 def test_an_offset_that_is_gone_stops_instead_of_skipping(topic: BareTopic, reader: KafkaForeignTopic) -> None:

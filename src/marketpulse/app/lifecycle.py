@@ -38,6 +38,14 @@ class Lifecycle:
     def announce(self, **facts: Any) -> None:
         """Say that the work is being done now; the supervisor reads it (`url`, `bootstrap_servers` …)."""
         self.health.set_ready()
+        self._write_run_file(facts)
+
+    def report_waiting(self, reason: str) -> None:
+        """Say what the work waits for before it can begin: the supervisor, `doctor` and the page show it."""
+        self.health.set_not_ready(reason)
+        self._write_run_file({"waiting_for": reason})
+
+    def _write_run_file(self, facts: dict[str, Any]) -> None:
         self.run_file.parent.mkdir(parents=True, exist_ok=True)
         partial = self.run_file.with_suffix(f".{os.getpid()}.tmp")
         partial.write_text(

@@ -97,6 +97,7 @@ class Child:
     restarts: int = 0
     was_ready: bool = False  # in this life or in one before
     said: list[str] = field(default_factory=list)  # its last words when it last died: shown once
+    waiting_for: str = ""  # what it says it needs before it can begin; empty: nothing
     facts: dict[str, Any] = field(default_factory=dict)
     """What it announced: `url`, `bootstrap_servers`, `metrics_port` …"""
 
@@ -189,7 +190,8 @@ class Supervisor:
         return any(child.state == State.REFUSED for child in self.children)
 
     def all_ready(self) -> bool:
-        return all(child.state in SETTLED for child in self.children)
+        """Whether nothing is left to wait for; a child that waits for something outside is not waited for."""
+        return all(child.state in SETTLED or child.waiting_for for child in self.children)
 
     def _may_start(self, child: Child) -> bool:
         """Whether nothing is left to wait for: the nursery, or for a patient child the others."""
@@ -200,7 +202,7 @@ class Supervisor:
 
     def _others_are_ready(self) -> bool:
         others = [child for child in self.children if not child.spec.patient]
-        return all(child.state in SETTLED for child in others)
+        return all(child.state in SETTLED or child.waiting_for for child in others)
 
     def stop(self, between: Callable[[Stage], None] = lambda _: None) -> bool:
         """Stop stage after stage; `between` runs after each (to let the next one catch up).
@@ -250,7 +252,7 @@ class Supervisor:
             )
         child.state = State.FAILING if child.deaths_in_a_row >= FAILING_DEATHS else State.STARTING
         child.started_at = self._clock.monotonic()
-        child.facts = {}
+        child.facts, child.waiting_for = {}, ""
 
     def _forked(self, child: Child, environment: Mapping[str, str], log: int) -> ForkedChild | None:
         """The child, forked from the nursery where that can be had."""
@@ -266,14 +268,20 @@ class Supervisor:
             return
         if facts.get("pid") != pid:
             return  # left behind by an earlier life
-        child.facts = facts
-        again = child.deaths_in_a_row > 0
+        if reason := facts.get("waiting_for"):
+            if reason != child.waiting_for:
+                self._say(Event(child.spec.name, f"waits: {reason}", bad=True))
+            child.waiting_for = reason
+            return
+        again = child.deaths_in_a_row > 0 or child.waiting_for
+        child.facts, child.waiting_for = facts, ""
         child.state, child.was_ready = State.READY, True
-        self._say(Event(child.spec.name, "is back" if again else "is ready"))
+        note = f"; it {facts['note']}" if "note" in facts else ""
+        self._say(Event(child.spec.name, ("is back" if again else "is ready") + note))
 
     def _ended(self, child: Child, code: int, now: float) -> None:
         self._kill(child)  # whatever it had started and left behind in its session
-        child.process = None
+        child.process, child.waiting_for = None, ""
         if code == 0 and child.spec.stage == Stage.SOURCE:
             child.state = State.DONE
             self._say(Event(child.spec.name, "has finished"))

@@ -47,6 +47,7 @@ class UpOptions:
     live: tuple[str, ...] = ()  # pairs; then only these feeds, and `sources` if some are named
     record: Path | None = None
     port: int | None = None  # the page's; unset: as configured
+    create: bool = False  # missing topics of the kafka sources, on a cluster too
 
 
 def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = None) -> int:
@@ -105,6 +106,9 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             f"`up` has no standard input to give to source {piped[0]}: run `up` with the other sources (--source), and "
             f"beside it `… | marketpulse produce {piped[0]}`"
         )
+    creating = [name for name in names if options.create and known[name].kind == "kafka"]
+    if options.create and not creating:
+        raise ParameterError("--create makes missing topics for sources of the kind kafka, and none of them is fed in")
     embedded = settings.kafka.bootstrap_servers is None
     jobs: list[tuple[str, Sequence[str], Stage]] = []
     if embedded:
@@ -119,7 +123,10 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             for slot in range(settings.failover.workers)
         ]
     jobs.append(("serve", ("serve", "--port", str(page_port(settings, options.port))), Stage.READER))
-    jobs += [(process_name(name), ("produce", "named", name), Stage.SOURCE) for name in names]
+    jobs += [
+        (process_name(name), ("produce", "named", name, *(("--create",) if name in creating else ())), Stage.SOURCE)
+        for name in names
+    ]
     jobs += live_jobs(settings, options)
     jobs += [
         (f"sink-{which}", ("sink", which), Stage.READER) for which in SINKS if settings_of(settings, which).enabled
@@ -288,10 +295,12 @@ def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:
 
 def status(supervisor: Supervisor, health: dict[str, Any] | None) -> Status:
     """The line that moves."""
-    in_state = {state: [child.spec.name for child in supervisor.children if child.state == state] for state in State}
+    waiting = [child.spec.name for child in supervisor.children if child.waiting_for]
+    begun = [child for child in supervisor.children if not child.waiting_for]
+    in_state = {state: [child.spec.name for child in begun if child.state == state] for state in State}
     return Status(
         starting=in_state[State.STARTING] + in_state[State.PLANNED],
-        troubled=in_state[State.WAITING] + in_state[State.FAILING] + in_state[State.LEFT],
+        troubled=in_state[State.WAITING] + in_state[State.FAILING] + in_state[State.LEFT] + waiting,
         restarts=sum(child.restarts for child in supervisor.children),
         health=health,
     )

@@ -6,10 +6,12 @@ from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from marketpulse.errors import Fatal, Retryable
+from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.topic_admin import create_topic
 from marketpulse.ports import ForeignRecords
 from marketpulse.settings import Settings
+from marketpulse.telemetry import get_logger
 
 _CALL_S = 10.0
 _LOOK_S = 30.0  # how often new partitions are looked for
@@ -19,13 +21,18 @@ _RECORDS_MAX = 10_000
 class KafkaForeignTopic:
     """One topic, named as it is (no prefix). Offsets are the caller's business: nothing is committed.
 
-    All methods are called from one thread. They raise Retryable while the broker is away, Fatal when
-    the topic does not exist or may not be read, or when an offset that was asked for is gone.
+    All methods are called from one thread. They raise Retryable while the broker is away or the topic
+    is missing, Fatal when it may not be read, was deleted while it was read, or when an offset that was
+    asked for is gone.
     """
 
-    def __init__(self, settings: Settings, topic: str, bootstrap_servers: str | None = None) -> None:
-        """`bootstrap_servers`: the topic's cluster, where it is another than ours."""
+    def __init__(
+        self, settings: Settings, topic: str, bootstrap_servers: str | None = None, *, create: bool = False
+    ) -> None:
+        """`bootstrap_servers`: the topic's cluster, where it is another than ours; `create`: create the topic if it is missing."""
         elsewhere = {} if bootstrap_servers is None else {"bootstrap_servers": bootstrap_servers}
+        self.created = ""
+        self._settings, self._bootstrap_servers, self._create = settings, bootstrap_servers, create
         self._topic = topic
         self._consumer = Consumer(
             client_config(
@@ -39,8 +46,13 @@ class KafkaForeignTopic:
         self._fault: KafkaError | None = None
 
     def seek(self, offsets: dict[int, int]) -> None:
-        """Go on at these offsets; a partition that is not named starts at its beginning."""
-        partitions = self._partitions()
+        """Go on at these offsets; a partition that is not named starts at its beginning.
+
+        With offsets the topic is not created: they belong to the one that was there.
+        """
+        partitions = self._partitions() or (self._created_partitions() if self._create and not offsets else [])
+        if not partitions:
+            raise Retryable(self._why_missing(offsets))
         if gone := sorted(set(offsets) - set(partitions)):
             raise Fatal(f"the topic {self._topic} has no partition {gone[0]} any more: was it made anew?")
         self._at_end.clear()
@@ -74,6 +86,7 @@ class KafkaForeignTopic:
         self._consumer.close()
 
     def _partitions(self) -> list[int]:
+        """The numbers of the topic's partitions; none: it does not exist."""
         self._looked_at = time.monotonic()
         try:
             found = self._consumer.list_topics(self._topic, timeout=_CALL_S).topics[self._topic]
@@ -81,18 +94,46 @@ class KafkaForeignTopic:
             raise error_of(error) from None
         if found.error is not None:
             if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise Fatal(f"the topic {self._topic} does not exist: check its name (KAFKA_TOPIC) and the cluster")
+                return []
             raise error_of(found.error)
         return sorted(found.partitions)
+
+    def _created_partitions(self) -> list[int]:
+        """Create the topic, and say so. What the cluster refuses may be done by someone else: Retryable."""
+        try:
+            new = create_topic(self._settings, self._topic, bootstrap_servers=self._bootstrap_servers)
+        except ParameterError:
+            raise
+        except Fatal as error:
+            raise Retryable(f"the topic {self._topic} does not exist; {error}") from None
+        self.created = f"created the topic {new.name} ({new.partitions} partitions, replication {new.replication})"
+        get_logger().warning("topic_created", topic=new.name, partitions=new.partitions, replication=new.replication)
+        return list(range(new.partitions))
+
+    def _deleted(self) -> Fatal:
+        return Fatal(f"the topic {self._topic} was deleted while it was read: start again to wait for a new one")
+
+    def _why_missing(self, offsets: dict[int, int]) -> str:
+        if offsets:
+            return (
+                f"the topic {self._topic} does not exist any more, and rows of it were read: once it is there again, "
+                "feed it in from its beginning with --again"
+            )
+        return (
+            f"the topic {self._topic} does not exist: check its name (KAFKA_TOPIC) and the cluster, or create it with "
+            f"`marketpulse topics create {self._topic}` or --create"
+        )
 
     def _take_new_partitions(self) -> None:
         if time.monotonic() - self._looked_at < _LOOK_S:
             return
         try:
-            new = [p for p in self._partitions() if p not in self._assigned]
+            partitions = self._partitions()
         except Retryable:
             return  # reading goes on with what is known; the next look comes
-        if new:
+        if not partitions:  # the client only asks again and again, and would never say it
+            raise self._deleted()
+        if new := [p for p in partitions if p not in self._assigned]:
             self._consumer.incremental_assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in new])
             self._assigned |= set(new)
 
@@ -121,6 +162,8 @@ class KafkaForeignTopic:
         error, self._fault = self._fault, None
         if error is None:
             return
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            raise self._deleted()
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise Fatal(
                 f"the topic {self._topic} no longer holds the offset where we stopped ({error.str()}): "

@@ -115,8 +115,8 @@ class WellKnownNames(PydanticBaseSettingsSource):
         found: dict[str, Any] = {}
         if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
             found["kafka"] = {"bootstrap_servers": servers}
-        if topic := known.get("KAFKA_TOPIC"):
-            found["sources"] = {topic: {"kind": "kafka", "topic": topic}}
+        if topics := [name for part in known.get("KAFKA_TOPIC", "").split(",") if (name := part.strip())]:
+            found["sources"] = {topic: {"kind": "kafka", "topic": topic} for topic in topics}
         if bucket := known.get("AWS_S3_BUCKET"):
             found["sinks"] = {name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")}
         if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):

@@ -318,8 +318,11 @@ class SimulateSettings(Section):
 
 class KafkaSourceSettings(Section):
     kind: Literal["kafka"] = "kafka"
-    topic: str = Field(description="an existing topic with foreign JSON or Avro")
+    topic: str = Field(description="a topic with foreign JSON or Avro")
     bootstrap_servers: str | None = Field(None, description="its cluster, where it is another")
+    create: bool | None = Field(
+        None, description="create the topic while it is missing, instead of waiting; unset: on the embedded broker only"
+    )
     mapping: Mapping = Field(default_factory=Mapping)
     mode: Literal["auto", "live", "historical"] = Field(
         "auto", description="auto: live when the first rows are younger than max_age"

@@ -1,4 +1,4 @@
-"""An existing topic with other people's JSON or Avro as a source: mapped as files are, and keyed by symbol.
+"""A topic with other people's JSON or Avro as a source: mapped as files are, and keyed by symbol.
 
     topic -> window (a stretch of offsets, sorted by event time) -> rows in chunks
 
@@ -95,6 +95,11 @@ class KafkaTopicSource:
         self._delays: deque[tuple[float, int]] = deque()
         self._pending_hello = False
         self._asked_for_timeframe = False
+
+    @property
+    def created_topic(self) -> str:
+        """A sentence, when the topic was missing and has been created."""
+        return self._topic.created
 
     def start(self, position: str | None) -> Hello:
         """Seek, gather what is there for at most some seconds, and say in which mode it is."""

@@ -1,5 +1,6 @@
 """The supervisor over small scripts: who is ready, who is started again, and in which order they stop."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from marketpulse.app import supervisor as module
 from marketpulse.app.exit_codes import FAILED
 from marketpulse.app.supervisor import Child, ChildSpec, Event, Stage, State, Supervisor
-from marketpulse.app.up import exit_code
+from marketpulse.app.up import exit_code, status
 from marketpulse.clock import SystemClock
 from marketpulse.telemetry import CHILD_RESTARTS
 from waiting import wait_until
@@ -121,6 +122,22 @@ def test_a_child_is_ready_once_it_announces_itself_and_a_killed_one_is_started_a
     assert CHILD_RESTARTS.labels("engine")._value.get() == before + 1
     died, back = tree.events[-2:]
     assert (died.bad, "SIGKILL" in died.what, back.what) == (True, True, "is back")
+
+
+def test_what_a_child_waits_for_is_said_once_and_holds_up_nobody(tree: Tree) -> None:
+    tree.add("lake", stage=Stage.READER, patient=True)
+    tree.add("prices", IDLE, Stage.SOURCE)
+    supervisor = tree.start()
+    run_file = tree.home / "run" / "prices.json"
+    run_file.write_text(json.dumps({"pid": tree.pid("prices"), "waiting_for": "the topic is missing"}))
+    tree.until(supervisor.all_ready)
+    waits = Event("prices", "waits: the topic is missing", bad=True)
+    assert tree.events == [waits, Event("lake", "is ready")]
+    assert status(supervisor, None).text() == "in trouble: prices"
+    run_file.write_text(json.dumps({"pid": tree.pid("prices"), "note": "created the topic prices"}))
+    tree.until(lambda: tree.child("prices").state == State.READY)
+    assert tree.events[2:] == [Event("prices", "is back; it created the topic prices")]
+    assert status(supervisor, None).text() == ""
 
 
 def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing_but_patience_has_an_end(tree: Tree) -> None:

@@ -74,6 +74,15 @@ def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_and_standard_in
         plan(piped, UpOptions())
 
 
+def test_create_is_passed_to_the_sources_that_read_topics_of_others_and_refused_where_there_is_none() -> None:
+    sources = {**SOURCES, "prices": {"kind": "kafka", "topic": "prices"}}
+    specs = plan(settings_of(sources=sources), UpOptions(create=True))
+    endings = {spec.name: spec.command[-1] for spec in specs if spec.stage == Stage.SOURCE}
+    assert endings == {"produce-mine": "mine", "produce-other": "other", "produce-prices": "--create"}
+    with pytest.raises(ParameterError, match=r"--create .* kind kafka"):
+        plan(settings_of(), UpOptions(create=True))
+
+
 def test_every_child_reads_the_same_configuration_and_has_a_metrics_port_of_its_own() -> None:
     for spec in plan(settings_of(), UpOptions(config=Path("my.toml"))):
         assert list(spec.command[:3]) == [sys.executable, "-m", "marketpulse"]

@@ -98,6 +98,9 @@ def test_dotenv_may_have_names_of_existing_projects_and_other_programs_but_no_mi
     assert (settings.kafka.bootstrap_servers, settings.sources["prices"].kind) == ("kafka-1:9092", "kafka")
     stored = (settings.lake_url(), settings.archive_url())
     assert stored == ("s3://mine/marketpulse/lake", "s3://mine/marketpulse/archive")
+    DOTENV.write_text("KAFKA_TOPIC=stock-prices, ticks,\n")
+    sources = {name: getattr(source, "topic", None) for name, source in load_settings().sources.items()}
+    assert sources == {"stock-prices": "stock-prices", "ticks": "ticks"}, "each becomes a source"
     DOTENV.write_text("EDITOR_THEME=dark\nSQL=postgres://x\nMARKETPULSE_KAFKA__PARTITIONS=25\n")
     assert load_settings().kafka.partitions == 25
     DOTENV.write_text("MARKETPULSE_KAFKAA__PARTITIONS=25\n")

@@ -32,7 +32,7 @@ class TopicInMemory:
     """Partitions as lists; a poll hands over at most `step` records of each partition."""
 
     def __init__(self, clock: ManualClock, partitions: int = 2, step: int = 3) -> None:
-        self.clock, self.step, self.away = clock, step, False
+        self.clock, self.step, self.away, self.created = clock, step, False, ""
         self.records: dict[int, list[tuple[int, bytes | None]]] = {p: [] for p in range(partitions)}
         self.next: dict[int, int] = {}
 

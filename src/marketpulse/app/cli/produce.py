@@ -27,6 +27,8 @@ kinds = typer.Typer(cls=_NameOrKind, no_args_is_help=True, rich_markup_mode=None
 
 Again = Annotated[bool, typer.Option("--again", help="Feed it in again, although it has been fed in before.")]
 
+Create = Annotated[bool, typer.Option("--create", help="Create the topic while it is missing, on a cluster too.")]
+
 
 def register(app: typer.Typer) -> None:
     app.add_typer(kinds, name="produce")
@@ -40,7 +42,7 @@ def produce() -> None:
     marketpulse produce NAME                               a source of the configuration
     marketpulse produce replay prices.csv --speed max      files
     marketpulse produce simulate --symbols 50              a simulated market
-    marketpulse produce kafka --topic foreign              an existing topic
+    marketpulse produce kafka --topic foreign              a topic that others write
     marketpulse produce stdin                              rows on standard input
     marketpulse produce live BTC-USD                       Coinbase or Binance, as it happens
     marketpulse produce recording DIR                      what such a feed has sent
@@ -48,7 +50,7 @@ def produce() -> None:
 
 
 @kinds.command(hidden=True)
-def named(name: str, again: Again = False, config: Config = None) -> None:
+def named(name: str, again: Again = False, create: Create = False, config: Config = None) -> None:
     """Feed in a source that the configuration (or, without one, the first run's defaults) names."""
     settings = read_settings(config)
     from marketpulse.app.feeds import configured_sources
@@ -59,7 +61,14 @@ def named(name: str, again: Again = False, config: Config = None) -> None:
             f"there is no source {name!r}: the configuration has {', '.join(known) or 'none'}; "
             "files, the simulator and topics are fed in with `produce replay`, `produce simulate`, `produce kafka`"
         )
-    _feed(settings, name, known[name], again)
+    source = known[name]
+    if create:
+        if source.kind != "kafka":
+            raise ParameterError(
+                f"--create makes a missing topic, and the source {name} reads none (kind {source.kind})"
+            )
+        source = source.model_copy(update={"create": True})
+    _feed(settings, name, source, again)
 
 
 @kinds.command()
@@ -127,15 +136,17 @@ def simulate(
 
 @kinds.command()
 def kafka(
-    topic: Annotated[str, typer.Option(help="An existing topic with foreign JSON or Avro.")],
+    topic: Annotated[str, typer.Option(help="A topic with foreign JSON or Avro.")],
     bootstrap_servers: Annotated[str | None, typer.Option(help="Its cluster, where it is another.")] = None,
+    create: Create = False,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
     time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,
     again: Again = False, config: Config = None,
 ) -> None:  # fmt: skip
-    """Feed in an existing topic with foreign JSON.
+    """Feed in a topic with foreign JSON.
 
-    Keyed or not: the rows are keyed by symbol on their way in.
+    Keyed or not: the rows are keyed by symbol on their way in. A missing topic is created on the embedded broker; on a
+    cluster it is waited for, or created with --create.
 
     \b
     marketpulse produce kafka --topic stock-prices
@@ -145,7 +156,9 @@ def kafka(
     from marketpulse.settings import KafkaSourceSettings
 
     mapping = mapping_of(record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue)
-    given = without_none({"topic": topic, "bootstrap_servers": bootstrap_servers, "mapping": mapping})
+    given = without_none(
+        {"topic": topic, "bootstrap_servers": bootstrap_servers, "create": create or None, "mapping": mapping}
+    )
     _feed(settings, topic, _checked(KafkaSourceSettings, given), again)
 
 

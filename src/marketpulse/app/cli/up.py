@@ -19,6 +19,7 @@ def up(
     source: Annotated[list[str] | None, typer.Option(help="Feed in only this source. May be given again.")] = None,
     live: Annotated[list[str] | None, typer.Option(metavar="PAIRS", help="Feed in these as they trade: BTC-USD,ETH-USD, binance:BTCUSDT, AAPL, alpaca:AAPL. May be given again.")] = None,
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="With --live: keep every message as it came, in this directory.")] = None,
+    create: Annotated[bool, typer.Option("--create", help="Create topics of others that sources read, while they are missing, on a cluster too.")] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The page's port; 0: a free one.")] = None,
     config: Config = None,
 ) -> None:  # fmt: skip
@@ -39,7 +40,9 @@ def up(
         settings = read_settings(config)
         from marketpulse.app.up import UpOptions, run_up
 
-        options = UpOptions(config, seconds, not no_browser, tuple(source or ()), tuple(live or ()), record, port)
+        options = UpOptions(
+            config, seconds, not no_browser, tuple(source or ()), tuple(live or ()), record, port, create
+        )
         raise typer.Exit(run_up(settings, options, nursery))
     finally:
         if nursery is not None:

@@ -55,6 +55,8 @@ from marketpulse.sources.streaming.vendors import vendor_of
 from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_FIRST_REMINDER_S, _LONGEST_REMINDER_S = 5.0, 600.0  # between two lines of the log that give the same reason
+_START_GRACE_S = 1.0  # a pause shorter than this while starting is nothing to tell people of
 _PROGRESS_S = 1.0
 T = TypeVar("T")
 
@@ -109,7 +111,10 @@ def open_source(
     if isinstance(source_settings, StdinSettings):
         stream = sys.stdin.buffer
         return StdinSource(source_settings, stream, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), False
-    topic = KafkaForeignTopic(settings, source_settings.topic, source_settings.bootstrap_servers)
+    elsewhere = source_settings.bootstrap_servers
+    embedded = elsewhere is None and settings.kafka.bootstrap_servers is None
+    create = embedded if source_settings.create is None else source_settings.create
+    topic = KafkaForeignTopic(settings, source_settings.topic, elsewhere, create=create)
     return KafkaTopicSource(source_settings, topic, carried, engine, clock=clock, alive=alive), True
 
 
@@ -128,7 +133,7 @@ class Production:
 
     def run(self, again: bool) -> int:
         position = self._patiently(self.log.last_position) if self.resumable else None
-        hello = self._patiently(lambda: self.source.start(self._again(position) if again else position))
+        hello = self._patiently(lambda: self.source.start(self._again(position) if again else position), starting=True)
         if hello is None:
             return 0  # asked to stop while the broker was away
         if _finished_before(self.source):
@@ -137,6 +142,8 @@ class Production:
             self.life.announce(source=hello.source, ended=True)
             return 0
         facts = {"ingest_url": self.source.url} if isinstance(self.source, HttpSource) else {}
+        if isinstance(self.source, KafkaTopicSource) and self.source.created_topic:
+            facts["note"] = self.source.created_topic
         self.life.announce(source=hello.source, mode=hello.mode, simulated=hello.simulated, **facts)
         ended = self._pump(hello)
         self._close(ended, hello)
@@ -217,18 +224,26 @@ class Production:
             lost = "nothing is lost: it begins again where it was" if self.resumable else "its last rows are lost"
             get_logger().warning("source_closed_without_broker", source=hello.source, error=str(error), note=lost)
 
-    def _patiently(self, call: Callable[[], T]) -> T | None:
-        """The call's answer, asked for again with growing pauses while the far end is away; None: stop."""
+    def _patiently(self, call: Callable[[], T], *, starting: bool = False) -> T | None:
+        """The call's answer, asked for again with growing pauses while the far end is away; None: stop.
+
+        The reason is logged once, and again at growing intervals; while `starting`, people see it too.
+        """
         wait = _FIRST_WAIT_S
         waited = False
+        reminder = _Reminder(self.clock)
         while True:
             try:
                 answer = call()
             except Retryable as error:
                 SOURCE_ERRORS.labels(self.name).inc()
                 self.life.health.beat()
-                self.life.health.set_not_ready(str(error))
-                get_logger().warning("waiting", source=self.name, error=str(error), retry_in_s=round(wait, 1))
+                if starting and wait >= _START_GRACE_S:
+                    self.life.report_waiting(str(error))
+                else:
+                    self.life.health.set_not_ready(str(error))
+                if reminder.is_due(str(error)):
+                    get_logger().warning("waiting", source=self.name, error=str(error), retry_in_s=round(wait, 1))
                 self.life.stop.wait(wait * random.uniform(0.5, 1.5))
                 wait, waited = min(2 * wait, _LONGEST_WAIT_S), True
                 if self.life.stop.is_set():
@@ -244,6 +259,24 @@ class Production:
 
 def _finished_before(source: Source) -> bool:
     return isinstance(source, ReplaySource | SimulateSource | RecordedSource) and source.finished_before
+
+
+class _Reminder:
+    """When a reason is to be logged: at once when it is new, then after 5, 10, 20 … 600 seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._reason: str | None = None
+        self._due_s = self._interval_s = 0.0
+
+    def is_due(self, reason: str) -> bool:
+        now = self._clock.monotonic()
+        if reason == self._reason and now < self._due_s:
+            return False
+        repeated = reason == self._reason
+        self._interval_s = min(2 * self._interval_s, _LONGEST_REMINDER_S) if repeated else _FIRST_REMINDER_S
+        self._reason, self._due_s = reason, now + self._interval_s
+        return True
 
 
 class _Progress:
