@@ -105,6 +105,8 @@ class KafkaForeignTopic:
         except ParameterError:
             raise
         except Fatal as error:
+            if existing := self._partitions():  # somebody else was quicker
+                return existing
             raise Retryable(f"the topic {self._topic} does not exist; {error}") from None
         self.created = f"created the topic {new.name} ({new.partitions} partitions, replication {new.replication})"
         get_logger().warning("topic_created", topic=new.name, partitions=new.partitions, replication=new.replication)

@@ -110,6 +110,8 @@ class KafkaTopicSource:
         self._newest_ns: int | None = None
         self._over = False
         self._caught_up = False
+        if self._at.stop:  # a missing topic is created only where nothing was read from it, and `start` may be empty
+            self._topic.seek(self._at.stop)
         self._topic.seek(self._at.start)
         self._window, self._tried = Window(self._at.start), 0
         self._heard_s = self._clock.monotonic()

@@ -206,6 +206,22 @@ def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeyp
     assert (source.watermark_ns() or COMPLETE) < (NOW_S - 59) * SECOND
 
 
+def test_a_topic_that_went_while_its_first_window_was_sent_is_asked_for_by_what_was_read_of_it(
+    topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seek without offsets may create the topic; the kept position begins at nothing and ends behind two rows."""
+    asked: list[dict[int, int]] = []
+
+    def missing(offsets: dict[int, int]) -> None:
+        asked.append(offsets)
+        raise Retryable("it does not exist any more")
+
+    monkeypatch.setattr(topic, "seek", missing)
+    with pytest.raises(Retryable):
+        opened(topic, '{"stop":{"0":2},"row":1}')
+    assert asked == [{0: 2}]
+
+
 def test_a_broker_that_is_away_loses_nothing_and_an_odd_topic_says_which_flags_help(topic: TopicInMemory) -> None:
     source, _ = opened(topic)
     topic.send(0, trade(0))

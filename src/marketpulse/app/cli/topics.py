@@ -41,6 +41,8 @@ def ensure(
     config: Config = None,
 ) -> None:
     if context.invoked_subcommand is not None:
+        if show or config:  # or `topics --config other.toml delete x` would delete from another cluster than it says
+            raise ParameterError("--config stands behind the subcommand: marketpulse topics list --config FILE")
         return
     settings = read_settings(config)
     from marketpulse.kafka.topics import ensure_topics, print_commands, topic_specs

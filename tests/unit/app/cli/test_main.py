@@ -32,7 +32,7 @@ def test_every_command_shows_examples_and_takes_config(command: str, marketpulse
         "up --loud", "nonsense", "sql", "sink attic", "up --for soon", "produce no-such-source", "alerts put",
         "alerts put no-such-file", "alerts put --name x --expression close>1 --timeframe 7m", "topics create",
         "topics create a --config =x", "topics create a --config a.toml --config b.toml", "topics delete market",
-        "topics create a --config none.toml", "produce daily --create",
+        "topics create a --config none.toml", "topics --config none.toml list", "produce daily --create",
     ],
 )  # fmt: skip
 def test_wrong_usage_exits_with_2_and_says_so(arguments: str, marketpulse: Run) -> None:
