@@ -24,7 +24,7 @@ def trino(tmp_path_factory: pytest.TempPathFactory, lake: LakeDesk) -> Iterator[
     for table, columns in {
         "bars": "symbol, timeframe, open_time, open_time_ns, close_time_ns, open, high, low, close, volume, vwap, trade_count, revision",
         "trades": "timestamp, symbol, event_time_ns, price, size, source",
-        "stock_data": "symbol, timestamp, price, volume",
+        "stock_data": "symbol, timestamp, price, volume, kind",
     }.items():
         rows = lake.answer(SqlQuestion(f"SELECT {columns} FROM {table}"), threading.Event()).rows  # noqa: S608
         server.load(table, rows)

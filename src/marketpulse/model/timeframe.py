@@ -9,6 +9,11 @@ from marketpulse.errors import ParameterError
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
 _UNIT_NS = {"s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3_600 * SECOND_NS}
+SECONDS_SQL = """CAST(substr(timeframe, 1, length(timeframe) - 1) AS bigint) * CASE substr(timeframe, length(timeframe))
+    WHEN 's' THEN 1 WHEN 'm' THEN 60 WHEN 'h' THEN 3600 WHEN 'd' THEN 86400 ELSE 1000000 END"""
+"""The length of a column `timeframe`, in the words that DuckDB, PostgreSQL and Athena share. Bars by a number of trades are
+longer than all others: whoever looks for the smallest bars wants bars of time."""
+
 _PATTERN = re.compile(r"([1-9][0-9]{0,5})([smhdt])")
 
 

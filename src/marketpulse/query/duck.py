@@ -25,11 +25,19 @@ from marketpulse.model.tables import TABLES
 from marketpulse.query.databases import Database, Databases
 from marketpulse.query.guard import Checked, Guard
 from marketpulse.query.how import AS_IT_IS, How, stopping
-from marketpulse.query.pruning import at_the_end, needed
+from marketpulse.query.pruning import at_the_end, needed, requested_symbols
 from marketpulse.query.scan import no_rows, opens, rows_of, shown
+from marketpulse.query.stock_data import (
+    distinct_symbols,
+    in_search_order,
+    of_timeframes,
+    possible_symbols,
+    smallest_timeframes,
+)
 from marketpulse.query.views import (
     ACTION_KEYS,
     ADJUSTED,
+    BARS_AS_STOCK_DATA,
     REVISED,
     TABLE_OF,
     VIEWS,
@@ -175,6 +183,9 @@ class _Run:
     def make_views(self, database: Database, connection: Any) -> None:
         """The views that the query names, over the files that it can need."""
         for view in views_in(self.query.text):
+            if view == "stock_data":
+                self._make_stock_data(database, connection)
+                continue
             if view in ACTION_KEYS:
                 self._make_adjusted(database, connection, view)
                 continue
@@ -202,6 +213,41 @@ class _Run:
         if self.how.reading is not None:
             self.how.reading.chosen(table, files, in_all)
         return _opened_by_duckdb(self.pictures[table], in_all), view_sql(view, own, replacing if later else None)
+
+    def _make_stock_data(self, database: Database, connection: Any) -> None:
+        """Trades, and the smallest bars of those symbols among the requested that have no trade."""
+        whole, sql = self._view(connection, "stock_data", "stock_data")
+        in_all = self.files["bars"]
+        if symbols := self._symbols_without_trades(connection):
+            # Which timeframes a symbol has does not depend on the time that the query asks for.
+            _, bars = self._view(connection, "bars", "stock_data", ("symbol",), "_timeframes")
+            timeframes = connection.execute(smallest_timeframes(bars, symbols)).fetchall()
+            if timeframes:
+                _, bars = self._view(connection, "bars", "stock_data", ("symbol", "timestamp"), "_bars")
+                sql += BARS_AS_STOCK_DATA.format(bars=bars, smallest=of_timeframes(timeframes))
+        elif self.how.reading is not None:
+            self.how.reading.chosen("bars", [], in_all)
+        self._show(database, connection, "stock_data", sql, whole and _opened_by_duckdb(self.pictures["bars"], in_all))
+
+    def _symbols_without_trades(self, connection: Any) -> set[str]:
+        """Of the symbols that the query may ask for those that have bars and no trade, whatever the time of either."""
+
+        def stored_symbols(table: str, files: Sequence[StoredFile], symbols: set[str] | None, name: str) -> set[str]:
+            rows = self._rows(connection, f"stock_data_{name}", table, files)
+            return {symbol for (symbol,) in connection.execute(distinct_symbols(rows, symbols)).fetchall()}
+
+        tree = self.query.tree
+        bars = needed(tree, "stock_data", "bars", self.files["bars"])
+        symbols = requested_symbols(tree, "stock_data", "bars")
+        if symbols is None:
+            symbols = stored_symbols("bars", bars, None, "symbols") if bars else set()
+        remaining = possible_symbols(bars, symbols)
+        for number, files in enumerate(in_search_order(tree, self.files["trades"])):
+            if not remaining:
+                break
+            if chosen := [file for file in files if possible_symbols([file], remaining)]:
+                remaining -= stored_symbols("trades", chosen, remaining, f"trades_{number}")
+        return remaining
 
     def _make_adjusted(self, database: Database, connection: Any, view: str) -> None:
         """A view that reads what was told of splits and dividends."""

@@ -11,7 +11,7 @@ MEANINGS = {
     "alerts": "One change of an alert, as its last revision says.",
     "alerts_history": "Everything that was told of alerts, what was withdrawn among it.",
     "dead_letters": "A record that was set aside, with its reason.",
-    "stock_data": "One execution, by the names that many tutorials use.",
+    "stock_data": "One execution (kind trade) or, of a symbol without any, one of its smallest bars (kind bar), by the names of many tutorials.",
     "corporate_actions": "A split or dividend, as it was told last.",
     "bars_adjusted": "A bar, its prices and volume adjusted for the splits after it.",
     "bars_total_return": "The same, adjusted for dividends too.",

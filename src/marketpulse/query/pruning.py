@@ -29,6 +29,7 @@ _RENAMED: dict[str, str | None] = {"timestamp": "event_time", "event_time": None
 _HIDDEN: dict[str, dict[str, str | None]] = {
     "trades": _RENAMED, "quotes": _RENAMED, "events": _RENAMED,
     "stock_data": _RENAMED | dict.fromkeys(set(arrow_schema("trades").names) - {"symbol", "price"} - set(_RENAMED)),
+    "stock_data over bars": dict.fromkeys(arrow_schema("bars").names) | {"symbol": "symbol", "timestamp": "open_time"},
 }  # fmt: skip
 """What views call otherwise, or (None) do not have: there such a name is another query's column, or an alias."""
 
@@ -50,6 +51,19 @@ def needed(
     return [file for file in files if any(condition.may_hold(file) for condition in conditions)]
 
 
+def requested_symbols(tree: Any, view: str, table: str) -> set[str] | None:
+    """The symbols that a query asks a view for, by `symbol = '…'` and `symbol IN (…)`; None: it may ask for any."""
+    symbols: set[str] = set()
+    for where in (references := list(_references(tree, view))):
+        values = None
+        if where is not None and where[1] is not None:
+            values = _Condition(view, table, *where, ("symbol",)).symbols(where[1])
+        if values is None:
+            return None
+        symbols |= values
+    return symbols if references else None
+
+
 def at_the_end(tree: Any, view: str, files: Sequence[StoredFile]) -> Sequence[StoredFile]:
     """Of a query that asks for nothing but the greatest and least values of whole numbers, over all rows of the view: the
     files that may hold them."""
@@ -65,10 +79,31 @@ class _Condition:
     def __init__(self, view: str, table: str, called: str, where: Tree | None, columns: Collection[str] | None) -> None:
         self._called, self._where, self._columns = called, where, columns
         self._times = TIMES[table]
-        self._hidden = _HIDDEN.get(view, {})
+        self._hidden = _HIDDEN.get(f"{view} over {table}", _HIDDEN.get(view, {}))
 
     def may_hold(self, file: StoredFile) -> bool:
         return self._where is None or self._may(self._where, file)
+
+    def symbols(self, node: Tree) -> set[str] | None:
+        """The symbols that rows have which meet it; None: any."""
+        match node["type"]:
+            case "CONJUNCTION_AND":
+                parts = [part for child in node["children"] if (part := self.symbols(child)) is not None]
+                return set.intersection(*parts) if parts else None
+            case "CONJUNCTION_OR":
+                choices = [self.symbols(child) for child in node["children"]]
+                return None if None in choices else set().union(*(choice for choice in choices if choice))
+            case "COMPARE_EQUAL":
+                operands = [node["left"], node["right"]]
+                column, *values = operands if operands[0]["type"] == "COLUMN_REF" else operands[::-1]
+            case "COMPARE_IN":
+                column, *values = node["children"]
+            case _:
+                return None
+        texts = [_value(value) for value in values]
+        if self._column(column) != "symbol" or not all(isinstance(text, str) for text in texts):
+            return None
+        return {str(text) for text in texts}
 
     def _may(self, node: Tree, file: StoredFile) -> bool:
         """False only where no row of the file meets it."""

@@ -19,7 +19,7 @@ VIEWS = {
     "trades": _RENAMED, "quotes": _RENAMED, "events": _RENAMED,
     "bars": _ALL, "bars_history": _ALL, "indicators": _ALL, "indicators_history": _ALL, "alerts": _ALL, "alerts_history": _ALL,
     "dead_letters": _ALL,
-    "stock_data": "SELECT symbol, event_time AS timestamp, price, size AS volume FROM ({rows})",
+    "stock_data": "SELECT symbol, event_time AS timestamp, price, size AS volume, 'trade' AS kind FROM ({rows})",
     "corporate_actions": ACTIONS, "bars_adjusted": SPLIT_ADJUSTED, "bars_total_return": TOTAL_RETURN,
 }  # fmt: skip
 """The views, by name. Times stand as UTC wall time (microseconds) before the exact `…_ns` columns."""
@@ -32,6 +32,11 @@ TABLE_OF = _OTHERWISE | {
 
 ADJUSTED = ("bars_adjusted", "bars_total_return")
 """Views of bars that read events too."""
+
+BARS_AS_STOCK_DATA = """
+    UNION ALL
+    SELECT symbol, open_time AS timestamp, close AS price, volume, 'bar' AS kind FROM ({bars}) WHERE {smallest}"""
+"""What stands behind `stock_data` where a symbol without trades is asked for. `bars` is a SELECT of the view `bars`."""
 
 ACTION_KEYS = {"corporate_actions": ("symbol", "type")} | dict.fromkeys(ADJUSTED, ("symbol",))
 """Views that read events for what was told last, by the columns whose conditions may leave events out."""
@@ -66,7 +71,8 @@ def adjusted_sql(view: str, bars: str, events: str, closes: str) -> str:
 
 def tables_of(view: str) -> tuple[str, ...]:
     """The stored tables that a view reads."""
-    return (TABLE_OF[view], "events") if view in ADJUSTED else (TABLE_OF[view],)
+    others = {"stock_data": ("bars",), **dict.fromkeys(ADJUSTED, ("events",))}
+    return (TABLE_OF[view], *others.get(view, ()))
 
 
 def views_in(query: str) -> list[str]:

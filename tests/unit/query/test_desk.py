@@ -80,7 +80,7 @@ def test_the_library_is_described_for_programs_and_the_views_columns_are_known_w
     assert gainers["title"] == "Gainers"
     days = {"name": "days", "kind": "count", "default": "30", "meaning": "how many days back from `until`"}
     assert gainers["parameters"][2] == days
-    assert view_columns()["stock_data"] == ("symbol", "timestamp", "price", "volume")
+    assert view_columns()["stock_data"] == ("symbol", "timestamp", "price", "volume", "kind")
 
 
 DAY_NS = 86_400 * 10**9

@@ -59,9 +59,10 @@ def test_the_tutorials_query_runs_as_it_stands_over_the_contracts_columns(lake: 
     lake.add("trades", [trade("CCC", 0.000001, 5, 3)])
     found = query.run("SELECT * FROM stock_data WHERE symbol = 'CCC'")
     assert [(f.name, str(f.type)) for f in found.schema] == [
-        ("symbol", "string"), ("timestamp", "timestamp[us]"), ("price", "double"), ("volume", "double"),
+        ("symbol", "string"), ("timestamp", "timestamp[us]"), ("price", "double"), ("volume", "double"), ("kind", "string"),
     ]  # fmt: skip
-    assert [tuple(row.values()) for row in found.to_pylist()] == [("CCC", datetime(2024, 5, 1, 0, 0, 0, 1), 5.0, 3.0)]
+    rows = [tuple(row.values()) for row in found.to_pylist()]
+    assert rows == [("CCC", datetime(2024, 5, 1, 0, 0, 0, 1), 5.0, 3.0, "trade")]
 
 
 def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_every_view_is_told_with_its_columns_and_types_and_the_limits_of_the_set
     assert set(tables) == set(VIEWS)
     assert tables["stock_data"]["columns"] == [
         {"name": "symbol", "type": "string"}, {"name": "timestamp", "type": "timestamp[us]"},
-        {"name": "price", "type": "double"}, {"name": "volume", "type": "double"},
+        {"name": "price", "type": "double"}, {"name": "volume", "type": "double"}, {"name": "kind", "type": "string"},
     ]  # fmt: skip
     assert all(table["meaning"].endswith(".") for table in body["tables"])
     assert [body["limits"][name] for name in ("timeout_s", "rows_max", "at_once")] == [50, 77, 2]
