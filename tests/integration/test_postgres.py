@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
+import tutorial_queries
 from log_of_rows import batch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
@@ -235,6 +236,74 @@ def test_stock_data_takes_the_query_that_people_write(place: PostgresPlace, feed
     assert place.sql(sql + query) == ["B|2024-05-07|7.00|2", "A|2024-05-06|10.00|4"]
 
 
+def store_tutorial(feed: Feed) -> None:
+    """A trade feed with the bars that the engine made of it, and a bar feed in two timeframes."""
+    place = {"type": "trade", "source": "test", "topic": "market", "partition": 0, "row": 0}
+    feed.store("trades", *({**row, **place, "offset": n} for n, row in enumerate(tutorial_queries.trades())))
+    minutes, days = tutorial_queries.bars(), tutorial_queries.bars(timeframe="1d", minutes=1440)
+    rows = [*minutes, *days, *tutorial_queries.bars("TRADES", close=77.0)]
+    feed.store("bars", *({**row, "receipt": RECEIPT} for row in rows))
+
+
+def test_a_tutorials_queries_give_the_same_rows_for_a_trade_feed_and_a_bar_feed(
+    place: PostgresPlace, feed: Feed
+) -> None:
+    store_tutorial(feed)
+    for name, (query, _) in tutorial_queries.QUERIES.items():
+        rows = place.sql(f"SET search_path = marketpulse; {query}")
+        assert [(row.split("|")[0], float(row.split("|")[-1])) for row in rows] == tutorial_queries.answer(name), name
+    kinds = "SELECT symbol, kind, count(*) FROM marketpulse.stock_data GROUP BY 1, 2 ORDER BY 1"
+    assert place.sql(kinds) == ["BARS|bar|4", "TRADES|trade|4"]
+
+
+def test_stock_data_shows_the_smallest_bars_as_their_last_revision_says(place: PostgresPlace, feed: Feed) -> None:
+    for timeframe, close in (("100t", 3), ("90s", 1), ("2m", 4), ("1d", 2)):
+        feed.store("bars", bar("A", timeframe, MONDAY_S, 90, f"1 9 1 {close} 5"))
+        feed.store("bars", bar("A", timeframe, MONDAY_S, 90, f"1 9 1 {close * 10} 5", revision=1))
+    asked = "SELECT price, volume FROM marketpulse.stock_data WHERE symbol = 'A'"
+    assert place.sql(asked) == ["10|5"]
+    gone = {**dict.fromkeys(("open", "high", "low", "close", "vwap")), "volume": 0.0, "revision": 2}
+    feed.store("bars", *({**bar("A", timeframe, MONDAY_S, 90, "1 9 1 1 5"), **gone} for timeframe in ("90s", "2m")))
+    assert place.sql(asked) == ["20|5"]  # the days: bars by trades show only where there are no others
+    feed.store("trades", trade("A", MONDAY_S - 300 * DAY_S, 7.0, 0))
+    assert place.sql(asked) == ["7|2"]
+
+
+def plan_steps(plan: Row) -> list[Row]:
+    return [plan, *(step for inner in plan.get("Plans", ()) for step in plan_steps(inner))]
+
+
+def test_a_query_for_a_symbol_with_trades_and_a_time_reads_no_bars(place: PostgresPlace, feed: Feed) -> None:
+    store_tutorial(feed)
+    where = "WHERE symbol = '{}' AND timestamp BETWEEN '2024-05-06' AND '2024-05-08'"
+    feed.store("bars", *(bar("TRADES", "1m", MONDAY_S + 60 * n, 60, "1 1 1 1 1") for n in range(5_000) if n % 60))
+    place.sql("ANALYZE marketpulse.bars, marketpulse.bar_series, marketpulse.trades")
+    explain = f"EXPLAIN (ANALYZE, FORMAT json) SELECT sum(price) FROM marketpulse.stock_data {where}"
+    steps = plan_steps(json.loads("\n".join(place.sql(explain.format("TRADES"))))[0]["Plan"])
+    read = [step["Actual Loops"] for step in steps if step.get("Relation Name", "").startswith("bars")]
+    assert read
+    assert not any(read)
+    assert place.sql("SELECT count(*) FROM marketpulse.stock_data " + where.format("BARS")) == ["3"]
+
+
+def test_a_store_of_an_earlier_version_lists_its_series_and_shows_its_bars(
+    place: PostgresPlace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The views of that version stand in the way of none of the new ones, and a second start changes nothing."""
+    monkeypatch.setattr(postgres_schema, "MIGRATIONS", postgres_schema.MIGRATIONS[:2])
+    monkeypatch.setattr(postgres.PostgresSink, "_list_series", lambda *_: set())
+    feed = Feed(opened())
+    store_tutorial(feed)
+    columns = 'symbol, "timestamp", price::numeric AS price, size AS volume'
+    place.sql(f"SET ROLE {USER}; CREATE VIEW marketpulse.stock_data AS SELECT {columns} FROM marketpulse.trades")
+    monkeypatch.undo()
+    for _ in range(2):
+        feed.go_on(opened())
+        kinds = place.sql("SELECT symbol, kind, count(*) FROM marketpulse.stock_data GROUP BY 1, 2 ORDER BY 1")
+        assert kinds == ["BARS|bar|4", "TRADES|trade|4"]
+    assert place.sql("SELECT * FROM marketpulse.bar_series ORDER BY 1, 2") == ["BARS|1d", "BARS|1m", "TRADES|1m"]
+
+
 def test_latest_price_is_the_newest_trade_or_else_the_newest_bar(place: PostgresPlace, feed: Feed) -> None:
     told = (("A", MONDAY_S + 5, 2.0), ("A", MONDAY_S + 9, 3.0), ("A", MONDAY_S + 9, 4.0), ("B", 90_000, 1.0))
     feed.store("trades", *(trade(*one, n) for n, one in enumerate(told)))
@@ -274,7 +343,8 @@ def test_daily_summary_gainers_losers_and_volatility_of_a_week(place: PostgresPl
     assert found["B"]["daily_volatility"] is None  # one return has no deviation
     assert "C" not in found
 
-    feed.store("bars", bar("NEW", "1d", MONDAY_S + 90 * DAY_S, DAY_S, "1 1 1 1 1"))  # nothing to compare with yet
+    # Nothing to compare with yet; and the others keep their rank, though they are three months older.
+    feed.store("bars", bar("NEW", "1d", MONDAY_S + 90 * DAY_S, DAY_S, "1 1 1 1 1"))
     sql = "SELECT rank, symbol, date, round(change_percent::numeric, 9), direction FROM marketpulse.gainers_losers"
     assert place.sql(sql) == ["1|A|2024-05-09|10.000000000|gainer", "2|B|2024-05-08|-20.000000000|loser"]
     assert [place.sql(f"SELECT symbol FROM marketpulse.{view}") for view in ("gainers", "losers")] == [["A"], ["B"]]
@@ -324,7 +394,7 @@ def test_two_processes_that_start_at_once_do_not_clash(place: PostgresPlace, ope
         list(pool.map(begin, sinks, range(4)))
     assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(4 * 8)]
     assert place.sql("SELECT sum(shared) FROM marketpulse.indicators") == ["4"]
-    assert place.sql("SELECT version FROM marketpulse.schema_version ORDER BY 1") == ["1", "2"]
+    assert place.sql("SELECT version FROM marketpulse.schema_version ORDER BY 1") == ["1", "2", "3"]
 
 
 def test_migrations_run_once_or_not_at_all(place: PostgresPlace, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +409,7 @@ def test_migrations_run_once_or_not_at_all(place: PostgresPlace, opened: Open, m
     for end in (20, 30):
         store(opened(), end=end, cut=10)
     assert calls == ['"marketpulse"']
-    assert place.sql("SELECT version FROM marketpulse.schema_version ORDER BY 1") == ["1", "2", "3"]
+    assert place.sql("SELECT version FROM marketpulse.schema_version ORDER BY 1") == ["1", "2", "3", "4"]
     assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(2 * 24)]
     monkeypatch.undo()
     with pytest.raises(Fatal, match="made by a newer MarketPulse"):

@@ -48,6 +48,7 @@ class PostgresSink(HeldSink):
         self._schema = identifier(settings.schema_name)
         self._upkeep: Upkeep | None = None  # None: the schema is to be looked at before the next statement
         self._indicators: frozenset[str] = frozenset()
+        self._series: set[tuple[str, str]] = set()  # (symbol, timeframe) of bars that this process has listed
         self._owner = ""
         self._claimed: dict[Key, dict[str, int]] = {}  # next offsets of the partitions that are ours
 
@@ -96,6 +97,7 @@ class PostgresSink(HeldSink):
     def _prepare(self) -> None:
         if self._upkeep is not None:
             return
+        self._series.clear()
         settings = self._settings
         layout = prepare(self._client, self._schema_name, settings.partition)
         if settings.reader_role is not None:
@@ -195,8 +197,11 @@ class PostgresSink(HeldSink):
             try:
                 with self._client.transaction() as session:
                     self._move_offsets(session, moved)
-                    for name, rows in tables.items():
-                        put(session, self._schema_name, ALL[name], without_nul(rows) if clean else rows, aside=aside)
+                    stored = {name: without_nul(rows) if clean else rows for name, rows in tables.items()}
+                    for name, rows in stored.items():
+                        put(session, self._schema_name, ALL[name], rows, aside=aside)
+                    series = self._list_series(session, stored["bars"]) if "bars" in stored else set()
+                self._series |= series
                 return
             except Conflict as fault:
                 if aside:
@@ -208,6 +213,18 @@ class PostgresSink(HeldSink):
                     raise
                 get_logger().warning("nul_in_text_replaced", sink=self.name, fault=str(fault))
                 clean = True
+
+    def _list_series(self, session: Session, bars: pa.Table) -> set[tuple[str, str]]:
+        """List the series of these bars that are new to this process: `stock_data` finds bars by this list."""
+        rows = bars.select(["symbol", "timeframe"]).group_by(["symbol", "timeframe"]).aggregate([]).to_pylist()
+        # In one order everywhere: processes that list the same series never wait for each other in a ring.
+        series = sorted({(row["symbol"], row["timeframe"]) for row in rows} - self._series)
+        if series:
+            session.rows(
+                f"INSERT INTO {self._schema}.bar_series SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING symbol",
+                [([one[i] for one in series], pa.string()) for i in (0, 1)],
+            )
+        return set(series)
 
     # Room for them, and the end of old ones.
 

@@ -16,7 +16,7 @@ from marketpulse.sinks.postgres_client import Client, Session
 from marketpulse.sinks.postgres_faults import identifier, text
 from marketpulse.sinks.postgres_periods import Layout, Length, choose_layout
 from marketpulse.sinks.postgres_tables import ALL, Table
-from marketpulse.sinks.postgres_views import VIEWS
+from marketpulse.sinks.postgres_views import THIRD_VERSION, VIEWS
 from marketpulse.telemetry import get_logger
 
 OFFSETS = """
@@ -41,7 +41,12 @@ def _adjusted_bars(session: Session, schema: str, layout: Layout) -> None:  # no
         session.run(view.replace("{s}", schema))
 
 
-MIGRATIONS: tuple[Callable[[Session, str, Layout], None], ...] = (_first_version, _adjusted_bars)
+def _bars_as_stock_data(session: Session, schema: str, layout: Layout) -> None:  # noqa: ARG001
+    for statement in THIRD_VERSION:
+        session.run(statement.replace("{s}", schema))
+
+
+MIGRATIONS: tuple[Callable[[Session, str, Layout], None], ...] = (_first_version, _adjusted_bars, _bars_as_stock_data)
 """Each leads from the version before it to its own: (session, quoted schema, layout). Never changed, only added to."""
 
 

@@ -1,5 +1,7 @@
 """The views for people and their tools, as SQL. `{s}` is our schema, quoted."""
 
+from marketpulse.model.timeframe import SECONDS_SQL
+
 # The newest row of each series is found by its index, series by series, however many rows there are.
 LATEST_BARS = """
 CREATE OR REPLACE VIEW {s}.latest_bars AS
@@ -65,17 +67,16 @@ SELECT symbol, date, open, high, low, close, volume, vwap, trade_count, closed, 
        close - previous_close AS change, 100 * (close / nullif(previous_close, 0) - 1) AS change_percent
 FROM compared"""
 
+# Every symbol has a place, however old its newest day is: the column `date` says which day that was.
 GAINERS_LOSERS = """
 CREATE OR REPLACE VIEW {s}.gainers_losers AS
 WITH newest AS (
     SELECT DISTINCT ON (symbol) symbol, date, previous_close, close, change, change_percent, volume
     FROM {s}.daily_summary ORDER BY symbol, date DESC
-), current AS (
-    SELECT *, max(date) OVER () AS last_date FROM newest WHERE change_percent IS NOT NULL
 )
 SELECT rank() OVER (ORDER BY change_percent DESC) AS rank, symbol, date, previous_close, close, change, change_percent,
        volume, CASE WHEN change > 0 THEN 'gainer' WHEN change < 0 THEN 'loser' ELSE 'unchanged' END AS direction
-FROM current WHERE date > last_date - 7 ORDER BY rank, symbol"""
+FROM newest WHERE change_percent IS NOT NULL ORDER BY rank, symbol"""
 
 GAINERS = """
 CREATE OR REPLACE VIEW {s}.gainers AS
@@ -98,18 +99,35 @@ SELECT symbol, max(date) AS date, count(*) AS sessions, stddev_samp(log_return) 
        stddev_samp(log_return) * sqrt(252) AS annual_volatility
 FROM returns WHERE age <= 20 GROUP BY symbol"""
 
-STOCK_DATA = """
-CREATE OR REPLACE VIEW {s}.stock_data AS
-SELECT symbol, "timestamp", price::numeric AS price, size AS volume FROM {s}.trades"""
+# The sink adds a row here in the transaction that stores the first bar of a series. Without the list a query for one symbol
+# would walk through all series of `bars` to learn which there are.
+BAR_SERIES = """
+CREATE TABLE IF NOT EXISTS {s}.bar_series (
+    symbol text COLLATE "C", timeframe text COLLATE "C", PRIMARY KEY (symbol, timeframe)
+)"""
+STORED_SERIES = "INSERT INTO {s}.bar_series SELECT symbol, timeframe FROM {s}.latest_bars ON CONFLICT DO NOTHING"
+
+# The scalar subqueries are evaluated once for each series that is asked for, by an index. As EXISTS they would become joins,
+# for which the server may read all trades.
+STOCK_DATA = f"""
+CREATE OR REPLACE VIEW {{s}}.stock_data AS
+SELECT symbol, "timestamp", price::numeric AS price, size AS volume, 'trade' AS kind FROM {{s}}.trades
+UNION ALL
+SELECT b.symbol, b.open_time, b.close::numeric, b.volume, 'bar'
+FROM {{s}}.bar_series series JOIN {{s}}.bars b ON b.symbol = series.symbol AND b.timeframe = series.timeframe
+WHERE (SELECT true FROM {{s}}.trades t WHERE t.symbol = series.symbol LIMIT 1) IS NULL
+  AND series.timeframe = (
+    SELECT timeframe FROM {{s}}.bar_series other WHERE other.symbol = series.symbol
+      AND (SELECT true FROM {{s}}.bars o WHERE o.symbol = other.symbol AND o.timeframe = other.timeframe LIMIT 1)
+    ORDER BY {SECONDS_SQL} LIMIT 1)"""
 
 VIEWS = {
     "latest_bars": LATEST_BARS,
     "latest_price": LATEST_PRICE,
     "daily_summary": DAILY_SUMMARY,
-    "gainers_losers": GAINERS_LOSERS,
-    "gainers": GAINERS,
-    "losers": LOSERS,
     "volatility": VOLATILITY,
-    "stock_data": STOCK_DATA,
 }
-"""By name, in the order in which they need each other."""
+"""Of the schema's first version: by name, in the order in which they need each other."""
+
+THIRD_VERSION = (BAR_SERIES, STORED_SERIES, STOCK_DATA, GAINERS_LOSERS, GAINERS, LOSERS)
+"""Statements that can be repeated, in their order. They replace the views of earlier versions."""

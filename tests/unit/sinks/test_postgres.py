@@ -18,7 +18,7 @@ from marketpulse.sinks.postgres_client import Parameters
 from marketpulse.sinks.postgres_faults import Address, Conflict, NotText, TablesChanged, explained, identifier, text
 from marketpulse.sinks.postgres_schema import scram_verifier
 from marketpulse.sinks.postgres_tables import ALL, column_name, without_nul
-from marketpulse.sinks.postgres_views import VIEWS
+from marketpulse.sinks.postgres_views import THIRD_VERSION, VIEWS
 
 SECRET = "p@ss/w:rd%"  # noqa: S105
 HOME = Address.of("postgresql://me@db.example:5433/prices?sslmode=verify-full", SECRET)
@@ -217,3 +217,4 @@ def test_views_name_our_schema_and_nothing_outside_it() -> None:
         assert f"VIEW {{s}}.{name} AS" in sql
         assert "public." not in sql
     assert "{s}.product" in PRODUCT
+    assert all("{s}." in sql and "public." not in sql for sql in THIRD_VERSION)
