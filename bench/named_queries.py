@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from marketpulse.ports import SinkBatch, SqlQuestion
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.from_athena import to_duckdb
 from marketpulse.query.named import NAMED
+from marketpulse.query.named.days import Days, Ends
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 
@@ -145,12 +146,12 @@ def opened_by_hand(folder: Path) -> Any:
 
 
 def by_hand(connection: Any, name: str) -> Callable[[], pa.Table]:
-    """The same query by plain DuckDB, its newest time looked up too."""
-    query, values = NAMED[name], PARAMETERS[name]
+    """The same query by plain DuckDB, each symbol's newest time looked up too."""
+    days = Days(NAMED[name], PARAMETERS[name])
 
     def run() -> pa.Table:
-        found = {n: str(connection.sql(to_duckdb(sql)).fetchall()[0][0]) for n, sql in query.newest(values).items()}
-        return connection.sql(to_duckdb(query.bound(values | found))).to_arrow_table()
+        ends = connection.sql(to_duckdb(days.query.ends(days.values))).to_arrow_table().to_pylist()[0]
+        return connection.sql(to_duckdb(replace(days, ends=Ends(**ends)).sql())).to_arrow_table()
 
     return run
 

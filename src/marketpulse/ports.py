@@ -186,13 +186,15 @@ class SqlQuestion:
 @dataclass(frozen=True, slots=True)
 class SqlAnswer:
     """Its rows. `more`: there are others behind them. `sql` is what was run, in the dialect that ran it.
-    `committed_ms` is when the newest of what it has seen was stored (None: unknown, or there was nothing)."""
+    `committed_ms` is when the newest of what it has seen was stored (None: unknown, or there was nothing).
+    `note` says of a named query which days it covers and, where there are no rows, why and what to try."""
 
     rows: pa.Table
     more: bool
     sql: str
     dialect: Literal["duckdb", "athena"]
     committed_ms: int | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from marketpulse.ports import SqlAnswer, SqlMistake, SqlQuestion
 from marketpulse.query.athena_rows import AthenaRows
 from marketpulse.query.dialect import written_in
 from marketpulse.query.named import named
+from marketpulse.query.named.days import Days
 from marketpulse.query.to_athena import Columns, to_athena
 from marketpulse.settings import Settings
 
@@ -52,7 +53,11 @@ class AthenaDesk:
         sql, dialect = self.text(question)
         with _said_plainly(self._all.athena_workgroup()):
             rows, more = self._run(sql, question, cancelled)
-        return SqlAnswer(rows, more, sql, dialect)
+        note = ""
+        if question.named is not None:  # nothing is looked up there for it: that would cost money
+            days = Days(named(question.named), question.parameters)
+            note = " ".join([days.covered(), *([] if rows.num_rows or question.skip else [days.why_empty([])])])
+        return SqlAnswer(rows, more, sql, dialect, note=note)
 
     def text(self, question: SqlQuestion) -> tuple[str, Literal["duckdb", "athena"]]:
         """What would be sent, and the dialect that it was written in."""

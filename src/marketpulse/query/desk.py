@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from marketpulse.query.how import How
 from marketpulse.query.meanings import MEANINGS
 from marketpulse.query.mistakes import mistake_in
 from marketpulse.query.named import NAMED, NamedQuery, named
+from marketpulse.query.named.days import Days, Ends
 from marketpulse.query.plan import Plan
 from marketpulse.query.views import VIEWS
 from marketpulse.settings import Settings
@@ -30,10 +32,13 @@ class LakeDesk:
 
     def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:
         limit = None if question.limit is None else question.limit + 1
-        answered, sql, dialect = self._run(question, How(cancelled, question.skip, limit))
+        how = How(cancelled, question.skip, limit)
+        days = self._days(question, cancelled)
+        answered, sql, dialect = self._run(question, days, how)
         rows = answered.rows
         more = limit is not None and rows.num_rows == limit
-        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, answered.committed_ms)
+        note = "" if days is None else self._note(days, cancelled, empty=rows.num_rows == 0 and not question.skip)
+        return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, answered.committed_ms, note)
 
     def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
         """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""
@@ -68,13 +73,15 @@ class LakeDesk:
     ) -> tuple[Reading, str, Literal["duckdb", "athena"], Plan]:
         reading = Reading()
         how = How(cancelled, prefix="EXPLAIN (ANALYZE, FORMAT json) ", reading=reading)
-        answered, sql, dialect = self._run(question, how)
+        answered, sql, dialect = self._run(question, self._days(question, cancelled), how)
         rows = answered.rows
         return reading, sql, dialect, Plan.of(str(rows.column(rows.num_columns - 1)[0].as_py()))
 
-    def _run(self, question: SqlQuestion, how: How) -> tuple[Answered, str, Literal["duckdb", "athena"]]:
-        if question.named is not None:
-            return self._named(question, how)
+    def _run(
+        self, question: SqlQuestion, days: Days | None, how: How
+    ) -> tuple[Answered, str, Literal["duckdb", "athena"]]:
+        if days is not None:
+            return self._as_athena(days.sql(), how)
         if question.parameters:
             raise ParameterError("parameters belong to a named query: name one, or write the values themselves")
         asked = question.sql
@@ -103,13 +110,26 @@ class LakeDesk:
         except QueryRefused as refusal:
             raise _placed(refusal, asked) from None
 
-    def _named(self, question: SqlQuestion, how: How) -> tuple[Answered, str, Literal["athena"]]:
-        query = named(question.named or "")
-        values = dict(question.parameters)
-        for name, newest in query.newest(values).items():
-            found = self._query.run(to_duckdb(newest), How(how.cancelled)).column(0)[0].as_py()
-            values[name] = str(found or 0)
-        return self._as_athena(query.bound(values), how)
+    def _days(self, question: SqlQuestion, cancelled: threading.Event) -> Days | None:
+        """Those that a named query covers. Each symbol's newest row is looked up first: then older files are left out."""
+        if question.named is None:
+            return None
+        days = Days(named(question.named), question.parameters)
+        return days if "until" in question.parameters else self._with_ends(days, cancelled)
+
+    def _with_ends(self, days: Days, cancelled: threading.Event) -> Days:
+        rows = self._query.run(to_duckdb(days.query.ends(days.values)), How(cancelled)).to_pylist()
+        return replace(days, ends=Ends(**rows[0]))
+
+    def _note(self, days: Days, cancelled: threading.Event, *, empty: bool) -> str:
+        if not empty:
+            return days.covered()
+        days = days if days.ends else self._with_ends(days, cancelled)
+        timeframes: list[str] = []
+        if days.ends and not days.ends.symbols and days.query.table == "bars":
+            rows = self._query.run(to_duckdb(days.query.timeframes(days.values)), How(cancelled))
+            timeframes = rows.column(0).to_pylist()
+        return " ".join(part for part in (days.covered(), days.why_empty(timeframes)) if part)
 
 
 def _placed(refusal: QueryRefused, asked: str) -> QueryRefused:

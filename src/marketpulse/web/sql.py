@@ -227,7 +227,7 @@ def _answered(request: Request, wish: Wish, found: _Found, name: str, begun: flo
         "id": name, "dialect": answer.dialect, "took_ms": round((time.monotonic() - begun) * 1_000, 1),
         "offset": question.skip, "limit": question.limit, "row_count": answer.rows.num_rows, "more": answer.more,
         "columns": [{"name": f.name, "type": str(f.type)} for f in answer.rows.schema],
-        "committed_ms": answer.committed_ms,
+        "committed_ms": answer.committed_ms, "note": answer.note,
     }  # fmt: skip
     body = orjson.dumps(head)[:-1] + b',"rows":' + found.body + b"}"
     return Response(body, 200, headers, media_type=MEDIA["rows"])

@@ -25,6 +25,7 @@ class Rows(BaseModel):
     limit: int
     row_count: int
     more: bool = Field(description="there are rows behind these: ask again with a higher offset")
+    note: str = Field(description="of a named query: which days it covers and, without rows, why and what to try")
     columns: list[Column]
     rows: list[list[Any]]
 
@@ -65,7 +66,7 @@ class Stopped(BaseModel):
 
 
 _EXAMPLE = {
-    "id": "mine", "dialect": "duckdb", "took_ms": 12.5, "offset": 0, "limit": 2, "row_count": 1, "more": False,
+    "id": "mine", "dialect": "duckdb", "took_ms": 12.5, "offset": 0, "limit": 2, "row_count": 1, "more": False, "note": "",
     "columns": [{"name": "symbol", "type": "string"}, {"name": "bars", "type": "int64"}], "rows": [["SPY", 1_564]],
 }  # fmt: skip
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "examples": ["SELECT 1"]}

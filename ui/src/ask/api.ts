@@ -45,6 +45,8 @@ export interface Answer {
   rows: Cell[][];
   /** When the newest of what was read was stored; null: nothing was. */
   committed_ms: number | null;
+  /** Of a named query: which days it covers and, without rows, why and what to try. */
+  note?: string;
 }
 
 export interface Scan {

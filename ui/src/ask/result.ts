@@ -119,7 +119,8 @@ export class Result {
     const rows = `${answer.more ? "the first " : ""}${count(answer.row_count, "row")}`;
     const age = ageText(answer.committed_ms, nowMs);
     const dialect = answer.dialect === "athena" ? "read as Athena's SQL" : "";
-    say(this.#words, [rows, `${(answer.took_ms / 1_000).toFixed(2)} s`, age, dialect].filter(Boolean).join(" · "));
+    const note = answer.row_count === 0 ? "" : answer.note;
+    say(this.#words, [rows, `${(answer.took_ms / 1_000).toFixed(2)} s`, age, dialect, note].filter(Boolean).join(" · "));
   }
 
   plan(plan: Plan): void {
@@ -161,7 +162,7 @@ export class Result {
       this.#notice.dataset["kind"] = "empty";
       this.#notice.removeAttribute("role");
       const why = none
-        ? answer.committed_ms === null ? "These tables are empty so far: rows arrive when the lake's sink has stored some." : "Nothing that is stored meets these conditions. Ask for more days, another symbol or another timeframe."
+        ? answer.committed_ms === null ? "These tables are empty so far: rows arrive when the lake's sink has stored some." : answer.note || "Nothing that is stored meets these conditions. Ask for more days, another symbol or another timeframe."
         : "A chart needs a column of numbers. The table has it all.";
       this.#notice.replaceChildren(el("h3", {}, none ? "No rows" : "Nothing to draw"), el("p", {}, why));
       this.#notice.hidden = false;

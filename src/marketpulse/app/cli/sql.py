@@ -106,6 +106,8 @@ def _here(settings: "Settings", question: "SqlQuestion", explain: bool, form: st
         else:
             answer = _until_done(lambda stop: desk.answer(question, stop), question)
             write(render(answer.rows, form), out)
+            if answer.note:
+                typer.echo(answer.note, err=True)
             typer.echo(_age(answer.committed_ms), err=True)
     finally:
         desk.close()
@@ -121,8 +123,10 @@ def _at_athena(settings: "Settings", question: "SqlQuestion", explain: bool, for
         if explain:
             write((desk.text(question)[0].strip() + "\n").encode(), out)
             return
-        rows = _until_done(lambda stop: desk.answer(question, stop), question).rows
-        write(render(rows, form), out)
+        answer = _until_done(lambda stop: desk.answer(question, stop), question)
+        write(render(answer.rows, form), out)
+        if answer.note:
+            typer.echo(answer.note, err=True)
         typer.echo(desk.cost, err=True)
     finally:
         desk.close()

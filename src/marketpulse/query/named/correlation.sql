@@ -5,13 +5,11 @@
 -- timeframe (text) = '1d': which bars
 -- days (count) = 365: how many days back from `until`
 -- limit (count) = 50: how many pairs
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 WITH returns AS (
     SELECT symbol, open_time_ns,
            ln(close / lag(close) OVER (PARTITION BY symbol ORDER BY open_time_ns)) AS log_return
-    FROM bars
-    WHERE timeframe = :timeframe AND (symbol LIKE :symbol OR symbol LIKE :other)
-      AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+    FROM :rows
 )
 SELECT a.symbol AS symbol, b.symbol AS other_symbol, round(corr(a.log_return, b.log_return), 6) AS correlation,
        count(*) AS returns

@@ -4,13 +4,11 @@
 -- timeframe (text) = '1d': which bars
 -- days (count) = 365: how many days back from `until`
 -- limit (count) = 10: how many symbols
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 WITH peaks AS (
     SELECT symbol, open_time_ns, close,
            max(close) OVER (PARTITION BY symbol ORDER BY open_time_ns) AS peak
-    FROM bars
-    WHERE timeframe = :timeframe AND symbol LIKE :symbol
-      AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+    FROM :rows
 )
 SELECT symbol,
        round(100 * min(close / peak - 1), 4) AS drawdown_percent,

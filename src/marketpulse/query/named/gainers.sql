@@ -4,15 +4,13 @@
 -- timeframe (text) = '1d': which bars
 -- days (count) = 30: how many days back from `until`
 -- limit (count) = 10: how many symbols
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 WITH ends AS (
     SELECT symbol,
            min_by(close, open_time_ns) AS first_close,
            max_by(close, open_time_ns) AS last_close,
            count(*) AS bars
-    FROM bars
-    WHERE timeframe = :timeframe AND symbol LIKE :symbol
-      AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+    FROM :rows
     GROUP BY symbol
 )
 SELECT symbol, first_close, last_close, round(100 * (last_close / first_close - 1), 4) AS change_percent, bars

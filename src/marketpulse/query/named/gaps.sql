@@ -5,13 +5,11 @@
 -- days (count) = 365: how many days back from `until`
 -- percent (number) = 1: the least gap
 -- limit (count) = 20: how many bars
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 WITH neighbours AS (
     SELECT symbol, open_time_ns, open,
            lag(close) OVER (PARTITION BY symbol ORDER BY open_time_ns) AS previous_close
-    FROM bars
-    WHERE timeframe = :timeframe AND symbol LIKE :symbol
-      AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+    FROM :rows
 )
 SELECT symbol, from_unixtime_nanos(open_time_ns) AS open_time, previous_close, open,
        round(100 * (open / previous_close - 1), 4) AS gap_percent

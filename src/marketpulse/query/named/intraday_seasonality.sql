@@ -5,13 +5,11 @@
 -- minutes (count) = 30: the length of a slot of the day
 -- zone (text) = 'UTC': the clock, such as 'America/New_York'
 -- days (count) = 30: how many days back from `until`
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 WITH clocked AS (
     SELECT symbol, volume, open, high, low, close,
            at_timezone(from_unixtime_nanos(open_time_ns), :zone) AS local_time
-    FROM bars
-    WHERE timeframe = :timeframe AND symbol LIKE :symbol
-      AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+    FROM :rows
 ), slots AS (
     SELECT symbol, volume, open, high, low, close,
            (hour(local_time) * 60 + minute(local_time)) / :minutes * :minutes AS minute_of_day

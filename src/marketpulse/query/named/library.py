@@ -3,10 +3,11 @@
     -- Title
     -- One sentence: what it tells.
     -- name (kind) = default: what the parameter means
-    SELECT … :name …
+    SELECT … :name … FROM :rows …
 
 A kind is `count` (a whole number of 1 or more), `number` (above or at 0), `text`, `pattern` (text for LIKE) or `time`,
-which is given as ISO text or as nanoseconds; its default is a SELECT that finds the newest.
+which is given as ISO text or as nanoseconds. `:rows` are those of the last `days`: up to `until` or, where that is not given,
+up to each symbol's own newest row, whatever the clock says and however new other symbols are.
 """
 
 import re
@@ -27,11 +28,26 @@ TEXT_MAX = 200  # characters of a text parameter
 _HEADER = re.compile(r"-- (\w+) \((\w+)\) = (.+?): (.+)")
 _PLACE = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROWS_UNTIL = """(
+    SELECT * FROM {table} WHERE {chosen} AND {time} > {until} - {days} * 86400000000000 AND {time} <= {until}
+)"""
+# Each SELECT has one table in FROM and plain conditions: so files are left out by them.
+_ROWS_UP_TO_THE_NEWEST = """(
+    SELECT own.* FROM (SELECT * FROM {table} WHERE {chosen}) AS own
+    JOIN (SELECT symbol, max({time}) AS newest_ns FROM {table} WHERE {chosen} GROUP BY symbol) AS ends
+        ON own.symbol = ends.symbol
+    WHERE own.{time} > ends.newest_ns - {days} * 86400000000000
+)"""
+_ENDS = """
+SELECT count(*) AS symbols, min(oldest_ns) AS oldest_ns, min(newest_ns) AS earliest_end_ns, max(newest_ns) AS latest_end_ns
+FROM (
+    SELECT symbol, min({time}) AS oldest_ns, max({time}) AS newest_ns FROM {table} WHERE {chosen} GROUP BY symbol
+) AS ends"""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What may be chosen. `default` is SQL: a literal, for a time the SELECT that finds it."""
+    """What may be chosen. `default` is SQL: a literal, for a time what is taken of each symbol's rows."""
 
     name: str
     kind: Kind
@@ -69,27 +85,54 @@ class NamedQuery:
     def sql(self) -> str:
         return self.bound({})
 
-    def bound(self, values: Mapping[str, str]) -> str:
-        """The text with these values, as literals, and the defaults of all others. Raises ParameterError."""
-        literals = self._literals(values)
-        for parameter in self.parameters:
-            if parameter.kind == "time" and parameter.name not in values:
-                newest = _filled(parameter.default, literals)
-                literals[parameter.name] = f"({newest})"
-        return _filled(self.template, literals)
+    @property
+    def table(self) -> str:
+        return "bars" if any(parameter.name == "timeframe" for parameter in self.parameters) else "trades"
 
-    def newest(self, values: Mapping[str, str]) -> dict[str, str]:
-        """By name of each time that was not given: the SELECT that finds it, one row of nanoseconds or null.
+    def bound(self, values: Mapping[str, str], since_ns: int | None = None) -> str:
+        """The text with these values, as literals, and the defaults of all others. Raises ParameterError.
 
-        A time that is given as a number lets a reader leave out files that are older; one that a query
-        finds within itself does not.
+        `since_ns` is a time that no requested row is older than: a number lets a reader leave out older files.
         """
         literals = self._literals(values)
-        return {
-            parameter.name: _filled(parameter.default, literals)
-            for parameter in self.parameters
-            if parameter.kind == "time" and parameter.name not in values
-        }
+        if ":rows" in self.template:
+            about = self._about(literals)
+            if since_ns is not None:
+                about["chosen"] += f" AND {about['time']} > {since_ns}"
+            rows = _ROWS_UNTIL if "until" in values else _ROWS_UP_TO_THE_NEWEST
+            literals["rows"] = rows.format(**about, until=literals.get("until"), days=literals["days"])
+        return _filled(self.template, literals)
+
+    def ends(self, values: Mapping[str, str]) -> str:
+        """The SELECT that finds between which times the chosen symbols have rows, whatever `until` and `days` say: `symbols`,
+        `oldest_ns`, and of their newest rows the first and the last, `earliest_end_ns` and `latest_end_ns`."""
+        return _ENDS.format(**self._about(self._literals(values)))
+
+    def timeframes(self, values: Mapping[str, str]) -> str:
+        """The SELECT that finds which timeframes the chosen symbols' bars have, the smallest first."""
+        chosen = self._chosen(self._literals(values))
+        return (
+            f"SELECT timeframe FROM bars WHERE {chosen} GROUP BY timeframe ORDER BY min(close_time_ns - open_time_ns)"  # noqa: S608  (literals)
+        )
+
+    def literal(self, name: str, value: str) -> str:
+        """A value that a person gave for one of the parameters, as SQL. Raises ParameterError."""
+        return self._literals({name: value})[name]
+
+    def _about(self, literals: Mapping[str, str]) -> dict[str, str]:
+        """The table, its time, and the condition on the rows of the chosen symbols."""
+        chosen = self._chosen(literals)
+        if self.table == "bars":
+            return {
+                "table": "bars",
+                "time": "open_time_ns",
+                "chosen": f"timeframe = {literals['timeframe']} AND {chosen}",
+            }
+        return {"table": "trades", "time": "event_time_ns", "chosen": chosen}
+
+    def _chosen(self, literals: Mapping[str, str]) -> str:
+        patterns = [f"symbol LIKE {literals[p.name]}" for p in self.parameters if p.kind == "pattern"]
+        return patterns[0] if len(patterns) == 1 else f"({' OR '.join(patterns)})"
 
     def _literals(self, values: Mapping[str, str]) -> dict[str, str]:
         known = {parameter.name: parameter for parameter in self.parameters}
@@ -131,7 +174,9 @@ def parse(name: str, text: str) -> NamedQuery:
             raise ValueError(f"{name}.sql: {line!r} is not `-- name (kind) = default: meaning`")
         parameters.append(Parameter(match[1], cast(Kind, match[2]), match[3], match[4]))
     body = "\n".join(line for line in lines if not line.startswith("--"))
-    asked = set(_PLACE.findall(body)) | {p for each in parameters for p in _PLACE.findall(each.default)}
+    asked = set(_PLACE.findall(body))
+    if "rows" in asked:
+        asked = asked - {"rows"} | {"symbol", "days", "until"} | ({"timeframe"} if "timeframe (" in text else set())
     if asked != {parameter.name for parameter in parameters}:
         raise ValueError(f"{name}.sql: its header and its text name other parameters")
     title, meaning = (line.removeprefix("-- ") for line in head[:2])

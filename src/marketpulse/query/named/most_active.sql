@@ -4,11 +4,9 @@
 -- timeframe (text) = '1d': which bars
 -- days (count) = 30: how many days back from `until`
 -- limit (count) = 10: how many symbols
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 SELECT symbol, round(sum(volume * coalesce(vwap, close)), 2) AS traded_value, sum(volume) AS volume, count(*) AS bars
-FROM bars
-WHERE timeframe = :timeframe AND symbol LIKE :symbol
-  AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+FROM :rows
 GROUP BY symbol
 ORDER BY traded_value DESC, symbol
 LIMIT :limit

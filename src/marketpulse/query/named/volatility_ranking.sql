@@ -5,13 +5,11 @@
 -- days (count) = 365: how many days back from `until`
 -- bars_per_year (count) = 252: how many of these bars a year has
 -- limit (count) = 10: how many symbols
--- until (time) = SELECT max(open_time_ns) FROM bars WHERE timeframe = :timeframe: the end; unset: the newest bar
+-- until (time) = max(open_time_ns): the end; unset: each symbol's newest bar
 WITH returns AS (
     SELECT symbol,
            ln(close / lag(close) OVER (PARTITION BY symbol ORDER BY open_time_ns)) AS log_return
-    FROM bars
-    WHERE timeframe = :timeframe AND symbol LIKE :symbol
-      AND open_time_ns > :until - :days * 86400000000000 AND open_time_ns <= :until
+    FROM :rows
 )
 SELECT symbol,
        round(100 * stddev_samp(log_return), 4) AS volatility_percent,

@@ -3,12 +3,10 @@
 -- symbol (pattern) = '%': a symbol, or a pattern of LIKE such as 'A%'
 -- levels (count) = 20: how many levels between the lowest and the highest price
 -- days (count) = 1: how many days back from `until`
--- until (time) = SELECT max(event_time_ns) FROM trades: the end; unset: the newest trade
+-- until (time) = max(event_time_ns): the end; unset: each symbol's newest trade
 WITH prices AS (
     SELECT symbol, price, sum(size) AS volume, count(*) AS trades
-    FROM trades
-    WHERE symbol LIKE :symbol
-      AND event_time_ns > :until - :days * 86400000000000 AND event_time_ns <= :until
+    FROM :rows
     GROUP BY symbol, price
 ), ranges AS (
     SELECT symbol, min(price) AS lowest, (max(price) - min(price)) / :levels AS step
