@@ -6,11 +6,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from marketpulse.aws import stock_data
 from marketpulse.aws.account import Place
 from marketpulse.aws.objects import Found, is_ours, nothing_if, pages
 from marketpulse.aws.wanted import MARK, Wanted
 
 _MISSING = "EntityNotFoundException"
+_VIEW = "VIRTUAL_VIEW"
 _PARQUET = {
     "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
     "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
@@ -70,6 +72,8 @@ class Databases:
 class Tables:
     """objects.Objects for the tables of one database."""
 
+    _views = False
+
     def __init__(self, glue: Any, database: str) -> None:
         self._glue, self._database = glue, database
 
@@ -81,18 +85,18 @@ class Tables:
             return {}
         there = {}
         for said in tables:
-            ours = is_ours(said.get("Parameters"))
+            ours = is_ours(said.get("Parameters")) and (said.get("TableType") == _VIEW) is self._views
             if ours:
-                there[said["Name"]] = Found(ours, _table_fields(said), said.get("Parameters", {}))
+                there[said["Name"]] = Found(ours, self._fields(said), said.get("Parameters", {}))
             elif said["Name"] in names:
                 there[said["Name"]] = Found(ours)
         return there
 
     def create(self, wanted: Wanted) -> None:
-        self._glue.create_table(DatabaseName=self._database, TableInput=_table_input(wanted, {}))
+        self._glue.create_table(DatabaseName=self._database, TableInput=self._input(wanted, {}))
 
     def update(self, wanted: Wanted, found: Found) -> None:
-        self._glue.update_table(DatabaseName=self._database, TableInput=_table_input(wanted, found.reference))
+        self._glue.update_table(DatabaseName=self._database, TableInput=self._input(wanted, found.reference))
 
     def delete(self, name: str, found: Found) -> None:  # noqa: ARG002  (the port names it)
         """The entry in the catalogue: the files stay."""
@@ -100,6 +104,24 @@ class Tables:
 
     def blocked(self, name: str) -> str | None:  # noqa: ARG002  (the port names it)
         return None
+
+    def _input(self, wanted: Wanted, parameters: dict[str, str]) -> dict[str, Any]:
+        return _table_input(wanted, parameters)
+
+    def _fields(self, said: dict[str, Any]) -> dict[str, Any]:
+        return _table_fields(said)
+
+
+class Views(Tables):
+    """objects.Objects for the views of one database: Glue keeps them among the tables."""
+
+    _views = True
+
+    def _input(self, wanted: Wanted, parameters: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002  (a view has none but ours)
+        return stock_data.table_input(wanted.name, self._database, wanted.fields["sql"], MARK)
+
+    def _fields(self, said: dict[str, Any]) -> dict[str, Any]:
+        return {"sql": stock_data.stored_sql(said)}
 
 
 class Crawlers:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from marketpulse.aws.account import Account, explained
 from marketpulse.aws.athena import Queries, Workgroups
-from marketpulse.aws.glue import Crawlers, Databases, Tables
+from marketpulse.aws.glue import Crawlers, Databases, Tables, Views
 from marketpulse.aws.objects import Found, Objects
-from marketpulse.aws.wanted import CRAWLER, DATABASE, KINDS, QUERY, TABLE, WORKGROUP, Wanted
+from marketpulse.aws.wanted import CRAWLER, DATABASE, KINDS, QUERY, TABLE, VIEW, WORKGROUP, Wanted
 from marketpulse.settings import Settings
 
 Action = Literal["create", "update", "delete", "none", "keep"]
@@ -44,6 +44,7 @@ class Aws:
         self._objects: dict[str, Objects] = {
             DATABASE: Databases(account.glue),
             TABLE: Tables(account.glue, aws.database),
+            VIEW: Views(account.glue, aws.database),
             CRAWLER: Crawlers(account.glue, place),
             WORKGROUP: Workgroups(account.athena, place),
             QUERY: Queries(account.athena, aws.workgroup),
@@ -113,7 +114,7 @@ def _step(wanted: Wanted, found: Found | None) -> Step:
         return Step("create", wanted.kind, wanted.name, wanted=wanted)
     if not found.ours:
         why = "it does not bear our mark, so it is used as it is"
-        if wanted.kind in (TABLE, QUERY):
+        if wanted.kind in (TABLE, VIEW, QUERY):
             why = "it does not bear our mark: set aws.table_prefix, aws.database or aws.workgroup to another"
         return Step("keep", wanted.kind, wanted.name, why=why)
     changes = {

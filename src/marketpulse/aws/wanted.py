@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from marketpulse.aws import stock_data
 from marketpulse.errors import SettingsError
 from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
@@ -14,9 +15,9 @@ from marketpulse.settings import Settings
 MARK = {"managed-by": "marketpulse"}
 """What our objects bear, as a tag or a parameter: only such are changed or removed."""
 
-DATABASE, TABLE, CRAWLER = "glue database", "glue table", "glue crawler"
+DATABASE, TABLE, VIEW, CRAWLER = "glue database", "glue table", "glue view", "glue crawler"
 WORKGROUP, QUERY = "athena workgroup", "athena query"
-KINDS = (DATABASE, TABLE, CRAWLER, WORKGROUP, QUERY)
+KINDS = (DATABASE, TABLE, VIEW, CRAWLER, WORKGROUP, QUERY)
 """In the order in which they are made; they are removed in the other."""
 
 _BY_DATE_ALONE = ("dead_letters",)  # as the archive files them
@@ -51,6 +52,8 @@ def wanted_objects(settings: Settings, indicators: Sequence[str], queries: Itera
     found = [Wanted(DATABASE, aws.database, {"description": "Market data, bars and indicators by MarketPulse"})]
     tables = _tables(settings, indicators)
     found += tables
+    if (view := stock_data.view_fields(settings, archive=bool(tables))) is not None:
+        found.append(Wanted(VIEW, f"{aws.table_prefix}{stock_data.NAME}", {**view}))
     if tables and aws.crawler_role:
         names = [table.name for table in tables]
         found.append(

@@ -1,24 +1,30 @@
 """What shall stand in AWS, what would be done for it, and doing it, against an emulation that keeps what it is told."""
 
+import base64
+import json
 from typing import Any
 from unittest.mock import patch
 
+import duckdb
 import pyarrow as pa
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+import tutorial_queries
 from aws_server import ACCOUNT, REGION, AwsAccount
-from marketpulse.aws import Account, Aws, Step, Wanted, changing, wanted_objects
+from marketpulse.aws import Account, Aws, Step, Wanted, changing, stock_data, wanted_objects
 from marketpulse.aws.athena import named_queries
 from marketpulse.aws.costs import cost_drivers
 from marketpulse.aws.wanted import Query, glue_type, left_out, output_url
 from marketpulse.errors import Fatal, Retryable, SettingsError
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
+from marketpulse.query.from_athena import to_duckdb
 from marketpulse.settings import Settings
+from tutorial_queries import QUERIES as QUERIES_OF_TUTORIALS
 
 INDICATORS = ("sma_20", "rsi_14")
-STORED = ("alerts", "bars", "dead_letters", "events", "indicators", "quotes", "trades")
+STORED = ("alerts", "bars", "dead_letters", "events", "indicators", "quotes", "stock_data", "trades")
 QUERIES = (Query("gainers", "The largest gains", "SELECT 1"), Query("losers", "The largest losses", "SELECT 2"))
 
 
@@ -53,7 +59,7 @@ def destroyed(chosen: Settings) -> list[Step]:
 @pytest.fixture
 def applied(aws_account: AwsAccount) -> AwsAccount:
     """An account in which all stands that the settings want."""
-    assert len(do(settings())) == 12
+    assert len(do(settings())) == 13
     return aws_account
 
 
@@ -72,7 +78,8 @@ def actions(steps: list[Step]) -> set[tuple[str, str]]:
 def test_in_an_empty_account_all_is_to_be_created_in_order(aws_account: AwsAccount) -> None:
     steps = plan(settings())
     assert {step.action for step in steps} == {"create"}
-    kinds = ["glue database", *["glue table"] * 7, "glue crawler", "athena workgroup", *["athena query"] * 2]
+    kinds = ["glue database", *["glue table"] * 7, "glue view", "glue crawler", "athena workgroup"]
+    kinds += ["athena query"] * 2
     assert [step.kind for step in steps] == kinds
     assert aws_account.client("glue").get_databases()["DatabaseList"] == []  # a plan changes nothing
 
@@ -126,6 +133,50 @@ def test_a_new_indicator_is_a_new_column_and_what_a_crawler_noted_stays(applied:
     assert "ema_12" in {column["Name"] for column in table["StorageDescriptor"]["Columns"]}
 
 
+def test_the_view_of_the_tutorials_is_kept_as_athena_keeps_views(applied: AwsAccount) -> None:
+    glue = applied.client("glue")
+    view = glue.get_table(DatabaseName="marketpulse", Name="stock_data")["Table"]
+    assert (view["TableType"], view["Parameters"]["presto_view"]) == ("VIRTUAL_VIEW", "true")
+    body = json.loads(base64.b64decode(view["ViewOriginalText"].removeprefix("/* Presto View: ").removesuffix(" */")))
+    assert (body["catalog"], body["schema"], body["originalSql"]) == (
+        "awsdatacatalog", "marketpulse", stock_data.view_sql("trades", "bars"),
+    )  # fmt: skip
+    names = ["symbol", "timestamp", "price", "volume", "kind"]
+    assert [column["name"] for column in body["columns"]] == names
+    assert [column["Name"] for column in view["StorageDescriptor"]["Columns"]] == names
+    prefixed = settings(table_prefix="raw_")
+    assert {("create", "raw_stock_data"), ("delete", "stock_data")} <= actions(opened(prefixed).plan(wanted(prefixed)))
+
+
+def test_a_lake_in_glue_has_the_view_and_a_lake_elsewhere_none() -> None:
+    def views(**catalog: str) -> list[Wanted]:
+        return [one for one in wanted(Settings(sinks={"lake": {"catalog": catalog}})) if one.kind == "glue view"]
+
+    assert views() == []
+    [view] = views(kind="glue", namespace="market")
+    assert view.fields == {"sql": stock_data.view_sql("market.trades", "market.bars")}
+
+
+@pytest.mark.parametrize("name", QUERIES_OF_TUTORIALS)
+def test_the_views_text_gives_what_the_tutorials_expect_over_every_revision(name: str) -> None:
+    """The text itself, put into DuckDB's words, over tables as they lie in the archive."""
+    database = duckdb.connect()
+    rows = {"trades": tutorial_queries.trades(), "bars": [
+        *tutorial_queries.bars(revision=1), *tutorial_queries.bars(close=999.0), *tutorial_queries.bars("TRADES"),
+        *tutorial_queries.bars(timeframe="1d"), *tutorial_queries.bars(timeframe="30s"),
+        *tutorial_queries.bars(timeframe="30s", close=None, revision=1),
+    ]}  # fmt: skip
+    for table, stored in rows.items():
+        database.register(table, pa.Table.from_pylist(stored, schema=TABLES[table][1]))
+    database.execute("SET TimeZone = 'UTC'")
+    database.execute(f"CREATE VIEW stock_data AS {to_duckdb(stock_data.view_sql('trades', 'bars'))}")
+    found = database.execute(QUERIES_OF_TUTORIALS[name][0]).fetchall()
+    assert [(row[0], row[-1]) for row in found] == tutorial_queries.answer(name)
+    assert sorted(database.execute("SELECT DISTINCT symbol, kind FROM stock_data").fetchall()) == [
+        ("BARS", "bar"), ("TRADES", "trade"),
+    ]  # fmt: skip
+
+
 def test_what_is_ours_and_no_longer_wanted_is_removed(applied: AwsAccount) -> None:
     assert actions(do(settings(), QUERIES[:1])) == {("delete", "losers")}
     prefixed = settings(table_prefix="raw_")
@@ -154,7 +205,14 @@ def test_destroy_removes_all_that_is_ours_and_a_second_time_nothing(applied: Aws
     s3 = applied.client("s3")
     s3.create_bucket(Bucket="desk", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="desk", Key="market/archive/table=trades/x.parquet", Body=b"data")
-    kinds = [*["athena query"] * 2, "athena workgroup", "glue crawler", *["glue table"] * 7, "glue database"]
+    kinds = [
+        *["athena query"] * 2,
+        "athena workgroup",
+        "glue crawler",
+        "glue view",
+        *["glue table"] * 7,
+        "glue database",
+    ]
     assert [step.kind for step in destroyed(settings())] == kinds
     assert opened(settings()).destruction() == []
     assert applied.client("glue").get_databases()["DatabaseList"] == []
@@ -181,7 +239,7 @@ def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_apply_goes_on()
     ):
         next(doing)
     assert {("none", "marketpulse"), ("none", "trades"), ("create", "quotes")} <= actions(plan(settings()))
-    assert len(do(settings())) == 10
+    assert len(do(settings())) == 11
 
 
 @pytest.mark.usefixtures("aws_account")
@@ -201,7 +259,7 @@ ON_S3 = {"enabled": True, "format": "parquet", "url": "s3://desk/a"}
 
 
 @pytest.mark.parametrize(("archive", "wanted"), [
-    (ON_S3, {"glue database", "glue table", "athena workgroup"}),
+    (ON_S3, {"glue database", "glue table", "glue view", "athena workgroup"}),
     ({**ON_S3, "format": "json-lines"}, {"glue database", "athena workgroup"}),
     ({**ON_S3, "enabled": False}, {"glue database", "athena workgroup"}),
     ({**ON_S3, "url": "/srv/archive"}, {"glue database"}),

@@ -33,7 +33,7 @@ def run(*arguments: str) -> list[str]:
 def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
     aws_account: AwsAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = "20 to create, 0 to update, 0 to delete, 0 as wanted, 0 not touched"
+    counted = "21 to create, 0 to update, 0 to delete, 0 as wanted, 0 not touched"
     assert {"create  glue table        trades", counted} <= set(run("plan"))
     found = json.loads("\n".join(run("plan", "--format", "json")))
     (table,) = [step for step in found["steps"] if (step["kind"], step["name"]) == ("glue table", "trades")]
@@ -43,8 +43,8 @@ def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
     assert found["left_out"] == []
 
     done = run("apply")
-    assert (done[0], done[-1]) == ("[1/20] create  glue database     marketpulse", "20 done")
-    assert "0 to create, 0 to update, 0 to delete, 20 as wanted, 0 not touched" in run("plan")
+    assert (done[0], done[-1]) == ("[1/21] create  glue database     marketpulse", "21 done")
+    assert "0 to create, 0 to update, 0 to delete, 21 as wanted, 0 not touched" in run("plan")
     assert run("apply") == ["nothing to do"]
 
     with monkeypatch.context() as changed:
@@ -60,7 +60,7 @@ def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
     with pytest.raises(ParameterError, match="add --yes"):  # there is nobody to answer
         run("destroy")
     assert len(glue.get_databases()["DatabaseList"]) == 1
-    assert run("destroy", "--yes")[-1] == "20 done"
+    assert run("destroy", "--yes")[-1] == "21 done"
     assert run("destroy") == ["nothing to do"]
     assert glue.get_databases()["DatabaseList"] == []
 
@@ -68,7 +68,7 @@ def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
 def test_a_fault_says_how_far_it_came_and_apply_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Crawlers, "create", Mock(side_effect=Retryable("glue is away")))
-        with pytest.raises(Retryable, match=r"glue is away; 8 of 20 steps are done: `marketpulse aws apply`"):
+        with pytest.raises(Retryable, match=r"glue is away; 9 of 21 steps are done: `marketpulse aws apply`"):
             run("apply")
     assert run("apply")[-1] == "12 done"
 
