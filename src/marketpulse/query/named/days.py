@@ -28,12 +28,13 @@ class Days:
 
     def sql(self) -> str:
         """The query. Raises ParameterError."""
-        if self.ends is None or not self.ends.symbols:
+        ends = self.ends
+        if ends is None or not ends.symbols:
             return self.query.bound(self.values)
-        if self.ends.earliest_end_ns == self.ends.latest_end_ns:
-            return self.query.bound({**self.values, "until": str(self.ends.latest_end_ns)})
-        self.query.bound(self.values)  # `days` is a count, or this raises
-        return self.query.bound(self.values, self.ends.earliest_end_ns - self._count * DAY_NS)
+        # Where all rows, or all ends, are the same for every symbol, one end does: without it each row is compared with its own.
+        if ends.oldest_ns > ends.latest_end_ns - self._count * DAY_NS or ends.earliest_end_ns == ends.latest_end_ns:
+            return self.query.bound({**self.values, "until": str(ends.latest_end_ns)})
+        return self.query.bound(self.values, ends.earliest_end_ns)
 
     def covered(self) -> str:
         """The days, in UTC, first and last included."""

@@ -33,8 +33,8 @@ _ROWS_UNTIL = """(
 )"""
 # Each SELECT has one table in FROM and plain conditions: so files are left out by them.
 _ROWS_UP_TO_THE_NEWEST = """(
-    SELECT own.* FROM (SELECT * FROM {table} WHERE {chosen}) AS own
-    JOIN (SELECT symbol, max({time}) AS newest_ns FROM {table} WHERE {chosen} GROUP BY symbol) AS ends
+    SELECT own.* FROM (SELECT * FROM {table} WHERE {chosen}{since}) AS own
+    JOIN (SELECT symbol, max({time}) AS newest_ns FROM {table} WHERE {chosen}{from_end} GROUP BY symbol) AS ends
         ON own.symbol = ends.symbol
     WHERE own.{time} > ends.newest_ns - {days} * 86400000000000
 )"""
@@ -89,18 +89,19 @@ class NamedQuery:
     def table(self) -> str:
         return "bars" if any(parameter.name == "timeframe" for parameter in self.parameters) else "trades"
 
-    def bound(self, values: Mapping[str, str], since_ns: int | None = None) -> str:
+    def bound(self, values: Mapping[str, str], earliest_end_ns: int | None = None) -> str:
         """The text with these values, as literals, and the defaults of all others. Raises ParameterError.
 
-        `since_ns` is a time that no requested row is older than: a number lets a reader leave out older files.
+        `earliest_end_ns` is a time that no chosen symbol's newest row is older than: a number lets a reader leave out older files.
         """
         literals = self._literals(values)
         if ":rows" in self.template:
-            about = self._about(literals)
-            if since_ns is not None:
-                about["chosen"] += f" AND {about['time']} > {since_ns}"
+            about = self._about(literals) | {"days": literals["days"], "since": "", "from_end": ""}
+            if earliest_end_ns is not None:
+                about["since"] = f" AND {about['time']} > {earliest_end_ns} - {literals['days']} * 86400000000000"
+                about["from_end"] = f" AND {about['time']} >= {earliest_end_ns}"
             rows = _ROWS_UNTIL if "until" in values else _ROWS_UP_TO_THE_NEWEST
-            literals["rows"] = rows.format(**about, until=literals.get("until"), days=literals["days"])
+            literals["rows"] = rows.format(**about, until=literals.get("until"))
         return _filled(self.template, literals)
 
     def ends(self, values: Mapping[str, str]) -> str:
