@@ -23,6 +23,11 @@ def test_a_named_query_runs_with_its_parameters_and_explain_tells_what_is_read(m
     words = ["--named", "most_active", "--param", "days=5", "--param", "limit=2", "--format", "json"]
     done = marketpulse("sql", *words)
     assert (done.code, [row["symbol"] for row in json.loads(done.out)]) == (0, ["AAPL", "MSFT"])
+    assert "Covers 2014-12-27 to 2014-12-31, 5 days, up to each symbol's newest 1d bar.\n" in done.err
+    nothing = marketpulse("sql", "--named", "gainers", "--param", "until=2020-01-01")
+    assert (nothing.code, nothing.err.splitlines()[0]) == (
+        0, "Covers 2019-12-03 to 2020-01-01, 30 days. No 1d bars newer than 2014-12-31; try days=1857, or no until.",
+    )  # fmt: skip
     done = marketpulse("sql", "--explain", "SELECT count(*) FROM bars WHERE symbol = 'KO'")
     assert done.code == 0
     assert all(words in done.out for words in ("bars: ", "files, ", "where (symbol = 'KO')"))
