@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from confluent_kafka import Producer
 
 from bare_clients import BareTopic, Record, rows
 from given_settings import changed, outside
@@ -246,3 +247,35 @@ def test_a_source_killed_again_and_again_writes_every_row_once(kafka_settings: S
     assert starts == sorted(starts)
     assert len(starts) == 3, "it was never killed in the middle"
     assert prices(kafka_settings) == numbered(6_000)
+
+
+PRICES = [float(n) for n in range(1, 11)]
+
+
+def some_trades() -> pa.RecordBatch:
+    head = {"type": "trade", "source": "feed", "symbol": "AAA", "size": 1.0}
+    told = [{**head, "price": price, "event_time_ns": 1_700_000_000_000_000_000 + int(price)} for price in PRICES]
+    return pa.RecordBatch.from_pylist(told, schema=TRADE)
+
+
+def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = KafkaMarketLog(kafka_settings, "feed", exactly_once=True)
+    assert log.last_position() is None
+    lost: list[Producer] = []
+
+    def lose(producer: Producer, *arguments: object) -> None:
+        lost.append(producer)
+        producer.abort_transaction(20)  # as the broker does of itself with one that is open for too long
+        monkeypatch.undo()
+
+    log.write(Polled(batches=[some_trades()], position="10"))
+    monkeypatch.setattr("marketpulse.kafka.source_position.send_offsets", lose)
+    with pytest.raises(Retryable):
+        log.flush()
+    assert len(lost) == 1
+    log.flush()
+    assert [row["price"] for row in rows(BareTopic.of(kafka_settings).committed()) if row["type"] == "trade"] == PRICES
+    assert log.last_position() == "10"
+    log.close()

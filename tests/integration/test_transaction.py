@@ -9,13 +9,14 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from bare_clients import BareTopic
+import bare_clients
+from bare_clients import BareTopic, bare_producer
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka import group, transaction
 from marketpulse.kafka.client import client_config
 from marketpulse.kafka.client_names import Role
 from marketpulse.kafka.snapshot import Pointer
-from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
+from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog
 from marketpulse.settings import Settings
 from marketpulse.telemetry import CLIENTS_LEFT_BEHIND
 from waiting import wait_until
@@ -237,3 +238,50 @@ def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_
     with member(settings) as follower:
         wait_until(read)
     assert values == [b"1", b"2", b"3"]
+
+
+def test_the_engine_reads_no_record_of_an_aborted_transaction(kafka_settings: Settings) -> None:
+    producer = bare_producer(kafka_settings.kafka.bootstrap_servers, f"{kafka_settings.kafka.topic_prefix}writer")
+    for value, keep in ((b"first", True), (b"taken back", False), (b"last", True)):
+        with bare_clients.transaction(producer, keep=keep):
+            producer.produce(kafka_settings.topic("market"), value, partition=0)
+    log = TransactionalLog(
+        kafka_settings, 0, lambda taken: {t.partition: BEGINNING for t in taken}, lambda _: None, dict
+    )
+    log.start()
+    try:
+        found: list[bytes | None] = []
+        deadline = time.monotonic() + 30
+        while b"last" not in found and time.monotonic() < deadline:
+            found += [r.value(i) for r in log.poll(0.1, 100) for i in range(len(r))]
+    finally:
+        log.close()
+    assert found == [b"first", b"last"]
+
+
+def test_a_commit_whose_offsets_are_refused_is_aborted_and_says_so(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the group does not know this member"))
+
+    owned: set[int] = set()
+
+    def on_take(taken: Sequence[Taken]) -> dict[int, int]:
+        owned.update(one.partition for one in taken)
+        return {one.partition: BEGINNING for one in taken}
+
+    log = TransactionalLog(kafka_settings, 0, on_take, lambda _: None, lambda: {0: (1, None)})
+    log.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not owned and time.monotonic() < deadline:
+            log.poll(0.1, 100)
+        log.write("bars", [(b"AAA", b"{}")])
+        monkeypatch.setattr("marketpulse.kafka.transaction.send_offsets", refuse)
+        with pytest.raises(AbortedTransaction, match="commit failed: the group does not know this member"):
+            log.commit()
+        assert not log.in_transaction
+    finally:
+        log.close()
+    assert list(BareTopic.of(kafka_settings, "bars").committed()) == []

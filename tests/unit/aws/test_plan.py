@@ -205,14 +205,8 @@ def test_destroy_removes_all_that_is_ours_and_a_second_time_nothing(applied: Aws
     s3 = applied.client("s3")
     s3.create_bucket(Bucket="desk", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="desk", Key="market/archive/table=trades/x.parquet", Body=b"data")
-    kinds = [
-        *["athena query"] * 2,
-        "athena workgroup",
-        "glue crawler",
-        "glue view",
-        *["glue table"] * 7,
-        "glue database",
-    ]
+    kinds = [*["athena query"] * 2, "athena workgroup", "glue crawler", "glue view", *["glue table"] * 7]
+    kinds.append("glue database")
     assert [step.kind for step in destroyed(settings())] == kinds
     assert opened(settings()).destruction() == []
     assert applied.client("glue").get_databases()["DatabaseList"] == []

@@ -1,13 +1,17 @@
 """Bars: anchoring, sessions, ticks, bars of a source, filling. Expected values are hand sums."""
 
 import math
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from market_rows import Engine, Row, at, bar, clock, config_of, goodbye, heartbeat, hello, span, trade
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.exact_sum import DIGITS, add_exact, add_sum, read_sum
 from marketpulse.engine.layout import VENUES_MAX
 from marketpulse.model.market import COMPLETE
 from marketpulse.model.session import SessionTable, around_the_clock
@@ -200,3 +204,43 @@ def test_many_symbols_and_open_bars_make_the_state_grow_and_a_flood_beyond_the_c
     rows = [trade(name, i / 1_000, 1 + i, 1) for i, name in enumerate(names)]
     bars = Engine(config_of(["1s", "1m", "1h", "1d"])).feed(*rows, clock(0), heartbeat(DAY))
     assert (len(bars), {b["symbol"] for b in bars}) == (4 * 700, set(names))
+
+
+def promise(event_time_ns: int) -> Row:
+    return {**heartbeat(0), "event_time_ns": event_time_ns, "log_time_ns": event_time_ns}
+
+
+def test_a_promise_one_nanosecond_before_the_close_leaves_the_bar_open() -> None:
+    engine = Engine(config_of(["1s"]))
+    assert engine.feed(hello(), trade("A", 1.5, 10, 1), promise(at(2) - 1)) == []
+    (bar,) = engine.feed(promise(at(2)))
+    assert (*span(bar), bar["trade_count"]) == (1, 2, 1)
+
+
+def test_a_trade_at_the_close_opens_the_next_bar_though_the_one_before_is_still_open() -> None:
+    engine = Engine(config_of(["1s"]))
+    bars = engine.feed(hello(), trade("A", 1.5, 10, 1), trade("A", 2, 20, 4), heartbeat(3))
+    assert [(*span(b), b["open"], b["close"], b["volume"]) for b in bars] == [(1, 2, 10, 10, 1), (2, 3, 20, 20, 4)]
+
+
+terms = st.lists(st.floats(0, 1e30, allow_subnormal=False).filter(lambda x: x == 0 or x > 1e-20), max_size=40)
+
+
+def sum_of(values: list[float]) -> np.ndarray:
+    total = np.zeros(DIGITS, np.int64)
+    for value in values:
+        add_exact(total, value)
+    return total
+
+
+@given(terms, terms, st.randoms(use_true_random=False))
+def test_a_sum_is_the_nearest_double_in_any_order(left: list[float], right: list[float], random: Random) -> None:
+    values, total = left + right, sum_of(left)
+    add_sum(total, sum_of(right))
+    sums = (sum_of(values), sum_of(random.sample(values, len(values))), total)
+    assert [read_sum(found) for found in sums] == [math.fsum(values)] * 3
+
+
+def test_ties_go_to_the_even_neighbour() -> None:
+    assert (read_sum(sum_of([2.0**53, 1.0])), read_sum(sum_of([2.0**53, 2.0, 1.0]))) == (2.0**53, 2.0**53 + 4)
+    assert read_sum(sum_of([2.0**53, 1.0, 2.0**-100])) == 2.0**53 + 2

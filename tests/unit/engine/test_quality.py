@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from market_rows import MIDNIGHT_NS, Engine, Row, bar, config_of, hello, quote, trade
 from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.step import StepResult
+from marketpulse.engine.trade_ids import key_of
 from marketpulse.errors import ParameterError
 from marketpulse.model.quality import RULES, SEVERITIES
 from marketpulse.model.session import SessionTable, around_the_clock
@@ -249,3 +252,24 @@ def test_a_dividend_that_nobody_would_pay_is_found(rows: list[Row], place: int |
     assert all(describe(f).startswith("dividend") for f in result.found)
     assert [int(f["row"]) - 1 for f in result.found] == ([] if place is None else [place])
     assert {RULE_NAMES[f["rule"]] for f in result.found} <= {"dividend"}
+
+
+def key(name: bytes, before: bytes = b"") -> tuple[int, int]:
+    high, low = key_of(np.frombuffer(before + name, np.uint8), len(before), len(name))
+    return int(high), int(low)
+
+
+@given(st.binary(min_size=1, max_size=15), st.binary(min_size=1, max_size=15))
+def test_short_ids_have_the_same_key_only_when_they_are_the_same(left: bytes, right: bytes) -> None:
+    assert (key(left) == key(right)) == (left == right)
+
+
+def test_ids_that_end_in_zeros_and_a_hundred_thousand_long_ones_and_short_ones_all_differ() -> None:
+    assert len({key(b"a"), key(b"a\0"), key(b"a\0\0")}) == 3
+    names = [f"3f2504e0-4f89-11d3-9a0c-{number:012x}".encode() for number in range(100_000)]
+    assert len({key(name) for name in names} | {key(name[:15]) for name in names[:1]}) == 100_001
+
+
+@given(st.binary(min_size=1, max_size=40), st.binary(max_size=9))
+def test_a_key_hangs_on_the_id_and_not_on_where_it_lies(name: bytes, before: bytes) -> None:
+    assert key(name, before) == key(name)

@@ -1,13 +1,17 @@
 """Every indicator against its oracle on all real daily files, and against sums by hand."""
 
+import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from marketpulse.indicators.catalogue import CATALOGUE
-from unit.indicators.contract import Floats, check, closes, compute
+from marketpulse.indicators.bar_columns import NOTIONAL
+from marketpulse.indicators.catalogue import CATALOGUE, parse_indicators
+from marketpulse.indicators.declaration import Spec
+from unit.indicators.contract import DATA, Floats, check, closes, compute, every_daily
 from unit.indicators.oracles import ORACLES
 
 NAN = np.nan
@@ -252,3 +256,79 @@ def test_a_sum_by_hand_comes_out(row: Row) -> None:
 
 def test_every_indicator_is_held_against_values_from_elsewhere() -> None:
     assert {row.text.partition("(")[0] for row in BY_HAND} | set(ORACLES) == set(CATALOGUE)
+
+
+PUBLISHED: dict[tuple[str, int], dict[int, str]] = {
+    ("alma(10,0.85,6)", 0): {9: "214.1839", 24: "216.0619", 149: "235.8609", 249: "257.5787", 501: "242.1871"},
+    ("hma(20)", 0): {149: "236.0835", 501: "235.6972"},
+    ("vwma(10)", 0): {9: "213.981942", 99: "226.302760", 249: "257.053654", 501: "242.101548"},
+    ("rma(20)", 0): {19: "214.52500", 20: "214.55125", 21: "214.58319", 100: "225.78071", 501: "255.67462"},
+    ("keltner(20,10,2)", 0): {485: "275.4260", 501: "262.1873"},
+    ("keltner(20,10,2)", 1): {485: "265.4599", 501: "249.3519"},
+    ("keltner(20,10,2)", 2): {485: "255.4938", 501: "236.5165"},
+    ("supertrend(14,3)", 0): {249: "253.8008", 501: "250.7954"},
+    ("supertrend(14,3)", 1): {151: "1", 152: "-1", 249: "1", 501: "-1"},
+    ("ichimoku", 0): {51: "224.465", 249: "257.150", 475: "265.575", 501: "241.260"},
+    ("ichimoku", 1): {51: "221.940", 249: "253.085", 475: "263.965", 501: "251.505"},
+    ("ichimoku", 2): {25: "214.8325", 223: "246.3125", 449: "274.9475", 475: "264.7700"},
+    ("ichimoku", 3): {223: "241.685", 449: "274.950", 475: "269.820"},
+}
+
+
+@pytest.mark.parametrize(("text", "column"), list(PUBLISHED))
+def test_the_published_values_come_out(text: str, column: int) -> None:
+    found = compute(text, every_daily()["default_502"]).reshape(502, -1)[:, column]
+    for bar, published in PUBLISHED[text, column].items():
+        decimals = len(published.partition(".")[2])
+        assert f"{found[bar]:.{decimals}f}" == published, bar
+
+
+@pytest.mark.parametrize("name", ["ema", "sma"])
+def test_the_published_series_comes_out(name: str) -> None:
+    rows = json.loads((DATA / "indicator_values" / f"{name}.standard.json").read_text())
+    published = np.array([row[name] for row in rows], np.float64)
+    np.testing.assert_allclose(compute(f"{name}(20)", every_daily()["default_502"]), published, rtol=1e-9, atol=1e-9)
+
+
+CHUNK, CHUNKS, LAST = 500_000, 20, 50_000
+SPECS = parse_indicators("""sma(20),ema(26),rma(14),rsi(14),macd,bbands(20,2),atr(14),wma(30),kama(30),vwma(20),dema(30),t3,
+    stddev(20),var(20),zscore,linearreg(14),linearreg_slope(14),adx(14),cci(20),mfi(14),cmf,close_volume_correl,
+    realized_volatility(20),stoch,ultosc,donchian""")
+
+
+def chunks() -> Iterator[Floats]:
+    """Ten million bars, 500,000 at a time."""
+    random = np.random.default_rng(7)
+    for chunk in range(CHUNKS):
+        close = (100 + 5 * np.sin(np.arange(CHUNK) / 300) + random.normal(0, 0.3, CHUNK)) * (1e11 if chunk == 3 else 1)
+        spread = close * 0.003 * random.random(CHUNK)
+        volume = random.integers(1, 1_000, CHUNK)
+        bars = closes(close, open=close - spread / 2, high=close + spread, low=close - spread, volume=volume)
+        bars[:, NOTIONAL] = volume * close
+        yield bars
+
+
+def run(spec: Spec, state: Floats, bars: Floats) -> Floats:
+    """The last thousand values."""
+    out = np.empty((len(bars), len(spec.columns)))
+    spec.update(state, np.zeros(len(bars), np.int64), bars, np.zeros(len(bars), np.int32), out)
+    return out[-1_000:]
+
+
+Ends = dict[str, tuple[Floats, Floats]]
+
+
+@pytest.fixture(scope="module")
+def values() -> Ends:
+    """By notation, the last thousand values of the long run and of the short one."""
+    states = [spec.fresh_state(1) for spec in SPECS]
+    for bars in chunks():
+        ends = [run(spec, state, bars) for spec, state in zip(SPECS, states, strict=True)]
+    return {s.text: (end, run(s, s.fresh_state(1), bars[-LAST:])) for s, end in zip(SPECS, ends, strict=True)}
+
+
+@pytest.mark.parametrize("text", [spec.text for spec in SPECS])
+def test_after_ten_million_bars_the_values_are_those_of_the_last_ones(values: Ends, text: str) -> None:
+    long, short = values[text]
+    assert np.isfinite(short).all()
+    np.testing.assert_allclose(long, short, rtol=1e-11, atol=1e-11)

@@ -12,7 +12,7 @@ import pytest
 
 from marketpulse.errors import ParameterError
 from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows
-from marketpulse.kafka.frame_writer import write_frame
+from marketpulse.kafka.frame_writer import FRAME_TARGET_BYTES, frames_by_partition, write_frame
 from marketpulse.kafka.live_writer import LiveWriter
 from marketpulse.model.market import StringTable
 from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
@@ -187,3 +187,13 @@ def test_of_live_rows_trades_that_waited_for_this_process_are_not_measured(tmp_p
         writer.write(rows, np.array(ingest_ns), now_ns=2_000)
         assert measured() == before + more
     writer.close()
+
+
+def test_frames_of_an_odd_number_of_rows_hold_all_of_them_in_order() -> None:
+    rows = 150_001  # 8 bytes each: two frames, of which one has a row more
+    batch = pa.RecordBatch.from_pydict({"symbol": pa.array(["A"] * rows), "size": pa.array(range(rows), pa.int64())})
+    frames = [frame for _, _, frame in frames_by_partition(batch, 4)]
+    assert len(frames) > 1
+    assert max(map(len, frames)) <= FRAME_TARGET_BYTES
+    read = pa.concat_tables([pa.ipc.open_stream(frame).read_all() for frame in frames])
+    assert read.column("size").to_pylist() == list(range(rows))

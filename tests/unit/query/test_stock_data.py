@@ -79,11 +79,8 @@ def test_a_lake_of_bars_alone_shows_them(lake: Lake) -> None:
 def test_the_smallest_bars_are_by_length_and_bars_by_trades_come_last(lake: Lake) -> None:
     for symbol, timeframe in (("A", "90s"), ("A", "2m"), ("A", "1d"), ("B", "100t"), ("B", "1d"), ("C", "100t")):
         lake.rows.add("bars", bars(symbol, timeframe, close={"90s": 1.0, "1d": 2.0, "100t": 3.0}.get(timeframe, 4.0)))
-    assert lake.ask("SELECT DISTINCT symbol, price FROM stock_data ORDER BY ALL") == [
-        ("A", 1.0),
-        ("B", 2.0),
-        ("C", 3.0),
-    ]
+    prices = lake.ask("SELECT DISTINCT symbol, price FROM stock_data ORDER BY ALL")
+    assert prices == [("A", 1.0), ("B", 2.0), ("C", 3.0)]
 
 
 def test_a_revised_bar_shows_once_and_a_withdrawn_one_not(lake: Lake) -> None:

@@ -75,16 +75,8 @@ def test_the_slot_is_the_same_however_the_stream_is_cut() -> None:
 
 
 def test_of_quotes_of_one_nanosecond_the_last_stays() -> None:
-    head = {
-        "type": "quote",
-        "symbol": "A",
-        "source": "s",
-        "event_time_ns": 7,
-        "topic": "market",
-        "partition": 0,
-        "row": 0,
-    }
-    some = [{**head, "bid": float(n), "offset": n} for n in range(3)]
+    head = {"type": "quote", "symbol": "A", "source": "s", "event_time_ns": 7, "topic": "market"}
+    some = [{**head, "partition": 0, "row": 0, "bid": float(n), "offset": n} for n in range(3)]
     assert points("quotes", pa.Table.from_pylist(some, TABLES["quotes"][1]), 4).rows["bid"].to_list() == [2.0]
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,3 +176,31 @@ def test_an_answer_that_got_lost_on_the_way_is_still_our_commit(local: LocalStor
     log.claim()
     log.commit({"trades": 5}, [data(0)])
     assert read_state(local, "market-03").next_offsets == {"trades": 5}
+
+
+def test_content_is_forced_to_the_disk_before_the_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: set[int] = set()
+    named: dict[str, bool] = {}
+    fsync, link, replace = os.fsync, os.link, Path.replace
+
+    def forcing(descriptor: int) -> None:
+        fsync(descriptor)
+        forced.add(os.fstat(descriptor).st_ino)
+
+    def linking(source: Any, target: Any) -> None:
+        named[Path(target).name] = Path(source).stat().st_ino in forced
+        link(source, target)
+
+    def replacing(source: Path, target: Any) -> Path:
+        named[Path(target).name] = source.stat().st_ino in forced
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", forcing)
+    monkeypatch.setattr(os, "link", linking)
+    monkeypatch.setattr(Path, "replace", replacing)
+    storage = LocalStorage(tmp_path)
+    storage.put({"table=trades/a": b"rows", "table=trades/b": b"more rows"}, "market-00")
+    assert storage.create("_commits/market-00/0.json", b"commit", "market-00")
+    assert named == {"a": True, "b": True, "0.json": True}

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline import sink as sink_process
+from marketpulse.app.pipeline.sink import _Storing
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.tables import TABLES
@@ -223,3 +226,25 @@ def test_a_store_that_is_away(
     running.wait_for(lambda: running.position() == 200)
     assert running.stop() == list(range(200))
     assert topic.opened in opened
+
+
+@pytest.mark.parametrize("fault", [None, Fatal("the store refuses")])
+def test_offsets_are_committed_behind_the_rows_and_not_without_them(tmp_path: Path, fault: Fatal | None) -> None:
+    done: list[str] = []
+
+    def flush() -> None:
+        done.append("rows")
+        if fault is not None:
+            raise fault
+
+    reader: Any = SimpleNamespace(poll=lambda _: [], commit=lambda: done.append("offsets"))
+    sink: Any = SimpleNamespace(flush=flush, name="any", waiting_rows=1)
+    life = Lifecycle("sink", threading.Event(), Health(), tmp_path / "sink.json", metrics_port=0)
+    storing = _Storing(reader, sink, life, cast(Any, None))
+    if fault is None:
+        storing.finish()
+        assert done == ["rows", "offsets"]
+    else:
+        with pytest.raises(Fatal, match="the store refuses"):
+            storing.finish()
+        assert done == ["rows"]
