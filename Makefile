@@ -9,6 +9,9 @@ PYTHON = $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 BIN = .venv/bin
+# Compiled modules are written beside their sources, all within this directory: without them, which many images
+# ask for, every process of a pipeline compiles its thousand modules anew.
+export PYTHONDONTWRITEBYTECODE =
 # Test processes side by side, each with a broker of its own. 0 runs them in this one (for a debugger).
 WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 PYTHON_CODE = src tests bench docs .ci requirements/install.py

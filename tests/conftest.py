@@ -36,13 +36,16 @@ hypothesis_settings.load_profile(os.environ.get("MARKETPULSE_HYPOTHESIS", "quick
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Run a file's tests in one worker, in order, so that what they share is started once; the longest files first.
 
-    A file whose tests share nothing is dealt out test by test, and one over several stores store by store.
+    A file whose tests share nothing is dealt out test by test, and one over several stores store by store. Browser
+    tests, which keep both of a laptop's cores busy, run in one worker: one page is open at a time.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
         if file in DEALT_OUT:
             return nodeid
+        if file.startswith("tests/browser/"):
+            return "tests/browser"
         if file in BY_PARAMETER:
             return f"{file}[{test.partition('[')[2].partition('-')[0].rstrip(']')}"
         return file
