@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import examples
-from histories import History, Last, cut, cuts_of, histories, restarted, shown, take_revisions, told_tables
-from market_rows import MIDNIGHT_NS, Engine, Row, config_of, heartbeat, trade
+from histories import History, Last, cut, cuts_of, histories, quarters, restarted, shown, take_revisions, told_tables
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, clock, config_of, goodbye, heartbeat, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import kept_trades
+from marketpulse.model.market import COMPLETE
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
 ANY_CLOCK = 10**13  # the log's own time plays no part here
@@ -31,6 +32,9 @@ COARSE = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK, alerts=RULES)
 SHORT = config_of(
     ["1s", "5s", "1m"], INDICATORS, max_skew_ns=ANY_CLOCK, window_ns=25 * 10**9, window_trades=12, alerts=RULES
 )
+BARS = config_of(["1m", "5m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK, alerts=RULES)
+BARS_EACH = config_of(["1m", "5m"], "ema(3),vwap", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
+DONE = goodbye(watermark_ns=COMPLETE)
 some_histories = histories(quote_delays=(0, 0, 0.5, 3, 20, 90))
 
 
@@ -62,6 +66,44 @@ def test_any_cut_and_restart_gives_the_same_revisions(history: History, data: st
     cuts = cuts_of(data, came, 5)
     for config in (PLAIN, SHORT):
         assert last_rows(config, came, cuts, restart=True) == last_rows(config, came, [])
+
+
+@st.composite
+def bar_histories(draw: st.DrawFn) -> History:
+    """Bars of a source in any order, some of them again and some restated; heartbeats, clocks and goodbyes between."""
+    meant: dict[tuple[str, int], Row] = {}
+    came: list[Row] = []
+    for symbol, minute in draw(
+        st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 130)), min_size=1, max_size=40)
+    ):
+        close, volume = draw(quarters), draw(st.sampled_from([0.0, 1.0, 3.7]))
+        before = meant.get((symbol, minute))
+        if before is not None and draw(st.booleans()):
+            came.append(before)
+            continue
+        high, low = max(3.0, close), min(3.0, close)
+        source = draw(st.sampled_from(["feed", "file"]))
+        row = bar(symbol, "1m", minute * 60, minute * 60 + 60, (3.0, high, low, close, volume), source)
+        came.append(row)
+        if before is None or before["ohlcv"] != row["ohlcv"]:
+            meant[symbol, minute] = row
+        between = st.sampled_from([None, None, clock(minute * 60), heartbeat(minute * 60), heartbeat(8_000), DONE])
+        if (extra := draw(between)) is not None:
+            came.append(extra)
+    ends = [heartbeat(20_000), heartbeat(20_000, "file"), clock(20_060)]
+    return [*came, *ends], [*sorted(meant.values(), key=lambda row: int(row["open_time_ns"])), *ends]
+
+
+@examples(full=200)
+@given(history=bar_histories(), data=st.data())
+def test_bars_of_sources_in_any_order_end_as_the_sorted_log(history: History, data: st.DataObject) -> None:
+    """However late they are, and wherever the log is cut."""
+    came, meant = history
+    for config in (BARS, BARS_EACH):
+        cuts = cuts_of(data, came, 4)
+        healed = last_rows(config, came, cuts, restart=data.draw(st.booleans()))
+        assert shown(healed) == shown(last_rows(config, meant, []))
+        assert healed == last_rows(config, came, [])
 
 
 @examples(full=100)

@@ -42,6 +42,7 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             symbols_max=settings.symbols_max,
             window_ns=round(settings.correction_window_s * 1e9),
             window_trades=settings.correction_trades,
+            kept_bars=settings.correction_bars,
             revise_each=settings.revise_every == "row",
             **_quality(settings.quality),
             alerts=tuple(rule_from_json(rule) for rule in settings.alerts),

@@ -113,9 +113,13 @@ def pass_by(
     values: Floats,
     untold: NDArray[np.bool_],
     factors: Floats,
+    *,
+    together: bool = True,
 ) -> None:
-    """The anchor goes past these bars; `untold`: of which symbols readers have not been told of a change yet."""
-    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, closed, values, _all_of(closed), factors)
+    """The anchor goes past these bars; `untold`: of which symbols readers have not been told of a change yet. `together`:
+    they were built from trades."""
+    mask = np.full(len(closed), together)
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, closed, values, mask, factors)
     held = events[untold[events["row"]]]
     if len(held):
         alerts.passed.append(held)
@@ -154,6 +158,16 @@ def know_past(
         for place in zip(rules.tolist(), retold["event_time_ns"].tolist(), strict=True)
     ]
     alerts.retold = np.concatenate([alerts.retold, again[np.array(new, np.bool_)]])
+
+
+def know_again(
+    alerts: Alerting, names: Sequence[str], bars: np.ndarray, values: Floats, factors: Floats, retold: np.ndarray
+) -> None:
+    """The same of bars of a source; `retold` (RETOLD) are events of theirs."""
+    mask = np.zeros(len(bars), np.bool_)
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, bars, values, mask, factors)
+    alerts.known.append(events)
+    alerts.retold = np.concatenate([alerts.retold, retold])
 
 
 def tell_again(

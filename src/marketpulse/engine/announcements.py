@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.late_bars import release_at_once
 from marketpulse.engine.layout import MODE_HISTORICAL, MODE_LIVE
 from marketpulse.engine.registry import add_calendar, groups_of
 from marketpulse.engine.state import PartitionState
@@ -37,6 +38,7 @@ def hear_goodbye(state: PartitionState, config: EngineConfig, source: int, recor
     if final is not None and final != COMPLETE:
         move_source(tables, plan, source, final)
     tables.sources[source]["live"] = 0
+    release_at_once(state, source)
     for g in groups_of(state, source):
         if final == COMPLETE and not _others_live(state, g):
             _finish_group(state, g)

@@ -19,18 +19,31 @@ from marketpulse.alerts.state import AlertState
 from marketpulse.engine.alerting import RETOLD, Alerting
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.control import reconfigure
-from marketpulse.engine.layout import BAR, CLOSED, GROUP, KEPT, N_KEPT, QUALITY, QUOTE, SOURCE, SYMBOL, Tables
+from marketpulse.engine.layout import (
+    BAR,
+    CLOSED,
+    GROUP,
+    KEPT,
+    KEPT_BAR,
+    N_KEPT,
+    N_KEPT_BARS,
+    QUALITY,
+    QUOTE,
+    SOURCE,
+    SYMBOL,
+    Tables,
+)
 from marketpulse.engine.records import copied, put
 from marketpulse.engine.registry import rebuild_sessions
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.splits import BASIS, SPLIT, read_splits, shown_splits
-from marketpulse.engine.state import ANCHORED, Anchor, PartitionState, Told, WaitingRebuild
+from marketpulse.engine.state import ANCHORED, REVISED, Anchor, PartitionState, Revised, Told, WaitingRebuild
 from marketpulse.engine.trade_ids import index_ids, no_ids
 from marketpulse.model.history import COLUMNS, History, Part
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS7"
+_MAGIC = b"MPS8"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),
@@ -45,6 +58,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "closed_until": np.dtype("i8"),
     "last_close": np.dtype("f8"),
     "window": KEPT,
+    "kept_bars": KEPT_BAR,
     "ids": np.dtype("i8"),
     "quotes": QUOTE,
     "last_quotes": QUOTE,
@@ -66,7 +80,7 @@ def computation(config: EngineConfig) -> str:
         "calendar": [config.session_rules, config.calendar, sorted(config.venue_calendars.items())],
         "times": [config.source_timeout_ns, config.max_age_ns, config.max_skew_ns, config.grace_ns],
         "bars": [config.fill, config.bars_from, config.lateness_ns],
-        "window": [config.window_ns, config.window_trades, config.revise_each],
+        "window": [config.window_ns, config.window_trades, config.kept_bars, config.revise_each],
         "quality": [config.severities(), sorted(config.quality_limits.items())],
     }
     return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
@@ -111,8 +125,8 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
     n, specs = len(Tables._fields), len(config.indicators)
     tables, indicators = arrays[:n], arrays[n : n + specs]
     anchored, rest = arrays[n + specs : n + specs + len(ANCHORED)], arrays[n + specs + len(ANCHORED) :]
-    basis, anchor_basis, splits, used = rest[-4:]
-    told, alerts, history = rest[specs : specs + 5], rest[specs + 5 : specs + 12], rest[specs + 12 : -4]
+    basis, anchor_basis, splits, used, revised, events = rest[-6:]
+    told, alerts, history = rest[specs : specs + 5], rest[specs + 5 : specs + 12], rest[specs + 12 : -6]
     state = PartitionState(
         tables=Tables(*tables),
         symbols=StringTable(head["symbols"]),
@@ -128,6 +142,7 @@ def state_from_bytes(data: bytes, config: EngineConfig) -> PartitionState:
         told=Told([(told[0], told[1], told[2])], [(told[3], told[4])]),
         alphabet=sorted(head["symbols"]),
         rebuilds=_rebuilds(head["rebuilds"], history),
+        revised=Revised(revised, events),
     )
     rebuild_sessions(state, config)
     _make_room_for_ids(state)
@@ -148,7 +163,8 @@ def _alerting(head: dict[str, Any], arrays: list[np.ndarray], config: EngineConf
 def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     """In the order of `_dtypes`. Of the window and its ids, only what is used."""
     kept = int(state.tables.registers[N_KEPT])
-    tables = state.tables._replace(window=state.tables.window[:kept], ids=no_ids(0))
+    bars = state.tables.kept_bars[: state.tables.registers[N_KEPT_BARS] + 2]  # room for one more, and one that is free
+    tables = state.tables._replace(window=state.tables.window[:kept], ids=no_ids(0), kept_bars=bars)
     anchor = [getattr(state.anchor, name) for name in ANCHORED]
     columns = len(config.columns())
     told, passed = state.told.rows(columns), state.told.passed_rows(columns)
@@ -162,6 +178,7 @@ def _arrays(state: PartitionState, config: EngineConfig) -> list[np.ndarray]:
     return [
         *tables, *state.indicators, *anchor, *state.anchor.indicators, *told, *passed, *memory, *events, *history,
         state.basis, state.anchor.basis, state.splits.rows, state.splits.used,
+        state.revised.rows, state.revised.events,
     ]  # fmt: skip
 
 
@@ -171,7 +188,7 @@ def _dtypes(config: EngineConfig) -> list[np.dtype[Any]]:
         *(_DTYPES[name] for name in Tables._fields), *floats, *(_DTYPES[name] for name in ANCHORED), *floats,
         CLOSED, np.dtype("f8"), np.dtype("i8"), CLOSED, np.dtype("f8"),
         LIFE, np.dtype("f8"), LIFE, np.dtype("f8"), EVENT, RETOLD, EVENT, *COLUMNS.values(),
-        BASIS, BASIS, SPLIT, np.dtype("f8"),
+        BASIS, BASIS, SPLIT, np.dtype("f8"), REVISED, RETOLD,
     ]  # fmt: skip
 
 

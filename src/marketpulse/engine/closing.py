@@ -136,7 +136,7 @@ def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, sl
     if bar.parts > 0:
         emit_bar(tables, output, slot)
         tables.last_close[symbol, frame] = bar.close
-        build_larger(tables, plan, slot)
+        build_larger(tables, plan, slot, 0)
     close_ns = bar.close_ns
     filled = plan.fill and not np.isnan(tables.last_close[symbol, frame])
     if filled and bar.parts == 0:
@@ -148,12 +148,12 @@ def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, sl
 
 
 @inlined
-def build_larger(tables: Tables, plan: Plan, slot: int) -> None:
-    """Put a finished bar into every larger open bar that is made of its timeframe."""
+def build_larger(tables: Tables, plan: Plan, slot: int, missed: int) -> None:
+    """Put a finished bar into every larger open bar that is made of its timeframe, but for those of `missed` (a bit each)."""
     bar = tables.bars[slot]
     base = tables.symbols[bar.symbol].base
     for frame in range(bar.frame + 1, plan.length.size):
-        if plan.parent[base, frame] == bar.frame:
+        if plan.parent[base, frame] == bar.frame and not missed >> frame & 1:
             above = larger_bar(tables, frame, slot)
             if above >= 0:
                 put_bar(tables, above, slot)

@@ -45,6 +45,7 @@ class EngineConfig:
     symbols_max: int = 20_000
     window_ns: int = 900_000_000_000
     window_trades: int = 100_000
+    kept_bars: int = 200_000  # of sources that only have bars, in a partition (20 MB)
     revise_each: bool = False
     quality: Mapping[str, str] = field(default_factory=dict)  # severity by rule, where not the default
     quality_limits: Mapping[str, float] = field(default_factory=dict)
@@ -117,6 +118,7 @@ class EngineConfig:
             lateness_ns=self.lateness_ns,
             window_ns=self.window_ns,
             window_trades=self.window_trades,
+            kept_bars=self.kept_bars,
             revise_each=int(self.revise_each),
             quotes=int(self.reads_quotes),
             severity=np.array([SEVERITIES.index(s) for s in self.severities().values()], np.int8),

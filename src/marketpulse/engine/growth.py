@@ -28,6 +28,12 @@ def grow_window(state: PartitionState) -> None:
     state.tables = t._replace(window=window, ids=ids)
 
 
+def grow_kept_bars(state: PartitionState) -> None:
+    """Room for twice as many kept bars of sources."""
+    t = state.tables
+    state.tables = t._replace(kept_bars=_longer(t.kept_bars, 2 * t.kept_bars.size))
+
+
 def grow_quotes(state: PartitionState) -> None:
     """More places for kept quotes."""
     t = state.tables

@@ -13,10 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.layout import NEVER, ORIGIN_TRADES, TOO_LATE, TOO_MANY_SPLITS, TOO_MANY_SYMBOLS, Plan
+from marketpulse.engine.layout import (
+    NEVER,
+    ORIGIN_BARS,
+    ORIGIN_TRADES,
+    TOO_LATE,
+    TOO_MANY_SPLITS,
+    TOO_MANY_SYMBOLS,
+    Plan,
+)
 from marketpulse.engine.replay import anchor_floors
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.window import mark_stale
+from marketpulse.engine.window import mark_stale, mark_untold
 
 Bools = NDArray[np.bool_]
 
@@ -55,6 +63,13 @@ def take_split(
         state.tables.symbols["dirty"][symbol] = 1
         mark_stale(state.tables, symbol)
     missed &= ~same
+    if (
+        missed.any()
+        and state.tables.symbols["origin"][symbol] == ORIGIN_BARS
+        and not state.tables.symbols["sealed"][symbol]
+    ):
+        mark_untold(state.tables, symbol)  # its rows are built again from all kept bars, by what is known now
+        return None
     return (TOO_LATE, missed) if missed.any() else None
 
 

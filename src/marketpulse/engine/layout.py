@@ -48,9 +48,12 @@ SYMBOL = np.dtype([
     ("ingest_ns", "i8"),  # of its newest accepted row of any kind
     ("quote_head", "i4"),  # the newest of its kept quotes (engine.quotes); -1: none
     ("pinned_ns", "i8"),  # its anchor stays here while a rebuild is on its way; UNPINNED: none is
+    ("bars_kept", "i8"),  # of its source's, and from which log time on those that came late are put in; NO_LATE_BARS
+    ("late_due_ns", "i8"),
+    ("sealed", "i1"),  # 1: its source's bars are not kept any more, and none may come late
 ])  # fmt: skip
 
-UNPINNED = 2**63 - 1
+UNPINNED = NO_LATE_BARS = 2**63 - 1
 
 # How far a symbol's bars are from what its trades say (engine.revise)
 STALE_NOT, STALE_BARS, STALE_TOLD = 0, 1, 2
@@ -146,6 +149,29 @@ KEPT = np.dtype([
 ])  # fmt: skip
 """One trade inside the correction window, in order of the log."""
 
+KEPT_BAR = np.dtype([
+    ("symbol", "i4"),
+    ("source", "i4"),
+    ("venue", "i4"),
+    ("late", "i1"),  # IN_TIME, LATE_BAR or LATE_EMITTED
+    ("missed", "u4"),  # a bit for each larger timeframe whose bar over it had closed; 0 once it has been revised
+    ("open_ns", "i8"),
+    ("close_ns", "i8"),
+    ("open", "f8"),
+    ("high", "f8"),
+    ("low", "f8"),
+    ("close", "f8"),
+    ("volume", "f8"),
+    ("vwap", "f8"),  # NaN: the source gives none
+    ("trade_count", "i8"),  # -1: unknown
+    ("offset", "i8"),
+    ("row", "i4"),
+])  # fmt: skip
+"""One final bar of a source that only has bars, in order of the log."""
+
+IN_TIME, LATE_BAR, LATE_EMITTED = 0, 1, 2
+"""A kept bar came in order of time; or behind a later one, and no row holds it yet; or the rows that hold it are emitted."""
+
 QUOTE = np.dtype([
     ("event_ns", "i8"),
     ("slot_end_ns", "i8"),  # when the smallest time bar over it closes
@@ -227,9 +253,9 @@ REASON_NAMES = (
 # The single numbers of a partition's state, by place in `Tables.registers`
 (
     LOG_TIME, FREE_BAR, FREE_BARS, FREE_QUOTE, FREE_QUOTES, N_SOURCES, N_SYMBOLS, N_GROUPS, N_KEPT, N_STALE,
-    N_UNTOLD, N_CLOSED, N_REJECTED, N_FOUND, OUT_OF_SESSION, LATE, DUPLICATES, QUOTES_CROSSED, QUOTES_LOCKED, QUOTES_LATE,
+    N_UNTOLD, N_KEPT_BARS, N_LATE_SYMBOLS, N_CLOSED, N_REJECTED, N_FOUND, OUT_OF_SESSION, LATE, DUPLICATES, QUOTES_CROSSED, QUOTES_LOCKED, QUOTES_LATE,
     QUOTES_TOO_LATE, QUOTES_OUT_OF_SESSION, N_REGISTERS,
-) = range(23)  # fmt: skip
+) = range(25)  # fmt: skip
 COUNTS_OF_A_STEP = slice(N_CLOSED, N_REGISTERS)
 """These begin at 0 in every step; the others are state."""
 COUNTS_OF_QUOTES = slice(QUOTES_CROSSED, N_REGISTERS)
@@ -242,8 +268,8 @@ VENUES_MAX = 4_096
 class Tables(NamedTuple):
     """Everything that the kernels read and write, for one partition.
 
-    F timeframes, of which the first K are cut by count; S symbol rows; B bar slots; G groups; W kept trades;
-    Q kept quotes.
+    F timeframes, of which the first few are cut by count; S symbol rows; B bar slots; G groups; W kept trades;
+    K kept bars; Q kept quotes.
     """
 
     registers: NDArray[np.int64]  # (N_REGISTERS,)
@@ -259,6 +285,7 @@ class Tables(NamedTuple):
     last_close: NDArray[np.float64]  # (S, F) its close
     window: NDArray[np.void]  # (W,) KEPT: the trades of the correction window, in order of the log
     ids: NDArray[np.int64]  # (power of two,) places in `window` by trade id (engine.trade_ids)
+    kept_bars: NDArray[np.void]  # (K,) KEPT_BAR: of sources that only have bars, in order of the log; one more is free
     quotes: NDArray[np.void]  # (Q,) QUOTE: of each symbol a chain, newest first (engine.quotes)
     last_quotes: NDArray[np.void]  # (2 S,) QUOTE: NEWEST and LOGGED of symbol s at 2 s and 2 s + 1
     quality: NDArray[np.void]  # (2 S,) QUALITY: PRINTS and QUOTED of symbol s (engine.quality)
@@ -335,6 +362,7 @@ class Plan(NamedTuple):
     lateness_ns: int
     window_ns: int  # the correction window: behind the symbol's watermark
     window_trades: int  # and its trades
+    kept_bars: int  # most of them
     revise_each: int  # 1: revisions leave after each row, not with the next heartbeat or clock
     quotes: int  # 1: an indicator reads the quote at the bar's close
     severity: NDArray[np.int8]  # by rule of data quality (model.quality)

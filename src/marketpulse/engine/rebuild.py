@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from marketpulse.engine.alerting import begin_again, know_past, pass_by
+from marketpulse.engine.alerting import know_past, pass_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import CLOSED, KEPT, LOG_TIME, NEVER, ORIGIN_TRADES, QUOTE, UNPINNED, VENUES_MAX, Plan
@@ -20,9 +20,9 @@ from marketpulse.engine.past import place_quotes, place_trades
 from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.records import joined
 from marketpulse.engine.registry import add_source
-from marketpulse.engine.replay import anchor_floors, drop_bars
-from marketpulse.engine.rewind import build_bars, by_time, move_anchor, time_series
-from marketpulse.engine.splits import frame_factors, fresh_basis
+from marketpulse.engine.replay import anchor_floors
+from marketpulse.engine.rewind import build_bars, by_time, forget_anchor, move_anchor
+from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState, WaitingRebuild
 from marketpulse.engine.window import mark_stale
 from marketpulse.errors import ParameterError
@@ -176,16 +176,8 @@ def _build(
     floor: int,
 ) -> tuple[np.ndarray, Floats]:
     """The symbol's bars from nothing up to the floor, in order of closing, with their values; the anchor goes on there."""
-    anchor, one = state.anchor, np.array([symbol])
-    drop_bars(anchor.tables(state.tables), plan, symbol)
-    anchor.closed_until[symbol, plan.ticks :] = NEVER
-    anchor.last_close[symbol, plan.ticks :] = np.nan
-    series = time_series(config, plan, one)
-    for spec, rows in zip(config.indicators, anchor.indicators, strict=True):
-        rows[series] = spec.fresh_state(len(series))
-    anchor.basis[series] = fresh_basis(len(series))
-    begin_again(state.alerts, state.symbols.texts(), symbol)
-
+    forget_anchor(state, config, plan, symbol)
+    one = np.array([symbol])
     tables, head = state.tables, int(state.tables.symbols["quote_head"][symbol])
     until = np.full(tables.symbols.size, NEVER)
     until[symbol] = floor

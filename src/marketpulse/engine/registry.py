@@ -4,7 +4,7 @@ from bisect import bisect_left
 
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.growth import grow_symbols
-from marketpulse.engine.layout import N_GROUPS, N_SOURCES, N_SYMBOLS, NEVER, SOURCES_MAX, UNPINNED
+from marketpulse.engine.layout import N_GROUPS, N_SOURCES, N_SYMBOLS, NEVER, NO_LATE_BARS, SOURCES_MAX, UNPINNED
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.state import PartitionState
 from marketpulse.model.session import SessionTable
@@ -42,7 +42,7 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
     row["feeds"], row["switched"], row["group"], row["floor_ns"] = 0, 0, -1, NEVER
     row["calendar"], row["session"] = place, -1
     row["changed_offset"] = row["quote_head"] = -1
-    row["pinned_ns"] = UNPINNED
+    row["pinned_ns"], row["late_due_ns"] = UNPINNED, NO_LATE_BARS
     state.tables.last_quotes["offset"][2 * index : 2 * index + 2] = -1
     unheard = state.tables.quality[2 * index : 2 * index + 2]
     unheard["day"] = -1

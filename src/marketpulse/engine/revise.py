@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from marketpulse.engine.alerting import ToldAlerts, tell_again, watch_again
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.late_bars import bar_symbols, note_revisions, put_late_bars_in
 from marketpulse.engine.layout import (
     BAR_BYTES,
     CLOSED,
@@ -62,6 +63,9 @@ def _watch_again(state: PartitionState, symbols: np.ndarray, bars: np.ndarray, v
 def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[PartitionState, Revisions]:
     """The rows that differ from what readers know, who know them from here on."""
     symbols = np.flatnonzero(state.tables.symbols["stale"] != STALE_NOT)
+    from_sources = bar_symbols(state, symbols)
+    if len(from_sources):
+        put_late_bars_in(state, config, plan, from_sources)
     passed, passed_values = state.told.passed_rows(len(config.columns()))
     state.told.passed.clear()
     bars, values = rewind(state, config, plan, symbols)
@@ -79,6 +83,8 @@ def tell(state: PartitionState, config: EngineConfig, plan: Plan) -> tuple[Parti
         np.concatenate([known_revisions[~theirs], new_revisions]),
     )
     alerts = tell_again(state.alerts, symbols, events, new_bars, new_values)
+    if len(from_sources):
+        note_revisions(state, config, plan, from_sources)
     forget_told(state, config, passed)
     state.tables.symbols["stale"][symbols] = STALE_NOT
     state.tables.registers[N_UNTOLD] = 0

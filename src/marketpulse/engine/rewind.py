@@ -7,10 +7,12 @@ is dropped, the anchor's bars take its place, and the trades go in as if they ha
 Moving the anchor forward is the same walk over the trades that the window has left behind.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from marketpulse.engine.alerting import forget_events, pass_by
+from marketpulse.engine.alerting import begin_again, forget_events, pass_by
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.growth import grow_anchor, grow_bars, grow_quotes, grow_window
 from marketpulse.engine.indicate import Memory, values_of
@@ -32,6 +34,8 @@ from marketpulse.engine.layout import (
     UNPINNED,
     Output,
     Plan,
+    Sessions,
+    Tables,
 )
 from marketpulse.engine.prevailing import forget_quotes, quote_rebuilt
 from marketpulse.engine.records import chosen, copied, joined, put
@@ -40,16 +44,20 @@ from marketpulse.engine.replay import (
     anchor_floors,
     close_symbols,
     count_open,
+    drop_bars,
     leave_heaps,
     read_closed_times,
     replay_trades,
     return_to_anchor,
     wait_again,
 )
-from marketpulse.engine.splits import frame_factors
+from marketpulse.engine.splits import frame_factors, fresh_basis
 from marketpulse.engine.state import PartitionState, kept_trades
 from marketpulse.engine.trade_ids import index_ids
 from marketpulse.indicators.declaration import Floats
+
+PutIn = Callable[[Tables, Sessions, Plan, Places, int, NDArray[np.int64], Output], int]
+"""As engine.replay.replay_trades, of what lies at these places."""
 
 _ROOM = 4_096
 _NONE = np.empty(0, np.int32)
@@ -164,6 +172,18 @@ def _slots_of(state: PartitionState, plan: Plan, symbol: int) -> int:
     return int(count_open(state.anchor.tables(state.tables), plan, symbol)) + 2 * frames + 2
 
 
+def _put_trades(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    order: Places,
+    start: int,
+    until_ns: NDArray[np.int64],
+    output: Output,
+) -> int:
+    return int(replay_trades(tables, sessions, plan, tables.window, order, start, until_ns, output))
+
+
 def build_bars(
     state: PartitionState,
     plan: Plan,
@@ -172,9 +192,10 @@ def build_bars(
     until_ns: NDArray[np.int64],
     *,
     at_anchor: bool,
+    put_in: PutIn = _put_trades,
 ) -> np.ndarray:
-    """Put the trades at these places in, and close each symbol's bars up to its time (until_ns, by symbol).
-    Returns the closed bars with their quotes."""
+    """Put in what lies at these places, trades if nothing else is said, and close each symbol's bars up to its time
+    (until_ns, by symbol). Returns the closed bars with their quotes."""
     output = Output(np.empty(_ROOM + plan.length.size, CLOSED), np.empty(0, REJECT), np.empty(0, FOUND), _NONE)
     parts: list[np.ndarray] = []
     live = state.tables.registers
@@ -187,7 +208,7 @@ def build_bars(
             (grow_anchor if at_anchor else grow_bars)(state)
             continue
         if done < order.size:
-            done = replay_trades(tables, state.sessions, plan, state.tables.window, order, done, until_ns, output)
+            done = put_in(tables, state.sessions, plan, order, done, until_ns, output)
         else:
             at = close_symbols(tables, state.sessions, plan, symbols, until_ns, at, output)
         if count := int(tables.registers[N_CLOSED]):
@@ -198,6 +219,19 @@ def build_bars(
     if plan.quotes:
         quote_rebuilt(state.tables, closed)
     return closed
+
+
+def forget_anchor(state: PartitionState, config: EngineConfig, plan: Plan, symbol: int) -> None:
+    """At the anchor, the symbol's time bars begin again: it has had no row there."""
+    anchor = state.anchor
+    drop_bars(anchor.tables(state.tables), plan, symbol)
+    anchor.closed_until[symbol, plan.ticks :] = NEVER
+    anchor.last_close[symbol, plan.ticks :] = np.nan
+    series = time_series(config, plan, np.array([symbol]))
+    for spec, rows in zip(config.indicators, anchor.indicators, strict=True):
+        rows[series] = spec.fresh_state(len(series))
+    anchor.basis[series] = fresh_basis(len(series))
+    begin_again(state.alerts, state.symbols.texts(), symbol)
 
 
 def forget_told(state: PartitionState, config: EngineConfig, closed: np.ndarray) -> None:

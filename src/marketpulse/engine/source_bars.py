@@ -1,16 +1,30 @@
-"""One bar of a source that only has bars: it enters where the bars that we build do (docs/semantics.md, 5)."""
+"""One bar of a source that only has bars: it enters where the bars that we build do (docs/semantics.md, 5 and 11).
+
+Final bars are kept. One that opens before the last closed one is late: it changes nothing until its symbol's rows are
+built again from all kept bars (engine.late_bars), at the next heartbeat or clock record.
+"""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from marketpulse.compiled import bare_kernel
+from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.bar_quality import judge_bar
 from marketpulse.engine.check import accepts, refuse
-from marketpulse.engine.closing import build_larger, emit_bar
+from marketpulse.engine.closing import DONE, build_larger, close_symbol, emit_bar
 from marketpulse.engine.exact_sum import add_exact
 from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, stretch
 from marketpulse.engine.layout import (
+    FREE_BARS,
+    IN_TIME,
     LATE,
+    LATE_BAR,
+    LOG_TIME,
     N_CLOSED,
+    N_KEPT_BARS,
+    N_LATE_SYMBOLS,
+    N_SYMBOLS,
+    NEVER,
+    NO_LATE_BARS,
     ORIGIN_BARS,
     OTHER_ORIGIN,
     QUALITY_RULE,
@@ -24,8 +38,11 @@ from marketpulse.engine.layout import (
 )
 from marketpulse.engine.prevailing import quote_closed
 from marketpulse.engine.sessions import find_session, session_of_date
+from marketpulse.engine.trades import is_closed
 from marketpulse.engine.watermark import watermark_of
-from marketpulse.engine.window import window_floor
+from marketpulse.engine.window import mark_untold, window_floor
+
+_WAIT_PER_BAR_NS = 100_000  # twenty times what building one again takes
 
 
 @bare_kernel
@@ -39,7 +56,7 @@ def take_bar(
     symbol: int,
     source: int,
 ) -> None:
-    """One bar of a source that only has bars: it enters where the bars that we build do."""
+    """One bar of a source that only has bars. Room for one more kept bar must be free."""
     frame = rows.frame_of[rows.timeframe[i]]
     if frame < plan.ticks:
         refuse(tables, output, i, UNKNOWN_TIMEFRAME, 0)
@@ -52,87 +69,181 @@ def take_bar(
         opened, closed = session_of_date(tables, sessions, symbol, rows.session_date[i])
         if opened < closed:
             open_ns, close_ns = opened, closed
-    if open_ns < tables.closed_until[symbol, frame]:
+    who = tables.symbols[symbol]
+    late = open_ns < tables.closed_until[symbol, frame]
+    if late:
         tables.registers[LATE] += 1
-        refuse(tables, output, i, TOO_LATE, 1 << frame)
-        return
-    if rows.final[i] and not judge_bar(tables, sessions, plan, rows, output, i, symbol, frame, open_ns):
+        if who.sealed or not rows.final[i]:
+            refuse(tables, output, i, TOO_LATE, 1 << frame)
+            return
+    elif rows.final[i] and not judge_bar(tables, sessions, plan, rows, output, i, symbol, frame, open_ns):
         refuse(tables, output, i, QUALITY_RULE, 1 << frame)
         forming = find_bar(tables, symbol, frame, open_ns)
         if forming >= 0:  # what it had told of the bar before
             free_bar(tables, forming)
         return
-    who = tables.symbols[symbol]
+    place = tables.registers[N_KEPT_BARS]
+    write_bar(tables, rows, i, symbol, source, open_ns, close_ns, place)
+    if late:
+        tables.kept_bars[place].late = LATE_BAR
+        keep_bar(tables, place)
+        put_in_later(tables, plan, symbol)
+        return
     who.dirty = 1
     who.event_ns, who.ingest_ns = rows.event_time_ns[i], rows.ingest_time_ns[i]
-    slot = source_bar(tables, sessions, plan, rows, i, symbol, source, frame, open_ns, close_ns)
+    slot = put_source_bar(tables, sessions, plan, place, watermark_of(tables, symbol), True)
     if not rows.final[i]:
         return
-    late = late_above(tables, plan, slot, frame)
-    if late:
+    missed = late_above(tables, sessions, plan, symbol, frame, open_ns)
+    if missed:
         tables.registers[LATE] += 1
-        refuse(tables, output, i, TOO_LATE, late)
-    emit_bar(tables, output, slot)
+        if who.sealed:
+            refuse(tables, output, i, TOO_LATE, missed)
+        else:
+            tables.kept_bars[place].missed = missed
+            put_in_later(tables, plan, symbol)
+    if not who.sealed:
+        keep_bar(tables, place)
+    finish_bar(tables, output, plan, slot, missed)
     if plan.quotes and close_ns >= window_floor(tables, plan, symbol):  # before that, quotes may be gone
         quote_closed(tables, output, tables.registers[N_CLOSED] - 1)
-    tables.closed_until[symbol, frame] = close_ns
-    tables.last_close[symbol, frame] = tables.bars[slot].close
-    build_larger(tables, plan, slot)
-    free_bar(tables, slot)
 
 
 @bare_kernel
-def source_bar(
-    tables: Tables,
-    sessions: Sessions,
-    plan: Plan,
-    rows: MarketColumns,
-    i: int,
-    symbol: int,
-    source: int,
-    frame: int,
-    open_ns: int,
-    close_ns: int,
-) -> int:
+def write_bar(
+    tables: Tables, rows: MarketColumns, i: int, symbol: int, source: int, open_ns: int, close_ns: int, place: int
+) -> None:
+    """The row as a kept bar; it counts once the register does."""
+    kept = tables.kept_bars[place]
+    kept.symbol, kept.source = symbol, source
+    kept.venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
+    kept.late, kept.missed = IN_TIME, 0
+    kept.open_ns, kept.close_ns = open_ns, close_ns
+    kept.open, kept.high, kept.low, kept.close = rows.a[i], rows.b[i], rows.c[i], rows.d[i]
+    kept.volume, kept.vwap, kept.trade_count = rows.e[i], rows.f[i], rows.trade_count[i]
+    kept.offset, kept.row = rows.offset[i], rows.row[i]
+
+
+@inlined
+def keep_bar(tables: Tables, place: int) -> None:
+    """The bar that was written there counts from here on."""
+    tables.registers[N_KEPT_BARS] = place + 1
+    tables.symbols[tables.kept_bars[place].symbol].bars_kept += 1
+
+
+@bare_kernel
+def put_in_later(tables: Tables, plan: Plan, symbol: int) -> None:
+    """The symbol's rows lack a late bar. They are built again when log time has moved on by as much as that is worth: so
+    many bars in any order cost little more than a few."""
+    who, log_time = tables.symbols[symbol], tables.registers[LOG_TIME]
+    if who.late_due_ns != NO_LATE_BARS:
+        return
+    waits = not plan.revise_each and log_time != NEVER
+    who.late_due_ns = log_time + _WAIT_PER_BAR_NS * who.bars_kept if waits else NEVER
+    tables.registers[N_LATE_SYMBOLS] += 1
+    if plan.revise_each:
+        release_late_bars(tables)
+
+
+@bare_kernel
+def release_late_bars(tables: Tables) -> None:
+    """The rows of symbols whose late bars have waited long enough are to be built again, and emitted."""
+    for symbol in range(tables.registers[N_SYMBOLS]):
+        who = tables.symbols[symbol]
+        if who.late_due_ns != NO_LATE_BARS and who.late_due_ns <= tables.registers[LOG_TIME]:
+            who.late_due_ns = NO_LATE_BARS
+            tables.registers[N_LATE_SYMBOLS] -= 1
+            mark_untold(tables, symbol)
+
+
+@bare_kernel
+def put_source_bar(tables: Tables, sessions: Sessions, plan: Plan, place: int, watermark: int, waits: bool) -> int:
     """The source's values in a slot of their own, and the larger bars above it opened.
 
     It waits in no heap: a source's bar closes when the source says that it is final.
     """
-    inside = open_ns
-    opened, closed, date = find_session(tables, sessions, plan, symbol, inside)
+    kept = tables.kept_bars[place]
+    symbol, open_ns, close_ns = kept.symbol, kept.open_ns, kept.close_ns
+    frame = tables.symbols[symbol].base
+    opened, closed, date = find_session(tables, sessions, plan, symbol, open_ns)
     if opened == closed:  # outside every session: the source's own times stand, nothing is built from it
         opened, closed, date = open_ns, close_ns, open_ns // 86_400_000_000_000
     else:
-        watermark = watermark_of(tables, symbol)
-        open_larger(tables, sessions, plan, symbol, frame, opened, closed, date, inside, watermark, True)
+        open_larger(tables, sessions, plan, symbol, frame, opened, closed, date, open_ns, watermark, waits)
     slot = find_bar(tables, symbol, frame, open_ns)
     if slot < 0:
         slot = open_bar(tables, symbol, frame, open_ns, close_ns, close_ns, date, False)
     bar = tables.bars[slot]
     bar.parts = 1
-    bar.open, bar.high, bar.low, bar.close = rows.a[i], rows.b[i], rows.c[i], rows.d[i]
-    bar.trade_count = rows.trade_count[i]
-    bar.source = source
-    bar.venue = rows.venue_of[rows.venue[i]] if rows.venue[i] >= 0 else -1
-    stretch(tables, slot, rows.offset[i], rows.row[i])
-    volume, vwap = rows.e[i], rows.f[i]
-    bar.has_vwap = not np.isnan(vwap)
+    bar.open, bar.high, bar.low, bar.close = kept.open, kept.high, kept.low, kept.close
+    bar.trade_count = kept.trade_count
+    bar.source, bar.venue = kept.source, kept.venue
+    stretch(tables, slot, kept.offset, kept.row)
+    bar.has_vwap = not np.isnan(kept.vwap)
     tables.volume[slot, :] = 0
     tables.notional[slot, :] = 0
-    add_exact(tables.volume[slot], volume)
-    typical = vwap if bar.has_vwap else (bar.high + bar.low + bar.close) / 3.0
-    add_exact(tables.notional[slot], typical * volume)
+    add_exact(tables.volume[slot], kept.volume)
+    typical = kept.vwap if bar.has_vwap else (bar.high + bar.low + bar.close) / 3.0
+    add_exact(tables.notional[slot], typical * kept.volume)
     return slot
 
 
 @bare_kernel
-def late_above(tables: Tables, plan: Plan, slot: int, base: int) -> int:
-    """A bit for each larger timeframe whose bar over this one has closed already."""
-    late = 0
+def finish_bar(tables: Tables, output: Output, plan: Plan, slot: int, missed: int) -> None:
+    """Emit a source's bar, put it into the larger ones but for those that it has `missed`, and free its slot."""
     bar = tables.bars[slot]
+    emit_bar(tables, output, slot)
+    tables.closed_until[bar.symbol, bar.frame] = bar.close_ns
+    tables.last_close[bar.symbol, bar.frame] = bar.close
+    build_larger(tables, plan, slot, missed)
+    free_bar(tables, slot)
+
+
+@bare_kernel
+def late_above(tables: Tables, sessions: Sessions, plan: Plan, symbol: int, base: int, open_ns: int) -> int:
+    """A bit for each larger timeframe whose bar over one that opens then has closed already."""
+    opened, closed, _ = find_session(tables, sessions, plan, symbol, open_ns)
+    if opened == closed:
+        return 0
+    late, watermark = 0, watermark_of(tables, symbol)
     for frame in range(base + 1, plan.length.size):
-        if plan.parent[base, frame] < 0:
-            continue
-        if larger_bar(tables, frame, slot) < 0 and bar.open_ns <= tables.closed_until[bar.symbol, frame]:
+        if plan.parent[base, frame] >= 0 and is_closed(
+            tables, sessions, plan, symbol, frame, opened, closed, open_ns, watermark
+        ):
             late |= 1 << frame
     return late
+
+
+@bare_kernel
+def replay_bars(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    order: NDArray[np.int64],
+    start: int,
+    until_ns: NDArray[np.int64],
+    as_emitted: bool,
+    output: Output,
+) -> int:
+    """Put kept bars in, in this order, closing the larger ones that end before each (but nothing that its symbol's
+    watermark, `until_ns`, has not closed yet). `as_emitted`: a larger bar lacks what it has missed. Returns where it stopped:
+    for room in the output or among the slots, or at the end."""
+    frames = plan.length.size
+    for k in range(start, order.size):
+        kept = tables.kept_bars[order[k]]
+        if tables.registers[FREE_BARS] <= 2 * frames or tables.registers[N_CLOSED] == output.closed.size:
+            return k
+        until = min(kept.open_ns, until_ns[kept.symbol])
+        if close_symbol(tables, sessions, plan, output, kept.symbol, until) != DONE:
+            return k
+        if tables.registers[N_CLOSED] == output.closed.size:
+            return k
+        slot = put_source_bar(tables, sessions, plan, order[k], NEVER, False)
+        if kept.late != IN_TIME:
+            tables.bars[slot].late_count = 1
+            for frame in range(tables.bars[slot].frame + 1, frames):
+                above = larger_bar(tables, frame, slot)
+                if above >= 0:
+                    tables.bars[above].late_count += 1
+        finish_bar(tables, output, plan, slot, kept.missed if as_emitted else 0)
+    return order.size

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from marketpulse.engine.alerting import Alerting, new_alerting
+from marketpulse.engine.alerting import RETOLD, Alerting, new_alerting
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.exact_sum import DIGITS
 from marketpulse.engine.layout import (
@@ -19,6 +19,7 @@ from marketpulse.engine.layout import (
     FREE_QUOTES,
     GROUP,
     KEPT,
+    KEPT_BAR,
     LOG_TIME,
     MODE_HISTORICAL,
     N_KEPT,
@@ -43,7 +44,7 @@ from marketpulse.model.market import StringTable
 from marketpulse.model.session import around_the_clock
 
 _REBUILD_WITHIN_NS = 600_000_000_000
-_FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT, _FIRST_QUOTES = 16, 256, 4, 1_024, 1_024
+_FIRST_SYMBOLS, _FIRST_BARS, _FIRST_GROUPS, _FIRST_KEPT, _FIRST_KEPT_BARS, _FIRST_QUOTES = 16, 256, 4, 1_024, 64, 1_024
 
 
 @dataclass(slots=True)
@@ -113,6 +114,21 @@ class Told:
         return sum(array.nbytes for chunk in (*self.chunks, *self.passed) for array in chunk)
 
 
+REVISED = np.dtype([("symbol", "i4"), ("frame", "i4"), ("open_ns", "i8"), ("bar", "i8"), ("row", "i8")])
+"""A row of a symbol whose source only has bars: the revision of its bar, and that of its indicator row. One is not 0."""
+
+
+@dataclass(slots=True)
+class Revised:
+    """Of symbols whose sources only have bars: how often rows (REVISED) and events of alerts (RETOLD) were emitted again."""
+
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, REVISED))
+    events: np.ndarray = field(default_factory=lambda: np.empty(0, RETOLD))
+
+    def size_bytes(self) -> int:
+        return int(self.rows.nbytes + self.events.nbytes)
+
+
 @dataclass(slots=True)
 class WaitingRebuild:
     """A rebuild of a symbol that has begun: by which record, and when by log time; and the parts that have come."""
@@ -151,13 +167,14 @@ class PartitionState:
     alphabet: list[str] = field(default_factory=list)  # the symbols, sorted
     rebuilds: dict[str, WaitingRebuild] = field(default_factory=dict)
     """By symbol, what has begun and is not whole yet (engine.rebuild)."""
+    revised: Revised = field(default_factory=Revised)
 
     def size_bytes(self) -> int:
         """All of it, the correction window included."""
         live = sum(a.nbytes for a in self.tables) + sum(a.nbytes for a in self.indicators)
         anchor = sum(getattr(self.anchor, name).nbytes for name in ANCHORED)
         beside = self.told.size_bytes() + self.alerts.size_bytes()
-        beside += self.basis.nbytes + self.anchor.basis.nbytes + self.splits.size_bytes()
+        beside += self.basis.nbytes + self.anchor.basis.nbytes + self.splits.size_bytes() + self.revised.size_bytes()
         beside += sum(part.size_bytes() for waiting in self.rebuilds.values() for part in waiting.parts)
         return live + anchor + sum(a.nbytes for a in self.anchor.indicators) + beside
 
@@ -181,6 +198,7 @@ def new_state(config: EngineConfig) -> PartitionState:
         last_close=np.full((_FIRST_SYMBOLS, frames), np.nan),
         window=np.zeros(_FIRST_KEPT, KEPT),
         ids=no_ids(2 * _FIRST_KEPT),
+        kept_bars=np.zeros(_FIRST_KEPT_BARS, KEPT_BAR),
         quotes=_chained(np.zeros(_FIRST_QUOTES, QUOTE)),
         last_quotes=np.zeros(2 * _FIRST_SYMBOLS, QUOTE),
         quality=np.zeros(2 * _FIRST_SYMBOLS, QUALITY),

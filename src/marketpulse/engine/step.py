@@ -53,6 +53,7 @@ from marketpulse.engine.taking import (
     NEED_APPEND_TIME,
     NEED_BARS,
     NEED_GROUPS,
+    NEED_KEPT_BARS,
     NEED_QUOTES,
     NEED_ROOM,
     NEED_WINDOW,
@@ -165,6 +166,8 @@ class Stepper:
                 taken.refresh()
             elif why == NEED_WINDOW:
                 taken.make_room()
+            elif why == NEED_KEPT_BARS:
+                taken.make_room_for_bars()
             elif why == NEED_QUOTES:
                 taken.make_room_for_quotes()
             elif why != NEED_ROOM:

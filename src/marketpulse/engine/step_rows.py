@@ -8,6 +8,7 @@ from marketpulse.engine.alerting import ToldAlerts, watch
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.indicate import indicate
+from marketpulse.engine.late_bars import make_room_for_bars, release_all
 from marketpulse.engine.layout import (
     CLOSED,
     N_CLOSED,
@@ -112,6 +113,13 @@ class StepRows:
         """The window is full."""
         self.indicate()
         make_room(self.state, self.config, self.plan)
+
+    def make_room_for_bars(self) -> None:
+        """No place is free for a bar of a source."""
+        if len(self.state.tables.kept_bars) >= self.plan.kept_bars:
+            release_all(self.state)
+            self.tell()
+        make_room_for_bars(self.state, self.plan)
 
     def make_room_for_quotes(self) -> None:
         """No place is free for a quote."""

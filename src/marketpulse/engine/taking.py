@@ -19,6 +19,8 @@ from marketpulse.engine.layout import (
     N_FOUND,
     N_GROUPS,
     N_KEPT,
+    N_KEPT_BARS,
+    N_LATE_SYMBOLS,
     N_REJECTED,
     N_STALE,
     N_UNTOLD,
@@ -33,7 +35,7 @@ from marketpulse.engine.layout import (
 )
 from marketpulse.engine.quality import FOUND_PER_ROW
 from marketpulse.engine.quotes import take_quote
-from marketpulse.engine.source_bars import take_bar
+from marketpulse.engine.source_bars import release_late_bars, take_bar
 from marketpulse.engine.trade_ids import first_place, hash_of, key_of
 from marketpulse.engine.trades import take_trade
 from marketpulse.engine.watermark import feed_symbol, hear_source, move_log_time, move_source
@@ -51,10 +53,11 @@ from marketpulse.model.market import Kind
     NEED_GROUPS,
     NEED_APPEND_TIME,
     NEED_WINDOW,
+    NEED_KEPT_BARS,
     NEED_QUOTES,
     REFRESH,
     REVISE,
-) = range(14)
+) = range(15)
 
 _AHEAD = 8
 """How many rows ahead memory is asked for: a look into the table of ids takes longer than some rows do."""
@@ -114,6 +117,8 @@ def take_rows(
             return NEED_ROOM, i
         if kind == _CLOCK:
             move_log_time(tables, plan, rows.log_time_ns[i])
+            if tables.registers[N_LATE_SYMBOLS]:
+                release_late_bars(tables)
             if tables.registers[N_UNTOLD]:
                 return REVISE, i
             if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
@@ -135,6 +140,8 @@ def take_rows(
             move_log_time(tables, plan, rows.log_time_ns[i])
             hear_source(tables, source)
             move_source(tables, plan, source, rows.event_time_ns[i])
+            if tables.registers[N_LATE_SYMBOLS]:
+                release_late_bars(tables)
             if tables.registers[N_UNTOLD]:
                 return REVISE, i
             if anything_due(tables) and close_due(tables, sessions, plan, output) != DONE:
@@ -187,5 +194,9 @@ def take_rows(
         elif kind == _BAR:
             if rows.frame_of[rows.timeframe[i]] == UNMAPPED:
                 return NEW_FRAME, i
+            if tables.registers[N_KEPT_BARS] + 1 >= min(tables.kept_bars.size, plan.kept_bars):
+                return NEED_KEPT_BARS, i
             take_bar(tables, sessions, plan, rows, output, i, symbol, source)
+            if plan.revise_each and tables.registers[N_UNTOLD]:
+                return REVISE, i + 1
     return FINISHED, rows.kind.size

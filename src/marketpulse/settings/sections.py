@@ -201,6 +201,12 @@ class EngineSettings(Section):
     correction_trades: int = Field(
         100_000, ge=2, description="most trades of a symbol that are kept for that; at least half of them are"
     )
+    correction_bars: int = Field(
+        200_000,
+        ge=16,
+        description="most bars of sources that are kept in one partition, so that older ones may come in any order; "
+        "beyond that the symbol with the most takes none any more that is older than its newest",
+    )
     revise_every: Literal["heartbeat", "row"] = Field(
         "heartbeat", description="when revised rows leave: with the next heartbeat or clock record, or after each row"
     )

@@ -142,15 +142,37 @@ def test_bars_of_a_source_never_mix_with_bars_built_from_trades(wins: dict[str, 
     assert ([r.reason for r in result.refused], result.closed["close"].tolist()) == (["other_origin"], [close])
 
 
-def test_a_bar_that_its_source_may_change_closes_when_it_is_final_and_one_behind_the_last_is_too_late() -> None:
+def test_a_bar_that_its_source_may_change_closes_when_it_is_final() -> None:
     engine = Engine(config_of(["1m", "5m"]))
     assert engine.feed(bar("S", "1m", 0, 60, (1, 2, 1, 2, 5), final=False)) == []
     (one,) = engine.feed(bar("S", "1m", 0, 60, (1, 3, 1, 3, 8)))
     assert (one["high"], one["volume"], one["receipt"]["first_offset"], one["receipt"]["last_offset"]) == (3, 8, 0, 1)
     (five,) = engine.feed(heartbeat(300))
     assert (five["high"], five["volume"]) == (3, 8)
-    result = Engine(config_of(["1m"])).step([bar("S", "1m", begin, begin + 60, ONES) for begin in (60, 0, 60)])
-    assert ([(r.row, r.reason) for r in result.refused], len(result.closed)) == ([(1, "too_late"), (2, "too_late")], 1)
+    assert engine.refusals(bar("S", "1m", 0, 60, ONES, final=False)) == ["too_late"]
+
+
+def test_a_bar_between_two_others_revises_what_is_built_from_it_and_one_again_is_counted() -> None:
+    """The average of 2 and 4 is 3, and of 3 and 4 then 3.5; the low of the five minutes falls to 1."""
+    engine = Engine(config_of(["1m", "5m"], "sma(2)"))
+    first, last = (bar("S", "1m", opens, opens + 60, (c, c, c, c, 1)) for opens, c in ((0, 2), (120, 4)))
+    values = engine.values(first, last, heartbeat(300))
+    assert [(row["timeframe"], row["sma_2"]) for row in values] == [("1m", None), ("1m", 3.0), ("5m", None)]
+    result = engine.step([bar("S", "1m", 60, 120, (3, 3, 1, 3, 5), "other"), first, last])
+    assert (result.closed.size, result.late, result.refused) == (0, 3, [])
+    result = engine.step([clock(301)])
+    assert [(*span(b), b["low"], b["volume"], b["revision"]) for b in engine.bars(result)] == [
+        (60, 120, 1, 5, 0), (0, 300, 1, 7, 1),
+    ]  # fmt: skip
+    assert [float(v) for v in result.values[:, 0]] == pytest.approx([2.5, 3.5, math.nan], nan_ok=True)
+    assert (result.duplicates, engine.step([last, clock(302)]).duplicates) == (2, 1)
+
+
+def test_where_more_bars_come_than_are_kept_the_longest_series_takes_no_late_one_from_there_on() -> None:
+    engine = Engine(config_of(["1m"], kept_bars=100))
+    engine.feed(bar("S", "1m", 120, 180, ONES), *(bar("L", "1m", 60 * i, 60 * i + 60, ONES) for i in range(1, 99)))
+    assert engine.refusals(bar("S", "1m", 60, 120, ONES), bar("L", "1m", 0, 60, ONES)) == ["too_late"]
+    assert [span(b) for b in engine.feed(clock(1))] == [(60, 120)]
 
 
 def test_fill_previous_emits_flat_bars_where_nothing_traded() -> None:

@@ -4,12 +4,13 @@
 
 The lake has neither heartbeats nor clocks, so it cannot say when a row was told or how often it was revised.
 It need not: after the last revision every row is, bit for bit, what the sorted log gives (docs/semantics.md, 10).
-Bars cut by count, and bars of a source, go in as the log had them. What hangs on quotes is left out: which of them
+Bars cut by count go in as the log had them; bars of a source by open time. What hangs on quotes is left out: which of them
 came too late is written nowhere. So are alert rules of which it is not known since when they run (lake_rules).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -23,12 +24,14 @@ from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
+from marketpulse.kafka.market_contract import days_of
 from marketpulse.kafka.records import records_of
 from marketpulse.model.market import COMPLETE, TRADE, Kind, MarketBatch
-from marketpulse.model.timeframe import Cut
+from marketpulse.model.timeframe import DAY_NS, Cut
 from marketpulse.query.stored_rows import StoredRows, Wanted
 
 _ROWS_A_STEP = 200_000
+_BAR_VALUES = ("close_time_ns", "open", "high", "low", "close", "volume", "vwap", "trade_count")
 _FRESH = pa.schema([f for f in TRADE if f.name not in ("trade_id", "conditions", "ingest_time_ns")])
 
 
@@ -192,9 +195,8 @@ def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules
     """Bars of sources that only have bars, and the larger ones over them."""
     if not inputs.events.num_rows or not pc.any(pc.equal(inputs.events["type"], "bar")).as_py():
         return
-    events = inputs.events.filter(pc.is_in(inputs.events["type"], pa.array(["bar", "hello", "goodbye"])))
-    events = events.sort_by([("offset", "ascending"), ("row", "ascending")])
-    events = events.filter(pa.array(~_at(events, inputs.refused)))
+    events = inputs.events.filter(pc.is_in(inputs.events["type"], pa.array(["bar", "hello"])))
+    events = _in_order(events.filter(pa.array(~_at(events, inputs.refused))))
     decoder = MarketDecoder()
     run = _replay(config, inputs, wanted, rules)
     values = [body.encode() for body in events["body"].to_pylist()]
@@ -205,6 +207,29 @@ def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules
         yield from run.take(batch)
     for source in sorted(set(events["source"].unique().to_pylist())):
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
+
+
+def _in_order(events: pa.Table) -> pa.Table:
+    """Hellos, and behind them the bars by open time; of those of one symbol and time that are final, the last version."""
+    events = events.sort_by([("offset", "ascending"), ("row", "ascending")])
+    bodies = [orjson.loads(body) for body in events["body"].to_pylist()]
+    chosen: dict[tuple[str, str, int], int] = {}
+    hellos: list[int] = []
+    for place, body in enumerate(bodies):
+        if body["type"] == "hello":
+            hellos.append(place)
+        elif body.get("final", True):
+            key = (body["symbol"], body["timeframe"], _opens_ns(body))
+            if key not in chosen or any(body.get(name) != bodies[chosen[key]].get(name) for name in _BAR_VALUES):
+                chosen[key] = place
+    bars = sorted(chosen.values(), key=lambda place: _opens_ns(bodies[place]))
+    return events.take(pa.array([*hellos, *bars], pa.int64()))
+
+
+def _opens_ns(bar: Mapping[str, Any]) -> int:
+    """When it opens; of a bar with a date, the day begins."""
+    date = bar.get("session_date")
+    return int(bar["open_time_ns"]) if date is None else days_of(date) * DAY_NS
 
 
 def _batch_of(inputs: LakeInputs, decoder: MarketDecoder, trades: pa.Table) -> MarketBatch:
