@@ -117,6 +117,8 @@ POINTS_REFUSED = _counter(
     "points_refused", "Points that a store would not take, or that shared a key", "sink", "reason"
 )
 # Receipts
+HEALED_ROWS = _counter("healed_rows", "Rows that came too late and were brought in by `up` itself")
+HEALS_FAILED = _counter("heals_failed", "Runs of `heal` beside `up` that ended without a result")
 PARITY_ROWS_CHECKED = _counter("parity_rows_checked", "Stored rows that were computed again")
 PARITY_DRIFT_ROWS = _gauge("parity_drift_rows", "Rows found, since this process began, that are not what the log gives")
 PARITY_SKIPPED_RECORDS = _counter("parity_skipped_records", "Records that the check left out to keep up")

@@ -18,6 +18,7 @@ from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.disk import Disk, Space, lossy, naming_a_full_disk
 from marketpulse.app.exit_codes import FAILED, GOOD, WRONG_USAGE
 from marketpulse.app.feeds import configured_sources, live_sources, process_name
+from marketpulse.app.healing.automatic import AutomaticHeal
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
 from marketpulse.app.nursery import Nursery
@@ -61,15 +62,21 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
         screen = open_screen()
         specs = plan(settings, options)
         supervisor = Supervisor(settings.data_dir, specs, screen.event, nursery=nursery)
+        healing = None
+        if settings.heal.automatic and settings.sinks.lake.enabled:
+            heal = command(("heal", "--automatic", "--format", "json"), options.config)
+            healing = AutomaticHeal(settings.data_dir, heal, screen.event)
         screen.starting([spec.name for spec in specs])
         code = GOOD
         try:
             supervisor.start()
             if settings.kafka.bootstrap_servers:
                 threading.Thread(target=report_topics, args=(settings, screen), daemon=True).start()
-            watch(settings, options, life, supervisor, screen, disk)
+            watch(settings, options, life, supervisor, screen, disk, healing)
         finally:
             code = exit_code(supervisor)
+            if healing is not None:
+                healing.close()
             if not stop(settings, supervisor, life, screen):
                 code = code or FAILED
             supervisor.close()
@@ -207,7 +214,13 @@ def page_port(settings: Settings, asked: int | None) -> int:
 
 
 def watch(
-    settings: Settings, options: UpOptions, life: Lifecycle, supervisor: Supervisor, screen: Screen, disk: Disk
+    settings: Settings,
+    options: UpOptions,
+    life: Lifecycle,
+    supervisor: Supervisor,
+    screen: Screen,
+    disk: Disk,
+    healing: AutomaticHeal | None,
 ) -> None:
     """The long middle: look after the children and show what happens."""
     began = time.monotonic()
@@ -242,7 +255,10 @@ def watch(
         if now >= status_at:
             status_at = now + STATUS_EVERY_S
             poll.url = str(url) if url else None
-            screen.status(status(supervisor, poll.latest()))
+            health = poll.latest()
+            screen.status(status(supervisor, health))
+            if healing is not None:
+                healing.look(health["dead_letters"] if health else None)
         life.stop.wait(TURN_S if ends_at else STARTING_TURN_S)
 
 

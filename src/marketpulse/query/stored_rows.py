@@ -82,15 +82,23 @@ class StoredRows:
 
         return self._whatever_moves(collect)
 
-    def of_partition(self, table: str, topic: str, partition: int) -> pa.Table:
-        """All rows of one partition of `market`, in the order of the log: trades, quotes or events."""
+    def rows_at_most(self, table: str, symbol: str) -> int:
+        """How many rows of the symbol there can be, by what the files' manifests say."""
+        return sum(file.rows for file in self._listed(table) if file.may_hold("symbol", symbol, symbol))
+
+    def of_partition(self, table: str, topic: str, partition: int, symbols: frozenset[str] | None = None) -> pa.Table:
+        """The rows of one partition of `market` (of these symbols; None: of all), in the order of the log: trades, quotes or events."""
         mine = (pc.field("topic") == topic) & (pc.field("partition") == partition)
+        if symbols is not None:
+            mine &= pc.field("symbol").isin(sorted(symbols))
 
         def collect() -> pa.Table:
             chosen = [
                 f
                 for f in self._listed(table)
-                if f.may_hold("topic", topic, topic) and f.may_hold("partition", partition, partition)
+                if f.may_hold("topic", topic, topic)
+                and f.may_hold("partition", partition, partition)
+                and (symbols is None or any(f.may_hold("symbol", s, s) for s in symbols))
             ]
             rows = united([(f.columns, self.read(f, mine)) for f in chosen]).rows
             return rows.sort_by([("offset", "ascending"), ("row", "ascending")]) if rows.num_rows else rows

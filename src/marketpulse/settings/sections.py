@@ -344,6 +344,13 @@ class KafkaSourceSettings(Section):
     )
 
 
+class HealSettings(Section):
+    automatic: bool = Field(True, description="bring in what came too late by itself while `up` runs")
+    rows_max: int = Field(
+        20_000_000, ge=1, description="a symbol whose stored trades may be more is left to `marketpulse heal`"
+    )
+
+
 class ParitySettings(Section):
     enabled: bool = Field(True, description="check stored rows against the log while `up` runs")
     every_s: float = Field(60, gt=0, description="seconds between two looks; the first comes after one of them")

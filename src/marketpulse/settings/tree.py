@@ -15,6 +15,7 @@ from marketpulse.settings.sections import (
     BrokerSettings,
     EngineSettings,
     FailoverSettings,
+    HealSettings,
     KafkaSettings,
     ParitySettings,
     ProcessSettings,
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     sinks: SinkSettings = Field(default_factory=SinkSettings)
     s3: S3Settings = Field(default_factory=S3Settings)
     aws: AwsSettings = Field(default_factory=AwsSettings)
+    heal: HealSettings = Field(default_factory=HealSettings)
     parity: ParitySettings = Field(default_factory=ParitySettings)
     scorecard: ScorecardSettings = Field(default_factory=ScorecardSettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)

@@ -23,6 +23,7 @@ def heal(
     begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="What happened at or after this. Default: from the first.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="What happened before this. Default: to the last.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to heal, and change nothing.")] = False,
+    automatic: Annotated[bool, typer.Option("--automatic", hidden=True, help="As `up` runs it: symbols with very many trades are left out.")] = False,
     form: Annotated[Form, typer.Option("--format", help="How to write the result.")] = Form.TEXT,
     config: Config = None,
 ) -> None:  # fmt: skip
@@ -51,7 +52,8 @@ def heal(
     )
     if wanted.from_ns >= wanted.to_ns:
         raise ParameterError("--from must lie before --to")
-    found = run(settings, wanted, _show, dry_run=dry_run)
+    rows_max = settings.heal.rows_max if automatic else None
+    found = run(settings, wanted, _show, dry_run=dry_run, rows_max=rows_max)
     if sys.stderr.isatty():
         typer.echo("\r\x1b[K", nl=False, err=True)
     if form == Form.JSON:

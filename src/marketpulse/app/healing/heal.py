@@ -60,9 +60,16 @@ class Healing:
 
 
 def heal(
-    settings: Settings, wanted: Wanted, say: Say = lambda _: None, *, dry_run: bool = False, clock: Clock | None = None
+    settings: Settings,
+    wanted: Wanted,
+    say: Say = lambda _: None,
+    *,
+    dry_run: bool = False,
+    rows_max: int | None = None,
+    clock: Clock | None = None,
 ) -> list[Healing]:
     """Heal what came too late of these symbols with an event time in this range; gives what was done, by symbol.
+    A symbol of which the lake may hold more than `rows_max` trades is refused.
 
     Raises Retryable while the broker is away, or the lake does not hold all that the engine has told;
     EnvironmentProblem without a broker.
@@ -73,11 +80,13 @@ def heal(
         stored = StoredRows(settings)
         letters = _letters(settings, stored, wanted)
         symbols = {symbol: late[0].partition for symbol, late in letters.items()}
-        work = _Heal(settings, engine_config(settings.engine), log, stored, wanted, clock)
+        work = _Heal(settings, engine_config(settings.engine), log, stored, wanted, clock, rows_max)
+        work.symbols = frozenset(symbols)
         found = {symbol: work.look(symbol, letters[symbol]) for symbol in sorted(symbols)}
         symbols = {symbol: symbols[symbol] for symbol, one in found.items() if one.outcome == "to heal"}
         if dry_run or not symbols:
             return list(found.values())
+        work.symbols = frozenset(symbols)
         say(f"waiting until the engine has come to the beginning of {len(symbols)} rebuilds")
         work.begin(symbols)
         say(f"waiting until the lake holds what was told of {len(symbols)} symbols")
@@ -95,12 +104,20 @@ class _Heal:
     """The symbols one after the other."""
 
     def __init__(
-        self, settings: Settings, config: EngineConfig, log: LogReader, stored: StoredRows, wanted: Wanted, clock: Clock
+        self,
+        settings: Settings,
+        config: EngineConfig,
+        log: LogReader,
+        stored: StoredRows,
+        wanted: Wanted,
+        clock: Clock,
+        rows_max: int | None = None,
     ) -> None:
         self._settings, self._config, self._log, self._stored = settings, config, log, stored
-        self._wanted, self._clock = wanted, clock
+        self._wanted, self._clock, self._rows_max = wanted, clock, rows_max
         self._topic = settings.topic("market")
         self._inputs: dict[int, tuple[pa.Table, pa.Table, pa.Table]] = {}
+        self.symbols: frozenset[str] = frozenset()  # what is read of the lake
         self._missed: list[int] = []  # of the symbol looked at last: ex times of splits that a timeframe missed
         self._begun: dict[str, tuple[str, int]] = {}  # by symbol, its rebuild's id and where it begins
 
@@ -122,6 +139,9 @@ class _Heal:
 
     def look(self, symbol: str, refused: list["_Letter"]) -> Healing:
         """What there is to heal, by all that the lake holds now."""
+        if self._rows_max is not None and self._stored.rows_at_most("trades", symbol) > self._rows_max:
+            detail = f"its history may have more than {self._rows_max:,} trades: run `marketpulse heal {symbol}`"
+            return Healing(symbol, len(refused), 0, 0, None, "refused", detail)
         past = self._past(symbol, refused[0].partition, refused, _ALL, _ALL)
         found = _healing(symbol, past, "to heal", self._missed)
         if found.outcome == "nothing":
@@ -182,9 +202,9 @@ class _Heal:
         if partition not in self._inputs:
             self._inputs = {
                 partition: (
-                    self._stored.of_partition("trades", self._topic, partition),
+                    self._stored.of_partition("trades", self._topic, partition, self.symbols),
                     self._stored.of_partition("events", self._topic, partition),
-                    self._stored.of_partition("quotes", self._topic, partition)
+                    self._stored.of_partition("quotes", self._topic, partition, self.symbols)
                     if self._config.reads_quotes
                     else pa.table({}),
                 )

@@ -56,10 +56,8 @@ class LakeInputs:
 
 def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozenset[str] | None) -> LakeInputs:
     """What the lake holds of a partition. Raises what StoredRows does."""
-    trades = stored.of_partition("trades", topic, partition)
+    trades = stored.of_partition("trades", topic, partition, symbols)
     events = stored.of_partition("events", topic, partition)
-    if trades.num_rows and symbols is not None:
-        trades = trades.filter(pc.is_in(trades["symbol"], pa.array(sorted(symbols), pa.string())))
     return sift(topic, partition, trades, events, stored.whole("dead_letters"))
 
 
