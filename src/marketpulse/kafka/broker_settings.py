@@ -13,36 +13,19 @@ from marketpulse.errors import SettingsError
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
 from marketpulse.settings import BrokerSettings, Settings
 
-_LISTENERS = (
-    "it listens on 127.0.0.1 for this machine alone: set broker.port, or use a cluster with KAFKA_BOOTSTRAP_SERVERS"
-)
-_QUORUM = "this one node is broker, controller and quorum"
-_DIRECTORY = "its data stand in the data directory: set MARKETPULSE_DATA_DIR"
-_SESSIONS = "a killed worker's partitions and transactions have to be free again within seconds"
-_OWNED = {
-    "advertised.listeners": _LISTENERS,
-    "authorizer.class.name": "its clients have no login",
-    "broker.id": _QUORUM,
-    "controller.listener.names": _QUORUM,
-    "controller.quorum.auto.join.enable": _QUORUM,
-    "controller.quorum.bootstrap.servers": _QUORUM,
-    "controller.quorum.voters": _QUORUM,
-    "early.start.listeners": _LISTENERS,
-    "group.consumer.min.session.timeout.ms": _SESSIONS,
-    "group.max.session.timeout.ms": _SESSIONS,
-    "group.min.session.timeout.ms": _SESSIONS,
-    "inter.broker.listener.name": _LISTENERS,
-    "listener.security.protocol.map": _LISTENERS,
-    "listeners": _LISTENERS,
-    "log.dir": _DIRECTORY,
-    "log.dirs": _DIRECTORY,
-    "metadata.log.dir": _DIRECTORY,
-    "node.id": _QUORUM,
-    "process.roles": _QUORUM,
-    "security.inter.broker.protocol": _LISTENERS,
-    "transaction.max.timeout.ms": _SESSIONS,
-    "zookeeper.connect": "Kafka 4 has no ZooKeeper",
-}
+_OWNED_FOR = {
+    "it listens on 127.0.0.1 for this machine alone: set broker.port, or use a cluster with KAFKA_BOOTSTRAP_SERVERS":
+        "advertised.listeners early.start.listeners inter.broker.listener.name listener.security.protocol.map listeners "
+        "security.inter.broker.protocol",
+    "this one node is broker, controller and quorum":
+        "broker.id controller.listener.names controller.quorum.auto.join.enable controller.quorum.bootstrap.servers "
+        "controller.quorum.voters node.id process.roles zookeeper.connect",
+    "its data stand in the data directory: set MARKETPULSE_DATA_DIR": "log.dir log.dirs metadata.log.dir",
+    "a killed worker's partitions and transactions have to be free again within seconds":
+        "group.consumer.min.session.timeout.ms group.max.session.timeout.ms group.min.session.timeout.ms transaction.max.timeout.ms",
+    "its clients have no login": "authorizer.class.name",
+}  # fmt: skip
+_OWNED = {name: reason for reason, names in _OWNED_FOR.items() for name in names.split()}
 _OF_COPIES = re.compile(r".*(replication\.factor|min\.isr|min\.insync\.replicas)")
 _AT_LEAST = {"message.max.bytes": MESSAGE_BYTES_MAX, "socket.request.max.bytes": 2 * MESSAGE_BYTES_MAX}
 _HEAP_OPTION = re.compile(r"-Xm([sx])(\d+)([kKmMgGtT]?)")

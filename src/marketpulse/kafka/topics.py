@@ -164,10 +164,6 @@ def _not_created(name: str, error: KafkaError) -> Fatal | Retryable:
             f"the cluster does not let us create the topic {name} ({error.str()}): run `marketpulse topics --print` "
             "and have its commands run by someone who may, then start again"
         )
-    if error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
-        return SettingsError(
-            f"kafka.replication_factor: the topic {name} cannot be created ({error.str()}): set another"
-        )
     return error_of(error)
 
 

@@ -1,11 +1,11 @@
 """Where a setting was written: the file with its line, or the variable. For errors, which name the setting at fault."""
 
+import contextlib
 import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,43 +68,32 @@ def _spellings(name: str) -> set[str]:
 
 def _written(file: Path) -> Iterator[tuple[str, str]]:
     """(setting, where it was written), what wins first."""
-    yield from _variables(dict(os.environ), dict.fromkeys(os.environ, ""))
-    with_lines = dict(_dotenv_lines())
-    yield from _variables({name: value for name, (value, _) in with_lines.items()},
-                          {name: f".env:{line}: " for name, (_, line) in with_lines.items()})  # fmt: skip
-    if file.is_file():
-        yield from _toml_lines(file, file.stat().st_mtime_ns)
-
-
-def _variables(values: Mapping[str, str], where: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for variable, value in values.items():
-        if variable.upper().startswith(_PREFIX):
-            tree: Any = value
-            if value.lstrip().startswith(("{", "[")):
-                try:
-                    tree = json.loads(value)
-                except ValueError:
-                    tree = value
-            for name in reversed(variable[len(_PREFIX) :].split("__")):
-                tree = {name: tree}
-        else:
-            tree = read_well_known({variable: value})
-        for name in _names(tree):
-            for spelling in _spellings(name):
-                yield spelling, f"{where[variable]}{variable}"
-
-
-def _dotenv_lines() -> Iterator[tuple[str, tuple[str, int]]]:
-    path = Path(".env")
-    for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.is_file() else (), start=1):
+    for variable, value in os.environ.items():
+        yield from _of_variable(variable, value, variable)
+    dotenv = Path(".env").read_text(errors="replace").splitlines() if Path(".env").is_file() else []
+    for number, line in enumerate(dotenv, start=1):
         if match := re.match(r"\s*(?:export\s+)?(\w+)\s*=\s*(.*)", line):
-            yield match[1], (match[2].strip().strip("'\""), number)
+            yield from _of_variable(match[1], match[2].strip().strip("'\""), f".env:{number}: {match[1]}")
+    if file.is_file():
+        yield from _toml_lines(file)
 
 
-@cache
-def _toml_lines(file: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:  # noqa: ARG001
+def _of_variable(variable: str, value: str, where: str) -> Iterator[tuple[str, str]]:
+    if variable.upper().startswith(_PREFIX):
+        tree: Any = value
+        if value.lstrip().startswith(("{", "[")):
+            with contextlib.suppress(ValueError):
+                tree = json.loads(value)
+        for name in reversed(variable[len(_PREFIX) :].split("__")):
+            tree = {name: tree}
+    else:
+        tree = read_well_known({variable: value})
+    for name in _names(tree):
+        yield from ((spelling, where) for spelling in _spellings(name))
+
+
+def _toml_lines(file: Path) -> Iterator[tuple[str, str]]:
     """Every table and key of a TOML file with its line: the parser is asked for one statement after the other."""
-    found: list[tuple[str, str]] = []
     table, statement, begin = "", "", 1
     counts: dict[str, int] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
@@ -126,9 +115,8 @@ def _toml_lines(file: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:  #
             table, prefix = names[-1], ""
         else:
             prefix = f"{table}." if table else ""
-        found += [(each, f"{file}:{begin}") for name in names for each in _spellings(f"{prefix}{name}")]
+        yield from ((each, f"{file}:{begin}") for name in names for each in _spellings(f"{prefix}{name}"))
         statement = ""
-    return tuple(found)
 
 
 def _names(tree: Any, prefix: str = "") -> Iterator[str]:

@@ -167,25 +167,13 @@ def test_a_stores_secret_is_understood_under_two_names_ours_wins_and_it_is_never
         assert "hush" not in repr(settings)
 
 
-def test_a_wrong_value_is_named_by_its_place_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MARKETPULSE_KAFKA__PARTITIONS", "many")
-    said = refusal()
-    assert ("kafka.partitions" in said, "many" in said) == (True, False)
-
-
 @pytest.mark.parametrize(("text", "said"), [
-    ("[kafka]\npartition = 3\n", r"kafka\.partition\b"), ("[kafka\n", r"marketpulse\.toml"),
+    ("[kafka\n", r"marketpulse\.toml"),
     ('[[sources]]\nkind = "coinbase"\n', r"sources: this is a table, \[sources\.NAME\], one for each"),
     ("sources = 5\n", r"sources: this is a table"), ("kafka = 5\n", r"kafka: this is a table, \[kafka\]"),
     ("kafka.client = 5\n", r"kafka\.client: this is a table, \[kafka\.client\]"),
     ('keys = "mine"\n', r"keys: this is a table"),
     ("[sinks]\nlake = 4\n", r"sinks\.lake: this is a table, \[sinks\.lake\]"), ("sources.a = 5\n", r"sources\.a: "),
-])  # fmt: skip
-def test_a_wrong_name_no_toml_and_a_value_in_a_tables_place_are_said(text: str, said: str) -> None:
-    assert re.search(said, refusal(text))
-
-
-@pytest.mark.parametrize(("text", "said"), [
     ("[kafka.producer]\nlinger_ms = 5\nlinger.ms = 6", r"toml:2: kafka\.producer\.linger_ms is set twice, once as linger\.ms: keep one"),
     ('[kafka.producer]\nacks = "1"\ncompression.type = "lzo"', r"toml:3: kafka\.producer\.compression: .*'snappy'"),
     ("[kafka.producer]\n\nbatch.size = 0", r"toml:3: kafka\.producer\.batch_bytes: .*greater than or equal to 1"),
@@ -207,8 +195,10 @@ def test_a_wrong_variable_is_named_and_an_error_of_later_by_the_line_of_the_sett
     DOTENV.write_text("\nMARKETPULSE_BROKER__HEAP_MB=9\n")
     assert refusal().startswith(".env:2: MARKETPULSE_BROKER__HEAP_MB: broker.heap_mb: Input should be greater")
     assert refusal(broker={"heap_mb": 10}).startswith("command line: broker.heap_mb: ")
-    monkeypatch.setenv("MARKETPULSE_BROKER__HEAP_MB", "600")
-    assert refusal().startswith("MARKETPULSE_BROKER__HEAP_MB: broker.heap_mb: Input should be less")
+    monkeypatch.setenv("MARKETPULSE_BROKER__HEAP_MB", "many")
+    said = refusal()
+    assert said.startswith("MARKETPULSE_BROKER__HEAP_MB: broker.heap_mb: Input should be a valid integer")
+    assert "many" not in said
     monkeypatch.setenv("MARKETPULSE_BROKER__HEAP_MB", "384")
     monkeypatch.setenv("KAFKA_HEAP_OPTS", "-Xmx1GB")
     CONFIG.write_text(
@@ -232,13 +222,8 @@ def test_blocks_are_read_from_the_environment_by_any_name_which_goes_before_the_
     monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER__BATCH_BYTES", "4096")
     settings = load_settings()
     found = settings.kafka.producer
-    assert (found.compression, found.linger_ms, found.batch_bytes, found.properties) == (
-        "zstd",
-        5,
-        4_096,
-        {"retries": 7},
-    )
-    assert settings.broker.properties == {"num.io.threads": 3}
+    assert (found.compression, found.linger_ms, found.batch_bytes) == ("zstd", 5, 4_096)
+    assert (found.properties, settings.broker.properties) == ({"retries": 7}, {"num.io.threads": 3})
 
 
 def key() -> str | None:
