@@ -45,6 +45,10 @@ EXAMPLES: dict[str, Any] = {
     "kafka.producer.compression": "zstd",
     "kafka.producer.linger_ms": 5,
     "kafka.producer.batch_bytes": 16384,
+    "kafka.producer.properties": {"buffer.memory": 33554432, "max.block.ms": 60000},
+    "kafka.consumer": {"session.timeout.ms": 10000},
+    "broker.heap_opts": "-Xmx512m -Xms256m",
+    "broker.properties": {"num.network.threads": 3, "log.retention.hours": 48},
     "broker.java": "/usr/lib/jvm/java-21/bin/java",
     "engine.venue_calendars": {"IEXG": "XNYS"},
     "failover.groups": {"us": {"sources": ["alpaca", "finnhub"]}},
@@ -121,9 +125,12 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
+`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `KAFKA_HEAP_OPTS`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
 `APCA_API_KEY_ID`, `APCA_API_SECRET_KEY`, `POLYGON_API_KEY`, `MASSIVE_API_KEY`, `FINNHUB_API_KEY`,
 `INFLUX_TOKEN` and `PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
+
+A wrong setting ends `up` with exit code 2 before anything starts: `marketpulse.toml:12: kafka.partition: there is no such
+setting: did you mean partitions?`. Of a variable its name is given, of `.env` the line.
 """
 
 
@@ -287,6 +294,9 @@ def env_example() -> str:
 
 ## The password of the Redis or Valkey that sinks.redis.url names
 # MARKETPULSE_SINKS__REDIS__PASSWORD=…
+
+## The embedded broker's heap, as Kafka's own scripts have it; broker.heap_mb goes before it
+# KAFKA_HEAP_OPTS="-Xmx1G -Xms512m"
 
 ## A topic with foreign JSON to feed in, or several: stock-prices,ticks
 # KAFKA_TOPIC=stock-prices

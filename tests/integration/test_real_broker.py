@@ -15,12 +15,13 @@ from typing import Any
 import psutil
 import pytest
 from confluent_kafka import Consumer, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from bare_clients import BareTopic
 from given_settings import changed, outside
-from marketpulse.errors import EnvironmentProblem
+from marketpulse.errors import EnvironmentProblem, SettingsError
 from marketpulse.kafka.broker import EmbeddedBroker
+from marketpulse.kafka.broker_settings import known_properties
 from marketpulse.kafka.client import connected_to, resolve_bootstrap
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
@@ -82,8 +83,13 @@ def test_restarts_a_kill_a_broken_format_a_lost_identity_and_a_taken_port_lose_n
     folder = home.data_dir / "broker"
     (folder / "storage").mkdir(parents=True)
     (folder / "storage" / "bootstrap.checkpoint").write_bytes(b"\x00\x01")  # a format that was interrupted
-    with EmbeddedBroker(home) as first:
+    with EmbeddedBroker(changed(home, broker={"properties": {"num.io.threads": 5}})) as first:
         address, pid = first.bootstrap, first.pid
+        admin = AdminClient({"bootstrap.servers": address})
+        (asked,) = admin.describe_configs([ConfigResource(ResourceType.BROKER, "1")]).values()
+        properties = asked.result(10)
+        assert properties["num.io.threads"].value == "5"
+        assert set(properties) <= set(known_properties()), "a name that the broker has is not a misspelt one"
         ensure_topics(connected_to(home, address))
         BareTopic(address, "market").write(VALUES)  # that must never be lost
         assert {"__consumer_offsets", "__transaction_state"} <= set(topics(address))
@@ -124,6 +130,12 @@ def test_restarts_a_kill_a_broken_format_a_lost_identity_and_a_taken_port_lose_n
 def test_a_taken_port_is_named_before_anything_is_started(home: Settings) -> None:
     with taken() as port, pytest.raises(EnvironmentProblem, match=f"port {port} on 127.0.0.1 is taken.*broker.port"):
         EmbeddedBroker(changed(home, broker={"port": port})).start()
+
+
+def test_a_property_that_kafka_does_not_take_is_refused_in_the_jvms_own_words(home: Settings) -> None:
+    said = r"broker\.properties\.num\.io\.threads: .*ConfigException: Invalid value many for configuration num\.io\.threads: Not a number"
+    with pytest.raises(SettingsError, match=said):
+        EmbeddedBroker(changed(home, broker={"properties": {"num.io.threads": "many"}})).start()
 
 
 OWNER = """

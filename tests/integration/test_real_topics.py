@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 
 from bare_clients import BareTopic
 from given_settings import changed, command
-from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
+from marketpulse.errors import EnvironmentProblem, Retryable, SettingsError
 from marketpulse.kafka import topic_admin
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.topics import Difference, ensure_topics, inspect_topics, topic_specs
@@ -55,7 +55,7 @@ def test_a_topic_that_differs_is_reported_and_left(shared_kafka_settings: Settin
 
 def test_topics_that_cannot_be_made_are_told_by_what_to_do(shared_kafka_settings: Settings) -> None:
     for kafka, error, said in (
-        ({"topic_prefix": "replicas-", "replication_factor": 3}, Fatal, r"kafka\.replication_factor"),
+        ({"topic_prefix": "replicas-", "replication_factor": 3}, SettingsError, "the cluster has 1 broker now"),
         ({"bootstrap_servers": "127.0.0.1:9"}, Retryable, "127.0.0.1:9|broker"),
         ({"bootstrap_servers": None}, EnvironmentProblem, "marketpulse up"),
     ):

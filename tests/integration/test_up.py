@@ -112,7 +112,7 @@ def test_a_wrong_setting_is_said_once_before_anything_starts_or_by_a_child_and_s
     up.environment["MARKETPULSE_ENGINE__INDICATORS"] = "sma(20),smaa(5)"
     up.start()
     assert up.process.wait(60) == 2, up.said()
-    told = "engine: indicators: unknown indicator 'smaa'; did you mean 'sma'?\n  sma(20),smaa(5)\n          ^\n"
+    told = "MARKETPULSE_ENGINE__INDICATORS: engine: indicators: unknown indicator 'smaa'; did you mean 'sma'?\n  sma(20),smaa(5)\n          ^\n"
     assert up.output.read_text() == told
     assert not (up.data_dir / "logs").exists()
 

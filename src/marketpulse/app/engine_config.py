@@ -48,7 +48,11 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             alerts=tuple(rule_from_json(rule) for rule in settings.alerts),
         )
     except ParameterError as error:
-        raise SettingsError(f"engine: {error}") from None
+        place = "engine.alerts" if str(error).startswith("alert rule") else "engine"
+        for index, rule in enumerate(settings.alerts):
+            if str(error).startswith(f"rule {rule.get('name')!r}:"):
+                place = f"engine.alerts.{index}"
+        raise SettingsError(f"{place}: {error}") from None
 
 
 def _quality(settings: QualitySettings) -> dict[str, Any]:

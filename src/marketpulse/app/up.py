@@ -1,5 +1,6 @@
 """`up`: everything in one process tree. Decides what to start, shows how it goes, stops it in order."""
 
+import contextlib
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from marketpulse.app import patience
 from marketpulse.app.console import Opening, Screen, Status, open_screen
 from marketpulse.app.disk import Disk, Space, lossy, naming_a_full_disk
@@ -22,11 +25,11 @@ from marketpulse.app.healing.automatic import AutomaticHeal
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
 from marketpulse.app.nursery import Nursery
-from marketpulse.app.port import free_port
+from marketpulse.app.port import free_port, is_free
 from marketpulse.app.selecting.groups import failover_config
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
-from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError
-from marketpulse.settings import EngineSettings, Settings
+from marketpulse.errors import EnvironmentProblem, MarketPulseError, ParameterError, SettingsError
+from marketpulse.settings import EngineSettings, ReplaySettings, Settings
 from marketpulse.sinks import SINKS, settings_of
 
 TURN_S = 0.1
@@ -53,8 +56,8 @@ class UpOptions:
 
 def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = None) -> int:
     """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing, 2 when
-    a child could not begin with these settings. Raises SettingsError before anything starts when the engine cannot."""
-    check_engine(settings)
+    a child could not begin with these settings. Raises SettingsError before anything starts where they cannot be."""
+    check_settings(settings)
     with naming_a_full_disk(settings.data_dir), only_one(settings.data_dir), lifecycle(settings, "up") as life:
         disk = Disk(settings.data_dir)
         if settings.kafka.bootstrap_servers is None and disk.look(time.monotonic()):
@@ -82,6 +85,40 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
             supervisor.close()
             screen.closed(code, settings.data_dir)
         return code
+
+
+def check_settings(settings: Settings) -> None:
+    """Find the faults that would end a child, before there is one: it would be started again for nothing.
+
+    Raises SettingsError that names the setting, EnvironmentProblem for a port that is taken.
+    """
+    check_engine(settings)
+    if settings.kafka.bootstrap_servers is None:
+        from marketpulse.kafka.broker_settings import check_embedded
+
+        check_embedded(settings)
+        check_broker_port(settings)
+    if settings.kafka.model_fields_set & {"client", "producer", "consumer"}:
+        from marketpulse.kafka.client import check_clients
+
+        check_clients(settings)
+    if settings.kafka.bootstrap_servers is not None and settings.kafka.replication_factor > 1:
+        from marketpulse.kafka.topics import check_replication
+
+        check_replication(settings)
+
+
+def check_broker_port(settings: Settings) -> None:
+    """Raises EnvironmentProblem when another program has the port that was chosen for the embedded broker."""
+    port = settings.broker.port
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        left = json.loads((settings.data_dir / "broker" / "process.json").read_text())
+        if port == int(left["port"]) and psutil.pid_exists(int(left["pid"])):
+            return  # one that has lost its owner: it is taken over
+    if port and not is_free("127.0.0.1", port):
+        from marketpulse.kafka.broker_faults import port_taken
+
+        raise port_taken(port)
 
 
 def check_engine(settings: Settings) -> None:
@@ -116,6 +153,7 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
     creating = [name for name in names if options.create and known[name].kind == "kafka"]
     if options.create and not creating:
         raise ParameterError("--create makes missing topics for sources of the kind kafka, and none of them is fed in")
+    check_files(settings, names)
     embedded = settings.kafka.bootstrap_servers is None
     jobs: list[tuple[str, Sequence[str], Stage]] = []
     if embedded:
@@ -154,6 +192,24 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
         )
         for number, (name, words, stage) in enumerate(jobs, start=1)
     ]
+
+
+def check_files(settings: Settings, names: Sequence[str]) -> None:
+    """Raises SettingsError for a source of files that are not there, or at a speed that is none."""
+    from marketpulse.sources.files import expand
+    from marketpulse.sources.pace import Speed
+
+    for name in names:
+        source = settings.sources.get(name)
+        if not isinstance(source, ReplaySettings):
+            continue
+        local = [file for file in source.files if "://" not in file]
+        try:
+            Speed.parse(source.speed)
+            if local or not source.files:  # what is elsewhere is fetched by the source
+                expand(local)
+        except SettingsError as error:
+            raise SettingsError(f"sources.{name}: {error}") from None
 
 
 def live_jobs(settings: Settings, options: UpOptions) -> list[tuple[str, Sequence[str], Stage]]:

@@ -28,6 +28,7 @@ from marketpulse.kafka.broker_probe import (
     is_free,
     make_coordinator_topics,
 )
+from marketpulse.kafka.broker_settings import broker_properties, heap_options
 from marketpulse.kafka.broker_storage import prepare_storage, write_atomically
 from marketpulse.kafka.jars import Progress, kafka_jars, no_progress
 from marketpulse.kafka.java import find_java
@@ -47,9 +48,10 @@ class EmbeddedBroker:
     """
 
     def __init__(self, settings: Settings, progress: Progress = no_progress) -> None:
-        """`progress` is told of each jar that the first start fetches."""
+        """`progress` is told of each jar that the first start fetches. Raises SettingsError for `[broker.properties]`."""
         self._settings = settings
         self._progress = progress
+        self._chosen = broker_properties(settings.broker)
         self._data_dir = settings.data_dir.absolute()
         self._files = BrokerFiles(self._data_dir / "broker", self._data_dir / "logs")
         self._owner = Ownership(self._files, self._data_dir)
@@ -76,8 +78,8 @@ class EmbeddedBroker:
         """Start it (again, if it died), or take over one that lost its owner; returns the bootstrap
         address once it answers.
 
-        Raises EnvironmentProblem (no Java, port taken, disk full, a live broker on this data
-        directory …) or Retryable (the jars cannot be fetched now, it died while starting).
+        Raises EnvironmentProblem (port taken, disk full, a live broker on this data directory …), SettingsError
+        (no Java, a property that Kafka does not take) or Retryable (the jars cannot be fetched now, it died while starting).
         """
         if self.alive():
             return self.bootstrap
@@ -131,7 +133,12 @@ class EmbeddedBroker:
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         said = self._said() + tail(self._files.output)
-        return explain(said, how, data_dir=self._data_dir, port=self._port, log=self._files.log)
+        return self._explain(said, how)
+
+    def _explain(self, said: list[str], how: str) -> MarketPulseError:
+        return explain(
+            said, how, data_dir=self._data_dir, port=self._port, log=self._files.log, chosen=self._chosen
+        )  # fmt: skip
 
     def _said(self) -> list[str]:
         return tail(self._files.log, begin=self._log_begin)
@@ -178,17 +185,17 @@ class EmbeddedBroker:
         java = find_java(self._settings)
         jars = kafka_jars(self._settings.resolved_cache_dir().absolute(), self._progress)
         archive = self._archive = ClassArchive.of(java, jars)
-        heap_mb = self._settings.broker.heap_mb
+        heap = heap_options(self._settings.broker)
         write_atomically(self._files.log_config, log_properties(self._files))
 
         def format_storage(directory: Path, cluster: str) -> None:
-            write_atomically(self._files.properties, server_properties(directory, port=1, controller_port=2))
-            command = java_command(java, jars, self._files, heap_mb, archive.options(may_make=False))
+            write_atomically(self._files.properties, server_properties(directory, 1, 2, self._chosen))
+            command = java_command(java, jars, self._files, heap, archive.options(may_make=False))
             config = ["--cluster-id", cluster, "--config", str(self._files.properties)]
             self._run([*command, "kafka.tools.StorageTool", "format", *config], "could not format its storage")
 
         storage = prepare_storage(self._files.home, format_storage)
-        command = java_command(java, jars, self._files, heap_mb, archive.options(may_make=True))
+        command = java_command(java, jars, self._files, heap, archive.options(may_make=True))
         self._serve([*command, "kafka.Kafka", str(self._files.properties)], storage)
         write_atomically(self._files.port, str(self._port))
 
@@ -197,7 +204,7 @@ class EmbeddedBroker:
         Java's; then look again, unless it is the port that a person asked for."""
         for turn in range(1, _PORT_TRIES + 1):
             self._port = self._choose_port()
-            write_atomically(self._files.properties, server_properties(storage, self._port, free_port()))
+            write_atomically(self._files.properties, server_properties(storage, self._port, free_port(), self._chosen))
             self._spawn(command)
             try:
                 self._wait_until_ready()
@@ -221,7 +228,7 @@ class EmbeddedBroker:
         if done.returncode != 0:
             said = (done.stdout + done.stderr).splitlines()
             how = f"{failed} (code {done.returncode})"
-            raise explain(said, how, data_dir=self._data_dir, port=self._port, log=self._files.log)
+            raise self._explain(said, how)
 
     def _choose_port(self) -> int:
         """The configured port, else the last used one if it is free, else a free one."""

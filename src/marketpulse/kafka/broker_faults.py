@@ -1,9 +1,10 @@
 """Why the broker did not start, or died: what its log says, turned into what a person can do."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
-from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
+from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable, SettingsError
 
 FREE_BYTES_MIN = 256 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
@@ -44,9 +45,14 @@ def tail(path: Path, lines: int = 200, begin: int = 0) -> list[str]:
         return []
 
 
-def explain(said: list[str], what: str, *, data_dir: Path, port: int, log: Path) -> MarketPulseError:
-    """The error for a broker that is gone. `said` are the last lines of its log and its output; `what` says how it ended."""
+def explain(
+    said: list[str], what: str, *, data_dir: Path, port: int, log: Path, chosen: Collection[str] = ()
+) -> MarketPulseError:
+    """The error for a broker that is gone. `said` are the last lines of its log and its output; `what` says how it ended;
+    `chosen` are the names in `[broker.properties]`."""
     text = "\n".join(said)
+    if chosen and (refusal := _refused_property(said, chosen)) is not None:
+        return refusal
     if "No space left on device" in text or "Disk quota exceeded" in text:
         return disk_full(data_dir)
     if "Address already in use" in text:
@@ -56,20 +62,31 @@ def explain(said: list[str], what: str, *, data_dir: Path, port: int, log: Path)
             f"another broker uses {data_dir}: stop it, or set MARKETPULSE_DATA_DIR to another directory"
         )
     if "OutOfMemoryError" in text:
-        return EnvironmentProblem(f"the broker ran out of heap: raise broker.heap_mb (up to 512); log: {log}")
-    if (
-        "Could not reserve enough space" in text
-        or "Cannot allocate memory" in text
-        or "Error occurred during initialization of VM" in text
-    ):
         return EnvironmentProblem(
-            f"Java cannot start: {_last(said)}; free memory, lower broker.heap_mb, or name another Java with broker.java"
+            f"the broker ran out of heap: raise broker.heap_mb (up to 512) or KAFKA_HEAP_OPTS (any); log: {log}"
+        )
+    if "Cannot allocate memory" in text:
+        return EnvironmentProblem(f"Java cannot start: {_last(said)}; free memory, or lower broker.heap_mb")
+    if "Error occurred during initialization of VM" in text or "Could not create the Java Virtual Machine" in text:
+        return SettingsError(
+            f"Java cannot start: {_last(said)}; lower broker.heap_mb (KAFKA_HEAP_OPTS), or name another Java with broker.java"
         )
     if "Permission denied" in text or "AccessDeniedException" in text or "Read-only file system" in text:
         return EnvironmentProblem(
             f"the broker may not write to {data_dir}: make it writable, or set MARKETPULSE_DATA_DIR; log: {log}"
         )
     return Retryable(f"the broker {what}; the end of {log}:\n" + "\n".join(said[-_SHOWN_LINES:]))
+
+
+def _refused_property(said: list[str], chosen: Collection[str]) -> SettingsError | None:
+    """What Kafka, in its own words, has against the properties that somebody chose; None when it was something else."""
+    at_fault = ("ConfigException", "IllegalArgumentException", "requirement failed")
+    line = next((line.strip() for line in said if any(word in line for word in at_fault)), None)
+    if line is None:
+        return None
+    named = sorted((name for name in chosen if name in line), key=len, reverse=True)
+    place = f"broker.properties.{named[0]}" if named else "broker.properties"
+    return SettingsError(f"{place}: the broker does not start with it: {line}; correct it, or remove it")
 
 
 def _last(lines: list[str]) -> str:

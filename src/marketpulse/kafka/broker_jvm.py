@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import psutil
 
 from marketpulse.clock import SystemClock
 from marketpulse.kafka.broker_storage import NODE_ID
-from marketpulse.kafka.client import MESSAGE_BYTES_MAX
+from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
 from marketpulse.kafka.java import Java
 
 _AOT_SINCE = 25  # from here on one option makes a cache of loaded and linked classes
@@ -75,11 +75,11 @@ class BrokerFiles:
 
 
 def java_command(
-    java: Java, jars: Sequence[Path], files: BrokerFiles, heap_mb: int, archive: Sequence[str]
+    java: Java, jars: Sequence[Path], files: BrokerFiles, heap: Sequence[str], archive: Sequence[str]
 ) -> list[str]:
     """The part that format and broker share: java, its options and the class path."""
     return [
-        str(java.path), f"-Xmx{heap_mb}m", *_JVM, *archive,
+        str(java.path), *heap, *_JVM, *archive,
         *(["--sun-misc-unsafe-memory-access=allow"] if java.major >= 24 else []),
         f"-Dlog4j2.configurationFile={files.log_config}", "-cp", os.pathsep.join(map(str, jars)),
     ]  # fmt: skip
@@ -134,8 +134,8 @@ def _is_waste(path: Path) -> bool:
     return SystemClock().now_ns() - path.stat().st_mtime_ns > _ARCHIVE_KEPT_NS
 
 
-def server_properties(storage: Path, port: int, controller_port: int) -> str:
-    """Kafka's configuration: one node on loopback that is broker and controller, sized for a laptop."""
+def server_properties(storage: Path, port: int, controller_port: int, chosen: Mapping[str, str] | None = None) -> str:
+    """Kafka's configuration: one node on loopback that is broker and controller, sized for a laptop; `chosen` goes before it."""
     values: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": NODE_ID,
@@ -186,7 +186,7 @@ def server_properties(storage: Path, port: int, controller_port: int) -> str:
         "num.io.threads": 4,
         "background.threads": 4,
     }
-    return "".join(f"{name}={value}\n" for name, value in values.items())
+    return "".join(f"{name}={value}\n" for name, value in {**values, **(chosen or {})}.items())
 
 
 def log_properties(files: BrokerFiles) -> str:

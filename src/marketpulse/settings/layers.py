@@ -1,7 +1,7 @@
 """Where values come from, beside the command line and the environment: the file, `.env`, the names of other projects."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from marketpulse.errors import SettingsError
+from marketpulse.settings.blocks import flatten
 
 SECRET_WORDS = ("password", "secret", "credential", "jaas", "token", "oauthbearer.client.secret")
 
@@ -24,16 +25,23 @@ _KEY_NAMES = {
 """Keys of vendors by the names that their own clients read."""
 
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
+_latest: list[Path] = [Path("marketpulse.toml")]
 
 
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
     """Trees that are made inside read this file, if it exists; others read none."""
     before = _file.set(file)
+    _latest[:] = [file]
     try:
         yield
     finally:
         _file.reset(before)
+
+
+def latest_file() -> Path:
+    """The file that this process read last, or would have."""
+    return _latest[0]
 
 
 class TomlFile(TomlConfigSettingsSource):
@@ -44,12 +52,15 @@ class TomlFile(TomlConfigSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         values = super().__call__()
-        for name in _table(_table(values, "kafka"), "client"):
-            if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
-                raise SettingsError(
-                    f"kafka.client.{name} is a secret: remove it from {_file.get()} and set "
-                    f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
-                )
+        kafka, broker = _table(values, "kafka"), _table(values, "broker")
+        for role in ("client", "producer", "consumer"):
+            for name in _flatten_block(kafka, role, "kafka"):
+                if any(word in name.lower() for word in SECRET_WORDS) and "location" not in name.lower():
+                    raise SettingsError(
+                        f"kafka.{role}.{name} is a secret: remove it from {_file.get()} and set "
+                        f'MARKETPULSE_KAFKA__CLIENT=\'{{"{name}": "…"}}\' in the environment or in .env'
+                    )
+        _flatten_block(broker, "properties", "broker")
         for name, section in _table(values, "sinks").items():
             _refuse_secrets(f"sinks.{name}", section)
         _refuse_secrets("serve", _table(values, "serve"))
@@ -61,6 +72,17 @@ class TomlFile(TomlConfigSettingsSource):
                 "environment or in .env"
             )
         return values
+
+
+def _flatten_block(section: dict[str, Any], name: str, place: str) -> dict[str, Any]:
+    """Bring a block of properties into one table with dotted names, so that the environment can change one of them."""
+    if not isinstance(section.get(name), dict | str):
+        return {}
+    try:
+        section[name] = flatten(section[name], once=True)
+    except ValueError as error:
+        raise SettingsError(f"{place}.{name}.{error}") from None
+    return dict(section[name])
 
 
 def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -104,31 +126,37 @@ class DotEnv(DotEnvSettingsSource):
 
 
 class WellKnownNames(PydanticBaseSettingsSource):
-    """The names that existing projects use: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, AWS_S3_BUCKET, API_KEY,
-    APCA_API_KEY_ID, INFLUX_TOKEN, PGPASSWORD and so on."""
+    """The names that existing projects use, from the environment or `.env`."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        known = {**_dotenv(), **os.environ}
-        found: dict[str, Any] = {}
-        if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
-            found["kafka"] = {"bootstrap_servers": servers}
-        if topics := [name for part in known.get("KAFKA_TOPIC", "").split(",") if (name := part.strip())]:
-            found["sources"] = {topic: {"kind": "kafka", "topic": topic} for topic in topics}
-        if bucket := known.get("AWS_S3_BUCKET"):
-            found["sinks"] = {name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")}
-        if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):
-            found["keys"] = {"alpha_vantage": key}
-        for variable, name in _KEY_NAMES.items():
-            if word := known.get(variable):
-                found.setdefault("keys", {})[name] = word
-        if token := known.get("INFLUX_TOKEN"):
-            found.setdefault("sinks", {})["influx"] = {"token": token}
-        if password := known.get("PGPASSWORD"):
-            found.setdefault("sinks", {})["postgres"] = {"password": password}
-        return found
+        return read_well_known({**_dotenv(), **os.environ})
+
+
+def read_well_known(known: Mapping[str, str]) -> dict[str, Any]:
+    """What KAFKA_BOOTSTRAP_SERVERS, KAFKA_HEAP_OPTS, KAFKA_TOPIC, AWS_S3_BUCKET, API_KEY, INFLUX_TOKEN, PGPASSWORD and so on
+    set in the tree."""
+    found: dict[str, Any] = {}
+    if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
+        found["kafka"] = {"bootstrap_servers": servers}
+    if options := known.get("KAFKA_HEAP_OPTS"):
+        found["broker"] = {"heap_opts": options}
+    if topics := [name for part in known.get("KAFKA_TOPIC", "").split(",") if (name := part.strip())]:
+        found["sources"] = {topic: {"kind": "kafka", "topic": topic} for topic in topics}
+    if bucket := known.get("AWS_S3_BUCKET"):
+        found["sinks"] = {name: {"url": f"s3://{bucket}/marketpulse/{name}"} for name in ("lake", "archive")}
+    if key := known.get("ALPHA_VANTAGE_API_KEY") or known.get("API_KEY"):
+        found["keys"] = {"alpha_vantage": key}
+    for variable, name in _KEY_NAMES.items():
+        if word := known.get(variable):
+            found.setdefault("keys", {})[name] = word
+    if token := known.get("INFLUX_TOKEN"):
+        found.setdefault("sinks", {})["influx"] = {"token": token}
+    if password := known.get("PGPASSWORD"):
+        found.setdefault("sinks", {})["postgres"] = {"password": password}
+    return found
 
 
 def _dotenv() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The sections of the tree: every setting with its default, its bounds and its meaning."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from marketpulse.model.quality import DEFAULT_LIMITS, DEFAULT_SEVERITY, RULES
 from marketpulse.model.session import DaySpan
 from marketpulse.model.timeframe import Timeframe, parse_timeframes
+from marketpulse.settings.blocks import Value, flatten, producer_settings, take_servers
 
 DEFAULT_INDICATORS = (
     "sma(20),ema(12),ema(26),rsi(14),macd(12,26,9),bbands(20,2),vwap,atr(14),realized_volatility(20),volume_sma(20)"
@@ -20,11 +20,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-_PRODUCER_NAMES = {"compression.type": "compression", "compression.codec": "compression", "linger.ms": "linger_ms",
-                   "queue.buffering.max.ms": "linger_ms", "batch.size": "batch_bytes"}  # fmt: skip
-"""Java's names and librdkafka's, and what they are here."""
-_PRODUCER_ALWAYS = {"acks": ("all", "-1"), "request.required.acks": ("all", "-1"), "enable.idempotence": ("true",)}
-"""What is so whatever is set, and the values that say so."""
+def _is_block(value: Any) -> bool:
+    return isinstance(value, dict | str)
 
 
 class KafkaProducerSettings(Section):
@@ -50,35 +47,18 @@ class KafkaProducerSettings(Section):
         1_024, ge=0, description="most MiB of each live feed that wait on the disk while the broker is away; 0: none do"
     )
 
+    properties: dict[str, Value] = Field(
+        default_factory=dict,
+        description="any other property of Java's producer or of librdkafka, for what sources write; its name may stand in "
+        "`[kafka.producer]` itself",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _known_names(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
+        if not _is_block(value):
             return value
-        found: dict[str, Any] = {}
-        for given, setting in _flat(value):
-            name = _PRODUCER_NAMES.get(given.replace("_", "."), given)
-            if (always := _PRODUCER_ALWAYS.get(given.replace("_", "."))) is not None:
-                if str(setting).lower() not in always:
-                    raise ValueError(f"{given} is always {always[0]}: remove it")
-            elif name not in cls.model_fields:
-                raise ValueError(
-                    f"{given} is unknown here: write compression.type, linger.ms or batch.size; any other property of the "
-                    "client belongs into [kafka.client]"
-                )
-            elif name in found:
-                raise ValueError(f"{name} is set twice, once as {given}: keep one")
-            else:
-                found[name] = setting
-        return found
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        return producer_settings(flatten(value), set(cls.model_fields))
 
 
 class KafkaSettings(Section):
@@ -87,26 +67,52 @@ class KafkaSettings(Section):
     partitions: int = Field(12, ge=1, le=10_000, description="partitions of each topic that we create")
     replication_factor: int = Field(1, ge=1, description="copies of each topic that we create")
     wire: Literal["json", "arrow"] = Field("json", description="how our sources write `market`: objects or frames")
-    client: dict[str, str | int | float | bool] = Field(
+    client: dict[str, Value] = Field(
         default_factory=dict, description="any property of librdkafka, or its Java-style name, for every client"
     )
     producer: KafkaProducerSettings = Field(default_factory=KafkaProducerSettings)
+    consumer: dict[str, Value] = Field(
+        default_factory=dict, description="the same as `client`, for what reads; Java's consumer block is understood"
+    )
 
-    @field_validator("client")
+    @model_validator(mode="before")
     @classmethod
-    def _texts(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return {str(k): v for k, v in value.items()}
+    def _one_cluster(cls, value: Any) -> Any:
+        """The address in a pasted block is the cluster's, where `bootstrap_servers` does not name another."""
+        if not isinstance(value, dict):
+            return value
+        blocks = {
+            name: flatten(value[name]) for name in ("client", "producer", "consumer") if _is_block(value.get(name))
+        }
+        servers = take_servers(blocks)
+        return (
+            value | blocks | ({"bootstrap_servers": servers} if servers and not value.get("bootstrap_servers") else {})
+        )
 
 
 class BrokerSettings(Section):
     port: int = Field(
         0, ge=0, le=65_535, description="the embedded broker's port on 127.0.0.1; 0: the last one used, else a free one"
     )
-    heap_mb: int = Field(384, ge=192, le=512, description="the embedded broker's heap in MiB")
+    heap_mb: int = Field(
+        384, ge=192, le=512, description="the embedded broker's heap in MiB; where it is set, it goes before heap_opts"
+    )
+    heap_opts: str | None = Field(
+        None, description="its heap as Java's options -Xmx and -Xms; `KAFKA_HEAP_OPTS` is understood too"
+    )
+    properties: dict[str, Value] = Field(
+        default_factory=dict,
+        description="any other setting of Kafka's server.properties for the embedded broker, except what MarketPulse decides",
+    )
     java: Path | None = Field(
         None, description="the Java to use; unset: the machine's if 17 or newer, else the package's"
     )
     start_timeout_s: float = Field(90, gt=0, description="how long the broker may take to be ready")
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        return flatten(value) if _is_block(value) else value
 
 
 Severity = Literal["off", "count", "mark", "drop"]

@@ -1,16 +1,20 @@
 """The whole tree, and how it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from tomllib import TOMLDecodeError
+from typing import Any, get_args
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from marketpulse.cache import cache_dir
 from marketpulse.errors import ParameterError, SettingsError
-from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, reading
+from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, latest_file, reading
+from marketpulse.settings.origins import origin_in, syntax_fault
 from marketpulse.settings.sections import (
     BrokerSettings,
     EngineSettings,
@@ -113,14 +117,61 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         with reading(path):
             return Settings(**overrides)
     except ValidationError as error:
-        lines = [_fault(".".join(map(str, e["loc"])), e) for e in error.errors(include_input=False, include_url=False)]
-        raise SettingsError("configuration: " + "; ".join(lines)) from None
+        faults = error.errors(include_input=False, include_url=False)
+        raise SettingsError("\n".join(_fault(fault, path, overrides) for fault in faults)) from None
+    except TOMLDecodeError as error:
+        raise SettingsError(syntax_fault(error, path)) from None
+    except SettingsError as error:
+        raise located(error) from None
     except (ParameterError, ValueError) as error:
         raise SettingsError(f"configuration {path}: {error}") from None
 
 
-def _fault(place: str, error: Mapping[str, Any]) -> str:
-    if error["type"] in ("dict_type", "model_type"):
-        named = f"[{place}.NAME], one for each" if place == "sources" else f"[{place}]"
-        return f"{place}: this is a table, {named}"
-    return f"{place or 'settings'}: {error['msg']}"
+def located(error: SettingsError) -> SettingsError:
+    """The error with the place where somebody wrote the setting that it names, such as `marketpulse.toml:12: …`, in each
+    of its lines; the error itself when it names none, or has the places."""
+    lines = [(origin_in(line, latest_file()), line) for line in str(error).splitlines()]
+    if any(line.startswith(f"{where}: ") for where, line in lines if where) or not any(where for where, _ in lines):
+        return error
+    return SettingsError("\n".join(f"{where}: {line}" if where else line for where, line in lines))
+
+
+def _fault(error: ErrorDetails, file: Path, overrides: dict[str, Any]) -> str:
+    """One line for one fault: where it was written, the setting, what is wrong."""
+    location = list(error["loc"])
+    section = _section(location[:-1])
+    if location[:1] == ["sources"] and len(location) > 2:
+        del location[2]  # the kind
+    setting, kind = ".".join(map(str, location)), error["type"]
+    message = error["msg"].removeprefix("Value error, ")
+    if kind in ("dict_type", "model_type"):
+        message = (
+            f"this is a table, [{setting}.NAME], one for each"
+            if setting == "sources"
+            else f"this is a table, [{setting}]"
+        )
+    elif kind == "extra_forbidden" and section is not None:
+        near = get_close_matches(str(location[-1]), section.model_fields, n=1)
+        message = "there is no such setting" + (f": did you mean {near[0]}?" if near else ": see docs/settings.md")
+    given: Any = overrides
+    for name in location:
+        given = given.get(name) if isinstance(given, dict) else None
+    line = f"{setting or 'settings'}: {message}"
+    where = "command line" if given is not None else origin_in(line, file)
+    return f"{where or 'configuration'}: {line}"
+
+
+def _section(location: Sequence[int | str]) -> type[BaseModel] | None:
+    """The class of the section at this place; the place of a source has its kind behind its name."""
+    section: Any = Settings
+    for index, name in enumerate(location):
+        if location[0] == "sources" and index == 1:
+            continue
+        if location[0] == "sources" and index == 2:
+            kinds = get_args(get_args(AnySource)[0])
+            section = next((model for model in kinds if model.model_fields["kind"].default == name), None)
+        elif isinstance(section, type) and issubclass(section, BaseModel) and name in section.model_fields:
+            section = section.model_fields[str(name)].annotation
+        else:
+            return None
+    return section if isinstance(section, type) and issubclass(section, BaseModel) else None

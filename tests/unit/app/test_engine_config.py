@@ -65,10 +65,10 @@ def test_a_state_of_other_rules_is_another_computation(other: dict[str, object])
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ([{"name": "dip", "expression": "rsi_15 < 30"}], "engine: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
-        ([{"name": "dip"}], "engine: alert rule: expression is missing"),
-        ([{"name": "dip", "expression": "close > 1", "for": 3}], "engine: alert rule: unknown field 'for'"),
-        ([{"name": "dip", "expression": "close > 1"}] * 2, "engine: alert rules: 'dip' stands twice"),
+        ([{"name": "dip", "expression": "rsi_15 < 30"}], "engine.alerts.0: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
+        ([{"name": "dip"}], "engine.alerts: alert rule: expression is missing"),
+        ([{"name": "dip", "expression": "close > 1", "for": 3}], "engine.alerts: alert rule: unknown field 'for'"),
+        ([{"name": "dip", "expression": "close > 1"}] * 2, "engine.alerts: alert rules: 'dip' stands twice"),
     ],
 )  # fmt: skip
 def test_a_wrong_alert_rule_is_refused_with_its_place(rules: list[dict[str, object]], said: str) -> None:

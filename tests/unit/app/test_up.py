@@ -13,7 +13,7 @@ from marketpulse.app import patience
 from marketpulse.app.console import Opening, PlainScreen, Status, farewell, health_parts, latency
 from marketpulse.app.feeds import configured_sources, live_sources, process_name
 from marketpulse.app.supervisor import ChildSpec, Event, Stage
-from marketpulse.app.up import UpOptions, check_engine, has_display, page_port, plan
+from marketpulse.app.up import UpOptions, check_engine, check_settings, has_display, page_port, plan
 from marketpulse.errors import EnvironmentProblem, ParameterError, SettingsError
 from marketpulse.settings import Settings, StdinSettings, load_settings
 from waiting import wait_until
@@ -116,6 +116,25 @@ def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_n
     check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
     with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
         check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
+
+
+def test_what_no_child_could_begin_with_is_refused_before_there_is_one(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = {"port": server.getsockname()[1]}
+        for wrong, error, said in (
+            ({"kafka": {"replication_factor": 2}}, SettingsError, "one broker, which keeps one copy"),
+            ({"broker": {"properties": {"node.id": 2}}}, SettingsError, r"broker\.properties\.node\.id"),
+            ({"broker": taken}, EnvironmentProblem, r"is taken by another program: set broker\.port"),
+            ({"kafka": {"producer": {"linger.secs": 1}}}, SettingsError, r"\[kafka\.producer\] linger\.secs: .*linger\.ms"),
+            ({"kafka": {"client": {"max.block.ms": "long"}}}, SettingsError, r"^\[kafka\.client\] max\.block\.ms is a number"),
+        ):  # fmt: skip
+            with pytest.raises(error, match=said):
+                check_settings(settings_of(data_dir=tmp_path, **wrong))
+    check_settings(settings_of(data_dir=tmp_path))
+    for files, speed, said in (("no/*.csv", "max", "is no file"), ("s3://b/a.csv", "fast", "write recorded, 20x")):
+        sources = {"mine": {"kind": "replay", "files": [files], "speed": speed}}
+        with pytest.raises(SettingsError, match=rf"^sources\.mine: .*{said}"):
+            plan(settings_of(sources=sources), UpOptions())
 
 
 def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.MonkeyPatch) -> None:

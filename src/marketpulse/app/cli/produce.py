@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 from marketpulse.app.cli.columns import BarLength, Columns, RecordKind, Symbol, TimeFormat, Timezone, Venue, mapping_of
 from marketpulse.app.cli.common import Config, parse_duration, read_settings, without_none
-from marketpulse.errors import ParameterError
+from marketpulse.errors import ParameterError, SettingsError
 
 if TYPE_CHECKING:
     from marketpulse.settings import Settings
@@ -68,7 +68,14 @@ def named(name: str, again: Again = False, create: Create = False, config: Confi
                 f"--create makes a missing topic, and the source {name} reads none (kind {source.kind})"
             )
         source = source.model_copy(update={"create": True})
-    _feed(settings, name, source, again)
+    try:
+        _feed(settings, name, source, again)
+    except SettingsError as error:
+        from marketpulse.settings import located
+
+        if located(error) is error:  # it names no setting that somebody wrote
+            raise SettingsError(f"sources.{name}: {error}") from None
+        raise
 
 
 @kinds.command()
