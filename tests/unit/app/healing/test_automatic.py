@@ -88,7 +88,8 @@ def test_after_a_run_that_failed_and_after_a_restart_another_one_begins(worker: 
     heal.look(1)
     clock.sleep(5)
     run_of(heal, 1)
-    assert said[0].bad and "ended with exit code 4, again in 30 s" in said[0].what
+    log = tmp_path / "logs" / "heal.log"
+    assert said == [Event("heal", f"ended with exit code 4, again in 30 s (log: {log})", bad=True)]
     clock.sleep(29)
     heal.look(1)
     assert heal._process is None
