@@ -137,10 +137,12 @@ class Sink(Protocol):
 
     `name` is its section in the settings, `where` its place, for people to read (never a secret), `tables`
     those of model.tables.TABLES that it stores. `waiting_rows` and `waiting_bytes` tell what `flush` would store.
+    `todo`: what it could not do and the command by which a person does it, after `resume`; both empty: nothing.
     """
 
     name: str
     where: str
+    todo: tuple[str, str]
 
     @property
     def tables(self) -> Sequence[str]: ...

@@ -373,10 +373,15 @@ def test_the_reader_reads_everything_and_writes_nothing(place: PostgresPlace, op
 
 def test_who_may_not_make_the_reader_is_told_what_would(place: PostgresPlace, opened: Open, told: Told) -> None:
     reader = f'odd "{place.database}'
-    Feed(opened(reader_role=reader)).store("trades", trade("A", MONDAY_S, 1.5, 0))
+    sink = opened(reader_role=reader)
+    Feed(sink).store("trades", trade("A", MONDAY_S, 1.5, 0))
     (entry,) = told["reader_role_is_missing"]
+    assert sink.todo == (f"may not make the role {reader}: a user with CREATEROLE runs", entry["do"])
     place.sql(entry["do"].replace("'…'", "'look'"))
     assert place.sql("SELECT price FROM stock_data", reader, "look") == ["1.5"]
+    again = opened(reader_role=reader)
+    again.resume()
+    assert again.todo == ("", "")
 
 
 def test_two_processes_that_start_at_once_do_not_clash(place: PostgresPlace, opened: Open) -> None:

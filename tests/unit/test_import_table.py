@@ -9,9 +9,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
 
 MODEL = {"errors", "model"}
-BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled", "durable"}
+BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled", "durable", "foreign_json"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(), "model": {"errors"}, "cache": set(), "compiled": {"cache"}, "durable": set(), "clock": MODEL,
+    "errors": set(), "model": {"errors"}, "cache": set(), "compiled": {"cache"}, "durable": set(), "foreign_json": set(), "clock": MODEL,
     "settings": MODEL | {"cache"}, "telemetry": MODEL, "ports": MODEL, "indicators": MODEL | {"compiled"},
     "alerts": MODEL | {"compiled"}, "failover": MODEL | {"compiled"},
     "engine": MODEL | {"compiled", "indicators", "alerts"}, "sources": BASE, "kafka": BASE, "aws": BASE,

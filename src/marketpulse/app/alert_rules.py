@@ -20,6 +20,7 @@ from marketpulse.app.engine_config import engine_config
 from marketpulse.app.receipts.running_rules import newest_state
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ChangedMeanwhile, MarketPulseError, ParameterError
+from marketpulse.foreign_json import parse_json
 from marketpulse.kafka.control_record import ControlRecord
 from marketpulse.kafka.control_writer import write_change
 from marketpulse.kafka.log_reader import LogReader
@@ -34,8 +35,8 @@ ANY, NEW = "*", ""
 def read_fields(text: str, where: str) -> dict[str, Any]:
     """A rule's fields out of one JSON object or a TOML table. Raises ParameterError that says where it cannot be read."""
     try:
-        found = orjson.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (orjson.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        found = parse_json(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except (orjson.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ParameterError(f"{where}: neither a JSON object nor TOML: {error}") from None
     return dict(found)
 

@@ -277,7 +277,8 @@ class Supervisor:
         child.facts, child.waiting_for = facts, ""
         child.state, child.was_ready = State.READY, True
         note = f"; it {facts['note']}" if "note" in facts else ""
-        self._say(Event(child.spec.name, ("is back" if again else "is ready") + note))
+        do = (facts["do"],) if "do" in facts else ()  # what a person has to run, on a line of its own to copy
+        self._say(Event(child.spec.name, ("is back" if again else "is ready") + note, bad=bool(do), details=do))
 
     def _ended(self, child: Child, code: int, now: float) -> None:
         self._kill(child)  # whatever it had started and left behind in its session

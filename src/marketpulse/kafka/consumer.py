@@ -71,6 +71,11 @@ class TableReader:
         """Called before partitions go to another member: make everything polled durable in it."""
         self._flush = callback
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether the group has told it once which partitions it reads."""
+        return self._generation > 0
+
     def poll(self, timeout_s: float) -> list[SinkBatch]:
         """What has come: waits for a first record at most `timeout_s`, then drains.
 

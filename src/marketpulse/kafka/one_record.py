@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from marketpulse.foreign_json import parse_json
 from marketpulse.kafka.columns import (
     CLOSE_TIME,
     EVENT_TIME,
@@ -46,7 +47,7 @@ def read_object(value: bytes | None) -> dict[str, Any]:
     if len(value) > RECORD_BYTES_MAX:
         raise Refused("too_large", f"{len(value):,} bytes; market data has at most {RECORD_BYTES_MAX:,}")
     try:
-        found = orjson.loads(value)
+        found = parse_json(value)
     except orjson.JSONDecodeError as error:
         raise Refused("not_json", f"the value is not JSON: {error}") from None
     if not isinstance(found, dict):

@@ -7,6 +7,7 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError
+from marketpulse.foreign_json import parse_json
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.frame_bounds import bounded_table
 from marketpulse.kafka.market_contract import Refused
@@ -81,7 +82,7 @@ def _rows(message: Message) -> Iterator[dict[str, Any]]:
             for number, row in enumerate(bounded_table(value).to_pylist()):
                 yield {**place, "row": number, **{k: v for k, v in row.items() if v is not None}}
         else:
-            decoded = orjson.loads(value)
+            decoded = parse_json(value)
             yield {**place, "row": 0, **(decoded if isinstance(decoded, dict) else {"value": decoded})}
     except (orjson.JSONDecodeError, Refused) as error:
         yield {**place, "unreadable": str(error), "value": _shown(value)}

@@ -319,7 +319,7 @@ class ReplaySettings(Section):
 class SimulateSettings(Section):
     kind: Literal["simulate"] = "simulate"
     symbols: int = Field(24, ge=1, le=50_000, description="how many symbols trade")
-    rate: float = Field(200, gt=0, description="trades a second over all symbols, on average")
+    rate: float = Field(400, gt=0, description="rows a second in all, trades and quotes together")
     seed: int = Field(7, description="the same seed, the same market")
     quotes: bool = Field(True, description="quotes around the trades")
     duration_s: float | None = Field(None, gt=0, description="stop after this; unset: never")

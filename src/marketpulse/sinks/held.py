@@ -116,7 +116,7 @@ class HeldSink:
     """What every sink has of ports.Sink that holds rows until its flush; `resume` and `flush` are its own."""
 
     def __init__(self, name: str, where: str, tables: Iterable[str]) -> None:
-        self.name, self.where = name, where
+        self.name, self.where, self.todo = name, where, ("", "")
         self._held = HeldRows(name, tables)
 
     @property

@@ -103,7 +103,12 @@ class PostgresSink(HeldSink):
         if settings.reader_role is not None:
             password = settings.reader_password
             secret = password.get_secret_value() if password else None
-            open_to_reader(self._client, self._schema_name, settings.reader_role, secret)
+            by_hand = open_to_reader(self._client, self._schema_name, settings.reader_role, secret)
+            self.todo = (
+                (f"may not make the role {settings.reader_role}: a user with CREATEROLE runs", by_hand)
+                if by_hand
+                else ("", "")
+            )
         with self._client.transaction() as session:
             self._indicators = indicator_columns(session, self._schema_name)
         self._upkeep = Upkeep(settings, self._client, self._clock, layout)

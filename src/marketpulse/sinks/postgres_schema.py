@@ -124,8 +124,8 @@ def lock(session: Session, name: str) -> None:
 # The role that only reads.
 
 
-def open_to_reader(client: Client, name: str, role: str, password: str | None) -> None:
-    """Let the role read all that is there and all that will be. Where it cannot be made, say what would make it."""
+def open_to_reader(client: Client, name: str, role: str, password: str | None) -> str:
+    """Let the role read all that is there and all that will be. Returns the line of SQL that makes it where we may not."""
     schema, reader = identifier(name), identifier(role)
     grants = (
         f"GRANT USAGE ON SCHEMA {schema} TO {reader}",
@@ -138,13 +138,14 @@ def open_to_reader(client: Client, name: str, role: str, password: str | None) -
         may = session.rows("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")[0][0]
         if not there and not may:
             get_logger().warning("reader_role_is_missing", do=_by_hand(reader, schema, grants))
-            return
+            return _by_hand(reader, schema, grants)
         if not there:
             login = "" if password is None else f" PASSWORD {text(scram_verifier(password))}"
             session.run(f"CREATE ROLE {reader} LOGIN{login}")
             session.run(f"ALTER ROLE {reader} SET search_path = {schema}, public")
         for grant in grants:
             session.run(grant)
+    return ""
 
 
 def _by_hand(reader: str, schema: str, grants: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import fastavro
 
 from marketpulse.errors import Fatal, RejectedRecord
+from marketpulse.foreign_json import NestedTooDeep, refuse_deep
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import KafkaSourceSettings
 from marketpulse.sources.json_rows import rows_of_values
@@ -49,8 +50,10 @@ class AvroReader:
         broken: list[RejectedInput] = []
         for i, value in enumerate(values):
             try:
-                found.append((i, _plain(self._read(value))))
-            except RejectedRecord as error:
+                row = _plain(self._read(value))
+                refuse_deep(row)
+                found.append((i, row))
+            except (RejectedRecord, RecursionError, NestedTooDeep) as error:
                 broken.append(RejectedInput("not_avro", str(error), origin, numbers[i], value))
         return rows_of_values(found, lambda i: (numbers[i], values[i]), origin, broken)
 

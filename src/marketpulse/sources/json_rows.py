@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from marketpulse.errors import Fatal
+from marketpulse.foreign_json import may_nest_deeply, parse_json, refuse_deep
 from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.sources.files import BLOCK_BYTES, Lines, blocks_of_lines, open_bytes
@@ -42,7 +43,7 @@ def json_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
                 line += block.count(b"\n")
                 continue
             if not seen and not _first_line_is_whole(block):
-                rows = cache(partial(_document, block + stream.read(), path))
+                rows = cache(partial(_document, block + stream.read(), path, line))
                 yield Block(rows, rows, lambda _: None)
                 return
             seen = True
@@ -114,11 +115,13 @@ class _LinesOfObjects:
         return self._whole.select(list(kinds)).to_arrow(compat_level=pl.CompatLevel.oldest()), self._lines.numbers()
 
 
-def _document(text: bytes, path: Path) -> RawRows:
-    """One JSON value: an array of rows, or an object that is a row or holds rows."""
+def _document(text: bytes, path: Path, first_line: int) -> RawRows:
+    """One JSON value: an array of rows, or an object that is a row or holds rows; else lines, of which the first is spoilt."""
     try:
-        value = orjson.loads(text)
+        value = parse_json(text)
     except orjson.JSONDecodeError as error:
+        if _second_line_is_whole(text):
+            return _LinesOfObjects(text, path, first_line).rows()
         raise Fatal(f"{path} is not JSON: {error}; one object a line, or one array, is taken") from None
     elements = value if isinstance(value, list) else [value]
 
@@ -129,8 +132,18 @@ def _document(text: bytes, path: Path) -> RawRows:
     return RawRows(_frame(objects), str(path), lambda i: locate(of_element[i]), broken)
 
 
+def _second_line_is_whole(text: bytes) -> bool:
+    line = text.lstrip().partition(b"\n")[2].lstrip().partition(b"\n")[0]
+    try:
+        return isinstance(parse_json(line), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _fast(block: bytes) -> pl.DataFrame | None:
     """A frame when every line is one flat object whose fields keep their types, else None."""
+    if may_nest_deeply(block) and any(map(may_nest_deeply, block.split(b"\n"))):
+        return None
     try:
         frame = pl.read_ndjson(block, infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
@@ -147,7 +160,7 @@ def _decode(
     for i in numbers:
         number, text = locate(i)
         try:
-            values.append((i, orjson.loads(text)))
+            values.append((i, parse_json(text)))
         except orjson.JSONDecodeError as error:
             several = _several(text)
             values += [(i, value) for value in several]
@@ -166,9 +179,10 @@ def _several(text: bytes) -> list[Any]:
             value, end = _DECODER.raw_decode(rest)
             if not isinstance(value, dict):
                 return []
+            refuse_deep(value)
             found.append(value)
             rest = rest[end:].lstrip(" ,\r\n\t")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return found
 

@@ -1,11 +1,9 @@
 """A market that never was: trades of N symbols with the habits of real ones, from a seed.
 
-Everything happens on the market's own clock (op-time): trades come at `rate` a second of it, so the
-same seed gives the same trades whatever the hour. Only then is op-time laid onto the day, fast near
-midnight UTC and slow at noon: a U of volume, and with it of volatility.
+Everything happens in seconds since the market's beginning (op-time), so the same seed gives the same trades whatever the
+hour. Each 64 trades take as long as `rate` says, at random moments among them.
 
-- volatility and activity: one slow process (log-normal, half-life about 7 minutes) drives both, so
-  they cluster, and together;
+- volatility: a slow process (log-normal, half-life about 7 minutes), so that it clusters;
 - moves: a market factor, eight sectors, and each symbol's own part;
 - jumps: news of one symbol now and then, a gap of all after each day of op-time; a jump beyond 2.5 %
   halts its symbol for five minutes;
@@ -109,7 +107,8 @@ class Market:
         random = np.random.default_rng([self._seed, self._blocks])
         heat = self._slow_heat(random)
         volatility = np.exp(heat - 0.125)[np.arange(BLOCK) // _STEP]
-        gaps = random.standard_exponential(BLOCK) / (self._rate * volatility)
+        gaps = random.standard_exponential((BLOCK // _STEP, _STEP))
+        gaps *= _STEP / self._rate / gaps.sum(axis=1, keepdims=True)
         at = self._now_s + np.cumsum(gaps)
         symbol = self._which_symbol(random)
         level, halts = self._levels(random, at, symbol, volatility, heat)
@@ -118,7 +117,7 @@ class Market:
         return block
 
     def _slow_heat(self, random: np.random.Generator) -> Floats:
-        """The log of volatility and activity, one value per step; its long-run deviation is 0.5."""
+        """The log of volatility, one value per step; its long-run deviation is 0.5."""
         keep = np.exp(-_STEP / self._rate / 600.0)
         shocks = random.standard_normal(BLOCK // _STEP) * 0.5 * np.sqrt(1 - keep * keep)
         heat = np.empty(len(shocks))
@@ -224,24 +223,3 @@ class Market:
             self._halted_until_s[halt.symbol] = halt.end_s
             begun.append(halt)
         return keep, begun
-
-
-class DayClock:
-    """Op-time -> nanoseconds UTC: a day's worth of op-time fills a day, unevenly, as a U."""
-
-    def __init__(self, start_ns: int) -> None:
-        minutes = np.arange(1440)
-        pace = 0.45 + 1.4 * (np.exp(-minutes / 120.0) + np.exp(-(1439 - minutes) / 120.0))
-        spent = np.append(0.0, np.cumsum(pace))
-        self._op_s = spent / spent[-1] * _DAY_S
-        self._wall_s = np.arange(1441) * 60.0
-        self._start_ns = start_ns
-        self._day_ns = start_ns // 86_400_000_000_000 * 86_400_000_000_000
-        self._begin_s = float(np.interp((start_ns - self._day_ns) / 1e9, self._wall_s, self._op_s))
-
-    def to_ns(self, at_s: Floats) -> Ints:
-        days, rest = np.divmod(at_s + self._begin_s, _DAY_S)
-        wall = np.interp(rest, self._op_s, self._wall_s)
-        ns = self._day_ns + days.astype(np.int64) * 86_400_000_000_000 + np.rint(wall * 1e9).astype(np.int64)
-        late: Ints = np.maximum(ns, self._start_ns)
-        return late

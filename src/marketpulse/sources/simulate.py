@@ -14,12 +14,12 @@ import polars as pl
 
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import SettingsError
-from marketpulse.model.market import COMPLETE, Ints
+from marketpulse.model.market import COMPLETE, Floats, Ints
 from marketpulse.ports import Hello, Polled
 from marketpulse.settings import SimulateSettings
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.pace import NAP_S, ROWS_MAX
-from marketpulse.sources.sim_market import Block, DayClock, Market, symbol_names
+from marketpulse.sources.sim_market import Block, Market, symbol_names
 from marketpulse.sources.tape import Tape, build
 from marketpulse.sources.times import NAIVE, parse_times
 
@@ -55,10 +55,10 @@ class SimulateSource:
         settings = self._settings
         start_ns = self._history_ns if self._history_ns is not None else self._clock.now_ns()
         self._end_ns = None if settings.duration_s is None else start_ns + int(settings.duration_s * 1e9)
-        self._market = Market(settings.symbols, settings.rate, settings.seed)
-        self._day = DayClock(start_ns)
+        self._market = Market(settings.symbols, settings.rate / (2 if settings.quotes else 1), settings.seed)
+        self._start_ns = start_ns
         self._over = False
-        known = f"1/{settings.model_dump_json()}/{start_ns}"
+        known = f"2/{settings.model_dump_json()}/{start_ns}"
         self._digest = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
         self._resumes.clear()
         self._tape, self._row, self._sent = _NONE, 0, 0
@@ -132,7 +132,7 @@ class SimulateSource:
         return self._row < len(self._tape)
 
     def _drawn(self, block: Block) -> Tape:
-        times = self._day.to_ns(block.at_s)
+        times = self._to_ns(block.at_s)
         events = self._events(block)
         if self._end_ns is not None and times.size and times[-1] >= self._end_ns:
             self._over = True
@@ -165,8 +165,8 @@ class SimulateSource:
             return []
         found.sort()
         # A halt begins just behind the trade that caused it.
-        at = self._day.to_ns(np.array([f[0] for f in found])) + np.array([f[1] for f in found])
-        begins, ends = (self._day.to_ns(np.array([f[i] for f in found])) for i in (4, 5))
+        at = self._to_ns(np.array([f[0] for f in found])) + np.array([f[1] for f in found])
+        begins, ends = (self._to_ns(np.array([f[i] for f in found])) for i in (4, 5))
         bodies = [
             json.dumps({"from_ns": int(b) + 1, "to_ns": int(e), "reason": _reason(f[2], f[6])})
             for f, b, e in zip(found, begins, ends, strict=True)
@@ -175,6 +175,9 @@ class SimulateSource:
             {"type": [f[2] for f in found], "symbol": self._names[[f[3] for f in found]], "body": bodies}
         )
         return [Rows(frame, at, at, at)]
+
+    def _to_ns(self, at_s: Floats) -> Ints:
+        return self._start_ns + np.rint(at_s * 1e9).astype(np.int64)
 
 
 def _reason(kind: str, move: float) -> str:

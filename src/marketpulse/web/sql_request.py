@@ -9,6 +9,7 @@ import orjson
 from starlette.requests import Request
 
 from marketpulse.errors import ParameterError
+from marketpulse.foreign_json import parse_json
 from marketpulse.ports import SqlQuestion
 from marketpulse.web import forms
 
@@ -89,7 +90,7 @@ async def _of_body(request: Request) -> dict[str, Any]:
         except UnicodeDecodeError:
             raise ParameterError("the query is not UTF-8") from None
     try:
-        options = orjson.loads(body)
+        options = parse_json(body)
     except orjson.JSONDecodeError as error:
         raise ParameterError(f"the body is not JSON: {error}") from None
     if not isinstance(options, dict):

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from marketpulse.errors import ParameterError
+from marketpulse.foreign_json import parse_json
 from marketpulse.model.market import SYMBOL_BYTES_MAX
 from marketpulse.model.timeframe import Timeframe
 from marketpulse.web.frames import Resume, Wish
@@ -18,7 +19,7 @@ def read_wish(text: str, parts: Collection[str]) -> Wish:
 
     `parts`: the names that there are."""
     try:
-        wish = orjson.loads(text)["subscribe"]
+        wish = parse_json(text)["subscribe"]
         return _wish(wish["chart"], wish["parts"], parts)
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
         raise ParameterError(
@@ -33,7 +34,7 @@ def read_resume(text: str | None, parts: Collection[str]) -> Resume | None:
     if text is None or len(text) > RESUME_BYTES_MAX:
         return None
     try:
-        said = orjson.loads(text)
+        said = parse_json(text)
         run, generation, seq = said["run"], said["generation"], said["seq"]
         shown = _wish(said["shown"]["chart"], said["shown"]["parts"], parts)
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, ParameterError):

@@ -134,9 +134,12 @@ def test_what_a_child_waits_for_is_said_once_and_holds_up_nobody(tree: Tree) -> 
     waits = Event("prices", "waits: the topic is missing", bad=True)
     assert tree.events == [waits, Event("lake", "is ready")]
     assert status(supervisor, None).text() == "in trouble: prices"
-    run_file.write_text(json.dumps({"pid": tree.pid("prices"), "note": "created the topic prices"}))
+    facts = {"pid": tree.pid("prices"), "note": "may not make a role", "do": "CREATE ROLE r;"}
+    run_file.write_text(json.dumps(facts))
     tree.until(lambda: tree.child("prices").state == State.READY)
-    assert tree.events[2:] == [Event("prices", "is back; it created the topic prices")]
+    assert tree.events[2:] == [
+        Event("prices", "is back; it may not make a role", bad=True, details=("CREATE ROLE r;",))
+    ]
     assert status(supervisor, None).text() == ""
 
 

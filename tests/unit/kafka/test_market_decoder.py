@@ -127,6 +127,7 @@ NOT_JSON = [
     None, b"", b"   ", b"nonsense", b"[1]", b"5", b"{", TRADE_TEXT[:-1], TRADE_TEXT + b"}",
     *(TRADE_TEXT.replace(b"101.25", number) for number in (b"101.25.5", b"0101.25", b"NaN", b"1e999")),
     *(TRADE_TEXT.replace(b"AAA", symbol) for symbol in (b"A\xff", b"A\nA")),
+    *(text(RARE[1])[:-1] + b',"note":' + nested + b"}" for nested in (b"[" * 10_240, b"[" * 300 + b"]" * 300)),
 ]  # fmt: skip
 FAULTS: list[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]] = [  # of a good record, by reason: what is changed
     (GOOD_TRADE, {

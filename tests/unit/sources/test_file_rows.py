@@ -150,6 +150,11 @@ def json_of(path: Path, data: bytes, block_bytes: int = 1 << 20) -> tuple[list[d
 
 
 P1, P2 = {"p": 1}, {"p": 2}
+DEEP = (
+    b"[" * 10_240,  # Python's own decoder ends in a RecursionError
+    b'{"p":3,"q":' + b"[" * 300 + b"]" * 300 + b"}",  # orjson reads it and does not write it
+    b'{"p":3,"q":' + b'{"a":' * 800 + b"1" + b"}" * 801,  # Polars ends the process
+)
 
 
 @pytest.mark.parametrize(("data", "rows", "faults", "lines"), [
@@ -162,6 +167,8 @@ P1, P2 = {"p": 1}, {"p": 2}
                  [{"symbol": "A", "c": 1}, {"symbol": "A", "c": 2}, {"symbol": "B", "c": 3}], [], [1, 1, 2],
                  id="rows under a list take the fields beside it"),
     pytest.param(b'{"p":1}{"p":2}', [P1, P2], [], None, id="objects one behind the other"),
+    pytest.param(b"\n".join((DEEP[0], b'{"p":1}', *DEEP[1:], b'{"p":2}')), [P1, P2],
+                 [(1, DEEP[0]), *enumerate(DEEP[1:], start=3)], [2, 5], id="a line that nests too deeply is set aside, the first too"),
 ])  # fmt: skip
 def test_json_is_read_however_it_is_written(tmp_path: Path, data: bytes, rows: Any, faults: Any, lines: Any) -> None:
     got = json_of(tmp_path, data)
@@ -178,9 +185,10 @@ def test_json_may_hold_numbers_as_texts_and_nan_and_a_file_that_is_none_says_so(
 
 
 def test_records_of_a_topic_may_hold_several_rows_each_and_keep_their_places() -> None:
-    raw, of_record = from_records([b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}'], "t", [10, 11, 12, 13])
+    values = [b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}', *DEEP]
+    raw, of_record = from_records(values, "t", range(10, 17))
     assert (raw.frame["p"].to_list(), of_record) == ([1, 2, 3, 4], [0, 1, 1, 3])
-    assert [(b.row, b.value, b.origin) for b in raw.broken] == [(12, b"\x00bin", "t")]
+    assert [(b.row, b.value, b.origin) for b in raw.broken] == [(n, values[n - 10], "t") for n in (12, 14, 15, 16)]
     assert raw.locate(2) == (11, b'[{"p":2},{"p":3}]')
     raw, of_record = from_records([b'{"p":1}', b'{"p":2}'], "t", [5, 9])
     assert (of_record, raw.locate(1)) == ([0, 1], (9, b'{"p":2}'))

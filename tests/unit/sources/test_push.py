@@ -107,11 +107,11 @@ def test_lines_arrays_and_objects_are_taken_and_of_a_row_that_cannot_be_a_dead_l
             answer, found = logged(pushed, body % (ROW, ROW))
             assert (len(rows(found)), answer.json()["accepted"]) == (2, 2)
     with serving() as pushed:
-        response, found = logged(pushed, ROW + b"\n" + ROW.replace(b"187.5", b"-1") + b"\nnot json\n")
+        response, found = logged(pushed, ROW + b"\n" + ROW.replace(b"187.5", b"-1") + b"\nnot json\n" + b"[" * 10_240)
     answer = response.json()
-    assert sorted(item.reason for item in found.rejected) == ["bad_price", "not_json"]
-    assert (answer["accepted"], answer["rejected"]) == (1, 2)
-    assert sorted(fault["row"] for fault in answer["faults"]) == [2, 3]
+    assert sorted(item.reason for item in found.rejected) == ["bad_price", "not_json", "not_json"]
+    assert (answer["accepted"], answer["rejected"]) == (1, 3)
+    assert sorted(fault["row"] for fault in answer["faults"]) == [2, 3, 4]
 
 
 @pytest.mark.parametrize(("change", "status"), [

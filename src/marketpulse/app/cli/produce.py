@@ -118,7 +118,7 @@ def replay(
 @kinds.command()
 def simulate(
     symbols: Annotated[int | None, typer.Option(help="How many symbols trade.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Trades a second over all symbols, on average.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Rows a second in all, trades and quotes together.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same market.")] = None,
     quotes: Annotated[bool | None, typer.Option("--quotes/--no-quotes", help="Quotes around the trades.")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after this, such as 30s. Default: never.")] = None,

@@ -33,8 +33,12 @@ def run(settings: Settings, life: Lifecycle, which: str) -> int:
             reader.on_revoke(sink.flush)
             storing = _Storing(reader, sink, life, limits)
             try:
-                storing.turn()
-                life.announce(url=sink.where, tables=list(sink.tables))
+                while not (reader.has_joined or life.stop.is_set()):
+                    storing.turn()
+                note, command = sink.todo
+                life.announce(
+                    url=sink.where, tables=list(sink.tables), **({"note": note, "do": command} if note else {})
+                )
                 while not life.stop.is_set():
                     if storing.turn():
                         wait = _FIRST_WAIT_S

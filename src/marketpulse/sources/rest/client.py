@@ -19,6 +19,7 @@ import orjson
 
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import ParameterError, WrongKey
+from marketpulse.foreign_json import parse_json
 from marketpulse.sources.rest.answer import Answer, Judge, Judgement, Taken, by_the_status, judge_status
 from marketpulse.sources.rest.backoff import Backoff, retry_after_s
 from marketpulse.sources.rest.budget import Budget
@@ -246,6 +247,6 @@ class RestClient:
 def _json(raw: bytes) -> Any:
     """The value; None for what is no JSON, or for `null`."""
     try:
-        return orjson.loads(raw)
+        return parse_json(raw)
     except orjson.JSONDecodeError:
         return None

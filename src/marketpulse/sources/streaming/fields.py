@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from marketpulse.errors import RejectedRecord
+from marketpulse.foreign_json import parse_json
 from marketpulse.model.market import EARLIEST_TIME_NS, LATEST_TIME_NS, PRICE_MAX, SIZE_MAX
 from marketpulse.sources.streaming.parsed import Parsed, Unusable
 
@@ -32,7 +33,7 @@ Fields = Mapping[str, Any]
 def each_object(message: bytes | str, parse: Callable[[Fields], Iterator[Parsed]]) -> list[Parsed]:
     """What every object of a message says; a message may be an array of them. Nothing is raised."""
     try:
-        value = orjson.loads(message)
+        value = parse_json(message)
     except orjson.JSONDecodeError as error:
         return [Unusable("not_json", f"not JSON: {error}")]
     if isinstance(value, dict):

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from marketpulse.errors import Fatal
+from marketpulse.foreign_json import parse_json
 from marketpulse.model.market import EARLIEST_TIME_NS, LATEST_TIME_NS
 from marketpulse.sources.streaming.connection import Item
 from marketpulse.telemetry import STREAM_RECORDER_ERRORS, get_logger
@@ -137,7 +138,7 @@ def _document(path: Path) -> bytes | None:
 
 def _recorded(number: int, text: bytes) -> Recorded:
     try:
-        value = orjson.loads(text)
+        value = parse_json(text)
     except orjson.JSONDecodeError:
         return _note(number, text) if text.startswith(_ADDRESSES) else _behind_a_time(number, text)
     if not isinstance(value, dict) or not isinstance(value.get("received_ns"), int):

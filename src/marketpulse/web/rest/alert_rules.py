@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from marketpulse.errors import MarketPulseError, ParameterError
+from marketpulse.foreign_json import parse_json
 from marketpulse.ports import AlertDesk, AlertTrial
 from marketpulse.telemetry import ALERT_REQUESTS
 from marketpulse.web.problems import BodyTooLong, Unconditional, problem, problem_of, told
@@ -206,7 +207,7 @@ async def _body(request: Request) -> dict[str, Any]:
         if len(body) > BODY_MAX:
             raise BodyTooLong(f"the body is longer than {BODY_MAX:,} bytes")
     try:
-        found = orjson.loads(body)
+        found = parse_json(body)
     except orjson.JSONDecodeError as error:
         raise ParameterError(f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):

@@ -56,6 +56,8 @@ class Topic:
 class TopicReader:
     """As kafka.consumer.TableReader does: positions come from `start`, stretches follow without a gap."""
 
+    has_joined = True
+
     def __init__(self, topic: Topic, start: Positions) -> None:
         self._topic, self._start = topic, start
         self._next: int | None = None
