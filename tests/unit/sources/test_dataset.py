@@ -23,11 +23,12 @@ from marketpulse.errors import Fatal
 from marketpulse.model.market import EVENT
 from marketpulse.settings import Mapping
 from marketpulse.sources import csv_rows, history
-from marketpulse.sources.dataset import Dataset, blocks_of, load, reader_for
+from marketpulse.sources.dataset import Dataset, blocks_of, load
 from marketpulse.sources.defaults import bundled
 from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.files import expand
 from marketpulse.sources.history import lay_out, read_rejected, stretches
+from marketpulse.sources.inference import reader_for
 from marketpulse.sources.known_files import known_columns, symbol_of
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.plain_trades import plain_reader
@@ -67,7 +68,7 @@ def test_daily_bars_with_a_cut_line_and_json_of_bars_newest_first_and_of_trades_
     assert [row["close"] for row in found] == [437.45, 437.5, 437.55]
     assert found[0]["open_time_ns"] == ns(2026, 1, 16, 19, 45, zone=NEW_YORK)
     assert found[0]["close_time_ns"] - found[0]["open_time_ns"] == 300 * SECOND
-    assert (found[0]["timeframe"], found[0]["volume"], found[0]["open"]) == ("5m", 0.0, 437.6)
+    assert (found[0]["timeframe"], found[0]["volume"], found[0]["open"]) == ("5m", None, 437.6)
     text = '{"symbol":"AAPL","price":190.5,"volume":10,"timestamp":"2026-01-02T15:00:00Z"}\n'
     (row,) = rows(loaded(tmp_path, text, "x.jsonl"))
     assert (row["type"], row["symbol"], row["price"], row["size"]) == ("trade", "AAPL", 190.5, 10.0)
@@ -92,7 +93,7 @@ OHLCV = "open,high,low,close,volume\n"
 @pytest.mark.parametrize(("text", "mapping", "fields", "expected", "rejected"), [
     pytest.param("Date,Open,High,Low,Close,Volume\r\n2020-01-03,11,13,10,12,10000000000000\r\n2020-01-02,10,12,9,,5000\r\n"
                  "2020-01-01,10,12,9,11,\r\n", {}, ("session_date", "volume", "symbol"),
-                 [(date(2020, 1, 1), 0.0, "X"), (date(2020, 1, 3), 1e13, "X")], [(3, "missing_field", b"2020-01-02,10,12,9,,5000")],
+                 [(date(2020, 1, 1), None, "X"), (date(2020, 1, 3), 1e13, "X")], [(3, "missing_field", b"2020-01-02,10,12,9,,5000")],
                  id="blank fields, unsorted rows and huge values"),
     pytest.param("Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n", {},
                  ("close", "volume"), [(11.0, 5000.0), (12.0, 6000.0)], [], id="a split Adj Close does not give the volume for the close"),
