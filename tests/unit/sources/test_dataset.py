@@ -183,24 +183,22 @@ KRAKEN_TRADES = "1381095255,122.00000,0.10000000\n1381179030,123.61000,0.1000000
      (1704067200004 * 10**6, 42313.9, 0.026, "4401238120")),
     ("2817362161,42283.58000000,0.02000000,3352361227,3352361229,1735689600020716,True,True\n2817362162,42284,1,3352361230,3352361230,1735689600020900,True,True\n", (1735689600020716 * 10**3, 42283.58, 0.02, "2817362161")),
     (KRAKEN_TRADES, (1381095255 * 10**9, 122.0, 0.1, None)),
-], ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken"])  # fmt: skip
-def test_trades_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[object, ...]) -> None:
-    found = rows(loaded(tmp_path, text))
-    assert len(found) == text.count("\n")
-    assert tuple(found[0][name] for name in ("event_time_ns", "price", "size", "trade_id")) == first
-
-
-@pytest.mark.parametrize(("text", "first"), [
     ("1704067200000,42283.58,42298.62,42261.02,42298.61,35.92724,1704067259999,1519032.33,1327,23.18766,980394.36,0\n1704067260000,42298.62,42320,42298.61,42320,21.16779,1704067319999,895580.24,1348,13.67795,578700.65,0\n",
      (42283.58, 42298.62, 42261.02, 42298.61, 35.92724)),
     ("20120201 000000;1.306600;1.306600;1.306560;1.306560;0\n20120201 000100;1.306570;1.306570;1.306470;1.306560;0\n",
      (1.3066, 1.3066, 1.30656, 1.30656, 0.0)),
     ("2024.01.02,09:30,1.3,1.4,1.2,1.35,22\n2024.01.02,09:31,1.35,1.4,1.2,1.25,7\n", (1.3, 1.4, 1.2, 1.35, 22.0)),
-], ids=["Binance", "HistData", "MetaTrader"])  # fmt: skip
-def test_bars_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[float, ...]) -> None:
-    row = rows(loaded(tmp_path, text))[0]
-    assert tuple(row[name] for name in ("open", "high", "low", "close", "volume")) == first
-    assert row["timeframe"] == "1m"
+], ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken", "Binance's bars", "HistData", "MetaTrader"])  # fmt: skip
+def test_rows_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[object, ...]) -> None:
+    """Trades by time, price, size and id, bars of a minute by open, high, low, close and volume."""
+    found = rows(loaded(tmp_path, text))
+    names = (
+        ("open", "high", "low", "close", "volume")
+        if len(first) == 5
+        else ("event_time_ns", "price", "size", "trade_id")
+    )
+    assert (len(found), tuple(found[0][name] for name in names)) == (text.count("\n"), first)
+    assert {row.get("timeframe") for row in found} == {"1m" if len(first) == 5 else None}
 
 
 def test_columns_without_names_are_told_by_all_rows_or_by_their_numbers(tmp_path: Path) -> None:

@@ -214,17 +214,15 @@ def test_a_length_that_cannot_be_told_yet_waits_for_the_next_label_and_is_revise
         topic.send(0, bar(minute, "4"))
     assert {row["timeframe"] for row in drained(source)[0]} == {"1m"}, "what looked like five minutes was a hole"
     assert "1m bars of TSLA" in source.note
-
-
-def test_a_first_label_at_midnight_is_a_day_only_where_no_other_comes(topic: TopicInMemory) -> None:
-    for labels, timeframe in ((("00:00", "00:01"), "1m"), (("00:00",), "1d")):
-        midnight = TopicInMemory(topic.clock)
-        midnight.send(0, {**bar(0, "2"), "date": f"2025-01-02 {labels[0]}:00"})
-        source, _ = opened(midnight)
-        assert drained(source)[0] == []
+    midnight = {**bar(0, "2"), "date": "2025-01-02 00:00:00"}
+    for labels, timeframe in (([midnight, {**midnight, "date": "2025-01-02 00:01:00"}], "1m"), ([midnight], "1d")):
+        other = TopicInMemory(topic.clock)
+        other.send(0, midnight)
+        source, _ = opened(other)
+        assert drained(source)[0] == [], "the first of many, or a day"
         for label in labels[1:]:
-            midnight.send(0, {**bar(0, "2"), "date": f"2025-01-02 {label}:00"})
-        topic.clock.sleep(61 * (len(labels) == 1))
+            other.send(0, label)
+        topic.clock.sleep(61 if timeframe == "1d" else 0)
         assert [row["timeframe"] for row in drained(source)[0]] == [timeframe] * len(labels)
 
 
