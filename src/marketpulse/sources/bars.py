@@ -63,7 +63,8 @@ def _steps(rows: Rows) -> Ints:
     symbols = rows.frame["symbol"].rank("dense").to_numpy()
     order = np.lexsort((rows.time_ns, symbols))
     steps = np.diff(rows.time_ns[order])[np.diff(symbols[order].astype(np.int64)) == 0]
-    return steps[steps > 0]
+    positive: Ints = steps[steps > 0]
+    return positive
 
 
 def _are_midnights(rows: Rows) -> bool:
@@ -72,7 +73,8 @@ def _are_midnights(rows: Rows) -> bool:
 
 def _is_days(steps: Ints) -> Mask:
     days = _round_days(steps)
-    return (days > 0) & (np.abs(steps - days * DAY_NS) <= _SUMMER_TIME_NS)
+    fits: Mask = (days > 0) & (np.abs(steps - days * DAY_NS) <= _SUMMER_TIME_NS)
+    return fits
 
 
 def _round_days(steps: Ints) -> Ints:
