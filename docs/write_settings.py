@@ -125,7 +125,9 @@ Written by `make docs` from `src/marketpulse/settings/`; a test fails when the t
 
 `marketpulse.toml` < the environment and `.env` < the command line. In the environment a setting is
 `MARKETPULSE_` and its name, sections joined by two underscores: `kafka.partitions` is
-`MARKETPULSE_KAFKA__PARTITIONS`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `KAFKA_HEAP_OPTS`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
+`MARKETPULSE_KAFKA__PARTITIONS`. In a source's name all but letters and digits is an underscore there: `mapping.timeframe`
+of `[sources.stock-prices]` is `MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__TIMEFRAME`, and `price` of its `mapping.columns`
+`MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__COLUMNS__PRICE`. `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `KAFKA_HEAP_OPTS`, `AWS_S3_BUCKET`, `API_KEY` (Alpha Vantage's),
 `APCA_API_KEY_ID`, `APCA_API_SECRET_KEY`, `POLYGON_API_KEY`, `MASSIVE_API_KEY`, `FINNHUB_API_KEY`,
 `INFLUX_TOKEN` and `PGPASSWORD` are understood too. Secrets are read from the environment or `.env` only; in the file they are refused.
 
@@ -300,6 +302,9 @@ def env_example() -> str:
 
 ## A topic with foreign JSON to feed in, or several: stock-prices,ticks
 # KAFKA_TOPIC=stock-prices
+## What its rows are, where `marketpulse inspect stock-prices` shows that this was understood otherwise
+# MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__TIMEZONE=America/New_York
+# MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__COLUMNS__PRICE=last
 
 ## The key of Alpha Vantage (sources of kind "alpha_vantage"), and what those must have who push rows to a source of
 ## kind "http" that is called push; 20 characters or more

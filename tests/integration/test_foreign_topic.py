@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from bare_clients import BareTopic, bare_producer, transaction
-from given_settings import changed
+from given_settings import changed, command
 from marketpulse.app.pipeline import produce
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka import foreign
@@ -175,6 +175,26 @@ def test_a_source_on_a_cluster_shows_why_it_waits_and_goes_on_when_its_topic_is_
         wait_until(lambda: "mode" in working.facts())
         assert working.life.health.ready()[0]
         wait_until(lambda: len([r for r in BareTopic.of(kafka_settings).committed() if r.row["type"] == "trade"]) == 3)
+        understood = "trades of A: price, symbol, timestamp, volume; change it in [sources.late.mapping]"
+        assert working.facts()["note"] == f"reads {understood}"
+
+
+def test_inspect_shows_what_a_topic_holds_and_commits_nothing(settings: Settings, topic: BareTopic) -> None:
+    empty = command(settings, "inspect", topic.name)
+    assert (empty.returncode, f"the topic {topic.name} is empty" in empty.stderr) == (1, True)
+    topic.write([{"surname": "nobody"}, quote_of(0), b"no JSON"], 0)
+    topic.write([{**quote_of(1), "symbol": "B"}], 1)
+    done = command(settings, "inspect", topic.name, "--map", "venue=surname")
+    first, zone, *lines = done.stdout.splitlines()
+    assert (first, zone) == (f"topic {topic.name}: trades of 2 symbols (A, B)", "time zone: the times say it")
+    assert [line.split() for line in lines[1:6]] == [
+        ["surname", "venue"], ["symbol", "symbol"], ["price", "price"], ["volume", "size"], ["timestamp", "time"],
+    ]  # fmt: skip
+    assert [line.split(":")[:2] for line in lines if line.startswith(("refused", "  offset"))] == [
+        ["refused", " 2 of 4 rows"], ["  offset 0", " missing_field"], ["  offset 2", " not_json"],
+    ]  # fmt: skip
+    gone = command(settings, "inspect", "no-such-topic")
+    assert (gone.returncode, "the topic no-such-topic does not exist" in gone.stderr) == (1, True)
 
 
 def test_on_the_embedded_broker_a_source_creates_its_missing_topic_and_says_so(

@@ -64,6 +64,7 @@ NEEDED = {
 def records(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(kinds)
     chosen = {*NEEDED.get(kind, ()), *draw(st.sets(st.sampled_from(sorted(FIELDS)), max_size=4))}
+    chosen -= draw(st.sampled_from([set(), {"volume"}]))  # which a bar may lack
     record = {"type": kind, **{name: draw(FIELDS[name]) for name in draw(st.permutations(sorted(chosen)))}}
     if draw(st.integers(0, 9)) == 0 and chosen:
         record[draw(st.sampled_from(sorted(chosen)))] = draw(odd_values)

@@ -177,6 +177,8 @@ class Supervisor:
                 self._ended(child, code, now)
             elif not child.facts:
                 self._read_announcement(child, child.process.pid)
+            elif child.spec.stage == Stage.SOURCE:
+                self._read_note(child)
         if now >= self._log_check_at:
             self._log_check_at = now + LOG_CHECK_S
             for child in self.children:
@@ -279,6 +281,14 @@ class Supervisor:
         note = f"; it {facts['note']}" if "note" in facts else ""
         do = (facts["do"],) if "do" in facts else ()  # what a person has to run, on a line of its own to copy
         self._say(Event(child.spec.name, ("is back" if again else "is ready") + note, bad=bool(do), details=do))
+
+    def _read_note(self, child: Child) -> None:
+        """Say what a source has found out about its rows since it was ready."""
+        with contextlib.suppress(OSError, ValueError):
+            note = json.loads((self._run_dir / f"{child.spec.name}.json").read_text()).get("note")
+            if note and note != child.facts.get("note"):
+                child.facts["note"] = note
+                self._say(Event(child.spec.name, note))
 
     def _ended(self, child: Child, code: int, now: float) -> None:
         self._kill(child)  # whatever it had started and left behind in its session

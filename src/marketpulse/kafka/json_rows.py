@@ -92,20 +92,17 @@ def take_bar(
     row: int, has: int, falses: int, data: Bytes, spans: Ints, wholes: Ints, reals: Floats, floats: Floats,
     longs: Ints, ids: Ids, flags: NDArray[np.int8],
 ) -> bool:  # fmt: skip
-    first, high, low, last, volume = (
-        reals[fields.OPEN],
-        reals[fields.HIGH],
-        reals[fields.LOW],
-        reals[fields.CLOSE],
-        reals[fields.VOLUME],
-    )
-    good = 0.0 < low <= high <= PRICE_MAX and 0.0 <= volume <= SIZE_MAX
+    first, high, low, last = reals[fields.OPEN], reals[fields.HIGH], reals[fields.LOW], reals[fields.CLOSE]
+    good = 0.0 < low <= high <= PRICE_MAX
     good = good and 0.0 < first <= PRICE_MAX and 0.0 < last <= PRICE_MAX
     floats[into.A, row] = first
     floats[into.B, row] = high
     floats[into.C, row] = low
     floats[into.D, row] = last
-    floats[into.E, row] = volume
+    floats[into.E, row] = np.nan
+    if has >> fields.VOLUME & 1:
+        floats[into.E, row] = reals[fields.VOLUME]
+        good = good and 0.0 <= reals[fields.VOLUME] <= SIZE_MAX
     floats[into.F, row] = np.nan
     if has >> fields.VWAP & 1:
         floats[into.F, row] = reals[fields.VWAP]

@@ -79,7 +79,7 @@ CONTRACT: dict[Kind, Fields] = {
     Kind.QUOTE: {**_HEAD, "bid": _PRICE, "bid_size": _SIZE, "ask": _PRICE, "ask_size": _SIZE, **_WIRE},
     Kind.BAR: {
         **_HEAD, "timeframe": (Rule.NAME, _REQUIRED), "open": _PRICE, "high": _PRICE, "low": _PRICE,
-        "close": _PRICE, "volume": _SIZE, "vwap": (Rule.PRICE, _OPTIONAL), "trade_count": (Rule.COUNT, _OPTIONAL),
+        "close": _PRICE, "volume": (Rule.SIZE, _OPTIONAL), "vwap": (Rule.PRICE, _OPTIONAL), "trade_count": (Rule.COUNT, _OPTIONAL),
         "session_date": (Rule.DATE, _OPTIONAL), "open_time_ns": (Rule.TIME, _OPTIONAL),
         "close_time_ns": (Rule.TIME, _OPTIONAL), "final": (Rule.FLAG, _OPTIONAL), **_WIRE,
     },

@@ -133,7 +133,7 @@ def _quotes(batch: MarketBatch, strings: _Texts, rows: Rows) -> dict[str, Any]:
 
 
 def _bars(batch: MarketBatch, strings: _Texts, rows: Rows) -> dict[str, Any]:
-    vwap, day = batch.f[rows], batch.session_date[rows]
+    volume, vwap, day = batch.e[rows], batch.f[rows], batch.session_date[rows]
     return {
         **_head(batch, strings, rows),
         "venue": strings.column(batch.venue[rows]),
@@ -144,7 +144,7 @@ def _bars(batch: MarketBatch, strings: _Texts, rows: Rows) -> dict[str, Any]:
         "high": _values(batch.b, rows),
         "low": _values(batch.c, rows),
         "close": _values(batch.d, rows),
-        "volume": _values(batch.e, rows),
+        "volume": pa.array(volume, mask=np.isnan(volume)),
         "vwap": pa.array(vwap, mask=np.isnan(vwap)),
         "trade_count": _longs(batch.trade_count, rows),
         "final": pa.array(batch.final[rows] != 0),

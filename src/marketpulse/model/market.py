@@ -128,7 +128,7 @@ class MarketBatch:
         kind    a      b          c     d          e       f
         TRADE   price  size
         QUOTE   bid    bid_size   ask   ask_size
-        BAR     open   high       low   close      volume  vwap (NaN when missing)
+        BAR     open   high       low   close      volume  vwap (both NaN when missing)
     """
 
     topic: str
@@ -179,8 +179,8 @@ class MarketBatch:
             topic, partition, strings,
             kind=np.empty(n, i8), symbol=np.full(n, ABSENT, i32), source=np.full(n, ABSENT, i32),
             venue=np.full(n, ABSENT, i32), event_time_ns=np.empty(n, i64), ingest_time_ns=np.full(n, ABSENT, i64),
-            a=np.empty(n, f64), b=np.empty(n, f64), c=np.empty(n, f64), d=np.empty(n, f64), e=np.empty(n, f64),
-            f=np.full(n, np.nan, f64), timeframe=np.full(n, ABSENT, i32), open_time_ns=np.empty(n, i64),
+            a=np.empty(n, f64), b=np.empty(n, f64), c=np.empty(n, f64), d=np.empty(n, f64),
+            e=np.full(n, np.nan, f64), f=np.full(n, np.nan, f64), timeframe=np.full(n, ABSENT, i32), open_time_ns=np.empty(n, i64),
             close_time_ns=np.empty(n, i64), trade_count=np.full(n, ABSENT, i64), final=np.ones(n, i8),
             session_date=np.full(n, ABSENT, i32), trade_id_start=np.zeros(n, i64),
             trade_id_length=np.full(n, ABSENT, i32), offset=np.empty(n, i64), row=np.zeros(n, i32),

@@ -1,13 +1,14 @@
 """The whole tree, and how it is read."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any, get_args
 
 import platformdirs
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -65,6 +66,20 @@ class Settings(BaseSettings):
     serve: ServeSettings = Field(default_factory=ServeSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_by_their_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Join what the environment says of a source whose name it cannot write: STOCK_PRICES is `stock-prices` too."""
+        sources = values.get("sources")
+        if not isinstance(sources, dict):
+            return values
+        named = {re.sub(r"\W", "_", name).lower(): name for name in sources if _is_whole(sources[name])}
+        joined = {name: section for name, section in sources.items() if _is_whole(section) or name not in named}
+        for variable, section in sources.items():
+            if variable not in joined:
+                joined[named[variable]] = _merge(joined[named[variable]], section)
+        return {**values, "sources": joined}
+
     def topic(self, name: str) -> str:
         """The topic's name on the broker."""
         return self.kafka.topic_prefix + name
@@ -102,6 +117,16 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings, DotEnv(settings_cls), WellKnownNames(settings_cls), TomlFile(settings_cls))
+
+
+def _is_whole(section: Any) -> bool:
+    """Whether the section of a source stands for itself, and is not only what the environment changes of one."""
+    return not isinstance(section, dict) or "kind" in section
+
+
+def _merge(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {name for name, value in changes.items() if isinstance(value, dict) and isinstance(section.get(name), dict)}
+    return {**section, **changes, **{name: _merge(section[name], changes[name]) for name in both}}
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:

@@ -17,37 +17,93 @@ from marketpulse.settings import Mapping
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.times import Mask
 
+_SUMMER_TIME_NS = 3_600 * SECOND_NS
 _WORDS = re.compile(r"(\d*)[ _-]?(s|sec|second|m|min|minute|h|hour|d|day|daily)s?", re.IGNORECASE)
 
 
-def infer_timeframe(rows: Rows) -> str | None:
-    """The timeframe that bars are spaced at: the commonest step between two labels of a symbol.
+_DAYS_OF_LONGER = ((6, 8), (28, 31), (89, 92), (365, 366))
+"""How many days two labels are apart in bars of a week, a month, a quarter and a year."""
+_USUAL_S = (43_200, 28_800, 21_600, 14_400, 7_200, 3_600, 1_800, 1_200, 900, 600, 300, 180, 120, 60, 30, 15, 10, 5, 1)
+_FEW_STEPS = 3
 
-    None when no symbol has two labels and they are not plain dates. Raises ParameterError when the
-    rows are further apart than days, or at no whole number of seconds.
+
+def infer_timeframe(rows: Rows, *, sparse: bool = False) -> str | None:
+    """Infer the bars' timeframe from the steps between two labels of a symbol.
+
+    Labels at midnight, or all at one time of day, are days, however far apart: some may be missing. Within a day it is
+    the step that most labels have; where none is that common, the longest usual length that divides all of them.
+    Returns None when no symbol has two labels and they are no days. Raises ParameterError when the rows are a week, a
+    month or more apart throughout (unless they are `sparse`: some of a series), or at no whole number of seconds.
     """
+    steps = _steps(rows)
+    if not _are_midnights(rows):
+        if not steps.size:
+            return None
+        if not np.all(_is_days(steps)):
+            return _name_within_a_day(steps)
+    if not sparse:
+        _refuse_longer_than_days(steps)
+    return "1d"
+
+
+def is_lone_midnight(rows: Rows) -> bool:
+    """Whether all labels are one midnight with a time of day: a day, or the first of many bars within it."""
+    return _are_midnights(rows) and bool(rows.frame["has_clock"].all()) and not np.ptp(rows.time_ns)
+
+
+def contradict(rows: Rows, timeframe: str) -> bool:
+    """Whether two steps or more are no multiple of this timeframe; one may be a label that is odd."""
+    steps, length = _steps(rows), Timeframe.parse(timeframe).length
+    fits = _is_days(steps) if length == DAY_NS else steps % length == 0
+    return int(np.count_nonzero(~fits)) > 1
+
+
+def _steps(rows: Rows) -> Ints:
+    """From each label to the symbol's next one, in order of time; those that come twice count once."""
     symbols = rows.frame["symbol"].rank("dense").to_numpy()
     order = np.lexsort((rows.time_ns, symbols))
     steps = np.diff(rows.time_ns[order])[np.diff(symbols[order].astype(np.int64)) == 0]
-    steps = steps[steps > 0]
-    if not steps.size:
-        return "1d" if len(rows) and bool(np.all(rows.local_ns % DAY_NS == 0)) else None
+    positive: Ints = steps[steps > 0]
+    return positive
+
+
+def _are_midnights(rows: Rows) -> bool:
+    return len(rows) > 0 and bool(np.all(rows.local_ns % DAY_NS == 0))
+
+
+def _is_days(steps: Ints) -> Mask:
+    days = _round_days(steps)
+    fits: Mask = (days > 0) & (np.abs(steps - days * DAY_NS) <= _SUMMER_TIME_NS)
+    return fits
+
+
+def _round_days(steps: Ints) -> Ints:
+    return (steps + DAY_NS // 2) // DAY_NS
+
+
+def _name_within_a_day(steps: Ints) -> str:
     lengths, counts = np.unique(steps, return_counts=True)
-    return _name(int(lengths[counts.argmax()]))
-
-
-def _name(length: int) -> str:
-    if length >= 5 * DAY_NS:
-        raise ParameterError(
-            f"its bars are {length // DAY_NS} days apart, and of bars longer than an hour only days are known:"
-            " set mapping.timeframe to 1d if each row is one session all the same"
-        )
+    length = int(lengths[counts.argmax()])
+    usual = [seconds * SECOND_NS for seconds in _USUAL_S]
+    if 2 * counts.max() <= steps.size or (steps.size < _FEW_STEPS and length not in usual):
+        divisor = int(np.gcd.reduce(steps))
+        length = next((some for some in usual if divisor % some == 0), divisor)
     if length > 20 * 3_600 * SECOND_NS:
         return "1d"
     for unit, size in (("h", 3_600), ("m", 60), ("s", 1)):
         if length % (size * SECOND_NS) == 0:
             return f"{length // (size * SECOND_NS)}{unit}"
     raise ParameterError(f"its bars are {length / SECOND_NS} s apart: set mapping.timeframe")
+
+
+def _refuse_longer_than_days(steps: Ints) -> None:
+    days = _round_days(steps)
+    for least, most in _DAYS_OF_LONGER:
+        if steps.size > 1 and np.mean((days >= least) & (days <= most)) >= 0.8:
+            raise ParameterError(
+                f"its bars are {int(np.median(days))} days apart, and of bars longer than an hour only days are known:"
+                " set mapping.timeframe to 1d if each row is one session all the same"
+            )
 
 
 def timeframe_of_rows(rows: Rows, mapping: Mapping, known: str | None, where: str) -> tuple[list[Timeframe], Ints]:
@@ -83,7 +139,9 @@ def usual_timeframe(rows: Rows, where: str) -> str | None:
     except ParameterError as error:
         raise Fatal(f"{where}: {error}") from None
     if usual is None:
-        raise Fatal(f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe")
+        raise Fatal(
+            f"{where}: cannot tell the length of its bars from one label per symbol: set mapping.timeframe (--timeframe)"
+        )
     return usual
 
 

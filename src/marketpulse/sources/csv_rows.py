@@ -40,6 +40,7 @@ class Dialect:
     delimiter: str
     names: tuple[str, ...]
     head_lines: int  # lines above the first row, blank ones not counted
+    symbol: str | None = None  # where one of them says it
 
 
 def read_csv(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[RawRows]:
@@ -85,6 +86,8 @@ def sniff(block: bytes, path: Path) -> Dialect:
     if above is None:
         raise Fatal(f"{path}: no columns found in its first line {first[:200]!r}: is it CSV?")
     header = rows[above]
+    if len(rows) > above + 2 and (header[0], rows[above + 1][0]) == ("Price", "Ticker"):
+        return _two_level(header, rows[above + 1], rows[above + 2], delimiter, above, path)
     body = rows[above + 1 :] if len(block) < _HEAD_BYTES else rows[above + 1 : -1]
     widths = Counter(len(row) for row in body)
     width = widths.most_common(1)[0][0] if widths else len(header)
@@ -94,6 +97,18 @@ def sniff(block: bytes, path: Path) -> Dialect:
     if width != len(header):
         header = _repaired(header, width, body, path)
     return Dialect(delimiter, _unique(header), above + 1)
+
+
+def _two_level(
+    header: list[str], tickers: list[str], index: list[str], delimiter: str, above: int, path: Path
+) -> Dialect:
+    """A download by `yfinance` as `to_csv` writes it: fields, tickers, and the name of the index in lines of their own."""
+    if len(set(tickers[1:])) > 1:
+        raise Fatal(
+            f"{path}: it has several symbols side by side ({', '.join(sorted(set(tickers[1:])))}): write one below the "
+            "other, as frame.stack(level=1) does, or one file for each"
+        )
+    return Dialect(delimiter, _unique([index[0], *header[1:]]), above + 3, tickers[1])
 
 
 def _repaired(header: list[str], width: int, rows: list[list[str]], path: Path) -> list[str]:
@@ -138,6 +153,8 @@ def _parse(block: bytes, dialect: Dialect, path: Path, first_line: int) -> RawRo
         return "skip"
 
     frame = _columns(block, dialect, set_aside)
+    if dialect.symbol is not None:
+        frame = frame.with_columns(pl.lit(dialect.symbol).alias("Ticker"))
     lines = Lines(block, first_line)
     ordinals = np.delete(np.arange(len(frame) + len(ragged)), [r for r, _ in ragged])
     if not block.endswith(b"\n") and len(frame) > 1 and _looks_cut(frame):

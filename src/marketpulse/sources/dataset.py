@@ -13,14 +13,13 @@ from marketpulse.settings import Mapping
 from marketpulse.sources import bars
 from marketpulse.sources.csv_rows import csv_blocks
 from marketpulse.sources.files import open_bytes
+from marketpulse.sources.inference import infer, reader_for
 from marketpulse.sources.json_rows import json_blocks
 from marketpulse.sources.known_files import symbol_of
-from marketpulse.sources.mapping import Plan, guess
 from marketpulse.sources.normalise import Reader, Rows
 from marketpulse.sources.parquet_rows import parquet_blocks
-from marketpulse.sources.raw import GUESSED_FROM_ROWS, Block, RawRows
+from marketpulse.sources.raw import Block, RawRows
 from marketpulse.sources.tape import Tape, build
-from marketpulse.sources.times import looks_day_first
 
 
 @dataclass(slots=True)
@@ -52,11 +51,8 @@ def load(paths: list[Path], mapping: Mapping, alive: Callable[[], None] = lambda
 def load_frame(frame: pl.DataFrame, mapping: Mapping, symbol: str) -> Dataset:
     """The same from a frame in memory; `symbol` names the rows where no column and no mapping does."""
     raw = RawRows(frame, "frame", lambda i: (i + 1, repr(frame.row(i)).encode()))
-    block = reader_for(raw, mapping, "the frame", symbol).read(raw)
-    parts = {kind: [rows] for kind, rows in block.rows.items()}
-    if "bar" in parts:
-        parts["bar"] = [bars.finish(parts["bar"][0], mapping, "the frame")]
-    return Dataset(build(parts), block.rejected)
+    inferred = infer(raw, mapping, "the frame", symbol)
+    return Dataset(build({kind: [rows] for kind, rows in inferred.rows.items()}), inferred.rejected)
 
 
 def _load_one(
@@ -80,34 +76,13 @@ def _load_one(
         first = f": {rejected[0].detail} (line {rejected[0].row})" if rejected else ""
         raise Fatal(f"{path}: no usable row{first}. If a column is misread, name it: --map price=COLUMN")
     if "bar" in parts:
-        whole = _concat(parts["bar"])
+        whole = concat_rows(parts["bar"])
         parts["bar"] = [bars.finish(whole, mapping, str(path))]
     return parts, rejected
 
 
-def reader_for(raw: RawRows, mapping: Mapping, where: str, fallback_symbol: str) -> Reader:
-    """Guess what the columns of a file or topic mean from its first rows."""
-    head = raw.frame.head(GUESSED_FROM_ROWS)
-    plan = guess(head, mapping, where)
-    return Reader(plan, mapping, fallback_symbol, _decimal_comma(head, plan), _day_first(raw.frame, plan))
-
-
-def _day_first(frame: pl.DataFrame, plan: Plan) -> bool | None:
-    return looks_day_first(frame[plan.columns.get("date", plan.columns["time"])])
-
-
-def _decimal_comma(head: pl.DataFrame, plan: Plan) -> bool:
-    """Whether `12,5` is twelve and a half: some price has a comma that cannot group thousands."""
-    for name in ("price", "close", "open", "bid"):
-        column = plan.columns.get(name)
-        if column is not None and head[column].dtype == pl.String:
-            texts = head[column].str.strip_chars()
-            if texts.str.contains(r"^-?\d{1,3}(\.\d{3})*,\d+$|^-?\d+,\d+$").any():
-                return bool(texts.str.contains(r",(\d{1,2}|\d{4,})$").any()) and not texts.str.contains(r",.*\.").any()
-    return False
-
-
-def _concat(blocks: list[Rows]) -> Rows:
+def concat_rows(blocks: list[Rows]) -> Rows:
+    """Join blocks of one kind in this order."""
     if len(blocks) == 1:
         return blocks[0]
     return Rows(

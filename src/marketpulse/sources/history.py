@@ -24,7 +24,8 @@ from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
 from marketpulse.sources import bars
-from marketpulse.sources.dataset import blocks_of, reader_for
+from marketpulse.sources.dataset import blocks_of
+from marketpulse.sources.inference import reader_for
 from marketpulse.sources.known_files import symbol_of
 from marketpulse.sources.normalise import Reader, Rows
 from marketpulse.sources.plain_trades import PlainReader, plain_reader

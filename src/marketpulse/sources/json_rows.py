@@ -211,7 +211,9 @@ def _opened(value: dict[str, Any]) -> list[dict[str, Any]]:
     for name in LISTS:
         inner = value.get(name)
         if isinstance(inner, list) and inner and all(isinstance(row, dict) for row in inner):
-            shared = {k: v for k, v in value.items() if k != name and not isinstance(v, dict | list)}
+            meta = value.get("meta")  # what some vendors say of all rows: the symbol, the interval
+            said = {**meta, **value} if isinstance(meta, dict) else value
+            shared = {k: v for k, v in said.items() if k != name and not isinstance(v, dict | list)}
             return [{**shared, **row} for row in inner]
         if name == "data" and isinstance(inner, dict):
             return [{**{k: v for k, v in value.items() if k != name}, **inner}]

@@ -21,12 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from marketpulse.clock import Clock, SystemClock
+from marketpulse.errors import Retryable
 from marketpulse.model.market import COMPLETE
 from marketpulse.ports import ForeignTopic, Hello, Polled
 from marketpulse.settings import EngineSettings, KafkaSourceSettings
 from marketpulse.sources.avro_rows import avro_reader
 from marketpulse.sources.json_rows import from_records
 from marketpulse.sources.kafka_window import TopicReader, Understood, Window
+from marketpulse.sources.mapping import NoSuchColumn, NotUnderstood
 from marketpulse.sources.pace import ROWS_MAX
 from marketpulse.sources.tape import build
 from marketpulse.telemetry import get_logger
@@ -34,6 +36,8 @@ from marketpulse.telemetry import get_logger
 _RECORDS_MAX = 500_000
 _HOLD_S = 0.5
 _FIRST_S = 5.0  # how long start() gathers before it says hello
+_LONE_S = 60.0  # how long a row waits for another that tells whether it is a day's bar
+_UNDERSTOOD_WITHIN = 10_000  # records: of a topic without one row that can be understood, no more are waited for
 _DELAY_MEMORY_S = 300.0
 _REJECTED_MAX = 5_000
 _NOTHING = Understood(build({}), [], np.empty(0, np.int64))
@@ -50,10 +54,12 @@ class _Place:
     run: int = 0
     mode: str | None = None
     timeframe: str | None = None
+    day_first: bool | None = None
 
     def text(self) -> str:
         pairs = {k: {str(p): o for p, o in v.items()} for k, v in (("start", self.start), ("stop", self.stop)) if v}
         rest = {k: getattr(self, k) for k in ("row", "rejected", "run", "mode", "timeframe") if getattr(self, k)}
+        rest |= {} if self.day_first is None else {"day_first": self.day_first}
         return json.dumps({**pairs, **rest}, separators=(",", ":"))
 
     @classmethod
@@ -80,10 +86,12 @@ class KafkaTopicSource:
         source: str,
         engine: EngineSettings,
         *,
+        name: str | None = None,
         clock: Clock | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
+        self._name = name or settings.topic  # of its section in the configuration
         self._topic = topic
         self._source = source
         self._engine = engine
@@ -97,15 +105,19 @@ class KafkaTopicSource:
         self._asked_for_timeframe = False
 
     @property
-    def created_topic(self) -> str:
-        """A sentence, when the topic was missing and has been created."""
-        return self._topic.created
+    def note(self) -> str:
+        """What happened to the topic and what its rows were understood to be, for people; it changes with what is revised."""
+        reads = self._reader.understood and (
+            f"reads {self._reader.understood}; change it in [sources.{self._name}.mapping]"
+        )
+        return "; it ".join(part for part in (self._topic.created, reads) if part)
 
     def start(self, position: str | None) -> Hello:
         """Seek, gather what is there for at most some seconds, and say in which mode it is."""
         self._at = _Place.parse(position)
         self._mode = self._at.mode or (None if self._settings.mode == "auto" else self._settings.mode)
         self._reader.timeframe = self._settings.mapping.timeframe or self._at.timeframe
+        self._reader.day_first = self._at.day_first
         self._rows = _NOTHING
         self._newest_ns: int | None = None
         self._over = False
@@ -162,23 +174,37 @@ class KafkaTopicSource:
     def _window_is_full(self) -> bool:
         window = self._window
         if len(window) <= self._tried:  # empty, or nothing new since it could not be understood
-            return False
+            return bool(window.values) and self._is_lone()
         if len(window) >= _RECORDS_MAX:
             return True
         if not self._topic.at_end():
             return self._mode == "live" and self._caught_up
         return self._mode == "live" or self._clock.monotonic() - self._opened_s >= _HOLD_S or not self._caught_up
 
+    def _is_lone(self) -> bool:
+        """Whether nothing has come for long that could tell more of the rows that wait."""
+        return self._clock.monotonic() - self._heard_s >= _LONE_S
+
+    def _understand(self, live: bool) -> Understood | None:
+        """Raises Retryable while nothing that has come can be understood, and Fatal when that has been much."""
+        try:
+            return self._reader.read(self._window, live, lone=self._is_lone())
+        except (NotUnderstood, NoSuchColumn) as error:
+            self._tried = len(self._window)
+            if len(self._window) >= _UNDERSTOOD_WITHIN:
+                raise
+            raise Retryable(f"{error}; it waits for rows that can be understood") from None
+
     def _close_window(self) -> None:
-        """Understand the window and make it the one that is sent."""
+        """Understand the window and make it the one that is sent. Raises what `_understand` does."""
         if not len(self._window):
             self._caught_up = self._topic.at_end()
             return
-        rows = self._reader.read(self._window, live=self._mode == "live")
+        rows = self._understand(live=self._mode == "live")
         if self._mode is None and rows is not None and len(rows.tape):
             self._decide(int(rows.tape.time_ns[-1]))
             if self._mode == "live":
-                rows = self._reader.read(self._window, live=True)
+                rows = self._understand(live=True)
         if rows is None:
             self._tried = len(self._window)
             self._ask_for_timeframe()
@@ -187,7 +213,7 @@ class KafkaTopicSource:
         self._caught_up = self._topic.at_end()
         self._rows = rows
         self._at.stop, self._at.row, self._at.rejected = self._window.stop, 0, 0
-        self._at.timeframe = self._reader.timeframe
+        self._at.timeframe, self._at.day_first = self._reader.timeframe, self._reader.day_first
         if not self._left():
             self._next_window()
 
@@ -207,7 +233,7 @@ class KafkaTopicSource:
                 break
         self._topic.seek(stop)
         self._window.stop = dict(stop)
-        self._rows = self._reader.read(self._window, live=self._mode == "live") or _NOTHING
+        self._rows = self._reader.read(self._window, live=self._mode == "live", lone=True) or _NOTHING
         self._at.stop, self._at.row, self._at.rejected = stop, row, rejected
         if not self._left():
             self._next_window()

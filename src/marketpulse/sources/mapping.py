@@ -1,7 +1,7 @@
 """Which column is what: guessed from the header and the first values, overridable by name.
 
 The names are compared in lower case with all but letters and digits removed, so `Adj Close`,
-`adj_close` and `ADJCLOSE` are one. Record kinds are recognised by the columns that exist: open,
+`adj_close` and `ADJCLOSE` are one; so are `open` and `1. open`. Record kinds are recognised by the columns that exist: open,
 high, low and close make a bar; a price makes a trade (a `volume` beside it is the trade's size);
 bid and ask make a quote.
 """
@@ -16,29 +16,28 @@ from marketpulse.settings import Mapping
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "symbol": ("symbol", "sym", "ticker", "tickersymbol", "pair", "productid", "instrument", "instrumentid", "instid",
-               "stocksymbol", "stock", "security", "asset", "coin", "code", "s", "name", "index"),
+               "stocksymbol", "stock", "security", "asset", "coin", "code", "s", "name", "index", "id"),
     "time": ("eventtimens", "opentimens", "eventtime", "tradetime", "opentime", "timestamp", "timestampns",
              "timestampus", "timestampms", "timestamputc", "datetime", "dateandtime", "datetimeutc", "siptimestamp",
              "participanttimestamp", "transacttime", "tradedate", "time", "date", "ts", "t", "unix", "unixtimestamp",
-             "unixtime", "epoch", "createdat", "column1"),
+             "unixtime", "epoch", "createdat", "gmttime", "latesttradingday", "column1"),
     "price": ("price", "last", "lastprice", "tradeprice", "lasttradedprice", "currentprice", "px", "ltp", "p", "close",
               "closelast", "closeprice", "value", "rate", "adjclose", "c"),
     "size": ("size", "qty", "quantity", "lastsize", "lastqty", "tradesize", "tradeqty", "volume", "vol", "amount", "amt",
-             "shares", "sz", "v", "q", "s"),
+             "shares", "sz", "v", "s", "q"),
     "trade_id": ("tradeid", "id", "tid", "aggtradeid", "matchid", "execid", "i"),
     "conditions": ("conditions",),
     "bid": ("bid", "bidprice", "bidpx", "bestbid", "bestbidprice", "bp"),
     "ask": ("ask", "askprice", "askpx", "bestask", "bestaskprice", "offer", "offerprice", "ap"),
     "bid_size": ("bidsize", "bidqty", "bidquantity", "bidvolume", "bestbidsize", "bestbidqty", "bidsz", "bs"),
     "ask_size": ("asksize", "askqty", "askquantity", "askvolume", "bestasksize", "bestaskqty", "offersize", "asksz", "as"),
-    "open": ("open", "openprice", "o", "1open"),
-    "high": ("high", "highprice", "h", "2high", "max"),
-    "low": ("low", "lowprice", "l", "3low", "min"),
-    "close": ("close", "closeprice", "closelast", "c", "4close", "last", "price", "lastprice"),
-    "volume": ("volume", "vol", "v", "5volume", "6volume", "tradedvolume", "volumebtc", "volumefrom", "qty", "quantity",
-               "size"),
+    "open": ("open", "openprice", "o"),
+    "high": ("high", "highprice", "h", "max"),
+    "low": ("low", "lowprice", "l", "min"),
+    "close": ("close", "closeprice", "closelast", "c", "last", "price", "lastprice"),
+    "volume": ("volume", "vol", "v", "tradedvolume", "volumebtc", "volumefrom", "tottrdqty", "qty", "quantity", "size"),
     "vwap": ("vwap", "vw", "volumeweighted", "weightedaverage", "weightedprice"),
-    "trade_count": ("tradecount", "numberoftrades", "numtrades", "trades", "transactions", "count", "n"),
+    "trade_count": ("tradecount", "numberoftrades", "numtrades", "trades", "totaltrades", "transactions", "count", "n"),
     "timeframe": ("timeframe", "interval", "resolution"),
     "close_time": ("closetimens",),
     "venue": ("venue", "mic", "exchange", "exch", "market", "x"),
@@ -56,7 +55,16 @@ USED = {
 }  # fmt: skip
 _CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?$|^\d{6}$|^\d{4}$"
 _DATE_NAMES = ("date", "day", "tradedate", "yyyymmdd", "dtyyyymmdd")
-_CLOCK_NAMES = ("time", "timeofday", "clock", "hhmmss", "timestamp", "hour")
+_CLOCK_NAMES = ("time", "timeofday", "clock", "hhmmss", "timestamp", "minute", "hour")
+_TICKER = r"^\^?[A-Z]+([.=-][A-Z]+)*$"
+
+
+class NotUnderstood(Fatal):
+    """No kind of row can be made of these columns; other rows that come may have others."""
+
+
+class NoSuchColumn(SettingsError):
+    """The mapping names a column that these rows do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,8 @@ class Plan:
 def guess(head: pl.DataFrame, mapping: Mapping, where: str) -> Plan:
     """Read the header, look at some values, and decide. `head`: some rows of the file.
 
-    Raises Fatal naming the header and the flags that would settle it; SettingsError when the
-    mapping names a field or a column that there is not.
+    Raises NotUnderstood naming the header and the flags that would settle it; NoSuchColumn or another SettingsError when
+    the mapping names a column or a field that there is not.
     """
     given = _given(head, mapping, where)
     names = _normalised(head.columns)
@@ -85,13 +93,15 @@ def guess(head: pl.DataFrame, mapping: Mapping, where: str) -> Plan:
             columns[field] = found
     if "time" not in given:
         _place_time(columns, names, head)
-    _tell_cases_apart(columns, given, head.columns)
+    _tell_cases_apart(columns, given, head)
+    if columns.get("trade_id") == columns.get("symbol"):
+        columns.pop("trade_id", None)
     if "volume" not in columns:
         prefixed = [n for n in head.columns if n.lower().startswith("volume") and "usd" not in n.lower()]
         columns.update({"volume": prefixed[0]} if prefixed else {})
     kinds = _kinds(columns, given, mapping)
     if not kinds or "time" not in columns:
-        raise Fatal(_not_understood(head, columns, mapping, where))
+        raise NotUnderstood(_not_understood(head, columns, mapping, where))
     wanted = {"symbol", "venue", "time", "date"}.union(*(USED[kind] for kind in kinds))
     return Plan(kinds, {field: column for field, column in columns.items() if field in wanted})
 
@@ -107,37 +117,43 @@ def _given(head: pl.DataFrame, mapping: Mapping, where: str) -> dict[str, str]:
         if not same and column.isdecimal() and 0 < int(column) <= len(head.columns):
             same = [head.columns[int(column) - 1]]
         if not same:
-            raise SettingsError(
+            raise NoSuchColumn(
                 f"mapping: {where} has no column {column!r} for {field}; its columns are {', '.join(head.columns)}"
             )
         given[field] = same[0]
     return given
 
 
-def _normalised(columns: list[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
+def _normalised(columns: list[str]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
     for column in columns:
-        names.setdefault(re.sub(r"[^a-z0-9]", "", column.lower()), column)
+        names.setdefault(re.sub(r"^\d+\. |[^a-z0-9]", "", column.lower()), []).append(column)
     return names
 
 
-def _find(field: str, aliases: tuple[str, ...], names: dict[str, str], head: pl.DataFrame) -> str | None:
-    for alias in aliases:
-        column = names.get(alias)
-        if column is not None and _fits(field, alias, head[column]):
-            return column
-    return None
+def _find(field: str, aliases: tuple[str, ...], names: dict[str, list[str]], head: pl.DataFrame) -> str | None:
+    """The first column that goes by one of these names and holds such values."""
+    there = ((alias, column) for alias in aliases for column in names.get(alias, ()))
+    return next((column for alias, column in there if _fits(field, alias, head[column])), None)
 
 
 def _fits(field: str, alias: str, values: pl.Series) -> bool:
     """Whether a column with an ambiguous name holds this field: `s` is a symbol here, a size there."""
+    if alias == "id" and field == "symbol":
+        return _all_match(values, _TICKER)
     if alias in {"s", "x", "index", "name", "code"} and field in {"symbol", "venue"}:
         return not _numeric(values) and values.dtype == pl.String
     if alias in {"s", "c", "value"}:
         return _numeric(values)
+    if alias == "t":  # a time, or what kind of message it is
+        return not _all_match(values, "^[A-Za-z]+$")
     if alias == "column1":  # a first column without a name: an index that was written out
-        return values.dtype == pl.String and values.str.contains(r"^\d{4}-\d{2}-\d{2}").all()
+        return _all_match(values, r"^\d{4}-\d{2}-\d{2}")
     return not isinstance(values.dtype, pl.List | pl.Struct) or field == "conditions"
+
+
+def _all_match(values: pl.Series, pattern: str) -> bool:
+    return values.dtype == pl.String and bool(len(values)) and values.str.contains(pattern).fill_null(False).all()
 
 
 def _numeric(values: pl.Series) -> bool:
@@ -150,10 +166,10 @@ def _numeric(values: pl.Series) -> bool:
     return bool(len(some)) and some.cast(pl.Float64, strict=False).null_count() * 2 < len(some)
 
 
-def _place_time(columns: dict[str, str], names: dict[str, str], head: pl.DataFrame) -> None:
+def _place_time(columns: dict[str, str], names: dict[str, list[str]], head: pl.DataFrame) -> None:
     """Where one column has the date and another the time of day, both are needed."""
-    date = next((names[n] for n in _DATE_NAMES if n in names), None)
-    clock = next((names[n] for n in _CLOCK_NAMES if n in names and _clock_only(head[names[n]])), None)
+    date = next((names[n][0] for n in _DATE_NAMES if n in names), None)
+    clock = next((names[n][0] for n in _CLOCK_NAMES if n in names and _clock_only(head[names[n][0]])), None)
     if date is not None and clock is not None and date != clock:
         columns["date"], columns["time"] = date, clock
     elif clock is not None and columns.get("time") == clock and date is not None:
@@ -167,11 +183,11 @@ def _clock_only(values: pl.Series) -> bool:
     return bool(len(texts)) and bool(texts.str.contains(_CLOCK_ONLY).all())
 
 
-def _tell_cases_apart(columns: dict[str, str], given: dict[str, str], header: list[str]) -> None:
+def _tell_cases_apart(columns: dict[str, str], given: dict[str, str], head: pl.DataFrame) -> None:
     """Feeds that say `t` and `T`, `b` and `B` for different things: upper `T` is the time, `B` a size."""
-    there = set(header)
+    there = set(head.columns)
     apart: dict[str, str] = {}
-    if {"t", "T"} <= there:
+    if {"t", "T"} <= there and _numeric(head["T"]):
         apart |= {"time": "T", "trade_id": "t"}
     if {"b", "B", "a", "A"} <= there:
         apart |= {"bid": "b", "bid_size": "B", "ask": "a", "ask_size": "A"}

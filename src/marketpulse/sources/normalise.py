@@ -20,16 +20,16 @@ from marketpulse.sources.mapping import NEEDED, Plan
 from marketpulse.sources.numbers import to_floats
 from marketpulse.sources.raw import RawRows
 from marketpulse.sources.split_columns import LastCloses
-from marketpulse.sources.times import Mask, Times, parse_times
+from marketpulse.sources.times import NAIVE, Mask, Times, parse_times
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """n rows of one kind in the order in which they were read.
 
-    `frame` holds the kind's own columns and `symbol`, `venue`; `time_ns` (n,) UTC, for a bar its
-    label; `local_ns` (n,) the same on the wall of the place it was written for; `raw` (n,) the rows
-    they come from.
+    `frame` holds the kind's own columns and `symbol`, `venue`, of bars also `has_clock` (whether the label has a time of
+    day); `time_ns` (n,) UTC, for a bar its label; `local_ns` (n,) the same on the wall of the place it was written for;
+    `raw` (n,) the rows they come from.
     """
 
     frame: pl.DataFrame
@@ -62,12 +62,17 @@ class Reader:
     fallback_symbol: str
     decimal_comma: bool = False
     day_first: bool | None = None
+    zoned: bool = False  # whether a time that was read had a zone
     clock: LocalClock = field(init=False)
     closes: LastCloses = field(default_factory=LastCloses)
     _symbol_ids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = LocalClock(self.mapping.timezone)
+
+    def inferred(self) -> tuple[Plan, bool, bool | None]:
+        """What was told from some rows, and others may tell better."""
+        return self.plan, self.decimal_comma, self.day_first
 
     def read(self, raw: RawRows) -> Normalised:
         """Split a block into kinds. A column that the plan knows may be missing from it (JSON)."""
@@ -78,6 +83,7 @@ class Reader:
         kind_of = self._kind_of_rows(columns, n, faults)
         symbols = self._symbols(columns, n, faults)
         times = self._times(columns, n)
+        self.zoned |= bool((times.offset_ns != NAIVE)[times.valid].any())
         faults.add(~times.valid & _missing(columns.series("time"), n), "missing_field", lambda _: "time is missing")
         faults.add(~times.valid, "bad_time", lambda i: f"time {columns.text('time', i)!r} cannot be read")
         bars = self.plan.kinds[0] == "bar"
@@ -93,6 +99,8 @@ class Reader:
             fields = _BUILD[kind](columns, own)
             good = np.flatnonzero(own & ~faults.any)
             if good.size:
+                if kind == "bar":
+                    fields["has_clock"] = pl.Series(times.clock)
                 whole = base.hstack([s.alias(name) for name, s in fields.items()])
                 rows[kind] = Rows(whole, utc, times.local_ns, np.arange(n)).take(good)
         if bars and "bar" in rows:
@@ -221,13 +229,12 @@ class _Columns:
         self.faults.add(wrong, "bad_price", lambda i: f"{name} must be above 0 and finite, found {values[i]}")
         return pl.Series(values)
 
-    def sizes(self, name: str, own: Mask) -> pl.Series:
-        """Sizes and volumes; 0 where the file says nothing."""
+    def sizes(self, name: str, own: Mask, absent: float | None = 0.0) -> pl.Series:
+        """Sizes and volumes; `absent` where the file says nothing."""
         values, present = self.floats(name)
-        values = np.where(present, values, 0.0)
-        wrong = own & ~((values >= 0) & np.isfinite(values))
+        wrong = own & present & ~((values >= 0) & np.isfinite(values))
         self.faults.add(wrong, "bad_size", lambda i: f"{name} must be 0 or more and finite, found {values[i]}")
-        return pl.Series(values)
+        return pl.Series(values).set(pl.Series(~present), absent)
 
 
 def _missing(column: pl.Series | None, n: int) -> Mask:
@@ -265,7 +272,7 @@ def _quote(columns: _Columns, own: Mask) -> dict[str, pl.Series]:
 
 def _bar(columns: _Columns, own: Mask) -> dict[str, pl.Series]:
     fields = {name: columns.prices(name, own) for name in NEEDED["bar"]}
-    fields["volume"] = columns.sizes("volume", own)
+    fields["volume"] = columns.sizes("volume", own, absent=None)
     vwap, there = columns.floats("vwap")
     fields["vwap"] = pl.Series(np.where(there & (vwap > 0), vwap, np.nan)).fill_nan(None)
     count, there = columns.floats("trade_count")

@@ -94,7 +94,7 @@ class SampleSource:
 def _bar_as_trade(bar: pa.Table) -> pa.Table:
     return pa.table(
         {
-            "symbol": bar["symbol"], "venue": bar["venue"], "price": bar["close"], "size": bar["volume"],
+            "symbol": bar["symbol"], "venue": bar["venue"], "price": bar["close"], "size": bar["volume"].fill_null(0.0),
             "trade_id": pa.nulls(len(bar), pa.string()), "conditions": pa.nulls(len(bar), pa.list_(pa.string())),
         }
     )  # fmt: skip

@@ -141,6 +141,10 @@ def test_what_a_child_waits_for_is_said_once_and_holds_up_nobody(tree: Tree) -> 
         Event("prices", "is back; it may not make a role", bad=True, details=("CREATE ROLE r;",))
     ]
     assert status(supervisor, None).text() == ""
+    run_file.write_text(json.dumps({"pid": tree.pid("prices"), "note": "reads trades of A"}))
+    tree.until(lambda: len(tree.events) > 3)
+    tree.until(supervisor.all_ready)
+    assert tree.events[3:] == [Event("prices", "reads trades of A")], "what is found out later is said once"
 
 
 def test_an_announcement_left_behind_by_an_earlier_life_counts_for_nothing_but_patience_has_an_end(tree: Tree) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from marketpulse.kafka.codec import MarketDecoder, encode_market
 from marketpulse.kafka.frame_writer import write_frame
+from marketpulse.kafka.market_tables import BARE_FIELDS
 from marketpulse.kafka.records import records_of
 from marketpulse.model import market
 from marketpulse.model.market import ABSENT, NOT_ASKED, QUOTE, TRADE, DeadLetter, Kind, MarketBatch, StringTable
@@ -66,14 +67,15 @@ def test_a_trade_comes_into_its_columns(write: Any) -> None:
 @pytest.mark.parametrize("write", [text, odd])
 def test_a_quote_and_a_bar_come_into_their_columns(write: Any) -> None:
     bar = {**GOOD_BAR, "vwap": 2.5, "trade_count": 4, "final": False, "session_date": "2026-01-16"}
-    batch, letters = decode([write(GOOD_QUOTE), write(bar), write(GOOD_BAR)])
+    batch, letters = decode([write(GOOD_QUOTE), write(bar), write({**GOOD_BAR, "volume": None})])
     assert (letters, [batch.a[0], batch.b[0], batch.c[0], batch.d[0]]) == ([], [1.5, 0.0, 1.75, 3.0])
     assert [batch.a[1], batch.b[1], batch.c[1], batch.d[1], batch.e[1], batch.f[1]] == [2, 4, 1, 3, 10, 2.5]
     assert (batch.open_time_ns[1], batch.close_time_ns[1]) == (T0, T0 + 60 * 10**9)
     assert (batch.trade_count[1], batch.final[1], name(batch, batch.timeframe, 1)) == (4, 0, "1m")
     assert np.datetime64(int(batch.session_date[1]), "D") == np.datetime64("2026-01-16")
     assert (batch.trade_count[2], batch.final[2], batch.session_date[2]) == (ABSENT, 1, ABSENT)
-    assert np.isnan(batch.f[2])
+    assert np.isnan([batch.e[2], batch.f[2]]).all()
+    assert BARE_FIELDS[Kind.BAR](batch, slice(2, 3))["volume"].to_pylist() == [None]
 
 
 def test_a_bar_of_a_date_only_stands_on_that_day() -> None:

@@ -13,6 +13,7 @@ from marketpulse.settings import (
     AlpacaSettings,
     AlphaVantageSettings,
     HttpSettings,
+    Mapping,
     Settings,
     YahooSettings,
     load_settings,
@@ -99,9 +100,14 @@ def test_dotenv_may_have_names_of_existing_projects_and_other_programs_but_no_mi
     assert (settings.kafka.bootstrap_servers, settings.sources["prices"].kind) == ("kafka-1:9092", "kafka")
     stored = (settings.lake_url(), settings.archive_url())
     assert stored == ("s3://mine/marketpulse/lake", "s3://mine/marketpulse/archive")
-    DOTENV.write_text("KAFKA_TOPIC=stock-prices, ticks,\n")
-    sources = {name: getattr(source, "topic", None) for name, source in load_settings().sources.items()}
-    assert sources == {"stock-prices": "stock-prices", "ticks": "ticks"}, "each becomes a source"
+    mapping = {"record": "bar", "columns": {"price": "Last"}, "symbol": "A", "venue": "XNYS", "timezone": "Asia/Tokyo",
+               "time_format": "%Y", "timeframe": "1m", "split_adjusted": True}  # fmt: skip
+    lines = [f"{name}={value}" for name, value in {**mapping, "columns__price": "Last"}.items() if name != "columns"]
+    named = "\n".join(f"MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__{line}" for line in lines)
+    DOTENV.write_text(f"KAFKA_TOPIC=Stock-Prices, ticks,\n{named}\n")
+    sources = {name: source.model_dump() for name, source in load_settings().sources.items()}
+    assert [(name, source["topic"]) for name, source in sources.items()] == [("Stock-Prices",) * 2, ("ticks",) * 2]
+    assert (sources["Stock-Prices"]["mapping"], Mapping().model_dump()) == (mapping, sources["ticks"]["mapping"])
     DOTENV.write_text("EDITOR_THEME=dark\nSQL=postgres://x\nMARKETPULSE_KAFKA__PARTITIONS=25\n")
     assert load_settings().kafka.partitions == 25
     DOTENV.write_text("MARKETPULSE_KAFKAA__PARTITIONS=25\n")

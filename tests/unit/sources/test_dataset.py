@@ -23,11 +23,12 @@ from marketpulse.errors import Fatal
 from marketpulse.model.market import EVENT
 from marketpulse.settings import Mapping
 from marketpulse.sources import csv_rows, history
-from marketpulse.sources.dataset import Dataset, blocks_of, load, reader_for
+from marketpulse.sources.dataset import Dataset, blocks_of, load
 from marketpulse.sources.defaults import bundled
 from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.files import expand
 from marketpulse.sources.history import lay_out, read_rejected, stretches
+from marketpulse.sources.inference import reader_for
 from marketpulse.sources.known_files import known_columns, symbol_of
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.plain_trades import plain_reader
@@ -67,7 +68,7 @@ def test_daily_bars_with_a_cut_line_and_json_of_bars_newest_first_and_of_trades_
     assert [row["close"] for row in found] == [437.45, 437.5, 437.55]
     assert found[0]["open_time_ns"] == ns(2026, 1, 16, 19, 45, zone=NEW_YORK)
     assert found[0]["close_time_ns"] - found[0]["open_time_ns"] == 300 * SECOND
-    assert (found[0]["timeframe"], found[0]["volume"], found[0]["open"]) == ("5m", 0.0, 437.6)
+    assert (found[0]["timeframe"], found[0]["volume"], found[0]["open"]) == ("5m", None, 437.6)
     text = '{"symbol":"AAPL","price":190.5,"volume":10,"timestamp":"2026-01-02T15:00:00Z"}\n'
     (row,) = rows(loaded(tmp_path, text, "x.jsonl"))
     assert (row["type"], row["symbol"], row["price"], row["size"]) == ("trade", "AAPL", 190.5, 10.0)
@@ -92,7 +93,7 @@ OHLCV = "open,high,low,close,volume\n"
 @pytest.mark.parametrize(("text", "mapping", "fields", "expected", "rejected"), [
     pytest.param("Date,Open,High,Low,Close,Volume\r\n2020-01-03,11,13,10,12,10000000000000\r\n2020-01-02,10,12,9,,5000\r\n"
                  "2020-01-01,10,12,9,11,\r\n", {}, ("session_date", "volume", "symbol"),
-                 [(date(2020, 1, 1), 0.0, "X"), (date(2020, 1, 3), 1e13, "X")], [(3, "missing_field", b"2020-01-02,10,12,9,,5000")],
+                 [(date(2020, 1, 1), None, "X"), (date(2020, 1, 3), 1e13, "X")], [(3, "missing_field", b"2020-01-02,10,12,9,,5000")],
                  id="blank fields, unsorted rows and huge values"),
     pytest.param("Date,Open,High,Low,Close,Adj,Close,Volume\n2020-01-02,10,12,9,11,10.5,5000\n2020-01-03,11,13,10,12,11.5,6000\n", {},
                  ("close", "volume"), [(11.0, 5000.0), (12.0, 6000.0)], [], id="a split Adj Close does not give the volume for the close"),
@@ -182,24 +183,22 @@ KRAKEN_TRADES = "1381095255,122.00000,0.10000000\n1381179030,123.61000,0.1000000
      (1704067200004 * 10**6, 42313.9, 0.026, "4401238120")),
     ("2817362161,42283.58000000,0.02000000,3352361227,3352361229,1735689600020716,True,True\n2817362162,42284,1,3352361230,3352361230,1735689600020900,True,True\n", (1735689600020716 * 10**3, 42283.58, 0.02, "2817362161")),
     (KRAKEN_TRADES, (1381095255 * 10**9, 122.0, 0.1, None)),
-], ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken"])  # fmt: skip
-def test_trades_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[object, ...]) -> None:
-    found = rows(loaded(tmp_path, text))
-    assert len(found) == text.count("\n")
-    assert tuple(found[0][name] for name in ("event_time_ns", "price", "size", "trade_id")) == first
-
-
-@pytest.mark.parametrize(("text", "first"), [
     ("1704067200000,42283.58,42298.62,42261.02,42298.61,35.92724,1704067259999,1519032.33,1327,23.18766,980394.36,0\n1704067260000,42298.62,42320,42298.61,42320,21.16779,1704067319999,895580.24,1348,13.67795,578700.65,0\n",
      (42283.58, 42298.62, 42261.02, 42298.61, 35.92724)),
     ("20120201 000000;1.306600;1.306600;1.306560;1.306560;0\n20120201 000100;1.306570;1.306570;1.306470;1.306560;0\n",
      (1.3066, 1.3066, 1.30656, 1.30656, 0.0)),
     ("2024.01.02,09:30,1.3,1.4,1.2,1.35,22\n2024.01.02,09:31,1.35,1.4,1.2,1.25,7\n", (1.3, 1.4, 1.2, 1.35, 22.0)),
-], ids=["Binance", "HistData", "MetaTrader"])  # fmt: skip
-def test_bars_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[float, ...]) -> None:
-    row = rows(loaded(tmp_path, text))[0]
-    assert tuple(row[name] for name in ("open", "high", "low", "close", "volume")) == first
-    assert row["timeframe"] == "1m"
+], ids=["Binance", "Binance's futures", "Binance's aggregates", "Kraken", "Binance's bars", "HistData", "MetaTrader"])  # fmt: skip
+def test_rows_of_files_without_a_header(tmp_path: Path, text: str, first: tuple[object, ...]) -> None:
+    """Trades by time, price, size and id, bars of a minute by open, high, low, close and volume."""
+    found = rows(loaded(tmp_path, text))
+    names = (
+        ("open", "high", "low", "close", "volume")
+        if len(first) == 5
+        else ("event_time_ns", "price", "size", "trade_id")
+    )
+    assert (len(found), tuple(found[0][name] for name in names)) == (text.count("\n"), first)
+    assert {row.get("timeframe") for row in found} == {"1m" if len(first) == 5 else None}
 
 
 def test_columns_without_names_are_told_by_all_rows_or_by_their_numbers(tmp_path: Path) -> None:

@@ -13,10 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpulse.errors import Fatal, SettingsError
-from marketpulse.settings import Mapping
+from marketpulse.errors import SettingsError
 from marketpulse.sources.local_clock import LocalClock
-from marketpulse.sources.mapping import Plan, guess
 from marketpulse.sources.numbers import to_floats
 from marketpulse.sources.split_columns import LastCloses
 from marketpulse.sources.times import NAIVE, looks_day_first, parse_times
@@ -117,65 +115,6 @@ def test_the_hour_that_comes_twice_is_told_by(clock: list[str], bars: bool, minu
     utc, valid = LocalClock("America/New_York").to_utc(times, np.zeros(len(clock), np.int64), bars)
     assert valid.all()
     assert [int(t - ns(datetime(2020, 11, 1, 5, tzinfo=UTC))) // 60_000_000_000 for t in utc] == minutes
-
-
-def plan(header: str, values: str, **mapping: object) -> Plan:
-    names, row = header.split(","), values.split(",")
-    frame = pl.DataFrame({n: [v] for n, v in zip(names, row, strict=True)})
-    return guess(frame, Mapping(**mapping), "x.csv")
-
-
-@pytest.mark.parametrize(("header", "values", "kind", "expected"), [
-    ("ticker,timestamp,last,qty", "A,1580504706,1,2", "trade", {"symbol": "ticker", "price": "last", "size": "qty"}),
-    ("sym,ts,px,sz,trade_id,exchange", "A,1580504706,1,2,7,XNAS", "trade",
-     {"price": "px", "size": "sz", "trade_id": "trade_id", "venue": "exchange"}),
-    ("product_id,time,price,size", "BTC-USD,2020-01-01T00:00:00Z,1,2", "trade", {"symbol": "product_id", "size": "size"}),
-    ("s,p,q,t,T", "BTCUSDT,1,2,12345,1580504706000", "trade",
-     {"symbol": "s", "price": "p", "size": "q", "time": "T", "trade_id": "t"}),
-    ("t,p,s", "1580504706000,1.5,100", "trade", {"price": "p", "size": "s", "time": "t"}),
-    ("Date,Close", "2020-01-01,1", "trade", {"price": "Close", "time": "Date"}),
-    ("timestamp,value", "2014-04-10 00:04:00,91.958", "trade", {"price": "value"}),
-    ("symbol,time,bid,bidSize,ask,askSize", "A,1580504706,1,2,3,4", "quote", {"ask_size": "askSize"}),
-    ("Index,Date,Open,High,Low,Close,Adj Close,Volume,CloseUSD", "HSI,1986-12-31,1,2,3,4,5,6,7", "bar",
-     {"symbol": "Index", "time": "Date", "close": "Close", "volume": "Volume"}),
-    ("Date,Open,High,Low,Close,Adj Close,Volume", "2020-01-01,1,2,3,4,5,6", "bar", {"close": "Close", "volume": "Volume"}),
-    ("Date,Close/Last,Volume,Open,High,Low", "01/31/2020,$1,2,$3,$4,$5", "bar", {"close": "Close/Last", "volume": "Volume"}),
-    ("Date,Price,Open,High,Low,Vol.,Change %", "Jan 31. 2020,1,2,3,4,1.2M,0.5%", "bar", {"close": "Price", "volume": "Vol."}),
-    ("date,open,high,low,close,volume,Name", "2013-02-08,1,2,3,4,5,AAL", "bar", {"symbol": "Name", "volume": "volume"}),
-    ("timestamp,1. open,2. high,3. low,4. close,5. volume", "2020-01-01,1,2,3,4,5", "bar", {"open": "1. open", "volume": "5. volume"}),
-    ("t,o,h,l,c,v,vw,n", "1580504706000,1,2,3,4,5,6,7", "bar",
-     {"time": "t", "close": "c", "volume": "v", "vwap": "vw", "trade_count": "n"}),
-    ("unix,date,symbol,open,high,low,close,Volume BTC,Volume USD", "1580504706,2020-01-31,BTC/USD,1,2,3,4,5,6", "bar",
-     {"symbol": "symbol", "volume": "Volume BTC"}),
-    ("Date,Open,High,Low,Close,Volume,Dividends,Stock Splits", "2020-01-01,1,2,3,4,5,0,0", "bar",
-     {"dividend": "Dividends", "split": "Stock Splits"}),
-    ("Date,Time,Open,High,Low,Close,Volume", "2020-01-31,09:30,1,2,3,4,5", "bar", {"date": "Date", "time": "Time"}),
-])  # fmt: skip
-def test_a_header_is_understood(header: str, values: str, kind: str, expected: dict[str, str | None]) -> None:
-    found = plan(header, values)
-    assert found.kinds[0] == kind
-    assert found.kinds == (kind,) or kind == "trade"
-    assert {field: found.columns.get(field) for field in expected} == expected
-
-
-def test_nothing_else_is_taken_for_a_field_and_names_given_by_the_user_win() -> None:
-    trade = plan("symbol,price,volume,timestamp", "AAPL,1.5,10,2020-01-01T00:00:00Z")
-    columns = {"symbol": "symbol", "price": "price", "size": "volume", "time": "timestamp"}
-    assert (trade.kinds, trade.columns) == (("trade",), columns)
-    book = plan("s,T,b,B,a,A,t", "A,1580504706000,1,2,3,4,5")
-    assert book.columns == {"symbol": "s", "time": "T", "bid": "b", "bid_size": "B", "ask": "a", "ask_size": "A"}
-    found = plan("when,symbol,a,b", "2020-01-01,X,1,2", columns={"time": "when", "price": "B", "size": "a"})
-    assert [found.columns[name] for name in ("time", "price", "size")] == ["when", "b", "a"]
-    assert plan("time,bid,ask,price", "1580504706,1,2,3", record="quote").kinds == ("quote",)
-
-
-@pytest.mark.parametrize(("header", "columns", "error", "says"), [
-    ("foo,bar", {}, Fatal, r"x\.csv.*Header: foo, bar.*--map time=COLUMN --map price=COLUMN"),
-    ("time,price", {"prize": "price"}, SettingsError, "prize"), ("time,price", {"price": "cost"}, SettingsError, "no column 'cost'"),
-])  # fmt: skip
-def test_what_is_not_understood_is_named(header: str, columns: dict[str, str], error: type, says: str) -> None:
-    with pytest.raises(error, match=says):
-        plan(header, "1,2", columns=columns)
 
 
 NUMBERS = {

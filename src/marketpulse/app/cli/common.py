@@ -1,6 +1,7 @@
 """What the commands share: the `--config` option, reading settings, and lengths of time."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,3 +39,10 @@ def parse_duration(text: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise ParameterError(f"{text!r} is no length of time: write one such as 30s, 2m or 1h")
     return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def print_table(rows: Sequence[tuple[str, ...]], indent: str = "") -> None:
+    """Print cells in columns, the first row as their heads."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        typer.echo(indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

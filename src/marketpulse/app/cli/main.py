@@ -19,6 +19,7 @@ from marketpulse.app.cli import (
     check,
     failover,
     heal,
+    inspect,
     lake,
     load,
     local,
@@ -83,6 +84,7 @@ for group in (
     aws,
     chart,
     check,
+    inspect,
     sources,
 ):
     group.register(app)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marketpulse.app.cli.common import Config, read_settings
+from marketpulse.app.cli.common import Config, print_table, read_settings
 from marketpulse.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def list_all(config: Config = None) -> None:
         typer.echo("no topic that you may see: `marketpulse topics` creates MarketPulse's")
         return
     rows = [(s.name, str(s.partitions), str(s.replication), _OWNERS[s.owner]) for s in summaries]
-    _print_table([("topic", "partitions", "replication", "belongs to"), *rows])
+    print_table([("topic", "partitions", "replication", "belongs to"), *rows])
 
 
 @topics.command()
@@ -162,16 +162,10 @@ def _print_details(details: "TopicDetails") -> None:
         )
         for p in details.partitions
     ]
-    _print_table([header, *rows])
+    print_table([header, *rows])
     if details.configs is None:
         typer.echo("its settings may not be read: grant DESCRIBE_CONFIGS on the topic")
         return
     typer.echo("settings of the topic and the broker:" if details.configs else "all settings are Kafka's defaults")
     for setting in details.configs:
         typer.echo(f"  {setting.name} = {'(secret)' if setting.value is None else setting.value} ({setting.set_by})")
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -115,7 +115,7 @@ def open_source(
     embedded = elsewhere is None and settings.kafka.bootstrap_servers is None
     create = embedded if source_settings.create is None else source_settings.create
     topic = KafkaForeignTopic(settings, source_settings.topic, elsewhere, create=create)
-    return KafkaTopicSource(source_settings, topic, carried, engine, clock=clock, alive=alive), True
+    return KafkaTopicSource(source_settings, topic, carried, engine, name=name, clock=clock, alive=alive), True
 
 
 @dataclass
@@ -130,6 +130,7 @@ class Production:
     clock: Clock
     resumable: bool
     introduced: bool = False  # hello stands in the log
+    noted: str = ""  # what people were told of the source
 
     def run(self, again: bool) -> int:
         position = self._patiently(self.log.last_position) if self.resumable else None
@@ -141,13 +142,18 @@ class Production:
             get_logger().warning("replayed_completely_before", source=self.name, todo="use --again")
             self.life.announce(source=hello.source, ended=True)
             return 0
-        facts = {"ingest_url": self.source.url} if isinstance(self.source, HttpSource) else {}
-        if isinstance(self.source, KafkaTopicSource) and self.source.created_topic:
-            facts["note"] = self.source.created_topic
-        self.life.announce(source=hello.source, mode=hello.mode, simulated=hello.simulated, **facts)
+        self._announce(hello)
         ended = self._pump(hello)
         self._close(ended, hello)
         return 0
+
+    def _announce(self, hello: Hello) -> None:
+        """Say that the source works, and of a topic what its rows were understood to be."""
+        facts = {"ingest_url": self.source.url} if isinstance(self.source, HttpSource) else {}
+        if isinstance(self.source, KafkaTopicSource) and self.source.note:
+            facts["note"] = self.noted = self.source.note
+            self._say(f"{self.name}: {self.noted}")
+        self.life.announce(source=hello.source, mode=hello.mode, simulated=hello.simulated, **facts)
 
     def _again(self, position: str | None) -> str | None:
         """The source's beginning, as a run of its own where it has been run before."""
@@ -176,6 +182,8 @@ class Production:
                 if self._write(polled) is None:
                     break
                 self.introduced = True
+                if isinstance(self.source, KafkaTopicSource) and self.source.note != self.noted:
+                    self._announce(hello)
                 if not self._answered():
                     break
             if polled.ended:

@@ -13,7 +13,7 @@ from marketpulse.sources.times import Mask
 
 _REMEMBERED = 1_000  # bars of a symbol whose values are known, to notice that the vendor changes one
 _VALUES = ("open", "high", "low", "close", "volume")
-_Values = tuple[float, ...]
+_Values = tuple[float | None, ...]
 _ROUNDED = 1e-6  # a price that was divided by a split's ratio and multiplied again
 
 
@@ -101,4 +101,7 @@ class Standing:
 
 def _differ(known: _Values, told: _Values) -> bool:
     """Whether a vendor tells a bar otherwise, and does not only round it."""
-    return any(abs(a - b) > _ROUNDED * max(abs(a), abs(b)) for a, b in zip(known, told, strict=True))
+    return any(
+        a != b if a is None or b is None else abs(a - b) > _ROUNDED * max(abs(a), abs(b))
+        for a, b in zip(known, told, strict=True)
+    )

@@ -90,6 +90,51 @@ def test_all_rows_are_counted_that_were_read_and_those_that_are_refused(marketpu
     assert "768 rows, 765 accepted and 3 refused" in marketpulse("check", "ko.csv").err
 
 
+INSPECTED = """\
+x.csv: 15m bars of 2 symbols (A, B)
+time zone: America/New_York, for the times name none (--timezone, mapping.timezone)
+column  becomes
+sym     symbol
+when    time
+open    open
+high    high
+low     low
+close   close
+note    not used
+first of 3 bars:
+  opens                 symbol  timeframe  open  high  low  close
+  2020-01-03 14:30:00Z  A       15m        1     3     1    2
+  2020-01-03 14:45:00Z  A       15m        1     3     1    2.5
+  2020-01-03 14:30:00Z  B       15m        1     3     1    2
+refused: 2 of 5 rows
+  line 4: bad_price: close must be above 0 and finite, found 0.0
+  line 6: missing_field: the line has 3 fields where the others have 7
+the engine would refuse bars of 15m: add this to engine.timeframes (1s, 1m, 5m, 1h, 1d)
+to change it: --map FIELD=COLUMN and the other options here and at `produce`, or [sources.NAME.mapping], in the environment\
+ MARKETPULSE_SOURCES__NAME__MAPPING__TIMEZONE and so on (docs/settings.md)
+"""
+
+
+def test_inspect_shows_what_was_understood_and_what_would_be_refused_or_else_what_to_set(marketpulse: Run) -> None:
+    rows = "A,2020-01-03 09:30,1,3,1,2,x\nA,2020-01-03 09:45,1,3,1,2.5,x\nA,2020-01-03 10:00,1,3,1,0,x\nB,2020-01-03 09:30,1,3,1,2,x\nB,2,1\n"
+    Path("x.csv").write_text(f"sym,when,open,high,low,close,note\n{rows}")
+    done = marketpulse("inspect", "x.csv")
+    assert (done.code, "--map time=COLUMN" in done.err, done.out) == (1, True, "")
+    assert marketpulse("inspect", "x.csv", "--map", "time=when", "--timezone", "America/New_York") == (0, INSPECTED, "")
+    Path("y.csv").write_text("date,open,high,low,close\n2020-01-03 09:30,1,3,1,2\n")
+    done = marketpulse("inspect", "y.csv")
+    assert (done.code, done.err) == (
+        1, "y.csv: cannot tell the length of its bars from one label per symbol: set mapping.timeframe (--timeframe)\n",
+    )  # fmt: skip
+    for text, says in (
+        ("", "y.csv is empty"),
+        ("time,price\nnever,1\n", "no usable row: time 'never' cannot be read (line 2)"),
+    ):
+        Path("y.csv").write_text(text)
+        done = marketpulse("inspect", "y.csv")
+        assert (done.code, says in done.err) == (1, True)
+
+
 @pytest.mark.usefixtures("beside_the_lake")
 def test_a_chart_is_written_by_each_ending(marketpulse: Run, tmp_path: Path) -> None:
     shown = sum(day.isoformat() >= "2014-06-01" for day in daily("AAPL")["date"].to_list())
