@@ -1,7 +1,7 @@
 """The whole tree, and how it is read."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
