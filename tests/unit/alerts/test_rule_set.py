@@ -116,5 +116,4 @@ def test_rules_run_and_feed_by_timeframe() -> None:
     program = rule_set(INPUTS, [hour, minute, Rule("other", "close > open@1h")]).program
     run, feed = program.run_start.tolist(), program.feed_start.tolist()
     assert [program.run[a:b].tolist() for a, b in pairwise(run)] == [[], [1, 2], [], [0]]
-    feeds = [program.feeds[a:b]["rule"].tolist() for a, b in pairwise(feed)]
-    assert feeds == [[], [], [0], [1, 2]]
+    assert [program.feeds[a:b]["rule"].tolist() for a, b in pairwise(feed)] == [[], [], [0], [1, 2]]

@@ -134,8 +134,7 @@ def test_a_new_indicator_is_a_new_column_and_what_a_crawler_noted_stays(applied:
 
 
 def test_the_view_of_the_tutorials_is_kept_as_athena_keeps_views(applied: AwsAccount) -> None:
-    glue = applied.client("glue")
-    view = glue.get_table(DatabaseName="marketpulse", Name="stock_data")["Table"]
+    view = applied.client("glue").get_table(DatabaseName="marketpulse", Name="stock_data")["Table"]
     assert (view["TableType"], view["Parameters"]["presto_view"]) == ("VIRTUAL_VIEW", "true")
     body = json.loads(base64.b64decode(view["ViewOriginalText"].removeprefix("/* Presto View: ").removesuffix(" */")))
     assert (body["catalog"], body["schema"], body["originalSql"]) == (
@@ -179,8 +178,7 @@ def test_the_views_text_gives_what_the_tutorials_expect_over_every_revision(name
 
 def test_what_is_ours_and_no_longer_wanted_is_removed(applied: AwsAccount) -> None:
     assert actions(do(settings(), QUERIES[:1])) == {("delete", "losers")}
-    prefixed = settings(table_prefix="raw_")
-    assert {("create", "raw_bars"), ("delete", "bars")} <= actions(plan(prefixed))
+    assert {("create", "raw_bars"), ("delete", "bars")} <= actions(plan(settings(table_prefix="raw_")))
 
 
 def test_what_is_somebody_elses_is_left_as_it_is(aws_account: AwsAccount) -> None:
@@ -241,8 +239,7 @@ def test_an_arn_has_account_and_region_and_no_login_says_where_one_is_looked_for
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert Account(settings()).place().arn("glue", "crawler/x") == f"arn:aws:glue:{REGION}:{ACCOUNT}:crawler/x"
-    china = Account(Settings(s3={"region": "cn-north-1"})).place("1" * 12)
-    assert china.bucket_arn("b") == "arn:aws-cn:s3:::b"
+    assert Account(Settings(s3={"region": "cn-north-1"})).place("1" * 12).bucket_arn("b") == "arn:aws-cn:s3:::b"
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(Fatal, match=r"no AWS login .*AWS_ACCESS_KEY_ID"):
@@ -275,8 +272,7 @@ def test_what_is_left_out_names_the_setting_and_a_url_without_a_bucket_is_refuse
 def test_every_stored_table_has_types_that_athena_knows() -> None:
     found = wanted_objects(Settings(sinks={"archive": ON_S3}), ("sma_20",), ())
     tables = {one.name: one.fields for one in found if one.kind == "glue table"}
-    assert set(tables) == set(TABLES)
-    assert tables["bars"]["columns"]["session_date"] == "date"
+    assert (set(tables), tables["bars"]["columns"]["session_date"]) == (set(TABLES), "date")
     assert tables["dead_letters"]["columns"]["timeframes"] == "array<string>"
     assert tables["indicators"]["columns"]["sma_20"] == "double"
     assert all(table["partition_keys"] == {"date": "string"} for table in tables.values())

@@ -43,8 +43,7 @@ def test_a_policy_is_valid_for_iam_and_the_linter_and_allows_nothing_everywhere(
 ) -> None:
     document = policy(who, settings(), PLACE, "marketpulse")
     iam = boto3.client("iam", endpoint_url=aws_account.endpoint_url)
-    made = iam.create_policy(PolicyName=who, PolicyDocument=json.dumps(document))
-    assert made["Policy"]["PolicyName"] == who
+    assert iam.create_policy(PolicyName=who, PolicyDocument=json.dumps(document))["Policy"]["PolicyName"] == who
     assert linted(document) == []
     for one in statements(who, lake="marketpulse"):
         assert all("*" not in action for action in one["Action"])

@@ -100,7 +100,6 @@ def test_a_table_without_rows_stands_where_the_others_say_that_all_is_held() -> 
     key = ("market", 0)
     tables = {"trades": Offsets({key: 50}, {key: 48}), "quotes": Offsets({key: 20}), "bars": Offsets({("bars", 0): 3})}
     told = positions(tables)
-    assert told[key] == {"trades": 50, "quotes": 48, "events": 48}
-    assert told["bars", 0] == {"bars": 3}
+    assert (told[key], told["bars", 0]) == ({"trades": 50, "quotes": 48, "events": 48}, {"bars": 3})
     assert held_up_to(told[key]) == 48
     assert [held_up_to(found) for found in ({"trades": 50, "quotes": 48}, {"bars": 3}, {})] == [0, 3, 0]

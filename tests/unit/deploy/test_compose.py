@@ -57,8 +57,7 @@ def test_what_a_service_waits_for_can_be_healthy_and_what_it_mounts_is_there(com
 
 
 def test_passwords_come_from_a_file_of_ones_own_and_none_stands_here(compose: dict[str, Any]) -> None:
-    text = (DEPLOY / "compose.yaml").read_text()
-    asked = set(re.findall(r"\$\{(\w+)", text))
+    asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
     given = dict(
         line.split("=", 1) for line in (DEPLOY / "example.env").read_text().splitlines() if line[:1] not in "#"
     )

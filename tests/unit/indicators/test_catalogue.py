@@ -114,20 +114,17 @@ def test_a_declaration_cannot_be_changed_and_its_fresh_state_is_all_zeros_one_ro
         CATALOGUE["sma"].name = "other"  # type: ignore[misc]
     spec = Spec(CATALOGUE["sma"], (20.0,))
     state = spec.fresh_state(3)
-    assert state.shape == (3, spec.state_width)
-    assert state.dtype == np.float64
+    assert (state.shape, state.dtype) == ((3, spec.state_width), np.float64)
     assert not state.any()
 
 
 def test_the_table_is_plain_data_with_columns_and_warm_up() -> None:
     rows = {row["name"]: row for row in catalogue_table()}
-    assert json.loads(json.dumps(rows)) == rows
-    assert list(rows) == list(CATALOGUE)
+    assert (json.loads(json.dumps(rows)), list(rows)) == (rows, list(CATALOGUE))
     macd = {"notation": "macd(12,26,9)", "columns": ["macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist"]}
     assert rows["macd"].items() >= {**macd, "warm_up": 33}.items()
     first = {"name": "fast", "kind": "int", "default": 12, "minimum": 2, "maximum": 10_000}
-    assert rows["macd"]["parameters"][0] == first
-    assert rows["vwap"]["parameters"] == []
+    assert (rows["macd"]["parameters"][0], rows["vwap"]["parameters"]) == (first, [])
 
 
 def test_describe_takes_the_parameters_given_and_refuses_what_is_not_one_indicator() -> None:

@@ -215,8 +215,7 @@ def test_dates_flags_lists_and_escapes_are_written_as_json_has_them() -> None:
 
 
 def test_frames_hold_the_rows_of_one_partition_in_order_and_a_large_batch_becomes_several() -> None:
-    symbols = [f"S{i % 40}" for i in range(400)]
-    records = encode_market(trades_of(symbols), wire="arrow", partitions=4)
+    records = encode_market(trades_of([f"S{i % 40}" for i in range(400)]), wire="arrow", partitions=4)
     assert sorted(r.partition or 0 for r in records) == [0, 1, 2, 3]
     seen = 0
     for record in records:

@@ -163,8 +163,7 @@ def test_the_published_adjusted_closes() -> None:
         step = found.step("all", at)
         assert round(close * (step.price if step else 1), 2) == published
     assert (found.step("split", 49), found.step("split", 50)) == (Step(50, 0.5, 2.0), None)
-    assert found.step("none", 0) is None
-    assert [action.ex_time_ns for action in found.actions] == [50, 60]
+    assert (found.step("none", 0), [action.ex_time_ns for action in found.actions]) == (None, [50, 60])
 
 
 def test_what_a_source_has_adjusted_itself_is_left_to_its_own_bars() -> None:

@@ -126,8 +126,7 @@ def test_what_is_read_is_told_and_a_condition_on_symbol_and_time_leaves_out_file
 
 
 def plan_of(sql: str) -> Plan:
-    answer = duckdb.connect().execute(f"EXPLAIN (ANALYZE, FORMAT json) {sql}").fetchall()
-    return Plan.of(str(answer[0][-1]))
+    return Plan.of(str(duckdb.connect().execute(f"EXPLAIN (ANALYZE, FORMAT json) {sql}").fetchall()[0][-1]))
 
 
 def test_a_step_is_a_line_with_its_rows_above_what_it_needs_and_a_reading_tells_what_it_omits(tmp_path: Path) -> None:

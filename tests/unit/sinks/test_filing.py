@@ -113,8 +113,7 @@ def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbo
     assert len(path.split("/")[1]) < 255
     assert filing.filed_for(path) == "market-00"
     hive = ds.partitioning(pa.schema([("table", pa.string()), ("symbol", pa.string())]), flavor="hive")
-    found = ds.get_partition_keys(hive.parse(path))
-    assert found["symbol"] == symbol
+    assert ds.get_partition_keys(hive.parse(path))["symbol"] == symbol
 
 
 @given(symbols=st.lists(st.sampled_from(["A", "B", "a", None, "B/C"]), max_size=40))

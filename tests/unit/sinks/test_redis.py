@@ -81,8 +81,7 @@ def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told_and_withou
 
 def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn_one_the_one_before() -> None:
     kept = SETTINGS.recent_bars + SPARE
-    rows = [bar(n, 10.0 + n) for n in range(kept + 5)]
-    found = plan(bars=[*rows, bar(6, 99.0, revision=1)])
+    found = plan(bars=[*[bar(n, 10.0 + n) for n in range(kept + 5)], bar(6, 99.0, revision=1)])
     assert found.questions() == [("HGETALL", "mp:sessions:A")]  # nothing was withdrawn: no row is asked for
     (series,) = of_kind(operations(found, [{}]), "series")
     assert (series[1], series[4]) == ("mp:recent:bars:A:1m", str(kept))

@@ -141,8 +141,7 @@ def test_an_owner_that_slept_through_a_hundred_commits_cannot_reuse_a_number(loc
 
 
 def test_only_this_partitions_files_without_a_commit_are_left_over(local: LocalStorage) -> None:
-    log = claimed(local)
-    log.commit({"trades": 1}, [data(0)])
+    claimed(local).commit({"trades": 1}, [data(0)])
     others = ["table=trades/date=2024-05-01/market-04-000000000007-000000000008.parquet", "table=trades/mine.csv"]
     local.put(dict.fromkeys((data(0).path, data(7).path, *others), b""), "market-03")
     again = claimed(local)

@@ -109,8 +109,7 @@ def test_a_new_indicator_starts_every_page_over_with_the_new_columns_and_missing
     step = sent(board, view)
     assert (step["after"], step["columns"][-1], step["chart"]["rows"][0][-1]) == (None, "rsi_14", 44.0)
     first = sent(board_of(minute(0, 1.0, vwap=None)), on(), figures=1)
-    assert first["chart"]["rows"][0][7] is None
-    assert first["chart"]["session"]["volume"] is None
+    assert (first["chart"]["rows"][0][7], first["chart"]["session"]["volume"]) == (None, None)
     assert first["figures"]["latency_p50_ms"] is None
 
 

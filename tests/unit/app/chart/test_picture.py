@@ -40,8 +40,7 @@ def test_bands_lie_under_lines_oscillators_have_panes_vwap_is_the_sessions_and_a
     groups = groups_of(parse_indicators("rsi(14),sma(20),macd(12,26,9),bbands(20,2),volume_sma(20)"), columns)
     assert [g.label for g in groups] == ["BBANDS 20 2", "SMA 20", "VOLUME SMA 20", "RSI 14", "MACD 12 26 9"]
     assert [g.place for g in groups] == ["price", "price", "volume", "own", "own"]
-    assert groups[0].band == ("bbands_20_2_upper", "bbands_20_2_lower")
-    assert groups[3].levels == (30, 70)
+    assert (groups[0].band, groups[3].levels) == (("bbands_20_2_upper", "bbands_20_2_lower"), (30, 70))
     assert [line.style for line in groups[4].lines] == ["line", "line", "histogram"]
 
     assert groups_of(parse_indicators("vwap"), columns)[0].lines[0].column == "session_vwap"

@@ -69,14 +69,11 @@ def test_values_that_are_there_are_computed_anew_and_a_table_without_rows_stays_
     assert pl.DataFrame(with_indicators(empty, "sma(20)", settings)).shape == (0, empty.num_columns)
 
 
-@pytest.mark.parametrize(
-    ("symbol", "timeframe", "span", "said"),
-    [
-        ("XXX", "1d", Span(), "no bars of 'XXX' are stored: there are AAPL, IBM"), ("aapl", "1d", Span(), "there are AAPL$"),
-        ("AAPL", "1h", Span(), "AAPL has no bars of '1h': it has 1d"), ("A' OR 1=1 --", "1d", Span(), "no bars of"),
-        ("AAPL", "1d", Span(start_ns=2 * 10**18), "choose another --from"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("symbol", "timeframe", "span", "said"), [
+    ("XXX", "1d", Span(), "no bars of 'XXX' are stored: there are AAPL, IBM"), ("aapl", "1d", Span(), "there are AAPL$"),
+    ("AAPL", "1h", Span(), "AAPL has no bars of '1h': it has 1d"), ("A' OR 1=1 --", "1d", Span(), "no bars of"),
+    ("AAPL", "1d", Span(start_ns=2 * 10**18), "choose another --from"),
+])  # fmt: skip
 def test_what_is_not_there_is_said(
     settings: Settings, tmp_path: Path, symbol: str, timeframe: str, span: Span, said: str
 ) -> None:

@@ -135,6 +135,5 @@ def test_without_a_broker_those_that_control_records_name_are_left_out() -> None
 def test_a_snapshot_tells_of_all_that_run_and_since_when() -> None:
     running = RunningRules((LAKE_RULES[0], LAKE_RULES[1], Rule("mine", "close > 9")), {("mine", "A"): 5})
     found = lake_rules(LAKE_CONFIG, lake({"action": "remove_rule", "name": "plain"}), running)
-    assert names(found) == ["plain", "mine"]
-    assert found.begins_ns == {("mine", "A"): 5}
+    assert (names(found), found.begins_ns) == (["plain", "mine"], {("mine", "A"): 5})
     assert [(rule.timeframe, rule.message) for rule in found.rules] == [("1s", "")] * 2

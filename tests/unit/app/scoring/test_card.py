@@ -50,14 +50,11 @@ def strips(card: Card, source: str = "feed") -> dict[str, str]:
     return {row["symbol"]: row["minutes"].lstrip(".") for row in card.symbols(source, 10)["symbols"]}
 
 
-@pytest.mark.parametrize(
-    ("behind", "state"),
-    [
-        ([], "live"), ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
-        ([(clock(HOUR + 110), HOUR + 110), traded("BBB", HOUR + 110, "other")], "silent"),
-        ([(goodbye(), HOUR + 1)], "ended"), ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("behind", "state"), [
+    ([], "live"), ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
+    ([(clock(HOUR + 110), HOUR + 110), traded("BBB", HOUR + 110, "other")], "silent"),
+    ([(goodbye(), HOUR + 1)], "ended"), ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
+])  # fmt: skip
 def test_a_source_is_live_silent_or_has_ended(behind: list[Timed], state: str) -> None:
     assert one(card_of([traded("AAA", HOUR), *behind]), "feed")["state"] == state
 
@@ -187,19 +184,16 @@ def test_one_source_does_not_disagree_with_itself_nor_without_minutes_in_common(
     assert percentiles(np.empty(0)) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("records", "states"),
-    [
-        pytest.param([gap("found")], [("found", 3)], id="found"),
-        pytest.param([gap("found"), gap("healed")], [("healed", 3)], id="healed, it is one gap"),
-        pytest.param([gap("found"), gap("open", 1), gap("open", 2)], [("open", 3)], id="parts given up are added"),
-        pytest.param(
-            [gap("found", None, None, to_ns=9), gap("healed", 12, None, to_ns=9, from_ns=4), gap("found", None, None, to_ns=30)],
-            [("healed", 12), ("found", None)], id="a gap of time is known by its end",
-        ),
-        pytest.param([gap(None, None, None)], [("open", None)], id="an answer that does not reach back is open"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("records", "states"), [
+    pytest.param([gap("found")], [("found", 3)], id="found"),
+    pytest.param([gap("found"), gap("healed")], [("healed", 3)], id="healed, it is one gap"),
+    pytest.param([gap("found"), gap("open", 1), gap("open", 2)], [("open", 3)], id="parts given up are added"),
+    pytest.param(
+        [gap("found", None, None, to_ns=9), gap("healed", 12, None, to_ns=9, from_ns=4), gap("found", None, None, to_ns=30)],
+        [("healed", 12), ("found", None)], id="a gap of time is known by its end",
+    ),
+    pytest.param([gap(None, None, None)], [("open", None)], id="an answer that does not reach back is open"),
+])  # fmt: skip
 def test_of_a_gap_the_ledger_says(records: Sequence[Row], states: list[tuple[str, int | None]]) -> None:
     ledger = GapLedger()
     for i, record in enumerate(records):
@@ -215,13 +209,10 @@ def test_only_so_many_gaps_are_kept_and_those_told_since_are_given() -> None:
     assert len(ledger.since(GAPS_MAX)) == 5
 
 
-@pytest.mark.parametrize(
-    ("venue", "of_source", "name"),
-    [
-        ("XNYS", "24x7", "XNYS"), ("COINBASE", None, "XLON"), ("COINBASE", "24x7", "24x7"), (None, "XNYS", "XNYS"),
-        ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("venue", "of_source", "name"), [
+    ("XNYS", "24x7", "XNYS"), ("COINBASE", None, "XLON"), ("COINBASE", "24x7", "24x7"), (None, "XNYS", "XNYS"),
+    ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
+])  # fmt: skip
 def test_the_venues_calendar_counts_then_the_sources_then_the_settings(
     venue: str | None, of_source: str | None, name: str
 ) -> None:
@@ -247,8 +238,7 @@ def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_else
     )
     feed, asked = with_processes([{"source": "coinbase"}, {"source": "av"}], samples, {"av": "alpha_vantage"})
     assert (feed["kind"], feed["reconnects"], feed["rows_on_disk"], feed["on_disk_s"]) == ("coinbase", 3, 70, 4.5)
-    assert feed["rejected"] == {"not_json": 6}
-    assert feed["requests"] == {"asked": 0, "today": None, "a_day": None}
+    assert (feed["rejected"], feed["requests"]) == ({"not_json": 6}, {"asked": 0, "today": None, "a_day": None})
     assert asked["requests"] == {"asked": 4, "today": 7, "a_day": 25}
     for heard in (None, samples):
         [found] = with_processes([{"source": "far"}], heard, {})

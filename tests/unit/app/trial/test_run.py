@@ -54,8 +54,7 @@ class Stored:
     def __init__(self, settings: Settings, log: list[Row], ahead: int = 0, rules: Sequence[Row] = RULES) -> None:
         config = engine_config(settings.engine)
         engine = Engine(config)
-        puts = [control("put_rule", rule=rule) for rule in rules]
-        result = engine.step([*log[:ahead], *puts, *log[ahead:]])
+        result = engine.step([*log[:ahead], *[control("put_rule", rule=rule) for rule in rules], *log[ahead:]])
         self.alerts = engine.alert_rows(result)
         indicators = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
         rows = {

@@ -57,8 +57,7 @@ def changes(answer: SqlAnswer) -> list[tuple[str, float]]:
 
 def test_gainers_go_back_from_each_symbols_newest_bar_however_old_it_is(desk: LakeDesk) -> None:
     answer = ask(desk, "gainers", days=5)
-    assert changes(answer) == [("NEW", 20.0), ("OLD", 10.0)]
-    assert answer.note == f"Covers {DAYS}"
+    assert (changes(answer), answer.note) == ([("NEW", 20.0), ("OLD", 10.0)], f"Covers {DAYS}")
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMED) - {"losers", "drawdown", "correlation", "volatility_ranking"}))

@@ -31,8 +31,7 @@ class Desk:
         self.asked.append(span)
         if list(stems) != ["twice"]:
             raise ParameterError(f"{stems[0]} is no indicator")
-        rows = [[time, 2 * row[5]] for time, row in live.rows.items()]
-        return ["twice"], rows[-span.limit :]
+        return ["twice"], [[time, 2 * row[5]] for time, row in live.rows.items()][-span.limit :]
 
     def sessions(self, venue: str | None, from_ms: float, to_ms: float) -> Mapping[str, Any]:
         return {"calendar": "XNYS" if venue == "XNAS" else "24x7", "built": "regular", "sessions": [from_ms, to_ms]}
