@@ -66,7 +66,7 @@ def test_a_state_is_plain_arrays_that_their_bytes_give_again() -> None:
     ]  # fmt: skip
 
 
-def test_a_rule_that_stays_goes_on_and_a_new_one_begins() -> None:
+def test_a_rule_that_stays_or_has_other_words_goes_on_and_a_new_or_changed_one_begins_anew() -> None:
     before = rule_set(INPUTS, [HIGH, RISEN])
     state = started(before)
     run(state, before, minutes(close=[5, 11]))
@@ -74,6 +74,13 @@ def test_a_rule_that_stays_goes_on_and_a_new_one_begins() -> None:
     state = changed(before, after, 2, state)
     assert run(state, after, [Closed(3, {"close": 10})]) == [(3, "risen", "cleared")]
     assert run(state, after, [Closed(4, {"close": 9})]) == [(4, "fell", "raised")]
+    before = rule_set(INPUTS, [Rule("high", "close > 10")])
+    state = started(before)
+    run(state, before, minutes(close=[11]))
+    worded = before.with_rule(Rule("high", "close > 10", message="{close}"))
+    other, later = before.with_rule(Rule("high", "close > 9")), [Closed(2, {"close": 12})]
+    assert run(changed(before, worded, 1, state), worded, later) == []
+    assert run(changed(before, other, 1, state), other, later) == [(2, "high", "raised")]
 
 
 def test_a_replay_meets_a_rule_where_it_was_put() -> None:
@@ -92,14 +99,11 @@ def test_a_replay_meets_a_rule_where_it_was_put() -> None:
 NOTHING = rule_set(INPUTS)
 
 
-def test_a_new_rule_hears_of_other_timeframes_from_then_on_only() -> None:
+def test_a_new_rule_hears_of_other_timeframes_from_then_on_and_begins_with_the_next_tick_or_symbol() -> None:
     rules = NOTHING.with_rule(Rule("r", "close@1h > 0"))
     state = changed(NOTHING, rules, 60)
     assert run(state, rules, [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]) == []
     assert run(state, rules, [Closed(120, {"close": 1}), Closed(120, {"close": 1}, "1h")]) == [(120, "r", "raised")]
-
-
-def test_a_new_rule_begins_with_the_next_tick_bar_whatever_its_time_and_with_a_later_symbols_first_row() -> None:
     rules = NOTHING.with_rule(Rule("r", "close > 1", timeframe="100t"))
     ticks = [Closed(59, {"close": 2}, "100t", together=False)]
     assert run(changed(NOTHING, rules, 60), rules, ticks) == [(59, "r", "raised")]
@@ -108,24 +112,7 @@ def test_a_new_rule_begins_with_the_next_tick_bar_whatever_its_time_and_with_a_l
     assert run(state, rules, [Closed(5, {"close": 11}, symbol=3)]) == [(5, "high", "raised")]
 
 
-def test_a_changed_rule_begins_anew_and_one_with_other_words_does_not() -> None:
-    before = rule_set(INPUTS, [Rule("high", "close > 10")])
-    state = started(before)
-    run(state, before, minutes(close=[11]))
-    worded = before.with_rule(Rule("high", "close > 10", message="{close}"))
-    other, later = before.with_rule(Rule("high", "close > 9")), [Closed(2, {"close": 12})]
-    assert run(changed(before, worded, 1, state), worded, later) == []
-    assert run(changed(before, other, 1, state), other, later) == [(2, "high", "raised")]
-
-
-def test_a_change_of_another_state_is_refused() -> None:
-    before = rule_set(INPUTS, [RISEN])
-    for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
-        said = refusal(change_rules, state, before, before, names, until(1))
-        assert "this state is not of these rules and symbols" in said
-
-
-def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() -> None:
+def test_only_the_named_symbols_return_to_the_anchor_tick_bars_never_and_another_state_is_refused() -> None:
     rules = rule_set(INPUTS, [RISEN, Rule("ticks", "close > 1", timeframe="100t")])
     anchor = started(rules)
     state = anchor.copy()
@@ -137,6 +124,10 @@ def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() ->
     state = return_to(state, anchor, rules, np.array([0]))
     _, events = evaluate(state, rules, alert_rows_of(then))
     assert events[["symbol", "rule"]].tolist() == [(1, 1)]
+    before = rule_set(INPUTS, [RISEN])
+    for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
+        said = refusal(change_rules, state, before, before, names, until(1))
+        assert "this state is not of these rules and symbols" in said
 
 
 def test_the_alerts_that_are_raised_now_can_be_asked_for() -> None:
@@ -203,16 +194,13 @@ def test_what_differs_is_told_and_the_events_given_stay_as_they_are(old: Any, ne
     np.testing.assert_array_equal(stands["value"], [row[4] for row in new])
 
 
-def test_equal_events_stay_to_the_bit_and_what_is_withdrawn_keeps_its_value_alone() -> None:
+def test_equal_events_stay_to_the_bit_what_is_withdrawn_keeps_its_value_alone_and_what_was_late_stays_late() -> None:
     same = events((1, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, NULL))
     assert differences(same, same)[1].tobytes() == same.tobytes()
     told, _ = differences(same[:1], no_events())
     assert (told["row"][0], told["open_ns"][0], told["value"][0]) == (-1, 0, 5.0)
     told, stands = differences(events(UP), events((2, 0, 1, RAISED, 6.0)))
     assert (told["value"].tolist(), stands["was"].tolist()) == ([6.0], [0])
-
-
-def test_what_was_late_stays_late() -> None:
     told, stands = differences(no_events(), events(UP))
     assert brief(stands) == brief(told)
     told, stands = differences(stands, events((2, 0, 1, RAISED, 6.0)))

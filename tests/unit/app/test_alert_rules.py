@@ -67,7 +67,7 @@ def test_each_fault_stands_at_its_field_and_its_character(fields: dict[str, Any]
     assert faults(**fields) == found
 
 
-def test_a_fault_says_what_to_do_and_not_which_rule_it_made_up_for_the_check() -> None:
+def test_a_fault_says_what_to_do_not_which_rule_was_made_up_and_a_check_what_is_read_and_can_be_computed() -> None:
     found = check_fields({"name": "two words", "expression": "rsi_15 < 30", "for_s": 1e12}, CONFIG)["faults"]
     said = {fault["field"]: fault["message"] for fault in found}
     assert said["expression"] == "unknown column 'rsi_15'; did you mean 'rsi_14'?"
@@ -77,9 +77,6 @@ def test_a_fault_says_what_to_do_and_not_which_rule_it_made_up_for_the_check() -
     long = " and ".join(f"close > prev(close, {n})" for n in range(990, 1_001))  # only the whole rule is too much
     (fault,) = check_fields({"name": "long", "expression": long}, CONFIG)["faults"]
     assert (fault["field"], "look fewer bars back" in fault["message"]) == ("expression", True)
-
-
-def test_it_says_what_is_read_on_which_timeframe_and_what_can_be_computed_for_a_trial() -> None:
     found = check_fields({"name": "x", "expression": "rsi_14@1m < 30 and close > 1", "clear": "close < 1"}, CONFIG)
     assert (found["reads"], found["timeframe"]) == (["rsi_14@1m", "close"], "1s")
     found = check_fields({"name": "x", "expression": "ema_7 > 1 and rsi_14 < 3 and nonsense_3 > 1"}, CONFIG)

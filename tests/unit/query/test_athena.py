@@ -135,15 +135,12 @@ def test_a_query_that_is_cancelled_or_takes_too_long_is_stopped_there_too(athena
     assert len(athena.calls("StopQueryExecution")) == 2
 
 
-def test_a_result_beyond_the_memory_is_stopped(athena: Athena) -> None:
+def test_a_result_beyond_the_memory_is_stopped_and_athenas_refusal_has_its_place(athena: Athena) -> None:
     athena.service.columns = [{"Name": "n", "Type": "varchar"}]
     athena.service.pages = [[["x" * 10_000_000]]] * 9
     with pytest.raises(QueryLimit, match="larger than 64 MB"):
         athena.answer()
     assert len(athena.calls("GetQueryResults")) == 7
-
-
-def test_athenas_refusal_has_its_place(athena: Athena) -> None:
     athena.service.states = ["FAILED"]
     athena.service.reason = "SYNTAX_ERROR: line 1:8: Column 'prize' cannot be resolved"
     with pytest.raises(QueryRefused) as refusal:

@@ -166,11 +166,12 @@ def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-def test_queries_may_overlap(lake: LakeRows, query: LakeQuery) -> None:
+def test_queries_may_overlap_and_a_limit_ends_one_that_would_not(lake: LakeRows, query: LakeQuery) -> None:
     lake.add("trades", [trade("AAA", n, n) for n in range(1_000)])
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: query.run("SELECT sum(price) AS s FROM trades").to_pylist(), range(8)))
     assert answers == [[{"s": 499_500.0}]] * 8
+    assert query.run(STREAMING, How(limit=7)).num_rows == 7
 
 
 ATTACKS = """SELECT * FROM read_csv('OUTSIDE') | SELECT * FROM 'OUTSIDE' | SELECT * FROM read_text('OUTSIDE')
@@ -252,17 +253,13 @@ def test_wanted_rows_are_a_slice_however_the_rows_come(skip: int, limit: int | N
     assert found == rows[skip:][:limit]
 
 
-def test_a_limit_ends_a_query_that_would_not(query: LakeQuery) -> None:
-    assert query.run(STREAMING, How(limit=7)).num_rows == 7
-
-
 @pytest.fixture
 def databases(tmp_path: Path) -> Iterator[Databases]:
     with closing(Databases(SqlSettings(), tmp_path)) as opened:
         yield opened
 
 
-def test_the_same_snapshots_share_a_database_but_not_at_once_nor_after_a_failure(databases: Databases) -> None:
+def test_the_same_snapshots_share_a_database_not_at_once_nor_after_a_failure_and_few_wait(databases: Databases) -> None:
     made = []
     for version in (1, 1, 2):
         with databases.lent(("trades", version), []) as (database, _):
@@ -275,9 +272,6 @@ def test_the_same_snapshots_share_a_database_but_not_at_once_nor_after_a_failure
         connection.execute("SELEC")
     with databases.lent("other", []) as (next_one, _):
         assert next_one is not failed
-
-
-def test_few_wait_and_the_others_are_closed(databases: Databases) -> None:
     made = []
     for number in range(6):
         with databases.lent(number, []) as (database, _):

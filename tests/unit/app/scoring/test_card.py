@@ -130,7 +130,7 @@ def test_a_heartbeat_is_a_sign_of_life_and_no_row_and_a_source_that_nobody_heard
     assert card.symbols("other", 10) == nothing
 
 
-def test_a_minute_is_open_when_its_beginning_lies_in_a_session_and_a_strip_has_a_character_for_each() -> None:
+def test_a_minute_that_begins_in_a_session_is_open_and_a_symbol_counts_from_its_first_to_its_last_whole_one() -> None:
     opens, closes = np.array([10, 20]) * MINUTE_NS, np.array([13, 21]) * MINUTE_NS
     day = SessionTable("XTST", opens, closes, np.array([0, 1], np.int32))
     assert np.flatnonzero(open_minutes(day, 0, 30)).tolist() == [10, 11, 12, 20]
@@ -138,9 +138,6 @@ def test_a_minute_is_open_when_its_beginning_lies_in_a_session_and_a_strip_has_a
         assert open_minutes(never_closes, 5, 8).tolist() == [True] * 3
     assert strip_text(np.array([True, True, False]), np.array([True, False, True])) == "1.0"
     assert share(np.array([True]), np.array([False])) is None, "there is nothing to count"
-
-
-def test_a_symbol_counts_from_its_first_row_to_the_last_whole_minute() -> None:
     quoted = quote("AAA", HOUR + 60, 1.0, 2.0), HOUR + 60
     card = card_of([traded("AAA", HOUR), quoted, traded("AAA", HOUR + 239, log=HOUR + 240), traded("BBB", HOUR + 245)])
     told = {row["symbol"]: row["coverage"] for row in card.symbols("feed", 10)["symbols"]}
@@ -247,14 +244,11 @@ def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_else
     assert kinds_of(sources) == {"simulate-market": "simulate", "coinbase": "coinbase"}, "as their rows name them"
 
 
-def test_a_length_of_time_has_a_unit_and_only_all_is_a_hundred_percent() -> None:
+def test_each_source_has_an_aligned_line_lengths_of_time_a_unit_and_only_all_is_a_hundred_percent() -> None:
     lengths = {None: "-", 0.4: "0 ms", 912.3: "912 ms", 4_200: "4.2 s", 90_000: "1.5 min", 7.2e6: "2 h"}
     assert {ms: duration(ms) for ms in lengths} == lengths
     shares = {None: "-", 1.0: "100 %", 0.9999: "99.9 %", 0.0: "0 %"}
     assert {share: percent(share) for share in shares} == shares
-
-
-def test_each_source_has_a_line_and_all_columns_are_aligned() -> None:
     rows = [traded("AAA", HOUR, name) for name in ("a", "another")]
     lines = table(with_processes(card_of([*rows, (gap("healed", source="a"), HOUR)]).sources(), None, {}))
     assert len(lines) == 3

@@ -37,14 +37,11 @@ def test_the_preferred_source_alone_feeds_a_symbol_and_then_the_next_one_without
     assert ids(selecting.feed(trade("y", 16, "y16"))) == ["y16"]
 
 
-def test_an_owner_that_lives_and_brings_nothing_makes_way_after_a_while() -> None:
+def test_an_owner_that_brings_nothing_makes_way_after_a_while_and_at_once_at_a_goodbye_behind_the_switch() -> None:
     selecting = started()
     rows = [r for s in range(10, 42) for r in (heartbeat("x", s), trade("y", s, f"y{s}"), heartbeat("y", s))]
     assert selecting.switches(*rows[:-3]) == []
     assert selecting.switches(*rows[-3:]) == [("x", "y", 9 + 1e-9, "quiet")]
-
-
-def test_a_goodbye_makes_way_at_once_and_goes_on_behind_the_switch() -> None:
     found = started().feed(trade("y", 10, "y10"), goodbye("x", 10.1))
     assert ([row["type"] for row in found], found[1]["reason"]) == (["trade", "switch", "goodbye"], "goodbye")
 
@@ -74,16 +71,13 @@ def test_the_old_owners_rows_of_its_own_time_come_through_and_sound_for_long_it_
     assert ids(found) == [f"{'y' if second < seam else 'x'}{second}" for second in range(17, 320)]
 
 
-def test_a_preferred_one_that_fails_again_meanwhile_must_be_sound_anew() -> None:
+def test_a_preferred_one_that_fails_again_must_be_sound_anew_and_of_two_that_stand_by_it_takes_over() -> None:
     selecting = started()
     selecting.feed(trade("y", 10, "y10"), *heartbeats("y", 10, 17))
     selecting.feed(trade("x", 17, "x17"), trade("y", 17, "y17"), *heartbeats("xy", 17, 200), *heartbeats("y", 200, 210))
     back = [trade("x", 210, "x210"), trade("y", 210, "y210"), *heartbeats("xy", 210, 509)]
     assert selecting.switches(*back) == []
     assert [s[3] for s in selecting.switches(*heartbeats("xy", 509, 512))] == ["back"]
-
-
-def test_of_two_that_stand_by_the_preferred_one_takes_over() -> None:
     selecting = Selecting(FailoverConfig((Group(("x", "y", "z")),)))
     selecting.feed(*(trade(s, 1, f"{s}1") for s in "xyz"), *heartbeats("xyz", 1, 2))
     assert [s[1] for s in selecting.switches(*heartbeats("yz", 2, 9))] == ["y"]
@@ -118,7 +112,7 @@ def test_a_gap_goes_with_its_source_and_a_correction_with_any_that_has_fed_the_s
     assert [r["source"] for r in passed] == ["y", "x", "x"]
 
 
-def test_a_person_chooses_and_gives_back() -> None:
+def test_a_person_chooses_and_gives_back_and_rows_that_were_let_go_are_told_with_the_switch() -> None:
     def choose(to: str | None, seconds: float) -> dict[str, Any]:
         return {"type": "control", "change": {"action": "switch", "symbol": "A", "to": to}, "log": seconds}
 
@@ -128,9 +122,6 @@ def test_a_person_chooses_and_gives_back() -> None:
     assert selecting.switches(*rows) == []  # y brings nothing, and stays
     assert [s[1] for s in selecting.switches(choose(None, 400), heartbeat("x", 400))] == ["x"]
     assert selecting.switches(choose("nobody", 401), choose("y", 402)) == [("x", "y", 400, "by hand")]
-
-
-def test_rows_that_were_let_go_are_told_with_the_switch() -> None:
     selecting = Selecting(FailoverConfig((Group(("x", "y")),), hold_rows=1_000))
     selecting.feed(trade("x", 0, "x0"), heartbeat("x", 0), heartbeat("y", 0))
     rows = [trade("y", 1 + i / 1_000, f"y{i}") for i in range(3_000)]

@@ -102,7 +102,7 @@ def test_it_would_have_fired_where_the_engine_did(settings: Settings, stored: St
     assert found["firings"] == len(stored.firings(rule["name"])) > 3
 
 
-def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stored: Stored) -> None:
+def test_it_tells_when_each_was_cleared_of_the_chosen_symbols_with_charts(settings: Settings, stored: Stored) -> None:
     found = tried(settings, RULES[0])
     ours = [row for row in stored.alerts if (row["rule"], row["state"]) == ("high", "cleared")]
     cleared = {(row["symbol"], row["event_time_ns"]) for row in ours}
@@ -113,6 +113,15 @@ def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stor
     for firing in (f for f in found["list"] if f["held_ms"] is not None):
         assert firing["held_ms"] == pytest.approx(firing["cleared_ms"] - firing["raised_ms"])
         assert firing["bars"] >= 1
+    found = tried(settings, RULES[0], symbols=("B",))
+    assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
+    assert (found["symbols"], [chart["symbol"] for chart in found["charts"]]) == (1, ["B"])
+    found = tried(settings, RULES[0])
+    (chart, *_) = found["charts"]
+    assert (chart["levels"], [line["name"] for line in chart["lines"]]) == ([101.0], ["close"])
+    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
+    fired = {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]}
+    assert fired <= set(chart["times_ms"])
 
 
 def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> None:
@@ -124,18 +133,6 @@ def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> No
     for rule in RULES[:4]:
         engine = [firing for firing in late.firings(rule["name"]) if firing[1] > begins]
         assert listed(tried(settings, rule, from_ns=begins)) == engine
-
-
-def test_chosen_symbols_alone_are_tried_and_charts_show_firings_and_level(settings: Settings, stored: Stored) -> None:
-    found = tried(settings, RULES[0], symbols=("B",))
-    assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
-    assert (found["symbols"], [chart["symbol"] for chart in found["charts"]]) == (1, ["B"])
-    found = tried(settings, RULES[0])
-    (chart, *_) = found["charts"]
-    assert (chart["levels"], [line["name"] for line in chart["lines"]]) == ([101.0], ["close"])
-    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
-    fired = {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]}
-    assert fired <= set(chart["times_ms"])
 
 
 def test_a_firing_soon_after_the_last_one_cleared_is_a_flap(tmp_path: Path) -> None:
