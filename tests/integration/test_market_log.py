@@ -26,6 +26,7 @@ from marketpulse.kafka.topics import ensure_topics
 from marketpulse.model.market import COMPLETE, EVENT, TRADE
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import Settings
+from refused import assert_raises
 from waiting import wait_until
 
 T0 = 1_700_000_000_000_000_000
@@ -150,22 +151,19 @@ def test_a_second_process_of_a_source_takes_over_and_the_first_stops(kafka_setti
     second.close()
     with pytest.raises(Retryable):  # its transaction is gone, which may have many causes …
         first.flush()
-    with pytest.raises(Fatal, match="another process of the source replay took over"):
-        first.flush()
+    assert_raises(Fatal, "another process of the source replay took over", first.flush)
     assert prices(kafka_settings) == numbered(15)
 
 
 def test_a_position_must_fit_a_log_that_keeps_positions_and_a_missing_topic_is_said(opened: Open) -> None:
     log = opened()
-    with pytest.raises(ParameterError, match="4,001: write it shorter"):
-        log.write(Polled(position="x" * 4_001))
+    assert_raises(ParameterError, "4,001: write it shorter", log.write, Polled(position="x" * 4_001))
     log.write(Polled(position="x" * 4_000))
     log.flush()
     assert log.last_position() == "x" * 4_000
     log.close()
     queue = opened("live", exactly_once=False)
-    with pytest.raises(ParameterError, match="exactly_once"):
-        queue.write(Polled(position="1"))
+    assert_raises(ParameterError, "exactly_once", queue.write, Polled(position="1"))
     queue.close()
     with pytest.raises(Fatal, match="marketpulse topics"):
         opened(exactly_once=False, topic_prefix="nowhere-").write(Polled(batches=[trades(range(1))]))
@@ -271,8 +269,7 @@ def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again
 
     log.write(Polled(batches=[some_trades()], position="10"))
     monkeypatch.setattr("marketpulse.kafka.source_position.send_offsets", lose)
-    with pytest.raises(Retryable):
-        log.flush()
+    assert_raises(Retryable, "", log.flush)
     assert len(lost) == 1
     log.flush()
     assert [row["price"] for row in rows(BareTopic.of(kafka_settings).committed()) if row["type"] == "trade"] == PRICES

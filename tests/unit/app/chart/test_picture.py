@@ -22,6 +22,7 @@ from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.settings import Settings
 from real_rows import daily, store_real_rows
+from refused import assert_raises
 
 TOKENS = Path(__file__).parents[4] / "ui" / "src" / "style" / "tokens.css"
 
@@ -50,8 +51,7 @@ def test_bands_lie_under_lines_oscillators_have_panes_vwap_is_the_sessions_and_a
     assert [line.style for line in groups[4].lines] == ["line", "line", "histogram"]
 
     assert groups_of(parse_indicators("vwap"), columns)[0].lines[0].column == "session_vwap"
-    with pytest.raises(ParameterError, match="no column sma_50 to draw"):
-        groups_of(parse_indicators("sma(50)"), columns)
+    assert_raises(ParameterError, "no column sma_50 to draw", groups_of, parse_indicators("sma(50)"), columns)
 
 
 def table(bars: int = 40, **columns: list[float]) -> pa.Table:
@@ -116,10 +116,8 @@ def test_one_bar_many_flat_prices_and_missing_volumes_are_drawn_and_saved_by_the
     picture = Picture(table(), "AAPL", "1d")
     for ending in (".png", ".svg", ".html"):
         assert picture.save(tmp_path / f"chart{ending}").read_bytes()[:5] in (b"\x89PNG\r", b"<svg ", b"<!doc")
-    with pytest.raises(ParameterError, match=r"end the name with one of \.png, \.svg, \.html"):
-        picture.save("chart.gif")
-    with pytest.raises(EnvironmentProblem, match="name another place"):
-        picture.save(tmp_path / "none" / "chart.png")
+    assert_raises(ParameterError, r"end the name with one of \.png, \.svg, \.html", picture.save, "chart.gif")
+    assert_raises(EnvironmentProblem, "name another place", picture.save, tmp_path / "none" / "chart.png")
 
 
 @pytest.mark.parametrize(
@@ -194,8 +192,7 @@ def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(sett
 def test_what_is_not_there_is_said(
     settings: Settings, tmp_path: Path, symbol: str, timeframe: str, span: Span, said: str
 ) -> None:
-    with pytest.raises(ParameterError, match=said):
-        stored_bars(settings, symbol, timeframe, span)
+    assert_raises(ParameterError, said, stored_bars, settings, symbol, timeframe, span)
     with pytest.raises(EnvironmentProblem, match="marketpulse up"):  # what fills an empty lake
         stored_bars(Settings(data_dir=tmp_path), symbol, timeframe, span)
 
@@ -203,5 +200,4 @@ def test_what_is_not_there_is_said(
 def test_times_are_utc_unless_they_have_a_zone_and_what_is_none_is_refused() -> None:
     times = {"1970-01-02": 86_400 * 10**9, "1970-01-01T01:00+01:00": 0, "1970-01-01T00:00:00.5": 5 * 10**8}
     assert {text: time_ns(text, "start") for text in times} == times
-    with pytest.raises(ParameterError, match="--from is a time such as"):
-        time_ns("yesterday", "--from")
+    assert_raises(ParameterError, "--from is a time such as", time_ns, "yesterday", "--from")

@@ -18,6 +18,7 @@ from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.ports import AlertTrial, SinkBatch
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
+from refused import assert_raises
 
 RULES: list[dict[str, Any]] = [
     {"name": "high", "expression": "close > 101"},
@@ -178,17 +179,14 @@ def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) 
     assert (said[0], said[-1]) == ((0, found["rows"]), (found["rows"], found["rows"]))
     cancelled = threading.Event()
     cancelled.set()
-    with pytest.raises(QueryCancelled):
-        try_rule(settings, trial, cancelled)
+    assert_raises(QueryCancelled, "", try_rule, settings, trial, cancelled)
     nothing = tried(settings, RULES[0], from_ns=at(50_000), to_ns=at(60_000))
     assert (nothing["firings"], nothing["rows"], nothing["from_ms"], nothing["charts"]) == (0, 0, None, [])
 
 
 def test_an_unreadable_rule_a_range_that_is_none_and_no_lake_are_said(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="unknown column 'clse'"):
-        tried(settings, {"name": "x", "expression": "clse > 1"})
-    with pytest.raises(ParameterError, match="choose a later end"):
-        tried(settings, RULES[0], to_ns=at(-2))
+    assert_raises(ParameterError, "unknown column 'clse'", tried, settings, {"name": "x", "expression": "clse > 1"})
+    assert_raises(ParameterError, "choose a later end", tried, settings, RULES[0], to_ns=at(-2))
     empty = tried(settings_of(tmp_path), RULES[0])
     assert (empty["firings"], empty["rows"]) == (0, 0)
     with pytest.raises(ParameterError, match="reads quotes"):

@@ -19,6 +19,7 @@ from marketpulse.query.named.days import Days
 from marketpulse.query.named.library import parse
 from marketpulse.settings import Settings
 from real_rows import DAILY, daily, minutes
+from refused import assert_raises
 
 Row = dict[str, Any]
 
@@ -44,8 +45,7 @@ def test_the_library_has_ten_queries_numbers_may_have_fractions_and_times_withou
     eastern = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(hours=4)
     for text in ("2024-05-01T04:00:00", "2024-05-01T00:00:00-04:00", str(int(eastern.timestamp()) * 10**9)):
         assert "<= 1714536000000000000" in NAMED["gainers"].bound({"until": text})
-    with pytest.raises(ParameterError, match="choose one of correlation, daily_average"):
-        named("winners")
+    assert_raises(ParameterError, "choose one of correlation, daily_average", named, "winners")
 
 
 def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(real_desk: LakeDesk) -> None:
@@ -191,8 +191,7 @@ def test_a_hostile_text_is_only_ever_a_text(real_desk: LakeDesk, value: str) -> 
     *(("gaps", "percent", value) for value in ("1e5", "-1", "nan", "0.1.2", "1;")), ("gainers", "nothing", "1"),
 ])  # fmt: skip
 def test_a_value_that_is_not_of_its_kind_is_refused(query: str, parameter: str, value: str) -> None:
-    with pytest.raises(ParameterError):
-        NAMED[query].bound({parameter: value})
+    assert_raises(ParameterError, "", NAMED[query].bound, {parameter: value})
 
 
 @pytest.mark.parametrize("text", [
@@ -200,8 +199,7 @@ def test_a_value_that_is_not_of_its_kind_is_refused(query: str, parameter: str, 
     "-- T\n-- M.\n-- days (count) = 5: x\nSELECT 1", "-- T\n-- M.\nSELECT :days",
 ])  # fmt: skip
 def test_a_file_whose_header_is_not_its_text_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"wrong\.sql"):
-        parse("wrong", text)
+    assert_raises(ValueError, r"wrong\.sql", parse, "wrong", text)
 
 
 # Named queries go back from each symbol's own newest row, say which days they cover, and why there are no rows.
