@@ -70,8 +70,7 @@ class Contract:
             case "POST", "/api/v2/delete":
                 wanted = dict(part.split("=", 1) for part in value["predicate"].replace('"', "").split(" AND "))
                 assert value["start"] == value["stop"], "to the nanosecond, both ends included"
-                name = wanted.pop("_measurement")
-                gone = (name, frozenset(wanted.items()), value["start"])
+                gone = (wanted.pop("_measurement"), frozenset(wanted.items()), value["start"])
                 self.points = {k: v for k, v in self.points.items() if (*k[:2], _rfc3339(k[2])) != gone}
                 return 204, None, {}
         return 404, {"code": "not found", "message": "path not found"}, {}

@@ -219,8 +219,7 @@ class KeyedExchange(Loopback):
                 self.tape.append(one)
 
     def serve(self, socket: ServerConnection) -> None:
-        asked = self.words.greet(socket, self)
-        assert set(asked) == set(self.symbols)
+        assert set(self.words.greet(socket, self)) == set(self.symbols)
         with self.lock:
             self.connections += 1
             first = self.connections == 1

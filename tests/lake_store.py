@@ -30,8 +30,7 @@ class LakeStore(Store):
 
     def history(self, table: str) -> list[Row]:
         """Every row of the table, as a reader that knows nothing of us sees it."""
-        catalog = SqlCatalog("marketpulse", uri=f"sqlite:///{self.directory}/catalog.db")
-        return iceberg_rows(catalog, table)
+        return iceberg_rows(SqlCatalog("marketpulse", uri=f"sqlite:///{self.directory}/catalog.db"), table)
 
     def rows(self, table: str) -> list[Row]:
         return current(table, self.history(table))

@@ -187,8 +187,7 @@ class MovingFeed:
         bar = market.forming.get(timeframe)
         if bar is not None and bar.open_s + SECONDS[timeframe] <= self._now:
             del market.forming[timeframe]
-            values = market.averages[timeframe].step(bar, keep=True)
-            yield from self._closed(name, timeframe, [(bar, values)])
+            yield from self._closed(name, timeframe, [(bar, market.averages[timeframe].step(bar, keep=True))])
 
     def _live_row(self, name: str, market: _Market, timeframe: str, bar: _Bar) -> dict[str, Any]:
         values = market.averages[timeframe].step(bar, keep=False)

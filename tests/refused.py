@@ -13,3 +13,9 @@ def refusal(made: Callable[..., Any], *given: Any, **more: Any) -> str:
     with pytest.raises(ParameterError) as caught:
         made(*given, **more)
     return str(caught.value)
+
+
+def assert_raises(error: type[BaseException], said: str, made: Callable[..., Any], *given: Any, **more: Any) -> None:
+    """Raises AssertionError unless the call raises this error with a text in which the regular expression is found."""
+    with pytest.raises(error, match=said):
+        made(*given, **more)

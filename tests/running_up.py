@@ -78,8 +78,7 @@ class Up:
     def get(self, path: str) -> bytes:
         """The page's answer; empty while it has none."""
         try:
-            answer = httpx.get(self.facts("up")["url"].rstrip("/") + path, timeout=10)
-            return answer.raise_for_status().content
+            return httpx.get(self.facts("up")["url"].rstrip("/") + path, timeout=10).raise_for_status().content
         except (httpx.HTTPError, KeyError):
             return b""
 

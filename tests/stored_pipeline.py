@@ -132,8 +132,7 @@ class Pipeline:
         """The broker drops the records of `market` before this offset, as by its retention; without one, all."""
         topic = BareTopic.of(self.settings)
         place = TopicPartition(topic.name, 0, topic.ends()[0] if before is None else before)
-        admin = AdminClient({"bootstrap.servers": str(topic.bootstrap)})
-        admin.delete_records([place])[place].result(20)
+        AdminClient({"bootstrap.servers": str(topic.bootstrap)}).delete_records([place])[place].result(20)
 
     def marketpulse(self, *words: str) -> Done:
         return command(self.settings, *words)

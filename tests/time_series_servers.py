@@ -148,8 +148,7 @@ bind-address = "127.0.0.1:{free_port()}"
     def query(self, text: str, database: str = "") -> list[dict[str, Any]]:
         """The series of the first statement, each value as JSON has it, times in nanoseconds."""
         asked, login = {"q": text, "db": database, "epoch": "ns"}, (USER, PASSWORD)
-        answer = httpx.post(f"{self.url}/query", data=asked, auth=login, timeout=30).json()
-        (result, *_) = answer["results"]
+        (result, *_) = httpx.post(f"{self.url}/query", data=asked, auth=login, timeout=30).json()["results"]
         wrong = result.get("error", "")
         assert not wrong or wrong.startswith("database not found"), wrong  # not yet made: nothing in it
         return list(result.get("series", []))

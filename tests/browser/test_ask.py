@@ -77,8 +77,7 @@ def test_a_library_query_shows_the_lakes_rows_and_they_are_downloaded(
 
 def test_own_sql_is_completed_and_run_by_keys_and_nothing_blocked(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(asking.server.url + "#/ask")
-    editor = page.get_by_role("textbox", name="SQL query")
-    editor.click()
+    page.get_by_role("textbox", name="SQL query").click()
     page.keyboard.type("SELECT symbol, count(*) AS n FROM stoc", delay=20)
     expect(page.get_by_role("option", name=re.compile("^stock_data"))).to_be_visible()
     page.wait_for_timeout(150)  # the editor takes no key for a list that has only just opened

@@ -41,8 +41,7 @@ def test_who_gives_the_token_sees_the_page_and_its_stream_and_stays_logged_in(gu
     assert page.evaluate("document.cookie") == ""
     page.goto(guarded.url)
     page.wait_for_selector("body[data-state]")
-    statuses = page.evaluate("fetch('/api/symbols').then(answer => answer.status)")
-    assert statuses == 200
+    assert page.evaluate("fetch('/api/symbols').then(answer => answer.status)") == 200
     assert not [said for said in visit.complaints if "Security Policy" in said]
 
 

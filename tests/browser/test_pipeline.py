@@ -100,8 +100,7 @@ def test_what_is_wrong_stands_at_the_top_and_a_record_is_mended_and_sent_again(u
     expect(wrong).not_to_contain_text("set aside")
     producer = Producer({"bootstrap.servers": up.facts("broker")["bootstrap_servers"]})
     newest_ns = 1_000_000 * json.loads(up.get("/api/health"))["now_ms"]
-    bad = json.dumps({**TRADE, "event_time_ns": newest_ns, "price": -3})
-    producer.produce("market", bad, "SENT-AGAIN")
+    producer.produce("market", json.dumps({**TRADE, "event_time_ns": newest_ns, "price": -3}), "SENT-AGAIN")
     producer.flush(20)
     expect(wrong).to_contain_text(re.compile("1 record.* set aside"))
 

@@ -100,8 +100,7 @@ def test_older_bars_come_as_one_goes_back_until_there_are_no_more_and_the_chart_
     expect(page.get_by_text(re.compile("history begins"))).to_be_attached()
     page.mouse.move(box["x"] + 40, box["y"] + 200)
     asked: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "limit": 10_000}
-    told = httpx.get(stage.server.url + "api/bars", params=asked).json()
-    assert len(told["rows"]) == before + OLDER
+    assert len(httpx.get(stage.server.url + "api/bars", params=asked).json()["rows"]) == before + OLDER
     page.keyboard.press("End")
     page.get_by_role("button", name="Newest").wait_for(state="hidden")
     assert visit.complaints == []
@@ -244,8 +243,7 @@ def test_keys_clicks_and_the_legend_lead_to_a_receipt_with_a_link(stage: StoredS
 def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.freeze()
-    begin = stage.feed._market["AAPL"].history["1m"][0][0].open_s
-    moment = (begin + 6_000) * 1_000
+    moment = (stage.feed._market["AAPL"].history["1m"][0][0].open_s + 6_000) * 1_000
     page.goto(f"{stage.server.url}#AAPL/1m?receipt={moment}~bar")
     page.reload()
     expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()

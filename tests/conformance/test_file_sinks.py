@@ -39,6 +39,7 @@ from marketpulse.sinks.files import FileSink
 from marketpulse.sinks.filing import BY_DATE_ALONE, Layout, symbol_of
 from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import Storage, open_storage
+from refused import assert_raises
 from storing_child import store, write
 
 NOW_NS = 1_715_000_000 * 10**9
@@ -152,8 +153,7 @@ def test_a_flush_between_two_tables_of_a_stretch_loses_neither_and_rows_behind_a
     again.flush()
     write(again, stretch("market", 0, 25, 30))
     for table, early in (("bars", 21), ("bars", 26), ("bars", 99), ("trades", 31)):
-        with pytest.raises(Retryable, match="rows before it are not stored"):
-            again.write(batch(table, 0, early, 120))
+        assert_raises(Retryable, "rows before it are not stored", again.write, batch(table, 0, early, 120))
 
 
 def test_a_flush_with_nothing_new_writes_nothing_and_an_emptied_store_is_filled_again(local_place: Place) -> None:
@@ -168,10 +168,8 @@ def test_a_flush_with_nothing_new_writes_nothing_and_an_emptied_store_is_filled_
     subprocess.run(["rm", "-r", local_place.url], check=True)
     write(sink, stretch("market", 0, 10, 20))
     for told in ("", "lost rows"):
-        with pytest.raises(Retryable, match=told):
-            sink.flush()
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        sink.write(batch("trades", 0, 20, 30))
+        assert_raises(Retryable, told, sink.flush)
+    assert_raises(Retryable, "rows before it are not stored", sink.write, batch("trades", 0, 20, 30))
     store(sink, end=20, cut=20)
     assert_stored(local_place, 20)
 
@@ -276,8 +274,7 @@ def test_two_processes_store_their_partitions_side_by_side_and_one_that_was_repl
     for sink in (first, second):
         write(sink, stretch("market", 0, 60, 70))
     second.flush()
-    with pytest.raises(Retryable, match="took market-00 over"):
-        first.flush()
+    assert_raises(Retryable, "took market-00 over", first.flush)
     first.flush()  # claims anew, and finds all of it stored
     for table in MARKET:
         wanted = sorted(expected(table, [0], 70) + expected(table, [1], 60))
@@ -291,8 +288,7 @@ def test_an_owner_that_froze_between_its_files_and_its_commit_changes_nothing(pl
 
     frozen = place.open(Watched(open_storage(place.url), freeze))
     write(frozen, stretch("market", 0, 0, 20))
-    with pytest.raises(Retryable, match="took market-00 over"):
-        frozen.flush()
+    assert_raises(Retryable, "took market-00 over", frozen.flush)
     store(place.open(), end=30, cut=30, partitions=[0])
     assert_stored(place, 30, [0])
 
@@ -393,8 +389,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(local_place: Place) -> None:
         sink = local_place.open(Watched(open_storage(local_place.url), full))
         sink.resume()
         write(sink, stretch("market", 0, 0, 20))
-        with pytest.raises(Retryable, match=r"is full .*free some space"):
-            sink.flush()
+        assert_raises(Retryable, r"is full .*free some space", sink.flush)
     finally:
         signal.signal(signal.SIGXFSZ, previous)
     store(local_place.open(), end=20, cut=20)
@@ -410,8 +405,7 @@ def test_only_what_a_person_must_mend_is_fatal(local_place: Place, monkeypatch: 
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", fail)
-            with pytest.raises(kind, match="nothing is lost"):
-                store(local_place.open(), end=10, cut=10)
+            assert_raises(kind, "nothing is lost", store, local_place.open(), end=10, cut=10)
     store(local_place.open(), end=10, cut=10)
     assert_stored(local_place, 10)
     file = Path(local_place.url).with_name("file")

@@ -33,6 +33,7 @@ from marketpulse.settings import Settings
 from marketpulse.sinks import lake as lake_module
 from marketpulse.sinks import lake_chores, lake_compaction, open_sink
 from marketpulse.sinks.lake_chores import Chores
+from refused import assert_raises
 from storing_child import store, store_in, write
 
 DAY_NS = 86_400 * 10**9
@@ -122,10 +123,8 @@ def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stor
     second.flush()
     for partition in (0, 1):
         write(first, stretch("market", partition, 10, 20))
-    with pytest.raises(Retryable, match="another process took the partition over"):
-        first.flush()
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        first.write(batch("trades", 0, 20, 30))
+    assert_raises(Retryable, "another process took the partition over", first.flush)
+    assert_raises(Retryable, "rows before it are not stored", first.write, batch("trades", 0, 20, 30))
     store(first, end=20, cut=10)
     assert_stored(settings, 20)
 
@@ -148,8 +147,7 @@ def test_a_commit_with_a_lost_answer_is_known_and_an_emptied_lake_filled(
     with monkeypatch.context() as patched:
         patched.setattr(SqlCatalog, "commit_table", lost)
         for _ in range(2):
-            with pytest.raises(Retryable, match="nothing is lost"):
-                sink.flush()
+            assert_raises(Retryable, "nothing is lost", sink.flush)
         sink.flush()
     store(sink, end=20, cut=20)
     assert_stored(settings, 20)
@@ -158,8 +156,7 @@ def test_a_commit_with_a_lost_answer_is_known_and_an_emptied_lake_filled(
     for table in TABLES:
         lake._opened().drop_table((lake.namespace, table))
     write(sink, stretch("market", 0, 20, 30))
-    with pytest.raises(Retryable, match="reading again from where it stands"):
-        sink.flush()
+    assert_raises(Retryable, "reading again from where it stands", sink.flush)
     store(sink, end=30, cut=20)
     assert_stored(settings, 30)
 
@@ -251,8 +248,7 @@ def test_a_fault_of_the_disk_or_of_the_catalogue_says_what_to_do(
         write(sink, stretch("market", 0, end - 10, end))
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", fail)
-            with pytest.raises(kind, match=f"{told}.*nothing is lost|nothing is lost.*{told}"):
-                sink.flush()
+            assert_raises(kind, f"{told}.*nothing is lost|nothing is lost.*{told}", sink.flush)
         store(sink, end=end, cut=20)
         assert_stored(settings, end)
 

@@ -157,5 +157,4 @@ def _text(row: Row) -> str:
 
 def _taken(stage: Stage) -> bool:
     """Whether the goodbyes, which were written last, have come through in all partitions."""
-    goodbyes = [row for row in stage.rows() if row["type"] == "goodbye"]
-    return len(goodbyes) >= 2 * stage.settings.kafka.partitions
+    return len([row for row in stage.rows() if row["type"] == "goodbye"]) >= 2 * stage.settings.kafka.partitions

@@ -147,8 +147,7 @@ def marked(events: list[Row]) -> list[Row]:
 
 def test_loaded_rows_name_file_and_line(settings: Settings, tmp_path: Path) -> None:
     rows = mixed_rows(60)
-    path = write_lines(tmp_path / "mixed.jsonl", rows)
-    found = loaded(settings, path, lake_only=True, complete=True)
+    found = loaded(settings, write_lines(tmp_path / "mixed.jsonl", rows), lake_only=True, complete=True)
     assert found.topic.startswith("file:mixed.jsonl@")
     for row in stored(settings, "trades"):
         line = rows[row["offset"] - 1]
@@ -215,8 +214,7 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     explained = pipeline.marketpulse("explain", IN_FIRST[0], "1m", "2026-01-01T00:02:00Z")
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert "before.jsonl" in explained.stdout or "loaded" in explained.stdout, explained.stdout
-    again = loaded(here, path, source="old")
-    assert again.outcome == "nothing"
+    assert loaded(here, path, source="old").outcome == "nothing"
 
 
 def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_once_no_engine_works(
@@ -244,8 +242,7 @@ def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_on
 
 def test_rows_from_the_first_live_one_on_are_left_out(settings: Settings, tmp_path: Path) -> None:
     BareTopic.of(settings).write(live(100.0))
-    found = loaded(settings, write_lines(tmp_path / "before.jsonl", history()))
-    assert found.cut == 150
+    assert loaded(settings, write_lines(tmp_path / "before.jsonl", history())).cut == 150
     assert max(r["event_time_ns"] for r in stored(settings, "trades")) < at(100.0)
 
 
@@ -264,8 +261,7 @@ def test_a_file_on_the_web_is_loaded_as_one_on_the_disk(settings: Settings, tmp_
     path = write_lines(tmp_path / "web" / "mixed.jsonl", mixed_rows(60))
     there, here = elsewhere(settings, "there"), elsewhere(settings, "here")
     first = loaded(there, f"{web}/mixed.jsonl?token=1", lake_only=True)
-    second = loaded(here, path, lake_only=True)
-    assert first.topic == second.topic
+    assert first.topic == loaded(here, path, lake_only=True).topic
     for table in ("trades", "quotes", *COMPUTED):
         assert stored(there, table) == stored(here, table)
     with pytest.raises(Fatal, match="404"):

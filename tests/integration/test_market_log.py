@@ -26,6 +26,7 @@ from marketpulse.kafka.topics import ensure_topics
 from marketpulse.model.market import COMPLETE, EVENT, TRADE
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import Settings
+from refused import assert_raises
 from waiting import wait_until
 
 T0 = 1_700_000_000_000_000_000
@@ -111,8 +112,7 @@ def test_the_arrow_wire_writes_frames_that_say_so(kafka_settings: Settings, open
     found = BareTopic.of(kafka_settings).committed()
     assert {r.headers["content-type"] for r in found} == {b"application/vnd.apache.arrow.stream"}
     symbols = [(r.partition, s) for r in found for s in pa.ipc.open_stream(r.value).read_all()["symbol"].to_pylist()]
-    assert len(symbols) == 100
-    assert set(symbols) == {(0, "21"), (2, "foobar"), (3, "abc")}
+    assert (len(symbols), set(symbols)) == (100, {(0, "21"), (2, "foobar"), (3, "abc")})
 
 
 def test_rows_and_position_commit_together_or_soon_by_later_calls(kafka_settings: Settings, opened: Open) -> None:
@@ -151,22 +151,19 @@ def test_a_second_process_of_a_source_takes_over_and_the_first_stops(kafka_setti
     second.close()
     with pytest.raises(Retryable):  # its transaction is gone, which may have many causes …
         first.flush()
-    with pytest.raises(Fatal, match="another process of the source replay took over"):
-        first.flush()
+    assert_raises(Fatal, "another process of the source replay took over", first.flush)
     assert prices(kafka_settings) == numbered(15)
 
 
 def test_a_position_must_fit_a_log_that_keeps_positions_and_a_missing_topic_is_said(opened: Open) -> None:
     log = opened()
-    with pytest.raises(ParameterError, match="4,001: write it shorter"):
-        log.write(Polled(position="x" * 4_001))
+    assert_raises(ParameterError, "4,001: write it shorter", log.write, Polled(position="x" * 4_001))
     log.write(Polled(position="x" * 4_000))
     log.flush()
     assert log.last_position() == "x" * 4_000
     log.close()
     queue = opened("live", exactly_once=False)
-    with pytest.raises(ParameterError, match="exactly_once"):
-        queue.write(Polled(position="1"))
+    assert_raises(ParameterError, "exactly_once", queue.write, Polled(position="1"))
     queue.close()
     with pytest.raises(Fatal, match="marketpulse topics"):
         opened(exactly_once=False, topic_prefix="nowhere-").write(Polled(batches=[trades(range(1))]))
@@ -272,8 +269,7 @@ def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again
 
     log.write(Polled(batches=[some_trades()], position="10"))
     monkeypatch.setattr("marketpulse.kafka.source_position.send_offsets", lose)
-    with pytest.raises(Retryable):
-        log.flush()
+    assert_raises(Retryable, "", log.flush)
     assert len(lost) == 1
     log.flush()
     assert [row["price"] for row in rows(BareTopic.of(kafka_settings).committed()) if row["type"] == "trade"] == PRICES

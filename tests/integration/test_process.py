@@ -100,8 +100,7 @@ def test_what_cannot_be_used_is_set_aside_whole_with_its_place(settings: Setting
     letters = read(settings, "dead-letters", 3)
     assert [(d["partition"], d["offset"]) for d in letters if d["reason"] == "not_json"] == [(0, 1)]
     by_reason = {d["reason"]: d for d in letters}
-    assert json.loads(by_reason["bad_price"]["value"]) == bad
-    assert by_reason["too_late"]["offset"] == 5
+    assert (json.loads(by_reason["bad_price"]["value"]), by_reason["too_late"]["offset"]) == (bad, 5)
     assert by_reason["too_late"]["timeframes"] == ["1s", "1m"]
     assert {d["topic"] for d in letters} == {settings.topic("market")}
 

@@ -20,6 +20,7 @@ from marketpulse.model.market import TRADE
 from marketpulse.model.rows import BAR
 from marketpulse.ports import FeedBatch, SinkBatch
 from marketpulse.settings import Settings
+from refused import assert_raises
 from waiting import wait_until
 
 T0 = 1_768_600_000_000_000_000
@@ -175,8 +176,7 @@ def test_rows_are_flushed_before_partitions_move_positions_asked_anew(
 
 def test_lag_a_lost_position_and_what_a_store_raises_are_told(kafka_settings: Settings, reader_of: Open) -> None:
     beyond = reader_of("bars", start={(kafka_settings.topic("bars"), 0): 99}, group="sink-b")
-    with pytest.raises(Fatal, match="made anew"):
-        collect(beyond, has("bars", 1))
+    assert_raises(Fatal, "made anew", collect, beyond, has("bars", 1))
 
     def fails() -> None:
         raise Retryable("the store is away")
@@ -186,8 +186,7 @@ def test_lag_a_lost_position_and_what_a_store_raises_are_told(kafka_settings: Se
     reader.on_revoke(fails)
     collect(reader, has("bars", 4))
     assert reader.lag() == 0
-    with pytest.raises(Retryable, match="the store is away"):
-        reader.close()
+    assert_raises(Retryable, "the store is away", reader.close)
 
 
 @contextmanager
@@ -252,5 +251,4 @@ def test_reader_and_tail_give_both_wires_and_tail_says_what_is_bad(kafka_setting
     assert [(r["offset"], r["row"]) for r in sorted(good, key=lambda r: r["price"])] == [(0, 0), (1, 0), (2, 0), (2, 1)]
     assert [r["value"] for r in rows if "unreadable" in r] == ["\\xffnot json"]
     assert len(list(tail(kafka_settings, "market", from_beginning=True, limit=3))) == 3
-    with pytest.raises(Fatal, match="there is no topic"):
-        next(tail(kafka_settings, "nonsense"))
+    assert_raises(Fatal, "there is no topic", next, tail(kafka_settings, "nonsense"))

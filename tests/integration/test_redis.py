@@ -309,8 +309,7 @@ def test_what_changes_is_published_once_it_can_be_read(place: Place) -> None:
         bar = minute("A", 0, 1.0, 2.0, 1.0, 1.5)
         place.store("bars", *(minute("A", n, 1.0, 2.0, 1.0, 1.5) for n in range(450)), withdrawn(bar))
         rows = heard()["bars"]
-        assert len(rows) == 450
-        assert [r["close"] for r in rows[:2]] == [None, 2.0]
+        assert (len(rows), [r["close"] for r in rows[:2]]) == (450, [None, 2.0])
         assert heard()["sessions"][0]["volume"] == 449.0
         place.store("alerts", alert("raised", 60))
         assert [r["state"] for r in heard()["alerts"]] == ["raised"]

@@ -105,5 +105,4 @@ def test_a_first_picture_that_cannot_be_read_is_gone_without(kafka_settings: Set
     settings = changed(kafka_settings, serve=picture, sinks={"redis": {"url": "redis://127.0.0.1:1/0"}})
     write(settings, 0, 60)
     with Working(settings, run, name="serve") as working:
-        url = working.facts()["url"]
-        assert len(shown(url, "1s", 59)) == 60
+        assert len(shown(working.facts()["url"], "1s", 59)) == 60

@@ -19,6 +19,7 @@ from marketpulse.kafka.snapshot import Pointer
 from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog
 from marketpulse.settings import Settings
 from marketpulse.telemetry import CLIENTS_LEFT_BEHIND
+from refused import assert_raises
 from waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -147,8 +148,7 @@ def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
 ) -> None:
     with member(settings) as worker:
         monkeypatch.setattr(transaction, "_CALL_S", 0.000_001)  # the group's offsets are not told so soon
-        with pytest.raises(Retryable, match=r"rebalance: .*Timed out"):
-            worker.poll_until(never)
+        assert_raises(Retryable, r"rebalance: .*Timed out", worker.poll_until, never)
 
 
 def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(settings: Settings) -> None:
@@ -216,8 +216,7 @@ def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_
     worker.take_all()
     worker.log.begin()
     time.sleep(7)
-    with pytest.raises(Retryable):
-        worker.poll_until(never)
+    assert_raises(Retryable, "", worker.poll_until, never)
     worker.log.close()
     assert worker.owned == set()
     assert not worker.log.in_transaction
@@ -227,8 +226,7 @@ def test_after_a_callback_has_failed_a_new_worker_gets_the_partitions_and_reads_
     BareTopic.of(settings).write([b"1", b"2", b"3"])
     with member(settings) as worker:
         worker.on_take = Retryable("its state cannot be read")
-        with pytest.raises(Retryable, match="its state cannot be read"):
-            worker.poll_until(never)
+        assert_raises(Retryable, "its state cannot be read", worker.poll_until, never)
     values: list[bytes | None] = []
 
     def read() -> bool:
@@ -279,8 +277,7 @@ def test_a_commit_whose_offsets_are_refused_is_aborted_and_says_so(
             log.poll(0.1, 100)
         log.write("bars", [(b"AAA", b"{}")])
         monkeypatch.setattr("marketpulse.kafka.transaction.send_offsets", refuse)
-        with pytest.raises(AbortedTransaction, match="commit failed: the group does not know this member"):
-            log.commit()
+        assert_raises(AbortedTransaction, "commit failed: the group does not know this member", log.commit)
         assert not log.in_transaction
     finally:
         log.close()

@@ -42,8 +42,7 @@ TAGS = ("sym bol", "source")
 
 @given(some=st.lists(rows, min_size=1, max_size=20), bytes_max=st.integers(1, 500))
 def test_a_reader_of_the_format_gets_every_row_back(some: list[dict[str, Any]], bytes_max: int) -> None:
-    written = lines("trades", pl.DataFrame(some, SCHEMA), TAGS, "time_ns")
-    cut = bodies(written, bytes_max)
+    cut = bodies(lines("trades", pl.DataFrame(some, SCHEMA), TAGS, "time_ns"), bytes_max)
     found = [point for body, _ in cut for point in read(body.decode())]
     assert [n for _, n in cut] == [len(read(body.decode())) for body, _ in cut]
     assert all(len(body) <= bytes_max or n == 1 for body, n in cut)

@@ -63,8 +63,7 @@ def test_any_cut_and_any_restart_give_the_uninterrupted_rows(folder: Path, steps
 @given(steps=STEPS)
 @examples(full=20)
 def test_no_row_is_older_than_the_last_promise(folder: Path, steps: Steps) -> None:
-    clock = ManualClock(0)
-    source = start(folder, clock, "recorded", None)
+    source = start(folder, ManualClock(0), "recorded", None)
     promised = 0
     for wait, _ in [*steps, *[(1.0, False)] * 30]:
         for batch in source.poll(wait).batches:

@@ -71,14 +71,10 @@ def test_duckdbs_words_are_sent_as_athenas(lake: LakeDesk, trino: Trino, duckdb:
     assert_same(here(lake, SqlQuestion(duckdb, dialect="duckdb")), plain(trino.run(sent)), 1e-9 if exact else 0.03)
 
 
-@pytest.mark.parametrize(
-    ("athena", "theirs", "mine"),
-    [
-        ("SELECT CAST(367.46E0 AS varchar)", "3.6746E2", "367.46"),
-        ("SELECT CAST(2.5E0 AS bigint)", 3, 2),
-        ("SELECT CAST(7.5 / 2 AS varchar)", "3.8", "3.75"),
-    ],
-)
+@pytest.mark.parametrize(("athena", "theirs", "mine"), [
+    ("SELECT CAST(367.46E0 AS varchar)", "3.6746E2", "367.46"), ("SELECT CAST(2.5E0 AS bigint)", 3, 2),
+    ("SELECT CAST(7.5 / 2 AS varchar)", "3.8", "3.75"),
+])  # fmt: skip
 def test_what_differs_is_what_the_page_names(
     lake: LakeDesk, trino: Trino, athena: str, theirs: object, mine: object
 ) -> None:

@@ -11,9 +11,16 @@ PYTHON_LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 NPM_LOCKS = [ROOT / place / "package-lock.json" for place in ("ui", "tests/browser/chromium")]
 
 
-def test_all_locks_are_looked_at() -> None:
+def test_all_locks_are_looked_at_and_what_runs_is_what_is_tested() -> None:
     assert {path.stem for path in PYTHON_LOCKS} == {"build", "dev", "java", "node", "run", "spark", "uv"}
     assert all(path.is_file() for path in NPM_LOCKS)
+
+    def versions(name: str) -> dict[str, str]:
+        pairs = re.findall(r"^([a-z0-9_.-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
+        return dict(pairs)
+
+    run, dev = versions("run.txt"), versions("dev.txt")
+    assert {name: dev.get(name) for name in run} == run
 
 
 @pytest.mark.parametrize("path", PYTHON_LOCKS, ids=lambda path: path.name)
@@ -36,12 +43,3 @@ def test_an_npm_lock_has_a_hash_for_every_package_and_no_address(path: Path) -> 
             continue
         assert "resolved" not in package, name
         assert package["integrity"].startswith("sha512-"), name
-
-
-def test_what_runs_is_what_is_tested() -> None:
-    def versions(name: str) -> dict[str, str]:
-        pairs = re.findall(r"^([a-z0-9_.-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
-        return dict(pairs)
-
-    run, dev = versions("run.txt"), versions("dev.txt")
-    assert {name: dev.get(name) for name in run} == run

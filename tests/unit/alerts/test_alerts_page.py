@@ -49,7 +49,7 @@ def code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_the_rules_and_changes_of_the_page_are_rules_and_changes() -> None:
+def test_the_pages_rules_and_changes_are_such_and_every_field_stands_there_with_its_default() -> None:
     shown, changes = blocks("json")[:2]
     rule = rule_from_json(json.loads(shown))
     assert (rule_set(INPUTS, [rule]).rules, rule.severity) == ((rule,), "critical")
@@ -59,9 +59,6 @@ def test_the_rules_and_changes_of_the_page_are_rules_and_changes() -> None:
     rules = change_from_json(json.loads(put), rule_set(INPUTS))
     assert [rule.name for rule in rules.rules] == ["high"]
     assert change_from_json(json.loads(removed), rules).rules == ()
-
-
-def test_every_field_stands_there_with_its_default() -> None:
     stated = {code(name)[0]: default for name, default, _ in table("field", "default", "meaning")}
     assert list(stated) == [f.name for f in fields(Rule)]
     for field in fields(Rule):
@@ -73,12 +70,7 @@ def test_every_field_stands_there_with_its_default() -> None:
     assert all(f"`{severity}`" in PAGE for severity in SEVERITIES)
 
 
-def test_the_error_of_the_page_is_the_error() -> None:
-    (shown,) = [block for block in blocks("") if not block.startswith("$ ")]
-    assert refusal(rule_set, INPUTS, [Rule("oversold", shown.splitlines()[1].strip())]) == shown.rstrip("\n")
-
-
-def test_every_word_of_the_language_stands_there() -> None:
+def test_every_word_of_the_language_stands_there_and_the_error_of_the_page_is_the_error() -> None:
     words = " ".join(what for what, _, _ in table("what", "binds", "meaning"))
     for word in (*FUNCTIONS, *COMPARISONS, *CROSSINGS, *LOGIC, "+", "-", "*", "/", "@"):
         assert word in words
@@ -86,6 +78,8 @@ def test_every_word_of_the_language_stands_there() -> None:
     assert f"a whole number from 1 to {BARS_BACK_MAX}." in text
     assert f"at most {MEMORY_MAX:,} numbers of a symbol" in text
     assert f"at most {RULES_MAX:,} rules" in text
+    (shown,) = [block for block in blocks("") if not block.startswith("$ ")]
+    assert refusal(rule_set, INPUTS, [Rule("oversold", shown.splitlines()[1].strip())]) == shown.rstrip("\n")
 
 
 def test_what_binds_closer_goes_first() -> None:

@@ -119,8 +119,7 @@ def test_the_value_is_what_stands_left_of_the_first_comparison() -> None:
 def test_an_event_says_where_and_when_and_events_come_by_row_then_by_rule_and_of_no_symbol_left_out() -> None:
     rules = rule_set(INPUTS, [Rule("low", "close < 1"), Rule("high", "close > 2")])
     events = run(rules, [Closed(1, {"close": 1.5}, symbol=1), Closed(2, {"close": 9.0}, symbol=2)])
-    assert events.dtype == EVENT
-    assert events.tolist() == [(2, 2, 1, 1 * MINUTE, 2 * MINUTE, RAISED, 0, 0, 9.0)]
+    assert (events.dtype, events.tolist()) == (EVENT, [(2, 2, 1, 1 * MINUTE, 2 * MINUTE, RAISED, 0, 0, 9.0)])
     rules = rule_set(INPUTS, [Rule("b", "close > 1"), Rule("a", "close > 2"), Rule("c", "close > 3")])
     events = run(rules, [Closed(1, {"close": 9}, symbol=1), Closed(1, {"close": 3}, symbol=0)])
     assert events[["symbol", "rule"]].tolist() == [(1, 1), (1, 2), (1, 3), (0, 1), (0, 2)]
@@ -162,8 +161,7 @@ def test_real_bars_move_as_talib_says() -> None:
     with DAILY.open(encoding="utf-8-sig") as file:
         close = np.array([float(row["close"]) for row in csv.DictReader(file)])
     expected = talib.ROC(close, 5)
-    rules = rule_set(INPUTS, [Rule("r", "change_pct(close, 5) > 2.0007")])
-    events = run(rules, minutes(close=close.tolist()))
+    events = run(rule_set(INPUTS, [Rule("r", "change_pct(close, 5) > 2.0007")]), minutes(close=close.tolist()))
     above = expected > 2.0007  # a threshold that no change of these closes comes near
     assert np.nanmin(np.abs(expected - 2.0007)) > 1e-6
     changes = np.flatnonzero(np.diff(above, prepend=False))
@@ -175,8 +173,7 @@ def test_real_bars_move_as_talib_says() -> None:
 
 def test_more_events_than_one_output_holds_all_leave() -> None:
     closes = [float(i % 2) for i in range(5_000)]
-    rules = [Rule(f"r{k}", f"close > {k / 10}") for k in range(7)]
-    found = events_of(rules, minutes(close=closes))
+    found = events_of([Rule(f"r{k}", f"close > {k / 10}") for k in range(7)], minutes(close=closes))
     assert found == [(i + 1, f"r{k}", "raised" if i % 2 else "cleared") for i in range(1, 5_000) for k in range(7)]
 
 

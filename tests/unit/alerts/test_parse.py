@@ -102,11 +102,8 @@ def test_a_fault_is_named_and_pointed_at(message: str, text: str, caret: int) ->
     assert refusal(read, text).split("\n") == [f"rule 'r': {message}", f"  {text}", " " * (2 + caret) + "^"]
 
 
-def test_a_fault_shows_its_own_line_of_a_longer_text() -> None:
+def test_a_fault_shows_its_own_line_of_a_longer_text_and_a_rule_on_tick_bars_reads_tick_bars_alone() -> None:
     said = refusal(read, "close > 1\n\tand clsoe < 5\nor low > 3").split("\n")
     assert said == ["rule 'r': unknown column 'clsoe'; did you mean 'close'?", "   and clsoe < 5", "       ^"]
-
-
-def test_a_rule_on_tick_bars_reads_tick_bars() -> None:
     assert written_out(read("close > prev(close)", "100t")) == "(close@100t > prev(close@100t, 1))"
     assert TICKS_ALONE in refusal(read, "close@1m > 1", "100t")

@@ -81,10 +81,14 @@ def test_what_is_no_rule_is_refused_and_its_fault_named(value: object, message: 
     assert refusal(rule_from_json, value).startswith(message)
 
 
-def test_a_change_puts_a_rule_or_removes_it() -> None:
+def test_a_change_puts_a_rule_or_removes_it_and_a_snapshot_gives_the_rules_with_their_numbers() -> None:
     rules = change_from_json({"action": "put_rule", "rule": rule_to_json(FULL)}, rule_set(INPUTS, [PLAIN]))
     assert [rule.name for rule in rules.rules] == ["plain", "oversold"]
     assert change_from_json({"action": "remove_rule", "name": "plain"}, rules).rules == (FULL,)
+    rules = rule_set(INPUTS, [Rule("gone", "close > 1"), FULL]).without_rule("gone")
+    again = rules_from_json(json.loads(json.dumps(rules_to_json(rules))), INPUTS)
+    assert again == rules
+    assert (again.numbers, again.with_rule(Rule("new", "close > 1")).numbers) == ((2,), (2, 3))
 
 
 @pytest.mark.parametrize(("value", "message"), [
@@ -99,13 +103,6 @@ def test_a_change_puts_a_rule_or_removes_it() -> None:
 ])  # fmt: skip
 def test_what_is_no_change_is_refused(value: object, message: str) -> None:
     assert message in refusal(change_from_json, value, rule_set(INPUTS))
-
-
-def test_a_snapshot_gives_the_rules_with_their_numbers() -> None:
-    rules = rule_set(INPUTS, [Rule("gone", "close > 1"), FULL]).without_rule("gone")
-    again = rules_from_json(json.loads(json.dumps(rules_to_json(rules))), INPUTS)
-    assert again == rules
-    assert (again.numbers, again.with_rule(Rule("new", "close > 1")).numbers) == ((2,), (2, 3))
 
 
 NOON = 1_577_880_000 * 10**9  # 2020-01-01T12:00:00Z

@@ -39,11 +39,18 @@ def test_another_computation_has_another_number(changes: dict[str, object]) -> N
     assert (changed.numbers, changed.rules) == ((2, 3), (HIGH, other))
 
 
-def test_a_rule_that_is_not_there_is_not_found_and_one_name_stands_once() -> None:
+def test_an_unknown_rule_is_not_found_a_name_stands_once_and_rules_and_what_they_remember_have_a_most() -> None:
     rules = rule_set(INPUTS, [LOW])
     assert "there is no rule 'high'" in refusal(rules.without_rule, "high")
     assert "there is no rule number 2" in refusal(rules.rule_of, 2)
     assert "'low' stands twice: rename one" in refusal(rule_set, INPUTS, [LOW, LOW])
+    many = rule_set(INPUTS, [Rule(f"r{i}", "close > 1") for i in range(RULES_MAX)])
+    assert "at most 1,000; remove one first" in refusal(many.with_rule, LOW)
+    assert many.with_rule(Rule("r0", "close > 2")).numbers[-1] == RULES_MAX + 1
+    assert "at most 1,000, found 1,001" in refusal(rule_set, INPUTS, [*many.rules, LOW])
+    ten = rule_set(INPUTS, [Rule(f"r{i}", "change_pct(close, 1000) > 1") for i in range(10)])
+    more = refusal(ten.with_rule, Rule("more", "prev(close) > 1"))
+    assert "they remember 10,001 numbers of each symbol, at most 10,000" in more
 
 
 @pytest.mark.parametrize(("rule", "message"), [
@@ -57,21 +64,13 @@ def test_a_rule_that_cannot_be_read_is_refused_by_name(rule: Rule, message: str)
     assert refusal(rule_set(INPUTS).with_rule, rule).startswith(message)
 
 
-def test_there_is_a_most_of_rules_and_of_what_they_remember() -> None:
-    many = rule_set(INPUTS, [Rule(f"r{i}", "close > 1") for i in range(RULES_MAX)])
-    assert "at most 1,000; remove one first" in refusal(many.with_rule, LOW)
-    assert many.with_rule(Rule("r0", "close > 2")).numbers[-1] == RULES_MAX + 1
-    assert "at most 1,000, found 1,001" in refusal(rule_set, INPUTS, [*many.rules, LOW])
-    ten = rule_set(INPUTS, [Rule(f"r{i}", "change_pct(close, 1000) > 1") for i in range(10)])
-    more = refusal(ten.with_rule, Rule("more", "prev(close) > 1"))
-    assert "they remember 10,001 numbers of each symbol, at most 10,000" in more
-
-
-def test_rules_read_the_numbers_of_bars_then_the_indicators() -> None:
+def test_rules_read_the_numbers_of_bars_then_the_indicators_which_must_be_told_apart() -> None:
     inputs = inputs_of(["sma_20", "vwap"], parse_timeframes(["1m"]))
     bars = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
     assert inputs.columns == (*bars, "sma_20", "session_vwap")
     assert set(bars) <= set(BAR.names)
+    assert "a column's name stands twice" in refusal(inputs_of, ["close"], parse_timeframes(["1m"]))
+    assert "name at least one timeframe" in refusal(Inputs, ("close",), ())
 
 
 @pytest.mark.parametrize(("timeframes", "smallest"), [
@@ -80,11 +79,6 @@ def test_rules_read_the_numbers_of_bars_then_the_indicators() -> None:
 def test_a_rule_without_a_timeframe_has_the_smallest(timeframes: list[str], smallest: str) -> None:
     inputs = inputs_of([], parse_timeframes(timeframes))
     assert inputs.frames[inputs.smallest].name == smallest
-
-
-def test_inputs_that_cannot_be_told_apart_are_refused() -> None:
-    assert "a column's name stands twice" in refusal(inputs_of, ["close"], parse_timeframes(["1m"]))
-    assert "name at least one timeframe" in refusal(Inputs, ("close",), ())
 
 
 def program_of(*expressions: str, clear: str = "") -> Program:
@@ -104,17 +98,13 @@ def test_memory_holds_what_operators_need_from_row_to_row_and_the_stack_is_as_hi
     assert {expression: program_of(expression).depth for expression in depths} == depths
 
 
-def test_each_rule_has_memory_of_its_own() -> None:
+def test_each_rule_has_memory_of_its_own_and_rules_run_and_feed_by_timeframe() -> None:
     expressions = ("prev(close, 4) > close@1h", "close > 1", "close crosses_above close@1h")
     program = program_of(*expressions, clear="prev(low) > 1")
     starts, stops = program.rules["memory"].tolist(), program.rules["memory_stop"].tolist()
     assert (starts, stops, program.width) == ([0, 6, 7], [6, 7, 11], 11)
-
-
-def test_rules_run_and_feed_by_timeframe() -> None:
     hour, minute = Rule("hour", "close@5m > 1", timeframe="1h"), Rule("minute", "close > low@1h", timeframe="1m")
     program = rule_set(INPUTS, [hour, minute, Rule("other", "close > open@1h")]).program
     run, feed = program.run_start.tolist(), program.feed_start.tolist()
     assert [program.run[a:b].tolist() for a, b in pairwise(run)] == [[], [1, 2], [], [0]]
-    feeds = [program.feeds[a:b]["rule"].tolist() for a, b in pairwise(feed)]
-    assert feeds == [[], [], [0], [1, 2]]
+    assert [program.feeds[a:b]["rule"].tolist() for a, b in pairwise(feed)] == [[], [], [0], [1, 2]]

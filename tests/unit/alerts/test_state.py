@@ -66,7 +66,7 @@ def test_a_state_is_plain_arrays_that_their_bytes_give_again() -> None:
     ]  # fmt: skip
 
 
-def test_a_rule_that_stays_goes_on_and_a_new_one_begins() -> None:
+def test_a_rule_that_stays_or_has_other_words_goes_on_and_a_new_or_changed_one_begins_anew() -> None:
     before = rule_set(INPUTS, [HIGH, RISEN])
     state = started(before)
     run(state, before, minutes(close=[5, 11]))
@@ -74,6 +74,13 @@ def test_a_rule_that_stays_goes_on_and_a_new_one_begins() -> None:
     state = changed(before, after, 2, state)
     assert run(state, after, [Closed(3, {"close": 10})]) == [(3, "risen", "cleared")]
     assert run(state, after, [Closed(4, {"close": 9})]) == [(4, "fell", "raised")]
+    before = rule_set(INPUTS, [Rule("high", "close > 10")])
+    state = started(before)
+    run(state, before, minutes(close=[11]))
+    worded = before.with_rule(Rule("high", "close > 10", message="{close}"))
+    other, later = before.with_rule(Rule("high", "close > 9")), [Closed(2, {"close": 12})]
+    assert run(changed(before, worded, 1, state), worded, later) == []
+    assert run(changed(before, other, 1, state), other, later) == [(2, "high", "raised")]
 
 
 def test_a_replay_meets_a_rule_where_it_was_put() -> None:
@@ -84,8 +91,7 @@ def test_a_replay_meets_a_rule_where_it_was_put() -> None:
     after = before.with_rule(HIGH)
     anchor, state = changed(before, after, 3, anchor), changed(before, after, 3, state)
     assert run(state, after, [Closed(4, {"close": 13})]) == [(4, "high", "raised")]
-    replayed = run(anchor, after, minutes(close=[5, 11, 12, 13]))
-    assert replayed == [(2, "risen", "raised"), (4, "high", "raised")]
+    assert run(anchor, after, minutes(close=[5, 11, 12, 13])) == [(2, "risen", "raised"), (4, "high", "raised")]
     assert anchor.life.tobytes() == state.life.tobytes()
     np.testing.assert_array_equal(anchor.memory, state.memory)
 
@@ -93,14 +99,11 @@ def test_a_replay_meets_a_rule_where_it_was_put() -> None:
 NOTHING = rule_set(INPUTS)
 
 
-def test_a_new_rule_hears_of_other_timeframes_from_then_on_only() -> None:
+def test_a_new_rule_hears_of_other_timeframes_from_then_on_and_begins_with_the_next_tick_or_symbol() -> None:
     rules = NOTHING.with_rule(Rule("r", "close@1h > 0"))
     state = changed(NOTHING, rules, 60)
     assert run(state, rules, [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]) == []
     assert run(state, rules, [Closed(120, {"close": 1}), Closed(120, {"close": 1}, "1h")]) == [(120, "r", "raised")]
-
-
-def test_a_new_rule_begins_with_the_next_tick_bar_whatever_its_time_and_with_a_later_symbols_first_row() -> None:
     rules = NOTHING.with_rule(Rule("r", "close > 1", timeframe="100t"))
     ticks = [Closed(59, {"close": 2}, "100t", together=False)]
     assert run(changed(NOTHING, rules, 60), rules, ticks) == [(59, "r", "raised")]
@@ -109,24 +112,7 @@ def test_a_new_rule_begins_with_the_next_tick_bar_whatever_its_time_and_with_a_l
     assert run(state, rules, [Closed(5, {"close": 11}, symbol=3)]) == [(5, "high", "raised")]
 
 
-def test_a_changed_rule_begins_anew_and_one_with_other_words_does_not() -> None:
-    before = rule_set(INPUTS, [Rule("high", "close > 10")])
-    state = started(before)
-    run(state, before, minutes(close=[11]))
-    worded = before.with_rule(Rule("high", "close > 10", message="{close}"))
-    other, later = before.with_rule(Rule("high", "close > 9")), [Closed(2, {"close": 12})]
-    assert run(changed(before, worded, 1, state), worded, later) == []
-    assert run(changed(before, other, 1, state), other, later) == [(2, "high", "raised")]
-
-
-def test_a_change_of_another_state_is_refused() -> None:
-    before = rule_set(INPUTS, [RISEN])
-    for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
-        said = refusal(change_rules, state, before, before, names, until(1))
-        assert "this state is not of these rules and symbols" in said
-
-
-def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() -> None:
+def test_only_the_named_symbols_return_to_the_anchor_tick_bars_never_and_another_state_is_refused() -> None:
     rules = rule_set(INPUTS, [RISEN, Rule("ticks", "close > 1", timeframe="100t")])
     anchor = started(rules)
     state = anchor.copy()
@@ -138,6 +124,10 @@ def test_only_the_named_symbols_return_to_the_anchor_and_tick_bars_never_do() ->
     state = return_to(state, anchor, rules, np.array([0]))
     _, events = evaluate(state, rules, alert_rows_of(then))
     assert events[["symbol", "rule"]].tolist() == [(1, 1)]
+    before = rule_set(INPUTS, [RISEN])
+    for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
+        said = refusal(change_rules, state, before, before, names, until(1))
+        assert "this state is not of these rules and symbols" in said
 
 
 def test_the_alerts_that_are_raised_now_can_be_asked_for() -> None:
@@ -173,30 +163,27 @@ def brief(rows: np.ndarray) -> list[tuple[int, ...]]:
 UP, DOWN = (2, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, 5.0)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        pytest.param([(1, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, NULL)], [(1, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, NULL)],
-                     [], id="equal events tell nothing"),
-        pytest.param([], [], [], id="no events tell nothing"),
-        pytest.param([(1, 0, 1, RAISED, 5.0)], [], [(1, 0, 1, WITHDRAWN, RAISED, 0)], id="no longer true: withdrawn"),
-        pytest.param([], [(1, 0, 1, RAISED, 5.0), (3, 0, 1, CLEARED, 4.0)],
-                     [(1, 0, 1, RAISED, 0, 1), (3, 0, 1, CLEARED, 0, 1)], id="came true: late"),
-        pytest.param([UP], [(1, 0, 1, RAISED, 5.0)], [(1, 0, 1, RAISED, 0, 1), (2, 0, 1, WITHDRAWN, RAISED, 0)],
-                     id="a raise that moves is withdrawn and raised late"),
-        pytest.param([UP], [DOWN], [(2, 0, 1, WITHDRAWN, RAISED, 0), (2, 0, 1, CLEARED, 0, 1)],
-                     id="a raise that becomes a clear is withdrawn first"),
-        pytest.param([DOWN], [UP], [(2, 0, 1, WITHDRAWN, CLEARED, 0), (2, 0, 1, RAISED, 0, 1)],
-                     id="a clear that becomes a raise is withdrawn first"),
-        pytest.param([UP], [(2, 0, 1, RAISED, 6.0)], [(2, 0, 1, RAISED, RAISED, 0)], id="another value alone"),
-        pytest.param([(2, 0, 1, RAISED, 0.0)], [(2, 0, 1, RAISED, -0.0)], [(2, 0, 1, RAISED, RAISED, 0)],
-                     id="the sign of zero is a bit too"),
-        pytest.param([(5, 0, 2, RAISED, 1.0), (5, 1, 1, RAISED, 1.0), (7, 0, 1, RAISED, 1.0)],
-                     [(4, 1, 9, RAISED, 1.0), (5, 0, 1, RAISED, 1.0), (5, 1, 1, RAISED, 1.0)],
-                     [(4, 1, 9, RAISED, 0, 1), (5, 0, 1, RAISED, 0, 1), (5, 0, 2, WITHDRAWN, RAISED, 0),
-                      (7, 0, 1, WITHDRAWN, RAISED, 0)], id="rules and symbols are told apart, in order of time"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("old", "new", "expected"), [
+    pytest.param([(1, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, NULL)], [(1, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, NULL)],
+                 [], id="equal events tell nothing"),
+    pytest.param([], [], [], id="no events tell nothing"),
+    pytest.param([(1, 0, 1, RAISED, 5.0)], [], [(1, 0, 1, WITHDRAWN, RAISED, 0)], id="no longer true: withdrawn"),
+    pytest.param([], [(1, 0, 1, RAISED, 5.0), (3, 0, 1, CLEARED, 4.0)],
+                 [(1, 0, 1, RAISED, 0, 1), (3, 0, 1, CLEARED, 0, 1)], id="came true: late"),
+    pytest.param([UP], [(1, 0, 1, RAISED, 5.0)], [(1, 0, 1, RAISED, 0, 1), (2, 0, 1, WITHDRAWN, RAISED, 0)],
+                 id="a raise that moves is withdrawn and raised late"),
+    pytest.param([UP], [DOWN], [(2, 0, 1, WITHDRAWN, RAISED, 0), (2, 0, 1, CLEARED, 0, 1)],
+                 id="a raise that becomes a clear is withdrawn first"),
+    pytest.param([DOWN], [UP], [(2, 0, 1, WITHDRAWN, CLEARED, 0), (2, 0, 1, RAISED, 0, 1)],
+                 id="a clear that becomes a raise is withdrawn first"),
+    pytest.param([UP], [(2, 0, 1, RAISED, 6.0)], [(2, 0, 1, RAISED, RAISED, 0)], id="another value alone"),
+    pytest.param([(2, 0, 1, RAISED, 0.0)], [(2, 0, 1, RAISED, -0.0)], [(2, 0, 1, RAISED, RAISED, 0)],
+                 id="the sign of zero is a bit too"),
+    pytest.param([(5, 0, 2, RAISED, 1.0), (5, 1, 1, RAISED, 1.0), (7, 0, 1, RAISED, 1.0)],
+                 [(4, 1, 9, RAISED, 1.0), (5, 0, 1, RAISED, 1.0), (5, 1, 1, RAISED, 1.0)],
+                 [(4, 1, 9, RAISED, 0, 1), (5, 0, 1, RAISED, 0, 1), (5, 0, 2, WITHDRAWN, RAISED, 0),
+                  (7, 0, 1, WITHDRAWN, RAISED, 0)], id="rules and symbols are told apart, in order of time"),
+])  # fmt: skip
 def test_what_differs_is_told_and_the_events_given_stay_as_they_are(old: Any, new: Any, expected: list[Any]) -> None:
     before, after = events(*old), events(*new)
     bits = before.tobytes(), after.tobytes()
@@ -207,16 +194,13 @@ def test_what_differs_is_told_and_the_events_given_stay_as_they_are(old: Any, ne
     np.testing.assert_array_equal(stands["value"], [row[4] for row in new])
 
 
-def test_equal_events_stay_to_the_bit_and_what_is_withdrawn_keeps_its_value_alone() -> None:
+def test_equal_events_stay_to_the_bit_what_is_withdrawn_keeps_its_value_alone_and_what_was_late_stays_late() -> None:
     same = events((1, 0, 1, RAISED, 5.0), (2, 0, 1, CLEARED, NULL))
     assert differences(same, same)[1].tobytes() == same.tobytes()
     told, _ = differences(same[:1], no_events())
     assert (told["row"][0], told["open_ns"][0], told["value"][0]) == (-1, 0, 5.0)
     told, stands = differences(events(UP), events((2, 0, 1, RAISED, 6.0)))
     assert (told["value"].tolist(), stands["was"].tolist()) == ([6.0], [0])
-
-
-def test_what_was_late_stays_late() -> None:
     told, stands = differences(no_events(), events(UP))
     assert brief(stands) == brief(told)
     told, stands = differences(stands, events((2, 0, 1, RAISED, 6.0)))

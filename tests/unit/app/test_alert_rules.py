@@ -30,16 +30,13 @@ def test_a_rule_is_read_from_json_and_from_toml_and_what_is_neither_is_refused_w
             read_fields(text, "rule.toml")
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"expression": "rsi_15 < 30"}, "unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
-        ({"expression": "close >"}, "\n  close >\n         ^"), ({}, "expression is missing"),
-        ({"expression": "close > 1", "timeframe": "7m"}, "unknown timeframe '7m': there is 1s, 1m"),
-        ({"expression": "close > 1", "severity": "loud"}, "severity must be one of info, warning, critical"),
-        ({"expression": "close > 1", "colour": "red"}, "unknown field 'colour'"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"expression": "rsi_15 < 30"}, "unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
+    ({"expression": "close >"}, "\n  close >\n         ^"), ({}, "expression is missing"),
+    ({"expression": "close > 1", "timeframe": "7m"}, "unknown timeframe '7m': there is 1s, 1m"),
+    ({"expression": "close > 1", "severity": "loud"}, "severity must be one of info, warning, critical"),
+    ({"expression": "close > 1", "colour": "red"}, "unknown field 'colour'"),
+])  # fmt: skip
 def test_a_rule_with_a_fault_is_refused_without_a_broker(settings: Settings, fields: dict[str, str], said: str) -> None:
     with pytest.raises(ParameterError) as refused:
         put_rule(settings, {"name": "mine", **fields})
@@ -57,23 +54,20 @@ def faults(**fields: Any) -> list[tuple[str, int | None]]:
     return [(fault["field"], fault["at"]) for fault in check_fields(given, CONFIG)["faults"]]
 
 
-@pytest.mark.parametrize(
-    ("fields", "found"),
-    [
-        ({}, []), ({"expression": "close > 1 and rsi_15 < 30"}, [("expression", 14)]),
-        ({"expression": "close >"}, [("expression", 7)]), ({"expression": ""}, [("expression", 0)]),
-        ({"expression": "close = 1"}, [("expression", 6)]), ({"clear": "close > 1 >"}, [("clear", 10)]),
-        ({"message": "at {clse}"}, [("message", 4)]), ({"name": "two words"}, [("name", None)]),
-        ({"expression": "clse > 1", "clear": "opn > 1", "message": "}"}, [("expression", 0), ("clear", 0), ("message", 0)]),
-        ({"severity": "loud", "for_s": -1}, [("severity", None), ("for_s", None)]), ({"timeframe": "7m"}, [("timeframe", None)]),
-        ({"colour": "red"}, [("colour", None)]), ({"symbols": "AAPL"}, [("symbols", None)]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("fields", "found"), [
+    ({}, []), ({"expression": "close > 1 and rsi_15 < 30"}, [("expression", 14)]),
+    ({"expression": "close >"}, [("expression", 7)]), ({"expression": ""}, [("expression", 0)]),
+    ({"expression": "close = 1"}, [("expression", 6)]), ({"clear": "close > 1 >"}, [("clear", 10)]),
+    ({"message": "at {clse}"}, [("message", 4)]), ({"name": "two words"}, [("name", None)]),
+    ({"expression": "clse > 1", "clear": "opn > 1", "message": "}"}, [("expression", 0), ("clear", 0), ("message", 0)]),
+    ({"severity": "loud", "for_s": -1}, [("severity", None), ("for_s", None)]), ({"timeframe": "7m"}, [("timeframe", None)]),
+    ({"colour": "red"}, [("colour", None)]), ({"symbols": "AAPL"}, [("symbols", None)]),
+])  # fmt: skip
 def test_each_fault_stands_at_its_field_and_its_character(fields: dict[str, Any], found: list[Any]) -> None:
     assert faults(**fields) == found
 
 
-def test_a_fault_says_what_to_do_and_not_which_rule_it_made_up_for_the_check() -> None:
+def test_a_fault_says_what_to_do_not_which_rule_was_made_up_and_a_check_what_is_read_and_can_be_computed() -> None:
     found = check_fields({"name": "two words", "expression": "rsi_15 < 30", "for_s": 1e12}, CONFIG)["faults"]
     said = {fault["field"]: fault["message"] for fault in found}
     assert said["expression"] == "unknown column 'rsi_15'; did you mean 'rsi_14'?"
@@ -83,9 +77,6 @@ def test_a_fault_says_what_to_do_and_not_which_rule_it_made_up_for_the_check() -
     long = " and ".join(f"close > prev(close, {n})" for n in range(990, 1_001))  # only the whole rule is too much
     (fault,) = check_fields({"name": "long", "expression": long}, CONFIG)["faults"]
     assert (fault["field"], "look fewer bars back" in fault["message"]) == ("expression", True)
-
-
-def test_it_says_what_is_read_on_which_timeframe_and_what_can_be_computed_for_a_trial() -> None:
     found = check_fields({"name": "x", "expression": "rsi_14@1m < 30 and close > 1", "clear": "close < 1"}, CONFIG)
     assert (found["reads"], found["timeframe"]) == (["rsi_14@1m", "close"], "1s")
     found = check_fields({"name": "x", "expression": "ema_7 > 1 and rsi_14 < 3 and nonsense_3 > 1"}, CONFIG)
@@ -93,13 +84,11 @@ def test_it_says_what_is_read_on_which_timeframe_and_what_can_be_computed_for_a_
     assert [spec.text for spec in computable({"expression": "spread > 1"}, CONFIG)] == []  # it reads quotes
 
 
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        ("rsi_7", "rsi(7)"), ("macd_5_10_3_signal", "macd(5,10,3)"), ("bbands_20_2p5_upper", "bbands(20,2.5)"), ("obv", "obv"),
-        ("volume_sma_5", "volume_sma(5)"), ("rsi", None), ("rsi_0", None), ("rsi_x", None), ("nobody_3", None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("column", "text"), [
+    ("rsi_7", "rsi(7)"), ("macd_5_10_3_signal", "macd(5,10,3)"), ("bbands_20_2p5_upper", "bbands(20,2.5)"),
+    ("obv", "obv"), ("volume_sma_5", "volume_sma(5)"), ("rsi", None), ("rsi_0", None), ("rsi_x", None),
+    ("nobody_3", None),
+])  # fmt: skip
 def test_a_column_tells_its_indicator(column: str, text: str | None) -> None:
     spec = spec_of_column(column)
     assert (None if spec is None else spec.text) == text

@@ -122,8 +122,7 @@ def test_a_dividend_of_half_the_price_is_found_and_a_fall_by_what_is_paid_is_no_
     fell = scaled(frame, 0, 300, 2.0)
     assert rules(checked(fell, tmp_path))[0] == (frame["date"][300], "split")
     assert checked(paying_half(fell), tmp_path).suspects == []
-    unpaid = frame.with_columns(dividend=pl.lit(0.0), split=pl.lit(0.0))
-    assert checked(unpaid, tmp_path).rows == len(frame)
+    assert checked(frame.with_columns(dividend=pl.lit(0.0), split=pl.lit(0.0)), tmp_path).rows == len(frame)
 
 
 def test_weeks_are_taken_as_they_come_and_a_timeframe_that_is_none_is_refused(tmp_path: Path) -> None:

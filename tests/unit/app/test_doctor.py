@@ -56,10 +56,14 @@ def test_an_impossible_data_directory_and_no_java_fail_with_a_way_out_and_missin
     assert (java.level, "broker.java" in java.advice) == (Level.FAIL, True)
 
 
-def test_a_full_disk_fails_and_a_nearly_full_one_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_or_broker_that_is_away_fails_a_nearly_full_one_warns(monkeypatch: pytest.MonkeyPatch) -> None:
     for free, level in ((10**6, Level.FAIL), (10**9, Level.WARN), (10**12, Level.OK)):
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
         assert doctor.disk_space(load_settings()).level == level
+    assert doctor.broker(load_settings()).level == Level.OK
+    monkeypatch.setattr(doctor, "BROKER_WITHIN_S", 0.5)
+    away = doctor.broker(load_settings(kafka={"bootstrap_servers": "127.0.0.1:1"}))
+    assert (away.level, "127.0.0.1:1" in away.found) == (Level.FAIL, True)
 
 
 def test_a_page_port_that_was_asked_for_and_is_taken_fails_but_a_free_one_is_good() -> None:
@@ -102,13 +106,6 @@ def test_a_sink_that_is_away_or_refuses_fails_with_a_way_out(valkey: ValkeyServe
     refused = sink(password=SecretStr("a-wrong-one"))
     assert (refused.level, "MARKETPULSE_SINKS__REDIS__PASSWORD" in refused.found) == (Level.FAIL, True)
     assert "a-wrong-one" not in str(refused)
-
-
-def test_a_broker_that_does_not_run_is_no_fault_but_one_that_is_away_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.broker(load_settings()).level == Level.OK
-    monkeypatch.setattr(doctor, "BROKER_WITHIN_S", 0.5)
-    away = doctor.broker(load_settings(kafka={"bootstrap_servers": "127.0.0.1:1"}))
-    assert (away.level, "127.0.0.1:1" in away.found) == (Level.FAIL, True)
 
 
 def test_what_a_dead_process_left_behind_is_not_taken_for_a_running_one() -> None:

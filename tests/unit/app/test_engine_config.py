@@ -31,14 +31,11 @@ def spans(settings: EngineSettings) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("sessions", "hours", "day"),
-    [
-        pytest.param({}, ["14:30-15:30"], "14:30-18:00", id="regular ones take no print outside them"),
-        pytest.param({"sessions": "extended"}, ["13:00-14:00", "14:00-15:00", "20:00-21:00"], "09:00-22:00", id="extended ones are one day from pre- to post-market"),
-        pytest.param({"sessions": "24x7"}, ["13:00-14:00", "14:00-15:00", "20:00-21:00", "23:00-00:00"], "00:00-00:00", id="24x7 are UTC days on every venue"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("sessions", "hours", "day"), [
+    pytest.param({}, ["14:30-15:30"], "14:30-18:00", id="regular ones take no print outside them"),
+    pytest.param({"sessions": "extended"}, ["13:00-14:00", "14:00-15:00", "20:00-21:00"], "09:00-22:00", id="extended ones are one day from pre- to post-market"),
+    pytest.param({"sessions": "24x7"}, ["13:00-14:00", "14:00-15:00", "20:00-21:00", "23:00-00:00"], "00:00-00:00", id="24x7 are UTC days on every venue"),
+])  # fmt: skip
 def test_of_sessions(sessions: dict[str, str], hours: list[str], day: str) -> None:
     settings = EngineSettings.model_validate({"timeframes": ("1h", "1d"), "indicators": "sma(3)", **sessions})
     assert spans(settings) == [*(("1h", *hour.split("-")) for hour in hours), ("1d", *day.split("-"))]
@@ -51,26 +48,22 @@ def test_hours_of_an_unknown_calendar_and_those_that_are_no_span_are_named_by_th
         EngineSettings(extended_hours={"XNYS": ("20:00", "04:00")})
 
 
-@pytest.mark.parametrize(
-    "other",
-    [{"sessions": "extended"}, {"sessions": "24x7"}, {"sessions": "extended", "extended_hours": {"XNYS": ("07:00", "20:00")}},
-     {"correction_window_s": 60}, {"correction_trades": 10}],
-)  # fmt: skip
+@pytest.mark.parametrize("other", [
+    {"sessions": "extended"}, {"sessions": "24x7"}, {"sessions": "extended", "extended_hours": {"XNYS": ("07:00", "20:00")}},
+    {"correction_window_s": 60}, {"correction_trades": 10},
+])  # fmt: skip
 def test_a_state_of_other_rules_is_another_computation(other: dict[str, object]) -> None:
     base = {"calendar": "XNYS", "indicators": "sma(3)"}
     ours, theirs = (engine_config(EngineSettings.model_validate(given)) for given in (base, {**base, **other}))
     assert computation(theirs) != computation(ours)
 
 
-@pytest.mark.parametrize(
-    ("rules", "said"),
-    [
-        ([{"name": "dip", "expression": "rsi_15 < 30"}], "engine.alerts.0: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
-        ([{"name": "dip"}], "engine.alerts: alert rule: expression is missing"),
-        ([{"name": "dip", "expression": "close > 1", "for": 3}], "engine.alerts: alert rule: unknown field 'for'"),
-        ([{"name": "dip", "expression": "close > 1"}] * 2, "engine.alerts: alert rules: 'dip' stands twice"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("rules", "said"), [
+    ([{"name": "dip", "expression": "rsi_15 < 30"}], "engine.alerts.0: rule 'dip': unknown column 'rsi_15'; did you mean 'rsi_14'?\n  rsi_15 < 30\n  ^"),
+    ([{"name": "dip"}], "engine.alerts: alert rule: expression is missing"),
+    ([{"name": "dip", "expression": "close > 1", "for": 3}], "engine.alerts: alert rule: unknown field 'for'"),
+    ([{"name": "dip", "expression": "close > 1"}] * 2, "engine.alerts: alert rules: 'dip' stands twice"),
+])  # fmt: skip
 def test_a_wrong_alert_rule_is_refused_with_its_place(rules: list[dict[str, object]], said: str) -> None:
     settings = EngineSettings.model_validate({"indicators": "rsi(14)", "alerts": rules})
     with pytest.raises(SettingsError) as caught:
@@ -100,8 +93,7 @@ def grouped(tmp_path: Path, **failover: Any) -> Settings:
 def test_groups_name_sources_as_the_configuration_does_and_only_these_write_past_market(tmp_path: Path) -> None:
     groups = {"g": {"sources": ["two", "simulate"], "symbols": ["A"]}}
     config = failover_config(grouped(tmp_path, groups=groups, after_s=7, back_after_s=0))
-    assert config.groups[0].sources == ("simulate-two", "simulate")
-    assert config.groups[0].symbols == {"A"}
+    assert (config.groups[0].sources, config.groups[0].symbols) == (("simulate-two", "simulate"), {"A"})
     assert (config.after_ns, config.back_after_ns) == (7 * 10**9, 0)
     with pytest.raises(SettingsError, match=r"failover.groups.g: there is no source 'three'"):
         failover_config(grouped(tmp_path, groups={"g": {"sources": ["one", "three"]}}))

@@ -172,7 +172,7 @@ def test_an_unknown_venue_has_no_sessions_and_leaves_no_file(cache: Path, name: 
     assert not cache.exists()
 
 
-def test_christmas_week_2024_in_new_york_has_a_half_day_and_a_holiday() -> None:
+def test_christmas_week_has_a_half_day_and_a_holiday_summer_time_moves_the_open_and_calendars_are_lent() -> None:
     found = sessions(EngineSettings(), "XNYS", ms("2024-12-23T12:00"), ms("2024-12-27T00:00"))
     assert found["calendar"] == "XNYS"
     days = {str(np.datetime64(s["date"], "D")): s for s in found["sessions"]}
@@ -180,9 +180,6 @@ def test_christmas_week_2024_in_new_york_has_a_half_day_and_a_holiday() -> None:
     eve = [days["2024-12-24"][f"{name}_ms"] for name in ("pre", "open", "close", "post")]
     assert eve == [ms(f"2024-12-24T{time}") for time in ("09:00", "14:30", "18:00", "22:00")]
     assert (days["2024-12-24"]["half_day"], days["2024-12-26"]["half_day"]) == (True, False)
-
-
-def test_daylight_saving_moves_the_open_by_an_hour_and_a_venue_may_trade_by_anothers_calendar() -> None:
     found = sessions(EngineSettings(), "XNYS", ms("2024-03-08T06:00"), ms("2024-03-12T00:00"))
     assert [s["open_ms"] for s in found["sessions"]] == [ms("2024-03-08T14:30"), ms("2024-03-11T13:30")]
     mine = EngineSettings(venue_calendars={"MINE": "XNYS"})

@@ -79,11 +79,10 @@ def run(script: str, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [pytest.param(PREPARES, "", id="ends preparations at once and cleanly"),
-     pytest.param(WORKS, "finished what it held\n", id="lets the work finish after preparations")],
-)  # fmt: skip
+@pytest.mark.parametrize(("script", "said"), [
+    pytest.param(PREPARES, "", id="ends preparations at once and cleanly"),
+    pytest.param(WORKS, "finished what it held\n", id="lets the work finish after preparations"),
+])  # fmt: skip
 def test_a_stop(script: str, said: str, number: int, tmp_path: Path) -> None:
     process = start(LIVES + script, str(tmp_path), says="there")
     process.send_signal(number)
@@ -103,11 +102,10 @@ def test_the_collector_looks_only_at_what_the_work_makes(tmp_path: Path) -> None
     assert said == "True True True\n", fault
 
 
-@pytest.mark.parametrize(
-    ("script", "end"),
-    [pytest.param(STUBBORN.replace("SIG_IGN", "SIG_DFL"), -signal.SIGTERM, id="asked to stop"),
-     pytest.param(STUBBORN, -signal.SIGKILL, id="and ends itself when it does not in time")],
-)  # fmt: skip
+@pytest.mark.parametrize(("script", "end"), [
+    pytest.param(STUBBORN.replace("SIG_IGN", "SIG_DFL"), -signal.SIGTERM, id="asked to stop"),
+    pytest.param(STUBBORN, -signal.SIGKILL, id="and ends itself when it does not in time"),
+])  # fmt: skip
 def test_when_the_last_writer_of_the_pipe_is_gone_a_child_is(script: str, end: int) -> None:
     read, write = os.pipe()
     child = start(script, says="watching", pipe=read)

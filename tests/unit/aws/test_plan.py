@@ -1,18 +1,21 @@
-"""What shall stand in AWS, what would be done for it, and doing it, against an emulation that keeps what it is told."""
+"""What shall stand in AWS, what would be done for it, and doing it, against an emulation that keeps it; least rights."""
 
 import base64
 import json
+from fnmatch import fnmatchcase
 from typing import Any
 from unittest.mock import patch
 
+import boto3
 import duckdb
 import pyarrow as pa
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from cfnlint.api import lint  # type: ignore[import-untyped]
 
 import tutorial_queries
 from aws_server import ACCOUNT, REGION, AwsAccount
-from marketpulse.aws import Account, Aws, Step, Wanted, changing, stock_data, wanted_objects
+from marketpulse.aws import POLICIES, Account, Aws, Place, Step, Wanted, changing, policy, stock_data, wanted_objects
 from marketpulse.aws.athena import named_queries
 from marketpulse.aws.costs import cost_drivers
 from marketpulse.aws.wanted import Query, glue_type, left_out, output_url
@@ -134,8 +137,7 @@ def test_a_new_indicator_is_a_new_column_and_what_a_crawler_noted_stays(applied:
 
 
 def test_the_view_of_the_tutorials_is_kept_as_athena_keeps_views(applied: AwsAccount) -> None:
-    glue = applied.client("glue")
-    view = glue.get_table(DatabaseName="marketpulse", Name="stock_data")["Table"]
+    view = applied.client("glue").get_table(DatabaseName="marketpulse", Name="stock_data")["Table"]
     assert (view["TableType"], view["Parameters"]["presto_view"]) == ("VIRTUAL_VIEW", "true")
     body = json.loads(base64.b64decode(view["ViewOriginalText"].removeprefix("/* Presto View: ").removesuffix(" */")))
     assert (body["catalog"], body["schema"], body["originalSql"]) == (
@@ -179,8 +181,7 @@ def test_the_views_text_gives_what_the_tutorials_expect_over_every_revision(name
 
 def test_what_is_ours_and_no_longer_wanted_is_removed(applied: AwsAccount) -> None:
     assert actions(do(settings(), QUERIES[:1])) == {("delete", "losers")}
-    prefixed = settings(table_prefix="raw_")
-    assert {("create", "raw_bars"), ("delete", "bars")} <= actions(plan(prefixed))
+    assert {("create", "raw_bars"), ("delete", "bars")} <= actions(plan(settings(table_prefix="raw_")))
 
 
 def test_what_is_somebody_elses_is_left_as_it_is(aws_account: AwsAccount) -> None:
@@ -241,8 +242,7 @@ def test_an_arn_has_account_and_region_and_no_login_says_where_one_is_looked_for
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert Account(settings()).place().arn("glue", "crawler/x") == f"arn:aws:glue:{REGION}:{ACCOUNT}:crawler/x"
-    china = Account(Settings(s3={"region": "cn-north-1"})).place("1" * 12)
-    assert china.bucket_arn("b") == "arn:aws-cn:s3:::b"
+    assert Account(Settings(s3={"region": "cn-north-1"})).place("1" * 12).bucket_arn("b") == "arn:aws-cn:s3:::b"
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(Fatal, match=r"no AWS login .*AWS_ACCESS_KEY_ID"):
@@ -275,8 +275,7 @@ def test_what_is_left_out_names_the_setting_and_a_url_without_a_bucket_is_refuse
 def test_every_stored_table_has_types_that_athena_knows() -> None:
     found = wanted_objects(Settings(sinks={"archive": ON_S3}), ("sma_20",), ())
     tables = {one.name: one.fields for one in found if one.kind == "glue table"}
-    assert set(tables) == set(TABLES)
-    assert tables["bars"]["columns"]["session_date"] == "date"
+    assert (set(tables), tables["bars"]["columns"]["session_date"]) == (set(TABLES), "date")
     assert tables["dead_letters"]["columns"]["timeframes"] == "array<string>"
     assert tables["indicators"]["columns"]["sma_20"] == "double"
     assert all(table["partition_keys"] == {"date": "string"} for table in tables.values())
@@ -301,3 +300,88 @@ def test_what_is_billed_names_limits_and_no_price() -> None:
     said = "\n".join(cost_drivers(wanted_objects(settings, (), ())))
     words = ("at most 10,737,418,240 a query", "cron(0 1 * * ? *)", "$", "€")
     assert [word in said for word in words] == [True, True, False, False]
+
+
+# The least rights of each login: valid by IAM's grammar, and no wider than what is done.
+
+PLACE = Place("aws", "eu-central-1", "123456789012")
+
+
+def policy_settings() -> Settings:
+    archive = {"enabled": True, "format": "parquet", "url": "s3://desk/market/archive"}
+    return Settings(sinks={"archive": archive, "lake": {"url": "s3://lake-of-desk/lake/"}})
+
+
+def statements(who: str, chosen: Settings | None = None, lake: str | None = None) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = policy(who, chosen or policy_settings(), PLACE, lake)["Statement"]
+    return found
+
+
+def allows(who: str, action: str, resource: str, lake: str | None = None) -> bool:
+    patterns = [p for one in statements(who, lake=lake) for p in one["Resource"] if action in one["Action"]]
+    return any(fnmatchcase(resource, pattern) for pattern in patterns)
+
+
+def linted(document: dict[str, Any]) -> list[str]:
+    resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
+    template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Policy": resource}}
+    return [str(match) for match in lint(json.dumps(template), None, ["eu-central-1"])]
+
+
+@pytest.mark.parametrize("who", sorted(POLICIES))
+def test_a_policy_is_valid_for_iam_and_the_linter_and_allows_nothing_everywhere(
+    who: str, aws_account: AwsAccount
+) -> None:
+    document = policy(who, policy_settings(), PLACE, "marketpulse")
+    iam = boto3.client("iam", endpoint_url=aws_account.endpoint_url)
+    assert iam.create_policy(PolicyName=who, PolicyDocument=json.dumps(document))["Policy"]["PolicyName"] == who
+    assert linted(document) == []
+    for one in statements(who, lake="marketpulse"):
+        assert all("*" not in action for action in one["Action"])
+        assert all(resource not in ("*", "arn:aws:s3:::*") for resource in one["Resource"])
+        assert one["Effect"] == "Allow"
+
+
+def test_the_linter_finds_what_is_wrong() -> None:
+    assert linted({"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": ["s3:Get"]}]})
+
+
+DATA = "arn:aws:s3:::desk/market/archive/table=trades/x.parquet"
+
+
+def test_the_writer_stores_in_its_prefixes_and_nowhere_else_and_a_lake_in_glue_adds_its_database() -> None:
+    places = (DATA, "arn:aws:s3:::lake-of-desk/lake/x", "arn:aws:s3:::desk/market/other/x")
+    for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"):
+        assert [allows("writer", action, place) for place in places] == [True, True, False]
+    lists = [one for one in statements("writer") if one["Action"] == ["s3:ListBucket"]]
+    prefixes = [one["Condition"]["StringLike"]["s3:prefix"] for one in lists]
+    assert prefixes == [["market/archive/", "market/archive/*"], ["lake/", "lake/*"]]
+    assert not any(action.startswith("glue:") for one in statements("writer") for action in one["Action"])
+    table = "arn:aws:glue:eu-central-1:123456789012:table/quotes_lake/bars"
+    assert allows("writer", "glue:UpdateTable", table, lake="quotes_lake")
+    assert not allows("writer", "glue:UpdateTable", table.replace("quotes_lake", "other"), lake="quotes_lake")
+
+
+def test_the_reader_reads_asks_and_writes_only_results_and_the_crawler_reads_and_adds_partitions() -> None:
+    assert allows("reader", "s3:GetObject", DATA)
+    assert not allows("reader", "s3:PutObject", DATA)
+    assert allows("reader", "s3:PutObject", "arn:aws:s3:::desk/market/athena/result.csv")
+    group = "arn:aws:athena:eu-central-1:123456789012:workgroup/"
+    assert allows("reader", "athena:StartQueryExecution", f"{group}marketpulse")
+    assert not allows("reader", "athena:StartQueryExecution", f"{group}primary")
+    assert not any("Delete" in action for one in statements("reader") for action in one["Action"])
+    tables = "arn:aws:glue:eu-central-1:123456789012:table/marketpulse/"
+    assert allows("crawler", "s3:GetObject", DATA)
+    assert not allows("crawler", "s3:PutObject", DATA)
+    assert not allows("crawler", "s3:GetObject", "arn:aws:s3:::lake-of-desk/lake/x")
+    assert allows("crawler", "glue:BatchCreatePartition", f"{tables}bars")
+    assert not allows("crawler", "glue:BatchCreatePartition", f"{tables}theirs")
+
+
+def test_a_whole_bucket_needs_no_condition_and_without_one_there_is_nothing_to_allow() -> None:
+    bucket = Settings(sinks={"archive": {"enabled": True, "url": "s3://desk"}})
+    (one,) = [one for one in statements("writer", bucket) if one["Action"] == ["s3:ListBucket"]]
+    assert "Condition" not in one
+    for who in ("writer", "crawler", "reader"):
+        with pytest.raises(SettingsError, match=r"sinks\.archive\.url"):
+            policy(who, Settings(), PLACE)

@@ -37,20 +37,17 @@ def test_every_table_has_the_contracts_columns_an_id_for_each_and_times(table: s
     assert parts == ([] if time is None else [time.removesuffix("_ns")])
 
 
-def test_indicators_are_columns_beyond_the_tables_own() -> None:
+def test_indicators_are_columns_beyond_the_tables_own_and_times_are_those_of_the_exact_ones() -> None:
     names = [field.name for field in iceberg_schema("indicators", ["sma_20", "vwap"]).fields]
     assert beyond("indicators", names) == ("sma_20", "vwap")
     assert beyond("bars", arrow_schema("bars").names) == ()
-
-
-def test_times_are_those_of_the_exact_columns_to_the_microsecond() -> None:
     rows = pa.table({"symbol": ["A", "B"], "event_time_ns": pa.array([1_714_521_600_000_001_999, None], pa.int64())})
     timed = with_times("trades", rows)
     assert timed["event_time"].to_pylist() == [datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC), None]
     assert without_times("trades", timed).equals(rows)
 
 
-def test_rows_are_sorted_and_alike_ones_stay_in_the_order_of_the_log() -> None:
+def test_rows_are_sorted_alike_ones_stay_in_the_order_of_the_log_also_with_more_names_than_sixteen_bits() -> None:
     symbols = ["B", "a", "B", "Ä", None, "B", "a"]
     rows = pa.table({
         "symbol": symbols, "event_time_ns": [3, 2, 1, 1, 0, 3, None], "offset": list(range(7)),
@@ -60,6 +57,9 @@ def test_rows_are_sorted_and_alike_ones_stay_in_the_order_of_the_log() -> None:
     assert in_order("trades", rows.slice(0, 0)).num_rows == 0
     named = rows.set_column(0, "symbol", rows["symbol"].dictionary_encode())
     assert in_order("trades", named)["offset"].to_pylist() == [4, 2, 0, 5, 6, 1, 3]
+    n = 70_000
+    rows = pa.table({"symbol": [f"{n - i:06d}" for i in range(n)], "event_time_ns": np.arange(n)})
+    assert in_order("trades", rows)["event_time_ns"].to_pylist() == list(range(n))[::-1]
 
 
 @pytest.mark.parametrize("symbols", [3, 300, 70_000])
@@ -75,12 +75,6 @@ def test_the_order_is_that_of_comparing_whole_rows_however_many_names_there_are(
         assert in_order("bars", given).to_pylist() == by_hand
 
 
-def test_more_names_than_sixteen_bits_tell_apart_are_sorted_too() -> None:
-    n = 70_000
-    rows = pa.table({"symbol": [f"{n - i:06d}" for i in range(n)], "event_time_ns": np.arange(n)})
-    assert in_order("trades", rows)["event_time_ns"].to_pylist() == list(range(n))[::-1]
-
-
 def test_what_is_written_reads_back_whatever_a_topic_is_called_and_a_damaged_text_is_fatal() -> None:
     told = Offsets({("market", 3): 120, ("/data/a b.csv", 0): 7}, {("market", 3): 118})
     for offsets in (told, Offsets()):
@@ -90,17 +84,13 @@ def test_what_is_written_reads_back_whatever_a_topic_is_called_and_a_damaged_tex
             Offsets.decode(text, "trades")
 
 
-def test_moving_some_partitions_leaves_those_of_others() -> None:
+def test_moving_some_partitions_leaves_others_and_a_table_without_rows_stands_where_all_is_held() -> None:
     before = Offsets({("market", 0): 5, ("market", 1): 9}, {("market", 1): 9})
     after = Offsets({("market", 0): 8, ("market", 1): 9}, {("market", 1): 9, ("market", 0): 7})
     assert before.moved({("market", 0): 8}, {("market", 0): 7}) == after
-
-
-def test_a_table_without_rows_stands_where_the_others_say_that_all_is_held() -> None:
     key = ("market", 0)
     tables = {"trades": Offsets({key: 50}, {key: 48}), "quotes": Offsets({key: 20}), "bars": Offsets({("bars", 0): 3})}
     told = positions(tables)
-    assert told[key] == {"trades": 50, "quotes": 48, "events": 48}
-    assert told["bars", 0] == {"bars": 3}
+    assert (told[key], told["bars", 0]) == ({"trades": 50, "quotes": 48, "events": 48}, {"bars": 3})
     assert held_up_to(told[key]) == 48
     assert [held_up_to(found) for found in ({"trades": 50, "quotes": 48}, {"bars": 3}, {})] == [0, 3, 0]

@@ -31,11 +31,17 @@ def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: service for name, service in compose["services"].items() if service["image"] == OURS}
 
 
-def test_it_is_a_compose_file_by_the_specifications_schema(compose: dict[str, Any]) -> None:
+def test_it_is_valid_by_the_specifications_schema_and_its_image_is_built_from_locks(compose: dict[str, Any]) -> None:
     jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(compose)
+    text = (DEPLOY / "Dockerfile").read_text()
+    for path in re.findall(r"requirements/\w+\.txt", text):
+        assert (ROOT / path).is_file()
+    assert text.count("--require-hashes") == 2
+    for service in ours(compose).values():
+        assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 
-def test_every_image_has_a_version_and_every_port_is_published_on_loopback_only(compose: dict[str, Any]) -> None:
+def test_images_have_versions_ports_loopback_waits_a_health_check_and_mounts_are_there(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert all(port.startswith("127.0.0.1:") for port in ports)
     published = [port.split(":")[1] for port in ports]
@@ -43,9 +49,6 @@ def test_every_image_has_a_version_and_every_port_is_published_on_loopback_only(
     assert {"8080", "8085", "5050", "3000"} <= set(published)
     for service in compose["services"].values():
         assert service["image"] == OURS or re.search(r":v?\d+(\.\d+)*$", service["image"]), service["image"]
-
-
-def test_what_a_service_waits_for_can_be_healthy_and_what_it_mounts_is_there(compose: dict[str, Any]) -> None:
     services = compose["services"]
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():
@@ -57,8 +60,7 @@ def test_what_a_service_waits_for_can_be_healthy_and_what_it_mounts_is_there(com
 
 
 def test_passwords_come_from_a_file_of_ones_own_and_none_stands_here(compose: dict[str, Any]) -> None:
-    text = (DEPLOY / "compose.yaml").read_text()
-    asked = set(re.findall(r"\$\{(\w+)", text))
+    asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
     given = dict(
         line.split("=", 1) for line in (DEPLOY / "example.env").read_text().splitlines() if line[:1] not in "#"
     )
@@ -92,12 +94,3 @@ def test_every_process_of_ours_is_a_command_with_settings_that_are_valid(
             assert which in SINKS
             assert getattr(settings.sinks, which).enabled
     assert found["serve"].serve.allowed_hosts == ("127.0.0.1", "localhost")
-
-
-def test_the_image_is_built_from_the_lock_files(compose: dict[str, Any]) -> None:
-    text = (DEPLOY / "Dockerfile").read_text()
-    for path in re.findall(r"requirements/\w+\.txt", text):
-        assert (ROOT / path).is_file()
-    assert text.count("--require-hashes") == 2
-    for service in ours(compose).values():
-        assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()

@@ -52,8 +52,7 @@ def test_a_source_that_is_grouped_later_stands_by_and_one_that_is_not_any_more_m
     state = filled()
     changed = FailoverConfig((Group(("z", "y")),))
     again = state_from_bytes(state_to_bytes(state), changed)
-    assert again.sources == ["x", "y", "z"]
-    assert again.owners.rank[0].tolist() == [-1, 1, 0]
+    assert (again.sources, again.owners.rank[0].tolist()) == (["x", "y", "z"], [-1, 1, 0])
     again.owners.last_ns[0, 1] = 0
     move_time(again.owners, changed, 10**9)
     (switch,) = due_switches(known_symbols(again), changed)
@@ -61,8 +60,7 @@ def test_a_source_that_is_grouped_later_stands_by_and_one_that_is_not_any_more_m
 
 
 def test_each_time_has_one_owner_and_what_was_before_all_nobody() -> None:
-    state = filled()
-    owners = state.owners
+    owners = filled().owners
     assert [owner_at(owners, 99, time) for time in (-5, 0, 1, 10, 11, 80, 81, 10**9)] == [0, 0, 1, 1, 0, 0, 1, 1]
     owners.begins_ns[99, 0] = -3
     assert owner_at(owners, 99, -4) == -1
@@ -83,15 +81,12 @@ def test_a_symbol_is_of_the_group_that_names_it_else_of_that_of_its_source() -> 
     assert config.sources() == ["alpaca", "finnhub", "coinbase", "binance", "polygon"]
 
 
-@pytest.mark.parametrize(
-    ("groups", "said"),
-    [
-        ((Group(("alpaca",)),), "two or more sources"),
-        ((Group(("alpaca", "alpaca")),), "each once"),
-        ((NAMED, Group(("a", "b"), frozenset({"AAPL"}))), "AAPL is a symbol of two groups"),
-        ((STOCKS, Group(("alpaca", "binance"))), "alpaca is in two groups"),
-    ],
-)
+@pytest.mark.parametrize(("groups", "said"), [
+    ((Group(("alpaca",)),), "two or more sources"),
+    ((Group(("alpaca", "alpaca")),), "each once"),
+    ((NAMED, Group(("a", "b"), frozenset({"AAPL"}))), "AAPL is a symbol of two groups"),
+    ((STOCKS, Group(("alpaca", "binance"))), "alpaca is in two groups"),
+])  # fmt: skip
 def test_groups_that_contradict_each_other_are_refused(groups: tuple[Group, ...], said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         FailoverConfig(groups)

@@ -48,8 +48,7 @@ def windows_of(values: Any, period: int) -> Floats:
 
 def alma(bars: Any, period: int, offset: float, sigma: float) -> Any:
     """numpy's convolution with the bell."""
-    ages = np.arange(period)[::-1]
-    bell = np.exp(-((ages - offset * (period - 1)) ** 2) / (2 * (period / sigma) ** 2))
+    bell = np.exp(-((np.arange(period)[::-1] - offset * (period - 1)) ** 2) / (2 * (period / sigma) ** 2))
     return np.concatenate([np.full(period - 1, np.nan), np.convolve(bars.close, bell / bell.sum(), "valid")])
 
 

@@ -42,28 +42,22 @@ def test_a_declaration_is_complete_and_so_are_its_names_its_page_and_its_line_of
     assert f"| [`{name}`]({name}.md) | {indicator.title} | {indicator.group} |" in INDEX
 
 
-def test_every_file_that_declares_an_indicator_and_every_page_is_in_the_catalogue() -> None:
+def test_every_file_that_declares_an_indicator_and_every_page_is_in_the_catalogue_and_drawn_as_declared() -> None:
     declaring = {p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)}
     assert declaring == set(CATALOGUE)
     assert {p.stem for p in DOCS.glob("*.md")} - {"README"} == set(CATALOGUE)
-
-
-def test_the_page_draws_over_the_prices_what_declares_to_be_there() -> None:
     (listed,) = re.findall(r"const ON_PRICE = new Set\(\[(.*?)\]\)", PAGE.read_text(encoding="utf-8"), re.S)
     drawn = set(re.findall(r'"(\w+)"', listed))
     assert drawn & set(CATALOGUE) == {name for name, found in CATALOGUE.items() if found.pane == "price"}
 
 
-def test_no_two_indicators_share_a_column_and_those_computed_by_default_are_all_known() -> None:
+def test_no_two_indicators_share_a_column_defaults_are_known_and_a_kernels_columns_have_their_places() -> None:
     columns = all_columns([Spec(i, i.defaults()) for i in CATALOGUE.values()])
     assert len(set(columns)) == len(columns)
     assert " ".join(all_columns(parse_indicators(DEFAULT_INDICATORS))) == (
         "sma_20 ema_12 ema_26 rsi_14 macd_12_26_9 macd_12_26_9_signal macd_12_26_9_hist bbands_20_2_upper"
         " bbands_20_2_middle bbands_20_2_lower vwap atr_14 realized_volatility_20 volume_sma_20"
     )
-
-
-def test_every_column_of_a_kernels_bars_has_its_name_in_its_place() -> None:
     assert [getattr(bar_columns, name.upper()) for name in bar_columns.NAMES] == list(range(bar_columns.WIDTH))
 
 
@@ -114,23 +108,17 @@ def test_a_declaration_cannot_be_changed_and_its_fresh_state_is_all_zeros_one_ro
         CATALOGUE["sma"].name = "other"  # type: ignore[misc]
     spec = Spec(CATALOGUE["sma"], (20.0,))
     state = spec.fresh_state(3)
-    assert state.shape == (3, spec.state_width)
-    assert state.dtype == np.float64
+    assert (state.shape, state.dtype) == ((3, spec.state_width), np.float64)
     assert not state.any()
 
 
-def test_the_table_is_plain_data_with_columns_and_warm_up() -> None:
+def test_the_table_is_plain_data_with_warm_up_and_describe_takes_parameters_of_one_indicator_alone() -> None:
     rows = {row["name"]: row for row in catalogue_table()}
-    assert json.loads(json.dumps(rows)) == rows
-    assert list(rows) == list(CATALOGUE)
+    assert (json.loads(json.dumps(rows)), list(rows)) == (rows, list(CATALOGUE))
     macd = {"notation": "macd(12,26,9)", "columns": ["macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist"]}
     assert rows["macd"].items() >= {**macd, "warm_up": 33}.items()
     first = {"name": "fast", "kind": "int", "default": 12, "minimum": 2, "maximum": 10_000}
-    assert rows["macd"]["parameters"][0] == first
-    assert rows["vwap"]["parameters"] == []
-
-
-def test_describe_takes_the_parameters_given_and_refuses_what_is_not_one_indicator() -> None:
+    assert (rows["macd"]["parameters"][0], rows["vwap"]["parameters"]) == (first, [])
     text = describe("bbands(10,2.5)")
     assert text.startswith("bbands(10,2.5): Bollinger bands (volatility)\n")
     assert "bbands_10_2p5_upper, bbands_10_2p5_middle, bbands_10_2p5_lower" in text
@@ -139,13 +127,10 @@ def test_describe_takes_the_parameters_given_and_refuses_what_is_not_one_indicat
     assert all(refusal(describe, refused) for refused in ("", "sma,rsi", "nonsense"))
 
 
-def test_a_stem_names_what_the_notation_names() -> None:
+def test_a_stem_names_what_the_notation_names_and_what_is_none_or_out_of_range_is_refused() -> None:
     stems = ["rsi_21", "bbands_20_2p5", "volume_sma_20", "plus_di_14", "macd", "obv"]
     notations = "rsi(21),bbands(20,2.5),volume_sma(20),plus_di(14),macd(12,26,9),obv"
     assert tuple(spec_of(text, CATALOGUE) for text in stems) == parse_indicators(notations)
-
-
-def test_what_is_no_stem_is_said_and_values_out_of_their_range_are_refused() -> None:
     for text in ("", "nothing", "rsi_x", "rsi_14_2", "sma_", "rsi(14)", "macd_12_26"):
         assert "is no indicator" in refusal(spec_of, text, CATALOGUE)
     assert all(refusal(spec_of, text, CATALOGUE) for text in ("rsi_1", "sma_0", "sma_m5", "sma_2p5", "sma_99999999"))

@@ -93,7 +93,7 @@ def test_the_mean_of_equal_values_is_the_value(value: float, count: int) -> None
     assert mean(upper, float(exact - Fraction(upper)), count) == value
 
 
-def test_moments_by_hand() -> None:
+def test_moments_by_hand_and_of_a_flat_window_zero() -> None:
     window = np.array([[-7.0, 1.0, 1.0, 1.0, 5.0, -7.0]])
     assert moments.mean_absolute_deviation(window, 0, 1, 4, 2.0) == 1.5
     assert moments.population_variance(window, 0, 1, 4, 2.0) == 3.0
@@ -103,9 +103,6 @@ def test_moments_by_hand() -> None:
     # distances -1 0 1 and -1 -1 2
     windows = np.array([[1.0, 2.0, 3.0, 9.0, 1.0, 1.0, 4.0]])
     assert moments.correlation(windows, 0, (0, 4), 3, (2.0, 2.0)) == pytest.approx(3 / np.sqrt(12))
-
-
-def test_moments_of_a_flat_window_are_zero() -> None:
     window = np.full((1, 5), 1 / 3)
     assert moments.central_moments(window, 0, 0, 5, 1 / 3) == (0.0, 0.0, 0.0)
     assert moments.population_variance(window, 0, 0, 5, 1 / 3) == 0.0

@@ -78,18 +78,15 @@ def test_the_words_after_a_split_have_the_bits_of_the_values(name: str) -> None:
     assert explained.lines
 
 
-def test_at_a_split_prices_grow_and_sizes_shrink_and_their_product_stays() -> None:
+def test_at_a_split_prices_grow_sizes_shrink_their_product_stays_and_values_come_back_by_their_degrees() -> None:
     bars = np.arange(1.0, 11.0).reshape(1, 10)
     assert in_first_units(bars, np.array([4.0]))[0].tolist() == [4, 8, 12, 16, 1.25, 6, 28, 2, 36, 2.5]
-
-
-def test_values_come_back_by_their_degrees() -> None:
     values = np.array([[8.0, 8.0, 8.0, 8.0]])
     assert in_units_of_now(values, np.array([2.0]), (1, 2, 0, -1)).tolist() == [[4, 2, 8, 16]]
     assert np.isnan(in_units_of_now(np.array([[1e308]]), np.array([4.0]), (-1,))).all()
 
 
-def test_a_mean_says_what_left_and_what_came() -> None:
+def test_a_mean_says_what_left_and_came_averages_how_they_begin_and_move_and_long_lists_show_their_ends() -> None:
     state = parse_indicators("sma(2)")[0].fresh_state(1)
     assert mean_of_window(state, 0, 2, 1.0, "closes")[1] is None
     assert mean_of_window(state, 0, 2, 3.0, "closes")[1] == 2.0
@@ -101,9 +98,6 @@ def test_a_mean_says_what_left_and_what_came() -> None:
         ],
         4.0,
     )
-
-
-def test_averages_say_how_they_begin_and_how_they_move() -> None:
     state = np.zeros((1, 3))
     assert ema_step(state, 0, 2, 0.5, 4.0, "ema", "close")[1] is None
     begins = "ema begins as the mean of the first 2 values: (4.0 + 8.0) / 2 = 6.0"
@@ -112,9 +106,6 @@ def test_averages_say_how_they_begin_and_how_they_move() -> None:
     assert ema_step(state, 0, 2, 0.5, 10.0, "ema", "close") == ([moves], 8.0)
     moves = "gain = (before * 1 + rise) / 2 = (8.0 * 1 + 4.0) / 2 = 6.0"
     assert wilder_step(state, 0, 2, 4.0, "gain", "rise")[0] == [moves]
-
-
-def test_very_long_lists_show_their_ends() -> None:
     assert listed([1.0, 2.5]) == "1.0, 2.5"
     assert listed(list(range(100))).count(",") == 60
     assert "… 40 more …" in listed(list(range(100)))

@@ -17,10 +17,13 @@ def test_indicators_are_read_in_the_order_written(text: str, meaning: list[str])
     assert [spec.text for spec in parse_indicators(text)] == meaning
 
 
-def test_a_list_of_texts_is_read_as_one_and_the_text_of_a_spec_gives_the_spec_again() -> None:
+def test_texts_are_read_as_one_and_give_their_spec_again_and_a_fault_shows_its_own_line_of_a_longer_one() -> None:
     assert [s.text for s in parse_indicators(["sma(5)", "rsi,vwap"])] == ["sma(5)", "rsi(14)", "vwap"]
     specs = parse_indicators("sma(7), bbands(20,0.00001), macd, vwap")
     assert parse_indicators([spec.text for spec in specs]) == specs
+    headline, *shown = refusal(parse_indicators, "sma(20),\nrsi, emma(3),\nvwap").split("\n")
+    assert "'emma'; did you mean 'ema'" in headline
+    assert shown == ["  rsi, emma(3),", "       ^"]
 
 
 @pytest.mark.parametrize(("text", "message", "caret"), [
@@ -54,9 +57,3 @@ def test_a_list_of_texts_is_read_as_one_and_the_text_of_a_spec_gives_the_spec_ag
 def test_a_fault_is_named_and_pointed_at(text: str, message: str, caret: int) -> None:
     expected = [f"indicators: {message}", f"  {text}", " " * (2 + caret) + "^"]
     assert refusal(parse_indicators, text).split("\n") == expected
-
-
-def test_a_fault_shows_its_own_line_of_a_longer_text() -> None:
-    headline, *shown = refusal(parse_indicators, "sma(20),\nrsi, emma(3),\nvwap").split("\n")
-    assert "'emma'; did you mean 'ema'" in headline
-    assert shown == ["  rsi, emma(3),", "       ^"]

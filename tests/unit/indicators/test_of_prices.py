@@ -1,17 +1,20 @@
-"""What is peculiar to one indicator of prices: averages, oscillators, volatility and statistics."""
+"""What is peculiar to one indicator: averages, oscillators, volatility, statistics; of volume and of quotes."""
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import talib
 
-from marketpulse.indicators.bar_columns import CLOSE
+from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, VOLUME
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.indicators.moments import population_deviation
 from marketpulse.indicators.rolling import add, mean
-from unit.indicators.contract import Floats, Tolerance, check, closes, compute, every_daily, moving
+from unit.indicators.contract import EXACT, Floats, Tolerance, check, closes, compute, every_daily, minutes, moving
+from unit.indicators.oracles import ORACLES
 
 NAN = np.nan
 
@@ -30,7 +33,7 @@ def exact_line(window: Floats, at: Fraction) -> float:
     return float(exact_mean(window) + slope * at if at else slope)
 
 
-def test_sma_is_exact_when_huge_prices_have_left_its_window_and_after_a_million_bars() -> None:
+def test_sma_is_exact_after_huge_prices_and_a_million_bars_and_null_while_the_sum_exceeds_a_double() -> None:
     rng = np.random.default_rng(4)
     after_huge = np.concatenate([1e13 * rng.random(33), 1e-8 * (1 + rng.random(60))])
     million = np.exp(np.cumsum(np.random.default_rng(5).normal(0, 0.01, 1_000_000)))
@@ -40,9 +43,6 @@ def test_sma_is_exact_when_huge_prices_have_left_its_window_and_after_a_million_
         for i in bars:
             exact = exact_mean(prices[i - period + 1 : i + 1])
             assert abs(Fraction(float(found[i])) - exact) < exact / within
-
-
-def test_sma_is_null_where_the_sum_exceeds_a_double_and_recovers() -> None:
     found = compute("sma(2)", closes([1e308, 1e308, 3.0, 5.0, 7.0, 9.0]))
     assert np.isnan(found[1])
     np.testing.assert_array_equal(found[-2:], [6.0, 8.0])
@@ -69,14 +69,11 @@ def test_macd_differs_from_two_ema_columns_at_first_and_no_longer_later() -> Non
         np.testing.assert_allclose(line[400:], difference[400:], atol=1e-9 * bars[:, CLOSE].max())
 
 
-def test_ht_trendline_has_its_first_value_on_bar_63_counted_from_0_and_none_beyond_a_double() -> None:
+def test_ht_trendline_begins_on_bar_63_has_no_value_beyond_a_double_and_is_explained_with_the_kernels_bits() -> None:
     for bars in every_daily().values():
         assert [np.isfinite(compute("ht_trendline", bars[:n])).sum() for n in (63, 64)] == [0, 1]
     prices = 1e300 * (1 + np.random.default_rng(1).random(300))
     assert not np.isinf(compute("ht_trendline", closes(prices))).any()
-
-
-def test_ht_trendline_is_explained_with_the_kernels_bits() -> None:
     (spec,) = parse_indicators("ht_trendline")
     bars = closes(100 * np.exp(np.cumsum(np.random.default_rng(6).normal(0, 0.02, 200))))
     state, out, one = spec.fresh_state(1), np.empty((1, 1)), np.zeros(1, np.int64)
@@ -139,8 +136,7 @@ def test_it_is_null_exactly_while_the_window_is_flat(text: str, after: list[floa
 
 def test_tsi_is_null_until_the_price_moves() -> None:
     for price in (0.1, 1e13 / 3, 1e-8):
-        found = compute("tsi", closes([*[price] * 59, 2 * price]))
-        np.testing.assert_array_equal(found, [*[NAN] * 59, 100.0])
+        np.testing.assert_array_equal(compute("tsi", closes([*[price] * 59, 2 * price])), [*[NAN] * 59, 100.0])
 
 
 def test_a_volatility_is_exactly_zero_as_soon_as_its_window_is_flat_and_not_before() -> None:
@@ -157,16 +153,12 @@ def test_a_volatility_is_exactly_zero_as_soon_as_its_window_is_flat_and_not_befo
         assert (found[first : last + 20] > 0).all()
 
 
-def test_realized_volatility_of_huge_then_tiny_prices_is_defined_and_forgotten() -> None:
+def test_realized_volatility_forgets_huge_prices_and_does_not_drift_over_a_million_bars() -> None:
     prices = np.concatenate([np.full(30, 1e13), 1e-8 * (1 + 1e-9 * np.arange(60))])
     found = compute("realized_volatility(20)", closes(prices))
     calm = np.sqrt(np.sum(np.log1p(np.diff(prices[-21:]) / prices[-21:-1]) ** 2))
     assert found[30] == pytest.approx(math.log(1e21), rel=1e-14)
-    assert found[-1] == pytest.approx(calm, rel=1e-12)
-    assert found[30 + 20] == pytest.approx(calm, rel=1e-6)
-
-
-def test_realized_volatility_does_not_drift_over_a_million_bars() -> None:
+    assert (found[-1], found[30 + 20]) == (pytest.approx(calm, rel=1e-12), pytest.approx(calm, rel=1e-6))
     prices = np.exp(np.cumsum(np.random.default_rng(7).normal(0, 0.01, 1_000_000)))
     found = compute("realized_volatility(50)", closes(prices))
     for i in [*range(50, 150), *range(999_900, 1_000_000)]:
@@ -175,14 +167,11 @@ def test_realized_volatility_does_not_drift_over_a_million_bars() -> None:
         assert found[i] == pytest.approx(math.sqrt(math.fsum(steps**2)), rel=1e-14)
 
 
-def test_close_volume_correl_equals_talib_where_its_sums_keep_their_digits() -> None:
+def test_close_volume_correl_equals_talib_is_zero_of_what_stands_still_and_1_or_minus_1_of_a_line() -> None:
     rng = np.random.default_rng(6)
     bars = closes(10 + rng.normal(size=2_000), volume=10 + rng.normal(size=2_000))
     name, oracle = "close_volume_correl", lambda b, n: talib.CORREL(b.close, b.volume, n)
     check(name, oracle, "5 30 100", Tolerance(), {"noise": bars})
-
-
-def test_close_volume_correl_of_what_stands_still_is_zero_as_in_talib_and_of_a_line_1_or_minus_1() -> None:
     for bars in (closes(np.full(40, 0.1), volume=np.arange(40.0)), closes(np.arange(1.0, 41.0), volume=np.zeros(40))):
         np.testing.assert_array_equal(compute("close_volume_correl(30)", bars)[29:], 0.0)
     np.testing.assert_array_equal(talib.CORREL(np.full(40, 2.0), np.arange(40.0), 30)[29:], 0.0)
@@ -192,3 +181,111 @@ def test_close_volume_correl_of_what_stands_still_is_zero_as_in_talib_and_of_a_l
             found = compute("close_volume_correl(30)", closes(prices, volume=3 * level + sign * prices))[29:]
             np.testing.assert_allclose(found, sign, rtol=1e-12)
             assert (np.abs(found) <= 1).all()
+
+
+# What is peculiar to one indicator of volume or of quotes.
+
+
+def exact_sum(values: Floats) -> Fraction:
+    mantissa, exponent = np.frexp(values)
+    total = Fraction(0)
+    for power in np.unique(exponent).tolist():
+        whole = (mantissa[exponent == power] * 2.0**53).astype(np.int64).tolist()
+        total += sum(whole) * Fraction(2) ** (power - 53)
+    return total
+
+
+def test_sums_over_everything_do_not_drift_over_a_million_bars() -> None:
+    rng = np.random.default_rng(1)
+    high, low = 1 + rng.random(1_000_000), 1 - rng.random(1_000_000)
+    volume = 1e9 * rng.random(1_000_000)
+    terms = ((1 - low) - (high - 1)) / (high - low) * volume
+    found = compute("ad", closes(np.ones(1_000_000), high=high, low=low, volume=volume))
+    assert found[-1] == pytest.approx(math.fsum(terms), rel=1e-15)
+
+    rng = np.random.default_rng(2)
+    close, volume = np.exp(np.cumsum(rng.normal(0, 0.01, 1_000_000))), 1e9 * rng.random(1_000_000)
+    terms = volume[1:] * ((close[1:] - close[:-1]) / close[:-1])
+    assert compute("vpt", closes(close, volume=volume))[-1] == pytest.approx(math.fsum(terms), rel=1e-14)
+
+
+@pytest.mark.parametrize("price", [1e13, 1e-8])
+def test_vwap_is_within_two_roundings_of_exact_after_a_million_bars(price: float) -> None:
+    prices, volume = (np.random.default_rng(seed).random(1_000_000) for seed in (8, 9))
+    bars = closes(price * (1 + prices), volume=volume)
+    bars[:, NOTIONAL] *= bars[:, VOLUME]
+    exact = exact_sum(bars[:, NOTIONAL]) / exact_sum(bars[:, VOLUME])
+    assert abs(Fraction(float(compute("vwap", bars)[-1])) - exact) < exact * Fraction(4, 10**16)
+
+
+def test_vwap_equals_pandas_sums_by_session_and_of_daily_bars_is_each_bars_own_and_null_without_volume() -> None:
+    bars, days = minutes()
+    frame = pd.DataFrame({"notional": bars[:, NOTIONAL], "volume": bars[:, VOLUME], "day": days})
+    sums = frame.groupby("day").cumsum()
+    assert len(set(days.tolist())) == 4
+    np.testing.assert_allclose(compute("vwap", bars, days), sums["notional"] / sums["volume"], rtol=1e-12)
+    for bars in every_daily().values():
+        expected = np.where(bars[:, VOLUME] > 0, bars[:, [HIGH, LOW, CLOSE]].mean(axis=1), NAN)
+        found = compute("vwap", bars, np.arange(len(bars), dtype=np.int32))
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_adosc_forgets_a_level_that_would_drown_it_and_obv_comes_back_to_the_digit_after_huge_volumes() -> None:
+    volume = np.ones(2_000)
+    calm = compute("adosc", closes(np.full(2_000, 8.0), high=9, low=5, volume=volume))[-1]
+    volume[:100] = 1e18
+    found = compute("adosc", closes(np.full(2_000, 8.0), high=9, low=5, volume=volume))
+    assert found[-1] == pytest.approx(calm, rel=1e-12)
+    steps = np.tile([1.0, 2.0], 50_000)
+    # 0.1 + 0.1 - 0.1 + 0.1, then the huge ones cancel in pairs
+    found = compute("obv", closes(1e13 * steps, volume=np.where(np.arange(len(steps)) < 4, 0.1, 1e13 / 3)))
+    assert (found[3], found[-1]) == (pytest.approx(0.2, rel=1e-15), pytest.approx(0.2, rel=1e-12))
+
+
+def test_cmf_is_null_exactly_while_no_volume_is_in_the_window_and_mfi_zero_as_talib_returns() -> None:
+    volume = np.where((np.arange(12) < 3) | (np.arange(12) >= 8), 1e9 / 7, 0.0)
+    found = compute("cmf(3)", closes(np.full(12, 8.0), high=9, low=5, volume=volume))
+    np.testing.assert_allclose(found, [NAN] * 2 + [0.5] * 3 + [NAN] * 3 + [0.5] * 4, rtol=1e-14)
+    rising = {f"{price}": closes(price * np.arange(1.0, 41.0), volume=0) for price in (0.1, 1e13 / 3, 1e-8)}
+    check("mfi", ORACLES["mfi"][0], "14", EXACT, rising)
+    found = compute("mfi(14)", closes(moving(8, 60), volume=np.where(np.arange(60) < 30, 1e9 / 7, 0.0)))
+    np.testing.assert_array_equal(found[29 + 14 :], 0.0)
+
+
+def test_vwma_equals_its_formula_where_every_bar_has_traded() -> None:
+    traded = {file: bars.copy() for file, bars in every_daily().items()}
+    for bars in traded.values():
+        bars[:, VOLUME] += 1.0
+
+    def formula(b: Any, n: int) -> Any:
+        return (b.close * b.volume).rolling(n).sum() / b.volume.rolling(n).sum()
+
+    check("vwma", formula, "1 2 20 200", Tolerance(), traded)
+
+
+def test_microprice_is_within_four_roundings_of_exact() -> None:
+    rng = np.random.default_rng(4)
+    bid = 1e13 * (1 + rng.random(500))
+    ask = bid + rng.random(500)
+    sizes = rng.random((500, 2)) * 1e6
+    bars = closes(np.full(500, 50.0), bid=bid, ask=ask, bid_size=sizes[:, 0], ask_size=sizes[:, 1])
+    values = compute("microprice", bars)
+    for found, row in zip(values, np.column_stack([bid, sizes, ask]), strict=True):
+        b, b_size, a_size, a = map(Fraction, row.tolist())
+        exact = (b * a_size + a * b_size) / (b_size + a_size)
+        assert abs(Fraction(float(found)) - exact) <= exact * Fraction(5, 10**16)
+
+
+def test_ofi_equals_pandas_over_a_random_book_with_gaps() -> None:
+    rng = np.random.default_rng(7)
+    bids = 100 + rng.integers(-2, 3, 600).cumsum() / 100
+    book = np.column_stack([bids, rng.random(600) * 9, bids + rng.integers(1, 4, 600) / 100, rng.random(600)])
+    book[rng.random(600) < 0.01] = NAN
+    frame = pd.DataFrame(book, columns=["bid", "bid_size", "ask", "ask_size"])
+    last = frame.shift()
+    flow = frame.bid_size.where(frame.bid >= last.bid, 0) - last.bid_size.where(frame.bid <= last.bid, 0)
+    flow += last.ask_size.where(frame.ask >= last.ask, 0) - frame.ask_size.where(frame.ask <= last.ask, 0)
+    flow[frame.bid.isna() | last.bid.isna()] = NAN
+    bars = {"book": closes(np.full(600, 50.0), **frame)}
+    assert np.isfinite(flow).sum() > 500
+    check("ofi", lambda _, n: flow.rolling(n).sum(), "1 7 40", Tolerance(0, 1e-11), bars)

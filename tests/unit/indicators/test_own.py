@@ -98,17 +98,14 @@ def settings_with(tmp_path: Path, file: Path) -> Settings:
     return load_settings(own, data_dir=tmp_path)
 
 
-def test_the_engine_computes_it_beside_the_catalogues(tmp_path: Path, file: Path) -> None:
+def test_the_engine_computes_it_and_another_function_is_another_computation(tmp_path: Path, file: Path) -> None:
     prices = tmp_path / "AAA.csv"
     prices.write_text("time,price,size\n" + "".join(f"2026-01-05 10:0{m}:00,{10 + m % 3},1\n" for m in range(6)))
     table, _ = compute_file(settings_with(tmp_path, file), prices, "1m", "range_position(2),sma(2)", Mapping())
     rows = pl.DataFrame(table)
     assert rows["sma_2"].to_list()[1:] == [10.5, 11.5, 11.0, 10.5, 11.5]
     assert rows["range_position_2"].to_list()[1:] == [1.0, 1.0, 0.0, 1.0, 1.0]
-
-
-def test_another_function_is_another_computation(tmp_path: Path, file: Path) -> None:
-    """So that no state of the old one is taken for one of the new."""
+    # So that no state of the old one is taken for one of the new.
     before = computation(engine_config(settings_with(tmp_path, file).engine))
     assert computation(engine_config(settings_with(tmp_path, file).engine)) == before
     file.write_text(POSITION.replace("close[-1]", "close[0]"))

@@ -160,7 +160,7 @@ def test_the_true_range_counts_the_way_from_the_close_before_and_says_what_it_co
     assert line.endswith("= max(16.0 - 14.0, |16.0 - 10.0|, |14.0 - 10.0|) = 6.0")
 
 
-def test_fast_k_is_the_share_of_the_range_below_the_close_and_says_where_it_stands() -> None:
+def test_fast_k_is_the_share_of_the_range_below_the_close_says_so_and_a_range_of_rounding_alone_is_none() -> None:
     state = np.zeros((1, fast_k_width(2)))
     assert not fast_k_push(state, 0, 0, 2, 6.0, 4.0, 5.0)[0]
     assert fast_k_push(state, 0, 0, 2, 8.0, 6.0, 7.0) == (True, 75.0)
@@ -172,16 +172,13 @@ def test_fast_k_is_the_share_of_the_range_below_the_close_and_says_where_it_stan
     assert (lines[-1], value) == (said, 75.0)
     lines, value = fast_k_step(state, 0, 1, (4.0, 4.0, 4.0), of)
     assert (lines[-1], value) == ("highest = lowest: %K = 0", 0.0)
-
-
-def test_a_range_of_rounding_alone_is_none() -> None:
     state, nearly = np.zeros((1, fast_k_width(2))), float(np.nextafter(50.0, 51.0))
     fast_k_push(state, 0, 0, 2, 50.0, 50.0, 50.0)
     assert fast_k_push(state, 0, 0, 2, nearly, nearly, nearly) == (True, 0.0)
     assert fast_k_push(state, 0, 0, 2, 50.5, 50.5, 50.5) == (True, 100.0)
 
 
-def test_the_fast_stochastic_averages_its_raw_values() -> None:
+def test_the_fast_stochastic_averages_its_raw_values_and_volume_flows_to_where_the_close_is_and_says_how() -> None:
     # %K 75, 0 and 75
     state, words, of = np.zeros((1, fast_width(1, 2))), np.zeros((1, fast_width(1, 2))), ("", "", "")
     expected = [None, (0.0, 37.5), (75.0, 37.5)]
@@ -189,9 +186,6 @@ def test_the_fast_stochastic_averages_its_raw_values() -> None:
         known, *found = fast_push(state, 0, 0, (1, 2), high, low, close)
         assert (tuple(found) if known else None) == values
         assert fast_step(words, 0, (1, 2), (high, low, close), of)[1] == values
-
-
-def test_the_volume_flows_to_where_the_close_is_and_says_its_arithmetic() -> None:
     for high, low, close, flow in ((8, 4, 8, 6), (8, 4, 4, -6), (8, 4, 6, 0), (8, 4, 7, 3), (5, 5, 5, 0)):
         assert money_flow_volume(high, low, close, 6.0) == money_flow_step(high, low, close, 6.0)[1] == flow
     said = "((7.0 - 4.0) - (8.0 - 7.0)) / (8.0 - 4.0) * 6.0 = 3.0"

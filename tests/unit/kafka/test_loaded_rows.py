@@ -55,7 +55,7 @@ def test_each_symbol_goes_to_the_partition_that_the_log_has_for_it() -> None:
     assert sorted(seen) == list(range(2, 52))
 
 
-def test_kinds_of_one_time_keep_their_rank_and_a_row_that_breaks_the_contract_is_a_dead_letter_with_its_line() -> None:
+def test_kinds_of_one_time_keep_their_rank_bad_rows_are_dead_letters_and_rows_from_a_symbols_end_left_out() -> None:
     quotes = rows_of("quote", [1, 2, 3], ["A"] * 3)
     found, _, _ = loaded(1, (quotes, 2), (trades([1, 2, 2], ["A"] * 3, [1.0] * 3), 20))
     assert found[0].offset.tolist() == [2, 20, 3, 21, 22, 4]
@@ -63,9 +63,6 @@ def test_kinds_of_one_time_keep_their_rank_and_a_row_that_breaks_the_contract_is
     assert (letter.reason, letter.offset, letter.topic) == ("bad_price", 3, TOPIC)
     offsets = [(partition, batch.offset.tolist()) for partition, batch in found.items()]
     assert offsets[:1] == [(letter.partition, [2, 4])]
-
-
-def test_rows_from_a_symbols_end_on_are_left_out() -> None:
     found, _, cut = loaded(1, (trades([1, 2, 3, 4], ["A", "B"] * 2, [1.0] * 4), 2), ends={"A": T0 + 3})
     assert (cut, found[0].offset.tolist()) == (1, [2, 3, 5])
 

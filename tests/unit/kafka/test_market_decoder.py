@@ -238,16 +238,12 @@ def test_rows_of_one_or_several_frames_keep_the_order_of_the_log_between_objects
     assert trade_ids(batch) == [b"t0", b"t1", None, b"t0", b"t0"]
 
 
-@pytest.mark.parametrize(
-    ("column", "reason"),
-    [
-        (pa.array(["1.0", "2.0"]), "wrong_type"), (pa.array([[1.0], [2.0]]), "wrong_type"),
-        (pa.array([1.0, 2.0], pa.float32()), None), (pa.array([1, 2], pa.int16()), None),
-        (pa.array([float("nan")] * 2), "bad_price"), (pa.array([float("inf")] * 2), "bad_price"),
-        (pa.array([None, None], pa.float64()), "missing_field"),
-    ],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize(("column", "reason"), [
+    (pa.array(["1.0", "2.0"]), "wrong_type"), (pa.array([[1.0], [2.0]]), "wrong_type"),
+    (pa.array([1.0, 2.0], pa.float32()), None), (pa.array([1, 2], pa.int16()), None),
+    (pa.array([float("nan")] * 2), "bad_price"), (pa.array([float("inf")] * 2), "bad_price"),
+    (pa.array([None, None], pa.float64()), "missing_field"),
+], ids=str)  # fmt: skip
 def test_a_frames_prices_are_numbers_of_any_width(column: pa.Array, reason: str | None) -> None:
     batch, letters = decode([write_frame(trades([1.0, 2.0], price=column))], frames=[0])
     assert [(x.reason, x.row) for x in letters] == ([] if reason is None else [(reason, 0), (reason, 1)])

@@ -44,7 +44,7 @@ def seen(records: Records) -> list[tuple[int, bytes | None, bytes | None, bool, 
     ]
 
 
-def test_values_keys_and_what_is_missing_come_back_and_a_part_is_the_same_records_in_the_same_memory() -> None:
+def test_values_keys_and_what_is_missing_come_back_also_of_messages_and_a_part_is_in_the_same_memory() -> None:
     records = records_of(
         [b"one", None, b"", b"four"], 7, np.array([3, 5, 6, 9]), keys=[b"a", b"", None, b"bc"],
         appended_ms=np.array([10, 20, 30, 40]), frames=[False, False, False, True],
@@ -58,9 +58,6 @@ def test_values_keys_and_what_is_missing_come_back_and_a_part_is_the_same_record
     assert seen(records.part(1, 3)) == seen(records)[1:3]
     assert seen(records.part(1, 3).part(1, 2)) == seen(records)[2:3]
     assert records.part(1, 3).data is records.data
-
-
-def test_messages_of_the_client_become_the_same_records() -> None:
     common: dict[str, Any] = {"topic": "t", "partition": 2}
     times = [(TIMESTAMP_LOG_APPEND_TIME, 100), (TIMESTAMP_LOG_APPEND_TIME, 101)]
     frame: list[tuple[str, str | bytes | None]] = [("content-type", FRAME_CONTENT_TYPE)]
@@ -215,8 +212,7 @@ def test_dates_flags_lists_and_escapes_are_written_as_json_has_them() -> None:
 
 
 def test_frames_hold_the_rows_of_one_partition_in_order_and_a_large_batch_becomes_several() -> None:
-    symbols = [f"S{i % 40}" for i in range(400)]
-    records = encode_market(trades_of(symbols), wire="arrow", partitions=4)
+    records = encode_market(trades_of([f"S{i % 40}" for i in range(400)]), wire="arrow", partitions=4)
     assert sorted(r.partition or 0 for r in records) == [0, 1, 2, 3]
     seen = 0
     for record in records:
@@ -321,7 +317,7 @@ def letter(value: bytes | None, key: bytes | None = b"k", symbol: str | None = N
     return DeadLetter("bad_price", "price must be above 0", "market", 3, 77, row, key, value, symbol, ("1s", "1m"))
 
 
-def test_a_dead_letter_is_a_row_of_its_table_with_the_record_as_text() -> None:
+def test_a_dead_letter_is_a_row_with_the_record_as_text_else_base64_and_of_a_tombstone_with_neither() -> None:
     key, value = encode_dead_letter(letter(b'{"price":0}', symbol="AAA", row=4))
     assert key == b"AAA"
     rows = decode_rows("dead-letters", [value])
@@ -330,9 +326,6 @@ def test_a_dead_letter_is_a_row_of_its_table_with_the_record_as_text() -> None:
         "reason": "bad_price", "detail": "price must be above 0", "topic": "market", "partition": 3, "offset": 77,
         "row": 4, "symbol": "AAA", "timeframes": ["1s", "1m"], "key": "k", "value": '{"price":0}', "value_base64": None,
     }]  # fmt: skip
-
-
-def test_bytes_that_are_no_text_come_back_from_base64_and_a_tombstone_has_neither_value_nor_key() -> None:
     key, value = encode_dead_letter(letter(b"\xff\x00\xfe", key=b"\xff"))
     row = json.loads(value)
     assert (key, row["key"], row["row"]) == (b"\xff", "\\xff", None)

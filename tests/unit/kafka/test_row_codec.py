@@ -62,19 +62,16 @@ def test_a_bar_or_an_alert_is_one_object_with_its_nulls_and_its_receipt() -> Non
 
 
 @pytest.mark.parametrize("wire", ["json", "arrow", "our arrow"])
-@pytest.mark.parametrize(
-    ("topic", "batch"),
-    [
-        pytest.param("alerts", batch_of(ALERT, ALERT_ROW, WITHDRAWN), id="alerts with flag and nulls"),
-        pytest.param("bars", batch_of(BAR, BAR_ROW, {"symbol": "B"}), id="without a receipt"),
-        pytest.param("bars", batch_of(BAR, GONE), id="a withdrawn bar"),
-        pytest.param("bars", batch_of(BAR, BAR_ROW, GONE), id="a withdrawn bar beside another"),
-        pytest.param("indicators", batch_of(SMA, GONE), id="a withdrawn bar's values"),
-        pytest.param("indicators", batch_of(SMA, BAR_ROW, GONE), id="a withdrawn bar's values beside others"),
-        pytest.param("live", batch_of(live_schema(["ema_12"]), {"symbol": "A", "ema_12": 1.5, "ingest_time_ns": 0}),
-                     id="live rows, which have no receipt"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("topic", "batch"), [
+    pytest.param("alerts", batch_of(ALERT, ALERT_ROW, WITHDRAWN), id="alerts with flag and nulls"),
+    pytest.param("bars", batch_of(BAR, BAR_ROW, {"symbol": "B"}), id="without a receipt"),
+    pytest.param("bars", batch_of(BAR, GONE), id="a withdrawn bar"),
+    pytest.param("bars", batch_of(BAR, BAR_ROW, GONE), id="a withdrawn bar beside another"),
+    pytest.param("indicators", batch_of(SMA, GONE), id="a withdrawn bar's values"),
+    pytest.param("indicators", batch_of(SMA, BAR_ROW, GONE), id="a withdrawn bar's values beside others"),
+    pytest.param("live", batch_of(live_schema(["ema_12"]), {"symbol": "A", "ema_12": 1.5, "ingest_time_ns": 0}),
+                 id="live rows, which have no receipt"),
+])  # fmt: skip
 def test_rows_come_back_from_either_wire_as_they_were(topic: str, batch: pa.RecordBatch, wire: str) -> None:
     ours = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
     values = {"json": values_of(batch), "arrow": [write_frame(batch)], "our arrow": ours}[wire]

@@ -24,6 +24,7 @@ from marketpulse.kafka.spool import Entry, Spool
 from marketpulse.kafka.spooled_log import SpooledLog
 from marketpulse.model.market import TRADE
 from marketpulse.ports import Hello, Polled
+from refused import assert_raises
 from waiting import wait_until
 
 ROOM = 1 << 30
@@ -66,8 +67,7 @@ def test_the_file_goes_with_its_last_entry_and_comes_anew_and_a_chunk_is_about_a
 def test_what_does_not_fit_is_refused_whole_and_fits_once_others_are_gone(tmp_path: Path) -> None:
     spool = spool_of(tmp_path, 100)
     spool.append([entry(1, 60)], "abc")
-    with pytest.raises(Retryable, match=r"s\.sqlite is full .*spool_mb"):
-        spool.append([entry(2, 30), entry(3, 30)], "abc")
+    assert_raises(Retryable, r"s\.sqlite is full .*spool_mb", spool.append, [entry(2, 30), entry(3, 30)], "abc")
     assert (spool.last, spool.rows) == (1, 2)
     spool.append([entry(2, 40)], "abc")
     spool.drop_to(1)
@@ -81,20 +81,17 @@ def test_a_full_disk_refuses_and_keeps_what_there_is(tmp_path: Path) -> None:
     assert spool._file is not None
     pages = spool._file.execute("PRAGMA page_count").fetchone()[0]
     spool._file.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(Retryable, match=r"cannot be written .*full.*make space"):
-        spool.append([entry(2, 1_000_000)], "abc")
+    assert_raises(Retryable, r"cannot be written .*full.*make space", spool.append, [entry(2, 1_000_000)], "abc")
     assert spool.after(0) == [entry(1)]
 
 
 def test_a_file_that_is_none_of_ours_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(Fatal, match=r"s\.sqlite cannot be read as a spool .*move it away"):
-        spool_of(tmp_path)
+    assert_raises(Fatal, r"s\.sqlite cannot be read as a spool .*move it away", spool_of, tmp_path)
     (tmp_path / "s.sqlite").unlink()
     with sqlite3.connect(tmp_path / "s.sqlite") as other:
         other.execute("PRAGMA user_version = 99")
-    with pytest.raises(Fatal, match="another version"):
-        spool_of(tmp_path)
+    assert_raises(Fatal, "another version", spool_of, tmp_path)
 
 
 KILLED = """
@@ -285,8 +282,7 @@ def test_a_process_that_ends_while_the_broker_is_away_leaves_all_to_the_next(tmp
     broker.away.set()
     write(log, 1, 49)
     for leave in (log.flush, log.close):
-        with pytest.raises(Retryable):
-            leave()
+        assert_raises(Retryable, "", leave)
     second = begun(broker, spool_of(tmp_path))
     assert second.last_position() == "at 49", "without asking the broker"
     write(second, 50, 89)
@@ -363,8 +359,7 @@ def test_rows_of_another_log_are_not_mixed_into_this_one(tmp_path: Path, broker:
     log.flush()
     broker.away.set()
     log.write(trade(2))
-    with pytest.raises(Retryable):
-        log.close()
+    assert_raises(Retryable, "", log.close)
     other = Broker()
     first = opened(other, Spool(tmp_path / "other.sqlite", "s", 1 << 30))
     first.write(trade(7))

@@ -23,16 +23,13 @@ def stored(path: str, *columns: str) -> StoredFile:
     return StoredFile(path, "indicators", "2024-05-01", 0, 10, 7, 1_000, columns)
 
 
-def test_a_commit_reads_back_as_it_was_written_and_a_file_of_before_has_no_revised_rows() -> None:
+def test_a_commit_is_json_for_all_reads_back_as_it_was_and_a_file_of_before_has_no_revised_rows() -> None:
     commit = Commit(7, {"trades": 10}, (stored("a"), stored("b", "sma_20", "rsi_14")), ("c",), "me")
     assert decode_commit(encode_commit(commit), "here") == commit
     file = StoredFile("a", "bars", "2024-05-01", 0, 10, 7, 1_000, revised=3)
     data = encode_commit(Commit(7, {"bars": 10}, (file, stored("b")), (), "me"))
     assert [found.revised for found in decode_commit(data, "here").added] == [3, 0]
     assert data.count(b"revised") == 1
-
-
-def test_a_commit_is_json_that_other_programs_can_read() -> None:
     body = json.loads(encode_commit(Commit(7, {"trades": 10}, (stored("a"),), ("c",), "me")))
     assert body == {
         "version": 1, "number": 7, "next_offsets": {"trades": 10}, "removed": ["c"], "writer": "me",
@@ -163,8 +160,7 @@ def test_the_published_adjusted_closes() -> None:
         step = found.step("all", at)
         assert round(close * (step.price if step else 1), 2) == published
     assert (found.step("split", 49), found.step("split", 50)) == (Step(50, 0.5, 2.0), None)
-    assert found.step("none", 0) is None
-    assert [action.ex_time_ns for action in found.actions] == [50, 60]
+    assert (found.step("none", 0), [action.ex_time_ns for action in found.actions]) == (None, [50, 60])
 
 
 def test_what_a_source_has_adjusted_itself_is_left_to_its_own_bars() -> None:

@@ -21,6 +21,7 @@ from marketpulse.query.athena import AthenaDesk
 from marketpulse.query.athena_rows import AthenaRows, typed
 from marketpulse.query.view_columns import view_columns
 from marketpulse.settings import Settings
+from refused import assert_raises
 
 
 @pytest.fixture(autouse=True)
@@ -129,21 +130,16 @@ def test_a_query_that_is_cancelled_or_takes_too_long_is_stopped_there_too(athena
         athena.desk().answer(SqlQuestion("SELECT 1 AS n"), cancelled)
     assert athena.calls("StopQueryExecution") == [{"QueryExecutionId": "q-1"}]
     begun = time.monotonic()
-    with pytest.raises(QueryLimit, match=r"raise athena.timeout_s"):
-        ask(athena.desk(timeout_s=0.3))
+    assert_raises(QueryLimit, r"raise athena.timeout_s", ask, athena.desk(timeout_s=0.3))
     assert time.monotonic() - begun < 30
     assert len(athena.calls("StopQueryExecution")) == 2
 
 
-def test_a_result_beyond_the_memory_is_stopped(athena: Athena) -> None:
+def test_a_result_beyond_the_memory_is_stopped_and_athenas_refusal_has_its_place(athena: Athena) -> None:
     athena.service.columns = [{"Name": "n", "Type": "varchar"}]
     athena.service.pages = [[["x" * 10_000_000]]] * 9
-    with pytest.raises(QueryLimit, match="larger than 64 MB"):
-        athena.answer()
+    assert_raises(QueryLimit, "larger than 64 MB", athena.answer)
     assert len(athena.calls("GetQueryResults")) == 7
-
-
-def test_athenas_refusal_has_its_place(athena: Athena) -> None:
     athena.service.states = ["FAILED"]
     athena.service.reason = "SYNTAX_ERROR: line 1:8: Column 'prize' cannot be resolved"
     with pytest.raises(QueryRefused) as refusal:
@@ -171,14 +167,11 @@ def test_a_fault_of_the_account_says_what_to_do(
 
 
 def test_no_login_no_region_no_service_differ(athena: Athena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Retryable, match="does not answer"):
-        ask(athena.desk("http://127.0.0.1:9"))
-    with pytest.raises(Fatal, match=r"set s3.region"):
-        ask(AthenaDesk(Settings(data_dir=tmp_path)))
+    assert_raises(Retryable, "does not answer", ask, athena.desk("http://127.0.0.1:9"))
+    assert_raises(Fatal, r"set s3.region", ask, AthenaDesk(Settings(data_dir=tmp_path)))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(Fatal, match="set AWS_PROFILE"):
-        ask(athena.desk("http://127.0.0.1:9"))
+    assert_raises(Fatal, "set AWS_PROFILE", ask, athena.desk("http://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize("sql", [
@@ -188,8 +181,7 @@ def test_no_login_no_region_no_service_differ(athena: Athena, tmp_path: Path, mo
 ])  # fmt: skip
 @pytest.mark.parametrize("dialect", ["athena", "duckdb", "auto"])
 def test_nothing_that_writes_is_sent(athena: Athena, sql: str, dialect: str) -> None:
-    with pytest.raises(QueryRefused):
-        athena.answer(sql, dialect=dialect)
+    assert_raises(QueryRefused, "", athena.answer, sql, dialect=dialect)
     assert athena.service.calls == []
 
 

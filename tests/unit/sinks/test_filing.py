@@ -113,8 +113,7 @@ def test_any_symbol_reads_back_from_its_path_as_we_and_as_hives_readers_do(symbo
     assert len(path.split("/")[1]) < 255
     assert filing.filed_for(path) == "market-00"
     hive = ds.partitioning(pa.schema([("table", pa.string()), ("symbol", pa.string())]), flavor="hive")
-    found = ds.get_partition_keys(hive.parse(path))
-    assert found["symbol"] == symbol
+    assert ds.get_partition_keys(hive.parse(path))["symbol"] == symbol
 
 
 @given(symbols=st.lists(st.sampled_from(["A", "B", "a", None, "B/C"]), max_size=40))
@@ -246,7 +245,7 @@ def test_a_position_is_the_lowest_of_its_tables_and_what_stands_in_the_store_say
     assert (held.begin({KEY: whole, ("market", 1): {"trades": 4}}), held.known(KEY)) == ({KEY: 10}, whole)
 
 
-def test_rows_are_held_once_and_counted_until_they_are_stored() -> None:
+def test_rows_are_held_once_and_counted_until_stored_and_a_gap_dropped_rows_and_foreign_tables_are_refused() -> None:
     held = HeldRows("lake", TABLES)
     for one in stretch("market", 0, 0, 10) * 2:
         held.take(one)
@@ -257,9 +256,6 @@ def test_rows_are_held_once_and_counted_until_they_are_stored() -> None:
     assert (held.rows, held.bytes, held.keys()) == (0, 0, [])
     held.take(batch("trades", 0, 5, 12))  # cut where the store stands
     assert [(b.first_offset, b.rows["offset"][0].as_py()) for b in held.of(KEY)["trades"]] == [(10, 10)]
-
-
-def test_a_gap_is_refused_as_is_all_after_rows_were_dropped_and_a_table_that_the_sink_does_not_store() -> None:
     held = HeldRows("lake", TABLES)
     held.take(batch("trades", 0, 0, 10))
     with pytest.raises(Retryable, match="rows before it are not stored"):

@@ -91,16 +91,13 @@ def test_each_column_is_encoded_by_what_it_holds_and_reads_back_the_same_and_so_
     assert written(empty).read().num_rows == narrowed(empty).num_rows == 0
 
 
-def test_names_are_dictionaries_and_ids_are_not() -> None:
+def test_names_are_dictionaries_ids_are_not_and_a_row_group_has_no_name_that_none_of_its_rows_holds() -> None:
     found = with_names(pa.concat_tables([rows(), rows()]))
     kinds = {f.name: pa.types.is_dictionary(f.type) for f in found.schema}
     assert {name for name, is_names in kinds.items() if is_names} == {"symbol"}
     assert all(column.num_chunks == 1 for column in found.columns)
     assert found.schema.field("venue").type == pa.string()
     assert found["symbol"].to_pylist() == rows()["symbol"].to_pylist() * 2
-
-
-def test_a_row_group_has_no_name_that_none_of_its_rows_holds() -> None:
     names = pa.array(["A", None, "C", "A"]).dictionary_encode()
     wide = pa.DictionaryArray.from_arrays(names.indices, pa.array(["A", "C", "D"]))
     found = narrowed(pa.table({"symbol": wide, "n": [1, 2, 3, 4]}))

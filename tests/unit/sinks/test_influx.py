@@ -20,6 +20,7 @@ from marketpulse.sinks.influx import InfluxSink, open_influx
 from marketpulse.sinks.influx_api import Api, TooLarge, connect
 from marketpulse.sinks.influx_http import Answer, Connection
 from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 
 
 @pytest.fixture(params=[2, 3])
@@ -74,13 +75,11 @@ def test_one_row_that_is_too_large_is_said_and_after_a_fault_everything_is_writt
     sink = opened(server)
     sink.write(batch("bars", 0, 0, 1))
     server.orders.append(TOO_LARGE)
-    with pytest.raises(Fatal, match="which is one row: raise the server's limit; nothing is lost"):
-        sink.flush()
+    assert_raises(Fatal, "which is one row: raise the server's limit; nothing is lost", sink.flush)
     sink = opened(server, body_bytes_max=1_000)
     sink.write(batch("bars", 0, 0, 50))
     server.orders.append((503, {"message": "busy"}, {}))
-    with pytest.raises(Retryable, match="nothing is lost"):
-        sink.flush()
+    assert_raises(Retryable, "nothing is lost", sink.flush)
     assert sink.waiting_rows == 40
     sink.flush()
     assert len(closes(server)) == 40
@@ -165,8 +164,7 @@ def test_another_retention_or_organization_than_the_settings_say_is_refused(v2: 
         api(v2, retention="30d")
     api(v2)
     v2.databases.clear()
-    with pytest.raises(Fatal, match=r"sinks\.influx\.org"):
-        api(v2, org="nobody")
+    assert_raises(Fatal, r"sinks\.influx\.org", api, v2, org="nobody")
 
 
 CONFLICT = 'partial write: field type conflict: input field "close" on measurement "bars" is type float, already exists as type integer dropped=1'
@@ -219,8 +217,7 @@ def test_a_refused_write_is_counted(v2: Contract, said: str, reason: str, points
 def test_a_body_that_is_too_large_is_told_apart_and_a_point_is_removed_where_the_version_can(server: Contract) -> None:
     found = api(server)
     server.orders.append(TOO_LARGE)
-    with pytest.raises(TooLarge):
-        found.write(LINE)
+    assert_raises(TooLarge, "", found.write, LINE)
     found = api(server)
     found.write(LINE + LINE.replace(b"symbol=A", b"symbol=B") + LINE.replace(b"000\n", b"001\n"))
     found.remove("bars", [({"symbol": "A", "timeframe": "1m"}, START_NS)])
@@ -264,8 +261,7 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.Monke
         clock.setattr("marketpulse.sinks.influx_http.time.monotonic", lambda: now)
         busy = Answer(503, "", {"Retry-After": "7"})
         assert "it asks for 7 s" in str(connection.guarded(busy, "a write"))
-        with pytest.raises(Retryable, match="left alone for 7 s more; nothing is lost"):
-            connection.get("/ping")
+        assert_raises(Retryable, "left alone for 7 s more; nothing is lost", connection.get, "/ping")
         assert server.asked == []
         now += 7
         assert connection.get("/ping").status == 204

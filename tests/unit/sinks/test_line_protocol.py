@@ -13,7 +13,7 @@ from marketpulse.sinks.influx_points import keys, points
 from marketpulse.sinks.line_protocol import bodies, escaped, lines
 
 
-def test_a_line_has_tags_typed_fields_and_nanoseconds_and_no_nulls_or_numbers_that_are_not_finite() -> None:
+def test_a_line_has_tags_typed_fields_nanoseconds_only_finite_numbers_and_the_shortest_text_of_a_float() -> None:
     minute = {"symbol": ["A"], "timeframe": ["1m"], "open_time_ns": [1_714_521_600_000_000_000]}
     rows = pl.DataFrame({**minute, "close": [10.5], "trade_count": [3], "source": ["x"], "late": [True]})
     assert lines("bars", rows, ("symbol", "timeframe"), "open_time_ns").to_list() == [
@@ -22,9 +22,6 @@ def test_a_line_has_tags_typed_fields_and_nanoseconds_and_no_nulls_or_numbers_th
     odd = {"venue": [None, "", "X"], "a": [None, float("nan"), float("inf")]}
     rows = pl.DataFrame({"t": [1, 2, 3], **odd, "n": [1, 2, 3]})
     assert lines("m", rows, ("venue",), "t").to_list() == ["m n=1i 1", "m n=2i 2", "m,venue=X n=3i 3"]
-
-
-def test_a_float_has_the_shortest_text_that_reads_back() -> None:
     rows = pl.DataFrame({"t": [1, 2, 3, 4], "x": [0.1, 1 / 3, 5e-324, -0.0]})
     assert lines("m", rows, (), "t").to_list() == [
         "m x=0.1 1",
@@ -42,12 +39,6 @@ def test_what_has_a_meaning_is_escaped_and_a_column_that_no_field_can_hold_is_re
         lines("m", pl.DataFrame({"t": [1], "x": [[1]]}), (), "t")
 
 
-def test_bodies_hold_whole_lines_up_to_their_size() -> None:
-    written = pl.Series(["aaa", "bb", "c", "dddddddddd"])
-    assert bodies(written, 7) == [(b"aaa\nbb\n", 2), (b"c\n", 1), (b"dddddddddd\n", 1)]
-    assert bodies(pl.Series([], dtype=pl.String), 7) == []
-
-
 def trades(*rows: tuple[int, int, int]) -> pa.Table:
     """Trades of one symbol from (time, offset, row)."""
     head = {"type": "trade", "symbol": "A", "source": "s", "price": 1.0, "size": 1.0, "topic": "market", "partition": 0}
@@ -59,14 +50,11 @@ def slots(*rows: tuple[int, int, int], trade_slots: int = 4) -> list[str]:
     return points("trades", trades(*rows), trade_slots).rows["slot"].to_list()
 
 
-def test_trades_of_one_nanosecond_have_slots_that_follow_from_their_offsets_and_those_of_one_frame_count_on() -> None:
+def test_trades_of_one_nanosecond_have_slots_by_offset_and_frame_row_however_the_stream_is_cut() -> None:
     assert slots((7, 100, 0), (7, 101, 0), (7, 103, 0)) == ["0", "1", "3"]
     assert slots((7, 101, 0), (7, 101, 1), (8, 101, 2), (7, 101, 3), (7, 102, 0)) == ["1", "5", "1", "9", "2"]
     for trade_slots, shared in ((4, 1), (64, 0)):
         assert points("trades", trades((7, 100, 0), (7, 104, 0)), trade_slots).shared == shared
-
-
-def test_the_slot_is_the_same_however_the_stream_is_cut() -> None:
     stream = [(7, offset, row) for offset in range(100, 106) for row in range(3)]
     whole = slots(*stream)
     for cut in range(3, len(stream), 3):  # whole records always come together
@@ -74,10 +62,13 @@ def test_the_slot_is_the_same_however_the_stream_is_cut() -> None:
     assert len(set(whole[:12])) == 12
 
 
-def test_of_quotes_of_one_nanosecond_the_last_stays() -> None:
+def test_of_quotes_of_one_nanosecond_the_last_stays_and_bodies_hold_whole_lines_up_to_their_size() -> None:
     head = {"type": "quote", "symbol": "A", "source": "s", "event_time_ns": 7, "topic": "market"}
     some = [{**head, "partition": 0, "row": 0, "bid": float(n), "offset": n} for n in range(3)]
     assert points("quotes", pa.Table.from_pylist(some, TABLES["quotes"][1]), 4).rows["bid"].to_list() == [2.0]
+    written = pl.Series(["aaa", "bb", "c", "dddddddddd"])
+    assert bodies(written, 7) == [(b"aaa\nbb\n", 2), (b"c\n", 1), (b"dddddddddd\n", 1)]
+    assert bodies(pl.Series([], dtype=pl.String), 7) == []
 
 
 def bars(*rows: dict[str, Any]) -> pa.Table:
@@ -86,15 +77,12 @@ def bars(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist([{**head, **row} for row in rows], schema=BAR)
 
 
-def test_of_a_bars_revisions_the_last_is_written_and_one_without_prices_is_withdrawn_and_emptied() -> None:
+def test_of_a_bars_revisions_the_last_is_written_and_one_without_prices_or_a_value_empties_the_point() -> None:
     found = points("bars", bars({"revision": 0, "close": 1.0}, {"revision": 1, "close": 2.0}), 4)
     assert (found.rows.select("close", "revision", "withdrawn").rows(), found.emptied.height) == ([(2.0, 1, False)], 0)
     found = points("bars", bars({"revision": 1, "close": None, "open": None}), 4)
     assert found.rows["withdrawn"].to_list() == [True]
     assert keys(found.emptied) == [({"symbol": "A", "timeframe": "1m"}, 60)]
-
-
-def test_a_revision_that_empties_a_value_empties_the_point() -> None:
     head = {"symbol": "A", "timeframe": "1m", "close_time_ns": 120, "close": 1.0, "ema_12": 1.0}
     told = ((60, 0, None), (120, 1, None), (180, 1, 2.0))
     some = [{**head, "open_time_ns": time, "revision": revision, "sma_20": value} for time, revision, value in told]

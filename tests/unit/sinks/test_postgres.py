@@ -191,7 +191,7 @@ def test_rows_lie_by_their_key_to_the_nanosecond_and_last_trade_and_of_one_the_h
     assert [one.microsecond for one in arranged.column("open_time").to_pylist()] == [1, 1, 1, 1]
 
 
-def test_names_fit_their_columns_names_and_texts_are_quoted_and_nul_becomes_its_sign() -> None:
+def test_names_fit_and_are_quoted_as_texts_are_nul_becomes_its_sign_and_a_password_is_kept_as_servers_do() -> None:
     assert column_name("sma_20") == "sma_20"
     names = {column_name(name) for name in ("é" * 40, "é" * 41)}
     assert len(names) == 2
@@ -200,9 +200,6 @@ def test_names_fit_their_columns_names_and_texts_are_quoted_and_nul_becomes_its_
     lists = pa.array([["\0"], None, [None, "k"]], pa.list_(pa.string()))
     rows = pa.table({"a": ["x\0y", None, "z"], "b": lists, "c": [1, 2, 3]})
     assert without_nul(rows).to_pydict() == {"a": ["x␀y", None, "z"], "b": [["␀"], None, [None, "k"]], "c": [1, 2, 3]}
-
-
-def test_a_password_is_kept_as_the_server_keeps_it() -> None:
     # Salt, rounds and password of the example in RFC 7677.
     assert scram_verifier("pencil", b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")) == (
         "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="

@@ -81,8 +81,7 @@ def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told_and_withou
 
 def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn_one_the_one_before() -> None:
     kept = SETTINGS.recent_bars + SPARE
-    rows = [bar(n, 10.0 + n) for n in range(kept + 5)]
-    found = plan(bars=[*rows, bar(6, 99.0, revision=1)])
+    found = plan(bars=[*[bar(n, 10.0 + n) for n in range(kept + 5)], bar(6, 99.0, revision=1)])
     assert found.questions() == [("HGETALL", "mp:sessions:A")]  # nothing was withdrawn: no row is asked for
     (series,) = of_kind(operations(found, [{}]), "series")
     assert (series[1], series[4]) == ("mp:recent:bars:A:1m", str(kept))
@@ -202,7 +201,7 @@ def test_only_bars_that_follow_the_others_are_added_a_day_alone_has_no_change_an
     assert Part.of({**row("A", "1d", 0, 4.0), "vwap": None, "volume": None, "close": None}).value == 0.0
 
 
-def test_a_change_is_from_the_session_before_that_traded() -> None:
+def test_a_change_is_from_the_session_before_that_traded_and_the_oldest_days_go_and_change_nothing() -> None:
     sessions = SessionsOf()
     sessions.take_own_bar("2024-04-29", part(0, 50.0))
     sessions.take_own_bar("2024-04-30", part(1, None))
@@ -212,9 +211,6 @@ def test_a_change_is_from_the_session_before_that_traded() -> None:
     assert (figures["reference"], figures["change"], figures["change_percent"]) == (50.0, 25.0, 50.0)
     assert sessions.held["2024-04-29"].figures()["previous_close"] is None
     assert sessions.newest is sessions.held[SESSION_DAY]
-
-
-def test_the_oldest_days_go_and_what_comes_for_them_changes_nothing() -> None:
     sessions = SessionsOf()
     dates = [f"2024-05-{n:02}" for n in range(1, SESSIONS_KEPT + 3)]
     for n, date in enumerate(dates):

@@ -24,6 +24,7 @@ from marketpulse.sinks import s3
 from marketpulse.sinks.filing import series_directory
 from marketpulse.sinks.s3 import S3Storage
 from marketpulse.sinks.s3_faults import explained, meaning
+from refused import assert_raises
 from s3_server import ACCESS_KEY, SECRET_KEY, Bucket, free_ports
 
 COMMIT = "_commits/market-00/000000000001.json"
@@ -50,8 +51,7 @@ def test_what_was_put_is_read_found_and_deleted(storage: S3Storage, s3_bucket: B
     storage.delete(["table=a/x", "table=a/never", escaped])
     storage.delete([])
     assert storage.find() == ["table=b/y"]
-    with pytest.raises(FileNotFoundError):
-        storage.read("table=a/x")
+    assert_raises(FileNotFoundError, "", storage.read, "table=a/x")
 
 
 def test_commits_are_no_data_and_directories_names_are_of_their_place(storage: S3Storage, s3_bucket: Bucket) -> None:
@@ -115,10 +115,8 @@ def test_access_denied_may_mean_a_missing_object(storage: S3Storage, monkeypatch
         raise ClientError(said, "GetObject")  # type: ignore[arg-type,unused-ignore]
 
     monkeypatch.setattr(storage._client, "get_object", denied)
-    with pytest.raises(FileNotFoundError):
-        storage.read(COMMIT)
-    with pytest.raises(Fatal, match="refuses access"):
-        storage.read(DATA)
+    assert_raises(FileNotFoundError, "", storage.read, COMMIT)
+    assert_raises(Fatal, "refuses access", storage.read, DATA)
 
 
 # A server that is away, slow or gone.
@@ -128,8 +126,7 @@ def test_a_killed_server_is_waited_for_and_has_what_it_acknowledged(storage: S3S
     storage.put({DATA: b"kept"}, "market-00")
     s3_bucket.server.kill()
     for call in calls(storage):
-        with pytest.raises(Retryable, match=r"does not answer .* nothing is lost"):
-            call()
+        assert_raises(Retryable, r"does not answer .* nothing is lost", call)
     s3_bucket.server.start()
     assert storage.read(DATA) == b"kept"
 
@@ -140,8 +137,7 @@ def test_a_server_that_answers_too_slowly_is_given_up_and_asked_again(s3_bucket:
     s3_bucket.server.freeze()
     try:
         for call in calls(storage):
-            with pytest.raises(Retryable, match="does not answer"):
-                call()
+            assert_raises(Retryable, "does not answer", call)
     finally:
         s3_bucket.server.thaw()
     patient = opened(s3_bucket)
@@ -164,8 +160,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(storage: S3Storage, monkey
     monkeypatch.setattr(storage._client, "get_object", torn)
     assert storage.read(DATA) == b"whole"
     broken[0] = 99
-    with pytest.raises(Retryable, match="reset by peer"):
-        storage.read(DATA)
+    assert_raises(Retryable, "reset by peer", storage.read, DATA)
 
 
 def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(s3_bucket: Bucket) -> None:
@@ -203,8 +198,7 @@ def test_a_writer_that_dies_before_the_first_byte_leaves_none(storage: S3Storage
     storage.put({"other": b"see that the bucket is there"}, "a")
     events = storage._client.meta.events
     events.register("before-send.s3.PutObject", die_after_the_head)
-    with pytest.raises(_Killed):
-        write()
+    assert_raises(_Killed, "", write)
     events.unregister("before-send.s3.PutObject", die_after_the_head)
     stored = s3_bucket.keys()
     assert not any(key.endswith((COMMIT, DATA)) for key in stored)
@@ -216,8 +210,7 @@ def test_a_writer_that_dies_before_the_first_byte_leaves_none(storage: S3Storage
 
 def test_a_missing_bucket_and_a_wrong_clock_are_named(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for call in calls(S3Storage("s3://never-made/x", S3Settings(**s3_bucket.settings()))):
-        with pytest.raises(Fatal, match=r"bucket never-made does not exist: create it.*nothing is lost"):
-            call()
+        assert_raises(Fatal, r"bucket never-made does not exist: create it.*nothing is lost", call)
     yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None)
     with monkeypatch.context() as patched:
         patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday)
@@ -241,16 +234,13 @@ def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch:
     with pytest.raises(Fatal, match=r"no AWS login .* AWS_ACCESS_KEY_ID .* AWS_PROFILE"):
         opened(s3_bucket).find()
     monkeypatch.setenv("AWS_PROFILE", "never-made")
-    with pytest.raises(Fatal, match=r"no AWS login .*never-made"):
-        opened(s3_bucket)
+    assert_raises(Fatal, r"no AWS login .*never-made", opened, s3_bucket)
 
 
 def test_a_url_or_an_address_that_is_none_is_refused_and_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
     for url in ("s3://", "s3:///prefix"):
-        with pytest.raises(Fatal, match="names no bucket"):
-            S3Storage(url, S3Settings())
-    with pytest.raises(Fatal, match=r"check s3\.endpoint_url"):
-        S3Storage("s3://bucket", S3Settings(endpoint_url="no address"))
+        assert_raises(Fatal, "names no bucket", S3Storage, url, S3Settings())
+    assert_raises(Fatal, r"check s3\.endpoint_url", S3Storage, "s3://bucket", S3Settings(endpoint_url="no address"))
     (port,) = free_ports(1)
     with pytest.raises(Retryable, match="does not answer"):
         opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()
@@ -263,8 +253,7 @@ def test_a_url_or_an_address_that_is_none_is_refused_and_nobody_listening_is_wai
 def test_a_server_without_conditional_puts_is_refused_before_any_commit(s3_bucket: Bucket, answer: int) -> None:
     with answering(to_conditional=answer) as server:
         storage = opened(s3_bucket, endpoint_url=server)
-        with pytest.raises(Fatal, match=r"does not know conditional PUTs .* nothing is lost"):
-            storage.create(COMMIT, b"mine", "a")
+        assert_raises(Fatal, r"does not know conditional PUTs .* nothing is lost", storage.create, COMMIT, b"mine", "a")
 
 
 def calls(storage: S3Storage) -> list[Callable[[], object]]:

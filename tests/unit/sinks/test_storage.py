@@ -13,6 +13,7 @@ from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.model.commit_log import COMPLETE_EVERY, StoredFile
 from marketpulse.sinks.commits import PartitionLog, read_state, read_states
 from marketpulse.sinks.storage import LocalStorage, RemoteStorage, Storage, open_storage
+from refused import assert_raises
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -29,8 +30,7 @@ def test_what_was_put_is_read_found_and_deleted_and_commits_are_no_data(storage:
     assert storage.names("_commits/a") == ["1.json"]
     storage.delete(["table=a/x", "table=a/never"])
     assert storage.find() == ["table=b/y"]
-    with pytest.raises(FileNotFoundError):
-        storage.read("table=a/x")
+    assert_raises(FileNotFoundError, "", storage.read, "table=a/x")
 
 
 def test_of_many_writers_of_one_name_one_wins(storage: Storage) -> None:
@@ -64,8 +64,7 @@ def test_a_failed_write_leaves_nothing_and_a_name_is_given_once(
     storage = LocalStorage(tmp_path)
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", failing(errno.ENOSPC))
-        with pytest.raises(Retryable, match="is full"):
-            storage.put({"table=a/x": b"1"}, "a")
+        assert_raises(Retryable, "is full", storage.put, {"table=a/x": b"1"}, "a")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     monkeypatch.setattr(os, "link", failing(errno.ENOTSUP))  # a file system without hard links
     assert storage.create("_commits/a/1.json", b"first", "a") is True
@@ -84,14 +83,12 @@ def test_a_fault_says_what_to_do_next(
     storage = RemoteStorage(f"memory:/{tmp_path}")
     monkeypatch.setattr(storage._fs, "pipe_file", failing(number))
     for write in (lambda: storage.put({"x": b""}, "a"), lambda: storage.create("x", b"", "a")):
-        with pytest.raises(kind, match=said):
-            write()
+        assert_raises(kind, said, write)
 
 
 def test_a_url_needs_its_driver_and_file_and_home_are_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("nosuchstore://x", "gs://bucket/x"):
-        with pytest.raises(EnvironmentProblem, match="fsspec"):
-            open_storage(url)
+        assert_raises(EnvironmentProblem, "fsspec", open_storage, url)
     monkeypatch.setenv("HOME", str(tmp_path))
     for place in (f"file://{tmp_path}/lake", "~/lake", tmp_path / "lake"):
         storage = open_storage(place)
@@ -124,8 +121,7 @@ def test_what_was_committed_is_read_by_all_and_after_a_claim_only_the_new_owner_
     claimed(local)
     after = read_state(local, "market-03")
     assert (after.next_offsets, after.files) == (state.next_offsets, state.files), "a claim moves nothing"
-    with pytest.raises(Retryable, match="took market-03 over"):
-        first.commit({"trades": 12}, [data(9)])
+    assert_raises(Retryable, "took market-03 over", first.commit, {"trades": 12}, [data(9)])
     assert read_state(local, "market-03").files == state.files
 
 
@@ -134,15 +130,13 @@ def test_an_owner_that_slept_through_a_hundred_commits_cannot_reuse_a_number(loc
     for n in range(4 * COMPLETE_EVERY):
         worker.commit({"trades": n + 1}, [data(n)])
     assert len(local.names("_commits/market-03")) <= 2 * COMPLETE_EVERY + 2  # the oldest are gone
-    with pytest.raises(Retryable, match="took market-03 over"):
-        sleeper.commit({"trades": 1}, [data(0)])
+    assert_raises(Retryable, "took market-03 over", sleeper.commit, {"trades": 1}, [data(0)])
     state = read_state(local, "market-03")
     assert (state.next_offsets, len(state.files)) == ({"trades": 4 * COMPLETE_EVERY}, 4 * COMPLETE_EVERY)
 
 
 def test_only_this_partitions_files_without_a_commit_are_left_over(local: LocalStorage) -> None:
-    log = claimed(local)
-    log.commit({"trades": 1}, [data(0)])
+    claimed(local).commit({"trades": 1}, [data(0)])
     others = ["table=trades/date=2024-05-01/market-04-000000000007-000000000008.parquet", "table=trades/mine.csv"]
     local.put(dict.fromkeys((data(0).path, data(7).path, *others), b""), "market-03")
     again = claimed(local)
@@ -158,12 +152,10 @@ def test_a_log_with_a_gap_or_a_damaged_commit_is_not_read_as_less(local: LocalSt
     for n in range(4):
         log.commit({"trades": n + 1}, [data(n)])
     local.delete(["_commits/market-03/000000000002.json"])
-    with pytest.raises(Retryable, match="have gaps"):
-        read_state(local, "market-03")
+    assert_raises(Retryable, "have gaps", read_state, local, "market-03")
     local.delete([f"_commits/market-03/{name}" for name in local.names("_commits/market-03")])
     local.put({"_commits/market-03/000000000000.json": b"{"}, "market-03")
-    with pytest.raises(Fatal, match="damaged"):
-        read_states(local)
+    assert_raises(Fatal, "damaged", read_states, local)
 
 
 def test_an_answer_that_got_lost_on_the_way_is_still_our_commit(local: LocalStorage) -> None:

@@ -80,8 +80,7 @@ def test_any_cut_and_any_order_inside_a_batch_give_every_topic_the_same_rows() -
         for batch in batches:
             random_.shuffle(batch)
         rows = run(batches)
-        assert by_topic(rows) == whole
-        assert [row.sequence for row in rows] == list(range(len(rows)))
+        assert (by_topic(rows), [row.sequence for row in rows]) == (whole, list(range(len(rows))))
 
 
 def test_the_same_batch_again_gives_the_same_again_none_changes_nothing_and_one_taken_before_is_refused() -> None:

@@ -32,14 +32,11 @@ def board() -> Board:
     return board
 
 
-def test_bars_come_with_the_names_of_their_columns_in_milliseconds(board: Board) -> None:
+def test_bars_come_with_their_columns_in_milliseconds_and_symbols_with_last_price_and_reference(board: Board) -> None:
     answer = ask(app_of(board), "/api/bars?symbol=AAPL&timeframe=1m&limit=2").json()
     rows: list[dict[str, Any]] = [dict(zip(answer["columns"], r, strict=True)) for r in answer["rows"]]
     found = [(r["open_time_ms"], r["close_time_ms"], r["close"]) for r in rows]
     assert found == [(180_000, 240_000, 4.0), (240_000, 300_000, 5.0)]
-
-
-def test_symbols_come_with_last_price_and_reference_and_as_csv_too(board: Board) -> None:
     answer = ask(app_of(board), "/api/symbols").json()
     assert answer["timeframes"] == ["1m"]
     assert answer["symbols"] == [
@@ -125,8 +122,7 @@ def test_a_missing_number_is_null_empty_and_null_and_times_in_csv_are_whole_wher
     of: Any = ({"symbol": "A"}, ["a", "b"], [[1.0, math.nan], [2.0, 3.5]])
     assert body("json", *of) == b'{"symbol":"A","columns":["a","b"],"rows":[[1.0,null],[2.0,3.5]]}'
     assert body("csv", *of) == b'"a","b"\n1,\n2,3.5\n'
-    arrow = pa.ipc.open_stream(body("arrow", *of)).read_all()
-    assert arrow.to_pydict() == {"a": [1.0, 2.0], "b": [None, 3.5]}
+    assert pa.ipc.open_stream(body("arrow", *of)).read_all().to_pydict() == {"a": [1.0, 2.0], "b": [None, 3.5]}
     for times, text in ([[1_734_553_800_000.0]], b"1734553800000\n"), ([[1.5], [2.0]], b"1.5\n2\n"):
         assert body("csv", {}, ["open_time_ms"], times) == b'"open_time_ms"\n' + text
 
@@ -158,7 +154,7 @@ def page_of(folder: Path, path: str, **headers: str) -> httpx.Response:
     return ask(app_of(pages=load_assets(folder)), path, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
-def test_the_page_is_asked_for_each_time_and_hashed_parts_are_kept_for_ever(folder: Path) -> None:
+def test_the_page_is_asked_for_each_time_hashed_parts_are_kept_for_ever_and_large_ones_compressed(folder: Path) -> None:
     page, script = page_of(folder, "/"), page_of(folder, SCRIPT_PATH)
     assert (page.text, page.headers["cache-control"]) == ("<p>page", "no-cache")
     assert page.headers["content-type"].startswith("text/html")
@@ -166,9 +162,6 @@ def test_the_page_is_asked_for_each_time_and_hashed_parts_are_kept_for_ever(fold
     assert script.headers["content-type"].startswith("text/javascript")
     again = page_of(folder, "/", if_none_match=page.headers["etag"])
     assert (again.status_code, again.content) == (304, b"")
-
-
-def test_large_parts_are_compressed_for_who_takes_it(folder: Path) -> None:
     assets = load_assets(folder)
     packed = assets[SCRIPT_PATH].compressed
     assert packed is not None

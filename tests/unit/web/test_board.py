@@ -49,29 +49,23 @@ def quotes(board: Board) -> dict[str, list[Any]]:
     return {values[0]: values for values in board.quote_rows()}
 
 
-def test_bars_and_their_indicators_meet_in_one_row() -> None:
+def test_bars_and_their_indicators_meet_in_one_row_and_the_forming_bar_follows_without_a_seam() -> None:
     values = indicators(["sma_20", "vwap"], minute(1, 10.0, sma_20=9.5, vwap=9.75))
     board = told(bars(minute(1, 10.0), minute(2, 11.0)), values)
     first, second = shown(board, "open_time_ms", "close_time_ms", "close", "sma_20", "vwap", "session_vwap")
     assert first == (60_000, 120_000, 10.0, 9.5, 10.0, 9.75)
     assert math.isnan(second[3])
-
-
-def test_history_and_the_forming_bar_follow_each_other_without_a_seam() -> None:
     forming = live(["sma_20"], minute(2, 11.0, sma_20=10.5), minute(3, 12.0))
     board = told(bars(minute(1, 10.0)), forming, bars(minute(2, 11.25)))
     expected = [(60_000, 10.0, 0), (120_000, 11.25, 0), (180_000, 12.0, -1)]
     assert shown(board, "open_time_ms", "close", "revision") == expected
 
 
-def test_of_many_forming_rows_only_the_newest_counts_and_its_session_vwap_is_not_the_bars_own() -> None:
+def test_of_forming_rows_the_newest_counts_with_the_sessions_vwap_and_a_revision_replaces_what_is_shown() -> None:
     board = told(live(["sma_20"], *(minute(1, 10.0 + i, sma_20=float(i)) for i in range(50))))
     assert shown(board, "close", "sma_20") == [(59.0, 49.0)]
     board = told(live(["vwap"], minute(1, 10.0, session_vwap=8.0)))
     assert (shown(board, "vwap", "session_vwap"), board.names) == ([(10.0, 8.0)], ["vwap"])
-
-
-def test_a_revision_replaces_the_bar_or_the_values_that_are_shown() -> None:
     board = told(bars(minute(1, 10.0), minute(2, 11.0)), indicators(["sma_20"], minute(1, 10.0, sma_20=1.0)))
     seen = board.seq
     board.take(indicators(["sma_20"], minute(1, 10.0, sma_20=2.0, revision=1)))
@@ -123,10 +117,17 @@ def test_the_quote_compares_with_the_session_before_by_the_utc_day_and_a_newer_p
     assert quotes(board)["AAPL"][1] == 12.0
 
 
-def test_rows_of_the_simulator_are_said_to_be_simulated() -> None:
+def test_rows_of_the_simulator_are_said_to_be_so_and_the_newest_quote_comes_and_goes_with_live_rows() -> None:
     sources = {"AAA": "simulate", "BBB": "simulate-2", "CCC": "replay", "DDD": None}
     board = told(bars(*(row(name, "1m", 60, 1.0, source=source) for name, source in sources.items())))
     assert [values[5] for _, values in sorted(quotes(board).items())] == [True, True, False, False]
+    quoted = minute(1, 5.0, bid=4.5, bid_size=3.0, ask=5.5, ask_size=7.0)
+    board = told(live([], quoted, row("KO", "1m", 60, 1.0)))
+    assert quotes(board)["AAPL"][8:] == [4.5, 3.0, 5.5, 7.0]
+    assert all(math.isnan(value) for value in quotes(board)["KO"][8:])
+    board.take(live([], minute(2, 5.0)))
+    assert all(math.isnan(value) for value in quotes(board)["AAPL"][8:])
+    assert board.names == []
 
 
 def test_a_trade_of_after_the_page_began_is_measured_once_not_once_per_timeframe() -> None:
@@ -148,16 +149,13 @@ def test_a_trade_of_after_the_page_began_is_measured_once_not_once_per_timeframe
     assert board.figures()["latency_p99_ms"] == pytest.approx(80, rel=0.06)
 
 
-def test_symbols_beyond_the_cap_push_out_who_was_silent_longest() -> None:
+def test_symbols_beyond_the_cap_push_out_who_was_silent_longest_and_rows_are_bounded_over_all_series() -> None:
     first = bars(row("AAA", "1m", 0, 1.0), row("BBB", "1m", 0, 1.0))
     board = told(first, bars(row("AAA", "1m", 60, 1.0)), symbols_max=2)
     generation = board.generation
     board.take(bars(row("CCC", "1m", 0, 1.0)))
     assert board.symbols() == ["AAA", "CCC"]
     assert board.generation > generation
-
-
-def test_memory_is_bounded_by_rows_over_all_series() -> None:
     board = Board(history=500, rows_max=10_000)
     for i in range(100):
         board.take(bars(*(row(f"S{i:03d}", "1m", 60 * j, 1.0) for j in range(300))))
@@ -166,14 +164,11 @@ def test_memory_is_bounded_by_rows_over_all_series() -> None:
     assert all(len(state.series["1m"]) >= 60 for state in board._symbols.values())
 
 
-def test_timeframes_are_offered_tick_bars_first_then_by_length_and_each_symbol_says_which_it_has() -> None:
+def test_timeframes_are_offered_by_length_as_symbols_have_them_and_trades_of_one_nanosecond_are_bars_each() -> None:
     board = told(bars(*(row("AAPL", t, 0, 1.0) for t in ("1d", "1m", "1t", "1s"))))
     assert board.timeframes == ["1t", "1s", "1m", "1d"]
     board = told(bars(row("AAPL", "1d", 0, 1.0), row("KO", "1d", 0, 1.0), row("KO", "1m", 0, 1.0)))
     assert {name: values[7] for name, values in quotes(board).items()} == {"AAPL": ["1d"], "KO": ["1m", "1d"]}
-
-
-def test_trades_of_one_nanosecond_are_tick_bars_of_their_own() -> None:
     one, two = row("AAPL", "1t", 60, 1.0), row("AAPL", "1t", 60, 2.0)
     two["receipt"] = two["receipt"] | {"last_row": 1}
     assert shown(told(bars(one, two)), "close", timeframe="1t") == [(1.0,), (2.0,)]
@@ -213,16 +208,6 @@ def test_readers_and_the_feeder_do_not_disturb_each_other() -> None:
     for reader in readers:
         reader.join()
     assert failures == []
-
-
-def test_the_newest_quote_comes_with_live_rows_and_goes_with_one_that_has_none() -> None:
-    quoted = minute(1, 5.0, bid=4.5, bid_size=3.0, ask=5.5, ask_size=7.0)
-    board = told(live([], quoted, row("KO", "1m", 60, 1.0)))
-    assert quotes(board)["AAPL"][8:] == [4.5, 3.0, 5.5, 7.0]
-    assert all(math.isnan(value) for value in quotes(board)["KO"][8:])
-    board.take(live([], minute(2, 5.0)))
-    assert all(math.isnan(value) for value in quotes(board)["AAPL"][8:])
-    assert board.names == []
 
 
 # One series: minutes by their number, closed, forming or withdrawn.
@@ -285,13 +270,20 @@ def test_only_a_higher_revision_replaces_its_bar_or_brings_a_withdrawn_one_back(
     assert series.rows_shown() == [(0, 0.0, 0), (1, 3.0, 3), (2, 2.0, 0)]
 
 
-def test_bars_stand_in_order_of_open_time_and_a_reader_gets_what_changed_after_it_looked() -> None:
+def test_bars_stand_in_order_tick_bars_that_open_together_all_and_a_reader_gets_what_changed_after_it_looked() -> None:
     series = series_of(2, 0, 3)
     series.closed(1, 2.0)
     assert ([row[0] for row in series.rows_shown()], series.closes_since(3)) == ([0, 1, 2, 3], [2.0])
     series = series_of(0, 1, 2, 3, 4)
     series.closed(1, 99.0, revision=1)
     assert (series.closes_since(4), series.rows_since(series.step, 0)) == ([99.0, 4.0], [])
+    series = Minutes(ticks=True)
+    for tie, close in ((11, 1.0), (12, 2.0), (13, 3.0), (12, 2.0)):
+        series.closed(1, close, tie=tie)
+        series.values(1, close * 10, tie=tie)
+    rows = series.rows(1)
+    assert [(row[5], row[-1]) for row in rows] == [(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]
+    assert [row[0] for row in rows] == pytest.approx([60_000, 60_000.001, 60_000.002], abs=3e-4)
 
 
 @pytest.mark.parametrize("ticks", [False, True])
@@ -369,16 +361,6 @@ def test_a_spark_line_has_the_newest_closes_of_what_there_is_and_a_series_withou
     series = series_of(0, 1, 2, 3)
     series.forming(5, 50.0)
     assert (series.closes(3), series.closes(60)) == ([1, 2, 3], [0, 1, 2, 3])
-
-
-def test_tick_bars_that_open_together_are_all_kept_and_a_repeat_changes_nothing() -> None:
-    series = Minutes(ticks=True)
-    for tie, close in ((11, 1.0), (12, 2.0), (13, 3.0), (12, 2.0)):
-        series.closed(1, close, tie=tie)
-        series.values(1, close * 10, tie=tie)
-    rows = series.rows(1)
-    assert [(row[5], row[-1]) for row in rows] == [(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]
-    assert [row[0] for row in rows] == pytest.approx([60_000, 60_000.001, 60_000.002], abs=3e-4)
 
 
 # The figures.

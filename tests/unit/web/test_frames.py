@@ -51,16 +51,13 @@ def board_of(*rows: dict[str, Any], **options: Any) -> Board:
     return board
 
 
-def test_the_first_frame_is_the_whole_even_when_there_is_nothing_and_then_nothing_comes() -> None:
+def test_the_first_frame_is_the_whole_even_of_nothing_and_later_ones_hold_what_changed_since_the_one_before() -> None:
     first = sent(Board(), PageView())
     assert (first["after"], first["timeframes"], first["columns"][0]) == (None, [], "open_time_ms")
     assert not {"quotes", "symbols", "sparks"} & set(first)
     board, view = board_of(minute(1, 1.0)), PageView()
     assert frame(board, view) is not None
     assert frame(board, view) is None
-
-
-def test_later_frames_hold_only_what_changed_and_build_on_the_one_before() -> None:
     board, view = board_of(*(minute(i, float(i)) for i in range(5)), minute(0, 9.0, "KO")), on()
     first = sent(board, view)
     assert closes(first) == [0, 1, 2, 3, 4]
@@ -88,7 +85,7 @@ def test_a_slow_page_gets_one_step_over_all_that_it_missed_or_the_chart_anew_whe
     assert closes(step) == [float(i) for i in range(20, 30)]
 
 
-def test_another_chart_comes_whole_without_the_quotes_and_one_without_bars_is_said_once() -> None:
+def test_another_chart_comes_whole_without_quotes_also_after_a_break_and_one_without_bars_is_said_once() -> None:
     board, view = board_of(minute(0, 1.0), minute(0, 2.0, "KO")), on()
     sent(board, view)
     view.wanted = Wish(("KO", "1m"))
@@ -100,6 +97,15 @@ def test_another_chart_comes_whole_without_the_quotes_and_one_without_bars_is_sa
     assert frame(board, view) is None
     board.take(bars(row("AAPL", "1h", 0, 7.0)))
     assert closes(sent(board, view)) == [7.0]
+    board, view, back = board_of(minute(0, 1.0)), on(), PageView()
+    reader = reader_after(board, view)
+    view.wanted = Wish(("KO", "1m"))
+    reader.take(next_frame(board, view, figures=NO_FIGURES) or "")
+    at = place_of(reader)
+    assert at.shown == Wish(("KO", "1m"))
+    assert back.resume(board, at)
+    back.wanted = Wish(("AAPL", "1m"))
+    assert sent(board, back)["chart"]["whole"]
 
 
 def test_a_new_indicator_starts_every_page_over_with_the_new_columns_and_missing_numbers_are_null() -> None:
@@ -109,8 +115,7 @@ def test_a_new_indicator_starts_every_page_over_with_the_new_columns_and_missing
     step = sent(board, view)
     assert (step["after"], step["columns"][-1], step["chart"]["rows"][0][-1]) == (None, "rsi_14", 44.0)
     first = sent(board_of(minute(0, 1.0, vwap=None)), on(), figures=1)
-    assert first["chart"]["rows"][0][7] is None
-    assert first["chart"]["session"]["volume"] is None
+    assert (first["chart"]["rows"][0][7], first["chart"]["session"]["volume"]) == (None, None)
     assert first["figures"]["latency_p50_ms"] is None
 
 
@@ -186,7 +191,7 @@ def place_of(reader: PageReader) -> Resume:
     return at
 
 
-def test_a_page_that_comes_back_gets_only_what_it_missed() -> None:
+def test_a_page_that_comes_back_gets_what_it_missed_and_of_another_run_generation_or_number_the_whole() -> None:
     board, back = board_of(minute(0, 1.0), minute(0, 9.0, "KO")), PageView()
     reader = reader_after(board, on())
     board.take(live([], minute(1, 5.5)))
@@ -195,9 +200,6 @@ def test_a_page_that_comes_back_gets_only_what_it_missed() -> None:
     assert (missed["after"], closes(missed), missed["chart"]["whole"]) == (reader.seq, [5.5], False)
     assert len(missed["quotes"]["id"]) == 1
     assert not {"symbols", "columns", "shown"} & set(missed)
-
-
-def test_another_run_or_generation_or_a_number_from_nowhere_gets_the_whole() -> None:
     board = board_of(minute(0, 1.0))
     reader = reader_after(board, PageView())
     at = place_of(reader)
@@ -206,18 +208,6 @@ def test_another_run_or_generation_or_a_number_from_nowhere_gets_the_whole() -> 
     assert not PageView().resume(board, place_of(reader))
     board.take(indicators(["rsi_14"], minute(0, 1.0, rsi_14=44.0)))
     assert not PageView().resume(board, at)
-
-
-def test_a_chart_that_was_left_before_the_line_broke_comes_whole_when_it_is_wanted_again() -> None:
-    board, view, back = board_of(minute(0, 1.0)), on(), PageView()
-    reader = reader_after(board, view)
-    view.wanted = Wish(("KO", "1m"))
-    reader.take(next_frame(board, view, figures=NO_FIGURES) or "")
-    at = place_of(reader)
-    assert at.shown == Wish(("KO", "1m"))
-    assert back.resume(board, at)
-    back.wanted = Wish(("AAPL", "1m"))
-    assert sent(board, back)["chart"]["whole"]
 
 
 SYMBOLS, TIMEFRAMES = ("AAPL", "KO", "IBM"), ("1m", "1h")

@@ -39,7 +39,7 @@ def rows_of(changes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     return {values[0]: dict(zip(COLUMNS, values, strict=True)) for values in zip(*lists, strict=True)}
 
 
-def test_a_session_bar_tells_the_session_and_a_new_session_begins_at_nothing() -> None:
+def test_a_session_bar_tells_the_session_a_new_one_begins_at_nothing_and_without_them_the_longest_are_added() -> None:
     part = Market()
     day = row("AAPL", "1d", DAY_S, 105.0, open=100.0, high=110.0, low=95.0, volume=30.0, vwap=102.0, trade_count=7)
     assert part.told(bars(day))
@@ -53,9 +53,6 @@ def test_a_session_bar_tells_the_session_and_a_new_session_begins_at_nothing() -
     told = part.row("AAPL", since=1)
     assert (told["date"], told["volume"], told["value"]) == (1, 1.0, 7.0)
     assert not part.told(live([], row("AAPL", "1d", 0, 100.0)))  # yesterday's
-
-
-def test_without_session_bars_the_longest_ones_are_added_up_and_shorter_ones_count_for_nothing() -> None:
     part = Market()
     minutes = [row("KO", "1m", 60 * i, 10.0 + i, volume=5.0, vwap=10.0) for i in range(3)]
     part.told(bars(*minutes, row("KO", "1s", 0, 99.0)))
@@ -148,7 +145,7 @@ def test_a_row_is_told_once_and_whole_to_who_has_nothing() -> None:
     assert feed.changes(0) is None
 
 
-def test_what_came_already_changes_nothing_and_a_revision_takes_its_place() -> None:
+def test_what_came_already_changes_nothing_a_revision_takes_its_place_and_the_oldest_go_but_what_stands() -> None:
     feed = AlertsFeed()
     feed.take(batch(alert(10, "raised"), alert(11, "raised", "B")), 1)
     assert not feed.take(batch(alert(10, "raised")), 2)
@@ -156,9 +153,6 @@ def test_what_came_already_changes_nothing_and_a_revision_takes_its_place() -> N
     assert not feed.take(batch(alert(10, "raised")), 4)
     assert [(r[0], r[6], r[11]) for r in feed.changes(2) or []] == [("A", "withdrawn", 1)]
     assert [(r[0], r[6]) for r in (feed.changes(-1) or [])[1:]] == [("B", "raised"), ("A", "withdrawn")]
-
-
-def test_the_oldest_go_but_never_what_tells_that_something_stands() -> None:
     feed = AlertsFeed(kept=10)
     feed.take(batch(alert(1, "raised", "OLD"), alert(2, "raised", "GONE"), alert(3, "cleared", "GONE")), 1)
     for i in range(60):
@@ -183,32 +177,26 @@ def quote_of(*bars: Seen) -> Quote:
     return quote
 
 
-def test_the_last_price_is_the_newest_whatever_the_order() -> None:
+def test_the_last_price_is_the_newest_whatever_the_order_and_the_days_bar_knows_range_and_volume_best() -> None:
     quote = quote_of(seen(1, 60, 120, 11.0), seen(1, 0, 60, 9.0))
     assert quote.last == 11.0
     quote.take(seen(1, 60, 120, 11.5))  # a revision of the newest bar
     assert quote.last == 11.5
     assert math.isnan(Quote().last)
     assert math.isnan(Quote().reference)
-
-
-def test_the_change_is_since_the_open_without_an_earlier_session_and_late_history_fills_that_in() -> None:
-    quote = quote_of(seen(5, 60, 120, 11.0, open_=10.5), seen(5, 0, 60, 9.0, open_=10.0))
-    assert (quote.reference, quote.reference_kind) == (10.0, "session_open")
-    late = quote_of(seen(9, 1_000, 1_060, 11.0), seen(3, 0, 60, 3.0), seen(8, 500, 560, 8.0), seen(2, 0, 60, 2.0))
-    assert late.reference == 8.0
-
-
-def test_the_previous_close_is_the_last_price_of_the_session_before() -> None:
-    quote = quote_of(seen(5, 0, 60, 9.0), seen(5, 60, 120, 9.5), seen(6, 1_000, 1_060, 11.0))
-    assert (quote.reference, quote.reference_kind) == (9.5, "previous_close")
-    quote.take(seen(5, 60, 120, 9.25))  # revised later
-    assert quote.reference == 9.25
-
-
-def test_the_days_bar_knows_range_and_volume_best() -> None:
     quote = quote_of(seen(5, 0, 60, 9.0, high=20.0, low=1.0))
     assert quote.session is not None
     assert math.isnan(quote.session.volume)
     quote.take(seen(5, 0, 70, 9.5, high=12.0, low=8.0, volume=500.0, day=True))  # a cancelled trade set 20
     assert (quote.session.high, quote.session.low, quote.session.volume) == (12.0, 8.0, 500.0)
+
+
+def test_the_change_is_since_the_last_price_of_the_session_before_also_of_late_history_else_since_the_open() -> None:
+    quote = quote_of(seen(5, 60, 120, 11.0, open_=10.5), seen(5, 0, 60, 9.0, open_=10.0))
+    assert (quote.reference, quote.reference_kind) == (10.0, "session_open")
+    late = quote_of(seen(9, 1_000, 1_060, 11.0), seen(3, 0, 60, 3.0), seen(8, 500, 560, 8.0), seen(2, 0, 60, 2.0))
+    assert late.reference == 8.0
+    quote = quote_of(seen(5, 0, 60, 9.0), seen(5, 60, 120, 9.5), seen(6, 1_000, 1_060, 11.0))
+    assert (quote.reference, quote.reference_kind) == (9.5, "previous_close")
+    quote.take(seen(5, 60, 120, 9.25))  # revised later
+    assert quote.reference == 9.25

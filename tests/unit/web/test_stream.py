@@ -25,6 +25,7 @@ from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer, open_socket
 from page_reader import PageReader
 from pages_that_never_read import NeverReads
+from refused import assert_raises
 from served_app import app_of, serving
 from waiting import wait_until
 
@@ -250,10 +251,8 @@ def test_a_taken_port_gives_way_unless_it_was_asked_for_and_an_unsafe_binding_ne
         listener = open_socket(ServeSettings.model_construct(port=taken, _fields_set=set()))  # the default
         assert listener.getsockname()[1] not in {0, taken}
         listener.close()
-        with pytest.raises(EnvironmentProblem, match=rf"port {taken} .*serve.port"):
-            open_socket(ServeSettings(port=taken))
-    with pytest.raises(SettingsError, match="SERVE__TOKEN"):
-        open_socket(ServeSettings(host="::", port=0))
+        assert_raises(EnvironmentProblem, rf"port {taken} .*serve.port", open_socket, ServeSettings(port=taken))
+    assert_raises(SettingsError, "SERVE__TOKEN", open_socket, ServeSettings(host="::", port=0))
 
 
 def test_the_server_answers_stops_within_two_seconds_with_pages_open_and_its_port_can_be_used_again_at_once() -> None:
@@ -270,7 +269,6 @@ def test_the_server_answers_stops_within_two_seconds_with_pages_open_and_its_por
 
     assert asyncio.run(stop_with_pages_open()) < 2
     assert not server.alive()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(server.url)
+    assert_raises(httpx.ConnectError, "", httpx.get, server.url)
     with serving(serve=ServeSettings(port=server.port)) as again:
         assert (again.port, httpx.get(again.url + "api/health").status_code) == (server.port, 200)

@@ -38,15 +38,12 @@ def given(token: Token) -> str:
     return f"{morsel.key}={morsel.value}"
 
 
-def test_only_the_same_text_is_the_same() -> None:
+def test_only_the_same_text_is_the_same_and_a_cookie_is_taken_until_it_expires_of_the_same_token_and_port() -> None:
     token = Token(RIGHT)
     assert token.is_same(RIGHT)
     for other in ("", RIGHT[:-1], RIGHT + " ", RIGHT.upper(), "é" * 24, "\ud800"):
         assert not token.is_same(other)
     assert RIGHT not in repr(token) + token.cookie(scope(), secure=True), "it never tells itself"
-
-
-def test_a_cookie_is_taken_until_it_expires_and_only_of_the_same_token_and_port() -> None:
     clock = ManualClock(NOW_NS)
     token = Token(RIGHT, clock)
     cookie = given(token)
@@ -162,7 +159,7 @@ def test_the_form_is_a_page_of_its_own_with_no_script_in_it_and_says_what_was_wr
         assert client.post("/login", data={"token": RIGHT}, headers=evil).status_code == 403
 
 
-def test_guessing_is_slow_and_locks_nobody_out_who_is_in() -> None:
+def test_guessing_is_slow_and_locks_nobody_out_and_who_asks_too_often_is_told_when_to_come_again() -> None:
     with served() as client:
         cookie = client.post("/login", data={"token": RIGHT}).headers["set-cookie"].partition(";")[0]
         client.cookies.clear()
@@ -175,9 +172,6 @@ def test_guessing_is_slow_and_locks_nobody_out_who_is_in() -> None:
         ):
             assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
         assert client.get("/api/symbols", headers={"cookie": cookie}).status_code == 200
-
-
-def test_a_client_that_asks_too_often_is_told_when_to_come_again_and_pages_go_on() -> None:
     with served(None, requests_per_s=0.001) as client:  # four thousandths at once are less than one
         answer = client.get("/api/symbols")
         assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)

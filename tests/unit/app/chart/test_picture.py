@@ -1,4 +1,4 @@
-"""A picture: its colours are the page's, what is drawn where, and what it is written as."""
+"""A picture: its colours are the page's, what is drawn where, what it is written as; the stored bars that it shows."""
 
 import io
 import json
@@ -7,15 +7,22 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
+import talib
 from matplotlib.image import imread
 
+from lake_rows import LakeRows
 from marketpulse.app.chart.colours import COLOURS, Theme
 from marketpulse.app.chart.panes import groups_of
 from marketpulse.app.chart.picture import Look, Picture
+from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
 from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.indicators.catalogue import parse_indicators
+from marketpulse.settings import Settings
+from real_rows import daily, store_real_rows
+from refused import assert_raises
 
 TOKENS = Path(__file__).parents[4] / "ui" / "src" / "style" / "tokens.css"
 
@@ -40,13 +47,11 @@ def test_bands_lie_under_lines_oscillators_have_panes_vwap_is_the_sessions_and_a
     groups = groups_of(parse_indicators("rsi(14),sma(20),macd(12,26,9),bbands(20,2),volume_sma(20)"), columns)
     assert [g.label for g in groups] == ["BBANDS 20 2", "SMA 20", "VOLUME SMA 20", "RSI 14", "MACD 12 26 9"]
     assert [g.place for g in groups] == ["price", "price", "volume", "own", "own"]
-    assert groups[0].band == ("bbands_20_2_upper", "bbands_20_2_lower")
-    assert groups[3].levels == (30, 70)
+    assert (groups[0].band, groups[3].levels) == (("bbands_20_2_upper", "bbands_20_2_lower"), (30, 70))
     assert [line.style for line in groups[4].lines] == ["line", "line", "histogram"]
 
     assert groups_of(parse_indicators("vwap"), columns)[0].lines[0].column == "session_vwap"
-    with pytest.raises(ParameterError, match="no column sma_50 to draw"):
-        groups_of(parse_indicators("sma(50)"), columns)
+    assert_raises(ParameterError, "no column sma_50 to draw", groups_of, parse_indicators("sma(50)"), columns)
 
 
 def table(bars: int = 40, **columns: list[float]) -> pa.Table:
@@ -76,16 +81,13 @@ def test_a_png_has_its_size_twice_and_the_colours_of_its_theme_and_a_notebook_ge
     assert bundle["text/plain"] == "<Picture AAPL 1d, 40 bars>"
 
 
-def test_falling_candles_are_filled_and_rising_ones_hollow_and_the_same_bars_give_the_same_svg() -> None:
+def test_falling_candles_are_filled_rising_ones_hollow_alike_each_time_and_only_oscillators_have_a_pane() -> None:
     picture = Picture(table(), "AAPL", "1d")
     drawn = [c.get_facecolor() for c in picture.figure.axes[0].collections]
     faces = [tuple(np.round(face[0][:3], 3)) for face in drawn if len(face)]
     for name in (COLOURS["dark"].panel, COLOURS["dark"].down):
         assert tuple(np.round(rgb(name), 3)) in faces
     assert picture.svg() == Picture(table(), "AAPL", "1d").svg()
-
-
-def test_each_oscillator_has_a_pane_and_overlays_have_none() -> None:
     values = [float(i) for i in range(40)]
     picture = Picture(table(rsi_14=values, sma_20=values), "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
     assert len(picture.figure.axes) == 3  # prices, volume, RSI
@@ -102,7 +104,7 @@ def test_a_page_holds_every_value_fetches_nothing_and_escapes_what_is_data() -> 
     assert (data["names"][4], data["rows"][39][4], len(data["rows"])) == ("close", "104.00", 40)
 
 
-def test_one_bar_many_flat_prices_and_missing_volumes_are_drawn() -> None:
+def test_one_bar_many_flat_prices_and_missing_volumes_are_drawn_and_saved_by_the_names_ending(tmp_path: Path) -> None:
     for bars in (1, 2, 5_000):
         assert Picture(table(bars), "A", "1d", look=Look(width=300, height=200)).png()[:4] == b"\x89PNG", bars
     flat = table(3).drop_columns(["volume"])
@@ -111,16 +113,11 @@ def test_one_bar_many_flat_prices_and_missing_volumes_are_drawn() -> None:
     picture = Picture(flat, "A", "1d", look=Look(style="line"))
     assert len(picture.figure.axes) == 1
     assert picture.svg().startswith("<svg")
-
-
-def test_it_is_saved_by_the_names_ending_and_other_endings_and_places_are_refused(tmp_path: Path) -> None:
     picture = Picture(table(), "AAPL", "1d")
     for ending in (".png", ".svg", ".html"):
         assert picture.save(tmp_path / f"chart{ending}").read_bytes()[:5] in (b"\x89PNG\r", b"<svg ", b"<!doc")
-    with pytest.raises(ParameterError, match=r"end the name with one of \.png, \.svg, \.html"):
-        picture.save("chart.gif")
-    with pytest.raises(EnvironmentProblem, match="name another place"):
-        picture.save(tmp_path / "none" / "chart.png")
+    assert_raises(ParameterError, r"end the name with one of \.png, \.svg, \.html", picture.save, "chart.gif")
+    assert_raises(EnvironmentProblem, "name another place", picture.save, tmp_path / "none" / "chart.png")
 
 
 @pytest.mark.parametrize(
@@ -132,3 +129,75 @@ def test_it_is_saved_by_the_names_ending_and_other_endings_and_places_are_refuse
 def test_what_cannot_be_drawn_is_refused_in_words(wrong: object) -> None:
     with pytest.raises(ParameterError, match=r"picture|width|theme|style"):
         wrong()  # type: ignore[operator]
+
+
+# Stored bars and their indicators, from a real lake.
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return store_real_rows(tmp_path_factory.mktemp("lake"))
+
+
+def test_the_newest_bars_come_oldest_first_and_a_time_begins_with_its_bar_and_ends_before(settings: Settings) -> None:
+    rows = stored_bars(settings, "AAPL", "1d", Span(bars=5))
+    assert rows.column("close").to_pylist() == daily("AAPL")["close"].tail(5).to_list()
+    span = Span(time_ns("2014-12-29", "from"), time_ns("2014-12-31", "to"))
+    days = [str(t)[:10] for t in stored_bars(settings, "AAPL", "1d", span).column("open_time").to_pylist()]
+    assert days == ["2014-12-29", "2014-12-30"]
+
+
+def test_indicators_begin_with_the_bars_before_are_computed_anew_and_no_rows_stay_none(settings: Settings) -> None:
+    shown = stored_bars(settings, "IBM", "1d", Span(bars=10))
+    older = older_bars(settings, "IBM", "1d", shown.column("open_time_ns")[0].as_py())
+    values = with_indicators(pa.concat_tables([older, shown]), "rsi(14),vwap", settings)
+    found = values.slice(older.num_rows).column("rsi_14").to_numpy()
+    np.testing.assert_allclose(found, talib.RSI(daily("IBM")["close"].to_numpy(), 14)[-10:], rtol=1e-9)
+    assert {"vwap", "session_vwap"} <= set(values.column_names)
+    bars = stored_bars(settings, "KO", "1d", Span(bars=50))
+    once = with_indicators(bars, "sma(20)", settings)
+    assert with_indicators(once, "sma(20)", settings).equals(once)
+    empty = bars.slice(0, 0)
+    assert pl.DataFrame(with_indicators(empty, "sma(20)", settings)).shape == (0, empty.num_columns)
+
+
+def test_adjusted_bars_and_their_indicators_are_as_if_nothing_had_been_paid(settings: Settings) -> None:
+    """The bundled days of KO are adjusted for its split by who made them, and hold its dividends."""
+    LakeRows(settings).add("events", [
+        {"type": "dividend", "symbol": "KO", "source": "files", "event_time_ns": 1, "topic": "file:KO.csv", "partition": 0,
+         "offset": at, "row": 0, "body": json.dumps({"amount": paid, "ex_time_ns": time_ns(day, "day")})}
+        for at, (day, paid) in enumerate((("2014-09-11", 0.305), ("2014-11-26", 0.305)))
+    ])  # fmt: skip
+    whole = Span(time_ns("2014-09-01", "from"), None, None, "all")
+    shown = stored_bars(settings, "KO", "1d", whole)
+    closes = daily("KO")["close"].tail(90).to_list()
+    before = [str(day)[:10] for day in daily("KO")["date"].tail(90).to_list()]
+    kept = [1 - 0.305 / closes[before.index(day) - 1] for day in ("2014-09-11", "2014-11-26")]
+    found = shown.column("close").to_pylist()
+    assert found[0] == pytest.approx(closes[before.index("2014-09-02")] * kept[0] * kept[1], rel=1e-12)
+    assert found[-1] == closes[-1]
+    split = stored_bars(settings, "KO", "1d", Span(whole.start_ns, None, None, "split"))
+    assert split.column("close")[0].as_py() > found[0]
+    older = older_bars(settings, "KO", "1d", shown.column("open_time_ns")[0].as_py(), "all")
+    values = with_indicators(pa.concat_tables([older, shown]), "sma(20)", settings).column("sma_20").to_numpy()
+    adjusted = pa.concat_tables([older, shown]).column("close").to_numpy()
+    np.testing.assert_allclose(values[19:], talib.SMA(adjusted, 20)[19:], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("symbol", "timeframe", "span", "said"), [
+    ("XXX", "1d", Span(), "no bars of 'XXX' are stored: there are AAPL, IBM"), ("aapl", "1d", Span(), "there are AAPL$"),
+    ("AAPL", "1h", Span(), "AAPL has no bars of '1h': it has 1d"), ("A' OR 1=1 --", "1d", Span(), "no bars of"),
+    ("AAPL", "1d", Span(start_ns=2 * 10**18), "choose another --from"),
+])  # fmt: skip
+def test_what_is_not_there_is_said(
+    settings: Settings, tmp_path: Path, symbol: str, timeframe: str, span: Span, said: str
+) -> None:
+    assert_raises(ParameterError, said, stored_bars, settings, symbol, timeframe, span)
+    with pytest.raises(EnvironmentProblem, match="marketpulse up"):  # what fills an empty lake
+        stored_bars(Settings(data_dir=tmp_path), symbol, timeframe, span)
+
+
+def test_times_are_utc_unless_they_have_a_zone_and_what_is_none_is_refused() -> None:
+    times = {"1970-01-02": 86_400 * 10**9, "1970-01-01T01:00+01:00": 0, "1970-01-01T00:00:00.5": 5 * 10**8}
+    assert {text: time_ns(text, "start") for text in times} == times
+    assert_raises(ParameterError, "--from is a time such as", time_ns, "yesterday", "--from")

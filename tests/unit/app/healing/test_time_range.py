@@ -20,7 +20,5 @@ def test_late_trades_count_from_the_first_moment_asked_for_to_before_the_last_an
     times, offsets, late = zip(*trades, strict=True)
     table = pa.table({"event_time_ns": times, "offset": offsets})
     inputs = LakeInputs("market", 0, table, np.array(late), pa.table({}), frozenset())
-    heal = _Heal(Settings(), NO_CONFIG, NO_LOG, NO_LAKE, Wanted(20, 30), NO_CLOCK)
-    inside = heal._within(inputs, 9)
-    assert inside.trades["offset"].to_pylist() == [0, 6, 7]
-    assert inside.late.tolist() == [False, True, True]
+    inside = _Heal(Settings(), NO_CONFIG, NO_LOG, NO_LAKE, Wanted(20, 30), NO_CLOCK)._within(inputs, 9)
+    assert (inside.trades["offset"].to_pylist(), inside.late.tolist()) == ([0, 6, 7], [False, True, True])

@@ -58,8 +58,7 @@ class LogInMemory:
 
     def read(self, _partition: int, begin: int, end: int) -> Iterator[Decoded]:
         for offset in range(begin, min(end, len(self.rows))):
-            batch = batch_of([self.rows[offset]], offset, self.strings)
-            yield Decoded(batch, [], records_of([]), offset + 1)
+            yield Decoded(batch_of([self.rows[offset]], offset, self.strings), [], records_of([]), offset + 1)
 
     def read_snapshot(self, _partition: int, _pointer: Pointer) -> bytes:
         if self.snapshot is None:
@@ -112,17 +111,14 @@ def test_the_state_is_that_of_the_log_up_to_the_commit_from_a_snapshot_on(monkey
     assert state_to_bytes(base.states[0], CONFIG) == state_to_bytes(state_after(ROWS[:4]), CONFIG)
 
 
-@pytest.mark.parametrize(
-    ("log", "running", "fault", "said"),
-    [
-        pytest.param(LogInMemory(ROWS, {0: (4, Pointer(7, 2))}), False, Fatal, "partition 0 cannot be gone on with", id="its snapshot is gone"),
-        pytest.param(LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, state_to_bytes(new_state(OTHER), OTHER)), False, Fatal,
-                     "partition 0 cannot be gone on with", id="its snapshot is of other settings"),
-        pytest.param(LogInMemory(ROWS, {0: (4, None)}, gone_before=2), False, Fatal, "not in the log any more", id="its records are gone"),
-        pytest.param(LogInMemory(), True, Fatal, "engine is running", id="the engine runs"),
-        pytest.param(LogInMemory(), Retryable("the broker is away"), Retryable, "away", id="the broker stays away"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("log", "running", "fault", "said"), [
+    pytest.param(LogInMemory(ROWS, {0: (4, Pointer(7, 2))}), False, Fatal, "partition 0 cannot be gone on with", id="its snapshot is gone"),
+    pytest.param(LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, state_to_bytes(new_state(OTHER), OTHER)), False, Fatal,
+                 "partition 0 cannot be gone on with", id="its snapshot is of other settings"),
+    pytest.param(LogInMemory(ROWS, {0: (4, None)}, gone_before=2), False, Fatal, "not in the log any more", id="its records are gone"),
+    pytest.param(LogInMemory(), True, Fatal, "engine is running", id="the engine runs"),
+    pytest.param(LogInMemory(), Retryable("the broker is away"), Retryable, "away", id="the broker stays away"),
+])  # fmt: skip
 def test_where_a_load_cannot_begin_that_is_told(
     log: LogInMemory, running: bool | Exception, fault: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

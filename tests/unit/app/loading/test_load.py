@@ -100,11 +100,10 @@ def test_the_same_file_read_in_the_same_way_is_the_same_load(tmp_path: Path) -> 
     assert identify([path, other], ["x"]).name == "file:trades_2023-01.csv+1"
 
 
-@pytest.mark.parametrize(
-    ("stored", "says"),
-    [(("file:a.csv", "other", "s1"), "other contents"), (("file:a.csv", "c1", "s2"), "other settings"),
-     (("file:b.csv", "c1", "s1"), "another name")],
-)  # fmt: skip
+@pytest.mark.parametrize(("stored", "says"), [
+    (("file:a.csv", "other", "s1"), "other contents"), (("file:a.csv", "c1", "s2"), "other settings"),
+    (("file:b.csv", "c1", "s1"), "another name"),
+])  # fmt: skip
 def test_what_would_store_rows_twice_is_refused(stored: tuple[str, str, str], says: str) -> None:
     one = Identity("file:a.csv", "c1", "s1")
     with pytest.raises(Fatal, match=says):

@@ -60,7 +60,7 @@ def port() -> Iterator[int]:
         yield server.port
 
 
-def test_a_process_is_read_and_one_that_has_died_is_told(tmp_path: Path, port: int) -> None:
+def test_a_process_is_read_one_that_died_is_told_and_one_that_is_not_ready_says_why(tmp_path: Path, port: int) -> None:
     running = tmp_path / "run"
     assert read_processes(running) == []
     write_run_file(running, "serve", os.getpid(), port)
@@ -72,9 +72,6 @@ def test_a_process_is_read_and_one_that_has_died_is_told(tmp_path: Path, port: i
     assert serve.cpu_s is not None
     assert any(name == "pages_connected" for name, _ in serve.samples.values)
     assert (sink.name, sink.trouble, sink.samples) == ("sink-lake", DIED, Samples())
-
-
-def test_a_process_that_is_not_ready_says_why_and_is_read_all_the_same(tmp_path: Path) -> None:
     health = Health()
     health.set_not_ready("the store is away")
     with contextlib.closing(TelemetryServer(health)) as server:
@@ -86,7 +83,7 @@ def test_a_process_that_is_not_ready_says_why_and_is_read_all_the_same(tmp_path:
     assert "does not answer" in str(deaf.trouble)
 
 
-def test_nothing_is_known_before_the_first_look(tmp_path: Path) -> None:
+def test_nothing_is_known_before_the_first_look_and_it_looks_again_while_watched(tmp_path: Path, port: int) -> None:
     observer = Observer(tmp_path, SystemClock())
     assert observer.picture(broker_reachable=True, engine_lag=0) is None
     assert observer.samples() is None
@@ -95,9 +92,6 @@ def test_nothing_is_known_before_the_first_look(tmp_path: Path) -> None:
     drawn = observer.picture(broker_reachable=False, engine_lag=0)
     assert drawn is not None
     assert [finding["severity"] for finding in drawn["findings"]] == ["bad"]
-
-
-def test_it_looks_again_while_somebody_watches_and_ends_when_told(tmp_path: Path, port: int) -> None:
     write_run_file(tmp_path / "run", "serve", os.getpid(), port)
     times: set[int] = set()
 

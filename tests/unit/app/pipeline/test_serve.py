@@ -47,8 +47,7 @@ class Running:
 
     def get(self, path: str) -> dict[str, Any]:
         wait_until(self.life.run_file.exists)
-        url = json.loads(self.life.run_file.read_text())["url"]
-        return dict(httpx.get(url + path, timeout=60).json())
+        return dict(httpx.get(json.loads(self.life.run_file.read_text())["url"] + path, timeout=60).json())
 
     def bars(self) -> int:
         return len(self.get("api/bars?symbol=AAPL&timeframe=1m")["rows"])

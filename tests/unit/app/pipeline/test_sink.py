@@ -202,13 +202,10 @@ def test_a_broker_that_is_away_is_waited_for_and_a_fault_for_a_person_is_the_end
     assert topic.closed == 5
 
 
-@pytest.mark.parametrize(
-    ("patience_s", "times", "opened"),
-    [
-        pytest.param(600.0, 4, range(1, 2), id="for a moment costs no new reader"),
-        pytest.param(0.05, 30, range(2, 99), id="for longer is read for again"),
-    ],
-)
+@pytest.mark.parametrize(("patience_s", "times", "opened"), [
+    pytest.param(600.0, 4, range(1, 2), id="for a moment costs no new reader"),
+    pytest.param(0.05, 30, range(2, 99), id="for longer is read for again"),
+])  # fmt: skip
 def test_a_store_that_is_away(
     patience_s: float, times: int, opened: range, topic: Topic, start: Starts, quick: pytest.MonkeyPatch
 ) -> None:

@@ -62,10 +62,9 @@ def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
         assert len(server.requests) == 2, "a first look at both; of the day's other two none is free at 10:00"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [AlphaVantageSettings(symbols=("IBM",), function="intraday", interval="15min"), YahooSettings(symbols=("IBM",), interval="15m")],
-)  # fmt: skip
+@pytest.mark.parametrize("source", [
+    AlphaVantageSettings(symbols=("IBM",), function="intraday", interval="15min"), YahooSettings(symbols=("IBM",), interval="15m"),
+])  # fmt: skip
 def test_bars_that_the_engine_does_not_build_are_said_at_once(tmp_path: Path, source: Any) -> None:
     with pytest.raises(SettingsError, match=r"add 15m to it"):
         opened(settings(tmp_path), source)
@@ -84,13 +83,10 @@ def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(t
     assert not (tmp_path / "budgets").exists()
 
 
-@pytest.mark.parametrize(
-    ("source", "variable"),
-    [
-        (AlpacaSettings(symbols=("IBM",)), "APCA_API_KEY_ID"), (PolygonSettings(symbols=("IBM",)), "POLYGON_API_KEY"),
-        (FinnhubSettings(symbols=("IBM",)), "FINNHUB_API_KEY"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("source", "variable"), [
+    (AlpacaSettings(symbols=("IBM",)), "APCA_API_KEY_ID"), (PolygonSettings(symbols=("IBM",)), "POLYGON_API_KEY"),
+    (FinnhubSettings(symbols=("IBM",)), "FINNHUB_API_KEY"),
+])  # fmt: skip
 def test_a_feed_without_its_key_says_which_one_it_wants(tmp_path: Path, source: Any, variable: str) -> None:
     clock = ManualClock(NOW_NS)
     with pytest.raises(SettingsError, match=variable):

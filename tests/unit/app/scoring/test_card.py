@@ -50,14 +50,11 @@ def strips(card: Card, source: str = "feed") -> dict[str, str]:
     return {row["symbol"]: row["minutes"].lstrip(".") for row in card.symbols(source, 10)["symbols"]}
 
 
-@pytest.mark.parametrize(
-    ("behind", "state"),
-    [
-        ([], "live"), ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
-        ([(clock(HOUR + 110), HOUR + 110), traded("BBB", HOUR + 110, "other")], "silent"),
-        ([(goodbye(), HOUR + 1)], "ended"), ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("behind", "state"), [
+    ([], "live"), ([(heartbeat(HOUR + 99, log=HOUR + 100), HOUR + 100), (clock(HOUR + 110), HOUR + 110)], "live"),
+    ([(clock(HOUR + 110), HOUR + 110), traded("BBB", HOUR + 110, "other")], "silent"),
+    ([(goodbye(), HOUR + 1)], "ended"), ([(goodbye(), HOUR + 1), (hello(), HOUR + 2)], "live"),
+])  # fmt: skip
 def test_a_source_is_live_silent_or_has_ended(behind: list[Timed], state: str) -> None:
     assert one(card_of([traded("AAA", HOUR), *behind]), "feed")["state"] == state
 
@@ -133,7 +130,7 @@ def test_a_heartbeat_is_a_sign_of_life_and_no_row_and_a_source_that_nobody_heard
     assert card.symbols("other", 10) == nothing
 
 
-def test_a_minute_is_open_when_its_beginning_lies_in_a_session_and_a_strip_has_a_character_for_each() -> None:
+def test_a_minute_that_begins_in_a_session_is_open_and_a_symbol_counts_from_its_first_to_its_last_whole_one() -> None:
     opens, closes = np.array([10, 20]) * MINUTE_NS, np.array([13, 21]) * MINUTE_NS
     day = SessionTable("XTST", opens, closes, np.array([0, 1], np.int32))
     assert np.flatnonzero(open_minutes(day, 0, 30)).tolist() == [10, 11, 12, 20]
@@ -141,9 +138,6 @@ def test_a_minute_is_open_when_its_beginning_lies_in_a_session_and_a_strip_has_a
         assert open_minutes(never_closes, 5, 8).tolist() == [True] * 3
     assert strip_text(np.array([True, True, False]), np.array([True, False, True])) == "1.0"
     assert share(np.array([True]), np.array([False])) is None, "there is nothing to count"
-
-
-def test_a_symbol_counts_from_its_first_row_to_the_last_whole_minute() -> None:
     quoted = quote("AAA", HOUR + 60, 1.0, 2.0), HOUR + 60
     card = card_of([traded("AAA", HOUR), quoted, traded("AAA", HOUR + 239, log=HOUR + 240), traded("BBB", HOUR + 245)])
     told = {row["symbol"]: row["coverage"] for row in card.symbols("feed", 10)["symbols"]}
@@ -187,19 +181,16 @@ def test_one_source_does_not_disagree_with_itself_nor_without_minutes_in_common(
     assert percentiles(np.empty(0)) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("records", "states"),
-    [
-        pytest.param([gap("found")], [("found", 3)], id="found"),
-        pytest.param([gap("found"), gap("healed")], [("healed", 3)], id="healed, it is one gap"),
-        pytest.param([gap("found"), gap("open", 1), gap("open", 2)], [("open", 3)], id="parts given up are added"),
-        pytest.param(
-            [gap("found", None, None, to_ns=9), gap("healed", 12, None, to_ns=9, from_ns=4), gap("found", None, None, to_ns=30)],
-            [("healed", 12), ("found", None)], id="a gap of time is known by its end",
-        ),
-        pytest.param([gap(None, None, None)], [("open", None)], id="an answer that does not reach back is open"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("records", "states"), [
+    pytest.param([gap("found")], [("found", 3)], id="found"),
+    pytest.param([gap("found"), gap("healed")], [("healed", 3)], id="healed, it is one gap"),
+    pytest.param([gap("found"), gap("open", 1), gap("open", 2)], [("open", 3)], id="parts given up are added"),
+    pytest.param(
+        [gap("found", None, None, to_ns=9), gap("healed", 12, None, to_ns=9, from_ns=4), gap("found", None, None, to_ns=30)],
+        [("healed", 12), ("found", None)], id="a gap of time is known by its end",
+    ),
+    pytest.param([gap(None, None, None)], [("open", None)], id="an answer that does not reach back is open"),
+])  # fmt: skip
 def test_of_a_gap_the_ledger_says(records: Sequence[Row], states: list[tuple[str, int | None]]) -> None:
     ledger = GapLedger()
     for i, record in enumerate(records):
@@ -215,13 +206,10 @@ def test_only_so_many_gaps_are_kept_and_those_told_since_are_given() -> None:
     assert len(ledger.since(GAPS_MAX)) == 5
 
 
-@pytest.mark.parametrize(
-    ("venue", "of_source", "name"),
-    [
-        ("XNYS", "24x7", "XNYS"), ("COINBASE", None, "XLON"), ("COINBASE", "24x7", "24x7"), (None, "XNYS", "XNYS"),
-        ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("venue", "of_source", "name"), [
+    ("XNYS", "24x7", "XNYS"), ("COINBASE", None, "XLON"), ("COINBASE", "24x7", "24x7"), (None, "XNYS", "XNYS"),
+    ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
+])  # fmt: skip
 def test_the_venues_calendar_counts_then_the_sources_then_the_settings(
     venue: str | None, of_source: str | None, name: str
 ) -> None:
@@ -247,8 +235,7 @@ def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_else
     )
     feed, asked = with_processes([{"source": "coinbase"}, {"source": "av"}], samples, {"av": "alpha_vantage"})
     assert (feed["kind"], feed["reconnects"], feed["rows_on_disk"], feed["on_disk_s"]) == ("coinbase", 3, 70, 4.5)
-    assert feed["rejected"] == {"not_json": 6}
-    assert feed["requests"] == {"asked": 0, "today": None, "a_day": None}
+    assert (feed["rejected"], feed["requests"]) == ({"not_json": 6}, {"asked": 0, "today": None, "a_day": None})
     assert asked["requests"] == {"asked": 4, "today": 7, "a_day": 25}
     for heard in (None, samples):
         [found] = with_processes([{"source": "far"}], heard, {})
@@ -257,14 +244,11 @@ def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_else
     assert kinds_of(sources) == {"simulate-market": "simulate", "coinbase": "coinbase"}, "as their rows name them"
 
 
-def test_a_length_of_time_has_a_unit_and_only_all_is_a_hundred_percent() -> None:
+def test_each_source_has_an_aligned_line_lengths_of_time_a_unit_and_only_all_is_a_hundred_percent() -> None:
     lengths = {None: "-", 0.4: "0 ms", 912.3: "912 ms", 4_200: "4.2 s", 90_000: "1.5 min", 7.2e6: "2 h"}
     assert {ms: duration(ms) for ms in lengths} == lengths
     shares = {None: "-", 1.0: "100 %", 0.9999: "99.9 %", 0.0: "0 %"}
     assert {share: percent(share) for share in shares} == shares
-
-
-def test_each_source_has_a_line_and_all_columns_are_aligned() -> None:
     rows = [traded("AAA", HOUR, name) for name in ("a", "another")]
     lines = table(with_processes(card_of([*rows, (gap("healed", source="a"), HOUR)]).sources(), None, {}))
     assert len(lines) == 3

@@ -45,8 +45,7 @@ def test_it_grows_and_keeps_what_it_has_and_the_first_venue_that_is_named() -> N
     table = table_of(10, 1_000)
     table.take(trades((0, 5, 12.5)))
     assert [place(table, f"S{i}") for i in range(1, 200)] == list(range(1, 200))
-    assert table.covered[0].tolist() == [m == 5 for m in range(10)]
-    assert table.price[0, 5] == 12.5
+    assert (table.covered[0].tolist(), table.price[0, 5]) == ([m == 5 for m in range(10)], 12.5)
     assert not table.covered[1:].any()
     table, names = SeriesTable(10, 5), StringTable()
     for venue in (None, "XNYS", "XNAS"):
@@ -84,11 +83,10 @@ def test_counts_are_summed_over_slots_and_old_ones_are_gone_those_of_what_came_s
     assert (counts.since(0), counts.since(7)) == ({"stale": 2, "split": 1}, {"stale": 1})
 
 
-@pytest.mark.parametrize(
-    ("lag_ms", "share", "told_ms"),
-    [(1.5, 0.99, 1.5), (40.0, 0.99, 40.0), (900.0, 0.99, 900.0), (6e4, 0.99, 6e4), (3.6e6, 0.99, 3.6e6),
-     pytest.param(-5_000, 0.5, 1.05, id="a clock that runs ahead has no delay below a millisecond")],
-)  # fmt: skip
+@pytest.mark.parametrize(("lag_ms", "share", "told_ms"), [
+    (1.5, 0.99, 1.5), (40.0, 0.99, 40.0), (900.0, 0.99, 900.0), (6e4, 0.99, 6e4), (3.6e6, 0.99, 3.6e6),
+    pytest.param(-5_000, 0.5, 1.05, id="a clock that runs ahead has no delay below a millisecond"),
+])  # fmt: skip
 def test_a_delay_is_told_to_a_twentieth(lag_ms: float, share: float, told_ms: float) -> None:
     stream, now = Stream(7), 1_000 * SLOT_NS
     stream.take(np.zeros(3, np.int64), np.full(3, now - int(lag_ms * 1e6)), np.full(3, now))

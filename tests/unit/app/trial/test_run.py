@@ -18,6 +18,7 @@ from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.ports import AlertTrial, SinkBatch
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
+from refused import assert_raises
 
 RULES: list[dict[str, Any]] = [
     {"name": "high", "expression": "close > 101"},
@@ -54,8 +55,7 @@ class Stored:
     def __init__(self, settings: Settings, log: list[Row], ahead: int = 0, rules: Sequence[Row] = RULES) -> None:
         config = engine_config(settings.engine)
         engine = Engine(config)
-        puts = [control("put_rule", rule=rule) for rule in rules]
-        result = engine.step([*log[:ahead], *puts, *log[ahead:]])
+        result = engine.step([*log[:ahead], *[control("put_rule", rule=rule) for rule in rules], *log[ahead:]])
         self.alerts = engine.alert_rows(result)
         indicators = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
         rows = {
@@ -103,7 +103,7 @@ def test_it_would_have_fired_where_the_engine_did(settings: Settings, stored: St
     assert found["firings"] == len(stored.firings(rule["name"])) > 3
 
 
-def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stored: Stored) -> None:
+def test_it_tells_when_each_was_cleared_of_the_chosen_symbols_with_charts(settings: Settings, stored: Stored) -> None:
     found = tried(settings, RULES[0])
     ours = [row for row in stored.alerts if (row["rule"], row["state"]) == ("high", "cleared")]
     cleared = {(row["symbol"], row["event_time_ns"]) for row in ours}
@@ -114,6 +114,15 @@ def test_it_tells_when_each_was_cleared_and_what_stands(settings: Settings, stor
     for firing in (f for f in found["list"] if f["held_ms"] is not None):
         assert firing["held_ms"] == pytest.approx(firing["cleared_ms"] - firing["raised_ms"])
         assert firing["bars"] >= 1
+    found = tried(settings, RULES[0], symbols=("B",))
+    assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
+    assert (found["symbols"], [chart["symbol"] for chart in found["charts"]]) == (1, ["B"])
+    found = tried(settings, RULES[0])
+    (chart, *_) = found["charts"]
+    assert (chart["levels"], [line["name"] for line in chart["lines"]]) == ([101.0], ["close"])
+    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
+    fired = {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]}
+    assert fired <= set(chart["times_ms"])
 
 
 def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> None:
@@ -125,18 +134,6 @@ def test_from_the_middle_it_is_as_if_it_had_been_put_there(tmp_path: Path) -> No
     for rule in RULES[:4]:
         engine = [firing for firing in late.firings(rule["name"]) if firing[1] > begins]
         assert listed(tried(settings, rule, from_ns=begins)) == engine
-
-
-def test_chosen_symbols_alone_are_tried_and_charts_show_firings_and_level(settings: Settings, stored: Stored) -> None:
-    found = tried(settings, RULES[0], symbols=("B",))
-    assert listed(found) == [firing for firing in stored.firings("high") if firing[0] == "B"]
-    assert (found["symbols"], [chart["symbol"] for chart in found["charts"]]) == (1, ["B"])
-    found = tried(settings, RULES[0])
-    (chart, *_) = found["charts"]
-    assert (chart["levels"], [line["name"] for line in chart["lines"]]) == ([101.0], ["close"])
-    assert len(chart["lines"][0]["values"]) == len(chart["times_ms"])
-    fired = {round(f["raised_ms"]) for f in found["list"] if f["symbol"] == chart["symbol"]}
-    assert fired <= set(chart["times_ms"])
 
 
 def test_a_firing_soon_after_the_last_one_cleared_is_a_flap(tmp_path: Path) -> None:
@@ -182,17 +179,14 @@ def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) 
     assert (said[0], said[-1]) == ((0, found["rows"]), (found["rows"], found["rows"]))
     cancelled = threading.Event()
     cancelled.set()
-    with pytest.raises(QueryCancelled):
-        try_rule(settings, trial, cancelled)
+    assert_raises(QueryCancelled, "", try_rule, settings, trial, cancelled)
     nothing = tried(settings, RULES[0], from_ns=at(50_000), to_ns=at(60_000))
     assert (nothing["firings"], nothing["rows"], nothing["from_ms"], nothing["charts"]) == (0, 0, None, [])
 
 
 def test_an_unreadable_rule_a_range_that_is_none_and_no_lake_are_said(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="unknown column 'clse'"):
-        tried(settings, {"name": "x", "expression": "clse > 1"})
-    with pytest.raises(ParameterError, match="choose a later end"):
-        tried(settings, RULES[0], to_ns=at(-2))
+    assert_raises(ParameterError, "unknown column 'clse'", tried, settings, {"name": "x", "expression": "clse > 1"})
+    assert_raises(ParameterError, "choose a later end", tried, settings, RULES[0], to_ns=at(-2))
     empty = tried(settings_of(tmp_path), RULES[0])
     assert (empty["firings"], empty["rows"]) == (0, 0)
     with pytest.raises(ParameterError, match="reads quotes"):
