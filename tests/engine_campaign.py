@@ -16,14 +16,17 @@ from bare_clients import BareTopic
 from forked import Forked, command
 from given_settings import changed
 from market_rows import cancel, control, correction, heartbeat, hello, quote, trade
+from marketpulse.app.counts import count_sources
 from marketpulse.app.engine_config import engine_config
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka.codec import encode_rows
+from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.market_reader import MarketReader
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.kafka.records import records_of_messages
+from marketpulse.kafka.source_counts import SourceCounts
 from marketpulse.settings import Settings
 
 TRADES, SYMBOLS, DISTURBED = 6_000, 9, 4
@@ -166,15 +169,19 @@ def clean_run(settings: Settings) -> Outputs:
     config, topic = engine_config(engine), settings.topic("market")
     outputs: Outputs = defaultdict(list)
     for partition, messages in BareTopic.of(settings).messages().items():
-        stepper, state = Stepper(config), new_state(config)
+        stepper, state, counts = Stepper(config), new_state(config), SourceCounts()
         for decoded in MarketReader(topic).decode(records_of_messages(partition, messages), 0, 0):
+            first = 0
             for after, result in stepper.steps(state, decoded.batch):
                 state = after
+                count_sources(counts, state, decoded.batch, first, result)
+                first = result.next_row
                 bars = bar_rows(state, config, result.closed, topic, partition)
                 values = indicator_rows(state, config, result.indicated, result.values, topic, partition)
                 alerts = [told_alert_rows(state, config, told, topic, partition) for told in result.alerts]
                 for name, rows in (("bars", bars), ("indicators", values), *(("alerts", a) for a in alerts)):
                     outputs[name, partition] += [value for _, value in encode_rows(rows)]
+        outputs["counts", partition] = [counts.text().encode()]
     return outputs
 
 
@@ -211,6 +218,9 @@ def assert_as_the_clean_run(settings: Settings) -> None:
     for name in ("bars", "indicators", "alerts"):
         for record in BareTopic.of(settings, name).committed():
             found[name, record.partition].append(record.value)
+    log = LogReader(settings)
+    found |= {("counts", p): [counts.text().encode()] for p, (_, counts) in log.counted().items()}
+    log.close()
     assert {place: len(values) for place, values in found.items()} == {
         place: len(values) for place, values in expected.items() if values
     }

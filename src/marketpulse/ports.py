@@ -108,6 +108,11 @@ class ForeignTopic(Protocol):
 class MarketLog(Protocol):
     """The writing end of `market`. With a position it is exactly once: rows and position commit together."""
 
+    @property
+    def sender(self) -> str:
+        """The id that its hellos carry: what the engine counts of a source begins anew with another one."""
+        ...
+
     def last_position(self) -> str | None: ...
     def write(self, polled: Polled) -> None: ...  # raises Retryable while the broker is away
     def heartbeat(self, source: str, event_time_ns: int) -> None: ...

@@ -88,7 +88,7 @@ def test_hello_and_goodbye_surround_each_partition(kafka_settings: Settings, ope
     own = {"source": "replay", "run_id": "run-1"}
     hello = {"mode": "historical", "lateness_ns": 2_000_000_000, "calendar": "XNYS", "simulated": False}
     for run in map(rows, records(kafka_settings).values()):
-        assert run[0] == {"type": "hello", **own, **hello}
+        assert run[0] == {"type": "hello", **own, **hello, "sender": log.sender}
         assert run[1] == {"type": "clock"}, "log time may have stood still: it is set before the first row"
         assert {r["type"] for r in run[2:-2]} <= {"trade"}
         assert run[-2] == {"type": "heartbeat", **own, "event_time_ns": T0 + 20}

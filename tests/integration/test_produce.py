@@ -4,25 +4,32 @@ import gzip
 import io
 import json
 import random
+import re
 import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import fastavro
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from bare_clients import BareTopic
 from feed_processes import FeedProcess
 from given_settings import changed
 from marketpulse import settings as tree
+from marketpulse.app.pipeline import process, report
 from marketpulse.app.pipeline.produce import run
 from marketpulse.model.market import COMPLETE
 from marketpulse.settings import KafkaSourceSettings, ReplaySettings, Settings
 from marketpulse.sources.defaults import bundled
 from s3_server import Bucket
 from stored_pipeline import Working
+from vendor_messages import COINBASE
+from waiting import wait_until
 
 
 def committed(settings: Settings, topic: str = "market") -> list[tuple[int, dict[str, Any]]]:
@@ -188,3 +195,83 @@ def test_a_live_simulated_market_runs_and_stops_with_a_promise_that_it_kept(kafk
     goodbyes = [r["watermark_ns"] for _, r in records if r["type"] == "goodbye"]
     assert len(goodbyes) == 4
     assert all(newest <= w < newest + 5 * 10**9 for w in goodbyes)
+
+
+def said(settings: Settings, source: tree.AnySource, name: str, rows: int, push: bytes = b"") -> tuple[int, str]:
+    """The exit code and the lines of `produce`, which is stopped when so many rows are sent or refused."""
+    life, out = Working.life_of(settings, name), io.StringIO()
+    told = report.Report(name, shown=True, out=out)
+
+    def others() -> None:
+        if push:
+            wait_until(life.run_file.exists, "it listens")
+            headers = {"Authorization": f"Bearer {WORD}"}
+            url = json.loads(life.run_file.read_text())["ingest_url"]
+            httpx.post(url, content=push, headers=headers, timeout=60, trust_env=False)
+        wait_until(lambda: told.sent + told.refused.counts.total() >= rows, "all rows are sent")
+        life.stop.set()
+
+    threading.Thread(target=others, daemon=True).start()
+    return run(settings, life, source, name, report=told), out.getvalue()
+
+
+WORD = "a-token-of-more-than-20-letters"
+FATES = r"(\d+) rows read, (\d+) sent; the engine has accepted (\d+); (\d+) duplicates?, (\d+) dead letter"
+
+
+@pytest.mark.usefixtures("kernels")
+def test_every_row_of_every_source_is_accepted_or_a_counted_duplicate_or_a_dead_letter(
+    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = changed(kafka_settings, engine={"timeframes": ("1s",), "indicators": ""})
+    numbers = [*range(40), 7, 8, 39]  # of trades: three of them come twice
+
+    def table(symbol: str) -> bytes:
+        lines = [f"{1_767_366_000 + i},{symbol},{i + 1},{i}" for i in numbers]
+        return "\n".join(["time,symbol,price,trade_id", *lines, f"1767366001,{symbol},-1,x"]).encode()
+
+    def objects(symbol: str) -> list[bytes]:
+        rows = [{"symbol": symbol, "price": i + 1, "timestamp": 1_767_366_000 + i, "trade_id": str(i)} for i in numbers]
+        return [json.dumps(row).encode() for row in [*rows, {**rows[0], "price": -1}]]
+
+    (tmp_path / "FILE.csv").write_bytes(table("FILE"))
+    matches = [{**COINBASE["match"], "product_id": "REC-USD", "trade_id": i} for i in range(40)]
+    (tmp_path / "rec.jsonl").write_text("".join(f"{json.dumps(match)}\n" for match in matches))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(table("PIPE"))))
+    topic = foreign(settings, 2)
+    for i, value in enumerate(objects("TOPIC")):
+        topic.write([value], i % 2)
+    sources: dict[str, tuple[tree.AnySource, bytes, tuple[int, ...]]] = {
+        "FILE": (ReplaySettings(files=(str(tmp_path / "FILE.csv"),), speed="max"), b"", (44, 43, 40, 3, 1)),
+        "PIPE": (tree.StdinSettings(mode="historical"), b"", (44, 43, 40, 3, 1)),
+        "TOPIC": (KafkaSourceSettings(topic=topic.name), b"", (44, 43, 40, 3, 1)),
+        "PUSHED": (
+            tree.HttpSettings(port=0, token=SecretStr(WORD)), b"\n".join(objects("PUSHED")), (44, 43, 0, 0, 44),
+        ),  # live, and of another year
+        "REC-USD": (tree.RecordingSettings(files=(str(tmp_path / "rec.jsonl"),)), b"", (40, 40, 40, 0, 0)),
+    }  # fmt: skip
+    monkeypatch.setattr(report, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(report, "_PATIENCE_STOPPED_S", 0.5)
+    (tmp_path / "first.csv").write_bytes(table("FIRST").rpartition(b"\n")[0])
+    code, lines = said(settings, ReplaySettings(files=(str(tmp_path / "first.csv"),), speed="max"), "first", 43)
+    assert (code, lines) == (
+        0, "first: 43 rows read, 43 sent; no engine has read them yet: start `marketpulse up`, 0 dead letters\n",
+    )  # fmt: skip
+    monkeypatch.setattr(report, "_PATIENCE_S", 30)
+    monkeypatch.setattr(report, "_PATIENCE_STOPPED_S", 30)
+    with Working(settings, process.run):
+        for symbol, (source, push, expected) in sources.items():
+            code, lines = said(settings, source, symbol.lower(), expected[0], push)
+            fates = re.search(FATES, lines)
+            assert fates, lines
+            assert tuple(map(int, fates.groups())) == expected, lines
+            assert code == (expected[-1] > 0)
+            read, sent, accepted, duplicates, letters = expected
+            assert sent == sum(r["symbol"] == symbol for r in of_type(settings)), "counted in the log"
+            assert read == accepted + duplicates + letters
+        bars = [r for _, r in committed(settings, "bars")]
+    for symbol in ("FIRST", *sources):
+        rows = {r["open_time_ns"]: r["trade_count"] for r in bars if r["symbol"] == symbol}  # the last revision stays
+        assert sum(rows.values()) == (0 if symbol == "PUSHED" else 40), symbol
+    reasons = Counter(letter["reason"] for _, letter in committed(settings, "dead-letters"))
+    assert reasons == {"bad_price": 4, "past_time": 43}

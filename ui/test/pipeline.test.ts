@@ -16,7 +16,7 @@ const figures: Figures = {
 const picture: Picture = {
   now_ms: 1, span_s: 10, free_bytes: 1e12, parity: null, findings: [], hops: [{ hop: "all", per_s: 1, p50_ms: 5, p99_ms: 50 }],
   processes: [{ name: "process-0", pid: 1, trouble: null, cpu_cores: 0.5, memory_bytes: 1, started_ms: 1, restarts: 0, where: null }],
-  sources: [{ source: "feed", rows_per_s: 250, rows: 1000, types: {}, rejected: {}, faults: 0, reconnects: 0, gaps: 0, missing: {}, watermark_delay_ms: 120, rows_on_disk: 0, on_disk_s: 0 }],
+  sources: [{ source: "feed", rows_per_s: 250, rows: 1000, types: {}, rejected: {}, engine: {}, faults: 0, reconnects: 0, gaps: 0, missing: {}, watermark_delay_ms: 120, rows_on_disk: 0, on_disk_s: 0 }],
   engine: {
     records_per_s: 400, rows_out_per_s: { bars: 30, alerts: 0 }, workers: 1, symbols: 3, state_bytes: 1, late_trades: 0, duplicate_trades: 0,
     out_of_session: 0, crossed_quotes: 0, quality: {}, bars_revised: 0, dead_letters: {},

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 
 from marketpulse.engine.findings import RULE_NAMES
-from marketpulse.engine.state import PartitionState, watermark_delays
+from marketpulse.engine.state import PartitionState, kept_trades, watermark_delays
 from marketpulse.engine.step import StepResult
-from marketpulse.model.market import MarketBatch
+from marketpulse.kafka.source_counts import SHARED, Fate, SourceCounts
+from marketpulse.model.market import WITHOUT_SYMBOL, Ints, Kind, MarketBatch
 from marketpulse.model.quality import SEVERITIES
 from marketpulse.telemetry import (
     ALERTS_CLEARED,
@@ -21,8 +24,13 @@ from marketpulse.telemetry import (
     LATE_TRADES,
     OUT_OF_SESSION,
     QUALITY_FOUND,
+    SOURCE_ROWS,
     WATERMARK_DELAY_SECONDS,
 )
+
+_ROW_BITS = 20  # a frame has at most a million rows
+_OF_SOURCES = np.array([k not in WITHOUT_SYMBOL | {Kind.REBUILD, Kind.QUALITY, Kind.SWITCH} for k in Kind])
+"""By kind: whether such a row is one that a source has sent."""
 
 _ALERTS = {"raised": ALERTS_RAISED, "cleared": ALERTS_CLEARED, "withdrawn": ALERTS_WITHDRAWN}
 
@@ -39,6 +47,63 @@ def count_rows(result: StepResult) -> None:
         LATE_QUOTES.inc(counts.late)
         DROPPED_QUOTES.labels("too_late").inc(counts.too_late)
         DROPPED_QUOTES.labels("out_of_session").inc(counts.out_of_session)
+
+
+def count_sources(
+    counts: SourceCounts, state: PartitionState, batch: MarketBatch, first: int, result: StepResult
+) -> None:
+    """What a step did with each source's rows, from row `first` of the batch on; `state` is the one behind it."""
+    last = result.next_row
+    sent = first + np.flatnonzero(_OF_SOURCES[batch.kind[first:last]])
+    refused = np.unique(np.array([refusal.row for refusal in result.refused], np.int64))
+    fates: dict[Fate, Ints] = {"rows": sent, "refused": refused[_OF_SOURCES[batch.kind[refused]]]}
+    if result.duplicates or result.late:
+        fates["duplicates"], fates["late"] = _repeated_and_late(state, batch, sent, refused, result)
+    hellos = (first + np.flatnonzero(batch.kind[first:last] == Kind.HELLO)).tolist()
+    for begin, end in pairwise([first, *hellos, last]):
+        if begin in hellos:  # a source's process begins here: its counts do
+            counts.begin(batch.strings[batch.source[begin]], str(batch.rare[begin].get("sender", "")))
+        for fate, rows in fates.items():
+            some = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)]
+            for source, count in _by_source(batch, some).items():
+                _add(counts, source, fate, count)
+    named = _by_source(batch, sent)
+    for fate, count in (("duplicates", result.duplicates), ("late", result.late - _too_late(result))):
+        if fate in fates and (rest := count - len(fates[fate])) > 0:  # of bars, and of trades that have left the window
+            _add(counts, next(iter(named)) if len(named) == 1 else SHARED, fate, rest)
+
+
+def _add(counts: SourceCounts, source: str, fate: Fate, count: int) -> None:
+    counts.add(source, fate, count)
+    SOURCE_ROWS.labels(source, fate).inc(count)
+
+
+def _by_source(batch: MarketBatch, rows: Ints) -> dict[str, int]:
+    ids = batch.source[rows]
+    counted = np.bincount(ids[ids >= 0])
+    return {batch.strings[source]: int(counted[source]) for source in np.flatnonzero(counted).tolist()}
+
+
+def _too_late(result: StepResult) -> int:
+    return sum(refusal.reason == "too_late" for refusal in result.refused)
+
+
+def _repeated_and_late(
+    state: PartitionState, batch: MarketBatch, sent: Ints, refused: Ints, result: StepResult
+) -> tuple[Ints, Ints]:
+    """The trades of a step that were dropped as duplicates, and those whose bar had closed: what was neither kept nor
+    refused was one that had come before. The first is empty where that does not come to the step's own count."""
+    trades = sent[batch.kind[sent] == Kind.TRADE]
+    keys = batch.offset[trades] << _ROW_BITS | batch.row[trades]
+    newest = kept_trades(state)[-len(trades) :] if len(trades) else kept_trades(state)[:0]
+    kept = newest["offset"] << _ROW_BITS | newest["row"]
+    is_kept, is_late = (
+        np.isin(keys, kept),
+        np.isin(keys, kept[(newest["late_frames"] != 0) & (newest["changed_offset"] < 0)]),
+    )
+    with_id = batch.trade_id_length[trades] > 0
+    repeated = np.setdiff1d(trades[~is_kept & with_id], refused)
+    return repeated if len(repeated) == result.duplicates else repeated[:0], trades[is_late]
 
 
 def count_findings(result: StepResult, batch: MarketBatch) -> None:

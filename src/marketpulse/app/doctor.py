@@ -13,12 +13,13 @@ from typing import Any
 
 import psutil
 
-from marketpulse.app.observing.readings import DIED, read_processes
+from marketpulse.app.observing.readings import DIED, read_processes, together
 from marketpulse.app.port import is_free
 from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.kafka.client import resolve_bootstrap
 from marketpulse.kafka.jars import jar_lock
 from marketpulse.kafka.java import find_java
+from marketpulse.kafka.source_counts import SHARED
 from marketpulse.settings import Settings
 from marketpulse.sinks import SINKS, open_sink, settings_of
 from marketpulse.web.pages import load_assets
@@ -58,7 +59,7 @@ def examine(read: Callable[[], Settings]) -> list[Finding]:
     checks: list[Callable[[Settings], Finding]] = [data_directory, disk_space, built_pages, page_port]
     if embedded:
         checks += [java, broker_parts, broker_port]
-    checks += [broker, processes]
+    checks += [broker, processes, rows]
     findings += [check(settings) for check in checks]
     findings += [sink(settings, which) for which in SINKS if settings_of(settings, which).enabled]
     return findings
@@ -205,6 +206,24 @@ def processes(settings: Settings) -> Finding:
         return Finding("processes", Level.WARN, "; ".join(troubled), advice)
     names = ", ".join(reading.name for reading in found)
     return Finding("processes", Level.OK, f"running and ready: {names}" if names else "none runs now")
+
+
+def rows(settings: Settings) -> Finding:
+    """What the engine that runs here has done with each source's rows since it began."""
+    samples = together(reading.samples for reading in read_processes(settings.data_dir / "run"))
+    told, refused = [], 0.0
+    for source in sorted(samples.labels("source_rows", "source") - {SHARED}):
+        read, *fates = (
+            samples.total("source_rows", source=source, fate=fate) for fate in ("rows", "duplicates", "late", "refused")
+        )
+        fates[-1] += samples.total("input_rejected", source=source)
+        refused += fates[-1]
+        words = [f"{n:,.0f} {what}" for n, what in zip(fates, ("duplicates", "late", "refused"), strict=True) if n]
+        told.append(f"{source}: {', '.join([f'{read:,.0f} read', *words])}")
+    if not told:
+        return Finding("rows", Level.OK, "no engine runs here, or it has read none")
+    advice = "look why: `marketpulse tail dead-letters --from-beginning --no-follow`" if refused else ""
+    return Finding("rows", Level.WARN if refused else Level.OK, "; ".join(told), advice)
 
 
 def run_facts(settings: Settings, name: str) -> dict[str, Any]:

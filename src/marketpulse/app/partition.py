@@ -7,6 +7,7 @@ import numpy as np
 from marketpulse.engine.provisional import changed_symbols
 from marketpulse.engine.state import PartitionState
 from marketpulse.kafka.snapshot import Pointer
+from marketpulse.kafka.source_counts import SourceCounts
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class OwnedPartition:
     moved: bool = False  # since the last commit
     midway: bool = False  # the state holds a part of what its next record closes: it must be saved with it
     unsaved: int = 0  # records since the last snapshot, those of a frame by its rows
+    counts: SourceCounts = field(default_factory=SourceCounts)
     shown_at: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property

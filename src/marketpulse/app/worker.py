@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from marketpulse.app.counts import count_alerts, count_findings, count_rows, measure_watermarks
+from marketpulse.app.counts import count_alerts, count_findings, count_rows, count_sources, measure_watermarks
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.app.quality_notices import quality_notices
 from marketpulse.clock import Clock
@@ -29,6 +29,7 @@ from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import Records
 from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
+from marketpulse.kafka.source_counts import SourceCounts
 from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
 from marketpulse.model.market import CAPS, DeadLetter
 from marketpulse.model.record_rows import RecordRows
@@ -138,6 +139,7 @@ class Worker:
     def _take(self, partitions: Sequence[Taken]) -> dict[int, int]:
         for taken in partitions:
             owned = self._owned[taken.partition] = self._recover(taken)
+            owned.counts = SourceCounts.parse(f" {taken.note}")
             if owned.muted:
                 get_logger().info("replaying", partition=taken.partition, records=owned.muted_until - owned.next_offset)
         self._pipeline_clock.run(0 in self._owned)
@@ -178,9 +180,10 @@ class Worker:
         while more:  # one row may close more bars than should be held, or than a transaction may take
             with STEP_SECONDS.time():
                 owned.state, result = self._stepper.step(owned.state, decoded.batch, row)
-            row, more = result.next_row, result.more
+            first, row, more = row, result.next_row, result.more
             if muted:
                 continue
+            count_sources(owned.counts, owned.state, decoded.batch, first, result)
             self._write_rows(owned, result)
             count_findings(result, decoded.batch)
             self._write_notices(quality_notices(decoded.batch, result.found))
@@ -286,6 +289,7 @@ class Worker:
                 owned.pointer = self._log.write_snapshot(owned.number, owned.next_offset, data)
                 owned.unsaved = 0
             owned.moved = False
+            self._log.note(owned.number, owned.counts.text())
             places[owned.number] = (owned.next_offset, owned.pointer)
         return places
 

@@ -20,6 +20,7 @@ from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.kafka.row_codec import decode_rows
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunk_of, load_of
+from marketpulse.kafka.source_counts import SourceCounts
 from marketpulse.ports import FeedBatch
 from marketpulse.settings import Settings
 
@@ -70,12 +71,18 @@ class LogReader:
 
     def committed(self) -> dict[int, tuple[int, Pointer | None]]:
         """How far the engine has come in each partition: its next offset, and its newest snapshot."""
+        return {p.partition: (p.offset, Pointer.parse(p.metadata)) for p in self._commits()}
+
+    def counted(self) -> dict[int, tuple[int, SourceCounts]]:
+        """How far the engine has come in each partition, and what it has counted up to there."""
+        return {p.partition: (p.offset, SourceCounts.parse(p.metadata)) for p in self._commits()}
+
+    def _commits(self) -> list[TopicPartition]:
         asked = [TopicPartition(self._topic, p) for p in range(self.partitions(self._name))]
         try:
-            found = self._consumer.committed(asked, timeout=_CALL_S)
+            return [p for p in self._consumer.committed(asked, timeout=_CALL_S) if p.offset >= 0]
         except KafkaException as error:
             raise error_of(error) from None
-        return {p.partition: (p.offset, Pointer.parse(p.metadata)) for p in found if p.offset >= 0}
 
     def read(self, partition: int, begin: int, end: int) -> Iterator[Decoded]:
         """The committed records of [begin, end), in order; fewer where the log ends before."""
@@ -102,13 +109,11 @@ class LogReader:
                     newest[found.key] = found
         return list(newest.values())
 
-    def letters(self, partition: int, begin: int) -> list[dict[str, Any]]:
+    def letters(self, partition: int, begin: int) -> Iterator[dict[str, Any]]:
         """The dead letters of a partition of `dead-letters` from there on."""
         topic = self._settings.topic("dead-letters")
-        found: list[dict[str, Any]] = []
         for messages in self._messages(topic, partition, max(begin, self.span(partition, "dead-letters").first), None):
-            found += [orjson.loads(message.value() or b"{}") for message in messages]
-        return found
+            yield from (orjson.loads(message.value() or b"{}") for message in messages)
 
     def goes_on(self, topic: str, partition: int, begin: int) -> bool:
         """Whether a committed record stands there or behind; marks of transactions are none."""

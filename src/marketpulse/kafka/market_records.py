@@ -1,5 +1,6 @@
 """What one source's Polled comes to: records for `market` and `dead-letters`, in the order of the log."""
 
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -50,12 +51,13 @@ class MarketRecords:
         self._market, self._dead_letters = settings.topic(topic), settings.topic("dead-letters")
         self._source = source
         self._run_id: str | None = None
+        self.sender = uuid.uuid4().hex[:8]  # in each hello: the engine counts by it (kafka.source_counts)
 
     def of(self, polled: Polled, partitions: int) -> list[Outgoing | OutgoingRows]:
         """Hello (to every partition), rows, rejected rows, goodbye (to every partition)."""
         found: list[Outgoing | OutgoingRows] = []
         if polled.hello is not None:
-            found += self._everywhere(_hello(polled.hello), partitions)
+            found += self._everywhere({**_hello(polled.hello), "sender": self.sender}, partitions)
             found += self.clock(partitions)  # log time may have stood still for long
         for batch in polled.batches:
             rows = self._rows(batch)

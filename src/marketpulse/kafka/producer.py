@@ -74,6 +74,11 @@ class KafkaMarketLog:
             config = source_config(settings, message_timeout_ms=0)
             self._queue = LogProducer({**config, "delivery.report.only.error": True, "on_delivery": self._delivered})
 
+    @property
+    def sender(self) -> str:
+        """The id under which the engine counts what this object writes."""
+        return self._records.sender
+
     def last_position(self) -> str | None:
         """The position committed with this source's newest rows; None when there is none.
 

@@ -30,10 +30,12 @@ class Pointer:
         return f"{self.state_offset}:{self.covered}"
 
     @classmethod
-    def parse(cls, text: str | None) -> "Pointer | None":
-        if not text:
+    def parse(cls, metadata: str | None) -> "Pointer | None":
+        """The pointer in a commit's metadata; counts of sources may stand behind it (kafka.source_counts)."""
+        pointer = (metadata or "").partition(" ")[0]
+        if not pointer:
             return None
-        state_offset, covered = text.split(":")
+        state_offset, covered = pointer.split(":")
         return cls(int(state_offset), int(covered))
 
 

@@ -84,6 +84,10 @@ class SpooledLog:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def sender(self) -> str:
+        return self._log.sender
+
     def last_position(self) -> str | None:
         """The source's position behind all that is taken: of what waits on the disk, else of the log.
 

@@ -45,12 +45,14 @@ class Taken:
     """A partition that this worker owns from now on.
 
     `committed` is the next offset whose outputs are not committed yet (None: nothing was ever
-    committed); everything before it must be replayed muted. `pointer` names the snapshot.
+    committed); everything before it must be replayed muted. `pointer` names the snapshot, `note` is what the commit says
+    beside it.
     """
 
     partition: int
     committed: int | None
     pointer: Pointer | None
+    note: str = ""
 
 
 class AbortedTransaction(Retryable):
@@ -82,6 +84,7 @@ class TransactionalLog:
         self._group = settings.group(group or settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
         self._in_transaction = False
+        self._notes: dict[int, str] = {}
         self._undelivered: KafkaError | None = None
         member = {"group_instance_id": f"{self._group}-{slot}"} if settings.process.static_membership else {}
         self._producer = LogProducer(
@@ -198,6 +201,13 @@ class TransactionalLog:
                 self.abort()
             raise AbortedTransaction(f"an output was not written: {refused.str()}")
 
+    def note(self, partition: int, text: str) -> None:
+        """Have the partition's commits say this from now on, behind the pointer; else they repeat the last one's."""
+        self._notes[partition] = text
+
+    def _metadata(self, partition: int, pointer: Pointer | None) -> str:
+        return f"{pointer or ''} {self._notes.get(partition, '')}".rstrip()
+
     def commit(self) -> None:
         """Commit outputs, snapshots and input offsets together.
 
@@ -210,7 +220,7 @@ class TransactionalLog:
             with COMMIT_SECONDS.time():
                 places = self._before_commit()
                 offsets = [
-                    TopicPartition(self._topic, partition, offset, metadata=str(pointer) if pointer else "")
+                    TopicPartition(self._topic, partition, offset, metadata=self._metadata(partition, pointer))
                     for partition, (offset, pointer) in places.items()
                 ]
                 if offsets:
@@ -278,12 +288,11 @@ class TransactionalLog:
         for found in self._consumer.committed(asked, timeout=_CALL_S):
             if found.error is not None:
                 raise KafkaException(found.error)
-            known = found.offset >= 0
-            taken.append(
-                Taken(
-                    found.partition, found.offset if known else None, Pointer.parse(found.metadata) if known else None
-                )
-            )
+            if found.offset < 0:
+                taken.append(Taken(found.partition, None, None))
+                continue
+            note = self._notes[found.partition] = (found.metadata or "").partition(" ")[2]
+            taken.append(Taken(found.partition, found.offset, Pointer.parse(found.metadata), note))
         return taken
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -140,9 +140,9 @@ class ReplaySource:
     def close(self) -> None:
         self._data = None
 
-    def progress(self) -> tuple[int, int]:
-        """(rows sent of this round, rows of a round)."""
-        return self._at.row, len(self._dataset.tape)
+    def rows_left(self) -> int | None:
+        """Rows that are still to be sent; None: it begins again at the end."""
+        return None if self._settings.loop else len(self._times) - self._at.row
 
     @property
     def finished_before(self) -> bool:

@@ -5,12 +5,13 @@ import pyarrow as pa
 import pytest
 
 from market_rows import MIDNIGHT_NS, Engine, Row, bar, batch_of, config_of, hello, trade
-from marketpulse.app.counts import count_alerts, count_findings
+from marketpulse.app.counts import count_alerts, count_findings, count_sources
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.app.quality_notices import quality_notices
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
 from marketpulse.kafka.records import records_of
+from marketpulse.kafka.source_counts import SourceCount, SourceCounts
 from marketpulse.model.market import Kind
 from marketpulse.model.rows import ALERT
 from marketpulse.telemetry import REGISTRY
@@ -51,6 +52,30 @@ def test_findings_are_counted_by_rule_severity_and_source() -> None:
     before = found()
     count_findings(engine.step(rows), batch_of(rows, 0, engine.strings))
     assert [now - then for now, then in zip(found(), before, strict=True)] == [2, 1]
+
+
+def test_rows_are_counted_by_source_and_process_where_sources_are_mixed_and_one_says_hello_again() -> None:
+    engine, counts = Engine(config_of(["1s"])), SourceCounts()
+
+    def numbered(source: str, second: int) -> Row:
+        return trade("A", second, 100, 1, source, trade_id=str(second))
+
+    hellos = [hello(s, "historical", lateness_ns=0, sender=f"{s}1") for s in ("x", "y")]
+    in_turn = [numbered(*of) for of in (("x", 1), ("x", 1), ("y", 1), ("y", 2), ("x", 5), ("y", 9))]
+    other_origin = bar("A", "1s", 5, 6, (1, 1, 1, 1, 1), source="x")
+    begun_again = [numbered("y", 9), hello("y", "historical", lateness_ns=0, sender="y2")]
+    for rows in (
+        [*hellos, *in_turn, numbered("y", 3), other_origin],  # its bar closed at 5, where x is
+        [*begun_again, *(numbered(*of) for of in (("x", 5), ("y", 9), ("y", 10)))],
+    ):
+        batch = batch_of(rows, engine.offset, engine.strings)
+        count_sources(counts, engine.state, batch, 0, engine.step(rows))
+        if rows[0] is hellos[0]:
+            assert counts.of("y") == SourceCount("y1", rows=4, late=1)
+    assert counts.by_source == {
+        "x": SourceCount("x1", rows=5, duplicates=2, refused=1), "y": SourceCount("y2", rows=2, duplicates=1),
+    }  # fmt: skip
+    assert SourceCounts.parse(f"5:30 {counts.text()}").by_source == counts.by_source
 
 
 @pytest.mark.parametrize(("records", "rows"), [(3, 30_000), (30_000, 29_000)], ids=["frames", "refused records"])

@@ -19,7 +19,7 @@ from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
 from marketpulse.settings import Settings, load_settings
 from marketpulse.sinks import open_sink
-from marketpulse.telemetry import Health, TelemetryServer
+from marketpulse.telemetry import SOURCE_ROWS, Health, TelemetryServer
 from storing_child import store
 from valkey_store import ValkeyServer, valkey  # noqa: F401
 from waiting import wait_until
@@ -123,6 +123,11 @@ def test_a_process_that_is_not_ready_is_named_with_its_reason() -> None:
         assert (finding.level, finding.found) == (Level.WARN, "serve: waiting for the broker")
         health.set_ready()
         assert doctor.processes(settings).level == Level.OK
+        for fate, count in (("rows", 2_002), ("duplicates", 2), ("refused", 1)):
+            SOURCE_ROWS.labels("replay-of-the-doctor", fate).inc(count)
+        counted = doctor.rows(settings)
+        assert "replay-of-the-doctor: 2,002 read, 2 duplicates, 1 refused" in counted.found.split("; ")
+        assert (counted.level, "tail dead-letters" in counted.advice) == (Level.WARN, True)
 
 
 def test_findings_are_written_for_people_and_programs_and_ages_in_the_largest_unit_that_fits_twice() -> None:

@@ -19,6 +19,8 @@ export interface Source {
   rows: number;
   types: Record<string, number>;
   rejected: Record<string, number>;
+  /** Rows that the engine has read of it, and those of them that were duplicates, late or refused. */
+  engine: { rows?: number; duplicates?: number; late?: number; refused?: number };
   faults: number;
   reconnects: number;
   gaps: number;

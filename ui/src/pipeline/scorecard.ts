@@ -45,6 +45,7 @@ export class Scorecard {
         { name: "Missed", number: true, title: "Trades that the feed did not bring in their turn, and what became of them", text: (r) => missedText(missed(r)), tone: (r) => missedTone(missed(r)) },
         { name: "Reconnects", number: true, title: "Connections that ended", text: (r) => compact(r.process?.reconnects), tone: (r) => faint(r.process?.reconnects) },
         { name: "Set aside", number: true, title: "Rows and records that went to the dead letters", text: (r) => compact(aside(r)), tone: (r) => faint(aside(r)) },
+        { name: "Doubled", number: true, title: "Rows that the engine had already: ignored", text: (r) => compact(r.process?.engine.duplicates), tone: (r) => faint(r.process?.engine.duplicates) },
         { name: "Suspect", number: true, title: "Rows that a rule of data quality marked", text: (r) => compact(sum(r.score?.quality)), tone: (r) => faint(sum(r.score?.quality)) },
         { name: "Apart", number: true, title: "How far it is from other sources of the same instrument: the median in basis points", text: (r) => bpsText(r.score?.disagreement_p50_bps) },
         { name: "Requests", number: true, title: "Asked by REST; where the vendor counts them, today's of those that it allows", text: (r) => requestsText(r.score?.requests ?? null) },

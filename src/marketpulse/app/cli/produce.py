@@ -1,5 +1,6 @@
 """`produce`: feed market data in, from a configured source, files, the simulator or a foreign topic."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,10 @@ kinds = typer.Typer(cls=_NameOrKind, no_args_is_help=True, rich_markup_mode=None
 
 Again = Annotated[bool, typer.Option("--again", help="Feed it in again, although it has been fed in before.")]
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="End when the rows are sent: do not wait for the engine to read them.")
+]
+
 Create = Annotated[bool, typer.Option("--create", help="Create the topic while it is missing, on a cluster too.")]
 
 
@@ -50,7 +55,9 @@ def produce() -> None:
 
 
 @kinds.command(hidden=True)
-def named(name: str, again: Again = False, create: Create = False, config: Config = None) -> None:
+def named(
+    name: str, again: Again = False, create: Create = False, no_wait: NoWait = False, config: Config = None
+) -> None:
     """Feed in a source that the configuration (or, without one, the first run's defaults) names."""
     settings = read_settings(config)
     from marketpulse.app.feeds import configured_sources
@@ -69,7 +76,7 @@ def named(name: str, again: Again = False, create: Create = False, config: Confi
             )
         source = source.model_copy(update={"create": True})
     try:
-        _feed(settings, name, source, again)
+        _feed(settings, name, source, again, no_wait=no_wait)
     except SettingsError as error:
         from marketpulse.settings import located
 
@@ -87,7 +94,7 @@ def replay(
     seed: Annotated[int | None, typer.Option(help="Of the random rows.")] = None,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
     time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,
-    again: Again = False, config: Config = None,
+    again: Again = False, no_wait: NoWait = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Replay files of trades, quotes or bars.
 
@@ -108,11 +115,17 @@ def replay(
             raise ParameterError(
                 "what stands on a pipe is there once: --speed, --loop, --sample and --again are for files"
             )
-        _feed(settings, "stdin", _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}), again=False)
+        _feed(
+            settings,
+            "stdin",
+            _checked(StdinSettings, {"mapping": mapping, "mode": "historical"}),
+            again=False,
+            no_wait=no_wait,
+        )
     given = without_none({"speed": speed, "seed": seed, "mapping": mapping})
     source = _checked(ReplaySettings, {**given, "files": files, "loop": loop, "sample": sample})
     first = files[0].partition("?")[0] if "://" in files[0] else files[0]  # what is behind it may be a signature
-    _feed(settings, f"replay-{Path(first).stem}", source, again)
+    _feed(settings, f"replay-{Path(first).stem}", source, again, no_wait=no_wait)
 
 
 @kinds.command()
@@ -123,7 +136,7 @@ def simulate(
     quotes: Annotated[bool | None, typer.Option("--quotes/--no-quotes", help="Quotes around the trades.")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after this, such as 30s. Default: never.")] = None,
     start: Annotated[str | None, typer.Option(help="Simulate history from this ISO time on, as fast as possible.")] = None,
-    again: Again = False, config: Config = None,
+    again: Again = False, no_wait: NoWait = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Simulate a market of several symbols.
 
@@ -138,7 +151,7 @@ def simulate(
 
     seconds = None if duration is None else parse_duration(duration)
     given = {"symbols": symbols, "rate": rate, "seed": seed, "quotes": quotes, "duration_s": seconds, "start": start}
-    _feed(settings, "simulate", _checked(SimulateSettings, without_none(given)), again)
+    _feed(settings, "simulate", _checked(SimulateSettings, without_none(given)), again, no_wait=no_wait)
 
 
 @kinds.command()
@@ -148,7 +161,7 @@ def kafka(
     create: Create = False,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
     time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None,
-    again: Again = False, config: Config = None,
+    again: Again = False, no_wait: NoWait = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Feed in a topic with foreign JSON.
 
@@ -166,14 +179,14 @@ def kafka(
     given = without_none(
         {"topic": topic, "bootstrap_servers": bootstrap_servers, "create": create or None, "mapping": mapping}
     )
-    _feed(settings, topic, _checked(KafkaSourceSettings, given), again)
+    _feed(settings, topic, _checked(KafkaSourceSettings, given), again, no_wait=no_wait)
 
 
 @kinds.command()
 def stdin(
     historical: Annotated[bool, typer.Option("--historical", help="Their own times are the clock, however old they are.")] = False,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
-    time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None, config: Config = None,
+    time_format: TimeFormat = None, timeframe: BarLength = None, venue: Venue = None, no_wait: NoWait = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Feed in rows from standard input: JSON lines or CSV, as they come.
 
@@ -186,7 +199,7 @@ def stdin(
 
     mapping = mapping_of(record, symbol, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue)
     given = {"mapping": mapping, "mode": "historical" if historical else "live"}
-    _feed(settings, "stdin", _checked(StdinSettings, given), again=False)
+    _feed(settings, "stdin", _checked(StdinSettings, given), again=False, no_wait=no_wait)
 
 
 @kinds.command()
@@ -194,7 +207,7 @@ def live(
     symbols: Annotated[list[str], typer.Argument(help="Pairs or stocks of one vendor: BTC-USD, binance:BTCUSDT, alpaca:AAPL.")],
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every message as it came, in this directory.")] = None,
     with_venue: Annotated[bool, typer.Option("--with-venue", help="Symbols carry the venue: BTC-USDT.BINANCE.")] = False,
-    config: Config = None,
+    no_wait: NoWait = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Feed in trades and quotes as they happen: pairs of Coinbase or Binance without a key, stocks with one.
 
@@ -212,7 +225,7 @@ def live(
             f"these come from {' and '.join(sources)}: one process feeds one vendor; `up --live` starts all of them"
         )
     [(name, source)] = sources.items()
-    _feed(settings, name, source, again=False)
+    _feed(settings, name, source, again=False, no_wait=no_wait)
 
 
 @kinds.command()
@@ -222,7 +235,7 @@ def recording(
     symbol: Annotated[
         str | None, typer.Option(help="The symbol of recorded answers by REST, which do not name it.")
     ] = None,
-    again: Again = False, config: Config = None,
+    again: Again = False, no_wait: NoWait = False, config: Config = None,
 ) -> None:  # fmt: skip
     """Feed in a recording of a live feed, through the same parser and the same check of trade ids.
 
@@ -234,7 +247,7 @@ def recording(
     from marketpulse.settings import RecordingSettings
 
     source = _checked(RecordingSettings, {"files": files, "vendor": vendor, "symbol": symbol})
-    _feed(settings, f"recording-{Path(files[0]).name.split('.')[0]}", source, again)
+    _feed(settings, f"recording-{Path(files[0]).name.split('.')[0]}", source, again, no_wait=no_wait)
 
 
 def _checked(kind: Any, values: dict[str, Any]) -> Any:
@@ -247,14 +260,18 @@ def _checked(kind: Any, values: dict[str, Any]) -> Any:
         raise ParameterError("; ".join(faults)) from None
 
 
-def _feed(settings: "Settings", name: str, source: Any, again: bool) -> None:
+def _feed(settings: "Settings", name: str, source: Any, again: bool, no_wait: bool) -> None:
     from marketpulse.app.feeds import process_name
     from marketpulse.app.lifecycle import lifecycle
-    from marketpulse.app.patience import await_broker
+    from marketpulse.app.patience import VARIABLE, await_broker
     from marketpulse.app.pipeline.produce import run
+    from marketpulse.app.pipeline.report import Report
     from marketpulse.app.warm import prepare
 
-    with lifecycle(settings, process_name(name)) as life:
+    by_hand = VARIABLE not in os.environ
+    with lifecycle(settings, process_name(name)) as life, Report(name, shown=by_hand) as report:
         prepare(life, "wire")
+        report.waits_for(f"the broker at {settings.kafka.bootstrap_servers or 'this machine'}")
         await_broker(settings, life)
-        raise typer.Exit(run(settings, life, source, name, again=again))
+        report.waits_for(None)
+        raise typer.Exit(run(settings, life, source, name, again=again, report=report, wait=not no_wait))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from marketpulse.app.observing.readings import Labels, Reading, Samples, quantile, together
+from marketpulse.kafka.source_counts import SHARED
 
 _ENGINE = "process-"
 _ROWS_OUT = {"bars": ("bars_closed", "bars_revised"), "alerts": ("alerts_raised", "alerts_cleared", "alerts_withdrawn")}
@@ -106,7 +107,7 @@ def _process(span: Span, reading: Reading) -> dict[str, Any]:
 
 def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
     names = sums.labels("rows_produced", "source") | sums.labels("watermark_delay_seconds", "source")
-    names |= sums.labels("spool_rows", "source")
+    names |= sums.labels("spool_rows", "source") | (sums.labels("source_rows", "source") - {SHARED})
     delays = {
         dict(found)["source"]: max(
             r.samples.values.get(("watermark_delay_seconds", found), 0.0) for r in span.last.readings
@@ -122,6 +123,7 @@ def _sources(span: Span, sums: Samples) -> list[dict[str, Any]]:
             "rejected": {
                 dict(found)["reason"]: value for found, value in sums.by("input_rejected", source=name).items()
             },
+            "engine": {dict(found)["fate"]: value for found, value in sums.by("source_rows", source=name).items()},
             "faults": sums.total("source_errors", source=name),
             "reconnects": sums.total("stream_reconnects", source=name),
             "gaps": sums.total("stream_gaps", source=name) + sums.total("source_gaps", source=name),

@@ -3,7 +3,7 @@
     start from the committed position -> hello -> rows, heartbeats between them -> goodbye
 
 A source that can resume is written exactly once: its rows and its position commit together. A far
-end or a broker that is away is waited for; nothing is lost meanwhile.
+end or a broker that is away is waited for; nothing is lost meanwhile. At the end it says what became of its rows (report).
 """
 
 import contextlib
@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from marketpulse.app.exit_codes import FAILED, GOOD
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline.report import EngineSide, Report, summarise
 from marketpulse.app.pipeline.source_log import open_log
 from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.app.selecting.groups import topic_of
@@ -31,6 +33,7 @@ from marketpulse.settings import (
     FinnhubBarsSettings,
     FinnhubSettings,
     HttpSettings,
+    KafkaSourceSettings,
     PolygonSettings,
     RecordingSettings,
     ReplaySettings,
@@ -57,22 +60,35 @@ from marketpulse.telemetry import SOURCE_ERRORS, get_logger
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _FIRST_REMINDER_S, _LONGEST_REMINDER_S = 5.0, 600.0  # between two lines of the log that give the same reason
 _START_GRACE_S = 1.0  # a pause shorter than this while starting is nothing to tell people of
-_PROGRESS_S = 1.0
+_FIRST_ROWS = {"stdin": "rows on standard input", "http": "the first rows that are pushed"}
 T = TypeVar("T")
 
 
-def run(settings: Settings, life: Lifecycle, source_settings: AnySource, name: str, *, again: bool = False) -> int:
+def run(
+    settings: Settings, life: Lifecycle, source_settings: AnySource, name: str, *, again: bool = False,
+    report: Report | None = None, wait: bool = True,
+) -> int:  # fmt: skip
     """Feed the source called `name` into `market` (or `feeds`, where others stand in for it) until it ends or `life.stop`; returns the exit code.
 
-    `again`: begin at the source's start although it was replayed before, as a run of its own.
+    `again`: begin at the source's start although it was replayed before, as a run of its own. With a `report` that is
+    shown, what became of the rows is said at the end (`wait`: by the engine too), and the code is 1 where some were refused.
     """
-    clock = SystemClock()
+    clock, report = SystemClock(), report or Report(name, shown=False)
     source, resumable = open_source(settings, source_settings, name, clock, life.health.beat)
     carried = source_name(source_settings.kind, name)
     topic = topic_of(settings, name)
     log = open_log(settings, life, source, carried, resumable=resumable, clock=clock, topic=topic)
+    first = _FIRST_ROWS.get(source_settings.kind, "its first rows")
+    if isinstance(source_settings, KafkaSourceSettings):
+        first = f"the first message of the topic {source_settings.topic}"
+    production = Production(settings, life, source, log, name, clock, resumable, report, first)
     try:
-        return Production(settings, life, source, log, name, clock, resumable).run(again)
+        with contextlib.ExitStack() as stack:
+            if report.shown and wait and topic == "market":
+                production.open_engine_side = lambda: stack.enter_context(
+                    contextlib.closing(EngineSide(settings, carried, log.sender))
+                )
+            return production.run(again)
     finally:
         source.close()
         if isinstance(log, SpooledLog):
@@ -129,10 +145,14 @@ class Production:
     name: str
     clock: Clock
     resumable: bool
+    report: Report
+    first_rows: str  # what is waited for at first
+    open_engine_side: Callable[[], EngineSide] | None = None
     introduced: bool = False  # hello stands in the log
     noted: str = ""  # what people were told of the source
 
     def run(self, again: bool) -> int:
+        self.report.waits_for(self.first_rows)
         position = self._patiently(self.log.last_position) if self.resumable else None
         hello = self._patiently(lambda: self.source.start(self._again(position) if again else position), starting=True)
         if hello is None:
@@ -143,9 +163,39 @@ class Production:
             self.life.announce(source=hello.source, ended=True)
             return 0
         self._announce(hello)
+        engine = self._open_engine_side()
         ended = self._pump(hello)
-        self._close(ended, hello)
-        return 0
+        self.report.waits_for("the broker to acknowledge the rows")
+        durable = self._close(ended, hello)
+        taken = self._conclude(engine, durable)
+        return GOOD if taken or not self.report.shown else FAILED
+
+    def _open_engine_side(self) -> EngineSide | None:
+        """What shows what the engine does with our rows, opened before the first of them; None where nobody wants to know,
+        or the broker does not answer a feed that does not wait for it."""
+        if self.open_engine_side is None:
+            return None
+        if not isinstance(self.log, SpooledLog):
+            return self._patiently(self.open_engine_side)
+        with contextlib.suppress(Retryable):
+            return self.open_engine_side()
+        return None
+
+    def _conclude(self, engine: EngineSide | None, durable: bool) -> bool:
+        """Say what became of the rows; whether none was refused."""
+        report, why = self.report, "" if durable else "the broker is away, and has not acknowledged all of them"
+        if engine is None or not durable or not report.sent:
+            return summarise(report, None, why)
+        try:
+            if engine.wait(report, self.life):
+                return summarise(report, engine.fates(report.sent))
+            read = engine.rows_read()
+        except Retryable as error:
+            return summarise(report, None, f"what the engine did with them is not known: {error}")
+        why = "no engine has read them yet: start `marketpulse up`"
+        if read:
+            why = f"the engine has read {read:,} of them and stands still: `marketpulse doctor` says more"
+        return summarise(report, None, why)
 
     def _announce(self, hello: Hello) -> None:
         """Say that the source works, and of a topic what its rows were understood to be."""
@@ -170,7 +220,8 @@ class Production:
         """Poll and write until the source ends (True) or the process shall stop (False)."""
         beat_s = self.settings.process.clock_ms / 1e3
         next_beat = self.clock.monotonic() + beat_s
-        progress = _Progress(self.name, self.source, self.clock)
+        if isinstance(self.source, ReplaySource):
+            self.report.total = self.source.rows_left()
         while not self.life.stop.is_set():
             left = max(0.0, next_beat - self.clock.monotonic())
             polled = self._patiently(lambda left=left: self.source.poll(left))  # type: ignore[misc]
@@ -184,15 +235,15 @@ class Production:
                 self.introduced = True
                 if isinstance(self.source, KafkaTopicSource) and self.source.note != self.noted:
                     self._announce(hello)
+                self.report.waits_for(None)
+                self.report.take(polled)
                 if not self._answered():
                     break
             if polled.ended:
-                progress.show(last=True)
                 return True
             if self.clock.monotonic() >= next_beat:
                 next_beat = self.clock.monotonic() + beat_s
                 self._beat(hello.source)
-                progress.show()
             self.life.health.beat()
         return False
 
@@ -217,8 +268,8 @@ class Production:
         """The same rows until the log has them; None: asked to stop before that."""
         return self._patiently(lambda: self.log.write(polled) is None)  # type: ignore[func-returns-value]
 
-    def _close(self, ended: bool, hello: Hello) -> None:
-        """Say goodbye with what can be promised, and make everything durable.
+    def _close(self, ended: bool, hello: Hello) -> bool:
+        """Say goodbye with what can be promised, and make everything durable; whether that is so.
 
         While the broker is away this gives up: what was not committed is read again at the next start.
         """
@@ -231,11 +282,13 @@ class Production:
         except Retryable as error:
             lost = "nothing is lost: it begins again where it was" if self.resumable else "its last rows are lost"
             get_logger().warning("source_closed_without_broker", source=hello.source, error=str(error), note=lost)
+            return False
+        return True
 
     def _patiently(self, call: Callable[[], T], *, starting: bool = False) -> T | None:
         """The call's answer, asked for again with growing pauses while the far end is away; None: stop.
 
-        The reason is logged once, and again at growing intervals; while `starting`, people see it too.
+        The reason is logged once, and again at growing intervals, or the report says it; while `starting`, `up` shows it.
         """
         wait = _FIRST_WAIT_S
         waited = False
@@ -250,7 +303,8 @@ class Production:
                     self.life.report_waiting(str(error))
                 else:
                     self.life.health.set_not_ready(str(error))
-                if reminder.is_due(str(error)):
+                self.report.waits_for(str(error))
+                if reminder.is_due(str(error)) and not self.report.shown:
                     get_logger().warning("waiting", source=self.name, error=str(error), retry_in_s=round(wait, 1))
                 self.life.stop.wait(wait * random.uniform(0.5, 1.5))
                 wait, waited = min(2 * wait, _LONGEST_WAIT_S), True
@@ -259,6 +313,7 @@ class Production:
             else:
                 if waited:
                     self.life.health.set_ready()
+                    self.report.waits_for(None if self.introduced else self.first_rows)
                 return answer
 
     def _say(self, text: str) -> None:
@@ -285,27 +340,3 @@ class _Reminder:
         self._interval_s = min(2 * self._interval_s, _LONGEST_REMINDER_S) if repeated else _FIRST_REMINDER_S
         self._reason, self._due_s = reason, now + self._interval_s
         return True
-
-
-class _Progress:
-    """One line on a terminal that says how far a long replay is."""
-
-    def __init__(self, name: str, source: Source, clock: Clock) -> None:
-        self._name = name
-        self._source = source if isinstance(source, ReplaySource) else None
-        self._clock = clock
-        self._shown_s = self._begun_s = clock.monotonic()
-        self._first = self._source.progress()[0] if self._source else 0
-        self._wrote = False
-
-    def show(self, last: bool = False) -> None:
-        now = self._clock.monotonic()
-        if self._source is None or not sys.stderr.isatty() or (now - self._shown_s < _PROGRESS_S and not last):
-            return
-        if last and not self._wrote:
-            return
-        done, total = self._source.progress()
-        rate = max(0, done - self._first) / max(now - self._begun_s, 1e-9)
-        sys.stderr.write(f"\r{self._name}: {done:,} of {total:,} rows, {rate:,.0f} rows/s" + ("\n" if last else ""))
-        sys.stderr.flush()
-        self._shown_s, self._wrote = now, True

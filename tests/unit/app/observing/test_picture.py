@@ -29,10 +29,12 @@ def test_what_a_feed_did_not_bring_stands_beside_what_it_did() -> None:
     feed = reading(
         "produce-coinbase", rows_produced__source_coinbase__type_trade=5, stream_gaps__source_coinbase=2,
         stream_missing_trades__source_coinbase__what_found=46, stream_missing_trades__source_coinbase__what_healed=40,
+        source_rows__fate_rows__source_coinbase=5, source_rows__fate_duplicates__source_coinbase=2,
         stream_reconnects__source_coinbase__why_closed=3, stream_reconnects__source_coinbase__why_silence=1,
     )  # fmt: skip
     (source,) = drawn(look(0, feed), look(1, feed))["sources"]
-    assert (source["gaps"], source["reconnects"], source["missing"]) == (2, 4, {"found": 46, "healed": 40})
+    assert (source["gaps"], source["reconnects"]) == (2, 4)
+    assert (source["missing"], source["engine"]) == ({"found": 46, "healed": 40}, {"rows": 5, "duplicates": 2})
 
 
 def test_a_process_that_began_anew_counts_from_its_start_and_each_is_told_with_what_it_uses() -> None:
