@@ -59,6 +59,7 @@ from marketpulse.settings.vendors import (
     HttpSettings,
     KeySettings,
     PolledSettings,
+    RestSettings,
     StdinSettings,
     YahooSettings,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "RecordingSettings",
     "RedisSettings",
     "ReplaySettings",
+    "RestSettings",
     "S3Settings",
     "ScorecardSettings",
     "Section",

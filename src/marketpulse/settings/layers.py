@@ -78,6 +78,8 @@ def _refuse_secrets(place: str, section: Any) -> None:
         url = isinstance(value, str) and _has_password(value)
         if not url and not any(word in name.lower() for word in SECRET_WORDS):
             continue
+        if isinstance(value, str) and "${" in value and place.startswith("sources."):
+            continue  # the name of a variable, which is no secret
         secret = f"{place}.password" if url else f"{place}.{name}"
         variable = f"MARKETPULSE_{secret.replace('.', '__').upper()}"
         raise SettingsError(
@@ -111,7 +113,7 @@ class WellKnownNames(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        known = {**_dotenv(), **os.environ}
+        known = environment()
         found: dict[str, Any] = {}
         if servers := known.get("KAFKA_BOOTSTRAP_SERVERS"):
             found["kafka"] = {"bootstrap_servers": servers}
@@ -131,7 +133,8 @@ class WellKnownNames(PydanticBaseSettingsSource):
         return found
 
 
-def _dotenv() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The variables of `.env`, and those of the process, which win over them."""
     from dotenv import dotenv_values
 
-    return {k: v for k, v in dotenv_values(".env").items() if v is not None}
+    return {**{k: v for k, v in dotenv_values(".env").items() if v is not None}, **os.environ}

@@ -80,7 +80,7 @@ def _load_one(
         first = f": {rejected[0].detail} (line {rejected[0].row})" if rejected else ""
         raise Fatal(f"{path}: no usable row{first}. If a column is misread, name it: --map price=COLUMN")
     if "bar" in parts:
-        whole = _concat(parts["bar"])
+        whole = concat(parts["bar"])
         parts["bar"] = [bars.finish(whole, mapping, str(path))]
     return parts, rejected
 
@@ -107,7 +107,8 @@ def _decimal_comma(head: pl.DataFrame, plan: Plan) -> bool:
     return False
 
 
-def _concat(blocks: list[Rows]) -> Rows:
+def concat(blocks: list[Rows]) -> Rows:
+    """Blocks of rows one behind the other."""
     if len(blocks) == 1:
         return blocks[0]
     return Rows(

@@ -1,6 +1,7 @@
 """Opens the sources of vendors that have a key, a rate or a calendar: its protocol, its key, its limits."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -14,25 +15,30 @@ from marketpulse.settings import (
     FinnhubSettings,
     KeySettings,
     PolygonSettings,
+    RestSettings,
     Settings,
     YahooSettings,
 )
+from marketpulse.settings.layers import environment
 from marketpulse.sources import alpha_vantage, finnhub_bars, yahoo
 from marketpulse.sources.actions.ledger import Ledger
 from marketpulse.sources.actions.vendors import AlphaVantageActions, AlphaVantageDays, YahooActions
 from marketpulse.sources.news.ledger import NewsLedger
 from marketpulse.sources.news.vendors import AlphaVantageNews
-from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
+from marketpulse.sources.rest import Budget, Key, RestClient, any_vendor, budget_file
+from marketpulse.sources.rest.any_vendor import AnyVendor
 from marketpulse.sources.rest.polled import PolledSource, Vendor
 from marketpulse.sources.streaming.aside import Aside
 from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import ASIDE, TIMED
 
+_SECRET_LENGTH_MIN = 4  # it is hidden wherever it stands, and shorter texts stand in prices too
+
 
 def open_polled(
     settings: Settings,
-    chosen: AlphaVantageSettings | YahooSettings | FinnhubBarsSettings,
+    chosen: AlphaVantageSettings | YahooSettings | FinnhubBarsSettings | RestSettings,
     source: str,
     clock: Clock,
     alive: Callable[[], None],
@@ -42,6 +48,8 @@ def open_polled(
         return _alpha_vantage(settings, chosen, source, clock, alive)
     if isinstance(chosen, FinnhubBarsSettings):
         return _finnhub_bars(settings, chosen, source, clock, alive)
+    if isinstance(chosen, RestSettings):
+        return _any_vendor(settings, chosen, source, clock, alive)
     vendor = yahoo.Yahoo(chosen)
     _check_timeframe(settings, vendor)
     client = RestClient(
@@ -132,6 +140,43 @@ def _finnhub_bars(
     return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive)
 
 
+def _any_vendor(
+    settings: Settings, chosen: RestSettings, source: str, clock: Clock, alive: Callable[[], None]
+) -> PolledSource:
+    variables = _variables(chosen, source)
+    check = partial(_check_timeframe, settings)
+    vendor = AnyVendor(chosen, variables, check)
+    check(vendor)
+    allowance = any_vendor.allowance(chosen, 1 if vendor.together else len(chosen.symbols))
+    file = budget_file(settings.data_dir, vendor.name, "".join(variables.values()))
+    rate, *more = any_vendor.rates(chosen)
+    client = RestClient(
+        source, vendor.base_url, rate, more_rates=more, judge=vendor.judge, headers=vendor.headers(),
+        secrets=[Key(SecretStr(value)) for value in variables.values()],
+        budget=None if allowance is None else Budget(allowance, file, clock), timeout_s=chosen.timeout_s, clock=clock,
+        alive=alive,
+    )  # fmt: skip
+    return PolledSource(
+        vendor, client, chosen, source, clock=clock, alive=alive, together=vendor.together, learn=vendor.learn
+    )
+
+
+def _variables(chosen: RestSettings, source: str) -> dict[str, str]:
+    """The variables that a source names. Raises SettingsError, without any value in it."""
+    there = {name: value.strip() for name, value in environment().items()}
+    for name in sorted(chosen.variables()):
+        if not there.get(name):
+            raise SettingsError(
+                f"{source} needs the variable {name}, and there is none: set it in the environment or in `.env`"
+            )
+        if len(there[name]) < _SECRET_LENGTH_MIN or not there[name].isascii() or not there[name].isprintable():
+            raise SettingsError(
+                f"the variable {name} of {source} has less than {_SECRET_LENGTH_MIN} characters, or some that no header can have: "
+                "correct it in the environment or in `.env`; what is no secret belongs into the settings as it is"
+            )
+    return {name: there[name] for name in chosen.variables()}
+
+
 def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> SecretStr:
     if key is None or not key.get_secret_value():
         raise SettingsError(
@@ -142,8 +187,8 @@ def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> Se
 
 
 def _check_timeframe(settings: Settings, vendor: Vendor) -> None:
-    name = vendor.timeframe.name
-    if name not in settings.engine.timeframes:
+    name = None if vendor.timeframe is None else vendor.timeframe.name
+    if name is not None and name not in settings.engine.timeframes:
         raise SettingsError(
             f"{vendor.name} brings bars of {name}, and engine.timeframes has {', '.join(settings.engine.timeframes)}: "
             f"add {name} to it, or choose another interval"
