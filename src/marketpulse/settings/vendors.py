@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from marketpulse.errors import SettingsError
+from marketpulse.settings.layers import environment
 from marketpulse.settings.sections import KafkaSourceSettings, Mapping, ReplaySettings, Section, SimulateSettings
 from marketpulse.settings.streams import (
     AlpacaSettings,
@@ -146,6 +148,7 @@ REST_PLACE = re.compile(r"\$\{(\w+)\}|\{(\w*)(?::([^{}]*))?\}")
 """`${VARIABLE}` of the environment, or `{place}` and `{place:format}`, in a URL or a parameter."""
 _REST_PLACES = ("symbol", "symbols", "since", "until", "page", "offset", "cursor")
 _REST_TIMES = ("", "iso", "date", "s", "ms", "us", "ns")
+_SECRET_LENGTH_MIN = 4  # it is hidden wherever it stands, and shorter texts stand in prices too
 _SECRET_HEADER = re.compile(r"key|token|secret|password|auth|cookie", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
     r"(api|access|auth|app|secret)?[-_]?(key|token|secret|password|signature)", re.IGNORECASE
@@ -240,10 +243,22 @@ class RestSettings(PolledSettings):
         texts = (self.url, *self.parameters.values())
         return [(m[2], m[3] or "") for text in texts for m in REST_PLACE.finditer(text) if m[1] is None]
 
-    def variables(self) -> set[str]:
-        """The variables of the environment that it names."""
+    def read_variables(self, source: str) -> dict[str, str]:
+        """The variables of the environment that it names. Raises SettingsError, without any value in it."""
         texts = (self.url, *self.parameters.values(), *self.headers.values())
-        return {m[1] for text in texts for m in REST_PLACE.finditer(text) if m[1] is not None}
+        named = {m[1] for text in texts for m in REST_PLACE.finditer(text) if m[1] is not None}
+        there = {name: value.strip() for name, value in environment().items() if name in named}
+        for name in sorted(named):
+            if not there.get(name):
+                raise SettingsError(
+                    f"{source} needs the variable {name}, and there is none: set it in the environment or in `.env`"
+                )
+            if len(there[name]) < _SECRET_LENGTH_MIN or not there[name].isascii() or not there[name].isprintable():
+                raise SettingsError(
+                    f"the variable {name} of {source} has less than {_SECRET_LENGTH_MIN} characters, or some that no header can "
+                    "have: correct it in the environment or in `.env`; what is no secret belongs into the settings as it is"
+                )
+        return there
 
 
 def query_of(url: str) -> list[tuple[str, str]]:

@@ -288,6 +288,8 @@ def _feed(settings: "Settings", name: str, source: Any, again: bool) -> None:
     from marketpulse.app.pipeline.produce import run
     from marketpulse.app.warm import prepare
 
+    if source.kind == "rest":  # a missing key is said before anything is waited for
+        source.read_variables(name)
     with lifecycle(settings, process_name(name)) as life:
         prepare(life, "wire")
         await_broker(settings, life)

@@ -19,7 +19,6 @@ from marketpulse.settings import (
     Settings,
     YahooSettings,
 )
-from marketpulse.settings.layers import environment
 from marketpulse.sources import alpha_vantage, finnhub_bars, yahoo
 from marketpulse.sources.actions.ledger import Ledger
 from marketpulse.sources.actions.vendors import AlphaVantageActions, AlphaVantageDays, YahooActions
@@ -32,8 +31,6 @@ from marketpulse.sources.streaming.aside import Aside
 from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import ASIDE, TIMED
-
-_SECRET_LENGTH_MIN = 4  # it is hidden wherever it stands, and shorter texts stand in prices too
 
 
 def open_polled(
@@ -143,7 +140,7 @@ def _finnhub_bars(
 def _any_vendor(
     settings: Settings, chosen: RestSettings, source: str, clock: Clock, alive: Callable[[], None]
 ) -> PolledSource:
-    variables = _variables(chosen, source)
+    variables = chosen.read_variables(source)
     check = partial(_check_timeframe, settings)
     vendor = AnyVendor(chosen, variables, check)
     check(vendor)
@@ -159,22 +156,6 @@ def _any_vendor(
     return PolledSource(
         vendor, client, chosen, source, clock=clock, alive=alive, together=vendor.together, learn=vendor.learn
     )
-
-
-def _variables(chosen: RestSettings, source: str) -> dict[str, str]:
-    """The variables that a source names. Raises SettingsError, without any value in it."""
-    there = {name: value.strip() for name, value in environment().items()}
-    for name in sorted(chosen.variables()):
-        if not there.get(name):
-            raise SettingsError(
-                f"{source} needs the variable {name}, and there is none: set it in the environment or in `.env`"
-            )
-        if len(there[name]) < _SECRET_LENGTH_MIN or not there[name].isascii() or not there[name].isprintable():
-            raise SettingsError(
-                f"the variable {name} of {source} has less than {_SECRET_LENGTH_MIN} characters, or some that no header can have: "
-                "correct it in the environment or in `.env`; what is no secret belongs into the settings as it is"
-            )
-    return {name: there[name] for name in chosen.variables()}
 
 
 def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> SecretStr:
