@@ -28,6 +28,7 @@ from marketpulse.settings import (
     PolygonSettings,
     RecordingSettings,
     ReplaySettings,
+    RestSettings,
     Section,
     Settings,
     SimulateSettings,
@@ -83,6 +84,11 @@ EXAMPLES: dict[str, Any] = {
     "registry_user": "marketpulse",
     "schema_file": "tick.avsc",
     "duration_s": 600,
+    "next": "meta.next_cursor",
+    "page_rows": 1_000,
+    "span_days": 7,
+    "requests_per_second": 5,
+    "requests_per_day": 500,
     "every_s": 60,
     "record": "/var/lib/marketpulse/recordings",
     "venue": "XNYS",
@@ -97,7 +103,10 @@ EXAMPLES: dict[str, Any] = {
 }
 """What an unset or empty setting may look like, by its place."""
 
-REQUIRED: dict[str, Any] = {"symbols": ["IBM", "BRK.B"]}
+REQUIRED: dict[str, Any] = {
+    "symbols": ["IBM", "BRK.B"],
+    "url": "https://api.vendor.com/v1/bars/{symbol}?from={since:s}&to={until:s}&cursor={cursor}",
+}
 """The same for settings that one kind of source needs, and another has a default for."""
 
 SOURCES: tuple[tuple[str, type[Section], str], ...] = (
@@ -107,6 +116,7 @@ SOURCES: tuple[tuple[str, type[Section], str], ...] = (
     ("alpha_vantage", AlphaVantageSettings, "bars of Alpha Vantage, asked by REST"),
     ("yahoo", YahooSettings, "bars of Yahoo's chart API, asked by REST"),
     ("finnhub_bars", FinnhubBarsSettings, "bars of Finnhub, asked by REST; needs a key"),
+    ("any-vendor", RestSettings, "rows of any vendor that answers by REST"),
     ("push", HttpSettings, "rows that others push by HTTP"),
     ("coinbase", CoinbaseSettings, "trades and quotes of Coinbase, as they happen"),
     ("binance", BinanceSettings, "trades and quotes of Binance, as they happen"),

@@ -51,6 +51,9 @@ REST_REQUESTS = _counter(
 )
 REST_BUDGET_LEFT = _gauge("rest_budget_left", "Requests that the vendor still allows today", "source")
 REST_BUDGET = _gauge("rest_budget", "Requests that the vendor allows a day", "source")
+REST_ROWS = _counter(
+    "rest_rows", "Rows of a vendor's answers: accepted, repeated, waiting, refused, not_asked", "source", "end"
+)
 BARS_CHANGED = _counter("bars_changed", "Bars that a vendor told otherwise after they had closed", "source")
 SWITCHES = _counter("switches", "Switches of a symbol to another source, by why", "reason")
 FAILOVER_ROWS = _counter(

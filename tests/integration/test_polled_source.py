@@ -57,7 +57,21 @@ def committed(settings: Settings, topic: str = "market") -> list[dict[str, Any]]
     return [record.row for record in BareTopic.of(settings, topic).committed()]
 
 
-def configured(folder: Path, kafka: Settings, url: str) -> Path:
+HOW = {
+    "alpha_vantage": """
+        function = "intraday"
+        interval = "1min"
+        requests_per_day = 5_000
+        spread = ["00:00", "00:01"]
+        base_url = "{url}" """,
+    "rest": """
+        url = "{url}/query?symbol={{symbol}}&apikey=${{API_KEY}}"
+        rows = "Time Series (1min).*"
+        mapping.timezone = "America/New_York" """,
+}
+
+
+def configured(folder: Path, kafka: Settings, url: str, kind: str = "alpha_vantage") -> Path:
     """A configuration as a person writes it."""
     file = folder / "marketpulse.toml"
     file.write_text(
@@ -72,17 +86,13 @@ def configured(folder: Path, kafka: Settings, url: str) -> Path:
         indicators = "sma(2)"
         [telemetry]
         log_level = "debug"
-        [sources.alpha_vantage]
-        kind = "alpha_vantage"
+        [sources.{kind}]
+        kind = "{kind}"
         symbols = {json.dumps(SYMBOLS)}
-        function = "intraday"
-        interval = "1min"
         every_s = 0.05
         delay_s = 1e9
         requests_per_minute = 60_000
-        requests_per_day = 5_000
-        spread = ["00:00", "00:01"]
-        base_url = "{url}"
+        {HOW[kind].format(url=url)}
         """
     )
     return file
@@ -92,18 +102,19 @@ def words(source: str, config: Path, *more: str) -> tuple[str, ...]:
     return ("produce", source, *more, "--config", str(config))
 
 
+@pytest.mark.parametrize("kind", HOW)
 def test_a_polled_vendor_through_faults_and_kills(
-    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setenv("API_KEY", VENDORS_KEY)
     monkeypatch.chdir(tmp_path)
     market = GrowingMarket()
     output = tmp_path / "child.out"
     with vendor(market) as server:
-        config = configured(tmp_path, kafka_settings, server.url)
+        config = configured(tmp_path, kafka_settings, server.url, kind)
         settings = load_settings(config)
         for asked in (40, 80):
-            child = forked_command(*words("alpha_vantage", config), environment=os.environ, cwd=tmp_path, output=output)
+            child = forked_command(*words(kind, config), environment=os.environ, cwd=tmp_path, output=output)
 
             def has_asked(child: Forked = child, asked: int = asked) -> bool:
                 assert child.poll() is None, output.read_text()
@@ -117,7 +128,7 @@ def test_a_polled_vendor_through_faults_and_kills(
             bars = [r for r in committed(settings) if r["type"] == "bar"]
             return len(bars) >= len(SYMBOLS) * (len(market.bars) - 1)
 
-        with Working(settings, run, settings.sources["alpha_vantage"], "alpha_vantage", name="x"):
+        with Working(settings, run, settings.sources[kind], kind, name="x"):
             wait_until(market.whole.is_set, "all was asked")
             wait_until(all_are_there)
     records = committed(settings)
@@ -127,7 +138,7 @@ def test_a_polled_vendor_through_faults_and_kills(
         assert len(own) == len(market.bars) - 1, "all but the one that still forms"
         assert own == sorted(set(own))
     assert not [r for r in committed(settings, "dead-letters") if r["reason"] != "bad_answer"]
-    for shown in (output, *(settings.data_dir / "budgets").iterdir()):
+    for shown in (output, *settings.data_dir.glob("budgets/*")):
         assert VENDORS_KEY.encode() not in shown.read_bytes()
     assert VENDORS_KEY not in repr(records)
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from examples import examples
 from marketpulse.model.market import BAR_IN, REASONS
-from marketpulse.settings import AlphaVantageSettings, FinnhubBarsSettings, YahooSettings
+from marketpulse.settings import AlphaVantageSettings, FinnhubBarsSettings, RestSettings, YahooSettings
 from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.alpha_vantage import AlphaVantage
 from marketpulse.sources.finnhub_bars import FinnhubBars
+from marketpulse.sources.rest.any_vendor import AnyVendor
 from marketpulse.sources.rest.polled import Vendor
 from marketpulse.sources.tape import build
 from marketpulse.sources.yahoo import Yahoo
@@ -33,7 +34,13 @@ ALPHA: list[Vendor] = [
 ]  # fmt: skip
 YAHOO: list[Vendor] = [Yahoo(YahooSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1h", "1d")]
 FINNHUB: list[Vendor] = [FinnhubBars(FinnhubBarsSettings(symbols=("AAPL",), interval=step)) for step in ("1m", "1d")]
-some_vendor = st.sampled_from(ALPHA + YAHOO + FINNHUB)
+ANY: list[tuple[str, AnyVendor]] = [
+    (name, AnyVendor(RestSettings(url="https://a.b/{symbol}?p={since}", symbols=("SYM",), rows=path, **more), {}, lambda _: None))
+    for name, path, more in (
+        ("candles", "", {}), ("intraday", "Time Series (1min).*", {"next": "Meta Data.x"}), ("chart", "chart.result.0", {"page_rows": 2}),
+    )
+]  # fmt: skip
+some_vendor = st.sampled_from([*ALPHA, *YAHOO, *FINNHUB, *(vendor for _, vendor in ANY)])
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=12),
@@ -92,6 +99,8 @@ def check(vendor: Vendor, body: Any) -> None:
     body = orjson.loads(json.dumps(body))  # as it comes over the wire: whole numbers of any size are
     alpha_vantage.judge(200, body)
     yahoo.judge(200, body)
+    if isinstance(vendor, AnyVendor):
+        vendor.judge(200, body)
     reading = vendor.read("SYM", answer(body, NOW))
     assert all(item.reason in REASONS for item in reading.rejected)
     if reading.rows is None:
@@ -117,7 +126,14 @@ def test_any_json_is_rows_and_dead_letters(body: Any, vendor: Vendor) -> None:
     check(vendor, body)
 
 
-@pytest.mark.parametrize(("vendor", "body"), [(ALPHA[0], "intraday"), (YAHOO[0], "chart")], ids=["alpha", "yahoo"])
+for name, one in ANY:  # what its fields mean is told from the first answer
+    one.question("SYM", None, NOW)
+    one.read("SYM", answer(BODIES[name], NOW))
+
+
+@pytest.mark.parametrize(("vendor", "body"), [
+    (ALPHA[0], "intraday"), (YAHOO[0], "chart"), *((vendor, name) for name, vendor in ANY),
+], ids=["alpha", "yahoo", "any columns", "any keyed", "any chart"])  # fmt: skip
 def test_the_unbroken_answers_are_all_rows(vendor: Vendor, body: str) -> None:
     """So the mutations above begin at something that is good."""
     reading = vendor.read("SYM", answer(BODIES[body], NOW))

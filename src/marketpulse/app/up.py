@@ -150,6 +150,9 @@ def plan(settings: Settings, options: UpOptions) -> list[ChildSpec]:
             f"`up` has no standard input to give to source {piped[0]}: run `up` with the other sources (--source), and "
             f"beside it `… | marketpulse produce {piped[0]}`"
         )
+    for name in names:
+        if known[name].kind == "rest":  # a missing key is said before anything starts
+            known[name].read_variables(name)
     creating = [name for name in names if options.create and known[name].kind == "kafka"]
     if options.create and not creating:
         raise ParameterError("--create makes missing topics for sources of the kind kafka, and none of them is fed in")

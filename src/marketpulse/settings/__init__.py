@@ -60,6 +60,7 @@ from marketpulse.settings.vendors import (
     HttpSettings,
     KeySettings,
     PolledSettings,
+    RestSettings,
     StdinSettings,
     YahooSettings,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "RecordingSettings",
     "RedisSettings",
     "ReplaySettings",
+    "RestSettings",
     "S3Settings",
     "ScorecardSettings",
     "Section",

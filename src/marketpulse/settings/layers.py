@@ -100,6 +100,8 @@ def _refuse_secrets(place: str, section: Any) -> None:
         url = isinstance(value, str) and _has_password(value)
         if not url and not any(word in name.lower() for word in SECRET_WORDS):
             continue
+        if isinstance(value, str) and "${" in value and place.startswith("sources."):
+            continue  # the name of a variable, which is no secret
         secret = f"{place}.password" if url else f"{place}.{name}"
         variable = f"MARKETPULSE_{secret.replace('.', '__').upper()}"
         raise SettingsError(
@@ -132,7 +134,7 @@ class WellKnownNames(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return read_well_known({**_dotenv(), **os.environ})
+        return read_well_known(environment())
 
 
 def read_well_known(known: Mapping[str, str]) -> dict[str, Any]:
@@ -159,7 +161,8 @@ def read_well_known(known: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _dotenv() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The variables of `.env`, and those of the process, which win over them."""
     from dotenv import dotenv_values
 
-    return {k: v for k, v in dotenv_values(".env").items() if v is not None}
+    return {**{k: v for k, v in dotenv_values(".env").items() if v is not None}, **os.environ}

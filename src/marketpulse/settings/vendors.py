@@ -3,9 +3,12 @@
 import re
 from datetime import time
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from marketpulse.errors import SettingsError
+from marketpulse.settings.layers import environment
 from marketpulse.settings.sections import KafkaSourceSettings, Mapping, ReplaySettings, Section, SimulateSettings
 from marketpulse.settings.streams import (
     AlpacaSettings,
@@ -141,6 +144,129 @@ class FinnhubBarsSettings(PolledSettings):
     base_url: str = Field("https://finnhub.io", description="where it is asked")
 
 
+REST_PLACE = re.compile(r"\$\{(\w+)\}|\{(\w*)(?::([^{}]*))?\}")
+"""`${VARIABLE}` of the environment, or `{place}` and `{place:format}`, in a URL or a parameter."""
+_REST_PLACES = ("symbol", "symbols", "since", "until", "page", "offset", "cursor")
+_REST_TIMES = ("", "iso", "date", "s", "ms", "us", "ns")
+_SECRET_LENGTH_MIN = 4  # it is hidden wherever it stands, and shorter texts stand in prices too
+_SECRET_HEADER = re.compile(r"key|token|secret|password|auth|cookie", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"(api|access|auth|app|secret)?[-_]?(key|token|secret|password|signature)", re.IGNORECASE
+)
+
+
+class RestSettings(PolledSettings):
+    """Any vendor that answers a GET.
+
+    [sources.vendor]
+    kind = "rest"
+    url = "https://api.vendor.com/v1/bars/{symbol}?from={since:s}"
+    symbols = ["AAPL"]
+    headers = { "X-Api-Key" = "${VENDOR_KEY}" }
+    rows = "data.bars"
+    """
+
+    kind: Literal["rest"] = "rest"
+    url: str = Field(
+        description="what is asked, with `{symbol}` (or `{symbols}`: all in one question), `{since}`, `{until}`, `{page}`, `{offset}`, "
+        "`{cursor}`; times are written as `{since:s}`, `ms`, `us`, `ns`, `iso` (as without a format), `date` or a strftime format; "
+        "`${NAME}` is a variable of the environment or of `.env`"
+    )
+    symbols: tuple[Symbol, ...] = Field(
+        min_length=1, max_length=200, description="what to ask for, each as the vendor writes it"
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="headers of each request; a key is written as `${NAME}`, and only so"
+    )
+    parameters: dict[str, str] = Field(
+        default_factory=dict, description="more parameters of the URL, with the same places; keys as in headers"
+    )
+    answer: Literal["json", "csv"] = Field("json", description="what the vendor answers")
+    rows: str | tuple[str, ...] = Field(
+        "", description="where the rows lie in the answer: names and numbers with dots between them, or a list of names; `{symbol}` is "
+        "the symbol, `*` every name of an object keyed by symbol or time, or every element; empty: the answer itself",
+    )  # fmt: skip
+    columns: tuple[str, ...] = Field((), description="names for the cells of rows that are arrays")
+    mapping: Mapping = Field(default_factory=Mapping)
+    next: str | None = Field(
+        None, description="where the answer has the next page's URL, or what `{cursor}` stands for; `Link` headers are followed without"
+    )  # fmt: skip
+    first_page: int = Field(1, ge=0, description="what `{page}` begins with")
+    page_rows: int | None = Field(
+        None, ge=2, description="most rows of an answer: one with fewer is the last page; without pages, one that is full is followed "
+        "by a question for what comes behind its newest row",
+    )  # fmt: skip
+    history_days: float = Field(30, ge=0, le=36_500, description="what is fetched before the first row")
+    span_days: float | None = Field(
+        None, gt=0, description="most days from `{since}` to `{until}` in one question; unset: all in one"
+    )
+    requests_per_second: int | None = Field(None, ge=1, description="what the plan allows; never more are asked")
+    requests_per_minute: int | None = Field(60, ge=1, description="the same of a minute")
+    requests_per_day: int | None = Field(
+        None, ge=1, description="the same of a day in UTC: half of them at any time, the others evenly over the day"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> "RestSettings":
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "{" in parts.netloc:
+            raise ValueError("url begins with https:// and a host without {}")
+        if parts.username or parts.password:
+            raise ValueError('url has a login in it: write it as a header, Authorization = "Basic ${NAME}"')
+        places = self.places()
+        for name, how in places:
+            if name not in _REST_PLACES:
+                raise ValueError(
+                    f"{{{name}}} is unknown: there is {', '.join(f'{{{place}}}' for place in _REST_PLACES)}"
+                )
+            if how not in _REST_TIMES and "%" not in how:
+                raise ValueError(f"{{{name}:{how}}}: times are written as {', '.join(_REST_TIMES[1:])} or as %Y%m%d")
+        names = {name for name, _ in places}
+        if {"symbol", "symbols"} <= names:
+            raise ValueError("write {symbol} or {symbols}, not both")
+        if self.span_days is not None and not {"since", "until"} <= names:
+            raise ValueError("span_days needs {since} and {until}")
+        if "cursor" in names and self.next is None:
+            raise ValueError("{cursor} needs next: where the answer has it")
+        secrets = [name for name, value in self.headers.items() if _SECRET_HEADER.search(name) and "${" not in value]
+        for name, value in (*self.parameters.items(), *query_of(self.url)):
+            if _SECRET_PARAMETER.fullmatch(name) and "${" not in value and "{cursor}" not in value:
+                secrets.append(name)
+        for name in secrets:
+            raise ValueError(
+                f"{name} is a secret: write ${{NAME}} in its place, and set NAME in the environment or in .env"
+            )
+        return self
+
+    def places(self) -> list[tuple[str, str]]:
+        """(name, format) of each place in the URL and the parameters."""
+        texts = (self.url, *self.parameters.values())
+        return [(m[2], m[3] or "") for text in texts for m in REST_PLACE.finditer(text) if m[1] is None]
+
+    def read_variables(self, source: str) -> dict[str, str]:
+        """The variables of the environment that it names. Raises SettingsError, without any value in it."""
+        texts = (self.url, *self.parameters.values(), *self.headers.values())
+        named = {m[1] for text in texts for m in REST_PLACE.finditer(text) if m[1] is not None}
+        there = {name: value.strip() for name, value in environment().items() if name in named}
+        for name in sorted(named):
+            if not there.get(name):
+                raise SettingsError(
+                    f"{source} needs the variable {name}, and there is none: set it in the environment or in `.env`"
+                )
+            if len(there[name]) < _SECRET_LENGTH_MIN or not there[name].isascii() or not there[name].isprintable():
+                raise SettingsError(
+                    f"the variable {name} of {source} has less than {_SECRET_LENGTH_MIN} characters, or some that no header can "
+                    "have: correct it in the environment or in `.env`; what is no secret belongs into the settings as it is"
+                )
+        return there
+
+
+def query_of(url: str) -> list[tuple[str, str]]:
+    """The parameters that a URL carries, as they are written there."""
+    pairs = (pair.partition("=") for pair in url.partition("?")[2].split("&") if pair)
+    return [(name, value) for name, _, value in pairs]
+
+
 class HttpSettings(Section):
     kind: Literal["http"] = "http"
     host: Literal["127.0.0.1", "::1", "localhost"] = Field("127.0.0.1", description="the address that it listens on")
@@ -184,6 +310,7 @@ AnySource = Annotated[
     | AlphaVantageSettings
     | YahooSettings
     | FinnhubBarsSettings
+    | RestSettings
     | HttpSettings
     | StdinSettings
     | CoinbaseSettings

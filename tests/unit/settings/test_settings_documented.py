@@ -40,7 +40,7 @@ def test_the_example_is_a_valid_configuration_once_its_comments_are_taken_off(
     config.write_text(re.sub(r"^# ", "", text, flags=re.MULTILINE))
     settings = load_settings(config)
     assert set(settings.sources) == {
-        "my-files", "my-market", "my-topic", "alpha_vantage", "yahoo", "finnhub_bars", "push", "coinbase", "binance", "alpaca",
+        "my-files", "my-market", "my-topic", "alpha_vantage", "yahoo", "finnhub_bars", "any-vendor", "push", "coinbase", "binance", "alpaca",
         "polygon", "finnhub", "incident", "pipe",
     }  # fmt: skip
     assert settings.kafka.client["linger.ms"] == 5

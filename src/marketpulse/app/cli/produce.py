@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+from zlib import crc32
 
 import typer
 from typer.core import TyperGroup
@@ -48,6 +50,7 @@ def produce() -> None:
     marketpulse produce replay prices.csv --speed max      files
     marketpulse produce simulate --symbols 50              a simulated market
     marketpulse produce kafka --topic foreign              a topic that others write
+    marketpulse produce rest URL --symbols AAPL            any vendor that answers by REST
     marketpulse produce stdin                              rows on standard input
     marketpulse produce live BTC-USD                       Coinbase or Binance, as it happens
     marketpulse produce recording DIR                      what such a feed has sent
@@ -183,6 +186,44 @@ def kafka(
 
 
 @kinds.command()
+def rest(
+    url: Annotated[str, typer.Argument(help="With {symbol}, {since:s} and so on; ${NAME} is a variable of the environment.")],
+    symbols: Annotated[str, typer.Option(help="What to ask for: AAPL,MSFT.")],
+    rows: Annotated[str, typer.Option(help="Where the rows lie in the answer, such as data.bars.")] = "",
+    header: Annotated[list[str] | None, typer.Option(metavar="NAME:VALUE", help="Such as 'X-Api-Key: ${KEY}'. May be given again.")] = None,
+    next_page: Annotated[str | None, typer.Option("--next", help="Where the answer has the next page's URL or cursor.")] = None,
+    cells: Annotated[str | None, typer.Option(help="Names of the cells, where rows are arrays: time,open,high,low,close.")] = None,
+    every: Annotated[str | None, typer.Option(help="How often, such as 30s. Default: the length of the bars.")] = None,
+    history_days: Annotated[float | None, typer.Option(help="What is fetched before the first row. Default: 30.")] = None,
+    record: RecordKind = None, timezone: Timezone = None, columns: Columns = None, time_format: TimeFormat = None,
+    timeframe: BarLength = None, venue: Venue = None, again: Again = False, no_wait: NoWait = False, config: Config = None,
+) -> None:  # fmt: skip
+    """Ask any vendor by REST, again and again.
+
+    A key is named, never written: put '${NAME}' in single quotes. All settings: docs/polled_sources.md.
+
+    \b
+    marketpulse produce rest 'https://api.vendor.com/bars/{symbol}?from={since:s}' --symbols AAPL,MSFT \\
+        --header 'X-Api-Key: ${VENDOR_KEY}' --rows data.bars --timeframe 1m
+    """
+    settings = read_settings(config)
+    from marketpulse.settings import RestSettings
+
+    pairs = [text.partition(":") for text in header or ()]
+    if any(not (name.strip() and value.strip()) for name, _, value in pairs):
+        raise ParameterError("--header: write NAME: VALUE, such as 'X-Api-Key: ${VENDOR_KEY}'")
+    mapping = mapping_of(record, None, timezone, columns, time_format=time_format, timeframe=timeframe, venue=venue)
+    given = {
+        "url": url, "symbols": symbols.split(","), "rows": rows, "next": next_page, "mapping": mapping,
+        "headers": {name.strip(): value.strip() for name, _, value in pairs}, "history_days": history_days,
+        "columns": None if cells is None else cells.split(","), "every_s": None if every is None else parse_duration(every),
+    }  # fmt: skip
+    source = _checked(RestSettings, without_none(given))
+    # Two questions to one vendor are two sources: each has its own position.
+    _feed(settings, f"rest-{urlsplit(url).hostname}-{crc32(url.encode()):08x}", source, again, no_wait=no_wait)
+
+
+@kinds.command()
 def stdin(
     historical: Annotated[bool, typer.Option("--historical", help="Their own times are the clock, however old they are.")] = False,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
@@ -268,6 +309,8 @@ def _feed(settings: "Settings", name: str, source: Any, again: bool, no_wait: bo
     from marketpulse.app.pipeline.report import Report
     from marketpulse.app.warm import prepare
 
+    if source.kind == "rest":  # a missing key is said before anything is waited for
+        source.read_variables(name)
     by_hand = VARIABLE not in os.environ
     with lifecycle(settings, process_name(name)) as life, Report(name, shown=by_hand) as report:
         prepare(life, "wire")

@@ -37,6 +37,7 @@ from marketpulse.settings import (
     PolygonSettings,
     RecordingSettings,
     ReplaySettings,
+    RestSettings,
     Settings,
     SimulateSettings,
     StdinSettings,
@@ -113,7 +114,7 @@ def open_source(
             source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive,
             fetched=settings.data_dir / "fetched" / carried, s3=settings.s3,
         ), True  # fmt: skip
-    if isinstance(source_settings, AlphaVantageSettings | YahooSettings | FinnhubBarsSettings):
+    if isinstance(source_settings, AlphaVantageSettings | YahooSettings | FinnhubBarsSettings | RestSettings):
         return open_polled(settings, source_settings, carried, clock, alive), True
     if isinstance(source_settings, HttpSettings):
         return HttpSource(source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive), True

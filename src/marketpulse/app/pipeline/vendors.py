@@ -1,6 +1,7 @@
 """Opens the sources of vendors that have a key, a rate or a calendar: its protocol, its key, its limits."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -14,6 +15,7 @@ from marketpulse.settings import (
     FinnhubSettings,
     KeySettings,
     PolygonSettings,
+    RestSettings,
     Settings,
     YahooSettings,
 )
@@ -22,7 +24,8 @@ from marketpulse.sources.actions.ledger import Ledger
 from marketpulse.sources.actions.vendors import AlphaVantageActions, AlphaVantageDays, YahooActions
 from marketpulse.sources.news.ledger import NewsLedger
 from marketpulse.sources.news.vendors import AlphaVantageNews
-from marketpulse.sources.rest import Budget, Key, RestClient, budget_file
+from marketpulse.sources.rest import Budget, Key, RestClient, any_vendor, budget_file
+from marketpulse.sources.rest.any_vendor import AnyVendor
 from marketpulse.sources.rest.polled import PolledSource, Vendor
 from marketpulse.sources.streaming.aside import Aside
 from marketpulse.sources.streaming.timed import TimedSource
@@ -32,7 +35,7 @@ from marketpulse.sources.streaming.vendors import ASIDE, TIMED
 
 def open_polled(
     settings: Settings,
-    chosen: AlphaVantageSettings | YahooSettings | FinnhubBarsSettings,
+    chosen: AlphaVantageSettings | YahooSettings | FinnhubBarsSettings | RestSettings,
     source: str,
     clock: Clock,
     alive: Callable[[], None],
@@ -42,6 +45,8 @@ def open_polled(
         return _alpha_vantage(settings, chosen, source, clock, alive)
     if isinstance(chosen, FinnhubBarsSettings):
         return _finnhub_bars(settings, chosen, source, clock, alive)
+    if isinstance(chosen, RestSettings):
+        return _any_vendor(settings, chosen, source, clock, alive)
     vendor = yahoo.Yahoo(chosen)
     _check_timeframe(settings, vendor)
     client = RestClient(
@@ -132,6 +137,27 @@ def _finnhub_bars(
     return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive)
 
 
+def _any_vendor(
+    settings: Settings, chosen: RestSettings, source: str, clock: Clock, alive: Callable[[], None]
+) -> PolledSource:
+    variables = chosen.read_variables(source)
+    check = partial(_check_timeframe, settings)
+    vendor = AnyVendor(chosen, variables, check)
+    check(vendor)
+    allowance = any_vendor.allowance(chosen, 1 if vendor.together else len(chosen.symbols))
+    file = budget_file(settings.data_dir, vendor.name, "".join(variables.values()))
+    rate, *more = any_vendor.rates(chosen)
+    client = RestClient(
+        source, vendor.base_url, rate, more_rates=more, judge=vendor.judge, headers=vendor.headers(),
+        secrets=[Key(SecretStr(value)) for value in variables.values()],
+        budget=None if allowance is None else Budget(allowance, file, clock), timeout_s=chosen.timeout_s, clock=clock,
+        alive=alive,
+    )  # fmt: skip
+    return PolledSource(
+        vendor, client, chosen, source, clock=clock, alive=alive, together=vendor.together, learn=vendor.learn
+    )
+
+
 def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> SecretStr:
     if key is None or not key.get_secret_value():
         raise SettingsError(
@@ -142,8 +168,8 @@ def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> Se
 
 
 def _check_timeframe(settings: Settings, vendor: Vendor) -> None:
-    name = vendor.timeframe.name
-    if name not in settings.engine.timeframes:
+    name = None if vendor.timeframe is None else vendor.timeframe.name
+    if name is not None and name not in settings.engine.timeframes:
         raise SettingsError(
             f"{vendor.name} brings bars of {name}, and engine.timeframes has {', '.join(settings.engine.timeframes)}: "
             f"add {name} to it, or choose another interval"

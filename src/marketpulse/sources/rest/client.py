@@ -10,7 +10,7 @@ a caller that retries too eagerly makes no storm. No key stands in anything that
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +39,8 @@ class RestClient:
     """One vendor with one key. For several threads; `close` it.
 
     `judge` reads the vendor's own signs in an answer (limits that come with status 200 and so on). `headers` go
-    with every request. `alive` is called while it waits.
+    with every request. `secrets` stand in headers, paths or parameters of who asks, and are shown nowhere either.
+    `alive` is called while it waits.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class RestClient:
         base_url: str,
         rate: Rate,
         *,
+        more_rates: Sequence[Rate] = (),
         key: Key | None = None,
+        secrets: Sequence[Key] = (),
         budget: Budget | None = None,
         judge: Judge = by_the_status,
         headers: Mapping[str, str] | None = None,
@@ -59,10 +62,10 @@ class RestClient:
     ) -> None:
         self._source = source
         self._key = key
-        self._veil = Veil(key)
+        self._veil = Veil(key, *secrets)
         self._judge = judge
         self._clock = clock or SystemClock()
-        self._bucket = Bucket(rate, self._clock)
+        self._buckets = [Bucket(each, self._clock) for each in (rate, *more_rates)]
         self._budget = budget
         if budget is not None:
             self._tell_budget(budget)
@@ -130,7 +133,7 @@ class RestClient:
             raise WrongKey(self._stopped)
         waits = [
             (self._not_before - self._clock.monotonic(), self._why),
-            (self._bucket.wait_s(cost), "the vendor's rate"),
+            *((bucket.wait_s(cost), "the vendor's rate") for bucket in self._buckets),
         ]
         if self._budget is not None:
             waits.append((self._budget.wait_s(cost), "the day's budget"))
@@ -141,7 +144,7 @@ class RestClient:
         """Take tokens and budget for one request. Raises TryLater when it is too early."""
         with self._lock:
             wait, why = self._wait(cost)
-            if wait <= 0 and self._bucket.take(cost):
+            if wait <= 0 and all(bucket.take(cost) for bucket in self._buckets):
                 if self._budget is not None:
                     self._budget.spend(cost)
                     self._tell_budget(self._budget)
@@ -165,7 +168,7 @@ class RestClient:
 
     def _get(self, path: str, parameters: dict[str, str], cost: int) -> Answer:
         self._enter(cost)
-        asked = f"{path}?{self._veil.parameters(parameters)}" if parameters else path
+        asked = self._veil.text(path) + (f"?{self._veil.parameters(parameters)}" if parameters else "")
         try:
             response, raw = self._send(path, parameters)
         except httpx.InvalidURL as error:

@@ -18,8 +18,11 @@ def write_place(until_ns: Mapping[str, int], beside: Mapping[str, Any] | None = 
     for symbol, at in sorted(until_ns.items()):
         by_time.setdefault(at, []).append(symbol)
     first = min(by_time, default=0)
-    # Differences in seconds: small numbers, which compress.
-    rows = [[(at - first) // 10**9, " ".join(names)] for at, names in sorted(by_time.items())]
+    # Differences in seconds: small numbers, which compress. Nanoseconds stand behind where there are some.
+    rows = [
+        [(at - first) // 10**9, " ".join(names), *([ns] if (ns := (at - first) % 10**9) else [])]
+        for at, names in sorted(by_time.items())
+    ]
     content = [first, rows] if beside is None else [first, rows, beside]
     packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 9)
     return (_VERSION if beside is None else _WITH_MORE) + base64.b85encode(packed).decode()
@@ -31,7 +34,7 @@ def read_place(text: str | None) -> dict[str, int]:
         return {}
     try:
         first, rows, *_ = _content(text)
-        return {name: first + seconds * 10**9 for seconds, names in rows for name in names.split(" ")}
+        return {name: first + s * 10**9 + sum(ns) for s, names, *ns in rows for name in names.split(" ")}
     except (ValueError, TypeError, zlib.error):
         raise Fatal(
             "the position that is stored for this source is not one of a polled source: was another kind of source "

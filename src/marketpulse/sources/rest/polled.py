@@ -8,7 +8,8 @@ vendor may be as late as it is. The log's watermark follows its heartbeats only:
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,17 +17,20 @@ import orjson
 import polars as pl
 
 from marketpulse.clock import Clock, SystemClock
+from marketpulse.errors import SettingsError
+from marketpulse.model.market import LATEST_TIME_NS
 from marketpulse.model.timeframe import DAY_NS, SECOND_NS, Timeframe
 from marketpulse.ports import Hello, Polled, RejectedInput
 from marketpulse.settings import PolledSettings
 from marketpulse.sources.actions.ledger import ActionsVendor, Ledger
+from marketpulse.sources.dataset import concat_rows
 from marketpulse.sources.event_rows import event_rows
 from marketpulse.sources.news.ledger import NewsLedger
 from marketpulse.sources.news.vendors import NewsVendor
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.pace import ROWS_MAX
 from marketpulse.sources.rest.answer import Answer
-from marketpulse.sources.rest.bar_answer import Reading
+from marketpulse.sources.rest.bar_answer import Reading, newest_words
 from marketpulse.sources.rest.client import RestClient
 from marketpulse.sources.rest.faults import Refused
 from marketpulse.sources.rest.place import read_beside, read_place, write_place
@@ -35,11 +39,13 @@ from marketpulse.sources.rest.standing import Standing, Taken
 from marketpulse.sources.rest.turns import Turns
 from marketpulse.sources.symbols import ours
 from marketpulse.sources.tape import Tape, build
-from marketpulse.telemetry import BARS_CHANGED, SOURCE_GAPS, get_logger
+from marketpulse.telemetry import BARS_CHANGED, REST_ROWS, SOURCE_GAPS, get_logger
 
 # Only heartbeats move the watermark: rows of one symbol say nothing of the others.
 _LATENESS_NS = 100 * 365 * DAY_NS
 _LONGEST_S = 3_600.0
+_USUAL_S = 60.0  # between two questions for rows that are no bars
+_QUESTION_ROWS_MAX = 1_000_000  # the pages of one question are in memory until the last has come
 _QUIET_S = 900.0  # between two questions while the venue is closed
 _FAULTS_MAX = 10_000
 _REFUSED_S = 3_600.0  # before a symbol that the vendor does not know is asked for again; doubled up to a day
@@ -49,10 +55,14 @@ class Vendor(Protocol):
     """What is different from vendor to vendor."""
 
     name: str
-    timeframe: Timeframe
+
+    @property
+    def timeframe(self) -> Timeframe | None:
+        """Of its bars; None: it brings none, or it is not known before the first have come."""
+        ...
 
     def question(self, symbol: str, since_ns: int | None, now_ns: int) -> Question:
-        """How to ask for a symbol's bars that close after `since_ns`; None: with their history."""
+        """How to ask for a symbol's bars that close after `since_ns`; None: with their history. Begins a chain of pages."""
         ...
 
     def read(self, symbol: str, answer: Answer) -> Reading:
@@ -60,9 +70,40 @@ class Vendor(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Chain:
+    """The pages of one question that have come, and the question for the next of them."""
+
+    name: str
+    first: Question
+    question: Question
+    pages: list[Reading] = field(default_factory=list)
+
+    def rows(self) -> int:
+        return sum(page.total() for page in self.pages)
+
+    def merged(self) -> Reading:
+        """All pages as one answer, each bar as it came last."""
+        if len(self.pages) == 1:
+            return self.pages[0]
+        bars = [page.rows for page in self.pages if page.rows is not None]
+        events = [page.events for page in self.pages if page.events is not None]
+        kinds = dict.fromkeys(kind for page in self.pages for kind in page.ticks)
+        return replace(
+            self.pages[-1],
+            rows=newest_words(concat_rows(bars)) if bars else None,
+            rejected=[item for page in self.pages for item in page.rejected],
+            ticks={kind: concat_rows([page.ticks[kind] for page in self.pages if kind in page.ticks]) for kind in kinds},
+            events=concat_rows(events) if events else None,
+            count=self.rows(),
+            not_asked=sum(page.not_asked for page in self.pages),
+        )
+
+
 class PolledSource:
-    """A `Source` over a `Vendor`. `source` is the name that its rows carry. `actions`, `news`: how splits, dividends and
-    news are asked for, news every `news_every_s`; None: they are not."""
+    """A `Source` over a `Vendor`. `source` is the name that its rows carry. `together`: one question asks for all symbols.
+    `learn` is told the timeframe that the vendor found before a restart, where it does not know its own.
+    `actions`, `news`: how splits, dividends and news are asked for, news every `news_every_s`; None: they are not."""
 
     def __init__(
         self,
@@ -73,6 +114,8 @@ class PolledSource:
         *,
         clock: Clock | None = None,
         alive: Callable[[], None] = lambda: None,
+        together: bool = False,
+        learn: Callable[[str], None] | None = None,
         actions: ActionsVendor | None = None,
         news: NewsVendor | None = None,
         news_every_s: float = 3_600.0,
@@ -84,9 +127,14 @@ class PolledSource:
         self._alive = alive
         self._settle_ns = int(settings.settle_s * SECOND_NS)
         self._delay_ns = max(self._settle_ns, int(settings.delay_s * SECOND_NS))
-        self._every_s = settings.every_s or min(_LONGEST_S, vendor.timeframe.length / SECOND_NS)
+        self._every_s = settings.every_s
+        self._learn = learn
         symbols = list(dict.fromkeys(ours(symbol) for symbol in settings.symbols))
-        self._turns = Turns(symbols)
+        self._members = {"all symbols": symbols} if together else {symbol: [symbol] for symbol in symbols}
+        self._turns = Turns(list(self._members))
+        self._chain: Chain | None = None  # whose next page is to be asked for
+        self._answered: set[str] = set()  # who has had a whole answer in this run
+        self._floor: dict[str, int] = {}  # where the next stretch of a history begins
         self._standing = {symbol: Standing(symbol) for symbol in symbols}
         self._former: dict[str, int] = {}  # of symbols that are not asked for any more: kept, they may come back
         self._unknown: dict[str, int] = {}  # symbol -> how often in a row the vendor did not know it
@@ -94,7 +142,7 @@ class PolledSource:
         self._news = None if news is None else NewsLedger(news, source, symbols, news_every_s)
         self._tape: Tape | None = None
         self._row = 0
-        self._sending: tuple[str, int] = ("", 0)  # whose answer it is, and where that symbol stood before
+        self._sending: Mapping[str, int] = {}  # the symbols on the tape, and where they stood before
         self._faults: OrderedDict[bytes, None] = OrderedDict()  # rows that were set aside: most answers repeat them
 
     def start(self, position: str | None) -> Hello:
@@ -103,8 +151,10 @@ class PolledSource:
         self._former = {symbol: at for symbol, at in until.items() if symbol not in self._standing}
         for symbol, standing in self._standing.items():
             standing.until_ns = until.get(symbol)
-        self._tape, self._row = None, 0
+        self._tape, self._row, self._chain = None, 0, None
         beside = read_beside(position)
+        if self._learn is not None and "timeframe" in beside:
+            self._learn(beside["timeframe"])
         if self._ledger is not None:
             self._ledger.restore(beside)
         if self._news is not None:
@@ -121,7 +171,7 @@ class PolledSource:
         if self._tape is not None:
             return self._send(self._tape)
         now_s = self._clock.monotonic()
-        symbol = self._turns.next(now_s)
+        symbol = self._chain.name if self._chain is not None else self._turns.next(now_s)
         if symbol is None and self._news is not None and self._client.ready_in_s() <= 0:
             about = self._news.due(self._clock.now_ns())
             if about is not None:
@@ -137,7 +187,12 @@ class PolledSource:
 
     def watermark_ns(self) -> int | None:
         """What every symbol has passed: no older bar will come, but for one that the vendor changes."""
-        promises = [s.promise_ns for name, s in self._standing.items() if name not in self._unknown]
+        promises = [
+            self._standing[symbol].promise_ns
+            for name, members in self._members.items()
+            for symbol in members
+            if name not in self._unknown
+        ]
         if self._tape is not None or not promises or None in promises:
             return None
         return min(promise for promise in promises if promise is not None)
@@ -182,46 +237,115 @@ class PolledSource:
         rejected = [item for item in rejected if self._is_new(item)]
         return Polled([event_rows(bodies)] if bodies else [], self._position(), rejected=rejected)
 
-    def _ask(self, symbol: str) -> Polled:
-        standing = self._standing[symbol]
-        before_ns = standing.until_ns or 0
-        question = self._vendor.question(symbol, standing.until_ns, self._clock.now_ns())
-        self._turns.asked(symbol)
+    def _ask(self, name: str) -> Polled:
+        """Ask for the next page, or begin anew; with the last page everything is taken."""
+        chain = self._chain or self._new_chain(name)
+        self._turns.asked(name)
         try:
-            answer = self._client.get(question.path, question.parameters)
+            answer = self._client.get(chain.question.path, chain.question.parameters)
         except Refused as error:
-            return self._refused(symbol, error)
-        self._unknown.pop(symbol, None)
-        reading = self._vendor.read(symbol, answer)
-        rejected = [item for item in reading.rejected if self._is_new(item)]
-        taken = standing.take(
-            reading,
-            answer.received_ns,
-            settle_ns=self._settle_ns,
-            delay_ns=self._delay_ns,
-            truncated=question.truncated,
-        )
-        self._turns.again_at(symbol, self._due_s(standing, reading))
-        if taken is None:
-            return Polled(rejected=rejected, position=self._position() if rejected else None)
-        self._sending = symbol, before_ns
-        return self._begin(symbol, taken, rejected)
+            self._chain = None
+            if chain.pages and error.status == 404:  # how many vendors say that there is no such page any more
+                return self._take(chain, self._clock.now_ns())
+            return self._refused(name, error, between_pages=bool(chain.pages))
+        self._unknown.pop(name, None)
+        reading = self._vendor.read(name, answer)
+        chain.pages.append(reading)
+        if reading.following is None:
+            self._chain = None
+            return self._take(chain, answer.received_ns)
+        if chain.rows() > _QUESTION_ROWS_MAX:
+            raise SettingsError(
+                f"{self._source}: one question has brought more than {_QUESTION_ROWS_MAX:,} rows, and the vendor has more: "
+                "set span_days of this source, and put {since} and {until} into its url"
+            )
+        chain.question, self._chain = reading.following, chain
+        return Polled()
 
-    def _begin(self, symbol: str, taken: Taken, rejected: Sequence[RejectedInput]) -> Polled:
-        """Lay an answer's rows out, and send the first of them."""
-        if taken.changed:
-            BARS_CHANGED.labels(self._source).inc(taken.changed)
-            get_logger().info("bars_changed", source=self._source, symbol=symbol, bars=taken.changed)
-        parts = {"bar": [taken.rows]} if len(taken.rows) else {}
-        if taken.gap is not None:
-            SOURCE_GAPS.labels(self._source).inc()
-            parts["event"] = [_gap_row(symbol, *taken.gap)]
+    def _new_chain(self, name: str) -> Chain:
+        now_ns = self._clock.now_ns()
+        ends = [self._standing[symbol].until_ns for symbol in self._members[name]]
+        there = [end for end in ends if end is not None]
+        # A symbol without rows asks for its history once a run only, where others are asked for with it.
+        since_ns = min(there) if there and (len(there) == len(ends) or name in self._answered) else None
+        if name in self._floor:
+            since_ns = max(since_ns or 0, self._floor[name])
+        question = self._vendor.question(name, since_ns, now_ns)
+        return Chain(name, question, question)
+
+    def _take(self, chain: Chain, now_ns: int) -> Polled:
+        """What of a whole answer is new, as the first part of its rows."""
+        name, reading, members = chain.name, chain.merged(), self._members[chain.name]
+        before = {symbol: self._standing[symbol].until_ns or 0 for symbol in members}
+        asked_to_ns = chain.first.until_ns or LATEST_TIME_NS
+        if reading.is_full:
+            tables = [*([] if reading.rows is None else [reading.rows]), *reading.ticks.values()]
+            asked_to_ns = max((int(rows.time_ns.max()) for rows in tables), default=0)
+        rejected = [item for item in reading.rejected if self._is_new(item)]
+        taken = {
+            symbol: self._standing[symbol].take(
+                reading if len(members) == 1 else _of(reading, symbol), now_ns, settle_ns=self._settle_ns,
+                delay_ns=self._delay_ns, truncated=chain.first.truncated or reading.is_cut, asked_to_ns=asked_to_ns,
+            )
+            for symbol in members
+        }  # fmt: skip
+        parts = self._parts(reading, {symbol: part for symbol, part in taken.items() if part is not None})
+        self._count(reading, parts, sum(self._standing[symbol].waiting for symbol in members), len(rejected))
+        moved = any((self._standing[symbol].until_ns or 0) > end for symbol, end in before.items())
+        goes_on = self._goes_on(chain, reading, moved)
+        self._turns.again_at(name, self._clock.monotonic() if goes_on else self._due_s(name, reading))
+        self._answered.add(name)
+        if not parts:
+            return Polled(rejected=rejected, position=self._position() if rejected else None)
+        self._sending = before
         self._tape, self._row = build(parts), 0
         return self._send(self._tape, rejected)
+
+    def _parts(self, reading: Reading, taken: Mapping[str, Taken]) -> dict[str, list[Rows]]:
+        """What goes into the log, by kind."""
+        parts: dict[str, list[Rows]] = {}
+        for symbol, part in taken.items():
+            if part.changed:
+                BARS_CHANGED.labels(self._source).inc(part.changed)
+                get_logger().info("bars_changed", source=self._source, symbol=symbol, bars=part.changed)
+            if part.gap is not None:
+                SOURCE_GAPS.labels(self._source).inc()
+                parts.setdefault("event", []).append(_gap_row(symbol, *part.gap))
+            for kind, rows in (*part.ticks.items(), ("bar", part.rows)):
+                if rows is not None and len(rows):
+                    parts.setdefault(kind, []).append(rows)
+        if reading.events is not None and "bar" in parts:
+            opened = {key for rows in parts["bar"] for key in rows.frame.select("symbol", "open_time_ns").rows()}
+            keys = zip(reading.events.frame["symbol"], reading.events.time_ns.tolist(), strict=True)
+            told = reading.events.take(np.array([key in opened for key in keys], np.bool_))
+            parts.setdefault("event", []).append(told)
+        return parts
+
+    def _count(self, reading: Reading, parts: Mapping[str, Sequence[Rows]], waiting: int, refused: int) -> None:
+        """Each row of an answer under what became of it."""
+        accepted = sum(len(rows) for kind, blocks in parts.items() for rows in blocks if kind != "event")
+        ends = {"accepted": accepted, "waiting": waiting, "refused": refused, "not_asked": reading.not_asked}
+        for end, rows in {**ends, "repeated": reading.total() - sum(ends.values())}.items():
+            REST_ROWS.labels(self._source, end).inc(max(0, rows))
+
+    def _goes_on(self, chain: Chain, reading: Reading, moved: bool) -> bool:
+        """Whether there is more to ask for at once: the next stretch of a history, or what is behind a full answer."""
+        if reading.is_full:
+            if not moved:
+                get_logger().warning(
+                    "answer_full_of_old_rows", source=self._source, asked=chain.first.path, rows=reading.total(),
+                    todo="let the vendor answer more rows and raise page_rows, or page with {page}, {offset} or {cursor}",
+                )  # fmt: skip
+            return moved
+        if chain.first.until_ns is not None:
+            self._floor[chain.name] = chain.first.until_ns
+        return chain.first.until_ns is not None
 
     def _send(self, tape: Tape, rejected: Sequence[RejectedInput] = ()) -> Polled:
         """The next rows. A long answer goes in parts, and the position says how far they have come."""
         stop = min(len(tape), self._row + ROWS_MAX)
+        # Rows of one time go together: the position is a time.
+        stop = int(np.searchsorted(tape.time_ns, tape.time_ns[stop - 1], side="right"))
         batches = tape.batches(self._row, stop, self._source, self._clock.now_ns())
         self._row = stop
         if stop == len(tape):
@@ -231,9 +355,11 @@ class PolledSource:
     def _position(self) -> str:
         reached = {symbol: s.until_ns for symbol, s in self._standing.items() if s.until_ns is not None}
         if self._tape is not None:  # a bar's time on the tape is its close
-            symbol, before_ns = self._sending
-            reached[symbol] = max(before_ns, int(self._tape.time_ns[self._row - 1]))
+            until_ns = int(self._tape.time_ns[self._row - 1])
+            reached |= {symbol: max(before_ns, until_ns) for symbol, before_ns in self._sending.items()}
         beside = {} if self._ledger is None else self._ledger.position()
+        if self._learn is not None and self._vendor.timeframe is not None:
+            beside["timeframe"] = self._vendor.timeframe.name
         if self._news is not None:
             beside["news"] = self._news.position()
         return write_place({**self._former, **reached}, beside or None)
@@ -248,31 +374,46 @@ class PolledSource:
             self._faults.popitem(last=False)
         return True
 
-    def _due_s(self, standing: Standing, reading: Reading) -> float:
-        """When to ask for this symbol again, monotonic seconds: when its next bar has closed, at the earliest."""
-        wait = self._every_s
-        if self._daily and standing.until_ns is not None:
+    def _due_s(self, name: str, reading: Reading) -> float:
+        """When to ask again, monotonic seconds: when the next bar has closed, at the earliest."""
+        timeframe = self._vendor.timeframe
+        usual_s = _USUAL_S if timeframe is None else min(_LONGEST_S, timeframe.length / SECOND_NS)
+        wait = self._every_s or usual_s
+        ends = [self._standing[symbol].until_ns for symbol in self._members[name]]
+        if timeframe is not None and timeframe.length == DAY_NS and None not in ends:
             # Before then the next day's bar is not known to have closed, and requests are few.
-            closed_ns = standing.until_ns + DAY_NS + self._delay_ns
+            closed_ns = min(end for end in ends if end is not None) + DAY_NS + self._delay_ns
             wait = max(wait, (closed_ns - self._clock.now_ns()) / SECOND_NS)
         if reading.busy is False:
             wait = max(wait, _QUIET_S)
         return self._clock.monotonic() + wait
 
-    @property
-    def _daily(self) -> bool:
-        return self._vendor.timeframe.length == DAY_NS
+    def _refused(self, symbol: str, error: Refused, *, between_pages: bool) -> Polled:
+        """The vendor does not know the symbol, or not this question: a dead letter, and asked again much later.
 
-    def _refused(self, symbol: str, error: Refused) -> Polled:
-        """The vendor does not know the symbol, or not this question: a dead letter, and asked again much later."""
-        times = self._unknown[symbol] = self._unknown.get(symbol, 0) + 1
-        self._turns.again_at(symbol, self._clock.monotonic() + min(86_400.0, _REFUSED_S * 2 ** (times - 1)))
+        Between two pages it is the next page's mark that is not known any more: the question is asked anew.
+        """
+        if between_pages:
+            self._turns.again_at(symbol, self._due_s(symbol, Reading()))
+        else:
+            times = self._unknown[symbol] = self._unknown.get(symbol, 0) + 1
+            self._turns.again_at(symbol, self._clock.monotonic() + min(86_400.0, _REFUSED_S * 2 ** (times - 1)))
         get_logger().warning(
             "question_refused", source=self._source, symbol=symbol, error=str(error),
             todo="check the symbol and the settings of this source; the others go on",
         )  # fmt: skip
         letter = RejectedInput("bad_answer", str(error), f"{self._vendor.name} {symbol}", 1, error.body)
         return Polled(rejected=[letter] if self._is_new(letter) else (), position=self._position())
+
+
+def _of(reading: Reading, symbol: str) -> Reading:
+    """What of an answer is of this symbol."""
+
+    def own(rows: Rows) -> Rows:
+        return rows.take((rows.frame["symbol"] == symbol).to_numpy())
+
+    ticks = {kind: some for kind, rows in reading.ticks.items() if len(some := own(rows))}
+    return replace(reading, rows=None if reading.rows is None else own(reading.rows), ticks=ticks)
 
 
 def _gap_row(symbol: str, from_ns: int, to_ns: int) -> Rows:

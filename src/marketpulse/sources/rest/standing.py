@@ -1,12 +1,13 @@
 """Where one symbol of a polled source stands: which bars are sent, which may still change, what can be promised."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
-from marketpulse.model.market import Ints
+from marketpulse.model.market import LATEST_TIME_NS, Ints
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.rest.bar_answer import Reading
 from marketpulse.sources.times import Mask
@@ -19,14 +20,15 @@ _ROUNDED = 1e-6  # a price that was divided by a split's ratio and multiplied ag
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What of an answer goes into the log: `rows`, `changed` of which the vendor had told otherwise before.
+    """What of an answer goes into the log: `rows`, `changed` of which the vendor had told otherwise before; `ticks` by kind.
 
     `gap` is (from_ns, to_ns) when the answer does not reach back to what was sent before.
     """
 
-    rows: Rows
+    rows: Rows | None
     changed: int = 0
     gap: tuple[int, int] | None = None
+    ticks: Mapping[str, Rows] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -34,30 +36,40 @@ class Standing:
     """One symbol. Times are nanoseconds UTC."""
 
     symbol: str
-    until_ns: int | None = None  # the close of the newest bar that was sent
+    until_ns: int | None = None  # the close of the newest bar, or the time of the newest tick, that was sent
     promise_ns: int | None = None  # no bar that closes before this will come for the first time
+    waiting: int = 0  # rows of the newest answer that are left to the vendor
     _seen: "OrderedDict[int, _Values]" = field(default_factory=OrderedDict)  # by open time
     _seen_from_ns: int | None = None
 
-    def take(self, reading: Reading, now_ns: int, *, settle_ns: int, delay_ns: int, truncated: bool) -> Taken | None:
+    def take(
+        self, reading: Reading, now_ns: int, *, settle_ns: int, delay_ns: int, truncated: bool,
+        asked_to_ns: int = LATEST_TIME_NS,
+    ) -> Taken | None:  # fmt: skip
         """The bars of an answer that have closed and are not sent. `truncated`: the answer holds the newest bars only.
+        `asked_to_ns`: what is newer was not asked for.
 
         A bar has closed when it ended `settle_ns` ago and the vendor's data have come past it: a newer bar stands in
         the answer, or a later time. Without such a sign the newest one has when it ended `delay_ns` ago, for a vendor
         that runs behind shows one as its newest that is still forming.
         """
-        rows = reading.rows
+        rows, self.waiting = reading.rows, 0
+        if reading.ticks:
+            return self._take_ticks(reading, now_ns - settle_ns, min(now_ns - delay_ns, asked_to_ns), truncated)
         if rows is None or not len(rows):
-            self._promise(now_ns - delay_ns)
+            self._promise(min(now_ns - delay_ns, asked_to_ns))
             return None
         opens, closes = (rows.frame[name].to_numpy() for name in ("open_time_ns", "close_time_ns"))
         closed = closes + settle_ns <= now_ns
         closed[-1] &= int(closes[-1]) <= max(now_ns - delay_ns, reading.reached_ns or 0)
-        gap = self._gap(int(opens[0])) if truncated else None
+        gap = self._gap(int(opens[0])) if truncated and len(rows) > 1 else None  # one alone is the state of now
         wanted, changed = self._wanted(rows, opens, closes, closed)
         forming = np.flatnonzero(~closed)
+        self.waiting = len(forming)
         self._promise(
-            min(now_ns, int(closes[forming].min()) - 1) if forming.size else max(int(closes[-1]), now_ns - delay_ns)
+            min(now_ns, int(closes[forming].min()) - 1)
+            if forming.size
+            else max(int(closes[-1]), min(now_ns - delay_ns, asked_to_ns))
         )
         if not wanted.any() and gap is None:
             return None
@@ -65,6 +77,29 @@ class Standing:
         if len(taken):
             self.until_ns = max(self.until_ns or 0, int(taken.frame["close_time_ns"].max()))  # type: ignore[arg-type]
         return Taken(taken, changed, gap)
+
+    def _take_ticks(self, reading: Reading, settled_ns: int, promise_ns: int, truncated: bool) -> Taken | None:
+        """Trades and quotes that are newer than what was sent, and so old that all of their time have come.
+
+        Of an answer that is cut by its length, those of the newest time wait: others of that time may stand behind it.
+        """
+        times = np.sort(np.concatenate([rows.time_ns for rows in reading.ticks.values()]))
+        if reading.is_full and times[0] < times[-1]:
+            settled_ns = min(settled_ns, int(times[-1]) - 1)
+        before = -1 if self.until_ns is None else self.until_ns
+        gap = self._gap(int(times[0])) if truncated and len(times) > 1 else None
+        self.waiting = int(np.count_nonzero(times > max(before, settled_ns)))
+        wanted = times[(times > before) & (times <= settled_ns)]
+        if wanted.size:
+            self.until_ns = int(wanted[-1])
+        self._promise(min(settled_ns, max(promise_ns, self.until_ns or 0)))
+        if not wanted.size and gap is None:
+            return None
+        ticks = {
+            kind: rows.take((rows.time_ns > before) & (rows.time_ns <= settled_ns))
+            for kind, rows in reading.ticks.items()
+        }
+        return Taken(None, 0, gap, {kind: rows for kind, rows in ticks.items() if len(rows)})
 
     def _wanted(self, rows: Rows, opens: Ints, closes: Ints, closed: Mask) -> tuple[Mask, int]:
         """(which rows go into the log, how many of them are other than before)."""
