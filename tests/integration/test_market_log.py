@@ -246,19 +246,10 @@ def test_a_source_killed_again_and_again_writes_every_row_once(kafka_settings: S
     assert prices(kafka_settings) == numbered(6_000)
 
 
-PRICES = [float(n) for n in range(1, 11)]
-
-
-def some_trades() -> pa.RecordBatch:
-    head = {"type": "trade", "source": "feed", "symbol": "AAA", "size": 1.0}
-    told = [{**head, "price": price, "event_time_ns": 1_700_000_000_000_000_000 + int(price)} for price in PRICES]
-    return pa.RecordBatch.from_pylist(told, schema=TRADE)
-
-
 def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    kafka_settings: Settings, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = KafkaMarketLog(kafka_settings, "feed", exactly_once=True)
+    log = opened()
     assert log.last_position() is None
     lost: list[Producer] = []
 
@@ -267,11 +258,11 @@ def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again
         producer.abort_transaction(20)  # as the broker does of itself with one that is open for too long
         monkeypatch.undo()
 
-    log.write(Polled(batches=[some_trades()], position="10"))
+    log.write(Polled(batches=[trades(range(10))], position="10"))
     monkeypatch.setattr("marketpulse.kafka.source_position.send_offsets", lose)
     assert_raises(Retryable, "", log.flush)
     assert len(lost) == 1
     log.flush()
-    assert [row["price"] for row in rows(BareTopic.of(kafka_settings).committed()) if row["type"] == "trade"] == PRICES
+    assert prices(kafka_settings) == numbered(10)
     assert log.last_position() == "10"
     log.close()

@@ -20,7 +20,7 @@ from marketpulse.app.pipeline.source_log import open_log
 from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.app.selecting.groups import topic_of
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.errors import Retryable
+from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.kafka.spooled_log import SpooledLog
 from marketpulse.ports import Hello, MarketLog, Polled, Source
@@ -151,6 +151,7 @@ class Production:
     open_engine_side: Callable[[], EngineSide] | None = None
     introduced: bool = False  # hello stands in the log
     noted: str = ""  # what people were told of the source
+    unknown: str = ""  # why the engine's side is
 
     def run(self, again: bool) -> int:
         self.report.waits_for(self.first_rows)
@@ -173,29 +174,28 @@ class Production:
 
     def _open_engine_side(self) -> EngineSide | None:
         """What shows what the engine does with our rows, opened before the first of them; None where nobody wants to know,
-        or the broker does not answer a feed that does not wait for it."""
+        where we may not look, or where the broker does not answer a feed that does not wait for it."""
         if self.open_engine_side is None:
             return None
-        if not isinstance(self.log, SpooledLog):
-            return self._patiently(self.open_engine_side)
-        with contextlib.suppress(Retryable):
-            return self.open_engine_side()
-        return None
+        try:
+            waits = not isinstance(self.log, SpooledLog)
+            return self._patiently(self.open_engine_side) if waits else self.open_engine_side()
+        except (Retryable, Fatal) as error:
+            self.unknown = f"what the engine does with them is not known: {error}"
+            return None
 
     def _conclude(self, engine: EngineSide | None, durable: bool) -> bool:
         """Say what became of the rows; whether none was refused."""
-        report, why = self.report, "" if durable else "the broker is away, and has not acknowledged all of them"
-        if engine is None or not durable or not report.sent:
-            return summarise(report, None, why)
-        try:
-            if engine.wait(report, self.life):
-                return summarise(report, engine.fates(report.sent))
-            read = engine.rows_read()
-        except Retryable as error:
-            return summarise(report, None, f"what the engine did with them is not known: {error}")
-        why = "no engine has read them yet: start `marketpulse up`"
-        if read:
-            why = f"the engine has read {read:,} of them and stands still: `marketpulse doctor` says more"
+        report, why = self.report, self.unknown
+        if not durable:
+            why = "the broker is away, and has not acknowledged all of them"
+        elif engine is not None and report.sent:
+            try:
+                why = engine.wait(report, self.life)
+                if not why:
+                    return summarise(report, engine.fates(report.sent))
+            except (Retryable, Fatal) as error:
+                why = f"what the engine did with them is not known: {error}"
         return summarise(report, None, why)
 
     def _announce(self, hello: Hello) -> None:

@@ -20,9 +20,9 @@ import orjson
 
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.errors import Retryable
+from marketpulse.errors import MarketPulseError
 from marketpulse.kafka.log_reader import LogReader
-from marketpulse.kafka.source_counts import SHARED, SourceCount, SourceCounts
+from marketpulse.kafka.source_counts import SHARED, SourceCount
 from marketpulse.model.market import REASONS
 from marketpulse.ports import Polled
 from marketpulse.settings import Settings
@@ -147,58 +147,54 @@ class Fates:
     count: SourceCount
     shared: int
     refused: Refused
-    rows_refused: int
 
 
 class EngineSide:
-    """What the engine has done with the rows that a sender writes from now on. Its calls raise Retryable."""
+    """What the engine has done with the rows that a sender writes from now on. Its calls raise Retryable, or Fatal where
+    the cluster does not let us look."""
 
     def __init__(self, settings: Settings, source: str, sender: str) -> None:
         self._source, self._sender = source, sender
-        self._topic = settings.topic("market")
+        self._topic, self._clock = settings.topic("market"), SystemClock()
         self._log = LogReader(settings)
         try:
             self._letters = self._ends("dead-letters")
             self._begin = self._ends("market")
-            self._shared = self._shared_duplicates(self._log.counted())
-        except Retryable:
+            self._shared = self._counted()[1]
+        except MarketPulseError:
             self._log.close()
             raise
 
-    def wait(self, report: Report, life: Lifecycle) -> bool:
-        """Return once the engine has read what stands in `market` now; False: it stands still."""
+    def wait(self, report: Report, life: Lifecycle) -> str:
+        """Return once the engine has read what stands in `market` now, or with the reason when it stands still."""
         ends = self._ends("market")
         before, patient_until = None, 0.0
-        pause, clock = threading.Event(), SystemClock()
         while True:
-            counted = self._log.counted()
-            offsets = {p: offset for p, (offset, _) in counted.items()}
+            offsets = {p: offset for p, (offset, _) in self._log.counted().items()}
             if all(offsets.get(p, 0) >= end for p, end in ends.items()):
-                return True
+                return ""
+            read = self._counted()[0].rows
             if before != offsets:
                 patience = _PATIENCE_STOPPED_S if life.stop.is_set() else _PATIENCE_S
-                before, patient_until = offsets, clock.monotonic() + patience
-            elif clock.monotonic() > patient_until:
-                return False
-            report.waits_for(f"the engine: it has read {self._own(counted).rows:,} of {report.sent:,} rows")
+                before, patient_until = offsets, self._clock.monotonic() + patience
+            elif self._clock.monotonic() > patient_until:
+                if not read:
+                    return "no engine has read them yet: start `marketpulse up`"
+                return f"the engine has read {read:,} of them and stands still: `marketpulse doctor` says more"
+            report.waits_for(f"the engine: it has read {read:,} of {report.sent:,} rows")
             life.health.beat()
-            pause.wait(_TURN_S)
+            self._clock.sleep(_TURN_S)
 
     def fates(self, sent: int) -> Fates:
         """Of the `sent` rows, once the engine has read them."""
-        counted = self._log.counted()
-        own, shared = self._own(counted), self._shared_duplicates(counted) - self._shared
-        rows: set[tuple[int, int, int]] = set()
-        refused = Refused()
-        for _ in range(_LETTER_TRIES if sent > own.rows or own.refused else 0):
-            rows, refused = self._read_letters()
-            if len(rows) >= own.refused + sent - own.rows:
+        count, shared = self._counted()
+        refused, expected = Refused(), count.refused + max(0, sent - count.rows)
+        for _ in range(_LETTER_TRIES):  # another transaction may be open in front of them
+            if refused.counts.total() >= expected:
                 break
-            threading.Event().wait(_TURN_S)  # another transaction is open in front of them
-        return Fates(own, shared, refused, len(rows))
-
-    def rows_read(self) -> int:
-        return self._own(self._log.counted()).rows
+            refused = self._read_letters()
+            self._clock.sleep(_TURN_S)
+        return Fates(count, shared - self._shared, refused)
 
     def close(self) -> None:
         self._log.close()
@@ -206,25 +202,23 @@ class EngineSide:
     def _ends(self, topic: str) -> dict[int, int]:
         return {p: self._log.span(p, topic).end for p in range(self._log.partitions(topic))}
 
-    def _own(self, counted: Mapping[int, tuple[int, SourceCounts]]) -> SourceCount:
-        mine = [c.of(self._source) for _, c in counted.values() if c.of(self._source).sender == self._sender]
-        return reduce(add, mine, SourceCount(self._sender))
+    def _counted(self) -> tuple[SourceCount, int]:
+        """Our rows in all partitions, and the duplicates that are shared."""
+        counted = [counts for _, counts in self._log.counted().values()]
+        own = [count for count in (c.of(self._source) for c in counted) if count.sender == self._sender]
+        return reduce(add, own, SourceCount(self._sender)), sum(c.of(SHARED).duplicates for c in counted)
 
-    @staticmethod
-    def _shared_duplicates(counted: Mapping[int, tuple[int, SourceCounts]]) -> int:
-        return sum(counts.of(SHARED).duplicates for _, counts in counted.values())
-
-    def _read_letters(self) -> tuple[set[tuple[int, int, int]], Refused]:
-        rows: set[tuple[int, int, int]] = set()
-        refused = Refused()
+    def _read_letters(self) -> Refused:
+        """The dead letters of our rows: of several about one row, which follow each other, the first."""
+        refused, before = Refused(), None
         for partition, begin in self._letters.items():
             for letter in self._log.letters(partition, begin):
-                place = (letter["partition"], letter["offset"], letter["row"] or 0)
-                if place not in rows and self._is_own(letter):
-                    rows.add(place)
-                    where = f"{self._topic}/{place[0]}@{place[1]}"
+                place = (letter["partition"], letter["offset"], letter["row"])
+                if place != before and self._is_own(letter):
+                    where = f"{self._topic}/{letter['partition']}@{letter['offset']}"
                     refused.take(letter["reason"], letter["detail"], where, letter["value"])
-        return rows, refused
+                    before = place
+        return refused
 
     def _is_own(self, letter: Mapping[str, Any]) -> bool:
         if letter["topic"] != self._topic or letter["offset"] < self._begin.get(letter["partition"], 0):
@@ -239,27 +233,23 @@ class EngineSide:
 def summarise(report: Report, fates: Fates | None, why: str = "") -> bool:
     """Say what became of the rows; whether all of them were taken. Without `fates` the reason `why` stands in their place."""
     refused = Refused(report.refused.counts.copy(), dict(report.refused.examples))
-    read = report.sent + refused.counts.total()
-    head = f"{report.name}: {read:,} rows read, {report.sent:,} sent"
+    head = f"{report.name}: {report.sent + refused.counts.total():,} rows read, {report.sent:,} sent"
     notes: list[str] = []
     if fates is None:
         head += f"; {why}" if why else ""
     else:
-        count = fates.count
-        duplicates = count.duplicates + fates.shared
+        count, shared = fates.count, fates.shared
+        duplicates = count.duplicates + shared
         accepted = count.rows - duplicates - count.refused
-        refused.counts += fates.refused.counts
-        refused.examples |= fates.refused.examples
         late = f", {count.late:,} came late and revised their bars" if count.late else ""
         head += f"; the engine has accepted {accepted:,}{late}; {_number(duplicates, 'duplicate')}"
-        if missing := report.sent - accepted - duplicates - fates.rows_refused:
-            notes.append(
-                f"  the engine has counted {abs(missing):,} rows {'less' if missing > 0 else 'more'} than were sent"
-            )
-        if fates.shared:
-            notes.append(
-                f"  of the duplicates {fates.shared:,} came together with rows of other sources, and may be theirs"
-            )
+        if missing := report.sent - accepted - duplicates - fates.refused.counts.total():
+            less = "less" if missing > 0 else "more"
+            notes.append(f"  the engine has counted {abs(missing):,} rows {less} than were sent")
+        if shared:
+            notes.append(f"  of the duplicates {shared:,} came together with rows of other sources, and may be theirs")
+        refused.counts += fates.refused.counts
+        refused.examples |= fates.refused.examples
     report.say(f"{head}, {_number(refused.counts.total(), 'dead letter')}", *refused.lines(), *notes)
     return not refused.counts
 
