@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake_store import current
+from log_of_rows import of_flat_line
 from s3_server import Bucket
 from sink_stores import OnServer, Row, Store
 
@@ -45,7 +46,8 @@ class ArchiveStore(Store):
         if path.endswith(".parquet"):
             rows: list[Row] = pq.read_table(pa.BufferReader(data)).to_pylist()
         else:
-            rows = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
+            lines = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
+            rows = [*map(of_flat_line, lines)]
         if "symbol" in parts:
             assert not any("symbol" in row for row in rows)
             rows = [{"symbol": unquote(parts["symbol"]), **row} for row in rows]

@@ -26,7 +26,7 @@ def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
         case "quotes", 2:
             return {**head, "type": "quote", "bid": 1.0 / 3, "bid_size": 1.0, "ask": 2.0, "ask_size": 5e-324, **place}
         case "events", 3:
-            return {**head, "type": "halt", "body": '{"type":"halt"}\n', **place}
+            return {**head, "type": "halt", "body": _halt(symbol, "news") + "\n", **place}
         case "bars", 0 | 1 | 2 | 3:
             receipt = {"topic": "market", "partition": partition, "first_offset": offset, "last_offset": offset}
             return {
@@ -34,6 +34,18 @@ def record(table: str, partition: int, offset: int) -> dict[str, Any] | None:
                 "close": float(offset), "trade_count": 2**63 - 1, "revision": 0, "receipt": receipt,
             }  # fmt: skip
     return None
+
+
+def _halt(symbol: str, reason: str) -> str:
+    return json.dumps({"type": "halt", "symbol": symbol, "reason": reason})
+
+
+def of_flat_line(line: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table, of what the JSON archive's flat line says of it."""
+    receipt = {name.removeprefix("receipt_"): line.pop(name) for name in list(line) if name.startswith("receipt_")}
+    if line.get("type") == "halt":
+        line["body"] = _halt(line["symbol"], line.pop("reason")) + "\n"
+    return {**line, "receipt": receipt} if receipt else line
 
 
 def batch(table: str, partition: int, first: int, end: int) -> SinkBatch:

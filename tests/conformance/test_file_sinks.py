@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
-from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, stretch
+from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, of_flat_line, stretch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model import commit_log
@@ -88,7 +88,8 @@ class Place:
             rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
         else:
             rows = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
-        return [{"symbol": symbol_of(path), **row} for row in rows] if "/symbol=" in path else rows
+        rows = [{"symbol": symbol_of(path), **row} for row in rows] if "/symbol=" in path else rows
+        return rows if path.endswith(".parquet") else [*map(of_flat_line, rows)]
 
 
 @pytest.fixture(params=["lines by date", "parquet by symbol", "parquet by date in a store"])

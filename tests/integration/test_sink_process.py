@@ -16,6 +16,7 @@ from board_rows import row
 from given_settings import changed
 from influx_store import InfluxStore
 from lake_store import LakeStore
+from log_of_rows import of_flat_line
 from marketpulse.app.pipeline import sink as sink_process
 from marketpulse.catalog import open_visible
 from marketpulse.kafka.codec import encode_market
@@ -125,7 +126,7 @@ def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings) -> Non
         stop(process)
     files = [gzip.decompress(path.read_bytes()).decode() for path in folder.glob("table=bars/*/*.jsonl.gz")]
     lines = [json.loads(line) for file in files for line in file.splitlines()]
-    assert as_lines(lines) == as_lines(rows(BareTopic.of(kafka_settings, "bars").committed()))
+    assert as_lines([*map(of_flat_line, lines)]) == as_lines(rows(BareTopic.of(kafka_settings, "bars").committed()))
 
 
 @pytest.mark.chaos

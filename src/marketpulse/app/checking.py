@@ -23,15 +23,16 @@ from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.errors import Fatal
-from marketpulse.model.market import REASONS, Kind, MarketBatch
+from marketpulse.model.market import REASONS, Ints, Kind, MarketBatch
 from marketpulse.model.quality import SEVERITIES
 from marketpulse.model.session import SessionTable
 from marketpulse.model.timeframe import DAY_NS, Timeframe, parse_timeframes
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping as FileMapping
 from marketpulse.settings import Settings
-from marketpulse.sources.dataset import Dataset, load
+from marketpulse.sources.dataset import Dataset, load, read_blocks, reader_for
 from marketpulse.sources.files import expand
+from marketpulse.sources.known_files import symbol_of
 from marketpulse.sources.tape import Tape
 
 _DOUBLED = "duplicate_bar"
@@ -39,13 +40,15 @@ _EMPTY = "empty_row"  # a day that the vendor knows nothing of is no wrong price
 _ROUNDING, _SMALL_EXCESS = 1e-6, 0.01
 _OF_MOVES, _LARGE_DAY = 0.9, 1.5
 _FEW, _WAY_OF_FEED = 5, 0.01
+_UNIT_TOLERANCE = 0.45  # of a logarithm, as the engine's rule has it
+_BLOCK_ROWS = 3  # from so many rows in a row on the engine believes them
 _LEAST_DAYS, _MOST_MISSING = 60, 0.02
 _USUAL_CALENDARS = ("XNYS",)
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One finding. `time_ns` and `symbol` name the row; `origin` and `line` do where it could not be read at all."""
+    """One finding. `time_ns` and `symbol` name the row, `origin` and `line` (or row) where it stands in its file."""
 
     rule: str
     severity: str
@@ -80,6 +83,7 @@ def check_file(settings: Settings, path: Path, mapping: FileMapping) -> Report:
     if mapping.split_adjusted is None:  # a leap at a split's day is what is looked for here
         mapping = mapping.model_copy(update={"split_adjusted": True})
     report = check_dataset(settings, _load(paths, mapping), mapping)
+    report = dataclasses.replace(report, suspects=_with_lines(report.suspects, paths, mapping))
     severity = engine_config(settings.engine).severities()["dividend"]
     if severity == "off":
         return report
@@ -105,9 +109,11 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
         for r in dataset.rejected
     ]
     tape, outside = _contained(dataset.tape)
-    found, refused = _judge(tape, config)
+    tape, blocks, refused = _in_one_unit(tape, config.severities()["price_unit"])
+    found, more = _judge(tape, config)
+    refused += more
     read = len(tape) + len(dataset.rejected)
-    return Report(read, refused + len(dataset.rejected), calendar, [*unread, *outside, *found])
+    return Report(read, refused + len(dataset.rejected), calendar, [*unread, *outside, *blocks, *found])
 
 
 def _load(paths: list[Path], mapping: FileMapping) -> Dataset:
@@ -159,6 +165,89 @@ def _contained(tape: Tape) -> tuple[Tape, list[Suspect]]:
         usual = _usual_excess(close[own], int((out[some] > _ROUNDING).sum()))
         told += [_outside(symbol, int(times[i]), float(out[i]), usual) for i in some]
     return dataclasses.replace(tape, tables={**tape.tables, "bar": bars}), told
+
+
+def _in_one_unit(tape: Tape, severity: str) -> tuple[Tape, list[Suspect], int]:
+    """The tape with the bars of each symbol in the unit that most of them have, a finding for each block that had another,
+    and how many rows are dropped for it.
+
+    The engine goes on from row to row: of a block it finds the first rows behind its end, though they are the good ones.
+    A few rows alone it finds itself.
+    """
+    bars = tape.tables.get("bar")
+    if bars is None or not bars.num_rows or severity == "off":
+        return tape, [], 0
+    close, times = bars.column("close").to_numpy(), bars.column("open_time_ns").to_numpy()
+    symbols = np.array(bars.column("symbol").to_pylist(), object)
+    factors = np.ones(len(close))
+    told = []
+    for symbol in dict.fromkeys(symbols.tolist()):
+        own = np.flatnonzero(symbols == symbol)
+        for first, end, factor in _blocks(close[own]):
+            factors[own[first:end]] = factor
+            words = _in_words(times[own], first, end, factor)
+            told.append(Suspect("price_unit", severity, words, "bar", symbol, int(times[own[first]])))
+    if not told:
+        return tape, [], 0
+    for name in ("open", "high", "low", "close"):
+        values = pa.array(bars.column(name).to_numpy() / factors)
+        bars = bars.set_column(bars.schema.get_field_index(name), name, values)
+    dropped = int((factors != 1.0).sum()) if severity == "drop" else 0
+    return dataclasses.replace(tape, tables={**tape.tables, "bar": bars}), told, dropped
+
+
+def _blocks(close: NDArray[np.float64]) -> list[tuple[int, int, float]]:
+    """(first, end, factor) of stretches of closes (n,) that are about 100 or 1,000 times the others, or that part of them."""
+    leaps = np.log(close[1:] / close[:-1])
+    unit = np.where(np.abs(np.abs(leaps) - np.log(100.0)) < _UNIT_TOLERANCE, 100.0, 1.0)
+    unit[np.abs(np.abs(leaps) - np.log(1_000.0)) < _UNIT_TOLERANCE] = 1_000.0
+    levels = np.cumsum(np.append(0.0, np.sign(leaps) * np.log10(unit)))
+    rounded = np.rint(levels).astype(np.int64)  # powers of ten: of floats the same level would be several
+    edges = np.append(0, np.flatnonzero(np.diff(rounded)) + 1)
+    ends = np.append(edges[1:], len(close))
+    usual = max(set(rounded.tolist()), key=lambda level: int((rounded == level).sum()))
+    return [
+        (int(first), int(end), 10.0 ** float(rounded[first] - usual))
+        for first, end in zip(edges, ends, strict=True)
+        if rounded[first] != usual and end - first >= _BLOCK_ROWS
+    ]
+
+
+def _in_words(times: Ints, first: int, end: int, factor: float) -> str:
+    begin, last = (datetime.datetime.fromtimestamp(int(times[i]) // 10**9, datetime.UTC) for i in (first, end - 1))
+    form = "%Y-%m-%d" if not (times % DAY_NS).any() else "%Y-%m-%d %H:%M:%S"
+    about = f"about {factor:,.0f} times" if factor > 1 else f"about a {1 / factor:,.0f}th of"
+    if first == 0:
+        return f"the {end:,} rows up to {last:{form}} are {about} those after it"
+    if end == len(times):
+        return f"the {end - first:,} rows from {begin:{form}} on are {about} those before it"
+    return f"the {end - first:,} rows from {begin:{form}} to {last:{form}} are {about} those around them"
+
+
+def _with_lines(suspects: list[Suspect], paths: list[Path], mapping: FileMapping) -> list[Suspect]:
+    """The findings with file and line. A file is read again for them: most have none."""
+    times = np.array(sorted({s.time_ns for s in suspects if s.line is None and s.time_ns is not None}), np.int64)
+    places: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for path in paths if times.size else ():
+        reader = None
+        for raw in read_blocks(path):
+            if not len(raw.frame):
+                continue
+            reader = reader or reader_for(raw, mapping, str(path), symbol_of(path))
+            numbers = raw.numbers()
+            for rows in reader.read(raw).rows.values():
+                dates = rows.local_ns // DAY_NS * DAY_NS  # a daily bar is named by its date
+                for at in (rows.time_ns, dates):
+                    for i in np.flatnonzero(np.isin(at, times)).tolist():
+                        place = str(path), int(numbers[rows.raw[i]])
+                        own = places.setdefault((str(rows.frame["symbol"][i]), int(at[i])), [])
+                        own += [] if place in own else [place]
+    return [
+        dataclasses.replace(s, origin=found[-(s.rule == _DOUBLED)][0], line=found[-(s.rule == _DOUBLED)][1])
+        if s.line is None and (found := places.get((s.symbol, s.time_ns or 0)))
+        else s
+        for s in suspects
+    ]
 
 
 def _usual_excess(close: NDArray[np.float64], outside: int) -> float:

@@ -28,7 +28,7 @@ class StoredFile:
 
     path: str
     table: str
-    period: str  # the UTC day, such as 2024-05-01, or, for sparse history, the year: 2024
+    period: str  # the UTC day, such as 2024-05-01, or, for sparse history, the year (2024) or `old`
     first_offset: int
     next_offset: int
     rows: int

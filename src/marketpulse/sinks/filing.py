@@ -6,7 +6,8 @@ the path says the symbol, as Hive, Glue, Spark and DuckDB read it, and the file 
 The name of a flushed file follows from topic, partition and offsets alone; one that was merged from
 several names the commit that did it, so that no visible file is ever written over. `date` is the UTC
 date of the rows. Only history with few rows a day is filed by year, under the year's first day and
-with `-year` in the name: 30 years of daily bars would else be 8,000 files of one row each.
+with `-year` in the name: 30 years of daily bars would else be 8,000 files of one row each. Rows of long ago that come a few a
+day, in no order, share files under 1970-01-01 with `-old` in the name, whatever their days are.
 """
 
 import re
@@ -27,6 +28,7 @@ from marketpulse.model.timeframe import DAY_NS
 SPARSE_ROWS = 100  # a day with fewer rows is sparse …
 SPARSE_DAYS = 31  # … and more such days of one year share a file,
 SETTLED_DAYS = 3  # once they lie this far behind the newest day
+OLD, OLD_DAYS, OLD_ROWS = "old", 366, 10  # the period of days this far back, of which a flush has fewer rows than this
 
 Layout = Literal["date", "symbol/date"]
 
@@ -34,7 +36,7 @@ NO_SYMBOL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive's directories say for a missing value."""
 
 BY_DATE_ALONE = ("dead_letters",)  # what was set aside is no series, and its symbol may be anything
-_NAME = re.compile(r"(.+-\d{2,})-\d{12,}-\d{12,}(?:-year)?(?:-merged\d+)?\.[a-z.]+")
+_NAME = re.compile(r"(.+-\d{2,})-\d{12,}-\d{12,}(?:-year|-old)?(?:-merged\d+)?\.[a-z.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Place:
     """What a data file's path says."""
 
     table: str
-    period: str  # a UTC day or a year
+    period: str  # a UTC day, a year, or OLD
     topic: str
     partition: int
     first_offset: int
@@ -51,11 +53,11 @@ class Place:
     series: str = ""  # what stands between table and date: `symbol=AAPL/`, or nothing
 
     def path(self, suffix: str) -> str:
-        by_year = len(self.period) == 4
-        date = f"{self.period}-01-01" if by_year else self.period
+        date = {3: "1970-01-01", 4: f"{self.period}-01-01"}.get(len(self.period), self.period)
         name = f"{partition_name(self.topic, self.partition)}-{self.first_offset:012d}-{self.next_offset:012d}"
-        year, merged = ("-year" if by_year else "", "" if self.merged_by is None else f"-merged{self.merged_by}")
-        return f"table={self.table}/{self.series}date={date}/{name}{year}{merged}{suffix}"
+        several, merged = {3: "-old", 4: "-year"}.get(len(self.period), ""), f"-merged{self.merged_by}"
+        name += several + ("" if self.merged_by is None else merged)
+        return f"table={self.table}/{self.series}date={date}/{name}{suffix}"
 
 
 def series_directory(symbol: str | None, *, spelt_out: bool = False) -> str:
@@ -128,7 +130,11 @@ def split_by_period(table: str, rows: pa.Table, now_ns: int) -> dict[str, pa.Tab
     unique, place, counts = np.unique(days, return_inverse=True, return_counts=True)
     names = [str(np.datetime64(int(day), "D")) for day in unique]
     yearly = sparse_days(dict(zip(names, counts.tolist(), strict=True)))
-    periods = [name[:4] if name in yearly else name for name in names]
+    old = (counts < OLD_ROWS) & (unique < now_ns // DAY_NS - OLD_DAYS)
+    periods = [
+        name[:4] if name in yearly else OLD if is_old else name
+        for name, is_old in zip(names, old.tolist(), strict=True)
+    ]
     if len(set(periods)) == 1:
         return {periods[0]: rows}
     labels = np.array(periods)[place]

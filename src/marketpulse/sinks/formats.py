@@ -1,4 +1,4 @@
-"""How rows stand in a file: JSON lines in gzip, or Parquet.
+"""How rows stand in a file: flat JSON lines in gzip, or Parquet.
 
 JSON numbers keep every bit: floats are written as the shortest text that reads back the same, integers
 whole. A missing value is null. Gzip, because a line of JSON repeats its field names: about a tenth
@@ -7,8 +7,9 @@ of the size, and `zcat` and DuckDB read it as it is.
 
 import gzip
 import io
-from typing import Protocol
+from typing import Any, Protocol
 
+import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,13 +28,21 @@ class FileFormat(Protocol):
 
 
 class JsonLinesFormat:
-    """One JSON object a row, gzip around them."""
+    """One flat JSON object a row, gzip around them: what reads such lines sees a column for each field.
+
+    The fields of a receipt are `receipt_topic`, `receipt_first_offset` …; an event's own fields stand beside the others.
+    """
 
     suffix = ".jsonl.gz"
 
     def encode(self, rows: pa.Table) -> bytes:
+        if "body" in rows.column_names:
+            return gzip.compress(_event_lines(rows), compresslevel=6, mtime=0)
         lines = io.BytesIO()
-        frame = pl.from_arrow(rows)
+        flat = rows.flatten()  # a struct's fields are `receipt.topic` now
+        frame = pl.from_arrow(
+            flat.rename_columns([name.replace("receipt.", "receipt_", 1) for name in flat.column_names])
+        )
         assert isinstance(frame, pl.DataFrame)  # a pa.Table never gives a Series  # noqa: S101
         frame.write_ndjson(lines)
         return gzip.compress(lines.getvalue(), compresslevel=6, mtime=0)
@@ -62,6 +71,19 @@ class ParquetFormat:
 
 FORMATS: dict[str, FileFormat] = {"json-lines": JsonLinesFormat(), "parquet": ParquetFormat()}
 """By the name in the settings."""
+
+
+def _event_lines(rows: pa.Table) -> bytes:
+    """Rows of `events`: the fields of the record in `body`, then those of the table. Of what both have, the table's counts;
+    where it is another value, such as the `offset` that a quality mark is about, the record's is `quality_offset`."""
+    lines = []
+    for row in rows.to_pylist():
+        fields: dict[str, Any] = orjson.loads(row.pop("body"))
+        if "symbol" not in row:  # the path says it
+            fields.pop("symbol", None)
+        others = {f"{row['type']}_{name}": fields[name] for name in row if name in fields and fields[name] != row[name]}
+        lines.append(orjson.dumps({**fields, **row, **others}, option=orjson.OPT_APPEND_NEWLINE))
+    return b"".join(lines)
 
 
 def _receipt_last(rows: pa.Table) -> pa.Table:

@@ -19,10 +19,10 @@ def days(name: str = "daily/AAPL.csv") -> pl.DataFrame:
     return pl.read_csv(bundled(name), infer_schema_length=None)
 
 
-def checked(frame: pl.DataFrame, folder: Path, mapping: Mapping | None = None) -> Report:
+def checked(frame: pl.DataFrame, folder: Path, mapping: Mapping | None = None, **quality: str) -> Report:
     path = folder / "series.csv"
     frame.write_csv(path)
-    return check_file(Settings(), path, mapping or Mapping())
+    return check_file(Settings(engine={"quality": quality}), path, mapping or Mapping())
 
 
 def rules(report: Report) -> list[tuple[str, str]]:
@@ -54,7 +54,23 @@ def test_a_bar_in_another_unit_and_a_split_without_adjusted_prices_are_named_by_
     report = checked(scaled(days(), 300, 301, 100), tmp_path)
     assert rules(report) == [(days()["date"][300], "price_unit")]
     assert (report.suspects[0].symbol, report.suspects[0].kind) == ("SERIES", "bar")
+    assert (report.suspects[0].origin[-10:], report.suspects[0].line) == ("series.csv", 302)
     assert rules(checked(scaled(days(), 0, 300, 7), tmp_path))[0] == (days()["date"][300], "split")
+
+
+@pytest.mark.parametrize(("first", "end", "factor", "said"), [
+    (0, 300, 100.0, "the 300 rows up to {last} are about 100 times those after it"),
+    (700, 754, 1_000.0, "the 54 rows from {first} on are about 1,000 times those before it"),
+    (300, 320, 0.01, "the 20 rows from {first} to {last} are about a 100th of those around them"),
+])  # fmt: skip
+def test_a_block_in_another_unit_is_named_and_not_its_good_neighbours(
+    tmp_path: Path, first: int, end: int, factor: float, said: str
+) -> None:
+    report = checked(scaled(days(), first, end, factor), tmp_path, price_unit="drop")
+    dates = days()["date"]
+    told = [(s.rule, s.severity, s.detail, s.line) for s in report.suspects]
+    assert told == [("price_unit", "drop", said.format(first=dates[first], last=dates[end - 1]), first + 2)]
+    assert report.refused == end - first
 
 
 def test_what_could_not_be_a_bar_is_named_with_its_reason(tmp_path: Path) -> None:

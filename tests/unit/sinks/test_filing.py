@@ -40,6 +40,8 @@ def test_the_path_is_the_contracts() -> None:
     day = filing.Place("trades", "2024-05-01", "market", 3, 1200, 3400)
     assert day.path(".parquet") == f"table=trades/date=2024-05-01/{SPAN}.parquet"
     assert filing.Place("bars", "1987", "bars", 0, 0, 10, merged_by=42).path(".jsonl.gz") == YEAR
+    old = replace(day, period="old", merged_by=7).path(".parquet")
+    assert (old, filing.filed_for(old)) == (f"table=trades/date=1970-01-01/{SPAN}-old-merged7.parquet", "market-03")
     of_symbol = replace(day, series=filing.series_directory("AAPL")).path(".parquet")
     assert of_symbol == f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet"
     assert (filing.series_of(of_symbol), filing.symbol_of(of_symbol)) == ("symbol=AAPL/", "AAPL")
@@ -63,9 +65,12 @@ def test_midnight_utc_parts_the_rows_and_those_without_a_time_are_of_the_day_of_
     parts = filing.split_by_period("trades", trades(midnight - 1, midnight, midnight - 2), 0)
     assert {day: part["n"].to_pylist() for day, part in parts.items()} == {"2024-05-01": [0, 2], "2024-05-02": [1]}
     now = MAY_1 * DAY_NS + 5
-    assert list(filing.split_by_period("trades", trades(None, 0), now)) == ["1970-01-01", "2024-05-01"]
+    assert list(filing.split_by_period("trades", trades(None, 0), now)) == ["2024-05-01", "old"]
     assert list(filing.split_by_period("dead_letters", pa.table({"reason": ["x"]}), now)) == ["2024-05-01"]
     assert filing.split_by_period("trades", trades(), 0) == {}
+    random = [(MAY_1 - 367 - 400 * n) * DAY_NS for n in (7, 2, 5, 0)] + [(MAY_1 - 366) * DAY_NS]
+    parts = filing.split_by_period("trades", trades(*random), MAY_1 * DAY_NS)
+    assert {period: part["n"].to_pylist() for period, part in parts.items()} == {"2023-05-01": [4], "old": [0, 1, 2, 3]}
 
 
 @given(days=st.lists(st.integers(0, 30_000), min_size=1, max_size=300))

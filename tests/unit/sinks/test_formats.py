@@ -45,9 +45,17 @@ def test_numbers_read_back_exactly_any_text_is_a_line(
 
 def test_missing_values_nested_ones_and_dates_are_json_and_merged_files_their_lines_one_after_the_other() -> None:
     encode = JsonLinesFormat().encode
-    rows = pa.table({"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "r": [{"first_offset": 1, "topic": None}]})
-    line = '{"a":null,"d":"2024-05-01","l":["x"],"r":{"first_offset":1,"topic":null}}'
+    rows = pa.table(
+        {"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "receipt": [{"first_offset": 1, "topic": None}]}
+    )
+    line = '{"a":null,"d":"2024-05-01","l":["x"],"receipt_first_offset":1,"receipt_topic":null}'
     assert lines(encode(rows)) == [line]
+    mark = {"type": "quality", "symbol": "A", "rule": "spike", "offset": 7, "x": {"y": 1}}
+    place = {"type": ["quality"], "body": [json.dumps(mark)], "partition": [3], "offset": [9]}
+    for more, symbol in (({"symbol": ["A"]}, {"symbol": "A"}), ({}, {})):  # or the path says it
+        (event,) = map(json.loads, lines(encode(pa.table(more | place))))
+        own = {"type": "quality", "rule": "spike", "x": {"y": 1}, "quality_offset": 7, **symbol}
+        assert event == own | {"partition": 3, "offset": 9}
     parts = [encode(pa.table({"n": [1, 2]})), encode(pa.table({"n": [3], "m": ["\n"]}))]
     data, count = JsonLinesFormat().merge(parts)
     assert (count, lines(data)) == (3, ['{"n":1}', '{"n":2}', '{"n":3,"m":"\\n"}'])

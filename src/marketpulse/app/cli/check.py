@@ -1,6 +1,8 @@
 """`check`: what is suspect in a file."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,8 @@ from marketpulse.model.timeframe import DAY_NS
 
 if TYPE_CHECKING:
     from marketpulse.app.checking import Report, Suspect
+
+_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -41,19 +45,34 @@ def check(
 
     mapping = Mapping(**mapping_of(record, symbol, timezone, columns, time_format=time_format, venue=venue))
     report = check_file(settings, file, mapping)
-    for suspect in report.suspects:
-        typer.echo(json.dumps(asdict(suspect)) if as_json else _line(suspect))
+    for line in (json.dumps(asdict(suspect)) for suspect in report.suspects) if as_json else _lines(report.suspects):
+        typer.echo(line)
     typer.echo(_summary(report), err=True)
     raise typer.Exit(int(report.is_suspect))
 
 
-def _line(suspect: "Suspect") -> str:
-    return f"{_where(suspect)}  {suspect.rule}  {suspect.detail}"
+def _lines(suspects: Sequence["Suspect"]) -> Iterator[str]:
+    """A line for each finding, but one for all of a rule in a file that are more than _SHOWN: how many, and the first."""
+    alike = Counter((suspect.origin, suspect.rule) for suspect in suspects)
+    told = set()
+    for suspect in suspects:
+        kind = suspect.origin, suspect.rule
+        if alike[kind] <= _SHOWN:
+            yield f"{_where(suspect)}  {suspect.rule}  {suspect.detail}"
+        elif kind not in told:
+            told.add(kind)
+            yield f"{_where(suspect)}  {suspect.rule}  {suspect.detail} (the first of {alike[kind]:,}; --json names all)"
 
 
 def _where(suspect: "Suspect") -> str:
+    place = f"{suspect.origin} line {suspect.line}" if suspect.line is not None else suspect.origin
+    return "  ".join(filter(None, (place, _row(suspect))))
+
+
+def _row(suspect: "Suspect") -> str:
+    """The row's time and symbol, where it could be read."""
     if suspect.time_ns is None:
-        return f"{suspect.origin} line {suspect.line}".strip()
+        return suspect.symbol
     at = datetime.fromtimestamp(suspect.time_ns // 10**9, UTC)
     if suspect.kind == "bar" and suspect.time_ns % DAY_NS == 0:
         return f"{at:%Y-%m-%d}  {suspect.symbol}"

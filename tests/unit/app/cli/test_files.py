@@ -69,8 +69,7 @@ def test_a_clean_file_ends_with_0_and_a_faulty_one_with_1_and_a_line_for_each_ro
     Path("ko.csv").write_text("\n".join(lines) + "\n")
     done = marketpulse("check", "ko.csv")
     (line,) = done.out.splitlines()
-    assert (done.code, line[:10]) == (1, "2013-03-14")
-    assert "  KO  price_unit  " in line
+    assert (done.code, line[:43]) == (1, "ko.csv line 301  2013-03-14  KO  price_unit")
     assert "is about the level" in line
     assert done.err.strip().endswith("price_unit 1")
     found = json.loads(marketpulse("check", "ko.csv", "--json").out)
@@ -88,6 +87,11 @@ def test_all_rows_are_counted_that_were_read_and_those_that_are_refused(marketpu
     (tmp_path / "ko.csv").write_text("\n".join([*lines, lines[300]]) + "\n")  # a bar twice
     assert "767 rows, all accepted" in marketpulse("check", str(KO)).err  # with the dividends
     assert "768 rows, 765 accepted and 3 refused" in marketpulse("check", "ko.csv").err
+    lines[600:606] = [lines[400]] * 6
+    (tmp_path / "ko.csv").write_text("\n".join(lines) + "\n")
+    (flooded,) = [line for line in marketpulse("check", "ko.csv").out.splitlines() if "the first of" in line]
+    assert flooded.startswith("ko.csv line 401  ")
+    assert flooded.endswith(" (the first of 7; --json names all)")
 
 
 INSPECTED = """\
