@@ -11,25 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marketpulse.app.compute import compute
-    from marketpulse.app.notebook import chart, live, sql, stored
+    from marketpulse.app.notebook.frames import live, sql, stored
+    from marketpulse.app.notebook.pictures import chart
     from marketpulse.indicators.own import indicator
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "chart", "compute", "indicator", "live", "sql", "stored"]
 
 
+_MODULES = {
+    "chart": "marketpulse.app.notebook.pictures",
+    "compute": "marketpulse.app.compute",
+    "indicator": "marketpulse.indicators.own",
+    "live": "marketpulse.app.notebook.frames",
+    "sql": "marketpulse.app.notebook.frames",
+    "stored": "marketpulse.app.notebook.frames",
+}
+
+
 def __getattr__(name: str) -> Any:
     """All but the version is loaded at its first use: it brings the engine, the lake or the log with it."""
-    if name == "compute":
-        from marketpulse.app.compute import compute
+    if name not in _MODULES:
+        raise AttributeError(f"module 'marketpulse' has no attribute {name!r}")
+    from importlib import import_module
 
-        return compute
-    if name == "indicator":
-        from marketpulse.indicators.own import indicator
+    from marketpulse.cache import kept_bytecode
 
-        return indicator
-    if name in ("chart", "live", "sql", "stored"):
-        from marketpulse.app import notebook
-
-        return getattr(notebook, name)
-    raise AttributeError(f"module 'marketpulse' has no attribute {name!r}")
+    with kept_bytecode():
+        return getattr(import_module(_MODULES[name]), name)

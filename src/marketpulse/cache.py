@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,3 +37,14 @@ def keep_bytecode() -> None:
         return
     sys.pycache_prefix = str(cache_dir() / "bytecode")
     sys.dont_write_bytecode = False
+
+
+@contextmanager
+def kept_bytecode() -> Iterator[None]:
+    """`keep_bytecode` for the imports of a block or function; the interpreter of a caller stays as it was."""
+    before = sys.pycache_prefix, sys.dont_write_bytecode
+    keep_bytecode()
+    try:
+        yield
+    finally:
+        sys.pycache_prefix, sys.dont_write_bytecode = before

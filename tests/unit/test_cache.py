@@ -30,6 +30,20 @@ def test_bytecode_goes_to_the_cache_where_python_may_not_write_it_beside_the_sou
         assert any((tmp_path / "bytecode").rglob("typer/__init__.*.pyc"))
 
 
+def test_the_interpreter_of_whoever_imports_us_stays_as_it_was_and_sql_brings_no_compiler(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.dont_write_bytecode = True; import marketpulse; marketpulse.sql;"
+        "print(sys.pycache_prefix, sys.dont_write_bytecode, 'numba' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "MARKETPULSE_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "None True False"
+
+
 def test_a_place_for_bytecode_that_somebody_named_stays(tmp_path: Path) -> None:
     named = str(tmp_path / "theirs")
     said = start(tmp_path / "ours", PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=named)

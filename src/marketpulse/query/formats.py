@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,13 @@ def render(rows: pa.Table, form: str) -> bytes:
     if form not in _RENDERERS:
         raise ParameterError(f"there is no format {form!r}: choose one of {', '.join(FORMATS)}")
     return _RENDERERS[form](rows.rename_columns(_distinct(rows.column_names)))
+
+
+def form_of(out: Path) -> str:
+    """The format that a file's name ends with. Raises ParameterError, with the endings that there are."""
+    if out.suffix.lower() not in _ENDINGS:
+        raise ParameterError(f"--out {out}: end the name with one of {', '.join(_ENDINGS)}, or say which with --format")
+    return _ENDINGS[out.suffix.lower()]
 
 
 def render_table(rows: pa.Table) -> bytes:
@@ -60,12 +68,20 @@ def render_csv(rows: pa.Table) -> bytes:
 
 def render_json(rows: pa.Table) -> bytes:
     """One array with an object per row, each on its own line; integers keep every digit."""
+    return ("[" + ",\n ".join(_objects(rows)) + "]\n").encode()
+
+
+def render_json_lines(rows: pa.Table) -> bytes:
+    """An object per row and line."""
+    return "".join(f"{line}\n" for line in _objects(rows)).encode()
+
+
+def _objects(rows: pa.Table) -> list[str]:
     columns = [_plain_values(column) for column in rows.columns]
-    objects = [
+    return [
         json.dumps(dict(zip(rows.column_names, line, strict=True)), ensure_ascii=False, allow_nan=False)
         for line in zip(*columns, strict=True)
     ]
-    return ("[" + ",\n ".join(objects) + "]\n").encode()
 
 
 def render_parquet(rows: pa.Table) -> bytes:
@@ -96,11 +112,13 @@ _RENDERERS: dict[str, Callable[[pa.Table], bytes]] = {
     "table": render_table,
     "csv": render_csv,
     "json": render_json,
+    "jsonl": render_json_lines,
     "parquet": render_parquet,
     "arrow": render_arrow,
     "rows": render_rows,
 }
 FORMATS = tuple(_RENDERERS)
+_ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".arrow": "arrow", ".txt": "table"}  # fmt: skip
 
 
 def _distinct(names: list[str]) -> list[str]:

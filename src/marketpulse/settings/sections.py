@@ -17,7 +17,7 @@ DEFAULT_INDICATORS = (
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # most of them are never made
 
 
 def _is_block(value: Any) -> bool:

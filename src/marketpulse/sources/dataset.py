@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from marketpulse.errors import Fatal
+from marketpulse.model.market import Ints
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping
 from marketpulse.sources import bars
@@ -24,11 +25,16 @@ from marketpulse.sources.tape import Tape, build
 
 @dataclass(slots=True)
 class Dataset:
-    """All rows of some files in order of time, and what was set aside."""
+    """All rows of some files in order of time, and what was set aside.
+
+    Of a frame: `columns` (our field -> its column) and `bar_rows` (the tape's bars,), the row that each bar came from.
+    """
 
     tape: Tape
     rejected: list[RejectedInput] = field(default_factory=list)
     venues: bool = False  # whether any row names its venue
+    columns: dict[str, str] = field(default_factory=dict)
+    bar_rows: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def load(paths: list[Path], mapping: Mapping, alive: Callable[[], None] = lambda: None) -> Dataset:
@@ -52,7 +58,10 @@ def load_frame(frame: pl.DataFrame, mapping: Mapping, symbol: str) -> Dataset:
     """The same from a frame in memory; `symbol` names the rows where no column and no mapping does."""
     raw = RawRows(frame, "frame", lambda i: (i + 1, repr(frame.row(i)).encode()))
     inferred = infer(raw, mapping, "the frame", symbol)
-    return Dataset(build({kind: [rows] for kind, rows in inferred.rows.items()}), inferred.rejected)
+    own = inferred.rows.get("bar")
+    bar_rows = np.empty(0, np.int64) if own is None else own.raw[np.argsort(own.time_ns, kind="stable")]  # in the tape's order
+    parts = build({kind: [rows] for kind, rows in inferred.rows.items()})
+    return Dataset(parts, inferred.rejected, columns=inferred.reader.plan.columns, bar_rows=bar_rows)
 
 
 def _load_one(

@@ -89,10 +89,10 @@ def looks_day_first(column: pl.Series) -> bool | None:
 
 def _from_datetimes(column: pl.Series, clock: Mask) -> Times:
     zoned = getattr(column.dtype, "time_zone", None) is not None
-    utc = column.cast(pl.Datetime("ns", "UTC")) if zoned else column.cast(pl.Datetime("ns"))
-    ns = utc.dt.epoch("ns").fill_null(0).to_numpy().astype(np.int64)
-    offset = np.full(len(ns), 0 if zoned else NAIVE, np.int64)
-    return _checked(ns, offset, clock, ~column.is_null().to_numpy())
+    wall = column.dt.replace_time_zone(None).dt.epoch("ns").fill_null(0).to_numpy().astype(np.int64)
+    utc = column.dt.epoch("ns").fill_null(0).to_numpy().astype(np.int64)
+    offset = wall - utc if zoned else np.full(len(utc), NAIVE, np.int64)
+    return _checked(wall, offset, clock, ~column.is_null().to_numpy())
 
 
 def _from_format(texts: pl.Series, time_format: str) -> Times:

@@ -1,5 +1,6 @@
 """`compute` over files and frames; expected values are TA-Lib's and hand sums."""
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import talib
 
 import marketpulse
-from marketpulse.app.compute import compute_file, write_table
+from marketpulse.app.compute import compute_file, encode
 from marketpulse.errors import Fatal, ParameterError
 from marketpulse.settings import Mapping, Settings
 from marketpulse.sources.defaults import bundled
@@ -45,13 +46,56 @@ def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib_beside_dividends_an
     assert math.isclose(frame["sma_5"][-1], closes[-5:].to_numpy().mean())
 
 
-def test_the_same_from_python_in_pandas_polars_and_arrow() -> None:
-    days = pd.read_csv(DAYS)
-    from_pandas = marketpulse.compute(days, ["sma(20)"])
-    from_polars, from_arrow = (marketpulse.compute(kind, "sma(20)") for kind in (pl.from_pandas(days), pa.table(days)))
-    assert [type(found) for found in (from_pandas, from_polars, from_arrow)] == [pd.DataFrame, pl.DataFrame, pa.Table]
-    assert same(from_pandas["sma_20"].to_numpy(), talib.SMA(CLOSE, 20))
-    assert from_polars.equals(pl.DataFrame(from_arrow))
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas, pa.RecordBatch.from_pandas])
+def test_the_same_from_python_in_each_kind_of_frame_with_times_as_timestamps_and_the_columns_of_the_caller(
+    kind: Any,
+) -> None:
+    frame = kind(pd.read_csv(DAYS).assign(note=range(len(CLOSE)))[::-1])
+    found = marketpulse.compute(frame, ["sma(20)"])
+    assert type(found) is type(frame)
+    rows = pl.DataFrame(found)
+    assert same(rows["sma_20"].to_numpy(), talib.SMA(CLOSE, 20))
+    assert rows["note"].to_list() == list(range(len(CLOSE)))
+    times = (rows["open_time"], pl.read_csv(DAYS, try_parse_dates=True)["date"].cast(pl.Datetime("ns", "UTC")))
+    assert times[0].equals(times[1])
+    again = marketpulse.compute(found, "rsi(14)")  # what it gave is a frame too
+    assert pl.DataFrame(again).select(rows.columns).equals(rows)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("name", [None, "Date"])
+def test_a_datetime_index_comes_back_and_larger_bars_have_their_open_time_in_it(name: Any, zone: Any) -> None:
+    minutes = pd.read_csv(bundled("minutes/SPY.csv"), index_col="date", parse_dates=True).tz_localize(zone)
+    minutes.index.name = name
+    found = marketpulse.compute(minutes.assign(note="x")[::-1], "sma(3)", timezone=zone or "America/New_York")
+    pd.testing.assert_index_equal(found.index, minutes.index)
+    local = minutes.index.tz_localize("America/New_York") if zone is None else minutes.index
+    assert (found["open_time"] == local).all()
+    assert same(found["sma_3"], talib.SMA(minutes["close"].to_numpy(), 3))
+    assert set(found["note"]) == {"x"}
+    larger = marketpulse.compute(minutes.assign(note="x"), "", timeframe="5m", timezone=zone or "America/New_York")
+    pd.testing.assert_index_equal(larger.index, minutes.index.floor("5min").unique(), exact="equiv")
+    assert "note" not in larger
+    days = pd.read_csv(DAYS, index_col="date", parse_dates=True).tz_localize(zone)
+    assert (pd.to_datetime(marketpulse.compute(days, "")["session_date"]) == days.index.tz_localize(None)).all()
+
+
+@pytest.mark.parametrize("levels", [["Price", "Ticker"], ["Ticker", "Price"]])
+def test_a_download_of_several_symbols_with_columns_of_two_levels_is_a_row_for_each_symbol_and_day(levels: Any) -> None:
+    days = pd.read_csv(DAYS, index_col="date", parse_dates=True).rename(columns=str.title)
+    days["Adj Close"] = days["Close"] / 2
+    both = pd.concat({"SPY": days, "LOW": days[5:] * 3}, axis=1, names=["Ticker", "Price"])
+    for frame in (
+        both.reorder_levels(levels, axis=1).sort_index(axis=1),
+        both.reorder_levels(levels, axis=1).reset_index(),
+    ):
+        found = marketpulse.compute(frame, "sma(20)")
+        for symbol, own in (("SPY", days), ("LOW", days[5:] * 3)):
+            rows = found[found["symbol"] == symbol]
+            assert rows[["close", "Adj Close"]].to_numpy().tolist() == own[["Close", "Adj Close"]].to_numpy().tolist()
+            assert same(rows["sma_20"], talib.SMA(own["Close"].to_numpy(), 20))
+    with pytest.raises(ParameterError, match="neither has prices"):
+        marketpulse.compute(pd.DataFrame({("a", "x"): [1]}), "")
 
 
 def test_minutes_build_hours_of_the_session() -> None:
@@ -68,7 +112,7 @@ def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) 
     file.write_text("symbol,timestamp,price,size\n" + "".join(f"A,2026-01-05T{row}\n" for row in rows))
     frame = computed(file, "1m", "vwap")
     assert frame.select("open", "close", "volume").rows() == [(10, 11, 3), (12, 12, 3)]
-    assert frame["vwap"].to_list() == [32 / 3, 68 / 6]
+    assert frame.select("vwap", "session_vwap").rows() == [(32 / 3, 32 / 3), (12, 68 / 6)]
 
 
 def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path: Path) -> None:
@@ -77,6 +121,8 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
     file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     table, refused = compute_file(Settings(), file, None, "", Mapping())
     assert (table.num_rows, [r.row for r in refused]) == (2, [3])
+    with pytest.warns(UserWarning, match=r"1 rows were set aside; the first: row 2: close 'oops'"):
+        assert len(marketpulse.compute(pd.read_csv(file), "")) == 2
     with pytest.raises(ParameterError, match="cannot be built from"):
         compute_file(Settings(), DAYS, "1m", "", Mapping())
     with pytest.raises(Fatal):
@@ -85,14 +131,13 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
         marketpulse.compute([1, 2], "sma")
 
 
-def test_results_are_written_by_the_names_ending(tmp_path: Path) -> None:
+def test_a_table_is_written_by_its_ending_with_every_digit() -> None:
     table = compute_file(Settings(), DAYS, "1d", "sma(20)", Mapping())[0]
-    last = table["sma_20"][-1].as_py()
-    assert math.isclose(last, talib.SMA(CLOSE, 20)[-1], abs_tol=1e-9)
-    readers: dict[str, Any] = {".csv": pl.read_csv, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet}
+    readers: dict[str, Any] = {
+        ".csv": pl.read_csv, ".json": pl.read_json, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet,
+    }  # fmt: skip
     for suffix, read in readers.items():
-        write_table(table, tmp_path / f"out{suffix}")
-        assert read(tmp_path / f"out{suffix}")["sma_20"][-1] == last
+        assert read(io.BytesIO(encode(table, suffix)))["sma_20"].to_list() == table["sma_20"].to_pylist()
 
 
 def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close_and_without_quotes_none() -> None:

@@ -61,9 +61,9 @@ def test_parquet_reads_back_as_it_was_and_what_it_cannot_hold_says_what_to_do() 
     assert json.loads(render(rows, "json")) == [{"i": "MonthDayNano(months=0, days=1, nanoseconds=0)"}]
     with pytest.raises(ParameterError, match="cast that column to VARCHAR"):
         render(rows, "parquet")
-    with pytest.raises(ParameterError, match="table, csv, json, parquet, arrow, rows"):
+    with pytest.raises(ParameterError, match="table, csv, json, jsonl, parquet, arrow, rows"):
         render(ROWS, "xml")
-    assert FORMATS == ("table", "csv", "json", "parquet", "arrow", "rows")
+    assert FORMATS == ("table", "csv", "json", "jsonl", "parquet", "arrow", "rows")
 
 
 def test_csv_reads_back() -> None:

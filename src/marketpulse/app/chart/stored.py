@@ -9,16 +9,16 @@ import pyarrow as pa
 
 from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.model.adjusting import Adjust
+from marketpulse.model.rows import LIVE_NAME
 from marketpulse.settings import Settings
 
 if TYPE_CHECKING:
     from marketpulse.query import LakeQuery
 
-SESSION_VWAP = "session_vwap"  # the indicator `vwap`, beside a bar's own
 BEFORE_MAX = 200_000  # bars before the first one wanted that indicators are begun from
 _VIEWS: dict[Adjust, str] = {"none": "bars", "split": "bars_adjusted", "all": "bars_total_return"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = "symbol, timeframe, open_time, close_time, open_time_ns, close_time_ns, open, high, low, close, volume, vwap, trade_count, revision"
+_COLUMNS = "symbol, timeframe, open_time_ns, close_time_ns, open, high, low, close, volume, vwap, trade_count, revision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,9 @@ def with_indicators(bars: pa.Table, indicators: str, settings: Settings) -> pa.T
     given = bars.select([n for n in ("symbol", "timeframe", "open_time_ns", "close_time_ns", "open", "high", "low", "close", "volume") if n in bars.column_names])  # fmt: skip
     symbol = str(bars.column("symbol")[0].as_py()) if "symbol" in bars.column_names else "DATA"
     tape = load_frame(pl.DataFrame(given), Mapping(symbol=symbol), symbol).tape
-    values = pl.DataFrame(compute_tape(tape, settings.engine, None, indicators)[0])
-    own = [name for spec in specs_of(settings.engine, indicators) for name in spec.columns]
-    renamed = {n: SESSION_VWAP for n in own if n == "vwap" and n in bars.column_names}
-    kept = pl.DataFrame(bars).drop([renamed.get(n, n) for n in own], strict=False)
-    beside = values.select("open_time_ns", *own).rename(renamed)
+    values = pl.DataFrame(compute_tape(tape, settings.engine, None, indicators).table)
+    own = [LIVE_NAME.get(name, name) for spec in specs_of(settings.engine, indicators) for name in spec.columns]
+    kept, beside = pl.DataFrame(bars).drop(own, strict=False), values.select("open_time_ns", *own)
     joined = kept.join(beside, on="open_time_ns", how="left", maintain_order="left")
     return joined.to_arrow()
 

@@ -65,7 +65,7 @@ def chart(
     marketpulse chart AAPL --out chart.svg --from 2014-01-01 --to 2014-07-01 --indicators "bbands(20,2),macd(12,26,9)"
     marketpulse chart SPY --timeframe 1m --bars 390 --theme light --out chart.html
     """
-    from marketpulse.app.chart.picture import check_ending
+    from marketpulse.app.chart.picture import Look, check_ending
     from marketpulse.app.chart.stored import Span, time_ns
     from marketpulse.app.notebook.pictures import stored_picture
 
@@ -78,8 +78,6 @@ def chart(
         adjust.value,
     )
     settings = read_settings(config)
-    from marketpulse.app.chart import Look
-
     look = Look(theme.value, style.value, width, height)
     picture = stored_picture(settings, symbol, timeframe, span, indicators, look)
     picture.save(out)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,13 @@ import typer
 from marketpulse.app.cli.columns import Columns, RecordKind, Symbol, TimeFormat, Timezone, Venue, mapping_of
 from marketpulse.app.cli.common import Config, read_settings
 from marketpulse.errors import ParameterError
+
+
+class TimeForm(StrEnum):
+    """How a time is written."""
+
+    ISO = "iso"
+    NS = "ns"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,30 +47,35 @@ def compute(
     ] = None,
     indicators: Annotated[str, typer.Option(help="What to compute; see `marketpulse indicators`.")] = "",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=".csv, .jsonl or .parquet. Default: CSV to the terminal.")
+        Path | None, typer.Option(metavar="FILE", help=".csv, .json, .jsonl or .parquet. Default: CSV to the terminal.")
     ] = None,
+    time: Annotated[
+        TimeForm, typer.Option(help="iso: open_time, close_time (UTC). ns: open_time_ns, close_time_ns, whole numbers.")
+    ] = TimeForm.ISO,
     record: RecordKind = None, symbol: Symbol = None, timezone: Timezone = None, columns: Columns = None,
     time_format: TimeFormat = None, venue: Venue = None, config: Config = None,
 ) -> None:  # fmt: skip
     """Bars and indicators of a file.
 
-    By the engine's own operators, without a broker: the same bits as live.
+    By the engine's own operators, without a broker: the same bits as live. The indicator `vwap` is the session's, in the
+    column `session_vwap`; `vwap` is the bar's own.
 
     \b
     marketpulse compute prices.csv --timeframe 1d --indicators "sma(20),rsi(14),macd(12,26,9)"
     marketpulse compute ticks.parquet --timeframe 5m --indicators "vwap" --out bars.parquet
     """
     settings = read_settings(config)
-    from marketpulse.app.compute import compute_file, write_table
-    from marketpulse.query.formats import render
+    from marketpulse.app.compute import check_ending, compute_file, encode
+    from marketpulse.app.frames import with_timestamps
     from marketpulse.settings import Mapping
+
+    if out is not None:
+        check_ending(out)
 
     mapping = Mapping(**mapping_of(record, symbol, timezone, columns, time_format=time_format, venue=venue))
     table, rejected = compute_file(settings, file, timeframe, indicators, mapping)
-    if out is None:
-        write(render(table, "csv"), None)
-    else:
-        write_table(table, out)
+    table = with_timestamps(table) if time is TimeForm.ISO else table
+    write(encode(table, ".csv" if out is None else out.suffix), out)
     if rejected:
         first = rejected[0]
         where = f"{first.origin} row {first.row}: {first.detail}"

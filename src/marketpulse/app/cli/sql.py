@@ -27,6 +27,7 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    JSONL = "jsonl"
     PARQUET = "parquet"
     ARROW = "arrow"
 
@@ -66,9 +67,11 @@ def sql(
     explain: Annotated[
         bool, typer.Option("--explain", help="Run it and show the plan and the files that were read, not the rows.")
     ] = False,
-    format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.TABLE,  # noqa: A002  (the option's name)
+    format: Annotated[  # noqa: A002  (the option's name)
+        Format | None, typer.Option(help="How to write the rows. Default: by the name's ending; table for the terminal.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write to this file, not to the terminal.")
+        Path | None, typer.Option(metavar="FILE", help="Write to this file: .csv, .json, .jsonl, .parquet, .arrow or .txt.")
     ] = None,
     config: Config = None,
 ) -> None:  # fmt: skip
@@ -78,7 +81,7 @@ def sql(
     marketpulse sql "SELECT * FROM bars WHERE timeframe = '1m' ORDER BY open_time_ns DESC LIMIT 5"
     marketpulse sql --named gainers --param days=5
     marketpulse sql "SELECT approx_percentile(price, 0.5) FROM trades" --engine athena
-    marketpulse sql "SELECT * FROM stock_data" --format parquet --out trades.parquet
+    marketpulse sql "SELECT * FROM stock_data" --out trades.parquet
     """
     if listing:
         typer.echo(_library())
@@ -89,10 +92,16 @@ def sql(
 
     question = SqlQuestion(query or "", named, _values(param or []), dialect.value)
     settings = read_settings(config)
-    if engine is Engine.ATHENA:
-        _at_athena(settings, question, explain, format.value, out)
-    else:
-        _here(settings, question, explain, format.value, out)
+    run = _at_athena if engine is Engine.ATHENA else _here
+    run(settings, question, explain, _form(format, None if explain else out), out)
+
+
+def _form(format: Format | None, out: Path | None) -> str:  # noqa: A002
+    if format is not None or out is None:
+        return (format or Format.TABLE).value
+    from marketpulse.query.formats import form_of
+
+    return form_of(out)
 
 
 def _here(settings: "Settings", question: "SqlQuestion", explain: bool, form: str, out: Path | None) -> None:

@@ -1,6 +1,1 @@
-"""What a notebook gets: stored and live frames, and charts."""
-
-from marketpulse.app.notebook.frames import live, sql, stored
-from marketpulse.app.notebook.pictures import chart
-
-__all__ = ["chart", "live", "sql", "stored"]
+"""What a notebook gets: stored and live frames (`frames`), and charts (`pictures`)."""

@@ -1,27 +1,12 @@
-"""Frames in and out: pandas, Polars or Arrow."""
+"""Bars for a chart, from any frame."""
 
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from marketpulse.errors import EnvironmentProblem, ParameterError
-
-Kind = Literal["polars", "pandas", "arrow"]
-
-
-def as_kind(table: pa.Table, kind: Kind) -> Any:
-    """The table as that kind of frame."""
-    if kind == "arrow":
-        return table
-    if kind == "polars":
-        return pl.DataFrame(table)
-    if kind != "pandas":
-        raise ParameterError(f"frame is polars, pandas or arrow, found {kind!r}")
-    try:
-        return table.to_pandas()
-    except ImportError:
-        raise EnvironmentProblem("pandas is not installed: pip install 'marketpulse[pandas]', or take another frame") from None  # fmt: skip
+from marketpulse.app.frames import open_frame, with_nanoseconds
+from marketpulse.errors import ParameterError
 
 
 def bars_of(what: Any) -> tuple[pa.Table, str, str]:
@@ -30,7 +15,8 @@ def bars_of(what: Any) -> tuple[pa.Table, str, str]:
     `what`: a live frame, or a pandas, Polars or Arrow frame. Raises ParameterError for what holds no bars, or those of
     several series.
     """
-    frame = _polars(what.frame("polars") if hasattr(what, "frame") else what)
+    opened = open_frame(what.frame("polars") if hasattr(what, "frame") else what, "a chart")
+    frame = with_nanoseconds(opened.rows)
     if missing := [name for name in ("open", "high", "low", "close") if name not in frame.columns]:
         raise ParameterError(f"a chart needs a column {missing[0]}: the frame has {', '.join(frame.columns)}")
     if frame.height == 0:
@@ -47,16 +33,8 @@ def bars_of(what: Any) -> tuple[pa.Table, str, str]:
     if "open_time_ns" not in frame.columns:
         times = [name for name, kind in frame.schema.items() if kind in (pl.Date,) or isinstance(kind, pl.Datetime)]
         if not times:
-            raise ParameterError("a chart needs a column of times: open_time_ns, or one of dates or times")
-        frame = frame.with_columns(pl.col(times[0]).cast(pl.Datetime("ns")).cast(pl.Int64).alias("open_time_ns"))
+            raise ParameterError("a chart needs a column of times: open_time, or one of dates or times")
+        frame = frame.with_columns(
+            pl.col(opened.time or times[0]).cast(pl.Datetime("ns")).cast(pl.Int64).alias("open_time_ns")
+        )
     return frame.sort("open_time_ns").to_arrow(), names[0], names[1]
-
-
-def _polars(frame: Any) -> pl.DataFrame:
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    if isinstance(frame, pa.Table | pa.RecordBatch):
-        return pl.DataFrame(frame)
-    if type(frame).__module__.startswith("pandas"):
-        return pl.from_pandas(frame.reset_index() if frame.index.name else frame)
-    raise ParameterError(f"a chart is of a symbol, or of a pandas, Polars or Arrow frame, found {type(frame).__name__}")

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from marketpulse.app.notebook.bars import Kind, as_kind
+from marketpulse.app.frames import Kind, as_kind, with_timestamps
 from marketpulse.errors import Fatal, MarketPulseError, Retryable
 from marketpulse.ports import LiveFeed
 from marketpulse.web.board import Board
@@ -52,7 +52,7 @@ class Live:
         front = [pl.lit(self.symbol).alias("symbol"), pl.lit(self.timeframe).alias("timeframe")]
         told = pl.col("revision") != _FORMING
         rows = rows.select(*front, *at, pl.exclude("^.*_time_ms$")).with_columns(told.alias("closed"))
-        return as_kind(rows.to_arrow(), frame)
+        return as_kind(with_timestamps(rows.to_arrow()), frame)
 
     def wait(self, changes: int = 1, timeout_s: float = 30.0) -> bool:
         """Until so many more changes of this symbol have come; False when the time was over before."""

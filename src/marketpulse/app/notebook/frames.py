@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from marketpulse.app.chart.stored import Span, older_bars, stored_bars, time_ns, with_indicators
-from marketpulse.app.notebook.bars import Kind, as_kind
+from marketpulse.app.frames import Kind, as_kind, in_utc, with_timestamps
+from marketpulse.cache import kept_bytecode
 from marketpulse.errors import ParameterError, QueryRefused
 from marketpulse.model.adjusting import Adjust
 
@@ -15,6 +16,7 @@ USUAL_BARS = 500
 LIVE_BARS_MOST = 10_000
 
 
+@kept_bytecode()
 def stored(
     symbol: str,
     timeframe: str = "1d",
@@ -48,9 +50,10 @@ def stored(
         older = older_bars(settings, symbol, timeframe, rows.column("open_time_ns")[0].as_py(), adjust)
         whole = with_indicators(pa.concat_tables([older, rows]), indicators, settings)
         rows = whole.slice(older.num_rows)
-    return as_kind(rows, frame)
+    return as_kind(with_timestamps(rows), frame)
 
 
+@kept_bytecode()
 def sql(
     query: str = "",
     *,
@@ -84,7 +87,7 @@ def sql(
         raise
     finally:
         desk.close()
-    return as_kind(rows, frame)
+    return as_kind(in_utc(rows), frame)
 
 
 def live(symbol: str, timeframe: str = "1m", *, bars: int = USUAL_BARS) -> "Live":

@@ -143,8 +143,8 @@ def test_the_newest_bars_come_oldest_first_and_a_time_begins_with_its_bar_and_en
     rows = stored_bars(settings, "AAPL", "1d", Span(bars=5))
     assert rows.column("close").to_pylist() == daily("AAPL")["close"].tail(5).to_list()
     span = Span(time_ns("2014-12-29", "from"), time_ns("2014-12-31", "to"))
-    days = [str(t)[:10] for t in stored_bars(settings, "AAPL", "1d", span).column("open_time").to_pylist()]
-    assert days == ["2014-12-29", "2014-12-30"]
+    opened = stored_bars(settings, "AAPL", "1d", span).column("open_time_ns").to_pylist()
+    assert opened == [time_ns("2014-12-29", "first"), time_ns("2014-12-30", "second")]
 
 
 def test_indicators_begin_with_the_bars_before_are_computed_anew_and_no_rows_stay_none(settings: Settings) -> None:

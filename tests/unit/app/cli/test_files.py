@@ -32,6 +32,9 @@ def test_compute_writes_a_row_per_bar_by_the_files_ending_and_names_what_it_set_
     table = pyarrow.csv.read_csv(io.BytesIO(done.out.encode()))
     assert table["close"].to_pylist() == closes
     assert table["sma_2"].to_pylist() == [None, 10.5, 11.5, 12.5]
+    assert done.out.splitlines()[1].startswith("PRICES,1d,2026-01-05T00:00:00Z,2026-01-06T00:00:00Z,2026-01-05,10.0,")
+    whole = marketpulse("compute", "prices.csv", "--time", "ns").out.splitlines()
+    assert (whole[0].split(",")[2], whole[1].split(",")[2]) == ("open_time_ns", "1767571200000000000")
     assert "1 rows were set aside" in done.err
     assert "row 6" in done.err
     assert marketpulse("compute", "prices.csv", "--indicators", "sma(2)", "--out", "bars.parquet")[:2] == (0, "")
@@ -41,9 +44,14 @@ def test_compute_writes_a_row_per_bar_by_the_files_ending_and_names_what_it_set_
 def test_sql_answers_in_the_asked_format_and_to_a_file_that_can_be_written(marketpulse: Run, tmp_path: Path) -> None:
     done = marketpulse("sql", "SELECT 1 + 1 AS two", "--format", "json")
     assert (done.code, json.loads(done.out)) == (0, [{"two": 2}])
-    out = tmp_path / "two.csv"
-    assert marketpulse("sql", "SELECT 1 + 1 AS two", "--format", "csv", "--out", str(out)).code == 0
-    assert out.read_text() == "two\n2\n"
+    for ending, text in {".csv": "two\n2\n", ".JSON": '[{"two": 2}]\n', ".jsonl": '{"two": 2}\n'}.items():
+        assert marketpulse("sql", "SELECT 1 + 1 AS two", "--out", f"two{ending}").code == 0
+        assert (tmp_path / f"two{ending}").read_text() == text
+    assert marketpulse("sql", "SELECT 1 + 1 AS two", "--out", "two.parquet").code == 0
+    assert pq.read_table("two.parquet").to_pylist() == [{"two": 2}]
+    for command in (("sql", "SELECT 1"), ("compute", str(KO))):
+        refused = marketpulse(*command, "--out", "two.xlsx")
+        assert (refused.code, "two.xlsx: end the name with one of .csv, .json, .jsonl" in refused.err) == (2, True)
     with pytest.raises(ParameterError, match="cannot be written"):
         write(b"text", tmp_path / "none" / "file.csv")
 

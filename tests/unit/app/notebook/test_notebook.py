@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,8 @@ import pytest
 
 import marketpulse as mp
 from board_rows import bars, row
-from marketpulse.app.notebook.bars import as_kind, bars_of
+from marketpulse.app.frames import as_kind
+from marketpulse.app.notebook.bars import bars_of
 from marketpulse.app.notebook.following import Live
 from marketpulse.errors import Fatal, ParameterError, QueryRefused, Retryable
 from marketpulse.ports import FeedBatch, PipelineStats
@@ -92,7 +93,8 @@ def test_rows_of_the_symbol_are_there_in_order_and_revised() -> None:
         wait_until(lambda: live.frame()["close"].to_list() == [1.0, 9.0], "the revision")
         frame = live.frame()
     assert live.heard() == ["AAPL", "KO"]
-    assert frame.select("symbol", "open_time_ns", "closed").rows() == [("AAPL", 0, True), ("AAPL", 60 * 10**9, True)]
+    minutes = [datetime(1970, 1, 1, 0, minute, tzinfo=UTC) for minute in (0, 1)]
+    assert frame.select("symbol", "open_time", "closed").rows() == [("AAPL", at, True) for at in minutes]
     assert feed.closed
 
 
@@ -128,12 +130,16 @@ def test_stored_bars_are_the_lakes_with_indicators_from_the_first_bar_on_in_the_
     assert frame["close"].to_list() == closes.tail(3).to_list()
     assert frame["sma_200"][-1] == pytest.approx(closes.tail(200).mean(), rel=1e-12)
     assert isinstance(mp.stored("KO", bars=2), pl.DataFrame)
+    assert frame["open_time"][-1] == datetime(2014, 12, 31, tzinfo=UTC)
     assert list(mp.stored("KO", bars=2, frame="pandas")["close"]) == daily("KO")["close"].tail(2).to_list()
 
 
 @pytest.mark.usefixtures("beside_the_lake")
 def test_sql_and_the_queries_of_the_library_are_asked_and_a_mistake_is_shown_in_what_was_written() -> None:
     assert mp.sql("SELECT count(*) AS n FROM bars WHERE symbol = 'KO'")["n"].to_list() == [754]
+    assert mp.sql("SELECT max(open_time) AS t FROM bars WHERE symbol = 'KO'")["t"][0] == datetime(
+        2014, 12, 31, tzinfo=UTC
+    )
     assert mp.sql(named="losers", params={"days": 90})["symbol"].to_list() == ["IBM", "KO"]
     with pytest.raises(QueryRefused, match=r"LINE 1: SELECT prize FROM trades\n +\^"):
         mp.sql("SELECT prize FROM trades")
