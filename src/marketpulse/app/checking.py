@@ -30,8 +30,9 @@ from marketpulse.model.timeframe import DAY_NS, Timeframe, parse_timeframes
 from marketpulse.ports import RejectedInput
 from marketpulse.settings import Mapping as FileMapping
 from marketpulse.settings import Settings
-from marketpulse.sources.dataset import Dataset, load, read_blocks, reader_for
+from marketpulse.sources.dataset import Dataset, load, read_blocks
 from marketpulse.sources.files import expand
+from marketpulse.sources.inference import reader_for
 from marketpulse.sources.known_files import symbol_of
 from marketpulse.sources.tape import Tape
 

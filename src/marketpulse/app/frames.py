@@ -100,8 +100,10 @@ def with_nanoseconds(rows: pl.DataFrame) -> pl.DataFrame:
 def _open_polars(frame: pl.DataFrame) -> OpenedFrame:
     def give_back(table: pa.Table, places: Ints | None, consumed: Collection[str], _timezone: str) -> pl.DataFrame:
         made = pl.DataFrame(table)
-        own = [] if places is None else [n for n in frame.columns if n not in consumed and n not in made.columns]
-        return made.hstack(frame.select(own)[places]) if own else made
+        if places is None:
+            return made
+        own = [n for n in frame.columns if n not in consumed and n not in made.columns]
+        return made.hstack(frame.select(own)[places])
 
     return OpenedFrame(frame, give_back)
 
@@ -159,7 +161,8 @@ def _open_pandas(frame: Any) -> OpenedFrame:
 def _polars_column(column: Any) -> pl.Series:
     """What Arrow has no type for (mixed objects, times at a fixed offset) as its text."""
     try:
-        return pl.from_pandas(column)
+        converted: pl.Series = pl.from_pandas(column)  # type: ignore[assignment]
+        return converted
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError):
         return pl.Series([None if value is None or value != value else str(value) for value in column], dtype=pl.String)
 

@@ -59,7 +59,9 @@ def load_frame(frame: pl.DataFrame, mapping: Mapping, symbol: str) -> Dataset:
     raw = RawRows(frame, "frame", lambda i: (i + 1, repr(frame.row(i)).encode()))
     inferred = infer(raw, mapping, "the frame", symbol)
     own = inferred.rows.get("bar")
-    bar_rows = np.empty(0, np.int64) if own is None else own.raw[np.argsort(own.time_ns, kind="stable")]  # in the tape's order
+    bar_rows = (
+        np.empty(0, np.int64) if own is None else own.raw[np.argsort(own.time_ns, kind="stable")]
+    )  # in the tape's order
     parts = build({kind: [rows] for kind, rows in inferred.rows.items()})
     return Dataset(parts, inferred.rejected, columns=inferred.reader.plan.columns, bar_rows=bar_rows)
 

@@ -93,7 +93,7 @@ def grouped(tmp_path: Path, **failover: Any) -> Settings:
 def test_groups_name_sources_as_the_configuration_does_and_only_these_write_past_market(tmp_path: Path) -> None:
     groups = {"g": {"sources": ["two", "simulate"], "symbols": ["A"]}}
     config = failover_config(grouped(tmp_path, groups=groups, after_s=7, back_after_s=0))
-    assert (config.groups[0].sources, config.groups[0].symbols) == (("simulate-two", "simulate"), {"A"})
+    assert (config.groups[0].sources, config.groups[0].symbols) == (("simulate-two", "simulate"), frozenset("A"))
     assert (config.after_ns, config.back_after_ns) == (7 * 10**9, 0)
     with pytest.raises(SettingsError, match=r"failover.groups.g: there is no source 'three'"):
         failover_config(grouped(tmp_path, groups={"g": {"sources": ["one", "three"]}}))

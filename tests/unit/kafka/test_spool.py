@@ -133,6 +133,8 @@ class Broker:
 class Log:
     """Commits rows and position together, every third call, as KafkaMarketLog does by time."""
 
+    sender = "s-1"
+
     def __init__(self, broker: Broker) -> None:
         self.broker, self.open, self.calls, self.dead = broker, list[object](), 0, False
         self.moved: str | None = None

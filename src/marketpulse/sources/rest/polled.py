@@ -93,7 +93,9 @@ class Chain:
             self.pages[-1],
             rows=newest_words(concat_rows(bars)) if bars else None,
             rejected=[item for page in self.pages for item in page.rejected],
-            ticks={kind: concat_rows([page.ticks[kind] for page in self.pages if kind in page.ticks]) for kind in kinds},
+            ticks={
+                kind: concat_rows([page.ticks[kind] for page in self.pages if kind in page.ticks]) for kind in kinds
+            },
             events=concat_rows(events) if events else None,
             count=self.rows(),
             not_asked=sum(page.not_asked for page in self.pages),

@@ -117,6 +117,7 @@ class Recording:
     name, where = "lake", "nowhere"
     tables: Sequence[str] = ("trades",)
     waiting_bytes = 0
+    todo = ("", "")
 
     def __init__(self, *faults: Exception) -> None:
         self.calls: list[str] = []
