@@ -108,7 +108,8 @@ def test_a_declaration_cannot_be_changed_and_its_fresh_state_is_all_zeros_one_ro
         CATALOGUE["sma"].name = "other"  # type: ignore[misc]
     spec = Spec(CATALOGUE["sma"], (20.0,))
     state = spec.fresh_state(3)
-    assert (state.shape, state.dtype) == ((3, spec.state_width), np.float64)
+    assert state.shape == (3, spec.state_width)
+    assert state.dtype == np.float64
     assert not state.any()
 
 
