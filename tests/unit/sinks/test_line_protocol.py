@@ -23,12 +23,8 @@ def test_a_line_has_tags_typed_fields_nanoseconds_only_finite_numbers_and_the_sh
     rows = pl.DataFrame({"t": [1, 2, 3], **odd, "n": [1, 2, 3]})
     assert lines("m", rows, ("venue",), "t").to_list() == ["m n=1i 1", "m n=2i 2", "m,venue=X n=3i 3"]
     rows = pl.DataFrame({"t": [1, 2, 3, 4], "x": [0.1, 1 / 3, 5e-324, -0.0]})
-    assert lines("m", rows, (), "t").to_list() == [
-        "m x=0.1 1",
-        "m x=0.3333333333333333 2",
-        "m x=5e-324 3",
-        "m x=-0.0 4",
-    ]
+    texts = ["m x=0.1 1", "m x=0.3333333333333333 2", "m x=5e-324 3", "m x=-0.0 4"]
+    assert lines("m", rows, (), "t").to_list() == texts
 
 
 def test_what_has_a_meaning_is_escaped_and_a_column_that_no_field_can_hold_is_refused() -> None:

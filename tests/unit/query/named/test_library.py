@@ -221,12 +221,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
     rows = LakeRows(Settings(data_dir=tmp_path_factory.mktemp("days")))
     for symbol, closes in CLOSES.items():
         for day, close in closes:
-            bar = {
-                "symbol": symbol,
-                "timeframe": "1d",
-                "open_time_ns": ns(day),
-                "close_time_ns": ns(day) + 86_400 * 10**9,
-            }
+            times = {"open_time_ns": ns(day), "close_time_ns": ns(day) + 86_400 * 10**9}
+            bar = {"symbol": symbol, "timeframe": "1d", **times}
             prices = {**dict.fromkeys(("open", "high", "low", "close"), close), "volume": 2.0, "revision": 0}
             minute = {"timeframe": "1m", "close_time_ns": ns(day) + 60 * 10**9}
             rows.add("bars", [{**bar, **prices}, *([{**bar, **prices, **minute}] if symbol == "OLD" else [])])
