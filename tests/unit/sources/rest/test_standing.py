@@ -76,7 +76,11 @@ def take(standing: Standing, answer: Reading, now: float, truncated: bool = Fals
 
 
 def minutes(taken: Taken | None) -> list[int]:
-    return [] if taken is None or taken.rows is None else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
+    return (
+        []
+        if taken is None or taken.rows is None
+        else [(at - BEGIN) // MINUTE for at in taken.rows.frame["open_time_ns"].to_list()]
+    )
 
 
 def test_the_newest_bar_still_forms_and_silence_promises_what_the_vendors_delay_allows() -> None:
