@@ -3,26 +3,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-STARTS = "import marketpulse.app.cli, sys; print(sys.pycache_prefix, sys.dont_write_bytecode)"
+SAY = "print(sys.pycache_prefix, sys.dont_write_bytecode)"
+STARTS = f"import marketpulse.app.cli, sys; {SAY}"
 
 
-def start(cache: Path, **environment: str) -> str:
-    """A start of the command line in an interpreter of its own; what it says about bytecode."""
+def start(cache: Path, script: str = STARTS, **environment: str) -> str:
+    """A start of the command line, or the script, in an interpreter of its own; what it says about bytecode."""
     without = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPYCACHE", "PYTHONDONTWRITE"))}
     variables = {**without, "MARKETPULSE_CACHE_DIR": str(cache), **environment}
-    done = subprocess.run([sys.executable, "-c", STARTS], env=variables, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
-def libraries_have_bytecode() -> bool:
+def test_bytecode_goes_to_the_cache_where_python_may_not_write_it_beside_the_sources(tmp_path: Path) -> None:
     import numba
 
-    return Path(numba.__file__).with_name("__pycache__").is_dir()
-
-
-def test_bytecode_goes_to_the_cache_where_python_may_not_write_it_beside_the_sources(tmp_path: Path) -> None:
     said = start(tmp_path, PYTHONDONTWRITEBYTECODE="1")
-    if libraries_have_bytecode():  # the installer's is as good: it stays in use
+    if Path(numba.__file__).with_name("__pycache__").is_dir():  # the installer's is as good: it stays in use
         assert said == "None True"
         assert not any(tmp_path.iterdir())
     else:
@@ -31,17 +28,8 @@ def test_bytecode_goes_to_the_cache_where_python_may_not_write_it_beside_the_sou
 
 
 def test_the_interpreter_of_whoever_imports_us_stays_as_it_was_and_sql_brings_no_compiler(tmp_path: Path) -> None:
-    script = (
-        "import sys; sys.dont_write_bytecode = True; import marketpulse; marketpulse.sql;"
-        "print(sys.pycache_prefix, sys.dont_write_bytecode, 'numba' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "MARKETPULSE_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "None True False"
+    script = f"import sys, marketpulse; marketpulse.sql; {SAY}; print('numba' in sys.modules)"
+    assert start(tmp_path, script, PYTHONDONTWRITEBYTECODE="1").split() == ["None", "True", "False"]
 
 
 def test_a_place_for_bytecode_that_somebody_named_stays(tmp_path: Path) -> None:
@@ -52,10 +40,6 @@ def test_a_place_for_bytecode_that_somebody_named_stays(tmp_path: Path) -> None:
 
 
 def test_where_python_writes_bytecode_by_itself_nothing_changes(tmp_path: Path) -> None:
-    script = STARTS.replace("import ", "import sys; sys.dont_write_bytecode = False; import ", 1)
-    done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, "MARKETPULSE_CACHE_DIR": str(tmp_path),
-        "PYTHONPYCACHEPREFIX": str(tmp_path / "here")}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout.strip() == f"{tmp_path / 'here'} False"
+    script = f"import sys; sys.dont_write_bytecode = False; {STARTS}"
+    assert start(tmp_path, script, PYTHONPYCACHEPREFIX=str(tmp_path / "here")) == f"{tmp_path / 'here'} False"
     assert not (tmp_path / "bytecode").exists()

@@ -47,17 +47,14 @@ def test_a_file_of_days_gives_one_row_per_bar_equal_to_talib_beside_dividends_an
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas, pa.RecordBatch.from_pandas])
-def test_the_same_from_python_in_each_kind_of_frame_with_times_as_timestamps_and_the_columns_of_the_caller(
-    kind: Any,
-) -> None:
+def test_each_kind_of_frame_comes_back_with_times_as_timestamps_and_the_columns_of_the_caller(kind: Any) -> None:
     frame = kind(pd.read_csv(DAYS).assign(note=range(len(CLOSE)))[::-1])
     found = marketpulse.compute(frame, ["sma(20)"])
     assert type(found) is type(frame)
     rows = pl.DataFrame(found)
     assert same(rows["sma_20"].to_numpy(), talib.SMA(CLOSE, 20))
     assert rows["note"].to_list() == list(range(len(CLOSE)))
-    times = (rows["open_time"], pl.read_csv(DAYS, try_parse_dates=True)["date"].cast(pl.Datetime("ns", "UTC")))
-    assert times[0].equals(times[1])
+    assert rows["open_time"].equals(pl.read_csv(DAYS, try_parse_dates=True)["date"].cast(pl.Datetime("ns", "UTC")))
     again = marketpulse.compute(found, "rsi(14)")  # what it gave is a frame too
     assert pl.DataFrame(again).select(rows.columns).equals(rows)
 
@@ -84,13 +81,11 @@ def test_a_datetime_index_comes_back_and_larger_bars_have_their_open_time_in_it(
 def test_a_download_of_several_symbols_with_columns_of_two_levels_is_a_row_for_each_symbol_and_day(levels: Any) -> None:
     days = pd.read_csv(DAYS, index_col="date", parse_dates=True).rename(columns=str.title)
     days["Adj Close"] = days["Close"] / 2
-    both = pd.concat({"SPY": days, "LOW": days[5:] * 3}, axis=1, names=["Ticker", "Price"])
-    for frame in (
-        both.reorder_levels(levels, axis=1).sort_index(axis=1),
-        both.reorder_levels(levels, axis=1).reset_index(),
-    ):
+    symbols = {"SPY": days, "LOW": days[5:] * 3}
+    both = pd.concat(symbols, axis=1, names=["Ticker", "Price"]).reorder_levels(levels, axis=1)
+    for frame in (both.sort_index(axis=1), both.reset_index()):
         found = marketpulse.compute(frame, "sma(20)")
-        for symbol, own in (("SPY", days), ("LOW", days[5:] * 3)):
+        for symbol, own in symbols.items():
             rows = found[found["symbol"] == symbol]
             assert rows[["close", "Adj Close"]].to_numpy().tolist() == own[["Close", "Adj Close"]].to_numpy().tolist()
             assert same(rows["sma_20"], talib.SMA(own["Close"].to_numpy(), 20))
@@ -107,8 +102,7 @@ def test_minutes_build_hours_of_the_session() -> None:
 
 
 def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) -> None:
-    file = tmp_path / "t.csv"
-    rows = ("10:00:30Z,11,2", "10:00:01Z,10,1", "10:02:00Z,12,3")
+    file, rows = tmp_path / "t.csv", ("10:00:30Z,11,2", "10:00:01Z,10,1", "10:02:00Z,12,3")
     file.write_text("symbol,timestamp,price,size\n" + "".join(f"A,2026-01-05T{row}\n" for row in rows))
     frame = computed(file, "1m", "vwap")
     assert frame.select("open", "close", "volume").rows() == [(10, 11, 3), (12, 12, 3)]
@@ -116,8 +110,7 @@ def test_trades_build_bars_and_an_unsorted_file_is_put_in_order(tmp_path: Path) 
 
 
 def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path: Path) -> None:
-    file = tmp_path / "x.csv"
-    rows = ("2026-01-05,1,2,1,2,5", "2026-01-06,1,2,1,oops,5", "2026-01-07,1,2,1,2,5")
+    file, rows = tmp_path / "x.csv", ("2026-01-05,1,2,1,2,5", "2026-01-06,1,2,1,oops,5", "2026-01-07,1,2,1,2,5")
     file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     table, refused = compute_file(Settings(), file, None, "", Mapping())
     assert (table.num_rows, [r.row for r in refused]) == (2, [3])
@@ -133,11 +126,9 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
 
 def test_a_table_is_written_by_its_ending_with_every_digit() -> None:
     table = compute_file(Settings(), DAYS, "1d", "sma(20)", Mapping())[0]
-    readers: dict[str, Any] = {
-        ".csv": pl.read_csv, ".json": pl.read_json, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet,
-    }  # fmt: skip
-    for suffix, read in readers.items():
-        assert read(io.BytesIO(encode(table, suffix)))["sma_20"].to_list() == table["sma_20"].to_pylist()
+    readers = {"csv": pl.read_csv, "json": pl.read_json, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
+    for name, read in readers.items():
+        assert read(io.BytesIO(encode(table, f".{name}")))["sma_20"].to_list() == table["sma_20"].to_pylist()
 
 
 def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close_and_without_quotes_none() -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -22,17 +23,21 @@ from real_rows import daily
 from waiting import wait_until
 
 DAYS = {"day": [date(2024, 5, 2), date(2024, 5, 1)], "open": [1.0, 2.0], "high": [3.0, 3.0], "low": [0.5, 1.0]}
+LAST = datetime(2014, 12, 31, tzinfo=UTC)  # of the bundled days
 FRAME = pl.DataFrame({**DAYS, "close": [2.0, 2.5]})
 
 
-@pytest.mark.parametrize("back", [lambda f: f, lambda f: f.to_pandas(), lambda f: f.to_arrow()])
-def test_every_kind_of_frame_is_taken_and_put_in_order_of_time(back: Any) -> None:
-    table, symbol, timeframe = bars_of(back(FRAME))
+@pytest.mark.parametrize(("kind", "made"), [("polars", pl.DataFrame), ("pandas", pd.DataFrame), ("arrow", pa.Table)])
+def test_every_kind_of_frame_is_made_as_asked_for_and_taken_and_put_in_order_of_time(kind: Any, made: Any) -> None:
+    assert isinstance(as_kind(FRAME.to_arrow(), kind), made)
+    table, symbol, timeframe = bars_of(as_kind(FRAME.to_arrow(), kind))
     assert table.column("close").to_pylist() == [2.5, 2.0]
     assert table.column("open_time_ns")[0].as_py() == 1_714_521_600 * 10**9
     assert (symbol, timeframe) == ("DATA", "")
     named = FRAME.with_columns(pl.lit("KO").alias("symbol"), pl.lit("1d").alias("timeframe"))
-    assert bars_of(back(named))[1:] == ("KO", "1d")
+    assert bars_of(as_kind(named.to_arrow(), kind))[1:] == ("KO", "1d")
+    with pytest.raises(ParameterError, match="polars, pandas or arrow"):
+        as_kind(named.to_arrow(), "csv")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -44,15 +49,6 @@ def test_every_kind_of_frame_is_taken_and_put_in_order_of_time(back: Any) -> Non
 def test_what_is_no_series_of_bars_is_refused_in_words(frame: Any, said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         bars_of(frame)
-
-
-def test_a_table_comes_as_the_kind_that_is_asked_for() -> None:
-    table = pa.table({"a": [1, 2]})
-    assert as_kind(table, "arrow") is table
-    assert as_kind(table, "polars")["a"].to_list() == [1, 2]
-    assert list(as_kind(table, "pandas")["a"]) == [1, 2]
-    with pytest.raises(ParameterError, match="polars, pandas or arrow"):
-        as_kind(table, "csv")  # type: ignore[arg-type]
 
 
 class Feed:
@@ -130,16 +126,14 @@ def test_stored_bars_are_the_lakes_with_indicators_from_the_first_bar_on_in_the_
     assert frame["close"].to_list() == closes.tail(3).to_list()
     assert frame["sma_200"][-1] == pytest.approx(closes.tail(200).mean(), rel=1e-12)
     assert isinstance(mp.stored("KO", bars=2), pl.DataFrame)
-    assert frame["open_time"][-1] == datetime(2014, 12, 31, tzinfo=UTC)
+    assert frame["open_time"][-1] == LAST
     assert list(mp.stored("KO", bars=2, frame="pandas")["close"]) == daily("KO")["close"].tail(2).to_list()
 
 
 @pytest.mark.usefixtures("beside_the_lake")
 def test_sql_and_the_queries_of_the_library_are_asked_and_a_mistake_is_shown_in_what_was_written() -> None:
     assert mp.sql("SELECT count(*) AS n FROM bars WHERE symbol = 'KO'")["n"].to_list() == [754]
-    assert mp.sql("SELECT max(open_time) AS t FROM bars WHERE symbol = 'KO'")["t"][0] == datetime(
-        2014, 12, 31, tzinfo=UTC
-    )
+    assert mp.sql("SELECT max(open_time) FROM bars WHERE symbol = 'KO'").item() == LAST
     assert mp.sql(named="losers", params={"days": 90})["symbol"].to_list() == ["IBM", "KO"]
     with pytest.raises(QueryRefused, match=r"LINE 1: SELECT prize FROM trades\n +\^"):
         mp.sql("SELECT prize FROM trades")
