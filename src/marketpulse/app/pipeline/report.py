@@ -23,7 +23,7 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import MarketPulseError
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.source_counts import SHARED, SourceCount
-from marketpulse.model.market import REASONS
+from marketpulse.model.market import KIND_OF_TYPE, REASONS, WITHOUT_SYMBOL
 from marketpulse.ports import Polled
 from marketpulse.settings import Settings
 
@@ -227,7 +227,9 @@ class EngineSide:
             record = orjson.loads(letter["value"] or "{}")
         except orjson.JSONDecodeError:
             return False
-        return isinstance(record, dict) and record.get("source") == self._source
+        if not isinstance(record, dict) or record.get("source") != self._source:
+            return False
+        return KIND_OF_TYPE.get(record.get("type", "")) not in WITHOUT_SYMBOL  # a promise of time is no row
 
 
 def summarise(report: Report, fates: Fates | None, why: str = "") -> bool:
