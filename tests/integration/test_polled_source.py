@@ -86,7 +86,7 @@ def configured(folder: Path, kafka: Settings, url: str, kind: str = "alpha_vanta
         indicators = "sma(2)"
         [telemetry]
         log_level = "debug"
-        [sources.{kind}]
+        [sources.{kind}-1]
         kind = "{kind}"
         symbols = {json.dumps(SYMBOLS)}
         every_s = 0.05
@@ -114,7 +114,7 @@ def test_a_polled_vendor_through_faults_and_kills(
         config = configured(tmp_path, kafka_settings, server.url, kind)
         settings = load_settings(config)
         for asked in (40, 80):
-            child = forked_command(*words(kind, config), environment=os.environ, cwd=tmp_path, output=output)
+            child = forked_command(*words(f"{kind}-1", config), environment=os.environ, cwd=tmp_path, output=output)
 
             def has_asked(child: Forked = child, asked: int = asked) -> bool:
                 assert child.poll() is None, output.read_text()
@@ -128,7 +128,7 @@ def test_a_polled_vendor_through_faults_and_kills(
             bars = [r for r in committed(settings) if r["type"] == "bar"]
             return len(bars) >= len(SYMBOLS) * (len(market.bars) - 1)
 
-        with Working(settings, run, settings.sources[kind], kind, name="x"):
+        with Working(settings, run, settings.sources[f"{kind}-1"], f"{kind}-1", name="x"):
             wait_until(market.whole.is_set, "all was asked")
             wait_until(all_are_there)
     records = committed(settings)
@@ -161,7 +161,7 @@ def test_a_wrong_key_ends_the_source_with_a_code_of_its_own_after_one_question(
     told = {"Error Message": f"the parameter apikey is invalid or missing: {VENDORS_KEY}"}
     with vendor(scripted(Reply.json(told))) as server:
         config = configured(tmp_path, kafka_settings, server.url)
-        ended = done_by(*words("alpha_vantage", config), environment=os.environ, cwd=tmp_path)
+        ended = done_by(*words("alpha_vantage-1", config), environment=os.environ, cwd=tmp_path)
         assert len(server.requests) == 1
     assert ended.returncode == 3
     assert "does not accept the key" in ended.stderr

@@ -137,7 +137,7 @@ def test_the_rate_is_kept_and_patience_ends_and_says_when_to_come_again() -> Non
         return Reply.json({})
 
     with vendor(answer) as server:
-        rest = client(server, rate=Rate(5, 60.0), clock=clock)
+        rest = client(server, more_rates=[Rate(5, 60.0)], clock=clock)
         for _ in range(7):
             rest.get("/a", patience_s=1000)
     assert [round(s) for s in at] == [0, 12, 24, 36, 48, 60, 72]
