@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from marketpulse.app.adjusted_close import wrong_steps
 from marketpulse.app.calendars import sessions_of
-from marketpulse.app.compute import tape_batches
+from marketpulse.app.compute import NO_LATE_BARS, tape_batches
 from marketpulse.app.engine_config import engine_config
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.findings import RULE_NAMES, describe
@@ -103,8 +103,9 @@ def check_dataset(settings: Settings, dataset: Dataset, mapping: FileMapping) ->
     if config.calendar == "24x7" and not dataset.venues and mapping.venue is None:
         calendar = _calendar_of(dataset.tape)
     config = dataclasses.replace(
-        config, frames=_frames(dataset.tape, config), indicators=(), alerts=(), calendar=calendar or config.calendar
-    )
+        config, frames=_frames(dataset.tape, config), indicators=(), alerts=(), calendar=calendar or config.calendar,
+        kept_bars=NO_LATE_BARS,
+    )  # fmt: skip
     unread = [
         Suspect(r.reason, "count" if r.reason == _EMPTY else "drop", r.detail, origin=r.origin, line=r.row)
         for r in dataset.rejected

@@ -46,6 +46,9 @@ _REPEATED = {"symbol", "time", "date", "timeframe", "close_time", "open", "high"
              "trade_count"}  # fmt: skip
 """What a caller's columns may mean that a column of the result says again."""
 
+NO_LATE_BARS = 2
+"""As `kept_bars`: the rows come in order of time, so a bar that comes late is one too many, and refused."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Computed:
@@ -190,6 +193,7 @@ def _plan(
         frames=parse_timeframes([*needed, target.name]),
         indicators=specs_of(settings, indicators),
         alerts=(),
+        kept_bars=NO_LATE_BARS,
     )
     own = not (trades is not None and trades.num_rows) and needed == {target.name}
     return config.frame_index(target.name), config, own

@@ -103,7 +103,7 @@ def _open_polars(frame: pl.DataFrame) -> OpenedFrame:
         if places is None:
             return made
         own = [n for n in frame.columns if n not in consumed and n not in made.columns]
-        return made.hstack(frame.select(own)[places])
+        return made.hstack(frame.select(own)[places]) if own else made
 
     return OpenedFrame(frame, give_back)
 

@@ -126,7 +126,12 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
 
 def test_a_table_is_written_by_its_ending_with_every_digit() -> None:
     table = compute_file(Settings(), DAYS, "1d", "sma(20)", Mapping())[0]
-    readers = {"csv": pl.read_csv, "json": pl.read_json, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
+    readers: dict[str, Any] = {
+        "csv": pl.read_csv,
+        "json": pl.read_json,
+        "jsonl": pl.read_ndjson,
+        "parquet": pl.read_parquet,
+    }
     for name, read in readers.items():
         assert read(io.BytesIO(encode(table, f".{name}")))["sma_20"].to_list() == table["sma_20"].to_pylist()
 
