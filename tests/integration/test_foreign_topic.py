@@ -175,13 +175,16 @@ def test_a_source_on_a_cluster_shows_why_it_waits_and_goes_on_when_its_topic_is_
         wait_until(lambda: "mode" in working.facts())
         assert working.life.health.ready()[0]
         wait_until(lambda: len([r for r in BareTopic.of(kafka_settings).committed() if r.row["type"] == "trade"]) == 3)
-        understood = "trades of A: price, symbol, timestamp, volume; change it in [sources.late.mapping]"
+        understood = "trades of A: symbol, price, volume, timestamp; change it in [sources.late.mapping]"
         assert working.facts()["note"] == f"reads {understood}"
 
 
 def test_inspect_shows_what_a_topic_holds_and_commits_nothing(settings: Settings, topic: BareTopic) -> None:
+    wait_until(lambda: partitions_of(topic))
     empty = command(settings, "inspect", topic.name)
-    assert (empty.returncode, f"the topic {topic.name} is empty" in empty.stderr) == (1, True)
+    assert (empty.returncode, empty.stderr) == (
+        1, f"the topic {topic.name} is empty: start what fills it, and look again\n",
+    )  # fmt: skip
     topic.write([{"surname": "nobody"}, quote_of(0), b"no JSON"], 0)
     topic.write([{**quote_of(1), "symbol": "B"}], 1)
     done = command(settings, "inspect", topic.name, "--map", "venue=surname")
