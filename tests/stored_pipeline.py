@@ -132,7 +132,8 @@ class Pipeline:
         """The broker drops the records of `market` before this offset, as by its retention; without one, all."""
         topic = BareTopic.of(self.settings)
         place = TopicPartition(topic.name, 0, topic.ends()[0] if before is None else before)
-        AdminClient({"bootstrap.servers": str(topic.bootstrap)}).delete_records([place])[place].result(20)
+        admin = AdminClient({"bootstrap.servers": str(topic.bootstrap)})  # it has to live until it has answered
+        admin.delete_records([place])[place].result(20)
 
     def marketpulse(self, *words: str) -> Done:
         return command(self.settings, *words)

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 import marketpulse
 from influx_store import InfluxStore
+from marketpulse.app.frames import with_nanoseconds
 from marketpulse.clock import SystemClock
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.model.tables import TABLES
@@ -59,7 +60,8 @@ def test_dashboards_are_what_their_writers_say_grafanas_model_reads_them_and_the
 def computed(file: str, timeframe: str, rows: int) -> pa.Table:
     """A real file's first rows with the engine's own default indicators."""
     frame = pl.read_csv(DATA / file).head(rows)
-    return marketpulse.compute(frame, DEFAULT_INDICATORS, symbol=Path(file).stem, timeframe=timeframe).to_arrow()
+    computed = marketpulse.compute(frame, DEFAULT_INDICATORS, symbol=Path(file).stem, timeframe=timeframe)
+    return with_nanoseconds(computed).to_arrow()
 
 
 def store(sink: Sink, *tables: pa.Table, **more: list[dict[str, Any]]) -> list[int]:
