@@ -17,6 +17,7 @@ from marketpulse.app.charts.catalogue import OF_STORED_BARS, catalogue, in_price
 from marketpulse.app.charts.closed_bars import PRICES, REVISION, ClosedBars, forming, merged, stored_bars
 from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.app.charts.values import ChartValues
+from marketpulse.app.frames import with_nanoseconds
 from marketpulse.errors import Fatal, MarketPulseError, ParameterError
 from marketpulse.indicators.catalogue import CATALOGUE
 from marketpulse.ports import BarSpan, LiveBars, ReceiptAsk
@@ -130,8 +131,7 @@ WHOLE = BarSpan("KO", "1d", limit=10_000)
 @pytest.fixture(scope="module")
 def engine() -> pl.DataFrame:
     """754 real days with the values that the engine gave, one step for each bar."""
-    found: pl.DataFrame = marketpulse.compute(daily("KO").select("date", *_HEAD), NOTATION, symbol="KO")
-    return found
+    return with_nanoseconds(marketpulse.compute(daily("KO").select("date", *_HEAD), NOTATION, symbol="KO"))
 
 
 def engine_bars(rows: pl.DataFrame) -> list[dict[str, Any]]:
