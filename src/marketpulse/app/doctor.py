@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from marketpulse.app.observing.readings import DIED, read_processes, together
+from marketpulse.app.pipeline.report import SHOW
 from marketpulse.app.port import is_free
 from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.kafka.client import resolve_bootstrap
@@ -222,7 +223,7 @@ def rows(settings: Settings) -> Finding:
         told.append(f"{source}: {', '.join([f'{read:,.0f} read', *words])}")
     if not told:
         return Finding("rows", Level.OK, "no engine runs here, or it has read none")
-    advice = "look why: `marketpulse tail dead-letters --from-beginning --no-follow`" if refused else ""
+    advice = f"look why: `{SHOW}`" if refused else ""
     return Finding("rows", Level.WARN if refused else Level.OK, "; ".join(told), advice)
 
 

@@ -98,6 +98,7 @@ class Child:
     was_ready: bool = False  # in this life or in one before
     said: list[str] = field(default_factory=list)  # its last words when it last died: shown once
     waiting_for: str = ""  # what it says it needs before it can begin; empty: nothing
+    announced_ns: int = 0  # when its run file was written that was read last
     facts: dict[str, Any] = field(default_factory=dict)
     """What it announced: `url`, `bootstrap_servers`, `metrics_port` …"""
 
@@ -285,7 +286,12 @@ class Supervisor:
     def _read_note(self, child: Child) -> None:
         """Say what a source has found out about its rows since it was ready."""
         with contextlib.suppress(OSError, ValueError):
-            note = json.loads((self._run_dir / f"{child.spec.name}.json").read_text()).get("note")
+            run_file = self._run_dir / f"{child.spec.name}.json"
+            written_ns = run_file.stat().st_mtime_ns
+            if written_ns == child.announced_ns:
+                return
+            note = json.loads(run_file.read_text()).get("note")
+            child.announced_ns = written_ns
             if note and note != child.facts.get("note"):
                 child.facts["note"] = note
                 self._say(Event(child.spec.name, note))

@@ -139,7 +139,7 @@ class Worker:
     def _take(self, partitions: Sequence[Taken]) -> dict[int, int]:
         for taken in partitions:
             owned = self._owned[taken.partition] = self._recover(taken)
-            owned.counts = SourceCounts.parse(f" {taken.note}")
+            owned.counts = SourceCounts.parse(taken.metadata)
             if owned.muted:
                 get_logger().info("replaying", partition=taken.partition, records=owned.muted_until - owned.next_offset)
         self._pipeline_clock.run(0 in self._owned)

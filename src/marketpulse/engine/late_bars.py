@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from marketpulse.engine.alerting import know_again, pass_by
 from marketpulse.engine.closing import closed_up_to
 from marketpulse.engine.config import EngineConfig
-from marketpulse.engine.growth import grow_kept_bars
 from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import (
     DUPLICATES,
@@ -30,7 +29,7 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
-from marketpulse.engine.records import chosen, put
+from marketpulse.engine.records import chosen, matches, put
 from marketpulse.engine.replay import Places, drop_bars
 from marketpulse.engine.rewind import build_bars, forget_anchor
 from marketpulse.engine.source_bars import release_late_bars, replay_bars
@@ -92,12 +91,9 @@ def note_revisions(state: PartitionState, config: EngineConfig, plan: Plan, symb
         drop_bars(state.anchor.tables(state.tables), plan, symbol)
 
 
-def make_room_for_bars(state: PartitionState, plan: Plan) -> None:
-    """No place is free for a bar: grow; at the bound the symbol with the most kept bars gives them up, and none may come
-    late to it from there on. Everything that came late is emitted."""
-    if state.tables.kept_bars.size < plan.kept_bars:
-        grow_kept_bars(state)
-        return
+def seal_longest_series(state: PartitionState) -> None:
+    """The symbol with the most kept bars gives them up, and none may come late to it from here on. All that came late is
+    emitted."""
     kept = state.tables.kept_bars[: state.tables.registers[N_KEPT_BARS]]
     most = int(np.argmax(np.bincount(kept["symbol"])))
     state.tables.symbols["sealed"][most], state.tables.symbols["bars_kept"][most] = 1, 0
@@ -125,8 +121,8 @@ def _build_both(state: PartitionState, config: EngineConfig, plan: Plan, symbol:
     factors = frame_factors(state.splits, state.anchor.basis, known)
     know_again(state.alerts, names, known, values, factors, revised.events[revised.events["symbol"] == symbol])
     rows, revisions = revised.rows[revised.rows["symbol"] == symbol], np.zeros(len(known), np.int64)
-    at = _places_of(rows, known)
-    known["revision"][at >= 0], revisions[at >= 0] = rows["bar"][at[at >= 0]], rows["row"][at[at >= 0]]
+    mine, theirs = matches(len(config.frames), known, rows)
+    known["revision"][mine], revisions[mine] = rows["bar"][theirs], rows["row"][theirs]
     state.told.chunks.append((known, values, revisions))
 
     state.splits.believe(symbol, plan.ticks)
@@ -180,15 +176,3 @@ def _last_versions(same: NDArray[np.bool_], again: NDArray[np.bool_]) -> NDArray
     stays = np.zeros(len(again), np.bool_)
     stays[newest] = True
     return stays
-
-
-def _places_of(rows: np.ndarray, bars: np.ndarray) -> NDArray[np.intp]:
-    """(n,) where in `rows` (REVISED, of one symbol) each of n bars is, -1: nowhere."""
-    found = np.full(len(bars), -1, np.intp)
-    for frame in np.unique(rows["frame"]).tolist():
-        theirs, mine = np.flatnonzero(rows["frame"] == frame), np.flatnonzero(bars["frame"] == frame)
-        theirs = theirs[np.argsort(rows["open_ns"][theirs])]
-        at = np.minimum(np.searchsorted(rows["open_ns"][theirs], bars["open_ns"][mine]), len(theirs) - 1)
-        hit = rows["open_ns"][theirs[at]] == bars["open_ns"][mine]
-        found[mine[hit]] = theirs[at[hit]]
-    return found

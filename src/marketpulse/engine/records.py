@@ -28,6 +28,16 @@ def put(records: np.ndarray, into: np.ndarray) -> None:
     _whole(into)[: len(records)] = _whole(records)
 
 
+def matches(frames: int, bars: np.ndarray, old: np.ndarray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places of the rows that both have: of the same symbol, timeframe (of so many) and open time."""
+    both = {name: np.concatenate([bars[name], old[name]]) for name in ("symbol", "frame", "open_ns")}
+    series = both["symbol"].astype(np.int64) * frames + both["frame"]
+    order = np.lexsort((np.arange(len(series)), both["open_ns"], series))
+    same = (series[order][1:] == series[order][:-1]) & (both["open_ns"][order][1:] == both["open_ns"][order][:-1])
+    first = np.flatnonzero(same)
+    return order[first], order[first + 1] - len(bars)
+
+
 def _whole(records: np.ndarray) -> np.ndarray:
     """Each record as one piece of memory."""
     if records.dtype.names is None:

@@ -26,7 +26,7 @@ from marketpulse.engine.layout import (
     Plan,
 )
 from marketpulse.engine.prevailing import blank_quotes
-from marketpulse.engine.records import chosen, copied, joined
+from marketpulse.engine.records import chosen, copied, joined, matches
 from marketpulse.engine.rewind import forget_told, rewind
 from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState
@@ -108,7 +108,7 @@ def _compare(
     """
     (bars, values), (old, old_values, old_revisions) = now, before
     bars = copied(bars)
-    mine, known = _matches(config, bars, old)
+    mine, known = matches(len(config.frames), bars, old)
     bar_differs, row_differs = np.ones(len(bars), np.bool_), np.ones(len(bars), np.bool_)
     revisions = np.zeros(len(bars), np.int64)
     bars["revision"][mine] = old["revision"][known]
@@ -130,16 +130,6 @@ def _compare(
         np.concatenate([bar_differs, newly]),
         np.concatenate([row_differs, newly]),
     )
-
-
-def _matches(config: EngineConfig, bars: np.ndarray, old: np.ndarray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Places of the bars that both have: of the same symbol, timeframe and open time."""
-    both = np.concatenate([bars[["symbol", "frame", "open_ns"]], old[["symbol", "frame", "open_ns"]]])
-    series = both["symbol"].astype(np.int64) * len(config.frames) + both["frame"]
-    order = np.lexsort((np.arange(len(both)), both["open_ns"], series))
-    same = (series[order][1:] == series[order][:-1]) & (both["open_ns"][order][1:] == both["open_ns"][order][:-1])
-    first = np.flatnonzero(same)
-    return order[first], order[first + 1] - len(bars)
 
 
 def _bytes(rows: np.ndarray) -> NDArray[np.uint8]:

@@ -150,7 +150,7 @@ def release_late_bars(tables: Tables) -> None:
     """The rows of symbols whose late bars have waited long enough are to be built again, and emitted."""
     for symbol in range(tables.registers[N_SYMBOLS]):
         who = tables.symbols[symbol]
-        if who.late_due_ns != NO_LATE_BARS and who.late_due_ns <= tables.registers[LOG_TIME]:
+        if who.late_due_ns <= tables.registers[LOG_TIME]:
             who.late_due_ns = NO_LATE_BARS
             tables.registers[N_LATE_SYMBOLS] -= 1
             mark_untold(tables, symbol)

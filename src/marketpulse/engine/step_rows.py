@@ -7,8 +7,9 @@ import numpy as np
 from marketpulse.engine.alerting import ToldAlerts, watch
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.findings import RULE_NAMES, describe
+from marketpulse.engine.growth import grow_kept_bars
 from marketpulse.engine.indicate import indicate
-from marketpulse.engine.late_bars import make_room_for_bars, release_all
+from marketpulse.engine.late_bars import release_all, seal_longest_series
 from marketpulse.engine.layout import (
     CLOSED,
     N_CLOSED,
@@ -116,10 +117,12 @@ class StepRows:
 
     def make_room_for_bars(self) -> None:
         """No place is free for a bar of a source."""
-        if len(self.state.tables.kept_bars) >= self.plan.kept_bars:
-            release_all(self.state)
-            self.tell()
-        make_room_for_bars(self.state, self.plan)
+        if self.state.tables.kept_bars.size < self.plan.kept_bars:
+            grow_kept_bars(self.state)
+            return
+        release_all(self.state)
+        self.tell()
+        seal_longest_series(self.state)
 
     def make_room_for_quotes(self) -> None:
         """No place is free for a quote."""

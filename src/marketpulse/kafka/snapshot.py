@@ -31,12 +31,23 @@ class Pointer:
 
     @classmethod
     def parse(cls, metadata: str | None) -> "Pointer | None":
-        """The pointer in a commit's metadata; counts of sources may stand behind it (kafka.source_counts)."""
-        pointer = (metadata or "").partition(" ")[0]
+        """The pointer in a commit's metadata."""
+        pointer, _ = split_metadata(metadata)
         if not pointer:
             return None
         state_offset, covered = pointer.split(":")
         return cls(int(state_offset), int(covered))
+
+
+def split_metadata(metadata: str | None) -> tuple[str, str]:
+    """(pointer, note) of a commit's metadata; either may be empty."""
+    pointer, _, note = (metadata or "").partition(" ")
+    return pointer, note
+
+
+def join_metadata(pointer: Pointer | None, note: str) -> str:
+    """What a commit carries; the inverse of split_metadata."""
+    return f"{pointer or ''} {note}".rstrip()
 
 
 def chunks_of(

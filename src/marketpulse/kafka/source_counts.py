@@ -1,6 +1,6 @@
 """What became of each source's rows, as the engine counts them: carried by its commits, read by who has sent them.
 
-A commit's metadata is the snapshot's pointer and, behind a space, these counts as JSON. They are committed together with
+The note of a commit's metadata (kafka.snapshot) are these counts as JSON. They are committed together with
 the rows that they count, so they are exact over kills and rebalances.
 """
 
@@ -8,6 +8,8 @@ from dataclasses import astuple, dataclass
 from typing import Literal
 
 import orjson
+
+from marketpulse.kafka.snapshot import split_metadata
 
 _BYTES_MAX = 3_000  # brokers keep 4,096 bytes of metadata (offset.metadata.max.bytes); the pointer takes up to 40
 Fate = Literal["rows", "duplicates", "late", "refused"]
@@ -40,8 +42,8 @@ class SourceCounts:
     @classmethod
     def parse(cls, metadata: str | None) -> "SourceCounts":
         """The counts in a commit's metadata; none in one of an older engine."""
-        text = (metadata or "").partition(" ")[2]
-        return cls({source: SourceCount(*count) for source, count in orjson.loads(text or "{}").items()})
+        _, note = split_metadata(metadata)
+        return cls({source: SourceCount(*count) for source, count in orjson.loads(note or "{}").items()})
 
     def text(self) -> str:
         """What a commit carries. Of too many sources those that counted long ago are left out."""

@@ -26,7 +26,7 @@ from marketpulse.kafka.group import Membership
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records
 from marketpulse.kafka.row_sender import RowSender
-from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of
+from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of, join_metadata, split_metadata
 from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
 
@@ -45,14 +45,14 @@ class Taken:
     """A partition that this worker owns from now on.
 
     `committed` is the next offset whose outputs are not committed yet (None: nothing was ever
-    committed); everything before it must be replayed muted. `pointer` names the snapshot, `note` is what the commit says
-    beside it.
+    committed); everything before it must be replayed muted. `pointer` names the snapshot, `metadata` is all that the
+    commit says.
     """
 
     partition: int
     committed: int | None
     pointer: Pointer | None
-    note: str = ""
+    metadata: str = ""
 
 
 class AbortedTransaction(Retryable):
@@ -205,9 +205,6 @@ class TransactionalLog:
         """Have the partition's commits say this from now on, behind the pointer; else they repeat the last one's."""
         self._notes[partition] = text
 
-    def _metadata(self, partition: int, pointer: Pointer | None) -> str:
-        return f"{pointer or ''} {self._notes.get(partition, '')}".rstrip()
-
     def commit(self) -> None:
         """Commit outputs, snapshots and input offsets together.
 
@@ -220,7 +217,9 @@ class TransactionalLog:
             with COMMIT_SECONDS.time():
                 places = self._before_commit()
                 offsets = [
-                    TopicPartition(self._topic, partition, offset, metadata=self._metadata(partition, pointer))
+                    TopicPartition(
+                        self._topic, partition, offset, metadata=join_metadata(pointer, self._notes.get(partition, ""))
+                    )
                     for partition, (offset, pointer) in places.items()
                 ]
                 if offsets:
@@ -291,8 +290,8 @@ class TransactionalLog:
             if found.offset < 0:
                 taken.append(Taken(found.partition, None, None))
                 continue
-            note = self._notes[found.partition] = (found.metadata or "").partition(" ")[2]
-            taken.append(Taken(found.partition, found.offset, Pointer.parse(found.metadata), note))
+            _, self._notes[found.partition] = split_metadata(found.metadata)
+            taken.append(Taken(found.partition, found.offset, Pointer.parse(found.metadata), found.metadata or ""))
         return taken
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -5,16 +5,16 @@ Nothing waits in memory for it: `up` looks at the count of dead letters that it 
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from marketpulse.app.healing import REASONS
+from marketpulse.app.observing.readings import samples_of
 from marketpulse.app.supervisor import Event, open_log
 from marketpulse.clock import Clock, SystemClock
-from marketpulse.telemetry import HEALED_ROWS, HEALS_FAILED, read_metrics
+from marketpulse.telemetry import HEALED_ROWS, HEALS_FAILED
 
-_REASONS = ("too_late", "unknown_trade")
 _QUIET_S = 5.0  # after the last one
 _WAIT_MOST_S = 30.0  # after the first one
 _PAUSE_S, _PAUSE_RUNS = 30.0, 10  # between two runs: so long, and so many times what the last one took
@@ -109,17 +109,8 @@ class AutomaticHeal:
 
 def _late_rows(run_file: Path) -> float:
     """How many rows this worker has set aside since it began because they came too late; 0 while it does not answer."""
-    try:
-        port = int(json.loads(run_file.read_text())["metrics_port"])
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_ANSWER_S) as answer:
-            text = answer.read().decode()
-    except (OSError, ValueError, KeyError):
-        return 0.0
-    return sum(
-        value
-        for name, labels, value in read_metrics(text)
-        if name == "dead_letters" and labels.get("reason") in _REASONS
-    )
+    samples = samples_of(run_file, _ANSWER_S)
+    return sum(samples.total("dead_letters", reason=reason) for reason in REASONS)
 
 
 def _names(found: list[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.healing import REASONS
 from marketpulse.app.healing.history import Past, own_rows, past_of
 from marketpulse.app.healing.past_trades import Refused
 from marketpulse.app.healing.stored import wait_until_stored
@@ -34,7 +35,6 @@ from marketpulse.kafka.rebuild_writer import write_rebuild
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import Settings
 
-_REASONS = ("too_late", "unknown_trade")
 _PATIENCE_S = 60.0
 _TAKEN_S = 30.0
 _LOOK_EVERY_S = 0.2
@@ -80,13 +80,13 @@ def heal(
         stored = StoredRows(settings)
         letters = _letters(settings, stored, wanted)
         symbols = {symbol: late[0].partition for symbol, late in letters.items()}
-        work = _Heal(settings, engine_config(settings.engine), log, stored, wanted, clock, rows_max)
-        work.symbols = frozenset(symbols)
+        work = _Heal(
+            settings, engine_config(settings.engine), log, stored, wanted, clock, frozenset(symbols), rows_max
+        )  # fmt: skip
         found = {symbol: work.look(symbol, letters[symbol]) for symbol in sorted(symbols)}
         symbols = {symbol: symbols[symbol] for symbol, one in found.items() if one.outcome == "to heal"}
         if dry_run or not symbols:
             return list(found.values())
-        work.symbols = frozenset(symbols)
         say(f"waiting until the engine has come to the beginning of {len(symbols)} rebuilds")
         work.begin(symbols)
         say(f"waiting until the lake holds what was told of {len(symbols)} symbols")
@@ -111,13 +111,14 @@ class _Heal:
         stored: StoredRows,
         wanted: Wanted,
         clock: Clock,
+        symbols: frozenset[str] = frozenset(),
         rows_max: int | None = None,
     ) -> None:
         self._settings, self._config, self._log, self._stored = settings, config, log, stored
         self._wanted, self._clock, self._rows_max = wanted, clock, rows_max
         self._topic = settings.topic("market")
         self._inputs: dict[int, tuple[pa.Table, pa.Table, pa.Table]] = {}
-        self.symbols: frozenset[str] = frozenset()  # what is read of the lake
+        self._symbols = symbols  # what is read of the lake
         self._missed: list[int] = []  # of the symbol looked at last: ex times of splits that a timeframe missed
         self._begun: dict[str, tuple[str, int]] = {}  # by symbol, its rebuild's id and where it begins
 
@@ -135,6 +136,7 @@ class _Heal:
                     "`marketpulse up`; nothing was changed; try again when it has caught up"
                 )
             self._begun[symbol] = identity, offset
+        self._symbols = frozenset(symbols)
         self._inputs.clear()  # the lake goes on
 
     def look(self, symbol: str, refused: list["_Letter"]) -> Healing:
@@ -202,9 +204,9 @@ class _Heal:
         if partition not in self._inputs:
             self._inputs = {
                 partition: (
-                    self._stored.of_partition("trades", self._topic, partition, self.symbols),
+                    self._stored.of_partition("trades", self._topic, partition, self._symbols),
                     self._stored.of_partition("events", self._topic, partition),
-                    self._stored.of_partition("quotes", self._topic, partition, self.symbols)
+                    self._stored.of_partition("quotes", self._topic, partition, self._symbols)
                     if self._config.reads_quotes
                     else pa.table({}),
                 )
@@ -277,7 +279,7 @@ def _letters(settings: Settings, stored: StoredRows, wanted: Wanted) -> dict[str
     found: dict[str, list[_Letter]] = {}
     if not rows.num_rows:
         return found
-    rows = rows.filter(pc.is_in(rows["reason"], pa.array(_REASONS)))
+    rows = rows.filter(pc.is_in(rows["reason"], pa.array(REASONS)))
     rows = rows.filter(pc.equal(rows["topic"], settings.topic("market")))
     for letter, record in _records(rows):
         symbol, time = str(record.get("symbol")), record.get("event_time_ns")

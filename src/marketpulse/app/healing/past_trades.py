@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from marketpulse.app.healing import REASONS
 from marketpulse.app.receipts.healed import Healed, Place
 from marketpulse.app.receipts.lake_trades import LakeInputs, changes_of, without_doubles
 from marketpulse.model.history import ALWAYS, HEALED, PAST_TRADE, REPLACED
-
-_TOO_LATE = frozenset({"too_late", "unknown_trade"})  # a change behind the window finds its trade there no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _changes(inputs: LakeInputs, refused: list[Refused]) -> list[tuple[Place, bo
     found += [
         (letter.place, False, letter.record)
         for letter in refused
-        if letter.reason in _TOO_LATE and letter.record.get("type") in ("correction", "cancel")
+        if letter.reason in REASONS and letter.record.get("type") in ("correction", "cancel")
     ]
     return sorted(found, key=lambda change: change[0])
 

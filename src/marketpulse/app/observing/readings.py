@@ -92,8 +92,16 @@ def _read(path: Path) -> Reading | None:
     return Reading(name, pid, trouble, parse(text), used, memory, started, url)
 
 
-def _get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=_ANSWER_S) as answer:
+def samples_of(run_file: Path, within_s: float) -> Samples:
+    """What the process of this run file says of itself; nothing where it does not answer within this time."""
+    try:
+        return parse(_get(int(json.loads(run_file.read_text())["metrics_port"]), "/metrics", within_s))
+    except (OSError, ValueError, KeyError):
+        return Samples()
+
+
+def _get(port: int, path: str, within_s: float = _ANSWER_S) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=within_s) as answer:
         return str(answer.read().decode())
 
 

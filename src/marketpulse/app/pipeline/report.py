@@ -22,7 +22,7 @@ from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import MarketPulseError
 from marketpulse.kafka.log_reader import LogReader
-from marketpulse.kafka.source_counts import SHARED, SourceCount
+from marketpulse.kafka.source_counts import SHARED, SourceCount, SourceCounts
 from marketpulse.model.market import KIND_OF_TYPE, REASONS, WITHOUT_SYMBOL
 from marketpulse.ports import Polled
 from marketpulse.settings import Settings
@@ -160,7 +160,7 @@ class EngineSide:
         try:
             self._letters = self._ends("dead-letters")
             self._begin = self._ends("market")
-            self._shared = self._counted()[1]
+            self._shared = self._counted(self._log.counted())[1]
         except MarketPulseError:
             self._log.close()
             raise
@@ -170,10 +170,11 @@ class EngineSide:
         ends = self._ends("market")
         before, patient_until = None, 0.0
         while True:
-            offsets = {p: offset for p, (offset, _) in self._log.counted().items()}
+            counted = self._log.counted()
+            offsets = {p: offset for p, (offset, _) in counted.items()}
             if all(offsets.get(p, 0) >= end for p, end in ends.items()):
                 return ""
-            read = self._counted()[0].rows
+            read = self._counted(counted)[0].rows
             if before != offsets:
                 patience = _PATIENCE_STOPPED_S if life.stop.is_set() else _PATIENCE_S
                 before, patient_until = offsets, self._clock.monotonic() + patience
@@ -187,7 +188,7 @@ class EngineSide:
 
     def fates(self, sent: int) -> Fates:
         """Of the `sent` rows, once the engine has read them."""
-        count, shared = self._counted()
+        count, shared = self._counted(self._log.counted())
         refused, expected = Refused(), count.refused + max(0, sent - count.rows)
         for _ in range(_LETTER_TRIES):  # another transaction may be open in front of them
             if refused.counts.total() >= expected:
@@ -202,9 +203,9 @@ class EngineSide:
     def _ends(self, topic: str) -> dict[int, int]:
         return {p: self._log.span(p, topic).end for p in range(self._log.partitions(topic))}
 
-    def _counted(self) -> tuple[SourceCount, int]:
+    def _counted(self, commits: Mapping[int, tuple[int, SourceCounts]]) -> tuple[SourceCount, int]:
         """Our rows in all partitions, and the duplicates that are shared."""
-        counted = [counts for _, counts in self._log.counted().values()]
+        counted = [counts for _, counts in commits.values()]
         own = [count for count in (c.of(self._source) for c in counted) if count.sender == self._sender]
         return reduce(add, own, SourceCount(self._sender)), sum(c.of(SHARED).duplicates for c in counted)
 
