@@ -6,10 +6,13 @@ other, and none has to be the last one to stop it.
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -31,6 +34,33 @@ common = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.t
 hypothesis_settings.register_profile("quick", common, max_examples=15, derandomize=True, database=None)
 hypothesis_settings.register_profile("full", common, max_examples=200)
 hypothesis_settings.load_profile(os.environ.get("MARKETPULSE_HYPOTHESIS", "quick"))
+
+
+IN_MEMORY = Path("/dev/shm/marketpulse-tests")
+ROOM = 6 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put temporary files into memory where there is room: brokers and stores force every write, and wait for a disk
+    half of their time. A killed process loses nothing that it wrote, on either.
+
+    They go with the run; what a run that failed or died has left goes with the next.
+    """
+    if hasattr(config, "workerinput") or "TMPDIR" in os.environ or not IN_MEMORY.parent.is_dir():
+        return
+    for left in IN_MEMORY.glob("*"):
+        if not psutil.pid_exists(int(left.name)):
+            shutil.rmtree(left, ignore_errors=True)
+    if min(shutil.disk_usage(IN_MEMORY.parent).free, psutil.virtual_memory().available) >= ROOM:
+        home = IN_MEMORY / str(os.getpid())
+        home.mkdir(parents=True)
+        os.environ["TMPDIR"], tempfile.tempdir = str(home), None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(IN_MEMORY / str(os.getpid()), ignore_errors=True)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
