@@ -283,8 +283,8 @@ def test_a_volume_that_the_source_does_not_give_is_null_in_the_log_the_lake_and_
     assert [(b["timeframe"], b["volume"], b["vwap"]) for b in own.told("bars")] == [
         ("1s", 7, 10), ("1s", None, None), ("1s", 0, None), ("1m", None, None), ("1m", 0, None),
     ]  # fmt: skip
-    joined = "bars JOIN indicators AS i USING (symbol, timeframe, open_time)"
-    rows = own.json("sql", f"SELECT volume IS NULL AS a, i.vwap IS NULL AS b FROM {joined} ORDER BY ALL")
+    sql = "FROM bars JOIN indicators AS i USING (symbol, timeframe, open_time) SELECT volume IS NULL AS a, i.vwap IS NULL AS b"
+    rows = own.json("sql", f"{sql} ORDER BY ALL")
     assert [(r["a"], r["b"]) for r in rows] == [(False, False)] * 2 + [(False, True)] + [(True, True)] * 2
     for timeframe, opens, name in (
         ("1s", 1, "volume"), ("1m", 0, "volume"), ("1m", 0, "vwap"), ("1s", 1, "session_vwap"), ("1m", 0, "session_vwap"),
