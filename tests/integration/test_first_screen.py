@@ -38,7 +38,7 @@ class Screen(Up):
         self.environment["PATH"] = f"{data_dir.parent}:{self.environment['PATH']}"
 
     def command(self, *options: str) -> list[str]:
-        return ["marketpulse", "up", "--no-browser", "--port", "0"]
+        return ["marketpulse", "up", "--no-browser", "--port", "0", *options]
 
     @contextmanager
     def typed(self, line: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -69,11 +69,15 @@ class Screen(Up):
                     assert process.wait(120) == 0, (line, self.said())
 
     def until_stored(self, symbol: str, count: int) -> None:
-        sql = f"SELECT count(*) AS n FROM bars WHERE symbol = '{symbol}'"
-        self.until(f"{count} bars of {symbol} are stored", lambda: self.rows(sql)[0]["n"] >= count)
+        def stored() -> bool:
+            return sum(row["symbol"] == symbol for row in self.rows("SELECT symbol FROM bars")) >= count
+
+        self.until(f"{count} bars of {symbol} are stored", stored)
 
 
-def test_each_block_brings_its_data_in_as_it_is_written(kafka_settings: Settings, tmp_path: Path) -> None:
+def test_each_block_brings_its_data_in_as_it_is_written(
+    kafka_settings: Settings, broker_cache: Path, tmp_path: Path
+) -> None:
     files, topic, api, frame = (block for _, block in BLOCKS)
     assert [title for title, _ in BLOCKS] == [
         "A folder of files", "A topic that is being filled", "An API with a key", "A DataFrame",
@@ -96,7 +100,7 @@ def test_each_block_brings_its_data_in_as_it_is_written(kafka_settings: Settings
 
     with vendor(answer) as server:
         own = {"kafka:9092": str(kafka_settings.kafka.bootstrap_servers), "stock-prices": filled.name}
-        up = Screen(tmp_path / "data", kafka_settings.cache_dir, {**own, "https://api.vendor.com": server.url})
+        up = Screen(tmp_path / "data", broker_cache, {**own, "https://api.vendor.com": server.url})
         kafka = {"TOPIC_PREFIX": kafka_settings.kafka.topic_prefix, "PARTITIONS": "4"}
         up.environment |= {f"MARKETPULSE_KAFKA__{name}": value for name, value in kafka.items()}
         up.run(topic)

@@ -18,5 +18,4 @@ ASK_SIZE = 9
 
 WIDTH = 10
 NAMES = ("open", "high", "low", "close", "volume", "notional", "bid", "bid_size", "ask", "ask_size")
-OF_VOLUME = (VOLUME, NOTIONAL)
 OF_QUOTE = frozenset(NAMES[BID:])

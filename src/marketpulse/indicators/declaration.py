@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.errors import ParameterError
-from marketpulse.indicators.bar_columns import OF_QUOTE, OF_VOLUME, VOLUME
+from marketpulse.indicators.bar_columns import NOTIONAL, OF_QUOTE, VOLUME
 
 Floats = NDArray[np.float64]
 Params = tuple[float, ...]
@@ -184,7 +184,7 @@ class Spec:
         missing = np.isnan(bars[:, VOLUME]) if self.reads_volume else _NONE_MISSING
         if missing.any():
             bars = bars.copy()
-            bars[np.ix_(missing, OF_VOLUME)] = 0.0
+            bars[missing, VOLUME] = bars[missing, NOTIONAL] = 0.0
         self.indicator.update(state, series, bars, session, self.values, out)
         if missing.any():
             out[missing] = np.nan
