@@ -18,6 +18,7 @@ from unittest.mock import patch
 from marketpulse.app.nursery import HEAVY, LIGHT
 
 forkserver.set_forkserver_preload([*LIGHT, *HEAVY, "loaded_kernels"])
+_IMPORTS = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
 class Forked(ForkServerProcess):
@@ -33,7 +34,7 @@ class Forked(ForkServerProcess):
     ) -> None:  # fmt: skip
         given = (work, arguments, dict(environment), cwd, output, errors or output)
         super().__init__(target=_begin, args=given, daemon=True)
-        with patch.dict(os.environ, {"PYTHONPATH": os.path.dirname(__file__), "OPENBLAS_NUM_THREADS": "1"}):  # noqa: PTH120
+        with patch.dict(os.environ, {"PYTHONPATH": _IMPORTS, "OPENBLAS_NUM_THREADS": "1"}):
             forkserver.ensure_running()  # with one thread: only then it may fork
         self.start()
 

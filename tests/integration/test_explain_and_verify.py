@@ -270,6 +270,30 @@ def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_aucti
     assert pipeline.marketpulse("verify").returncode == 0
 
 
+def test_a_volume_that_the_source_does_not_give_is_null_in_the_log_the_lake_and_sql_and_explained(
+    own: Pipeline,
+) -> None:
+    def second(n: int, **more: Any) -> dict[str, Any]:
+        row = {"type": "bar", "symbol": "AAA", "source": "test", "timeframe": "1s", "event_time_ns": at(n + 1), **more}
+        prices = dict.fromkeys(("open", "high", "low", "close"), 10)
+        return {**row, "open_time_ns": at(n), "close_time_ns": at(n + 1), **prices}
+
+    own.run([HELLO, second(0, volume=7, vwap=10), second(1, vwap=10), second(60, volume=0), heartbeat(120)])
+    own.wait_until_stored()
+    assert [(b["timeframe"], b["volume"], b["vwap"]) for b in own.told("bars")] == [
+        ("1s", 7, 10), ("1s", None, None), ("1s", 0, None), ("1m", None, None), ("1m", 0, None),
+    ]  # fmt: skip
+    sql = "FROM bars JOIN indicators AS i USING (symbol, timeframe, open_time) SELECT volume IS NULL AS a, i.vwap IS NULL AS b"
+    rows = own.json("sql", f"{sql} ORDER BY ALL")
+    assert [(r["a"], r["b"]) for r in rows] == [(False, False)] * 2 + [(False, True)] + [(True, True)] * 2
+    for timeframe, opens, name in (
+        ("1s", 1, "volume"), ("1m", 0, "volume"), ("1m", 0, "vwap"), ("1s", 1, "session_vwap"), ("1m", 0, "session_vwap"),
+    ):  # fmt: skip
+        found = explained(own, timeframe, f"00:00:0{opens}", name)
+        assert (found["same"], found["values"][0]["worked_out"]) == (True, None), (timeframe, name)
+    assert own.marketpulse("verify").returncode == 0
+
+
 def test_the_continuous_check_passes_good_rows_and_finds_a_changed_file_and_a_forgery(own: Pipeline) -> None:
     settings, log = own.settings, LogReader(own.settings)
     drift = PARITY_DRIFT_ROWS._value.get

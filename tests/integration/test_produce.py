@@ -9,17 +9,21 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import fastavro
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from bare_clients import BareTopic
+from exchange_server import Exchange, Loopback, running
 from feed_processes import FeedProcess
 from given_settings import changed
+from keyed_exchange import KEY, SECRET, AlpacaWords, FinnhubWords, KeyedExchange, PolygonWords
 from marketpulse import settings as tree
 from marketpulse.app.pipeline import process, report
 from marketpulse.app.pipeline.produce import run
@@ -28,7 +32,9 @@ from marketpulse.settings import KafkaSourceSettings, ReplaySettings, Settings
 from marketpulse.sources.defaults import bundled
 from s3_server import Bucket
 from stored_pipeline import Working
+from vendor_answers import yahoo_chart
 from vendor_messages import COINBASE
+from vendor_server import Reply, Request, vendor
 from waiting import wait_until
 
 
@@ -260,3 +266,77 @@ def test_every_row_of_every_source_is_accepted_or_a_counted_duplicate_or_a_dead_
     letters = [letter for _, letter in committed(settings, "dead-letters") if '"heartbeat"' not in letter["value"]]
     reasons = Counter(letter["reason"] for letter in letters)
     assert reasons == {"bad_price": 4, "past_time": 43}
+
+
+BY_HAND = {"replay", "stdin", "kafka", "http", "recording"}  # their rows are written by the test above
+MINUTES = range(1_767_366_000, 1_767_366_000 + 30 * 60, 60)  # 2026-01-02 15:00 UTC and on
+OHLCV = ("open", "high", "low", "close", "volume")
+FEEDS: dict[str, tuple[Loopback, str]] = {
+    "coinbase": (Exchange("coinbase", ("BTC-USD",), 60), "BTC-USD"),
+    "binance": (Exchange("binance", ("ETHUSDT",), 60), "ETH-USDT"),
+    "alpaca": (KeyedExchange(AlpacaWords(), ("AAPL",), 60), "AAPL"),
+    "polygon": (KeyedExchange(PolygonWords(), ("MSFT",), 60), "MSFT"),
+    "finnhub": (KeyedExchange(FinnhubWords(), ("NVDA",), 60), "NVDA"),
+}
+
+
+def asked(request: Request) -> Reply:
+    """The same thirty bars as each of the vendors writes them."""
+    count = len(MINUTES)
+    columns = {name: [2.0] * count for name in ("o", "h", "l", "c")} | {"v": [5] * count}
+    if "chart" in request.path:
+        return Reply.json(yahoo_chart(list(MINUTES), [100.0] * count, market_time=MINUTES[-1]))
+    if request.path.startswith("/rest"):
+        return Reply.json([{"t": t, **{name: values[0] for name, values in columns.items()}} for t in MINUTES])
+    if "candle" in request.path:
+        return Reply.json({"s": "ok", "t": list(MINUTES), **columns})
+    rows = {f"2026-01-02 10:{i:02}:00": {f"{n + 1}. {name}": "2" for n, name in enumerate(OHLCV)} for i in range(count)}
+    meta = {"2. Symbol": "AMD", "4. Interval": "1min", "6. Time Zone": "US/Eastern"}
+    return Reply.json({"Meta Data": meta, "Time Series (1min)": dict(reversed(rows.items()))})
+
+
+@contextmanager
+def every_source() -> Iterator[dict[str, tuple[Any, int]]]:
+    """Name -> the source and how many of its rows are waited for; `rest-again` has the bars of `rest`."""
+    with ExitStack() as stack, vendor(asked) as server:
+        vendors = {"every_s": 60, "settle_s": 0, "requests_per_minute": 6_000, "base_url": server.url}
+        rest = tree.RestSettings(symbols=("IBM",), url=f"{server.url}/rest/{{symbol}}", every_s=60, settle_s=0)
+        found: dict[str, tuple[Any, int]] = {
+            "simulate": (tree.SimulateSettings(rate=50, symbols=3), 20), "rest": (rest, 29), "rest-again": (rest, 29),
+            "yahoo": (tree.YahooSettings(symbols=("KO",), corporate_actions=False, **vendors), 29),
+            "finnhub_bars": (tree.FinnhubBarsSettings(symbols=("F",), interval="1m", **vendors), 29),
+            "alpha_vantage": (
+                tree.AlphaVantageSettings(
+                    symbols=("AMD",), function="intraday", interval="1min", spread=("00:00", "00:01"), **vendors
+                ), 29,
+            ),
+        }  # fmt: skip
+        for kind, (exchange, symbol) in FEEDS.items():
+            stack.enter_context(running(exchange))
+            own = {"symbols": (symbol,), "quotes": False, "url": exchange.url, "rest_url": exchange.rest_url}
+            found[kind] = (TypeAdapter(tree.AnySource).validate_python({"kind": kind, **own}), 40)
+        yield found
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("kernels")
+def test_what_any_kind_of_source_sends_is_accepted_or_a_counted_duplicate_or_a_dead_letter(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = {"timeframes": ("1s", "1m"), "indicators": ""}
+    keys = dict.fromkeys(("alpaca", "alpaca_secret", "polygon", "finnhub", "alpha_vantage"), KEY)
+    settings = changed(
+        kafka_settings, engine=engine, keys=tree.KeySettings.model_validate({**keys, "alpaca_secret": SECRET})
+    )
+    monkeypatch.setattr(report, "_PATIENCE_S", 240)
+    kinds = {get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(tree.AnySource)[0])}
+    with every_source() as sources, Working(settings, process.run):
+        assert kinds == BY_HAND | {source.kind for source, _ in sources.values()}, "a new kind of source is tried here"
+        for name, (source, count) in sources.items():
+            code, lines = produced(settings, source, name, count, wait=True)
+            fates = re.search(FATES, re.sub(r"(\d),(\d)", r"\1\2", lines))
+            assert fates, lines
+            _, sent, accepted, duplicates, dead = map(int, fates.groups())
+            assert (sent, code) == (accepted + duplicates + dead, 0), lines
+            assert sent >= count
+            assert (duplicates, dead) == (sent if name == "rest-again" else 0, 0), lines

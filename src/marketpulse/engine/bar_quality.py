@@ -105,15 +105,15 @@ def judge_bar(
 
 @bare_kernel
 def is_stale(tables: Tables, plan: Plan, rows: MarketColumns, output: Output, i: int, at: int) -> bool:
-    """The same values again. A flat bar without volume says itself that nothing traded, and may stand for long."""
+    """The same values again. A flat bar of no known volume may say that nothing traded, and may stand for long."""
     q = tables.quality[at]
     same = (
         rows.a[i] == q.last_open and rows.b[i] == q.last_high and rows.c[i] == q.last_low
-        and rows.d[i] == q.last_price and rows.e[i] == q.last_size
+        and rows.d[i] == q.last_price and (rows.e[i] == q.last_size or (np.isnan(rows.e[i]) and np.isnan(q.last_size)))
     )  # fmt: skip
     q.last_open, q.last_high, q.last_low = rows.a[i], rows.b[i], rows.c[i]
     q.last_price, q.last_size = rows.d[i], rows.e[i]
-    if not same or (rows.e[i] == 0.0 and rows.b[i] == rows.c[i]):
+    if not same or (not rows.e[i] > 0.0 and rows.b[i] == rows.c[i]):
         q.repeats = 0
         return False
     q.repeats += 1

@@ -170,7 +170,7 @@ def emit_bar(tables: Tables, output: Output, slot: int) -> None:
     row.open, row.high, row.low, row.close = bar.open, bar.high, bar.low, bar.close
     volume = read_sum(tables.volume[slot])
     notional = read_sum(tables.notional[slot])
-    row.volume, row.notional = volume, notional
+    row.volume, row.notional = volume if bar.has_volume else np.nan, notional
     row.vwap = notional / volume if bar.has_vwap and volume > 0 else np.nan
     row.trade_count = bar.trade_count
     row.source, row.venue, row.session_date = bar.source, bar.venue, bar.session_date

@@ -30,7 +30,7 @@ def open_bar(
     tables.registers[FREE_BARS] -= 1
     bar.symbol, bar.frame = symbol, frame
     bar.open_ns, bar.close_ns, bar.due_ns = open_ns, close_ns, due_ns
-    bar.parts, bar.trade_count, bar.has_vwap, bar.late_count = 0, 0, 1, 0
+    bar.parts, bar.trade_count, bar.has_vwap, bar.has_volume, bar.late_count = 0, 0, 1, 1, 0
     bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, NEVER, 0
     bar.session_date = session_date
     bar.next = tables.heads[symbol, frame]
@@ -141,6 +141,7 @@ def put_bar(tables: Tables, slot: int, part: int) -> None:
     bar.parts += 1
     bar.trade_count = -1 if bar.trade_count < 0 or smaller.trade_count < 0 else bar.trade_count + smaller.trade_count
     bar.has_vwap = bar.has_vwap and smaller.has_vwap
+    bar.has_volume = bar.has_volume and smaller.has_volume
     add_sum(tables.volume[slot], tables.volume[part])
     add_sum(tables.notional[slot], tables.notional[part])
 

@@ -82,6 +82,7 @@ BAR = np.dtype([
     ("last_event_ns", "i8"),  # of the trade that gave the close
     ("trade_count", "i8"),  # -1: a part did not say
     ("has_vwap", "i1"),  # 0: a part came without one
+    ("has_volume", "i1"),  # 0: a part came without one
     ("source", "i4"),
     ("venue", "i4"),
     ("session_date", "i4"),
@@ -102,7 +103,7 @@ CLOSED = np.dtype([
     ("high", "f8"),
     ("low", "f8"),
     ("close", "f8"),
-    ("volume", "f8"),
+    ("volume", "f8"),  # NaN: a part came without one
     ("notional", "f8"),  # Σ price·size; for bars without vwap: typical price × volume
     ("vwap", "f8"),
     ("trade_count", "i8"),

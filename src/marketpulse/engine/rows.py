@@ -26,7 +26,7 @@ def bar_rows(
         [
             *_head(state, config, closed),
             *(_nullable(closed[name]) for name in ("open", "high", "low", "close")),
-            pa.array(closed["volume"]),
+            _nullable(closed["volume"]),
             _nullable(closed["vwap"]),
             _nullable_count(closed["trade_count"]),
             pa.array(closed["revision"]),

@@ -179,12 +179,14 @@ def put_source_bar(tables: Tables, sessions: Sessions, plan: Plan, place: int, w
     bar.trade_count = kept.trade_count
     bar.source, bar.venue = kept.source, kept.venue
     stretch(tables, slot, kept.offset, kept.row)
-    bar.has_vwap = not np.isnan(kept.vwap)
+    bar.has_volume = not np.isnan(kept.volume)
+    bar.has_vwap = bar.has_volume and not np.isnan(kept.vwap)
     tables.volume[slot, :] = 0
     tables.notional[slot, :] = 0
-    add_exact(tables.volume[slot], kept.volume)
+    volume = kept.volume if bar.has_volume else 0.0
+    add_exact(tables.volume[slot], volume)
     typical = kept.vwap if bar.has_vwap else (bar.high + bar.low + bar.close) / 3.0
-    add_exact(tables.notional[slot], typical * kept.volume)
+    add_exact(tables.notional[slot], typical * volume)
     return slot
 
 

@@ -14,7 +14,7 @@ from marketpulse.engine.layout import VENUES_MAX, MarketColumns
 from marketpulse.engine.registry import add_source, add_symbol
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.taking import REFUSED, UNMAPPED
-from marketpulse.model.market import Kind, MarketBatch, StringTable
+from marketpulse.model.market import MarketBatch, StringTable
 
 UNKNOWN_FRAME = -1
 
@@ -46,10 +46,8 @@ class Translation:
             self.venue_of = np.concatenate([self.venue_of, more])
             self.frame_of = np.concatenate([self.frame_of, more])
         b = batch
-        # The kernels sum volumes exactly, and know no missing one yet.
-        volume = np.nan_to_num(b.e) if np.any(b.kind == Kind.BAR) else b.e
         return MarketColumns(
-            b.kind, b.symbol, b.source, b.venue, b.event_time_ns, b.ingest_time_ns, b.a, b.b, b.c, b.d, volume, b.f,
+            b.kind, b.symbol, b.source, b.venue, b.event_time_ns, b.ingest_time_ns, b.a, b.b, b.c, b.d, b.e, b.f,
             b.timeframe, b.open_time_ns, b.close_time_ns, b.trade_count, b.final, b.session_date,
             b.trade_id_start, b.trade_id_length, b.data, b.offset, b.row,
             b.log_time_ns, self.symbol_of, self.source_of, self.venue_of, self.frame_of,

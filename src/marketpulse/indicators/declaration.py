@@ -15,6 +15,7 @@ A kernel loops over the bars strictly in order and remembers nothing outside `st
 not depend on how the stream is cut, and a provisional value needs only a copy of the row.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.errors import ParameterError
-from marketpulse.indicators.bar_columns import OF_QUOTE
+from marketpulse.indicators.bar_columns import NOTIONAL, OF_QUOTE, VOLUME
 
 Floats = NDArray[np.float64]
 Params = tuple[float, ...]
@@ -128,6 +129,9 @@ class Indicator:
         return self.check(parameters)
 
 
+_NONE_MISSING = np.zeros(0, np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """An indicator with its parameters: what one run computes. Raises ParameterError for values out of range."""
@@ -161,17 +165,34 @@ class Spec:
         return not OF_QUOTE.isdisjoint(self.indicator.reads)
 
     @property
+    def reads_volume(self) -> bool:
+        """Whether a bar needs a volume to have a value."""
+        return "volume" in self.indicator.reads or "notional" in self.indicator.reads
+
+    @property
     def warm_up(self) -> int:
         return self.indicator.warm_up(self.parameters)
 
     def update(
         self, state: Floats, series: NDArray[np.int64], bars: Floats, session: NDArray[np.int32], out: Floats
     ) -> None:
-        """Run the kernel: fills `out` (n, len(columns)) and advances `state` in place."""
+        """Run the kernel: fills `out` (n, len(columns)) and advances `state` in place.
+
+        A bar whose volume is not known has no value of what reads volumes, and counts as one of volume 0 in the
+        state: NaN would stay in every sum.
+        """
+        missing = np.isnan(bars[:, VOLUME]) if self.reads_volume else _NONE_MISSING
+        if missing.any():
+            bars = bars.copy()
+            bars[missing, VOLUME] = bars[missing, NOTIONAL] = 0.0
         self.indicator.update(state, series, bars, session, self.values, out)
+        if missing.any():
+            out[missing] = np.nan
 
     def explain(self, before: Floats, bar: Floats, session: int) -> Explained:
         """The arithmetic of one bar: `before` (state_width,) is the state that it came upon, and stays."""
+        if self.reads_volume and math.isnan(bar[VOLUME]):
+            return Explained(("the source gave no volume: no value",), (math.nan,) * len(self.columns))
         return self.indicator.explain(before.reshape(1, -1).copy(), bar, session, self.parameters)
 
     def fresh_state(self, n_series: int) -> Floats:

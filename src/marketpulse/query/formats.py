@@ -33,7 +33,10 @@ def render(rows: pa.Table, form: str) -> bytes:
 def form_of(out: Path) -> str:
     """The format that a file's name ends with. Raises ParameterError, with the endings that there are."""
     if out.suffix.lower() not in _ENDINGS:
-        raise ParameterError(f"--out {out}: end the name with one of {', '.join(_ENDINGS)}, or say which with --format")
+        endings = ", ".join(_ENDINGS)
+        raise ParameterError(
+            f"--out {out}: end the name with one of {endings} (a spreadsheet opens .csv), or say which with --format"
+        )
     return _ENDINGS[out.suffix.lower()]
 
 

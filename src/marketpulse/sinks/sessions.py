@@ -21,23 +21,23 @@ _EPOCH_ORDINAL = 719_163  # of 1970-01-01
 @dataclass(frozen=True, slots=True)
 class Part:
     """One closed bar, as far as a day needs it; without a close it was withdrawn. `value` is what was traded in quote
-    currency: vwap·volume, of a source's bar without a vwap close·volume."""
+    currency: vwap·volume, of a source's bar without a vwap close·volume. Both are None where a source gives no volume."""
 
     open_ns: int
     open: float | None
     high: float | None
     low: float | None
     close: float | None
-    volume: float
-    value: float
+    volume: float | None
+    value: float | None
     trade_count: int
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Part":
         """A row of the contract."""
-        volume = row["volume"] or 0.0
+        volume = row["volume"]
         price = row["close"] if row["vwap"] is None else row["vwap"]
-        value = (price or 0.0) * volume
+        value = None if volume is None else (price or 0.0) * volume
         return cls(
             row["open_time_ns"], row["open"], row["high"], row["low"], row["close"], volume, value, row["trade_count"] or 0
         )  # fmt: skip
@@ -47,14 +47,18 @@ class Part:
 
 
 class Sum:
-    """An exact sum of floats (Shewchuk's): parts that do not overlap, rounded once when it is read."""
+    """An exact sum of floats (Shewchuk's): parts that do not overlap, rounded once when it is read. With a number that
+    is not known it is not known."""
 
     __slots__ = ("parts",)
 
-    def __init__(self, parts: Iterable[float] = ()) -> None:
-        self.parts = list(parts)
+    def __init__(self, parts: Iterable[float] | None = ()) -> None:
+        self.parts = None if parts is None else list(parts)
 
-    def add(self, x: float) -> None:
+    def add(self, x: float | None) -> None:
+        if x is None or self.parts is None:
+            self.parts = None
+            return
         kept = []
         for y in self.parts:
             if abs(x) < abs(y):
@@ -67,8 +71,8 @@ class Sum:
         self.parts = [*kept, x]
 
     @property
-    def rounded(self) -> float:
-        return math.fsum(self.parts)
+    def rounded(self) -> float | None:
+        return None if self.parts is None else math.fsum(self.parts)
 
 
 @dataclass(slots=True)

@@ -25,7 +25,8 @@ COLUMNS = ("symbol", "date", "open", "high", "low", "volume", "value", "trades",
 
 
 class Totals(NamedTuple):
-    """What traded in one bar, or in several: `value` is the sum of price × size, in quote currency."""
+    """What traded in one bar, or in several: `value` is the sum of price × size, in quote currency. NaN: a source gives
+    no volume."""
 
     open: float
     high: float
@@ -213,8 +214,7 @@ class MarketPart:
 
 def _totals(prices: Sequence[float]) -> Totals:
     open_, high, low, close, volume, vwap, trades = prices
-    typical = vwap if vwap == vwap else close  # without volume there is no vwap
-    volume = volume if volume == volume else 0.0
+    typical = vwap if vwap == vwap else close  # at a volume of 0 there is no vwap
     return Totals(open_, high, low, volume, volume * typical, trades if trades == trades else 0.0)
 
 

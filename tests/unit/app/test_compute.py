@@ -114,6 +114,10 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
     file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     table, refused = compute_file(Settings(), file, None, "", Mapping())
     assert (table.num_rows, [r.row for r in refused]) == (2, [3])
+    file.write_text("date,open,high,low,close\n2026-01-05,1,2,1,2\n2026-01-06,1,2,1,2\n")
+    told = computed(file, None, "sma(2),obv")
+    assert told.select("volume", "sma_2", "obv").rows() == [(None, None, None), (None, 2.0, None)]
+    file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     with pytest.warns(UserWarning, match=r"1 rows were set aside; the first: row 2: close 'oops'"):
         assert len(marketpulse.compute(pd.read_csv(file), "")) == 2
     with pytest.raises(ParameterError, match="cannot be built from"):

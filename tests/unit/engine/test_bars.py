@@ -168,6 +168,18 @@ def test_a_bar_between_two_others_revises_what_is_built_from_it_and_one_again_is
     assert (result.duplicates, engine.step([last, clock(302)]).duplicates) == (2, 1)
 
 
+def test_a_volume_that_a_source_does_not_give_is_null_in_all_that_is_built_from_it_and_poisons_nothing() -> None:
+    engine = Engine(config_of(["1m", "5m"], "sma(1),volume_sma(1)"))
+    given, absent = (bar("S", "1m", 60 * i, 60 * i + 60, (1, 1, 1, 1, v), vwap=1) for i, v in ((0, 7), (1, math.nan)))
+    later = bar("S", "1m", 300, 360, (1, 1, 1, 1, 5))
+    result = engine.step([given, absent, later, heartbeat(600)])
+    assert [(b["timeframe"], b["volume"], b["vwap"]) for b in engine.bars(result)] == [
+        ("1m", 7, 1), ("1m", None, None), ("5m", None, None), ("1m", 5, None), ("5m", 5, None),
+    ]  # fmt: skip
+    assert [math.isnan(v) for v in result.values[:, 1]] == [False, True, True, False, False]
+    assert result.values[:, 0].tolist() == [1.0] * 5
+
+
 def test_where_more_bars_come_than_are_kept_the_longest_series_takes_no_late_one_from_there_on() -> None:
     engine = Engine(config_of(["1m"], kept_bars=100))
     engine.feed(bar("S", "1m", 120, 180, ONES), *(bar("L", "1m", 60 * i, 60 * i + 60, ONES) for i in range(1, 99)))

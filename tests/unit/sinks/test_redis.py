@@ -198,7 +198,11 @@ def test_only_bars_that_follow_the_others_are_added_a_day_alone_has_no_change_an
     assert not sessions.needs_parts("2024-05-02", {30: (part(30, 1.0), 1)})
     assert Session(SESSION_DAY).figures()["change_percent"] is None
     assert Part.of(row("A", "1d", 0, 4.0, vwap=None, volume=3.0)).value == 12.0
-    assert Part.of({**row("A", "1d", 0, 4.0), "vwap": None, "volume": None, "close": None}).value == 0.0
+    assert Part.of({**row("A", "1d", 0, 4.0), "vwap": None, "volume": None, "close": None}).value is None
+    sessions.take(SESSION_DAY, [Part.of({**row("A", "1m", 120, 4.0), "volume": None})], anew=False)
+    held = sessions.held[SESSION_DAY]
+    figures = Session.of_stored(json.loads(json.dumps(held.figures() | held.state()))).figures()
+    assert (figures["volume"], figures["value"], figures["close"]) == (None, None, 4.0)
 
 
 def test_a_change_is_from_the_session_before_that_traded_and_the_oldest_days_go_and_change_nothing() -> None:

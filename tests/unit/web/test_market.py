@@ -60,6 +60,9 @@ def test_a_session_bar_tells_the_session_a_new_one_begins_at_nothing_and_without
     assert [told[name] for name in ("open", "high", "low", "volume", "value", "trades")] == [10, 13, 9, 15, 150, 6]
     part.told(live([], row("KO", "1h", 0, 12.0, volume=20.0, vwap=11.0)))
     assert part.row("KO", since=1)["value"] == 220.0
+    part.told(live([], row("EURUSD", "1h", 0, 12.0, volume=None)))
+    told = part.row("EURUSD", since=2)
+    assert (math.isnan(told["volume"]), math.isnan(told["value"]), told["high"]) == (True, True, 13.0)
 
 
 def test_a_forming_bar_follows_its_trades_until_it_closes_revisions_replace_it_and_withdrawals_remove_it() -> None:

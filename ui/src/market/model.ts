@@ -12,9 +12,10 @@ export interface MarketPart {
   open: number[];
   high: number[];
   low: number[];
-  volume: number[];
+  /** null where a source gives no volume; so is the value. */
+  volume: (number | null)[];
   /** Sum of price × size. */
-  value: number[];
+  value: (number | null)[];
   trades: number[];
   /** Percent an hour. */
   volatility: (number | null)[];
@@ -26,8 +27,8 @@ export interface Traded {
   open: number;
   high: number;
   low: number;
-  volume: number;
-  value: number;
+  volume: number | null;
+  value: number | null;
   trades: number;
   volatility: number | null;
   volatilityOf: string | null;
@@ -40,8 +41,8 @@ export class Sessions {
     if (part.whole) this.of.clear();
     part.symbol.forEach((symbol, i) => {
       this.of.set(symbol, {
-        date: part.date[i]!, open: part.open[i]!, high: part.high[i]!, low: part.low[i]!, volume: part.volume[i]!,
-        value: part.value[i]!, trades: part.trades[i]!, volatility: part.volatility[i] ?? null, volatilityOf: part.volatility_of[i] ?? null,
+        date: part.date[i]!, open: part.open[i]!, high: part.high[i]!, low: part.low[i]!, volume: part.volume[i] ?? null,
+        value: part.value[i] ?? null, trades: part.trades[i]!, volatility: part.volatility[i] ?? null, volatilityOf: part.volatility_of[i] ?? null,
       });
     });
   }

@@ -1,7 +1,7 @@
 /** The volume's bars. */
 
 import { HistogramSeries } from "lightweight-charts";
-import type { HistogramData, Time } from "lightweight-charts";
+import type { HistogramData, Time, WhitespaceData } from "lightweight-charts";
 
 import { compact } from "../base/format.ts";
 import type { Palette } from "../base/palette.ts";
@@ -15,7 +15,10 @@ export const VOLUME_FORMAT = {
   options: { priceFormat: COMPACT, priceLineVisible: false, lastValueVisible: false },
 };
 
-export function volumeOf(row: Row, palette: Palette): HistogramData<Time> {
+/** Nothing stands where the source gave no volume. */
+export function volumeOf(row: Row, palette: Palette): HistogramData<Time> | WhitespaceData<Time> {
+  const volume = row[COL.volume];
+  if (volume === null || volume === undefined) return { time: timeOf(row) };
   const rising = (row[COL.close] ?? 0) >= (row[COL.open] ?? 0);
-  return { time: timeOf(row), value: row[COL.volume] ?? 0, color: rising ? palette.volumeUp : palette.volumeDown };
+  return { time: timeOf(row), value: volume, color: rising ? palette.volumeUp : palette.volumeDown };
 }

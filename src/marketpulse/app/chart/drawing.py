@@ -194,7 +194,8 @@ def _volume(pane: Axes, table: pa.Table, bars: Bars, groups: Sequence[Group], co
     pane.set_ylim(0, float(np.nanmax(bars.volume)) * 1.35)
     pane.yaxis.set_major_locator(_about(2))
     pane.yaxis.set_major_formatter(lambda value, _: compact(value) if value else "")
-    newest = [("Volume", compact(float(bars.volume[-1])), colours.text_faint)]
+    last = float(bars.volume[-1])
+    newest = [("Volume", "–" if np.isnan(last) else compact(last), colours.text_faint)]
     _texts(pane, newest, colours)
 
 

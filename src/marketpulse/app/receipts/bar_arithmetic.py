@@ -85,12 +85,14 @@ def _of_bars(name: str, held: Sequence[Input]) -> tuple[list[str], Value]:
     if name in ("high", "low"):
         value = max(column) if name == "high" else min(column)
         return [f"{head}: the {name}est of {listed(column)} = {shown(value)}"], value
+    if name != "trade_count" and any(math.isnan(value) for value in column):
+        return [f"{head}: a part came without one"], None
     if name == "volume":
         return [f"{head}: sum of {listed(column)} = {shown(math.fsum(column))}"], math.fsum(column)
     if name == "trade_count":
         return [f"{head}: {column}"], None if min(column) < 0 else sum(column)
-    if any(math.isnan(value) for value in column):
-        return [f"{head}: a part came without one"], None
+    if any(math.isnan(bar["volume"]) for bar in bars):
+        return [f"{head}: a part came without a volume"], None
     notional = math.fsum(bar["vwap"] * bar["volume"] for bar in bars)
     volume = math.fsum(bar["volume"] for bar in bars)
     if not volume > 0:

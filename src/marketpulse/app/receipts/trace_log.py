@@ -170,8 +170,7 @@ def _gather(found: _Found, ask: Ask, batch: MarketBatch) -> None:
 def _source_bar(batch: MarketBatch, row: int) -> Input:
     names = ("open", "high", "low", "close", "volume", "vwap")
     bar: dict[str, Any] = {
-        n: float(c[row])
-        for n, c in zip(names, (batch.a, batch.b, batch.c, batch.d, np.nan_to_num(batch.e), batch.f), strict=True)
+        n: float(c[row]) for n, c in zip(names, (batch.a, batch.b, batch.c, batch.d, batch.e, batch.f), strict=True)
     }
     bar |= {"trade_count": int(batch.trade_count[row]), "open_ns": int(batch.open_time_ns[row])}
     bar |= {"close_ns": int(batch.close_time_ns[row]), "timeframe": batch.strings[int(batch.timeframe[row])]}
