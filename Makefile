@@ -79,7 +79,8 @@ MINUTES = 60
 
 soak: dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) MARKETPULSE_SOAK_MINUTES=$(MINUTES) \
-		MARKETPULSE_HYPOTHESIS=full $(BIN)/pytest tests/soak tests/chaos tests/property tests/conformance -v $(ARGS)
+		MARKETPULSE_HYPOTHESIS=full MARKETPULSE_ORDER_TRADES=1000000 $(BIN)/pytest tests/soak tests/chaos tests/property \
+		tests/conformance tests/integration/test_any_order.py -v $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)

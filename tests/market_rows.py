@@ -141,7 +141,10 @@ class Engine:
     def step(self, rows: Sequence[Row]) -> StepResult:
         """What they give together."""
         parts = list(self.steps(rows))
-        arrays = {name: [getattr(part, name) for part in parts] for name in ("closed", "indicated", "values", "found")}
+        arrays = {
+            name: [getattr(part, name) for part in parts]
+            for name in ("closed", "indicated", "values", "found", "behind")
+        }
         joined: dict[str, Any] = {name: np.concatenate(some) for name, some in arrays.items()}
         joined |= {name: [one for part in parts for one in getattr(part, name)] for name in ("alerts", "refused")}
         for name in ("out_of_session", "late", "duplicates"):

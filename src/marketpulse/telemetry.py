@@ -89,10 +89,11 @@ BARS_CLOSED = _counter("bars_closed", "Closed bars", "timeframe")
 OUT_OF_SESSION = _counter("out_of_session", "Trades outside their session: kept, in no bar")
 SOURCE_ROWS = _counter(
     "source_rows",
-    "Rows of a source that the engine has read, and those of them by fate: duplicates, late, refused",
+    "Rows of a source that the engine has read, and those of them by fate: duplicates, late, refused, behind (the window)",
     "source",
     "fate",
 )
+HISTORIES_ENDED = _counter("histories_ended", "Goodbyes of historical sources, in each partition")
 LATE_TRADES = _counter("late_trades", "Trades whose bar had closed")
 QUALITY_FOUND = _counter(
     "quality_found", "Rows that a rule of data quality found, and what became of them", "rule", "severity", "source"

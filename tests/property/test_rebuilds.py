@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import histories
 from examples import examples
 from histories import KINDS, PLACES, History, Last, cut, cuts_of, letters_of, take_revisions, told_tables
-from market_rows import Engine, Row, batch_of, clock, config_of, logged
+from market_rows import Engine, Row, batch_of, clock, config_of, hello, logged
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
-from marketpulse.app.healing.past_trades import Refused
+from marketpulse.app.late_notices import late_notices
 from marketpulse.app.receipts.compare import Table, compare, flat
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import LakeInputs, recompute, sift
@@ -54,9 +54,10 @@ late_histories = partial(
     sources=("feed", "other"),
     end=END_S,
 )
-"""Some trades come, are told again, corrected or cancelled long after their time. Quotes come in time: which of them
-came too late is written nowhere."""
+"""Some trades come, are told again, corrected or cancelled long after their time. Quotes of live sources come in time: which of
+them came too late is written nowhere."""
 some_histories, none_twice = late_histories(again=(1, 60, 150)), late_histories(again=())
+quotes_late_too = late_histories(again=(1, 60, 150), quote_delays=(0, 0, 3, 30, 120))
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Pipeline:
     """An engine, and a lake that holds its inputs and all that it has told."""
 
     config: EngineConfig
+    history: bool = False
     engine: Engine = field(init=False)
     log: list[Row] = field(default_factory=list)
     told: dict[Table, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
@@ -71,6 +73,8 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.config)
+        if self.history:
+            self.take([hello(source, "historical", lateness_ns=0) for source in ("feed", "other")])
 
     def take(self, rows: list[Row], *, restart: bool = False) -> list[str]:
         """Take rows in, and store what is told of them; gives the reasons of what was refused."""
@@ -80,6 +84,9 @@ class Pipeline:
         for table, told in told_tables(self.engine, result).items():
             self.told[table] += told.to_pylist()
         self.letters += letters_of(result, begin)
+        if len(result.behind):
+            batch = batch_of(rows, begin, self.engine.strings)
+            self.take([logged(value) for _, value in late_notices(self.config, batch, result.behind)])
         if restart:
             self.engine = histories.restarted(self.engine)
         return [r.reason for r in result.refused]
@@ -113,12 +120,9 @@ class Pipeline:
         """The rebuild that heals what there was to heal of the symbol when it began; none for nothing."""
         inputs, quotes = self.inputs(symbol)
         inputs = inputs.only(~inputs.late | (inputs.trades["offset"].to_numpy() < begins))
-        letters = [(letter["offset"], letter["reason"], self.log[letter["offset"]]) for letter in self.letters]
-        mine = [letter for letter in letters if letter[2].get("symbol") == symbol and letter[0] < begins]
-        refused = [Refused((offset, 0), reason, row) for offset, reason, row in mine]
         stored = {table: own_rows(rows, symbol) for table, rows in self.stored().items()}
-        past = past_of(symbol, self.config, inputs, refused, stored, quotes, len(self.log) - 1)
-        if not (past.trades.late - past.trades.doubles or past.trades.changed):
+        past = past_of(symbol, self.config, inputs, stored, quotes, begins, len(self.log) - 1)
+        if not (past.trades.late - past.trades.doubles or past.trades.changed or len(past.late_quotes)):
             return []
         return [logged(value) for value in rebuild_values(past.history, identity)]
 
@@ -130,11 +134,14 @@ class Pipeline:
 
 
 @examples(full=50)
-@given(history=some_histories, once=none_twice, data=st.data())
-def test_what_is_healed_is_as_the_sorted_log(history: History, once: History, data: st.DataObject) -> None:
+@given(some=some_histories, once=none_twice, quotes=quotes_late_too, data=st.data())
+def test_what_is_healed_is_as_the_sorted_log(
+    some: History, once: History, quotes: History, data: st.DataObject
+) -> None:
+    """Of a historical source nothing of it is a dead letter, and quotes are healed too."""
     for config in (*CONFIGS, COARSE):
-        came, meant = once if config is COARSE else history
-        pipeline, restart = Pipeline(config), data.draw(st.booleans())
+        pipeline, restart = Pipeline(config, data.draw(st.booleans())), data.draw(st.booleans())
+        came, meant = once if config is COARSE else quotes if pipeline.history else some
         at = data.draw(st.integers(0, len(came) - 3))  # the last three come too long after
         parts = data.draw(st.integers(at, len(came) - 3))
         pipeline.take(came[:at], restart=restart)
@@ -142,7 +149,8 @@ def test_what_is_healed_is_as_the_sorted_log(history: History, once: History, da
         pipeline.take(came[parts:], restart=restart)
         pipeline.heal("second", restart=restart)
         pipeline.take([clock(END_S + 61)])
-        clean = Pipeline(config)
+        assert not (pipeline.history and {letter["reason"] for letter in pipeline.letters} - {"unknown_trade"})
+        clean = Pipeline(config, pipeline.history)
         clean.take(meant)
         assert pipeline.shown() == clean.shown()
         for symbol in {row["symbol"] for row in meant if row["type"] == "trade"}:

@@ -7,11 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from marketpulse.engine.announcements import is_history
 from marketpulse.engine.findings import RULE_NAMES
 from marketpulse.engine.state import PartitionState, kept_trades, watermark_delays
 from marketpulse.engine.step import StepResult
 from marketpulse.kafka.source_counts import SHARED, Fate, SourceCounts
-from marketpulse.model.market import WITHOUT_SYMBOL, Ints, Kind, MarketBatch
+from marketpulse.model.market import OF_ENGINE, WITHOUT_SYMBOL, Ints, Kind, MarketBatch
 from marketpulse.model.quality import SEVERITIES
 from marketpulse.telemetry import (
     ALERTS_CLEARED,
@@ -20,6 +21,7 @@ from marketpulse.telemetry import (
     CROSSED_QUOTES,
     DROPPED_QUOTES,
     DUPLICATE_TRADES,
+    HISTORIES_ENDED,
     LATE_QUOTES,
     LATE_TRADES,
     OUT_OF_SESSION,
@@ -29,7 +31,7 @@ from marketpulse.telemetry import (
 )
 
 _ROW_BITS = 20  # a frame has at most a million rows
-_OF_SOURCES = np.array([k not in WITHOUT_SYMBOL | {Kind.REBUILD, Kind.QUALITY, Kind.SWITCH} for k in Kind])
+_OF_SOURCES = np.array([k not in WITHOUT_SYMBOL | OF_ENGINE for k in Kind])
 """By kind: whether such a row is one that a source has sent."""
 
 _ALERTS = {"raised": ALERTS_RAISED, "cleared": ALERTS_CLEARED, "withdrawn": ALERTS_WITHDRAWN}
@@ -56,9 +58,11 @@ def count_sources(
     last = result.next_row
     sent = first + np.flatnonzero(_OF_SOURCES[batch.kind[first:last]])
     refused = np.unique(np.array([refusal.row for refusal in result.refused], np.int64))
-    fates: dict[Fate, Ints] = {"rows": sent, "refused": refused[_OF_SOURCES[batch.kind[refused]]]}
+    behind: Ints = result.behind["row"]
+    fates: dict[Fate, Ints] = {"rows": sent, "refused": refused[_OF_SOURCES[batch.kind[refused]]], "behind": behind}
     if result.duplicates or result.late:
-        fates["duplicates"], fates["late"] = _repeated_and_late(state, batch, sent, refused, result)
+        set_aside = np.concatenate([refused, behind])
+        fates["duplicates"], fates["late"] = _repeated_and_late(state, batch, sent, set_aside, result)
     hellos = (first + np.flatnonzero(batch.kind[first:last] == Kind.HELLO)).tolist()
     for begin, end in pairwise([first, *hellos, last]):
         if begin in hellos:  # a source's process begins here: its counts do
@@ -67,8 +71,11 @@ def count_sources(
             some = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)]
             for source, count in _by_source(batch, some).items():
                 _add(counts, source, fate, count)
+    for row in (first + np.flatnonzero(batch.kind[first:last] == Kind.GOODBYE)).tolist():
+        if is_history(state, batch.strings[batch.source[row]]):
+            HISTORIES_ENDED.inc()
     named = _by_source(batch, sent)
-    for fate, count in (("duplicates", result.duplicates), ("late", result.late - _too_late(result))):
+    for fate, count in (("duplicates", result.duplicates), ("late", result.late - _too_late(batch, result))):
         if fate in fates and (rest := count - len(fates[fate])) > 0:  # of bars, and of trades that have left the window
             _add(counts, next(iter(named)) if len(named) == 1 else SHARED, fate, rest)
 
@@ -84,12 +91,13 @@ def _by_source(batch: MarketBatch, rows: Ints) -> dict[str, int]:
     return {batch.strings[source]: int(counted[source]) for source in np.flatnonzero(counted).tolist()}
 
 
-def _too_late(result: StepResult) -> int:
-    return sum(refusal.reason == "too_late" for refusal in result.refused)
+def _too_late(batch: MarketBatch, result: StepResult) -> int:
+    behind = int(np.count_nonzero(batch.kind[result.behind["row"]] == Kind.TRADE))
+    return behind + sum(refusal.reason == "too_late" for refusal in result.refused)
 
 
 def _repeated_and_late(
-    state: PartitionState, batch: MarketBatch, sent: Ints, refused: Ints, result: StepResult
+    state: PartitionState, batch: MarketBatch, sent: Ints, set_aside: Ints, result: StepResult
 ) -> tuple[Ints, Ints]:
     """The trades of a step that were dropped as duplicates, and those whose bar had closed: what was neither kept nor
     refused was one that had come before. The first is empty where that does not come to the step's own count."""
@@ -102,7 +110,7 @@ def _repeated_and_late(
         np.isin(keys, kept[(newest["late_frames"] != 0) & (newest["changed_offset"] < 0)]),
     )
     with_id = batch.trade_id_length[trades] > 0
-    repeated = np.setdiff1d(trades[~is_kept & with_id], refused)
+    repeated = np.setdiff1d(trades[~is_kept & with_id], set_aside)
     return repeated if len(repeated) == result.duplicates else repeated[:0], trades[is_late]
 
 

@@ -1,9 +1,12 @@
 """The splits of some symbols as the lake tells them, for those who compute indicators from stored bars themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from marketpulse.app.receipts.lake_splits import SplitWord, waiting_splits
@@ -11,6 +14,7 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.late_splits import ratio_of
 from marketpulse.engine.splits import Splits, no_splits
 from marketpulse.indicators.declaration import Floats
+from marketpulse.model.late import position_keys, read_spans, rows_behind
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.how import How
 
@@ -18,9 +22,9 @@ TABLES = ("events", "dead_letters")
 _AT_ONCE = 500  # names in one query
 # What was loaded lies before the log. Of a rebuild, its last record counts; where it stands between the parts is the same.
 _QUERY = """
-    SELECT e.symbol AS symbol, e.type AS type, CASE WHEN e.type = 'split' THEN e.body END AS body,
-        d.reason AS reason, d.timeframes AS missed
-    FROM (SELECT * FROM events WHERE type IN ('split', 'rebuild') AND symbol IN ({symbols})) AS e
+    SELECT e.symbol AS symbol, e.type AS type, CASE WHEN e.type <> 'rebuild' THEN e.body END AS body,
+        e."offset" AS "offset", e.row AS row, d.reason AS reason, d.timeframes AS missed
+    FROM (SELECT * FROM events WHERE type IN ('split', 'rebuild', 'late') AND symbol IN ({symbols})) AS e
     LEFT JOIN (SELECT topic, partition, "offset", row, reason, timeframes FROM dead_letters WHERE symbol IN ({symbols})) AS d
     ON e.topic = d.topic AND e.partition = d.partition AND e."offset" = d."offset" AND e.row = coalesce(d.row, 0)
     ORDER BY CASE WHEN e.topic LIKE '%market' THEN 1 ELSE 0 END, e."offset", e.row"""
@@ -31,12 +35,14 @@ def stored_splits(query: LakeQuery, how: How, symbols: Sequence[str], config: En
     words: list[SplitWord] = []
     for begin in range(0, len(symbols), _AT_ONCE):
         names = ", ".join("'" + symbol.replace("'", "''") + "'" for symbol in symbols[begin : begin + _AT_ONCE])
-        for row in query.run(_QUERY.format(symbols=names), how).to_pylist():
+        rows = query.run(_QUERY.format(symbols=names), how)
+        late = [orjson.loads(body) for body in rows.filter(pc.equal(rows["type"], "late"))["body"].to_pylist()]
+        for row in rows.filter(pc.not_equal(rows["type"], "late")).to_pylist():
             if row["reason"] is not None and not row["missed"]:
                 continue  # refused whole
             if row["type"] == "split":
                 record = orjson.loads(row["body"])
-                missed = frozenset(row["missed"] or ())
+                missed = frozenset(row["missed"] or _missed(late, row))
                 words.append(SplitWord(row["symbol"], int(record["ex_time_ns"]), ratio_of(record), missed))
             else:
                 words.append(SplitWord(row["symbol"]))
@@ -45,6 +51,14 @@ def stored_splits(query: LakeQuery, how: How, symbols: Sequence[str], config: En
     for number, symbol in enumerate(symbols):
         found.adopt(symbol, number)
     return found
+
+
+def _missed(late: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Sequence[str]:
+    """The timeframes that a split of history came too late for."""
+    symbol, key = pa.chunked_array([[row["symbol"]]]), position_keys(np.array([row["offset"]]), np.array([row["row"]]))
+    return [
+        name for record in late if rows_behind(read_spans([record]), symbol, key)[0] for name in record["timeframes"]
+    ]
 
 
 class SeriesUnits:

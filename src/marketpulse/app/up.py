@@ -317,7 +317,7 @@ def watch(
             health = poll.latest()
             screen.status(status(supervisor, health))
             if healing is not None:
-                healing.look(health["dead_letters"] if health else None)
+                healing.look()
         life.stop.wait(TURN_S if ends_at else STARTING_TURN_S)
 
 

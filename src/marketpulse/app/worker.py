@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from marketpulse.app.counts import count_alerts, count_findings, count_rows, count_sources, measure_watermarks
+from marketpulse.app.late_notices import late_notices
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.app.quality_notices import quality_notices
 from marketpulse.clock import Clock
@@ -21,6 +22,7 @@ from marketpulse.engine.record_rows import ResultRows
 from marketpulse.engine.rows import told_alert_rows
 from marketpulse.engine.state import kept_quotes, kept_trades, new_state
 from marketpulse.engine.step import Stepper, StepResult
+from marketpulse.engine.step_rows import Refusal
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.clock_writer import ClockWriter
 from marketpulse.kafka.codec import lay_out_rows
@@ -31,7 +33,7 @@ from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.kafka.snapshot import Pointer, SnapshotGone
 from marketpulse.kafka.source_counts import SourceCounts
 from marketpulse.kafka.transaction import BEGINNING, Taken, TransactionalLog
-from marketpulse.model.market import CAPS, DeadLetter
+from marketpulse.model.market import CAPS, DeadLetter, Kind
 from marketpulse.model.record_rows import RecordRows
 from marketpulse.settings import Settings
 from marketpulse.telemetry import (
@@ -187,8 +189,9 @@ class Worker:
             self._write_rows(owned, result)
             count_findings(result, decoded.batch)
             self._write_notices(quality_notices(decoded.batch, result.found))
+            self._write_notices(late_notices(self._config, decoded.batch, result.behind))
             self._write_dead_letters(
-                [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]
+                [decoded.dead_letter(r.row, r.reason, r.timeframes, self._detail(decoded, r)) for r in result.refused]
             )
             if more and (offset := decoded.record_before(row)) is not None and self._is_long_open():
                 self._write_dead_letters([letter for letter in letters if letter.offset < offset])
@@ -199,6 +202,13 @@ class Worker:
         owned.take_in(decoded.next_offset, len(decoded.records), len(decoded.batch))
         if not muted:
             RECORDS_CONSUMED.labels("market").inc(len(decoded.records))
+
+    def _detail(self, decoded: Decoded, refusal: Refusal) -> str:
+        """What else there is to say of a refusal: of a live row that came too late, who brings it in."""
+        if refusal.reason != "too_late" or decoded.batch.kind[refusal.row] == Kind.BAR:
+            return refusal.detail
+        is_automatic = self._settings.heal.automatic and self._settings.sinks.lake.enabled
+        return f"{'`marketpulse up` brings' if is_automatic else 'run `marketpulse heal`, which brings'} it in"
 
     def _is_long_open(self) -> bool:
         return self._wrote_at is not None and self._clock.monotonic() - self._wrote_at >= _MIDWAY_S

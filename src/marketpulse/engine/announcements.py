@@ -10,9 +10,15 @@ from marketpulse.engine.layout import MODE_HISTORICAL, MODE_LIVE
 from marketpulse.engine.registry import add_calendar, groups_of
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.watermark import hear_source, move_group, move_source
-from marketpulse.model.market import COMPLETE
+from marketpulse.model.market import ABSENT, COMPLETE
 
 _MODES = {"live": MODE_LIVE, "historical": MODE_HISTORICAL}
+
+
+def is_history(state: PartitionState, source: str) -> bool:
+    """Whether the source has said that its own times are its clock."""
+    number = state.sources.find(source)
+    return number != ABSENT and bool(state.tables.sources["mode"][number] == MODE_HISTORICAL)
 
 
 def hear_hello(state: PartitionState, config: EngineConfig, source: int, record: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from marketpulse.engine.layout import REASON_NAMES, TOO_LATE, UNKNOWN_TRADE, Plan
+from marketpulse.engine.layout import TOO_LATE, UNKNOWN_TRADE, Plan
 from marketpulse.engine.sessions import find_session
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.trade_ids import find_trade, key_of
@@ -15,7 +15,7 @@ from marketpulse.model.market import Kind
 
 def take_change(
     state: PartitionState, plan: Plan, kind: Kind, source: int, record: dict[str, Any], place: tuple[int, int]
-) -> str | None:
+) -> int | None:
     """Change the trade that the record names; `place` is the record's (offset, row).
 
     Returns the reason when it is refused: no trade of the window has that id. A trade that was cancelled
@@ -24,13 +24,13 @@ def take_change(
     tables = state.tables
     symbol = state.symbols.find(str(record["symbol"]))
     if symbol < 0:
-        return REASON_NAMES[UNKNOWN_TRADE]
+        return UNKNOWN_TRADE
     name = np.frombuffer(str(record["trade_id"]).encode(), np.uint8)
     high, low = key_of(name, 0, name.size)
     floor = window_floor(tables, plan, symbol)
     at = find_trade(tables, symbol, source, high, low, floor)
     if at < 0:
-        return REASON_NAMES[TOO_LATE if record["event_time_ns"] < floor else UNKNOWN_TRADE]
+        return TOO_LATE if record["event_time_ns"] < floor else UNKNOWN_TRADE
     trade = tables.window[at]
     if trade["cancelled"]:
         return None

@@ -3,6 +3,7 @@ and bars are made of one kind of record a symbol (5)."""
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import (
+    BEHIND_WINDOW,
     FUTURE_TIME,
     LOG_TIME,
     MODE_HISTORICAL,
@@ -11,6 +12,7 @@ from marketpulse.engine.layout import (
     NEVER,
     ORIGIN_NONE,
     PAST_TIME,
+    TOO_LATE,
     Output,
     Plan,
     Tables,
@@ -61,3 +63,10 @@ def refuse(tables: Tables, output: Output, row: int, reason: int, frames: int) -
     output.rejected[n].reason = reason
     output.rejected[n].frames = frames
     tables.registers[N_REJECTED] = n + 1
+
+
+@bare_kernel
+def set_aside(tables: Tables, output: Output, row: int, source: int, frames: int) -> None:
+    """Note a row that came behind the correction window: history is brought in by a rebuild, a live row is refused."""
+    is_history = tables.sources[source].mode == MODE_HISTORICAL
+    refuse(tables, output, row, BEHIND_WINDOW if is_history else TOO_LATE, frames)

@@ -231,7 +231,9 @@ NEWEST, LOGGED = 0, 1
 """The newest quote by (event time, place in the log), and the last one of the log."""
 
 REJECT = np.dtype([("row", "i8"), ("reason", "i4"), ("frames", "u8")])
-"""One row that the engine refuses: its index in the batch, why, and which timeframes (a bit each)."""
+"""One row that the engine refuses: its index in the batch, why, and which timeframes (a bit each).
+
+BEHIND_WINDOW is no refusal: the row is of a historical source, and a rebuild brings it in."""
 
 REASON_NAMES = (
     "future_time",
@@ -245,11 +247,12 @@ REASON_NAMES = (
     "too_many_venues",
     "quality",
     "too_many_splits",
+    "behind_window",
 )
 (
     FUTURE_TIME, PAST_TIME, TOO_LATE, OTHER_ORIGIN, UNKNOWN_TIMEFRAME, TOO_MANY_SYMBOLS, UNKNOWN_TRADE,
-    TOO_MANY_SOURCES, TOO_MANY_VENUES, QUALITY_RULE, TOO_MANY_SPLITS,
-) = range(11)  # fmt: skip
+    TOO_MANY_SOURCES, TOO_MANY_VENUES, QUALITY_RULE, TOO_MANY_SPLITS, BEHIND_WINDOW,
+) = range(12)  # fmt: skip
 
 # The single numbers of a partition's state, by place in `Tables.registers`
 (

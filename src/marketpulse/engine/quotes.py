@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marketpulse.compiled import bare_kernel, inlined
-from marketpulse.engine.check import refuse
+from marketpulse.engine.check import refuse, set_aside
 from marketpulse.engine.layout import (
     FREE_QUOTE,
     FREE_QUOTES,
     LOGGED,
+    MODE_HISTORICAL,
     NEWEST,
     NO_PLACE,
     ORIGIN_TRADES,
@@ -39,10 +40,17 @@ from marketpulse.engine.window import mark_untold, window_floor
 
 @bare_kernel
 def take_quote(
-    tables: Tables, sessions: Sessions, plan: Plan, rows: MarketColumns, output: Output, i: int, symbol: int
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    rows: MarketColumns,
+    output: Output,
+    i: int,
+    symbol: int,
+    source: int,
 ) -> None:
     """One quote; where an indicator reads quotes, a place for it must be free. Outside its session, or behind
-    the correction window, it enters nothing and is counted."""
+    the correction window, it enters nothing and is counted; one of a historical source waits for a rebuild."""
     registers, time = tables.registers, rows.event_time_ns[i]
     bid, ask = rows.a[i], rows.c[i]
     if bid > ask:
@@ -55,6 +63,8 @@ def take_quote(
         return
     if time < window_floor(tables, plan, symbol):
         registers[QUOTES_TOO_LATE] += 1
+        if tables.sources[source].mode == MODE_HISTORICAL:
+            set_aside(tables, output, i, source, (1 << plan.length.size) - (1 << plan.ticks))
         return
     if not judge_quote(tables, plan, output, i, symbol, time, bid, ask):
         refuse(tables, output, i, QUALITY_RULE, 0)

@@ -14,14 +14,29 @@ import numpy as np
 
 from marketpulse.engine.alerting import know_past, pass_by
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.growth import grow_quotes
 from marketpulse.engine.indicate import Memory, values_of
-from marketpulse.engine.layout import CLOSED, KEPT, LOG_TIME, NEVER, ORIGIN_TRADES, QUOTE, UNPINNED, VENUES_MAX, Plan
+from marketpulse.engine.layout import (
+    CLOSED,
+    FREE_QUOTES,
+    KEPT,
+    LOG_TIME,
+    NEVER,
+    NO_PLACE,
+    ORIGIN_TRADES,
+    QUOTE,
+    UNPINNED,
+    VENUES_MAX,
+    Plan,
+)
 from marketpulse.engine.past import place_quotes, place_trades
 from marketpulse.engine.prevailing import blank_quotes
+from marketpulse.engine.quotes import find_slot
 from marketpulse.engine.records import joined
 from marketpulse.engine.registry import add_source
 from marketpulse.engine.replay import anchor_floors
 from marketpulse.engine.rewind import build_bars, by_time, forget_anchor, move_anchor
+from marketpulse.engine.sessions import bar_span, find_session
 from marketpulse.engine.splits import frame_factors
 from marketpulse.engine.state import PartitionState, WaitingRebuild
 from marketpulse.engine.window import mark_stale
@@ -115,15 +130,19 @@ def _rebuild(
     inside = place_trades(state.tables, state.sessions, plan, symbol, trades, side == HEALED)
     inside &= (trades["event_ns"] < floor) & (trades["offset"] < waiting.offset)
     trades, side = trades[inside], side[inside]
-    quotes = _quotes(state, plan, past, symbol, floor)
+    known_quotes, quotes = past.tables["quotes"], past.tables["late_quotes"]
+    quotes = _quotes(state, plan, np.concatenate([known_quotes, quotes]), symbol, floor)
+    known_quotes = _quotes(state, plan, known_quotes, symbol, floor)
 
-    known, known_values = _build(state, config, plan, symbol, trades[side != HEALED], quotes, floor)
+    known, known_values = _build(state, config, plan, symbol, trades[side != HEALED], known_quotes, floor)
     _know(state, config, past, symbol, known, known_values)
     state.splits.believe(symbol, plan.ticks)
     after = _build(state, config, plan, symbol, trades[side != REPLACED], quotes, floor)
     factors = frame_factors(state.splits, state.anchor.basis, after[0])
     pass_by(state.alerts, state.symbols.texts(), *after, np.ones(len(after[0]), np.bool_), factors)
     state.told.passed.append(after)
+    if len(quotes):
+        _keep_newest(state, plan, symbol, quotes[0], floor)
     who["changed_offset"], who["changed_row"] = place
     who["dirty"] = 1
     mark_stale(state.tables, symbol)
@@ -152,9 +171,9 @@ def _trades(
     return kept, rows["side"]
 
 
-def _quotes(state: PartitionState, plan: Plan, past: History, symbol: int, floor: int) -> np.ndarray:
-    """The history's quotes (QUOTE) as one chain, newest first; there is always room for none."""
-    rows = past.tables["quotes"][: len(past.tables["quotes"]) if plan.quotes else 0]
+def _quotes(state: PartitionState, plan: Plan, rows: np.ndarray, symbol: int, floor: int) -> np.ndarray:
+    """Quotes of the history (PAST_QUOTE) as one chain (QUOTE), newest first; there is always room for none."""
+    rows = rows[: len(rows) if plan.quotes else 0]
     rows = rows[np.lexsort((rows["row"], rows["offset"], rows["event_time_ns"]))][::-1]
     chain = np.zeros(len(rows), QUOTE)
     chain["event_ns"] = rows["event_time_ns"]
@@ -164,6 +183,26 @@ def _quotes(state: PartitionState, plan: Plan, past: History, symbol: int, floor
     chain = chain[inside]
     chain["next"] = np.append(np.arange(1, len(chain)), -1)[: len(chain)]
     return chain
+
+
+def _keep_newest(state: PartitionState, plan: Plan, symbol: int, quote: np.void, floor: int) -> None:
+    """The history's newest quote before the floor stands for all that are older, where it came too late to be kept."""
+    if state.tables.registers[FREE_QUOTES] == 0:
+        grow_quotes(state)
+    tables, time = state.tables, int(quote["event_ns"])
+    at = int(tables.symbols["quote_head"][symbol])
+    while at >= 0 and tables.quotes["event_ns"][at] >= floor:
+        at = int(tables.quotes["next"][at])
+    place = ["event_ns", "offset", "row"]
+    if at >= 0 and tables.quotes[place][at].item() >= quote[place].item():
+        return
+    opened, closed, _ = find_session(tables, state.sessions, plan, symbol, time)
+    at = find_slot(tables, symbol, bar_span(plan, plan.ticks, opened, closed, time)[1])
+    kept = tables.quotes[at]
+    if kept["offset"] != NO_PLACE and kept["event_ns"] >= floor:
+        return
+    for name in ("event_ns", "session_date", "bid", "bid_size", "ask", "ask_size", "offset", "row"):
+        kept[name] = quote[name]
 
 
 def _build(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marketpulse.engine.alerting import ToldAlerts
-from marketpulse.engine.announcements import hear_goodbye, hear_hello
+from marketpulse.engine.announcements import hear_goodbye, hear_hello, is_history
 from marketpulse.engine.changes import take_change
 from marketpulse.engine.check import ASK, check_time
 from marketpulse.engine.closing import DONE, anything_due, close_due
@@ -38,6 +38,7 @@ from marketpulse.engine.layout import (
     OUT_OF_SESSION,
     REASON_NAMES,
     REJECT,
+    TOO_LATE,
     TOO_MANY_SOURCES,
     Output,
     Plan,
@@ -47,7 +48,7 @@ from marketpulse.engine.rebuild import StaleHistory, begin_rebuild, take_part
 from marketpulse.engine.records import joined
 from marketpulse.engine.rewind import move_anchor
 from marketpulse.engine.state import PartitionState
-from marketpulse.engine.step_rows import Refusal, StepRows
+from marketpulse.engine.step_rows import Refusal, StepRows, frame_names
 from marketpulse.engine.taking import (
     FINISHED,
     NEED_APPEND_TIME,
@@ -97,7 +98,8 @@ class StepResult:
     that have an indicator row, with its revision and values (m, columns). Without revisions both are the same.
     `alerts` are the changes of alerts, in order, those of the same rules together.
 
-    `found` (FOUND) is what the rules of data quality have found, in order.
+    `found` (FOUND) is what the rules of data quality have found, in order. `refused` are the dead letters; `behind` (REJECT)
+    the rows of historical sources that came behind the correction window, which wait for a rebuild.
 
     `next_row` is the first row of the batch that is not done, `more` whether a step must go on with it
     (or with bars that are still due behind the last one).
@@ -108,6 +110,7 @@ class StepResult:
     values: Floats
     alerts: list[ToldAlerts]
     refused: list[Refusal]
+    behind: np.ndarray
     out_of_session: int
     late: int
     duplicates: int
@@ -115,6 +118,14 @@ class StepResult:
     found: np.ndarray
     next_row: int
     more: bool
+
+    def set_aside(self, config: EngineConfig, batch: MarketBatch) -> list[Refusal]:
+        """The dead letters for those who have no rebuild: what is `behind` as well, but for quotes, on which nothing hangs."""
+        behind = [
+            Refusal(int(one["row"]), REASON_NAMES[TOO_LATE], frame_names(config, int(one["frames"])))
+            for one in self.behind[batch.kind[self.behind["row"]] != Kind.QUOTE]
+        ]
+        return [*self.refused, *behind]
 
 
 class Stepper:
@@ -179,6 +190,7 @@ class Stepper:
             values=self._joined_values(taken.values),
             alerts=taken.alerts,
             refused=taken.refused,
+            behind=joined(taken.behind, REJECT),
             out_of_session=int(registers[OUT_OF_SESSION]),
             late=int(registers[LATE]),
             duplicates=int(registers[DUPLICATES]),
@@ -228,7 +240,7 @@ class Stepper:
     def _take_rare(self, taken: StepRows, known: Translation, batch: MarketBatch, row: int) -> None:
         """A record that is neither market data nor time."""
         state, kind = taken.state, Kind(int(batch.kind[row]))
-        if kind in (Kind.QUALITY, Kind.NEWS):  # our own word about another row, and what is no market data
+        if kind in (Kind.QUALITY, Kind.LATE, Kind.NEWS):  # our own word about another row, and what is no market data
             return
         if kind == Kind.SWITCH:
             self._take_switch(taken, known, batch, row)
@@ -255,7 +267,7 @@ class Stepper:
             place = (int(batch.offset[row]), int(batch.row[row]))
             reason = take_change(state, self._plan, kind, source, record, place)
             if reason is not None:
-                taken.refused.append(Refusal(row, reason, ()))
+                taken.refuse(row, reason, history=is_history(state, str(record["source"])))
             elif self.config.revise_each:
                 taken.tell()
 
@@ -298,8 +310,8 @@ class Stepper:
         refusal = take_split(taken.state, self.config, self._plan, record)
         if refusal is not None:
             reason, missed = refusal
-            names = tuple(f.name for f, m in zip(self.config.frames, missed, strict=True) if m)
-            taken.refused.append(Refusal(row, REASON_NAMES[reason], names))
+            frames = sum(1 << i for i in np.flatnonzero(missed).tolist())
+            taken.refuse(row, reason, frames, history=is_history(taken.state, str(record["source"])))
         if self.config.revise_each:
             taken.tell()
 

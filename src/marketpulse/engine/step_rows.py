@@ -11,6 +11,7 @@ from marketpulse.engine.growth import grow_kept_bars
 from marketpulse.engine.indicate import indicate
 from marketpulse.engine.late_bars import release_all, seal_longest_series
 from marketpulse.engine.layout import (
+    BEHIND_WINDOW,
     CLOSED,
     N_CLOSED,
     N_FOUND,
@@ -20,6 +21,8 @@ from marketpulse.engine.layout import (
     ORIGIN_TRADES,
     QUALITY_RULE,
     REASON_NAMES,
+    REJECT,
+    TOO_LATE,
     Output,
     Plan,
 )
@@ -43,6 +46,11 @@ class Refusal:
     detail: str = ""
 
 
+def frame_names(config: EngineConfig, frames: int) -> tuple[str, ...]:
+    """The names of the timeframes of which a bit is set."""
+    return tuple(frame.name for i, frame in enumerate(config.frames) if frames >> i & 1)
+
+
 @dataclass(slots=True)
 class StepRows:
     """What one step has given so far. Closed bars wait in `closed` until their indicators are due: at the
@@ -57,6 +65,7 @@ class StepRows:
     values: list[Floats] = field(default_factory=list)
     alerts: list[ToldAlerts] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    behind: list[np.ndarray] = field(default_factory=list)
     found: list[np.ndarray] = field(default_factory=list)
     bars: int = 0
 
@@ -69,10 +78,21 @@ class StepRows:
         found = output.found[: registers[N_FOUND]]
         if found.size:
             self.found.append(copied(found))
-        for row in output.rejected[: registers[N_REJECTED]]:
-            names = tuple(f.name for i, f in enumerate(self.config.frames) if int(row["frames"]) >> i & 1)
+        rejected = output.rejected[: registers[N_REJECTED]]
+        behind = rejected["reason"] == BEHIND_WINDOW
+        if behind.any():
+            self.behind.append(copied(rejected[behind]))
+        for row in rejected[~behind]:
+            names = frame_names(self.config, int(row["frames"]))
             self.refused.append(self._refusal(int(row["row"]), int(row["reason"]), names, found))
         registers[N_CLOSED] = registers[N_REJECTED] = registers[N_FOUND] = 0
+
+    def refuse(self, row: int, reason: int, frames: int = 0, *, history: bool = False) -> None:
+        """A rare record is refused, by these timeframes; what is too late of `history` waits for a rebuild."""
+        if history and reason == TOO_LATE:
+            self.behind.append(np.array([(row, BEHIND_WINDOW, frames)], REJECT))
+        else:
+            self.refused.append(Refusal(row, REASON_NAMES[reason], frame_names(self.config, frames)))
 
     def _refusal(self, row: int, reason: int, names: tuple[str, ...], found: np.ndarray) -> Refusal:
         """A row that a rule of data quality drops has that rule's name for a reason."""

@@ -188,7 +188,7 @@ def take_rows(
         elif kind == _QUOTE:
             if plan.quotes and tables.registers[FREE_QUOTES] == 0:
                 return NEED_QUOTES, i
-            take_quote(tables, sessions, plan, rows, output, i, symbol)
+            take_quote(tables, sessions, plan, rows, output, i, symbol, source)
             if plan.revise_each and tables.registers[N_UNTOLD]:
                 return REVISE, i + 1
         elif kind == _BAR:

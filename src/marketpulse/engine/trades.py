@@ -3,7 +3,7 @@
 import numpy as np
 
 from marketpulse.compiled import bare_kernel, inlined
-from marketpulse.engine.check import accepts, refuse
+from marketpulse.engine.check import accepts, refuse, set_aside
 from marketpulse.engine.closing import emit_bar
 from marketpulse.engine.forming import find_bar, free_bar, open_bar, open_larger, put_trade
 from marketpulse.engine.layout import (
@@ -14,7 +14,6 @@ from marketpulse.engine.layout import (
     OTHER_ORIGIN,
     OUT_OF_SESSION,
     QUALITY_RULE,
-    TOO_LATE,
     MarketColumns,
     Output,
     Plan,
@@ -79,7 +78,7 @@ def take_trade(
                 late_frames = closed_frames(tables, sessions, plan, symbol, opened, closed, time)
                 mark_stale(tables, symbol)
             else:
-                refuse(tables, output, i, TOO_LATE, (1 << frames) - (1 << plan.ticks))
+                set_aside(tables, output, i, source, (1 << frames) - (1 << plan.ticks))
     if within:
         keep_trade(tables, plan, symbol, source, venue, time, price, size, offset, row, late_frames, has_id, high, low)
     for frame in range(plan.ticks):

@@ -14,7 +14,7 @@ from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.market_contract import Refused, checked
 from marketpulse.kafka.one_record import read_object
 from marketpulse.kafka.short_transaction import short_transaction
-from marketpulse.model.market import WITHOUT_SYMBOL, Kind
+from marketpulse.model.market import OF_ENGINE, WITHOUT_SYMBOL
 from marketpulse.settings import Settings
 
 _CALL_S = 5.0
@@ -22,7 +22,7 @@ _READ_S = 10.0
 _AGAIN_S = 0.2
 _SHOWN_CHARACTERS = 20_000  # of a record; one may have fifteen million bytes
 _LONGEST_MS = 20_000
-_NOT_TO_SEND = WITHOUT_SYMBOL | {Kind.REBUILD, Kind.QUALITY, Kind.SWITCH}  # what only the pipeline itself writes
+_NOT_TO_SEND = WITHOUT_SYMBOL | OF_ENGINE  # what only the pipeline itself writes
 _REMEMBERED = 10_000
 
 T = TypeVar("T")

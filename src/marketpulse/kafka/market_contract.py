@@ -110,6 +110,10 @@ CONTRACT: dict[Kind, Fields] = {
         **_HEAD, "rule": (Rule.NAME, _REQUIRED), "offset": (Rule.COUNT, _REQUIRED), "row": (Rule.COUNT, _REQUIRED),
         "detail": (Rule.TEXT, _OPTIONAL),
     },
+    Kind.LATE: {
+        "symbol": (Rule.SYMBOL, _REQUIRED), **_NOBODY, "to_ns": (Rule.TIME, _REQUIRED), "rows": (Rule.COUNT, _REQUIRED),
+        "timeframes": (Rule.TEXTS, _REQUIRED), "spans": (Rule.TEXT, _REQUIRED),
+    },
     Kind.NEWS: {
         **_HEAD, "id": (Rule.ID, _REQUIRED), "headline": (Rule.TEXT, _REQUIRED), "url": (Rule.TEXT, _OPTIONAL),
         "publisher": (Rule.TEXT, _OPTIONAL), "summary": (Rule.TEXT, _OPTIONAL), "symbols": (Rule.TEXTS, _OPTIONAL),

@@ -12,7 +12,7 @@ import orjson
 from marketpulse.kafka.snapshot import split_metadata
 
 _BYTES_MAX = 3_000  # brokers keep 4,096 bytes of metadata (offset.metadata.max.bytes); the pointer takes up to 40
-Fate = Literal["rows", "duplicates", "late", "refused"]
+Fate = Literal["rows", "duplicates", "late", "refused", "behind"]
 SHARED = ""
 """Of this source are duplicates and late rows that came together with those of others and cannot be told apart."""
 
@@ -20,13 +20,15 @@ SHARED = ""
 @dataclass(slots=True)
 class SourceCount:
     """Of what the process `sender` wrote under a source's name, the rows that the engine has read. Of these: `duplicates`
-    are ignored, `late` ones revise their bars, `refused` ones are dead letters (a row counts once, whatever refused it)."""
+    are ignored, `late` ones revise their bars, `refused` ones are dead letters (a row counts once, whatever refused it), and
+    `behind` the correction window are those of history that a rebuild brings in."""
 
     sender: str = ""
     rows: int = 0
     duplicates: int = 0
     late: int = 0
     refused: int = 0
+    behind: int = 0
 
     def __add__(self, other: "SourceCount") -> "SourceCount":
         sums = (mine + theirs for mine, theirs in zip(astuple(self)[1:], astuple(other)[1:], strict=True))

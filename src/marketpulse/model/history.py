@@ -42,7 +42,11 @@ PAST_REVISION = np.dtype([("timeframe", "i4"), ("open_time_ns", "i8"), ("bar", "
 PAST_ALERT = np.dtype([("rule", "i4"), ("event_time_ns", "i8"), ("open_time_ns", "i8"), ("revision", "i8")])
 """How often a rule's alert on a bar was told again, where it was at all."""
 
-COLUMNS = {"trades": PAST_TRADE, "quotes": PAST_QUOTE, "revisions": PAST_REVISION, "alerts": PAST_ALERT}
+COLUMNS = {
+    "trades": PAST_TRADE, "quotes": PAST_QUOTE, "late_quotes": PAST_QUOTE, "revisions": PAST_REVISION,
+    "alerts": PAST_ALERT,
+}  # fmt: skip
+"""`quotes` were known; `late_quotes` come in now."""
 NAMES = ("timeframes", "sources", "venues", "rules")
 PARTS_MAX = 400
 """With what a record holds, some 2 M rows: the engine builds them within the seconds that a transaction has."""

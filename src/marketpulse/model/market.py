@@ -41,9 +41,12 @@ class Kind(IntEnum):
     QUALITY = 16
     SWITCH = 17
     NEWS = 18
+    LATE = 19
 
 
 KIND_OF_TYPE = {kind.name.lower(): kind for kind in Kind}
+OF_ENGINE = frozenset({Kind.REBUILD, Kind.QUALITY, Kind.SWITCH, Kind.LATE})
+"""What the pipeline itself writes into `market`; all else is of its sources."""
 WITHOUT_SYMBOL = frozenset({Kind.HEARTBEAT, Kind.CLOCK, Kind.HELLO, Kind.GOODBYE, Kind.CONTROL})
 
 ABSENT = -1  # an interned string, a count or a time that the record does not carry

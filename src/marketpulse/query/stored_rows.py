@@ -105,6 +105,16 @@ class StoredRows:
 
         return self._whatever_moves(collect)
 
+    def of_type(self, kind: str, topic: str) -> pa.Table:
+        """The rows of `events` of one type that a topic holds."""
+        mine = (pc.field("type") == kind) & (pc.field("topic") == topic)
+
+        def collect() -> pa.Table:
+            chosen = [f for f in self._listed("events") if f.may_hold("topic", topic, topic)]
+            return united([(f.columns, self.read(f, mine)) for f in chosen]).rows
+
+        return self._whatever_moves(collect)
+
     def whole(self, table: str) -> pa.Table:
         """All rows of a table."""
 

@@ -135,7 +135,10 @@ class PartitionStep:
             alerts = [told_alert_rows(state, self.config, told, self.topic, partition) for told in result.alerts]
             for topic, rows in (("bars", bars), ("indicators", values), *(("alerts", a) for a in alerts)):
                 found += [(topic, record) for record in self.wire.encode_rows(rows)]
-            letters += [decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail) for r in result.refused]
+            letters += [
+                decoded.dead_letter(r.row, r.reason, r.timeframes, r.detail)
+                for r in result.set_aside(self.config, decoded.batch)
+            ]
         letters.sort(key=lambda letter: (letter.offset, letter.row))
         found += [("dead-letters", self.wire.encode_dead_letter(letter)) for letter in letters]
         return stepper.trim(state), found

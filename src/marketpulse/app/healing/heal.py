@@ -1,14 +1,16 @@
 """`heal`: trades that came too late for the correction window, and changes that did, brought in after all.
 
-dead letters -> the symbols that they are of -> each one's history from the lake -> a rebuild in the log -> the engine
+`late` records and dead letters -> their symbols -> each one's history from the lake -> a rebuild in the log -> the engine
 
 Nothing bypasses the log: the engine builds the rows again when it meets the rebuild there, and so does every replay.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +18,10 @@ import pyarrow.compute as pc
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.healing import REASONS
 from marketpulse.app.healing.history import Past, own_rows, past_of
-from marketpulse.app.healing.past_trades import Refused
 from marketpulse.app.healing.stored import wait_until_stored
 from marketpulse.app.receipts.compare import flat
 from marketpulse.app.receipts.lake_splits import missed_splits
-from marketpulse.app.receipts.lake_trades import LakeInputs, sift
+from marketpulse.app.receipts.lake_trades import LakeInputs, keys_of, sift
 from marketpulse.app.receipts.loaded import file_of
 from marketpulse.app.receipts.report import TABLES
 from marketpulse.app.receipts.report_text import difference_text
@@ -32,6 +33,7 @@ from marketpulse.errors import Retryable
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
 from marketpulse.kafka.rebuild_writer import write_rebuild
+from marketpulse.model.late import position_key
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import Settings
 
@@ -57,6 +59,7 @@ class Healing:
     outcome: str
     detail: str = ""
     splits: int = 0  # that a timeframe missed
+    quotes: int = 0  # the last ones of their time that came too late
 
 
 def heal(
@@ -78,12 +81,12 @@ def heal(
     log = LogReader(settings)
     try:
         stored = StoredRows(settings)
-        letters = _letters(settings, stored, wanted)
-        symbols = {symbol: late[0].partition for symbol, late in letters.items()}
+        late = _late_rows(settings, stored, wanted)
+        symbols = {symbol: partition for symbol, (partition, _) in late.items()}
         work = _Heal(
             settings, engine_config(settings.engine), log, stored, wanted, clock, frozenset(symbols), rows_max
         )  # fmt: skip
-        found = {symbol: work.look(symbol, letters[symbol]) for symbol in sorted(symbols)}
+        found = {symbol: work.look(symbol, *late[symbol], dry_run=dry_run) for symbol in sorted(symbols)}
         symbols = {symbol: symbols[symbol] for symbol, one in found.items() if one.outcome == "to heal"}
         if dry_run or not symbols:
             return list(found.values())
@@ -91,10 +94,9 @@ def heal(
         work.begin(symbols)
         say(f"waiting until the lake holds what was told of {len(symbols)} symbols")
         covered = wait_until_stored(settings, log, stored, symbols, clock, _PATIENCE_S)
-        letters = _letters(settings, stored, wanted)
         for number, (symbol, partition) in enumerate(symbols.items(), start=1):
             say(f"{symbol}, {number} of {len(symbols)}")
-            found[symbol] = work.heal(symbol, letters[symbol], covered[partition])
+            found[symbol] = work.heal(symbol, partition, covered[partition])
         return list(found.values())
     finally:
         log.close()
@@ -139,16 +141,16 @@ class _Heal:
         self._symbols = frozenset(symbols)
         self._inputs.clear()  # the lake goes on
 
-    def look(self, symbol: str, refused: list["_Letter"]) -> Healing:
-        """What there is to heal, by all that the lake holds now."""
+    def look(self, symbol: str, partition: int, late: int, *, dry_run: bool = False) -> Healing:
+        """What there is to heal, by all that the lake holds now. `late`: how many rows came too late, healed ones too."""
         if self._rows_max is not None and self._stored.rows_at_most("trades", symbol) > self._rows_max:
             detail = f"its history may have more than {self._rows_max:,} trades: run `marketpulse heal {symbol}`"
-            return Healing(symbol, len(refused), 0, 0, None, "refused", detail)
-        past = self._past(symbol, refused[0].partition, refused, _ALL, _ALL)
+            return Healing(symbol, late, 0, 0, None, "refused", detail)
+        past = self._past(symbol, partition, _ALL, _ALL)
         found = _healing(symbol, past, "to heal", self._missed)
         if found.outcome == "nothing":
             return found
-        fault = self._loaded(symbol, refused[0].partition) or self._unlike(symbol, refused[0].partition)
+        fault = self._loaded(symbol, partition) or (dry_run and self._unlike(symbol, partition))
         return replace(found, outcome="refused", detail=fault) if fault else found
 
     def _loaded(self, symbol: str, partition: int) -> str | None:
@@ -160,14 +162,14 @@ class _Heal:
         if not files:
             return None
         return (
-            f"its history was loaded ({', '.join(files)}), and a rebuild from the log's trades would leave that out; the trades stay "
-            "in `trades`, and in `dead_letters` with their reason"
+            f"its history was loaded ({', '.join(files)}), and a rebuild from the log's trades would leave that out; the trades "
+            "stay in `trades`"
         )
 
-    def heal(self, symbol: str, refused: list["_Letter"], end: int) -> Healing:
+    def heal(self, symbol: str, partition: int, end: int) -> Healing:
         """What has begun; `end`: up to which offset the lake holds all."""
-        partition, (identity, begins) = refused[0].partition, self._begun[symbol]
-        past = self._past(symbol, partition, refused, begins, end)
+        identity, begins = self._begun[symbol]
+        past = self._past(symbol, partition, begins, end)
         found = _healing(symbol, past, "healed", self._missed)
         if past is None or found.outcome == "nothing":
             return found
@@ -187,25 +189,25 @@ class _Heal:
                     return replace(found, outcome="refused", detail=letter["detail"])
         return found
 
-    def _past(self, symbol: str, partition: int, refused: list["_Letter"], begins: int, end: int) -> Past | None:
+    def _past(self, symbol: str, partition: int, begins: int, end: int) -> Past | None:
         """The symbol's history up to `end`, with what came too late before its rebuild `begins`; None where the lake has
-        no trade of it."""
-        trades, events, quotes = (_until(own_rows(rows, symbol), end) for rows in self._of_partition(partition))
+        no trade of it. That a row before `end` came too late is said behind it, so of the events all are read."""
+        trades, events, quotes = (own_rows(rows, symbol) for rows in self._of_partition(partition))
+        trades, quotes = _until(trades, end), _until(quotes, end)
         if not trades.num_rows:
             return None
         inputs = sift(self._topic, partition, trades, events, self._stored.whole("dead_letters"))
         inputs = self._within(inputs, begins)
         self._missed = missed_splits(inputs.splits, self._config)
         rows = {table: flat(self._stored.table(table, Wanted(*ALWAYS, frozenset({symbol}))).rows) for table in TABLES}
-        letters = [Refused(one.place, one.reason, one.record) for one in refused if one.place[0] < begins]
-        return past_of(symbol, self._config, inputs, letters, rows, quotes, end - 1)
+        return past_of(symbol, self._config, inputs, rows, quotes, begins, end - 1)
 
     def _of_partition(self, partition: int) -> tuple[pa.Table, pa.Table, pa.Table]:
         if partition not in self._inputs:
             self._inputs = {
                 partition: (
                     self._stored.of_partition("trades", self._topic, partition, self._symbols),
-                    self._stored.of_partition("events", self._topic, partition),
+                    self._stored.of_partition("events", self._topic, partition, self._symbols),
                     self._stored.of_partition("quotes", self._topic, partition, self._symbols)
                     if self._config.reads_quotes
                     else pa.table({}),
@@ -214,12 +216,21 @@ class _Heal:
         return self._inputs[partition]
 
     def _within(self, inputs: LakeInputs, begins: int) -> LakeInputs:
-        """Without the late trades that are not asked for, or came when the rebuild had begun."""
+        """Without the late trades and changes that are not asked for, or came when the rebuild had begun. Of changes that came
+        before an earlier rebuild none is left out: it has taken them."""
         times = inputs.trades["event_time_ns"].to_numpy()
         asked = (times >= self._wanted.from_ns) & (times < self._wanted.to_ns)
         asked &= inputs.trades["offset"].to_numpy() < begins
-        stay = ~inputs.late | asked
-        return inputs.only(stay)
+        inputs = inputs.only(~inputs.late | asked)
+        events = inputs.events
+        if not events.num_rows:
+            return inputs
+        offsets, times = events["offset"].to_numpy(), events["event_time_ns"].fill_null(0).to_numpy()
+        earlier = max(inputs.healed.begun.values(), default=-1)
+        asked = (times >= self._wanted.from_ns) & (times < self._wanted.to_ns) | (offsets < earlier)
+        changes = pc.is_in(events["type"], pa.array(["correction", "cancel"])).to_numpy(zero_copy_only=False)
+        late = np.isin(keys_of(events), [position_key(*place) for place, r in inputs.refused.items() if r in REASONS])
+        return replace(inputs, events=events.filter(pa.array(~(changes & late) | asked)))
 
     def _unlike(self, symbol: str, partition: int) -> str:
         """Why the lake's trades are not those that the symbol's rows were made of; empty when they are."""
@@ -254,50 +265,48 @@ class _Heal:
 def _healing(symbol: str, past: Past | None, outcome: str, missed: list[int]) -> Healing:
     """Where there is something to heal, with this outcome. `missed`: the ex times of splits that a timeframe missed."""
     if past is None:
-        return Healing(symbol, 0, 0, 0, None, "nothing", "the lake holds no trade that they name")
-    trades = past.trades
+        return Healing(symbol, 0, 0, 0, None, "nothing", "the lake holds no trade of it")
+    trades, quotes = past.trades, past.late_quotes
     late = trades.late - trades.doubles
-    if not (late or trades.changed or missed):
+    begins = [*missed, *quotes["event_time_ns"].tolist(), *([trades.begins_ns] if late or trades.changed else [])]
+    if not begins:
         return Healing(symbol, 0, 0, trades.doubles, None, "nothing")
-    begins = [*missed, *([trades.begins_ns] if late or trades.changed else [])]
-    return Healing(symbol, late, trades.changed, trades.doubles, min(begins), outcome, splits=len(missed))
+    return Healing(
+        symbol, late, trades.changed, trades.doubles, min(begins), outcome, splits=len(missed), quotes=len(quotes)
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A dead letter of a trade, a correction, a cancel or a split that came too late."""
-
-    partition: int
-    place: tuple[int, int]
-    reason: str
-    record: dict[str, object]
-
-
-def _letters(settings: Settings, stored: StoredRows, wanted: Wanted) -> dict[str, list[_Letter]]:
-    """What came too late, by symbol, of those that are asked for."""
-    rows = stored.whole("dead_letters")
-    found: dict[str, list[_Letter]] = {}
-    if not rows.num_rows:
-        return found
-    rows = rows.filter(pc.is_in(rows["reason"], pa.array(REASONS)))
-    rows = rows.filter(pc.equal(rows["topic"], settings.topic("market")))
-    for letter, record in _records(rows):
-        symbol, time = str(record.get("symbol")), record.get("event_time_ns")
-        asked = wanted.symbols is None or symbol in wanted.symbols
-        if asked and isinstance(time, int) and wanted.from_ns <= time < wanted.to_ns:
-            found.setdefault(symbol, []).append(letter)
+def _late_rows(settings: Settings, stored: StoredRows, wanted: Wanted) -> dict[str, tuple[int, int]]:
+    """By symbol, the partition and number of its rows that came too late, of those that are asked for: of history by the
+    `late` records, of live sources by the dead letters."""
+    topic = settings.topic("market")
+    events = stored.of_type("late", topic)
+    found: dict[str, tuple[int, int]] = {}
+    for row in events.select(["partition", "body"]).to_pylist() if events.num_rows else ():
+        record = orjson.loads(row["body"])
+        _count(found, wanted, row["partition"], record["rows"], record)
+    letters = stored.whole("dead_letters")
+    if letters.num_rows:
+        letters = letters.filter(pc.is_in(letters["reason"], pa.array(REASONS)))
+        letters = letters.filter(pc.equal(letters["topic"], topic))
+        for row in letters.select(["partition", "value"]).to_pylist():
+            try:
+                record = orjson.loads(row["value"] or "")
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                _count(found, wanted, row["partition"], 1, record)
     return found
 
 
-def _records(rows: pa.Table) -> Iterator[tuple[_Letter, dict[str, object]]]:
-    columns = ("partition", "offset", "row", "reason", "value")
-    for row in rows.select(list(columns)).to_pylist():
-        try:
-            record = orjson.loads(row["value"] or "")
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(record, dict):
-            yield _Letter(row["partition"], (row["offset"], row["row"] or 0), row["reason"], record), record
+def _count(
+    found: dict[str, tuple[int, int]], wanted: Wanted, partition: int, rows: int, record: dict[str, Any]
+) -> None:
+    symbol, time = str(record.get("symbol")), record.get("event_time_ns")
+    if not isinstance(time, int) or not (wanted.symbols is None or symbol in wanted.symbols):
+        return
+    if time < wanted.to_ns and int(record.get("to_ns", time)) >= wanted.from_ns:
+        found[symbol] = partition, found.get(symbol, (partition, 0))[1] + rows
 
 
 def _until(rows: pa.Table, end: int) -> pa.Table:

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from marketpulse.app.healing import REASONS
-from marketpulse.app.receipts.healed import Healed, Place
-from marketpulse.app.receipts.lake_trades import LakeInputs, changes_of, without_doubles
+from marketpulse.app.receipts.healed import Place
+from marketpulse.app.receipts.lake_trades import (
+    NO_ID,
+    LakeInputs,
+    id_numbers,
+    indexes_of,
+    keys_of,
+    trade_of,
+    without_doubles,
+)
 from marketpulse.model.history import ALWAYS, HEALED, PAST_TRADE, REPLACED
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A record that the dead letters hold: why, and what it said."""
-
-    place: Place
-    reason: str
-    record: Mapping[str, Any]
+from marketpulse.model.market import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +66,30 @@ class _Version:
         self.changed = place
 
 
-def past_trades(inputs: LakeInputs, refused: list[Refused], window_ns: int) -> PastTrades:
-    """`inputs` hold one symbol's trades and its events; `refused` its dead letters."""
+def past_trades(inputs: LakeInputs, window_ns: int, begins: int) -> PastTrades:
+    """`inputs` hold one symbol's trades and its events. Late changes count that came before the offset `begins`."""
     trades = without_doubles(inputs, window_ns)
-    late = trades["late"].to_numpy()
-    doubles = late & _doubles(trades, late)
-    changes = _changes(inputs, refused)
-    rows = _rows(trades)
-    places = list(zip(rows["offset"].tolist(), rows["row"].tolist(), strict=True))
-    of_id = _by_id(trades, doubles)
+    late = trades["late"].to_numpy(zero_copy_only=False)
+    doubles = _doubles(id_numbers(trades), late)
+    rows, healed = _rows(trades), inputs.healed.match(keys_of(trades))
+    touched = healed >= 0
+    brought = inputs.healed.rows[healed[touched]]
+    for name in ("changed_offset", "changed_row"):
+        rows[name][touched] = brought[name]
+    changes = _changes(inputs, begins)
+    singles = np.flatnonzero(~doubles)
+    indexes = indexes_of(trades.take(pa.array(singles)), [change for _, _, change in changes])
     mine: dict[int, list[tuple[Place, bool, Mapping[str, Any]]]] = {}
     for place, accepted, change in changes:
-        key = (str(change["source"]), str(change["trade_id"]))
-        if (at := of_id.get(key)) is not None:
-            mine.setdefault(at, []).append((place, accepted, change))
+        if (index := indexes.get(trade_of(change))) is not None:
+            mine.setdefault(int(singles[index]), []).append((place, accepted, change))
     replaced: list[int] = []
     after: list[_Version] = []
-    for at in sorted(mine.keys() | {i for i, place in enumerate(places) if place in inputs.healed}):
-        known = _version(rows[at], [c for c in mine.get(at, ()) if c[1]], inputs.healed.get(places[at]))
-        should = _version(rows[at], mine.get(at, []), None)
+    for at, own in sorted(mine.items()):
+        known = _version(rows[at], [change for change in own if change[1]])
+        if touched[at]:
+            known = _Version(*inputs.healed.at(int(healed[at])))
+        should = _version(rows[at], own)
         _write(rows, at, should if late[at] else known)
         if not late[at] and _values(known) != _values(should):
             replaced.append(at)
@@ -94,30 +100,28 @@ def past_trades(inputs: LakeInputs, refused: list[Refused], window_ns: int) -> P
     for at, version in enumerate(after):
         _write(more, at, version)
     more["side"] = HEALED
-    stays = ~doubles
-    found = np.concatenate([rows[stays], more])
+    found = np.concatenate([rows[singles], more])
     sources, venues = (tuple(_names(trades, name)) for name in ("source", "venue"))
     count = int(np.count_nonzero(late))
     return PastTrades(found, sources, venues, count, int(np.count_nonzero(doubles)), len(replaced))
 
 
-def _changes(inputs: LakeInputs, refused: list[Refused]) -> list[tuple[Place, bool, Mapping[str, Any]]]:
-    """Corrections and cancels in order of the log: their places, whether the engine took them, and what they say."""
-    found: list[tuple[Place, bool, Mapping[str, Any]]] = [
-        ((int(change["offset"]), int(change["row"])), True, change)  # type: ignore[call-overload]
-        for change in changes_of(inputs)
-    ]
-    found += [
-        (letter.place, False, letter.record)
-        for letter in refused
-        if letter.reason in REASONS and letter.record.get("type") in ("correction", "cancel")
-    ]
+def _changes(inputs: LakeInputs, begins: int) -> list[tuple[Place, bool, Mapping[str, Any]]]:
+    """Corrections and cancels in order of the log: their places, whether the engine took them, and what they say. Left out
+    are those that no rebuild can bring in."""
+    found: list[tuple[Place, bool, Mapping[str, Any]]] = []
+    if not inputs.events.num_rows:
+        return found
+    events = inputs.events.filter(pc.is_in(inputs.events["type"], pa.array(["correction", "cancel"])))
+    for event in events.select(["offset", "row", "body"]).to_pylist():
+        place = int(event["offset"]), int(event["row"] or 0)
+        reason = inputs.refused.get(place)
+        if reason is None or (reason in REASONS and place[0] < begins):
+            found.append((place, reason is None, orjson.loads(event["body"])))
     return sorted(found, key=lambda change: change[0])
 
 
-def _version(trade: np.void, changes: list[tuple[Place, bool, Mapping[str, Any]]], healed: Healed | None) -> _Version:
-    if healed is not None:
-        return _Version(healed.price, healed.size, healed.cancelled, healed.by)
+def _version(trade: np.void, changes: list[tuple[Place, bool, Mapping[str, Any]]]) -> _Version:
     version = _Version(float(trade["price"]), float(trade["size"]))
     for place, _, change in changes:
         version.take(change, place)
@@ -148,25 +152,11 @@ def _names(trades: pa.Table, column: str) -> list[str]:
     return sorted(set(trades[column].unique().to_pylist()) - {None})
 
 
-def _by_id(trades: pa.Table, doubles: NDArray[np.bool_]) -> dict[tuple[str, str], int]:
-    """The place of each trade that has an id."""
-    ids = trades.select(["source", "trade_id"]).to_pylist()
-    return {
-        (row["source"], row["trade_id"]): place
-        for place, row in enumerate(ids)
-        if row["trade_id"] is not None and not doubles[place]
-    }
-
-
-def _doubles(trades: pa.Table, late: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(n,) which of the late trades are, by their source and id, in already, or come in before."""
-    mask = np.zeros(trades.num_rows, np.bool_)
-    rows = trades.select(["source", "trade_id"]).to_pylist()
-    known = {(r["source"], r["trade_id"]) for r, is_late in zip(rows, late, strict=True) if not is_late}
-    for place in np.flatnonzero(late).tolist():
-        if rows[place]["trade_id"] is None:
-            continue
-        key = (rows[place]["source"], rows[place]["trade_id"])
-        mask[place] = key in known
-        known.add(key)
+def _doubles(ids: Ints, late: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n,) which of the late trades are, by their id, in already, or come in before."""
+    named = np.flatnonzero(late & (ids != NO_ID))
+    mask = np.zeros(len(ids), np.bool_)
+    _, first = np.unique(ids[named], return_index=True)
+    mask[named] = True
+    mask[named[first]] = np.isin(ids[named[first]], ids[~late])
     return mask

@@ -19,8 +19,8 @@ _LOOK_EVERY_S = 0.5
 def wait_until_stored(
     settings: Settings, log: LogReader, stored: StoredRows, symbols: Mapping[str, int], clock: Clock, patience_s: float
 ) -> dict[int, int]:
-    """By partition of `market`, how far (exclusive) the engine has come, once the lake holds all up to there and all
-    that it told of these symbols, each with its partition.
+    """By partition of `market`, how far (exclusive) the engine has come, once the lake holds what it says of the rows up to
+    there, which stands behind them, and all that it told of these symbols, each with its partition.
 
     Raises Retryable when that takes longer than `patience_s`.
     """
@@ -33,12 +33,14 @@ def wait_until_stored(
         for partition in partitions_of(keys, count)
     }
     ends = {place: log.span(place[1], place[0]).end for place in places}
-    inputs = set(symbols.values()) & committed.keys()
+    inputs = {p: log.span(p).end for p in set(symbols.values()) & committed.keys()}
     give_up = clock.monotonic() + patience_s
     while True:
         stored.files()
         behind = [f"{t}/{p}" for (t, p), end in sorted(ends.items()) if not _holds(settings, log, stored, t, p, end)]
-        behind += [f"market/{p}" for p in sorted(inputs) if not _holds_market(settings, log, stored, p, committed[p])]
+        behind += [
+            f"market/{p}" for p, end in sorted(inputs.items()) if not _holds_market(settings, log, stored, p, end)
+        ]
         if not behind:
             return {partition: committed[partition] for partition in inputs}
         if clock.monotonic() >= give_up:

@@ -113,7 +113,7 @@ class PartitionLoad:
             self.counts["suspect"] += int(np.count_nonzero(result.found["severity"] == MARK))
             self.counts["out_of_session"] += result.out_of_session
             self.counts["duplicates"] += result.duplicates
-            for refusal in result.refused:
+            for refusal in result.set_aside(self._config, batch):
                 detail = REASONS[refusal.reason]
                 detail += f" in {', '.join(refusal.timeframes)}" if refusal.timeframes else ""
                 symbol = int(told.symbol[refusal.row])

@@ -142,11 +142,12 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Fates:
     """What the engine did with a sender's rows. `shared`: duplicates that came together with rows of other sources, of
-    which it cannot be told whose they are."""
+    which it cannot be told whose they are. `heals`: what came behind the window is brought in by itself."""
 
     count: SourceCount
     shared: int
     refused: Refused
+    heals: bool = True
 
 
 class EngineSide:
@@ -156,6 +157,7 @@ class EngineSide:
     def __init__(self, settings: Settings, source: str, sender: str) -> None:
         self._source, self._sender = source, sender
         self._topic, self._clock = settings.topic("market"), SystemClock()
+        self._heals = settings.heal.automatic and settings.sinks.lake.enabled
         self._log = LogReader(settings)
         try:
             self._letters = self._ends("dead-letters")
@@ -195,7 +197,7 @@ class EngineSide:
                 break
             refused = self._read_letters()
             self._clock.sleep(_TURN_S)
-        return Fates(count, shared - self._shared, refused)
+        return Fates(count, shared - self._shared, refused, self._heals)
 
     def close(self) -> None:
         self._log.close()
@@ -246,6 +248,10 @@ def summarise(report: Report, fates: Fates | None, why: str = "") -> bool:
         accepted = count.rows - duplicates - count.refused
         revising = min(count.late, accepted)  # a bar that came once more was late as well, and changed nothing
         late = f", {revising:,} came late and revised their bars" if revising else ""
+        if count.behind:
+            what = "`marketpulse up` brings them in by itself within a minute"
+            then = what if fates.heals else "`marketpulse heal` brings them in"
+            notes.append(f"  {_number(count.behind, 'row')} came behind the correction window: {then}")
         head += f"; the engine has accepted {accepted:,}{late}; {_number(duplicates, 'duplicate')}"
         if missing := report.sent - accepted - duplicates - fates.refused.counts.total():
             less = "less" if missing > 0 else "more"

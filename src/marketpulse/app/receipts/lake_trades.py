@@ -8,7 +8,7 @@ Bars cut by count go in as the log had them; bars of a source by open time. What
 came too late is written nowhere. So are alert rules of which it is not known since when they run (lake_rules).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from marketpulse.app.receipts.healed import Healed, Place, healed_trades
+from marketpulse.app.receipts.healed import HealedTrades, Place, healed_trades
 from marketpulse.app.receipts.lake_splits import SplitWord, split_words, waiting_splits
 from marketpulse.app.receipts.replay import Replay, Rows
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as
@@ -26,11 +26,13 @@ from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
 from marketpulse.kafka.market_contract import days_of
 from marketpulse.kafka.records import records_of
-from marketpulse.model.market import COMPLETE, TRADE, Kind, MarketBatch
+from marketpulse.model.late import Spans, position_keys, read_spans, rows_behind
+from marketpulse.model.market import COMPLETE, TRADE, Ints, Kind, MarketBatch
 from marketpulse.model.timeframe import DAY_NS, Cut
 from marketpulse.query.stored_rows import StoredRows, Wanted
 
 _ROWS_A_STEP = 200_000
+TOO_LATE, NO_ID = "too_late", -1
 _BAR_VALUES = ("close_time_ns", "open", "high", "low", "close", "volume", "vwap", "trade_count")
 _FRESH = pa.schema([f for f in TRADE if f.name not in ("trade_id", "conditions", "ingest_time_ns")])
 
@@ -45,9 +47,10 @@ class LakeInputs:
     trades: pa.Table
     late: np.ndarray  # (n,) bool
     events: pa.Table
-    refused: frozenset[Place]  # of everything that went to the dead letters whole
-    healed: Mapping[Place, Healed] = field(default_factory=dict)  # what rebuilds have made of trades
+    refused: Mapping[Place, str]  # by position, why a record or a row of a frame was set aside
+    healed: HealedTrades = field(default_factory=HealedTrades)
     splits: Sequence[SplitWord] = ()
+    behind: Mapping[str, Spans] = field(default_factory=dict)  # by symbol, where history stands that came too late
 
     def only(self, mask: np.ndarray) -> "LakeInputs":
         """With these of the trades (n,)."""
@@ -62,7 +65,8 @@ def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozens
 
 
 def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters: pa.Table) -> LakeInputs:
-    """The trades without those that the engine has refused, as the dead letters name them."""
+    """The trades without those that the engine has refused, as the dead letters name them; what is `late` of them the dead
+    letters say, and of history the `late` records among the events."""
     reasons: dict[Place, str] = {}
     frames: dict[Place, Sequence[str]] = {}
     if letters.num_rows:
@@ -70,14 +74,42 @@ def sift(topic: str, partition: int, trades: pa.Table, events: pa.Table, letters
         for row in letters.filter(own).select(["offset", "row", "reason", "timeframes"]).to_pylist():
             reasons[row["offset"], row["row"] or 0] = row["reason"]
             frames[row["offset"], row["row"] or 0] = row["timeframes"] or ()
-    refused = frozenset(reasons)
-    healed = healed_trades(events, refused)
-    late = frozenset(place for place, reason in reasons.items() if reason == "too_late")
+    late = {place for place, reason in reasons.items() if reason == TOO_LATE}
     if trades.num_rows:
         trades = trades.sort_by([("offset", "ascending"), ("row", "ascending")])
-        trades = trades.filter(pa.array(~_at(trades, refused - late)))
+        trades = trades.filter(pa.array(~_at(trades, reasons.keys() - late)))
+    behind = _behind(events, reasons, frames)
+    healed = healed_trades(events, reasons)
+    keys = keys_of(trades)
+    is_late = np.zeros(len(keys), np.bool_)
+    if len(keys):
+        is_late = rows_behind(behind, trades["symbol"], keys) | _at(trades, late)
+        is_late &= healed.match(keys) < 0
     splits = split_words(events, frames)
-    return LakeInputs(topic, partition, trades, _at(trades, late - healed.keys()), events, refused, healed, splits)
+    return LakeInputs(topic, partition, trades, is_late, events, reasons, healed, splits, behind)
+
+
+def _behind(events: pa.Table, reasons: dict[Place, str], frames: dict[Place, Sequence[str]]) -> dict[str, Spans]:
+    """Where, by symbol, the rows of history stand that came behind the window. What became of the events among them is added to `reasons`
+    and `frames`, as dead letters tell it of others."""
+    if not events.num_rows:
+        return {}
+    bodies = events.filter(pc.equal(events["type"], "late"))["body"].to_pylist()
+    records = [orjson.loads(body) for body in bodies]
+    changes = events.filter(pc.is_in(events["type"], pa.array(["correction", "cancel", "split"])))
+    for record in records if changes.num_rows else ():
+        mine = rows_behind(read_spans([record]), changes["symbol"], keys_of(changes))
+        for index in np.flatnonzero(mine).tolist():
+            place = (changes["offset"][index].as_py(), changes["row"][index].as_py())
+            reasons[place], frames[place] = TOO_LATE, record["timeframes"]
+    return read_spans(records)
+
+
+def keys_of(rows: pa.Table) -> Ints:
+    """(n,) the positions of rows of `market`, as numbers in the order of the log."""
+    if not rows.num_rows:
+        return np.empty(0, np.int64)
+    return position_keys(rows["offset"].to_numpy(), rows["row"].to_numpy())
 
 
 def recompute(
@@ -104,21 +136,37 @@ def without_doubles(inputs: LakeInputs, window_ns: int) -> pa.Table:
     """The trades, each once, with a column `late`: of the same source, symbol and id within the window the first
     stays. One that came too late is in no window: it neither has a double nor is one."""
     trades = inputs.trades.append_column("late", pa.array(inputs.late))
-    ids = trades.column("trade_id")
-    if ids.null_count == trades.num_rows:
+    numbers = id_numbers(trades)
+    numbers[inputs.late] = NO_ID
+    again = np.isin(numbers, _repeated(numbers))
+    if not again.any():
         return trades
-    seen: dict[tuple[str, str, str], int] = {}
+    seen: dict[int, int] = {}
     keep = np.ones(trades.num_rows, np.bool_)
-    columns = ["source", "symbol", "trade_id", "event_time_ns"]
-    for place, row in enumerate(trades.select(columns).to_pylist()):
-        if row["trade_id"] is None or inputs.late[place]:
-            continue
-        key, time = (row["source"], row["symbol"], row["trade_id"]), row["event_time_ns"]
-        if key in seen and abs(time - seen[key]) <= window_ns:
-            keep[place] = False
+    times = trades["event_time_ns"].to_numpy()
+    for index in np.flatnonzero(again).tolist():
+        number, time = int(numbers[index]), int(times[index])
+        if number in seen and abs(time - seen[number]) <= window_ns:
+            keep[index] = False
         else:
-            seen[key] = time
+            seen[number] = time
     return trades.filter(pa.array(keep))
+
+
+def id_numbers(trades: pa.Table) -> Ints:
+    """(n,) a number for each source, symbol and id; NO_ID without an id."""
+    names = [trades[name] for name in ("source", "symbol", "trade_id")]
+    joined = pc.binary_join_element_wise(*names, "\0")
+    numbers = joined.combine_chunks().dictionary_encode().indices
+    found: Ints = numbers.fill_null(NO_ID).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
+
+
+def _repeated(numbers: Ints) -> Ints:
+    """Those that come more than once."""
+    found, counts = np.unique(numbers[numbers != NO_ID], return_counts=True)
+    repeated: Ints = found[counts > 1]
+    return repeated
 
 
 def changes_of(inputs: LakeInputs) -> list[dict[str, object]]:
@@ -137,29 +185,44 @@ def changes_of(inputs: LakeInputs) -> list[dict[str, object]]:
 def changed(inputs: LakeInputs, trades: pa.Table) -> pa.Table:
     """The trades as their corrections and cancels left them."""
     changes = changes_of(inputs)
-    if not (changes or inputs.healed):
+    indexes = indexes_of(trades, changes)
+    healed = inputs.healed.match(keys_of(trades))
+    if not indexes and not (healed >= 0).any():
         return trades
     prices, sizes = trades["price"].to_numpy().copy(), trades["size"].to_numpy().copy()
-    places = {
-        (row["source"], row["symbol"], row["trade_id"]): place
-        for place, row in enumerate(trades.select(["source", "symbol", "trade_id"]).to_pylist())
-        if row["trade_id"] is not None
-    }
     gone = np.zeros(trades.num_rows, np.bool_)
     for change in changes:
-        place = places.get((str(change["source"]), str(change["symbol"]), str(change["trade_id"])), -1)
-        if place < 0 or gone[place]:
+        index = indexes.get(trade_of(change), -1)
+        if index < 0 or gone[index]:
             continue
         if change["type"] == "cancel":
-            gone[place] = True
+            gone[index] = True
         else:
-            prices[place], sizes[place] = change["price"], change["size"]
-    for place in np.flatnonzero(_at(trades, frozenset(inputs.healed))).tolist():
-        after = inputs.healed[trades["offset"][place].as_py(), trades["row"][place].as_py()]
-        prices[place], sizes[place], gone[place] = after.price, after.size, after.cancelled
+            prices[index], sizes[index] = change["price"], change["size"]
+    touched = healed >= 0
+    after = inputs.healed.rows[healed[touched]]
+    prices[touched], sizes[touched], gone[touched] = after["price"], after["size"], after["cancelled"]
     for name, values in (("price", prices), ("size", sizes)):
         trades = trades.set_column(trades.column_names.index(name), name, pa.array(values))
     return trades.filter(pa.array(~gone))
+
+
+Trade = tuple[str, str, str]  # source, symbol, id
+
+
+def trade_of(change: Mapping[str, object]) -> Trade:
+    """The trade that a correction or cancel names."""
+    return str(change["source"]), str(change["symbol"]), str(change["trade_id"])
+
+
+def indexes_of(trades: pa.Table, changes: Sequence[Mapping[str, object]]) -> dict[Trade, int]:
+    """Which of the trades these changes name; of several by one name, the last."""
+    named = pa.array(sorted({str(change["trade_id"]) for change in changes}), pa.string())
+    if not len(named):
+        return {}
+    indexes = np.flatnonzero(pc.is_in(trades["trade_id"], named).to_numpy(zero_copy_only=False))
+    rows = trades.select(["source", "symbol", "trade_id"]).take(pa.array(indexes)).to_pylist()
+    return {(r["source"], r["symbol"], r["trade_id"]): i for i, r in zip(indexes.tolist(), rows, strict=True)}
 
 
 def _replay(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules) -> Replay:
@@ -261,9 +324,8 @@ def _calendars(inputs: LakeInputs) -> dict[str, str]:
     return {body["source"]: body["calendar"] for body in reversed(bodies) if body.get("calendar")}
 
 
-def _at(rows: pa.Table, places: frozenset[Place]) -> np.ndarray:
+def _at(rows: pa.Table, places: Collection[Place]) -> np.ndarray:
     """(n,) which rows stand at one of these places."""
-    if not places or not rows.num_rows:
+    if not places:
         return np.zeros(rows.num_rows, np.bool_)
-    offsets, numbers = rows["offset"].to_pylist(), rows["row"].to_pylist()
-    return np.array([place in places for place in zip(offsets, numbers, strict=True)], np.bool_)
+    return np.isin(keys_of(rows), position_keys(*np.array(sorted(places), np.int64).T))

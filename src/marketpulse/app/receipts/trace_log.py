@@ -82,6 +82,8 @@ def _first_pass(
         for rows in run.take(batch):
             for refusal in rows.result.refused:
                 found.refused[_place(batch, refusal.row)] = refusal.reason
+            for row in rows.result.behind["row"].tolist():
+                found.refused[_place(batch, row)] = "too_late"
             told = told_rows(run.state, config, sought, rows.result, frame)
             left -= {(table, int(row["revision"])) for table, row in told}
             if told:

@@ -48,9 +48,7 @@ from marketpulse.kafka.codec import RowRecords, row_as_json
 from marketpulse.kafka.market_reader import Decoded
 from marketpulse.kafka.passing import records_as_rows, rows_as_text
 from marketpulse.kafka.records import FRAME, NO_KEY
-from marketpulse.model.market import ABSENT, Ints, Kind, StringTable
-
-_OF_NO_SOURCE = frozenset({Kind.REBUILD, Kind.QUALITY, Kind.SWITCH})
+from marketpulse.model.market import ABSENT, OF_ENGINE, Ints, Kind, StringTable
 
 
 class Rows(NamedTuple):
@@ -171,7 +169,7 @@ class Selection:
 
     def _steered(self, decoded: Decoded, row: int, again: bool) -> Iterator[Piece]:
         kind = Kind(int(decoded.batch.kind[row]))
-        if kind in _OF_NO_SOURCE:
+        if kind in OF_ENGINE:
             return  # the pipeline itself writes them, into `market`
         if kind == Kind.CONTROL:
             if not again:

@@ -15,11 +15,12 @@ from marketpulse.app.supervisor import Event
 from marketpulse.clock import ManualClock
 
 HEALED = {"symbol": "A", "trades": 7, "changed": 1, "outcome": "healed"}
+OF_HISTORY = {"behind": 'source_rows_total{source="s",fate="behind"}', "ended": "histories_ended_total"}
 REFUSED = {"symbol": "B", "trades": 1, "changed": 0, "outcome": "refused", "detail": "no bar"}
 
 
 class Worker:
-    """The metrics of an engine's process: how many rows it has set aside, by reason."""
+    """The metrics of an engine's process: dead letters by reason, history that came `behind`, and histories that `ended`."""
 
     def __init__(self, run_dir: Path) -> None:
         self.counts: dict[str, int] = {}
@@ -27,10 +28,12 @@ class Worker:
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                lines = [f'marketpulse_dead_letters_total{{reason="{r}"}} {n}' for r, n in worker.counts.items()]
+                names = {n: f'dead_letters_total{{reason="{n}"}}' for n in worker.counts} | OF_HISTORY
+                lines = [f"marketpulse_{names[n]} {count}" for n, count in worker.counts.items()]
                 self.send_response(200)
                 self.end_headers()
-                self.wfile.write("\n".join(["# TYPE marketpulse_dead_letters counter", *lines, ""]).encode())
+                types = [f"# TYPE marketpulse_{n} counter" for n in ("dead_letters", "source_rows", "histories_ended")]
+                self.wfile.write("\n".join([*types, *lines, ""]).encode())
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -49,12 +52,12 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     worker.server.shutdown()
 
 
-def run_of(heal: AutomaticHeal, letters: int) -> None:
+def run_of(heal: AutomaticHeal) -> None:
     """Look until the run that has begun has ended."""
-    heal.look(letters)
+    heal.look()
     assert heal._process is not None
     heal._process.wait()
-    heal.look(letters)
+    heal.look()
 
 
 def test_a_run_begins_when_nothing_more_comes_and_says_what_was_brought_in(worker: Worker, tmp_path: Path) -> None:
@@ -62,17 +65,17 @@ def test_a_run_begins_when_nothing_more_comes_and_says_what_was_brought_in(worke
     clock, command = ManualClock(), [sys.executable, "-c", f"print({json.dumps(json.dumps([HEALED, REFUSED]))})"]
     heal = AutomaticHeal(tmp_path, command, said.append, clock)
     worker.counts["bad_json"] = 3
-    heal.look(3)
+    heal.look()
     clock.sleep(60)
-    heal.look(3)
+    heal.look()
     assert (heal._process, (tmp_path / "heal.pending").exists()) == (None, False)  # nothing of this came too late
     worker.counts["too_late"] = 4
-    heal.look(7)
+    heal.look()
     clock.sleep(4)
-    heal.look(7)
+    heal.look()
     assert (heal._process, (tmp_path / "heal.pending").exists()) == (None, True)
     clock.sleep(1)
-    run_of(heal, 7)
+    run_of(heal)
     assert [(event.what, event.bad) for event in said] == [
         ("brought in 8 rows that came too late, of A", False),
         ("cannot bring in what came too late of B: no bar", True),
@@ -85,17 +88,42 @@ def test_after_a_run_that_failed_and_after_a_restart_another_one_begins(worker: 
     clock = ManualClock()
     heal = AutomaticHeal(tmp_path, [sys.executable, "-c", "raise SystemExit(4)"], said.append, clock)
     worker.counts["too_late"] = 1
-    heal.look(1)
+    heal.look()
     clock.sleep(5)
-    run_of(heal, 1)
+    run_of(heal)
     log = tmp_path / "logs" / "heal.log"
     assert said == [Event("heal", f"ended with exit code 4, again in 30 s (log: {log})", bad=True)]
     clock.sleep(29)
-    heal.look(1)
+    heal.look()
     assert heal._process is None
     clock.sleep(1)
-    run_of(heal, 1)
+    run_of(heal)
     worker.counts["too_late"] = 0  # the engine began anew
     again = AutomaticHeal(tmp_path, [sys.executable, "-c", "print('[]')"], said.append, clock)
-    run_of(again, 1)
+    run_of(again)
     assert (len(said), (tmp_path / "heal.pending").exists()) == (2, False)
+
+
+def test_history_is_healed_at_its_goodbye_and_half_a_minute_after_the_last_run_at_the_latest(
+    worker: Worker, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    slow = [sys.executable, "-c", "print('[]')"]
+    heal = AutomaticHeal(tmp_path, slow, lambda _: None, clock)
+    worker.counts |= {"behind": 5, "ended": 0}
+    heal.look()
+    assert heal._process is None
+    worker.counts["ended"] = 1
+    heal.look()
+    assert heal._process is not None, "at once"
+    heal._process.wait()
+    clock.sleep(20)  # so long did it run
+    worker.counts |= {"behind": 6, "ended": 2}
+    heal.look()
+    clock.sleep(29)
+    heal.look()
+    assert heal._process is None
+    clock.sleep(1)
+    heal.look()
+    assert heal._process is not None
+    heal.close()

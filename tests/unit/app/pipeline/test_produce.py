@@ -47,15 +47,16 @@ def test_a_sender_says_what_it_waits_for_after_a_second_and_how_far_it_is_seldom
     engine_refused = Refused()
     for offset in range(4):
         engine_refused.take("too_late", "the bar has closed", f"market/0@{offset}", "{}")
-    assert not summarise(report, Fates(SourceCount("", 1_500, 3, 2, 4), 0, engine_refused))
+    assert not summarise(report, Fates(SourceCount("", 1_500, 3, 2, 4, 9), 0, engine_refused))
     lines = out.getvalue().replace("\r\x1b[K", "\n" * out.isatty()).splitlines()
     waited = {f"am: waiting for the broker ({seconds} s)" for seconds in (1, 11)}
     assert {*waited, f"am: 1,500 of 2,000 rows sent, {rate:,} rows/s"} <= set(lines)
-    assert len(lines) == 8 if not out.isatty() else len(lines) > 60
-    assert lines[-5:] == [
+    assert len(lines) == 9 if not out.isatty() else len(lines) > 60
+    assert lines[-6:] == [
         "am: 1,501 rows read, 1,500 sent; the engine has accepted 1,493, 2 came late and revised their bars; 3 duplicates, 5 dead letters",
         "  too_late 4: the bar has closed; such as market/0@0: {}",
         "  bad_price 1: price is -1; such as am.csv, row 7: AAA,-1",
         "  `marketpulse heal` brings trades that came too late into their bars",
         "  all of them: marketpulse tail dead-letters --from-beginning --no-follow",
+        "  9 rows came behind the correction window: `marketpulse up` brings them in by itself within a minute",
     ]  # fmt: skip
