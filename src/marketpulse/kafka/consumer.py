@@ -16,6 +16,7 @@ from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import MarketDecoder, decode_rows, to_tables
 from marketpulse.kafka.group import Membership
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
@@ -55,7 +56,8 @@ class TableReader:
         self._next: dict[Place, int | None] = {}  # assigned places; None until the first record
         self._unplaced: list[Place] = []  # assigned, but not begun yet
         self._generation = 0  # counts what moved
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id=group, isolation_level="read_committed",
                 auto_offset_reset="earliest", enable_partition_eof=True,
