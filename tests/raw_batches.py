@@ -1,6 +1,5 @@
 """Record batches as bytes: what no client writes, put into a topic by a bare produce request or into its file on disk."""
 
-import gzip
 import socket
 import struct
 import time
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+CODECS = {"gzip": 1, "zstd": 4}
+_CHUNK = 1_000_000
 CONTROL = 0x20
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 HEAD_BYTES = _HEAD.size
@@ -59,24 +59,35 @@ def _sized(content: bytes | None) -> bytes:
 
 def batch(records: Sequence[bytes], codec: str | None = None) -> bytes:
     """A batch of records (`record`, whose deltas count from 0), of now and with the right checksum."""
-    now_ms = time.time_ns() // 1_000_000
     payload = b"".join(records)
-    if codec is not None:
-        payload = compressed(payload, codec)
-    count, attributes = len(records), CODECS[codec] if codec else 0
+    return _headed(payload if codec is None else compressed([payload], codec), len(records), codec)
+
+
+def bomb(size: int, codec: str) -> bytes:
+    """A batch of one record whose value unpacks to so many zeros; it is never whole in memory."""
+    head, tail = b"\0\0" + varint(0) + varint(-1) + varint(size), varint(0)
+    chunks = [
+        varint(len(head) + size + len(tail)) + head,
+        *[bytes(_CHUNK)] * (size // _CHUNK),
+        bytes(size % _CHUNK),
+        tail,
+    ]
+    return _headed(compressed(chunks, codec), 1, codec)
+
+
+def _headed(payload: bytes, count: int, codec: str | None) -> bytes:
+    now_ms, attributes = time.time_ns() // 1_000_000, CODECS[codec] if codec else 0
     head = _HEAD.pack(0, 0, -1, 2, 0, attributes, count - 1, now_ms, now_ms, -1, -1, -1, count)
     return sealed(bytearray(head + payload))
 
 
-def compressed(payload: bytes, codec: str) -> bytes:
-    if codec == "gzip":
-        return gzip.compress(payload)
-    if codec == "zstd":  # as Java's streams do it, without the size in front
-        out = pa.BufferOutputStream()
-        with pa.CompressedOutputStream(out, "zstd") as stream:
-            stream.write(payload)
-        return bytes(out.getvalue())
-    return bytes(pa.Codec(codec).compress(payload, asbytes=True))
+def compressed(chunks: Sequence[bytes], codec: str) -> bytes:
+    """As streams do it, without the size in front."""
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, codec) as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+    return bytes(out.getvalue())
 
 
 def sealed(content: bytearray) -> bytes:

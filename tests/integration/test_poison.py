@@ -13,7 +13,6 @@ import pytest
 
 from bare_clients import BareTopic
 from given_settings import changed
-from marketpulse.app.pipeline import process, sink
 from marketpulse.catalog import open_visible
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
@@ -23,14 +22,13 @@ from marketpulse.kafka.log_reader import LogReader
 from marketpulse.settings import Settings
 from marketpulse.telemetry import DEAD_LETTERS, UNREADABLE_BATCHES
 from own_topics import own_topics
-from raw_batches import BODY_AT, CONTROL, HEAD_BYTES, batch, patch_on_disk, produce_raw, record, sealed
-from stored_pipeline import HELLO, Pipeline, Working, heartbeat, trade
+from raw_batches import BODY_AT, CONTROL, HEAD_BYTES, batch, bomb, patch_on_disk, produce_raw, record, sealed
+from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 from waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("kernels")]
 
 Edit = Callable[[bytearray], None]
-BOMB = record(b"\0" * 200_000_000)
 
 
 def flip_value(content: bytearray) -> None:
@@ -64,8 +62,8 @@ def rows_of(*marks: str) -> bytes:
 
 
 POISON: dict[str, tuple[Callable[[], bytes], Edit | None, int, str]] = {
-    "unpacks to 200 MB (zstd)": (lambda: batch([BOMB], "zstd"), None, 1, "unreadable_batch"),
-    "unpacks to 40 MB (gzip)": (lambda: batch([record(b"\0" * 40_000_000)], "gzip"), None, 1, "too_large"),
+    "unpacks to 200 MB (zstd)": (lambda: bomb(200_000_000, "zstd"), None, 1, "unreadable_batch"),
+    "unpacks to 20 MB (gzip)": (lambda: bomb(20_000_000, "gzip"), None, 1, "too_large"),
     "bad checksum": (lambda: rows_of(*"abcde"), flip_value, 5, "unreadable_batch"),
     "unknown codec": (lambda: rows_of("a", "b"), set_codec, 2, "unreadable_batch"),
     "unknown version": (lambda: rows_of("a", "b", "c"), set_version, 3, "unreadable_batch"),
@@ -81,7 +79,7 @@ class Poisoner:
     """Puts poison into topics, and knows what letters have to come of it."""
 
     def __init__(self, broker: EmbeddedBroker, settings: Settings) -> None:
-        self._logs = broker.log_file.parents[1] / "storage"
+        self._logs = broker.log_file.parents[1] / "broker" / "storage"
         self._bootstrap, self._settings = broker.bootstrap, settings
         self.expected: list[Letter] = []
 
@@ -124,7 +122,8 @@ def stored_prices(settings: Settings, symbol: str) -> list[float]:
 
 def shown_prices(settings: Settings, symbol: str, count: int) -> list[float]:
     """What a page gets of a symbol's closed bars, once that is `count`."""
-    feed, prices = KafkaLiveFeed(settings, 1_000), []
+    feed = KafkaLiveFeed(settings, 1_000)
+    prices: list[float] = []
 
     def all_came() -> bool:
         for found in feed.batches(0.2):
@@ -161,6 +160,8 @@ def test_poison_in_the_log_and_in_a_topic_of_results_costs_no_row_and_is_noted_o
             pipeline.write(tick, heartbeat(tick["event_time_ns"] / 10**9 % 86_400 + 5))
             expected.append(tick["price"])
             wait_until(lambda: stored_prices(settings, "AA") == expected, f"the lake has the bar behind: {kind}")
+        produce_raw(str(settings.kafka.bootstrap_servers), bars, partition, batch([record(None)]))  # a tombstone
+        poisoner.expected.append((bars, partition, BareTopic.of(settings, "bars").end(partition) - 1, "unreadable_row"))
         assert shown_prices(settings, "AA", len(expected)) == expected
         wait_until(poisoner.all_noted, "every poison is noted")
     for reason, before in counted.items():
@@ -195,7 +196,8 @@ def test_a_foreign_topic_is_read_past_poison_and_past_several_in_a_row(
         poisoner.put(topic.name, 0, kind)
     topic.write([b"last"])
     for _ in range(2):
-        reader, values = KafkaForeignTopic(settings, topic.name), []
+        reader = KafkaForeignTopic(settings, topic.name)
+        values: list[bytes | None] = []
         reader.seek({})
 
         def ended(reader: KafkaForeignTopic = reader, values: list[bytes | None] = values) -> bool:
@@ -215,15 +217,16 @@ def test_records_above_any_limit_are_let_go_by_their_place_and_the_rest_is_read(
     settings: Settings, poisoner: Poisoner
 ) -> None:
     topic = BareTopic(settings.kafka.bootstrap_servers, f"foreign-{uuid.uuid4().hex[:8]}")
-    topic.make(1, **{"max.message.bytes": "95000000"})
+    topic.make(1)
     large = {"value": record(b"v" * (MESSAGE_BYTES_MAX + 1)), "key": record(b"v", key=b"k" * (MESSAGE_BYTES_MAX + 1))}
     topic.write([b"0"])
     for content in large.values():
-        produce_raw(str(topic.bootstrap), topic.name, 0, batch([content]))
+        produce_raw(str(topic.bootstrap), topic.name, 0, batch([content], "gzip"))
         topic.write([b"good"])
     headers = [(b"h", b"")] * 200_000
-    produce_raw(str(topic.bootstrap), topic.name, 0, batch([record(b"many headers", headers=headers)]))
-    reader, values = KafkaForeignTopic(settings, topic.name), []
+    produce_raw(str(topic.bootstrap), topic.name, 0, batch([record(b"many headers", headers=headers)], "gzip"))
+    reader = KafkaForeignTopic(settings, topic.name)
+    values: list[bytes | None] = []
     reader.seek({})
 
     def ended() -> bool:

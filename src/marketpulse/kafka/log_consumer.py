@@ -68,14 +68,11 @@ class Fault:
 
 
 class LogConsumer(Consumer):
-    """The library's consumer, but what cannot be read is stepped over, with one dead letter and a metric.
+    """The library's consumer, but what cannot be read is stepped over, with one dead letter and a metric."""
 
-    `writes_letters`: False for the reader that dead letters are looked up with, which would call itself.
-    """
-
-    def __init__(self, settings: Settings, config: dict[str, Any], *, writes_letters: bool = True) -> None:
+    def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
         super().__init__(config)
-        self._settings, self._config, self._writes_letters = settings, config, writes_letters
+        self._settings, self._config = settings, config
         self._watch_at = time.monotonic() + _WATCH_EVERY_S
         self._stands_since: dict[Place, tuple[int, float]] = {}  # -> (offset, since when)
         self._sought: dict[Place, tuple[int, float]] = {}  # -> (offset, when)
@@ -146,17 +143,18 @@ class LogConsumer(Consumer):
         return find_unreadable(self._config, fault.topic, fault.partition, fault.offset)
 
     def _note(self, found: list[Unreadable]) -> None:
+        """Write the dead letters, count and log. Raises Retryable when that has to wait."""
+        if found:
+            try:
+                write_dead_letters(self._settings, [one.dead_letter() for one in found])
+            except Fatal as error:  # such as a reader that may not write: others note it
+                get_logger().error("dead_letter_unwritten", error=str(error))
         for one in found:
             UNREADABLE_BATCHES.labels(one.topic, one.reason).inc()
             get_logger().warning(
                 "stepped_over", topic=one.topic, partition=one.partition, offset=one.first, last_offset=one.last,
                 bytes=one.size, reason=one.reason, detail=one.why,
             )  # fmt: skip
-        if found and self._writes_letters:
-            try:
-                write_dead_letters(self._settings, [one.dead_letter() for one in found])
-            except Fatal as error:  # such as a reader that may not write: others note it
-                get_logger().error("dead_letter_unwritten", error=str(error))
 
     def _go_on(self, topic: str, partition: int, offset: int) -> None:
         self._sought[topic, partition] = offset, time.monotonic()

@@ -4,13 +4,14 @@ The library says where an unreadable batch begins and not where it ends, so the 
 the batch brings the same base offset again, one behind it a record, another batch or the end of the partition.
 """
 
+import json
 import re
 import time
 from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import error_of
@@ -22,7 +23,9 @@ UNREADABLE = frozenset({*_OF_BATCHES, KafkaError._UNDERFLOW, KafkaError.INVALID_
 """Codes of the library and of the broker that say of a batch that it cannot be read, now or ever."""
 
 _LARGEST_ANSWER_BYTES = 128 * 1024 * 1024  # a broker takes requests of 100 MiB
-_LOOK_S = 1.0
+_POLL_S = 0.3
+_ANSWERS = 10  # that bring nothing and move nothing: it is not the broker or the machine that is slow
+_STATISTICS_MS = 100
 _CALL_S = 10.0
 _TOGETHER, _TOGETHER_S = 1_000, 5.0  # of batches that follow each other
 _SIZE = re.compile(r"of (\d+) bytes|\((\d+) bytes\)")
@@ -94,10 +97,13 @@ class _Probe:
 
     def __init__(self, config: dict[str, Any], topic: str, partition: int) -> None:
         self._topic, self._partition = topic, partition
+        self._answers_before: int | None = None
+        self._answers, self._next_offset = 0, -1
         plain = {k: v for k, v in config.items() if k != "group.instance.id"}
         self._consumer = Consumer({
             **plain, "isolation.level": "read_uncommitted", "auto.offset.reset": "error", "enable.partition.eof": True,
             "fetch.message.max.bytes": 1, "fetch.min.bytes": 1, "fetch.wait.max.ms": 10, "fetch.error.backoff.ms": 10,
+            "statistics.interval.ms": _STATISTICS_MS, "stats_cb": self._count_answers,
         })  # fmt: skip
 
     def __enter__(self) -> "_Probe":
@@ -129,31 +135,43 @@ class _Probe:
     def look(self, offset: int) -> _Look:
         """What stands at the offset. Raises Retryable while the broker is away."""
         self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
-        if (look := self._next()) is not None:
-            return look
-        low, high = self._span()  # answers only when the broker is there
+        self._answers_before, self._answers, self._next_offset = None, 0, offset
+        give_up = time.monotonic() + _CALL_S
+        while time.monotonic() < give_up:
+            has_answered = self._answers >= _ANSWERS
+            message = self._consumer.poll(_POLL_S)  # what those answers brought came before they were counted
+            if message is not None:
+                if (look := self._look_of(message)) is not None:
+                    return look
+            elif has_answered:
+                return _Look(False, -1, -1, "the broker has it, and the client library can make nothing of it")
+        low, high = self._span()
         if not low <= offset < high:
             return _Look(True, min(max(offset, low), high), 0)
-        return self._next() or _Look(False, -1, -1, "the broker has it, and the client library can make nothing of it")
+        raise Retryable(f"{self._topic}/{self._partition} brought nothing at {offset} in {_CALL_S:.0f} s")
 
-    def _next(self) -> _Look | None:
-        """What comes within `_LOOK_S`."""
-        give_up = time.monotonic() + _LOOK_S
-        while (left := give_up - time.monotonic()) > 0:
-            message = self._consumer.poll(left)
-            if message is None:
-                continue
-            error, at = message.error(), cast(int, message.offset())
-            if error is None:
-                return _Look(True, at, len(message) + len(message.key() or b""))
-            code = error.code()
-            if code == KafkaError._PARTITION_EOF:
-                return _Look(True, at, 0)
-            if code in UNREADABLE:
-                return _Look(False, at if code in _OF_BATCHES else -1, _size_of(error), error.str())
-            if code not in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                raise _waiting(error)
-        return None
+    def _look_of(self, message: Message) -> _Look | None:
+        error, at = message.error(), cast(int, message.offset())
+        if error is None:
+            return _Look(True, at, len(message) + len(message.key() or b""))
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            return _Look(True, at, 0)
+        if code in UNREADABLE:
+            return _Look(False, at if code in _OF_BATCHES else -1, _size_of(error), error.str())
+        if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            return None  # deleted meanwhile, or of a position before
+        raise _waiting(error)
+
+    def _count_answers(self, text: str) -> None:
+        """How often the broker has answered since the partition stands where it stands."""
+        found = json.loads(text)
+        answered = sum(broker["rx"] for broker in found["brokers"].values())
+        partitions = found["topics"].get(self._topic, {}).get("partitions", {})
+        next_offset = partitions.get(str(self._partition), {}).get("next_offset")
+        if self._answers_before is None or next_offset != self._next_offset:
+            self._answers_before, self._next_offset = answered, next_offset
+        self._answers = answered - self._answers_before
 
     def _end_of(self, first: int) -> tuple[int, _Look]:
         """The last offset of the batch that begins at `first`, and what stands behind it."""

@@ -20,8 +20,8 @@ from marketpulse.model.market import DeadLetter
 from marketpulse.settings import Settings
 from marketpulse.telemetry import DEAD_LETTERS
 
-_TRIES = 12
-_AGAIN_S = 0.25
+_TRIES = 10
+_AGAIN_S, _AGAIN_S_MOST = 0.1, 2.0
 _LONGEST_MS = 10_000
 _CALL_S = 10.0
 _READ_S = 30.0
@@ -34,16 +34,17 @@ def write_dead_letters(settings: Settings, letters: Sequence[DeadLetter]) -> Non
     Raises Retryable when they could not be written in time, Fatal where this user may not.
     """
     pending = {_key_of(letter): letter for letter in letters}
-    for left in reversed(range(_TRIES)):
+    for number in range(_TRIES):
         try:
+            if not pending.keys() - _written_keys(settings, pending.keys()):
+                return  # by another reader, or before this one began again
             with short_transaction(settings, "unreadable", _LONGEST_MS, "it is tried again") as producer:
-                written = _written_keys(settings, pending.keys())
-                missing = [letter for key, letter in pending.items() if key not in written]
+                missing = [pending[key] for key in pending.keys() - _written_keys(settings, pending.keys())]
                 _produce(producer, settings.topic("dead-letters"), missing)
         except (Retryable, Fatal):  # another reader has taken the id, or the broker is away
-            if not left:
+            if number == _TRIES - 1:
                 raise
-            time.sleep(random.uniform(0.2, 1) * _AGAIN_S)
+            time.sleep(random.uniform(0.2, 1) * min(_AGAIN_S * 2**number, _AGAIN_S_MOST))
             continue
         for letter in missing:
             DEAD_LETTERS.labels(letter.reason).inc()
@@ -78,7 +79,10 @@ def _written_keys(settings: Settings, keys: Collection[bytes]) -> set[bytes]:
     found: set[bytes] = set()
     give_up = time.monotonic() + _READ_S
     try:
-        open_ends = set(consumer.list_topics(topic, timeout=_CALL_S).topics[topic].partitions)
+        known = consumer.list_topics(topic, timeout=_CALL_S).topics[topic]
+        if known.error is not None:
+            raise error_of(known.error)
+        open_ends = set(known.partitions)
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in open_ends])
         while open_ends and time.monotonic() < give_up:
             for message in consumer.consume(_AT_ONCE, 0.1):
