@@ -143,6 +143,9 @@ class _Probe:
             if message is not None:
                 if (look := self._look_of(message)) is not None:
                     return look
+                # It stopped, at a position that it had made up from the corrupt batch of the look before.
+                self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
+                self._answers_before, self._answers = None, 0
             elif has_answered:
                 return _Look(False, -1, -1, "the broker has it, and the client library can make nothing of it")
         low, high = self._span()
@@ -151,6 +154,7 @@ class _Probe:
         raise Retryable(f"{self._topic}/{self._partition} brought nothing at {offset} in {_CALL_S:.0f} s")
 
     def _look_of(self, message: Message) -> _Look | None:
+        """None: the position is out of range."""
         error, at = message.error(), cast(int, message.offset())
         if error is None:
             return _Look(True, at, len(message) + len(message.key() or b""))
@@ -160,7 +164,7 @@ class _Probe:
         if code in UNREADABLE:
             return _Look(False, at if code in _OF_BATCHES else -1, _size_of(error), error.str())
         if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            return None  # deleted meanwhile, or of a position before
+            return None
         raise _waiting(error)
 
     def _count_answers(self, text: str) -> None:

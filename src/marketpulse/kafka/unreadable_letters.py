@@ -39,7 +39,8 @@ def write_dead_letters(settings: Settings, letters: Sequence[DeadLetter]) -> Non
             if not pending.keys() - _written_keys(settings, pending.keys()):
                 return  # by another reader, or before this one began again
             with short_transaction(settings, "unreadable", _LONGEST_MS, "it is tried again") as producer:
-                missing = [pending[key] for key in pending.keys() - _written_keys(settings, pending.keys())]
+                written = _written_keys(settings, pending.keys())
+                missing = [letter for key, letter in pending.items() if key not in written]
                 _produce(producer, settings.topic("dead-letters"), missing)
         except (Retryable, Fatal):  # another reader has taken the id, or the broker is away
             if number == _TRIES - 1:
