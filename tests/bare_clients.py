@@ -80,6 +80,13 @@ class BareTopic:
         """Where each partition ends for readers of committed records, marks of transactions included."""
         return self._read_to_the_end()[1]
 
+    def end(self, partition: int) -> int:
+        """Where a partition ends, whatever stands in it."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bare-reader"})
+        _, high = consumer.get_watermark_offsets(TopicPartition(self.name, partition), timeout=10)
+        consumer.close()
+        return int(high)
+
     def wait_for(self, wanted: int, timeout_s: float = 40, *, quiet_s: float = 0.6) -> list[Record]:
         """At least `wanted` committed records and whatever follows until it is quiet, or what came in time."""
         consumer, _ = self._reader()

@@ -80,6 +80,9 @@ STREAM_RECORDER_ERRORS = _counter("stream_recorder_errors", "Recordings that a f
 # The log
 RECORDS_CONSUMED = _counter("records_consumed", "Records read", "topic")
 DEAD_LETTERS = _counter("dead_letters", "Records and rows set aside", "reason")
+UNREADABLE_BATCHES = _counter(
+    "unreadable_batches", "Batches and records that a reader stepped over since nobody can read them", "topic", "reason"
+)
 BROKER_ERRORS = _counter("broker_errors", "Errors that the Kafka client reported", "code")
 CLIENTS_LEFT_BEHIND = _counter("clients_left_behind", "Kafka clients that did not close when they were asked to")
 TRANSACTIONS = _counter("transactions", "Transactions by their end", "end")

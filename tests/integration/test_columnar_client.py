@@ -16,6 +16,7 @@ from bare_clients import BareTopic
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config
 from marketpulse.kafka.codec import FRAME_CONTENT_TYPE, encode_rows, lay_out_rows
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records, records_of_messages
 from marketpulse.kafka.row_sender import RowSender
@@ -26,7 +27,8 @@ from waiting import wait_until
 
 @contextmanager
 def reader(settings: Settings, partitions: int, offset: int = 0) -> Iterator[tuple[Consumer, RecordQueue]]:
-    consumer = Consumer(client_config(settings, "consumer", group_id="columnar", auto_offset_reset="error"))
+    config = client_config(settings, "consumer", group_id="columnar", auto_offset_reset="error")
+    consumer = LogConsumer(settings, config)
     queue, topic = RecordQueue(consumer), settings.topic("market")
     queue.lead_here(topic, range(partitions))
     consumer.assign([TopicPartition(topic, p, offset) for p in range(partitions)])
@@ -149,13 +151,15 @@ def test_a_row_that_the_client_refuses_is_its_error(kafka_settings: Settings) ->
 ENDS_OPEN = """
 import sys
 import pyarrow as pa
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from marketpulse.kafka.codec import lay_out_rows
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.row_sender import RowSender
 from marketpulse.model.rows import BAR
+from marketpulse.settings import Settings
 bootstrap, market, bars = sys.argv[1:]
-consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g"})
+consumer = LogConsumer(Settings(), {"bootstrap.servers": bootstrap, "group.id": "g"})
 queue = RecordQueue(consumer)
 queue.lead_here(market, [0])
 consumer.assign([TopicPartition(market, 0, 0)])

@@ -32,12 +32,16 @@ _DEFAULTS: dict[Role, dict[str, Value]] = {
         "fetch.wait.max.ms": 10,
         "fetch.queue.backoff.ms": 2,
         "queued.max.messages.kbytes": 65_536,
+        # What a batch may unpack to (zstd), too: 6 KB can hold gigabytes. A batch of ours has 16 MiB at most.
+        "receive.message.max.bytes": 64 * 1024 * 1024,
+        "fetch.error.backoff.ms": 50,  # behind a batch that is stepped over, reading goes on as soon
     },
     "admin": {},
 }
 _ALWAYS: dict[Role, dict[str, Value]] = {
     "producer": {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"},
-    "consumer": {"enable.auto.commit": False, "enable.auto.offset.store": False},
+    # A corrupt batch shows by its checksum alone.
+    "consumer": {"enable.auto.commit": False, "enable.auto.offset.store": False, "check.crcs": True},
     "admin": {},
 }
 _BOTH: dict[str, Value] = {
@@ -104,6 +108,8 @@ def _configure(settings: Settings, role: Role, own: Sequence[_Block], overrides:
         properties |= understood.properties
         oauth_cb = understood.oauth_cb or oauth_cb
     config: dict[str, Any] = {**_BOTH, **_DEFAULTS[role], **properties, **_ALWAYS[role]}
+    if "fetch.max.bytes" in properties and "receive.message.max.bytes" not in properties:
+        config.pop("receive.message.max.bytes", None)  # the library raises it as far as the answers go
     if oauth_cb is not None:
         config["oauth_cb"] = _load_callback(oauth_cb)
     if properties:

@@ -23,6 +23,7 @@ _OURS = {
     "acks": "every write waits for all replicas",
     "auto.commit.enable": "offsets are stored with the results",
     "auto.offset.reset": "where reading starts follows from what is stored",
+    "check.crcs": "a corrupt batch is stepped over",
     "compression.gzip.level": "write compression.level, for the codec that is set",
     "compression.lz4.level": "write compression.level, for the codec that is set",
     "compression.zstd.level": "write compression.level, for the codec that is set",
@@ -46,7 +47,13 @@ _OURS = {
 }
 """Properties that correctness rests on, with the reason why we set them ourselves."""
 
-_AS_WE_DO = {("acks", "all"), ("acks", "-1"), ("enable.idempotence", "true"), ("enable.auto.commit", "false")}
+_AS_WE_DO = {
+    ("acks", "all"),
+    ("acks", "-1"),
+    ("enable.idempotence", "true"),
+    ("enable.auto.commit", "false"),
+    ("check.crcs", "true"),
+}
 """What is so anyway: nothing has to be said of it."""
 
 _SAME_AS = {

@@ -12,11 +12,14 @@ from typing import cast
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from marketpulse.errors import Fatal
+from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import MarketDecoder, decode_rows, to_tables
 from marketpulse.kafka.group import Membership
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.records import is_frame, records_of_messages
+from marketpulse.kafka.unreadable_letters import write_dead_letters
+from marketpulse.model.market import ABSENT, REASONS, DeadLetter
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import Settings
@@ -42,6 +45,7 @@ class TableReader:
         group: str,
         start: Mapping[Place, int] | Callable[[], Mapping[Place, int] | None],
     ) -> None:
+        self._settings = settings
         self._tables: dict[str, list[str]] = {}  # by topic
         self._name: dict[str, str] = {}  # the contract's name of each topic
         for table in tables:
@@ -55,7 +59,8 @@ class TableReader:
         self._next: dict[Place, int | None] = {}  # assigned places; None until the first record
         self._unplaced: list[Place] = []  # assigned, but not begun yet
         self._generation = 0  # counts what moved
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id=group, isolation_level="read_committed",
                 auto_offset_reset="earliest", enable_partition_eof=True,
@@ -154,6 +159,7 @@ class TableReader:
             rows = decode_rows(self._name[topic], values, lambda i: is_frame(records[i]), unreadable)
             if unreadable:
                 get_logger().warning("rows_unreadable", topic=topic, partition=partition, records=len(unreadable))
+                self._note_unreadable(topic, partition, [records[i] for i in unreadable])
             return dict.fromkeys(self._tables[topic], rows)
         batch, _ = self._decoder.decode(topic, records_of_messages(partition, records))
         # What was refused the engine writes to the dead letters.
@@ -162,6 +168,20 @@ class TableReader:
             table: found[table] if table in found else pa.RecordBatch.from_pylist([], schema=TABLES[table][1])
             for table in self._tables[topic]
         }
+
+    def _note_unreadable(self, topic: str, partition: int, records: list[Message]) -> None:
+        """One dead letter for each, whichever store comes first; they stay in the topic, so the letters leave them out."""
+        letters = [
+            DeadLetter(
+                "unreadable_row", f"{REASONS['unreadable_row']} ({len(record):,} bytes)", topic, partition,
+                cast(int, record.offset()), ABSENT, None, None,
+            )
+            for record in records
+        ]  # fmt: skip
+        try:
+            write_dead_letters(self._settings, letters)
+        except (Retryable, Fatal) as error:  # the rows beside them are not held up
+            get_logger().error("dead_letter_unwritten", error=str(error))
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._generation += 1

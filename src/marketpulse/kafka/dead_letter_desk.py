@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from marketpulse.errors import ParameterError, Retryable
 from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.market_contract import Refused, checked
 from marketpulse.kafka.one_record import read_object
 from marketpulse.kafka.short_transaction import short_transaction
@@ -71,7 +72,8 @@ class KafkaDeadLetters:
 
     def _reader(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = Consumer(
+            self._consumer = LogConsumer(
+                self._settings,
                 client_config(
                     self._settings, "consumer", group_id="marketpulse-dead-letters", isolation_level="read_committed",
                     auto_offset_reset="earliest", enable_partition_eof=True,

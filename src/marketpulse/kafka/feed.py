@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Literal, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import decode_rows
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.pipeline_stats import StatsProbe
 from marketpulse.kafka.records import is_frame
 from marketpulse.ports import FeedBatch, PipelineStats
@@ -45,7 +46,8 @@ class KafkaLiveFeed:
         self._history = history
         self._probe = StatsProbe(settings)
         self._following = False
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id="marketpulse-feed", isolation_level="read_uncommitted",
                 auto_offset_reset="earliest",

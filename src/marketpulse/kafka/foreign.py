@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.topic_admin import create_topic
 from marketpulse.ports import ForeignRecords
 from marketpulse.settings import Settings
@@ -34,7 +35,8 @@ class KafkaForeignTopic:
         self.created = ""
         self._settings, self._bootstrap_servers, self._create = settings, bootstrap_servers, create
         self._topic = topic
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id="marketpulse-foreign", isolation_level="read_committed",
                 auto_offset_reset="error", enable_partition_eof=True, **elsewhere,

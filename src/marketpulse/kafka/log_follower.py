@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.codec import MarketDecoder
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records
 from marketpulse.model.market import Ints, MarketBatch
@@ -54,7 +55,8 @@ class LogFollower:
         self._wanted = {settings.topic(name): name for name in topics}
         self._letters = settings.topic("dead-letters")
         self._decoder = MarketDecoder()
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id="marketpulse-watch", isolation_level="read_committed",
                 auto_offset_reset="earliest", queued_max_messages_kbytes=4_096,

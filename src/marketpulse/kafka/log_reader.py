@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.control_record import ControlRecord, control_record
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.market_reader import Decoded, MarketReader
 from marketpulse.kafka.records import is_frame, records_of_messages
 from marketpulse.kafka.row_codec import decode_rows
@@ -45,7 +46,8 @@ class LogReader:
         self._name, self._topic = topic, settings.topic(topic)
         self._decoder = MarketReader(self._topic)
         self._snapshots: SnapshotReader | None = None
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id=self._group, isolation_level="read_committed",
                 auto_offset_reset="error", enable_partition_eof=True,

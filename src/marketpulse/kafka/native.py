@@ -30,6 +30,16 @@ def _function(name: str, result: Any, *arguments: Any) -> Any:
 # Places in rd_kafka_message_t.
 ERROR, PARTITION, PAYLOAD, LENGTH, KEY, KEY_LENGTH, OFFSET = 0, 16, 24, 32, 40, 48, 56
 
+
+class MessageHead(ctypes.Structure):
+    """The same message field by field, for what is seldom looked at."""
+
+    _fields_ = (
+        ("error", c_int), ("topic", c_void_p), ("partition", c_int32), ("payload", c_void_p), ("length", c_size_t),
+        ("key", c_void_p), ("key_length", c_size_t), ("offset", ctypes.c_int64),
+    )  # fmt: skip
+
+
 client_name = _function("rd_kafka_name", c_char_p, c_void_p)
 last_error = _function("rd_kafka_last_error", c_int)
 queue_new = _function("rd_kafka_queue_new", c_void_p, c_void_p)
@@ -43,6 +53,7 @@ message_timestamp = _function("rd_kafka_message_timestamp", ctypes.c_int64, c_vo
 message_destroy = _function("rd_kafka_message_destroy", None, c_void_p)
 last_header = _function("rd_kafka_header_get_last", c_int, c_void_p, c_char_p, c_void_p, c_void_p)
 topic_new = _function("rd_kafka_topic_new", c_void_p, c_void_p, c_char_p, c_void_p)
+topic_name = _function("rd_kafka_topic_name", c_char_p, c_void_p)
 topic_destroy = _function("rd_kafka_topic_destroy", None, c_void_p)
 produce = _function(
     "rd_kafka_produce", c_int, c_void_p, c_int32, c_int, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p

@@ -4,9 +4,10 @@ between the records."""
 import time
 from collections.abc import Mapping
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from marketpulse.kafka.client import client_config
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.settings import Settings
 
 COUNTED_MAX = 1_000_000
@@ -23,7 +24,8 @@ class RecordCount:
         self._known = 0
         self._at: dict[int, int] = {}  # the next offset to count, by partition
         self._ends: dict[int, int] = {}  # as they were told last
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id="marketpulse-count", isolation_level="read_committed",
                 auto_offset_reset="earliest", queued_max_messages_kbytes=4_096, enable_partition_eof=True,

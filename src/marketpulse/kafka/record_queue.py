@@ -10,15 +10,18 @@ import weakref
 from collections.abc import Iterable
 
 import numpy as np
-from confluent_kafka import Consumer
+from confluent_kafka import KafkaError
 from numpy.typing import NDArray
 
 from marketpulse.compiled import bare_kernel
 from marketpulse.errors import Retryable
 from marketpulse.kafka import native
+from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
 from marketpulse.kafka.frame_writer import FRAME_CONTENT_TYPE
+from marketpulse.kafka.log_consumer import Fault, LogConsumer
 from marketpulse.kafka.native import call_long, call_void
 from marketpulse.kafka.records import FRAME, NO_KEY, NO_VALUE, Records
+from marketpulse.kafka.unreadable import UNREADABLE
 from marketpulse.kafka.words import PADDING, byte_at, copy_bytes, half_word_at, word_at
 from marketpulse.model.market import Bytes, Ints
 
@@ -35,7 +38,7 @@ _CONTENT_TYPE = b"content-type"
 class RecordQueue:
     """The records of a consumer's partitions. Close it before the consumer."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: LogConsumer) -> None:
         self._consumer = consumer  # its memory is used: it must outlive this
         self._handle = native.handle_of(consumer)
         self._queue = native.queue_new(self._handle)
@@ -51,12 +54,15 @@ class RecordQueue:
             native.queue_forward(own, self._queue)
             native.queue_destroy(own)
             self._partitions = max(self._partitions, partition + 1)
+        lead = weakref.WeakMethod(self.lead_here)
+        self._consumer.leads[topic] = lambda *again: None if (method := lead()) is None else method(*again)
 
     def take(self, timeout_s: float, most: int, most_bytes: int = BYTES_MOST) -> list[Records]:
         """What has come: waits for a first record, then drains, until it has `most` records or about `most_bytes`.
         The records of each partition in order.
 
-        Raises Retryable when the log cannot be read; then nothing of it was taken.
+        What cannot be read is stepped over (log_consumer). Raises Retryable when the log cannot be read; then nothing
+        of it was taken.
         """
         if len(self._pointers) < most:
             self._pointers = np.empty(most, np.int64)
@@ -70,7 +76,39 @@ class RecordQueue:
             count, size = count + found, size + bytes_of(end[:found])
             wait_ms, asked = 0, min(most - count, (most_bytes - size) * count // max(size, 1))
             asked = min(asked, _GROWTH * count, _ASKED_MOST)
-        return laid_out(self._pointers[:count], self._partitions) if count else []
+        pointers = self._pointers[:count]
+        faults: list[Fault] = []
+        if first_fault(pointers) >= 0:
+            pointers, faults = self._without_faults(pointers)
+        records = laid_out(pointers, self._partitions) if len(pointers) else []
+        self._consumer.step_over(faults)
+        return records
+
+    def _without_faults(self, pointers: Ints) -> tuple[Ints, list[Fault]]:
+        """The messages that can be read, and what is wrong with the first of the others in each partition; those behind it
+        are gone, to be read again. Raises Retryable for what cannot be stepped over."""
+        faults: dict[tuple[str, int], Fault] = {}
+        kept, gone = [], []
+        try:
+            for pointer in pointers.tolist():
+                fault = fault_of(pointer)
+                place = (fault.topic, fault.partition)
+                if place in faults or self._consumer.is_outdated(place, fault.code):
+                    gone.append(pointer)
+                elif fault.code not in UNREADABLE and fault.code != KafkaError.NO_ERROR:
+                    raise Retryable(f"the log could not be read: {fault.text}")
+                elif fault.code == KafkaError.NO_ERROR and fault.size <= MESSAGE_BYTES_MAX:
+                    kept.append(pointer)
+                else:
+                    faults[place] = fault
+                    gone.append(pointer)
+        except Retryable:
+            gone = pointers.tolist()
+            raise
+        finally:
+            for pointer in gone:
+                native.message_destroy(pointer)
+        return np.array(kept, np.int64), list(faults.values())
 
     def close(self) -> None:
         """Let go of what is still in the queue."""
@@ -84,12 +122,7 @@ _DESTROY = native.address_of(native.message_destroy)
 def laid_out(pointers: Ints, partitions: int) -> list[Records]:
     """Messages of the client (n,), by address, of partitions below `partitions`, as columns; they are gone then."""
     counts, sizes, key_sizes = np.zeros((3, partitions), np.int64)
-    fault = _measure(pointers, counts, sizes, key_sizes)
-    if fault >= 0:
-        text = native.message_error(int(pointers[fault])).decode(errors="replace")
-        for pointer in pointers.tolist():
-            native.message_destroy(pointer)
-        raise Retryable(f"the log could not be read: {text}")
+    _measure(pointers, counts, sizes, key_sizes)
     found = np.flatnonzero(counts)
     counts, sizes, key_sizes = counts[found], sizes[found] + len(PADDING), key_sizes[found] + len(PADDING)
     slots = np.zeros(partitions, np.int64)
@@ -130,6 +163,15 @@ def _ask_headers(pointers: Ints, places: Ints, marks: NDArray[np.int8]) -> None:
         native.message_destroy(int(pointers[i]))
 
 
+def fault_of(message: int) -> Fault:
+    """What a message says of itself; of a record `code` is NO_ERROR."""
+    head = ctypes.cast(message, ctypes.POINTER(native.MessageHead)).contents
+    code = int(head.error)
+    text = native.message_error(message).decode(errors="replace") if code else ""
+    topic = native.topic_name(head.topic).decode() if head.topic else ""
+    return Fault(topic, head.partition, head.offset, code, text, -1 if code else head.length + head.key_length)
+
+
 def _content_type(message: int) -> bytes | None:
     headers, value, size = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_size_t()
     if native.message_headers(message, ctypes.byref(headers)) != 0:
@@ -148,17 +190,24 @@ def bytes_of(pointers: Ints) -> int:
 
 
 @bare_kernel
-def _measure(pointers: Ints, counts: Ints, sizes: Ints, key_sizes: Ints) -> int:
-    """Count records and bytes by partition, (p,) each. The first message that is an error, or -1."""
+def first_fault(pointers: Ints) -> int:
+    """The first message that is an error, or too large to be one of ours; -1: none is."""
     for i in range(len(pointers)):
         message = pointers[i]
-        if half_word_at(message + native.ERROR) != 0:
+        size = word_at(message + native.LENGTH) + word_at(message + native.KEY_LENGTH)
+        if half_word_at(message + native.ERROR) != 0 or size > MESSAGE_BYTES_MAX:
             return i
+    return -1
+
+
+@bare_kernel
+def _measure(pointers: Ints, counts: Ints, sizes: Ints, key_sizes: Ints) -> None:
+    """Count records and bytes by partition, (p,) each."""
+    for message in pointers:
         partition = half_word_at(message + native.PARTITION)
         counts[partition] += 1
         sizes[partition] += word_at(message + native.LENGTH)
         key_sizes[partition] += word_at(message + native.KEY_LENGTH)
-    return -1
 
 
 @bare_kernel

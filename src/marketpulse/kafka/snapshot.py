@@ -3,10 +3,11 @@
 import struct
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from marketpulse.errors import MarketPulseError, Retryable
 from marketpulse.kafka.client import client_config
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.settings import Settings
 
 CHUNK_BYTES = 900_000  # below every broker's default record limit
@@ -98,7 +99,8 @@ class SnapshotReader:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.topic("state")
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id=settings.group(f"{settings.process.group}-state"), isolation_level="read_committed",
                 auto_offset_reset="error", enable_partition_eof=True, fetch_wait_max_ms=5,

@@ -10,6 +10,7 @@ from marketpulse.errors import Fatal, ParameterError
 from marketpulse.foreign_json import parse_json
 from marketpulse.kafka.client import client_config, error_of
 from marketpulse.kafka.frame_bounds import bounded_table
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.market_contract import Refused
 from marketpulse.kafka.records import is_frame
 from marketpulse.settings import Settings
@@ -31,7 +32,8 @@ def tail(
     """
     if limit is not None and limit < 1:
         raise ParameterError(f"limit must be 1 or more, found {limit}")
-    consumer = Consumer(
+    consumer = LogConsumer(
+        settings,
         client_config(
             settings, "consumer", group_id="marketpulse-tail", isolation_level="read_committed",
             auto_offset_reset="earliest", enable_partition_eof=True,

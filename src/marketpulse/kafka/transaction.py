@@ -23,6 +23,7 @@ from marketpulse.kafka.client import LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.frame_writer import FRAME_HEADERS
 from marketpulse.kafka.group import Membership
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.record_queue import RecordQueue
 from marketpulse.kafka.records import Records
 from marketpulse.kafka.row_sender import RowSender
@@ -93,7 +94,8 @@ class TransactionalLog:
                 transaction_timeout_ms=_TRANSACTION_MS,
             )
         )  # fmt: skip
-        self._consumer = Consumer(
+        self._consumer = LogConsumer(
+            settings,
             client_config(
                 settings, "consumer", group_id=self._group, isolation_level="read_committed",
                 auto_offset_reset="error", session_timeout_ms=_SESSION_MS, heartbeat_interval_ms=500,

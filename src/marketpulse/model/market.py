@@ -215,6 +215,8 @@ REASONS = {
     "not_json": "the value is not a JSON object",
     "not_avro": "the value is not Avro of its topic's schema",
     "unreadable_frame": "the Arrow frame cannot be read",
+    "unreadable_batch": "the log's batch cannot be unpacked or parsed, and is stepped over",
+    "unreadable_row": "the record holds no row of its topic",
     "too_large": "the record is larger than market data can be",
     "unknown_type": "the field `type` is missing or unknown",
     "bad_answer": "a vendor's answer is not what it should be, or says that the question is wrong",
