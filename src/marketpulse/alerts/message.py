@@ -1,7 +1,7 @@
 """What an alert says: the rule's template with the numbers of its row.
 
 `{symbol}`, `{rule}`, `{severity}`, `{state}`, `{time}` and `{value}` are of the event; every other name is a
-column of the row. A brace that shall stay is written twice.
+column of the row, and may have a format: `{close:.2f}`. A brace that shall stay is written twice.
 """
 
 import re
@@ -15,9 +15,12 @@ from marketpulse.alerts.inputs import Inputs
 from marketpulse.alerts.rule import Rule
 from marketpulse.alerts.tokens import TextFault
 
-OF_EVENT = ("symbol", "rule", "severity", "state", "time", "value")
+OF_TEXT = ("symbol", "rule", "severity", "state", "time")
+OF_EVENT = (*OF_TEXT, "value")
 
-_PART = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])")
+_PART = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}:]*)(?::(?P<format>[^{}]*))?\}|(?P<stray>[{}])")
+_FORMAT = re.compile(r"[+ ]?0?\d{0,2},?(\.\d{1,2})?[efg%]?", re.IGNORECASE)
+"""Those of Python's formats of a number that cannot make a text long."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -35,6 +38,13 @@ def check_message(rule: Rule, inputs: Inputs) -> None:
                 rule.message,
                 part.start("name"),
             )
+        if part["format"] is not None and (name in OF_TEXT or not _FORMAT.fullmatch(part["format"])):
+            raise TextFault(
+                where,
+                f"{name} takes no format {part['format']!r}: numbers take one such as .2f or ,.0f",
+                rule.message,
+                part.start("format"),
+            )
 
 
 def message_of(rule: Rule, symbol: str, event: np.void, columns: Sequence[str], row: Sequence[float] | None) -> str:
@@ -48,7 +58,6 @@ def message_of(rule: Rule, symbol: str, event: np.void, columns: Sequence[str], 
         "severity": rule.told_severity,
         "state": STATE_NAMES[int(event["state"])],
         "time": _time_text(int(event["event_time_ns"])),
-        "value": _number_text(float(event["value"])),
     }
 
     def said(part: re.Match[str]) -> str:
@@ -57,14 +66,17 @@ def message_of(rule: Rule, symbol: str, event: np.void, columns: Sequence[str], 
         name = part["name"]
         if name in facts:
             return facts[name]
-        return _number_text(np.nan if row is None else float(row[columns.index(name)]))
+        number = event["value"] if name == "value" else np.nan if row is None else row[columns.index(name)]
+        return _number_text(float(number), part["format"] or "")
 
     return _PART.sub(said, rule.message)
 
 
-def _number_text(value: float) -> str:
+def _number_text(value: float, form: str) -> str:
     if np.isnan(value):
         return "null"
+    if form:
+        return format(value, form)
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 

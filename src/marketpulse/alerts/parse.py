@@ -15,6 +15,7 @@ Words are read in any case. A fault is a ParameterError that shows the text with
 Why it is read by hand: docs/decisions/022-alert-expressions.md.
 """
 
+import difflib
 from collections.abc import Callable
 
 from marketpulse.alerts.inputs import Inputs
@@ -27,7 +28,9 @@ DEPTH_MAX = 40
 FUNCTIONS = ("abs", "min", "max", "prev", "change_pct")
 
 _Reading = Callable[[], Node]
-_WRITE_INSTEAD = {"=": "==", "&": "and", "|": "or", "!": "not"}
+_WRITE_INSTEAD = {"=": "==", "<>": "!=", "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not", "is": "=="}
+_OPERATORS = (*LOGIC, *CROSSINGS)
+_CROSSES_LIKE = {"over": "crosses_above", "under": "crosses_below"}
 
 
 def parse_condition(text: str, inputs: Inputs, frame: int, where: str) -> Node:
@@ -59,7 +62,7 @@ class _Parser:
         start = self.reader.at
         node = of()
         if not is_truth(node):
-            if self.reader.stands_at(*_WRITE_INSTEAD):
+            if self.reader.kind and not self.reader.stands_at(")", ",", *LOGIC):
                 raise self.unexpected("an operator")
             raise self.reader.fault("expected a condition, such as close > 100, found a number", start)
         return node
@@ -162,6 +165,8 @@ class _Parser:
         frame = inputs.frame(reader.advance()) if reader.kind else None
         if frame is None:
             raise reader.fault(f"expected a timeframe: there is {inputs.frame_names()}", place)
+        if reader.stands_at("@"):
+            raise reader.fault("a column has one timeframe")
         if frame != self._frame and (inputs.cut_by_count(frame) or inputs.cut_by_count(self._frame)):
             raise reader.fault(
                 "bars cut by a number of trades follow the log, not time: a rule that reads them reads no others", place
@@ -221,6 +226,17 @@ class _Parser:
         reader = self.reader
         if not reader.kind:
             return reader.fault(f"expected {expected}, found the end")
-        if reader.kind == "sign" and reader.token in _WRITE_INSTEAD:
-            return reader.fault(f"unknown sign {reader.token!r}: write {_WRITE_INSTEAD[reader.token]}")
-        return reader.fault(f"expected {expected}, found {reader.token!r}")
+        if reader.token in _WRITE_INSTEAD:
+            kind = "sign" if reader.kind == "sign" else "word"
+            return reader.fault(f"unknown {kind} {reader.token!r}: write {_WRITE_INSTEAD[reader.token]}")
+        return reader.fault(f"expected {expected}, found {reader.token!r}{_near_operator(reader.token)}")
+
+
+def _near_operator(word: str) -> str:
+    """What a message about an unknown word ends with: the operator that comes closest."""
+    near = difflib.get_close_matches(word, _OPERATORS, 1)
+    like = next(
+        (operator for end, operator in _CROSSES_LIKE.items() if word.startswith("cross") and word.endswith(end)), ""
+    )
+    operator = like or next(iter(near), "")
+    return f": did you mean {operator}?" if operator and operator != word else ""

@@ -5,7 +5,7 @@ import re
 from marketpulse.errors import ParameterError
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<name>[^\W\d]\w*)|(?P<number>(?:\d|\.\d)[\w.]*(?:(?<=\d[eE])[-+]\d+)?)|(?P<sign><=|>=|==|!=|\S))"
+    r"\s*(?:(?P<name>[^\W\d]\w*)|(?P<number>(?:\d|\.\d)[\w.]*(?:(?<=\d[eE])[-+]\d+)?)|(?P<sign><=|>=|==|!=|<>|&&|\|\||\S))"
 )
 
 

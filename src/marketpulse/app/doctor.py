@@ -82,7 +82,7 @@ def data_directory(settings: Settings) -> Finding:
     """Whether files can be made there."""
     folder = settings.data_dir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"can this be written?")
     except OSError as error:

@@ -17,8 +17,9 @@ from typing import Any
 import psutil
 
 from marketpulse.app.disk import LossyText
+from marketpulse.app.lock import keep_private
 from marketpulse.settings import Settings
-from marketpulse.telemetry import Health, TelemetryServer, configure_logging
+from marketpulse.telemetry import Health, TelemetryServer, configure_logging, get_logger
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _OVER = b"\0"  # no signal has this number
@@ -60,6 +61,8 @@ def lifecycle(settings: Settings, name: str) -> Iterator[Lifecycle]:
     if not isinstance(sys.stderr, LossyText):  # a full disk shall not end a process for its log's sake
         sys.stderr = LossyText(sys.stderr)
     configure_logging(name, settings.telemetry.log_level, settings.telemetry.log_format)
+    if closed := keep_private(settings.data_dir):
+        get_logger().warning("data_directory_closed", directory=str(settings.data_dir), entries=closed)
     health = Health()
     server = TelemetryServer(health, settings.telemetry.metrics_port)
     life = Lifecycle(name, threading.Event(), health, settings.data_dir / "run" / f"{name}.json", server.port)

@@ -1,24 +1,59 @@
-"""One supervisor per data directory."""
+"""The data directory: private to its owner, and with one supervisor."""
 
 import contextlib
 import fcntl
 import os
+import re
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from marketpulse.errors import EnvironmentProblem
+
+_OTHERS = 0o077
+_SPILL = re.compile(r"sql-(\d+)-")
+
+
+def keep_private(data_dir: Path) -> int:
+    """Let only its owner enter the data directory, whatever the umask; this process and its children make files
+    that only the owner reads. Returns how many files and directories of an open one were closed. Raises OSError.
+    """
+    os.umask(_OTHERS)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not data_dir.stat().st_mode & _OTHERS:
+        return 0
+    closed = 0
+    for path in (*data_dir.rglob("*"), data_dir):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # gone meanwhile; another owner's
+            mode = path.lstat().st_mode
+            if mode & _OTHERS and not stat.S_ISLNK(mode):
+                path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+                closed += 1
+    return closed
+
+
+def remove_spill(data_dir: Path) -> None:
+    """Remove what queries of processes that were killed have left."""
+    for path in data_dir.glob("sql-*"):
+        owner = _SPILL.match(path.name)
+        if owner is None or not psutil.pid_exists(int(owner[1])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory: a second supervisor over the same one is refused.
+def only_one(data_dir: Path) -> Iterator[int]:
+    """Hold the data directory: a second supervisor over the same one is refused. Gives what `keep_private` does.
 
     The lock goes with the process, so a killed one leaves none. Raises EnvironmentProblem.
     """
     run = data_dir / "run"
     try:
-        run.mkdir(parents=True, exist_ok=True)
+        closed = keep_private(data_dir)
+        run.mkdir(exist_ok=True)
         lock: IO[str] = (run / "up.lock").open("a+")
     except OSError as error:
         raise EnvironmentProblem(
@@ -38,4 +73,5 @@ def only_one(data_dir: Path) -> Iterator[None]:
         lock.truncate()
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        remove_spill(data_dir)
+        yield closed

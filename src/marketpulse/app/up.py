@@ -58,7 +58,8 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
     """Run everything until Ctrl-C or the end of `--for`. Returns the exit code: 1 when something was failing, 2 when
     a child could not begin with these settings. Raises SettingsError before anything starts where they cannot be."""
     check_settings(settings)
-    with naming_a_full_disk(settings.data_dir), only_one(settings.data_dir), lifecycle(settings, "up") as life:
+    data_dir = settings.data_dir
+    with naming_a_full_disk(data_dir), only_one(data_dir) as closed, lifecycle(settings, "up") as life:
         disk = Disk(settings.data_dir)
         if settings.kafka.bootstrap_servers is None and disk.look(time.monotonic()):
             raise disk.problem()
@@ -70,6 +71,10 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
             heal = command(("heal", "--automatic", "--format", "json"), options.config)
             healing = AutomaticHeal(settings.data_dir, heal, screen.event)
         screen.starting([spec.name for spec in specs])
+        if closed:
+            screen.event(
+                Event("data", f"other users could read {data_dir}: {closed:,} entries are its owner's alone now")
+            )
         code = GOOD
         try:
             supervisor.start()

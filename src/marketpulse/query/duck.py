@@ -7,6 +7,7 @@ this process opens.
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -68,8 +69,8 @@ class LakeQuery:
         self._limits = settings.sql
         self._files: VisibleFiles = open_visible(settings)
         self._guard = Guard(frozenset(VIEWS))
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._spill = Path(tempfile.mkdtemp(prefix="sql-", dir=settings.data_dir))
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spill = Path(tempfile.mkdtemp(prefix=f"sql-{os.getpid()}-", dir=settings.data_dir))
         self._databases = Databases(settings.sql, self._spill)
 
     def run(self, sql: str, how: How = AS_IT_IS) -> pa.Table:

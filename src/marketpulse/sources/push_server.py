@@ -1,7 +1,10 @@
 """The door for rows that are pushed: `POST /ingest` on loopback, with a token, answered when the rows are in the log."""
 
+import contextlib
 import hmac
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +18,8 @@ from marketpulse.telemetry import PUSHES
 
 PATH = "/ingest"
 _CONNECTIONS_MAX = 256
-_SILENCE_S = 30.0  # a connection that says nothing for this long is closed
+_PER_ADDRESS_MAX = 128
+_ARRIVES_WITHIN_S = 10.0  # a request, head and body, since the one before it was answered
 _KEY_CHARACTERS_MAX = 200
 _RETRY_S = 1
 
@@ -40,27 +44,47 @@ class PushServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """A thread a connection, and not more than a number of them."""
+    """A thread a connection, not more than a number of them, and none for a request that does not arrive."""
 
     daemon_threads = True
     block_on_close = False  # who keeps a connection open does not keep us
     request_queue_size = 64
 
     def __init__(self, *args: Any) -> None:
-        self._places = threading.BoundedSemaphore(_CONNECTIONS_MAX)
+        self._addresses: dict[socket.socket, str] = {}
+        self._deadlines: dict[socket.socket, float] = {}
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
+        address = client_address[0]
+        same = sum(1 for other in tuple(self._addresses.values()) if other == address)
+        if len(self._addresses) >= _CONNECTIONS_MAX or same >= _PER_ADDRESS_MAX:
             self.shutdown_request(request)
             return
+        self._addresses[request] = address
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self.arrived(request)
+            del self._addresses[request]
+
+    def arrives(self, connection: socket.socket) -> None:
+        """Wait for a request from here, and not for ever."""
+        self._deadlines[connection] = time.monotonic() + _ARRIVES_WITHIN_S
+
+    def arrived(self, connection: socket.socket) -> None:
+        self._deadlines.pop(connection, None)
+
+    def service_actions(self) -> None:
+        """End the connections whose request is late: called ten times a second."""
+        now = time.monotonic()
+        for connection in [one for one, deadline in tuple(self._deadlines.items()) if deadline < now]:
+            self.arrived(connection)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away in the middle is nobody's fault."""
@@ -73,9 +97,14 @@ def _handler(
         protocol_version = "HTTP/1.1"
         server_version = "marketpulse"
         sys_version = ""
-        timeout = _SILENCE_S
+        timeout = _ARRIVES_WITHIN_S
+        server: _Server
         wbufsize = -1  # head and body in one piece: the second would wait for the first one's receipt
         disable_nagle_algorithm = True
+
+        def handle_one_request(self) -> None:
+            self.server.arrives(self.connection)
+            super().handle_one_request()
 
         def do_POST(self) -> None:
             if self.path.partition("?")[0] != PATH:
@@ -107,6 +136,7 @@ def _handler(
                 return
             try:
                 body = self.rfile.read(size)
+                self.server.arrived(self.connection)
                 if len(body) < size:
                     self.close_connection = True
                     return

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from marketpulse.errors import EnvironmentProblem
 from marketpulse.settings import ServeSettings
+from marketpulse.web.connection import PageConnection
 from marketpulse.web.guard import check_binding, is_loopback
 from marketpulse.web.page_socket import KERNEL_BYTES, PageSocket
 
@@ -59,7 +60,7 @@ class WebServer:
         self.url = f"http://{_shown_host(serve)}:{self.port}/"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app, ws=PageSocket, ws_max_size=WISH_BYTES_MAX, ws_max_queue=4, ws_ping_interval=20,
+                app, http=PageConnection, ws=PageSocket, ws_max_size=WISH_BYTES_MAX, ws_max_queue=4, ws_ping_interval=20,
                 ws_ping_timeout=20, ws_per_message_deflate=False, lifespan="off", log_config=None, log_level="error",
                 access_log=False, server_header=False, proxy_headers=False, date_header=True, timeout_graceful_shutdown=_STOP_S,
             )

@@ -121,6 +121,8 @@ def said(template: str, *, state: int = CLEARED, time_ns: int = NOON, value: flo
     ("{severity} {time}", {}, "warning 2020-01-01T12:00:00Z"), ("{{value}} {value}}}", {}, "{value} 29.75}"),
     ("{open} {high} {low} {close} {volume}", {}, "1 2.5 null 1e+300 1e-07"), ("no names", {}, "no names"), ("", {}, ""),
     ("{value}", {"value": np.nan}, "null"), ("{state} {close} {value}", {"state": WITHDRAWN}, "withdrawn null 29.75"),
+    ("{close:.2f} {high:08.3f} {value:,.0f}", {"value": 12345.6}, "1e+300 0002.500 12,346".replace("1e+300", f"{1e300:.2f}")),
+    ("{low:.2f} {volume:.1e} {open:+}", {}, "null 1.0e-07 +1.0"),
     ("{time}", {"time_ns": NOON + 1}, "2020-01-01T12:00:00.000000001Z"),
     ("{time}", {"time_ns": NOON + 250_000_000}, "2020-01-01T12:00:00.25Z"),
     ("{time}", {"time_ns": -1}, "1969-12-31T23:59:59.999999999Z"),
@@ -133,6 +135,8 @@ def test_names_become_numbers_of_the_row_null_where_unknown_and_times(template: 
 @pytest.mark.parametrize(("template", "message", "caret"), [
     ("at {closee}", f"unknown name 'closee': write one of {OF_EVENT}, or a column; did you mean 'close'?", 4),
     ("{} is high", "unknown name ''", 1), ("at { close}", "unknown name ' close'", 4),
+    ("{close:1000000}", "close takes no format '1000000': numbers take one such as .2f or ,.0f", 7),
+    ("{symbol:.2f}", "symbol takes no format '.2f'", 8), ("{close:.2f!r}", "close takes no format '.2f!r'", 7),
     ("at {close", "a brace stands alone: write it twice to keep it", 3),
     ("at close}", "a brace stands alone: write it twice to keep it", 8),
 ])  # fmt: skip

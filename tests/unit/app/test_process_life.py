@@ -137,6 +137,30 @@ def test_a_second_supervisor_over_the_same_directory_is_refused_and_told_who_hol
         pass
 
 
+def test_the_data_directory_is_its_owners_alone_whatever_the_umask_and_what_killed_queries_left_is_removed(
+    tmp_path: Path,
+) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / "data" / "lake").mkdir(parents=True)
+        (tmp_path / "data" / "lake" / "catalog.db").write_text("")
+        (tmp_path / "data" / "run.sh").symlink_to("/bin/sh")
+        ended = subprocess.Popen(["/bin/true"])
+        ended.wait()
+        for owner in (ended.pid, os.getpid()):
+            (tmp_path / "data" / f"sql-{owner}-x").mkdir()
+        with only_one(tmp_path / "data") as closed:
+            assert closed == 5  # two directories, a file, what two queries have
+            (tmp_path / "data" / "new").write_text("")
+        with only_one(tmp_path / "data") as closed:
+            assert closed == 0
+        everything = [p for p in (tmp_path / "data", *(tmp_path / "data").rglob("*")) if not p.is_symlink()]
+        assert {oct(path.stat().st_mode & 0o777) for path in everything} == {"0o700", "0o600"}
+        assert [path.name for path in (tmp_path / "data").glob("sql-*")] == [f"sql-{os.getpid()}-x"]
+    finally:
+        os.umask(before)
+
+
 def test_a_process_that_hangs_ends_and_says_where_it_stood() -> None:
     code, said, fault = run(HANGS)
     assert (code, said) == (1, "")

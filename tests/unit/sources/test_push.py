@@ -2,11 +2,13 @@
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, BinaryIO
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -19,6 +21,7 @@ from marketpulse.errors import EnvironmentProblem, Fatal, SettingsError
 from marketpulse.model.market import COMPLETE, REASONS
 from marketpulse.ports import Polled
 from marketpulse.settings import HttpSettings, Mapping, StdinSettings
+from marketpulse.sources import push_server
 from marketpulse.sources.push import HttpSource
 from marketpulse.sources.push_requests import AWAY_S, Push, Waiting
 from marketpulse.sources.stdin import Lines, StdinSource
@@ -176,6 +179,21 @@ def test_beyond_the_bound_who_pushes_is_told_so_and_whether_the_log_is_away(monk
         assert "the log is away" in third.json()["error"]
         pushed.committed()
         assert first.result(10).status_code == 200
+
+
+@patch.object(push_server, "_ARRIVES_WITHIN_S", 0.3)
+@patch.object(push_server, "_PER_ADDRESS_MAX", 2)
+def test_a_request_that_does_not_arrive_is_ended_and_an_address_has_so_many_connections() -> None:
+    with serving() as pushed:
+        at = ("127.0.0.1", httpx.URL(pushed.url).port or 0)
+        head = f"POST /ingest HTTP/1.1\r\nAuthorization: Bearer {WORD}\r\nContent-Length: 9\r\n".encode()
+        for pieces in (b"", head, head + b"\r\n{"):
+            with socket.create_connection(at, 5) as client:
+                client.sendall(pieces)
+                assert client.recv(4_096) == b""
+        with socket.create_connection(at, 5), socket.create_connection(at, 5), socket.create_connection(at, 5) as third:
+            assert third.recv(4_096) == b""
+        assert logged(pushed)[0].status_code == 200
 
 
 def test_rows_that_say_nothing_we_know_are_told_so_and_without_token_or_free_port_it_does_not_begin() -> None:

@@ -20,7 +20,7 @@ from board_rows import bars, live, row
 from marketpulse.errors import EnvironmentProblem, SettingsError
 from marketpulse.settings import ServeSettings
 from marketpulse.telemetry import REGISTRY
-from marketpulse.web import page_socket, stream
+from marketpulse.web import connection, page_socket, stream
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer, open_socket
 from page_reader import PageReader
@@ -272,3 +272,33 @@ def test_the_server_answers_stops_within_two_seconds_with_pages_open_and_its_por
     assert_raises(httpx.ConnectError, "", httpx.get, server.url)
     with serving(serve=ServeSettings(port=server.port)) as again:
         assert (again.port, httpx.get(again.url + "api/health").status_code) == (server.port, 200)
+
+
+@patch.object(connection, "ARRIVES_WITHIN_S", 0.3)
+@patch.object(connection, "PER_ADDRESS_MAX", 3)
+def test_a_request_that_does_not_arrive_is_ended_a_page_stays_and_an_address_has_so_many_connections(
+    site: Site,
+) -> None:
+    at = ("127.0.0.1", site.server.port)
+    whole = f"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1:{site.server.port}\r\n".encode()
+
+    def answer(said: bytes) -> bytes:
+        with socket.create_connection(at, 5) as client:
+            client.sendall(said)
+            return b"".join(iter(lambda: client.recv(4_096), b""))
+
+    async def visit() -> None:
+        async with connect(site.address) as page:
+            await page.recv()
+            for unfinished in (b"", whole):
+                assert b" 408 " in await asyncio.to_thread(answer, unfinished)
+            assert b" 200 " in await asyncio.to_thread(answer, whole + b"Content-Length: 9\r\n\r\n{")  # then closed
+            others = [await asyncio.open_connection(*at) for _ in range(3)]
+            assert await others[2][0].read() == b""  # the page and two others
+            for _, writer in others:
+                writer.close()
+            await frame_with(page, "figures")
+            await page.close()
+
+    asyncio.run(visit())
+    wait_until(lambda: httpx.get(site.server.url + "api/health").status_code == 200)

@@ -28,7 +28,7 @@ from marketpulse.errors import MarketPulseError, ParameterError
 from marketpulse.foreign_json import parse_json
 from marketpulse.ports import AlertDesk, AlertTrial
 from marketpulse.telemetry import ALERT_REQUESTS
-from marketpulse.web.problems import BodyTooLong, Unconditional, problem, problem_of, told
+from marketpulse.web.problems import BodyTooLong, Unconditional, described, problem, problem_of, told
 from marketpulse.web.rest.answers import tell_fresh
 from marketpulse.web.turns import Turns
 
@@ -41,6 +41,34 @@ _TIME_MAX_MS = 2**63 // _MS - 1
 _VERSION = re.compile(r'"([0-9a-f]{16})"')
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 T = TypeVar("T")
+
+_TEXT = {"type": "string"}
+RULE_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("name", "expression", "timeframe", "message", "clear"), _TEXT),
+    "severity": {"type": "string", "enum": ["info", "warning", "critical"]},
+    **{key: {"type": "number", "minimum": 0} for key in ("for_s", "cooldown_s")},
+    "symbols": {"type": "array", "items": _TEXT},
+    "muted": {"type": "boolean"},
+}
+_RULE: dict[str, Any] = {
+    "type": "object",
+    "required": ["rule"],
+    "properties": {
+        "rule": {
+            "type": "object", "required": ["expression"], "properties": RULE_FIELDS, "additionalProperties": False,
+        },
+    },
+}  # fmt: skip
+_TIMES = {name: {"type": "number", "minimum": 0, "maximum": _TIME_MAX_MS} for name in ("from_ms", "to_ms")}
+_TRIAL: dict[str, Any] = {
+    "type": "object",
+    "required": ["rule", *_TIMES],
+    "properties": {
+        **_RULE["properties"], **_TIMES, "id": {"type": "string", "pattern": f"^{_ID.pattern}$"},
+        "symbols": {"type": "array", "maxItems": NAMES_MAX, "items": _TEXT},
+    },
+}  # fmt: skip
+_MUTE = {"type": "object", "required": ["muted"], "properties": {"muted": {"type": "boolean"}}}
 
 
 @dataclass(slots=True)
@@ -66,18 +94,21 @@ class AlertRulesApi:
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api/alerts")
-        for path, answer, method in (
-            ("/rules", self.rules, "GET"),
-            ("/rules/{name}", self.put, "PUT"),
-            ("/rules/{name}/mute", self.mute, "POST"),
-            ("/rules/{name}", self.remove, "DELETE"),
-            ("/language", self.language, "GET"),
-            ("/check", self.check, "POST"),
-            ("/try", self.attempt, "POST"),
-            ("/try/{id}", self.progress, "GET"),
-            ("/try/{id}", self.stop, "DELETE"),
+        for path, answer, method, statuses, body in (
+            ("/rules", self.rules, "GET", (503,), None),
+            ("/rules/{name}", self.put, "PUT", (412, 413, 422, 428, 503), _RULE),
+            ("/rules/{name}/mute", self.mute, "POST", (404, 412, 413, 428, 503), _MUTE),
+            ("/rules/{name}", self.remove, "DELETE", (404, 412, 428, 503), None),
+            ("/language", self.language, "GET", (503,), None),
+            ("/check", self.check, "POST", (413,), _RULE),
+            ("/try", self.attempt, "POST", (413, 422, 503), _TRIAL),
+            ("/try/{id}", self.progress, "GET", (), None),
+            ("/try/{id}", self.stop, "DELETE", (404,), None),
         ):
-            router.add_api_route(path, answer, methods=[method], response_class=Response)
+            router.add_api_route(
+                path, answer, methods=[method], response_class=Response, responses=described(*statuses),
+                openapi_extra=_asked(path, body, versioned=428 in statuses),
+            )  # fmt: skip
         return router
 
     async def rules(self, request: Request) -> Response:
@@ -95,7 +126,11 @@ class AlertRulesApi:
 
     async def put(self, request: Request) -> Response:
         async def ask() -> Any:
-            fields = {**_rule(await _body(request)), "name": request.path_params["name"]}
+            name, fields = request.path_params["name"], _rule(await _body(request))
+            if fields.setdefault("name", name) != name:
+                raise ParameterError(
+                    f"the body's rule is named {fields['name']!r}, the address {name!r}: write one name"
+                )
             version = _version(request, new=True)
             return await self._ran(request, lambda desk: desk.put(fields, version))
 
@@ -177,6 +212,21 @@ class AlertRulesApi:
             if self._desk is None:
                 self._desk = self._open_desk()
             return self._desk
+
+
+def _asked(path: str, body: dict[str, Any] | None, *, versioned: bool) -> dict[str, Any]:
+    """The description of what a route takes: the names in its path, its versions and its body."""
+    given = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in re.findall(r"\{(\w+)\}", path)]
+    if versioned:
+        about = 'the version that is changed, as /api/alerts/rules gives it: "0123456789abcdef"'
+        given.append({"name": "If-Match", "in": "header", "required": False, "schema": _TEXT, "description": about})
+        if body is _RULE:
+            about = "* for a new rule, in place of If-Match"
+            given.append(
+                {"name": "If-None-Match", "in": "header", "required": False, "schema": _TEXT, "description": about}
+            )
+    content = {"application/json": {"schema": body}}
+    return {"parameters": given} | ({"requestBody": {"required": True, "content": content}} if body else {})
 
 
 def _without_origin(request: Request) -> Response | None:

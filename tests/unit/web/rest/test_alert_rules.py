@@ -1,5 +1,6 @@
 """/api/alerts on the real server: what is asked, what is refused, and who may change a rule."""
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
 from alert_desk import DeskInMemory
@@ -96,6 +98,7 @@ def test_only_this_page_changes_a_version_it_names(site: Site, headers: dict[str
     (b"{", 400, "not JSON"), (b"[]", 400, "the body is a JSON object"), (b"{}", 400, "say which rule"),
     (b'{"rule": {"expression": "clse > 1"}}', 400, "unknown column 'clse'"),
     (b'{"rule": {"expression": "close > 1", "colour": 1}}', 400, "unknown field 'colour'"),
+    (b'{"rule": {"name": "old", "expression": "close > 1"}}', 400, "named 'old', the address 'new': write one name"),
     (b" " * (BODY_MAX + 1), 413, "longer than 300,000 bytes"),
 ])  # fmt: skip
 def test_a_body_that_is_no_rule_is_refused_with_what_to_do(site: Site, body: bytes, status: int, said: str) -> None:
@@ -153,3 +156,15 @@ def test_more_trials_than_may_wait_are_told_to_come_again_and_the_others_are_hea
 )  # fmt: skip
 def test_a_trial_that_cannot_be_is_refused(site: Site, change: dict[str, Any]) -> None:
     assert site.client.post("/api/alerts/try", json={**TRIAL, **change}).status_code == 400
+
+
+def test_the_description_says_what_a_change_takes_and_how_it_may_be_refused(site: Site) -> None:
+    paths = site.client.get("/api/openapi.json").json()["paths"]
+    put = paths["/api/alerts/rules/{name}"]["put"]
+    assert {"412", "413", "422", "428"} <= set(put["responses"])
+    assert [one["name"] for one in put["parameters"]] == ["name", "If-Match", "If-None-Match"]
+    body = put["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]["rule"]["properties"]) == {field.name for field in dataclasses.fields(Rule)}
+    jsonschema.validate({"rule": {"name": "high", **HIGH}}, body)
+    for path, method in (("/api/alerts/check", "post"), ("/api/alerts/try", "post")):
+        assert paths[path][method]["requestBody"]["required"], path
