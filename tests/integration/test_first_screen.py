@@ -70,7 +70,7 @@ class Screen(Up):
 
     def until_stored(self, symbol: str, count: int) -> None:
         def stored() -> bool:
-            return sum(row["symbol"] == symbol for row in self.rows("SELECT symbol FROM bars")) >= count
+            return [row["symbol"] for row in self.rows("SELECT symbol FROM bars")].count(symbol) >= count
 
         self.until(f"{count} bars of {symbol} are stored", stored)
 

@@ -19,7 +19,7 @@ def late_notices(config: EngineConfig, batch: MarketBatch, behind: np.ndarray) -
     found = []
     rows = np.flatnonzero(_OF_SYMBOLS[batch.kind])
     symbols, times = _symbols(batch, rows), _times(batch, rows)
-    keys = position_keys(batch.offset[rows], batch.row[rows])
+    keys = position_keys(batch.offset[rows], batch.row[rows].astype(np.int64))
     for frames in np.unique(behind["frames"]).tolist():
         late = np.isin(rows, behind["row"][behind["frames"] == frames])
         for symbol in np.unique(symbols[late]).tolist():

@@ -1,6 +1,8 @@
 """Stored rows beside recomputed ones, the splits that a lake tells of, and the rules that a replay begins with."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -218,7 +220,7 @@ LAKE_RULES = (
 LAKE_CONFIG = config_of(["3t", "1s", "1m"], "sma(3),spread,mid", alerts=LAKE_RULES)
 
 
-def lake(*changes: Any, refused: frozenset[tuple[int, int]] = frozenset()) -> LakeInputs:
+def lake(*changes: Any, refused: Mapping[tuple[int, int], str] = MappingProxyType({})) -> LakeInputs:
     """A lake without trades, with these changes as control records."""
     place = {"type": "control", "partition": 0, "row": 0}
     bodies = [json.dumps({"type": "control", "change": change}) for change in changes]
@@ -236,7 +238,7 @@ def test_a_snapshot_tells_of_all_rules_and_without_a_broker_those_that_control_r
     changes = ({"action": "remove_rule", "name": "gone"}, put)
     assert names(lake_rules(LAKE_CONFIG, lake(), None)) == ["plain", "gone", "other"]
     assert names(lake_rules(LAKE_CONFIG, lake(*changes), None)) == ["plain"]
-    assert names(lake_rules(LAKE_CONFIG, lake(*changes, refused=frozenset({(1, 0)})), None)) == ["plain", "other"]
+    assert names(lake_rules(LAKE_CONFIG, lake(*changes, refused={(1, 0): "too_late"}), None)) == ["plain", "other"]
     assert names(lake_rules(LAKE_CONFIG, lake(None, 7, {"rule": 5}), None)) == ["plain", "gone", "other"]
     running = RunningRules((LAKE_RULES[0], LAKE_RULES[1], Rule("mine", "close > 9")), {("mine", "A"): 5})
     found = lake_rules(LAKE_CONFIG, lake({"action": "remove_rule", "name": "plain"}), running)
